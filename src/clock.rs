@@ -35,7 +35,8 @@ impl Moment {
 
 /// When the thread that runs the checks last turned, readable without a lock.
 ///
-/// A reader that finds the pulse old knows that every check's result may be old, too.
+/// A reader that finds the pulse old knows that every check's result may be old, too. Where no such thread is needed there is
+/// no pulse, and nothing can be old.
 #[derive(Debug, Default)]
 pub struct Pulse(AtomicU64);
 
@@ -45,11 +46,24 @@ impl Pulse {
 
     /// Notes that the thread turned at `now`.
     pub fn beat(&self, now: Moment) {
-        self.0.store(now.mono.as_millis() as u64, Ordering::Relaxed);
+        self.0.store(now.mono.as_millis() as u64 + 1, Ordering::Relaxed);
     }
 
-    /// Monotonic time of the last turn, in the terms of [`Moment::mono`].
-    pub fn last(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    /// Monotonic time of the last turn, in the terms of [`Moment::mono`]; none when there is no such thread.
+    pub fn last(&self) -> Option<Duration> {
+        self.0.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pulse_is_none_until_it_beats() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.last(), None);
+        pulse.beat(Moment::default());
+        assert_eq!(pulse.last(), Some(Duration::ZERO));
     }
 }

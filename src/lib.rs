@@ -1,10 +1,44 @@
-//! The library behind the `portcullis` binary.
+//! The library behind the `portcullis` binary: a map of who may know whom, and the life of one run in order.
+//!
+//! A module imports only from floors below its own; `tests/tidy.rs` says so.
+//!
+//! | floor | modules | know |
+//! |---|---|---|
+//! | 0 words | `secret` `outcome` `exit` `clock` `sys` `log` | nothing of ours |
+//! | 1 | `config` | what an operator may write, and where it comes from |
+//! | 2 | `plan` | the validated orders of one run |
+//! | 3 | `state` | what is known of a run, and the one place where it changes: no I/O, no clock |
+//! | 4 | `view` `narrator` `process` `mailbox` `published` | a snapshot, or a command line and how it ended |
+//! | 5 | `probe` | one target |
+//! | 6 | `prober` `migration` `registry` `server` | floors below and events, not each other |
+//! | 7 | `supervisor` | the loop: perform effects, publish, take the next event |
+//! | 8 | `command` | one subcommand each |
+//! | 9 | `cli`, `main` | what can be said |
+//!
+//! One run: `main` blocks all signals, `cli` reads the command line, `plan::resolve` turns file and environment into orders or
+//! into every problem at once, `server` binds, `supervisor` opens the signalfd and begins: the prober asks what is waited for,
+//! the migration queues for its lock and runs once, the process is spawned, its startup check passes, the phase is running,
+//! the registry beats `ready`. TERM turns that order round: not ready, withdrawn, drained, stopped, seen off, exit.
 
+pub mod cli;
 pub mod clock;
+pub mod command;
+pub mod config;
 pub mod exit;
+pub mod log;
 pub mod mailbox;
+pub mod migration;
+pub mod narrator;
 pub mod outcome;
 pub mod plan;
+pub mod probe;
+pub mod prober;
+pub mod process;
 pub mod published;
+pub mod registry;
 pub mod secret;
+pub mod server;
 pub mod state;
+pub mod supervisor;
+pub mod sys;
+pub mod view;

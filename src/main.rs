@@ -1,3 +1,18 @@
-//! Placeholder.
+//! Blocks every signal before anything else, hands the command line on, and ends with what comes back.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Runs before `main` and before std's own start-up: a TERM that arrives in the first microseconds is kept, not lost.
+#[allow(unsafe_code, reason = "the section's contract is a pointer to a function without arguments, which this is")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BLOCK_SIGNALS: extern "C" fn() = portcullis::sys::block_every_signal;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    // Decided before the command line library, a runtime or a logger is touched: Docker runs this every few seconds.
+    if arguments.first().is_some_and(|first| first == "healthcheck") {
+        return portcullis::command::healthcheck::main(&arguments[1..]).into();
+    }
+    portcullis::cli::main(arguments).into()
+}

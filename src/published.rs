@@ -18,9 +18,7 @@ pub struct Published {
 impl Published {
     /// Publishes the first snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
-        let pulse = Pulse::default();
-        pulse.beat(Moment::now());
-        Self { snapshot: ArcSwap::from_pointee(snapshot), pulse }
+        Self { snapshot: ArcSwap::from_pointee(snapshot), pulse: Pulse::default() }
     }
 
     /// Replaces the snapshot.
@@ -30,6 +28,7 @@ impl Published {
 
     /// The newest snapshot and the circumstances of this look at it.
     pub fn look(&self) -> (Arc<Snapshot>, Look) {
-        (self.snapshot.load_full(), Look { now: Moment::now(), beat: self.pulse.last() })
+        let now = Moment::now();
+        (self.snapshot.load_full(), Look { now, beat: self.pulse.last().unwrap_or(now.mono) })
     }
 }

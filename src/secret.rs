@@ -1,6 +1,6 @@
 //! A string that cannot be printed, and the scrubbing of texts that may hold one.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::{PoisonError, RwLock};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -77,7 +77,7 @@ fn mask_userinfo(text: &str) -> String {
             Some((user, host)) => {
                 let user = user.split(':').next().unwrap_or_default();
                 if authority.contains(':') && authority.find(':') < authority.rfind('@') {
-                    clean.push_str(&format!("{user}:{MASK}@{host}"));
+                    let _ = write!(clean, "{user}:{MASK}@{host}");
                 } else {
                     clean.push_str(authority);
                 }

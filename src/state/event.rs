@@ -97,7 +97,7 @@ pub enum Readiness {
 }
 
 /// What the supervisor has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Send [`Event::Elapsed`] after this time.
     Arm(Timer, Duration),

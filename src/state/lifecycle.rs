@@ -220,7 +220,7 @@ impl Lifecycle {
             LockNews::Held => effects.push(Effect::ReleaseLock),
             LockNews::Lost(why) if self.migration_runs => {
                 self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
-                self.stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
+                stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
             }
             LockNews::Unavailable(exit, why) if self.snapshot.phase == Phase::Migrating && !self.migration_runs => {
                 self.stage_ended(now, "migrate", Step::Down);
@@ -229,12 +229,6 @@ impl Lifecycle {
             LockNews::Released if self.releasing => self.lock_released(now, effects),
             LockNews::Queued(_) | LockNews::Lost(_) | LockNews::Unavailable(..) | LockNews::Released => {}
         }
-    }
-
-    fn stop_migration(&self, number: i32, grace: Duration, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Signal(ProcessId::Migration, number));
-        effects.push(Effect::Signal(ProcessId::Migration, libc::SIGCONT));
-        effects.push(Effect::Arm(Timer::Grace, grace));
     }
 
     fn migration_ended(&mut self, now: Moment, ended: Ended, effects: &mut Vec<Effect>) {
@@ -371,7 +365,7 @@ impl Lifecycle {
             Timer::Migration if self.migration_runs => {
                 let limit = self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
                 self.decide(Exit::MigrationTimeout.code(), format!("the migration ran longer than {}", humantime::format_duration(limit)));
-                self.stop_migration(libc::SIGTERM, self.stop_timeout(), effects);
+                stop_migration(libc::SIGTERM, self.stop_timeout(), effects);
             }
             Timer::Release if self.releasing => self.lock_released(now, effects),
             Timer::Grace if self.migration_runs => effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL)),
@@ -459,4 +453,10 @@ impl Lifecycle {
             stage.ended = Some(now);
         }
     }
+}
+
+fn stop_migration(number: i32, grace: Duration, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Signal(ProcessId::Migration, number));
+    effects.push(Effect::Signal(ProcessId::Migration, libc::SIGCONT));
+    effects.push(Effect::Arm(Timer::Grace, grace));
 }

@@ -71,7 +71,7 @@ impl Lifecycle {
     fn stop_migration_requested(&mut self, number: i32, effects: &mut Vec<Effect>) {
         self.decide(signal_code(number as u8), format!("ended by {} while the migration ran", signal_name(number)));
         match self.stop_requests {
-            1 => self.stop_migration(number, self.stop_timeout(), effects),
+            1 => super::stop_migration(number, self.stop_timeout(), effects),
             2 => effects.push(Effect::Signal(ProcessId::Migration, number)),
             _ => effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL)),
         }
@@ -86,7 +86,7 @@ impl Lifecycle {
                 self.send_stop(first, effects);
             }
             Leaving::Stopping if self.stop_requests < 3 => effects.push(Effect::Signal(ProcessId::Main, number)),
-            Leaving::Stopping => self.kill_all(effects),
+            Leaving::Stopping => kill_all(effects),
             Leaving::Closing { .. } if self.stop_requests < 3 => effects.push(Effect::SignalSurvivors(number)),
             Leaving::Closing { .. } => effects.push(Effect::SignalSurvivors(libc::SIGKILL)),
         }
@@ -141,14 +141,9 @@ impl Lifecycle {
         effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
     }
 
-    fn kill_all(&self, effects: &mut Vec<Effect>) {
-        effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
-        effects.push(Effect::SignalSurvivors(libc::SIGKILL));
-    }
-
     pub(super) fn grace_over(&mut self, effects: &mut Vec<Effect>) {
         match self.leaving {
-            Some(Leaving::Stopping) => self.kill_all(effects),
+            Some(Leaving::Stopping) => kill_all(effects),
             Some(Leaving::Closing { left: false, .. }) => {
                 effects.push(Effect::SignalSurvivors(libc::SIGKILL));
                 effects.push(Effect::Arm(Timer::Reap, REAP_LIMIT));
@@ -207,4 +202,9 @@ impl Lifecycle {
             effects.push(Effect::Exit(ending.code));
         }
     }
+}
+
+fn kill_all(effects: &mut Vec<Effect>) {
+    effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
+    effects.push(Effect::SignalSurvivors(libc::SIGKILL));
 }

@@ -1,0 +1,165 @@
+//! What can be said on the command line, and how each of it is answered.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command;
+use crate::config::source::Environment;
+use crate::exit::Exit;
+use crate::plan::resolve::{Request, resolve};
+use crate::sys;
+
+/// The gate at a container's entry.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portcullis",
+    version,
+    about = "The gate at a container's entry: waits for what the service needs, migrates once across replicas, starts and\n\
+             supervises the process as PID 1, and tells everyone how it is.",
+    after_help = "Example, in a Dockerfile:\n  ENTRYPOINT [\"/portcullis\", \"run\", \"--\"]\n  CMD [\"gunicorn\", \"app:app\"]\n  \
+                  HEALTHCHECK CMD [\"/portcullis\", \"healthcheck\"]",
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Wait, migrate, start the process and supervise it (the default)
+    #[command(after_help = "Examples:\n  portcullis run -- gunicorn --bind 0.0.0.0:5001 app:app\n  \
+                            MODE=worker portcullis run -c /etc/portcullis.toml")]
+    Run(RunArgs),
+    /// Print exactly what `run` would do, and do nothing
+    #[command(after_help = "Example:\n  MODE=worker portcullis plan -c portcullis.toml")]
+    Plan(PlanArgs),
+    /// List the built-in presets, or print one as TOML to start from
+    #[command(after_help = "Example:\n  portcullis preset gunicorn > portcullis.toml")]
+    Preset {
+        /// The preset to print
+        name: Option<String>,
+    },
+    /// Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
+    #[command(disable_help_flag = true)]
+    Healthcheck {
+        /// `portcullis healthcheck --help` tells them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
+    },
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// The configuration file [default: $PORTCULLIS_CONFIG, /etc/portcullis.toml, ./portcullis.toml, or none]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A built-in preset below the file
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// The mode to start, instead of the one that MODE names
+    #[arg(long, value_name = "MODE")]
+    mode: Option<String>,
+    /// Take what follows `--` as the command, whatever the modes say
+    #[arg(long)]
+    exec: bool,
+    /// The signal that asks the process to stop, instead of the one that portcullis got (TERM, SIGQUIT, 37, ...)
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
+    /// From that signal to KILL, for the process and all it leaves behind [default: 8s]
+    #[arg(long, value_name = "DURATION")]
+    stop_timeout: Option<String>,
+    /// How long to be not ready before that signal [default: 0s]
+    #[arg(long, value_name = "DURATION")]
+    drain_delay: Option<String>,
+    /// The container's arguments: the command itself where no modes are configured
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND OR ARGUMENTS")]
+    arguments: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct PlanArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl RunArgs {
+    fn request(self) -> Request {
+        let flags = [
+            ("process.stop_signal", "--stop-signal", self.stop_signal),
+            ("process.stop_timeout", "--stop-timeout", self.stop_timeout),
+            ("process.drain_delay", "--drain-delay", self.drain_delay),
+        ];
+        Request {
+            file: self.config,
+            preset: self.preset,
+            mode: self.mode,
+            arguments: self.arguments,
+            exec: self.exec,
+            overrides: flags
+                .into_iter()
+                .filter_map(|(key, flag, value)| value.map(|value| (key.to_owned(), value, flag.to_owned())))
+                .collect(),
+        }
+    }
+}
+
+/// Answers a command line without the program's name; returns the exit code.
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(std::iter::once(OsString::from("portcullis")).chain(arguments)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            sys::unblock_every_signal();
+            // `--help` and `--version` come this way, too: to standard output, as success.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.code() } else { Exit::Success.code() };
+        }
+    };
+    let environment = Environment::of_process();
+    match cli.command {
+        None => command::run::run(&cli.run.request(), &environment),
+        Some(Command::Run(run)) => command::run::run(&run.request(), &environment),
+        Some(other) => {
+            // Nothing is supervised from here on: ctrl-C shall end us.
+            sys::unblock_every_signal();
+            answer(other, &environment)
+        }
+    }
+}
+
+fn answer(command: Command, environment: &Environment) -> u8 {
+    match command {
+        Command::Plan(arguments) => match resolve(&arguments.run.request(), environment) {
+            Ok(plan) if arguments.json => print(&command::plan::render_json(&plan)),
+            Ok(plan) => print(&command::plan::render(&plan)),
+            Err(problems) => {
+                let _ = writeln!(io::stderr(), "{problems}");
+                Exit::Config.code()
+            }
+        },
+        Command::Preset { name: None } => print(&command::preset::list()),
+        Command::Preset { name: Some(name) } => match command::preset::print(&name) {
+            Ok(text) => print(&text),
+            Err(sentence) => {
+                let _ = writeln!(io::stderr(), "{sentence}");
+                Exit::Usage.code()
+            }
+        },
+        Command::Healthcheck { options } => command::healthcheck::main(&options),
+        Command::Run(run) => command::run::run(&run.request(), environment),
+    }
+}
+
+/// Writes to standard output; a reader that stopped reading has what it wanted.
+fn print(text: &str) -> u8 {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    Exit::Success.code()
+}

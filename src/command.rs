@@ -1,0 +1,6 @@
+//! One file a subcommand, from its arguments to an exit code.
+
+pub mod healthcheck;
+pub mod plan;
+pub mod preset;
+pub mod run;

@@ -1,0 +1,81 @@
+//! `portcullis run`: the entrypoint, from the configuration to the last line.
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::config::source::Environment;
+use crate::exit::Exit;
+use crate::log;
+use crate::plan::resolve::{Request, resolve};
+use crate::server::Listeners;
+use crate::supervisor;
+use crate::sys;
+
+/// How long the last lines may take to be written.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// Runs as the container's entry and returns the exit code.
+pub fn run(request: &Request, environment: &Environment) -> u8 {
+    start_log(environment);
+    let code = gate(request, environment);
+    log::flush(LAST_WORDS);
+    code
+}
+
+fn start_log(environment: &Environment) {
+    let format = if environment.get("PORTCULLIS_LOG_FORMAT") == Some("json") { log::Format::Json } else { log::Format::Text };
+    let colour = log::may_colour(environment.get("NO_COLOR").is_some_and(|value| !value.is_empty()));
+    if let Err(complaint) = log::start(format, environment.get("PORTCULLIS_LOG"), colour) {
+        warn!("{complaint}");
+    }
+    // std's own hook would write to standard error directly and might wait for a reader that never comes.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!("a fault of portcullis itself at {place}; please report it");
+    }));
+}
+
+fn gate(request: &Request, environment: &Environment) -> u8 {
+    sys::reset_dispositions();
+    if let Err(cause) = sys::become_subreaper() {
+        warn!("cannot become a subreaper: {cause}; orphans will not be seen off");
+    }
+    let plan = match resolve(request, environment) {
+        Ok(plan) => plan,
+        Err(problems) => {
+            for problem in problems.iter() {
+                error!("{problem}");
+            }
+            return last_line(Exit::Config.code(), "the configuration is wrong");
+        }
+    };
+    for notice in &plan.notices {
+        warn!("{notice}");
+    }
+    let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
+        Ok(listeners) => listeners,
+        Err(cause) if plan.health.as_ref().is_some_and(|health| health.required) => {
+            return last_line(Exit::Config.code(), &cause.to_string());
+        }
+        Err(cause) => {
+            warn!("{cause}; going on without the health endpoint");
+            None
+        }
+    };
+    match supervisor::run(plan, listeners) {
+        Ok(ending) => last_line(ending.code, &ending.sentence),
+        Err(errno) => last_line(Exit::Internal.code(), &format!("the kernel refused what supervision needs: {errno}")),
+    }
+}
+
+/// Says in one sentence why the run ends and with which code.
+fn last_line(code: u8, sentence: &str) -> u8 {
+    log::live(Vec::new());
+    if code == 0 {
+        info!("{sentence}; exit code 0")
+    } else {
+        error!("{sentence}; exit code {code}")
+    }
+    code
+}

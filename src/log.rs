@@ -1,0 +1,158 @@
+//! Standard error, written by a thread of its own: a reader that is slow or gone never holds portcullis up.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::secret::scrub;
+
+/// Lines that may wait for a slow reader; what comes on top is counted and dropped.
+const QUEUE: usize = 1024;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Short lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the writing thread is told.
+enum Message {
+    Line(Vec<u8>),
+    Live(Vec<String>),
+    Flush(SyncSender<()>),
+}
+
+static QUEUED: OnceLock<SyncSender<Message>> = OnceLock::new();
+
+/// Sends every event to standard error from now on; `filter` is `PORTCULLIS_LOG`: a level, or `target=level` pairs.
+///
+/// # Errors
+/// A sentence when the filter cannot be read; the log is then set up with the level `info`.
+pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), String> {
+    let parsed = filter.filter(|text| !text.is_empty()).map(str::parse::<Targets>).transpose();
+    let complaint = parsed.as_ref().err().map(|error| format!("PORTCULLIS_LOG cannot be read: {error}"));
+    let targets = parsed.ok().flatten().unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let writer = Queue { dropped: Arc::new(AtomicU64::new(0)), sender: spawn_writer() };
+    let registry = tracing_subscriber::registry().with(targets);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    let done = match format {
+        Format::Json => registry.with(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init(),
+        Format::Text => registry.with(layer.with_ansi(colour)).try_init(),
+    };
+    match (complaint, done) {
+        (Some(complaint), _) => Err(complaint),
+        (None, Err(error)) => Err(format!("the log cannot be set up: {error}")),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+/// Whether lines may be coloured: a terminal, and `NO_COLOR` is not set.
+pub fn may_colour(no_color: bool) -> bool {
+    is_terminal() && !no_color
+}
+
+/// Whether standard error is a terminal.
+pub fn is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Shows these lines below the log until others take their place; nothing is shown for none.
+pub fn live(lines: Vec<String>) {
+    if let Some(sender) = QUEUED.get() {
+        let _ = sender.try_send(Message::Live(lines));
+    }
+}
+
+/// Waits until what was logged is written, `limit` at most.
+pub fn flush(limit: Duration) {
+    let Some(sender) = QUEUED.get() else { return };
+    let (done, written) = mpsc::sync_channel(1);
+    if sender.try_send(Message::Flush(done)).is_ok() {
+        let _ = written.recv_timeout(limit);
+    }
+}
+
+fn spawn_writer() -> Option<SyncSender<Message>> {
+    let (sender, receiver) = mpsc::sync_channel(QUEUE);
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&receiver)).ok()?;
+    let _ = QUEUED.set(sender.clone());
+    Some(sender)
+}
+
+fn write_all(messages: &Receiver<Message>) {
+    let mut shown = 0;
+    let mut lines: Vec<String> = Vec::new();
+    while let Ok(message) = messages.recv() {
+        let mut bytes = Vec::new();
+        erase(&mut bytes, shown);
+        match message {
+            Message::Line(line) => bytes.extend_from_slice(&line),
+            Message::Live(new) => lines = new,
+            Message::Flush(done) => {
+                let _ = done.try_send(());
+                continue;
+            }
+        }
+        for line in &lines {
+            bytes.extend_from_slice(line.as_bytes());
+            bytes.push(b'\n');
+        }
+        shown = lines.len();
+        // A reader that is gone is no reason to stop reading the queue, let alone to end.
+        let _ = io::stderr().lock().write_all(&bytes);
+    }
+}
+
+/// Moves the cursor up over what is shown and clears it (ECMA-48: CUU and ED).
+fn erase(bytes: &mut Vec<u8>, shown: usize) {
+    if shown > 0 {
+        bytes.extend_from_slice(format!("\x1b[{shown}A\x1b[J").as_bytes());
+    }
+}
+
+#[derive(Clone)]
+struct Queue {
+    dropped: Arc<AtomicU64>,
+    sender: Option<SyncSender<Message>>,
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Queue {
+    /// Queues one whole line, scrubbed once more: the last line of defence against a secret in a log.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut clean = scrub(&String::from_utf8_lossy(line)).into_bytes();
+        let Some(sender) = &self.sender else {
+            return Ok(line.len());
+        };
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            clean.extend_from_slice(format!("({dropped} log lines were dropped: standard error was not read)\n").as_bytes());
+        }
+        if let Err(TrySendError::Full(_)) = sender.try_send(Message::Line(clean)) {
+            self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

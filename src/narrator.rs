@@ -1,0 +1,180 @@
+//! Tells the log what changed from one snapshot to the next, and how long something has been waited for.
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::clock::Moment;
+use crate::log;
+use crate::outcome::Class;
+use crate::state::check::{Check, State, Verdict};
+use crate::state::snapshot::{Migration, Phase, Snapshot, Step};
+
+/// How often a wait that goes on is mentioned.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the live lines of a terminal are redrawn.
+const LIVE_EVERY: Duration = Duration::from_millis(250);
+
+/// Speaks about one run.
+#[derive(Debug)]
+pub struct Narrator {
+    terminal: bool,
+    limits: Vec<Duration>,
+    told: Moment,
+    drawn: bool,
+}
+
+impl Narrator {
+    /// A narrator of checks that are waited for this long each, in the order of the snapshot.
+    pub fn new(limits: Vec<Duration>, now: Moment) -> Self {
+        Self { terminal: log::is_terminal(), limits, told: now, drawn: false }
+    }
+
+    /// Tells what is different in `after`.
+    pub fn tell(&self, before: &Snapshot, after: &Snapshot, now: Moment) {
+        self.tell_phase(before, after);
+        for (index, (old, new)) in before.checks.iter().zip(&after.checks).enumerate() {
+            if old.totals != new.totals {
+                self.tell_check(index, old, new, after, now);
+            }
+        }
+        for (old, new) in before.stages.iter().zip(&after.stages) {
+            if old.step != new.step && new.step == Step::Up && new.name.starts_with("wait:") {
+                info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
+            }
+        }
+        if before.migration != after.migration {
+            tell_migration(before, after, now);
+        }
+        match (before.heartbeat.trouble, after.heartbeat.trouble) {
+            (old, Some(class)) if old != Some(class) => {
+                warn!("the heartbeat cannot be written: {}; {}", class.public(), class.advice());
+            }
+            (Some(_), None) => info!("the heartbeat is written again"),
+            _ => {}
+        }
+    }
+
+    fn tell_phase(&self, before: &Snapshot, after: &Snapshot) {
+        if before.child.pid.is_none()
+            && let Some(pid) = after.child.pid
+        {
+            info!("the process runs as pid {pid}");
+        }
+        if before.phase == after.phase {
+            return;
+        }
+        match after.phase {
+            Phase::Waiting => {
+                for (check, limit) in after.checks.iter().zip(&self.limits).filter(|(_, limit)| !limit.is_zero()) {
+                    info!("waiting for {} ({}), {} at most", check.name, check.target, humantime::format_duration(*limit));
+                }
+            }
+            Phase::Migrating => info!("everything is ready; queueing for the migration lock"),
+            Phase::Starting => info!("starting the process"),
+            Phase::Running => {
+                info!("the process is up, {} after portcullis started", seconds(after.phase_since.since(after.started_at)));
+            }
+            Phase::Draining => info!("stopping: not ready any more"),
+            Phase::Init | Phase::Stopped | Phase::Failed => {}
+        }
+    }
+
+    fn tell_check(&self, index: usize, old: &Check, new: &Check, after: &Snapshot, now: Moment) {
+        let Some(record) = new.last() else { return };
+        let was = old.last().map(|record| record.class);
+        let waiting = after.phase == Phase::Waiting && self.limits.get(index).is_some_and(|limit| !limit.is_zero());
+        if waiting {
+            if record.class != Class::Ok && was != Some(record.class) {
+                let (name, target, words) = (&new.name, &new.target, record.private.as_str());
+                let class = record.class;
+                let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", class.public(), class.word(), class.advice());
+                // What time alone will not mend is said loudly.
+                if matches!(class, Class::Auth | Class::Tls | Class::Protocol | Class::Status) { error!("{line}") } else { info!("{line}") }
+            }
+            return;
+        }
+        if old.verdict == new.verdict && old.effective(now).0 == new.effective(now).0 {
+            return;
+        }
+        let (state, class) = new.effective(now);
+        match state {
+            State::Down if new.stale_after.is_some() => {
+                warn!("{} is down: {} at {} ({}); {}", new.name, class.public(), new.target, record.private.as_str(), class.advice());
+            }
+            State::Degraded => warn!("{} fails: {} at {} ({})", new.name, class.public(), new.target, record.private.as_str()),
+            State::Up if old.verdict == Verdict::Down || old.effective(now).0 == State::Degraded => info!("{} is up again", new.name),
+            _ => {}
+        }
+    }
+
+    /// Mentions what is still waited for when it is time to; draws the live lines on a terminal.
+    pub fn progress(&mut self, snapshot: &Snapshot, now: Moment) {
+        let lines = self.lines(snapshot, now);
+        if self.terminal {
+            if self.drawn || !lines.is_empty() {
+                self.drawn = !lines.is_empty();
+                log::live(lines);
+            }
+        } else if now.since(self.told) >= PROGRESS_EVERY {
+            for line in lines {
+                info!("{line}");
+            }
+            self.told = now;
+        }
+    }
+
+    /// When [`Self::progress`] has something to do again; none while nothing is waited for.
+    pub fn next(&self, snapshot: &Snapshot, now: Moment) -> Option<Duration> {
+        let waits = matches!(snapshot.phase, Phase::Waiting | Phase::Migrating) || snapshot.phase == Phase::Starting;
+        let every =
+            if self.terminal { LIVE_EVERY } else { PROGRESS_EVERY.saturating_sub(now.since(self.told)).max(Duration::from_millis(1)) };
+        waits.then_some(every)
+    }
+
+    fn lines(&self, snapshot: &Snapshot, now: Moment) -> Vec<String> {
+        let since = seconds(now.since(snapshot.phase_since));
+        match snapshot.phase {
+            Phase::Waiting => {
+                let waits =
+                    snapshot.checks.iter().zip(&self.limits).filter(|(check, limit)| !limit.is_zero() && check.verdict != Verdict::Up);
+                waits
+                    .map(|(check, limit)| {
+                        let class = check.last().map_or(Class::Never, |record| record.class);
+                        format!("still waiting for {}: {}, {since} of {}", check.name, class.public(), humantime::format_duration(*limit))
+                    })
+                    .collect()
+            }
+            Phase::Migrating => match &snapshot.migration {
+                Migration::Queued { since, holder } => {
+                    vec![format!("still queueing for the migration lock held by {holder}, {}", seconds(now.since(*since)))]
+                }
+                Migration::Holder { since } => vec![format!("the migration has run for {}", seconds(now.since(*since)))],
+                Migration::Idle => vec![format!("still asking for the migration lock, {since}")],
+                Migration::Done => Vec::new(),
+            },
+            Phase::Starting => vec![format!("still waiting for the startup check, {since}")],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn tell_migration(before: &Snapshot, after: &Snapshot, now: Moment) {
+    match (&before.migration, &after.migration) {
+        (Migration::Queued { holder: old, .. }, Migration::Queued { holder, .. }) if old == holder => {}
+        (_, Migration::Queued { holder, .. }) => info!("queueing for the migration lock held by {holder}"),
+        (_, Migration::Holder { .. }) => info!("the migration lock is ours; running the migration"),
+        (Migration::Holder { since }, Migration::Done) => info!("the migration is over after {}", seconds(now.since(*since))),
+        _ => {}
+    }
+}
+
+fn took(began: Option<Moment>, ended: Option<Moment>) -> String {
+    seconds(ended.unwrap_or_default().since(began.unwrap_or_default()))
+}
+
+/// Whole milliseconds below ten seconds, whole seconds above.
+fn seconds(duration: Duration) -> String {
+    if duration < Duration::from_secs(10) { format!("{:.3}s", duration.as_secs_f64()) } else { format!("{}s", duration.as_secs()) }
+}

@@ -1,0 +1,6 @@
+//! Children started, signalled and reaped in one place, on the one thread that waits for them.
+
+pub mod children;
+pub mod descendants;
+pub mod signals;
+pub mod spawn;

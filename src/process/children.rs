@@ -1,0 +1,104 @@
+//! The table of children: who runs under which pid, how to reach them, and who has ended.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::descendants;
+use super::spawn::{self, SpawnError};
+use crate::exit::Ended;
+use crate::plan::ProcessPlan;
+use crate::state::event::ProcessId;
+use crate::sys::{self, Reaped};
+
+/// What one turn of reaping found.
+#[derive(Debug, Default)]
+pub struct Harvest {
+    /// Children of ours that ended.
+    pub ended: Vec<(ProcessId, Ended)>,
+    /// Orphans that were given to us and ended.
+    pub orphans: usize,
+    /// Whether no child of any kind is left.
+    pub none_left: bool,
+}
+
+/// Every child that was started here. Exits are read in this place only, so that no status can be stolen.
+#[derive(Debug, Default)]
+pub struct Children {
+    running: HashMap<i32, ProcessId>,
+    groups: HashMap<ProcessId, i32>,
+    killing: bool,
+}
+
+impl Children {
+    /// Starts a command; its pid is known here before anything can be reaped.
+    pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan) -> Result<i32, SpawnError> {
+        let pid = spawn::start(plan)?;
+        self.running.insert(pid, id);
+        self.groups.insert(id, pid);
+        Ok(pid)
+    }
+
+    /// Reaps whatever has ended; one SIGCHLD may stand for hundreds.
+    pub fn reap(&mut self) -> Harvest {
+        let mut harvest = Harvest::default();
+        loop {
+            match sys::reap() {
+                Reaped::Child(pid, ended) => match self.running.remove(&pid) {
+                    Some(id) => harvest.ended.push((id, ended)),
+                    None => harvest.orphans += 1,
+                },
+                Reaped::AllRunning => break,
+                Reaped::NoChild => {
+                    harvest.none_left = true;
+                    break;
+                }
+            }
+        }
+        if self.killing && !harvest.none_left {
+            // Killing a parent makes its children ours: they are met here.
+            self.signal_survivors(libc::SIGKILL);
+        }
+        harvest
+    }
+
+    /// Sends the process itself a signal; nothing when it has ended.
+    pub fn signal(&self, id: ProcessId, number: i32) -> io::Result<()> {
+        match self.pid(id) {
+            Some(pid) => sys::send(pid, number),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the process' whole group a signal, or the process alone where it has left that group.
+    pub fn signal_group(&self, id: ProcessId, number: i32) -> io::Result<()> {
+        let Some(group) = self.groups.get(&id) else { return Ok(()) };
+        match sys::send(-group, number) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.signal(id, number),
+            other => other,
+        }
+    }
+
+    /// Sends what is left below us a signal: adopted orphans and members of our children's groups, and for KILL everything.
+    ///
+    /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
+    pub fn signal_survivors(&mut self, number: i32) {
+        self.killing |= number == libc::SIGKILL;
+        for descendant in descendants::all() {
+            let in_our_group = || {
+                nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(descendant.pid)))
+                    .is_ok_and(|group| self.groups.values().any(|known| *known == group.as_raw()))
+            };
+            if descendant.direct || number == libc::SIGKILL || in_our_group() {
+                // It may have ended since it was listed.
+                let _ = sys::send(descendant.pid, number);
+                if number != libc::SIGKILL {
+                    let _ = sys::send(descendant.pid, libc::SIGCONT);
+                }
+            }
+        }
+    }
+
+    fn pid(&self, id: ProcessId) -> Option<i32> {
+        self.running.iter().find(|(_, running)| **running == id).map(|(pid, _)| *pid)
+    }
+}

@@ -1,0 +1,187 @@
+//! The loop of one run: take an event, let the reducer decide, publish what is known, perform what was decided.
+//!
+//! It blocks in one `poll(2)` for signals, messages and timers. It shares nothing with the threads that talk to the network, so
+//! that a fault there cannot cost a signal or an exit status.
+
+pub mod background;
+mod timers;
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracing::{debug, error, info, warn};
+
+use crate::clock::Moment;
+use crate::mailbox::{Inbox, mailbox};
+use crate::narrator::Narrator;
+use crate::plan::Plan;
+use crate::process::children::Children;
+use crate::process::signals::Signals;
+use crate::published::Published;
+use crate::server::Listeners;
+use crate::state::event::{Effect, Event, ProcessId};
+use crate::state::lifecycle::{Ending, Lifecycle};
+use background::Background;
+use timers::Timers;
+
+/// One run in progress.
+struct Supervisor {
+    plan: Arc<Plan>,
+    lifecycle: Lifecycle,
+    children: Children,
+    timers: Timers,
+    queue: VecDeque<Event>,
+    published: Arc<Published>,
+    background: Background,
+    narrator: Narrator,
+}
+
+/// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
+///
+/// # Errors
+/// Only before anything was started: the kernel refused a signalfd or an eventfd.
+pub fn run(plan: Plan, listeners: Option<Listeners>) -> nix::Result<Ending> {
+    let signals = Signals::open()?;
+    let (sender, inbox) = mailbox()?;
+    let now = Moment::now();
+    let plan = Arc::new(plan);
+    let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
+    let published = Arc::new(Published::new(lifecycle.snapshot().clone()));
+    if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
+        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published));
+    }
+    let supervisor = Supervisor {
+        narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
+        background: Background::start(&plan, &published, &sender),
+        plan,
+        lifecycle,
+        children: Children::default(),
+        timers: Timers::default(),
+        queue: VecDeque::from([Event::Begin]),
+        published,
+    };
+    Ok(supervisor.turn(&signals, &inbox))
+}
+
+impl Supervisor {
+    /// Turns until an effect says to leave. After the first spawn nothing here may fail: every error is a line in the log.
+    fn turn(mut self, signals: &Signals, inbox: &Inbox) -> Ending {
+        loop {
+            while let Some(event) = self.queue.pop_front() {
+                if self.take(event) {
+                    return self
+                        .lifecycle
+                        .ending()
+                        .cloned()
+                        .unwrap_or_else(|| Ending { code: 70, sentence: "no end was decided".to_owned() });
+                }
+            }
+            let now = Moment::now();
+            self.narrator.progress(self.lifecycle.snapshot(), now);
+            self.wait(signals, inbox, now);
+            self.collect(signals, inbox);
+        }
+    }
+
+    /// Blocks until a signal or a message arrives or a timer runs out.
+    fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) {
+        let next = [self.timers.next(now), self.narrator.next(self.lifecycle.snapshot(), now)].into_iter().flatten().min();
+        let timeout = next.map_or(PollTimeout::NONE, |duration| {
+            // Rounded up: waking a fraction of a millisecond early would mean waking twice.
+            PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+        });
+        let mut files = [PollFd::new(signals.fd(), PollFlags::POLLIN), PollFd::new(inbox.bell().as_fd(), PollFlags::POLLIN)];
+        if let Err(errno) = poll(&mut files, timeout)
+            && errno != Errno::EINTR
+        {
+            error!("cannot wait for signals: {errno}; going on");
+        }
+    }
+
+    /// Turns everything that happened meanwhile into events.
+    fn collect(&mut self, signals: &Signals, inbox: &Inbox) {
+        let mut numbers = signals.take();
+        if numbers.contains(&libc::SIGCHLD) {
+            numbers.retain(|number| *number != libc::SIGCHLD);
+            self.harvest();
+        }
+        self.queue.extend(numbers.into_iter().map(Event::Signalled));
+        self.queue.extend(inbox.take());
+        let now = Moment::now();
+        self.queue.extend(self.timers.due(now).into_iter().map(Event::Elapsed));
+    }
+
+    fn harvest(&mut self) {
+        let harvest = self.children.reap();
+        if harvest.orphans > 0 {
+            debug!("reaped {} orphans", harvest.orphans);
+        }
+        self.queue.extend(harvest.ended.into_iter().map(|(id, ended)| Event::Exited(id, ended)));
+        if harvest.none_left {
+            self.queue.push_back(Event::NoneLeft);
+        }
+    }
+
+    /// Takes one event in; true when the run is over.
+    fn take(&mut self, event: Event) -> bool {
+        let now = Moment::now();
+        let before = self.lifecycle.snapshot().clone();
+        if let Event::Signalled(number) = event {
+            debug!("got {}", crate::exit::signal_name(number));
+        }
+        let effects = self.lifecycle.apply(now, event);
+        self.published.publish(self.lifecycle.snapshot().clone());
+        self.narrator.tell(&before, self.lifecycle.snapshot(), now);
+        effects.into_iter().any(|effect| self.perform(effect, now))
+    }
+
+    fn perform(&mut self, effect: Effect, now: Moment) -> bool {
+        match effect {
+            Effect::Arm(timer, after) => self.timers.arm(timer, now, after),
+            Effect::Disarm(timer) => self.timers.disarm(timer),
+            Effect::AcquireLock => self.background.acquire_lock(),
+            Effect::ReleaseLock => self.background.release_lock(),
+            Effect::Spawn(id) => self.spawn(id),
+            Effect::Signal(id, number) => Self::signalled(number, self.children.signal(id, number)),
+            Effect::SignalGroup(id, number) => Self::signalled(number, self.children.signal_group(id, number)),
+            Effect::SignalSurvivors(number) => {
+                self.children.signal_survivors(number);
+                self.harvest();
+            }
+            Effect::AskStartup(on) => self.background.ask_startup(on),
+            Effect::AskAll => self.background.ask_all(),
+            Effect::Announce(readiness) => {
+                info!(ready = ?readiness, "readiness changed");
+                self.background.announce(readiness);
+            }
+            Effect::Exit(_) => return true,
+        }
+        false
+    }
+
+    fn spawn(&mut self, id: ProcessId) {
+        let plan = match id {
+            ProcessId::Main => self.plan.main.as_ref(),
+            ProcessId::Migration => self.plan.migration.as_ref().map(|migration| &migration.process),
+        };
+        let Some(plan) = plan else { return };
+        debug!("starting {}", plan.argv);
+        self.queue.push_back(match self.children.start(id, plan) {
+            Ok(pid) => Event::Spawned(id, pid),
+            Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
+        });
+    }
+
+    /// A signal that could not be sent is no reason to leave: the child may have changed its user.
+    fn signalled(number: i32, result: std::io::Result<()>) {
+        match result {
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                warn!("cannot send {} to the process: {error}; going on", crate::exit::signal_name(number));
+            }
+            _ => debug!("sent {}", crate::exit::signal_name(number)),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The subsystems that may fail, each started again when it does: checks, migration lock and heartbeat on one thread, the
+//! health endpoint on another.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::error;
+
+use crate::clock::{Moment, Pulse};
+use crate::exit::Exit;
+use crate::mailbox::Mailbox;
+use crate::migration::{self, LockOrder};
+use crate::plan::{HealthPlan, MigrationPlan, Plan};
+use crate::prober::{self, Orders};
+use crate::published::Published;
+use crate::registry;
+use crate::server::{self, Listeners};
+use crate::state::event::{Event, LockNews, Readiness};
+
+/// Pause before a subsystem that ended is started again, doubled each time up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The lines to the subsystems; sending never waits and never fails.
+#[derive(Debug)]
+pub struct Background {
+    orders: watch::Sender<Orders>,
+    locks: mpsc::UnboundedSender<LockOrder>,
+    readiness: watch::Sender<Readiness>,
+}
+
+impl Background {
+    /// Starts what the plan needs; nothing, not even a thread, when it needs nothing.
+    pub fn start(plan: &Arc<Plan>, published: &Arc<Published>, mailbox: &Mailbox) -> Self {
+        let (orders, order_receiver) = watch::channel(Orders::default());
+        let (locks, lock_receiver) = mpsc::unbounded_channel();
+        let (readiness, readiness_receiver) = watch::channel(Readiness::default());
+        let started = plan.main.as_ref().is_some_and(|main| main.started.is_some());
+        if !plan.checks.is_empty() || started || plan.migration.is_some() || plan.heartbeat.is_some() {
+            let work = Work {
+                plan: Arc::clone(plan),
+                published: Arc::clone(published),
+                mailbox: mailbox.clone(),
+                orders: order_receiver,
+                readiness: readiness_receiver,
+            };
+            let spawned = std::thread::Builder::new().name("background".to_owned()).spawn(move || work.run(lock_receiver));
+            if let Err(cause) = spawned {
+                error!("cannot start the thread for checks and heartbeat: {cause}; check the limits of the container");
+            }
+        }
+        Self { orders, locks, readiness }
+    }
+
+    pub(super) fn ask_startup(&self, on: bool) {
+        self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.startup, on) != on);
+    }
+
+    pub(super) fn ask_all(&self) {
+        self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
+    }
+
+    pub(super) fn acquire_lock(&self) {
+        let _ = self.locks.send(LockOrder::Acquire);
+    }
+
+    pub(super) fn release_lock(&self) {
+        let _ = self.locks.send(LockOrder::Release);
+    }
+
+    pub(super) fn announce(&self, readiness: Readiness) {
+        self.readiness.send_replace(readiness);
+    }
+}
+
+/// What the background thread runs.
+struct Work {
+    plan: Arc<Plan>,
+    published: Arc<Published>,
+    mailbox: Mailbox,
+    orders: watch::Receiver<Orders>,
+    readiness: watch::Receiver<Readiness>,
+}
+
+impl Work {
+    fn run(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).thread_stack_size(256 * 1024).build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.tasks(locks)),
+            Err(cause) => error!("cannot start the runtime for checks and heartbeat: {cause}; check the limits of the container"),
+        }
+    }
+
+    async fn tasks(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
+        let Self { plan, published, mailbox, orders, readiness } = self;
+        if let Some(migration) = plan.migration.clone() {
+            tokio::spawn(keep_lock(migration, plan.service.instance.clone(), locks, mailbox.clone()));
+        }
+        if let Some(heartbeat) = plan.heartbeat.clone() {
+            let (published, mailbox) = (Arc::clone(&published), mailbox.clone());
+            tokio::spawn(keep("heartbeat", move || {
+                registry::run(heartbeat.clone(), Arc::clone(&published), readiness.clone(), mailbox.clone())
+            }));
+        }
+        let prober = keep("prober", move || prober::run(Arc::clone(&plan), orders.clone(), mailbox.clone()));
+        tokio::spawn(prober);
+        loop {
+            published.pulse.beat(Moment::now());
+            tokio::time::sleep(Pulse::TICK).await;
+        }
+    }
+}
+
+/// Runs a subsystem until it ends of its own accord; after a panic it is started again.
+async fn keep<F: Future<Output = ()> + Send + 'static>(name: &'static str, start: impl Fn() -> F) {
+    let mut pause = FIRST_PAUSE;
+    while let Err(fault) = tokio::spawn(start()).await {
+        error!("the {name} failed ({}); starting it again in {}", describe(&fault), humantime::format_duration(pause));
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The lock's keeper cannot be started again in the middle: its connection, and so the lock, went with it.
+async fn keep_lock(plan: MigrationPlan, instance: String, orders: mpsc::UnboundedReceiver<LockOrder>, mailbox: Mailbox) {
+    let keeper: JoinHandle<()> = tokio::spawn(migration::run(plan, instance, orders, mailbox.clone()));
+    if let Err(fault) = keeper.await {
+        error!("the keeper of the migration lock failed ({})", describe(&fault));
+        mailbox.send(Event::Lock(LockNews::Lost("its keeper failed".to_owned())));
+        mailbox.send(Event::Lock(LockNews::Unavailable(Exit::Internal, "the keeper of the migration lock failed; see the log".to_owned())));
+        mailbox.send(Event::Lock(LockNews::Released));
+    }
+}
+
+fn describe(fault: &tokio::task::JoinError) -> &'static str {
+    if fault.is_panic() { "it panicked" } else { "it was cancelled" }
+}
+
+/// Serves the health endpoint on a thread of its own, again and again should it fail.
+pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Published>) {
+    let body = move || {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Ok(listeners) = listeners.try_clone() else {
+                error!("cannot duplicate the health listeners; the health endpoint is gone");
+                return;
+            };
+            match catch_unwind(AssertUnwindSafe(|| server::serve(listeners, Arc::clone(&plan), Arc::clone(&published)))) {
+                Ok(()) => return,
+                Err(_) => error!("the health endpoint failed; starting it again in {}", humantime::format_duration(pause)),
+            }
+            std::thread::park_timeout(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    };
+    if let Err(cause) = std::thread::Builder::new().name("health".to_owned()).spawn(body) {
+        error!("cannot start the thread for the health endpoint: {cause}; check the limits of the container");
+    }
+}

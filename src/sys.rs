@@ -1,0 +1,157 @@
+//! The few calls that need `unsafe`: raw signal masks, waiting for any child, and what a child does between fork and exec.
+//!
+//! Raw system calls are used for signals because musl's wrappers keep 32 to 34 to themselves: its `sigfillset` leaves them
+//! out and its `sigaction` refuses them, so that a stray signal 34 would end a PID 1 that relied on them. `waitpid` and `kill`
+//! are called here and not through nix because its `Signal` knows no real-time signals, and a child killed by one would lose
+//! its status.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::sys::signal::SigSet;
+
+use crate::exit::Ended;
+
+/// The kernel's signal set: bit n-1 stands for signal n (`sigset_t` of the kernel, 64 bits on every Linux).
+type KernelSet = u64;
+
+/// The highest signal number of Linux.
+pub const LAST_SIGNAL: i32 = 64;
+
+/// Replaces the calling thread's mask and returns the old one; the kernel leaves KILL and STOP out by itself.
+fn set_mask(mask: KernelSet) -> KernelSet {
+    let mut old: KernelSet = 0;
+    // SAFETY: both pointers are to live 8-byte integers and the size passed is 8, as rt_sigprocmask(2) wants it; the call can
+    // only fail for a bad pointer or size. It is async-signal-safe.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<KernelSet>());
+    }
+    old
+}
+
+/// Blocks all 64 signals in this thread and every thread it starts.
+pub extern "C" fn block_every_signal() {
+    set_mask(KernelSet::MAX);
+}
+
+/// Unblocks every signal in this thread: for subcommands that supervise nothing.
+pub fn unblock_every_signal() {
+    set_mask(0);
+}
+
+/// A set of all 64 signals, for a signalfd.
+pub fn every_signal() -> SigSet {
+    // SAFETY: sigset_t is a plain array of integers on every libc, so all zeros is a value of it.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is larger than the 8 bytes written, on glibc and musl alike (128 bytes), and any bits are valid.
+    unsafe { std::ptr::write_bytes((&raw mut set).cast::<u8>(), 0xff, size_of::<KernelSet>()) };
+    // SAFETY: the set is initialised.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
+}
+
+/// Sets every inherited "ignore" back to the default, so that children start with clean dispositions and can be waited for.
+///
+/// An inherited SIGCHLD=ignore makes the kernel reap children itself and lose their status. SIGPIPE stays as it is: std has
+/// set it to "ignore" for us and gives children the default.
+pub fn reset_dispositions() {
+    for number in (1..=LAST_SIGNAL).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP | libc::SIGPIPE)) {
+        /// The kernel's `struct sigaction` is 32 bytes at most on 64-bit Linux (handler, flags, restorer, mask).
+        #[derive(Default)]
+        #[repr(C)]
+        struct KernelAction([u64; 4]);
+        let mut action = KernelAction::default();
+        // SAFETY: the old action is written to a live buffer of at least its size; a null new action changes nothing.
+        let asked = unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, number, std::ptr::null::<KernelAction>(), &raw mut action, size_of::<KernelSet>())
+        };
+        if asked == 0 && action.0[0] == libc::SIG_IGN as u64 {
+            let default = KernelAction::default();
+            // SAFETY: all zeros is a valid action: SIG_DFL, no flags, no restorer, empty mask.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    number,
+                    &raw const default,
+                    std::ptr::null_mut::<KernelAction>(),
+                    size_of::<KernelSet>(),
+                )
+            };
+        }
+    }
+}
+
+/// Makes orphaned descendants our children, so that they can be signalled and reaped without being PID 1.
+pub fn become_subreaper() -> io::Result<()> {
+    // SAFETY: PR_SET_CHILD_SUBREAPER takes one integer and touches no memory of ours.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })
+}
+
+/// Whether PR_SET_CHILD_SUBREAPER or anything else failed.
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// One answer of `waitpid(2)` for any child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaped {
+    /// This child ended and is reaped.
+    Child(i32, Ended),
+    /// Children are left and none has ended.
+    AllRunning,
+    /// There is no child.
+    NoChild,
+}
+
+/// Reaps one ended child without waiting.
+pub fn reap() -> Reaped {
+    let mut status: libc::c_int = 0;
+    // SAFETY: the status is written to a live integer.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    match pid {
+        0 => Reaped::AllRunning,
+        pid if pid > 0 && libc::WIFSIGNALED(status) => Reaped::Child(pid, Ended::Signal(libc::WTERMSIG(status) as u8)),
+        pid if pid > 0 => Reaped::Child(pid, Ended::Code(libc::WEXITSTATUS(status) as u8)),
+        _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => reap(),
+        _ => Reaped::NoChild,
+    }
+}
+
+/// Sends a signal to a process, or to the group of that number when `pid` is negative.
+///
+/// # Errors
+/// `ESRCH` when nothing of that number is left, `EPERM` when it belongs to somebody else. A `pid` of 0, 1 or -1 is refused as
+/// `EINVAL`: those mean our own group, init and everybody.
+pub fn send(pid: i32, number: i32) -> io::Result<()> {
+    if matches!(pid, -1..=1) {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: kill(2) takes two integers.
+    check(unsafe { libc::kill(pid, number) })
+}
+
+/// Gives the child a group of its own, the terminal when we hold it, and an empty signal mask.
+///
+/// All signals are blocked until the last step, so that the child can neither be stopped for touching the terminal from the
+/// background nor be killed between fork and exec by a signal that was meant for portcullis.
+pub fn prepare_child(command: &mut Command, terminal: bool) {
+    command.process_group(0);
+    // SAFETY: the closure runs between fork and exec and calls only getpid(2), tcsetpgrp (an ioctl) and rt_sigprocmask(2),
+    // all async-signal-safe; it allocates nothing and touches no lock.
+    unsafe {
+        command.pre_exec(move || {
+            if terminal {
+                libc::tcsetpgrp(libc::STDIN_FILENO, libc::getpid());
+            }
+            set_mask(0);
+            Ok(())
+        });
+    }
+}
+
+/// The calling process' id and its process group's.
+pub fn own_ids() -> (i32, i32) {
+    // SAFETY: both calls take nothing and cannot fail.
+    unsafe { (libc::getpid(), libc::getpgrp()) }
+}
