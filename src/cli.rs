@@ -78,7 +78,7 @@ struct RunArgs {
     #[arg(long, value_name = "DURATION")]
     drain_delay: Option<String>,
     /// The container's arguments: the command itself where no modes are configured
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND OR ARGUMENTS")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND OR ARGUMENTS")]
     arguments: Vec<String>,
 }
 

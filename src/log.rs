@@ -1,16 +1,21 @@
 //! Standard error, written by a thread of its own: a reader that is slow or gone never holds portcullis up.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock::Moment;
 use crate::secret::scrub;
 
 /// Lines that may wait for a slow reader; what comes on top is counted and dropped.
@@ -45,10 +50,10 @@ pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), S
     let targets = parsed.ok().flatten().unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let writer = Queue { dropped: Arc::new(AtomicU64::new(0)), sender: spawn_writer() };
     let registry = tracing_subscriber::registry().with(targets);
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).with_ansi(colour);
     let done = match format {
         Format::Json => registry.with(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init(),
-        Format::Text => registry.with(layer.with_ansi(colour)).try_init(),
+        Format::Text => registry.with(layer.event_format(Line)).try_init(),
     };
     match (complaint, done) {
         (Some(complaint), _) => Err(complaint),
@@ -154,5 +159,32 @@ impl Write for Queue {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// One short line: when, who, how bad, what. The name stands in it because the child writes to the same place.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let (word, colour) = match *event.metadata().level() {
+            Level::ERROR => ("error", "31"),
+            Level::WARN => ("warn", "33"),
+            Level::INFO => ("info", "32"),
+            Level::DEBUG => ("debug", "34"),
+            Level::TRACE => ("trace", "35"),
+        };
+        let when = humantime::format_rfc3339_millis(UNIX_EPOCH + Moment::now().wall);
+        if writer.has_ansi_escapes() {
+            write!(writer, "\x1b[2m{when}\x1b[0m portcullis \x1b[{colour}m{word}\x1b[0m ")?;
+        } else {
+            write!(writer, "{when} portcullis {word} ")?;
+        }
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
     }
 }
