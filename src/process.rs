@@ -2,5 +2,6 @@
 
 pub mod children;
 pub mod descendants;
+mod executable;
 pub mod signals;
 pub mod spawn;

@@ -5,8 +5,11 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::executable::{Kind, kind};
+use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
+use crate::plan::argv::Word;
 use crate::sys;
 
 /// Why a command could not be started.
@@ -22,8 +25,20 @@ pub struct SpawnError {
 ///
 /// Standard input, output and error are inherited, and so is every other descriptor that is not ours.
 pub fn start(plan: &ProcessPlan) -> Result<i32, SpawnError> {
-    let mut command = Command::new(plan.argv.program());
-    command.args(plan.argv.words().iter().skip(1).map(super::super::plan::argv::Word::value));
+    match spawn(plan, Command::new(plan.argv.program())) {
+        // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl and std do not.
+        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+            let Some(script) = find(plan).filter(|file| kind(file) == Kind::Text) else { return Err(explain(plan, &error)) };
+            let mut shell = Command::new("/bin/sh");
+            shell.arg(script);
+            spawn(plan, shell).map_err(|_| explain(plan, &error))
+        }
+        result => result.map_err(|error| explain(plan, &error)),
+    }
+}
+
+fn spawn(plan: &ProcessPlan, mut command: Command) -> io::Result<i32> {
+    command.args(plan.argv.words().iter().skip(1).map(Word::value));
     for name in &plan.env_remove {
         command.env_remove(name);
     }
@@ -31,11 +46,8 @@ pub fn start(plan: &ProcessPlan) -> Result<i32, SpawnError> {
         command.env(name, value.value());
     }
     sys::prepare_child(&mut command, holds_terminal());
-    match command.spawn() {
-        // Dropping std's handle neither waits nor kills: the reaper owns all waiting.
-        Ok(child) => Ok(child.id() as i32),
-        Err(error) => Err(explain(plan, &error)),
-    }
+    // Dropping std's handle neither waits nor kills: the reaper owns all waiting.
+    command.spawn().map(|child| child.id() as i32)
 }
 
 /// Whether we are the terminal's foreground group, so that it is ours to hand over.
@@ -45,19 +57,27 @@ fn holds_terminal() -> bool {
 }
 
 fn explain(plan: &ProcessPlan, error: &io::Error) -> SpawnError {
-    let program = plan.argv.program();
     let shown = plan.argv.words().first().map_or("", |word| word.shown());
-    let (exit, why) = match error.raw_os_error() {
-        Some(libc::ENOENT) if find(program, plan).is_none() => {
-            (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned())
+    let found = find(plan);
+    let kind = found.as_deref().map_or(Kind::Other, kind);
+    let (exit, why) = match (error.raw_os_error(), kind) {
+        (Some(libc::ENOENT), _) if found.is_none() => (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned()),
+        (Some(libc::ENOENT), Kind::Script(interpreter)) => {
+            (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
         }
-        Some(libc::ENOENT) => (Exit::NotFound, format!("{}; install it or mend the first line", missing_interpreter(program, plan))),
-        Some(libc::ENOTDIR) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
-        Some(libc::EACCES) => (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned()),
-        Some(libc::ENOEXEC) => {
-            (Exit::NotExecutable, "it is no program for this machine; check its architecture or its first line".to_owned())
+        (Some(libc::ENOENT), Kind::Program { loader: Some(loader), .. }) => {
+            (Exit::NotFound, format!("its loader {loader} is missing; the program was built for another kind of image"))
         }
-        Some(libc::EAGAIN | libc::ENOMEM) => {
+        (Some(libc::ENOENT), _) => (Exit::NotFound, "its interpreter is missing; check what it needs".to_owned()),
+        (Some(libc::ENOTDIR), _) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
+        (Some(libc::EACCES), _) => {
+            (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned())
+        }
+        (Some(libc::ENOEXEC), Kind::Program { machine, .. }) => {
+            (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
+        }
+        (Some(libc::ENOEXEC), _) => (Exit::NotExecutable, "it is neither a program nor a script; check the file".to_owned()),
+        (Some(libc::EAGAIN | libc::ENOMEM), _) => {
             (Exit::Internal, format!("the kernel has no room for another process ({error}); check the limits"))
         }
         _ => (Exit::NotExecutable, format!("{error}; check the command")),
@@ -65,21 +85,13 @@ fn explain(plan: &ProcessPlan, error: &io::Error) -> SpawnError {
     SpawnError { code: exit.code(), sentence: format!("cannot start {shown}: {why}") }
 }
 
-/// Where the program is, as `execvp(3)` would look for it.
-fn find(program: &str, plan: &ProcessPlan) -> Option<PathBuf> {
+/// Where the program is, as `execvp(3)` would look for it in the child's own PATH.
+fn find(plan: &ProcessPlan) -> Option<PathBuf> {
+    let program = plan.argv.program();
     if program.contains('/') {
         return Path::new(program).exists().then(|| PathBuf::from(program));
     }
     let set = plan.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.value().to_owned());
-    let path = set.or_else(|| crate::config::source::Environment::of_process().get("PATH").map(str::to_owned));
+    let path = set.or_else(|| Environment::of_process().get("PATH").map(str::to_owned));
     path.as_deref().unwrap_or("/bin:/usr/bin").split(':').map(|directory| Path::new(directory).join(program)).find(|file| file.exists())
-}
-
-/// Names the interpreter of a file that is there and still "not found".
-fn missing_interpreter(program: &str, plan: &ProcessPlan) -> String {
-    let first_line = find(program, plan).and_then(|file| std::fs::read(file).ok()).and_then(|bytes| {
-        let line = bytes.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-        String::from_utf8_lossy(line).split_whitespace().next().map(str::to_owned)
-    });
-    first_line.map_or_else(|| "its dynamic loader is missing in this image".to_owned(), |name| format!("its interpreter {name} is missing"))
 }

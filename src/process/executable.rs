@@ -1,0 +1,117 @@
+//! What kind of file a program is, for the message when the kernel would not run it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// What was found in a program's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A script whose first line names this interpreter.
+    Script(String),
+    /// Text without such a line.
+    Text,
+    /// A program for this machine, with the dynamic loader it asks for.
+    Program {
+        /// The machine's name as `uname -m` says it.
+        machine: &'static str,
+        /// The loader's path; none for a static program.
+        loader: Option<String>,
+    },
+    /// Anything else, unreadable or empty.
+    Other,
+}
+
+/// How much of a file is looked at: a first line or an ELF header with its program headers.
+const HEAD: u64 = 4096;
+
+/// Looks at the beginning of the file.
+pub(super) fn kind(path: &Path) -> Kind {
+    let mut head = Vec::new();
+    let Ok(mut file) = File::open(path) else { return Kind::Other };
+    if file.by_ref().take(HEAD).read_to_end(&mut head).is_err() || head.is_empty() {
+        return Kind::Other;
+    }
+    if let Some(rest) = head.strip_prefix(b"#!") {
+        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        return Kind::Script(String::from_utf8_lossy(line).split_whitespace().next().unwrap_or_default().to_owned());
+    }
+    if head.starts_with(b"\x7fELF") {
+        return Kind::Program { machine: machine(&head), loader: loader(&head, &mut file) };
+    }
+    if head.contains(&0) { Kind::Other } else { Kind::Text }
+}
+
+/// `e_machine` of an ELF header (elf(5)).
+fn machine(head: &[u8]) -> &'static str {
+    match number(head, 18, 2) {
+        Some(0x03) => "i686",
+        Some(0x15) => "ppc64",
+        Some(0x16) => "s390x",
+        Some(0x28) => "arm",
+        Some(0x3e) => "x86_64",
+        Some(0xb7) => "aarch64",
+        Some(0xf3) => "riscv64",
+        _ => "another machine",
+    }
+}
+
+/// The path in the PT_INTERP segment of a 64-bit ELF file.
+fn loader(head: &[u8], file: &mut File) -> Option<String> {
+    const PT_INTERP: u64 = 3;
+    if head.get(4) != Some(&2) {
+        return None;
+    }
+    let (offset, size, count) = (number(head, 32, 8)?, number(head, 54, 2)?, number(head, 56, 2)?);
+    (0..count).find_map(|index| {
+        let at = usize::try_from(offset.checked_add(index * size)?).ok()?;
+        if number(head, at, 4)? != PT_INTERP {
+            return None;
+        }
+        file.seek(SeekFrom::Start(number(head, at.checked_add(8)?, 8)?)).ok()?;
+        let mut path = Vec::new();
+        file.take(HEAD.min(number(head, at.checked_add(32)?, 8)?)).read_to_end(&mut path).ok()?;
+        Some(String::from_utf8_lossy(path.split(|byte| *byte == 0).next()?).into_owned())
+    })
+}
+
+/// An unsigned integer of `size` bytes at `at`, in the byte order that the header names.
+fn number(head: &[u8], at: usize, size: usize) -> Option<u64> {
+    let bytes = head.get(at..at.checked_add(size)?)?;
+    let fold = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
+    Some(if head.get(5) == Some(&2) { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, content: &[u8]) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("portcullis-executable-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    #[test]
+    fn kinds_of_files_are_told_apart() {
+        let cases: [(&str, &[u8], Kind); 5] = [
+            ("script", b"#! /bin/bash -e\nexit 3\n", Kind::Script("/bin/bash".into())),
+            ("text", b"exit 3\n", Kind::Text),
+            ("binary", b"MZ\0\0", Kind::Other),
+            ("empty", b"", Kind::Other),
+            ("truncated", b"\x7fELF\x02\x01\x01", Kind::Program { machine: "another machine", loader: None }),
+        ];
+        for (name, content, expected) in cases {
+            let path = file(name, content);
+            assert_eq!(kind(&path), expected, "{name}");
+            std::fs::remove_file(path).unwrap();
+        }
+        assert_eq!(kind(Path::new("/nonexistent")), Kind::Other);
+    }
+
+    #[test]
+    fn this_very_test_names_its_machine() {
+        let Kind::Program { machine, .. } = kind(&std::env::current_exe().unwrap()) else { panic!("a test is a program") };
+        assert_eq!(machine, std::env::consts::ARCH);
+    }
+}
