@@ -20,6 +20,7 @@ use crate::narrator::Narrator;
 use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::process::signals::Signals;
+use crate::process::spawn::Surroundings;
 use crate::published::Published;
 use crate::server::Listeners;
 use crate::state::event::{Effect, Event, ProcessId};
@@ -43,7 +44,7 @@ struct Supervisor {
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd or an eventfd.
-pub fn run(plan: Plan, listeners: Option<Listeners>) -> nix::Result<Ending> {
+pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings) -> nix::Result<Ending> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
@@ -58,7 +59,7 @@ pub fn run(plan: Plan, listeners: Option<Listeners>) -> nix::Result<Ending> {
         background: Background::start(&plan, &published, &sender),
         plan,
         lifecycle,
-        children: Children::default(),
+        children: Children::new(surroundings),
         timers: Timers::default(),
         queue: VecDeque::from([Event::Begin]),
         published,

@@ -6,9 +6,9 @@
 //! its status.
 #![allow(unsafe_code)]
 
+pub mod start;
+
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use nix::sys::signal::SigSet;
 
@@ -129,25 +129,6 @@ pub fn send(pid: i32, number: i32) -> io::Result<()> {
     }
     // SAFETY: kill(2) takes two integers.
     check(unsafe { libc::kill(pid, number) })
-}
-
-/// Gives the child a group of its own, the terminal when we hold it, and an empty signal mask.
-///
-/// All signals are blocked until the last step, so that the child can neither be stopped for touching the terminal from the
-/// background nor be killed between fork and exec by a signal that was meant for portcullis.
-pub fn prepare_child(command: &mut Command, terminal: bool) {
-    command.process_group(0);
-    // SAFETY: the closure runs between fork and exec and calls only getpid(2), tcsetpgrp (an ioctl) and rt_sigprocmask(2),
-    // all async-signal-safe; it allocates nothing and touches no lock.
-    unsafe {
-        command.pre_exec(move || {
-            if terminal {
-                libc::tcsetpgrp(libc::STDIN_FILENO, libc::getpid());
-            }
-            set_mask(0);
-            Ok(())
-        });
-    }
 }
 
 /// The calling process' id and its process group's.

@@ -8,6 +8,7 @@ use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::log;
 use crate::plan::resolve::{Request, resolve};
+use crate::process::spawn::Surroundings;
 use crate::server::Listeners;
 use crate::supervisor;
 use crate::sys;
@@ -63,10 +64,19 @@ fn gate(request: &Request, environment: &Environment) -> u8 {
             None
         }
     };
-    match supervisor::run(plan, listeners) {
+    match supervisor::run(plan, listeners, surroundings(environment)) {
         Ok(ending) => last_line(ending.code, &ending.sentence),
         Err(errno) => last_line(Exit::Internal.code(), &format!("the kernel refused what supervision needs: {errno}")),
     }
+}
+
+/// What the children inherit. We leave the working directory ourselves, so that its file system can be unmounted.
+fn surroundings(environment: &Environment) -> Surroundings {
+    let directory = std::env::current_dir().ok();
+    if directory.is_some() {
+        let _ = std::env::set_current_dir("/");
+    }
+    Surroundings { environment: environment.inherited().clone(), directory }
 }
 
 /// Says in one sentence why the run ends and with which code.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::descendants;
-use super::spawn::{self, SpawnError};
+use super::spawn::{self, SpawnError, Surroundings};
 use crate::exit::Ended;
 use crate::plan::ProcessPlan;
 use crate::state::event::ProcessId;
@@ -24,15 +24,21 @@ pub struct Harvest {
 /// Every child that was started here. Exits are read in this place only, so that no status can be stolen.
 #[derive(Debug, Default)]
 pub struct Children {
+    surroundings: Surroundings,
     running: HashMap<i32, ProcessId>,
     groups: HashMap<ProcessId, i32>,
     killing: bool,
 }
 
 impl Children {
+    /// No children yet; those to come inherit `surroundings`.
+    pub fn new(surroundings: Surroundings) -> Self {
+        Self { surroundings, ..Self::default() }
+    }
+
     /// Starts a command; its pid is known here before anything can be reaped.
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan) -> Result<i32, SpawnError> {
-        let pid = spawn::start(plan)?;
+        let pid = spawn::start(plan, &self.surroundings)?;
         self.running.insert(pid, id);
         self.groups.insert(id, pid);
         Ok(pid)

@@ -1,16 +1,30 @@
 //! Starts a command as a child in a group of its own, with clean signals, and says what is wrong when it cannot.
 
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::executable::{Kind, kind};
-use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
 use crate::sys;
+use crate::sys::start::{Recipe, Step};
+
+/// Where programs are looked for when PATH is not set at all, as libc's `execvp(3)` does.
+const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
+
+/// What every child inherits: what portcullis itself was given at its start.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The environment, byte for byte.
+    pub environment: BTreeMap<OsString, OsString>,
+    /// The working directory; none when it could not be told.
+    pub directory: Option<PathBuf>,
+}
 
 /// Why a command could not be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,30 +38,72 @@ pub struct SpawnError {
 /// Starts the command and returns its pid. The caller reaps it; must run on the thread that waits for children.
 ///
 /// Standard input, output and error are inherited, and so is every other descriptor that is not ours.
-pub fn start(plan: &ProcessPlan) -> Result<i32, SpawnError> {
-    match spawn(plan, Command::new(plan.argv.program())) {
-        // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl and std do not.
-        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
-            let Some(script) = find(plan).filter(|file| kind(file) == Kind::Text) else { return Err(explain(plan, &error)) };
-            let mut shell = Command::new("/bin/sh");
-            shell.arg(script);
-            spawn(plan, shell).map_err(|_| explain(plan, &error))
-        }
-        result => result.map_err(|error| explain(plan, &error)),
-    }
+pub fn start(plan: &ProcessPlan, surroundings: &Surroundings) -> Result<i32, SpawnError> {
+    let environment = environment(plan, surroundings);
+    let candidates = candidates(plan, &environment);
+    let mut recipe = Recipe {
+        argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
+        candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
+        env: entries(&environment),
+        directory: surroundings.directory.as_ref().and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()),
+        terminal: holds_terminal(),
+        ..Recipe::default()
+    };
+    let result = match recipe.start() {
+        // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl does not.
+        Err((Step::Exec, error)) if error.raw_os_error() == Some(libc::ENOEXEC) => match text_file(&candidates) {
+            Some(script) => {
+                recipe.candidates = vec![c"/bin/sh".to_owned()];
+                recipe.argv.splice(..1, [c"/bin/sh".to_owned(), script]);
+                recipe.start().map_err(|(step, again)| if step == Step::Exec { (step, error) } else { (step, again) })
+            }
+            None => Err((Step::Exec, error)),
+        },
+        result => result,
+    };
+    result.map_err(|(step, error)| explain(plan, surroundings, &candidates, step, &error))
 }
 
-fn spawn(plan: &ProcessPlan, mut command: Command) -> io::Result<i32> {
-    command.args(plan.argv.words().iter().skip(1).map(Word::value));
+/// What portcullis got, less what the plan takes away, plus what it sets.
+fn environment(plan: &ProcessPlan, surroundings: &Surroundings) -> BTreeMap<OsString, OsString> {
+    let mut environment = surroundings.environment.clone();
     for name in &plan.env_remove {
-        command.env_remove(name);
+        environment.remove(&OsString::from(name));
     }
-    for (name, value) in &plan.env {
-        command.env(name, value.value());
+    environment.extend(plan.env.iter().map(|(name, value)| (name.into(), value.value().into())));
+    environment
+}
+
+/// The environment as `execve(2)` wants it. Sockets that were passed to us are the child's now, so `LISTEN_PID` becomes its pid.
+fn entries(environment: &BTreeMap<OsString, OsString>) -> Vec<CString> {
+    let ours = sys::own_ids().0.to_string();
+    environment
+        .iter()
+        .filter_map(|(name, value)| {
+            if name == "LISTEN_PID" && value.to_str() == Some(&ours) {
+                return Some(Recipe::LISTEN_PID.to_owned());
+            }
+            let mut entry = name.clone();
+            entry.push("=");
+            entry.push(value);
+            CString::new(entry.into_vec()).ok()
+        })
+        .collect()
+}
+
+/// The paths at which the program may be, as `execvp(3)` would try them with the child's own PATH.
+fn candidates(plan: &ProcessPlan, environment: &BTreeMap<OsString, OsString>) -> Vec<PathBuf> {
+    let program = plan.argv.program();
+    if program.contains('/') {
+        return vec![PathBuf::from(program)];
     }
-    sys::prepare_child(&mut command, holds_terminal());
-    // Dropping std's handle neither waits nor kills: the reaper owns all waiting.
-    command.spawn().map(|child| child.id() as i32)
+    let path = environment.get(&OsString::from("PATH")).map_or(DEFAULT_PATH.as_bytes(), |path| path.as_bytes());
+    let directories = path.split(|byte| *byte == b':').map(|directory| Path::new(std::ffi::OsStr::from_bytes(directory)));
+    directories.map(|directory| directory.join(program)).collect()
+}
+
+fn c_string(word: &str) -> Result<CString, ()> {
+    CString::new(word).map_err(drop)
 }
 
 /// Whether we are the terminal's foreground group, so that it is ours to hand over.
@@ -56,11 +112,40 @@ fn holds_terminal() -> bool {
     nix::unistd::tcgetpgrp(stdin.as_fd()).is_ok_and(|group| group.as_raw() == sys::own_ids().1)
 }
 
-fn explain(plan: &ProcessPlan, error: &io::Error) -> SpawnError {
-    let shown = plan.argv.words().first().map_or("", |word| word.shown());
-    let found = find(plan);
+/// The first candidate that is there, when it is text.
+fn text_file(candidates: &[PathBuf]) -> Option<CString> {
+    let file = candidates.iter().find(|path| path.is_file())?;
+    (kind(file) == Kind::Text).then(|| CString::new(file.as_os_str().as_bytes()).ok()).flatten()
+}
+
+fn shown(plan: &ProcessPlan) -> &str {
+    plan.argv.words().first().map_or("", Word::shown)
+}
+
+fn unusable(plan: &ProcessPlan) -> SpawnError {
+    let sentence = format!("cannot start {}: a word of the command holds a NUL byte; check the variables in it", shown(plan));
+    SpawnError { code: Exit::NotExecutable.code(), sentence }
+}
+
+fn explain(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBuf], step: Step, error: &io::Error) -> SpawnError {
+    let (exit, why) = match step {
+        Step::Fork => (Exit::Internal, format!("the kernel has no room for another process ({error}); check the limits")),
+        Step::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
+        Step::Limit => (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's")),
+        Step::Directory => (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists")),
+        Step::Credentials => {
+            (Exit::NotExecutable, format!("its user cannot be taken on ({error}); portcullis has to run as root for that"))
+        }
+        Step::Exec => explain_exec(surroundings, candidates, error),
+    };
+    SpawnError { code: exit.code(), sentence: format!("cannot start {}: {why}", shown(plan)) }
+}
+
+fn explain_exec(surroundings: &Surroundings, candidates: &[PathBuf], error: &io::Error) -> (Exit, String) {
+    let home = surroundings.directory.clone().unwrap_or_default();
+    let found = candidates.iter().map(|path| home.join(path)).find(|path| path.exists());
     let kind = found.as_deref().map_or(Kind::Other, kind);
-    let (exit, why) = match (error.raw_os_error(), kind) {
+    match (error.raw_os_error(), kind) {
         (Some(libc::ENOENT), _) if found.is_none() => (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned()),
         (Some(libc::ENOENT), Kind::Script(interpreter)) => {
             (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
@@ -77,21 +162,6 @@ fn explain(plan: &ProcessPlan, error: &io::Error) -> SpawnError {
             (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
         }
         (Some(libc::ENOEXEC), _) => (Exit::NotExecutable, "it is neither a program nor a script; check the file".to_owned()),
-        (Some(libc::EAGAIN | libc::ENOMEM), _) => {
-            (Exit::Internal, format!("the kernel has no room for another process ({error}); check the limits"))
-        }
         _ => (Exit::NotExecutable, format!("{error}; check the command")),
-    };
-    SpawnError { code: exit.code(), sentence: format!("cannot start {shown}: {why}") }
-}
-
-/// Where the program is, as `execvp(3)` would look for it in the child's own PATH.
-fn find(plan: &ProcessPlan) -> Option<PathBuf> {
-    let program = plan.argv.program();
-    if program.contains('/') {
-        return Path::new(program).exists().then(|| PathBuf::from(program));
     }
-    let set = plan.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.value().to_owned());
-    let path = set.or_else(|| Environment::of_process().get("PATH").map(str::to_owned));
-    path.as_deref().unwrap_or("/bin:/usr/bin").split(':').map(|directory| Path::new(directory).join(program)).find(|file| file.exists())
 }

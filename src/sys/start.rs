@@ -1,0 +1,259 @@
+//! Starts a program: what happens between fork and exec, by calls that are safe there.
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use super::{check, set_mask};
+
+/// Everything the child needs, prepared before the fork because nothing may be allocated after it.
+#[derive(Clone, Debug, Default)]
+pub struct Recipe {
+    /// Paths to try in order, as `execvp(3)` tries the directories of PATH.
+    pub candidates: Vec<CString>,
+    /// The command line.
+    pub argv: Vec<CString>,
+    /// The environment, `NAME=VALUE` each. A `LISTEN_PID` of [`Recipe::LISTEN_PID`] gets the child's own pid.
+    pub env: Vec<CString>,
+    /// The working directory; the parent's when none.
+    pub directory: Option<CString>,
+    /// User, group and supplementary groups to become.
+    pub credentials: Option<Credentials>,
+    /// The file mode creation mask.
+    pub umask: Option<u32>,
+    /// Resource limits: `RLIMIT_…`, soft, hard.
+    pub limits: Vec<(u32, u64, u64)>,
+    /// Whether set-user-ID programs shall give nothing any more (`PR_SET_NO_NEW_PRIVS`).
+    pub no_new_privileges: bool,
+    /// The signal that the child gets when the starting thread ends; 0: none.
+    pub parent_death_signal: i32,
+    /// Whether the child becomes the terminal's foreground group.
+    pub terminal: bool,
+    /// Descriptors that the child gets under another number: ours, theirs.
+    pub pass: Vec<(i32, i32)>,
+}
+
+/// Who a child shall be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// The step between fork and exec that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// Making the process.
+    Fork = 0,
+    /// Passing a descriptor.
+    Pass = 1,
+    /// Setting a limit.
+    Limit = 2,
+    /// Entering the working directory.
+    Directory = 3,
+    /// Becoming the user.
+    Credentials = 4,
+    /// Executing the program.
+    Exec = 5,
+}
+
+impl Step {
+    const ALL: [Self; 6] = [Self::Fork, Self::Pass, Self::Limit, Self::Directory, Self::Credentials, Self::Exec];
+}
+
+impl Recipe {
+    /// A `LISTEN_PID` with room for any pid, rewritten in the child (`sd_listen_fds(3)`).
+    pub const LISTEN_PID: &'static CStr = c"LISTEN_PID=0000000000";
+
+    /// Starts the program and returns its pid once it is executing. The caller reaps it.
+    ///
+    /// The child is in a group of its own and has an empty signal mask. All signals must be blocked in the calling thread, so
+    /// that nothing meant for us reaches the child between fork and exec.
+    ///
+    /// # Errors
+    /// The step that failed and why; the child is then gone and reaped.
+    pub fn start(&self) -> Result<i32, (Step, io::Error)> {
+        let failed = |error| (Step::Fork, error);
+        let (reading, writing) = pipe().map_err(failed)?;
+        let pointers = Pointers::new(self);
+        // SAFETY: the child calls only what is listed in `child`, all of it async-signal-safe, and never returns.
+        let pid = unsafe { libc::fork() };
+        match pid {
+            -1 => Err(failed(io::Error::last_os_error())),
+            0 => {
+                // SAFETY: this is the child of a fork; the pointers were made from live strings that the child has a copy of.
+                unsafe { child(self, &pointers, writing.as_raw_fd()) }
+            }
+            pid => {
+                drop(writing);
+                let mut report = [0_u8; 5];
+                match File::from(reading).read_exact(&mut report) {
+                    // The pipe closed unwritten: the program executes.
+                    Err(_) => Ok(pid),
+                    Ok(()) => {
+                        // SAFETY: waits for a child of ours that is about to exit; no status is wanted.
+                        unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+                        let [step, errno @ ..] = report;
+                        let step = Step::ALL.into_iter().find(|known| *known as u8 == step).unwrap_or(Step::Exec);
+                        Err((step, io::Error::from_raw_os_error(i32::from_ne_bytes(errno))))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Null-terminated arrays of pointers into a recipe's strings.
+struct Pointers {
+    argv: Vec<*const c_char>,
+    env: Vec<*const c_char>,
+    listen_pid: Option<*mut u8>,
+}
+
+impl Pointers {
+    fn new(recipe: &Recipe) -> Self {
+        let array = |strings: &[CString]| strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect();
+        let listen_pid = recipe.env.iter().find(|entry| entry.as_c_str() == Recipe::LISTEN_PID);
+        Self { argv: array(&recipe.argv), env: array(&recipe.env), listen_pid: listen_pid.map(|entry| entry.as_ptr().cast_mut().cast()) }
+    }
+}
+
+/// The child's life until exec.
+///
+/// # Safety
+/// To be called only in the child right after fork. It uses system calls and memory prepared before, allocates nothing, takes no
+/// lock and never returns.
+unsafe fn child(recipe: &Recipe, pointers: &Pointers, report: c_int) -> ! {
+    let fail = |step: Step| -> ! {
+        let [a, b, c, d] = errno().to_ne_bytes();
+        let message = [step as u8, a, b, c, d];
+        // SAFETY: writes five live bytes to our own pipe, then ends without running anything of the parent's.
+        unsafe {
+            libc::write(report, message.as_ptr().cast(), message.len());
+            libc::_exit(127)
+        }
+    };
+    // SAFETY: every call below is a plain system call on integers or on memory that lives until exec. The raw calls for groups
+    // and ids change this process alone; libc's wrappers would try to change all threads of a process that has only this one.
+    unsafe {
+        let pid = libc::getpid();
+        libc::setpgid(0, 0);
+        if recipe.terminal {
+            libc::tcsetpgrp(libc::STDIN_FILENO, pid);
+        }
+        for (ours, theirs) in &recipe.pass {
+            let passed = if ours == theirs { libc::fcntl(*ours, libc::F_SETFD, 0) } else { libc::dup2(*ours, *theirs) };
+            if passed < 0 {
+                fail(Step::Pass);
+            }
+        }
+        for (resource, soft, hard) in &recipe.limits {
+            let limit = [*soft, *hard];
+            if libc::syscall(libc::SYS_prlimit64, 0, *resource, limit.as_ptr(), std::ptr::null::<u64>()) != 0 {
+                fail(Step::Limit);
+            }
+        }
+        if let Some(mask) = recipe.umask {
+            libc::umask(mask as libc::mode_t);
+        }
+        if let Some(directory) = &recipe.directory
+            && libc::chdir(directory.as_ptr()) != 0
+        {
+            fail(Step::Directory);
+        }
+        if let Some(who) = &recipe.credentials {
+            let (gid, uid) = (who.gid, who.uid);
+            let done = libc::syscall(libc::SYS_setgroups, who.groups.len(), who.groups.as_ptr()) == 0
+                && libc::syscall(libc::SYS_setresgid, gid, gid, gid) == 0
+                && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0;
+            if !done {
+                fail(Step::Credentials);
+            }
+        }
+        if recipe.no_new_privileges {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        }
+        if recipe.parent_death_signal != 0 {
+            libc::prctl(libc::PR_SET_PDEATHSIG, recipe.parent_death_signal, 0, 0, 0);
+        }
+        if let Some(digits) = pointers.listen_pid {
+            write_pid(digits, pid);
+        }
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        set_mask(0);
+        let mut denied = false;
+        for path in &recipe.candidates {
+            libc::execve(path.as_ptr(), pointers.argv.as_ptr(), pointers.env.as_ptr());
+            match errno() {
+                libc::ENOENT | libc::ENOTDIR => {}
+                libc::EACCES => denied = true,
+                _ => fail(Step::Exec),
+            }
+        }
+        if denied {
+            set_errno(libc::EACCES);
+        }
+    }
+    fail(Step::Exec)
+}
+
+/// Writes the pid and a NUL behind `LISTEN_PID=`; leading zeros would make readers take it for an octal number.
+///
+/// # Safety
+/// `entry` must point to a copy of [`Recipe::LISTEN_PID`] that nobody else uses.
+unsafe fn write_pid(entry: *mut u8, pid: i32) {
+    let digits = (1..10).take_while(|power| pid / 10_i32.pow(*power) > 0).count() + 1;
+    let mut rest = pid;
+    for place in (11..11 + digits).rev() {
+        // SAFETY: the entry is 21 bytes and a NUL long, and a pid has ten digits at most.
+        unsafe { *entry.add(place) = b'0' + (rest % 10) as u8 };
+        rest /= 10;
+    }
+    // SAFETY: as above.
+    unsafe { *entry.add(11 + digits) = 0 };
+}
+
+fn errno() -> i32 {
+    // SAFETY: libc's errno location is always valid for the calling thread.
+    unsafe { *libc::__errno_location() }
+}
+
+fn set_errno(errno: i32) {
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: two descriptors are written to a live array.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    // SAFETY: both are open and owned by nobody else.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
+/// Closes a descriptor that this process inherited and that none of its own objects owns.
+pub fn close_inherited(descriptor: i32) {
+    // SAFETY: the caller names a descriptor that was open before anything of ours was opened, so no object of ours loses its file.
+    unsafe { libc::close(descriptor) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_is_written_in_its_own_number_of_digits() {
+        for pid in [1, 9, 10, 99, 4_194_304, i32::MAX] {
+            let mut entry = Recipe::LISTEN_PID.to_bytes_with_nul().to_vec();
+            // SAFETY: a copy of our own.
+            unsafe { write_pid(entry.as_mut_ptr(), pid) };
+            assert_eq!(CStr::from_bytes_until_nul(&entry).unwrap().to_str().unwrap(), format!("LISTEN_PID={pid}"));
+        }
+    }
+}
