@@ -1,6 +1,7 @@
 //! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
 
 pub mod argv;
+pub mod process;
 pub mod resolve;
 pub mod target;
 
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::secret::Secret;
-use argv::{Argv, Word};
+pub use process::{ProcessPlan, StartedPlan};
 use target::{PostgresTarget, RedisTarget, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
@@ -126,36 +127,6 @@ pub enum LockPlan {
     },
     /// Nothing: the operator knows that there is one replica.
     None,
-}
-
-/// A command, and how it is started and stopped.
-#[derive(Clone, Debug)]
-pub struct ProcessPlan {
-    /// The command line, never empty.
-    pub argv: Argv,
-    /// Variables set for it on top of portcullis' own environment.
-    pub env: Vec<(String, Word)>,
-    /// Variables of portcullis' own environment that it does not get.
-    pub env_remove: Vec<String>,
-    /// The startup check: the phase is `starting` until it passes. Main process only.
-    pub started: Option<StartedPlan>,
-    /// The signal that asks it to stop, in place of the one that asked portcullis; its number, 1 to 64.
-    pub stop_signal: Option<i32>,
-    /// From that signal to KILL, for it and everything it leaves behind.
-    pub stop_timeout: Duration,
-    /// How long it is not ready before that signal is sent.
-    pub drain_delay: Duration,
-}
-
-/// The startup check of a mode.
-#[derive(Clone, Debug)]
-pub struct StartedPlan {
-    /// What is asked.
-    pub target: Target,
-    /// How long the start may take before it has failed (exit 69).
-    pub within: Duration,
-    /// How long one run may take.
-    pub timeout: Duration,
 }
 
 /// The readiness heartbeat.

@@ -3,5 +3,7 @@
 pub mod children;
 pub mod descendants;
 mod executable;
+pub mod memory;
+pub mod notify;
 pub mod signals;
 pub mod spawn;

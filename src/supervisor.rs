@@ -5,8 +5,10 @@
 
 pub mod background;
 mod timers;
+mod upward;
 
 use std::collections::VecDeque;
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -15,24 +17,32 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Moment;
+use crate::exit::Ended;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
 use crate::plan::Plan;
 use crate::process::children::Children;
+use crate::process::memory::OutOfMemory;
+use crate::process::notify::{NotifyWays, Reports};
 use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::published::Published;
 use crate::server::Listeners;
-use crate::state::event::{Effect, Event, ProcessId};
+use crate::state::event::{Effect, Event, ProcessId, Timer};
 use crate::state::lifecycle::{Ending, Lifecycle};
+use crate::sys;
 use background::Background;
 use timers::Timers;
+use upward::Upward;
 
 /// One run in progress.
 struct Supervisor {
     plan: Arc<Plan>,
     lifecycle: Lifecycle,
     children: Children,
+    reports: Reports,
+    memory: OutOfMemory,
+    upward: Upward,
     timers: Timers,
     queue: VecDeque<Event>,
     published: Arc<Published>,
@@ -54,7 +64,11 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings)
     if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published));
     }
+    let reports = plan.main.as_ref().map_or_else(|| Ok(Reports::default()), Reports::open)?;
     let supervisor = Supervisor {
+        reports,
+        memory: OutOfMemory::new(),
+        upward: Upward::new(&surroundings.environment, now),
         narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
         background: Background::start(&plan, &published, &sender),
         plan,
@@ -82,6 +96,7 @@ impl Supervisor {
             }
             let now = Moment::now();
             self.narrator.progress(self.lifecycle.snapshot(), now);
+            self.upward.ping(now);
             self.wait(signals, inbox, now);
             self.collect(signals, inbox);
         }
@@ -89,12 +104,14 @@ impl Supervisor {
 
     /// Blocks until a signal or a message arrives or a timer runs out.
     fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) {
-        let next = [self.timers.next(now), self.narrator.next(self.lifecycle.snapshot(), now)].into_iter().flatten().min();
+        let next = [self.timers.next(now), self.narrator.next(self.lifecycle.snapshot(), now), self.upward.next(now)];
+        let next = next.into_iter().flatten().min();
         let timeout = next.map_or(PollTimeout::NONE, |duration| {
             // Rounded up: waking a fraction of a millisecond early would mean waking twice.
             PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
         });
-        let mut files = [PollFd::new(signals.fd(), PollFlags::POLLIN), PollFd::new(inbox.bell().as_fd(), PollFlags::POLLIN)];
+        let own = [signals.fd(), inbox.bell().as_fd()];
+        let mut files: Vec<_> = own.into_iter().chain(self.reports.files()).map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
         if let Err(errno) = poll(&mut files, timeout)
             && errno != Errno::EINTR
         {
@@ -104,6 +121,9 @@ impl Supervisor {
 
     /// Turns everything that happened meanwhile into events.
     fn collect(&mut self, signals: &Signals, inbox: &Inbox) {
+        // Reports come before exits: what a process said last it said alive.
+        let children = &self.children;
+        self.queue.extend(self.reports.take(|pid| children.is_ours(pid)).into_iter().map(Event::Notified));
         let mut numbers = signals.take();
         if numbers.contains(&libc::SIGCHLD) {
             numbers.retain(|number| *number != libc::SIGCHLD);
@@ -119,6 +139,9 @@ impl Supervisor {
         let harvest = self.children.reap();
         if harvest.orphans > 0 {
             debug!("reaped {} orphans", harvest.orphans);
+        }
+        if harvest.ended.iter().any(|(_, ended)| *ended == Ended::Signal(libc::SIGKILL as u8)) && self.memory.happened() {
+            self.queue.push_back(Event::OutOfMemory);
         }
         self.queue.extend(harvest.ended.into_iter().map(|(id, ended)| Event::Exited(id, ended)));
         if harvest.none_left {
@@ -136,11 +159,14 @@ impl Supervisor {
         let effects = self.lifecycle.apply(now, event);
         self.published.publish(self.lifecycle.snapshot().clone());
         self.narrator.tell(&before, self.lifecycle.snapshot(), now);
+        self.upward.tell(&before, self.lifecycle.snapshot());
         effects.into_iter().any(|effect| self.perform(effect, now))
     }
 
     fn perform(&mut self, effect: Effect, now: Moment) -> bool {
         match effect {
+            // Replicas that died together must not come back together.
+            Effect::Arm(timer @ Timer::Restart, after) => self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64())),
             Effect::Arm(timer, after) => self.timers.arm(timer, now, after),
             Effect::Disarm(timer) => self.timers.disarm(timer),
             Effect::AcquireLock => self.background.acquire_lock(),
@@ -154,6 +180,8 @@ impl Supervisor {
             }
             Effect::AskStartup(on) => self.background.ask_startup(on),
             Effect::AskAll => self.background.ask_all(),
+            Effect::AskAgain => self.background.ask_again(),
+            Effect::Suspend => suspend(),
             Effect::Announce(readiness) => {
                 info!(ready = ?readiness, "readiness changed");
                 self.background.announce(readiness);
@@ -170,7 +198,9 @@ impl Supervisor {
         };
         let Some(plan) = plan else { return };
         debug!("starting {}", plan.argv);
-        self.queue.push_back(match self.children.start(id, plan) {
+        let no_ways = NotifyWays::default();
+        let ways = if id == ProcessId::Main { self.reports.ways() } else { &no_ways };
+        self.queue.push_back(match self.children.start(id, plan, ways) {
             Ok(pid) => Event::Spawned(id, pid),
             Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
         });
@@ -184,5 +214,14 @@ impl Supervisor {
             }
             _ => debug!("sent {}", crate::exit::signal_name(number)),
         }
+    }
+}
+
+/// Stops this process until CONT, as a shell's job control expects of a job; PID 1 cannot be stopped, and without a terminal
+/// nobody would wake us.
+fn suspend() {
+    let (own, _) = sys::own_ids();
+    if own != 1 && std::io::stdin().is_terminal() {
+        let _ = sys::send(own, libc::SIGSTOP);
     }
 }

@@ -18,8 +18,9 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// Runs as the container's entry and returns the exit code.
 pub fn run(request: &Request, environment: &Environment) -> u8 {
+    let descriptors = inherited_descriptors();
     start_log(environment);
-    let code = gate(request, environment);
+    let code = gate(request, environment, descriptors);
     log::flush(LAST_WORDS);
     code
 }
@@ -37,7 +38,7 @@ fn start_log(environment: &Environment) {
     }));
 }
 
-fn gate(request: &Request, environment: &Environment) -> u8 {
+fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>) -> u8 {
     sys::reset_dispositions();
     if let Err(cause) = sys::become_subreaper() {
         warn!("cannot become a subreaper: {cause}; orphans will not be seen off");
@@ -64,19 +65,26 @@ fn gate(request: &Request, environment: &Environment) -> u8 {
             None
         }
     };
-    match supervisor::run(plan, listeners, surroundings(environment)) {
+    match supervisor::run(plan, listeners, surroundings(environment, descriptors)) {
         Ok(ending) => last_line(ending.code, &ending.sentence),
         Err(errno) => last_line(Exit::Internal.code(), &format!("the kernel refused what supervision needs: {errno}")),
     }
 }
 
 /// What the children inherit. We leave the working directory ourselves, so that its file system can be unmounted.
-fn surroundings(environment: &Environment) -> Surroundings {
+fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surroundings {
     let directory = std::env::current_dir().ok();
     if directory.is_some() {
         let _ = std::env::set_current_dir("/");
     }
-    Surroundings { environment: environment.inherited().clone(), directory }
+    Surroundings { environment: environment.inherited().clone(), directory, descriptors }
+}
+
+/// What was open above standard error before anything of ours was, and is meant to be passed on.
+fn inherited_descriptors() -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let numbers: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.into_iter().filter(|number| *number > 2 && sys::start::survives_exec(*number)).collect()
 }
 
 /// Says in one sentence why the run ends and with which code.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::io;
 
 use super::descendants;
+use super::notify::NotifyWays;
 use super::spawn::{self, SpawnError, Surroundings};
 use crate::exit::Ended;
-use crate::plan::ProcessPlan;
+use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
 
@@ -37,8 +38,12 @@ impl Children {
     }
 
     /// Starts a command; its pid is known here before anything can be reaped.
-    pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan) -> Result<i32, SpawnError> {
-        let pid = spawn::start(plan, &self.surroundings)?;
+    pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
+        let pid = spawn::start(plan, &self.surroundings, ways)?;
+        if id == ProcessId::Main && plan.restart.policy == RestartPolicy::Never {
+            // They are the child's now; held open here, their readers would never see an end.
+            self.surroundings.descriptors.drain(..).for_each(sys::start::close_inherited);
+        }
         self.running.insert(pid, id);
         self.groups.insert(id, pid);
         Ok(pid)
@@ -102,6 +107,15 @@ impl Children {
                 }
             }
         }
+    }
+
+    /// Whether this pid, as the kernel vouches for it, is one of ours or below one of ours.
+    ///
+    /// A helper like `systemd-notify` may be gone before it is asked about: a pid that is ours to see but of nobody is believed. A
+    /// process of another pid namespace has the pid 0 here.
+    pub fn is_ours(&self, pid: i32) -> bool {
+        let gone = || sys::send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
+        pid > 0 && (self.running.contains_key(&pid) || descendants::all().iter().any(|descendant| descendant.pid == pid) || gone())
     }
 
     fn pid(&self, id: ProcessId) -> Option<i32> {

@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::executable::{Kind, kind};
+use super::notify::{self, NotifyWays};
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
@@ -24,6 +25,8 @@ pub struct Surroundings {
     pub environment: BTreeMap<OsString, OsString>,
     /// The working directory; none when it could not be told.
     pub directory: Option<PathBuf>,
+    /// Descriptors above 2 that were passed to us to be passed on, for example listening sockets.
+    pub descriptors: Vec<i32>,
 }
 
 /// Why a command could not be started.
@@ -38,16 +41,21 @@ pub struct SpawnError {
 /// Starts the command and returns its pid. The caller reaps it; must run on the thread that waits for children.
 ///
 /// Standard input, output and error are inherited, and so is every other descriptor that is not ours.
-pub fn start(plan: &ProcessPlan, surroundings: &Surroundings) -> Result<i32, SpawnError> {
-    let environment = environment(plan, surroundings);
+pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> Result<i32, SpawnError> {
+    let environment = environment(plan, surroundings, ways);
     let candidates = candidates(plan, &environment);
     let mut recipe = Recipe {
         argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
         env: entries(&environment),
-        directory: surroundings.directory.as_ref().and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()),
+        directory: directory(plan, surroundings).and_then(|path| CString::new(path.into_os_string().into_vec()).ok()),
+        credentials: plan.conditions.user.clone(),
+        umask: plan.conditions.umask,
+        limits: plan.conditions.limits.clone(),
+        no_new_privileges: plan.conditions.no_new_privileges,
+        parent_death_signal: plan.conditions.parent_death_signal,
         terminal: holds_terminal(),
-        ..Recipe::default()
+        pass: ways.pass.clone(),
     };
     let result = match recipe.start() {
         // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl does not.
@@ -64,12 +72,22 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings) -> Result<i32, Spa
     result.map_err(|(step, error)| explain(plan, surroundings, &candidates, step, &error))
 }
 
-/// What portcullis got, less what the plan takes away, plus what it sets.
-fn environment(plan: &ProcessPlan, surroundings: &Surroundings) -> BTreeMap<OsString, OsString> {
+/// Where the child starts: the plan's directory, relative to our own.
+fn directory(plan: &ProcessPlan, surroundings: &Surroundings) -> Option<PathBuf> {
+    let own = surroundings.directory.clone();
+    match &plan.conditions.directory {
+        Some(path) => Some(own.unwrap_or_default().join(path)),
+        None => own,
+    }
+}
+
+/// What portcullis got, less what the plan takes away, plus what it sets. The line to our own supervisor is not the child's.
+fn environment(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> BTreeMap<OsString, OsString> {
     let mut environment = surroundings.environment.clone();
-    for name in &plan.env_remove {
+    for name in plan.env_remove.iter().map(String::as_str).chain(notify::VARIABLES) {
         environment.remove(&OsString::from(name));
     }
+    environment.extend(ways.environment.iter().cloned());
     environment.extend(plan.env.iter().map(|(name, value)| (name.into(), value.value().into())));
     environment
 }
@@ -136,13 +154,13 @@ fn explain(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBu
         Step::Credentials => {
             (Exit::NotExecutable, format!("its user cannot be taken on ({error}); portcullis has to run as root for that"))
         }
-        Step::Exec => explain_exec(surroundings, candidates, error),
+        Step::Exec => explain_exec(plan, surroundings, candidates, error),
     };
     SpawnError { code: exit.code(), sentence: format!("cannot start {}: {why}", shown(plan)) }
 }
 
-fn explain_exec(surroundings: &Surroundings, candidates: &[PathBuf], error: &io::Error) -> (Exit, String) {
-    let home = surroundings.directory.clone().unwrap_or_default();
+fn explain_exec(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBuf], error: &io::Error) -> (Exit, String) {
+    let home = directory(plan, surroundings).unwrap_or_default();
     let found = candidates.iter().map(|path| home.join(path)).find(|path| path.exists());
     let kind = found.as_deref().map_or(Kind::Other, kind);
     match (error.raw_os_error(), kind) {

@@ -34,6 +34,10 @@ pub enum Event {
     SpawnFailed(ProcessId, u8, String),
     /// A process ended.
     Exited(ProcessId, Ended),
+    /// The kernel killed something of ours for want of memory; comes before the end of whom it hit.
+    OutOfMemory,
+    /// The main process told how it is.
+    Notified(Notice),
     /// No child of ours is left.
     NoneLeft,
     /// A signal arrived; its number.
@@ -44,6 +48,19 @@ pub enum Event {
     Withdrawn,
     /// A timer that was armed has run out.
     Elapsed(Timer),
+}
+
+/// What a process can tell about itself (`sd_notify(3)`, or s6's notification-fd).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The start is through.
+    Ready,
+    /// What it is doing, for people.
+    Status(String),
+    /// It is alive.
+    Watchdog,
+    /// It needs this much longer to start or to stop.
+    ExtendTimeout(Duration),
 }
 
 /// News of the migration lock.
@@ -80,6 +97,10 @@ pub enum Timer {
     Grace,
     /// From KILL to leaving without the dead.
     Reap,
+    /// The pause before the process is started again; the supervisor adds jitter.
+    Restart,
+    /// The time within which the process has to say that it is alive.
+    Watchdog,
 }
 
 /// What the readers of the heartbeat shall see.
@@ -119,6 +140,10 @@ pub enum Effect {
     AskStartup(bool),
     /// Begin with the checks that were not waited for.
     AskAll,
+    /// Ask the awaited checks at once, before the process is started again.
+    AskAgain,
+    /// Stop portcullis itself until CONT, as the shell that started it expects; only with a terminal and never as PID 1.
+    Suspend,
     /// Tell the readers of the heartbeat.
     Announce(Readiness),
     /// Leave with this code.

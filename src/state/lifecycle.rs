@@ -9,6 +9,7 @@
 //! grace, TERM to what it left behind, KILL, exit with the main child's status.
 
 mod leaving;
+mod restarting;
 #[cfg(test)]
 mod tests;
 
@@ -16,13 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Check, Verdict};
-use super::event::{CheckId, Effect, Event, LockNews, ProcessId, Readiness, Timer};
+use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readiness, Timer};
 use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
-use crate::plan::{Affects, Plan};
+use crate::plan::process::StartSign;
+use crate::plan::{Affects, Plan, ProcessPlan};
 use leaving::Leaving;
+use restarting::Restarting;
 
 /// How long giving the lock back may take; the database frees it with the connection anyway.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
@@ -55,6 +58,9 @@ pub struct Lifecycle {
     announced: Readiness,
     ever_ready: bool,
     last_startup: Class,
+    restarting: Option<Restarting>,
+    restarts_in_a_row: u32,
+    out_of_memory: bool,
     exited: bool,
 }
 
@@ -98,6 +104,9 @@ impl Lifecycle {
             announced: Readiness::Unknown,
             ever_ready: false,
             last_startup: Class::Never,
+            restarting: None,
+            restarts_in_a_row: 0,
+            out_of_memory: false,
             exited: false,
         }
     }
@@ -135,6 +144,8 @@ impl Lifecycle {
             Event::SpawnFailed(id, code, why) => self.spawn_failed(now, id, code, why, effects),
             Event::Exited(ProcessId::Main, ended) => self.main_ended(now, ended, effects),
             Event::Exited(ProcessId::Migration, ended) => self.migration_ended(now, ended, effects),
+            Event::OutOfMemory => self.out_of_memory = true,
+            Event::Notified(notice) => self.notified(now, notice, effects),
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
             Event::Beaten(result) => self.beaten(now, result),
@@ -160,9 +171,12 @@ impl Lifecycle {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let (stage, fail_fast) = (format!("wait:{}", plan.name), plan.fail_fast);
         let Some(check) = self.snapshot.checks.get_mut(id) else { return };
-        let refused = outcome.class() == Class::Auth;
+        let (refused, passed) = (outcome.class() == Class::Auth, outcome.result.is_ok());
         check.feed(now, outcome);
         let up = check.verdict == Verdict::Up;
+        if passed {
+            self.answered_again(now, id, effects);
+        }
         if self.snapshot.phase != Phase::Waiting || self.step_of(&stage) != Some(Step::Unknown) {
             return;
         }
@@ -290,10 +304,14 @@ impl Lifecycle {
                 self.snapshot.child.pid = Some(pid);
                 self.stage_ended(now, &format!("spawn:{APP}"), Step::Up);
                 self.feed_app(now, Outcome::passed(Duration::ZERO));
-                match self.plan.main.as_ref().and_then(|main| main.started.as_ref()) {
-                    Some(started) => {
-                        effects.push(Effect::Arm(Timer::Startup, started.within));
-                        effects.push(Effect::AskStartup(true));
+                let started = self.plan.main.as_ref().and_then(|main| main.started.as_ref());
+                match started.map(|started| (started.within, matches!(started.sign, StartSign::Answers { .. }))) {
+                    Some((within, asks)) => {
+                        self.last_startup = Class::Never;
+                        effects.push(Effect::Arm(Timer::Startup, within));
+                        if asks {
+                            effects.push(Effect::AskStartup(true));
+                        }
                         self.stage_began(now, &format!("started:{APP}"));
                     }
                     None => self.run(now, effects),
@@ -303,6 +321,11 @@ impl Lifecycle {
     }
 
     fn spawn_failed(&mut self, now: Moment, id: ProcessId, code: u8, why: String, effects: &mut Vec<Effect>) {
+        // A full process table may have room in a while; a missing program will not appear.
+        if id == ProcessId::Main && code == Exit::Internal.code() && self.restarts_after(Ended::Code(code)) {
+            self.restart(now, effects);
+            return;
+        }
         self.decide(code, why);
         match id {
             ProcessId::Migration => {
@@ -324,10 +347,43 @@ impl Lifecycle {
         }
         self.last_startup = outcome.class();
         if outcome.result.is_ok() {
-            self.stage_ended(now, &format!("started:{APP}"), Step::Up);
-            effects.push(Effect::Disarm(Timer::Startup));
-            effects.push(Effect::AskStartup(false));
-            self.run(now, effects);
+            self.started(now, effects);
+        }
+    }
+
+    fn started(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.stage_ended(now, &format!("started:{APP}"), Step::Up);
+        effects.push(Effect::Disarm(Timer::Startup));
+        effects.push(Effect::AskStartup(false));
+        self.run(now, effects);
+    }
+
+    /// What the process says of itself; the startup check may be just that.
+    fn notified(&mut self, now: Moment, notice: Notice, effects: &mut Vec<Effect>) {
+        if self.snapshot.child.pid.is_none() {
+            return;
+        }
+        match notice {
+            Notice::Ready => {
+                let awaited = self.main().and_then(|main| main.started.as_ref());
+                let counts = awaited.is_some_and(|started| !matches!(started.sign, StartSign::Answers { .. }));
+                if counts && self.snapshot.phase == Phase::Starting {
+                    self.started(now, effects);
+                }
+            }
+            Notice::Status(text) => self.snapshot.child.status = Some(text),
+            Notice::Watchdog => self.expect_watchdog(effects),
+            Notice::ExtendTimeout(by) if self.snapshot.phase == Phase::Starting => effects.push(Effect::Arm(Timer::Startup, by)),
+            Notice::ExtendTimeout(by) if self.leaving == Some(Leaving::Stopping) => effects.push(Effect::Arm(Timer::Grace, by)),
+            Notice::ExtendTimeout(_) => {}
+        }
+    }
+
+    fn expect_watchdog(&self, effects: &mut Vec<Effect>) {
+        if let Some(limit) = self.main().and_then(|main| main.watchdog)
+            && self.snapshot.phase == Phase::Running
+        {
+            effects.push(Effect::Arm(Timer::Watchdog, limit));
         }
     }
 
@@ -335,6 +391,7 @@ impl Lifecycle {
         self.enter(now, Phase::Running);
         self.snapshot.started = true;
         effects.push(Effect::AskAll);
+        self.expect_watchdog(effects);
     }
 
     fn startup_failed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
@@ -357,7 +414,7 @@ impl Lifecycle {
             Timer::Wait(id) => {
                 let waiting =
                     self.plan.checks.get(id).is_some_and(|plan| self.step_of(&format!("wait:{}", plan.name)) == Some(Step::Unknown));
-                if waiting && self.snapshot.phase == Phase::Waiting {
+                if (waiting && self.snapshot.phase == Phase::Waiting) || self.asks_again(id) {
                     self.wait_failed(now, id, effects);
                 }
             }
@@ -373,7 +430,10 @@ impl Lifecycle {
             Timer::Drain => self.drained(effects),
             Timer::Grace => self.grace_over(effects),
             Timer::Reap => self.none_left(),
-            Timer::Migration | Timer::Release => {}
+            Timer::Restart => self.pause_over(now, effects),
+            // ABRT, as systemd's WatchdogSignal, so that a core or a traceback tells where it hangs.
+            Timer::Watchdog if self.snapshot.child.pid.is_some() => effects.push(Effect::Signal(ProcessId::Main, libc::SIGABRT)),
+            Timer::Migration | Timer::Release | Timer::Watchdog => {}
         }
     }
 
@@ -427,8 +487,12 @@ impl Lifecycle {
         self.snapshot.phase_since = now;
     }
 
+    fn main(&self) -> Option<&ProcessPlan> {
+        self.plan.main.as_ref()
+    }
+
     fn stop_timeout(&self) -> Duration {
-        self.plan.main.as_ref().map_or(DEFAULT_STOP_TIMEOUT, |main| main.stop_timeout)
+        self.main().map_or(DEFAULT_STOP_TIMEOUT, |main| main.stop_timeout)
     }
 
     fn feed_app(&mut self, now: Moment, outcome: Outcome) {

@@ -100,6 +100,8 @@ pub struct Child {
     pub restarts: u32,
     /// How it last ended.
     pub last_exit: Option<Ended>,
+    /// What it last said it is doing (`STATUS=` of `sd_notify(3)`): a detail.
+    pub status: Option<String>,
 }
 
 /// The readiness heartbeat.

@@ -63,6 +63,10 @@ impl Background {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
     }
 
+    pub(super) fn ask_again(&self) {
+        self.orders.send_modify(|orders| orders.again += 1);
+    }
+
     pub(super) fn acquire_lock(&self) {
         let _ = self.locks.send(LockOrder::Acquire);
     }

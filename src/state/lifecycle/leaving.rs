@@ -30,12 +30,21 @@ pub(super) enum Leaving {
 impl Lifecycle {
     /// TERM and INT start the stop, all others are the child's; without a child those that end a process end us.
     pub(super) fn signalled(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
-        let stops = matches!(number, libc::SIGTERM | libc::SIGINT);
+        let plan = self.main().map(|main| main.signals.clone()).unwrap_or_default();
+        if plan.ignore.contains(&number) {
+            return;
+        }
+        let stops = matches!(number, libc::SIGTERM | libc::SIGINT) || plan.stop_on.contains(&number);
         let child =
             if self.snapshot.child.pid.is_some() { Some(ProcessId::Main) } else { self.migration_runs.then_some(ProcessId::Migration) };
         match child {
             _ if stops => self.stop_requested(now, number, effects),
-            Some(id) => effects.push(Effect::Signal(id, number)),
+            Some(id) => {
+                effects.push(self.forward(id, number));
+                if number == libc::SIGTSTP {
+                    effects.push(Effect::Suspend);
+                }
+            }
             None if matches!(number, libc::SIGHUP | libc::SIGQUIT) => self.stop_requested(now, number, effects),
             None => {}
         }
@@ -60,9 +69,9 @@ impl Lifecycle {
             None => {
                 self.decide(
                     signal_code(number as u8),
-                    format!("ended by {} while {}, before the process was started", signal_name(number), self.snapshot.phase.word()),
+                    format!("ended by {} while {}, with no process running", signal_name(number), self.snapshot.phase.word()),
                 );
-                self.enter(now, Phase::Failed);
+                self.enter(now, if self.snapshot.started { Phase::Stopped } else { Phase::Failed });
                 self.close(now, effects);
             }
         }
@@ -85,11 +94,18 @@ impl Lifecycle {
                 effects.push(Effect::Disarm(Timer::Drain));
                 self.send_stop(first, effects);
             }
-            Leaving::Stopping if self.stop_requests < 3 => effects.push(Effect::Signal(ProcessId::Main, number)),
+            Leaving::Stopping if self.stop_requests < 3 => effects.push(self.forward(ProcessId::Main, number)),
             Leaving::Stopping => kill_all(effects),
             Leaving::Closing { .. } if self.stop_requests < 3 => effects.push(Effect::SignalSurvivors(number)),
             Leaving::Closing { .. } => effects.push(Effect::SignalSurvivors(libc::SIGKILL)),
         }
+    }
+
+    /// A signal on its way to a child: rewritten, and to the child alone or to its whole group, as the plan says.
+    fn forward(&self, id: ProcessId, number: i32) -> Effect {
+        let Some(signals) = self.main().map(|main| &main.signals) else { return Effect::Signal(id, number) };
+        let number = *signals.rewrite.get(&number).unwrap_or(&number);
+        if signals.group { Effect::SignalGroup(id, number) } else { Effect::Signal(id, number) }
     }
 
     /// Only an instance that was ready is in anybody's list; TERM while waiting must not wait for Redis.
@@ -136,8 +152,9 @@ impl Lifecycle {
         let signal = self.plan.main.as_ref().and_then(|main| main.stop_signal).unwrap_or(number);
         self.leaving = Some(Leaving::Stopping);
         effects.push(Effect::AskStartup(false));
-        effects.push(Effect::Signal(ProcessId::Main, signal));
-        effects.push(Effect::Signal(ProcessId::Main, libc::SIGCONT));
+        effects.push(Effect::Disarm(Timer::Watchdog));
+        effects.push(self.forward(ProcessId::Main, signal));
+        effects.push(self.forward(ProcessId::Main, libc::SIGCONT));
         effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
     }
 
@@ -159,13 +176,31 @@ impl Lifecycle {
         self.snapshot.child.pid = None;
         self.snapshot.child.last_exit = Some(ended);
         self.feed_app(now, Outcome::failed(Class::Exited, "", Duration::ZERO));
-        let asked = if self.stop_requests > 0 { " after it was asked to stop" } else { "" };
-        self.decide(ended.exit_code(), format!("the process ended with {ended}{asked}"));
+        effects.push(Effect::Disarm(Timer::Watchdog));
+        let killed_for_memory = std::mem::take(&mut self.out_of_memory) && ended == Ended::Signal(libc::SIGKILL as u8);
+        if self.restarts_after(ended) {
+            self.restart(now, effects);
+            return;
+        }
+        self.decide_by(ended, killed_for_memory);
         let failed = self.snapshot.phase == Phase::Starting && ended != Ended::Code(0);
         if self.snapshot.phase != Phase::Failed {
             self.enter(now, if failed { Phase::Failed } else { Phase::Stopped });
         }
         self.close(now, effects);
+    }
+
+    /// The process' own status is the exit code, except where the operator declared it a success of stopping.
+    fn decide_by(&mut self, ended: Ended, killed_for_memory: bool) {
+        let asked = self.stop_requests > 0;
+        let own = ended.exit_code();
+        let success = asked && self.main().is_some_and(|main| main.success_codes.contains(&own));
+        let why = match (killed_for_memory, asked) {
+            (true, _) => ": the kernel killed it for want of memory; check the container's memory limit",
+            (false, true) => " after it was asked to stop",
+            (false, false) => "",
+        };
+        self.decide(if success { 0 } else { own }, format!("the process ended with {ended}{why}"));
     }
 
     /// Nothing is left to supervise: sees off what the main child left behind, within the deadline that already runs.
@@ -175,7 +210,8 @@ impl Lifecycle {
         let spawned = self.snapshot.child.last_exit.is_some();
         let withdraws = self.withdraws();
         self.leaving = Some(Leaving::Closing { left: !spawned, withdrawn: !withdraws && !withdrawing });
-        for timer in [Timer::Startup, Timer::Drain] {
+        self.restarting = None;
+        for timer in [Timer::Startup, Timer::Drain, Timer::Restart] {
             effects.push(Effect::Disarm(timer));
         }
         effects.push(Effect::AskStartup(false));

@@ -1,0 +1,132 @@
+//! A command: what it finds around it, how it is asked to stop, and whether it is started again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::argv::{Argv, Word};
+use super::target::Target;
+use crate::sys::start::Credentials;
+
+/// A command, and how it is started and stopped.
+#[derive(Clone, Debug)]
+pub struct ProcessPlan {
+    /// The command line, never empty.
+    pub argv: Argv,
+    /// Variables set for it on top of portcullis' own environment.
+    pub env: Vec<(String, Word)>,
+    /// Variables of portcullis' own environment that it does not get.
+    pub env_remove: Vec<String>,
+    /// What else it finds around it.
+    pub conditions: Conditions,
+    /// The startup check: the phase is `starting` until it passes. Main process only.
+    pub started: Option<StartedPlan>,
+    /// Which signals it gets, and who else does.
+    pub signals: SignalPlan,
+    /// The signal that asks it to stop, in place of the one that asked portcullis; its number, 1 to 64.
+    pub stop_signal: Option<i32>,
+    /// From that signal to KILL, for it and everything it leaves behind.
+    pub stop_timeout: Duration,
+    /// How long it is not ready before that signal is sent.
+    pub drain_delay: Duration,
+    /// Exit codes that become 0 after a stop that was asked for.
+    pub success_codes: BTreeSet<u8>,
+    /// Whether it is started again. Main process only.
+    pub restart: RestartPlan,
+    /// How often it has to send `WATCHDOG=1`; none: it has not. Main process only.
+    pub watchdog: Option<Duration>,
+}
+
+/// The startup check of a mode.
+#[derive(Clone, Debug)]
+pub struct StartedPlan {
+    /// How the start is known to be through.
+    pub sign: StartSign,
+    /// How long the start may take before it has failed (exit 69).
+    pub within: Duration,
+}
+
+/// How the start is known to be through.
+#[derive(Clone, Debug)]
+pub enum StartSign {
+    /// This target answers.
+    Answers {
+        /// What is asked.
+        target: Target,
+        /// How long one run may take.
+        timeout: Duration,
+    },
+    /// The process sends `READY=1` (`sd_notify(3)`).
+    Notifies,
+    /// The process writes a line to this descriptor (s6's notification-fd).
+    Writes(i32),
+}
+
+/// What a process finds around it, besides its environment.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// Who it is; portcullis' own user when none.
+    pub user: Option<Credentials>,
+    /// Where it starts; portcullis' own working directory when none.
+    pub directory: Option<PathBuf>,
+    /// Its file mode creation mask.
+    pub umask: Option<u32>,
+    /// Its resource limits: `RLIMIT_…` of the kernel, soft, hard.
+    pub limits: Vec<(u32, u64, u64)>,
+    /// Whether set-user-ID programs give it nothing.
+    pub no_new_privileges: bool,
+    /// The signal it gets should portcullis die; 0: none.
+    pub parent_death_signal: i32,
+}
+
+/// Which signals a process gets.
+#[derive(Clone, Debug, Default)]
+pub struct SignalPlan {
+    /// Whether its whole group gets them, as dumb-init does it.
+    pub group: bool,
+    /// Signals that are sent as another one.
+    pub rewrite: BTreeMap<i32, i32>,
+    /// Signals that nobody gets.
+    pub ignore: BTreeSet<i32>,
+    /// Signals that start the stop, besides TERM and INT.
+    pub stop_on: BTreeSet<i32>,
+}
+
+/// Whether and when a process that ended is started again.
+#[derive(Clone, Debug)]
+pub struct RestartPlan {
+    /// After which ends.
+    pub policy: RestartPolicy,
+    /// Pause before the first time, before jitter; doubled each time.
+    pub delay: Duration,
+    /// The longest pause.
+    pub longest_delay: Duration,
+    /// After running this long the pause is the first one again.
+    pub healthy_after: Duration,
+    /// How often at most; 0: without limit.
+    pub limit: u32,
+}
+
+/// After which ends a process is started again. Status 125 is never followed by another start, as with s6.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// None: the container ends with its process.
+    #[default]
+    Never,
+    /// Those with another status than 0.
+    OnFailure,
+    /// All of them.
+    Always,
+}
+
+impl Default for RestartPlan {
+    fn default() -> Self {
+        Self {
+            policy: RestartPolicy::Never,
+            delay: Duration::from_secs(1),
+            longest_delay: Duration::from_secs(60),
+            healthy_after: Duration::from_secs(60),
+            limit: 0,
+        }
+    }
+}
