@@ -1,10 +1,13 @@
 //! The library behind the `portcullis` binary.
 
 pub mod clock;
+pub mod command;
 pub mod exit;
 pub mod mailbox;
 pub mod outcome;
 pub mod plan;
 pub mod published;
 pub mod secret;
+pub mod server;
 pub mod state;
+pub mod view;

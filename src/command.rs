@@ -1,0 +1,3 @@
+//! One module a subcommand, from its arguments to an exit code.
+
+pub mod healthcheck;
