@@ -1,5 +1,10 @@
 //! One immutable picture of a run, and every verdict that is derived from it.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use super::check::{Check, State};

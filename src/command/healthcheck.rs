@@ -1,0 +1,215 @@
+//! `portcullis healthcheck`: asks the running portcullis one question, says the answer in one line, and ends with 0 or 1.
+//!
+//! It runs every few seconds beside the process, so it is a plain socket and one request by hand: no runtime, no TLS, no logger.
+//! What it prints ends up in events and in `docker inspect`, so it says nothing but fixed words and names of checks.
+
+mod endpoint;
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::clock::Moment;
+use crate::outcome::Class;
+use crate::state::snapshot::{Level, Phase};
+use crate::view::reason;
+use endpoint::{Endpoint, Stream};
+use options::{Asked, Options, USAGE};
+
+pub use endpoint::Place;
+
+/// How long the question may take where nothing else is said: far below Docker's own 30 s.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Bytes of the line, its end included; Docker keeps 4096, an event of Kubernetes shows fewer.
+const LONGEST_LINE: usize = 512;
+
+/// Bytes of an answer that are read: far more than any answer of ours has.
+const LONGEST_ANSWER: u64 = 64 * 1024;
+
+/// An answer taken apart.
+struct Answer {
+    status: u16,
+    body: String,
+}
+
+/// Runs the subcommand and returns its exit code, 0 or 1 only: Docker reserves 2.
+///
+/// `environment` looks one variable up. `file_settings` reads the `[health]` table of the file that was named with `-c`, else of the
+/// one that `run` would take; it is called only when neither the options nor the environment say where the server is.
+pub fn run(
+    arguments: &[OsString],
+    environment: impl Fn(&str) -> Option<OsString>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+) -> u8 {
+    let options = match options::parse(arguments) {
+        Ok(Asked::Question(options)) => options,
+        Ok(Asked::Help) => {
+            print(USAGE);
+            return 0;
+        }
+        Err(problem) => {
+            let _ = writeln!(io::stderr(), "portcullis healthcheck: {problem}");
+            return 1;
+        }
+    };
+    let (healthy, line) = match find(&options, environment, file_settings) {
+        Ok(endpoints) => ask(&endpoints, &options),
+        Err(problem) => (false, format!("{}: {problem}", verdict(options.level, false))),
+    };
+    print(&shortened(line));
+    u8::from(!healthy)
+}
+
+fn print(line: &str) {
+    // Nobody may be reading; the exit code tells it, too.
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Where to ask: the options, else the environment, else the file, else the default.
+fn find(
+    options: &Options,
+    environment: impl Fn(&str) -> Option<OsString>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+) -> Result<Vec<Endpoint>, String> {
+    let variable = |name| environment(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+    if options.place != Place::default() {
+        return options.place.endpoints(false);
+    }
+    let place = Place { listen: variable("PORTCULLIS_HEALTH__LISTEN"), socket: variable("PORTCULLIS_HEALTH__SOCKET") };
+    if place != Place::default() {
+        return place.endpoints(true);
+    }
+    file_settings(options.file.as_deref()).unwrap_or_default().endpoints(true)
+}
+
+/// Asks the first endpoint that answers; all of them together have the time of the options.
+fn ask(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
+    let end = Moment::now().after(options.timeout);
+    let mut failures = Vec::new();
+    for endpoint in endpoints {
+        match request(endpoint, path(options.level), end) {
+            Ok(answer) => return judge(options.level, &answer),
+            Err(error) => failures.push(format!("{endpoint}: {}", error.kind())),
+        }
+    }
+    (false, format!("{}: no answer from {}", verdict(options.level, false), failures.join(", ")))
+}
+
+const fn path(level: Level) -> &'static str {
+    match level {
+        Level::Live => "/livez?verbose",
+        Level::Started => "/startupz?verbose",
+        Level::Ready => "/readyz?verbose",
+        Level::Deep => "/healthz",
+    }
+}
+
+fn request(endpoint: &Endpoint, path: &str, end: Moment) -> io::Result<Answer> {
+    let left = || Some(end.since(Moment::now())).filter(|left| !left.is_zero()).ok_or(io::ErrorKind::TimedOut);
+    let mut stream: Stream = endpoint.connect(left()?)?;
+    stream.set_timeout(left()?)?;
+    // What is asked for is the answer for everybody: a trusted peer would be shown more than an event may hold.
+    let head = format!("GET {path} HTTP/1.1\r\nHost: portcullis\r\nPrefer: return=minimal\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).map_err(timed_out)?;
+    let mut bytes = Vec::with_capacity(2048);
+    let mut chunk = [0; 2048];
+    while (bytes.len() as u64) < LONGEST_ANSWER {
+        stream.set_timeout(left()?)?;
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(timed_out(error)),
+        }
+    }
+    parse(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// An expired socket timeout shows itself as `WouldBlock`.
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
+}
+
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, body: body.to_owned() })
+}
+
+const fn verdict(level: Level, passes: bool) -> &'static str {
+    match (level, passes) {
+        (Level::Live, true) => "live",
+        (Level::Live, false) => "not live",
+        (Level::Started, true) => "started",
+        (Level::Started, false) => "not started",
+        (Level::Ready, true) => "ready",
+        (Level::Ready, false) => "not ready",
+        (Level::Deep, true) => "healthy",
+        (Level::Deep, false) => "not healthy",
+    }
+}
+
+fn judge(level: Level, answer: &Answer) -> (bool, String) {
+    if answer.status == 200 {
+        return (true, verdict(level, true).to_owned());
+    }
+    let mut line = verdict(level, false).to_owned();
+    let reasons = if level == Level::Deep { reasons(&answer.body) } else { names(&answer.body) };
+    if reasons.is_empty() {
+        let _ = write!(line, ": answered with status {}", answer.status);
+    } else {
+        let _ = write!(line, ": {}", reasons.join(", "));
+    }
+    (false, line)
+}
+
+/// `redis: authentication failed` for every failure that RAGFlow's document names.
+fn reasons(body: &str) -> Vec<String> {
+    let document: Value = serde_json::from_str(body).unwrap_or_default();
+    let Some(meta) = document.get("_meta").and_then(Value::as_object) else { return Vec::new() };
+    let named = meta.iter().filter(|(name, _)| is_name(name));
+    named
+        .map(|(name, failure)| match failure.get("error").and_then(Value::as_str).filter(|error| is_public(error)) {
+            Some(error) => format!("{name}: {error}"),
+            None => name.clone(),
+        })
+        .collect()
+}
+
+/// `redis` for every line `[-]redis failed: reason withheld`.
+fn names(body: &str) -> Vec<String> {
+    let failed = body.lines().filter_map(|line| line.strip_prefix("[-]")?.split_once(' '));
+    failed.map(|(name, _)| name).filter(|name| is_name(name)).map(str::to_owned).collect()
+}
+
+/// Whether this can be the name of a check or of a step, so that whoever answers on a wrong port has no say in the line.
+fn is_name(name: &str) -> bool {
+    name.len() <= 80 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.:-".contains(&byte))
+}
+
+fn is_public(error: &str) -> bool {
+    Class::ALL.into_iter().any(|class| reason(class) == error || class.public() == error)
+        || Phase::ALL.into_iter().any(|phase| phase.word() == error)
+}
+
+/// The line within its limit, cut between two failures where it is too long.
+fn shortened(line: String) -> String {
+    const TAIL: &str = " and more";
+    if line.len() < LONGEST_LINE {
+        return line;
+    }
+    let mut end = LONGEST_LINE - TAIL.len() - 1;
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    let room = &line[..end];
+    format!("{}{TAIL}", room.rsplit_once(", ").map_or(room, |(head, _)| head))
+}

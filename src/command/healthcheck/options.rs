@@ -1,0 +1,106 @@
+//! The options of `portcullis healthcheck`, read without the command line's library: it runs every few seconds.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use super::DEFAULT_TIMEOUT;
+use super::endpoint::Place;
+use crate::state::snapshot::Level;
+
+/// What `--help` prints.
+pub(super) const USAGE: &str = "\
+Asks the running portcullis how it is; one line, exit 0 or 1. For Docker's HEALTHCHECK and for exec probes.
+
+Usage: portcullis healthcheck [OPTIONS]
+
+Options:
+  --level live|ready|deep  what is asked [default: deep]; where the unhealthy are killed, use ready or live
+  --timeout DURATION       how long the answer may take, like 500ms or 3s [default: 3s]
+  --socket NAME            ask this unix socket: a path, or @name in the abstract namespace
+  --listen ADDRESS         ask this address, like 127.0.0.1:8051 (also --address)
+  -c, --config FILE        take the place from the [health] table of this file
+  -h, --help               print this
+
+Without --socket and --listen the place comes from PORTCULLIS_HEALTH__SOCKET and PORTCULLIS_HEALTH__LISTEN, else
+from the file that `portcullis run` would take, else it is @portcullis/8051, 127.0.0.1:8051 and [::1]:8051.
+
+Example: HEALTHCHECK --interval=10s CMD [\"/portcullis\", \"healthcheck\"]";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A question to the server.
+    Question(Options),
+    /// The usage.
+    Help,
+}
+
+/// How the server is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    /// How deep.
+    pub(super) level: Level,
+    /// How long all attempts together may take.
+    pub(super) timeout: Duration,
+    /// Where, as far as the options say.
+    pub(super) place: Place,
+    /// The configuration file.
+    pub(super) file: Option<OsString>,
+}
+
+/// Reads `--name value`, `--name=value`, `-c FILE` and `-cFILE`; the last of several wins.
+pub(super) fn parse(arguments: &[OsString]) -> Result<Asked, String> {
+    let mut options = Options { level: Level::Deep, timeout: DEFAULT_TIMEOUT, place: Place::default(), file: None };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let Some(text) = argument.to_str() else { return Err(unknown(argument)) };
+        let (name, attached) = match text.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+            _ if text.starts_with("-c") && text.len() > 2 => ("-c", Some(text[2..].trim_start_matches('=').to_owned())),
+            _ => (text, None),
+        };
+        if matches!(name, "-h" | "--help") {
+            return Ok(Asked::Help);
+        }
+        if !matches!(name, "--level" | "--timeout" | "--socket" | "--listen" | "--address" | "-c" | "--config") {
+            return Err(unknown(argument));
+        }
+        let value = attached.map(OsString::from).or_else(|| arguments.next().cloned()).ok_or_else(|| format!("{name} needs a value"))?;
+        if matches!(name, "-c" | "--config") {
+            options.file = Some(value);
+            continue;
+        }
+        let value = value.into_string().map_err(|value| format!("the value of {name} is not UTF-8: {}", value.display()))?;
+        match name {
+            "--level" => options.level = level(&value)?,
+            "--timeout" => options.timeout = timeout(&value)?,
+            "--socket" => options.place.socket = Some(value),
+            _ => options.place.listen = Some(value),
+        }
+    }
+    Ok(Asked::Question(options))
+}
+
+fn unknown(argument: &OsStr) -> String {
+    const KNOWN: [&str; 6] = ["--level", "--timeout", "--socket", "--listen", "--config", "--help"];
+    let shown = argument.to_string_lossy();
+    let likeness = |known: &&str| (strsim::jaro_winkler(known, &shown) * 1000.0) as u32;
+    let nearest = KNOWN.into_iter().max_by_key(likeness).unwrap_or("--help");
+    format!("unknown argument {shown}, the nearest known one is {nearest}, see --help")
+}
+
+fn level(value: &str) -> Result<Level, String> {
+    match value {
+        "live" => Ok(Level::Live),
+        "ready" => Ok(Level::Ready),
+        "deep" => Ok(Level::Deep),
+        _ => Err(format!("--level {value} is not one of live, ready, deep")),
+    }
+}
+
+fn timeout(value: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(value) {
+        Ok(timeout) if !timeout.is_zero() => Ok(timeout),
+        _ => Err(format!("--timeout {value} is not a duration like 500ms or 3s")),
+    }
+}

@@ -1,0 +1,179 @@
+//! The subcommand's options, its way to the server and its line.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener};
+use std::thread;
+use std::time::Duration;
+
+use super::endpoint::{Endpoint, Place};
+use super::options::{Asked, Options, parse as parse_options};
+use super::{Answer, LONGEST_LINE, ask, find, judge, run, shortened};
+use crate::plan::SocketName;
+use crate::state::snapshot::Level;
+
+fn words(line: &str) -> Vec<OsString> {
+    line.split_whitespace().map(OsString::from).collect()
+}
+
+fn options(line: &str) -> Options {
+    match parse_options(&words(line)).unwrap() {
+        Asked::Question(options) => options,
+        Asked::Help => panic!("{line} asks for help"),
+    }
+}
+
+/// The endpoints as they are written, for a command line, an environment and a file.
+fn ways(line: &str, environment: &[(&str, &str)], file: Option<Place>) -> String {
+    let lookup = |name: &str| environment.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(*value));
+    let endpoints = find(&options(line), lookup, |_| file).unwrap();
+    endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn place(listen: Option<&str>, socket: Option<&str>) -> Place {
+    Place { listen: listen.map(str::to_owned), socket: socket.map(str::to_owned) }
+}
+
+#[test]
+fn options_are_read_in_every_form() {
+    let all = options("--level ready --timeout=500ms --socket @x --listen 127.0.0.1:1 -c file");
+    assert_eq!((all.level, all.timeout), (Level::Ready, Duration::from_millis(500)));
+    assert_eq!(all.place, place(Some("127.0.0.1:1"), Some("@x")));
+    assert_eq!(all.file, Some(OsString::from("file")));
+    assert_eq!(options("").level, Level::Deep);
+    assert_eq!(options("").timeout, Duration::from_secs(3));
+    assert_eq!(options("--address=[::1]:2").place, place(Some("[::1]:2"), None));
+    for form in ["-c file", "-cfile", "--config file", "--config=file"] {
+        assert_eq!(options(form).file, Some(OsString::from("file")), "{form}");
+    }
+    for form in ["-h", "--help", "--level live --help"] {
+        assert_eq!(parse_options(&words(form)), Ok(Asked::Help), "{form}");
+    }
+}
+
+#[test]
+fn wrong_options_are_named_and_end_with_1() {
+    for (line, problem) in [
+        ("--levle live", "unknown argument --levle, the nearest known one is --level, see --help"),
+        ("--level deeper", "--level deeper is not one of live, ready, deep"),
+        ("--timeout 3", "--timeout 3 is not a duration like 500ms or 3s"),
+        ("--timeout 0s", "--timeout 0s is not a duration like 500ms or 3s"),
+        ("--socket", "--socket needs a value"),
+        ("--socked=@x", "unknown argument --socked=@x, the nearest known one is --socket, see --help"),
+    ] {
+        assert_eq!(parse_options(&words(line)), Err(problem.to_owned()));
+        assert_eq!(run(&words(line), |_| None, |_| None), 1);
+    }
+    assert_eq!(run(&words("--help"), |_| None, |_| None), 0);
+}
+
+#[test]
+fn the_server_is_looked_for_where_it_was_told_to_be() {
+    const LISTEN: &str = "PORTCULLIS_HEALTH__LISTEN";
+    const SOCKET: &str = "PORTCULLIS_HEALTH__SOCKET";
+    let file = || Some(place(Some("0.0.0.0:7000"), Some("/run/file.sock")));
+    for (line, environment, file, expected) in [
+        ("", &[][..], None, "@portcullis/8051 127.0.0.1:8051 [::1]:8051"),
+        ("", &[], file(), "/run/file.sock 127.0.0.1:7000 [::1]:7000"),
+        ("", &[], Some(place(Some("[::]:7000, 0.0.0.0:7000"), None)), "@portcullis/7000 127.0.0.1:7000 [::1]:7000"),
+        ("", &[], Some(place(Some("10.0.0.1:7000"), Some(""))), "10.0.0.1:7000"),
+        ("", &[], Some(place(None, Some("@x"))), "@x"),
+        ("", &[(LISTEN, "0.0.0.0:6000")], file(), "@portcullis/6000 127.0.0.1:6000 [::1]:6000"),
+        ("", &[(SOCKET, "@env")], file(), "@env"),
+        ("", &[(SOCKET, "@env"), (LISTEN, ":6000")], file(), "@env 127.0.0.1:6000 [::1]:6000"),
+        ("", &[(SOCKET, "")], file(), "/run/file.sock 127.0.0.1:7000 [::1]:7000"),
+        ("--listen 9000", &[(SOCKET, "@env")], file(), "127.0.0.1:9000 [::1]:9000"),
+        ("--socket @flag", &[(LISTEN, "0.0.0.0:6000")], file(), "@flag"),
+    ] {
+        assert_eq!(ways(line, environment, file,), expected, "{line} {environment:?}");
+    }
+    assert_eq!(
+        find(&options("--listen localhost:1"), |_| None, |_| None),
+        Err("localhost:1 is not an address like 127.0.0.1:8051".to_owned())
+    );
+    assert!(find(&options("--socket="), |_| None, |_| None).is_err());
+}
+
+#[test]
+fn the_file_is_read_only_when_nothing_else_says_where() {
+    let unread = |_: Option<&std::ffi::OsStr>| panic!("the file was read");
+    assert!(find(&options("--socket @x -c file"), |_| None, unread).is_ok());
+    assert!(find(&options("-c file"), |name| name.ends_with("SOCKET").then(|| OsString::from("@x")), unread).is_ok());
+    let read = find(&options("-c file"), |_| None, |file| Some(place(None, file.and_then(|file| file.to_str()))));
+    assert_eq!(read, Ok(vec![Endpoint::Unix(SocketName::new("file"))]));
+}
+
+fn line_of(level: Level, status: u16, body: &str) -> (bool, String) {
+    judge(level, &Answer { status, body: body.to_owned() })
+}
+
+#[test]
+fn the_line_says_what_is_wrong_in_fixed_words() {
+    let meta = r#"{"redis":"nok","app":"nok","status":"nok","_meta":{"redis":{"elapsed":"5.2","error":"authentication failed"},"startup":{"error":"waiting"},"db":{"error":"password=hunter2"},"<b>":{"error":"timed out"}}}"#;
+    for (level, status, body, healthy, line) in [
+        (Level::Deep, 200, "{}", true, "healthy"),
+        (Level::Deep, 500, meta, false, "not healthy: redis: authentication failed, startup: waiting, db"),
+        (Level::Deep, 500, "nonsense", false, "not healthy: answered with status 500"),
+        (Level::Ready, 200, "ok", true, "ready"),
+        (
+            Level::Ready,
+            500,
+            "[+]ping ok\n[-]redis failed: reason withheld\n[-]app failed: x\nreadyz check failed\n",
+            false,
+            "not ready: redis, app",
+        ),
+        (Level::Live, 500, "[-]scheduler failed: reason withheld\n", false, "not live: scheduler"),
+        (Level::Live, 404, "404 page not found\n", false, "not live: answered with status 404"),
+    ] {
+        assert_eq!(line_of(level, status, body), (healthy, line.to_owned()));
+    }
+}
+
+#[test]
+fn the_line_is_never_longer_than_its_limit() {
+    let body = (0..100).map(|index| format!("[-]check-{index:03} failed: reason withheld")).collect::<Vec<_>>().join("\n");
+    let line = shortened(line_of(Level::Ready, 500, &body).1);
+    assert!(line.len() < LONGEST_LINE && line.len() > LONGEST_LINE - 30, "{}", line.len());
+    assert!(line.starts_with("not ready: check-000, check-001,") && line.ends_with(" and more"), "{line}");
+    assert!(shortened("ä".repeat(600)).len() < LONGEST_LINE);
+}
+
+/// A server that answers one request with these bytes, after having checked it.
+fn one_answer(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 512];
+        let count = stream.read(&mut request).unwrap();
+        let request = String::from_utf8_lossy(&request[..count]).into_owned();
+        assert!(request.starts_with("GET /healthz HTTP/1.1\r\n") && request.contains("\r\nPrefer: return=minimal\r\n"), "{request}");
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    address
+}
+
+#[test]
+fn the_first_that_answers_decides() {
+    let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let address = one_answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+    let endpoints = [Endpoint::Unix(SocketName::new("@portcullis-test/nobody")), Endpoint::Tcp(unused), Endpoint::Tcp(address)];
+    assert_eq!(ask(&endpoints, &options("")), (true, "healthy".to_owned()));
+    let (healthy, line) = ask(&endpoints[..2], &options(""));
+    assert!(!healthy);
+    assert_eq!(line, format!("not healthy: no answer from @portcullis-test/nobody: connection refused, {unused}: connection refused"));
+}
+
+#[test]
+fn nonsense_and_silence_are_not_healthy() {
+    let endpoints = [Endpoint::Tcp(one_answer("SSH-2.0-OpenSSH_9.2\r\n"))];
+    assert!(ask(&endpoints, &options("")).1.ends_with(": invalid data"));
+    let name = format!("portcullis-test/{}/silent", std::process::id());
+    let silent = UnixListener::bind_addr(&UnixSocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let endpoints = [Endpoint::Unix(SocketName::Abstract(name))];
+    let (healthy, line) = ask(&endpoints, &options("--timeout 50ms"));
+    assert!(!healthy && line.ends_with(": timed out"), "{line}");
+    drop(silent);
+}

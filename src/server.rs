@@ -1,0 +1,139 @@
+//! Serves the views over HTTP on TCP and on a unix socket, from a thread and a runtime of its own.
+//!
+//! A request is answered from the newest snapshot without a check, a look-up, a disk or a lock, so an answer takes the same time
+//! whatever hangs elsewhere. Whoever connects and says nothing is cut after [`HEAD_TIMEOUT`], and when [`MOST_CONNECTIONS`] are open
+//! the newest one takes the place of the one that was answered the longest ago.
+
+mod connections;
+mod listeners;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::plan::{Details, HealthPlan};
+use crate::published::Published;
+use crate::view::{self, Request};
+use connections::{Accept, Connections, Usage};
+
+pub use listeners::{BindError, Listeners};
+
+/// How long a request's head may take, and how long a kept connection may idle.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest head that is read; a longer one is answered 431.
+pub const LONGEST_HEAD: usize = 8 * 1024;
+
+/// Open connections a listener, so that a flood on one does not shut out the other.
+pub const MOST_CONNECTIONS: usize = 64;
+
+/// What every connection needs.
+#[derive(Debug)]
+struct Shared {
+    plan: Arc<HealthPlan>,
+    published: Arc<Published>,
+}
+
+/// Answers health questions until the process ends, or until the runtime cannot be built.
+///
+/// It blocks its thread. After a panic the caller may call it again with a [clone](Listeners::try_clone) of the listeners that it kept.
+pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Published>) -> io::Result<Infallible> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let shared = Arc::new(Shared { plan, published });
+    runtime.block_on(async {
+        let (tcp, unix) = listeners.into_tokio()?;
+        // A listener that is not there never has anything to accept.
+        tokio::join!(accept(tcp, &shared), accept(unix, &shared));
+        std::future::pending().await
+    })
+}
+
+async fn accept<L: Accept>(listener: Option<L>, shared: &Arc<Shared>) {
+    let Some(listener) = listener else { return };
+    let mut connections = Connections::new(MOST_CONNECTIONS);
+    loop {
+        let (stream, trusted) = connections.next(&listener).await;
+        let usage = connections.usage();
+        let task = tokio::spawn(converse(stream, trusted, usage.clone(), Arc::clone(shared)));
+        connections.admit(usage, task.abort_handle()).await;
+    }
+}
+
+/// One connection from its first byte to its last.
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, trusted: bool, usage: Usage, shared: Arc<Shared>) {
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        usage.touch();
+        std::future::ready(answer(&request, trusted, &shared))
+    });
+    let mut protocol = http1::Builder::new();
+    protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
+    // A peer that breaks off or talks nonsense has been told so already, where that was possible.
+    let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn answer(request: &hyper::Request<Incoming>, trusted: bool, shared: &Shared) -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
+    let (snapshot, look) = shared.published.look();
+    let headers = request.headers();
+    let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let question = Request {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        query: request.uri().query().unwrap_or_default(),
+        accept: &accept.join(","),
+        authority: authority(&shared.plan, trusted, headers),
+    };
+    let told = view::route(&snapshot, look, &question);
+    let mut response = hyper::Response::builder()
+        .status(told.status)
+        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in told.headers {
+        response = response.header(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    // RFC 9110, 8.6: a 204 has no length; a HEAD has that of its GET.
+    if told.status == 204 {
+        return response.body(Full::default());
+    }
+    response = response
+        .header(header::CONTENT_TYPE, HeaderValue::from_static(told.content_type))
+        .header(header::CONTENT_LENGTH, HeaderValue::from(told.body.len()));
+    let body = if request.method() == hyper::Method::HEAD { Full::default() } else { Full::from(told.body) };
+    response.body(body)
+}
+
+/// Whether the asker may see private texts: a trusted peer or the token's bearer, unless it asks for less (RFC 7240).
+fn authority(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
+    if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
+        return false;
+    }
+    match plan.details {
+        Details::Never => false,
+        Details::Always => true,
+        Details::WhenAuthorized => trusted || bears_token(plan, headers),
+    }
+}
+
+fn bears_token(plan: &HealthPlan, headers: &hyper::HeaderMap) -> bool {
+    let Some(token) = plan.token.as_ref().filter(|token| !token.is_empty()) else { return false };
+    let Some(sent) = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) else { return false };
+    let Some((scheme, sent)) = sent.split_at_checked("Bearer ".len()) else { return false };
+    scheme.eq_ignore_ascii_case(b"Bearer ") && same(sent, token.expose().as_bytes())
+}
+
+/// Compares without telling by the time it takes where two texts differ, or whether their lengths do.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    let (left, right) = (Sha256::digest(left), Sha256::digest(right));
+    std::hint::black_box(left.iter().zip(right.iter()).fold(0, |difference, (left, right)| difference | (left ^ right))) == 0
+}

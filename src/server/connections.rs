@@ -1,0 +1,116 @@
+//! The open connections of one listener: accepted without a hot loop, and never more than a fixed number.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::AbortHandle;
+
+/// The first pause after a failed accept; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause between two failed accepts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A listener that says whether it trusts its peer.
+pub(super) trait Accept {
+    /// Its connections.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection, and whether its peer has authority by the mere fact of who it is.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, bool)>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, bool)> {
+        let (stream, _) = Self::accept(self).await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, false))
+    }
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, bool)> {
+        let (stream, _) = Self::accept(self).await?;
+        let ours = nix::unistd::geteuid().as_raw();
+        let trusted = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours);
+        Ok((stream, trusted))
+    }
+}
+
+/// When a connection was last used, in requests and accepts of its listener.
+#[derive(Clone, Debug)]
+pub(super) struct Usage {
+    counter: Arc<AtomicU64>,
+    last: Arc<AtomicU64>,
+}
+
+impl Usage {
+    /// Notes that the connection is being used.
+    pub(super) fn touch(&self) {
+        self.last.store(self.counter.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+/// The open connections of one listener.
+#[derive(Debug)]
+pub(super) struct Connections {
+    most: usize,
+    counter: Arc<AtomicU64>,
+    open: Vec<(Usage, AbortHandle)>,
+}
+
+impl Connections {
+    /// No connections yet, and at most `most`.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, counter: Arc::default(), open: Vec::new() }
+    }
+
+    /// The next connection of the listener. Failures are survived: where files have run out, accepting again at once would only burn time.
+    pub(super) async fn next<L: Accept>(&self, listener: &L) -> (L::Stream, bool) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match listener.accept().await {
+                Ok(connection) => return connection,
+                // The peer was gone before it was accepted; the next one may wait already.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    if pause == FIRST_PAUSE {
+                        tracing::warn!("accepting a health question failed: {}, check the limit of open files", error.kind());
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// The usage of a connection that begins now.
+    pub(super) fn usage(&self) -> Usage {
+        let usage = Usage { counter: Arc::clone(&self.counter), last: Arc::default() };
+        usage.touch();
+        usage
+    }
+
+    /// Counts a connection in, and closes the one that was used the longest ago when that makes too many.
+    pub(super) async fn admit(&mut self, usage: Usage, task: AbortHandle) {
+        self.open.retain(|(_, task)| !task.is_finished());
+        self.open.push((usage, task));
+        if self.open.len() <= self.most {
+            return;
+        }
+        let oldest = self.open.iter().enumerate().min_by_key(|(_, (usage, _))| usage.last.load(Ordering::Relaxed)).map(|(index, _)| index);
+        if let Some(oldest) = oldest {
+            self.open.swap_remove(oldest).1.abort();
+        }
+        // In a flood everybody who has already asked is answered before the next one is let in.
+        tokio::task::yield_now().await;
+    }
+}

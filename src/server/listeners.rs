@@ -1,0 +1,106 @@
+//! The sockets that health questions come in on, bound before anything else begins.
+
+use std::fmt::Write;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener, UnixStream};
+use std::path::Path;
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::stat::{Mode, fchmod};
+
+use crate::plan::{HealthPlan, SocketName};
+
+/// A health listener that could not be bound, in one sentence that names every address that was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("listening for health questions failed: {0}")]
+pub struct BindError(String);
+
+/// The bound sockets of one run.
+#[derive(Debug)]
+pub struct Listeners {
+    tcp: Option<TcpListener>,
+    unix: Option<UnixListener>,
+}
+
+impl Listeners {
+    /// Binds the first of the addresses that can be bound, and the unix socket.
+    ///
+    /// A path gets mode 0600; a socket that lies there already and that nobody listens on is replaced.
+    pub fn bind(plan: &HealthPlan) -> Result<Self, BindError> {
+        let tcp = bind_tcp(&plan.listen)?;
+        let unix = plan.socket.as_ref().map(bind_unix).transpose()?;
+        Ok(Self { tcp, unix })
+    }
+
+    /// The same sockets once more, to serve again from after a panic.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let tcp = self.tcp.as_ref().map(TcpListener::try_clone).transpose()?;
+        let unix = self.unix.as_ref().map(UnixListener::try_clone).transpose()?;
+        Ok(Self { tcp, unix })
+    }
+
+    /// The address that was bound; none without TCP.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
+    }
+
+    /// Hands the sockets to the runtime in whose context this is called.
+    pub(super) fn into_tokio(self) -> io::Result<(Option<tokio::net::TcpListener>, Option<tokio::net::UnixListener>)> {
+        let tcp = self.tcp.map(|tcp| tcp.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(tcp)));
+        let unix = self.unix.map(|unix| unix.set_nonblocking(true).and_then(|()| tokio::net::UnixListener::from_std(unix)));
+        Ok((tcp.transpose()?, unix.transpose()?))
+    }
+}
+
+fn bind_tcp(addresses: &[SocketAddr]) -> Result<Option<TcpListener>, BindError> {
+    let mut failures = String::new();
+    for address in addresses {
+        // The standard library sets SO_REUSEADDR, so that connections in TIME_WAIT do not keep a successor out.
+        match TcpListener::bind(address) {
+            Ok(listener) => return Ok(Some(listener)),
+            Err(error) => {
+                let _ = write!(failures, "{address}: {}, ", error.kind());
+            }
+        }
+    }
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    Err(BindError(format!(
+        "{failures}check that the address is this host's and that no other process has the port, or set another with PORTCULLIS_HEALTH__LISTEN"
+    )))
+}
+
+fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
+    let bound = match name {
+        SocketName::Abstract(name) => UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address)),
+        SocketName::Path(path) => remove_stale(path).and_then(|()| bind_path(path)),
+    };
+    bound.map_err(|error| {
+        BindError(format!(
+            "{name}: {}, check that no other portcullis has this name, or set another with PORTCULLIS_HEALTH__SOCKET",
+            error.kind()
+        ))
+    })
+}
+
+/// Removes a socket that nobody listens on; anything else stays, and the bind fails over it.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
+    let refused = || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if is_socket && refused() { std::fs::remove_file(path) } else { Ok(()) }
+}
+
+/// Binds with mode 0600 from the first moment: Linux gives the file the mode that the unbound socket has.
+fn bind_path(path: &Path) -> io::Result<UnixListener> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let unbound = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    fchmod(&unbound, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind(unbound.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&unbound, Backlog::new(128)?)?;
+    Ok(UnixListener::from(unbound))
+}

@@ -1,0 +1,282 @@
+//! The server asked over real sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::{Listeners, MOST_CONNECTIONS, serve};
+use crate::clock::Moment;
+use crate::outcome::{Class, Outcome};
+use crate::plan::{Affects, Details, HealthPlan, Service, SocketName};
+use crate::published::Published;
+use crate::secret::Secret;
+use crate::state::check::Check;
+use crate::state::snapshot::{Child, Heartbeat, Migration, Phase, Snapshot};
+
+/// Far longer than any answer takes; only a fault waits for it.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What only a reader with authority may see.
+const WORDS: &str = "WRONGPASS for app on redis:6379";
+
+fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
+    HealthPlan {
+        listen: listen.iter().map(|address| address.parse().unwrap()).collect(),
+        socket,
+        required: true,
+        details: Details::WhenAuthorized,
+        token: Some(Secret::new("the bearer's token")),
+    }
+}
+
+/// A name in the abstract namespace that no other test has.
+fn abstract_name(test: &str) -> SocketName {
+    SocketName::Abstract(format!("portcullis-test/{}/{test}", std::process::id()))
+}
+
+/// A fresh path in the temporary directory.
+fn socket_path(test: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("portcullis-test-{}-{test}", std::process::id()))
+}
+
+/// Running, with a Redis that refuses the password.
+fn published() -> Arc<Published> {
+    let now = Moment::now();
+    let mut redis = Check::event("redis", "redis", Affects::Health);
+    redis.feed(now, Outcome::failed(Class::Auth, WORDS, Duration::from_millis(5)));
+    Arc::new(Published::new(Snapshot {
+        sequence: 1,
+        started_at: now,
+        service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0.1.0" },
+        phase: Phase::Running,
+        phase_since: now,
+        started: true,
+        stages: Vec::new(),
+        checks: vec![redis],
+        child: Child::default(),
+        heartbeat: Heartbeat::default(),
+        migration: Migration::Idle,
+    }))
+}
+
+/// Serves in a thread that ends with the test process.
+fn started(plan: HealthPlan) -> SocketAddr {
+    let listeners = Listeners::bind(&plan).unwrap();
+    let address = listeners.address().unwrap();
+    thread::spawn(move || serve(listeners, Arc::new(plan), published()));
+    address
+}
+
+fn connected(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Sends `request` and reads until the server closes.
+fn exchange(mut stream: impl Read + Write, request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn get(address: SocketAddr, target: &str, headers: &str) -> String {
+    exchange(connected(address), &format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"))
+}
+
+/// Reads one answer of known length from a connection that stays open.
+fn read_answer(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\nok") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn every_answer_has_its_length_and_is_not_stored() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    let answer = get(address, "/readyz?verbose", "").to_ascii_lowercase();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("http/1.1 200 ok\r\n"), "{head}");
+    for header in [
+        "cache-control: no-store",
+        "x-content-type-options: nosniff",
+        "content-type: text/plain; charset=utf-8",
+        &format!("content-length: {}", body.len()),
+    ] {
+        assert!(head.lines().any(|line| line == header), "{header} in {head}");
+    }
+    assert!(get(address, "/metrics", "Accept: application/openmetrics-text\r\n").ends_with("# EOF\n"));
+    assert!(get(address, "/nowhere", "").starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn head_is_get_without_the_body() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    for path in ["/healthz", "/livez", "/metrics", "/nowhere"] {
+        let ask = |method| exchange(connected(address), &format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        let without_date = |head: &str| head.lines().filter(|line| !line.starts_with("date:")).map(str::to_owned).collect::<Vec<_>>();
+        let (get, head) = (ask("GET"), ask("HEAD"));
+        assert_eq!(without_date(get.split_once("\r\n\r\n").unwrap().0), without_date(head.strip_suffix("\r\n\r\n").unwrap()), "{path}");
+    }
+}
+
+#[test]
+fn other_methods_and_bodies() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    let options = exchange(connected(address), "OPTIONS /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(options.starts_with("HTTP/1.1 204 ") && options.contains("\r\nallow: GET, HEAD, OPTIONS\r\n"), "{options}");
+    assert!(!options.contains("content-length"), "{options}");
+    for request in ["QUERY /livez HTTP/1.1\r\nHost: x\r\n", "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"] {
+        let refused = exchange(connected(address), &format!("{request}Connection: close\r\n\r\nhello"));
+        assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
+    }
+    let with_body = "GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+    assert!(exchange(connected(address), with_body).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_head_of_nine_kibibytes_is_too_long() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    let mut stream = connected(address);
+    stream.write_all(format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(9 * 1024)).as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 431");
+}
+
+#[test]
+fn a_connection_is_kept_and_answers_come_in_order() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    let mut stream = connected(address);
+    for _ in 0..3 {
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert!(read_answer(&mut stream).starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+    let pipelined = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answers = exchange(stream, pipelined);
+    assert!(answers.find("200 OK").unwrap() < answers.find("404 Not Found").unwrap(), "{answers}");
+}
+
+#[test]
+fn who_says_nothing_makes_room_for_who_asks() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    let mut kept = connected(address);
+    let mut silent: Vec<TcpStream> = (0..MOST_CONNECTIONS).map(|_| connected(address)).collect();
+    assert!(get(address, "/livez", "").starts_with("HTTP/1.1 200 "));
+    // Two too many: the first ones are closed, the newest stay.
+    assert_eq!(kept.read(&mut [0]).unwrap(), 0);
+    assert_eq!(silent.first_mut().unwrap().read(&mut [0]).unwrap(), 0);
+    let newest = silent.last_mut().unwrap();
+    newest.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(read_answer(newest).ends_with("ok"));
+}
+
+#[test]
+fn details_need_authority() {
+    let name = abstract_name("details");
+    let address = started(plan(&["127.0.0.1:0"], Some(name.clone())));
+    for (headers, sees) in [
+        ("", false),
+        ("Authorization: Bearer the bearer's token\r\n", true),
+        ("Authorization: bearer the bearer's token\r\n", true),
+        ("Authorization: Bearer the bearer's token\r\nPrefer: return=minimal\r\n", false),
+        ("Authorization: Bearer the bearer's toke\r\n", false),
+        ("Authorization: Bearer \r\n", false),
+        ("Authorization: Basic the bearer's token\r\n", false),
+    ] {
+        let answer = get(address, "/healthz", headers);
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+        assert_eq!(answer.contains(WORDS), sees, "{headers}{answer}");
+        assert_eq!(answer.contains("authentication failed"), !sees, "{headers}{answer}");
+    }
+    let SocketName::Abstract(name) = name else { unreachable!() };
+    let own = || UnixStream::connect_addr(&UnixSocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let request = |headers: &str| format!("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    assert!(exchange(own(), &request("")).contains(WORDS));
+    assert!(!exchange(own(), &request("Prefer: return=minimal\r\n")).contains(WORDS));
+}
+
+#[test]
+fn details_for_everybody_or_nobody() {
+    let always = started(HealthPlan { details: Details::Always, ..plan(&["127.0.0.1:0"], None) });
+    assert!(get(always, "/healthz", "").contains(WORDS));
+    let never = started(HealthPlan { details: Details::Never, ..plan(&["127.0.0.1:0"], None) });
+    assert!(!get(never, "/healthz", "Authorization: Bearer the bearer's token\r\n").contains(WORDS));
+    let without_token = started(HealthPlan { token: Some(Secret::new("")), ..plan(&["127.0.0.1:0"], None) });
+    assert!(!get(without_token, "/healthz", "Authorization: Bearer \r\n").contains(WORDS));
+}
+
+#[test]
+fn the_first_address_that_can_be_bound_is_taken() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = holder.local_addr().unwrap();
+    let both = Listeners::bind(&plan(&[&busy.to_string(), "127.0.0.1:0"], None)).unwrap();
+    assert_ne!(both.address().unwrap(), busy);
+    let refused = Listeners::bind(&plan(&[&busy.to_string()], None)).unwrap_err().to_string();
+    assert!(refused.starts_with(&format!("listening for health questions failed: {busy}: address in use, ")), "{refused}");
+    assert!(Listeners::bind(&plan(&[], None)).unwrap().address().is_none());
+}
+
+#[test]
+fn a_socket_path_is_private_and_a_stale_one_is_replaced() {
+    let path = socket_path("path");
+    drop(UnixListener::bind(&path).unwrap());
+    let plan = plan(&[], Some(SocketName::Path(path.clone())));
+    let first = Listeners::bind(&plan).unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let second = Listeners::bind(&plan).unwrap_err().to_string();
+    assert!(second.contains(&format!("{}: address in use", path.display())), "{second}");
+    thread::spawn({
+        let plan = Arc::new(plan.clone());
+        move || serve(first, plan, published())
+    });
+    let request = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(exchange(UnixStream::connect(&path).unwrap(), request).ends_with("ok"));
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn another_file_in_the_sockets_place_is_left_alone() {
+    let path = socket_path("file");
+    std::fs::write(&path, "precious").unwrap();
+    assert!(Listeners::bind(&plan(&[], Some(SocketName::Path(path.clone())))).is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_taken_abstract_name_is_named() {
+    let plan = plan(&[], Some(abstract_name("taken")));
+    let _first = Listeners::bind(&plan).unwrap();
+    let second = Listeners::bind(&plan).unwrap_err().to_string();
+    assert!(second.contains("/taken: address in use"), "{second}");
+}
+
+#[test]
+fn a_second_server_takes_over_from_cloned_listeners() {
+    let plan = plan(&["127.0.0.1:0"], None);
+    let kept = Listeners::bind(&plan).unwrap();
+    let address = kept.address().unwrap();
+    let broken = kept.try_clone().unwrap();
+    // The first server's thread dies with its runtime; the sockets live on in the clone.
+    let died = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async { broken.into_tokio().map(|_| ()).unwrap() });
+        panic!("injected");
+    });
+    assert!(died.join().is_err());
+    let again = kept.try_clone().unwrap();
+    thread::spawn(move || serve(again, Arc::new(plan), published()));
+    assert!(get(address, "/livez", "").ends_with("ok"));
+}

@@ -1,0 +1,80 @@
+//! Random snapshots, possible and impossible ones, for laws that hold for all of them.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{Child, Heartbeat, Look, Migration, Phase, Snapshot, Stage, Step};
+use crate::clock::Moment;
+use crate::outcome::{Class, Outcome};
+use crate::plan::{Affects, Service};
+use crate::state::check::Check;
+
+/// The private words of every failure: no answer without authority may hold them.
+pub(crate) const PRIVATE: &str = "words of a driver";
+
+fn moment(seconds: u64) -> Moment {
+    Moment::default().after(Duration::from_secs(seconds))
+}
+
+prop_compose! {
+    fn outcome()(class in prop::sample::select(Class::ALL.to_vec()), passes in any::<bool>(), elapsed in 0..4000u64) -> Outcome {
+        let elapsed = Duration::from_millis(elapsed);
+        if passes || class == Class::Ok { Outcome::passed(elapsed) } else { Outcome::failed(class, PRIVATE, elapsed) }
+    }
+}
+
+prop_compose! {
+    fn check(index: usize)(
+        affects in prop::sample::select(vec![Affects::None, Affects::Health, Affects::Readiness, Affects::Liveness]),
+        thresholds in (1..4u32, 1..3u32),
+        stale_after in prop::option::of(20..40u64),
+        begin in prop::sample::select(vec![0u64, 90]),
+        outcomes in vec(outcome(), 0..8),
+    ) -> Check {
+        let mut check = Check {
+            failure_threshold: thresholds.0,
+            success_threshold: thresholds.1,
+            stale_after: stale_after.map(Duration::from_secs),
+            ..Check::event(&format!("c{index}"), "redis", affects)
+        };
+        for (second, outcome) in outcomes.into_iter().enumerate() {
+            check.feed(moment(begin + second as u64), outcome);
+        }
+        check
+    }
+}
+
+prop_compose! {
+    fn stage(index: usize)(step in prop::sample::select(vec![Step::Unknown, Step::Up, Step::Up, Step::Up, Step::Down]), counts in any::<bool>()) -> Stage {
+        Stage { name: format!("wait:c{index}"), step, counts, began: None, ended: None }
+    }
+}
+
+prop_compose! {
+    /// A snapshot and a look at it, 100 seconds after its start.
+    pub(crate) fn snapshot()(
+        phase in prop::sample::select([Phase::ALL.to_vec(), vec![Phase::Running; 6]].concat()),
+        started in prop::bool::weighted(0.8),
+        stages in (0..4usize).prop_flat_map(|count| (0..count).map(stage).collect::<Vec<_>>()),
+        checks in (0..6usize).prop_flat_map(|count| (0..count).map(check).collect::<Vec<_>>()),
+        beat in prop::sample::select(vec![100u64, 100, 99, 40]),
+        counters in (0..9u64, 0..9u64, 0..9u32),
+    ) -> (Snapshot, Look) {
+        let snapshot = Snapshot {
+            sequence: 1,
+            started_at: moment(0),
+            service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0.1.0" },
+            phase,
+            phase_since: moment(50),
+            started,
+            stages,
+            checks,
+            child: Child { restarts: counters.2, ..Child::default() },
+            heartbeat: Heartbeat { configured: true, written: counters.0, failed: counters.1, ..Heartbeat::default() },
+            migration: Migration::Idle,
+        };
+        (snapshot, Look { now: moment(100), beat: moment(beat).mono })
+    }
+}

@@ -1,0 +1,27 @@
+//! The laws between the verdicts, on random snapshots.
+
+use proptest::prelude::*;
+
+use super::arbitrary::snapshot;
+use super::{Level, Phase, Status};
+
+proptest! {
+    #[test]
+    fn each_level_holds_only_with_those_it_contains((snapshot, look) in snapshot()) {
+        let [live, started, ready, deep] = [Level::Live, Level::Started, Level::Ready, Level::Deep].map(|level| snapshot.verdict(level, look));
+        prop_assert!(!ready || (live && started && snapshot.started && snapshot.phase == Phase::Running));
+        prop_assert!(!deep || ready);
+        prop_assert_eq!(snapshot.overall(look) == Status::Up, deep && snapshot.phase == Phase::Running);
+    }
+
+    #[test]
+    fn every_name_is_asked_once((snapshot, look) in snapshot()) {
+        for level in [Level::Live, Level::Started, Level::Ready, Level::Deep] {
+            let mut names: Vec<&str> = snapshot.items(level, look).iter().map(|item| item.name).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            prop_assert_eq!(names.len(), count);
+        }
+    }
+}

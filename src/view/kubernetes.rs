@@ -1,0 +1,79 @@
+//! The API server's `/livez`, `/readyz` and `/startupz`: text, one line a check, reasons withheld.
+
+use std::fmt::Write;
+
+use super::{LONGEST_BODY, Response, TEXT, reason};
+use crate::state::snapshot::{Level, Look, Snapshot};
+
+/// The whole endpoint: `ok`, or every line when something fails or `verbose` stands in the query, with whatever value.
+///
+/// `exclude` may be repeated and names one check each; names that match nothing are said and do not fail.
+pub fn render(snapshot: &Snapshot, look: Look, endpoint: &str, level: Level, query: &str) -> Response {
+    let mut verbose = false;
+    let mut excluded = Vec::new();
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match key.as_ref() {
+            "verbose" => verbose = true,
+            "exclude" => excluded.push(value.into_owned()),
+            _ => {}
+        }
+    }
+    let mut unmatched = excluded.clone();
+    let mut passes = true;
+    let mut lines: Vec<(bool, String)> = Vec::new();
+    for item in snapshot.items(level, look) {
+        let name = item.name;
+        if excluded.iter().any(|other| other == name) {
+            unmatched.retain(|other| other != name);
+            lines.push((true, format!("[+]{name} excluded: ok\n")));
+        } else if item.passes {
+            lines.push((true, format!("[+]{name} ok\n")));
+        } else {
+            passes = false;
+            lines.push((false, format!("[-]{name} failed: reason withheld\n")));
+        }
+    }
+    if passes && !verbose {
+        return Response::new(200, TEXT, "ok".to_owned());
+    }
+    if !unmatched.is_empty() {
+        unmatched.sort_unstable();
+        unmatched.dedup();
+        let quoted: Vec<String> = unmatched.into_iter().map(|name| serde_json::Value::String(name).to_string()).collect();
+        lines.push((true, format!("warn: some health checks cannot be excluded: no matches for {}\n", quoted.join(","))));
+    }
+    let (status, verdict) = if passes { (200, "passed") } else { (500, "failed") };
+    Response::new(status, TEXT, format!("{}{endpoint} check {verdict}\n", bounded(lines)))
+}
+
+/// One check of an endpoint; none when the endpoint does not ask it. Its public reason is told, never the error itself.
+pub fn render_one(snapshot: &Snapshot, look: Look, level: Level, name: &str) -> Option<Response> {
+    let item = snapshot.items(level, look).into_iter().find(|item| item.name == name)?;
+    Some(if item.passes {
+        Response::new(200, TEXT, "ok".to_owned())
+    } else {
+        Response::new(500, TEXT, format!("internal server error: {}\n", reason(item.class)))
+    })
+}
+
+/// All lines in their order; where they are too long together failures first, as many as fit, and a count of the rest.
+fn bounded(mut lines: Vec<(bool, String)>) -> String {
+    const FRAME: usize = 64;
+    let total: usize = lines.iter().map(|(_, line)| line.len()).sum();
+    if total + FRAME > LONGEST_BODY {
+        lines.sort_by_key(|(passes, _)| *passes);
+    }
+    let mut text = String::with_capacity(total.min(LONGEST_BODY));
+    let mut left_out = 0;
+    for (_, line) in lines {
+        if left_out == 0 && text.len() + line.len() + FRAME <= LONGEST_BODY {
+            text.push_str(&line);
+        } else {
+            left_out += 1;
+        }
+    }
+    if left_out > 0 {
+        let _ = writeln!(text, "and {left_out} more");
+    }
+    text
+}

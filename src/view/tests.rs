@@ -1,0 +1,16 @@
+//! Every view on known snapshots, byte by byte, and its laws on random ones.
+
+mod fixtures;
+mod golden;
+mod http;
+mod laws;
+
+use super::{Request, Response, route};
+use crate::state::snapshot::{Look, Snapshot};
+
+/// A request as one reads it: `GET /readyz?verbose`.
+fn ask(snapshot: &Snapshot, look: Look, line: &str, accept: &str, authority: bool) -> Response {
+    let (method, target) = line.split_once(' ').unwrap();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    route(snapshot, look, &Request { method, path, query, accept, authority })
+}

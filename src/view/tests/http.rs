@@ -1,0 +1,65 @@
+//! The rules that all paths share.
+
+use super::ask;
+use super::fixtures::named;
+
+#[test]
+fn methods() {
+    let (snapshot, look) = named("all up");
+    for path in ["/healthz", "/livez", "/readyz/app", "/metrics"] {
+        let options = ask(&snapshot, look, &format!("OPTIONS {path}"), "", false);
+        assert_eq!((options.status, options.body.as_str(), options.content_type), (204, "", ""));
+        assert_eq!(options.headers, [("allow", "GET, HEAD, OPTIONS")]);
+        for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "QUERY", "get"] {
+            let refused = ask(&snapshot, look, &format!("{method} {path}"), "", false);
+            assert_eq!((refused.status, refused.body.as_str()), (405, "method not allowed\n"), "{method}");
+            assert_eq!(refused.headers, [("allow", "GET, HEAD, OPTIONS")]);
+        }
+    }
+}
+
+#[test]
+fn paths() {
+    let (snapshot, look) = named("all up");
+    for (path, status) in [
+        ("/healthz", 200),
+        ("/healthz/", 200),
+        ("/%68ealthz", 200),
+        ("/%2568ealthz", 404),
+        ("/healthz//", 404),
+        ("//healthz", 404),
+        ("/Healthz", 404),
+        ("/healthz%2f", 404),
+        ("/v1/system/healthz", 200),
+        ("/v1/system%2Fhealthz", 404),
+        ("/api/v1/system/healthz", 200),
+        ("/livez/scheduler", 200),
+        ("/livez/app", 404),
+        ("/readyz/app/", 200),
+        ("/readyz/app/more", 404),
+        ("/readyz/", 200),
+        ("/readyz//", 404),
+        ("/metrics", 200),
+        ("/%ff", 404),
+        ("/", 404),
+        ("", 404),
+        ("*", 404),
+        ("/nowhere", 404),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let response = ask(&snapshot, look, &format!("{method} {path}"), "", false);
+            assert_eq!(response.status, status, "{path}");
+        }
+        if status == 404 {
+            assert_eq!(ask(&snapshot, look, &format!("POST {path}"), "", false).body, "404 page not found\n", "{path}");
+        }
+    }
+}
+
+#[test]
+fn what_is_asked_does_not_come_back_unquoted() {
+    let (snapshot, look) = named("all up");
+    let body = ask(&snapshot, look, "GET /readyz?verbose&exclude=%0d%0a%22%3Cscript%3E", "", false).body;
+    assert!(body.contains(r#"no matches for "\r\n\"<script>""#), "{body}");
+    assert_eq!(ask(&snapshot, look, "GET /readyz/%3Cscript%3E", "", false).body, "404 page not found\n");
+}
