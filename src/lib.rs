@@ -5,6 +5,8 @@ pub mod exit;
 pub mod mailbox;
 pub mod outcome;
 pub mod plan;
+pub mod probe;
+pub mod prober;
 pub mod published;
 pub mod secret;
 pub mod state;
