@@ -1,7 +1,6 @@
 //! Asks an HTTP endpoint and compares its answer with what is expected of it.
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -151,7 +150,7 @@ impl Resolve for Names {
         Box::pin(async move {
             // The client puts the URL's port in place of 0.
             let address = Address { host: name.as_str().to_owned(), port: 0 };
-            let addresses = resolve(&address).await.map_err(|failure| io::Error::other(Nameless(failure)))?;
+            let addresses = resolve(&address).await.map_err(Nameless)?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
-use super::dial::{class_of_chain, dial, notice_loss};
+use super::dial::{dial, notice_loss};
 use crate::outcome::{Class, Failure};
 use crate::plan::target::RedisTarget;
 
@@ -83,14 +83,19 @@ impl Session {
 
 /// What an error of the driver or the server means; the server's own words become the private text.
 pub fn failure(error: &RedisError) -> Failure {
-    Failure::new(class(error), &error.to_string())
+    match (error.code(), error.detail()) {
+        (Some(code), Some(words)) => Failure::new(class(error), &format!("{code} {words}")),
+        _ => Failure::new(class(error), &error.to_string()),
+    }
 }
 
 /// The class of an error (D10); the driver knows only some of the server's codes as kinds of their own.
 fn class(error: &RedisError) -> Class {
     let words = error.detail().unwrap_or_default();
     match (error.kind(), error.code()) {
-        (ErrorKind::Io, _) => class_of_chain(error).unwrap_or(Class::Refused),
+        (ErrorKind::Io, _) if error.is_timeout() => Class::Timeout,
+        // We connect ourselves, so this is a connection that was closed before the answer.
+        (ErrorKind::Io, _) => Class::Refused,
         (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => Class::Auth,
         (_, Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MISCONF" | "NOREPLICAS" | "READONLY" | "OOM")) => {
             Class::NotReady
