@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod exit;
 pub mod mailbox;
+pub mod migration;
 pub mod outcome;
 pub mod plan;
 pub mod probe;

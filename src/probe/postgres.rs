@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
@@ -25,6 +26,8 @@ pub struct Session {
     client: Client,
     /// Moves the bytes; ends with the session, and the session with it.
     driver: JoinSet<()>,
+    /// Closed by the driver's end.
+    alive: watch::Receiver<()>,
 }
 
 impl Session {
@@ -46,12 +49,14 @@ impl Session {
         // Without one the driver would not ask the server; an empty one is refused by it in its own words.
         config.password(target.password.as_ref().map_or("", |password| password.expose()));
         let (client, connection) = config.connect_raw(Greeted { stream, greeted: false }, NoTls).await.map_err(|error| failure(&error))?;
+        let (living, alive) = watch::channel(());
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // How a connection ended is told to whoever uses it.
             let _ = connection.await;
+            drop(living);
         });
-        Ok(Self { client, driver })
+        Ok(Self { client, driver, alive })
     }
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
@@ -77,13 +82,14 @@ impl Session {
     }
 
     /// Returns once the connection has ended.
-    pub async fn ended(&mut self) {
-        while self.driver.join_next().await.is_some() {}
+    pub async fn ended(&self) {
+        // Nothing is ever sent: the only change is the end.
+        let _ = self.alive.clone().changed().await;
     }
 
     /// Takes leave of the server and returns once the connection has ended.
     pub async fn close(self) {
-        let Self { client, mut driver } = self;
+        let Self { client, mut driver, alive: _ } = self;
         drop(client);
         while driver.join_next().await.is_some() {}
     }
