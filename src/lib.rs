@@ -9,5 +9,6 @@ pub mod plan;
 pub mod probe;
 pub mod prober;
 pub mod published;
+pub mod registry;
 pub mod secret;
 pub mod state;
