@@ -16,8 +16,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::clock::Moment;
+use crate::config::source::Environment;
 use crate::outcome::Class;
 use crate::state::snapshot::{Level, Phase};
+use crate::sys;
 use crate::view::reason;
 use endpoint::{Endpoint, Stream};
 use options::{Asked, Options, USAGE};
@@ -65,6 +67,13 @@ pub fn run(
     };
     print(&shortened(line));
     u8::from(!healthy)
+}
+
+/// The subcommand as `main` calls it: with the environment and the files of this process.
+pub fn main(arguments: &[OsString]) -> u8 {
+    sys::unblock_every_signal();
+    let environment = Environment::of_process();
+    run(arguments, |name| environment.get(name).map(OsString::from), |_| None)
 }
 
 fn print(line: &str) {

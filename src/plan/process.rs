@@ -37,6 +37,29 @@ pub struct ProcessPlan {
     pub watchdog: Option<Duration>,
 }
 
+impl ProcessPlan {
+    /// From the stop signal to KILL where nothing else is said: under Docker's ten seconds with the heartbeat withdrawn before.
+    pub const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
+    /// A command under the defaults.
+    pub fn new(argv: Argv) -> Self {
+        Self {
+            argv,
+            env: Vec::new(),
+            env_remove: Vec::new(),
+            conditions: Conditions::default(),
+            started: None,
+            signals: SignalPlan::default(),
+            stop_signal: None,
+            stop_timeout: Self::STOP_TIMEOUT,
+            drain_delay: Duration::ZERO,
+            success_codes: BTreeSet::new(),
+            restart: RestartPlan::default(),
+            watchdog: None,
+        }
+    }
+}
+
 /// The startup check of a mode.
 #[derive(Clone, Debug)]
 pub struct StartedPlan {

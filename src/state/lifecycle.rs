@@ -33,9 +33,6 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a migration that lost its lock may take to stop, so that a successor never overlaps with it (E5).
 const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
-/// The stop timeout of a migration where no process says another one: under Docker's ten seconds.
-const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(8);
-
 /// Why a run ends, decided once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -492,7 +489,7 @@ impl Lifecycle {
     }
 
     fn stop_timeout(&self) -> Duration {
-        self.main().map_or(DEFAULT_STOP_TIMEOUT, |main| main.stop_timeout)
+        self.main().map_or(ProcessPlan::STOP_TIMEOUT, |main| main.stop_timeout)
     }
 
     fn feed_app(&mut self, now: Moment, outcome: Outcome) {

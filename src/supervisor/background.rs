@@ -153,10 +153,12 @@ pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Publish
                 error!("cannot duplicate the health listeners; the health endpoint is gone");
                 return;
             };
-            match catch_unwind(AssertUnwindSafe(|| server::serve(listeners, Arc::clone(&plan), Arc::clone(&published)))) {
-                Ok(()) => return,
-                Err(_) => error!("the health endpoint failed; starting it again in {}", humantime::format_duration(pause)),
-            }
+            let fault = match catch_unwind(AssertUnwindSafe(|| server::serve(listeners, Arc::clone(&plan), Arc::clone(&published)))) {
+                Ok(Ok(never)) => match never {},
+                Ok(Err(cause)) => cause.to_string(),
+                Err(_) => "it panicked".to_owned(),
+            };
+            error!("the health endpoint failed ({fault}); starting it again in {}", humantime::format_duration(pause));
             std::thread::park_timeout(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -1,0 +1,63 @@
+//! Keeps other replicas out while one migrates: takes the lock on order, keeps it, and gives it back.
+
+mod postgres;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::mailbox::Mailbox;
+use crate::plan::{LockPlan, MigrationPlan};
+use crate::state::event::{Event, LockNews};
+
+/// What the supervisor wants of the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockOrder {
+    /// Queue for it, for the plan's `lock_timeout` at most.
+    Acquire,
+    /// Give it back, or leave the queue.
+    Release,
+}
+
+/// Follows the orders until they end; every order is answered, also when the database hangs.
+///
+/// Dropping the future closes the connection that holds the lock, and with it the lock is free.
+pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedReceiver<LockOrder>, mailbox: Mailbox) {
+    let tell = |news| mailbox.send(Event::Lock(news));
+    match plan.lock {
+        LockPlan::Postgres { target, key } => {
+            let lock = postgres::Lock::new(target, key, &instance);
+            postgres::run(lock, plan.lock_timeout, &mut orders, tell).await;
+        }
+        LockPlan::None => {
+            while let Some(order) = orders.recv().await {
+                tell(match order {
+                    LockOrder::Acquire => LockNews::Held,
+                    LockOrder::Release => LockNews::Released,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mailbox::mailbox;
+    use crate::plan::ProcessPlan;
+    use crate::plan::argv::{Argv, Word};
+
+    #[tokio::test]
+    async fn without_a_lock_every_order_is_granted() {
+        let process = ProcessPlan::new(Argv::new(vec![Word::plain("true")]).unwrap());
+        let plan = MigrationPlan { process, lock: LockPlan::None, lock_timeout: Duration::ZERO, timeout: Duration::ZERO };
+        let (sender, orders) = tokio::sync::mpsc::unbounded_channel();
+        let (mailbox, inbox) = mailbox().unwrap();
+        sender.send(LockOrder::Acquire).unwrap();
+        sender.send(LockOrder::Release).unwrap();
+        drop(sender);
+        run(plan, "one".to_owned(), orders, mailbox).await;
+        let events = inbox.take();
+        assert!(matches!(&events[..], [Event::Lock(LockNews::Held), Event::Lock(LockNews::Released)]), "{events:?}");
+    }
+}

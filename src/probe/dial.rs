@@ -1,0 +1,157 @@
+//! Opens one connection to a host and a port or to a unix socket, and says in a class why that failed.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+
+use crate::outcome::{Class, Failure};
+use crate::plan::target::Address;
+
+/// What both TCP and unix streams are.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// The addresses of a host; a name without any is [`Class::Dns`].
+pub async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Failure> {
+    let found = lookup_host((address.host.as_str(), address.port)).await;
+    let addresses: Vec<_> = found.map_err(|error| Failure::new(Class::Dns, &format!("{}: {error}", address.host)))?.collect();
+    if addresses.is_empty() {
+        return Err(Failure::new(Class::Dns, &format!("{}: the name has no address", address.host)));
+    }
+    Ok(addresses)
+}
+
+/// Connects to the first address of the host that accepts.
+///
+/// Every address gets its share of `within`, so that one that drops packets does not use up the time of the others.
+/// When none accepts, the most telling failure is returned: a refusal says more than silence.
+pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Failure> {
+    let addresses = resolve(address).await?;
+    let share = within / addresses.len() as u32;
+    let mut told: Option<Failure> = None;
+    for address in addresses {
+        let failure = match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Without it every small request may wait for the answer to the one before.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => Failure::new(class_of_io(&error), &format!("connecting to {address}: {error}")),
+            Err(_) => Failure::new(Class::Timeout, &format!("connecting to {address}: no answer within {}", shown(share))),
+        };
+        told = Some(match told {
+            Some(before) if before.class == Class::Refused => before,
+            _ => failure,
+        });
+    }
+    Err(told.unwrap_or_else(|| Failure::new(Class::Dns, "the name has no address")))
+}
+
+/// Connects to a unix socket; a missing file counts as a refusal, for the server that makes it is not there.
+pub async fn dial_unix(path: &Path) -> Result<UnixStream, Failure> {
+    UnixStream::connect(path)
+        .await
+        .map_err(|error| Failure::new(class_of_io(&error), &format!("connecting to {}: {error}", path.display())))
+}
+
+/// Makes the kernel give a connection up `after` data was sent in vain, and asks a silent peer whether it is still there.
+///
+/// A kernel that refuses an option leaves the connection usable, only slower to notice a lost peer.
+pub fn notice_loss(stream: &TcpStream, after: Duration) {
+    let _ = setsockopt(stream, sockopt::TcpUserTimeout, &(after.as_millis() as u32));
+    let _ = setsockopt(stream, sockopt::KeepAlive, &true);
+    let _ = setsockopt(stream, sockopt::TcpKeepIdle, &10);
+    let _ = setsockopt(stream, sockopt::TcpKeepInterval, &5);
+    let _ = setsockopt(stream, sockopt::TcpKeepCount, &3);
+}
+
+/// The class of an error of the socket layer.
+///
+/// A connection that is closed before it answered counts as refused: so behave Docker's proxy in front of a container that
+/// does not listen yet, and a server at its limit of clients.
+pub fn class_of_io(error: &io::Error) -> Class {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused
+        | Kind::ConnectionReset
+        | Kind::ConnectionAborted
+        | Kind::BrokenPipe
+        | Kind::NotConnected
+        | Kind::UnexpectedEof
+        | Kind::NotFound => Class::Refused,
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::AddrNotAvailable => Class::Unreachable,
+        Kind::TimedOut | Kind::WouldBlock => Class::Timeout,
+        Kind::InvalidData | Kind::InvalidInput => Class::Protocol,
+        // Out of files or memory, or a policy that forbids the call: ours, not the peer's.
+        _ => Class::Internal,
+    }
+}
+
+/// The class of the first error of the socket layer in a chain of causes; none when there is none.
+pub fn class_of_chain(error: &(dyn Error + 'static)) -> Option<Class> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            // hyper and redis wrap one error of the socket layer in another.
+            let inner = io.get_ref().and_then(|inner| class_of_chain(inner));
+            return Some(inner.unwrap_or_else(|| class_of_io(io)));
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// An error with all its causes, because drivers hide the reason in the last of them.
+pub fn words_of_chain(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words.push_str(": ");
+            words.push_str(&more);
+        }
+        cause = error.source();
+    }
+    words
+}
+
+/// A duration as a person writes it, to the millisecond.
+pub fn shown(duration: Duration) -> String {
+    humantime::format_duration(Duration::from_millis(duration.as_millis() as u64)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_socket_layer_have_classes() {
+        for (number, class) in [
+            (libc::ECONNREFUSED, Class::Refused),
+            (libc::ECONNRESET, Class::Refused),
+            (libc::ENOENT, Class::Refused),
+            (libc::EHOSTUNREACH, Class::Unreachable),
+            (libc::ENETUNREACH, Class::Unreachable),
+            (libc::ETIMEDOUT, Class::Timeout),
+            (libc::EMFILE, Class::Internal),
+        ] {
+            assert_eq!(class_of_io(&io::Error::from_raw_os_error(number)), class, "{number}");
+        }
+    }
+
+    #[test]
+    fn the_reason_is_found_under_its_wrappers() {
+        let wrapped = io::Error::other(io::Error::other(io::Error::from_raw_os_error(libc::ECONNREFUSED)));
+        assert_eq!(class_of_chain(&wrapped), Some(Class::Refused));
+        assert_eq!(class_of_chain(&std::fmt::Error), None);
+    }
+}

@@ -1,0 +1,236 @@
+//! Asks whether a PostgreSQL takes a login and answers `SELECT 1`.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQueryRow};
+
+use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss, words_of_chain};
+use crate::outcome::{Class, Failure};
+use crate::plan::target::PostgresTarget;
+
+/// How long sent data may stay unacknowledged before the kernel gives the connection up (E5).
+const LOSS: Duration = Duration::from_secs(10);
+
+/// One connection that is logged in; dropping it closes it.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    /// Moves the bytes; ends with the session, and the session with it.
+    driver: JoinSet<()>,
+    /// Closed by the driver's end.
+    alive: watch::Receiver<()>,
+}
+
+impl Session {
+    /// Connects and logs in under `application_name`.
+    ///
+    /// Nothing but connecting to one of several addresses is bounded in time here: a server that accepts and stays silent
+    /// is the caller's to give up.
+    pub async fn open(target: &PostgresTarget, application_name: &str, within: Duration) -> Result<Self, Failure> {
+        let stream: Box<dyn Duplex> = if target.address.host.starts_with('/') {
+            let socket = PathBuf::from(&target.address.host).join(format!(".s.PGSQL.{}", target.address.port));
+            Box::new(dial_unix(&socket).await?)
+        } else {
+            let stream = dial(&target.address, within).await?;
+            notice_loss(&stream, LOSS);
+            Box::new(stream)
+        };
+        let mut config = Config::new();
+        config.user(&target.user).dbname(&target.database).application_name(application_name).ssl_mode(SslMode::Disable);
+        // Without one the driver would not ask the server; an empty one is refused by it in its own words.
+        config.password(target.password.as_ref().map_or("", |password| password.expose()));
+        let (client, connection) = config.connect_raw(Greeted { stream, greeted: false }, NoTls).await.map_err(|error| failure(&error))?;
+        let (living, alive) = watch::channel(());
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // How a connection ended is told to whoever uses it.
+            let _ = connection.await;
+            drop(living);
+        });
+        Ok(Self { client, driver, alive })
+    }
+
+    /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
+    pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+        let messages = self.client.simple_query(statement).await.map_err(|error| failure(&error))?;
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The first column of a statement's first row; none for no row or NULL.
+    pub async fn value(&self, statement: &str) -> Result<Option<String>, Failure> {
+        Ok(self.query(statement).await?.first().and_then(|row| row.try_get(0).ok().flatten()).map(str::to_owned))
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Returns once the connection has ended.
+    pub async fn ended(&self) {
+        // Nothing is ever sent: the only change is the end.
+        let _ = self.alive.clone().changed().await;
+    }
+
+    /// Takes leave of the server and returns once the connection has ended.
+    pub async fn close(self) {
+        let Self { client, mut driver, alive: _ } = self;
+        drop(client);
+        while driver.join_next().await.is_some() {}
+    }
+
+    /// The pid by which the server introduced itself at the login, `BackendKeyData`; none when the driver does not tell.
+    ///
+    /// The driver keeps it for cancelling only, so a cancel request is written to nobody and read:
+    /// length, code, pid and secret, four bytes each.
+    pub async fn greeted_by(&self) -> Option<i32> {
+        use tokio::io::AsyncReadExt;
+        let (ours, mut nobodys) = tokio::io::duplex(64);
+        self.client.cancel_token().cancel_query_raw(ours, NoTls).await.ok()?;
+        let mut request = Vec::new();
+        nobodys.read_to_end(&mut request).await.ok()?;
+        Some(i32::from_be_bytes(request.get(8..12)?.try_into().ok()?))
+    }
+}
+
+/// What an error of the driver or the server means; SQLSTATE and the server's words become the private text.
+fn failure(error: &Error) -> Failure {
+    if let Some(told) = error.as_db_error() {
+        return Failure::new(class_of_state(told.code()), &format!("{} {}: {}", told.severity(), told.code().code(), told.message()));
+    }
+    let class = match class_of_chain(error) {
+        Some(class) => class,
+        None if error.is_closed() => Class::Refused,
+        None => Class::Protocol,
+    };
+    Failure::new(class, &words_of_chain(error))
+}
+
+/// The class of a SQLSTATE.
+fn class_of_state(state: &SqlState) -> Class {
+    match state.code() {
+        // Role, password or pg_hba line, unknown database, no right to connect.
+        "28000" | "28P01" | "3D000" | "42501" => Class::Auth,
+        // Too many connections, starting up, shutting down, ended by the administrator: all pass by themselves.
+        code if code.starts_with("53") || code.starts_with("57") => Class::NotReady,
+        _ => Class::Protocol,
+    }
+}
+
+/// A stream whose first byte has to be one that a PostgreSQL can begin with.
+///
+/// Without this a peer of another kind would be waited for: in its first words the driver sees the length of a huge message.
+struct Greeted {
+    stream: Box<dyn Duplex>,
+    greeted: bool,
+}
+
+impl Greeted {
+    /// Authentication, error, notice, negotiation of the version.
+    const GREETINGS: &[u8] = b"RENv";
+}
+
+impl AsyncRead for Greeted {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let (false, Some(first)) = (self.greeted, buffer.filled().get(before)) {
+            if !Self::GREETINGS.contains(first) {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak PostgreSQL")));
+            }
+            self.greeted = true;
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Greeted {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// A check of a PostgreSQL with the connection it keeps between two runs.
+#[derive(Debug)]
+pub(super) struct PostgresProbe {
+    target: PostgresTarget,
+    session: Option<Session>,
+}
+
+impl PostgresProbe {
+    pub(super) const fn new(target: PostgresTarget) -> Self {
+        Self { target, session: None }
+    }
+
+    /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
+    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        if let Some(session) = self.session.take()
+            && !session.is_closed()
+        {
+            match select_one(&session).await {
+                Ok(()) => {
+                    self.session = Some(session);
+                    return Ok(());
+                }
+                // It may be this connection alone that was ended; the new one will tell.
+                Err(_) => drop(session),
+            }
+        }
+        let session = Session::open(&self.target, "portcullis", within).await?;
+        select_one(&session).await?;
+        self.session = Some(session);
+        Ok(())
+    }
+}
+
+async fn select_one(session: &Session) -> Result<(), Failure> {
+    match session.value("SELECT 1").await?.as_deref() {
+        Some("1") => Ok(()),
+        other => Err(Failure::new(Class::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_have_classes() {
+        for (code, class) in [
+            ("28P01", Class::Auth),
+            ("28000", Class::Auth),
+            ("3D000", Class::Auth),
+            ("42501", Class::Auth),
+            ("57P03", Class::NotReady),
+            ("57P01", Class::NotReady),
+            ("57P02", Class::NotReady),
+            ("53300", Class::NotReady),
+            ("08P01", Class::Protocol),
+        ] {
+            assert_eq!(class_of_state(&SqlState::from_code(code)), class, "{code}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Asks whether a Redis takes AUTH and SELECT and answers PING; it never writes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
+use tokio::task::JoinSet;
+
+use super::dial::{dial, notice_loss};
+use crate::outcome::{Class, Failure};
+use crate::plan::target::RedisTarget;
+
+/// How long sent data may stay unacknowledged, so that a stuck write cannot arrive much later than it was decided (D5).
+const LOSS: Duration = Duration::from_secs(5);
+
+/// One connection that is logged in, on its database, and has answered a PING; dropping it closes it.
+#[derive(Debug)]
+pub struct Session {
+    connection: MultiplexedConnection,
+    local: Option<IpAddr>,
+    /// Moves the bytes; ends with the session.
+    driver: JoinSet<()>,
+}
+
+impl Session {
+    /// Connects, logs in and says PING: only its answer tells a missing password from other faults (D10).
+    ///
+    /// The commands of the login are our own, because the driver's would hide the server's words behind one kind of error.
+    /// Each answer may take `within` at most, connecting may, too.
+    pub async fn open(target: &RedisTarget, within: Duration) -> Result<Self, Failure> {
+        let stream = dial(&target.address, within).await?;
+        notice_loss(&stream, LOSS);
+        let local = stream.local_addr().ok().map(|address| address.ip());
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(Some(within));
+        let (connection, moving) = MultiplexedConnection::new_with_config(&info, stream, config).await.map_err(|error| failure(&error))?;
+        let mut driver = JoinSet::new();
+        driver.spawn(moving);
+        let mut session = Self { connection, local, driver };
+        if let Some(password) = target.password.as_ref().filter(|password| !password.is_empty()) {
+            let mut auth = redis::cmd("AUTH");
+            if let Some(user) = &target.username {
+                auth.arg(user);
+            }
+            session.query(auth.arg(password.expose())).await?;
+        }
+        if target.database != 0 {
+            session.query(redis::cmd("SELECT").arg(target.database)).await?;
+        }
+        session.ping().await?;
+        Ok(session)
+    }
+
+    /// Says PING and expects PONG.
+    pub async fn ping(&mut self) -> Result<(), Failure> {
+        match self.query(&redis::cmd("PING")).await? {
+            Value::SimpleString(word) if word == "PONG" => Ok(()),
+            other => Err(Failure::new(Class::Protocol, &format!("PING was answered with {other:?}"))),
+        }
+    }
+
+    /// Sends one command and takes its answer; an error that the server answers is a failure, too.
+    pub async fn query(&mut self, command: &Cmd) -> Result<Value, Failure> {
+        self.ask(command).await.map_err(|error| failure(&error))
+    }
+
+    /// As [`Session::query`], with the driver's error for those who have to know its code.
+    pub async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+        self.connection.send_packed_command(command).await?.extract_error()
+    }
+
+    /// Our own address on this connection; none when the kernel does not say.
+    pub const fn local(&self) -> Option<IpAddr> {
+        self.local
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&mut self) -> bool {
+        self.driver.try_join_next().is_some() || self.driver.is_empty()
+    }
+}
+
+/// What an error of the driver or the server means; the server's own words become the private text.
+pub fn failure(error: &RedisError) -> Failure {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(words)) => Failure::new(class(error), &format!("{code} {words}")),
+        _ => Failure::new(class(error), &error.to_string()),
+    }
+}
+
+/// The class of an error (D10); the driver knows only some of the server's codes as kinds of their own.
+fn class(error: &RedisError) -> Class {
+    let words = error.detail().unwrap_or_default();
+    match (error.kind(), error.code()) {
+        (ErrorKind::Io, _) if error.is_timeout() => Class::Timeout,
+        // We connect ourselves, so this is a connection that was closed before the answer.
+        (ErrorKind::Io, _) => Class::Refused,
+        (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => Class::Auth,
+        (_, Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MISCONF" | "NOREPLICAS" | "READONLY" | "OOM")) => {
+            Class::NotReady
+        }
+        (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => Class::NotReady,
+        (ErrorKind::Server(ServerErrorKind::ResponseError), _) if words.contains("max number of clients") => Class::Refused,
+        // An unknown password, an unknown database, and what Redis answers to long commands before the login.
+        (ErrorKind::Server(ServerErrorKind::ResponseError), _)
+            if ["without any password", "DB index", "unauthenticated"].iter().any(|mark| words.contains(mark)) =>
+        {
+            Class::Auth
+        }
+        _ => Class::Protocol,
+    }
+}
+
+/// A check of a Redis with the connection it keeps between two runs.
+#[derive(Debug)]
+pub(super) struct RedisProbe {
+    target: RedisTarget,
+    session: Option<Session>,
+}
+
+impl RedisProbe {
+    pub(super) const fn new(target: RedisTarget) -> Self {
+        Self { target, session: None }
+    }
+
+    /// PING over the kept connection; one that has died meanwhile is replaced within the same run.
+    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        if let Some(mut session) = self.session.take()
+            && !session.is_closed()
+        {
+            match session.ask(&redis::cmd("PING")).await {
+                Err(error) if error.is_connection_dropped() => {}
+                Err(error) => return Err(failure(&error)),
+                Ok(_) => {
+                    self.session = Some(session);
+                    return Ok(());
+                }
+            }
+        }
+        self.session = Some(Session::open(&self.target, within).await?);
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Keeps the readiness in Redis true: one atomic script a beat, transitions at once, and nothing that outlives its expiry.
+
+mod beat;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::mailbox::Mailbox;
+use crate::outcome::{Class, Failure};
+use crate::plan::{HeartbeatPlan, WITHDRAW_LIMIT};
+use crate::published::Published;
+use crate::state::event::{Event, Readiness};
+use crate::state::snapshot::{Level, Look, Snapshot};
+use beat::Pen;
+
+/// The pauses after failed beats in a row, before jitter of minus 30 % at most; the last one stays (D6).
+const RETRIES: [Duration; 4] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(5)];
+
+/// The pause after a refused login or right: it does not get right by itself, but somebody may mend it (D10).
+const RETRY_REFUSED: Duration = Duration::from_secs(30);
+
+/// The pause after a beat that had to take readiness back because the checks' results were too old to be believed.
+const RETRY_STALE: Duration = Duration::from_secs(1);
+
+/// Writes beats until the order to stop; then takes this instance out and says [`Event::Withdrawn`], also when that failed.
+///
+/// It also returns when the readiness' sender is dropped, and leaves the records to their expiry.
+pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: watch::Receiver<Readiness>, mailbox: Mailbox) {
+    let (snapshot, _) = published.look();
+    let mut pen = Pen::new(plan.clone(), &snapshot);
+    let mut trouble = Trouble::default();
+    loop {
+        let wanted = *readiness.borrow_and_update();
+        if wanted == Readiness::Stopped {
+            break;
+        }
+        let (snapshot, look) = published.look();
+        let state = believable(wanted, &snapshot, look);
+        let written = tokio::select! {
+            // What overtakes a beat makes it obsolete: the next one carries the newer state and a higher number.
+            changed = readiness.changed() => if changed.is_ok() { continue } else { return },
+            written = pen.write(state, &snapshot, look) => written,
+        };
+        let pause = match &written {
+            Ok(()) if state != wanted => RETRY_STALE,
+            Ok(()) => interval(plan.every, fastrand::f64()),
+            Err(failure) => retry(trouble.in_a_row, failure.class, fastrand::f64()),
+        };
+        let next = Instant::now() + pause;
+        trouble.note(&written, &plan);
+        mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
+        tokio::select! {
+            changed = readiness.changed() => if changed.is_err() { return },
+            () = sleep_until(next) => {}
+        }
+    }
+    let (snapshot, look) = published.look();
+    let written = timeout(WITHDRAW_LIMIT, pen.write(Readiness::Stopped, &snapshot, look)).await;
+    let written = written.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer in time to withdraw")));
+    trouble.note(&written, &plan);
+    mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
+    mailbox.send(Event::Withdrawn);
+}
+
+/// What may be told: ready only as long as the snapshot itself says so now, so that a process that was frozen, or whose
+/// checks hang, cannot go on claiming what was true once.
+fn believable(wanted: Readiness, snapshot: &Snapshot, look: Look) -> Readiness {
+    match wanted {
+        Readiness::Ready if !snapshot.verdict(Level::Ready, look) => Readiness::NotReady,
+        wanted => wanted,
+    }
+}
+
+/// The pause after a beat that was written: never longer than `every`, and a little shorter, so that replicas do not beat together.
+fn interval(every: Duration, chance: f64) -> Duration {
+    every.mul_f64(1.0 - 0.1 * chance)
+}
+
+/// The pause after failure number `in_a_row`, counted from 0.
+fn retry(in_a_row: usize, class: Class, chance: f64) -> Duration {
+    let pause = if class == Class::Auth { RETRY_REFUSED } else { RETRIES[in_a_row.min(RETRIES.len() - 1)] };
+    pause.mul_f64(1.0 - 0.3 * chance)
+}
+
+/// The failures since the last beat that was written.
+#[derive(Debug, Default)]
+struct Trouble {
+    in_a_row: usize,
+    class: Option<Class>,
+}
+
+impl Trouble {
+    /// Says what has changed, once.
+    fn note(&mut self, written: &Result<(), Failure>, plan: &HeartbeatPlan) {
+        let now = written.as_ref().err().map(|failure| failure.class);
+        match written {
+            Ok(()) if self.class.is_some() => tracing::info!(key = plan.key, after = self.in_a_row, "the heartbeat is written again"),
+            Err(failure) if self.class != now => tracing::warn!(
+                key = plan.key,
+                redis = %plan.target,
+                class = failure.class.word(),
+                why = failure.private.as_str(),
+                check = failure.class.advice(),
+                "the heartbeat is not written, readers see this instance until its record expires"
+            ),
+            _ => {}
+        }
+        self.in_a_row = if now.is_some() { self.in_a_row + 1 } else { 0 };
+        self.class = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::exit::Ended;
+    use crate::plan::argv::{Argv, Word};
+    use crate::plan::{Plan, ProcessPlan, Service};
+    use crate::state::event::ProcessId;
+    use crate::state::lifecycle::Lifecycle;
+
+    #[test]
+    fn a_beat_is_never_late_and_failures_back_off() {
+        let every = Duration::from_secs(20);
+        assert_eq!(interval(every, 0.0), every);
+        assert_eq!(interval(every, 1.0), Duration::from_secs(18));
+        for (in_a_row, class, chance, ms) in [
+            (0, Class::Refused, 0.0, 1_000),
+            (1, Class::Timeout, 0.0, 2_000),
+            (2, Class::NotReady, 0.0, 4_000),
+            (3, Class::Dns, 0.0, 5_000),
+            (1_000, Class::Dns, 1.0, 3_500),
+            (0, Class::Auth, 0.0, 30_000),
+        ] {
+            assert_eq!(retry(in_a_row, class, chance), Duration::from_millis(ms), "{in_a_row} {class:?} {chance}");
+        }
+    }
+
+    #[test]
+    fn readiness_is_only_told_while_the_snapshot_says_so_too() {
+        let process = ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
+        let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0" };
+        let plan = Plan { service, checks: vec![], migration: None, main: Some(process), heartbeat: None, health: None, notices: vec![] };
+        let now = Moment::default();
+        let mut lifecycle = Lifecycle::new(Arc::new(plan), now);
+        lifecycle.apply(now, Event::Begin);
+        assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::NotReady);
+        lifecycle.apply(now, Event::Spawned(ProcessId::Main, 7));
+        assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::Ready);
+        let thawed = Look { now: now.after(Duration::from_secs(120)), beat: Duration::ZERO };
+        assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), thawed), Readiness::NotReady);
+        assert_eq!(believable(Readiness::Stopped, lifecycle.snapshot(), thawed), Readiness::Stopped);
+        lifecycle.apply(now, Event::Exited(ProcessId::Main, Ended::Code(0)));
+        assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::NotReady);
+    }
+}

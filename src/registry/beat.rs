@@ -1,0 +1,268 @@
+//! One beat: what is written, by whom it may be overwritten, and what Redis says to it.
+
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, Script, Value};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use crate::outcome::{Class, Failure};
+use crate::plan::HeartbeatPlan;
+use crate::probe::dial::shown;
+use crate::probe::redis::{Session, failure};
+use crate::state::event::Readiness;
+use crate::state::snapshot::{Look, Snapshot, Status};
+
+/// How long connecting, and one command, may take (D8).
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The longest payload in bytes (D15).
+const LONGEST_PAYLOAD: usize = 512;
+
+/// Writes beats under one identity over one connection that it makes, and makes again after any failure.
+pub(super) struct Pen {
+    plan: HeartbeatPlan,
+    script: Script,
+    session: Option<Session>,
+    id: String,
+    /// Tells this run from an earlier or another one of the same id.
+    token: String,
+    sequence: u64,
+    /// Whether this run has taken the id over: its first beat clears what a predecessor left behind.
+    taken: bool,
+    /// The server's clock in milliseconds, and when we learnt it.
+    clock: Option<(u64, Instant)>,
+    /// Whether scripts are forbidden to us: then the shared key alone is written, and left to its expiry.
+    simple: bool,
+    host: Option<String>,
+    state: Readiness,
+    since: Duration,
+}
+
+/// What the script says to a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Applied,
+    Overtaken,
+    Superseded,
+    TooLate,
+}
+
+impl Pen {
+    pub(super) fn new(plan: HeartbeatPlan, snapshot: &Snapshot) -> Self {
+        Self {
+            plan,
+            script: Script::new(include_str!("beat.lua")),
+            session: None,
+            id: snapshot.service.instance.clone(),
+            token: format!("{:016x}", fastrand::u64(..)),
+            sequence: 0,
+            taken: false,
+            clock: None,
+            simple: false,
+            host: nix::sys::utsname::uname().ok().and_then(|name| name.nodename().to_str().map(str::to_owned)),
+            state: Readiness::Unknown,
+            since: snapshot.phase_since.wall,
+        }
+    }
+
+    /// Writes one beat, after the one that takes the id over when there was none yet.
+    ///
+    /// Connecting and each command may take [`ANSWER`]. Any failure closes the connection: the next one may lead to another
+    /// server, which is the cure for several of them.
+    pub(super) async fn write(&mut self, state: Readiness, snapshot: &Snapshot, look: Look) -> Result<(), Failure> {
+        if state != self.state {
+            self.state = state;
+            self.since = look.now.wall;
+        }
+        // Held here, not in the pen, so that a beat that is given up takes its connection with it.
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => bounded(Session::open(&self.plan.target, ANSWER)).await?,
+        };
+        self.beat(&mut session, state, snapshot, look).await?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    async fn beat(&mut self, session: &mut Session, state: Readiness, snapshot: &Snapshot, look: Look) -> Result<(), Failure> {
+        // Another id, taking over, a new clock, the simple way: each may cost a try, and more than these is a fault.
+        for _ in 0..6 {
+            if self.simple {
+                return self.simple_beat(session, state).await;
+            }
+            let take = !self.taken;
+            let now = if take && state == Readiness::Ready { Readiness::Unknown } else { state };
+            match self.script_beat(session, now, take, snapshot, look).await? {
+                None => {
+                    tracing::warn!(
+                        key = self.plan.key,
+                        "Redis forbids scripts to this user: the key alone is written, instances are not counted"
+                    );
+                    self.simple = true;
+                }
+                Some(Verdict::Applied) => {
+                    self.taken = true;
+                    if now == state {
+                        return Ok(());
+                    }
+                }
+                Some(Verdict::Superseded) => {
+                    let other = format!("{}~{}", snapshot.service.instance, &self.token[..8]);
+                    tracing::warn!(id = self.id, now = other, "another live instance has the same id, set PORTCULLIS_INSTANCE_ID");
+                    self.id = other;
+                    self.taken = false;
+                }
+                // The number has grown, and the answer told the clock.
+                Some(Verdict::Overtaken | Verdict::TooLate) => {}
+            }
+        }
+        Err(Failure::new(Class::Protocol, "the beat was refused time and again"))
+    }
+
+    /// One run of the script; none when scripts are forbidden.
+    async fn script_beat(
+        &mut self,
+        session: &mut Session,
+        state: Readiness,
+        take: bool,
+        snapshot: &Snapshot,
+        look: Look,
+    ) -> Result<Option<Verdict>, Failure> {
+        self.sequence += 1;
+        let payload = self.payload(state, session, snapshot, look);
+        let key = &self.plan.key;
+        let command = |verb: &str, body: &str| {
+            let mut command = redis::cmd(verb);
+            command.arg(body).arg(4).arg(key);
+            command.arg(format!("portcullis:{{{key}}}:ready")).arg(format!("portcullis:{{{key}}}:all"));
+            command.arg(format!("portcullis:{{{key}}}:i:{}", self.id));
+            command.arg(&self.id).arg(&self.token).arg(self.sequence).arg(script_word(state)).arg(self.plan.ttl.as_millis() as u64);
+            command.arg(&payload).arg(u8::from(take)).arg(format!("portcullis:{{{key}}}:events")).arg(self.latest());
+            command
+        };
+        let mut answer = ask(session, &command("EVALSHA", self.script.get_hash())).await?;
+        if answer.as_ref().is_err_and(|error| error.code() == Some("NOSCRIPT")) {
+            answer = ask(session, &command("EVAL", include_str!("beat.lua"))).await?;
+        }
+        match answer {
+            Ok(value) => self.read(value).map(Some),
+            // The right to a key or to a command inside the script is another matter, which the simple way would not mend.
+            Err(error) if error.code() == Some("NOPERM") && error.detail().is_some_and(|words| words.contains("'eval")) => Ok(None),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    /// The script's answer: code, ready instances, the server's time.
+    fn read(&mut self, value: Value) -> Result<Verdict, Failure> {
+        let (code, _, now) =
+            <(i64, u64, u64)>::from_redis_value(value).map_err(|error| Failure::new(Class::Protocol, &error.to_string()))?;
+        self.clock = Some((now, Instant::now()));
+        match code {
+            1 => Ok(Verdict::Applied),
+            0 => Ok(Verdict::Overtaken),
+            -1 => Ok(Verdict::Superseded),
+            -2 => Ok(Verdict::TooLate),
+            other => Err(Failure::new(Class::Protocol, &format!("the script answered {other}"))),
+        }
+    }
+
+    /// Until when, by the server's clock, this beat may be applied; 0 while that clock is unknown.
+    fn latest(&self) -> u64 {
+        self.clock.map_or(0, |(server, learnt)| server + (learnt.elapsed() + ANSWER).as_millis() as u64)
+    }
+
+    /// The shared key alone, in one command with its expiry; never deleted, because others may be ready.
+    async fn simple_beat(&self, session: &mut Session, state: Readiness) -> Result<(), Failure> {
+        if state != Readiness::Ready {
+            return Ok(());
+        }
+        let mut command = redis::cmd("SET");
+        command.arg(&self.plan.key).arg("ready").arg("PX").arg(self.plan.ttl.as_millis() as u64);
+        ask(session, &command).await?.map(drop).map_err(|error| failure(&error))
+    }
+
+    /// What a reader of the registry sees of this instance (D15).
+    fn payload(&self, state: Readiness, session: &Session, snapshot: &Snapshot, look: Look) -> String {
+        let payload = json!({
+            "v": 1,
+            "service": snapshot.service.name,
+            "instance": self.id,
+            "state": payload_word(state, snapshot.overall(look)),
+            "phase": snapshot.phase.word(),
+            "since": self.since.as_millis() as u64,
+            "seq": self.sequence,
+            "mode": snapshot.service.mode,
+            "version": snapshot.service.version,
+            "host": self.host,
+            "addr": session.local().map(|address| address.to_string()),
+            "ttl": self.plan.ttl.as_secs(),
+            "interval": self.plan.every.as_secs(),
+            "reason": null,
+        });
+        shortened(payload)
+    }
+}
+
+/// Sends one command and waits [`ANSWER`] for it; the outer error is the silence.
+async fn ask(session: &mut Session, command: &Cmd) -> Result<redis::RedisResult<Value>, Failure> {
+    bounded(async { Ok(session.ask(command).await) }).await
+}
+
+async fn bounded<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(ANSWER)))))
+}
+
+/// The registry's word for membership.
+const fn script_word(state: Readiness) -> &'static str {
+    match state {
+        Readiness::Unknown => "UNKNOWN",
+        Readiness::Ready => "READY",
+        Readiness::NotReady => "NOT_READY",
+        Readiness::Stopped => "STOPPED",
+    }
+}
+
+/// The instance's status as people know it.
+const fn payload_word(state: Readiness, status: Status) -> &'static str {
+    match (state, status) {
+        (Readiness::Stopped, _) => "STOPPED",
+        (_, Status::Unknown) => "UNKNOWN",
+        (_, Status::Up) => "UP",
+        (_, Status::Down | Status::OutOfService) => "DOWN",
+    }
+}
+
+/// The payload as text; what is only for people goes first when it is too long.
+fn shortened(mut payload: serde_json::Value) -> String {
+    for less in ["host", "addr", "version", "mode"] {
+        if payload.to_string().len() <= LONGEST_PAYLOAD {
+            break;
+        }
+        payload[less] = serde_json::Value::Null;
+    }
+    payload.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn membership_and_status_have_their_own_words() {
+        assert_eq!(payload_word(Readiness::Ready, Status::Down), "DOWN");
+        assert_eq!(payload_word(Readiness::Ready, Status::Up), "UP");
+        assert_eq!(payload_word(Readiness::NotReady, Status::OutOfService), "DOWN");
+        assert_eq!(payload_word(Readiness::Stopped, Status::Unknown), "STOPPED");
+        assert_eq!(script_word(Readiness::NotReady), "NOT_READY");
+    }
+
+    #[test]
+    fn a_long_payload_loses_what_is_only_for_people() {
+        let long = "h".repeat(400);
+        let text = shortened(json!({ "instance": "i".repeat(63), "host": long, "addr": "10.0.0.1", "version": "0.1.0", "mode": "api" }));
+        assert!(text.len() <= LONGEST_PAYLOAD);
+        assert!(text.contains(r#""host":null"#) && text.contains(r#""addr":"10.0.0.1""#), "{text}");
+        assert_eq!(shortened(json!({ "host": "a" })), r#"{"host":"a"}"#);
+    }
+}
