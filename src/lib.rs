@@ -1,1 +1,10 @@
+//! The library behind the `portcullis` binary.
 
+pub mod clock;
+pub mod exit;
+pub mod mailbox;
+pub mod outcome;
+pub mod plan;
+pub mod published;
+pub mod secret;
+pub mod state;

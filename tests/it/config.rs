@@ -53,7 +53,8 @@ stop_timout = "8s"
 command = "not a list"
 "#;
     let output = Portcullis::new().config(wrong).output().exits(78);
-    let output = output.says(&["portcullis.toml", "servce", "service", "wiat", "wait", "stop_timout", "stop_timeout", "timeout", "command"]);
+    let output =
+        output.says(&["portcullis.toml", "servce", "service", "wiat", "wait", "stop_timout", "stop_timeout", "timeout", "command"]);
     for line in [1, 4, 5, 7, 9] {
         let place = format!("portcullis.toml:{line}");
         assert!(output.stderr.contains(&place), "{place} is not in:\n{}", output.stderr);

@@ -12,10 +12,7 @@ fn one_check(url: &str, more: &str) -> Portcullis {
     let run = Portcullis::new();
     let child = run.script("child", &polite());
     let url = url.replace('\\', "\\\\").replace('"', "\\\"");
-    run.config(&format!(
-        "mode = \"api\"\n[checks.it]\nurl = \"{url}\"\n{more}\n[modes.api]\ncommand = [\"{}\"]\n",
-        child.display()
-    ))
+    run.config(&format!("mode = \"api\"\n[checks.it]\nurl = \"{url}\"\n{more}\n[modes.api]\ncommand = [\"{}\"]\n", child.display()))
 }
 
 #[test]
@@ -194,7 +191,7 @@ fn term_while_waiting_ends_at_once_with_143() {
     let mut best = secs(60);
     for (attempt, signal) in [15, 2, 15, 15, 15, 15].into_iter().enumerate() {
         let run = one_check(&format!("tcp://127.0.0.1:{}", free_port()), "");
-        let mut run = if attempt % 2 == 0 { run.start() } else { run.as_pid1().start() };
+        let mut run = if attempt % 2 == 0 { run.start() } else { run.in_pid_namespace().start() };
         run.until_status("/livez", 200, secs(20));
         let own = run.pid();
         let watch = Stopwatch::start();

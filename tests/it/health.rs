@@ -32,7 +32,7 @@ fn healthz_is_the_flat_json_and_500_while_a_dependency_is_down() {
     redis.stop();
     let ill = run.until_status("/healthz", 500, secs(20)).json();
     assert_eq!((&ill["web"], &ill["redis"], &ill["status"]), (&"ok".into(), &"nok".into(), &"nok".into()));
-    let last = ill.as_object().unwrap().keys().last().unwrap();
+    let last = ill.as_object().unwrap().keys().next_back().unwrap();
     assert_eq!(last, "_meta");
     let meta = ill["_meta"].as_object().unwrap();
     assert_eq!(meta.keys().collect::<Vec<_>>(), ["redis"]);
@@ -156,7 +156,9 @@ fn metrics_are_prometheus_text_with_each_family_once() {
         }
     }
     assert!(types.values().chain(series.values()).all(|count| *count == 1), "{types:?}\n{series:?}");
-    for family in ["portcullis_build_info", "portcullis_phase", "portcullis_live", "portcullis_ready", "portcullis_started", "portcullis_check_state"] {
+    for family in
+        ["portcullis_build_info", "portcullis_phase", "portcullis_live", "portcullis_ready", "portcullis_started", "portcullis_check_state"]
+    {
         assert!(types.contains_key(family), "{family} is not in {types:?}");
     }
     for line in ["portcullis_ready 1\n", "portcullis_live 1\n", "portcullis_started 1\n", "portcullis_phase{phase=\"running\"} 1\n"] {

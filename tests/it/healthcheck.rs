@@ -1,7 +1,7 @@
 //! `portcullis healthcheck`: one question, one line, 0 or 1, and nothing needed around it.
 
 use crate::support::child::polite;
-use crate::support::portcullis::{binary, Output};
+use crate::support::portcullis::{Output, binary};
 use crate::support::{Exit, Http, Portcullis, Running, chmod, free_port, secs};
 
 fn ask(run: &Running, args: &[&str]) -> Output {
@@ -41,10 +41,8 @@ fn it_follows_the_levels() {
 
 #[test]
 fn while_waiting_it_is_live_and_not_ready() {
-    let run = Portcullis::new().config(&format!(
-        "mode = \"api\"\n[checks.late]\nurl = \"tcp://127.0.0.1:{}\"\n[modes.api]\ncommand = [\"true\"]\n",
-        free_port()
-    ));
+    let run = Portcullis::new()
+        .config(&format!("mode = \"api\"\n[checks.late]\nurl = \"tcp://127.0.0.1:{}\"\n[modes.api]\ncommand = [\"true\"]\n", free_port()));
     let run = run.start();
     run.until_status("/livez", 200, secs(20));
     one_line(&ask(&run, &["--level", "live"]), 0);

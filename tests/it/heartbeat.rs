@@ -96,7 +96,9 @@ fn one_replica_that_stops_leaves_the_key_of_the_other() {
     for run in [&first, &second] {
         run.until_status("/readyz", 200, secs(20));
     }
-    eventually("both have beaten", secs(20), || (redis.command(&["ZCARD", "portcullis:{api_service_status}:ready"]) == crate::support::redis::Reply::Number(2)).then_some(()));
+    eventually("both have beaten", secs(20), || {
+        (redis.command(&["ZCARD", "portcullis:{api_service_status}:ready"]) == crate::support::redis::Reply::Number(2)).then_some(())
+    });
     stop(first);
     assert_eq!(redis.get(KEY).as_deref(), Some("ready"));
     stop(second);

@@ -8,7 +8,8 @@ const TABLE: &str = "CREATE TABLE runs (id serial, event text, at timestamptz DE
 
 /// A migration that takes `seconds` and leaves a row at its begin and its end.
 fn migration(server: &Postgres, seconds: &str) -> String {
-    let sql = format!("INSERT INTO runs (event) VALUES ('begin');\nSELECT pg_sleep({seconds});\nINSERT INTO runs (event) VALUES ('end');\n");
+    let sql =
+        format!("INSERT INTO runs (event) VALUES ('begin');\nSELECT pg_sleep({seconds});\nINSERT INTO runs (event) VALUES ('end');\n");
     format!("{} >/dev/null <<'SQL'\n{sql}SQL\n", server.psql_line())
 }
 

@@ -135,7 +135,7 @@ fn pending(pid: i32, signal: u32) -> bool {
 fn every_forwardable_signal_reaches_the_child() {
     for pid1 in [false, true] {
         let new = Portcullis::new().sh(&talker(&forwardable(), 0));
-        let mut run = if pid1 { new.as_pid1().start() } else { new.start() };
+        let mut run = if pid1 { new.in_pid_namespace().start() } else { new.start() };
         run.until_stdout("ready", secs(20));
         for signal in forwardable() {
             run.signal(signal);
@@ -187,10 +187,11 @@ fn works_as_pid_1_and_reaps_what_is_left_to_it() {
     let orphans = "for i in 1 2 3 4 5 6 7 8 9 10; do (sh -c 'exit 0' &); done\n";
     for pid1 in [false, true] {
         let new = Portcullis::new().sh(&format!("{orphans}{}", talker(&[], 5)));
-        let mut run = if pid1 { new.as_pid1().start() } else { new.start() };
+        let mut run = if pid1 { new.in_pid_namespace().start() } else { new.start() };
         run.until_stdout("ready", secs(20));
         let own = run.pid();
-        let zombies = || process::children(own).into_iter().filter(|pid| process::stat(*pid).is_some_and(|(state, _)| state == 'Z')).count();
+        let zombies =
+            || process::children(own).into_iter().filter(|pid| process::stat(*pid).is_some_and(|(state, _)| state == 'Z')).count();
         eventually("no zombie is left", secs(20), || (zombies() == 0).then_some(()));
         run.signal(15);
         run.exits(5);
@@ -236,7 +237,7 @@ fn a_full_or_broken_stderr_never_blocks_the_stop() {
     for full in [true, false] {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let reader = if full {
-            writer.write_all(&[b'x'; 65_536]).unwrap();
+            writer.write_all(&vec![b'x'; 65_536]).unwrap();
             Some(reader)
         } else {
             None

@@ -107,7 +107,8 @@ fn no_secret_is_in_a_log_line_or_an_answer() {
         for path in paths.into_iter().map(str::to_owned).chain(names.into_iter().map(|name| format!("/readyz/{name}"))) {
             writeln!(answers, "{path}: {:?}", run.get(&path)).unwrap();
             writeln!(answers, "{path} over the socket: {:?}", run.get_over_socket(&path)).unwrap();
-            writeln!(answers, "{path} with the token: {:?}", run.ask("GET", &path, &format!("Authorization: Bearer {CANARY}-9\r\n"))).unwrap();
+            writeln!(answers, "{path} with the token: {:?}", run.ask("GET", &path, &format!("Authorization: Bearer {CANARY}-9\r\n")))
+                .unwrap();
         }
         clean("an answer", &answers);
         clean("healthcheck", &format!("{:?}", run.beside(["healthcheck"])));

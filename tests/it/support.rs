@@ -16,6 +16,7 @@ pub use proxy::Proxy;
 pub use redis::Redis;
 pub use wait::{Stopwatch, eventually, secs};
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,9 +42,15 @@ pub fn free_port() -> u16 {
     panic!("no free loopback port between 12000 and 32000");
 }
 
+/// A variable that steers the tests themselves.
+#[allow(clippy::disallowed_methods, reason = "the one place in the tests that reads the environment")]
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
 /// Tells whether the slow group was asked for, and says on stderr when a test is left out.
 pub fn slow(name: &str) -> bool {
-    let asked = std::env::var_os("PORTCULLIS_SLOW").is_some_and(|v| v == "1");
+    let asked = variable("PORTCULLIS_SLOW").is_some_and(|value| value == "1");
     if !asked {
         eprintln!("skipped: {name} (slow; scripts/test --all runs it)");
     }

@@ -2,7 +2,7 @@
 
 use super::http::{Answer, ask, ask_abstract};
 use super::process::{self, MARK};
-use super::{Dir, Stopwatch, eventually, free_port, secs, unique};
+use super::{Dir, Stopwatch, eventually, free_port, secs, unique, variable};
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The binary under test.
 pub fn binary() -> PathBuf {
-    std::env::var_os("PORTCULLIS_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_portcullis")), PathBuf::from)
+    variable("PORTCULLIS_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_portcullis")), PathBuf::from)
 }
 
 /// How it ended.
@@ -55,7 +55,7 @@ impl Portcullis {
         };
         new.env("PORTCULLIS_HEALTH__LISTEN", format!("127.0.0.1:{port}"))
             .env("PORTCULLIS_HEALTH__SOCKET", format!("@{socket}"))
-            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()))
+            .env("PATH", variable("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()))
     }
 
     /// The configuration file, found through `PORTCULLIS_CONFIG`.
@@ -100,7 +100,7 @@ impl Portcullis {
     }
 
     /// PID 1 of a pid namespace of its own, as in a container.
-    pub fn as_pid1(mut self) -> Self {
+    pub fn in_pid_namespace(mut self) -> Self {
         self.pid1 = true;
         self
     }
@@ -152,7 +152,7 @@ impl Portcullis {
         let stderr = child.stderr.take().map(Buffer::filled_by).unwrap_or_default();
         let outer = i32::try_from(child.id()).expect("pid");
         let pid1 = self.pid1;
-        Running { child, outer, pid1, mark, stdout, stderr, since, ended: None, port: self.port, socket: self.socket, dir: self.dir }
+        Running { child, outer, pid1, mark, stdout, stderr, since, ended: None, port: self.port, socket: self.socket, _dir: self.dir }
     }
 
     /// Starts, waits for the end and hands back everything it said.
@@ -194,7 +194,10 @@ impl Output {
 
 /// What a stream said so far, and a bell that rings when it says more.
 #[derive(Clone, Debug, Default)]
-struct Buffer(Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>);
+struct Buffer(Arc<(Mutex<Heard>, Condvar)>);
+
+/// The bytes, and whether the stream has ended.
+type Heard = (Vec<u8>, bool);
 
 impl Buffer {
     fn filled_by(mut from: impl Read + Send + 'static) -> Self {
@@ -218,7 +221,7 @@ impl Buffer {
 
     fn until(&self, deadline: Duration, ended: bool, holds: impl Fn(&str) -> bool) -> bool {
         let state = self.0.0.lock().expect("buffer");
-        let more = |state: &mut (Vec<u8>, bool)| !holds(&String::from_utf8_lossy(&state.0)) && !(ended && state.1);
+        let more = |state: &mut Heard| !(holds(&String::from_utf8_lossy(&state.0)) || ended && state.1);
         let (state, _) = self.0.1.wait_timeout_while(state, deadline, more).expect("buffer");
         holds(&String::from_utf8_lossy(&state.0))
     }
@@ -237,7 +240,7 @@ pub struct Running {
     ended: Option<Exit>,
     pub port: u16,
     pub socket: String,
-    dir: Dir,
+    _dir: Dir,
 }
 
 impl Running {
@@ -249,10 +252,6 @@ impl Running {
         let name = binary();
         let is_it = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.file_name() == name.file_name());
         eventually("portcullis runs as PID 1", secs(20), || process::children(self.outer).into_iter().find(is_it))
-    }
-
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     /// The pid of the process that portcullis started, once its command line holds `words`.

@@ -1,0 +1,110 @@
+//! Every exit code that portcullis itself can end with.
+
+/// Codes of portcullis' own; the supervised process' code is passed through as it is.
+///
+/// 64, 69, 70, 75, 76 and 78 are those of `sysexits.h`; 124, 126 and 127 those of coreutils' `timeout` and `env`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// The run did what it was asked for.
+    Success = 0,
+    /// The command line is wrong.
+    Usage = 64,
+    /// A dependency, or the startup check, was not ready in time.
+    Unavailable = 69,
+    /// A fault of portcullis itself.
+    Internal = 70,
+    /// The migration lock was not to be had in time.
+    LockTimeout = 75,
+    /// The migration lock was lost while the migration ran.
+    LockLost = 76,
+    /// The configuration is wrong.
+    Config = 78,
+    /// The migration ran past its own limit.
+    MigrationTimeout = 124,
+    /// The command was found but cannot be executed.
+    NotExecutable = 126,
+    /// The command was not found.
+    NotFound = 127,
+}
+
+impl Exit {
+    /// Every code with what it means to the person who reads it, in the README's order.
+    pub const TABLE: [(Self, &'static str); 10] = [
+        (Self::Success, "the run did what it was asked for"),
+        (Self::Usage, "wrong usage of the command line"),
+        (Self::Unavailable, "a dependency did not get ready in time, or the startup check did not pass within its limit"),
+        (Self::Internal, "a fault of portcullis itself"),
+        (Self::LockTimeout, "the migration lock was not to be had in time"),
+        (Self::LockLost, "the migration lock was lost while the migration ran, and the migration was stopped"),
+        (Self::Config, "wrong configuration"),
+        (Self::MigrationTimeout, "the migration ran past its own limit"),
+        (Self::NotExecutable, "the command is not executable"),
+        (Self::NotFound, "the command was not found"),
+    ];
+
+    /// The number that the kernel is told.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// How a process ended, as `waitpid(2)` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this status.
+    Code(u8),
+    /// This signal ended it.
+    Signal(u8),
+}
+
+impl Ended {
+    /// The code that a shell would show: the status itself, or 128 plus the signal's number.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(number) => signal_code(number),
+        }
+    }
+}
+
+/// 128 plus the number of a signal (1 to 64), as shells report death by a signal.
+pub const fn signal_code(number: u8) -> u8 {
+    128u8.saturating_add(number)
+}
+
+/// The signal's name as people know it, `signal 40` for those without one.
+pub fn signal_name(number: i32) -> String {
+    nix::sys::signal::Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "status {code}"),
+            Self::Signal(number) => f.write_str(&signal_name(i32::from(*number))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_kept_and_a_signal_gets_128_added() {
+        for code in 0..=255 {
+            assert_eq!(Ended::Code(code).exit_code(), code);
+        }
+        for number in 1..=64 {
+            assert_eq!(u16::from(Ended::Signal(number).exit_code()), 128 + u16::from(number));
+        }
+    }
+
+    #[test]
+    fn the_table_names_each_code_once() {
+        let mut codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
+        codes.dedup();
+        assert_eq!(codes, [0, 64, 69, 70, 75, 76, 78, 124, 126, 127]);
+    }
+}

@@ -1,0 +1,204 @@
+//! What one probe found: its class, the time it took, and words for those who may read them.
+
+use std::time::Duration;
+
+use crate::secret::scrub;
+
+/// Why a probe passed or failed; a fixed vocabulary, because each word has a fixed public text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// The peer answered as it should.
+    Ok,
+    /// The host's name has no address.
+    Dns,
+    /// The host refused the connection.
+    Refused,
+    /// The network has no way to the host.
+    Unreachable,
+    /// No answer within the check's timeout.
+    Timeout,
+    /// The peer refused the credentials, the role or the database's name.
+    Auth,
+    /// No TLS session could be agreed upon.
+    Tls,
+    /// The answer is not one of the expected protocol.
+    Protocol,
+    /// The peer says itself that it is not ready yet.
+    NotReady,
+    /// The peer answered with a status or a body that was not expected.
+    Status,
+    /// A command ended with another status than 0.
+    Exit,
+    /// The last result is too old to be believed.
+    Stale,
+    /// There is no result yet.
+    Never,
+    /// The process is not running.
+    Exited,
+    /// A fault of portcullis itself.
+    Internal,
+}
+
+impl Class {
+    /// Every class, in the order of this page.
+    pub const ALL: [Self; 15] = [
+        Self::Ok,
+        Self::Dns,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Auth,
+        Self::Tls,
+        Self::Protocol,
+        Self::NotReady,
+        Self::Status,
+        Self::Exit,
+        Self::Stale,
+        Self::Never,
+        Self::Exited,
+        Self::Internal,
+    ];
+
+    /// The word for logs, metrics and JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Dns => "dns",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Auth => "auth",
+            Self::Tls => "tls",
+            Self::Protocol => "protocol",
+            Self::NotReady => "not_ready",
+            Self::Status => "status",
+            Self::Exit => "exit",
+            Self::Stale => "stale",
+            Self::Never => "never",
+            Self::Exited => "exited",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The only text that a reader without authority may see.
+    pub const fn public(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Dns => "name resolution failed",
+            Self::Refused => "connection refused",
+            Self::Unreachable => "host unreachable",
+            Self::Timeout => "timed out",
+            Self::Auth => "authentication failed",
+            Self::Tls => "tls handshake failed",
+            Self::Protocol => "unexpected reply",
+            Self::NotReady => "peer not ready",
+            Self::Status => "unexpected status",
+            Self::Exit => "command failed",
+            Self::Stale => "result is stale",
+            Self::Never => "not checked yet",
+            Self::Exited => "process not running",
+            Self::Internal => "internal error",
+        }
+    }
+
+    /// What a person should look at when this class is reported.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Ok => "nothing",
+            Self::Dns => "check the host's name and that its service exists",
+            Self::Refused => "check the port and that the server is running",
+            Self::Unreachable => "check the network and the address",
+            Self::Timeout => "check that the server answers and that no firewall drops the packets",
+            Self::Auth => "check user, password and database",
+            Self::Tls => "check certificates and the TLS mode",
+            Self::Protocol => "check that this port speaks the expected protocol",
+            Self::NotReady => "the server is starting or recovering",
+            Self::Status => "check the url and what is expected of it",
+            Self::Exit => "check the command",
+            Self::Stale | Self::Never | Self::Internal => "check portcullis' own log",
+            Self::Exited => "check the process' own log",
+        }
+    }
+}
+
+/// Words about a failure for those with authority and for the log; scrubbed at birth.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Private(Box<str>);
+
+impl Private {
+    /// Long enough for any driver's message, short enough for a log line.
+    const LONGEST: usize = 300;
+
+    /// Takes a dependency's words, masks what may be a secret, folds them to one line and cuts them to length.
+    pub fn new(text: &str) -> Self {
+        let line = scrub(text).split_whitespace().collect::<Vec<_>>().join(" ");
+        Self(line.chars().take(Self::LONGEST).collect::<String>().into_boxed_str())
+    }
+
+    /// The scrubbed words.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a probe failed: the class for everyone, the words for those with authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The class; never [`Class::Ok`].
+    pub class: Class,
+    /// The details.
+    pub private: Private,
+}
+
+impl Failure {
+    /// A failure of `class` in a dependency's own words.
+    pub fn new(class: Class, words: &str) -> Self {
+        Self { class, private: Private::new(words) }
+    }
+}
+
+/// What one run of a probe yielded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// `Ok` or why not.
+    pub result: Result<(), Failure>,
+    /// How long the probe took, its timeout at most.
+    pub elapsed: Duration,
+}
+
+impl Outcome {
+    /// A pass that took `elapsed`.
+    pub fn passed(elapsed: Duration) -> Self {
+        Self { result: Ok(()), elapsed }
+    }
+
+    /// A failure that took `elapsed`.
+    pub fn failed(class: Class, words: &str, elapsed: Duration) -> Self {
+        Self { result: Err(Failure::new(class, words)), elapsed }
+    }
+
+    /// The class of the result.
+    pub fn class(&self) -> Class {
+        self.result.as_ref().map_or_else(|failure| failure.class, |()| Class::Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_words_are_one_short_scrubbed_line() {
+        let private = Private::new(&format!("FATAL:\n password=hunter2 {}", "x".repeat(1000)));
+        assert!(private.as_str().starts_with("FATAL: password=*** x"));
+        assert_eq!(private.as_str().chars().count(), Private::LONGEST);
+    }
+
+    #[test]
+    fn every_class_has_its_own_word() {
+        let mut words: Vec<_> = Class::ALL.iter().map(|class| class.word()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Class::ALL.len());
+    }
+}

@@ -1,0 +1,230 @@
+//! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
+
+pub mod argv;
+pub mod target;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::secret::Secret;
+use argv::{Argv, Word};
+use target::{PostgresTarget, RedisTarget, Target};
+
+/// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
+pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
+
+/// The orders of one run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Who this is, in health answers, in Redis and in metrics.
+    pub service: Service,
+    /// What is waited for and watched, in the order of the configuration.
+    pub checks: Vec<CheckPlan>,
+    /// The migration of this mode; none when it is off.
+    pub migration: Option<MigrationPlan>,
+    /// The process; none when the mode ends after the migration.
+    pub main: Option<ProcessPlan>,
+    /// The readiness heartbeat; none without a Redis.
+    pub heartbeat: Option<HeartbeatPlan>,
+    /// The health endpoint; none when it is switched off.
+    pub health: Option<HealthPlan>,
+    /// What the operator should know, said once in the log: a variable that Kubernetes injected, no Redis for a heartbeat.
+    pub notices: Vec<String>,
+}
+
+/// Who this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// The service's name; the mode when nothing else was said.
+    pub name: String,
+    /// The mode that was chosen, when there are modes.
+    pub mode: Option<String>,
+    /// This replica: `PORTCULLIS_INSTANCE_ID`, else the host's name.
+    pub instance: String,
+    /// The version of portcullis.
+    pub version: &'static str,
+}
+
+/// One dependency: waited for before the start, checked while running.
+#[derive(Clone, Debug)]
+pub struct CheckPlan {
+    /// Its name, `[a-z0-9][a-z0-9_.-]{0,62}`, unique and not reserved.
+    pub name: String,
+    /// What is asked.
+    pub target: Target,
+    /// How long the start waits for it; zero: not at all, and it is first asked once the process runs.
+    pub wait: Duration,
+    /// Whether a wrong password or database ends the wait at once.
+    pub fail_fast: bool,
+    /// What its result counts for.
+    pub affects: Affects,
+    /// Time from the end of one run to the start of the next while running, before jitter of 10 %.
+    pub interval: Duration,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// Failures in a row that make it down, at least 1.
+    pub failure_threshold: u32,
+    /// Passes in a row that make it up, at least 1.
+    pub success_threshold: u32,
+}
+
+/// What a check's result counts for (`readiness` includes `health`; `liveness` includes `health`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Affects {
+    /// It is shown and counts for nothing.
+    None,
+    /// `/healthz` and the other deep answers.
+    #[default]
+    Health,
+    /// Also `/readyz` and the heartbeat.
+    Readiness,
+    /// `/healthz` and `/livez`: opt-in, an orchestrator kills by it.
+    Liveness,
+}
+
+impl Affects {
+    /// Whether the deep answers count it.
+    pub const fn health(self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// Whether readiness counts it.
+    pub const fn readiness(self) -> bool {
+        matches!(self, Self::Readiness)
+    }
+
+    /// Whether liveness counts it.
+    pub const fn liveness(self) -> bool {
+        matches!(self, Self::Liveness)
+    }
+}
+
+/// Run this command once across all replicas.
+#[derive(Clone, Debug)]
+pub struct MigrationPlan {
+    /// The command.
+    pub process: ProcessPlan,
+    /// What keeps other replicas out meanwhile.
+    pub lock: LockPlan,
+    /// How long to queue for the lock (exit 75 after it).
+    pub lock_timeout: Duration,
+    /// How long the command may run (exit 124 after it); zero: no limit.
+    pub timeout: Duration,
+}
+
+/// What keeps other replicas out while one migrates.
+#[derive(Clone, Debug)]
+pub enum LockPlan {
+    /// A PostgreSQL advisory lock with this key, on a connection of its own.
+    Postgres {
+        /// The database that holds the lock.
+        target: PostgresTarget,
+        /// The 64-bit key, already derived from the lock's name.
+        key: i64,
+    },
+    /// Nothing: the operator knows that there is one replica.
+    None,
+}
+
+/// A command, and how it is started and stopped.
+#[derive(Clone, Debug)]
+pub struct ProcessPlan {
+    /// The command line, never empty.
+    pub argv: Argv,
+    /// Variables set for it on top of portcullis' own environment.
+    pub env: Vec<(String, Word)>,
+    /// Variables of portcullis' own environment that it does not get.
+    pub env_remove: Vec<String>,
+    /// The startup check: the phase is `starting` until it passes. Main process only.
+    pub started: Option<StartedPlan>,
+    /// The signal that asks it to stop, in place of the one that asked portcullis; its number, 1 to 64.
+    pub stop_signal: Option<i32>,
+    /// From that signal to KILL, for it and everything it leaves behind.
+    pub stop_timeout: Duration,
+    /// How long it is not ready before that signal is sent.
+    pub drain_delay: Duration,
+}
+
+/// The startup check of a mode.
+#[derive(Clone, Debug)]
+pub struct StartedPlan {
+    /// What is asked.
+    pub target: Target,
+    /// How long the start may take before it has failed (exit 69).
+    pub within: Duration,
+    /// How long one run may take.
+    pub timeout: Duration,
+}
+
+/// The readiness heartbeat.
+#[derive(Clone, Debug)]
+pub struct HeartbeatPlan {
+    /// The Redis that holds it.
+    pub target: RedisTarget,
+    /// The key whose value `ready` means that at least one instance is ready.
+    pub key: String,
+    /// Expiry of every record.
+    pub ttl: Duration,
+    /// Time between two beats, before jitter of minus 10 % at most.
+    pub every: Duration,
+}
+
+/// The health endpoint.
+#[derive(Clone, Debug)]
+pub struct HealthPlan {
+    /// Addresses to listen on, the first that binds wins; empty: no TCP.
+    pub listen: Vec<SocketAddr>,
+    /// The unix socket for `healthcheck` and `status`.
+    pub socket: Option<SocketName>,
+    /// Whether a listener that cannot be bound ends the start (exit 78).
+    pub required: bool,
+    /// Who sees details.
+    pub details: Details,
+    /// The bearer token that gives authority.
+    pub token: Option<Secret>,
+}
+
+/// A unix socket's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketName {
+    /// Linux' abstract namespace (written `@name`): needs no writable path, lives in the network namespace.
+    Abstract(String),
+    /// A path.
+    Path(PathBuf),
+}
+
+impl SocketName {
+    /// Reads `@name` or a path.
+    pub fn new(text: &str) -> Self {
+        text.strip_prefix('@').map_or_else(|| Self::Path(PathBuf::from(text)), |name| Self::Abstract(name.to_owned()))
+    }
+}
+
+impl std::fmt::Display for SocketName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Abstract(name) => write!(f, "@{name}"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Who sees hosts, driver texts and other details in health answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Details {
+    /// Nobody.
+    Never,
+    /// The unix socket's peer with our uid (or root), and whoever sends the token.
+    #[default]
+    WhenAuthorized,
+    /// Everybody.
+    Always,
+}
+
+impl Plan {
+    /// The checks that the start waits for, with their index.
+    pub fn awaited(&self) -> impl Iterator<Item = (usize, &CheckPlan)> {
+        self.checks.iter().enumerate().filter(|(_, check)| !check.wait.is_zero())
+    }
+}

@@ -1,0 +1,35 @@
+//! The newest snapshot, swapped by pointer: a reader never locks and never waits.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::{Moment, Pulse};
+use crate::state::snapshot::{Look, Snapshot};
+
+/// What every view, the heartbeat and the log read from.
+#[derive(Debug)]
+pub struct Published {
+    snapshot: ArcSwap<Snapshot>,
+    /// The pulse of the thread that runs the checks.
+    pub pulse: Pulse,
+}
+
+impl Published {
+    /// Publishes the first snapshot.
+    pub fn new(snapshot: Snapshot) -> Self {
+        let pulse = Pulse::default();
+        pulse.beat(Moment::now());
+        Self { snapshot: ArcSwap::from_pointee(snapshot), pulse }
+    }
+
+    /// Replaces the snapshot.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// The newest snapshot and the circumstances of this look at it.
+    pub fn look(&self) -> (Arc<Snapshot>, Look) {
+        (self.snapshot.load_full(), Look { now: Moment::now(), beat: self.pulse.last() })
+    }
+}

@@ -1,0 +1,6 @@
+//! What the supervisor knows of one run, and the only place where that changes.
+
+pub mod check;
+pub mod event;
+pub mod lifecycle;
+pub mod snapshot;

@@ -1,0 +1,254 @@
+//! One check: its last records, and what they mean once thresholds and staleness are applied.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::outcome::{Class, Outcome, Private};
+use crate::plan::{Affects, CheckPlan};
+
+/// How many records are kept, as ConfigCat Proxy keeps them.
+pub const RECORDS: usize = 5;
+
+/// Errors in a row from which an up check is shown as degraded (ConfigCat's rule).
+const DEGRADED_AFTER: u32 = 2;
+
+/// One run of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When it ended.
+    pub at: Moment,
+    /// What it found; `Ok` when it passed.
+    pub class: Class,
+    /// The details of a failure.
+    pub private: Private,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A check's verdict before staleness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// No threshold was reached yet.
+    #[default]
+    Unknown,
+    /// `success_threshold` passes in a row.
+    Up,
+    /// `failure_threshold` failures in a row.
+    Down,
+}
+
+/// What a check is right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not decided: nothing was asked yet, or no threshold is reached.
+    Unknown,
+    /// As it should be.
+    Up,
+    /// Up, but the last results were errors.
+    Degraded,
+    /// Not usable, or not asked for too long.
+    Down,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Unknown, Self::Up, Self::Degraded, Self::Down];
+
+    /// The word for metrics and JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
+
+    /// Whether it may be relied upon.
+    pub const fn passes(self) -> bool {
+        matches!(self, Self::Up | Self::Degraded)
+    }
+}
+
+/// A check with its history.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// The kind of its target.
+    pub kind: &'static str,
+    /// What it counts for.
+    pub affects: Affects,
+    /// The target without secrets: a detail.
+    pub target: String,
+    /// Age from which the last result is not believed; none for a check that is fed by events.
+    pub stale_after: Option<Duration>,
+    /// Failures in a row that make it down.
+    pub failure_threshold: u32,
+    /// Passes in a row that make it up.
+    pub success_threshold: u32,
+    /// The last runs, the oldest first, [`RECORDS`] at most.
+    pub records: VecDeque<Record>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Passes in a row.
+    pub passes: u32,
+    /// Whether it ever passed.
+    pub ever_passed: bool,
+    /// The verdict of the thresholds.
+    pub verdict: Verdict,
+    /// When the verdict last changed.
+    pub since: Moment,
+    /// When it last passed.
+    pub last_passed: Option<Moment>,
+    /// Runs by class.
+    pub totals: BTreeMap<Class, u64>,
+}
+
+impl Check {
+    /// A check of the plan that was never run. A result is stale after two and a half intervals and one timeout.
+    pub fn new(plan: &CheckPlan) -> Self {
+        Self {
+            target: plan.target.to_string(),
+            stale_after: Some(plan.interval.mul_f64(2.5) + plan.timeout),
+            failure_threshold: plan.failure_threshold,
+            success_threshold: plan.success_threshold,
+            ..Self::event(&plan.name, plan.target.kind(), plan.affects)
+        }
+    }
+
+    /// A check that is fed by events instead of runs: the first one decides, and it never gets stale.
+    pub fn event(name: &str, kind: &'static str, affects: Affects) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            affects,
+            target: String::new(),
+            stale_after: None,
+            failure_threshold: 1,
+            success_threshold: 1,
+            records: VecDeque::with_capacity(RECORDS),
+            failures: 0,
+            passes: 0,
+            ever_passed: false,
+            verdict: Verdict::Unknown,
+            since: Moment::default(),
+            last_passed: None,
+            totals: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one result in; between the thresholds the old verdict stays (the kubelet's rule).
+    pub fn feed(&mut self, now: Moment, outcome: Outcome) {
+        let class = outcome.class();
+        *self.totals.entry(class).or_default() += 1;
+        let verdict = match outcome.result {
+            Ok(()) => {
+                self.passes = self.passes.saturating_add(1);
+                self.failures = 0;
+                self.ever_passed = true;
+                self.last_passed = Some(now);
+                (self.passes >= self.success_threshold).then_some(Verdict::Up)
+            }
+            Err(_) => {
+                self.failures = self.failures.saturating_add(1);
+                self.passes = 0;
+                (self.failures >= self.failure_threshold).then_some(Verdict::Down)
+            }
+        };
+        if let Some(verdict) = verdict
+            && self.verdict != verdict
+        {
+            self.verdict = verdict;
+            self.since = now;
+        }
+        if self.records.len() == RECORDS {
+            self.records.pop_front();
+        }
+        let private = outcome.result.err().map(|failure| failure.private).unwrap_or_default();
+        self.records.push_back(Record { at: now, class, private, elapsed: outcome.elapsed });
+    }
+
+    /// The newest record.
+    pub fn last(&self) -> Option<&Record> {
+        self.records.back()
+    }
+
+    /// What the check is at `now`, and why when it is not simply up.
+    pub fn effective(&self, now: Moment) -> (State, Class) {
+        let Some(last) = self.last() else { return (State::Unknown, Class::Never) };
+        if self.stale_after.is_some_and(|limit| now.since(last.at) > limit) {
+            return (State::Down, Class::Stale);
+        }
+        match self.verdict {
+            Verdict::Up if self.failures >= DEGRADED_AFTER => (State::Degraded, last.class),
+            Verdict::Up => (State::Up, Class::Ok),
+            Verdict::Down => (State::Down, last.class),
+            Verdict::Unknown => (State::Unknown, last.class),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::default().after(Duration::from_secs(seconds))
+    }
+
+    fn check(failure_threshold: u32, success_threshold: u32) -> Check {
+        Check {
+            failure_threshold,
+            success_threshold,
+            stale_after: Some(Duration::from_secs(28)),
+            ..Check::event("db", "postgres", Affects::Health)
+        }
+    }
+
+    fn fed(mut check: Check, results: &str) -> Check {
+        for (second, result) in results.chars().enumerate() {
+            let outcome = if result == 'o' { Outcome::passed(Duration::ZERO) } else { Outcome::failed(Class::Dns, "", Duration::ZERO) };
+            check.feed(at(second as u64), outcome);
+        }
+        check
+    }
+
+    #[test]
+    fn thresholds_decide_and_the_old_verdict_stays_between_them() {
+        for (results, state) in [
+            ("", State::Unknown),
+            ("e", State::Unknown),
+            ("ee", State::Unknown),
+            ("eee", State::Down),
+            ("o", State::Up),
+            ("oe", State::Up),
+            ("oee", State::Degraded),
+            ("oeee", State::Down),
+            ("oeeeo", State::Up),
+        ] {
+            assert_eq!(fed(check(3, 1), results).effective(at(10)).0, state, "{results}");
+        }
+        assert_eq!(fed(check(1, 2), "eo").effective(at(2)), (State::Down, Class::Ok));
+        assert_eq!(fed(check(1, 2), "eoo").effective(at(3)), (State::Up, Class::Ok));
+    }
+
+    #[test]
+    fn an_old_result_is_not_believed() {
+        let check = fed(check(3, 1), "o");
+        assert_eq!(check.effective(at(28)).0, State::Up);
+        assert_eq!(check.effective(at(29)), (State::Down, Class::Stale));
+        let event = Check { stale_after: None, ..check };
+        assert_eq!(event.effective(at(1_000_000)).0, State::Up);
+    }
+
+    #[test]
+    fn five_records_are_kept() {
+        let check = fed(check(3, 1), "oeoeoeo");
+        assert_eq!(check.records.len(), RECORDS);
+        assert_eq!(check.records.front().map(|record| record.at), Some(at(2)));
+        assert_eq!(check.totals.values().sum::<u64>(), 7);
+    }
+}

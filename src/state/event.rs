@@ -1,0 +1,126 @@
+//! What can happen to a run, and what the reducer answers: data, so that every rule can be tested without a clock or a process.
+
+use std::time::Duration;
+
+use crate::exit::{Ended, Exit};
+use crate::outcome::{Class, Outcome};
+
+/// Index of a check in [`Plan::checks`](crate::plan::Plan::checks).
+pub type CheckId = usize;
+
+/// A process that the supervisor starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProcessId {
+    /// The process that the mode names.
+    Main,
+    /// The migration command.
+    Migration,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The run begins.
+    Begin,
+    /// A check was run.
+    Probed(CheckId, Outcome),
+    /// The startup check was run.
+    StartupProbed(Outcome),
+    /// News of the migration lock.
+    Lock(LockNews),
+    /// A process runs.
+    Spawned(ProcessId, i32),
+    /// A process could not be started: the code to end with, and why.
+    SpawnFailed(ProcessId, u8, String),
+    /// A process ended.
+    Exited(ProcessId, Ended),
+    /// No child of ours is left.
+    NoneLeft,
+    /// A signal arrived; its number.
+    Signalled(i32),
+    /// A beat was written to Redis, or was not.
+    Beaten(Result<(), Class>),
+    /// The heartbeat was withdrawn.
+    Withdrawn,
+    /// A timer that was armed has run out.
+    Elapsed(Timer),
+}
+
+/// News of the migration lock.
+#[derive(Clone, Debug)]
+pub enum LockNews {
+    /// Somebody else holds it; who, as far as the database tells.
+    Queued(String),
+    /// It is ours.
+    Held,
+    /// It was ours and is not any more.
+    Lost(String),
+    /// It is not to be had: the code to end with, and why.
+    Unavailable(Exit, String),
+    /// It is given back.
+    Released,
+}
+
+/// A timer; arming it again moves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Timer {
+    /// The limit of one dependency's wait.
+    Wait(CheckId),
+    /// The limit of the startup check.
+    Startup,
+    /// The limit of the migration's run.
+    Migration,
+    /// The limit for giving the lock back.
+    Release,
+    /// The limit for withdrawing the heartbeat.
+    Withdraw,
+    /// The drain delay.
+    Drain,
+    /// From the stop signal to KILL.
+    Grace,
+    /// From KILL to leaving without the dead.
+    Reap,
+}
+
+/// What the readers of the heartbeat shall see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Readiness {
+    /// The start is not through.
+    #[default]
+    Unknown,
+    /// Traffic may come.
+    Ready,
+    /// Traffic may not come.
+    NotReady,
+    /// This instance is leaving.
+    Stopped,
+}
+
+/// What the supervisor has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send [`Event::Elapsed`] after this time.
+    Arm(Timer, Duration),
+    /// Forget the timer.
+    Disarm(Timer),
+    /// Queue for the migration lock.
+    AcquireLock,
+    /// Give it back.
+    ReleaseLock,
+    /// Start the process.
+    Spawn(ProcessId),
+    /// Send the process itself this signal.
+    Signal(ProcessId, i32),
+    /// Send the process and its whole group this signal.
+    SignalGroup(ProcessId, i32),
+    /// Send everything that is left below us this signal, then say [`Event::NoneLeft`] when nothing is.
+    SignalSurvivors(i32),
+    /// Ask the startup check until it passes, or stop asking.
+    AskStartup(bool),
+    /// Begin with the checks that were not waited for.
+    AskAll,
+    /// Tell the readers of the heartbeat.
+    Announce(Readiness),
+    /// Leave with this code.
+    Exit(u8),
+}

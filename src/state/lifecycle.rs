@@ -1,0 +1,462 @@
+//! The one place where the state of a run changes: a pure function of what was, what happened and when.
+//!
+//! ```text
+//! init -> waiting -> migrating -> starting -> running -> draining -> stopped
+//!            \___________\____________\_________________________-> failed
+//! ```
+//!
+//! Leaving has its own order, in one deadline: not ready, heartbeat withdrawn, drain delay, stop signal to the main child,
+//! grace, TERM to what it left behind, KILL, exit with the main child's status.
+
+mod leaving;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::check::{Check, Verdict};
+use super::event::{CheckId, Effect, Event, LockNews, ProcessId, Readiness, Timer};
+use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, Phase, Snapshot, Stage, Step};
+use crate::clock::Moment;
+use crate::exit::{Ended, Exit};
+use crate::outcome::{Class, Outcome};
+use crate::plan::{Affects, Plan};
+use leaving::Leaving;
+
+/// How long giving the lock back may take; the database frees it with the connection anyway.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a migration that lost its lock may take to stop, so that a successor never overlaps with it (E5).
+const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
+
+/// The stop timeout of a migration where no process says another one: under Docker's ten seconds.
+const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Why a run ends, decided once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The exit code.
+    pub code: u8,
+    /// One sentence for the last line.
+    pub sentence: String,
+}
+
+/// A run's state and the rules by which it changes.
+#[derive(Clone, Debug)]
+pub struct Lifecycle {
+    plan: Arc<Plan>,
+    snapshot: Snapshot,
+    ending: Option<Ending>,
+    leaving: Option<Leaving>,
+    migration_runs: bool,
+    releasing: bool,
+    stop_requests: u32,
+    announced: Readiness,
+    ever_ready: bool,
+    last_startup: Class,
+    exited: bool,
+}
+
+impl Lifecycle {
+    /// A run of `plan` that has not begun.
+    pub fn new(plan: Arc<Plan>, now: Moment) -> Self {
+        let stage = |name: String| Stage { name, step: Step::Unknown, counts: true, began: None, ended: None };
+        let mut stages: Vec<Stage> = plan.awaited().map(|(_, check)| stage(format!("wait:{}", check.name))).collect();
+        let mut checks: Vec<Check> = plan.checks.iter().map(Check::new).collect();
+        if plan.migration.is_some() {
+            stages.push(stage("migrate".to_owned()));
+        }
+        if let Some(main) = &plan.main {
+            stages.push(stage(format!("spawn:{APP}")));
+            if main.started.is_some() {
+                stages.push(stage(format!("started:{APP}")));
+            }
+            checks.push(Check::event(APP, "process", Affects::Readiness));
+        }
+        let snapshot = Snapshot {
+            sequence: 0,
+            started_at: now,
+            service: plan.service.clone(),
+            phase: Phase::Init,
+            phase_since: now,
+            started: false,
+            stages,
+            checks,
+            child: Child::default(),
+            heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
+            migration: Migration::Idle,
+        };
+        Self {
+            plan,
+            snapshot,
+            ending: None,
+            leaving: None,
+            migration_runs: false,
+            releasing: false,
+            stop_requests: 0,
+            announced: Readiness::Unknown,
+            ever_ready: false,
+            last_startup: Class::Never,
+            exited: false,
+        }
+    }
+
+    /// What is known now.
+    pub const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Why the run ends, once that is decided.
+    pub const fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
+    }
+
+    /// Takes one event in and says what has to be done, in this order. Nothing follows an [`Effect::Exit`].
+    pub fn apply(&mut self, now: Moment, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.exited {
+            return effects;
+        }
+        self.step(now, event, &mut effects);
+        self.announce(now, &mut effects);
+        self.maybe_exit(&mut effects);
+        self.snapshot.sequence += 1;
+        effects
+    }
+
+    fn step(&mut self, now: Moment, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Begin => self.begin(now, effects),
+            Event::Probed(id, outcome) => self.probed(now, id, outcome, effects),
+            Event::StartupProbed(outcome) => self.startup_probed(now, &outcome, effects),
+            Event::Lock(news) => self.lock(now, news, effects),
+            Event::Spawned(id, pid) => self.spawned(now, id, pid, effects),
+            Event::SpawnFailed(id, code, why) => self.spawn_failed(now, id, code, why, effects),
+            Event::Exited(ProcessId::Main, ended) => self.main_ended(now, ended, effects),
+            Event::Exited(ProcessId::Migration, ended) => self.migration_ended(now, ended, effects),
+            Event::NoneLeft => self.none_left(),
+            Event::Signalled(number) => self.signalled(now, number, effects),
+            Event::Beaten(result) => self.beaten(now, result),
+            Event::Withdrawn => self.withdrawn(effects),
+            Event::Elapsed(timer) => self.elapsed(now, timer, effects),
+        }
+    }
+
+    fn begin(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.snapshot.phase != Phase::Init {
+            return;
+        }
+        self.enter(now, Phase::Waiting);
+        let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();
+        for (id, name, wait) in waits {
+            self.stage_began(now, &format!("wait:{name}"));
+            effects.push(Effect::Arm(Timer::Wait(id), wait));
+        }
+        self.after_waits(now, effects);
+    }
+
+    fn probed(&mut self, now: Moment, id: CheckId, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let Some(plan) = self.plan.checks.get(id) else { return };
+        let (stage, fail_fast) = (format!("wait:{}", plan.name), plan.fail_fast);
+        let Some(check) = self.snapshot.checks.get_mut(id) else { return };
+        let refused = outcome.class() == Class::Auth;
+        check.feed(now, outcome);
+        let up = check.verdict == Verdict::Up;
+        if self.snapshot.phase != Phase::Waiting || self.step_of(&stage) != Some(Step::Unknown) {
+            return;
+        }
+        if up {
+            self.stage_ended(now, &stage, Step::Up);
+            effects.push(Effect::Disarm(Timer::Wait(id)));
+            self.after_waits(now, effects);
+        } else if refused && fail_fast {
+            self.wait_failed(now, id, effects);
+        }
+    }
+
+    fn after_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.snapshot.stages.iter().any(|stage| stage.name.starts_with("wait:") && stage.step != Step::Up) {
+            return;
+        }
+        if self.plan.migration.is_some() {
+            self.enter(now, Phase::Migrating);
+            self.stage_began(now, "migrate");
+            effects.push(Effect::AcquireLock);
+        } else {
+            self.start(now, effects);
+        }
+    }
+
+    fn wait_failed(&mut self, now: Moment, id: CheckId, effects: &mut Vec<Effect>) {
+        let Some(plan) = self.plan.checks.get(id) else { return };
+        let class = self.snapshot.checks.get(id).map_or(Class::Never, |check| check.effective(now).1);
+        let sentence = format!(
+            "{} ({}) was not ready within {}: {}; {}",
+            plan.name,
+            plan.target,
+            humantime::format_duration(plan.wait),
+            class.public(),
+            class.advice()
+        );
+        let name = format!("wait:{}", plan.name);
+        self.stage_ended(now, &name, Step::Down);
+        self.fail(now, Exit::Unavailable.code(), sentence, effects);
+    }
+
+    fn lock(&mut self, now: Moment, news: LockNews, effects: &mut Vec<Effect>) {
+        match news {
+            LockNews::Queued(holder) if self.snapshot.phase == Phase::Migrating && !self.migration_runs => {
+                let since = match &self.snapshot.migration {
+                    Migration::Queued { since, .. } => *since,
+                    _ => now,
+                };
+                self.snapshot.migration = Migration::Queued { since, holder };
+            }
+            LockNews::Held if self.snapshot.phase == Phase::Migrating && self.ending.is_none() && !self.migration_runs => {
+                self.snapshot.migration = Migration::Holder { since: now };
+                effects.push(Effect::Spawn(ProcessId::Migration));
+            }
+            LockNews::Held => effects.push(Effect::ReleaseLock),
+            LockNews::Lost(why) if self.migration_runs => {
+                self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
+                self.stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
+            }
+            LockNews::Unavailable(exit, why) if self.snapshot.phase == Phase::Migrating && !self.migration_runs => {
+                self.stage_ended(now, "migrate", Step::Down);
+                self.fail(now, exit.code(), why, effects);
+            }
+            LockNews::Released if self.releasing => self.lock_released(now, effects),
+            LockNews::Queued(_) | LockNews::Lost(_) | LockNews::Unavailable(..) | LockNews::Released => {}
+        }
+    }
+
+    fn stop_migration(&self, number: i32, grace: Duration, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Signal(ProcessId::Migration, number));
+        effects.push(Effect::Signal(ProcessId::Migration, libc::SIGCONT));
+        effects.push(Effect::Arm(Timer::Grace, grace));
+    }
+
+    fn migration_ended(&mut self, now: Moment, ended: Ended, effects: &mut Vec<Effect>) {
+        if !self.migration_runs {
+            return;
+        }
+        self.migration_runs = false;
+        effects.push(Effect::Disarm(Timer::Migration));
+        effects.push(Effect::Disarm(Timer::Grace));
+        let step = if ended == Ended::Code(0) && self.ending.is_none() { Step::Up } else { Step::Down };
+        if step == Step::Down {
+            self.decide(ended.exit_code(), format!("the migration ended with {ended}, so the process was not started"));
+        }
+        self.stage_ended(now, "migrate", step);
+        self.release_lock(effects);
+    }
+
+    fn release_lock(&mut self, effects: &mut Vec<Effect>) {
+        self.releasing = true;
+        effects.push(Effect::ReleaseLock);
+        effects.push(Effect::Arm(Timer::Release, RELEASE_LIMIT));
+    }
+
+    fn lock_released(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.releasing = false;
+        self.snapshot.migration = Migration::Done;
+        effects.push(Effect::Disarm(Timer::Release));
+        if self.ending.is_some() {
+            self.enter(now, Phase::Failed);
+            self.close(now, effects);
+        } else {
+            self.start(now, effects);
+        }
+    }
+
+    fn start(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.plan.main.is_none() {
+            let done = if self.plan.migration.is_some() { "the migration is done and" } else { "everything is ready and" };
+            self.decide(Exit::Success.code(), format!("{done} this mode starts no process"));
+            self.enter(now, Phase::Stopped);
+            self.close(now, effects);
+            return;
+        }
+        self.enter(now, Phase::Starting);
+        self.stage_began(now, &format!("spawn:{APP}"));
+        effects.push(Effect::Spawn(ProcessId::Main));
+    }
+
+    fn spawned(&mut self, now: Moment, id: ProcessId, pid: i32, effects: &mut Vec<Effect>) {
+        match id {
+            ProcessId::Migration => {
+                self.migration_runs = true;
+                let limit = self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
+                if !limit.is_zero() {
+                    effects.push(Effect::Arm(Timer::Migration, limit));
+                }
+            }
+            ProcessId::Main => {
+                self.snapshot.child.pid = Some(pid);
+                self.stage_ended(now, &format!("spawn:{APP}"), Step::Up);
+                self.feed_app(now, Outcome::passed(Duration::ZERO));
+                match self.plan.main.as_ref().and_then(|main| main.started.as_ref()) {
+                    Some(started) => {
+                        effects.push(Effect::Arm(Timer::Startup, started.within));
+                        effects.push(Effect::AskStartup(true));
+                        self.stage_began(now, &format!("started:{APP}"));
+                    }
+                    None => self.run(now, effects),
+                }
+            }
+        }
+    }
+
+    fn spawn_failed(&mut self, now: Moment, id: ProcessId, code: u8, why: String, effects: &mut Vec<Effect>) {
+        self.decide(code, why);
+        match id {
+            ProcessId::Migration => {
+                self.stage_ended(now, "migrate", Step::Down);
+                self.release_lock(effects);
+            }
+            ProcessId::Main => {
+                self.stage_ended(now, &format!("spawn:{APP}"), Step::Down);
+                self.feed_app(now, Outcome::failed(Class::Exited, "", Duration::ZERO));
+                self.enter(now, Phase::Failed);
+                self.close(now, effects);
+            }
+        }
+    }
+
+    fn startup_probed(&mut self, now: Moment, outcome: &Outcome, effects: &mut Vec<Effect>) {
+        if self.snapshot.phase != Phase::Starting || self.snapshot.child.pid.is_none() {
+            return;
+        }
+        self.last_startup = outcome.class();
+        if outcome.result.is_ok() {
+            self.stage_ended(now, &format!("started:{APP}"), Step::Up);
+            effects.push(Effect::Disarm(Timer::Startup));
+            effects.push(Effect::AskStartup(false));
+            self.run(now, effects);
+        }
+    }
+
+    fn run(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.enter(now, Phase::Running);
+        self.snapshot.started = true;
+        effects.push(Effect::AskAll);
+    }
+
+    fn startup_failed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.snapshot.phase != Phase::Starting {
+            return;
+        }
+        let within = self.plan.main.as_ref().and_then(|main| main.started.as_ref()).map_or(Duration::ZERO, |started| started.within);
+        let class = self.last_startup;
+        self.decide(
+            Exit::Unavailable.code(),
+            format!("the startup check did not pass within {}: {}; {}", humantime::format_duration(within), class.public(), class.advice()),
+        );
+        self.stage_ended(now, &format!("started:{APP}"), Step::Down);
+        self.enter(now, Phase::Failed);
+        self.send_stop(libc::SIGTERM, effects);
+    }
+
+    fn elapsed(&mut self, now: Moment, timer: Timer, effects: &mut Vec<Effect>) {
+        match timer {
+            Timer::Wait(id) => {
+                let waiting =
+                    self.plan.checks.get(id).is_some_and(|plan| self.step_of(&format!("wait:{}", plan.name)) == Some(Step::Unknown));
+                if waiting && self.snapshot.phase == Phase::Waiting {
+                    self.wait_failed(now, id, effects);
+                }
+            }
+            Timer::Startup => self.startup_failed(now, effects),
+            Timer::Migration if self.migration_runs => {
+                let limit = self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
+                self.decide(Exit::MigrationTimeout.code(), format!("the migration ran longer than {}", humantime::format_duration(limit)));
+                self.stop_migration(libc::SIGTERM, self.stop_timeout(), effects);
+            }
+            Timer::Release if self.releasing => self.lock_released(now, effects),
+            Timer::Grace if self.migration_runs => effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL)),
+            Timer::Withdraw => self.withdrawn(effects),
+            Timer::Drain => self.drained(effects),
+            Timer::Grace => self.grace_over(effects),
+            Timer::Reap => self.none_left(),
+            Timer::Migration | Timer::Release => {}
+        }
+    }
+
+    fn beaten(&mut self, now: Moment, result: Result<(), Class>) {
+        let heartbeat = &mut self.snapshot.heartbeat;
+        match result {
+            Ok(()) => {
+                heartbeat.written += 1;
+                heartbeat.last_written = Some(now);
+                heartbeat.trouble = None;
+            }
+            Err(class) => {
+                heartbeat.failed += 1;
+                heartbeat.trouble = Some(class);
+            }
+        }
+    }
+
+    /// Readiness is derived from the state after every event, never from edges, so that it cannot be left behind.
+    fn announce(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.announced == Readiness::Stopped {
+            return;
+        }
+        let readiness = if self.snapshot.verdict(Level::Ready, Look::fresh(now)) {
+            Readiness::Ready
+        } else if self.snapshot.started {
+            Readiness::NotReady
+        } else {
+            Readiness::Unknown
+        };
+        self.ever_ready |= readiness == Readiness::Ready;
+        if readiness != self.announced {
+            self.announced = readiness;
+            effects.push(Effect::Announce(readiness));
+        }
+    }
+
+    /// Decides how the run ends; the first decision stands.
+    fn decide(&mut self, code: u8, sentence: String) {
+        self.ending.get_or_insert(Ending { code, sentence });
+    }
+
+    fn fail(&mut self, now: Moment, code: u8, sentence: String, effects: &mut Vec<Effect>) {
+        self.decide(code, sentence);
+        self.enter(now, Phase::Failed);
+        self.close(now, effects);
+    }
+
+    fn enter(&mut self, now: Moment, phase: Phase) {
+        self.snapshot.phase = phase;
+        self.snapshot.phase_since = now;
+    }
+
+    fn stop_timeout(&self) -> Duration {
+        self.plan.main.as_ref().map_or(DEFAULT_STOP_TIMEOUT, |main| main.stop_timeout)
+    }
+
+    fn feed_app(&mut self, now: Moment, outcome: Outcome) {
+        if let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.name == APP) {
+            check.feed(now, outcome);
+        }
+    }
+
+    fn step_of(&self, name: &str) -> Option<Step> {
+        self.snapshot.stages.iter().find(|stage| stage.name == name).map(|stage| stage.step)
+    }
+
+    fn stage_began(&mut self, now: Moment, name: &str) {
+        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {
+            stage.began = Some(now);
+        }
+    }
+
+    fn stage_ended(&mut self, now: Moment, name: &str, step: Step) {
+        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {
+            stage.step = step;
+            stage.ended = Some(now);
+        }
+    }
+}

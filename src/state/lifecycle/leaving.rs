@@ -1,0 +1,210 @@
+//! How a run ends: the order of stopping, in one deadline, with every short cut an operator may take.
+
+use super::{Class, Effect, Lifecycle, Moment, Outcome, Phase, ProcessId, Readiness, Timer};
+use crate::exit::{Ended, signal_code, signal_name};
+use crate::plan::WITHDRAW_LIMIT;
+
+use std::time::Duration;
+
+/// How long the dead may take to be reaped after KILL; a process stuck in the kernel must not keep the container.
+const REAP_LIMIT: Duration = Duration::from_secs(1);
+
+/// Where the way out stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// Readers of the heartbeat are being told; then this signal is due.
+    Withdrawing(i32),
+    /// Traffic is given time to go elsewhere; then this signal is due.
+    Draining(i32),
+    /// The main child was asked to stop.
+    Stopping,
+    /// The main child is gone or never was: what is left is seen off.
+    Closing {
+        /// Whether no child is left.
+        left: bool,
+        /// Whether the heartbeat is withdrawn.
+        withdrawn: bool,
+    },
+}
+
+impl Lifecycle {
+    /// TERM and INT start the stop, all others are the child's; without a child those that end a process end us.
+    pub(super) fn signalled(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
+        let stops = matches!(number, libc::SIGTERM | libc::SIGINT);
+        let child =
+            if self.snapshot.child.pid.is_some() { Some(ProcessId::Main) } else { self.migration_runs.then_some(ProcessId::Migration) };
+        match child {
+            _ if stops => self.stop_requested(now, number, effects),
+            Some(id) => effects.push(Effect::Signal(id, number)),
+            None if matches!(number, libc::SIGHUP | libc::SIGQUIT) => self.stop_requested(now, number, effects),
+            None => {}
+        }
+    }
+
+    fn stop_requested(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
+        self.stop_requests += 1;
+        match self.leaving {
+            Some(leaving) => self.stop_again(leaving, number, effects),
+            None if self.snapshot.child.pid.is_some() => {
+                self.enter(now, Phase::Draining);
+                effects.push(Effect::Disarm(Timer::Startup));
+                effects.push(Effect::AskStartup(false));
+                if self.withdraws() {
+                    self.leaving = Some(Leaving::Withdrawing(number));
+                    self.withdraw(effects);
+                } else {
+                    self.drain(number, effects);
+                }
+            }
+            None if self.migration_runs => self.stop_migration_requested(number, effects),
+            None => {
+                self.decide(
+                    signal_code(number as u8),
+                    format!("ended by {} while {}, before the process was started", signal_name(number), self.snapshot.phase.word()),
+                );
+                self.enter(now, Phase::Failed);
+                self.close(now, effects);
+            }
+        }
+    }
+
+    fn stop_migration_requested(&mut self, number: i32, effects: &mut Vec<Effect>) {
+        self.decide(signal_code(number as u8), format!("ended by {} while the migration ran", signal_name(number)));
+        match self.stop_requests {
+            1 => self.stop_migration(number, self.stop_timeout(), effects),
+            2 => effects.push(Effect::Signal(ProcessId::Migration, number)),
+            _ => effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL)),
+        }
+    }
+
+    /// The second request cuts the drain and is forwarded; the third kills.
+    fn stop_again(&mut self, leaving: Leaving, number: i32, effects: &mut Vec<Effect>) {
+        match leaving {
+            Leaving::Withdrawing(first) | Leaving::Draining(first) => {
+                effects.push(Effect::Disarm(Timer::Withdraw));
+                effects.push(Effect::Disarm(Timer::Drain));
+                self.send_stop(first, effects);
+            }
+            Leaving::Stopping if self.stop_requests < 3 => effects.push(Effect::Signal(ProcessId::Main, number)),
+            Leaving::Stopping => self.kill_all(effects),
+            Leaving::Closing { .. } if self.stop_requests < 3 => effects.push(Effect::SignalSurvivors(number)),
+            Leaving::Closing { .. } => effects.push(Effect::SignalSurvivors(libc::SIGKILL)),
+        }
+    }
+
+    /// Only an instance that was ready is in anybody's list; TERM while waiting must not wait for Redis.
+    fn withdraws(&self) -> bool {
+        self.plan.heartbeat.is_some() && self.ever_ready && self.announced != Readiness::Stopped
+    }
+
+    fn withdraw(&mut self, effects: &mut Vec<Effect>) {
+        self.announced = Readiness::Stopped;
+        effects.push(Effect::Announce(Readiness::Stopped));
+        effects.push(Effect::Arm(Timer::Withdraw, WITHDRAW_LIMIT));
+    }
+
+    pub(super) fn withdrawn(&mut self, effects: &mut Vec<Effect>) {
+        match &mut self.leaving {
+            Some(Leaving::Withdrawing(number)) => {
+                let number = *number;
+                effects.push(Effect::Disarm(Timer::Withdraw));
+                self.drain(number, effects);
+            }
+            Some(Leaving::Closing { withdrawn, .. }) => *withdrawn = true,
+            _ => {}
+        }
+    }
+
+    fn drain(&mut self, number: i32, effects: &mut Vec<Effect>) {
+        let delay = self.plan.main.as_ref().map_or(Duration::ZERO, |main| main.drain_delay);
+        if delay.is_zero() {
+            self.send_stop(number, effects);
+        } else {
+            self.leaving = Some(Leaving::Draining(number));
+            effects.push(Effect::Arm(Timer::Drain, delay));
+        }
+    }
+
+    pub(super) fn drained(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(Leaving::Draining(number)) = self.leaving {
+            self.send_stop(number, effects);
+        }
+    }
+
+    /// Asks the main child, and wakes it should it be stopped: a signal to a stopped process stays pending.
+    pub(super) fn send_stop(&mut self, number: i32, effects: &mut Vec<Effect>) {
+        let signal = self.plan.main.as_ref().and_then(|main| main.stop_signal).unwrap_or(number);
+        self.leaving = Some(Leaving::Stopping);
+        effects.push(Effect::AskStartup(false));
+        effects.push(Effect::Signal(ProcessId::Main, signal));
+        effects.push(Effect::Signal(ProcessId::Main, libc::SIGCONT));
+        effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
+    }
+
+    fn kill_all(&self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
+        effects.push(Effect::SignalSurvivors(libc::SIGKILL));
+    }
+
+    pub(super) fn grace_over(&mut self, effects: &mut Vec<Effect>) {
+        match self.leaving {
+            Some(Leaving::Stopping) => self.kill_all(effects),
+            Some(Leaving::Closing { left: false, .. }) => {
+                effects.push(Effect::SignalSurvivors(libc::SIGKILL));
+                effects.push(Effect::Arm(Timer::Reap, REAP_LIMIT));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn main_ended(&mut self, now: Moment, ended: Ended, effects: &mut Vec<Effect>) {
+        if self.snapshot.child.pid.is_none() {
+            return;
+        }
+        self.snapshot.child.pid = None;
+        self.snapshot.child.last_exit = Some(ended);
+        self.feed_app(now, Outcome::failed(Class::Exited, "", Duration::ZERO));
+        let asked = if self.stop_requests > 0 { " after it was asked to stop" } else { "" };
+        self.decide(ended.exit_code(), format!("the process ended with {ended}{asked}"));
+        let failed = self.snapshot.phase == Phase::Starting && ended != Ended::Code(0);
+        if self.snapshot.phase != Phase::Failed {
+            self.enter(now, if failed { Phase::Failed } else { Phase::Stopped });
+        }
+        self.close(now, effects);
+    }
+
+    /// Nothing is left to supervise: sees off what the main child left behind, within the deadline that already runs.
+    pub(super) fn close(&mut self, _now: Moment, effects: &mut Vec<Effect>) {
+        let withdrawing = matches!(self.leaving, Some(Leaving::Withdrawing(_)));
+        let deadline_runs = matches!(self.leaving, Some(Leaving::Stopping));
+        let spawned = self.snapshot.child.last_exit.is_some();
+        let withdraws = self.withdraws();
+        self.leaving = Some(Leaving::Closing { left: !spawned, withdrawn: !withdraws && !withdrawing });
+        for timer in [Timer::Startup, Timer::Drain] {
+            effects.push(Effect::Disarm(timer));
+        }
+        effects.push(Effect::AskStartup(false));
+        if withdraws {
+            self.withdraw(effects);
+        }
+        if spawned {
+            if !deadline_runs {
+                effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
+            }
+            effects.push(Effect::SignalSurvivors(libc::SIGTERM));
+        }
+    }
+
+    pub(super) fn none_left(&mut self) {
+        if let Some(Leaving::Closing { left, .. }) = &mut self.leaving {
+            *left = true;
+        }
+    }
+
+    pub(super) fn maybe_exit(&mut self, effects: &mut Vec<Effect>) {
+        if let (Some(Leaving::Closing { left: true, withdrawn: true }), Some(ending)) = (self.leaving, &self.ending) {
+            self.exited = true;
+            effects.push(Effect::Exit(ending.code));
+        }
+    }
+}
