@@ -124,6 +124,7 @@ fn serve(stream: TcpStream, script: &Mutex<Script>) -> std::io::Result<()> {
                 return Ok(());
             }
         }
+        let last = head.to_lowercase().contains("connection: close");
         let answer = {
             let mut script = script.lock().expect("script");
             script.seen.push(head);
@@ -131,5 +132,8 @@ fn serve(stream: TcpStream, script: &Mutex<Script>) -> std::io::Result<()> {
             format!("HTTP/1.1 {code} Said\r\nContent-Length: {}\r\nContent-Type: application/json\r\n\r\n{body}", body.len())
         };
         writer.write_all(answer.as_bytes())?;
+        if last {
+            return Ok(());
+        }
     }
 }

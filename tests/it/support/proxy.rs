@@ -96,3 +96,38 @@ fn wait_for_thaw(shared: &Shared) {
     let state = shared.0.lock().expect("proxy");
     drop(shared.1.wait_while(state, |state| state.frozen).expect("proxy"));
 }
+
+mod tests {
+    use super::*;
+    use crate::support::http::ask;
+    use crate::support::{Http, secs, wait};
+    use std::time::Duration;
+
+    #[test]
+    fn a_frozen_proxy_accepts_and_stays_silent_until_the_thaw() {
+        let http = Http::answering(200, "here");
+        let proxy = Proxy::before(http.port);
+        assert_eq!(ask(proxy.port, "GET", "/", "").unwrap().body, "here");
+        proxy.freeze();
+        let port = proxy.port;
+        let answer = std::thread::spawn(move || ask(port, "GET", "/", "").unwrap().body);
+        wait::never("answered while frozen", Duration::from_millis(300), || answer.is_finished());
+        proxy.thaw();
+        assert_eq!(answer.join().unwrap(), "here");
+    }
+
+    #[test]
+    fn a_cut_ends_the_connections() {
+        let http = Http::answering(200, "here");
+        let proxy = Proxy::before(http.port);
+        let mut client = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+        client.set_read_timeout(Some(secs(20))).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        let mut some = [0; 16];
+        client.read_exact(&mut some).unwrap();
+        proxy.cut();
+        let mut rest = Vec::new();
+        drop(client.read_to_end(&mut rest));
+        assert!(client.write_all(&[0; 1024]).is_err() || client.read(&mut some).is_ok_and(|count| count == 0));
+    }
+}
