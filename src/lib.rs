@@ -1,6 +1,8 @@
 //! The library behind the `portcullis` binary.
 
 pub mod clock;
+pub mod command;
+pub mod config;
 pub mod exit;
 pub mod mailbox;
 pub mod outcome;

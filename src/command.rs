@@ -1,0 +1,4 @@
+//! One file a subcommand: from what was asked to what is printed.
+
+pub mod plan;
+pub mod preset;
