@@ -126,13 +126,13 @@ fn from_environment(tree: &mut Table, keys: &[&str], environment: &Environment, 
     for name in &names {
         // `NAME_FILE` speaks for NAME.
         let plain = name.strip_suffix("_FILE").filter(|plain| !plain.ends_with('_')).unwrap_or(name);
-        let top_level = |key: &&&str| format!("{PREFIX}{}", key.to_ascii_uppercase()) == plain;
         if OWN_VARIABLES.contains(&plain) || (plain == *name && is_service_link(name)) {
             continue;
         }
         let origin = Origin::Variable((*name).into());
         let path: Vec<&str> = plain[PREFIX.len()..].split("__").collect();
-        if path.iter().any(|segment| segment.is_empty()) || (path.len() == 1 && !keys.iter().any(|key| top_level(&key))) {
+        let known_at_top = keys.iter().any(|key| key.eq_ignore_ascii_case(&plain[PREFIX.len()..]));
+        if path.iter().any(|segment| segment.is_empty()) || (path.len() == 1 && !known_at_top) {
             let known: Vec<String> = keys.iter().map(|key| format!("{PREFIX}{}", key.to_ascii_uppercase())).collect();
             let known = || OWN_VARIABLES.into_iter().chain(known.iter().map(String::as_str));
             let hint = crate::config::problem::nearest(plain, known()).map_or_else(
@@ -162,14 +162,11 @@ fn is_service_link(name: &str) -> bool {
 
 /// Puts one value at `path`, creating tables on the way.
 fn put(tree: &mut Table, path: &[&str], value: &str, origin: &Origin) {
-    let mut names = Vec::with_capacity(path.len());
+    let mut names: Vec<String> = Vec::with_capacity(path.len());
     let mut below = Some(&*tree);
     for segment in path {
-        let name = matching_key(
-            below,
-            segment,
-            names.first().is_some_and(|first| first == "env") || names.last().is_some_and(|last| last == "env"),
-        );
+        let above: Vec<&str> = names.iter().map(String::as_str).collect();
+        let name = matching_key(below, segment, matches!(above.as_slice(), ["env", ..] | ["modes", _, "env"]));
         below = below
             .and_then(|table| table.get(&name))
             .and_then(|entry| if let Value::Table(table) = &entry.node.value { Some(table) } else { None });
@@ -231,6 +228,14 @@ mod tests {
         assert_eq!(lay(file, &variables, &[]).0, "mode=worker checks={doc-engine={url=a wait=2s}} env={Http_Proxy=x}");
         let flag = Override { key: "mode".into(), value: "beat".into(), flag: "--mode".into() };
         assert_eq!(lay(file, &variables, &[flag]).0, "mode=beat checks={doc-engine={url=a wait=2s}} env={Http_Proxy=x}");
+    }
+
+    #[test]
+    fn only_names_of_variables_keep_their_case() {
+        let variables =
+            [("PORTCULLIS_CHECKS__ENV__URL", "a"), ("PORTCULLIS_ENV__DEFAULT__Lang", "b"), ("PORTCULLIS_ENV__EXPAND_FILES", "c")];
+        assert_eq!(lay("", &variables, &[]).0, "checks={env={url=a}} env={default={Lang=b} expand_files=c}");
+        assert_eq!(lay("", &[("PORTCULLIS_MODE_", "x")], &[]).1.len(), 1);
     }
 
     #[test]

@@ -104,13 +104,16 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, name)| name)
 }
 
-/// `; did you mean …?` when something is near, else the known names, as the tail of a message.
+/// A longer list of names is no help in a line.
+const MOST_LISTED: usize = 12;
+
+/// `; did you mean …?` when something is near, else the known names unless they are many, as the tail of a message.
 pub fn suggest<'a>(written: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     if let Some(name) = nearest(written, known.clone()) {
         return format!("; did you mean `{name}`?");
     }
     let names: Vec<String> = known.into_iter().map(|name| format!("`{name}`")).collect();
-    if names.is_empty() { String::new() } else { format!("; known: {}", names.join(", ")) }
+    if names.is_empty() || names.len() > MOST_LISTED { String::new() } else { format!("; known: {}", names.join(", ")) }
 }
 
 #[cfg(test)]

@@ -104,6 +104,10 @@ impl Address {
     /// Takes `url` apart. The message never repeats any of it, because a misplaced part may be one of a password.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = url.split_once("://").ok_or("is not a URL: it wants `kind://host:port`")?;
+        let behind = rest.find(['/', '?', '#']).and_then(|end| rest.get(end..)).unwrap_or_default();
+        if behind.contains('@') && !scheme.to_ascii_lowercase().starts_with("http") {
+            return Err("has an `@` after its host; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded");
+        }
         let rest = rest.split('#').next().unwrap_or_default();
         let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query.to_owned())));
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -141,9 +145,6 @@ impl Address {
     /// What follows the first `/` of the path, decoded.
     pub(super) fn database(&self) -> Result<String, &'static str> {
         let name = self.path.strip_prefix('/').unwrap_or_default();
-        if name.contains('@') || self.query.as_deref().is_some_and(|query| query.contains('@')) {
-            return Err("has an `@` after its host; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded");
-        }
         if name.contains('/') {
             return Err("has more than a database behind its host");
         }
@@ -218,6 +219,7 @@ mod tests {
         for wrong in [
             "db:5432",
             "redis://u:pa#ss@h",
+            "redis://u:12#pass@h",
             "redis://u:pa/ss@h",
             "redis://h:0",
             "redis://[::1",
@@ -228,7 +230,8 @@ mod tests {
             let problem = Address::parse(wrong).err().unwrap();
             assert!(!problem.contains("pass/") && !problem.contains("`pa"), "{problem}");
         }
-        assert!(Address::parse("postgres://user/pa@h/x").unwrap().database().is_err());
+        assert!(Address::parse("postgres://user/pa@h/x").is_err());
+        assert!(Address::parse("http://h/@me").is_ok());
     }
 
     proptest! {

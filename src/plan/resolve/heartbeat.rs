@@ -36,6 +36,9 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     let second = Duration::from_secs(1);
     let [ttl, every] = ["ttl", "every"].map(|key| section.duration(key, second..=DAY));
     let key = section.nonempty("key").map(|text| text.value());
+    if key.as_ref().is_some_and(|key| key.contains(['{', '}']) || key.chars().any(|c| c.is_control() || c.is_whitespace())) {
+        section.problem("key", "holds a brace or a blank; a brace would move its records to another slot of a cluster");
+    }
     let target = redis(&section, checks)?;
     let (ttl, every) = (ttl.unwrap_or(second * 60), every.unwrap_or(second * 20));
     if every >= ttl {

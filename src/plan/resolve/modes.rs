@@ -203,7 +203,9 @@ impl Reading<'_, '_> {
         if let Some(env) = section.table("env", None) {
             template.variables.set_all(&env);
         }
-        let command = self.variants(&section, template).or_else(|| section.node("command").cloned());
+        // A variant is one of the process; the migration before it is the same in all of them.
+        let mut of_main = template.clone();
+        let command = self.variants(&section, &mut of_main).or_else(|| section.node("command").cloned());
         let mut builder = Builder {
             context,
             arguments: &self.request.arguments,
@@ -240,7 +242,7 @@ impl Reading<'_, '_> {
             section.problem("command", "has no word left after interpolation");
         }
         Some(Read {
-            main: argv.map(|argv| template.process(argv, started)),
+            main: argv.map(|argv| of_main.process(argv, started)),
             migrates,
             ends_after_migration,
             took_arguments: builder.took_arguments,

@@ -330,6 +330,9 @@ fn every_construct_of_an_argv_gives_its_words() {
     let debug = with(CONSTRUCTS, &[("MODE", "api"), ("DEBUG", "true")], &[]);
     assert_eq!((argv(&debug), environment(&debug).last().unwrap().as_str()), (vec!["python", "-m", "app"], "HOST=0.0.0.0"));
     assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "api"), ("DEBUG", "True")], &[])), ["gunicorn"]);
+    let migrating = format!("{CONSTRUCTS}[migrations]\ncommand = ['m']\nlock = 'none'\n");
+    let migration = with(&migrating, &[("MODE", "api"), ("DEBUG", "true")], &[]).migration.unwrap();
+    assert!(migration.process.env.iter().all(|(name, _)| name != "HOST"));
 }
 
 #[test]
