@@ -54,6 +54,7 @@ pub struct Lifecycle {
     stop_requests: u32,
     announced: Readiness,
     ever_ready: bool,
+    ever_spawned: bool,
     last_startup: Class,
     restarting: Option<Restarting>,
     restarts_in_a_row: u32,
@@ -100,6 +101,7 @@ impl Lifecycle {
             stop_requests: 0,
             announced: Readiness::Unknown,
             ever_ready: false,
+            ever_spawned: false,
             last_startup: Class::Never,
             restarting: None,
             restarts_in_a_row: 0,
@@ -289,6 +291,7 @@ impl Lifecycle {
     }
 
     fn spawned(&mut self, now: Moment, id: ProcessId, pid: i32, effects: &mut Vec<Effect>) {
+        self.ever_spawned = true;
         match id {
             ProcessId::Migration => {
                 self.migration_runs = true;

@@ -207,7 +207,7 @@ impl Lifecycle {
     pub(super) fn close(&mut self, _now: Moment, effects: &mut Vec<Effect>) {
         let withdrawing = matches!(self.leaving, Some(Leaving::Withdrawing(_)));
         let deadline_runs = matches!(self.leaving, Some(Leaving::Stopping));
-        let spawned = self.snapshot.child.last_exit.is_some();
+        let spawned = self.ever_spawned;
         let withdraws = self.withdraws();
         self.leaving = Some(Leaving::Closing { left: !spawned, withdrawn: !withdraws && !withdrawing });
         self.restarting = None;
