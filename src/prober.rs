@@ -306,7 +306,7 @@ mod tests {
         asking.abort();
         let times: Vec<u128> = receiver.try_iter().collect();
         assert_eq!(times.len(), 4, "{times:?}");
-        assert!(times[0] == 0 && (1000..1003).contains(&times[1]) && times[3] < 1050, "{times:?}");
+        assert!((1000..1020).contains(&times[1]) && times[3] < 1100, "{times:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,1 +1,12 @@
+//! The binary from outside, on real servers: one module a capability.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string)]
 
+mod config;
+mod gate;
+mod health;
+mod healthcheck;
+mod heartbeat;
+mod migration;
+mod process;
+mod secrets;
+mod support;

@@ -1,0 +1,187 @@
+//! What an operator may write, where it comes from, and how wrong words are answered.
+
+use crate::support::child::polite;
+use crate::support::{Portcullis, secs};
+use std::net::TcpListener;
+
+const TWO_MODES: &str = r#"
+mode = "${MODE:-api}"
+[modes.api]
+command = ["echo", "the api"]
+[modes.worker]
+command = ["echo", "the worker"]
+"#;
+
+#[test]
+fn the_mode_chooses_the_process() {
+    for (mode, said) in [("api", "the api\n"), ("worker", "the worker\n")] {
+        let output = Portcullis::new().config(TWO_MODES).env("MODE", mode).output().exits(0);
+        assert_eq!(output.stdout, said);
+    }
+    assert_eq!(Portcullis::new().config(TWO_MODES).output().exits(0).stdout, "the api\n");
+    let flag = Portcullis::new().config(TWO_MODES).env("MODE", "api").args(["run", "--mode", "worker"]);
+    assert_eq!(flag.output().exits(0).stdout, "the worker\n");
+}
+
+#[test]
+fn an_unknown_mode_is_refused_with_the_known_ones() {
+    Portcullis::new().config(TWO_MODES).env("MODE", "wroker").output().exits(78).says(&["wroker", "api", "worker"]);
+}
+
+#[test]
+fn an_unknown_option_is_64_with_the_nearest_one() {
+    Portcullis::new().args(["run", "--mod", "api"]).output().exits(64).says(&["--mode"]);
+    Portcullis::new().args(["healthchek"]).output().exits(64).says(&["healthcheck"]);
+}
+
+#[test]
+fn help_is_0_and_shows_an_example() {
+    let output = Portcullis::new().args(["run", "--help"]).output().exits(0);
+    assert!(output.stdout.contains("portcullis run"), "{}", output.stdout);
+}
+
+#[test]
+fn all_errors_of_a_file_are_shown_at_once() {
+    let wrong = r#"servce = "api"
+[checks.db]
+url = "tcp://127.0.0.1:1"
+wiat = "5s"
+timeout = 5
+[process]
+stop_timout = "8s"
+[modes.api]
+command = "not a list"
+"#;
+    let output = Portcullis::new().config(wrong).output().exits(78);
+    let output =
+        output.says(&["portcullis.toml", "servce", "service", "wiat", "wait", "stop_timout", "stop_timeout", "timeout", "command"]);
+    for line in [1, 4, 5, 7, 9] {
+        let place = format!("portcullis.toml:{line}");
+        assert!(output.stderr.contains(&place), "{place} is not in:\n{}", output.stderr);
+    }
+}
+
+#[test]
+fn broken_toml_is_78_with_its_line() {
+    let output = Portcullis::new().config("service = \"api\"\nmode = [[[\n").output().exits(78);
+    assert!(output.stderr.contains("portcullis.toml:2"), "{}", output.stderr);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_78_and_named() {
+    Portcullis::new().args(["run", "-c", "/no/such/file.toml"]).output().exits(78).says(&["/no/such/file.toml"]);
+}
+
+#[test]
+fn a_variable_of_ours_that_is_unknown_is_an_error_with_the_nearest_one() {
+    let wrong = Portcullis::new().env("PORTCULLIS_PROCESS__STOP_TIMEOUTT", "5s").command(["true"]).output().exits(78);
+    wrong.says(&["PORTCULLIS_PROCESS__STOP_TIMEOUTT"]);
+    let injected = Portcullis::new().env("PORTCULLIS_PORT", "tcp://10.0.0.1:80").env("PORTCULLIS_SERVICE_HOST", "10.0.0.1");
+    injected.command(["true"]).output().exits(0);
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let file = "[process]\nstop_timeout = \"1s\"\n[modes.api]\ncommand = [\"true\"]\n";
+    let plan = Portcullis::new().config(file).env("PORTCULLIS_PROCESS__STOP_TIMEOUT", "77s").args(["plan"]).output().exits(0);
+    assert!(plan.stdout.contains("77s") || plan.stdout.contains("1m 17s"), "{}", plan.stdout);
+}
+
+#[test]
+fn interpolation_takes_defaults_and_requires() {
+    let file = r#"
+[modes.api]
+command = ["printf", "%s|", "${SET}", "${UNSET:-fallback}", "${EMPTY:-${SET}}", { split = "${WORDS}" }, { split = "${UNSET:-}" }]
+"#;
+    let run = Portcullis::new().config(file).env("SET", "a b").env("EMPTY", "").env("WORDS", " x  y ").env("MODE", "api");
+    assert_eq!(run.output().exits(0).stdout, "a b|fallback|a b|x|y|");
+    let required = "[modes.api]\ncommand = [\"echo\", \"${NEEDED:?set it to the thing}\"]\n";
+    Portcullis::new().config(required).env("MODE", "api").output().exits(78).says(&["NEEDED", "set it to the thing"]);
+}
+
+#[test]
+fn a_secret_is_read_from_its_file_and_never_from_two_places() {
+    let file = "mode = \"api\"\n[modes.api]\ncommand = [\"echo\", \"${APP_PASSWORD}\"]\n";
+    let run = Portcullis::new().config(file);
+    let secret = run.file("secret", "from the file\n");
+    assert_eq!(run.env("APP_PASSWORD_FILE", &secret).output().exits(0).stdout, "from the file\n");
+    let run = Portcullis::new().config(file);
+    let secret = run.file("secret", "from the file\n");
+    run.env("APP_PASSWORD_FILE", &secret).env("APP_PASSWORD", "too").output().exits(78).says(&["APP_PASSWORD", "APP_PASSWORD_FILE"]);
+    let missing = Portcullis::new().config(file).env("APP_PASSWORD_FILE", "/no/such/secret");
+    missing.output().exits(78).says(&["/no/such/secret"]);
+}
+
+#[test]
+fn extra_arguments_go_where_the_mode_asks_for_them() {
+    let asks = "mode = \"job\"\n[modes.job]\ncommand = [\"echo\", \"flask\", { args = true }]\n";
+    let run = Portcullis::new().config(asks).args(["run", "--", "create-tenant", "--email", "x"]);
+    assert_eq!(run.output().exits(0).stdout, "flask create-tenant --email x\n");
+    Portcullis::new().config(TWO_MODES).args(["run", "--", "extra"]).output().exits(64).says(&["extra"]);
+    let forced = Portcullis::new().config(TWO_MODES).args(["run", "--exec", "--", "echo", "forced"]);
+    assert_eq!(forced.output().exits(0).stdout, "forced\n");
+}
+
+#[test]
+fn a_mode_with_nothing_to_start_ends_with_0() {
+    Portcullis::new().config("mode = \"migration\"\n[modes.migration]\ncommand = []\n").output().exits(0);
+}
+
+#[test]
+fn defaults_of_the_environment_reach_the_child() {
+    let file = "mode = \"api\"\n[env]\nSET_HERE = \"${FROM}\"\n[env.default]\nEMPTY = \"filled\"\nKEPT = \"no\"\n[modes.api]\ncommand = [\"sh\", \"-c\", \"echo $SET_HERE $EMPTY $KEPT\"]\n";
+    let run = Portcullis::new().config(file).env("FROM", "interpolated").env("EMPTY", "").env("KEPT", "yes");
+    assert_eq!(run.output().exits(0).stdout, "interpolated filled yes\n");
+}
+
+#[test]
+fn without_a_command_and_a_file_it_is_78() {
+    Portcullis::new().output().exits(78);
+}
+
+#[test]
+fn without_a_file_the_environment_names_the_dependencies() {
+    let plan = Portcullis::new().env("DB_HOST", "db.test").env("DB_USERNAME", "u").env("DB_PASSWORD", "hidden-pw").env("DB_DATABASE", "d");
+    let plan = plan.env("REDIS_HOST", "redis.test").env("REDIS_PORT", "tcp://10.0.0.1:6379").args(["plan", "--", "true"]).output().exits(0);
+    for word in ["db.test", "redis.test", "6379", "api_service_status"] {
+        assert!(plan.stdout.contains(word), "{word} is not in:\n{}", plan.stdout);
+    }
+    assert!(!plan.stdout.contains("hidden-pw") && !plan.stderr.contains("hidden-pw"));
+}
+
+#[test]
+fn plan_prints_and_does_nothing() {
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    target.set_nonblocking(true).unwrap();
+    let port = target.local_addr().unwrap().port();
+    let file = format!(
+        "mode = \"api\"\n[checks.target]\nurl = \"tcp://127.0.0.1:{port}\"\nwait = \"33s\"\n[modes.api]\ncommand = [\"touch\", \"started\"]\n"
+    );
+    for args in [&["plan"][..], &["plan", "--json"]] {
+        let run = Portcullis::new().config(&file).args(args);
+        let started = run.dir().join("started");
+        let plan = run.output().exits(0);
+        assert!(plan.stdout.contains("touch") && plan.stdout.contains(&port.to_string()), "{}", plan.stdout);
+        assert!(!started.exists());
+        if args.len() == 2 {
+            let json: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+            assert!(json.is_object());
+        }
+    }
+    assert!(target.accept().is_err(), "plan connected to a target");
+    let wrong = Portcullis::new().config("servce = \"x\"\n").args(["plan"]);
+    wrong.output().exits(78).says(&["servce", "service"]);
+}
+
+#[test]
+fn a_health_address_in_use_is_78_and_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let run = Portcullis::new().without("PORTCULLIS_HEALTH__LISTEN").env("PORTCULLIS_HEALTH__LISTEN", &address);
+    run.command(["true"]).output().exits(78).says(&[&address]);
+    let run = Portcullis::new().without("PORTCULLIS_HEALTH__LISTEN").env("PORTCULLIS_HEALTH__LISTEN", &address);
+    let mut run = run.env("PORTCULLIS_HEALTH__REQUIRED", "false").sh(&polite()).start();
+    run.until_stdout("ready", secs(20));
+    run.signal(15);
+    run.exits(0);
+}

@@ -1,0 +1,100 @@
+//! Private servers, helper children and the builder that runs portcullis in a sentence.
+
+pub mod child;
+pub mod http;
+pub mod portcullis;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod redis;
+pub mod wait;
+
+pub use http::Http;
+pub use portcullis::{Exit, Portcullis, Running};
+pub use postgres::Postgres;
+pub use proxy::Proxy;
+pub use redis::Redis;
+pub use wait::{Stopwatch, eventually, secs};
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A name that no other test of this or a parallel run uses.
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}-{}-{number}", std::process::id())
+}
+
+/// A loopback port below the ephemeral range, so that no outgoing connection can take it before its server does.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..2000 {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + (std::process::id().wrapping_mul(97).wrapping_add(step) % 20_000);
+        let port = u16::try_from(port).expect("below 32768");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free loopback port between 12000 and 32000");
+}
+
+/// A variable that steers the tests themselves.
+#[allow(clippy::disallowed_methods, reason = "the one place in the tests that reads the environment")]
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// Tells whether the slow group was asked for, and says on stderr when a test is left out.
+pub fn slow(name: &str) -> bool {
+    let asked = variable("PORTCULLIS_SLOW").is_some_and(|value| value == "1");
+    if !asked {
+        eprintln!("skipped: {name} (slow; scripts/test --all runs it)");
+    }
+    asked
+}
+
+/// A directory of one test, gone when dropped. Readable for all, because servers run under another user.
+#[derive(Debug)]
+pub struct Dir(PathBuf);
+
+impl Dir {
+    pub fn new() -> Self {
+        let path = std::env::temp_dir().join(unique("portcullis-it"));
+        std::fs::create_dir_all(&path).expect("create the directory of the test");
+        chmod(&path, 0o755);
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file and hands back its path.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("write a file of the test");
+        path
+    }
+
+    /// Writes an executable `sh` script and hands back its path.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.file(name, &format!("#!/bin/sh\n{text}"));
+        chmod(&path, 0o755);
+        path
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+pub fn chmod(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
+}

@@ -1,0 +1,139 @@
+//! The smallest HTTP there is: a client that reads one answer, and a server whose answer the test sets.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// One answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub code: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    /// A header by its lower-case name, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<Answer> {
+    stream.write_all(head.as_bytes())?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other("no whole head"))?;
+    let mut lines = head.split("\r\n");
+    let code = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    Ok(Answer {
+        code: code.ok_or_else(|| std::io::Error::other("no status"))?,
+        headers: headers.map(|(key, value)| (key.to_lowercase(), value.trim().to_owned())).collect(),
+        body: body.to_owned(),
+    })
+}
+
+fn request(method: &str, path: &str, extra: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{extra}Connection: close\r\n\r\n")
+}
+
+/// Asks a loopback port; `extra` holds whole header lines.
+pub fn ask(port: u16, method: &str, path: &str, extra: &str) -> std::io::Result<Answer> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    exchange(stream, &request(method, path, extra))
+}
+
+/// Asks an abstract unix socket, named without its leading `@`.
+pub fn ask_abstract(name: &str, path: &str) -> std::io::Result<Answer> {
+    let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    exchange(stream, &request("GET", path, ""))
+}
+
+#[derive(Debug)]
+struct Script {
+    code: u16,
+    body: String,
+    seen: Vec<String>,
+}
+
+/// A server on a free loopback port; each request is answered with what the test last set.
+#[derive(Debug)]
+pub struct Http {
+    pub port: u16,
+    script: Arc<Mutex<Script>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Http {
+    pub fn answering(code: u16, body: &str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", super::free_port())).expect("bind the http target");
+        let port = listener.local_addr().expect("address").port();
+        let script = Arc::new(Mutex::new(Script { code, body: body.to_owned(), seen: Vec::new() }));
+        let ended = Arc::new(AtomicBool::new(false));
+        let (shared, over) = (Arc::clone(&script), Arc::clone(&ended));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || drop(serve(stream, &shared)));
+            }
+        });
+        Self { port, script, ended }
+    }
+
+    pub fn set(&self, code: u16, body: &str) {
+        let mut script = self.script.lock().expect("script");
+        script.code = code;
+        body.clone_into(&mut script.body);
+    }
+
+    /// The heads of all requests so far.
+    pub fn seen(&self) -> Vec<String> {
+        self.script.lock().expect("script").seen.clone()
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+fn serve(stream: TcpStream, script: &Mutex<Script>) -> std::io::Result<()> {
+    let mut writer = stream.try_clone()?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head)? == 0 {
+                return Ok(());
+            }
+        }
+        let last = head.to_lowercase().contains("connection: close");
+        let answer = {
+            let mut script = script.lock().expect("script");
+            script.seen.push(head);
+            let Script { code, body, .. } = &*script;
+            format!("HTTP/1.1 {code} Said\r\nContent-Length: {}\r\nContent-Type: application/json\r\n\r\n{body}", body.len())
+        };
+        writer.write_all(answer.as_bytes())?;
+        if last {
+            return Ok(());
+        }
+    }
+}
