@@ -261,6 +261,9 @@ impl Lifecycle {
         }
         if spawned && self.killed {
             effects.push(Effect::SignalSurvivors(libc::SIGKILL));
+            if !deadline_runs {
+                effects.push(Effect::Arm(Timer::Reap, REAP_LIMIT));
+            }
         } else if spawned {
             if !deadline_runs {
                 effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));

@@ -145,6 +145,7 @@ fn a_mode_without_a_process_ends_with_0_after_the_migration() {
     let mut run = Run::of(Plan { main: None, ..full() });
     let mut events = way_to(Phase::Starting);
     events.pop();
+    events.push(Event::NoneLeft);
     assert_eq!(exit_of(&run.all(events)), Some(0));
     assert_eq!(run.ending(), (0, "the migration is done and this mode starts no process"));
     assert_eq!(run.phase(), Phase::Stopped);
