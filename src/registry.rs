@@ -49,12 +49,16 @@ pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: 
             Ok(()) => interval(plan.every, fastrand::f64()),
             Err(failure) => retry(trouble.in_a_row, failure.class, fastrand::f64()),
         };
-        let next = Instant::now() + pause;
+        let mut next = Instant::now() + pause;
         trouble.note(&written, &plan);
         mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
-        tokio::select! {
-            changed = readiness.changed() => if changed.is_err() { return },
-            () = sleep_until(next) => {}
+        loop {
+            tokio::select! {
+                changed = readiness.changed() => if changed.is_err() { return } else { break },
+                () = sleep_until(next) => break,
+                // A server that was restarted may have lost the records: they are not left missing until the next beat.
+                () = pen.lost() => next = next.min(Instant::now() + retry(0, Class::Unreachable, fastrand::f64())),
+            }
         }
     }
     let (snapshot, look) = published.look();
