@@ -101,6 +101,8 @@ pub enum Timer {
     Restart,
     /// The time within which the process has to say that it is alive.
     Watchdog,
+    /// From the ABRT to a process that did not to KILL.
+    WatchdogKill,
 }
 
 /// What the readers of the heartbeat shall see.
@@ -128,7 +130,7 @@ pub enum Effect {
     AcquireLock,
     /// Give it back.
     ReleaseLock,
-    /// Start the process.
+    /// Start the process at once: [`Event::Spawned`] or [`Event::SpawnFailed`] is the next event that is applied.
     Spawn(ProcessId),
     /// Send the process itself this signal.
     Signal(ProcessId, i32),
