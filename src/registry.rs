@@ -94,6 +94,7 @@ fn retry(in_a_row: usize, class: Class, chance: f64) -> Duration {
 struct Trouble {
     in_a_row: usize,
     class: Option<Class>,
+    ever_written: bool,
 }
 
 impl Trouble {
@@ -101,17 +102,20 @@ impl Trouble {
     fn note(&mut self, written: &Result<(), Failure>, plan: &HeartbeatPlan) {
         let now = written.as_ref().err().map(|failure| failure.class);
         match written {
-            Ok(()) if self.class.is_some() => tracing::info!(key = plan.key, after = self.in_a_row, "the heartbeat is written again"),
-            Err(failure) if self.class != now => tracing::warn!(
-                key = plan.key,
-                redis = %plan.target,
-                class = failure.class.word(),
-                why = failure.private.as_str(),
-                check = failure.class.advice(),
-                "the heartbeat is not written, readers see this instance until its record expires"
-            ),
+            Ok(()) if self.class.is_some() => tracing::info!("the heartbeat {} is written again", plan.key),
+            Err(failure) if self.class != now => {
+                let (class, why) = (failure.class, failure.private.as_str());
+                let told = format!("{} [{}] at {} ({why}); {}", class.public(), class.word(), plan.target, class.advice());
+                if self.ever_written {
+                    let after = humantime::format_duration(plan.ttl);
+                    tracing::warn!("the heartbeat {} is not written and expires within {after}: {told}", plan.key);
+                } else {
+                    tracing::info!("the heartbeat {} is not written yet: {told}", plan.key);
+                }
+            }
             _ => {}
         }
+        self.ever_written |= now.is_none();
         self.in_a_row = if now.is_some() { self.in_a_row + 1 } else { 0 };
         self.class = now;
     }
