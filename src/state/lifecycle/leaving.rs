@@ -1,5 +1,6 @@
 //! How a run ends: the order of stopping, in one deadline, with every short cut an operator may take.
 
+use super::migrating::stop_migration;
 use super::{Class, Effect, Lifecycle, Moment, Outcome, Phase, ProcessId, Readiness, Timer};
 use crate::exit::{Ended, signal_code, signal_name};
 use crate::plan::WITHDRAW_LIMIT;
@@ -77,7 +78,7 @@ impl Lifecycle {
         self.decide(signal_code(number as u8), format!("ended by {} while the migration ran", signal_name(number)));
         match self.stop_requests {
             // A stop that is on its way already keeps its deadline: a lost lock must not gain time by a signal.
-            1 if !stopping => super::stop_migration(number, self.stop_timeout(), effects),
+            1 if !stopping => stop_migration(number, self.stop_timeout(), effects),
             1 | 2 => effects.push(Effect::Signal(ProcessId::Migration, number)),
             _ => self.kill_migration(effects),
         }
