@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::executable::{Kind, kind};
 use super::notify::{self, NotifyWays};
+use super::terminal;
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
 use crate::sys;
-use crate::sys::start::{Recipe, Step};
+use crate::sys::start::{Credentials, Recipe, Step};
 
 /// Where programs are looked for when PATH is not set at all, as libc's `execvp(3)` does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
@@ -49,12 +49,12 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
         env: entries(&environment),
         directory: directory(plan, surroundings).and_then(|path| CString::new(path.into_os_string().into_vec()).ok()),
-        credentials: plan.conditions.user.clone(),
+        credentials: plan.conditions.user.clone().filter(|who| !is_us(who)),
         umask: plan.conditions.umask,
         limits: plan.conditions.limits.clone(),
         no_new_privileges: plan.conditions.no_new_privileges,
         parent_death_signal: plan.conditions.parent_death_signal,
-        terminal: holds_terminal(),
+        terminal: terminal::is_ours(),
         pass: ways.pass.clone(),
     };
     let result = match recipe.start() {
@@ -124,10 +124,10 @@ fn c_string(word: &str) -> Result<CString, ()> {
     CString::new(word).map_err(drop)
 }
 
-/// Whether we are the terminal's foreground group, so that it is ours to hand over.
-fn holds_terminal() -> bool {
-    let stdin = io::stdin();
-    nix::unistd::tcgetpgrp(stdin.as_fd()).is_ok_and(|group| group.as_raw() == sys::own_ids().1)
+/// Whether there is nothing to change: an image that names its user already may not change it again.
+fn is_us(who: &Credentials) -> bool {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    !uid.is_root() && uid.as_raw() == who.uid && gid.as_raw() == who.gid
 }
 
 /// The first candidate that is there, when it is text.

@@ -8,8 +8,10 @@
 //! Leaving has its own order, in one deadline: not ready, heartbeat withdrawn, drain delay, stop signal to the main child,
 //! grace, TERM to what it left behind, KILL, exit with the main child's status.
 
+mod forwarding;
 mod leaving;
 mod migrating;
+mod notified;
 mod restarting;
 #[cfg(test)]
 mod tests;
@@ -57,6 +59,9 @@ pub struct Lifecycle {
     restarting: Option<Restarting>,
     restarts_in_a_row: u32,
     out_of_memory: bool,
+    stopped: bool,
+    suspended: bool,
+    held: bool,
     exited: bool,
 }
 
@@ -105,6 +110,9 @@ impl Lifecycle {
             restarting: None,
             restarts_in_a_row: 0,
             out_of_memory: false,
+            stopped: false,
+            suspended: false,
+            held: false,
             exited: false,
         }
     }
@@ -142,6 +150,7 @@ impl Lifecycle {
             Event::SpawnFailed(id, code, why) => self.spawn_failed(now, id, code, why, effects),
             Event::Exited(ProcessId::Main, ended) => self.main_ended(now, ended, effects),
             Event::Exited(ProcessId::Migration, ended) => self.migration_ended(now, ended, effects),
+            Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::OutOfMemory => self.out_of_memory = true,
             Event::Notified(notice) => self.notified(now, notice, effects),
             Event::NoneLeft => self.none_left(),
@@ -175,6 +184,7 @@ impl Lifecycle {
 
     fn spawned(&mut self, now: Moment, id: ProcessId, pid: i32, effects: &mut Vec<Effect>) {
         self.ever_spawned = true;
+        (self.stopped, self.suspended) = (false, false);
         match id {
             _ if !self.spawns(id) => {}
             ProcessId::Migration => {
@@ -243,35 +253,6 @@ impl Lifecycle {
         effects.push(Effect::Disarm(Timer::Startup));
         effects.push(Effect::AskStartup(false));
         self.run(now, effects);
-    }
-
-    /// What the process says of itself; the startup check may be just that.
-    fn notified(&mut self, now: Moment, notice: Notice, effects: &mut Vec<Effect>) {
-        if self.snapshot.child.pid.is_none() {
-            return;
-        }
-        match notice {
-            Notice::Ready => {
-                let awaited = self.main().and_then(|main| main.started.as_ref());
-                let counts = awaited.is_some_and(|started| !matches!(started.sign, StartSign::Answers { .. }));
-                if counts && self.snapshot.phase == Phase::Starting {
-                    self.started(now, effects);
-                }
-            }
-            Notice::Status(text) => self.snapshot.child.status = Some(text),
-            Notice::Watchdog => self.expect_watchdog(effects),
-            Notice::ExtendTimeout(by) if self.snapshot.phase == Phase::Starting => effects.push(Effect::Arm(Timer::Startup, by)),
-            Notice::ExtendTimeout(by) if self.leaving == Some(Leaving::Stopping) => effects.push(Effect::Arm(Timer::Grace, by)),
-            Notice::ExtendTimeout(_) => {}
-        }
-    }
-
-    fn expect_watchdog(&self, effects: &mut Vec<Effect>) {
-        if let Some(limit) = self.main().and_then(|main| main.watchdog)
-            && self.snapshot.phase == Phase::Running
-        {
-            effects.push(Effect::Arm(Timer::Watchdog, limit));
-        }
     }
 
     fn run(&mut self, now: Moment, effects: &mut Vec<Effect>) {
