@@ -11,6 +11,7 @@ use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::plan::resolve::{Request, resolve};
+use crate::supervisor::background::Subsystems;
 use crate::sys;
 
 /// The gate at a container's entry.
@@ -170,8 +171,8 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     };
     let environment = Environment::of_process();
     match cli.command {
-        None => command::run::run(&cli.run.request(), &environment),
-        Some(Command::Run(run)) => command::run::run(&run.request(), &environment),
+        None => command::run::run(&cli.run.request(), &environment, Subsystems::default()),
+        Some(Command::Run(run)) => command::run::run(&run.request(), &environment, Subsystems::default()),
         Some(other) => {
             // Nothing is supervised from here on: ctrl-C shall end us.
             sys::unblock_every_signal();
@@ -199,7 +200,7 @@ fn answer(command: Command, environment: &Environment) -> u8 {
             }
         },
         Command::Healthcheck { options } => command::healthcheck::main(&options),
-        Command::Run(run) => command::run::run(&run.request(), environment),
+        Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
     }
 }
 
