@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::check::{Check, Verdict};
 use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readiness, Timer};
-use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, Phase, Snapshot, Stage, Step};
+use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
@@ -91,6 +91,8 @@ impl Lifecycle {
             child: Child::default(),
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
             migration: Migration::Idle,
+            migration_lock: MigrationLock::default(),
+            modules: Vec::new(),
         };
         Self {
             plan,
@@ -232,10 +234,12 @@ impl Lifecycle {
             }
             LockNews::Held if queues && self.ending.is_none() => {
                 self.snapshot.migration = Migration::Holder { since: now };
+                self.snapshot.migration_lock.held_at = Some(now);
                 effects.push(Effect::Spawn(ProcessId::Migration));
             }
             LockNews::Held if !matches!(self.snapshot.migration, Migration::Holder { .. }) => effects.push(Effect::ReleaseLock),
             LockNews::Lost(why) if self.migration_runs => {
+                self.snapshot.migration_lock.lost += 1;
                 self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
                 stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
             }
@@ -469,7 +473,7 @@ impl Lifecycle {
                 heartbeat.trouble = None;
             }
             Err(class) => {
-                heartbeat.failed += 1;
+                *heartbeat.failed.entry(class).or_default() += 1;
                 heartbeat.trouble = Some(class);
             }
         }
