@@ -81,6 +81,7 @@ fn a_run_from_init_to_stopped() {
             vec![
                 Effect::AskStartup(false),
                 Effect::Disarm(Timer::Watchdog),
+                Effect::Disarm(Timer::WatchdogKill),
                 Effect::Signal(ProcessId::Main, libc::SIGTERM),
                 Effect::Signal(ProcessId::Main, libc::SIGCONT),
                 Effect::Arm(Timer::Grace, seconds(8)),
@@ -92,6 +93,7 @@ fn a_run_from_init_to_stopped() {
             Event::Exited(ProcessId::Main, Ended::Signal(15)),
             vec![
                 Effect::Disarm(Timer::Watchdog),
+                Effect::Disarm(Timer::WatchdogKill),
                 Effect::Disarm(Timer::Startup),
                 Effect::Disarm(Timer::Drain),
                 Effect::Disarm(Timer::Restart),
