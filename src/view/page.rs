@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::summary::{self, bucket, causes, latency, levels, mark, outcome, shape, timeline, title, urgency};
+use super::summary::{self, bucket, causes, last_try, levels, mark, outcome, shape, timeline, title, urgency};
 use super::{Request, Response, TEXT, terminal, time};
 use crate::clock::Moment;
 use crate::state::check::Check;
@@ -61,7 +61,7 @@ impl Page<'_> {
     }
 
     fn ago(&self, at: Moment) -> String {
-        time::length(self.look.now.since(at))
+        time::rough(self.look.now.since(at))
     }
 
     fn head(&mut self, holds: bool) {
@@ -122,7 +122,7 @@ impl Page<'_> {
         if checks.is_empty() {
             return;
         }
-        checks.sort_by_key(|check| urgency(check.effective(self.look.now).0));
+        checks.sort_by_key(|check| urgency(check, self.look));
         self.push("<section><h2>Checks <small>and their last 30 minutes</small></h2>");
         let mut left_out = 0;
         for check in checks {
@@ -148,20 +148,20 @@ impl Page<'_> {
             let _ = write!(self.html, ", {}", escape(&check.target));
         }
         let _ = write!(self.html, "</small></h3><p>{}", escape(&summary::verdict(check, look, self.authority)));
-        if let Some(took) = latency(check) {
-            let _ = write!(self.html, ", last answer took {took}");
+        if let Some(tried) = last_try(check, look) {
+            let _ = write!(self.html, ", {tried}");
         }
-        if let Some(last) = check.last().filter(|_| check.stale_after.is_some()) {
-            let _ = write!(self.html, ", {} ago", self.ago(last.at));
-        }
-        if check.failures > 0 {
+        if check.failures > 1 {
             let _ = write!(self.html, ", {} failures in a row", check.failures);
         }
         if !check.affects.health() {
             self.push(", shown only");
         }
         self.push("</p>");
-        self.strip(check);
+        // What is told by events has no runs whose absence would mean anything.
+        if check.stale_after.is_some() {
+            self.strip(check);
+        }
         self.push("</article>");
     }
 

@@ -6,7 +6,7 @@ use super::{reason, time, words};
 use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
 use crate::state::check::history::Bucket;
-use crate::state::check::{Check, State};
+use crate::state::check::{Check, State, Verdict};
 use crate::state::snapshot::{Level, Look, Migration, Snapshot, Stage, Status, Step};
 
 /// The questions that orchestrators ask, with their answers.
@@ -44,19 +44,22 @@ pub(super) const fn mark(state: State) -> &'static str {
     }
 }
 
-/// How bad a check is, the worst first.
-pub(super) const fn urgency(state: State) -> u8 {
-    match state {
+/// How bad a check is, the worst first; what is only shown comes after what counts.
+pub(super) fn urgency(check: &Check, look: Look) -> u8 {
+    let badness = match check.effective(look.now).0 {
         State::Down => 0,
         State::Unknown => 1,
         State::Degraded => 2,
         State::Up => 3,
-    }
+    };
+    if check.affects.health() || badness == 3 { badness } else { 2 }
 }
 
 /// Everything that keeps the status from being UP, each in a few words, the same for a person on the page and in a terminal.
 pub(super) fn causes(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<String> {
-    let failing = snapshot.items(Level::Deep, look).into_iter().filter(|item| !item.passes);
+    // Before the start is through, what was not asked yet is no cause but a consequence.
+    let failing = snapshot.items(Level::Deep, look).into_iter();
+    let failing = failing.filter(|item| !item.passes && (snapshot.started || item.class != Class::Never));
     failing
         .map(|item| match (item.name, snapshot.check(item.name)) {
             ("startup", _) => format!("the start is not through: {}", now_doing(snapshot, look)),
@@ -75,9 +78,9 @@ fn now_doing(snapshot: &Snapshot, look: Look) -> String {
     match &snapshot.migration {
         _ if !waiting.is_empty() => format!("waiting for {}", waiting.join(", ")),
         Migration::Queued { since, .. } => {
-            format!("another replica migrates, queueing since {}", time::length(look.now.since(*since)))
+            format!("another replica migrates, queueing for {}", time::rough(look.now.since(*since)))
         }
-        Migration::Holder { since } => format!("migrating since {}", time::length(look.now.since(*since))),
+        Migration::Holder { since } => format!("migrating for {}", time::rough(look.now.since(*since))),
         _ => snapshot.phase.word().to_owned(),
     }
 }
@@ -89,9 +92,20 @@ fn open(snapshot: &Snapshot) -> impl Iterator<Item = &Stage> {
 /// What is said of a check beside its name.
 pub(super) fn verdict(check: &Check, look: Look, authority: bool) -> String {
     let (state, class) = check.effective(look.now);
+    let decided = match check.verdict {
+        Verdict::Up => State::Up,
+        Verdict::Down => State::Down,
+        Verdict::Unknown => State::Unknown,
+    };
+    // What the clock has made of a verdict since has begun at another time.
+    let length = if state == decided && state != State::Unknown {
+        format!(" for {}", time::rough(look.now.since(check.since)))
+    } else {
+        String::new()
+    };
     match state {
-        State::Up => "up".to_owned(),
-        state => format!("{}: {}", state.word(), words(check, class, authority)),
+        State::Up => format!("up{length}"),
+        state => format!("{}{length}: {}", state.word(), words(check, class, authority)),
     }
 }
 
@@ -183,7 +197,7 @@ pub(super) fn heartbeat(snapshot: &Snapshot, look: Look) -> Option<String> {
         return None;
     }
     let written = match heartbeat.last_written {
-        Some(at) => format!("written {} ago, {} in all", time::length(look.now.since(at)), heartbeat.written),
+        Some(at) => format!("written {} ago, {} in all", time::rough(look.now.since(at)), heartbeat.written),
         None => "not written yet".to_owned(),
     };
     let failed: u64 = heartbeat.failed.values().sum();
@@ -195,7 +209,8 @@ pub(super) fn heartbeat(snapshot: &Snapshot, look: Look) -> Option<String> {
     })
 }
 
-/// Whether a result says more than its absence.
-pub(super) fn latency(check: &Check) -> Option<String> {
-    check.last().filter(|record| record.class != Class::Exited && check.kind != "process").map(|record| time::length(record.elapsed))
+/// When a check was last asked and how long that took; none for one that is fed by events.
+pub(super) fn last_try(check: &Check, look: Look) -> Option<String> {
+    let last = check.last().filter(|_| check.stale_after.is_some())?;
+    Some(format!("last try {} ago took {}", time::rough(look.now.since(last.at)), time::length(last.elapsed)))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::summary::{self, bucket, causes, latency, levels, mark, outcome, shape, timeline, title};
+use super::summary::{self, bucket, causes, last_try, levels, mark, outcome, shape, timeline, title};
 use super::time;
 use crate::state::snapshot::{Look, Snapshot, Step};
 
@@ -18,8 +18,8 @@ pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
     let status = snapshot.overall(look);
     let service = &snapshot.service;
     let _ = writeln!(text, "{} {}  {}{}", shape(status), title(status), service.name, mode(snapshot));
-    let since = time::length(look.now.since(snapshot.phase_since));
-    let _ = writeln!(text, "  {} for {since}, up for {}", snapshot.phase.word(), time::length(look.now.since(snapshot.started_at)));
+    let since = time::rough(look.now.since(snapshot.phase_since));
+    let _ = writeln!(text, "  {} for {since}, begun {} ago", snapshot.phase.word(), time::rough(look.now.since(snapshot.started_at)));
     if authority {
         let _ = writeln!(text, "  instance {}, portcullis {}", service.instance, service.version);
     }
@@ -89,10 +89,13 @@ fn checks(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
     for check in &snapshot.checks {
         let (state, _) = check.effective(look.now);
         let counts = if check.affects.health() { "" } else { ", does not count" };
-        let took = latency(check).map(|took| format!(", {took}")).unwrap_or_default();
+        let tried = last_try(check, look).map(|tried| format!(", {tried}")).unwrap_or_default();
         let target = if authority && !check.target.is_empty() { format!("  {}", check.target) } else { String::new() };
         let verdict = summary::verdict(check, look, authority);
-        let _ = writeln!(text, "{} {:width$}  {} {verdict}{took}{counts}{target}", mark(state), check.name, check.kind);
+        let _ = writeln!(text, "{} {:width$}  {} {verdict}{tried}{counts}{target}", mark(state), check.name, check.kind);
+        if check.stale_after.is_none() {
+            continue;
+        }
         let strip: String = check.history.seen(look.now).map(|(_, seen)| bucket(seen).0).collect();
         let _ = writeln!(text, "  {:width$}  {strip}", "");
     }

@@ -53,6 +53,14 @@ pub(super) fn length(time: Duration) -> String {
     }
 }
 
+/// The same without parts of a second: what is long ago, or lasts, and is looked at again.
+pub(super) fn rough(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        _ => length(time),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The subcommand's options, its way to the server and its line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
@@ -30,15 +30,15 @@ fn options(line: &str) -> Options {
     }
 }
 
-/// The endpoints as they are written, for a command line, an environment and a file.
 fn find(
     options: &Options,
     environment: impl Fn(&str) -> Option<OsString>,
-    file_settings: impl FnOnce(Option<&std::ffi::OsStr>) -> Option<Place>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
 ) -> Result<Vec<Endpoint>, String> {
-    super::super::ask::find(&options.place, options.file.as_deref(), environment, file_settings)
+    ask::find(&options.place, options.file.as_deref(), environment, file_settings)
 }
 
+/// The endpoints as they are written, for a command line, an environment and a file.
 fn ways(line: &str, environment: &[(&str, &str)], file: Option<Place>) -> String {
     let lookup = |name: &str| environment.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(*value));
     let endpoints = find(&options(line), lookup, |_| file).unwrap();
@@ -112,7 +112,7 @@ fn the_server_is_looked_for_where_it_was_told_to_be() {
 
 #[test]
 fn the_file_is_read_only_when_nothing_else_says_where() {
-    let unread = |_: Option<&std::ffi::OsStr>| panic!("the file was read");
+    let unread = |_: Option<&OsStr>| panic!("the file was read");
     assert!(find(&options("--socket @x -c file"), |_| None, unread).is_ok());
     assert!(find(&options("-c file"), |name| name.ends_with("SOCKET").then(|| OsString::from("@x")), unread).is_ok());
     let read = find(&options("-c file"), |_| None, |file| Some(place(None, file.and_then(|file| file.to_str()))));
