@@ -120,7 +120,7 @@ fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Respon
 
 /// The decoded segments of a path, one slash at its end tolerated; none where they are not UTF-8.
 fn segments(path: &str) -> Option<Vec<std::borrow::Cow<'_, str>>> {
-    let path = path.strip_prefix('/')?;
+    let path = path.strip_prefix('/').filter(|path| *path != "/")?;
     let path = path.strip_suffix('/').unwrap_or(path);
     path.split('/').map(|segment| percent_decode_str(segment).decode_utf8().ok()).collect()
 }

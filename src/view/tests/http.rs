@@ -42,7 +42,7 @@ fn paths() {
         ("/metrics", 200),
         ("/%ff", 404),
         ("/", 200),
-        ("/?", 200),
+        ("//", 404),
         ("/actuator", 200),
         ("/actuator/", 200),
         ("/actuator/nothing", 404),

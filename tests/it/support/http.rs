@@ -44,7 +44,7 @@ fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<Answer
 }
 
 fn request(method: &str, path: &str, extra: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{extra}Connection: close\r\n\r\n")
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{extra}Connection: close\r\n\r\n")
 }
 
 /// Asks a loopback port; `extra` holds whole header lines.
@@ -52,6 +52,14 @@ pub fn ask(port: u16, method: &str, path: &str, extra: &str) -> std::io::Result<
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     exchange(stream, &request(method, path, extra))
+}
+
+/// Sends a body of JSON to a loopback port.
+pub fn send(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let extra = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    exchange(stream, &(request(method, path, &extra) + body))
 }
 
 /// Asks an abstract unix socket, named without its leading `@`.
