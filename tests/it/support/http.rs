@@ -30,7 +30,14 @@ impl Answer {
 fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<Answer> {
     stream.write_all(head.as_bytes())?;
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
+    let mut piece = [0; 4096];
+    // Some servers keep the connection, whatever they were asked.
+    while !is_whole(&bytes) {
+        match stream.read(&mut piece)? {
+            0 => break,
+            count => bytes.extend_from_slice(&piece[..count]),
+        }
+    }
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other("no whole head"))?;
     let mut lines = head.split("\r\n");
@@ -41,6 +48,14 @@ fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<Answer
         headers: headers.map(|(key, value)| (key.to_lowercase(), value.trim().to_owned())).collect(),
         body: body.to_owned(),
     })
+}
+
+/// Whether an answer with a length is there to its last byte.
+fn is_whole(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
+    let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| bytes.len() >= head.len() + 4 + length)
 }
 
 fn request(method: &str, path: &str, extra: &str) -> String {
