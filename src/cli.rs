@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command;
+use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::plan::resolve::{Request, resolve};
@@ -68,6 +69,9 @@ struct RunArgs {
     /// Take what follows `--` as the command, whatever the modes say
     #[arg(long)]
     exec: bool,
+    /// Mode, migration command and init alone: no waiting, checks, heartbeat or health endpoint
+    #[arg(long)]
+    bare: bool,
     /// The signal that asks the process to stop, instead of the one that portcullis got (TERM, SIGQUIT, 37, ...)
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
@@ -104,9 +108,10 @@ impl RunArgs {
             mode: self.mode,
             arguments: self.arguments,
             exec: self.exec,
+            bare: self.bare,
             overrides: flags
                 .into_iter()
-                .filter_map(|(key, flag, value)| value.map(|value| (key.to_owned(), value, flag.to_owned())))
+                .filter_map(|(key, flag, value)| Some(Override { key: key.to_owned(), value: value?, flag: flag.to_owned() }))
                 .collect(),
         }
     }
@@ -142,12 +147,12 @@ fn answer(command: Command, environment: &Environment) -> u8 {
             Ok(plan) => print(&command::plan::render(&plan)),
             Err(problems) => {
                 let _ = writeln!(io::stderr(), "{problems}");
-                Exit::Config.code()
+                problems.exit().code()
             }
         },
         Command::Preset { name: None } => print(&command::preset::list()),
         Command::Preset { name: Some(name) } => match command::preset::print(&name) {
-            Ok(text) => print(&text),
+            Ok(text) => print(text),
             Err(sentence) => {
                 let _ = writeln!(io::stderr(), "{sentence}");
                 Exit::Usage.code()

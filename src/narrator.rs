@@ -33,7 +33,6 @@ impl Narrator {
 
     /// Tells what is different in `after`.
     pub fn tell(&self, before: &Snapshot, after: &Snapshot, now: Moment) {
-        self.tell_phase(before, after);
         for (index, (old, new)) in before.checks.iter().zip(&after.checks).enumerate() {
             if old.totals != new.totals {
                 self.tell_check(index, old, new, after, now);
@@ -44,40 +43,9 @@ impl Narrator {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }
         }
+        tell_phase(before, after, &self.limits);
         if before.migration != after.migration {
             tell_migration(before, after, now);
-        }
-        match (before.heartbeat.trouble, after.heartbeat.trouble) {
-            (old, Some(class)) if old != Some(class) => {
-                warn!("the heartbeat cannot be written: {}; {}", class.public(), class.advice());
-            }
-            (Some(_), None) => info!("the heartbeat is written again"),
-            _ => {}
-        }
-    }
-
-    fn tell_phase(&self, before: &Snapshot, after: &Snapshot) {
-        if before.child.pid.is_none()
-            && let Some(pid) = after.child.pid
-        {
-            info!("the process runs as pid {pid}");
-        }
-        if before.phase == after.phase {
-            return;
-        }
-        match after.phase {
-            Phase::Waiting => {
-                for (check, limit) in after.checks.iter().zip(&self.limits).filter(|(_, limit)| !limit.is_zero()) {
-                    info!("waiting for {} ({}), {} at most", check.name, check.target, humantime::format_duration(*limit));
-                }
-            }
-            Phase::Migrating => info!("everything is ready; queueing for the migration lock"),
-            Phase::Starting => info!("starting the process"),
-            Phase::Running => {
-                info!("the process is up, {} after portcullis started", seconds(after.phase_since.since(after.started_at)));
-            }
-            Phase::Draining => info!("stopping: not ready any more"),
-            Phase::Init | Phase::Stopped | Phase::Failed => {}
         }
     }
 
@@ -157,6 +125,31 @@ impl Narrator {
             Phase::Starting => vec![format!("still waiting for the startup check, {since}")],
             _ => Vec::new(),
         }
+    }
+}
+
+fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
+    if before.child.pid.is_none()
+        && let Some(pid) = after.child.pid
+    {
+        info!("the process runs as pid {pid}");
+    }
+    if before.phase == after.phase {
+        return;
+    }
+    match after.phase {
+        Phase::Waiting => {
+            for (check, limit) in after.checks.iter().zip(limits).filter(|(_, limit)| !limit.is_zero()) {
+                info!("waiting for {} ({}), {} at most", check.name, check.target, humantime::format_duration(*limit));
+            }
+        }
+        Phase::Migrating => info!("everything is ready; queueing for the migration lock"),
+        Phase::Starting => info!("starting the process"),
+        Phase::Running => {
+            info!("the process is up, {} after portcullis started", seconds(after.phase_since.since(after.started_at)));
+        }
+        Phase::Draining => info!("stopping: not ready any more"),
+        Phase::Init | Phase::Stopped | Phase::Failed => {}
     }
 }
 

@@ -28,8 +28,9 @@ use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::published::Published;
 use crate::server::Listeners;
-use crate::state::event::{Effect, Event, ProcessId, Timer};
+use crate::state::event::{Effect, Event, ProcessId, Readiness, Timer};
 use crate::state::lifecycle::{Ending, Lifecycle};
+use crate::state::snapshot::Phase;
 use crate::sys;
 use background::Background;
 use timers::Timers;
@@ -183,7 +184,11 @@ impl Supervisor {
             Effect::AskAgain => self.background.ask_again(),
             Effect::Suspend => suspend(),
             Effect::Announce(readiness) => {
-                info!(ready = ?readiness, "readiness changed");
+                match readiness {
+                    Readiness::Ready => info!("ready: traffic may come"),
+                    Readiness::NotReady if self.lifecycle.snapshot().phase == Phase::Running => warn!("not ready: traffic may not come"),
+                    _ => debug!("readiness is {readiness:?}"),
+                }
                 self.background.announce(readiness);
             }
             Effect::Exit(_) => return true,

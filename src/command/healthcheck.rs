@@ -11,6 +11,7 @@ mod tests;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::outcome::Class;
+use crate::plan::resolve::health_address;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::reason;
@@ -73,7 +75,13 @@ pub fn run(
 pub fn main(arguments: &[OsString]) -> u8 {
     sys::unblock_every_signal();
     let environment = Environment::of_process();
-    run(arguments, |name| environment.get(name).map(OsString::from), |_| None)
+    let settings = |file: Option<&OsStr>| {
+        let address = health_address(file.map(Path::new), &environment);
+        let listen: Vec<String> = address.listen.iter().map(ToString::to_string).collect();
+        let socket = address.socket.map(|name| name.to_string()).unwrap_or_default();
+        Some(Place { listen: Some(listen.join(",")), socket: Some(socket) })
+    };
+    run(arguments, |name| environment.get(name).map(OsString::from), settings)
 }
 
 fn print(line: &str) {

@@ -46,10 +46,12 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>) -> 
     let plan = match resolve(request, environment) {
         Ok(plan) => plan,
         Err(problems) => {
-            for problem in problems.iter() {
+            for problem in &problems {
                 error!("{problem}");
             }
-            return last_line(Exit::Config.code(), "the configuration is wrong");
+            let exit = problems.exit();
+            let what = if exit == Exit::Usage { "the command line is wrong" } else { "the configuration is wrong" };
+            return last_line(exit.code(), what);
         }
     };
     for notice in &plan.notices {
@@ -77,7 +79,7 @@ fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surrounding
     if directory.is_some() {
         let _ = std::env::set_current_dir("/");
     }
-    Surroundings { environment: environment.inherited().clone(), directory, descriptors }
+    Surroundings { environment: environment.variables().clone(), directory, descriptors }
 }
 
 /// What was open above standard error before anything of ours was, and is meant to be passed on.

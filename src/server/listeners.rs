@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener, UnixStream};
@@ -61,7 +61,10 @@ fn bind_tcp(addresses: &[SocketAddr]) -> Result<Option<TcpListener>, BindError> 
     for address in addresses {
         // The standard library sets SO_REUSEADDR, so that connections in TIME_WAIT do not keep a successor out.
         match TcpListener::bind(address) {
-            Ok(listener) => return Ok(Some(listener)),
+            Ok(listener) => {
+                widen(&listener);
+                return Ok(Some(listener));
+            }
             Err(error) => {
                 let _ = write!(failures, "{address}: {}, ", error.kind());
             }
@@ -75,9 +78,18 @@ fn bind_tcp(addresses: &[SocketAddr]) -> Result<Option<TcpListener>, BindError> 
     )))
 }
 
+/// Lets the queue be as long as the kernel allows in place of the standard library's 128: in a flood the kernel drops what does
+/// not fit, and who asks then waits a second for its next try.
+fn widen(listener: &impl AsFd) {
+    // It listens already; a failure leaves it with the shorter queue.
+    let _ = listen(listener, Backlog::MAXALLOWABLE);
+}
+
 fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
     let bound = match name {
-        SocketName::Abstract(name) => UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address)),
+        SocketName::Abstract(name) => {
+            UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address)).inspect(widen)
+        }
         SocketName::Path(path) => remove_stale(path).and_then(|()| bind_path(path)),
     };
     bound.map_err(|error| {
@@ -101,6 +113,6 @@ fn bind_path(path: &Path) -> io::Result<UnixListener> {
     let unbound = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     fchmod(&unbound, Mode::S_IRUSR | Mode::S_IWUSR)?;
     bind(unbound.as_raw_fd(), &UnixAddr::new(path)?)?;
-    listen(&unbound, Backlog::new(128)?)?;
+    listen(&unbound, Backlog::MAXALLOWABLE)?;
     Ok(UnixListener::from(unbound))
 }

@@ -128,7 +128,7 @@ pub enum Effect {
     AcquireLock,
     /// Give it back.
     ReleaseLock,
-    /// Start the process.
+    /// Start the process at once: [`Event::Spawned`] or [`Event::SpawnFailed`] is the next event that is applied.
     Spawn(ProcessId),
     /// Send the process itself this signal.
     Signal(ProcessId, i32),

@@ -52,8 +52,10 @@ pub struct Lifecycle {
     migration_runs: bool,
     releasing: bool,
     stop_requests: u32,
+    killed: bool,
     announced: Readiness,
     ever_ready: bool,
+    ever_spawned: bool,
     last_startup: Class,
     restarting: Option<Restarting>,
     restarts_in_a_row: u32,
@@ -98,8 +100,10 @@ impl Lifecycle {
             migration_runs: false,
             releasing: false,
             stop_requests: 0,
+            killed: false,
             announced: Readiness::Unknown,
             ever_ready: false,
+            ever_spawned: false,
             last_startup: Class::Never,
             restarting: None,
             restarts_in_a_row: 0,
@@ -216,29 +220,31 @@ impl Lifecycle {
     }
 
     fn lock(&mut self, now: Moment, news: LockNews, effects: &mut Vec<Effect>) {
+        let queues =
+            self.snapshot.phase == Phase::Migrating && matches!(self.snapshot.migration, Migration::Idle | Migration::Queued { .. });
         match news {
-            LockNews::Queued(holder) if self.snapshot.phase == Phase::Migrating && !self.migration_runs => {
+            LockNews::Queued(holder) if queues => {
                 let since = match &self.snapshot.migration {
                     Migration::Queued { since, .. } => *since,
                     _ => now,
                 };
                 self.snapshot.migration = Migration::Queued { since, holder };
             }
-            LockNews::Held if self.snapshot.phase == Phase::Migrating && self.ending.is_none() && !self.migration_runs => {
+            LockNews::Held if queues && self.ending.is_none() => {
                 self.snapshot.migration = Migration::Holder { since: now };
                 effects.push(Effect::Spawn(ProcessId::Migration));
             }
-            LockNews::Held => effects.push(Effect::ReleaseLock),
+            LockNews::Held if !matches!(self.snapshot.migration, Migration::Holder { .. }) => effects.push(Effect::ReleaseLock),
             LockNews::Lost(why) if self.migration_runs => {
                 self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
                 stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
             }
-            LockNews::Unavailable(exit, why) if self.snapshot.phase == Phase::Migrating && !self.migration_runs => {
+            LockNews::Unavailable(exit, why) if queues => {
                 self.stage_ended(now, "migrate", Step::Down);
                 self.fail(now, exit.code(), why, effects);
             }
             LockNews::Released if self.releasing => self.lock_released(now, effects),
-            LockNews::Queued(_) | LockNews::Lost(_) | LockNews::Unavailable(..) | LockNews::Released => {}
+            LockNews::Queued(_) | LockNews::Held | LockNews::Lost(_) | LockNews::Unavailable(..) | LockNews::Released => {}
         }
     }
 
@@ -247,8 +253,9 @@ impl Lifecycle {
             return;
         }
         self.migration_runs = false;
-        effects.push(Effect::Disarm(Timer::Migration));
-        effects.push(Effect::Disarm(Timer::Grace));
+        for timer in [Timer::Migration, Timer::Grace, Timer::Reap] {
+            effects.push(Effect::Disarm(timer));
+        }
         let step = if ended == Ended::Code(0) && self.ending.is_none() { Step::Up } else { Step::Down };
         if step == Step::Down {
             self.decide(ended.exit_code(), format!("the migration ended with {ended}, so the process was not started"));
@@ -288,8 +295,18 @@ impl Lifecycle {
         effects.push(Effect::Spawn(ProcessId::Main));
     }
 
-    fn spawned(&mut self, now: Moment, id: ProcessId, pid: i32, effects: &mut Vec<Effect>) {
+    /// Whether the run stands where the news of this process' spawn are expected.
+    fn spawns(&self, id: ProcessId) -> bool {
         match id {
+            ProcessId::Migration => matches!(self.snapshot.migration, Migration::Holder { .. }) && !self.migration_runs && !self.releasing,
+            ProcessId::Main => self.snapshot.phase == Phase::Starting && self.snapshot.child.pid.is_none() && self.restarting.is_none(),
+        }
+    }
+
+    fn spawned(&mut self, now: Moment, id: ProcessId, pid: i32, effects: &mut Vec<Effect>) {
+        self.ever_spawned = true;
+        match id {
+            _ if !self.spawns(id) => {}
             ProcessId::Migration => {
                 self.migration_runs = true;
                 let limit = self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
@@ -318,6 +335,9 @@ impl Lifecycle {
     }
 
     fn spawn_failed(&mut self, now: Moment, id: ProcessId, code: u8, why: String, effects: &mut Vec<Effect>) {
+        if !self.spawns(id) {
+            return;
+        }
         // A full process table may have room in a while; a missing program will not appear.
         if id == ProcessId::Main && code == Exit::Internal.code() && self.restarts_after(Ended::Code(code)) {
             self.restart(now, effects);
@@ -392,7 +412,7 @@ impl Lifecycle {
     }
 
     fn startup_failed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.snapshot.phase != Phase::Starting {
+        if self.snapshot.phase != Phase::Starting || self.snapshot.child.pid.is_none() {
             return;
         }
         let within = self.plan.main.as_ref().and_then(|main| main.started.as_ref()).map_or(Duration::ZERO, |started| started.within);
@@ -416,17 +436,17 @@ impl Lifecycle {
                 }
             }
             Timer::Startup => self.startup_failed(now, effects),
-            Timer::Migration if self.migration_runs => {
+            Timer::Migration if self.migration_runs && self.ending.is_none() => {
                 let limit = self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
                 self.decide(Exit::MigrationTimeout.code(), format!("the migration ran longer than {}", humantime::format_duration(limit)));
                 stop_migration(libc::SIGTERM, self.stop_timeout(), effects);
             }
             Timer::Release if self.releasing => self.lock_released(now, effects),
-            Timer::Grace if self.migration_runs => effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL)),
+            Timer::Grace if self.migration_runs => self.kill_migration(effects),
             Timer::Withdraw => self.withdrawn(effects),
             Timer::Drain => self.drained(effects),
             Timer::Grace => self.grace_over(effects),
-            Timer::Reap => self.none_left(),
+            Timer::Reap => self.reap_over(now, effects),
             Timer::Restart => self.pause_over(now, effects),
             // ABRT, as systemd's WatchdogSignal, so that a core or a traceback tells where it hangs.
             Timer::Watchdog if self.snapshot.child.pid.is_some() => effects.push(Effect::Signal(ProcessId::Main, libc::SIGABRT)),

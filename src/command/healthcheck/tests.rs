@@ -5,14 +5,20 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Place};
 use super::options::{Asked, Options, parse as parse_options};
 use super::{Answer, LONGEST_LINE, ask, find, judge, run, shortened};
-use crate::plan::SocketName;
-use crate::state::snapshot::Level;
+use crate::clock::Moment;
+use crate::outcome::{Class, Outcome};
+use crate::plan::{Affects, Details, HealthPlan, Service, SocketName};
+use crate::published::Published;
+use crate::server::{Listeners, serve};
+use crate::state::check::Check;
+use crate::state::snapshot::{Child, Heartbeat, Level, Migration, Phase, Snapshot};
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
@@ -176,4 +182,37 @@ fn nonsense_and_silence_are_not_healthy() {
     let (healthy, line) = ask(&endpoints, &options("--timeout 50ms"));
     assert!(!healthy && line.ends_with(": timed out"), "{line}");
     drop(silent);
+}
+
+/// The unix socket's peer is trusted, so the server would tell it everything.
+#[test]
+fn a_real_server_tells_the_subcommand_public_words_only() {
+    let name = SocketName::Abstract(format!("portcullis-test/{}/healthcheck", std::process::id()));
+    let socket = Some(name.clone());
+    let plan = HealthPlan { listen: Vec::new(), socket, required: true, details: Details::Always, token: None };
+    let now = Moment::now();
+    let mut redis = Check::event("redis", "redis", Affects::Readiness);
+    redis.feed(now, Outcome::failed(Class::Auth, "WRONGPASS for app", Duration::from_millis(5)));
+    let published = Published::new(Snapshot {
+        sequence: 1,
+        started_at: now,
+        service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0.1.0" },
+        phase: Phase::Running,
+        phase_since: now,
+        started: true,
+        stages: Vec::new(),
+        checks: vec![redis],
+        child: Child::default(),
+        heartbeat: Heartbeat::default(),
+        migration: Migration::Idle,
+    });
+    let listeners = Listeners::bind(&plan).unwrap();
+    thread::spawn(move || serve(listeners, Arc::new(plan), Arc::new(published)));
+    for (level, healthy, line) in
+        [("deep", false, "not healthy: redis: authentication failed"), ("ready", false, "not ready: redis"), ("live", true, "live")]
+    {
+        let options = options(&format!("--level {level}"));
+        assert_eq!(ask(&[Endpoint::Unix(name.clone())], &options), (healthy, line.to_owned()));
+        assert_eq!(run(&words(&format!("--level {level} --socket {name}")), |_| None, |_| None), u8::from(!healthy));
+    }
 }

@@ -78,11 +78,13 @@ impl Lifecycle {
     }
 
     fn stop_migration_requested(&mut self, number: i32, effects: &mut Vec<Effect>) {
+        let stopping = self.ending.is_some();
         self.decide(signal_code(number as u8), format!("ended by {} while the migration ran", signal_name(number)));
         match self.stop_requests {
-            1 => super::stop_migration(number, self.stop_timeout(), effects),
-            2 => effects.push(Effect::Signal(ProcessId::Migration, number)),
-            _ => effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL)),
+            // A stop that is on its way already keeps its deadline: a lost lock must not gain time by a signal.
+            1 if !stopping => super::stop_migration(number, self.stop_timeout(), effects),
+            1 | 2 => effects.push(Effect::Signal(ProcessId::Migration, number)),
+            _ => self.kill_migration(effects),
         }
     }
 
@@ -95,9 +97,9 @@ impl Lifecycle {
                 self.send_stop(first, effects);
             }
             Leaving::Stopping if self.stop_requests < 3 => effects.push(self.forward(ProcessId::Main, number)),
-            Leaving::Stopping => kill_all(effects),
+            Leaving::Stopping => self.kill_all(effects),
             Leaving::Closing { .. } if self.stop_requests < 3 => effects.push(Effect::SignalSurvivors(number)),
-            Leaving::Closing { .. } => effects.push(Effect::SignalSurvivors(libc::SIGKILL)),
+            Leaving::Closing { .. } => self.kill_survivors(effects),
         }
     }
 
@@ -160,13 +162,47 @@ impl Lifecycle {
 
     pub(super) fn grace_over(&mut self, effects: &mut Vec<Effect>) {
         match self.leaving {
-            Some(Leaving::Stopping) => kill_all(effects),
-            Some(Leaving::Closing { left: false, .. }) => {
-                effects.push(Effect::SignalSurvivors(libc::SIGKILL));
-                effects.push(Effect::Arm(Timer::Reap, REAP_LIMIT));
-            }
+            Some(Leaving::Stopping) => self.kill_all(effects),
+            Some(Leaving::Closing { left: false, .. }) => self.kill_survivors(effects),
             _ => {}
         }
+    }
+
+    fn kill_all(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
+        self.kill_survivors(effects);
+    }
+
+    fn kill_survivors(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::SignalSurvivors(libc::SIGKILL));
+        self.killed(effects);
+    }
+
+    pub(super) fn kill_migration(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL));
+        self.killed(effects);
+    }
+
+    /// From the first KILL on nobody gets more time than the reaping needs.
+    fn killed(&mut self, effects: &mut Vec<Effect>) {
+        if !self.killed {
+            self.killed = true;
+            effects.push(Effect::Arm(Timer::Reap, REAP_LIMIT));
+        }
+    }
+
+    /// What is still there after KILL is stuck in the kernel and goes with the container.
+    pub(super) fn reap_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.migration_runs {
+            self.migration_ended(now, Ended::Signal(libc::SIGKILL as u8), effects);
+            return;
+        }
+        if self.leaving == Some(Leaving::Stopping) {
+            self.decide(signal_code(libc::SIGKILL as u8), "the process did not end after KILL".to_owned());
+            self.enter_end(now, Phase::Stopped);
+            self.close(now, effects);
+        }
+        self.none_left();
     }
 
     pub(super) fn main_ended(&mut self, now: Moment, ended: Ended, effects: &mut Vec<Effect>) {
@@ -184,10 +220,15 @@ impl Lifecycle {
         }
         self.decide_by(ended, killed_for_memory);
         let failed = self.snapshot.phase == Phase::Starting && ended != Ended::Code(0);
-        if self.snapshot.phase != Phase::Failed {
-            self.enter(now, if failed { Phase::Failed } else { Phase::Stopped });
-        }
+        self.enter_end(now, if failed { Phase::Failed } else { Phase::Stopped });
         self.close(now, effects);
+    }
+
+    /// A start that has failed stays failed, however its process ends.
+    fn enter_end(&mut self, now: Moment, phase: Phase) {
+        if self.snapshot.phase != Phase::Failed {
+            self.enter(now, phase);
+        }
     }
 
     /// The process' own status is the exit code, except where the operator declared it a success of stopping.
@@ -207,7 +248,7 @@ impl Lifecycle {
     pub(super) fn close(&mut self, _now: Moment, effects: &mut Vec<Effect>) {
         let withdrawing = matches!(self.leaving, Some(Leaving::Withdrawing(_)));
         let deadline_runs = matches!(self.leaving, Some(Leaving::Stopping));
-        let spawned = self.snapshot.child.last_exit.is_some();
+        let spawned = self.ever_spawned;
         let withdraws = self.withdraws();
         self.leaving = Some(Leaving::Closing { left: !spawned, withdrawn: !withdraws && !withdrawing });
         self.restarting = None;
@@ -218,7 +259,9 @@ impl Lifecycle {
         if withdraws {
             self.withdraw(effects);
         }
-        if spawned {
+        if spawned && self.killed {
+            effects.push(Effect::SignalSurvivors(libc::SIGKILL));
+        } else if spawned {
             if !deadline_runs {
                 effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
             }
@@ -238,9 +281,4 @@ impl Lifecycle {
             effects.push(Effect::Exit(ending.code));
         }
     }
-}
-
-fn kill_all(effects: &mut Vec<Effect>) {
-    effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
-    effects.push(Effect::SignalSurvivors(libc::SIGKILL));
 }

@@ -1,1 +1,191 @@
+//! The reducer's rules: one run in order, every way out, every signal, and laws on random runs.
 
+mod laws;
+mod leaving;
+mod order;
+mod table;
+mod world;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::event::{Effect, Event, LockNews, ProcessId, Timer};
+use super::super::snapshot::Phase;
+use super::Lifecycle;
+use crate::clock::Moment;
+use crate::exit::Ended;
+use crate::outcome::{Class, Outcome};
+use crate::plan::argv::{Argv, Word};
+use crate::plan::process::{Conditions, RestartPlan, SignalPlan, StartSign};
+use crate::plan::target::{Address, RedisTarget, Target};
+use crate::plan::{Affects, CheckPlan, HeartbeatPlan, LockPlan, MigrationPlan, Plan, ProcessPlan, Service, StartedPlan};
+
+/// The pid of every process of these tests.
+const PID: i32 = 42;
+
+fn target() -> Target {
+    Target::Tcp(Address { host: "db".to_owned(), port: 5432 })
+}
+
+fn check(name: &str, wait: u64, affects: Affects) -> CheckPlan {
+    CheckPlan {
+        name: name.to_owned(),
+        target: target(),
+        wait: Duration::from_secs(wait),
+        fail_fast: false,
+        affects,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(2),
+        failure_threshold: 2,
+        success_threshold: 1,
+    }
+}
+
+fn process() -> ProcessPlan {
+    ProcessPlan {
+        argv: Argv::new(vec![Word::plain("serve")]).unwrap(),
+        env: Vec::new(),
+        env_remove: Vec::new(),
+        conditions: Conditions::default(),
+        started: None,
+        signals: SignalPlan::default(),
+        stop_signal: None,
+        stop_timeout: Duration::from_secs(8),
+        drain_delay: Duration::ZERO,
+        success_codes: BTreeSet::new(),
+        restart: RestartPlan::default(),
+        watchdog: None,
+    }
+}
+
+/// A process and nothing else.
+fn bare() -> Plan {
+    Plan {
+        service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0.1.0" },
+        checks: Vec::new(),
+        migration: None,
+        main: Some(process()),
+        heartbeat: None,
+        health: None,
+        notices: Vec::new(),
+    }
+}
+
+/// A plan with everything: a wait, a check that is not waited for, a migration, a startup check, a heartbeat, a drain delay.
+fn full() -> Plan {
+    let sign = StartSign::Answers { target: target(), timeout: Duration::from_secs(2) };
+    let started = StartedPlan { sign, within: Duration::from_secs(120) };
+    let address = Address { host: "redis".to_owned(), port: 6379 };
+    Plan {
+        checks: vec![check("db", 60, Affects::Health), check("search", 0, Affects::Readiness)],
+        migration: Some(MigrationPlan {
+            process: process(),
+            lock: LockPlan::None,
+            lock_timeout: Duration::from_secs(60),
+            timeout: Duration::from_secs(600),
+        }),
+        main: Some(ProcessPlan { started: Some(started), drain_delay: Duration::from_secs(5), ..process() }),
+        heartbeat: Some(HeartbeatPlan {
+            target: RedisTarget { address, username: None, password: None, database: 0 },
+            key: "api_service_status".to_owned(),
+            ttl: Duration::from_secs(60),
+            every: Duration::from_secs(20),
+        }),
+        ..bare()
+    }
+}
+
+/// A run with its clock, which moves by a second with every event.
+#[derive(Clone)]
+struct Run {
+    lifecycle: Lifecycle,
+    now: Moment,
+}
+
+impl Run {
+    fn of(plan: Plan) -> Self {
+        let now = Moment::default().after(Duration::from_secs(100));
+        Self { lifecycle: Lifecycle::new(Arc::new(plan), now), now }
+    }
+
+    fn apply(&mut self, event: Event) -> Vec<Effect> {
+        self.now = self.now.after(Duration::from_secs(1));
+        self.lifecycle.apply(self.now, event)
+    }
+
+    /// Applies all, and returns what the last one yielded.
+    fn all(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Effect> {
+        events.into_iter().map(|event| self.apply(event)).last().unwrap_or_default()
+    }
+
+    fn phase(&self) -> Phase {
+        self.lifecycle.snapshot().phase
+    }
+
+    /// The code and the sentence of the end, once they are decided.
+    fn ending(&self) -> (u8, &str) {
+        let ending = self.lifecycle.ending().unwrap();
+        (ending.code, &ending.sentence)
+    }
+}
+
+fn passed() -> Outcome {
+    Outcome::passed(Duration::from_millis(3))
+}
+
+fn refused() -> Outcome {
+    Outcome::failed(Class::Refused, "", Duration::from_millis(1))
+}
+
+fn signal(number: i32) -> Event {
+    Event::Signalled(number)
+}
+
+/// The events that lead a run of [`full`] into `phase`.
+fn way_to(phase: Phase) -> Vec<Event> {
+    let way = [
+        (Phase::Waiting, vec![Event::Begin]),
+        (Phase::Migrating, vec![Event::Probed(0, passed())]),
+        (
+            Phase::Starting,
+            vec![
+                Event::Lock(LockNews::Held),
+                Event::Spawned(ProcessId::Migration, PID),
+                Event::Exited(ProcessId::Migration, Ended::Code(0)),
+                Event::Lock(LockNews::Released),
+                Event::Spawned(ProcessId::Main, PID),
+            ],
+        ),
+        (Phase::Running, vec![Event::StartupProbed(passed()), Event::Probed(1, passed()), Event::Beaten(Ok(()))]),
+        (Phase::Draining, vec![signal(libc::SIGTERM)]),
+        (Phase::Stopped, vec![Event::Exited(ProcessId::Main, Ended::Code(0))]),
+    ];
+    if phase == Phase::Failed {
+        let mut events = way_to(Phase::Starting);
+        events.push(Event::Elapsed(Timer::Startup));
+        return events;
+    }
+    let mut events = Vec::new();
+    if phase == Phase::Init {
+        return events;
+    }
+    for (reached, part) in way {
+        events.extend(part);
+        if reached == phase {
+            break;
+        }
+    }
+    events
+}
+
+fn run_in(phase: Phase) -> Run {
+    let mut run = Run::of(full());
+    run.all(way_to(phase));
+    assert_eq!(run.phase(), phase);
+    run
+}
+
+fn exit_of(effects: &[Effect]) -> Option<u8> {
+    effects.iter().find_map(|effect| if let Effect::Exit(code) = effect { Some(*code) } else { None })
+}

@@ -1,0 +1,292 @@
+//! `portcullis plan`: exactly what `run` would do, without any secret and without doing it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use humantime::format_duration;
+use serde_json::{Value, json};
+
+use crate::exit::signal_name;
+use crate::plan::process::StartSign;
+use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Plan, ProcessPlan, WITHDRAW_LIMIT};
+
+/// The plan for a person.
+pub fn render(plan: &Plan) -> String {
+    let mut out = String::new();
+    let mut line = |head: &str, text: &str| {
+        let _ = writeln!(out, "{head:<11}{text}");
+    };
+    let service = &plan.service;
+    let mode = service.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();
+    line("service", &format!("{}{mode}, instance {}", service.name, service.instance));
+    for check in &plan.checks {
+        line("check", &format!("{}: {}", check.name, check.target));
+        line("", &check_times(check));
+    }
+    if let Some(migration) = &plan.migration {
+        line("migration", &migration.process.argv.to_string());
+        line("", &environment(&migration.process));
+        line("", &migration_limits(migration));
+    }
+    match &plan.main {
+        Some(main) => {
+            line("process", &main.argv.to_string());
+            line("", &environment(main));
+            if let Some(started) = &main.started {
+                line("", &format!("started once {}, within {}", sign(&started.sign), format_duration(started.within)));
+            }
+            line("", &stop(main, plan.heartbeat.is_some()));
+        }
+        None => line("process", "none: the run ends after the migration"),
+    }
+    if let Some(heartbeat) = &plan.heartbeat {
+        let HeartbeatPlan { target, key, ttl, every } = heartbeat;
+        line("heartbeat", &format!("{key} in {target}, every {}, expires after {}", format_duration(*every), format_duration(*ttl)));
+    } else {
+        line("heartbeat", "none");
+    }
+    match &plan.health {
+        Some(health) => line("health", &endpoint(health)),
+        None => line("health", "none"),
+    }
+    for notice in &plan.notices {
+        line("notice", notice);
+    }
+    out
+}
+
+fn check_times(check: &CheckPlan) -> String {
+    let wait = if check.wait.is_zero() {
+        "not waited for".to_owned()
+    } else {
+        let fast = if check.fail_fast { ", given up at once on a wrong login" } else { "" };
+        format!("waited for up to {}{fast}", format_duration(check.wait))
+    };
+    let [interval, timeout] = [check.interval, check.timeout].map(format_duration);
+    let count = |number: u32, word: &str, plural: &str| if number == 1 { format!("1 {word}") } else { format!("{number} {plural}") };
+    let failures = count(check.failure_threshold, "failure", "failures");
+    let passes = count(check.success_threshold, "pass", "passes");
+    format!(
+        "{wait}; then every {interval}, each try up to {timeout}, down after {failures}, up after {passes}, counts for {}",
+        affects(check.affects)
+    )
+}
+
+const fn affects(affects: Affects) -> &'static str {
+    match affects {
+        Affects::None => "none",
+        Affects::Health => "health",
+        Affects::Readiness => "readiness",
+        Affects::Liveness => "liveness",
+    }
+}
+
+const fn details(details: Details) -> &'static str {
+    match details {
+        Details::Never => "never",
+        Details::WhenAuthorized => "when-authorized",
+        Details::Always => "always",
+    }
+}
+
+fn environment(process: &ProcessPlan) -> String {
+    let set: Vec<&str> = process.env.iter().map(|(name, _)| name.as_str()).collect();
+    let mut parts = Vec::new();
+    if !set.is_empty() {
+        parts.push(format!("sets {}", set.join(", ")));
+    }
+    if !process.env_remove.is_empty() {
+        parts.push(format!("removes {}", process.env_remove.join(", ")));
+    }
+    if parts.is_empty() { "environment: as given".to_owned() } else { format!("environment: {}", parts.join("; ")) }
+}
+
+fn migration_limits(migration: &MigrationPlan) -> String {
+    let lock = match &migration.lock {
+        LockPlan::Postgres { target, key } => {
+            format!("once across replicas by advisory lock {key} in {target}, queued for up to {}", format_duration(migration.lock_timeout))
+        }
+        LockPlan::None => "without a lock".to_owned(),
+    };
+    let limit = if migration.timeout.is_zero() {
+        "no limit on the run".to_owned()
+    } else {
+        format!("stopped after {}", format_duration(migration.timeout))
+    };
+    format!("{lock}; {limit}")
+}
+
+/// The longest that a stop can take: drained, withdrawn, signalled, killed.
+fn stop_budget(process: &ProcessPlan, heartbeat: bool) -> Duration {
+    let withdraw = if heartbeat { WITHDRAW_LIMIT } else { Duration::ZERO };
+    process.drain_delay.saturating_add(withdraw).saturating_add(process.stop_timeout)
+}
+
+fn stop(process: &ProcessPlan, heartbeat: bool) -> String {
+    let signal = process.stop_signal.map_or_else(|| "the signal that came".to_owned(), signal_name);
+    let [drain, timeout, budget] = [process.drain_delay, process.stop_timeout, stop_budget(process, heartbeat)].map(format_duration);
+    format!("stopped by {signal} after a drain of {drain}, KILL {timeout} later; {budget} at most")
+}
+
+fn endpoint(health: &HealthPlan) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let listen: Vec<String> = health.listen.iter().map(ToString::to_string).collect();
+    if !listen.is_empty() {
+        parts.push(listen.join(", else "));
+    }
+    parts.extend(health.socket.iter().map(|socket| format!("socket {socket}")));
+    parts.push(format!("details {}{}", details(health.details), if health.token.is_some() { " (a token is set)" } else { "" }));
+    if !health.required {
+        parts.push("not required".to_owned());
+    }
+    parts.join("; ")
+}
+
+/// The plan for a program; durations in milliseconds.
+pub fn render_json(plan: &Plan) -> String {
+    let service = &plan.service;
+    let value = json!({
+        "service": service.name,
+        "mode": service.mode,
+        "instance": service.instance,
+        "version": service.version,
+        "checks": plan.checks.iter().map(check_json).collect::<Vec<_>>(),
+        "migration": plan.migration.as_ref().map(migration_json),
+        "process": plan.main.as_ref().map(|main| process_json(main, plan.heartbeat.is_some())),
+        "heartbeat": plan.heartbeat.as_ref().map(|heartbeat| json!({
+            "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every),
+        })),
+        "health": plan.health.as_ref().map(|health| json!({
+            "listen": health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "socket": health.socket.as_ref().map(ToString::to_string),
+            "required": health.required,
+            "details": details(health.details),
+            "token": health.token.is_some(),
+        })),
+        "notices": plan.notices,
+    });
+    format!("{value:#}\n")
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn check_json(check: &CheckPlan) -> Value {
+    json!({
+        "name": check.name,
+        "kind": check.target.kind(),
+        "target": check.target.to_string(),
+        "wait_ms": milliseconds(check.wait),
+        "fail_fast": check.fail_fast,
+        "affects": affects(check.affects),
+        "interval_ms": milliseconds(check.interval),
+        "timeout_ms": milliseconds(check.timeout),
+        "failure_threshold": check.failure_threshold,
+        "success_threshold": check.success_threshold,
+    })
+}
+
+fn migration_json(migration: &MigrationPlan) -> Value {
+    let (lock, key) = match &migration.lock {
+        LockPlan::Postgres { target, key } => (Value::String(target.to_string()), Value::from(*key)),
+        LockPlan::None => (Value::Null, Value::Null),
+    };
+    json!({
+        "argv": argv(&migration.process),
+        "env": names(&migration.process),
+        "env_remove": migration.process.env_remove,
+        "lock": lock,
+        "lock_key": key,
+        "lock_timeout_ms": milliseconds(migration.lock_timeout),
+        "timeout_ms": milliseconds(migration.timeout),
+    })
+}
+
+/// By what the start is known to be through.
+fn sign(sign: &StartSign) -> String {
+    match sign {
+        StartSign::Answers { target, timeout } => format!("{target} passes (each try up to {})", format_duration(*timeout)),
+        StartSign::Notifies => "it sends READY=1".to_owned(),
+        StartSign::Writes(descriptor) => format!("it writes a line to descriptor {descriptor}"),
+    }
+}
+
+fn process_json(process: &ProcessPlan, heartbeat: bool) -> Value {
+    json!({
+        "argv": argv(process),
+        "env": names(process),
+        "env_remove": process.env_remove,
+        "started": process.started.as_ref().map(|started| json!({
+            "once": sign(&started.sign), "within_ms": milliseconds(started.within),
+        })),
+        "stop_signal": process.stop_signal.map(signal_name),
+        "stop_timeout_ms": milliseconds(process.stop_timeout),
+        "drain_delay_ms": milliseconds(process.drain_delay),
+        "stop_budget_ms": milliseconds(stop_budget(process, heartbeat)),
+    })
+}
+
+fn argv(process: &ProcessPlan) -> Vec<&str> {
+    process.argv.words().iter().map(crate::plan::argv::Word::shown).collect()
+}
+
+fn names(process: &ProcessPlan) -> Vec<&str> {
+    process.env.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source::Environment;
+    use crate::plan::resolve::{Request, resolve};
+
+    fn sample() -> Plan {
+        let environment = Environment::new([
+            ("DB_HOST", "db"),
+            ("DB_PASSWORD", "planned-password"),
+            ("REDIS_HOST", "cache"),
+            ("REDIS_PASSWORD", "planned/other"),
+            ("MIGRATION_ENABLED", "true"),
+            ("PORTCULLIS_MIGRATIONS__COMMAND", "flask db upgrade --token planned-password"),
+            ("PORTCULLIS_ENV__API_TOKEN", "planned-token"),
+            ("PORTCULLIS_HEALTH__TOKEN", "planned-bearer"),
+            ("PORTCULLIS_INSTANCE_ID", "web-1"),
+            ("MODE", "api"),
+        ]);
+        resolve(&Request { arguments: ["serve", "--key=planned-password"].map(str::to_owned).to_vec(), ..Request::default() }, &environment)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_person_reads_what_run_would_do() {
+        let expected = "\
+service    api, mode api, instance web-1
+check      db: postgres://postgres@db:5432/postgres
+           waited for up to 1m; then every 5s, each try up to 2s, down after 3 failures, up after 1 pass, counts for health
+check      redis: redis://cache:6379/0
+           waited for up to 1m; then every 5s, each try up to 2s, down after 3 failures, up after 1 pass, counts for health
+migration  flask db upgrade --token ***
+           environment: sets API_TOKEN
+           once across replicas by advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, queued for up to 30m; no limit on the run
+process    serve --key=***
+           environment: sets API_TOKEN
+           stopped by the signal that came after a drain of 0s, KILL 8s later; 9s at most
+heartbeat  api_service_status in redis://cache:6379/0, every 20s, expires after 1m
+health     [::]:8051, else 0.0.0.0:8051; socket @portcullis/8051; details when-authorized (a token is set)
+";
+        assert_eq!(render(&sample()), expected);
+    }
+
+    #[test]
+    fn a_program_reads_the_same_and_neither_reads_a_secret() {
+        let plan = sample();
+        let json: Value = serde_json::from_str(&render_json(&plan)).unwrap();
+        assert_eq!(json.pointer("/process/stop_budget_ms"), Some(&json!(9000)));
+        assert_eq!(json.pointer("/migration/lock_key"), Some(&json!(5_028_648_633_260_024_730_i64)));
+        assert_eq!(json.pointer("/checks/0/target"), Some(&json!("postgres://postgres@db:5432/postgres")));
+        for text in [render(&plan), render_json(&plan), format!("{plan:?}")] {
+            assert!(!text.contains("planned"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `portcullis preset`: the built-in configurations, listed or printed to start from.
+
+use crate::config::preset;
+
+/// One line a preset: its name, and the first line of its text, which says what it is for.
+pub fn list() -> String {
+    let line = |name| {
+        let about = preset::text(name).and_then(|text| text.lines().next()).unwrap_or_default();
+        format!("{name}  {}\n", about.trim_start_matches(['#', ' ']))
+    };
+    preset::names().map(line).collect()
+}
+
+/// The TOML text of a preset; what is known and near when there is none of that name.
+pub fn print(name: &str) -> Result<&'static str, String> {
+    preset::text(name).ok_or_else(|| format!("unknown preset `{name}`{}", crate::config::problem::suggest(name, preset::names())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preset_is_listed_and_printed_and_a_wrong_name_is_answered_with_the_right_one() {
+        assert!(list().starts_with("gunicorn  A Python API under gunicorn"));
+        assert!(print("gunicorn").unwrap().contains("[modes.api]"));
+        assert_eq!(print("gunicon").unwrap_err(), "unknown preset `gunicon`; did you mean `gunicorn`?");
+    }
+}

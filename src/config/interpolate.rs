@@ -1,0 +1,364 @@
+//! `${NAME}` and its kin: a string's parts, and the value and the shown form that an environment gives them.
+
+use crate::config::problem::suggest;
+use crate::config::source::Environment;
+use crate::secret::{MASK, Secret};
+
+/// Values that begin with `@` and come from portcullis itself.
+const BUILT_IN: [&str; 1] = ["nproc"];
+
+/// A string as written, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Variable { name: String, otherwise: Otherwise },
+    Processors,
+}
+
+/// What to do when a variable is unset (or empty, where something else is given).
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Otherwise {
+    Refuse,
+    Message(String),
+    Default(Template),
+}
+
+/// A string after interpolation. It may hold a secret, so only its shown form can be printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Text(Vec<Piece>);
+
+/// A stretch of a text that comes from one place.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The stretch itself.
+    pub value: String,
+    /// The stretch as it may be shown.
+    pub shown: String,
+    /// Whether it came from a variable rather than from the one who wrote the text.
+    pub interpolated: bool,
+}
+
+/// What came of an interpolation besides the text.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Why it failed.
+    pub problems: Vec<String>,
+    /// What the operator should know.
+    pub notices: Vec<String>,
+}
+
+impl Text {
+    /// A text that nobody interpolated.
+    pub fn literal(value: impl Into<String>) -> Self {
+        let value = value.into();
+        Self(vec![Piece { shown: value.clone(), value, interpolated: false }])
+    }
+
+    /// The text itself.
+    pub fn value(&self) -> String {
+        self.0.iter().map(|piece| piece.value.as_str()).collect()
+    }
+
+    /// The text with `***` in place of what looks secret.
+    pub fn shown(&self) -> String {
+        self.0.iter().map(|piece| piece.shown.as_str()).collect()
+    }
+
+    /// Whether a part of it is masked.
+    pub fn is_secret(&self) -> bool {
+        self.0.iter().any(|piece| piece.shown != piece.value)
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|piece| piece.value.is_empty())
+    }
+
+    /// The stretches, in order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.0
+    }
+}
+
+impl Template {
+    /// Takes `text` apart; a message when it is not well-formed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut rest = text;
+        parse_until(&mut rest, false)
+    }
+
+    /// Whether it holds no variable.
+    pub fn is_literal(&self) -> bool {
+        self.0.iter().all(|part| matches!(part, Part::Literal(_)))
+    }
+
+    /// Whether it is one variable and nothing else.
+    fn sole_variable(&self) -> bool {
+        matches!(self.0.as_slice(), [Part::Variable { .. }])
+    }
+
+    /// The text that `environment` gives; what could not be had is empty in it and named in `findings`.
+    pub fn expand(&self, environment: &Environment, findings: &mut Findings) -> Text {
+        let mut pieces = Vec::with_capacity(self.0.len());
+        for part in &self.0 {
+            match part {
+                Part::Literal(value) => pieces.push(Piece { value: value.clone(), shown: value.clone(), interpolated: false }),
+                Part::Processors => {
+                    let value = environment.processors().to_string();
+                    pieces.push(Piece { shown: value.clone(), value, interpolated: true });
+                }
+                Part::Variable { name, otherwise } => {
+                    let value = variable(name, otherwise, environment, findings);
+                    match (value, otherwise) {
+                        (Some(piece), _) => pieces.push(piece),
+                        // A default that is the whole text stays in pieces, so that a URL in it is encoded like any other.
+                        (None, Otherwise::Default(default)) if self.sole_variable() => return default.expand(environment, findings),
+                        (None, Otherwise::Default(default)) => {
+                            let text = default.expand(environment, findings);
+                            pieces.push(Piece { value: text.value(), shown: text.shown(), interpolated: true });
+                        }
+                        (None, _) => {}
+                    }
+                }
+            }
+        }
+        Text(pieces)
+    }
+}
+
+/// The piece that a variable gives; none when it is unset, or empty where a default or a message is given.
+fn variable(name: &str, otherwise: &Otherwise, environment: &Environment, findings: &mut Findings) -> Option<Piece> {
+    let found = match environment.lookup(name) {
+        Ok(found) => found,
+        Err(problem) => {
+            findings.problems.push(problem);
+            return Some(Piece { value: String::new(), shown: String::new(), interpolated: true });
+        }
+    };
+    match (found, otherwise) {
+        (Some(found), otherwise) if !found.value.is_empty() || *otherwise == Otherwise::Refuse => {
+            let secret = found.from_file || looks_secret(name, &found.value);
+            let mut value = found.value;
+            if name.ends_with("_PORT")
+                && let Some(port) = injected_port(&value)
+            {
+                findings.notices.push(format!("{name} is `{value}`, as Kubernetes injects it; port {port} is taken"));
+                value = port.to_owned();
+            }
+            let shown = if secret && !value.is_empty() { MASK.to_owned() } else { value.clone() };
+            if secret {
+                remember(&value);
+            }
+            Some(Piece { value, shown, interpolated: true })
+        }
+        (None, Otherwise::Refuse) => {
+            findings.problems.push(format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"));
+            None
+        }
+        (_, Otherwise::Message(message)) => {
+            let message = if message.is_empty() { "it is needed" } else { message };
+            findings.problems.push(format!("{name} is not set: {message}"));
+            None
+        }
+        (_, _) => None,
+    }
+}
+
+/// Whether the value of a variable of this name, or this value, has to be hidden.
+pub fn looks_secret(name: &str, value: &str) -> bool {
+    const MARKS: [&str; 7] = ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "DSN"];
+    let name = name.to_ascii_uppercase();
+    MARKS.iter().any(|mark| name.contains(mark)) || userinfo(value).is_some()
+}
+
+/// Puts `value`, and the password in it when it is a URL, into custody.
+pub fn remember(value: &str) {
+    let _ = Secret::new(value);
+    if let Some((_, password)) = userinfo(value).and_then(|userinfo| userinfo.split_once(':')) {
+        let _ = Secret::new(password);
+        let _ = Secret::new(percent_encoding::percent_decode_str(password).decode_utf8_lossy());
+    }
+}
+
+/// The part of a URL before `@`.
+fn userinfo(value: &str) -> Option<&str> {
+    let (_, rest) = value.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    authority.rsplit_once('@').map(|(userinfo, _)| userinfo).filter(|userinfo| !userinfo.is_empty())
+}
+
+/// The port of `tcp://10.0.0.1:6379`, what Kubernetes puts into `<SERVICE>_PORT` of every container of a namespace.
+fn injected_port(value: &str) -> Option<&str> {
+    let address = ["tcp://", "udp://", "sctp://"].iter().find_map(|scheme| value.strip_prefix(scheme))?;
+    let (host, port) = address.rsplit_once(':')?;
+    (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(port)
+}
+
+/// Reads up to the end, or up to the `}` that ends a default.
+fn parse_until(rest: &mut &str, nested: bool) -> Result<Template, String> {
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let finish = |parts: &mut Vec<Part>, literal: &mut String| {
+        if !literal.is_empty() {
+            parts.push(Part::Literal(std::mem::take(literal)));
+        }
+    };
+    loop {
+        let end = rest.find(|c| c == '$' || (nested && c == '}')).unwrap_or(rest.len());
+        literal.push_str(&rest[..end]);
+        *rest = &rest[end..];
+        if let Some(after) = rest.strip_prefix("${") {
+            finish(&mut parts, &mut literal);
+            *rest = after;
+            parts.push(parse_variable(rest)?);
+        } else if let Some(after) = rest.strip_prefix("$$") {
+            literal.push('$');
+            *rest = after;
+        } else if let Some(after) = rest.strip_prefix('$') {
+            let name: String = after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            if name.starts_with(|c: char| !c.is_ascii_digit()) {
+                return Err(format!("`${name}` is not interpolated: write `${{{name}}}` for the variable, `$${name}` for the text"));
+            }
+            literal.push('$');
+            *rest = after;
+        } else if nested && rest.is_empty() {
+            return Err("a `${` without its `}`".to_owned());
+        } else {
+            finish(&mut parts, &mut literal);
+            return Ok(Template(parts));
+        }
+    }
+}
+
+/// Reads what follows `${`, its `}` included.
+fn parse_variable(rest: &mut &str) -> Result<Part, String> {
+    if let Some(after) = rest.strip_prefix('@') {
+        let (name, after) = after.split_once('}').ok_or("a `${` without its `}`")?;
+        *rest = after;
+        return if name == "nproc" { Ok(Part::Processors) } else { Err(format!("unknown `${{@{name}}}`{}", suggest(name, BUILT_IN))) };
+    }
+    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).ok_or("a `${` without its `}`")?;
+    let name = rest[..end].to_owned();
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("a `${` without a variable's name".to_owned());
+    }
+    *rest = &rest[end..];
+    if let Some(after) = rest.strip_prefix('}') {
+        *rest = after;
+        Ok(Part::Variable { name, otherwise: Otherwise::Refuse })
+    } else if let Some(after) = rest.strip_prefix(":-") {
+        *rest = after;
+        let default = parse_until(rest, true)?;
+        *rest = rest.strip_prefix('}').unwrap_or(rest);
+        Ok(Part::Variable { name, otherwise: Otherwise::Default(default) })
+    } else if let Some(after) = rest.strip_prefix(":?") {
+        let (message, after) = after.split_once('}').ok_or("a `${` without its `}`")?;
+        *rest = after;
+        Ok(Part::Variable { name, otherwise: Otherwise::Message(message.trim().to_owned()) })
+    } else {
+        Err(format!(
+            "`${{{name}` goes on with something unknown; there are `${{{name}}}`, `${{{name}:-default}}` and `${{{name}:?message}}`"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn expand(text: &str, variables: &[(&str, &str)]) -> (String, String, Findings) {
+        let mut findings = Findings::default();
+        let expanded = Template::parse(text).unwrap().expand(&Environment::new(variables.iter().copied()), &mut findings);
+        (expanded.value(), expanded.shown(), findings)
+    }
+
+    #[test]
+    fn each_form_gives_its_value() {
+        let variables = [("A", "1"), ("E", ""), ("B", "two words")];
+        for (text, value) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("${A}", "1"),
+            ("${E}", ""),
+            ("x${A}y${B}z", "x1ytwo wordsz"),
+            ("${E:-d}", "d"),
+            ("${U:-}", ""),
+            ("${U:-${E:-${A}}}", "1"),
+            ("${U:-a${E:-b}c}", "abc"),
+            ("${A:-unused ${U}}", "1"),
+            ("${A:?message}", "1"),
+            ("${@nproc}", "4"),
+            ("$$", "$"),
+            ("$${A}", "${A}"),
+            ("5$ and $1 a}", "5$ and $1 a}"),
+            ("${U:-$$x}", "$x"),
+        ] {
+            let (expanded, shown, findings) = expand(text, &variables);
+            assert_eq!((expanded.as_str(), shown.as_str()), (value, value), "{text}");
+            assert_eq!(findings, Findings::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_malformed_is_said() {
+        for (text, problem) in [
+            ("${U}", "U is not set; set it, or give a default: `${U:-…}`"),
+            ("${U:?name the database}", "U is not set: name the database"),
+            ("${E:?name the database}", "E is not set: name the database"),
+            ("${U:-${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
+        ] {
+            assert_eq!(expand(text, &[("E", "")]).2.problems, [problem], "{text}");
+        }
+        for (text, problem) in [
+            ("${", "a `${` without its `}`"),
+            ("${A", "a `${` without its `}`"),
+            ("${A:-b", "a `${` without its `}`"),
+            ("${}", "a `${` without a variable's name"),
+            ("${1}", "a `${` without a variable's name"),
+            ("${A-b}", "`${A` goes on with something unknown; there are `${A}`, `${A:-default}` and `${A:?message}`"),
+            ("${@nprocs}", "unknown `${@nprocs}`; did you mean `nproc`?"),
+            ("$HOME/x", "`$HOME` is not interpolated: write `${HOME}` for the variable, `$$HOME` for the text"),
+        ] {
+            assert_eq!(Template::parse(text).unwrap_err(), problem, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_looks_secret_is_masked_and_scrubbed_from_everything() {
+        let variables = [("DB_PASSWORD", "interpolated-pw"), ("LINK", "redis://:in%20the%20url@h/0"), ("PLAIN", "x")];
+        let (value, shown, _) = expand("a ${DB_PASSWORD} ${LINK} ${PLAIN} ${U:-${DB_PASSWORD}}", &variables);
+        assert_eq!(value, "a interpolated-pw redis://:in%20the%20url@h/0 x interpolated-pw");
+        assert_eq!(shown, "a *** *** x ***");
+        assert_eq!(crate::secret::scrub("pw interpolated-pw, in the url"), "pw ***, ***");
+        assert_eq!(expand("${EMPTY_TOKEN}", &[("EMPTY_TOKEN", "")]).1, "");
+    }
+
+    #[test]
+    fn a_port_that_kubernetes_injected_is_understood() {
+        let (value, _, findings) = expand("h:${REDIS_PORT:-6379}", &[("REDIS_PORT", "tcp://10.0.0.1:6380")]);
+        assert_eq!(value, "h:6380");
+        assert_eq!(findings.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes injects it; port 6380 is taken"]);
+        assert_eq!(expand("${REDIS_PORT}", &[("REDIS_PORT", "tcp://10.0.0.1:6380")]).0, "6380");
+        assert_eq!(expand("${REDIS_URL}", &[("REDIS_URL", "tcp://10.0.0.1:6380")]).0, "tcp://10.0.0.1:6380");
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_passes_unchanged_and_any_text_is_parsed_or_refused(value in "[^\0]*", text in "[$a{}:?@A_-]{0,12}") {
+            prop_assert_eq!(expand("<${X}>", &[("X", &value)]).0, format!("<{value}>"));
+            if let Ok(template) = Template::parse(&text) {
+                template.expand(&Environment::new([("A", "1")]), &mut Findings::default());
+            }
+        }
+
+        #[test]
+        fn doubling_every_dollar_quotes_a_text(text in "\\PC*") {
+            prop_assert_eq!(expand(&text.replace('$', "$$"), &[]).0, text);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Lays flags over environment over file over preset, so that the highest one that says something wins.
+
+use std::path::Path;
+
+use crate::config::interpolate::looks_secret;
+use crate::config::node::{Entry, Node, Origin, Table, Value, parse_document, parse_inline};
+use crate::config::preset;
+use crate::config::problem::{Problem, suggest};
+use crate::config::source::Environment;
+
+/// What every variable of portcullis' own begins with.
+const PREFIX: &str = "PORTCULLIS_";
+
+/// Variables of portcullis' own that are no key of the file.
+const OWN_VARIABLES: [&str; 7] = [
+    "PORTCULLIS_BARE",
+    "PORTCULLIS_CONFIG",
+    "PORTCULLIS_HEALTH_TOKEN",
+    "PORTCULLIS_INSTANCE_ID",
+    "PORTCULLIS_LOG",
+    "PORTCULLIS_LOG_FORMAT",
+    "PORTCULLIS_PRESET",
+];
+
+/// Keys that say in parts what `url` says at once.
+pub const URL_PARTS: [&str; 11] = ["kind", "host", "port", "user", "username", "password", "database", "path", "tls", "sslmode", "check"];
+
+/// An option of the command line that stands for a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The key with its sections, as `process.stop_timeout`.
+    pub key: String,
+    /// Its value as text.
+    pub value: String,
+    /// The option, as `--stop-timeout`, for messages.
+    pub flag: String,
+}
+
+/// Which layers there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Layers<'a> {
+    /// The file that a flag names.
+    pub file: Option<&'a Path>,
+    /// The preset that a flag names.
+    pub preset: Option<&'a str>,
+    /// Keys that flags stand for.
+    pub overrides: &'a [Override],
+    /// Keys of the top level, for overrides by variables.
+    pub keys: &'a [&'a str],
+}
+
+/// Reads every layer and lays them over each other.
+pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem>) -> Table {
+    let named = match layers.preset {
+        Some(name) => Some((name.to_owned(), Origin::Flag("--preset".into()))),
+        None => own_variable("PORTCULLIS_PRESET", environment, problems),
+    };
+    let file = environment.file(layers.file);
+    let mut tree = match named {
+        Some((name, origin)) => preset::read(&name).unwrap_or_else(|| {
+            problems.push(Problem::at(&origin, format!("unknown preset `{name}`{}", suggest(&name, preset::names()))));
+            Table::default()
+        }),
+        None if file.is_none() => preset::without_file(),
+        None => Table::default(),
+    };
+    if let Some(path) = file {
+        let shown: std::sync::Arc<str> = path.display().to_string().into();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let (table, broken) = parse_document(&text, &|line, column| Origin::File { path: shown.clone(), line, column });
+                problems.extend(broken);
+                merge(&mut tree, table);
+            }
+            Err(error) => problems.push(Problem::missing(format!("cannot read the configuration {shown}: {error}"))),
+        }
+    }
+    from_environment(&mut tree, layers.keys, environment, problems);
+    for Override { key, value, flag } in layers.overrides {
+        let path: Vec<&str> = key.split('.').collect();
+        put(&mut tree, &path, value, &Origin::Flag(flag.as_str().into()));
+    }
+    tree
+}
+
+/// The value of a variable of portcullis' own that says something; a problem when it cannot be read.
+fn own_variable(name: &str, environment: &Environment, problems: &mut Vec<Problem>) -> Option<(String, Origin)> {
+    let origin = Origin::Variable(name.into());
+    match environment.lookup(name) {
+        Ok(found) => found.filter(|found| !found.value.is_empty()).map(|found| (found.value, origin)),
+        Err(why) => {
+            problems.push(Problem::at(&origin, why));
+            None
+        }
+    }
+}
+
+/// Lays `upper` over `lower`: tables are merged, anything else is replaced; an address given anew replaces the old one whole.
+pub fn merge(lower: &mut Table, upper: Table) {
+    if upper.get("url").is_some() {
+        lower.retain(|entry| !URL_PARTS.contains(&entry.key.as_str()));
+    } else if upper.get("check").is_some() {
+        lower.retain(|entry| entry.key != "url" && !URL_PARTS.contains(&entry.key.as_str()));
+    }
+    for entry in upper {
+        let Some(present) = lower.get_mut(&entry.key) else {
+            lower.insert(entry);
+            continue;
+        };
+        let node = match entry.node {
+            Node { value: Value::String(text), origin } if origin.verbatim() && matches!(present.node.value, Value::Table(_)) => {
+                parse_inline(&text, &origin).unwrap_or(Node { value: Value::String(text), origin })
+            }
+            node => node,
+        };
+        match (&mut present.node.value, node) {
+            (Value::Table(below), Node { value: Value::Table(above), .. }) => merge(below, above),
+            (_, node) => *present = Entry { key: entry.key, origin: entry.origin, node },
+        }
+    }
+}
+
+/// Puts `PORTCULLIS_SECTION__KEY` over what is there; whatever else begins with `PORTCULLIS_` is a problem.
+fn from_environment(tree: &mut Table, keys: &[&str], environment: &Environment, problems: &mut Vec<Problem>) {
+    let names: Vec<&str> = environment.names().filter(|name| name.starts_with(PREFIX)).collect();
+    for name in &names {
+        // `NAME_FILE` speaks for NAME.
+        let plain = name.strip_suffix("_FILE").filter(|plain| !plain.ends_with('_')).unwrap_or(name);
+        if OWN_VARIABLES.contains(&plain) || (plain == *name && is_service_link(name)) {
+            continue;
+        }
+        let origin = Origin::Variable((*name).into());
+        let path: Vec<&str> = plain[PREFIX.len()..].split("__").collect();
+        let known_at_top = keys.iter().any(|key| key.eq_ignore_ascii_case(&plain[PREFIX.len()..]));
+        if path.iter().any(|segment| segment.is_empty()) || (path.len() == 1 && !known_at_top) {
+            let known: Vec<String> = keys.iter().map(|key| format!("{PREFIX}{}", key.to_ascii_uppercase())).collect();
+            let known = || OWN_VARIABLES.into_iter().chain(known.iter().map(String::as_str));
+            let hint = crate::config::problem::nearest(plain, known()).map_or_else(
+                || "; a key of a section is written PORTCULLIS_SECTION__KEY".to_owned(),
+                |near| format!("; did you mean {near}?"),
+            );
+            problems.push(Problem::at(&origin, format!("portcullis knows no such variable{hint}")));
+            continue;
+        }
+        match environment.lookup(plain) {
+            Ok(Some(found)) => {
+                if found.from_file || looks_secret("", &found.value) {
+                    crate::config::interpolate::remember(&found.value);
+                }
+                put(tree, &path, &found.value, &origin);
+            }
+            Ok(None) => {}
+            Err(why) => problems.push(Problem::at(&origin, why)),
+        }
+    }
+}
+
+/// Whether Kubernetes injected it for a service whose name begins with `portcullis`.
+fn is_service_link(name: &str) -> bool {
+    !name.contains("__") && (name.contains("_SERVICE_") || name.contains("_PORT_") || name.ends_with("_PORT"))
+}
+
+/// Puts one value at `path`, creating tables on the way.
+fn put(tree: &mut Table, path: &[&str], value: &str, origin: &Origin) {
+    let mut names: Vec<String> = Vec::with_capacity(path.len());
+    let mut below = Some(&*tree);
+    for segment in path {
+        let above: Vec<&str> = names.iter().map(String::as_str).collect();
+        let name = matching_key(below, segment, matches!(above.as_slice(), ["env", ..] | ["modes", _, "env"]));
+        below = below
+            .and_then(|table| table.get(&name))
+            .and_then(|entry| if let Value::Table(table) = &entry.node.value { Some(table) } else { None });
+        names.push(name);
+    }
+    let mut node = Node { value: Value::String(value.to_owned()), origin: origin.clone() };
+    let mut layer = Table::default();
+    for (index, key) in names.into_iter().rev().enumerate() {
+        if index > 0 {
+            node = Node { value: Value::Table(std::mem::take(&mut layer)), origin: origin.clone() };
+        }
+        layer = Table::default();
+        layer.insert(Entry { key, origin: origin.clone(), node: node.clone() });
+    }
+    merge(tree, layer);
+}
+
+/// The present key that `segment` means in any case and with `_` for `-` and `.`; else `segment` in lower case, or as it is in `env`.
+fn matching_key(table: Option<&Table>, segment: &str, keep_case: bool) -> String {
+    let folded = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
+    if keep_case {
+        let own = ["default", "expand_files"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
+        return own.unwrap_or(segment).to_owned();
+    }
+    let present = table.and_then(|table| table.iter().find(|entry| folded(&entry.key) == folded(segment)));
+    present.map_or_else(|| segment.to_ascii_lowercase(), |entry| entry.key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: [&str; 4] = ["mode", "service", "checks", "env"];
+
+    fn lay(file: &str, variables: &[(&str, &str)], overrides: &[Override]) -> (String, Vec<String>) {
+        let (mut tree, _) = parse_document(file, &|line, column| Origin::File { path: "p".into(), line, column });
+        let mut problems = Vec::new();
+        from_environment(&mut tree, &KEYS, &Environment::new(variables.iter().copied()), &mut problems);
+        for Override { key, value, flag } in overrides {
+            put(&mut tree, &key.split('.').collect::<Vec<_>>(), value, &Origin::Flag(flag.as_str().into()));
+        }
+        (show(&tree), problems.iter().map(Problem::to_string).collect())
+    }
+
+    fn show(table: &Table) -> String {
+        let value = |node: &Node| match &node.value {
+            Value::String(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            Value::Table(table) => format!("{{{}}}", show(table)),
+            value => value.kind().to_owned(),
+        };
+        table.iter().map(|entry| format!("{}={}", entry.key, value(&entry.node))).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn variables_lie_over_the_file_and_flags_over_variables() {
+        let file = "mode = 'api'\n[checks.doc-engine]\nurl = 'a'\nwait = 1\n";
+        let variables = [("PORTCULLIS_MODE", "worker"), ("PORTCULLIS_CHECKS__DOC_ENGINE__WAIT", "2s"), ("PORTCULLIS_ENV__Http_Proxy", "x")];
+        assert_eq!(lay(file, &variables, &[]).0, "mode=worker checks={doc-engine={url=a wait=2s}} env={Http_Proxy=x}");
+        let flag = Override { key: "mode".into(), value: "beat".into(), flag: "--mode".into() };
+        assert_eq!(lay(file, &variables, &[flag]).0, "mode=beat checks={doc-engine={url=a wait=2s}} env={Http_Proxy=x}");
+    }
+
+    #[test]
+    fn only_names_of_variables_keep_their_case() {
+        let variables =
+            [("PORTCULLIS_CHECKS__ENV__URL", "a"), ("PORTCULLIS_ENV__DEFAULT__Lang", "b"), ("PORTCULLIS_ENV__EXPAND_FILES", "c")];
+        assert_eq!(lay("", &variables, &[]).0, "checks={env={url=a}} env={default={Lang=b} expand_files=c}");
+        assert_eq!(lay("", &[("PORTCULLIS_MODE_", "x")], &[]).1.len(), 1);
+    }
+
+    #[test]
+    fn an_address_given_anew_replaces_the_old_one_whole() {
+        let file = "[checks.db]\nkind = 'postgres'\nhost = 'a'\npassword = 'b'\nwait = 1\n";
+        assert_eq!(lay(file, &[("PORTCULLIS_CHECKS__DB__URL", "tcp://x:1")], &[]).0, "checks={db={wait=1 url=tcp://x:1}}");
+        assert_eq!(lay("[checks.db]\nurl = 'a'\n", &[("PORTCULLIS_CHECKS__DB__HOST", "x")], &[]).0, "checks={db={url=a host=x}}");
+    }
+
+    #[test]
+    fn a_table_given_as_text_is_merged_like_a_table() {
+        let variables = [("PORTCULLIS_CHECKS__DB", r#"{"wait": 2}"#)];
+        assert_eq!(lay("[checks.db]\nurl = 'a'\nwait = 1\n", &variables, &[]).0, "checks={db={url=a wait=2}}");
+    }
+
+    #[test]
+    fn an_unknown_variable_is_a_problem_and_those_of_kubernetes_are_not() {
+        let ignored =
+            ["PORTCULLIS_PORT", "PORTCULLIS_SERVICE_HOST", "PORTCULLIS_PORT_80_TCP_ADDR", "PORTCULLIS_API_PORT", "PORTCULLIS_LOG"];
+        let variables = ignored.map(|name| (name, "x"));
+        assert_eq!(lay("", &variables, &[]), (String::new(), vec![]));
+        for (name, problem) in [
+            ("PORTCULLIS_CONFIGS", "portcullis knows no such variable; did you mean PORTCULLIS_CONFIG?"),
+            ("PORTCULLIS_MOD", "portcullis knows no such variable; did you mean PORTCULLIS_MODE?"),
+            ("PORTCULLIS_CHECKS__", "portcullis knows no such variable; did you mean PORTCULLIS_CHECKS?"),
+        ] {
+            assert_eq!(lay("", &[(name, "x")], &[]).1, [format!("environment variable {name}: {problem}")]);
+        }
+    }
+}

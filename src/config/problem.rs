@@ -1,0 +1,142 @@
+//! What is wrong with a configuration, all of it at once, each with the place where it was written.
+
+use std::fmt;
+
+use crate::config::node::Origin;
+use crate::exit::Exit;
+use crate::secret::scrub;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it was written; none when something is missing altogether.
+    pub origin: Option<Origin>,
+    /// What is wrong and what to write instead; one scrubbed line.
+    pub text: String,
+    /// Whether the command line is at fault (exit 64) rather than the configuration (exit 78).
+    pub usage: bool,
+}
+
+impl Problem {
+    /// A problem of the configuration at `origin`.
+    pub fn at(origin: &Origin, text: impl AsRef<str>) -> Self {
+        Self { origin: Some(origin.clone()), text: scrub(text.as_ref()), usage: false }
+    }
+
+    /// Something that the configuration lacks.
+    pub fn missing(text: impl AsRef<str>) -> Self {
+        Self { origin: None, text: scrub(text.as_ref()), usage: false }
+    }
+
+    /// A command line that does not fit the configuration.
+    pub fn usage(text: impl AsRef<str>) -> Self {
+        Self { origin: None, text: scrub(text.as_ref()), usage: true }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(origin) => write!(f, "{origin}: {}", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+/// Every problem of one configuration, in the order of its places; printed one a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Sorts by place and drops what was found twice; none for no problem.
+    pub fn new(mut problems: Vec<Problem>) -> Option<Self> {
+        problems.sort_by(|a, b| a.origin.is_none().cmp(&b.origin.is_none()).then_with(|| a.origin.cmp(&b.origin)));
+        let mut unique: Vec<Problem> = Vec::with_capacity(problems.len());
+        for problem in problems {
+            if !unique.contains(&problem) {
+                unique.push(problem);
+            }
+        }
+        (!unique.is_empty()).then_some(Self(unique))
+    }
+
+    /// Each problem, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.0.iter()
+    }
+
+    /// 64 when nothing but the command line is wrong, else 78.
+    pub fn exit(&self) -> Exit {
+        if self.0.iter().all(|problem| problem.usage) { Exit::Usage } else { Exit::Config }
+    }
+}
+
+impl<'a> IntoIterator for &'a Problems {
+    type Item = &'a Problem;
+    type IntoIter = std::slice::Iter<'a, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The name among `known` that `written` most likely means; none when nothing is near.
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const LIKELY: f64 = 0.75;
+    let likeness = |name: &str| strsim::jaro_winkler(&written.to_lowercase(), &name.to_lowercase());
+    known
+        .into_iter()
+        .map(|name| (likeness(name), name))
+        .filter(|(likeness, _)| *likeness >= LIKELY)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+/// A longer list of names is no help in a line.
+const MOST_LISTED: usize = 12;
+
+/// `; did you mean …?` when something is near, else the known names unless they are many, as the tail of a message.
+pub fn suggest<'a>(written: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    if let Some(name) = nearest(written, known.clone()) {
+        return format!("; did you mean `{name}`?");
+    }
+    let names: Vec<String> = known.into_iter().map(|name| format!("`{name}`")).collect();
+    if names.is_empty() || names.len() > MOST_LISTED { String::new() } else { format!("; known: {}", names.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_suggested_and_a_far_one_is_not() {
+        let known = ["wait", "interval", "timeout", "affects"];
+        assert_eq!(nearest("waits", known), Some("wait"));
+        assert_eq!(nearest("Timout", known), Some("timeout"));
+        assert_eq!(nearest("xyz", known), None);
+        assert_eq!(suggest("xyz", ["a", "b"]), "; known: `a`, `b`");
+        assert_eq!(suggest("xyz", []), "");
+    }
+
+    #[test]
+    fn problems_come_in_the_order_of_their_places_and_once() {
+        let at = |line| Problem::at(&Origin::File { path: "p.toml".into(), line, column: 1 }, "wrong");
+        let problems = Problems::new(vec![Problem::missing("no command"), at(7), at(2), at(7)]).unwrap();
+        assert_eq!(problems.to_string(), "p.toml:2:1: wrong\np.toml:7:1: wrong\nno command");
+        assert_eq!(problems.exit(), Exit::Config);
+        assert_eq!(Problems::new(vec![Problem::usage("too many")]).unwrap().exit(), Exit::Usage);
+        assert_eq!(Problems::new(vec![]), None);
+    }
+}

@@ -1,0 +1,402 @@
+//! Typed reading of a tree that collects every problem and stops at none.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::config::interpolate::{Findings, Template, Text};
+use crate::config::node::{Entry, Node, Origin, Table, Value, parse_inline};
+use crate::config::problem::{Problem, Problems, suggest};
+use crate::config::source::Environment;
+use crate::secret::Secret;
+
+/// What all sections of one reading share: the environment, and what was found.
+pub struct Context<'e> {
+    /// Where variables come from.
+    pub environment: &'e Environment,
+    problems: RefCell<Vec<Problem>>,
+    notices: RefCell<Vec<String>>,
+}
+
+/// How a part of the tree is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Names, types and syntax alone, for what this run does not use: variables in it may be unset.
+    Form,
+    /// Everything.
+    Whole,
+}
+
+/// Which keys a section knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    /// Keys that mean something.
+    pub known: &'static [&'static str],
+    /// Keys of the documented configuration that this version does not act on yet.
+    pub later: &'static [&'static str],
+}
+
+/// A table under reading; every getter answers none for an absent key, and for a wrong one after saying so.
+#[derive(Clone)]
+pub struct Section<'c> {
+    context: &'c Context<'c>,
+    table: Table,
+    path: String,
+    origin: Option<Origin>,
+    depth: Depth,
+}
+
+impl<'e> Context<'e> {
+    /// A reading that has found nothing yet.
+    pub fn new(environment: &'e Environment) -> Self {
+        Self { environment, problems: RefCell::default(), notices: RefCell::default() }
+    }
+
+    /// Adds a problem.
+    pub fn problem(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// Adds a notice, once.
+    pub fn notice(&self, notice: impl Into<String>) {
+        let notice = crate::secret::scrub(&notice.into());
+        let mut notices = self.notices.borrow_mut();
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+
+    /// The notices, or the problems when there are any.
+    pub fn finish(self) -> Result<Vec<String>, Problems> {
+        Problems::new(self.problems.into_inner()).map_or(Ok(self.notices.into_inner()), Err)
+    }
+
+    /// The interpolated text of a string; none when `node` is none, or at [`Depth::Form`] when it holds a variable.
+    pub fn text(&self, node: &Node, what: &dyn Display, depth: Depth) -> Option<Text> {
+        let Value::String(text) = &node.value else {
+            self.problem(Problem::at(&node.origin, format!("{what} is {}; a string is wanted", node.value.kind())));
+            return None;
+        };
+        if node.origin.verbatim() {
+            return Some(Text::literal(text));
+        }
+        let template = match Template::parse(text) {
+            Ok(template) => template,
+            Err(why) => {
+                self.problem(Problem::at(&node.origin, format!("{what}: {why}")));
+                return None;
+            }
+        };
+        if depth == Depth::Form && !template.is_literal() {
+            return None;
+        }
+        let mut findings = Findings::default();
+        let text = template.expand(self.environment, &mut findings);
+        findings.notices.into_iter().for_each(|notice| self.notice(notice));
+        let failed = !findings.problems.is_empty();
+        for why in findings.problems {
+            self.problem(Problem::at(&node.origin, format!("{what}: {why}")));
+        }
+        (!failed).then_some(text)
+    }
+
+    /// The items of a list; a variable or an option may write it as text. None for anything else, without a word.
+    pub fn list_quietly(&self, node: &Node) -> Option<Vec<Node>> {
+        match &node.value {
+            Value::List(items) => Some(items.clone()),
+            Value::String(text) if node.origin.verbatim() => match parse_inline(text, &node.origin) {
+                Some(Node { value: Value::List(items), .. }) => Some(items),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The items of a list, as [`list_quietly`](Self::list_quietly); anything else is a problem.
+    pub fn list(&self, node: &Node, what: &dyn Display) -> Option<Vec<Node>> {
+        let items = self.list_quietly(node);
+        if items.is_none() {
+            self.problem(Problem::at(&node.origin, format!("{what} is {}; a list is wanted, as `[\"a\", \"b\"]`", node.value.kind())));
+        }
+        items
+    }
+
+    /// Opens a table as the section `path`; a variable or an option may write it as text.
+    pub fn open(&'e self, node: &Node, path: &str, keys: Option<Keys>, depth: Depth) -> Option<Section<'e>> {
+        let table = match &node.value {
+            Value::Table(table) => table.clone(),
+            Value::String(text) if node.origin.verbatim() => {
+                let Some(Node { value: Value::Table(table), .. }) = parse_inline(text, &node.origin) else {
+                    self.problem(Problem::at(&node.origin, format!("[{path}] wants a table, as `{{ key = \"value\" }}`")));
+                    return None;
+                };
+                table
+            }
+            value => {
+                self.problem(Problem::at(&node.origin, format!("[{path}] is {}; a table is wanted", value.kind())));
+                return None;
+            }
+        };
+        Some(self.section(table, path, Some(node.origin.clone()), keys, depth))
+    }
+
+    /// The section `path` over a table that is at hand; without `keys` it may hold any name.
+    pub fn section(&'e self, table: Table, path: &str, origin: Option<Origin>, keys: Option<Keys>, depth: Depth) -> Section<'e> {
+        if let Some(Keys { known, later }) = keys {
+            for Entry { key, origin, .. } in table.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+                let place = if path.is_empty() { String::new() } else { format!(" in [{path}]") };
+                let text = if later.contains(&key.as_str()) {
+                    format!("`{key}`{place} is not supported yet")
+                } else {
+                    format!("unknown key `{key}`{place}{}", suggest(key, known.iter().copied()))
+                };
+                self.problem(Problem::at(origin, text));
+            }
+        }
+        Section { context: self, table, path: path.to_owned(), origin, depth }
+    }
+}
+
+impl<'c> Section<'c> {
+    /// What all sections share.
+    pub const fn context(&self) -> &'c Context<'c> {
+        self.context
+    }
+
+    /// How this section is read.
+    pub const fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// The dotted name, for messages.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether `key` was written.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
+    /// Where the value of `key` was written.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.table.get(key).map(|entry| &entry.node.origin)
+    }
+
+    /// What was written for `key`.
+    pub fn node(&self, key: &str) -> Option<&Node> {
+        self.table.get(key).map(|entry| &entry.node)
+    }
+
+    /// Every entry, in order, for sections whose keys are names.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.table.iter()
+    }
+
+    /// Says what is wrong with `key`, or with the whole section when it was not written.
+    pub fn problem(&self, key: &str, text: impl AsRef<str>) {
+        let text = format!("{} {}", self.what(key), text.as_ref());
+        self.context.problem(match self.origin(key).or(self.origin.as_ref()) {
+            Some(origin) => Problem::at(origin, text),
+            None => Problem::missing(text),
+        });
+    }
+
+    /// `key` and its section, as messages name it.
+    pub fn what(&self, key: &str) -> String {
+        if self.path.is_empty() { format!("`{key}`") } else { format!("`{key}` in [{}]", self.path) }
+    }
+
+    /// The name of the section below `key`.
+    pub fn below(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// A string.
+    pub fn text(&self, key: &str) -> Option<Text> {
+        self.context.text(self.node(key)?, &self.what(key), self.depth)
+    }
+
+    /// A string that says something.
+    pub fn nonempty(&self, key: &str) -> Option<Text> {
+        self.text(key).filter(|text| !text.is_empty())
+    }
+
+    /// A password, token or key; none when it is empty.
+    pub fn secret(&self, key: &str) -> Option<Secret> {
+        self.nonempty(key).map(|text| Secret::new(text.value()))
+    }
+
+    /// A duration written with its unit, within `range`.
+    pub fn duration(&self, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let node = self.node(key)?;
+        if matches!(node.value, Value::Integer(_) | Value::Float(_)) {
+            self.problem(key, "is a bare number; write it with its unit, as `60s` or `500ms`");
+            return None;
+        }
+        let text = self.text(key)?;
+        let value = text.value();
+        if value.trim().parse::<f64>().is_ok() {
+            self.problem(key, format!("is the bare number `{}`; write it with its unit, as `60s` or `500ms`", text.shown()));
+            return None;
+        }
+        match humantime::parse_duration(value.trim()) {
+            Ok(duration) if range.contains(&duration) => Some(duration),
+            Ok(_) => {
+                let [least, most] = [range.start(), range.end()].map(|bound| humantime::format_duration(*bound));
+                self.problem(key, format!("is `{}`; from {least} to {most} is possible", text.shown()));
+                None
+            }
+            Err(_) => {
+                self.problem(key, format!("is `{}`, not a duration as `60s`, `500ms` or `30m`", text.shown()));
+                None
+            }
+        }
+    }
+
+    /// A whole number within `range`, written as a number or as a string.
+    pub fn integer(&self, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        let node = self.node(key)?;
+        let (number, shown) = match &node.value {
+            Value::Integer(number) => (Some(*number), number.to_string()),
+            Value::String(_) => {
+                let text = self.text(key)?;
+                (text.value().trim().parse().ok(), text.shown())
+            }
+            Value::Float(number) => (None, number.to_string()),
+            value => {
+                self.problem(key, format!("is {}; a number is wanted", value.kind()));
+                return None;
+            }
+        };
+        let fits = number.filter(|number| range.contains(number));
+        if fits.is_none() {
+            self.problem(key, format!("is `{shown}`; a whole number from {} to {} is wanted", range.start(), range.end()));
+        }
+        fits
+    }
+
+    /// A port; none for an empty string.
+    pub fn port(&self, key: &str) -> Option<u16> {
+        if matches!(self.node(key).map(|node| &node.value), Some(Value::String(_))) {
+            self.nonempty(key)?;
+        }
+        self.integer(key, 1..=i64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
+    }
+
+    /// A boolean, written as one or as the string `true` or `false`.
+    pub fn boolean(&self, key: &str) -> Option<bool> {
+        match &self.node(key)?.value {
+            Value::Boolean(flag) => Some(*flag),
+            Value::String(_) => {
+                let text = self.text(key)?;
+                let flag = text.value().trim().parse().ok();
+                if flag.is_none() {
+                    self.problem(key, format!("is `{}`; `true` or `false` is wanted", text.shown()));
+                }
+                flag
+            }
+            value => {
+                self.problem(key, format!("is {}; `true` or `false` is wanted", value.kind()));
+                None
+            }
+        }
+    }
+
+    /// One of several words.
+    pub fn word<T: Copy>(&self, key: &str, words: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text(key)?;
+        let value = text.value();
+        let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
+        if found.is_none() {
+            let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            self.problem(key, format!("is `{}`; one of {} is wanted", text.shown(), known.join(", ")));
+        }
+        found
+    }
+
+    /// A list.
+    pub fn list(&self, key: &str) -> Option<Vec<Node>> {
+        self.context.list(self.node(key)?, &self.what(key))
+    }
+
+    /// A section below this one.
+    pub fn table(&self, key: &str, keys: Option<Keys>) -> Option<Section<'c>> {
+        self.table_at(key, keys, self.depth)
+    }
+
+    /// A section below this one, read at another depth.
+    pub fn table_at(&self, key: &str, keys: Option<Keys>, depth: Depth) -> Option<Section<'c>> {
+        self.context.open(self.node(key)?, &self.below(key), keys, depth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::node::parse_document;
+
+    const KEYS: Keys = Keys { known: &["wait", "count", "flag", "word", "list", "port", "text"], later: &["soon"] };
+
+    fn problems(toml: &str, read: impl Fn(&Section<'_>)) -> Vec<String> {
+        let environment = Environment::new([("SECRET_WAIT", "not-a-duration"), ("API_PORT", "tcp://10.0.0.1:80")]);
+        let (tree, broken) = parse_document(toml, &|line, column| Origin::File { path: "p.toml".into(), line, column });
+        assert_eq!(broken, []);
+        let context = Context::new(&environment);
+        read(&context.open(&tree.get("s").unwrap().node, "s", Some(KEYS), Depth::Whole).unwrap());
+        context.problems.into_inner().iter().map(Problem::to_string).collect()
+    }
+
+    #[test]
+    fn every_problem_says_where_and_what_is_wanted() {
+        let hour = || Duration::ZERO..=Duration::from_secs(3600);
+        for (line, problem) in [
+            ("waits = '1s'", "p.toml:2:1: unknown key `waits` in [s]; did you mean `wait`?"),
+            ("soon = 1", "p.toml:2:1: `soon` in [s] is not supported yet"),
+            ("wait = 5", "p.toml:2:8: `wait` in [s] is a bare number; write it with its unit, as `60s` or `500ms`"),
+            ("wait = '5'", "p.toml:2:8: `wait` in [s] is the bare number `5`; write it with its unit, as `60s` or `500ms`"),
+            ("wait = '2h'", "p.toml:2:8: `wait` in [s] is `2h`; from 0s to 1h is possible"),
+            ("wait = 'soon'", "p.toml:2:8: `wait` in [s] is `soon`, not a duration as `60s`, `500ms` or `30m`"),
+            ("wait = '${SECRET_WAIT}'", "p.toml:2:8: `wait` in [s] is `***`, not a duration as `60s`, `500ms` or `30m`"),
+            ("wait = '${UNSET}'", "p.toml:2:8: `wait` in [s]: UNSET is not set; set it, or give a default: `${UNSET:-…}`"),
+            ("wait = []", "p.toml:2:8: `wait` in [s] is a list; a string is wanted"),
+            ("count = 0", "p.toml:2:9: `count` in [s] is `0`; a whole number from 1 to 9 is wanted"),
+            ("count = 'x'", "p.toml:2:9: `count` in [s] is `x`; a whole number from 1 to 9 is wanted"),
+            ("count = true", "p.toml:2:9: `count` in [s] is a boolean; a number is wanted"),
+            ("flag = 'True'", "p.toml:2:8: `flag` in [s] is `True`; `true` or `false` is wanted"),
+            ("flag = 1", "p.toml:2:8: `flag` in [s] is a number; `true` or `false` is wanted"),
+            ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; one of `a`, `b` is wanted"),
+            ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; a list is wanted, as `[\"a\", \"b\"]`"),
+            ("port = 70000", "p.toml:2:8: `port` in [s] is `70000`; a whole number from 1 to 65535 is wanted"),
+            ("text = 1979-05-27", "p.toml:2:8: `text` in [s] is a date; a string is wanted"),
+        ] {
+            let found = problems(&format!("[s]\n{line}\n"), |section| {
+                section.duration("wait", hour());
+                section.integer("count", 1..=9);
+                section.boolean("flag");
+                section.word("word", &[("a", 1), ("b", 2)]);
+                section.list("list");
+                section.port("port");
+                section.text("text");
+            });
+            assert_eq!(found, [problem], "{line}");
+        }
+    }
+
+    #[test]
+    fn right_values_are_read_in_each_way_of_writing_them() {
+        let toml = "[s]\nwait = '1m 30s'\ncount = '3'\nflag = 'true'\nword = 'b'\nlist = [1]\nport = '${API_PORT}'\ntext = ''\n";
+        let found = problems(toml, |section| {
+            assert_eq!(section.duration("wait", Duration::ZERO..=Duration::MAX), Some(Duration::from_secs(90)));
+            assert_eq!(section.integer("count", 1..=9), Some(3));
+            assert_eq!(section.boolean("flag"), Some(true));
+            assert_eq!(section.word("word", &[("a", 1), ("b", 2)]), Some(2));
+            assert_eq!(section.list("list").map(|items| items.len()), Some(1));
+            assert_eq!(section.port("port"), Some(80));
+            assert!(section.nonempty("text").is_none() && section.text("text").is_some());
+            assert_eq!(section.context().notices.borrow().len(), 1);
+        });
+        assert_eq!(found, Vec::<String>::new());
+    }
+}

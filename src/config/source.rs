@@ -1,0 +1,181 @@
+//! Where a configuration comes from: the one home of the process' environment, of secret files and of the choice of the file.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::{Pid, gethostname};
+
+/// Where the file is looked for when nobody names one.
+const DEFAULT_FILES: [&str; 2] = ["/etc/portcullis.toml", "portcullis.toml"];
+
+/// A larger secret file is a mistake, `/dev/zero` for one.
+const LARGEST_SECRET_FILE: u64 = 1 << 20;
+
+/// What surrounds the process: an argument everywhere, so that a test can say what it is.
+#[derive(Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    host_name: String,
+    processors: usize,
+    default_files: Vec<PathBuf>,
+}
+
+/// A variable's value, as an interpolation gets it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The value; without the newline at its end when it comes from a file.
+    pub value: String,
+    /// Whether it was read from the file that `NAME_FILE` names, and so is a secret.
+    pub from_file: bool,
+}
+
+impl Environment {
+    /// The environment of this process, its host's name, and the places where a configuration file may lie.
+    pub fn of_process() -> Self {
+        let processors = sched_getaffinity(Pid::from_raw(0))
+            .map_or(1, |set| (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
+        Self {
+            variables: std::env::vars_os().collect(),
+            host_name: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            processors,
+            default_files: DEFAULT_FILES.map(PathBuf::from).to_vec(),
+        }
+    }
+
+    /// An environment of these variables, host `localhost`, four processors and no default file.
+    pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, host_name: "localhost".to_owned(), processors: 4, default_files: Vec::new() }
+    }
+
+    /// A variable's own value; none when it is unset or not UTF-8.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(OsStr::new(name))?.to_str()
+    }
+
+    /// Every variable byte for byte, for the children.
+    pub fn variables(&self) -> &BTreeMap<OsString, OsString> {
+        &self.variables
+    }
+
+    /// The kernel's name of this host; in a container its id or what it was named.
+    pub fn host_name(&self) -> &str {
+        &self.host_name
+    }
+
+    /// The processors that this process may use, counted as `nproc(1)` counts: affinity, `OMP_NUM_THREADS`, `OMP_THREAD_LIMIT`.
+    pub fn processors(&self) -> usize {
+        let number = |name: &str| {
+            self.variables.get(OsStr::new(name))?.to_str()?.split(',').next()?.trim().parse::<usize>().ok().filter(|number| *number > 0)
+        };
+        let available = number("OMP_NUM_THREADS").unwrap_or(self.processors.max(1));
+        number("OMP_THREAD_LIMIT").map_or(available, |limit| available.min(limit))
+    }
+
+    /// Names of all variables that are text, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().filter_map(|name| name.to_str())
+    }
+
+    /// Whether `name` is set to something.
+    pub fn nonempty(&self, name: &str) -> bool {
+        self.variables.get(OsStr::new(name)).is_some_and(|value| !value.is_empty())
+    }
+
+    /// The value of `name`, or the text of the file that `NAME_FILE` names when `name` is unset or empty; why not, as a message.
+    pub fn lookup(&self, name: &str) -> Result<Option<Found>, String> {
+        let own = self.variables.get(OsStr::new(name));
+        let file_variable = format!("{name}_FILE");
+        let file = self.variables.get(OsStr::new(&file_variable)).filter(|path| !path.is_empty());
+        match (own, file) {
+            (Some(value), Some(_)) if !value.is_empty() => Err(format!("both {name} and {file_variable} are set; unset one of them")),
+            (_, Some(path)) => {
+                let path = Path::new(path);
+                let text =
+                    read_secret(path).map_err(|why| format!("cannot read {}, which {file_variable} names: {why}", path.display()))?;
+                Ok(Some(Found { value: text, from_file: true }))
+            }
+            (Some(value), None) => match value.to_str() {
+                Some(value) => Ok(Some(Found { value: value.to_owned(), from_file: false })),
+                None => Err(format!("the value of {name} is not UTF-8")),
+            },
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The configuration file: the one named by flag, else by `PORTCULLIS_CONFIG`, else the first default one there is.
+    pub fn file(&self, flag: Option<&Path>) -> Option<PathBuf> {
+        if let Some(path) = flag {
+            return Some(path.to_owned());
+        }
+        if let Some(path) = self.variables.get(OsStr::new("PORTCULLIS_CONFIG")).filter(|path| !path.is_empty()) {
+            return Some(PathBuf::from(path));
+        }
+        self.default_files.iter().find(|path| path.exists()).cloned()
+    }
+}
+
+fn read_secret(path: &Path) -> Result<String, String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(LARGEST_SECRET_FILE + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > LARGEST_SECRET_FILE {
+        return Err("it is larger than 1 MiB".to_owned());
+    }
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn secret_file(name: &str, text: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("portcullis-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_secret_file_stands_in_for_an_unset_or_empty_variable() {
+        let path = secret_file("stands-in", "hunter 2 \n");
+        let file = || ("DB_PASSWORD_FILE", path.to_str().unwrap());
+        for environment in [Environment::new([file()]), Environment::new([file(), ("DB_PASSWORD", "")])] {
+            let found = environment.lookup("DB_PASSWORD").unwrap().unwrap();
+            assert_eq!((found.value.as_str(), found.from_file), ("hunter 2 ", true));
+        }
+        let both = Environment::new([file(), ("DB_PASSWORD", "x")]);
+        assert_eq!(both.lookup("DB_PASSWORD").err().unwrap(), "both DB_PASSWORD and DB_PASSWORD_FILE are set; unset one of them");
+        std::fs::remove_file(&path).unwrap();
+        assert!(Environment::new([file()]).lookup("DB_PASSWORD").err().unwrap().contains("No such file"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_disturb_only_who_asks_for_them() {
+        let environment = Environment::new([("BAD", OsString::from_vec(vec![0xff])), ("GOOD", OsString::from("1"))]);
+        assert_eq!(environment.names().count(), 2);
+        assert!(environment.lookup("GOOD").unwrap().is_some());
+        assert_eq!(environment.lookup("BAD").err().unwrap(), "the value of BAD is not UTF-8");
+        assert!(environment.nonempty("BAD"));
+    }
+
+    #[test]
+    fn processors_are_counted_as_nproc_counts() {
+        let count = |variables: &[(&str, &str)]| Environment::new(variables.iter().copied()).processors();
+        assert_eq!(count(&[]), 4);
+        assert_eq!(count(&[("OMP_NUM_THREADS", "7,2")]), 7);
+        assert_eq!(count(&[("OMP_NUM_THREADS", "7"), ("OMP_THREAD_LIMIT", "3")]), 3);
+        assert_eq!(count(&[("OMP_NUM_THREADS", "0")]), 4);
+        assert!(Environment::of_process().processors() > 0);
+    }
+}

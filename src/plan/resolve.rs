@@ -1,0 +1,133 @@
+//! From what an operator wrote to the orders of one run, or to everything that is wrong with it.
+
+mod address;
+mod argv;
+mod checks;
+mod condition;
+mod health;
+mod heartbeat;
+mod migrations;
+mod modes;
+mod target;
+mod variables;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::layers::{self, Layers, Override};
+use crate::config::problem::{Problem, Problems};
+use crate::config::reader::{Context, Depth, Keys, Section};
+use crate::config::source::Environment;
+use crate::plan::{Plan, Service};
+
+pub use health::{HealthAddress, health_address};
+
+/// Longer than any pause that is meant.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longer than any wait that is meant.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The keys of the top level.
+const ROOT: Keys = Keys {
+    known: &["service", "mode", "mode_fallback", "extra_args", "checks", "migrations", "modes", "heartbeat", "health", "process", "env"],
+    later: &["modules"],
+};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// `-c`.
+    pub file: Option<PathBuf>,
+    /// `--preset`.
+    pub preset: Option<String>,
+    /// `--mode`.
+    pub mode: Option<String>,
+    /// What follows the options.
+    pub arguments: Vec<String>,
+    /// `--exec`: the arguments are the command, whatever the mode.
+    pub exec: bool,
+    /// `--bare`: mode, migration command and init alone.
+    pub bare: bool,
+    /// Options that stand for keys.
+    pub overrides: Vec<Override>,
+}
+
+/// Resolves everything that one run is to do; reads files and the environment, changes nothing.
+pub fn resolve(request: &Request, environment: &Environment) -> Result<Plan, Problems> {
+    let context = Context::new(environment);
+    let plan = read(request, environment, &context);
+    Ok(Plan { notices: context.finish()?, ..plan })
+}
+
+fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> Plan {
+    let mut overrides = request.overrides.clone();
+    overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
+    let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides, keys: ROOT.known };
+    let mut broken = Vec::new();
+    let tree = layers::load(layers, environment, &mut broken);
+    for problem in broken {
+        context.problem(problem);
+    }
+    let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
+    let bare = request.bare || flag(context, "PORTCULLIS_BARE");
+
+    let checks = checks::read(&root, if bare { Depth::Form } else { Depth::Whole });
+    let chosen = modes::read(&root, request, variables::read(&root), bare);
+    let wanted = migrations::enabled(&root);
+    let migration = migrations::read(&root, wanted && chosen.migrates, bare, &checks, &chosen.template);
+    if chosen.ends_after_migration && !(wanted && chosen.migrates) {
+        let mode = chosen.mode.as_deref().unwrap_or_default();
+        let problem = format!(
+            "mode `{mode}` has no command and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"
+        );
+        context.problem(Problem::missing(problem));
+    }
+    let service = service(&root, chosen.mode);
+    let heartbeat = if bare { None } else { heartbeat::read(&root, &service.name, &checks) };
+    let health = health::read(&root, bare);
+    let checks = if bare { Vec::new() } else { checks };
+    Plan { service, checks, migration, main: chosen.main, heartbeat, health, notices: Vec::new() }
+}
+
+/// Whether a variable of portcullis' own is `true`.
+fn flag(context: &Context<'_>, name: &str) -> bool {
+    let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
+    if !["", "true", "false"].contains(&value.as_str()) {
+        let origin = crate::config::node::Origin::Variable(name.into());
+        context.problem(Problem::at(&origin, format!("is `{value}`; `true` or `false` is wanted")));
+    }
+    value == "true"
+}
+
+fn service(root: &Section<'_>, mode: Option<String>) -> Service {
+    let environment = root.context().environment;
+    let written = root.nonempty("service").map(|text| text.value());
+    let key = if written.is_some() { "service" } else { "mode" };
+    let name = written.or_else(|| mode.clone()).unwrap_or_else(|| "app".to_owned());
+    let fits = |name: &str, more: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.len() <= 63
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    if !fits(&name, "_.-") {
+        root.problem(
+            key,
+            format!(
+                "gives the service name `{name}`; up to 63 letters, digits, `_`, `.` and `-` are wanted, the first a letter or a digit"
+            ),
+        );
+    }
+    let instance = match environment.lookup("PORTCULLIS_INSTANCE_ID") {
+        Ok(found) => found.map(|found| found.value).filter(|id| !id.is_empty()).unwrap_or_else(|| environment.host_name().to_owned()),
+        Err(_) => environment.host_name().to_owned(),
+    };
+    if instance.is_empty() || instance.len() > 255 || instance.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        root.context().problem(Problem::missing(
+            "the instance id (PORTCULLIS_INSTANCE_ID, else the host's name) has to be 1 to 255 bytes without blanks",
+        ));
+    }
+    Service { name, mode, instance, version: env!("CARGO_PKG_VERSION") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! `[checks.NAME]`: each dependency that is waited for and watched.
+
+use std::time::Duration;
+
+use crate::config::node::Entry;
+use crate::config::problem::Problem;
+use crate::config::reader::{Depth, Keys, Section};
+use crate::plan::resolve::{DAY, YEAR, condition, target};
+use crate::plan::target::Target;
+use crate::plan::{Affects, CheckPlan};
+
+const KEYS: Keys = Keys {
+    known: &[
+        "url",
+        "kind",
+        "host",
+        "port",
+        "user",
+        "username",
+        "password",
+        "database",
+        "path",
+        "tls",
+        "sslmode",
+        "headers",
+        "method",
+        "expect",
+        "bearer",
+        "when",
+        "wait",
+        "affects",
+        "interval",
+        "timeout",
+        "failure_threshold",
+        "success_threshold",
+        "fail_fast",
+        "i_know",
+    ],
+    later: &["targets", "insecure", "ca"],
+};
+
+/// Names that mean something else in one of the health answers.
+const RESERVED: [&str; 13] = [
+    "status",
+    "_meta",
+    "ping",
+    "scheduler",
+    "supervisor",
+    "startup",
+    "shutdown",
+    "liveness",
+    "readiness",
+    "livenessState",
+    "readinessState",
+    "uptime",
+    "app",
+];
+
+/// Every check whose `when` holds, in order.
+pub(super) fn read(root: &Section<'_>, depth: Depth) -> Vec<CheckPlan> {
+    let Some(checks) = root.table_at("checks", None, depth) else { return Vec::new() };
+    checks.entries().filter_map(|entry| check(&checks, entry, depth)).collect()
+}
+
+fn check(checks: &Section<'_>, entry: &Entry, depth: Depth) -> Option<CheckPlan> {
+    let context = checks.context();
+    let name = &entry.key;
+    if let Err(why) = check_name(name) {
+        context.problem(Problem::at(&entry.origin, format!("a check cannot be named `{name}`: {why}")));
+    }
+    let path = checks.below(name);
+    let form = context.open(&entry.node, &path, None, Depth::Form)?;
+    let used = condition::holds(context, form.node("when"), &path, depth);
+    let section = context.open(&entry.node, &path, Some(KEYS), if used { depth } else { Depth::Form })?;
+    let affects =
+        [("none", Affects::None), ("health", Affects::Health), ("readiness", Affects::Readiness), ("liveness", Affects::Liveness)];
+    let moment = Duration::from_millis(10);
+    let threshold = |key| section.integer(key, 1..=1000).and_then(|number| u32::try_from(number).ok());
+    let seconds = Duration::from_secs;
+    let [wait, interval, timeout] = [("wait", Duration::ZERO..=YEAR), ("interval", moment * 10..=DAY), ("timeout", moment..=seconds(600))]
+        .map(|(key, range)| section.duration(key, range));
+    let [failure_threshold, success_threshold] = ["failure_threshold", "success_threshold"].map(threshold);
+    let [fail_fast, i_know] = ["fail_fast", "i_know"].map(|key| section.boolean(key).unwrap_or_default());
+    let affects = section.word("affects", &affects).unwrap_or_default();
+    let target = target::read(&section)?;
+    if affects.liveness() && !i_know && leaves_the_container(&target) {
+        section.problem(
+            "affects",
+            "is `liveness`, but its target is outside the container: an outage there would kill every replica; write `i_know = true` to have it so",
+        );
+    }
+    used.then_some(CheckPlan {
+        name: name.clone(),
+        target,
+        wait: wait.unwrap_or(seconds(60)),
+        fail_fast,
+        affects,
+        interval: interval.unwrap_or(seconds(5)),
+        timeout: timeout.unwrap_or(seconds(2)),
+        failure_threshold: failure_threshold.unwrap_or(3),
+        success_threshold: success_threshold.unwrap_or(1),
+    })
+}
+
+/// `[a-z0-9][a-z0-9_.-]{0,62}` and not reserved.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    if RESERVED.contains(&name) {
+        return Err("the name is reserved");
+    }
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let fits = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.-".contains(c));
+    if starts && fits && name.len() <= 63 {
+        Ok(())
+    } else {
+        Err("a name is up to 63 lower-case letters, digits, `_`, `.` and `-`, the first a letter or a digit")
+    }
+}
+
+fn leaves_the_container(target: &Target) -> bool {
+    let local = |host: &str| {
+        let address = host.parse::<std::net::IpAddr>();
+        host == "localhost" || host.starts_with('/') || address.is_ok_and(|address| address.is_loopback())
+    };
+    match target {
+        Target::Tcp(address) => !local(&address.host),
+        Target::Http(http) => {
+            url::Url::parse(http.url.expose()).is_ok_and(|url| url.host_str().is_some_and(|host| !local(host.trim_matches(['[', ']']))))
+        }
+        Target::Postgres(postgres) => !local(&postgres.address.host),
+        Target::Redis(redis) => !local(&redis.address.host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_checked_against_its_pattern_and_the_reserved_ones() {
+        for name in ["db", "0", "doc_engine", "a.b-c", &"x".repeat(63)] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in ["", "_a", "DB", "a b", "app", "status", "livenessState", "ü", &"x".repeat(64)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

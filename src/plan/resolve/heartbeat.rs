@@ -1,0 +1,94 @@
+//! `[heartbeat]`: where and how often the readiness is written.
+
+use std::time::Duration;
+
+use crate::config::problem::suggest;
+use crate::config::reader::{Depth, Keys, Section};
+use crate::plan::resolve::{DAY, condition, target};
+use crate::plan::target::{RedisTarget, Target};
+use crate::plan::{CheckPlan, HeartbeatPlan};
+
+const KEYS: Keys = Keys {
+    known: &[
+        "enabled", "when", "check", "url", "kind", "host", "port", "user", "username", "password", "database", "tls", "key", "ttl", "every",
+    ],
+    later: &["mode", "exclusive"],
+};
+
+/// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
+const SLACK: Duration = Duration::from_secs(14);
+
+/// The heartbeat; none without a Redis, which is said once.
+pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> Option<HeartbeatPlan> {
+    let context = root.context();
+    let Some(form) = root.table_at("heartbeat", Some(KEYS), Depth::Form) else {
+        if !root.has("heartbeat") {
+            context.notice("no heartbeat: no [heartbeat] names a Redis that readiness could be written to");
+        }
+        return None;
+    };
+    let enabled = root.table_at("heartbeat", None, Depth::Whole).and_then(|section| section.boolean("enabled")).unwrap_or(true);
+    let wanted = condition::holds(context, form.node("when"), form.path(), Depth::Whole);
+    if enabled && !wanted {
+        context.notice("no heartbeat: no Redis is configured that readiness could be written to");
+    }
+    let section = root.table_at("heartbeat", Some(KEYS), if enabled && wanted { Depth::Whole } else { Depth::Form })?;
+    let second = Duration::from_secs(1);
+    let [ttl, every] = ["ttl", "every"].map(|key| section.duration(key, second..=DAY));
+    let key = section.nonempty("key").map(|text| text.value());
+    if key.as_ref().is_some_and(|key| key.contains(['{', '}']) || key.chars().any(|c| c.is_control() || c.is_whitespace())) {
+        section.problem("key", "holds a brace or a blank; a brace would move its records to another slot of a cluster");
+    }
+    let target = redis(&section, checks)?;
+    let (ttl, every) = (ttl.unwrap_or(second * 60), every.unwrap_or(second * 20));
+    if every >= ttl {
+        section.problem(
+            "every",
+            format!("is {}, not shorter than the expiry of {}", humantime::format_duration(every), humantime::format_duration(ttl)),
+        );
+    } else if ttl < every * 2 + SLACK {
+        context.notice(format!(
+            "the heartbeat's ttl of {} is short for a beat every {}: from {} on it outlasts a lost beat",
+            humantime::format_duration(ttl),
+            humantime::format_duration(every),
+            humantime::format_duration(every * 2 + SLACK)
+        ));
+    }
+    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| format!("{service}_service_status")), ttl, every })
+}
+
+/// The Redis itself, or that of a check.
+fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisTarget> {
+    let check = section.text("check").map(|text| text.value());
+    if !section.has("check") {
+        if !section.has("url") && !section.has("kind") {
+            if section.depth() == Depth::Form {
+                return None;
+            }
+            section.problem("url", "is missing: name the Redis by `url`, or by `check` the redis check that names it");
+            return None;
+        }
+        return match target::read(section)? {
+            Target::Redis(target) => Some(target),
+            other => {
+                section
+                    .problem(if section.has("kind") { "kind" } else { "url" }, format!("is of kind {}; a redis is wanted", other.kind()));
+                None
+            }
+        };
+    }
+    if section.has("url") || section.has("kind") {
+        section.problem("check", "names a Redis, and so does `url` or `kind`; keep one of them");
+    }
+    let check = check.filter(|_| section.depth() == Depth::Whole)?;
+    let redis = |plan: &CheckPlan| if let Target::Redis(target) = &plan.target { Some((plan.name.clone(), target.clone())) } else { None };
+    let known: Vec<(String, RedisTarget)> = checks.iter().filter_map(redis).collect();
+    let found = known.iter().find(|(name, _)| *name == check).map(|(_, target)| target.clone());
+    if found.is_none() {
+        section.problem(
+            "check",
+            format!("names `{check}`, which is no redis check{}", suggest(&check, known.iter().map(|(name, _)| name.as_str()))),
+        );
+    }
+    found
+}

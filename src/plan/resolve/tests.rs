@@ -1,0 +1,466 @@
+//! Whole configurations and what becomes of them.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::preset;
+use crate::exit::Exit;
+use crate::plan::process::StartSign;
+use crate::plan::target::Target;
+use crate::plan::{LockPlan, SocketName};
+
+/// A configuration file that is gone when the test is over.
+struct File(PathBuf);
+
+impl File {
+    fn new(text: &str) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("portcullis-resolve-{}-{number}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn try_with(toml: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Plan, Problems> {
+    let file = File::new(toml);
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    resolve(&Request { file: Some(file.0.clone()), arguments, ..Request::default() }, &Environment::new(variables.iter().copied()))
+}
+
+fn with(toml: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Plan {
+    try_with(toml, variables, arguments).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn problems(toml: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Vec<String> {
+    let problems = try_with(toml, variables, arguments).err().map(|problems| problems.to_string()).unwrap_or_default();
+    let temp = format!("{}/portcullis-resolve-", std::env::temp_dir().display());
+    let place = |line: &str| match line.strip_prefix(&temp).and_then(|rest| rest.split_once(".toml")) {
+        Some((_, rest)) => format!("p{rest}"),
+        None => line.to_owned(),
+    };
+    problems.lines().map(place).collect()
+}
+
+fn argv(plan: &Plan) -> Vec<&str> {
+    plan.main.as_ref().map(|main| main.argv.words().iter().map(crate::plan::argv::Word::value).collect()).unwrap_or_default()
+}
+
+fn bare_environment(variables: &[(&str, &str)], arguments: &[&str]) -> Result<Plan, Problems> {
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    resolve(&Request { arguments, ..Request::default() }, &Environment::new(variables.iter().copied()))
+}
+
+#[test]
+fn nothing_but_a_command_is_enough() {
+    let plan = bare_environment(&[], &["sleep", "1"]).unwrap();
+    assert_eq!((argv(&plan), plan.checks.len()), (vec!["sleep", "1"], 0));
+    assert!(plan.heartbeat.is_none() && plan.migration.is_none());
+    assert_eq!(plan.notices, ["no heartbeat: no Redis is configured that readiness could be written to"]);
+    assert_eq!((plan.service.name.as_str(), plan.service.instance.as_str(), plan.service.mode), ("app", "localhost", None));
+    let health = plan.health.unwrap();
+    assert_eq!(health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["[::]:8051", "0.0.0.0:8051"]);
+    assert_eq!((health.socket, health.required), (Some(SocketName::Abstract("portcullis/8051".into())), true));
+    let missing = bare_environment(&[], &[]).unwrap_err();
+    assert_eq!(missing.exit(), Exit::Config);
+    assert_eq!(missing.to_string(), "no command to run: give it behind the options, as `portcullis run -- COMMAND`, or configure [modes]");
+}
+
+#[test]
+fn the_environment_alone_drives_a_run_without_a_file() {
+    let variables = [
+        ("DB_HOST", "db"),
+        ("DB_PASSWORD", "p@ss:w/rd?#"),
+        ("DB_DATABASE", "dify"),
+        ("REDIS_HOST", "cache"),
+        ("REDIS_PORT", "tcp://10.0.0.1:6380"),
+        ("MODE", "worker"),
+        ("MIGRATION_ENABLED", "true"),
+        ("PORTCULLIS_MIGRATIONS__COMMAND", r#"["flask", "db", "upgrade"]"#),
+        ("PORTCULLIS_CHECKS__DB__WAIT", "5s"),
+    ];
+    let plan = bare_environment(&variables, &["serve"]).unwrap();
+    let shown: Vec<String> = plan.checks.iter().map(|check| format!("{} {} {:?}", check.name, check.target, check.wait)).collect();
+    assert_eq!(shown, ["db postgres://postgres@db:5432/dify 5s", "redis redis://cache:6380/0 60s"]);
+    let Target::Postgres(db) = &plan.checks[0].target else { panic!("postgres") };
+    assert_eq!(db.password.as_ref().unwrap().expose(), "p@ss:w/rd?#");
+    assert_eq!(plan.heartbeat.unwrap().key, "worker_service_status");
+    assert_eq!(plan.migration.unwrap().process.argv.to_string(), "flask db upgrade");
+    assert_eq!(plan.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes injects it; port 6380 is taken"]);
+    let without = variables.into_iter().filter(|(name, _)| !name.ends_with("COMMAND")).collect::<Vec<_>>();
+    let problem = bare_environment(&without, &["serve"]).unwrap_err().to_string();
+    assert!(
+        problem.ends_with(
+            "`command` in [migrations] is missing: migrations are on; name the command, here or as PORTCULLIS_MIGRATIONS__COMMAND"
+        ),
+        "{problem}"
+    );
+}
+
+/// The example of the documentation, without the keys that come later.
+const EXAMPLE: &str = r#"
+service = "api"
+mode = "${MODE:-api}"
+
+[checks.db]
+url = "postgres://${DB_USERNAME}:${DB_PASSWORD}@${DB_HOST}:${DB_PORT:-5432}/${DB_DATABASE}"
+wait = "60s"
+affects = "health"
+
+[checks.redis]
+url = "redis://:${REDIS_PASSWORD}@${REDIS_HOST}:${REDIS_PORT:-6379}/${REDIS_DB:-0}"
+
+[checks.doc_engine]
+url = "http://es:9200/_cluster/health"
+expect = { status = 200, json = { "/status" = ["green", "yellow"] } }
+
+[migrations]
+enabled = "${MIGRATION_ENABLED:-false}"
+command = ["flask", "db", "upgrade"]
+lock = "db"
+lock_timeout = "30m"
+timeout = "0s"
+
+[modes.api]
+command = ["gunicorn", "--bind", "${DIFY_BIND_ADDRESS:-0.0.0.0}:${DIFY_PORT:-5001}", "app:app"]
+migrate = "run"
+[modes.api.started]
+url = "http://127.0.0.1:${DIFY_PORT:-5001}/health"
+within = "120s"
+[modes.worker]
+command = ["celery", "-A", "app.celery", "worker"]
+[modes.migration]
+command = []
+
+[heartbeat]
+url = "redis://redis:6379/0"
+key = "api_service_status"
+ttl = "60s"
+every = "20s"
+
+[health]
+listen = "0.0.0.0:8051"
+socket = "@portcullis/8051"
+details = "when-authorized"
+token = "${PORTCULLIS_HEALTH_TOKEN:-}"
+
+[process]
+stop_signal = "TERM"
+stop_timeout = "8s"
+drain_delay = "0s"
+"#;
+
+const EXAMPLE_VARIABLES: [(&str, &str); 5] =
+    [("DB_USERNAME", "u"), ("DB_PASSWORD", "p"), ("DB_HOST", "db"), ("DB_DATABASE", "x"), ("REDIS_HOST", "cache")];
+
+fn example(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    EXAMPLE_VARIABLES.into_iter().chain([("REDIS_PASSWORD", "")]).chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn the_documented_example_resolves() {
+    let plan = with(EXAMPLE, &example(&[("MIGRATION_ENABLED", "true"), ("PORTCULLIS_HEALTH_TOKEN", "let-me-see")]), &[]);
+    assert_eq!(argv(&plan), ["gunicorn", "--bind", "0.0.0.0:5001", "app:app"]);
+    let main = plan.main.as_ref().unwrap();
+    assert_eq!((main.stop_signal, main.stop_timeout), (Some(15), Duration::from_secs(8)));
+    let started = main.started.as_ref().unwrap();
+    let StartSign::Answers { target, .. } = &started.sign else { panic!("a URL is asked: {started:?}") };
+    assert_eq!((target.to_string().as_str(), started.within), ("http://127.0.0.1:5001/health", Duration::from_secs(120)));
+    let Target::Http(http) = &plan.checks[2].target else { panic!("http") };
+    assert_eq!(http.expect.status, [200]);
+    assert_eq!(http.expect.json, [("/status".to_owned(), vec!["green".into(), "yellow".into()])]);
+    assert!(matches!(&plan.migration.as_ref().unwrap().lock, LockPlan::Postgres { target, .. } if target.database == "x"));
+    assert_eq!(plan.health.as_ref().unwrap().token.as_ref().unwrap().expose(), "let-me-see");
+    assert_eq!(plan.notices, Vec::<String>::new());
+
+    let worker = with(EXAMPLE, &example(&[("MODE", "worker")]), &[]);
+    assert_eq!(
+        (argv(&worker), worker.migration.is_none(), worker.service.name.as_str()),
+        (vec!["celery", "-A", "app.celery", "worker"], true, "api")
+    );
+    let migration = with(EXAMPLE, &example(&[("MODE", "migration"), ("MIGRATION_ENABLED", "true")]), &[]);
+    assert!(migration.main.is_none() && migration.migration.is_some());
+}
+
+#[test]
+fn a_mode_that_has_nothing_to_do_or_is_unknown_is_refused() {
+    let nothing = problems(EXAMPLE, &example(&[("MODE", "migration")]), &[]);
+    assert_eq!(
+        nothing,
+        ["mode `migration` has no command and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"]
+    );
+    let unknown = problems(EXAMPLE, &example(&[("MODE", "Worker")]), &[]);
+    assert_eq!(unknown, ["p:3:8: unknown mode `Worker`; known: `api`, `worker`, `migration`"]);
+    let fallback = format!("mode_fallback = \"api\"\n{EXAMPLE}");
+    assert_eq!(argv(&with(&fallback, &example(&[("MODE", "Worker")]), &[]))[0], "gunicorn");
+}
+
+#[test]
+fn all_problems_of_a_file_come_at_once_each_with_its_place() {
+    let toml = r#"
+serv = "api"
+[checks.db]
+url = "postgres://db:x5432/a"
+waits = "5s"
+interval = 5
+affects = "helth"
+[checks.app]
+url = "rediss://h/0"
+[checks.web]
+url = "htp://h/"
+method = "GET"
+[checks.live]
+url = "tcp://db:1"
+affects = "liveness"
+[checks.pg]
+kind = "postgres"
+host = "db"
+sslmode = "verify-full"
+path = "/x"
+[modules.beat]
+command = []
+[migrations]
+command = "flask db upgrade"
+check = ["x"]
+[modes.a]
+command = ["x", 5, { splt = "y" }, "${UNSET}", "$HOME", { first = "g" }]
+migrate = "wait"
+stop_signal = "TERMINATE"
+[modes.b]
+command = ["${UNSET}"]
+started = { within = "5s" }
+[heartbeat]
+url = "tcp://h:1"
+ttl = "10s"
+every = "10s"
+[health]
+listen = "8051"
+details = "sometimes"
+"#;
+    let expected = [
+        "p:2:1: unknown key `serv`; did you mean `service`?",
+        "p:4:7: `url` in [checks.db] has a port that is not a number from 1 to 65535; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded",
+        "p:5:1: unknown key `waits` in [checks.db]; did you mean `wait`?",
+        "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, as `60s` or `500ms`",
+        "p:7:11: `affects` in [checks.db] is `helth`; one of `none`, `health`, `readiness`, `liveness` is wanted",
+        "p:8:9: a check cannot be named `app`: the name is reserved",
+        "p:9:7: `url` in [checks.app] is of kind `rediss`, which is not supported yet",
+        "p:11:7: `url` in [checks.web] is of the unknown kind `htp`; did you mean `http`?",
+        "p:15:11: `affects` in [checks.live] is `liveness`, but its target is outside the container: an outage there would kill every replica; \
+         write `i_know = true` to have it so",
+        "p:19:11: `sslmode` in [checks.pg] asks for sslmode `verify-full`, which is not supported yet",
+        "p:20:8: `path` in [checks.pg] means nothing to a target of kind postgres",
+        "p:21:2: `modules` is not supported yet",
+        "p:24:11: the command in [migrations] is a string; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
+        "p:25:1: `check` in [migrations] is not supported yet",
+        "p:27:17: [modes.a] has a number where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
+        "p:27:20: [modes.a] has a table where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
+        "p:27:36: an argument in [modes.a]: UNSET is not set; set it, or give a default: `${UNSET:-…}`",
+        "p:27:48: an argument in [modes.a]: `$HOME` is not interpolated: write `${HOME}` for the variable, `$$HOME` for the text",
+        "p:27:67: `first` in [modes.a] names the unknown group `g`",
+        "p:28:11: `migrate` in [modes.a] is `wait`, which is not supported yet; there are `run` and `off`",
+        "p:29:15: `stop_signal` in [modes.a] is `TERMINATE`, not a signal as `TERM` or `15`",
+        "p:32:1: `url` in [modes.b.started] is missing: name the target by `url`, or by `kind`, `host` and `port`",
+        "p:34:7: `url` in [heartbeat] is of kind tcp; a redis is wanted",
+        "p:38:10: `listen` in [health] has `8051`, not an address as `0.0.0.0:8051`, `[::]:8051` or `:8051`",
+        "p:39:11: `details` in [health] is `sometimes`; one of `never`, `when-authorized`, `always` is wanted",
+    ];
+    let found = problems(toml, &[("MODE", "a")], &[]);
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+/// The constructs that replace a shell, as in Dify's worker.
+const CONSTRUCTS: &str = r#"
+extra_args = "error"
+[env]
+PLAIN = "1"
+NUMBER = 5
+[env.default]
+LANG = "C.UTF-8"
+PYTHONIOENCODING = "utf-8"
+[modes.worker]
+command = ["celery", { split = "-P ${POOL:-gevent}" }, { first = "concurrency" }, "", { split = "${EMPTY:- }" },
+  { when = { var = "VERBOSE", ieq = "true" }, then = ["-v"] }]
+env = { PLAIN = "2" }
+[modes.worker.groups]
+concurrency = [
+  { when = { var = "CONCURRENCY", nonempty = true }, then = ["-c", { split = "${CONCURRENCY}" }] },
+  { when = { var = "AUTO", ieq = "true" }, then = ["--autoscale=${MAX:-${@nproc}},${MIN:-1}"] },
+  { then = ["-c", "1"] },
+]
+[modes.job]
+command = ["flask", { args = true, min_args = 1 }]
+[modes.api]
+command = ["gunicorn"]
+[[modes.api.variants]]
+when = { var = "DEBUG", eq = "true" }
+set = { HOST = "${ADDRESS:-0.0.0.0}" }
+command = ["python", "-m", "app"]
+"#;
+
+#[test]
+fn every_construct_of_an_argv_gives_its_words() {
+    for (variables, words) in [
+        (vec![], "celery -P gevent -c 1 ''"),
+        (vec![("POOL", "a  b\tc"), ("VERBOSE", "TRUE")], "celery -P a b c -c 1 '' -v"),
+        (vec![("AUTO", "True")], "celery -P gevent --autoscale=4,1 ''"),
+        (vec![("AUTO", "true"), ("CONCURRENCY", "3 -x"), ("MAX", "9")], "celery -P gevent -c 3 -x ''"),
+    ] {
+        let plan = with(CONSTRUCTS, &[variables, vec![("MODE", "worker")]].concat(), &[]);
+        assert_eq!(plan.main.unwrap().argv.to_string(), words);
+    }
+    let environment = |plan: &Plan| {
+        let main = plan.main.as_ref().unwrap();
+        main.env.iter().map(|(name, value)| format!("{name}={}", value.value())).collect::<Vec<_>>()
+    };
+    let plan = with(CONSTRUCTS, &[("MODE", "worker"), ("LANG", "de")], &[]);
+    assert_eq!(environment(&plan), ["PYTHONIOENCODING=utf-8", "NUMBER=5", "PLAIN=2"]);
+    let debug = with(CONSTRUCTS, &[("MODE", "api"), ("DEBUG", "true")], &[]);
+    assert_eq!((argv(&debug), environment(&debug).last().unwrap().as_str()), (vec!["python", "-m", "app"], "HOST=0.0.0.0"));
+    assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "api"), ("DEBUG", "True")], &[])), ["gunicorn"]);
+    let migrating = format!("{CONSTRUCTS}[migrations]\ncommand = ['m']\nlock = 'none'\n");
+    let migration = with(&migrating, &[("MODE", "api"), ("DEBUG", "true")], &[]).migration.unwrap();
+    assert!(migration.process.env.iter().all(|(name, _)| name != "HOST"));
+}
+
+#[test]
+fn arguments_go_where_the_mode_takes_them_and_nowhere_else() {
+    assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "job")], &["create tenant", "-x"])), ["flask", "create tenant", "-x"]);
+    let few = try_with(CONSTRUCTS, &[("MODE", "job")], &[]).unwrap_err();
+    assert_eq!((few.exit(), few.to_string()), (Exit::Usage, "[modes.job] wants at least 1 arguments behind the options, and got 0".into()));
+    let extra = try_with(CONSTRUCTS, &[("MODE", "api")], &["x"]).unwrap_err();
+    assert_eq!(extra.exit(), Exit::Usage);
+    assert!(extra.to_string().starts_with("mode `api` takes no arguments and got `x`: "), "{extra}");
+    assert_eq!(argv(&with(&CONSTRUCTS.replace("error", "ignore"), &[("MODE", "api")], &["x"])), ["gunicorn"]);
+    let file = File::new(CONSTRUCTS);
+    let request = Request { file: Some(file.0.clone()), arguments: vec!["sh".into()], exec: true, ..Request::default() };
+    assert_eq!(argv(&resolve(&request, &Environment::new([("MODE", "nonsense")])).unwrap()), ["sh"]);
+}
+
+#[test]
+fn a_flag_stands_above_variable_mode_and_file() {
+    let toml = "[modes.a]\ncommand = ['x']\nstop_timeout = '1s'\n[process]\nstop_timeout = '2s'\ndrain_delay = '3s'\n";
+    assert_eq!(with(toml, &[], &[]).main.unwrap().stop_timeout, Duration::from_secs(1));
+    let file = File::new(toml);
+    let flag = Override { key: "process.stop_timeout".into(), value: "9s".into(), flag: "--stop-timeout".into() };
+    let request = Request { file: Some(file.0.clone()), overrides: vec![flag], mode: Some("a".into()), ..Request::default() };
+    let main = resolve(&request, &Environment::new([("MODE", "b"), ("PORTCULLIS_PROCESS__DRAIN_DELAY", "4s")])).unwrap().main.unwrap();
+    assert_eq!((main.stop_timeout, main.drain_delay), (Duration::from_secs(9), Duration::from_secs(4)));
+    let wrong = Override { key: "process.stop_timeout".into(), value: "9".into(), flag: "--stop-timeout".into() };
+    let problems = resolve(&Request { overrides: vec![wrong], ..request }, &Environment::new([("A", "b")])).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "--stop-timeout: `stop_timeout` in [process] is the bare number `9`; write it with its unit, as `60s` or `500ms`"
+    );
+}
+
+#[test]
+fn the_lock_is_that_of_the_only_database() {
+    let two = "[checks.a]\nurl = 'postgres://a/x'\n[checks.b]\nurl = 'postgres://b/x'\n[checks.c]\nurl = 'tcp://c:1'\n[migrations]\ncommand = ['x']\n";
+    assert_eq!(
+        problems(two, &[], &["y"]),
+        ["p:7:2: `lock` in [migrations] finds several postgres checks; name the one whose database is migrated: `a`, `b`"]
+    );
+    let lock = |lock: &str| problems(&format!("{two}lock = '{lock}'\n"), &[], &["y"]);
+    assert_eq!(lock("b"), Vec::<String>::new());
+    assert_eq!(lock("none"), Vec::<String>::new());
+    assert_eq!(lock("c"), ["p:9:8: `lock` in [migrations] names `c`, which is no postgres check and cannot hold the lock"]);
+    assert_eq!(lock("d"), ["p:9:8: `lock` in [migrations] names the unknown check `d`; known: `a`, `b`, `auto`, `none`"]);
+}
+
+#[test]
+fn bare_keeps_mode_migration_and_process_alone() {
+    let file = File::new(EXAMPLE);
+    let request = Request { file: Some(file.0.clone()), bare: true, ..Request::default() };
+    let plan = resolve(&request, &Environment::new([("MIGRATION_ENABLED", "true")])).unwrap();
+    assert!(plan.checks.is_empty() && plan.heartbeat.is_none() && plan.health.is_none());
+    assert!(matches!(plan.migration.unwrap().lock, LockPlan::None));
+    assert!(plan.main.unwrap().started.is_none());
+}
+
+#[test]
+fn secret_files_reach_the_child_only_when_asked() {
+    let secret = File::new("from-a-file\n");
+    let path = secret.0.to_str().unwrap();
+    let variables = [("API_SECRET_FILE", path), ("NO_FILE", "/nowhere/at-all")];
+    assert!(with("", &variables, &["x"]).main.unwrap().env.is_empty());
+    let main = with("[env]\nexpand_files = true\n", &variables, &["x"]).main.unwrap();
+    assert_eq!((main.env[0].0.as_str(), main.env[0].1.value(), main.env[0].1.shown()), ("API_SECRET", "from-a-file", "***"));
+    assert_eq!((main.env.len(), main.env_remove), (1, vec!["API_SECRET_FILE".to_owned()]));
+}
+
+#[test]
+fn every_preset_resolves() {
+    for name in preset::names() {
+        let variables = [("DB_HOST", "db"), ("REDIS_HOST", "cache"), ("GUNICORN_APP", "app:app"), ("MIGRATION_ENABLED", "true")];
+        let request = Request { preset: Some(name.into()), ..Request::default() };
+        let plan = resolve(&request, &Environment::new(variables)).unwrap();
+        assert_eq!(plan.checks.len(), 2);
+        assert!(plan.main.unwrap().started.is_some() && plan.heartbeat.is_some() && plan.migration.is_some());
+    }
+    let wrong = Request { preset: Some("gunicon".into()), arguments: vec!["x".into()], ..Request::default() };
+    let problem = resolve(&wrong, &Environment::new([("A", "b")])).unwrap_err().to_string();
+    assert_eq!(problem, "--preset: unknown preset `gunicon`; did you mean `gunicorn`?");
+}
+
+#[test]
+fn a_password_from_parts_stands_above_the_url() {
+    let toml = "[checks.db]\nurl = 'postgresql+psycopg2://me:old@db/x?sslmode=disable&options=-c%20a&foo=1'\npassword = 'new-password'\nport = 5433\n";
+    let plan = with(toml, &[], &["x"]);
+    let Target::Postgres(db) = &plan.checks[0].target else { panic!("postgres") };
+    assert_eq!((db.to_string().as_str(), db.password.as_ref().unwrap().expose()), ("postgres://me@db:5433/x", "new-password"));
+    assert_eq!(plan.notices[0], "`url` in [checks.db]: the parameter `foo` is ignored");
+}
+
+#[test]
+fn what_an_http_check_sends_is_kept_and_hidden() {
+    let toml = "[checks.es]\nurl = 'http://me:hidden-pw@es:9200/a?key=hidden-key'\nmethod = 'HEAD'\nbearer = '${ES_TOKEN}'\nheaders = { X-A = 'b' }\n\
+                expect = { status = [200, 204], body = 'ok' }\n";
+    let problem = problems(&toml.replace("X-A", "Authorization"), &[("ES_TOKEN", "hidden-token")], &["x"]);
+    assert_eq!(problem, ["p:4:10: `bearer` in [checks.es] and the header `Authorization` exclude each other"]);
+    let plan = with(toml, &[("ES_TOKEN", "hidden-token")], &["x"]);
+    let Target::Http(http) = &plan.checks[0].target else { panic!("http") };
+    assert_eq!(
+        (http.shown.as_str(), http.method.as_str(), http.expect.status.as_slice()),
+        ("http://es:9200/a", "HEAD", [200, 204].as_slice())
+    );
+    assert_eq!(http.url.expose(), "http://me:hidden-pw@es:9200/a?key=hidden-key");
+    assert_eq!(http.headers.last().unwrap().1.expose(), "Bearer hidden-token");
+    assert!(!format!("{plan:?}").contains("hidden"), "{plan:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_password_of_any_characters_reaches_its_server(password in "[^\0]{1,20}") {
+        let toml = "[checks.a]\nurl = 'postgres://${U}:${PW}@h/x'\n[checks.b]\nurl = 'redis://:${PW}@h/0'\n[checks.c]\nkind = 'redis'\nhost = 'h'\npassword = '${PW}'\n";
+        let plan = with(toml, &[("U", "me"), ("PW", &password)], &["x"]);
+        for check in &plan.checks {
+            let found = match &check.target {
+                Target::Postgres(target) => target.password.clone(),
+                Target::Redis(target) => target.password.clone(),
+                other => panic!("{other}"),
+            };
+            let found = found.unwrap();
+            prop_assert_eq!(found.expose(), password.as_str());
+        }
+    }
+
+    #[test]
+    fn any_text_is_answered_and_never_panics(text in "([a-z]{1,4} ?= ?[\"'\\[{]?[$a-z{}0-9:/ ]{0,8}[\"'\\]}]?\n|\\[(checks|modes|env|health)(\\.[a-z]{1,2})?\\]\n){0,6}") {
+        let _ = try_with(&text, &[], &["x"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! One whole run in order, effect by effect.
+
+use super::*;
+use crate::state::event::Readiness;
+use crate::state::snapshot::{Level, Look, Migration, Status, Step};
+
+fn status(run: &Run) -> Status {
+    run.lifecycle.snapshot().overall(Look::fresh(run.now))
+}
+
+#[test]
+fn a_run_from_init_to_stopped() {
+    let seconds = Duration::from_secs;
+    let mut run = Run::of(full());
+    for (event, effects, phase, up) in [
+        (Event::Begin, vec![Effect::Arm(Timer::Wait(0), seconds(60))], Phase::Waiting, Status::Unknown),
+        (Event::Probed(0, refused()), vec![], Phase::Waiting, Status::Unknown),
+        (Event::Probed(0, passed()), vec![Effect::Disarm(Timer::Wait(0)), Effect::AcquireLock], Phase::Migrating, Status::Unknown),
+        (Event::Lock(LockNews::Queued("two".to_owned())), vec![], Phase::Migrating, Status::Unknown),
+        (Event::Lock(LockNews::Held), vec![Effect::Spawn(ProcessId::Migration)], Phase::Migrating, Status::Unknown),
+        (Event::Spawned(ProcessId::Migration, PID), vec![Effect::Arm(Timer::Migration, seconds(600))], Phase::Migrating, Status::Unknown),
+        (
+            Event::Exited(ProcessId::Migration, Ended::Code(0)),
+            vec![
+                Effect::Disarm(Timer::Migration),
+                Effect::Disarm(Timer::Grace),
+                Effect::Disarm(Timer::Reap),
+                Effect::ReleaseLock,
+                Effect::Arm(Timer::Release, seconds(5)),
+            ],
+            Phase::Migrating,
+            Status::Unknown,
+        ),
+        (
+            Event::Lock(LockNews::Released),
+            vec![Effect::Disarm(Timer::Release), Effect::Spawn(ProcessId::Main)],
+            Phase::Starting,
+            Status::Unknown,
+        ),
+        (
+            Event::Spawned(ProcessId::Main, PID),
+            vec![Effect::Arm(Timer::Startup, seconds(120)), Effect::AskStartup(true)],
+            Phase::Starting,
+            Status::Unknown,
+        ),
+        (Event::StartupProbed(refused()), vec![], Phase::Starting, Status::Unknown),
+        (
+            Event::StartupProbed(passed()),
+            vec![Effect::Disarm(Timer::Startup), Effect::AskStartup(false), Effect::AskAll, Effect::Announce(Readiness::NotReady)],
+            Phase::Running,
+            Status::Down,
+        ),
+        (Event::Probed(1, passed()), vec![Effect::Announce(Readiness::Ready)], Phase::Running, Status::Up),
+        (Event::Beaten(Ok(())), vec![], Phase::Running, Status::Up),
+        (Event::Probed(0, refused()), vec![], Phase::Running, Status::Up),
+        (Event::Probed(0, refused()), vec![], Phase::Running, Status::Down),
+        (Event::Probed(0, passed()), vec![], Phase::Running, Status::Up),
+        (Event::Probed(1, refused()), vec![], Phase::Running, Status::Up),
+        (Event::Probed(1, refused()), vec![Effect::Announce(Readiness::NotReady)], Phase::Running, Status::Down),
+        (Event::Probed(1, passed()), vec![Effect::Announce(Readiness::Ready)], Phase::Running, Status::Up),
+        (signal(libc::SIGHUP), vec![Effect::Signal(ProcessId::Main, libc::SIGHUP)], Phase::Running, Status::Up),
+        (
+            signal(libc::SIGTERM),
+            vec![
+                Effect::Disarm(Timer::Startup),
+                Effect::AskStartup(false),
+                Effect::Announce(Readiness::Stopped),
+                Effect::Arm(Timer::Withdraw, seconds(1)),
+            ],
+            Phase::Draining,
+            Status::OutOfService,
+        ),
+        (
+            Event::Withdrawn,
+            vec![Effect::Disarm(Timer::Withdraw), Effect::Arm(Timer::Drain, seconds(5))],
+            Phase::Draining,
+            Status::OutOfService,
+        ),
+        (
+            Event::Elapsed(Timer::Drain),
+            vec![
+                Effect::AskStartup(false),
+                Effect::Disarm(Timer::Watchdog),
+                Effect::Signal(ProcessId::Main, libc::SIGTERM),
+                Effect::Signal(ProcessId::Main, libc::SIGCONT),
+                Effect::Arm(Timer::Grace, seconds(8)),
+            ],
+            Phase::Draining,
+            Status::OutOfService,
+        ),
+        (
+            Event::Exited(ProcessId::Main, Ended::Signal(15)),
+            vec![
+                Effect::Disarm(Timer::Watchdog),
+                Effect::Disarm(Timer::Startup),
+                Effect::Disarm(Timer::Drain),
+                Effect::Disarm(Timer::Restart),
+                Effect::AskStartup(false),
+                Effect::SignalSurvivors(libc::SIGTERM),
+            ],
+            Phase::Stopped,
+            Status::Down,
+        ),
+        (Event::NoneLeft, vec![Effect::Exit(143)], Phase::Stopped, Status::Down),
+        (signal(libc::SIGTERM), vec![], Phase::Stopped, Status::Down),
+    ] {
+        let shown = format!("{event:?}");
+        assert_eq!(run.apply(event), effects, "{shown}");
+        assert_eq!(run.phase(), phase, "{shown}");
+        assert_eq!(status(&run), up, "{shown}");
+    }
+    let snapshot = run.lifecycle.snapshot();
+    assert!(
+        snapshot.stages.iter().all(|stage| stage.step == Step::Up && stage.began.unwrap().mono < stage.ended.unwrap().mono),
+        "{:?}",
+        snapshot.stages
+    );
+    assert_eq!(snapshot.migration, Migration::Done);
+    assert_eq!(snapshot.heartbeat.written, 1);
+    assert_eq!(run.ending(), (143, "the process ended with SIGTERM after it was asked to stop"));
+}
+
+#[test]
+fn with_nothing_to_wait_for_the_process_starts_at_once() {
+    let mut run = Run::of(bare());
+    assert_eq!(run.apply(Event::Begin), [Effect::Spawn(ProcessId::Main)]);
+    assert_eq!(run.apply(Event::Spawned(ProcessId::Main, PID)), [Effect::AskAll, Effect::Announce(Readiness::Ready)]);
+    assert_eq!((run.phase(), status(&run)), (Phase::Running, Status::Up));
+}
+
+#[test]
+fn while_queueing_it_lives_and_is_not_ready() {
+    let mut run = run_in(Phase::Migrating);
+    run.apply(Event::Lock(LockNews::Queued("two".to_owned())));
+    let since = run.now;
+    run.apply(Event::Lock(LockNews::Queued("three".to_owned())));
+    let snapshot = run.lifecycle.snapshot();
+    assert_eq!(snapshot.migration, Migration::Queued { since, holder: "three".to_owned() });
+    let look = Look::fresh(run.now);
+    assert_eq!([Level::Live, Level::Started, Level::Ready].map(|level| snapshot.verdict(level, look)), [true, false, false]);
+}
+
+#[test]
+fn a_mode_without_a_process_ends_with_0_after_the_migration() {
+    let mut run = Run::of(Plan { main: None, ..full() });
+    let mut events = way_to(Phase::Starting);
+    events.pop();
+    assert_eq!(exit_of(&run.all(events)), Some(0));
+    assert_eq!(run.ending(), (0, "the migration is done and this mode starts no process"));
+    assert_eq!(run.phase(), Phase::Stopped);
+}
