@@ -149,7 +149,7 @@ impl Session {
 
     /// Takes leave of the server and returns once the connection has ended.
     pub async fn close(self) {
-        let Self { client, mut driver, alive: _ } = self;
+        let Self { client, mut driver, alive: _, allowance: _ } = self;
         drop(client);
         while driver.join_next().await.is_some() {}
     }

@@ -22,7 +22,7 @@ const MODE: Keys = Keys {
 const VARIANT: Keys = Keys { known: &["when", "set", "command"], later: &[] };
 const STARTED: Keys = Keys {
     known: &[
-        "url", "kind", "host", "port", "user", "username", "password", "database", "path", "tls", "sslmode", "headers", "method", "expect",
+        "url", "kind", "host", "port", "user", "username", "password", "database", "path", "tls", "ca", "client_certificate", "client_key", "insecure", "service", "role", "free", "sslmode", "headers", "method", "expect",
         "bearer", "within", "timeout",
     ],
     later: &["notify", "interval"],

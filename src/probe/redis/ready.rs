@@ -22,9 +22,9 @@ impl ReadyProbe {
 
     /// Passes when enough instances are ready by the clock of that Redis.
     pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
-        let mut session = match self.session.take() {
-            Some(mut session) if !session.is_closed() && session.ping().await.is_ok() => session,
-            _ => Session::open(&self.target.redis, within).await?,
+        let mut session = match self.kept().await {
+            Some(session) => session,
+            None => Session::open(&self.target.redis, within).await?,
         };
         let ready = self.count(&mut session).await?;
         self.session = Some(session);
@@ -33,6 +33,12 @@ impl ReadyProbe {
             return Ok(());
         }
         Err(Failure::new(Class::NotReady, &format!("{ready} of {min} instances are ready ({key})")))
+    }
+
+    /// The kept connection, when it still answers.
+    async fn kept(&mut self) -> Option<Session> {
+        let mut session = self.session.take()?;
+        (!session.is_closed() && session.ping().await.is_ok()).then_some(session)
     }
 
     /// How many instances are ready. Where one is enough the shared key says so even where instances are not recorded.
