@@ -4,3 +4,4 @@ pub mod healthcheck;
 pub mod plan;
 pub mod preset;
 pub mod run;
+pub mod wait;

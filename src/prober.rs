@@ -19,6 +19,9 @@ use crate::plan::{CheckPlan, Plan};
 use crate::probe::Probe;
 use crate::state::event::Event;
 
+/// A server that has refused for this long is not about to start.
+const REFUSED_LONG: Duration = Duration::from_secs(60);
+
 /// What the supervisor wants asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Orders {
@@ -146,13 +149,15 @@ pub enum Pace {
 /// Time from an answer to the next question; `chance` is 0 to 1.
 ///
 /// While waiting: 10 ms at first, then 3 % of the time already waited, 250 ms at most, less up to a fifth; so the start is
-/// late by a few per cent at most and a server that boots is not flooded. Wrong credentials do not get right by themselves
+/// late by a few per cent at most and a server that boots is not flooded. A refusal costs nobody anything, so for the first
+/// minute it is followed by the next try after 20 ms at most. Wrong credentials do not get right by themselves
 /// and may lock the account: once a second. In step: the interval, 10 % more or less, so that replicas do not beat together.
 pub fn delay(pace: Pace, chance: f64) -> Duration {
     match pace {
         Pace::Waiting { class: Class::Auth, .. } => Duration::from_secs(1),
-        Pace::Waiting { waited, .. } => {
-            waited.mul_f64(0.03).clamp(Duration::from_millis(10), Duration::from_millis(250)).mul_f64(1.0 - 0.2 * chance)
+        Pace::Waiting { waited, class } => {
+            let longest = if class == Class::Refused && waited < REFUSED_LONG { 20 } else { 250 };
+            waited.mul_f64(0.03).clamp(Duration::from_millis(10), Duration::from_millis(longest)).mul_f64(1.0 - 0.2 * chance)
         }
         Pace::InStep(interval) => interval.mul_f64(0.9 + 0.2 * chance),
     }
@@ -164,25 +169,37 @@ trait Ask: Send + 'static {
 }
 
 /// A probe whose panics are outcomes; the next question starts with a new one.
-struct Guarded {
+#[derive(Debug)]
+pub struct Guarded {
     target: Target,
     probe: Probe,
 }
 
 impl Guarded {
-    fn new(target: Target) -> Self {
+    /// A probe of `target` that has no connection yet.
+    pub fn new(target: Target) -> Self {
         Self { probe: Probe::new(&target), target }
     }
-}
 
-impl Ask for Guarded {
-    async fn ask(&mut self, within: Duration) -> Outcome {
+    /// Asks once; see [`Probe::ask`].
+    pub async fn once(&mut self, within: Duration) -> Outcome {
         let began = Instant::now();
         let Some(outcome) = guarded(self.probe.ask(within)).await else {
             self.probe = Probe::new(&self.target);
             return Outcome::failed(Class::Internal, "the probe panicked", began.elapsed());
         };
         outcome
+    }
+
+    /// Takes leave of the server; see [`Probe::close`].
+    pub async fn close(&mut self) {
+        self.probe.close().await;
+    }
+}
+
+impl Ask for Guarded {
+    async fn ask(&mut self, within: Duration) -> Outcome {
+        self.once(within).await
     }
 }
 
@@ -216,6 +233,8 @@ mod tests {
         for (pace, chance, ms) in [
             (waiting(0, Class::Refused), 0.0, 10),
             (waiting(0, Class::Refused), 1.0, 8),
+            (waiting(1_000, Class::Refused), 0.0, 20),
+            (waiting(59_999, Class::Refused), 1.0, 16),
             (waiting(1_000, Class::Dns), 0.0, 30),
             (waiting(5_000, Class::Timeout), 0.0, 150),
             (waiting(5_000, Class::NotReady), 1.0, 120),

@@ -208,7 +208,9 @@ fn judge(answer: &Answer, service: &str) -> Result<(), Failure> {
             _ => fail(Class::NotReady, &format!("{name} is UNKNOWN")),
         },
         [0, 0, 0, 0, 0] => fail(Class::NotReady, &format!("{name} is UNKNOWN")),
-        [] => fail(Class::Protocol, "the call ended without an answer, check that grpc.health.v1.Health is registered and the service known"),
+        [] => {
+            fail(Class::Protocol, "the call ended without an answer, check that grpc.health.v1.Health is registered and the service known")
+        }
         _ => fail(Class::Protocol, "the answer is no health status"),
     }
 }

@@ -138,7 +138,8 @@ impl Wire {
                     self.send(&plain).await?;
                 }
                 [0x01, 4] => {
-                    let words = "the server wants the password itself (caching_sha2_password), which is told over TLS or a unix socket only";
+                    let words =
+                        "the server wants the password itself (caching_sha2_password), which is told over TLS or a unix socket only";
                     return Err(Failure::new(Class::Auth, words));
                 }
                 _ => return Err(Failure::new(Class::Protocol, "the peer does not speak MySQL")),

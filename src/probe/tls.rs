@@ -215,9 +215,7 @@ fn hint(error: &rustls::Error) -> Option<&'static str> {
             | AlertDescription::CertificateUnknown
             | AlertDescription::AccessDenied,
         ) => refused,
-        E::AlertReceived(AlertDescription::HandshakeFailure) => {
-            "the server has no cipher in common with us, or wants a client certificate"
-        }
+        E::AlertReceived(AlertDescription::HandshakeFailure) => "the server has no cipher in common with us, or wants a client certificate",
         E::AlertReceived(AlertDescription::ProtocolVersion) | E::PeerIncompatible(_) => {
             "the server speaks no version of TLS from 1.2 on that we have in common"
         }

@@ -170,7 +170,7 @@ impl Written<'_, '_> {
         let fit = |groups: &[&[&str]]| {
             for key in PARTICULAR.iter().filter(|key| self.section.has(key) && !groups.iter().any(|group| group.contains(key))) {
                 // The heartbeat's own key is not the registry's.
-                if *key != "key" || !self.section.has("ttl") && !self.section.has("every") && self.section.path() != "heartbeat" {
+                if *key != "key" || self.section.path() != "heartbeat" {
                     self.section.problem(key, format!("means nothing to a target of kind {}", family(scheme)));
                 }
             }

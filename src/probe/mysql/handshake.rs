@@ -113,7 +113,9 @@ pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8], private: boo
         "mysql_clear_password" if private => Ok([password, &[0]].concat()),
         other => Err(Failure::new(
             Class::Auth,
-            &format!("the server wants the authentication {other}, which is not supported; give the user a password of mysql_native_password or caching_sha2_password"),
+            &format!(
+                "the server wants the authentication {other}, which is not supported; give the user a password of mysql_native_password or caching_sha2_password"
+            ),
         )),
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use redis::Value;
 
 use super::Session;
-use crate::probe::dial::shown;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{Address, ClusterTarget, RedisTarget, SentinelTarget};
+use crate::probe::dial::shown;
 
 /// A check of the master that Sentinels watch, with the connection it keeps between two runs.
 #[derive(Debug)]

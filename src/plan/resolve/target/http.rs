@@ -1,7 +1,7 @@
 //! HTTP by URL and by parts, what its answer has to be, and several endpoints under one name.
 
 use super::Written;
-use crate::config::interpolate::{Text, looks_secret};
+use crate::config::interpolate::looks_secret;
 use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::{Depth, Keys, Section};
@@ -14,8 +14,24 @@ const EXPECT: Keys = Keys { known: &["status", "body", "json"], later: &[] };
 /// The keys of one of several endpoints.
 const MEMBER: Keys = Keys {
     known: &[
-        "name", "url", "kind", "host", "port", "user", "username", "password", "path", "tls", "ca", "client_certificate", "client_key",
-        "insecure", "headers", "method", "expect", "bearer",
+        "name",
+        "url",
+        "kind",
+        "host",
+        "port",
+        "user",
+        "username",
+        "password",
+        "path",
+        "tls",
+        "ca",
+        "client_certificate",
+        "client_key",
+        "insecure",
+        "headers",
+        "method",
+        "expect",
+        "bearer",
     ],
     later: &[],
 };
