@@ -17,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock::Moment;
 use crate::secret::scrub;
+use crate::sys;
 
 /// Lines that may wait for a slow reader; what comes on top is counted and dropped.
 const QUEUE: usize = 1024;
@@ -90,7 +91,7 @@ pub fn flush(limit: Duration) {
 
 fn spawn_writer() -> Option<SyncSender<Message>> {
     let (sender, receiver) = mpsc::sync_channel(QUEUE);
-    std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&receiver)).ok()?;
+    sys::start_thread("log", move || write_all(&receiver)).ok()?;
     let _ = QUEUED.set(sender.clone());
     Some(sender)
 }

@@ -35,7 +35,7 @@ impl Narrator {
     pub fn tell(&self, before: &Snapshot, after: &Snapshot, now: Moment) {
         for (index, (old, new)) in before.checks.iter().zip(&after.checks).enumerate() {
             if old.totals != new.totals {
-                self.tell_check(index, old, new, after, now);
+                self.tell_check(index, old, new, before.phase, now);
             }
         }
         for (old, new) in before.stages.iter().zip(&after.stages) {
@@ -43,16 +43,16 @@ impl Narrator {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }
         }
-        tell_phase(before, after, &self.limits);
         if before.migration != after.migration {
             tell_migration(before, after, now);
         }
+        tell_phase(before, after, &self.limits);
     }
 
-    fn tell_check(&self, index: usize, old: &Check, new: &Check, after: &Snapshot, now: Moment) {
+    fn tell_check(&self, index: usize, old: &Check, new: &Check, phase: Phase, now: Moment) {
         let Some(record) = new.last() else { return };
         let was = old.last().map(|record| record.class);
-        let waiting = after.phase == Phase::Waiting && self.limits.get(index).is_some_and(|limit| !limit.is_zero());
+        let waiting = phase == Phase::Waiting && self.limits.get(index).is_some_and(|limit| !limit.is_zero());
         if waiting {
             if record.class != Class::Ok && was != Some(record.class) {
                 let (name, target, words) = (&new.name, &new.target, record.private.as_str());

@@ -49,12 +49,16 @@ pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: 
             Ok(()) => interval(plan.every, fastrand::f64()),
             Err(failure) => retry(trouble.in_a_row, failure.class, fastrand::f64()),
         };
-        let next = Instant::now() + pause;
+        let mut next = Instant::now() + pause;
         trouble.note(&written, &plan);
         mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
-        tokio::select! {
-            changed = readiness.changed() => if changed.is_err() { return },
-            () = sleep_until(next) => {}
+        loop {
+            tokio::select! {
+                changed = readiness.changed() => if changed.is_err() { return } else { break },
+                () = sleep_until(next) => break,
+                // A server that was restarted may have lost the records: they are not left missing until the next beat.
+                () = pen.lost() => next = next.min(Instant::now() + retry(0, Class::Unreachable, fastrand::f64())),
+            }
         }
     }
     let (snapshot, look) = published.look();
@@ -90,6 +94,7 @@ fn retry(in_a_row: usize, class: Class, chance: f64) -> Duration {
 struct Trouble {
     in_a_row: usize,
     class: Option<Class>,
+    ever_written: bool,
 }
 
 impl Trouble {
@@ -97,17 +102,20 @@ impl Trouble {
     fn note(&mut self, written: &Result<(), Failure>, plan: &HeartbeatPlan) {
         let now = written.as_ref().err().map(|failure| failure.class);
         match written {
-            Ok(()) if self.class.is_some() => tracing::info!(key = plan.key, after = self.in_a_row, "the heartbeat is written again"),
-            Err(failure) if self.class != now => tracing::warn!(
-                key = plan.key,
-                redis = %plan.target,
-                class = failure.class.word(),
-                why = failure.private.as_str(),
-                check = failure.class.advice(),
-                "the heartbeat is not written, readers see this instance until its record expires"
-            ),
+            Ok(()) if self.class.is_some() => tracing::info!("the heartbeat {} is written again", plan.key),
+            Err(failure) if self.class != now => {
+                let (class, why) = (failure.class, failure.private.as_str());
+                let told = format!("{} [{}] at {} ({why}); {}", class.public(), class.word(), plan.target, class.advice());
+                if self.ever_written {
+                    let after = humantime::format_duration(plan.ttl);
+                    tracing::warn!("the heartbeat {} is not written and expires within {after}: {told}", plan.key);
+                } else {
+                    tracing::info!("the heartbeat {} is not written yet: {told}", plan.key);
+                }
+            }
             _ => {}
         }
+        self.ever_written |= now.is_none();
         self.in_a_row = if now.is_some() { self.in_a_row + 1 } else { 0 };
         self.class = now;
     }

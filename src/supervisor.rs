@@ -205,7 +205,8 @@ impl Supervisor {
         debug!("starting {}", plan.argv);
         let no_ways = NotifyWays::default();
         let ways = if id == ProcessId::Main { self.reports.ways() } else { &no_ways };
-        self.queue.push_back(match self.children.start(id, plan, ways) {
+        // The next event that is applied: a TERM that waits in the queue must find the process.
+        self.queue.push_front(match self.children.start(id, plan, ways) {
             Ok(pid) => Event::Spawned(id, pid),
             Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
         });

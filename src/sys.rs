@@ -31,9 +31,23 @@ fn set_mask(mask: KernelSet) -> KernelSet {
     old
 }
 
-/// Blocks all 64 signals in this thread and every thread it starts.
+/// Blocks all 64 signals in this thread and in every thread it starts.
+///
+/// Every thread calls it once more at its start, and so does the first one after starting another: musl unblocks 33 in each new
+/// thread, and 33 and 34 in the one that starts the first.
 pub extern "C" fn block_every_signal() {
     set_mask(KernelSet::MAX);
+}
+
+/// Starts a thread of this name in which, as in the caller, every signal is blocked.
+pub fn start_thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let body = move || {
+        block_every_signal();
+        body();
+    };
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    block_every_signal();
+    started.map(drop)
 }
 
 /// Unblocks every signal in this thread: for subcommands that supervise nothing.
@@ -51,34 +65,52 @@ pub fn every_signal() -> SigSet {
     unsafe { SigSet::from_sigset_t_unchecked(set) }
 }
 
+/// The signals that musl keeps for its threads (SIGTIMER, SIGCANCEL, SIGSYNCCALL).
+const OF_MUSL: std::ops::RangeInclusive<i32> = 32..=34;
+
+/// The kernel's `struct sigaction`: 32 bytes at most on 64-bit Linux (handler, flags, restorer, mask).
+#[derive(Default)]
+#[repr(C)]
+struct KernelAction([u64; 4]);
+
+/// The handler of a signal; none for a number that has none.
+fn handler(number: i32) -> Option<u64> {
+    let mut action = KernelAction::default();
+    // SAFETY: the old action is written to a live buffer of at least its size; a null new action changes nothing.
+    let asked =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, std::ptr::null::<KernelAction>(), &raw mut action, size_of::<KernelSet>()) };
+    (asked == 0).then_some(action.0[0])
+}
+
+/// Sets a signal to "default" or "ignore"; async-signal-safe.
+fn set_handler(number: i32, handler: usize) {
+    let action = KernelAction([handler as u64, 0, 0, 0]);
+    // SAFETY: SIG_DFL or SIG_IGN with no flags, no restorer and an empty mask is a valid action; the buffer is live.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, number, &raw const action, std::ptr::null_mut::<KernelAction>(), size_of::<KernelSet>())
+    };
+}
+
 /// Sets every inherited "ignore" back to the default, so that children start with clean dispositions and can be waited for.
 ///
 /// An inherited SIGCHLD=ignore makes the kernel reap children itself and lose their status. SIGPIPE stays as it is: std has
-/// set it to "ignore" for us and gives children the default.
+/// set it to "ignore" for us, and the start of a child sets it back. musl's own three become "ignore": its first
+/// `pthread_create` unblocks them, and until [`block_every_signal`] is called again one of them would end us.
 pub fn reset_dispositions() {
-    for number in (1..=LAST_SIGNAL).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP | libc::SIGPIPE)) {
-        /// The kernel's `struct sigaction` is 32 bytes at most on 64-bit Linux (handler, flags, restorer, mask).
-        #[derive(Default)]
-        #[repr(C)]
-        struct KernelAction([u64; 4]);
-        let mut action = KernelAction::default();
-        // SAFETY: the old action is written to a live buffer of at least its size; a null new action changes nothing.
-        let asked = unsafe {
-            libc::syscall(libc::SYS_rt_sigaction, number, std::ptr::null::<KernelAction>(), &raw mut action, size_of::<KernelSet>())
-        };
-        if asked == 0 && action.0[0] == libc::SIG_IGN as u64 {
-            let default = KernelAction::default();
-            // SAFETY: all zeros is a valid action: SIG_DFL, no flags, no restorer, empty mask.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_rt_sigaction,
-                    number,
-                    &raw const default,
-                    std::ptr::null_mut::<KernelAction>(),
-                    size_of::<KernelSet>(),
-                )
-            };
+    for number in (1..=LAST_SIGNAL).filter(|number| *number != libc::SIGPIPE) {
+        if OF_MUSL.contains(&number) {
+            set_handler(number, libc::SIG_IGN);
+        } else if handler(number) == Some(libc::SIG_IGN as u64) {
+            set_handler(number, libc::SIG_DFL);
         }
+    }
+}
+
+/// The dispositions of a child that is about to execute; async-signal-safe.
+fn clean_dispositions() {
+    set_handler(libc::SIGPIPE, libc::SIG_DFL);
+    for number in OF_MUSL {
+        set_handler(number, libc::SIG_DFL);
     }
 }
 

@@ -100,8 +100,11 @@ fn find(
         return options.place.endpoints(false);
     }
     let place = Place { listen: variable("PORTCULLIS_HEALTH__LISTEN"), socket: variable("PORTCULLIS_HEALTH__SOCKET") };
-    if place != Place::default() {
-        return place.endpoints(true);
+    // What only the configuration's own reader understands, as a list, is left to it; it knows the environment, too.
+    if place != Place::default()
+        && let Ok(endpoints) = place.endpoints(true)
+    {
+        return Ok(endpoints);
     }
     file_settings(options.file.as_deref()).unwrap_or_default().endpoints(true)
 }

@@ -19,6 +19,8 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 /// Runs as the container's entry and returns the exit code.
 pub fn run(request: &Request, environment: &Environment) -> u8 {
     let descriptors = inherited_descriptors();
+    // Before the first thread is started.
+    sys::reset_dispositions();
     start_log(environment);
     let code = gate(request, environment, descriptors);
     log::flush(LAST_WORDS);
@@ -39,7 +41,6 @@ fn start_log(environment: &Environment) {
 }
 
 fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>) -> u8 {
-    sys::reset_dispositions();
     if let Err(cause) = sys::become_subreaper() {
         warn!("cannot become a subreaper: {cause}; orphans will not be seen off");
     }

@@ -77,6 +77,11 @@ impl Session {
         Ok(session)
     }
 
+    /// Comes back when the connection is closed, by the server or by a fault; safe to cancel.
+    pub async fn closed(&mut self) {
+        self.driver.join_next().await;
+    }
+
     /// Says PING and expects PONG.
     pub async fn ping(&mut self) -> Result<(), Failure> {
         match self.query(&redis::cmd("PING")).await? {

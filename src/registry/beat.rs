@@ -85,6 +85,15 @@ impl Pen {
         Ok(())
     }
 
+    /// Comes back when the connection that the last beat left open is gone; never without one. Safe to cancel.
+    pub(super) async fn lost(&mut self) {
+        match &mut self.session {
+            Some(session) => session.closed().await,
+            None => std::future::pending().await,
+        }
+        self.session = None;
+    }
+
     async fn beat(&mut self, session: &mut Session, state: Readiness, snapshot: &Snapshot, look: Look) -> Result<(), Failure> {
         // Another id, taking over, a new clock, the simple way: each may cost a try, and more than these is a fault.
         for _ in 0..6 {

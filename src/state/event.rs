@@ -101,6 +101,8 @@ pub enum Timer {
     Restart,
     /// The time within which the process has to say that it is alive.
     Watchdog,
+    /// From the ABRT to a process that did not to KILL.
+    WatchdogKill,
 }
 
 /// What the readers of the heartbeat shall see.

@@ -449,8 +449,14 @@ impl Lifecycle {
             Timer::Reap => self.reap_over(now, effects),
             Timer::Restart => self.pause_over(now, effects),
             // ABRT, as systemd's WatchdogSignal, so that a core or a traceback tells where it hangs.
-            Timer::Watchdog if self.snapshot.child.pid.is_some() => effects.push(Effect::Signal(ProcessId::Main, libc::SIGABRT)),
-            Timer::Migration | Timer::Release | Timer::Watchdog => {}
+            Timer::Watchdog if self.snapshot.child.pid.is_some() => {
+                effects.push(Effect::Signal(ProcessId::Main, libc::SIGABRT));
+                effects.push(Effect::Arm(Timer::WatchdogKill, self.stop_timeout()));
+            }
+            Timer::WatchdogKill if self.snapshot.child.pid.is_some() => {
+                effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
+            }
+            Timer::Migration | Timer::Release | Timer::Watchdog | Timer::WatchdogKill => {}
         }
     }
 

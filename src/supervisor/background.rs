@@ -19,6 +19,7 @@ use crate::published::Published;
 use crate::registry;
 use crate::server::{self, Listeners};
 use crate::state::event::{Event, LockNews, Readiness};
+use crate::sys;
 
 /// Pause before a subsystem that ended is started again, doubled each time up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -47,8 +48,7 @@ impl Background {
                 orders: order_receiver,
                 readiness: readiness_receiver,
             };
-            let spawned = std::thread::Builder::new().name("background".to_owned()).spawn(move || work.run(lock_receiver));
-            if let Err(cause) = spawned {
+            if let Err(cause) = sys::start_thread("background", move || work.run(lock_receiver)) {
                 error!("cannot start the thread for checks and heartbeat: {cause}; check the limits of the container");
             }
         }
@@ -91,8 +91,12 @@ struct Work {
 
 impl Work {
     fn run(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).thread_stack_size(256 * 1024).build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(8)
+            .thread_stack_size(256 * 1024)
+            .on_thread_start(|| sys::block_every_signal())
+            .build();
         match runtime {
             Ok(runtime) => runtime.block_on(self.tasks(locks)),
             Err(cause) => error!("cannot start the runtime for checks and heartbeat: {cause}; check the limits of the container"),
@@ -163,7 +167,7 @@ pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Publish
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     };
-    if let Err(cause) = std::thread::Builder::new().name("health".to_owned()).spawn(body) {
+    if let Err(cause) = sys::start_thread("health", body) {
         error!("cannot start the thread for the health endpoint: {cause}; check the limits of the container");
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::{check, set_mask};
+use super::{check, clean_dispositions, set_mask};
 
 /// Everything the child needs, prepared before the fork because nothing may be allocated after it.
 #[derive(Clone, Debug, Default)]
@@ -185,7 +185,7 @@ unsafe fn child(recipe: &Recipe, pointers: &Pointers, report: c_int) -> ! {
         if let Some(digits) = pointers.listen_pid {
             write_pid(digits, pid);
         }
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        clean_dispositions();
         set_mask(0);
         let mut denied = false;
         for path in &recipe.candidates {

@@ -105,6 +105,7 @@ fn while_it_waits_it_is_live_and_nothing_else() {
 fn while_it_stops_it_is_live_and_not_ready() {
     let run = Portcullis::new().env("PORTCULLIS_PROCESS__STOP_TIMEOUT", "20s").sh(&stubborn()).start();
     run.until_status("/readyz", 200, secs(20));
+    run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_status("/readyz", 500, secs(10));
     assert_eq!(run.get("/livez").code, 200);

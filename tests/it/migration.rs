@@ -109,6 +109,7 @@ fn a_lock_that_is_not_to_be_had_is_75() {
     assert_eq!(server.psql("SELECT count(*) FROM runs"), "1");
     holder.signal(15);
     assert_eq!(holder.wait_exit(secs(60)), Exit::Code(143));
+    holder.leaves_nothing();
 }
 
 #[test]

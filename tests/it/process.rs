@@ -202,9 +202,10 @@ fn works_as_pid_1_and_reaps_what_is_left_to_it() {
 fn survivors_get_term_after_the_main_child_and_leave_nothing() {
     let run = Portcullis::new().env("PORTCULLIS_PROCESS__STOP_TIMEOUT", "20s");
     let helper = run.script("helper", &talker(&[], 0).replace("got 15", "helper got 15").replace("ready", "helper ready"));
-    let main = talker(&[], 9).replace("got 15", "main got 15").replace("echo ready", "");
+    let main = talker(&[], 9).replace("got 15", "main got 15").replace("ready", "main waits");
     let mut run = run.sh(&format!("{0} & setsid {0} &\n{main}", helper.display())).start();
     eventually("both helpers are ready", secs(20), || (run.said().0.matches("helper ready").count() == 2).then_some(()));
+    run.until_stdout("main waits", secs(20));
     run.signal(15);
     run.exits(9);
     let said = run.said().0;
@@ -217,9 +218,9 @@ fn survivors_get_term_after_the_main_child_and_leave_nothing() {
 fn survivors_that_ignore_term_are_killed() {
     let run = Portcullis::new().env("PORTCULLIS_PROCESS__STOP_TIMEOUT", "1s");
     let helper = run.script("helper", &stubborn());
-    let mut run = run.sh(&format!("setsid {} &\n{}", helper.display(), talker(&[], 9).replace("echo ready", ""))).start();
+    let mut run = run.sh(&format!("setsid {} &\n{}", helper.display(), talker(&[], 9).replace("ready", "main waits"))).start();
     run.until_stdout("ready", secs(20));
-    eventually("both processes run", secs(20), || (run.descendants().len() >= 2).then_some(()));
+    run.until_stdout("main waits", secs(20));
     run.signal(15);
     run.exits(9);
     run.leaves_nothing();

@@ -138,7 +138,7 @@ fn no_secret_is_in_a_message_about_a_wrong_configuration() {
 
 #[test]
 fn the_child_gets_what_is_hidden_from_everybody_else() {
-    let config = "mode = \"api\"\n[env]\nGIVEN = \"${DB_PASSWORD}\"\n[modes.api]\ncommand = [\"sh\", \"-c\", \"echo $GIVEN $1\", \"sh\", \"${DB_PASSWORD}\"]\n";
+    let config = "mode = \"api\"\n[env]\nGIVEN = \"${DB_PASSWORD}\"\n[modes.api]\ncommand = [\"sh\", \"-c\", \"echo $$GIVEN $$1\", \"sh\", \"${DB_PASSWORD}\"]\n";
     let run = Portcullis::new().config(config).env("DB_PASSWORD", CANARY).env("PORTCULLIS_LOG", "trace");
     let output = run.output().exits(0);
     assert_eq!(output.stdout, format!("{CANARY} {CANARY}\n"));

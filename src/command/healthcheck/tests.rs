@@ -89,6 +89,7 @@ fn the_server_is_looked_for_where_it_was_told_to_be() {
         ("", &[(LISTEN, "0.0.0.0:6000")], file(), "@portcullis/6000 127.0.0.1:6000 [::1]:6000"),
         ("", &[(SOCKET, "@env")], file(), "@env"),
         ("", &[(SOCKET, "@env"), (LISTEN, ":6000")], file(), "@env 127.0.0.1:6000 [::1]:6000"),
+        ("", &[(LISTEN, "localhost:6000")], file(), "/run/file.sock 127.0.0.1:7000 [::1]:7000"),
         ("", &[(SOCKET, "")], file(), "/run/file.sock 127.0.0.1:7000 [::1]:7000"),
         ("--listen 9000", &[(SOCKET, "@env")], file(), "127.0.0.1:9000 [::1]:9000"),
         ("--socket @flag", &[(LISTEN, "0.0.0.0:6000")], file(), "@flag"),

@@ -155,6 +155,7 @@ impl Lifecycle {
         self.leaving = Some(Leaving::Stopping);
         effects.push(Effect::AskStartup(false));
         effects.push(Effect::Disarm(Timer::Watchdog));
+        effects.push(Effect::Disarm(Timer::WatchdogKill));
         effects.push(self.forward(ProcessId::Main, signal));
         effects.push(self.forward(ProcessId::Main, libc::SIGCONT));
         effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
@@ -213,6 +214,7 @@ impl Lifecycle {
         self.snapshot.child.last_exit = Some(ended);
         self.feed_app(now, Outcome::failed(Class::Exited, "", Duration::ZERO));
         effects.push(Effect::Disarm(Timer::Watchdog));
+        effects.push(Effect::Disarm(Timer::WatchdogKill));
         let killed_for_memory = std::mem::take(&mut self.out_of_memory) && ended == Ended::Signal(libc::SIGKILL as u8);
         if self.restarts_after(ended) {
             self.restart(now, effects);
@@ -261,6 +263,9 @@ impl Lifecycle {
         }
         if spawned && self.killed {
             effects.push(Effect::SignalSurvivors(libc::SIGKILL));
+            if !deadline_runs {
+                effects.push(Effect::Arm(Timer::Reap, REAP_LIMIT));
+            }
         } else if spawned {
             if !deadline_runs {
                 effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));

@@ -112,7 +112,7 @@ fn a_migration_is_asked_then_asked_again_then_killed() {
         let effects = run.apply(Event::Exited(ProcessId::Migration, Ended::Code(0)));
         assert!(has(&effects, Effect::ReleaseLock));
         let code = requests.first().map(|first| 128 + *first as u8);
-        assert_eq!(exit_of(&run.apply(Event::Lock(LockNews::Released))), code, "{sequence:?}");
+        assert_eq!(exit_of(&run.all([Event::Lock(LockNews::Released), Event::NoneLeft])), code, "{sequence:?}");
     }
 }
 
@@ -152,7 +152,8 @@ fn a_migration_that_cannot_be_killed_does_not_keep_the_container() {
     run.all([signal(libc::SIGTERM), Event::Elapsed(Timer::Grace)]);
     let effects = run.apply(Event::Elapsed(Timer::Reap));
     assert!(has(&effects, Effect::ReleaseLock), "{effects:?}");
-    assert_eq!(exit_of(&run.apply(Event::Elapsed(Timer::Release))), Some(143));
+    assert!(has(&run.apply(Event::Elapsed(Timer::Release)), Effect::SignalSurvivors(libc::SIGKILL)));
+    assert_eq!(exit_of(&run.apply(Event::Elapsed(Timer::Reap))), Some(143));
 }
 
 #[test]
@@ -214,7 +215,9 @@ fn a_lost_lock_gains_no_time_by_a_signal() {
     assert_eq!(run.apply(signal(libc::SIGTERM)), [Effect::Signal(ProcessId::Migration, libc::SIGTERM)]);
     assert_eq!(run.apply(Event::Elapsed(Timer::Migration)), []);
     run.apply(Event::Exited(ProcessId::Migration, Ended::Signal(15)));
-    assert_eq!(exit_of(&run.apply(Event::Lock(LockNews::Released))), Some(76));
+    let released = run.apply(Event::Lock(LockNews::Released));
+    assert!(has(&released, Effect::SignalSurvivors(libc::SIGTERM)), "what the migration left behind: {released:?}");
+    assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(76));
 }
 
 #[test]

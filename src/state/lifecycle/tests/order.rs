@@ -81,6 +81,7 @@ fn a_run_from_init_to_stopped() {
             vec![
                 Effect::AskStartup(false),
                 Effect::Disarm(Timer::Watchdog),
+                Effect::Disarm(Timer::WatchdogKill),
                 Effect::Signal(ProcessId::Main, libc::SIGTERM),
                 Effect::Signal(ProcessId::Main, libc::SIGCONT),
                 Effect::Arm(Timer::Grace, seconds(8)),
@@ -92,6 +93,7 @@ fn a_run_from_init_to_stopped() {
             Event::Exited(ProcessId::Main, Ended::Signal(15)),
             vec![
                 Effect::Disarm(Timer::Watchdog),
+                Effect::Disarm(Timer::WatchdogKill),
                 Effect::Disarm(Timer::Startup),
                 Effect::Disarm(Timer::Drain),
                 Effect::Disarm(Timer::Restart),
@@ -145,6 +147,7 @@ fn a_mode_without_a_process_ends_with_0_after_the_migration() {
     let mut run = Run::of(Plan { main: None, ..full() });
     let mut events = way_to(Phase::Starting);
     events.pop();
+    events.push(Event::NoneLeft);
     assert_eq!(exit_of(&run.all(events)), Some(0));
     assert_eq!(run.ending(), (0, "the migration is done and this mode starts no process"));
     assert_eq!(run.phase(), Phase::Stopped);

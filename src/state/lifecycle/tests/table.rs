@@ -103,7 +103,7 @@ fn migrating() -> Vec<Event> {
 fn every_phase_has_its_way_out() {
     let term = || signal(libc::SIGTERM);
     let released = || Event::Lock(LockNews::Released);
-    let migrated = |ended| [Event::Exited(ProcessId::Migration, ended), released()];
+    let migrated = |ended| [Event::Exited(ProcessId::Migration, ended), released(), Event::NoneLeft];
     let died = |ended| [Event::Exited(ProcessId::Main, ended), Event::Withdrawn, Event::NoneLeft];
     let spawn_failed = |id, code| Event::SpawnFailed(id, code, "spawning serve failed".to_owned());
     let held_but_not_spawned = |code| vec![Event::Lock(LockNews::Held), spawn_failed(ProcessId::Migration, code), released()];
@@ -155,12 +155,12 @@ fn every_phase_has_its_way_out() {
         ),
         (
             "a release that hangs",
-            then(migrating(), &[Event::Exited(ProcessId::Migration, Ended::Code(1)), Event::Elapsed(Timer::Release)]),
+            then(migrating(), &[Event::Exited(ProcessId::Migration, Ended::Code(1)), Event::Elapsed(Timer::Release), Event::NoneLeft]),
             1,
             "the migration ended with status 1",
         ),
-        ("no command", then(unspawned.clone(), &[spawn_failed(ProcessId::Main, 127)]), 127, "spawning serve failed"),
-        ("no right to it", then(unspawned, &[spawn_failed(ProcessId::Main, 126)]), 126, "spawning serve failed"),
+        ("no command", then(unspawned.clone(), &[spawn_failed(ProcessId::Main, 127), Event::NoneLeft]), 127, "spawning serve failed"),
+        ("no right to it", then(unspawned, &[spawn_failed(ProcessId::Main, 126), Event::NoneLeft]), 126, "spawning serve failed"),
         ("death while starting", then(way_to(Phase::Starting), &died(Ended::Code(2))), 2, "the process ended with status 2"),
         (
             "the startup check's limit",
