@@ -8,9 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -64,7 +64,7 @@ enum End {
 /// Waits and becomes the command; returns an exit code when there is none, or when it cannot be started.
 pub fn run(request: Request, environment: &Environment) -> u8 {
     // PID 1 has no default actions: there TERM is heard only by who listens. Anybody else leaves that to the kernel.
-    let signals = if sys::own_ids().0 == 1 { Signals::open().ok() } else { None };
+    let signals = if sys::own_ids().0 == 1 { Signals::open().ok().and_then(listen) } else { None };
     if signals.is_none() {
         sys::unblock_every_signal();
     }
@@ -85,10 +85,9 @@ pub fn run(request: Request, environment: &Environment) -> u8 {
         }
     };
     let mut board = Board::new(&targets);
-    let end = runtime.block_on(wait(&request, targets, &mut board, signals.as_ref()));
+    let end = runtime.block_on(wait(&request, targets, &mut board, signals));
     // A name that is still being resolved is nobody's concern any more.
     runtime.shutdown_background();
-    drop(signals);
     match end {
         End::Signalled(number) => {
             board.finish();
@@ -111,7 +110,7 @@ enum News {
     Failed(Failure),
 }
 
-async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signals: Option<&Signals>) -> End {
+async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signals: Option<oneshot::Receiver<i32>>) -> End {
     let began = Instant::now();
     // A timeout of zero means one try, and that may take as long as a try may.
     let limit = if request.timeout.is_zero() { request.try_timeout } else { request.timeout };
@@ -198,17 +197,35 @@ impl Asking {
     }
 }
 
-/// The first signal that ends a process by default; for those who have nobody to do that for them.
-async fn heard(signals: Option<&Signals>) -> i32 {
-    let Some(signals) = signals else { return std::future::pending().await };
-    let Ok(file) = AsyncFd::register_with_interest(signals.fd(), Interest::READABLE) else { return std::future::pending().await };
-    loop {
-        let Ok(mut ready) = file.readable().await else { return std::future::pending().await };
-        let fatal = |number: &i32| matches!(*number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
-        if let Some(number) = signals.take().into_iter().find(fatal) {
-            return number;
+/// Sends the first signal that ends a process by default: for PID 1, which has nobody to do that for it.
+///
+/// A thread of its own, because a signalfd cannot be handed to the runtime safely. It holds nothing and ends with the process.
+fn listen(signals: Signals) -> Option<oneshot::Receiver<i32>> {
+    let (sender, receiver) = oneshot::channel();
+    let fatal = |number: &i32| matches!(*number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
+    let watch = move || {
+        loop {
+            let polled = poll(&mut [PollFd::new(signals.fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+            if let Some(number) = signals.take().into_iter().find(fatal) {
+                let _ = sender.send(number);
+                return;
+            }
+            if polled.is_err_and(|errno| errno != Errno::EINTR) {
+                return;
+            }
         }
-        ready.clear_ready();
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(watch).ok().map(|_| receiver)
+}
+
+/// The signal that was sent; for ever without anybody who listens.
+async fn heard(signals: Option<oneshot::Receiver<i32>>) -> i32 {
+    match signals {
+        Some(signals) => match signals.await {
+            Ok(number) => number,
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 
