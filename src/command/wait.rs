@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, interval_at, sleep, timeout_at};
 
 use crate::config::source::Environment;
 use crate::exit::{Exit, signal_code};
@@ -123,8 +123,8 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
         tasks.spawn(async move { asking.until_ready(target, |item| drop(sender.send((index, item)))).await });
     }
     drop(sender);
-    let mut frame = tokio::time::interval(if board.is_live() { FRAME } else { PROGRESS });
-    frame.tick().await;
+    let period = if board.is_live() { FRAME } else { PROGRESS };
+    let mut frame = interval_at(began + period, period);
     let late = async {
         match deadline {
             Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -232,8 +232,7 @@ async fn heard(signals: Option<oneshot::Receiver<i32>>) -> i32 {
 /// Becomes the command, with clean signals; comes back only when that fails.
 fn become_command(command: &[OsString]) -> u8 {
     let Some((program, arguments)) = command.split_first() else { return Exit::Success.code() };
-    sys::reset_dispositions();
-    sys::unblock_every_signal();
+    sys::release_signals();
     let error = Command::new(program).args(arguments).exec();
     let (exit, check) = match error.kind() {
         io::ErrorKind::NotFound => (Exit::NotFound, "check the name, PATH and the image"),
