@@ -19,9 +19,6 @@ use crate::plan::{CheckPlan, Plan};
 use crate::probe::Probe;
 use crate::state::event::Event;
 
-/// A server that has refused for this long is not about to start.
-const REFUSED_LONG: Duration = Duration::from_secs(60);
-
 /// What the supervisor wants asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Orders {
@@ -149,15 +146,13 @@ pub enum Pace {
 /// Time from an answer to the next question; `chance` is 0 to 1.
 ///
 /// While waiting: 10 ms at first, then 3 % of the time already waited, 250 ms at most, less up to a fifth; so the start is
-/// late by a few per cent at most and a server that boots is not flooded. A refusal costs nobody anything, so for the first
-/// minute it is followed by the next try after 20 ms at most. Wrong credentials do not get right by themselves
+/// late by a few per cent at most and a server that boots is not flooded. Wrong credentials do not get right by themselves
 /// and may lock the account: once a second. In step: the interval, 10 % more or less, so that replicas do not beat together.
 pub fn delay(pace: Pace, chance: f64) -> Duration {
     match pace {
         Pace::Waiting { class: Class::Auth, .. } => Duration::from_secs(1),
-        Pace::Waiting { waited, class } => {
-            let longest = if class == Class::Refused && waited < REFUSED_LONG { 20 } else { 250 };
-            waited.mul_f64(0.03).clamp(Duration::from_millis(10), Duration::from_millis(longest)).mul_f64(1.0 - 0.2 * chance)
+        Pace::Waiting { waited, .. } => {
+            waited.mul_f64(0.03).clamp(Duration::from_millis(10), Duration::from_millis(250)).mul_f64(1.0 - 0.2 * chance)
         }
         Pace::InStep(interval) => interval.mul_f64(0.9 + 0.2 * chance),
     }
@@ -233,8 +228,6 @@ mod tests {
         for (pace, chance, ms) in [
             (waiting(0, Class::Refused), 0.0, 10),
             (waiting(0, Class::Refused), 1.0, 8),
-            (waiting(1_000, Class::Refused), 0.0, 20),
-            (waiting(59_999, Class::Refused), 1.0, 16),
             (waiting(1_000, Class::Dns), 0.0, 30),
             (waiting(5_000, Class::Timeout), 0.0, 150),
             (waiting(5_000, Class::NotReady), 1.0, 120),

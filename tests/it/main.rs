@@ -10,3 +10,4 @@ mod migration;
 mod process;
 mod secrets;
 mod support;
+mod targets;
