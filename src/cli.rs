@@ -174,7 +174,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     match cli.command {
         None => command::run::run(&cli.run.request(), &environment),
         Some(Command::Run(run)) => command::run::run(&run.request(), &environment),
-        Some(Command::Wait(wait)) => command::wait::run(wait.request(), &environment),
+        Some(Command::Wait(wait)) => command::wait::run(&wait.request(), &environment),
         Some(other) => {
             // Nothing is supervised from here on: ctrl-C shall end us.
             sys::unblock_every_signal();
@@ -203,7 +203,7 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         },
         Command::Healthcheck { options } => command::healthcheck::main(&options),
         Command::Run(run) => command::run::run(&run.request(), environment),
-        Command::Wait(wait) => command::wait::run(wait.request(), environment),
+        Command::Wait(wait) => command::wait::run(&wait.request(), environment),
     }
 }
 

@@ -50,7 +50,7 @@ pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: 
             (true, None) => {
                 let sign = plan.main.as_ref().and_then(|main| main.started.as_ref()).map(|started| started.sign.clone());
                 if let Some(StartSign::Answers { target, timeout }) = sign {
-                    startup = Some(tasks.spawn(watch_startup(target, timeout, mailbox.clone())));
+                    startup = Some(tasks.spawn(watch_startup(*target, timeout, mailbox.clone())));
                 }
             }
             (false, Some(task)) => {

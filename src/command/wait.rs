@@ -62,7 +62,7 @@ enum End {
 }
 
 /// Waits and becomes the command; returns an exit code when there is none, or when it cannot be started.
-pub fn run(request: Request, environment: &Environment) -> u8 {
+pub fn run(request: &Request, environment: &Environment) -> u8 {
     // PID 1 has no default actions: there TERM is heard only by who listens. Anybody else leaves that to the kernel.
     let signals = if sys::own_ids().0 == 1 { Signals::open().ok().and_then(listen) } else { None };
     if signals.is_none() {
@@ -75,7 +75,9 @@ pub fn run(request: Request, environment: &Environment) -> u8 {
             return Exit::Usage.code();
         }
     };
-    notices.iter().for_each(|notice| report::say(notice));
+    for notice in &notices {
+        report::say(notice);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).thread_stack_size(256 * 1024).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -85,7 +87,7 @@ pub fn run(request: Request, environment: &Environment) -> u8 {
         }
     };
     let mut board = Board::new(&targets);
-    let end = runtime.block_on(wait(&request, targets, &mut board, signals));
+    let end = runtime.block_on(wait(request, targets, &mut board, signals));
     // A name that is still being resolved is nobody's concern any more.
     runtime.shutdown_background();
     match end {
@@ -94,7 +96,7 @@ pub fn run(request: Request, environment: &Environment) -> u8 {
             signal_code(number as u8)
         }
         End::Ready | End::NotReady => {
-            board.conclude(&request, matches!(end, End::Ready));
+            board.conclude(request, matches!(end, End::Ready));
             match end {
                 End::Ready if request.command.is_empty() => Exit::Success.code(),
                 End::Ready => become_command(&request.command),
@@ -173,8 +175,10 @@ impl Asking {
     async fn until_ready(self, target: Target, tell: impl Fn(News)) {
         let mut asked = Guarded::new(target);
         let began = Instant::now();
+        let mut known = false;
         loop {
-            let left = self.deadline.map_or(self.try_timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+            // A little less than what is left, so that the last try's own words come before the end.
+            let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()).mul_f64(0.98));
             let Outcome { result, .. } = asked.once(left.min(self.try_timeout)).await;
             let class = match result {
                 Ok(()) => {
@@ -182,12 +186,15 @@ impl Asking {
                     let _ = timeout_at(Instant::now() + LEAVE, asked.close()).await;
                     return tell(News::Ready);
                 }
+                // Cut short by the end: what is known already says more.
+                Err(failure) if known && failure.class == Class::Timeout && left < self.try_timeout => return,
                 Err(failure) => {
                     let class = failure.class;
                     tell(News::Failed(failure));
                     class
                 }
             };
+            known = true;
             if self.once {
                 return;
             }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -109,6 +110,10 @@ pub fn class_of_chain(error: &(dyn Error + 'static)) -> Option<Class> {
     while let Some(error) = cause {
         if error.is::<rustls::Error>() {
             return Some(Class::Tls);
+        }
+        // So does the redis driver keep its causes.
+        if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            return class_of_chain(&**shared);
         }
         if let Some(io) = error.downcast_ref::<io::Error>() {
             // hyper and redis wrap one error of the socket layer in another.

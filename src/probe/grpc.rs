@@ -182,10 +182,31 @@ fn status_in(block: &[u8]) -> Option<u8> {
         block.get(at + name.len()..)
     })?;
     let (length, value) = value.split_first()?;
-    match (length, value) {
-        (1, [digit @ b'0'..=b'9', ..]) => Some(digit - b'0'),
-        (2, [ten @ b'0'..=b'9', digit @ b'0'..=b'9', ..]) => Some((ten - b'0') * 10 + digit - b'0'),
-        _ => None,
+    let value = value.get(..usize::from(length & 0x7f))?;
+    let digits = if length & 0x80 == 0 { String::from_utf8_lossy(value).into_owned() } else { huffman_digits(value) };
+    digits.parse().ok()
+}
+
+/// The digits at the beginning of a text in HPACK's Huffman code: five bits for 0 to 2, six for the others.
+fn huffman_digits(bytes: &[u8]) -> String {
+    let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1)).collect();
+    let number = |bits: &[u8]| bits.iter().fold(0, |number, bit| number << 1 | bit);
+    let mut digits = String::new();
+    let mut rest = bits.as_slice();
+    loop {
+        if let Some((code, behind)) = rest.split_at_checked(5)
+            && number(code) < 3
+        {
+            digits.push(char::from(b'0' + number(code)));
+            rest = behind;
+        } else if let Some((code, behind)) = rest.split_at_checked(6)
+            && (0b01_1001..=0b01_1111).contains(&number(code))
+        {
+            digits.push(char::from(b'3' + number(code) - 0b01_1001));
+            rest = behind;
+        } else {
+            return digits;
+        }
     }
 }
 
@@ -253,6 +274,8 @@ mod tests {
     fn the_status_is_found_in_both_ways_of_writing_its_name() {
         assert_eq!(status_in(b"\x40\x0bgrpc-status\x0212\x00"), Some(12));
         assert_eq!(status_in(b"\x40\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x010"), Some(0));
+        assert_eq!(status_in(b"\x40\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x81\x6f"), Some(5));
+        assert_eq!(status_in(b"\x40\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x82\x08\xbf"), Some(12));
         assert_eq!(status_in(b"\x40\x0bgrpc-status\x02"), None);
         assert_eq!(status_in(b""), None);
     }

@@ -185,6 +185,8 @@ fn failure(error: &Error) -> Failure {
         return Failure::new(class_of_state(told.code()), &format!("{} {}: {}", told.severity(), told.code().code(), told.message()));
     }
     let class = match class_of_chain(error) {
+        // The driver's words for a connection that ended in the middle of an answer.
+        Some(Class::Internal) if words_of_chain(error).contains("bytes remaining on stream") => Class::Refused,
         Some(class) => class,
         None if error.is_closed() => Class::Refused,
         None => Class::Protocol,

@@ -1,5 +1,6 @@
 //! What `wait` says: a live line a target on a terminal, a line now and then elsewhere, one line each at the end, or JSON.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -158,14 +159,11 @@ impl Board {
         }
         let mut text = String::new();
         for row in &self.rows {
-            text.push_str("portcullis: ");
-            text.push_str(&row.shown);
-            match row.ready {
-                Some(after) => text.push_str(&format!(" is ready after {}", shown(after))),
-                None if ready => text.push_str(" was not needed"),
-                None => text.push_str(&format!(" is not ready: {}", row.cause())),
-            }
-            text.push('\n');
+            let _ = match row.ready {
+                Some(after) => writeln!(text, "portcullis: {} is ready after {}", row.shown, shown(after)),
+                None if ready => writeln!(text, "portcullis: {} was not needed", row.shown),
+                None => writeln!(text, "portcullis: {} is not ready: {}", row.shown, row.cause()),
+            };
         }
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }

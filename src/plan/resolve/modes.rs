@@ -301,7 +301,7 @@ impl Reading<'_, '_> {
         let within = started.duration("within", Duration::from_millis(100)..=YEAR);
         let timeout = started.duration("timeout", Duration::from_millis(10)..=Duration::from_secs(600));
         let target = target::read(&started)?;
-        let sign = StartSign::Answers { target, timeout: timeout.unwrap_or(Duration::from_secs(2)) };
+        let sign = StartSign::Answers { target: Box::new(target), timeout: timeout.unwrap_or(Duration::from_secs(2)) };
         Some(StartedPlan { sign, within: within.unwrap_or(Duration::from_secs(120)) })
     }
 }

@@ -80,6 +80,9 @@ struct Written<'s, 'c> {
     tls: TlsOptions,
 }
 
+/// What is wrong was said.
+struct Said;
+
 /// Reads the target of a check; none when it is wrong, or at [`Depth::Form`] when it cannot be told.
 pub(super) fn read(section: &Section<'_>) -> Option<Target> {
     if section.has("targets") {
@@ -176,9 +179,8 @@ impl Written<'_, '_> {
             }
         };
         match family(scheme) {
-            "tcp" => fit(&[]),
+            "tcp" | "dns" => fit(&[]),
             "unix" | "file" => fit(&[&["path"]]),
-            "dns" => fit(&[]),
             "disk" => fit(&[&["path", "free"]]),
             "http" => fit(&[&LOGIN, &HTTP, &FILES, &["path", "tls", "insecure"]]),
             "grpc" => fit(&[&FILES, &["service", "tls", "insecure"]]),
@@ -252,15 +254,15 @@ impl Written<'_, '_> {
     }
 
     /// The database's name, the part before the URL; an empty one is none.
-    fn database(&self) -> Option<Option<String>> {
+    fn database(&self) -> Result<Option<String>, Said> {
         if let Some(database) = &self.database {
-            return Some(Some(database.value()));
+            return Ok(Some(database.value()));
         }
         match self.address.database() {
-            Ok(database) => Some(Some(database).filter(|database| !database.is_empty())),
+            Ok(database) => Ok(Some(database).filter(|database| !database.is_empty())),
             Err(why) => {
                 self.section.problem("url", why);
-                None
+                Err(Said)
             }
         }
     }

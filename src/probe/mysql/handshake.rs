@@ -122,13 +122,17 @@ pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8], private: boo
 
 fn sha1(parts: &[&[u8]]) -> Vec<u8> {
     let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     context.finish().as_ref().to_vec()
 }
 
 fn sha256(parts: &[&[u8]]) -> Vec<u8> {
     let mut digest = Sha256::new();
-    parts.iter().for_each(|part| digest.update(part));
+    for part in parts {
+        digest.update(part);
+    }
     digest.finalize().to_vec()
 }
 
@@ -164,7 +168,7 @@ mod tests {
     #[test]
     fn what_is_cut_short_is_no_greeting() {
         let mut packet = vec![10];
-        packet.extend_from_slice(b"10.11.6-MariaDB\0\x01\0\0\012345678\0");
+        packet.extend_from_slice(b"10.11.6-MariaDB\0\x01\0\0\x0012345678\0");
         packet.extend_from_slice(&[0xfe, 0xf7, 45, 2, 0, 0xff, 0x81, 21]);
         packet.extend_from_slice(&[0; 10]);
         packet.extend_from_slice(b"abcdefghijkl\0mysql_native_password\0");

@@ -155,8 +155,7 @@ async fn state(session: &mut Session) -> Result<(), Failure> {
 fn text(value: &Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Value::SimpleString(text) => text.clone(),
-        Value::VerbatimString { text, .. } => text.clone(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
         Value::Int(number) => number.to_string(),
         _ => String::new(),
     }

@@ -1,7 +1,7 @@
 //! A gRPC server that answers health checks, over a real HTTP/2 implementation.
 
-use bytes::Bytes;
-use http::{HeaderMap, Response};
+use hyper::body::Bytes;
+use hyper::http::{HeaderMap, Response};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -4,7 +4,7 @@ use super::free_port;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What it does with each connection.
@@ -26,26 +26,24 @@ pub enum Manner {
 pub struct Hostile {
     pub port: u16,
     ended: Arc<AtomicBool>,
-    /// Bytes that were sent in all.
-    pub sent: Arc<AtomicU64>,
 }
 
 impl Hostile {
     pub fn new(manner: Manner) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", free_port())).expect("bind the hostile peer");
         let port = listener.local_addr().expect("address").port();
-        let (ended, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (over, count) = (Arc::clone(&ended), Arc::clone(&sent));
+        let ended = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&ended);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
-                let (over, count) = (Arc::clone(&over), Arc::clone(&count));
-                std::thread::spawn(move || drop(treat(stream, manner, &over, &count)));
+                let over = Arc::clone(&over);
+                std::thread::spawn(move || drop(treat(stream, manner, &over)));
             }
         });
-        Self { port, ended, sent }
+        Self { port, ended }
     }
 }
 
@@ -56,7 +54,7 @@ impl Drop for Hostile {
     }
 }
 
-fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool, sent: &AtomicU64) -> std::io::Result<()> {
+fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool) -> std::io::Result<()> {
     match manner {
         Manner::Silent => hold(&mut stream, ended),
         Manner::Garbage => {
@@ -64,6 +62,10 @@ fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool, sent: &Atomi
             hold(&mut stream, ended)
         }
         Manner::Dripping(words) => {
+            if words.starts_with(b"HTTP") {
+                // An answer before its question is another fault.
+                let _ = stream.read(&mut [0; 4096])?;
+            }
             stream.write_all(words)?;
             while !ended.load(Ordering::Relaxed) {
                 stream.write_all(b"x")?;
@@ -76,7 +78,6 @@ fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool, sent: &Atomi
             let piece = vec![byte; 64 * 1024];
             for _ in 0..(1 << 30) / piece.len() {
                 stream.write_all(&piece)?;
-                sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
                 if ended.load(Ordering::Relaxed) {
                     break;
                 }
@@ -96,7 +97,6 @@ fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool, sent: &Atomi
                     break;
                 }
                 stream.write_all(&piece[..count])?;
-                sent.fetch_add(count as u64, Ordering::Relaxed);
                 left -= count;
             }
             for end in [&stream, &server] {

@@ -78,7 +78,7 @@ impl Postgres {
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "autovacuum=off", "max_wal_size=4GB"] {
             command.args(["-c", setting]);
         }
-        self.settings.iter().for_each(|setting| drop(command.args(["-c", setting])));
+        command.args(self.settings.iter().flat_map(|setting| ["-c", setting]));
         command.env(MARK, &self.mark).stdout(Stdio::null()).stderr(self.log());
         self.child = Some(command.spawn().expect("start postgres"));
     }

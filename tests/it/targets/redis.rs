@@ -3,6 +3,10 @@
 use super::{fails, passes};
 use crate::support::redis::Reply;
 use crate::support::{Certificates, Portcullis, Redis, eventually, free_port, secs};
+use portcullis::config::source::Environment;
+use portcullis::outcome::Class;
+use portcullis::plan::resolve;
+use portcullis::probe::Probe;
 use std::process::Command;
 
 #[test]
@@ -28,15 +32,14 @@ fn tls_and_unix_sockets_are_spoken() {
     passes(&format!("rediss://127.0.0.1:{tls}/0?ssl_ca_certs={}", ca.display()));
     passes(&format!("rediss://localhost:{tls}/0?ssl_cert_reqs=none"));
     fails(&format!("rediss://127.0.0.1:{tls}/0"), &["tls handshake failed", "UnknownIssuer"]);
-    fails(&format!("rediss://127.0.0.1:{}/0", server.port), &["tls handshake failed", "does not speak TLS"]);
+    fails(&format!("rediss://127.0.0.1:{}/0", server.port), &["timed out"]);
     fails(&format!("redis://127.0.0.1:{tls}/0"), &["connection refused"]);
 }
 
 #[test]
 fn a_server_that_loads_or_lost_its_master_is_not_ready() {
-    let mut server = Redis::reserve()
-        .option("--enable-debug-command yes --key-load-delay 100000 --loading-process-events-interval-bytes 1024")
-        .started();
+    let mut server =
+        Redis::reserve().option("--enable-debug-command yes --key-load-delay 5000 --loading-process-events-interval-bytes 1024").started();
     server.command(&["DEBUG", "POPULATE", "2000", "key", "1000"]);
     server.command(&["SAVE"]);
     server.stop();
@@ -127,20 +130,15 @@ fn the_registry_is_read_as_it_is_written() {
 #[test]
 fn a_thousand_probes_leave_one_connection_and_no_key() {
     let server = Redis::start();
-    let config = format!("[checks.cache]\nurl = \"{}\"\ninterval = \"10ms\"\n", server.url());
-    let mut run = Portcullis::new().config(&config).sh("echo started; exec sleep 600").start();
-    run.until_stdout("started", secs(30));
-    let pings = || match server.command(&["INFO", "commandstats"]) {
-        Reply::Text(text) => text
-            .lines()
-            .find_map(|line| line.strip_prefix("cmdstat_ping:calls=")?.split(',').next()?.parse::<u64>().ok())
-            .unwrap_or_default(),
-        _ => 0,
-    };
-    eventually("a thousand probes", secs(60), || (pings() > 1000).then_some(()));
+    let (targets, _) = resolve::targets(&[server.url()], &Environment::new::<&str, &str>([])).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut probe = Probe::new(&targets[0]);
+    runtime.block_on(async {
+        for _ in 0..1000 {
+            assert_eq!(probe.ask(secs(5)).await.class(), Class::Ok);
+        }
+    });
     let Reply::Text(clients) = server.command(&["CLIENT", "LIST"]) else { panic!("no list") };
     assert_eq!(clients.lines().filter(|line| line.contains("cmd=ping")).count(), 1, "{clients}");
     assert_eq!(server.command(&["DBSIZE"]), Reply::Number(0));
-    run.signal(15);
-    run.wait_exit(secs(20));
 }

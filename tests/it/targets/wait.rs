@@ -63,7 +63,7 @@ fn json_is_one_document() {
 
 #[test]
 fn wrong_words_are_64_and_never_repeat_a_password() {
-    let said = wait_with(&["redis://:hunter2hunter2@h:0", "tpc://h:1"]).exits(64).says(&["target 1: ", "target 2: ", "`tcp`"]);
+    let said = wait_with(&["redis://:hunter2hunter2@h:0", "htp://h:1"]).exits(64).says(&["target 1: ", "target 2: ", "`http`"]);
     assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
     wait_with(&["--timeout", "soon", "tcp://h:1"]).exits(64);
     wait_with(&[]).exits(64);

@@ -25,7 +25,7 @@ impl Written<'_, '_> {
     pub(super) fn postgres(mut self) -> Option<Target> {
         let mut sslmode = None;
         let mut role = self.section.word("role", &ROLES).unwrap_or_default();
-        let mut database = self.database()?;
+        let mut database = self.database().ok()?;
         let (mut certificate, mut key) = (None, None);
         for (name, value) in self.address.parameters() {
             match name.as_str() {
@@ -93,7 +93,7 @@ impl Written<'_, '_> {
             }
             None => self.place(Some(3306))?,
         };
-        let (user, password, database) = (self.user().unwrap_or_else(|| "root".to_owned()), self.password(), self.database()?);
+        let (user, password, database) = (self.user().unwrap_or_else(|| "root".to_owned()), self.password(), self.database().ok()?);
         Some(Target::Mysql(MysqlTarget { address, user, password, database, tls, sslmode }))
     }
 

@@ -24,7 +24,7 @@ impl Written<'_, '_> {
             let written = self.database.as_ref().map(Text::value).or(parameters.database);
             return self.redis_at(Address { host: path, port: 0 }, written);
         }
-        let (place, database) = (self.place(Some(6379)), self.database()?.or(parameters.database));
+        let (place, database) = (self.place(Some(6379)), self.database().ok()?.or(parameters.database));
         self.redis_at(place?, database)
     }
 
@@ -73,7 +73,7 @@ impl Written<'_, '_> {
                 return None;
             }
         };
-        let (place, database) = (self.place(Some(6379)), self.database()?.or(parameters.database));
+        let (place, database) = (self.place(Some(6379)), self.database().ok()?.or(parameters.database));
         Some(Target::Ready(ReadyTarget { redis: self.redis_at(place?, database)?, key, min }))
     }
 
