@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::plan::resolve::{Request, resolve};
 use crate::supervisor::background::Subsystems;
 use crate::sys;
+use crate::view::openapi;
 
 /// The gate at a container's entry.
 #[derive(Debug, Parser)]
@@ -52,6 +53,16 @@ enum Command {
     Preset {
         /// The preset to print
         name: Option<String>,
+    },
+    /// Show how the running portcullis is: why it is not up, each check with its last 30 minutes, the start as bars
+    #[command(after_help = "Examples:\n  docker exec api /portcullis status --watch\n  portcullis status --json | jq .checks")]
+    Status(StatusArgs),
+    /// Print the OpenAPI document of the health answers
+    #[command(after_help = "Example:\n  portcullis schema --openapi > health.json")]
+    Schema {
+        /// The OpenAPI 3.1 document of the health answers
+        #[arg(long, required = true)]
+        openapi: bool,
     },
     /// Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
     #[command(disable_help_flag = true)]
@@ -115,6 +126,25 @@ struct PlanArgs {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args, Debug)]
+struct StatusArgs {
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+    /// Look again every two seconds, until interrupted
+    #[arg(long)]
+    watch: bool,
+    /// Ask this unix socket: a path, or @name in the abstract namespace
+    #[arg(long, value_name = "NAME")]
+    socket: Option<String>,
+    /// Ask this address, like 127.0.0.1:8051
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Take the place from the [health] table of this file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -242,6 +272,10 @@ fn answer(command: Command, environment: &Environment) -> u8 {
                 Exit::Usage.code()
             }
         },
+        Command::Status(StatusArgs { json, watch, socket, listen, config }) => {
+            command::status::run(&command::status::Options { json, watch, socket, listen, config }, environment)
+        }
+        Command::Schema { .. } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
         Command::Healthcheck { options } => command::healthcheck::main(&options),
         Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
         Command::Wait(wait) => command::wait::run(&wait.request(), environment),

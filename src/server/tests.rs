@@ -13,11 +13,11 @@ use std::time::Duration;
 use super::{Listeners, MOST_CONNECTIONS, serve};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
-use crate::plan::{Affects, Details, HealthPlan, Service, SocketName};
+use crate::plan::{Affects, Details, HealthPlan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::secret::Secret;
 use crate::state::check::Check;
-use crate::state::snapshot::{Child, Heartbeat, Migration, Phase, Snapshot};
+use crate::state::snapshot::{Child, Heartbeat, Migration, MigrationLock, Phase, Snapshot};
 
 /// Far longer than any answer takes; only a fault waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -32,6 +32,7 @@ fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
         required: true,
         details: Details::WhenAuthorized,
         token: Some(Secret::new("the bearer's token")),
+        views: Views::default(),
     }
 }
 
@@ -62,6 +63,8 @@ fn published() -> Arc<Published> {
         child: Child::default(),
         heartbeat: Heartbeat::default(),
         migration: Migration::Idle,
+        migration_lock: MigrationLock::default(),
+        modules: Vec::new(),
     }))
 }
 
@@ -123,7 +126,7 @@ fn every_answer_has_its_length_and_is_not_stored() {
 #[test]
 fn head_is_get_without_the_body() {
     let address = started(plan(&["127.0.0.1:0"], None));
-    for path in ["/healthz", "/livez", "/metrics", "/nowhere"] {
+    for path in ["/healthz", "/livez", "/status", "/", "/nowhere"] {
         let ask = |method| exchange(connected(address), &format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         let without_date = |head: &str| head.lines().filter(|line| !line.starts_with("date:")).map(str::to_owned).collect::<Vec<_>>();
         let (get, head) = (ask("GET"), ask("HEAD"));

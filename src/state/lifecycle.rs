@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use super::check::{Check, Verdict};
 use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readiness, Timer};
-use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, Phase, Snapshot, Stage, Step};
+use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
@@ -93,6 +93,8 @@ impl Lifecycle {
             child: Child::default(),
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
             migration: Migration::Idle,
+            migration_lock: MigrationLock::default(),
+            modules: Vec::new(),
         };
         Self {
             plan,
@@ -320,7 +322,7 @@ impl Lifecycle {
                 heartbeat.trouble = None;
             }
             Err(class) => {
-                heartbeat.failed += 1;
+                *heartbeat.failed.entry(class).or_default() += 1;
                 heartbeat.trouble = Some(class);
             }
         }

@@ -51,7 +51,7 @@ const KEYS: Keys = Keys {
 };
 
 /// Names that mean something else in one of the health answers.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 15] = [
     "status",
     "_meta",
     "ping",
@@ -64,6 +64,8 @@ const RESERVED: [&str; 13] = [
     "livenessState",
     "readinessState",
     "uptime",
+    "version",
+    "modules",
     "app",
 ];
 

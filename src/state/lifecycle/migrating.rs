@@ -22,10 +22,12 @@ impl Lifecycle {
             }
             LockNews::Held if queues && self.ending.is_none() => {
                 self.snapshot.migration = Migration::Holder { since: now };
+                self.snapshot.migration_lock.held_at = Some(now);
                 effects.push(Effect::Spawn(ProcessId::Migration));
             }
             LockNews::Held if !matches!(self.snapshot.migration, Migration::Holder { .. }) => effects.push(Effect::ReleaseLock),
             LockNews::Lost(why) if self.migration_runs => {
+                self.snapshot.migration_lock.lost += 1;
                 self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
                 stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
             }
