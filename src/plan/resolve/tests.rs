@@ -214,7 +214,7 @@ waits = "5s"
 interval = 5
 affects = "helth"
 [checks.app]
-url = "rediss://h/0"
+url = "exec://h/0"
 [checks.web]
 url = "htp://h/"
 method = "GET"
@@ -224,7 +224,7 @@ affects = "liveness"
 [checks.pg]
 kind = "postgres"
 host = "db"
-sslmode = "verify-full"
+sslmode = "verify-ful"
 path = "/x"
 [modules.beat]
 command = []
@@ -253,11 +253,11 @@ details = "sometimes"
         "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, as `60s` or `500ms`",
         "p:7:11: `affects` in [checks.db] is `helth`; one of `none`, `health`, `readiness`, `liveness` is wanted",
         "p:8:9: a check cannot be named `app`: the name is reserved",
-        "p:9:7: `url` in [checks.app] is of kind `rediss`, which is not supported yet",
+        "p:9:7: `url` in [checks.app] is of kind `exec`, which is not supported yet",
         "p:11:7: `url` in [checks.web] is of the unknown kind `htp`; did you mean `http`?",
         "p:15:11: `affects` in [checks.live] is `liveness`, but its target is outside the container: an outage there would kill every replica; \
          write `i_know = true` to have it so",
-        "p:19:11: `sslmode` in [checks.pg] asks for sslmode `verify-full`, which is not supported yet",
+        "p:19:11: `sslmode` in [checks.pg] asks for the unknown sslmode `verify-ful`; did you mean `verify-full`?",
         "p:20:8: `path` in [checks.pg] means nothing to a target of kind postgres",
         "p:21:2: `modules` is not supported yet",
         "p:24:11: the command in [migrations] is a string; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
