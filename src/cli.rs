@@ -11,6 +11,7 @@ use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::plan::resolve::{Request, resolve};
+use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
 
@@ -92,6 +93,21 @@ struct RunArgs {
     /// How long to be not ready before that signal [default: 0s]
     #[arg(long, value_name = "DURATION")]
     drain_delay: Option<String>,
+    /// Who gets forwarded signals: the process alone, or its whole group as with dumb-init [child, group]
+    #[arg(long, value_name = "SCOPE")]
+    signal_scope: Option<String>,
+    /// Forward one signal as another one, as TERM=QUIT; may be repeated
+    #[arg(long, value_name = "FROM=TO", value_parser = pair)]
+    rewrite: Vec<(String, String)>,
+    /// A signal that nobody gets; may be repeated
+    #[arg(long, value_name = "SIGNAL")]
+    ignore_signal: Vec<String>,
+    /// An exit code that becomes 0 after a stop that was asked for, as 143; may be repeated
+    #[arg(long, value_name = "CODE")]
+    success_code: Vec<String>,
+    /// The signal that the process gets should portcullis die
+    #[arg(long, value_name = "SIGNAL")]
+    parent_death_signal: Option<String>,
     /// The container's arguments: the command itself where no modes are configured
     #[arg(trailing_var_arg = true, value_name = "COMMAND OR ARGUMENTS")]
     arguments: Vec<String>,
@@ -131,6 +147,11 @@ impl RunArgs {
             ("process.stop_signal", "--stop-signal", self.stop_signal),
             ("process.stop_timeout", "--stop-timeout", self.stop_timeout),
             ("process.drain_delay", "--drain-delay", self.drain_delay),
+            ("process.signal_scope", "--signal-scope", self.signal_scope),
+            ("process.parent_death_signal", "--parent-death-signal", self.parent_death_signal),
+            ("process.ignore_signals", "--ignore-signal", list(&self.ignore_signal)),
+            ("process.success_codes", "--success-code", list(&self.success_code)),
+            ("process.rewrite", "--rewrite", table(&self.rewrite)),
         ];
         Request {
             file: self.config,
@@ -147,6 +168,26 @@ impl RunArgs {
     }
 }
 
+fn pair(text: &str) -> Result<(String, String), &'static str> {
+    text.split_once('=').map(|(from, to)| (from.to_owned(), to.to_owned())).ok_or("two signals are wanted, as TERM=QUIT")
+}
+
+/// Values of a repeated option as a list of the configuration's language; none for no value.
+fn list(values: &[String]) -> Option<String> {
+    (!values.is_empty()).then(|| format!("[{}]", values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ")))
+}
+
+/// Pairs of a repeated option as a table of the configuration's language; none for no pair.
+fn table(pairs: &[(String, String)]) -> Option<String> {
+    let entries = pairs.iter().map(|(from, to)| format!("{} = {}", quoted(from), quoted(to))).collect::<Vec<_>>();
+    (!entries.is_empty()).then(|| format!("{{ {} }}", entries.join(", ")))
+}
+
+/// A JSON string is a TOML string too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 /// Answers a command line without the program's name; returns the exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
     let cli = match Cli::try_parse_from(std::iter::once(OsString::from("portcullis")).chain(arguments)) {
@@ -160,8 +201,8 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     };
     let environment = Environment::of_process();
     match cli.command {
-        None => command::run::run(&cli.run.request(), &environment),
-        Some(Command::Run(run)) => command::run::run(&run.request(), &environment),
+        None => command::run::run(&cli.run.request(), &environment, Subsystems::default()),
+        Some(Command::Run(run)) => command::run::run(&run.request(), &environment, Subsystems::default()),
         Some(other) => {
             // Nothing is supervised from here on: ctrl-C shall end us.
             sys::unblock_every_signal();
@@ -193,7 +234,7 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         }
         Command::Schema { .. } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
         Command::Healthcheck { options } => command::healthcheck::main(&options),
-        Command::Run(run) => command::run::run(&run.request(), environment),
+        Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
     }
 }
 

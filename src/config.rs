@@ -1,5 +1,6 @@
 //! What an operator may write, where it comes from, and how it is read: every problem at once, each with its place.
 
+pub mod accounts;
 pub mod interpolate;
 pub mod layers;
 pub mod node;

@@ -22,6 +22,9 @@ use crate::sys;
 /// Lines that may wait for a slow reader; what comes on top is counted and dropped.
 const QUEUE: usize = 1024;
 
+/// Columns of the narrowest terminal that live lines are made for.
+const NARROWEST: usize = 80;
+
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -51,10 +54,10 @@ pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), S
     let targets = parsed.ok().flatten().unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let writer = Queue { dropped: Arc::new(AtomicU64::new(0)), sender: spawn_writer() };
     let registry = tracing_subscriber::registry().with(targets);
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).with_ansi(colour);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).with_ansi(false);
     let done = match format {
         Format::Json => registry.with(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init(),
-        Format::Text => registry.with(layer.event_format(Line)).try_init(),
+        Format::Text => registry.with(layer.event_format(Line { colour })).try_init(),
     };
     match (complaint, done) {
         (Some(complaint), _) => Err(complaint),
@@ -111,7 +114,8 @@ fn write_all(messages: &Receiver<Message>) {
             }
         }
         for line in &lines {
-            bytes.extend_from_slice(line.as_bytes());
+            // A line that wraps could not be erased again.
+            bytes.extend(line.chars().take(NARROWEST - 1).collect::<String>().into_bytes());
             bytes.push(b'\n');
         }
         shown = lines.len();
@@ -164,7 +168,9 @@ impl Write for Queue {
 }
 
 /// One short line: when, who, how bad, what. The name stands in it because the child writes to the same place.
-struct Line;
+struct Line {
+    colour: bool,
+}
 
 impl<S, N> FormatEvent<S, N> for Line
 where
@@ -180,7 +186,7 @@ where
             Level::TRACE => ("trace", "35"),
         };
         let when = humantime::format_rfc3339_millis(UNIX_EPOCH + Moment::now().wall);
-        if writer.has_ansi_escapes() {
+        if self.colour {
             write!(writer, "\x1b[2m{when}\x1b[0m portcullis \x1b[{colour}m{word}\x1b[0m ")?;
         } else {
             write!(writer, "{when} portcullis {word} ")?;

@@ -79,30 +79,38 @@ impl Narrator {
 
     /// Mentions what is still waited for when it is time to; draws the live lines on a terminal.
     pub fn progress(&mut self, snapshot: &Snapshot, now: Moment) {
+        let waits = waits(snapshot);
+        if self.drawn && !waits {
+            self.drawn = false;
+            log::live(Vec::new());
+        }
+        if !waits || now.since(self.told) < self.every() {
+            return;
+        }
+        self.told = now;
         let lines = self.lines(snapshot, now);
         if self.terminal {
-            if self.drawn || !lines.is_empty() {
-                self.drawn = !lines.is_empty();
-                log::live(lines);
-            }
-        } else if now.since(self.told) >= PROGRESS_EVERY {
+            self.drawn = true;
+            log::live(lines);
+        } else {
             for line in lines {
                 info!("{line}");
             }
-            self.told = now;
         }
     }
 
     /// When [`Self::progress`] has something to do again; none while nothing is waited for.
     pub fn next(&self, snapshot: &Snapshot, now: Moment) -> Option<Duration> {
-        let waits = matches!(snapshot.phase, Phase::Waiting | Phase::Migrating) || snapshot.phase == Phase::Starting;
-        let every =
-            if self.terminal { LIVE_EVERY } else { PROGRESS_EVERY.saturating_sub(now.since(self.told)).max(Duration::from_millis(1)) };
-        waits.then_some(every)
+        waits(snapshot).then(|| self.every().saturating_sub(now.since(self.told)))
+    }
+
+    fn every(&self) -> Duration {
+        if self.terminal { LIVE_EVERY } else { PROGRESS_EVERY }
     }
 
     fn lines(&self, snapshot: &Snapshot, now: Moment) -> Vec<String> {
-        let since = seconds(now.since(snapshot.phase_since));
+        let whole = |since: Moment| format!("{}s", now.since(since).as_secs());
+        let since = whole(snapshot.phase_since);
         match snapshot.phase {
             Phase::Waiting => {
                 let waits =
@@ -116,9 +124,9 @@ impl Narrator {
             }
             Phase::Migrating => match &snapshot.migration {
                 Migration::Queued { since, holder } => {
-                    vec![format!("still queueing for the migration lock held by {holder}, {}", seconds(now.since(*since)))]
+                    vec![format!("still queueing for the migration lock held by {holder}, {}", whole(*since))]
                 }
-                Migration::Holder { since } => vec![format!("the migration has run for {}", seconds(now.since(*since)))],
+                Migration::Holder { since } => vec![format!("the migration has run for {}", whole(*since))],
                 Migration::Idle => vec![format!("still asking for the migration lock, {since}")],
                 Migration::Done => Vec::new(),
             },
@@ -151,6 +159,11 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
         Phase::Draining => info!("stopping: not ready any more"),
         Phase::Init | Phase::Stopped | Phase::Failed => {}
     }
+}
+
+/// Whether this is a phase in which somebody may ask what takes so long.
+fn waits(snapshot: &Snapshot) -> bool {
+    matches!(snapshot.phase, Phase::Waiting | Phase::Migrating | Phase::Starting)
 }
 
 fn tell_migration(before: &Snapshot, after: &Snapshot, now: Moment) {

@@ -31,6 +31,8 @@ pub struct Plan {
     pub heartbeat: Option<HeartbeatPlan>,
     /// The health endpoint; none when it is switched off.
     pub health: Option<HealthPlan>,
+    /// Whether a start that failed is held, health endpoint and all, until TERM, so that somebody can look at it.
+    pub hold: bool,
     /// What the operator should know, said once in the log: a variable that Kubernetes injected, no Redis for a heartbeat.
     pub notices: Vec<String>,
 }
@@ -238,6 +240,13 @@ pub enum Details {
 }
 
 impl Plan {
+    /// The longest that a stop can take: withdrawn, drained, signalled, killed.
+    pub fn stop_budget(&self) -> Duration {
+        let withdraw = if self.heartbeat.is_some() { WITHDRAW_LIMIT } else { Duration::ZERO };
+        let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
+        self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw)
+    }
+
     /// The checks that the start waits for, with their index.
     pub fn awaited(&self) -> impl Iterator<Item = (usize, &CheckPlan)> {
         self.checks.iter().enumerate().filter(|(_, check)| !check.wait.is_zero())

@@ -7,3 +7,4 @@ pub mod memory;
 pub mod notify;
 pub mod signals;
 pub mod spawn;
+pub mod terminal;

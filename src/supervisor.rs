@@ -8,7 +8,6 @@ mod timers;
 mod upward;
 
 use std::collections::VecDeque;
-use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -26,13 +25,14 @@ use crate::process::memory::OutOfMemory;
 use crate::process::notify::{NotifyWays, Reports};
 use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
+use crate::process::terminal;
 use crate::published::Published;
 use crate::server::Listeners;
-use crate::state::event::{Effect, Event, ProcessId, Readiness, Timer};
+use crate::state::event::{Effect, Event, ProcessId, Readiness, Suspend, Timer};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::snapshot::Phase;
 use crate::sys;
-use background::Background;
+use background::{Background, Subsystems};
 use timers::Timers;
 use upward::Upward;
 
@@ -55,7 +55,7 @@ struct Supervisor {
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd or an eventfd.
-pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings) -> nix::Result<Ending> {
+pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings, subsystems: Subsystems) -> nix::Result<Ending> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
@@ -63,7 +63,7 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings)
     let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone()));
     if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
-        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published));
+        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), subsystems);
     }
     let reports = plan.main.as_ref().map_or_else(|| Ok(Reports::default()), Reports::open)?;
     let supervisor = Supervisor {
@@ -71,7 +71,7 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings)
         memory: OutOfMemory::new(),
         upward: Upward::new(&surroundings.environment, now),
         narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
-        background: Background::start(&plan, &published, &sender),
+        background: Background::start(&plan, &published, &sender, subsystems),
         plan,
         lifecycle,
         children: Children::new(surroundings),
@@ -144,6 +144,7 @@ impl Supervisor {
         if harvest.ended.iter().any(|(_, ended)| *ended == Ended::Signal(libc::SIGKILL as u8)) && self.memory.happened() {
             self.queue.push_back(Event::OutOfMemory);
         }
+        self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
         self.queue.extend(harvest.ended.into_iter().map(|(id, ended)| Event::Exited(id, ended)));
         if harvest.none_left {
             self.queue.push_back(Event::NoneLeft);
@@ -182,7 +183,9 @@ impl Supervisor {
             Effect::AskStartup(on) => self.background.ask_startup(on),
             Effect::AskAll => self.background.ask_all(),
             Effect::AskAgain => self.background.ask_again(),
-            Effect::Suspend => suspend(),
+            Effect::Suspend(id, how) => self.suspend(id, how),
+            Effect::Resume(id) => Self::signalled(libc::SIGCONT, self.children.resume(id)),
+            Effect::Hold => self.hold(),
             Effect::Announce(readiness) => {
                 match readiness {
                     Readiness::Ready => info!("ready: traffic may come"),
@@ -212,6 +215,22 @@ impl Supervisor {
         });
     }
 
+    /// Stops this process until CONT, as a shell's job control expects of a job.
+    fn suspend(&self, id: ProcessId, how: Suspend) {
+        let (own, _) = sys::own_ids();
+        if own != 1 && (how == Suspend::Always || terminal::is_job()) {
+            let _ = sys::send(own, libc::SIGSTOP);
+        } else if how == Suspend::AsJobOrNotAtAll && self.children.in_foreground(id) {
+            Self::signalled(libc::SIGCONT, self.children.resume(id));
+        }
+    }
+
+    fn hold(&self) {
+        if let Some(Ending { code, sentence }) = self.lifecycle.ending() {
+            error!("{sentence}; held for inspection until TERM, then exit code {code}");
+        }
+    }
+
     /// A signal that could not be sent is no reason to leave: the child may have changed its user.
     fn signalled(number: i32, result: std::io::Result<()>) {
         match result {
@@ -220,14 +239,5 @@ impl Supervisor {
             }
             _ => debug!("sent {}", crate::exit::signal_name(number)),
         }
-    }
-}
-
-/// Stops this process until CONT, as a shell's job control expects of a job; PID 1 cannot be stopped, and without a terminal
-/// nobody would wake us.
-fn suspend() {
-    let (own, _) = sys::own_ids();
-    if own != 1 && std::io::stdin().is_terminal() {
-        let _ = sys::send(own, libc::SIGSTOP);
     }
 }

@@ -130,19 +130,22 @@ fn check(result: libc::c_int) -> io::Result<()> {
 pub enum Reaped {
     /// This child ended and is reaped.
     Child(i32, Ended),
+    /// This child was stopped by this signal.
+    Stopped(i32, i32),
     /// Children are left and none has ended.
     AllRunning,
     /// There is no child.
     NoChild,
 }
 
-/// Reaps one ended child without waiting.
+/// Reaps one ended child, or tells of one that was stopped, without waiting.
 pub fn reap() -> Reaped {
     let mut status: libc::c_int = 0;
     // SAFETY: the status is written to a live integer.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
     match pid {
         0 => Reaped::AllRunning,
+        pid if pid > 0 && libc::WIFSTOPPED(status) => Reaped::Stopped(pid, libc::WSTOPSIG(status)),
         pid if pid > 0 && libc::WIFSIGNALED(status) => Reaped::Child(pid, Ended::Signal(libc::WTERMSIG(status) as u8)),
         pid if pid > 0 => Reaped::Child(pid, Ended::Code(libc::WEXITSTATUS(status) as u8)),
         _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => reap(),

@@ -351,3 +351,14 @@ fn linked(metadata: &serde_json::Value) -> BTreeSet<&str> {
     }
     found
 }
+
+#[test]
+fn the_readme_tells_every_exit_code_as_the_code_does() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+    for (exit, meaning) in portcullis::exit::Exit::TABLE {
+        if exit.code() != 0 {
+            let row = format!("| {} | {meaning} |", exit.code());
+            assert!(readme.contains(&row), "the README lacks this row: {row}");
+        }
+    }
+}

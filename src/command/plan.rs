@@ -1,5 +1,7 @@
 //! `portcullis plan`: exactly what `run` would do, without any secret and without doing it.
 
+mod process;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::exit::signal_name;
 use crate::plan::process::StartSign;
-use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Plan, ProcessPlan, WITHDRAW_LIMIT};
+use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Plan, ProcessPlan};
 
 /// The plan for a person.
 pub fn render(plan: &Plan) -> String {
@@ -35,7 +37,10 @@ pub fn render(plan: &Plan) -> String {
             if let Some(started) = &main.started {
                 line("", &format!("started once {}, within {}", sign(&started.sign), format_duration(started.within)));
             }
-            line("", &stop(main, plan.heartbeat.is_some()));
+            for text in process::lines(main) {
+                line("", &text);
+            }
+            line("", &stop(main, plan.stop_budget()));
         }
         None => line("process", "none: the run ends after the migration"),
     }
@@ -48,6 +53,9 @@ pub fn render(plan: &Plan) -> String {
     match &plan.health {
         Some(health) => line("health", &endpoint(health)),
         None => line("health", "none"),
+    }
+    if plan.hold {
+        line("", "a start that fails is held until TERM");
     }
     for notice in &plan.notices {
         line("notice", notice);
@@ -116,15 +124,9 @@ fn migration_limits(migration: &MigrationPlan) -> String {
     format!("{lock}; {limit}")
 }
 
-/// The longest that a stop can take: drained, withdrawn, signalled, killed.
-fn stop_budget(process: &ProcessPlan, heartbeat: bool) -> Duration {
-    let withdraw = if heartbeat { WITHDRAW_LIMIT } else { Duration::ZERO };
-    process.drain_delay.saturating_add(withdraw).saturating_add(process.stop_timeout)
-}
-
-fn stop(process: &ProcessPlan, heartbeat: bool) -> String {
+fn stop(process: &ProcessPlan, budget: Duration) -> String {
     let signal = process.stop_signal.map_or_else(|| "the signal that came".to_owned(), signal_name);
-    let [drain, timeout, budget] = [process.drain_delay, process.stop_timeout, stop_budget(process, heartbeat)].map(format_duration);
+    let [drain, timeout, budget] = [process.drain_delay, process.stop_timeout, budget].map(format_duration);
     format!("stopped by {signal} after a drain of {drain}, KILL {timeout} later; {budget} at most")
 }
 
@@ -155,7 +157,7 @@ pub fn render_json(plan: &Plan) -> String {
         "version": service.version,
         "checks": plan.checks.iter().map(check_json).collect::<Vec<_>>(),
         "migration": plan.migration.as_ref().map(migration_json),
-        "process": plan.main.as_ref().map(|main| process_json(main, plan.heartbeat.is_some())),
+        "process": plan.main.as_ref().map(|main| process_json(main, plan.stop_budget())),
         "heartbeat": plan.heartbeat.as_ref().map(|heartbeat| json!({
             "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every),
         })),
@@ -167,6 +169,7 @@ pub fn render_json(plan: &Plan) -> String {
             "token": health.token.is_some(),
             "off": health.views.off(),
         })),
+        "on_startup_failure": if plan.hold { "hold" } else { "exit" },
         "notices": plan.notices,
     });
     format!("{value:#}\n")
@@ -216,8 +219,8 @@ fn sign(sign: &StartSign) -> String {
     }
 }
 
-fn process_json(process: &ProcessPlan, heartbeat: bool) -> Value {
-    json!({
+fn process_json(process: &ProcessPlan, budget: Duration) -> Value {
+    let mut value = json!({
         "argv": argv(process),
         "env": names(process),
         "env_remove": process.env_remove,
@@ -227,8 +230,12 @@ fn process_json(process: &ProcessPlan, heartbeat: bool) -> Value {
         "stop_signal": process.stop_signal.map(signal_name),
         "stop_timeout_ms": milliseconds(process.stop_timeout),
         "drain_delay_ms": milliseconds(process.drain_delay),
-        "stop_budget_ms": milliseconds(stop_budget(process, heartbeat)),
-    })
+        "stop_budget_ms": milliseconds(budget),
+    });
+    if let (Value::Object(value), Value::Object(more)) = (&mut value, process::json(process)) {
+        value.extend(more);
+    }
+    value
 }
 
 fn argv(process: &ProcessPlan) -> Vec<&str> {

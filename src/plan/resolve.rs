@@ -8,6 +8,8 @@ mod health;
 mod heartbeat;
 mod migrations;
 mod modes;
+mod process;
+mod signal;
 mod target;
 mod variables;
 
@@ -21,11 +23,15 @@ use crate::config::source::Environment;
 use crate::plan::{Plan, Service};
 
 pub use health::{HealthAddress, health_address};
+pub use process::limit_name;
 
 /// Longer than any pause that is meant.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than any wait that is meant.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// After TERM Docker waits this long before it kills, unless told otherwise; Kubernetes waits 30 s.
+const DOCKER_GRACE: Duration = Duration::from_secs(10);
 
 /// The keys of the top level.
 const ROOT: Keys = Keys {
@@ -86,7 +92,33 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let heartbeat = if bare { None } else { heartbeat::read(&root, &service.name, &checks) };
     let health = health::read(&root, bare);
     let checks = if bare { Vec::new() } else { checks };
-    Plan { service, checks, migration, main: chosen.main, heartbeat, health, notices: Vec::new() }
+    let hold = chosen.template.hold;
+    let plan = Plan { service, checks, migration, main: chosen.main, heartbeat, health, hold, notices: Vec::new() };
+    advise_on_grace(&root, &plan);
+    plan
+}
+
+/// Says when a stop may take longer than the orchestrator waits before it kills everything.
+fn advise_on_grace(root: &Section<'_>, plan: &Plan) {
+    let Some(process) = root.table_at("process", None, root.depth()) else { return advise(root, plan, None) };
+    advise(root, plan, process.duration("grace_period", Duration::from_secs(1)..=YEAR));
+}
+
+fn advise(root: &Section<'_>, plan: &Plan, grace: Option<Duration>) {
+    let budget = plan.stop_budget();
+    if budget <= grace.unwrap_or(DOCKER_GRACE) {
+        return;
+    }
+    let seconds = budget.as_millis().div_ceil(1000) + 1;
+    let than = match grace {
+        Some(grace) => format!("the {} of grace_period", humantime::format_duration(grace)),
+        None => "the 10s after which Docker kills".to_owned(),
+    };
+    root.context().notice(format!(
+        "a stop may take {}, more than {than}: give it `docker stop --time {seconds}`, `stop_grace_period: {seconds}s` or \
+         `terminationGracePeriodSeconds: {seconds}`, and say so by grace_period = \"{seconds}s\" in [process]",
+        humantime::format_duration(budget)
+    ));
 }
 
 /// Whether a variable of portcullis' own is `true`.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::descendants;
 use super::notify::NotifyWays;
 use super::spawn::{self, SpawnError, Surroundings};
+use super::{descendants, terminal};
 use crate::exit::Ended;
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
@@ -16,6 +16,8 @@ use crate::sys::{self, Reaped};
 pub struct Harvest {
     /// Children of ours that ended.
     pub ended: Vec<(ProcessId, Ended)>,
+    /// Children of ours that were stopped, by which signal.
+    pub stopped: Vec<(ProcessId, i32)>,
     /// Orphans that were given to us and ended.
     pub orphans: usize,
     /// Whether no child of any kind is left.
@@ -55,9 +57,13 @@ impl Children {
         loop {
             match sys::reap() {
                 Reaped::Child(pid, ended) => match self.running.remove(&pid) {
-                    Some(id) => harvest.ended.push((id, ended)),
+                    Some(id) => {
+                        terminal::take_back(pid);
+                        harvest.ended.push((id, ended));
+                    }
                     None => harvest.orphans += 1,
                 },
+                Reaped::Stopped(pid, number) => harvest.stopped.extend(self.running.get(&pid).map(|id| (*id, number))),
                 Reaped::AllRunning => break,
                 Reaped::NoChild => {
                     harvest.none_left = true;
@@ -87,6 +93,19 @@ impl Children {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.signal(id, number),
             other => other,
         }
+    }
+
+    /// Continues the process' whole group, in the terminal's foreground where that is ours to give.
+    pub fn resume(&self, id: ProcessId) -> io::Result<()> {
+        if let Some(group) = self.groups.get(&id) {
+            terminal::hand_on(*group);
+        }
+        self.signal_group(id, libc::SIGCONT)
+    }
+
+    /// Whether the process' group is the terminal's foreground.
+    pub fn in_foreground(&self, id: ProcessId) -> bool {
+        self.groups.get(&id).is_some_and(|group| terminal::belongs_to(*group))
     }
 
     /// Sends what is left below us a signal: adopted orphans and members of our children's groups, and for KILL everything.

@@ -1,6 +1,7 @@
 //! Everything below this process in the process tree, read from `/proc`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::sys;
 
@@ -27,12 +28,56 @@ pub fn all() -> Vec<Descendant> {
     found
 }
 
-/// The children of every thread of `pid` (`/proc/PID/task/TID/children`, proc(5)).
+/// The children of `pid`. A kernel without CONFIG_PROC_CHILDREN lists none, and every process is asked for its parent instead.
 fn children(pid: i32) -> Vec<i32> {
+    if Path::new("/proc/thread-self/children").exists() { listed(pid) } else { by_parent(pid) }
+}
+
+/// The children of every thread of `pid` (`/proc/PID/task/TID/children`, proc(5)).
+fn listed(pid: i32) -> Vec<i32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     threads
         .flatten()
         .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
         .flat_map(|line| line.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
         .collect()
+}
+
+/// Every process whose `/proc/PID/stat` names `pid` as its parent.
+fn by_parent(pid: i32) -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(|number| parent(*number) == Some(pid)).collect()
+}
+
+/// The fourth field of `/proc/PID/stat`; the second, the name in parentheses, may hold anything.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let behind_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = String::from_utf8_lossy(stat.get(behind_name + 1..)?).into_owned();
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn without_lists_of_children_the_parents_tell_the_same() {
+        let script = "sleep 60 & echo ready; read line; kill $!";
+        let mut shell = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid = i32::try_from(shell.id()).unwrap();
+        let found = by_parent(pid);
+        assert_eq!(found.len(), 1);
+        assert_eq!(parent(found[0]), Some(pid));
+        if Path::new("/proc/thread-self/children").exists() {
+            assert_eq!(found, listed(pid));
+        }
+        shell.stdin.take().unwrap().flush().unwrap();
+        shell.wait().unwrap();
+    }
 }

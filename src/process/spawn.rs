@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::executable::{Kind, kind};
 use super::notify::{self, NotifyWays};
+use super::terminal;
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
 use crate::sys;
-use crate::sys::start::{Recipe, Step};
+use crate::sys::start::{Credentials, Recipe, Step};
 
 /// Where programs are looked for when PATH is not set at all, as libc's `execvp(3)` does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
@@ -49,17 +49,17 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
         env: entries(&environment),
         directory: directory(plan, surroundings).and_then(|path| CString::new(path.into_os_string().into_vec()).ok()),
-        credentials: plan.conditions.user.clone(),
+        credentials: plan.conditions.user.clone().filter(|who| !is_us(who)),
         umask: plan.conditions.umask,
         limits: plan.conditions.limits.clone(),
         no_new_privileges: plan.conditions.no_new_privileges,
         parent_death_signal: plan.conditions.parent_death_signal,
-        terminal: holds_terminal(),
+        terminal: terminal::is_ours(),
         pass: ways.pass.clone(),
     };
     let result = match recipe.start() {
         // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl does not.
-        Err((Step::Exec, error)) if error.raw_os_error() == Some(libc::ENOEXEC) => match text_file(&candidates) {
+        Err((Step::Exec, error)) if error.raw_os_error() == Some(libc::ENOEXEC) => match text_file(plan, surroundings, &candidates) {
             Some(script) => {
                 recipe.candidates = vec![c"/bin/sh".to_owned()];
                 recipe.argv.splice(..1, [c"/bin/sh".to_owned(), script]);
@@ -124,16 +124,17 @@ fn c_string(word: &str) -> Result<CString, ()> {
     CString::new(word).map_err(drop)
 }
 
-/// Whether we are the terminal's foreground group, so that it is ours to hand over.
-fn holds_terminal() -> bool {
-    let stdin = io::stdin();
-    nix::unistd::tcgetpgrp(stdin.as_fd()).is_ok_and(|group| group.as_raw() == sys::own_ids().1)
+/// Whether there is nothing to change: an image that names its user already may not change it again.
+fn is_us(who: &Credentials) -> bool {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    !uid.is_root() && uid.as_raw() == who.uid && gid.as_raw() == who.gid
 }
 
 /// The first candidate that is there, when it is text.
-fn text_file(candidates: &[PathBuf]) -> Option<CString> {
-    let file = candidates.iter().find(|path| path.is_file())?;
-    (kind(file) == Kind::Text).then(|| CString::new(file.as_os_str().as_bytes()).ok()).flatten()
+fn text_file(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBuf]) -> Option<CString> {
+    let home = directory(plan, surroundings).unwrap_or_default();
+    let file = candidates.iter().find(|path| home.join(path).is_file())?;
+    (kind(&home.join(file)) == Kind::Text).then(|| CString::new(file.as_os_str().as_bytes()).ok()).flatten()
 }
 
 fn shown(plan: &ProcessPlan) -> &str {

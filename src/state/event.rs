@@ -34,6 +34,8 @@ pub enum Event {
     SpawnFailed(ProcessId, u8, String),
     /// A process ended.
     Exited(ProcessId, Ended),
+    /// A process was stopped by this signal; it has not ended.
+    Stopped(ProcessId, i32),
     /// The kernel killed something of ours for want of memory; comes before the end of whom it hit.
     OutOfMemory,
     /// The main process told how it is.
@@ -119,6 +121,17 @@ pub enum Readiness {
     Stopped,
 }
 
+/// When portcullis stops together with its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspend {
+    /// Always, as dumb-init does it.
+    Always,
+    /// As a shell's job alone: the shell sees it, and continues us.
+    AsJob,
+    /// As a shell's job; where no shell is and the terminal stopped the process, it is continued at once, because nobody else would.
+    AsJobOrNotAtAll,
+}
+
 /// What the supervisor has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -144,8 +157,12 @@ pub enum Effect {
     AskAll,
     /// Ask the awaited checks at once, before the process is started again.
     AskAgain,
-    /// Stop portcullis itself until CONT, as the shell that started it expects; only with a terminal and never as PID 1.
-    Suspend,
+    /// Stop portcullis itself until CONT; PID 1 cannot be stopped.
+    Suspend(ProcessId, Suspend),
+    /// Continue the process and its whole group, in the foreground where the terminal is ours to give.
+    Resume(ProcessId),
+    /// Tell that the start has failed and is held until somebody has looked.
+    Hold,
     /// Tell the readers of the heartbeat.
     Announce(Readiness),
     /// Leave with this code.

@@ -8,10 +8,14 @@
 //! Leaving has its own order, in one deadline: not ready, heartbeat withdrawn, drain delay, stop signal to the main child,
 //! grace, TERM to what it left behind, KILL, exit with the main child's status.
 
+mod forwarding;
 mod leaving;
+mod migrating;
+mod notified;
 mod restarting;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +29,8 @@ use crate::outcome::{Class, Outcome};
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, Plan, ProcessPlan};
 use leaving::Leaving;
+use migrating::stop_migration;
 use restarting::Restarting;
-
-/// How long giving the lock back may take; the database frees it with the connection anyway.
-const RELEASE_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long a migration that lost its lock may take to stop, so that a successor never overlaps with it (E5).
-const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
 /// Why a run ends, decided once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +59,9 @@ pub struct Lifecycle {
     restarting: Option<Restarting>,
     restarts_in_a_row: u32,
     out_of_memory: bool,
+    stopped: bool,
+    suspended: bool,
+    held: bool,
     exited: bool,
 }
 
@@ -110,6 +112,9 @@ impl Lifecycle {
             restarting: None,
             restarts_in_a_row: 0,
             out_of_memory: false,
+            stopped: false,
+            suspended: false,
+            held: false,
             exited: false,
         }
     }
@@ -147,6 +152,7 @@ impl Lifecycle {
             Event::SpawnFailed(id, code, why) => self.spawn_failed(now, id, code, why, effects),
             Event::Exited(ProcessId::Main, ended) => self.main_ended(now, ended, effects),
             Event::Exited(ProcessId::Migration, ended) => self.migration_ended(now, ended, effects),
+            Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::OutOfMemory => self.out_of_memory = true,
             Event::Notified(notice) => self.notified(now, notice, effects),
             Event::NoneLeft => self.none_left(),
@@ -154,135 +160,6 @@ impl Lifecycle {
             Event::Beaten(result) => self.beaten(now, result),
             Event::Withdrawn => self.withdrawn(effects),
             Event::Elapsed(timer) => self.elapsed(now, timer, effects),
-        }
-    }
-
-    fn begin(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.snapshot.phase != Phase::Init {
-            return;
-        }
-        self.enter(now, Phase::Waiting);
-        let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();
-        for (id, name, wait) in waits {
-            self.stage_began(now, &format!("wait:{name}"));
-            effects.push(Effect::Arm(Timer::Wait(id), wait));
-        }
-        self.after_waits(now, effects);
-    }
-
-    fn probed(&mut self, now: Moment, id: CheckId, outcome: Outcome, effects: &mut Vec<Effect>) {
-        let Some(plan) = self.plan.checks.get(id) else { return };
-        let (stage, fail_fast) = (format!("wait:{}", plan.name), plan.fail_fast);
-        let Some(check) = self.snapshot.checks.get_mut(id) else { return };
-        let (refused, passed) = (outcome.class() == Class::Auth, outcome.result.is_ok());
-        check.feed(now, outcome);
-        let up = check.verdict == Verdict::Up;
-        if passed {
-            self.answered_again(now, id, effects);
-        }
-        if self.snapshot.phase != Phase::Waiting || self.step_of(&stage) != Some(Step::Unknown) {
-            return;
-        }
-        if up {
-            self.stage_ended(now, &stage, Step::Up);
-            effects.push(Effect::Disarm(Timer::Wait(id)));
-            self.after_waits(now, effects);
-        } else if refused && fail_fast {
-            self.wait_failed(now, id, effects);
-        }
-    }
-
-    fn after_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.snapshot.stages.iter().any(|stage| stage.name.starts_with("wait:") && stage.step != Step::Up) {
-            return;
-        }
-        if self.plan.migration.is_some() {
-            self.enter(now, Phase::Migrating);
-            self.stage_began(now, "migrate");
-            effects.push(Effect::AcquireLock);
-        } else {
-            self.start(now, effects);
-        }
-    }
-
-    fn wait_failed(&mut self, now: Moment, id: CheckId, effects: &mut Vec<Effect>) {
-        let Some(plan) = self.plan.checks.get(id) else { return };
-        let class = self.snapshot.checks.get(id).map_or(Class::Never, |check| check.effective(now).1);
-        let sentence = format!(
-            "{} ({}) was not ready within {}: {}; {}",
-            plan.name,
-            plan.target,
-            humantime::format_duration(plan.wait),
-            class.public(),
-            class.advice()
-        );
-        let name = format!("wait:{}", plan.name);
-        self.stage_ended(now, &name, Step::Down);
-        self.fail(now, Exit::Unavailable.code(), sentence, effects);
-    }
-
-    fn lock(&mut self, now: Moment, news: LockNews, effects: &mut Vec<Effect>) {
-        let queues =
-            self.snapshot.phase == Phase::Migrating && matches!(self.snapshot.migration, Migration::Idle | Migration::Queued { .. });
-        match news {
-            LockNews::Queued(holder) if queues => {
-                let since = match &self.snapshot.migration {
-                    Migration::Queued { since, .. } => *since,
-                    _ => now,
-                };
-                self.snapshot.migration = Migration::Queued { since, holder };
-            }
-            LockNews::Held if queues && self.ending.is_none() => {
-                self.snapshot.migration = Migration::Holder { since: now };
-                self.snapshot.migration_lock.held_at = Some(now);
-                effects.push(Effect::Spawn(ProcessId::Migration));
-            }
-            LockNews::Held if !matches!(self.snapshot.migration, Migration::Holder { .. }) => effects.push(Effect::ReleaseLock),
-            LockNews::Lost(why) if self.migration_runs => {
-                self.snapshot.migration_lock.lost += 1;
-                self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
-                stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
-            }
-            LockNews::Unavailable(exit, why) if queues => {
-                self.stage_ended(now, "migrate", Step::Down);
-                self.fail(now, exit.code(), why, effects);
-            }
-            LockNews::Released if self.releasing => self.lock_released(now, effects),
-            LockNews::Queued(_) | LockNews::Held | LockNews::Lost(_) | LockNews::Unavailable(..) | LockNews::Released => {}
-        }
-    }
-
-    fn migration_ended(&mut self, now: Moment, ended: Ended, effects: &mut Vec<Effect>) {
-        if !self.migration_runs {
-            return;
-        }
-        self.migration_runs = false;
-        for timer in [Timer::Migration, Timer::Grace, Timer::Reap] {
-            effects.push(Effect::Disarm(timer));
-        }
-        let step = if ended == Ended::Code(0) && self.ending.is_none() { Step::Up } else { Step::Down };
-        if step == Step::Down {
-            self.decide(ended.exit_code(), format!("the migration ended with {ended}, so the process was not started"));
-        }
-        self.stage_ended(now, "migrate", step);
-        self.release_lock(effects);
-    }
-
-    fn release_lock(&mut self, effects: &mut Vec<Effect>) {
-        self.releasing = true;
-        effects.push(Effect::ReleaseLock);
-        effects.push(Effect::Arm(Timer::Release, RELEASE_LIMIT));
-    }
-
-    fn lock_released(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        self.releasing = false;
-        self.snapshot.migration = Migration::Done;
-        effects.push(Effect::Disarm(Timer::Release));
-        if self.ending.is_some() {
-            self.enter(now, Phase::Failed);
-            self.close(now, effects);
-        } else {
-            self.start(now, effects);
         }
     }
 
@@ -309,6 +186,7 @@ impl Lifecycle {
 
     fn spawned(&mut self, now: Moment, id: ProcessId, pid: i32, effects: &mut Vec<Effect>) {
         self.ever_spawned = true;
+        (self.stopped, self.suspended) = (false, false);
         match id {
             _ if !self.spawns(id) => {}
             ProcessId::Migration => {
@@ -377,35 +255,6 @@ impl Lifecycle {
         effects.push(Effect::Disarm(Timer::Startup));
         effects.push(Effect::AskStartup(false));
         self.run(now, effects);
-    }
-
-    /// What the process says of itself; the startup check may be just that.
-    fn notified(&mut self, now: Moment, notice: Notice, effects: &mut Vec<Effect>) {
-        if self.snapshot.child.pid.is_none() {
-            return;
-        }
-        match notice {
-            Notice::Ready => {
-                let awaited = self.main().and_then(|main| main.started.as_ref());
-                let counts = awaited.is_some_and(|started| !matches!(started.sign, StartSign::Answers { .. }));
-                if counts && self.snapshot.phase == Phase::Starting {
-                    self.started(now, effects);
-                }
-            }
-            Notice::Status(text) => self.snapshot.child.status = Some(text),
-            Notice::Watchdog => self.expect_watchdog(effects),
-            Notice::ExtendTimeout(by) if self.snapshot.phase == Phase::Starting => effects.push(Effect::Arm(Timer::Startup, by)),
-            Notice::ExtendTimeout(by) if self.leaving == Some(Leaving::Stopping) => effects.push(Effect::Arm(Timer::Grace, by)),
-            Notice::ExtendTimeout(_) => {}
-        }
-    }
-
-    fn expect_watchdog(&self, effects: &mut Vec<Effect>) {
-        if let Some(limit) = self.main().and_then(|main| main.watchdog)
-            && self.snapshot.phase == Phase::Running
-        {
-            effects.push(Effect::Arm(Timer::Watchdog, limit));
-        }
     }
 
     fn run(&mut self, now: Moment, effects: &mut Vec<Effect>) {
@@ -544,10 +393,4 @@ impl Lifecycle {
             stage.ended = Some(now);
         }
     }
-}
-
-fn stop_migration(number: i32, grace: Duration, effects: &mut Vec<Effect>) {
-    effects.push(Effect::Signal(ProcessId::Migration, number));
-    effects.push(Effect::Signal(ProcessId::Migration, libc::SIGCONT));
-    effects.push(Effect::Arm(Timer::Grace, grace));
 }

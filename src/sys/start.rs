@@ -129,8 +129,8 @@ impl Pointers {
 /// # Safety
 /// To be called only in the child right after fork. It uses system calls and memory prepared before, allocates nothing, takes no
 /// lock and never returns.
-unsafe fn child(recipe: &Recipe, pointers: &Pointers, report: c_int) -> ! {
-    let fail = |step: Step| -> ! {
+unsafe fn child(recipe: &Recipe, pointers: &Pointers, mut report: c_int) -> ! {
+    let fail = |report: c_int, step: Step| -> ! {
         let [a, b, c, d] = errno().to_ne_bytes();
         let message = [step as u8, a, b, c, d];
         // SAFETY: writes five live bytes to our own pipe, then ends without running anything of the parent's.
@@ -142,6 +142,13 @@ unsafe fn child(recipe: &Recipe, pointers: &Pointers, report: c_int) -> ! {
     // SAFETY: every call below is a plain system call on integers or on memory that lives until exec. The raw calls for groups
     // and ids change this process alone; libc's wrappers would try to change all threads of a process that has only this one.
     unsafe {
+        // Nothing that is passed may land on the pipe that tells what failed.
+        let above = recipe.pass.iter().map(|(_, theirs)| *theirs).max().unwrap_or(0);
+        let moved = libc::fcntl(report, libc::F_DUPFD_CLOEXEC, above + 1);
+        if moved >= 0 {
+            libc::close(report);
+            report = moved;
+        }
         let pid = libc::getpid();
         libc::setpgid(0, 0);
         if recipe.terminal {
@@ -150,13 +157,13 @@ unsafe fn child(recipe: &Recipe, pointers: &Pointers, report: c_int) -> ! {
         for (ours, theirs) in &recipe.pass {
             let passed = if ours == theirs { libc::fcntl(*ours, libc::F_SETFD, 0) } else { libc::dup2(*ours, *theirs) };
             if passed < 0 {
-                fail(Step::Pass);
+                fail(report, Step::Pass);
             }
         }
         for (resource, soft, hard) in &recipe.limits {
             let limit = [*soft, *hard];
             if libc::syscall(libc::SYS_prlimit64, 0, *resource, limit.as_ptr(), std::ptr::null::<u64>()) != 0 {
-                fail(Step::Limit);
+                fail(report, Step::Limit);
             }
         }
         if let Some(mask) = recipe.umask {
@@ -165,7 +172,7 @@ unsafe fn child(recipe: &Recipe, pointers: &Pointers, report: c_int) -> ! {
         if let Some(directory) = &recipe.directory
             && libc::chdir(directory.as_ptr()) != 0
         {
-            fail(Step::Directory);
+            fail(report, Step::Directory);
         }
         if let Some(who) = &recipe.credentials {
             let (gid, uid) = (who.gid, who.uid);
@@ -173,7 +180,7 @@ unsafe fn child(recipe: &Recipe, pointers: &Pointers, report: c_int) -> ! {
                 && libc::syscall(libc::SYS_setresgid, gid, gid, gid) == 0
                 && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0;
             if !done {
-                fail(Step::Credentials);
+                fail(report, Step::Credentials);
             }
         }
         if recipe.no_new_privileges {
@@ -193,14 +200,14 @@ unsafe fn child(recipe: &Recipe, pointers: &Pointers, report: c_int) -> ! {
             match errno() {
                 libc::ENOENT | libc::ENOTDIR => {}
                 libc::EACCES => denied = true,
-                _ => fail(Step::Exec),
+                _ => fail(report, Step::Exec),
             }
         }
         if denied {
             set_errno(libc::EACCES);
         }
     }
-    fail(Step::Exec)
+    fail(report, Step::Exec)
 }
 
 /// Writes the pid and a NUL behind `LISTEN_PID=`; leading zeros would make readers take it for an octal number.

@@ -7,6 +7,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod terminal;
 pub mod wait;
 
 pub use http::Http;
@@ -14,6 +15,7 @@ pub use portcullis::{Exit, Portcullis, Running};
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use redis::Redis;
+pub use terminal::Terminal;
 pub use wait::{Stopwatch, eventually, secs};
 
 use std::ffi::OsString;
@@ -55,6 +57,15 @@ pub fn slow(name: &str) -> bool {
         eprintln!("skipped: {name} (slow; scripts/test --all runs it)");
     }
     asked
+}
+
+/// Tells whether we are root, and says on stderr when a test is left out for want of it.
+pub fn root(name: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: {name} (needs root)");
+    }
+    root
 }
 
 /// A directory of one test, gone when dropped. Readable for all, because servers run under another user.

@@ -10,7 +10,7 @@ use crate::config::reader::{Depth, Keys, Section};
 use crate::plan::argv::Argv;
 use crate::plan::resolve::YEAR;
 use crate::plan::resolve::argv::Builder;
-use crate::plan::resolve::modes::Template;
+use crate::plan::resolve::process::Template;
 use crate::plan::target::{PostgresTarget, Target};
 use crate::plan::{CheckPlan, LockPlan, MigrationPlan};
 

@@ -2,36 +2,74 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
-use crate::config::node::{Entry, Origin};
+use crate::config::node::Entry;
 use crate::config::problem::{Problem, suggest};
 use crate::config::reader::{Depth, Keys, Section};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
+use crate::plan::resolve::process::{self, Template};
 use crate::plan::resolve::variables::Variables;
-use crate::plan::resolve::{DAY, Request, YEAR, condition, target};
+use crate::plan::resolve::{Request, YEAR, condition, target};
 use crate::plan::{ProcessPlan, StartedPlan};
-use crate::sys;
 
 const MODE: Keys = Keys {
-    known: &["command", "groups", "migrate", "started", "variants", "env", "stop_signal", "stop_timeout", "drain_delay"],
-    later: &["wait", "checks", "user"],
+    known: &[
+        "command",
+        "groups",
+        "migrate",
+        "started",
+        "variants",
+        "env",
+        "user",
+        "working_directory",
+        "umask",
+        "limits",
+        "no_new_privileges",
+        "parent_death_signal",
+        "signal_scope",
+        "rewrite",
+        "ignore_signals",
+        "stop_on",
+        "stop_signal",
+        "stop_timeout",
+        "drain_delay",
+        "success_codes",
+        "restart",
+        "restart_delay",
+        "restart_max_delay",
+        "restart_reset",
+        "restart_limit",
+        "watchdog",
+        "on_startup_failure",
+    ],
+    later: &["wait", "checks"],
 };
 const VARIANT: Keys = Keys { known: &["when", "set", "command"], later: &[] };
 const STARTED: Keys = Keys {
     known: &[
-        "url", "kind", "host", "port", "user", "username", "password", "database", "path", "tls", "sslmode", "headers", "method", "expect",
-        "bearer", "within", "timeout",
+        "url",
+        "kind",
+        "host",
+        "port",
+        "user",
+        "username",
+        "password",
+        "database",
+        "path",
+        "tls",
+        "sslmode",
+        "headers",
+        "method",
+        "expect",
+        "bearer",
+        "within",
+        "timeout",
+        "notify",
+        "notify_fd",
     ],
-    later: &["notify", "interval"],
+    later: &["interval"],
 };
-const PROCESS: Keys = Keys {
-    known: &["stop_signal", "stop_timeout", "drain_delay"],
-    later: &["restart", "user", "stop_on", "signal_scope", "success_codes", "parent_death_signal"],
-};
-
 /// What was decided about the process.
 pub(super) struct Chosen {
     /// The mode's name, known or not; none when nothing names one.
@@ -46,64 +84,6 @@ pub(super) struct Chosen {
     pub template: Template,
 }
 
-/// What all children of a mode share.
-#[derive(Clone, Default)]
-pub(super) struct Template {
-    pub variables: Variables,
-    stop_signal: Option<i32>,
-    stop_timeout: Option<Duration>,
-    drain_delay: Option<Duration>,
-}
-
-impl Template {
-    /// A process of this mode that runs `argv`.
-    pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> ProcessPlan {
-        ProcessPlan {
-            env: self.variables.set.clone(),
-            env_remove: self.variables.remove.clone(),
-            started,
-            stop_signal: self.stop_signal,
-            stop_timeout: self.stop_timeout.unwrap_or(ProcessPlan::STOP_TIMEOUT),
-            drain_delay: self.drain_delay.unwrap_or_default(),
-            ..ProcessPlan::new(argv)
-        }
-    }
-
-    /// Takes what `section` says about the stop; an option of the command line stays above it.
-    fn read_stop(&mut self, section: &Section<'_>, general: Option<&Section<'_>>) {
-        let from_flag = |key| general.and_then(|general| general.origin(key)).is_some_and(|origin| matches!(origin, Origin::Flag(_)));
-        let signal = section.text("stop_signal").and_then(|text| {
-            let number = signal_number(&text.value());
-            if number.is_none() {
-                section.problem("stop_signal", format!("is `{}`, not a signal as `TERM` or `15`", text.shown()));
-            }
-            number
-        });
-        let stop_timeout = section.duration("stop_timeout", Duration::ZERO..=YEAR);
-        let drain_delay = section.duration("drain_delay", Duration::ZERO..=DAY);
-        self.stop_signal = signal.filter(|_| !from_flag("stop_signal")).or(self.stop_signal);
-        self.stop_timeout = stop_timeout.filter(|_| !from_flag("stop_timeout")).or(self.stop_timeout);
-        self.drain_delay = drain_delay.filter(|_| !from_flag("drain_delay")).or(self.drain_delay);
-    }
-}
-
-/// What Docker and glibc call SIGRTMIN; musl's own is 35, and a container's STOPSIGNAL must not depend on our libc.
-const FIRST_REAL_TIME: i32 = 34;
-
-/// The number of `TERM`, `SIGTERM`, `15` or `RTMIN+3`.
-fn signal_number(text: &str) -> Option<i32> {
-    let upper = text.trim().to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    if let Ok(number) = name.parse::<i32>() {
-        return Some(number).filter(|number| (1..=64).contains(number));
-    }
-    if let Some(offset) = name.strip_prefix("RTMIN") {
-        let offset = if offset.is_empty() { 0 } else { offset.strip_prefix('+')?.parse::<i32>().ok()? };
-        return Some(FIRST_REAL_TIME + offset).filter(|number| *number <= sys::LAST_SIGNAL);
-    }
-    format!("SIG{name}").parse::<Signal>().ok().map(|signal| signal as i32)
-}
-
 /// Chooses the mode, reads it whole, and looks at the form of all others.
 pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, bare: bool) -> Chosen {
     let context = root.context();
@@ -115,10 +95,10 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     };
     let fallback = root.nonempty("mode_fallback").map(|text| text.value());
     let ignore_extra = root.word("extra_args", &[("error", false), ("ignore", true)]).unwrap_or_default();
-    let mut template = Template { variables, ..Template::default() };
-    let process = root.table("process", Some(PROCESS));
-    if let Some(process) = &process {
-        template.read_stop(process, None);
+    let mut template = Template::new(variables);
+    let general = root.table("process", Some(process::KEYS));
+    if let Some(general) = &general {
+        template.read(general, None);
     }
     let modes = root.table("modes", None);
     let known: Vec<&Entry> = modes.as_ref().map(|modes| modes.entries().collect()).unwrap_or_default();
@@ -159,7 +139,7 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     let Some(entry) = known.iter().find(|entry| entry.key == name) else { return chosen };
     chosen.mode = Some(name);
     let reading = Reading { modes, entry, request, bare, depth: Depth::Whole };
-    if let Some(read) = reading.read(&mut chosen.template, process.as_ref()) {
+    if let Some(read) = reading.read(&mut chosen.template, general.as_ref()) {
         chosen.migrates = read.migrates;
         chosen.ends_after_migration = read.ends_after_migration;
         chosen.main = read.main;
@@ -192,14 +172,14 @@ struct Read {
 }
 
 impl Reading<'_, '_> {
-    fn read(&self, template: &mut Template, process: Option<&Section<'_>>) -> Option<Read> {
+    fn read(&self, template: &mut Template, general: Option<&Section<'_>>) -> Option<Read> {
         let context = self.modes.context();
         let path = self.modes.below(&self.entry.key);
         if self.entry.key.is_empty() {
             context.problem(Problem::at(&self.entry.origin, "a mode's name is empty"));
         }
         let section = context.open(&self.entry.node, &path, Some(MODE), self.depth)?;
-        template.read_stop(&section, process);
+        template.read(&section, general);
         if let Some(env) = section.table("env", None) {
             template.variables.set_all(&env);
         }
@@ -278,24 +258,20 @@ impl Reading<'_, '_> {
         let started = section.table_at("started", Some(STARTED), if self.bare { Depth::Form } else { self.depth })?;
         let within = started.duration("within", Duration::from_millis(100)..=YEAR);
         let timeout = started.duration("timeout", Duration::from_millis(10)..=Duration::from_secs(600));
-        let target = target::read(&started)?;
-        let sign = StartSign::Answers { target, timeout: timeout.unwrap_or(Duration::from_secs(2)) };
+        let notify = started.boolean("notify").unwrap_or_default();
+        let descriptor = started.integer("notify_fd", 3..=255).and_then(|number| i32::try_from(number).ok());
+        if notify && descriptor.is_some() {
+            started.problem("notify_fd", "stands beside `notify`; the process tells its start in one way");
+        }
+        let sign = match descriptor.map(StartSign::Writes).or(notify.then_some(StartSign::Notifies)) {
+            Some(sign) => {
+                for key in ["url", "kind"].into_iter().filter(|key| started.has(key)) {
+                    started.problem(key, "stands beside a notification; the start is known in one way");
+                }
+                sign
+            }
+            None => StartSign::Answers { target: target::read(&started)?, timeout: timeout.unwrap_or(Duration::from_secs(2)) },
+        };
         Some(StartedPlan { sign, within: within.unwrap_or(Duration::from_secs(120)) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_is_named_in_each_usual_way() {
-        for (text, number) in [("TERM", 15), ("sigterm", 15), ("15", 15), ("QUIT", 3), ("64", 64), ("WINCH", 28)] {
-            assert_eq!(signal_number(text), Some(number), "{text}");
-        }
-        assert_eq!(signal_number("RTMIN+3"), Some(37));
-        for text in ["", "0", "65", "TERMS", "RTMIN+99", "RTMINx"] {
-            assert_eq!(signal_number(text), None, "{text}");
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! How a run ends: the order of stopping, in one deadline, with every short cut an operator may take.
 
+use super::migrating::stop_migration;
 use super::{Class, Effect, Lifecycle, Moment, Outcome, Phase, ProcessId, Readiness, Timer};
 use crate::exit::{Ended, signal_code, signal_name};
 use crate::plan::WITHDRAW_LIMIT;
@@ -39,12 +40,7 @@ impl Lifecycle {
             if self.snapshot.child.pid.is_some() { Some(ProcessId::Main) } else { self.migration_runs.then_some(ProcessId::Migration) };
         match child {
             _ if stops => self.stop_requested(now, number, effects),
-            Some(id) => {
-                effects.push(self.forward(id, number));
-                if number == libc::SIGTSTP {
-                    effects.push(Effect::Suspend);
-                }
-            }
+            Some(id) => self.pass_on(id, number, effects),
             None if matches!(number, libc::SIGHUP | libc::SIGQUIT) => self.stop_requested(now, number, effects),
             None => {}
         }
@@ -82,7 +78,7 @@ impl Lifecycle {
         self.decide(signal_code(number as u8), format!("ended by {} while the migration ran", signal_name(number)));
         match self.stop_requests {
             // A stop that is on its way already keeps its deadline: a lost lock must not gain time by a signal.
-            1 if !stopping => super::stop_migration(number, self.stop_timeout(), effects),
+            1 if !stopping => stop_migration(number, self.stop_timeout(), effects),
             1 | 2 => effects.push(Effect::Signal(ProcessId::Migration, number)),
             _ => self.kill_migration(effects),
         }
@@ -101,13 +97,6 @@ impl Lifecycle {
             Leaving::Closing { .. } if self.stop_requests < 3 => effects.push(Effect::SignalSurvivors(number)),
             Leaving::Closing { .. } => self.kill_survivors(effects),
         }
-    }
-
-    /// A signal on its way to a child: rewritten, and to the child alone or to its whole group, as the plan says.
-    fn forward(&self, id: ProcessId, number: i32) -> Effect {
-        let Some(signals) = self.main().map(|main| &main.signals) else { return Effect::Signal(id, number) };
-        let number = *signals.rewrite.get(&number).unwrap_or(&number);
-        if signals.group { Effect::SignalGroup(id, number) } else { Effect::Signal(id, number) }
     }
 
     /// Only an instance that was ready is in anybody's list; TERM while waiting must not wait for Redis.
@@ -151,13 +140,13 @@ impl Lifecycle {
 
     /// Asks the main child, and wakes it should it be stopped: a signal to a stopped process stays pending.
     pub(super) fn send_stop(&mut self, number: i32, effects: &mut Vec<Effect>) {
-        let signal = self.plan.main.as_ref().and_then(|main| main.stop_signal).unwrap_or(number);
+        let asked = self.main().and_then(|main| main.stop_signal);
         self.leaving = Some(Leaving::Stopping);
         effects.push(Effect::AskStartup(false));
         effects.push(Effect::Disarm(Timer::Watchdog));
         effects.push(Effect::Disarm(Timer::WatchdogKill));
-        effects.push(self.forward(ProcessId::Main, signal));
-        effects.push(self.forward(ProcessId::Main, libc::SIGCONT));
+        effects.push(asked.map_or_else(|| self.forward(ProcessId::Main, number), |signal| self.send(ProcessId::Main, signal)));
+        self.wake(effects);
         effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
     }
 
@@ -282,6 +271,12 @@ impl Lifecycle {
 
     pub(super) fn maybe_exit(&mut self, effects: &mut Vec<Effect>) {
         if let (Some(Leaving::Closing { left: true, withdrawn: true }), Some(ending)) = (self.leaving, &self.ending) {
+            if self.plan.hold && self.snapshot.phase == Phase::Failed && self.stop_requests == 0 {
+                if !std::mem::replace(&mut self.held, true) {
+                    effects.push(Effect::Hold);
+                }
+                return;
+            }
             self.exited = true;
             effects.push(Effect::Exit(ending.code));
         }

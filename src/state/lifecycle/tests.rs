@@ -68,6 +68,7 @@ fn bare() -> Plan {
         main: Some(process()),
         heartbeat: None,
         health: None,
+        hold: false,
         notices: Vec::new(),
     }
 }

@@ -2,9 +2,11 @@
 
 use super::http::{Answer, ask, ask_abstract};
 use super::process::{self, MARK};
+use super::terminal::Terminal;
 use super::{Dir, Stopwatch, eventually, free_port, secs, unique, variable};
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,6 +38,7 @@ pub struct Portcullis {
     port: u16,
     socket: String,
     stderr: Option<Stdio>,
+    terminal: Option<OwnedFd>,
 }
 
 impl Portcullis {
@@ -52,6 +55,7 @@ impl Portcullis {
             port,
             socket: socket.clone(),
             stderr: None,
+            terminal: None,
         };
         new.env("PORTCULLIS_HEALTH__LISTEN", format!("127.0.0.1:{port}"))
             .env("PORTCULLIS_HEALTH__SOCKET", format!("@{socket}"))
@@ -117,6 +121,13 @@ impl Portcullis {
         self
     }
 
+    /// With a terminal of its own for all three streams, as `docker run -it` gives it: portcullis leads the session.
+    pub fn on_terminal(mut self) -> (Self, Terminal) {
+        let (terminal, theirs) = Terminal::new();
+        self.terminal = Some(theirs);
+        (self.through("setsid --ctty"), terminal)
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -145,11 +156,12 @@ impl Portcullis {
         words.extend(self.args);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.env).env(MARK, &mark).current_dir(self.dir.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.stderr.unwrap_or_else(Stdio::piped));
+        let stream = |or: Stdio| self.terminal.as_ref().map_or(or, |terminal| terminal.try_clone().expect("duplicate the terminal").into());
+        command.stdin(stream(Stdio::null())).stdout(stream(Stdio::piped())).stderr(self.stderr.unwrap_or_else(|| stream(Stdio::piped())));
         let since = Stopwatch::start();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let stdout = child.stdout.take().map(Buffer::filled_by).unwrap_or_default();
-        let stderr = child.stderr.take().map(Buffer::filled_by).unwrap_or_default();
+        let stdout = child.stdout.take().map_or_else(Buffer::ended, Buffer::filled_by);
+        let stderr = child.stderr.take().map_or_else(Buffer::ended, Buffer::filled_by);
         let outer = i32::try_from(child.id()).expect("pid");
         let pid1 = self.pid1;
         Running { child, outer, pid1, mark, stdout, stderr, since, ended: None, port: self.port, socket: self.socket, _dir: self.dir }
@@ -194,13 +206,18 @@ impl Output {
 
 /// What a stream said so far, and a bell that rings when it says more.
 #[derive(Clone, Debug, Default)]
-struct Buffer(Arc<(Mutex<Heard>, Condvar)>);
+pub(super) struct Buffer(Arc<(Mutex<Heard>, Condvar)>);
 
 /// The bytes, and whether the stream has ended.
 type Heard = (Vec<u8>, bool);
 
 impl Buffer {
-    fn filled_by(mut from: impl Read + Send + 'static) -> Self {
+    /// Of a stream that goes elsewhere.
+    fn ended() -> Self {
+        Self(Arc::new((Mutex::new((Vec::new(), true)), Condvar::new())))
+    }
+
+    pub(super) fn filled_by(mut from: impl Read + Send + 'static) -> Self {
         let buffer = Self::default();
         let shared = Arc::clone(&buffer.0);
         std::thread::spawn(move || {
@@ -215,11 +232,11 @@ impl Buffer {
         buffer
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.0.lock().expect("buffer").0).into_owned()
     }
 
-    fn until(&self, deadline: Duration, ended: bool, holds: impl Fn(&str) -> bool) -> bool {
+    pub(super) fn until(&self, deadline: Duration, ended: bool, holds: impl Fn(&str) -> bool) -> bool {
         let state = self.0.0.lock().expect("buffer");
         let more = |state: &mut Heard| !(holds(&String::from_utf8_lossy(&state.0)) || ended && state.1);
         let (state, _) = self.0.1.wait_timeout_while(state, deadline, more).expect("buffer");
@@ -316,6 +333,15 @@ impl Running {
         };
         self.ended = Some(exit);
         exit
+    }
+
+    /// Whether it ends within this time.
+    pub fn ends_within(&mut self, deadline: Duration) -> bool {
+        let watch = Stopwatch::start();
+        while self.runs() && watch.elapsed() < deadline {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        !self.runs()
     }
 
     /// Waits for the end and fails with everything it said unless the code is `code`.

@@ -199,7 +199,7 @@ impl World {
                 assert_eq!(ending, Some(code), "{shown}");
                 self.exit = Some(code);
             }
-            Effect::AskStartup(_) | Effect::AskAll | Effect::AskAgain | Effect::Suspend => {}
+            Effect::AskStartup(_) | Effect::AskAll | Effect::AskAgain | Effect::Suspend(..) | Effect::Resume(_) | Effect::Hold => {}
         }
         None
     }

@@ -1,0 +1,111 @@
+//! What `plan` says of a process beyond its command: what it finds around it, how it is signalled, whether it is started again.
+
+use humantime::format_duration;
+use serde_json::{Value, json};
+
+use crate::exit::signal_name;
+use crate::plan::ProcessPlan;
+use crate::plan::process::{RestartPlan, RestartPolicy};
+use crate::plan::resolve::limit_name;
+
+/// What differs from the defaults, a sentence each.
+pub(super) fn lines(process: &ProcessPlan) -> Vec<String> {
+    [conditions(process), signals(process), restart(&process.restart), watchdog(process)].into_iter().flatten().collect()
+}
+
+fn conditions(process: &ProcessPlan) -> Option<String> {
+    let conditions = &process.conditions;
+    let mut parts = Vec::new();
+    if let Some(who) = &conditions.user {
+        let groups = who.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        parts.push(format!("as user {}, group {}, groups {groups}", who.uid, who.gid));
+    }
+    parts.extend(conditions.directory.as_ref().map(|path| format!("in {}", path.display())));
+    parts.extend(conditions.umask.map(|mask| format!("umask {mask:04o}")));
+    parts.extend(
+        conditions.limits.iter().map(|(resource, soft, hard)| format!("{} {}:{}", limit_name(*resource), amount(*soft), amount(*hard))),
+    );
+    if conditions.no_new_privileges {
+        parts.push("no new privileges".to_owned());
+    }
+    if conditions.parent_death_signal != 0 {
+        parts.push(format!("{} should portcullis die", signal_name(conditions.parent_death_signal)));
+    }
+    (!parts.is_empty()).then(|| format!("runs {}", parts.join("; ")))
+}
+
+fn amount(limit: u64) -> String {
+    if limit == u64::MAX { "unlimited".to_owned() } else { limit.to_string() }
+}
+
+fn signals(process: &ProcessPlan) -> Option<String> {
+    let signals = &process.signals;
+    let names =
+        |numbers: &std::collections::BTreeSet<i32>| numbers.iter().map(|number| signal_name(*number)).collect::<Vec<_>>().join(", ");
+    let mut parts = Vec::new();
+    if signals.group {
+        parts.push("to its whole group".to_owned());
+    }
+    parts.extend(signals.rewrite.iter().map(|(from, to)| format!("{} as {}", signal_name(*from), signal_name(*to))));
+    if !signals.ignore.is_empty() {
+        parts.push(format!("{} ignored", names(&signals.ignore)));
+    }
+    if !signals.stop_on.is_empty() {
+        parts.push(format!("stopped on {} too", names(&signals.stop_on)));
+    }
+    if !process.success_codes.is_empty() {
+        let codes = process.success_codes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+        parts.push(format!("exit code {codes} after a stop is 0"));
+    }
+    (!parts.is_empty()).then(|| format!("signals {}", parts.join("; ")))
+}
+
+const fn policy(policy: RestartPolicy) -> &'static str {
+    match policy {
+        RestartPolicy::Never => "never",
+        RestartPolicy::OnFailure => "on-failure",
+        RestartPolicy::Always => "always",
+    }
+}
+
+fn restart(restart: &RestartPlan) -> Option<String> {
+    let [first, longest, healthy] = [restart.delay, restart.longest_delay, restart.healthy_after].map(format_duration);
+    let limit = if restart.limit == 0 { "without limit".to_owned() } else { format!("{} times at most", restart.limit) };
+    (restart.policy != RestartPolicy::Never).then(|| {
+        format!(
+            "restarted {} after {first}, doubled up to {longest}, {first} again after {healthy} of running; {limit}",
+            policy(restart.policy)
+        )
+    })
+}
+
+fn watchdog(process: &ProcessPlan) -> Option<String> {
+    process.watchdog.map(|limit| format!("aborted when it sends no WATCHDOG=1 for {}", format_duration(limit)))
+}
+
+/// The same for a program.
+pub(super) fn json(process: &ProcessPlan) -> Value {
+    let (conditions, signals, restart) = (&process.conditions, &process.signals, &process.restart);
+    let names = |numbers: &std::collections::BTreeSet<i32>| numbers.iter().map(|number| signal_name(*number)).collect::<Vec<_>>();
+    json!({
+        "user": conditions.user.as_ref().map(|who| json!({ "uid": who.uid, "gid": who.gid, "groups": who.groups })),
+        "working_directory": conditions.directory.as_ref().map(|path| path.display().to_string()),
+        "umask": conditions.umask.map(|mask| format!("{mask:04o}")),
+        "limits": conditions.limits.iter().map(|(resource, soft, hard)| {
+            (limit_name(*resource).to_owned(), Value::from(format!("{}:{}", amount(*soft), amount(*hard))))
+        }).collect::<serde_json::Map<_, _>>(),
+        "no_new_privileges": conditions.no_new_privileges,
+        "parent_death_signal": (conditions.parent_death_signal != 0).then(|| signal_name(conditions.parent_death_signal)),
+        "signal_scope": if signals.group { "group" } else { "child" },
+        "rewrite": signals.rewrite.iter().map(|(from, to)| (signal_name(*from), Value::from(signal_name(*to)))).collect::<serde_json::Map<_, _>>(),
+        "ignore_signals": names(&signals.ignore),
+        "stop_on": names(&signals.stop_on),
+        "success_codes": process.success_codes,
+        "restart": policy(restart.policy),
+        "restart_delay_ms": super::milliseconds(restart.delay),
+        "restart_max_delay_ms": super::milliseconds(restart.longest_delay),
+        "restart_reset_ms": super::milliseconds(restart.healthy_after),
+        "restart_limit": restart.limit,
+        "watchdog_ms": process.watchdog.map(super::milliseconds),
+    })
+}

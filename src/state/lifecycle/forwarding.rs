@@ -1,0 +1,74 @@
+//! Signals on their way to a child, and job control: a child that is stopped, and continued.
+
+use super::{Effect, Lifecycle, ProcessId};
+use crate::state::event::Suspend;
+
+/// Whether this signal stops a process that does not catch it, as a terminal does it.
+const fn is_job_control(number: i32) -> bool {
+    matches!(number, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
+}
+
+impl Lifecycle {
+    /// Hands a signal that starts no stop on.
+    pub(super) fn pass_on(&mut self, id: ProcessId, number: i32, effects: &mut Vec<Effect>) {
+        let as_dumb_init = self.main().is_some_and(|main| main.signals.group);
+        match number {
+            libc::SIGCONT => self.resume(id, effects),
+            _ if as_dumb_init && is_job_control(number) => {
+                self.suspended = true;
+                // dumb-init sends STOP in place of these, unless it was told otherwise.
+                let rewritten = self.main().is_some_and(|main| main.signals.rewrite.contains_key(&number));
+                effects.push(if rewritten { self.forward(id, number) } else { Effect::SignalGroup(id, libc::SIGSTOP) });
+                effects.push(Effect::Suspend(id, Suspend::Always));
+            }
+            libc::SIGTSTP => {
+                self.suspended = true;
+                effects.push(self.forward(id, number));
+                effects.push(Effect::Suspend(id, Suspend::AsJob));
+            }
+            _ => effects.push(self.forward(id, number)),
+        }
+    }
+
+    fn resume(&mut self, id: ProcessId, effects: &mut Vec<Effect>) {
+        self.stopped = false;
+        if std::mem::take(&mut self.suspended) {
+            effects.push(Effect::Resume(id));
+        } else {
+            effects.push(self.forward(id, libc::SIGCONT));
+        }
+    }
+
+    /// A stopped child has not ended. Stopped by its terminal, it is a job that was put aside, and so are we.
+    pub(super) fn was_stopped(&mut self, id: ProcessId, number: i32, effects: &mut Vec<Effect>) {
+        self.stopped = true;
+        if is_job_control(number) && !self.suspended {
+            self.suspended = true;
+            let how = if number == libc::SIGTSTP { Suspend::AsJobOrNotAtAll } else { Suspend::AsJob };
+            effects.push(Effect::Suspend(id, how));
+        }
+    }
+
+    /// Wakes a child that is asked to stop: a signal to a stopped process stays pending.
+    ///
+    /// Where everything shall look like dumb-init, a child that is not stopped gets no CONT.
+    pub(super) fn wake(&mut self, effects: &mut Vec<Effect>) {
+        let group = self.main().is_some_and(|main| main.signals.group);
+        if group && self.stopped {
+            effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGCONT));
+        } else if !group {
+            effects.push(Effect::Signal(ProcessId::Main, libc::SIGCONT));
+        }
+    }
+
+    /// A signal on its way to a child: rewritten, and to the child alone or to its whole group, as the plan says.
+    pub(super) fn forward(&self, id: ProcessId, number: i32) -> Effect {
+        let number = self.main().and_then(|main| main.signals.rewrite.get(&number)).copied().unwrap_or(number);
+        self.send(id, number)
+    }
+
+    /// A signal to the child alone or to its whole group, as the plan says.
+    pub(super) fn send(&self, id: ProcessId, number: i32) -> Effect {
+        if self.main().is_some_and(|main| main.signals.group) { Effect::SignalGroup(id, number) } else { Effect::Signal(id, number) }
+    }
+}

@@ -1,0 +1,69 @@
+//! From the first question to the last answer of what the start waits for.
+
+use super::{CheckId, Class, Effect, Exit, Lifecycle, Moment, Outcome, Phase, Step, Timer, Verdict};
+
+impl Lifecycle {
+    pub(super) fn begin(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.snapshot.phase != Phase::Init {
+            return;
+        }
+        self.enter(now, Phase::Waiting);
+        let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();
+        for (id, name, wait) in waits {
+            self.stage_began(now, &format!("wait:{name}"));
+            effects.push(Effect::Arm(Timer::Wait(id), wait));
+        }
+        self.after_waits(now, effects);
+    }
+
+    pub(super) fn probed(&mut self, now: Moment, id: CheckId, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let Some(plan) = self.plan.checks.get(id) else { return };
+        let (stage, fail_fast) = (format!("wait:{}", plan.name), plan.fail_fast);
+        let Some(check) = self.snapshot.checks.get_mut(id) else { return };
+        let (refused, passed) = (outcome.class() == Class::Auth, outcome.result.is_ok());
+        check.feed(now, outcome);
+        let up = check.verdict == Verdict::Up;
+        if passed {
+            self.answered_again(now, id, effects);
+        }
+        if self.snapshot.phase != Phase::Waiting || self.step_of(&stage) != Some(Step::Unknown) {
+            return;
+        }
+        if up {
+            self.stage_ended(now, &stage, Step::Up);
+            effects.push(Effect::Disarm(Timer::Wait(id)));
+            self.after_waits(now, effects);
+        } else if refused && fail_fast {
+            self.wait_failed(now, id, effects);
+        }
+    }
+
+    pub(super) fn after_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.snapshot.stages.iter().any(|stage| stage.name.starts_with("wait:") && stage.step != Step::Up) {
+            return;
+        }
+        if self.plan.migration.is_some() {
+            self.enter(now, Phase::Migrating);
+            self.stage_began(now, "migrate");
+            effects.push(Effect::AcquireLock);
+        } else {
+            self.start(now, effects);
+        }
+    }
+
+    pub(super) fn wait_failed(&mut self, now: Moment, id: CheckId, effects: &mut Vec<Effect>) {
+        let Some(plan) = self.plan.checks.get(id) else { return };
+        let class = self.snapshot.checks.get(id).map_or(Class::Never, |check| check.effective(now).1);
+        let sentence = format!(
+            "{} ({}) was not ready within {}: {}; {}",
+            plan.name,
+            plan.target,
+            humantime::format_duration(plan.wait),
+            class.public(),
+            class.advice()
+        );
+        let name = format!("wait:{}", plan.name);
+        self.stage_ended(now, &name, Step::Down);
+        self.fail(now, Exit::Unavailable.code(), sentence, effects);
+    }
+}
