@@ -44,7 +44,7 @@ impl Probe {
         // Connecting gets a little less, so that its own words come before these.
         let result = timeout(within, self.once(within.mul_f64(0.95))).await;
         let result = result.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within)))));
-        Outcome { result, elapsed: began.elapsed().min(within) }
+        Outcome { result, elapsed: began.elapsed().min(within), parts: Vec::new() }
     }
 
     /// While a question is open its connection belongs to the question's future: dropping that closes it.

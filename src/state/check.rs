@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::outcome::{Class, Outcome, Private};
+use crate::outcome::{Class, Outcome, Part, Private};
 use crate::plan::{Affects, CheckPlan};
 use history::History;
 
@@ -28,6 +28,8 @@ pub struct Record {
     pub private: Private,
     /// How long it took.
     pub elapsed: Duration,
+    /// What each of several endpoints yielded; empty for a check of one.
+    pub parts: Vec<Part>,
 }
 
 /// A check's verdict before staleness.
@@ -175,7 +177,7 @@ impl Check {
             self.records.pop_front();
         }
         let private = outcome.result.err().map(|failure| failure.private).unwrap_or_default();
-        self.records.push_back(Record { at: now, class, private, elapsed: outcome.elapsed });
+        self.records.push_back(Record { at: now, class, private, elapsed: outcome.elapsed, parts: outcome.parts });
     }
 
     /// The newest record.
