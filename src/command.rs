@@ -6,3 +6,4 @@ pub mod plan;
 pub mod preset;
 pub mod run;
 pub mod status;
+pub mod wait;

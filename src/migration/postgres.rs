@@ -342,7 +342,7 @@ async fn give_back(lock: &Lock, session: Session) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::target::Address;
+    use crate::plan::target::{Address, ServerRole, SslMode, Tls};
 
     #[test]
     fn a_name_carries_the_lock_and_the_token_however_long_the_instance_is() {
@@ -363,6 +363,9 @@ mod tests {
     #[test]
     fn a_key_is_found_by_its_two_halves() {
         let target = PostgresTarget {
+            tls: Tls::default(),
+            sslmode: SslMode::Disable,
+            role: ServerRole::Any,
             address: Address { host: "db".to_owned(), port: 5432 },
             user: "app".to_owned(),
             password: None,

@@ -20,3 +20,4 @@ mod process;
 mod secrets;
 mod status;
 mod support;
+mod targets;
