@@ -17,7 +17,7 @@ use crate::plan::{Affects, Details, HealthPlan, Service, SocketName};
 use crate::published::Published;
 use crate::secret::Secret;
 use crate::state::check::Check;
-use crate::state::snapshot::{Child, Heartbeat, Migration, Phase, Snapshot};
+use crate::state::snapshot::{Child, Heartbeat, Migration, MigrationLock, Phase, Snapshot};
 
 /// Far longer than any answer takes; only a fault waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -62,6 +62,7 @@ fn published() -> Arc<Published> {
         child: Child::default(),
         heartbeat: Heartbeat::default(),
         migration: Migration::Idle,
+        migration_lock: MigrationLock::default(),
     }))
 }
 

@@ -8,6 +8,7 @@ mod tests;
 use std::time::Duration;
 
 use super::check::{Check, State};
+use super::event::{LockHolder, Preparation};
 use crate::clock::{Moment, Pulse};
 use crate::exit::Ended;
 use crate::outcome::Class;
@@ -146,6 +147,25 @@ pub enum Migration {
     Done,
 }
 
+/// What is remembered of the migration's lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MigrationLock {
+    /// When this replica got it; none before.
+    pub held_at: Option<Moment>,
+    /// How often it was lost while the migration ran.
+    pub lost: u64,
+    /// What holds it: `postgres`, `file`, `redis`; none without a lock.
+    pub kind: Option<&'static str>,
+    /// What this replica does under it before the migration runs.
+    pub preparing: Option<Preparation>,
+    /// Who else held it, and when that was heard.
+    pub holder: Option<(LockHolder, Moment)>,
+    /// How often the command was started.
+    pub attempts: u32,
+    /// Whether the schema was found to be newer than this replica's.
+    pub ahead: bool,
+}
+
 /// One picture of a run.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -171,6 +191,8 @@ pub struct Snapshot {
     pub heartbeat: Heartbeat,
     /// The migration.
     pub migration: Migration,
+    /// Its lock.
+    pub migration_lock: MigrationLock,
 }
 
 /// When a snapshot is looked at, and when the thread that feeds it last turned.
@@ -284,6 +306,18 @@ impl Snapshot {
             Phase::Running if self.stages.iter().any(|stage| stage.counts && stage.step == Step::Unknown) => Status::Unknown,
             _ if self.verdict(Level::Deep, look) => Status::Up,
             _ => Status::Down,
+        }
+    }
+
+    /// The part of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.
+    pub fn migration_role(&self) -> Option<&'static str> {
+        match (&self.migration, self.migration_lock.preparing) {
+            (Migration::Idle, _) => None,
+            (Migration::Done, _) => Some("done"),
+            (_, Some(Preparation::Settling)) => Some("settling"),
+            (_, Some(Preparation::Fencing(_))) => Some("fencing"),
+            (Migration::Queued { .. }, None) => Some("waiter"),
+            (Migration::Holder { .. }, None) => Some("holder"),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::plan::{Affects, Details, HealthPlan, Service, SocketName};
 use crate::published::Published;
 use crate::server::{Listeners, serve};
 use crate::state::check::Check;
-use crate::state::snapshot::{Child, Heartbeat, Level, Migration, Phase, Snapshot};
+use crate::state::snapshot::{Child, Heartbeat, Level, Migration, MigrationLock, Phase, Snapshot};
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
@@ -206,6 +206,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         child: Child::default(),
         heartbeat: Heartbeat::default(),
         migration: Migration::Idle,
+        migration_lock: MigrationLock::default(),
     });
     let listeners = Listeners::bind(&plan).unwrap();
     thread::spawn(move || serve(listeners, Arc::new(plan), Arc::new(published)));

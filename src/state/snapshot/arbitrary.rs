@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Child, Heartbeat, Look, Migration, Phase, Snapshot, Stage, Step};
+use super::{Child, Heartbeat, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
@@ -74,6 +74,7 @@ prop_compose! {
             child: Child { restarts: counters.2, ..Child::default() },
             heartbeat: Heartbeat { configured: true, written: counters.0, failed: counters.1, ..Heartbeat::default() },
             migration: Migration::Idle,
+            migration_lock: MigrationLock::default(),
         };
         (snapshot, Look { now: moment(100), beat: moment(beat).mono })
     }

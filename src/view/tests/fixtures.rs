@@ -6,7 +6,7 @@ use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
-use crate::state::snapshot::{Child, Heartbeat, Look, Migration, Phase, Snapshot, Stage, Step};
+use crate::state::snapshot::{Child, Heartbeat, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
 
 /// The driver's words that nobody without authority may see.
 pub(super) const WORDS: &str = "WRONGPASS for the user default on redis:6379/1";
@@ -61,6 +61,7 @@ fn base() -> Snapshot {
         child: Child::default(),
         heartbeat: Heartbeat { configured: true, written: 3, ..Heartbeat::default() },
         migration: Migration::Idle,
+        migration_lock: MigrationLock::default(),
     }
 }
 
