@@ -173,7 +173,10 @@ fn every_phase_has_its_way_out() {
         ),
         (
             "a release that hangs",
-            then(migrating(), &[Event::Exited(ProcessId::Migration, Ended::Code(1)), Event::Elapsed(Timer::Release), Event::NoneLeft]),
+            then(
+                migrating(),
+                &[Event::Exited(ProcessId::Migration, Ended::Code(1)), gone(), Event::Elapsed(Timer::Release), Event::NoneLeft],
+            ),
             1,
             "the migration ended with status 1",
         ),
