@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -11,7 +12,9 @@ use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::plan::resolve::{Request, resolve};
+use crate::supervisor::background::Subsystems;
 use crate::sys;
+use crate::view::openapi;
 
 /// The gate at a container's entry.
 #[derive(Debug, Parser)]
@@ -37,6 +40,11 @@ enum Command {
     #[command(after_help = "Examples:\n  portcullis run -- gunicorn --bind 0.0.0.0:5001 app:app\n  \
                             MODE=worker portcullis run -c /etc/portcullis.toml")]
     Run(RunArgs),
+    /// Wait until targets are ready, then become COMMAND
+    #[command(after_help = "Examples:\n  portcullis wait tcp://db:5432 https://auth/health -- gunicorn app:app\n  \
+                            portcullis wait --timeout 5m 'postgres://app@db/app?sslmode=verify-full'\n  \
+                            portcullis wait 'redis+ready://cache:6379/0?service=api&min=2'")]
+    Wait(WaitArgs),
     /// Print exactly what `run` would do, and do nothing
     #[command(after_help = "Example:\n  MODE=worker portcullis plan -c portcullis.toml")]
     Plan(PlanArgs),
@@ -45,6 +53,16 @@ enum Command {
     Preset {
         /// The preset to print
         name: Option<String>,
+    },
+    /// Show how the running portcullis is: why it is not up, each check with its last 30 minutes, the start as bars
+    #[command(after_help = "Examples:\n  docker exec api /portcullis status --watch\n  portcullis status --json | jq .checks")]
+    Status(StatusArgs),
+    /// Print the OpenAPI document of the health answers
+    #[command(after_help = "Example:\n  portcullis schema --openapi > health.json")]
+    Schema {
+        /// The OpenAPI 3.1 document of the health answers
+        #[arg(long, required = true)]
+        openapi: bool,
     },
     /// Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
     #[command(disable_help_flag = true)]
@@ -110,6 +128,61 @@ struct PlanArgs {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+struct StatusArgs {
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+    /// Look again every two seconds, until interrupted
+    #[arg(long)]
+    watch: bool,
+    /// Ask this unix socket: a path, or @name in the abstract namespace
+    #[arg(long, value_name = "NAME")]
+    socket: Option<String>,
+    /// Ask this address, like 127.0.0.1:8051
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Take the place from the [health] table of this file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct WaitArgs {
+    /// What is waited for: tcp http https postgres mysql redis rediss redis+unix redis+sentinel redis+cluster redis+ready grpc
+    /// grpcs unix file dns disk
+    #[arg(required = true, value_name = "TARGET")]
+    targets: Vec<String>,
+    /// How long to wait at most; 0s asks each target once
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// How long one try may take
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    try_timeout: Duration,
+    /// Time between two tries [default: from 10ms on, growing with the time already waited]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    interval: Option<Duration>,
+    /// Be content with the first target that is ready
+    #[arg(long)]
+    any: bool,
+    /// Print the result as JSON: on standard output, with a COMMAND on standard error
+    #[arg(long)]
+    json: bool,
+    /// Give up at once on a wrong password, user or database
+    #[arg(long)]
+    fail_fast: bool,
+    /// What to become once the targets are ready: same process id, no shell
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl WaitArgs {
+    fn request(self) -> command::wait::Request {
+        let Self { targets, timeout, try_timeout, interval, any, json, fail_fast, command } = self;
+        command::wait::Request { targets, timeout, try_timeout, interval, any, json, fail_fast, command }
+    }
+}
+
 impl RunArgs {
     fn request(self) -> Request {
         let flags = [
@@ -170,8 +243,9 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     };
     let environment = Environment::of_process();
     match cli.command {
-        None => command::run::run(&cli.run.request(), &environment),
-        Some(Command::Run(run)) => command::run::run(&run.request(), &environment),
+        None => command::run::run(&cli.run.request(), &environment, Subsystems::default()),
+        Some(Command::Run(run)) => command::run::run(&run.request(), &environment, Subsystems::default()),
+        Some(Command::Wait(wait)) => command::wait::run(&wait.request(), &environment),
         Some(other) => {
             // Nothing is supervised from here on: ctrl-C shall end us.
             sys::unblock_every_signal();
@@ -198,8 +272,13 @@ fn answer(command: Command, environment: &Environment) -> u8 {
                 Exit::Usage.code()
             }
         },
+        Command::Status(StatusArgs { json, watch, socket, listen, config }) => {
+            command::status::run(&command::status::Options { json, watch, socket, listen, config }, environment)
+        }
+        Command::Schema { .. } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
         Command::Healthcheck { options } => command::healthcheck::main(&options),
-        Command::Run(run) => command::run::run(&run.request(), environment),
+        Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
+        Command::Wait(wait) => command::wait::run(&wait.request(), environment),
     }
 }
 

@@ -1,6 +1,9 @@
 //! One file a subcommand, from its arguments to an exit code.
 
+pub(crate) mod ask;
 pub mod healthcheck;
 pub mod plan;
 pub mod preset;
 pub mod run;
+pub mod status;
+pub mod wait;

@@ -157,6 +157,19 @@ impl Failure {
     }
 }
 
+/// What one of several endpoints of a check yielded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The endpoint's name, unique within its check.
+    pub name: String,
+    /// Where it is, without secrets: a detail.
+    pub target: String,
+    /// `Ok` or why not.
+    pub result: Result<(), Failure>,
+    /// How long it took, waiting for its turn left out.
+    pub elapsed: Duration,
+}
+
 /// What one run of a probe yielded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -164,17 +177,19 @@ pub struct Outcome {
     pub result: Result<(), Failure>,
     /// How long the probe took, its timeout at most.
     pub elapsed: Duration,
+    /// What each of several endpoints yielded; empty for a check of one.
+    pub parts: Vec<Part>,
 }
 
 impl Outcome {
     /// A pass that took `elapsed`.
     pub fn passed(elapsed: Duration) -> Self {
-        Self { result: Ok(()), elapsed }
+        Self { result: Ok(()), elapsed, parts: Vec::new() }
     }
 
     /// A failure that took `elapsed`.
     pub fn failed(class: Class, words: &str, elapsed: Duration) -> Self {
-        Self { result: Err(Failure::new(class, words)), elapsed }
+        Self { result: Err(Failure::new(class, words)), elapsed, parts: Vec::new() }
     }
 
     /// The class of the result.

@@ -229,6 +229,49 @@ pub struct HealthPlan {
     pub details: Details,
     /// The bearer token that gives authority.
     pub token: Option<Secret>,
+    /// What is answered over TCP; the unix socket answers everything, because `healthcheck` and `status` ask there.
+    pub views: Views,
+}
+
+/// The health answers that can be switched off one by one; all are on by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Views {
+    /// RAGFlow's `/healthz` and its two other paths.
+    pub healthz: bool,
+    /// Kubernetes' `/livez`, `/readyz` and `/startupz`.
+    pub kubernetes: bool,
+    /// Spring's `/actuator` and what is below it.
+    pub actuator: bool,
+    /// The Dify article's `/health`.
+    pub health: bool,
+    /// ConfigCat's `/status`.
+    pub status: bool,
+    /// Prometheus' `/metrics`.
+    pub metrics: bool,
+    /// The page at `/`.
+    pub page: bool,
+}
+
+impl Views {
+    /// The keys of those that are switched off, in the order of the manual.
+    pub fn off(&self) -> Vec<&'static str> {
+        let all = [
+            ("healthz", self.healthz),
+            ("kubernetes", self.kubernetes),
+            ("actuator", self.actuator),
+            ("health", self.health),
+            ("status", self.status),
+            ("metrics", self.metrics),
+            ("page", self.page),
+        ];
+        all.into_iter().filter(|(_, on)| !on).map(|(key, _)| key).collect()
+    }
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self { healthz: true, kubernetes: true, actuator: true, health: true, status: true, metrics: true, page: true }
+    }
 }
 
 /// A unix socket's name.

@@ -1,17 +1,24 @@
 //! Asks one target once, within a deadline.
 
+mod bounded;
 pub mod dial;
+mod grpc;
 mod http;
+mod local;
+mod mysql;
 pub mod postgres;
 pub mod redis;
+mod several;
 mod tcp;
+mod tls;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::outcome::{Class, Failure, Outcome};
-use crate::plan::target::{Address, Target};
+use crate::outcome::{Class, Failure, Outcome, Part};
+use crate::plan::target::{Address, DiskTarget, GrpcTarget, Target};
 use dial::shown;
 
 /// A target with the connection that is kept between two questions.
@@ -21,9 +28,19 @@ pub struct Probe(Kind);
 #[derive(Debug)]
 enum Kind {
     Tcp(Address),
-    Http(http::HttpProbe),
-    Postgres(postgres::PostgresProbe),
-    Redis(redis::RedisProbe),
+    Unix(PathBuf),
+    File(PathBuf),
+    Dns(String),
+    Disk(DiskTarget),
+    Grpc(Box<GrpcTarget>),
+    Http(Box<http::HttpProbe>),
+    Several(several::SeveralProbe),
+    Postgres(Box<postgres::PostgresProbe>),
+    Mysql(Box<mysql::MysqlProbe>),
+    Redis(Box<redis::RedisProbe>),
+    Sentinel(Box<redis::SentinelProbe>),
+    Cluster(Box<redis::ClusterProbe>),
+    Ready(Box<redis::ReadyProbe>),
 }
 
 impl Probe {
@@ -31,9 +48,19 @@ impl Probe {
     pub fn new(target: &Target) -> Self {
         Self(match target.clone() {
             Target::Tcp(address) => Kind::Tcp(address),
-            Target::Http(target) => Kind::Http(http::HttpProbe::new(target)),
-            Target::Postgres(target) => Kind::Postgres(postgres::PostgresProbe::new(target)),
-            Target::Redis(target) => Kind::Redis(redis::RedisProbe::new(target)),
+            Target::Unix(path) => Kind::Unix(path),
+            Target::File(path) => Kind::File(path),
+            Target::Dns(name) => Kind::Dns(name),
+            Target::Disk(disk) => Kind::Disk(disk),
+            Target::Grpc(target) => Kind::Grpc(Box::new(target)),
+            Target::Http(target) => Kind::Http(Box::new(http::HttpProbe::new(target))),
+            Target::Several(target) => Kind::Several(several::SeveralProbe::new(target)),
+            Target::Postgres(target) => Kind::Postgres(Box::new(postgres::PostgresProbe::new(target))),
+            Target::Mysql(target) => Kind::Mysql(Box::new(mysql::MysqlProbe::new(target))),
+            Target::Redis(target) => Kind::Redis(Box::new(redis::RedisProbe::new(target))),
+            Target::Sentinel(target) => Kind::Sentinel(Box::new(redis::SentinelProbe::new(target))),
+            Target::Cluster(target) => Kind::Cluster(Box::new(redis::ClusterProbe::new(target))),
+            Target::Ready(target) => Kind::Ready(Box::new(redis::ReadyProbe::new(target))),
         })
     }
 
@@ -42,18 +69,45 @@ impl Probe {
     pub async fn ask(&mut self, within: Duration) -> Outcome {
         let began = Instant::now();
         // Connecting gets a little less, so that its own words come before these.
-        let result = timeout(within, self.once(within.mul_f64(0.95))).await;
-        let result = result.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within)))));
-        Outcome { result, elapsed: began.elapsed().min(within) }
+        let answered = timeout(within, self.once(within.mul_f64(0.95))).await;
+        let late = |_| (Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within)))), Vec::new());
+        let (result, parts) = answered.unwrap_or_else(late);
+        Outcome { result, elapsed: began.elapsed().min(within), parts }
     }
 
-    /// While a question is open its connection belongs to the question's future: dropping that closes it.
-    async fn once(&mut self, within: Duration) -> Result<(), Failure> {
+    async fn once(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
         match &mut self.0 {
-            Kind::Tcp(address) => tcp::ask(address, within).await,
-            Kind::Http(probe) => probe.ask().await,
-            Kind::Postgres(probe) => probe.ask(within).await,
-            Kind::Redis(probe) => probe.ask(within).await,
+            Kind::Several(probe) => probe.ask(within).await,
+            single => (single.ask(within).await, Vec::new()),
+        }
+    }
+
+    /// Takes leave of a server that would complain about a connection which ends without.
+    pub async fn close(&mut self) {
+        if let Kind::Mysql(probe) = &mut self.0 {
+            probe.close().await;
+        }
+    }
+}
+
+impl Kind {
+    /// While a question is open its connection belongs to the question's future: dropping that closes it.
+    async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        match self {
+            Self::Tcp(address) => tcp::ask(address, within).await,
+            Self::Unix(path) => local::ask_unix(path).await,
+            Self::File(path) => local::ask_file(path),
+            Self::Dns(name) => local::ask_name(name).await,
+            Self::Disk(disk) => local::ask_disk(disk),
+            Self::Grpc(target) => grpc::ask(target, within).await,
+            Self::Http(probe) => probe.ask().await,
+            Self::Several(probe) => probe.ask(within).await.0,
+            Self::Postgres(probe) => probe.ask(within).await,
+            Self::Mysql(probe) => probe.ask(within).await,
+            Self::Redis(probe) => probe.ask(within).await,
+            Self::Sentinel(probe) => probe.ask(within).await,
+            Self::Cluster(probe) => probe.ask(within).await,
+            Self::Ready(probe) => probe.ask(within).await,
         }
     }
 }

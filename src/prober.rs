@@ -50,7 +50,7 @@ pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: 
             (true, None) => {
                 let sign = plan.main.as_ref().and_then(|main| main.started.as_ref()).map(|started| started.sign.clone());
                 if let Some(StartSign::Answers { target, timeout }) = sign {
-                    startup = Some(tasks.spawn(watch_startup(target, timeout, mailbox.clone())));
+                    startup = Some(tasks.spawn(watch_startup(*target, timeout, mailbox.clone())));
                 }
             }
             (false, Some(task)) => {
@@ -164,25 +164,37 @@ trait Ask: Send + 'static {
 }
 
 /// A probe whose panics are outcomes; the next question starts with a new one.
-struct Guarded {
+#[derive(Debug)]
+pub struct Guarded {
     target: Target,
     probe: Probe,
 }
 
 impl Guarded {
-    fn new(target: Target) -> Self {
+    /// A probe of `target` that has no connection yet.
+    pub fn new(target: Target) -> Self {
         Self { probe: Probe::new(&target), target }
     }
-}
 
-impl Ask for Guarded {
-    async fn ask(&mut self, within: Duration) -> Outcome {
+    /// Asks once; see [`Probe::ask`].
+    pub async fn once(&mut self, within: Duration) -> Outcome {
         let began = Instant::now();
         let Some(outcome) = guarded(self.probe.ask(within)).await else {
             self.probe = Probe::new(&self.target);
             return Outcome::failed(Class::Internal, "the probe panicked", began.elapsed());
         };
         outcome
+    }
+
+    /// Takes leave of the server; see [`Probe::close`].
+    pub async fn close(&mut self) {
+        self.probe.close().await;
+    }
+}
+
+impl Ask for Guarded {
+    async fn ask(&mut self, within: Duration) -> Outcome {
+        self.once(within).await
     }
 }
 

@@ -5,6 +5,7 @@
 //! the newest one takes the place of the one that was answered the longest ago.
 
 mod connections;
+mod figures;
 mod listeners;
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::plan::{Details, HealthPlan};
+use crate::clock::Moment;
+use crate::plan::{Details, HealthPlan, Views};
 use crate::published::Published;
 use crate::view::{self, Request};
-use connections::{Accept, Connections, Usage};
+use connections::{Accept, Connections, Peer, Usage};
 
 pub use listeners::{BindError, Listeners};
 
@@ -64,18 +66,18 @@ async fn accept<L: Accept>(listener: Option<L>, shared: &Arc<Shared>) {
     let Some(listener) = listener else { return };
     let mut connections = Connections::new(MOST_CONNECTIONS);
     loop {
-        let (stream, trusted) = connections.next(&listener).await;
+        let (stream, peer) = connections.next(&listener).await;
         let usage = connections.usage();
-        let task = tokio::spawn(converse(stream, trusted, usage.clone(), Arc::clone(shared)));
+        let task = tokio::spawn(converse(stream, peer, usage.clone(), Arc::clone(shared)));
         connections.admit(usage, task.abort_handle()).await;
     }
 }
 
 /// One connection from its first byte to its last.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, trusted: bool, usage: Usage, shared: Arc<Shared>) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, usage: Usage, shared: Arc<Shared>) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         usage.touch();
-        std::future::ready(answer(&request, trusted, &shared))
+        std::future::ready(answer(&request, peer, &shared))
     });
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
@@ -83,18 +85,25 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, trusted: bool, us
     let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
 }
 
-fn answer(request: &hyper::Request<Incoming>, trusted: bool, shared: &Shared) -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
+fn answer(request: &hyper::Request<Incoming>, peer: Peer, shared: &Shared) -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
+    let began = Moment::now();
     let (snapshot, look) = shared.published.look();
     let headers = request.headers();
     let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let route = view::route_of(path);
+    let figures = (route == "/metrics").then(figures::figures);
     let question = Request {
-        method: request.method().as_str(),
-        path: request.uri().path(),
+        method,
+        path,
         query: request.uri().query().unwrap_or_default(),
         accept: &accept.join(","),
-        authority: authority(&shared.plan, trusted, headers),
+        authority: authority(&shared.plan, peer == Peer::Trusted, headers),
+        views: if peer == Peer::Network { shared.plan.views } else { Views::default() },
+        figures: figures.as_ref(),
     };
     let told = view::route(&snapshot, look, &question);
+    figures::observe(route, method, told.status, Moment::now().since(began));
     let mut response = hyper::Response::builder()
         .status(told.status)
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))

@@ -33,7 +33,7 @@ use crate::state::event::{Asked, Effect, Event, LockNews, ProcessId, Readiness, 
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::snapshot::Phase;
 use crate::sys;
-use background::Background;
+use background::{Background, Subsystems};
 use timers::Timers;
 use upward::Upward;
 
@@ -60,7 +60,7 @@ struct Supervisor {
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd or an eventfd.
-pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings) -> nix::Result<Ending> {
+pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings, subsystems: Subsystems) -> nix::Result<Ending> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
@@ -68,7 +68,7 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings)
     let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone()));
     if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
-        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published));
+        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), subsystems);
     }
     let reports = plan.main.as_ref().map_or_else(|| Ok(Reports::default()), Reports::open)?;
     let supervisor = Supervisor {
@@ -76,7 +76,7 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings)
         memory: OutOfMemory::new(),
         upward: Upward::new(&surroundings.environment, now),
         narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
-        background: Background::start(&plan, &published, &sender),
+        background: Background::start(&plan, &published, &sender, subsystems),
         plan,
         lifecycle,
         children: Children::new(surroundings),

@@ -114,6 +114,14 @@ fn clean_dispositions() {
     }
 }
 
+/// Gives signals up for a program that this process is about to become: all at their default, none blocked.
+pub fn release_signals() {
+    for number in (1..=LAST_SIGNAL).filter(|number| handler(*number) == Some(libc::SIG_IGN as u64)) {
+        set_handler(number, libc::SIG_DFL);
+    }
+    unblock_every_signal();
+}
+
 /// Makes orphaned descendants our children, so that they can be signalled and reaped without being PID 1.
 pub fn become_subreaper() -> io::Result<()> {
     // SAFETY: PR_SET_CHILD_SUBREAPER takes one integer and touches no memory of ours.

@@ -3,17 +3,31 @@
 //! A view is a pure function of the snapshot, the moment of the look and a few facts about the request. No view runs a check,
 //! looks at a clock or takes a lock, so no two of them can disagree.
 
+pub mod actuator;
+pub mod article;
+mod bounded;
+pub mod configcat;
+mod exposition;
+pub mod figures;
 pub mod kubernetes;
+pub mod openapi;
+pub mod page;
 pub mod prometheus;
 pub mod ragflow;
+mod summary;
+pub mod terminal;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
 
 use crate::outcome::Class;
+use crate::plan::Views;
 use crate::state::check::Check;
-use crate::state::snapshot::{Level, Look, Snapshot};
+use crate::state::snapshot::{Level, Look, Migration, Snapshot};
+use figures::Figures;
 
 /// The type of plain answers.
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -40,6 +54,10 @@ pub struct Request<'a> {
     pub accept: &'a str,
     /// Whether the asker may see private texts.
     pub authority: bool,
+    /// What is answered at all.
+    pub views: Views,
+    /// What the server knows of itself; only `/metrics` tells it.
+    pub figures: Option<&'a Figures>,
 }
 
 /// An answer, but for the headers that all answers share (`Cache-Control`, `X-Content-Type-Options`, `Content-Length`).
@@ -68,31 +86,64 @@ impl Response {
 
 /// Answers a request: the one table of all paths.
 pub fn route(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Response {
-    let Some(mut response) = find(snapshot, look, request) else { return Response::not_found() };
+    let found = find(snapshot, look, request).unwrap_or_else(Response::not_found);
     match request.method {
-        "GET" | "HEAD" => {}
-        "OPTIONS" => response = Response { headers: vec![ALLOW], ..Response::new(204, "", String::new()) },
-        _ => response = Response { headers: vec![ALLOW], ..Response::new(405, TEXT, "method not allowed\n".to_owned()) },
+        _ if found.status == 404 => found,
+        "GET" | "HEAD" => found,
+        "OPTIONS" => Response { headers: vec![ALLOW], ..Response::new(204, "", String::new()) },
+        _ => Response { headers: vec![ALLOW], ..Response::new(405, TEXT, "method not allowed\n".to_owned()) },
     }
-    response
 }
 
 fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Response> {
-    let path = request.path.strip_prefix('/')?;
+    let segments = segments(request.path)?;
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+    let Request { accept, query, authority, views, .. } = *request;
+    match segments[..] {
+        [""] if views.page => Some(page::render(snapshot, look, request)),
+        ["healthz"] | ["v1", "system", "healthz"] | ["api", "v1", "system", "healthz"] if views.healthz => {
+            Some(ragflow::render(snapshot, look, authority))
+        }
+        [endpoint @ ("livez" | "readyz" | "startupz")] if views.kubernetes => {
+            Some(kubernetes::render(snapshot, look, endpoint, level_of(endpoint), query))
+        }
+        [endpoint @ ("livez" | "readyz" | "startupz"), check] if views.kubernetes => {
+            kubernetes::render_one(snapshot, look, level_of(endpoint), check)
+        }
+        ["actuator", ref path @ ..] if views.actuator => actuator::render(snapshot, look, path, request),
+        ["health"] if views.health => Some(article::render(snapshot, look)),
+        ["status"] if views.status => Some(configcat::render(snapshot, look, query, authority)),
+        ["metrics"] if views.metrics => Some(prometheus::render(snapshot, look, accept, request.figures)),
+        _ => None,
+    }
+}
+
+/// The decoded segments of a path, one slash at its end tolerated; none where they are not UTF-8.
+fn segments(path: &str) -> Option<Vec<std::borrow::Cow<'_, str>>> {
+    let path = path.strip_prefix('/').filter(|path| *path != "/")?;
     let path = path.strip_suffix('/').unwrap_or(path);
-    let decode = |segment| percent_decode_str(segment).decode_utf8().ok();
-    let segments = path.split('/').map(decode).collect::<Option<Vec<_>>>()?;
+    path.split('/').map(|segment| percent_decode_str(segment).decode_utf8().ok()).collect()
+}
+
+/// The fixed word for a path, for counting: who asks for what nobody knows is counted as `other`.
+pub fn route_of(path: &str) -> &'static str {
+    let segments = segments(path).unwrap_or_default();
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     match segments[..] {
-        ["healthz"] | ["v1", "system", "healthz"] | ["api", "v1", "system", "healthz"] => {
-            Some(ragflow::render(snapshot, look, request.authority))
-        }
-        [endpoint @ ("livez" | "readyz" | "startupz")] => {
-            Some(kubernetes::render(snapshot, look, endpoint, level_of(endpoint), request.query))
-        }
-        [endpoint @ ("livez" | "readyz" | "startupz"), check] => kubernetes::render_one(snapshot, look, level_of(endpoint), check),
-        ["metrics"] => Some(prometheus::render(snapshot, look, request.accept)),
-        _ => None,
+        [""] => "/",
+        ["healthz"] => "/healthz",
+        ["v1", "system", "healthz"] => "/v1/system/healthz",
+        ["api", "v1", "system", "healthz"] => "/api/v1/system/healthz",
+        ["livez", ..] => "/livez",
+        ["readyz", ..] => "/readyz",
+        ["startupz", ..] => "/startupz",
+        ["actuator"] => "/actuator",
+        ["actuator", "info"] => "/actuator/info",
+        ["actuator", "health", ..] => "/actuator/health",
+        ["health"] => "/health",
+        ["status"] => "/status",
+        ["metrics"] => "/metrics",
+        _ => "other",
     }
 }
 
@@ -119,4 +170,26 @@ fn words(check: &Check, class: Class, authority: bool) -> &str {
         Some(last) if authority && last.class == class && !last.private.as_str().is_empty() => last.private.as_str(),
         _ => reason(class),
     }
+}
+
+/// The part of this replica in the migration: role and age for everybody, the holder, which the database names, with authority.
+fn migration(snapshot: &Snapshot, look: Look, authority: bool) -> Option<Map<String, Value>> {
+    let lock = &snapshot.migration_lock;
+    let since = match &snapshot.migration {
+        Migration::Queued { since, .. } | Migration::Holder { since } => Some(*since),
+        Migration::Idle | Migration::Done => None,
+    };
+    let mut told = Map::new();
+    told.insert("role".to_owned(), Value::from(snapshot.migration_role()?));
+    told.extend(lock.kind.map(|kind| ("lock".to_owned(), Value::from(kind))));
+    told.extend(since.map(|since| ("since_s".to_owned(), json!(look.now.since(since).as_secs()))));
+    if lock.attempts > 0 {
+        told.insert("attempt".to_owned(), json!(lock.attempts));
+    }
+    if let Some((holder, heard)) = lock.holder.as_ref().filter(|_| authority && matches!(snapshot.migration, Migration::Queued { .. })) {
+        let held = holder.held.map(|held| (held + look.now.since(*heard)).as_secs());
+        let parts = json!({ "instance": holder.instance, "addr": holder.address, "held_s": held, "session": holder.words });
+        told.insert("holder".to_owned(), parts);
+    }
+    Some(told)
 }

@@ -3,30 +3,28 @@
 //! It runs every few seconds beside the process, so it is a plain socket and one request by hand: no runtime, no TLS, no logger.
 //! What it prints ends up in events and in `docker inspect`, so it says nothing but fixed words and names of checks.
 
-mod endpoint;
 mod options;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::ask::endpoint::Endpoint;
+use super::ask::{self, Answer, Question};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::outcome::Class;
-use crate::plan::resolve::health_address;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::reason;
-use endpoint::{Endpoint, Stream};
 use options::{Asked, Options, USAGE};
 
-pub use endpoint::Place;
+pub use super::ask::endpoint::Place;
 
 /// How long the question may take where nothing else is said: far below Docker's own 30 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,13 +33,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 const LONGEST_LINE: usize = 512;
 
 /// Bytes of an answer that are read: far more than any answer of ours has.
-const LONGEST_ANSWER: u64 = 64 * 1024;
-
-/// An answer taken apart.
-struct Answer {
-    status: u16,
-    body: String,
-}
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// Runs the subcommand and returns its exit code, 0 or 1 only: Docker reserves 2.
 ///
@@ -63,7 +55,7 @@ pub fn run(
             return 1;
         }
     };
-    let (healthy, line) = match find(&options, environment, file_settings) {
+    let (healthy, line) = match ask::find(&options.place, options.file.as_deref(), environment, file_settings) {
         Ok(endpoints) => ask(&endpoints, &options),
         Err(problem) => (false, format!("{}: {problem}", verdict(options.level, false))),
     };
@@ -75,12 +67,7 @@ pub fn run(
 pub fn main(arguments: &[OsString]) -> u8 {
     sys::unblock_every_signal();
     let environment = Environment::of_process();
-    let settings = |file: Option<&OsStr>| {
-        let address = health_address(file.map(Path::new), &environment);
-        let listen: Vec<String> = address.listen.iter().map(ToString::to_string).collect();
-        let socket = address.socket.map(|name| name.to_string()).unwrap_or_default();
-        Some(Place { listen: Some(listen.join(",")), socket: Some(socket) })
-    };
+    let settings = |file: Option<&OsStr>| Some(ask::settings(file, &environment));
     run(arguments, |name| environment.get(name).map(OsString::from), settings)
 }
 
@@ -89,37 +76,19 @@ fn print(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Where to ask: the options, else the environment, else the file, else the default.
-fn find(
-    options: &Options,
-    environment: impl Fn(&str) -> Option<OsString>,
-    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
-) -> Result<Vec<Endpoint>, String> {
-    let variable = |name| environment(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
-    if options.place != Place::default() {
-        return options.place.endpoints(false);
-    }
-    let place = Place { listen: variable("PORTCULLIS_HEALTH__LISTEN"), socket: variable("PORTCULLIS_HEALTH__SOCKET") };
-    // What only the configuration's own reader understands, as a list, is left to it; it knows the environment, too.
-    if place != Place::default()
-        && let Ok(endpoints) = place.endpoints(true)
-    {
-        return Ok(endpoints);
-    }
-    file_settings(options.file.as_deref()).unwrap_or_default().endpoints(true)
-}
-
 /// Asks the first endpoint that answers; all of them together have the time of the options.
 fn ask(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
-    let end = Moment::now().after(options.timeout);
-    let mut failures = Vec::new();
-    for endpoint in endpoints {
-        match request(endpoint, path(options.level), end) {
-            Ok(answer) => return judge(options.level, &answer),
-            Err(error) => failures.push(format!("{endpoint}: {}", error.kind())),
-        }
+    // What is asked for is the answer for everybody: a trusted peer would be shown more than an event may hold.
+    let question = Question {
+        target: path(options.level),
+        headers: "Prefer: return=minimal\r\n",
+        longest: LONGEST_ANSWER,
+        end: Moment::now().after(options.timeout),
+    };
+    match ask::first(endpoints, question) {
+        Ok(answer) => judge(options.level, &answer),
+        Err(failures) => (false, format!("{}: {failures}", verdict(options.level, false))),
     }
-    (false, format!("{}: no answer from {}", verdict(options.level, false), failures.join(", ")))
 }
 
 const fn path(level: Level) -> &'static str {
@@ -129,39 +98,6 @@ const fn path(level: Level) -> &'static str {
         Level::Ready => "/readyz?verbose",
         Level::Deep => "/healthz",
     }
-}
-
-fn request(endpoint: &Endpoint, path: &str, end: Moment) -> io::Result<Answer> {
-    let left = || Some(end.since(Moment::now())).filter(|left| !left.is_zero()).ok_or(io::ErrorKind::TimedOut);
-    let mut stream: Stream = endpoint.connect(left()?)?;
-    stream.set_timeout(left()?)?;
-    // What is asked for is the answer for everybody: a trusted peer would be shown more than an event may hold.
-    let head = format!("GET {path} HTTP/1.1\r\nHost: portcullis\r\nPrefer: return=minimal\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).map_err(timed_out)?;
-    let mut bytes = Vec::with_capacity(2048);
-    let mut chunk = [0; 2048];
-    while (bytes.len() as u64) < LONGEST_ANSWER {
-        stream.set_timeout(left()?)?;
-        match stream.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(timed_out(error)),
-        }
-    }
-    parse(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// An expired socket timeout shows itself as `WouldBlock`.
-fn timed_out(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
-}
-
-fn parse(bytes: &[u8]) -> Option<Answer> {
-    let text = String::from_utf8_lossy(bytes);
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer { status, body: body.to_owned() })
 }
 
 const fn verdict(level: Level, passes: bool) -> &'static str {

@@ -159,6 +159,9 @@ fn endpoint(health: &HealthPlan) -> String {
     if !health.required {
         parts.push("not required".to_owned());
     }
+    if !health.views.off().is_empty() {
+        parts.push(format!("without {}", health.views.off().join(", ")));
+    }
     parts.join("; ")
 }
 
@@ -182,6 +185,7 @@ pub fn render_json(plan: &Plan) -> String {
             "required": health.required,
             "details": details(health.details),
             "token": health.token.is_some(),
+            "off": health.views.off(),
         })),
         "on_startup_failure": if plan.hold { "hold" } else { "exit" },
         "notices": plan.notices,

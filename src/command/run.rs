@@ -11,18 +11,19 @@ use crate::plan::resolve::{Request, resolve};
 use crate::process::spawn::Surroundings;
 use crate::server::Listeners;
 use crate::supervisor;
+use crate::supervisor::background::Subsystems;
 use crate::sys;
 
 /// How long the last lines may take to be written.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// Runs as the container's entry and returns the exit code.
-pub fn run(request: &Request, environment: &Environment) -> u8 {
+pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems) -> u8 {
     let descriptors = inherited_descriptors();
     // Before the first thread is started.
     sys::reset_dispositions();
     start_log(environment);
-    let code = gate(request, environment, descriptors);
+    let code = gate(request, environment, descriptors, subsystems);
     log::flush(LAST_WORDS);
     code
 }
@@ -40,7 +41,7 @@ fn start_log(environment: &Environment) {
     }));
 }
 
-fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>) -> u8 {
+fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> u8 {
     if let Err(cause) = sys::become_subreaper() {
         warn!("cannot become a subreaper: {cause}; orphans will not be seen off");
     }
@@ -68,7 +69,7 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>) -> 
             None
         }
     };
-    match supervisor::run(plan, listeners, surroundings(environment, descriptors)) {
+    match supervisor::run(plan, listeners, surroundings(environment, descriptors), subsystems) {
         Ok(ending) => last_line(ending.code, &ending.sentence),
         Err(errno) => last_line(Exit::Internal.code(), &format!("the kernel refused what supervision needs: {errno}")),
     }

@@ -75,7 +75,7 @@ pub enum StartSign {
     /// This target answers.
     Answers {
         /// What is asked.
-        target: Target,
+        target: Box<Target>,
         /// How long one run may take.
         timeout: Duration,
     },

@@ -17,9 +17,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::layers::{self, Layers, Override};
+use crate::config::node::{Entry, Node, Origin, Table, Value};
 use crate::config::problem::{Problem, Problems};
 use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::config::source::Environment;
+use crate::plan::target::Target;
 use crate::plan::{Plan, Service};
 
 pub use health::{HealthAddress, health_address};
@@ -56,6 +58,21 @@ pub struct Request {
     pub bare: bool,
     /// Options that stand for keys.
     pub overrides: Vec<Override>,
+}
+
+/// Resolves targets that the command line names by their URLs, taken as they are; with notices.
+pub fn targets(urls: &[String], environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
+    let context = Context::new(environment);
+    let read = |(index, url): (usize, &String)| {
+        // Its number and not its text, which may hold a password in the wrong place.
+        let origin = Origin::Flag(format!("target {}", index + 1).into());
+        let node = Node { value: Value::String(url.clone()), origin: origin.clone() };
+        let mut table = Table::default();
+        table.insert(Entry { key: "url".to_owned(), origin: origin.clone(), node });
+        target::read(&context.section(table, "", Some(origin), None, Depth::Whole))
+    };
+    let targets = urls.iter().enumerate().filter_map(read).collect();
+    context.finish().map(|notices| (targets, notices))
 }
 
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.
@@ -125,7 +142,7 @@ fn advise(root: &Section<'_>, plan: &Plan, grace: Option<Duration>) {
 fn flag(context: &Context<'_>, name: &str) -> bool {
     let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
     if !["", "true", "false"].contains(&value.as_str()) {
-        let origin = crate::config::node::Origin::Variable(name.into());
+        let origin = Origin::Variable(name.into());
         context.problem(Problem::at(&origin, format!("is `{value}`; `true` or `false` is wanted")));
     }
     value == "true"

@@ -1,20 +1,46 @@
 //! What a check asks: where it is, how to log in, and what is expected of the answer.
 
+mod redis;
+mod tls;
+
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::secret::Secret;
+pub use redis::{ClusterTarget, ReadyTarget, RedisTarget, SentinelTarget};
+pub use tls::{Identity, SslMode, Tls, Verify};
 
 /// Something that can be asked whether it is there.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A port that accepts connections.
     Tcp(Address),
+    /// A unix socket that accepts connections.
+    Unix(PathBuf),
+    /// A file that exists.
+    File(PathBuf),
+    /// A host's name that has an address.
+    Dns(String),
+    /// A file system that has room.
+    Disk(DiskTarget),
     /// An HTTP endpoint.
     Http(HttpTarget),
+    /// Several HTTP endpoints under one name; all have to answer.
+    Several(SeveralTarget),
+    /// A gRPC server that says of itself that it serves (health v1).
+    Grpc(GrpcTarget),
     /// A PostgreSQL database that takes a login and answers `SELECT 1`.
     Postgres(PostgresTarget),
+    /// A MySQL or MariaDB database that takes a login and answers `SELECT 1`.
+    Mysql(MysqlTarget),
     /// A Redis that takes AUTH and SELECT and answers PING.
     Redis(RedisTarget),
+    /// The Redis that its Sentinels call the master.
+    Sentinel(SentinelTarget),
+    /// A Redis Cluster whose slots are all served.
+    Cluster(ClusterTarget),
+    /// A service with enough ready instances in the registry.
+    Ready(ReadyTarget),
 }
 
 impl Target {
@@ -22,9 +48,18 @@ impl Target {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Tcp(_) => "tcp",
-            Self::Http(_) => "http",
+            Self::Unix(_) => "unix",
+            Self::File(_) => "file",
+            Self::Dns(_) => "dns",
+            Self::Disk(_) => "disk",
+            Self::Http(_) | Self::Several(_) => "http",
+            Self::Grpc(_) => "grpc",
             Self::Postgres(_) => "postgres",
+            Self::Mysql(_) => "mysql",
             Self::Redis(_) => "redis",
+            Self::Sentinel(_) => "redis+sentinel",
+            Self::Cluster(_) => "redis+cluster",
+            Self::Ready(_) => "redis+ready",
         }
     }
 }
@@ -34,9 +69,19 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::File(path) => write!(f, "file://{}", path.display()),
+            Self::Dns(name) => write!(f, "dns://{name}"),
+            Self::Disk(disk) => write!(f, "{disk}"),
             Self::Http(http) => f.write_str(&http.shown),
+            Self::Several(several) => write!(f, "{several}"),
+            Self::Grpc(grpc) => write!(f, "{grpc}"),
             Self::Postgres(postgres) => write!(f, "{postgres}"),
+            Self::Mysql(mysql) => write!(f, "{mysql}"),
             Self::Redis(redis) => write!(f, "{redis}"),
+            Self::Sentinel(sentinel) => write!(f, "{sentinel}"),
+            Self::Cluster(cluster) => write!(f, "{cluster}"),
+            Self::Ready(ready) => write!(f, "{ready}"),
         }
     }
 }
@@ -44,7 +89,7 @@ impl fmt::Display for Target {
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// A name, an IPv4 or an IPv6 address without brackets.
+    /// A name, an IPv4 or an IPv6 address without brackets, or what begins with `/` where a unix socket may stand.
     pub host: String,
     /// The port, 1 to 65535.
     pub port: u16,
@@ -52,7 +97,13 @@ pub struct Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.starts_with('/') {
+            f.write_str(&self.host)
+        } else if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -69,6 +120,59 @@ pub struct HttpTarget {
     pub headers: Vec<(String, Secret)>,
     /// What the answer has to be.
     pub expect: Expect,
+    /// How the server is verified, for https.
+    pub tls: Tls,
+}
+
+/// Several HTTP endpoints under one name.
+#[derive(Clone, Debug)]
+pub struct SeveralTarget {
+    /// Each endpoint with its name, in order; at least one.
+    pub members: Vec<(String, HttpTarget)>,
+    /// How many are asked at a time, at least 1.
+    pub at_once: usize,
+}
+
+impl fmt::Display for SeveralTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, http)) in self.members.iter().enumerate() {
+            write!(f, "{}{name} {}", if index > 0 { ", " } else { "" }, http.shown)?;
+        }
+        Ok(())
+    }
+}
+
+/// A file system and the room that it has to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskTarget {
+    /// Any path on it.
+    pub path: PathBuf,
+    /// Bytes that have to be free for users that are not root.
+    pub free: u64,
+}
+
+impl fmt::Display for DiskTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "disk://{}?free={}", self.path.display(), self.free)
+    }
+}
+
+/// A gRPC server and the service whose health it is asked for.
+#[derive(Clone, Debug)]
+pub struct GrpcTarget {
+    /// Where.
+    pub address: Address,
+    /// The service's full name; empty: the server as a whole.
+    pub service: String,
+    /// How TLS is spoken; none: not at all.
+    pub tls: Option<Tls>,
+}
+
+impl fmt::Display for GrpcTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls.is_some() { "grpcs" } else { "grpc" }, self.address)?;
+        if self.service.is_empty() { Ok(()) } else { write!(f, "/{}", self.service) }
+    }
 }
 
 /// What an HTTP answer has to be.
@@ -93,6 +197,28 @@ pub struct PostgresTarget {
     pub password: Option<Secret>,
     /// The database.
     pub database: String,
+    /// Whether TLS is spoken, and how the server is verified.
+    pub tls: Tls,
+    /// When TLS is spoken.
+    pub sslmode: SslMode,
+    /// What the server has to be.
+    pub role: ServerRole,
+}
+
+/// What a PostgreSQL has to be, besides answering (libpq's `target_session_attrs`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerRole {
+    /// Anything.
+    #[default]
+    Any,
+    /// Its transactions may write.
+    ReadWrite,
+    /// Its transactions may not write.
+    ReadOnly,
+    /// It is no standby.
+    Primary,
+    /// It is a standby.
+    Standby,
 }
 
 impl fmt::Display for PostgresTarget {
@@ -101,24 +227,25 @@ impl fmt::Display for PostgresTarget {
     }
 }
 
-/// A Redis and its login.
+/// A MySQL or MariaDB database and its login.
 #[derive(Clone, Debug)]
-pub struct RedisTarget {
-    /// Where.
+pub struct MysqlTarget {
+    /// Where; a host that begins with `/` is the path of a unix socket.
     pub address: Address,
-    /// The ACL user; none for the default user.
-    pub username: Option<String>,
-    /// The password; none where the server asks for none.
+    /// The user.
+    pub user: String,
+    /// The user's password; none where the server asks for none.
     pub password: Option<Secret>,
-    /// The database's number.
-    pub database: u32,
+    /// The database; none to log in without one.
+    pub database: Option<String>,
+    /// How the server is verified.
+    pub tls: Tls,
+    /// When TLS is spoken; `allow` is `prefer` here.
+    pub sslmode: SslMode,
 }
 
-impl fmt::Display for RedisTarget {
+impl fmt::Display for MysqlTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.username {
-            Some(user) => write!(f, "redis://{user}@{}/{}", self.address, self.database),
-            None => write!(f, "redis://{}/{}", self.address, self.database),
-        }
+        write!(f, "mysql://{}@{}/{}", self.user, self.address, self.database.as_deref().unwrap_or_default())
     }
 }

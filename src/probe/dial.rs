@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -14,10 +15,10 @@ use tokio::time::timeout;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::Address;
 
-/// What both TCP and unix streams are.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+/// What TCP, unix and TLS streams are.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for T {}
 
 /// The addresses of a host; a name without any is [`Class::Dns`].
 pub async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Failure> {
@@ -73,6 +74,14 @@ pub fn notice_loss(stream: &TcpStream, after: Duration) {
     let _ = setsockopt(stream, sockopt::TcpKeepCount, &3);
 }
 
+/// Connects to an address, or to the unix socket whose path stands in its place.
+pub async fn dial_either(address: &Address, within: Duration) -> Result<Box<dyn Duplex>, Failure> {
+    if address.host.starts_with('/') {
+        return Ok(Box::new(dial_unix(Path::new(&address.host)).await?));
+    }
+    Ok(Box::new(dial(address, within).await?))
+}
+
 /// The class of an error of the socket layer.
 ///
 /// A connection that is closed before it answered counts as refused: so behave Docker's proxy in front of a container that
@@ -99,6 +108,13 @@ pub fn class_of_io(error: &io::Error) -> Class {
 pub fn class_of_chain(error: &(dyn Error + 'static)) -> Option<Class> {
     let mut cause = Some(error);
     while let Some(error) = cause {
+        if error.is::<rustls::Error>() {
+            return Some(Class::Tls);
+        }
+        // So does the redis driver keep its causes.
+        if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            return class_of_chain(&**shared);
+        }
         if let Some(io) = error.downcast_ref::<io::Error>() {
             // hyper and redis wrap one error of the socket layer in another.
             let inner = io.get_ref().and_then(|inner| class_of_chain(inner));

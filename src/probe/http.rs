@@ -8,11 +8,12 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, redirect};
 
 use super::dial::{class_of_chain, resolve, words_of_chain};
+use super::tls;
 use crate::outcome::{Class, Failure};
-use crate::plan::target::{Address, Expect, HttpTarget};
+use crate::plan::target::{Address, Expect, HttpTarget, Tls, Verify};
 
-/// The longest body that is read; what is expected has to stand in its first mebibyte.
-const LONGEST_BODY: usize = 1 << 20;
+/// The longest body that is read: what is expected has to stand in its first 256 KiB.
+const LONGEST_BODY: usize = 256 * 1024;
 
 /// A check of an HTTP endpoint. No connection is kept: whether the server accepts a new one is part of the question.
 #[derive(Debug)]
@@ -30,21 +31,32 @@ impl HttpProbe {
     pub(super) async fn ask(&mut self) -> Result<(), Failure> {
         let client = match &self.client {
             Some(client) => client,
-            None => self.client.insert(client()?),
+            None => self.client.insert(client(&self.target)?),
         };
         let request = client
             .request(method(&self.target.method)?, self.target.url.expose())
             .headers(headers(&self.target)?)
             .build()
             .map_err(|error| Failure::new(Class::Internal, &words_of_chain(&error.without_url())))?;
-        let response = client.execute(request).await.map_err(|error| failure(&error.without_url()))?;
-        judge(&self.target.expect, response).await
+        let result = match client.execute(request).await {
+            Ok(response) => judge(&self.target.expect, response).await,
+            Err(error) => Err(failure(&error.without_url())),
+        };
+        if result.as_ref().is_err_and(|failure| failure.class == Class::Tls) {
+            // The files of the certificates are read again: they may have been renewed.
+            self.client = None;
+        }
+        result
     }
 }
 
 /// A client that does nothing on its own: no proxy from the environment, no redirects, no pool.
-fn client() -> Result<Client, Failure> {
+fn client(target: &HttpTarget) -> Result<Client, Failure> {
+    // Without https there is no need of certificates, which take milliseconds to read.
+    let plain = !target.url.expose().starts_with("https:");
+    let tls = if plain { Tls { verify: Verify::Nothing, ..Tls::default() } } else { target.tls.clone() };
     Client::builder()
+        .tls_backend_preconfigured(tls::config(&tls, &[b"http/1.1"])?)
         .no_proxy()
         .redirect(redirect::Policy::none())
         .pool_max_idle_per_host(0)
@@ -117,6 +129,8 @@ fn matches_body(expect: &Expect, body: &[u8]) -> Result<(), String> {
 fn failure(error: &reqwest::Error) -> Failure {
     let class = if is_nameless(error) {
         Class::Dns
+    } else if let Some(words) = tls_words(error) {
+        return Failure::new(Class::Tls, &words);
     } else if let Some(class) = class_of_chain(error) {
         class
     } else if error.is_timeout() {
@@ -131,6 +145,20 @@ fn failure(error: &reqwest::Error) -> Failure {
 
 fn is_nameless(error: &reqwest::Error) -> bool {
     causes(error).any(<dyn std::error::Error + 'static>::is::<Nameless>)
+}
+
+/// What rustls says, wherever in the chain of causes it stands.
+fn tls_words(error: &reqwest::Error) -> Option<String> {
+    causes(error).find_map(|cause| {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let rustls = cause.downcast_ref::<rustls::Error>().or_else(|| innermost(inner?));
+        rustls.map(tls::words)
+    })
+}
+
+/// hyper wraps one error of the socket layer in another.
+fn innermost<'e>(error: &'e (dyn std::error::Error + Send + Sync + 'static)) -> Option<&'e rustls::Error> {
+    error.downcast_ref().or_else(|| innermost(error.downcast_ref::<std::io::Error>()?.get_ref()?))
 }
 
 fn is_cut_short(error: &reqwest::Error) -> bool {

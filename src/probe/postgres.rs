@@ -3,19 +3,22 @@
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::SslMode as DriverSslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
-use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss, words_of_chain};
+use super::bounded::{Allowance, Bounded};
+use super::dial::{Duplex, class_of_chain, class_of_io, dial, dial_unix, notice_loss, words_of_chain};
+use super::tls;
 use crate::outcome::{Class, Failure};
-use crate::plan::target::PostgresTarget;
+use crate::plan::target::{PostgresTarget, ServerRole, SslMode};
 
 /// How long sent data may stay unacknowledged before the kernel gives the connection up (E5).
 const LOSS: Duration = Duration::from_secs(10);
@@ -24,6 +27,7 @@ const LOSS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Session {
     client: Client,
+    allowance: Allowance,
     /// Moves the bytes; ends with the session, and the session with it.
     driver: JoinSet<()>,
     /// Closed by the driver's end.
@@ -32,13 +36,55 @@ pub struct Session {
     notes: mpsc::UnboundedReceiver<String>,
 }
 
+/// A login that failed.
+struct Refusal {
+    failure: Failure,
+    /// Whether the server has no rule for who asked, which encryption may change (SQLSTATE 28000).
+    no_rule: bool,
+    encrypted: bool,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { failure, no_rule: false, encrypted: false }
+    }
+}
+
+/// Whether one login speaks TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Encrypt {
+    No,
+    IfOffered,
+    Yes,
+}
+
 impl Session {
-    /// Connects and logs in under `application_name`.
+    /// Connects and logs in under `application_name`, with or without TLS in libpq's order.
     ///
     /// Nothing but connecting to one of several addresses is bounded in time here: a server that accepts and stays silent
     /// is the caller's to give up.
     pub async fn open(target: &PostgresTarget, application_name: &str, within: Duration) -> Result<Self, Failure> {
-        let stream: Box<dyn Duplex> = if target.address.host.starts_with('/') {
+        let log_in = |encrypt| Self::log_in(target, application_name, within, encrypt);
+        let session = match target.sslmode {
+            _ if target.address.host.starts_with('/') => log_in(Encrypt::No).await,
+            SslMode::Disable => log_in(Encrypt::No).await,
+            SslMode::Require => log_in(Encrypt::Yes).await,
+            SslMode::Allow => match log_in(Encrypt::No).await {
+                Err(Refusal { no_rule: true, .. }) => log_in(Encrypt::Yes).await,
+                other => other,
+            },
+            SslMode::Prefer => match log_in(Encrypt::IfOffered).await {
+                Err(Refusal { no_rule: true, encrypted: true, .. } | Refusal { failure: Failure { class: Class::Tls, .. }, .. }) => {
+                    log_in(Encrypt::No).await
+                }
+                other => other,
+            },
+        };
+        session.map_err(|refusal| refusal.failure)
+    }
+
+    async fn log_in(target: &PostgresTarget, application_name: &str, within: Duration, encrypt: Encrypt) -> Result<Self, Refusal> {
+        let mut stream: Box<dyn Duplex> = if target.address.host.starts_with('/') {
             let socket = PathBuf::from(&target.address.host).join(format!(".s.PGSQL.{}", target.address.port));
             Box::new(dial_unix(&socket).await?)
         } else {
@@ -46,12 +92,24 @@ impl Session {
             notice_loss(&stream, LOSS);
             Box::new(stream)
         };
+        let encrypted = encrypt != Encrypt::No && offers_tls(&mut stream).await?;
+        if encrypted {
+            let config = tls::config(&target.tls, &[])?;
+            stream = Box::new(tls::wrap(stream, &target.address.host, Arc::new(config)).await?);
+        } else if encrypt == Encrypt::Yes {
+            return Err(Failure::new(Class::Tls, "the server does not offer TLS, which sslmode asks for").into());
+        }
         let mut config = Config::new();
-        config.user(&target.user).dbname(&target.database).application_name(application_name).ssl_mode(SslMode::Disable);
+        config.user(&target.user).dbname(&target.database).application_name(application_name).ssl_mode(DriverSslMode::Disable);
         // Without one the driver would not ask the server; an empty one is refused by it in its own words.
         config.password(target.password.as_ref().map_or("", |password| password.expose()));
-        let (client, mut connection) =
-            config.connect_raw(Greeted { stream, greeted: false }, NoTls).await.map_err(|error| failure(&error))?;
+        let allowance = Allowance::new();
+        let stream = Greeted { stream: Bounded::new(stream, allowance.clone()), greeted: false };
+        let (client, mut connection) = config.connect_raw(stream, NoTls).await.map_err(|error| Refusal {
+            failure: failure(&error),
+            no_rule: error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION),
+            encrypted,
+        })?;
         let (living, alive) = watch::channel(());
         let (notebook, notes) = mpsc::unbounded_channel();
         let mut driver = JoinSet::new();
@@ -64,11 +122,12 @@ impl Session {
             }
             drop(living);
         });
-        Ok(Self { client, driver, alive, notes })
+        Ok(Self { client, allowance, driver, alive, notes })
     }
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
     pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+        self.allowance.renew();
         let messages = self.client.simple_query(statement).await.map_err(|error| failure(&error))?;
         Ok(messages
             .into_iter()
@@ -110,7 +169,7 @@ impl Session {
 
     /// Takes leave of the server and returns once the connection has ended.
     pub async fn close(self) {
-        let Self { client, mut driver, alive: _, notes: _ } = self;
+        let Self { client, mut driver, alive: _, allowance: _, notes: _ } = self;
         drop(client);
         while driver.join_next().await.is_some() {}
     }
@@ -120,12 +179,23 @@ impl Session {
     /// The driver keeps it for cancelling only, so a cancel request is written to nobody and read:
     /// length, code, pid and secret, four bytes each.
     pub async fn greeted_by(&self) -> Option<i32> {
-        use tokio::io::AsyncReadExt;
         let (ours, mut nobodys) = tokio::io::duplex(64);
         self.client.cancel_token().cancel_query_raw(ours, NoTls).await.ok()?;
         let mut request = Vec::new();
         nobodys.read_to_end(&mut request).await.ok()?;
         Some(i32::from_be_bytes(request.get(8..12)?.try_into().ok()?))
+    }
+}
+
+/// Asks for TLS (`SSLRequest`); one byte is the answer, and nothing may come before it is encrypted.
+async fn offers_tls(stream: &mut Box<dyn Duplex>) -> Result<bool, Failure> {
+    let lost = |error: io::Error| Failure::new(class_of_io(&error), &format!("asking for TLS: {error}"));
+    stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await.map_err(lost)?;
+    match stream.read_u8().await.map_err(lost)? {
+        b'S' => Ok(true),
+        b'N' => Ok(false),
+        b'E' => Err(Failure::new(Class::NotReady, "the server answers with an error before it can offer TLS")),
+        _ => Err(Failure::new(Class::Protocol, "the peer does not speak PostgreSQL")),
     }
 }
 
@@ -135,6 +205,8 @@ fn failure(error: &Error) -> Failure {
         return Failure::new(class_of_state(told.code()), &format!("{} {}: {}", told.severity(), told.code().code(), told.message()));
     }
     let class = match class_of_chain(error) {
+        // The driver's words for a connection that ended in the middle of an answer.
+        Some(Class::Internal) if words_of_chain(error).contains("bytes remaining on stream") => Class::Refused,
         Some(class) => class,
         None if error.is_closed() => Class::Refused,
         None => Class::Protocol,
@@ -157,7 +229,7 @@ fn class_of_state(state: &SqlState) -> Class {
 ///
 /// Without this a peer of another kind would be waited for: in its first words the driver sees the length of a huge message.
 struct Greeted {
-    stream: Box<dyn Duplex>,
+    stream: Bounded<Box<dyn Duplex>>,
     greeted: bool,
 }
 
@@ -211,7 +283,7 @@ impl PostgresProbe {
         if let Some(session) = self.session.take()
             && !session.is_closed()
         {
-            match select_one(&session).await {
+            match select_one(&session, self.target.role).await {
                 Ok(()) => {
                     self.session = Some(session);
                     return Ok(());
@@ -221,17 +293,25 @@ impl PostgresProbe {
             }
         }
         let session = Session::open(&self.target, "portcullis", within).await?;
-        select_one(&session).await?;
+        select_one(&session, self.target.role).await?;
         self.session = Some(session);
         Ok(())
     }
 }
 
-async fn select_one(session: &Session) -> Result<(), Failure> {
+async fn select_one(session: &Session, role: ServerRole) -> Result<(), Failure> {
     match session.value("SELECT 1").await?.as_deref() {
-        Some("1") => Ok(()),
-        other => Err(Failure::new(Class::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
+        Some("1") => {}
+        other => return Err(Failure::new(Class::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
     }
+    let (question, wanted, words) = match role {
+        ServerRole::Any => return Ok(()),
+        ServerRole::ReadWrite => ("SHOW transaction_read_only", "off", "the server takes no writes"),
+        ServerRole::ReadOnly => ("SHOW transaction_read_only", "on", "the server takes writes"),
+        ServerRole::Primary => ("SELECT pg_catalog.pg_is_in_recovery()", "f", "the server is a standby"),
+        ServerRole::Standby => ("SELECT pg_catalog.pg_is_in_recovery()", "t", "the server is no standby"),
+    };
+    if session.value(question).await?.as_deref() == Some(wanted) { Ok(()) } else { Err(Failure::new(Class::NotReady, words)) }
 }
 
 #[cfg(test)]

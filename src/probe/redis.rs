@@ -1,13 +1,20 @@
 //! Asks whether a Redis takes AUTH and SELECT and answers PING; it never writes.
 
+mod ready;
+mod topology;
+
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
-use super::dial::{dial, notice_loss};
+use super::bounded::{Allowance, Bounded};
+use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss};
+use super::tls;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::RedisTarget;
 
@@ -18,6 +25,7 @@ const LOSS: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Session {
     connection: MultiplexedConnection,
+    allowance: Allowance,
     local: Option<IpAddr>,
     /// Moves the bytes; ends with the session.
     driver: JoinSet<()>,
@@ -26,18 +34,39 @@ pub struct Session {
 impl Session {
     /// Connects, logs in and says PING: only its answer tells a missing password from other faults (D10).
     ///
-    /// The commands of the login are our own, because the driver's would hide the server's words behind one kind of error.
     /// Each answer may take `within` at most, connecting may, too.
     pub async fn open(target: &RedisTarget, within: Duration) -> Result<Self, Failure> {
-        let stream = dial(&target.address, within).await?;
-        notice_loss(&stream, LOSS);
-        let local = stream.local_addr().ok().map(|address| address.ip());
+        let mut session = Self::connect(target, within).await?;
+        if target.database != 0 {
+            session.query(redis::cmd("SELECT").arg(target.database)).await?;
+        }
+        session.ping().await?;
+        Ok(session)
+    }
+
+    /// Connects and logs in, without choosing a database: what a Sentinel takes.
+    ///
+    /// The commands of the login are our own, because the driver's would hide the server's words behind one kind of error.
+    async fn connect(target: &RedisTarget, within: Duration) -> Result<Self, Failure> {
+        let (mut stream, local): (Box<dyn Duplex>, _) = if target.address.host.starts_with('/') {
+            (Box::new(dial_unix(Path::new(&target.address.host)).await?), None)
+        } else {
+            let stream = dial(&target.address, within).await?;
+            notice_loss(&stream, LOSS);
+            let local = stream.local_addr().ok().map(|address| address.ip());
+            (Box::new(stream), local)
+        };
+        if let Some(tls) = &target.tls {
+            stream = Box::new(tls::wrap(stream, &target.address.host, Arc::new(tls::config(tls, &[])?)).await?);
+        }
+        let allowance = Allowance::new();
+        let stream = Bounded::new(stream, allowance.clone());
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(Some(within));
         let (connection, moving) = MultiplexedConnection::new_with_config(&info, stream, config).await.map_err(|error| failure(&error))?;
         let mut driver = JoinSet::new();
         driver.spawn(moving);
-        let mut session = Self { connection, local, driver };
+        let mut session = Self { connection, allowance, local, driver };
         if let Some(password) = target.password.as_ref().filter(|password| !password.is_empty()) {
             let mut auth = redis::cmd("AUTH");
             if let Some(user) = &target.username {
@@ -45,10 +74,6 @@ impl Session {
             }
             session.query(auth.arg(password.expose())).await?;
         }
-        if target.database != 0 {
-            session.query(redis::cmd("SELECT").arg(target.database)).await?;
-        }
-        session.ping().await?;
         Ok(session)
     }
 
@@ -72,6 +97,7 @@ impl Session {
 
     /// As [`Session::query`], with the driver's error for those who have to know its code.
     pub async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+        self.allowance.renew();
         self.connection.send_packed_command(command).await?.extract_error()
     }
 
@@ -99,6 +125,8 @@ fn class(error: &RedisError) -> Class {
     let words = error.detail().unwrap_or_default();
     match (error.kind(), error.code()) {
         (ErrorKind::Io, _) if error.is_timeout() => Class::Timeout,
+        (ErrorKind::Io, _) if class_of_chain(error) == Some(Class::Tls) => Class::Tls,
+        (ErrorKind::Io, _) if class_of_chain(error) == Some(Class::Protocol) => Class::Protocol,
         // We connect ourselves, so this is a connection that was closed before the answer.
         (ErrorKind::Io, _) => Class::Refused,
         (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => Class::Auth,
@@ -116,6 +144,9 @@ fn class(error: &RedisError) -> Class {
         _ => Class::Protocol,
     }
 }
+
+pub(super) use ready::ReadyProbe;
+pub(super) use topology::{ClusterProbe, SentinelProbe};
 
 /// A check of a Redis with the connection it keeps between two runs.
 #[derive(Debug)]

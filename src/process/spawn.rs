@@ -59,7 +59,7 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
     };
     let result = match recipe.start() {
         // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl does not.
-        Err((Step::Exec, error)) if error.raw_os_error() == Some(libc::ENOEXEC) => match text_file(&candidates) {
+        Err((Step::Exec, error)) if error.raw_os_error() == Some(libc::ENOEXEC) => match text_file(plan, surroundings, &candidates) {
             Some(script) => {
                 recipe.candidates = vec![c"/bin/sh".to_owned()];
                 recipe.argv.splice(..1, [c"/bin/sh".to_owned(), script]);
@@ -131,9 +131,10 @@ fn is_us(who: &Credentials) -> bool {
 }
 
 /// The first candidate that is there, when it is text.
-fn text_file(candidates: &[PathBuf]) -> Option<CString> {
-    let file = candidates.iter().find(|path| path.is_file())?;
-    (kind(file) == Kind::Text).then(|| CString::new(file.as_os_str().as_bytes()).ok()).flatten()
+fn text_file(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBuf]) -> Option<CString> {
+    let home = directory(plan, surroundings).unwrap_or_default();
+    let file = candidates.iter().find(|path| home.join(path).is_file())?;
+    (kind(&home.join(file)) == Kind::Text).then(|| CString::new(file.as_os_str().as_bytes()).ok()).flatten()
 }
 
 fn shown(plan: &ProcessPlan) -> &str {

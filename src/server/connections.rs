@@ -15,33 +15,44 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between two failed accepts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A listener that says whether it trusts its peer.
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// Somebody who reached the TCP port.
+    Network,
+    /// Another user of this host who reached the unix socket.
+    Local,
+    /// Root or our own user on the unix socket: it has authority by the mere fact of who it is.
+    Trusted,
+}
+
+/// A listener that says who its peer is.
 pub(super) trait Accept {
     /// Its connections.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection, and whether its peer has authority by the mere fact of who it is.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, bool)>> + Send;
+    /// The next connection and its peer.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = TcpStream;
 
-    async fn accept(&self) -> io::Result<(TcpStream, bool)> {
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
         let (stream, _) = Self::accept(self).await?;
         stream.set_nodelay(true)?;
-        Ok((stream, false))
+        Ok((stream, Peer::Network))
     }
 }
 
 impl Accept for UnixListener {
     type Stream = UnixStream;
 
-    async fn accept(&self) -> io::Result<(UnixStream, bool)> {
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
         let (stream, _) = Self::accept(self).await?;
         let ours = nix::unistd::geteuid().as_raw();
         let trusted = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours);
-        Ok((stream, trusted))
+        Ok((stream, if trusted { Peer::Trusted } else { Peer::Local }))
     }
 }
 
@@ -74,7 +85,7 @@ impl Connections {
     }
 
     /// The next connection of the listener. Failures are survived: where files have run out, accepting again at once would only burn time.
-    pub(super) async fn next<L: Accept>(&self, listener: &L) -> (L::Stream, bool) {
+    pub(super) async fn next<L: Accept>(&self, listener: &L) -> (L::Stream, Peer) {
         let mut pause = FIRST_PAUSE;
         loop {
             match listener.accept().await {

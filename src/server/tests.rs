@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::{Listeners, MOST_CONNECTIONS, serve};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
-use crate::plan::{Affects, Details, HealthPlan, Service, SocketName};
+use crate::plan::{Affects, Details, HealthPlan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::secret::Secret;
 use crate::state::check::Check;
@@ -32,6 +32,7 @@ fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
         required: true,
         details: Details::WhenAuthorized,
         token: Some(Secret::new("the bearer's token")),
+        views: Views::default(),
     }
 }
 
@@ -63,6 +64,7 @@ fn published() -> Arc<Published> {
         heartbeat: Heartbeat::default(),
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
+        modules: Vec::new(),
     }))
 }
 
@@ -124,7 +126,7 @@ fn every_answer_has_its_length_and_is_not_stored() {
 #[test]
 fn head_is_get_without_the_body() {
     let address = started(plan(&["127.0.0.1:0"], None));
-    for path in ["/healthz", "/livez", "/metrics", "/nowhere"] {
+    for path in ["/healthz", "/livez", "/status", "/", "/nowhere"] {
         let ask = |method| exchange(connected(address), &format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         let without_date = |head: &str| head.lines().filter(|line| !line.starts_with("date:")).map(str::to_owned).collect::<Vec<_>>();
         let (get, head) = (ask("GET"), ask("HEAD"));

@@ -1,12 +1,15 @@
 //! One check: its last records, and what they mean once thresholds and staleness are applied.
 
+pub mod history;
+
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::outcome::{Class, Outcome, Private};
+use crate::outcome::{Class, Outcome, Part, Private};
 use crate::plan::{Affects, CheckPlan};
+use history::History;
 
 /// How many records are kept, as ConfigCat Proxy keeps them.
 pub const RECORDS: usize = 5;
@@ -25,6 +28,8 @@ pub struct Record {
     pub private: Private,
     /// How long it took.
     pub elapsed: Duration,
+    /// What each of several endpoints yielded; empty for a check of one.
+    pub parts: Vec<Part>,
 }
 
 /// A check's verdict before staleness.
@@ -105,6 +110,8 @@ pub struct Check {
     pub last_passed: Option<Moment>,
     /// Runs by class.
     pub totals: BTreeMap<Class, u64>,
+    /// The last half hour.
+    pub history: History,
 }
 
 impl Check {
@@ -137,6 +144,7 @@ impl Check {
             since: Moment::default(),
             last_passed: None,
             totals: BTreeMap::new(),
+            history: History::default(),
         }
     }
 
@@ -144,6 +152,7 @@ impl Check {
     pub fn feed(&mut self, now: Moment, outcome: Outcome) {
         let class = outcome.class();
         *self.totals.entry(class).or_default() += 1;
+        self.history.feed(now, outcome.result.is_ok(), outcome.elapsed);
         let verdict = match outcome.result {
             Ok(()) => {
                 self.passes = self.passes.saturating_add(1);
@@ -168,7 +177,7 @@ impl Check {
             self.records.pop_front();
         }
         let private = outcome.result.err().map(|failure| failure.private).unwrap_or_default();
-        self.records.push_back(Record { at: now, class, private, elapsed: outcome.elapsed });
+        self.records.push_back(Record { at: now, class, private, elapsed: outcome.elapsed, parts: outcome.parts });
     }
 
     /// The newest record.

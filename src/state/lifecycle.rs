@@ -95,6 +95,7 @@ impl Lifecycle {
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
             migration: Migration::Idle,
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
+            modules: Vec::new(),
         };
         Self {
             plan,
@@ -313,7 +314,7 @@ impl Lifecycle {
                 heartbeat.trouble = None;
             }
             Err(class) => {
-                heartbeat.failed += 1;
+                *heartbeat.failed.entry(class).or_default() += 1;
                 heartbeat.trouble = Some(class);
             }
         }

@@ -5,6 +5,7 @@ pub(crate) mod arbitrary;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::check::{Check, State};
@@ -71,6 +72,18 @@ pub enum Status {
     OutOfService,
 }
 
+impl Status {
+    /// The word that Spring has for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Up => "UP",
+            Self::Down => "DOWN",
+            Self::OutOfService => "OUT_OF_SERVICE",
+        }
+    }
+}
+
 /// Where one step of the start stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -117,8 +130,8 @@ pub struct Heartbeat {
     pub configured: bool,
     /// Beats that Redis took.
     pub written: u64,
-    /// Beats that failed.
-    pub failed: u64,
+    /// Beats that failed, by why.
+    pub failed: BTreeMap<Class, u64>,
     /// Why the last beat failed; none when it did not.
     pub trouble: Option<Class>,
     /// When Redis last took one.
@@ -166,6 +179,55 @@ pub struct MigrationLock {
     pub ahead: bool,
 }
 
+/// Where a module stands, in the words of Koupleless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModuleState {
+    /// Known, and not started or still starting.
+    Resolved,
+    /// It runs, and its startup check has passed.
+    Activated,
+    /// It was stopped or is being stopped.
+    Deactivated,
+    /// Its start failed, or it ended by itself.
+    Broken,
+}
+
+impl ModuleState {
+    /// Koupleless' `bizState`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Resolved => "RESOLVED",
+            Self::Activated => "ACTIVATED",
+            Self::Deactivated => "DEACTIVATED",
+            Self::Broken => "BROKEN",
+        }
+    }
+
+    /// What it means for the start.
+    pub const fn step(self) -> Step {
+        match self {
+            Self::Resolved => Step::Unknown,
+            Self::Activated => Step::Up,
+            Self::Deactivated | Self::Broken => Step::Down,
+        }
+    }
+}
+
+/// A further process beside the main one. Its start is the stage `module:NAME`, its runtime check has its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Its name.
+    pub name: String,
+    /// Its version; empty when nobody says one.
+    pub version: String,
+    /// Where it stands.
+    pub state: ModuleState,
+    /// Whether its start counts for the status.
+    pub counts: bool,
+    /// Where its pages are, for `/actuator/info`; empty without.
+    pub web_path: String,
+}
+
 /// One picture of a run.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -193,6 +255,8 @@ pub struct Snapshot {
     pub migration: Migration,
     /// Its lock.
     pub migration_lock: MigrationLock,
+    /// The modules in the order of the configuration.
+    pub modules: Vec<Module>,
 }
 
 /// When a snapshot is looked at, and when the thread that feeds it last turned.
@@ -319,6 +383,21 @@ impl Snapshot {
             (Migration::Queued { .. }, None) => Some("waiter"),
             (Migration::Holder { .. }, None) => Some("holder"),
         }
+    }
+
+    /// The start as a whole over the steps that count, as Koupleless sums it up: any unknown before any down.
+    pub fn startup(&self) -> Step {
+        let counted = || self.stages.iter().filter(|stage| stage.counts).map(|stage| stage.step);
+        match () {
+            () if counted().all(|step| step == Step::Up) => Step::Up,
+            () if counted().any(|step| step == Step::Unknown) => Step::Unknown,
+            () => Step::Down,
+        }
+    }
+
+    /// The step of the start of this name.
+    pub fn stage(&self, name: &str) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name == name)
     }
 
     /// The check of this name.

@@ -1,19 +1,21 @@
 //! The subsystems that may fail, each started again when it does: checks, migration lock and heartbeat on one thread, the
 //! health endpoint on another.
 
+use std::convert::Infallible;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tracing::error;
 
 use crate::clock::{Moment, Pulse};
 use crate::exit::Exit;
 use crate::mailbox::Mailbox;
 use crate::migration::{self, LockOrder};
-use crate::plan::{HealthPlan, MigrationPlan, Plan};
+use crate::plan::{HealthPlan, HeartbeatPlan, MigrationPlan, Plan};
 use crate::prober::{self, Orders};
 use crate::published::Published;
 use crate::registry;
@@ -25,6 +27,33 @@ use crate::sys;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// A subsystem at work.
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The subsystems' beginnings. They are handed in so that a test can hand in some that fail.
+#[derive(Clone, Copy)]
+pub struct Subsystems {
+    /// Asks the checks.
+    pub prober: fn(Arc<Plan>, watch::Receiver<Orders>, Mailbox) -> Work,
+    /// Keeps the readiness in Redis true.
+    pub heartbeat: fn(HeartbeatPlan, Arc<Published>, watch::Receiver<Readiness>, Mailbox) -> Work,
+    /// Holds the migration lock.
+    pub lock: fn(MigrationPlan, String, mpsc::UnboundedReceiver<LockOrder>, Mailbox) -> Work,
+    /// Answers health questions; blocks its thread.
+    pub health: fn(Listeners, Arc<HealthPlan>, Arc<Published>) -> io::Result<Infallible>,
+}
+
+impl Default for Subsystems {
+    fn default() -> Self {
+        Self {
+            prober: |plan, orders, mailbox| Box::pin(prober::run(plan, orders, mailbox)),
+            heartbeat: |plan, published, readiness, mailbox| Box::pin(registry::run(plan, published, readiness, mailbox)),
+            lock: |plan, instance, orders, mailbox| Box::pin(migration::run(plan, instance, orders, mailbox)),
+            health: server::serve,
+        }
+    }
+}
+
 /// The lines to the subsystems; sending never waits and never fails.
 #[derive(Debug)]
 pub struct Background {
@@ -35,13 +64,14 @@ pub struct Background {
 
 impl Background {
     /// Starts what the plan needs; nothing, not even a thread, when it needs nothing.
-    pub fn start(plan: &Arc<Plan>, published: &Arc<Published>, mailbox: &Mailbox) -> Self {
+    pub fn start(plan: &Arc<Plan>, published: &Arc<Published>, mailbox: &Mailbox, subsystems: Subsystems) -> Self {
         let (orders, order_receiver) = watch::channel(Orders::default());
         let (locks, lock_receiver) = mpsc::unbounded_channel();
         let (readiness, readiness_receiver) = watch::channel(Readiness::default());
         let started = plan.main.as_ref().is_some_and(|main| main.started.is_some());
         if !plan.checks.is_empty() || started || plan.migration.is_some() || plan.heartbeat.is_some() {
-            let work = Work {
+            let work = Thread {
+                subsystems,
                 plan: Arc::clone(plan),
                 published: Arc::clone(published),
                 mailbox: mailbox.clone(),
@@ -85,7 +115,8 @@ impl Background {
 }
 
 /// What the background thread runs.
-struct Work {
+struct Thread {
+    subsystems: Subsystems,
     plan: Arc<Plan>,
     published: Arc<Published>,
     mailbox: Mailbox,
@@ -93,7 +124,7 @@ struct Work {
     readiness: watch::Receiver<Readiness>,
 }
 
-impl Work {
+impl Thread {
     fn run(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -108,17 +139,18 @@ impl Work {
     }
 
     async fn tasks(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
-        let Self { plan, published, mailbox, orders, readiness } = self;
+        let Self { subsystems, plan, published, mailbox, orders, readiness } = self;
         if let Some(migration) = plan.migration.clone() {
-            tokio::spawn(keep_lock(migration, plan.service.instance.clone(), locks, mailbox.clone()));
+            let keeper = (subsystems.lock)(migration, plan.service.instance.clone(), locks, mailbox.clone());
+            tokio::spawn(keep_lock(keeper, mailbox.clone()));
         }
         if let Some(heartbeat) = plan.heartbeat.clone() {
             let (published, mailbox) = (Arc::clone(&published), mailbox.clone());
             tokio::spawn(keep("heartbeat", move || {
-                registry::run(heartbeat.clone(), Arc::clone(&published), readiness.clone(), mailbox.clone())
+                (subsystems.heartbeat)(heartbeat.clone(), Arc::clone(&published), readiness.clone(), mailbox.clone())
             }));
         }
-        let prober = keep("prober", move || prober::run(Arc::clone(&plan), orders.clone(), mailbox.clone()));
+        let prober = keep("prober", move || (subsystems.prober)(Arc::clone(&plan), orders.clone(), mailbox.clone()));
         tokio::spawn(prober);
         loop {
             published.pulse.beat(Moment::now());
@@ -138,9 +170,8 @@ async fn keep<F: Future<Output = ()> + Send + 'static>(name: &'static str, start
 }
 
 /// The lock's keeper cannot be started again in the middle: its connection, and so the lock, went with it.
-async fn keep_lock(plan: MigrationPlan, instance: String, orders: mpsc::UnboundedReceiver<LockOrder>, mailbox: Mailbox) {
-    let keeper: JoinHandle<()> = tokio::spawn(migration::run(plan, instance, orders, mailbox.clone()));
-    if let Err(fault) = keeper.await {
+async fn keep_lock(keeper: Work, mailbox: Mailbox) {
+    if let Err(fault) = tokio::spawn(keeper).await {
         error!("the keeper of the migration lock failed ({})", describe(&fault));
         mailbox.send(Event::Lock(LockNews::Lost("its keeper failed".to_owned())));
         mailbox.send(Event::Lock(LockNews::Unavailable(Exit::Internal, "the keeper of the migration lock failed; see the log".to_owned())));
@@ -153,7 +184,7 @@ fn describe(fault: &tokio::task::JoinError) -> &'static str {
 }
 
 /// Serves the health endpoint on a thread of its own, again and again should it fail.
-pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Published>) {
+pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Published>, subsystems: Subsystems) {
     let body = move || {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -161,7 +192,7 @@ pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Publish
                 error!("cannot duplicate the health listeners; the health endpoint is gone");
                 return;
             };
-            let fault = match catch_unwind(AssertUnwindSafe(|| server::serve(listeners, Arc::clone(&plan), Arc::clone(&published)))) {
+            let fault = match catch_unwind(AssertUnwindSafe(|| (subsystems.health)(listeners, Arc::clone(&plan), Arc::clone(&published)))) {
                 Ok(Ok(never)) => match never {},
                 Ok(Err(cause)) => cause.to_string(),
                 Err(_) => "it panicked".to_owned(),

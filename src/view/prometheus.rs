@@ -1,33 +1,20 @@
 //! Prometheus' `/metrics`: text 0.0.4, or OpenMetrics 1.0.0 where the scraper asks for it; always 200.
 
-use std::fmt::{Display, Write};
+use std::time::Duration;
 
 use super::Response;
+use super::exposition::{Exposition, Kind, OPENMETRICS, TEXT_FORMAT, prefers_openmetrics};
+use super::figures::{Figures, LIMITS};
 use crate::outcome::Class;
-use crate::state::check::State;
-use crate::state::snapshot::{Level, Look, Phase, Snapshot};
-
-const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The kinds of metric families that are told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Gauge,
-    Counter,
-    Info,
-}
-
-/// A document that grows family by family.
-struct Exposition {
-    text: String,
-    openmetrics: bool,
-}
+use crate::state::check::{Check, State};
+use crate::state::snapshot::{Level, Look, Migration, ModuleState, Phase, Snapshot, Stage};
 
 /// Every family. Base units, a fixed vocabulary, no addresses and no error texts.
-pub fn render(snapshot: &Snapshot, look: Look, accept: &str) -> Response {
+///
+/// `figures` is what the server knows of itself; without it the families of the server and of the process are missing.
+pub fn render(snapshot: &Snapshot, look: Look, accept: &str, figures: Option<&Figures>) -> Response {
     let openmetrics = prefers_openmetrics(accept);
-    let mut page = Exposition { text: String::with_capacity(4096), openmetrics };
+    let mut page = Exposition::new(openmetrics);
     page.family("portcullis_build_info", Kind::Info, "Build of portcullis.", "");
     page.sample("portcullis_build_info", &[("version", snapshot.service.version)], 1);
     page.family("portcullis_phase", Kind::Gauge, "Lifecycle phase, one is 1.", "");
@@ -39,128 +26,161 @@ pub fn render(snapshot: &Snapshot, look: Look, accept: &str) -> Response {
         ("portcullis_ready", "1 if /readyz would answer 200.", Level::Ready),
         ("portcullis_started", "1 if /startupz would answer 200.", Level::Started),
     ] {
-        page.family(name, Kind::Gauge, help, "");
-        page.sample(name, &[], u8::from(snapshot.verdict(level, look)));
+        page.single(name, Kind::Gauge, help, "", u8::from(snapshot.verdict(level, look)));
     }
-    page.checks(snapshot, look);
-    page.family("portcullis_child_restarts_total", Kind::Counter, "Restarts of the supervised process.", "");
-    page.sample("portcullis_child_restarts_total", &[], snapshot.child.restarts);
-    page.family("portcullis_heartbeat_writes_total", Kind::Counter, "Readiness heartbeats written to Redis.", "");
-    page.sample("portcullis_heartbeat_writes_total", &[("result", "ok")], snapshot.heartbeat.written);
-    page.sample("portcullis_heartbeat_writes_total", &[("result", "error")], snapshot.heartbeat.failed);
-    page.family("portcullis_start_time_seconds", Kind::Gauge, "Start of portcullis since the epoch.", "seconds");
-    page.sample("portcullis_start_time_seconds", &[], snapshot.started_at.wall.as_secs_f64());
-    if openmetrics {
-        page.text.push_str("# EOF\n");
+    checks(&mut page, snapshot, look);
+    let restarts = snapshot.child.restarts;
+    page.single("portcullis_child_restarts_total", Kind::Counter, "Restarts of the supervised process.", "", restarts);
+    modules(&mut page, snapshot);
+    heartbeat(&mut page, snapshot);
+    migration(&mut page, snapshot, look);
+    let started = snapshot.started_at.wall.as_secs_f64();
+    page.single("portcullis_start_time_seconds", Kind::Gauge, "Start of portcullis since the epoch.", "seconds", started);
+    if let Some(figures) = figures {
+        requests(&mut page, figures);
+        process(&mut page, figures);
     }
     let content_type = if openmetrics { OPENMETRICS } else { TEXT_FORMAT };
-    Response { headers: vec![("vary", "Accept")], ..Response::new(200, content_type, page.text) }
+    Response { headers: vec![("vary", "Accept")], ..Response::new(200, content_type, page.finish()) }
 }
 
-impl Exposition {
-    fn checks(&mut self, snapshot: &Snapshot, look: Look) {
-        let checks = || snapshot.checks.iter();
-        let last = || checks().filter_map(|check| check.last().map(|record| (check.name.as_str(), record)));
-        let name = "portcullis_check_state";
-        self.family(name, Kind::Gauge, "State of a check after thresholds and staleness, one is 1.", "");
-        for check in checks() {
-            let (state, _) = check.effective(look.now);
-            for other in State::ALL {
-                self.sample(name, &[("check", &check.name), ("state", other.word())], u8::from(other == state));
-            }
-        }
-        let name = "portcullis_check_consecutive_failures";
-        self.family(name, Kind::Gauge, "Failures in a row.", "");
-        for check in checks() {
-            self.sample(name, &[("check", &check.name)], check.failures);
-        }
-        let name = "portcullis_check_duration_seconds";
-        self.family(name, Kind::Gauge, "Duration of the last run.", "seconds");
-        for (check, record) in last() {
-            self.sample(name, &[("check", check)], record.elapsed.as_secs_f64());
-        }
-        let name = "portcullis_check_last_run_timestamp_seconds";
-        self.family(name, Kind::Gauge, "When the check last finished.", "seconds");
-        for (check, record) in last() {
-            self.sample(name, &[("check", check)], record.at.wall.as_secs_f64());
-        }
-        let name = "portcullis_check_last_success_timestamp_seconds";
-        self.family(name, Kind::Gauge, "When the check last passed.", "seconds");
-        for check in checks() {
-            if let Some(passed) = check.last_passed {
-                self.sample(name, &[("check", &check.name)], passed.wall.as_secs_f64());
-            }
-        }
-        let name = "portcullis_check_runs_total";
-        self.family(name, Kind::Counter, "Check runs by outcome; class is a fixed vocabulary.", "");
-        for check in checks() {
-            // The passes stand there from the start, so that their rate is known when they begin.
-            let passed = check.totals.get(&Class::Ok).copied().unwrap_or_default();
-            self.sample(name, &[("check", &check.name), ("class", Class::Ok.word())], passed);
-            for (class, count) in check.totals.iter().filter(|(class, _)| **class != Class::Ok) {
-                self.sample(name, &[("check", &check.name), ("class", class.word())], count);
-            }
+fn checks(page: &mut Exposition, snapshot: &Snapshot, look: Look) {
+    let checks = || snapshot.checks.iter();
+    let last = || checks().filter_map(|check| check.last().map(|record| (check.name.as_str(), record)));
+    let name = "portcullis_check_state";
+    page.family(name, Kind::Gauge, "State of a check after thresholds and staleness, one is 1.", "");
+    for check in checks() {
+        let (state, _) = check.effective(look.now);
+        for other in State::ALL {
+            page.sample(name, &[("check", &check.name), ("state", other.word())], u8::from(other == state));
         }
     }
-
-    /// Begins a family. OpenMetrics names counters and infos without the suffix that their samples bear.
-    fn family(&mut self, name: &str, kind: Kind, help: &str, unit: &str) {
-        let bare = match kind {
-            Kind::Counter if self.openmetrics => name.strip_suffix("_total").unwrap_or(name),
-            Kind::Info if self.openmetrics => name.strip_suffix("_info").unwrap_or(name),
-            _ => name,
-        };
-        let word = match kind {
-            Kind::Counter => "counter",
-            Kind::Info if self.openmetrics => "info",
-            Kind::Gauge | Kind::Info => "gauge",
-        };
-        let _ = writeln!(self.text, "# HELP {bare} {help}\n# TYPE {bare} {word}");
-        if self.openmetrics && !unit.is_empty() {
-            let _ = writeln!(self.text, "# UNIT {bare} {unit}");
+    let name = "portcullis_check_consecutive_failures";
+    page.family(name, Kind::Gauge, "Failures in a row.", "");
+    for check in checks() {
+        page.sample(name, &[("check", &check.name)], check.failures);
+    }
+    let name = "portcullis_check_duration_seconds";
+    page.family(name, Kind::Gauge, "Duration of the last run.", "seconds");
+    for (check, record) in last() {
+        page.sample(name, &[("check", check)], record.elapsed.as_secs_f64());
+    }
+    let name = "portcullis_check_last_run_timestamp_seconds";
+    page.family(name, Kind::Gauge, "When the check last finished.", "seconds");
+    for (check, record) in last() {
+        page.sample(name, &[("check", check)], record.at.wall.as_secs_f64());
+    }
+    let name = "portcullis_check_last_success_timestamp_seconds";
+    page.family(name, Kind::Gauge, "When the check last passed.", "seconds");
+    for check in checks() {
+        if let Some(passed) = check.last_passed {
+            page.sample(name, &[("check", &check.name)], passed.wall.as_secs_f64());
         }
     }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.text.push_str(name);
-        for (index, (label, content)) in labels.iter().enumerate() {
-            let mark = if index == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{mark}{label}=\"{}\"", escape(content));
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        let _ = writeln!(self.text, " {value}");
+    let name = "portcullis_check_runs_total";
+    page.family(name, Kind::Counter, "Check runs by outcome; class is a fixed vocabulary.", "");
+    for check in checks() {
+        runs(page, name, check);
     }
 }
 
-fn escape(content: &str) -> String {
-    content.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
+fn runs(page: &mut Exposition, name: &str, check: &Check) {
+    // The passes stand there from the start, so that their rate is known when they begin.
+    let passed = check.totals.get(&Class::Ok).copied().unwrap_or_default();
+    page.sample(name, &[("check", &check.name), ("class", Class::Ok.word())], passed);
+    for (class, count) in check.totals.iter().filter(|(class, _)| **class != Class::Ok) {
+        page.sample(name, &[("check", &check.name), ("class", class.word())], count);
+    }
 }
 
-/// Whether the best match of `Accept` is OpenMetrics 1.0.0; no match at all is text 0.0.4, never 406.
-fn prefers_openmetrics(accept: &str) -> bool {
-    let mut best = (0.0, false);
-    for part in accept.split(',') {
-        let mut fields = part.split(';').map(str::trim);
-        let kind = fields.next().unwrap_or_default().to_ascii_lowercase();
-        let (mut quality, mut version) = (1.0, None);
-        for (key, value) in fields.filter_map(|field| field.split_once('=')) {
-            let value = value.trim().trim_matches('"');
-            match key.trim().to_ascii_lowercase().as_str() {
-                "q" => quality = value.parse().unwrap_or(0.0),
-                "version" => version = Some(value),
-                _ => {}
-            }
-        }
-        let openmetrics = match (kind.as_str(), version) {
-            ("application/openmetrics-text", None | Some("1.0.0")) => true,
-            ("text/plain" | "text/*" | "*/*", None | Some("0.0.4")) => false,
-            _ => continue,
-        };
-        if quality > best.0 {
-            best = (quality, openmetrics);
-        }
+fn modules(page: &mut Exposition, snapshot: &Snapshot) {
+    if snapshot.modules.is_empty() {
+        return;
     }
-    best.1
+    let name = "portcullis_module_up";
+    page.family(name, Kind::Gauge, "1 while the module runs and its start is through.", "");
+    for module in &snapshot.modules {
+        page.sample(name, &[("module", &module.name)], u8::from(module.state == ModuleState::Activated));
+    }
+}
+
+fn heartbeat(page: &mut Exposition, snapshot: &Snapshot) {
+    let heartbeat = &snapshot.heartbeat;
+    let name = "portcullis_heartbeat_writes_total";
+    page.family(name, Kind::Counter, "Readiness heartbeats written to Redis.", "");
+    page.sample(name, &[("result", "ok")], heartbeat.written);
+    page.sample(name, &[("result", "error")], heartbeat.failed.values().sum::<u64>());
+    let name = "portcullis_heartbeat_failures_total";
+    page.family(name, Kind::Counter, "Readiness heartbeats that Redis did not take, by why.", "");
+    for (class, count) in &heartbeat.failed {
+        page.sample(name, &[("reason", class.word())], count);
+    }
+    let name = "portcullis_heartbeat_last_success_seconds";
+    page.family(name, Kind::Gauge, "When Redis last took a heartbeat, since the epoch.", "seconds");
+    if let Some(written) = heartbeat.last_written {
+        page.sample(name, &[], written.wall.as_secs_f64());
+    }
+}
+
+fn migration(page: &mut Exposition, snapshot: &Snapshot, look: Look) {
+    let Some(stage) = snapshot.stage("migrate") else { return };
+    let now = match snapshot.migration {
+        Migration::Queued { .. } => "queued",
+        Migration::Holder { .. } => "running",
+        Migration::Done => "done",
+        Migration::Idle => "idle",
+    };
+    let name = "portcullis_migration_phase";
+    page.family(name, Kind::Gauge, "Part of this replica in the migration, one is 1.", "");
+    for phase in ["idle", "queued", "running", "done"] {
+        page.sample(name, &[("phase", phase)], u8::from(phase == now));
+    }
+    let (waited, ran) = migration_times(stage, snapshot, look);
+    let name = "portcullis_migration_wait_seconds";
+    page.single(name, Kind::Gauge, "Time that this replica queued for the migration lock.", "seconds", waited.as_secs_f64());
+    let name = "portcullis_migration_run_seconds";
+    page.single(name, Kind::Gauge, "Time that this replica held the migration lock.", "seconds", ran.as_secs_f64());
+    let name = "portcullis_migration_lock_lost_total";
+    page.single(name, Kind::Counter, "Migration locks lost while the migration ran.", "", snapshot.migration_lock.lost);
+}
+
+/// How long the migration queued, and how long it ran.
+fn migration_times(stage: &Stage, snapshot: &Snapshot, look: Look) -> (Duration, Duration) {
+    let Some(began) = stage.began else { return Default::default() };
+    let ended = stage.ended.unwrap_or(look.now);
+    let held = snapshot.migration_lock.held_at;
+    (held.unwrap_or(ended).since(began), held.map(|held| ended.since(held)).unwrap_or_default())
+}
+
+fn requests(page: &mut Exposition, figures: &Figures) {
+    let name = "portcullis_http_request_duration_seconds";
+    page.family(name, Kind::Histogram, "Time to compose an answer to a health question.", "seconds");
+    for (key, observed) in figures.requests.iter() {
+        let status = key.status.to_string();
+        let labels = [("route", key.route), ("method", key.method), ("status", status.as_str())];
+        let mut below = 0;
+        for (limit, count) in LIMITS.iter().zip(observed.counts) {
+            below += count;
+            let limit = limit.to_string();
+            page.sample(&format!("{name}_bucket"), &[labels.as_slice(), &[("le", &limit)]].concat(), below);
+        }
+        page.sample(&format!("{name}_bucket"), &[labels.as_slice(), &[("le", "+Inf")]].concat(), observed.count);
+        page.sample(&format!("{name}_sum"), &labels, observed.sum.as_secs_f64());
+        page.sample(&format!("{name}_count"), &labels, observed.count);
+    }
+}
+
+/// The families that every client library of Prometheus tells of its own process.
+fn process(page: &mut Exposition, figures: &Figures) {
+    let Some(process) = &figures.process else { return };
+    let name = "process_cpu_seconds_total";
+    page.single(name, Kind::Counter, "Processor time of portcullis itself, user and system.", "seconds", process.cpu.as_secs_f64());
+    page.single("process_open_fds", Kind::Gauge, "Open file descriptors of portcullis itself.", "", process.open_files);
+    page.single("process_max_fds", Kind::Gauge, "Most file descriptors that may be open.", "", process.most_files);
+    let name = "process_virtual_memory_bytes";
+    page.single(name, Kind::Gauge, "Virtual memory of portcullis itself.", "bytes", process.virtual_memory);
+    let name = "process_resident_memory_bytes";
+    page.single(name, Kind::Gauge, "Resident memory of portcullis itself.", "bytes", process.resident_memory);
+    let name = "process_start_time_seconds";
+    page.single(name, Kind::Gauge, "Start of portcullis' own process since the epoch.", "seconds", process.started.as_secs_f64());
 }

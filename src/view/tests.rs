@@ -12,5 +12,5 @@ use crate::state::snapshot::{Look, Snapshot};
 fn ask(snapshot: &Snapshot, look: Look, line: &str, accept: &str, authority: bool) -> Response {
     let (method, target) = line.split_once(' ').unwrap();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    route(snapshot, look, &Request { method, path, query, accept, authority })
+    route(snapshot, look, &Request { method, path, query, accept, authority, ..Request::default() })
 }

@@ -83,7 +83,7 @@ fn it_finds_the_server_by_tcp_and_by_the_file() {
 }
 
 /// Whether the binary needs no loader: the programs of a scratch image have none.
-fn is_static() -> bool {
+pub fn is_static() -> bool {
     let bytes = std::fs::read(binary()).unwrap();
     let loaders: [&[u8]; 2] = [b"/lib64/ld-linux", b"/lib/ld-linux"];
     !loaders.iter().any(|loader| bytes.windows(loader.len()).any(|window| window == *loader))

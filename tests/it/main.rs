@@ -1,12 +1,15 @@
 //! The binary from outside, on real servers: one module a capability.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string)]
 
+mod clients;
 mod config;
 mod gate;
 mod health;
 mod healthcheck;
 mod heartbeat;
+mod load;
 mod migration;
+mod page;
 mod pid1_notify;
 mod pid1_restart;
 mod pid1_signals;
@@ -15,4 +18,6 @@ mod pid1_stop;
 mod pid1_terminal;
 mod process;
 mod secrets;
+mod status;
 mod support;
+mod targets;

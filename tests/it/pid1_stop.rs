@@ -44,6 +44,11 @@ fn the_stop_keeps_its_order() {
     run.leaves_nothing();
 }
 
+/// Whether every signal that was sent has been taken: two of the same kind would merge in the kernel.
+fn taken(pid: i32) -> bool {
+    !process::alive(pid) || process::status(pid, "ShdPnd").trim_matches('0').is_empty()
+}
+
 #[test]
 fn the_second_term_cuts_the_drain_and_the_third_kills() {
     let config = "[process]\ndrain_delay = \"100s\"\nstop_timeout = \"100s\"\n";
@@ -59,9 +64,8 @@ fn the_second_term_cuts_the_drain_and_the_third_kills() {
     run.until_stdout("ready", secs(20));
     for signal in [15, 2, 15] {
         run.signal(signal);
-        // Each is taken before the next is sent: two of the same kind would merge in the kernel.
         let own = run.pid();
-        eventually("it is taken", secs(10), || process::status(own, "ShdPnd").trim_matches('0').is_empty().then_some(()));
+        eventually("it is taken", secs(10), || taken(own).then_some(()));
     }
     run.exits(137);
 }
@@ -163,7 +167,7 @@ fn a_declared_success_code_is_0_after_a_stop_and_itself_otherwise() {
 #[test]
 fn a_budget_over_the_grace_is_warned_of() {
     let config = "[process]\nstop_timeout = \"20s\"\ndrain_delay = \"5s\"\n";
-    Portcullis::new().config(config).command(["true"]).output().exits(0).says(&["WARN", "25s", "stop_grace_period: 26s"]);
+    Portcullis::new().config(config).command(["true"]).output().exits(0).says(&["warn", "25s", "stop_grace_period: 26s"]);
     let known = format!("{config}grace_period = \"30s\"\n");
     let output = Portcullis::new().config(&known).command(["true"]).output().exits(0);
     assert!(!output.stderr.contains("grace"), "{}", output.stderr);
@@ -183,7 +187,7 @@ fn a_failed_start_is_held_with_its_health_until_term() {
         let mut run = Portcullis::new().config(&format!("{config}{held}")).start();
         run.until_stderr("held for inspection", secs(20));
         wait::never("it ends", Duration::from_millis(200), || !run.runs());
-        assert_eq!((run.get("/livez").code, run.get("/readyz").code), (200, 500));
+        assert_eq!((run.get("/livez").code, run.get("/readyz").code), (500, 500));
         assert!(run.get("/healthz").code == 500);
         run.signal(15);
         run.exits(code);
@@ -211,7 +215,6 @@ fn a_kill_for_want_of_memory_is_told_apart() {
     let eater = "my @a; push @a, 'x' x 1_000_000 while 1";
     let output = run.through(&inside.display().to_string()).command(["perl", "-e", eater]).output();
     eventually("the cgroup is empty", secs(10), || std::fs::remove_dir(&cgroup).ok());
-    assert_eq!(removed, ());
     output.exits(137).says(&["for want of memory", "memory limit"]);
     // The same signal from somebody is something else.
     let plain = Portcullis::new().sh("kill -KILL $$").output().exits(137);
@@ -231,7 +234,7 @@ fn term_while_a_helper_alone_is_left_keeps_the_code() {
     eventually("the process is gone", secs(20), || (!process::alive(child)).then_some(()));
     for _ in 0..2 {
         run.signal(15);
-        eventually("it is taken", secs(10), || process::status(own, "ShdPnd").trim_matches('0').is_empty().then_some(()));
+        eventually("it is taken", secs(10), || taken(own).then_some(()));
     }
     run.exits(0);
     run.leaves_nothing();

@@ -5,7 +5,7 @@ use crate::support::{Portcullis, Running, Terminal, eventually, process, secs, w
 use std::time::Duration;
 
 /// Reads lines and repeats them.
-const ECHO: &str = "stty -echo; echo ready; while read line; do echo \"heard $line\"; done";
+const ECHO: &str = "stty -echo; echo listening; while read line; do echo \"heard $line\"; done";
 
 fn on_terminal(pid1: bool, args: &[&str]) -> (Running, Terminal) {
     let (new, terminal) = Portcullis::new().args(args.iter().copied()).env("TERM", "dumb").on_terminal();
@@ -26,9 +26,9 @@ fn a_shell_has_job_control() {
 fn ctrl_c_reaches_the_process_once_and_its_code_is_its_own() {
     for pid1 in [false, true] {
         let script = talker(&[1, 18], 0) + "\n";
-        let script = script.replace("echo ready", "trap 'echo got 2; exit 3' INT; echo ready");
+        let script = script.replace("echo ready", "trap 'echo got 2; exit 3' INT; echo listening");
         let (mut run, mut terminal) = on_terminal(pid1, &["run", "--", "sh", "-c", &script]);
-        terminal.until("ready", secs(20));
+        terminal.until("listening", secs(20));
         terminal.type_in("\x03");
         run.exits(3);
         terminal.until("got 2", secs(5));
@@ -52,7 +52,7 @@ fn ctrl_c_before_there_is_a_process_ends_with_130() {
 #[test]
 fn ctrl_z_as_pid_1_lets_the_process_go_on() {
     let (mut run, mut terminal) = on_terminal(true, &["run", "--bare", "--", "sh", "-c", ECHO]);
-    terminal.until("ready", secs(20));
+    terminal.until("listening", secs(20));
     terminal.type_in("\x1a");
     terminal.type_in("one\n");
     terminal.until("heard one", secs(20));
@@ -68,7 +68,7 @@ fn ctrl_z_below_a_shell_is_a_job_put_aside_and_taken_up_again() {
     let script = new.script("echo-lines", ECHO);
     let mut run = new.start();
     terminal.type_in(&format!("{} run --bare -- {}\n", inner.display(), script.display()));
-    terminal.until("ready\r\n", secs(20));
+    terminal.until("listening\r\n", secs(20));
     let own = eventually("portcullis runs", secs(20), || process::children(run.pid()).first().copied());
     let child = eventually("its child runs", secs(20), || process::children(own).first().copied());
     for (job, line) in [("one", "heard one"), ("two", "heard two")] {
@@ -94,19 +94,19 @@ fn ctrl_z_below_a_shell_is_a_job_put_aside_and_taken_up_again() {
 
 #[test]
 fn the_terminal_is_handed_to_each_process_in_turn() {
-    let config = "[migrations]\ncommand = [\"sh\", \"-c\", \"read line; echo migration heard $line\"]\nlock = \"none\"\n\
+    let config = "[migrations]\ncommand = [\"sh\", \"-c\", \"read line; echo migration heard $$line\"]\nlock = \"none\"\n\
                   [process]\nrestart = \"always\"\nrestart_delay = \"0s\"\nrestart_limit = 1\n";
     for pid1 in [false, true] {
         let (new, mut terminal) =
-            Portcullis::new().config(config).sh("echo ready; read line; echo process heard $line; exit 4").on_terminal();
+            Portcullis::new().config(config).sh("echo listening; read line; echo process heard $line; exit 4").on_terminal();
         let mut run = if pid1 { new.in_pid_namespace().start() } else { new.start() };
         terminal.until("the migration lock is ours", secs(20));
         terminal.type_in("one\n");
         terminal.until("migration heard one", secs(20));
-        terminal.until("ready\r", secs(20));
+        terminal.until("listening\r", secs(20));
         terminal.type_in("two\n");
         terminal.until("process heard two", secs(20));
-        eventually("it is started again", secs(20), || (terminal.shown().matches("ready\r").count() == 2).then_some(()));
+        eventually("it is started again", secs(20), || (terminal.shown().matches("listening\r").count() == 2).then_some(()));
         terminal.type_in("three\n");
         terminal.until("process heard three", secs(20));
         run.exits(4);
@@ -115,13 +115,13 @@ fn the_terminal_is_handed_to_each_process_in_turn() {
 
 #[test]
 fn a_hangup_of_the_terminal_reaches_the_process() {
-    let script = "trap 'echo hangup > hung; exit 8' HUP; echo ready; sleep 1000 & wait";
+    let script = "trap 'echo hangup > hung; exit 8' HUP; echo listening; sleep 1000 & wait";
     let (new, terminal) = Portcullis::new().sh(script).on_terminal();
     let hung = new.dir().join("hung");
     let mut run = new.start();
-    terminal.until("ready", secs(20));
+    terminal.until("listening", secs(20));
     wait::never("it ends before", Duration::from_millis(50), || !run.runs());
-    drop(terminal);
+    terminal.hang_up();
     run.exits(8);
     assert_eq!(std::fs::read_to_string(hung).unwrap(), "hangup\n");
 }

@@ -1,7 +1,11 @@
 //! Private servers, helper children and the builder that runs portcullis in a sentence.
 
+pub mod certificates;
 pub mod child;
+pub mod grpc;
+pub mod hostile;
 pub mod http;
+pub mod mariadb;
 pub mod portcullis;
 pub mod postgres;
 pub mod process;
@@ -10,7 +14,11 @@ pub mod redis;
 pub mod terminal;
 pub mod wait;
 
+pub use certificates::Certificates;
+pub use grpc::Grpc;
+pub use hostile::{Hostile, Manner};
 pub use http::Http;
+pub use mariadb::MariaDb;
 pub use portcullis::{Exit, Portcullis, Running};
 pub use postgres::Postgres;
 pub use proxy::Proxy;

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use super::DEFAULT_TIMEOUT;
-use super::endpoint::Place;
+use super::Place;
 use crate::state::snapshot::Level;
 
 /// What `--help` prints.

@@ -1,6 +1,6 @@
 //! The subcommand's options, its way to the server and its line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Place};
 use super::options::{Asked, Options, parse as parse_options};
-use super::{Answer, LONGEST_LINE, ask, find, judge, run, shortened};
+use super::{Answer, Endpoint, LONGEST_LINE, Place, ask, judge, run, shortened};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
-use crate::plan::{Affects, Details, HealthPlan, Service, SocketName};
+use crate::plan::{Affects, Details, HealthPlan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::server::{Listeners, serve};
 use crate::state::check::Check;
@@ -29,6 +28,14 @@ fn options(line: &str) -> Options {
         Asked::Question(options) => options,
         Asked::Help => panic!("{line} asks for help"),
     }
+}
+
+fn find(
+    options: &Options,
+    environment: impl Fn(&str) -> Option<OsString>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+) -> Result<Vec<Endpoint>, String> {
+    ask::find(&options.place, options.file.as_deref(), environment, file_settings)
 }
 
 /// The endpoints as they are written, for a command line, an environment and a file.
@@ -105,7 +112,7 @@ fn the_server_is_looked_for_where_it_was_told_to_be() {
 
 #[test]
 fn the_file_is_read_only_when_nothing_else_says_where() {
-    let unread = |_: Option<&std::ffi::OsStr>| panic!("the file was read");
+    let unread = |_: Option<&OsStr>| panic!("the file was read");
     assert!(find(&options("--socket @x -c file"), |_| None, unread).is_ok());
     assert!(find(&options("-c file"), |name| name.ends_with("SOCKET").then(|| OsString::from("@x")), unread).is_ok());
     let read = find(&options("-c file"), |_| None, |file| Some(place(None, file.and_then(|file| file.to_str()))));
@@ -190,7 +197,7 @@ fn nonsense_and_silence_are_not_healthy() {
 fn a_real_server_tells_the_subcommand_public_words_only() {
     let name = SocketName::Abstract(format!("portcullis-test/{}/healthcheck", std::process::id()));
     let socket = Some(name.clone());
-    let plan = HealthPlan { listen: Vec::new(), socket, required: true, details: Details::Always, token: None };
+    let plan = HealthPlan { listen: Vec::new(), socket, required: true, details: Details::Always, token: None, views: Views::default() };
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Readiness);
     redis.feed(now, Outcome::failed(Class::Auth, "WRONGPASS for app", Duration::from_millis(5)));
@@ -207,6 +214,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         heartbeat: Heartbeat::default(),
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
+        modules: Vec::new(),
     });
     let listeners = Listeners::bind(&plan).unwrap();
     thread::spawn(move || serve(listeners, Arc::new(plan), Arc::new(published)));

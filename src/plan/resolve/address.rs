@@ -20,6 +20,8 @@ pub(super) struct Address {
     /// Decoded, without brackets; empty when none was given.
     pub host: String,
     pub port: Option<u16>,
+    /// Further hosts and ports, behind commas.
+    pub more: Vec<(String, Option<u16>)>,
     /// As written: encoded, with its first `/`.
     pub path: String,
     /// As written, without its `?`.
@@ -116,30 +118,22 @@ impl Address {
             Some((user, password)) => (some_decoded(user)?, some_decoded(password)?),
             None => (None, None),
         };
-        let (host, port) = match host.strip_prefix('[') {
-            Some(host) => {
-                let (host, port) = host.split_once(']').ok_or("has a `[` without its `]`")?;
-                (host, port.strip_prefix(':').unwrap_or(port))
-            }
-            None => host.split_once(':').unwrap_or((host, "")),
-        };
-        let port = match port {
-            "" => None,
-            port => Some(port.parse().ok().filter(|port| *port > 0).ok_or(
-                "has a port that is not a number from 1 to 65535; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded",
-            )?),
-        };
-        let host = decoded(host)?;
-        if host.contains(',') {
-            return Err("names several hosts, which is not supported yet");
-        }
-        check_host(&host)?;
-        Ok(Self { scheme: scheme.to_ascii_lowercase(), user, password, host, port, path: path.to_owned(), query })
+        let mut places = host.split(',').map(place_of).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let (host, port) = places.next().unwrap_or_default();
+        Ok(Self { scheme: scheme.to_ascii_lowercase(), user, password, host, port, more: places.collect(), path: path.to_owned(), query })
     }
 
     /// The query's names and values, decoded.
     pub(super) fn parameters(&self) -> Vec<(String, String)> {
         self.query.as_deref().map(|query| url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()).unwrap_or_default()
+    }
+
+    /// The whole path, decoded: that of a file.
+    pub(super) fn file(&self) -> Result<std::path::PathBuf, &'static str> {
+        if !self.host.is_empty() || !self.path.starts_with('/') {
+            return Err("wants three slashes and a path, as `kind:///path`");
+        }
+        decoded(&self.path).map(std::path::PathBuf::from)
     }
 
     /// What follows the first `/` of the path, decoded.
@@ -150,6 +144,26 @@ impl Address {
         }
         decoded(name)
     }
+}
+
+/// One host with its port, as it stands in a URL.
+fn place_of(text: &str) -> Result<(String, Option<u16>), &'static str> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(host) => {
+            let (host, port) = host.split_once(']').ok_or("has a `[` without its `]`")?;
+            (host, port.strip_prefix(':').unwrap_or(port))
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    let port = match port {
+        "" => None,
+        port => Some(port.parse().ok().filter(|port| *port > 0).ok_or(
+            "has a port that is not a number from 1 to 65535; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded",
+        )?),
+    };
+    let host = decoded(host)?;
+    check_host(&host)?;
+    Ok((host, port))
 }
 
 /// Whether `host` can be a name, an IP address or the directory of a unix socket.

@@ -6,7 +6,7 @@ use crate::config::node::Entry;
 use crate::config::problem::Problem;
 use crate::config::reader::{Depth, Keys, Section};
 use crate::plan::resolve::{DAY, YEAR, condition, target};
-use crate::plan::target::Target;
+use crate::plan::target::{HttpTarget, Target};
 use crate::plan::{Affects, CheckPlan};
 
 const KEYS: Keys = Keys {
@@ -20,12 +20,23 @@ const KEYS: Keys = Keys {
         "password",
         "database",
         "path",
+        "service",
+        "key",
+        "min",
+        "free",
+        "role",
         "tls",
+        "ca",
+        "client_certificate",
+        "client_key",
+        "insecure",
         "sslmode",
         "headers",
         "method",
         "expect",
         "bearer",
+        "targets",
+        "parallel",
         "when",
         "wait",
         "affects",
@@ -36,11 +47,11 @@ const KEYS: Keys = Keys {
         "fail_fast",
         "i_know",
     ],
-    later: &["targets", "insecure", "ca"],
+    later: &[],
 };
 
 /// Names that mean something else in one of the health answers.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 15] = [
     "status",
     "_meta",
     "ping",
@@ -53,6 +64,8 @@ const RESERVED: [&str; 13] = [
     "livenessState",
     "readinessState",
     "uptime",
+    "version",
+    "modules",
     "app",
 ];
 
@@ -121,12 +134,19 @@ fn leaves_the_container(target: &Target) -> bool {
         let address = host.parse::<std::net::IpAddr>();
         host == "localhost" || host.starts_with('/') || address.is_ok_and(|address| address.is_loopback())
     };
+    let local_url = |http: &HttpTarget| {
+        let url = url::Url::parse(http.url.expose());
+        url.is_ok_and(|url| url.host_str().is_none_or(|host| local(host.trim_matches(['[', ']']))))
+    };
     match target {
         Target::Tcp(address) => !local(&address.host),
-        Target::Http(http) => {
-            url::Url::parse(http.url.expose()).is_ok_and(|url| url.host_str().is_some_and(|host| !local(host.trim_matches(['[', ']']))))
-        }
+        Target::Unix(_) | Target::File(_) | Target::Disk(_) => false,
+        Target::Dns(_) | Target::Sentinel(_) | Target::Cluster(_) | Target::Ready(_) => true,
+        Target::Http(http) => !local_url(http),
+        Target::Several(several) => !several.members.iter().all(|(_, http)| local_url(http)),
+        Target::Grpc(grpc) => !local(&grpc.address.host),
         Target::Postgres(postgres) => !local(&postgres.address.host),
+        Target::Mysql(mysql) => !local(&mysql.address.host),
         Target::Redis(redis) => !local(&redis.address.host),
     }
 }

@@ -9,9 +9,26 @@ use crate::config::node::Table;
 use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::config::source::Environment;
 use crate::plan::resolve::ROOT;
-use crate::plan::{Details, HealthPlan, SocketName};
+use crate::plan::{Details, HealthPlan, SocketName, Views};
 
-const KEYS: Keys = Keys { known: &["enabled", "listen", "socket", "details", "token", "required"], later: &["status", "views"] };
+const KEYS: Keys = Keys {
+    known: &[
+        "enabled",
+        "listen",
+        "socket",
+        "details",
+        "token",
+        "required",
+        "healthz",
+        "kubernetes",
+        "actuator",
+        "health",
+        "status",
+        "metrics",
+        "page",
+    ],
+    later: &[],
+};
 
 /// The port when nobody says another.
 const DEFAULT_PORT: u16 = 8051;
@@ -51,6 +68,16 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         section.word("details", &[("never", Details::Never), ("when-authorized", Details::WhenAuthorized), ("always", Details::Always)]);
     let required = section.boolean("required").unwrap_or(true);
     let token = section.secret("token");
+    let on = |key| section.boolean(key).unwrap_or(true);
+    let views = Views {
+        healthz: on("healthz"),
+        kubernetes: on("kubernetes"),
+        actuator: on("actuator"),
+        health: on("health"),
+        status: on("status"),
+        metrics: on("metrics"),
+        page: on("page"),
+    };
     let HealthAddress { listen, socket } = address(&section);
     if section.depth() == Depth::Form {
         return None;
@@ -58,7 +85,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     if listen.is_empty() && socket.is_none() {
         section.problem("listen", "is empty and so is `socket`: nobody could ask; write `enabled = false` for no endpoint at all");
     }
-    Some(HealthPlan { listen, socket, required, details: details.unwrap_or_default(), token })
+    Some(HealthPlan { listen, socket, required, details: details.unwrap_or_default(), token, views })
 }
 
 fn address(section: &Section<'_>) -> HealthAddress {

@@ -10,7 +10,26 @@ use crate::plan::{CheckPlan, HeartbeatPlan};
 
 const KEYS: Keys = Keys {
     known: &[
-        "enabled", "when", "check", "url", "kind", "host", "port", "user", "username", "password", "database", "tls", "key", "ttl", "every",
+        "enabled",
+        "when",
+        "check",
+        "url",
+        "kind",
+        "host",
+        "port",
+        "user",
+        "username",
+        "password",
+        "database",
+        "path",
+        "tls",
+        "ca",
+        "client_certificate",
+        "client_key",
+        "insecure",
+        "key",
+        "ttl",
+        "every",
     ],
     later: &["mode", "exclusive"],
 };

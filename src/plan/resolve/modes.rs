@@ -58,6 +58,13 @@ const STARTED: Keys = Keys {
         "database",
         "path",
         "tls",
+        "ca",
+        "client_certificate",
+        "client_key",
+        "insecure",
+        "service",
+        "role",
+        "free",
         "sslmode",
         "headers",
         "method",
@@ -264,7 +271,7 @@ impl Reading<'_, '_> {
                 }
                 sign
             }
-            None => StartSign::Answers { target: target::read(&started)?, timeout: timeout.unwrap_or(Duration::from_secs(2)) },
+            None => StartSign::Answers { target: Box::new(target::read(&started)?), timeout: timeout.unwrap_or(Duration::from_secs(2)) },
         };
         Some(StartedPlan { sign, within: within.unwrap_or(Duration::from_secs(120)) })
     }

@@ -76,7 +76,7 @@ fn bare() -> Plan {
 
 /// A plan with everything: a wait, a check that is not waited for, a migration, a startup check, a heartbeat, a drain delay.
 fn full() -> Plan {
-    let sign = StartSign::Answers { target: target(), timeout: Duration::from_secs(2) };
+    let sign = StartSign::Answers { target: Box::new(target()), timeout: Duration::from_secs(2) };
     let started = StartedPlan { sign, within: Duration::from_secs(120) };
     let address = Address { host: "redis".to_owned(), port: 6379 };
     Plan {
@@ -88,7 +88,7 @@ fn full() -> Plan {
         }),
         main: Some(ProcessPlan { started: Some(started), drain_delay: Duration::from_secs(5), ..process() }),
         heartbeat: Some(HeartbeatPlan {
-            target: RedisTarget { address, username: None, password: None, database: 0 },
+            target: RedisTarget { address, username: None, password: None, database: 0, tls: None },
             key: "api_service_status".to_owned(),
             ttl: Duration::from_secs(60),
             every: Duration::from_secs(20),

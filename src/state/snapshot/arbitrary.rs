@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Child, Heartbeat, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
+use super::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
@@ -37,7 +37,8 @@ prop_compose! {
             failure_threshold: thresholds.0,
             success_threshold: thresholds.1,
             stale_after: stale_after.map(Duration::from_secs),
-            ..Check::event(&format!("c{index}"), "redis", affects)
+            target: PRIVATE.to_owned(),
+            ..Check::event(&format!("c{index}"), ["redis", "postgres"][index % 2], affects)
         };
         for (second, outcome) in outcomes.into_iter().enumerate() {
             check.feed(moment(begin + second as u64), outcome);
@@ -53,6 +54,21 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn module(index: usize)(
+        state in prop::sample::select(vec![ModuleState::Resolved, ModuleState::Activated, ModuleState::Deactivated, ModuleState::Broken]),
+        counts in any::<bool>(),
+    ) -> Module {
+        Module { name: format!("c{index}"), version: String::new(), state, counts, web_path: String::new() }
+    }
+}
+
+/// The migration that a random snapshot may be in.
+fn migration() -> impl Strategy<Value = Migration> {
+    let (queued, holder) = (Migration::Queued { since: moment(40), holder: PRIVATE.to_owned() }, Migration::Holder { since: moment(60) });
+    prop::sample::select(vec![Migration::Idle, queued, holder, Migration::Done])
+}
+
+prop_compose! {
     /// A snapshot and a look at it, 100 seconds after its start.
     pub(crate) fn snapshot()(
         phase in prop::sample::select([Phase::ALL.to_vec(), vec![Phase::Running; 6]].concat()),
@@ -61,20 +77,23 @@ prop_compose! {
         checks in (0..6usize).prop_flat_map(|count| (0..count).map(check).collect::<Vec<_>>()),
         beat in prop::sample::select(vec![100u64, 100, 99, 40]),
         counters in (0..9u64, 0..9u64, 0..9u32),
+        modules in (0..3usize).prop_flat_map(|count| (0..count).map(module).collect::<Vec<_>>()),
+        migration in migration(),
     ) -> (Snapshot, Look) {
         let snapshot = Snapshot {
             sequence: 1,
             started_at: moment(0),
-            service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0.1.0" },
+            service: Service { name: "api".to_owned(), mode: None, instance: PRIVATE.to_owned(), version: "0.1.0" },
             phase,
             phase_since: moment(50),
             started,
             stages,
             checks,
-            child: Child { restarts: counters.2, ..Child::default() },
-            heartbeat: Heartbeat { configured: true, written: counters.0, failed: counters.1, ..Heartbeat::default() },
-            migration: Migration::Idle,
+            child: Child { restarts: counters.2, status: Some(PRIVATE.to_owned()), ..Child::default() },
+            heartbeat: Heartbeat { configured: true, written: counters.0, failed: [(Class::Timeout, counters.1)].into(), ..Heartbeat::default() },
+            migration,
             migration_lock: MigrationLock::default(),
+            modules,
         };
         (snapshot, Look { now: moment(100), beat: moment(beat).mono })
     }

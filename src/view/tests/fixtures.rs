@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::exit::Ended;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
-use crate::state::snapshot::{Child, Heartbeat, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
+use crate::state::snapshot::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Step};
 
 /// The driver's words that nobody without authority may see.
 pub(super) const WORDS: &str = "WRONGPASS for the user default on redis:6379/1";
@@ -62,6 +63,7 @@ fn base() -> Snapshot {
         heartbeat: Heartbeat { configured: true, written: 3, ..Heartbeat::default() },
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
+        modules: Vec::new(),
     }
 }
 
@@ -130,6 +132,36 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
         ("failed", failed(), look()),
         ("module failed", module_failed(), look()),
     ]
+}
+
+/// Situations in which a page has more to tell: another replica migrates; a module that does not count has failed.
+pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
+    let mut queued = waiting();
+    queued.phase = Phase::Migrating;
+    queued.checks[1].feed(at(97), Outcome::passed(Duration::from_millis(2)));
+    queued.migration = Migration::Queued { since: at(99), holder: "portcullis-mig:api-1 at 10.0.0.7".to_owned() };
+    for (name, began, ended) in [("wait:db", 0, Some(95)), ("wait:redis", 0, Some(97)), ("migrate", 97, None)] {
+        let stage = queued.stages.iter_mut().find(|stage| stage.name == name).unwrap();
+        (stage.began, stage.ended) = (Some(at(began)), ended.map(at));
+        stage.step = if ended.is_some() { Step::Up } else { Step::Unknown };
+    }
+    let mut modules = module_failed();
+    let module =
+        |name: &str, state, counts| Module { name: name.to_owned(), version: "1.2.0".to_owned(), state, counts, web_path: String::new() };
+    modules.modules = vec![module("reports", ModuleState::Broken, false), module("beat", ModuleState::Activated, true)];
+    modules.child = Child { pid: Some(42), restarts: 2, last_exit: Some(Ended::Signal(9)), status: Some("serving".to_owned()) };
+    modules.heartbeat.last_written = Some(at(80));
+    modules.heartbeat.failed = [(Class::Timeout, 1), (Class::Auth, 2)].into();
+    modules.heartbeat.trouble = Some(Class::Auth);
+    modules.migration = Migration::Done;
+    modules.migration_lock = MigrationLock { held_at: Some(at(6)), lost: 0 };
+    for (name, began, ended) in
+        [("wait:db", 0, 3), ("wait:redis", 0, 1), ("migrate", 3, 14), ("spawn:app", 14, 15), ("module:reports", 15, 20)]
+    {
+        let stage = modules.stages.iter_mut().find(|stage| stage.name == name).unwrap();
+        (stage.began, stage.ended) = (Some(at(began)), Some(at(ended)));
+    }
+    vec![("another replica migrates", queued, look()), ("modules", modules, look())]
 }
 
 /// One situation.

@@ -1,12 +1,16 @@
 //! The bytes of every view in known situations.
 
+use std::fmt::Write;
+use std::time::Duration;
+
 use super::ask;
-use super::fixtures::{WORDS, all, named};
+use super::fixtures::{WORDS, all, further, named};
 use crate::outcome::{Class, Outcome};
-use crate::plan::Affects;
+use crate::plan::{Affects, Views};
 use crate::state::check::Check;
 use crate::state::snapshot::{Snapshot, Stage, Step};
-use crate::view::LONGEST_BODY;
+use crate::view::figures::{Figures, ProcessFigures};
+use crate::view::{LONGEST_BODY, Request, Response, route};
 
 #[test]
 fn codes_in_every_situation() {
@@ -110,11 +114,17 @@ fn a_long_body_names_the_failures_and_counts_the_rest() {
     snapshot.checks = (0..400)
         .map(|index| {
             let mut check = Check::event(&format!("a-check-with-a-rather-long-name-{index:03}"), "tcp", Affects::Readiness);
-            let elapsed = std::time::Duration::ZERO;
+            let elapsed = Duration::ZERO;
             check.feed(look.now, if index == 399 { Outcome::failed(Class::Refused, "", elapsed) } else { Outcome::passed(elapsed) });
             check
         })
         .collect();
+    for path in ["/actuator/health", "/status", "/health"] {
+        let body = ask(&snapshot, look, &format!("GET {path}"), "", true).body;
+        assert!(body.len() <= LONGEST_BODY && body.len() > LONGEST_BODY - 600, "{path}: {}", body.len());
+        assert!(body.contains("name-399") && (body.contains("left_out") || body.contains(r#""description":"and "#)), "{body}");
+        serde_json::from_str::<serde_json::Value>(&body).unwrap();
+    }
     for (path, end) in [("/readyz", " more\nreadyz check failed\n"), ("/healthz", "}")] {
         let body = ask(&snapshot, look, &format!("GET {path}"), "", false).body;
         assert!(body.len() <= LONGEST_BODY && body.len() > LONGEST_BODY - 200, "{}", body.len());
@@ -129,92 +139,121 @@ fn a_long_body_names_the_failures_and_counts_the_rest() {
     }
 }
 
-const METRICS: &str = r#"# HELP portcullis_build_info Build of portcullis.
-# TYPE portcullis_build_info gauge
-portcullis_build_info{version="0.3.1"} 1
-# HELP portcullis_phase Lifecycle phase, one is 1.
-# TYPE portcullis_phase gauge
-portcullis_phase{phase="init"} 0
-portcullis_phase{phase="waiting"} 1
-portcullis_phase{phase="migrating"} 0
-portcullis_phase{phase="starting"} 0
-portcullis_phase{phase="running"} 0
-portcullis_phase{phase="draining"} 0
-portcullis_phase{phase="stopped"} 0
-portcullis_phase{phase="failed"} 0
-# HELP portcullis_live 1 if /livez would answer 200.
-# TYPE portcullis_live gauge
-portcullis_live 1
-# HELP portcullis_ready 1 if /readyz would answer 200.
-# TYPE portcullis_ready gauge
-portcullis_ready 0
-# HELP portcullis_started 1 if /startupz would answer 200.
-# TYPE portcullis_started gauge
-portcullis_started 0
-# HELP portcullis_check_state State of a check after thresholds and staleness, one is 1.
-# TYPE portcullis_check_state gauge
-portcullis_check_state{check="db",state="unknown"} 0
-portcullis_check_state{check="db",state="up"} 1
-portcullis_check_state{check="db",state="degraded"} 0
-portcullis_check_state{check="db",state="down"} 0
-portcullis_check_state{check="redis",state="unknown"} 1
-portcullis_check_state{check="redis",state="up"} 0
-portcullis_check_state{check="redis",state="degraded"} 0
-portcullis_check_state{check="redis",state="down"} 0
-# HELP portcullis_check_consecutive_failures Failures in a row.
-# TYPE portcullis_check_consecutive_failures gauge
-portcullis_check_consecutive_failures{check="db"} 0
-portcullis_check_consecutive_failures{check="redis"} 2
-# HELP portcullis_check_duration_seconds Duration of the last run.
-# TYPE portcullis_check_duration_seconds gauge
-portcullis_check_duration_seconds{check="db"} 0.004
-portcullis_check_duration_seconds{check="redis"} 0.02
-# HELP portcullis_check_last_run_timestamp_seconds When the check last finished.
-# TYPE portcullis_check_last_run_timestamp_seconds gauge
-portcullis_check_last_run_timestamp_seconds{check="db"} 1760000095
-portcullis_check_last_run_timestamp_seconds{check="redis"} 1760000096
-# HELP portcullis_check_last_success_timestamp_seconds When the check last passed.
-# TYPE portcullis_check_last_success_timestamp_seconds gauge
-portcullis_check_last_success_timestamp_seconds{check="db"} 1760000095
-# HELP portcullis_check_runs_total Check runs by outcome; class is a fixed vocabulary.
-# TYPE portcullis_check_runs_total counter
-portcullis_check_runs_total{check="db",class="ok"} 1
-portcullis_check_runs_total{check="redis",class="ok"} 0
-portcullis_check_runs_total{check="redis",class="dns"} 2
-# HELP portcullis_child_restarts_total Restarts of the supervised process.
-# TYPE portcullis_child_restarts_total counter
-portcullis_child_restarts_total 0
-# HELP portcullis_heartbeat_writes_total Readiness heartbeats written to Redis.
-# TYPE portcullis_heartbeat_writes_total counter
-portcullis_heartbeat_writes_total{result="ok"} 3
-portcullis_heartbeat_writes_total{result="error"} 0
-# HELP portcullis_start_time_seconds Start of portcullis since the epoch.
-# TYPE portcullis_start_time_seconds gauge
-portcullis_start_time_seconds 1760000000
-"#;
+/// The questions whose answers are kept in a file a situation: target, `Accept`, authority.
+const QUESTIONS: [(&str, &str, bool); 19] = [
+    ("/livez?verbose", "", false),
+    ("/readyz?verbose", "", false),
+    ("/startupz?verbose", "", false),
+    ("/healthz", "", false),
+    ("/healthz", "", true),
+    ("/actuator", "", false),
+    ("/actuator/info", "application/json", false),
+    ("/actuator/health", "", false),
+    ("/actuator/health", "application/json", true),
+    ("/actuator/health", "application/vnd.spring-boot.actuator.v2+json", true),
+    ("/actuator/health/redis", "", true),
+    ("/actuator/health/modules/reports", "", true),
+    ("/health", "", false),
+    ("/status", "", false),
+    ("/status?verbose", "", true),
+    ("/metrics", "", false),
+    ("/metrics", "application/openmetrics-text", false),
+    ("/", "text/plain", false),
+    ("/", "text/plain", true),
+];
 
+/// Compares with the files beside this one; where one differs, the new answers are left in the temporary directory.
 #[test]
-fn metrics() {
-    let (mut snapshot, look) = named("waiting");
-    snapshot.checks.truncate(2);
-    let text = ask(&snapshot, look, "GET /metrics", "*/*", false);
-    assert_eq!(text.body, METRICS);
-    assert_eq!(text.content_type, "text/plain; version=0.0.4; charset=utf-8");
-    assert_eq!(text.headers, [("vary", "Accept")]);
-    let open = ask(&snapshot, look, "GET /metrics", "application/openmetrics-text", false);
-    assert_eq!(open.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    let mut expected = METRICS.replace("# TYPE portcullis_build_info gauge", "# TYPE portcullis_build info");
-    expected = expected.replace("# HELP portcullis_build_info", "# HELP portcullis_build");
-    for counter in ["check_runs", "child_restarts", "heartbeat_writes"] {
-        for mark in ["HELP", "TYPE"] {
-            expected = expected.replace(&format!("# {mark} portcullis_{counter}_total"), &format!("# {mark} portcullis_{counter}"));
+fn every_view_in_every_situation() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/view/tests/golden");
+    let mut wrong = Vec::new();
+    for (name, snapshot, look) in all().into_iter().chain(further()) {
+        let mut told = String::new();
+        for (target, accept, authority) in QUESTIONS {
+            let response = ask(&snapshot, look, &format!("GET {target}"), accept, authority);
+            let who = if authority { " with authority" } else { "" };
+            let Response { status, content_type, body, .. } = response;
+            let _ = writeln!(told, ">>> GET {target} {accept}{who}\n{status} {content_type}\n{body}");
+        }
+        let file = format!("{}.txt", name.replace(' ', "-"));
+        if std::fs::read_to_string(folder.join(&file)).unwrap_or_default() != told {
+            let new = std::env::temp_dir().join(format!("portcullis-golden-{file}"));
+            std::fs::write(&new, told).unwrap();
+            wrong.push(format!("{} is not {}", folder.join(&file).display(), new.display()));
         }
     }
-    for unit in ["check_duration", "check_last_run_timestamp", "check_last_success_timestamp", "start_time"] {
-        let kind = format!("# TYPE portcullis_{unit}_seconds gauge\n");
-        expected = expected.replace(&kind, &format!("{kind}# UNIT portcullis_{unit}_seconds seconds\n"));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_page_tells_what_is_wrong_and_loads_nothing() {
+    let (snapshot, look) = named("redis down");
+    let page = ask(&snapshot, look, "GET /", "text/html,*/*;q=0.8", false);
+    assert_eq!((page.status, page.content_type), (200, "text/html; charset=utf-8"));
+    for words in ["<h1>\u{2715} DOWN</h1>", "redis: authentication failed", "not healthy", "http-equiv=\"refresh\"", "wait:db"] {
+        assert!(page.body.contains(words), "{words} in {}", page.body);
     }
-    assert_eq!(open.body, expected + "# EOF\n");
+    for never in ["<script", "http://", "https://", "src=", " style=", " onclick", WORDS, "api-7d9f"] {
+        assert!(!page.body.contains(never), "{never} in {}", page.body);
+    }
+    assert!(!ask(&snapshot, look, "GET /?hold", "", false).body.contains("http-equiv"));
+    let told = ask(&snapshot, look, "GET /", "", true).body;
+    assert!(told.contains(WORDS) && told.contains("api-7d9f"), "{told}");
+    let policy = page.headers.iter().find(|(name, _)| *name == "content-security-policy").unwrap().1;
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+}
+
+#[test]
+fn what_others_say_cannot_steer_the_page_or_the_terminal() {
+    let (mut snapshot, look) = named("redis down");
+    snapshot.service.name = "<b>&\"'\u{1b}[2J".to_owned();
+    snapshot.child.status = Some("<img src=x>\u{7}".to_owned());
+    let page = ask(&snapshot, look, "GET /", "", true).body;
+    assert!(page.contains("&lt;b&gt;&amp;&quot;&#39;") && !page.contains("<img") && !page.contains("<b>&"), "{page}");
+    let text = ask(&snapshot, look, "GET /", "text/plain", true).body;
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{7}') && text.ends_with('\n'), "{text}");
+}
+
+#[test]
+fn a_view_that_is_switched_off_is_not_there() {
+    let (snapshot, look) = named("all up");
+    let none = Views { healthz: false, kubernetes: false, actuator: false, health: false, status: false, metrics: false, page: false };
+    for path in ["/", "/healthz", "/livez", "/readyz/app", "/actuator", "/actuator/health", "/health", "/status", "/metrics"] {
+        let request = Request { method: "GET", path, views: none, ..Request::default() };
+        assert_eq!(route(&snapshot, look, &request).status, 404, "{path}");
+    }
+    let status = Request { method: "GET", path: "/status", views: Views { page: false, ..Views::default() }, ..Request::default() };
+    assert_eq!(route(&snapshot, look, &status).status, 200);
+}
+
+#[test]
+fn metrics_of_the_server_itself() {
+    let (snapshot, look) = named("no checks");
+    let mut figures = Figures::default();
+    figures.requests.observe("/livez", "GET", 200, Duration::from_micros(300));
+    figures.process = Some(ProcessFigures {
+        cpu: Duration::from_millis(1250),
+        open_files: 9,
+        most_files: 1024,
+        virtual_memory: 4096,
+        resident_memory: 2048,
+        started: Duration::from_secs(1_760_000_000),
+    });
+    let request = Request { method: "GET", path: "/metrics", figures: Some(&figures), ..Request::default() };
+    let body = route(&snapshot, look, &request).body;
+    for line in [
+        "# TYPE portcullis_http_request_duration_seconds histogram",
+        "portcullis_http_request_duration_seconds_bucket{route=\"/livez\",method=\"GET\",status=\"200\",le=\"0.0001\"} 0",
+        "portcullis_http_request_duration_seconds_bucket{route=\"/livez\",method=\"GET\",status=\"200\",le=\"0.0005\"} 1",
+        "portcullis_http_request_duration_seconds_bucket{route=\"/livez\",method=\"GET\",status=\"200\",le=\"+Inf\"} 1",
+        "portcullis_http_request_duration_seconds_sum{route=\"/livez\",method=\"GET\",status=\"200\"} 0.0003",
+        "process_cpu_seconds_total 1.25",
+        "process_open_fds 9",
+        "process_resident_memory_bytes 2048",
+        "process_start_time_seconds 1760000000",
+    ] {
+        assert!(body.lines().any(|other| other == line), "{line} in {body}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::fixtures::named;
 #[test]
 fn methods() {
     let (snapshot, look) = named("all up");
-    for path in ["/healthz", "/livez", "/readyz/app", "/metrics"] {
+    for path in ["/", "/healthz", "/livez", "/readyz/app", "/actuator", "/actuator/health/redis", "/health", "/status", "/metrics"] {
         let options = ask(&snapshot, look, &format!("OPTIONS {path}"), "", false);
         assert_eq!((options.status, options.body.as_str(), options.content_type), (204, "", ""));
         assert_eq!(options.headers, [("allow", "GET, HEAD, OPTIONS")]);
@@ -41,7 +41,20 @@ fn paths() {
         ("/readyz//", 404),
         ("/metrics", 200),
         ("/%ff", 404),
-        ("/", 404),
+        ("/", 200),
+        ("//", 404),
+        ("/actuator", 200),
+        ("/actuator/", 200),
+        ("/actuator/nothing", 404),
+        ("/actuator/health/redis", 200),
+        ("/actuator/health/nobody", 404),
+        ("/actuator/health/redis/more", 404),
+        ("/actuator/health/liveness/livenessState", 404),
+        ("/actuator/health/modules", 404),
+        ("/actuator/info", 200),
+        ("/health", 200),
+        ("/health/live", 404),
+        ("/status", 200),
         ("", 404),
         ("*", 404),
         ("/nowhere", 404),
@@ -51,7 +64,8 @@ fn paths() {
             assert_eq!(response.status, status, "{path}");
         }
         if status == 404 {
-            assert_eq!(ask(&snapshot, look, &format!("POST {path}"), "", false).body, "404 page not found\n", "{path}");
+            let body = if path.starts_with("/actuator/health") { "" } else { "404 page not found\n" };
+            assert_eq!(ask(&snapshot, look, &format!("POST {path}"), "", false).body, body, "{path}");
         }
     }
 }

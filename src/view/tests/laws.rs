@@ -8,7 +8,17 @@ use crate::state::snapshot::arbitrary::{PRIVATE, snapshot};
 use crate::state::snapshot::{Level, Status};
 use crate::view::LONGEST_BODY;
 
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 19] = [
+    "/",
+    "/?hold",
+    "/actuator",
+    "/actuator/info",
+    "/actuator/health",
+    "/actuator/health/startup",
+    "/actuator/health/modules/c0",
+    "/health",
+    "/status",
+    "/status?verbose",
     "/healthz",
     "/v1/system/healthz",
     "/livez",
@@ -29,11 +39,23 @@ proptest! {
             ("/readyz", snapshot.verdict(Level::Ready, look)),
             ("/healthz", snapshot.overall(look) == Status::Up),
             ("/api/v1/system/healthz/", snapshot.overall(look) == Status::Up),
+            ("/actuator/health", snapshot.overall(look) == Status::Up),
+            ("/actuator/health/liveness", snapshot.verdict(Level::Live, look)),
+            ("/actuator/health/livenessState", snapshot.verdict(Level::Live, look)),
+            ("/actuator/health/readiness", snapshot.verdict(Level::Ready, look)),
+            ("/health", snapshot.overall(look) == Status::Up),
             ("/metrics", true),
+            ("/status", true),
+            ("/actuator", true),
+            ("/actuator/info", true),
+            ("/", true),
         ] {
-            for accept in ["", "application/json", "text/html, */*;q=0.1", "application/openmetrics-text"] {
-                let expected = if holds { 200 } else { 500 };
-                prop_assert_eq!(ask(&snapshot, look, &format!("GET {path}"), accept, false).status, expected, "{}", path);
+            let bad = if path.contains("actuator") || path == "/health" { 503 } else { 500 };
+            for accept in ["", "application/json", "text/html, */*;q=0.1", "application/openmetrics-text", "text/plain", "application/vnd.spring-boot.actuator.v2+json"] {
+                let expected = if holds { 200 } else { bad };
+                for authority in [false, true] {
+                    prop_assert_eq!(ask(&snapshot, look, &format!("GET {path}"), accept, authority).status, expected, "{}", path);
+                }
             }
         }
     }
@@ -52,7 +74,38 @@ proptest! {
     #[test]
     fn private_words_need_authority((snapshot, look) in snapshot()) {
         for path in PATHS {
-            prop_assert!(!ask(&snapshot, look, &format!("GET {path}"), "", false).body.contains(PRIVATE), "{}", path);
+            for accept in ["", "text/plain"] {
+                prop_assert!(!ask(&snapshot, look, &format!("GET {path}"), accept, false).body.contains(PRIVATE), "{}", path);
+            }
+        }
+    }
+
+    #[test]
+    fn spring_says_what_counts_below_what_it_says_above((snapshot, look) in snapshot(), authority in any::<bool>()) {
+        let response = ask(&snapshot, look, "GET /actuator/health", "application/json", authority);
+        let body: Value = serde_json::from_str(&response.body).unwrap();
+        let parts = body["components"].as_object().unwrap();
+        let mut names: Vec<&String> = parts.keys().collect();
+        names.sort();
+        prop_assert_eq!(names, parts.keys().collect::<Vec<_>>());
+        for (name, part) in parts {
+            let alone = ask(&snapshot, look, &format!("GET /actuator/health/{name}"), "application/json", authority);
+            prop_assert_eq!(&serde_json::from_str::<Value>(&alone.body).unwrap(), part, "{}", name);
+            prop_assert_eq!(alone.status == 200, part["status"] == "UP", "{}", name);
+        }
+        prop_assert!(body["status"] != "UP" || parts.iter().all(|(name, part)| name == "modules" || part["status"] == "UP"), "{}", body);
+    }
+
+    #[test]
+    fn every_document_is_one((snapshot, look) in snapshot(), authority in any::<bool>()) {
+        for path in ["/actuator", "/actuator/info", "/actuator/health", "/health", "/status", "/status?verbose"] {
+            let body = ask(&snapshot, look, &format!("GET {path}"), "", authority).body;
+            prop_assert!(serde_json::from_str::<Value>(&body).is_ok_and(|body| body.is_object()), "{}", body);
+        }
+        let page = ask(&snapshot, look, "GET /", "", authority).body;
+        for tag in ["section", "article", "details", "summary", "div", "span", "svg", "header", "h1", "h2", "h3", "p", "ul", "li", "b"] {
+            let (opened, closed) = (page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count(), page.matches(&format!("</{tag}>")).count());
+            prop_assert_eq!(opened, closed, "{} in {}", tag, page);
         }
     }
 
@@ -78,9 +131,9 @@ proptest! {
     }
 
     #[test]
-    fn any_target_is_answered((snapshot, look) in snapshot(), method in "[A-Z]{1,8}", path in "(/[a-z%/0-9\u{e4}]{0,20})|(/(livez|readyz|metrics)/?)", query in ".{0,40}") {
+    fn any_target_is_answered((snapshot, look) in snapshot(), method in "[A-Z]{1,8}", path in "(/[a-z%/0-9\u{e4}]{0,20})|(/(livez|readyz|metrics|status|actuator|actuator/health)/?)", query in ".{0,40}") {
         let response = ask(&snapshot, look, &format!("{method} {path}?{query}"), &query, false);
-        prop_assert!(matches!(response.status, 200 | 204 | 404 | 405 | 500));
-        prop_assert!(response.body.len() <= LONGEST_BODY);
+        prop_assert!(matches!(response.status, 200 | 204 | 404 | 405 | 500 | 503));
+        prop_assert!(response.body.len() <= LONGEST_BODY || (path.len() < 2 || path.starts_with("/metrics")), "{}", path);
     }
 }

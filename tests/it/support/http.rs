@@ -30,7 +30,14 @@ impl Answer {
 fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<Answer> {
     stream.write_all(head.as_bytes())?;
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
+    let mut piece = [0; 4096];
+    // Some servers keep the connection, whatever they were asked.
+    while !is_whole(&bytes) {
+        match stream.read(&mut piece)? {
+            0 => break,
+            count => bytes.extend_from_slice(&piece[..count]),
+        }
+    }
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other("no whole head"))?;
     let mut lines = head.split("\r\n");
@@ -43,8 +50,16 @@ fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<Answer
     })
 }
 
+/// Whether an answer with a length is there to its last byte.
+fn is_whole(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
+    let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| bytes.len() >= head.len() + 4 + length)
+}
+
 fn request(method: &str, path: &str, extra: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{extra}Connection: close\r\n\r\n")
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{extra}Connection: close\r\n\r\n")
 }
 
 /// Asks a loopback port; `extra` holds whole header lines.
@@ -52,6 +67,14 @@ pub fn ask(port: u16, method: &str, path: &str, extra: &str) -> std::io::Result<
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     exchange(stream, &request(method, path, extra))
+}
+
+/// Sends a body of JSON to a loopback port.
+pub fn send(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let extra = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    exchange(stream, &(request(method, path, &extra) + body))
 }
 
 /// Asks an abstract unix socket, named without its leading `@`.

@@ -160,8 +160,8 @@ impl Portcullis {
         command.stdin(stream(Stdio::null())).stdout(stream(Stdio::piped())).stderr(self.stderr.unwrap_or_else(|| stream(Stdio::piped())));
         let since = Stopwatch::start();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let stdout = child.stdout.take().map(Buffer::filled_by).unwrap_or_default();
-        let stderr = child.stderr.take().map(Buffer::filled_by).unwrap_or_default();
+        let stdout = child.stdout.take().map_or_else(Buffer::ended, Buffer::filled_by);
+        let stderr = child.stderr.take().map_or_else(Buffer::ended, Buffer::filled_by);
         let outer = i32::try_from(child.id()).expect("pid");
         let pid1 = self.pid1;
         Running { child, outer, pid1, mark, stdout, stderr, since, ended: None, port: self.port, socket: self.socket, _dir: self.dir }
@@ -212,6 +212,11 @@ pub(super) struct Buffer(Arc<(Mutex<Heard>, Condvar)>);
 type Heard = (Vec<u8>, bool);
 
 impl Buffer {
+    /// Of a stream that goes elsewhere.
+    fn ended() -> Self {
+        Self(Arc::new((Mutex::new((Vec::new(), true)), Condvar::new())))
+    }
+
     pub(super) fn filled_by(mut from: impl Read + Send + 'static) -> Self {
         let buffer = Self::default();
         let shared = Arc::clone(&buffer.0);

@@ -1,7 +1,7 @@
 //! A private PostgreSQL on a free port, copied from one template, run by an unprivileged user.
 
 use super::process::{self, MARK};
-use super::{Dir, chmod, eventually, free_port, secs, unique};
+use super::{Certificates, Dir, chmod, eventually, free_port, secs, unique};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +16,7 @@ pub struct Postgres {
     pub port: u16,
     mark: String,
     dir: Dir,
+    settings: Vec<String>,
     child: Option<Child>,
 }
 
@@ -35,7 +36,38 @@ impl Postgres {
         let data = dir.path().join("data");
         run(Command::new("cp").arg("-a").arg(template()).arg(&data));
         unprivileged_owns(dir.path());
-        Self { port: free_port(), mark: unique("postgres"), dir, child: None }
+        Self { port: free_port(), mark: unique("postgres"), dir, settings: Vec::new(), child: None }
+    }
+
+    /// Adds a setting for the starts to come.
+    pub fn setting(&mut self, setting: impl Into<String>) {
+        self.settings.push(setting.into());
+    }
+
+    /// Speaks TLS with this certificate from the next start on.
+    pub fn certificate(&mut self, certificates: &Certificates, name: &str) {
+        let data = self.dir.path().join("data");
+        for (from, to) in [(certificates.pem(name), "server.crt"), (certificates.key(name), "server.key")] {
+            let to = data.join(to);
+            std::fs::copy(from, &to).expect("copy a certificate");
+            chmod(&to, 0o600);
+        }
+        unprivileged_owns(&data);
+        if !self.settings.iter().any(|setting| setting == "ssl=on") {
+            self.setting("ssl=on");
+        }
+    }
+
+    /// Is a standby from the next start on.
+    pub fn standby(&mut self) {
+        let signal = self.dir.path().join("data/standby.signal");
+        std::fs::write(&signal, "").expect("write standby.signal");
+        unprivileged_owns(&signal);
+    }
+
+    /// Replaces who may log in how, from the next start on.
+    pub fn access(&self, lines: &str) {
+        std::fs::write(self.dir.path().join("data/pg_hba.conf"), lines).expect("write pg_hba.conf");
     }
 
     /// Starts the process without waiting for it to answer.
@@ -46,6 +78,7 @@ impl Postgres {
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "autovacuum=off", "max_wal_size=4GB"] {
             command.args(["-c", setting]);
         }
+        command.args(self.settings.iter().flat_map(|setting| ["-c", setting]));
         command.env(MARK, &self.mark).stdout(Stdio::null()).stderr(self.log());
         self.child = Some(command.spawn().expect("start postgres"));
     }
@@ -145,7 +178,7 @@ fn is_root() -> bool {
 }
 
 /// PostgreSQL refuses root: as root its programs run as nobody, and die with the thread that started them.
-fn unprivileged(program: &Path) -> Command {
+pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if is_root() {
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -154,13 +187,13 @@ fn unprivileged(program: &Path) -> Command {
     command
 }
 
-fn unprivileged_owns(path: &Path) {
+pub fn unprivileged_owns(path: &Path) {
     if is_root() {
         run(Command::new("chown").args(["-R", "65534:65534"]).arg(path));
     }
 }
 
-fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

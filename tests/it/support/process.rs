@@ -4,6 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use std::fs;
+use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 
 /// The variable by which all descendants of a test are found, wherever they were reparented to.
@@ -13,6 +14,31 @@ pub const MARK: &str = "IT_RUN";
 pub fn adopt_orphans() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| nix::sys::prctl::set_child_subreaper(true).expect("become the subreaper"));
+}
+
+/// A program that helps a test, with all that it starts itself; gone when dropped.
+#[derive(Debug)]
+pub struct Tool {
+    child: Child,
+    mark: String,
+}
+
+impl Tool {
+    pub fn start(command: &mut Command) -> Self {
+        adopt_orphans();
+        let mark = super::unique("tool");
+        command.env(MARK, &mark).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, mark }
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        end_marked(&self.mark);
+    }
 }
 
 /// Every process, as numbers of this namespace.
@@ -71,7 +97,7 @@ pub fn send(pid: i32, signal: i32) {
     if let Ok(named) = Signal::try_from(signal) {
         let _ = kill(Pid::from_raw(pid), named);
     } else {
-        let status = std::process::Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
+        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
         assert!(status.expect("run sh").success(), "kill -{signal} {pid}");
     }
 }

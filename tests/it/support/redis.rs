@@ -60,6 +60,24 @@ impl Redis {
         self
     }
 
+    /// A Sentinel that watches the master on this port alone.
+    pub fn sentinel(name: &str, master: u16) -> Self {
+        let mut sentinel = Self::reserve();
+        let lines = format!("port {}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {master} 1\n", sentinel.port);
+        let file = sentinel.dir.file("sentinel.conf", &lines);
+        let mut command = Command::new("redis-server");
+        command.arg(file).arg("--sentinel").env(MARK, &sentinel.mark).stdout(Stdio::null()).stderr(Stdio::null());
+        sentinel.child = Some(command.spawn().expect("start a sentinel"));
+        sentinel.until_up();
+        sentinel
+    }
+
+    /// Sends the server a signal.
+    pub fn signal(&self, number: i32) {
+        let child = self.child.as_ref().expect("it runs");
+        process::send(i32::try_from(child.id()).expect("pid"), number);
+    }
+
     /// Starts the process without waiting for it to answer.
     pub fn launch(&mut self) {
         let mut command = Command::new("redis-server");

@@ -1,9 +1,13 @@
-//! A terminal as a person has one: what is typed, and what is shown.
+//! A terminal as a person has one: what is typed, what is shown, and the end of the connection.
 
 use super::portcullis::Buffer;
+use super::secs;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The side of the person.
@@ -11,6 +15,25 @@ use std::time::Duration;
 pub struct Terminal {
     typing: File,
     shown: Buffer,
+    hung_up: Arc<AtomicBool>,
+}
+
+/// Reads what is shown until the person hangs up.
+struct Screen {
+    file: File,
+    hung_up: Arc<AtomicBool>,
+}
+
+impl Read for Screen {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        while !self.hung_up.load(Ordering::Relaxed) {
+            let mut files = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut files, PollTimeout::from(20_u8))? > 0 {
+                return self.file.read(bytes);
+            }
+        }
+        Ok(0)
+    }
 }
 
 impl Terminal {
@@ -22,8 +45,9 @@ impl Terminal {
             nix::fcntl::fcntl(end, flags).expect("keep the terminal to its own test");
         }
         let typing = File::from(ends.master);
-        let shown = Buffer::filled_by(typing.try_clone().expect("duplicate the terminal"));
-        (Self { typing, shown }, ends.slave)
+        let hung_up = Arc::new(AtomicBool::new(false));
+        let screen = Screen { file: typing.try_clone().expect("duplicate the terminal"), hung_up: Arc::clone(&hung_up) };
+        (Self { typing, shown: Buffer::filled_by(screen), hung_up }, ends.slave)
     }
 
     /// Types; `\x03` is ctrl-C and `\x1a` ctrl-Z.
@@ -39,5 +63,11 @@ impl Terminal {
 
     pub fn shown(&self) -> String {
         self.shown.text()
+    }
+
+    /// Closes the connection, as a network that breaks does it.
+    pub fn hang_up(self) {
+        self.hung_up.store(true, Ordering::Relaxed);
+        self.shown.until(secs(5), true, |_| false);
     }
 }

@@ -26,7 +26,7 @@ pub struct Place {
 
 /// One way to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(in crate::command) enum Endpoint {
     /// A unix socket.
     Unix(SocketName),
     /// An address.
@@ -37,7 +37,7 @@ impl Place {
     /// The ways to the server in the order in which they are tried.
     ///
     /// `guess` adds what follows from what was said: the unix socket that the server names after its port, and the default address.
-    pub(super) fn endpoints(&self, guess: bool) -> Result<Vec<Endpoint>, String> {
+    pub(in crate::command) fn endpoints(&self, guess: bool) -> Result<Vec<Endpoint>, String> {
         let listen = self.listen.as_deref().unwrap_or_default();
         let mut addresses = listen
             .split([',', ' '])
@@ -82,7 +82,7 @@ fn loopback(address: SocketAddr) -> Vec<SocketAddr> {
 
 impl Endpoint {
     /// Connects within `timeout`.
-    pub(super) fn connect(&self, timeout: Duration) -> io::Result<Stream> {
+    pub(in crate::command) fn connect(&self, timeout: Duration) -> io::Result<Stream> {
         match self {
             Self::Tcp(address) => TcpStream::connect_timeout(address, timeout).map(Stream::Tcp),
             Self::Unix(name) => connect_unix(name, timeout).map(Stream::Unix),
@@ -114,7 +114,7 @@ impl fmt::Display for Endpoint {
 
 /// A connection to the server.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(in crate::command) enum Stream {
     /// Over a unix socket.
     Unix(UnixStream),
     /// Over TCP.
@@ -123,7 +123,7 @@ pub(super) enum Stream {
 
 impl Stream {
     /// Limits the next read and the next write.
-    pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+    pub(in crate::command) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.set_read_timeout(Some(timeout)).and_then(|()| stream.set_write_timeout(Some(timeout))),
             Self::Tcp(stream) => stream.set_read_timeout(Some(timeout)).and_then(|()| stream.set_write_timeout(Some(timeout))),

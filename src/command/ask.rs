@@ -1,0 +1,106 @@
+//! Finds the running portcullis and asks it one question: a plain socket and one request by hand, for `healthcheck` and `status`.
+
+pub(super) mod endpoint;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::clock::Moment;
+use crate::config::source::Environment;
+use crate::plan::resolve::health_address;
+use endpoint::{Endpoint, Place, Stream};
+
+/// An answer taken apart.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: String,
+}
+
+/// What is asked, and how much of the answer is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    /// Path and query.
+    pub(super) target: &'a str,
+    /// Whole header lines.
+    pub(super) headers: &'a str,
+    /// Bytes of the answer that are read, its head included.
+    pub(super) longest: usize,
+    /// When the answer has to be there.
+    pub(super) end: Moment,
+}
+
+/// Where to ask: what was said on the command line, else the environment, else the file, else the default.
+pub(super) fn find(
+    said: &Place,
+    file: Option<&OsStr>,
+    environment: impl Fn(&str) -> Option<OsString>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+) -> Result<Vec<Endpoint>, String> {
+    let variable = |name| environment(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+    if *said != Place::default() {
+        return said.endpoints(false);
+    }
+    let place = Place { listen: variable("PORTCULLIS_HEALTH__LISTEN"), socket: variable("PORTCULLIS_HEALTH__SOCKET") };
+    // What only the configuration's own reader understands, as a list, is left to it; it knows the environment, too.
+    if place != Place::default()
+        && let Ok(endpoints) = place.endpoints(true)
+    {
+        return Ok(endpoints);
+    }
+    file_settings(file).unwrap_or_default().endpoints(true)
+}
+
+/// Where the configuration says that the server is: the `[health]` table of `file`, else of the one that `run` would take.
+pub(super) fn settings(file: Option<&OsStr>, environment: &Environment) -> Place {
+    let address = health_address(file.map(Path::new), environment);
+    let listen: Vec<String> = address.listen.iter().map(ToString::to_string).collect();
+    let socket = address.socket.map(|name| name.to_string()).unwrap_or_default();
+    Place { listen: Some(listen.join(",")), socket: Some(socket) }
+}
+
+/// Asks the first endpoint that answers; where none does, says of each why not.
+pub(super) fn first(endpoints: &[Endpoint], question: Question<'_>) -> Result<Answer, String> {
+    let mut failures = Vec::new();
+    for endpoint in endpoints {
+        match one(endpoint, question) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => failures.push(format!("{endpoint}: {}", error.kind())),
+        }
+    }
+    Err(format!("no answer from {}", failures.join(", ")))
+}
+
+fn one(endpoint: &Endpoint, question: Question<'_>) -> io::Result<Answer> {
+    let left = || Some(question.end.since(Moment::now())).filter(|left| !left.is_zero()).ok_or(io::ErrorKind::TimedOut);
+    let mut stream: Stream = endpoint.connect(left()?)?;
+    stream.set_timeout(left()?)?;
+    let Question { target, headers, .. } = question;
+    let head = format!("GET {target} HTTP/1.1\r\nHost: portcullis\r\n{headers}Connection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).map_err(timed_out)?;
+    let mut bytes = Vec::with_capacity(2048);
+    let mut chunk = [0; 2048];
+    while bytes.len() < question.longest {
+        stream.set_timeout(left()?)?;
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(timed_out(error)),
+        }
+    }
+    parse(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// An expired socket timeout shows itself as `WouldBlock`.
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
+}
+
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, body: body.to_owned() })
+}

@@ -1,0 +1,90 @@
+//! `portcullis status`: how the running portcullis is, for a person in a terminal, or as JSON.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::ask::endpoint::{Endpoint, Place};
+use super::ask::{self, Question};
+use crate::clock::Moment;
+use crate::config::source::Environment;
+use crate::exit::Exit;
+
+/// How long one answer may take.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Bytes of an answer that are read: the text of a few thousand checks.
+const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+/// Clears the screen and goes to its corner.
+const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+
+/// What was asked for on the command line.
+#[derive(Debug)]
+pub struct Options {
+    /// JSON in place of text.
+    pub json: bool,
+    /// Again and again, until interrupted.
+    pub watch: bool,
+    /// The unix socket to ask.
+    pub socket: Option<String>,
+    /// The address to ask.
+    pub listen: Option<String>,
+    /// The configuration file that says where.
+    pub config: Option<PathBuf>,
+}
+
+/// Prints it and returns the exit code: 0 when there was an answer, whatever it says, 69 when there was none.
+pub fn run(options: &Options, environment: &Environment) -> u8 {
+    let said = Place { listen: options.listen.clone(), socket: options.socket.clone() };
+    let file = options.config.as_ref().map(|path| path.as_os_str());
+    let variable = |name: &str| environment.get(name).map(OsString::from);
+    let endpoints = match ask::find(&said, file, variable, |file| Some(ask::settings(file, environment))) {
+        Ok(endpoints) => endpoints,
+        Err(problem) => return complain(&problem, Exit::Usage),
+    };
+    loop {
+        let told = look(&endpoints, options.json);
+        if !options.watch {
+            return match told {
+                Ok(text) => print(&text).map_or_else(|_| Exit::Success.code(), |()| Exit::Success.code()),
+                Err(problem) => complain(&problem, Exit::Unavailable),
+            };
+        }
+        let (clear, text) = match told {
+            Ok(text) if options.json => ("", text),
+            Ok(text) => (CLEAR, text),
+            Err(problem) => (if options.json { "" } else { CLEAR }, format!("{problem}\n")),
+        };
+        if print(&format!("{clear}{text}")).is_err() {
+            return Exit::Success.code();
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+}
+
+fn look(endpoints: &[Endpoint], json: bool) -> Result<String, String> {
+    let (target, headers) = if json { ("/status?verbose", "") } else { ("/", "Accept: text/plain\r\n") };
+    let question = Question { target, headers, longest: LONGEST_ANSWER, end: Moment::now().after(TIMEOUT) };
+    let answer = ask::first(endpoints, question)?;
+    match answer.status {
+        200 if answer.body.ends_with('\n') => Ok(answer.body),
+        200 => Ok(answer.body + "\n"),
+        404 => Err("this view is switched off on the network; ask over the unix socket with --socket".to_owned()),
+        status => Err(format!("answered with status {status}")),
+    }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+}
+
+fn complain(problem: &str, exit: Exit) -> u8 {
+    let _ = writeln!(io::stderr(), "portcullis status: {problem}");
+    exit.code()
+}

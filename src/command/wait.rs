@@ -1,0 +1,271 @@
+//! `portcullis wait`: until targets are ready, in parallel, and then the command in our place.
+
+mod report;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at, sleep, timeout_at};
+
+use crate::config::source::Environment;
+use crate::exit::{Exit, signal_code};
+use crate::outcome::{Class, Failure, Outcome};
+use crate::plan::resolve;
+use crate::plan::target::Target;
+use crate::prober::{Guarded, Pace, delay};
+use crate::process::signals::Signals;
+use crate::sys;
+use report::Board;
+
+/// How often what is shown on a terminal is renewed.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// How often a line says what is still waited for where there is no terminal.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// How long taking leave of a server may take.
+const LEAVE: Duration = Duration::from_millis(50);
+
+/// What is waited for, and what comes then.
+#[derive(Debug)]
+pub struct Request {
+    /// URLs of targets, at least one.
+    pub targets: Vec<String>,
+    /// How long to wait at most; zero: each is asked once.
+    pub timeout: Duration,
+    /// How long one try may take.
+    pub try_timeout: Duration,
+    /// Time between two tries; the gate's own pace when none.
+    pub interval: Option<Duration>,
+    /// Whether one of them is enough.
+    pub any: bool,
+    /// Whether the result is printed as JSON.
+    pub json: bool,
+    /// Whether a wrong login ends the wait.
+    pub fail_fast: bool,
+    /// What to become; empty: nothing.
+    pub command: Vec<OsString>,
+}
+
+/// How the wait ended.
+enum End {
+    Ready,
+    NotReady,
+    Signalled(i32),
+}
+
+/// Waits and becomes the command; returns an exit code when there is none, or when it cannot be started.
+pub fn run(request: &Request, environment: &Environment) -> u8 {
+    // PID 1 has no default actions: there TERM is heard only by who listens. Anybody else leaves that to the kernel.
+    let signals = if sys::own_ids().0 == 1 { Signals::open().ok().and_then(listen) } else { None };
+    if signals.is_none() {
+        sys::unblock_every_signal();
+    }
+    let (targets, notices) = match resolve::targets(&request.targets, environment) {
+        Ok(found) => found,
+        Err(problems) => {
+            report::say(&problems.to_string());
+            return Exit::Usage.code();
+        }
+    };
+    for notice in &notices {
+        report::say(notice);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).thread_stack_size(256 * 1024).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            report::say(&format!("cannot wait: the kernel refused what that needs: {cause}; check the limits of the container"));
+            return Exit::Internal.code();
+        }
+    };
+    let mut board = Board::new(&targets);
+    let end = runtime.block_on(wait(request, targets, &mut board, signals));
+    // A name that is still being resolved is nobody's concern any more.
+    runtime.shutdown_background();
+    match end {
+        End::Signalled(number) => {
+            board.finish();
+            signal_code(number as u8)
+        }
+        End::Ready | End::NotReady => {
+            board.conclude(request, matches!(end, End::Ready));
+            match end {
+                End::Ready if request.command.is_empty() => Exit::Success.code(),
+                End::Ready => become_command(&request.command),
+                _ => Exit::Unavailable.code(),
+            }
+        }
+    }
+}
+
+/// News of one target.
+enum News {
+    Ready,
+    Failed(Failure),
+}
+
+async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signals: Option<oneshot::Receiver<i32>>) -> End {
+    let began = Instant::now();
+    // A timeout of zero means one try, and that may take as long as a try may.
+    let limit = if request.timeout.is_zero() { request.try_timeout } else { request.timeout };
+    let deadline = began.checked_add(limit);
+    let (sender, mut news) = mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    for (index, target) in targets.into_iter().enumerate() {
+        let asking = Asking { try_timeout: request.try_timeout, interval: request.interval, once: request.timeout.is_zero(), deadline };
+        let sender = sender.clone();
+        tasks.spawn(async move { asking.until_ready(target, |item| drop(sender.send((index, item)))).await });
+    }
+    drop(sender);
+    let period = if board.is_live() { FRAME } else { PROGRESS };
+    let mut frame = interval_at(began + period, period);
+    let late = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(late);
+    let listening = heard(signals);
+    tokio::pin!(listening);
+    loop {
+        tokio::select! {
+            biased;
+            number = &mut listening => return End::Signalled(number),
+            item = news.recv() => match item {
+                Some((index, News::Ready)) => {
+                    board.ready(index, began.elapsed());
+                    if request.any || board.all_ready() {
+                        return End::Ready;
+                    }
+                }
+                Some((index, News::Failed(failure))) => {
+                    let hopeless = request.fail_fast && failure.class == Class::Auth;
+                    board.failed(index, failure, began.elapsed());
+                    if hopeless && !request.any {
+                        return End::NotReady;
+                    }
+                }
+                // Every target was asked once, or its probe cannot go on.
+                None => return End::NotReady,
+            },
+            () = &mut late => return End::NotReady,
+            _ = frame.tick() => board.progress(began.elapsed()),
+        }
+    }
+}
+
+/// How one target is asked.
+struct Asking {
+    try_timeout: Duration,
+    interval: Option<Duration>,
+    once: bool,
+    deadline: Option<Instant>,
+}
+
+impl Asking {
+    async fn until_ready(self, target: Target, tell: impl Fn(News)) {
+        let mut asked = Guarded::new(target);
+        let began = Instant::now();
+        let mut known = false;
+        loop {
+            // A little less than what is left, so that the last try's own words come before the end.
+            let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()).mul_f64(0.98));
+            let Outcome { result, .. } = asked.once(left.min(self.try_timeout)).await;
+            let class = match result {
+                Ok(()) => {
+                    // Once it is told we may be another program the next moment.
+                    let _ = timeout_at(Instant::now() + LEAVE, asked.close()).await;
+                    return tell(News::Ready);
+                }
+                // Cut short by the end: what is known already says more.
+                Err(failure) if known && failure.class == Class::Timeout && left < self.try_timeout => return,
+                Err(failure) => {
+                    let class = failure.class;
+                    tell(News::Failed(failure));
+                    class
+                }
+            };
+            known = true;
+            if self.once {
+                return;
+            }
+            let pace = Pace::Waiting { waited: began.elapsed(), class };
+            sleep(self.interval.unwrap_or_else(|| delay(pace, fastrand::f64()))).await;
+        }
+    }
+}
+
+/// Sends the first signal that ends a process by default: for PID 1, which has nobody to do that for it.
+///
+/// A thread of its own, because a signalfd cannot be handed to the runtime safely. It holds nothing and ends with the process.
+fn listen(signals: Signals) -> Option<oneshot::Receiver<i32>> {
+    let (sender, receiver) = oneshot::channel();
+    let fatal = |number: &i32| matches!(*number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
+    let watch = move || {
+        loop {
+            let polled = poll(&mut [PollFd::new(signals.fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+            if let Some(number) = signals.take().into_iter().find(fatal) {
+                let _ = sender.send(number);
+                return;
+            }
+            if polled.is_err_and(|errno| errno != Errno::EINTR) {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(watch).ok().map(|_| receiver)
+}
+
+/// The signal that was sent; for ever without anybody who listens.
+async fn heard(signals: Option<oneshot::Receiver<i32>>) -> i32 {
+    match signals {
+        Some(signals) => match signals.await {
+            Ok(number) => number,
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Becomes the command, with clean signals; comes back only when that fails.
+fn become_command(command: &[OsString]) -> u8 {
+    let Some((program, arguments)) = command.split_first() else { return Exit::Success.code() };
+    sys::release_signals();
+    let error = Command::new(program).args(arguments).exec();
+    let (exit, check) = match error.kind() {
+        io::ErrorKind::NotFound => (Exit::NotFound, "check the name, PATH and the image"),
+        _ => (Exit::NotExecutable, "check that it is a program of this platform and may be executed"),
+    };
+    report::say(&format!("cannot start {}: {error}; {check}; exit code {}", program.to_string_lossy(), exit.code()));
+    exit.code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::report::Row;
+    use super::*;
+
+    fn request(targets: &[&str], timeout: Duration) -> Request {
+        let targets = targets.iter().map(|target| (*target).to_owned()).collect();
+        let try_timeout = Duration::from_secs(2);
+        Request { targets, timeout, try_timeout, interval: None, any: false, json: false, fail_fast: false, command: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn a_timeout_of_zero_asks_once() {
+        let request = request(&["tcp://127.0.0.1:1"], Duration::ZERO);
+        let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
+        let mut board = Board::new(&targets);
+        assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
+        assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [Class::Refused]);
+    }
+}

@@ -1,0 +1,122 @@
+//! Redis by URL and by parts, alone, behind Sentinels, in a Cluster, and the registry in it.
+
+use super::Written;
+use super::tls::absolute;
+use crate::config::interpolate::Text;
+use crate::plan::target::{Address, ClusterTarget, Identity, ReadyTarget, RedisTarget, SentinelTarget, Target};
+use crate::secret::Secret;
+
+/// Parameters of a Redis URL, taken apart.
+#[derive(Default)]
+struct Parameters {
+    database: Option<String>,
+    service: Option<String>,
+    key: Option<String>,
+    min: Option<String>,
+    sentinel: (Option<String>, Option<Secret>),
+}
+
+impl Written<'_, '_> {
+    pub(super) fn redis(mut self) -> Option<RedisTarget> {
+        let parameters = self.parameters(&["db"]);
+        if self.address.scheme == "redis+unix" || self.path.is_some() {
+            let path = self.file("path")?.to_string_lossy().into_owned();
+            let written = self.database.as_ref().map(Text::value).or(parameters.database);
+            return self.redis_at(Address { host: path, port: 0 }, written);
+        }
+        let (place, database) = (self.place(Some(6379)), self.database().ok()?.or(parameters.database));
+        self.redis_at(place?, database)
+    }
+
+    /// `redis+sentinel://host:port,host:port/name/database`.
+    pub(super) fn sentinel(mut self) -> Option<Target> {
+        let parameters = self.parameters(&["db", "service", "sentinel_user", "sentinel_password"]);
+        let (name, database) = self.address.path.strip_prefix('/').unwrap_or_default().split_once('/').map_or_else(
+            || (self.address.path.trim_matches('/').to_owned(), None),
+            |(name, database)| (name.to_owned(), Some(database.to_owned())),
+        );
+        let service = self.service.as_ref().map(Text::value).or(parameters.service).unwrap_or(name);
+        if service.is_empty() {
+            self.section.problem(self.key("service"), "does not name the master that the sentinels watch, as `/mymaster` behind the hosts");
+        }
+        let sentinels = self.places(26379)?;
+        let database = self.database.as_ref().map(Text::value).or(database.filter(|text| !text.is_empty())).or(parameters.database);
+        let master = self.redis_at(sentinels.first()?.clone(), database)?;
+        Some(Target::Sentinel(SentinelTarget { sentinels, service, sentinel_login: parameters.sentinel, master }))
+    }
+
+    pub(super) fn cluster(mut self) -> Option<Target> {
+        self.parameters(&[]);
+        if !matches!(self.address.path.as_str(), "" | "/" | "/0") {
+            self.section.problem("url", "names a database; a cluster has only number 0");
+        }
+        let nodes = self.places(6379)?;
+        let login = self.redis_at(nodes.first()?.clone(), None)?;
+        Some(Target::Cluster(ClusterTarget { nodes, login }))
+    }
+
+    /// `redis+ready://host:port/database?service=api&min=2`.
+    pub(super) fn ready(mut self) -> Option<Target> {
+        let parameters = self.parameters(&["db", "service", "key", "min"]);
+        let service = self.service.as_ref().map(Text::value).or(parameters.service);
+        let key = self.section.nonempty("key").map(|text| text.value()).or(parameters.key);
+        let Some(key) = key.or_else(|| service.map(|service| format!("{service}_service_status"))) else {
+            self.section.problem(self.key("service"), "names no service, as `?service=api`");
+            return None;
+        };
+        let min = match (self.section.integer("min", 1..=1_000_000), parameters.min.map(|text| text.parse::<u64>())) {
+            (Some(min), _) => min.unsigned_abs(),
+            (None, None) => 1,
+            (None, Some(Ok(min @ 1..=1_000_000))) => min,
+            (None, Some(_)) => {
+                self.section.problem("url", "has a parameter `min` that is not a whole number from 1 on");
+                return None;
+            }
+        };
+        let (place, database) = (self.place(Some(6379)), self.database().ok()?.or(parameters.database));
+        Some(Target::Ready(ReadyTarget { redis: self.redis_at(place?, database)?, key, min }))
+    }
+
+    /// All hosts of the URL, or the one of the parts.
+    fn places(&self, default_port: u16) -> Option<Vec<Address>> {
+        let first = self.place(Some(default_port))?;
+        let more = self.address.more.iter().map(|(host, port)| Address { host: host.clone(), port: port.unwrap_or(default_port) });
+        Some(std::iter::once(first).chain(more).collect())
+    }
+
+    fn redis_at(&self, address: Address, database: Option<String>) -> Option<RedisTarget> {
+        let Ok(database) = database.map_or(Ok(0), |database| database.parse::<u32>()) else {
+            self.section.problem(self.key("database"), "names a database that is not a number");
+            return None;
+        };
+        let tls = self.tls.chosen(self.section, self.address.scheme == "rediss");
+        Some(RedisTarget { address, username: self.user(), password: self.password(), database, tls })
+    }
+
+    /// Reads the parameters that mean something here; those about TLS as redis-py names them.
+    fn parameters(&mut self, known: &[&str]) -> Parameters {
+        let mut found = Parameters::default();
+        let (mut certificate, mut key) = (None, None);
+        for (name, value) in self.address.parameters() {
+            match name.as_str() {
+                "ssl_ca_certs" => self.tls.ca = Some(absolute(&value)),
+                "ssl_certfile" => certificate = Some(absolute(&value)),
+                "ssl_keyfile" => key = Some(absolute(&value)),
+                "ssl_cert_reqs" if value.to_ascii_lowercase().ends_with("none") => self.tls.insecure = true,
+                "ssl_cert_reqs" if value.to_ascii_lowercase().ends_with("required") => {}
+                name if !known.contains(&name) => self.ignored(name),
+                "db" => found.database = Some(value),
+                "service" => found.service = Some(value),
+                "key" => found.key = Some(value),
+                "min" => found.min = Some(value),
+                "sentinel_user" => found.sentinel.0 = Some(value),
+                "sentinel_password" => found.sentinel.1 = Some(Secret::new(value)),
+                name => self.ignored(name),
+            }
+        }
+        if let Some(certificate) = certificate {
+            self.tls.identity = Some(Identity { key: key.unwrap_or_else(|| certificate.clone()), certificate });
+        }
+        found
+    }
+}

@@ -1,0 +1,88 @@
+//! The keys by which a section says how a server is verified.
+
+use std::path::PathBuf;
+
+use crate::config::problem::suggest;
+use crate::config::reader::Section;
+use crate::plan::target::{Identity, SslMode, Tls, Verify};
+
+/// What a section says about TLS, whatever its kind.
+#[derive(Clone, Default)]
+pub(super) struct TlsOptions {
+    /// `tls = true` or `false`.
+    pub wanted: Option<bool>,
+    pub insecure: bool,
+    pub ca: Option<PathBuf>,
+    pub identity: Option<Identity>,
+}
+
+impl TlsOptions {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let path = |key| section.nonempty(key).map(|text| absolute(&text.value()));
+        let (wanted, insecure) = (section.boolean("tls"), section.boolean("insecure").unwrap_or_default());
+        let ca = path("ca");
+        if insecure && ca.is_some() {
+            section.problem("insecure", "verifies nothing, so `ca` has no use; keep one of them");
+        }
+        let identity = match (path("client_certificate"), path("client_key")) {
+            (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+            // Both in one file, as many tools keep them.
+            (Some(certificate), None) => Some(Identity { key: certificate.clone(), certificate }),
+            (None, Some(_)) => {
+                section.problem("client_key", "has no `client_certificate` beside it");
+                None
+            }
+            (None, None) => None,
+        };
+        Self { wanted, insecure, ca, identity }
+    }
+
+    /// TLS where the scheme or the key `tls` asks for it.
+    pub(super) fn chosen(&self, section: &Section<'_>, secure: bool) -> Option<Tls> {
+        if secure && self.wanted == Some(false) {
+            section.problem("tls", "is `false`, but the scheme asks for TLS");
+        }
+        if secure || self.wanted == Some(true) {
+            return Some(self.verifying());
+        }
+        if self.insecure || self.ca.is_some() || self.identity.is_some() {
+            let key = ["ca", "client_certificate", "insecure"].into_iter().find(|key| section.has(key)).unwrap_or("tls");
+            section.problem(key, "has no use without TLS; write `tls = true`");
+        }
+        None
+    }
+
+    /// The name verified, too, unless the section says otherwise.
+    pub(super) fn verifying(&self) -> Tls {
+        let verify = if self.insecure { Verify::Nothing } else { Verify::Full };
+        Tls { verify, ca: self.ca.clone(), identity: self.identity.clone() }
+    }
+
+    /// As libpq has it: the words for `verify-…` verify, and so does a given authority with any other word.
+    pub(super) fn by_mode(&self, section: &Section<'_>, key: &str, word: Option<&str>) -> (SslMode, Tls) {
+        const WORDS: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+        let lower = word.map(|word| word.to_ascii_lowercase().replace('_', "-"));
+        let mode = match lower.as_deref() {
+            None | Some("prefer" | "preferred") => SslMode::Prefer,
+            Some("disable" | "disabled") => SslMode::Disable,
+            Some("allow") => SslMode::Allow,
+            Some("require" | "required" | "verify-ca" | "verify-full" | "verify-identity") => SslMode::Require,
+            Some(unknown) => {
+                section.problem(key, format!("asks for the unknown sslmode `{unknown}`{}", suggest(unknown, WORDS)));
+                SslMode::Prefer
+            }
+        };
+        let verify = match lower.as_deref() {
+            Some("verify-full" | "verify-identity") => Verify::Full,
+            Some("verify-ca") => Verify::Chain,
+            _ if self.ca.is_some() => Verify::Chain,
+            _ => Verify::Nothing,
+        };
+        (mode, Tls { verify, ca: self.ca.clone(), identity: self.identity.clone() })
+    }
+}
+
+/// Seen from where portcullis was started: it leaves that directory itself.
+pub(super) fn absolute(path: &str) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path))
+}

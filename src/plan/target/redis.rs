@@ -1,0 +1,88 @@
+//! Redis in all the ways it is run, and the readiness registry in it.
+
+use std::fmt;
+
+use super::{Address, Tls};
+use crate::secret::Secret;
+
+/// A Redis and its login.
+#[derive(Clone, Debug)]
+pub struct RedisTarget {
+    /// Where; a host that begins with `/` is the path of a unix socket.
+    pub address: Address,
+    /// The ACL user; none for the default user.
+    pub username: Option<String>,
+    /// The password; none where the server asks for none.
+    pub password: Option<Secret>,
+    /// The database's number.
+    pub database: u32,
+    /// How TLS is spoken; none: not at all.
+    pub tls: Option<Tls>,
+}
+
+impl fmt::Display for RedisTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.tls.is_some() { "rediss://" } else { "redis://" })?;
+        if let Some(user) = &self.username {
+            write!(f, "{user}@")?;
+        }
+        write!(f, "{}/{}", self.address, self.database)
+    }
+}
+
+/// A Redis that is found through its Sentinels.
+#[derive(Clone, Debug)]
+pub struct SentinelTarget {
+    /// The Sentinels, at least one.
+    pub sentinels: Vec<Address>,
+    /// The name under which they watch the master.
+    pub service: String,
+    /// The Sentinels' own user and password; none where they ask for none.
+    pub sentinel_login: (Option<String>, Option<Secret>),
+    /// The login of the master; its address is what the Sentinels say.
+    pub master: RedisTarget,
+}
+
+impl fmt::Display for SentinelTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.master.username.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        write!(f, "redis+sentinel://{user}{}/{}/{}", addresses(&self.sentinels), self.service, self.master.database)
+    }
+}
+
+/// A Redis Cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterTarget {
+    /// Nodes to ask, at least one; the first that answers is believed.
+    pub nodes: Vec<Address>,
+    /// The login, the same on each of them; its address is the node's that is asked.
+    pub login: RedisTarget,
+}
+
+impl fmt::Display for ClusterTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.login.username.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        write!(f, "redis+cluster://{user}{}", addresses(&self.nodes))
+    }
+}
+
+/// A service in the readiness registry.
+#[derive(Clone, Debug)]
+pub struct ReadyTarget {
+    /// The Redis that holds the registry.
+    pub redis: RedisTarget,
+    /// The shared key, `<service>_service_status` by default.
+    pub key: String,
+    /// How many instances have to be ready, at least 1.
+    pub min: u64,
+}
+
+impl fmt::Display for ReadyTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "redis+ready://{}/{}?key={}&min={}", self.redis.address, self.redis.database, self.key, self.min)
+    }
+}
+
+fn addresses(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,41 @@
+//! Asks what needs no server's words: a unix socket, a file, a name, the room on a file system.
+
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+
+use super::dial::{dial_unix, resolve};
+use crate::outcome::{Class, Failure};
+use crate::plan::target::{Address, DiskTarget};
+
+/// Passes when the unix socket accepts a connection; it is closed at once.
+pub(super) async fn ask_unix(path: &Path) -> Result<(), Failure> {
+    dial_unix(path).await.map(drop)
+}
+
+/// Passes when something of that name exists, whatever it is.
+pub(super) fn ask_file(path: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let class = if error.kind() == std::io::ErrorKind::PermissionDenied { Class::Auth } else { Class::NotReady };
+            Err(Failure::new(class, &format!("looking for {}: {error}", path.display())))
+        }
+    }
+}
+
+/// Passes when the name has an address.
+pub(super) async fn ask_name(name: &str) -> Result<(), Failure> {
+    resolve(&Address { host: name.to_owned(), port: 0 }).await.map(drop)
+}
+
+/// Passes when the file system has room for those who are not root.
+pub(super) fn ask_disk(disk: &DiskTarget) -> Result<(), Failure> {
+    let status = statvfs(&disk.path)
+        .map_err(|errno| Failure::new(Class::NotReady, &format!("asking for the room on {}: {errno}", disk.path.display())))?;
+    let free = status.blocks_available().saturating_mul(status.fragment_size());
+    if free >= disk.free {
+        return Ok(());
+    }
+    Err(Failure::new(Class::Status, &format!("{free} bytes are free on {}, {} are wanted", disk.path.display(), disk.free)))
+}

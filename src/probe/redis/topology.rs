@@ -1,0 +1,162 @@
+//! Redis behind Sentinels, and Redis in a Cluster: whom to ask, and whether it is the one that is meant.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::Session;
+use crate::outcome::{Class, Failure};
+use crate::plan::target::{Address, ClusterTarget, RedisTarget, SentinelTarget};
+use crate::probe::dial::shown;
+
+/// A check of the master that Sentinels watch, with the connection it keeps between two runs.
+#[derive(Debug)]
+pub(in crate::probe) struct SentinelProbe {
+    target: SentinelTarget,
+    session: Option<Session>,
+}
+
+impl SentinelProbe {
+    pub(in crate::probe) const fn new(target: SentinelTarget) -> Self {
+        Self { target, session: None }
+    }
+
+    /// Asks the kept connection whether it still leads to the master; else asks the Sentinels who that is.
+    pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        if let Some(mut session) = self.session.take()
+            && !session.is_closed()
+            && is_master(&mut session).await.is_ok()
+        {
+            self.session = Some(session);
+            return Ok(());
+        }
+        let address = self.master(within).await?;
+        let shown = address.to_string();
+        let mut session = Session::open(&RedisTarget { address, ..self.target.master.clone() }, within)
+            .await
+            .map_err(|failure| Failure::new(failure.class, &format!("the master at {shown}: {}", failure.private.as_str())))?;
+        is_master(&mut session).await?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// The address that the first Sentinel which knows the master gives.
+    async fn master(&self, within: Duration) -> Result<Address, Failure> {
+        let share = within.mul_f64(0.6) / self.target.sentinels.len().max(1) as u32;
+        let mut told: Option<Failure> = None;
+        for sentinel in &self.target.sentinels {
+            let (username, password) = self.target.sentinel_login.clone();
+            let login = RedisTarget { address: sentinel.clone(), username, password, database: 0, tls: self.target.master.tls.clone() };
+            let asked = tokio::time::timeout(share, self.ask_sentinel(&login, share)).await;
+            let failure = match asked {
+                Ok(Ok(address)) => return Ok(address),
+                Ok(Err(failure)) => Failure::new(failure.class, &format!("sentinel {sentinel}: {}", failure.private.as_str())),
+                Err(_) => Failure::new(Class::Timeout, &format!("sentinel {sentinel}: no answer within {}", shown(share))),
+            };
+            // One that answered says more than one that did not.
+            if told.as_ref().is_none_or(|told| matches!(told.class, Class::Refused | Class::Timeout | Class::Dns | Class::Unreachable)) {
+                told = Some(failure);
+            }
+        }
+        Err(told.unwrap_or_else(|| Failure::new(Class::Internal, "no sentinel is named")))
+    }
+
+    async fn ask_sentinel(&self, login: &RedisTarget, within: Duration) -> Result<Address, Failure> {
+        let mut session = Session::connect(login, within).await?;
+        match session.query(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&self.target.service)).await? {
+            Value::Array(parts) => match parts.as_slice() {
+                [host, port] => {
+                    let (host, port) = (text(host), text(port));
+                    let port = port.parse().ok().filter(|port| *port > 0);
+                    let port = port.ok_or_else(|| Failure::new(Class::Protocol, "the sentinel gives no port of the master"))?;
+                    Ok(Address { host, port })
+                }
+                _ => Err(Failure::new(Class::Protocol, "the sentinel's answer is no address")),
+            },
+            Value::Nil => {
+                Err(Failure::new(Class::NotReady, &format!("the sentinel knows no master {}, check its name", self.target.service)))
+            }
+            other => Err(Failure::new(Class::Protocol, &format!("the sentinel's answer is no address: {other:?}"))),
+        }
+    }
+}
+
+/// During a failover the address may still be that of a server which is the master no more.
+async fn is_master(session: &mut Session) -> Result<(), Failure> {
+    match session.query(&redis::cmd("ROLE")).await? {
+        Value::Array(parts) if parts.first().map(text).as_deref() == Some("master") => Ok(()),
+        Value::Array(parts) => {
+            let role = parts.first().map(text).unwrap_or_default();
+            Err(Failure::new(Class::NotReady, &format!("the server that the sentinels name is a {role}: a failover is under way")))
+        }
+        other => Err(Failure::new(Class::Protocol, &format!("ROLE was answered with {other:?}"))),
+    }
+}
+
+/// A check of a cluster with the connection it keeps to one of its nodes.
+#[derive(Debug)]
+pub(in crate::probe) struct ClusterProbe {
+    target: ClusterTarget,
+    session: Option<Session>,
+}
+
+impl ClusterProbe {
+    pub(in crate::probe) const fn new(target: ClusterTarget) -> Self {
+        Self { target, session: None }
+    }
+
+    /// Asks a node for the state of the cluster: `ok` when all slots are served and it sees the majority.
+    pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        if let Some(mut session) = self.session.take()
+            && !session.is_closed()
+            && state(&mut session).await.is_ok()
+        {
+            self.session = Some(session);
+            return Ok(());
+        }
+        let share = within / self.target.nodes.len().max(1) as u32;
+        let mut told: Option<Failure> = None;
+        for node in &self.target.nodes {
+            let login = RedisTarget { address: node.clone(), ..self.target.login.clone() };
+            let asked = tokio::time::timeout(share, async {
+                let mut session = Session::open(&login, share).await?;
+                state(&mut session).await.map(|()| session)
+            });
+            let failure = match asked.await {
+                Ok(Ok(session)) => {
+                    self.session = Some(session);
+                    return Ok(());
+                }
+                Ok(Err(failure)) => Failure::new(failure.class, &format!("node {node}: {}", failure.private.as_str())),
+                Err(_) => Failure::new(Class::Timeout, &format!("node {node}: no answer within {}", shown(share))),
+            };
+            if told.as_ref().is_none_or(|told| matches!(told.class, Class::Refused | Class::Timeout | Class::Dns | Class::Unreachable)) {
+                told = Some(failure);
+            }
+        }
+        Err(told.unwrap_or_else(|| Failure::new(Class::Internal, "no node is named")))
+    }
+}
+
+async fn state(session: &mut Session) -> Result<(), Failure> {
+    let answer = text(&session.query(redis::cmd("CLUSTER").arg("INFO")).await?);
+    let value = |name: &str| answer.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
+    match value("cluster_state") {
+        Some("ok") => Ok(()),
+        Some(state) => {
+            let slots = value("cluster_slots_ok").unwrap_or("?");
+            Err(Failure::new(Class::NotReady, &format!("the cluster's state is {state}, {slots} of 16384 slots are served")))
+        }
+        None => Err(Failure::new(Class::Protocol, "CLUSTER INFO tells no state")),
+    }
+}
+
+/// The text of a simple or bulk answer; empty for anything else.
+fn text(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
+        Value::Int(number) => number.to_string(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,80 @@
+//! Asks several HTTP endpoints in parallel, and makes one result of theirs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::dial::shown;
+use super::http::HttpProbe;
+use crate::outcome::{Class, Failure, Part};
+use crate::plan::target::SeveralTarget;
+
+/// A check of several endpoints.
+#[derive(Debug)]
+pub(super) struct SeveralProbe {
+    /// Taken away while they are asked; one that does not come back is made anew.
+    members: Vec<Option<HttpProbe>>,
+    target: SeveralTarget,
+}
+
+impl SeveralProbe {
+    pub(super) fn new(target: SeveralTarget) -> Self {
+        Self { members: target.members.iter().map(|_| None).collect(), target }
+    }
+
+    /// Asks all of them, each within `within` less what it waited for its turn; the result is the first failure in their order.
+    pub(super) async fn ask(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
+        let turns = Arc::new(Semaphore::new(self.target.at_once));
+        let began = Instant::now();
+        let mut tasks = JoinSet::new();
+        for (index, (slot, (_, target))) in self.members.iter_mut().zip(&self.target.members).enumerate() {
+            let mut probe = slot.take().unwrap_or_else(|| HttpProbe::new(target.clone()));
+            let turns = Arc::clone(&turns);
+            tasks.spawn(async move {
+                let turn = timeout(within, turns.acquire_owned()).await;
+                let asked = Instant::now();
+                let left = within.saturating_sub(began.elapsed());
+                let result = match turn {
+                    Ok(_turn) => timeout(left, probe.ask()).await,
+                    Err(elapsed) => Err(elapsed),
+                };
+                let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within))));
+                (index, probe, result.unwrap_or_else(late), asked.elapsed())
+            });
+        }
+        let mut parts: Vec<Part> = self
+            .target
+            .members
+            .iter()
+            .map(|(name, http)| Part {
+                name: name.clone(),
+                target: http.shown.clone(),
+                result: Err(Failure::new(Class::Internal, "the probe panicked")),
+                elapsed: Duration::ZERO,
+            })
+            .collect();
+        while let Some(joined) = tasks.join_next().await {
+            let Ok((index, probe, result, elapsed)) = joined else { continue };
+            if let (Some(slot), Some(part)) = (self.members.get_mut(index), parts.get_mut(index)) {
+                *slot = Some(probe);
+                (part.result, part.elapsed) = (result, elapsed);
+            }
+        }
+        (summary(&parts), parts)
+    }
+}
+
+fn summary(parts: &[Part]) -> Result<(), Failure> {
+    let failed = parts.iter().filter(|part| part.result.is_err()).count();
+    let first = parts.iter().find_map(|part| part.result.as_ref().err().map(|failure| (&part.name, failure)));
+    match first {
+        None => Ok(()),
+        Some((name, failure)) => {
+            let words = format!("{failed} of {} failed, first {name}: {}", parts.len(), failure.private.as_str());
+            Err(Failure::new(failure.class, &words))
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! ConfigCat Proxy's `/status`: each check with its last records and a status that follows from them alone; always 200.
+
+use serde_json::{Map, Value, json};
+
+use super::bounded::{Member, cut};
+use super::{JSON, Response, migration, time};
+use crate::outcome::Class;
+use crate::state::check::{Check, Record};
+use crate::state::snapshot::{Level, Look, Phase, Snapshot, Step};
+
+/// Errors in a row from which a component is not healthy.
+const DEGRADED_AFTER: usize = 2;
+
+/// The document. `verbose` in the query adds what the page shows: `portcullis status --json` asks for it.
+pub fn render(snapshot: &Snapshot, look: Look, query: &str, authority: bool) -> Response {
+    const FRAME: usize = 256;
+    let verbose = url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "verbose");
+    let statuses: Vec<&str> = snapshot.checks.iter().map(|check| status(check, look)).collect();
+    let migration = migration(snapshot, look, authority);
+    let frame = FRAME + migration.as_ref().map_or(0, |told| Value::Object(told.clone()).to_string().len());
+    let members = snapshot.checks.iter().zip(&statuses).map(|(check, status)| Member {
+        name: check.name.clone(),
+        fails: *status != "healthy",
+        value: json!({
+            "type": check.kind,
+            "counts": check.affects.health(),
+            "status": status,
+            "records": check.records.iter().map(|record| line(check, record, authority)).collect::<Vec<_>>(),
+        }),
+    });
+    let (mut checks, left_out) = cut(members.collect(), frame);
+    let mut body = Map::new();
+    body.insert("status".to_owned(), Value::from(root(snapshot, look, &statuses)));
+    body.insert("phase".to_owned(), Value::from(snapshot.phase.word()));
+    if verbose {
+        for (name, told) in &mut checks {
+            if let (Some(check), Value::Object(told)) = (snapshot.check(name), told) {
+                told.extend(more(check, look, authority));
+            }
+        }
+    }
+    body.insert("checks".to_owned(), Value::Object(checks));
+    if left_out > 0 {
+        body.insert("left_out".to_owned(), Value::from(left_out));
+    }
+    if let Some(migration) = migration {
+        body.insert("migration".to_owned(), Value::Object(migration));
+    }
+    if verbose {
+        body.extend(overview(snapshot, look, authority));
+    }
+    Response::new(200, JSON, Value::Object(body).to_string())
+}
+
+/// ConfigCat's rule from the ring alone; only a stale result, which it does not know, is told as degraded.
+fn status(check: &Check, look: Look) -> &'static str {
+    if check.records.is_empty() {
+        return "initializing";
+    }
+    let last = check.records.iter().rev().take(DEGRADED_AFTER);
+    let balance: isize = last.map(|record| if record.class == Class::Ok { -1 } else { 1 }).sum();
+    let stale = check.effective(look.now).1 == Class::Stale;
+    match balance > 0 && balance >= DEGRADED_AFTER.min(check.records.len()) as isize {
+        true if check.ever_passed => "degraded",
+        true => "down",
+        false if stale => "degraded",
+        false => "healthy",
+    }
+}
+
+fn root(snapshot: &Snapshot, look: Look, statuses: &[&str]) -> &'static str {
+    let failed = matches!(snapshot.phase, Phase::Failed | Phase::Stopped);
+    let all = |word| statuses.iter().all(|status| *status == word);
+    match () {
+        () if !snapshot.started && !failed => "initializing",
+        () if failed || (!statuses.is_empty() && all("down")) => "down",
+        () if all("healthy") && snapshot.phase == Phase::Running && snapshot.verdict(Level::Live, look) => "healthy",
+        () => "degraded",
+    }
+}
+
+fn line(check: &Check, record: &Record, authority: bool) -> String {
+    let at = time::rfc1123(record.at);
+    match record.class {
+        Class::Ok => format!("{at}: [ok] {} check passed", check.kind),
+        _ if authority && !record.private.as_str().is_empty() => format!("{at}: [error] {}", record.private.as_str()),
+        class => format!("{at}: [error] {}", class.public()),
+    }
+}
+
+/// What the page shows of a check beyond its records.
+fn more(check: &Check, look: Look, authority: bool) -> Map<String, Value> {
+    let (state, class) = check.effective(look.now);
+    let mut told = Map::new();
+    told.insert("state".to_owned(), Value::from(state.word()));
+    told.insert("class".to_owned(), Value::from(class.word()));
+    told.insert("elapsed_s".to_owned(), json!(check.last().map(|record| record.elapsed.as_secs_f64())));
+    told.insert("since".to_owned(), json!((!check.records.is_empty()).then(|| time::iso(check.since))));
+    if authority && !check.target.is_empty() {
+        told.insert("target".to_owned(), Value::from(check.target.as_str()));
+    }
+    let buckets = check.history.seen(look.now).filter(|(_, bucket)| !bucket.is_empty());
+    let history = buckets.map(|(age, bucket)| {
+        json!({
+            "age_s": age.as_secs(), "ok": bucket.passed, "failed": bucket.failed, "slowest_s": bucket.slowest().as_secs_f64(),
+        })
+    });
+    told.insert("history".to_owned(), history.collect());
+    told
+}
+
+/// What the page shows beyond the checks.
+fn overview(snapshot: &Snapshot, look: Look, authority: bool) -> Map<String, Value> {
+    let mut told = Map::new();
+    let step = |step| match step {
+        Step::Up => "up",
+        Step::Down => "down",
+        Step::Unknown => "unknown",
+    };
+    let stages = snapshot.stages.iter().map(|stage| {
+        json!({
+            "name": stage.name,
+            "state": step(stage.step),
+            "counts": stage.counts,
+            "began_s": stage.began.map(|began| began.since(snapshot.started_at).as_secs_f64()),
+            "ended_s": stage.ended.map(|ended| ended.since(snapshot.started_at).as_secs_f64()),
+        })
+    });
+    told.insert("overall".to_owned(), Value::from(snapshot.overall(look).word()));
+    for (name, level) in [("live", Level::Live), ("started", Level::Started), ("ready", Level::Ready)] {
+        told.insert(name.to_owned(), Value::from(snapshot.verdict(level, look)));
+    }
+    told.insert("timeline".to_owned(), stages.collect());
+    told.insert("restarts".to_owned(), Value::from(snapshot.child.restarts));
+    let heartbeat = &snapshot.heartbeat;
+    told.insert(
+        "heartbeat".to_owned(),
+        json!(heartbeat.configured.then(|| json!({
+            "written": heartbeat.written,
+            "failed": heartbeat.failed.values().sum::<u64>(),
+            "trouble": heartbeat.trouble.map(Class::word),
+            "last_written": heartbeat.last_written.map(time::iso),
+        }))),
+    );
+    let modules = snapshot.modules.iter();
+    let modules = modules.map(|module| json!({ "name": module.name, "state": module.state.word(), "counts": module.counts }));
+    told.insert("modules".to_owned(), modules.collect());
+    told.insert("service".to_owned(), Value::from(snapshot.service.name.as_str()));
+    told.insert("version".to_owned(), Value::from(snapshot.service.version));
+    if authority {
+        told.insert("instance".to_owned(), Value::from(snapshot.service.instance.as_str()));
+        told.insert("pid".to_owned(), json!(snapshot.child.pid));
+        told.insert("says".to_owned(), json!(snapshot.child.status));
+    }
+    told
+}

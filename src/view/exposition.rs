@@ -1,0 +1,108 @@
+//! The exposition formats of Prometheus, family by family: text 0.0.4 and OpenMetrics 1.0.0.
+
+use std::fmt::{Display, Write};
+
+/// The type of the text format.
+pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The type of OpenMetrics.
+pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The kinds of metric families that are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Gauge,
+    Counter,
+    Histogram,
+    Info,
+}
+
+/// A document that grows family by family.
+pub(super) struct Exposition {
+    text: String,
+    openmetrics: bool,
+}
+
+impl Exposition {
+    /// An empty document.
+    pub(super) fn new(openmetrics: bool) -> Self {
+        Self { text: String::with_capacity(8192), openmetrics }
+    }
+
+    /// The whole document.
+    pub(super) fn finish(mut self) -> String {
+        if self.openmetrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+
+    /// Begins a family. OpenMetrics names counters and infos without the suffix that their samples bear.
+    pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str, unit: &str) {
+        let bare = match kind {
+            Kind::Counter if self.openmetrics => name.strip_suffix("_total").unwrap_or(name),
+            Kind::Info if self.openmetrics => name.strip_suffix("_info").unwrap_or(name),
+            _ => name,
+        };
+        let word = match kind {
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+            Kind::Info if self.openmetrics => "info",
+            Kind::Gauge | Kind::Info => "gauge",
+        };
+        let _ = writeln!(self.text, "# HELP {bare} {help}\n# TYPE {bare} {word}");
+        if self.openmetrics && !unit.is_empty() {
+            let _ = writeln!(self.text, "# UNIT {bare} {unit}");
+        }
+    }
+
+    /// One sample of the family that was begun last.
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(name);
+        for (index, (label, content)) in labels.iter().enumerate() {
+            let mark = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.text, "{mark}{label}=\"{}\"", escape(content));
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    /// A family with one sample and no labels.
+    pub(super) fn single(&mut self, name: &str, kind: Kind, help: &str, unit: &str, value: impl Display) {
+        self.family(name, kind, help, unit);
+        self.sample(name, &[], value);
+    }
+}
+
+fn escape(content: &str) -> String {
+    content.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
+}
+
+/// Whether the best match of `Accept` is OpenMetrics 1.0.0; no match at all is text 0.0.4, never 406.
+pub(super) fn prefers_openmetrics(accept: &str) -> bool {
+    let mut best = (0.0, false);
+    for part in accept.split(',') {
+        let mut fields = part.split(';').map(str::trim);
+        let kind = fields.next().unwrap_or_default().to_ascii_lowercase();
+        let (mut quality, mut version) = (1.0, None);
+        for (key, value) in fields.filter_map(|field| field.split_once('=')) {
+            let value = value.trim().trim_matches('"');
+            match key.trim().to_ascii_lowercase().as_str() {
+                "q" => quality = value.parse().unwrap_or(0.0),
+                "version" => version = Some(value),
+                _ => {}
+            }
+        }
+        let openmetrics = match (kind.as_str(), version) {
+            ("application/openmetrics-text", None | Some("1.0.0")) => true,
+            ("text/plain" | "text/*" | "*/*", None | Some("0.0.4")) => false,
+            _ => continue,
+        };
+        if quality > best.0 {
+            best = (quality, openmetrics);
+        }
+    }
+    best.1
+}

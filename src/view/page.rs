@@ -1,0 +1,308 @@
+//! The page at `/` for eyes at three in the morning: the verdict, why, each check with its last half hour, the start as bars.
+//!
+//! No script and nothing from elsewhere; it loads itself again every few seconds, unless it is asked to hold still.
+
+use std::fmt::Write;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::summary::{self, bucket, causes, last_try, levels, mark, outcome, shape, timeline, title, urgency};
+use super::{Request, Response, TEXT, terminal, time};
+use crate::clock::Moment;
+use crate::state::check::Check;
+use crate::state::snapshot::{Look, Snapshot, Status, Step};
+
+/// The page's whole style. Its hash is the only thing that the page's policy lets in.
+const STYLE: &str = include_str!("page/style.css");
+
+/// Seconds after which the page loads itself again.
+const REFRESH: u32 = 5;
+
+/// Bytes from which checks are counted in place of shown; the ones that fail stand before them.
+const LONGEST_PAGE: usize = 512 * 1024;
+
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = base64(&Sha256::digest(STYLE));
+    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+});
+
+/// The page, or the same as text for who accepts text and no HTML. `hold` in the query keeps it from loading itself again.
+pub fn render(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Response {
+    let vary = ("vary", "Accept");
+    let wants = |kind| request.accept.split(',').any(|part| part.split(';').next().unwrap_or_default().trim() == kind);
+    if wants("text/plain") && !wants("text/html") {
+        return Response { headers: vec![vary], ..Response::new(200, TEXT, terminal::render(snapshot, look, request.authority)) };
+    }
+    let holds = url::form_urlencoded::parse(request.query.as_bytes()).any(|(key, _)| key == "hold");
+    let mut page = Page { html: String::with_capacity(16 * 1024), snapshot, look, authority: request.authority };
+    page.head(holds);
+    page.verdict();
+    page.checks();
+    page.start();
+    page.modules();
+    page.process();
+    page.foot(holds);
+    let headers = vec![vary, ("content-security-policy", POLICY.as_str()), ("referrer-policy", "no-referrer")];
+    Response { headers, ..Response::new(200, "text/html; charset=utf-8", page.html) }
+}
+
+struct Page<'a> {
+    html: String,
+    snapshot: &'a Snapshot,
+    look: Look,
+    authority: bool,
+}
+
+impl Page<'_> {
+    fn push(&mut self, html: &str) {
+        self.html.push_str(html);
+    }
+
+    fn ago(&self, at: Moment) -> String {
+        time::rough(self.look.now.since(at))
+    }
+
+    fn head(&mut self, holds: bool) {
+        let status = self.snapshot.overall(self.look);
+        let refresh = if holds { String::new() } else { format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">") };
+        let name = escape(&self.snapshot.service.name);
+        let _ = write!(
+            self.html,
+            "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">{refresh}\
+             <title>{} {} {name}</title><style>{STYLE}</style></head><body>",
+            shape(status),
+            title(status)
+        );
+    }
+
+    fn verdict(&mut self) {
+        let (snapshot, look) = (self.snapshot, self.look);
+        let status = snapshot.overall(look);
+        let class = match status {
+            Status::Up => "up",
+            Status::Down => "down",
+            Status::Unknown => "unknown",
+            Status::OutOfService => "service",
+        };
+        let _ = write!(self.html, "<header class=\"{class}\"><h1>{} {}</h1>", shape(status), title(status));
+        let service = &snapshot.service;
+        let mode = service.mode.as_ref().filter(|mode| **mode != service.name).map(|mode| format!(", mode {}", escape(mode)));
+        let instance = if self.authority { format!(" on {}", escape(&service.instance)) } else { String::new() };
+        let (phase, since, begun) = (snapshot.phase.word(), self.ago(snapshot.phase_since), self.ago(snapshot.started_at));
+        let name = escape(&service.name);
+        let _ = write!(
+            self.html,
+            "<p><strong>{name}</strong>{}{instance}, {phase} for {since}, begun {begun} ago</p><ul class=\"levels\">",
+            mode.unwrap_or_default()
+        );
+        for (name, holds) in levels(snapshot, look) {
+            let (class, mark, not) = if holds { ("yes", "\u{2713}", "") } else { ("no", "\u{2715}", "not ") };
+            let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {not}{name}</li>");
+        }
+        self.push("</ul>");
+        let causes = causes(snapshot, look, self.authority);
+        if !causes.is_empty() {
+            self.push("<ul>");
+            for cause in causes.iter().take(12) {
+                let _ = write!(self.html, "<li class=\"cause\"><b>\u{2715}</b> {}</li>", escape(cause));
+            }
+            if causes.len() > 12 {
+                let _ = write!(self.html, "<li class=\"cause\">and {} more</li>", causes.len() - 12);
+            }
+            self.push("</ul>");
+        }
+        self.push("</header>");
+    }
+
+    fn checks(&mut self) {
+        let mut checks: Vec<&Check> = self.snapshot.checks.iter().collect();
+        if checks.is_empty() {
+            return;
+        }
+        checks.sort_by_key(|check| urgency(check, self.look));
+        self.push("<section><h2>Checks <small>and their last 30 minutes</small></h2>");
+        let mut left_out = 0;
+        for check in checks {
+            if self.html.len() < LONGEST_PAGE {
+                self.check(check);
+            } else {
+                left_out += 1;
+            }
+        }
+        if left_out > 0 {
+            let _ = write!(self.html, "<p>and {left_out} more</p>");
+        }
+        self.push("</section>");
+    }
+
+    fn check(&mut self, check: &Check) {
+        let look = self.look;
+        let (state, _) = check.effective(look.now);
+        let (class, mark) = (state.word(), mark(state));
+        let (name, kind) = (escape(&check.name), check.kind);
+        let _ = write!(self.html, "<article><h3 class=\"{class}\"><b>{mark}</b> {name} <small>{kind}");
+        if self.authority && !check.target.is_empty() {
+            let _ = write!(self.html, ", {}", escape(&check.target));
+        }
+        let _ = write!(self.html, "</small></h3><p>{}", escape(&summary::verdict(check, look, self.authority)));
+        if let Some(tried) = last_try(check, look) {
+            let _ = write!(self.html, ", {tried}");
+        }
+        if check.failures > 1 {
+            let _ = write!(self.html, ", {} failures in a row", check.failures);
+        }
+        if !check.affects.health() {
+            self.push(", shown only");
+        }
+        self.push("</p>");
+        // What is told by events has no runs whose absence would mean anything.
+        if check.stale_after.is_some() {
+            self.strip(check);
+        }
+        self.push("</article>");
+    }
+
+    fn strip(&mut self, check: &Check) {
+        let now = self.look.now;
+        self.push("<div class=\"strip\">");
+        for (age, seen) in check.history.seen(now) {
+            let class = match (seen.passed, seen.failed) {
+                (0, 0) => {
+                    self.push("<i></i>");
+                    continue;
+                }
+                (_, 0) => "ok",
+                (0, _) => "bad",
+                _ => "mixed",
+            };
+            let (begin, text) = (time::clock(now.wall.saturating_sub(age)), bucket(seen).1);
+            let _ = write!(
+                self.html,
+                "<details name=\"bucket\" class=\"{class}\"><summary title=\"{begin} {text}\"></summary><p>{begin} UTC: {text}</p></details>"
+            );
+        }
+        self.push("</div><div class=\"axis\"><span>30 minutes ago</span><span>now</span></div>");
+    }
+
+    fn start(&mut self) {
+        let (snapshot, look) = (self.snapshot, self.look);
+        let (bars, span) = timeline(snapshot, look);
+        if bars.is_empty() {
+            return;
+        }
+        let _ = write!(self.html, "<section><h2>Start <small>{} from end to end</small></h2><div class=\"bars\">", time::length(span));
+        let scaled = |time: Duration| if span.is_zero() { 0.0 } else { time.as_secs_f64() / span.as_secs_f64() * 1000.0 };
+        for bar in &bars {
+            let class = match bar.step {
+                Step::Up => "up",
+                Step::Down => "down",
+                Step::Unknown => "unknown",
+            };
+            let words = outcome(bar);
+            let _ = write!(
+                self.html,
+                "<span>{}</span><svg class=\"{class}\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{words}\">",
+                escape(bar.name)
+            );
+            if let Some(from) = bar.from {
+                // What took no time is seen all the same.
+                let length = scaled(bar.length).max(4.0);
+                let (from, queued) = (scaled(from).min(1000.0 - length), scaled(bar.queued));
+                let _ = write!(self.html, "<rect x=\"{from:.1}\" width=\"{length:.1}\" height=\"10\"/>");
+                if queued > 0.0 {
+                    let _ = write!(self.html, "<rect class=\"queued\" x=\"{from:.1}\" width=\"{queued:.1}\" height=\"10\"/>");
+                }
+            }
+            let queued = if bar.queued.as_millis() > 0 { format!(", {} of it queueing", time::length(bar.queued)) } else { String::new() };
+            let _ = write!(self.html, "</svg><span>{words}{queued}</span>");
+        }
+        self.push("</div></section>");
+    }
+
+    fn modules(&mut self) {
+        if self.snapshot.modules.is_empty() {
+            return;
+        }
+        self.push("<section><h2>Modules</h2><ul>");
+        for module in &self.snapshot.modules {
+            let (class, mark) = match module.state.step() {
+                Step::Up => ("up", "\u{25cf}"),
+                Step::Down => ("down", "\u{2715}"),
+                Step::Unknown => ("unknown", "\u{25cc}"),
+            };
+            let counts = if module.counts { "" } else { ", its start does not count" };
+            let (name, state) = (escape(&module.name), module.state.word().to_lowercase());
+            let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {name}: {state}{counts}</li>");
+        }
+        self.push("</ul></section>");
+    }
+
+    fn process(&mut self) {
+        let process = escape(&summary::process(self.snapshot, self.authority));
+        let _ = write!(self.html, "<section><h2>Process</h2><p>{process}</p></section>");
+        if let Some(heartbeat) = summary::heartbeat(self.snapshot, self.look) {
+            let _ = write!(self.html, "<section><h2>Heartbeat in Redis</h2><p>{heartbeat}</p></section>");
+        }
+    }
+
+    fn foot(&mut self, holds: bool) {
+        let clock = time::clock(self.look.now.wall);
+        let link = if holds {
+            "it holds still, <a href=\"?\">let it run</a>".to_owned()
+        } else {
+            format!("loads itself again every {REFRESH} s, <a href=\"?hold\">hold it still</a>")
+        };
+        let version = self.snapshot.service.version;
+        let _ = write!(self.html, "<footer>Seen at {clock} UTC; {link}. portcullis {version}</footer></body></html>");
+    }
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Base64 with padding (RFC 4648, 4).
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for index in 0..4 {
+            let six = (bits >> (18 - 6 * index) & 63) as usize;
+            let letter = ALPHABET.get(six).copied().map_or('=', char::from);
+            text.push(if index <= chunk.len() { letter } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_padded() {
+        for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64(text.as_bytes()), encoded);
+        }
+    }
+
+    #[test]
+    fn the_style_can_stand_in_a_page() {
+        assert!(!STYLE.contains('<') && !STYLE.contains("url(") && !STYLE.contains("@import"));
+    }
+}

@@ -1,0 +1,216 @@
+//! What a person wants to know first, for the page and the terminal alike: the verdict, why, and the way of the start.
+
+use std::time::Duration;
+
+use super::{reason, time, words};
+use crate::exit::{Ended, signal_name};
+use crate::outcome::Class;
+use crate::state::check::history::Bucket;
+use crate::state::check::{Check, State, Verdict};
+use crate::state::snapshot::{Level, Look, Migration, Snapshot, Stage, Status, Step};
+
+/// The questions that orchestrators ask, with their answers.
+pub(super) fn levels(snapshot: &Snapshot, look: Look) -> [(&'static str, bool); 4] {
+    let healthy = snapshot.overall(look) == Status::Up;
+    let [live, started, ready] = [Level::Live, Level::Started, Level::Ready].map(|level| snapshot.verdict(level, look));
+    [("live", live), ("started", started), ("ready", ready), ("healthy", healthy)]
+}
+
+/// The status in words of one's own.
+pub(super) const fn title(status: Status) -> &'static str {
+    match status {
+        Status::OutOfService => "OUT OF SERVICE",
+        status => status.word(),
+    }
+}
+
+/// A shape for the status, readable without colour.
+pub(super) const fn shape(status: Status) -> &'static str {
+    match status {
+        Status::Up => "\u{25cf}",
+        Status::Down => "\u{2715}",
+        Status::Unknown => "\u{25cc}",
+        Status::OutOfService => "\u{25d1}",
+    }
+}
+
+/// A shape for a check.
+pub(super) const fn mark(state: State) -> &'static str {
+    match state {
+        State::Up => "\u{25cf}",
+        State::Degraded => "\u{25b2}",
+        State::Down => "\u{2715}",
+        State::Unknown => "\u{25cc}",
+    }
+}
+
+/// How bad a check is, the worst first; what is only shown comes after what counts.
+pub(super) fn urgency(check: &Check, look: Look) -> u8 {
+    let badness = match check.effective(look.now).0 {
+        State::Down => 0,
+        State::Unknown => 1,
+        State::Degraded => 2,
+        State::Up => 3,
+    };
+    if check.affects.health() || badness == 3 { badness } else { 2 }
+}
+
+/// Everything that keeps the status from being UP, each in a few words, the same for a person on the page and in a terminal.
+pub(super) fn causes(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<String> {
+    // Before the start is through, what was not asked yet is no cause but a consequence.
+    let failing = snapshot.items(Level::Deep, look).into_iter();
+    let failing = failing.filter(|item| !item.passes && (snapshot.started || item.class != Class::Never));
+    failing
+        .map(|item| match (item.name, snapshot.check(item.name)) {
+            ("startup", _) => format!("the start is not through: {}", now_doing(snapshot, look)),
+            ("shutdown", _) => "it is being stopped".to_owned(),
+            ("supervisor", _) => "the start failed".to_owned(),
+            ("scheduler", _) => "the checks do not run any more".to_owned(),
+            (name, Some(check)) => format!("{name}: {}", words(check, item.class, authority)),
+            (name, None) => format!("{name}: {}", reason(item.class)),
+        })
+        .collect()
+}
+
+/// What the run is doing in this phase.
+fn now_doing(snapshot: &Snapshot, look: Look) -> String {
+    let waiting: Vec<&str> = open(snapshot).filter_map(|stage| stage.name.strip_prefix("wait:")).collect();
+    match &snapshot.migration {
+        _ if !waiting.is_empty() => format!("waiting for {}", waiting.join(", ")),
+        Migration::Queued { since, .. } => {
+            format!("another replica migrates, queueing for {}", time::rough(look.now.since(*since)))
+        }
+        Migration::Holder { since } => format!("migrating for {}", time::rough(look.now.since(*since))),
+        _ => snapshot.phase.word().to_owned(),
+    }
+}
+
+fn open(snapshot: &Snapshot) -> impl Iterator<Item = &Stage> {
+    snapshot.stages.iter().filter(|stage| stage.began.is_some() && stage.ended.is_none())
+}
+
+/// What is said of a check beside its name.
+pub(super) fn verdict(check: &Check, look: Look, authority: bool) -> String {
+    let (state, class) = check.effective(look.now);
+    let decided = match check.verdict {
+        Verdict::Up => State::Up,
+        Verdict::Down => State::Down,
+        Verdict::Unknown => State::Unknown,
+    };
+    // What the clock has made of a verdict since has begun at another time.
+    let length = if state == decided && state != State::Unknown {
+        format!(" for {}", time::rough(look.now.since(check.since)))
+    } else {
+        String::new()
+    };
+    match state {
+        State::Up => format!("up{length}"),
+        state => format!("{}{length}: {}", state.word(), words(check, class, authority)),
+    }
+}
+
+/// One bar of the start.
+pub(super) struct Bar<'a> {
+    pub(super) name: &'a str,
+    pub(super) step: Step,
+    /// From the beginning of the run to the beginning of this step; none before.
+    pub(super) from: Option<Duration>,
+    /// How long it took, or takes already.
+    pub(super) length: Duration,
+    /// How much of that another replica was waited for.
+    pub(super) queued: Duration,
+}
+
+/// The start as bars, and the time that all of them together span.
+pub(super) fn timeline(snapshot: &Snapshot, look: Look) -> (Vec<Bar<'_>>, Duration) {
+    let bars: Vec<Bar<'_>> = snapshot
+        .stages
+        .iter()
+        .map(|stage| {
+            let ended = stage.ended.unwrap_or(look.now);
+            let length = stage.began.map(|began| ended.since(began)).unwrap_or_default();
+            let held = snapshot.migration_lock.held_at.or(stage.ended.is_none().then_some(look.now));
+            let queued = stage.began.zip(held).filter(|_| stage.name == "migrate").map(|(began, held)| held.since(began));
+            let from = stage.began.map(|began| began.since(snapshot.started_at));
+            Bar { name: &stage.name, step: stage.step, from, length, queued: queued.unwrap_or_default().min(length) }
+        })
+        .collect();
+    let span = bars.iter().filter_map(|bar| bar.from.map(|from| from + bar.length)).max().unwrap_or_default();
+    (bars, span)
+}
+
+/// How a bar ended, in words.
+pub(super) fn outcome(bar: &Bar<'_>) -> String {
+    match (bar.from, bar.step) {
+        (None, Step::Up) => "done".to_owned(),
+        (None, _) => "not yet".to_owned(),
+        (Some(_), Step::Up) => time::length(bar.length),
+        (Some(_), Step::Down) => format!("failed after {}", time::length(bar.length)),
+        (Some(_), Step::Unknown) => format!("{} so far", time::length(bar.length)),
+    }
+}
+
+/// What one bucket of a check's history was like.
+pub(super) fn bucket(bucket: Bucket) -> (char, String) {
+    let shape = match (bucket.passed, bucket.failed) {
+        (0, 0) => '\u{b7}',
+        (_, 0) => '\u{2582}',
+        (0, _) => '\u{2588}',
+        _ => '\u{2585}',
+    };
+    let text = if bucket.is_empty() {
+        "not asked".to_owned()
+    } else {
+        format!("{} ok, {} failed, slowest {}", bucket.passed, bucket.failed, time::length(bucket.slowest()))
+    };
+    (shape, text)
+}
+
+/// The main process in a few words; its pid and what it says of itself are details.
+pub(super) fn process(snapshot: &Snapshot, authority: bool) -> String {
+    let child = &snapshot.child;
+    let mut parts = vec![match child.pid {
+        Some(pid) if authority => format!("running, pid {pid}"),
+        Some(_) => "running".to_owned(),
+        None => "not running".to_owned(),
+    }];
+    parts.push(match child.restarts {
+        0 => "never restarted".to_owned(),
+        1 => "restarted once".to_owned(),
+        times => format!("restarted {times} times"),
+    });
+    match child.last_exit {
+        Some(Ended::Code(code)) => parts.push(format!("last ended with status {code}")),
+        Some(Ended::Signal(number)) => parts.push(format!("last ended by {}", signal_name(i32::from(number)))),
+        None => {}
+    }
+    if let Some(says) = child.status.as_ref().filter(|says| authority && !says.is_empty()) {
+        parts.push(format!("says: {says}"));
+    }
+    parts.join(", ")
+}
+
+/// The heartbeat in a few words; none without one.
+pub(super) fn heartbeat(snapshot: &Snapshot, look: Look) -> Option<String> {
+    let heartbeat = &snapshot.heartbeat;
+    if !heartbeat.configured {
+        return None;
+    }
+    let written = match heartbeat.last_written {
+        Some(at) => format!("written {} ago, {} in all", time::rough(look.now.since(at)), heartbeat.written),
+        None => "not written yet".to_owned(),
+    };
+    let failed: u64 = heartbeat.failed.values().sum();
+    Some(match heartbeat.trouble {
+        Some(class) => format!("\u{2715} failing: {}; {written}, {failed} failed", class.public()),
+        None if failed > 0 => format!("\u{25cf} {written}, {failed} failed before"),
+        None if heartbeat.last_written.is_none() => format!("\u{25cc} {written}"),
+        None => format!("\u{25cf} {written}"),
+    })
+}
+
+/// When a check was last asked and how long that took; none for one that is fed by events.
+pub(super) fn last_try(check: &Check, look: Look) -> Option<String> {
+    let last = check.last().filter(|_| check.stale_after.is_some())?;
+    Some(format!("last try {} ago took {}", time::rough(look.now.since(last.at)), time::length(last.elapsed)))
+}

@@ -1,0 +1,102 @@
+//! The page for a terminal: plain text in eighty columns, for `portcullis status` and for whoever asks `/` for `text/plain`.
+
+use std::fmt::Write;
+
+use super::summary::{self, bucket, causes, last_try, levels, mark, outcome, shape, timeline, title};
+use super::time;
+use crate::state::snapshot::{Look, Snapshot, Step};
+
+/// Columns of a bar of the timeline.
+const BAR: usize = 40;
+
+/// The longest name that keeps its column; a longer one pushes the rest to the right.
+const WIDEST_NAME: usize = 24;
+
+/// The whole text. A name or a dependency's words cannot steer the terminal: control characters are left out.
+pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
+    let mut text = String::with_capacity(4096);
+    let status = snapshot.overall(look);
+    let service = &snapshot.service;
+    let _ = writeln!(text, "{} {}  {}{}", shape(status), title(status), service.name, mode(snapshot));
+    let since = time::rough(look.now.since(snapshot.phase_since));
+    let _ = writeln!(text, "  {} for {since}, begun {} ago", snapshot.phase.word(), time::rough(look.now.since(snapshot.started_at)));
+    if authority {
+        let _ = writeln!(text, "  instance {}, portcullis {}", service.instance, service.version);
+    }
+    let answers = levels(snapshot, look).map(|(name, holds)| if holds { name.to_owned() } else { format!("not {name}") });
+    let _ = writeln!(text, "  {}", answers.join(", "));
+    for cause in causes(snapshot, look, authority) {
+        let _ = writeln!(text, "  \u{2715} {cause}");
+    }
+    start(&mut text, snapshot, look);
+    checks(&mut text, snapshot, look, authority);
+    if !snapshot.modules.is_empty() {
+        text.push_str("\nModules\n");
+        let width = width(snapshot.modules.iter().map(|module| module.name.as_str()));
+        for module in &snapshot.modules {
+            let counts = if module.counts { "" } else { ", does not count" };
+            let _ = writeln!(text, "  {:width$}  {}{counts}", module.name, module.state.word().to_lowercase());
+        }
+    }
+    let _ = writeln!(text, "\nProcess    {}", summary::process(snapshot, authority));
+    if let Some(heartbeat) = summary::heartbeat(snapshot, look) {
+        let _ = writeln!(text, "Heartbeat  {heartbeat}");
+    }
+    text.retain(|c| c == '\n' || !c.is_control());
+    text
+}
+
+fn mode(snapshot: &Snapshot) -> String {
+    let mode = snapshot.service.mode.as_ref().filter(|mode| **mode != snapshot.service.name);
+    mode.map(|mode| format!(" (mode {mode})")).unwrap_or_default()
+}
+
+fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(|name| name.chars().count()).max().unwrap_or_default().min(WIDEST_NAME)
+}
+
+fn start(text: &mut String, snapshot: &Snapshot, look: Look) {
+    let (bars, span) = timeline(snapshot, look);
+    if bars.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\nStart, {} from end to end", time::length(span));
+    let width = width(bars.iter().map(|bar| bar.name));
+    let column = |at: std::time::Duration| {
+        if span.is_zero() { 0 } else { ((at.as_secs_f64() / span.as_secs_f64()) * BAR as f64).round() as usize }
+    };
+    for bar in &bars {
+        let from = bar.from.map_or(0, column).min(BAR - 1);
+        let drawn = if bar.from.is_some() { column(bar.length).clamp(1, BAR - from) } else { 0 };
+        let queued = column(bar.queued).min(drawn);
+        let (shape, note) = match bar.step {
+            Step::Up => ("\u{2588}", ""),
+            Step::Unknown => ("\u{2592}", ""),
+            Step::Down => ("\u{2573}", ""),
+        };
+        let line = format!("{}{}{}", " ".repeat(from), "\u{2591}".repeat(queued), shape.repeat(drawn - queued));
+        let padding = BAR - from - drawn;
+        let _ = writeln!(text, "  {:width$}  {line}{}  {}{note}", bar.name, " ".repeat(padding), outcome(bar));
+    }
+}
+
+fn checks(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
+    if snapshot.checks.is_empty() {
+        return;
+    }
+    text.push_str("\nChecks, and their last 30 minutes\n");
+    let width = width(snapshot.checks.iter().map(|check| check.name.as_str()));
+    for check in &snapshot.checks {
+        let (state, _) = check.effective(look.now);
+        let counts = if check.affects.health() { "" } else { ", does not count" };
+        let tried = last_try(check, look).map(|tried| format!(", {tried}")).unwrap_or_default();
+        let target = if authority && !check.target.is_empty() { format!("  {}", check.target) } else { String::new() };
+        let verdict = summary::verdict(check, look, authority);
+        let _ = writeln!(text, "{} {:width$}  {} {verdict}{tried}{counts}{target}", mark(state), check.name, check.kind);
+        if check.stale_after.is_none() {
+            continue;
+        }
+        let strip: String = check.history.seen(look.now).map(|(_, seen)| bucket(seen).0).collect();
+        let _ = writeln!(text, "  {:width$}  {strip}", "");
+    }
+}

@@ -1,0 +1,103 @@
+//! Points in time and lengths of time as people and formats write them.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::clock::Moment;
+
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const DAY: u64 = 86_400;
+
+/// `2025-10-09T08:54:57.000Z`.
+pub(super) fn iso(at: Moment) -> String {
+    humantime::format_rfc3339_millis(UNIX_EPOCH + at.wall).to_string()
+}
+
+/// `Thu, 09 Oct 2025 08:54:57 UTC`, as ConfigCat Proxy writes it.
+pub(super) fn rfc1123(at: Moment) -> String {
+    let (year, month, day) = date(at.wall);
+    let seconds = at.wall.as_secs();
+    let pick = |names: &'static [&'static str], index: u64| names.get(index as usize).copied().unwrap_or_default();
+    let (weekday, month) = (pick(&WEEKDAYS, seconds / DAY % 7), pick(&MONTHS, month - 1));
+    format!("{weekday}, {day:02} {month} {year} {} UTC", clock(at.wall))
+}
+
+/// `08:54:57`, in UTC.
+pub(super) fn clock(wall: Duration) -> String {
+    let second = wall.as_secs() % DAY;
+    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Year, month and day of the Gregorian calendar, counted from March so that a leap day ends its year.
+fn date(wall: Duration) -> (u64, u64, u64) {
+    let days = wall.as_secs() / DAY + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day_of_year - (153 * from_march + 2) / 5 + 1)
+}
+
+/// A length of time in the one or two units that matter: `0.8 ms`, `41 ms`, `3.0 s`, `2m 05s`, `3h 07m`, `5d 02h`.
+pub(super) fn length(time: Duration) -> String {
+    let (seconds, milliseconds) = (time.as_secs(), time.as_secs_f64() * 1000.0);
+    match seconds {
+        0 if milliseconds < 9.95 => format!("{milliseconds:.1} ms"),
+        0 => format!("{milliseconds:.0} ms"),
+        1..10 => format!("{:.1} s", time.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        3600..DAY => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d {:02}h", seconds / DAY, seconds / 3600 % 24),
+    }
+}
+
+/// The same without parts of a second: what is long ago, or lasts, and is looked at again.
+pub(super) fn rough(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        _ => length(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment { wall: Duration::from_secs(seconds), ..Moment::default() }
+    }
+
+    #[test]
+    fn dates() {
+        for (seconds, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 UTC"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 UTC"),
+            (951_868_800, "Wed, 01 Mar 2000 00:00:00 UTC"),
+            (1_685_378_200, "Mon, 29 May 2023 16:36:40 UTC"),
+            (1_760_000_095, "Thu, 09 Oct 2025 08:54:55 UTC"),
+            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 UTC"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 UTC"),
+        ] {
+            assert_eq!(rfc1123(at(seconds)), text);
+        }
+        assert_eq!(iso(at(1_760_000_097)), "2025-10-09T08:54:57.000Z");
+    }
+
+    #[test]
+    fn lengths() {
+        for (milliseconds, text) in [
+            (0, "0.0 ms"),
+            (8, "8.0 ms"),
+            (41, "41 ms"),
+            (3_000, "3.0 s"),
+            (59_900, "59 s"),
+            (125_000, "2m 05s"),
+            (11_220_000, "3h 07m"),
+            (439_200_000, "5d 02h"),
+        ] {
+            assert_eq!(length(Duration::from_millis(milliseconds)), text);
+        }
+    }
+}

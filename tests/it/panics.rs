@@ -1,0 +1,134 @@
+//! A panic in any subsystem leaves the process supervised: its signals forwarded, its code kept, the subsystem started again.
+//!
+//! The test starts itself once for each subsystem: with `PANICS_IN` it is a supervisor whose subsystem of that name panics first.
+#![allow(
+    dead_code,
+    unused_imports,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::format_push_string
+)]
+
+mod support;
+
+use portcullis::command::run::run;
+use portcullis::config::source::Environment;
+use portcullis::plan::resolve::Request;
+use portcullis::state::event::{Event, LockNews};
+use portcullis::supervisor::background::Subsystems;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use support::child::talker;
+use support::{Portcullis, Redis, Running, secs, variable};
+
+/// Panics the first time, and says so when it begins again.
+fn once(name: &str) {
+    static PANICKED: AtomicBool = AtomicBool::new(false);
+    assert!(PANICKED.swap(true, Ordering::SeqCst), "the {name} panics");
+    eprintln!("{name} again");
+}
+
+fn subsystems(failing: &str) -> Subsystems {
+    let mut all = Subsystems::default();
+    match failing {
+        "prober" => {
+            all.prober = |plan, orders, mailbox| {
+                Box::pin(async move {
+                    once("prober");
+                    (Subsystems::default().prober)(plan, orders, mailbox).await;
+                })
+            }
+        }
+        "heartbeat" => {
+            all.heartbeat = |plan, published, readiness, mailbox| {
+                Box::pin(async move {
+                    once("heartbeat");
+                    (Subsystems::default().heartbeat)(plan, published, readiness, mailbox).await;
+                })
+            }
+        }
+        "health" => {
+            all.health = |listeners, plan, published| {
+                once("health");
+                (Subsystems::default().health)(listeners, plan, published)
+            }
+        }
+        "lock" => all.lock = |_, _, _, _| Box::pin(async { panic!("the lock panics") }),
+        "held lock" => {
+            all.lock = |_, _, mut orders, mailbox| {
+                Box::pin(async move {
+                    orders.recv().await;
+                    mailbox.send(Event::Lock(LockNews::Held));
+                    while !marker().exists() {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    panic!("the held lock panics");
+                })
+            }
+        }
+        other => panic!("no subsystem {other}"),
+    }
+    all
+}
+
+/// The file by which the migration says that it runs.
+fn marker() -> std::path::PathBuf {
+    variable("PORTCULLIS_CONFIG").map(std::path::PathBuf::from).unwrap().with_file_name("migrating")
+}
+
+fn start(failing: &str, config: &str, child: &str) -> Running {
+    let new = Portcullis::new();
+    let (child, migrate) =
+        (new.script("child", child), new.script("migrate", "trap 'echo stopped; exit 9' TERM\n: > migrating\nsleep 1000 & wait\n"));
+    let config = config.replace("CHILD", child.to_str().unwrap()).replace("MIGRATE", migrate.to_str().unwrap());
+    let own = std::env::current_exe().unwrap();
+    new.config(&config).env("PANICS_IN", failing).program(own).args(Vec::<String>::new()).start()
+}
+
+fn child_is_kept(failing: &str, more: &str, ready: &str) {
+    let mut run = start(failing, &format!("{more}\n[modes.api]\ncommand = [\"CHILD\"]\n"), &talker(&[10], 7));
+    run.until_stdout("ready", secs(20));
+    run.until_stderr("failed (it panicked)", secs(20));
+    run.signal(10);
+    run.until_stdout("got 10", secs(20));
+    run.until_stderr(&format!("{failing} again"), secs(20));
+    run.until_status(ready, 200, secs(20));
+    run.signal(15);
+    run.exits(7);
+    run.leaves_nothing();
+    println!("test a_panic_of_the_{failing}_leaves_the_process_supervised ... ok");
+}
+
+fn lock_panics() {
+    let config = "[migrations]\ncommand = [\"MIGRATE\"]\nlock = \"none\"\n[modes.api]\ncommand = [\"CHILD\"]\n";
+    let mut run = start("lock", config, "echo started\n");
+    run.exits(70);
+    assert_eq!(run.said().0, "", "nothing is started without the lock");
+    let mut run = start("held lock", config, "echo started\n");
+    run.exits(76);
+    assert_eq!(run.said().0, "stopped\n", "the migration is stopped, and nothing is started after it");
+    run.leaves_nothing();
+    println!("test a_panic_of_the_migration_lock_stops_the_migration ... ok");
+}
+
+fn main() -> ExitCode {
+    if let Some(failing) = variable("PANICS_IN") {
+        portcullis::sys::block_every_signal();
+        return run(&Request::default(), &Environment::of_process(), subsystems(failing.to_str().unwrap())).into();
+    }
+    if std::env::args().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let app = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let check = format!("[checks.app_port]\nurl = \"tcp://{}\"\nwait = \"0s\"\naffects = \"readiness\"\n", app.local_addr().unwrap());
+    child_is_kept("prober", &check, "/readyz");
+    let redis = Redis::start();
+    child_is_kept("heartbeat", &format!("service = \"api\"\n[heartbeat]\nurl = \"redis://127.0.0.1:{}/0\"\n", redis.port), "/livez");
+    child_is_kept("health", "", "/livez");
+    lock_panics();
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,94 @@
+//! `portcullis status` and the answers beside the probes' own: Spring's, the article's, ConfigCat's, and what is switched off.
+
+use crate::support::child::polite;
+use crate::support::{Exit, Http, Portcullis, Redis, Running, secs};
+
+fn run(http: &Http, health: &str) -> Running {
+    let run = Portcullis::new();
+    let child = run.script("child", &polite());
+    let check = format!("url = \"http://127.0.0.1:{}/\"\ninterval = \"100ms\"\nfailure_threshold = 2", http.port);
+    let toml = format!(
+        "service = \"api\"\nmode = \"api\"\n[checks.web]\n{check}\n[health]\ntoken = \"opensesame\"\n{health}\n[modes.api]\ncommand = [\"{}\"]\n",
+        child.display()
+    );
+    let run = run.config(&toml).start();
+    run.until_status("/livez", 200, secs(20));
+    run
+}
+
+#[test]
+fn every_language_tells_the_same() {
+    let http = Http::answering(200, "");
+    let run = run(&http, "");
+    run.until_status("/actuator/health", 200, secs(20));
+    assert_eq!(run.get("/actuator/health").json()["components"]["web"]["status"], "UP");
+    assert_eq!(run.get("/health").json()["web"], "healthy");
+    assert_eq!(run.get("/status").json()["checks"]["web"]["status"], "healthy");
+    http.set(500, "");
+    let down = run.until_status("/actuator/health", 503, secs(20)).json();
+    assert_eq!((&down["status"], &down["components"]["web"]["status"]), (&"DOWN".into(), &"DOWN".into()));
+    assert_eq!(run.get("/actuator/health/web").code, 503);
+    assert_eq!(run.get("/actuator/health/liveness").code, 200);
+    assert_eq!(run.get("/actuator/health/readiness").code, 200);
+    assert_eq!((run.get("/health").code, &run.get("/health").json()["web"]), (503, &"unhealthy".into()));
+    assert_eq!(run.get("/status").code, 200);
+    assert_eq!(run.get("/actuator/info").json()["arkBizInfo"][0]["bizState"], "ACTIVATED");
+    assert!(run.get("/").body.contains("web: unexpected status"), "{}", run.get("/").body);
+}
+
+#[test]
+fn details_come_with_the_token_and_the_code_stays() {
+    let http = Http::answering(500, "");
+    let run = run(&http, "");
+    let target = format!("127.0.0.1:{}", http.port);
+    for path in ["/", "/status?verbose", "/actuator/health", "/actuator/health/web"] {
+        let (plain, token) = (run.get(path), run.ask("GET", path, "Authorization: Bearer opensesame\r\n"));
+        assert_eq!(plain.code, token.code, "{path}");
+        assert!(!plain.body.contains(&target) && !plain.body.contains("\"details\""), "{}", plain.body);
+        assert!(token.body.len() > plain.body.len(), "{path}: {}", token.body);
+        assert!(!run.ask("GET", path, "Authorization: Bearer opensesam\r\n").body.contains(&target), "{path}");
+    }
+    assert!(run.ask("GET", "/", "Authorization: Bearer opensesame\r\n").body.contains(&target));
+}
+
+#[test]
+fn a_view_that_is_switched_off_is_gone_from_the_network_only() {
+    let http = Http::answering(200, "");
+    let run = run(&http, "status = false\npage = false\nhealthz = false");
+    run.until_status("/readyz", 200, secs(20));
+    for path in ["/status", "/", "/healthz"] {
+        assert_eq!((run.get(path).code, run.get_over_socket(path).code), (404, 200), "{path}");
+    }
+    assert_eq!(run.beside(["healthcheck"]).exit, Exit::Code(0));
+    let listen = format!("127.0.0.1:{}", run.port);
+    let refused = run.beside(["status", "--listen", &listen]);
+    assert_eq!(refused.exit, Exit::Code(69), "{refused:?}");
+    assert!(refused.stderr.contains("switched off"), "{refused:?}");
+}
+
+#[test]
+fn status_shows_a_person_what_is_wrong() {
+    let mut redis = Redis::start();
+    let run = Portcullis::new();
+    let child = run.script("child", &polite());
+    let check = format!("url = \"{}\"\ninterval = \"100ms\"\nfailure_threshold = 2", redis.url());
+    let toml = format!("mode = \"api\"\nservice = \"api\"\n[checks.redis]\n{check}\n[modes.api]\ncommand = [\"{}\"]\n", child.display());
+    let run = run.config(&toml).start();
+    run.until_status("/healthz", 200, secs(20));
+    let up = run.beside(["status"]);
+    assert_eq!(up.exit, Exit::Code(0), "{up:?}");
+    for words in ["UP  api", "live, started, ready, healthy", "wait:redis", "spawn:app", &format!("redis://127.0.0.1:{}", redis.port)] {
+        assert!(up.stdout.contains(words), "{words} in {}", up.stdout);
+    }
+    redis.stop();
+    run.until_status("/healthz", 500, secs(20));
+    let down = run.beside(["status"]).stdout;
+    assert!(down.contains("DOWN  api") && down.contains("not healthy"), "{down}");
+    let told: serde_json::Value = serde_json::from_str(&run.beside(["status", "--json"]).stdout).unwrap();
+    assert_eq!((&told["overall"], &told["checks"]["redis"]["state"]), (&"DOWN".into(), &"down".into()));
+    assert!(told["checks"]["redis"]["history"][0]["failed"].as_u64().unwrap() > 0, "{told}");
+    let json = run.beside(["schema", "--openapi"]).stdout;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["openapi"], "3.1.0");
+    let nobody = Portcullis::new().args(["status"]).output();
+    assert_eq!(nobody.exit, Exit::Code(69));
+}

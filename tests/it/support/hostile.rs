@@ -1,0 +1,115 @@
+//! A peer that does what no server should.
+
+use super::free_port;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What it does with each connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Manner {
+    /// Accepts and never answers.
+    Silent,
+    /// Answers at once with what no protocol begins with.
+    Garbage,
+    /// These words first, then a byte a second for ever.
+    Dripping(&'static [u8]),
+    /// These words first, then a gibibyte of this byte.
+    Flooding(&'static [u8], u8),
+    /// Leads to this port, and cuts after so many bytes of its answer.
+    Cutting(u16, usize),
+}
+
+#[derive(Debug)]
+pub struct Hostile {
+    pub port: u16,
+    ended: Arc<AtomicBool>,
+}
+
+impl Hostile {
+    pub fn new(manner: Manner) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).expect("bind the hostile peer");
+        let port = listener.local_addr().expect("address").port();
+        let ended = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&ended);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let over = Arc::clone(&over);
+                std::thread::spawn(move || drop(treat(stream, manner, &over)));
+            }
+        });
+        Self { port, ended }
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool) -> std::io::Result<()> {
+    match manner {
+        Manner::Silent => hold(&mut stream, ended),
+        Manner::Garbage => {
+            stream.write_all(b"\xde\xad\xbe\xef garbage \r\n\x00\xff\xff\xff\xff\xff\xff\xff\xff")?;
+            hold(&mut stream, ended)
+        }
+        Manner::Dripping(words) => {
+            if words.starts_with(b"HTTP") {
+                // An answer before its question is another fault.
+                let _ = stream.read(&mut [0; 4096])?;
+            }
+            stream.write_all(words)?;
+            while !ended.load(Ordering::Relaxed) {
+                stream.write_all(b"x")?;
+                std::thread::park_timeout(Duration::from_secs(1));
+            }
+            Ok(())
+        }
+        Manner::Flooding(words, byte) => {
+            stream.write_all(words)?;
+            let piece = vec![byte; 64 * 1024];
+            for _ in 0..(1 << 30) / piece.len() {
+                stream.write_all(&piece)?;
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            Ok(())
+        }
+        Manner::Cutting(port, after) => {
+            let mut server = TcpStream::connect(("127.0.0.1", port))?;
+            let (mut asked, mut upstream) = (stream.try_clone()?, server.try_clone()?);
+            std::thread::spawn(move || drop(std::io::copy(&mut asked, &mut upstream)));
+            let mut left = after;
+            let mut piece = [0; 4096];
+            while left > 0 {
+                let most = left.min(piece.len());
+                let count = server.read(&mut piece[..most])?;
+                if count == 0 {
+                    break;
+                }
+                stream.write_all(&piece[..count])?;
+                left -= count;
+            }
+            for end in [&stream, &server] {
+                let _ = end.shutdown(std::net::Shutdown::Both);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Reads what comes, says nothing.
+fn hold(stream: &mut TcpStream, ended: &AtomicBool) -> std::io::Result<()> {
+    let mut piece = [0; 4096];
+    while stream.read(&mut piece)? > 0 && !ended.load(Ordering::Relaxed) {}
+    Ok(())
+}

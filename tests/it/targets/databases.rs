@@ -1,0 +1,141 @@
+//! PostgreSQL and MariaDB: every login that can go wrong, TLS as libpq has it, and no trace left behind.
+
+use super::{fails, passes, wait_with};
+use crate::support::postgres::{PASSWORD, percent};
+use crate::support::{Certificates, MariaDb, Portcullis, Postgres, eventually, secs};
+use portcullis::config::source::Environment;
+use portcullis::outcome::Class;
+use portcullis::plan::resolve;
+use portcullis::probe::Probe;
+
+/// The same login, another database.
+fn elsewhere(url: &str) -> String {
+    format!("{}/nowhere", url.strip_suffix("/app").unwrap())
+}
+
+#[test]
+fn a_wrong_login_is_told_from_a_missing_database_and_from_a_full_server() {
+    let mut server = Postgres::reserve();
+    server.setting("max_connections=4");
+    server.setting("superuser_reserved_connections=1");
+    server.setting("max_wal_senders=0");
+    server.launch();
+    server.until_up();
+    passes(&server.url());
+    fails(&server.url_with("wrong"), &["authentication failed", "28P01", "check user, password and database"]);
+    fails(&elsewhere(&server.url()), &["3D000"]);
+    let fast = wait_with(&["--fail-fast", "--timeout", "30s", &server.url_with("wrong")]).exits(69);
+    assert!(fast.took < secs(10), "{:?}", fast.took);
+    let holders: Vec<_> =
+        (0..3).map(|_| Portcullis::new().sh(&format!("echo 'SELECT pg_sleep(60)' | {}", server.psql_line())).start()).collect();
+    eventually("no connection is left", secs(30), || {
+        server.try_psql("app", "SELECT 1").err().or_else(|| {
+            (server.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()") == "3")
+                .then(String::new)
+        })
+    });
+    fails(&server.url(), &["peer not ready", "53300"]);
+    drop(holders);
+}
+
+#[test]
+fn sslmode_means_what_libpq_means() {
+    let certificates = Certificates::make();
+    let mut server = Postgres::reserve();
+    server.launch();
+    server.until_up();
+    let url = |server: &Postgres, host: &str, parameters: &str| format!("{}?{parameters}", server.url()).replace("127.0.0.1", host);
+    fails(&url(&server, "127.0.0.1", "sslmode=require"), &["tls handshake failed", "does not offer TLS"]);
+    passes(&url(&server, "127.0.0.1", "sslmode=prefer"));
+    server.stop();
+    server.access("local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n");
+    let ca = format!("sslrootcert={}", certificates.pem("ca").display());
+    let own = format!("sslrootcert={}", certificates.pem("selfca").display());
+    let mut with = |name: &str| {
+        server.stop();
+        server.certificate(&certificates, name);
+        server.launch();
+        server.until_up();
+        let url = server.url();
+        move |parameters: &str| format!("{url}?{parameters}")
+    };
+    let of = with("server");
+    for mode in ["allow", "prefer", "require"] {
+        passes(&of(&format!("sslmode={mode}")));
+    }
+    fails(&of("sslmode=disable"), &["28000"]);
+    passes(&of(&format!("sslmode=verify-full&{ca}")));
+    fails(&of("sslmode=verify-full"), &["UnknownIssuer", "sslrootcert"]);
+    let of = with("other");
+    passes(&of(&format!("sslmode=verify-ca&{ca}")));
+    fails(&of(&format!("sslmode=verify-full&{ca}")), &["tls handshake failed", "belongs to another host"]);
+    let of = with("cn");
+    fails(&of(&format!("sslmode=verify-full&{ca}")), &["common name", "subjectAltName"]);
+    let of = with("v1");
+    passes(&of("sslmode=require"));
+    fails(&of(&format!("sslmode=verify-full&{ca}")), &["version 1"]);
+    let of = with("selfca");
+    passes(&of("sslmode=require"));
+    passes(&of(&format!("sslmode=verify-full&{own}")));
+    fails(&of(&format!("sslmode=verify-ca&{ca}")), &["tls handshake failed"]);
+    let mut config = Portcullis::new().config(&format!(
+        "[checks.db]\nurl = \"{}\"\nsslmode = \"verify-full\"\nca = \"{}\"\n[modes.api]\ncommand = [\"echo\", \"started\"]\n",
+        server.url(),
+        certificates.pem("selfca").display()
+    ));
+    config = config.env("MODE", "api");
+    assert_eq!(config.output().exits(0).stdout, "started\n");
+}
+
+#[test]
+fn a_standby_answers_and_is_told_from_a_primary() {
+    let mut server = Postgres::reserve();
+    server.standby();
+    server.launch();
+    server.until_up();
+    passes(&server.url());
+    passes(&format!("{}?target_session_attrs=standby", server.url()));
+    fails(&format!("{}?target_session_attrs=read-write", server.url()), &["peer not ready", "takes no writes"]);
+}
+
+#[test]
+fn a_thousand_probes_leave_one_connection() {
+    let server = Postgres::start();
+    let (targets, _) = resolve::targets(&[server.url()], &Environment::new::<&str, &str>([])).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut probe = Probe::new(&targets[0]);
+    runtime.block_on(async {
+        for _ in 0..1000 {
+            assert_eq!(probe.ask(secs(5)).await.class(), Class::Ok);
+        }
+    });
+    assert_eq!(server.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portcullis'"), "1");
+    assert_eq!(server.psql("SELECT sum(tup_inserted + tup_updated + tup_deleted) FROM pg_stat_database WHERE datname = 'app'"), "0");
+}
+
+#[test]
+fn mariadb_takes_the_login_over_tcp_tls_and_its_socket() {
+    let certificates = Certificates::make();
+    let options = [
+        format!("--ssl-cert={}", certificates.pem("server").display()),
+        format!("--ssl-key={}", certificates.key("server").display()),
+        format!("--ssl-ca={}", certificates.pem("ca").display()),
+        "--log-warnings=4".to_owned(),
+    ];
+    let server = MariaDb::start(PASSWORD, &options.each_ref().map(String::as_str));
+    let url = |more: &str| format!("mysql://app:{}@127.0.0.1:{}/app{more}", percent(PASSWORD), server.port);
+    let ca = certificates.pem("ca");
+    passes(&url(""));
+    passes(&url("?sslmode=disable"));
+    passes(&url("?ssl-mode=REQUIRED"));
+    passes(&url(&format!("?ssl-mode=VERIFY_IDENTITY&ssl-ca={}", ca.display())));
+    passes(&format!("mariadb://root@localhost/?unix_socket={}", server.socket().display()));
+    fails(&url("?ssl-mode=VERIFY_IDENTITY"), &["UnknownIssuer"]);
+    fails(&format!("mysql://app:wrong@127.0.0.1:{}/app", server.port), &["authentication failed", "1045"]);
+    fails(&elsewhere(&url("")), &["authentication failed", "1044"]);
+    let log = std::fs::read_to_string(server.log()).unwrap();
+    let aborted: Vec<_> = log.lines().filter(|line| line.contains("Aborted") && line.contains("db: 'app'")).collect();
+    assert_eq!(aborted, Vec::<&str>::new());
+    server.sql("SET GLOBAL max_connections = 10");
+    assert_eq!(server.sql("SELECT count(*) FROM information_schema.processlist WHERE user = 'app'"), "0");
+}

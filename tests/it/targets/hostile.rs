@@ -1,0 +1,115 @@
+//! A peer that never answers, talks nonsense, drips, floods or hangs up: each ends in time, in little memory, without a fault.
+
+use crate::support::{Certificates, Exit, Grpc, Hostile, Http, Manner, MariaDb, Portcullis, Postgres, Redis, secs};
+use portcullis::config::source::Environment;
+use portcullis::outcome::Class;
+use portcullis::plan::resolve;
+use portcullis::probe::Probe;
+use std::time::Duration;
+
+/// Every kind that listens to what a peer says.
+const KINDS: [&str; 13] = [
+    "postgres://u:p@127.0.0.1:PORT/x?sslmode=disable",
+    "postgres://u:p@127.0.0.1:PORT/x?sslmode=prefer",
+    "mysql://u:p@127.0.0.1:PORT/x",
+    "redis://:p@127.0.0.1:PORT/0",
+    "redis://127.0.0.1:PORT/1",
+    "rediss://127.0.0.1:PORT/0?ssl_cert_reqs=none",
+    "redis+sentinel://127.0.0.1:PORT/m",
+    "redis+cluster://127.0.0.1:PORT",
+    "redis+ready://127.0.0.1:PORT/0?service=api",
+    "http://127.0.0.1:PORT/",
+    "https://127.0.0.1:PORT/",
+    "grpc://127.0.0.1:PORT",
+    "grpcs://127.0.0.1:PORT",
+];
+
+/// Asks for a second, looking at the memory meanwhile: the most that it owned, in KiB.
+fn suffers(url: &str, manner: Manner) -> u64 {
+    let peer = Hostile::new(manner);
+    let url = url.replace("PORT", &peer.port.to_string());
+    let mut run = Portcullis::new().args(["wait", "--timeout", "1s", "--try-timeout", "400ms", &url]).start();
+    let mut most = 0;
+    let status = format!("/proc/{}/status", run.pid());
+    while run.runs() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let anonymous = text.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse().ok());
+        most = most.max(anonymous.unwrap_or(0));
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    let exit = run.wait_exit(secs(5));
+    let (_, stderr) = run.said();
+    assert_eq!(exit, Exit::Code(69), "{url} {manner:?}: {stderr}");
+    assert!(run.since.elapsed() < secs(4), "{url} {manner:?}: {:?}", run.since.elapsed());
+    assert!(!stderr.contains("panicked") && !stderr.contains("internal error"), "{url} {manner:?}: {stderr}");
+    most
+}
+
+#[test]
+fn who_never_answers_or_drips_is_a_timeout() {
+    for url in KINDS {
+        for manner in [Manner::Silent, Manner::Dripping(b"")] {
+            suffers(url, manner);
+        }
+    }
+}
+
+#[test]
+fn who_floods_gets_no_memory() {
+    for url in KINDS {
+        let quiet = suffers(url, Manner::Garbage);
+        let scheme = url.split(':').next().unwrap_or_default();
+        let words: &'static [u8] = match scheme {
+            "postgres" => b"R\x7f\xff\xff\xff",
+            "mysql" => b"\xff\xff\xff\x00\x0a",
+            "redis" | "redis+sentinel" | "redis+cluster" | "redis+ready" => b"$1073741824\r\n",
+            "http" => b"HTTP/1.1 200 OK\r\nX-Long: ",
+            "grpc" => b"\0\0\0\x04\0\0\0\0\0",
+            _ => b"",
+        };
+        for (words, byte) in [(words, b'x'), (words, 0), (b"", b'*'), (b"+", b'a')] {
+            let flooded = suffers(url, Manner::Flooding(words, byte));
+            assert!(flooded < quiet + 1024, "{url}: {flooded} KiB under {byte}, {quiet} KiB in peace");
+        }
+    }
+}
+
+/// Cuts the answers of the real server behind `url` after each number of bytes, `step` apart, until nothing is missing.
+fn survives_cuts(url: &str, port: u16, step: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut reached = false;
+    for after in (0..4000).step_by(step) {
+        let peer = Hostile::new(Manner::Cutting(port, after));
+        let urls = [url.replace("PORT", &peer.port.to_string())];
+        let (targets, _) = resolve::targets(&urls, &Environment::new::<&str, &str>([])).unwrap();
+        let outcome = runtime.block_on(async { Probe::new(&targets[0]).ask(Duration::from_secs(5)).await });
+        assert!(outcome.elapsed < Duration::from_secs(4), "{url} cut after {after}: {outcome:?}");
+        assert!(!matches!(outcome.class(), Class::Internal), "{url} cut after {after}: {outcome:?}");
+        if outcome.class() == Class::Ok {
+            reached = true;
+            break;
+        }
+    }
+    assert!(reached, "{url} never passed");
+}
+
+#[test]
+fn who_hangs_up_at_any_byte_is_survived() {
+    let certificates = Certificates::make();
+    let mut server = Postgres::reserve();
+    server.access("local all all trust\nhost all all 127.0.0.1/32 trust\n");
+    server.certificate(&certificates, "server");
+    server.launch();
+    server.until_up();
+    survives_cuts("postgres://app@127.0.0.1:PORT/app?sslmode=disable", server.port, 1);
+    survives_cuts("postgres://app@127.0.0.1:PORT/app?sslmode=require", server.port, 23);
+    let redis = Redis::with_password("secret");
+    survives_cuts("redis://:secret@127.0.0.1:PORT/3", redis.port, 1);
+    let mariadb = MariaDb::start("secret", &[]);
+    mariadb.sql("SET GLOBAL max_connect_errors = 100000");
+    survives_cuts("mysql://app:secret@127.0.0.1:PORT/app", mariadb.port, 1);
+    let http = Http::answering(200, "{}");
+    survives_cuts("http://127.0.0.1:PORT/", http.port, 1);
+    let grpc = Grpc::saying(1);
+    survives_cuts("grpc://127.0.0.1:PORT", grpc.port, 1);
+}

@@ -1,0 +1,111 @@
+//! HTTP with certificates, and several endpoints under one name.
+
+use super::{fails, passes};
+use crate::support::{Certificates, Hostile, Http, Manner, Portcullis, eventually, free_port, process, secs};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+/// `openssl s_server`, which answers every GET with a page.
+struct Https {
+    port: u16,
+    child: Child,
+}
+
+impl Https {
+    fn start(certificates: &Certificates, name: &str, more: &[&str]) -> Self {
+        let port = free_port();
+        let mut command = Command::new("openssl");
+        command.args(["s_server", "-www", "-quiet", "-accept", &port.to_string()]).current_dir(certificates.path());
+        command.arg("-cert").arg(certificates.pem(name)).arg("-key").arg(certificates.key(name)).args(more);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start openssl");
+        eventually("openssl listens", secs(20), || TcpStream::connect(("127.0.0.1", port)).ok());
+        Self { port, child }
+    }
+}
+
+impl Drop for Https {
+    fn drop(&mut self) {
+        process::send(i32::try_from(self.child.id()).expect("pid"), 9);
+        drop(self.child.wait());
+    }
+}
+
+/// A run that waits for one check and then says `started`.
+fn gate(check: &str) -> Portcullis {
+    Portcullis::new().config(&format!("{check}\n[modes.api]\ncommand = [\"echo\", \"started\"]\n")).env("MODE", "api")
+}
+
+#[test]
+fn https_is_verified_against_the_given_authority() {
+    let certificates = Certificates::make();
+    let server = Https::start(&certificates, "server", &[]);
+    let ca = certificates.pem("ca");
+    let url = format!("https://localhost:{}/", server.port);
+    fails(&url, &["tls handshake failed", "UnknownIssuer", "no trusted authority"]);
+    let with = |more: &str| gate(&format!("[checks.it]\nurl = \"{url}\"\nwait = \"2s\"\n{more}")).output();
+    assert_eq!(with(&format!("ca = \"{}\"", ca.display())).exits(0).stdout, "started\n");
+    assert_eq!(with("insecure = true").exits(0).stdout, "started\n");
+    let trusted = Portcullis::new().args(["wait", "--timeout", "2s", &url]).env("SSL_CERT_FILE", &ca);
+    trusted.output().exits(0);
+    let other = Https::start(&certificates, "other", &[]);
+    let said =
+        gate(&format!("[checks.it]\nurl = \"https://localhost:{}/\"\nwait = \"1s\"\nca = \"{}\"", other.port, ca.display())).output();
+    said.exits(69).says(&["tls", "belongs to another host"]);
+}
+
+#[test]
+fn a_client_certificate_is_shown() {
+    let certificates = Certificates::make();
+    let server = Https::start(&certificates, "server", &["-Verify", "1", "-verify_return_error", "-CAfile", "ca.pem"]);
+    let own = format!(
+        "client_certificate = \"{}\"\nclient_key = \"{}\"",
+        certificates.pem("client").display(),
+        certificates.key("client").display()
+    );
+    let check = |more: &str| {
+        let ca = certificates.pem("ca");
+        let url = format!("https://localhost:{}/", server.port);
+        gate(&format!("[checks.it]\nurl = \"{url}\"\nwait = \"1s\"\nca = \"{}\"\n{more}", ca.display())).output()
+    };
+    assert_eq!(check(&own).exits(0).stdout, "started\n");
+    check("").exits(69).says(&["tls", "client certificate"]);
+}
+
+#[test]
+fn several_endpoints_have_a_key_each_and_one_result() {
+    let (one, two) = (Http::answering(200, "{}"), Http::answering(401, "{}"));
+    let check = format!(
+        "[checks.dify]\nwait = \"60s\"\ninterval = \"1h\"\n\
+         [[checks.dify.targets]]\nname = \"chat\"\nurl = \"http://127.0.0.1:{}/v1\"\nbearer = \"${{CHAT_KEY}}\"\n\
+         [[checks.dify.targets]]\nname = \"flow\"\nurl = \"http://127.0.0.1:{}/v1\"\nheaders = {{ X-Key = \"${{FLOW_KEY}}\" }}\n",
+        one.port, two.port
+    );
+    let mut run = gate(&check).env("CHAT_KEY", "app-chat-secret").env("FLOW_KEY", "app-flow-secret").start();
+    eventually("both were asked", secs(20), || (!one.seen().is_empty() && !two.seen().is_empty()).then_some(()));
+    run.until_stderr("1 of 2 failed, first flow: the answer's status is 401", secs(20));
+    two.set(200, "{}");
+    run.exits(0);
+    assert_eq!(run.said().0, "started\n");
+    assert!(one.seen().concat().to_lowercase().contains("authorization: bearer app-chat-secret"));
+    assert!(two.seen().concat().to_lowercase().contains("x-key: app-flow-secret"));
+    assert!(!run.said().1.contains("secret"), "{}", run.said().1);
+}
+
+#[test]
+fn a_slow_head_and_a_slow_body_end_with_the_timeout() {
+    let head = Hostile::new(Manner::Dripping(b"HTTP/1.1 200 OK\r\n"));
+    fails(&format!("http://127.0.0.1:{}/", head.port), &["timed out"]);
+    let body = Hostile::new(Manner::Dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"));
+    let check =
+        format!("[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\ntimeout = \"500ms\"\nexpect = {{ body = \"up\" }}", body.port);
+    gate(&check).output().exits(69).says(&["timed out"]);
+    passes(&format!("http://127.0.0.1:{}/", Http::answering(204, "").port));
+    fails(&format!("http://127.0.0.1:{}/", Http::answering(302, "").port), &["the answer's status is 302"]);
+}
+
+#[test]
+fn a_huge_body_is_read_no_further_than_is_looked_at() {
+    let server = Hostile::new(Manner::Flooding(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n", b'x'));
+    let check = format!("[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ body = \"up\" }}", server.port);
+    gate(&check).output().exits(69).says(&["the body does not hold"]);
+}

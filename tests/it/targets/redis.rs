@@ -1,0 +1,144 @@
+//! Redis in every state and way of running it, and the registry in it.
+
+use super::{fails, passes};
+use crate::support::redis::Reply;
+use crate::support::{Certificates, Portcullis, Redis, eventually, free_port, secs};
+use portcullis::config::source::Environment;
+use portcullis::outcome::Class;
+use portcullis::plan::resolve;
+use portcullis::probe::Probe;
+use std::process::Command;
+
+#[test]
+fn a_missing_and_a_wrong_password_are_told_apart() {
+    let server = Redis::with_password("right password");
+    passes(&server.url().replace("right password", "right%20password"));
+    fails(&format!("redis://127.0.0.1:{}/0", server.port), &["authentication failed", "NOAUTH"]);
+    fails(&format!("redis://:wrong@127.0.0.1:{}/0", server.port), &["authentication failed", "WRONGPASS"]);
+    fails(&format!("redis://:right%20password@127.0.0.1:{}/99", server.port), &["authentication failed", "DB index"]);
+}
+
+#[test]
+fn tls_and_unix_sockets_are_spoken() {
+    let certificates = Certificates::make();
+    let (tls, dir) = (free_port(), Portcullis::new());
+    let socket = dir.dir().join("redis.sock");
+    let [cert, key, ca] = [certificates.pem("server"), certificates.key("server"), certificates.pem("ca")];
+    let server = Redis::reserve()
+        .option(&format!("--tls-port {tls} --tls-auth-clients no --unixsocket {}", socket.display()))
+        .option(&format!("--tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {}", cert.display(), key.display(), ca.display()))
+        .started();
+    passes(&format!("redis+unix://{}?db=1", socket.display()));
+    passes(&format!("rediss://127.0.0.1:{tls}/0?ssl_ca_certs={}", ca.display()));
+    passes(&format!("rediss://localhost:{tls}/0?ssl_cert_reqs=none"));
+    fails(&format!("rediss://127.0.0.1:{tls}/0"), &["tls handshake failed", "UnknownIssuer"]);
+    fails(&format!("rediss://127.0.0.1:{}/0", server.port), &["timed out"]);
+    fails(&format!("redis://127.0.0.1:{tls}/0"), &["connection refused"]);
+}
+
+#[test]
+fn a_server_that_loads_or_lost_its_master_is_not_ready() {
+    let mut server =
+        Redis::reserve().option("--enable-debug-command yes --key-load-delay 5000 --loading-process-events-interval-bytes 1024").started();
+    server.command(&["DEBUG", "POPULATE", "2000", "key", "1000"]);
+    server.command(&["SAVE"]);
+    server.stop();
+    server.launch();
+    eventually("it loads", secs(30), || match server.try_command(&["PING"]) {
+        Ok(Reply::Error(words)) => words.starts_with("LOADING").then_some(()),
+        _ => None,
+    });
+    fails(&server.url(), &["peer not ready", "LOADING"]);
+    let mut replica = Redis::reserve().option(&format!("--replicaof 127.0.0.1 {} --replica-serve-stale-data no", free_port()));
+    replica.launch();
+    eventually("it answers", secs(30), || replica.try_command(&["PING"]).ok());
+    fails(&replica.url(), &["peer not ready", "MASTERDOWN"]);
+}
+
+#[test]
+fn a_frozen_server_is_a_timeout() {
+    let server = Redis::start();
+    server.signal(19);
+    let said = super::wait_with(&["--try-timeout", "300ms", "--timeout", "1s", &server.url()]).exits(69).says(&["timed out"]);
+    assert!(said.took < secs(5), "{:?}", said.took);
+    server.signal(18);
+    passes(&server.url());
+}
+
+#[test]
+fn the_master_is_found_through_its_sentinels_after_a_failover_too() {
+    let master = Redis::start();
+    let replica = Redis::reserve().option(&format!("--replicaof 127.0.0.1 {}", master.port)).started();
+    let sentinel = Redis::sentinel("mymaster", master.port);
+    let url = format!("redis+sentinel://127.0.0.1:{},127.0.0.1:{}/mymaster/0", free_port(), sentinel.port);
+    passes(&url);
+    fails(&url.replace("mymaster", "other"), &["knows no master other"]);
+    eventually("the sentinel knows the replica", secs(60), || match sentinel.command(&["SENTINEL", "REPLICAS", "mymaster"]) {
+        Reply::List(replicas) => (!replicas.is_empty()).then_some(()),
+        _ => None,
+    });
+    eventually("the failover begins", secs(60), || {
+        (sentinel.command(&["SENTINEL", "FAILOVER", "mymaster"]) == Reply::Text("OK".into())).then_some(())
+    });
+    eventually("the replica is the master", secs(60), || match replica.command(&["ROLE"]) {
+        Reply::List(role) => (role.first() == Some(&Reply::Text("master".into()))).then_some(()),
+        _ => None,
+    });
+    drop(master);
+    super::wait_with(&["--timeout", "30s", &url]).exits(0);
+}
+
+#[test]
+fn a_cluster_is_ready_when_all_its_slots_are_served() {
+    let nodes: Vec<Redis> =
+        (0..3).map(|_| Redis::reserve().option("--cluster-enabled yes --cluster-node-timeout 1000").started()).collect();
+    let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    let url = format!("redis+cluster://{}", addresses.join(","));
+    fails(&url, &["peer not ready", "cluster's state is fail"]);
+    let output = Command::new("redis-cli").args(["--cluster", "create"]).args(&addresses).arg("--cluster-yes").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    super::wait_with(&["--timeout", "30s", &url]).exits(0);
+    let mut nodes = nodes;
+    nodes.remove(0);
+    eventually("the others miss it", secs(60), || match nodes[0].command(&["CLUSTER", "INFO"]) {
+        Reply::Text(text) => text.contains("cluster_state:fail").then_some(()),
+        _ => None,
+    });
+    fails(&url, &["cluster's state is fail"]);
+}
+
+#[test]
+fn the_registry_is_read_as_it_is_written() {
+    let server = Redis::start();
+    let url = format!("redis+ready://127.0.0.1:{}/0?service=api&min=", server.port);
+    fails(&format!("{url}1"), &["0 of 1 instances are ready"]);
+    let replica = |id: &str| {
+        let config = format!("mode = \"api\"\n[heartbeat]\nurl = \"{}\"\n[modes.api]\ncommand = [\"sleep\", \"600\"]\n", server.url());
+        Portcullis::new().config(&config).env("PORTCULLIS_INSTANCE_ID", id).start()
+    };
+    let mut one = replica("one");
+    super::wait_with(&["--timeout", "30s", &format!("{url}1")]).exits(0);
+    fails(&format!("{url}2"), &["1 of 2 instances are ready"]);
+    let two = replica("two");
+    super::wait_with(&["--timeout", "30s", &format!("{url}2")]).exits(0);
+    one.signal(15);
+    one.wait_exit(secs(30));
+    fails(&format!("{url}2"), &["1 of 2"]);
+    drop(two);
+}
+
+#[test]
+fn a_thousand_probes_leave_one_connection_and_no_key() {
+    let server = Redis::start();
+    let (targets, _) = resolve::targets(&[server.url()], &Environment::new::<&str, &str>([])).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut probe = Probe::new(&targets[0]);
+    runtime.block_on(async {
+        for _ in 0..1000 {
+            assert_eq!(probe.ask(secs(5)).await.class(), Class::Ok);
+        }
+    });
+    let Reply::Text(clients) = server.command(&["CLIENT", "LIST"]) else { panic!("no list") };
+    assert_eq!(clients.lines().filter(|line| line.contains("cmd=ping")).count(), 1, "{clients}");
+    assert_eq!(server.command(&["DBSIZE"]), Reply::Number(0));
+}
