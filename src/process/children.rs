@@ -115,6 +115,16 @@ impl Children {
         self.groups.get(&id).is_some_and(|group| terminal::belongs_to(*group))
     }
 
+    /// A variable that every child inherits.
+    pub fn inherited(&self, name: &str) -> Option<String> {
+        self.surroundings.environment.get(&std::ffi::OsString::from(name)).and_then(|value| value.to_str()).map(str::to_owned)
+    }
+
+    /// Whether anybody is left of the process' group, a zombie that was not reaped yet included.
+    pub fn group_lives(&self, id: ProcessId) -> bool {
+        self.groups.get(&id).is_some_and(|group| sys::send(-group, 0).is_ok())
+    }
+
     /// Sends what is left below us a signal: adopted orphans and members of our children's groups, and for KILL everything.
     ///
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.

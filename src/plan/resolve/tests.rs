@@ -233,7 +233,7 @@ command = "flask db upgrade"
 check = ["x"]
 [modes.a]
 command = ["x", 5, { splt = "y" }, "${UNSET}", "$HOME", { first = "g" }]
-migrate = "wait"
+migrate = "later"
 stop_signal = "TERMINATE"
 [modes.b]
 command = ["${UNSET}"]
@@ -261,13 +261,12 @@ details = "sometimes"
         "p:20:8: `path` in [checks.pg] means nothing to a target of kind postgres",
         "p:21:2: `modules` is not supported yet",
         "p:24:11: the command in [migrations] is a string; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
-        "p:25:1: `check` in [migrations] is not supported yet",
         "p:27:17: [modes.a] has a number where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:20: [modes.a] has a table where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:36: an argument in [modes.a]: UNSET is not set; set it, or give a default: `${UNSET:-…}`",
         "p:27:48: an argument in [modes.a]: `$HOME` is not interpolated: write `${HOME}` for the variable, `$$HOME` for the text",
         "p:27:67: `first` in [modes.a] names the unknown group `g`",
-        "p:28:11: `migrate` in [modes.a] is `wait`, which is not supported yet; there are `run` and `off`",
+        "p:28:11: `migrate` in [modes.a] is `later`; one of `run`, `wait`, `off` is wanted",
         "p:29:15: `stop_signal` in [modes.a] is `TERMINATE`, not a signal as `TERM` or `15`",
         "p:32:1: `url` in [modes.b.started] is missing: name the target by `url`, or by `kind`, `host` and `port`",
         "p:34:7: `url` in [heartbeat] is of kind tcp; a redis is wanted",
