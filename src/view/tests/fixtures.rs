@@ -154,7 +154,7 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     modules.heartbeat.failed = [(Class::Timeout, 1), (Class::Auth, 2)].into();
     modules.heartbeat.trouble = Some(Class::Auth);
     modules.migration = Migration::Done;
-    modules.migration_lock = MigrationLock { held_at: Some(at(6)), lost: 0 };
+    modules.migration_lock = MigrationLock { held_at: Some(at(6)), ..MigrationLock::default() };
     for (name, began, ended) in
         [("wait:db", 0, 3), ("wait:redis", 0, 1), ("migrate", 3, 14), ("spawn:app", 14, 15), ("module:reports", 15, 20)]
     {
