@@ -1,18 +1,27 @@
 //! Keeps other replicas out while one migrates: takes the lock on order, keeps it, and gives it back.
 
+mod file;
+mod keeper;
+mod name;
 mod postgres;
+mod question;
+mod redis;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::mailbox::Mailbox;
 use crate::plan::{LockPlan, MigrationPlan};
 use crate::state::event::{Event, LockNews};
+use keeper::Rules;
+use name::Name;
 
 /// What the supervisor wants of the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockOrder {
     /// Queue for it, for the plan's `lock_timeout` at most.
     Acquire,
+    /// Ask its database the question that follows the migration.
+    Verify,
     /// Give it back, or leave the queue.
     Release,
 }
@@ -22,15 +31,24 @@ pub enum LockOrder {
 /// Dropping the future closes the connection that holds the lock, and with it the lock is free.
 pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedReceiver<LockOrder>, mailbox: Mailbox) {
     let tell = |news| mailbox.send(Event::Lock(news));
+    let rules = Rules::of(&plan);
     match plan.lock {
         LockPlan::Postgres { target, key } => {
-            let lock = postgres::Lock::new(target, key, &instance);
-            postgres::run(lock, plan.lock_timeout, &mut orders, tell).await;
+            let lock = postgres::PostgresLock::new(target, key, &instance);
+            keeper::run(lock, &rules, &mut orders, tell).await;
+        }
+        LockPlan::File(path) => {
+            keeper::run(file::FileLock::new(path, Name::new("file", &instance)), &rules, &mut orders, tell).await;
+        }
+        LockPlan::Redis { target, key } => {
+            let lock = redis::RedisLock::new(target, key, Name::new("redis", &instance));
+            keeper::run(lock, &rules, &mut orders, tell).await;
         }
         LockPlan::None => {
             while let Some(order) = orders.recv().await {
                 tell(match order {
                     LockOrder::Acquire => LockNews::Held,
+                    LockOrder::Verify => LockNews::Verified(Err("there is no database to ask".to_owned())),
                     LockOrder::Release => LockNews::Released,
                 });
             }
@@ -40,8 +58,6 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::mailbox::mailbox;
     use crate::plan::ProcessPlan;
@@ -50,7 +66,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_lock_every_order_is_granted() {
         let process = ProcessPlan::new(Argv::new(vec![Word::plain("true")]).unwrap());
-        let plan = MigrationPlan { process, lock: LockPlan::None, lock_timeout: Duration::ZERO, timeout: Duration::ZERO };
+        let plan = MigrationPlan::new(process, LockPlan::None);
         let (sender, orders) = tokio::sync::mpsc::unbounded_channel();
         let (mailbox, inbox) = mailbox().unwrap();
         sender.send(LockOrder::Acquire).unwrap();

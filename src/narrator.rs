@@ -46,6 +46,11 @@ impl Narrator {
         if before.migration != after.migration {
             tell_migration(before, after, now);
         }
+        match after.migration_lock.attempts {
+            attempts if attempts == before.migration_lock.attempts => {}
+            1 => info!("running the migration"),
+            attempts => warn!("the migration failed; running it again, try {attempts}"),
+        }
         tell_phase(before, after, &self.limits);
     }
 
@@ -151,7 +156,7 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
                 info!("waiting for {} ({}), {} at most", check.name, check.target, humantime::format_duration(*limit));
             }
         }
-        Phase::Migrating => info!("everything is ready; queueing for the migration lock"),
+        Phase::Migrating => info!("everything is ready; the migration is next"),
         Phase::Starting => info!("starting the process"),
         Phase::Running => {
             info!("the process is up, {} after portcullis started", seconds(after.phase_since.since(after.started_at)));
@@ -169,9 +174,13 @@ fn waits(snapshot: &Snapshot) -> bool {
 fn tell_migration(before: &Snapshot, after: &Snapshot, now: Moment) {
     match (&before.migration, &after.migration) {
         (Migration::Queued { holder: old, .. }, Migration::Queued { holder, .. }) if old == holder => {}
-        (_, Migration::Queued { holder, .. }) => info!("queueing for the migration lock held by {holder}"),
-        (_, Migration::Holder { .. }) => info!("the migration lock is ours; running the migration"),
+        (_, Migration::Queued { holder, .. }) if !holder.is_empty() => info!("queueing for the migration lock held by {holder}"),
+        (_, Migration::Holder { .. }) => info!("the migration lock is ours"),
         (Migration::Holder { since }, Migration::Done) => info!("the migration is over after {}", seconds(now.since(*since))),
+        (_, Migration::Done) if after.migration_lock.ahead => {
+            warn!("the schema is ahead of this replica, so the migration is left out; check that the versions fit together");
+        }
+        (_, Migration::Done) if after.migration_lock.attempts == 0 => info!("the schema is as it should be, so the migration is left out"),
         _ => {}
     }
 }

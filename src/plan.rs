@@ -109,12 +109,63 @@ impl Affects {
 pub struct MigrationPlan {
     /// The command.
     pub process: ProcessPlan,
+    /// Whether this mode only waits until another one has migrated; there is a check then.
+    pub waits: bool,
+    /// Asks whether there is anything to do, before and under the lock.
+    pub check: Option<Question>,
+    /// Asks under the lock whether the command has done what it should.
+    pub verify: Option<Question>,
     /// What keeps other replicas out meanwhile.
     pub lock: LockPlan,
     /// How long to queue for the lock (exit 75 after it).
     pub lock_timeout: Duration,
     /// How long the command may run (exit 124 after it); zero: no limit.
     pub timeout: Duration,
+    /// Whether a command that has lost its lock goes on; else it is stopped (exit 76).
+    pub unlocked: bool,
+    /// What is done about sessions that an earlier migration left in the database.
+    pub orphans: Orphans,
+    /// How often a command that failed is run again, under the same lock.
+    pub retries: u32,
+}
+
+impl MigrationPlan {
+    /// A command under the defaults.
+    pub fn new(process: ProcessPlan, lock: LockPlan) -> Self {
+        Self {
+            process,
+            waits: false,
+            check: None,
+            verify: None,
+            lock,
+            lock_timeout: Duration::from_secs(30 * 60),
+            timeout: Duration::ZERO,
+            unlocked: false,
+            orphans: Orphans::Terminate,
+            retries: 0,
+        }
+    }
+}
+
+/// Asks how the schema stands: 0 is as it should be, 2 is ahead of this replica, anything else is work to do.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// A statement; the first value of its first row answers.
+    Sql(String),
+    /// A command; its exit status answers.
+    Command(Box<ProcessPlan>),
+}
+
+/// What is done about database sessions of a migration whose portcullis is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Orphans {
+    /// They are waited for half a minute, then ended.
+    #[default]
+    Terminate,
+    /// They are waited for.
+    Wait,
+    /// They are not looked for.
+    Ignore,
 }
 
 /// What keeps other replicas out while one migrates.
@@ -127,8 +178,29 @@ pub enum LockPlan {
         /// The 64-bit key, already derived from the lock's name.
         key: i64,
     },
+    /// A lock on this file (`flock(2)`): replicas of one host, one volume.
+    File(PathBuf),
+    /// A key in Redis that expires: not fenced, so only where nothing better is to be had.
+    Redis {
+        /// The Redis that holds the lock.
+        target: RedisTarget,
+        /// The key.
+        key: String,
+    },
     /// Nothing: the operator knows that there is one replica.
     None,
+}
+
+impl LockPlan {
+    /// The kind's word in health answers; none without a lock.
+    pub const fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Postgres { .. } => Some("postgres"),
+            Self::File(_) => Some("file"),
+            Self::Redis { .. } => Some("redis"),
+            Self::None => None,
+        }
+    }
 }
 
 /// The readiness heartbeat.

@@ -19,7 +19,8 @@ use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
-use crate::plan::Plan;
+use crate::plan::argv::Word;
+use crate::plan::{MigrationPlan, Plan, ProcessPlan, Question};
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::{NotifyWays, Reports};
@@ -28,7 +29,7 @@ use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
 use crate::server::Listeners;
-use crate::state::event::{Effect, Event, ProcessId, Readiness, Suspend, Timer};
+use crate::state::event::{Asked, Effect, Event, LockNews, ProcessId, Readiness, Suspend, Timer};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::snapshot::Phase;
 use crate::sys;
@@ -49,6 +50,10 @@ struct Supervisor {
     published: Arc<Published>,
     background: Background,
     narrator: Narrator,
+    /// What the migration gets into its environment besides its plan's.
+    lock_environment: Vec<(String, String)>,
+    /// Whose group's end is awaited.
+    awaited_group: Option<ProcessId>,
 }
 
 /// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
@@ -78,6 +83,8 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
         timers: Timers::default(),
         queue: VecDeque::from([Event::Begin]),
         published,
+        lock_environment: Vec::new(),
+        awaited_group: None,
     };
     Ok(supervisor.turn(&signals, &inbox))
 }
@@ -149,6 +156,14 @@ impl Supervisor {
         if harvest.none_left {
             self.queue.push_back(Event::NoneLeft);
         }
+        self.look_for_group();
+    }
+
+    /// The members of a group that outlive its leader are ours to reap, so that every end of one comes by here.
+    fn look_for_group(&mut self) {
+        if let Some(id) = self.awaited_group.take_if(|id| !self.children.group_lives(*id)) {
+            self.queue.push_back(Event::GroupGone(id));
+        }
     }
 
     /// Takes one event in; true when the run is over.
@@ -157,6 +172,9 @@ impl Supervisor {
         let before = self.lifecycle.snapshot().clone();
         if let Event::Signalled(number) = event {
             debug!("got {}", crate::exit::signal_name(number));
+        }
+        if let Event::Lock(LockNews::Environment(environment)) = &event {
+            self.lock_environment.clone_from(environment);
         }
         let effects = self.lifecycle.apply(now, event);
         self.published.publish(self.lifecycle.snapshot().clone());
@@ -173,7 +191,13 @@ impl Supervisor {
             Effect::Disarm(timer) => self.timers.disarm(timer),
             Effect::AcquireLock => self.background.acquire_lock(),
             Effect::ReleaseLock => self.background.release_lock(),
-            Effect::Spawn(id) => self.spawn(id),
+            Effect::AskDatabase => self.background.verify(),
+            Effect::Spawn(id) => self.spawn(id, None),
+            Effect::Ask(asked) => self.spawn(ProcessId::Migration, Some(asked)),
+            Effect::AwaitGroup(id) => {
+                self.awaited_group = Some(id);
+                self.look_for_group();
+            }
             Effect::Signal(id, number) => Self::signalled(number, self.children.signal(id, number)),
             Effect::SignalGroup(id, number) => Self::signalled(number, self.children.signal_group(id, number)),
             Effect::SignalSurvivors(number) => {
@@ -199,12 +223,12 @@ impl Supervisor {
         false
     }
 
-    fn spawn(&mut self, id: ProcessId) {
-        let plan = match id {
-            ProcessId::Main => self.plan.main.as_ref(),
-            ProcessId::Migration => self.plan.migration.as_ref().map(|migration| &migration.process),
+    fn spawn(&mut self, id: ProcessId, asked: Option<Asked>) {
+        let plan = match (id, asked) {
+            (ProcessId::Main, _) => self.plan.main.clone(),
+            (ProcessId::Migration, asked) => self.plan.migration.as_ref().and_then(|migration| self.task(migration, asked)),
         };
-        let Some(plan) = plan else { return };
+        let Some(plan) = &plan else { return };
         debug!("starting {}", plan.argv);
         let no_ways = NotifyWays::default();
         let ways = if id == ProcessId::Main { self.reports.ways() } else { &no_ways };
@@ -213,6 +237,33 @@ impl Supervisor {
             Ok(pid) => Event::Spawned(id, pid),
             Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
         });
+    }
+
+    /// The migration's command, or one that is asked about it. What runs under the lock bears the lock's name in the database; a
+    /// check may run while another replica holds it, and must not be taken for a leftover.
+    fn task(&self, migration: &MigrationPlan, asked: Option<Asked>) -> Option<ProcessPlan> {
+        let question = match asked {
+            None => return Some(self.named_after_lock(&migration.process)),
+            Some(Asked::Check) => &migration.check,
+            Some(Asked::Verify) => &migration.verify,
+        };
+        match question {
+            Some(Question::Command(command)) if asked == Some(Asked::Verify) => Some(self.named_after_lock(command)),
+            Some(Question::Command(command)) => Some(command.as_ref().clone()),
+            Some(Question::Sql(_)) | None => None,
+        }
+    }
+
+    fn named_after_lock(&self, plan: &ProcessPlan) -> ProcessPlan {
+        let mut plan = plan.clone();
+        for (name, value) in &self.lock_environment {
+            let own = plan.env.iter().rev().find(|(known, _)| known == name).map(|(_, word)| word.value().to_owned());
+            let before = own.or_else(|| self.children.inherited(name)).filter(|_| name == "PGOPTIONS");
+            let value = before.map_or_else(|| value.clone(), |before| format!("{before} {value}"));
+            plan.env.retain(|(known, _)| known != name);
+            plan.env.push((name.clone(), Word::plain(value)));
+        }
+        plan
     }
 
     /// Stops this process until CONT, as a shell's job control expects of a job.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::exit::signal_name;
 use crate::plan::process::StartSign;
-use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Plan, ProcessPlan};
+use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Orphans, Plan, ProcessPlan, Question};
 
 /// The plan for a person.
 pub fn render(plan: &Plan) -> String {
@@ -110,18 +110,36 @@ fn environment(process: &ProcessPlan) -> String {
 }
 
 fn migration_limits(migration: &MigrationPlan) -> String {
-    let lock = match &migration.lock {
-        LockPlan::Postgres { target, key } => {
-            format!("once across replicas by advisory lock {key} in {target}, queued for up to {}", format_duration(migration.lock_timeout))
-        }
-        LockPlan::None => "without a lock".to_owned(),
+    let lock = match lock_place(&migration.lock) {
+        Some(place) => format!("once across replicas by {place}, queued for up to {}", format_duration(migration.lock_timeout)),
+        None => "without a lock".to_owned(),
     };
     let limit = if migration.timeout.is_zero() {
         "no limit on the run".to_owned()
     } else {
         format!("stopped after {}", format_duration(migration.timeout))
     };
-    format!("{lock}; {limit}")
+    let waits = if migration.waits { "another mode runs it, this one waits; " } else { "" };
+    let [check, verify] = [("checked by", &migration.check), ("verified by", &migration.verify)]
+        .map(|(word, question)| question.as_ref().map_or(String::new(), |question| format!("; {word} {}", asked(question))));
+    format!("{waits}{lock}; {limit}{check}{verify}")
+}
+
+fn lock_place(lock: &LockPlan) -> Option<String> {
+    Some(match lock {
+        LockPlan::Postgres { target, key } => format!("advisory lock {key} in {target}"),
+        LockPlan::File(path) => format!("the file {}", path.display()),
+        LockPlan::Redis { target, key } => format!("the key {key} in {target}"),
+        LockPlan::None => return None,
+    })
+}
+
+/// A statement is not shown whole: it may hold what is nobody's business.
+fn asked(question: &Question) -> String {
+    match question {
+        Question::Sql(_) => "a statement".to_owned(),
+        Question::Command(process) => process.argv.to_string(),
+    }
 }
 
 fn stop(process: &ProcessPlan, budget: Duration) -> String {
@@ -197,6 +215,8 @@ fn check_json(check: &CheckPlan) -> Value {
 fn migration_json(migration: &MigrationPlan) -> Value {
     let (lock, key) = match &migration.lock {
         LockPlan::Postgres { target, key } => (Value::String(target.to_string()), Value::from(*key)),
+        LockPlan::File(path) => (Value::String(format!("file://{}", path.display())), Value::Null),
+        LockPlan::Redis { target, key } => (Value::String(target.to_string()), Value::from(key.as_str())),
         LockPlan::None => (Value::Null, Value::Null),
     };
     json!({
@@ -207,6 +227,16 @@ fn migration_json(migration: &MigrationPlan) -> Value {
         "lock_key": key,
         "lock_timeout_ms": milliseconds(migration.lock_timeout),
         "timeout_ms": milliseconds(migration.timeout),
+        "waits": migration.waits,
+        "check": migration.check.as_ref().map(asked),
+        "verify": migration.verify.as_ref().map(asked),
+        "on_lock_lost": if migration.unlocked { "continue" } else { "terminate" },
+        "orphans": match migration.orphans {
+            Orphans::Terminate => "terminate",
+            Orphans::Wait => "wait",
+            Orphans::Ignore => "ignore",
+        },
+        "retries": migration.retries,
     })
 }
 

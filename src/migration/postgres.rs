@@ -1,40 +1,20 @@
-//! A PostgreSQL advisory lock: polled, on a connection of its own, watched while it is held.
+//! A PostgreSQL advisory lock: of a session that is ours alone, or of a transaction where a pooler shares the sessions.
 //!
-//! Polled because a session that waits inside `pg_advisory_lock` deadlocks with a `CREATE INDEX CONCURRENTLY` of the holder.
+//! Polled, because a session that waits inside `pg_advisory_lock` deadlocks with a `CREATE INDEX CONCURRENTLY` of the holder (M5).
 
-use std::fmt;
-use std::time::Duration;
+use tokio_postgres::SimpleQueryRow;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, sleep, timeout};
-
-use super::LockOrder;
-use crate::exit::Exit;
+use super::keeper::{ANSWER, LEASE_SECONDS, Lock, Try};
+use super::name::{Name, instance_in};
+use super::question::Asker;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::PostgresTarget;
-use crate::probe::dial::shown;
 use crate::probe::postgres::Session;
-use crate::state::event::LockNews;
-
-/// How long connecting, or one statement, may take before the connection is given up.
-const ANSWER: Duration = Duration::from_secs(5);
-
-/// How often the holder asks whether it still holds the lock.
-const PING: Duration = Duration::from_secs(5);
-
-/// How long a lost lock may take to be regained. With one ping, its answer and the grace of the migration this stays under
-/// the 30 s after which the server ends a session that has gone silent (E5).
-const REGAIN: Duration = Duration::from_secs(5);
-
-/// How long giving the lock back may take; closing the connection frees it anyway.
-const RELEASE: Duration = Duration::from_secs(2);
-
-/// How often the supervisor hears of the holder at most.
-const NEWS: Duration = Duration::from_secs(2);
+use crate::state::event::LockHolder;
 
 /// What every session of the lock asks for, each tolerated when the server refuses it: an old version, a hosted service.
 ///
-/// The first is a dead man's switch: a holder whose host is gone loses the lock within half a minute instead of two hours.
+/// The first is a dead man's switch: a holder whose host is gone loses the lock within half a minute instead of two hours (M3).
 const SETTINGS: [&str; 5] = [
     "SET idle_session_timeout = '30s'",
     "SET tcp_keepalives_idle = 10",
@@ -43,18 +23,70 @@ const SETTINGS: [&str; 5] = [
     "SET statement_timeout = 0",
 ];
 
-/// Where the lock is, and under which name its sessions are seen.
+const _: () = assert!(LEASE_SECONDS == 30);
+
+/// The setting that ends a statement whose client is gone (PostgreSQL 14), tried on the lock's own session first: in the options
+/// of a login an unknown one is fatal.
+const CHECK_CLIENT: &str = "SET client_connection_check_interval = 2000";
+
+/// For the migration's sessions: they end within half a minute of their client (M3b).
+const OPTIONS: &str =
+    "-c client_connection_check_interval=2000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
+
+/// Where the lock is, and what was heard of its holders.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(super) struct PostgresLock {
     target: PostgresTarget,
     key: i64,
-    application_name: String,
+    name: Name,
+    waiting: Option<Link>,
+    seen: Seen,
 }
 
-impl Lock {
-    /// A lock that nobody holds yet. Names carry the lock, so that one replica's sessions can be told from those of another's.
+/// One session, and what it may be used for.
+#[derive(Debug)]
+pub(super) struct Link {
+    session: Session,
+    /// Whether a pooler lends us a server's session for each transaction.
+    pooled: bool,
+    /// Whether the migration's sessions may be given [`OPTIONS`].
+    options: bool,
+}
+
+/// The last holder before us, as far as we saw one.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Nobody,
+    /// Its name.
+    Holding(String),
+    /// It said that it was done.
+    Done(String),
+}
+
+impl Seen {
+    /// A holder is met; one that took leave a moment ago may still be seen.
+    fn meet(&mut self, name: &str) {
+        if !matches!(self, Self::Done(done) if done == name) {
+            *self = Self::Holding(name.to_owned());
+        }
+    }
+
+    /// A word of a holder; whether it is a leave.
+    fn hear(&mut self, word: &str) -> bool {
+        match word.split_once(' ') {
+            Some(("begin", name)) => *self = Self::Holding(name.to_owned()),
+            Some(("done", name)) if !matches!(self, Self::Holding(other) if other != name) => *self = Self::Done(name.to_owned()),
+            _ => return false,
+        }
+        matches!(self, Self::Done(_))
+    }
+}
+
+impl PostgresLock {
+    /// A lock that nobody holds yet. Names carry the lock, so that one service's sessions can be told from another's.
     pub(super) fn new(target: PostgresTarget, key: i64, instance: &str) -> Self {
-        Self { target, key, application_name: application_name(key, instance, fastrand::u32(..)) }
+        let name = Name::new(&format!("{:08x}", key as u64 >> 32), instance);
+        Self { target, key, name, waiting: None, seen: Seen::Nobody }
     }
 
     /// The row of `pg_locks` that is this lock: a key of 64 bits is shown as two halves.
@@ -66,312 +98,219 @@ impl Lock {
         )
     }
 
-    /// A session that is ours alone; none when a pooler is in between, which is found out before anything is set or taken:
-    /// both would stay behind in a session that others get, too (M4).
-    async fn open(&self) -> Result<Option<Session>, Failure> {
-        bounded(async {
-            let session = Session::open(&self.target, &self.application_name, ANSWER).await?;
-            let serving = session.value("SELECT pg_backend_pid()").await?;
-            if session.greeted_by().await.is_some_and(|pid| serving != Some(pid.to_string())) {
-                return Ok(None);
-            }
-            for setting in SETTINGS {
-                if let Err(refused) = session.query(setting).await {
-                    tracing::debug!(setting, why = refused.private.as_str(), "the database refuses a setting of the lock's session");
-                }
-            }
-            Ok(Some(session))
-        })
-        .await
+    /// The sessions that other runs' migrations have under this lock, of this role in this database.
+    fn leftover_rows(&self) -> String {
+        format!(
+            "FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() \
+             AND application_name LIKE 'portcullis-mig:{:08x}:%'",
+            self.key as u64 >> 32
+        )
     }
 
-    /// One try, on the session that is kept between tries or a new one.
-    async fn attempt(&self, kept: &mut Option<Session>) -> Result<Try, Failure> {
-        let session = match kept.take() {
-            Some(session) if !session.is_closed() => session,
-            _ => match self.open().await? {
-                Some(session) => session,
-                None => return Ok(Try::Pooled),
-            },
-        };
-        let statement = format!(
-            "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' WHEN pg_try_advisory_lock({}) THEN 'held' ELSE 'taken' END",
-            self.key
-        );
-        match bounded(session.value(&statement)).await?.as_deref() {
-            Some("held") => Ok(Try::Held(session)),
-            // The name may lead to another server by the next try, so the connection is not kept.
-            Some("standby") => Ok(Try::Standby),
-            _ => {
-                let holder = bounded(self.holder(&session)).await?;
-                *kept = Some(session);
-                Ok(Try::Taken(holder))
+    /// The channel on which holders come and go.
+    fn channel(&self) -> String {
+        format!("portcullis_mig_{:016x}", self.key as u64)
+    }
+
+    fn word(&self, word: &str) -> String {
+        format!("SELECT pg_notify('{}', '{word} {}')", self.channel(), self.name.of_lock().replace('\'', "''"))
+    }
+
+    /// A session, and whether it is ours alone, which is found out before anything is set or taken: in a pooler both would stay
+    /// behind in a session that others get, too (M4).
+    async fn open(&self) -> Result<Link, Failure> {
+        let session = Session::open(&self.target, &self.name.of_lock(), ANSWER).await?;
+        let serving = session.value("SELECT pg_backend_pid()").await?;
+        if session.greeted_by().await.is_some_and(|pid| serving != Some(pid.to_string())) {
+            tracing::info!(lock = %self.target, "a pooler is in between: the lock is one of a transaction that stays open");
+            return Ok(Link { session, pooled: true, options: false });
+        }
+        for setting in SETTINGS {
+            if let Err(refused) = session.query(setting).await {
+                tracing::debug!(setting, why = refused.private.as_str(), "the database refuses a setting of the lock's session");
             }
         }
+        let options = session.query(CHECK_CLIENT).await.is_ok();
+        session.query(&format!("LISTEN {}", self.channel())).await?;
+        Ok(Link { session, pooled: false, options })
     }
 
     /// Who holds the lock, as far as the server shows it to this role.
-    async fn holder(&self, session: &Session) -> Result<String, Failure> {
+    async fn holder(&self, session: &Session) -> Result<LockHolder, Failure> {
         let statement = format!(
-            "SELECT coalesce(nullif(application_name, ''), 'a session without a name') || ' (pid ' || pid \
-             || coalesce(', connected for ' || extract(epoch FROM now() - backend_start)::int || ' s', '') || ')' \
+            "SELECT application_name, pid, host(client_addr), extract(epoch FROM clock_timestamp() - backend_start)::int \
              FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE {}",
             self.row()
         );
-        Ok(session.value(&statement).await?.unwrap_or_else(|| "a session that has just ended".to_owned()))
-    }
-
-    /// Whether the session still holds the lock; asking also keeps the dead man's switch from firing.
-    async fn holds(&self, session: &Session) -> Result<bool, Failure> {
-        let statement = format!("SELECT 1 FROM pg_locks WHERE {} AND pid = pg_backend_pid()", self.row());
-        Ok(bounded(session.value(&statement)).await?.is_some())
+        Ok(session.query(&statement).await?.first().map_or_else(|| "a session that has just ended".into(), holder))
     }
 }
 
-/// What one try yielded.
-enum Try {
-    /// It is ours, for as long as this session lives.
-    Held(Session),
-    /// Somebody else holds it.
-    Taken(String),
-    /// This server is read-only: it would grant the same lock a second time (M11).
-    Standby,
-    /// The session is not ours alone, so the lock would not be either (M4).
-    Pooled,
-}
-
-/// `portcullis-mig:<8 hex of the key>:<instance>:<token>`; the server cuts at 63 bytes, so the instance is cut before that.
-fn application_name(key: i64, instance: &str, token: u32) -> String {
-    const LONGEST: usize = 63;
-    let prefix = format!("portcullis-mig:{:08x}:", key as u64 >> 32);
-    let suffix = format!(":{token:08x}");
-    let mut end = instance.len().min(LONGEST - prefix.len() - suffix.len());
-    while !instance.is_char_boundary(end) {
-        end -= 1;
+fn holder(row: &SimpleQueryRow) -> LockHolder {
+    let column = |index| row.try_get(index).ok().flatten().filter(|value: &&str| !value.is_empty());
+    let name = column(0);
+    let mut words = name.unwrap_or("a session without a name").to_owned();
+    words.push_str(&format!(" (pid {}", column(1).unwrap_or("unknown")));
+    words.extend(column(2).map(|address| format!(", at {address}")));
+    words.extend(column(3).map(|seconds| format!(", connected for {seconds} s")));
+    words.push(')');
+    LockHolder {
+        words,
+        instance: name.map(|name| instance_in(name).unwrap_or(name).to_owned()),
+        address: column(2).map(str::to_owned),
+        held: column(3).and_then(|seconds| seconds.parse().ok()).map(std::time::Duration::from_secs),
     }
-    format!("{prefix}{}{suffix}", &instance[..end])
 }
 
-/// The pause before try number `tries`: 0.1 s, growing by half to 2 s, less up to 30 %.
-fn pause(tries: u32, chance: f64) -> Duration {
-    Duration::from_millis(100).mul_f64(1.5_f64.powf(f64::from(tries.min(16)))).min(Duration::from_secs(2)).mul_f64(1.0 - 0.3 * chance)
-}
+impl Lock for PostgresLock {
+    type Held = Link;
 
-async fn bounded<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(ANSWER)))))
-}
+    fn shown(&self) -> String {
+        self.target.to_string()
+    }
 
-/// Follows the orders until they end.
-pub(super) async fn run(lock: Lock, limit: Duration, orders: &mut UnboundedReceiver<LockOrder>, tell: impl Fn(LockNews)) {
-    while let Some(order) = orders.recv().await {
-        if order == LockOrder::Release {
-            tell(LockNews::Released);
-            continue;
-        }
-        let queued = tokio::select! {
-            biased;
-            open = released(orders) => if open { None } else { return },
-            queued = queue(&lock, limit, &tell) => Some(queued),
+    /// Over the session that is kept between tries or a new one.
+    async fn attempt(&mut self) -> Result<Try<Link>, Failure> {
+        let mut link = match self.waiting.take() {
+            Some(link) if !link.session.is_closed() => link,
+            _ => self.open().await?,
         };
-        let mut session = match queued {
-            Some(Ok(session)) => session,
-            Some(Err((exit, why))) => {
-                tell(LockNews::Unavailable(exit, why));
-                continue;
-            }
-            None => {
-                tell(LockNews::Released);
-                continue;
-            }
+        while let Some(word) = link.session.heard() {
+            self.seen.hear(&word);
+        }
+        let mine = format!("EXISTS (SELECT 1 FROM pg_locks WHERE {} AND pid = pg_backend_pid())", self.row());
+        let choose = |function: &str| {
+            format!(
+                "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' WHEN {mine} THEN 'ours' WHEN {function}({}) THEN 'held' ELSE 'taken' END",
+                self.key
+            )
         };
-        tell(LockNews::Held);
-        tokio::select! {
-            biased;
-            open = released(orders) => {
-                let _ = timeout(RELEASE, give_back(&lock, session)).await;
-                if !open {
-                    return;
+        let statement = if link.pooled {
+            format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '30s'; \
+                 SET LOCAL statement_timeout = 0; {}",
+                choose("pg_try_advisory_xact_lock")
+            )
+        } else {
+            choose("pg_try_advisory_lock")
+        };
+        let answer = link.session.value(&statement).await?;
+        match answer.as_deref() {
+            Some("held") if self.holds(&mut link).await? => {
+                if !link.pooled {
+                    link.session.query(&self.word("begin")).await?;
                 }
-                tell(LockNews::Released);
+                return Ok(Try::Held(link));
             }
-            why = keep(&lock, &mut session) => tell(LockNews::Lost(why)),
-        }
-    }
-}
-
-/// Returns true on the order to release, false when the orders end.
-async fn released(orders: &mut UnboundedReceiver<LockOrder>) -> bool {
-    while let Some(order) = orders.recv().await {
-        if order == LockOrder::Release {
-            return true;
-        }
-    }
-    false
-}
-
-/// Tries until the lock is ours or `limit` has passed.
-async fn queue(lock: &Lock, limit: Duration, tell: &impl Fn(LockNews)) -> Result<Session, (Exit, String)> {
-    let mut obstacle = Obstacle::Silence;
-    match timeout(limit, queue_patiently(lock, &mut obstacle, tell)).await {
-        Ok(held) => held,
-        Err(_) => {
-            Err((Exit::LockTimeout, format!("the migration lock at {} was not to be had within {}: {obstacle}", lock.target, shown(limit))))
-        }
-    }
-}
-
-async fn queue_patiently(lock: &Lock, obstacle: &mut Obstacle, tell: &impl Fn(LockNews)) -> Result<Session, (Exit, String)> {
-    let mut kept = None;
-    let mut told: Option<Instant> = None;
-    let mut tries = 0;
-    loop {
-        let new = match lock.attempt(&mut kept).await {
-            Ok(Try::Held(session)) => return Ok(session),
-            Ok(Try::Taken(holder)) => {
-                if told.is_none_or(|at| at.elapsed() >= NEWS) {
-                    told = Some(Instant::now());
-                    tell(LockNews::Queued(holder.clone()));
-                }
-                Obstacle::Taken(holder)
+            Some("held") => {
+                let why = format!(
+                    "the migration lock at {} would not keep others out: the database grants advisory locks that nobody holds; \
+                     use a lock of another kind, or `lock = \"none\"` with one replica",
+                    self.target
+                );
+                return Ok(Try::Unusable(why));
             }
-            Ok(Try::Standby) => Obstacle::Standby,
-            Ok(Try::Pooled) => {
+            // The name may lead to another server by the next try, so the connection is not kept.
+            Some("standby") => return Err(Failure::new(Class::NotReady, "the database is a read-only standby; name the primary")),
+            Some("ours") if !link.pooled => {
                 let why = format!(
                     "the migration lock at {} would not keep others out: a pooler in between shares its sessions; name the database itself",
-                    lock.target
+                    self.target
                 );
-                return Err((Exit::Config, why));
+                return Ok(Try::Unusable(why));
             }
-            Err(failure) => Obstacle::Failed(failure),
-        };
-        new.log(obstacle, &lock.target);
-        *obstacle = new;
-        sleep(pause(tries, fastrand::f64())).await;
-        tries += 1;
-    }
-}
-
-/// What stands between this replica and the lock.
-enum Obstacle {
-    /// The first try is not answered yet.
-    Silence,
-    Taken(String),
-    Standby,
-    Failed(Failure),
-}
-
-impl Obstacle {
-    /// Says what no news will: the database itself is in the way. Once for each kind.
-    fn log(&self, before: &Self, target: &PostgresTarget) {
-        match (self, before) {
-            (Self::Failed(now), Self::Failed(before)) if now.class == before.class => {}
-            (Self::Failed(failure), _) => tracing::warn!(
-                target = %target, class = failure.class.word(), why = failure.private.as_str(), "the database of the migration lock cannot be asked"
-            ),
-            (Self::Standby, Self::Standby) => {}
-            (Self::Standby, _) => tracing::warn!(target = %target, "the database of the migration lock is a read-only standby"),
             _ => {}
         }
-    }
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Silence => f.write_str("the database did not answer"),
-            Self::Taken(holder) => write!(f, "held by {holder}; check whether its migration still runs"),
-            Self::Standby => f.write_str("the database is a read-only standby; name the primary"),
-            Self::Failed(failure) => write!(f, "{}; {}", failure.class.public(), failure.class.advice()),
+        let holder = self.holder(&link.session).await?;
+        if link.pooled {
+            link.session.query("ROLLBACK").await?;
         }
+        if let Some(name) = holder.words.split_once(" (").map(|(name, _)| name) {
+            self.seen.meet(name);
+        }
+        self.waiting = Some(link);
+        Ok(Try::Taken(holder))
     }
-}
 
-/// Returns once the lock is lost for good, with the reason.
-async fn keep(lock: &Lock, session: &mut Session) -> String {
-    loop {
-        let trouble = tokio::select! {
-            () = session.ended() => "its connection ended".to_owned(),
-            trouble = watch(lock, session) => trouble,
-        };
-        tracing::warn!(target = %lock.target, why = trouble, "the migration lock is lost, trying to regain it");
-        match timeout(REGAIN, regain(lock)).await {
-            Ok(Ok(regained)) => {
-                tracing::warn!(target = %lock.target, "the migration lock is regained, nobody had it meanwhile");
-                *session = regained;
+    fn is_own(&self, holder: &LockHolder) -> bool {
+        holder.words.starts_with(&self.name.of_lock())
+    }
+
+    /// A word that was sent before the lock was given back has come with the answers since.
+    async fn succeeds_cleanly(&mut self, held: &mut Link) -> bool {
+        while let Some(word) = held.session.heard() {
+            if !word.ends_with(&self.name.of_lock()) {
+                self.seen.hear(&word);
             }
-            Ok(Err(successor)) => return format!("{trouble}, and {successor} has it now"),
-            Err(_) => return format!("{trouble}, and it could not be regained within {}", shown(REGAIN)),
+        }
+        !matches!(self.seen, Seen::Holding(_))
+    }
+
+    async fn handed_on(&mut self) {
+        let Some(link) = self.waiting.as_mut().filter(|link| !link.pooled) else { return std::future::pending().await };
+        loop {
+            let word = link.session.hear().await;
+            if self.seen.hear(&word) {
+                return;
+            }
         }
     }
-}
 
-/// Asks every [`PING`] and returns with what is wrong.
-async fn watch(lock: &Lock, session: &Session) -> String {
-    loop {
-        sleep(PING).await;
-        match lock.holds(session).await {
-            Ok(true) => {}
-            Ok(false) => return "its session does not hold it any more".to_owned(),
-            Err(failure) => return format!("its connection failed: {}", failure.class.public()),
-        }
+    async fn leftovers(&self, held: &mut Link) -> Result<Vec<String>, Failure> {
+        let statement = format!("SELECT application_name || ' (pid ' || pid || ')' {} ORDER BY pid", self.leftover_rows());
+        let rows = held.session.query(&statement).await?;
+        Ok(rows.iter().filter_map(|row| row.try_get(0).ok().flatten().map(str::to_owned)).collect())
     }
-}
 
-/// Tries again until the lock is ours, or somebody else's: then this is his name.
-async fn regain(lock: &Lock) -> Result<Session, String> {
-    let mut kept = None;
-    let mut tries = 0;
-    loop {
-        match lock.attempt(&mut kept).await {
-            Ok(Try::Held(session)) => return Ok(session),
-            // The server may see the end of our old session later than we do.
-            Ok(Try::Taken(holder)) if !holder.starts_with(&lock.application_name) => return Err(holder),
-            _ => {}
-        }
-        sleep(pause(tries, fastrand::f64())).await;
-        tries += 1;
+    async fn end_leftovers(&self, held: &mut Link) -> Result<(), Failure> {
+        held.session.query(&format!("SELECT pg_terminate_backend(pid) {}", self.leftover_rows())).await.map(drop)
     }
-}
 
-async fn give_back(lock: &Lock, session: Session) {
-    // Closing frees it, too, but only once the server has noticed.
-    let _ = session.query(&format!("SELECT pg_advisory_unlock({})", lock.key)).await;
-    session.close().await;
+    fn environment(&self, held: &Link) -> Vec<(String, String)> {
+        let mut environment = vec![("PGAPPNAME".to_owned(), self.name.of_migration())];
+        if held.options {
+            environment.push(("PGOPTIONS".to_owned(), OPTIONS.to_owned()));
+        }
+        environment
+    }
+
+    async fn holds(&self, held: &mut Link) -> Result<bool, Failure> {
+        let statement = format!("SELECT 1 FROM pg_locks WHERE {} AND pid = pg_backend_pid()", self.row());
+        Ok(held.session.value(&statement).await?.is_some())
+    }
+
+    async fn ended(&self, held: &mut Link) {
+        held.session.ended().await;
+    }
+
+    async fn give_back(&mut self, held: Link) {
+        // Closing frees it, too, but only once the server has noticed.
+        let unlock = if held.pooled { "COMMIT".to_owned() } else { format!("SELECT pg_advisory_unlock({})", self.key) };
+        let _ = held.session.query(&self.word("done")).await;
+        let _ = held.session.query(&unlock).await;
+        held.session.close().await;
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::Postgres { target: self.target.clone(), name: self.name.of_lock(), session: None }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::target::{Address, ServerRole, SslMode, Tls};
 
     #[test]
-    fn a_name_carries_the_lock_and_the_token_however_long_the_instance_is() {
-        let key = 0x0123_4567_89ab_cdef;
-        assert_eq!(application_name(key, "api-1", 0xbeef), "portcullis-mig:01234567:api-1:0000beef");
-        let long = application_name(-1, &"ü".repeat(50), 1);
-        assert_eq!(long, format!("portcullis-mig:ffffffff:{}:00000001", "ü".repeat(15)));
-        assert!(long.len() <= 63);
-    }
-
-    #[test]
-    fn the_pause_grows_to_two_seconds() {
-        for (tries, chance, ms) in [(0, 0.0, 100), (1, 0.0, 150), (0, 1.0, 70), (8, 0.0, 2_000), (1_000_000, 1.0, 1_400)] {
-            assert_eq!(pause(tries, chance), Duration::from_millis(ms), "{tries} {chance}");
-        }
-    }
-
-    #[test]
-    fn a_key_is_found_by_its_two_halves() {
-        let target = PostgresTarget {
-            tls: Tls::default(),
-            sslmode: SslMode::Disable,
-            role: ServerRole::Any,
-            address: Address { host: "db".to_owned(), port: 5432 },
-            user: "app".to_owned(),
-            password: None,
-            database: "app".to_owned(),
-        };
-        let row = Lock::new(target, -2, "one").row();
-        assert!(row.contains("classid = 4294967295 AND objid = 4294967294"), "{row}");
+    fn a_holder_that_took_leave_has_left_until_another_begins() {
+        let mut seen = Seen::Nobody;
+        seen.meet("one");
+        assert_eq!(seen, Seen::Holding("one".to_owned()));
+        assert!(!seen.hear("done two"), "somebody else's leave");
+        assert!(seen.hear("done one"));
+        seen.meet("one");
+        assert_eq!(seen, Seen::Done("one".to_owned()), "seen once more on its way out");
+        assert!(!seen.hear("begin two"));
+        assert_eq!(seen, Seen::Holding("two".to_owned()));
+        assert!(!seen.hear("nonsense"));
     }
 }

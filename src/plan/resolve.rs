@@ -97,7 +97,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let checks = checks::read(&root, if bare { Depth::Form } else { Depth::Whole });
     let chosen = modes::read(&root, request, variables::read(&root), bare);
     let wanted = migrations::enabled(&root);
-    let migration = migrations::read(&root, wanted && chosen.migrates, bare, &checks, &chosen.template);
+    let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, &chosen.template);
     if chosen.ends_after_migration && !(wanted && chosen.migrates) {
         let mode = chosen.mode.as_deref().unwrap_or_default();
         let problem = format!(

@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_postgres::config::SslMode as DriverSslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_chain, class_of_io, dial, dial_unix, notice_loss, words_of_chain};
@@ -32,6 +32,8 @@ pub struct Session {
     driver: JoinSet<()>,
     /// Closed by the driver's end.
     alive: watch::Receiver<()>,
+    /// What other sessions said by `NOTIFY` on a channel that this one listens to.
+    notes: mpsc::UnboundedReceiver<String>,
 }
 
 /// A login that failed.
@@ -103,19 +105,24 @@ impl Session {
         config.password(target.password.as_ref().map_or("", |password| password.expose()));
         let allowance = Allowance::new();
         let stream = Greeted { stream: Bounded::new(stream, allowance.clone()), greeted: false };
-        let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(|error| Refusal {
+        let (client, mut connection) = config.connect_raw(stream, NoTls).await.map_err(|error| Refusal {
             failure: failure(&error),
             no_rule: error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION),
             encrypted,
         })?;
         let (living, alive) = watch::channel(());
+        let (notebook, notes) = mpsc::unbounded_channel();
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // How a connection ended is told to whoever uses it.
-            let _ = connection.await;
+            while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(note) = message {
+                    let _ = notebook.send(note.payload().to_owned());
+                }
+            }
             drop(living);
         });
-        Ok(Self { client, allowance, driver, alive })
+        Ok(Self { client, allowance, driver, alive, notes })
     }
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
@@ -147,9 +154,22 @@ impl Session {
         let _ = self.alive.clone().changed().await;
     }
 
+    /// The next word that was heard by `LISTEN`; none yet.
+    pub fn heard(&mut self) -> Option<String> {
+        self.notes.try_recv().ok()
+    }
+
+    /// Waits for the next word that is heard by `LISTEN`; for ever once the connection has ended. Safe to cancel.
+    pub async fn hear(&mut self) -> String {
+        match self.notes.recv().await {
+            Some(word) => word,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Takes leave of the server and returns once the connection has ended.
     pub async fn close(self) {
-        let Self { client, mut driver, alive: _, allowance: _ } = self;
+        let Self { client, mut driver, alive: _, allowance: _, notes: _ } = self;
         drop(client);
         while driver.join_next().await.is_some() {}
     }

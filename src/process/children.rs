@@ -89,6 +89,13 @@ impl Children {
     /// Sends the process' whole group a signal, or the process alone where it has left that group.
     pub fn signal_group(&self, id: ProcessId, number: i32) -> io::Result<()> {
         let Some(group) = self.groups.get(&id) else { return Ok(()) };
+        if self.running.get(group) != Some(&id) {
+            // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant.
+            for member in descendants::all().into_iter().filter(|descendant| in_group(descendant.pid, *group)) {
+                let _ = sys::send(member.pid, number);
+            }
+            return Ok(());
+        }
         match sys::send(-group, number) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.signal(id, number),
             other => other,
@@ -108,16 +115,23 @@ impl Children {
         self.groups.get(&id).is_some_and(|group| terminal::belongs_to(*group))
     }
 
+    /// A variable that every child inherits.
+    pub fn inherited(&self, name: &str) -> Option<String> {
+        self.surroundings.environment.get(&std::ffi::OsString::from(name)).and_then(|value| value.to_str()).map(str::to_owned)
+    }
+
+    /// Whether anybody is left of the process' group, a zombie that was not reaped yet included.
+    pub fn group_lives(&self, id: ProcessId) -> bool {
+        self.groups.get(&id).is_some_and(|group| sys::send(-group, 0).is_ok())
+    }
+
     /// Sends what is left below us a signal: adopted orphans and members of our children's groups, and for KILL everything.
     ///
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
         self.killing |= number == libc::SIGKILL;
         for descendant in descendants::all() {
-            let in_our_group = || {
-                nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(descendant.pid)))
-                    .is_ok_and(|group| self.groups.values().any(|known| *known == group.as_raw()))
-            };
+            let in_our_group = || self.groups.values().any(|group| in_group(descendant.pid, *group));
             if descendant.direct || number == libc::SIGKILL || in_our_group() {
                 // It may have ended since it was listed.
                 let _ = sys::send(descendant.pid, number);
@@ -140,4 +154,8 @@ impl Children {
     fn pid(&self, id: ProcessId) -> Option<i32> {
         self.running.iter().find(|(_, running)| **running == id).map(|(pid, _)| *pid)
     }
+}
+
+fn in_group(pid: i32, group: i32) -> bool {
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).is_ok_and(|found| found.as_raw() == group)
 }

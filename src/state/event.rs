@@ -34,6 +34,8 @@ pub enum Event {
     SpawnFailed(ProcessId, u8, String),
     /// A process ended.
     Exited(ProcessId, Ended),
+    /// Nobody is left of a process' group.
+    GroupGone(ProcessId),
     /// A process was stopped by this signal; it has not ended.
     Stopped(ProcessId, i32),
     /// The kernel killed something of ours for want of memory; comes before the end of whom it hit.
@@ -65,13 +67,54 @@ pub enum Notice {
     ExtendTimeout(Duration),
 }
 
+/// Who holds the migration lock, as far as the lock tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockHolder {
+    /// All that is known, in words.
+    pub words: String,
+    /// The replica's name.
+    pub instance: Option<String>,
+    /// Where it is.
+    pub address: Option<String>,
+    /// For how long it has been there.
+    pub held: Option<Duration>,
+}
+
+impl From<&str> for LockHolder {
+    fn from(words: &str) -> Self {
+        Self { words: words.to_owned(), ..Self::default() }
+    }
+}
+
+/// What the lock's holder does before the migration runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preparation {
+    /// The last holder vanished without a word: it is given time to stop its migration.
+    Settling,
+    /// So many sessions of an earlier migration are still at work.
+    Fencing(usize),
+}
+
 /// News of the migration lock.
 #[derive(Clone, Debug)]
 pub enum LockNews {
-    /// Somebody else holds it; who, as far as the database tells.
-    Queued(String),
+    /// Somebody else holds it.
+    Queued(LockHolder),
+    /// Whoever held it says that it is done.
+    HandedOn,
+    /// By the database's own words there is nothing to do; whether because it is ahead of this replica.
+    Current {
+        /// Whether the schema is newer than this replica's.
+        ahead: bool,
+    },
+    /// It is ours, but not safe yet.
+    Preparing(Preparation),
+    /// What the migration gets into its environment; comes before [`LockNews::Held`].
+    Environment(Vec<(String, String)>),
     /// It is ours.
     Held,
+    /// What the database says to the question after the migration.
+    Verified(Result<(), String>),
     /// It was ours and is not any more.
     Lost(String),
     /// It is not to be had: the code to end with, and why.
@@ -89,6 +132,8 @@ pub enum Timer {
     Startup,
     /// The limit of the migration's run.
     Migration,
+    /// The pause before the migration or its check is run again.
+    Retry,
     /// The limit for giving the lock back.
     Release,
     /// The limit for withdrawing the heartbeat.
@@ -132,6 +177,15 @@ pub enum Suspend {
     AsJobOrNotAtAll,
 }
 
+/// A question about the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Is there anything to do?
+    Check,
+    /// Is it done?
+    Verify,
+}
+
 /// What the supervisor has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -145,6 +199,12 @@ pub enum Effect {
     ReleaseLock,
     /// Start the process at once: [`Event::Spawned`] or [`Event::SpawnFailed`] is the next event that is applied.
     Spawn(ProcessId),
+    /// Start the command that says how the schema stands; the news are those of [`ProcessId::Migration`].
+    Ask(Asked),
+    /// Have the lock's database say whether the migration has done what it should: [`LockNews::Verified`].
+    AskDatabase,
+    /// Say [`Event::GroupGone`] as soon as nobody is left of the process' group.
+    AwaitGroup(ProcessId),
     /// Send the process itself this signal.
     Signal(ProcessId, i32),
     /// Send the process and its whole group this signal.

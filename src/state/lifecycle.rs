@@ -29,7 +29,7 @@ use crate::outcome::{Class, Outcome};
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, Plan, ProcessPlan};
 use leaving::Leaving;
-use migrating::stop_migration;
+use migrating::Migrating;
 use restarting::Restarting;
 
 /// Why a run ends, decided once.
@@ -49,6 +49,7 @@ pub struct Lifecycle {
     ending: Option<Ending>,
     leaving: Option<Leaving>,
     migration_runs: bool,
+    migrating: Migrating,
     releasing: bool,
     stop_requests: u32,
     killed: bool,
@@ -93,7 +94,7 @@ impl Lifecycle {
             child: Child::default(),
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
             migration: Migration::Idle,
-            migration_lock: MigrationLock::default(),
+            migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
             modules: Vec::new(),
         };
         Self {
@@ -102,6 +103,7 @@ impl Lifecycle {
             ending: None,
             leaving: None,
             migration_runs: false,
+            migrating: Migrating::default(),
             releasing: false,
             stop_requests: 0,
             killed: false,
@@ -153,6 +155,8 @@ impl Lifecycle {
             Event::Exited(ProcessId::Main, ended) => self.main_ended(now, ended, effects),
             Event::Exited(ProcessId::Migration, ended) => self.migration_ended(now, ended, effects),
             Event::Stopped(id, number) => self.was_stopped(id, number, effects),
+            Event::GroupGone(ProcessId::Migration) => self.task_over(now, effects),
+            Event::GroupGone(ProcessId::Main) => {}
             Event::OutOfMemory => self.out_of_memory = true,
             Event::Notified(notice) => self.notified(now, notice, effects),
             Event::NoneLeft => self.none_left(),
@@ -179,7 +183,7 @@ impl Lifecycle {
     /// Whether the run stands where the news of this process' spawn are expected.
     fn spawns(&self, id: ProcessId) -> bool {
         match id {
-            ProcessId::Migration => matches!(self.snapshot.migration, Migration::Holder { .. }) && !self.migration_runs && !self.releasing,
+            ProcessId::Migration => self.task_starts(),
             ProcessId::Main => self.snapshot.phase == Phase::Starting && self.snapshot.child.pid.is_none() && self.restarting.is_none(),
         }
     }
@@ -189,13 +193,7 @@ impl Lifecycle {
         (self.stopped, self.suspended) = (false, false);
         match id {
             _ if !self.spawns(id) => {}
-            ProcessId::Migration => {
-                self.migration_runs = true;
-                let limit = self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
-                if !limit.is_zero() {
-                    effects.push(Effect::Arm(Timer::Migration, limit));
-                }
-            }
+            ProcessId::Migration => self.task_started(effects),
             ProcessId::Main => {
                 self.snapshot.child.pid = Some(pid);
                 self.stage_ended(now, &format!("spawn:{APP}"), Step::Up);
@@ -227,10 +225,7 @@ impl Lifecycle {
         }
         self.decide(code, why);
         match id {
-            ProcessId::Migration => {
-                self.stage_ended(now, "migrate", Step::Down);
-                self.release_lock(effects);
-            }
+            ProcessId::Migration => self.task_failed_to_start(now, effects),
             ProcessId::Main => {
                 self.stage_ended(now, &format!("spawn:{APP}"), Step::Down);
                 self.feed_app(now, Outcome::failed(Class::Exited, "", Duration::ZERO));
@@ -289,13 +284,10 @@ impl Lifecycle {
                 }
             }
             Timer::Startup => self.startup_failed(now, effects),
-            Timer::Migration if self.migration_runs && self.ending.is_none() => {
-                let limit = self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
-                self.decide(Exit::MigrationTimeout.code(), format!("the migration ran longer than {}", humantime::format_duration(limit)));
-                stop_migration(libc::SIGTERM, self.stop_timeout(), effects);
-            }
+            Timer::Migration => self.migration_limit(now, effects),
+            Timer::Retry => self.retry_migration(now, effects),
             Timer::Release if self.releasing => self.lock_released(now, effects),
-            Timer::Grace if self.migration_runs => self.kill_migration(effects),
+            Timer::Grace if self.migration_runs || self.leaves_behind() => self.kill_migration(effects),
             Timer::Withdraw => self.withdrawn(effects),
             Timer::Drain => self.drained(effects),
             Timer::Grace => self.grace_over(effects),
@@ -309,7 +301,7 @@ impl Lifecycle {
             Timer::WatchdogKill if self.snapshot.child.pid.is_some() => {
                 effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
             }
-            Timer::Migration | Timer::Release | Timer::Watchdog | Timer::WatchdogKill => {}
+            Timer::Release | Timer::Watchdog | Timer::WatchdogKill => {}
         }
     }
 

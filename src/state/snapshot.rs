@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::check::{Check, State};
+use super::event::{LockHolder, Preparation};
 use crate::clock::{Moment, Pulse};
 use crate::exit::Ended;
 use crate::outcome::Class;
@@ -160,12 +161,22 @@ pub enum Migration {
 }
 
 /// What is remembered of the migration's lock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MigrationLock {
     /// When this replica got it; none before.
     pub held_at: Option<Moment>,
     /// How often it was lost while the migration ran.
     pub lost: u64,
+    /// What holds it: `postgres`, `file`, `redis`; none without a lock.
+    pub kind: Option<&'static str>,
+    /// What this replica does under it before the migration runs.
+    pub preparing: Option<Preparation>,
+    /// Who else held it, and when that was heard.
+    pub holder: Option<(LockHolder, Moment)>,
+    /// How often the command was started.
+    pub attempts: u32,
+    /// Whether the schema was found to be newer than this replica's.
+    pub ahead: bool,
 }
 
 /// Where a module stands, in the words of Koupleless.
@@ -359,6 +370,18 @@ impl Snapshot {
             Phase::Running if self.stages.iter().any(|stage| stage.counts && stage.step == Step::Unknown) => Status::Unknown,
             _ if self.verdict(Level::Deep, look) => Status::Up,
             _ => Status::Down,
+        }
+    }
+
+    /// The part of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.
+    pub fn migration_role(&self) -> Option<&'static str> {
+        match (&self.migration, self.migration_lock.preparing) {
+            (Migration::Idle, _) => None,
+            (Migration::Done, _) => Some("done"),
+            (_, Some(Preparation::Settling)) => Some("settling"),
+            (_, Some(Preparation::Fencing(_))) => Some("fencing"),
+            (Migration::Queued { .. }, None) => Some("waiter"),
+            (Migration::Holder { .. }, None) => Some("holder"),
         }
     }
 

@@ -101,6 +101,10 @@ impl Background {
         let _ = self.locks.send(LockOrder::Acquire);
     }
 
+    pub(super) fn verify(&self) {
+        let _ = self.locks.send(LockOrder::Verify);
+    }
+
     pub(super) fn release_lock(&self) {
         let _ = self.locks.send(LockOrder::Release);
     }

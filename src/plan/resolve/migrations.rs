@@ -7,16 +7,16 @@ use sha2::{Digest, Sha256};
 use crate::config::node::Value;
 use crate::config::problem::suggest;
 use crate::config::reader::{Depth, Keys, Section};
-use crate::plan::argv::Argv;
+use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::YEAR;
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::Template;
-use crate::plan::target::{PostgresTarget, Target};
-use crate::plan::{CheckPlan, LockPlan, MigrationPlan};
+use crate::plan::target::Target;
+use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Orphans, Question};
 
 const KEYS: Keys = Keys {
-    known: &["enabled", "command", "lock", "lock_name", "lock_timeout", "timeout"],
-    later: &["check", "verify", "on_lock_lost", "orphans", "retries"],
+    known: &["enabled", "command", "check", "verify", "lock", "lock_name", "lock_timeout", "timeout", "on_lock_lost", "orphans", "retries"],
+    later: &[],
 };
 
 /// Whether migrations are switched on: exactly `true`, as a boolean or as text; what is written but not named counts as on.
@@ -42,68 +42,134 @@ pub(super) fn enabled(root: &Section<'_>) -> bool {
 }
 
 /// The migration; none when `wanted` is not so, which still has the form looked at, or when it is wrong.
-pub(super) fn read(root: &Section<'_>, wanted: bool, bare: bool, checks: &[CheckPlan], template: &Template) -> Option<MigrationPlan> {
+pub(super) fn read(
+    root: &Section<'_>,
+    wanted: bool,
+    waits: bool,
+    bare: bool,
+    checks: &[CheckPlan],
+    template: &Template,
+) -> Option<MigrationPlan> {
     let depth = if wanted { Depth::Whole } else { Depth::Form };
     let section = root.table_at("migrations", Some(KEYS), depth)?;
-    let context = section.context();
     let lock_timeout = section.duration("lock_timeout", Duration::ZERO..=YEAR);
     let timeout = section.duration("timeout", Duration::ZERO..=YEAR);
     let lock_name = section.nonempty("lock_name").map_or_else(|| "default".to_owned(), |text| text.value());
-    let mut builder = Builder { context, arguments: &[], groups: None, words: Vec::new(), took_arguments: false };
-    let understood = section.node("command").is_some_and(|command| builder.command(command, section.path(), depth));
-    if wanted && !section.has("command") {
+    let unlocked = section.word("on_lock_lost", &[("terminate", false), ("continue", true)]);
+    let orphans = section.word("orphans", &[("terminate", Orphans::Terminate), ("wait", Orphans::Wait), ("ignore", Orphans::Ignore)]);
+    let retries = section.integer("retries", 0..=1000).and_then(|number| u32::try_from(number).ok());
+    let command = command(&section, "command", depth);
+    if wanted && !section.has("command") && !waits {
         section.problem("command", "is missing: migrations are on; name the command, here or as PORTCULLIS_MIGRATIONS__COMMAND");
     }
+    let [check, verify] = ["check", "verify"].map(|key| question(&section, key, depth, template));
     let lock = section.text("lock").map_or_else(|| "auto".to_owned(), |text| text.value());
     if !wanted {
         return None;
     }
-    let argv = Argv::new(builder.words);
-    if argv.is_none() && understood {
-        section.problem("command", "has no word");
+    let by_command = |question: &Option<Question>| !matches!(question, Some(Question::Sql(_)));
+    if waits && !section.has("check") {
+        section.problem("check", "is missing: a mode with `migrate = \"wait\"` asks it until another one has migrated");
     }
-    let lock = if bare { LockPlan::None } else { choose_lock(&section, &lock, &lock_name, checks)? };
+    let lock = if bare || (waits && by_command(&check)) { LockPlan::None } else { choose_lock(&section, &lock, &lock_name, checks)? };
+    if !matches!(lock, LockPlan::Postgres { .. }) {
+        for (key, _) in [("check", &check), ("verify", &verify)].into_iter().filter(|(_, question)| !by_command(question)) {
+            section.problem(key, "is a statement, and the lock is in no database that could be asked; write a command, as a list");
+        }
+    }
+    let argv = if waits { command.or_else(|| Argv::new(vec![Word::plain("true")])) } else { command };
+    let mut process = template.process(argv?, None);
+    // Without its portcullis nobody keeps the lock for it.
+    process.conditions.parent_death_signal = libc::SIGKILL;
+    let defaults = MigrationPlan::new(process, lock);
     Some(MigrationPlan {
-        process: template.process(argv?, None),
-        lock,
-        lock_timeout: lock_timeout.unwrap_or(Duration::from_secs(30 * 60)),
+        waits,
+        check,
+        verify,
+        lock_timeout: lock_timeout.unwrap_or(defaults.lock_timeout),
         timeout: timeout.unwrap_or_default(),
+        unlocked: unlocked.unwrap_or_default(),
+        orphans: orphans.unwrap_or_default(),
+        retries: retries.unwrap_or_default(),
+        ..defaults
     })
 }
 
+/// A command line; none when there is none, or when it is wrong.
+fn command(section: &Section<'_>, key: &str, depth: Depth) -> Option<Argv> {
+    let node = section.node(key)?;
+    let mut builder = Builder { context: section.context(), arguments: &[], groups: None, words: Vec::new(), took_arguments: false };
+    let understood = builder.command(node, section.path(), depth);
+    let argv = Argv::new(builder.words);
+    if argv.is_none() && understood && depth == Depth::Whole {
+        section.problem(key, "has no word");
+    }
+    argv
+}
+
+/// A text is a statement, a list is a command.
+fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template) -> Option<Question> {
+    let node = section.node(key)?;
+    match &node.value {
+        Value::String(text) if !(node.origin.verbatim() && text.trim_start().starts_with('[')) => {
+            section.nonempty(key).map(|text| Question::Sql(text.value()))
+        }
+        _ => {
+            let mut process = template.process(command(section, key, depth)?, None);
+            process.conditions.parent_death_signal = libc::SIGKILL;
+            Some(Question::Command(Box::new(process)))
+        }
+    }
+}
+
 fn choose_lock(section: &Section<'_>, lock: &str, lock_name: &str, checks: &[CheckPlan]) -> Option<LockPlan> {
-    let databases: Vec<(&str, &PostgresTarget)> = checks
-        .iter()
-        .filter_map(|check| if let Target::Postgres(target) = &check.target { Some((check.name.as_str(), target)) } else { None })
-        .collect();
-    let names = || databases.iter().map(|(name, _)| *name);
-    let target = match lock {
-        "none" => return Some(LockPlan::None),
-        "auto" => match databases.as_slice() {
-            [(_, target)] => *target,
+    if let Some(path) = lock.strip_prefix("file://") {
+        if !path.starts_with('/') {
+            section.problem("lock", "names no absolute path; `file:///data/app.db.portcullis-lock` is one");
+            return None;
+        }
+        return Some(LockPlan::File(path.into()));
+    }
+    let databases: Vec<&CheckPlan> = checks.iter().filter(|check| of_check(check, lock_name).is_some()).collect();
+    let own: Vec<&CheckPlan> = databases.iter().copied().filter(|check| !matches!(check.target, Target::Redis(_))).collect();
+    let names = |checks: &[&CheckPlan]| checks.iter().map(|check| format!("`{}`", check.name)).collect::<Vec<_>>().join(", ");
+    match lock {
+        "none" => Some(LockPlan::None),
+        "auto" => match own.as_slice() {
+            [check] => of_check(check, lock_name),
             [] => {
                 section.problem("lock", "finds no postgres check whose database could hold the lock; configure one, or write `lock = \"none\"` where one replica is all");
-                return None;
+                None
             }
             _ => {
-                let names = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-                section.problem("lock", format!("finds several postgres checks; name the one whose database is migrated: {names}"));
-                return None;
+                section.problem("lock", format!("finds several postgres checks; name the one whose database is migrated: {}", names(&own)));
+                None
             }
         },
-        name => match databases.iter().find(|(present, _)| *present == name) {
-            Some((_, target)) => target,
-            None if checks.iter().any(|check| check.name == name) => {
-                section.problem("lock", format!("names `{name}`, which is no postgres check and cannot hold the lock"));
-                return None;
+        name => {
+            let found = checks.iter().find(|check| check.name == name);
+            match found.map(|check| of_check(check, lock_name)) {
+                Some(Some(lock)) => return Some(lock),
+                Some(None) => {
+                    section.problem("lock", format!("names `{name}`, which is no postgres check and cannot hold the lock"));
+                }
+                None => {
+                    let known = databases.iter().map(|check| check.name.as_str()).chain(["auto", "none"]);
+                    section.problem("lock", format!("names the unknown check `{name}`{}", suggest(name, known)));
+                }
             }
-            None => {
-                section.problem("lock", format!("names the unknown check `{name}`{}", suggest(name, names().chain(["auto", "none"]))));
-                return None;
-            }
-        },
-    };
-    Some(LockPlan::Postgres { target: target.clone(), key: lock_key(lock_name) })
+            None
+        }
+    }
+}
+
+/// The lock in what a check asks; none where it can hold none.
+fn of_check(check: &CheckPlan, lock_name: &str) -> Option<LockPlan> {
+    match &check.target {
+        Target::Postgres(target) => Some(LockPlan::Postgres { target: target.clone(), key: lock_key(lock_name) }),
+        Target::Redis(target) => Some(LockPlan::Redis { target: target.clone(), key: format!("portcullis:{{migrate:{lock_name}}}:lock") }),
+        _ => None,
+    }
 }
 
 /// The key of a lock's name: the first eight bytes, big endian and signed, of a SHA-256 over a prefix of our own and the name.

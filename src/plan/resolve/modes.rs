@@ -85,6 +85,8 @@ pub(super) struct Chosen {
     pub main: Option<ProcessPlan>,
     /// Whether this mode migrates.
     pub migrates: bool,
+    /// Whether it only waits until another one has.
+    pub waits: bool,
     /// Whether the mode says itself that it has no process.
     pub ends_after_migration: bool,
     /// Environment and stop of this mode, for the migration too.
@@ -120,7 +122,7 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
             Reading { modes, entry, request, bare, depth: Depth::Form }.read(&mut template.clone(), None);
         }
     }
-    let mut chosen = Chosen { mode, main: None, migrates: true, ends_after_migration: false, template };
+    let mut chosen = Chosen { mode, main: None, migrates: true, waits: false, ends_after_migration: false, template };
     let (Some(modes), false, false) = (&modes, known.is_empty(), request.exec) else {
         let words = request.arguments.iter().map(Word::plain).collect();
         match Argv::new(words) {
@@ -147,7 +149,7 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     chosen.mode = Some(name);
     let reading = Reading { modes, entry, request, bare, depth: Depth::Whole };
     if let Some(read) = reading.read(&mut chosen.template, general.as_ref()) {
-        chosen.migrates = read.migrates;
+        (chosen.migrates, chosen.waits) = (read.migrates, read.waits);
         chosen.ends_after_migration = read.ends_after_migration;
         chosen.main = read.main;
         if !request.arguments.is_empty() && !read.took_arguments && !ignore_extra {
@@ -174,6 +176,7 @@ struct Reading<'s, 'c> {
 struct Read {
     main: Option<ProcessPlan>,
     migrates: bool,
+    waits: bool,
     ends_after_migration: bool,
     took_arguments: bool,
 }
@@ -213,24 +216,15 @@ impl Reading<'_, '_> {
         if ends_after_migration && section.has("started") {
             section.problem("started", "means nothing to a mode without a command");
         }
-        let migrates = section.text("migrate").is_none_or(|text| match text.value().as_str() {
-            "run" => true,
-            "off" => false,
-            "wait" => {
-                section.problem("migrate", "is `wait`, which is not supported yet; there are `run` and `off`");
-                true
-            }
-            _ => {
-                section.problem("migrate", format!("is `{}`; one of `run`, `off` is wanted", text.shown()));
-                true
-            }
-        });
+        let migrate = section.word("migrate", &[("run", (true, false)), ("wait", (true, true)), ("off", (false, false))]);
+        let (migrates, waits) = migrate.unwrap_or((true, false));
         if argv.is_none() && !ends_after_migration && understood && self.depth == Depth::Whole {
             section.problem("command", "has no word left after interpolation");
         }
         Some(Read {
             main: argv.map(|argv| of_main.process(argv, started)),
             migrates,
+            waits,
             ends_after_migration,
             took_arguments: builder.took_arguments,
         })

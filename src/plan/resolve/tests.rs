@@ -214,7 +214,7 @@ waits = "5s"
 interval = 5
 affects = "helth"
 [checks.app]
-url = "rediss://h/0"
+url = "exec://h/0"
 [checks.web]
 url = "htp://h/"
 method = "GET"
@@ -224,7 +224,7 @@ affects = "liveness"
 [checks.pg]
 kind = "postgres"
 host = "db"
-sslmode = "verify-full"
+sslmode = "verify-ful"
 path = "/x"
 [modules.beat]
 command = []
@@ -233,7 +233,7 @@ command = "flask db upgrade"
 check = ["x"]
 [modes.a]
 command = ["x", 5, { splt = "y" }, "${UNSET}", "$HOME", { first = "g" }]
-migrate = "wait"
+migrate = "later"
 stop_signal = "TERMINATE"
 [modes.b]
 command = ["${UNSET}"]
@@ -253,21 +253,20 @@ details = "sometimes"
         "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, as `60s` or `500ms`",
         "p:7:11: `affects` in [checks.db] is `helth`; one of `none`, `health`, `readiness`, `liveness` is wanted",
         "p:8:9: a check cannot be named `app`: the name is reserved",
-        "p:9:7: `url` in [checks.app] is of kind `rediss`, which is not supported yet",
+        "p:9:7: `url` in [checks.app] is of kind `exec`, which is not supported yet",
         "p:11:7: `url` in [checks.web] is of the unknown kind `htp`; did you mean `http`?",
         "p:15:11: `affects` in [checks.live] is `liveness`, but its target is outside the container: an outage there would kill every replica; \
          write `i_know = true` to have it so",
-        "p:19:11: `sslmode` in [checks.pg] asks for sslmode `verify-full`, which is not supported yet",
+        "p:19:11: `sslmode` in [checks.pg] asks for the unknown sslmode `verify-ful`; did you mean `verify-full`?",
         "p:20:8: `path` in [checks.pg] means nothing to a target of kind postgres",
         "p:21:2: `modules` is not supported yet",
         "p:24:11: the command in [migrations] is a string; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
-        "p:25:1: `check` in [migrations] is not supported yet",
         "p:27:17: [modes.a] has a number where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:20: [modes.a] has a table where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:36: an argument in [modes.a]: UNSET is not set; set it, or give a default: `${UNSET:-…}`",
         "p:27:48: an argument in [modes.a]: `$HOME` is not interpolated: write `${HOME}` for the variable, `$$HOME` for the text",
         "p:27:67: `first` in [modes.a] names the unknown group `g`",
-        "p:28:11: `migrate` in [modes.a] is `wait`, which is not supported yet; there are `run` and `off`",
+        "p:28:11: `migrate` in [modes.a] is `later`; one of `run`, `wait`, `off` is wanted",
         "p:29:15: `stop_signal` in [modes.a] is `TERMINATE`, not a signal as `TERM` or `15`",
         "p:32:1: `url` in [modes.b.started] is missing: name the target by `url`, or by `kind`, `host` and `port`",
         "p:34:7: `url` in [heartbeat] is of kind tcp; a redis is wanted",
@@ -544,7 +543,7 @@ fn wrong_values_of_the_process_are_each_named() {
         ("limits = { nofile = '9:3' }", "p:2:21: `nofile` in [process.limits] is `9:3`, a soft limit above the hard one"),
         ("limits = { files = 3 }", "p:2:12: unknown key `files` in [process.limits]; did you mean `nofile`?"),
         ("ignore_signals = ['TREM']", "p:2:18: `ignore_signals` in [process] names `TREM`, which is no signal as `TERM` or `15`"),
-        ("rewrite = { TREM = 'QUIT' }", "p:2:11: `rewrite` in [process] names `TREM`, which is no signal as `TERM` or `15`"),
+        ("rewrite = { TREM = 'QUIT' }", "p:2:1: `rewrite` in [process] names `TREM`, which is no signal as `TERM` or `15`"),
         ("rewrite = { TERM = 'QUTI' }", "p:2:20: `TERM` in [process.rewrite] is `QUTI`, not a signal as `TERM` or `15`"),
         ("success_codes = [256]", "p:2:17: `success_codes` in [process] holds something else than exit codes from 0 to 255"),
         ("restart = 'allways'", "p:2:11: `restart` in [process] is `allways`; one of `never`, `on-failure`, `always` is wanted"),

@@ -62,6 +62,7 @@ impl Lifecycle {
                 }
             }
             None if self.migration_runs => self.stop_migration_requested(number, effects),
+            None if self.between_tasks() => self.stop_between_tasks(now, number, effects),
             None => {
                 self.decide(
                     signal_code(number as u8),
@@ -185,6 +186,9 @@ impl Lifecycle {
     pub(super) fn reap_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.migration_runs {
             self.migration_ended(now, Ended::Signal(libc::SIGKILL as u8), effects);
+        }
+        if self.leaves_behind() {
+            self.task_over(now, effects);
             return;
         }
         if self.leaving == Some(Leaving::Stopping) {

@@ -1,7 +1,9 @@
 //! The reducer's rules: one run in order, every way out, every signal, and laws on random runs.
 
+mod forwarding;
 mod laws;
 mod leaving;
+mod migrating;
 mod order;
 mod table;
 mod world;
@@ -81,10 +83,9 @@ fn full() -> Plan {
     Plan {
         checks: vec![check("db", 60, Affects::Health), check("search", 0, Affects::Readiness)],
         migration: Some(MigrationPlan {
-            process: process(),
-            lock: LockPlan::None,
             lock_timeout: Duration::from_secs(60),
             timeout: Duration::from_secs(600),
+            ..MigrationPlan::new(process(), LockPlan::None)
         }),
         main: Some(ProcessPlan { started: Some(started), drain_delay: Duration::from_secs(5), ..process() }),
         heartbeat: Some(HeartbeatPlan {
@@ -154,6 +155,7 @@ fn way_to(phase: Phase) -> Vec<Event> {
                 Event::Lock(LockNews::Held),
                 Event::Spawned(ProcessId::Migration, PID),
                 Event::Exited(ProcessId::Migration, Ended::Code(0)),
+                Event::GroupGone(ProcessId::Migration),
                 Event::Lock(LockNews::Released),
                 Event::Spawned(ProcessId::Main, PID),
             ],

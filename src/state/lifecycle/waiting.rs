@@ -43,9 +43,7 @@ impl Lifecycle {
             return;
         }
         if self.plan.migration.is_some() {
-            self.enter(now, Phase::Migrating);
-            self.stage_began(now, "migrate");
-            effects.push(Effect::AcquireLock);
+            self.migrate(now, effects);
         } else {
             self.start(now, effects);
         }

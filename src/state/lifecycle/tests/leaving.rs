@@ -109,7 +109,7 @@ fn a_migration_is_asked_then_asked_again_then_killed() {
             assert_eq!(killed, stops(*number) && requests.len() == 3, "{sequence:?}");
             assert_eq!(has(&effects, Effect::Signal(ProcessId::Migration, *number)), !killed, "{sequence:?}");
         }
-        let effects = run.apply(Event::Exited(ProcessId::Migration, Ended::Code(0)));
+        let effects = run.all([Event::Exited(ProcessId::Migration, Ended::Code(0)), Event::GroupGone(ProcessId::Migration)]);
         assert!(has(&effects, Effect::ReleaseLock));
         let code = requests.first().map(|first| 128 + *first as u8);
         assert_eq!(exit_of(&run.all([Event::Lock(LockNews::Released), Event::NoneLeft])), code, "{sequence:?}");
@@ -214,7 +214,7 @@ fn a_lost_lock_gains_no_time_by_a_signal() {
     assert!(has(&lost, Effect::Arm(Timer::Grace, Duration::from_secs(5))));
     assert_eq!(run.apply(signal(libc::SIGTERM)), [Effect::Signal(ProcessId::Migration, libc::SIGTERM)]);
     assert_eq!(run.apply(Event::Elapsed(Timer::Migration)), []);
-    run.apply(Event::Exited(ProcessId::Migration, Ended::Signal(15)));
+    run.all([Event::Exited(ProcessId::Migration, Ended::Signal(15)), Event::GroupGone(ProcessId::Migration)]);
     let released = run.apply(Event::Lock(LockNews::Released));
     assert!(has(&released, Effect::SignalSurvivors(libc::SIGTERM)), "what the migration left behind: {released:?}");
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(76));

@@ -16,15 +16,26 @@ fn a_run_from_init_to_stopped() {
         (Event::Begin, vec![Effect::Arm(Timer::Wait(0), seconds(60))], Phase::Waiting, Status::Unknown),
         (Event::Probed(0, refused()), vec![], Phase::Waiting, Status::Unknown),
         (Event::Probed(0, passed()), vec![Effect::Disarm(Timer::Wait(0)), Effect::AcquireLock], Phase::Migrating, Status::Unknown),
-        (Event::Lock(LockNews::Queued("two".to_owned())), vec![], Phase::Migrating, Status::Unknown),
+        (Event::Lock(LockNews::Queued("two".into())), vec![], Phase::Migrating, Status::Unknown),
         (Event::Lock(LockNews::Held), vec![Effect::Spawn(ProcessId::Migration)], Phase::Migrating, Status::Unknown),
         (Event::Spawned(ProcessId::Migration, PID), vec![Effect::Arm(Timer::Migration, seconds(600))], Phase::Migrating, Status::Unknown),
         (
             Event::Exited(ProcessId::Migration, Ended::Code(0)),
             vec![
                 Effect::Disarm(Timer::Migration),
+                Effect::Arm(Timer::Grace, seconds(5)),
+                Effect::SignalGroup(ProcessId::Migration, libc::SIGTERM),
+                Effect::AwaitGroup(ProcessId::Migration),
+            ],
+            Phase::Migrating,
+            Status::Unknown,
+        ),
+        (
+            Event::GroupGone(ProcessId::Migration),
+            vec![
                 Effect::Disarm(Timer::Grace),
                 Effect::Disarm(Timer::Reap),
+                Effect::Disarm(Timer::Retry),
                 Effect::ReleaseLock,
                 Effect::Arm(Timer::Release, seconds(5)),
             ],
@@ -133,9 +144,9 @@ fn with_nothing_to_wait_for_the_process_starts_at_once() {
 #[test]
 fn while_queueing_it_lives_and_is_not_ready() {
     let mut run = run_in(Phase::Migrating);
-    run.apply(Event::Lock(LockNews::Queued("two".to_owned())));
+    run.apply(Event::Lock(LockNews::Queued("two".into())));
     let since = run.now;
-    run.apply(Event::Lock(LockNews::Queued("three".to_owned())));
+    run.apply(Event::Lock(LockNews::Queued("three".into())));
     let snapshot = run.lifecycle.snapshot();
     assert_eq!(snapshot.migration, Migration::Queued { since, holder: "three".to_owned() });
     let look = Look::fresh(run.now);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::exit::Exit;
+use crate::state::event::Preparation;
 
 /// Every kind of event, expected or not.
 pub(super) fn every_event() -> Vec<Event> {
@@ -14,11 +15,16 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Probed(9, passed()),
         Event::StartupProbed(passed()),
         Event::StartupProbed(refused()),
-        Event::Lock(LockNews::Queued("two".to_owned())),
+        Event::Lock(LockNews::Queued("two".into())),
         Event::Lock(LockNews::Held),
         Event::Lock(LockNews::Lost("the connection broke".to_owned())),
         Event::Lock(LockNews::Unavailable(Exit::LockTimeout, "two holds it".to_owned())),
         Event::Lock(LockNews::Released),
+        Event::Lock(LockNews::HandedOn),
+        Event::Lock(LockNews::Current { ahead: false }),
+        Event::Lock(LockNews::Preparing(Preparation::Settling)),
+        Event::Lock(LockNews::Verified(Ok(()))),
+        Event::GroupGone(ProcessId::Migration),
         Event::NoneLeft,
         Event::Beaten(Ok(())),
         Event::Beaten(Err(Class::Refused)),
@@ -31,8 +37,17 @@ pub(super) fn every_event() -> Vec<Event> {
         events.push(Event::Exited(id, Ended::Signal(9)));
     }
     events.extend([libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGWINCH].map(signal));
-    let timers =
-        [Timer::Wait(0), Timer::Startup, Timer::Migration, Timer::Release, Timer::Withdraw, Timer::Drain, Timer::Grace, Timer::Reap];
+    let timers = [
+        Timer::Wait(0),
+        Timer::Startup,
+        Timer::Migration,
+        Timer::Release,
+        Timer::Withdraw,
+        Timer::Drain,
+        Timer::Grace,
+        Timer::Reap,
+        Timer::Retry,
+    ];
     events.extend(timers.map(Event::Elapsed));
     events
 }
@@ -87,8 +102,10 @@ fn the_migration_runs_once_and_its_lock_is_kept_meanwhile() {
     assert_eq!(run.apply(Event::Lock(LockNews::Held)), []);
     run.apply(Event::Exited(ProcessId::Migration, Ended::Code(0)));
     assert_eq!(run.apply(Event::Lock(LockNews::Held)), []);
+    run.apply(Event::GroupGone(ProcessId::Migration));
+    assert_eq!(run.apply(Event::Lock(LockNews::Held)), []);
     assert_eq!(run.apply(Event::Lock(LockNews::Unavailable(Exit::LockTimeout, String::new()))), []);
-    assert_eq!(run.apply(Event::Lock(LockNews::Queued("two".to_owned()))), []);
+    assert_eq!(run.apply(Event::Lock(LockNews::Queued("two".into()))), []);
     assert_eq!(run.apply(Event::Lock(LockNews::Released)).last(), Some(&Effect::Spawn(ProcessId::Main)));
     assert_eq!(run.apply(Event::Lock(LockNews::Held)), [Effect::ReleaseLock]);
 }
@@ -103,7 +120,8 @@ fn migrating() -> Vec<Event> {
 fn every_phase_has_its_way_out() {
     let term = || signal(libc::SIGTERM);
     let released = || Event::Lock(LockNews::Released);
-    let migrated = |ended| [Event::Exited(ProcessId::Migration, ended), released(), Event::NoneLeft];
+    let gone = || Event::GroupGone(ProcessId::Migration);
+    let migrated = |ended| [Event::Exited(ProcessId::Migration, ended), gone(), released(), Event::NoneLeft];
     let died = |ended| [Event::Exited(ProcessId::Main, ended), Event::Withdrawn, Event::NoneLeft];
     let spawn_failed = |id, code| Event::SpawnFailed(id, code, "spawning serve failed".to_owned());
     let held_but_not_spawned = |code| vec![Event::Lock(LockNews::Held), spawn_failed(ProcessId::Migration, code), released()];
@@ -155,7 +173,10 @@ fn every_phase_has_its_way_out() {
         ),
         (
             "a release that hangs",
-            then(migrating(), &[Event::Exited(ProcessId::Migration, Ended::Code(1)), Event::Elapsed(Timer::Release), Event::NoneLeft]),
+            then(
+                migrating(),
+                &[Event::Exited(ProcessId::Migration, Ended::Code(1)), gone(), Event::Elapsed(Timer::Release), Event::NoneLeft],
+            ),
             1,
             "the migration ended with status 1",
         ),

@@ -79,6 +79,9 @@ pub(super) struct World {
     dying: Vec<ProcessId>,
     asked_lock: bool,
     releasing: bool,
+    /// Whether somebody is left of the migration's group, and whether its end is awaited.
+    group: bool,
+    group_awaited: bool,
     withdrawing: bool,
     spawns_fail: bool,
     pub(super) exit: Option<u8>,
@@ -96,6 +99,8 @@ impl World {
             dying: Vec::new(),
             asked_lock: false,
             releasing: false,
+            group: false,
+            group_awaited: false,
             withdrawing: false,
             spawns_fail,
             exit: None,
@@ -162,7 +167,8 @@ impl World {
             }
             Effect::AcquireLock => self.asked_lock = true,
             Effect::ReleaseLock => {
-                assert!(!self.migration || self.setting.manners == Manners::Stuck, "{shown} releases the lock under a migration");
+                let works = self.migration || self.group;
+                assert!(!works || self.setting.manners == Manners::Stuck, "{shown} releases the lock under a migration");
                 self.releasing = true;
             }
             Effect::Spawn(id) => {
@@ -177,7 +183,12 @@ impl World {
                 assert!(*self.alive(id), "{shown} signals {id:?} which does not run");
                 self.hit(id, number);
             }
+            Effect::AwaitGroup(_) => self.group_awaited = true,
+            Effect::Ask(_) | Effect::AskDatabase => panic!("{shown} asks a question that no plan here has"),
             Effect::SignalGroup(id, number) => {
+                if id == ProcessId::Migration && self.dies_of(number) {
+                    self.group = false;
+                }
                 if *self.alive(id) {
                     self.hit(id, number);
                 }
@@ -245,6 +256,7 @@ impl World {
                 self.dies(ProcessId::Main, Ended::Code(code));
             }
             Happening::Ends(code) if self.migration && self.setting.manners != Manners::Stuck => {
+                self.group = code % 3 == 1;
                 self.dies(ProcessId::Migration, Ended::Code(code % 2));
             }
             Happening::Startup(_) | Happening::Ends(_) => {}
@@ -268,9 +280,12 @@ impl World {
     fn answer(&mut self, which: u8) -> bool {
         if let Some(id) = self.dying.first().copied() {
             self.dies(id, Ended::Signal(15));
+        } else if self.group_awaited && !self.group {
+            self.group_awaited = false;
+            self.apply(Event::GroupGone(ProcessId::Migration));
         } else if self.asked_lock && self.setting.services_answer {
             match which % 4 {
-                0 => self.apply(Event::Lock(LockNews::Queued("two".to_owned()))),
+                0 => self.apply(Event::Lock(LockNews::Queued("two".into()))),
                 1 => {
                     self.asked_lock = false;
                     self.apply(Event::Lock(LockNews::Unavailable(Exit::LockTimeout, "two holds it".to_owned())));

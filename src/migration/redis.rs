@@ -1,0 +1,118 @@
+//! A key in Redis as a lock: only where it is asked for by name, because it may expire under a holder that still works.
+
+use redis::Value;
+
+use super::keeper::{ANSWER, LEASE_SECONDS, Lock, Try};
+use super::name::{Name, instance_in};
+use super::question::Asker;
+use crate::outcome::{Class, Failure};
+use crate::plan::target::RedisTarget;
+use crate::probe::redis::Session;
+use crate::state::event::LockHolder;
+
+/// Takes the key where it is free or ours already; else says whose it is.
+const TAKE: &str = "local held = redis.call('GET', KEYS[1]) \
+    if held and held ~= ARGV[1] then return held end \
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1";
+
+/// Makes it last, while it is ours.
+const RENEW: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
+
+/// Gives it back, while it is ours, and says so to the next holder.
+const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+    redis.call('SET', KEYS[2], ARGV[1], 'PX', 60000) return redis.call('DEL', KEYS[1])";
+
+/// Where the lock is, and whom it was seen with.
+#[derive(Debug)]
+pub(super) struct RedisLock {
+    target: RedisTarget,
+    key: String,
+    name: Name,
+    waiting: Option<Session>,
+    seen: Option<String>,
+}
+
+impl RedisLock {
+    pub(super) const fn new(target: RedisTarget, key: String, name: Name) -> Self {
+        Self { target, key, name, waiting: None, seen: None }
+    }
+
+    /// Where the last holder takes leave.
+    fn farewell(&self) -> String {
+        format!("{}:done", self.key)
+    }
+
+    fn script(&self, body: &str) -> redis::Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(body).arg(2).arg(&self.key).arg(self.farewell()).arg(self.name.of_lock()).arg(LEASE_SECONDS * 1000);
+        command
+    }
+}
+
+impl Lock for RedisLock {
+    type Held = Session;
+
+    fn shown(&self) -> String {
+        format!("{} ({})", self.target, self.key)
+    }
+
+    async fn attempt(&mut self) -> Result<Try<Session>, Failure> {
+        let mut session = match self.waiting.take() {
+            Some(session) => session,
+            None => Session::open(&self.target, ANSWER).await?,
+        };
+        match session.query(&self.script(TAKE)).await? {
+            Value::Int(1) => Ok(Try::Held(session)),
+            Value::BulkString(name) => {
+                let words = String::from_utf8_lossy(&name).into_owned();
+                self.seen = Some(words.clone());
+                self.waiting = Some(session);
+                let instance = instance_in(&words).map(str::to_owned);
+                Ok(Try::Taken(LockHolder { words, instance, address: None, held: None }))
+            }
+            other => Err(Failure::new(Class::Protocol, &format!("the lock's script answered {other:?}"))),
+        }
+    }
+
+    fn is_own(&self, holder: &LockHolder) -> bool {
+        holder.words == self.name.of_lock()
+    }
+
+    async fn succeeds_cleanly(&mut self, held: &mut Session) -> bool {
+        let Some(seen) = &self.seen else { return true };
+        let left = held.query(redis::cmd("GET").arg(self.farewell())).await;
+        matches!(left, Ok(Value::BulkString(name)) if name == seen.as_bytes())
+    }
+
+    async fn handed_on(&mut self) {
+        std::future::pending().await
+    }
+
+    async fn leftovers(&self, _held: &mut Session) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn end_leftovers(&self, _held: &mut Session) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn environment(&self, _held: &Session) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    async fn holds(&self, held: &mut Session) -> Result<bool, Failure> {
+        Ok(held.query(&self.script(RENEW)).await? == Value::Int(1))
+    }
+
+    async fn ended(&self, held: &mut Session) {
+        held.closed().await;
+    }
+
+    async fn give_back(&mut self, mut held: Session) {
+        let _ = held.query(&self.script(GIVE_BACK)).await;
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::Nobody
+    }
+}

@@ -1,0 +1,206 @@
+//! The migration's own rules: checks that skip it, what it leaves behind, other tries, its verification, a lock that goes.
+
+use super::*;
+use crate::plan::Question;
+use crate::state::event::Asked;
+use crate::state::snapshot::{Migration, Step};
+
+const SPAWN: Effect = Effect::Spawn(ProcessId::Migration);
+
+fn by_command() -> Question {
+    Question::Command(Box::new(process()))
+}
+
+/// A run with this migration, in front of it.
+fn run_with(change: impl Fn(&mut MigrationPlan)) -> (Run, Vec<Effect>) {
+    let mut plan = full();
+    change(plan.migration.as_mut().unwrap());
+    let mut run = Run::of(plan);
+    let effects = run.all(way_to(Phase::Migrating));
+    assert_eq!(run.phase(), Phase::Migrating);
+    (run, effects)
+}
+
+/// A command of the migration from its spawn until nothing of it is left; what follows.
+fn task(run: &mut Run, code: u8) -> Vec<Effect> {
+    let [spawned, ended] = [Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(code))];
+    run.all([spawned, ended, Event::GroupGone(ProcessId::Migration)])
+}
+
+fn has(effects: &[Effect], wanted: Effect) -> bool {
+    effects.contains(&wanted)
+}
+
+fn held() -> Event {
+    Event::Lock(LockNews::Held)
+}
+
+#[test]
+fn a_current_schema_is_not_migrated_and_its_lock_not_asked_for() {
+    for code in [0, 2] {
+        let (mut run, effects) = run_with(|plan| plan.check = Some(by_command()));
+        assert_eq!(effects.last(), Some(&Effect::Ask(Asked::Check)));
+        let effects = task(&mut run, code);
+        assert!(has(&effects, Effect::Spawn(ProcessId::Main)), "{effects:?}");
+        assert!(!has(&effects, Effect::ReleaseLock) && !has(&effects, Effect::AcquireLock), "{effects:?}");
+        assert_eq!(run.lifecycle.snapshot().migration, Migration::Done);
+        assert_eq!(run.lifecycle.snapshot().migration_lock.ahead, code == 2);
+    }
+}
+
+#[test]
+fn work_to_do_is_asked_about_again_under_the_lock() {
+    for (second, next) in [(1, SPAWN), (0, Effect::ReleaseLock)] {
+        let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
+        assert!(has(&task(&mut run, 1), Effect::AcquireLock));
+        run.apply(Event::Lock(LockNews::Queued("two".into())));
+        assert_eq!(run.apply(held()), [Effect::Ask(Asked::Check)]);
+        assert!(has(&task(&mut run, second), next));
+    }
+}
+
+#[test]
+fn a_waiter_asks_when_the_holder_is_done_and_trusts_no_answer_from_before_its_own_turn() {
+    let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
+    task(&mut run, 1);
+    assert_eq!(run.apply(Event::Lock(LockNews::HandedOn)), [Effect::Ask(Asked::Check)]);
+    run.apply(Event::Spawned(ProcessId::Migration, PID));
+    assert_eq!(run.apply(held()), [], "the check that runs began too early");
+    run.apply(Event::Exited(ProcessId::Migration, Ended::Code(1)));
+    assert!(has(&run.apply(Event::GroupGone(ProcessId::Migration)), Effect::Ask(Asked::Check)));
+    assert!(has(&task(&mut run, 1), SPAWN));
+    let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
+    task(&mut run, 1);
+    run.apply(Event::Lock(LockNews::HandedOn));
+    assert!(has(&task(&mut run, 0), Effect::ReleaseLock), "it leaves the queue");
+    assert!(has(&run.apply(Event::Lock(LockNews::Released)), Effect::Spawn(ProcessId::Main)));
+}
+
+#[test]
+fn the_database_may_say_that_there_is_nothing_to_do() {
+    let (mut run, _) = run_with(|plan| plan.check = Some(Question::Sql("SELECT 0".to_owned())));
+    assert!(has(&run.apply(Event::Lock(LockNews::Current { ahead: true })), Effect::ReleaseLock));
+    assert!(has(&run.apply(Event::Lock(LockNews::Released)), Effect::Spawn(ProcessId::Main)));
+    assert!(run.lifecycle.snapshot().migration_lock.ahead);
+}
+
+#[test]
+fn what_the_migration_left_in_its_group_is_gone_before_the_lock_is() {
+    let (mut run, _) = run_with(|_| {});
+    run.all([held(), Event::Spawned(ProcessId::Migration, PID)]);
+    let effects = run.apply(Event::Exited(ProcessId::Migration, Ended::Code(0)));
+    let group = |number| Effect::SignalGroup(ProcessId::Migration, number);
+    assert!(has(&effects, group(libc::SIGTERM)) && has(&effects, Effect::AwaitGroup(ProcessId::Migration)), "{effects:?}");
+    assert!(!has(&effects, Effect::ReleaseLock));
+    assert_eq!(run.apply(signal(libc::SIGUSR1)), []);
+    let effects = run.apply(Event::Elapsed(Timer::Grace));
+    assert!(has(&effects, group(libc::SIGKILL)) && !has(&effects, Effect::ReleaseLock), "{effects:?}");
+    assert!(has(&run.apply(Event::GroupGone(ProcessId::Migration)), Effect::ReleaseLock));
+    assert_eq!(run.apply(Event::GroupGone(ProcessId::Migration)), []);
+}
+
+#[test]
+fn term_while_its_leftovers_end_waits_for_them() {
+    let (mut run, _) = run_with(|_| {});
+    run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(0))]);
+    assert_eq!(run.apply(signal(libc::SIGTERM)), []);
+    assert!(has(&run.apply(Event::GroupGone(ProcessId::Migration)), Effect::ReleaseLock));
+    assert_eq!(exit_of(&run.all([Event::Lock(LockNews::Released), Event::NoneLeft])), Some(143));
+}
+
+#[test]
+fn a_failed_command_is_tried_again_as_often_as_it_may_be_under_the_same_lock() {
+    let (mut run, _) = run_with(|plan| plan.retries = 2);
+    run.apply(held());
+    for pause in [2, 4] {
+        let effects = task(&mut run, 9);
+        assert!(has(&effects, Effect::Arm(Timer::Retry, Duration::from_secs(pause))), "{effects:?}");
+        assert_eq!(run.apply(Event::Elapsed(Timer::Retry)), [SPAWN]);
+    }
+    assert!(has(&task(&mut run, 9), Effect::ReleaseLock));
+    assert_eq!(run.lifecycle.snapshot().migration_lock.attempts, 3);
+    assert_eq!(run.ending().0, 9);
+}
+
+#[test]
+fn term_in_the_pause_before_another_try_ends_it() {
+    let (mut run, _) = run_with(|plan| plan.retries = 2);
+    run.apply(held());
+    task(&mut run, 9);
+    assert!(has(&run.apply(signal(libc::SIGTERM)), Effect::ReleaseLock));
+    assert_eq!(run.apply(Event::Elapsed(Timer::Retry)), []);
+    assert_eq!(exit_of(&run.all([Event::Lock(LockNews::Released), Event::NoneLeft])), Some(143));
+}
+
+#[test]
+fn a_migration_that_does_not_verify_has_failed() {
+    let (mut run, _) = run_with(|plan| plan.verify = Some(by_command()));
+    run.apply(held());
+    assert!(has(&task(&mut run, 0), Effect::Ask(Asked::Verify)));
+    assert!(has(&task(&mut run, 4), Effect::ReleaseLock));
+    assert_eq!(run.ending().0, 4);
+    for (answer, step) in [(Ok(()), Step::Up), (Err("no".to_owned()), Step::Down)] {
+        let (mut run, _) = run_with(|plan| plan.verify = Some(Question::Sql("SELECT 1".to_owned())));
+        run.apply(held());
+        assert!(has(&task(&mut run, 0), Effect::AskDatabase));
+        assert!(has(&run.apply(Event::Lock(LockNews::Verified(answer))), Effect::ReleaseLock));
+        assert_eq!(run.lifecycle.step_of("migrate"), Some(step));
+    }
+}
+
+#[test]
+fn a_lock_that_goes_between_two_commands_lets_no_further_one_begin() {
+    let (mut run, _) = run_with(|plan| plan.verify = Some(by_command()));
+    run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(0))]);
+    run.apply(Event::Lock(LockNews::Lost("eof".to_owned())));
+    let effects = run.apply(Event::GroupGone(ProcessId::Migration));
+    assert!(!has(&effects, Effect::Ask(Asked::Verify)), "{effects:?}");
+    assert_eq!(run.ending().0, 76);
+}
+
+#[test]
+fn a_migration_that_may_run_on_without_its_lock_does() {
+    let (mut run, _) = run_with(|plan| plan.unlocked = true);
+    run.all([held(), Event::Spawned(ProcessId::Migration, PID)]);
+    assert_eq!(run.apply(Event::Lock(LockNews::Lost("eof".to_owned()))), []);
+    run.all([Event::Exited(ProcessId::Migration, Ended::Code(0)), Event::GroupGone(ProcessId::Migration)]);
+    assert!(has(&run.apply(Event::Lock(LockNews::Released)), Effect::Spawn(ProcessId::Main)));
+    assert_eq!(run.lifecycle.snapshot().migration_lock.lost, 1);
+}
+
+#[test]
+fn a_mode_that_waits_asks_until_another_has_migrated_or_its_time_is_over() {
+    let waiting = |plan: &mut MigrationPlan| {
+        plan.waits = true;
+        plan.check = Some(by_command());
+        plan.lock_timeout = Duration::from_secs(20);
+    };
+    let (mut run, _) = run_with(waiting);
+    assert!(has(&task(&mut run, 1), Effect::Arm(Timer::Retry, Duration::from_secs(2))));
+    assert_eq!(run.apply(Event::Elapsed(Timer::Retry)), [Effect::Ask(Asked::Check)]);
+    assert!(has(&task(&mut run, 0), Effect::Spawn(ProcessId::Main)));
+    let (mut run, _) = run_with(waiting);
+    for _ in 0..20 {
+        task(&mut run, 1);
+        run.apply(Event::Elapsed(Timer::Retry));
+    }
+    assert_eq!(run.ending().0, 75);
+}
+
+#[test]
+fn the_role_is_told() {
+    let (mut run, _) = run_with(|_| {});
+    let role = |run: &Run| run.lifecycle.snapshot().migration_role();
+    assert_eq!(role(&run), None);
+    run.apply(Event::Lock(LockNews::Queued("two".into())));
+    assert_eq!(role(&run), Some("waiter"));
+    run.apply(Event::Lock(LockNews::Preparing(crate::state::event::Preparation::Settling)));
+    assert_eq!(role(&run), Some("settling"));
+    run.apply(Event::Lock(LockNews::Preparing(crate::state::event::Preparation::Fencing(2))));
+    assert_eq!(role(&run), Some("fencing"));
+    run.apply(held());
+    assert_eq!(role(&run), Some("holder"));
+    task(&mut run, 0);
+    run.apply(Event::Lock(LockNews::Released));
+    assert_eq!(role(&run), Some("done"));
+}
