@@ -227,7 +227,13 @@ fn schemas() -> Value {
                 "migration": {
                     "type": "object",
                     "required": ["role"],
-                    "properties": { "role": word(&["waiter", "holder", "done"]), "since_s": { "type": "integer" }, "holder": { "type": "string" } },
+                    "properties": {
+                        "role": word(&["waiter", "settling", "fencing", "holder", "done"]),
+                        "lock": { "type": "string" },
+                        "since_s": { "type": "integer", "minimum": 0 },
+                        "attempt": { "type": "integer", "minimum": 1 },
+                        "holder": { "type": "object" },
+                    },
                 },
             },
         },

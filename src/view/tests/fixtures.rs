@@ -7,6 +7,7 @@ use crate::exit::Ended;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
+use crate::state::event::LockHolder;
 use crate::state::snapshot::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Step};
 
 /// The driver's words that nobody without authority may see.
@@ -140,6 +141,13 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     queued.phase = Phase::Migrating;
     queued.checks[1].feed(at(97), Outcome::passed(Duration::from_millis(2)));
     queued.migration = Migration::Queued { since: at(99), holder: "portcullis-mig:api-1 at 10.0.0.7".to_owned() };
+    let holder = LockHolder {
+        words: "portcullis-mig:api-1 at 10.0.0.7".to_owned(),
+        instance: Some("api-1".to_owned()),
+        address: Some("10.0.0.7".to_owned()),
+        held: Some(Duration::from_secs(41)),
+    };
+    queued.migration_lock = MigrationLock { kind: Some("postgres"), holder: Some((holder, at(99))), ..MigrationLock::default() };
     for (name, began, ended) in [("wait:db", 0, Some(95)), ("wait:redis", 0, Some(97)), ("migrate", 97, None)] {
         let stage = queued.stages.iter_mut().find(|stage| stage.name == name).unwrap();
         (stage.began, stage.ended) = (Some(at(began)), ended.map(at));
