@@ -227,7 +227,21 @@ fn schemas() -> Value {
                 "migration": {
                     "type": "object",
                     "required": ["role"],
-                    "properties": { "role": word(&["waiter", "holder", "done"]), "since_s": { "type": "integer" }, "holder": { "type": "string" } },
+                    "properties": {
+                        "role": word(&["waiter", "settling", "fencing", "holder", "done"]),
+                        "lock": word(&["postgres", "mysql", "file", "redis"]),
+                        "since_s": { "type": "integer" },
+                        "attempt": { "type": "integer" },
+                        "holder": {
+                            "type": "object",
+                            "properties": {
+                                "instance": { "type": ["string", "null"] },
+                                "addr": { "type": ["string", "null"] },
+                                "held_s": { "type": ["integer", "null"] },
+                                "session": { "type": "string" },
+                            },
+                        },
+                    },
                 },
             },
         },

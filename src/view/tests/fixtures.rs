@@ -7,6 +7,7 @@ use crate::exit::Ended;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
+use crate::state::event::LockHolder;
 use crate::state::snapshot::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Step};
 
 /// The driver's words that nobody without authority may see.
@@ -140,6 +141,12 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     queued.phase = Phase::Migrating;
     queued.checks[1].feed(at(97), Outcome::passed(Duration::from_millis(2)));
     queued.migration = Migration::Queued { since: at(99), holder: "portcullis-mig:api-1 at 10.0.0.7".to_owned() };
+    let holder = LockHolder {
+        instance: Some("api-1".to_owned()),
+        address: Some("10.0.0.7".to_owned()),
+        ..LockHolder::from("portcullis-lock:api-1")
+    };
+    queued.migration_lock = MigrationLock { kind: Some("postgres"), holder: Some((holder, at(99))), ..MigrationLock::default() };
     for (name, began, ended) in [("wait:db", 0, Some(95)), ("wait:redis", 0, Some(97)), ("migrate", 97, None)] {
         let stage = queued.stages.iter_mut().find(|stage| stage.name == name).unwrap();
         (stage.began, stage.ended) = (Some(at(began)), ended.map(at));
@@ -154,7 +161,7 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     modules.heartbeat.failed = [(Class::Timeout, 1), (Class::Auth, 2)].into();
     modules.heartbeat.trouble = Some(Class::Auth);
     modules.migration = Migration::Done;
-    modules.migration_lock = MigrationLock { held_at: Some(at(6)), lost: 0 };
+    modules.migration_lock = MigrationLock { held_at: Some(at(6)), ..MigrationLock::default() };
     for (name, began, ended) in
         [("wait:db", 0, 3), ("wait:redis", 0, 1), ("migrate", 3, 14), ("spawn:app", 14, 15), ("module:reports", 15, 20)]
     {
