@@ -35,6 +35,26 @@ ensure_programs() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Installs the clients that the slow tests let read the health answers, and says where those are that are not Debian's.
+ensure_clients() {
+    export PORTCULLIS_CLIENTS=$target_dir/clients
+    ensure_programs chromium=chromium chromedriver=chromium-driver prometheus=prometheus promtool=prometheus \
+        prometheus-blackbox-exporter=prometheus-blackbox-exporter /usr/lib/nagios/plugins/check_http=monitoring-plugins-basic \
+        python3=python3 npm=npm prlimit=util-linux
+    if [ ! -x "$PORTCULLIS_CLIENTS/venv/bin/schemathesis" ]; then
+        say "installing prometheus-client and schemathesis"
+        python3 -m venv "$PORTCULLIS_CLIENTS/venv" 2>/dev/null || {
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+            python3 -m venv --clear "$PORTCULLIS_CLIENTS/venv"
+        }
+        "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check prometheus-client schemathesis
+    fi
+    if [ ! -x "$PORTCULLIS_CLIENTS/node/node_modules/.bin/wait-on" ]; then
+        say "installing wait-on"
+        npm install --silent --no-fund --no-audit --prefix "$PORTCULLIS_CLIENTS/node" wait-on
+    fi
+}
+
 ensure_cargo() {
     if ! command -v cargo >/dev/null 2>&1 && [ -r "$HOME/.cargo/env" ]; then
         # shellcheck disable=SC1091

@@ -148,12 +148,19 @@ pub struct Failure {
     pub class: Class,
     /// The details.
     pub private: Private,
+    /// The status of the HTTP answer that was not the expected one.
+    pub status: Option<u16>,
 }
 
 impl Failure {
     /// A failure of `class` in a dependency's own words.
     pub fn new(class: Class, words: &str) -> Self {
-        Self { class, private: Private::new(words) }
+        Self { class, private: Private::new(words), status: None }
+    }
+
+    /// An HTTP answer with a status that was not expected.
+    pub fn answered(status: u16) -> Self {
+        Self { status: Some(status), ..Self::new(Class::Status, &format!("the answer's status is {status}")) }
     }
 }
 

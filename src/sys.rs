@@ -179,3 +179,17 @@ pub fn own_ids() -> (i32, i32) {
     // SAFETY: both calls take nothing and cannot fail.
     unsafe { (libc::getpid(), libc::getpgrp()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_but_one_process_or_one_group_can_be_meant() {
+        for pid in [-1, 0, 1] {
+            // Signal 0 would reach nobody, should this ever be let through.
+            assert_eq!(send(pid, 0).unwrap_err().raw_os_error(), Some(libc::EINVAL), "{pid}");
+        }
+        assert!(send(own_ids().0, 0).is_ok());
+    }
+}

@@ -174,19 +174,19 @@ fn words(check: &Check, class: Class, authority: bool) -> &str {
 
 /// The part of this replica in the migration: role and age for everybody, the holder, which the database names, with authority.
 fn migration(snapshot: &Snapshot, look: Look, authority: bool) -> Option<Map<String, Value>> {
-    let lock = &snapshot.migration_lock;
+    let known = &snapshot.migration_lock;
     let since = match &snapshot.migration {
         Migration::Queued { since, .. } | Migration::Holder { since } => Some(*since),
         Migration::Idle | Migration::Done => None,
     };
     let mut told = Map::new();
     told.insert("role".to_owned(), Value::from(snapshot.migration_role()?));
-    told.extend(lock.kind.map(|kind| ("lock".to_owned(), Value::from(kind))));
+    told.extend(known.kind.map(|kind| ("lock".to_owned(), Value::from(kind))));
     told.extend(since.map(|since| ("since_s".to_owned(), json!(look.now.since(since).as_secs()))));
-    if lock.attempts > 0 {
-        told.insert("attempt".to_owned(), json!(lock.attempts));
+    if known.attempts > 0 {
+        told.insert("attempt".to_owned(), json!(known.attempts));
     }
-    if let Some((holder, heard)) = lock.holder.as_ref().filter(|_| authority && matches!(snapshot.migration, Migration::Queued { .. })) {
+    if let Some((holder, heard)) = known.holder.as_ref().filter(|_| authority && matches!(snapshot.migration, Migration::Queued { .. })) {
         let held = holder.held.map(|held| (held + look.now.since(*heard)).as_secs());
         let parts = json!({ "instance": holder.instance, "addr": holder.address, "held_s": held, "session": holder.words });
         told.insert("holder".to_owned(), parts);

@@ -150,7 +150,7 @@ fn holder(row: &SimpleQueryRow) -> LockHolder {
     let column = |index| row.try_get(index).ok().flatten().filter(|value: &&str| !value.is_empty());
     let name = column(0);
     let mut words = name.unwrap_or("a session without a name").to_owned();
-    words.push_str(&format!(" (pid {}", column(1).unwrap_or("unknown")));
+    words.extend([" (pid ", column(1).unwrap_or("unknown")]);
     words.extend(column(2).map(|address| format!(", at {address}")));
     words.extend(column(3).map(|seconds| format!(", connected for {seconds} s")));
     words.push(')');
@@ -292,7 +292,7 @@ impl Lock for PostgresLock {
     }
 
     fn asker(&self) -> Asker {
-        Asker::Postgres { target: self.target.clone(), name: self.name.of_lock(), session: None }
+        Asker::Postgres { target: Box::new(self.target.clone()), name: self.name.of_lock(), session: None }
     }
 }
 

@@ -22,9 +22,10 @@ pub(super) enum Answer {
 
 /// Asks a database, over a connection that is kept between questions and is not that of the lock: an error must not cost the lock.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 pub(super) enum Asker {
     Postgres {
-        target: PostgresTarget,
+        target: Box<PostgresTarget>,
         name: String,
         session: Option<Session>,
     },

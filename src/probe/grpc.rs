@@ -215,7 +215,7 @@ fn judge(answer: &Answer, service: &str) -> Result<(), Failure> {
     let name = if service.is_empty() { "the server" } else { service };
     match answer.status {
         None | Some(0) => {}
-        Some(5) => return fail(Class::NotReady, &format!("the server does not know the service {name} (NOT_FOUND), check its name")),
+        Some(5) => return fail(Class::NotReady, &format!("the health service does not know {name} (NOT_FOUND), check the service's name")),
         Some(12) => return fail(Class::Protocol, "the server has no health service (UNIMPLEMENTED), register grpc.health.v1.Health"),
         Some(code @ (7 | 16)) => return fail(Class::Auth, &format!("the server refuses the call (grpc-status {code})")),
         Some(14) => return fail(Class::NotReady, "the server is unavailable (grpc-status 14)"),

@@ -88,7 +88,7 @@ async fn judge(expect: &Expect, mut response: Response) -> Result<(), Failure> {
     let status = response.status().as_u16();
     let accepted = if expect.status.is_empty() { (200..300).contains(&status) } else { expect.status.contains(&status) };
     if !accepted {
-        return Err(Failure::new(Class::Status, &format!("the answer's status is {status}")));
+        return Err(Failure::answered(status));
     }
     if expect.body.is_none() && expect.json.is_empty() {
         return Ok(());

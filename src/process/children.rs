@@ -89,6 +89,13 @@ impl Children {
     /// Sends the process' whole group a signal, or the process alone where it has left that group.
     pub fn signal_group(&self, id: ProcessId, number: i32) -> io::Result<()> {
         let Some(group) = self.groups.get(&id) else { return Ok(()) };
+        if self.running.get(group) != Some(&id) {
+            // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant.
+            for member in descendants::all().into_iter().filter(|descendant| in_group(descendant.pid, *group)) {
+                let _ = sys::send(member.pid, number);
+            }
+            return Ok(());
+        }
         match sys::send(-group, number) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.signal(id, number),
             other => other,
@@ -124,10 +131,7 @@ impl Children {
     pub fn signal_survivors(&mut self, number: i32) {
         self.killing |= number == libc::SIGKILL;
         for descendant in descendants::all() {
-            let in_our_group = || {
-                nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(descendant.pid)))
-                    .is_ok_and(|group| self.groups.values().any(|known| *known == group.as_raw()))
-            };
+            let in_our_group = || self.groups.values().any(|group| in_group(descendant.pid, *group));
             if descendant.direct || number == libc::SIGKILL || in_our_group() {
                 // It may have ended since it was listed.
                 let _ = sys::send(descendant.pid, number);
@@ -150,4 +154,8 @@ impl Children {
     fn pid(&self, id: ProcessId) -> Option<i32> {
         self.running.iter().find(|(_, running)| **running == id).map(|(pid, _)| *pid)
     }
+}
+
+fn in_group(pid: i32, group: i32) -> bool {
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).is_ok_and(|found| found.as_raw() == group)
 }

@@ -1,6 +1,7 @@
 //! Spring Boot's Actuator: `/actuator`, `/actuator/health` with its groups, components and modules, and `/actuator/info`.
 
 mod component;
+mod report;
 
 use serde_json::{Map, Value, json};
 

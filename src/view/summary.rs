@@ -212,5 +212,9 @@ pub(super) fn heartbeat(snapshot: &Snapshot, look: Look) -> Option<String> {
 /// When a check was last asked and how long that took; none for one that is fed by events.
 pub(super) fn last_try(check: &Check, look: Look) -> Option<String> {
     let last = check.last().filter(|_| check.stale_after.is_some())?;
-    Some(format!("last try {} ago took {}", time::rough(look.now.since(last.at)), time::length(last.elapsed)))
+    let (age, took) = (look.now.since(last.at), time::length(last.elapsed));
+    Some(match age.as_secs() {
+        0 => format!("last try just now took {took}"),
+        _ => format!("last try {} ago took {took}", time::rough(age)),
+    })
 }

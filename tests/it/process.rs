@@ -259,7 +259,7 @@ fn a_full_or_broken_stderr_never_blocks_the_stop() {
 
 #[test]
 fn term_in_the_first_milliseconds_is_never_lost() {
-    let starts = if slow("500 early TERMs; 60 are sent now") { 500 } else { 60 };
+    let starts = if slow("1000 early TERMs; 60 are sent now") { 1000 } else { 60 };
     let mut random = u64::from(std::process::id());
     for start in 0..starts {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -109,3 +109,44 @@ pub(super) fn json(process: &ProcessPlan) -> Value {
         "watchdog_ms": process.watchdog.map(super::milliseconds),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::argv::{Argv, Word};
+    use crate::plan::process::{Conditions, SignalPlan};
+    use crate::sys::start::Credentials;
+    use std::time::Duration;
+
+    #[test]
+    fn what_differs_from_the_defaults_is_told_and_nothing_else() {
+        let plain = ProcessPlan::new(Argv::new(vec![Word::plain("serve")]).unwrap());
+        assert_eq!(lines(&plain), Vec::<String>::new());
+        let process = ProcessPlan {
+            conditions: Conditions {
+                user: Some(Credentials { uid: 1000, gid: 1001, groups: vec![1001, 44] }),
+                directory: Some("/srv".into()),
+                umask: Some(0o027),
+                limits: vec![(7, 1024, u64::MAX)],
+                no_new_privileges: true,
+                parent_death_signal: 9,
+            },
+            signals: SignalPlan { group: true, rewrite: [(15, 3)].into(), ignore: [1, 37].into(), stop_on: [3].into() },
+            success_codes: [143].into(),
+            restart: RestartPlan { policy: RestartPolicy::OnFailure, limit: 3, ..RestartPlan::default() },
+            watchdog: Some(Duration::from_secs(30)),
+            ..plain
+        };
+        let expected = [
+            "runs as user 1000, group 1001, groups 1001, 44; in /srv; umask 0027; nofile 1024:unlimited; no new privileges; SIGKILL should portcullis die",
+            "signals to its whole group; SIGTERM as SIGQUIT; SIGHUP, signal 37 ignored; stopped on SIGQUIT too; exit code 143 after a stop is 0",
+            "restarted on-failure after 1s, doubled up to 1m, 1s again after 1m of running; 3 times at most",
+            "aborted when it sends no WATCHDOG=1 for 30s",
+        ];
+        assert_eq!(lines(&process), expected);
+        let json = json(&process);
+        assert_eq!(json.pointer("/limits/nofile"), Some(&json!("1024:unlimited")));
+        assert_eq!(json.pointer("/rewrite/SIGTERM"), Some(&json!("SIGQUIT")));
+        assert_eq!(json.pointer("/user/groups/1"), Some(&json!(44)));
+    }
+}

@@ -237,7 +237,6 @@ mod tests {
             "redis://u:pa/ss@h",
             "redis://h:0",
             "redis://[::1",
-            "redis://a,b/0",
             "redis://h%ff/0",
             "tcp://a b:1",
         ] {

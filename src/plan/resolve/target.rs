@@ -294,3 +294,6 @@ impl Written<'_, '_> {
         Some(Target::Grpc(GrpcTarget { address: self.place(None)?, service, tls }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The reducer's rules: one run in order, every way out, every signal, and laws on random runs.
 
+mod forwarding;
 mod laws;
 mod leaving;
 mod migrating;

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::report::report;
 use crate::outcome::Class;
 use crate::state::check::{Check, State};
 use crate::state::snapshot::{Level, Look, Migration, Module, ModuleState, Phase, Snapshot, Step};
@@ -73,6 +74,9 @@ fn of_check(check: &Check, look: Look, authority: bool) -> Component {
         let milliseconds = format!("{:.1}", last.elapsed.as_secs_f64() * 1000.0);
         details.insert("responseTimeMs".to_owned(), Value::from(milliseconds.parse::<f64>().unwrap_or_default()));
         details.insert("checkTime".to_owned(), Value::from(time::iso(last.at)));
+        if !last.parts.is_empty() {
+            details.extend(report(&check.name, last));
+        }
     }
     Component::leaf(word(state)).with(details, authority)
 }

@@ -99,8 +99,10 @@ fn a_slow_head_and_a_slow_body_end_with_the_timeout() {
     let check =
         format!("[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\ntimeout = \"500ms\"\nexpect = {{ body = \"up\" }}", body.port);
     gate(&check).output().exits(69).says(&["timed out"]);
-    passes(&format!("http://127.0.0.1:{}/", Http::answering(204, "").port));
-    fails(&format!("http://127.0.0.1:{}/", Http::answering(302, "").port), &["the answer's status is 302"]);
+    let server = Http::answering(204, "");
+    passes(&format!("http://127.0.0.1:{}/", server.port));
+    server.set(302, "");
+    fails(&format!("http://127.0.0.1:{}/", server.port), &["the answer's status is 302"]);
 }
 
 #[test]
