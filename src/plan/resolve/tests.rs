@@ -372,7 +372,7 @@ fn the_lock_is_that_of_the_only_database() {
     let two = "[checks.a]\nurl = 'postgres://a/x'\n[checks.b]\nurl = 'postgres://b/x'\n[checks.c]\nurl = 'tcp://c:1'\n[migrations]\ncommand = ['x']\n";
     assert_eq!(
         problems(two, &[], &["y"]),
-        ["p:7:2: `lock` in [migrations] finds several postgres checks; name the one whose database is migrated: `a`, `b`"]
+        ["p:7:2: `lock` in [migrations] finds several databases; name the one whose database is migrated: `a`, `b`"]
     );
     let lock = |lock: &str| problems(&format!("{two}lock = '{lock}'\n"), &[], &["y"]);
     assert_eq!(lock("b"), Vec::<String>::new());
