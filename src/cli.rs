@@ -64,6 +64,9 @@ enum Command {
         #[arg(long, required = true)]
         openapi: bool,
     },
+    /// List the ready instances of a service from Redis; exit 0 when enough are ready, 69 when not
+    #[command(after_help = "Example:\n  portcullis ready api --min 2 --url redis://redis:6379/0")]
+    Ready(ReadyArgs),
     /// Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
     #[command(disable_help_flag = true)]
     Healthcheck {
@@ -145,6 +148,35 @@ struct StatusArgs {
     /// Take the place from the [health] table of this file
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct ReadyArgs {
+    /// The service, as it names itself: its mode where nothing else is configured
+    #[arg(value_name = "SERVICE")]
+    service: String,
+    /// How many instances have to be ready
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    min: u64,
+    /// Look again every second and print what has changed, until interrupted
+    #[arg(long)]
+    watch: bool,
+    /// Print JSON, one document a line
+    #[arg(long)]
+    json: bool,
+    /// The Redis, also as redis+sentinel:// or redis+cluster:// [default: the configuration's heartbeat, else REDIS_HOST]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Take the Redis from the [heartbeat] table of this file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ReadyArgs {
+    fn options(self) -> command::ready::Options {
+        let Self { service, min, watch, json, url, config } = self;
+        command::ready::Options { service, min, watch, json, url, config }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -264,6 +296,7 @@ fn answer(command: Command, environment: &Environment) -> u8 {
                 problems.exit().code()
             }
         },
+        Command::Ready(arguments) => command::ready::run(&arguments.options(), environment),
         Command::Preset { name: None } => print(&command::preset::list()),
         Command::Preset { name: Some(name) } => match command::preset::print(&name) {
             Ok(text) => print(text),

@@ -4,6 +4,7 @@ pub(crate) mod ask;
 pub mod healthcheck;
 pub mod plan;
 pub mod preset;
+pub mod ready;
 pub mod run;
 pub mod status;
 pub mod wait;

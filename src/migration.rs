@@ -2,6 +2,7 @@
 
 mod file;
 mod keeper;
+mod mysql;
 mod name;
 mod postgres;
 mod question;
@@ -37,6 +38,7 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
             let lock = postgres::PostgresLock::new(target, key, &instance);
             keeper::run(lock, &rules, &mut orders, tell).await;
         }
+        LockPlan::Mysql { target, name } => keeper::run(mysql::MysqlLock::new(target, name), &rules, &mut orders, tell).await,
         LockPlan::File(path) => {
             keeper::run(file::FileLock::new(path, Name::new("file", &instance)), &rules, &mut orders, tell).await;
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::secret::Secret;
 pub use process::{ProcessPlan, StartedPlan};
-use target::{PostgresTarget, RedisTarget, Target};
+use target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
@@ -178,6 +178,13 @@ pub enum LockPlan {
         /// The 64-bit key, already derived from the lock's name.
         key: i64,
     },
+    /// A named lock of a MySQL or MariaDB server.
+    Mysql {
+        /// The database that is migrated.
+        target: MysqlTarget,
+        /// The lock's name, which is the whole server's.
+        name: String,
+    },
     /// A lock on this file (`flock(2)`): replicas of one host, one volume.
     File(PathBuf),
     /// A key in Redis that expires: not fenced, so only where nothing better is to be had.
@@ -196,6 +203,7 @@ impl LockPlan {
     pub const fn word(&self) -> Option<&'static str> {
         match self {
             Self::Postgres { .. } => Some("postgres"),
+            Self::Mysql { .. } => Some("mysql"),
             Self::File(_) => Some("file"),
             Self::Redis { .. } => Some("redis"),
             Self::None => None,
@@ -207,7 +215,7 @@ impl LockPlan {
 #[derive(Clone, Debug)]
 pub struct HeartbeatPlan {
     /// The Redis that holds it.
-    pub target: RedisTarget,
+    pub target: RedisPlace,
     /// The key whose value `ready` means that at least one instance is ready.
     pub key: String,
     /// Expiry of every record.

@@ -5,7 +5,7 @@ pub mod dial;
 mod grpc;
 mod http;
 mod local;
-mod mysql;
+pub mod mysql;
 pub mod postgres;
 pub mod redis;
 mod several;

@@ -128,6 +128,7 @@ fn migration_limits(migration: &MigrationPlan) -> String {
 fn lock_place(lock: &LockPlan) -> Option<String> {
     Some(match lock {
         LockPlan::Postgres { target, key } => format!("advisory lock {key} in {target}"),
+        LockPlan::Mysql { target, name } => format!("the lock {name} in {target}"),
         LockPlan::File(path) => format!("the file {}", path.display()),
         LockPlan::Redis { target, key } => format!("the key {key} in {target}"),
         LockPlan::None => return None,
@@ -215,6 +216,7 @@ fn check_json(check: &CheckPlan) -> Value {
 fn migration_json(migration: &MigrationPlan) -> Value {
     let (lock, key) = match &migration.lock {
         LockPlan::Postgres { target, key } => (Value::String(target.to_string()), Value::from(*key)),
+        LockPlan::Mysql { target, name } => (Value::String(target.to_string()), Value::from(name.as_str())),
         LockPlan::File(path) => (Value::String(format!("file://{}", path.display())), Value::Null),
         LockPlan::Redis { target, key } => (Value::String(target.to_string()), Value::from(key.as_str())),
         LockPlan::None => (Value::Null, Value::Null),

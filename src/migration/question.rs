@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::outcome::{Class, Failure};
-use crate::plan::target::PostgresTarget;
+use crate::plan::target::{MysqlTarget, PostgresTarget};
+use crate::probe::mysql;
 use crate::probe::postgres::Session;
 
 /// How long a statement may take; what is blocked by a running migration counts as not answered.
@@ -27,6 +28,10 @@ pub(super) enum Asker {
         target: Box<PostgresTarget>,
         name: String,
         session: Option<Session>,
+    },
+    Mysql {
+        target: MysqlTarget,
+        session: Option<mysql::Session>,
     },
     /// This lock has no database.
     Nobody,
@@ -56,6 +61,23 @@ impl Asker {
                         tracing::debug!(why = failure.private.as_str(), "the check's statement failed, so there is something to do");
                         Ok(Answer::Pending)
                     }
+                }
+            }
+            Self::Mysql { target, session } => {
+                let mut open = match session.take() {
+                    Some(open) => open,
+                    None => mysql::Session::open(target, LIMIT).await?,
+                };
+                match open.value(statement).await {
+                    Ok(value) => {
+                        *session = Some(open);
+                        Ok(judge(value.as_deref()))
+                    }
+                    Err(failure) if failure.class == Class::Protocol => {
+                        tracing::debug!(why = failure.private.as_str(), "the check's statement failed, so there is something to do");
+                        Ok(Answer::Pending)
+                    }
+                    Err(failure) => Err(failure),
                 }
             }
             Self::Nobody => Err(Failure::new(Class::Internal, "there is no database to ask")),

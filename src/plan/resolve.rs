@@ -13,7 +13,7 @@ mod signal;
 mod target;
 mod variables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::layers::{self, Layers, Override};
@@ -21,7 +21,7 @@ use crate::config::node::{Entry, Node, Origin, Table, Value};
 use crate::config::problem::{Problem, Problems};
 use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::config::source::Environment;
-use crate::plan::target::Target;
+use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{Plan, Service};
 
 pub use health::{HealthAddress, health_address};
@@ -73,6 +73,30 @@ pub fn targets(urls: &[String], environment: &Environment) -> Result<(Vec<Target
     };
     let targets = urls.iter().enumerate().filter_map(read).collect();
     context.finish().map(|notices| (targets, notices))
+}
+
+/// Resolves where a reader of the readiness registry asks for `service`: the Redis and the shared key; none without a Redis.
+///
+/// The URL when there is one, else the configuration's heartbeat; without a file that is what `REDIS_HOST` names.
+pub fn registry(
+    file: Option<&Path>,
+    url: Option<&str>,
+    service: &str,
+    environment: &Environment,
+) -> Result<Option<(RedisPlace, String)>, Problems> {
+    let url = url.map(|url| targets(&[url.to_owned()], environment)).transpose()?.and_then(|(targets, _)| targets.into_iter().next());
+    let context = Context::new(environment);
+    let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[], keys: ROOT.known };
+    if let Some(target) = &url {
+        let place = heartbeat::place(target);
+        let key = if let Target::Ready(target) = target { target.key.clone() } else { format!("{service}_service_status") };
+        return Ok(place.map(|place| (place, key)));
+    }
+    let tree = layers::load(layers, environment, &mut Vec::new());
+    let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
+    let found = heartbeat::registry(&root, service);
+    // Without a Redis at all there is nothing wrong but that.
+    if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
 }
 
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.

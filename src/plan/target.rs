@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::secret::Secret;
-pub use redis::{ClusterTarget, ReadyTarget, RedisTarget, SentinelTarget};
+pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{Identity, SslMode, Tls, Verify};
 
 /// Something that can be asked whether it is there.

@@ -16,9 +16,9 @@ use crate::outcome::{Class, Failure};
 use crate::plan::target::Address;
 
 /// What TCP, unix and TLS streams are.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Duplex for T {}
 
 /// The addresses of a host; a name without any is [`Class::Dns`].
 pub async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Failure> {

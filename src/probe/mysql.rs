@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_io, dial, dial_unix, notice_loss};
@@ -21,8 +21,11 @@ const LOSS: Duration = Duration::from_secs(10);
 /// No packet of a login or of `SELECT 1` is longer.
 const LONGEST_PACKET: usize = 16 * 1024;
 
-/// More packets than this are no answer.
+/// More packets than this are no login.
 const MOST_PACKETS: usize = 16;
+
+/// More packets than this are no answer to any question of ours.
+const MOST_ROWS: usize = 1024;
 
 const QUERY: u8 = 3;
 const QUIT: u8 = 1;
@@ -64,6 +67,67 @@ impl MysqlProbe {
 impl std::fmt::Debug for MysqlProbe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MysqlProbe").field("target", &self.target).field("connected", &self.wire.is_some()).finish()
+    }
+}
+
+/// The rows of an answer; none for NULL.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+/// The values of a row of the text protocol: a length and its bytes each, 0xfb for NULL.
+fn columns(mut row: &[u8]) -> Option<Vec<Option<String>>> {
+    let mut values = Vec::new();
+    while let Some((first, rest)) = row.split_first() {
+        let (length, rest) = match first {
+            0xfb => {
+                values.push(None);
+                row = rest;
+                continue;
+            }
+            0xfc => (usize::from(u16::from_le_bytes(*rest.first_chunk()?)), rest.get(2..)?),
+            0xfd.. => return None,
+            short => (usize::from(*short), rest),
+        };
+        let (value, rest) = rest.split_at_checked(length)?;
+        values.push(Some(String::from_utf8_lossy(value).into_owned()));
+        row = rest;
+    }
+    Some(values)
+}
+
+/// One connection that is logged in, for those who have more to ask; dropping it closes it.
+pub struct Session(Wire);
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+impl Session {
+    /// Connects and logs in; what is slow about it is the caller's to give up.
+    pub async fn open(target: &MysqlTarget, within: Duration) -> Result<Self, Failure> {
+        Wire::open(target, within).await.map(Self)
+    }
+
+    /// Runs one statement and returns its rows. Not to be used any more once it was cancelled.
+    pub async fn query(&mut self, statement: &str) -> Result<Rows, Failure> {
+        self.0.query(statement).await
+    }
+
+    /// The first column of a statement's first row; none for no row or NULL.
+    pub async fn value(&mut self, statement: &str) -> Result<Option<String>, Failure> {
+        Ok(self.query(statement).await?.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
+    }
+
+    /// Returns once the server says something unasked, which is a farewell, or the connection has ended. Safe to cancel.
+    pub async fn ended(&mut self) {
+        let _ = self.0.stream.fill_buf().await;
+    }
+
+    /// Takes leave.
+    pub async fn close(mut self) {
+        self.0.sequence = 0;
+        let _ = self.0.send(&[QUIT]).await;
     }
 }
 
@@ -149,26 +213,39 @@ impl Wire {
     }
 
     async fn select_one(&mut self) -> Result<(), Failure> {
+        match self.query("SELECT 1").await?.as_slice() {
+            [row] if row.as_slice() == [Some("1".to_owned())] => Ok(()),
+            _ => Err(Failure::new(Class::Protocol, "SELECT 1 was not answered with 1")),
+        }
+    }
+
+    /// Runs one statement and takes its rows: a count of columns, their definitions, an end, the rows, an end.
+    async fn query(&mut self, statement: &str) -> Result<Rows, Failure> {
         self.allowance.renew();
         self.sequence = 0;
         let mut query = vec![QUERY];
-        query.extend_from_slice(b"SELECT 1");
+        query.extend_from_slice(statement.as_bytes());
         self.send(&query).await?;
+        let wrong = |words: &str| Failure::new(Class::Protocol, words);
+        match self.receive().await?.as_slice() {
+            [0xff, rest @ ..] => return Err(refusal(rest)),
+            [0x00, ..] => return Ok(Vec::new()),
+            _ => {}
+        }
         let mut ends = 0;
-        let mut found = false;
-        for _ in 0..MOST_PACKETS {
+        let mut rows = Vec::new();
+        for _ in 0..MOST_ROWS {
             match self.receive().await?.as_slice() {
                 [0xff, rest @ ..] => return Err(refusal(rest)),
                 [0xfe, rest @ ..] if rest.len() < 8 => ends += 1,
-                // A row of one column of one byte.
-                [1, b'1'] if ends == 1 => found = true,
+                row if ends == 1 => rows.push(columns(row).ok_or_else(|| wrong("a row is cut short"))?),
                 _ => {}
             }
             if ends == 2 {
-                return if found { Ok(()) } else { Err(Failure::new(Class::Protocol, "SELECT 1 was not answered with 1")) };
+                return Ok(rows);
             }
         }
-        Err(Failure::new(Class::Protocol, "the answer to SELECT 1 does not end"))
+        Err(wrong("the answer does not end"))
     }
 
     async fn send(&mut self, payload: &[u8]) -> Result<(), Failure> {
@@ -231,6 +308,13 @@ fn lost(error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_has_its_values() {
+        assert_eq!(columns(b"\x011\xfb\x02ab\x00"), Some(vec![Some("1".to_owned()), None, Some("ab".to_owned()), Some(String::new())]));
+        assert_eq!(columns(b"\x05ab"), None);
+        assert_eq!(columns(&[]), Some(Vec::new()));
+    }
 
     #[test]
     fn a_refusal_has_a_class_and_keeps_its_numbers() {

@@ -1,6 +1,7 @@
 //! Asks whether a Redis takes AUTH and SELECT and answers PING; it never writes.
 
 mod ready;
+pub mod registry;
 mod topology;
 
 use std::net::IpAddr;
@@ -146,6 +147,7 @@ fn class(error: &RedisError) -> Class {
 }
 
 pub(super) use ready::ReadyProbe;
+pub use topology::open;
 pub(super) use topology::{ClusterProbe, SentinelProbe};
 
 /// A check of a Redis with the connection it keeps between two runs.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use crate::outcome::{Class, Failure};
 use crate::plan::HeartbeatPlan;
 use crate::probe::dial::shown;
-use crate::probe::redis::{Session, failure};
+use crate::probe::redis::{Session, failure, open};
 use crate::state::event::Readiness;
 use crate::state::snapshot::{Look, Snapshot, Status};
 
@@ -78,7 +78,7 @@ impl Pen {
         // Held here, not in the pen, so that a beat that is given up takes its connection with it.
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => bounded(Session::open(&self.plan.target, ANSWER)).await?,
+            None => bounded(open(&self.plan.target, &self.plan.key, ANSWER)).await?,
         };
         self.beat(&mut session, state, snapshot, look).await?;
         self.session = Some(session);

@@ -229,10 +229,18 @@ fn schemas() -> Value {
                     "required": ["role"],
                     "properties": {
                         "role": word(&["waiter", "settling", "fencing", "holder", "done"]),
-                        "lock": { "type": "string" },
-                        "since_s": { "type": "integer", "minimum": 0 },
-                        "attempt": { "type": "integer", "minimum": 1 },
-                        "holder": { "type": "object" },
+                        "lock": word(&["postgres", "mysql", "file", "redis"]),
+                        "since_s": { "type": "integer" },
+                        "attempt": { "type": "integer" },
+                        "holder": {
+                            "type": "object",
+                            "properties": {
+                                "instance": { "type": ["string", "null"] },
+                                "addr": { "type": ["string", "null"] },
+                                "held_s": { "type": ["integer", "null"] },
+                                "session": { "type": "string" },
+                            },
+                        },
                     },
                 },
             },

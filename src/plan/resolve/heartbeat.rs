@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::problem::suggest;
 use crate::config::reader::{Depth, Keys, Section};
-use crate::plan::resolve::{DAY, condition, target};
-use crate::plan::target::{RedisTarget, Target};
+use crate::plan::resolve::{DAY, checks, condition, target};
+use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
 
 const KEYS: Keys = Keys {
@@ -77,7 +77,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
 }
 
 /// The Redis itself, or that of a check.
-fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisTarget> {
+fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
     let check = section.text("check").map(|text| text.value());
     if !section.has("check") {
         if !section.has("url") && !section.has("kind") {
@@ -87,21 +87,19 @@ fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisTarget> {
             section.problem("url", "is missing: name the Redis by `url`, or by `check` the redis check that names it");
             return None;
         }
-        return match target::read(section)? {
-            Target::Redis(target) => Some(target),
-            other => {
-                section
-                    .problem(if section.has("kind") { "kind" } else { "url" }, format!("is of kind {}; a redis is wanted", other.kind()));
-                None
-            }
-        };
+        let target = target::read(section)?;
+        let place = place(&target);
+        if place.is_none() {
+            section.problem(if section.has("kind") { "kind" } else { "url" }, format!("is of kind {}; a redis is wanted", target.kind()));
+        }
+        return place;
     }
     if section.has("url") || section.has("kind") {
         section.problem("check", "names a Redis, and so does `url` or `kind`; keep one of them");
     }
     let check = check.filter(|_| section.depth() == Depth::Whole)?;
-    let redis = |plan: &CheckPlan| if let Target::Redis(target) = &plan.target { Some((plan.name.clone(), target.clone())) } else { None };
-    let known: Vec<(String, RedisTarget)> = checks.iter().filter_map(redis).collect();
+    let known: Vec<(String, RedisPlace)> =
+        checks.iter().filter_map(|plan| place(&plan.target).map(|place| (plan.name.clone(), place))).collect();
     let found = known.iter().find(|(name, _)| *name == check).map(|(_, target)| target.clone());
     if found.is_none() {
         section.problem(
@@ -110,4 +108,23 @@ fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisTarget> {
         );
     }
     found
+}
+
+/// Where a target can be written to; none when it is no Redis.
+pub(super) fn place(target: &Target) -> Option<RedisPlace> {
+    match target.clone() {
+        Target::Redis(target) => Some(RedisPlace::One(target)),
+        Target::Sentinel(target) => Some(RedisPlace::Sentinel(target)),
+        Target::Cluster(target) => Some(RedisPlace::Cluster(target)),
+        Target::Ready(target) => Some(RedisPlace::One(target.redis)),
+        _ => None,
+    }
+}
+
+/// Where the heartbeat of `service` is read, and its shared key; none without a heartbeat. What else the configuration says, or lacks,
+/// is no reader's concern.
+pub(super) fn registry(root: &Section<'_>, service: &str) -> Option<(RedisPlace, String)> {
+    let plan = read(root, service, &checks::read(root, Depth::Whole))?;
+    let named = root.nonempty("service").is_none_or(|text| text.value() == service);
+    Some((plan.target, if named { plan.key } else { format!("{service}_service_status") }))
 }

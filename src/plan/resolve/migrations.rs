@@ -52,7 +52,7 @@ pub(super) fn read(
 ) -> Option<MigrationPlan> {
     let depth = if wanted { Depth::Whole } else { Depth::Form };
     let section = root.table_at("migrations", Some(KEYS), depth)?;
-    let lock_timeout = section.duration("lock_timeout", Duration::ZERO..=YEAR);
+    let lock_timeout = section.duration("lock_timeout", Duration::from_secs(1)..=YEAR);
     let timeout = section.duration("timeout", Duration::ZERO..=YEAR);
     let lock_name = section.nonempty("lock_name").map_or_else(|| "default".to_owned(), |text| text.value());
     let unlocked = section.word("on_lock_lost", &[("terminate", false), ("continue", true)]);
@@ -72,7 +72,7 @@ pub(super) fn read(
         section.problem("check", "is missing: a mode with `migrate = \"wait\"` asks it until another one has migrated");
     }
     let lock = if bare || (waits && by_command(&check)) { LockPlan::None } else { choose_lock(&section, &lock, &lock_name, checks)? };
-    if !matches!(lock, LockPlan::Postgres { .. }) {
+    if !matches!(lock, LockPlan::Postgres { .. } | LockPlan::Mysql { .. }) {
         for (key, _) in [("check", &check), ("verify", &verify)].into_iter().filter(|(_, question)| !by_command(question)) {
             section.problem(key, "is a statement, and the lock is in no database that could be asked; write a command, as a list");
         }
@@ -138,11 +138,11 @@ fn choose_lock(section: &Section<'_>, lock: &str, lock_name: &str, checks: &[Che
         "auto" => match own.as_slice() {
             [check] => of_check(check, lock_name),
             [] => {
-                section.problem("lock", "finds no postgres check whose database could hold the lock; configure one, or write `lock = \"none\"` where one replica is all");
+                section.problem("lock", "finds no postgres or mysql check whose database could hold the lock; configure one, or write `lock = \"none\"` where one replica is all");
                 None
             }
             _ => {
-                section.problem("lock", format!("finds several postgres checks; name the one whose database is migrated: {}", names(&own)));
+                section.problem("lock", format!("finds several databases; name the one whose database is migrated: {}", names(&own)));
                 None
             }
         },
@@ -151,7 +151,7 @@ fn choose_lock(section: &Section<'_>, lock: &str, lock_name: &str, checks: &[Che
             match found.map(|check| of_check(check, lock_name)) {
                 Some(Some(lock)) => return Some(lock),
                 Some(None) => {
-                    section.problem("lock", format!("names `{name}`, which is no postgres check and cannot hold the lock"));
+                    section.problem("lock", format!("names `{name}`, which is no database or redis check and cannot hold the lock"));
                 }
                 None => {
                     let known = databases.iter().map(|check| check.name.as_str()).chain(["auto", "none"]);
@@ -167,6 +167,10 @@ fn choose_lock(section: &Section<'_>, lock: &str, lock_name: &str, checks: &[Che
 fn of_check(check: &CheckPlan, lock_name: &str) -> Option<LockPlan> {
     match &check.target {
         Target::Postgres(target) => Some(LockPlan::Postgres { target: target.clone(), key: lock_key(lock_name) }),
+        Target::Mysql(target) => {
+            let name = lock_name_in(target.database.as_deref().unwrap_or_default(), lock_name);
+            Some(LockPlan::Mysql { target: target.clone(), name })
+        }
         Target::Redis(target) => Some(LockPlan::Redis { target: target.clone(), key: format!("portcullis:{{migrate:{lock_name}}}:lock") }),
         _ => None,
     }
@@ -178,6 +182,12 @@ fn of_check(check: &CheckPlan, lock_name: &str) -> Option<LockPlan> {
 fn lock_key(name: &str) -> i64 {
     let digest = Sha256::new().chain_update(b"portcullis:migrate:v1\0").chain_update(name.as_bytes()).finalize();
     digest.iter().take(8).fold(0, |key: i64, byte| (key << 8) | i64::from(*byte))
+}
+
+/// The name of a lock of MySQL, whose locks are the whole server's: the same digest over database and name, 43 characters.
+fn lock_name_in(database: &str, name: &str) -> String {
+    let digest = Sha256::new().chain_update(b"portcullis:migrate:v1\0").chain_update(database).chain_update(name).finalize();
+    digest.iter().take(16).fold("portcullis:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -66,6 +66,27 @@ impl fmt::Display for ClusterTarget {
     }
 }
 
+/// A Redis that is written to, in whichever way it is run.
+#[derive(Clone, Debug)]
+pub enum RedisPlace {
+    /// One server.
+    One(RedisTarget),
+    /// The master that Sentinels name.
+    Sentinel(SentinelTarget),
+    /// The node of a Cluster that has the key.
+    Cluster(ClusterTarget),
+}
+
+impl fmt::Display for RedisPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(target) => target.fmt(f),
+            Self::Sentinel(target) => target.fmt(f),
+            Self::Cluster(target) => target.fmt(f),
+        }
+    }
+}
+
 /// A service in the readiness registry.
 #[derive(Clone, Debug)]
 pub struct ReadyTarget {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use redis::Value;
-
 use super::Session;
+use super::registry::Registry;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::ReadyTarget;
 
@@ -12,12 +11,13 @@ use crate::plan::target::ReadyTarget;
 #[derive(Debug)]
 pub(in crate::probe) struct ReadyProbe {
     target: ReadyTarget,
+    registry: Registry,
     session: Option<Session>,
 }
 
 impl ReadyProbe {
-    pub(in crate::probe) const fn new(target: ReadyTarget) -> Self {
-        Self { target, session: None }
+    pub(in crate::probe) fn new(target: ReadyTarget) -> Self {
+        Self { registry: Registry::new(&target.key), target, session: None }
     }
 
     /// Passes when enough instances are ready by the clock of that Redis.
@@ -26,7 +26,7 @@ impl ReadyProbe {
             Some(session) => session,
             None => Session::open(&self.target.redis, within).await?,
         };
-        let ready = self.count(&mut session).await?;
+        let ready = self.registry.count(&mut session).await?;
         self.session = Some(session);
         let ReadyTarget { key, min, .. } = &self.target;
         if ready >= *min {
@@ -39,34 +39,5 @@ impl ReadyProbe {
     async fn kept(&mut self) -> Option<Session> {
         let mut session = self.session.take()?;
         (!session.is_closed() && session.ping().await.is_ok()).then_some(session)
-    }
-
-    /// How many instances are ready. Where one is enough the shared key says so even where instances are not recorded.
-    async fn count(&self, session: &mut Session) -> Result<u64, Failure> {
-        let now = match session.query(&redis::cmd("TIME")).await? {
-            Value::Array(parts) => match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
-                Some([seconds, micros]) => seconds * 1000 + micros / 1000,
-                _ => return Err(Failure::new(Class::Protocol, "TIME was answered without a time")),
-            },
-            other => return Err(Failure::new(Class::Protocol, &format!("TIME was answered with {other:?}"))),
-        };
-        let set = format!("portcullis:{{{}}}:ready", self.target.key);
-        let counted = session.query(redis::cmd("ZCOUNT").arg(set).arg(now).arg("+inf")).await?;
-        let counted = number(&counted).ok_or_else(|| Failure::new(Class::Protocol, "ZCOUNT was answered without a number"))?;
-        if counted > 0 {
-            return Ok(counted);
-        }
-        match session.query(redis::cmd("GET").arg(&self.target.key)).await? {
-            Value::BulkString(value) if value == b"ready" => Ok(1),
-            _ => Ok(0),
-        }
-    }
-}
-
-fn number(value: &Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => u64::try_from(*number).ok(),
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
-        _ => None,
     }
 }

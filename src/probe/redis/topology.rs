@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::Session;
 use crate::outcome::{Class, Failure};
-use crate::plan::target::{Address, ClusterTarget, RedisTarget, SentinelTarget};
+use crate::plan::target::{Address, ClusterTarget, RedisPlace, RedisTarget, SentinelTarget};
 use crate::probe::dial::shown;
 
 /// A check of the master that Sentinels watch, with the connection it keeps between two runs.
@@ -79,6 +79,53 @@ impl SentinelProbe {
             other => Err(Failure::new(Class::Protocol, &format!("the sentinel's answer is no address: {other:?}"))),
         }
     }
+}
+
+/// Connects to the server that takes writes of `key`, in whichever way the Redis is run.
+pub async fn open(place: &RedisPlace, key: &str, within: Duration) -> Result<Session, Failure> {
+    match place {
+        RedisPlace::One(target) => Session::open(target, within).await,
+        RedisPlace::Sentinel(target) => {
+            let probe = SentinelProbe::new(target.clone());
+            let address = probe.master(within).await?;
+            let mut session = Session::open(&RedisTarget { address, ..target.master.clone() }, within).await?;
+            is_master(&mut session).await?;
+            Ok(session)
+        }
+        RedisPlace::Cluster(target) => {
+            let mut told: Option<Failure> = None;
+            for node in &target.nodes {
+                match owner(target, node, key, within / target.nodes.len().max(1) as u32).await {
+                    Ok(session) => return Ok(session),
+                    Err(failure) => told = Some(failure),
+                }
+            }
+            Err(told.unwrap_or_else(|| Failure::new(Class::Internal, "no node is named")))
+        }
+    }
+}
+
+/// The node that has the key's slot, as this one says.
+async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Duration) -> Result<Session, Failure> {
+    let mut address = node.clone();
+    // One word of a node that is itself out of date may have to be followed by another.
+    for _ in 0..3 {
+        let login = RedisTarget { address: address.clone(), ..target.login.clone() };
+        let asked = tokio::time::timeout(within, async {
+            let mut session = Session::open(&login, within).await?;
+            let answer = session.ask(redis::cmd("EXISTS").arg(key)).await;
+            Ok::<_, Failure>((session, answer))
+        });
+        let (session, answer) = asked.await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, &format!("node {node}: no answer"))))?;
+        let Err(error) = answer else { return Ok(session) };
+        let Some((place, _)) = error.redirect_node() else { return Err(super::failure(&error)) };
+        let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
+        // An empty host means the one that was asked (Redis 7).
+        let host = if host.is_empty() { address.host.clone() } else { host.to_owned() };
+        let port = port.parse().map_err(|_| Failure::new(Class::Protocol, "the node names no port of the key's owner"))?;
+        address = Address { host, port };
+    }
+    Err(Failure::new(Class::NotReady, "the nodes do not agree on who has the key"))
 }
 
 /// During a failover the address may still be that of a server which is the master no more.

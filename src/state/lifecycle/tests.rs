@@ -20,7 +20,7 @@ use crate::exit::Ended;
 use crate::outcome::{Class, Outcome};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::process::{Conditions, RestartPlan, SignalPlan, StartSign};
-use crate::plan::target::{Address, RedisTarget, Target};
+use crate::plan::target::{Address, RedisPlace, RedisTarget, Target};
 use crate::plan::{Affects, CheckPlan, HeartbeatPlan, LockPlan, MigrationPlan, Plan, ProcessPlan, Service, StartedPlan};
 
 /// The pid of every process of these tests.
@@ -89,7 +89,7 @@ fn full() -> Plan {
         }),
         main: Some(ProcessPlan { started: Some(started), drain_delay: Duration::from_secs(5), ..process() }),
         heartbeat: Some(HeartbeatPlan {
-            target: RedisTarget { address, username: None, password: None, database: 0, tls: None },
+            target: RedisPlace::One(RedisTarget { address, username: None, password: None, database: 0, tls: None }),
             key: "api_service_status".to_owned(),
             ttl: Duration::from_secs(60),
             every: Duration::from_secs(20),

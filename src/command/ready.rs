@@ -1,0 +1,148 @@
+//! `portcullis ready`: which instances of a service are ready, from the registry in Redis.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::config::source::Environment;
+use crate::exit::Exit;
+use crate::outcome::{Class, Failure};
+use crate::plan::resolve;
+use crate::plan::target::RedisPlace;
+use crate::probe::redis::open;
+use crate::probe::redis::registry::{Instance, Registry};
+
+/// How long one look may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause between two looks, before jitter of a fifth.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What was asked for on the command line.
+#[derive(Debug)]
+pub struct Options {
+    /// Whose instances.
+    pub service: String,
+    /// How many have to be ready.
+    pub min: u64,
+    /// Again whenever something has changed, until interrupted.
+    pub watch: bool,
+    /// JSON, one document a look.
+    pub json: bool,
+    /// The Redis; that of the configuration's heartbeat when none.
+    pub url: Option<String>,
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+}
+
+/// What one look found.
+#[derive(Debug, PartialEq)]
+struct Found {
+    ready: u64,
+    instances: Vec<Instance>,
+}
+
+/// Lists them; 0 when enough are ready, 69 when not or when Redis cannot be asked.
+pub fn run(options: &Options, environment: &Environment) -> u8 {
+    let found = resolve::registry(options.config.as_deref(), options.url.as_deref(), &options.service, environment);
+    let (place, key) = match found {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            return complain("no Redis is named: give it by --url, by [heartbeat] in the configuration, or by REDIS_HOST", Exit::Config);
+        }
+        Err(problems) => return complain(&problems.to_string(), problems.exit()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(cause) => return complain(&format!("the kernel refused what asking needs: {cause}; check the limits"), Exit::Internal),
+    };
+    let code = runtime.block_on(look_on(options, &place, &key));
+    // A name that is still being resolved is nobody's concern any more.
+    runtime.shutdown_background();
+    code
+}
+
+async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
+    let mut registry = Registry::new(key);
+    let mut told = String::new();
+    loop {
+        let look = timeout(TIMEOUT, look(place, key, &mut registry)).await;
+        let look = look.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer in time")));
+        let enough = look.as_ref().is_ok_and(|found| found.ready >= options.min);
+        match &look {
+            Ok(found) => {
+                let text = if options.json { as_json(options, key, found) } else { as_text(options, found) };
+                // What is only older by a moment is not news.
+                let news = if options.json { text.clone() } else { as_text(options, &found.timeless()) };
+                if news != told {
+                    told = news;
+                    if io::stdout().lock().write_all(text.as_bytes()).is_err() {
+                        return Exit::Success.code();
+                    }
+                }
+            }
+            Err(failure) => {
+                let (class, why) = (failure.class, failure.private.as_str());
+                let words = format!("cannot ask {place}: {} [{}] ({why}); {}", class.public(), class.word(), class.advice());
+                if words != told {
+                    complain(&words, Exit::Unavailable);
+                    told = words;
+                }
+            }
+        }
+        if !options.watch {
+            return if enough { Exit::Success } else { Exit::Unavailable }.code();
+        }
+        sleep(PAUSE.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+    }
+}
+
+async fn look(place: &RedisPlace, key: &str, registry: &mut Registry) -> Result<Found, Failure> {
+    let mut session = open(place, key, TIMEOUT).await?;
+    let ready = registry.count(&mut session).await?;
+    let instances = registry.list(&mut session).await?;
+    Ok(Found { ready, instances })
+}
+
+impl Found {
+    fn timeless(&self) -> Self {
+        let instances = self.instances.iter().map(|instance| Instance { expires_in: 0, ..instance.clone() }).collect();
+        Self { ready: self.ready, instances }
+    }
+}
+
+fn as_text(options: &Options, found: &Found) -> String {
+    let mut text = format!("{}: {} ready, {} wanted\n", options.service, found.ready, options.min);
+    for Instance { id, ready, said, .. } in &found.instances {
+        let word = |name: &str| said.get(name).and_then(|value| value.as_str()).unwrap_or("-").to_owned();
+        let state = if *ready { "ready" } else { "not ready" };
+        let _ = writeln!(text, "  {id:<32} {state:<10} {:<8} {:<10} {}", word("state"), word("phase"), word("addr"));
+    }
+    if found.instances.is_empty() && found.ready > 0 {
+        text.push_str("  the shared key says so; its producer records no instances\n");
+    }
+    text
+}
+
+fn as_json(options: &Options, key: &str, found: &Found) -> String {
+    let instances: Vec<_> = found
+        .instances
+        .iter()
+        .map(|instance| json!({ "id": instance.id, "ready": instance.ready, "expires_in_ms": instance.expires_in, "said": instance.said }))
+        .collect();
+    let document = json!({
+        "service": options.service, "key": key, "ready": found.ready, "min": options.min, "enough": found.ready >= options.min,
+        "instances": instances,
+    });
+    format!("{document}\n")
+}
+
+fn complain(words: &str, exit: Exit) -> u8 {
+    let _ = writeln!(io::stderr(), "portcullis: {words}");
+    exit.code()
+}

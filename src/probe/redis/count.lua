@@ -1,0 +1,7 @@
+-- How many instances are ready, by the clock of this Redis; it only reads.
+-- KEYS  1 the shared key  2 ready instances (zset: id -> deadline in ms)
+-- Returns {ready instances, 1 when the shared key says ready}: another producer of that key records no instances.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local shared = redis.call('GET', KEYS[1]) == 'ready'
+return {redis.call('ZCOUNT', KEYS[2], now, '+inf'), shared and 1 or 0}
