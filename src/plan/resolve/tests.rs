@@ -377,7 +377,7 @@ fn the_lock_is_that_of_the_only_database() {
     let lock = |lock: &str| problems(&format!("{two}lock = '{lock}'\n"), &[], &["y"]);
     assert_eq!(lock("b"), Vec::<String>::new());
     assert_eq!(lock("none"), Vec::<String>::new());
-    assert_eq!(lock("c"), ["p:9:8: `lock` in [migrations] names `c`, which is no postgres check and cannot hold the lock"]);
+    assert_eq!(lock("c"), ["p:9:8: `lock` in [migrations] names `c`, which is no database or redis check and cannot hold the lock"]);
     assert_eq!(lock("d"), ["p:9:8: `lock` in [migrations] names the unknown check `d`; known: `a`, `b`, `auto`, `none`"]);
 }
 
