@@ -182,7 +182,7 @@ impl ReadyArgs {
 #[derive(Args, Debug)]
 struct WaitArgs {
     /// What is waited for: tcp http https postgres mysql redis rediss redis+unix redis+sentinel redis+cluster redis+ready grpc
-    /// grpcs unix file dns disk
+    /// grpcs unix file dns disk exec
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
     /// How long to wait at most; 0s asks each target once
@@ -206,6 +206,14 @@ struct WaitArgs {
     /// What to become once the targets are ready: same process id, no shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// `wait` alone: what else there is need not be described for it.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true)]
+struct WaitAlone {
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl WaitArgs {
@@ -264,6 +272,12 @@ fn quoted(text: &str) -> String {
 
 /// Answers a command line without the program's name; returns the exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "wait"
+        && let Ok(alone) = WaitAlone::try_parse_from(rest)
+    {
+        return command::wait::run(&alone.wait.request(), &Environment::of_process());
+    }
     let cli = match Cli::try_parse_from(std::iter::once(OsString::from("portcullis")).chain(arguments)) {
         Ok(cli) => cli,
         Err(error) => {

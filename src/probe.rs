@@ -2,6 +2,7 @@
 
 mod bounded;
 pub mod dial;
+mod exec;
 mod grpc;
 mod http;
 mod local;
@@ -17,7 +18,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use crate::mailbox::Mailbox;
 use crate::outcome::{Class, Failure, Outcome, Part};
+use crate::plan::ProcessPlan;
 use crate::plan::target::{Address, DiskTarget, GrpcTarget, Target};
 use dial::shown;
 
@@ -32,6 +35,8 @@ enum Kind {
     File(PathBuf),
     Dns(String),
     Disk(DiskTarget),
+    Exec(Box<ProcessPlan>, Option<Mailbox>),
+    Process(Option<Mailbox>),
     Grpc(Box<GrpcTarget>),
     Http(Box<http::HttpProbe>),
     Several(several::SeveralProbe),
@@ -44,14 +49,21 @@ enum Kind {
 }
 
 impl Probe {
-    /// A probe of `target` that has no connection yet.
+    /// A probe of `target` that has no connection yet, where no supervisor runs.
     pub fn new(target: &Target) -> Self {
+        Self::under(target, None)
+    }
+
+    /// A probe of `target` that has no connection yet; the supervisor, where there is one, runs commands for it.
+    pub fn under(target: &Target, supervisor: Option<&Mailbox>) -> Self {
         Self(match target.clone() {
             Target::Tcp(address) => Kind::Tcp(address),
             Target::Unix(path) => Kind::Unix(path),
             Target::File(path) => Kind::File(path),
             Target::Dns(name) => Kind::Dns(name),
             Target::Disk(disk) => Kind::Disk(disk),
+            Target::Exec(process) => Kind::Exec(process, supervisor.cloned()),
+            Target::Process => Kind::Process(supervisor.cloned()),
             Target::Grpc(target) => Kind::Grpc(Box::new(target)),
             Target::Http(target) => Kind::Http(Box::new(http::HttpProbe::new(target))),
             Target::Several(target) => Kind::Several(several::SeveralProbe::new(target)),
@@ -99,6 +111,8 @@ impl Kind {
             Self::File(path) => local::ask_file(path),
             Self::Dns(name) => local::ask_name(name).await,
             Self::Disk(disk) => local::ask_disk(disk),
+            Self::Exec(process, supervisor) => exec::ask_command(process, supervisor.as_ref()).await,
+            Self::Process(supervisor) => exec::ask_process(supervisor.as_ref()).await,
             Self::Grpc(target) => grpc::ask(target, within).await,
             Self::Http(probe) => probe.ask().await,
             Self::Several(probe) => probe.ask(within).await.0,

@@ -78,7 +78,8 @@ impl Watcher {
         for (id, check) in self.plan.checks.iter().enumerate().filter(|(_, check)| wanted(check)) {
             let mailbox = self.mailbox.clone();
             let tell = move |outcome| mailbox.send(Event::Probed(id, outcome));
-            tasks.spawn(watch_check(check.clone(), Guarded::new(check.target.clone()), self.orders.clone(), tell));
+            let asked = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
+            tasks.spawn(watch_check(check.clone(), asked, self.orders.clone(), tell));
         }
     }
 }
@@ -116,7 +117,7 @@ async fn ordered_again(orders: &mut watch::Receiver<Orders>, known: u64) {
 
 /// Asks the startup check until it passes.
 async fn watch_startup(target: Target, timeout: Duration, mailbox: Mailbox) {
-    let mut asked = Guarded::new(target);
+    let mut asked = Guarded::new(target, Some(mailbox.clone()));
     let began = Instant::now();
     loop {
         let outcome = asked.ask(timeout).await;
@@ -167,20 +168,21 @@ trait Ask: Send + 'static {
 #[derive(Debug)]
 pub struct Guarded {
     target: Target,
+    supervisor: Option<Mailbox>,
     probe: Probe,
 }
 
 impl Guarded {
-    /// A probe of `target` that has no connection yet.
-    pub fn new(target: Target) -> Self {
-        Self { probe: Probe::new(&target), target }
+    /// A probe of `target` that has no connection yet; see [`Probe::under`].
+    pub fn new(target: Target, supervisor: Option<Mailbox>) -> Self {
+        Self { probe: Probe::under(&target, supervisor.as_ref()), target, supervisor }
     }
 
     /// Asks once; see [`Probe::ask`].
     pub async fn once(&mut self, within: Duration) -> Outcome {
         let began = Instant::now();
         let Some(outcome) = guarded(self.probe.ask(within)).await else {
-            self.probe = Probe::new(&self.target);
+            self.probe = Probe::under(&self.target, self.supervisor.as_ref());
             return Outcome::failed(Class::Internal, "the probe panicked", began.elapsed());
         };
         outcome

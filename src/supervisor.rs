@@ -4,6 +4,7 @@
 //! that a fault there cannot cost a signal or an exit status.
 
 pub mod background;
+mod errands;
 mod timers;
 mod upward;
 
@@ -35,6 +36,7 @@ use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::snapshot::Phase;
 use crate::sys;
 use background::{Background, Subsystems};
+use errands::Errands;
 use timers::Timers;
 use upward::Upward;
 
@@ -43,6 +45,7 @@ struct Supervisor {
     plan: Arc<Plan>,
     lifecycle: Lifecycle,
     children: Children,
+    errands: Errands,
     reports: Reports,
     memory: OutOfMemory,
     upward: Upward,
@@ -81,6 +84,7 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
         plan,
         lifecycle,
         children: Children::new(surroundings),
+        errands: Errands::default(),
         timers: Timers::default(),
         queue: VecDeque::from([Event::Begin]),
         published,
@@ -140,6 +144,10 @@ impl Supervisor {
         }
         self.queue.extend(numbers.into_iter().map(Event::Signalled));
         self.queue.extend(inbox.take());
+        for request in inbox.requests() {
+            self.errands.take(request, &mut self.children);
+        }
+        self.errands.look(&self.children);
         let now = Moment::now();
         self.queue.extend(self.timers.due(now).into_iter().map(Event::Elapsed));
     }
@@ -152,6 +160,7 @@ impl Supervisor {
         if harvest.ended.iter().any(|(_, ended)| *ended == Ended::Signal(libc::SIGKILL as u8)) && self.memory.happened() {
             self.queue.push_back(Event::OutOfMemory);
         }
+        harvest.errands.into_iter().for_each(|(pid, ended)| self.errands.ended(pid, ended));
         self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
         self.queue.extend(harvest.ended.into_iter().map(|(id, ended)| Event::Exited(id, ended)));
         if harvest.none_left {
@@ -202,6 +211,7 @@ impl Supervisor {
             Effect::Signal(id, number) => Self::signalled(number, self.children.signal(id, number)),
             Effect::SignalGroup(id, number) => Self::signalled(number, self.children.signal_group(id, number)),
             Effect::SignalSurvivors(number) => {
+                self.errands.close(&self.children);
                 self.children.signal_survivors(number);
                 self.harvest();
             }

@@ -161,6 +161,16 @@ pub fn reap() -> Reaped {
     }
 }
 
+/// How this child ended; none while it runs and nobody asked to `wait`, or when it is no child of ours.
+pub fn reap_one(pid: i32, wait: bool) -> Option<Ended> {
+    let mut status: libc::c_int = 0;
+    // SAFETY: the status is written to a live integer.
+    let reaped = unsafe { libc::waitpid(pid, &raw mut status, if wait { 0 } else { libc::WNOHANG }) };
+    (reaped == pid).then(|| {
+        if libc::WIFSIGNALED(status) { Ended::Signal(libc::WTERMSIG(status) as u8) } else { Ended::Code(libc::WEXITSTATUS(status) as u8) }
+    })
+}
+
 /// Sends a signal to a process, or to the group of that number when `pid` is negative.
 ///
 /// # Errors

@@ -173,7 +173,7 @@ struct Asking {
 
 impl Asking {
     async fn until_ready(self, target: Target, tell: impl Fn(News)) {
-        let mut asked = Guarded::new(target);
+        let mut asked = Guarded::new(target, None);
         let began = Instant::now();
         let mut known = false;
         loop {

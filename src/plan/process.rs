@@ -41,6 +41,14 @@ impl ProcessPlan {
     /// From the stop signal to KILL where nothing else is said: under Docker's ten seconds with the heartbeat withdrawn before.
     pub const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
+    /// The same command beside the process: with nothing to read, never in the terminal's foreground, and gone when we are.
+    #[must_use]
+    pub const fn aside(mut self) -> Self {
+        self.conditions.aside = true;
+        self.conditions.parent_death_signal = libc::SIGKILL;
+        self
+    }
+
     /// A command under the defaults.
     pub fn new(argv: Argv) -> Self {
         Self {
@@ -100,6 +108,8 @@ pub struct Conditions {
     pub no_new_privileges: bool,
     /// The signal it gets should portcullis die; 0: none.
     pub parent_death_signal: i32,
+    /// Whether it runs beside the process: with an empty standard input, and never in the terminal's foreground.
+    pub aside: bool,
 }
 
 /// Which signals a process gets.

@@ -21,6 +21,7 @@ use crate::config::node::{Entry, Node, Origin, Table, Value};
 use crate::config::problem::{Problem, Problems};
 use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::config::source::Environment;
+use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{Plan, Service};
 
@@ -71,7 +72,10 @@ pub fn targets(urls: &[String], environment: &Environment) -> Result<(Vec<Target
         table.insert(Entry { key: "url".to_owned(), origin: origin.clone(), node });
         target::read(&context.section(table, "", Some(origin), None, Depth::Whole))
     };
-    let targets = urls.iter().enumerate().filter_map(read).collect();
+    let targets: Vec<Target> = urls.iter().enumerate().filter_map(read).collect();
+    if targets.iter().any(|target| matches!(target, Target::Process)) {
+        context.problem(Problem::usage("`process:` is the process that `portcullis run` starts; there is none here"));
+    }
     context.finish().map(|notices| (targets, notices))
 }
 
@@ -118,9 +122,17 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
     let bare = request.bare || flag(context, "PORTCULLIS_BARE");
 
-    let checks = checks::read(&root, if bare { Depth::Form } else { Depth::Whole });
-    let chosen = modes::read(&root, request, variables::read(&root), bare);
+    let mut checks = checks::read(&root, if bare { Depth::Form } else { Depth::Whole });
+    let mut chosen = modes::read(&root, request, variables::read(&root), bare);
     let wanted = migrations::enabled(&root);
+    let started = chosen.main.as_mut().and_then(|main| main.started.as_mut()).map(|started| &mut started.sign);
+    let of_start = started.and_then(|sign| if let StartSign::Answers { target, .. } = sign { Some(target.as_mut()) } else { None });
+    for target in checks.iter_mut().map(|check| &mut check.target).chain(of_start) {
+        if let Target::Exec(process) = target {
+            // Their user and their variables are those of the mode.
+            **process = chosen.template.process(process.argv.clone(), None).aside();
+        }
+    }
     let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, &chosen.template);
     if chosen.ends_after_migration && !(wanted && chosen.migrates) {
         let mode = chosen.mode.as_deref().unwrap_or_default();

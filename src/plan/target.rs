@@ -6,6 +6,7 @@ mod tls;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::process::ProcessPlan;
 use crate::secret::Secret;
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{Identity, SslMode, Tls, Verify};
@@ -23,6 +24,10 @@ pub enum Target {
     Dns(String),
     /// A file system that has room.
     Disk(DiskTarget),
+    /// A command that ends with status 0.
+    Exec(Box<ProcessPlan>),
+    /// The main process, which has to run.
+    Process,
     /// An HTTP endpoint.
     Http(HttpTarget),
     /// Several HTTP endpoints under one name; all have to answer.
@@ -52,6 +57,8 @@ impl Target {
             Self::File(_) => "file",
             Self::Dns(_) => "dns",
             Self::Disk(_) => "disk",
+            Self::Exec(_) => "exec",
+            Self::Process => "process",
             Self::Http(_) | Self::Several(_) => "http",
             Self::Grpc(_) => "grpc",
             Self::Postgres(_) => "postgres",
@@ -73,6 +80,8 @@ impl fmt::Display for Target {
             Self::File(path) => write!(f, "file://{}", path.display()),
             Self::Dns(name) => write!(f, "dns://{name}"),
             Self::Disk(disk) => write!(f, "{disk}"),
+            Self::Exec(process) => write!(f, "exec:{}", process.argv),
+            Self::Process => f.write_str("process:"),
             Self::Http(http) => f.write_str(&http.shown),
             Self::Several(several) => write!(f, "{several}"),
             Self::Grpc(grpc) => write!(f, "{grpc}"),

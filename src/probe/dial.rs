@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, socket, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
@@ -39,7 +41,7 @@ pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Fail
     let share = within / addresses.len() as u32;
     let mut told: Option<Failure> = None;
     for address in addresses {
-        let failure = match timeout(share, TcpStream::connect(address)).await {
+        let failure = match timeout(share, connect(address)).await {
             Ok(Ok(stream)) => {
                 // Without it every small request may wait for the answer to the one before.
                 let _ = stream.set_nodelay(true);
@@ -54,6 +56,28 @@ pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Fail
         });
     }
     Err(told.unwrap_or_else(|| Failure::new(Class::Dns, "the name has no address")))
+}
+
+/// Connects; what is decided at once, as on this host, is not waited for.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let file = socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?;
+    let to = SockaddrStorage::from(address);
+    // Asked a second time the kernel says what has come of it, and on this host that is decided by then.
+    let asked = || nix::sys::socket::connect(file.as_raw_fd(), &to);
+    let pending = match asked().or_else(|errno| if errno == Errno::EINPROGRESS { asked() } else { Err(errno) }) {
+        Ok(()) | Err(Errno::EISCONN) => false,
+        Err(Errno::EINPROGRESS | Errno::EALREADY) => true,
+        Err(errno) => return Err(errno.into()),
+    };
+    let stream = TcpStream::from_std(file.into())?;
+    if pending {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+    }
+    Ok(stream)
 }
 
 /// Connects to a unix socket; a missing file counts as a refusal, for the server that makes it is not there.

@@ -1,6 +1,6 @@
 //! The table of children: who runs under which pid, how to reach them, and who has ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::notify::NotifyWays;
@@ -16,6 +16,8 @@ use crate::sys::{self, Reaped};
 pub struct Harvest {
     /// Children of ours that ended.
     pub ended: Vec<(ProcessId, Ended)>,
+    /// Commands of probes that ended, by their pids.
+    pub errands: Vec<(i32, Ended)>,
     /// Children of ours that were stopped, by which signal.
     pub stopped: Vec<(ProcessId, i32)>,
     /// Orphans that were given to us and ended.
@@ -30,6 +32,7 @@ pub struct Children {
     surroundings: Surroundings,
     running: HashMap<i32, ProcessId>,
     groups: HashMap<ProcessId, i32>,
+    errands: HashSet<i32>,
     killing: bool,
 }
 
@@ -51,6 +54,20 @@ impl Children {
         Ok(pid)
     }
 
+    /// Starts the command of a probe and returns its pid.
+    pub fn start_errand(&mut self, plan: &ProcessPlan) -> Result<i32, SpawnError> {
+        let pid = spawn::start(plan, &self.surroundings, &NotifyWays::default())?;
+        self.errands.insert(pid);
+        Ok(pid)
+    }
+
+    /// Kills the group of a probe's command, as long as that is not reaped: later the number may be a stranger's.
+    pub fn kill_errand(&self, pid: i32) {
+        if self.errands.contains(&pid) {
+            let _ = sys::send(-pid, libc::SIGKILL);
+        }
+    }
+
     /// Reaps whatever has ended; one SIGCHLD may stand for hundreds.
     pub fn reap(&mut self) -> Harvest {
         let mut harvest = Harvest::default();
@@ -60,6 +77,10 @@ impl Children {
                     Some(id) => {
                         terminal::take_back(pid);
                         harvest.ended.push((id, ended));
+                    }
+                    None if self.errands.remove(&pid) => {
+                        kill_rest(pid);
+                        harvest.errands.push((pid, ended));
                     }
                     None => harvest.orphans += 1,
                 },
@@ -157,8 +178,22 @@ impl Children {
         pid > 0 && (self.running.contains_key(&pid) || descendants::all().iter().any(|descendant| descendant.pid == pid) || gone())
     }
 
+    /// Whether the process runs.
+    pub fn runs(&self, id: ProcessId) -> bool {
+        self.pid(id).is_some()
+    }
+
     fn pid(&self, id: ProcessId) -> Option<i32> {
         self.running.iter().find(|(_, running)| **running == id).map(|(pid, _)| *pid)
+    }
+}
+
+/// Kills who is left of a group whose leader is reaped; its number is a stranger's only when nobody is.
+fn kill_rest(group: i32) {
+    if sys::send(-group, 0).is_ok() {
+        for member in descendants::all().into_iter().filter(|descendant| in_group(descendant.pid, group)) {
+            let _ = sys::send(member.pid, libc::SIGKILL);
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +46,8 @@ pub struct SpawnError {
 pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> Result<i32, SpawnError> {
     let environment = environment(plan, surroundings, ways);
     let candidates = candidates(plan, &environment);
+    let nothing = plan.conditions.aside.then(|| File::open("/dev/null").ok()).flatten();
+    let input = nothing.as_ref().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO));
     let mut recipe = Recipe {
         argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
@@ -54,8 +58,8 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
         limits: plan.conditions.limits.clone(),
         no_new_privileges: plan.conditions.no_new_privileges,
         parent_death_signal: plan.conditions.parent_death_signal,
-        terminal: terminal::is_ours(),
-        pass: ways.pass.clone(),
+        terminal: !plan.conditions.aside && terminal::is_ours(),
+        pass: ways.pass.iter().copied().chain(input).collect(),
     };
     let result = match recipe.start() {
         // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl does not.

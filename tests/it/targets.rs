@@ -1,6 +1,7 @@
 //! Every kind of target on the real server, and `wait` around them.
 
 mod databases;
+mod exec;
 mod hostile;
 mod http;
 mod local;

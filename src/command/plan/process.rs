@@ -130,6 +130,7 @@ mod tests {
                 limits: vec![(7, 1024, u64::MAX)],
                 no_new_privileges: true,
                 parent_death_signal: 9,
+                aside: false,
             },
             signals: SignalPlan { group: true, rewrite: [(15, 3)].into(), ignore: [1, 37].into(), stop_on: [3].into() },
             success_codes: [143].into(),

@@ -24,6 +24,7 @@ const KEYS: Keys = Keys {
         "key",
         "min",
         "free",
+        "command",
         "role",
         "tls",
         "ca",
@@ -102,10 +103,16 @@ fn check(checks: &Section<'_>, entry: &Entry, depth: Depth) -> Option<CheckPlan>
             "is `liveness`, but its target is outside the container: an outage there would kill every replica; write `i_know = true` to have it so",
         );
     }
+    // It runs after the wait.
+    let of_process = matches!(target, Target::Process);
+    if of_process && wait.is_some_and(|wait| !wait.is_zero()) {
+        section.problem("wait", "is for what has to be there before the process, and this check is the process itself");
+    }
+    let longest = if of_process { Duration::ZERO } else { seconds(60) };
     used.then_some(CheckPlan {
         name: name.clone(),
         target,
-        wait: wait.unwrap_or(seconds(60)),
+        wait: wait.unwrap_or(longest),
         fail_fast,
         affects,
         interval: interval.unwrap_or(seconds(5)),
@@ -140,7 +147,7 @@ fn leaves_the_container(target: &Target) -> bool {
     };
     match target {
         Target::Tcp(address) => !local(&address.host),
-        Target::Unix(_) | Target::File(_) | Target::Disk(_) => false,
+        Target::Unix(_) | Target::File(_) | Target::Disk(_) | Target::Exec(_) | Target::Process => false,
         Target::Dns(_) | Target::Sentinel(_) | Target::Cluster(_) | Target::Ready(_) => true,
         Target::Http(http) => !local_url(http),
         Target::Several(several) => !several.members.iter().all(|(_, http)| local_url(http)),

@@ -3,6 +3,7 @@
 mod database;
 mod http;
 mod local;
+mod own;
 mod redis;
 mod tls;
 
@@ -17,9 +18,10 @@ use http::HttpOptions;
 use tls::TlsOptions;
 
 /// Kinds of a target that there are.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 20] = [
     "disk",
     "dns",
+    "exec",
     "file",
     "grpc",
     "grpcs",
@@ -28,6 +30,7 @@ const KINDS: [&str; 18] = [
     "mariadb",
     "mysql",
     "postgres",
+    "process",
     "redis",
     "redis+cluster",
     "redis+ready",
@@ -38,11 +41,8 @@ const KINDS: [&str; 18] = [
     "unix",
 ];
 
-/// Kinds that the documentation names and this version cannot ask yet.
-const LATER: [&str; 2] = ["exec", "process"];
-
 /// Keys of some kinds only; `host`, `port` and `kind` are everybody's, what stands in other sections too is not listed.
-const PARTICULAR: [&str; 20] = [
+const PARTICULAR: [&str; 21] = [
     "user",
     "username",
     "password",
@@ -62,6 +62,7 @@ const PARTICULAR: [&str; 20] = [
     "key",
     "min",
     "free",
+    "command",
     "role",
 ];
 
@@ -101,6 +102,13 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
     if !section.has("url") && !section.has("kind") {
         section.problem("url", "is missing: name the target by `url`, or by `kind`, `host` and `port`");
         return None;
+    }
+    let own = url.as_ref().and_then(|url| Some((url, own::scheme(&url.value())?)));
+    if let Some((url, scheme)) = own {
+        for key in PARTICULAR.iter().chain(&["kind", "host", "port"]).filter(|key| section.has(key)) {
+            section.problem(key, format!("means nothing beside a url of kind {scheme}"));
+        }
+        return own::read(section, url, scheme);
     }
     let mut address = match (&url, section.has("url")) {
         (Some(text), _) => match Address::parse(&address::assemble(text)) {
@@ -182,6 +190,8 @@ impl Written<'_, '_> {
             "tcp" | "dns" => fit(&[]),
             "unix" | "file" => fit(&[&["path"]]),
             "disk" => fit(&[&["path", "free"]]),
+            "exec" => fit(&[&["command"]]),
+            "process" => fit(&[]),
             "http" => fit(&[&LOGIN, &HTTP, &FILES, &["path", "tls", "insecure"]]),
             "grpc" => fit(&[&FILES, &["service", "tls", "insecure"]]),
             "postgres" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "role"]]),
@@ -198,6 +208,8 @@ impl Written<'_, '_> {
             "file" => self.file("path").map(Target::File),
             "dns" => self.dns(),
             "disk" => self.disk(),
+            "exec" => self.exec(),
+            "process" => Some(Target::Process),
             "http" => self.http(http),
             "grpc" => self.grpc(),
             "postgres" => self.postgres(),
@@ -208,12 +220,7 @@ impl Written<'_, '_> {
             "redis+ready" => self.ready(),
             unknown => {
                 let key = if self.section.has("kind") { "kind" } else { "url" };
-                let problem = if LATER.contains(&unknown) {
-                    format!("is of kind `{unknown}`, which is not supported yet")
-                } else {
-                    format!("is of the unknown kind `{unknown}`{}", suggest(unknown, KINDS))
-                };
-                self.section.problem(key, problem);
+                self.section.problem(key, format!("is of the unknown kind `{unknown}`{}", suggest(unknown, KINDS)));
                 None
             }
         }

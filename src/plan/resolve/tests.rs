@@ -216,7 +216,7 @@ waits = "5s"
 interval = 5
 affects = "helth"
 [checks.app]
-url = "exec://h/0"
+url = "exec:a | b"
 [checks.web]
 url = "htp://h/"
 method = "GET"
@@ -255,7 +255,7 @@ details = "sometimes"
         "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, as `60s` or `500ms`",
         "p:7:11: `affects` in [checks.db] is `helth`; one of `none`, `health`, `readiness`, `liveness` is wanted",
         "p:8:9: a check cannot be named `app`: the name is reserved",
-        "p:9:7: `url` in [checks.app] is of kind `exec`, which is not supported yet",
+        "p:9:7: `url` in [checks.app] wants words that need no shell, or a list, as `exec:[\"test\", \"-e\", \"/a b\"]`",
         "p:11:7: `url` in [checks.web] is of the unknown kind `htp`; did you mean `http`?",
         "p:15:11: `affects` in [checks.live] is `liveness`, but its target is outside the container: an outage there would kill every replica; \
          write `i_know = true` to have it so",

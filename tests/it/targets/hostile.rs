@@ -1,6 +1,7 @@
 //! A peer that never answers, talks nonsense, drips, floods or hangs up: each ends in time, in little memory, without a fault.
 
-use crate::support::{Certificates, Exit, Grpc, Hostile, Http, Manner, MariaDb, Portcullis, Postgres, Redis, secs};
+use crate::support::redis::Reply;
+use crate::support::{Certificates, Exit, Grpc, Hostile, Http, Manner, MariaDb, Portcullis, Postgres, Redis, eventually, free_port, secs};
 use portcullis::config::source::Environment;
 use portcullis::outcome::Class;
 use portcullis::plan::resolve;
@@ -112,4 +113,29 @@ fn who_hangs_up_at_any_byte_is_survived() {
     survives_cuts("http://127.0.0.1:PORT/", http.port, 1);
     let grpc = Grpc::saying(1);
     survives_cuts("grpc://127.0.0.1:PORT", grpc.port, 1);
+}
+
+#[test]
+fn redis_that_hangs_up_at_any_byte_is_survived_however_it_is_found() {
+    let certificates = Certificates::make();
+    let (pem, key, ca) = (certificates.pem("server"), certificates.key("server"), certificates.pem("ca"));
+    let tls = free_port();
+    let files = format!("--tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {}", pem.display(), key.display(), ca.display());
+    let _secure = Redis::reserve().option(&format!("--tls-port {tls} {files} --tls-auth-clients no")).started();
+    survives_cuts(&format!("rediss://127.0.0.1:PORT/0?ssl_ca_certs={}", ca.display()), tls, 23);
+    let master = Redis::start();
+    let sentinel = Redis::sentinel("mymaster", master.port);
+    survives_cuts("redis+sentinel://127.0.0.1:PORT/mymaster/0", sentinel.port, 1);
+    let node = Redis::reserve().option("--cluster-enabled yes").started();
+    let added = node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    eventually("the cluster is whole", secs(30), || match node.command(&["CLUSTER", "INFO"]) {
+        Reply::Text(text) => text.contains("cluster_state:ok").then_some(()),
+        other => panic!("{other:?} after {added:?}"),
+    });
+    survives_cuts("redis+cluster://127.0.0.1:PORT", node.port, 1);
+    let config = format!("mode = \"api\"\n[heartbeat]\nurl = \"{}\"\n[modes.api]\ncommand = [\"sleep\", \"600\"]\n", master.url());
+    let _replica = Portcullis::new().config(&config).start();
+    let ready = "redis+ready://127.0.0.1:PORT/0?service=api&min=1";
+    super::wait_with(&["--timeout", "30s", &ready.replace("PORT", &master.port.to_string())]).exits(0);
+    survives_cuts(ready, master.port, 1);
 }

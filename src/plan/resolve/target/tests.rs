@@ -21,6 +21,8 @@ fn every_kind_is_shown_without_its_secrets() {
         ("unix:///run/app.sock", "unix", "unix:///run/app.sock"),
         ("file:///etc/ready", "file", "file:///etc/ready"),
         ("dns://db.internal", "dns", "dns://db.internal"),
+        ("exec:pg_isready -q", "exec", "exec:pg_isready -q"),
+        ("exec:[\"test\", \"-d\", \"/a b\"]", "exec", "exec:test -d '/a b'"),
         ("disk:///data?free=1GiB", "disk", "disk:///data?free=1073741824"),
         ("http://u:secret@h/a?key=secret", "http", "http://h/a"),
         ("https://h/a", "http", "https://h/a"),
@@ -74,7 +76,10 @@ fn what_is_wrong_is_said_of_the_target_by_its_number() {
         ("redis+cluster://a/3", "only number 0"),
         ("postgres://h/x?sslmode=verify", "unknown sslmode"),
         ("postgres://h/x?sslpassword=x", "not supported yet"),
-        ("exec://x", "not supported yet"),
+        ("exec:", "names no command"),
+        ("exec:a | b", "need no shell"),
+        ("process:", "none here"),
+        ("process:worker", "names the process `worker`"),
         ("rediz://h", "did you mean `redis`?"),
     ] {
         let problem = problem(url);

@@ -1,0 +1,75 @@
+//! Targets of this container's own: a command that has to succeed, the process that has to run.
+
+use super::Written;
+use crate::config::interpolate::Text;
+use crate::config::node::{Value, parse_inline};
+use crate::config::reader::{Depth, Section};
+use crate::plan::ProcessPlan;
+use crate::plan::argv::{Argv, Word};
+use crate::plan::resolve::argv::Builder;
+use crate::plan::target::Target;
+use crate::secret::MASK;
+
+/// Whether the URL is one of those that hold no address, and its scheme.
+pub(super) fn scheme(url: &str) -> Option<&'static str> {
+    ["exec", "process"].into_iter().find(|scheme| url.strip_prefix(scheme).is_some_and(|rest| rest.starts_with(':')))
+}
+
+/// The target that such a URL names.
+pub(super) fn read(section: &Section<'_>, url: &Text, scheme: &str) -> Option<Target> {
+    if section.depth() == Depth::Form {
+        return None;
+    }
+    let value = url.value();
+    let rest = value.get(scheme.len() + 1..).unwrap_or_default();
+    if scheme == "process" {
+        return process(section, rest);
+    }
+    let Some(words) = words(section, rest) else {
+        section.problem("url", "wants words that need no shell, or a list, as `exec:[\"test\", \"-e\", \"/a b\"]`");
+        return None;
+    };
+    let word = |word: String| if url.is_secret() { Word::masked(word, MASK) } else { Word::plain(word) };
+    command(section, "url", words.into_iter().map(word).collect())
+}
+
+/// The words of a command on one line; what stands in it was interpolated already.
+fn words(section: &Section<'_>, text: &str) -> Option<Vec<String>> {
+    let text = text.trim();
+    if text.starts_with('[') {
+        let node = parse_inline(text, section.origin("url")?)?;
+        let Value::List(items) = node.value else { return None };
+        return items.into_iter().map(|item| if let Value::String(word) = item.value { Some(word) } else { None }).collect();
+    }
+    let plain = !text.contains(['"', '\'', '\\', '$', '`', '|', '&', ';', '<', '>', '*', '?', '(']);
+    plain.then(|| text.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
+fn command(section: &Section<'_>, key: &str, words: Vec<Word>) -> Option<Target> {
+    let argv = Argv::new(words).filter(|argv| !argv.program().is_empty());
+    if argv.is_none() {
+        section.problem(key, "names no command");
+    }
+    argv.map(|argv| Target::Exec(Box::new(ProcessPlan::new(argv).aside())))
+}
+
+fn process(section: &Section<'_>, name: &str) -> Option<Target> {
+    if !matches!(name, "" | "main") {
+        section.problem("url", format!("names the process `{name}`; `process:` is the one that there is"));
+        return None;
+    }
+    Some(Target::Process)
+}
+
+impl Written<'_, '_> {
+    pub(super) fn exec(&self) -> Option<Target> {
+        let Some(node) = self.section.node("command") else {
+            self.section.problem("command", "is missing: it is run, and has to end with status 0");
+            return None;
+        };
+        let context = self.section.context();
+        let mut builder = Builder { context, arguments: &[], groups: None, words: Vec::new(), took_arguments: false };
+        let understood = builder.command(node, self.section.path(), self.section.depth());
+        if understood { command(self.section, "command", builder.words) } else { None }
+    }
+}

@@ -1,0 +1,91 @@
+//! Runs a command and looks at its status; asks whether the main process runs.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::exit::Ended;
+use crate::mailbox::{Mailbox, Request};
+use crate::outcome::{Class, Failure};
+use crate::plan::ProcessPlan;
+use crate::process::notify::NotifyWays;
+use crate::process::spawn::{self, Surroundings};
+use crate::sys;
+
+/// Time between two looks at a command that nobody else waits for.
+const LOOK: Duration = Duration::from_millis(3);
+
+/// Passes when the command ends with status 0. Dropped before that, the command's group is killed.
+///
+/// With a supervisor it is that which starts and reaps; without one the calling thread has to be the only one that waits for children.
+pub(super) async fn ask_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
+    let ended = match supervisor {
+        Some(mailbox) => through(mailbox, plan).await?,
+        None => alone(plan).await,
+    };
+    match ended {
+        Ok(Ended::Code(0)) => Ok(()),
+        Ok(ended) => Err(Failure::new(Class::Exit, &format!("{} ended with {ended}", plan.argv))),
+        Err(sentence) => Err(Failure::new(Class::Exit, &sentence)),
+    }
+}
+
+/// Passes while the main process runs.
+pub(super) async fn ask_process(supervisor: Option<&Mailbox>) -> Result<(), Failure> {
+    let Some(mailbox) = supervisor else { return Err(Failure::new(Class::Exited, "there is no process here to look at")) };
+    let (answer, answered) = oneshot::channel();
+    mailbox.ask(Request::MainRuns(answer));
+    match answered.await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::new(Class::Exited, "the main process does not run")),
+        Err(_) => Err(leaving()),
+    }
+}
+
+fn leaving() -> Failure {
+    Failure::new(Class::Exited, "portcullis is leaving")
+}
+
+/// Wakes the supervisor when the question is dropped, so that it sees that nobody waits any more.
+struct Wake<'m>(&'m Mailbox);
+
+impl Drop for Wake<'_> {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
+}
+
+async fn through(mailbox: &Mailbox, plan: &ProcessPlan) -> Result<Result<Ended, String>, Failure> {
+    // Dropped after the answer's receiver, which is younger: the supervisor then finds that closed.
+    let _wake = Wake(mailbox);
+    let (answer, answered) = oneshot::channel();
+    mailbox.ask(Request::Run(Box::new(plan.clone()), answer));
+    answered.await.map_err(|_| leaving())
+}
+
+/// A command of our own, killed with its group unless it was reaped.
+struct Own(Option<i32>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            let _ = sys::send(-pid, libc::SIGKILL);
+            let _ = sys::reap_one(pid, true);
+        }
+    }
+}
+
+async fn alone(plan: &ProcessPlan) -> Result<Ended, String> {
+    let surroundings =
+        Surroundings { environment: std::env::vars_os().collect(), directory: std::env::current_dir().ok(), descriptors: Vec::new() };
+    let pid = spawn::start(plan, &surroundings, &NotifyWays::default()).map_err(|error| error.sentence)?;
+    let mut own = Own(Some(pid));
+    loop {
+        if let Some(ended) = sys::reap_one(pid, false) {
+            own.0 = None;
+            return Ok(ended);
+        }
+        sleep(LOOK).await;
+    }
+}

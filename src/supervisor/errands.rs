@@ -1,0 +1,59 @@
+//! The commands that probes ask for: who waits for which, and the end of those nobody waits for any more.
+
+use std::collections::HashMap;
+
+use tokio::sync::oneshot;
+
+use crate::exit::Ended;
+use crate::mailbox::Request;
+use crate::process::children::Children;
+use crate::state::event::ProcessId;
+
+/// Who waits for the end of a command.
+type Answer = oneshot::Sender<Result<Ended, String>>;
+
+/// Every command of a probe that runs.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    waiting: HashMap<i32, Answer>,
+    closed: bool,
+}
+
+impl Errands {
+    /// Starts what is asked for, or answers at once.
+    pub(super) fn take(&mut self, request: Request, children: &mut Children) {
+        match request {
+            Request::MainRuns(answer) => drop(answer.send(children.runs(ProcessId::Main))),
+            // Dropped without a word: at the end nothing may be started, and nobody looks at the checks any more.
+            Request::Run(_, _) if self.closed => {}
+            Request::Run(_, answer) if answer.is_closed() => {}
+            Request::Run(plan, answer) => match children.start_errand(&plan) {
+                Ok(pid) => drop(self.waiting.insert(pid, answer)),
+                Err(error) => drop(answer.send(Err(error.sentence))),
+            },
+        }
+    }
+
+    /// Tells who waits for it that the command has ended.
+    pub(super) fn ended(&mut self, pid: i32, ended: Ended) {
+        if let Some(answer) = self.waiting.remove(&pid) {
+            let _ = answer.send(Ok(ended));
+        }
+    }
+
+    /// Kills the commands that took longer than their check's timeout; they are reaped like everybody.
+    pub(super) fn look(&mut self, children: &Children) {
+        self.waiting.retain(|pid, answer| {
+            if answer.is_closed() {
+                children.kill_errand(*pid);
+            }
+            !answer.is_closed()
+        });
+    }
+
+    /// Kills all of them and starts no other: at the end of a run they must not hold anybody up.
+    pub(super) fn close(&mut self, children: &Children) {
+        self.closed = true;
+        self.waiting.drain().for_each(|(pid, _)| children.kill_errand(pid));
+    }
+}
