@@ -5,6 +5,7 @@ mod exec;
 mod hostile;
 mod http;
 mod local;
+mod network;
 mod redis;
 mod wait;
 

@@ -187,11 +187,10 @@ impl Written<'_, '_> {
             }
         };
         match family(scheme) {
-            "tcp" | "dns" => fit(&[]),
+            "tcp" | "dns" | "process" => fit(&[]),
             "unix" | "file" => fit(&[&["path"]]),
             "disk" => fit(&[&["path", "free"]]),
             "exec" => fit(&[&["command"]]),
-            "process" => fit(&[]),
             "http" => fit(&[&LOGIN, &HTTP, &FILES, &["path", "tls", "insecure"]]),
             "grpc" => fit(&[&FILES, &["service", "tls", "insecure"]]),
             "postgres" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "role"]]),
