@@ -1,0 +1,1 @@
+//! The registry in Redis, beat by beat and from both ends.
