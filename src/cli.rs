@@ -145,7 +145,7 @@ struct StatusArgs {
     /// Ask this address, like 127.0.0.1:8051
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Take the place from the [health] table of this file
+    /// Take the place from the table `health` of this file
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -167,7 +167,7 @@ struct ReadyArgs {
     /// The Redis, also as redis+sentinel:// or redis+cluster:// [default: the configuration's heartbeat, else REDIS_HOST]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Take the Redis from the [heartbeat] table of this file
+    /// Take the Redis from the table `heartbeat` of this file
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -49,9 +49,9 @@ static QUEUED: OnceLock<SyncSender<Message>> = OnceLock::new();
 /// # Errors
 /// A sentence when the filter cannot be read; the log is then set up with the level `info`.
 pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), String> {
-    let parsed = filter.filter(|text| !text.is_empty()).map(str::parse::<Targets>).transpose();
-    let complaint = parsed.as_ref().err().map(|error| format!("PORTCULLIS_LOG cannot be read: {error}"));
-    let targets = parsed.ok().flatten().unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let parsed = targets(filter.unwrap_or_default().trim());
+    let complaint = parsed.as_ref().err().map(|why| format!("PORTCULLIS_LOG cannot be read: {why}; it is `info` now"));
+    let targets = parsed.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let writer = Queue { dropped: Arc::new(AtomicU64::new(0)), sender: spawn_writer() };
     let registry = tracing_subscriber::registry().with(targets);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).with_ansi(false);
@@ -64,6 +64,17 @@ pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), S
         (None, Err(error)) => Err(format!("the log cannot be set up: {error}")),
         (None, Ok(())) => Ok(()),
     }
+}
+
+/// A level for everything, or levels for targets. A bare word that is no level would pass for a target's name, and silence all others.
+fn targets(filter: &str) -> Result<Targets, String> {
+    if filter.is_empty() {
+        return Ok(Targets::new().with_default(LevelFilter::INFO));
+    }
+    if let Some(word) = filter.split(',').map(str::trim).find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err()) {
+        return Err(format!("`{word}` is none of error, warn, info, debug, trace, off"));
+    }
+    filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
 }
 
 /// Whether lines may be coloured: a terminal, and `NO_COLOR` is not set.
@@ -150,6 +161,8 @@ impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut clean = scrub(&String::from_utf8_lossy(line)).into_bytes();
         let Some(sender) = &self.sender else {
+            // Without a thread of its own the line is written here: better late than never said.
+            let _ = io::stderr().lock().write_all(&clean);
             return Ok(line.len());
         };
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
@@ -193,5 +206,20 @@ where
         }
         context.field_format().format_fields(writer.by_ref(), event)?;
         writeln!(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_a_complaint_and_not_silence() {
+        for filter in ["", "info", "WARN", "off", "info,portcullis::prober=trace"] {
+            assert!(targets(filter).is_ok(), "{filter}");
+        }
+        for filter in ["verbose", "warning", "info,loud", "portcullis=loud"] {
+            assert!(targets(filter).is_err(), "{filter}");
+        }
     }
 }

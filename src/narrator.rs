@@ -85,16 +85,16 @@ impl Narrator {
     /// Mentions what is still waited for when it is time to; draws the live lines on a terminal.
     pub fn progress(&mut self, snapshot: &Snapshot, now: Moment) {
         let waits = waits(snapshot);
-        if self.drawn && !waits {
+        if self.drawn && !self.may_draw(snapshot) {
             self.drawn = false;
             log::live(Vec::new());
         }
-        if !waits || now.since(self.told) < self.every() {
+        if !waits || now.since(self.told) < self.every(snapshot) {
             return;
         }
         self.told = now;
         let lines = self.lines(snapshot, now);
-        if self.terminal {
+        if self.may_draw(snapshot) {
             self.drawn = true;
             log::live(lines);
         } else {
@@ -106,11 +106,17 @@ impl Narrator {
 
     /// When [`Self::progress`] has something to do again; none while nothing is waited for.
     pub fn next(&self, snapshot: &Snapshot, now: Moment) -> Option<Duration> {
-        waits(snapshot).then(|| self.every().saturating_sub(now.since(self.told)))
+        waits(snapshot).then(|| self.every(snapshot).saturating_sub(now.since(self.told)))
     }
 
-    fn every(&self) -> Duration {
-        if self.terminal { LIVE_EVERY } else { PROGRESS_EVERY }
+    fn every(&self, snapshot: &Snapshot) -> Duration {
+        if self.may_draw(snapshot) { LIVE_EVERY } else { PROGRESS_EVERY }
+    }
+
+    /// Whether the lines may be drawn over: not once a child writes to the same terminal.
+    fn may_draw(&self, snapshot: &Snapshot) -> bool {
+        let migrates = matches!(snapshot.migration, Migration::Holder { .. });
+        self.terminal && (snapshot.phase == Phase::Waiting || (snapshot.phase == Phase::Migrating && !migrates))
     }
 
     fn lines(&self, snapshot: &Snapshot, now: Moment) -> Vec<String> {

@@ -129,9 +129,16 @@ impl Private {
     /// Long enough for any driver's message, short enough for a log line.
     const LONGEST: usize = 300;
 
+    /// More words than this are not even looked at.
+    const LONGEST_HEARD: usize = 64 * 1024;
+
     /// Takes a dependency's words, masks what may be a secret, folds them to one line and cuts them to length.
     pub fn new(text: &str) -> Self {
-        let line = scrub(text).split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut end = text.len().min(Self::LONGEST_HEARD);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let line = scrub(&text[..end]).split_whitespace().collect::<Vec<_>>().join(" ");
         Self(line.chars().take(Self::LONGEST).collect::<String>().into_boxed_str())
     }
 

@@ -1,12 +1,18 @@
 //! A string that cannot be printed, and the scrubbing of texts that may hold one.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stands wherever a secret would.
 pub const MASK: &str = "***";
+
+/// How a value is encoded inside a URL: all but the unreserved characters of RFC 3986.
+pub const URL_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The same with the characters of a path that has segments.
+pub const URL_SEGMENTS: &AsciiSet = &URL_VALUE.remove(b'/').remove(b':').remove(b'@');
 
 /// Values shorter than this are not searched for in texts: masking every `app` would make logs unreadable.
 const SHORTEST_SCRUBBED: usize = 6;
@@ -24,8 +30,8 @@ impl Secret {
         let value: Box<str> = value.into().into_boxed_str();
         if value.len() >= SHORTEST_SCRUBBED {
             let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
-            let encoded = utf8_percent_encode(&value, NON_ALPHANUMERIC).to_string().into_boxed_str();
-            for form in [value.clone(), encoded] {
+            let encoded = [NON_ALPHANUMERIC, URL_VALUE, URL_SEGMENTS].map(|set| utf8_percent_encode(&value, set).to_string());
+            for form in encoded.map(String::into_boxed_str).into_iter().chain([value.clone()]) {
                 if !known.contains(&form) {
                     known.push(form);
                 }
@@ -69,51 +75,54 @@ pub fn scrub(text: &str) -> String {
     mask_assignments(&mask_userinfo(&clean))
 }
 
-/// `scheme://user:password@host` becomes `scheme://user:***@host`.
+/// `scheme://user:password@host` becomes `scheme://user:***@host`, also where the password holds a `/`.
 fn mask_userinfo(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("://") {
         let (head, tail) = rest.split_at(start + 3);
         clean.push_str(head);
-        let end = tail.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '<' | '>')).unwrap_or(tail.len());
-        let authority = &tail[..end];
-        match authority.rsplit_once('@') {
-            Some((user, host)) => {
-                let user = user.split(':').next().unwrap_or_default();
-                if authority.contains(':') && authority.find(':') < authority.rfind('@') {
-                    let _ = write!(clean, "{user}:{MASK}@{host}");
-                } else {
-                    clean.push_str(authority);
-                }
-            }
-            None => clean.push_str(authority),
+        let word = &tail[..tail.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>')).unwrap_or(tail.len())];
+        let authority = word.split('/').next().unwrap_or_default();
+        let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        // What stands behind the colon is a password when an `@` follows it, or when it is no port and an `@` follows later.
+        let userinfo = match (authority.rfind('@'), authority.split_once(':')) {
+            (Some(at), _) => Some(&authority[..at]),
+            (None, Some((_, behind))) if !authority.starts_with('[') && !is_port(behind) => word.rfind('@').map(|at| &word[..at]),
+            _ => None,
+        };
+        rest = tail;
+        if let Some((info, (user, _))) = userinfo.and_then(|info| Some((info, info.split_once(':')?))) {
+            clean.extend([user, ":", MASK]);
+            rest = &tail[info.len()..];
         }
-        rest = &tail[end..];
     }
     clean.push_str(rest);
     clean
 }
 
-/// `password=…`, `token=…`, `secret=…`, `api_key=…` and `Bearer …` lose their values.
+/// `password=…`, `token=…`, `secret=…`, `api_key=…` and `Bearer …` lose their values. One pass, however long the text.
 fn mask_assignments(text: &str) -> String {
     const MARKS: [&str; 7] = ["password=", "passwd=", "pwd=", "token=", "secret=", "api_key=", "bearer "];
+    let lower = text.to_ascii_lowercase();
+    let mut places: Vec<usize> = MARKS.iter().flat_map(|mark| lower.match_indices(mark).map(|(at, _)| at + mark.len())).collect();
+    places.sort_unstable();
     let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    loop {
-        let lower = rest.to_ascii_lowercase();
-        let Some((at, mark)) = MARKS.iter().filter_map(|mark| lower.find(mark).map(|at| (at, *mark))).min() else {
-            clean.push_str(rest);
-            return clean;
-        };
-        let (head, tail) = rest.split_at(at + mark.len());
-        clean.push_str(head);
+    let mut done = 0;
+    for place in places.into_iter().filter(|place| *place < text.len()) {
+        if place < done {
+            continue;
+        }
+        let tail = &text[place..];
         let end = tail.find(|c: char| c.is_whitespace() || matches!(c, '&' | ',' | ';' | '"' | '\'' | ')')).unwrap_or(tail.len());
+        clean.push_str(&text[done..place]);
         if end > 0 {
             clean.push_str(MASK);
         }
-        rest = &tail[end..];
+        done = place + end;
     }
+    clean.push_str(&text[done..]);
+    clean
 }
 
 #[cfg(test)]
@@ -129,11 +138,23 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_found_in_every_form_that_a_url_gives_it() {
+        let secret = Secret::new("q7Zk+aB3/xY9==");
+        for set in [NON_ALPHANUMERIC, URL_VALUE, URL_SEGMENTS] {
+            let encoded = utf8_percent_encode(secret.expose(), set);
+            assert_eq!(scrub(&format!("http://h/hook/{encoded}/x")), "http://h/hook/***/x");
+        }
+    }
+
+    #[test]
     fn an_unknown_secret_is_masked_by_its_place() {
         assert_eq!(scrub("postgres://app:hunter2@db:5432/x"), "postgres://app:***@db:5432/x");
         assert_eq!(scrub("user=app Password=hunter2 host=db"), "user=app Password=*** host=db");
         assert_eq!(scrub("Authorization: Bearer abc.def"), "Authorization: Bearer ***");
         assert_eq!(scrub("http://host/path and http://me@host"), "http://host/path and http://me@host");
+        assert_eq!(scrub("postgres://u:pa/s5word@h/db, then"), "postgres://u:***@h/db, then");
+        assert_eq!(scrub("http://host:8080/a@b http://[::1]:80/a@b"), "http://host:8080/a@b http://[::1]:80/a@b");
+        assert_eq!(scrub("a://u:p@h b://v:q@i"), "a://u:***@h b://v:***@i");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod timers;
 mod upward;
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -59,8 +60,8 @@ struct Supervisor {
 /// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
 ///
 /// # Errors
-/// Only before anything was started: the kernel refused a signalfd or an eventfd.
-pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings, subsystems: Subsystems) -> nix::Result<Ending> {
+/// Only before anything was started: the kernel refused a signalfd, an eventfd or a thread.
+pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings, subsystems: Subsystems) -> io::Result<Ending> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
@@ -68,7 +69,7 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
     let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone()));
     if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
-        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), subsystems);
+        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), subsystems)?;
     }
     let reports = plan.main.as_ref().map_or_else(|| Ok(Reports::default()), Reports::open)?;
     let supervisor = Supervisor {
@@ -76,7 +77,7 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
         memory: OutOfMemory::new(),
         upward: Upward::new(&surroundings.environment, now),
         narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
-        background: Background::start(&plan, &published, &sender, subsystems),
+        background: Background::start(&plan, &published, &sender, subsystems)?,
         plan,
         lifecycle,
         children: Children::new(surroundings),
@@ -283,7 +284,7 @@ impl Supervisor {
     }
 
     /// A signal that could not be sent is no reason to leave: the child may have changed its user.
-    fn signalled(number: i32, result: std::io::Result<()>) {
+    fn signalled(number: i32, result: io::Result<()>) {
         match result {
             Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
                 warn!("cannot send {} to the process: {error}; going on", crate::exit::signal_name(number));

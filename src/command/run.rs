@@ -29,10 +29,17 @@ pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems)
 }
 
 fn start_log(environment: &Environment) {
-    let format = if environment.get("PORTCULLIS_LOG_FORMAT") == Some("json") { log::Format::Json } else { log::Format::Text };
+    let (format, known) = match environment.get("PORTCULLIS_LOG_FORMAT").map(str::trim) {
+        Some("json") => (log::Format::Json, true),
+        None | Some("text" | "") => (log::Format::Text, true),
+        Some(_) => (log::Format::Text, false),
+    };
     let colour = log::may_colour(environment.get("NO_COLOR").is_some_and(|value| !value.is_empty()));
     if let Err(complaint) = log::start(format, environment.get("PORTCULLIS_LOG"), colour) {
         warn!("{complaint}");
+    }
+    if !known {
+        warn!("PORTCULLIS_LOG_FORMAT is neither `text` nor `json`; it is `text` now");
     }
     // std's own hook would write to standard error directly and might wait for a reader that never comes.
     std::panic::set_hook(Box::new(|panic| {
@@ -71,7 +78,11 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     match supervisor::run(plan, listeners, surroundings(environment, descriptors), subsystems) {
         Ok(ending) => last_line(ending.code, &ending.sentence),
-        Err(errno) => last_line(Exit::Internal.code(), &format!("the kernel refused what supervision needs: {errno}")),
+        Err(cause) => {
+            let sentence =
+                format!("the kernel refused what supervision needs: {cause}; check the limits of the container (processes, files)");
+            last_line(Exit::Internal.code(), &sentence)
+        }
     }
 }
 

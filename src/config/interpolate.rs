@@ -87,7 +87,7 @@ impl Template {
     /// Takes `text` apart; a message when it is not well-formed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut rest = text;
-        parse_until(&mut rest, false)
+        parse_until(&mut rest, 0)
     }
 
     /// Whether it holds no variable.
@@ -197,8 +197,15 @@ fn injected_port(value: &str) -> Option<&str> {
     (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(port)
 }
 
-/// Reads up to the end, or up to the `}` that ends a default.
-fn parse_until(rest: &mut &str, nested: bool) -> Result<Template, String> {
+/// Defaults inside defaults: deeper than anybody means, and far from the end of the stack.
+const DEEPEST: usize = 32;
+
+/// Reads up to the end, or up to the `}` that ends the default that lies `depth` deep.
+fn parse_until(rest: &mut &str, depth: usize) -> Result<Template, String> {
+    let nested = depth > 0;
+    if depth > DEEPEST {
+        return Err(format!("more than {DEEPEST} defaults inside each other"));
+    }
     let mut parts = Vec::new();
     let mut literal = String::new();
     let finish = |parts: &mut Vec<Part>, literal: &mut String| {
@@ -213,7 +220,7 @@ fn parse_until(rest: &mut &str, nested: bool) -> Result<Template, String> {
         if let Some(after) = rest.strip_prefix("${") {
             finish(&mut parts, &mut literal);
             *rest = after;
-            parts.push(parse_variable(rest)?);
+            parts.push(parse_variable(rest, depth)?);
         } else if let Some(after) = rest.strip_prefix("$$") {
             literal.push('$');
             *rest = after;
@@ -234,7 +241,7 @@ fn parse_until(rest: &mut &str, nested: bool) -> Result<Template, String> {
 }
 
 /// Reads what follows `${`, its `}` included.
-fn parse_variable(rest: &mut &str) -> Result<Part, String> {
+fn parse_variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
     if let Some(after) = rest.strip_prefix('@') {
         let (name, after) = after.split_once('}').ok_or("a `${` without its `}`")?;
         *rest = after;
@@ -251,7 +258,7 @@ fn parse_variable(rest: &mut &str) -> Result<Part, String> {
         Ok(Part::Variable { name, otherwise: Otherwise::Refuse })
     } else if let Some(after) = rest.strip_prefix(":-") {
         *rest = after;
-        let default = parse_until(rest, true)?;
+        let default = parse_until(rest, depth + 1)?;
         *rest = rest.strip_prefix('}').unwrap_or(rest);
         Ok(Part::Variable { name, otherwise: Otherwise::Default(default) })
     } else if let Some(after) = rest.strip_prefix(":?") {

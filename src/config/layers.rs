@@ -6,7 +6,7 @@ use crate::config::interpolate::looks_secret;
 use crate::config::node::{Entry, Node, Origin, Table, Value, parse_document, parse_inline};
 use crate::config::preset;
 use crate::config::problem::{Problem, suggest};
-use crate::config::source::Environment;
+use crate::config::source::{Environment, open_file};
 
 /// What every variable of portcullis' own begins with.
 const PREFIX: &str = "PORTCULLIS_";
@@ -66,7 +66,7 @@ pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Pr
     };
     if let Some(path) = file {
         let shown: std::sync::Arc<str> = path.display().to_string().into();
-        match std::fs::read_to_string(&path) {
+        match open_file(&path).and_then(std::io::read_to_string) {
             Ok(text) => {
                 let (table, broken) = parse_document(&text, &|line, column| Origin::File { path: shown.clone(), line, column });
                 problems.extend(broken);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -117,10 +118,16 @@ impl Environment {
     }
 }
 
+/// Opens a regular file; anything else might keep us waiting for ever before a single signal is listened to.
+pub fn open_file(path: &Path) -> std::io::Result<std::fs::File> {
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("it is not a regular file")) }
+}
+
 fn read_secret(path: &Path) -> Result<String, String> {
     use std::io::Read;
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let file = open_file(path).map_err(|error| error.to_string())?;
     file.take(LARGEST_SECRET_FILE + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > LARGEST_SECRET_FILE {
         return Err("it is larger than 1 MiB".to_owned());

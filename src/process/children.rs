@@ -130,6 +130,12 @@ impl Children {
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
         self.killing |= number == libc::SIGKILL;
+        if !descendants::readable() {
+            // Without /proc only the groups that were made here are known.
+            for group in self.groups.values() {
+                let _ = sys::send(-group, number);
+            }
+        }
         for descendant in descendants::all() {
             let in_our_group = || self.groups.values().any(|group| in_group(descendant.pid, *group));
             if descendant.direct || number == libc::SIGKILL || in_our_group() {

@@ -14,6 +14,11 @@ pub struct Descendant {
     pub direct: bool,
 }
 
+/// Whether there is a `/proc` to read.
+pub fn readable() -> bool {
+    Path::new("/proc/self").exists()
+}
+
 /// Every descendant, parents before their children. A process that ends meanwhile may be in it or not.
 pub fn all() -> Vec<Descendant> {
     let (own, _) = sys::own_ids();

@@ -94,7 +94,7 @@ impl Connections {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     if pause == FIRST_PAUSE {
-                        tracing::warn!("accepting a health question failed: {}, check the limit of open files", error.kind());
+                        tracing::warn!("accepting a health question failed: {error}; check the limit of open files");
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

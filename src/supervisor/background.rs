@@ -64,7 +64,10 @@ pub struct Background {
 
 impl Background {
     /// Starts what the plan needs; nothing, not even a thread, when it needs nothing.
-    pub fn start(plan: &Arc<Plan>, published: &Arc<Published>, mailbox: &Mailbox, subsystems: Subsystems) -> Self {
+    ///
+    /// # Errors
+    /// The kernel has no room for another thread or for its files.
+    pub fn start(plan: &Arc<Plan>, published: &Arc<Published>, mailbox: &Mailbox, subsystems: Subsystems) -> io::Result<Self> {
         let (orders, order_receiver) = watch::channel(Orders::default());
         let (locks, lock_receiver) = mpsc::unbounded_channel();
         let (readiness, readiness_receiver) = watch::channel(Readiness::default());
@@ -78,11 +81,12 @@ impl Background {
                 orders: order_receiver,
                 readiness: readiness_receiver,
             };
-            if let Err(cause) = sys::start_thread("background", move || work.run(lock_receiver)) {
-                error!("cannot start the thread for checks and heartbeat: {cause}; check the limits of the container");
-            }
+            // From here on a thread that does not turn is noticed.
+            published.pulse.beat(Moment::now());
+            let runtime = runtime()?;
+            sys::start_thread("background", move || runtime.block_on(work.tasks(lock_receiver)))?;
         }
-        Self { orders, locks, readiness }
+        Ok(Self { orders, locks, readiness })
     }
 
     pub(super) fn ask_startup(&self, on: bool) {
@@ -114,6 +118,15 @@ impl Background {
     }
 }
 
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .thread_stack_size(256 * 1024)
+        .on_thread_start(|| sys::block_every_signal())
+        .build()
+}
+
 /// What the background thread runs.
 struct Thread {
     subsystems: Subsystems,
@@ -125,19 +138,6 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(8)
-            .thread_stack_size(256 * 1024)
-            .on_thread_start(|| sys::block_every_signal())
-            .build();
-        match runtime {
-            Ok(runtime) => runtime.block_on(self.tasks(locks)),
-            Err(cause) => error!("cannot start the runtime for checks and heartbeat: {cause}; check the limits of the container"),
-        }
-    }
-
     async fn tasks(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
         let Self { subsystems, plan, published, mailbox, orders, readiness } = self;
         if let Some(migration) = plan.migration.clone() {
@@ -184,7 +184,7 @@ fn describe(fault: &tokio::task::JoinError) -> &'static str {
 }
 
 /// Serves the health endpoint on a thread of its own, again and again should it fail.
-pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Published>, subsystems: Subsystems) {
+pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Published>, subsystems: Subsystems) -> io::Result<()> {
     let body = move || {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -202,7 +202,5 @@ pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Publish
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     };
-    if let Err(cause) = sys::start_thread("health", body) {
-        error!("cannot start the thread for the health endpoint: {cause}; check the limits of the container");
-    }
+    sys::start_thread("health", body)
 }

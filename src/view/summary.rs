@@ -62,7 +62,7 @@ pub(super) fn causes(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<St
     let failing = failing.filter(|item| !item.passes && (snapshot.started || item.class != Class::Never));
     failing
         .map(|item| match (item.name, snapshot.check(item.name)) {
-            ("startup", _) => format!("the start is not through: {}", now_doing(snapshot, look)),
+            ("startup", _) => format!("the start is not through: {}", now_doing(snapshot, look, authority)),
             ("shutdown", _) => "it is being stopped".to_owned(),
             ("supervisor", _) => "the start failed".to_owned(),
             ("scheduler", _) => "the checks do not run any more".to_owned(),
@@ -72,16 +72,22 @@ pub(super) fn causes(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<St
         .collect()
 }
 
-/// What the run is doing in this phase.
-fn now_doing(snapshot: &Snapshot, look: Look) -> String {
+/// What the run is doing in this phase; who else migrates is a detail.
+fn now_doing(snapshot: &Snapshot, look: Look, authority: bool) -> String {
     let waiting: Vec<&str> = open(snapshot).filter_map(|stage| stage.name.strip_prefix("wait:")).collect();
-    match &snapshot.migration {
-        _ if !waiting.is_empty() => format!("waiting for {}", waiting.join(", ")),
-        Migration::Queued { since, .. } => {
-            format!("another replica migrates, queueing for {}", time::rough(look.now.since(*since)))
-        }
-        Migration::Holder { since } => format!("migrating for {}", time::rough(look.now.since(*since))),
-        _ => snapshot.phase.word().to_owned(),
+    if !waiting.is_empty() {
+        return format!("waiting for {}", waiting.join(", "));
+    }
+    let since = match snapshot.migration {
+        Migration::Queued { since, .. } | Migration::Holder { since } => time::rough(look.now.since(since)),
+        Migration::Idle | Migration::Done => return snapshot.phase.word().to_owned(),
+    };
+    let holder = snapshot.migration_lock.holder.as_ref().filter(|_| authority);
+    let holder = holder.map(|(holder, _)| format!(" ({})", holder.words)).unwrap_or_default();
+    match snapshot.migration_role() {
+        Some("waiter") => format!("another replica migrates{holder}, queueing for {since}"),
+        Some(role @ ("settling" | "fencing")) => format!("{role} before the migration, for {since}"),
+        _ => format!("migrating for {since}"),
     }
 }
 

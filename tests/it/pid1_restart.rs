@@ -88,7 +88,7 @@ fn dependencies_are_asked_again_before_each_start() {
 
 #[test]
 fn what_the_old_process_left_in_its_group_does_not_meet_the_new_one() {
-    let run = restarting("");
+    let run = Portcullis::new().config("[process]\nrestart = \"on-failure\"\nrestart_delay = \"500ms\"\n");
     let helper = run.script("helper", "trap 'echo helper ends; exit' TERM\necho helper; sleep 1000 & wait\n");
     let script = counting(&format!("[ $n = 1 ] || {{ echo second; exit 0; }}\n{} & wait $!\n", helper.display()));
     let mut run = run.sh(&script).start();
@@ -96,6 +96,7 @@ fn what_the_old_process_left_in_its_group_does_not_meet_the_new_one() {
     crate::support::process::send(run.child_pid("sh -c"), 9);
     run.exits(0);
     let said = run.said().0;
-    assert!(said.contains("helper ends"), "{said}");
+    let place = |words: &str| said.find(words).unwrap_or_else(|| panic!("{words:?} is not in {said}"));
+    assert!(place("helper ends") < place("second"), "{said}");
     run.leaves_nothing();
 }

@@ -185,12 +185,12 @@ fn the_child_keeps_the_directory_and_we_leave_it() {
 #[test]
 fn the_child_finds_what_the_operator_set_around_it() {
     let run = Portcullis::new().config(
-        "[process]\numask = \"0027\"\nlimits = { nofile = \"64:128\", core = 0 }\nno_new_privileges = true\nworking_directory = \"below\"\n",
+        "[process]\numask = \"0027\"\nlimits = { nofile = \"64:128\", core = 4096 }\nno_new_privileges = true\nworking_directory = \"below\"\n",
     );
     let below = run.dir().join("below");
     std::fs::create_dir(&below).unwrap();
     let output = run.sh("pwd; umask; ulimit -Sn; ulimit -Hn; ulimit -c; grep NoNewPrivs /proc/self/status").output().exits(0);
-    assert_eq!(output.stdout, format!("{}\n0027\n64\n128\n0\nNoNewPrivs:\t1\n", below.display()));
+    assert_eq!(output.stdout, format!("{}\n0027\n64\n128\n8\nNoNewPrivs:\t1\n", below.display()));
     let gone = "[process]\nworking_directory = \"/no/such/place\"\n";
     Portcullis::new().config(gone).command(["true"]).output().exits(126).says(&["working directory"]);
 }

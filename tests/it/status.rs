@@ -1,7 +1,7 @@
 //! `portcullis status` and the answers beside the probes' own: Spring's, the article's, ConfigCat's, and what is switched off.
 
 use crate::support::child::polite;
-use crate::support::{Exit, Http, Portcullis, Redis, Running, secs};
+use crate::support::{Exit, Http, Portcullis, Redis, Running, eventually, secs};
 
 fn run(http: &Http, health: &str) -> Running {
     let run = Portcullis::new();
@@ -91,4 +91,30 @@ fn status_shows_a_person_what_is_wrong() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["openapi"], "3.1.0");
     let nobody = Portcullis::new().args(["status"]).output();
     assert_eq!(nobody.exit, Exit::Code(69));
+}
+
+#[test]
+fn the_endpoints_of_one_check_are_reported_in_dify_statuss_words() {
+    let (well, gone) = (Http::answering(200, ""), Http::answering(404, ""));
+    let run = Portcullis::new();
+    let child = run.script("child", &polite());
+    let target = |name: &str, port: u16| format!("[[checks.dify.targets]]\nname = \"{name}\"\nurl = \"http://127.0.0.1:{port}/{name}\"\n");
+    let toml = format!(
+        "mode = \"api\"\n[checks.dify]\nwait = \"0s\"\ninterval = \"100ms\"\n{}{}[modes.api]\ncommand = [\"{}\"]\n",
+        target("apps", well.port),
+        target("datasets", gone.port),
+        child.display()
+    );
+    let run = run.config(&toml).start();
+    run.until_status("/actuator/health/dify", 503, secs(20));
+    let told = eventually("the report", secs(20), || {
+        let told = run.get_over_socket("/actuator/health/dify").json();
+        (told["details"]["totalApis"] == 2 && told["status"] == "DOWN").then_some(told)
+    });
+    let details = &told["details"];
+    assert_eq!((&details["healthyApis"], &details["overallStatus"]), (&1.into(), &"server_error".into()), "{told}");
+    let apis = &details["clientReports"][0]["apiStatuses"];
+    assert_eq!((&apis[0]["status"], &apis[1]["status"]), (&"normal".into(), &"not_found_404".into()), "{told}");
+    assert_eq!(apis[1]["httpStatusCode"], 404);
+    assert!(!run.get("/actuator/health/dify").body.contains("datasets"), "details need authority");
 }

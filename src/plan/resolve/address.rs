@@ -2,14 +2,10 @@
 
 use std::net::Ipv6Addr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use crate::config::interpolate::{Piece, Text};
-
-/// All but the unreserved characters of RFC 3986.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same with the characters of a path that has segments.
-const SEGMENTS: &AsciiSet = &VALUE.remove(b'/').remove(b':').remove(b'@');
+use crate::secret::{URL_SEGMENTS as SEGMENTS, URL_VALUE as VALUE};
 
 /// A URL taken apart; it holds a password, so it cannot be printed.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -102,7 +102,8 @@ fn address(section: &Section<'_>) -> HealthAddress {
             let mut listen = Vec::new();
             for text in texts.iter().filter(|text| !text.is_empty()) {
                 let value = text.value();
-                if let Some(port) = value.strip_prefix(':').or_else(|| value.strip_prefix("*:")).and_then(|port| port.parse().ok()) {
+                let port = value.strip_prefix(':').or_else(|| value.strip_prefix("*:")).unwrap_or(&value);
+                if let Ok(port) = port.parse() {
                     listen.extend(wildcard(port));
                 } else if let Ok(address) = value.replacen("localhost:", "127.0.0.1:", 1).parse() {
                     listen.push(address);
@@ -142,6 +143,10 @@ mod tests {
         let default = ["[::]:8051".to_owned(), "0.0.0.0:8051".to_owned()].to_vec();
         assert_eq!(address_of(&[]), (default.clone(), Some("@portcullis/8051".into())));
         assert_eq!(address_of(&[("PORTCULLIS_HEALTH__LISTEN", "127.0.0.1:9")]), (vec!["127.0.0.1:9".into()], Some("@portcullis/9".into())));
+        for any in [":9", "*:9", "9"] {
+            let expected = vec!["[::]:9".to_owned(), "0.0.0.0:9".to_owned()];
+            assert_eq!(address_of(&[("PORTCULLIS_HEALTH__LISTEN", any)]), (expected, Some("@portcullis/9".into())), "{any}");
+        }
         assert_eq!(address_of(&[("PORTCULLIS_HEALTH__LISTEN", "[::1]:9")]), (vec!["[::1]:9".into()], Some("@portcullis/9".into())));
         assert_eq!(address_of(&[("PORTCULLIS_HEALTH__LISTEN", r#"["127.0.0.1:9", "[::1]:9"]"#)]).0.len(), 2);
         assert_eq!(

@@ -52,7 +52,7 @@ pub(super) fn read(
 ) -> Option<MigrationPlan> {
     let depth = if wanted { Depth::Whole } else { Depth::Form };
     let section = root.table_at("migrations", Some(KEYS), depth)?;
-    let lock_timeout = section.duration("lock_timeout", Duration::ZERO..=YEAR);
+    let lock_timeout = section.duration("lock_timeout", Duration::from_secs(1)..=YEAR);
     let timeout = section.duration("timeout", Duration::ZERO..=YEAR);
     let lock_name = section.nonempty("lock_name").map_or_else(|| "default".to_owned(), |text| text.value());
     let unlocked = section.word("on_lock_lost", &[("terminate", false), ("continue", true)]);

@@ -126,6 +126,9 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     let (Some(modes), false, false) = (&modes, known.is_empty(), request.exec) else {
         let words = request.arguments.iter().map(Word::plain).collect();
         match Argv::new(words) {
+            Some(argv) if argv.program().is_empty() => {
+                context.problem(Problem::usage("the command begins with an empty word, which names no program; check the variable in it"));
+            }
             Some(argv) => chosen.main = Some(chosen.template.process(argv, None)),
             None => context.problem(Problem::missing(
                 "no command to run: give it behind the options, as `portcullis run -- COMMAND`, or configure [modes]",

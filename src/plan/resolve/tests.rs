@@ -245,7 +245,7 @@ url = "tcp://h:1"
 ttl = "10s"
 every = "10s"
 [health]
-listen = "8051"
+listen = "80x51"
 details = "sometimes"
 "#;
     let expected = [
@@ -272,7 +272,7 @@ details = "sometimes"
         "p:29:15: `stop_signal` in [modes.a] is `TERMINATE`, not a signal as `TERM` or `15`",
         "p:32:1: `url` in [modes.b.started] is missing: name the target by `url`, or by `kind`, `host` and `port`",
         "p:34:7: `url` in [heartbeat] is of kind tcp; a redis is wanted",
-        "p:38:10: `listen` in [health] has `8051`, not an address as `0.0.0.0:8051`, `[::]:8051` or `:8051`",
+        "p:38:10: `listen` in [health] has `80x51`, not an address as `0.0.0.0:8051`, `[::]:8051` or `:8051`",
         "p:39:11: `details` in [health] is `sometimes`; one of `never`, `when-authorized`, `always` is wanted",
     ];
     let found = problems(toml, &[("MODE", "a")], &[]);
@@ -372,12 +372,12 @@ fn the_lock_is_that_of_the_only_database() {
     let two = "[checks.a]\nurl = 'postgres://a/x'\n[checks.b]\nurl = 'postgres://b/x'\n[checks.c]\nurl = 'tcp://c:1'\n[migrations]\ncommand = ['x']\n";
     assert_eq!(
         problems(two, &[], &["y"]),
-        ["p:7:2: `lock` in [migrations] finds several postgres checks; name the one whose database is migrated: `a`, `b`"]
+        ["p:7:2: `lock` in [migrations] finds several databases; name the one whose database is migrated: `a`, `b`"]
     );
     let lock = |lock: &str| problems(&format!("{two}lock = '{lock}'\n"), &[], &["y"]);
     assert_eq!(lock("b"), Vec::<String>::new());
     assert_eq!(lock("none"), Vec::<String>::new());
-    assert_eq!(lock("c"), ["p:9:8: `lock` in [migrations] names `c`, which is no postgres check and cannot hold the lock"]);
+    assert_eq!(lock("c"), ["p:9:8: `lock` in [migrations] names `c`, which is no database or redis check and cannot hold the lock"]);
     assert_eq!(lock("d"), ["p:9:8: `lock` in [migrations] names the unknown check `d`; known: `a`, `b`, `auto`, `none`"]);
 }
 

@@ -203,7 +203,9 @@ impl Lifecycle {
         if self.ending.is_none() {
             effects.push(Effect::Arm(Timer::Grace, LEFTOVER_GRACE));
         }
-        effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGTERM));
+        // Once KILL was sent nobody of the group gets another grace.
+        let number = if self.killed { libc::SIGKILL } else { libc::SIGTERM };
+        effects.push(Effect::SignalGroup(ProcessId::Migration, number));
         effects.push(Effect::AwaitGroup(ProcessId::Migration));
     }
 

@@ -34,7 +34,7 @@ impl Lifecycle {
             effects.push(Effect::Disarm(Timer::Wait(id)));
             self.after_waits(now, effects);
         } else if refused && fail_fast {
-            self.wait_failed(now, id, effects);
+            self.wait_ended(now, id, "refused our login", effects);
         }
     }
 
@@ -50,16 +50,14 @@ impl Lifecycle {
     }
 
     pub(super) fn wait_failed(&mut self, now: Moment, id: CheckId, effects: &mut Vec<Effect>) {
+        let Some(wait) = self.plan.checks.get(id).map(|plan| plan.wait) else { return };
+        self.wait_ended(now, id, &format!("was not ready within {}", humantime::format_duration(wait)), effects);
+    }
+
+    fn wait_ended(&mut self, now: Moment, id: CheckId, how: &str, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let class = self.snapshot.checks.get(id).map_or(Class::Never, |check| check.effective(now).1);
-        let sentence = format!(
-            "{} ({}) was not ready within {}: {}; {}",
-            plan.name,
-            plan.target,
-            humantime::format_duration(plan.wait),
-            class.public(),
-            class.advice()
-        );
+        let sentence = format!("{} ({}) {how}: {}; {}", plan.name, plan.target, class.public(), class.advice());
         let name = format!("wait:{}", plan.name);
         self.stage_ended(now, &name, Step::Down);
         self.fail(now, Exit::Unavailable.code(), sentence, effects);

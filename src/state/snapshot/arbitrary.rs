@@ -92,7 +92,7 @@ prop_compose! {
             child: Child { restarts: counters.2, status: Some(PRIVATE.to_owned()), ..Child::default() },
             heartbeat: Heartbeat { configured: true, written: counters.0, failed: [(Class::Timeout, counters.1)].into(), ..Heartbeat::default() },
             migration,
-            migration_lock: MigrationLock::default(),
+            migration_lock: MigrationLock { holder: Some((PRIVATE.into(), moment(40))), ..MigrationLock::default() },
             modules,
         };
         (snapshot, Look { now: moment(100), beat: moment(beat).mono })

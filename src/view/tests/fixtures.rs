@@ -142,9 +142,10 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     queued.checks[1].feed(at(97), Outcome::passed(Duration::from_millis(2)));
     queued.migration = Migration::Queued { since: at(99), holder: "portcullis-mig:api-1 at 10.0.0.7".to_owned() };
     let holder = LockHolder {
+        words: "portcullis-mig:api-1 at 10.0.0.7".to_owned(),
         instance: Some("api-1".to_owned()),
         address: Some("10.0.0.7".to_owned()),
-        ..LockHolder::from("portcullis-lock:api-1")
+        held: Some(Duration::from_secs(41)),
     };
     queued.migration_lock = MigrationLock { kind: Some("postgres"), holder: Some((holder, at(99))), ..MigrationLock::default() };
     for (name, began, ended) in [("wait:db", 0, Some(95)), ("wait:redis", 0, Some(97)), ("migrate", 97, None)] {

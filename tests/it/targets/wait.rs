@@ -13,10 +13,10 @@ fn the_command_runs_in_place_with_clean_signals() {
         .through("env --ignore-signal=HUP --block-signal=USR1")
         .start();
     run.until_stdout("ready", secs(20));
-    let (stdout, stderr) = run.said();
+    run.until_stderr(&format!("portcullis: {target} is ready after "), secs(20));
+    let (stdout, _) = run.said();
     assert!(stdout.contains(&format!("pid {}\n", run.pid())), "{stdout}");
     assert_eq!(stdout.matches("0000000000000000").count(), 2, "{stdout}");
-    assert!(stderr.contains(&format!("portcullis: {target} is ready after ")), "{stderr}");
     run.wait_exit(secs(20));
 }
 
