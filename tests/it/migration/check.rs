@@ -7,14 +7,21 @@ use std::path::Path;
 
 const CURRENT: &str = "check = \"SELECT CASE WHEN EXISTS (SELECT 1 FROM runs WHERE event = 'end') THEN 0 ELSE 1 END\"";
 
+/// The role of the check may read the table.
+fn prepared() -> Postgres {
+    let server = Postgres::start();
+    server.psql(TABLE);
+    server.psql("ALTER TABLE runs OWNER TO app");
+    server
+}
+
 fn runs(server: &Postgres) -> String {
     server.psql("SELECT count(*) FROM runs WHERE event = 'begin'")
 }
 
 #[test]
 fn of_twenty_replicas_at_once_one_migrates_and_nineteen_skip() {
-    let server = Postgres::start();
-    server.psql(TABLE);
+    let server = prepared();
     let script = migration(&server, "2");
     let mut replicas: Vec<_> = (0..20).map(|number| replica(&server, &format!("replica-{number}"), &script, CURRENT).start()).collect();
     for run in &replicas {
@@ -34,8 +41,7 @@ fn of_twenty_replicas_at_once_one_migrates_and_nineteen_skip() {
 
 #[test]
 fn a_schema_that_is_current_needs_no_lock() {
-    let server = Postgres::start();
-    server.psql(TABLE);
+    let server = prepared();
     server.psql("INSERT INTO runs (event) VALUES ('end')");
     // Somebody else's lock is in nobody's way then.
     let mut other = replica(&server, "other", &crate::support::child::stubborn().replace("ready", "migrating"), "").start();
@@ -60,13 +66,13 @@ fn a_statement_that_fails_means_that_there_is_work_to_do() {
     let server = Postgres::start();
     let run = replica(&server, "one", "echo migrated\n", "check = \"SELECT version FROM no_such_table\"").start();
     run.until_stdout("migrated", secs(60));
+    run.until_stderr("the check's statement failed (ERROR 42P01", secs(10));
     run.until_status("/readyz", 200, secs(60));
 }
 
 #[test]
 fn a_check_that_is_a_command_skips_by_its_status() {
-    let server = Postgres::start();
-    server.psql(TABLE);
+    let server = prepared();
     let script = migration(&server, "1");
     let question = format!("test \"$({} -c \"SELECT count(*) FROM runs WHERE event = 'end'\")\" -gt 0\n", server.psql_line());
     let replicas: Vec<_> = (0..5)
@@ -86,8 +92,7 @@ fn a_check_that_is_a_command_skips_by_its_status() {
 
 #[test]
 fn a_mode_that_waits_starts_after_another_has_migrated() {
-    let server = Postgres::start();
-    server.psql(TABLE);
+    let server = prepared();
     let waiting = |name: &str, more: &str| {
         let run = Portcullis::new().env("PORTCULLIS_INSTANCE_ID", name).env("MIGRATION_ENABLED", "true");
         let child = run.script("child", &polite());
@@ -133,8 +138,7 @@ fn a_command_that_failed_is_tried_again_as_often_as_it_may_be() {
 
 #[test]
 fn the_role_and_the_holder_are_told_while_it_queues() {
-    let server = Postgres::start();
-    server.psql(TABLE);
+    let server = prepared();
     let mut holder = replica(&server, "holder", &migration(&server, "600"), "").start();
     eventually("the holder migrates", secs(60), || (runs(&server) == "1").then_some(()));
     assert!(holder.get("/status").body.contains(r#""migration":{"role":"holder","lock":"postgres""#), "{}", holder.get("/status").body);

@@ -122,6 +122,7 @@ fn what_an_instance_says_of_itself_is_short_and_a_change_is_published() {
     let record = format!("portcullis:{{{KEY}}}:i:{}", "n".repeat(200));
     let Reply::Text(payload) = redis.command(&["HGET", &record, "p"]) else { panic!("no payload") };
     assert!(payload.len() <= 512 && payload.contains(r#""state":"UP""#) && payload.contains(r#""phase":"running""#), "{payload}");
+    run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);
     drop(subscriber.kill());
@@ -165,6 +166,7 @@ fn the_least_rights_of_a_writer_and_of_a_reader_are_enough() {
         let read = run.beside(["ready", "api", "--url", &as_user(&redis, login)]).exits(0);
         assert!(read.stdout.contains("api: 1 ready") && read.stdout.contains("one"), "{login}: {} {}", read.stdout, read.stderr);
     }
+    run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);
     assert_eq!(redis.get(KEY), None);
@@ -178,6 +180,7 @@ fn where_scripts_are_forbidden_the_key_alone_is_written_and_never_deleted() {
     until_key(&redis, Some("ready"));
     assert!((1..=60_000).contains(&redis.pttl(KEY)));
     run.until_stderr("forbids scripts", secs(10));
+    run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);
     assert_eq!(redis.get(KEY).as_deref(), Some("ready"), "others may be ready");

@@ -66,6 +66,7 @@ fn a_watcher_tells_what_changes() {
     watcher.until_stdout("api: 0 ready", secs(20));
     let mut run = replica(&redis.url(), "one", "").start();
     watcher.until_stdout("api: 1 ready", secs(30));
+    run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);
     eventually("the end is told", secs(20), || watcher.said().0.ends_with("api: 0 ready, 1 wanted\n").then_some(()));

@@ -2,7 +2,7 @@
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
-use crate::support::{Redis, Running, Stopwatch, eventually, process, secs, slow, wait};
+use crate::support::{Redis, Running, Stopwatch, eventually, free_port, process, secs, slow, wait};
 use std::time::Duration;
 
 /// A replica under watch: its process must live on, and `/livez` must answer.
@@ -15,6 +15,7 @@ impl Watched {
     fn start(url: &str) -> Self {
         let run = replica(url, "one", "").env("PORTCULLIS_HEARTBEAT__EVERY", "1s").env("PORTCULLIS_HEARTBEAT__TTL", "20s").start();
         run.until_status("/readyz", 200, secs(30));
+        run.until_stdout("ready", secs(20));
         let child = run.child_pid("child");
         Self { run, child }
     }
@@ -132,7 +133,7 @@ fn out_of_memory_the_beats_pass() {
 
 #[test]
 fn unable_to_save() {
-    let redis = Redis::start();
+    let redis = Redis::reserve().option("--enable-protected-configs yes").started();
     let run = Watched::start(&redis.url());
     until_key(&redis, Some("ready"));
     // Saving fails into a file that is a directory's; Redis then refuses writes.
@@ -181,7 +182,9 @@ fn full_of_clients() {
         false
     });
     drop(blocker);
-    eventually("there is room", secs(30), || redis.try_command(&["CONFIG", "SET", "maxclients", "100"]).ok());
+    eventually("there is room", secs(30), || {
+        (redis.try_command(&["CONFIG", "SET", "maxclients", "100"]).ok()? == Reply::Text("OK".into())).then_some(())
+    });
     run.recovers(&redis, secs(6));
     run.stops();
 }
@@ -233,10 +236,14 @@ fn replaced_by_its_sentinel() {
     assert_eq!(second.get(KEY), None);
 }
 
+/// A node whose bus has a port that nobody else may get.
+fn cluster_node() -> Redis {
+    Redis::reserve().option(&format!("--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {}", free_port())).started()
+}
+
 #[test]
 fn in_a_cluster_whose_slot_moves_to_another_node() {
-    let nodes: Vec<Redis> =
-        (0..3).map(|_| Redis::reserve().option("--cluster-enabled yes --cluster-node-timeout 1000").started()).collect();
+    let nodes: Vec<Redis> = (0..3).map(|_| cluster_node()).collect();
     let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
     let output = std::process::Command::new("redis-cli").args(["--cluster", "create"]).args(&addresses).arg("--cluster-yes").output();
     assert!(output.unwrap().status.success());
