@@ -17,6 +17,7 @@ mod pid1_start;
 mod pid1_stop;
 mod pid1_terminal;
 mod process;
+mod registry;
 mod secrets;
 mod status;
 mod support;

@@ -6,6 +6,8 @@ pub mod grpc;
 pub mod hostile;
 pub mod http;
 pub mod mariadb;
+pub mod network;
+pub mod pgbouncer;
 pub mod portcullis;
 pub mod postgres;
 pub mod process;
