@@ -31,6 +31,10 @@ impl Tool {
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { child, mark }
     }
+
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("wait for the tool").is_none()
+    }
 }
 
 impl Drop for Tool {
