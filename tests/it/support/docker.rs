@@ -107,7 +107,7 @@ impl Engine {
 
     /// Ends it with all it runs. Fails when a process, a mount or a control group is left.
     pub fn end(&mut self) {
-        drop(self.daemon.take());
+        self.kill();
         eventually("the control groups of the engine are gone", secs(20), || {
             self.control_groups().iter().all(|group| remove(group)).then_some(())
         });
@@ -116,6 +116,18 @@ impl Engine {
         assert!(!mounts.contains(mine), "{mounts}");
         let left: Vec<_> = super::process::all().into_iter().map(super::process::command_line).filter(|line| line.contains(mine)).collect();
         assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// Kills the first process of the namespaces, and so all of them, and lets `unshare` reap it: nobody else would.
+    fn kill(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else { return };
+        let watch = Stopwatch::start();
+        while daemon.runs() && watch.elapsed() < secs(10) {
+            for first in super::process::children(daemon.pid()) {
+                super::process::send(first, 9);
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
     }
 
     /// Where its control group may be: in the one tree, or in each of the trees of version 1.
@@ -131,7 +143,7 @@ impl Drop for Engine {
         if self.daemon.is_some() && !std::thread::panicking() {
             self.end();
         }
-        drop(self.daemon.take());
+        self.kill();
         let watch = Stopwatch::start();
         while !self.control_groups().iter().all(|group| remove(group)) && watch.elapsed() < secs(10) {
             std::thread::yield_now();

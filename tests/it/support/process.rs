@@ -35,6 +35,10 @@ impl Tool {
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().expect("wait for the tool").is_none()
     }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("pid")
+    }
 }
 
 impl Drop for Tool {
