@@ -3,6 +3,7 @@
 
 mod clients;
 mod config;
+mod docker;
 mod gate;
 mod health;
 mod healthcheck;

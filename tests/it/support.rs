@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod child;
+pub mod docker;
 pub mod grpc;
 pub mod hostile;
 pub mod http;
@@ -17,6 +18,7 @@ pub mod terminal;
 pub mod wait;
 
 pub use certificates::Certificates;
+pub use docker::Engine;
 pub use grpc::Grpc;
 pub use hostile::{Hostile, Manner};
 pub use http::Http;
