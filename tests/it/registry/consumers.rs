@@ -84,7 +84,7 @@ fn readme(name: &str) -> Vec<String> {
 fn runs(line: &str, redis: &Redis) -> (bool, String) {
     let line = line
         .replace("redis-cli -h redis", &format!("redis-cli -p {}", redis.port))
-        .replace("redis://redis:6379", &format!("redis://127.0.0.1:{}", redis.port))
+        .replace("//redis:6379", &format!("//127.0.0.1:{}", redis.port))
         .replace("/dev/tcp/redis/6379", &format!("/dev/tcp/127.0.0.1/{}", redis.port))
         .replace("'redis', 6379", &format!("'127.0.0.1', {}", redis.port))
         .replace("portcullis ready", &format!("{} ready", crate::support::portcullis::binary().display()))
