@@ -110,7 +110,7 @@ fn loading() {
     redis.launch();
     run.through("[not_ready]");
     eventually("it is loaded", secs(60), || (redis.try_command(&["PING"]).ok()? == Reply::Text("PONG".into())).then_some(()));
-    run.recovers(&redis, secs(6));
+    run.recovers(&redis, secs(5));
     run.stops();
 }
 
@@ -177,7 +177,7 @@ fn full_of_clients() {
     run.through("[refused]");
     drop(others);
     eventually("there is room", secs(30), || (redis.try_command(&["PING"]).ok()? == Reply::Text("PONG".into())).then_some(()));
-    run.recovers(&redis, secs(6));
+    run.recovers(&redis, secs(5));
     run.stops();
 }
 
@@ -223,7 +223,7 @@ fn replaced_by_its_sentinel() {
             _ => None,
         }
     });
-    run.recovers(&second, secs(6));
+    run.recovers(&second, secs(5));
     run.stops();
     assert_eq!(second.get(KEY), None);
 }
@@ -258,7 +258,7 @@ fn in_a_cluster_whose_slot_moves_to_another_node() {
             (given == Reply::Text("OK".into())).then_some(())
         });
     }
-    run.recovers(&nodes[0], secs(6));
+    run.recovers(&nodes[0], secs(5));
     let read = run.run.beside(["ready", "api", "--url", &format!("redis+cluster://{}", addresses.join(","))]).exits(0);
     assert!(read.stdout.contains("api: 1 ready"), "{}", read.stdout);
     run.stops();
