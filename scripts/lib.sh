@@ -40,7 +40,7 @@ ensure_clients() {
     export PORTCULLIS_CLIENTS=$target_dir/clients
     ensure_programs chromium=chromium chromedriver=chromium-driver prometheus=prometheus promtool=prometheus \
         prometheus-blackbox-exporter=prometheus-blackbox-exporter /usr/lib/nagios/plugins/check_http=monitoring-plugins-basic \
-        python3=python3 npm=npm prlimit=util-linux
+        python3=python3 npm=npm prlimit=util-linux dockerd=docker.io busybox=busybox-static
     if [ ! -x "$PORTCULLIS_CLIENTS/venv/bin/schemathesis" ]; then
         say "installing prometheus-client and schemathesis"
         python3 -m venv "$PORTCULLIS_CLIENTS/venv" 2>/dev/null || {

@@ -110,13 +110,13 @@ impl Supervisor {
             let now = Moment::now();
             self.narrator.progress(self.lifecycle.snapshot(), now);
             self.upward.ping(now);
-            self.wait(signals, inbox, now);
-            self.collect(signals, inbox);
+            let rung = self.wait(signals, inbox, now);
+            self.collect(signals, inbox, rung);
         }
     }
 
-    /// Blocks until a signal or a message arrives or a timer runs out.
-    fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) {
+    /// Blocks until a signal or a message arrives or a timer runs out; says whether a message did.
+    fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) -> bool {
         let next = [self.timers.next(now), self.narrator.next(self.lifecycle.snapshot(), now), self.upward.next(now)];
         let next = next.into_iter().flatten().min();
         let timeout = next.map_or(PollTimeout::NONE, |duration| {
@@ -130,10 +130,11 @@ impl Supervisor {
         {
             error!("cannot wait for signals: {errno}; going on");
         }
+        files.get(1).and_then(PollFd::any).unwrap_or(true)
     }
 
     /// Turns everything that happened meanwhile into events.
-    fn collect(&mut self, signals: &Signals, inbox: &Inbox) {
+    fn collect(&mut self, signals: &Signals, inbox: &Inbox, rung: bool) {
         // Reports come before exits: what a process said last it said alive.
         let children = &self.children;
         self.queue.extend(self.reports.take(|pid| children.is_ours(pid)).into_iter().map(Event::Notified));
@@ -143,11 +144,13 @@ impl Supervisor {
             self.harvest();
         }
         self.queue.extend(numbers.into_iter().map(Event::Signalled));
-        self.queue.extend(inbox.take());
-        for request in inbox.requests() {
-            self.errands.take(request, &mut self.children);
+        if rung {
+            self.queue.extend(inbox.take());
+            for request in inbox.requests() {
+                self.errands.take(request, &mut self.children);
+            }
+            self.errands.look(&self.children);
         }
-        self.errands.look(&self.children);
         let now = Moment::now();
         self.queue.extend(self.timers.due(now).into_iter().map(Event::Elapsed));
     }

@@ -120,6 +120,6 @@ impl Lock for FileLock {
     }
 
     fn asker(&self) -> Asker {
-        Asker::Nobody
+        Asker::nobody()
     }
 }

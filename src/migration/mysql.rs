@@ -146,6 +146,6 @@ impl Lock for MysqlLock {
     }
 
     fn asker(&self) -> Asker {
-        Asker::Mysql { target: self.target.clone(), session: None }
+        Asker::mysql(self.target.clone())
     }
 }

@@ -130,6 +130,10 @@ impl PostgresLock {
                 tracing::debug!(setting, why = refused.private.as_str(), "the database refuses a setting of the lock's session");
             }
         }
+        // It would grant the same lock a second time (M11), and does not take the listening below either.
+        if session.value("SELECT pg_is_in_recovery()").await?.as_deref() == Some("t") {
+            return Err(standby());
+        }
         let options = session.query(CHECK_CLIENT).await.is_ok();
         session.query(&format!("LISTEN {}", self.channel())).await?;
         Ok(Link { session, pooled: false, options })
@@ -144,6 +148,10 @@ impl PostgresLock {
         );
         Ok(session.query(&statement).await?.first().map_or_else(|| "a session that has just ended".into(), holder))
     }
+}
+
+fn standby() -> Failure {
+    Failure::new(Class::NotReady, "the database is a read-only standby; name the primary")
 }
 
 fn holder(row: &SimpleQueryRow) -> LockHolder {
@@ -211,7 +219,7 @@ impl Lock for PostgresLock {
                 return Ok(Try::Unusable(why));
             }
             // The name may lead to another server by the next try, so the connection is not kept.
-            Some("standby") => return Err(Failure::new(Class::NotReady, "the database is a read-only standby; name the primary")),
+            Some("standby") => return Err(standby()),
             Some("ours") if !link.pooled => {
                 let why = format!(
                     "the migration lock at {} would not keep others out: a pooler in between shares its sessions; name the database itself",
@@ -292,7 +300,7 @@ impl Lock for PostgresLock {
     }
 
     fn asker(&self) -> Asker {
-        Asker::Postgres { target: Box::new(self.target.clone()), name: self.name.of_lock(), session: None }
+        Asker::postgres(self.target.clone(), self.name.of_lock())
     }
 }
 

@@ -23,7 +23,14 @@ pub(super) enum Answer {
 /// Asks a database, over a connection that is kept between questions and is not that of the lock: an error must not cost the lock.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
-pub(super) enum Asker {
+pub(super) struct Asker {
+    place: Place,
+    /// The last error of the statement, which is told once.
+    told: Option<Failure>,
+}
+
+#[derive(Debug)]
+enum Place {
     Postgres {
         target: Box<PostgresTarget>,
         name: String,
@@ -38,14 +45,36 @@ pub(super) enum Asker {
 }
 
 impl Asker {
+    pub(super) fn postgres(target: PostgresTarget, name: String) -> Self {
+        Self { place: Place::Postgres { target: Box::new(target), name, session: None }, told: None }
+    }
+
+    pub(super) const fn mysql(target: MysqlTarget) -> Self {
+        Self { place: Place::Mysql { target, session: None }, told: None }
+    }
+
+    pub(super) const fn nobody() -> Self {
+        Self { place: Place::Nobody, told: None }
+    }
+
+    /// A table that is not there yet is no news to anybody; a right that is missing is.
+    fn pending(&mut self, failure: Failure) -> Answer {
+        if self.told.as_ref() != Some(&failure) {
+            let why = failure.private.as_str();
+            tracing::warn!("the check's statement failed ({why}), which counts as work to do; check it unless this is the first migration");
+            self.told = Some(failure);
+        }
+        Answer::Pending
+    }
+
     /// An error of the statement is a schema that is not there yet; one of the connection is no answer.
     pub(super) async fn ask(&mut self, statement: &str) -> Result<Answer, Failure> {
         timeout(LIMIT, self.once(statement)).await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "the statement took too long")))
     }
 
     async fn once(&mut self, statement: &str) -> Result<Answer, Failure> {
-        match self {
-            Self::Postgres { target, name, session } => {
+        match &mut self.place {
+            Place::Postgres { target, name, session } => {
                 let open = match session.take() {
                     Some(open) if !open.is_closed() => open,
                     _ => Session::open(target, name, LIMIT).await?,
@@ -57,13 +86,10 @@ impl Asker {
                 *session = Some(open);
                 match answer {
                     Ok(value) => Ok(judge(value.as_deref())),
-                    Err(failure) => {
-                        tracing::debug!(why = failure.private.as_str(), "the check's statement failed, so there is something to do");
-                        Ok(Answer::Pending)
-                    }
+                    Err(failure) => Ok(self.pending(failure)),
                 }
             }
-            Self::Mysql { target, session } => {
+            Place::Mysql { target, session } => {
                 let mut open = match session.take() {
                     Some(open) => open,
                     None => mysql::Session::open(target, LIMIT).await?,
@@ -73,14 +99,11 @@ impl Asker {
                         *session = Some(open);
                         Ok(judge(value.as_deref()))
                     }
-                    Err(failure) if failure.class == Class::Protocol => {
-                        tracing::debug!(why = failure.private.as_str(), "the check's statement failed, so there is something to do");
-                        Ok(Answer::Pending)
-                    }
+                    Err(failure) if matches!(failure.class, Class::Protocol | Class::Auth) => Ok(self.pending(failure)),
                     Err(failure) => Err(failure),
                 }
             }
-            Self::Nobody => Err(Failure::new(Class::Internal, "there is no database to ask")),
+            Place::Nobody => Err(Failure::new(Class::Internal, "there is no database to ask")),
         }
     }
 }

@@ -113,6 +113,6 @@ impl Lock for RedisLock {
     }
 
     fn asker(&self) -> Asker {
-        Asker::Nobody
+        Asker::nobody()
     }
 }

@@ -244,7 +244,13 @@ impl Page<'_> {
         let process = escape(&summary::process(self.snapshot, self.authority));
         let _ = write!(self.html, "<section><h2>Process</h2><p>{process}</p></section>");
         if let Some(heartbeat) = summary::heartbeat(self.snapshot, self.look) {
-            let _ = write!(self.html, "<section><h2>Heartbeat in Redis</h2><p>{heartbeat}</p></section>");
+            let class = match (self.snapshot.heartbeat.trouble, self.snapshot.heartbeat.last_written) {
+                (Some(_), _) => "down",
+                (None, Some(_)) => "up",
+                (None, None) => "unknown",
+            };
+            let (mark, words) = heartbeat.split_once(' ').unwrap_or_default();
+            let _ = write!(self.html, "<section><h2>Heartbeat in Redis</h2><p class=\"{class}\"><b>{mark}</b> {words}</p></section>");
         }
     }
 

@@ -78,7 +78,10 @@ fn postgres_that_recovers_is_waited_for_until_select_1_works() {
     server.psql("UPDATE wal SET n = n + 1; UPDATE wal SET n = n + 1");
     server.crash();
     server.launch();
-    let startup = eventually("the log is replayed", secs(60), || server.recovering());
+    let startup = eventually("the log is replayed", secs(60), || {
+        server.insist();
+        server.recovering()
+    });
     process::send(startup, 19);
     eventually("the port is open", secs(30), || server.accepts().then_some(()));
     let refused = server.try_psql("app", "SELECT 1").expect_err("it recovers");

@@ -3,6 +3,7 @@
 
 mod clients;
 mod config;
+mod docker;
 mod gate;
 mod health;
 mod healthcheck;
@@ -17,6 +18,7 @@ mod pid1_start;
 mod pid1_stop;
 mod pid1_terminal;
 mod process;
+mod registry;
 mod secrets;
 mod status;
 mod support;

@@ -1,5 +1,10 @@
 //! The migration runs once at a time across replicas, and its failure is the end.
 
+mod check;
+mod databases;
+mod holder;
+mod loss;
+
 use crate::support::child::polite;
 use crate::support::{Exit, Portcullis, Postgres, eventually, secs};
 use std::path::Path;

@@ -49,6 +49,12 @@ impl Browser {
         self.command("url", &json!({ "url": url }));
     }
 
+    /// A screen as wide as a phone's; a window cannot be as narrow.
+    fn narrow(&self, width: u32) {
+        let metrics = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": true });
+        self.command("goog/cdp/execute", &json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics }));
+    }
+
     /// What an expression yields on the page that is shown now.
     fn see(&self, expression: &str) -> Value {
         self.command("execute/sync", &json!({ "script": format!("return {expression}"), "args": [] }))
@@ -99,6 +105,15 @@ fn states_change_before_ones_eyes() {
     assert_eq!(style, "solid", "the policy lets the page's own style in");
     let told = browser.see("(document.querySelector('summary').click(), document.querySelector('details[open] p').innerText)");
     assert!(told.as_str().unwrap().contains(" failed, slowest "), "{told}");
+    browser.narrow(390);
+    let told = browser.see("document.querySelector('details[open] p').getBoundingClientRect().height <= 64");
+    assert_eq!(told, true, "what a bucket says has room before the next thing on a phone, too");
+    assert_eq!(browser.see("document.documentElement.scrollWidth <= innerWidth"), true, "nothing sticks out of a phone");
+    assert_eq!(
+        browser.see("document.querySelector('.bars svg').clientWidth > 200"),
+        true,
+        "the bars of the start are bars on a phone, too"
+    );
     assert_eq!(browser.see("document.scripts.length"), 0);
     assert_eq!(browser.see("performance.getEntriesByType('resource').length"), 0, "nothing is loaded beside the page");
     let complaints = browser.command("se/log", &json!({ "type": "browser" }));

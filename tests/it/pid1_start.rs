@@ -94,7 +94,8 @@ fn missing_standard_streams_are_dev_null_for_us_and_for_the_child() {
     let run = Portcullis::new();
     let closed = run.script("closed", "exec \"$@\" <&- >&- 2>&-\n");
     let said = run.dir().join("said");
-    let child = "a=$(readlink /proc/$$/fd/0); b=$(readlink /proc/$$/fd/2); echo \"$a $b\" > said.new; mv said.new said\n";
+    let child =
+        "trap 'exit 0' TERM; a=$(readlink /proc/$$/fd/0); b=$(readlink /proc/$$/fd/2); echo \"$a $b\" > said.new; mv said.new said\n";
     let mut run = run.through(&closed.display().to_string()).sh(&format!("{child}{}", polite())).start();
     let text = crate::support::eventually("the child has looked", secs(20), || std::fs::read_to_string(&said).ok());
     assert_eq!(text, "/dev/null /dev/null\n");

@@ -2,10 +2,13 @@
 
 pub mod certificates;
 pub mod child;
+pub mod docker;
 pub mod grpc;
 pub mod hostile;
 pub mod http;
 pub mod mariadb;
+pub mod network;
+pub mod pgbouncer;
 pub mod portcullis;
 pub mod postgres;
 pub mod process;
@@ -15,6 +18,7 @@ pub mod terminal;
 pub mod wait;
 
 pub use certificates::Certificates;
+pub use docker::Engine;
 pub use grpc::Grpc;
 pub use hostile::{Hostile, Manner};
 pub use http::Http;

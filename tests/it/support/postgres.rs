@@ -88,6 +88,14 @@ impl Postgres {
         Stdio::from(file.expect("open the server log"))
     }
 
+    /// Launches it again when it has given up: what a crash left in shared memory may still be held by a process that is ending.
+    pub fn insist(&mut self) {
+        let gave_up = self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()));
+        if gave_up {
+            self.launch();
+        }
+    }
+
     pub fn until_up(&self) {
         eventually("postgres answers SELECT 1", secs(60), || self.try_psql("app", "SELECT 1").ok());
     }

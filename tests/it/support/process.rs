@@ -31,6 +31,14 @@ impl Tool {
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Self { child, mark }
     }
+
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("wait for the tool").is_none()
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("pid")
+    }
 }
 
 impl Drop for Tool {

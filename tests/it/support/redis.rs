@@ -105,6 +105,11 @@ impl Redis {
         self.until_up();
     }
 
+    /// Where it keeps its data.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     pub fn url(&self) -> String {
         let userinfo = self.password.as_ref().map_or(String::new(), |password| format!(":{password}@"));
         format!("redis://{userinfo}127.0.0.1:{}/0", self.port)

@@ -1,0 +1,162 @@
+//! The lock in each place that can hold one: behind a pooler, on a standby, in MariaDB, in a file, in Redis.
+
+use super::{TABLE, file, migration, replica};
+use crate::support::child::{polite, stubborn};
+use crate::support::mariadb::MariaDb;
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::{Dir, Exit, Portcullis, Postgres, Redis, Running, eventually, secs};
+
+/// A replica whose lock is somewhere else than in a PostgreSQL named `db`.
+fn elsewhere(name: &str, script: &str, checks: &str, lock: &str) -> Portcullis {
+    let run = Portcullis::new().env("PORTCULLIS_INSTANCE_ID", name);
+    let (migrate, child) = (run.script("migrate", script), run.script("child", &polite()));
+    let config = format!(
+        "mode = \"api\"\n{checks}\n[migrations]\ncommand = [\"{}\"]\n{lock}\n[modes.api]\ncommand = [\"{}\"]\n",
+        migrate.display(),
+        child.display()
+    );
+    run.config(&config)
+}
+
+/// A migration that says when it begins and ends, in a file of its own.
+fn noted(dir: &Dir) -> String {
+    let notes = dir.path().join("notes");
+    format!("echo begin >> {0}\nsleep 0.5\necho end >> {0}\n", notes.display())
+}
+
+/// Fails unless `count` migrations ran one after another.
+#[track_caller]
+fn in_series(dir: &Dir, count: usize) {
+    let notes = std::fs::read_to_string(dir.path().join("notes")).unwrap_or_default();
+    assert_eq!(notes, "begin\nend\n".repeat(count));
+}
+
+fn all_ready(runs: &[Running]) {
+    for run in runs {
+        run.until_status("/readyz", 200, secs(120));
+    }
+}
+
+/// A holder that is killed while `next` queues; then the next one migrates.
+fn kill_hands_over(mut holder: Running, next: &Running, held: &str) {
+    next.until_stderr(held, secs(60));
+    holder.signal(9);
+    assert_eq!(holder.wait_exit(secs(20)), Exit::Signal(9));
+    drop(holder);
+    next.until_status("/readyz", 200, secs(120));
+}
+
+#[test]
+fn behind_a_pooler_the_lock_is_one_of_a_transaction_and_none_is_left() {
+    let server = Postgres::start();
+    server.psql(TABLE);
+    let pooler = PgBouncer::before(&server);
+    let through = |name: &str, script: &str| {
+        let run = Portcullis::new().env("PORTCULLIS_INSTANCE_ID", name).env("MIGRATION_ENABLED", "true");
+        let (migrate, child) = (run.script("migrate", script), run.script("child", &polite()));
+        let config = file(&server, &migrate, &child, "").replace(&server.url(), &pooler.url());
+        run.config(&config)
+    };
+    let runs: Vec<_> = (0..2).map(|number| through(&format!("replica-{number}"), &migration(&server, "1")).start()).collect();
+    all_ready(&runs);
+    assert!(runs[0].said().1.contains("a pooler is in between"));
+    assert_eq!(server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs"), "begin end begin end");
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+    eventually("no lock is left", secs(10), || (server.psql(locks) == "0").then_some(()));
+    let settings = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'portcullis%' AND state = 'idle in transaction'";
+    assert_eq!(server.psql(settings), "0");
+    drop(runs);
+    let holder = through("holder", &stubborn().replace("ready", "migrating")).start();
+    holder.until_stdout("migrating", secs(60));
+    let next = through("next", "true\n").start();
+    kill_hands_over(holder, &next, "held by portcullis-lock:45c95949:holder:");
+    assert_eq!(server.psql(locks), "0");
+}
+
+#[test]
+fn a_standby_never_grants_the_lock() {
+    let mut server = Postgres::reserve();
+    server.standby();
+    server.launch();
+    server.until_up();
+    let told = replica(&server, "one", "echo migrated\n", "lock_timeout = \"3s\"").output().exits(75);
+    assert!(told.stderr.contains("standby"), "{}", told.stderr);
+    assert_eq!(told.stdout, "");
+}
+
+#[test]
+fn mariadb_lets_one_migrate_at_a_time_and_frees_the_lock_of_the_dead() {
+    let server = MariaDb::start("secret", &[]);
+    let dir = Dir::new();
+    let check = format!("[checks.db]\nurl = \"mysql://app:secret@127.0.0.1:{}/app\"", server.port);
+    let runs: Vec<_> = (0..5).map(|number| elsewhere(&format!("replica-{number}"), &noted(&dir), &check, "").start()).collect();
+    all_ready(&runs);
+    in_series(&dir, 5);
+    let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
+    assert_eq!(settled, 0, "clean ends were taken for unclean ones");
+    drop(runs);
+    let holder = elsewhere("holder", &stubborn().replace("ready", "migrating"), &check, "").start();
+    holder.until_stdout("migrating", secs(60));
+    let next = elsewhere("next", "true\n", &check, "").start();
+    kill_hands_over(holder, &next, "held by connection");
+    assert!(next.said().1.contains("vanished without a word"));
+}
+
+#[test]
+fn mariadb_is_asked_what_there_is_to_do() {
+    let server = MariaDb::start("secret", &[]);
+    server.sql("CREATE TABLE app.version (n int); INSERT INTO app.version VALUES (7)");
+    let check = format!("[checks.db]\nurl = \"mysql://app:secret@127.0.0.1:{}/app\"", server.port);
+    let lock = |wanted: u8| format!("check = \"SELECT n <> {wanted} FROM version\"");
+    elsewhere("one", "exit 9\n", &check, &lock(7)).start().until_status("/readyz", 200, secs(60));
+    elsewhere("two", "exit 9\n", &check, &lock(8)).output().exits(9);
+    elsewhere("three", "exit 9\n", &check, "check = \"SELECT 0 FROM missing\"").output().exits(9);
+}
+
+#[test]
+fn a_connection_of_mariadb_that_is_ended_is_noticed_at_once() {
+    let server = MariaDb::start("secret", &[]);
+    let check = format!("[checks.db]\nurl = \"mysql://app:secret@127.0.0.1:{}/app\"", server.port);
+    let run = elsewhere("one", "echo migrating\nsleep 4\n", &check, "").start();
+    run.until_stdout("migrating", secs(60));
+    let id = server.sql("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'app' ORDER BY ID DESC LIMIT 1");
+    let ids = server.sql("SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'app'");
+    for id in ids.lines() {
+        server.try_sql(&format!("KILL {id}")).ok();
+    }
+    assert!(!id.is_empty());
+    run.until_stderr("the migration lock is regained", secs(20));
+    run.until_status("/readyz", 200, secs(60));
+}
+
+#[test]
+fn a_file_keeps_the_replicas_of_one_host_apart() {
+    let dir = Dir::new();
+    let path = dir.path().join("app.db.portcullis-lock");
+    let lock = format!("lock = \"file://{}\"", path.display());
+    let runs: Vec<_> = (0..3).map(|number| elsewhere(&format!("replica-{number}"), &noted(&dir), "", &lock).start()).collect();
+    all_ready(&runs);
+    in_series(&dir, 3);
+    drop(runs);
+    let holder = elsewhere("holder", &stubborn().replace("ready", "migrating"), "", &lock).start();
+    holder.until_stdout("migrating", secs(60));
+    let next = elsewhere("next", "true\n", "", &lock).start();
+    kill_hands_over(holder, &next, "held by portcullis-lock:file:holder:");
+    let nowhere = "lock = \"file:///no/such/directory/lock\"";
+    elsewhere("one", "true\n", "", nowhere).output().exits(78).says(&["/no/such/directory/lock", "check the path"]);
+}
+
+#[test]
+fn redis_holds_the_lock_only_where_it_is_asked_to_by_name() {
+    let redis = Redis::start();
+    let dir = Dir::new();
+    let check = format!("[checks.cache]\nurl = \"{}\"", redis.url());
+    elsewhere("one", "true\n", &check, "").output().exits(78).says(&["finds no postgres or mysql check"]);
+    let lock = "lock = \"cache\"";
+    let runs: Vec<_> = (0..3).map(|number| elsewhere(&format!("replica-{number}"), &noted(&dir), &check, lock).start()).collect();
+    all_ready(&runs);
+    in_series(&dir, 3);
+    assert_eq!(redis.get("portcullis:{migrate:default}:lock"), None);
+    let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
+    assert_eq!(settled, 0);
+}

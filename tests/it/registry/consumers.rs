@@ -1,0 +1,112 @@
+//! Who reads the registry: the commands, and the one-liners of the README as they stand there.
+
+use super::{KEY, replica, until_key};
+use crate::support::redis::Reply;
+use crate::support::{Portcullis, Redis, eventually, secs};
+use std::process::Command;
+
+fn ready(arguments: &[&str]) -> crate::support::portcullis::Output {
+    Portcullis::new().args(["ready"].iter().chain(arguments)).output()
+}
+
+#[test]
+fn the_ready_instances_are_listed_and_counted() {
+    let redis = Redis::start();
+    let url = redis.url();
+    ready(&["api", "--url", &url]).exits(69);
+    let run = replica(&url, "one", "").start();
+    until_key(&redis, Some("ready"));
+    let one = ready(&["api", "--url", &url]).exits(0);
+    assert!(
+        one.stdout.starts_with("api: 1 ready, 1 wanted\n") && one.stdout.contains("one") && one.stdout.contains("running"),
+        "{}",
+        one.stdout
+    );
+    ready(&["api", "--min", "2", "--url", &url]).exits(69);
+    let second = replica(&url, "two", "").start();
+    second.until_status("/readyz", 200, secs(30));
+    eventually("both are ready", secs(20), || {
+        (redis.command(&["ZCARD", &format!("portcullis:{{{KEY}}}:ready")]) == Reply::Number(2)).then_some(())
+    });
+    let json = ready(&["api", "--min", "2", "--json", "--url", &url]).exits(0);
+    let told: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((&told["ready"], &told["enough"]), (&2.into(), &true.into()), "{told}");
+    assert_eq!(told["instances"][0]["said"]["service"], "api");
+    drop(run);
+}
+
+#[test]
+fn the_redis_is_found_where_the_configuration_or_the_environment_names_it() {
+    let redis = Redis::start();
+    let _run = replica(&redis.url(), "one", "").start();
+    until_key(&redis, Some("ready"));
+    let port = redis.port.to_string();
+    Portcullis::new().args(["ready", "api"]).env("REDIS_HOST", "127.0.0.1").env("REDIS_PORT", &port).output().exits(0);
+    let file = format!("service = \"api\"\n[heartbeat]\nurl = \"{}\"\n", redis.url());
+    Portcullis::new().args(["ready", "api"]).config(&file).output().exits(0);
+    Portcullis::new().args(["ready", "api"]).output().exits(78).says(&["no Redis is named"]);
+    ready(&["api", "--url", "redis://127.0.0.1:1/0"]).exits(69).says(&["connection refused"]);
+    ready(&["api", "--url", "http://127.0.0.1/"]).exits(78);
+    ready(&[]).exits(64);
+}
+
+#[test]
+fn another_producer_of_the_shared_key_counts_as_one() {
+    let redis = Redis::start();
+    redis.command(&["SET", KEY, "ready", "EX", "60"]);
+    let told = ready(&["api", "--url", &redis.url()]).exits(0);
+    assert!(told.stdout.contains("1 ready") && told.stdout.contains("records no instances"), "{}", told.stdout);
+    ready(&["api", "--min", "2", "--url", &redis.url()]).exits(69);
+}
+
+#[test]
+fn a_watcher_tells_what_changes() {
+    let redis = Redis::start();
+    let watcher = Portcullis::new().args(["ready", "api", "--watch", "--url", &redis.url()]).start();
+    watcher.until_stdout("api: 0 ready", secs(20));
+    let mut run = replica(&redis.url(), "one", "").start();
+    watcher.until_stdout("api: 1 ready", secs(30));
+    run.until_stdout("ready", secs(20));
+    run.signal(15);
+    run.exits(0);
+    eventually("the end is told", secs(20), || watcher.said().0.ends_with("api: 0 ready, 1 wanted\n").then_some(()));
+}
+
+/// The lines between `<!-- NAME -->` and the end of the code block after it.
+fn readme(name: &str) -> Vec<String> {
+    let text = include_str!("../../../README.md");
+    let after = text.split_once(&format!("<!-- {name} -->\n")).unwrap_or_else(|| panic!("the README has no {name}")).1;
+    let block = after.split("```").nth(1).expect("a code block");
+    block.lines().skip(1).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// Runs a line of the README with its host and port put in the place of the real ones.
+fn runs(line: &str, redis: &Redis) -> (bool, String) {
+    let line = line
+        .replace("redis-cli -h redis", &format!("redis-cli -p {}", redis.port))
+        .replace("//redis:6379", &format!("//127.0.0.1:{}", redis.port))
+        .replace("/dev/tcp/redis/6379", &format!("/dev/tcp/127.0.0.1/{}", redis.port))
+        .replace("'redis', 6379", &format!("'127.0.0.1', {}", redis.port))
+        .replace("portcullis ready", &format!("{} ready", crate::support::portcullis::binary().display()))
+        .replace("portcullis wait", &format!("{} wait", crate::support::portcullis::binary().display()));
+    let output = Command::new("timeout").args(["20", "sh", "-c", &line]).output().expect("run sh");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned() + &String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn the_one_liners_of_the_readme_do_what_they_say() {
+    let redis = Redis::start();
+    let lines = [readme("consumers in sh"), readme("consumers in Python")].concat();
+    assert!(lines.len() >= 6, "{lines:?}");
+    let counting = |line: &str| line.contains("ZCOUNT") || line.contains("zcount");
+    for line in lines.iter().filter(|line| counting(line)) {
+        assert_eq!(runs(line, &redis), (true, "0".to_owned()), "{line}");
+    }
+    let _run = replica(&redis.url(), "one", "").start();
+    until_key(&redis, Some("ready"));
+    for line in &lines {
+        let (passes, told) = runs(line, &redis);
+        assert!(passes, "{line}: {told}");
+        assert!(!counting(line) || told == "1", "{line}: {told}");
+    }
+}
