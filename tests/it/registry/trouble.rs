@@ -239,6 +239,8 @@ fn in_a_cluster_whose_slot_moves_to_another_node() {
     let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
     let output = std::process::Command::new("redis-cli").args(["--cluster", "create"]).args(&addresses).arg("--cluster-yes").output();
     assert!(output.unwrap().status.success());
+    let up = |node: &Redis| matches!(node.command(&["CLUSTER", "INFO"]), Reply::Text(info) if info.contains("cluster_state:ok"));
+    eventually("the cluster is up", secs(30), || nodes.iter().all(up).then_some(()));
     let run = Watched::start(&format!("redis+cluster://{}", addresses.join(",")));
     // Its slot is 15838, the last node's.
     eventually("the owner has the key", secs(30), || (nodes[2].get(KEY).as_deref() == Some("ready")).then_some(()));
