@@ -84,22 +84,6 @@ impl Lock for FileLock {
         !self.found.starts_with("held ")
     }
 
-    async fn handed_on(&mut self) {
-        std::future::pending().await
-    }
-
-    async fn leftovers(&self, _held: &mut Flock<File>) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn end_leftovers(&self, _held: &mut Flock<File>) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn environment(&self, _held: &Flock<File>) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
     /// A file that was replaced locks nobody out any more.
     async fn holds(&self, held: &mut Flock<File>) -> Result<bool, Failure> {
         let failed = |error: std::io::Error| Failure::new(Class::Internal, &error.to_string());

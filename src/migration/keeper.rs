@@ -74,16 +74,24 @@ pub(super) trait Lock: Send {
     fn succeeds_cleanly(&mut self, held: &mut Self::Held) -> impl Future<Output = bool> + Send;
 
     /// Comes back when a holder has said that it is done; for ever where holders do not say so. Safe to cancel.
-    fn handed_on(&mut self) -> impl Future<Output = ()> + Send;
+    fn handed_on(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 
-    /// The sessions of earlier migrations under this lock that are still at work.
-    fn leftovers(&self, held: &mut Self::Held) -> impl Future<Output = Result<Vec<String>, Failure>> + Send;
+    /// The sessions of earlier migrations under this lock that are still at work; none where nothing tells them from others.
+    fn leftovers(&self, _held: &mut Self::Held) -> impl Future<Output = Result<Vec<String>, Failure>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
 
     /// Ends them.
-    fn end_leftovers(&self, held: &mut Self::Held) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn end_leftovers(&self, _held: &mut Self::Held) -> impl Future<Output = Result<(), Failure>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// What the migration gets into its environment, so that its sessions can be told and end with it.
-    fn environment(&self, held: &Self::Held) -> Vec<(String, String)>;
+    fn environment(&self, _held: &Self::Held) -> Vec<(String, String)> {
+        Vec::new()
+    }
 
     /// Whether it is still ours; asking also keeps a dead man's switch from firing.
     fn holds(&self, held: &mut Self::Held) -> impl Future<Output = Result<bool, Failure>> + Send;

@@ -109,23 +109,6 @@ impl Lock for MysqlLock {
         matches!(marked, Ok(Some(free)) if free == "0")
     }
 
-    async fn handed_on(&mut self) {
-        std::future::pending().await
-    }
-
-    /// Nothing tells a migration's sessions from the application's here.
-    async fn leftovers(&self, _held: &mut Session) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn end_leftovers(&self, _held: &mut Session) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn environment(&self, _held: &Session) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
     async fn holds(&self, held: &mut Session) -> Result<bool, Failure> {
         Ok(held.value(&format!("SELECT IS_USED_LOCK('{}') = CONNECTION_ID()", self.name)).await?.as_deref() == Some("1"))
     }

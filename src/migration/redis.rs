@@ -84,22 +84,6 @@ impl Lock for RedisLock {
         matches!(left, Ok(Value::BulkString(name)) if name == seen.as_bytes())
     }
 
-    async fn handed_on(&mut self) {
-        std::future::pending().await
-    }
-
-    async fn leftovers(&self, _held: &mut Session) -> Result<Vec<String>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn end_leftovers(&self, _held: &mut Session) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn environment(&self, _held: &Session) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
     async fn holds(&self, held: &mut Session) -> Result<bool, Failure> {
         Ok(held.query(&self.script(RENEW)).await? == Value::Int(1))
     }
