@@ -194,7 +194,7 @@ impl World {
                     self.hit(id, number);
                 }
             }
-            Effect::SignalSurvivors(number) => {
+            Effect::SignalSurvivors(number) | Effect::SignalLatecomers(number) => {
                 if self.dies_of(number) {
                     self.survivors = false;
                 }
