@@ -2,6 +2,7 @@
 
 mod file;
 mod keeper;
+mod lock;
 mod mysql;
 mod name;
 mod postgres;

@@ -4,7 +4,7 @@
 
 use tokio_postgres::SimpleQueryRow;
 
-use super::keeper::{ANSWER, LEASE_SECONDS, Lock, Try};
+use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
 use super::name::{Name, instance_in};
 use super::question::Asker;
 use crate::outcome::{Class, Failure};
