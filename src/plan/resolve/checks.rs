@@ -13,6 +13,7 @@ const KEYS: Keys = Keys {
     known: &[
         "url",
         "kind",
+        "variables",
         "host",
         "port",
         "user",

@@ -1,14 +1,22 @@
-//! `when`: whether a test on one variable holds.
+//! `when`: whether a test on one variable holds, or one of several.
 
-use crate::config::node::Node;
+use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Keys};
 
 const KEYS: Keys = Keys { known: &["var", "eq", "ieq", "nonempty"], later: &[] };
 
-/// Whether the test at `node` holds; true for no test at all, and at [`Depth::Form`], which only looks at how it is written.
+/// Whether the test at `node` holds, or one of a list of them; true for no test at all, and at [`Depth::Form`], which only looks at how
+/// it is written.
 pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth) -> bool {
     let Some(node) = node else { return true };
+    if let Value::List(tests) = &node.value {
+        if tests.is_empty() {
+            context.problem(Problem::at(&node.origin, format!("[{path}.when] lists no test")));
+        }
+        // Each of them, so that every mistake is told.
+        return tests.iter().map(|test| holds(context, Some(test), path, depth)).fold(false, |any, one| any | one);
+    }
     let Some(section) = context.open(node, &format!("{path}.when"), Some(KEYS), depth) else { return true };
     let variable = section.nonempty("var");
     let [exact, folded] = ["eq", "ieq"].map(|key| section.text(key));
