@@ -1,23 +1,31 @@
-//! `when`: whether a test on one variable holds.
+//! `when`: whether a test on one variable, or on the arguments, holds.
 
 use crate::config::node::Node;
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Keys};
 
-const KEYS: Keys = Keys { known: &["var", "eq", "ieq", "nonempty"], later: &[] };
+const KEYS: Keys = Keys { known: &["var", "eq", "ieq", "prefix", "nonempty", "args"], later: &[] };
+/// What a variable's value may be asked.
+const TESTS: [&str; 4] = ["eq", "ieq", "prefix", "nonempty"];
 
 /// Whether the test at `node` holds; true for no test at all, and at [`Depth::Form`], which only looks at how it is written.
 pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth) -> bool {
     let Some(node) = node else { return true };
     let Some(section) = context.open(node, &format!("{path}.when"), Some(KEYS), depth) else { return true };
+    if let Some(wanted) = section.boolean("args") {
+        if TESTS.iter().chain(&["var"]).any(|key| section.has(key)) {
+            section.problem("args", "stands beside a test on a variable; keep one of them");
+        }
+        return depth == Depth::Form || context.has_arguments == wanted;
+    }
     let variable = section.nonempty("var");
-    let [exact, folded] = ["eq", "ieq"].map(|key| section.text(key));
+    let [exact, folded, prefix] = ["eq", "ieq", "prefix"].map(|key| section.text(key));
     let nonempty = section.boolean("nonempty");
     if !section.has("var") {
         section.problem("var", "is missing: it names the variable");
     }
-    if ["eq", "ieq", "nonempty"].iter().filter(|key| section.has(key)).count() != 1 {
-        let problem = format!("[{}] wants exactly one of `eq`, `ieq` and `nonempty`", section.path());
+    if TESTS.iter().filter(|key| section.has(key)).count() != 1 {
+        let problem = format!("[{}] wants exactly one of `eq`, `ieq`, `prefix` and `nonempty`", section.path());
         context.problem(Problem::at(&node.origin, problem));
     }
     let Some(variable) = variable.filter(|_| depth == Depth::Whole) else { return true };
@@ -28,10 +36,11 @@ pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &st
             return true;
         }
     };
-    match (exact, folded, nonempty) {
-        (Some(text), _, _) => value == text.value(),
-        (_, Some(text), _) => value.to_lowercase() == text.value().to_lowercase(),
-        (_, _, Some(wanted)) => value.is_empty() != wanted,
-        (None, None, None) => true,
+    match (exact, folded, prefix, nonempty) {
+        (Some(text), _, _, _) => value == text.value(),
+        (_, Some(text), _, _) => value.to_lowercase() == text.value().to_lowercase(),
+        (_, _, Some(text), _) => value.starts_with(&text.value()),
+        (_, _, _, Some(wanted)) => value.is_empty() != wanted,
+        (None, None, None, None) => true,
     }
 }
