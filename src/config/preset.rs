@@ -3,7 +3,11 @@
 use crate::config::node::{Origin, Table, parse_document};
 
 /// Every preset by name.
-const PRESETS: [(&str, &str); 1] = [("gunicorn", include_str!("../presets/gunicorn.toml"))];
+const PRESETS: [(&str, &str); 3] = [
+    ("dify", include_str!("../presets/dify.toml")),
+    ("dify@0.15.3", include_str!("../presets/dify@0.15.3.toml")),
+    ("gunicorn", include_str!("../presets/gunicorn.toml")),
+];
 
 /// What drives a run that has neither file nor preset.
 const WITHOUT_FILE: (&str, &str) = ("environment", include_str!("../presets/environment.toml"));

@@ -14,6 +14,7 @@ const KEYS: Keys = Keys {
     known: &[
         "url",
         "kind",
+        "variables",
         "host",
         "port",
         "user",
