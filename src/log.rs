@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
@@ -43,6 +43,9 @@ enum Message {
 }
 
 static QUEUED: OnceLock<SyncSender<Message>> = OnceLock::new();
+
+/// Whether a child's line on standard error has begun and not ended; changed under the lock of standard error only.
+static LINE_IS_OPEN: AtomicBool = AtomicBool::new(false);
 
 /// Sends every event to standard error from now on; `filter` is `PORTCULLIS_LOG`: a level, or `target=level` pairs.
 ///
@@ -103,6 +106,16 @@ pub fn flush(limit: Duration) {
     }
 }
 
+/// Says whether what stands last on standard error is a line without its end; the caller holds the lock of standard error.
+pub fn leave_line_open(open: bool) {
+    LINE_IS_OPEN.store(open, Ordering::Relaxed);
+}
+
+/// Whether that line is still without its end; the caller holds the lock of standard error.
+pub fn line_is_open() -> bool {
+    LINE_IS_OPEN.load(Ordering::Relaxed)
+}
+
 fn spawn_writer() -> Option<SyncSender<Message>> {
     let (sender, receiver) = mpsc::sync_channel(QUEUE);
     sys::start_thread("log", move || write_all(&receiver)).ok()?;
@@ -131,7 +144,11 @@ fn write_all(messages: &Receiver<Message>) {
         }
         shown = lines.len();
         // A reader that is gone is no reason to stop reading the queue, let alone to end.
-        let _ = io::stderr().lock().write_all(&bytes);
+        let mut stderr = io::stderr().lock();
+        if !bytes.is_empty() && LINE_IS_OPEN.swap(false, Ordering::Relaxed) {
+            bytes.insert(0, b'\n');
+        }
+        let _ = stderr.write_all(&bytes);
     }
 }
 

@@ -100,6 +100,7 @@ impl Supervisor {
         loop {
             while let Some(event) = self.queue.pop_front() {
                 if self.take(event) {
+                    self.children.finish_output();
                     return self
                         .lifecycle
                         .ending()

@@ -19,6 +19,8 @@ pub struct ProcessPlan {
     pub env_remove: Vec<String>,
     /// What else it finds around it.
     pub conditions: Conditions,
+    /// The name before each line of its output; none: it writes to our own streams itself.
+    pub label: Option<String>,
     /// The startup check: the phase is `starting` until it passes. Main process only.
     pub started: Option<StartedPlan>,
     /// Which signals it gets, and who else does.
@@ -56,6 +58,7 @@ impl ProcessPlan {
             env: Vec::new(),
             env_remove: Vec::new(),
             conditions: Conditions::default(),
+            label: None,
             started: None,
             signals: SignalPlan::default(),
             stop_signal: None,

@@ -142,6 +142,9 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         context.problem(Problem::missing(problem));
     }
     let service = service(&root, chosen.mode);
+    if let Some(main) = chosen.main.as_mut().filter(|_| chosen.template.prefix) {
+        main.label = Some(service.name.clone());
+    }
     let heartbeat = if bare { None } else { heartbeat::read(&root, &service.name, &checks) };
     let health = health::read(&root, bare);
     let checks = if bare { Vec::new() } else { checks };

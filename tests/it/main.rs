@@ -10,6 +10,7 @@ mod healthcheck;
 mod heartbeat;
 mod load;
 mod migration;
+mod output;
 mod page;
 mod pid1_notify;
 mod pid1_restart;

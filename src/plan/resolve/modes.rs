@@ -41,6 +41,7 @@ const MODE: Keys = Keys {
         "restart_reset",
         "restart_limit",
         "watchdog",
+        "output",
         "on_startup_failure",
     ],
     later: &["wait", "checks"],

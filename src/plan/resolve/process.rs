@@ -36,6 +36,7 @@ pub(super) const KEYS: Keys = Keys {
         "restart_reset",
         "restart_limit",
         "watchdog",
+        "output",
         "on_startup_failure",
         "grace_period",
     ],
@@ -73,6 +74,8 @@ pub(super) struct Template {
     pub variables: Variables,
     /// Whether a start that failed is held for inspection.
     pub hold: bool,
+    /// Whether the lines of a process shall bear its name.
+    pub prefix: bool,
     conditions: Conditions,
     home: Option<String>,
     signals: SignalPlan,
@@ -135,6 +138,7 @@ impl Template {
         restart.healthy_after = duration("restart_reset", Duration::ZERO..=YEAR).unwrap_or(restart.healthy_after);
         let limit = section.integer("restart_limit", 0..=i64::from(u32::MAX)).and_then(|limit| u32::try_from(limit).ok());
         restart.limit = limit.unwrap_or(restart.limit);
+        self.prefix = section.word("output", &[("inherit", false), ("prefix", true)]).unwrap_or(self.prefix);
         self.hold = section.word("on_startup_failure", &[("exit", false), ("hold", true)]).unwrap_or(self.hold);
     }
 

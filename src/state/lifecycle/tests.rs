@@ -50,6 +50,7 @@ fn process() -> ProcessPlan {
         env: Vec::new(),
         env_remove: Vec::new(),
         conditions: Conditions::default(),
+        label: None,
         started: None,
         signals: SignalPlan::default(),
         stop_signal: None,

@@ -37,6 +37,7 @@ pub struct Portcullis {
     pid1: bool,
     port: u16,
     socket: String,
+    stdout: Option<Stdio>,
     stderr: Option<Stdio>,
     terminal: Option<OwnedFd>,
 }
@@ -54,6 +55,7 @@ impl Portcullis {
             pid1: false,
             port,
             socket: socket.clone(),
+            stdout: None,
             stderr: None,
             terminal: None,
         };
@@ -115,6 +117,12 @@ impl Portcullis {
         self
     }
 
+    /// Where its stdout goes, in place of the buffer.
+    pub fn stdout_to(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
     /// Where its stderr goes, in place of the buffer.
     pub fn stderr_to(mut self, stderr: impl Into<Stdio>) -> Self {
         self.stderr = Some(stderr.into());
@@ -157,7 +165,10 @@ impl Portcullis {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.env).env(MARK, &mark).current_dir(self.dir.path());
         let stream = |or: Stdio| self.terminal.as_ref().map_or(or, |terminal| terminal.try_clone().expect("duplicate the terminal").into());
-        command.stdin(stream(Stdio::null())).stdout(stream(Stdio::piped())).stderr(self.stderr.unwrap_or_else(|| stream(Stdio::piped())));
+        command
+            .stdin(stream(Stdio::null()))
+            .stdout(self.stdout.unwrap_or_else(|| stream(Stdio::piped())))
+            .stderr(self.stderr.unwrap_or_else(|| stream(Stdio::piped())));
         let since = Stopwatch::start();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = child.stdout.take().map_or_else(Buffer::ended, Buffer::filled_by);
