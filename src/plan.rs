@@ -1,6 +1,7 @@
 //! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
 
 pub mod argv;
+pub mod module;
 pub mod process;
 pub mod resolve;
 pub mod target;
@@ -10,23 +11,29 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::secret::Secret;
+pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 use target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
 
+/// Index of a check in [`Plan::checks`].
+pub type CheckId = usize;
+
 /// The orders of one run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Who this is, in health answers, in Redis and in metrics.
     pub service: Service,
-    /// What is waited for and watched, in the order of the configuration.
+    /// What is waited for and watched, in the order of the configuration; then the modules' own checks.
     pub checks: Vec<CheckPlan>,
     /// The migration of this mode; none when it is off.
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
     pub main: Option<ProcessPlan>,
+    /// Further processes beside it, in the order of the configuration.
+    pub modules: Vec<ModulePlan>,
     /// The readiness heartbeat; none without a Redis.
     pub heartbeat: Option<HeartbeatPlan>,
     /// The health endpoint; none when it is switched off.
@@ -325,6 +332,11 @@ impl Plan {
         let withdraw = if self.heartbeat.is_some() { WITHDRAW_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw)
+    }
+
+    /// The module of this number.
+    pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
+        self.modules.iter().find(|module| module.id == id)
     }
 
     /// The checks that the start waits for, with their index.

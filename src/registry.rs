@@ -158,6 +158,7 @@ mod tests {
             checks: vec![],
             migration: None,
             main: Some(process),
+            modules: Vec::new(),
             heartbeat: None,
             health: None,
             hold: false,

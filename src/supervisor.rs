@@ -220,6 +220,7 @@ impl Supervisor {
                 self.harvest();
             }
             Effect::AskStartup(on) => self.background.ask_startup(on),
+            Effect::Watch(..) => {}
             Effect::AskAll => self.background.ask_all(),
             Effect::AskAgain => self.background.ask_again(),
             Effect::Suspend(id, how) => self.suspend(id, how),
@@ -241,6 +242,7 @@ impl Supervisor {
     fn spawn(&mut self, id: ProcessId, asked: Option<Asked>) {
         let plan = match (id, asked) {
             (ProcessId::Main, _) => self.plan.main.clone(),
+            (ProcessId::Module(module), _) => self.plan.module(module).map(|module| module.process.clone()),
             (ProcessId::Migration, asked) => self.plan.migration.as_ref().and_then(|migration| self.task(migration, asked)),
         };
         let Some(plan) = &plan else { return };

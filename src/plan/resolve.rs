@@ -149,7 +149,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let health = health::read(&root, bare);
     let checks = if bare { Vec::new() } else { checks };
     let hold = chosen.template.hold;
-    let plan = Plan { service, checks, migration, main: chosen.main, heartbeat, health, hold, notices: Vec::new() };
+    let plan = Plan { service, checks, migration, main: chosen.main, modules: Vec::new(), heartbeat, health, hold, notices: Vec::new() };
     advise_on_grace(&root, &plan);
     plan
 }

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
-
-/// Index of a check in [`Plan::checks`](crate::plan::Plan::checks).
-pub type CheckId = usize;
+pub use crate::plan::CheckId;
+use crate::plan::ModuleId;
 
 /// A process that the supervisor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +14,19 @@ pub enum ProcessId {
     Main,
     /// The migration command.
     Migration,
+    /// A module.
+    Module(ModuleId),
+}
+
+/// What somebody wants of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// It shall run; nothing when it does, or is on its way.
+    Start(ModuleId),
+    /// It shall not run.
+    Stop(ModuleId),
+    /// It shall be stopped, and then started as for the first time.
+    Restart(ModuleId),
 }
 
 /// Something that happened.
@@ -26,6 +38,8 @@ pub enum Event {
     Probed(CheckId, Outcome),
     /// The startup check was run.
     StartupProbed(Outcome),
+    /// A module's startup check was run.
+    ModuleProbed(ModuleId, Outcome),
     /// News of the migration lock.
     Lock(LockNews),
     /// A process runs.
@@ -42,6 +56,10 @@ pub enum Event {
     OutOfMemory,
     /// The main process told how it is.
     Notified(Notice),
+    /// A module told how it is.
+    ModuleNotified(ModuleId, Notice),
+    /// Somebody with the right to it wants something of a module.
+    Asked(Order),
     /// No child of ours is left.
     NoneLeft,
     /// A signal arrived; its number.
@@ -150,6 +168,38 @@ pub enum Timer {
     Watchdog,
     /// From the ABRT to a process that did not to KILL.
     WatchdogKill,
+    /// How long modules that are stopped before the process may hold up its stop.
+    Precedence,
+    /// One of a module's own.
+    Module(ModuleId, ModuleTimer),
+}
+
+/// A timer of one module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModuleTimer {
+    /// The limit of its startup check.
+    Startup,
+    /// From its stop signal to KILL.
+    Grace,
+    /// From KILL to taking it for gone.
+    Reap,
+    /// The pause before it is started again; the supervisor adds jitter.
+    Restart,
+    /// The time within which it has to say that it is alive.
+    Watchdog,
+    /// From the ABRT to one that did not to KILL.
+    WatchdogKill,
+}
+
+/// What of a module is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing: it does not run.
+    Nothing,
+    /// Its startup check, until it passes.
+    Start,
+    /// Its own checks.
+    Checks,
 }
 
 /// What the readers of the heartbeat shall see.
@@ -213,6 +263,8 @@ pub enum Effect {
     SignalSurvivors(i32),
     /// Ask the startup check until it passes, or stop asking.
     AskStartup(bool),
+    /// Ask this of the module from now on, and nothing else.
+    Watch(ModuleId, Watch),
     /// Begin with the checks that were not waited for.
     AskAll,
     /// Ask the awaited checks at once, before the process is started again.

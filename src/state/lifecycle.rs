@@ -22,12 +22,12 @@ use std::time::Duration;
 
 use super::check::{Check, Verdict};
 use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readiness, Timer};
-use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
+use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, Module, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
 use crate::plan::process::StartSign;
-use crate::plan::{Affects, Plan, ProcessPlan};
+use crate::plan::{Affects, ModulePlan, Plan, ProcessPlan};
 use leaving::Leaving;
 use migrating::Migrating;
 use restarting::Restarting;
@@ -95,7 +95,7 @@ impl Lifecycle {
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
             migration: Migration::Idle,
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
-            modules: Vec::new(),
+            modules: plan.modules.iter().map(Self::module_at_rest).collect(),
         };
         Self {
             plan,
@@ -119,6 +119,11 @@ impl Lifecycle {
             held: false,
             exited: false,
         }
+    }
+
+    fn module_at_rest(plan: &ModulePlan) -> Module {
+        let (name, version, web_path) = (plan.name.clone(), plan.version.clone(), plan.web_path.clone());
+        Module { id: plan.id, name, version, web_path, counts: plan.counts, ..Module::default() }
     }
 
     /// What is known now.
@@ -159,6 +164,11 @@ impl Lifecycle {
             Event::GroupGone(ProcessId::Main) => {}
             Event::OutOfMemory => self.out_of_memory = true,
             Event::Notified(notice) => self.notified(now, notice, effects),
+            Event::Exited(ProcessId::Module(_), _)
+            | Event::GroupGone(ProcessId::Module(_))
+            | Event::ModuleProbed(..)
+            | Event::ModuleNotified(..)
+            | Event::Asked(_) => {}
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
             Event::Beaten(result) => self.beaten(now, result),
@@ -185,6 +195,7 @@ impl Lifecycle {
         match id {
             ProcessId::Migration => self.task_starts(),
             ProcessId::Main => self.snapshot.phase == Phase::Starting && self.snapshot.child.pid.is_none() && self.restarting.is_none(),
+            ProcessId::Module(_) => false,
         }
     }
 
@@ -193,6 +204,7 @@ impl Lifecycle {
         (self.stopped, self.suspended) = (false, false);
         match id {
             _ if !self.spawns(id) => {}
+            ProcessId::Module(_) => {}
             ProcessId::Migration => self.task_started(effects),
             ProcessId::Main => {
                 self.snapshot.child.pid = Some(pid);
@@ -226,6 +238,7 @@ impl Lifecycle {
         self.decide(code, why);
         match id {
             ProcessId::Migration => self.task_failed_to_start(now, effects),
+            ProcessId::Module(_) => {}
             ProcessId::Main => {
                 self.stage_ended(now, &format!("spawn:{APP}"), Step::Down);
                 self.feed_app(now, Outcome::failed(Class::Exited, "", Duration::ZERO));
@@ -301,7 +314,7 @@ impl Lifecycle {
             Timer::WatchdogKill if self.snapshot.child.pid.is_some() => {
                 effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
             }
-            Timer::Release | Timer::Watchdog | Timer::WatchdogKill => {}
+            Timer::Release | Timer::Watchdog | Timer::WatchdogKill | Timer::Precedence | Timer::Module(..) => {}
         }
     }
 

@@ -69,6 +69,7 @@ fn bare() -> Plan {
         checks: Vec::new(),
         migration: None,
         main: Some(process()),
+        modules: Vec::new(),
         heartbeat: None,
         health: None,
         hold: false,

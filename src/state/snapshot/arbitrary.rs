@@ -58,7 +58,7 @@ prop_compose! {
         state in prop::sample::select(vec![ModuleState::Resolved, ModuleState::Activated, ModuleState::Deactivated, ModuleState::Broken]),
         counts in any::<bool>(),
     ) -> Module {
-        Module { name: format!("c{index}"), version: String::new(), state, counts, web_path: String::new() }
+        Module { name: format!("c{index}"), state, counts, ..Module::default() }
     }
 }
 

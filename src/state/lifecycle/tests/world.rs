@@ -141,6 +141,7 @@ impl World {
         match id {
             ProcessId::Main => &mut self.main,
             ProcessId::Migration => &mut self.migration,
+            ProcessId::Module(_) => panic!("no plan here has modules"),
         }
     }
 
@@ -210,7 +211,13 @@ impl World {
                 assert_eq!(ending, Some(code), "{shown}");
                 self.exit = Some(code);
             }
-            Effect::AskStartup(_) | Effect::AskAll | Effect::AskAgain | Effect::Suspend(..) | Effect::Resume(_) | Effect::Hold => {}
+            Effect::AskStartup(_)
+            | Effect::Watch(..)
+            | Effect::AskAll
+            | Effect::AskAgain
+            | Effect::Suspend(..)
+            | Effect::Resume(_)
+            | Effect::Hold => {}
         }
         None
     }
