@@ -3,6 +3,7 @@
 pub mod argv;
 pub mod module;
 pub mod process;
+pub mod reload;
 pub mod resolve;
 pub mod target;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use crate::secret::Secret;
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
+pub use reload::Retired;
 use target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
@@ -22,7 +24,7 @@ pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
 pub type CheckId = usize;
 
 /// The orders of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Who this is, in health answers, in Redis and in metrics.
     pub service: Service,
@@ -42,6 +44,8 @@ pub struct Plan {
     pub hold: bool,
     /// What the operator should know, said once in the log: a variable that Kubernetes injected, no Redis for a heartbeat.
     pub notices: Vec<String>,
+    /// What a reload took away: its numbers stay taken.
+    pub retired: Retired,
 }
 
 /// Who this is.
@@ -58,7 +62,7 @@ pub struct Service {
 }
 
 /// One dependency: waited for before the start, checked while running.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CheckPlan {
     /// Its name, `[a-z0-9][a-z0-9_.-]{0,62}`, unique and not reserved.
     pub name: String,
@@ -112,7 +116,7 @@ impl Affects {
 }
 
 /// Run this command once across all replicas.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MigrationPlan {
     /// The command.
     pub process: ProcessPlan,
@@ -155,7 +159,7 @@ impl MigrationPlan {
 }
 
 /// Asks how the schema stands: 0 is as it should be, 2 is ahead of this replica, anything else is work to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Question {
     /// A statement; the first value of its first row answers.
     Sql(String),
@@ -176,7 +180,7 @@ pub enum Orphans {
 }
 
 /// What keeps other replicas out while one migrates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LockPlan {
     /// A PostgreSQL advisory lock with this key, on a connection of its own.
     Postgres {
@@ -219,7 +223,7 @@ impl LockPlan {
 }
 
 /// The readiness heartbeat.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HeartbeatPlan {
     /// The Redis that holds it.
     pub target: RedisPlace,
@@ -232,7 +236,7 @@ pub struct HeartbeatPlan {
 }
 
 /// The health endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HealthPlan {
     /// Addresses to listen on, the first that binds wins; empty: no TCP.
     pub listen: Vec<SocketAddr>,
@@ -341,6 +345,6 @@ impl Plan {
 
     /// The checks that the start waits for, with their index.
     pub fn awaited(&self) -> impl Iterator<Item = (usize, &CheckPlan)> {
-        self.checks.iter().enumerate().filter(|(_, check)| !check.wait.is_zero())
+        self.checks.iter().enumerate().filter(|(id, check)| !check.wait.is_zero() && !self.retired.checks.contains(id))
     }
 }

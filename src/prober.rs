@@ -365,6 +365,7 @@ mod tests {
             health: None,
             hold: false,
             notices: vec![],
+            retired: crate::plan::Retired::default(),
         };
         let (sender, orders) = watch::channel(Orders::default());
         let (mailbox, inbox) = mailbox().unwrap();

@@ -8,7 +8,7 @@ use super::{Affects, CheckId};
 pub struct ModuleId(pub u32);
 
 /// A module's orders.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModulePlan {
     /// Its number.
     pub id: ModuleId,

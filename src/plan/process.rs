@@ -9,7 +9,7 @@ use super::target::Target;
 use crate::sys::start::Credentials;
 
 /// A command, and how it is started and stopped.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProcessPlan {
     /// The command line, never empty.
     pub argv: Argv,
@@ -72,7 +72,7 @@ impl ProcessPlan {
 }
 
 /// The startup check of a mode.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StartedPlan {
     /// How the start is known to be through.
     pub sign: StartSign,
@@ -81,7 +81,7 @@ pub struct StartedPlan {
 }
 
 /// How the start is known to be through.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum StartSign {
     /// This target answers.
     Answers {
@@ -97,7 +97,7 @@ pub enum StartSign {
 }
 
 /// What a process finds around it, besides its environment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conditions {
     /// Who it is; portcullis' own user when none.
     pub user: Option<Credentials>,
@@ -116,7 +116,7 @@ pub struct Conditions {
 }
 
 /// Which signals a process gets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SignalPlan {
     /// Whether its whole group gets them, as dumb-init does it.
     pub group: bool,
@@ -129,7 +129,7 @@ pub struct SignalPlan {
 }
 
 /// Whether and when a process that ended is started again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RestartPlan {
     /// After which ends.
     pub policy: RestartPolicy,

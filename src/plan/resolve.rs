@@ -23,7 +23,7 @@ use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
-use crate::plan::{Plan, Service};
+use crate::plan::{Plan, Retired, Service};
 
 pub use health::{HealthAddress, health_address};
 pub use process::limit_name;
@@ -149,7 +149,18 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let health = health::read(&root, bare);
     let checks = if bare { Vec::new() } else { checks };
     let hold = chosen.template.hold;
-    let plan = Plan { service, checks, migration, main: chosen.main, modules: Vec::new(), heartbeat, health, hold, notices: Vec::new() };
+    let plan = Plan {
+        service,
+        checks,
+        migration,
+        main: chosen.main,
+        modules: Vec::new(),
+        heartbeat,
+        health,
+        hold,
+        notices: Vec::new(),
+        retired: Retired::default(),
+    };
     advise_on_grace(&root, &plan);
     plan
 }

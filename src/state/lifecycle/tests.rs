@@ -74,6 +74,7 @@ fn bare() -> Plan {
         health: None,
         hold: false,
         notices: Vec::new(),
+        retired: crate::plan::Retired::default(),
     }
 }
 
