@@ -250,6 +250,8 @@ pub struct HealthPlan {
     pub token: Option<Secret>,
     /// What is answered over TCP; the unix socket answers everything, because `healthcheck` and `status` ask there.
     pub views: Views,
+    /// Whether orders for modules are taken on the unix socket: only where the configuration knows of modules.
+    pub control: bool,
 }
 
 /// The health answers that can be switched off one by one; all are on by default.

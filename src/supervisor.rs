@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Moment;
+use crate::control::{Control, Sources};
 use crate::exit::Ended;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
@@ -30,7 +31,7 @@ use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
-use crate::server::Listeners;
+use crate::server::{Controller, Listeners};
 use crate::state::event::{Asked, Effect, Event, LockNews, ProcessId, Readiness, Suspend, Timer};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::snapshot::Phase;
@@ -64,7 +65,13 @@ struct Supervisor {
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd, an eventfd or a thread.
-pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings, subsystems: Subsystems) -> io::Result<Ending> {
+pub fn run(
+    plan: Plan,
+    listeners: Option<Listeners>,
+    surroundings: Surroundings,
+    sources: Sources,
+    subsystems: Subsystems,
+) -> io::Result<Ending> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
@@ -72,7 +79,9 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
     let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone()));
     if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
-        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), subsystems)?;
+        let control = health.control.then(|| Control::new(sources, Arc::clone(&plan), sender.clone(), Arc::clone(&published)));
+        let controller = control.map(|control| controller(Arc::new(control)));
+        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
     let reports = plan.main.as_ref().map_or_else(|| Ok(Reports::default()), Reports::open)?;
     let supervisor = Supervisor {
@@ -92,6 +101,13 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
         awaited_group: None,
     };
     Ok(supervisor.turn(&signals, &inbox))
+}
+
+fn controller(control: Arc<Control>) -> Controller {
+    Arc::new(move |target| {
+        let control = Arc::clone(&control);
+        Box::pin(async move { control.answer(&target).await })
+    })
 }
 
 impl Supervisor {

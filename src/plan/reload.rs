@@ -57,6 +57,11 @@ impl Reload {
         if parts.is_empty() { "nothing has changed".to_owned() } else { parts.join("; ") }
     }
 
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.modules == Changes::default() && self.checks == Changes::default()
+    }
+
     /// What `read` changes in a run under `running`.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{Plan, Retired, Service};
 
-pub use health::{HealthAddress, health_address};
+pub use health::{HealthAddress, health_address, health_token};
 pub use process::limit_name;
 
 /// Longer than any pause that is meant.

@@ -1,11 +1,12 @@
 //! What can happen to a run, and what the reducer answers: data, so that every rule can be tested without a clock or a process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
 pub use crate::plan::CheckId;
-use crate::plan::ModuleId;
+use crate::plan::{ModuleId, Plan};
 
 /// A process that the supervisor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +61,8 @@ pub enum Event {
     ModuleNotified(ModuleId, Notice),
     /// Somebody with the right to it wants something of a module.
     Asked(Order),
+    /// The configuration was read again: from now on these orders hold. Only checks and modules differ.
+    Reloaded(Arc<Plan>),
     /// No child of ours is left.
     NoneLeft,
     /// A signal arrived; its number.

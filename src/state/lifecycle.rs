@@ -96,6 +96,7 @@ impl Lifecycle {
             migration: Migration::Idle,
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
             modules: plan.modules.iter().map(Self::module_at_rest).collect(),
+            reloads: 0,
         };
         Self {
             plan,
@@ -168,7 +169,8 @@ impl Lifecycle {
             | Event::GroupGone(ProcessId::Module(_))
             | Event::ModuleProbed(..)
             | Event::ModuleNotified(..)
-            | Event::Asked(_) => {}
+            | Event::Asked(_)
+            | Event::Reloaded(_) => {}
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
             Event::Beaten(result) => self.beaten(now, result),

@@ -237,6 +237,8 @@ pub struct Module {
     pub since: Moment,
     /// Its process.
     pub child: Child,
+    /// Why its start failed or how it ended, in words: a detail.
+    pub trouble: Option<String>,
     /// How many orders were taken; one that was just given has been seen when this has grown.
     pub orders: u64,
 }
@@ -270,6 +272,8 @@ pub struct Snapshot {
     pub migration_lock: MigrationLock,
     /// The modules in the order of the configuration.
     pub modules: Vec<Module>,
+    /// How often the configuration was taken over anew.
+    pub reloads: u64,
 }
 
 /// When a snapshot is looked at, and when the thread that feeds it last turned.
