@@ -345,6 +345,11 @@ impl Plan {
         self.modules.iter().find(|module| module.id == id)
     }
 
+    /// Whether this check is asked only while its module runs.
+    pub fn is_of_module(&self, id: CheckId) -> bool {
+        self.modules.iter().any(|module| module.checks.contains(&id))
+    }
+
     /// The checks that the start waits for, with their index.
     pub fn awaited(&self) -> impl Iterator<Item = (usize, &CheckPlan)> {
         self.checks.iter().enumerate().filter(|(id, check)| !check.wait.is_zero() && !self.retired.checks.contains(id))

@@ -20,6 +20,7 @@ pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     host_name: String,
     processors: usize,
+    instance: Option<u32>,
     default_files: Vec<PathBuf>,
     /// Where relative paths begin; at the working directory when empty.
     directory: PathBuf,
@@ -43,6 +44,7 @@ impl Environment {
             variables: std::env::vars_os().collect(),
             host_name: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             processors,
+            instance: None,
             default_files: DEFAULT_FILES.map(PathBuf::from).to_vec(),
             directory: PathBuf::new(),
         }
@@ -51,7 +53,14 @@ impl Environment {
     /// An environment of these variables, host `localhost`, four processors and no default file.
     pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, host_name: "localhost".to_owned(), processors: 4, default_files: Vec::new(), directory: PathBuf::new() }
+        Self {
+            variables,
+            host_name: "localhost".to_owned(),
+            processors: 4,
+            instance: None,
+            default_files: Vec::new(),
+            directory: PathBuf::new(),
+        }
     }
 
     /// The same for who has left the working directory since: relative paths begin at `directory`.
@@ -82,6 +91,17 @@ impl Environment {
         };
         let available = number("OMP_NUM_THREADS").unwrap_or(self.processors.max(1));
         number("OMP_THREAD_LIMIT").map_or(available, |limit| available.min(limit))
+    }
+
+    /// The number of the module's instance that is being read; none outside of one.
+    pub fn instance(&self) -> Option<u32> {
+        self.instance
+    }
+
+    /// The same environment as this instance of a module finds it.
+    #[must_use]
+    pub fn of_instance(&self, number: u32) -> Self {
+        Self { instance: Some(number), ..self.clone() }
     }
 
     /// Names of all variables that are text, in alphabetical order.

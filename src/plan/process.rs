@@ -21,7 +21,7 @@ pub struct ProcessPlan {
     pub conditions: Conditions,
     /// The name before each line of its output; none: it writes to our own streams itself.
     pub label: Option<String>,
-    /// The startup check: the phase is `starting` until it passes. Main process only.
+    /// The startup check: it is starting until this passes.
     pub started: Option<StartedPlan>,
     /// Which signals it gets, and who else does.
     pub signals: SignalPlan,
@@ -33,9 +33,9 @@ pub struct ProcessPlan {
     pub drain_delay: Duration,
     /// Exit codes that become 0 after a stop that was asked for.
     pub success_codes: BTreeSet<u8>,
-    /// Whether it is started again. Main process only.
+    /// Whether it is started again.
     pub restart: RestartPlan,
-    /// How often it has to send `WATCHDOG=1`; none: it has not. Main process only.
+    /// How often it has to send `WATCHDOG=1`; none: it has not.
     pub watchdog: Option<Duration>,
 }
 
@@ -48,6 +48,16 @@ impl ProcessPlan {
     pub const fn aside(mut self) -> Self {
         self.conditions.aside = true;
         self.conditions.parent_death_signal = libc::SIGKILL;
+        self
+    }
+
+    /// The same command as a module: with nothing to read, never in the terminal's foreground, and by default gone when we are.
+    #[must_use]
+    pub const fn beside(mut self) -> Self {
+        self.conditions.aside = true;
+        if self.conditions.parent_death_signal == 0 {
+            self.conditions.parent_death_signal = libc::SIGKILL;
+        }
         self
     }
 

@@ -28,6 +28,8 @@ pub enum Target {
     Exec(Box<ProcessPlan>),
     /// The main process, which has to run.
     Process,
+    /// The module of this name, which has to run.
+    Module(String),
     /// An HTTP endpoint.
     Http(HttpTarget),
     /// Several HTTP endpoints under one name; all have to answer.
@@ -58,7 +60,7 @@ impl Target {
             Self::Dns(_) => "dns",
             Self::Disk(_) => "disk",
             Self::Exec(_) => "exec",
-            Self::Process => "process",
+            Self::Process | Self::Module(_) => "process",
             Self::Http(_) | Self::Several(_) => "http",
             Self::Grpc(_) => "grpc",
             Self::Postgres(_) => "postgres",
@@ -82,6 +84,7 @@ impl fmt::Display for Target {
             Self::Disk(disk) => write!(f, "{disk}"),
             Self::Exec(process) => write!(f, "exec:{}", process.argv),
             Self::Process => f.write_str("process:"),
+            Self::Module(name) => write!(f, "process:{name}"),
             Self::Http(http) => f.write_str(&http.shown),
             Self::Several(several) => write!(f, "{several}"),
             Self::Grpc(grpc) => write!(f, "{grpc}"),

@@ -35,6 +35,8 @@ pub struct Children {
     groups: HashMap<ProcessId, i32>,
     errands: HashSet<i32>,
     output: Output,
+    /// Who was left behind and was sent a signal for it.
+    seen_off: HashSet<i32>,
     killing: bool,
 }
 
@@ -118,12 +120,13 @@ impl Children {
     }
 
     /// Sends the process' whole group a signal, or the process alone where it has left that group.
-    pub fn signal_group(&self, id: ProcessId, number: i32) -> io::Result<()> {
-        let Some(group) = self.groups.get(&id) else { return Ok(()) };
-        if self.running.get(group) != Some(&id) {
+    pub fn signal_group(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
+        let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
+        if self.running.get(&group) != Some(&id) {
             // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant.
-            for member in descendants::all().into_iter().filter(|descendant| in_group(descendant.pid, *group)) {
+            for member in descendants::all().into_iter().filter(|descendant| group_of(descendant.pid) == Some(group)) {
                 let _ = sys::send(member.pid, number);
+                self.seen_off.insert(member.pid);
             }
             return Ok(());
         }
@@ -134,7 +137,7 @@ impl Children {
     }
 
     /// Continues the process' whole group, in the terminal's foreground where that is ours to give.
-    pub fn resume(&self, id: ProcessId) -> io::Result<()> {
+    pub fn resume(&mut self, id: ProcessId) -> io::Result<()> {
         if let Some(group) = self.groups.get(&id) {
             terminal::hand_on(*group);
         }
@@ -156,27 +159,42 @@ impl Children {
         self.groups.get(&id).is_some_and(|group| sys::send(-group, 0).is_ok())
     }
 
-    /// Sends what is left below us a signal: adopted orphans and members of our children's groups, and for KILL everything.
+    /// Sends what is left below us a signal: adopted orphans and members of groups whose leader has ended, and for KILL everything.
     ///
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
-        self.killing |= number == libc::SIGKILL;
+        self.seen_off.clear();
+        self.signal_latecomers(number);
+    }
+
+    /// The same for those who were sent nothing yet.
+    pub fn signal_latecomers(&mut self, number: i32) {
+        let kills = number == libc::SIGKILL;
+        self.killing |= kills;
         if !descendants::readable() {
             // Without /proc only the groups that were made here are known.
-            for group in self.groups.values() {
+            for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
                 let _ = sys::send(-group, number);
             }
         }
+        let ours: HashSet<i32> = self.groups.values().copied().collect();
         for descendant in descendants::all() {
-            let in_our_group = || self.groups.values().any(|group| in_group(descendant.pid, *group));
-            if descendant.direct || number == libc::SIGKILL || in_our_group() {
+            let group = group_of(descendant.pid);
+            let left = || (descendant.direct || group.is_some_and(|group| ours.contains(&group))) && !self.belongs(descendant.pid, group);
+            if kills || (left() && !self.seen_off.contains(&descendant.pid)) {
                 // It may have ended since it was listed.
                 let _ = sys::send(descendant.pid, number);
-                if number != libc::SIGKILL {
+                self.seen_off.insert(descendant.pid);
+                if !kills {
                     let _ = sys::send(descendant.pid, libc::SIGCONT);
                 }
             }
         }
+    }
+
+    /// Whether this is a process of ours that runs, or in the group of one.
+    fn belongs(&self, pid: i32, group: Option<i32>) -> bool {
+        self.running.contains_key(&pid) || group.is_some_and(|group| self.running.contains_key(&group))
     }
 
     /// Whether this pid, as the kernel vouches for it, is one of ours or below one of ours.
@@ -206,12 +224,12 @@ impl Children {
 /// Kills who is left of a group whose leader is reaped; its number is a stranger's only when nobody is.
 fn kill_rest(group: i32) {
     if sys::send(-group, 0).is_ok() {
-        for member in descendants::all().into_iter().filter(|descendant| in_group(descendant.pid, group)) {
+        for member in descendants::all().into_iter().filter(|descendant| group_of(descendant.pid) == Some(group)) {
             let _ = sys::send(member.pid, libc::SIGKILL);
         }
     }
 }
 
-fn in_group(pid: i32, group: i32) -> bool {
-    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).is_ok_and(|found| found.as_raw() == group)
+fn group_of(pid: i32) -> Option<i32> {
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).ok().map(nix::unistd::Pid::as_raw)
 }

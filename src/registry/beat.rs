@@ -11,7 +11,7 @@ use crate::plan::HeartbeatPlan;
 use crate::probe::dial::shown;
 use crate::probe::redis::{Session, failure, open};
 use crate::state::event::Readiness;
-use crate::state::snapshot::{Look, Snapshot, Status};
+use crate::state::snapshot::{Look, ModuleState, Snapshot, Status};
 
 /// How long connecting, and one command, may take (D8).
 const ANSWER: Duration = Duration::from_secs(2);
@@ -193,7 +193,7 @@ impl Pen {
 
     /// What a reader of the registry sees of this instance (D15).
     fn payload(&self, state: Readiness, session: &Session, snapshot: &Snapshot, look: Look) -> String {
-        let payload = json!({
+        let mut payload = json!({
             "v": 1,
             "service": snapshot.service.name,
             "instance": self.id,
@@ -209,6 +209,10 @@ impl Pen {
             "interval": self.plan.every.as_secs(),
             "reason": null,
         });
+        let modules = modules(snapshot);
+        if let Some(modules) = modules {
+            payload["modules"] = modules;
+        }
         shortened(payload)
     }
 }
@@ -242,13 +246,24 @@ const fn payload_word(state: Readiness, status: Status) -> &'static str {
     }
 }
 
+/// How many modules there are and run, and which do not; none without modules.
+fn modules(snapshot: &Snapshot) -> Option<serde_json::Value> {
+    const NAMED: usize = 5;
+    let up = snapshot.modules.iter().filter(|module| module.state == ModuleState::Activated).count();
+    let down = snapshot.modules.iter().filter(|module| module.state == ModuleState::Broken).map(|module| module.name.as_str());
+    let down: Vec<&str> = down.take(NAMED).collect();
+    (!snapshot.modules.is_empty()).then(|| json!({ "all": snapshot.modules.len(), "up": up, "down": down }))
+}
+
 /// The payload as text; what is only for people goes first when it is too long.
 fn shortened(mut payload: serde_json::Value) -> String {
-    for less in ["host", "addr", "version", "mode"] {
+    for less in ["host", "addr", "version", "mode", "modules"] {
         if payload.to_string().len() <= LONGEST_PAYLOAD {
             break;
         }
-        payload[less] = serde_json::Value::Null;
+        if let Some(value) = payload.get_mut(less) {
+            *value = serde_json::Value::Null;
+        }
     }
     payload.to_string()
 }

@@ -9,7 +9,7 @@ pub use crate::plan::CheckId;
 use crate::plan::{ModuleId, Plan};
 
 /// A process that the supervisor starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProcessId {
     /// The process that the mode names.
     Main,
@@ -262,10 +262,15 @@ pub enum Effect {
     Signal(ProcessId, i32),
     /// Send the process and its whole group this signal.
     SignalGroup(ProcessId, i32),
-    /// Send everything that is left below us this signal, then say [`Event::NoneLeft`] when nothing is.
+    /// Send everything that is left below us this signal, but for modules that run and their groups unless it is KILL; then say
+    /// [`Event::NoneLeft`] when nothing is.
     SignalSurvivors(i32),
+    /// Send those of them this signal that were sent none yet, then say [`Event::NoneLeft`] when nothing is.
+    SignalLatecomers(i32),
     /// Ask the startup check until it passes, or stop asking.
     AskStartup(bool),
+    /// Take over the orders that hold now: they are not those from before.
+    Reload,
     /// Ask this of the module from now on, and nothing else.
     Watch(ModuleId, Watch),
     /// Begin with the checks that were not waited for.

@@ -208,6 +208,18 @@ impl ModuleState {
         }
     }
 
+    /// The word for people.
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Resolved => "not started",
+            Self::Starting => "starting",
+            Self::Activated => "activated",
+            Self::Stopping => "stopping",
+            Self::Deactivated => "deactivated",
+            Self::Broken => "broken",
+        }
+    }
+
     /// What it means for the start.
     pub const fn step(self) -> Step {
         match self {
@@ -415,6 +427,16 @@ impl Snapshot {
     /// The step of the start of this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// The step that is this module's start; none while nobody has asked for it.
+    pub fn start_of(&self, module: &Module) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name))
+    }
+
+    /// The checks of this module: the process itself, and its own.
+    pub fn checks_of(&self, module: &Module) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.module == Some(module.id) || check.name == module.name)
     }
 
     /// The check of this name.

@@ -15,8 +15,8 @@ use crate::clock::{Moment, Pulse};
 use crate::exit::Exit;
 use crate::mailbox::Mailbox;
 use crate::migration::{self, LockOrder};
-use crate::plan::{HealthPlan, HeartbeatPlan, MigrationPlan, Plan};
-use crate::prober::{self, Orders};
+use crate::plan::{HealthPlan, HeartbeatPlan, MigrationPlan, ModuleId, Plan};
+use crate::prober::{self, ModuleWatch, Orders};
 use crate::published::Published;
 use crate::registry;
 use crate::server::{self, Controller, Listeners};
@@ -72,7 +72,13 @@ impl Background {
         let (locks, lock_receiver) = mpsc::unbounded_channel();
         let (readiness, readiness_receiver) = watch::channel(Readiness::default());
         let started = plan.main.as_ref().is_some_and(|main| main.started.is_some());
-        if !plan.checks.is_empty() || started || plan.migration.is_some() || plan.heartbeat.is_some() {
+        if !plan.checks.is_empty()
+            || started
+            || plan.migration.is_some()
+            || plan.heartbeat.is_some()
+            || plan.health.as_ref().is_some_and(|health| health.control)
+            || !plan.modules.is_empty()
+        {
             let work = Thread {
                 subsystems,
                 plan: Arc::clone(plan),
@@ -97,8 +103,24 @@ impl Background {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
     }
 
+    /// What holds from now on.
+    pub(super) fn reload(&self, plan: Arc<Plan>) {
+        self.orders.send_modify(|orders| orders.plan = Some(plan));
+    }
+
     pub(super) fn ask_again(&self) {
         self.orders.send_modify(|orders| orders.again += 1);
+    }
+
+    /// What is asked of a module from now on; none: nothing.
+    pub(super) fn watch(&self, id: ModuleId, what: Option<ModuleWatch>) {
+        self.orders.send_if_modified(|orders| match what {
+            Some(what) => {
+                orders.modules.insert(id, Arc::new(what));
+                true
+            }
+            None => orders.modules.remove(&id).is_some(),
+        });
     }
 
     pub(super) fn acquire_lock(&self) {

@@ -7,7 +7,7 @@ use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
 use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{Level, Look, Migration, Snapshot, Stage, Status, Step};
+use crate::state::snapshot::{Level, Look, Migration, Module, Snapshot, Stage, Status, Step};
 
 /// The questions that orchestrators ask, with their answers.
 pub(super) fn levels(snapshot: &Snapshot, look: Look) -> [(&'static str, bool); 4] {
@@ -193,6 +193,20 @@ pub(super) fn process(snapshot: &Snapshot, authority: bool) -> String {
     if let Some(says) = child.status.as_ref().filter(|says| authority && !says.is_empty()) {
         parts.push(format!("says: {says}"));
     }
+    parts.join(", ")
+}
+
+/// A module in a few words; its pid, what it says of itself and what went wrong are details.
+pub(super) fn module(module: &Module, authority: bool) -> String {
+    let mut parts = vec![module.state.told().to_owned()];
+    parts.extend(module.child.pid.filter(|_| authority).map(|pid| format!("pid {pid}")));
+    match module.child.restarts {
+        0 => {}
+        1 => parts.push("restarted once".to_owned()),
+        times => parts.push(format!("restarted {times} times")),
+    }
+    parts.extend(module.trouble.as_ref().filter(|_| authority).cloned());
+    parts.extend(module.child.status.as_ref().filter(|says| authority && !says.is_empty()).map(|says| format!("says: {says}")));
     parts.join(", ")
 }
 

@@ -8,31 +8,8 @@ use crate::plan::resolve::{DAY, checks, condition, target};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
 
-const KEYS: Keys = Keys {
-    known: &[
-        "enabled",
-        "when",
-        "check",
-        "url",
-        "kind",
-        "host",
-        "port",
-        "user",
-        "username",
-        "password",
-        "database",
-        "path",
-        "tls",
-        "ca",
-        "client_certificate",
-        "client_key",
-        "insecure",
-        "key",
-        "ttl",
-        "every",
-    ],
-    later: &["mode", "exclusive"],
-};
+const KNOWN: [&str; 30] = Keys::joined(&[&target::KEYS, &["enabled", "when", "check", "ttl", "every"]]);
+const KEYS: Keys = Keys { known: &KNOWN, later: &["mode", "exclusive"] };
 
 /// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
 const SLACK: Duration = Duration::from_secs(14);

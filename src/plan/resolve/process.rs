@@ -13,35 +13,33 @@ use crate::plan::resolve::variables::Variables;
 use crate::plan::resolve::{DAY, YEAR, signal};
 use crate::plan::{ProcessPlan, StartedPlan};
 
+/// The keys of every process, modules included.
+pub(super) const SHARED: [&str; 16] = [
+    "user",
+    "working_directory",
+    "umask",
+    "limits",
+    "no_new_privileges",
+    "parent_death_signal",
+    "signal_scope",
+    "stop_signal",
+    "stop_timeout",
+    "restart",
+    "restart_delay",
+    "restart_max_delay",
+    "restart_reset",
+    "restart_limit",
+    "watchdog",
+    "output",
+];
+
+/// The keys of the main process alone, which gets the signals and decides how the run ends.
+pub(super) const OF_MAIN: [&str; 6] = ["rewrite", "ignore_signals", "stop_on", "drain_delay", "success_codes", "on_startup_failure"];
+
+const KNOWN: [&str; 23] = Keys::joined(&[&SHARED, &OF_MAIN, &["grace_period"]]);
+
 /// The keys of `[process]`; a mode knows them too, but for `grace_period`, which is the orchestrator's.
-pub(super) const KEYS: Keys = Keys {
-    known: &[
-        "user",
-        "working_directory",
-        "umask",
-        "limits",
-        "no_new_privileges",
-        "parent_death_signal",
-        "signal_scope",
-        "rewrite",
-        "ignore_signals",
-        "stop_on",
-        "stop_signal",
-        "stop_timeout",
-        "drain_delay",
-        "success_codes",
-        "restart",
-        "restart_delay",
-        "restart_max_delay",
-        "restart_reset",
-        "restart_limit",
-        "watchdog",
-        "output",
-        "on_startup_failure",
-        "grace_period",
-    ],
-    later: &[],
-};
+pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
 
 /// The kernel's numbers of resource limits (`asm-generic/resource.h`), by the names that `prlimit(1)` and Docker's `--ulimit` know.
 const LIMITS: [(&str, u32); 16] = [
@@ -62,6 +60,15 @@ const LIMITS: [(&str, u32); 16] = [
     ("rtprio", 14),
     ("rttime", 15),
 ];
+
+const LIMIT_NAMES: [&str; LIMITS.len()] = {
+    let (mut names, mut index) = ([""; LIMITS.len()], 0);
+    while index < LIMITS.len() {
+        names[index] = LIMITS[index].0;
+        index += 1;
+    }
+    names
+};
 
 /// The name of a resource limit.
 pub fn limit_name(resource: u32) -> &'static str {
@@ -113,6 +120,19 @@ impl Template {
             watchdog: self.watchdog,
             ..ProcessPlan::new(argv)
         }
+    }
+
+    /// What a module starts from: who and where it is, and how it is stopped; whether it is started again is its own affair.
+    pub(super) fn for_module(&self) -> Self {
+        let signals = SignalPlan { group: self.signals.group, ..SignalPlan::default() };
+        let restart = RestartPlan { policy: RestartPolicy::OnFailure, limit: 0, ..self.restart.clone() };
+        let (drain_delay, success_codes, watchdog, hold) = (None, BTreeSet::new(), None, false);
+        Self { hold, signals, drain_delay, success_codes, restart, watchdog, ..self.clone() }
+    }
+
+    /// One whose end has to be the end is not started again.
+    pub(super) fn never_restarts(&mut self) {
+        self.restart.policy = RestartPolicy::Never;
     }
 
     /// Takes what `section` says; an option of the command line, which `general` carries, stays above a mode.
@@ -218,27 +238,7 @@ fn umask(section: &Section<'_>) -> Option<u32> {
 
 /// `limits = { nofile = 65536, core = "0:unlimited" }`: one value for both the soft and the hard limit, or `soft:hard`.
 fn limits(section: &Section<'_>) -> Vec<(u32, u64, u64)> {
-    const NAMES: Keys = Keys {
-        known: &[
-            "cpu",
-            "fsize",
-            "data",
-            "stack",
-            "core",
-            "rss",
-            "nproc",
-            "nofile",
-            "memlock",
-            "as",
-            "locks",
-            "sigpending",
-            "msgqueue",
-            "nice",
-            "rtprio",
-            "rttime",
-        ],
-        later: &[],
-    };
+    const NAMES: Keys = Keys { known: &LIMIT_NAMES, later: &[] };
     let Some(table) = section.table("limits", Some(NAMES)) else { return Vec::new() };
     let mut limits = Vec::new();
     for (name, resource) in LIMITS {

@@ -10,7 +10,7 @@ mod tls;
 use crate::config::interpolate::Text;
 use crate::config::node::Value;
 use crate::config::problem::suggest;
-use crate::config::reader::{Depth, Section};
+use crate::config::reader::{Depth, Keys, Section};
 use crate::plan::resolve::address::{self, Address};
 use crate::plan::target::{self, GrpcTarget, Target};
 use crate::secret::Secret;
@@ -65,6 +65,9 @@ const PARTICULAR: [&str; 21] = [
     "command",
     "role",
 ];
+
+/// Every key that names a target; which of them mean something depends on its kind.
+pub(super) const KEYS: [&str; 25] = Keys::joined(&[&["url", "kind", "host", "port"], &PARTICULAR]);
 
 /// What the section wrote about the target, in any of the ways.
 struct Written<'s, 'c> {

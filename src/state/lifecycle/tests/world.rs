@@ -194,7 +194,7 @@ impl World {
                     self.hit(id, number);
                 }
             }
-            Effect::SignalSurvivors(number) => {
+            Effect::SignalSurvivors(number) | Effect::SignalLatecomers(number) => {
                 if self.dies_of(number) {
                     self.survivors = false;
                 }
@@ -212,6 +212,7 @@ impl World {
                 self.exit = Some(code);
             }
             Effect::AskStartup(_)
+            | Effect::Reload
             | Effect::Watch(..)
             | Effect::AskAll
             | Effect::AskAgain
