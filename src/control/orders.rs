@@ -119,8 +119,10 @@ fn result(was: &Module, is: Option<&Module>, verb: Verb, in_time: bool) -> (Exit
     match (verb, is.state) {
         (_, ModuleState::Starting | ModuleState::Stopping) if !in_time => pending(is),
         (Verb::Stop, ModuleState::Activated) => (Exit::Unavailable, format!("module {name} runs: somebody else has started it")),
-        (Verb::Stop, _) if ran || is.since != was.since => (Exit::Success, format!("module {name} is stopped")),
-        (Verb::Stop, _) => (Exit::Success, format!("module {name} did not run")),
+        (Verb::Stop, _) if matches!(was.state, ModuleState::Resolved | ModuleState::Deactivated) => {
+            (Exit::Success, format!("module {name} did not run"))
+        }
+        (Verb::Stop, _) => (Exit::Success, format!("module {name} is stopped")),
         (Verb::Start, ModuleState::Activated) if ran && is.child.pid == was.child.pid => {
             (Exit::Success, format!("module {name} runs already{}", pid(is)))
         }

@@ -3,6 +3,7 @@
 
 mod clients;
 mod config;
+mod control;
 mod docker;
 mod gate;
 mod health;

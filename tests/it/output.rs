@@ -180,3 +180,22 @@ fn another_user_may_open_its_own_standard_output() {
     assert_eq!(output.stdout, "api | mine\n");
     assert!(output.stderr.contains("api | mine too\n"), "{}", output.stderr);
 }
+
+#[test]
+fn modules_bear_their_names_and_a_helper_that_stays_hides_no_last_words() {
+    let run = Portcullis::new();
+    let child = run.script("child", "echo main; exec sleep 1000\n");
+    // It dies in the middle of a line, and its helper keeps the pipe.
+    let module = run.script("module", "trap '' HUP; sleep 1000 & printf 'it broke'; exit 3\n");
+    let config = format!(
+        "mode = \"api\"\n[process]\noutput = \"prefix\"\n[modes.api]\ncommand = [\"{}\"]\n[modules.beat]\ncommand = [\"{}\"]\nrestart = \"never\"\n\
+         [modules.plain]\ncommand = [\"echo\", \"plain\"]\noutput = \"inherit\"\nrestart = \"never\"\n",
+        child.display(),
+        module.display()
+    );
+    let run = run.config(&config).start();
+    for line in ["api | main\n", "beat | it broke\n", "plain\n"] {
+        run.until_stdout(line, secs(20));
+    }
+    assert!(!run.said().0.contains("| plain"), "{}", run.said().0);
+}
