@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -48,6 +48,9 @@ struct Lines {
     /// What the thread will read from; none once it was asked to start.
     unread: Mutex<Option<Receiver<Message>>>,
 }
+
+/// Whether a child's line on standard error has begun and not ended; changed under the lock of standard error only.
+static LINE_IS_OPEN: AtomicBool = AtomicBool::new(false);
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 
@@ -138,6 +141,16 @@ pub fn flush(limit: Duration) {
     }
 }
 
+/// Says whether what stands last on standard error is a line without its end; the caller holds the lock of standard error.
+pub fn leave_line_open(open: bool) {
+    LINE_IS_OPEN.store(open, Ordering::Relaxed);
+}
+
+/// Whether that line is still without its end; the caller holds the lock of standard error.
+pub fn line_is_open() -> bool {
+    LINE_IS_OPEN.load(Ordering::Relaxed)
+}
+
 fn write_all(messages: &Receiver<Message>) {
     let mut shown = 0;
     let mut lines: Vec<String> = Vec::new();
@@ -159,7 +172,11 @@ fn write_all(messages: &Receiver<Message>) {
         }
         shown = lines.len();
         // A reader that is gone is no reason to stop reading the queue, let alone to end.
-        let _ = io::stderr().lock().write_all(&bytes);
+        let mut stderr = io::stderr().lock();
+        if !bytes.is_empty() && LINE_IS_OPEN.swap(false, Ordering::Relaxed) {
+            bytes.insert(0, b'\n');
+        }
+        let _ = stderr.write_all(&bytes);
     }
 }
 

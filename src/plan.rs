@@ -3,6 +3,7 @@
 pub mod argv;
 pub mod module;
 pub mod process;
+pub mod reload;
 pub mod resolve;
 pub mod target;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use crate::secret::Secret;
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
+pub use reload::Retired;
 use target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
@@ -22,7 +24,7 @@ pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
 pub type CheckId = usize;
 
 /// The orders of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Who this is, in health answers, in Redis and in metrics.
     pub service: Service,
@@ -44,6 +46,8 @@ pub struct Plan {
     pub hold: bool,
     /// What the operator should know, said once in the log: a variable that Kubernetes injected, no Redis for a heartbeat.
     pub notices: Vec<String>,
+    /// What a reload took away: its numbers stay taken.
+    pub retired: Retired,
 }
 
 /// How a run ends that a mode refuses a process: after its migration, where it has one.
@@ -69,7 +73,7 @@ pub struct Service {
 }
 
 /// One dependency: waited for before the start, checked while running.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CheckPlan {
     /// Its name, `[a-z0-9][a-z0-9_.-]{0,62}`, unique and not reserved.
     pub name: String,
@@ -123,7 +127,7 @@ impl Affects {
 }
 
 /// Run this command once across all replicas.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MigrationPlan {
     /// The command.
     pub process: ProcessPlan,
@@ -169,7 +173,7 @@ impl MigrationPlan {
 }
 
 /// Asks how the schema stands: 0 is as it should be, 2 is ahead of this replica, anything else is work to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Question {
     /// A statement; the first value of its first row answers.
     Sql(String),
@@ -190,7 +194,7 @@ pub enum Orphans {
 }
 
 /// What keeps other replicas out while one migrates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LockPlan {
     /// A PostgreSQL advisory lock with this key, on a connection of its own.
     Postgres {
@@ -222,7 +226,7 @@ pub enum LockPlan {
 }
 
 /// A key in Redis as redis-py's `Lock` takes it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SecondLock {
     /// The Redis that holds it.
     pub target: RedisPlace,
@@ -244,7 +248,7 @@ impl LockPlan {
 }
 
 /// The readiness heartbeat.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HeartbeatPlan {
     /// The Redis that holds it.
     pub target: RedisPlace,
@@ -257,7 +261,7 @@ pub struct HeartbeatPlan {
 }
 
 /// The health endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HealthPlan {
     /// Addresses to listen on, the first that binds wins; empty: no TCP.
     pub listen: Vec<SocketAddr>,
@@ -271,6 +275,8 @@ pub struct HealthPlan {
     pub token: Option<Secret>,
     /// What is answered over TCP; the unix socket answers everything, because `healthcheck` and `status` ask there.
     pub views: Views,
+    /// Whether orders for modules are taken on the unix socket: only where the configuration knows of modules.
+    pub control: bool,
 }
 
 /// The health answers that can be switched off one by one; all are on by default.
@@ -371,6 +377,6 @@ impl Plan {
 
     /// The checks that the start waits for, with their index.
     pub fn awaited(&self) -> impl Iterator<Item = (usize, &CheckPlan)> {
-        self.checks.iter().enumerate().filter(|(_, check)| !check.wait.is_zero())
+        self.checks.iter().enumerate().filter(|(id, check)| !check.wait.is_zero() && !self.retired.checks.contains(id))
     }
 }

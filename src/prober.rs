@@ -18,7 +18,7 @@ use crate::mailbox::Mailbox;
 use crate::outcome::{Class, Outcome};
 use crate::plan::process::StartSign;
 use crate::plan::target::Target;
-use crate::plan::{CheckPlan, ModuleId, Plan};
+use crate::plan::{CheckId, CheckPlan, ModuleId, Plan};
 use crate::probe::Probe;
 use crate::state::event::Event;
 pub use modules::ModuleWatch;
@@ -32,6 +32,8 @@ pub struct Orders {
     pub startup: bool,
     /// Grows when the awaited checks are to be asked at once, before the process is started again.
     pub again: u64,
+    /// The plan that a reload has put in the place of the first one.
+    pub plan: Option<Arc<Plan>>,
     /// What is asked of each module.
     pub modules: BTreeMap<ModuleId, Arc<ModuleWatch>>,
 }
@@ -42,17 +44,14 @@ pub struct Orders {
 /// Dropping the future ends every question and closes every connection.
 pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: Mailbox) {
     let mut tasks = JoinSet::new();
-    let mut all = false;
+    let mut followed = BTreeMap::new();
     let mut startup: Option<AbortHandle> = None;
     let mut of_modules = modules::Modules::default();
-    let watcher = Watcher { plan: Arc::clone(&plan), orders: orders.clone(), mailbox: mailbox.clone() };
-    watcher.watch(&mut tasks, |check| !check.wait.is_zero());
+    let watcher = Watcher { orders: orders.clone(), mailbox: mailbox.clone() };
     loop {
-        let Orders { all: wants_all, startup: wants_startup, .. } = *orders.borrow_and_update();
-        if wants_all && !all {
-            all = true;
-            watcher.watch(&mut tasks, |check| check.wait.is_zero());
-        }
+        let Orders { all, startup: wants_startup, plan: newer, .. } = orders.borrow_and_update().clone();
+        let plan = newer.as_ref().unwrap_or(&plan);
+        watcher.follow(plan, all, &mut followed, &mut tasks);
         of_modules.follow(&orders, &mut tasks, &mailbox);
         match (wants_startup, &startup) {
             (true, None) => {
@@ -77,19 +76,29 @@ pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: 
 
 /// What the task of a check needs.
 struct Watcher {
-    plan: Arc<Plan>,
     orders: watch::Receiver<Orders>,
     mailbox: Mailbox,
 }
 
 impl Watcher {
-    /// Starts a task for each wanted check.
-    fn watch(&self, tasks: &mut JoinSet<()>, wanted: impl Fn(&CheckPlan) -> bool) {
-        for (id, check) in self.plan.checks.iter().enumerate().filter(|(id, check)| wanted(check) && !self.plan.is_of_module(*id)) {
-            let mailbox = self.mailbox.clone();
-            let tell = move |outcome| mailbox.send(Event::Probed(id, outcome));
-            let asked = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
-            tasks.spawn(watch_check(check.clone(), asked, self.orders.clone(), tell));
+    /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that has none: for those that
+    /// are waited for, or for all.
+    fn follow(&self, plan: &Plan, all: bool, watched: &mut BTreeMap<CheckId, AbortHandle>, tasks: &mut JoinSet<()>) {
+        watched.retain(|id, task| {
+            let stays = !plan.retired.checks.contains(id);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id) && !plan.retired.checks.contains(id));
+        for (id, check) in own.filter(|(_, check)| all || !check.wait.is_zero()) {
+            watched.entry(id).or_insert_with(|| {
+                let mailbox = self.mailbox.clone();
+                let tell = move |outcome| mailbox.send(Event::Probed(id, outcome));
+                let asked = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
+                tasks.spawn(watch_check(check.clone(), asked, self.orders.clone(), tell))
+            });
         }
     }
 }
@@ -376,6 +385,7 @@ mod tests {
             health: None,
             hold: false,
             notices: vec![],
+            retired: crate::plan::Retired::default(),
         };
         let (sender, orders) = watch::channel(Orders::default());
         let (mailbox, inbox) = mailbox().unwrap();

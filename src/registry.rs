@@ -164,6 +164,7 @@ mod tests {
             health: None,
             hold: false,
             notices: vec![],
+            retired: crate::plan::Retired::default(),
         };
         let now = Moment::default();
         let mut lifecycle = Lifecycle::new(Arc::new(plan), now);

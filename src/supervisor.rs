@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Moment;
+use crate::control::{Control, Sources};
 use crate::exit::Ended;
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
@@ -33,7 +34,7 @@ use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
-use crate::server::Listeners;
+use crate::server::{Controller, Listeners};
 use crate::state::event::{Asked, Effect, Event, LockNews, ModuleTimer, ProcessId, Readiness, Suspend, Timer, Watch};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::snapshot::Phase;
@@ -69,7 +70,13 @@ struct Supervisor {
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd, an eventfd or a thread.
-pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings, subsystems: Subsystems) -> io::Result<Ending> {
+pub fn run(
+    plan: Plan,
+    listeners: Option<Listeners>,
+    surroundings: Surroundings,
+    sources: Sources,
+    subsystems: Subsystems,
+) -> io::Result<Ending> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
@@ -77,7 +84,9 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
     let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone()));
     if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
-        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), subsystems)?;
+        let control = health.control.then(|| Control::new(sources, Arc::clone(&plan), sender.clone(), Arc::clone(&published)));
+        let controller = control.map(|control| controller(Arc::new(control)));
+        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
     let mut reports = BTreeMap::new();
     if let Some(main) = &plan.main {
@@ -103,12 +112,20 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
     Ok(supervisor.turn(&signals, &inbox))
 }
 
+fn controller(control: Arc<Control>) -> Controller {
+    Arc::new(move |target| {
+        let control = Arc::clone(&control);
+        Box::pin(async move { control.answer(&target).await })
+    })
+}
+
 impl Supervisor {
     /// Turns until an effect says to leave. After the first spawn nothing here may fail: every error is a line in the log.
     fn turn(mut self, signals: &Signals, inbox: &Inbox) -> Ending {
         loop {
             while let Some(event) = self.queue.pop_front() {
                 if self.take(event) {
+                    self.children.finish_output();
                     return self
                         .lifecycle
                         .ending()
@@ -254,6 +271,7 @@ impl Supervisor {
             }
             Effect::AskStartup(on) => self.background.ask_startup(on),
             Effect::Watch(id, what) => self.background.watch(id, self.watched(id, what)),
+            Effect::Reload => self.reload(),
             Effect::AskAll => self.background.ask_all(),
             Effect::AskAgain => self.background.ask_again(),
             Effect::Suspend(id, how) => self.suspend(id, how),
@@ -270,6 +288,14 @@ impl Supervisor {
             Effect::Exit(_) => return true,
         }
         false
+    }
+
+    fn reload(&mut self) {
+        let plan = Arc::clone(self.lifecycle.plan());
+        let ways = |plan: &Plan, id| plan.module(id).map(|module| (module.process.started.clone(), module.process.watchdog));
+        self.reports.retain(|id, _| if let ProcessId::Module(id) = id { ways(&self.plan, *id) == ways(&plan, *id) } else { true });
+        self.background.reload(Arc::clone(&plan));
+        self.plan = plan;
     }
 
     /// The targets behind what is to be asked of a module.

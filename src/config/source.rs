@@ -22,6 +22,8 @@ pub struct Environment {
     processors: usize,
     instance: Option<u32>,
     default_files: Vec<PathBuf>,
+    /// Where relative paths begin; at the working directory when empty.
+    directory: PathBuf,
 }
 
 /// A variable's value, as an interpolation gets it.
@@ -44,13 +46,27 @@ impl Environment {
             processors,
             instance: None,
             default_files: DEFAULT_FILES.map(PathBuf::from).to_vec(),
+            directory: PathBuf::new(),
         }
     }
 
     /// An environment of these variables, host `localhost`, four processors and no default file.
     pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, host_name: "localhost".to_owned(), processors: 4, instance: None, default_files: Vec::new() }
+        Self {
+            variables,
+            host_name: "localhost".to_owned(),
+            processors: 4,
+            instance: None,
+            default_files: Vec::new(),
+            directory: PathBuf::new(),
+        }
+    }
+
+    /// The same for who has left the working directory since: relative paths begin at `directory`.
+    #[must_use]
+    pub fn at(self, directory: PathBuf) -> Self {
+        Self { directory, ..self }
     }
 
     /// A variable's own value; none when it is unset or not UTF-8.
@@ -106,7 +122,7 @@ impl Environment {
         match (own, file) {
             (Some(value), Some(_)) if !value.is_empty() => Err(format!("both {name} and {file_variable} are set; unset one of them")),
             (_, Some(path)) => {
-                let path = Path::new(path);
+                let path = &self.directory.join(path);
                 let text =
                     read_secret(path).map_err(|why| format!("cannot read {}, which {file_variable} names: {why}", path.display()))?;
                 Ok(Some(Found { value: text, from_file: true }))
@@ -122,12 +138,12 @@ impl Environment {
     /// The configuration file: the one named by flag, else by `PORTCULLIS_CONFIG`, else the first default one there is.
     pub fn file(&self, flag: Option<&Path>) -> Option<PathBuf> {
         if let Some(path) = flag {
-            return Some(path.to_owned());
+            return Some(self.directory.join(path));
         }
         if let Some(path) = self.variables.get(OsStr::new("PORTCULLIS_CONFIG")).filter(|path| !path.is_empty()) {
-            return Some(PathBuf::from(path));
+            return Some(self.directory.join(path));
         }
-        self.default_files.iter().find(|path| path.exists()).cloned()
+        self.default_files.iter().map(|path| self.directory.join(path)).find(|path| path.exists())
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Affects, CheckId};
 pub struct ModuleId(pub u32);
 
 /// A module's orders.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModulePlan {
     /// Its number.
     pub id: ModuleId,
@@ -32,8 +32,6 @@ pub struct ModulePlan {
     pub checks: Vec<CheckId>,
     /// What its end for good means for the whole.
     pub on_exit: OnExit,
-    /// Where what it writes goes.
-    pub output: Output,
 }
 
 impl ModulePlan {
@@ -51,7 +49,6 @@ impl ModulePlan {
             affects: Affects::Health,
             checks: Vec::new(),
             on_exit: OnExit::Degrade,
-            output: Output::Inherit,
         }
     }
 }
@@ -83,13 +80,4 @@ pub enum OnExit {
     Degrade,
     /// Everything is stopped, with the module's exit code.
     StopAll,
-}
-
-/// Where a module's standard output and standard error go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Where portcullis' own go, untouched.
-    Inherit,
-    /// To the same place, each line with the module's name before it.
-    Prefix,
 }

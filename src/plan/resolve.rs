@@ -26,9 +26,9 @@ use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
-use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Service};
+use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
 
-pub use health::{HealthAddress, health_address};
+pub use health::{HealthAddress, health_address, health_token};
 pub use process::limit_name;
 
 /// Longer than any pause that is meant.
@@ -161,6 +161,9 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         context.problem(Problem::missing(problem));
     }
     let service = service(&root, chosen.mode);
+    if let Some(main) = chosen.main.as_mut().filter(|_| chosen.template.prefix) {
+        main.label = Some(service.name.clone());
+    }
     let heartbeat = if bare { None } else { heartbeat::read(&root, &service.name, &checks) };
     let health = health::read(&root, bare);
     let mut checks = if bare { Vec::new() } else { checks };
@@ -179,6 +182,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         health,
         hold,
         notices: Vec::new(),
+        retired: Retired::default(),
     };
     advise_on_grace(&root, &plan);
     plan

@@ -12,7 +12,7 @@ pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTar
 pub use tls::{Identity, SslMode, Tls, Verify};
 
 /// Something that can be asked whether it is there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// A port that accepts connections.
     Tcp(Address),
@@ -120,7 +120,7 @@ impl fmt::Display for Address {
 }
 
 /// An HTTP request and what its answer has to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HttpTarget {
     /// The whole URL; it may hold a key in its query, so it is not shown.
     pub url: Secret,
@@ -137,7 +137,7 @@ pub struct HttpTarget {
 }
 
 /// Several HTTP endpoints under one name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SeveralTarget {
     /// Each endpoint with its name, in order; at least one.
     pub members: Vec<(String, HttpTarget)>,
@@ -170,7 +170,7 @@ impl fmt::Display for DiskTarget {
 }
 
 /// A gRPC server and the service whose health it is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GrpcTarget {
     /// Where.
     pub address: Address,
@@ -199,7 +199,7 @@ pub struct Expect {
 }
 
 /// A PostgreSQL database and its login.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PostgresTarget {
     /// Where; a host that begins with `/` is the directory of a unix socket.
     pub address: Address,
@@ -240,7 +240,7 @@ impl fmt::Display for PostgresTarget {
 }
 
 /// A MySQL or MariaDB database and its login.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MysqlTarget {
     /// Where; a host that begins with `/` is the path of a unix socket.
     pub address: Address,

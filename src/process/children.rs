@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::notify::NotifyWays;
+use super::output::Output;
 use super::spawn::{self, SpawnError, Surroundings};
 use super::{descendants, terminal};
 use crate::exit::Ended;
@@ -33,6 +34,7 @@ pub struct Children {
     running: HashMap<i32, ProcessId>,
     groups: HashMap<ProcessId, i32>,
     errands: HashSet<i32>,
+    output: Output,
     /// Who was left behind and was sent a signal for it.
     seen_off: HashSet<i32>,
     killing: bool,
@@ -46,7 +48,14 @@ impl Children {
 
     /// Starts a command; its pid is known here before anything can be reaped.
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
-        let pid = spawn::start(plan, &self.surroundings, ways)?;
+        let pipes = plan.label.as_ref().map(|label| (label, self.output.open(plan.conditions.user.as_ref())));
+        let pipes =
+            pipes.map(|(label, pipes)| pipes.map(|pipes| (label, pipes)).map_err(|error| SpawnError::no_pipe(plan, &error))).transpose()?;
+        let pass = pipes.iter().flat_map(|(_, pipes)| pipes.pass()).chain(ways.pass.iter().copied()).collect();
+        let pid = spawn::start(plan, &self.surroundings, &NotifyWays { environment: ways.environment.clone(), pass })?;
+        if let Some((label, pipes)) = pipes {
+            self.output.take(pid, label, pipes);
+        }
         if id == ProcessId::Main && plan.restart.policy == RestartPolicy::Never {
             // They are the child's now; held open here, their readers would never see an end.
             self.surroundings.descriptors.drain(..).for_each(sys::start::close_inherited);
@@ -78,6 +87,7 @@ impl Children {
                 Reaped::Child(pid, ended) => match self.running.remove(&pid) {
                     Some(id) => {
                         terminal::take_back(pid);
+                        self.output.ended(pid);
                         harvest.ended.push((id, ended));
                     }
                     None if self.errands.remove(&pid) => {
@@ -194,6 +204,11 @@ impl Children {
     pub fn is_ours(&self, pid: i32) -> bool {
         let gone = || sys::send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
         pid > 0 && (self.running.contains_key(&pid) || descendants::all().iter().any(|descendant| descendant.pid == pid) || gone())
+    }
+
+    /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].
+    pub fn finish_output(&self) {
+        self.output.finish();
     }
 
     /// Whether the process runs.

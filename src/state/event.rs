@@ -1,11 +1,12 @@
 //! What can happen to a run, and what the reducer answers: data, so that every rule can be tested without a clock or a process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
 pub use crate::plan::CheckId;
-use crate::plan::ModuleId;
+use crate::plan::{ModuleId, Plan};
 
 /// A process that the supervisor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +61,8 @@ pub enum Event {
     ModuleNotified(ModuleId, Notice),
     /// Somebody with the right to it wants something of a module.
     Asked(Order),
+    /// The configuration was read again: from now on these orders hold. Only checks and modules differ.
+    Reloaded(Arc<Plan>),
     /// No child of ours is left.
     NoneLeft,
     /// A signal arrived; its number.
@@ -266,6 +269,8 @@ pub enum Effect {
     SignalLatecomers(i32),
     /// Ask the startup check until it passes, or stop asking.
     AskStartup(bool),
+    /// Take over the orders that hold now: they are not those from before.
+    Reload,
     /// Ask this of the module from now on, and nothing else.
     Watch(ModuleId, Watch),
     /// Begin with the checks that were not waited for.

@@ -107,6 +107,7 @@ impl Lifecycle {
             migration: Migration::Idle,
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
             modules: plan.modules.iter().map(|module| Self::module_at_rest(module, now)).collect(),
+            reloads: 0,
         };
         Self {
             plan,
@@ -135,6 +136,11 @@ impl Lifecycle {
         }
     }
 
+    /// The orders that hold now.
+    pub const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
     /// What is known now.
     pub const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
@@ -152,6 +158,7 @@ impl Lifecycle {
             return effects;
         }
         self.step(now, event, &mut effects);
+        self.forget_retired();
         self.advance_modules(now, &mut effects);
         self.leave_modules(now, &mut effects);
         self.announce(now, &mut effects);
@@ -180,6 +187,7 @@ impl Lifecycle {
             Event::ModuleProbed(id, outcome) => self.module_probed(now, id, &outcome, effects),
             Event::ModuleNotified(id, notice) => self.module_notified(now, id, notice, effects),
             Event::Asked(order) => self.asked(now, order, effects),
+            Event::Reloaded(plan) => self.reloaded(now, plan, effects),
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
             Event::Beaten(result) => self.beaten(now, result),

@@ -284,6 +284,8 @@ pub struct Snapshot {
     pub migration_lock: MigrationLock,
     /// The modules in the order of the configuration.
     pub modules: Vec<Module>,
+    /// How often the configuration was taken over anew.
+    pub reloads: u64,
 }
 
 /// When a snapshot is looked at, and when the thread that feeds it last turned.

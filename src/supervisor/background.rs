@@ -19,7 +19,7 @@ use crate::plan::{HealthPlan, HeartbeatPlan, MigrationPlan, ModuleId, Plan};
 use crate::prober::{self, ModuleWatch, Orders};
 use crate::published::Published;
 use crate::registry;
-use crate::server::{self, Listeners};
+use crate::server::{self, Controller, Listeners};
 use crate::state::event::{Event, LockNews, Readiness};
 use crate::sys;
 
@@ -40,7 +40,7 @@ pub struct Subsystems {
     /// Holds the migration lock.
     pub lock: fn(MigrationPlan, String, mpsc::UnboundedReceiver<LockOrder>, Mailbox) -> Work,
     /// Answers health questions; blocks its thread.
-    pub health: fn(Listeners, Arc<HealthPlan>, Arc<Published>) -> io::Result<Infallible>,
+    pub health: fn(Listeners, Arc<HealthPlan>, Arc<Published>, Option<Controller>) -> io::Result<Infallible>,
 }
 
 impl Default for Subsystems {
@@ -72,7 +72,13 @@ impl Background {
         let (locks, lock_receiver) = mpsc::unbounded_channel();
         let (readiness, readiness_receiver) = watch::channel(Readiness::default());
         let started = plan.main.as_ref().is_some_and(|main| main.started.is_some());
-        if !plan.checks.is_empty() || started || plan.migration.is_some() || plan.heartbeat.is_some() || !plan.modules.is_empty() {
+        if !plan.checks.is_empty()
+            || started
+            || plan.migration.is_some()
+            || plan.heartbeat.is_some()
+            || plan.health.as_ref().is_some_and(|health| health.control)
+            || !plan.modules.is_empty()
+        {
             let work = Thread {
                 subsystems,
                 plan: Arc::clone(plan),
@@ -95,6 +101,11 @@ impl Background {
 
     pub(super) fn ask_all(&self) {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
+    }
+
+    /// What holds from now on.
+    pub(super) fn reload(&self, plan: Arc<Plan>) {
+        self.orders.send_modify(|orders| orders.plan = Some(plan));
     }
 
     pub(super) fn ask_again(&self) {
@@ -195,7 +206,13 @@ fn describe(fault: &tokio::task::JoinError) -> &'static str {
 }
 
 /// Serves the health endpoint on a thread of its own, again and again should it fail.
-pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Published>, subsystems: Subsystems) -> io::Result<()> {
+pub fn serve(
+    listeners: Listeners,
+    plan: Arc<HealthPlan>,
+    published: Arc<Published>,
+    controller: Option<Controller>,
+    subsystems: Subsystems,
+) -> io::Result<()> {
     let body = move || {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -203,7 +220,8 @@ pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Publish
                 error!("cannot duplicate the health listeners; the health endpoint is gone");
                 return;
             };
-            let fault = match catch_unwind(AssertUnwindSafe(|| (subsystems.health)(listeners, Arc::clone(&plan), Arc::clone(&published)))) {
+            let serving = || (subsystems.health)(listeners, Arc::clone(&plan), Arc::clone(&published), controller.clone());
+            let fault = match catch_unwind(AssertUnwindSafe(serving)) {
                 Ok(Ok(never)) => match never {},
                 Ok(Err(cause)) => cause.to_string(),
                 Err(_) => "it panicked".to_owned(),

@@ -3,6 +3,7 @@
 
 mod clients;
 mod config;
+mod control;
 mod dify;
 mod docker;
 mod gate;
@@ -11,6 +12,8 @@ mod healthcheck;
 mod heartbeat;
 mod load;
 mod migration;
+mod modules;
+mod output;
 mod page;
 mod pid1_notify;
 mod pid1_restart;

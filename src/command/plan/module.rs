@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{affects, environment, process, process_json, sign};
 use crate::exit::signal_name;
-use crate::plan::module::{ModuleStart, OnExit, Output, Predecessor};
+use crate::plan::module::{ModuleStart, OnExit, Predecessor};
 use crate::plan::{ModulePlan, Plan};
 
 /// A module in sentences, its command first.
@@ -23,8 +23,7 @@ pub(super) fn lines(plan: &Plan, module: &ModulePlan) -> Vec<String> {
     }
     lines.extend(process::lines(command));
     let signal = command.stop_signal.map_or_else(|| "TERM".to_owned(), signal_name);
-    let output = if module.output == Output::Prefix { "; its lines are labelled" } else { "" };
-    lines.push(format!("stopped by {signal}, KILL {} later{output}", format_duration(command.stop_timeout)));
+    lines.push(format!("stopped by {signal}, KILL {} later", format_duration(command.stop_timeout)));
     lines
 }
 
@@ -71,10 +70,6 @@ pub(super) fn json(plan: &Plan, module: &ModulePlan) -> Value {
             OnExit::Ignore => "ignore",
             OnExit::Degrade => "degrade",
             OnExit::StopAll => "stop-all",
-        },
-        "output": match module.output {
-            Output::Inherit => "inherit",
-            Output::Prefix => "prefix",
         },
     });
     if let (Value::Object(value), Value::Object(process)) = (&mut value, process_json(&module.process, module.process.stop_timeout)) {

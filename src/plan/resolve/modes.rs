@@ -12,7 +12,7 @@ use crate::plan::resolve::{Request, checks, condition, started};
 use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
 
 const OWN: [&str; 7] = ["command", "groups", "migrate", "started", "variants", "env", "checks"];
-const KNOWN: [&str; 29] = Keys::joined(&[&OWN, &process::SHARED, &process::OF_MAIN]);
+const KNOWN: [&str; 30] = Keys::joined(&[&OWN, &process::SHARED, &process::OF_MAIN]);
 const MODE: Keys = Keys { known: &KNOWN, later: &["wait"] };
 const VARIANT: Keys = Keys { known: &["when", "set", "command", "started", "refuse"], later: &[] };
 const REFUSE: Keys = Keys { known: &["code", "message"], later: &[] };

@@ -6,7 +6,7 @@ use crate::config::node::{Entry, Node};
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::plan::argv::Argv;
-use crate::plan::module::{ModuleStart, OnExit, Output};
+use crate::plan::module::{ModuleStart, OnExit};
 use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::checks::{self, AFFECTS};
@@ -16,7 +16,7 @@ use crate::plan::target::Target;
 use crate::plan::{CheckPlan, ModuleId, ModulePlan};
 
 /// What a module has beside what every process has.
-const OWN: [&str; 15] = [
+const OWN: [&str; 14] = [
     "command",
     "groups",
     "env",
@@ -27,7 +27,6 @@ const OWN: [&str; 15] = [
     "startup_affects_health",
     "affects",
     "on_exit",
-    "output",
     "started",
     "checks",
     "version",
@@ -123,7 +122,6 @@ fn instance<'c>(
     let affects = section.word("affects", &AFFECTS).unwrap_or_default();
     let on_exit = [("ignore", OnExit::Ignore), ("degrade", OnExit::Degrade), ("stop-all", OnExit::StopAll)];
     let on_exit = section.word("on_exit", &on_exit).unwrap_or(OnExit::Degrade);
-    let output = section.word("output", &[("inherit", Output::Inherit), ("prefix", Output::Prefix)]).unwrap_or(Output::Inherit);
     let [version, web_path] = ["version", "web_path"].map(|key| section.nonempty(key).map(|text| text.value()).unwrap_or_default());
     let mut template = general.for_module();
     template.read(&section, None);
@@ -159,6 +157,7 @@ fn instance<'c>(
             **process = template.process(process.argv.clone(), None).aside();
         }
     }
-    let process = template.process(argv?, started).beside();
-    Some((ModulePlan { version, web_path, start, counts, affects, on_exit, output, ..ModulePlan::new(ModuleId(0), name, process) }, own))
+    let mut process = template.process(argv?, started).beside();
+    process.label = template.prefix.then(|| name.to_owned());
+    Some((ModulePlan { version, web_path, start, counts, affects, on_exit, ..ModulePlan::new(ModuleId(0), name, process) }, own))
 }

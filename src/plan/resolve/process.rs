@@ -14,7 +14,7 @@ use crate::plan::resolve::{DAY, YEAR, signal};
 use crate::plan::{ProcessPlan, StartedPlan};
 
 /// The keys of every process, modules included.
-pub(super) const SHARED: [&str; 15] = [
+pub(super) const SHARED: [&str; 16] = [
     "user",
     "working_directory",
     "umask",
@@ -30,13 +30,14 @@ pub(super) const SHARED: [&str; 15] = [
     "restart_reset",
     "restart_limit",
     "watchdog",
+    "output",
 ];
 
 /// The keys of the main process alone, which gets the signals and decides how the run ends.
 pub(super) const OF_MAIN: [&str; 7] =
     ["rewrite", "ignore_signals", "stop_on", "third_stop", "drain_delay", "success_codes", "on_startup_failure"];
 
-const KNOWN: [&str; 23] = Keys::joined(&[&SHARED, &OF_MAIN, &["grace_period"]]);
+const KNOWN: [&str; 24] = Keys::joined(&[&SHARED, &OF_MAIN, &["grace_period"]]);
 
 /// The keys of `[process]`; a mode knows them too, but for `grace_period`, which is the orchestrator's.
 pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
@@ -81,6 +82,8 @@ pub(super) struct Template {
     pub variables: Variables,
     /// Whether a start that failed is held for inspection.
     pub hold: bool,
+    /// Whether the lines of a process shall bear its name.
+    pub prefix: bool,
     conditions: Conditions,
     home: Option<String>,
     signals: SignalPlan,
@@ -156,6 +159,7 @@ impl Template {
         restart.healthy_after = duration("restart_reset", Duration::ZERO..=YEAR).unwrap_or(restart.healthy_after);
         let limit = section.integer("restart_limit", 0..=i64::from(u32::MAX)).and_then(|limit| u32::try_from(limit).ok());
         restart.limit = limit.unwrap_or(restart.limit);
+        self.prefix = section.word("output", &[("inherit", false), ("prefix", true)]).unwrap_or(self.prefix);
         self.hold = section.word("on_startup_failure", &[("exit", false), ("hold", true)]).unwrap_or(self.hold);
     }
 

@@ -3,6 +3,7 @@
 mod ending;
 mod leaving;
 mod orders;
+mod reloading;
 
 use std::time::Duration;
 

@@ -52,6 +52,7 @@ fn process() -> ProcessPlan {
         env: Vec::new(),
         env_remove: Vec::new(),
         conditions: Conditions::default(),
+        label: None,
         started: None,
         signals: SignalPlan::default(),
         stop_signal: None,
@@ -76,6 +77,7 @@ fn bare() -> Plan {
         health: None,
         hold: false,
         notices: Vec::new(),
+        retired: crate::plan::Retired::default(),
     }
 }
 

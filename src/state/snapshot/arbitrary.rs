@@ -94,6 +94,7 @@ prop_compose! {
             migration,
             migration_lock: MigrationLock { holder: Some((PRIVATE.into(), moment(40))), ..MigrationLock::default() },
             modules,
+            reloads: 0,
         };
         (snapshot, Look { now: moment(100), beat: moment(beat).mono })
     }

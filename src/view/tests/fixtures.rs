@@ -65,6 +65,7 @@ fn base() -> Snapshot {
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
+        reloads: 0,
     }
 }
 

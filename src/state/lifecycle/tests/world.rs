@@ -212,6 +212,7 @@ impl World {
                 self.exit = Some(code);
             }
             Effect::AskStartup(_)
+            | Effect::Reload
             | Effect::Watch(..)
             | Effect::AskAll
             | Effect::AskAgain
