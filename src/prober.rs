@@ -380,6 +380,7 @@ mod tests {
             migration: None,
             main: None,
             modules: vec![],
+            refusal: None,
             heartbeat: None,
             health: None,
             hold: false,

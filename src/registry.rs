@@ -159,6 +159,7 @@ mod tests {
             migration: None,
             main: Some(process),
             modules: Vec::new(),
+            refusal: None,
             heartbeat: None,
             health: None,
             hold: false,

@@ -3,6 +3,7 @@
 
 mod clients;
 mod config;
+mod dify;
 mod control;
 mod docker;
 mod gate;

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use crate::config::node::Entry;
+use crate::config::layers::merge;
+use crate::config::node::{Entry, Node, Value};
 use crate::config::problem::Problem;
-use crate::config::reader::{Depth, Keys, Section};
+use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::plan::resolve::{DAY, YEAR, condition, target};
 use crate::plan::target::{HttpTarget, Target};
 use crate::plan::{Affects, CheckPlan};
 
 /// What a check has beside its target.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "targets",
     "parallel",
     "when",
+    "variants",
     "wait",
     "affects",
     "interval",
@@ -23,7 +25,7 @@ const OWN: [&str; 11] = [
     "fail_fast",
     "i_know",
 ];
-const KNOWN: [&str; 36] = Keys::joined(&[&target::KEYS, &OWN]);
+const KNOWN: [&str; 39] = Keys::joined(&[&target::KEYS, &OWN]);
 const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
 
 /// The words for what something counts for.
@@ -71,7 +73,9 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let path = checks.below(&entry.key);
     let form = context.open(&entry.node, &path, None, Depth::Form)?;
     let used = condition::holds(context, form.node("when"), &path, depth);
-    let section = context.open(&entry.node, &path, Some(KEYS), if used { depth } else { Depth::Form })?;
+    let depth = if used { depth } else { Depth::Form };
+    let node = varied(context, &entry.node, &path, depth);
+    let section = context.open(&node, &path, Some(KEYS), depth)?;
     let moment = Duration::from_millis(10);
     let threshold = |key| section.integer(key, 1..=1000).and_then(|number| u32::try_from(number).ok());
     let seconds = Duration::from_secs;
@@ -107,6 +111,28 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         failure_threshold: failure_threshold.unwrap_or(3),
         success_threshold: success_threshold.unwrap_or(1),
     })
+}
+
+/// The check with the first variant laid over it whose `when` holds.
+fn varied<'c>(context: &'c Context<'c>, node: &Node, path: &str, depth: Depth) -> Node {
+    let mut node = node.clone();
+    let Value::Table(table) = &mut node.value else { return node };
+    let Some(list) = table.get("variants").map(|entry| entry.node.clone()) else { return node };
+    let path = format!("{path}.variants");
+    let mut found = false;
+    for candidate in context.list(&list, &format!("[{path}]")).unwrap_or_default() {
+        let Some(variant) = context.open(&candidate, &path, Some(KEYS), Depth::Form) else { continue };
+        if !variant.has("when") {
+            variant.problem("when", "is missing: it says in which case the variant is taken");
+        }
+        let holds = condition::holds(context, variant.node("when"), &path, depth) && depth == Depth::Whole && !found;
+        if let (true, Value::Table(above)) = (holds, candidate.value) {
+            found = true;
+            merge(table, above);
+        }
+    }
+    table.retain(|entry| entry.key != "variants");
+    node
 }
 
 /// `[a-z0-9][a-z0-9_.-]{0,62}` and not reserved.

@@ -34,7 +34,8 @@ pub(super) const SHARED: [&str; 16] = [
 ];
 
 /// The keys of the main process alone, which gets the signals and decides how the run ends.
-pub(super) const OF_MAIN: [&str; 6] = ["rewrite", "ignore_signals", "stop_on", "drain_delay", "success_codes", "on_startup_failure"];
+pub(super) const OF_MAIN: [&str; 7] =
+    ["rewrite", "ignore_signals", "stop_on", "third_stop", "drain_delay", "success_codes", "on_startup_failure"];
 
 const KNOWN: [&str; 23] = Keys::joined(&[&SHARED, &OF_MAIN, &["grace_period"]]);
 
@@ -196,6 +197,7 @@ impl Template {
         if let Some(ignore) = set("ignore_signals") {
             self.signals.ignore = ignore;
         }
+        self.signals.never_kills = section.word("third_stop", &[("kill", false), ("forward", true)]).unwrap_or(self.signals.never_kills);
         if let Some(stop_on) = set("stop_on") {
             self.signals.stop_on = stop_on;
         }

@@ -7,7 +7,7 @@ use crate::plan::StartedPlan;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::{YEAR, target};
 
-const KNOWN: [&str; 29] = Keys::joined(&[&target::KEYS, &["within", "timeout", "notify", "notify_fd"]]);
+const KNOWN: [&str; 31] = Keys::joined(&[&target::KEYS, &["within", "timeout", "notify", "notify_fd"]]);
 const KEYS: Keys = Keys { known: &KNOWN, later: &["interval"] };
 
 /// The startup check below `section`; none without one, or when it is wrong.

@@ -4,6 +4,8 @@ mod forwarding;
 mod laws;
 mod leaving;
 mod migrating;
+mod modules;
+mod neighbours;
 mod order;
 mod table;
 mod world;
@@ -70,6 +72,7 @@ fn bare() -> Plan {
         migration: None,
         main: Some(process()),
         modules: Vec::new(),
+        refusal: None,
         heartbeat: None,
         health: None,
         hold: false,
