@@ -226,7 +226,7 @@ pub enum LockPlan {
 }
 
 /// A key in Redis as redis-py's `Lock` takes it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SecondLock {
     /// The Redis that holds it.
     pub target: RedisPlace,

@@ -44,14 +44,14 @@ pub struct Orders {
 /// Dropping the future ends every question and closes every connection.
 pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: Mailbox) {
     let mut tasks = JoinSet::new();
-    let mut watched = BTreeMap::new();
+    let mut tasks_of_checks = BTreeMap::new();
     let mut startup: Option<AbortHandle> = None;
     let mut of_modules = modules::Modules::default();
     let watcher = Watcher { orders: orders.clone(), mailbox: mailbox.clone() };
     loop {
         let Orders { all, startup: wants_startup, plan: newer, .. } = orders.borrow_and_update().clone();
         let plan = newer.as_ref().unwrap_or(&plan);
-        watcher.follow(plan, all, &mut watched, &mut tasks);
+        watcher.follow(plan, all, &mut tasks_of_checks, &mut tasks);
         of_modules.follow(&orders, &mut tasks, &mailbox);
         match (wants_startup, &startup) {
             (true, None) => {

@@ -3,8 +3,8 @@
 
 mod clients;
 mod config;
-mod dify;
 mod control;
+mod dify;
 mod docker;
 mod gate;
 mod health;

@@ -37,7 +37,7 @@ pub(super) const SHARED: [&str; 16] = [
 pub(super) const OF_MAIN: [&str; 7] =
     ["rewrite", "ignore_signals", "stop_on", "third_stop", "drain_delay", "success_codes", "on_startup_failure"];
 
-const KNOWN: [&str; 23] = Keys::joined(&[&SHARED, &OF_MAIN, &["grace_period"]]);
+const KNOWN: [&str; 24] = Keys::joined(&[&SHARED, &OF_MAIN, &["grace_period"]]);
 
 /// The keys of `[process]`; a mode knows them too, but for `grace_period`, which is the orchestrator's.
 pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
