@@ -31,8 +31,10 @@ const KEYS: Keys = Keys {
         "key",
         "ttl",
         "every",
+        "mode",
+        "exclusive",
     ],
-    later: &["mode", "exclusive"],
+    later: &[],
 };
 
 /// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
@@ -55,7 +57,10 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     let section = root.table_at("heartbeat", Some(KEYS), if enabled && wanted { Depth::Whole } else { Depth::Form })?;
     let second = Duration::from_secs(1);
     let [ttl, every] = ["ttl", "every"].map(|key| section.duration(key, second..=DAY));
-    let key = section.nonempty("key").map(|text| text.value());
+    // So that `${REDIS_KEY_PREFIX:-}:api_service_status` is right without a prefix, too.
+    let key = section.nonempty("key").map(|text| text.value().trim_start_matches(':').to_owned());
+    let simple = section.word("mode", &[("auto", false), ("simple", true)]).unwrap_or_default();
+    let exclusive = section.boolean("exclusive").unwrap_or_default();
     if key.as_ref().is_some_and(|key| key.contains(['{', '}']) || key.chars().any(|c| c.is_control() || c.is_whitespace())) {
         section.problem("key", "holds a brace or a blank; a brace would move its records to another slot of a cluster");
     }
@@ -74,7 +79,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
             humantime::format_duration(every * 2 + SLACK)
         ));
     }
-    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| format!("{service}_service_status")), ttl, every })
+    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| format!("{service}_service_status")), ttl, every, simple, exclusive })
 }
 
 fn names_redis(section: &Section<'_>) -> bool {
