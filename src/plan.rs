@@ -27,6 +27,8 @@ pub struct Plan {
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
     pub main: Option<ProcessPlan>,
+    /// Why there is no process, where the mode says that this is an error.
+    pub refusal: Option<Refusal>,
     /// The readiness heartbeat; none without a Redis.
     pub heartbeat: Option<HeartbeatPlan>,
     /// The health endpoint; none when it is switched off.
@@ -35,6 +37,15 @@ pub struct Plan {
     pub hold: bool,
     /// What the operator should know, said once in the log: a variable that Kubernetes injected, no Redis for a heartbeat.
     pub notices: Vec<String>,
+}
+
+/// How a run ends that a mode refuses a process: after its migration, where it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The exit code, 1 to 255.
+    pub code: u8,
+    /// What to do instead.
+    pub message: String,
 }
 
 /// Who this is.

@@ -166,6 +166,7 @@ mod tests {
             checks: vec![],
             migration: None,
             main: Some(process),
+            refusal: None,
             heartbeat: None,
             health: None,
             hold: false,

@@ -42,7 +42,10 @@ pub fn render(plan: &Plan) -> String {
             }
             line("", &stop(main, plan.stop_budget()));
         }
-        None => line("process", "none: the run ends after the migration"),
+        None => match &plan.refusal {
+            Some(refusal) => line("process", &format!("refused with exit code {}: {}", refusal.code, refusal.message)),
+            None => line("process", "none: the run ends after the migration"),
+        },
     }
     if let Some(heartbeat) = &plan.heartbeat {
         let HeartbeatPlan { target, key, ttl, every, simple, exclusive } = heartbeat;
@@ -180,6 +183,7 @@ pub fn render_json(plan: &Plan) -> String {
         "version": service.version,
         "checks": plan.checks.iter().map(check_json).collect::<Vec<_>>(),
         "migration": plan.migration.as_ref().map(migration_json),
+        "refusal": plan.refusal.as_ref().map(|refusal| json!({ "code": refusal.code, "message": refusal.message })),
         "process": plan.main.as_ref().map(|main| process_json(main, plan.stop_budget())),
         "heartbeat": plan.heartbeat.as_ref().map(|heartbeat| json!({
             "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every), "simple": heartbeat.simple, "exclusive": heartbeat.exclusive,

@@ -43,12 +43,13 @@ const KINDS: [&str; 20] = [
 ];
 
 /// Keys of some kinds only; `host`, `port` and `kind` are everybody's, what stands in other sections too is not listed.
-const PARTICULAR: [&str; 21] = [
+const PARTICULAR: [&str; 22] = [
     "user",
     "username",
     "password",
     "database",
     "path",
+    "query",
     "sslmode",
     "tls",
     "ca",
@@ -150,6 +151,10 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
         return None;
     }
     address.scheme.clone_from(&scheme);
+    if let Some(query) = section.nonempty("query") {
+        let own = address.query.take().map(|own| format!("{own}&")).unwrap_or_default();
+        address.query = Some(format!("{own}{}", query.value().trim_start_matches(['?', '&'])));
+    }
     if !address.more.is_empty() && !["redis+sentinel", "redis+cluster"].contains(&scheme.as_str()) {
         section.problem("url", "names several hosts, which is not supported for this kind");
         return None;
@@ -201,8 +206,8 @@ impl Written<'_, '_> {
             "exec" => fit(&[&["command"]]),
             "http" => fit(&[&LOGIN, &HTTP, &FILES, &["path", "tls", "insecure"]]),
             "grpc" => fit(&[&FILES, &["service", "tls", "insecure"]]),
-            "postgres" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "role"]]),
-            "mysql" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "path"]]),
+            "postgres" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "role", "query"]]),
+            "mysql" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "path", "query"]]),
             "redis" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "path"]]),
             "redis+sentinel" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "service"]]),
             "redis+cluster" => fit(&[&LOGIN, &FILES, &["tls", "insecure"]]),
