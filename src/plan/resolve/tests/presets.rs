@@ -151,3 +151,9 @@ fn ragflows_dependencies_bear_the_names_of_its_healthz() {
     assert_eq!(names(&others)[2..], ["doc_engine http://infinity:23820/admin/node/current"]);
     assert_eq!(names(&[("DOC_ENGINE", "opensearch")])[2], "doc_engine http://opensearch01:9201/_cluster/health");
 }
+
+#[test]
+fn an_unknown_preset_is_answered_with_the_nearest_one() {
+    let problem = of("gunicon", &[]).unwrap_err().to_string();
+    assert!(problem.starts_with("--preset: unknown preset `gunicon`; did you mean `gunicorn`?"), "{problem}");
+}
