@@ -125,12 +125,13 @@ fn migration_limits(migration: &MigrationPlan) -> String {
     let waits = if migration.waits { "another mode runs it, this one waits; " } else { "" };
     let [check, verify] = [("checked by", &migration.check), ("verified by", &migration.verify)]
         .map(|(word, question)| question.as_ref().map_or(String::new(), |question| format!("; {word} {}", asked(question))));
-    format!("{waits}{lock}; {limit}{check}{verify}")
+    let second = migration.second.as_ref().map_or(String::new(), |second| format!(", and by the key {} in {}", second.key, second.target));
+    format!("{waits}{lock}{second}; {limit}{check}{verify}")
 }
 
 fn lock_place(lock: &LockPlan) -> Option<String> {
     Some(match lock {
-        LockPlan::Postgres { target, key } => format!("advisory lock {key} in {target}"),
+        LockPlan::Postgres { target, key, .. } => format!("advisory lock {key} in {target}"),
         LockPlan::Mysql { target, name } => format!("the lock {name} in {target}"),
         LockPlan::File(path) => format!("the file {}", path.display()),
         LockPlan::Redis { target, key } => format!("the key {key} in {target}"),
@@ -219,7 +220,7 @@ fn check_json(check: &CheckPlan) -> Value {
 
 fn migration_json(migration: &MigrationPlan) -> Value {
     let (lock, key) = match &migration.lock {
-        LockPlan::Postgres { target, key } => (Value::String(target.to_string()), Value::from(*key)),
+        LockPlan::Postgres { target, key, .. } => (Value::String(target.to_string()), Value::from(*key)),
         LockPlan::Mysql { target, name } => (Value::String(target.to_string()), Value::from(name.as_str())),
         LockPlan::File(path) => (Value::String(format!("file://{}", path.display())), Value::Null),
         LockPlan::Redis { target, key } => (Value::String(target.to_string()), Value::from(key.as_str())),
@@ -231,6 +232,7 @@ fn migration_json(migration: &MigrationPlan) -> Value {
         "env_remove": migration.process.env_remove,
         "lock": lock,
         "lock_key": key,
+        "also_redis_lock": migration.second.as_ref().map(|second| json!({ "key": second.key, "target": second.target.to_string() })),
         "lock_timeout_ms": milliseconds(migration.lock_timeout),
         "timeout_ms": milliseconds(migration.timeout),
         "waits": migration.waits,
