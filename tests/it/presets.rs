@@ -74,8 +74,7 @@ fn every_preset_runs_its_programs() {
         let app = Http::answering(200, "{\"status\": \"green\"}");
         let programs = StandIns::new(&["bundle", "celery", "flask", "gunicorn", "node", "npm", "python", "python3"]);
         let here = format!("tcp://127.0.0.1:{}", app.port);
-        let mut run =
-            programs.run_beside_others(preset, arguments).env("PORT", app.port.to_string()).env("PORTCULLIS_MIGRATIONS__LOCK", "none");
+        let mut run = programs.run_beside_others(preset, arguments).env("PORT", app.port.to_string());
         for program in ["bundle", "celery", "flask", "gunicorn", "node", "npm", "python", "python3"] {
             run = run.env(&format!("DO_{program}"), format!("{DO}{}", polite()));
         }
@@ -90,6 +89,9 @@ fn every_preset_runs_its_programs() {
         }
         if !named.is_empty() {
             run = run.env("PORTCULLIS_HEARTBEAT__ENABLED", "false").env("PORTCULLIS_MODES__SERVER__STARTED__URL", &here);
+        }
+        if preset == "ragflow" || variables.contains(&("MIGRATION_ENABLED", "true")) {
+            run = run.env("PORTCULLIS_MIGRATIONS__LOCK", "none");
         }
         for (name, value) in variables {
             run = run.env(name, *value);
