@@ -3,7 +3,8 @@
 use crate::support::child::polite;
 use crate::support::{Http, Portcullis, StandIns, secs};
 
-/// Its preset, its variables, its arguments, and the calls that come of them; `PORT` stands for the port that answers.
+/// Its preset, its variables, its arguments, and the calls that come of them (a check is asked before its lock and under it); `PORT`
+/// stands for the port that answers.
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str], &'static [&'static str]);
 
 const ROWS: [Row; 13] = [
@@ -24,6 +25,7 @@ const ROWS: [Row; 13] = [
         &[("DJANGO_PROJECT", "site"), ("WEB_CONCURRENCY", "2"), ("MIGRATION_ENABLED", "true")],
         &["--preload"],
         &[
+            "python manage.py migrate --check",
             "python manage.py migrate --check",
             "python manage.py migrate --noinput",
             "gunicorn --bind 0.0.0.0:PORT --workers 2 site.wsgi:application --preload",
@@ -47,7 +49,12 @@ const ROWS: [Row; 13] = [
         "rails",
         &[("MIGRATION_ENABLED", "true")],
         &[],
-        &["bundle exec rails db:abort_if_pending_migrations", "bundle exec rails db:migrate", "bundle exec puma --bind tcp://0.0.0.0:PORT"],
+        &[
+            "bundle exec rails db:abort_if_pending_migrations",
+            "bundle exec rails db:abort_if_pending_migrations",
+            "bundle exec rails db:migrate",
+            "bundle exec puma --bind tcp://0.0.0.0:PORT",
+        ],
     ),
     ("rails", &[("MODE", "worker"), ("SIDEKIQ_OPTIONS", "-c 5")], &[], &["bundle exec sidekiq -c 5"]),
     (
