@@ -56,7 +56,7 @@ fn json_is_one_document() {
     let said = wait_with(&["--json", "--timeout", "0s", "file:///nonexistent", "disk:///?free=1"]).exits(69);
     let document: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(document["ready"], false);
-    assert_eq!(document["targets"][0]["class"], "not_ready");
+    assert_eq!(document["targets"][0]["class"], "missing");
     assert_eq!(document["targets"][1]["ready"], true);
     assert_eq!(said.stderr, "");
 }
