@@ -17,6 +17,7 @@ use tokio::time::{Instant, interval_at, timeout_at};
 
 use crate::config::source::Environment;
 use crate::exit::{Exit, signal_code};
+use crate::log;
 use crate::outcome::{Class, Failure, Outcome};
 use crate::plan::resolve::{self, TlsFlags};
 use crate::plan::target::Target;
@@ -90,7 +91,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             return Exit::Internal.code();
         }
     };
-    let mut board = Board::new(&targets);
+    let mut board = Board::new(&targets, may_redraw(environment));
     let end = runtime.block_on(wait(request, targets, &mut board, signals));
     // A name that is still being resolved is nobody's concern any more.
     runtime.shutdown_background();
@@ -108,6 +109,11 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             }
         }
     }
+}
+
+/// Whether lines can be drawn anew: a terminal that knows how to move its cursor.
+fn may_redraw(environment: &Environment) -> bool {
+    log::is_terminal() && environment.get("TERM").is_none_or(|name| name != "dumb")
 }
 
 /// News of one target.
@@ -282,7 +288,7 @@ mod tests {
     async fn a_timeout_of_zero_asks_once() {
         let request = request(&["tcp://127.0.0.1:1"], Duration::ZERO);
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
-        let mut board = Board::new(&targets);
+        let mut board = Board::new(&targets, false);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
         assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [Class::Refused]);
     }
