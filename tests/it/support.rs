@@ -15,6 +15,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod secure;
+pub mod stand_ins;
 pub mod terminal;
 pub mod wait;
 
@@ -29,6 +30,7 @@ pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use redis::Redis;
 pub use secure::Secure;
+pub use stand_ins::StandIns;
 pub use terminal::Terminal;
 pub use wait::{Stopwatch, eventually, secs};
 
