@@ -117,6 +117,20 @@ fn a_slow_head_and_a_slow_body_end_with_the_timeout() {
 }
 
 #[test]
+fn a_body_that_is_no_json_or_another_one_is_told_from_the_expected_one() {
+    let server = Http::answering(200, "{\"status\": gree");
+    let check = format!(
+        "[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ json = {{ \"/status\" = [\"green\"] }} }}",
+        server.port
+    );
+    gate(&check).output().exits(69).says(&["unexpected status", "the body is not JSON"]);
+    server.set(200, "{\"status\": \"red\"}");
+    gate(&check).output().exits(69).says(&["the body has \"red\" at \"/status\""]);
+    server.set(200, "{\"status\": \"green\"}");
+    assert_eq!(gate(&check).output().exits(0).stdout, "started\n");
+}
+
+#[test]
 fn a_huge_body_is_read_no_further_than_is_looked_at() {
     let server = Hostile::new(Manner::Flooding(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n", b"x"));
     let check = format!("[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ body = \"up\" }}", server.port);
