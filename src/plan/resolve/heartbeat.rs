@@ -32,8 +32,10 @@ const KEYS: Keys = Keys {
         "prefix",
         "ttl",
         "every",
+        "mode",
+        "exclusive",
     ],
-    later: &["mode", "exclusive"],
+    later: &[],
 };
 
 /// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
@@ -56,6 +58,8 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     let section = root.table_at("heartbeat", Some(KEYS), if enabled && wanted { Depth::Whole } else { Depth::Form })?;
     let second = Duration::from_secs(1);
     let [ttl, every] = ["ttl", "every"].map(|key| section.duration(key, second..=DAY));
+    let simple = section.word("mode", &[("auto", false), ("simple", true)]).unwrap_or_default();
+    let exclusive = section.boolean("exclusive").unwrap_or_default();
     let key = section.nonempty("key").map(|text| text.value());
     let prefix = section.nonempty("prefix").map(|text| text.value());
     for (name, text) in [("key", &key), ("prefix", &prefix)] {
@@ -79,7 +83,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
             humantime::format_duration(every * 2 + SLACK)
         ));
     }
-    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| default_key(&section, service)), ttl, every })
+    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| default_key(&section, service)), ttl, every, simple, exclusive })
 }
 
 /// What the service's name gives, behind the prefix that its application gives all keys of its own.
