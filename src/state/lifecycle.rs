@@ -187,7 +187,7 @@ impl Lifecycle {
             Event::ModuleProbed(id, outcome) => self.module_probed(now, id, &outcome, effects),
             Event::ModuleNotified(id, notice) => self.module_notified(now, id, notice, effects),
             Event::Asked(order) => self.asked(now, order, effects),
-            Event::Reloaded(plan) => self.reloaded(now, plan, effects),
+            Event::Reloaded(plan) => self.reloaded(now, &plan, effects),
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
             Event::Beaten(result) => self.beaten(now, result),

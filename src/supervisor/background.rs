@@ -30,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A subsystem at work.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Answers health questions on these listeners, and takes orders where there is a controller.
+pub type Serve = fn(Listeners, Arc<HealthPlan>, Arc<Published>, Option<Controller>) -> io::Result<Infallible>;
+
 /// The subsystems' beginnings. They are handed in so that a test can hand in some that fail.
 #[derive(Clone, Copy)]
 pub struct Subsystems {
@@ -40,7 +43,7 @@ pub struct Subsystems {
     /// Holds the migration lock.
     pub lock: fn(MigrationPlan, String, mpsc::UnboundedReceiver<LockOrder>, Mailbox) -> Work,
     /// Answers health questions; blocks its thread.
-    pub health: fn(Listeners, Arc<HealthPlan>, Arc<Published>, Option<Controller>) -> io::Result<Infallible>,
+    pub health: Serve,
 }
 
 impl Default for Subsystems {

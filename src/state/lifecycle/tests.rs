@@ -7,6 +7,7 @@ mod migrating;
 mod modules;
 mod neighbours;
 mod order;
+mod reloading;
 mod table;
 mod world;
 
@@ -99,6 +100,8 @@ fn full() -> Plan {
             key: "api_service_status".to_owned(),
             ttl: Duration::from_secs(60),
             every: Duration::from_secs(20),
+            simple: false,
+            exclusive: false,
         }),
         ..bare()
     }

@@ -12,11 +12,11 @@ use crate::state::snapshot::Module;
 impl Lifecycle {
     /// Takes the orders over as a whole; they differ from the old ones in checks and modules only. Before the process runs, and on the
     /// way out, nothing is taken over.
-    pub(in crate::state::lifecycle) fn reloaded(&mut self, now: Moment, plan: Arc<Plan>, effects: &mut Vec<Effect>) {
+    pub(in crate::state::lifecycle) fn reloaded(&mut self, now: Moment, plan: &Arc<Plan>, effects: &mut Vec<Effect>) {
         if self.snapshot.phase != Phase::Running || self.leaving.is_some() {
             return;
         }
-        let old = std::mem::replace(&mut self.plan, Arc::clone(&plan));
+        let old = std::mem::replace(&mut self.plan, Arc::clone(plan));
         self.snapshot.reloads += 1;
         effects.push(Effect::Reload);
         self.replace_checks(now);
