@@ -6,10 +6,12 @@ pub(crate) mod arbitrary;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Check, State};
 use super::event::{LockHolder, Preparation};
+use super::instances::Instances;
 use crate::clock::{Moment, Pulse};
 use crate::exit::Ended;
 use crate::outcome::Class;
@@ -257,6 +259,8 @@ pub struct Snapshot {
     pub migration_lock: MigrationLock,
     /// The modules in the order of the configuration.
     pub modules: Vec<Module>,
+    /// The instances of the service, as the registry told them with a beat; none before, or without a registry.
+    pub instances: Option<Arc<Instances>>,
 }
 
 /// When a snapshot is looked at, and when the thread that feeds it last turned.
