@@ -4,7 +4,7 @@ use crate::config::node::Node;
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Keys};
 
-const KEYS: Keys = Keys { known: &["var", "eq", "ieq", "nonempty"], later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["var", "eq", "ieq", "nonempty"], later: &[] };
 
 /// Whether the test at `node` holds; true for no test at all, and at [`Depth::Form`], which only looks at how it is written.
 pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth) -> bool {

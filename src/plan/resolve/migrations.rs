@@ -14,7 +14,7 @@ use crate::plan::resolve::process::Template;
 use crate::plan::target::Target;
 use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Orphans, Question};
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &["enabled", "command", "check", "verify", "lock", "lock_name", "lock_timeout", "timeout", "on_lock_lost", "orphans", "retries"],
     later: &[],
 };

@@ -13,7 +13,7 @@ use crate::plan::resolve::variables::Variables;
 use crate::plan::resolve::{Request, YEAR, condition, target};
 use crate::plan::{ProcessPlan, StartedPlan};
 
-const MODE: Keys = Keys {
+pub(super) const MODE: Keys = Keys {
     known: &[
         "command",
         "groups",
@@ -45,8 +45,8 @@ const MODE: Keys = Keys {
     ],
     later: &["wait", "checks"],
 };
-const VARIANT: Keys = Keys { known: &["when", "set", "command"], later: &[] };
-const STARTED: Keys = Keys {
+pub(super) const VARIANT: Keys = Keys { known: &["when", "set", "command"], later: &[] };
+pub(super) const STARTED: Keys = Keys {
     known: &[
         "url",
         "kind",
