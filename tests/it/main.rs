@@ -19,6 +19,7 @@ mod pid1_stop;
 mod pid1_terminal;
 mod process;
 mod registry;
+mod schema;
 mod secrets;
 mod status;
 mod support;

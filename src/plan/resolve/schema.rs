@@ -1,6 +1,6 @@
 //! The JSON Schema of the configuration file: the keys are those that the reader knows, the types what it takes for them.
 //!
-//! It never refuses what the reader takes. What depends on several keys, or on a variable, the reader alone can tell.
+//! It never refuses what the reader takes; it also looks at what a run leaves aside, as a group that no command names. What depends on several keys, or on a variable, the reader alone can tell.
 
 use serde_json::{Map, Value, json};
 
