@@ -188,3 +188,37 @@ fn told_of(instances: &Instances, look: Look, authority: bool) -> Map<String, Va
     }
     told
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Outcome;
+    use crate::plan::Affects;
+    use std::time::Duration;
+
+    #[test]
+    fn the_ring_alone_decides_as_at_configcat() {
+        for (records, expected) in [
+            ("", "initializing"),
+            ("e", "down"),
+            ("o", "healthy"),
+            ("eo", "healthy"),
+            ("oe", "healthy"),
+            ("ee", "down"),
+            ("oee", "degraded"),
+            ("eoee", "degraded"),
+            ("oeeeee", "degraded"),
+            ("eeeeeo", "healthy"),
+        ] {
+            let mut check = Check::event("sdk", "http", Affects::Health);
+            for (second, record) in (0..).zip(records.chars()) {
+                let now = Moment::default().after(Duration::from_secs(second));
+                let failed = Outcome::failed(Class::Timeout, "", Duration::ZERO);
+                check.feed(now, if record == 'o' { Outcome::passed(Duration::ZERO) } else { failed });
+            }
+            let look = Look::fresh(Moment::default().after(Duration::from_secs(9)));
+            assert_eq!(status(&check, look), expected, "{records}");
+            assert_eq!(check.records.len(), records.len().min(5));
+        }
+    }
+}

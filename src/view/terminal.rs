@@ -35,7 +35,12 @@ pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
         let width = width(snapshot.modules.iter().map(|module| module.name.as_str()));
         for module in &snapshot.modules {
             let counts = if module.counts { "" } else { ", does not count" };
-            let _ = writeln!(text, "  {:width$}  {}{counts}", module.name, module.state.word().to_lowercase());
+            let mark = match module.state.step() {
+                Step::Up => '\u{25cf}',
+                Step::Down => '\u{2715}',
+                Step::Unknown => '\u{25cc}',
+            };
+            let _ = writeln!(text, "{mark} {:width$}  {}{counts}", module.name, module.state.word().to_lowercase());
         }
     }
     let _ = writeln!(text, "\nProcess    {}", summary::process(snapshot, authority));

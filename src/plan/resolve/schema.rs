@@ -11,8 +11,8 @@ use crate::plan::resolve::{ROOT, argv, checks, condition, health, heartbeat, mig
 pub fn document() -> Value {
     let signals = json!({ "type": "array", "items": { "type": "string" } });
     let root = section(ROOT, |key| match key {
-        "checks" => named(json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), definition("check")),
-        "modes" => named(json!({ "minLength": 1 }), definition("mode")),
+        "checks" => named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("check")),
+        "modes" => named(&json!({ "minLength": 1 }), &definition("mode")),
         "health" | "heartbeat" | "migrations" | "process" => definition(key),
         "env" => environment(),
         _ => of(key),
@@ -20,7 +20,7 @@ pub fn document() -> Value {
     let command = json!({ "type": "array", "items": definition("argument") });
     let of_process = |key: &str| match key {
         "ignore_signals" | "stop_on" => signals.clone(),
-        "rewrite" => named(json!({}), text()),
+        "rewrite" => named(&json!({}), &text()),
         "success_codes" => json!({ "type": "array", "items": number(0, 255) }),
         "limits" => section(process::LIMIT_NAMES, |_| {
             let limit = r"^\s*([0-9]+|unlimited)\s*(:\s*([0-9]+|unlimited)\s*)?$";
@@ -31,7 +31,7 @@ pub fn document() -> Value {
     };
     let of_target = |key: &str| match key {
         "command" => command.clone(),
-        "headers" => named(json!({ "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), text()),
+        "headers" => named(&json!({ "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), &text()),
         "expect" => definition("expect"),
         "targets" => json!({ "type": "array", "minItems": 1, "items": definition("endpoint") }),
         "when" => definition("condition"),
@@ -50,8 +50,8 @@ pub fn document() -> Value {
     let mode = section(modes::MODE, |key| match key {
         "command" => command.clone(),
         "started" => definition("started"),
-        "env" => named(json!({ "pattern": "^[^=]+$" }), variable()),
-        "groups" => named(json!({}), json!({ "type": "array", "items": with(argv::THEN, "then") })),
+        "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
+        "groups" => named(&json!({}), &json!({ "type": "array", "items": with(argv::THEN, "then") })),
         "variants" => json!({ "type": "array", "items": require(definition_of_variant(&command), &["when"]) }),
         _ => of_process(key),
     });
@@ -95,7 +95,7 @@ pub fn document() -> Value {
 fn definition_of_variant(command: &Value) -> Value {
     section(modes::VARIANT, |key| match key {
         "when" => definition("condition"),
-        "set" => named(json!({ "pattern": "^[^=]+$" }), variable()),
+        "set" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
         _ => command.clone(),
     })
 }
@@ -104,7 +104,7 @@ fn expectation(key: &str) -> Value {
     let status = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
     match key {
         "status" => json!({ "anyOf": [status, { "type": "array", "items": status }] }),
-        "json" => named(json!({ "pattern": "^(/|$)" }), json!(true)),
+        "json" => named(&json!({ "pattern": "^(/|$)" }), &json!(true)),
         _ => text(),
     }
 }
@@ -180,12 +180,12 @@ fn require(mut section: Value, keys: &[&str]) -> Value {
 }
 
 /// A table whose keys are names.
-fn named(names: Value, values: Value) -> Value {
+fn named(names: &Value, values: &Value) -> Value {
     json!({ "type": "object", "propertyNames": names, "additionalProperties": values })
 }
 
 fn environment() -> Value {
-    let variables = named(json!({ "pattern": "^[^=]+$" }), variable());
+    let variables = named(&json!({ "pattern": "^[^=]+$" }), &variable());
     json!({
         "type": "object",
         "properties": { "default": variables, "expand_files": flag() },
