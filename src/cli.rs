@@ -208,12 +208,19 @@ struct WaitArgs {
     command: Vec<OsString>,
 }
 
-/// `wait` alone: what else there is need not be described for it.
+/// A subcommand whose start counts, alone: what else there is need not be described for it.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true)]
-struct WaitAlone {
+struct Alone<A: Args> {
     #[command(flatten)]
-    wait: WaitArgs,
+    arguments: A,
+}
+
+impl<A: Args> Alone<A> {
+    /// None when the words are wrong or ask for help: the whole command line then has the answer.
+    fn parse(words: &[OsString]) -> Option<A> {
+        Self::try_parse_from(words).ok().map(|alone| alone.arguments)
+    }
 }
 
 impl WaitArgs {
@@ -272,11 +279,18 @@ fn quoted(text: &str) -> String {
 
 /// Answers a command line without the program's name; returns the exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
-    if let Some((first, rest)) = arguments.split_first()
-        && first == "wait"
-        && let Ok(alone) = WaitAlone::try_parse_from(rest)
-    {
-        return command::wait::run(&alone.wait.request(), &Environment::of_process());
+    match arguments.split_first() {
+        Some((first, rest)) if first == "run" => {
+            if let Some(run) = Alone::<RunArgs>::parse(rest) {
+                return command::run::run(&run.request(), &Environment::of_process(), Subsystems::default());
+            }
+        }
+        Some((first, rest)) if first == "wait" => {
+            if let Some(wait) = Alone::<WaitArgs>::parse(rest) {
+                return command::wait::run(&wait.request(), &Environment::of_process());
+            }
+        }
+        _ => {}
     }
     let cli = match Cli::try_parse_from(std::iter::once(OsString::from("portcullis")).chain(arguments)) {
         Ok(cli) => cli,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use tracing::{Event, Level, Subscriber};
@@ -45,9 +45,16 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-static QUEUED: OnceLock<SyncSender<Message>> = OnceLock::new();
+/// The way to the writing thread.
+struct Lines {
+    sender: SyncSender<Message>,
+    /// What the thread will read from; none once it was asked to start.
+    unread: Mutex<Option<Receiver<Message>>>,
+}
 
-/// Sends every event to standard error from now on; `filter` is `PORTCULLIS_LOG`: a level, or `target=level` pairs.
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// Queues every event for standard error from now on, where [`write`] or [`flush`] brings it; `filter` is `PORTCULLIS_LOG`: a level, or `target=level` pairs.
 ///
 /// # Errors
 /// A sentence when the filter cannot be read; the log is then set up with the level `info`.
@@ -56,7 +63,9 @@ pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), S
     let complaint = parsed.as_ref().err().map(|why| format!("PORTCULLIS_LOG cannot be read: {why}; it is `info` now"));
     let targets = parsed.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let targets = targets.with_target(LAST_LINE, LevelFilter::INFO);
-    let writer = Queue { format, dropped: Arc::new(AtomicU64::new(0)), sender: spawn_writer() };
+    let (sender, receiver) = mpsc::sync_channel(QUEUE);
+    let lines = LINES.get_or_init(|| Lines { sender, unread: Mutex::new(Some(receiver)) });
+    let writer = Queue { format, dropped: Arc::new(AtomicU64::new(0)), sender: lines.sender.clone() };
     let registry = tracing_subscriber::registry().with(targets);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).with_ansi(false);
     let done = match format {
@@ -93,25 +102,44 @@ pub fn is_terminal() -> bool {
 
 /// Shows these lines below the log until others take their place; nothing is shown for none.
 pub fn live(lines: Vec<String>) {
-    if let Some(sender) = QUEUED.get() {
-        let _ = sender.try_send(Message::Live(lines));
+    if let Some(queue) = LINES.get() {
+        let _ = queue.sender.try_send(Message::Live(lines));
+    }
+}
+
+/// Starts to write what is queued, once. Apart from [`start`] because a thread costs more than the few lines of a start that
+/// waits for nothing, and those can be written while the process is starting.
+pub fn write() {
+    let Some(lines) = LINES.get() else { return };
+    let Some(unread) = lines.unread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+    let slot = Arc::new(Mutex::new(Some(unread)));
+    let take = |slot: &Mutex<Option<Receiver<Message>>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let theirs = Arc::clone(&slot);
+    let body = move || {
+        if let Some(messages) = take(&theirs) {
+            write_all(&messages);
+        }
+    };
+    if sys::start_thread("log", body).is_err()
+        && let Some(messages) = take(&slot)
+    {
+        // Without a thread of its own a line is written where it is said: better late than never.
+        for message in messages.try_iter() {
+            if let Message::Line(line) = message {
+                let _ = io::stderr().lock().write_all(&line);
+            }
+        }
     }
 }
 
 /// Waits until what was logged is written, `limit` at most.
 pub fn flush(limit: Duration) {
-    let Some(sender) = QUEUED.get() else { return };
+    write();
+    let Some(lines) = LINES.get() else { return };
     let (done, written) = mpsc::sync_channel(1);
-    if sender.try_send(Message::Flush(done)).is_ok() {
+    if lines.sender.try_send(Message::Flush(done)).is_ok() {
         let _ = written.recv_timeout(limit);
     }
-}
-
-fn spawn_writer() -> Option<SyncSender<Message>> {
-    let (sender, receiver) = mpsc::sync_channel(QUEUE);
-    sys::start_thread("log", move || write_all(&receiver)).ok()?;
-    let _ = QUEUED.set(sender.clone());
-    Some(sender)
 }
 
 fn write_all(messages: &Receiver<Message>) {
@@ -150,7 +178,7 @@ fn erase(bytes: &mut Vec<u8>, shown: usize) {
 struct Queue {
     format: Format,
     dropped: Arc<AtomicU64>,
-    sender: Option<SyncSender<Message>>,
+    sender: SyncSender<Message>,
 }
 
 impl<'a> MakeWriter<'a> for Queue {
@@ -165,17 +193,14 @@ impl Write for Queue {
     /// Queues one whole line, scrubbed once more: the last line of defence against a secret in a log.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut clean = scrub(&String::from_utf8_lossy(line)).into_bytes();
-        let Some(sender) = &self.sender else {
-            // Without a thread of its own the line is written here: better late than never said.
-            let _ = io::stderr().lock().write_all(&clean);
-            return Ok(line.len());
-        };
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             clean.splice(..0, gap(self.format, dropped).into_bytes());
         }
-        if let Err(TrySendError::Full(_)) = sender.try_send(Message::Line(clean)) {
-            self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
+        match self.sender.try_send(Message::Line(clean)) {
+            Err(TrySendError::Full(_)) => _ = self.dropped.fetch_add(dropped + 1, Ordering::Relaxed),
+            Err(TrySendError::Disconnected(Message::Line(line))) => _ = io::stderr().lock().write_all(&line),
+            _ => {}
         }
         Ok(line.len())
     }
@@ -235,7 +260,7 @@ mod tests {
     fn what_was_dropped_is_told_before_the_next_line_and_as_a_line_of_its_kind() {
         for format in [Format::Text, Format::Json] {
             let (sender, receiver) = mpsc::sync_channel(1);
-            let mut queue = Queue { format, dropped: Arc::default(), sender: Some(sender) };
+            let mut queue = Queue { format, dropped: Arc::default(), sender };
             for line in ["{\"n\":1}\n", "{\"n\":2}\n", "{\"n\":3}\n"] {
                 assert_eq!(queue.write(line.as_bytes()).unwrap(), line.len());
             }

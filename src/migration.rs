@@ -2,19 +2,23 @@
 
 mod file;
 mod keeper;
+mod lock;
 mod mysql;
 mod name;
 mod postgres;
 mod question;
 mod redis;
+mod second;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::mailbox::Mailbox;
-use crate::plan::{LockPlan, MigrationPlan};
+use crate::plan::{LockPlan, MigrationPlan, SecondLock};
 use crate::state::event::{Event, LockNews};
 use keeper::Rules;
+use lock::Lock;
 use name::Name;
+use second::Both;
 
 /// What the supervisor wants of the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +37,18 @@ pub enum LockOrder {
 pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedReceiver<LockOrder>, mailbox: Mailbox) {
     let tell = |news| mailbox.send(Event::Lock(news));
     let rules = Rules::of(&plan);
+    let second = plan.second.map(|second| (second, instance.as_str()));
     match plan.lock {
-        LockPlan::Postgres { target, key } => {
-            let lock = postgres::PostgresLock::new(target, key, &instance);
-            keeper::run(lock, &rules, &mut orders, tell).await;
+        LockPlan::Postgres { target, key, tag } => {
+            follow(postgres::PostgresLock::new(target, key, tag, &instance), second, &rules, &mut orders, tell).await;
         }
-        LockPlan::Mysql { target, name } => keeper::run(mysql::MysqlLock::new(target, name), &rules, &mut orders, tell).await,
+        LockPlan::Mysql { target, name } => follow(mysql::MysqlLock::new(target, name), second, &rules, &mut orders, tell).await,
         LockPlan::File(path) => {
-            keeper::run(file::FileLock::new(path, Name::new("file", &instance)), &rules, &mut orders, tell).await;
+            follow(file::FileLock::new(path, Name::new("file", &instance)), second, &rules, &mut orders, tell).await;
         }
         LockPlan::Redis { target, key } => {
             let lock = redis::RedisLock::new(target, key, Name::new("redis", &instance));
-            keeper::run(lock, &rules, &mut orders, tell).await;
+            follow(lock, second, &rules, &mut orders, tell).await;
         }
         LockPlan::None => {
             while let Some(order) = orders.recv().await {
@@ -55,6 +59,20 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
                 });
             }
         }
+    }
+}
+
+/// Follows the orders with one lock, or with a second one beside it.
+async fn follow<L: Lock<Held: Sync> + Sync>(
+    lock: L,
+    second: Option<(SecondLock, &str)>,
+    rules: &Rules,
+    orders: &mut UnboundedReceiver<LockOrder>,
+    tell: impl Fn(LockNews) + Sync,
+) {
+    match second {
+        Some((second, instance)) => Box::pin(keeper::run(Both::new(lock, second, instance), rules, orders, tell)).await,
+        None => Box::pin(keeper::run(lock, rules, orders, tell)).await,
     }
 }
 

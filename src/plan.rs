@@ -27,6 +27,8 @@ pub struct Plan {
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
     pub main: Option<ProcessPlan>,
+    /// Why there is no process, where the mode says that this is an error.
+    pub refusal: Option<Refusal>,
     /// The readiness heartbeat; none without a Redis.
     pub heartbeat: Option<HeartbeatPlan>,
     /// The health endpoint; none when it is switched off.
@@ -35,6 +37,15 @@ pub struct Plan {
     pub hold: bool,
     /// What the operator should know, said once in the log: a variable that Kubernetes injected, no Redis for a heartbeat.
     pub notices: Vec<String>,
+}
+
+/// How a run ends that a mode refuses a process: after its migration, where it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The exit code, 1 to 255.
+    pub code: u8,
+    /// What to do instead.
+    pub message: String,
 }
 
 /// Who this is.
@@ -117,6 +128,8 @@ pub struct MigrationPlan {
     pub verify: Option<Question>,
     /// What keeps other replicas out meanwhile.
     pub lock: LockPlan,
+    /// A key in Redis that is held as well, to keep out containers that migrate by themselves.
+    pub second: Option<SecondLock>,
     /// How long to queue for the lock (exit 75 after it).
     pub lock_timeout: Duration,
     /// How long the command may run (exit 124 after it); zero: no limit.
@@ -138,6 +151,7 @@ impl MigrationPlan {
             check: None,
             verify: None,
             lock,
+            second: None,
             lock_timeout: Duration::from_secs(30 * 60),
             timeout: Duration::ZERO,
             unlocked: false,
@@ -175,8 +189,10 @@ pub enum LockPlan {
     Postgres {
         /// The database that holds the lock.
         target: PostgresTarget,
-        /// The 64-bit key, already derived from the lock's name.
+        /// The 64-bit key: derived from the lock's name, or another tool's.
         key: i64,
+        /// What the names of the lock's sessions bear, so that those of one lock can be told from another's.
+        tag: u32,
     },
     /// A named lock of a MySQL or MariaDB server.
     Mysql {
@@ -196,6 +212,15 @@ pub enum LockPlan {
     },
     /// Nothing: the operator knows that there is one replica.
     None,
+}
+
+/// A key in Redis as redis-py's `Lock` takes it.
+#[derive(Clone, Debug)]
+pub struct SecondLock {
+    /// The Redis that holds it.
+    pub target: RedisPlace,
+    /// The key.
+    pub key: String,
 }
 
 impl LockPlan {

@@ -163,6 +163,7 @@ mod tests {
             checks: vec![],
             migration: None,
             main: Some(process),
+            refusal: None,
             heartbeat: None,
             health: None,
             hold: false,

@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::Moment;
 use crate::exit::Ended;
+use crate::log;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
 use crate::plan::argv::Word;
@@ -107,6 +108,7 @@ impl Supervisor {
                         .unwrap_or_else(|| Ending { code: 70, sentence: "no end was decided".to_owned() });
                 }
             }
+            log::write();
             let now = Moment::now();
             self.narrator.progress(self.lifecycle.snapshot(), now);
             self.upward.ping(now);

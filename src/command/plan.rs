@@ -42,7 +42,10 @@ pub fn render(plan: &Plan) -> String {
             }
             line("", &stop(main, plan.stop_budget()));
         }
-        None => line("process", "none: the run ends after the migration"),
+        None => match &plan.refusal {
+            Some(refusal) => line("process", &format!("refused with exit code {}: {}", refusal.code, refusal.message)),
+            None => line("process", "none: the run ends after the migration"),
+        },
     }
     if let Some(heartbeat) = &plan.heartbeat {
         let HeartbeatPlan { target, key, ttl, every } = heartbeat;
@@ -122,12 +125,13 @@ fn migration_limits(migration: &MigrationPlan) -> String {
     let waits = if migration.waits { "another mode runs it, this one waits; " } else { "" };
     let [check, verify] = [("checked by", &migration.check), ("verified by", &migration.verify)]
         .map(|(word, question)| question.as_ref().map_or(String::new(), |question| format!("; {word} {}", asked(question))));
-    format!("{waits}{lock}; {limit}{check}{verify}")
+    let second = migration.second.as_ref().map_or(String::new(), |second| format!(", and by the key {} in {}", second.key, second.target));
+    format!("{waits}{lock}{second}; {limit}{check}{verify}")
 }
 
 fn lock_place(lock: &LockPlan) -> Option<String> {
     Some(match lock {
-        LockPlan::Postgres { target, key } => format!("advisory lock {key} in {target}"),
+        LockPlan::Postgres { target, key, .. } => format!("advisory lock {key} in {target}"),
         LockPlan::Mysql { target, name } => format!("the lock {name} in {target}"),
         LockPlan::File(path) => format!("the file {}", path.display()),
         LockPlan::Redis { target, key } => format!("the key {key} in {target}"),
@@ -176,6 +180,7 @@ pub fn render_json(plan: &Plan) -> String {
         "version": service.version,
         "checks": plan.checks.iter().map(check_json).collect::<Vec<_>>(),
         "migration": plan.migration.as_ref().map(migration_json),
+        "refusal": plan.refusal.as_ref().map(|refusal| json!({ "code": refusal.code, "message": refusal.message })),
         "process": plan.main.as_ref().map(|main| process_json(main, plan.stop_budget())),
         "heartbeat": plan.heartbeat.as_ref().map(|heartbeat| json!({
             "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every),
@@ -215,7 +220,7 @@ fn check_json(check: &CheckPlan) -> Value {
 
 fn migration_json(migration: &MigrationPlan) -> Value {
     let (lock, key) = match &migration.lock {
-        LockPlan::Postgres { target, key } => (Value::String(target.to_string()), Value::from(*key)),
+        LockPlan::Postgres { target, key, .. } => (Value::String(target.to_string()), Value::from(*key)),
         LockPlan::Mysql { target, name } => (Value::String(target.to_string()), Value::from(name.as_str())),
         LockPlan::File(path) => (Value::String(format!("file://{}", path.display())), Value::Null),
         LockPlan::Redis { target, key } => (Value::String(target.to_string()), Value::from(key.as_str())),
@@ -227,6 +232,7 @@ fn migration_json(migration: &MigrationPlan) -> Value {
         "env_remove": migration.process.env_remove,
         "lock": lock,
         "lock_key": key,
+        "also_redis_lock": migration.second.as_ref().map(|second| json!({ "key": second.key, "target": second.target.to_string() })),
         "lock_timeout_ms": milliseconds(migration.lock_timeout),
         "timeout_ms": milliseconds(migration.timeout),
         "waits": migration.waits,

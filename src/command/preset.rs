@@ -4,9 +4,10 @@ use crate::config::preset;
 
 /// One line a preset: its name, and the first line of its text, which says what it is for.
 pub fn list() -> String {
+    let widest = preset::names().map(str::len).max().unwrap_or_default();
     let line = |name| {
         let about = preset::text(name).and_then(|text| text.lines().next()).unwrap_or_default();
-        format!("{name}  {}\n", about.trim_start_matches(['#', ' ']))
+        format!("{name:<widest$}  {}\n", about.trim_start_matches(['#', ' ']).trim_end_matches('.'))
     };
     preset::names().map(line).collect()
 }
@@ -22,7 +23,7 @@ mod tests {
 
     #[test]
     fn a_preset_is_listed_and_printed_and_a_wrong_name_is_answered_with_the_right_one() {
-        assert!(list().starts_with("gunicorn  A Python API under gunicorn"));
+        assert!(list().contains("\ngunicorn     A Python API under gunicorn, with PostgreSQL (DB_*) and Redis (REDIS_*)\n"), "{}", list());
         assert!(print("gunicorn").unwrap().contains("[modes.api]"));
         assert_eq!(print("gunicon").unwrap_err(), "unknown preset `gunicon`; did you mean `gunicorn`?");
     }

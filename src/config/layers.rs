@@ -23,7 +23,8 @@ const OWN_VARIABLES: [&str; 7] = [
 ];
 
 /// Keys that say in parts what `url` says at once.
-pub const URL_PARTS: [&str; 11] = ["kind", "host", "port", "user", "username", "password", "database", "path", "tls", "sslmode", "check"];
+pub const URL_PARTS: [&str; 12] =
+    ["kind", "host", "port", "user", "username", "password", "database", "path", "tls", "sslmode", "check", "variables"];
 
 /// An option of the command line that stands for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -161,14 +161,21 @@ impl IntoIterator for Table {
 /// Finds line and column of a byte offset in one text.
 struct Places<'a> {
     text: &'a str,
+    /// Where each line begins: to count them anew for every value took an eighth of a whole start.
+    lines: Vec<usize>,
     place: &'a dyn Fn(u32, u32) -> Origin,
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    fn new(text: &'a str, place: &'a dyn Fn(u32, u32) -> Origin) -> Self {
+        let lines = [0].into_iter().chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect();
+        Self { text, lines, place }
+    }
+
     fn at(&self, offset: usize) -> Origin {
-        let before = self.text.get(..offset.min(self.text.len())).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
         (self.place)(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 
@@ -206,7 +213,7 @@ impl Places<'_> {
 
 /// Reads a whole TOML document; what could be read, and a problem for each place that could not.
 pub fn parse_document(text: &str, place: &dyn Fn(u32, u32) -> Origin) -> (Table, Vec<Problem>) {
-    let places = Places { text, place };
+    let places = Places::new(text, place);
     let (table, errors) = DeTable::parse_recoverable(text);
     let problem = |error: toml::de::Error| {
         let offset = error.span().map_or(0, |span| span.start);
@@ -221,7 +228,7 @@ pub fn parse_inline(text: &str, origin: &Origin) -> Option<Node> {
         return Some(from_json(json, origin));
     }
     let here = |_: u32, _: u32| origin.clone();
-    DeValue::parse(text).ok().map(|value| Places { text, place: &here }.node(&value))
+    DeValue::parse(text).ok().map(|value| Places::new(text, &here).node(&value))
 }
 
 fn from_json(json: serde_json::Value, origin: &Origin) -> Node {

@@ -3,7 +3,16 @@
 use crate::config::node::{Origin, Table, parse_document};
 
 /// Every preset by name.
-const PRESETS: [(&str, &str); 1] = [("gunicorn", include_str!("../presets/gunicorn.toml"))];
+const PRESETS: [(&str, &str); 8] = [
+    ("celery", include_str!("../presets/celery.toml")),
+    ("dify", include_str!("../presets/dify.toml")),
+    ("dify@0.15.3", include_str!("../presets/dify@0.15.3.toml")),
+    ("django", include_str!("../presets/django.toml")),
+    ("gunicorn", include_str!("../presets/gunicorn.toml")),
+    ("node", include_str!("../presets/node.toml")),
+    ("ragflow", include_str!("../presets/ragflow.toml")),
+    ("rails", include_str!("../presets/rails.toml")),
+];
 
 /// What drives a run that has neither file nor preset.
 const WITHOUT_FILE: (&str, &str) = ("environment", include_str!("../presets/environment.toml"));
@@ -42,7 +51,8 @@ mod tests {
         for (name, text) in PRESETS.into_iter().chain([WITHOUT_FILE]) {
             let (_, problems) = parse_document(text, &|line, column| Origin::Preset { name: name.into(), line, column });
             assert_eq!(problems, []);
-            assert!(text.starts_with("# "), "{name}");
+            let first = text.lines().next().unwrap_or_default();
+            assert!(first.starts_with("# ") && first.ends_with('.') && first.len() < 110, "{name}");
         }
     }
 }

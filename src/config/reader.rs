@@ -15,6 +15,8 @@ use crate::secret::Secret;
 pub struct Context<'e> {
     /// Where variables come from.
     pub environment: &'e Environment,
+    /// Whether the command line has arguments for the command.
+    pub has_arguments: bool,
     problems: RefCell<Vec<Problem>>,
     notices: RefCell<Vec<String>>,
 }
@@ -50,7 +52,13 @@ pub struct Section<'c> {
 impl<'e> Context<'e> {
     /// A reading that has found nothing yet.
     pub fn new(environment: &'e Environment) -> Self {
-        Self { environment, problems: RefCell::default(), notices: RefCell::default() }
+        Self { environment, has_arguments: false, problems: RefCell::default(), notices: RefCell::default() }
+    }
+
+    /// The same, with or without arguments for the command.
+    #[must_use]
+    pub fn with_arguments(self, has_arguments: bool) -> Self {
+        Self { has_arguments, ..self }
     }
 
     /// Adds a problem.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::keeper::{Lock, Try};
+use super::lock::{Lock, Try};
 use super::name::{Name, instance_in};
 use super::question::Asker;
 use crate::outcome::{Class, Failure};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::keeper::{ANSWER, Lock, Try};
+use super::lock::{ANSWER, Lock, Try};
 use super::question::Asker;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::MysqlTarget;

@@ -4,7 +4,7 @@
 
 use tokio_postgres::SimpleQueryRow;
 
-use super::keeper::{ANSWER, LEASE_SECONDS, Lock, Try};
+use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
 use super::name::{Name, instance_in};
 use super::question::Asker;
 use crate::outcome::{Class, Failure};
@@ -38,6 +38,7 @@ const OPTIONS: &str =
 pub(super) struct PostgresLock {
     target: PostgresTarget,
     key: i64,
+    tag: u32,
     name: Name,
     waiting: Option<Link>,
     seen: Seen,
@@ -84,9 +85,9 @@ impl Seen {
 
 impl PostgresLock {
     /// A lock that nobody holds yet. Names carry the lock, so that one service's sessions can be told from another's.
-    pub(super) fn new(target: PostgresTarget, key: i64, instance: &str) -> Self {
-        let name = Name::new(&format!("{:08x}", key as u64 >> 32), instance);
-        Self { target, key, name, waiting: None, seen: Seen::Nobody }
+    pub(super) fn new(target: PostgresTarget, key: i64, tag: u32, instance: &str) -> Self {
+        let name = Name::new(&format!("{tag:08x}"), instance);
+        Self { target, key, tag, name, waiting: None, seen: Seen::Nobody }
     }
 
     /// The row of `pg_locks` that is this lock: a key of 64 bits is shown as two halves.
@@ -103,7 +104,7 @@ impl PostgresLock {
         format!(
             "FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() \
              AND application_name LIKE 'portcullis-mig:{:08x}:%'",
-            self.key as u64 >> 32
+            self.tag
         )
     }
 

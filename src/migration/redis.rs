@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use super::keeper::{ANSWER, LEASE_SECONDS, Lock, Try};
+use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
 use super::name::{Name, instance_in};
 use super::question::Asker;
 use crate::outcome::{Class, Failure};

@@ -123,6 +123,8 @@ pub struct SignalPlan {
     pub ignore: BTreeSet<i32>,
     /// Signals that start the stop, besides TERM and INT.
     pub stop_on: BTreeSet<i32>,
+    /// Whether the third request to stop is forwarded like the second; else it kills.
+    pub never_kills: bool,
 }
 
 /// Whether and when a process that ended is started again.

@@ -107,7 +107,7 @@ pub fn registry(
 
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.
 pub fn resolve(request: &Request, environment: &Environment) -> Result<Plan, Problems> {
-    let context = Context::new(environment);
+    let context = Context::new(environment).with_arguments(!request.arguments.is_empty());
     let plan = read(request, environment, &context);
     Ok(Plan { notices: context.finish()?, ..plan })
 }
@@ -126,6 +126,9 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
 
     let mut checks = checks::read(&root, if bare { Depth::Form } else { Depth::Whole });
     let mut chosen = modes::read(&root, request, variables::read(&root), bare);
+    // What the mode says of a check stands above what is said for all of them.
+    checks.retain(|check| !chosen.checks.iter().any(|own| own.name == check.name));
+    checks.append(&mut chosen.checks);
     let wanted = migrations::enabled(&root);
     let started = chosen.main.as_mut().and_then(|main| main.started.as_mut()).map(|started| &mut started.sign);
     let of_start = started.and_then(|sign| if let StartSign::Answers { target, .. } = sign { Some(target.as_mut()) } else { None });
@@ -136,7 +139,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         }
     }
     let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, &chosen.template);
-    if chosen.ends_after_migration && !(wanted && chosen.migrates) {
+    if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) {
         let mode = chosen.mode.as_deref().unwrap_or_default();
         let problem = format!(
             "mode `{mode}` has no command and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"
@@ -148,7 +151,8 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let health = health::read(&root, bare);
     let checks = if bare { Vec::new() } else { checks };
     let hold = chosen.template.hold;
-    let plan = Plan { service, checks, migration, main: chosen.main, heartbeat, health, hold, notices: Vec::new() };
+    let plan =
+        Plan { service, checks, migration, main: chosen.main, refusal: chosen.refusal, heartbeat, health, hold, notices: Vec::new() };
     advise_on_grace(&root, &plan);
     plan
 }

@@ -171,6 +171,12 @@ impl Lifecycle {
 
     fn start(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.plan.main.is_none() {
+            if let Some(refusal) = self.plan.refusal.clone() {
+                self.decide(refusal.code, refusal.message);
+                self.enter(now, Phase::Failed);
+                self.close(now, effects);
+                return;
+            }
             let done = if self.plan.migration.is_some() { "the migration is done and" } else { "everything is ready and" };
             self.decide(Exit::Success.code(), format!("{done} this mode starts no process"));
             self.enter(now, Phase::Stopped);

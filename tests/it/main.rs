@@ -3,6 +3,7 @@
 
 mod clients;
 mod config;
+mod dify;
 mod docker;
 mod gate;
 mod health;

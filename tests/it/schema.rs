@@ -41,7 +41,7 @@ const WRONG: [&str; 17] = [
     "a number is wanted",
     "whole number from",
     "`true` or `false` is wanted",
-    "one of `",
+    "; one of `",
     "bare number",
     "not a duration",
     "unknown key",
@@ -58,7 +58,7 @@ const WRONG: [&str; 17] = [
 const SECTIONS: [(&str, &str); 12] = [
     ("", ""),
     ("check", "[checks.c]"),
-    ("condition", "[checks.c]\nurl = 'tcp://h:1'\n[checks.c.when]\nvar = 'X'"),
+    ("test", "[checks.c]\nurl = 'tcp://h:1'\n[checks.c.when]\nvar = 'X'"),
     ("endpoint", "[[checks.c.targets]]\nkind = 'http'\nhost = 'h'"),
     ("expect", "[checks.c]\nurl = 'http://h'\n[checks.c.expect]"),
     ("health", "[health]"),
@@ -73,7 +73,7 @@ const SECTIONS: [(&str, &str); 12] = [
 /// What makes the reader look at a key that only some targets have.
 fn target_of(key: &str) -> &'static str {
     match key {
-        "url" | "targets" | "notify" | "notify_fd" | "nonsense" => "",
+        "url" | "targets" | "variables" | "notify" | "notify_fd" | "nonsense" => "",
         "parallel" => "targets = [{ url = 'http://h' }]",
         "headers" | "method" | "expect" | "bearer" => "kind = 'http'\nhost = 'h'",
         "key" | "min" => "kind = 'redis+ready'\nhost = 'h'\nservice = 's'",

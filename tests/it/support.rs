@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod stand_ins;
 pub mod terminal;
 pub mod wait;
 
@@ -27,6 +28,7 @@ pub use portcullis::{Exit, Portcullis, Running};
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use redis::Redis;
+pub use stand_ins::StandIns;
 pub use terminal::Terminal;
 pub use wait::{Stopwatch, eventually, secs};
 

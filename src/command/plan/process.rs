@@ -53,6 +53,9 @@ fn signals(process: &ProcessPlan) -> Option<String> {
     if !signals.stop_on.is_empty() {
         parts.push(format!("stopped on {} too", names(&signals.stop_on)));
     }
+    if signals.never_kills {
+        parts.push("the third TERM or INT forwarded like the second".to_owned());
+    }
     if !process.success_codes.is_empty() {
         let codes = process.success_codes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
         parts.push(format!("exit code {codes} after a stop is 0"));
@@ -100,6 +103,7 @@ pub(super) fn json(process: &ProcessPlan) -> Value {
         "rewrite": signals.rewrite.iter().map(|(from, to)| (signal_name(*from), Value::from(signal_name(*to)))).collect::<serde_json::Map<_, _>>(),
         "ignore_signals": names(&signals.ignore),
         "stop_on": names(&signals.stop_on),
+        "third_stop": if signals.never_kills { "forward" } else { "kill" },
         "success_codes": process.success_codes,
         "restart": policy(restart.policy),
         "restart_delay_ms": super::milliseconds(restart.delay),
@@ -132,7 +136,7 @@ mod tests {
                 parent_death_signal: 9,
                 aside: false,
             },
-            signals: SignalPlan { group: true, rewrite: [(15, 3)].into(), ignore: [1, 37].into(), stop_on: [3].into() },
+            signals: SignalPlan { group: true, rewrite: [(15, 3)].into(), ignore: [1, 37].into(), stop_on: [3].into(), never_kills: true },
             success_codes: [143].into(),
             restart: RestartPlan { policy: RestartPolicy::OnFailure, limit: 3, ..RestartPlan::default() },
             watchdog: Some(Duration::from_secs(30)),
@@ -140,7 +144,7 @@ mod tests {
         };
         let expected = [
             "runs as user 1000, group 1001, groups 1001, 44; in /srv; umask 0027; nofile 1024:unlimited; no new privileges; SIGKILL should portcullis die",
-            "signals to its whole group; SIGTERM as SIGQUIT; SIGHUP, signal 37 ignored; stopped on SIGQUIT too; exit code 143 after a stop is 0",
+            "signals to its whole group; SIGTERM as SIGQUIT; SIGHUP, signal 37 ignored; stopped on SIGQUIT too; the third TERM or INT forwarded like the second; exit code 143 after a stop is 0",
             "restarted on-failure after 1s, doubled up to 1m, 1s again after 1m of running; 3 times at most",
             "aborted when it sends no WATCHDOG=1 for 30s",
         ];

@@ -143,7 +143,7 @@ impl Address {
 }
 
 /// One host with its port, as it stands in a URL.
-fn place_of(text: &str) -> Result<(String, Option<u16>), &'static str> {
+pub(super) fn place_of(text: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = match text.strip_prefix('[') {
         Some(host) => {
             let (host, port) = host.split_once(']').ok_or("has a `[` without its `]`")?;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::node::Entry;
+use crate::config::layers::merge;
+use crate::config::node::{Entry, Node, Value};
 use crate::config::problem::Problem;
-use crate::config::reader::{Depth, Keys, Section};
+use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::plan::resolve::{DAY, YEAR, condition, target};
 use crate::plan::target::{HttpTarget, Target};
 use crate::plan::{Affects, CheckPlan};
@@ -13,6 +14,7 @@ pub(super) const KEYS: Keys = Keys {
     known: &[
         "url",
         "kind",
+        "variables",
         "host",
         "port",
         "user",
@@ -20,6 +22,7 @@ pub(super) const KEYS: Keys = Keys {
         "password",
         "database",
         "path",
+        "query",
         "service",
         "key",
         "min",
@@ -39,6 +42,7 @@ pub(super) const KEYS: Keys = Keys {
         "targets",
         "parallel",
         "when",
+        "variants",
         "wait",
         "affects",
         "interval",
@@ -88,7 +92,9 @@ fn check(checks: &Section<'_>, entry: &Entry, depth: Depth) -> Option<CheckPlan>
     let path = checks.below(name);
     let form = context.open(&entry.node, &path, None, Depth::Form)?;
     let used = condition::holds(context, form.node("when"), &path, depth);
-    let section = context.open(&entry.node, &path, Some(KEYS), if used { depth } else { Depth::Form })?;
+    let depth = if used { depth } else { Depth::Form };
+    let node = varied(context, &entry.node, &path, depth);
+    let section = context.open(&node, &path, Some(KEYS), depth)?;
     let affects =
         [("none", Affects::None), ("health", Affects::Health), ("readiness", Affects::Readiness), ("liveness", Affects::Liveness)];
     let moment = Duration::from_millis(10);
@@ -123,6 +129,28 @@ fn check(checks: &Section<'_>, entry: &Entry, depth: Depth) -> Option<CheckPlan>
         failure_threshold: failure_threshold.unwrap_or(3),
         success_threshold: success_threshold.unwrap_or(1),
     })
+}
+
+/// The check with the first variant laid over it whose `when` holds.
+fn varied<'c>(context: &'c Context<'c>, node: &Node, path: &str, depth: Depth) -> Node {
+    let mut node = node.clone();
+    let Value::Table(table) = &mut node.value else { return node };
+    let Some(list) = table.get("variants").map(|entry| entry.node.clone()) else { return node };
+    let path = format!("{path}.variants");
+    let mut found = false;
+    for candidate in context.list(&list, &format!("[{path}]")).unwrap_or_default() {
+        let Some(variant) = context.open(&candidate, &path, Some(KEYS), Depth::Form) else { continue };
+        if !variant.has("when") {
+            variant.problem("when", "is missing: it says in which case the variant is taken");
+        }
+        let holds = condition::holds(context, variant.node("when"), &path, depth) && depth == Depth::Whole && !found;
+        if let (true, Value::Table(above)) = (holds, candidate.value) {
+            found = true;
+            merge(table, above);
+        }
+    }
+    table.retain(|entry| entry.key != "variants");
+    node
 }
 
 /// `[a-z0-9][a-z0-9_.-]{0,62}` and not reserved.

@@ -15,6 +15,7 @@ pub(super) const KEYS: Keys = Keys {
         "check",
         "url",
         "kind",
+        "variables",
         "host",
         "port",
         "user",
@@ -76,11 +77,15 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| format!("{service}_service_status")), ttl, every })
 }
 
+fn names_redis(section: &Section<'_>) -> bool {
+    ["url", "kind", "variables"].iter().any(|key| section.has(key))
+}
+
 /// The Redis itself, or that of a check.
 fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
     let check = section.text("check").map(|text| text.value());
     if !section.has("check") {
-        if !section.has("url") && !section.has("kind") {
+        if !names_redis(section) {
             if section.depth() == Depth::Form {
                 return None;
             }
@@ -94,8 +99,8 @@ fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
         }
         return place;
     }
-    if section.has("url") || section.has("kind") {
-        section.problem("check", "names a Redis, and so does `url` or `kind`; keep one of them");
+    if names_redis(section) {
+        section.problem("check", "names a Redis, and so does `url`, `kind` or `variables`; keep one of them");
     }
     let check = check.filter(|_| section.depth() == Depth::Whole)?;
     let known: Vec<(String, RedisPlace)> =

@@ -8,14 +8,29 @@ use crate::config::node::Value;
 use crate::config::problem::suggest;
 use crate::config::reader::{Depth, Keys, Section};
 use crate::plan::argv::{Argv, Word};
-use crate::plan::resolve::YEAR;
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::Template;
+use crate::plan::resolve::{YEAR, heartbeat};
 use crate::plan::target::Target;
-use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Orphans, Question};
+use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 
 pub(super) const KEYS: Keys = Keys {
-    known: &["enabled", "command", "check", "verify", "lock", "lock_name", "lock_timeout", "timeout", "on_lock_lost", "orphans", "retries"],
+    known: &[
+        "enabled",
+        "command",
+        "check",
+        "verify",
+        "lock",
+        "lock_name",
+        "lock_key",
+        "also_redis_lock",
+        "also_redis_check",
+        "lock_timeout",
+        "timeout",
+        "on_lock_lost",
+        "orphans",
+        "retries",
+    ],
     later: &[],
 };
 
@@ -71,7 +86,17 @@ pub(super) fn read(
     if waits && !section.has("check") {
         section.problem("check", "is missing: a mode with `migrate = \"wait\"` asks it until another one has migrated");
     }
+    let lock_key = section.integer("lock_key", i64::MIN..=i64::MAX);
+    let second = second(&section, checks, bare || waits);
     let lock = if bare || (waits && by_command(&check)) { LockPlan::None } else { choose_lock(&section, &lock, &lock_name, checks)? };
+    let lock = match (lock, lock_key) {
+        (LockPlan::Postgres { target, .. }, Some(key)) => LockPlan::Postgres { target, key, tag: tag_of_key(key) },
+        (lock @ LockPlan::None, Some(_)) | (lock, None) => lock,
+        (lock, Some(_)) => {
+            section.problem("lock_key", "is the key of an advisory lock of PostgreSQL, and the lock is of another kind; use `lock_name`");
+            lock
+        }
+    };
     if !matches!(lock, LockPlan::Postgres { .. } | LockPlan::Mysql { .. }) {
         for (key, _) in [("check", &check), ("verify", &verify)].into_iter().filter(|(_, question)| !by_command(question)) {
             section.problem(key, "is a statement, and the lock is in no database that could be asked; write a command, as a list");
@@ -86,6 +111,7 @@ pub(super) fn read(
         waits,
         check,
         verify,
+        second,
         lock_timeout: lock_timeout.unwrap_or(defaults.lock_timeout),
         timeout: timeout.unwrap_or_default(),
         unlocked: unlocked.unwrap_or_default(),
@@ -166,7 +192,10 @@ fn choose_lock(section: &Section<'_>, lock: &str, lock_name: &str, checks: &[Che
 /// The lock in what a check asks; none where it can hold none.
 fn of_check(check: &CheckPlan, lock_name: &str) -> Option<LockPlan> {
     match &check.target {
-        Target::Postgres(target) => Some(LockPlan::Postgres { target: target.clone(), key: lock_key(lock_name) }),
+        Target::Postgres(target) => {
+            let key = lock_key(lock_name);
+            Some(LockPlan::Postgres { target: target.clone(), key, tag: (key as u64 >> 32) as u32 })
+        }
         Target::Mysql(target) => {
             let name = lock_name_in(target.database.as_deref().unwrap_or_default(), lock_name);
             Some(LockPlan::Mysql { target: target.clone(), name })
@@ -182,6 +211,38 @@ fn of_check(check: &CheckPlan, lock_name: &str) -> Option<LockPlan> {
 fn lock_key(name: &str) -> i64 {
     let digest = Sha256::new().chain_update(b"portcullis:migrate:v1\0").chain_update(name.as_bytes()).finalize();
     digest.iter().take(8).fold(0, |key: i64, byte| (key << 8) | i64::from(*byte))
+}
+
+/// What names bear of a key that another tool chose: its own bits are often small numbers, which many keys would share.
+fn tag_of_key(key: i64) -> u32 {
+    let digest = Sha256::new().chain_update(b"portcullis:key:v1\0").chain_update(key.to_be_bytes()).finalize();
+    digest.iter().take(4).fold(0, |tag: u32, byte| (tag << 8) | u32::from(*byte))
+}
+
+/// The key in Redis that is held as well; none where nothing is locked.
+fn second(section: &Section<'_>, checks: &[CheckPlan], unlocked: bool) -> Option<SecondLock> {
+    let key = section.nonempty("also_redis_lock").map(|text| text.value());
+    let named = section.nonempty("also_redis_check").map(|text| text.value());
+    let Some(key) = key else {
+        if named.is_some() {
+            section.problem("also_redis_check", "names the Redis of `also_redis_lock`, which is missing");
+        }
+        return None;
+    };
+    if unlocked {
+        return None;
+    }
+    let places: Vec<_> = checks.iter().filter_map(|check| Some((check.name.as_str(), heartbeat::place(&check.target)?))).collect();
+    let mut fitting = places.iter().filter(|(name, _)| named.as_ref().is_none_or(|named| named == name));
+    let found = fitting.next();
+    if found.is_none() || fitting.next().is_some() {
+        let known = places.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {known}") };
+        section.problem("also_redis_lock", format!("wants one redis check that holds the key; name it by `also_redis_check`, {known}"));
+        return None;
+    }
+    // So that `${REDIS_KEY_PREFIX:-}:db_upgrade_lock` is right without a prefix, too.
+    found.map(|(_, target)| SecondLock { target: target.clone(), key: key.trim_start_matches(':').to_owned() })
 }
 
 /// The name of a lock of MySQL, whose locks are the whole server's: the same digest over database and name, 43 characters.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use crate::config::node::Entry;
 use crate::config::problem::{Problem, suggest};
 use crate::config::reader::{Depth, Keys, Section};
+use crate::exit::Exit;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::{self, Template};
 use crate::plan::resolve::variables::Variables;
-use crate::plan::resolve::{Request, YEAR, condition, target};
-use crate::plan::{ProcessPlan, StartedPlan};
+use crate::plan::resolve::{Request, YEAR, checks, condition, target};
+use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
 
 pub(super) const MODE: Keys = Keys {
     known: &[
@@ -42,10 +43,13 @@ pub(super) const MODE: Keys = Keys {
         "restart_limit",
         "watchdog",
         "on_startup_failure",
+        "third_stop",
+        "checks",
     ],
-    later: &["wait", "checks"],
+    later: &["wait"],
 };
-pub(super) const VARIANT: Keys = Keys { known: &["when", "set", "command"], later: &[] };
+pub(super) const VARIANT: Keys = Keys { known: &["when", "set", "command", "started", "refuse"], later: &[] };
+pub(super) const REFUSE: Keys = Keys { known: &["code", "message"], later: &[] };
 pub(super) const STARTED: Keys = Keys {
     known: &[
         "url",
@@ -89,6 +93,10 @@ pub(super) struct Chosen {
     pub waits: bool,
     /// Whether the mode says itself that it has no process.
     pub ends_after_migration: bool,
+    /// Why there is no process, where that is an error.
+    pub refusal: Option<Refusal>,
+    /// The checks of this mode alone.
+    pub checks: Vec<CheckPlan>,
     /// Environment and stop of this mode, for the migration too.
     pub template: Template,
 }
@@ -122,7 +130,8 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
             Reading { modes, entry, request, bare, depth: Depth::Form }.read(&mut template.clone(), None);
         }
     }
-    let mut chosen = Chosen { mode, main: None, migrates: true, waits: false, ends_after_migration: false, template };
+    let mut chosen =
+        Chosen { mode, main: None, migrates: true, waits: false, ends_after_migration: false, refusal: None, checks: Vec::new(), template };
     let (Some(modes), false, false) = (&modes, known.is_empty(), request.exec) else {
         let words = request.arguments.iter().map(Word::plain).collect();
         match Argv::new(words) {
@@ -154,7 +163,7 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     if let Some(read) = reading.read(&mut chosen.template, general.as_ref()) {
         (chosen.migrates, chosen.waits) = (read.migrates, read.waits);
         chosen.ends_after_migration = read.ends_after_migration;
-        chosen.main = read.main;
+        (chosen.main, chosen.refusal, chosen.checks) = (read.main, read.refusal, read.checks);
         if !request.arguments.is_empty() && !read.took_arguments && !ignore_extra {
             let extra = request.arguments.iter().map(|argument| Word::plain(argument).shown().to_owned()).collect::<Vec<_>>().join(" ");
             let problem = format!(
@@ -178,6 +187,8 @@ struct Reading<'s, 'c> {
 
 struct Read {
     main: Option<ProcessPlan>,
+    refusal: Option<Refusal>,
+    checks: Vec<CheckPlan>,
     migrates: bool,
     waits: bool,
     ends_after_migration: bool,
@@ -198,7 +209,10 @@ impl Reading<'_, '_> {
         }
         // A variant is one of the process; the migration before it is the same in all of them.
         let mut of_main = template.clone();
-        let command = self.variants(&section, &mut of_main).or_else(|| section.node("command").cloned());
+        let variant = self.variants(&section, &mut of_main);
+        let refusal = variant.as_ref().and_then(refusal);
+        let own = |key| variant.as_ref().filter(|variant| variant.has(key)).unwrap_or(&section);
+        let command = own("command").node("command").filter(|_| refusal.is_none()).cloned();
         let mut builder = Builder {
             context,
             arguments: &self.request.arguments,
@@ -207,16 +221,17 @@ impl Reading<'_, '_> {
             took_arguments: false,
         };
         let understood = command.as_ref().is_some_and(|command| builder.command(command, &path, self.depth));
-        if command.is_none() {
+        if command.is_none() && refusal.is_none() {
             section.problem("command", "is missing; `[]` says that the mode ends after the migration");
         }
-        let ends_after_migration = command.and_then(|command| context.list_quietly(&command)).is_some_and(|items| items.is_empty());
-        let started = self.started(&section);
+        let no_words = command.and_then(|command| context.list_quietly(&command)).is_some_and(|items| items.is_empty());
+        let ends_after_migration = no_words || refusal.is_some();
+        let started = self.started(own("started"));
         let argv = Argv::new(builder.words);
         if self.depth == Depth::Whole && argv.as_ref().is_some_and(|argv| argv.program().is_empty()) {
             section.problem("command", "begins with an empty word, which names no program");
         }
-        if ends_after_migration && section.has("started") {
+        if no_words && section.has("started") {
             section.problem("started", "means nothing to a mode without a command");
         }
         let migrate = section.word("migrate", &[("run", (true, false)), ("wait", (true, true)), ("off", (false, false))]);
@@ -226,6 +241,8 @@ impl Reading<'_, '_> {
         }
         Some(Read {
             main: argv.map(|argv| of_main.process(argv, started)),
+            refusal,
+            checks: checks::read(&section, if self.bare { Depth::Form } else { self.depth }),
             migrates,
             waits,
             ends_after_migration,
@@ -233,33 +250,34 @@ impl Reading<'_, '_> {
         })
     }
 
-    /// Applies the first variant whose `when` holds; its command when it has one.
-    fn variants(&self, section: &Section<'_>, template: &mut Template) -> Option<crate::config::node::Node> {
-        let context = self.modes.context();
+    /// The first variant whose `when` holds, its variables applied.
+    fn variants<'c>(&self, section: &Section<'c>, template: &mut Template) -> Option<Section<'c>> {
+        let context = section.context();
         let path = format!("{}.variants", section.path());
-        let mut command = None;
-        let mut found = false;
+        let mut chosen = None;
         for node in section.list("variants").unwrap_or_default() {
             let Some(form) = context.open(&node, &path, Some(VARIANT), Depth::Form) else { continue };
             if !form.has("when") {
                 form.problem("when", "is missing: it says in which case the variant is taken");
             }
-            let holds = condition::holds(context, form.node("when"), &path, self.depth) && self.depth == Depth::Whole && !found;
+            let holds = condition::holds(context, form.node("when"), &path, self.depth) && self.depth == Depth::Whole && chosen.is_none();
             let Some(variant) = context.open(&node, &path, Some(VARIANT), if holds { self.depth } else { Depth::Form }) else { continue };
             let mut ignored = Variables::default();
             if let Some(set) = variant.table("set", None) {
                 if holds { &mut template.variables } else { &mut ignored }.set_all(&set);
             }
             if holds {
-                found = true;
-                command = variant.node("command").cloned();
+                chosen = Some(variant);
+            } else {
+                refusal(&variant);
+                self.started(&variant);
             }
         }
-        command
+        chosen
     }
 
     fn started(&self, section: &Section<'_>) -> Option<StartedPlan> {
-        let started = section.table_at("started", Some(STARTED), if self.bare { Depth::Form } else { self.depth })?;
+        let started = section.table_at("started", Some(STARTED), if self.bare { Depth::Form } else { section.depth() })?;
         let within = started.duration("within", Duration::from_millis(100)..=YEAR);
         let timeout = started.duration("timeout", Duration::from_millis(10)..=Duration::from_secs(600));
         let notify = started.boolean("notify").unwrap_or_default();
@@ -278,4 +296,18 @@ impl Reading<'_, '_> {
         };
         Some(StartedPlan { sign, within: within.unwrap_or(Duration::from_secs(120)) })
     }
+}
+
+/// `refuse` of a variant: no process, and why.
+fn refusal(variant: &Section<'_>) -> Option<Refusal> {
+    let section = variant.table("refuse", Some(REFUSE))?;
+    if variant.has("command") || variant.has("started") {
+        variant.problem("refuse", "starts no process, and `command` and `started` are about one");
+    }
+    let code = section.integer("code", 1..=255).and_then(|code| u8::try_from(code).ok());
+    let message = section.nonempty("message").map(|text| text.shown());
+    if !section.has("message") {
+        section.problem("message", "is missing: it says what to do instead");
+    }
+    (section.depth() == Depth::Whole).then(|| Refusal { code: code.unwrap_or(Exit::Usage.code()), message: message.unwrap_or_default() })
 }

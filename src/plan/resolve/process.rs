@@ -26,6 +26,7 @@ pub(super) const KEYS: Keys = Keys {
         "rewrite",
         "ignore_signals",
         "stop_on",
+        "third_stop",
         "stop_signal",
         "stop_timeout",
         "drain_delay",
@@ -195,6 +196,7 @@ impl Template {
         if let Some(ignore) = set("ignore_signals") {
             self.signals.ignore = ignore;
         }
+        self.signals.never_kills = section.word("third_stop", &[("kill", false), ("forward", true)]).unwrap_or(self.signals.never_kills);
         if let Some(stop_on) = set("stop_on") {
             self.signals.stop_on = stop_on;
         }

@@ -11,7 +11,7 @@ use crate::plan::resolve::{ROOT, argv, checks, condition, health, heartbeat, mig
 pub fn document() -> Value {
     let signals = json!({ "type": "array", "items": { "type": "string" } });
     let root = section(ROOT, |key| match key {
-        "checks" => named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("check")),
+        "checks" => of_checks(),
         "modes" => named(&json!({ "minLength": 1 }), &definition("mode")),
         "health" | "heartbeat" | "migrations" | "process" => definition(key),
         "env" => environment(),
@@ -34,6 +34,7 @@ pub fn document() -> Value {
         "headers" => named(&json!({ "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), &text()),
         "expect" => definition("expect"),
         "targets" => json!({ "type": "array", "minItems": 1, "items": definition("endpoint") }),
+        "variants" => json!({ "type": "array", "items": { "$ref": "#/$defs/check", "required": ["when"] } }),
         "when" => definition("condition"),
         _ => of(key),
     };
@@ -50,6 +51,7 @@ pub fn document() -> Value {
     let mode = section(modes::MODE, |key| match key {
         "command" => command.clone(),
         "started" => definition("started"),
+        "checks" => of_checks(),
         "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
         "groups" => named(&json!({}), &json!({ "type": "array", "items": with(argv::THEN, "then") })),
         "variants" => json!({ "type": "array", "items": require(definition_of_variant(&command), &["when"]) }),
@@ -66,7 +68,7 @@ pub fn document() -> Value {
         "$defs": {
             "argument": { "anyOf": [text(), { "oneOf": forms }] },
             "check": section(checks::KEYS, of_target),
-            "condition": require(section(condition::KEYS, of), &["var"]),
+            "condition": { "anyOf": [definition("test"), { "type": "array", "minItems": 1, "items": definition("condition") }] },
             "endpoint": section(target::MEMBER, of_target),
             "expect": section(target::EXPECT, expectation),
             "health": section(health::KEYS, |key| match key {
@@ -88,13 +90,23 @@ pub fn document() -> Value {
             "mode": require(mode, &[]),
             "process": section(process::KEYS, of_process),
             "started": section(modes::STARTED, of_target),
+            "test": section(condition::KEYS, |key| match key {
+                "all" => json!({ "type": "array", "items": definition("condition") }),
+                _ => of(key),
+            }),
         },
     })
+}
+
+fn of_checks() -> Value {
+    named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("check"))
 }
 
 fn definition_of_variant(command: &Value) -> Value {
     section(modes::VARIANT, |key| match key {
         "when" => definition("condition"),
+        "started" => definition("started"),
+        "refuse" => require(section(modes::REFUSE, |key| if key == "code" { number(1, 255) } else { of(key) }), &["message"]),
         "set" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
         _ => command.clone(),
     })
@@ -116,6 +128,7 @@ fn of(key: &str) -> Value {
         | "restart_delay" | "restart_max_delay" | "restart_reset" | "watchdog" | "grace_period" => duration(),
         "tls" | "insecure" | "fail_fast" | "i_know" | "notify" | "nonempty" | "args" | "no_new_privileges" | "enabled" => flag(),
         "failure_threshold" | "success_threshold" => number(1, 1000),
+        "lock_key" => number(i64::MIN, i64::MAX),
         "retries" | "min_args" => number(0, 1000),
         "parallel" => number(1, 64),
         "min" => number(1, 1_000_000),
@@ -131,9 +144,16 @@ fn of(key: &str) -> Value {
         "orphans" => word(&["terminate", "wait", "ignore"]),
         "restart" => word(&["never", "on-failure", "always"]),
         "role" => word(&["any", "read-write", "read-only", "primary", "standby", "prefer-standby"]),
+        "third_stop" => word(&["kill", "forward"]),
         "signal_scope" => word(&["child", "group"]),
         "method" => typed("^[A-Z]*$"),
-        "bearer"
+        "also_redis_check"
+        | "also_redis_lock"
+        | "message"
+        | "prefix"
+        | "query"
+        | "variables"
+        | "bearer"
         | "body"
         | "ca"
         | "client_certificate"

@@ -6,6 +6,7 @@ mod local;
 mod own;
 mod redis;
 mod tls;
+mod variables;
 
 use crate::config::interpolate::Text;
 use crate::config::node::Value;
@@ -43,12 +44,13 @@ const KINDS: [&str; 20] = [
 ];
 
 /// Keys of some kinds only; `host`, `port` and `kind` are everybody's, what stands in other sections too is not listed.
-const PARTICULAR: [&str; 21] = [
+const PARTICULAR: [&str; 22] = [
     "user",
     "username",
     "password",
     "database",
     "path",
+    "query",
     "sslmode",
     "tls",
     "ca",
@@ -100,8 +102,13 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
     }
     let tls = TlsOptions::read(section);
     let http = http::options(section);
-    if !section.has("url") && !section.has("kind") {
+    let by_variables = section.has("variables");
+    if !by_variables && !section.has("url") && !section.has("kind") {
         section.problem("url", "is missing: name the target by `url`, or by `kind`, `host` and `port`");
+        return None;
+    }
+    if let Some(other) = ["url", "kind"].into_iter().find(|key| by_variables && section.has(key)) {
+        section.problem("variables", format!("says what kind of Redis it is, and so does `{other}`; keep one of them"));
         return None;
     }
     let own = url.as_ref().and_then(|url| Some((url, own::scheme(&url.value())?)));
@@ -112,6 +119,8 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
         return own::read(section, url, scheme);
     }
     let mut address = match (&url, section.has("url")) {
+        _ if by_variables && section.depth() == Depth::Form => return None,
+        _ if by_variables => variables::address(section)?,
         (Some(text), _) => match Address::parse(&address::assemble(text)) {
             Ok(address) => address,
             Err(why) => {
@@ -143,6 +152,10 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
         return None;
     }
     address.scheme.clone_from(&scheme);
+    if let Some(query) = section.nonempty("query") {
+        let own = address.query.take().map(|own| format!("{own}&")).unwrap_or_default();
+        address.query = Some(format!("{own}{}", query.value().trim_start_matches(['?', '&'])));
+    }
     if !address.more.is_empty() && !["redis+sentinel", "redis+cluster"].contains(&scheme.as_str()) {
         section.problem("url", "names several hosts, which is not supported for this kind");
         return None;
@@ -194,8 +207,8 @@ impl Written<'_, '_> {
             "exec" => fit(&[&["command"]]),
             "http" => fit(&[&LOGIN, &HTTP, &FILES, &["path", "tls", "insecure"]]),
             "grpc" => fit(&[&FILES, &["service", "tls", "insecure"]]),
-            "postgres" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "role"]]),
-            "mysql" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "path"]]),
+            "postgres" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "role", "query"]]),
+            "mysql" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "path", "query"]]),
             "redis" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "path"]]),
             "redis+sentinel" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "service"]]),
             "redis+cluster" => fit(&[&LOGIN, &FILES, &["tls", "insecure"]]),
@@ -228,7 +241,8 @@ impl Written<'_, '_> {
 
     /// The key at fault when an address is wrong.
     fn key(&self, part: &'static str) -> &'static str {
-        if self.section.has(part) || !self.section.has("url") { part } else { "url" }
+        let whole = ["url", "variables"].into_iter().find(|key| self.section.has(key));
+        whole.filter(|_| !self.section.has(part)).unwrap_or(part)
     }
 
     /// Host and port, the parts before the URL, with a port of last resort.

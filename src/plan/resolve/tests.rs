@@ -1,6 +1,8 @@
 //! Whole configurations and what becomes of them.
 
+mod presets;
 mod process;
+mod variants;
 
 use std::time::Duration;
 
@@ -400,20 +402,6 @@ fn secret_files_reach_the_child_only_when_asked() {
     let main = with("[env]\nexpand_files = true\n", &variables, &["x"]).main.unwrap();
     assert_eq!((main.env[0].0.as_str(), main.env[0].1.value(), main.env[0].1.shown()), ("API_SECRET", "from-a-file", "***"));
     assert_eq!((main.env.len(), main.env_remove), (1, vec!["API_SECRET_FILE".to_owned()]));
-}
-
-#[test]
-fn every_preset_resolves() {
-    for name in preset::names() {
-        let variables = [("DB_HOST", "db"), ("REDIS_HOST", "cache"), ("GUNICORN_APP", "app:app"), ("MIGRATION_ENABLED", "true")];
-        let request = Request { preset: Some(name.into()), ..Request::default() };
-        let plan = resolve(&request, &Environment::new(variables)).unwrap();
-        assert_eq!(plan.checks.len(), 2);
-        assert!(plan.main.unwrap().started.is_some() && plan.heartbeat.is_some() && plan.migration.is_some());
-    }
-    let wrong = Request { preset: Some("gunicon".into()), arguments: vec!["x".into()], ..Request::default() };
-    let problem = resolve(&wrong, &Environment::new([("A", "b")])).unwrap_err().to_string();
-    assert_eq!(problem, "--preset: unknown preset `gunicon`; did you mean `gunicorn`?");
 }
 
 #[test]

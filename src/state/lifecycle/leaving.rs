@@ -85,7 +85,7 @@ impl Lifecycle {
         }
     }
 
-    /// The second request cuts the drain and is forwarded; the third kills.
+    /// The second request cuts the drain and is forwarded; the third kills, unless the process shall get that one, too.
     fn stop_again(&mut self, leaving: Leaving, number: i32, effects: &mut Vec<Effect>) {
         match leaving {
             Leaving::Withdrawing(first) | Leaving::Draining(first) => {
@@ -93,7 +93,9 @@ impl Lifecycle {
                 effects.push(Effect::Disarm(Timer::Drain));
                 self.send_stop(first, effects);
             }
-            Leaving::Stopping if self.stop_requests < 3 => effects.push(self.forward(ProcessId::Main, number)),
+            Leaving::Stopping if self.stop_requests < 3 || self.main().is_some_and(|main| main.signals.never_kills) => {
+                effects.push(self.forward(ProcessId::Main, number))
+            }
             Leaving::Stopping => self.kill_all(effects),
             Leaving::Closing { .. } if self.stop_requests < 3 => effects.push(Effect::SignalSurvivors(number)),
             Leaving::Closing { .. } => self.kill_survivors(effects),

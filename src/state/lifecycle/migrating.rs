@@ -1,16 +1,12 @@
-//! The migration: asking whether there is anything to do, queueing for its lock, running it once, and giving the lock back when
-//! nothing that it started is left.
+//! The migration's commands, one after another: asking whether there is anything to do, running it once, verifying it, each with all
+//! that it started seen off before the next step.
+
+mod locking;
 
 use super::{Duration, Effect, Ended, Exit, Lifecycle, LockNews, Migration, Moment, Phase, ProcessId, Step, Timer};
 use crate::exit::{signal_code, signal_name};
 use crate::plan::Question;
 use crate::state::event::{Asked, LockHolder};
-
-/// How long giving the lock back may take; the database frees it with the connection anyway.
-const RELEASE_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long a migration that lost its lock may take to stop, so that a successor never overlaps with it (E5).
-const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
 /// How long what a command left in its group may take to end before it is killed.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
@@ -91,82 +87,8 @@ impl Lifecycle {
         self.migration_over(now, Step::Down, effects);
     }
 
-    pub(super) fn lock(&mut self, now: Moment, news: LockNews, effects: &mut Vec<Effect>) {
-        let queues =
-            self.snapshot.phase == Phase::Migrating && matches!(self.snapshot.migration, Migration::Idle | Migration::Queued { .. });
-        let queues = queues && !self.releasing;
-        match news {
-            LockNews::Queued(holder) if queues => self.queued(now, holder),
-            LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(effects),
-            LockNews::Current { ahead } if queues && self.ending.is_none() => self.nothing_to_do(now, ahead, effects),
-            LockNews::Preparing(preparation) if queues => {
-                self.snapshot.migration_lock.preparing = Some(preparation);
-                if self.snapshot.migration == Migration::Idle {
-                    self.snapshot.migration = Migration::Queued { since: now, holder: String::new() };
-                }
-            }
-            LockNews::Held if queues && self.ending.is_none() => {
-                self.snapshot.migration = Migration::Holder { since: now };
-                self.snapshot.migration_lock.held_at = Some(now);
-                self.snapshot.migration_lock.preparing = None;
-                self.migrating.held = true;
-                if self.asks_by_command() {
-                    self.check_again(effects);
-                } else {
-                    self.run_migration(effects);
-                }
-            }
-            LockNews::Held if !self.migrating.held && !self.releasing => effects.push(Effect::ReleaseLock),
-            LockNews::Lost(why) if self.migrating.held => self.lock_lost(why, effects),
-            LockNews::Verified(answer) if self.migrating.verifying => self.verified(now, answer, effects),
-            LockNews::Unavailable(exit, why) if queues => {
-                self.stage_ended(now, "migrate", Step::Down);
-                self.migrating.asked = false;
-                if self.migration_runs || self.leaves_behind() {
-                    // The check that runs beside the queue ends first.
-                    self.decide(exit.code(), why);
-                    stop_migration(libc::SIGTERM, self.stop_timeout(), effects);
-                } else {
-                    self.fail(now, exit.code(), why, effects);
-                }
-            }
-            LockNews::Released if self.releasing => self.lock_released(now, effects),
-            _ => {}
-        }
-    }
-
-    fn queued(&mut self, now: Moment, holder: LockHolder) {
-        let since = match &self.snapshot.migration {
-            Migration::Queued { since, .. } => *since,
-            _ => now,
-        };
-        self.snapshot.migration = Migration::Queued { since, holder: holder.words.clone() };
-        self.snapshot.migration_lock.preparing = None;
-        self.snapshot.migration_lock.holder = Some((holder, now));
-    }
-
-    /// One that runs on without its lock may overlap with another's; while no command runs the next one is not begun.
-    fn lock_lost(&mut self, why: String, effects: &mut Vec<Effect>) {
-        self.migrating.held = false;
-        self.snapshot.migration_lock.lost += 1;
-        if self.plan.migration.as_ref().is_some_and(|plan| plan.unlocked) {
-            return;
-        }
-        if self.migration_runs {
-            self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
-            stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
-        } else {
-            self.migrating.lost = Some(why);
-        }
-    }
-
     fn asks_by_command(&self) -> bool {
         self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(Question::Command(_))))
-    }
-
-    fn ask_lock(&mut self, effects: &mut Vec<Effect>) {
-        self.migrating.asked = true;
-        effects.push(Effect::AcquireLock);
     }
 
     fn start_task(&mut self, task: Task, effects: &mut Vec<Effect>) {
@@ -241,13 +163,6 @@ impl Lifecycle {
             Task::Run => self.verify(now, effects),
             Task::Verify => self.migration_over(now, Step::Up, effects),
         }
-    }
-
-    /// Whether the lock went while no command ran; then the run ends.
-    fn lost_meanwhile(&mut self) -> bool {
-        let Some(why) = self.migrating.lost.take() else { return false };
-        self.decide(Exit::LockLost.code(), format!("the migration lock was lost before the migration was over: {why}"));
-        true
     }
 
     fn checked(&mut self, now: Moment, ended: Ended, effects: &mut Vec<Effect>) {
@@ -376,28 +291,6 @@ impl Lifecycle {
             // A check that failed to start, or TERM during it: nothing is held yet.
             self.releasing = true;
             self.lock_released(now, effects);
-        }
-    }
-
-    pub(super) fn release_lock(&mut self, effects: &mut Vec<Effect>) {
-        self.releasing = true;
-        self.migrating.pausing = false;
-        effects.push(Effect::Disarm(Timer::Retry));
-        effects.push(Effect::ReleaseLock);
-        effects.push(Effect::Arm(Timer::Release, RELEASE_LIMIT));
-    }
-
-    pub(super) fn lock_released(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        self.releasing = false;
-        self.migrating.held = false;
-        self.snapshot.migration = Migration::Done;
-        self.snapshot.migration_lock.preparing = None;
-        effects.push(Effect::Disarm(Timer::Release));
-        if self.ending.is_some() {
-            self.enter(now, Phase::Failed);
-            self.close(now, effects);
-        } else {
-            self.start(now, effects);
         }
     }
 }

@@ -68,6 +68,7 @@ fn bare() -> Plan {
         checks: Vec::new(),
         migration: None,
         main: Some(process()),
+        refusal: None,
         heartbeat: None,
         health: None,
         hold: false,

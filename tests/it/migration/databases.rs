@@ -4,6 +4,7 @@ use super::{TABLE, file, migration, replica};
 use crate::support::child::{polite, stubborn};
 use crate::support::mariadb::MariaDb;
 use crate::support::pgbouncer::PgBouncer;
+use crate::support::redis::Reply;
 use crate::support::{Dir, Exit, Portcullis, Postgres, Redis, Running, eventually, secs};
 
 /// A replica whose lock is somewhere else than in a PostgreSQL named `db`.
@@ -159,4 +160,75 @@ fn redis_holds_the_lock_only_where_it_is_asked_to_by_name() {
     assert_eq!(redis.get("portcullis:{migrate:default}:lock"), None);
     let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
     assert_eq!(settled, 0);
+}
+
+#[test]
+fn a_key_of_another_tool_is_the_lock_that_is_taken() {
+    let server = Postgres::start();
+    let mut run = replica(&server, "one", &stubborn().replace("ready", "migrating"), "lock_key = -12345").start();
+    run.until_stdout("migrating", secs(60));
+    let sql = "SELECT (classid::bigint << 32 | objid::bigint)::text FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted";
+    assert_eq!(server.psql(sql), "-12345");
+    let next = replica(&server, "next", "true\n", "lock_key = \"-12345\"").start();
+    next.until_stderr("held by portcullis-lock:", secs(60));
+    run.signal(9);
+    run.wait_exit(secs(20));
+    next.until_status("/readyz", 200, secs(60));
+    let check = "[checks.cache]\nurl = \"redis://127.0.0.1:1/0\"";
+    elsewhere("two", "true\n", check, "lock = \"cache\"\nlock_key = 1").output().exits(78).says(&["use `lock_name`"]);
+}
+
+/// A key as redis-py's `Lock` takes it.
+const UNWRAPPED: &str = "db_upgrade_lock";
+
+fn beside(server: &Postgres, redis: &Redis, name: &str, script: &str) -> Portcullis {
+    let checks = format!("[checks.db]\nurl = \"{}\"\n[checks.cache]\nurl = \"{}\"\nwait = \"0s\"", server.url(), redis.url());
+    elsewhere(name, script, &checks, "also_redis_lock = \"${REDIS_KEY_PREFIX:-}:db_upgrade_lock\"")
+}
+
+fn taken_by_hand(redis: &Redis) -> bool {
+    redis.command(&["SET", UNWRAPPED, "6d9f8c5e7a", "NX", "PX", "60000"]) == Reply::Text("OK".into())
+}
+
+#[test]
+fn a_container_that_migrates_by_itself_and_those_of_ours_keep_each_other_out() {
+    let (server, redis, dir) = (Postgres::start(), Redis::start(), Dir::new());
+    assert!(taken_by_hand(&redis));
+    let mut runs: Vec<_> = (0..3).map(|number| beside(&server, &redis, &format!("replica-{number}"), &noted(&dir)).start()).collect();
+    for run in &runs {
+        run.until_stderr("held by a container that migrates by itself", secs(60));
+    }
+    assert!(!dir.path().join("notes").exists());
+    redis.command(&["DEL", UNWRAPPED]);
+    eventually("one of them migrates", secs(60), || dir.path().join("notes").exists().then_some(()));
+    all_ready(&runs);
+    in_series(&dir, 3);
+    assert_eq!(redis.get(UNWRAPPED), None);
+    let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
+    assert_eq!(settled, 0);
+    runs.clear();
+    let holder = beside(&server, &redis, "holder", &stubborn().replace("ready", "migrating")).start();
+    holder.until_stdout("migrating", secs(60));
+    assert!(!taken_by_hand(&redis), "it is ours");
+    assert!((1..=60_000).contains(&redis.pttl(UNWRAPPED)));
+    let next = beside(&server, &redis, "next", "true\n").start();
+    kill_hands_over(holder, &next, "held by portcullis-lock:45c95949:holder:");
+    assert_eq!(redis.get(UNWRAPPED), None);
+}
+
+#[test]
+fn a_second_lock_that_is_overwritten_stops_the_migration_and_one_that_is_away_does_not() {
+    let (server, mut redis) = (Postgres::start(), Redis::start());
+    let mut run = beside(&server, &redis, "one", &stubborn().replace("ready", "migrating")).start();
+    run.until_stdout("migrating", secs(60));
+    redis.command(&["SET", UNWRAPPED, "6d9f8c5e7a", "PX", "60000"]);
+    run.exits(76);
+    redis.command(&["DEL", UNWRAPPED]);
+    let second = beside(&server, &redis, "two", "echo migrating\nsleep 12\n").start();
+    second.until_stdout("migrating", secs(60));
+    redis.stop();
+    second.until_stderr("the second migration lock cannot be renewed", secs(20));
+    redis.restart();
+    eventually("it is taken again", secs(20), || redis.get(UNWRAPPED));
+    second.until_status("/readyz", 200, secs(60));
 }

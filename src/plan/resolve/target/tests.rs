@@ -105,3 +105,87 @@ fn parts_of_another_kind_are_named() {
         assert!(problems.contains(words), "{words} is not in:\n{problems}");
     }
 }
+
+fn by_variables(variables: &[(&str, &str)]) -> Result<(String, Target, Vec<String>), String> {
+    let mut set = vec![("REDIS_USE_SENTINEL", "")];
+    set.extend(variables);
+    // The preset of a run without a file, which everybody gets who names no file.
+    let plan = resolve(&Request { arguments: vec!["true".into()], ..Request::default() }, &Environment::new(set))
+        .map_err(|why| why.to_string())?;
+    let check = plan.checks.into_iter().next().ok_or("no check")?;
+    Ok((plan.heartbeat.ok_or("no heartbeat")?.target.to_string(), check.target, plan.notices))
+}
+
+#[test]
+fn an_applications_own_variables_name_its_redis_in_every_way_it_is_run() {
+    let names = ["c1:7000, c2:7001 ,c3", "s1:26380,s2"];
+    let sentinel = [
+        ("REDIS_USE_SENTINEL", "True"),
+        ("REDIS_SENTINELS", names[1]),
+        ("REDIS_SENTINEL_SERVICE_NAME", "main"),
+        ("REDIS_SENTINEL_USERNAME", "watch"),
+        ("REDIS_SENTINEL_PASSWORD", "secret/1"),
+        ("REDIS_USERNAME", "me"),
+        ("REDIS_PASSWORD", "secret@2"),
+        ("REDIS_DB", "3"),
+        ("REDIS_USE_CLUSTERS", "true"),
+    ];
+    let cluster =
+        [("REDIS_USE_CLUSTERS", "true"), ("REDIS_CLUSTERS", names[0]), ("REDIS_CLUSTERS_PASSWORD", "secret"), ("REDIS_USERNAME", "x")];
+    for (variables, shown) in [
+        (&[("REDIS_HOST", "cache")][..], "redis://cache:6379/0"),
+        (&[("REDIS_HOST", "fe80::1"), ("REDIS_PORT", "tcp://10.0.0.1:6390"), ("REDIS_DB", "2")], "redis://[fe80::1]:6390/2"),
+        (&[("REDIS_HOST", "cache:6380"), ("REDIS_USERNAME", "u"), ("REDIS_PASSWORD", "secret:#/?@")], "redis://u@cache:6380/0"),
+        (&[("REDIS_HOST", "cache"), ("REDIS_USE_SSL", "true")], "rediss://cache:6379/0"),
+        (&sentinel, "redis+sentinel://me@s1:26380,s2:26379/main/3"),
+        (&cluster, "redis+cluster://c1:7000,c2:7001,c3:6379"),
+    ] {
+        let (heartbeat, target, _) = by_variables(variables).unwrap_or_else(|why| panic!("{variables:?}: {why}"));
+        assert_eq!((heartbeat.as_str(), target.to_string().as_str()), (shown, shown), "{variables:?}");
+        assert!(!format!("{target:?}").contains("secret"), "{variables:?}");
+    }
+    let Ok((_, Target::Sentinel(found), _)) = by_variables(&sentinel) else { panic!("sentinels") };
+    assert_eq!(found.sentinel_login.0.as_deref(), Some("watch"));
+    assert_eq!(found.sentinel_login.1.as_ref().map(crate::secret::Secret::expose), Some("secret/1"));
+    assert_eq!(found.master.password.as_ref().map(crate::secret::Secret::expose), Some("secret@2"));
+    let Ok((_, Target::Cluster(found), _)) = by_variables(&cluster) else { panic!("a cluster") };
+    assert_eq!((found.login.username, found.login.password.as_ref().map(crate::secret::Secret::expose)), (None, Some("secret")));
+}
+
+#[test]
+fn variables_verify_a_certificate_only_where_they_ask_for_it_and_that_is_said() {
+    let files = [("REDIS_SSL_CA_CERTS", "/ca.pem"), ("REDIS_SSL_CERTFILE", "/c.pem"), ("REDIS_SSL_KEYFILE", "/k.pem")];
+    let with = |demands: &'static str| {
+        let mut variables = vec![("REDIS_HOST", "h"), ("REDIS_USE_SSL", "1"), ("REDIS_SSL_CERT_REQS", demands)];
+        variables.extend(files);
+        let Ok((_, Target::Redis(target), notices)) = by_variables(&variables) else { panic!("a redis") };
+        (target.tls.unwrap_or_else(|| panic!("TLS")), notices)
+    };
+    let (tls, notices) = with("CERT_REQUIRED");
+    assert_eq!((tls.verify, tls.ca.as_deref()), (Verify::Full, Some(std::path::Path::new("/ca.pem"))));
+    assert!(tls.identity.is_some_and(|identity| identity.key == std::path::Path::new("/k.pem")));
+    assert!(!notices.iter().any(|notice| notice.contains("not verified")), "{notices:?}");
+    for demands in ["", "CERT_NONE", "whatever"] {
+        let (tls, notices) = with(demands);
+        assert_eq!(tls.verify, Verify::Nothing, "{demands}");
+        assert!(notices.iter().any(|notice| notice.contains("not verified")), "{notices:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_variables_names_them() {
+    for (variables, problem) in [
+        (&[("REDIS_USE_SENTINEL", "true")][..], "REDIS_USE_SENTINEL, but REDIS_SENTINELS is not set"),
+        (&[("REDIS_USE_SENTINEL", "true"), ("REDIS_SENTINELS", "a")], "but REDIS_SENTINEL_SERVICE_NAME is not set"),
+        (&[("REDIS_USE_CLUSTERS", "true")], "REDIS_USE_CLUSTERS, but REDIS_CLUSTERS is not set"),
+        (&[("REDIS_HOST", "a"), ("REDIS_USE_SSL", "maybe")], "REDIS_USE_SSL to be `maybe`; `true` or `false` is wanted"),
+        (&[("REDIS_HOST", "a"), ("REDIS_PORT", "x")], "REDIS_HOST with its port has a port that is not a number"),
+        (&[("REDIS_HOST", "a"), ("REDIS_DB", "x")], "`variables` in [checks.redis] names a database that is not a number"),
+        (&[("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__KIND", "redis")], "and so does `kind`; keep one of them"),
+    ] {
+        let told = by_variables(variables).err().unwrap_or_else(|| panic!("{variables:?} is taken"));
+        assert!(told.contains(problem), "{variables:?}: {told}");
+    }
+    let over = [("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__PASSWORD", "other"), ("PORTCULLIS_CHECKS__REDIS__DATABASE", "5")];
+    assert_eq!(by_variables(&over).unwrap().0, "redis://a:6379/5", "parts lie over the variables");
+}

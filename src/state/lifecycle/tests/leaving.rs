@@ -75,6 +75,21 @@ fn a_running_process_is_asked_then_asked_again_then_killed() {
 }
 
 #[test]
+fn a_process_that_shall_get_every_request_is_never_killed_by_one() {
+    for sequence in sequences() {
+        let mut plan = bare();
+        plan.main.as_mut().unwrap().signals.never_kills = true;
+        let mut run = Run::of(plan);
+        run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
+        for number in sequence.iter().chain(&sequence) {
+            let effects = run.apply(signal(*number));
+            assert!(has(&effects, Effect::Signal(ProcessId::Main, *number)), "{sequence:?}");
+            assert!(!has(&effects, Effect::SignalGroup(ProcessId::Main, libc::SIGKILL)), "{sequence:?}");
+        }
+    }
+}
+
+#[test]
 fn a_second_request_cuts_the_drain_short() {
     for sequence in sequences() {
         let mut run = run_in(Phase::Running);

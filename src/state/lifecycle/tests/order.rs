@@ -163,3 +163,16 @@ fn a_mode_without_a_process_ends_with_0_after_the_migration() {
     assert_eq!(run.ending(), (0, "the migration is done and this mode starts no process"));
     assert_eq!(run.phase(), Phase::Stopped);
 }
+
+#[test]
+fn a_mode_that_refuses_a_process_ends_with_its_code_after_the_migration() {
+    let refusal = Some(crate::plan::Refusal { code: 3, message: "name a command".to_owned() });
+    let mut run = Run::of(Plan { main: None, refusal, ..full() });
+    let mut events = way_to(Phase::Starting);
+    events.pop();
+    let effects = run.all(events);
+    assert!(!effects.contains(&Effect::Spawn(ProcessId::Main)), "{effects:?}");
+    assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(3));
+    assert_eq!(run.ending(), (3, "name a command"));
+    assert_eq!(run.phase(), Phase::Failed);
+}

@@ -1,0 +1,70 @@
+//! Watches a lock that is held, and regains one that was lost while nobody else has it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::pause;
+use crate::migration::lock::{ANSWER, LEASE_SECONDS, Lock, Try, bounded};
+use crate::probe::dial::shown;
+
+/// How often the holder asks whether it still holds the lock.
+const PING: Duration = Duration::from_secs(5);
+
+/// How long a lost lock may take to be regained.
+pub(super) const REGAIN: Duration = Duration::from_secs(5);
+
+/// How long a migration gets to stop that has lost its lock; the reducer grants it.
+const GRACE: Duration = Duration::from_secs(5);
+
+// A holder that is cut off has stopped its migration before the server hands the lock to another (E5).
+const _: () = assert!(PING.as_secs() + ANSWER.as_secs() + REGAIN.as_secs() + GRACE.as_secs() < LEASE_SECONDS);
+
+/// Returns once the lock is lost for good, with the reason.
+pub(super) async fn keep<L: Lock>(lock: &mut L, held: &mut L::Held) -> String {
+    loop {
+        let trouble = watch(lock, held).await;
+        tracing::warn!(lock = lock.shown(), why = trouble, "the migration lock is lost, trying to regain it");
+        let lost = Instant::now();
+        match timeout(REGAIN, regain(lock)).await {
+            Ok(Ok(regained)) => {
+                // Whether somebody took it and gave it back in between cannot be known.
+                let after = shown(lost.elapsed());
+                tracing::warn!(lock = lock.shown(), after, "the migration lock is regained, the migration goes on");
+                *held = regained;
+            }
+            Ok(Err(successor)) => return format!("{trouble}, and {successor} has it now"),
+            Err(_) => return format!("{trouble}, and it could not be regained within {}", shown(REGAIN)),
+        }
+    }
+}
+
+/// Asks every [`PING`] and returns with what is wrong.
+pub(super) async fn watch<L: Lock>(lock: &L, held: &mut L::Held) -> String {
+    loop {
+        tokio::select! {
+            () = lock.ended(held) => return "its connection ended".to_owned(),
+            () = sleep(PING) => {}
+        }
+        match bounded(lock.holds(held)).await {
+            Ok(true) => {}
+            Ok(false) => return "its session does not hold it any more".to_owned(),
+            Err(failure) => return format!("its connection failed: {}", failure.class.public()),
+        }
+    }
+}
+
+/// Tries again until the lock is ours, or somebody else's: then this is his name.
+async fn regain<L: Lock>(lock: &mut L) -> Result<L::Held, String> {
+    let mut tries = 0;
+    loop {
+        match bounded(lock.attempt()).await {
+            Ok(Try::Held(held)) => return Ok(held),
+            // The server may see the end of our old session later than we do.
+            Ok(Try::Taken(holder)) if !lock.is_own(&holder) => return Err(holder.words),
+            _ => {}
+        }
+        sleep(pause(tries, fastrand::f64())).await;
+        tries += 1;
+    }
+}

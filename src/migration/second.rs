@@ -1,0 +1,183 @@
+//! A second lock beside the first, as redis-py's `Lock` takes it: it keeps out what does not know the first one.
+//!
+//! It is for a fleet in which some containers still migrate by themselves under a key in Redis (Dify's `db_upgrade_lock`). They know
+//! only that key, so whoever has the first lock has to have it as well. It protects nothing while Redis is away; nor does it for them.
+
+use redis::Value;
+
+use super::lock::{ANSWER, Lock, Try, bounded};
+use super::question::Asker;
+use crate::outcome::Failure;
+use crate::plan::SecondLock;
+use crate::probe::redis::{Session, open};
+use crate::state::event::LockHolder;
+
+/// What redis-py's users grant it, too (Dify: 60 s, renewed every 20 s); ours is renewed with every look at the first lock.
+const EXPIRY_MS: u64 = 60_000;
+
+/// How tokens of ours begin.
+const OURS: &str = "portcullis-lock:";
+
+/// Takes the key, or makes it last, and answers 1; 0 where somebody has it who does not know the first lock. A replica that had both
+/// and was killed leaves its token: who has the first lock now may write over it.
+const TAKE: &str = "local held = redis.call('GET', KEYS[1]) \
+    if held and string.sub(held, 1, string.len(ARGV[3])) ~= ARGV[3] then return 0 end \
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1";
+
+/// Gives it back, while it is ours.
+const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])";
+
+/// Both locks, taken and held as one.
+pub(super) struct Both<L> {
+    first: L,
+    plan: SecondLock,
+    token: String,
+    /// Kept between two tries.
+    waiting: Option<Session>,
+}
+
+/// What holds both.
+pub(super) struct Held<H> {
+    first: H,
+    /// None while Redis is away.
+    second: Option<Session>,
+    told: bool,
+}
+
+impl<L> Both<L> {
+    pub(super) fn new(first: L, plan: SecondLock, instance: &str) -> Self {
+        Self { first, plan, token: format!("{OURS}{instance}:{:016x}", fastrand::u64(..)), waiting: None }
+    }
+
+    async fn session(&self, kept: Option<Session>) -> Result<Session, Failure> {
+        match kept {
+            Some(session) => Ok(session),
+            None => open(&self.plan.target, &self.plan.key, ANSWER).await,
+        }
+    }
+
+    /// Whether somebody has the key who does not know the first lock.
+    async fn is_foreign(&self, session: &mut Session) -> Result<bool, Failure> {
+        let held = session.query(redis::cmd("GET").arg(&self.plan.key)).await?;
+        Ok(matches!(held, Value::BulkString(token) if !token.starts_with(OURS.as_bytes())))
+    }
+
+    /// Takes the key or makes it last; false when somebody has it who does not know the first lock.
+    async fn take(&self, session: &mut Session) -> Result<bool, Failure> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(TAKE).arg(1).arg(&self.plan.key).arg(&self.token).arg(EXPIRY_MS).arg(OURS);
+        Ok(session.query(&command).await? == Value::Int(1))
+    }
+
+    fn other(&self) -> LockHolder {
+        format!("a container that migrates by itself (the key {} in {})", self.plan.key, self.plan.target).as_str().into()
+    }
+
+    async fn let_go(&self, session: Option<Session>) {
+        let Some(mut session) = session else { return };
+        let _ = session.query(redis::cmd("EVAL").arg(GIVE_BACK).arg(1).arg(&self.plan.key).arg(&self.token)).await;
+    }
+}
+
+impl<L: Lock + Sync> Lock for Both<L>
+where
+    L::Held: Sync,
+{
+    type Held = Held<L::Held>;
+
+    fn shown(&self) -> String {
+        self.first.shown()
+    }
+
+    /// The first one is not even tried for while the second one is somebody else's: giving it back would stir those who queue.
+    async fn attempt(&mut self) -> Result<Try<Self::Held>, Failure> {
+        let kept = self.waiting.take();
+        let mut session = self.session(kept).await?;
+        if self.is_foreign(&mut session).await? {
+            self.waiting = Some(session);
+            return Ok(Try::Taken(self.other()));
+        }
+        match self.first.attempt().await? {
+            Try::Held(first) => match self.take(&mut session).await {
+                Ok(true) => Ok(Try::Held(Held { first, second: Some(session), told: false })),
+                Ok(false) => {
+                    self.first.give_back(first).await;
+                    self.waiting = Some(session);
+                    Ok(Try::Taken(self.other()))
+                }
+                Err(failure) => {
+                    self.first.give_back(first).await;
+                    Err(failure)
+                }
+            },
+            Try::Taken(holder) => {
+                self.waiting = Some(session);
+                Ok(Try::Taken(holder))
+            }
+            Try::Unusable(why) => Ok(Try::Unusable(why)),
+        }
+    }
+
+    fn is_own(&self, holder: &LockHolder) -> bool {
+        self.first.is_own(holder)
+    }
+
+    async fn succeeds_cleanly(&mut self, held: &mut Self::Held) -> bool {
+        self.first.succeeds_cleanly(&mut held.first).await
+    }
+
+    async fn handed_on(&mut self) {
+        self.first.handed_on().await;
+    }
+
+    async fn leftovers(&self, held: &mut Self::Held) -> Result<Vec<String>, Failure> {
+        self.first.leftovers(&mut held.first).await
+    }
+
+    async fn end_leftovers(&self, held: &mut Self::Held) -> Result<(), Failure> {
+        self.first.end_leftovers(&mut held.first).await
+    }
+
+    fn environment(&self, held: &Self::Held) -> Vec<(String, String)> {
+        self.first.environment(&held.first)
+    }
+
+    /// Redis being away takes nothing from the first lock: nobody else can take the second one there either.
+    async fn holds(&self, held: &mut Self::Held) -> Result<bool, Failure> {
+        if !self.first.holds(&mut held.first).await? {
+            return Ok(false);
+        }
+        let kept = held.second.take();
+        let renewed = bounded(async {
+            let mut session = self.session(kept).await?;
+            Ok((self.take(&mut session).await?, session))
+        });
+        match renewed.await {
+            Ok((ours, session)) => {
+                held.second = Some(session);
+                held.told = false;
+                Ok(ours)
+            }
+            Err(failure) => {
+                if !std::mem::replace(&mut held.told, true) {
+                    let why = failure.private.as_str();
+                    tracing::warn!(lock = %self.plan.target, why, "the second migration lock cannot be renewed, the first one is still held");
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    async fn ended(&self, held: &mut Self::Held) {
+        self.first.ended(&mut held.first).await;
+    }
+
+    async fn give_back(&mut self, held: Self::Held) {
+        self.let_go(held.second).await;
+        self.first.give_back(held.first).await;
+    }
+
+    fn asker(&self) -> Asker {
+        self.first.asker()
+    }
+}

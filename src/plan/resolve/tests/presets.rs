@@ -1,0 +1,154 @@
+//! Every preset resolved: what Dify's variables name, and that none of them is wrong.
+
+use super::*;
+
+fn of(preset: &str, variables: &[(&str, &str)]) -> Result<Plan, Problems> {
+    let request = Request { preset: Some(preset.to_owned()), ..Request::default() };
+    resolve(&request, &Environment::new(variables.iter().copied()))
+}
+
+fn targets_of(preset: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    let plan = of(preset, variables).unwrap_or_else(|problems| panic!("{preset} {variables:?}: {problems}"));
+    plan.checks.iter().map(|check| format!("{} {}", check.name, check.target)).collect()
+}
+
+/// What a preset needs that names no application by itself.
+const NEEDED: [(&str, &str); 3] = [("GUNICORN_APP", "app:app"), ("CELERY_APP", "app"), ("DJANGO_PROJECT", "site")];
+
+#[test]
+fn every_mode_of_every_preset_can_be_planned() {
+    for preset in preset::names() {
+        let mut modes: Vec<String> = preset::read(preset)
+            .unwrap()
+            .iter()
+            .filter(|entry| entry.key == "modes")
+            .flat_map(|entry| {
+                let Value::Table(modes) = &entry.node.value else { panic!("[modes] is a table") };
+                modes.iter().map(|mode| mode.key.clone()).collect::<Vec<_>>()
+            })
+            .collect();
+        assert!(!modes.is_empty(), "{preset}");
+        modes.push(String::new());
+        for mode in modes {
+            let mut variables = NEEDED.to_vec();
+            variables.extend([
+                ("MODE", mode.as_str()),
+                ("MIGRATION_ENABLED", "true"),
+                ("DATABASE_URL", "postgres://a:b@db/app"),
+                ("DB_HOST", "db"),
+            ]);
+            let plan = of(preset, &variables).unwrap_or_else(|problems| panic!("{preset} {mode}: {problems}"));
+            let ends = matches!(mode.as_str(), "migration" | "job");
+            assert_eq!(plan.main.is_none(), ends, "{preset} {mode}");
+        }
+    }
+}
+
+#[test]
+fn every_way_to_name_difys_database_is_understood() {
+    let common = [("DB_HOST", "db"), ("DB_PASSWORD", "p@ss:w/ord%"), ("DB_USERNAME", "me"), ("DB_DATABASE", "flow")];
+    for (kind, shown) in [
+        ("", "postgres://me@db:5432/flow"),
+        ("postgresql", "postgres://me@db:5432/flow"),
+        ("mysql", "mysql://me@db:5432/flow"),
+        ("oceanbase", "mysql://me@db:5432/flow"),
+        ("seekdb", "mysql://me@db:5432/flow"),
+    ] {
+        let mut variables = common.to_vec();
+        variables.push(("DB_TYPE", kind));
+        assert_eq!(targets_of("dify", &variables)[0], format!("db {shown}"), "{kind}");
+    }
+    for (kind, shown) in [("", "postgres"), ("postgresql+psycopg2", "postgres"), ("mysql+pymysql", "mysql")] {
+        let mut variables = common.to_vec();
+        variables.push(("SQLALCHEMY_DATABASE_URI_SCHEME", kind));
+        assert_eq!(targets_of("dify@0.15.3", &variables)[0], format!("db {shown}://me@db:5432/flow"), "{kind}");
+    }
+    for preset in ["dify", "dify@0.15.3"] {
+        assert_eq!(targets_of(preset, &[])[..2], ["db postgres://postgres@localhost:5432/dify", "redis redis://localhost:6379/0"]);
+        let plan = of(preset, &[("DB_EXTRAS", "sslmode=require&options=-c%20timezone%3DUTC")]).unwrap();
+        assert!(matches!(&plan.checks[0].target, Target::Postgres(target) if target.sslmode == crate::plan::target::SslMode::Require));
+    }
+}
+
+#[test]
+fn every_way_to_name_difys_redis_and_its_broker_is_understood() {
+    let sentinel = [
+        ("REDIS_USE_SENTINEL", "true"),
+        ("REDIS_SENTINELS", "s1:26379,s2:26380"),
+        ("REDIS_SENTINEL_SERVICE_NAME", "main"),
+        ("REDIS_DB", "2"),
+    ];
+    let cluster = [("REDIS_USE_CLUSTERS", "true"), ("REDIS_CLUSTERS", "c1:7000,c2:7001"), ("REDIS_CLUSTERS_PASSWORD", "pw")];
+    for preset in ["dify", "dify@0.15.3"] {
+        assert_eq!(targets_of(preset, &sentinel)[1], "redis redis+sentinel://s1:26379,s2:26380/main/2");
+        assert_eq!(targets_of(preset, &cluster)[1], "redis redis+cluster://c1:7000,c2:7001");
+        let plan = of(preset, &cluster).unwrap();
+        assert_eq!(
+            plan.heartbeat.map(|heartbeat| (heartbeat.key, heartbeat.target.to_string())),
+            Some(("api_service_status".to_owned(), "redis+cluster://c1:7000,c2:7001".to_owned()))
+        );
+        for mode in ["worker", "beat"] {
+            let broker = |variables: &[(&str, &str)]| {
+                let mut all = vec![("MODE", mode)];
+                all.extend(variables);
+                targets_of(preset, &all).get(2).cloned()
+            };
+            let unsecured = ("CELERY_BROKER_URL", "redis://:difyai123456@redis:6379/1");
+            assert_eq!(broker(&[unsecured]).as_deref(), Some("broker redis://redis:6379/1"));
+            assert_eq!(broker(&[unsecured, ("BROKER_USE_SSL", "True")]).as_deref(), Some("broker rediss://redis:6379/1"));
+            assert_eq!(broker(&[unsecured, ("BROKER_USE_SSL", "false")]).as_deref(), Some("broker redis://redis:6379/1"));
+            assert_eq!(
+                broker(&[("CELERY_BROKER_URL", "rediss://redis/1?ssl_cert_reqs=none")]).as_deref(),
+                Some("broker rediss://redis:6379/1")
+            );
+            for other in ["", "amqp://guest@mq//", "sentinel://s1:26379/1;sentinel://s2:26379/1"] {
+                assert_eq!(broker(&[("CELERY_BROKER_URL", other)]), None, "celery alone knows {other}");
+            }
+            let verified =
+                [unsecured, ("BROKER_USE_SSL", "1"), ("REDIS_SSL_CERT_REQS", "CERT_REQUIRED"), ("REDIS_SSL_CA_CERTS", "/ca.pem")];
+            let mut all = verified.to_vec();
+            all.push(("MODE", mode));
+            let plan = of(preset, &all).unwrap();
+            let Target::Redis(target) = &plan.checks[2].target else { panic!("a redis") };
+            assert_eq!(target.tls.as_ref().map(|tls| tls.verify), Some(crate::plan::target::Verify::Full));
+        }
+    }
+}
+
+#[test]
+fn difys_health_is_asked_where_it_binds() {
+    let started = |preset: &str, variables: &[(&str, &str)]| {
+        let plan = of(preset, variables).unwrap();
+        let StartSign::Answers { target, .. } = plan.main.unwrap().started.unwrap().sign else { panic!("it answers") };
+        let check = plan.checks.iter().find(|check| check.name == "http").map(|check| check.target.to_string());
+        assert_eq!(check, Some(target.to_string()), "{variables:?}");
+        target.to_string()
+    };
+    for preset in ["dify", "dify@0.15.3"] {
+        assert_eq!(started(preset, &[]), "http://0.0.0.0:5001/health");
+        assert_eq!(started(preset, &[("DIFY_BIND_ADDRESS", "10.0.0.5"), ("DIFY_PORT", "8080")]), "http://10.0.0.5:8080/health");
+        assert_eq!(started(preset, &[("DIFY_BIND_ADDRESS", "[::]")]), "http://[::]:5001/health");
+        assert_eq!(started(preset, &[("DIFY_BIND_ADDRESS", "::")]), "http://[::]:5001/health");
+    }
+    let debug = [("DEBUG", "true"), ("DIFY_PORT", "8080")];
+    assert_eq!(started("dify", &debug), "http://127.0.0.1:5001/health");
+    assert_eq!(started("dify@0.15.3", &debug), "http://0.0.0.0:8080/health");
+}
+
+#[test]
+fn ragflows_dependencies_bear_the_names_of_its_healthz() {
+    let names = |variables: &[(&str, &str)]| targets_of("ragflow", variables);
+    assert_eq!(
+        names(&[]),
+        [
+            "db mysql://root@mysql:3306/rag_flow",
+            "redis redis://redis:6379/1",
+            "doc_engine http://es01:9200/_cluster/health",
+            "storage http://minio:9000/minio/health/live"
+        ]
+    );
+    let others = [("DB_TYPE", "postgres"), ("DOC_ENGINE", "infinity"), ("STORAGE_IMPL", "AWS_S3")];
+    assert_eq!(names(&others)[0], "db postgres://rag_flow@postgres:5432/rag_flow");
+    assert_eq!(names(&others)[2..], ["doc_engine http://infinity:23820/admin/node/current"]);
+    assert_eq!(names(&[("DOC_ENGINE", "opensearch")])[2], "doc_engine http://opensearch01:9201/_cluster/health");
+}

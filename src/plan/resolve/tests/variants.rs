@@ -1,0 +1,155 @@
+//! What a configuration makes of its variables: tests, variants of checks and modes, refusals, checks of one mode.
+
+use super::*;
+use crate::plan::Refusal;
+
+/// Whether the words `then` are in the command when `when` is asked with these variables and arguments.
+fn holds(when: &str, variables: &[(&str, &str)], arguments: &[&str]) -> bool {
+    let toml = format!("extra_args = 'ignore'\n[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
+    argv(&with(&toml, variables, arguments)) == ["serve", "yes"]
+}
+
+#[test]
+fn each_test_holds_when_it_should() {
+    let url = [("URL", "redis://cache"), ("FLAG", "True"), ("EMPTY", "")];
+    for (when, held) in [
+        ("{ var = 'URL', prefix = 'redis://' }", true),
+        ("{ var = 'URL', prefix = '' }", true),
+        ("{ var = 'URL', prefix = 'rediss://' }", false),
+        ("{ var = 'UNSET', prefix = 'redis://' }", false),
+        ("{ var = 'FLAG', ieq = 'true' }", true),
+        ("{ var = 'FLAG', eq = 'true' }", false),
+        ("{ var = 'EMPTY', nonempty = false }", true),
+        ("{ var = 'UNSET', eq = '' }", true),
+        ("{ args = true }", false),
+        ("{ args = false }", true),
+        ("[{ var = 'UNSET', nonempty = true }, { var = 'FLAG', nonempty = true }]", true),
+        ("{ all = [{ var = 'UNSET', nonempty = true }, { var = 'FLAG', nonempty = true }] }", false),
+        ("{ all = [{ args = false }, [{ var = 'UNSET', eq = 'x' }, { var = 'FLAG', eq = 'True' }]] }", true),
+    ] {
+        assert_eq!(holds(when, &url, &[]), held, "{when}");
+    }
+    assert!(holds("{ args = true }", &[], &["x"]) && !holds("{ args = false }", &[], &["x"]));
+    for (when, problem) in [
+        ("{ args = true, var = 'A' }", "`args` in [modes.api.when] stands beside another test"),
+        ("{ all = [], var = 'A', eq = 'x' }", "`all` in [modes.api.when] stands beside another test"),
+        ("{ all = [] }", "[modes.api.when] lists no test"),
+        ("{ var = 'A', eq = 'x', prefix = 'y' }", "wants exactly one of `eq`, `ieq`, `prefix` and `nonempty`"),
+        ("{ prefix = 'y' }", "`var` in [modes.api.when] is missing"),
+    ] {
+        let toml = format!("[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
+        let told = problems(&toml, &[], &[]).join("\n");
+        assert!(told.contains(problem), "{when}: {told}");
+    }
+}
+
+const CHECK: &str = "
+[checks.db]
+kind = 'mysql'
+host = 'h'
+user = 'u'
+wait = '5s'
+[[checks.db.variants]]
+when = { var = 'KIND', eq = 'postgres' }
+kind = 'postgres'
+[[checks.db.variants]]
+when = { var = 'KIND', prefix = 'p' }
+url = 'tcp://other:${PORT}'
+wait = '7s'
+[modes.api]
+command = ['serve']
+";
+
+#[test]
+fn a_check_is_varied_by_the_first_variant_that_holds() {
+    for (kind, shown, wait) in [("", "mysql://u@h:3306/", 5), ("postgres", "postgres://u@h:5432/u", 5), ("p", "tcp://other:9", 7)] {
+        let plan = with(CHECK, &[("KIND", kind), ("PORT", "9")], &[]);
+        let [check] = plan.checks.as_slice() else { panic!("one check") };
+        assert_eq!((check.target.to_string().as_str(), check.wait), (shown, Duration::from_secs(wait)), "{kind}");
+    }
+    // What is not taken may have unset variables, but no unknown keys.
+    assert_eq!(with(CHECK, &[("KIND", "")], &[]).checks.len(), 1);
+    let wrong = CHECK.replace("kind = 'postgres'", "kinds = 'postgres'").replace("when = { var = 'KIND', prefix = 'p' }\n", "");
+    let told = problems(&wrong, &[("KIND", "")], &[]).join("\n");
+    assert!(told.contains("unknown key `kinds` in [checks.db.variants]; did you mean `kind`?"), "{told}");
+    assert!(told.contains("`when` in [checks.db.variants] is missing"), "{told}");
+}
+
+#[test]
+fn a_query_stands_behind_the_parts_as_it_is() {
+    let toml = "[checks.db]\nkind = 'postgres'\nhost = 'h'\nquery = '${EXTRAS:-}'\n[modes.api]\ncommand = ['serve']\n";
+    let target = |extras: &str| match with(toml, &[("EXTRAS", extras)], &[]).checks.remove(0).target {
+        Target::Postgres(target) => (target.sslmode, target.database),
+        other => panic!("{other:?}"),
+    };
+    use crate::plan::target::SslMode;
+    assert_eq!(target(""), (SslMode::Prefer, "postgres".to_owned()));
+    assert_eq!(target("?sslmode=require&options=-c%20a%3Db"), (SslMode::Require, "postgres".to_owned()));
+    assert_eq!(target("dbname=my%20db&sslmode=disable"), (SslMode::Disable, "my db".to_owned()));
+    let beside = toml.replace("kind = 'postgres'\nhost = 'h'", "url = 'postgres://h/x?sslmode=allow'");
+    assert!(
+        matches!(&with(&beside, &[("EXTRAS", "connect_timeout=3")], &[]).checks[0].target, Target::Postgres(target) if target.sslmode == SslMode::Allow)
+    );
+    let other = toml.replace("'postgres'", "'tcp'");
+    assert!(problems(&other, &[], &[]).join("\n").contains("`query` in [checks.db] means nothing to a target of kind tcp"));
+}
+
+const MODES: &str = "
+extra_args = 'ignore'
+[checks.db]
+url = 'tcp://general:1'
+[modes.api]
+command = ['serve']
+third_stop = 'forward'
+started = { url = 'tcp://127.0.0.1:80' }
+checks = { own = { url = 'tcp://own:1' }, db = { url = 'tcp://of-the-mode:1', wait = '0s' } }
+[[modes.api.variants]]
+when = { var = 'DEBUG', eq = 'true' }
+started = { url = 'tcp://127.0.0.1:81' }
+[modes.job]
+command = ['flask', { args = true }]
+[[modes.job.variants]]
+when = { args = false }
+refuse = { code = 3, message = 'name a command' }
+[migrations]
+enabled = '${MIGRATE:-false}'
+command = ['migrate']
+lock = 'none'
+";
+
+#[test]
+fn a_mode_has_checks_of_its_own_and_a_variant_a_start_of_its_own() {
+    let checks = |mode: &str| -> Vec<String> {
+        with(MODES, &[("MODE", mode)], &["x"]).checks.iter().map(|check| format!("{} {}", check.name, check.target)).collect()
+    };
+    assert_eq!(checks("job"), ["db tcp://general:1"]);
+    assert_eq!(checks("api"), ["own tcp://own:1", "db tcp://of-the-mode:1"]);
+    for (debug, port) in [("", "80"), ("true", "81")] {
+        let main = with(MODES, &[("MODE", "api"), ("DEBUG", debug)], &[]).main.unwrap();
+        assert!(main.signals.never_kills);
+        let StartSign::Answers { target, .. } = main.started.unwrap().sign else { panic!("it answers") };
+        assert_eq!(target.to_string(), format!("tcp://127.0.0.1:{port}"));
+    }
+    let wrong = MODES.replace("own = { url", "own = { ulr");
+    assert!(problems(&wrong, &[("MODE", "job")], &["x"]).join("\n").contains("unknown key `ulr` in [modes.api.checks.own]"));
+}
+
+#[test]
+fn a_mode_refuses_a_process_after_its_migration() {
+    for migrates in ["true", "false"] {
+        let plan = with(MODES, &[("MODE", "job"), ("MIGRATE", migrates)], &[]);
+        assert_eq!(plan.refusal, Some(Refusal { code: 3, message: "name a command".to_owned() }));
+        assert!(plan.main.is_none());
+        assert_eq!(plan.migration.is_some(), migrates == "true");
+    }
+    let plan = with(MODES, &[("MODE", "job")], &["create"]);
+    assert_eq!((argv(&plan), &plan.refusal), (vec!["flask", "create"], &None));
+    for (from, to, problem) in [
+        ("code = 3, ", "code = 0, ", "a whole number from 1 to 255 is wanted"),
+        (", message = 'name a command'", "", "`message` in [modes.job.variants.refuse] is missing"),
+        ("refuse = {", "command = ['x']\nrefuse = {", "starts no process, and `command` and `started` are about one"),
+    ] {
+        let told = problems(&MODES.replace(from, to), &[("MODE", "api")], &[]).join("\n");
+        assert!(told.contains(problem), "{told}");
+    }
+}

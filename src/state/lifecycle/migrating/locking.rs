@@ -1,0 +1,114 @@
+//! The migration's lock: when it is asked for, what its keeper says of it, and when it is given back.
+
+use super::{Duration, Effect, Exit, Lifecycle, LockHolder, LockNews, Migration, Moment, Phase, Step, Timer, stop_migration};
+
+/// How long giving the lock back may take; the database frees it with the connection anyway.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a migration that lost its lock may take to stop, so that a successor never overlaps with it (E5).
+const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
+
+impl Lifecycle {
+    pub(super) fn ask_lock(&mut self, effects: &mut Vec<Effect>) {
+        self.migrating.asked = true;
+        effects.push(Effect::AcquireLock);
+    }
+
+    pub(in crate::state::lifecycle) fn lock(&mut self, now: Moment, news: LockNews, effects: &mut Vec<Effect>) {
+        let queues =
+            self.snapshot.phase == Phase::Migrating && matches!(self.snapshot.migration, Migration::Idle | Migration::Queued { .. });
+        let queues = queues && !self.releasing;
+        match news {
+            LockNews::Queued(holder) if queues => self.queued(now, holder),
+            LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(effects),
+            LockNews::Current { ahead } if queues && self.ending.is_none() => self.nothing_to_do(now, ahead, effects),
+            LockNews::Preparing(preparation) if queues => {
+                self.snapshot.migration_lock.preparing = Some(preparation);
+                if self.snapshot.migration == Migration::Idle {
+                    self.snapshot.migration = Migration::Queued { since: now, holder: String::new() };
+                }
+            }
+            LockNews::Held if queues && self.ending.is_none() => {
+                self.snapshot.migration = Migration::Holder { since: now };
+                self.snapshot.migration_lock.held_at = Some(now);
+                self.snapshot.migration_lock.preparing = None;
+                self.migrating.held = true;
+                if self.asks_by_command() {
+                    self.check_again(effects);
+                } else {
+                    self.run_migration(effects);
+                }
+            }
+            LockNews::Held if !self.migrating.held && !self.releasing => effects.push(Effect::ReleaseLock),
+            LockNews::Lost(why) if self.migrating.held => self.lock_lost(why, effects),
+            LockNews::Verified(answer) if self.migrating.verifying => self.verified(now, answer, effects),
+            LockNews::Unavailable(exit, why) if queues => {
+                self.stage_ended(now, "migrate", Step::Down);
+                self.migrating.asked = false;
+                if self.migration_runs || self.leaves_behind() {
+                    // The check that runs beside the queue ends first.
+                    self.decide(exit.code(), why);
+                    stop_migration(libc::SIGTERM, self.stop_timeout(), effects);
+                } else {
+                    self.fail(now, exit.code(), why, effects);
+                }
+            }
+            LockNews::Released if self.releasing => self.lock_released(now, effects),
+            _ => {}
+        }
+    }
+
+    pub(super) fn queued(&mut self, now: Moment, holder: LockHolder) {
+        let since = match &self.snapshot.migration {
+            Migration::Queued { since, .. } => *since,
+            _ => now,
+        };
+        self.snapshot.migration = Migration::Queued { since, holder: holder.words.clone() };
+        self.snapshot.migration_lock.preparing = None;
+        self.snapshot.migration_lock.holder = Some((holder, now));
+    }
+
+    /// One that runs on without its lock may overlap with another's; while no command runs the next one is not begun.
+    fn lock_lost(&mut self, why: String, effects: &mut Vec<Effect>) {
+        self.migrating.held = false;
+        self.snapshot.migration_lock.lost += 1;
+        if self.plan.migration.as_ref().is_some_and(|plan| plan.unlocked) {
+            return;
+        }
+        if self.migration_runs {
+            self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
+            stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
+        } else {
+            self.migrating.lost = Some(why);
+        }
+    }
+
+    /// Whether the lock went while no command ran; then the run ends.
+    pub(super) fn lost_meanwhile(&mut self) -> bool {
+        let Some(why) = self.migrating.lost.take() else { return false };
+        self.decide(Exit::LockLost.code(), format!("the migration lock was lost before the migration was over: {why}"));
+        true
+    }
+
+    pub(in crate::state::lifecycle) fn release_lock(&mut self, effects: &mut Vec<Effect>) {
+        self.releasing = true;
+        self.migrating.pausing = false;
+        effects.push(Effect::Disarm(Timer::Retry));
+        effects.push(Effect::ReleaseLock);
+        effects.push(Effect::Arm(Timer::Release, RELEASE_LIMIT));
+    }
+
+    pub(in crate::state::lifecycle) fn lock_released(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.releasing = false;
+        self.migrating.held = false;
+        self.snapshot.migration = Migration::Done;
+        self.snapshot.migration_lock.preparing = None;
+        effects.push(Effect::Disarm(Timer::Release));
+        if self.ending.is_some() {
+            self.enter(now, Phase::Failed);
+            self.close(now, effects);
+        } else {
+            self.start(now, effects);
+        }
+    }
+}
