@@ -15,12 +15,13 @@ use crate::probe::redis::{Session, failure, open};
 use crate::state::event::Readiness;
 use crate::state::instances::Instances;
 use crate::state::snapshot::{Look, Snapshot, Status};
+use crate::view;
 
 /// The script of a beat.
 const BEAT: &str = include_str!("beat.lua");
 
 /// How long connecting, and one command, may take (D8).
-const ANSWER: Duration = Duration::from_secs(2);
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
 /// The longest payload in bytes (D15).
 const LONGEST_PAYLOAD: usize = 512;
@@ -60,6 +61,7 @@ enum Verdict {
 impl Pen {
     pub(super) fn new(plan: HeartbeatPlan, snapshot: &Snapshot) -> Self {
         Self {
+            simple: plan.simple,
             plan,
             script: Script::new(BEAT),
             listing: Script::new(instances::SCRIPT),
@@ -69,7 +71,6 @@ impl Pen {
             sequence: 0,
             taken: false,
             clock: None,
-            simple: false,
             counted: Some(0),
             host: nix::sys::utsname::uname().ok().and_then(|name| name.nodename().to_str().map(str::to_owned)),
             state: Readiness::Unknown,
@@ -210,13 +211,19 @@ impl Pen {
         self.clock.map_or(0, |(server, learnt)| server + (learnt.elapsed() + ANSWER).as_millis() as u64)
     }
 
-    /// The shared key alone, in one command with its expiry; never deleted, because others may be ready.
+    /// The shared key alone, in one command with its expiry; deleted only where nobody else can be ready.
     async fn simple_beat(&self, session: &mut Session, state: Readiness) -> Result<(), Failure> {
-        if state != Readiness::Ready {
+        let command = if state == Readiness::Ready {
+            let mut command = redis::cmd("SET");
+            command.arg(&self.plan.key).arg("ready").arg("PX").arg(self.plan.ttl.as_millis() as u64);
+            command
+        } else if self.plan.exclusive {
+            let mut command = redis::cmd("DEL");
+            command.arg(&self.plan.key);
+            command
+        } else {
             return Ok(());
-        }
-        let mut command = redis::cmd("SET");
-        command.arg(&self.plan.key).arg("ready").arg("PX").arg(self.plan.ttl.as_millis() as u64);
+        };
         ask(session, &command).await?.map(drop).map_err(|error| failure(&error))
     }
 
@@ -236,7 +243,7 @@ impl Pen {
             "addr": session.local().map(|address| address.to_string()),
             "ttl": self.plan.ttl.as_secs(),
             "interval": self.plan.every.as_secs(),
-            "reason": null,
+            "reason": view::why(snapshot, look),
         });
         shortened(payload)
     }
@@ -280,8 +287,17 @@ const fn payload_word(state: Readiness, status: Status) -> &'static str {
     }
 }
 
-/// The payload as text; what is only for people goes first when it is too long.
+/// The payload as text; when it is too long the reason is cut first, then what is only for people goes.
 fn shortened(mut payload: serde_json::Value) -> String {
+    let over = payload.to_string().len().saturating_sub(LONGEST_PAYLOAD);
+    if over > 0 {
+        let reason = payload["reason"].as_str().unwrap_or_default();
+        let mut end = reason.len().saturating_sub(over + "\u{2026}".len());
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        payload["reason"] = if end == 0 { serde_json::Value::Null } else { format!("{}\u{2026}", &reason[..end]).into() };
+    }
     for less in ["host", "addr", "version", "mode"] {
         if payload.to_string().len() <= LONGEST_PAYLOAD {
             break;
@@ -311,5 +327,7 @@ mod tests {
         assert!(text.len() <= LONGEST_PAYLOAD);
         assert!(text.contains(r#""host":null"#) && text.contains(r#""addr":"10.0.0.1""#), "{text}");
         assert_eq!(shortened(json!({ "host": "a" })), r#"{"host":"a"}"#);
+        let wordy = shortened(json!({ "host": "a", "reason": "\u{fc}\"".repeat(300) }));
+        assert!(wordy.len() <= LONGEST_PAYLOAD && wordy.contains(r#""host":"a""#) && wordy.contains('\u{2026}'), "{wordy}");
     }
 }

@@ -79,6 +79,7 @@ pub fn document() -> Value {
             }),
             "heartbeat": section(heartbeat::KEYS, |key| match key {
                 "check" => text(),
+                "mode" => word(&["auto", "simple"]),
                 _ => of_target(key),
             }),
             "migrations": section(migrations::KEYS, |key| match key {
@@ -126,7 +127,9 @@ fn of(key: &str) -> Value {
     match key {
         "wait" | "interval" | "timeout" | "within" | "ttl" | "every" | "lock_timeout" | "stop_timeout" | "drain_delay"
         | "restart_delay" | "restart_max_delay" | "restart_reset" | "watchdog" | "grace_period" => duration(),
-        "tls" | "insecure" | "fail_fast" | "i_know" | "notify" | "nonempty" | "args" | "no_new_privileges" | "enabled" => flag(),
+        "tls" | "insecure" | "exclusive" | "fail_fast" | "i_know" | "notify" | "nonempty" | "args" | "no_new_privileges" | "enabled" => {
+            flag()
+        }
         "failure_threshold" | "success_threshold" => number(1, 1000),
         "lock_key" => number(i64::MIN, i64::MAX),
         "retries" | "min_args" => number(0, 1000),
