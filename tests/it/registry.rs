@@ -3,6 +3,7 @@
 mod beats;
 mod consumers;
 mod observed;
+mod transport;
 mod trouble;
 
 use crate::support::child::polite;
