@@ -49,9 +49,15 @@ ensure_clients() {
         }
         "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check prometheus-client schemathesis
     fi
-    if [ ! -x "$PORTCULLIS_CLIENTS/node/node_modules/.bin/wait-on" ]; then
+    ensure_wait_on
+}
+
+# Installs wait-on, which is npm's, beside the other clients.
+ensure_wait_on() {
+    ensure_programs npm=npm
+    if [ ! -x "$target_dir/clients/node/node_modules/.bin/wait-on" ]; then
         say "installing wait-on"
-        npm install --silent --no-fund --no-audit --prefix "$PORTCULLIS_CLIENTS/node" wait-on
+        npm install --silent --no-fund --no-audit --prefix "$target_dir/clients/node" wait-on
     fi
 }
 

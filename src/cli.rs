@@ -11,7 +11,7 @@ use crate::command;
 use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
-use crate::plan::resolve::{Request, resolve};
+use crate::plan::resolve::{Request, TlsFlags, resolve};
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
@@ -43,6 +43,7 @@ enum Command {
     /// Wait until targets are ready, then become COMMAND
     #[command(after_help = "Examples:\n  portcullis wait tcp://db:5432 https://auth/health -- gunicorn app:app\n  \
                             portcullis wait --timeout 5m 'postgres://app@db/app?sslmode=verify-full'\n  \
+                            portcullis wait --ca /etc/ssl/own.pem https://auth/health rediss://cache\n  \
                             portcullis wait 'redis+ready://cache:6379/0?service=api&min=2'")]
     Wait(WaitArgs),
     /// Print exactly what `run` would do, and do nothing
@@ -203,6 +204,18 @@ struct WaitArgs {
     /// Give up at once on a wrong password, user or database
     #[arg(long)]
     fail_fast: bool,
+    /// Authorities (PEM) that https, rediss and grpcs targets trust, in place of the system's; a server's own certificate, too
+    #[arg(long, value_name = "FILE")]
+    ca: Option<String>,
+    /// The certificate (PEM) that these targets are shown
+    #[arg(long, value_name = "FILE")]
+    client_certificate: Option<String>,
+    /// Its private key (PEM) [default: in the same file]
+    #[arg(long, value_name = "FILE")]
+    client_key: Option<String>,
+    /// Take any certificate of these targets: whoever is in between can listen
+    #[arg(long)]
+    insecure: bool,
     /// What to become once the targets are ready: same process id, no shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -225,8 +238,10 @@ impl<A: Args> Alone<A> {
 
 impl WaitArgs {
     fn request(self) -> command::wait::Request {
-        let Self { targets, timeout, try_timeout, interval, any, json, fail_fast, command } = self;
-        command::wait::Request { targets, timeout, try_timeout, interval, any, json, fail_fast, command }
+        let Self { targets, timeout, try_timeout, interval, any, json, fail_fast, command, .. } = self;
+        let tls =
+            TlsFlags { ca: self.ca, client_certificate: self.client_certificate, client_key: self.client_key, insecure: self.insecure };
+        command::wait::Request { targets, timeout, try_timeout, interval, any, json, fail_fast, tls, command }
     }
 }
 

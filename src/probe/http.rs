@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -20,18 +22,20 @@ const LONGEST_BODY: usize = 256 * 1024;
 pub(super) struct HttpProbe {
     target: HttpTarget,
     client: Option<Client>,
+    names: Arc<Names>,
 }
 
 impl HttpProbe {
-    pub(super) const fn new(target: HttpTarget) -> Self {
-        Self { target, client: None }
+    pub(super) fn new(target: HttpTarget) -> Self {
+        Self { target, client: None, names: Arc::default() }
     }
 
     /// Sends the request. Redirects are answers, not followed: the status that was expected is the one that is compared.
-    pub(super) async fn ask(&mut self) -> Result<(), Failure> {
+    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        self.names.within_ms.store(within.as_millis() as u64, Ordering::Relaxed);
         let client = match &self.client {
             Some(client) => client,
-            None => self.client.insert(client(&self.target)?),
+            None => self.client.insert(client(&self.target, &self.names)?),
         };
         let request = client
             .request(method(&self.target.method)?, self.target.url.expose())
@@ -51,7 +55,7 @@ impl HttpProbe {
 }
 
 /// A client that does nothing on its own: no proxy from the environment, no redirects, no pool.
-fn client(target: &HttpTarget) -> Result<Client, Failure> {
+fn client(target: &HttpTarget, names: &Arc<Names>) -> Result<Client, Failure> {
     // Without https there is no need of certificates, which take milliseconds to read.
     let plain = !target.url.expose().starts_with("https:");
     let tls = if plain { Tls { verify: Verify::Nothing, ..Tls::default() } } else { target.tls.clone() };
@@ -61,7 +65,7 @@ fn client(target: &HttpTarget) -> Result<Client, Failure> {
         .redirect(redirect::Policy::none())
         .pool_max_idle_per_host(0)
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Arc::new(Names))
+        .dns_resolver(Arc::clone(names))
         .build()
         .map_err(|error| Failure::new(Class::Internal, &words_of_chain(&error)))
 }
@@ -170,15 +174,19 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Erro
 }
 
 /// Resolves names as every other probe does, so that a missing one has its class.
-#[derive(Debug)]
-struct Names;
+#[derive(Debug, Default)]
+struct Names {
+    /// What the question at hand leaves for it; the client outlives the question.
+    within_ms: AtomicU64,
+}
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
+        let within = Duration::from_millis(self.within_ms.load(Ordering::Relaxed));
         Box::pin(async move {
             // The client puts the URL's port in place of 0.
             let address = Address { host: name.as_str().to_owned(), port: 0 };
-            let addresses = resolve(&address).await.map_err(Nameless)?;
+            let addresses = resolve(&address, within).await.map_err(Nameless)?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

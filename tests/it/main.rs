@@ -18,6 +18,7 @@ mod pid1_signals;
 mod pid1_start;
 mod pid1_stop;
 mod pid1_terminal;
+mod presets;
 mod process;
 mod registry;
 mod secrets;
