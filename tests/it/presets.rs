@@ -80,22 +80,26 @@ fn every_preset_runs_its_programs() {
     for (preset, variables, arguments, calls) in ROWS {
         let app = Http::answering(200, "{\"status\": \"green\"}");
         let programs = StandIns::new(&["bundle", "celery", "flask", "gunicorn", "node", "npm", "python", "python3"]);
-        let here = format!("tcp://127.0.0.1:{}", app.port);
+        let here = format!("127.0.0.1:{}", app.port);
         let mut run = programs.run_beside_others(preset, arguments).env("PORT", app.port.to_string());
         for program in ["bundle", "celery", "flask", "gunicorn", "node", "npm", "python", "python3"] {
             run = run.env(&format!("DO_{program}"), format!("{DO}{}", polite()));
         }
-        // The dependencies that these two name without being asked to.
+        // The dependencies that these name without being asked to.
         let named: &[&str] = match preset {
             "ragflow" => &["DB", "REDIS", "DOC_ENGINE", "STORAGE"],
             "dify" | "dify@0.15.3" => &["DB", "REDIS"],
             _ => &[],
         };
         for name in named {
-            run = run.env(&format!("PORTCULLIS_CHECKS__{name}"), format!("{{ url = \"{here}\", variants = [] }}"));
+            let scheme = if ["DB", "REDIS"].contains(name) { "tcp" } else { "http" };
+            run = run.env(&format!("PORTCULLIS_CHECKS__{name}"), format!("{{ url = \"{scheme}://{here}\", variants = [] }}"));
         }
         if !named.is_empty() {
-            run = run.env("PORTCULLIS_HEARTBEAT__ENABLED", "false").env("PORTCULLIS_MODES__SERVER__STARTED__URL", &here);
+            run = run.env("PORTCULLIS_HEARTBEAT__ENABLED", "false");
+        }
+        if preset == "ragflow" {
+            run = run.env("PORTCULLIS_MODES__SERVER__STARTED__URL", format!("tcp://{here}"));
         }
         if preset == "ragflow" || variables.contains(&("MIGRATION_ENABLED", "true")) {
             run = run.env("PORTCULLIS_MIGRATIONS__LOCK", "none");
