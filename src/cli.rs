@@ -11,7 +11,7 @@ use crate::command;
 use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
-use crate::plan::resolve::{Request, TlsFlags, resolve};
+use crate::plan::resolve::{self, Request, TlsFlags};
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
@@ -58,11 +58,11 @@ enum Command {
     /// Show how the running portcullis is: why it is not up, each check with its last 30 minutes, the start as bars
     #[command(after_help = "Examples:\n  docker exec api /portcullis status --watch\n  portcullis status --json | jq .checks")]
     Status(StatusArgs),
-    /// Print the OpenAPI document of the health answers
-    #[command(after_help = "Example:\n  portcullis schema --openapi > health.json")]
+    /// Print the JSON Schema of the configuration file, for editors and for checking one without running anything
+    #[command(after_help = "Examples:\n  portcullis schema > portcullis.schema.json\n  portcullis schema --openapi > health.json")]
     Schema {
-        /// The OpenAPI 3.1 document of the health answers
-        #[arg(long, required = true)]
+        /// Print the OpenAPI 3.1 document of the health answers instead
+        #[arg(long)]
         openapi: bool,
     },
     /// List the ready instances of a service from Redis; exit 0 when enough are ready, 69 when not
@@ -331,7 +331,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
 
 fn answer(command: Command, environment: &Environment) -> u8 {
     match command {
-        Command::Plan(arguments) => match resolve(&arguments.run.request(), environment) {
+        Command::Plan(arguments) => match resolve::resolve(&arguments.run.request(), environment) {
             Ok(plan) if arguments.json => print(&command::plan::render_json(&plan)),
             Ok(plan) => print(&command::plan::render(&plan)),
             Err(problems) => {
@@ -351,7 +351,8 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         Command::Status(StatusArgs { json, watch, socket, listen, config }) => {
             command::status::run(&command::status::Options { json, watch, socket, listen, config }, environment)
         }
-        Command::Schema { .. } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
+        Command::Schema { openapi: false } => print(&format!("{:#}\n", resolve::schema())),
+        Command::Schema { openapi: true } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
         Command::Healthcheck { options } => command::healthcheck::main(&options),
         Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
         Command::Wait(wait) => command::wait::run(&wait.request(), environment),

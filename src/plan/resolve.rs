@@ -9,6 +9,7 @@ mod heartbeat;
 mod migrations;
 mod modes;
 mod process;
+mod schema;
 mod signal;
 mod target;
 mod variables;
@@ -27,6 +28,7 @@ use crate::plan::{Plan, Service};
 
 pub use health::{HealthAddress, health_address};
 pub use process::limit_name;
+pub use schema::document as schema;
 
 /// Longer than any pause that is meant.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::summary::{self, bucket, causes, last_try, levels, mark, outcome, shape, timeline, title, urgency};
+use super::summary::{self, bucket, by_urgency, causes, last_try, levels, mark, outcome, shape, timeline, title};
 use super::{Request, Response, TEXT, terminal, time};
 use crate::clock::Moment;
 use crate::state::check::Check;
@@ -43,6 +43,7 @@ pub fn render(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Respons
     page.start();
     page.modules();
     page.process();
+    page.instances();
     page.foot(holds);
     let headers = vec![vary, ("content-security-policy", POLICY.as_str()), ("referrer-policy", "no-referrer")];
     Response { headers, ..Response::new(200, "text/html; charset=utf-8", page.html) }
@@ -118,11 +119,10 @@ impl Page<'_> {
     }
 
     fn checks(&mut self) {
-        let mut checks: Vec<&Check> = self.snapshot.checks.iter().collect();
+        let checks = by_urgency(self.snapshot, self.look);
         if checks.is_empty() {
             return;
         }
-        checks.sort_by_key(|check| urgency(check, self.look));
         self.push("<section><h2>Checks <small>and their last 30 minutes</small></h2>");
         let mut left_out = 0;
         for check in checks {
@@ -252,6 +252,32 @@ impl Page<'_> {
             let (mark, words) = heartbeat.split_once(' ').unwrap_or_default();
             let _ = write!(self.html, "<section><h2>Heartbeat in Redis</h2><p class=\"{class}\"><b>{mark}</b> {words}</p></section>");
         }
+    }
+
+    /// How many there are for everybody, who they are with authority.
+    fn instances(&mut self) {
+        let Some((told, words)) = self.snapshot.instances.as_ref().zip(summary::instances(self.snapshot, self.look)) else { return };
+        let _ = write!(self.html, "<section><h2>Instances of {}</h2><p>{words}</p>", escape(&self.snapshot.service.name));
+        if self.authority {
+            self.push("<ul class=\"instances\">");
+            for instance in &told.listed {
+                let (state, words) = summary::instance(instance, self.look);
+                let name = escape(&instance.name);
+                let _ = write!(self.html, "<li class=\"{}\"><b>{}</b> <span>{name}", state.word(), mark(state));
+                if instance.own {
+                    self.push(" <em>this one</em>");
+                }
+                if let Some(address) = &instance.address {
+                    let _ = write!(self.html, " <small>{}</small>", escape(address));
+                }
+                let _ = write!(self.html, "</span> <span>{words}</span></li>");
+            }
+            match told.all.saturating_sub(told.listed.len() as u64) {
+                0 => self.push("</ul>"),
+                more => _ = write!(self.html, "<li>and {more} more</li></ul>"),
+            }
+        }
+        self.push("</section>");
     }
 
     fn foot(&mut self, holds: bool) {

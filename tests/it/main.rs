@@ -21,6 +21,7 @@ mod pid1_terminal;
 mod presets;
 mod process;
 mod registry;
+mod schema;
 mod secrets;
 mod status;
 mod support;

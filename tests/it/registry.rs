@@ -2,6 +2,7 @@
 
 mod beats;
 mod consumers;
+mod instances;
 mod observed;
 mod trouble;
 

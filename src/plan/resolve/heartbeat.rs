@@ -8,7 +8,7 @@ use crate::plan::resolve::{DAY, checks, condition, target};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &[
         "enabled",
         "when",

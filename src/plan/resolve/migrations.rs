@@ -14,7 +14,7 @@ use crate::plan::resolve::{YEAR, heartbeat};
 use crate::plan::target::Target;
 use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &[
         "enabled",
         "command",
