@@ -35,9 +35,6 @@ fn up(preset: &str, programs: &StandIns, given: &[(&str, &str)], talks: (&str, &
     run
 }
 
-/// A preset, the variables of a run of it, and what is running when the signal comes.
-type Phase<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
-
 #[test]
 fn every_signal_arrives_in_every_phase() {
     let migrating = [("MODE", "api"), ("MIGRATION_ENABLED", "true")];
