@@ -61,6 +61,21 @@ ensure_wait_on() {
     fi
 }
 
+# Installs redis-py and says where the Python is that has it: the README's lines for it are run.
+ensure_redis_py() {
+    local venv=$target_dir/clients/redis-py
+    ensure_programs python3=python3
+    if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import redis' 2>/dev/null; then
+        say "installing redis-py"
+        python3 -m venv --clear "$venv" 2>/dev/null || {
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+            python3 -m venv --clear "$venv"
+        }
+        "$venv/bin/pip" install --quiet --disable-pip-version-check redis
+    fi
+    export PORTCULLIS_PYTHON=$venv/bin/python
+}
+
 ensure_cargo() {
     if ! command -v cargo >/dev/null 2>&1 && [ -r "$HOME/.cargo/env" ]; then
         # shellcheck disable=SC1091

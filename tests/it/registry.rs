@@ -4,6 +4,7 @@ mod beats;
 mod consumers;
 mod instances;
 mod observed;
+mod transport;
 mod trouble;
 
 use crate::support::child::polite;
