@@ -8,19 +8,19 @@ use std::time::Duration;
 /// A child that says its name and what it gets, blocks, and takes `seconds` to end after TERM. Its state is in files: it is up by its
 /// check while `NAME.up` is there, and ends with the number that `NAME.end` holds.
 const CHILD: &str = r#"#!/bin/sh
-echo "begin $1"
 trap 'echo "term $1"; [ -n "$2" ] && sleep "$2"; echo "end $1"; exit 0' TERM
+echo "begin $1"
 while :; do
   [ -s "$1.end" ] && { read -r code < "$1.end"; rm "$1.end"; echo "dies $1"; exit "$code"; }
   sleep 0.02
 done
 "#;
 
-/// A run of a main process and these modules; `@` in the tables is the child, `DIR` its directory.
+/// A run of a main process and these modules; `"@"` in the tables is the child, `DIR` its directory.
 fn run(tables: &str) -> Running {
     let run = Portcullis::new();
     let (child, dir) = (run.script("child", CHILD).display().to_string(), run.dir().display().to_string());
-    let tables = tables.replace('@', &child).replace("DIR", &dir);
+    let tables = tables.replace("\"@\"", &format!("\"{child}\"")).replace("DIR", &dir);
     run.config(&format!("mode = \"api\"\n[modes.api]\ncommand = [\"{child}\", \"main\"]\n{tables}")).start()
 }
 
@@ -279,6 +279,7 @@ fn every_view_shows_the_modules() {
 #[test]
 fn fifty_modules_start_and_stop_within_the_deadline_and_leave_nothing() {
     let mut run = run("[modules.many]\ncommand = [\"@\", \"many\"]\ninstances = 50\nafter = [\"main\"]\n");
+    run.until_status("/readyz", 200, secs(20));
     eventually("all are up", secs(60), || {
         let info = run.get("/actuator/info").json();
         let up = info["arkBizInfo"].as_array().unwrap().iter().filter(|module| module["bizState"] == "ACTIVATED").count();
