@@ -12,6 +12,7 @@ mod healthcheck;
 mod heartbeat;
 mod load;
 mod migration;
+mod modules;
 mod output;
 mod page;
 mod pid1_notify;

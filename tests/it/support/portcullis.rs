@@ -175,7 +175,7 @@ impl Portcullis {
         let stderr = child.stderr.take().map_or_else(Buffer::ended, Buffer::filled_by);
         let outer = i32::try_from(child.id()).expect("pid");
         let pid1 = self.pid1;
-        Running { child, outer, pid1, mark, stdout, stderr, since, ended: None, port: self.port, socket: self.socket, _dir: self.dir }
+        Running { child, outer, pid1, mark, stdout, stderr, since, ended: None, port: self.port, socket: self.socket, dir: self.dir }
     }
 
     /// Starts, waits for the end and hands back everything it said.
@@ -268,7 +268,7 @@ pub struct Running {
     ended: Option<Exit>,
     pub port: u16,
     pub socket: String,
-    _dir: Dir,
+    dir: Dir,
 }
 
 impl Running {
@@ -280,6 +280,11 @@ impl Running {
         let name = binary();
         let is_it = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.file_name() == name.file_name());
         eventually("portcullis runs as PID 1", secs(20), || process::children(self.outer).into_iter().find(is_it))
+    }
+
+    /// Where it runs, with its configuration and scripts.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The pid of the process that portcullis started, once its command line holds `words`.
