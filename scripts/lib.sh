@@ -41,13 +41,13 @@ ensure_clients() {
     ensure_programs chromium=chromium chromedriver=chromium-driver prometheus=prometheus promtool=prometheus \
         prometheus-blackbox-exporter=prometheus-blackbox-exporter /usr/lib/nagios/plugins/check_http=monitoring-plugins-basic \
         python3=python3 npm=npm prlimit=util-linux dockerd=docker.io busybox=busybox-static
-    if [ ! -x "$PORTCULLIS_CLIENTS/venv/bin/schemathesis" ]; then
-        say "installing prometheus-client and schemathesis"
+    if ! "$PORTCULLIS_CLIENTS/venv/bin/python" -c 'import jsonschema, prometheus_client, schemathesis' 2>/dev/null; then
+        say "installing jsonschema, prometheus-client and schemathesis"
         python3 -m venv "$PORTCULLIS_CLIENTS/venv" 2>/dev/null || {
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
             python3 -m venv --clear "$PORTCULLIS_CLIENTS/venv"
         }
-        "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check prometheus-client schemathesis
+        "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check jsonschema prometheus-client schemathesis
     fi
     ensure_wait_on
 }
@@ -59,6 +59,21 @@ ensure_wait_on() {
         say "installing wait-on"
         npm install --silent --no-fund --no-audit --prefix "$target_dir/clients/node" wait-on
     fi
+}
+
+# Installs redis-py and says where the Python is that has it: the README's lines for it are run.
+ensure_redis_py() {
+    local venv=$target_dir/clients/redis-py
+    ensure_programs python3=python3
+    if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import redis' 2>/dev/null; then
+        say "installing redis-py"
+        python3 -m venv --clear "$venv" 2>/dev/null || {
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+            python3 -m venv --clear "$venv"
+        }
+        "$venv/bin/pip" install --quiet --disable-pip-version-check redis
+    fi
+    export PORTCULLIS_PYTHON=$venv/bin/python
 }
 
 ensure_cargo() {

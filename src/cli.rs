@@ -12,7 +12,7 @@ use crate::command::order::Order;
 use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
-use crate::plan::resolve::{Request, TlsFlags, resolve};
+use crate::plan::resolve::{self, Request, TlsFlags};
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
@@ -71,11 +71,11 @@ enum Command {
     /// Read the configuration again and apply what concerns modules and checks: all of it, or nothing
     #[command(after_help = "Example:\n  docker exec api /portcullis reload")]
     Reload(OrderArgs),
-    /// Print the OpenAPI document of the health answers
-    #[command(after_help = "Example:\n  portcullis schema --openapi > health.json")]
+    /// Print the JSON Schema of the configuration file, for editors and for checking one without running anything
+    #[command(after_help = "Examples:\n  portcullis schema > portcullis.schema.json\n  portcullis schema --openapi > health.json")]
     Schema {
-        /// The OpenAPI 3.1 document of the health answers
-        #[arg(long, required = true)]
+        /// Print the OpenAPI 3.1 document of the health answers instead
+        #[arg(long)]
         openapi: bool,
     },
     /// List the ready instances of a service from Redis; exit 0 when enough are ready, 69 when not
@@ -379,7 +379,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
 
 fn answer(command: Command, environment: &Environment) -> u8 {
     match command {
-        Command::Plan(arguments) => match resolve(&arguments.run.request(), environment) {
+        Command::Plan(arguments) => match resolve::resolve(&arguments.run.request(), environment) {
             Ok(plan) if arguments.json => print(&command::plan::render_json(&plan)),
             Ok(plan) => print(&command::plan::render(&plan)),
             Err(problems) => {
@@ -403,7 +403,8 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         Command::Stop(arguments) => command::order::run(&arguments.options("stop"), environment),
         Command::Restart(arguments) => command::order::run(&arguments.options("restart"), environment),
         Command::Reload(arguments) => command::order::run(&arguments.options(Order::Reload), environment),
-        Command::Schema { .. } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
+        Command::Schema { openapi: false } => print(&format!("{:#}\n", resolve::schema())),
+        Command::Schema { openapi: true } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
         Command::Healthcheck { options } => command::healthcheck::main(&options),
         Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
         Command::Wait(wait) => command::wait::run(&wait.request(), environment),

@@ -1,6 +1,7 @@
 //! Keeps the readiness in Redis true: one atomic script a beat, transitions at once, and nothing that outlives its expiry.
 
 mod beat;
+mod instances;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,10 @@ pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: 
         let mut next = Instant::now() + pause;
         trouble.note(&written, &plan);
         mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
+        tokio::select! {
+            changed = readiness.changed() => if changed.is_ok() { continue } else { return },
+            around = pen.look_around() => if let Some(instances) = around { mailbox.send(Event::Counted(Arc::new(instances))) },
+        }
         loop {
             tokio::select! {
                 changed = readiness.changed() => if changed.is_err() { return } else { break },

@@ -10,6 +10,7 @@ mod migrations;
 mod modes;
 mod modules;
 mod process;
+mod schema;
 mod signal;
 mod started;
 mod target;
@@ -30,6 +31,7 @@ use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
 
 pub use health::{HealthAddress, health_address, health_token};
 pub use process::limit_name;
+pub use schema::document as schema;
 
 /// Longer than any pause that is meant.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -6,13 +6,19 @@ use redis::{Cmd, FromRedisValue, Script, Value};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
+use super::instances;
+use crate::clock::Moment;
 use crate::outcome::{Class, Failure};
 use crate::plan::HeartbeatPlan;
 use crate::probe::dial::shown;
 use crate::probe::redis::{Session, failure, open};
 use crate::state::event::Readiness;
+use crate::state::instances::Instances;
 use crate::state::snapshot::{Look, ModuleState, Snapshot, Status};
 use crate::view;
+
+/// The script of a beat.
+const BEAT: &str = include_str!("beat.lua");
 
 /// How long connecting, and one command, may take (D8).
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
@@ -24,6 +30,7 @@ const LONGEST_PAYLOAD: usize = 512;
 pub(super) struct Pen {
     plan: HeartbeatPlan,
     script: Script,
+    listing: Script,
     session: Option<Session>,
     id: String,
     /// Tells this run from an earlier or another one of the same id.
@@ -35,6 +42,8 @@ pub(super) struct Pen {
     clock: Option<(u64, Instant)>,
     /// Whether scripts are forbidden to us: then the shared key alone is written, and left to its expiry.
     simple: bool,
+    /// How many instances were counted last; none where the server does not tell who is there.
+    counted: Option<u64>,
     host: Option<String>,
     state: Readiness,
     since: Duration,
@@ -54,13 +63,15 @@ impl Pen {
         Self {
             simple: plan.simple,
             plan,
-            script: Script::new(include_str!("beat.lua")),
+            script: Script::new(BEAT),
+            listing: Script::new(instances::SCRIPT),
             session: None,
             id: snapshot.service.instance.clone(),
             token: format!("{:016x}", fastrand::u64(..)),
             sequence: 0,
             taken: false,
             clock: None,
+            counted: Some(0),
             host: nix::sys::utsname::uname().ok().and_then(|name| name.nodename().to_str().map(str::to_owned)),
             state: Readiness::Unknown,
             since: snapshot.phase_since.wall,
@@ -79,7 +90,11 @@ impl Pen {
         // Held here, not in the pen, so that a beat that is given up takes its connection with it.
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => bounded(open(&self.plan.target, &self.plan.key, ANSWER)).await?,
+            None => {
+                // Another server may tell what the last one refused.
+                self.counted.get_or_insert_default();
+                bounded(open(&self.plan.target, &self.plan.key, ANSWER)).await?
+            }
         };
         self.beat(&mut session, state, snapshot, look).await?;
         self.session = Some(session);
@@ -93,6 +108,27 @@ impl Pen {
             None => std::future::pending().await,
         }
         self.session = None;
+    }
+
+    /// Who is there, read over the connection that the last beat left open; none where that is not told, or not due. Safe to cancel.
+    ///
+    /// An answer that does not come takes the connection with it, as that of a beat does; a refusal stands until the next connection.
+    pub(super) async fn look_around(&mut self) -> Option<Instances> {
+        if self.simple || !instances::due(self.counted?, fastrand::f64()) {
+            return None;
+        }
+        let session = self.session.as_mut()?;
+        let read = match run(session, &self.listing, instances::SCRIPT, &instances::arguments(&self.plan.key, LONGEST_PAYLOAD)).await {
+            Ok(Ok(value)) => instances::read(&value, &self.id, self.plan.ttl, Moment::now()),
+            Ok(Err(error)) => Err(failure(&error)),
+            Err(silence) => {
+                self.session = None;
+                tracing::debug!("who else is in the registry is not known: {}", silence.private.as_str());
+                return None;
+            }
+        };
+        self.counted = read.as_ref().ok().map(|instances| instances.all);
+        read.inspect_err(|refusal| tracing::info!("the instances are not listed: {}", refusal.private.as_str())).ok()
     }
 
     async fn beat(&mut self, session: &mut Session, state: Readiness, snapshot: &Snapshot, look: Look) -> Result<(), Failure> {
@@ -142,20 +178,13 @@ impl Pen {
         self.sequence += 1;
         let payload = self.payload(state, session, snapshot, look);
         let key = &self.plan.key;
-        let command = |verb: &str, body: &str| {
-            let mut command = redis::cmd(verb);
-            command.arg(body).arg(4).arg(key);
-            command.arg(format!("portcullis:{{{key}}}:ready")).arg(format!("portcullis:{{{key}}}:all"));
-            command.arg(format!("portcullis:{{{key}}}:i:{}", self.id));
-            command.arg(&self.id).arg(&self.token).arg(self.sequence).arg(script_word(state)).arg(self.plan.ttl.as_millis() as u64);
-            command.arg(&payload).arg(u8::from(take)).arg(format!("portcullis:{{{key}}}:events")).arg(self.latest());
-            command
-        };
-        let mut answer = ask(session, &command("EVALSHA", self.script.get_hash())).await?;
-        if answer.as_ref().is_err_and(|error| error.code() == Some("NOSCRIPT")) {
-            answer = ask(session, &command("EVAL", include_str!("beat.lua"))).await?;
-        }
-        match answer {
+        let set = |name: &str| format!("portcullis:{{{key}}}:{name}");
+        let keys = ["4".to_owned(), key.clone(), set("ready"), set("all"), set(&format!("i:{}", self.id))];
+        let numbers = [self.sequence, self.plan.ttl.as_millis() as u64, u64::from(take), self.latest()].map(|number| number.to_string());
+        let [sequence, ttl, take, latest] = numbers;
+        let words =
+            [self.id.clone(), self.token.clone(), sequence, script_word(state).to_owned(), ttl, payload, take, set("events"), latest];
+        match run(session, &self.script, BEAT, &[&keys[..], &words[..]].concat()).await? {
             Ok(value) => self.read(value).map(Some),
             // The right to a key or to a command inside the script is another matter, which the simple way would not mend.
             Err(error) if error.code() == Some("NOPERM") && error.detail().is_some_and(|words| words.contains("'eval")) => Ok(None),
@@ -221,6 +250,15 @@ impl Pen {
             payload["modules"] = modules;
         }
         shortened(payload)
+    }
+}
+
+/// Runs a script by its hash, and by its text where the server has not seen it yet.
+async fn run(session: &mut Session, script: &Script, text: &str, arguments: &[String]) -> Result<redis::RedisResult<Value>, Failure> {
+    let command = |verb, body| redis::cmd(verb).arg(body).arg(arguments).clone();
+    match ask(session, &command("EVALSHA", script.get_hash())).await? {
+        Err(error) if error.code() == Some("NOSCRIPT") => ask(session, &command("EVAL", text)).await,
+        answer => Ok(answer),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::instances::Instances;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
 pub use crate::plan::CheckId;
@@ -69,6 +70,8 @@ pub enum Event {
     Signalled(i32),
     /// A beat was written to Redis, or was not.
     Beaten(Result<(), Class>),
+    /// Who is in the registry.
+    Counted(Arc<Instances>),
     /// The heartbeat was withdrawn.
     Withdrawn,
     /// A timer that was armed has run out.

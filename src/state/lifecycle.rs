@@ -108,6 +108,7 @@ impl Lifecycle {
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
             modules: plan.modules.iter().map(|module| Self::module_at_rest(module, now)).collect(),
             reloads: 0,
+            instances: None,
         };
         Self {
             plan,
@@ -191,6 +192,7 @@ impl Lifecycle {
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
             Event::Beaten(result) => self.beaten(now, result),
+            Event::Counted(instances) => self.snapshot.instances = Some(instances),
             Event::Withdrawn => self.withdrawn(effects),
             Event::Elapsed(timer) => self.elapsed(now, timer, effects),
         }

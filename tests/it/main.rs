@@ -24,6 +24,7 @@ mod pid1_terminal;
 mod presets;
 mod process;
 mod registry;
+mod schema;
 mod secrets;
 mod status;
 mod support;

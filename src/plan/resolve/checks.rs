@@ -26,14 +26,17 @@ const OWN: [&str; 12] = [
     "i_know",
 ];
 const KNOWN: [&str; 39] = Keys::joined(&[&target::KEYS, &OWN]);
-const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
 
 /// The words for what something counts for.
 pub(super) const AFFECTS: [(&str, Affects); 4] =
     [("none", Affects::None), ("health", Affects::Health), ("readiness", Affects::Readiness), ("liveness", Affects::Liveness)];
 
+/// What a name looks like, for the schema.
+pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
+
 /// Names that mean something else in one of the health answers.
-const RESERVED: [&str; 16] = [
+pub(super) const RESERVED: [&str; 16] = [
     "status",
     "_meta",
     "ping",

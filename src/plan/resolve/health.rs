@@ -12,7 +12,7 @@ use crate::plan::resolve::ROOT;
 use crate::plan::{Details, HealthPlan, SocketName, Views};
 use crate::secret::Secret;
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &[
         "enabled",
         "listen",

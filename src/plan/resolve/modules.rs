@@ -33,10 +33,10 @@ const OWN: [&str; 14] = [
     "web_path",
 ];
 const KNOWN: [&str; 30] = Keys::joined(&[&OWN, &SHARED]);
-const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
 
 /// The most instances of one module.
-const MOST: i64 = 1000;
+pub(super) const MOST: i64 = 1000;
 
 /// One module as written: its instances, and whom it comes after by name.
 struct Written<'c> {

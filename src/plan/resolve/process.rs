@@ -42,6 +42,9 @@ const KNOWN: [&str; 24] = Keys::joined(&[&SHARED, &OF_MAIN, &["grace_period"]]);
 /// The keys of `[process]`; a mode knows them too, but for `grace_period`, which is the orchestrator's.
 pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
 
+/// The keys of `limits`.
+pub(super) const LIMIT_NAMES: Keys = Keys { known: &NAMES, later: &[] };
+
 /// The kernel's numbers of resource limits (`asm-generic/resource.h`), by the names that `prlimit(1)` and Docker's `--ulimit` know.
 const LIMITS: [(&str, u32); 16] = [
     ("cpu", 0),
@@ -62,7 +65,7 @@ const LIMITS: [(&str, u32); 16] = [
     ("rttime", 15),
 ];
 
-const LIMIT_NAMES: [&str; LIMITS.len()] = {
+const NAMES: [&str; LIMITS.len()] = {
     let (mut names, mut index) = ([""; LIMITS.len()], 0);
     while index < LIMITS.len() {
         names[index] = LIMITS[index].0;
@@ -240,8 +243,7 @@ fn umask(section: &Section<'_>) -> Option<u32> {
 
 /// `limits = { nofile = 65536, core = "0:unlimited" }`: one value for both the soft and the hard limit, or `soft:hard`.
 fn limits(section: &Section<'_>) -> Vec<(u32, u64, u64)> {
-    const NAMES: Keys = Keys { known: &LIMIT_NAMES, later: &[] };
-    let Some(table) = section.table("limits", Some(NAMES)) else { return Vec::new() };
+    let Some(table) = section.table("limits", Some(LIMIT_NAMES)) else { return Vec::new() };
     let mut limits = Vec::new();
     for (name, resource) in LIMITS {
         let Some(node) = table.node(name) else { continue };

@@ -16,6 +16,7 @@ use crate::plan::resolve::address::{self, Address};
 use crate::plan::target::{self, GrpcTarget, Target};
 use crate::secret::Secret;
 use http::HttpOptions;
+pub(super) use http::{EXPECT, MEMBER};
 use tls::TlsOptions;
 
 /// Kinds of a target that there are.

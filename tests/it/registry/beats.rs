@@ -4,7 +4,7 @@ use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
 use crate::support::{Exit, Http, Redis, eventually, secs, wait};
 
-const SCRIPT: &str = include_str!("../../../src/registry/beat.lua");
+pub(super) const SCRIPT: &str = include_str!("../../../src/registry/beat.lua");
 
 /// One beat by hand; the script's code.
 fn beat(redis: &Redis, id: &str, token: &str, sequence: u64, state: &str, take: bool, latest: i64) -> Result<i64, String> {
@@ -163,6 +163,8 @@ fn the_least_rights_of_a_writer_and_of_a_reader_are_enough() {
     let mut run = replica(&as_user(&redis, "writer:w"), "one", "").start();
     until_key(&redis, Some("ready"));
     assert_eq!(redis.command(&["ZCARD", &format!("portcullis:{{{KEY}}}:ready")]), Reply::Number(1));
+    let told = || run.beside(["status"]).stdout.contains("1 of 1 ready").then_some(());
+    eventually("the writer may also see who is there", secs(20), told);
     for login in ["reader:r", "poor:p"] {
         let read = run.beside(["ready", "api", "--url", &as_user(&redis, login)]).exits(0);
         assert!(read.stdout.contains("api: 1 ready") && read.stdout.contains("one"), "{login}: {} {}", read.stdout, read.stderr);

@@ -281,6 +281,19 @@ fn in_a_cluster_whose_slot_moves_to_another_node() {
 }
 
 #[test]
+fn restarted_with_its_journal_before_the_deadline() {
+    let mut redis = Redis::reserve().option("--appendonly yes --appendfsync always").started();
+    let mut run = replica(&redis.url(), "one", "").start();
+    until_key(&redis, Some("ready"));
+    run.signal(9);
+    run.wait_exit(secs(20));
+    let left = redis.pttl(KEY);
+    redis.restart();
+    assert_eq!(redis.get(KEY).as_deref(), Some("ready"), "nobody has said that it is not");
+    assert!((1..=left).contains(&redis.pttl(KEY)), "its time was stretched");
+}
+
+#[test]
 fn restarted_with_its_journal_after_the_deadline() {
     let mut redis = Redis::reserve().option("--appendonly yes --appendfsync always").started();
     let mut run = replica(&redis.url(), "one", "").env("PORTCULLIS_HEARTBEAT__EVERY", "1s").env("PORTCULLIS_HEARTBEAT__TTL", "3s").start();
