@@ -67,6 +67,7 @@ struct Supervisor {
 }
 
 /// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
+/// With `sources`, orders are taken over the unix socket, and a reload reads from there.
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd, an eventfd or a thread.
@@ -74,7 +75,7 @@ pub fn run(
     plan: Plan,
     listeners: Option<Listeners>,
     surroundings: Surroundings,
-    sources: Sources,
+    sources: Option<Sources>,
     subsystems: Subsystems,
 ) -> io::Result<Ending> {
     let signals = Signals::open()?;
@@ -84,7 +85,7 @@ pub fn run(
     let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone()));
     if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
-        let control = health.control.then(|| Control::new(sources, Arc::clone(&plan), sender.clone(), Arc::clone(&published)));
+        let control = sources.map(|sources| Control::new(sources, Arc::clone(&plan), sender.clone(), Arc::clone(&published)));
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }

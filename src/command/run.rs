@@ -79,7 +79,8 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     let surroundings = surroundings(environment, descriptors);
     let directory = surroundings.directory.clone().unwrap_or_default();
-    let sources = Sources { request: request.clone(), environment: environment.clone().at(directory) };
+    let sources = || Sources { request: request.clone(), environment: environment.clone().at(directory) };
+    let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
     match supervisor::run(plan, listeners, surroundings, sources, subsystems) {
         Ok(ending) => last_line(ending.code, &ending.sentence),
         Err(cause) => {

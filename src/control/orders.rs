@@ -15,6 +15,9 @@ use crate::state::snapshot::{Module, ModuleState, Snapshot};
 /// How long the reducer may need to take an order: it takes every one at once.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
+/// How much of an unknown name is repeated: no module's name is longer.
+const LONGEST_NAME: usize = 80;
+
 /// What is wanted of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
@@ -56,7 +59,8 @@ impl Control {
             let snapshot = self.published.look().0;
             let known = || snapshot.modules.iter().map(|module| module.name.as_str());
             let none = if known().next().is_none() { "; there are none" } else { "" };
-            return Answer::new(Exit::Usage, format!("no module of this name{}{none}", suggest(name, known().collect::<Vec<_>>())));
+            let name: String = name.chars().take(LONGEST_NAME).collect();
+            return Answer::new(Exit::Usage, format!("there is no module `{name}`{}{none}", suggest(&name, known().collect::<Vec<_>>())));
         }
         info!("ordered: {} {name}", verb.word());
         if !self.give(verb, &before).await {

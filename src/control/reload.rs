@@ -35,10 +35,14 @@ impl Control {
         let reload = match Reload::new(&running, read) {
             Ok(reload) => reload,
             Err(lines) => {
-                return Answer::new(Exit::NeedsRestart, "the container has to be started anew for this; nothing was changed").with(lines);
+                return Answer::new(
+                    Exit::NeedsRestart,
+                    "this cannot change while it runs, the container has to be started anew for it; nothing was changed",
+                )
+                .with(lines);
             }
         };
-        for notice in &reload.plan.notices {
+        for notice in reload.plan.notices.iter().filter(|notice| !running.notices.contains(notice)) {
             warn!("{notice}");
         }
         let words = reload.words();
@@ -47,12 +51,12 @@ impl Control {
         }
         let plan = Arc::new(reload.plan.clone());
         let before = self.published.look().0.reloads;
+        info!("reloading: {words}");
         self.mailbox.send(Event::Reloaded(Arc::clone(&plan)));
         let taken = |snapshot: &Snapshot| (snapshot.reloads > before || self.over().is_some()).then_some(());
         if self.until(until, taken).await.is_none() || self.published.look().0.reloads == before {
             return self.over().unwrap_or_else(|| Answer::new(Exit::Internal, "the configuration was not taken over; see the log"));
         }
-        info!("reloaded: {words}");
         *running = plan;
         let concerned = concerned(&reload);
         let settled = |snapshot: &Snapshot| {

@@ -181,7 +181,7 @@ fn fixed(running: &Plan, read: &Plan) -> Vec<String> {
         (running, read) => compare("whether there is a health endpoint", running.is_none() == read.is_none()),
     }
     compare("`on_startup_failure`", running.hold == read.hold);
-    changed.into_iter().map(|what| format!("{what} differs and cannot change while it runs; start the container anew for it")).collect()
+    changed.into_iter().map(|what| format!("{what} differs")).collect()
 }
 
 fn compare_process(running: &ProcessPlan, read: &ProcessPlan, compare: &mut impl FnMut(&str, bool)) {
@@ -282,7 +282,6 @@ mod tests {
         read.health = read.health.map(|health| HealthPlan { listen: Vec::new(), ..health });
         read.hold = true;
         let told = Reload::new(&first, read).unwrap_err();
-        let tail = "differs and cannot change while it runs; start the container anew for it";
-        assert_eq!(told, ["the process' command", "`listen` of [health]", "`on_startup_failure`"].map(|what| format!("{what} {tail}")));
+        assert_eq!(told, ["the process' command", "`listen` of [health]", "`on_startup_failure`"].map(|what| format!("{what} differs")));
     }
 }

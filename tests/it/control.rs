@@ -58,7 +58,7 @@ fn a_module_is_started_restarted_and_stopped_while_the_process_goes_on() {
     order(&run, &["stop", "reports"], 0, "module reports is stopped");
     assert!(!process::alive(second));
     order(&run, &["stop", "reports"], 0, "module reports did not run");
-    order(&run, &["start", "report"], 64, "no module of this name; did you mean `reports`?");
+    order(&run, &["start", "report"], 64, "there is no module `report`; did you mean `reports`?");
     assert_eq!(run.child_pid("child"), main);
     assert_eq!(run.get("/readyz").code, 200);
 }
@@ -111,7 +111,7 @@ fn a_reload_adds_changes_and_removes_without_touching_anything_else() {
     assert!(run.child_pid("sleeper after") > 0 && run.child_pid("sleeper new") > 0);
     eventually("the new check is asked", secs(20), || run.get("/healthz").body.contains("\"file\":\"ok\"").then_some(()));
     assert!(!run.get("/healthz").body.contains("disk"), "{}", run.get("/healthz").body);
-    order(&run, &["stop", "old"], 64, "no module of this name");
+    order(&run, &["stop", "old"], 64, "there is no module `");
     order(&run, &["start", "later"], 0, "module later is up");
     order(&run, &["reload"], 0, "nothing has changed");
 }
@@ -126,11 +126,11 @@ fn a_reload_is_all_or_nothing() {
     assert!(output.stderr.contains("comand") && output.stderr.contains("nonsense"), "every problem is told: {}", output.stderr);
     let fixed = config(&path, &added).replace("/child\"]", "/child\", \"more\"]");
     std::fs::write(&path, format!("{fixed}[health]\ntoken = \"other\"\n")).unwrap();
-    let output = order(&run, &["reload"], 79, "the container has to be started anew for this; nothing was changed");
+    let output = order(&run, &["reload"], 79, "the container has to be started anew for it; nothing was changed");
     for item in ["the process' command differs", "`token` or `details` of [health] differs"] {
         assert!(output.stderr.contains(item), "{}", output.stderr);
     }
-    order(&run, &["start", "added"], 64, "no module of this name");
+    order(&run, &["start", "added"], 64, "there is no module `");
     assert_eq!(run.child_pid("child"), main);
     std::fs::remove_file(&path).unwrap();
     order(&run, &["reload"], 78, "cannot read the configuration");

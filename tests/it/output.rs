@@ -199,3 +199,37 @@ fn modules_bear_their_names_and_a_helper_that_stays_hides_no_last_words() {
     }
     assert!(!run.said().0.contains("| plain"), "{}", run.said().0);
 }
+
+#[test]
+fn a_module_that_floods_holds_up_neither_answers_nor_the_others_lines() {
+    let (reading, writing) = std::io::pipe().unwrap();
+    let run = Portcullis::new().stdout_to(writing);
+    let child = run.script("child", "i=0; while :; do i=$((i+1)); echo line $i; echo line $i >&2; sleep 0.05; done\n");
+    let config = format!(
+        "mode = \"api\"\n[process]\noutput = \"prefix\"\n[modes.api]\ncommand = [\"{}\"]\n[modules.flood]\ncommand = [\"yes\", \"flood\"]\n",
+        child.display()
+    );
+    let mut run = run.config(&config).start();
+    let reader = std::thread::spawn(move || {
+        let (mut lines, mut of_main, mut flood) = (BufReader::new(reading).lines(), 0, 0_u64);
+        while let Some(Ok(line)) = lines.next() {
+            of_main += u32::from(line.starts_with("api | line "));
+            flood += u64::from(line == "flood | flood");
+            assert!(line.starts_with("api | line ") || "flood | flood".starts_with(&line[..line.len().min(13)]), "{line}");
+        }
+        (of_main, flood)
+    });
+    run.until_stderr("api | line 20\n", secs(60));
+    for _ in 0..20 {
+        let watch = Stopwatch::start();
+        assert_eq!(run.get("/livez").code, 200);
+        assert!(watch.elapsed() < secs(2), "{:?}", watch.elapsed());
+    }
+    let watch = Stopwatch::start();
+    run.signal(15);
+    run.exits(143);
+    assert!(watch.elapsed() < secs(6), "{:?}", watch.elapsed());
+    let (of_main, flood) = reader.join().unwrap();
+    assert!(of_main >= 19 && flood > 1000, "{of_main} lines of the process among {flood}");
+    run.leaves_nothing();
+}

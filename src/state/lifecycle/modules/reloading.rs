@@ -37,7 +37,7 @@ impl Lifecycle {
         self.forget_retired();
     }
 
-    /// The checks of the service in the order of the configuration, those that stay with all that is known of them.
+    /// The checks of the service: those that stay with all that is known of them, then those that are new.
     fn replace_checks(&mut self, now: Moment) {
         let plan = Arc::clone(&self.plan);
         let mut old = std::mem::take(&mut self.snapshot.checks);

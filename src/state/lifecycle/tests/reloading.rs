@@ -55,7 +55,7 @@ fn what_is_kept_keeps_all_that_is_known_of_it() {
     assert_eq!(snapshot(&run).reloads, 1);
     let records = |name| snapshot(&run).check(name).map(|check| check.records.len());
     assert_eq!((records("db"), records("es"), records("cache")), (Some(1), Some(0), None));
-    assert_eq!(check_names(&run)[..3], ["es", "db", "app"]);
+    assert_eq!(check_names(&run)[..3], ["db", "es", "app"]);
     assert_eq!(found(&run, "m0").and_then(|module| module.child.pid), Some(PID + 10));
     assert!(effects.contains(&Effect::Spawn(ProcessId::Module(ModuleId(1)))), "{effects:?}");
     // What was on its way from a check that is gone is nobody's.
