@@ -41,29 +41,51 @@ ensure_clients() {
     export PORTCULLIS_CLIENTS=$target_dir/clients
     ensure_programs chromium=chromium chromedriver=chromium-driver prometheus=prometheus promtool=prometheus \
         prometheus-blackbox-exporter=prometheus-blackbox-exporter /usr/lib/nagios/plugins/check_http=monitoring-plugins-basic \
-        python3=python3 npm=npm prlimit=util-linux dockerd=docker.io busybox=busybox-static \
-        docker-compose=docker-compose debootstrap=debootstrap qemu-aarch64=qemu-user
-    export PORTCULLIS_DEBIAN=$target_dir/debian.tar
-    if [ ! -e "$PORTCULLIS_DEBIAN" ]; then
-        say "making a Debian for the tests with containers (two minutes, once)"
-        as_root "$root/scripts/debian-image" "$PORTCULLIS_DEBIAN"
-    fi
-    if [ ! -x "$PORTCULLIS_CLIENTS/venv/bin/schemathesis" ]; then
-        say "installing prometheus-client and schemathesis"
+        python3=python3 npm=npm prlimit=util-linux
+    if ! "$PORTCULLIS_CLIENTS/venv/bin/python" -c 'import jsonschema, kubernetes_validate, prometheus_client, schemathesis' 2>/dev/null; then
+        say "installing jsonschema, kubernetes-validate, prometheus-client and schemathesis"
         python3 -m venv "$PORTCULLIS_CLIENTS/venv" 2>/dev/null || {
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
             python3 -m venv --clear "$PORTCULLIS_CLIENTS/venv"
         }
-        "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check prometheus-client schemathesis
+        "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check \
+            jsonschema kubernetes-validate prometheus-client schemathesis
     fi
-    if [ ! -x "$PORTCULLIS_CLIENTS/venv/bin/kubernetes-validate" ]; then
-        say "installing kubernetes-validate"
-        "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check kubernetes-validate
+    ensure_wait_on
+}
+
+# Installs a Docker engine and what the tests start in it, and the emulator that runs the binary for aarch64.
+ensure_containers() {
+    ensure_programs dockerd=docker.io busybox=busybox-static docker-compose=docker-compose debootstrap=debootstrap qemu-aarch64=qemu-user
+    export PORTCULLIS_DEBIAN=$target_dir/debian.tar
+    if [ ! "$PORTCULLIS_DEBIAN" -nt "$root/scripts/debian-image" ]; then
+        say "making a Debian for the tests in containers (two minutes, once)"
+        as_root "$root/scripts/debian-image" "$PORTCULLIS_DEBIAN"
     fi
-    if [ ! -x "$PORTCULLIS_CLIENTS/node/node_modules/.bin/wait-on" ]; then
+}
+
+# Installs wait-on, which is npm's, beside the other clients.
+ensure_wait_on() {
+    ensure_programs npm=npm
+    if [ ! -x "$target_dir/clients/node/node_modules/.bin/wait-on" ]; then
         say "installing wait-on"
-        npm install --silent --no-fund --no-audit --prefix "$PORTCULLIS_CLIENTS/node" wait-on
+        npm install --silent --no-fund --no-audit --prefix "$target_dir/clients/node" wait-on
     fi
+}
+
+# Installs redis-py and says where the Python is that has it: the README's lines for it are run.
+ensure_redis_py() {
+    local venv=$target_dir/clients/redis-py
+    ensure_programs python3=python3
+    if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import redis' 2>/dev/null; then
+        say "installing redis-py"
+        python3 -m venv --clear "$venv" 2>/dev/null || {
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+            python3 -m venv --clear "$venv"
+        }
+        "$venv/bin/pip" install --quiet --disable-pip-version-check redis
+    fi
+    export PORTCULLIS_PYTHON=$venv/bin/python
 }
 
 ensure_cargo() {

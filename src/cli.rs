@@ -11,7 +11,7 @@ use crate::command;
 use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
-use crate::plan::resolve::{Request, resolve};
+use crate::plan::resolve::{self, Request, TlsFlags};
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
@@ -43,6 +43,7 @@ enum Command {
     /// Wait until targets are ready, then become COMMAND
     #[command(after_help = "Examples:\n  portcullis wait tcp://db:5432 https://auth/health -- gunicorn app:app\n  \
                             portcullis wait --timeout 5m 'postgres://app@db/app?sslmode=verify-full'\n  \
+                            portcullis wait --ca /etc/ssl/own.pem https://auth/health rediss://cache\n  \
                             portcullis wait 'redis+ready://cache:6379/0?service=api&min=2'")]
     Wait(WaitArgs),
     /// Print exactly what `run` would do, and do nothing
@@ -57,11 +58,11 @@ enum Command {
     /// Show how the running portcullis is: why it is not up, each check with its last 30 minutes, the start as bars
     #[command(after_help = "Examples:\n  docker exec api /portcullis status --watch\n  portcullis status --json | jq .checks")]
     Status(StatusArgs),
-    /// Print the OpenAPI document of the health answers
-    #[command(after_help = "Example:\n  portcullis schema --openapi > health.json")]
+    /// Print the JSON Schema of the configuration file, for editors and for checking one without running anything
+    #[command(after_help = "Examples:\n  portcullis schema > portcullis.schema.json\n  portcullis schema --openapi > health.json")]
     Schema {
-        /// The OpenAPI 3.1 document of the health answers
-        #[arg(long, required = true)]
+        /// Print the OpenAPI 3.1 document of the health answers instead
+        #[arg(long)]
         openapi: bool,
     },
     /// List the ready instances of a service from Redis; exit 0 when enough are ready, 69 when not
@@ -203,6 +204,18 @@ struct WaitArgs {
     /// Give up at once on a wrong password, user or database
     #[arg(long)]
     fail_fast: bool,
+    /// Authorities (PEM) that https, rediss and grpcs targets trust, in place of the system's; a server's own certificate, too
+    #[arg(long, value_name = "FILE")]
+    ca: Option<String>,
+    /// The certificate (PEM) that these targets are shown
+    #[arg(long, value_name = "FILE")]
+    client_certificate: Option<String>,
+    /// Its private key (PEM) [default: in the same file]
+    #[arg(long, value_name = "FILE")]
+    client_key: Option<String>,
+    /// Take any certificate of these targets: whoever is in between can listen
+    #[arg(long)]
+    insecure: bool,
     /// What to become once the targets are ready: same process id, no shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -225,8 +238,10 @@ impl<A: Args> Alone<A> {
 
 impl WaitArgs {
     fn request(self) -> command::wait::Request {
-        let Self { targets, timeout, try_timeout, interval, any, json, fail_fast, command } = self;
-        command::wait::Request { targets, timeout, try_timeout, interval, any, json, fail_fast, command }
+        let Self { targets, timeout, try_timeout, interval, any, json, fail_fast, command, .. } = self;
+        let tls =
+            TlsFlags { ca: self.ca, client_certificate: self.client_certificate, client_key: self.client_key, insecure: self.insecure };
+        command::wait::Request { targets, timeout, try_timeout, interval, any, json, fail_fast, tls, command }
     }
 }
 
@@ -316,7 +331,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
 
 fn answer(command: Command, environment: &Environment) -> u8 {
     match command {
-        Command::Plan(arguments) => match resolve(&arguments.run.request(), environment) {
+        Command::Plan(arguments) => match resolve::resolve(&arguments.run.request(), environment) {
             Ok(plan) if arguments.json => print(&command::plan::render_json(&plan)),
             Ok(plan) => print(&command::plan::render(&plan)),
             Err(problems) => {
@@ -336,7 +351,8 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         Command::Status(StatusArgs { json, watch, socket, listen, config }) => {
             command::status::run(&command::status::Options { json, watch, socket, listen, config }, environment)
         }
-        Command::Schema { .. } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
+        Command::Schema { openapi: false } => print(&format!("{:#}\n", resolve::schema())),
+        Command::Schema { openapi: true } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
         Command::Healthcheck { options } => command::healthcheck::main(&options),
         Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
         Command::Wait(wait) => command::wait::run(&wait.request(), environment),

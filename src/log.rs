@@ -25,6 +25,9 @@ const QUEUE: usize = 1024;
 /// Columns of the narrowest terminal that live lines are made for.
 const NARROWEST: usize = 80;
 
+/// The target of the line that says why a run ends: it is written whatever `PORTCULLIS_LOG` leaves out.
+pub const LAST_LINE: &str = "portcullis::last_line";
+
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
@@ -59,9 +62,10 @@ pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), S
     let parsed = targets(filter.unwrap_or_default().trim());
     let complaint = parsed.as_ref().err().map(|why| format!("PORTCULLIS_LOG cannot be read: {why}; it is `info` now"));
     let targets = parsed.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let targets = targets.with_target(LAST_LINE, LevelFilter::INFO);
     let (sender, receiver) = mpsc::sync_channel(QUEUE);
     let lines = LINES.get_or_init(|| Lines { sender, unread: Mutex::new(Some(receiver)) });
-    let writer = Queue { dropped: Arc::new(AtomicU64::new(0)), sender: lines.sender.clone() };
+    let writer = Queue { format, dropped: Arc::new(AtomicU64::new(0)), sender: lines.sender.clone() };
     let registry = tracing_subscriber::registry().with(targets);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).with_ansi(false);
     let done = match format {
@@ -172,6 +176,7 @@ fn erase(bytes: &mut Vec<u8>, shown: usize) {
 
 #[derive(Clone)]
 struct Queue {
+    format: Format,
     dropped: Arc<AtomicU64>,
     sender: SyncSender<Message>,
 }
@@ -190,7 +195,7 @@ impl Write for Queue {
         let mut clean = scrub(&String::from_utf8_lossy(line)).into_bytes();
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            clean.extend_from_slice(format!("({dropped} log lines were dropped: standard error was not read)\n").as_bytes());
+            clean.splice(..0, gap(self.format, dropped).into_bytes());
         }
         match self.sender.try_send(Message::Line(clean)) {
             Err(TrySendError::Full(_)) => _ = self.dropped.fetch_add(dropped + 1, Ordering::Relaxed),
@@ -202,6 +207,19 @@ impl Write for Queue {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The line that stands for those that were dropped.
+fn gap(format: Format, dropped: u64) -> String {
+    let when = UNIX_EPOCH + Moment::now().wall;
+    let words = format!("{dropped} log lines were dropped: standard error was not read");
+    match format {
+        Format::Text => format!("{} portcullis warn {words}\n", humantime::format_rfc3339_millis(when)),
+        Format::Json => {
+            let when = humantime::format_rfc3339_micros(when).to_string();
+            format!("{}\n", serde_json::json!({ "timestamp": when, "level": "WARN", "message": words }))
+        }
     }
 }
 
@@ -237,6 +255,26 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_dropped_is_told_before_the_next_line_and_as_a_line_of_its_kind() {
+        for format in [Format::Text, Format::Json] {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            let mut queue = Queue { format, dropped: Arc::default(), sender };
+            for line in ["{\"n\":1}\n", "{\"n\":2}\n", "{\"n\":3}\n"] {
+                assert_eq!(queue.write(line.as_bytes()).unwrap(), line.len());
+            }
+            let taken =
+                || if let Message::Line(line) = receiver.recv().unwrap() { String::from_utf8(line).unwrap() } else { String::new() };
+            assert_eq!(taken(), "{\"n\":1}\n");
+            queue.write_all(b"{\"n\":4}\n").unwrap();
+            let told = taken();
+            let lines: Vec<&str> = told.lines().collect();
+            assert!(lines[0].contains("2 log lines were dropped") && lines[1] == "{\"n\":4}" && lines.len() == 2, "{told}");
+            let json = |line: &&str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+            assert_eq!(lines.iter().all(json), format == Format::Json, "{told}");
+        }
+    }
 
     #[test]
     fn a_word_that_is_no_level_is_a_complaint_and_not_silence() {

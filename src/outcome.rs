@@ -25,6 +25,8 @@ pub enum Class {
     Protocol,
     /// The peer says itself that it is not ready yet.
     NotReady,
+    /// The path is not there, or not for us to see.
+    Missing,
     /// The peer answered with a status or a body that was not expected.
     Status,
     /// A command ended with another status than 0.
@@ -41,7 +43,7 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of this page.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Ok,
         Self::Dns,
         Self::Refused,
@@ -51,6 +53,7 @@ impl Class {
         Self::Tls,
         Self::Protocol,
         Self::NotReady,
+        Self::Missing,
         Self::Status,
         Self::Exit,
         Self::Stale,
@@ -71,6 +74,7 @@ impl Class {
             Self::Tls => "tls",
             Self::Protocol => "protocol",
             Self::NotReady => "not_ready",
+            Self::Missing => "missing",
             Self::Status => "status",
             Self::Exit => "exit",
             Self::Stale => "stale",
@@ -92,6 +96,7 @@ impl Class {
             Self::Tls => "tls handshake failed",
             Self::Protocol => "unexpected reply",
             Self::NotReady => "peer not ready",
+            Self::Missing => "not there",
             Self::Status => "unexpected status",
             Self::Exit => "command failed",
             Self::Stale => "result is stale",
@@ -113,6 +118,7 @@ impl Class {
             Self::Tls => "check certificates and the TLS mode",
             Self::Protocol => "check that this port speaks the expected protocol",
             Self::NotReady => "the server is starting or recovering",
+            Self::Missing => "check the path, its permissions, and what makes it",
             Self::Status => "check the url and what is expected of it",
             Self::Exit => "check the command",
             Self::Stale | Self::Never | Self::Internal => "check portcullis' own log",

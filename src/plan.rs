@@ -247,6 +247,10 @@ pub struct HeartbeatPlan {
     pub ttl: Duration,
     /// Time between two beats, before jitter of minus 10 % at most.
     pub every: Duration,
+    /// Whether the key alone is written, without scripts and records; else only where Redis forbids scripts.
+    pub simple: bool,
+    /// Whether no other replica writes the key, so that it may be deleted where scripts cannot say so.
+    pub exclusive: bool,
 }
 
 /// The health endpoint.

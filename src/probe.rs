@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use crate::mailbox::Mailbox;
 use crate::outcome::{Class, Failure, Outcome, Part};
 use crate::plan::ProcessPlan;
-use crate::plan::target::{Address, DiskTarget, GrpcTarget, Target};
+use crate::plan::target::{DiskTarget, GrpcTarget, Target};
 use dial::shown;
 
 /// A target with the connection that is kept between two questions.
@@ -30,7 +30,7 @@ pub struct Probe(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Tcp(Address),
+    Tcp(tcp::TcpProbe),
     Unix(PathBuf),
     File(PathBuf),
     Dns(String),
@@ -57,7 +57,7 @@ impl Probe {
     /// A probe of `target` that has no connection yet; the supervisor, where there is one, runs commands for it.
     pub fn under(target: &Target, supervisor: Option<&Mailbox>) -> Self {
         Self(match target.clone() {
-            Target::Tcp(address) => Kind::Tcp(address),
+            Target::Tcp(address) => Kind::Tcp(tcp::TcpProbe::new(address)),
             Target::Unix(path) => Kind::Unix(path),
             Target::File(path) => Kind::File(path),
             Target::Dns(name) => Kind::Dns(name),
@@ -106,15 +106,15 @@ impl Kind {
     /// While a question is open its connection belongs to the question's future: dropping that closes it.
     async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
         match self {
-            Self::Tcp(address) => tcp::ask(address, within).await,
+            Self::Tcp(probe) => probe.ask(within).await,
             Self::Unix(path) => local::ask_unix(path).await,
             Self::File(path) => local::ask_file(path),
-            Self::Dns(name) => local::ask_name(name).await,
+            Self::Dns(name) => local::ask_name(name, within).await,
             Self::Disk(disk) => local::ask_disk(disk),
             Self::Exec(process, supervisor) => exec::ask_command(process, supervisor.as_ref()).await,
             Self::Process(supervisor) => exec::ask_process(supervisor.as_ref()).await,
             Self::Grpc(target) => grpc::ask(target, within).await,
-            Self::Http(probe) => probe.ask().await,
+            Self::Http(probe) => probe.ask(within).await,
             Self::Several(probe) => probe.ask(within).await.0,
             Self::Postgres(probe) => probe.ask(within).await,
             Self::Mysql(probe) => probe.ask(within).await,

@@ -146,14 +146,14 @@ pub enum Pace {
 
 /// Time from an answer to the next question; `chance` is 0 to 1.
 ///
-/// While waiting: 10 ms at first, then 3 % of the time already waited, 250 ms at most, less up to a fifth; so the start is
+/// While waiting: 10 ms at first, then 3 % of the time already waited, 250 ms at most, less up to a tenth; so the start is
 /// late by a few per cent at most and a server that boots is not flooded. Wrong credentials do not get right by themselves
 /// and may lock the account: once a second. In step: the interval, 10 % more or less, so that replicas do not beat together.
 pub fn delay(pace: Pace, chance: f64) -> Duration {
     match pace {
         Pace::Waiting { class: Class::Auth, .. } => Duration::from_secs(1),
         Pace::Waiting { waited, .. } => {
-            waited.mul_f64(0.03).clamp(Duration::from_millis(10), Duration::from_millis(250)).mul_f64(1.0 - 0.2 * chance)
+            waited.mul_f64(0.03).clamp(Duration::from_millis(10), Duration::from_millis(250)).mul_f64(1.0 - 0.1 * chance)
         }
         Pace::InStep(interval) => interval.mul_f64(0.9 + 0.2 * chance),
     }
@@ -229,12 +229,12 @@ mod tests {
     fn the_pace_is_as_documented() {
         for (pace, chance, ms) in [
             (waiting(0, Class::Refused), 0.0, 10),
-            (waiting(0, Class::Refused), 1.0, 8),
+            (waiting(0, Class::Refused), 1.0, 9),
             (waiting(1_000, Class::Dns), 0.0, 30),
             (waiting(5_000, Class::Timeout), 0.0, 150),
-            (waiting(5_000, Class::NotReady), 1.0, 120),
+            (waiting(5_000, Class::NotReady), 1.0, 135),
             (waiting(60_000, Class::Refused), 0.0, 250),
-            (waiting(60_000, Class::Refused), 1.0, 200),
+            (waiting(60_000, Class::Refused), 1.0, 225),
             (waiting(0, Class::Auth), 1.0, 1_000),
             (Pace::InStep(Duration::from_secs(5)), 0.0, 4_500),
             (Pace::InStep(Duration::from_secs(5)), 0.5, 5_000),

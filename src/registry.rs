@@ -1,6 +1,7 @@
 //! Keeps the readiness in Redis true: one atomic script a beat, transitions at once, and nothing that outlives its expiry.
 
 mod beat;
+mod instances;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,16 @@ use crate::state::event::{Event, Readiness};
 use crate::state::snapshot::{Level, Look, Snapshot};
 use beat::Pen;
 
-/// The pauses after failed beats in a row, before jitter of minus 30 % at most; the last one stays (D6, but for its pauses of 5 s:
-/// a beat has to be back within 5 s of Redis being writable again, connecting included).
-const RETRIES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+/// The pauses after failed beats in a row, before jitter of minus 30 % at most; the last one stays.
+///
+/// Shorter than those of D6: a beat has to be back within 5 s of Redis being writable again, and a try that was under way then may
+/// spend [`beat::ANSWER`] on a server that is gone before the pause begins.
+const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+
+const _: () = assert!(beat::ANSWER.as_secs() + RETRIES[RETRIES.len() - 1].as_secs() < 5);
+
+/// How often a trouble that lasts is told again (D8).
+const REMINDER: Duration = Duration::from_secs(60);
 
 /// The pause after a refused login or right: it does not get right by itself, but somebody may mend it (D10).
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
@@ -53,6 +61,10 @@ pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: 
         let mut next = Instant::now() + pause;
         trouble.note(&written, &plan);
         mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
+        tokio::select! {
+            changed = readiness.changed() => if changed.is_ok() { continue } else { return },
+            around = pen.look_around() => if let Some(instances) = around { mailbox.send(Event::Counted(Arc::new(instances))) },
+        }
         loop {
             tokio::select! {
                 changed = readiness.changed() => if changed.is_err() { return } else { break },
@@ -95,16 +107,18 @@ fn retry(in_a_row: usize, class: Class, chance: f64) -> Duration {
 struct Trouble {
     in_a_row: usize,
     class: Option<Class>,
+    told: Option<Instant>,
     ever_written: bool,
 }
 
 impl Trouble {
-    /// Says what has changed, once.
+    /// Says what has changed once, and what has not every [`REMINDER`].
     fn note(&mut self, written: &Result<(), Failure>, plan: &HeartbeatPlan) {
         let now = written.as_ref().err().map(|failure| failure.class);
         match written {
             Ok(()) if self.class.is_some() => tracing::info!("the heartbeat {} is written again", plan.key),
-            Err(failure) if self.class != now => {
+            Err(failure) if self.class != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
+                self.told = Some(Instant::now());
                 let (class, why) = (failure.class, failure.private.as_str());
                 let told = format!("{} [{}] at {} ({why}); {}", class.public(), class.word(), plan.target, class.advice());
                 if self.ever_written {
@@ -140,9 +154,8 @@ mod tests {
         for (in_a_row, class, chance, ms) in [
             (0, Class::Refused, 0.0, 1_000),
             (1, Class::Timeout, 0.0, 2_000),
-            (2, Class::NotReady, 0.0, 4_000),
-            (3, Class::Dns, 0.0, 4_000),
-            (1_000, Class::Dns, 1.0, 2_800),
+            (2, Class::NotReady, 0.0, 2_000),
+            (1_000, Class::Dns, 1.0, 1_400),
             (0, Class::Auth, 0.0, 30_000),
         ] {
             assert_eq!(retry(in_a_row, class, chance), Duration::from_millis(ms), "{in_a_row} {class:?} {chance}");

@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod event;
+pub mod instances;
 pub mod lifecycle;
 pub mod snapshot;

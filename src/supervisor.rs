@@ -184,7 +184,8 @@ impl Supervisor {
     /// Takes one event in; true when the run is over.
     fn take(&mut self, event: Event) -> bool {
         let now = Moment::now();
-        let before = self.lifecycle.snapshot().clone();
+        // Nobody else publishes, so this is what the reducer knows until it has taken the event in.
+        let (before, _) = self.published.look();
         if let Event::Signalled(number) = event {
             debug!("got {}", crate::exit::signal_name(number));
         }

@@ -172,6 +172,12 @@ fn words(check: &Check, class: Class, authority: bool) -> &str {
     }
 }
 
+/// Everything that keeps this replica from being up, in words that anybody may read; none when nothing does.
+pub fn why(snapshot: &Snapshot, look: Look) -> Option<String> {
+    let causes = summary::causes(snapshot, look, false);
+    (!causes.is_empty()).then(|| causes.join("; "))
+}
+
 /// The part of this replica in the migration: role and age for everybody, the holder, which the database names, with authority.
 fn migration(snapshot: &Snapshot, look: Look, authority: bool) -> Option<Map<String, Value>> {
     let known = &snapshot.migration_lock;

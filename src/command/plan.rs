@@ -48,8 +48,11 @@ pub fn render(plan: &Plan) -> String {
         },
     }
     if let Some(heartbeat) = &plan.heartbeat {
-        let HeartbeatPlan { target, key, ttl, every } = heartbeat;
-        line("heartbeat", &format!("{key} in {target}, every {}, expires after {}", format_duration(*every), format_duration(*ttl)));
+        let HeartbeatPlan { target, key, ttl, every, simple, exclusive } = heartbeat;
+        let mode = if *simple { ", the key alone" } else { "" };
+        let mode = if *exclusive { format!("{mode}, this replica's alone") } else { mode.to_owned() };
+        let (every, ttl) = (format_duration(*every), format_duration(*ttl));
+        line("heartbeat", &format!("{key} in {target}, every {every}, expires after {ttl}{mode}"));
     } else {
         line("heartbeat", "none");
     }
@@ -183,7 +186,7 @@ pub fn render_json(plan: &Plan) -> String {
         "refusal": plan.refusal.as_ref().map(|refusal| json!({ "code": refusal.code, "message": refusal.message })),
         "process": plan.main.as_ref().map(|main| process_json(main, plan.stop_budget())),
         "heartbeat": plan.heartbeat.as_ref().map(|heartbeat| json!({
-            "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every),
+            "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every), "simple": heartbeat.simple, "exclusive": heartbeat.exclusive,
         })),
         "health": plan.health.as_ref().map(|health| json!({
             "listen": health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -106,9 +106,9 @@ fn inherited_descriptors() -> Vec<i32> {
 fn last_line(code: u8, sentence: &str) -> u8 {
     log::live(Vec::new());
     if code == 0 {
-        info!("{sentence}; exit code 0")
+        info!(target: log::LAST_LINE, "{sentence}; exit code 0")
     } else {
-        error!("{sentence}; exit code {code}")
+        error!(target: log::LAST_LINE, "{sentence}; exit code {code}")
     }
     code
 }

@@ -1,5 +1,6 @@
 //! `portcullis wait`: until targets are ready, in parallel, and then the command in our place.
 
+mod alarm;
 mod report;
 
 use std::ffi::OsString;
@@ -12,16 +13,18 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval_at, sleep, timeout_at};
+use tokio::time::{Instant, interval_at, timeout_at};
 
 use crate::config::source::Environment;
 use crate::exit::{Exit, signal_code};
+use crate::log;
 use crate::outcome::{Class, Failure, Outcome};
-use crate::plan::resolve;
+use crate::plan::resolve::{self, TlsFlags};
 use crate::plan::target::Target;
 use crate::prober::{Guarded, Pace, delay};
 use crate::process::signals::Signals;
 use crate::sys;
+use alarm::Alarm;
 use report::Board;
 
 /// How often what is shown on a terminal is renewed.
@@ -50,6 +53,8 @@ pub struct Request {
     pub json: bool,
     /// Whether a wrong login ends the wait.
     pub fail_fast: bool,
+    /// Whom targets that speak TLS by their scheme trust, and as whom we introduce ourselves.
+    pub tls: TlsFlags,
     /// What to become; empty: nothing.
     pub command: Vec<OsString>,
 }
@@ -68,7 +73,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
     if signals.is_none() {
         sys::unblock_every_signal();
     }
-    let (targets, notices) = match resolve::targets(&request.targets, environment) {
+    let (targets, notices) = match resolve::targets_with(&request.targets, &request.tls, environment) {
         Ok(found) => found,
         Err(problems) => {
             report::say(&problems.to_string());
@@ -86,7 +91,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             return Exit::Internal.code();
         }
     };
-    let mut board = Board::new(&targets);
+    let mut board = Board::new(&targets, may_redraw(environment));
     let end = runtime.block_on(wait(request, targets, &mut board, signals));
     // A name that is still being resolved is nobody's concern any more.
     runtime.shutdown_background();
@@ -104,6 +109,11 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             }
         }
     }
+}
+
+/// Whether lines can be drawn anew: a terminal that knows how to move its cursor.
+fn may_redraw(environment: &Environment) -> bool {
+    log::is_terminal() && environment.get("TERM").is_none_or(|name| name != "dumb")
 }
 
 /// News of one target.
@@ -174,8 +184,9 @@ struct Asking {
 impl Asking {
     async fn until_ready(self, target: Target, tell: impl Fn(News)) {
         let mut asked = Guarded::new(target, None);
+        let mut alarm = Alarm::new();
         let began = Instant::now();
-        let mut known = false;
+        let mut told: Option<Failure> = None;
         loop {
             // A little less than what is left, so that the last try's own words come before the end.
             let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()).mul_f64(0.98));
@@ -187,19 +198,22 @@ impl Asking {
                     return tell(News::Ready);
                 }
                 // Cut short by the end: what is known already says more.
-                Err(failure) if known && failure.class == Class::Timeout && left < self.try_timeout => return,
+                Err(failure) if told.is_some() && failure.class == Class::Timeout && left < self.try_timeout => return,
                 Err(failure) => {
                     let class = failure.class;
-                    tell(News::Failed(failure));
+                    // The same once more is no news, and telling it costs as much as asking.
+                    if told.as_ref() != Some(&failure) {
+                        tell(News::Failed(failure.clone()));
+                        told = Some(failure);
+                    }
                     class
                 }
             };
-            known = true;
             if self.once {
                 return;
             }
             let pace = Pace::Waiting { waited: began.elapsed(), class };
-            sleep(self.interval.unwrap_or_else(|| delay(pace, fastrand::f64()))).await;
+            alarm.sleep(self.interval.unwrap_or_else(|| delay(pace, fastrand::f64()))).await;
         }
     }
 }
@@ -257,14 +271,24 @@ mod tests {
     fn request(targets: &[&str], timeout: Duration) -> Request {
         let targets = targets.iter().map(|target| (*target).to_owned()).collect();
         let try_timeout = Duration::from_secs(2);
-        Request { targets, timeout, try_timeout, interval: None, any: false, json: false, fail_fast: false, command: Vec::new() }
+        Request {
+            targets,
+            timeout,
+            try_timeout,
+            interval: None,
+            any: false,
+            json: false,
+            fail_fast: false,
+            tls: TlsFlags::default(),
+            command: Vec::new(),
+        }
     }
 
     #[tokio::test]
     async fn a_timeout_of_zero_asks_once() {
         let request = request(&["tcp://127.0.0.1:1"], Duration::ZERO);
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
-        let mut board = Board::new(&targets);
+        let mut board = Board::new(&targets, false);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
         assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [Class::Refused]);
     }

@@ -23,8 +23,8 @@ const OWN_VARIABLES: [&str; 7] = [
 ];
 
 /// Keys that say in parts what `url` says at once.
-pub const URL_PARTS: [&str; 12] =
-    ["kind", "host", "port", "user", "username", "password", "database", "path", "tls", "sslmode", "check", "variables"];
+pub const URL_PARTS: [&str; 13] =
+    ["kind", "host", "port", "user", "username", "password", "database", "path", "query", "tls", "sslmode", "check", "variables"];
 
 /// An option of the command line that stands for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn an_address_given_anew_replaces_the_old_one_whole() {
-        let file = "[checks.db]\nkind = 'postgres'\nhost = 'a'\npassword = 'b'\nwait = 1\n";
+        let file = "[checks.db]\nkind = 'postgres'\nhost = 'a'\npassword = 'b'\nquery = 'c'\nwait = 1\n";
         assert_eq!(lay(file, &[("PORTCULLIS_CHECKS__DB__URL", "tcp://x:1")], &[]).0, "checks={db={wait=1 url=tcp://x:1}}");
         assert_eq!(lay("[checks.db]\nurl = 'a'\n", &[("PORTCULLIS_CHECKS__DB__HOST", "x")], &[]).0, "checks={db={url=a host=x}}");
     }

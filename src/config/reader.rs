@@ -56,6 +56,7 @@ impl<'e> Context<'e> {
     }
 
     /// The same, with or without arguments for the command.
+    #[must_use]
     pub fn with_arguments(self, has_arguments: bool) -> Self {
         Self { has_arguments, ..self }
     }

@@ -22,15 +22,31 @@ pub(super) struct MysqlLock {
     name: String,
     waiting: Option<Session>,
     /// The connection of the last other holder.
-    seen: Option<String>,
+    seen: Option<Seen>,
+    /// The last holder, when it vanished without a word.
+    vanished: Option<Seen>,
     /// Our own connection, while it holds the lock.
     own: Option<String>,
+}
+
+/// A holder's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    /// Its number; connections of a server are numbered in the order in which they came.
+    id: String,
+    /// Where it came from, as the server sees it, without its port.
+    host: Option<String>,
+}
+
+/// The part of a process list's HOST that is not the port.
+fn without_port(host: &str) -> &str {
+    host.rsplit_once(':').map_or(host, |(host, _)| host)
 }
 
 impl MysqlLock {
     /// A lock that nobody holds yet. Its name needs no quoting: it is made of letters, digits and a colon.
     pub(super) const fn new(target: MysqlTarget, name: String) -> Self {
-        Self { target, name, waiting: None, seen: None, own: None }
+        Self { target, name, waiting: None, seen: None, vanished: None, own: None }
     }
 
     async fn open(&self) -> Result<Session, Failure> {
@@ -63,6 +79,28 @@ impl MysqlLock {
     }
 }
 
+impl MysqlLock {
+    /// Number and description of the sessions at work that may be the vanished holder's migration, and whether they are nobody else's.
+    async fn left_at_work(&self, held: &mut Session) -> Result<(Vec<(String, String)>, bool), Failure> {
+        let Some(Seen { id, host: Some(place) }) = &self.vanished else { return Ok((Vec::new(), true)) };
+        let own = held.value("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()").await?;
+        let told_apart = own.as_deref().is_some_and(|own| without_port(own) != place);
+        let statement = format!(
+            "SELECT ID, HOST, TIME FROM information_schema.PROCESSLIST WHERE ID > {id} AND ID <> CONNECTION_ID() AND DB <=> DATABASE() \
+             AND USER = SUBSTRING_INDEX(USER(), '@', 1) AND COMMAND <> 'Sleep' ORDER BY ID LIMIT 50"
+        );
+        let rows = held.query(&statement).await?;
+        let left = rows.iter().filter_map(|row| match row.as_slice() {
+            [Some(id), Some(host), time] if without_port(host) == place => {
+                let time = time.as_deref().unwrap_or("?");
+                Some((id.clone(), format!("connection {id} at {host}, at work for {time} s")))
+            }
+            _ => None,
+        });
+        Ok((left.collect(), told_apart))
+    }
+}
+
 impl Lock for MysqlLock {
     type Held = Session;
 
@@ -86,7 +124,9 @@ impl Lock for MysqlLock {
             }
             Ok(Some(_)) => {
                 let (id, holder) = self.holder(&mut session).await?;
-                self.seen = id.filter(|id| Some(id) != self.own.as_ref()).or_else(|| self.seen.take());
+                let host = holder.address.as_deref().map(|host| without_port(host).to_owned());
+                let seen = id.filter(|id| Some(id) != self.own.as_ref()).map(|id| Seen { id, host });
+                self.seen = seen.or_else(|| self.seen.take());
                 self.waiting = Some(session);
                 Ok(Try::Taken(holder))
             }
@@ -105,8 +145,37 @@ impl Lock for MysqlLock {
     /// A holder that took leave has left its mark.
     async fn succeeds_cleanly(&mut self, held: &mut Session) -> bool {
         let Some(seen) = &self.seen else { return true };
-        let marked = held.value(&format!("SELECT IS_FREE_LOCK('{}:{seen}')", self.name)).await;
-        matches!(marked, Ok(Some(free)) if free == "0")
+        let marked = held.value(&format!("SELECT IS_FREE_LOCK('{}:{}')", self.name, seen.id)).await;
+        let clean = matches!(marked, Ok(Some(free)) if free == "0");
+        self.vanished = self.seen.clone().filter(|_| !clean);
+        clean
+    }
+
+    /// MySQL knows no name of a session by which a migration's own could be told. What is known of a holder that vanished is where it
+    /// came from and when: what came later from the same place, as the same user, to the same database and is at work is its
+    /// migration's, because nothing else had been started there. Where the place is ours, too, a proxy is in between or all are on one
+    /// host: then it may be anybody's, and is only told.
+    async fn leftovers(&self, held: &mut Session) -> Result<Vec<String>, Failure> {
+        let (left, told_apart) = self.left_at_work(held).await?;
+        let shown: Vec<String> = left.into_iter().map(|(_, shown)| shown).collect();
+        if told_apart || shown.is_empty() {
+            return Ok(shown);
+        }
+        tracing::warn!(
+            "the last holder of the migration lock vanished, and sessions are at work that may be its migration's or anybody's, check \
+             them: {}",
+            shown.join(", ")
+        );
+        Ok(Vec::new())
+    }
+
+    async fn end_leftovers(&self, held: &mut Session) -> Result<(), Failure> {
+        let (left, told_apart) = self.left_at_work(held).await?;
+        for (id, _) in left.iter().filter(|_| told_apart) {
+            // One that has just ended by itself is no fault.
+            let _ = held.value(&format!("KILL {id}")).await;
+        }
+        Ok(())
     }
 
     async fn holds(&self, held: &mut Session) -> Result<bool, Failure> {

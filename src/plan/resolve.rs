@@ -9,6 +9,7 @@ mod heartbeat;
 mod migrations;
 mod modes;
 mod process;
+mod schema;
 mod signal;
 mod target;
 mod variables;
@@ -27,6 +28,7 @@ use crate::plan::{Plan, Service};
 
 pub use health::{HealthAddress, health_address};
 pub use process::limit_name;
+pub use schema::document as schema;
 
 /// Longer than any pause that is meant.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -63,13 +65,56 @@ pub struct Request {
 
 /// Resolves targets that the command line names by their URLs, taken as they are; with notices.
 pub fn targets(urls: &[String], environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
+    targets_with(urls, &TlsFlags::default(), environment)
+}
+
+/// What the command line says of TLS: for every target whose scheme asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFlags {
+    /// `--ca`.
+    pub ca: Option<String>,
+    /// `--client-certificate`.
+    pub client_certificate: Option<String>,
+    /// `--client-key`.
+    pub client_key: Option<String>,
+    /// `--insecure`.
+    pub insecure: bool,
+}
+
+impl TlsFlags {
+    /// The keys that a check has for them, with the flag of each.
+    fn entries(&self) -> Vec<Entry> {
+        let text = |value: &Option<String>| value.clone().map(Value::String);
+        let flags = [
+            ("ca", "--ca", text(&self.ca)),
+            ("client_certificate", "--client-certificate", text(&self.client_certificate)),
+            ("client_key", "--client-key", text(&self.client_key)),
+            ("insecure", "--insecure", self.insecure.then_some(Value::Boolean(true))),
+        ];
+        let entry = |(key, flag, value): (&str, &str, Option<Value>)| {
+            let origin = Origin::Flag(flag.into());
+            Some(Entry { key: key.to_owned(), origin: origin.clone(), node: Node { value: value?, origin } })
+        };
+        flags.into_iter().filter_map(entry).collect()
+    }
+}
+
+/// As [`targets`]; `flags` without a target that they concern are an error.
+pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
     let context = Context::new(environment);
+    let flags = flags.entries();
+    if !flags.is_empty() && !urls.iter().any(|url| target::is_secure(url)) {
+        let told: Vec<_> = flags.iter().map(|flag| flag.origin.to_string()).collect();
+        let why = "concerns https, rediss and grpcs targets, and there is none; databases take it in their url, as `sslrootcert=`";
+        context.problem(Problem::usage(format!("{}: {why}", told.join(", "))));
+    }
     let read = |(index, url): (usize, &String)| {
         // Its number and not its text, which may hold a password in the wrong place.
         let origin = Origin::Flag(format!("target {}", index + 1).into());
         let node = Node { value: Value::String(url.clone()), origin: origin.clone() };
         let mut table = Table::default();
         table.insert(Entry { key: "url".to_owned(), origin: origin.clone(), node });
+        flags.iter().filter(|_| target::is_secure(url)).cloned().for_each(|flag| table.insert(flag));
         target::read(&context.section(table, "", Some(origin), None, Depth::Whole))
     };
     let targets: Vec<Target> = urls.iter().enumerate().filter_map(read).collect();

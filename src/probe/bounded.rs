@@ -13,16 +13,29 @@ pub(super) const LONGEST_ANSWER: usize = 256 * 1024;
 
 /// What may still be read until the next question.
 #[derive(Clone, Debug)]
-pub(super) struct Allowance(Arc<AtomicUsize>);
+pub(super) struct Allowance(Arc<Bytes>);
+
+#[derive(Debug)]
+struct Bytes {
+    whole: AtomicUsize,
+    left: AtomicUsize,
+}
 
 impl Allowance {
+    /// For an answer of [`LONGEST_ANSWER`].
     pub(super) fn new() -> Self {
-        Self(Arc::new(AtomicUsize::new(LONGEST_ANSWER)))
+        Self(Arc::new(Bytes { whole: AtomicUsize::new(LONGEST_ANSWER), left: AtomicUsize::new(LONGEST_ANSWER) }))
     }
 
     /// Begins another question.
     pub(super) fn renew(&self) {
-        self.0.store(LONGEST_ANSWER, Ordering::Relaxed);
+        self.renew_to(LONGEST_ANSWER);
+    }
+
+    /// Begins another question, whose answer has `whole` bytes at most.
+    pub(super) fn renew_to(&self, whole: usize) {
+        self.0.whole.store(whole, Ordering::Relaxed);
+        self.0.left.store(whole, Ordering::Relaxed);
     }
 }
 
@@ -41,15 +54,15 @@ impl<S> Bounded<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let left = self.allowance.0.load(Ordering::Relaxed);
+        let left = self.allowance.0.left.load(Ordering::Relaxed);
         if left == 0 {
-            let words = format!("the answer is longer than {} KiB", LONGEST_ANSWER / 1024);
+            let words = format!("the answer is longer than {} KiB", self.allowance.0.whole.load(Ordering::Relaxed) / 1024);
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         let read = buffer.filled().len().saturating_sub(before);
-        self.allowance.0.store(left.saturating_sub(read), Ordering::Relaxed);
+        self.allowance.0.left.store(left.saturating_sub(read), Ordering::Relaxed);
         polled
     }
 }

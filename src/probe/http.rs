@@ -1,90 +1,115 @@
 //! Asks an HTTP endpoint and compares its answer with what is expected of it.
 
-use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Response, redirect};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use url::{Position, Url};
 
-use super::dial::{class_of_chain, resolve, words_of_chain};
+use super::dial::{Duplex, class_of_chain, dial, words_of_chain};
 use super::tls;
 use crate::outcome::{Class, Failure};
-use crate::plan::target::{Address, Expect, HttpTarget, Tls, Verify};
+use crate::plan::target::{Address, Expect, HttpTarget};
 
 /// The longest body that is read: what is expected has to stand in its first 256 KiB.
 const LONGEST_BODY: usize = 256 * 1024;
+
+/// The longest head that is read, in bytes; servers and proxies allow 8 to 32 KiB.
+const LONGEST_HEAD: usize = 64 * 1024;
 
 /// A check of an HTTP endpoint. No connection is kept: whether the server accepts a new one is part of the question.
 #[derive(Debug)]
 pub(super) struct HttpProbe {
     target: HttpTarget,
-    client: Option<Client>,
+    /// Read once, for it takes milliseconds; none without https.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl HttpProbe {
     pub(super) const fn new(target: HttpTarget) -> Self {
-        Self { target, client: None }
+        Self { target, tls: None }
     }
 
     /// Sends the request. Redirects are answers, not followed: the status that was expected is the one that is compared.
-    pub(super) async fn ask(&mut self) -> Result<(), Failure> {
-        let client = match &self.client {
-            Some(client) => client,
-            None => self.client.insert(client(&self.target)?),
-        };
-        let request = client
-            .request(method(&self.target.method)?, self.target.url.expose())
-            .headers(headers(&self.target)?)
-            .build()
-            .map_err(|error| Failure::new(Class::Internal, &words_of_chain(&error.without_url())))?;
-        let result = match client.execute(request).await {
-            Ok(response) => judge(&self.target.expect, response).await,
-            Err(error) => Err(failure(&error.without_url())),
-        };
+    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        let result = self.exchange(within).await;
         if result.as_ref().is_err_and(|failure| failure.class == Class::Tls) {
             // The files of the certificates are read again: they may have been renewed.
-            self.client = None;
+            self.tls = None;
         }
         result
     }
+
+    async fn exchange(&mut self, within: Duration) -> Result<(), Failure> {
+        let wrong = |what: &str| Failure::new(Class::Internal, &format!("the URL {what}"));
+        let url = Url::parse(self.target.url.expose()).map_err(|_| wrong("cannot be read"))?;
+        let host = url.host_str().ok_or_else(|| wrong("names no host"))?.trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().ok_or_else(|| wrong("names no port"))?;
+        let request = request(&self.target, &url)?;
+        let mut stream: Box<dyn Duplex> = Box::new(dial(&Address { host: host.clone(), port }, within).await?);
+        if url.scheme() == "https" {
+            let config = match &self.tls {
+                Some(config) => config,
+                None => self.tls.insert(Arc::new(tls::config(&self.target.tls, &[b"http/1.1"])?)),
+            };
+            stream = Box::new(tls::wrap(stream, &host, Arc::clone(config)).await?);
+        }
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(TokioIo::new(stream)).await.map_err(|error| failure(&error))?;
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(|error| failure(&error))?;
+            judge(&self.target.expect, response).await
+        };
+        tokio::pin!(answer);
+        tokio::select! {
+            biased;
+            judged = &mut answer => judged,
+            // What was read before the end of the connection is still there to be judged.
+            _ = connection => answer.await,
+        }
+    }
 }
 
-/// A client that does nothing on its own: no proxy from the environment, no redirects, no pool.
-fn client(target: &HttpTarget) -> Result<Client, Failure> {
-    // Without https there is no need of certificates, which take milliseconds to read.
-    let plain = !target.url.expose().starts_with("https:");
-    let tls = if plain { Tls { verify: Verify::Nothing, ..Tls::default() } } else { target.tls.clone() };
-    Client::builder()
-        .tls_backend_preconfigured(tls::config(&tls, &[b"http/1.1"])?)
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .pool_max_idle_per_host(0)
-        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(Arc::new(Names))
-        .build()
-        .map_err(|error| Failure::new(Class::Internal, &words_of_chain(&error)))
-}
-
-fn method(name: &str) -> Result<Method, Failure> {
-    Method::from_bytes(name.as_bytes()).map_err(|error| Failure::new(Class::Internal, &format!("method {name}: {error}")))
-}
-
-fn headers(target: &HttpTarget) -> Result<HeaderMap, Failure> {
-    let mut headers = HeaderMap::new();
+/// The request as the target orders it; nothing of the environment, such as a proxy, has a part in it.
+fn request(target: &HttpTarget, url: &Url) -> Result<Request<Empty<Bytes>>, Failure> {
+    let internal = |words: &str| Failure::new(Class::Internal, words);
+    let method = Method::from_bytes(target.method.as_bytes()).map_err(|error| internal(&format!("method {}: {error}", target.method)))?;
+    let mut request = Request::new(Empty::new());
+    *request.method_mut() = method;
+    *request.uri_mut() =
+        url[Position::BeforePath..Position::AfterQuery].parse().map_err(|_| internal("the path of the URL cannot be sent"))?;
+    let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]).map_err(|_| internal("the host cannot be sent"))?;
+    let headers = request.headers_mut();
+    headers.insert(HOST, host);
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if !url.username().is_empty() || url.password().is_some() {
+        let decoded = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
+        let account = [decoded(url.username()), decoded(url.password().unwrap_or_default())].join(&b':');
+        let value =
+            HeaderValue::try_from(format!("Basic {}", STANDARD.encode(account))).map_err(|_| internal("the account cannot be sent"))?;
+        headers.insert(AUTHORIZATION, value);
+    }
     for (name, value) in &target.headers {
         // The value may be a token, so the error says the name only.
-        let wrong = || Failure::new(Class::Internal, &format!("header {name} is not one that can be sent"));
+        let wrong = || internal(&format!("header {name} is not one that can be sent"));
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| wrong())?;
-        value.set_sensitive(true);
-        headers.append(key, value);
+        headers.insert(key, HeaderValue::from_str(value.expose()).map_err(|_| wrong())?);
     }
-    Ok(headers)
+    Ok(request)
 }
 
 /// Reads no more of the answer than it takes to judge it.
-async fn judge(expect: &Expect, mut response: Response) -> Result<(), Failure> {
+async fn judge(expect: &Expect, mut response: Response<Incoming>) -> Result<(), Failure> {
     let status = response.status().as_u16();
     let accepted = if expect.status.is_empty() { (200..300).contains(&status) } else { expect.status.contains(&status) };
     if !accepted {
@@ -94,8 +119,8 @@ async fn judge(expect: &Expect, mut response: Response) -> Result<(), Failure> {
         return Ok(());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error.without_url()))? {
-        body.extend_from_slice(&chunk);
+    while let Some(frame) = response.frame().await {
+        body.extend_from_slice(frame.map_err(|error| failure(&error))?.data_ref().map_or(&[], |chunk| chunk));
         if body.len() > LONGEST_BODY {
             body.truncate(LONGEST_BODY);
             break;
@@ -125,17 +150,13 @@ fn matches_body(expect: &Expect, body: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// What an error of the client means; the caller has taken the URL off it, which may hold a key.
-fn failure(error: &reqwest::Error) -> Failure {
-    let class = if is_nameless(error) {
-        Class::Dns
-    } else if let Some(words) = tls_words(error) {
+/// What an error of the exchange means.
+fn failure(error: &hyper::Error) -> Failure {
+    let class = if let Some(words) = tls_words(error) {
         return Failure::new(Class::Tls, &words);
     } else if let Some(class) = class_of_chain(error) {
         class
-    } else if error.is_timeout() {
-        Class::Timeout
-    } else if is_cut_short(error) {
+    } else if error.is_incomplete_message() {
         Class::Refused
     } else {
         Class::Protocol
@@ -143,58 +164,14 @@ fn failure(error: &reqwest::Error) -> Failure {
     Failure::new(class, &words_of_chain(error))
 }
 
-fn is_nameless(error: &reqwest::Error) -> bool {
-    causes(error).any(<dyn std::error::Error + 'static>::is::<Nameless>)
-}
-
-/// What rustls says, wherever in the chain of causes it stands.
-fn tls_words(error: &reqwest::Error) -> Option<String> {
-    causes(error).find_map(|cause| {
+/// What rustls says, wherever in the chain of causes it stands: a client's certificate is judged after the handshake.
+fn tls_words(error: &hyper::Error) -> Option<String> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source()).find_map(|cause| {
         let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let rustls = cause.downcast_ref::<rustls::Error>().or_else(|| innermost(inner?));
+        let rustls = cause.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref());
         rustls.map(tls::words)
     })
 }
-
-/// hyper wraps one error of the socket layer in another.
-fn innermost<'e>(error: &'e (dyn std::error::Error + Send + Sync + 'static)) -> Option<&'e rustls::Error> {
-    error.downcast_ref().or_else(|| innermost(error.downcast_ref::<std::io::Error>()?.get_ref()?))
-}
-
-fn is_cut_short(error: &reqwest::Error) -> bool {
-    causes(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_incomplete_message)
-}
-
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
-}
-
-/// Resolves names as every other probe does, so that a missing one has its class.
-#[derive(Debug)]
-struct Names;
-
-impl Resolve for Names {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            // The client puts the URL's port in place of 0.
-            let address = Address { host: name.as_str().to_owned(), port: 0 };
-            let addresses = resolve(&address).await.map_err(Nameless)?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// A host without an address.
-#[derive(Debug)]
-struct Nameless(Failure);
-
-impl fmt::Display for Nameless {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.private.as_str())
-    }
-}
-
-impl std::error::Error for Nameless {}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! Asks what needs no server's words: a unix socket, a file, a name, the room on a file system.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 
@@ -15,24 +16,19 @@ pub(super) async fn ask_unix(path: &Path) -> Result<(), Failure> {
 
 /// Passes when something of that name exists, whatever it is.
 pub(super) fn ask_file(path: &Path) -> Result<(), Failure> {
-    match std::fs::metadata(path) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let class = if error.kind() == std::io::ErrorKind::PermissionDenied { Class::Auth } else { Class::NotReady };
-            Err(Failure::new(class, &format!("looking for {}: {error}", path.display())))
-        }
-    }
+    let found = std::fs::metadata(path).map(drop);
+    found.map_err(|error| Failure::new(Class::Missing, &format!("looking for {}: {error}", path.display())))
 }
 
 /// Passes when the name has an address.
-pub(super) async fn ask_name(name: &str) -> Result<(), Failure> {
-    resolve(&Address { host: name.to_owned(), port: 0 }).await.map(drop)
+pub(super) async fn ask_name(name: &str, within: Duration) -> Result<(), Failure> {
+    resolve(&Address { host: name.to_owned(), port: 0 }, within).await.map(drop)
 }
 
 /// Passes when the file system has room for those who are not root.
 pub(super) fn ask_disk(disk: &DiskTarget) -> Result<(), Failure> {
     let status = statvfs(&disk.path)
-        .map_err(|errno| Failure::new(Class::NotReady, &format!("asking for the room on {}: {errno}", disk.path.display())))?;
+        .map_err(|errno| Failure::new(Class::Missing, &format!("asking for the room on {}: {errno}", disk.path.display())))?;
     let free = status.blocks_available().saturating_mul(status.fragment_size());
     if free >= disk.free {
         return Ok(());

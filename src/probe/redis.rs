@@ -22,6 +22,10 @@ use crate::plan::target::RedisTarget;
 /// How long sent data may stay unacknowledged, so that a stuck write cannot arrive much later than it was decided (D5).
 const LOSS: Duration = Duration::from_secs(5);
 
+/// The longest answer to a question in bytes. The driver makes 60 and more of each 3 bytes in a list of empty words, and doubles its room
+/// for them, so that this bounds what a peer can make it take; the role of a master with 250 replicas is shorter.
+const LONGEST_ANSWER: usize = 16 * 1024;
+
 /// One connection that is logged in, on its database, and has answered a PING; dropping it closes it.
 #[derive(Debug)]
 pub struct Session {
@@ -61,6 +65,7 @@ impl Session {
             stream = Box::new(tls::wrap(stream, &target.address.host, Arc::new(tls::config(tls, &[])?)).await?);
         }
         let allowance = Allowance::new();
+        allowance.renew_to(LONGEST_ANSWER);
         let stream = Bounded::new(stream, allowance.clone());
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_connection_timeout(Some(within)).set_response_timeout(Some(within));
@@ -98,8 +103,15 @@ impl Session {
 
     /// As [`Session::query`], with the driver's error for those who have to know its code.
     pub async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
-        self.allowance.renew();
+        self.allowance.renew_to(LONGEST_ANSWER);
         self.connection.send_packed_command(command).await?.extract_error()
+    }
+
+    /// As [`Session::query`], for the one question whose answer is long: who is in a set.
+    async fn query_list(&mut self, command: &Cmd) -> Result<Value, Failure> {
+        self.allowance.renew();
+        let answer = self.connection.send_packed_command(command).await.and_then(Value::extract_error);
+        answer.map_err(|error| failure(&error))
     }
 
     /// Our own address on this connection; none when the kernel does not say.

@@ -38,7 +38,7 @@ impl SeveralProbe {
                 let asked = Instant::now();
                 let left = within.saturating_sub(began.elapsed());
                 let result = match turn {
-                    Ok(_turn) => timeout(left, probe.ask()).await,
+                    Ok(_turn) => timeout(left, probe.ask(left.mul_f64(0.95))).await,
                     Err(elapsed) => Err(elapsed),
                 };
                 let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within))));

@@ -2,11 +2,24 @@
 
 use std::time::Duration;
 
-use super::dial::dial;
+use super::dial::{Refused, dial_again};
 use crate::outcome::Failure;
 use crate::plan::target::Address;
 
-/// Passes when one address of the host accepts a connection; it is closed at once.
-pub(super) async fn ask(address: &Address, within: Duration) -> Result<(), Failure> {
-    dial(address, within).await.map(drop)
+/// A check of a port.
+#[derive(Debug)]
+pub(super) struct TcpProbe {
+    address: Address,
+    refused: Refused,
+}
+
+impl TcpProbe {
+    pub(super) fn new(address: Address) -> Self {
+        Self { address, refused: Refused::default() }
+    }
+
+    /// Passes when one address of the host accepts a connection; it is closed at once.
+    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        dial_again(&self.address, within, &mut self.refused).await.map(drop)
+    }
 }

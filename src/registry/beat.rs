@@ -6,15 +6,22 @@ use redis::{Cmd, FromRedisValue, Script, Value};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
+use super::instances;
+use crate::clock::Moment;
 use crate::outcome::{Class, Failure};
 use crate::plan::HeartbeatPlan;
 use crate::probe::dial::shown;
 use crate::probe::redis::{Session, failure, open};
 use crate::state::event::Readiness;
+use crate::state::instances::Instances;
 use crate::state::snapshot::{Look, Snapshot, Status};
+use crate::view;
+
+/// The script of a beat.
+const BEAT: &str = include_str!("beat.lua");
 
 /// How long connecting, and one command, may take (D8).
-const ANSWER: Duration = Duration::from_secs(2);
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
 /// The longest payload in bytes (D15).
 const LONGEST_PAYLOAD: usize = 512;
@@ -23,6 +30,7 @@ const LONGEST_PAYLOAD: usize = 512;
 pub(super) struct Pen {
     plan: HeartbeatPlan,
     script: Script,
+    listing: Script,
     session: Option<Session>,
     id: String,
     /// Tells this run from an earlier or another one of the same id.
@@ -34,6 +42,8 @@ pub(super) struct Pen {
     clock: Option<(u64, Instant)>,
     /// Whether scripts are forbidden to us: then the shared key alone is written, and left to its expiry.
     simple: bool,
+    /// How many instances were counted last; none where the server does not tell who is there.
+    counted: Option<u64>,
     host: Option<String>,
     state: Readiness,
     since: Duration,
@@ -51,15 +61,17 @@ enum Verdict {
 impl Pen {
     pub(super) fn new(plan: HeartbeatPlan, snapshot: &Snapshot) -> Self {
         Self {
+            simple: plan.simple,
             plan,
-            script: Script::new(include_str!("beat.lua")),
+            script: Script::new(BEAT),
+            listing: Script::new(instances::SCRIPT),
             session: None,
             id: snapshot.service.instance.clone(),
             token: format!("{:016x}", fastrand::u64(..)),
             sequence: 0,
             taken: false,
             clock: None,
-            simple: false,
+            counted: Some(0),
             host: nix::sys::utsname::uname().ok().and_then(|name| name.nodename().to_str().map(str::to_owned)),
             state: Readiness::Unknown,
             since: snapshot.phase_since.wall,
@@ -78,7 +90,11 @@ impl Pen {
         // Held here, not in the pen, so that a beat that is given up takes its connection with it.
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => bounded(open(&self.plan.target, &self.plan.key, ANSWER)).await?,
+            None => {
+                // Another server may tell what the last one refused.
+                self.counted.get_or_insert_default();
+                bounded(open(&self.plan.target, &self.plan.key, ANSWER)).await?
+            }
         };
         self.beat(&mut session, state, snapshot, look).await?;
         self.session = Some(session);
@@ -92,6 +108,27 @@ impl Pen {
             None => std::future::pending().await,
         }
         self.session = None;
+    }
+
+    /// Who is there, read over the connection that the last beat left open; none where that is not told, or not due. Safe to cancel.
+    ///
+    /// An answer that does not come takes the connection with it, as that of a beat does; a refusal stands until the next connection.
+    pub(super) async fn look_around(&mut self) -> Option<Instances> {
+        if self.simple || !instances::due(self.counted?, fastrand::f64()) {
+            return None;
+        }
+        let session = self.session.as_mut()?;
+        let read = match run(session, &self.listing, instances::SCRIPT, &instances::arguments(&self.plan.key, LONGEST_PAYLOAD)).await {
+            Ok(Ok(value)) => instances::read(&value, &self.id, self.plan.ttl, Moment::now()),
+            Ok(Err(error)) => Err(failure(&error)),
+            Err(silence) => {
+                self.session = None;
+                tracing::debug!("who else is in the registry is not known: {}", silence.private.as_str());
+                return None;
+            }
+        };
+        self.counted = read.as_ref().ok().map(|instances| instances.all);
+        read.inspect_err(|refusal| tracing::info!("the instances are not listed: {}", refusal.private.as_str())).ok()
     }
 
     async fn beat(&mut self, session: &mut Session, state: Readiness, snapshot: &Snapshot, look: Look) -> Result<(), Failure> {
@@ -141,20 +178,13 @@ impl Pen {
         self.sequence += 1;
         let payload = self.payload(state, session, snapshot, look);
         let key = &self.plan.key;
-        let command = |verb: &str, body: &str| {
-            let mut command = redis::cmd(verb);
-            command.arg(body).arg(4).arg(key);
-            command.arg(format!("portcullis:{{{key}}}:ready")).arg(format!("portcullis:{{{key}}}:all"));
-            command.arg(format!("portcullis:{{{key}}}:i:{}", self.id));
-            command.arg(&self.id).arg(&self.token).arg(self.sequence).arg(script_word(state)).arg(self.plan.ttl.as_millis() as u64);
-            command.arg(&payload).arg(u8::from(take)).arg(format!("portcullis:{{{key}}}:events")).arg(self.latest());
-            command
-        };
-        let mut answer = ask(session, &command("EVALSHA", self.script.get_hash())).await?;
-        if answer.as_ref().is_err_and(|error| error.code() == Some("NOSCRIPT")) {
-            answer = ask(session, &command("EVAL", include_str!("beat.lua"))).await?;
-        }
-        match answer {
+        let set = |name: &str| format!("portcullis:{{{key}}}:{name}");
+        let keys = ["4".to_owned(), key.clone(), set("ready"), set("all"), set(&format!("i:{}", self.id))];
+        let numbers = [self.sequence, self.plan.ttl.as_millis() as u64, u64::from(take), self.latest()].map(|number| number.to_string());
+        let [sequence, ttl, take, latest] = numbers;
+        let words =
+            [self.id.clone(), self.token.clone(), sequence, script_word(state).to_owned(), ttl, payload, take, set("events"), latest];
+        match run(session, &self.script, BEAT, &[&keys[..], &words[..]].concat()).await? {
             Ok(value) => self.read(value).map(Some),
             // The right to a key or to a command inside the script is another matter, which the simple way would not mend.
             Err(error) if error.code() == Some("NOPERM") && error.detail().is_some_and(|words| words.contains("'eval")) => Ok(None),
@@ -181,13 +211,19 @@ impl Pen {
         self.clock.map_or(0, |(server, learnt)| server + (learnt.elapsed() + ANSWER).as_millis() as u64)
     }
 
-    /// The shared key alone, in one command with its expiry; never deleted, because others may be ready.
+    /// The shared key alone, in one command with its expiry; deleted only where nobody else can be ready.
     async fn simple_beat(&self, session: &mut Session, state: Readiness) -> Result<(), Failure> {
-        if state != Readiness::Ready {
+        let command = if state == Readiness::Ready {
+            let mut command = redis::cmd("SET");
+            command.arg(&self.plan.key).arg("ready").arg("PX").arg(self.plan.ttl.as_millis() as u64);
+            command
+        } else if self.plan.exclusive {
+            let mut command = redis::cmd("DEL");
+            command.arg(&self.plan.key);
+            command
+        } else {
             return Ok(());
-        }
-        let mut command = redis::cmd("SET");
-        command.arg(&self.plan.key).arg("ready").arg("PX").arg(self.plan.ttl.as_millis() as u64);
+        };
         ask(session, &command).await?.map(drop).map_err(|error| failure(&error))
     }
 
@@ -207,9 +243,18 @@ impl Pen {
             "addr": session.local().map(|address| address.to_string()),
             "ttl": self.plan.ttl.as_secs(),
             "interval": self.plan.every.as_secs(),
-            "reason": null,
+            "reason": view::why(snapshot, look),
         });
         shortened(payload)
+    }
+}
+
+/// Runs a script by its hash, and by its text where the server has not seen it yet.
+async fn run(session: &mut Session, script: &Script, text: &str, arguments: &[String]) -> Result<redis::RedisResult<Value>, Failure> {
+    let command = |verb, body| redis::cmd(verb).arg(body).arg(arguments).clone();
+    match ask(session, &command("EVALSHA", script.get_hash())).await? {
+        Err(error) if error.code() == Some("NOSCRIPT") => ask(session, &command("EVAL", text)).await,
+        answer => Ok(answer),
     }
 }
 
@@ -242,8 +287,17 @@ const fn payload_word(state: Readiness, status: Status) -> &'static str {
     }
 }
 
-/// The payload as text; what is only for people goes first when it is too long.
+/// The payload as text; when it is too long the reason is cut first, then what is only for people goes.
 fn shortened(mut payload: serde_json::Value) -> String {
+    let over = payload.to_string().len().saturating_sub(LONGEST_PAYLOAD);
+    if over > 0 {
+        let reason = payload["reason"].as_str().unwrap_or_default();
+        let mut end = reason.len().saturating_sub(over + "\u{2026}".len());
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        payload["reason"] = if end == 0 { serde_json::Value::Null } else { format!("{}\u{2026}", &reason[..end]).into() };
+    }
     for less in ["host", "addr", "version", "mode"] {
         if payload.to_string().len() <= LONGEST_PAYLOAD {
             break;
@@ -273,5 +327,7 @@ mod tests {
         assert!(text.len() <= LONGEST_PAYLOAD);
         assert!(text.contains(r#""host":null"#) && text.contains(r#""addr":"10.0.0.1""#), "{text}");
         assert_eq!(shortened(json!({ "host": "a" })), r#"{"host":"a"}"#);
+        let wordy = shortened(json!({ "host": "a", "reason": "\u{fc}\"".repeat(300) }));
+        assert!(wordy.len() <= LONGEST_PAYLOAD && wordy.contains(r#""host":"a""#) && wordy.contains('\u{2026}'), "{wordy}");
     }
 }

@@ -1,7 +1,13 @@
 //! What the server measures of itself: its answers, and what the kernel says of this process.
 
 use std::cell::RefCell;
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
+use nix::sys::time::TimeValLike;
+use nix::unistd::{SysconfVar, sysconf};
 
 use crate::clock::Moment;
 use crate::view::figures::{Figures, ProcessFigures, Requests};
@@ -21,28 +27,41 @@ pub(super) fn figures() -> Figures {
     Figures { requests: REQUESTS.with_borrow(Clone::clone), process: process() }
 }
 
-/// What `proc_pid_stat(5)` tells; none without a `/proc`.
+/// What the kernel tells of this process, by calls where there are any: a file of `/proc` costs it ten times as much. None without a
+/// `/proc`.
 fn process() -> Option<ProcessFigures> {
+    static STARTED: OnceLock<Option<Duration>> = OnceLock::new();
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|page| u64::try_from(page).ok())?;
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = statm.split_whitespace().map_while(|field| field.parse::<u64>().ok());
+    let (virtual_memory, resident_memory) = (pages.next()? * page, pages.next()? * page);
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    // Since Linux 6.2 its length is how many there are; before, it has none, and reading it opens one more.
+    let files = Path::new("/proc/self/fd");
+    let open_files = match files.metadata().ok()?.len() {
+        0 => (files.read_dir().ok()?.count() as u64).saturating_sub(1),
+        files => files,
+    };
+    Some(ProcessFigures {
+        cpu: Duration::from_micros(u64::try_from(micros).unwrap_or_default()),
+        open_files,
+        most_files: getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft),
+        virtual_memory,
+        resident_memory,
+        started: (*STARTED.get_or_init(started))?,
+    })
+}
+
+/// When this process began, since the epoch (`proc_pid_stat(5)`, field 22).
+fn started() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the name in parentheses and may hold anything; the ones counted here begin with the third.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u32::try_from(ticks).ok())?;
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().and_then(|page| u64::try_from(page).ok())?;
-    let time = |ticked: u64| Duration::from_secs(ticked) / ticks;
+    // The second field is the name in parentheses and may hold anything; what follows begins with the third.
+    let ticked = stat.rsplit_once(')')?.1.split_whitespace().nth(22 - 3)?.parse::<u64>().ok()?;
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u32::try_from(ticks).ok())?;
     let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
     let uptime = Duration::try_from_secs_f64(uptime.split(' ').next()?.parse().ok()?).ok()?;
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let most = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()).map(str::parse);
-    Some(ProcessFigures {
-        cpu: time(field(14)? + field(15)?),
-        // One of them reads the directory.
-        open_files: (std::fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1),
-        most_files: most.and_then(Result::ok).unwrap_or(u64::MAX),
-        virtual_memory: field(23)?,
-        resident_memory: field(24)? * page,
-        started: (Moment::now().wall + time(field(22)?)).saturating_sub(uptime),
-    })
+    Some((Moment::now().wall + Duration::from_secs(ticked) / ticks).saturating_sub(uptime))
 }
 
 #[cfg(test)]
@@ -56,5 +75,7 @@ mod tests {
         assert!(told.resident_memory > 100_000 && told.virtual_memory >= told.resident_memory, "{told:?}");
         let age = Moment::now().wall.checked_sub(told.started).unwrap();
         assert!(age < Duration::from_secs(3600), "{age:?}");
+        let counted = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+        assert!(told.open_files.abs_diff(counted) < 32, "{told:?}, and the directory has {counted}");
     }
 }

@@ -65,6 +65,7 @@ fn published() -> Arc<Published> {
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
+        instances: None,
     }))
 }
 

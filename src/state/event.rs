@@ -1,7 +1,9 @@
 //! What can happen to a run, and what the reducer answers: data, so that every rule can be tested without a clock or a process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::instances::Instances;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
 
@@ -48,6 +50,8 @@ pub enum Event {
     Signalled(i32),
     /// A beat was written to Redis, or was not.
     Beaten(Result<(), Class>),
+    /// Who is in the registry.
+    Counted(Arc<Instances>),
     /// The heartbeat was withdrawn.
     Withdrawn,
     /// A timer that was armed has run out.

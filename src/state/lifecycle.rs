@@ -96,6 +96,7 @@ impl Lifecycle {
             migration: Migration::Idle,
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
             modules: Vec::new(),
+            instances: None,
         };
         Self {
             plan,
@@ -162,6 +163,7 @@ impl Lifecycle {
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
             Event::Beaten(result) => self.beaten(now, result),
+            Event::Counted(instances) => self.snapshot.instances = Some(instances),
             Event::Withdrawn => self.withdrawn(effects),
             Event::Elapsed(timer) => self.elapsed(now, timer, effects),
         }

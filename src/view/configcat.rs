@@ -4,9 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::bounded::{Member, cut};
 use super::{JSON, Response, migration, time};
+use crate::clock::Moment;
 use crate::outcome::Class;
 use crate::state::check::{Check, Record};
-use crate::state::snapshot::{Level, Look, Phase, Snapshot, Step};
+use crate::state::event::Readiness;
+use crate::state::instances::Instances;
+use crate::state::snapshot::{Level, Look, Phase, Snapshot, Status, Step};
 
 /// Errors in a row from which a component is not healthy.
 const DEGRADED_AFTER: usize = 2;
@@ -145,6 +148,7 @@ fn overview(snapshot: &Snapshot, look: Look, authority: bool) -> Map<String, Val
     let modules = snapshot.modules.iter();
     let modules = modules.map(|module| json!({ "name": module.name, "state": module.state.word(), "counts": module.counts }));
     told.insert("modules".to_owned(), modules.collect());
+    told.insert("instances".to_owned(), json!(snapshot.instances.as_ref().map(|instances| told_of(instances, look, authority))));
     told.insert("service".to_owned(), Value::from(snapshot.service.name.as_str()));
     told.insert("version".to_owned(), Value::from(snapshot.service.version));
     if authority {
@@ -153,4 +157,68 @@ fn overview(snapshot: &Snapshot, look: Look, authority: bool) -> Map<String, Val
         told.insert("says".to_owned(), json!(snapshot.child.status));
     }
     told
+}
+
+/// How many instances there are for everybody, who they are with authority.
+fn told_of(instances: &Instances, look: Look, authority: bool) -> Map<String, Value> {
+    let mut told = Map::new();
+    told.insert("ready".to_owned(), Value::from(instances.ready));
+    told.insert("all".to_owned(), Value::from(instances.all));
+    told.insert("read_s".to_owned(), Value::from(look.now.since(instances.read).as_secs()));
+    if authority {
+        let listed = instances.listed.iter().map(|instance| {
+            json!({
+                "name": instance.name,
+                "own": instance.own,
+                "readiness": match instance.readiness {
+                    Readiness::Ready => "ready",
+                    Readiness::NotReady => "not_ready",
+                    Readiness::Unknown => "unknown",
+                    Readiness::Stopped => "stopped",
+                },
+                "overall": instance.status.map(Status::word),
+                "phase": instance.phase.map(Phase::word),
+                "since": instance.since.map(|wall| time::iso(Moment { wall, ..Moment::default() })),
+                "address": instance.address,
+                "silent_s": instance.silent.as_secs(),
+                "late": instance.late,
+            })
+        });
+        told.insert("listed".to_owned(), listed.collect());
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Outcome;
+    use crate::plan::Affects;
+    use std::time::Duration;
+
+    #[test]
+    fn the_ring_alone_decides_as_at_configcat() {
+        for (records, expected) in [
+            ("", "initializing"),
+            ("e", "down"),
+            ("o", "healthy"),
+            ("eo", "healthy"),
+            ("oe", "healthy"),
+            ("ee", "down"),
+            ("oee", "degraded"),
+            ("eoee", "degraded"),
+            ("oeeeee", "degraded"),
+            ("eeeeeo", "healthy"),
+        ] {
+            let mut check = Check::event("sdk", "http", Affects::Health);
+            for (second, record) in (0..).zip(records.chars()) {
+                let now = Moment::default().after(Duration::from_secs(second));
+                let failed = Outcome::failed(Class::Timeout, "", Duration::ZERO);
+                check.feed(now, if record == 'o' { Outcome::passed(Duration::ZERO) } else { failed });
+            }
+            let look = Look::fresh(Moment::default().after(Duration::from_secs(9)));
+            assert_eq!(status(&check, look), expected, "{records}");
+            assert_eq!(check.records.len(), records.len().min(5));
+        }
+    }
 }

@@ -60,8 +60,11 @@ impl Exposition {
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(name);
         for (index, (label, content)) in labels.iter().enumerate() {
-            let mark = if index == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{mark}{label}=\"{}\"", escape(content));
+            self.text.push(if index == 0 { '{' } else { ',' });
+            self.text.push_str(label);
+            self.text.push_str("=\"");
+            self.escaped(content);
+            self.text.push('"');
         }
         if !labels.is_empty() {
             self.text.push('}');
@@ -69,15 +72,22 @@ impl Exposition {
         let _ = writeln!(self.text, " {value}");
     }
 
+    fn escaped(&mut self, content: &str) {
+        for c in content.chars() {
+            match c {
+                '\\' => self.text.push_str("\\\\"),
+                '\n' => self.text.push_str("\\n"),
+                '"' => self.text.push_str("\\\""),
+                c => self.text.push(c),
+            }
+        }
+    }
+
     /// A family with one sample and no labels.
     pub(super) fn single(&mut self, name: &str, kind: Kind, help: &str, unit: &str, value: impl Display) {
         self.family(name, kind, help, unit);
         self.sample(name, &[], value);
     }
-}
-
-fn escape(content: &str) -> String {
-    content.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
 }
 
 /// Whether the best match of `Accept` is OpenMetrics 1.0.0; no match at all is text 0.0.4, never 406.
@@ -105,4 +115,17 @@ pub(super) fn prefers_openmetrics(accept: &str) -> bool {
         }
     }
     best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_leave_its_quotes() {
+        let mut page = Exposition::new(true);
+        page.family("a_total", Kind::Counter, "A.", "");
+        page.sample("a_total", &[("b", "\"\\\n\u{e4}"), ("c", "")], 1);
+        assert_eq!(page.finish(), "# HELP a A.\n# TYPE a counter\na_total{b=\"\\\"\\\\\\n\u{e4}\",c=\"\"} 1\n# EOF\n");
+    }
 }

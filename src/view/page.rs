@@ -6,9 +6,11 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::summary::{self, bucket, causes, last_try, levels, mark, outcome, shape, timeline, title, urgency};
+use super::summary::{self, bucket, by_urgency, causes, last_try, levels, mark, outcome, shape, timeline, title};
 use super::{Request, Response, TEXT, terminal, time};
 use crate::clock::Moment;
 use crate::state::check::Check;
@@ -24,7 +26,7 @@ const REFRESH: u32 = 5;
 const LONGEST_PAGE: usize = 512 * 1024;
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let hash = base64(&Sha256::digest(STYLE));
+    let hash = STANDARD.encode(Sha256::digest(STYLE));
     format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 });
 
@@ -43,6 +45,7 @@ pub fn render(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Respons
     page.start();
     page.modules();
     page.process();
+    page.instances();
     page.foot(holds);
     let headers = vec![vary, ("content-security-policy", POLICY.as_str()), ("referrer-policy", "no-referrer")];
     Response { headers, ..Response::new(200, "text/html; charset=utf-8", page.html) }
@@ -118,11 +121,10 @@ impl Page<'_> {
     }
 
     fn checks(&mut self) {
-        let mut checks: Vec<&Check> = self.snapshot.checks.iter().collect();
+        let checks = by_urgency(self.snapshot, self.look);
         if checks.is_empty() {
             return;
         }
-        checks.sort_by_key(|check| urgency(check, self.look));
         self.push("<section><h2>Checks <small>and their last 30 minutes</small></h2>");
         let mut left_out = 0;
         for check in checks {
@@ -254,6 +256,32 @@ impl Page<'_> {
         }
     }
 
+    /// How many there are for everybody, who they are with authority.
+    fn instances(&mut self) {
+        let Some((told, words)) = self.snapshot.instances.as_ref().zip(summary::instances(self.snapshot, self.look)) else { return };
+        let _ = write!(self.html, "<section><h2>Instances of {}</h2><p>{words}</p>", escape(&self.snapshot.service.name));
+        if self.authority {
+            self.push("<ul class=\"instances\">");
+            for instance in &told.listed {
+                let (state, words) = summary::instance(instance, self.look);
+                let name = escape(&instance.name);
+                let _ = write!(self.html, "<li class=\"{}\"><b>{}</b> <span>{name}", state.word(), mark(state));
+                if instance.own {
+                    self.push(" <em>this one</em>");
+                }
+                if let Some(address) = &instance.address {
+                    let _ = write!(self.html, " <small>{}</small>", escape(address));
+                }
+                let _ = write!(self.html, "</span> <span>{words}</span></li>");
+            }
+            match told.all.saturating_sub(told.listed.len() as u64) {
+                0 => self.push("</ul>"),
+                more => _ = write!(self.html, "<li>and {more} more</li></ul>"),
+            }
+        }
+        self.push("</section>");
+    }
+
     fn foot(&mut self, holds: bool) {
         let clock = time::clock(self.look.now.wall);
         let link = if holds {
@@ -281,31 +309,9 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Base64 with padding (RFC 4648, 4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for index in 0..4 {
-            let six = (bits >> (18 - 6 * index) & 63) as usize;
-            let letter = ALPHABET.get(six).copied().map_or('=', char::from);
-            text.push(if index <= chunk.len() { letter } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_padded() {
-        for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(text.as_bytes()), encoded);
-        }
-    }
 
     #[test]
     fn the_style_can_stand_in_a_page() {

@@ -1,5 +1,6 @@
 //! What a person wants to know first, for the page and the terminal alike: the verdict, why, and the way of the start.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use super::{reason, time, words};
@@ -7,7 +8,9 @@ use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
 use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{Level, Look, Migration, Snapshot, Stage, Status, Step};
+use crate::state::event::Readiness;
+use crate::state::instances::Instance;
+use crate::state::snapshot::{Level, Look, Migration, Phase, Snapshot, Stage, Status, Step};
 
 /// The questions that orchestrators ask, with their answers.
 pub(super) fn levels(snapshot: &Snapshot, look: Look) -> [(&'static str, bool); 4] {
@@ -44,15 +47,18 @@ pub(super) const fn mark(state: State) -> &'static str {
     }
 }
 
-/// How bad a check is, the worst first; what is only shown comes after what counts.
-pub(super) fn urgency(check: &Check, look: Look) -> u8 {
-    let badness = match check.effective(look.now).0 {
+/// The checks as they need a look: the worst first, what is only shown after all that counts, and what is up last.
+pub(super) fn by_urgency(snapshot: &Snapshot, look: Look) -> Vec<&Check> {
+    let urgency = |check: &&Check| match check.effective(look.now).0 {
+        State::Up => 4,
+        _ if !check.affects.health() => 3,
         State::Down => 0,
         State::Unknown => 1,
         State::Degraded => 2,
-        State::Up => 3,
     };
-    if check.affects.health() || badness == 3 { badness } else { 2 }
+    let mut checks: Vec<&Check> = snapshot.checks.iter().collect();
+    checks.sort_by_key(urgency);
+    checks
 }
 
 /// Everything that keeps the status from being UP, each in a few words, the same for a person on the page and in a terminal.
@@ -213,6 +219,41 @@ pub(super) fn heartbeat(snapshot: &Snapshot, look: Look) -> Option<String> {
         None if heartbeat.last_written.is_none() => format!("\u{25cc} {written}"),
         None => format!("\u{25cf} {written}"),
     })
+}
+
+/// How many instances of the service there are; none where the registry did not tell.
+pub(super) fn instances(snapshot: &Snapshot, look: Look) -> Option<String> {
+    let told = snapshot.instances.as_ref()?;
+    Some(format!("{} of {} ready, read from Redis {} ago", told.ready, told.all, time::rough(look.now.since(told.read))))
+}
+
+/// One instance in a few words, and how it does.
+pub(super) fn instance(instance: &Instance, look: Look) -> (State, String) {
+    let phase = instance.phase.map_or("starting", Phase::word);
+    let mut words = match instance.readiness {
+        Readiness::Ready => "ready".to_owned(),
+        Readiness::NotReady | Readiness::Stopped => "not ready".to_owned(),
+        Readiness::Unknown => phase.to_owned(),
+    };
+    if let Some(since) = instance.since {
+        let _ = write!(words, " for {}", time::rough(look.now.wall.saturating_sub(since)));
+    }
+    let ails = instance.status == Some(Status::Down);
+    match instance.readiness {
+        Readiness::NotReady | Readiness::Stopped => _ = write!(words, ", {phase}"),
+        Readiness::Ready if ails => words.push_str(", but DOWN"),
+        Readiness::Ready | Readiness::Unknown => {}
+    }
+    if instance.late {
+        let _ = write!(words, ", silent for {}", time::rough(instance.silent));
+    }
+    let state = match instance.readiness {
+        Readiness::NotReady | Readiness::Stopped => State::Down,
+        Readiness::Unknown => State::Unknown,
+        Readiness::Ready if ails || instance.late => State::Degraded,
+        Readiness::Ready => State::Up,
+    };
+    (state, words)
 }
 
 /// When a check was last asked and how long that took; none for one that is fed by events.

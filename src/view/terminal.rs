@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::summary::{self, bucket, causes, last_try, levels, mark, outcome, shape, timeline, title};
+use super::summary::{self, bucket, by_urgency, causes, last_try, levels, mark, outcome, shape, timeline, title};
 use super::time;
 use crate::state::snapshot::{Look, Snapshot, Step};
 
@@ -35,15 +35,40 @@ pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
         let width = width(snapshot.modules.iter().map(|module| module.name.as_str()));
         for module in &snapshot.modules {
             let counts = if module.counts { "" } else { ", does not count" };
-            let _ = writeln!(text, "  {:width$}  {}{counts}", module.name, module.state.word().to_lowercase());
+            let mark = match module.state.step() {
+                Step::Up => '\u{25cf}',
+                Step::Down => '\u{2715}',
+                Step::Unknown => '\u{25cc}',
+            };
+            let _ = writeln!(text, "{mark} {:width$}  {}{counts}", module.name, module.state.word().to_lowercase());
         }
     }
     let _ = writeln!(text, "\nProcess    {}", summary::process(snapshot, authority));
     if let Some(heartbeat) = summary::heartbeat(snapshot, look) {
         let _ = writeln!(text, "Heartbeat  {heartbeat}");
     }
+    instances(&mut text, snapshot, look, authority);
     text.retain(|c| c == '\n' || !c.is_control());
     text
+}
+
+fn instances(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
+    let Some((told, words)) = snapshot.instances.as_ref().zip(summary::instances(snapshot, look)) else { return };
+    let _ = writeln!(text, "Instances  {words}");
+    if !authority {
+        return;
+    }
+    let width = width(told.listed.iter().map(|instance| instance.name.as_str()));
+    for instance in &told.listed {
+        let (state, words) = summary::instance(instance, look);
+        let own = if instance.own { ", this one" } else { "" };
+        let address = instance.address.as_ref().map(|address| format!("  {address}")).unwrap_or_default();
+        let _ = writeln!(text, "{} {:width$}  {words}{own}{address}", mark(state), instance.name);
+    }
+    let more = told.all.saturating_sub(told.listed.len() as u64);
+    if more > 0 {
+        let _ = writeln!(text, "  and {more} more");
+    }
 }
 
 fn mode(snapshot: &Snapshot) -> String {
@@ -86,7 +111,7 @@ fn checks(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
     }
     text.push_str("\nChecks, and their last 30 minutes\n");
     let width = width(snapshot.checks.iter().map(|check| check.name.as_str()));
-    for check in &snapshot.checks {
+    for check in by_urgency(snapshot, look) {
         let (state, _) = check.effective(look.now);
         let counts = if check.affects.health() { "" } else { ", does not count" };
         let tried = last_try(check, look).map(|tried| format!(", {tried}")).unwrap_or_default();

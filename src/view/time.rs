@@ -39,10 +39,12 @@ fn date(wall: Duration) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day_of_year - (153 * from_march + 2) / 5 + 1)
 }
 
-/// A length of time in the one or two units that matter: `0.8 ms`, `41 ms`, `3.0 s`, `2m 05s`, `3h 07m`, `5d 02h`.
+/// A length of time in the one or two units that matter: `80 µs`, `3.1 ms`, `41 ms`, `3.0 s`, `2m 05s`, `3h 07m`, `5d 02h`.
 pub(super) fn length(time: Duration) -> String {
     let (seconds, milliseconds) = (time.as_secs(), time.as_secs_f64() * 1000.0);
     match seconds {
+        0 if time.is_zero() => "0 ms".to_owned(),
+        0 if milliseconds < 1.0 => format!("{} \u{b5}s", time.as_micros().max(1)),
         0 if milliseconds < 9.95 => format!("{milliseconds:.1} ms"),
         0 => format!("{milliseconds:.0} ms"),
         1..10 => format!("{:.1} s", time.as_secs_f64()),
@@ -87,8 +89,11 @@ mod tests {
 
     #[test]
     fn lengths() {
+        for (nanoseconds, text) in [(0, "0 ms"), (90, "1 \u{b5}s"), (42_700, "42 \u{b5}s"), (999_999, "999 \u{b5}s"), (1_000_000, "1.0 ms")]
+        {
+            assert_eq!(length(Duration::from_nanos(nanoseconds)), text);
+        }
         for (milliseconds, text) in [
-            (0, "0.0 ms"),
             (8, "8.0 ms"),
             (41, "41 ms"),
             (3_000, "3.0 s"),

@@ -29,7 +29,7 @@ fn docker_sees_it_healthy_and_unhealthy_and_healthy_again() {
     container.raise("up");
     says(&container.until_health("healthy"), 0, "healthy\n");
     container.lower("up");
-    says(&container.until_health("unhealthy"), 1, "not healthy: flag: peer not ready\n");
+    says(&container.until_health("unhealthy"), 1, "not healthy: flag: not there\n");
     let state = container.state();
     assert_eq!(state["Status"], "running", "the engine alone does not restart it: {state}");
     container.raise("up");
@@ -45,7 +45,7 @@ fn docker_calls_it_starting_while_it_waits() {
         (state["Health"]["Log"].as_array()?.len() >= 3).then_some(state)
     });
     assert_eq!((&state["Health"]["Status"], &state["Health"]["FailingStreak"]), (&"starting".into(), &0.into()), "{state}");
-    says(&newest(&state), 1, "not healthy: flag: peer not ready, app: not checked yet, startup: waiting\n");
+    says(&newest(&state), 1, "not healthy: flag: not there, app: not checked yet, startup: waiting\n");
     assert!(!container.logs().contains("ready\n"), "{}", container.logs());
     container.raise("up");
     says(&container.until_health("healthy"), 0, "healthy\n");
@@ -86,7 +86,7 @@ fn docker_inspect_shows_one_public_line() {
     let state = eventually("both have failed", secs(30), || {
         let state = container.state();
         let said = newest(&state)["Output"].as_str()?.to_owned();
-        (said.contains("flag: peer not ready") && said.contains("redis: connection refused")).then_some(state)
+        (said.contains("flag: not there") && said.contains("redis: connection refused")).then_some(state)
     });
     for run in state["Health"]["Log"].as_array().expect("a log") {
         let said = run["Output"].as_str().expect("its output");

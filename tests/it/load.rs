@@ -3,7 +3,7 @@
 use crate::support::child::polite;
 use crate::support::http::ask;
 use crate::support::process::Tool;
-use crate::support::{Portcullis, Running, Stopwatch, eventually, free_port, secs, slow};
+use crate::support::{Portcullis, Postgres, Running, Stopwatch, eventually, free_port, secs, slow};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
@@ -128,4 +128,30 @@ fn odd_requests_get_the_right_codes() {
     }
     eventually("it still answers", secs(5), || (run.get("/livez").code == 200).then_some(()));
     assert!(run.runs() && !run.said().1.contains("fault of portcullis"), "{}", run.said().1);
+}
+
+#[test]
+fn whoever_asks_how_often_the_database_has_one_connection() {
+    let server = Postgres::start();
+    let run = Portcullis::new();
+    let child = run.script("child", &polite());
+    let check = format!("[checks.db]\nurl = \"{}\"\ninterval = \"100ms\"", server.url());
+    let run = run.config(&format!("mode = \"api\"\n{check}\n[modes.api]\ncommand = [\"{}\"]\n", child.display())).start();
+    run.until_status("/healthz", 200, secs(30));
+    let sessions = || server.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portcullis'");
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    for path in ["/healthz", "/readyz", "/actuator/health", "/status"].iter().cycle().take(1000) {
+                        assert_eq!(ask(run.port, "GET", path, "").unwrap().code, 200, "{path}");
+                    }
+                })
+            })
+            .collect();
+        while !asking.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            assert_eq!(sessions(), "1");
+        }
+    });
+    assert_eq!(sessions(), "1");
 }

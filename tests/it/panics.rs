@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::child::talker;
-use support::{Portcullis, Redis, Running, secs, variable};
+use support::{Portcullis, Redis, Running, secs, slow, variable};
 
 /// Panics the first time, and says so when it begins again.
 fn once(name: &str) {
@@ -55,6 +55,15 @@ fn subsystems(failing: &str) -> Subsystems {
             all.health = |listeners, plan, published| {
                 once("health");
                 (Subsystems::default().health)(listeners, plan, published)
+            }
+        }
+        "wedged" => {
+            all.heartbeat = |_, _, _, _| {
+                Box::pin(async {
+                    loop {
+                        std::thread::park();
+                    }
+                })
             }
         }
         "lock" => all.lock = |_, _, _, _| Box::pin(async { panic!("the lock panics") }),
@@ -103,6 +112,26 @@ fn child_is_kept(failing: &str, more: &str, ready: &str) {
     println!("test a_panic_of_the_{failing}_leaves_the_process_supervised ... ok");
 }
 
+/// A task that never comes back holds up the thread of the checks, and nothing else.
+fn a_wedge_is_told() {
+    if !slow("a_wedged_thread_of_the_checks_fails_livez_and_nothing_else") {
+        return;
+    }
+    let config = "[heartbeat]\nurl = \"redis://127.0.0.1:1/0\"\n[modes.api]\ncommand = [\"CHILD\"]\n";
+    let mut run = start("wedged", config, &talker(&[10], 7));
+    run.until_stdout("ready", secs(20));
+    run.until_status("/livez", 200, secs(20));
+    let told = run.until_status("/livez", 500, secs(40));
+    assert!(told.body.contains("[-]scheduler failed"), "{}", told.body);
+    assert_eq!((run.get("/readyz").code, run.get("/startupz").code), (500, 200));
+    run.signal(10);
+    run.until_stdout("got 10", secs(20));
+    run.signal(15);
+    run.exits(7);
+    run.leaves_nothing();
+    println!("test a_wedged_thread_of_the_checks_fails_livez_and_nothing_else ... ok");
+}
+
 fn lock_panics() {
     let config = "[migrations]\ncommand = [\"MIGRATE\"]\nlock = \"none\"\n[modes.api]\ncommand = [\"CHILD\"]\n";
     let mut run = start("lock", config, "echo started\n");
@@ -130,5 +159,6 @@ fn main() -> ExitCode {
     child_is_kept("heartbeat", &format!("service = \"api\"\n[heartbeat]\nurl = \"redis://127.0.0.1:{}/0\"\n", redis.port), "/livez");
     child_is_kept("health", "", "/livez");
     lock_panics();
+    a_wedge_is_told();
     ExitCode::SUCCESS
 }

@@ -227,6 +227,17 @@ fn survivors_that_ignore_term_are_killed() {
 }
 
 #[test]
+fn the_last_line_is_written_whatever_the_log_leaves_out() {
+    for (level, status) in [("off", 3), ("error", 0), ("portcullis=off", 3)] {
+        let output = Portcullis::new().env("PORTCULLIS_LOG", level).sh(&format!("exit {status}")).output().exits(status);
+        let lines: Vec<&str> = output.stderr.lines().collect();
+        assert!(lines.len() == 1 && lines[0].ends_with(&format!("; exit code {status}")), "{level}: {}", output.stderr);
+    }
+    let output = Portcullis::new().env("PORTCULLIS_LOG", "off").config("nonsense = 1").output().exits(78);
+    assert!(output.stderr.trim().ends_with("the configuration is wrong; exit code 78"), "{}", output.stderr);
+}
+
+#[test]
 fn closed_standard_streams_harm_nothing() {
     let run = Portcullis::new();
     let closed = run.script("closed", "exec \"$@\" <&- >&- 2>&-\n");

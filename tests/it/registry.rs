@@ -2,7 +2,9 @@
 
 mod beats;
 mod consumers;
+mod instances;
 mod observed;
+mod transport;
 mod trouble;
 
 use crate::support::child::polite;

@@ -215,6 +215,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
+        instances: None,
     });
     let listeners = Listeners::bind(&plan).unwrap();
     thread::spawn(move || serve(listeners, Arc::new(plan), Arc::new(published)));

@@ -7,14 +7,28 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Request;
-use crate::log;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::Target;
 use crate::probe::dial::shown;
+use crate::sys;
+
+/// Columns and rows of a terminal that does not say.
+const USUAL_SIZE: (usize, usize) = (80, 24);
+
+/// From so many columns on there is room for the time and a sentence beside the target.
+const WIDE: usize = 72;
 
 /// Says one line on standard error; a reader that is gone is no reason to stop waiting.
 pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "portcullis: {line}");
+}
+
+/// The line within so many columns, with a mark where it was cut.
+fn cut(line: &str, columns: usize) -> String {
+    if line.chars().count() <= columns {
+        return line.to_owned();
+    }
+    line.chars().take(columns.saturating_sub(1)).chain(['\u{2026}']).collect()
 }
 
 /// One target and what is known of it.
@@ -44,6 +58,21 @@ impl Row {
         format!("{}{details}; {}{first}", last.class.public(), last.class.advice())
     }
 
+    /// The line of a terminal: the time, how it stands and, because that may be cut, who it is.
+    fn live(&self, waited: Duration, wide: bool) -> String {
+        let class = self.class();
+        let (word, sentence) = match (self.ready, class) {
+            (Some(_), _) => ("ready", "ready"),
+            (None, Some(class)) => (class.word(), class.public()),
+            (None, None) => ("asking", "asking"),
+        };
+        if !wide {
+            return format!("{word:<11} {}", self.shown);
+        }
+        let time = format!("{:.1}s", self.ready.unwrap_or(waited).as_secs_f64());
+        format!("{time:>7}  {sentence:<22}  {}", self.shown)
+    }
+
     fn json(&self) -> Value {
         json!({
             "target": self.shown,
@@ -67,9 +96,9 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(targets: &[Target]) -> Self {
+    pub(super) fn new(targets: &[Target], live: bool) -> Self {
         let row = |target: &Target| Row { kind: target.kind(), shown: target.to_string(), ready: None, first: None, last: None };
-        Self { rows: targets.iter().map(row).collect(), live: log::is_terminal(), drawn: 0 }
+        Self { rows: targets.iter().map(row).collect(), live, drawn: 0 }
     }
 
     pub(super) const fn is_live(&self) -> bool {
@@ -112,20 +141,32 @@ impl Board {
             }
             return;
         }
+        let lines = self.lines(waited, sys::terminal_size().unwrap_or(USUAL_SIZE));
         let mut text = self.erased();
-        for row in &self.rows {
-            let state = match (row.ready, &row.last) {
-                (Some(after), _) => format!("ready after {}", shown(after)),
-                (None, Some(failure)) => failure.class.public().to_owned(),
-                (None, None) => "asking".to_owned(),
-            };
-            // Cut, because a line that wraps would be drawn below itself the next time.
-            let line: String = format!("{:>7} {}  {state}", format!("{:.1}s", waited.as_secs_f64()), row.shown).chars().take(79).collect();
-            text.push_str(&line);
+        for line in &lines {
+            text.push_str(line);
             text.push('\n');
         }
-        self.drawn = self.rows.len();
+        self.drawn = lines.len();
         let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// What is shown on a terminal of so many columns and rows: who is missing first where there is no room for all.
+    fn lines(&self, waited: Duration, (columns, rows): (usize, usize)) -> Vec<String> {
+        let (wide, room) = (columns >= WIDE, rows.saturating_sub(1).max(1));
+        let mut shown: Vec<&Row> = self.rows.iter().collect();
+        let hidden = if shown.len() > room { shown.len() - (room - 1) } else { 0 };
+        if hidden > 0 {
+            shown.sort_by_key(|row| row.ready.is_some());
+        }
+        // Cut, because a line that wraps would be drawn below itself the next time; so would one that ends in the last column.
+        let mut lines: Vec<String> =
+            shown.iter().take(shown.len() - hidden).map(|row| cut(&row.live(waited, wide), columns.saturating_sub(1))).collect();
+        if hidden > 0 {
+            let ready = self.rows.iter().filter(|row| row.ready.is_some()).count();
+            lines.push(cut(&format!("and {hidden} more; {ready} of {} are ready", self.rows.len()), columns.saturating_sub(1)));
+        }
+        lines
     }
 
     /// Takes the live lines away.
@@ -166,5 +207,51 @@ impl Board {
             };
         }
         let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::target::Address;
+
+    fn board(count: u16) -> Board {
+        let address = |port| Address { host: "a-long-name.of.some.host.example.com".to_owned(), port };
+        let targets: Vec<Target> = (1..=count).map(|port| Target::Tcp(address(port))).collect();
+        let mut board = Board::new(&targets, true);
+        board.ready(0, Duration::from_millis(1234));
+        board.failed(1, Failure::new(Class::Dns, "no such name"), Duration::ZERO);
+        board
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_the_time_and_a_sentence() {
+        let lines = board(3).lines(Duration::from_secs(61), (80, 24));
+        assert_eq!(
+            lines,
+            [
+                "   1.2s  ready                   tcp://a-long-name.of.some.host.example.com:1",
+                "  61.0s  name resolution failed  tcp://a-long-name.of.some.host.example.com:2",
+                "  61.0s  asking                  tcp://a-long-name.of.some.host.example.com:3"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_narrow_or_low_terminal_shows_who_is_missing_and_never_wraps() {
+        let lines = board(9).lines(Duration::from_secs(1), (40, 5));
+        assert_eq!(
+            lines,
+            [
+                "dns         tcp://a-long-name.of.some.\u{2026}",
+                "asking      tcp://a-long-name.of.some.\u{2026}",
+                "asking      tcp://a-long-name.of.some.\u{2026}",
+                "and 6 more; 1 of 9 are ready"
+            ]
+        );
+        for size in [(1, 1), (2, 2), (9, 3)] {
+            let lines = board(9).lines(Duration::from_secs(1), size);
+            assert!(lines.len() <= size.1 && lines.iter().all(|line| line.chars().count() < size.0.max(2)), "{size:?} {lines:?}");
+        }
     }
 }

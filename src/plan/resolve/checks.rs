@@ -10,7 +10,7 @@ use crate::plan::resolve::{DAY, YEAR, condition, target};
 use crate::plan::target::{HttpTarget, Target};
 use crate::plan::{Affects, CheckPlan};
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &[
         "url",
         "kind",
@@ -55,8 +55,11 @@ const KEYS: Keys = Keys {
     later: &[],
 };
 
+/// What a name looks like, for the schema.
+pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
+
 /// Names that mean something else in one of the health answers.
-const RESERVED: [&str; 15] = [
+pub(super) const RESERVED: [&str; 15] = [
     "status",
     "_meta",
     "ping",

@@ -11,7 +11,7 @@ use crate::config::source::Environment;
 use crate::plan::resolve::ROOT;
 use crate::plan::{Details, HealthPlan, SocketName, Views};
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &[
         "enabled",
         "listen",

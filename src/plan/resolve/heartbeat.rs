@@ -8,7 +8,7 @@ use crate::plan::resolve::{DAY, checks, condition, target};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &[
         "enabled",
         "when",
@@ -29,10 +29,13 @@ const KEYS: Keys = Keys {
         "client_key",
         "insecure",
         "key",
+        "prefix",
         "ttl",
         "every",
+        "mode",
+        "exclusive",
     ],
-    later: &["mode", "exclusive"],
+    later: &[],
 };
 
 /// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
@@ -55,9 +58,15 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     let section = root.table_at("heartbeat", Some(KEYS), if enabled && wanted { Depth::Whole } else { Depth::Form })?;
     let second = Duration::from_secs(1);
     let [ttl, every] = ["ttl", "every"].map(|key| section.duration(key, second..=DAY));
+    let simple = section.word("mode", &[("auto", false), ("simple", true)]).unwrap_or_default();
+    let exclusive = section.boolean("exclusive").unwrap_or_default();
     let key = section.nonempty("key").map(|text| text.value());
-    if key.as_ref().is_some_and(|key| key.contains(['{', '}']) || key.chars().any(|c| c.is_control() || c.is_whitespace())) {
-        section.problem("key", "holds a brace or a blank; a brace would move its records to another slot of a cluster");
+    let prefix = section.nonempty("prefix").map(|text| text.value());
+    for (name, text) in [("key", &key), ("prefix", &prefix)] {
+        let odd = |text: &String| text.contains(['{', '}']) || text.chars().any(|c| c.is_control() || c.is_whitespace());
+        if text.as_ref().is_some_and(odd) {
+            section.problem(name, "holds a brace or a blank; a brace would move its records to another slot of a cluster");
+        }
     }
     let target = redis(&section, checks)?;
     let (ttl, every) = (ttl.unwrap_or(second * 60), every.unwrap_or(second * 20));
@@ -74,7 +83,13 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
             humantime::format_duration(every * 2 + SLACK)
         ));
     }
-    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| format!("{service}_service_status")), ttl, every })
+    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| default_key(&section, service)), ttl, every, simple, exclusive })
+}
+
+/// What the service's name gives, behind the prefix that its application gives all keys of its own.
+fn default_key(section: &Section<'_>, service: &str) -> String {
+    let prefix = section.nonempty("prefix").map(|text| format!("{}:", text.value().trim_end_matches(':')));
+    format!("{}{service}_service_status", prefix.unwrap_or_default())
 }
 
 fn names_redis(section: &Section<'_>) -> bool {
@@ -130,6 +145,7 @@ pub(super) fn place(target: &Target) -> Option<RedisPlace> {
 /// is no reader's concern.
 pub(super) fn registry(root: &Section<'_>, service: &str) -> Option<(RedisPlace, String)> {
     let plan = read(root, service, &checks::read(root, Depth::Whole))?;
+    let section = root.table_at("heartbeat", None, Depth::Whole)?;
     let named = root.nonempty("service").is_none_or(|text| text.value() == service);
-    Some((plan.target, if named { plan.key } else { format!("{service}_service_status") }))
+    Some((plan.target, if named { plan.key } else { default_key(&section, service) }))
 }

@@ -14,7 +14,7 @@ use crate::plan::resolve::{YEAR, heartbeat};
 use crate::plan::target::Target;
 use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &[
         "enabled",
         "command",
@@ -260,6 +260,10 @@ mod tests {
         // sha256sum over the same bytes, its first 16 hexadecimal digits.
         assert_eq!(lock_key("default").cast_unsigned(), DEFAULT_KEY);
         assert_ne!(lock_key("default"), lock_key("other"));
+        let name = lock_name_in("app", "default");
+        assert_eq!(name.len(), 43, "64 characters is MySQL's limit");
+        assert_ne!(name, lock_name_in("other", "default"), "its names are the whole server's");
+        assert_ne!(tag_of_key(1), tag_of_key(2));
     }
 
     const DEFAULT_KEY: u64 = 0x45c9_5949_fdb7_a39a;

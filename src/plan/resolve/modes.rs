@@ -14,7 +14,7 @@ use crate::plan::resolve::variables::Variables;
 use crate::plan::resolve::{Request, YEAR, checks, condition, target};
 use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
 
-const MODE: Keys = Keys {
+pub(super) const MODE: Keys = Keys {
     known: &[
         "command",
         "groups",
@@ -48,9 +48,9 @@ const MODE: Keys = Keys {
     ],
     later: &["wait"],
 };
-const VARIANT: Keys = Keys { known: &["when", "set", "command", "started", "refuse"], later: &[] };
-const REFUSE: Keys = Keys { known: &["code", "message"], later: &[] };
-const STARTED: Keys = Keys {
+pub(super) const VARIANT: Keys = Keys { known: &["when", "set", "command", "started", "refuse"], later: &[] };
+pub(super) const REFUSE: Keys = Keys { known: &["code", "message"], later: &[] };
+pub(super) const STARTED: Keys = Keys {
     known: &[
         "url",
         "kind",

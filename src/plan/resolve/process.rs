@@ -43,6 +43,29 @@ pub(super) const KEYS: Keys = Keys {
     later: &[],
 };
 
+/// The keys of `limits`.
+pub(super) const LIMIT_NAMES: Keys = Keys {
+    known: &[
+        "cpu",
+        "fsize",
+        "data",
+        "stack",
+        "core",
+        "rss",
+        "nproc",
+        "nofile",
+        "memlock",
+        "as",
+        "locks",
+        "sigpending",
+        "msgqueue",
+        "nice",
+        "rtprio",
+        "rttime",
+    ],
+    later: &[],
+};
+
 /// The kernel's numbers of resource limits (`asm-generic/resource.h`), by the names that `prlimit(1)` and Docker's `--ulimit` know.
 const LIMITS: [(&str, u32); 16] = [
     ("cpu", 0),
@@ -216,28 +239,7 @@ fn umask(section: &Section<'_>) -> Option<u32> {
 
 /// `limits = { nofile = 65536, core = "0:unlimited" }`: one value for both the soft and the hard limit, or `soft:hard`.
 fn limits(section: &Section<'_>) -> Vec<(u32, u64, u64)> {
-    const NAMES: Keys = Keys {
-        known: &[
-            "cpu",
-            "fsize",
-            "data",
-            "stack",
-            "core",
-            "rss",
-            "nproc",
-            "nofile",
-            "memlock",
-            "as",
-            "locks",
-            "sigpending",
-            "msgqueue",
-            "nice",
-            "rtprio",
-            "rttime",
-        ],
-        later: &[],
-    };
-    let Some(table) = section.table("limits", Some(NAMES)) else { return Vec::new() };
+    let Some(table) = section.table("limits", Some(LIMIT_NAMES)) else { return Vec::new() };
     let mut limits = Vec::new();
     for (name, resource) in LIMITS {
         let Some(node) = table.node(name) else { continue };

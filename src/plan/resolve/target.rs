@@ -16,6 +16,7 @@ use crate::plan::resolve::address::{self, Address};
 use crate::plan::target::{self, GrpcTarget, Target};
 use crate::secret::Secret;
 use http::HttpOptions;
+pub(super) use http::{EXPECT, MEMBER};
 use tls::TlsOptions;
 
 /// Kinds of a target that there are.
@@ -165,6 +166,11 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
 
 /// Schemes that say themselves that TLS is spoken.
 const SECURE: [&str; 3] = ["https", "rediss", "grpcs"];
+
+/// Whether a URL's scheme says that TLS is spoken.
+pub(super) fn is_secure(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| SECURE.contains(&scheme.to_ascii_lowercase().as_str()))
+}
 
 /// The kind that a scheme means: `postgresql+psycopg2` is `postgres`.
 fn family(scheme: &str) -> &str {

@@ -94,8 +94,8 @@ impl Registry {
             command.arg(set).arg(now).arg("+inf").arg("BYSCORE").arg("WITHSCORES");
             command
         };
-        let ready = pairs(&session.query(&within(self.set("ready"))).await?);
-        let mut all = pairs(&session.query(&within(self.set("all"))).await?);
+        let ready = pairs(&session.query_list(&within(self.set("ready"))).await?);
+        let mut all = pairs(&session.query_list(&within(self.set("all"))).await?);
         all.sort();
         all.truncate(MOST_LISTED);
         let mut instances = Vec::new();

@@ -3,7 +3,7 @@
 use super::migrating::stop_migration;
 use super::{Class, Effect, Lifecycle, Moment, Outcome, Phase, ProcessId, Readiness, Timer};
 use crate::exit::{Ended, signal_code, signal_name};
-use crate::plan::WITHDRAW_LIMIT;
+use crate::plan::{ProcessPlan, WITHDRAW_LIMIT};
 
 use std::time::Duration;
 
@@ -263,7 +263,8 @@ impl Lifecycle {
             }
         } else if spawned {
             if !deadline_runs {
-                effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
+                // A long stop is for the process' own work; what it left behind when it died holds up nobody's restart.
+                effects.push(Effect::Arm(Timer::Grace, self.stop_timeout().min(ProcessPlan::STOP_TIMEOUT)));
             }
             effects.push(Effect::SignalSurvivors(libc::SIGTERM));
         }

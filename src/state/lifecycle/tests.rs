@@ -94,6 +94,8 @@ fn full() -> Plan {
             key: "api_service_status".to_owned(),
             ttl: Duration::from_secs(60),
             every: Duration::from_secs(20),
+            simple: false,
+            exclusive: false,
         }),
         ..bare()
     }

@@ -1,15 +1,18 @@
 //! Random snapshots, possible and impossible ones, for laws that hold for all of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Step};
+use super::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
+use crate::state::event::Readiness;
+use crate::state::instances::{Instance, Instances};
 
 /// The private words of every failure: no answer without authority may hold them.
 pub(crate) const PRIVATE: &str = "words of a driver";
@@ -62,6 +65,20 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn instance()(
+        readiness in prop::sample::select(vec![Readiness::Unknown, Readiness::Ready, Readiness::NotReady, Readiness::Stopped]),
+        status in prop::option::of(prop::sample::select(vec![Status::Up, Status::Down, Status::Unknown])),
+        (own, late) in any::<(bool, bool)>(),
+        since in prop::option::of(0..200u64),
+    ) -> Instance {
+        Instance {
+            name: PRIVATE.to_owned(), own, readiness, status, phase: None, since: since.map(Duration::from_secs),
+            address: Some(PRIVATE.to_owned()), silent: Duration::from_secs(30), late,
+        }
+    }
+}
+
 /// The migration that a random snapshot may be in.
 fn migration() -> impl Strategy<Value = Migration> {
     let (queued, holder) = (Migration::Queued { since: moment(40), holder: PRIVATE.to_owned() }, Migration::Holder { since: moment(60) });
@@ -79,6 +96,7 @@ prop_compose! {
         counters in (0..9u64, 0..9u64, 0..9u32),
         modules in (0..3usize).prop_flat_map(|count| (0..count).map(module).collect::<Vec<_>>()),
         migration in migration(),
+        instances in prop::option::of(vec(instance(), 0..4)),
     ) -> (Snapshot, Look) {
         let snapshot = Snapshot {
             sequence: 1,
@@ -94,6 +112,7 @@ prop_compose! {
             migration,
             migration_lock: MigrationLock { holder: Some((PRIVATE.into(), moment(40))), ..MigrationLock::default() },
             modules,
+            instances: instances.map(|listed| Arc::new(Instances::new(moment(90), 1 + listed.len() as u64, 1, listed))),
         };
         (snapshot, Look { now: moment(100), beat: moment(beat).mono })
     }

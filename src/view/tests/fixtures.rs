@@ -1,5 +1,6 @@
 //! Eleven situations of one service, each a snapshot to be looked at 101 seconds after its start.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -7,8 +8,9 @@ use crate::exit::Ended;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
-use crate::state::event::LockHolder;
-use crate::state::snapshot::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Step};
+use crate::state::event::{LockHolder, Readiness};
+use crate::state::instances::{Instance, Instances};
+use crate::state::snapshot::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
 
 /// The driver's words that nobody without authority may see.
 pub(super) const WORDS: &str = "WRONGPASS for the user default on redis:6379/1";
@@ -65,6 +67,7 @@ fn base() -> Snapshot {
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
+        instances: None,
     }
 }
 
@@ -169,7 +172,32 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
         let stage = modules.stages.iter_mut().find(|stage| stage.name == name).unwrap();
         (stage.began, stage.ended) = (Some(at(began)), Some(at(ended)));
     }
-    vec![("another replica migrates", queued, look()), ("modules", modules, look())]
+    let mut instances = base();
+    instances.heartbeat.last_written = Some(at(95));
+    instances.instances = Some(Arc::new(replicas()));
+    vec![("another replica migrates", queued, look()), ("modules", modules, look()), ("instances", instances, look())]
+}
+
+/// Four replicas that fit into the list, and 96 that do not.
+fn replicas() -> Instances {
+    let instance = |name: &str, readiness, status, phase, since, silent, late| Instance {
+        name: name.to_owned(),
+        own: name == "api-7d9f",
+        readiness,
+        status: Some(status),
+        phase: Some(phase),
+        since: Some(at(since).wall),
+        address: (name != "api-9a01").then(|| "10.0.0.7".to_owned()),
+        silent: Duration::from_secs(silent),
+        late,
+    };
+    let listed = vec![
+        instance("api-7d9f", Readiness::Ready, Status::Up, Phase::Running, 20, 0, false),
+        instance("api-5c22", Readiness::Ready, Status::Down, Phase::Running, 30, 48, true),
+        instance("api-2b10", Readiness::NotReady, Status::Down, Phase::Draining, 90, 11, false),
+        instance("api-9a01", Readiness::Unknown, Status::Unknown, Phase::Waiting, 60, 1, false),
+    ];
+    Instances::new(at(95), 100, 97, listed)
 }
 
 /// One situation.

@@ -77,3 +77,14 @@ fn what_is_asked_does_not_come_back_unquoted() {
     assert!(body.contains(r#"no matches for "\r\n\"<script>""#), "{body}");
     assert_eq!(ask(&snapshot, look, "GET /readyz/%3Cscript%3E", "", false).body, "404 page not found\n");
 }
+
+#[test]
+fn a_hundred_excludes_are_all_heeded() {
+    let (snapshot, look) = named("redis down for readiness");
+    let more = (0..100).map(|number| format!("&exclude=nobody-{number:02}")).collect::<Vec<_>>().concat();
+    let told = ask(&snapshot, look, &format!("GET /readyz?verbose&exclude=redis{more}"), "", false);
+    assert_eq!(told.status, 200, "{}", told.body);
+    assert!(told.body.contains("[+]redis excluded: ok\n") && told.body.contains(r#""nobody-98","nobody-99""#), "{}", told.body);
+    let none = ask(&snapshot, look, &format!("GET /readyz?exclude=nobody{more}"), "", false);
+    assert!(none.status == 500 && none.body.contains("[-]redis failed"), "{}", none.body);
+}

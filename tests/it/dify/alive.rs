@@ -59,6 +59,7 @@ fn the_api_waits_migrates_one_at_a_time_starts_by_its_own_health_and_announces_i
         app.set(200, "{}");
         for run in &runs {
             run.until_status("/readyz", 200, secs(30));
+            assert!(run.beside(["healthcheck"]).exits(0).stdout.starts_with("healthy"));
             let health = run.get("/healthz").json();
             assert_eq!(
                 (&health["db"], &health["redis"], &health["http"], &health["status"]),
@@ -70,6 +71,7 @@ fn the_api_waits_migrates_one_at_a_time_starts_by_its_own_health_and_announces_i
         for run in &mut runs {
             run.until_status("/readyz", 500, secs(30));
             assert!(run.runs());
+            run.beside(["healthcheck", "--level", "ready"]).exits(1);
         }
         until_key(&redis, "api_service_status", None);
         app.set(200, "{}");

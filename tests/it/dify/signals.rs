@@ -6,6 +6,9 @@ use crate::support::{Running, StandIns, secs};
 /// HUP, QUIT, USR1, USR2, WINCH, TTIN, TTOU, ALRM: gunicorn and celery scale, reopen and dump by them.
 const OTHERS: [i32; 8] = [1, 3, 10, 12, 28, 21, 22, 14];
 
+/// A preset, the variables that bring it there, and the program that then runs.
+type Phase<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 /// `sh` that tells every signal it gets; TERM and INT end it with `code`, but only on their `end`th coming.
 fn talker(code: i32, end: usize) -> String {
     let mut script = String::from("n=0; /usr/bin/mkfifo w.$$; exec 3<>w.$$; /bin/rm w.$$\n");
@@ -35,7 +38,7 @@ fn up(preset: &str, programs: &StandIns, given: &[(&str, &str)], talks: (&str, &
 #[test]
 fn every_signal_arrives_in_every_phase() {
     let migrating = [("MODE", "api"), ("MIGRATION_ENABLED", "true")];
-    let phases: [(&str, &[(&str, &str)], &str); 9] = [
+    let phases: [Phase<'_>; 9] = [
         (NEWEST, &[("MODE", "api")], "gunicorn"),
         (NEWEST, &[("MODE", "api"), ("DEBUG", "true")], "python"),
         (NEWEST, &[("MODE", "worker")], "celery"),

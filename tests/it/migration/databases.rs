@@ -5,7 +5,7 @@ use crate::support::child::{polite, stubborn};
 use crate::support::mariadb::MariaDb;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::redis::Reply;
-use crate::support::{Dir, Exit, Portcullis, Postgres, Redis, Running, eventually, secs};
+use crate::support::{Dir, Exit, Portcullis, Postgres, Redis, Running, Stopwatch, eventually, secs, slow};
 
 /// A replica whose lock is somewhere else than in a PostgreSQL named `db`.
 fn elsewhere(name: &str, script: &str, checks: &str, lock: &str) -> Portcullis {
@@ -231,4 +231,66 @@ fn a_second_lock_that_is_overwritten_stops_the_migration_and_one_that_is_away_do
     redis.restart();
     eventually("it is taken again", secs(20), || redis.get(UNWRAPPED));
     second.until_status("/readyz", 200, secs(60));
+}
+
+/// A replica of a MariaDB by this address of it.
+fn at(server: &MariaDb, name: &str, host: &str, script: &str) -> Running {
+    let check = format!("[checks.db]\nurl = \"mysql://app:secret@{host}:{}/app\"", server.port);
+    elsewhere(name, script, &check, "").start()
+}
+
+/// Starts a holder from 127.0.0.1 whose session outlives it, has `next` queue and kills the holder; `next`, how long it took then, and how
+/// many of the holder's sessions were at work when it was ready.
+fn orphaned(server: &MariaDb, next: &str) -> (Running, std::time::Duration, String) {
+    // A statement that waits for a row does not notice that its client is gone.
+    server.sql("CREATE TABLE app.t (n int PRIMARY KEY) ENGINE=InnoDB; INSERT INTO app.t VALUES (1)");
+    let mut lock = std::process::Command::new("mariadb");
+    lock.args(["--no-defaults", "-uroot"]).arg(format!("--socket={}", server.socket().display()));
+    let mut lock = lock
+        .args(["-e", "BEGIN; UPDATE app.t SET n = 2; SELECT SLEEP(600)"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("start mariadb");
+    let waits = format!("exec mariadb --no-defaults -h 127.0.0.1 -P {} -uapp -psecret app -e 'UPDATE t SET n = 3'\n", server.port);
+    let locked = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT SLEEP%'";
+    eventually("the row is locked", secs(30), || (server.sql(locked) == "1").then_some(()));
+    let mut holder = at(server, "holder", "127.0.0.1", &waits);
+    eventually("its session is at work", secs(60), || (at_work(server) == "1").then_some(()));
+    let next = at(server, "next", next, "true\n");
+    next.until_stderr("held by connection", secs(60));
+    holder.signal(9);
+    holder.wait_exit(secs(20));
+    drop(holder);
+    let watch = Stopwatch::start();
+    next.until_status("/readyz", 200, secs(120));
+    let took = watch.elapsed();
+    let left = at_work(server);
+    drop(lock.kill());
+    drop(lock.wait());
+    (next, took, left)
+}
+
+fn at_work(server: &MariaDb) -> String {
+    server.sql("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app' AND INFO LIKE 'UPDATE%'")
+}
+
+#[test]
+fn a_session_left_in_mariadb_that_may_be_anybodys_is_told_and_left_alone() {
+    let server = MariaDb::start("secret", &["--skip-name-resolve", "--innodb-lock-wait-timeout=600"]);
+    let (next, took, left) = orphaned(&server, "127.0.0.1");
+    assert!(next.said().1.contains("may be its migration's or anybody's"), "{}", next.said().1);
+    assert_eq!(left, "1");
+    assert!(took < secs(30), "{took:?}");
+}
+
+#[test]
+fn a_session_left_in_mariadb_by_a_replica_elsewhere_is_waited_for_and_ended() {
+    if !slow("a_session_left_in_mariadb_by_a_replica_elsewhere_is_waited_for_and_ended") {
+        return;
+    }
+    let server = MariaDb::start("secret", &["--skip-name-resolve", "--innodb-lock-wait-timeout=600", "--bind-address=*"]);
+    let (next, took, left) = orphaned(&server, "[::1]");
+    assert!(next.said().1.contains("ending the sessions of an earlier migration: connection "), "{}", next.said().1);
+    assert_eq!(left, "0");
+    assert!(took >= secs(30), "{took:?}");
 }

@@ -162,6 +162,26 @@ fn a_lock_session_that_is_ended_is_regained_when_nobody_wants_it() {
 }
 
 #[test]
+fn a_lock_session_that_is_ended_while_another_replica_queues_lets_no_two_migrate_at_once() {
+    let server = prepared();
+    let mut holder = replica(&server, "holder", &migration(&server, "3"), "").start();
+    eventually("it migrates", secs(60), || (server.psql("SELECT count(*) FROM runs") == "1").then_some(()));
+    let next = replica(&server, "next", &migration(&server, "0.1"), "").start();
+    next.until_stderr("held by portcullis-lock:45c95949:holder:", secs(60));
+    end_lock_sessions(&server, "holder");
+    next.until_status("/readyz", 200, secs(60));
+    let events = server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs");
+    if holder.said().1.contains("the migration lock is regained") {
+        assert_eq!(events, "begin end begin end");
+        holder.until_status("/readyz", 200, secs(30));
+    } else {
+        // The one who queues was quicker: the holder has stopped while he settled.
+        holder.exits(76);
+        assert_eq!(events, "begin begin end");
+    }
+}
+
+#[test]
 fn a_lock_that_somebody_else_got_stops_the_migration_with_76() {
     let server = prepared();
     let mut run = replica(&server, "one", &crate::support::child::talker(&[], 0).replace("ready", "migrating"), "").start();

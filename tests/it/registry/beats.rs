@@ -4,7 +4,7 @@ use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
 use crate::support::{Exit, Http, Redis, eventually, secs, wait};
 
-const SCRIPT: &str = include_str!("../../../src/registry/beat.lua");
+pub(super) const SCRIPT: &str = include_str!("../../../src/registry/beat.lua");
 
 /// One beat by hand; the script's code.
 fn beat(redis: &Redis, id: &str, token: &str, sequence: u64, state: &str, take: bool, latest: i64) -> Result<i64, String> {
@@ -122,6 +122,7 @@ fn what_an_instance_says_of_itself_is_short_and_a_change_is_published() {
     let record = format!("portcullis:{{{KEY}}}:i:{}", "n".repeat(200));
     let Reply::Text(payload) = redis.command(&["HGET", &record, "p"]) else { panic!("no payload") };
     assert!(payload.len() <= 512 && payload.contains(r#""state":"UP""#) && payload.contains(r#""phase":"running""#), "{payload}");
+    assert!(payload.contains(r#""reason":null"#), "{payload}");
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);
@@ -162,6 +163,8 @@ fn the_least_rights_of_a_writer_and_of_a_reader_are_enough() {
     let mut run = replica(&as_user(&redis, "writer:w"), "one", "").start();
     until_key(&redis, Some("ready"));
     assert_eq!(redis.command(&["ZCARD", &format!("portcullis:{{{KEY}}}:ready")]), Reply::Number(1));
+    let told = || run.beside(["status"]).stdout.contains("1 of 1 ready").then_some(());
+    eventually("the writer may also see who is there", secs(20), told);
     for login in ["reader:r", "poor:p"] {
         let read = run.beside(["ready", "api", "--url", &as_user(&redis, login)]).exits(0);
         assert!(read.stdout.contains("api: 1 ready") && read.stdout.contains("one"), "{login}: {} {}", read.stdout, read.stderr);
@@ -180,6 +183,60 @@ fn where_scripts_are_forbidden_the_key_alone_is_written_and_never_deleted() {
     until_key(&redis, Some("ready"));
     assert!((1..=60_000).contains(&redis.pttl(KEY)));
     run.until_stderr("forbids scripts", secs(10));
+    run.until_stdout("ready", secs(20));
+    run.signal(15);
+    run.exits(0);
+    assert_eq!(redis.get(KEY).as_deref(), Some("ready"), "others may be ready");
+    assert_eq!(redis.command(&["KEYS", "portcullis*"]), Reply::List(vec![]));
+}
+
+#[test]
+fn an_instance_says_why_it_is_not_up_in_words_for_everybody() {
+    let redis = Redis::start();
+    let http = Http::answering(200, "");
+    let check = format!(
+        "[checks.dependency]\nurl = \"http://127.0.0.1:{}/\"\naffects = \"readiness\"\ninterval = \"200ms\"\nfailure_threshold = 2\n",
+        http.port
+    );
+    let _run = replica(&redis.url(), "one", &check).start();
+    until_key(&redis, Some("ready"));
+    http.set(503, "a secret of the dependency");
+    until_key(&redis, None);
+    let Reply::Text(payload) = redis.command(&["HGET", &format!("portcullis:{{{KEY}}}:i:one"), "p"]) else { panic!("no payload") };
+    let said: serde_json::Value = serde_json::from_str(&payload).unwrap();
+    assert_eq!(said["state"], "DOWN");
+    assert!(said["reason"].as_str().is_some_and(|reason| reason.starts_with("dependency: ")), "{payload}");
+    assert!(!payload.contains("secret") && !payload.contains("127.0.0.1:"), "{payload}");
+}
+
+#[test]
+fn the_simple_mode_writes_the_key_alone_and_an_exclusive_replica_takes_it_along() {
+    let redis = Redis::start();
+    redis.command(&["SET", KEY, "ready"]);
+    let app = Http::answering(503, "");
+    let started = format!("[modes.api.started]\nurl = \"http://127.0.0.1:{}/\"\nwithin = \"120s\"", app.port);
+    let simple = |exclusive: &str| {
+        replica(&redis.url(), "one", &started)
+            .env("PORTCULLIS_HEARTBEAT__MODE", "simple")
+            .env("PORTCULLIS_HEARTBEAT__EXCLUSIVE", exclusive)
+            .env("PORTCULLIS_HEARTBEAT__EVERY", "1s")
+            .env("PORTCULLIS_HEARTBEAT__TTL", "20s")
+    };
+    let mut run = simple("true").start();
+    eventually("what a predecessor left is gone", secs(30), || redis.get(KEY).is_none().then_some(()));
+    app.set(200, "");
+    until_key(&redis, Some("ready"));
+    assert!((1..=20_000).contains(&redis.pttl(KEY)));
+    // A full Redis takes neither, and the supervised process does not care.
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    run.until_stderr("[not_ready]", secs(20));
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    run.until_stderr("is written again", secs(10));
+    run.signal(15);
+    run.exits(0);
+    assert_eq!(redis.get(KEY), None, "nobody else can be ready");
+    let mut run = simple("false").start();
+    until_key(&redis, Some("ready"));
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);

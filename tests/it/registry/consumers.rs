@@ -2,7 +2,7 @@
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
-use crate::support::{Portcullis, Redis, eventually, secs};
+use crate::support::{Portcullis, Redis, eventually, secs, variable};
 use std::process::Command;
 
 fn ready(arguments: &[&str]) -> crate::support::portcullis::Output {
@@ -80,16 +80,26 @@ fn readme(name: &str) -> Vec<String> {
     block.lines().skip(1).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
+/// A password that a careless line would break on.
+const PASSWORD: &str = "p w$1%s#";
+
+/// A Python that has redis-py, where `scripts/test` has put one.
+fn python() -> String {
+    variable("PORTCULLIS_PYTHON").map_or_else(|| "python3".to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
 /// Runs a line of the README with its host and port put in the place of the real ones.
 fn runs(line: &str, redis: &Redis) -> (bool, String) {
     let line = line
+        .replace("python3", &python())
         .replace("redis-cli -h redis", &format!("redis-cli -p {}", redis.port))
         .replace("//redis:6379", &format!("//127.0.0.1:{}", redis.port))
         .replace("/dev/tcp/redis/6379", &format!("/dev/tcp/127.0.0.1/{}", redis.port))
         .replace("'redis', 6379", &format!("'127.0.0.1', {}", redis.port))
         .replace("portcullis ready", &format!("{} ready", crate::support::portcullis::binary().display()))
         .replace("portcullis wait", &format!("{} wait", crate::support::portcullis::binary().display()));
-    let output = Command::new("timeout").args(["20", "sh", "-c", &line]).output().expect("run sh");
+    let mut command = Command::new("timeout");
+    let output = command.args(["20", "sh", "-c", &line]).env("REDIS_PASSWORD", PASSWORD).output().expect("run sh");
     (output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned() + &String::from_utf8_lossy(&output.stderr))
 }
 
@@ -108,5 +118,30 @@ fn the_one_liners_of_the_readme_do_what_they_say() {
         let (passes, told) = runs(line, &redis);
         assert!(passes, "{line}: {told}");
         assert!(!counting(line) || told == "1", "{line}: {told}");
+    }
+}
+
+#[test]
+fn the_one_liners_with_a_password_and_with_redis_py_do_what_they_say() {
+    let name = "the_one_liners_with_a_password_and_with_redis_py_do_what_they_say";
+    let has_client = Command::new(python()).args(["-c", "import redis"]).output().is_ok_and(|output| output.status.success());
+    if !has_client {
+        eprintln!("skipped in part: {name} (wants redis-py; scripts/test installs it)");
+    }
+    let redis = Redis::with_password(PASSWORD);
+    let lines = readme("consumers with a password");
+    assert!(lines.len() >= 4, "{lines:?}");
+    let lines: Vec<_> = lines.iter().filter(|line| has_client || !line.contains("import os, redis")).collect();
+    let counts = |line: &str| line.contains("zcount");
+    for line in &lines {
+        let (passes, told) = runs(line, &redis);
+        assert_eq!((passes, told == "0"), (counts(line), counts(line)), "{line}: {told}");
+    }
+    let url = format!("redis://:p%20w$$1%25s%23@127.0.0.1:{}/0", redis.port);
+    let _run = replica(&url, "one", "").start();
+    until_key(&redis, Some("ready"));
+    for line in &lines {
+        let (passes, told) = runs(line, &redis);
+        assert!(passes && (!counts(line) || told == "1"), "{line}: {told}");
     }
 }

@@ -16,8 +16,8 @@ pub enum Manner {
     Garbage,
     /// These words first, then a byte a second for ever.
     Dripping(&'static [u8]),
-    /// These words first, then a gibibyte of this byte.
-    Flooding(&'static [u8], u8),
+    /// These words first, then a gibibyte of those.
+    Flooding(&'static [u8], &'static [u8]),
     /// Leads to this port, and cuts after so many bytes of its answer.
     Cutting(u16, usize),
 }
@@ -73,9 +73,9 @@ fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool) -> std::io::
             }
             Ok(())
         }
-        Manner::Flooding(words, byte) => {
+        Manner::Flooding(words, more) => {
             stream.write_all(words)?;
-            let piece = vec![byte; 64 * 1024];
+            let piece = more.repeat(64 * 1024 / more.len());
             for _ in 0..(1 << 30) / piece.len() {
                 stream.write_all(&piece)?;
                 if ended.load(Ordering::Relaxed) {

@@ -1,10 +1,13 @@
 //! A peer that never answers, talks nonsense, drips, floods or hangs up: each ends in time, in little memory, without a fault.
 
+use crate::support::portcullis::binary;
 use crate::support::redis::Reply;
-use crate::support::{Certificates, Exit, Grpc, Hostile, Http, Manner, MariaDb, Portcullis, Postgres, Redis, eventually, free_port, secs};
+use crate::support::{
+    Certificates, Exit, Grpc, Hostile, Http, Manner, MariaDb, Portcullis, Postgres, Redis, Secure, eventually, free_port, secs,
+};
 use portcullis::config::source::Environment;
 use portcullis::outcome::Class;
-use portcullis::plan::resolve;
+use portcullis::plan::resolve::{self, TlsFlags};
 use portcullis::probe::Probe;
 use std::time::Duration;
 
@@ -15,7 +18,7 @@ const KINDS: [&str; 13] = [
     "mysql://u:p@127.0.0.1:PORT/x",
     "redis://:p@127.0.0.1:PORT/0",
     "redis://127.0.0.1:PORT/1",
-    "rediss://127.0.0.1:PORT/0?ssl_cert_reqs=none",
+    "rediss://127.0.0.1:PORT/0",
     "redis+sentinel://127.0.0.1:PORT/m",
     "redis+cluster://127.0.0.1:PORT",
     "redis+ready://127.0.0.1:PORT/0?service=api",
@@ -28,8 +31,14 @@ const KINDS: [&str; 13] = [
 /// Asks for a second, looking at the memory meanwhile: the most that it owned, in KiB.
 fn suffers(url: &str, manner: Manner) -> u64 {
     let peer = Hostile::new(manner);
-    let url = url.replace("PORT", &peer.port.to_string());
-    let mut run = Portcullis::new().args(["wait", "--timeout", "1s", "--try-timeout", "400ms", &url]).start();
+    suffers_from(url, manner, peer.port)
+}
+
+fn suffers_from(url: &str, manner: Manner, port: u16) -> u64 {
+    let url = url.replace("PORT", &port.to_string());
+    let insecure = ["https:", "rediss:", "grpcs:"].iter().any(|scheme| url.starts_with(scheme)).then_some("--insecure");
+    let options = ["wait", "--timeout", "1s", "--try-timeout", "400ms", &url].into_iter().chain(insecure);
+    let mut run = Portcullis::new().args(options).start();
     let mut most = 0;
     let status = format!("/proc/{}/status", run.pid());
     while run.runs() {
@@ -46,6 +55,27 @@ fn suffers(url: &str, manner: Manner) -> u64 {
     most
 }
 
+/// What begins an answer of the kind that promises no end, and what goes on for ever.
+fn floods(url: &str) -> Vec<(&'static [u8], &'static [u8])> {
+    let redis: &[(&[u8], &[u8])] =
+        &[(b"$1073741824\r\n", b"x"), (b"*1073741824\r\n", b"+\r\n"), (b"", b"*1\r\n"), (b"", b"+OK\r\n"), (b"*2000000000\r\n", b"_\r\n")];
+    let own: &[(&[u8], &[u8])] = match url.split(':').next().unwrap_or_default() {
+        "postgres" => &[(b"R\x7f\xff\xff\xff", b"x"), (b"", b"N\0\0\0\x05\0"), (b"", b"S\0\0\0\x08a\0b\0")],
+        "mysql" => &[(b"\xff\xff\xff\x00\x0a", b"x")],
+        "http" | "https" => &[(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n")],
+        "grpc" | "grpcs" => &[(b"\0\0\0\x04\0\0\0\0\0", b"x"), (b"\0\0\0\x04\0\0\0\0\0", b"\0\0\0\x04\0\0\0\0\0")],
+        _ => redis,
+    };
+    own.iter().copied().chain([(b"".as_slice(), b"\0".as_slice()), (b"", b"*"), (b"+", b"a")]).collect()
+}
+
+/// What a probe may take under this flood in KiB. A debug build's frames are some ten times a release's, and the parser of lists in lists
+/// has a hundred of them.
+fn bound(more: &[u8]) -> u64 {
+    let debug = binary().components().any(|part| part.as_os_str() == "debug");
+    if debug && more == b"*1\r\n" { 2048 } else { 1024 }
+}
+
 #[test]
 fn who_never_answers_or_drips_is_a_timeout() {
     for url in KINDS {
@@ -59,18 +89,28 @@ fn who_never_answers_or_drips_is_a_timeout() {
 fn who_floods_gets_no_memory() {
     for url in KINDS {
         let quiet = suffers(url, Manner::Garbage);
-        let scheme = url.split(':').next().unwrap_or_default();
-        let words: &'static [u8] = match scheme {
-            "postgres" => b"R\x7f\xff\xff\xff",
-            "mysql" => b"\xff\xff\xff\x00\x0a",
-            "redis" | "redis+sentinel" | "redis+cluster" | "redis+ready" => b"$1073741824\r\n",
-            "http" => b"HTTP/1.1 200 OK\r\nX-Long: ",
-            "grpc" => b"\0\0\0\x04\0\0\0\0\0",
-            _ => b"",
-        };
-        for (words, byte) in [(words, b'x'), (words, 0), (b"", b'*'), (b"+", b'a')] {
-            let flooded = suffers(url, Manner::Flooding(words, byte));
-            assert!(flooded < quiet + 1024, "{url}: {flooded} KiB under {byte}, {quiet} KiB in peace");
+        for (words, more) in floods(url) {
+            let flooded = suffers(url, Manner::Flooding(words, more));
+            assert!(flooded < quiet + bound(more), "{url}: {flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
+        }
+    }
+}
+
+#[test]
+fn who_floods_behind_tls_gets_no_memory() {
+    let certificates = Certificates::make();
+    let behind = |url: &str, manner| {
+        let peer = Hostile::new(manner);
+        let secure = Secure::before(peer.port, &certificates);
+        suffers_from(url, manner, secure.port)
+    };
+    for url in ["https://127.0.0.1:PORT/", "rediss://127.0.0.1:PORT/0", "grpcs://127.0.0.1:PORT"] {
+        let quiet = behind(url, Manner::Garbage);
+        behind(url, Manner::Silent);
+        behind(url, Manner::Dripping(b""));
+        for (words, more) in floods(url) {
+            let flooded = behind(url, Manner::Flooding(words, more));
+            assert!(flooded < quiet + bound(more), "{url}: {flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
         }
     }
 }
@@ -82,7 +122,8 @@ fn survives_cuts(url: &str, port: u16, step: usize) {
     for after in (0..4000).step_by(step) {
         let peer = Hostile::new(Manner::Cutting(port, after));
         let urls = [url.replace("PORT", &peer.port.to_string())];
-        let (targets, _) = resolve::targets(&urls, &Environment::new::<&str, &str>([])).unwrap();
+        let flags = TlsFlags { insecure: url.starts_with("https:") || url.starts_with("grpcs:"), ..TlsFlags::default() };
+        let (targets, _) = resolve::targets_with(&urls, &flags, &Environment::new::<&str, &str>([])).unwrap();
         let outcome = runtime.block_on(async { Probe::new(&targets[0]).ask(Duration::from_secs(5)).await });
         assert!(outcome.elapsed < Duration::from_secs(4), "{url} cut after {after}: {outcome:?}");
         assert!(!matches!(outcome.class(), Class::Internal), "{url} cut after {after}: {outcome:?}");
@@ -113,6 +154,15 @@ fn who_hangs_up_at_any_byte_is_survived() {
     survives_cuts("http://127.0.0.1:PORT/", http.port, 1);
     let grpc = Grpc::saying(1);
     survives_cuts("grpc://127.0.0.1:PORT", grpc.port, 1);
+}
+
+#[test]
+fn who_hangs_up_at_any_byte_of_tls_is_survived() {
+    let certificates = Certificates::make();
+    let (http, grpc) = (Http::answering(200, "{}"), Grpc::saying(1));
+    let (web, rpc) = (Secure::before(http.port, &certificates), Secure::before(grpc.port, &certificates));
+    survives_cuts("https://127.0.0.1:PORT/", web.port, 1);
+    survives_cuts("grpcs://127.0.0.1:PORT", rpc.port, 1);
 }
 
 #[test]

@@ -47,6 +47,12 @@ fn https_is_verified_against_the_given_authority() {
     assert_eq!(with("insecure = true").exits(0).stdout, "started\n");
     let trusted = Portcullis::new().args(["wait", "--timeout", "2s", &url]).env("SSL_CERT_FILE", &ca);
     trusted.output().exits(0);
+    let wait = |more: &[&str]| super::wait_with(&[&["--timeout", "2s"], more].concat());
+    wait(&["--ca", &ca.display().to_string(), &url]).exits(0);
+    wait(&["--insecure", &url]).exits(0);
+    wait(&["--insecure", "--ca", &ca.display().to_string(), &url]).exits(64).says(&["--insecure", "`ca` has no use"]);
+    wait(&["--ca", "/nonexistent.pem", &url]).exits(69).says(&["tls handshake failed", "/nonexistent.pem"]);
+    wait(&["--ca", "/ca.pem", "--client-key", "/key.pem", "tcp://h:1"]).exits(64).says(&["--ca, --client-key", "there is none"]);
     let other = Https::start(&certificates, "other", &[]);
     let said =
         gate(&format!("[checks.it]\nurl = \"https://localhost:{}/\"\nwait = \"1s\"\nca = \"{}\"", other.port, ca.display())).output();
@@ -68,6 +74,11 @@ fn a_client_certificate_is_shown() {
         gate(&format!("[checks.it]\nurl = \"{url}\"\nwait = \"1s\"\nca = \"{}\"\n{more}", ca.display())).output()
     };
     assert_eq!(check(&own).exits(0).stdout, "started\n");
+    let (ca, certificate, key) = (certificates.pem("ca"), certificates.pem("client"), certificates.key("client"));
+    let files = [("--ca", ca), ("--client-certificate", certificate), ("--client-key", key)];
+    let flags = files.iter().flat_map(|(flag, file)| [(*flag).to_owned(), file.display().to_string()]);
+    let url = format!("https://localhost:{}/", server.port);
+    Portcullis::new().args(["wait".to_owned(), "--timeout".to_owned(), "2s".to_owned(), url].into_iter().chain(flags)).output().exits(0);
     check("").exits(69).says(&["tls", "client certificate"]);
 }
 
@@ -106,8 +117,22 @@ fn a_slow_head_and_a_slow_body_end_with_the_timeout() {
 }
 
 #[test]
+fn a_body_that_is_no_json_or_another_one_is_told_from_the_expected_one() {
+    let server = Http::answering(200, "{\"status\": gree");
+    let check = format!(
+        "[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ json = {{ \"/status\" = [\"green\"] }} }}",
+        server.port
+    );
+    gate(&check).output().exits(69).says(&["unexpected status", "the body is not JSON"]);
+    server.set(200, "{\"status\": \"red\"}");
+    gate(&check).output().exits(69).says(&["the body has \"red\" at \"/status\""]);
+    server.set(200, "{\"status\": \"green\"}");
+    assert_eq!(gate(&check).output().exits(0).stdout, "started\n");
+}
+
+#[test]
 fn a_huge_body_is_read_no_further_than_is_looked_at() {
-    let server = Hostile::new(Manner::Flooding(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n", b'x'));
+    let server = Hostile::new(Manner::Flooding(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n", b"x"));
     let check = format!("[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ body = \"up\" }}", server.port);
     gate(&check).output().exits(69).says(&["the body does not hold"]);
 }

@@ -11,7 +11,7 @@ fn apart(setup: &str, url: &str, timeout: &str) -> Option<Portcullis> {
     }
     let portcullis = Portcullis::new().args(["wait", "--timeout", timeout, "--try-timeout", "500ms", url]);
     let script = portcullis.script("apart", &format!("#!/bin/sh\nset -e\nip link set lo up\n{setup}\nexec \"$@\"\n"));
-    Some(portcullis.through(&format!("unshare --net {}", script.display())))
+    Some(portcullis.through(&format!("unshare --net --mount {}", script.display())))
 }
 
 #[test]
@@ -44,4 +44,16 @@ fn a_network_that_comes_late_is_waited_for() {
     run.exits(0);
     let took = run.since.elapsed();
     assert!(took > std::time::Duration::from_millis(900) && took < secs(4), "{took:?}");
+}
+
+#[test]
+fn name_servers_that_say_nothing_are_not_a_silent_server() {
+    let server = "import os,socket,time; s=socket.socket(2,2); s.bind((\"127.0.0.1\", 53)); os.fork() and os._exit(0); time.sleep(8)";
+    let setup = format!(
+        "f=$(mktemp) && echo nameserver 127.0.0.1 >$f && mount --bind $f /etc/resolv.conf && rm $f\npython3 -c '{server}' >/dev/null 2>&1"
+    );
+    for url in ["tcp://db.example:80", "http://db.example/", "postgres://u:p@db.example/x", "dns://db.example"] {
+        let Some(run) = apart(&setup, url, "0s") else { return };
+        run.output().exits(69).says(&["name resolution failed", "db.example: no name server answered within"]);
+    }
 }

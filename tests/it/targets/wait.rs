@@ -1,7 +1,7 @@
 //! `portcullis wait` as a command: in place, in parallel, with its own exit codes, and gone at TERM.
 
 use super::{wait_for, wait_with};
-use crate::support::{Portcullis, Stopwatch, free_port, secs};
+use crate::support::{Exit, Portcullis, Stopwatch, free_port, secs};
 use std::net::TcpListener;
 
 #[test]
@@ -56,7 +56,7 @@ fn json_is_one_document() {
     let said = wait_with(&["--json", "--timeout", "0s", "file:///nonexistent", "disk:///?free=1"]).exits(69);
     let document: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(document["ready"], false);
-    assert_eq!(document["targets"][0]["class"], "not_ready");
+    assert_eq!(document["targets"][0]["class"], "missing");
     assert_eq!(document["targets"][1]["ready"], true);
     assert_eq!(said.stderr, "");
 }
@@ -73,6 +73,57 @@ fn wrong_words_are_64_and_never_repeat_a_password() {
 fn a_command_that_is_missing_or_no_program_ends_as_shells_say_it() {
     wait_with(&["file:///", "--", "/nonexistent/program"]).exits(127).says(&["cannot start /nonexistent/program", "127"]);
     wait_with(&["file:///", "--", "/etc/passwd"]).exits(126);
+}
+
+#[test]
+fn a_terminal_shows_a_line_a_target_that_never_wraps() {
+    let long = format!("file:///nonexistent/{}", "x".repeat(100));
+    let files = ["file:///nonexistent/3", "file:///nonexistent/4", "file:///nonexistent/5"];
+    let new = Portcullis::new().args(["wait", "--timeout", "1s", "file:///", &long].iter().chain(&files)).env("TERM", "xterm");
+    let narrow = new.script("narrow", "#!/bin/sh\nstty cols 40 rows 4 && exec \"$@\"\n");
+    let (new, terminal) = new.on_terminal();
+    let new = new.through(&format!("setsid --ctty {}", narrow.display()));
+    let mut run = new.start();
+    terminal.until("is ready after", secs(20));
+    run.exits(69);
+    let shown = terminal.shown();
+    let (live, _) = shown.split_once("portcullis: ").unwrap();
+    assert!(live.contains("missing") && live.contains("and 3 more; 1 of 5 are ready") && live.contains('\u{2026}'), "{live:?}");
+    for frame in live.split("\x1b[3A\x1b[J") {
+        assert!(frame.lines().count() <= 3 && frame.lines().all(|line| line.chars().count() < 40), "{frame:?}");
+    }
+}
+
+#[test]
+fn a_dumb_terminal_gets_lines() {
+    let (new, terminal) = Portcullis::new().args(["wait", "--timeout", "300ms", "file:///nonexistent"]).env("TERM", "dumb").on_terminal();
+    let mut run = new.start();
+    terminal.until("is not ready: not there", secs(20));
+    run.exits(69);
+    assert!(!terminal.shown().contains('\x1b'), "{:?}", terminal.shown());
+}
+
+/// The examples of the README's table of targets.
+fn examples() -> Vec<&'static str> {
+    let table = include_str!("../../../README.md").split("| target | is ready when |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    cells.flat_map(|cell| cell.split('`').step_by(2)).filter(|example| !example.contains('\u{2026}') && !example.contains(" = ")).collect()
+}
+
+#[test]
+fn every_example_of_the_readme_is_understood_by_wait_and_by_plan() {
+    let examples = examples();
+    assert!(examples.len() >= 20, "{examples:?}");
+    for example in examples {
+        let config = format!("[checks.it]\nurl = '{example}'\n[modes.api]\ncommand = [\"true\"]\n");
+        let said = Portcullis::new().config(&config).env("MODE", "api").args(["plan"]).output().exits(0);
+        assert!(said.stdout.contains("it"), "{example}: {}", said.stdout);
+        if example == "process:" {
+            continue;
+        }
+        let said = Portcullis::new().args(["wait", "--timeout", "0s", "--try-timeout", "200ms", example]).output();
+        assert!(matches!(said.exit, Exit::Code(0 | 69)), "{example}: {:?} {}", said.exit, said.stderr);
+    }
 }
 
 #[test]

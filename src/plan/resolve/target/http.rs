@@ -9,10 +9,10 @@ use crate::plan::resolve::address;
 use crate::plan::target::{Expect, HttpTarget, SeveralTarget, Target};
 use crate::secret::Secret;
 
-const EXPECT: Keys = Keys { known: &["status", "body", "json"], later: &[] };
+pub(in crate::plan::resolve) const EXPECT: Keys = Keys { known: &["status", "body", "json"], later: &[] };
 
 /// The keys of one of several endpoints.
-const MEMBER: Keys = Keys {
+pub(in crate::plan::resolve) const MEMBER: Keys = Keys {
     known: &[
         "name",
         "url",

@@ -93,10 +93,10 @@ fn every_way_to_name_difys_redis_and_its_broker_is_understood() {
                 all.extend(variables);
                 targets_of(preset, &all).get(2).cloned()
             };
-            let plain = ("CELERY_BROKER_URL", "redis://:difyai123456@redis:6379/1");
-            assert_eq!(broker(&[plain]).as_deref(), Some("broker redis://redis:6379/1"));
-            assert_eq!(broker(&[plain, ("BROKER_USE_SSL", "True")]).as_deref(), Some("broker rediss://redis:6379/1"));
-            assert_eq!(broker(&[plain, ("BROKER_USE_SSL", "false")]).as_deref(), Some("broker redis://redis:6379/1"));
+            let open = ("CELERY_BROKER_URL", "redis://:difyai123456@redis:6379/1");
+            assert_eq!(broker(&[open]).as_deref(), Some("broker redis://redis:6379/1"));
+            assert_eq!(broker(&[open, ("BROKER_USE_SSL", "True")]).as_deref(), Some("broker rediss://redis:6379/1"));
+            assert_eq!(broker(&[open, ("BROKER_USE_SSL", "false")]).as_deref(), Some("broker redis://redis:6379/1"));
             assert_eq!(
                 broker(&[("CELERY_BROKER_URL", "rediss://redis/1?ssl_cert_reqs=none")]).as_deref(),
                 Some("broker rediss://redis:6379/1")
@@ -104,7 +104,7 @@ fn every_way_to_name_difys_redis_and_its_broker_is_understood() {
             for other in ["", "amqp://guest@mq//", "sentinel://s1:26379/1;sentinel://s2:26379/1"] {
                 assert_eq!(broker(&[("CELERY_BROKER_URL", other)]), None, "celery alone knows {other}");
             }
-            let verified = [plain, ("BROKER_USE_SSL", "1"), ("REDIS_SSL_CERT_REQS", "CERT_REQUIRED"), ("REDIS_SSL_CA_CERTS", "/ca.pem")];
+            let verified = [open, ("BROKER_USE_SSL", "1"), ("REDIS_SSL_CERT_REQS", "CERT_REQUIRED"), ("REDIS_SSL_CA_CERTS", "/ca.pem")];
             let mut all = verified.to_vec();
             all.push(("MODE", mode));
             let plan = of(preset, &all).unwrap();
@@ -112,6 +112,23 @@ fn every_way_to_name_difys_redis_and_its_broker_is_understood() {
             assert_eq!(target.tls.as_ref().map(|tls| tls.verify), Some(crate::plan::target::Verify::Full));
         }
     }
+}
+
+#[test]
+fn difys_heartbeat_bears_the_prefix_of_its_keys() {
+    for preset in ["dify", "dify@0.15.3"] {
+        for (prefix, key) in [("", "api_service_status"), ("team-a", "team-a:api_service_status"), ("team-a:", "team-a:api_service_status")]
+        {
+            let heartbeat = of(preset, &[("REDIS_KEY_PREFIX", prefix)]).unwrap().heartbeat.unwrap();
+            assert_eq!(heartbeat.key, key);
+        }
+        assert!(of(preset, &[("REDIS_KEY_PREFIX", "{a}")]).unwrap_err().to_string().contains("`prefix` in [heartbeat] holds a brace"));
+        let both = [("REDIS_KEY_PREFIX", "team-a"), ("PORTCULLIS_HEARTBEAT__KEY", "mine")];
+        assert_eq!(of(preset, &both).unwrap().heartbeat.unwrap().key, "mine");
+    }
+    let environment = Environment::new([("REDIS_KEY_PREFIX", "team-a"), ("PORTCULLIS_PRESET", "dify")]);
+    let (_, key) = registry(None, None, "worker", &environment).unwrap().unwrap();
+    assert_eq!(key, "team-a:worker_service_status");
 }
 
 #[test]
@@ -150,4 +167,10 @@ fn ragflows_dependencies_bear_the_names_of_its_healthz() {
     assert_eq!(names(&others)[0], "db postgres://rag_flow@postgres:5432/rag_flow");
     assert_eq!(names(&others)[2..], ["doc_engine http://infinity:23820/admin/node/current"]);
     assert_eq!(names(&[("DOC_ENGINE", "opensearch")])[2], "doc_engine http://opensearch01:9201/_cluster/health");
+}
+
+#[test]
+fn an_unknown_preset_is_answered_with_the_nearest_one() {
+    let problem = of("gunicon", &[]).unwrap_err().to_string();
+    assert!(problem.starts_with("--preset: unknown preset `gunicon`; did you mean `gunicorn`?"), "{problem}");
 }

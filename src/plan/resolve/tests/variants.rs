@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::Refusal;
+use crate::plan::target::SslMode;
 
 /// Whether the words `then` are in the command when `when` is asked with these variables and arguments.
 fn holds(when: &str, variables: &[(&str, &str)], arguments: &[&str]) -> bool {
@@ -82,7 +83,6 @@ fn a_query_stands_behind_the_parts_as_it_is() {
         Target::Postgres(target) => (target.sslmode, target.database),
         other => panic!("{other:?}"),
     };
-    use crate::plan::target::SslMode;
     assert_eq!(target(""), (SslMode::Prefer, "postgres".to_owned()));
     assert_eq!(target("?sslmode=require&options=-c%20a%3Db"), (SslMode::Require, "postgres".to_owned()));
     assert_eq!(target("dbname=my%20db&sslmode=disable"), (SslMode::Disable, "my db".to_owned()));

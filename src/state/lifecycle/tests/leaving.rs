@@ -75,6 +75,19 @@ fn a_running_process_is_asked_then_asked_again_then_killed() {
 }
 
 #[test]
+fn what_a_process_leaves_behind_that_ended_by_itself_gets_no_more_than_the_default_time() {
+    for (timeout, grace) in [(900, 8), (8, 8), (3, 3)] {
+        let mut plan = bare();
+        plan.main.as_mut().unwrap().stop_timeout = Duration::from_secs(timeout);
+        let mut run = Run::of(plan);
+        run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
+        let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(1)));
+        assert!(has(&effects, Effect::Arm(Timer::Grace, Duration::from_secs(grace))), "{effects:?}");
+        assert!(has(&effects, Effect::SignalSurvivors(libc::SIGTERM)), "{effects:?}");
+    }
+}
+
+#[test]
 fn a_process_that_shall_get_every_request_is_never_killed_by_one() {
     for sequence in sequences() {
         let mut plan = bare();

@@ -1,0 +1,279 @@
+//! The JSON Schema of the configuration file: the keys are those that the reader knows, the types what it takes for them.
+//!
+//! It never refuses what the reader takes; it also looks at what a run leaves aside, as a group that no command names. What depends on several keys, or on a variable, the reader alone can tell.
+
+use serde_json::{Map, Value, json};
+
+use crate::config::reader::Keys;
+use crate::plan::resolve::{ROOT, argv, checks, condition, health, heartbeat, migrations, modes, process, target};
+
+/// The document (draft 2020-12).
+pub fn document() -> Value {
+    let signals = json!({ "type": "array", "items": { "type": "string" } });
+    let root = section(ROOT, |key| match key {
+        "checks" => of_checks(),
+        "modes" => named(&json!({ "minLength": 1 }), &definition("mode")),
+        "health" | "heartbeat" | "migrations" | "process" => definition(key),
+        "env" => environment(),
+        _ => of(key),
+    });
+    let command = json!({ "type": "array", "items": definition("argument") });
+    let of_process = |key: &str| match key {
+        "ignore_signals" | "stop_on" => signals.clone(),
+        "rewrite" => named(&json!({}), &text()),
+        "success_codes" => json!({ "type": "array", "items": number(0, 255) }),
+        "limits" => section(process::LIMIT_NAMES, |_| {
+            let limit = r"^\s*([0-9]+|unlimited)\s*(:\s*([0-9]+|unlimited)\s*)?$";
+            json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, typed(limit)] })
+        }),
+        "umask" => typed(r"^\s*\+?[0-7]+\s*$"),
+        _ => of(key),
+    };
+    let of_target = |key: &str| match key {
+        "command" => command.clone(),
+        "headers" => named(&json!({ "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), &text()),
+        "expect" => definition("expect"),
+        "targets" => json!({ "type": "array", "minItems": 1, "items": definition("endpoint") }),
+        "variants" => json!({ "type": "array", "items": { "$ref": "#/$defs/check", "required": ["when"] } }),
+        "when" => definition("condition"),
+        _ => of(key),
+    };
+    let then = json!({ "type": "array", "items": definition("argument") });
+    let with = |keys, required: &str| {
+        let item = section(keys, |key| match key {
+            "when" => definition("condition"),
+            "then" => then.clone(),
+            _ => of(key),
+        });
+        require(item, &[required])
+    };
+    let forms = [with(argv::SPLIT, "split"), with(argv::FIRST, "first"), with(argv::ARGUMENTS, "args"), with(argv::THEN, "then")];
+    let mode = section(modes::MODE, |key| match key {
+        "command" => command.clone(),
+        "started" => definition("started"),
+        "checks" => of_checks(),
+        "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
+        "groups" => named(&json!({}), &json!({ "type": "array", "items": with(argv::THEN, "then") })),
+        "variants" => json!({ "type": "array", "items": require(definition_of_variant(&command), &["when"]) }),
+        _ => of_process(key),
+    });
+    let question = json!({ "anyOf": [text(), command] });
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "portcullis.toml",
+        "description": "The configuration of portcullis. A string may hold ${NAME}, ${NAME:-default} and ${NAME:?message}.",
+        "type": "object",
+        "properties": root["properties"],
+        "additionalProperties": false,
+        "$defs": {
+            "argument": { "anyOf": [text(), { "oneOf": forms }] },
+            "check": section(checks::KEYS, of_target),
+            "condition": { "anyOf": [definition("test"), { "type": "array", "minItems": 1, "items": definition("condition") }] },
+            "endpoint": section(target::MEMBER, of_target),
+            "expect": section(target::EXPECT, expectation),
+            "health": section(health::KEYS, |key| match key {
+                "details" => word(&["never", "when-authorized", "always"]),
+                "listen" => json!({ "anyOf": [text(), { "type": "array", "items": text() }] }),
+                "token" | "socket" => text(),
+                _ => flag(),
+            }),
+            "heartbeat": section(heartbeat::KEYS, |key| match key {
+                "check" => text(),
+                "mode" => word(&["auto", "simple"]),
+                _ => of_target(key),
+            }),
+            "migrations": section(migrations::KEYS, |key| match key {
+                "enabled" => json!({ "type": ["boolean", "string"] }),
+                "command" => command.clone(),
+                "check" | "verify" => question.clone(),
+                _ => of(key),
+            }),
+            "mode": require(mode, &[]),
+            "process": section(process::KEYS, of_process),
+            "started": section(modes::STARTED, of_target),
+            "test": section(condition::KEYS, |key| match key {
+                "all" => json!({ "type": "array", "items": definition("condition") }),
+                _ => of(key),
+            }),
+        },
+    })
+}
+
+fn of_checks() -> Value {
+    named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("check"))
+}
+
+fn definition_of_variant(command: &Value) -> Value {
+    section(modes::VARIANT, |key| match key {
+        "when" => definition("condition"),
+        "started" => definition("started"),
+        "refuse" => require(section(modes::REFUSE, |key| if key == "code" { number(1, 255) } else { of(key) }), &["message"]),
+        "set" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
+        _ => command.clone(),
+    })
+}
+
+fn expectation(key: &str) -> Value {
+    let status = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
+    match key {
+        "status" => json!({ "anyOf": [status, { "type": "array", "items": status }] }),
+        "json" => named(&json!({ "pattern": "^(/|$)" }), &json!(true)),
+        _ => text(),
+    }
+}
+
+/// What a key takes wherever it stands; null for one that nobody described.
+fn of(key: &str) -> Value {
+    match key {
+        "wait" | "interval" | "timeout" | "within" | "ttl" | "every" | "lock_timeout" | "stop_timeout" | "drain_delay"
+        | "restart_delay" | "restart_max_delay" | "restart_reset" | "watchdog" | "grace_period" => duration(),
+        "tls" | "insecure" | "exclusive" | "fail_fast" | "i_know" | "notify" | "nonempty" | "args" | "no_new_privileges" | "enabled" => {
+            flag()
+        }
+        "failure_threshold" | "success_threshold" => number(1, 1000),
+        "lock_key" => number(i64::MIN, i64::MAX),
+        "retries" | "min_args" => number(0, 1000),
+        "parallel" => number(1, 64),
+        "min" => number(1, 1_000_000),
+        "restart_limit" => number(0, i64::from(u32::MAX)),
+        "notify_fd" => number(3, 255),
+        "port" => json!({ "anyOf": [number(1, 65_535), { "const": "" }] }),
+        "database" => json!({ "type": ["string", "integer"] }),
+        "affects" => word(&["none", "health", "readiness", "liveness"]),
+        "extra_args" => word(&["error", "ignore"]),
+        "migrate" => word(&["run", "wait", "off"]),
+        "on_lock_lost" => word(&["terminate", "continue"]),
+        "on_startup_failure" => word(&["exit", "hold"]),
+        "orphans" => word(&["terminate", "wait", "ignore"]),
+        "restart" => word(&["never", "on-failure", "always"]),
+        "role" => word(&["any", "read-write", "read-only", "primary", "standby", "prefer-standby"]),
+        "third_stop" => word(&["kill", "forward"]),
+        "signal_scope" => word(&["child", "group"]),
+        "method" => typed("^[A-Z]*$"),
+        "also_redis_check"
+        | "also_redis_lock"
+        | "message"
+        | "prefix"
+        | "query"
+        | "variables"
+        | "bearer"
+        | "body"
+        | "ca"
+        | "client_certificate"
+        | "client_key"
+        | "eq"
+        | "first"
+        | "free"
+        | "host"
+        | "ieq"
+        | "key"
+        | "kind"
+        | "lock"
+        | "lock_name"
+        | "mode"
+        | "mode_fallback"
+        | "name"
+        | "parent_death_signal"
+        | "password"
+        | "path"
+        | "service"
+        | "split"
+        | "sslmode"
+        | "stop_signal"
+        | "url"
+        | "user"
+        | "username"
+        | "var"
+        | "working_directory" => text(),
+        _ => Value::Null,
+    }
+}
+
+/// A table with these keys and no others.
+fn section(keys: Keys, kind: impl Fn(&str) -> Value) -> Value {
+    let properties: Map<String, Value> = keys.known.iter().map(|key| ((*key).to_owned(), kind(key))).collect();
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+fn require(mut section: Value, keys: &[&str]) -> Value {
+    if !keys.is_empty() {
+        section["required"] = json!(keys);
+    }
+    section
+}
+
+/// A table whose keys are names.
+fn named(names: &Value, values: &Value) -> Value {
+    json!({ "type": "object", "propertyNames": names, "additionalProperties": values })
+}
+
+fn environment() -> Value {
+    let variables = named(&json!({ "pattern": "^[^=]+$" }), &variable());
+    json!({
+        "type": "object",
+        "properties": { "default": variables, "expand_files": flag() },
+        "propertyNames": { "pattern": "^[^=]+$" },
+        "additionalProperties": variable(),
+    })
+}
+
+fn definition(name: &str) -> Value {
+    json!({ "$ref": format!("#/$defs/{name}") })
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn variable() -> Value {
+    json!({ "type": ["string", "integer", "boolean"] })
+}
+
+/// A string of this form, or one with a variable in it, which may become one.
+fn typed(pattern: &str) -> Value {
+    json!({ "type": "string", "pattern": format!(r"{pattern}|\$") })
+}
+
+fn word(words: &[&str]) -> Value {
+    json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": r"\$" }] })
+}
+
+fn flag() -> Value {
+    json!({ "anyOf": [{ "type": "boolean" }, typed(r"^\s*(true|false)\s*$")] })
+}
+
+fn number(least: i64, most: i64) -> Value {
+    json!({ "anyOf": [{ "type": "integer", "minimum": least, "maximum": most }, typed(r"^\s*[+-]?[0-9]+\s*$")] })
+}
+
+fn duration() -> Value {
+    typed(r"^\s*[0-9][0-9A-Za-zµ\s]*[A-Za-z]\s*$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_reader_has_a_type() {
+        let document = document();
+        let mut open = vec![(String::new(), &document)];
+        let mut keys = 0;
+        while let Some((path, value)) = open.pop() {
+            assert!(!value.is_null(), "{path} has no type: say in schema.rs what it takes");
+            match value {
+                Value::Object(object) => open.extend(object.iter().map(|(key, value)| (format!("{path}/{key}"), value))),
+                Value::Array(items) => open.extend(items.iter().map(|item| (format!("{path}/"), item))),
+                _ => {}
+            }
+            keys += usize::from(path.matches("/properties/").count() > 0);
+        }
+        assert!(keys > 150, "{keys}");
+        let defined = document["$defs"].as_object().unwrap();
+        let text = document.to_string();
+        for part in text.split("#/$defs/").skip(1) {
+            let name = part.split('"').next().unwrap();
+            assert!(defined.contains_key(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+-- Who is there, by the clock of this Redis; writes nothing, and asks for no right that a beat does not need.
+-- KEYS  1 ready instances  2 all instances (zsets: id -> deadline in ms)
+-- ARGV  1 what an instance's hash is called, without its id  2 how many to list  3 the longest id  4 the longest payload in bytes
+-- Returns {now in ms, all, ready, id, deadline in ms, state, payload, ...}, those that were silent the longest
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local answer = {now, redis.call('ZCOUNT', KEYS[2], now, '+inf'), redis.call('ZCOUNT', KEYS[1], now, '+inf')}
+local oldest = redis.call('ZREVRANGE', KEYS[2], -ARGV[2], -1, 'WITHSCORES')
+for place = 1, #oldest, 2 do
+  local id, deadline = oldest[place], tonumber(oldest[place + 1])
+  if deadline >= now and #id <= tonumber(ARGV[3]) then
+    -- What is no hash says nothing; the others are told all the same.
+    local record = redis.pcall('HMGET', ARGV[1] .. id, 's', 'p')
+    local state, payload = record[1] or '', record[2] or ''
+    if #payload > tonumber(ARGV[4]) then payload = '' end
+    for _, part in ipairs({id, deadline, string.sub(state, 1, 16), payload}) do answer[#answer + 1] = part end
+  end
+end
+return answer

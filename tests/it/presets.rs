@@ -1,0 +1,143 @@
+//! Each preset as a container runs it, with stand-ins for its programs; and as a file to start from.
+
+use crate::support::child::polite;
+use crate::support::{Http, Portcullis, StandIns, secs};
+
+/// Its preset, its variables, its arguments, and the calls that come of them (a check is asked before its lock and under it); `PORT`
+/// stands for the port that answers.
+type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str], &'static [&'static str]);
+
+const ROWS: [Row; 13] = [
+    (
+        "celery",
+        &[("CELERY_APP", "app.celery"), ("CELERY_CONCURRENCY", "3")],
+        &["-E"],
+        &["celery -A app.celery worker --loglevel INFO --concurrency 3 -E"],
+    ),
+    (
+        "celery",
+        &[("MODE", "beat"), ("CELERY_APP", "app.celery"), ("LOG_LEVEL", "DEBUG"), ("CELERY_OPTIONS", "-s /tmp/x")],
+        &[],
+        &["celery -A app.celery beat --loglevel DEBUG -s /tmp/x"],
+    ),
+    (
+        "django",
+        &[("DJANGO_PROJECT", "site"), ("WEB_CONCURRENCY", "2"), ("MIGRATION_ENABLED", "true")],
+        &["--preload"],
+        &[
+            "python manage.py migrate --check",
+            "python manage.py migrate --check",
+            "python manage.py migrate --noinput",
+            "gunicorn --bind 0.0.0.0:PORT --workers 2 site.wsgi:application --preload",
+        ],
+    ),
+    ("django", &[("DJANGO_PROJECT", "site"), ("MODE", "worker"), ("MIGRATION_ENABLED", "true")], &[], &["celery -A site worker"]),
+    (
+        "gunicorn",
+        &[("GUNICORN_APP", "app:app"), ("WEB_CONCURRENCY", "2"), ("GUNICORN_OPTIONS", "-k gevent"), ("MIGRATION_ENABLED", "true")],
+        &[],
+        &["flask db upgrade", "gunicorn --bind 0.0.0.0:PORT --workers 2 --timeout 200 -k gevent app:app"],
+    ),
+    ("node", &[("MIGRATION_ENABLED", "true")], &["--verbose"], &["npm run migrate", "node server.js --verbose"]),
+    (
+        "node",
+        &[("MODE", "worker"), ("WORKER_ENTRY", "jobs.js"), ("NODE_ARGS", "--max-old-space-size=64")],
+        &[],
+        &["node --max-old-space-size=64 jobs.js"],
+    ),
+    (
+        "rails",
+        &[("MIGRATION_ENABLED", "true")],
+        &[],
+        &[
+            "bundle exec rails db:abort_if_pending_migrations",
+            "bundle exec rails db:abort_if_pending_migrations",
+            "bundle exec rails db:migrate",
+            "bundle exec puma --bind tcp://0.0.0.0:PORT",
+        ],
+    ),
+    ("rails", &[("MODE", "worker"), ("SIDEKIQ_OPTIONS", "-c 5")], &[], &["bundle exec sidekiq -c 5"]),
+    (
+        "ragflow",
+        &[],
+        &["--init-superuser"],
+        &[
+            "python3 -c from api.db.db_models import init_database_tables; init_database_tables()",
+            "python3 api/ragflow_server.py --init-superuser",
+        ],
+    ),
+    ("ragflow", &[("MODE", "executor"), ("HOSTNAME", "one")], &[], &["python3 rag/svr/task_executor.py -i one_0 -t common"]),
+    ("dify", &[("MODE", "job")], &["create-tenant"], &["flask create-tenant"]),
+    ("dify@0.15.3", &[("MODE", "beat")], &[], &["celery -A app.celery beat --loglevel INFO"]),
+];
+
+/// Programs stay, but for what migrates, checks and is run by hand; a check that is asked says that there is work.
+const DO: &str = r#"case "$*" in *--check|*abort_if*) exit 1 ;; *migrate*|"db upgrade"|"-c from"*|create-tenant) exit 0 ;; esac
+"#;
+
+#[test]
+fn every_preset_runs_its_programs() {
+    for (preset, variables, arguments, calls) in ROWS {
+        let app = Http::answering(200, "{\"status\": \"green\"}");
+        let programs = StandIns::new(&["bundle", "celery", "flask", "gunicorn", "node", "npm", "python", "python3"]);
+        let here = format!("127.0.0.1:{}", app.port);
+        let mut run = programs.run_beside_others(preset, arguments).env("PORT", app.port.to_string());
+        for program in ["bundle", "celery", "flask", "gunicorn", "node", "npm", "python", "python3"] {
+            run = run.env(&format!("DO_{program}"), format!("{DO}{}", polite()));
+        }
+        // The dependencies that these name without being asked to.
+        let named: &[&str] = match preset {
+            "ragflow" => &["DB", "REDIS", "DOC_ENGINE", "STORAGE"],
+            "dify" | "dify@0.15.3" => &["DB", "REDIS"],
+            _ => &[],
+        };
+        for name in named {
+            let scheme = if ["DB", "REDIS"].contains(name) { "tcp" } else { "http" };
+            run = run.env(&format!("PORTCULLIS_CHECKS__{name}"), format!("{{ url = \"{scheme}://{here}\", variants = [] }}"));
+        }
+        if !named.is_empty() {
+            run = run.env("PORTCULLIS_HEARTBEAT__ENABLED", "false");
+        }
+        if preset == "ragflow" {
+            run = run.env("PORTCULLIS_MODES__SERVER__STARTED__URL", format!("tcp://{here}"));
+        }
+        if preset == "ragflow" || variables.contains(&("MIGRATION_ENABLED", "true")) {
+            run = run.env("PORTCULLIS_MIGRATIONS__LOCK", "none");
+        }
+        for (name, value) in variables {
+            run = run.env(name, *value);
+        }
+        let mut run = run.start();
+        if calls == ["flask create-tenant"] {
+            run.exits(0);
+        } else {
+            run.until_status("/readyz", 200, secs(60));
+            run.until_stdout("ready", secs(20));
+            run.signal(15);
+            run.exits(0);
+        }
+        let made: Vec<String> = programs.calls().iter().map(|call| call.words.join(" ").replace(&app.port.to_string(), "PORT")).collect();
+        assert_eq!(made, calls, "{preset} {variables:?}");
+    }
+}
+
+#[test]
+fn a_preset_is_listed_in_a_line_and_means_the_same_as_a_file() {
+    let list = Portcullis::new().args(["preset"]).output().exits(0).stdout;
+    let names: Vec<&str> = list.lines().map(|line| line.split_once("  ").expect("a name and a line").0.trim()).collect();
+    assert_eq!(names, ["celery", "dify", "dify@0.15.3", "django", "gunicorn", "node", "ragflow", "rails"]);
+    for name in names {
+        let text = Portcullis::new().args(["preset", name]).output().exits(0).stdout;
+        let plan = |run: Portcullis, more: &[&str]| {
+            let run = run.env("GUNICORN_APP", "a:a").env("CELERY_APP", "a").env("DJANGO_PROJECT", "a").env("PORTCULLIS_INSTANCE_ID", "one");
+            run.without("PORTCULLIS_HEALTH__LISTEN")
+                .without("PORTCULLIS_HEALTH__SOCKET")
+                .args(["plan"].iter().chain(more))
+                .output()
+                .exits(0)
+                .stdout
+        };
+        assert_eq!(plan(Portcullis::new().config(&text), &[]), plan(Portcullis::new(), &["--preset", name]), "{name}");
+    }
+    Portcullis::new().args(["preset", "gunicon"]).output().exits(64).says(&["did you mean `gunicorn`?"]);
+}

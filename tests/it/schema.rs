@@ -1,0 +1,219 @@
+//! The JSON Schema of the configuration beside the reader: both take and refuse the same, key by key, in the eyes of a real validator.
+
+use crate::support::{Dir, Portcullis, slow, variable};
+use portcullis::config::source::Environment;
+use portcullis::plan::resolve::{self, Request};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is tried as the value of every key.
+const SAMPLES: [&str; 21] = [
+    "7",
+    "-1",
+    "1.5",
+    "true",
+    "[]",
+    "['a']",
+    "[7]",
+    "['7', 200]",
+    "{}",
+    "{ a = 'b' }",
+    "{ a = 7 }",
+    "{ a = ['b'] }",
+    "1979-05-27",
+    "''",
+    "'x'",
+    "'5'",
+    "'60s'",
+    "'1m 30s'",
+    "'true'",
+    "'GET'",
+    "'${X}'",
+];
+
+/// Words of the reader about a value that is wrong whatever else there is; what it says beyond these the schema need not know.
+const WRONG: [&str; 17] = [
+    "a string is wanted",
+    "a list is wanted",
+    "a table is wanted",
+    "a number is wanted",
+    "whole number from",
+    "`true` or `false` is wanted",
+    "; one of `",
+    "bare number",
+    "not a duration",
+    "unknown key",
+    "in octal",
+    "an octal mask",
+    "wants a status",
+    "is not a status",
+    "holds something else",
+    "where an argument is wanted",
+    "`soft:hard` is wanted",
+];
+
+/// Where in the schema a section stands, and what a configuration needs before a key of it.
+const SECTIONS: [(&str, &str); 12] = [
+    ("", ""),
+    ("check", "[checks.c]"),
+    ("test", "[checks.c]\nurl = 'tcp://h:1'\n[checks.c.when]\nvar = 'X'"),
+    ("endpoint", "[[checks.c.targets]]\nkind = 'http'\nhost = 'h'"),
+    ("expect", "[checks.c]\nurl = 'http://h'\n[checks.c.expect]"),
+    ("health", "[health]"),
+    ("heartbeat", "[heartbeat]\nkind = 'redis'\nhost = 'h'"),
+    ("migrations", "[checks.db]\nurl = 'postgres://u@h/d'\n[migrations]\nenabled = true\ncommand = ['true']"),
+    ("mode", "[modes.m]\ncommand = ['true']"),
+    ("process", "[process]"),
+    ("process/properties/limits", "[process.limits]"),
+    ("started", "[modes.m]\ncommand = ['true']\n[modes.m.started]"),
+];
+
+/// What makes the reader look at a key that only some targets have.
+fn target_of(key: &str) -> &'static str {
+    match key {
+        "url" | "targets" | "variables" | "notify" | "notify_fd" | "nonsense" => "",
+        "parallel" => "targets = [{ url = 'http://h' }]",
+        "headers" | "method" | "expect" | "bearer" => "kind = 'http'\nhost = 'h'",
+        "key" | "min" => "kind = 'redis+ready'\nhost = 'h'\nservice = 's'",
+        "free" => "kind = 'disk'\npath = '/'",
+        "path" => "kind = 'file'",
+        "service" | "tls" | "insecure" => "kind = 'grpc'\nhost = 'h'",
+        "command" => "kind = 'exec'",
+        _ => "kind = 'postgres'\nhost = 'h'",
+    }
+}
+
+/// A configuration in which one key has one value, and the line where it stands.
+fn document(section: &str, head: &str, key: &str, value: &str) -> (String, usize) {
+    let mut lines: Vec<&str> = head.lines().collect();
+    if matches!(section, "check" | "started") {
+        lines.extend(target_of(key).lines());
+    }
+    if (section, key) == ("mode", "groups") {
+        // A group that no command names is not looked at.
+        lines.retain(|line| !line.starts_with("command"));
+        lines.push("command = ['true', { first = 'a' }]");
+    }
+    lines.retain(|line| !line.starts_with(&format!("{key} = ")));
+    let line = format!("{key} = {value}");
+    lines.push(&line);
+    (lines.join("\n"), lines.len())
+}
+
+/// What the reader says of that line.
+fn complaint(file: &Path, toml: &str, line: usize) -> Option<String> {
+    std::fs::write(file, toml).unwrap();
+    let request = Request { file: Some(file.to_owned()), arguments: vec!["true".to_owned()], ..Request::default() };
+    let problems = resolve::resolve(&request, &Environment::new([("X", "60s")])).err()?.to_string();
+    let mark = format!("{}:{line}:", file.display());
+    let told: Vec<&str> = problems.lines().filter(|problem| problem.starts_with(&mark)).collect();
+    (!told.is_empty()).then(|| told.join("\n"))
+}
+
+/// The words that the reader says it knows.
+fn words(complaint: &str) -> Vec<String> {
+    let list = complaint.split("; one of ").nth(1).and_then(|rest| rest.strip_suffix(" is wanted")).unwrap_or_default();
+    list.split(", ").filter(|word| !word.is_empty()).map(|word| format!("'{}'", word.trim_matches('`'))).collect()
+}
+
+#[test]
+fn the_schema_takes_and_refuses_what_the_reader_does() {
+    if !slow("the_schema_takes_and_refuses_what_the_reader_does") {
+        return;
+    }
+    let schema: Value = serde_json::from_str(&Portcullis::new().args(["schema"]).output().exits(0).stdout).unwrap();
+    let (dir, mut cases) = (Dir::new(), Vec::new());
+    let file = dir.path().join("portcullis.toml");
+    let mut judge = |section: &str, head: &str, key: &str, value: &str| {
+        let (toml, line) = document(section, head, key, value);
+        let complaint = complaint(&file, &toml, line);
+        // Null where the reader objects to what no schema can know.
+        let wrong = complaint.as_ref().is_some_and(|words| WRONG.iter().any(|wrong| words.contains(wrong)));
+        let refused = if complaint.is_none() || (wrong && !value.contains('$')) { json!(complaint.is_some()) } else { Value::Null };
+        cases.push(json!({ "toml": toml, "refused": refused, "why": complaint }));
+        complaint
+    };
+    for (section, head) in SECTIONS {
+        let path = if section.is_empty() { "/properties".to_owned() } else { format!("/$defs/{section}/properties") };
+        let keys = schema.pointer(&path).unwrap_or_else(|| panic!("{path}")).as_object().unwrap().keys();
+        for key in keys.map(String::as_str).chain(["nonsense"]) {
+            let mut more = Vec::new();
+            for sample in SAMPLES {
+                more.extend(judge(section, head, key, sample).map(|complaint| words(&complaint)).unwrap_or_default());
+            }
+            for word in more {
+                judge(section, head, key, &word);
+            }
+        }
+    }
+    for sample in SAMPLES {
+        judge("", "[env]", "NAME", sample);
+        judge("", "[env]", "expand_files", sample);
+        judge("", "[env.default]", "NAME", sample);
+        for item in [
+            "{ split = ? }",
+            "{ args = ? }",
+            "{ args = true, min_args = ? }",
+            "{ then = ? }",
+            "{ nonsense = ? }",
+            "{ then = [], x = ? }",
+            "?",
+        ] {
+            judge("", "[modes.m]", "command", &format!("['true', {}]", item.replace('?', sample)));
+        }
+        judge("", "[modes.m]\ncommand = ['true']", "variants", &format!("[{{ when = {{ var = 'X', eq = '60s' }}, command = {sample} }}]"));
+    }
+    assert!(cases.len() > 4000, "{}", cases.len());
+    let told = validate(&dir, &json!({ "schema": schema, "cases": cases }));
+    assert!(told.ends_with("agree"), "{told}");
+}
+
+#[test]
+fn the_schema_takes_every_configuration_that_is_shown() {
+    if !slow("the_schema_takes_every_configuration_that_is_shown") {
+        return;
+    }
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_str(&Portcullis::new().args(["schema"]).output().exits(0).stdout).unwrap();
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let mut shown: Vec<String> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
+    assert!(shown.len() >= 4, "{}", shown.len());
+    for entry in std::fs::read_dir(root.join("docker/demo")).unwrap().chain(std::fs::read_dir(root.join("src/presets")).unwrap()) {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            shown.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+    let cases: Vec<Value> = shown.iter().map(|toml| json!({ "toml": toml, "refused": false })).collect();
+    let told = validate(&Dir::new(), &json!({ "schema": schema, "cases": cases }));
+    assert!(told.ends_with("agree"), "{told}");
+}
+
+/// What the validator says: every case on which it differs, or that all agree.
+fn validate(dir: &Dir, input: &Value) -> String {
+    let mut script = String::new();
+    let _ = write!(
+        script,
+        "import json, sys, tomllib\n\
+         from jsonschema import Draft202012Validator as Validator\n\
+         told = json.load(open(sys.argv[1]))\n\
+         Validator.check_schema(told['schema'])\n\
+         validator = Validator(told['schema'])\n\
+         judged = 0\n\
+         for case in told['cases']:\n    \
+             error = next(validator.iter_errors(tomllib.loads(case['toml'])), None)\n    \
+             judged += case['refused'] is not None\n    \
+             if case['refused'] is not None and case['refused'] != (error is not None):\n        \
+                 print('---', case['toml'], case.get('why'), error and error.message, sep='\\n')\n\
+         print(judged, 'of', len(told['cases']), 'agree')\n"
+    );
+    let (script, input) = (dir.file("validate.py", &script), dir.file("input.json", &input.to_string()));
+    let python =
+        PathBuf::from(variable("PORTCULLIS_CLIENTS").expect("scripts/test --all says where the clients are")).join("venv/bin/python");
+    let output = Command::new(python).arg(script).arg(input).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(!text.contains("---\n"), "{text}");
+    text.trim().to_owned()
+}

@@ -1,0 +1,60 @@
+//! TLS in front of a server that speaks none.
+
+use super::Certificates;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+#[derive(Debug)]
+pub struct Secure {
+    pub port: u16,
+    /// Ends it when dropped.
+    _ending: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Secure {
+    /// Shows the certificate `server` and hands what comes on to this port.
+    pub fn before(port: u16, certificates: &Certificates) -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", super::free_port())).expect("bind");
+        listener.set_nonblocking(true).expect("nonblocking");
+        let own = listener.local_addr().expect("address").port();
+        let acceptor = TlsAcceptor::from(Arc::new(config(certificates)));
+        let (ending, ended) = tokio::sync::oneshot::channel::<()>();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).expect("listener");
+                let serving = async {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        tokio::spawn(carry(acceptor.clone(), stream, port));
+                    }
+                };
+                tokio::select! {
+                    () = serving => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        Self { port: own, _ending: ending }
+    }
+}
+
+fn config(certificates: &Certificates) -> ServerConfig {
+    let chain = CertificateDer::pem_file_iter(certificates.pem("server")).expect("read the certificate").flatten().collect();
+    let key = PrivateKeyDer::from_pem_file(certificates.key("server")).expect("read the key");
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions();
+    let mut config = builder.expect("versions").with_no_client_auth().with_single_cert(chain, key).expect("certificate");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config
+}
+
+async fn carry(acceptor: TlsAcceptor, stream: TcpStream, port: u16) {
+    // Who hangs up half-way is what is tested.
+    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    drop(tokio::io::copy_bidirectional(&mut stream, &mut server).await);
+}
