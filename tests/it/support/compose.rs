@@ -51,11 +51,27 @@ impl Shop {
     /// `docker-compose ARGS` in docker/example; hands back what it prints, fails unless it succeeds.
     #[track_caller]
     pub fn compose(&self, args: &[&str]) -> String {
-        let mut command = self.engine.client("docker-compose");
-        command.current_dir(repository("docker/example")).envs(PASSWORDS).args(["--project-name", "shop"]).args(args);
-        let done = command.output().unwrap_or_else(|error| panic!("docker-compose: {error}"));
+        self.told("docker-compose", &[&["--project-name", "shop"], args].concat())
+    }
+
+    /// `docker stack deploy` of docker/example/swarm.yaml, and what has to be otherwise on a kernel that spreads no connections (`ip_vs`).
+    pub fn deploy(&self) {
+        let otherwise =
+            "version: \"3.8\"\nservices:\n  db: { deploy: { endpoint_mode: dnsrr } }\n  redis: { deploy: { endpoint_mode: dnsrr } }\n";
+        let file = self.engine.dir().join("otherwise.yaml");
+        fs::write(&file, otherwise).expect("write what is otherwise");
+        self.told("docker", &["swarm", "init", "--advertise-addr", "127.0.0.1"]);
+        self.told("docker", &["stack", "deploy", "-c", "swarm.yaml", "-c", file.to_str().expect("a path of ours"), "shop"]);
+    }
+
+    /// A client of the engine in docker/example, with the passwords in its environment.
+    #[track_caller]
+    fn told(&self, program: &str, args: &[&str]) -> String {
+        let mut command = self.engine.client(program);
+        command.current_dir(repository("docker/example")).envs(PASSWORDS).args(args);
+        let done = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        assert!(done.status.success(), "docker-compose {args:?}: {said}\n{}", String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{program} {args:?}: {said}\n{}", String::from_utf8_lossy(&done.stderr));
         said
     }
 
@@ -63,6 +79,11 @@ impl Shop {
     #[track_caller]
     pub fn docker(&self, args: &[&str]) -> String {
         self.engine.succeeds(args)
+    }
+
+    /// The exit code of `docker ARGS`.
+    pub fn code(&self, args: &[&str]) -> Option<i32> {
+        self.engine.client("docker").args(args).output().expect("run docker").status.code()
     }
 
     /// A container by its service and number.
