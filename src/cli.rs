@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command;
+use crate::command::order::Order;
 use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
@@ -58,6 +59,18 @@ enum Command {
     /// Show how the running portcullis is: why it is not up, each check with its last 30 minutes, the start as bars
     #[command(after_help = "Examples:\n  docker exec api /portcullis status --watch\n  portcullis status --json | jq .checks")]
     Status(StatusArgs),
+    /// Start a module beside the running process
+    #[command(after_help = "Example:\n  docker exec api /portcullis start reports --timeout 2m")]
+    Start(ModuleArgs),
+    /// Stop a module; the process goes on
+    #[command(after_help = "Example:\n  docker exec api /portcullis stop reports")]
+    Stop(ModuleArgs),
+    /// Stop a module and start it again; the process goes on
+    #[command(after_help = "Example:\n  docker exec api /portcullis restart reports")]
+    Restart(ModuleArgs),
+    /// Read the configuration again and apply what concerns modules and checks: all of it, or nothing
+    #[command(after_help = "Example:\n  docker exec api /portcullis reload")]
+    Reload(OrderArgs),
     /// Print the JSON Schema of the configuration file, for editors and for checking one without running anything
     #[command(after_help = "Examples:\n  portcullis schema > portcullis.schema.json\n  portcullis schema --openapi > health.json")]
     Schema {
@@ -149,6 +162,41 @@ struct StatusArgs {
     /// Take the place from the table `health` of this file
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct ModuleArgs {
+    /// The module; of one with several instances, `NAME-0` for one or NAME for all
+    #[arg(value_name = "MODULE")]
+    module: String,
+    #[command(flatten)]
+    order: OrderArgs,
+}
+
+#[derive(Args, Debug)]
+struct OrderArgs {
+    /// How long to wait for the end of it; it goes on after that
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// The unix socket of the running portcullis: a path, or @name in the abstract namespace
+    #[arg(long, value_name = "NAME")]
+    socket: Option<String>,
+    /// Take the socket and the token from the table `health` of this file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl OrderArgs {
+    fn options(self, order: Order) -> command::order::Options {
+        let Self { timeout, socket, config } = self;
+        command::order::Options { order, timeout, socket, config }
+    }
+}
+
+impl ModuleArgs {
+    fn options(self, verb: &'static str) -> command::order::Options {
+        self.order.options(Order::Module { verb, name: self.module })
+    }
 }
 
 #[derive(Args, Debug)]
@@ -351,6 +399,10 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         Command::Status(StatusArgs { json, watch, socket, listen, config }) => {
             command::status::run(&command::status::Options { json, watch, socket, listen, config }, environment)
         }
+        Command::Start(arguments) => command::order::run(&arguments.options("start"), environment),
+        Command::Stop(arguments) => command::order::run(&arguments.options("stop"), environment),
+        Command::Restart(arguments) => command::order::run(&arguments.options("restart"), environment),
+        Command::Reload(arguments) => command::order::run(&arguments.options(Order::Reload), environment),
         Command::Schema { openapi: false } => print(&format!("{:#}\n", resolve::schema())),
         Command::Schema { openapi: true } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
         Command::Healthcheck { options } => command::healthcheck::main(&options),

@@ -2,7 +2,7 @@
 
 /// Codes of portcullis' own; the supervised process' code is passed through as it is.
 ///
-/// 64, 69, 70, 75, 76 and 78 are those of `sysexits.h`; 124, 126 and 127 those of coreutils' `timeout` and `env`.
+/// 64 to 78 are those of `sysexits.h`; 124, 126 and 127 those of coreutils' `timeout` and `env`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -18,8 +18,12 @@ pub enum Exit {
     LockTimeout = 75,
     /// The migration lock was lost while the migration ran.
     LockLost = 76,
+    /// The running portcullis takes no orders from this user.
+    NotAllowed = 77,
     /// The configuration is wrong.
     Config = 78,
+    /// What was changed in the configuration cannot change while it runs.
+    NeedsRestart = 79,
     /// The migration ran past its own limit.
     MigrationTimeout = 124,
     /// The command was found but cannot be executed.
@@ -30,14 +34,16 @@ pub enum Exit {
 
 impl Exit {
     /// Every code with what it means to the person who reads it, in the README's order.
-    pub const TABLE: [(Self, &'static str); 10] = [
+    pub const TABLE: [(Self, &'static str); 12] = [
         (Self::Success, "the run did what it was asked for"),
         (Self::Usage, "wrong usage of the command line"),
         (Self::Unavailable, "a dependency did not get ready in time, or the startup check did not pass within its limit"),
         (Self::Internal, "a fault of portcullis itself"),
         (Self::LockTimeout, "the migration lock was not to be had in time"),
         (Self::LockLost, "the migration lock was lost while the migration ran, and the migration was stopped"),
+        (Self::NotAllowed, "the running portcullis takes no orders from this user"),
         (Self::Config, "wrong configuration"),
+        (Self::NeedsRestart, "`reload`: what was changed cannot change while it runs"),
         (Self::MigrationTimeout, "the migration ran past its own limit"),
         (Self::NotExecutable, "the command is not executable"),
         (Self::NotFound, "the command was not found"),
@@ -105,6 +111,6 @@ mod tests {
     fn the_table_names_each_code_once() {
         let mut codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
         codes.dedup();
-        assert_eq!(codes, [0, 64, 69, 70, 75, 76, 78, 124, 126, 127]);
+        assert_eq!(codes, [0, 64, 69, 70, 75, 76, 77, 78, 79, 124, 126, 127]);
     }
 }

@@ -10,7 +10,7 @@
 //! | 3 | `state` | what is known of a run, and the one place where it changes: no I/O, no clock |
 //! | 4 | `view` `narrator` `process` `mailbox` `published` | a snapshot, or a command line and how it ended |
 //! | 5 | `probe` | one target |
-//! | 6 | `prober` `migration` `registry` `server` | floors below and events, not each other |
+//! | 6 | `prober` `migration` `registry` `server` `control` | floors below and events, not each other |
 //! | 7 | `supervisor` | the loop: perform effects, publish, take the next event |
 //! | 8 | `command` | one subcommand each |
 //! | 9 | `cli`, `main` | what can be said |
@@ -24,6 +24,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod exit;
 pub mod log;
 pub mod mailbox;

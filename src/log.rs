@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -51,6 +51,10 @@ struct Lines {
     /// What the thread will read from; none once it was asked to start.
     unread: Mutex<Option<Receiver<Message>>>,
 }
+
+/// The descriptor of ours whose line stands last on standard error without its end; 0 for none. Changed under the lock of standard
+/// error only.
+static OPEN_LINE: AtomicI32 = AtomicI32::new(0);
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 
@@ -142,6 +146,16 @@ pub fn flush(limit: Duration) {
     }
 }
 
+/// Says whose line stands last on standard error without its end, 0 for nobody's; the caller holds the lock of standard error.
+pub fn leave_line_open(of: i32) {
+    OPEN_LINE.store(of, Ordering::Relaxed);
+}
+
+/// Whose line that is; the caller holds the lock of standard error.
+pub fn open_line() -> i32 {
+    OPEN_LINE.load(Ordering::Relaxed)
+}
+
 fn write_all(messages: &Receiver<Message>) {
     let mut shown = 0;
     let mut lines: Vec<String> = Vec::new();
@@ -163,7 +177,11 @@ fn write_all(messages: &Receiver<Message>) {
         }
         shown = lines.len();
         // A reader that is gone is no reason to stop reading the queue, let alone to end.
-        let _ = io::stderr().lock().write_all(&bytes);
+        let mut stderr = io::stderr().lock();
+        if !bytes.is_empty() && OPEN_LINE.swap(0, Ordering::Relaxed) != 0 {
+            bytes.insert(0, b'\n');
+        }
+        let _ = stderr.write_all(&bytes);
     }
 }
 

@@ -15,8 +15,8 @@ use crate::state::event::Event;
 pub enum Request {
     /// Run this command and say how it ended, or in words why it cannot be started. When nobody waits for that any more its group is killed.
     Run(Box<ProcessPlan>, oneshot::Sender<Result<Ended, String>>),
-    /// Say whether the main process runs.
-    MainRuns(oneshot::Sender<bool>),
+    /// Say whether the main process runs, or the module of this name.
+    Runs(Option<String>, oneshot::Sender<bool>),
 }
 
 /// Where every subsystem sends what happened.

@@ -1,5 +1,7 @@
 //! Tells the log what changed from one snapshot to the next, and how long something has been waited for.
 
+mod modules;
+
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -33,13 +35,14 @@ impl Narrator {
 
     /// Tells what is different in `after`.
     pub fn tell(&self, before: &Snapshot, after: &Snapshot, now: Moment) {
-        for (index, (old, new)) in before.checks.iter().zip(&after.checks).enumerate() {
-            if old.totals != new.totals {
-                self.tell_check(index, old, new, before.phase, now);
+        // What becomes of a module's process is told of the module.
+        for new in after.checks.iter().filter(|check| check.module.is_none() || check.id.is_some()) {
+            if let Some(old) = before.check(&new.name).filter(|old| old.totals != new.totals) {
+                self.tell_check(old, new, before.phase, now);
             }
         }
-        for (old, new) in before.stages.iter().zip(&after.stages) {
-            if old.step != new.step && new.step == Step::Up && new.name.starts_with("wait:") {
+        for new in after.stages.iter().filter(|stage| stage.step == Step::Up && stage.name.starts_with("wait:")) {
+            if before.stage(&new.name).is_some_and(|old| old.step != new.step) {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }
         }
@@ -52,12 +55,13 @@ impl Narrator {
             attempts => warn!("the migration failed; running it again, try {attempts}"),
         }
         tell_phase(before, after, &self.limits);
+        modules::tell(before, after);
     }
 
-    fn tell_check(&self, index: usize, old: &Check, new: &Check, phase: Phase, now: Moment) {
+    fn tell_check(&self, old: &Check, new: &Check, phase: Phase, now: Moment) {
         let Some(record) = new.last() else { return };
         let was = old.last().map(|record| record.class);
-        let waiting = phase == Phase::Waiting && self.limits.get(index).is_some_and(|limit| !limit.is_zero());
+        let waiting = phase == Phase::Waiting && new.id.and_then(|id| self.limits.get(id)).is_some_and(|limit| !limit.is_zero());
         if waiting {
             if record.class != Class::Ok && was != Some(record.class) {
                 let (name, target, words) = (&new.name, &new.target, record.private.as_str());

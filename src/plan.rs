@@ -1,7 +1,9 @@
 //! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
 
 pub mod argv;
+pub mod module;
 pub mod process;
+pub mod reload;
 pub mod resolve;
 pub mod target;
 
@@ -10,23 +12,30 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::secret::Secret;
+pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
+pub use reload::Retired;
 use target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
 
+/// Index of a check in [`Plan::checks`].
+pub type CheckId = usize;
+
 /// The orders of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Who this is, in health answers, in Redis and in metrics.
     pub service: Service,
-    /// What is waited for and watched, in the order of the configuration.
+    /// What is waited for and watched, in the order of the configuration; then the modules' own checks.
     pub checks: Vec<CheckPlan>,
     /// The migration of this mode; none when it is off.
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
     pub main: Option<ProcessPlan>,
+    /// Further processes beside it, in the order of the configuration.
+    pub modules: Vec<ModulePlan>,
     /// Why there is no process, where the mode says that this is an error.
     pub refusal: Option<Refusal>,
     /// The readiness heartbeat; none without a Redis.
@@ -37,6 +46,8 @@ pub struct Plan {
     pub hold: bool,
     /// What the operator should know, said once in the log: a variable that Kubernetes injected, no Redis for a heartbeat.
     pub notices: Vec<String>,
+    /// What a reload took away: its numbers stay taken.
+    pub retired: Retired,
 }
 
 /// How a run ends that a mode refuses a process: after its migration, where it has one.
@@ -62,7 +73,7 @@ pub struct Service {
 }
 
 /// One dependency: waited for before the start, checked while running.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CheckPlan {
     /// Its name, `[a-z0-9][a-z0-9_.-]{0,62}`, unique and not reserved.
     pub name: String,
@@ -116,7 +127,7 @@ impl Affects {
 }
 
 /// Run this command once across all replicas.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MigrationPlan {
     /// The command.
     pub process: ProcessPlan,
@@ -162,7 +173,7 @@ impl MigrationPlan {
 }
 
 /// Asks how the schema stands: 0 is as it should be, 2 is ahead of this replica, anything else is work to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Question {
     /// A statement; the first value of its first row answers.
     Sql(String),
@@ -183,7 +194,7 @@ pub enum Orphans {
 }
 
 /// What keeps other replicas out while one migrates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LockPlan {
     /// A PostgreSQL advisory lock with this key, on a connection of its own.
     Postgres {
@@ -215,7 +226,7 @@ pub enum LockPlan {
 }
 
 /// A key in Redis as redis-py's `Lock` takes it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SecondLock {
     /// The Redis that holds it.
     pub target: RedisPlace,
@@ -237,7 +248,7 @@ impl LockPlan {
 }
 
 /// The readiness heartbeat.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HeartbeatPlan {
     /// The Redis that holds it.
     pub target: RedisPlace,
@@ -254,7 +265,7 @@ pub struct HeartbeatPlan {
 }
 
 /// The health endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HealthPlan {
     /// Addresses to listen on, the first that binds wins; empty: no TCP.
     pub listen: Vec<SocketAddr>,
@@ -268,6 +279,8 @@ pub struct HealthPlan {
     pub token: Option<Secret>,
     /// What is answered over TCP; the unix socket answers everything, because `healthcheck` and `status` ask there.
     pub views: Views,
+    /// Whether orders for modules are taken on the unix socket: only where the configuration knows of modules.
+    pub control: bool,
 }
 
 /// The health answers that can be switched off one by one; all are on by default.
@@ -356,8 +369,18 @@ impl Plan {
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw)
     }
 
+    /// The module of this number.
+    pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
+        self.modules.iter().find(|module| module.id == id)
+    }
+
+    /// Whether this check is asked only while its module runs.
+    pub fn is_of_module(&self, id: CheckId) -> bool {
+        self.modules.iter().any(|module| module.checks.contains(&id))
+    }
+
     /// The checks that the start waits for, with their index.
     pub fn awaited(&self) -> impl Iterator<Item = (usize, &CheckPlan)> {
-        self.checks.iter().enumerate().filter(|(_, check)| !check.wait.is_zero())
+        self.checks.iter().enumerate().filter(|(id, check)| !check.wait.is_zero() && !self.retired.checks.contains(id))
     }
 }

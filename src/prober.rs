@@ -1,5 +1,8 @@
 //! When each check is asked: backing off while it is waited for, in step while running.
 
+mod modules;
+
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -15,12 +18,13 @@ use crate::mailbox::Mailbox;
 use crate::outcome::{Class, Outcome};
 use crate::plan::process::StartSign;
 use crate::plan::target::Target;
-use crate::plan::{CheckPlan, Plan};
+use crate::plan::{CheckId, CheckPlan, ModuleId, Plan};
 use crate::probe::Probe;
 use crate::state::event::Event;
+pub use modules::ModuleWatch;
 
 /// What the supervisor wants asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Orders {
     /// Also the checks that were not waited for.
     pub all: bool,
@@ -28,6 +32,10 @@ pub struct Orders {
     pub startup: bool,
     /// Grows when the awaited checks are to be asked at once, before the process is started again.
     pub again: u64,
+    /// The plan that a reload has put in the place of the first one.
+    pub plan: Option<Arc<Plan>>,
+    /// What is asked of each module.
+    pub modules: BTreeMap<ModuleId, Arc<ModuleWatch>>,
 }
 
 /// Asks every check of the plan until the orders end, and sends what it finds.
@@ -36,21 +44,22 @@ pub struct Orders {
 /// Dropping the future ends every question and closes every connection.
 pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: Mailbox) {
     let mut tasks = JoinSet::new();
-    let mut all = false;
+    let mut tasks_of_checks = BTreeMap::new();
     let mut startup: Option<AbortHandle> = None;
-    let watcher = Watcher { plan: Arc::clone(&plan), orders: orders.clone(), mailbox: mailbox.clone() };
-    watcher.watch(&mut tasks, |check| !check.wait.is_zero());
+    let mut of_modules = modules::Modules::default();
+    let watcher = Watcher { orders: orders.clone(), mailbox: mailbox.clone() };
     loop {
-        let now = *orders.borrow_and_update();
-        if now.all && !all {
-            all = true;
-            watcher.watch(&mut tasks, |check| check.wait.is_zero());
-        }
-        match (now.startup, &startup) {
+        let Orders { all, startup: wants_startup, plan: newer, .. } = orders.borrow_and_update().clone();
+        let plan = newer.as_ref().unwrap_or(&plan);
+        watcher.follow(plan, all, &mut tasks_of_checks, &mut tasks);
+        of_modules.follow(&orders, &mut tasks, &mailbox);
+        match (wants_startup, &startup) {
             (true, None) => {
                 let sign = plan.main.as_ref().and_then(|main| main.started.as_ref()).map(|started| started.sign.clone());
                 if let Some(StartSign::Answers { target, timeout }) = sign {
-                    startup = Some(tasks.spawn(watch_startup(*target, timeout, mailbox.clone())));
+                    let sender = mailbox.clone();
+                    let tell = move |outcome| sender.send(Event::StartupProbed(outcome));
+                    startup = Some(tasks.spawn(watch_target(*target, timeout, mailbox.clone(), tell)));
                 }
             }
             (false, Some(task)) => {
@@ -67,19 +76,29 @@ pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: 
 
 /// What the task of a check needs.
 struct Watcher {
-    plan: Arc<Plan>,
     orders: watch::Receiver<Orders>,
     mailbox: Mailbox,
 }
 
 impl Watcher {
-    /// Starts a task for each wanted check.
-    fn watch(&self, tasks: &mut JoinSet<()>, wanted: impl Fn(&CheckPlan) -> bool) {
-        for (id, check) in self.plan.checks.iter().enumerate().filter(|(_, check)| wanted(check)) {
-            let mailbox = self.mailbox.clone();
-            let tell = move |outcome| mailbox.send(Event::Probed(id, outcome));
-            let asked = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
-            tasks.spawn(watch_check(check.clone(), asked, self.orders.clone(), tell));
+    /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that has none: for those that
+    /// are waited for, or for all.
+    fn follow(&self, plan: &Plan, all: bool, watched: &mut BTreeMap<CheckId, AbortHandle>, tasks: &mut JoinSet<()>) {
+        watched.retain(|id, task| {
+            let stays = !plan.retired.checks.contains(id);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id) && !plan.retired.checks.contains(id));
+        for (id, check) in own.filter(|(_, check)| all || !check.wait.is_zero()) {
+            watched.entry(id).or_insert_with(|| {
+                let mailbox = self.mailbox.clone();
+                let tell = move |outcome| mailbox.send(Event::Probed(id, outcome));
+                let asked = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
+                tasks.spawn(watch_check(check.clone(), asked, self.orders.clone(), tell))
+            });
         }
     }
 }
@@ -115,14 +134,14 @@ async fn ordered_again(orders: &mut watch::Receiver<Orders>, known: u64) {
     }
 }
 
-/// Asks the startup check until it passes.
-async fn watch_startup(target: Target, timeout: Duration, mailbox: Mailbox) {
-    let mut asked = Guarded::new(target, Some(mailbox.clone()));
+/// Asks a startup check until it passes.
+async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell: impl Fn(Outcome)) {
+    let mut asked = Guarded::new(target, Some(mailbox));
     let began = Instant::now();
     loop {
         let outcome = asked.ask(timeout).await;
         let class = outcome.class();
-        mailbox.send(Event::StartupProbed(outcome));
+        tell(outcome);
         if class == Class::Ok {
             return;
         }
@@ -360,18 +379,20 @@ mod tests {
             checks,
             migration: None,
             main: None,
+            modules: vec![],
             refusal: None,
             heartbeat: None,
             health: None,
             hold: false,
             notices: vec![],
+            retired: crate::plan::Retired::default(),
         };
         let (sender, orders) = watch::channel(Orders::default());
         let (mailbox, inbox) = mailbox().unwrap();
         let prober = tokio::spawn(run(Arc::new(plan), orders, mailbox));
         tokio::task::yield_now().await;
         assert!(inbox.take().is_empty());
-        sender.send(Orders { all: true, startup: true, again: 0 }).unwrap();
+        sender.send(Orders { all: true, startup: true, ..Orders::default() }).unwrap();
         let events = received(&inbox).await;
         assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.class() == Class::Refused), "{events:?}");
         drop(sender);

@@ -5,6 +5,7 @@ pub mod descendants;
 mod executable;
 pub mod memory;
 pub mod notify;
+pub mod output;
 pub mod signals;
 pub mod spawn;
 pub mod terminal;

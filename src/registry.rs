@@ -171,11 +171,13 @@ mod tests {
             checks: vec![],
             migration: None,
             main: Some(process),
+            modules: Vec::new(),
             refusal: None,
             heartbeat: None,
             health: None,
             hold: false,
             notices: vec![],
+            retired: crate::plan::Retired::default(),
         };
         let now = Moment::default();
         let mut lifecycle = Lifecycle::new(Arc::new(plan), now);

@@ -5,6 +5,7 @@
 //! the newest one takes the place of the one that was answered the longest ago.
 
 mod connections;
+mod control;
 mod figures;
 mod listeners;
 #[cfg(test)]
@@ -12,7 +13,9 @@ mod tests;
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -41,19 +44,29 @@ pub const LONGEST_HEAD: usize = 8 * 1024;
 /// Open connections a listener, so that a flood on one does not shut out the other.
 pub const MOST_CONNECTIONS: usize = 64;
 
+/// Does what `POST target` asks for and answers with an HTTP status and a JSON document, some time later.
+pub type Controller = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = (u16, String)> + Send>> + Send + Sync>;
+
 /// What every connection needs.
-#[derive(Debug)]
 struct Shared {
     plan: Arc<HealthPlan>,
     published: Arc<Published>,
+    controller: Option<Controller>,
+    /// The second in which somebody was last refused, so that a flood of them is no flood of lines.
+    refused: AtomicU64,
 }
 
 /// Answers health questions until the process ends, or until the runtime cannot be built.
 ///
 /// It blocks its thread. After a panic the caller may call it again with a [clone](Listeners::try_clone) of the listeners that it kept.
-pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Published>) -> io::Result<Infallible> {
+pub fn serve(
+    listeners: Listeners,
+    plan: Arc<HealthPlan>,
+    published: Arc<Published>,
+    controller: Option<Controller>,
+) -> io::Result<Infallible> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let shared = Arc::new(Shared { plan, published });
+    let shared = Arc::new(Shared { plan, published, controller, refused: AtomicU64::new(0) });
     runtime.block_on(async {
         let (tcp, unix) = listeners.into_tokio()?;
         // A listener that is not there never has anything to accept.
@@ -77,7 +90,19 @@ async fn accept<L: Accept>(listener: Option<L>, shared: &Arc<Shared>) {
 async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, usage: Usage, shared: Arc<Shared>) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         usage.touch();
-        std::future::ready(answer(&request, peer, &shared))
+        let (shared, usage) = (&shared, &usage);
+        async move {
+            match control::ordered(&request, peer, shared) {
+                None => answer(&request, peer, shared),
+                Some(Err(refusal)) => control::response(refusal.0, refusal.1),
+                Some(Ok(under_way)) => {
+                    usage.hold();
+                    let (status, body) = under_way.await;
+                    usage.touch();
+                    control::response(status, body)
+                }
+            }
+        }
     });
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);

@@ -8,7 +8,7 @@ mod errands;
 mod timers;
 mod upward;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -18,12 +18,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Moment;
+use crate::control::{Control, Sources};
 use crate::exit::Ended;
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
 use crate::plan::argv::Word;
-use crate::plan::{MigrationPlan, Plan, ProcessPlan, Question};
+use crate::plan::process::StartSign;
+use crate::plan::{MigrationPlan, ModuleId, Plan, ProcessPlan, Question};
+use crate::prober::ModuleWatch;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::{NotifyWays, Reports};
@@ -31,8 +34,8 @@ use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
-use crate::server::Listeners;
-use crate::state::event::{Asked, Effect, Event, LockNews, ProcessId, Readiness, Suspend, Timer};
+use crate::server::{Controller, Listeners};
+use crate::state::event::{Asked, Effect, Event, LockNews, ModuleTimer, ProcessId, Readiness, Suspend, Timer, Watch};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::snapshot::Phase;
 use crate::sys;
@@ -47,25 +50,34 @@ struct Supervisor {
     lifecycle: Lifecycle,
     children: Children,
     errands: Errands,
-    reports: Reports,
+    reports: BTreeMap<ProcessId, Reports>,
     memory: OutOfMemory,
     upward: Upward,
     timers: Timers,
     queue: VecDeque<Event>,
+    /// How many news of spawns stand at the queue's front.
+    news: usize,
     published: Arc<Published>,
     background: Background,
     narrator: Narrator,
     /// What the migration gets into its environment besides its plan's.
     lock_environment: Vec<(String, String)>,
-    /// Whose group's end is awaited.
-    awaited_group: Option<ProcessId>,
+    /// Whose groups' end is awaited.
+    awaited_groups: Vec<ProcessId>,
 }
 
 /// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
+/// With `sources`, orders are taken over the unix socket, and a reload reads from there.
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd, an eventfd or a thread.
-pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings, subsystems: Subsystems) -> io::Result<Ending> {
+pub fn run(
+    plan: Plan,
+    listeners: Option<Listeners>,
+    surroundings: Surroundings,
+    sources: Option<Sources>,
+    subsystems: Subsystems,
+) -> io::Result<Ending> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
@@ -73,9 +85,14 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
     let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone()));
     if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
-        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), subsystems)?;
+        let control = sources.map(|sources| Control::new(sources, Arc::clone(&plan), sender.clone(), Arc::clone(&published)));
+        let controller = control.map(|control| controller(Arc::new(control)));
+        background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
-    let reports = plan.main.as_ref().map_or_else(|| Ok(Reports::default()), Reports::open)?;
+    let mut reports = BTreeMap::new();
+    if let Some(main) = &plan.main {
+        reports.insert(ProcessId::Main, Reports::open(main)?);
+    }
     let supervisor = Supervisor {
         reports,
         memory: OutOfMemory::new(),
@@ -88,11 +105,19 @@ pub fn run(plan: Plan, listeners: Option<Listeners>, surroundings: Surroundings,
         errands: Errands::default(),
         timers: Timers::default(),
         queue: VecDeque::from([Event::Begin]),
+        news: 0,
         published,
         lock_environment: Vec::new(),
-        awaited_group: None,
+        awaited_groups: Vec::new(),
     };
     Ok(supervisor.turn(&signals, &inbox))
+}
+
+fn controller(control: Arc<Control>) -> Controller {
+    Arc::new(move |target| {
+        let control = Arc::clone(&control);
+        Box::pin(async move { control.answer(&target).await })
+    })
 }
 
 impl Supervisor {
@@ -101,6 +126,7 @@ impl Supervisor {
         loop {
             while let Some(event) = self.queue.pop_front() {
                 if self.take(event) {
+                    self.children.finish_output();
                     return self
                         .lifecycle
                         .ending()
@@ -126,7 +152,11 @@ impl Supervisor {
             PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
         });
         let own = [signals.fd(), inbox.bell().as_fd()];
-        let mut files: Vec<_> = own.into_iter().chain(self.reports.files()).map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+        let mut files: Vec<_> = own
+            .into_iter()
+            .chain(self.reports.values().flat_map(Reports::files))
+            .map(|file| PollFd::new(file, PollFlags::POLLIN))
+            .collect();
         if let Err(errno) = poll(&mut files, timeout)
             && errno != Errno::EINTR
         {
@@ -139,7 +169,13 @@ impl Supervisor {
     fn collect(&mut self, signals: &Signals, inbox: &Inbox, rung: bool) {
         // Reports come before exits: what a process said last it said alive.
         let children = &self.children;
-        self.queue.extend(self.reports.take(|pid| children.is_ours(pid)).into_iter().map(Event::Notified));
+        for (id, reports) in &mut self.reports {
+            let notices = reports.take(|pid| children.is_ours(pid)).into_iter();
+            match id {
+                ProcessId::Module(id) => self.queue.extend(notices.map(|notice| Event::ModuleNotified(*id, notice))),
+                _ => self.queue.extend(notices.map(Event::Notified)),
+            }
+        }
         let mut numbers = signals.take();
         if numbers.contains(&libc::SIGCHLD) {
             numbers.retain(|number| *number != libc::SIGCHLD);
@@ -149,7 +185,7 @@ impl Supervisor {
         if rung {
             self.queue.extend(inbox.take());
             for request in inbox.requests() {
-                self.errands.take(request, &mut self.children);
+                self.errands.take(request, &self.plan, &mut self.children);
             }
             self.errands.look(&self.children);
         }
@@ -176,9 +212,14 @@ impl Supervisor {
 
     /// The members of a group that outlive its leader are ours to reap, so that every end of one comes by here.
     fn look_for_group(&mut self) {
-        if let Some(id) = self.awaited_group.take_if(|id| !self.children.group_lives(*id)) {
-            self.queue.push_back(Event::GroupGone(id));
-        }
+        let (children, queue) = (&self.children, &mut self.queue);
+        self.awaited_groups.retain(|id| {
+            let lives = children.group_lives(*id);
+            if !lives {
+                queue.push_back(Event::GroupGone(*id));
+            }
+            lives
+        });
     }
 
     /// Takes one event in; true when the run is over.
@@ -193,6 +234,7 @@ impl Supervisor {
             self.lock_environment.clone_from(environment);
         }
         let effects = self.lifecycle.apply(now, event);
+        self.news = 0;
         self.published.publish(self.lifecycle.snapshot().clone());
         self.narrator.tell(&before, self.lifecycle.snapshot(), now);
         self.upward.tell(&before, self.lifecycle.snapshot());
@@ -202,7 +244,9 @@ impl Supervisor {
     fn perform(&mut self, effect: Effect, now: Moment) -> bool {
         match effect {
             // Replicas that died together must not come back together.
-            Effect::Arm(timer @ Timer::Restart, after) => self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64())),
+            Effect::Arm(timer @ (Timer::Restart | Timer::Module(_, ModuleTimer::Restart)), after) => {
+                self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64()))
+            }
             Effect::Arm(timer, after) => self.timers.arm(timer, now, after),
             Effect::Disarm(timer) => self.timers.disarm(timer),
             Effect::AcquireLock => self.background.acquire_lock(),
@@ -211,7 +255,9 @@ impl Supervisor {
             Effect::Spawn(id) => self.spawn(id, None),
             Effect::Ask(asked) => self.spawn(ProcessId::Migration, Some(asked)),
             Effect::AwaitGroup(id) => {
-                self.awaited_group = Some(id);
+                if !self.awaited_groups.contains(&id) {
+                    self.awaited_groups.push(id);
+                }
                 self.look_for_group();
             }
             Effect::Signal(id, number) => Self::signalled(number, self.children.signal(id, number)),
@@ -221,7 +267,13 @@ impl Supervisor {
                 self.children.signal_survivors(number);
                 self.harvest();
             }
+            Effect::SignalLatecomers(number) => {
+                self.children.signal_latecomers(number);
+                self.harvest();
+            }
             Effect::AskStartup(on) => self.background.ask_startup(on),
+            Effect::Watch(id, what) => self.background.watch(id, self.watched(id, what)),
+            Effect::Reload => self.reload(),
             Effect::AskAll => self.background.ask_all(),
             Effect::AskAgain => self.background.ask_again(),
             Effect::Suspend(id, how) => self.suspend(id, how),
@@ -240,20 +292,53 @@ impl Supervisor {
         false
     }
 
+    fn reload(&mut self) {
+        let plan = Arc::clone(self.lifecycle.plan());
+        let ways = |plan: &Plan, id| plan.module(id).map(|module| (module.process.started.clone(), module.process.watchdog));
+        self.reports.retain(|id, _| if let ProcessId::Module(id) = id { ways(&self.plan, *id) == ways(&plan, *id) } else { true });
+        self.background.reload(Arc::clone(&plan));
+        self.plan = plan;
+    }
+
+    /// The targets behind what is to be asked of a module.
+    fn watched(&self, id: ModuleId, what: Watch) -> Option<ModuleWatch> {
+        let module = self.plan.module(id)?;
+        match (what, module.process.started.as_ref().map(|started| &started.sign)) {
+            (Watch::Start, Some(StartSign::Answers { target, timeout })) => {
+                Some(ModuleWatch::Start { target: target.clone(), timeout: *timeout })
+            }
+            (Watch::Checks, _) => {
+                let checks = module.checks.iter().filter_map(|number| Some((*number, self.plan.checks.get(*number)?.clone())));
+                Some(ModuleWatch::Checks(checks.collect()))
+            }
+            (Watch::Start | Watch::Nothing, _) => None,
+        }
+    }
+
     fn spawn(&mut self, id: ProcessId, asked: Option<Asked>) {
         let plan = match (id, asked) {
             (ProcessId::Main, _) => self.plan.main.clone(),
+            (ProcessId::Module(module), _) => self.plan.module(module).map(|module| module.process.clone()),
             (ProcessId::Migration, asked) => self.plan.migration.as_ref().and_then(|migration| self.task(migration, asked)),
         };
         let Some(plan) = &plan else { return };
         debug!("starting {}", plan.argv);
+        if let (ProcessId::Module(_), false) = (id, self.reports.contains_key(&id)) {
+            match Reports::open(plan) {
+                Ok(reports) => drop(self.reports.insert(id, reports)),
+                Err(error) => warn!("cannot open a way for a module to tell how it is: {error}; it will not be heard"),
+            }
+        }
         let no_ways = NotifyWays::default();
-        let ways = if id == ProcessId::Main { self.reports.ways() } else { &no_ways };
-        // The next event that is applied: a TERM that waits in the queue must find the process.
-        self.queue.push_front(match self.children.start(id, plan, ways) {
+        let ways = self.reports.get(&id).map_or(&no_ways, Reports::ways);
+        let news = match self.children.start(id, plan, ways) {
             Ok(pid) => Event::Spawned(id, pid),
             Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
-        });
+        };
+        // The next events that are applied: a TERM that waits in the queue must find the process, and a module's failure the main one.
+        let place = if matches!(id, ProcessId::Module(_)) { self.news } else { 0 };
+        self.queue.insert(place, news);
+        self.news += 1;
     }
 
     /// The migration's command, or one that is asked about it. What runs under the lock bears the lock's name in the database; a
@@ -284,7 +369,7 @@ impl Supervisor {
     }
 
     /// Stops this process until CONT, as a shell's job control expects of a job.
-    fn suspend(&self, id: ProcessId, how: Suspend) {
+    fn suspend(&mut self, id: ProcessId, how: Suspend) {
         let (own, _) = sys::own_ids();
         if own != 1 && (how == Suspend::Always || terminal::is_job()) {
             let _ = sys::send(own, libc::SIGSTOP);

@@ -21,6 +21,8 @@ pub(super) struct Answer {
 /// What is asked, and how much of the answer is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
+    /// `GET`, or `POST` for an order.
+    pub(super) method: &'static str,
     /// Path and query.
     pub(super) target: &'a str,
     /// Whole header lines.
@@ -76,8 +78,8 @@ fn one(endpoint: &Endpoint, question: Question<'_>) -> io::Result<Answer> {
     let left = || Some(question.end.since(Moment::now())).filter(|left| !left.is_zero()).ok_or(io::ErrorKind::TimedOut);
     let mut stream: Stream = endpoint.connect(left()?)?;
     stream.set_timeout(left()?)?;
-    let Question { target, headers, .. } = question;
-    let head = format!("GET {target} HTTP/1.1\r\nHost: portcullis\r\n{headers}Connection: close\r\n\r\n");
+    let Question { method, target, headers, .. } = question;
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: portcullis\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).map_err(timed_out)?;
     let mut bytes = Vec::with_capacity(2048);
     let mut chunk = [0; 2048];

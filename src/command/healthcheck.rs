@@ -80,6 +80,7 @@ fn print(line: &str) {
 fn ask(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
     // What is asked for is the answer for everybody: a trusted peer would be shown more than an event may hold.
     let question = Question {
+        method: "GET",
         target: path(options.level),
         headers: "Prefer: return=minimal\r\n",
         longest: LONGEST_ANSWER,

@@ -1,5 +1,6 @@
 //! `portcullis plan`: exactly what `run` would do, without any secret and without doing it.
 
+mod module;
 mod process;
 
 use std::fmt::Write;
@@ -21,7 +22,7 @@ pub fn render(plan: &Plan) -> String {
     let service = &plan.service;
     let mode = service.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();
     line("service", &format!("{}{mode}, instance {}", service.name, service.instance));
-    for check in &plan.checks {
+    for (_, check) in plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id)) {
         line("check", &format!("{}: {}", check.name, check.target));
         line("", &check_times(check));
     }
@@ -46,6 +47,11 @@ pub fn render(plan: &Plan) -> String {
             Some(refusal) => line("process", &format!("refused with exit code {}: {}", refusal.code, refusal.message)),
             None => line("process", "none: the run ends after the migration"),
         },
+    }
+    for module in &plan.modules {
+        for (index, text) in module::lines(plan, module).iter().enumerate() {
+            line(if index == 0 { "module" } else { "" }, text);
+        }
     }
     if let Some(heartbeat) = &plan.heartbeat {
         let HeartbeatPlan { target, key, ttl, every, simple, exclusive } = heartbeat;
@@ -185,6 +191,7 @@ pub fn render_json(plan: &Plan) -> String {
         "migration": plan.migration.as_ref().map(migration_json),
         "refusal": plan.refusal.as_ref().map(|refusal| json!({ "code": refusal.code, "message": refusal.message })),
         "process": plan.main.as_ref().map(|main| process_json(main, plan.stop_budget())),
+        "modules": plan.modules.iter().map(|module| module::json(plan, module)).collect::<Vec<_>>(),
         "heartbeat": plan.heartbeat.as_ref().map(|heartbeat| json!({
             "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every), "simple": heartbeat.simple, "exclusive": heartbeat.exclusive,
         })),

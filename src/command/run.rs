@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use crate::config::source::Environment;
+use crate::control::Sources;
 use crate::exit::Exit;
 use crate::log;
 use crate::plan::resolve::{Request, resolve};
@@ -76,7 +77,11 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
             None
         }
     };
-    match supervisor::run(plan, listeners, surroundings(environment, descriptors), subsystems) {
+    let surroundings = surroundings(environment, descriptors);
+    let directory = surroundings.directory.clone().unwrap_or_default();
+    let sources = || Sources { request: request.clone(), environment: environment.clone().at(directory) };
+    let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
+    match supervisor::run(plan, listeners, surroundings, sources, subsystems) {
         Ok(ending) => last_line(ending.code, &ending.sentence),
         Err(cause) => {
             let sentence =

@@ -69,7 +69,7 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 
 fn look(endpoints: &[Endpoint], json: bool) -> Result<String, String> {
     let (target, headers) = if json { ("/status?verbose", "") } else { ("/", "Accept: text/plain\r\n") };
-    let question = Question { target, headers, longest: LONGEST_ANSWER, end: Moment::now().after(TIMEOUT) };
+    let question = Question { method: "GET", target, headers, longest: LONGEST_ANSWER, end: Moment::now().after(TIMEOUT) };
     let answer = ask::first(endpoints, question)?;
     match answer.status {
         200 if answer.body.ends_with('\n') => Ok(answer.body),

@@ -5,7 +5,7 @@ use crate::config::source::Environment;
 use crate::secret::{MASK, Secret};
 
 /// Values that begin with `@` and come from portcullis itself.
-const BUILT_IN: [&str; 1] = ["nproc"];
+const BUILT_IN: [&str; 2] = ["nproc", "instance"];
 
 /// A string as written, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,7 @@ enum Part {
     Literal(String),
     Variable { name: String, otherwise: Otherwise },
     Processors,
+    Instance,
 }
 
 /// What to do when a variable is unset (or empty, where something else is given).
@@ -110,6 +111,17 @@ impl Template {
                     let value = environment.processors().to_string();
                     pieces.push(Piece { shown: value.clone(), value, interpolated: true });
                 }
+                Part::Instance => match environment.instance() {
+                    Some(number) => {
+                        let value = number.to_string();
+                        pieces.push(Piece { shown: value.clone(), value, interpolated: true });
+                    }
+                    None => {
+                        findings
+                            .problems
+                            .push("`${@instance}` is the number of a module's instance; only a module with `instances` has one".to_owned());
+                    }
+                },
                 Part::Variable { name, otherwise } => {
                     let value = variable(name, otherwise, environment, findings);
                     match (value, otherwise) {
@@ -245,7 +257,11 @@ fn parse_variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
     if let Some(after) = rest.strip_prefix('@') {
         let (name, after) = after.split_once('}').ok_or("a `${` without its `}`")?;
         *rest = after;
-        return if name == "nproc" { Ok(Part::Processors) } else { Err(format!("unknown `${{@{name}}}`{}", suggest(name, BUILT_IN))) };
+        return match name {
+            "nproc" => Ok(Part::Processors),
+            "instance" => Ok(Part::Instance),
+            _ => Err(format!("unknown `${{@{name}}}`{}", suggest(name, BUILT_IN))),
+        };
     }
     let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).ok_or("a `${` without its `}`")?;
     let name = rest[..end].to_owned();

@@ -39,6 +39,23 @@ pub struct Keys {
     pub later: &'static [&'static str],
 }
 
+impl Keys {
+    /// Several lists of keys as one. `N` has to be the sum of their lengths; the compiler says so where it is too small.
+    pub const fn joined<const N: usize>(lists: &[&[&'static str]]) -> [&'static str; N] {
+        let mut keys = [""; N];
+        let (mut list, mut place) = (0, 0);
+        while list < lists.len() {
+            let mut index = 0;
+            while index < lists[list].len() {
+                keys[place] = lists[list][index];
+                (index, place) = (index + 1, place + 1);
+            }
+            list += 1;
+        }
+        keys
+    }
+}
+
 /// A table under reading; every getter answers none for an absent key, and for a wrong one after saying so.
 #[derive(Clone)]
 pub struct Section<'c> {
@@ -73,6 +90,12 @@ impl<'e> Context<'e> {
         if !notices.contains(&notice) {
             notices.push(notice);
         }
+    }
+
+    /// Takes over what another reading has found, of a part of the same tree.
+    pub fn absorb(&self, other: Context<'_>) {
+        self.problems.borrow_mut().extend(other.problems.into_inner());
+        other.notices.into_inner().into_iter().for_each(|notice| self.notice(notice));
     }
 
     /// The notices, or the problems when there are any.

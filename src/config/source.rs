@@ -20,7 +20,10 @@ pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     host_name: String,
     processors: usize,
+    instance: Option<u32>,
     default_files: Vec<PathBuf>,
+    /// Where relative paths begin; at the working directory when empty.
+    directory: PathBuf,
 }
 
 /// A variable's value, as an interpolation gets it.
@@ -41,14 +44,29 @@ impl Environment {
             variables: std::env::vars_os().collect(),
             host_name: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             processors,
+            instance: None,
             default_files: DEFAULT_FILES.map(PathBuf::from).to_vec(),
+            directory: PathBuf::new(),
         }
     }
 
     /// An environment of these variables, host `localhost`, four processors and no default file.
     pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, host_name: "localhost".to_owned(), processors: 4, default_files: Vec::new() }
+        Self {
+            variables,
+            host_name: "localhost".to_owned(),
+            processors: 4,
+            instance: None,
+            default_files: Vec::new(),
+            directory: PathBuf::new(),
+        }
+    }
+
+    /// The same for who has left the working directory since: relative paths begin at `directory`.
+    #[must_use]
+    pub fn at(self, directory: PathBuf) -> Self {
+        Self { directory, ..self }
     }
 
     /// A variable's own value; none when it is unset or not UTF-8.
@@ -75,6 +93,17 @@ impl Environment {
         number("OMP_THREAD_LIMIT").map_or(available, |limit| available.min(limit))
     }
 
+    /// The number of the module's instance that is being read; none outside of one.
+    pub fn instance(&self) -> Option<u32> {
+        self.instance
+    }
+
+    /// The same environment as this instance of a module finds it.
+    #[must_use]
+    pub fn of_instance(&self, number: u32) -> Self {
+        Self { instance: Some(number), ..self.clone() }
+    }
+
     /// Names of all variables that are text, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().filter_map(|name| name.to_str())
@@ -93,7 +122,7 @@ impl Environment {
         match (own, file) {
             (Some(value), Some(_)) if !value.is_empty() => Err(format!("both {name} and {file_variable} are set; unset one of them")),
             (_, Some(path)) => {
-                let path = Path::new(path);
+                let path = &self.directory.join(path);
                 let text =
                     read_secret(path).map_err(|why| format!("cannot read {}, which {file_variable} names: {why}", path.display()))?;
                 Ok(Some(Found { value: text, from_file: true }))
@@ -109,12 +138,12 @@ impl Environment {
     /// The configuration file: the one named by flag, else by `PORTCULLIS_CONFIG`, else the first default one there is.
     pub fn file(&self, flag: Option<&Path>) -> Option<PathBuf> {
         if let Some(path) = flag {
-            return Some(path.to_owned());
+            return Some(self.directory.join(path));
         }
         if let Some(path) = self.variables.get(OsStr::new("PORTCULLIS_CONFIG")).filter(|path| !path.is_empty()) {
-            return Some(PathBuf::from(path));
+            return Some(self.directory.join(path));
         }
-        self.default_files.iter().find(|path| path.exists()).cloned()
+        self.default_files.iter().map(|path| self.directory.join(path)).find(|path| path.exists())
     }
 }
 

@@ -9,7 +9,7 @@ use super::target::Target;
 use crate::sys::start::Credentials;
 
 /// A command, and how it is started and stopped.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProcessPlan {
     /// The command line, never empty.
     pub argv: Argv,
@@ -19,7 +19,9 @@ pub struct ProcessPlan {
     pub env_remove: Vec<String>,
     /// What else it finds around it.
     pub conditions: Conditions,
-    /// The startup check: the phase is `starting` until it passes. Main process only.
+    /// The name before each line of its output; none: it writes to our own streams itself.
+    pub label: Option<String>,
+    /// The startup check: it is starting until this passes.
     pub started: Option<StartedPlan>,
     /// Which signals it gets, and who else does.
     pub signals: SignalPlan,
@@ -31,9 +33,9 @@ pub struct ProcessPlan {
     pub drain_delay: Duration,
     /// Exit codes that become 0 after a stop that was asked for.
     pub success_codes: BTreeSet<u8>,
-    /// Whether it is started again. Main process only.
+    /// Whether it is started again.
     pub restart: RestartPlan,
-    /// How often it has to send `WATCHDOG=1`; none: it has not. Main process only.
+    /// How often it has to send `WATCHDOG=1`; none: it has not.
     pub watchdog: Option<Duration>,
 }
 
@@ -49,6 +51,16 @@ impl ProcessPlan {
         self
     }
 
+    /// The same command as a module: with nothing to read, never in the terminal's foreground, and by default gone when we are.
+    #[must_use]
+    pub const fn beside(mut self) -> Self {
+        self.conditions.aside = true;
+        if self.conditions.parent_death_signal == 0 {
+            self.conditions.parent_death_signal = libc::SIGKILL;
+        }
+        self
+    }
+
     /// A command under the defaults.
     pub fn new(argv: Argv) -> Self {
         Self {
@@ -56,6 +68,7 @@ impl ProcessPlan {
             env: Vec::new(),
             env_remove: Vec::new(),
             conditions: Conditions::default(),
+            label: None,
             started: None,
             signals: SignalPlan::default(),
             stop_signal: None,
@@ -69,7 +82,7 @@ impl ProcessPlan {
 }
 
 /// The startup check of a mode.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StartedPlan {
     /// How the start is known to be through.
     pub sign: StartSign,
@@ -78,7 +91,7 @@ pub struct StartedPlan {
 }
 
 /// How the start is known to be through.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum StartSign {
     /// This target answers.
     Answers {
@@ -94,7 +107,7 @@ pub enum StartSign {
 }
 
 /// What a process finds around it, besides its environment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conditions {
     /// Who it is; portcullis' own user when none.
     pub user: Option<Credentials>,
@@ -113,7 +126,7 @@ pub struct Conditions {
 }
 
 /// Which signals a process gets.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SignalPlan {
     /// Whether its whole group gets them, as dumb-init does it.
     pub group: bool,
@@ -128,7 +141,7 @@ pub struct SignalPlan {
 }
 
 /// Whether and when a process that ended is started again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RestartPlan {
     /// After which ends.
     pub policy: RestartPolicy,

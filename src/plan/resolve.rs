@@ -8,25 +8,28 @@ mod health;
 mod heartbeat;
 mod migrations;
 mod modes;
+mod modules;
 mod process;
 mod schema;
 mod signal;
+mod started;
 mod target;
 mod variables;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::layers::{self, Layers, Override};
 use crate::config::node::{Entry, Node, Origin, Table, Value};
-use crate::config::problem::{Problem, Problems};
+use crate::config::problem::{Problem, Problems, suggest};
 use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
-use crate::plan::{Plan, Service};
+use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
 
-pub use health::{HealthAddress, health_address};
+pub use health::{HealthAddress, health_address, health_token};
 pub use process::limit_name;
 pub use schema::document as schema;
 
@@ -40,8 +43,21 @@ const DOCKER_GRACE: Duration = Duration::from_secs(10);
 
 /// The keys of the top level.
 const ROOT: Keys = Keys {
-    known: &["service", "mode", "mode_fallback", "extra_args", "checks", "migrations", "modes", "heartbeat", "health", "process", "env"],
-    later: &["modules"],
+    known: &[
+        "service",
+        "mode",
+        "mode_fallback",
+        "extra_args",
+        "checks",
+        "migrations",
+        "modes",
+        "heartbeat",
+        "health",
+        "process",
+        "env",
+        "modules",
+    ],
+    later: &[],
 };
 
 /// What the command line asks for.
@@ -118,7 +134,7 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
         target::read(&context.section(table, "", Some(origin), None, Depth::Whole))
     };
     let targets: Vec<Target> = urls.iter().enumerate().filter_map(read).collect();
-    if targets.iter().any(|target| matches!(target, Target::Process)) {
+    if targets.iter().any(|target| matches!(target, Target::Process | Target::Module(_))) {
         context.problem(Problem::usage("`process:` is the process that `portcullis run` starts; there is none here"));
     }
     context.finish().map(|notices| (targets, notices))
@@ -190,14 +206,54 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         context.problem(Problem::missing(problem));
     }
     let service = service(&root, chosen.mode);
+    if let Some(main) = chosen.main.as_mut().filter(|_| chosen.template.prefix) {
+        main.label = Some(service.name.clone());
+    }
     let heartbeat = if bare { None } else { heartbeat::read(&root, &service.name, &checks) };
     let health = health::read(&root, bare);
-    let checks = if bare { Vec::new() } else { checks };
+    let mut checks = if bare { Vec::new() } else { checks };
+    let (modules, of_modules) = modules::read(&root, &chosen.general, !bare && !chosen.ends_after_migration, checks.len());
+    checks.extend(of_modules);
+    names(context, &checks, chosen.main.as_ref(), &modules);
     let hold = chosen.template.hold;
-    let plan =
-        Plan { service, checks, migration, main: chosen.main, refusal: chosen.refusal, heartbeat, health, hold, notices: Vec::new() };
+    let plan = Plan {
+        service,
+        checks,
+        migration,
+        main: chosen.main,
+        modules,
+        refusal: chosen.refusal,
+        heartbeat,
+        health,
+        hold,
+        notices: Vec::new(),
+        retired: Retired::default(),
+    };
     advise_on_grace(&root, &plan);
     plan
+}
+
+/// Checks and modules stand beside each other in every answer, so no two may share a name; and who asks for a module has to name one.
+fn names(context: &Context<'_>, checks: &[CheckPlan], main: Option<&ProcessPlan>, modules: &[ModulePlan]) {
+    let mut seen = BTreeSet::new();
+    for name in checks.iter().map(|check| &check.name).chain(modules.iter().map(|module| &module.name)) {
+        if !seen.insert(name) {
+            context.problem(Problem::missing(format!("two of the checks and modules are named `{name}`")));
+        }
+    }
+    let processes = modules.iter().map(|module| (module.name.as_str(), &module.process)).chain(main.map(|main| ("started", main)));
+    let of_start = processes.filter_map(|(name, process)| match &process.started.as_ref()?.sign {
+        StartSign::Answers { target, .. } => Some((name, target.as_ref())),
+        _ => None,
+    });
+    for (asker, target) in checks.iter().map(|check| (check.name.as_str(), &check.target)).chain(of_start) {
+        if let Target::Module(name) = target
+            && !modules.iter().any(|module| module.name == *name)
+        {
+            let near = suggest(name, modules.iter().map(|module| module.name.as_str()).chain(["main"]));
+            context.problem(Problem::missing(format!("`{asker}` asks for the module `{name}`, and there is none of this name{near}")));
+        }
+    }
 }
 
 /// Says when a stop may take longer than the orchestrator waits before it kills everything.

@@ -12,7 +12,7 @@ pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTar
 pub use tls::{Identity, SslMode, Tls, Verify};
 
 /// Something that can be asked whether it is there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// A port that accepts connections.
     Tcp(Address),
@@ -28,6 +28,8 @@ pub enum Target {
     Exec(Box<ProcessPlan>),
     /// The main process, which has to run.
     Process,
+    /// The module of this name, which has to run.
+    Module(String),
     /// An HTTP endpoint.
     Http(HttpTarget),
     /// Several HTTP endpoints under one name; all have to answer.
@@ -58,7 +60,7 @@ impl Target {
             Self::Dns(_) => "dns",
             Self::Disk(_) => "disk",
             Self::Exec(_) => "exec",
-            Self::Process => "process",
+            Self::Process | Self::Module(_) => "process",
             Self::Http(_) | Self::Several(_) => "http",
             Self::Grpc(_) => "grpc",
             Self::Postgres(_) => "postgres",
@@ -82,6 +84,7 @@ impl fmt::Display for Target {
             Self::Disk(disk) => write!(f, "{disk}"),
             Self::Exec(process) => write!(f, "exec:{}", process.argv),
             Self::Process => f.write_str("process:"),
+            Self::Module(name) => write!(f, "process:{name}"),
             Self::Http(http) => f.write_str(&http.shown),
             Self::Several(several) => write!(f, "{several}"),
             Self::Grpc(grpc) => write!(f, "{grpc}"),
@@ -117,7 +120,7 @@ impl fmt::Display for Address {
 }
 
 /// An HTTP request and what its answer has to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HttpTarget {
     /// The whole URL; it may hold a key in its query, so it is not shown.
     pub url: Secret,
@@ -134,7 +137,7 @@ pub struct HttpTarget {
 }
 
 /// Several HTTP endpoints under one name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SeveralTarget {
     /// Each endpoint with its name, in order; at least one.
     pub members: Vec<(String, HttpTarget)>,
@@ -167,7 +170,7 @@ impl fmt::Display for DiskTarget {
 }
 
 /// A gRPC server and the service whose health it is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct GrpcTarget {
     /// Where.
     pub address: Address,
@@ -196,7 +199,7 @@ pub struct Expect {
 }
 
 /// A PostgreSQL database and its login.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PostgresTarget {
     /// Where; a host that begins with `/` is the directory of a unix socket.
     pub address: Address,
@@ -237,7 +240,7 @@ impl fmt::Display for PostgresTarget {
 }
 
 /// A MySQL or MariaDB database and its login.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MysqlTarget {
     /// Where; a host that begins with `/` is the path of a unix socket.
     pub address: Address,

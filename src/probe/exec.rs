@@ -31,14 +31,17 @@ pub(super) async fn ask_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>
     }
 }
 
-/// Passes while the main process runs.
-pub(super) async fn ask_process(supervisor: Option<&Mailbox>) -> Result<(), Failure> {
+/// Passes while the main process runs, or the module of this name.
+pub(super) async fn ask_process(module: Option<&str>, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
     let Some(mailbox) = supervisor else { return Err(Failure::new(Class::Exited, "there is no process here to look at")) };
     let (answer, answered) = oneshot::channel();
-    mailbox.ask(Request::MainRuns(answer));
+    mailbox.ask(Request::Runs(module.map(str::to_owned), answer));
     match answered.await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::new(Class::Exited, "the main process does not run")),
+        Ok(false) => Err(Failure::new(
+            Class::Exited,
+            &module.map_or_else(|| "the main process does not run".to_owned(), |module| format!("the module {module} does not run")),
+        )),
         Err(_) => Err(leaving()),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::notify::NotifyWays;
+use super::output::Output;
 use super::spawn::{self, SpawnError, Surroundings};
 use super::{descendants, terminal};
 use crate::exit::Ended;
@@ -33,6 +34,9 @@ pub struct Children {
     running: HashMap<i32, ProcessId>,
     groups: HashMap<ProcessId, i32>,
     errands: HashSet<i32>,
+    output: Output,
+    /// Who was left behind and was sent a signal for it.
+    seen_off: HashSet<i32>,
     killing: bool,
 }
 
@@ -44,7 +48,14 @@ impl Children {
 
     /// Starts a command; its pid is known here before anything can be reaped.
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
-        let pid = spawn::start(plan, &self.surroundings, ways)?;
+        let pipes = plan.label.as_ref().map(|label| (label, self.output.open(plan.conditions.user.as_ref())));
+        let pipes =
+            pipes.map(|(label, pipes)| pipes.map(|pipes| (label, pipes)).map_err(|error| SpawnError::no_pipe(plan, &error))).transpose()?;
+        let pass = pipes.iter().flat_map(|(_, pipes)| pipes.pass()).chain(ways.pass.iter().copied()).collect();
+        let pid = spawn::start(plan, &self.surroundings, &NotifyWays { environment: ways.environment.clone(), pass })?;
+        if let Some((label, pipes)) = pipes {
+            self.output.take(pid, label, pipes);
+        }
         if id == ProcessId::Main && plan.restart.policy == RestartPolicy::Never {
             // They are the child's now; held open here, their readers would never see an end.
             self.surroundings.descriptors.drain(..).for_each(sys::start::close_inherited);
@@ -76,6 +87,7 @@ impl Children {
                 Reaped::Child(pid, ended) => match self.running.remove(&pid) {
                     Some(id) => {
                         terminal::take_back(pid);
+                        self.output.ended(pid);
                         harvest.ended.push((id, ended));
                     }
                     None if self.errands.remove(&pid) => {
@@ -108,12 +120,13 @@ impl Children {
     }
 
     /// Sends the process' whole group a signal, or the process alone where it has left that group.
-    pub fn signal_group(&self, id: ProcessId, number: i32) -> io::Result<()> {
-        let Some(group) = self.groups.get(&id) else { return Ok(()) };
-        if self.running.get(group) != Some(&id) {
+    pub fn signal_group(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
+        let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
+        if self.running.get(&group) != Some(&id) {
             // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant.
-            for member in descendants::all().into_iter().filter(|descendant| in_group(descendant.pid, *group)) {
+            for member in descendants::all().into_iter().filter(|descendant| group_of(descendant.pid) == Some(group)) {
                 let _ = sys::send(member.pid, number);
+                self.seen_off.insert(member.pid);
             }
             return Ok(());
         }
@@ -124,7 +137,7 @@ impl Children {
     }
 
     /// Continues the process' whole group, in the terminal's foreground where that is ours to give.
-    pub fn resume(&self, id: ProcessId) -> io::Result<()> {
+    pub fn resume(&mut self, id: ProcessId) -> io::Result<()> {
         if let Some(group) = self.groups.get(&id) {
             terminal::hand_on(*group);
         }
@@ -146,27 +159,42 @@ impl Children {
         self.groups.get(&id).is_some_and(|group| sys::send(-group, 0).is_ok())
     }
 
-    /// Sends what is left below us a signal: adopted orphans and members of our children's groups, and for KILL everything.
+    /// Sends what is left below us a signal: adopted orphans and members of groups whose leader has ended, and for KILL everything.
     ///
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
-        self.killing |= number == libc::SIGKILL;
+        self.seen_off.clear();
+        self.signal_latecomers(number);
+    }
+
+    /// The same for those who were sent nothing yet.
+    pub fn signal_latecomers(&mut self, number: i32) {
+        let kills = number == libc::SIGKILL;
+        self.killing |= kills;
         if !descendants::readable() {
             // Without /proc only the groups that were made here are known.
-            for group in self.groups.values() {
+            for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
                 let _ = sys::send(-group, number);
             }
         }
+        let ours: HashSet<i32> = self.groups.values().copied().collect();
         for descendant in descendants::all() {
-            let in_our_group = || self.groups.values().any(|group| in_group(descendant.pid, *group));
-            if descendant.direct || number == libc::SIGKILL || in_our_group() {
+            let group = group_of(descendant.pid);
+            let left = || (descendant.direct || group.is_some_and(|group| ours.contains(&group))) && !self.belongs(descendant.pid, group);
+            if kills || (left() && !self.seen_off.contains(&descendant.pid)) {
                 // It may have ended since it was listed.
                 let _ = sys::send(descendant.pid, number);
-                if number != libc::SIGKILL {
+                self.seen_off.insert(descendant.pid);
+                if !kills {
                     let _ = sys::send(descendant.pid, libc::SIGCONT);
                 }
             }
         }
+    }
+
+    /// Whether this is a process of ours that runs, or in the group of one.
+    fn belongs(&self, pid: i32, group: Option<i32>) -> bool {
+        self.running.contains_key(&pid) || group.is_some_and(|group| self.running.contains_key(&group))
     }
 
     /// Whether this pid, as the kernel vouches for it, is one of ours or below one of ours.
@@ -176,6 +204,11 @@ impl Children {
     pub fn is_ours(&self, pid: i32) -> bool {
         let gone = || sys::send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
         pid > 0 && (self.running.contains_key(&pid) || descendants::all().iter().any(|descendant| descendant.pid == pid) || gone())
+    }
+
+    /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].
+    pub fn finish_output(&self) {
+        self.output.finish();
     }
 
     /// Whether the process runs.
@@ -191,12 +224,12 @@ impl Children {
 /// Kills who is left of a group whose leader is reaped; its number is a stranger's only when nobody is.
 fn kill_rest(group: i32) {
     if sys::send(-group, 0).is_ok() {
-        for member in descendants::all().into_iter().filter(|descendant| in_group(descendant.pid, group)) {
+        for member in descendants::all().into_iter().filter(|descendant| group_of(descendant.pid) == Some(group)) {
             let _ = sys::send(member.pid, libc::SIGKILL);
         }
     }
 }
 
-fn in_group(pid: i32, group: i32) -> bool {
-    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).is_ok_and(|found| found.as_raw() == group)
+fn group_of(pid: i32) -> Option<i32> {
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).ok().map(nix::unistd::Pid::as_raw)
 }

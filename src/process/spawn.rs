@@ -40,6 +40,14 @@ pub struct SpawnError {
     pub sentence: String,
 }
 
+impl SpawnError {
+    /// The kernel has no room for what the output goes through.
+    pub(super) fn no_pipe(plan: &ProcessPlan, error: &io::Error) -> Self {
+        let sentence = format!("cannot start {}: there is no room for the pipes of its output ({error}); check the limits", shown(plan));
+        Self { code: Exit::Internal.code(), sentence }
+    }
+}
+
 /// Starts the command and returns its pid. The caller reaps it; must run on the thread that waits for children.
 ///
 /// Standard input, output and error are inherited, and so is every other descriptor that is not ours.
@@ -59,7 +67,8 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
         no_new_privileges: plan.conditions.no_new_privileges,
         parent_death_signal: plan.conditions.parent_death_signal,
         terminal: !plan.conditions.aside && terminal::is_ours(),
-        pass: ways.pass.iter().copied().chain(input).collect(),
+        // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
+        pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
     };
     let result = match recipe.start() {
         // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl does not.

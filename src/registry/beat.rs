@@ -14,7 +14,7 @@ use crate::probe::dial::shown;
 use crate::probe::redis::{Session, failure, open};
 use crate::state::event::Readiness;
 use crate::state::instances::Instances;
-use crate::state::snapshot::{Look, Snapshot, Status};
+use crate::state::snapshot::{Look, ModuleState, Snapshot, Status};
 use crate::view;
 
 /// The script of a beat.
@@ -229,7 +229,7 @@ impl Pen {
 
     /// What a reader of the registry sees of this instance (D15).
     fn payload(&self, state: Readiness, session: &Session, snapshot: &Snapshot, look: Look) -> String {
-        let payload = json!({
+        let mut payload = json!({
             "v": 1,
             "service": snapshot.service.name,
             "instance": self.id,
@@ -245,6 +245,10 @@ impl Pen {
             "interval": self.plan.every.as_secs(),
             "reason": view::why(snapshot, look),
         });
+        let modules = modules(snapshot);
+        if let Some(modules) = modules {
+            payload["modules"] = modules;
+        }
         shortened(payload)
     }
 }
@@ -287,6 +291,15 @@ const fn payload_word(state: Readiness, status: Status) -> &'static str {
     }
 }
 
+/// How many modules there are and run, and which do not; none without modules.
+fn modules(snapshot: &Snapshot) -> Option<serde_json::Value> {
+    const NAMED: usize = 5;
+    let up = snapshot.modules.iter().filter(|module| module.state == ModuleState::Activated).count();
+    let down = snapshot.modules.iter().filter(|module| module.state == ModuleState::Broken).map(|module| module.name.as_str());
+    let down: Vec<&str> = down.take(NAMED).collect();
+    (!snapshot.modules.is_empty()).then(|| json!({ "all": snapshot.modules.len(), "up": up, "down": down }))
+}
+
 /// The payload as text; when it is too long the reason is cut first, then what is only for people goes.
 fn shortened(mut payload: serde_json::Value) -> String {
     let over = payload.to_string().len().saturating_sub(LONGEST_PAYLOAD);
@@ -298,11 +311,13 @@ fn shortened(mut payload: serde_json::Value) -> String {
         }
         payload["reason"] = if end == 0 { serde_json::Value::Null } else { format!("{}\u{2026}", &reason[..end]).into() };
     }
-    for less in ["host", "addr", "version", "mode"] {
+    for less in ["host", "addr", "version", "mode", "modules"] {
         if payload.to_string().len() <= LONGEST_PAYLOAD {
             break;
         }
-        payload[less] = serde_json::Value::Null;
+        if let Some(value) = payload.get_mut(less) {
+            *value = serde_json::Value::Null;
+        }
     }
     payload.to_string()
 }

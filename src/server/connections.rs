@@ -20,8 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum Peer {
     /// Somebody who reached the TCP port.
     Network,
-    /// Another user of this host who reached the unix socket.
-    Local,
+    /// Another user of this host who reached the unix socket; none where the kernel does not say which.
+    Local(Option<u32>),
     /// Root or our own user on the unix socket: it has authority by the mere fact of who it is.
     Trusted,
 }
@@ -51,8 +51,9 @@ impl Accept for UnixListener {
     async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
         let (stream, _) = Self::accept(self).await?;
         let ours = nix::unistd::geteuid().as_raw();
-        let trusted = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours);
-        Ok((stream, if trusted { Peer::Trusted } else { Peer::Local }))
+        let peer = stream.peer_cred().ok().map(|peer| peer.uid());
+        let trusted = peer.is_some_and(|uid| uid == 0 || uid == ours);
+        Ok((stream, if trusted { Peer::Trusted } else { Peer::Local(peer) }))
     }
 }
 
@@ -64,6 +65,11 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    /// Notes that the connection waits for the end of an order: it is the last one to be closed for another.
+    pub(super) fn hold(&self) {
+        self.last.store(u64::MAX, Ordering::Relaxed);
+    }
+
     /// Notes that the connection is being used.
     pub(super) fn touch(&self) {
         self.last.store(self.counter.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);

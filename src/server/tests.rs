@@ -33,6 +33,7 @@ fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
         details: Details::WhenAuthorized,
         token: Some(Secret::new("the bearer's token")),
         views: Views::default(),
+        control: true,
     }
 }
 
@@ -65,6 +66,7 @@ fn published() -> Arc<Published> {
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
+        reloads: 0,
         instances: None,
     }))
 }
@@ -73,7 +75,7 @@ fn published() -> Arc<Published> {
 fn started(plan: HealthPlan) -> SocketAddr {
     let listeners = Listeners::bind(&plan).unwrap();
     let address = listeners.address().unwrap();
-    thread::spawn(move || serve(listeners, Arc::new(plan), published()));
+    thread::spawn(move || serve(listeners, Arc::new(plan), published(), None));
     address
 }
 
@@ -243,7 +245,7 @@ fn a_socket_path_is_private_and_a_stale_one_is_replaced() {
     assert!(second.contains(&format!("{}: address in use", path.display())), "{second}");
     thread::spawn({
         let plan = Arc::new(plan.clone());
-        move || serve(first, plan, published())
+        move || serve(first, plan, published(), None)
     });
     let request = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     assert!(exchange(UnixStream::connect(&path).unwrap(), request).ends_with("ok"));
@@ -281,6 +283,54 @@ fn a_second_server_takes_over_from_cloned_listeners() {
     });
     assert!(died.join().is_err());
     let again = kept.try_clone().unwrap();
-    thread::spawn(move || serve(again, Arc::new(plan), published()));
+    thread::spawn(move || serve(again, Arc::new(plan), published(), None));
     assert!(get(address, "/livez", "").ends_with("ok"));
+}
+
+/// A unix socket behind which the orders are taken down.
+fn ordered(test: &str) -> (SocketName, std::sync::mpsc::Receiver<String>) {
+    let name = abstract_name(test);
+    let plan = plan(&["127.0.0.1:0"], Some(name.clone()));
+    let listeners = Listeners::bind(&plan).unwrap();
+    let (sender, orders) = std::sync::mpsc::channel();
+    let controller: super::Controller = Arc::new(move |target| {
+        sender.send(target).unwrap();
+        Box::pin(async { (200, "{}\n".to_owned()) })
+    });
+    thread::spawn(move || serve(listeners, Arc::new(plan), published(), Some(controller)));
+    (name, orders)
+}
+
+fn over(name: &SocketName, request: &str) -> String {
+    let SocketName::Abstract(name) = name else { panic!("an abstract name") };
+    let stream = UnixStream::connect_addr(&UnixSocketAddr::from_abstract_name(name).unwrap()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    exchange(stream, &format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+}
+
+#[test]
+fn orders_are_taken_over_the_unix_socket_by_post_and_with_the_token() {
+    let (name, orders) = ordered("orders");
+    let bearer = " HTTP/1.1\r\nAuthorization: Bearer the bearer's token\r\nX: ";
+    assert!(over(&name, "POST /control/reload").starts_with("HTTP/1.1 403 "));
+    assert!(over(&name, &format!("POST /control/reload{}", bearer.replace("token", "tokem"))).starts_with("HTTP/1.1 403 "));
+    assert!(over(&name, &format!("GET /control/reload{bearer}")).starts_with("HTTP/1.1 405 "));
+    assert!(orders.try_recv().is_err());
+    assert!(over(&name, &format!("POST /control/reload?wait_ms=7{bearer}")).starts_with("HTTP/1.1 200 "));
+    assert_eq!(orders.recv_timeout(DEADLINE).unwrap(), "/control/reload?wait_ms=7");
+    assert!(over(&name, "POST /controls").starts_with("HTTP/1.1 404 "), "a question like any other");
+}
+
+#[test]
+fn on_the_network_there_are_no_orders() {
+    let plan = plan(&["127.0.0.1:0"], None);
+    let listeners = Listeners::bind(&plan).unwrap();
+    let address = listeners.address().unwrap();
+    let controller: super::Controller = Arc::new(|_| panic!("an order came over TCP"));
+    thread::spawn(move || serve(listeners, Arc::new(plan), published(), Some(controller)));
+    let bearer = "Authorization: Bearer the bearer's token\r\n";
+    let ask = |line: &str| exchange(connected(address), &format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{bearer}\r\n"));
+    let head = |answer: &str| answer.lines().next().unwrap().to_owned();
+    assert_eq!(head(&ask("POST /control/reload")), head(&ask("POST /nowhere")));
+    assert_eq!(head(&ask("GET /control/reload")), "HTTP/1.1 404 Not Found");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome, Part, Private};
-use crate::plan::{Affects, CheckPlan};
+use crate::plan::{Affects, CheckId, CheckPlan, ModuleId};
 use history::History;
 
 /// How many records are kept, as ConfigCat Proxy keeps them.
@@ -80,6 +80,10 @@ impl State {
 /// A check with its history.
 #[derive(Clone, Debug)]
 pub struct Check {
+    /// Its number among the checks of the plan; none for one that is fed by events.
+    pub id: Option<CheckId>,
+    /// The module that it is about, if any.
+    pub module: Option<ModuleId>,
     /// Its name.
     pub name: String,
     /// The kind of its target.
@@ -129,6 +133,8 @@ impl Check {
     /// A check that is fed by events instead of runs: the first one decides, and it never gets stale.
     pub fn event(name: &str, kind: &'static str, affects: Affects) -> Self {
         Self {
+            id: None,
+            module: None,
             name: name.to_owned(),
             kind,
             affects,

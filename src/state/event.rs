@@ -6,17 +6,29 @@ use std::time::Duration;
 use super::instances::Instances;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
-
-/// Index of a check in [`Plan::checks`](crate::plan::Plan::checks).
-pub type CheckId = usize;
+pub use crate::plan::CheckId;
+use crate::plan::{ModuleId, Plan};
 
 /// A process that the supervisor starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProcessId {
     /// The process that the mode names.
     Main,
     /// The migration command.
     Migration,
+    /// A module.
+    Module(ModuleId),
+}
+
+/// What somebody wants of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// It shall run; nothing when it does, or is on its way.
+    Start(ModuleId),
+    /// It shall not run.
+    Stop(ModuleId),
+    /// It shall be stopped, and then started as for the first time.
+    Restart(ModuleId),
 }
 
 /// Something that happened.
@@ -28,6 +40,8 @@ pub enum Event {
     Probed(CheckId, Outcome),
     /// The startup check was run.
     StartupProbed(Outcome),
+    /// A module's startup check was run.
+    ModuleProbed(ModuleId, Outcome),
     /// News of the migration lock.
     Lock(LockNews),
     /// A process runs.
@@ -44,6 +58,12 @@ pub enum Event {
     OutOfMemory,
     /// The main process told how it is.
     Notified(Notice),
+    /// A module told how it is.
+    ModuleNotified(ModuleId, Notice),
+    /// Somebody with the right to it wants something of a module.
+    Asked(Order),
+    /// The configuration was read again: from now on these orders hold. Only checks and modules differ.
+    Reloaded(Arc<Plan>),
     /// No child of ours is left.
     NoneLeft,
     /// A signal arrived; its number.
@@ -154,6 +174,38 @@ pub enum Timer {
     Watchdog,
     /// From the ABRT to a process that did not to KILL.
     WatchdogKill,
+    /// How long modules that are stopped before the process may hold up its stop.
+    Precedence,
+    /// One of a module's own.
+    Module(ModuleId, ModuleTimer),
+}
+
+/// A timer of one module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModuleTimer {
+    /// The limit of its startup check.
+    Startup,
+    /// From its stop signal to KILL.
+    Grace,
+    /// From KILL to taking it for gone.
+    Reap,
+    /// The pause before it is started again; the supervisor adds jitter.
+    Restart,
+    /// The time within which it has to say that it is alive.
+    Watchdog,
+    /// From the ABRT to one that did not to KILL.
+    WatchdogKill,
+}
+
+/// What of a module is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing: it does not run.
+    Nothing,
+    /// Its startup check, until it passes.
+    Start,
+    /// Its own checks.
+    Checks,
 }
 
 /// What the readers of the heartbeat shall see.
@@ -213,10 +265,17 @@ pub enum Effect {
     Signal(ProcessId, i32),
     /// Send the process and its whole group this signal.
     SignalGroup(ProcessId, i32),
-    /// Send everything that is left below us this signal, then say [`Event::NoneLeft`] when nothing is.
+    /// Send everything that is left below us this signal, but for modules that run and their groups unless it is KILL; then say
+    /// [`Event::NoneLeft`] when nothing is.
     SignalSurvivors(i32),
+    /// Send those of them this signal that were sent none yet, then say [`Event::NoneLeft`] when nothing is.
+    SignalLatecomers(i32),
     /// Ask the startup check until it passes, or stop asking.
     AskStartup(bool),
+    /// Take over the orders that hold now: they are not those from before.
+    Reload,
+    /// Ask this of the module from now on, and nothing else.
+    Watch(ModuleId, Watch),
     /// Begin with the checks that were not waited for.
     AskAll,
     /// Ask the awaited checks at once, before the process is started again.

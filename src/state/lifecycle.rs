@@ -11,12 +11,14 @@
 mod forwarding;
 mod leaving;
 mod migrating;
+mod modules;
 mod notified;
 mod restarting;
 #[cfg(test)]
 mod tests;
 mod waiting;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +28,12 @@ use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLo
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
+use crate::plan::module::ModuleStart;
 use crate::plan::process::StartSign;
-use crate::plan::{Affects, Plan, ProcessPlan};
+use crate::plan::{Affects, ModuleId, Plan, ProcessPlan};
 use leaving::Leaving;
 use migrating::Migrating;
+use modules::Course;
 use restarting::Restarting;
 
 /// Why a run ends, decided once.
@@ -64,6 +68,10 @@ pub struct Lifecycle {
     suspended: bool,
     held: bool,
     exited: bool,
+    modules_begun: bool,
+    courses: BTreeMap<ModuleId, Course>,
+    /// The signal that the main child is asked to stop by, once the modules that started after it are gone.
+    held_stop: Option<i32>,
 }
 
 impl Lifecycle {
@@ -71,7 +79,8 @@ impl Lifecycle {
     pub fn new(plan: Arc<Plan>, now: Moment) -> Self {
         let stage = |name: String| Stage { name, step: Step::Unknown, counts: true, began: None, ended: None };
         let mut stages: Vec<Stage> = plan.awaited().map(|(_, check)| stage(format!("wait:{}", check.name))).collect();
-        let mut checks: Vec<Check> = plan.checks.iter().map(Check::new).collect();
+        let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id));
+        let mut checks: Vec<Check> = own.map(|(id, check)| Check { id: Some(id), ..Check::new(check) }).collect();
         if plan.migration.is_some() {
             stages.push(stage("migrate".to_owned()));
         }
@@ -80,6 +89,8 @@ impl Lifecycle {
             if main.started.is_some() {
                 stages.push(stage(format!("started:{APP}")));
             }
+            let with_main = plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain);
+            stages.extend(with_main.map(Self::module_stage));
             checks.push(Check::event(APP, "process", Affects::Readiness));
         }
         let snapshot = Snapshot {
@@ -95,7 +106,8 @@ impl Lifecycle {
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
             migration: Migration::Idle,
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
-            modules: Vec::new(),
+            modules: plan.modules.iter().map(|module| Self::module_at_rest(module, now)).collect(),
+            reloads: 0,
             instances: None,
         };
         Self {
@@ -119,7 +131,15 @@ impl Lifecycle {
             suspended: false,
             held: false,
             exited: false,
+            modules_begun: false,
+            courses: BTreeMap::new(),
+            held_stop: None,
         }
+    }
+
+    /// The orders that hold now.
+    pub const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
     }
 
     /// What is known now.
@@ -139,6 +159,9 @@ impl Lifecycle {
             return effects;
         }
         self.step(now, event, &mut effects);
+        self.forget_retired();
+        self.advance_modules(now, &mut effects);
+        self.leave_modules(now, &mut effects);
         self.announce(now, &mut effects);
         self.maybe_exit(&mut effects);
         self.snapshot.sequence += 1;
@@ -155,11 +178,17 @@ impl Lifecycle {
             Event::SpawnFailed(id, code, why) => self.spawn_failed(now, id, code, why, effects),
             Event::Exited(ProcessId::Main, ended) => self.main_ended(now, ended, effects),
             Event::Exited(ProcessId::Migration, ended) => self.migration_ended(now, ended, effects),
-            Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::GroupGone(ProcessId::Migration) => self.task_over(now, effects),
-            Event::GroupGone(ProcessId::Main) => {}
+            Event::GroupGone(ProcessId::Main) | Event::Stopped(ProcessId::Module(_), _) => {}
+            Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::OutOfMemory => self.out_of_memory = true,
             Event::Notified(notice) => self.notified(now, notice, effects),
+            Event::Exited(ProcessId::Module(id), ended) => self.module_ended(now, id, ended, effects),
+            Event::GroupGone(ProcessId::Module(id)) => self.module_group_gone(now, id, effects),
+            Event::ModuleProbed(id, outcome) => self.module_probed(now, id, &outcome, effects),
+            Event::ModuleNotified(id, notice) => self.module_notified(now, id, notice, effects),
+            Event::Asked(order) => self.asked(now, order, effects),
+            Event::Reloaded(plan) => self.reloaded(now, &plan, effects),
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
             Event::Beaten(result) => self.beaten(now, result),
@@ -185,6 +214,7 @@ impl Lifecycle {
         }
         self.enter(now, Phase::Starting);
         self.stage_began(now, &format!("spawn:{APP}"));
+        self.begin_modules(now, effects);
         effects.push(Effect::Spawn(ProcessId::Main));
     }
 
@@ -193,6 +223,7 @@ impl Lifecycle {
         match id {
             ProcessId::Migration => self.task_starts(),
             ProcessId::Main => self.snapshot.phase == Phase::Starting && self.snapshot.child.pid.is_none() && self.restarting.is_none(),
+            ProcessId::Module(id) => self.spawns_module(id),
         }
     }
 
@@ -201,6 +232,7 @@ impl Lifecycle {
         (self.stopped, self.suspended) = (false, false);
         match id {
             _ if !self.spawns(id) => {}
+            ProcessId::Module(id) => self.module_spawned(now, id, pid, effects),
             ProcessId::Migration => self.task_started(effects),
             ProcessId::Main => {
                 self.snapshot.child.pid = Some(pid);
@@ -231,8 +263,13 @@ impl Lifecycle {
             self.restart(now, effects);
             return;
         }
+        if let ProcessId::Module(id) = id {
+            self.module_spawn_failed(now, id, code, why, effects);
+            return;
+        }
         self.decide(code, why);
         match id {
+            ProcessId::Module(_) => {}
             ProcessId::Migration => self.task_failed_to_start(now, effects),
             ProcessId::Main => {
                 self.stage_ended(now, &format!("spawn:{APP}"), Step::Down);
@@ -309,6 +346,8 @@ impl Lifecycle {
             Timer::WatchdogKill if self.snapshot.child.pid.is_some() => {
                 effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
             }
+            Timer::Precedence => self.ask_held_main(effects),
+            Timer::Module(id, timer) => self.module_elapsed(now, id, timer, effects),
             Timer::Release | Timer::Watchdog | Timer::WatchdogKill => {}
         }
     }

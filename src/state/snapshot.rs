@@ -15,7 +15,7 @@ use super::instances::Instances;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::Class;
-use crate::plan::Service;
+use crate::plan::{ModuleId, Service};
 pub use verdict::{Item, Level, Look};
 
 /// The check of the main process itself.
@@ -183,13 +183,18 @@ pub struct MigrationLock {
 }
 
 /// Where a module stands, in the words of Koupleless.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ModuleState {
-    /// Known, and not started or still starting.
+    /// Known, and not started.
+    #[default]
     Resolved,
+    /// Being started: it waits for others, or its startup check has not passed yet.
+    Starting,
     /// It runs, and its startup check has passed.
     Activated,
-    /// It was stopped or is being stopped.
+    /// Being stopped.
+    Stopping,
+    /// It was stopped, or has ended and was meant to.
     Deactivated,
     /// Its start failed, or it ended by itself.
     Broken,
@@ -199,26 +204,40 @@ impl ModuleState {
     /// Koupleless' `bizState`.
     pub const fn word(self) -> &'static str {
         match self {
-            Self::Resolved => "RESOLVED",
+            Self::Resolved | Self::Starting => "RESOLVED",
             Self::Activated => "ACTIVATED",
-            Self::Deactivated => "DEACTIVATED",
+            Self::Stopping | Self::Deactivated => "DEACTIVATED",
             Self::Broken => "BROKEN",
+        }
+    }
+
+    /// The word for people.
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Resolved => "not started",
+            Self::Starting => "starting",
+            Self::Activated => "activated",
+            Self::Stopping => "stopping",
+            Self::Deactivated => "deactivated",
+            Self::Broken => "broken",
         }
     }
 
     /// What it means for the start.
     pub const fn step(self) -> Step {
         match self {
-            Self::Resolved => Step::Unknown,
+            Self::Resolved | Self::Starting => Step::Unknown,
             Self::Activated => Step::Up,
-            Self::Deactivated | Self::Broken => Step::Down,
+            Self::Stopping | Self::Deactivated | Self::Broken => Step::Down,
         }
     }
 }
 
 /// A further process beside the main one. Its start is the stage `module:NAME`, its runtime check has its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Module {
+    /// Its number.
+    pub id: ModuleId,
     /// Its name.
     pub name: String,
     /// Its version; empty when nobody says one.
@@ -229,6 +248,14 @@ pub struct Module {
     pub counts: bool,
     /// Where its pages are, for `/actuator/info`; empty without.
     pub web_path: String,
+    /// Since when it stands there.
+    pub since: Moment,
+    /// Its process.
+    pub child: Child,
+    /// Why its start failed or how it ended, in words: a detail.
+    pub trouble: Option<String>,
+    /// How many orders were taken; one that was just given has been seen when this has grown.
+    pub orders: u64,
 }
 
 /// One picture of a run.
@@ -260,6 +287,8 @@ pub struct Snapshot {
     pub migration_lock: MigrationLock,
     /// The modules in the order of the configuration.
     pub modules: Vec<Module>,
+    /// How often the configuration was taken over anew.
+    pub reloads: u64,
     /// The instances of the service, as the registry told them with a beat; none before, or without a registry.
     pub instances: Option<Arc<Instances>>,
 }

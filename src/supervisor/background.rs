@@ -15,11 +15,11 @@ use crate::clock::{Moment, Pulse};
 use crate::exit::Exit;
 use crate::mailbox::Mailbox;
 use crate::migration::{self, LockOrder};
-use crate::plan::{HealthPlan, HeartbeatPlan, MigrationPlan, Plan};
-use crate::prober::{self, Orders};
+use crate::plan::{HealthPlan, HeartbeatPlan, MigrationPlan, ModuleId, Plan};
+use crate::prober::{self, ModuleWatch, Orders};
 use crate::published::Published;
 use crate::registry;
-use crate::server::{self, Listeners};
+use crate::server::{self, Controller, Listeners};
 use crate::state::event::{Event, LockNews, Readiness};
 use crate::sys;
 
@@ -29,6 +29,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A subsystem at work.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Answers health questions on these listeners, and takes orders where there is a controller.
+pub type Serve = fn(Listeners, Arc<HealthPlan>, Arc<Published>, Option<Controller>) -> io::Result<Infallible>;
 
 /// The subsystems' beginnings. They are handed in so that a test can hand in some that fail.
 #[derive(Clone, Copy)]
@@ -40,7 +43,7 @@ pub struct Subsystems {
     /// Holds the migration lock.
     pub lock: fn(MigrationPlan, String, mpsc::UnboundedReceiver<LockOrder>, Mailbox) -> Work,
     /// Answers health questions; blocks its thread.
-    pub health: fn(Listeners, Arc<HealthPlan>, Arc<Published>) -> io::Result<Infallible>,
+    pub health: Serve,
 }
 
 impl Default for Subsystems {
@@ -72,7 +75,13 @@ impl Background {
         let (locks, lock_receiver) = mpsc::unbounded_channel();
         let (readiness, readiness_receiver) = watch::channel(Readiness::default());
         let started = plan.main.as_ref().is_some_and(|main| main.started.is_some());
-        if !plan.checks.is_empty() || started || plan.migration.is_some() || plan.heartbeat.is_some() {
+        if !plan.checks.is_empty()
+            || started
+            || plan.migration.is_some()
+            || plan.heartbeat.is_some()
+            || plan.health.as_ref().is_some_and(|health| health.control)
+            || !plan.modules.is_empty()
+        {
             let work = Thread {
                 subsystems,
                 plan: Arc::clone(plan),
@@ -97,8 +106,24 @@ impl Background {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
     }
 
+    /// What holds from now on.
+    pub(super) fn reload(&self, plan: Arc<Plan>) {
+        self.orders.send_modify(|orders| orders.plan = Some(plan));
+    }
+
     pub(super) fn ask_again(&self) {
         self.orders.send_modify(|orders| orders.again += 1);
+    }
+
+    /// What is asked of a module from now on; none: nothing.
+    pub(super) fn watch(&self, id: ModuleId, what: Option<ModuleWatch>) {
+        self.orders.send_if_modified(|orders| match what {
+            Some(what) => {
+                orders.modules.insert(id, Arc::new(what));
+                true
+            }
+            None => orders.modules.remove(&id).is_some(),
+        });
     }
 
     pub(super) fn acquire_lock(&self) {
@@ -184,7 +209,13 @@ fn describe(fault: &tokio::task::JoinError) -> &'static str {
 }
 
 /// Serves the health endpoint on a thread of its own, again and again should it fail.
-pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Published>, subsystems: Subsystems) -> io::Result<()> {
+pub fn serve(
+    listeners: Listeners,
+    plan: Arc<HealthPlan>,
+    published: Arc<Published>,
+    controller: Option<Controller>,
+    subsystems: Subsystems,
+) -> io::Result<()> {
     let body = move || {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -192,7 +223,8 @@ pub fn serve(listeners: Listeners, plan: Arc<HealthPlan>, published: Arc<Publish
                 error!("cannot duplicate the health listeners; the health endpoint is gone");
                 return;
             };
-            let fault = match catch_unwind(AssertUnwindSafe(|| (subsystems.health)(listeners, Arc::clone(&plan), Arc::clone(&published)))) {
+            let serving = || (subsystems.health)(listeners, Arc::clone(&plan), Arc::clone(&published), controller.clone());
+            let fault = match catch_unwind(AssertUnwindSafe(serving)) {
                 Ok(Ok(never)) => match never {},
                 Ok(Err(cause)) => cause.to_string(),
                 Err(_) => "it panicked".to_owned(),

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::exit::Ended;
 use crate::mailbox::Request;
+use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::state::event::ProcessId;
 
@@ -21,13 +22,17 @@ pub(super) struct Errands {
 
 impl Errands {
     /// Starts what is asked for, or answers at once.
-    pub(super) fn take(&mut self, request: Request, children: &mut Children) {
+    pub(super) fn take(&mut self, request: Request, plan: &Plan, children: &mut Children) {
         match request {
-            Request::MainRuns(answer) => drop(answer.send(children.runs(ProcessId::Main))),
+            Request::Runs(None, answer) => drop(answer.send(children.runs(ProcessId::Main))),
+            Request::Runs(Some(name), answer) => {
+                let module = plan.modules.iter().find(|module| module.name == name);
+                let _ = answer.send(module.is_some_and(|module| children.runs(ProcessId::Module(module.id))));
+            }
             // Dropped without a word: at the end nothing may be started, and nobody looks at the checks any more.
             Request::Run(_, _) if self.closed => {}
             Request::Run(_, answer) if answer.is_closed() => {}
-            Request::Run(plan, answer) => match children.start_errand(&plan) {
+            Request::Run(command, answer) => match children.start_errand(&command) {
                 Ok(pid) => drop(self.waiting.insert(pid, answer)),
                 Err(error) => drop(answer.send(Err(error.sentence))),
             },

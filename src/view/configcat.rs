@@ -146,7 +146,21 @@ fn overview(snapshot: &Snapshot, look: Look, authority: bool) -> Map<String, Val
         }))),
     );
     let modules = snapshot.modules.iter();
-    let modules = modules.map(|module| json!({ "name": module.name, "state": module.state.word(), "counts": module.counts }));
+    let modules = modules.map(|module| {
+        let mut told = json!({
+            "name": module.name,
+            "state": module.state.word(),
+            "counts": module.counts,
+            "restarts": module.child.restarts,
+            "since_s": look.now.since(module.since).as_secs(),
+        });
+        if authority {
+            told["pid"] = json!(module.child.pid);
+            told["says"] = json!(module.child.status);
+            told["trouble"] = json!(module.trouble);
+        }
+        told
+    });
     told.insert("modules".to_owned(), modules.collect());
     told.insert("instances".to_owned(), json!(snapshot.instances.as_ref().map(|instances| told_of(instances, look, authority))));
     told.insert("service".to_owned(), Value::from(snapshot.service.name.as_str()));

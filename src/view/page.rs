@@ -236,7 +236,7 @@ impl Page<'_> {
                 Step::Unknown => ("unknown", "\u{25cc}"),
             };
             let counts = if module.counts { "" } else { ", its start does not count" };
-            let (name, state) = (escape(&module.name), module.state.word().to_lowercase());
+            let (name, state) = (escape(&module.name), escape(&summary::module(module, self.authority)));
             let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {name}: {state}{counts}</li>");
         }
         self.push("</ul></section>");

@@ -102,6 +102,11 @@ fn modules(page: &mut Exposition, snapshot: &Snapshot) {
     for module in &snapshot.modules {
         page.sample(name, &[("module", &module.name)], u8::from(module.state == ModuleState::Activated));
     }
+    let name = "portcullis_module_restarts_total";
+    page.family(name, Kind::Counter, "Times the module was started again in place.", "");
+    for module in &snapshot.modules {
+        page.sample(name, &[("module", &module.name)], module.child.restarts);
+    }
 }
 
 fn heartbeat(page: &mut Exposition, snapshot: &Snapshot) {

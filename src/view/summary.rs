@@ -10,7 +10,7 @@ use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
 use crate::state::event::Readiness;
 use crate::state::instances::Instance;
-use crate::state::snapshot::{Level, Look, Migration, Phase, Snapshot, Stage, Status, Step};
+use crate::state::snapshot::{Level, Look, Migration, Module, Phase, Snapshot, Stage, Status, Step};
 
 /// The questions that orchestrators ask, with their answers.
 pub(super) fn levels(snapshot: &Snapshot, look: Look) -> [(&'static str, bool); 4] {
@@ -199,6 +199,20 @@ pub(super) fn process(snapshot: &Snapshot, authority: bool) -> String {
     if let Some(says) = child.status.as_ref().filter(|says| authority && !says.is_empty()) {
         parts.push(format!("says: {says}"));
     }
+    parts.join(", ")
+}
+
+/// A module in a few words; its pid, what it says of itself and what went wrong are details.
+pub(super) fn module(module: &Module, authority: bool) -> String {
+    let mut parts = vec![module.state.told().to_owned()];
+    parts.extend(module.child.pid.filter(|_| authority).map(|pid| format!("pid {pid}")));
+    match module.child.restarts {
+        0 => {}
+        1 => parts.push("restarted once".to_owned()),
+        times => parts.push(format!("restarted {times} times")),
+    }
+    parts.extend(module.trouble.as_ref().filter(|_| authority).cloned());
+    parts.extend(module.child.status.as_ref().filter(|says| authority && !says.is_empty()).map(|says| format!("says: {says}")));
     parts.join(", ")
 }
 

@@ -40,7 +40,7 @@ pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
                 Step::Down => '\u{2715}',
                 Step::Unknown => '\u{25cc}',
             };
-            let _ = writeln!(text, "{mark} {:width$}  {}{counts}", module.name, module.state.word().to_lowercase());
+            let _ = writeln!(text, "{mark} {:width$}  {}{counts}", module.name, summary::module(module, authority));
         }
     }
     let _ = writeln!(text, "\nProcess    {}", summary::process(snapshot, authority));

@@ -4,6 +4,7 @@
 mod aarch64;
 mod clients;
 mod config;
+mod control;
 mod dify;
 mod docker;
 mod gate;
@@ -13,6 +14,8 @@ mod heartbeat;
 mod kubernetes;
 mod load;
 mod migration;
+mod modules;
+mod output;
 mod page;
 mod pid1_notify;
 mod pid1_restart;

@@ -52,9 +52,9 @@ fn subsystems(failing: &str) -> Subsystems {
             }
         }
         "health" => {
-            all.health = |listeners, plan, published| {
+            all.health = |listeners, plan, published, controller| {
                 once("health");
-                (Subsystems::default().health)(listeners, plan, published)
+                (Subsystems::default().health)(listeners, plan, published, controller)
             }
         }
         "wedged" => {

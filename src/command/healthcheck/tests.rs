@@ -197,7 +197,15 @@ fn nonsense_and_silence_are_not_healthy() {
 fn a_real_server_tells_the_subcommand_public_words_only() {
     let name = SocketName::Abstract(format!("portcullis-test/{}/healthcheck", std::process::id()));
     let socket = Some(name.clone());
-    let plan = HealthPlan { listen: Vec::new(), socket, required: true, details: Details::Always, token: None, views: Views::default() };
+    let plan = HealthPlan {
+        listen: Vec::new(),
+        socket,
+        required: true,
+        details: Details::Always,
+        token: None,
+        views: Views::default(),
+        control: false,
+    };
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Readiness);
     redis.feed(now, Outcome::failed(Class::Auth, "WRONGPASS for app", Duration::from_millis(5)));
@@ -215,10 +223,11 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
+        reloads: 0,
         instances: None,
     });
     let listeners = Listeners::bind(&plan).unwrap();
-    thread::spawn(move || serve(listeners, Arc::new(plan), Arc::new(published)));
+    thread::spawn(move || serve(listeners, Arc::new(plan), Arc::new(published), None));
     for (level, healthy, line) in
         [("deep", false, "not healthy: redis: authentication failed"), ("ready", false, "not ready: redis"), ("live", true, "live")]
     {

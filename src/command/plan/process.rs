@@ -10,7 +10,7 @@ use crate::plan::resolve::limit_name;
 
 /// What differs from the defaults, a sentence each.
 pub(super) fn lines(process: &ProcessPlan) -> Vec<String> {
-    [conditions(process), signals(process), restart(&process.restart), watchdog(process)].into_iter().flatten().collect()
+    [conditions(process), output(process), signals(process), restart(&process.restart), watchdog(process)].into_iter().flatten().collect()
 }
 
 fn conditions(process: &ProcessPlan) -> Option<String> {
@@ -32,6 +32,10 @@ fn conditions(process: &ProcessPlan) -> Option<String> {
         parts.push(format!("{} should portcullis die", signal_name(conditions.parent_death_signal)));
     }
     (!parts.is_empty()).then(|| format!("runs {}", parts.join("; ")))
+}
+
+fn output(process: &ProcessPlan) -> Option<String> {
+    process.label.as_ref().map(|label| format!("each line of its output behind `{label} | `"))
 }
 
 fn amount(limit: u64) -> String {
@@ -99,6 +103,7 @@ pub(super) fn json(process: &ProcessPlan) -> Value {
         }).collect::<serde_json::Map<_, _>>(),
         "no_new_privileges": conditions.no_new_privileges,
         "parent_death_signal": (conditions.parent_death_signal != 0).then(|| signal_name(conditions.parent_death_signal)),
+        "output": if process.label.is_some() { "prefix" } else { "inherit" },
         "signal_scope": if signals.group { "group" } else { "child" },
         "rewrite": signals.rewrite.iter().map(|(from, to)| (signal_name(*from), Value::from(signal_name(*to)))).collect::<serde_json::Map<_, _>>(),
         "ignore_signals": names(&signals.ignore),
@@ -136,6 +141,7 @@ mod tests {
                 parent_death_signal: 9,
                 aside: false,
             },
+            label: Some("api".to_owned()),
             signals: SignalPlan { group: true, rewrite: [(15, 3)].into(), ignore: [1, 37].into(), stop_on: [3].into(), never_kills: true },
             success_codes: [143].into(),
             restart: RestartPlan { policy: RestartPolicy::OnFailure, limit: 3, ..RestartPlan::default() },
@@ -144,6 +150,7 @@ mod tests {
         };
         let expected = [
             "runs as user 1000, group 1001, groups 1001, 44; in /srv; umask 0027; nofile 1024:unlimited; no new privileges; SIGKILL should portcullis die",
+            "each line of its output behind `api | `",
             "signals to its whole group; SIGTERM as SIGQUIT; SIGHUP, signal 37 ignored; stopped on SIGQUIT too; the third TERM or INT forwarded like the second; exit code 143 after a stop is 0",
             "restarted on-failure after 1s, doubled up to 1m, 1s again after 1m of running; 3 times at most",
             "aborted when it sends no WATCHDOG=1 for 30s",

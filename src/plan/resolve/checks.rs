@@ -10,56 +10,33 @@ use crate::plan::resolve::{DAY, YEAR, condition, target};
 use crate::plan::target::{HttpTarget, Target};
 use crate::plan::{Affects, CheckPlan};
 
-pub(super) const KEYS: Keys = Keys {
-    known: &[
-        "url",
-        "kind",
-        "variables",
-        "host",
-        "port",
-        "user",
-        "username",
-        "password",
-        "database",
-        "path",
-        "query",
-        "service",
-        "key",
-        "min",
-        "free",
-        "command",
-        "role",
-        "tls",
-        "ca",
-        "client_certificate",
-        "client_key",
-        "insecure",
-        "sslmode",
-        "headers",
-        "method",
-        "expect",
-        "bearer",
-        "targets",
-        "parallel",
-        "when",
-        "variants",
-        "wait",
-        "affects",
-        "interval",
-        "timeout",
-        "failure_threshold",
-        "success_threshold",
-        "fail_fast",
-        "i_know",
-    ],
-    later: &[],
-};
+/// What a check has beside its target.
+const OWN: [&str; 12] = [
+    "targets",
+    "parallel",
+    "when",
+    "variants",
+    "wait",
+    "affects",
+    "interval",
+    "timeout",
+    "failure_threshold",
+    "success_threshold",
+    "fail_fast",
+    "i_know",
+];
+const KNOWN: [&str; 39] = Keys::joined(&[&target::KEYS, &OWN]);
+pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
+
+/// The words for what something counts for.
+pub(super) const AFFECTS: [(&str, Affects); 4] =
+    [("none", Affects::None), ("health", Affects::Health), ("readiness", Affects::Readiness), ("liveness", Affects::Liveness)];
 
 /// What a name looks like, for the schema.
 pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
 
 /// Names that mean something else in one of the health answers.
-pub(super) const RESERVED: [&str; 15] = [
+pub(super) const RESERVED: [&str; 16] = [
     "status",
     "_meta",
     "ping",
@@ -75,28 +52,33 @@ pub(super) const RESERVED: [&str; 15] = [
     "version",
     "modules",
     "app",
+    "main",
 ];
 
 /// Every check whose `when` holds, in order.
 pub(super) fn read(root: &Section<'_>, depth: Depth) -> Vec<CheckPlan> {
     let Some(checks) = root.table_at("checks", None, depth) else { return Vec::new() };
-    checks.entries().filter_map(|entry| check(&checks, entry, depth)).collect()
+    checks.entries().filter_map(|entry| check(&checks, entry, None, depth)).collect()
 }
 
-fn check(checks: &Section<'_>, entry: &Entry, depth: Depth) -> Option<CheckPlan> {
+/// The own checks of a module, which are asked only while it runs.
+pub(super) fn of_module(section: &Section<'_>, module: &str) -> Vec<CheckPlan> {
+    let Some(checks) = section.table("checks", None) else { return Vec::new() };
+    checks.entries().filter_map(|entry| check(&checks, entry, Some(module), section.depth())).collect()
+}
+
+fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth) -> Option<CheckPlan> {
     let context = checks.context();
-    let name = &entry.key;
-    if let Err(why) = check_name(name) {
+    let name = module.map_or_else(|| entry.key.clone(), |module| format!("{module}.{}", entry.key));
+    if let Err(why) = check_name(&name) {
         context.problem(Problem::at(&entry.origin, format!("a check cannot be named `{name}`: {why}")));
     }
-    let path = checks.below(name);
+    let path = checks.below(&entry.key);
     let form = context.open(&entry.node, &path, None, Depth::Form)?;
     let used = condition::holds(context, form.node("when"), &path, depth);
     let depth = if used { depth } else { Depth::Form };
     let node = varied(context, &entry.node, &path, depth);
     let section = context.open(&node, &path, Some(KEYS), depth)?;
-    let affects =
-        [("none", Affects::None), ("health", Affects::Health), ("readiness", Affects::Readiness), ("liveness", Affects::Liveness)];
     let moment = Duration::from_millis(10);
     let threshold = |key| section.integer(key, 1..=1000).and_then(|number| u32::try_from(number).ok());
     let seconds = Duration::from_secs;
@@ -104,7 +86,7 @@ fn check(checks: &Section<'_>, entry: &Entry, depth: Depth) -> Option<CheckPlan>
         .map(|(key, range)| section.duration(key, range));
     let [failure_threshold, success_threshold] = ["failure_threshold", "success_threshold"].map(threshold);
     let [fail_fast, i_know] = ["fail_fast", "i_know"].map(|key| section.boolean(key).unwrap_or_default());
-    let affects = section.word("affects", &affects).unwrap_or_default();
+    let affects = section.word("affects", &AFFECTS).unwrap_or_default();
     let target = target::read(&section)?;
     if affects.liveness() && !i_know && leaves_the_container(&target) {
         section.problem(
@@ -113,13 +95,16 @@ fn check(checks: &Section<'_>, entry: &Entry, depth: Depth) -> Option<CheckPlan>
         );
     }
     // It runs after the wait.
-    let of_process = matches!(target, Target::Process);
+    let of_process = matches!(target, Target::Process | Target::Module(_));
     if of_process && wait.is_some_and(|wait| !wait.is_zero()) {
         section.problem("wait", "is for what has to be there before the process, and this check is the process itself");
     }
-    let longest = if of_process { Duration::ZERO } else { seconds(60) };
+    if module.is_some() && section.has("wait") {
+        section.problem("wait", "is for what has to be there before the process; a module's own checks are asked while it runs");
+    }
+    let longest = if of_process || module.is_some() { Duration::ZERO } else { seconds(60) };
     used.then_some(CheckPlan {
-        name: name.clone(),
+        name,
         target,
         wait: wait.unwrap_or(longest),
         fail_fast,
@@ -154,7 +139,7 @@ fn varied<'c>(context: &'c Context<'c>, node: &Node, path: &str, depth: Depth) -
 }
 
 /// `[a-z0-9][a-z0-9_.-]{0,62}` and not reserved.
-fn check_name(name: &str) -> Result<(), &'static str> {
+pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     if RESERVED.contains(&name) {
         return Err("the name is reserved");
     }
@@ -178,7 +163,7 @@ fn leaves_the_container(target: &Target) -> bool {
     };
     match target {
         Target::Tcp(address) => !local(&address.host),
-        Target::Unix(_) | Target::File(_) | Target::Disk(_) | Target::Exec(_) | Target::Process => false,
+        Target::Unix(_) | Target::File(_) | Target::Disk(_) | Target::Exec(_) | Target::Process | Target::Module(_) => false,
         Target::Dns(_) | Target::Sentinel(_) | Target::Cluster(_) | Target::Ready(_) => true,
         Target::Http(http) => !local_url(http),
         Target::Several(several) => !several.members.iter().all(|(_, http)| local_url(http)),

@@ -10,6 +10,7 @@ use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::config::source::Environment;
 use crate::plan::resolve::ROOT;
 use crate::plan::{Details, HealthPlan, SocketName, Views};
+use crate::secret::Secret;
 
 pub(super) const KEYS: Keys = Keys {
     known: &[
@@ -54,6 +55,15 @@ pub fn health_address(file: Option<&Path>, environment: &Environment) -> HealthA
     address(&health)
 }
 
+/// The token of `[health]` that who gives orders has to bear; none when none is asked for, or when it cannot be read.
+pub fn health_token(file: Option<&Path>, environment: &Environment) -> Option<Secret> {
+    let layers = Layers { file, preset: None, overrides: &[], keys: ROOT.known };
+    let tree = layers::load(layers, environment, &mut Vec::new());
+    let context = Context::new(environment);
+    let root = context.section(tree, "", None, None, Depth::Whole);
+    root.table("health", None)?.secret("token").filter(|token| !token.is_empty())
+}
+
 /// The health endpoint; none when it is switched off.
 pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     let context = root.context();
@@ -85,7 +95,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     if listen.is_empty() && socket.is_none() {
         section.problem("listen", "is empty and so is `socket`: nobody could ask; write `enabled = false` for no endpoint at all");
     }
-    Some(HealthPlan { listen, socket, required, details: details.unwrap_or_default(), token, views })
+    Some(HealthPlan { listen, socket, required, details: details.unwrap_or_default(), token, views, control: root.has("modules") })
 }
 
 fn address(section: &Section<'_>) -> HealthAddress {

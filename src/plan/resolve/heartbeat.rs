@@ -8,35 +8,8 @@ use crate::plan::resolve::{DAY, checks, condition, target};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
 
-pub(super) const KEYS: Keys = Keys {
-    known: &[
-        "enabled",
-        "when",
-        "check",
-        "url",
-        "kind",
-        "variables",
-        "host",
-        "port",
-        "user",
-        "username",
-        "password",
-        "database",
-        "path",
-        "tls",
-        "ca",
-        "client_certificate",
-        "client_key",
-        "insecure",
-        "key",
-        "prefix",
-        "ttl",
-        "every",
-        "mode",
-        "exclusive",
-    ],
-    later: &[],
-};
+const KNOWN: [&str; 35] = Keys::joined(&[&target::KEYS, &["enabled", "when", "check", "prefix", "ttl", "every", "mode", "exclusive"]]);
+pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
 
 /// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
 const SLACK: Duration = Duration::from_secs(14);

@@ -1,86 +1,21 @@
 //! `mode`, `[modes.NAME]` and `[process]`: which process is started, and how it is stopped.
 
-use std::time::Duration;
-
 use crate::config::node::Entry;
 use crate::config::problem::{Problem, suggest};
 use crate::config::reader::{Depth, Keys, Section};
 use crate::exit::Exit;
 use crate::plan::argv::{Argv, Word};
-use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::{self, Template};
 use crate::plan::resolve::variables::Variables;
-use crate::plan::resolve::{Request, YEAR, checks, condition, target};
+use crate::plan::resolve::{Request, checks, condition, started};
 use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
 
-pub(super) const MODE: Keys = Keys {
-    known: &[
-        "command",
-        "groups",
-        "migrate",
-        "started",
-        "variants",
-        "env",
-        "user",
-        "working_directory",
-        "umask",
-        "limits",
-        "no_new_privileges",
-        "parent_death_signal",
-        "signal_scope",
-        "rewrite",
-        "ignore_signals",
-        "stop_on",
-        "stop_signal",
-        "stop_timeout",
-        "drain_delay",
-        "success_codes",
-        "restart",
-        "restart_delay",
-        "restart_max_delay",
-        "restart_reset",
-        "restart_limit",
-        "watchdog",
-        "on_startup_failure",
-        "third_stop",
-        "checks",
-    ],
-    later: &["wait"],
-};
+const OWN: [&str; 7] = ["command", "groups", "migrate", "started", "variants", "env", "checks"];
+const KNOWN: [&str; 30] = Keys::joined(&[&OWN, &process::SHARED, &process::OF_MAIN]);
+pub(super) const MODE: Keys = Keys { known: &KNOWN, later: &["wait"] };
 pub(super) const VARIANT: Keys = Keys { known: &["when", "set", "command", "started", "refuse"], later: &[] };
 pub(super) const REFUSE: Keys = Keys { known: &["code", "message"], later: &[] };
-pub(super) const STARTED: Keys = Keys {
-    known: &[
-        "url",
-        "kind",
-        "host",
-        "port",
-        "user",
-        "username",
-        "password",
-        "database",
-        "path",
-        "tls",
-        "ca",
-        "client_certificate",
-        "client_key",
-        "insecure",
-        "service",
-        "role",
-        "free",
-        "sslmode",
-        "headers",
-        "method",
-        "expect",
-        "bearer",
-        "within",
-        "timeout",
-        "notify",
-        "notify_fd",
-    ],
-    later: &["interval"],
-};
 /// What was decided about the process.
 pub(super) struct Chosen {
     /// The mode's name, known or not; none when nothing names one.
@@ -99,6 +34,8 @@ pub(super) struct Chosen {
     pub checks: Vec<CheckPlan>,
     /// Environment and stop of this mode, for the migration too.
     pub template: Template,
+    /// The same before the mode has its say, for modules.
+    pub general: Template,
 }
 
 /// Chooses the mode, reads it whole, and looks at the form of all others.
@@ -130,8 +67,17 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
             Reading { modes, entry, request, bare, depth: Depth::Form }.read(&mut template.clone(), None);
         }
     }
-    let mut chosen =
-        Chosen { mode, main: None, migrates: true, waits: false, ends_after_migration: false, refusal: None, checks: Vec::new(), template };
+    let mut chosen = Chosen {
+        mode,
+        main: None,
+        migrates: true,
+        waits: false,
+        ends_after_migration: false,
+        refusal: None,
+        checks: Vec::new(),
+        general: template.clone(),
+        template,
+    };
     let (Some(modes), false, false) = (&modes, known.is_empty(), request.exec) else {
         let words = request.arguments.iter().map(Word::plain).collect();
         match Argv::new(words) {
@@ -277,24 +223,7 @@ impl Reading<'_, '_> {
     }
 
     fn started(&self, section: &Section<'_>) -> Option<StartedPlan> {
-        let started = section.table_at("started", Some(STARTED), if self.bare { Depth::Form } else { section.depth() })?;
-        let within = started.duration("within", Duration::from_millis(100)..=YEAR);
-        let timeout = started.duration("timeout", Duration::from_millis(10)..=Duration::from_secs(600));
-        let notify = started.boolean("notify").unwrap_or_default();
-        let descriptor = started.integer("notify_fd", 3..=255).and_then(|number| i32::try_from(number).ok());
-        if notify && descriptor.is_some() {
-            started.problem("notify_fd", "stands beside `notify`; the process tells its start in one way");
-        }
-        let sign = match descriptor.map(StartSign::Writes).or(notify.then_some(StartSign::Notifies)) {
-            Some(sign) => {
-                for key in ["url", "kind"].into_iter().filter(|key| started.has(key)) {
-                    started.problem(key, "stands beside a notification; the start is known in one way");
-                }
-                sign
-            }
-            None => StartSign::Answers { target: Box::new(target::read(&started)?), timeout: timeout.unwrap_or(Duration::from_secs(2)) },
-        };
-        Some(StartedPlan { sign, within: within.unwrap_or(Duration::from_secs(120)) })
+        started::read(section, if self.bare { Depth::Form } else { section.depth() })
     }
 }
 

@@ -13,58 +13,37 @@ use crate::plan::resolve::variables::Variables;
 use crate::plan::resolve::{DAY, YEAR, signal};
 use crate::plan::{ProcessPlan, StartedPlan};
 
+/// The keys of every process, modules included.
+pub(super) const SHARED: [&str; 16] = [
+    "user",
+    "working_directory",
+    "umask",
+    "limits",
+    "no_new_privileges",
+    "parent_death_signal",
+    "signal_scope",
+    "stop_signal",
+    "stop_timeout",
+    "restart",
+    "restart_delay",
+    "restart_max_delay",
+    "restart_reset",
+    "restart_limit",
+    "watchdog",
+    "output",
+];
+
+/// The keys of the main process alone, which gets the signals and decides how the run ends.
+pub(super) const OF_MAIN: [&str; 7] =
+    ["rewrite", "ignore_signals", "stop_on", "third_stop", "drain_delay", "success_codes", "on_startup_failure"];
+
+const KNOWN: [&str; 24] = Keys::joined(&[&SHARED, &OF_MAIN, &["grace_period"]]);
+
 /// The keys of `[process]`; a mode knows them too, but for `grace_period`, which is the orchestrator's.
-pub(super) const KEYS: Keys = Keys {
-    known: &[
-        "user",
-        "working_directory",
-        "umask",
-        "limits",
-        "no_new_privileges",
-        "parent_death_signal",
-        "signal_scope",
-        "rewrite",
-        "ignore_signals",
-        "stop_on",
-        "third_stop",
-        "stop_signal",
-        "stop_timeout",
-        "drain_delay",
-        "success_codes",
-        "restart",
-        "restart_delay",
-        "restart_max_delay",
-        "restart_reset",
-        "restart_limit",
-        "watchdog",
-        "on_startup_failure",
-        "grace_period",
-    ],
-    later: &[],
-};
+pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
 
 /// The keys of `limits`.
-pub(super) const LIMIT_NAMES: Keys = Keys {
-    known: &[
-        "cpu",
-        "fsize",
-        "data",
-        "stack",
-        "core",
-        "rss",
-        "nproc",
-        "nofile",
-        "memlock",
-        "as",
-        "locks",
-        "sigpending",
-        "msgqueue",
-        "nice",
-        "rtprio",
-        "rttime",
-    ],
-    later: &[],
-};
+pub(super) const LIMIT_NAMES: Keys = Keys { known: &NAMES, later: &[] };
 
 /// The kernel's numbers of resource limits (`asm-generic/resource.h`), by the names that `prlimit(1)` and Docker's `--ulimit` know.
 const LIMITS: [(&str, u32); 16] = [
@@ -86,6 +65,15 @@ const LIMITS: [(&str, u32); 16] = [
     ("rttime", 15),
 ];
 
+const NAMES: [&str; LIMITS.len()] = {
+    let (mut names, mut index) = ([""; LIMITS.len()], 0);
+    while index < LIMITS.len() {
+        names[index] = LIMITS[index].0;
+        index += 1;
+    }
+    names
+};
+
 /// The name of a resource limit.
 pub fn limit_name(resource: u32) -> &'static str {
     LIMITS.iter().find(|(_, number)| *number == resource).map_or("?", |(name, _)| name)
@@ -97,6 +85,8 @@ pub(super) struct Template {
     pub variables: Variables,
     /// Whether a start that failed is held for inspection.
     pub hold: bool,
+    /// Whether the lines of a process shall bear its name.
+    pub prefix: bool,
     conditions: Conditions,
     home: Option<String>,
     signals: SignalPlan,
@@ -136,6 +126,19 @@ impl Template {
         }
     }
 
+    /// What a module starts from: who and where it is, and how it is stopped; whether it is started again is its own affair.
+    pub(super) fn for_module(&self) -> Self {
+        let signals = SignalPlan { group: self.signals.group, ..SignalPlan::default() };
+        let restart = RestartPlan { policy: RestartPolicy::OnFailure, limit: 0, ..self.restart.clone() };
+        let (drain_delay, success_codes, watchdog, hold) = (None, BTreeSet::new(), None, false);
+        Self { hold, signals, drain_delay, success_codes, restart, watchdog, ..self.clone() }
+    }
+
+    /// One whose end has to be the end is not started again.
+    pub(super) fn never_restarts(&mut self) {
+        self.restart.policy = RestartPolicy::Never;
+    }
+
     /// Takes what `section` says; an option of the command line, which `general` carries, stays above a mode.
     pub(super) fn read(&mut self, section: &Section<'_>, general: Option<&Section<'_>>) {
         let wins = |key: &str| {
@@ -159,6 +162,7 @@ impl Template {
         restart.healthy_after = duration("restart_reset", Duration::ZERO..=YEAR).unwrap_or(restart.healthy_after);
         let limit = section.integer("restart_limit", 0..=i64::from(u32::MAX)).and_then(|limit| u32::try_from(limit).ok());
         restart.limit = limit.unwrap_or(restart.limit);
+        self.prefix = section.word("output", &[("inherit", false), ("prefix", true)]).unwrap_or(self.prefix);
         self.hold = section.word("on_startup_failure", &[("exit", false), ("hold", true)]).unwrap_or(self.hold);
     }
 

@@ -5,13 +5,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::reader::Keys;
-use crate::plan::resolve::{ROOT, argv, checks, condition, health, heartbeat, migrations, modes, process, target};
+use crate::plan::resolve::{ROOT, argv, checks, condition, health, heartbeat, migrations, modes, modules, process, started, target};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
     let signals = json!({ "type": "array", "items": { "type": "string" } });
     let root = section(ROOT, |key| match key {
         "checks" => of_checks(),
+        "modules" => named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("module")),
         "modes" => named(&json!({ "minLength": 1 }), &definition("mode")),
         "health" | "heartbeat" | "migrations" | "process" => definition(key),
         "env" => environment(),
@@ -57,6 +58,17 @@ pub fn document() -> Value {
         "variants" => json!({ "type": "array", "items": require(definition_of_variant(&command), &["when"]) }),
         _ => of_process(key),
     });
+    let module = section(modules::KEYS, |key| match key {
+        "command" => command.clone(),
+        "started" => definition("started"),
+        "checks" => of_checks(),
+        "when" => definition("condition"),
+        "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
+        "groups" => named(&json!({}), &json!({ "type": "array", "items": with(argv::THEN, "then") })),
+        "after" => json!({ "type": "array", "items": text() }),
+        "instances" => number(0, modules::MOST),
+        _ => of_process(key),
+    });
     let question = json!({ "anyOf": [text(), command] });
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -89,8 +101,9 @@ pub fn document() -> Value {
                 _ => of(key),
             }),
             "mode": require(mode, &[]),
+            "module": require(module, &["command"]),
             "process": section(process::KEYS, of_process),
-            "started": section(modes::STARTED, of_target),
+            "started": section(started::KEYS, of_target),
             "test": section(condition::KEYS, |key| match key {
                 "all" => json!({ "type": "array", "items": definition("condition") }),
                 _ => of(key),
@@ -127,9 +140,17 @@ fn of(key: &str) -> Value {
     match key {
         "wait" | "interval" | "timeout" | "within" | "ttl" | "every" | "lock_timeout" | "stop_timeout" | "drain_delay"
         | "restart_delay" | "restart_max_delay" | "restart_reset" | "watchdog" | "grace_period" => duration(),
-        "tls" | "insecure" | "exclusive" | "fail_fast" | "i_know" | "notify" | "nonempty" | "args" | "no_new_privileges" | "enabled" => {
-            flag()
-        }
+        "tls"
+        | "insecure"
+        | "exclusive"
+        | "fail_fast"
+        | "i_know"
+        | "notify"
+        | "nonempty"
+        | "args"
+        | "no_new_privileges"
+        | "enabled"
+        | "startup_affects_health" => flag(),
         "failure_threshold" | "success_threshold" => number(1, 1000),
         "lock_key" => number(i64::MIN, i64::MAX),
         "retries" | "min_args" => number(0, 1000),
@@ -147,6 +168,9 @@ fn of(key: &str) -> Value {
         "orphans" => word(&["terminate", "wait", "ignore"]),
         "restart" => word(&["never", "on-failure", "always"]),
         "role" => word(&["any", "read-write", "read-only", "primary", "standby", "prefer-standby"]),
+        "start" => word(&["with-main", "on-demand"]),
+        "on_exit" => word(&["ignore", "degrade", "stop-all"]),
+        "output" => word(&["inherit", "prefix"]),
         "third_stop" => word(&["kill", "forward"]),
         "signal_scope" => word(&["child", "group"]),
         "method" => typed("^[A-Z]*$"),
@@ -182,6 +206,8 @@ fn of(key: &str) -> Value {
         | "stop_signal"
         | "url"
         | "user"
+        | "version"
+        | "web_path"
         | "username"
         | "var"
         | "working_directory" => text(),

@@ -11,7 +11,7 @@ mod variables;
 use crate::config::interpolate::Text;
 use crate::config::node::Value;
 use crate::config::problem::suggest;
-use crate::config::reader::{Depth, Section};
+use crate::config::reader::{Depth, Keys, Section};
 use crate::plan::resolve::address::{self, Address};
 use crate::plan::target::{self, GrpcTarget, Target};
 use crate::secret::Secret;
@@ -68,6 +68,9 @@ const PARTICULAR: [&str; 22] = [
     "command",
     "role",
 ];
+
+/// Every key that names a target; which of them mean something depends on its kind.
+pub(super) const KEYS: [&str; 27] = Keys::joined(&[&["url", "kind", "variables", "host", "port"], &PARTICULAR]);
 
 /// What the section wrote about the target, in any of the ways.
 struct Written<'s, 'c> {

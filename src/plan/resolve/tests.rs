@@ -110,7 +110,7 @@ fn the_environment_alone_drives_a_run_without_a_file() {
     );
 }
 
-/// The example of the documentation, without the keys that come later.
+/// The example of the documentation.
 const EXAMPLE: &str = r#"
 service = "api"
 mode = "${MODE:-api}"
@@ -263,7 +263,7 @@ details = "sometimes"
          write `i_know = true` to have it so",
         "p:19:11: `sslmode` in [checks.pg] asks for the unknown sslmode `verify-ful`; did you mean `verify-full`?",
         "p:20:8: `path` in [checks.pg] means nothing to a target of kind postgres",
-        "p:21:2: `modules` is not supported yet",
+        "p:22:11: `command` in [modules.beat] names no program",
         "p:24:11: the command in [migrations] is a string; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
         "p:27:17: [modes.a] has a number where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:20: [modes.a] has a table where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",

@@ -6,7 +6,7 @@ use super::{Address, Tls};
 use crate::secret::Secret;
 
 /// A Redis and its login.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RedisTarget {
     /// Where; a host that begins with `/` is the path of a unix socket.
     pub address: Address,
@@ -31,7 +31,7 @@ impl fmt::Display for RedisTarget {
 }
 
 /// A Redis that is found through its Sentinels.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SentinelTarget {
     /// The Sentinels, at least one.
     pub sentinels: Vec<Address>,
@@ -51,7 +51,7 @@ impl fmt::Display for SentinelTarget {
 }
 
 /// A Redis Cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClusterTarget {
     /// Nodes to ask, at least one; the first that answers is believed.
     pub nodes: Vec<Address>,
@@ -67,7 +67,7 @@ impl fmt::Display for ClusterTarget {
 }
 
 /// A Redis that is written to, in whichever way it is run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RedisPlace {
     /// One server.
     One(RedisTarget),
@@ -88,7 +88,7 @@ impl fmt::Display for RedisPlace {
 }
 
 /// A service in the readiness registry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReadyTarget {
     /// The Redis that holds the registry.
     pub redis: RedisTarget,

@@ -8,7 +8,7 @@ use crate::plan::{ProcessPlan, WITHDRAW_LIMIT};
 use std::time::Duration;
 
 /// How long the dead may take to be reaped after KILL; a process stuck in the kernel must not keep the container.
-const REAP_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const REAP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where the way out stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +50,7 @@ impl Lifecycle {
         self.stop_requests += 1;
         match self.leaving {
             Some(leaving) => self.stop_again(leaving, number, effects),
-            None if self.snapshot.child.pid.is_some() => {
-                self.enter(now, Phase::Draining);
-                effects.push(Effect::Disarm(Timer::Startup));
-                effects.push(Effect::AskStartup(false));
-                if self.withdraws() {
-                    self.leaving = Some(Leaving::Withdrawing(number));
-                    self.withdraw(effects);
-                } else {
-                    self.drain(number, effects);
-                }
-            }
+            None if self.snapshot.child.pid.is_some() => self.leave(now, number, effects),
             None if self.migration_runs => self.stop_migration_requested(number, effects),
             None if self.between_tasks() => self.stop_between_tasks(now, number, effects),
             None => {
@@ -71,6 +61,27 @@ impl Lifecycle {
                 self.enter(now, if self.snapshot.started { Phase::Stopped } else { Phase::Failed });
                 self.close(now, effects);
             }
+        }
+    }
+
+    /// Begins the stop of a process that runs; without one there is nothing to stop but what is left.
+    pub(super) fn leave(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
+        if self.leaving.is_some() {
+            return;
+        }
+        if self.snapshot.child.pid.is_none() {
+            self.enter(now, if self.snapshot.started { Phase::Stopped } else { Phase::Failed });
+            self.close(now, effects);
+            return;
+        }
+        self.enter(now, Phase::Draining);
+        effects.push(Effect::Disarm(Timer::Startup));
+        effects.push(Effect::AskStartup(false));
+        if self.withdraws() {
+            self.leaving = Some(Leaving::Withdrawing(number));
+            self.withdraw(effects);
+        } else {
+            self.drain(number, effects);
         }
     }
 
@@ -93,6 +104,7 @@ impl Lifecycle {
                 effects.push(Effect::Disarm(Timer::Drain));
                 self.send_stop(first, effects);
             }
+            Leaving::Stopping if self.stop_requests < 3 && self.held_stop.is_some() => self.ask_held_main(effects),
             Leaving::Stopping if self.stop_requests < 3 || self.main().is_some_and(|main| main.signals.never_kills) => {
                 effects.push(self.forward(ProcessId::Main, number))
             }
@@ -141,16 +153,34 @@ impl Lifecycle {
         }
     }
 
-    /// Asks the main child, and wakes it should it be stopped: a signal to a stopped process stays pending.
+    /// Asks the main child; modules that started after it go before it, for half of the time at most.
     pub(super) fn send_stop(&mut self, number: i32, effects: &mut Vec<Effect>) {
-        let asked = self.main().and_then(|main| main.stop_signal);
         self.leaving = Some(Leaving::Stopping);
         effects.push(Effect::AskStartup(false));
         effects.push(Effect::Disarm(Timer::Watchdog));
         effects.push(Effect::Disarm(Timer::WatchdogKill));
+        if self.somebody_goes_before_main() {
+            self.held_stop = Some(number);
+            effects.push(Effect::Arm(Timer::Precedence, self.stop_timeout() / 2));
+        } else {
+            self.ask_main(number, effects);
+        }
+        effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
+    }
+
+    /// Asks the main child to stop that was to wait for modules, if there is one.
+    pub(super) fn ask_held_main(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(number) = self.held_stop.take() {
+            effects.push(Effect::Disarm(Timer::Precedence));
+            self.ask_main(number, effects);
+        }
+    }
+
+    /// Asks the main child, and wakes it should it be stopped: a signal to a stopped process stays pending.
+    fn ask_main(&mut self, number: i32, effects: &mut Vec<Effect>) {
+        let asked = self.main().and_then(|main| main.stop_signal);
         effects.push(asked.map_or_else(|| self.forward(ProcessId::Main, number), |signal| self.send(ProcessId::Main, signal)));
         self.wake(effects);
-        effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
     }
 
     pub(super) fn grace_over(&mut self, effects: &mut Vec<Effect>) {
@@ -245,10 +275,13 @@ impl Lifecycle {
     pub(super) fn close(&mut self, _now: Moment, effects: &mut Vec<Effect>) {
         let withdrawing = matches!(self.leaving, Some(Leaving::Withdrawing(_)));
         let deadline_runs = matches!(self.leaving, Some(Leaving::Stopping));
-        let spawned = self.ever_spawned;
+        let spawned = self.ever_spawned || self.some_module_lives();
         let withdraws = self.withdraws();
         self.leaving = Some(Leaving::Closing { left: !spawned, withdrawn: !withdraws && !withdrawing });
         self.restarting = None;
+        if self.held_stop.take().is_some() {
+            effects.push(Effect::Disarm(Timer::Precedence));
+        }
         for timer in [Timer::Startup, Timer::Drain, Timer::Restart] {
             effects.push(Effect::Disarm(timer));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Effect, Lifecycle, Moment, Phase, ProcessId, Timer};
 use crate::exit::Ended;
-use crate::plan::process::RestartPolicy;
+use crate::plan::process::{RestartPlan, RestartPolicy};
 use crate::state::event::CheckId;
 
 /// The status by which a process says that starting it again is of no use (s6-supervise's rule).
@@ -24,13 +24,7 @@ impl Lifecycle {
     /// Whether the plan wants another start after this end.
     pub(super) fn restarts_after(&self, ended: Ended) -> bool {
         let Some(plan) = self.plan.main.as_ref().map(|main| &main.restart) else { return false };
-        let wanted = match plan.policy {
-            RestartPolicy::Never => false,
-            RestartPolicy::OnFailure => ended != Ended::Code(0),
-            RestartPolicy::Always => true,
-        };
-        let spent = plan.limit > 0 && self.snapshot.child.restarts >= plan.limit;
-        wanted && !spent && ended != Ended::Code(PERMANENT_FAILURE) && self.leaving.is_none() && self.stop_requests == 0
+        another_is_wanted(plan, self.snapshot.child.restarts, ended) && self.leaving.is_none() && self.stop_requests == 0
     }
 
     /// Leaves `running` for `starting` again. What the old process left in its group must not hold the new one's port.
@@ -97,8 +91,19 @@ impl Lifecycle {
     }
 }
 
+/// Whether a process that ended so is to be started again, having been so this often.
+pub(super) fn another_is_wanted(plan: &RestartPlan, restarts: u32, ended: Ended) -> bool {
+    let wanted = match plan.policy {
+        RestartPolicy::Never => false,
+        RestartPolicy::OnFailure => ended != Ended::Code(0),
+        RestartPolicy::Always => true,
+    };
+    let spent = plan.limit > 0 && restarts >= plan.limit;
+    wanted && !spent && ended != Ended::Code(PERMANENT_FAILURE)
+}
+
 /// `first`, doubled `times` times, `longest` at most.
-fn pause(first: Duration, longest: Duration, times: u32) -> Duration {
+pub(super) fn pause(first: Duration, longest: Duration, times: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times)).min(longest)
 }
 

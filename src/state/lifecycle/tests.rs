@@ -4,7 +4,10 @@ mod forwarding;
 mod laws;
 mod leaving;
 mod migrating;
+mod modules;
+mod neighbours;
 mod order;
+mod reloading;
 mod table;
 mod world;
 
@@ -50,6 +53,7 @@ fn process() -> ProcessPlan {
         env: Vec::new(),
         env_remove: Vec::new(),
         conditions: Conditions::default(),
+        label: None,
         started: None,
         signals: SignalPlan::default(),
         stop_signal: None,
@@ -68,11 +72,13 @@ fn bare() -> Plan {
         checks: Vec::new(),
         migration: None,
         main: Some(process()),
+        modules: Vec::new(),
         refusal: None,
         heartbeat: None,
         health: None,
         hold: false,
         notices: Vec::new(),
+        retired: crate::plan::Retired::default(),
     }
 }
 

@@ -19,7 +19,7 @@ impl Lifecycle {
     pub(super) fn probed(&mut self, now: Moment, id: CheckId, outcome: Outcome, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let (stage, fail_fast) = (format!("wait:{}", plan.name), plan.fail_fast);
-        let Some(check) = self.snapshot.checks.get_mut(id) else { return };
+        let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.id == Some(id)) else { return };
         let (refused, passed) = (outcome.class() == Class::Auth, outcome.result.is_ok());
         check.feed(now, outcome);
         let up = check.verdict == Verdict::Up;
@@ -56,7 +56,7 @@ impl Lifecycle {
 
     fn wait_ended(&mut self, now: Moment, id: CheckId, how: &str, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.checks.get(id) else { return };
-        let class = self.snapshot.checks.get(id).map_or(Class::Never, |check| check.effective(now).1);
+        let class = self.snapshot.checks.iter().find(|check| check.id == Some(id)).map_or(Class::Never, |check| check.effective(now).1);
         let sentence = format!("{} ({}) {how}: {}; {}", plan.name, plan.target, class.public(), class.advice());
         let name = format!("wait:{}", plan.name);
         self.stage_ended(now, &name, Step::Down);

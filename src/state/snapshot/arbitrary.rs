@@ -61,7 +61,7 @@ prop_compose! {
         state in prop::sample::select(vec![ModuleState::Resolved, ModuleState::Activated, ModuleState::Deactivated, ModuleState::Broken]),
         counts in any::<bool>(),
     ) -> Module {
-        Module { name: format!("c{index}"), version: String::new(), state, counts, web_path: String::new() }
+        Module { name: format!("c{index}"), state, counts, ..Module::default() }
     }
 }
 
@@ -112,6 +112,7 @@ prop_compose! {
             migration,
             migration_lock: MigrationLock { holder: Some((PRIVATE.into(), moment(40))), ..MigrationLock::default() },
             modules,
+            reloads: 0,
             instances: instances.map(|listed| Arc::new(Instances::new(moment(90), 1 + listed.len() as u64, 1, listed))),
         };
         (snapshot, Look { now: moment(100), beat: moment(beat).mono })

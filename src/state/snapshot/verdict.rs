@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Migration, Phase, Snapshot, Stage, Status, Step};
+use super::{Migration, Module, Phase, Snapshot, Stage, Status, Step};
 use crate::clock::{Moment, Pulse};
 use crate::outcome::Class;
 use crate::state::check::{Check, State};
@@ -147,6 +147,16 @@ impl Snapshot {
     /// The step of the start of this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// The step that is this module's start; none while nobody has asked for it.
+    pub fn start_of(&self, module: &Module) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name))
+    }
+
+    /// The checks of this module: the process itself, and its own.
+    pub fn checks_of(&self, module: &Module) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.module == Some(module.id) || check.name == module.name)
     }
 
     /// The check of this name.

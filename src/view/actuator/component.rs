@@ -113,8 +113,10 @@ fn startup(snapshot: &Snapshot, look: Look, authority: bool) -> Component {
 
 /// Koupleless' composite: UP while the failure of a module that does not count stands below it.
 fn modules(snapshot: &Snapshot, look: Look, authority: bool) -> Component {
-    let starts: Vec<Step> = snapshot.modules.iter().filter(|module| module.counts).map(|module| module.state.step()).collect();
-    let runtime: Vec<&str> = snapshot.modules.iter().filter_map(|module| runtime(snapshot, module, look)).map(word).collect();
+    let counted = snapshot.modules.iter().filter(|module| module.counts);
+    let starts: Vec<Step> = counted.filter_map(|module| snapshot.start_of(module)).map(|stage| stage.step).collect();
+    let checks = snapshot.modules.iter().flat_map(|module| snapshot.checks_of(module)).filter(|check| check.affects.health());
+    let runtime: Vec<&str> = checks.map(|check| word(check.effective(look.now).0)).collect();
     let status = match () {
         () if starts.contains(&Step::Unknown) => "UNKNOWN",
         () if starts.contains(&Step::Down) || runtime.contains(&"DOWN") => "DOWN",
@@ -125,22 +127,33 @@ fn modules(snapshot: &Snapshot, look: Look, authority: bool) -> Component {
     Component { status, parts: Some(parts.collect()), details: Map::new() }
 }
 
-/// The state of the module's runtime check while it runs; none without one that counts.
-fn runtime(snapshot: &Snapshot, module: &Module, look: Look) -> Option<State> {
-    let check = snapshot.check(&module.name).filter(|check| check.affects.health());
-    check.filter(|_| module.state == ModuleState::Activated).map(|check| check.effective(look.now).0)
-}
-
+/// One module: where it stands, and while it runs the worst of its checks.
 fn of_module(snapshot: &Snapshot, module: &Module, look: Look, authority: bool) -> Component {
-    let check = snapshot.check(&module.name);
-    let (state, class) = check.map_or((State::Up, Class::Ok), |check| check.effective(look.now));
-    let start = module.state.step();
-    let status = if start == Step::Up { word(state) } else { step_word(start) };
+    let checks: Vec<(&Check, State, Class)> = snapshot
+        .checks_of(module)
+        .map(|check| {
+            let (state, class) = check.effective(look.now);
+            (check, state, class)
+        })
+        .collect();
+    let worst = [State::Down, State::Unknown].into_iter().find_map(|bad| checks.iter().find(|(_, state, _)| *state == bad));
+    let status = match module.state {
+        ModuleState::Activated => worst.map_or("UP", |(_, state, _)| word(*state)),
+        // What was stopped on purpose is not broken.
+        ModuleState::Stopping | ModuleState::Deactivated => "OUT_OF_SERVICE",
+        state => step_word(state.step()),
+    };
     let mut details = Map::new();
     details.insert("bizState".to_owned(), Value::from(module.state.word()));
     details.insert("startupAffectsHealth".to_owned(), Value::from(module.counts));
-    if let Some(check) = check.filter(|_| state != State::Up) {
-        details.insert("error".to_owned(), json!(words(check, class, authority)));
+    if module.child.restarts > 0 {
+        details.insert("restarts".to_owned(), Value::from(module.child.restarts));
+    }
+    if let Some((check, _, class)) = checks.iter().find(|(_, state, _)| *state != State::Up) {
+        details.insert("error".to_owned(), json!(words(check, *class, authority)));
+    }
+    if let Some(trouble) = &module.trouble {
+        details.insert("error".to_owned(), json!(trouble));
     }
     Component::leaf(status).with(details, authority)
 }

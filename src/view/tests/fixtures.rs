@@ -67,6 +67,7 @@ fn base() -> Snapshot {
         migration: Migration::Idle,
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
+        reloads: 0,
         instances: None,
     }
 }
@@ -158,7 +159,7 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     }
     let mut modules = module_failed();
     let module =
-        |name: &str, state, counts| Module { name: name.to_owned(), version: "1.2.0".to_owned(), state, counts, web_path: String::new() };
+        |name: &str, state, counts| Module { name: name.to_owned(), version: "1.2.0".to_owned(), state, counts, ..Module::default() };
     modules.modules = vec![module("reports", ModuleState::Broken, false), module("beat", ModuleState::Activated, true)];
     modules.child = Child { pid: Some(42), restarts: 2, last_exit: Some(Ended::Signal(9)), status: Some("serving".to_owned()) };
     modules.heartbeat.last_written = Some(at(80));

@@ -37,6 +37,7 @@ pub struct Portcullis {
     pid1: bool,
     port: u16,
     socket: String,
+    stdout: Option<Stdio>,
     stderr: Option<Stdio>,
     terminal: Option<OwnedFd>,
 }
@@ -54,6 +55,7 @@ impl Portcullis {
             pid1: false,
             port,
             socket: socket.clone(),
+            stdout: None,
             stderr: None,
             terminal: None,
         };
@@ -115,6 +117,12 @@ impl Portcullis {
         self
     }
 
+    /// Where its stdout goes, in place of the buffer.
+    pub fn stdout_to(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
     /// Where its stderr goes, in place of the buffer.
     pub fn stderr_to(mut self, stderr: impl Into<Stdio>) -> Self {
         self.stderr = Some(stderr.into());
@@ -157,14 +165,17 @@ impl Portcullis {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_clear().envs(self.env).env(MARK, &mark).current_dir(self.dir.path());
         let stream = |or: Stdio| self.terminal.as_ref().map_or(or, |terminal| terminal.try_clone().expect("duplicate the terminal").into());
-        command.stdin(stream(Stdio::null())).stdout(stream(Stdio::piped())).stderr(self.stderr.unwrap_or_else(|| stream(Stdio::piped())));
+        command
+            .stdin(stream(Stdio::null()))
+            .stdout(self.stdout.unwrap_or_else(|| stream(Stdio::piped())))
+            .stderr(self.stderr.unwrap_or_else(|| stream(Stdio::piped())));
         let since = Stopwatch::start();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = child.stdout.take().map_or_else(Buffer::ended, Buffer::filled_by);
         let stderr = child.stderr.take().map_or_else(Buffer::ended, Buffer::filled_by);
         let outer = i32::try_from(child.id()).expect("pid");
         let pid1 = self.pid1;
-        Running { child, outer, pid1, mark, stdout, stderr, since, ended: None, port: self.port, socket: self.socket, _dir: self.dir }
+        Running { child, outer, pid1, mark, stdout, stderr, since, ended: None, port: self.port, socket: self.socket, dir: self.dir }
     }
 
     /// Starts, waits for the end and hands back everything it said.
@@ -257,7 +268,7 @@ pub struct Running {
     ended: Option<Exit>,
     pub port: u16,
     pub socket: String,
-    _dir: Dir,
+    dir: Dir,
 }
 
 impl Running {
@@ -269,6 +280,11 @@ impl Running {
         let name = binary();
         let is_it = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.file_name() == name.file_name());
         eventually("portcullis runs as PID 1", secs(20), || process::children(self.outer).into_iter().find(is_it))
+    }
+
+    /// Where it runs, with its configuration and scripts.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The pid of the process that portcullis started, once its command line holds `words`.

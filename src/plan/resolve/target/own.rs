@@ -23,7 +23,7 @@ pub(super) fn read(section: &Section<'_>, url: &Text, scheme: &str) -> Option<Ta
     let value = url.value();
     let rest = value.get(scheme.len() + 1..).unwrap_or_default();
     if scheme == "process" {
-        return process(section, rest);
+        return Some(process(rest));
     }
     let Some(words) = words(section, rest) else {
         section.problem("url", "wants words that need no shell, or a list, as `exec:[\"test\", \"-e\", \"/a b\"]`");
@@ -53,12 +53,8 @@ fn command(section: &Section<'_>, key: &str, words: Vec<Word>) -> Option<Target>
     argv.map(|argv| Target::Exec(Box::new(ProcessPlan::new(argv).aside())))
 }
 
-fn process(section: &Section<'_>, name: &str) -> Option<Target> {
-    if !matches!(name, "" | "main") {
-        section.problem("url", format!("names the process `{name}`; `process:` is the one that there is"));
-        return None;
-    }
-    Some(Target::Process)
+fn process(name: &str) -> Target {
+    if matches!(name, "" | "main") { Target::Process } else { Target::Module(name.to_owned()) }
 }
 
 impl Written<'_, '_> {

@@ -79,7 +79,7 @@ fn what_is_wrong_is_said_of_the_target_by_its_number() {
         ("exec:", "names no command"),
         ("exec:a | b", "need no shell"),
         ("process:", "none here"),
-        ("process:worker", "names the process `worker`"),
+        ("process:worker", "none here"),
         ("rediz://h", "did you mean `redis`?"),
     ] {
         let problem = problem(url);

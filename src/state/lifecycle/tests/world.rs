@@ -141,6 +141,7 @@ impl World {
         match id {
             ProcessId::Main => &mut self.main,
             ProcessId::Migration => &mut self.migration,
+            ProcessId::Module(_) => panic!("no plan here has modules"),
         }
     }
 
@@ -193,7 +194,7 @@ impl World {
                     self.hit(id, number);
                 }
             }
-            Effect::SignalSurvivors(number) => {
+            Effect::SignalSurvivors(number) | Effect::SignalLatecomers(number) => {
                 if self.dies_of(number) {
                     self.survivors = false;
                 }
@@ -210,7 +211,14 @@ impl World {
                 assert_eq!(ending, Some(code), "{shown}");
                 self.exit = Some(code);
             }
-            Effect::AskStartup(_) | Effect::AskAll | Effect::AskAgain | Effect::Suspend(..) | Effect::Resume(_) | Effect::Hold => {}
+            Effect::AskStartup(_)
+            | Effect::Reload
+            | Effect::Watch(..)
+            | Effect::AskAll
+            | Effect::AskAgain
+            | Effect::Suspend(..)
+            | Effect::Resume(_)
+            | Effect::Hold => {}
         }
         None
     }

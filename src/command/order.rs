@@ -1,0 +1,146 @@
+//! `portcullis start`, `stop`, `restart` and `reload`: one order over the unix socket, and what became of it in one sentence.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::utf8_percent_encode;
+use serde_json::Value;
+
+use super::ask::endpoint::{Endpoint, Place};
+use super::ask::{self, Answer, Question};
+use crate::clock::Moment;
+use crate::config::source::Environment;
+use crate::exit::Exit;
+use crate::plan::resolve::health_token;
+use crate::secret::URL_VALUE;
+
+/// What is waited for beyond the order's own time, so that the answer that it is still under way arrives.
+const SLACK: Duration = Duration::from_secs(5);
+
+/// Bytes of an answer that are read: every problem of a large configuration.
+const LONGEST_ANSWER: usize = 1024 * 1024;
+
+/// What is ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// `start`, `stop` or `restart` of a module.
+    Module {
+        /// The word.
+        verb: &'static str,
+        /// The module's name.
+        name: String,
+    },
+    /// Read the configuration again.
+    Reload,
+}
+
+impl Order {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Module { verb, .. } => verb,
+            Self::Reload => "reload",
+        }
+    }
+
+    fn path(&self) -> String {
+        match self {
+            Self::Module { verb, name } => format!("/control/modules/{}/{verb}", utf8_percent_encode(name, URL_VALUE)),
+            Self::Reload => "/control/reload".to_owned(),
+        }
+    }
+}
+
+/// What was asked for on the command line.
+#[derive(Debug)]
+pub struct Options {
+    /// What is ordered.
+    pub order: Order,
+    /// How long its end is waited for.
+    pub timeout: Duration,
+    /// The unix socket to ask.
+    pub socket: Option<String>,
+    /// The configuration file that says where, and which token.
+    pub config: Option<PathBuf>,
+}
+
+/// Gives the order and returns the exit code; see the table in the manual.
+pub fn run(options: &Options, environment: &Environment) -> u8 {
+    let (exit, text) = give(options, environment);
+    if exit == 0 {
+        let _ = writeln!(io::stdout(), "{text}");
+    } else {
+        let _ = writeln!(io::stderr(), "portcullis {}: {text}", options.order.word());
+    }
+    exit
+}
+
+fn give(options: &Options, environment: &Environment) -> (u8, String) {
+    let said = Place { listen: None, socket: options.socket.clone() };
+    let file = options.config.as_ref().map(|path| path.as_os_str());
+    let variable = |name: &str| environment.get(name).map(OsString::from);
+    let endpoints = match ask::find(&said, file, variable, |file| Some(ask::settings(file, environment))) {
+        Ok(endpoints) => endpoints,
+        Err(problem) => return (Exit::Usage.code(), problem),
+    };
+    // Orders are taken nowhere else.
+    let Some(socket) = endpoints.into_iter().find(|endpoint| matches!(endpoint, Endpoint::Unix(_))) else {
+        return (Exit::Usage.code(), "orders are given over the unix socket, and [health] has none; name it with --socket".to_owned());
+    };
+    let token = health_token(options.config.as_deref(), environment);
+    let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
+    let question = Question {
+        method: "POST",
+        target: &format!("{}?wait_ms={}", options.order.path(), options.timeout.as_millis()),
+        headers: &format!("Content-Length: 0\r\n{bearer}"),
+        longest: LONGEST_ANSWER,
+        end: Moment::now().after(options.timeout.saturating_add(SLACK)),
+    };
+    match ask::first(&[socket], question) {
+        Ok(answer) => told(&answer),
+        Err(problem) => (Exit::Unavailable.code(), format!("{problem}; is portcullis running there?")),
+    }
+}
+
+/// The code and the words of an answer.
+fn told(answer: &Answer) -> (u8, String) {
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let sentence = body.get("sentence").and_then(Value::as_str);
+    let code = body.get("exit").and_then(Value::as_u64).and_then(|code| u8::try_from(code).ok());
+    match (answer.status, sentence, code) {
+        (403, Some(sentence), _) => (Exit::NotAllowed.code(), sentence.to_owned()),
+        (_, Some(sentence), Some(code)) => {
+            let lines = body.get("lines").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            (code, std::iter::once(sentence).chain(lines).collect::<Vec<_>>().join("\n  "))
+        }
+        (404, ..) => (Exit::Unavailable.code(), "the running portcullis takes no orders: no modules are configured".to_owned()),
+        (status, ..) => (Exit::Internal.code(), format!("answered with status {status} and no words")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, body: body.to_owned() }
+    }
+
+    #[test]
+    fn every_answer_has_a_code_and_words() {
+        let lines = r#"{"exit":78,"sentence":"wrong","lines":["a","b"]}"#;
+        assert_eq!(told(&answer(422, lines)), (78, "wrong\n  a\n  b".to_owned()));
+        assert_eq!(told(&answer(403, r#"{"sentence":"not you"}"#)), (77, "not you".to_owned()));
+        assert_eq!(told(&answer(404, "404 page not found")).0, 69);
+        for nonsense in ["", "null", "[1]", r#"{"exit":700,"sentence":"x"}"#, r#"{"exit":0}"#] {
+            assert_eq!(told(&answer(200, nonsense)).0, 70, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_name_stays_in_its_segment_whatever_it_holds() {
+        let order = Order::Module { verb: "start", name: "../reload?x\r\n".to_owned() };
+        assert_eq!(order.path(), "/control/modules/..%2Freload%3Fx%0D%0A/start");
+    }
+}

@@ -1,0 +1,160 @@
+//! Orders for modules and the reload of the configuration: taken in words, sent as events, answered once the snapshot shows the end.
+//!
+//! Nothing is decided here: what an order means is the reducer's. Whoever waits here waits for a published snapshot and for a
+//! bounded time, and one who does not wait any more takes nothing back.
+
+mod orders;
+mod reload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::clock::Moment;
+use crate::config::source::Environment;
+use crate::exit::Exit;
+use crate::mailbox::Mailbox;
+use crate::plan::Plan;
+use crate::plan::resolve::Request;
+use crate::published::Published;
+use crate::state::snapshot::Phase;
+use orders::Verb;
+
+/// What every path of orders begins with.
+const ROOT: &str = "/control/";
+
+/// How long an answer is waited for where nothing else is asked for.
+const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest that an answer is waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long the reducer may need to take an order: it takes every one at once.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Pause between two looks at the snapshot while an order is under way.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Where the running configuration came from: what a reload reads again.
+#[derive(Clone)]
+pub struct Sources {
+    /// What the command line asked for.
+    pub request: Request,
+    /// The environment at the start.
+    pub environment: Environment,
+}
+
+/// Takes orders for one run.
+pub struct Control {
+    sources: Arc<Sources>,
+    mailbox: Mailbox,
+    published: Arc<Published>,
+    /// The orders that the run is under; held while a reload is under way, so that there is one at a time.
+    plan: Mutex<Arc<Plan>>,
+    /// Held while an order is on its way to the reducer, so that what the snapshot then shows is this order's.
+    taking: Mutex<()>,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    /// What the command that gave it ends with.
+    exit: Exit,
+    /// One sentence for a person.
+    sentence: String,
+    /// More, a line each.
+    lines: Vec<String>,
+}
+
+impl Answer {
+    fn new(exit: Exit, sentence: impl Into<String>) -> Self {
+        Self { exit, sentence: sentence.into(), lines: Vec::new() }
+    }
+
+    fn with(self, lines: Vec<String>) -> Self {
+        Self { lines, ..self }
+    }
+
+    /// The HTTP status that says the same.
+    const fn status(&self) -> u16 {
+        match self.exit {
+            Exit::Success => 200,
+            Exit::Usage => 404,
+            Exit::NeedsRestart => 409,
+            Exit::Config => 422,
+            Exit::Unavailable => 503,
+            _ => 500,
+        }
+    }
+}
+
+impl Control {
+    /// Control over the run whose snapshots are `published`, which began under `plan`.
+    pub fn new(sources: Sources, plan: Arc<Plan>, mailbox: Mailbox, published: Arc<Published>) -> Self {
+        Self { sources: Arc::new(sources), mailbox, published, plan: Mutex::new(plan), taking: Mutex::default() }
+    }
+
+    /// Does what `POST target` asks for: an HTTP status and a JSON document with `exit`, `sentence` and `lines`.
+    pub async fn answer(&self, target: &str) -> (u16, String) {
+        let answer = self.obey(target).await;
+        let body = json!({ "exit": answer.exit.code(), "sentence": answer.sentence, "lines": answer.lines });
+        (answer.status(), format!("{body}\n"))
+    }
+
+    async fn obey(&self, target: &str) -> Answer {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let until = Moment::now().after(wait(query));
+        let segments: Vec<&str> = path.strip_prefix(ROOT).unwrap_or_default().split('/').collect();
+        match segments.as_slice() {
+            ["reload"] => self.reload(until).await,
+            ["modules", name, verb] => match Verb::new(verb) {
+                Some(verb) => self.order(name, verb, until).await,
+                None => Answer::new(Exit::Usage, "known orders are start, stop and restart"),
+            },
+            _ => Answer::new(Exit::Usage, "known are /control/reload and /control/modules/NAME/start, …/stop and …/restart"),
+        }
+    }
+
+    /// Why nothing can be ordered any more; none while something can.
+    fn over(&self) -> Option<Answer> {
+        let phase = self.published.look().0.phase;
+        let over = matches!(phase, Phase::Draining | Phase::Stopped | Phase::Failed);
+        over.then(|| Answer::new(Exit::Unavailable, format!("nothing is begun any more: the phase is {}", phase.word())))
+    }
+
+    /// Looks at every new snapshot until `found` yields something; none when the time is over.
+    async fn until<T>(&self, until: Moment, found: impl Fn(&crate::state::snapshot::Snapshot) -> Option<T>) -> Option<T> {
+        loop {
+            if let Some(found) = found(&self.published.look().0) {
+                return Some(found);
+            }
+            if until.since(Moment::now()).is_zero() {
+                return None;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// How long the asker waits, `wait_ms` of the query.
+fn wait(query: &str) -> Duration {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("wait_ms="));
+    value.and_then(|value| value.parse().ok()).map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_is_bounded_whatever_is_asked() {
+        assert_eq!(wait(""), DEFAULT_WAIT);
+        assert_eq!(wait("x=1&wait_ms=250"), Duration::from_millis(250));
+        assert_eq!(wait("wait_ms=18446744073709551615"), LONGEST_WAIT);
+        for nonsense in ["wait_ms=", "wait_ms=-1", "wait_ms=1e9", "wait_ms=99999999999999999999999"] {
+            assert_eq!(wait(nonsense), DEFAULT_WAIT, "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Start, stop and restart of modules by name: all instances of one at once, and what became of them in words.
+
+use tracing::info;
+
+use super::{Answer, Control, TAKEN_WITHIN};
+use crate::clock::Moment;
+use crate::config::problem::suggest;
+use crate::exit::Exit;
+use crate::plan::ModuleId;
+use crate::state::event::{Event, Order};
+use crate::state::snapshot::{Module, ModuleState, Snapshot};
+
+/// How much of an unknown name is repeated: no module's name is longer.
+const LONGEST_NAME: usize = 80;
+
+/// What is wanted of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Start,
+    Stop,
+    Restart,
+}
+
+impl Verb {
+    pub(super) fn new(word: &str) -> Option<Self> {
+        [Self::Start, Self::Stop, Self::Restart].into_iter().find(|verb| verb.word() == word)
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+
+    const fn order(self, id: ModuleId) -> Order {
+        match self {
+            Self::Start => Order::Start(id),
+            Self::Stop => Order::Stop(id),
+            Self::Restart => Order::Restart(id),
+        }
+    }
+}
+
+impl Control {
+    /// Orders every instance of the module, and waits until each is where it should be, or cannot get there.
+    pub(super) async fn order(&self, name: &str, verb: Verb, until: Moment) -> Answer {
+        if let Some(over) = self.over() {
+            return over;
+        }
+        let before = instances(&self.published.look().0, name);
+        if before.is_empty() {
+            let snapshot = self.published.look().0;
+            let known = || snapshot.modules.iter().map(|module| module.name.as_str());
+            let none = if known().next().is_none() { "; there are none" } else { "" };
+            let name: String = name.chars().take(LONGEST_NAME).collect();
+            return Answer::new(Exit::Usage, format!("there is no module `{name}`{}{none}", suggest(&name, known().collect::<Vec<_>>())));
+        }
+        info!("ordered: {} {name}", verb.word());
+        if !self.give(verb, &before).await {
+            return Answer::new(Exit::Internal, "the order was not taken; see the log");
+        }
+        let ids: Vec<ModuleId> = before.iter().map(|module| module.id).collect();
+        let over = || self.over().is_some();
+        let settled = |snapshot: &Snapshot| (over() || ids.iter().all(|id| is_settled(snapshot, *id))).then_some(());
+        let in_time = self.until(until, settled).await.is_some();
+        let snapshot = self.published.look().0;
+        if let Some(over) = self.over() {
+            return over;
+        }
+        let results = before.iter().map(|was| result(was, find(&snapshot, was.id), verb, in_time));
+        summed(results.collect())
+    }
+
+    /// Sends the orders and waits until they are taken.
+    async fn give(&self, verb: Verb, modules: &[Module]) -> bool {
+        let _one_at_a_time = self.taking.lock().await;
+        let snapshot = self.published.look().0;
+        let known: Vec<(ModuleId, u64)> =
+            modules.iter().filter_map(|module| Some((module.id, find(&snapshot, module.id)?.orders))).collect();
+        for (id, _) in &known {
+            self.mailbox.send(Event::Asked(verb.order(*id)));
+        }
+        let taken = |snapshot: &Snapshot| {
+            known.iter().all(|(id, orders)| find(snapshot, *id).is_none_or(|module| module.orders > *orders)).then_some(())
+        };
+        self.until(Moment::now().after(TAKEN_WITHIN), taken).await.is_some()
+    }
+}
+
+/// The module of this name, or all the numbered ones of it.
+fn instances(snapshot: &Snapshot, name: &str) -> Vec<Module> {
+    let numbered = |module: &&Module| {
+        let number = module.name.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    match snapshot.modules.iter().find(|module| module.name == name) {
+        Some(module) => vec![module.clone()],
+        None => snapshot.modules.iter().filter(numbered).cloned().collect(),
+    }
+}
+
+pub(super) fn find(snapshot: &Snapshot, id: ModuleId) -> Option<&Module> {
+    snapshot.modules.iter().find(|module| module.id == id)
+}
+
+/// Whether nothing is under way with it.
+pub(super) fn is_settled(snapshot: &Snapshot, id: ModuleId) -> bool {
+    find(snapshot, id).is_none_or(|module| !matches!(module.state, ModuleState::Starting | ModuleState::Stopping))
+}
+
+/// What became of one module.
+fn result(was: &Module, is: Option<&Module>, verb: Verb, in_time: bool) -> (Exit, String) {
+    let name = &was.name;
+    let Some(is) = is else { return (Exit::Unavailable, format!("module {name} is there no longer")) };
+    let ran = was.state == ModuleState::Activated;
+    match (verb, is.state) {
+        (_, ModuleState::Starting | ModuleState::Stopping) if !in_time => pending(is),
+        (Verb::Stop, ModuleState::Activated) => (Exit::Unavailable, format!("module {name} runs: somebody else has started it")),
+        (Verb::Stop, _) if matches!(was.state, ModuleState::Resolved | ModuleState::Deactivated) => {
+            (Exit::Success, format!("module {name} did not run"))
+        }
+        (Verb::Stop, _) => (Exit::Success, format!("module {name} is stopped")),
+        (Verb::Start, ModuleState::Activated) if ran && is.child.pid == was.child.pid => {
+            (Exit::Success, format!("module {name} runs already{}", pid(is)))
+        }
+        (..) => up_or_not(is),
+    }
+}
+
+/// What became of a module that was to come up.
+pub(super) fn up_or_not(module: &Module) -> (Exit, String) {
+    let name = &module.name;
+    match module.state {
+        ModuleState::Activated => (Exit::Success, format!("module {name} is up{}", pid(module))),
+        ModuleState::Broken => {
+            let why = module.trouble.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            (Exit::Unavailable, format!("module {name} did not come up{why}"))
+        }
+        ModuleState::Starting | ModuleState::Stopping => pending(module),
+        ModuleState::Deactivated | ModuleState::Resolved => {
+            (Exit::Unavailable, format!("module {name} does not run: it has ended, or was stopped meanwhile"))
+        }
+    }
+}
+
+fn pending(module: &Module) -> (Exit, String) {
+    let what = if module.state == ModuleState::Stopping { "being stopped" } else { "starting" };
+    (Exit::Unavailable, format!("module {} is still {what}; this goes on, `portcullis status` shows it", module.name))
+}
+
+fn pid(module: &Module) -> String {
+    module.child.pid.map_or_else(String::new, |pid| format!(" with pid {pid}"))
+}
+
+/// One answer for several modules: the first failure, or the only result, or how many there are.
+pub(super) fn summed(mut results: Vec<(Exit, String)>) -> Answer {
+    if results.len() == 1
+        && let Some((exit, sentence)) = results.pop()
+    {
+        return Answer::new(exit, sentence);
+    }
+    let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
+    let well = results.iter().filter(|(exit, _)| *exit == Exit::Success).count();
+    let sentence = format!("{well} of {} modules are as ordered", results.len());
+    Answer::new(exit, sentence).with(results.into_iter().map(|(_, sentence)| sentence).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(name: &str, state: ModuleState) -> Module {
+        Module { name: name.to_owned(), state, ..Module::default() }
+    }
+
+    #[test]
+    fn what_became_of_an_order_is_one_sentence_and_one_code() {
+        use ModuleState::{Activated, Broken, Deactivated, Resolved, Starting, Stopping};
+        for (was, is, verb, exit, words) in [
+            (Resolved, Activated, Verb::Start, Exit::Success, "module m is up"),
+            (Activated, Activated, Verb::Start, Exit::Success, "module m runs already"),
+            (Resolved, Broken, Verb::Start, Exit::Unavailable, "module m did not come up"),
+            (Resolved, Starting, Verb::Start, Exit::Unavailable, "module m is still starting; this goes on, `portcullis status` shows it"),
+            (
+                Activated,
+                Stopping,
+                Verb::Stop,
+                Exit::Unavailable,
+                "module m is still being stopped; this goes on, `portcullis status` shows it",
+            ),
+            (Activated, Deactivated, Verb::Stop, Exit::Success, "module m is stopped"),
+            (Deactivated, Deactivated, Verb::Stop, Exit::Success, "module m did not run"),
+            (Activated, Activated, Verb::Restart, Exit::Success, "module m is up"),
+            (Activated, Deactivated, Verb::Restart, Exit::Unavailable, "module m does not run: it has ended, or was stopped meanwhile"),
+        ] {
+            assert_eq!(result(&module("m", was), Some(&module("m", is)), verb, false), (exit, words.to_owned()), "{was:?} {is:?} {verb:?}");
+        }
+    }
+
+    #[test]
+    fn several_are_summed_up_and_the_first_failure_is_the_code() {
+        let answer = summed(vec![(Exit::Success, "a".to_owned()), (Exit::Unavailable, "b".to_owned())]);
+        assert_eq!((answer.exit, answer.sentence.as_str(), answer.lines.len()), (Exit::Unavailable, "1 of 2 modules are as ordered", 2));
+    }
+}

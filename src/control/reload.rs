@@ -1,0 +1,100 @@
+//! The configuration read again from where it came from: applied as a whole, or refused with everything that stands against it.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::orders::{find, is_settled, up_or_not};
+use super::{Answer, Control, TAKEN_WITHIN};
+use crate::clock::Moment;
+use crate::config::problem::Problems;
+use crate::exit::Exit;
+use crate::plan::reload::Reload;
+use crate::plan::resolve::resolve;
+use crate::plan::{ModuleId, Plan};
+use crate::state::event::Event;
+use crate::state::snapshot::{ModuleState, Phase, Snapshot};
+use crate::sys;
+
+impl Control {
+    /// Reads, compares, applies, and waits until the modules that it concerns are where they should be.
+    pub(super) async fn reload(&self, until: Moment) -> Answer {
+        let mut running = self.plan.lock().await;
+        if let Some(refusal) = self.over().or_else(|| self.too_early(&running)) {
+            return refusal;
+        }
+        let read = match self.read_again().await {
+            Some(Ok(plan)) => plan,
+            Some(Err(problems)) => {
+                let lines = problems.iter().map(ToString::to_string).collect();
+                return Answer::new(Exit::Config, "the configuration is wrong; nothing was changed").with(lines);
+            }
+            None => return Answer::new(Exit::Internal, "reading the configuration failed; see the log; nothing was changed"),
+        };
+        let reload = match Reload::new(&running, read) {
+            Ok(reload) => reload,
+            Err(lines) => {
+                return Answer::new(
+                    Exit::NeedsRestart,
+                    "this cannot change while it runs, the container has to be started anew for it; nothing was changed",
+                )
+                .with(lines);
+            }
+        };
+        for notice in reload.plan.notices.iter().filter(|notice| !running.notices.contains(notice)) {
+            warn!("{notice}");
+        }
+        let words = reload.words();
+        if reload.is_empty() {
+            return Answer::new(Exit::Success, words);
+        }
+        let plan = Arc::new(reload.plan.clone());
+        let before = self.published.look().0.reloads;
+        info!("reloading: {words}");
+        self.mailbox.send(Event::Reloaded(Arc::clone(&plan)));
+        let taken = |snapshot: &Snapshot| (snapshot.reloads > before || self.over().is_some()).then_some(());
+        if self.until(Moment::now().after(TAKEN_WITHIN), taken).await.is_none() || self.published.look().0.reloads == before {
+            return self.over().unwrap_or_else(|| Answer::new(Exit::Internal, "the configuration was not taken over; see the log"));
+        }
+        *running = plan;
+        let concerned = concerned(&reload);
+        let settled = |snapshot: &Snapshot| {
+            let removed = || running.retired.modules.iter().all(|id| find(snapshot, *id).is_none());
+            (self.over().is_some() || (concerned.iter().all(|id| is_settled(snapshot, *id)) && removed())).then_some(())
+        };
+        let _ = self.until(until, settled).await;
+        let snapshot = self.published.look().0;
+        let gone = running.retired.modules.iter().filter_map(|id| find(&snapshot, *id));
+        let gone = gone.map(|module| (Exit::Unavailable, format!("module {} is still being stopped", module.name)));
+        let asked_for = |id: &ModuleId| find(&snapshot, *id).filter(|module| module.state != ModuleState::Resolved);
+        let results: Vec<(Exit, String)> = concerned.iter().filter_map(asked_for).map(up_or_not).chain(gone).collect();
+        let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
+        Answer::new(exit, words).with(results.into_iter().map(|(_, sentence)| sentence).collect())
+    }
+
+    fn too_early(&self, running: &Plan) -> Option<Answer> {
+        let snapshot = self.published.look().0;
+        if snapshot.phase != Phase::Running {
+            return Some(Answer::new(Exit::Unavailable, format!("the process has to run first: the phase is {}", snapshot.phase.word())));
+        }
+        let leaving = running.retired.modules.iter().find_map(|id| find(&snapshot, *id))?;
+        Some(Answer::new(Exit::Unavailable, format!("module {} is still being stopped by the last reload", leaving.name)))
+    }
+
+    /// On a thread of its own: files may be slow, and health answers shall not wait for them. None when that thread failed.
+    async fn read_again(&self) -> Option<Result<Plan, Problems>> {
+        let (sender, receiver) = oneshot::channel();
+        let sources = Arc::clone(&self.sources);
+        let body = move || drop(sender.send(resolve(&sources.request, &sources.environment)));
+        sys::start_thread("reload", body).ok()?;
+        receiver.await.ok()
+    }
+}
+
+/// The modules that are new or not as they were.
+fn concerned(reload: &Reload) -> Vec<ModuleId> {
+    let names = || reload.modules.added.iter().chain(&reload.modules.changed);
+    let modules = reload.plan.modules.iter().filter(|module| !reload.plan.retired.modules.contains(&module.id));
+    modules.filter(|module| names().any(|name| *name == module.name)).map(|module| module.id).collect()
+}

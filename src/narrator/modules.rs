@@ -1,0 +1,36 @@
+//! Tells the log what becomes of each module.
+
+use tracing::{info, warn};
+
+use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
+
+/// Tells what is different in `after`.
+pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
+    for new in &after.modules {
+        let old = before.modules.iter().find(|old| old.id == new.id);
+        if let Some(old) = old.filter(|old| *old != new) {
+            tell_one(old, new, after.phase);
+        }
+    }
+}
+
+fn tell_one(old: &Module, new: &Module, phase: Phase) {
+    let name = &new.name;
+    if let (None, Some(pid)) = (old.child.pid, new.child.pid) {
+        info!("module {name} runs as pid {pid}");
+    }
+    if let Some(why) = new.trouble.as_ref().filter(|why| old.trouble.as_ref() != Some(why) || old.child.restarts != new.child.restarts) {
+        let next = if new.child.restarts > old.child.restarts { "; it is started again after a pause" } else { "" };
+        warn!("module {name} is down: {why}{next}");
+    }
+    if old.state == new.state {
+        return;
+    }
+    match (new.state, &new.child.last_exit) {
+        (ModuleState::Activated, _) => info!("module {name} is up"),
+        (ModuleState::Stopping, _) => info!("stopping module {name}"),
+        (ModuleState::Deactivated, Some(ended)) if old.state == ModuleState::Stopping => info!("module {name} ended with {ended}"),
+        (ModuleState::Deactivated, _) if phase == Phase::Running => info!("module {name} is stopped"),
+        _ => {}
+    }
+}

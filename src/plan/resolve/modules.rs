@@ -1,0 +1,163 @@
+//! `[modules.NAME]`: further processes beside the main one, by name and by number.
+
+mod order;
+
+use crate::config::node::{Entry, Node};
+use crate::config::problem::Problem;
+use crate::config::reader::{Context, Depth, Keys, Section};
+use crate::plan::argv::Argv;
+use crate::plan::module::{ModuleStart, OnExit};
+use crate::plan::process::StartSign;
+use crate::plan::resolve::argv::Builder;
+use crate::plan::resolve::checks::{self, AFFECTS};
+use crate::plan::resolve::process::{SHARED, Template};
+use crate::plan::resolve::{condition, started};
+use crate::plan::target::Target;
+use crate::plan::{CheckPlan, ModuleId, ModulePlan};
+
+/// What a module has beside what every process has.
+const OWN: [&str; 14] = [
+    "command",
+    "groups",
+    "env",
+    "when",
+    "start",
+    "after",
+    "instances",
+    "startup_affects_health",
+    "affects",
+    "on_exit",
+    "started",
+    "checks",
+    "version",
+    "web_path",
+];
+const KNOWN: [&str; 30] = Keys::joined(&[&OWN, &SHARED]);
+pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
+
+/// The most instances of one module.
+pub(super) const MOST: i64 = 1000;
+
+/// One module as written: its instances, and whom it comes after by name.
+struct Written<'c> {
+    entry: &'c Entry,
+    path: String,
+    /// Whether its `when` holds.
+    used: bool,
+    /// Whether it is numbered, and how many there are.
+    instances: Option<u32>,
+    after: Vec<(String, Node)>,
+}
+
+/// Every module whose `when` holds, in order, with the checks that belong to them; the numbers of those begin at `first_check`.
+pub(super) fn read(root: &Section<'_>, general: &Template, wanted: bool, first_check: usize) -> (Vec<ModulePlan>, Vec<CheckPlan>) {
+    let depth = if wanted { root.depth() } else { Depth::Form };
+    let Some(section) = root.table_at("modules", None, depth) else { return (Vec::new(), Vec::new()) };
+    let written: Vec<Written<'_>> = section.entries().filter_map(|entry| write(&section, entry, depth)).collect();
+    let after = order::resolve(section.context(), &written);
+    let (mut plans, mut own) = (Vec::new(), Vec::new());
+    for module in &written {
+        let depth = if module.used { depth } else { Depth::Form };
+        let numbers: Vec<Option<u32>> = match module.instances {
+            // Its form is looked at even where there shall be none.
+            None | Some(0) => vec![None],
+            Some(count) => (0..count).map(Some).collect(),
+        };
+        for (index, number) in numbers.into_iter().enumerate() {
+            let name = number.map_or_else(|| module.entry.key.clone(), |number| format!("{}-{number}", module.entry.key));
+            let environment = section.context().environment;
+            let environment = number.map_or_else(|| environment.clone(), |number| environment.of_instance(number));
+            // Each instance is read as if it were alone; what is wrong with all of them is said once.
+            let context = Context::new(&environment);
+            let found = instance(&context, &module.entry.node, &module.path, &name, general, depth);
+            if index == 0 {
+                section.context().absorb(context);
+            }
+            let Some((plan, checks)) = found.filter(|_| module.used && wanted && module.instances != Some(0)) else { continue };
+            let checks_from = first_check + own.len();
+            own.extend(checks);
+            plans.push(ModulePlan {
+                id: ModuleId(u32::try_from(plans.len()).unwrap_or(u32::MAX)),
+                checks: (checks_from..first_check + own.len()).collect(),
+                ..plan
+            });
+        }
+    }
+    order::apply(&mut plans, &written, &after);
+    (plans, own)
+}
+
+/// What of a module does not differ between its instances.
+fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth) -> Option<Written<'c>> {
+    let context = modules.context();
+    if let Err(why) = checks::check_name(&entry.key) {
+        context.problem(Problem::at(&entry.origin, format!("a module cannot be named `{}`: {why}", entry.key)));
+    }
+    let path = modules.below(&entry.key);
+    let form = context.open(&entry.node, &path, None, Depth::Form)?;
+    let used = condition::holds(context, form.node("when"), &path, depth);
+    let section = context.open(&entry.node, &path, None, if used { depth } else { Depth::Form })?;
+    let instances = section.integer("instances", 0..=MOST).and_then(|number| u32::try_from(number).ok());
+    let mut after = Vec::new();
+    for node in section.list("after").unwrap_or_default() {
+        if let Some(text) = context.text(&node, &section.what("after"), section.depth()) {
+            after.push((text.value(), node));
+        }
+    }
+    Some(Written { entry, path, used, instances, after })
+}
+
+fn instance<'c>(
+    context: &'c Context<'c>,
+    node: &Node,
+    path: &str,
+    name: &str,
+    general: &Template,
+    depth: Depth,
+) -> Option<(ModulePlan, Vec<CheckPlan>)> {
+    let section = context.open(node, path, Some(KEYS), depth)?;
+    let start = section.word("start", &[("with-main", ModuleStart::WithMain), ("on-demand", ModuleStart::OnDemand)]);
+    let start = start.unwrap_or(ModuleStart::WithMain);
+    let counts = section.boolean("startup_affects_health").unwrap_or(start == ModuleStart::WithMain);
+    let affects = section.word("affects", &AFFECTS).unwrap_or_default();
+    let on_exit = [("ignore", OnExit::Ignore), ("degrade", OnExit::Degrade), ("stop-all", OnExit::StopAll)];
+    let on_exit = section.word("on_exit", &on_exit).unwrap_or(OnExit::Degrade);
+    let [version, web_path] = ["version", "web_path"].map(|key| section.nonempty(key).map(|text| text.value()).unwrap_or_default());
+    let mut template = general.for_module();
+    template.read(&section, None);
+    if let Some(env) = section.table("env", None) {
+        template.variables.set_all(&env);
+    }
+    if on_exit == OnExit::StopAll && !section.has("restart") {
+        template.never_restarts();
+    }
+    let mut started = started::read(&section, depth);
+    let mut own = checks::of_module(&section, name);
+    let mut builder =
+        Builder { context, arguments: &[], groups: section.table_at("groups", None, depth), words: Vec::new(), took_arguments: false };
+    let understood = match section.node("command") {
+        Some(command) => builder.command(command, path, depth),
+        None => {
+            section.problem("command", "is missing");
+            false
+        }
+    };
+    if builder.took_arguments {
+        section.problem("command", "takes `args`, but the container's arguments are the main process'");
+    }
+    let argv = Argv::new(builder.words).filter(|argv| !argv.program().is_empty());
+    if argv.is_none() && understood && depth == Depth::Whole {
+        section.problem("command", "names no program");
+    }
+    let of_start = started
+        .as_mut()
+        .and_then(|started| if let StartSign::Answers { target, .. } = &mut started.sign { Some(target.as_mut()) } else { None });
+    for target in own.iter_mut().map(|check| &mut check.target).chain(of_start) {
+        if let Target::Exec(process) = target {
+            **process = template.process(process.argv.clone(), None).aside();
+        }
+    }
+    let mut process = template.process(argv?, started).beside();
+    process.label = template.prefix.then(|| name.to_owned());
+    Some((ModulePlan { version, web_path, start, counts, affects, on_exit, ..ModulePlan::new(ModuleId(0), name, process) }, own))
+}

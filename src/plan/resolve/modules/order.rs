@@ -1,0 +1,84 @@
+//! `after`: whom a module comes after, every unknown name and every circle said at once.
+
+use std::collections::BTreeMap;
+
+use super::Written;
+use crate::config::problem::{Problem, suggest};
+use crate::config::reader::Context;
+use crate::plan::ModulePlan;
+use crate::plan::module::Predecessor;
+
+/// The main process' name in `after`.
+const MAIN: &str = "main";
+
+/// Whom each module comes after, by the names that the configuration gives them; what is unknown or leads in a circle is left out.
+pub(super) type After = BTreeMap<String, Vec<String>>;
+
+/// Reads who comes after whom, and says what is wrong with it.
+pub(super) fn resolve(context: &Context<'_>, written: &[Written<'_>]) -> After {
+    let mut after = After::new();
+    for module in written {
+        let known = || written.iter().map(|other| other.entry.key.as_str()).chain([MAIN]);
+        let mut names = Vec::new();
+        for (name, node) in &module.after {
+            if known().any(|other| other == name) {
+                names.push(name.clone());
+            } else {
+                let text = format!("`after` in [{}] names the unknown module `{name}`{}", module.path, suggest(name, known()));
+                context.problem(Problem::at(&node.origin, text));
+            }
+        }
+        after.insert(module.entry.key.clone(), names);
+    }
+    let mut said: Vec<&str> = Vec::new();
+    for module in written {
+        let Some(circle) = circle(&after, &module.entry.key) else { continue };
+        let again = circle.iter().any(|name| said.contains(&name.as_str()));
+        if !again {
+            let shown = circle.iter().chain(circle.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" after ");
+            context.problem(Problem::at(&module.entry.origin, format!("modules wait for each other in a circle: {shown}")));
+        }
+        said.push(&module.entry.key);
+    }
+    after
+}
+
+/// The way from a module back to itself; none when there is none.
+fn circle(after: &After, from: &str) -> Option<Vec<String>> {
+    let mut ways = vec![vec![from.to_owned()]];
+    let mut seen = Vec::new();
+    while let Some(way) = ways.pop() {
+        for next in way.last().and_then(|last| after.get(last)).into_iter().flatten() {
+            if next == from {
+                return Some(way);
+            }
+            if !seen.contains(next) {
+                seen.push(next.clone());
+                ways.push(way.iter().chain([next]).cloned().collect());
+            }
+        }
+    }
+    None
+}
+
+/// Gives every instance its predecessors. One that this run does not use is nobody to wait for.
+pub(super) fn apply(plans: &mut [ModulePlan], written: &[Written<'_>], after: &After) {
+    let family = |plan: &ModulePlan| {
+        let of = |module: &&Written<'_>| match module.instances {
+            None => plan.name == module.entry.key,
+            Some(_) => plan.name.rsplit_once('-').is_some_and(|(name, number)| name == module.entry.key && number.parse::<u32>().is_ok()),
+        };
+        written.iter().find(of).map(|module| module.entry.key.clone()).unwrap_or_default()
+    };
+    let families: Vec<(String, _)> = plans.iter().map(|plan| (family(plan), plan.id)).collect();
+    for plan in plans {
+        let own = family(plan);
+        for name in after.get(&own).into_iter().flatten() {
+            if name == MAIN {
+                plan.after.push(Predecessor::Main);
+            }
+            let members = families.iter().filter(|(family, id)| family == name && *id != plan.id);
+            plan.after.extend(members.map(|(_, id)| Predecessor::Module(*id)));
+        }
+    }
+}

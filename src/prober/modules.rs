@@ -1,0 +1,76 @@
+//! What is asked of modules: the startup check while one starts, its own checks while it runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::{Guarded, Orders, watch_check, watch_target};
+use crate::mailbox::Mailbox;
+use crate::plan::target::Target;
+use crate::plan::{CheckId, CheckPlan, ModuleId};
+use crate::state::event::Event;
+
+/// What is asked of one module; it brings its targets along, because a module may be new to the plan.
+#[derive(Debug)]
+pub enum ModuleWatch {
+    /// Its startup check, until it passes.
+    Start {
+        /// What is asked.
+        target: Box<Target>,
+        /// How long one run may take.
+        timeout: Duration,
+    },
+    /// Its own checks, with their numbers.
+    Checks(Vec<(CheckId, CheckPlan)>),
+}
+
+/// The tasks of every module that is asked about.
+#[derive(Default)]
+pub(super) struct Modules(BTreeMap<ModuleId, (Arc<ModuleWatch>, Vec<AbortHandle>)>);
+
+impl Modules {
+    /// Ends what is not wanted any more, and begins what is new.
+    pub(super) fn follow(&mut self, orders: &watch::Receiver<Orders>, tasks: &mut JoinSet<()>, mailbox: &Mailbox) {
+        let wanted = orders.borrow().modules.clone();
+        self.0.retain(|id, (watch, running)| {
+            let stays = wanted.get(id).is_some_and(|other| Arc::ptr_eq(watch, other));
+            if !stays {
+                running.iter().for_each(AbortHandle::abort);
+            }
+            stays
+        });
+        for (id, watch) in wanted {
+            self.0.entry(id).or_insert_with(|| (Arc::clone(&watch), begin(id, &watch, orders, tasks, mailbox)));
+        }
+        // The ends of tasks are not kept for ever: modules come and go.
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+fn begin(
+    id: ModuleId,
+    watch: &ModuleWatch,
+    orders: &watch::Receiver<Orders>,
+    tasks: &mut JoinSet<()>,
+    mailbox: &Mailbox,
+) -> Vec<AbortHandle> {
+    match watch {
+        ModuleWatch::Start { target, timeout } => {
+            let sender = mailbox.clone();
+            let tell = move |outcome| sender.send(Event::ModuleProbed(id, outcome));
+            vec![tasks.spawn(watch_target(target.as_ref().clone(), *timeout, mailbox.clone(), tell))]
+        }
+        ModuleWatch::Checks(checks) => checks
+            .iter()
+            .map(|(number, check)| {
+                let (number, sender) = (*number, mailbox.clone());
+                let tell = move |outcome| sender.send(Event::Probed(number, outcome));
+                let asked = Guarded::new(check.target.clone(), Some(mailbox.clone()));
+                tasks.spawn(watch_check(check.clone(), asked, orders.clone(), tell))
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,117 @@
+//! Children's output behind their names: pipes that threads of their own read, and pass on by whole lines.
+//!
+//! The supervising thread hands pipes over and never waits for what becomes of them, but for a bounded time at the very end.
+//! Standard output and standard error are apart from the child to our own streams, so that a reader that does not read one of
+//! them holds up that one only: what a child cannot write then stays with the child, because nothing else would lose nothing.
+
+mod lines;
+mod relay;
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{Gid, Uid, fchown, pipe2};
+
+use crate::clock::Moment;
+use crate::sys::start::Credentials;
+use relay::{Relay, Stream};
+
+/// At the end: how long nothing may get any further before the rest is given up.
+const STALLED: Duration = Duration::from_secs(1);
+
+/// At the end: how long passing on the rest may take however well it goes.
+const LONGEST_END: Duration = Duration::from_secs(5);
+
+/// The two threads that pass output on; neither is started before a child needs it.
+#[derive(Debug, Default)]
+pub struct Output {
+    stdout: Option<Relay>,
+    stderr: Option<Relay>,
+}
+
+/// One stream of one child: the end that is read here and the one that is written there.
+#[derive(Debug)]
+struct Pipe {
+    reading: OwnedFd,
+    writing: OwnedFd,
+}
+
+/// The pipes of a child that is about to be started.
+#[derive(Debug)]
+pub struct Pipes {
+    stdout: Pipe,
+    stderr: Pipe,
+}
+
+impl Pipes {
+    /// What the child has to be given: ours, theirs.
+    pub fn pass(&self) -> [(i32, i32); 2] {
+        [(self.stdout.writing.as_raw_fd(), libc::STDOUT_FILENO), (self.stderr.writing.as_raw_fd(), libc::STDERR_FILENO)]
+    }
+}
+
+impl Output {
+    /// Makes the pipes for a child of this user, and starts the threads when it is the first one.
+    ///
+    /// # Errors
+    /// The kernel has no room for another thread or for the files.
+    pub fn open(&mut self, user: Option<&Credentials>) -> io::Result<Pipes> {
+        for (relay, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
+            if relay.is_none() {
+                *relay = Some(Relay::start(stream)?);
+            }
+        }
+        Ok(Pipes { stdout: pipe(user)?, stderr: pipe(user)? })
+    }
+
+    /// Passes on from now on what comes out of this child; ours are closed of the ends that it writes to.
+    pub fn take(&self, pid: i32, label: &str, pipes: Pipes) {
+        for (relay, pipe) in [(&self.stdout, pipes.stdout), (&self.stderr, pipes.stderr)] {
+            drop(pipe.writing);
+            if let Some(relay) = relay {
+                relay.take(pid, label, pipe.reading);
+            }
+        }
+    }
+
+    /// Says that the child is gone: what it wrote is passed on to its last byte, whoever else holds the pipe.
+    pub fn ended(&self, pid: i32) {
+        self.relays().for_each(|relay| relay.ended(pid));
+    }
+
+    /// Waits until everything that was written is passed on, as long as it gets on, and [`LONGEST_END`] at most.
+    pub fn finish(&self) {
+        let end = Moment::now().after(LONGEST_END);
+        let waiting: Vec<_> = self.relays().map(|relay| (relay, relay.finish())).collect();
+        for (relay, done) in waiting {
+            loop {
+                let before = relay.written();
+                let left = end.since(Moment::now()).min(STALLED);
+                if done.recv_timeout(left) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    break;
+                }
+                if relay.written() == before || end.since(Moment::now()).is_zero() {
+                    tracing::warn!("{} was not read; the last lines of the output are lost", relay.stream());
+                    break;
+                }
+            }
+        }
+    }
+
+    fn relays(&self) -> impl Iterator<Item = &Relay> {
+        self.stdout.iter().chain(&self.stderr)
+    }
+}
+
+/// A pipe that blocks the writer alone. It belongs to the child's user, who could not open `/dev/stdout` otherwise.
+fn pipe(user: Option<&Credentials>) -> io::Result<Pipe> {
+    let (reading, writing) = pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    if let Some(user) = user {
+        // Where we may not give files away, neither can the child have become another user.
+        let _ = fchown(&writing, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)));
+    }
+    Ok(Pipe { reading, writing })
+}

@@ -1,0 +1,147 @@
+//! From a child's bytes to lines behind its name, in bounded memory and without a byte lost.
+
+/// The longest line that is held back until it is whole; a longer one is passed on as it comes.
+const LONGEST_HELD: usize = 64 * 1024;
+
+/// The key of no stream of ours.
+const SOMEBODY_ELSE: u64 = 0;
+
+/// One child's stream: its name and the beginning of a line that is not whole yet.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Tells the streams of one page apart.
+    key: u64,
+    label: Vec<u8>,
+    held: Vec<u8>,
+}
+
+/// Where the lines of several children come together, and which of them has a line open there.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    open: Option<u64>,
+    out: Vec<u8>,
+}
+
+impl Lines {
+    /// Nothing said yet. `key` is unique on its page, and not 0.
+    pub(super) fn new(key: u64, label: &str) -> Self {
+        Self { key, label: format!("{label} | ").into_bytes(), held: Vec::new() }
+    }
+}
+
+impl Page {
+    /// Takes in what a child said: whole lines are written, the rest is held back until it is a line or too long for that.
+    pub(super) fn add(&mut self, lines: &mut Lines, bytes: &[u8]) {
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let (whole, rest) = bytes.split_at(whole);
+        for line in whole.split_inclusive(|byte| *byte == b'\n') {
+            let held = std::mem::take(&mut lines.held);
+            self.write(lines, &[&held, line], true);
+        }
+        lines.held.extend_from_slice(rest);
+        // A line that has begun here already need not be held back: nobody's line comes in between without ending it.
+        if lines.held.len() > LONGEST_HELD || (self.open == Some(lines.key) && !lines.held.is_empty()) {
+            let held = std::mem::take(&mut lines.held);
+            self.write(lines, &[&held], false);
+        }
+    }
+
+    /// Ends a line that its child will not end any more.
+    pub(super) fn complete(&mut self, lines: &mut Lines) {
+        if !lines.held.is_empty() || self.open == Some(lines.key) {
+            let held = std::mem::take(&mut lines.held);
+            self.write(lines, &[&held, b"\n"], true);
+        }
+    }
+
+    fn write(&mut self, lines: &Lines, parts: &[&[u8]], whole: bool) {
+        if self.open != Some(lines.key) {
+            if self.open.is_some() {
+                self.out.push(b'\n');
+            }
+            self.out.extend_from_slice(&lines.label);
+        }
+        for part in parts {
+            self.out.extend_from_slice(part);
+        }
+        self.open = (!whole).then_some(lines.key);
+    }
+
+    /// Everything to be written out now.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Whether the last line is not ended.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Our open line, if any, is ended: somebody else has written since. Whether that is a line without its end in turn.
+    pub(super) const fn was_ended(&mut self, by_open_line: bool) {
+        self.open = if by_open_line { Some(SOMEBODY_ELSE) } else { None };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn said(page: &mut Page) -> String {
+        String::from_utf8(page.take()).unwrap()
+    }
+
+    #[test]
+    fn lines_are_labelled_and_a_partial_one_waits_for_its_end() {
+        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, "a"), Lines::new(2, "b"));
+        page.add(&mut a, b"one\ntwo\nthr");
+        page.add(&mut b, b"\n");
+        page.add(&mut a, b"ee\nfour");
+        assert_eq!(said(&mut page), "a | one\na | two\nb | \na | three\n");
+        page.complete(&mut a);
+        page.complete(&mut b);
+        assert_eq!(said(&mut page), "a | four\n");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_one_line_unless_somebody_else_speaks() {
+        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, "a"), Lines::new(2, "b"));
+        let long = vec![b'x'; LONGEST_HELD + 1];
+        page.add(&mut a, &long);
+        page.add(&mut a, b"yy");
+        page.add(&mut a, b"z\n");
+        let text = said(&mut page);
+        assert_eq!(text, format!("a | {}yyz\n", "x".repeat(LONGEST_HELD + 1)));
+        page.add(&mut a, &long);
+        page.add(&mut b, b"here\n");
+        page.add(&mut a, b"more\n");
+        assert_eq!(said(&mut page), format!("a | {}\nb | here\na | more\n", "x".repeat(LONGEST_HELD + 1)));
+        page.add(&mut a, &long);
+        page.complete(&mut a);
+        assert!(said(&mut page).ends_with("xx\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_is_lost_wherever_the_pieces_are_cut(bytes in prop::collection::vec(any::<u8>(), 0..2000), cuts in prop::collection::vec(1usize..300, 1..20)) {
+            let (mut page, mut lines, mut rest, mut cuts) = (Page::default(), Lines::new(1, "n"), bytes.as_slice(), cuts.iter().cycle());
+            let mut out = Vec::new();
+            while !rest.is_empty() {
+                let (piece, left) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+                page.add(&mut lines, piece);
+                out.extend(page.take());
+                rest = left;
+            }
+            page.complete(&mut lines);
+            out.extend(page.take());
+            let back: Vec<u8> = out.split_inclusive(|byte| *byte == b'\n').flat_map(|line| line.strip_prefix(b"n | ").unwrap().to_vec()).collect();
+            let mut whole = bytes.clone();
+            if whole.last().is_some_and(|last| *last != b'\n') {
+                whole.push(b'\n');
+            }
+            prop_assert_eq!(back, whole);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The thread that passes one of our two streams on: it reads every child's pipe and writes whole lines in turn.
+
+use std::fmt;
+use std::io::{self, StderrLock};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::lines::{Lines, Page};
+use crate::log;
+use crate::sys;
+
+/// Bytes read at once, and so between two lines of different children.
+const CHUNK: usize = 64 * 1024;
+
+/// The most that a pipe holds for who may not set the system's limit (`/proc/sys/fs/pipe-max-size`): what was written before an end
+/// is never more than this.
+const MOST_IN_A_PIPE: usize = 1024 * 1024;
+
+/// One of our own streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error, which the log writes to as well.
+    Stderr,
+}
+
+impl Stream {
+    const fn descriptor(self) -> i32 {
+        if matches!(self, Self::Stdout) { libc::STDOUT_FILENO } else { libc::STDERR_FILENO }
+    }
+
+    /// Whether the log, or the other thread, writes to the same place: then whoever writes holds the lock of standard error.
+    fn is_shared(self) -> bool {
+        let place = |file: BorrowedFd<'_>| nix::sys::stat::fstat(file).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        self == Self::Stderr || place(io::stdout().as_fd()) == place(io::stderr().as_fd())
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Stdout { "standard output" } else { "standard error" })
+    }
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Order {
+    /// Read this.
+    Take(Source),
+    /// This child is gone.
+    Ended(i32),
+    /// Pass everything on that was written until now, then say so.
+    Finish(SyncSender<()>),
+}
+
+/// One child's pipe.
+#[derive(Debug)]
+struct Source {
+    /// Its pid; none once it is gone and others hold the pipe.
+    pid: Option<i32>,
+    label: String,
+    reading: OwnedFd,
+}
+
+/// The line to the thread; nothing here waits for it.
+#[derive(Debug)]
+pub(super) struct Relay {
+    stream: Stream,
+    orders: Sender<Order>,
+    bell: Arc<EventFd>,
+    written: Arc<AtomicU64>,
+}
+
+impl Relay {
+    /// Starts the thread.
+    pub(super) fn start(stream: Stream) -> io::Result<Self> {
+        let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let (orders, inbox) = mpsc::channel();
+        let written = Arc::new(AtomicU64::new(0));
+        let mut pump = Pump {
+            stream,
+            shared: stream.is_shared(),
+            inbox,
+            bell: Arc::clone(&bell),
+            written: Arc::clone(&written),
+            sources: Vec::new(),
+            page: Page::default(),
+            chunk: vec![0; CHUNK],
+            next: 0,
+            gone: false,
+        };
+        let name = if stream == Stream::Stdout { "stdout" } else { "stderr" };
+        let turn = move || {
+            // A fault in one turn must not close the pipes: the children would be killed by it.
+            while catch_unwind(AssertUnwindSafe(|| pump.turn())).unwrap_or(true) {}
+        };
+        sys::start_thread(name, turn)?;
+        Ok(Self { stream, orders, bell, written })
+    }
+
+    /// Which stream it passes on.
+    pub(super) const fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// Bytes that were written out.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take(&self, pid: i32, label: &str, reading: OwnedFd) {
+        self.order(Order::Take(Source { pid: Some(pid), label: label.to_owned(), reading }));
+    }
+
+    pub(super) fn ended(&self, pid: i32) {
+        self.order(Order::Ended(pid));
+    }
+
+    /// Asks for the end; what comes back is told when it is done.
+    pub(super) fn finish(&self) -> Receiver<()> {
+        let (done, finished) = mpsc::sync_channel(1);
+        self.order(Order::Finish(done));
+        finished
+    }
+
+    fn order(&self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            let _ = self.bell.write(1);
+        }
+    }
+}
+
+/// What the thread works with.
+struct Pump {
+    stream: Stream,
+    shared: bool,
+    inbox: Receiver<Order>,
+    bell: Arc<EventFd>,
+    written: Arc<AtomicU64>,
+    sources: Vec<(Source, Lines)>,
+    page: Page,
+    chunk: Vec<u8>,
+    next: u64,
+    /// Whether our own stream has failed, which is told once.
+    gone: bool,
+}
+
+/// What one look at a pipe found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// So many bytes were passed on.
+    Bytes(usize),
+    /// There is nothing more now.
+    Empty,
+    /// Nobody can write to it any more.
+    End,
+}
+
+impl Pump {
+    /// Waits for something to happen and sees to it; false when nobody can ask for anything any more.
+    fn turn(&mut self) -> bool {
+        let bell = self.bell.as_fd();
+        let files = std::iter::once(bell).chain(self.sources.iter().map(|(source, _)| source.reading.as_fd()));
+        let mut files: Vec<_> = files.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+        if poll(&mut files, PollTimeout::NONE).is_err() {
+            return true;
+        }
+        let ready: Vec<bool> = files.iter().map(|file| file.any().unwrap_or(true)).collect();
+        let mut index = 0;
+        for ready in ready.iter().skip(1) {
+            // Each in its turn, one piece at a time: a flood of one child holds nobody else up.
+            if *ready && self.look(index) == Look::End {
+                self.sources.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+        let _ = self.bell.read();
+        loop {
+            match self.inbox.try_recv() {
+                Ok(order) => self.obey(order),
+                Err(mpsc::TryRecvError::Empty) => return true,
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Take(source) => {
+                self.next += 1;
+                let lines = Lines::new(self.next, &source.label);
+                self.sources.push((source, lines));
+            }
+            Order::Ended(pid) => {
+                if let Some(index) = self.sources.iter().position(|(source, _)| source.pid == Some(pid)) {
+                    self.exhaust(index);
+                }
+            }
+            Order::Finish(done) => {
+                (0..self.sources.len()).rev().for_each(|index| self.exhaust(index));
+                let _ = done.try_send(());
+            }
+        }
+    }
+
+    /// Reads what a child that is gone has left in its pipe, and ends its last line; others that hold the pipe are read on.
+    fn exhaust(&mut self, index: usize) {
+        let mut left = MOST_IN_A_PIPE;
+        let ended = loop {
+            match self.look(index) {
+                Look::Bytes(count) if count < left => left -= count,
+                Look::End => break true,
+                Look::Bytes(_) | Look::Empty => break false,
+            }
+        };
+        if ended {
+            self.sources.remove(index);
+        } else if let Some((source, lines)) = self.sources.get_mut(index) {
+            source.pid = None;
+            let guard = guard(self.stream, self.shared, &mut self.page);
+            self.page.complete(lines);
+            self.write_out();
+            drop(guard);
+        }
+    }
+
+    /// Passes on one piece of what a child wrote.
+    fn look(&mut self, index: usize) -> Look {
+        let Some((source, lines)) = self.sources.get_mut(index) else { return Look::Empty };
+        let read = loop {
+            match nix::unistd::read(&source.reading, &mut self.chunk) {
+                Err(Errno::EINTR) => {}
+                read => break read,
+            }
+        };
+        let look = match read {
+            Ok(0) => Look::End,
+            Ok(count) => Look::Bytes(count),
+            Err(Errno::EAGAIN) => return Look::Empty,
+            Err(_) => Look::End,
+        };
+        let guard = guard(self.stream, self.shared, &mut self.page);
+        match look {
+            Look::Bytes(count) => self.page.add(lines, self.chunk.get(..count).unwrap_or_default()),
+            _ => self.page.complete(lines),
+        }
+        self.write_out();
+        drop(guard);
+        look
+    }
+
+    /// Writes what is on the page, however long that takes. What our own stream refuses is dropped: the child shall live.
+    fn write_out(&mut self) {
+        let bytes = self.page.take();
+        if bytes.is_empty() {
+            return;
+        }
+        let result = match self.stream {
+            Stream::Stdout => write_all(io::stdout().as_fd(), &bytes, &self.written),
+            Stream::Stderr => write_all(io::stderr().as_fd(), &bytes, &self.written),
+        };
+        if self.shared {
+            log::leave_line_open(if self.page.is_open() { self.stream.descriptor() } else { 0 });
+        }
+        if let Err(error) = result
+            && !std::mem::replace(&mut self.gone, true)
+        {
+            tracing::warn!("{} takes no more output: {error}; what is written to it from now on is lost", self.stream);
+        }
+    }
+}
+
+/// Keeps others out of the middle of our lines, and ends theirs where they have left one open.
+fn guard(stream: Stream, shared: bool, page: &mut Page) -> Option<StderrLock<'static>> {
+    let guard = shared.then(|| io::stderr().lock())?;
+    let open = log::open_line();
+    if open != stream.descriptor() {
+        page.was_ended(open != 0);
+    }
+    Some(guard)
+}
+
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], written: &AtomicU64) -> nix::Result<()> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(to, bytes) {
+            Ok(count) => {
+                written.fetch_add(count as u64, Ordering::Relaxed);
+                bytes = bytes.get(count..).unwrap_or_default();
+            }
+            Err(Errno::EINTR) => {}
+            // Whoever shares the stream with us may have made it so.
+            Err(Errno::EAGAIN) => {
+                let mut ready = [PollFd::new(to, PollFlags::POLLOUT)];
+                let _ = poll(&mut ready, PollTimeout::NONE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

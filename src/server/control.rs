@@ -1,0 +1,63 @@
+//! Orders over the unix socket: who may give them, and what whoever may not is told.
+
+use std::sync::atomic::Ordering;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use tracing::warn;
+
+use super::connections::Peer;
+use super::{Shared, bears_token};
+use crate::clock::Moment;
+
+/// What every path of orders begins with.
+const ROOT: &str = "/control/";
+
+/// The answer that comes when the order is done.
+type UnderWay = std::pin::Pin<Box<dyn Future<Output = (u16, String)> + Send>>;
+
+/// An order on its way, or why there is none; none for a question like any other. On the network there are no orders.
+pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &Shared) -> Option<Result<UnderWay, (u16, String)>> {
+    let controller = shared.controller.as_ref()?;
+    if peer == Peer::Network || !request.uri().path().starts_with(ROOT) {
+        return None;
+    }
+    let told = |status, sentence: &str| Some(Err((status, format!("{{\"sentence\":\"{sentence}\"}}\n"))));
+    if let Peer::Local(uid) = peer {
+        refuse(shared, &uid.map_or_else(|| "a user that the kernel does not name".to_owned(), |uid| format!("user {uid}")));
+        return told(403, "orders are taken from root and from portcullis' own user");
+    }
+    let has_token = shared.plan.token.as_ref().is_some_and(|token| !token.is_empty());
+    if has_token && !bears_token(&shared.plan, request.headers()) {
+        refuse(shared, "somebody without the token of [health]");
+        return told(403, "orders need the token of [health]");
+    }
+    if request.method() != hyper::Method::POST {
+        return told(405, "orders are given by POST");
+    }
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    Some(Ok(controller(target.to_owned())))
+}
+
+/// Says it in the log, once a second at most.
+fn refuse(shared: &Shared, who: &str) {
+    let second = Moment::now().mono.as_secs() + 1;
+    if shared.refused.swap(second, Ordering::Relaxed) != second {
+        warn!("refused an order of {who} on the unix socket");
+    }
+}
+
+/// A JSON document with this status.
+pub(super) fn response(status: u16, body: String) -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
+    let mut response = hyper::Response::builder()
+        .status(status)
+        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
+        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if status == 405 {
+        response = response.header(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    response.body(Full::from(body))
+}

@@ -1,0 +1,91 @@
+//! Other orders while everything runs: what goes is stopped, what has changed is started again, what is new begins.
+
+use std::sync::Arc;
+
+use super::{At, Effect, Lifecycle, ModuleId, ModuleState, Moment, Phase};
+use crate::plan::module::ModuleStart;
+use crate::plan::{ModulePlan, Plan};
+use crate::state::check::Check;
+use crate::state::event::Order;
+use crate::state::snapshot::Module;
+
+impl Lifecycle {
+    /// Takes the orders over as a whole; they differ from the old ones in checks and modules only. Before the process runs, and on the
+    /// way out, nothing is taken over.
+    pub(in crate::state::lifecycle) fn reloaded(&mut self, now: Moment, plan: &Arc<Plan>, effects: &mut Vec<Effect>) {
+        if self.snapshot.phase != Phase::Running || self.leaving.is_some() {
+            return;
+        }
+        let old = std::mem::replace(&mut self.plan, Arc::clone(plan));
+        self.snapshot.reloads += 1;
+        effects.push(Effect::Reload);
+        self.replace_checks(now);
+        for module in &plan.modules {
+            let before = old.module(module.id).filter(|_| !old.retired.modules.contains(&module.id));
+            match before {
+                _ if plan.retired.modules.contains(&module.id) => {
+                    if !old.retired.modules.contains(&module.id) {
+                        self.asked(now, Order::Stop(module.id), effects);
+                    }
+                }
+                None => self.add_module(now, module),
+                Some(before) if before != module => self.change_module(now, before, module, effects),
+                Some(_) => {}
+            }
+        }
+        self.snapshot.modules.sort_by_key(|module| plan.modules.iter().position(|known| known.id == module.id));
+        self.forget_retired();
+    }
+
+    /// The checks of the service: those that stay with all that is known of them, then those that are new.
+    fn replace_checks(&mut self, now: Moment) {
+        let plan = Arc::clone(&self.plan);
+        let mut old = std::mem::take(&mut self.snapshot.checks);
+        let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id) && !plan.retired.checks.contains(id));
+        let mut checks: Vec<Check> = own
+            .map(|(id, check)| match old.iter().position(|known| known.id == Some(id)) {
+                Some(place) => old.remove(place),
+                None => Check { id: Some(id), since: now, ..Check::new(check) },
+            })
+            .collect();
+        checks.extend(old.into_iter().filter(|check| check.module.is_some() || check.id.is_none()));
+        self.snapshot.checks = checks;
+        let name = |stage: &str| stage.strip_prefix("wait:").map(str::to_owned);
+        self.snapshot.stages.retain(|stage| {
+            name(&stage.name).is_none_or(|name| {
+                plan.checks.iter().enumerate().any(|(id, check)| check.name == name && !plan.retired.checks.contains(&id))
+            })
+        });
+    }
+
+    fn add_module(&mut self, now: Moment, plan: &ModulePlan) {
+        self.snapshot.modules.push(Self::module_at_rest(plan, now));
+        if plan.start == ModuleStart::WithMain {
+            self.install(now, plan.id);
+        }
+    }
+
+    /// One that runs is stopped and started as the new orders say; one that somebody has stopped stays so.
+    fn change_module(&mut self, now: Moment, before: &ModulePlan, plan: &ModulePlan, effects: &mut Vec<Effect>) {
+        let Some(module) = self.module_mut(plan.id) else { return };
+        (module.counts, module.version, module.web_path) = (plan.counts, plan.version.clone(), plan.web_path.clone());
+        let state = module.state;
+        let begins = before.start != plan.start && plan.start == ModuleStart::WithMain && state == ModuleState::Resolved;
+        if begins || self.at(plan.id) == At::Awaiting {
+            self.install(now, plan.id);
+        } else if matches!(state, ModuleState::Starting | ModuleState::Activated | ModuleState::Broken) {
+            self.asked(now, Order::Restart(plan.id), effects);
+        }
+    }
+
+    /// Drops what was taken away, once it has stopped.
+    pub(in crate::state::lifecycle) fn forget_retired(&mut self) {
+        let is_gone = |module: &Module| self.plan.retired.modules.contains(&module.id) && self.at(module.id) == At::Rest;
+        let gone: Vec<ModuleId> = self.snapshot.modules.iter().filter(|module| is_gone(module)).map(|module| module.id).collect();
+        for id in gone {
+            self.uninstall(id);
+            self.courses.remove(&id);
+            self.snapshot.modules.retain(|module| module.id != id);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A reload in the reducer: what is kept keeps all that is known of it, what goes ends, what has changed begins anew.
+
+use super::modules::{checked, module};
+use super::*;
+use crate::plan::module::ModuleStart;
+use crate::plan::reload::Reload;
+use crate::plan::{ModuleId, ModulePlan};
+use crate::state::event::Order;
+use crate::state::snapshot::{Module, ModuleState, Snapshot};
+
+fn plan(checks: &[&str], modules: Vec<ModulePlan>) -> Plan {
+    Plan { checks: checks.iter().map(|name| check(name, 0, Affects::Health)).collect(), modules, ..bare() }
+}
+
+/// A run whose process is up, and its modules too.
+fn running(plan: Plan) -> Run {
+    let modules: Vec<ModuleId> =
+        plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain).map(|module| module.id).collect();
+    let mut run = Run::of(plan);
+    run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
+    run.all(modules.into_iter().map(spawned));
+    run
+}
+
+fn spawned(id: ModuleId) -> Event {
+    Event::Spawned(ProcessId::Module(id), PID + 10 + id.0 as i32)
+}
+
+/// What a reload from one plan to the other brings.
+fn reloaded(from: &Plan, to: Plan) -> Event {
+    Event::Reloaded(Arc::new(Reload::new(from, to).unwrap().plan))
+}
+
+fn snapshot(run: &Run) -> &Snapshot {
+    run.lifecycle.snapshot()
+}
+
+fn found<'a>(run: &'a Run, name: &str) -> Option<&'a Module> {
+    snapshot(run).modules.iter().find(|module| module.name == name)
+}
+
+fn check_names(run: &Run) -> Vec<&str> {
+    snapshot(run).checks.iter().map(|check| check.name.as_str()).collect()
+}
+
+#[test]
+fn what_is_kept_keeps_all_that_is_known_of_it() {
+    let old = plan(&["db", "cache"], vec![module(0)]);
+    let mut run = running(old.clone());
+    run.all([Event::Probed(0, passed()), Event::Probed(1, passed())]);
+    let mut new = plan(&["es", "db"], vec![module(0)]);
+    new.modules.push(ModulePlan { id: ModuleId(7), ..module(1) });
+    let effects = run.apply(reloaded(&old, new));
+    assert_eq!(effects.first(), Some(&Effect::Reload), "before anything that needs the new orders");
+    assert_eq!(snapshot(&run).reloads, 1);
+    let records = |name| snapshot(&run).check(name).map(|check| check.records.len());
+    assert_eq!((records("db"), records("es"), records("cache")), (Some(1), Some(0), None));
+    assert_eq!(check_names(&run)[..3], ["db", "es", "app"]);
+    assert_eq!(found(&run, "m0").and_then(|module| module.child.pid), Some(PID + 10));
+    assert!(effects.contains(&Effect::Spawn(ProcessId::Module(ModuleId(1)))), "{effects:?}");
+    // What was on its way from a check that is gone is nobody's.
+    run.apply(Event::Probed(1, refused()));
+    assert!(snapshot(&run).check("cache").is_none());
+}
+
+#[test]
+fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
+    let old = plan(&[], vec![module(0), ModulePlan { start: ModuleStart::OnDemand, counts: false, ..module(1) }]);
+    let mut run = running(old.clone());
+    let new = plan(
+        &[],
+        vec![checked(module(0)), ModulePlan { version: "2".to_owned(), start: ModuleStart::OnDemand, counts: false, ..module(1) }],
+    );
+    let effects = run.apply(reloaded(&old, new));
+    let (one, process) = (ModuleId(0), ProcessId::Module(ModuleId(0)));
+    assert!(effects.contains(&Effect::Signal(process, libc::SIGTERM)), "{effects:?}");
+    assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Stopping));
+    let effects = run.all([Event::Exited(process, Ended::Signal(15)), Event::GroupGone(process)]);
+    assert!(effects.contains(&Effect::Spawn(process)), "{effects:?}");
+    run.apply(spawned(one));
+    assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Starting), "it has a startup check now");
+    run.apply(Event::ModuleProbed(one, passed()));
+    assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Activated));
+    // One that nobody has asked for is what the new orders say, and not started.
+    assert_eq!(found(&run, "m1").map(|module| (module.state, module.version.as_str())), Some((ModuleState::Resolved, "2")));
+}
+
+#[test]
+fn what_is_gone_is_stopped_and_then_forgotten_with_everything_it_counted_by() {
+    let old = plan(&[], vec![module(0), module(1)]);
+    let mut run = running(old.clone());
+    let new = plan(&[], vec![module(1)]);
+    let reload = Reload::new(&old, Plan { modules: vec![ModulePlan { id: ModuleId(0), ..module(1) }], ..new }).unwrap().plan;
+    run.apply(Event::Reloaded(Arc::new(reload)));
+    let process = ProcessId::Module(ModuleId(0));
+    assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Stopping));
+    run.all([Event::Exited(process, Ended::Code(0)), Event::GroupGone(process)]);
+    assert!(found(&run, "m0").is_none() && snapshot(&run).check("m0").is_none() && snapshot(&run).stage("module:m0").is_none());
+    assert_eq!(found(&run, "m1").map(|module| (module.id, module.state)), Some((ModuleId(1), ModuleState::Activated)));
+    run.apply(Event::Asked(Order::Start(ModuleId(0))));
+    assert!(found(&run, "m0").is_none());
+}
+
+#[test]
+fn before_the_process_runs_and_on_the_way_out_nothing_is_taken_over() {
+    for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Running) {
+        let mut run = run_in(phase);
+        let plan = Arc::clone(run.lifecycle.plan());
+        let effects = run.apply(Event::Reloaded(plan));
+        assert!(!effects.contains(&Effect::Reload) && snapshot(&run).reloads == 0, "{phase:?}");
+    }
+}

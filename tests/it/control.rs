@@ -1,0 +1,336 @@
+//! Orders over the unix socket: modules started, stopped and restarted hot, the configuration reloaded, and who may ask for it.
+
+use crate::support::child::polite;
+use crate::support::http::ask;
+use crate::support::portcullis::{Output, binary};
+use crate::support::{Portcullis, Running, Stopwatch, chmod, eventually, free_port, process, root, secs, wait};
+use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A run of a main process with these further tables, and its configuration file.
+fn run(tables: &str) -> (Running, PathBuf) {
+    let run = Portcullis::new();
+    let (child, path) = (run.script("child", &polite()), run.dir().join("portcullis.toml"));
+    run.script("sleeper", &polite());
+    let run = run.config(&config(&path, tables)).start();
+    run.until_status("/readyz", 200, secs(20));
+    assert!(process::command_line(run.child_pid("child")).contains(&child.display().to_string()));
+    (run, path)
+}
+
+/// A configuration beside `path`; `@` in it stands for a sleeping program.
+fn config(path: &std::path::Path, tables: &str) -> String {
+    let dir = path.parent().unwrap().display().to_string();
+    let tables = tables.replace('@', &format!("{dir}/sleeper"));
+    format!("mode = \"api\"\n[modes.api]\ncommand = [\"{dir}/child\"]\n{tables}")
+}
+
+#[track_caller]
+fn order(run: &Running, words: &[&str], code: i32, says: &str) -> Output {
+    let output = run.beside(words.iter().copied());
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(said.contains(says), "{words:?} says, with {:?}:\n{said}\nand portcullis:\n{}", output.exit, run.said().1);
+    output.exits(code)
+}
+
+/// The pid that a sentence of success names.
+fn pid(output: &Output) -> i32 {
+    let digits = output.stdout.split("pid ").nth(1).unwrap_or_else(|| panic!("no pid in {output:?}"));
+    digits.trim().parse().expect("a pid")
+}
+
+const ON_DEMAND: &str = "[modules.reports]\ncommand = [\"@\", \"reports\"]\nstart = \"on-demand\"\n";
+
+#[test]
+fn a_module_is_started_restarted_and_stopped_while_the_process_goes_on() {
+    let (run, _) = run(ON_DEMAND);
+    let main = run.child_pid("child");
+    let first = pid(&order(&run, &["start", "reports"], 0, "module reports is up with pid "));
+    assert!(process::command_line(first).contains("reports"));
+    order(&run, &["start", "reports"], 0, &format!("module reports runs already with pid {first}"));
+    let second = pid(&order(&run, &["restart", "reports"], 0, "module reports is up with pid "));
+    assert!(second != first && !process::alive(first) && process::alive(second));
+    order(&run, &["stop", "reports"], 0, "module reports is stopped");
+    assert!(!process::alive(second));
+    order(&run, &["stop", "reports"], 0, "module reports did not run");
+    order(&run, &["start", "report"], 64, "there is no module `report`; did you mean `reports`?");
+    assert_eq!(run.child_pid("child"), main);
+    assert_eq!(run.get("/readyz").code, 200);
+}
+
+#[test]
+fn a_module_that_does_not_come_up_is_told_with_the_reason() {
+    let tables = "[modules.gone]\ncommand = [\"/nowhere/gone\"]\nstart = \"on-demand\"\nrestart = \"never\"\n\
+                  [modules.slow]\ncommand = [\"@\"]\nstart = \"on-demand\"\nstarted = { notify = true, within = \"60s\" }\n";
+    let (run, _) = run(tables);
+    order(&run, &["start", "gone"], 69, "module gone did not come up: cannot start /nowhere/gone: it was not found");
+    order(&run, &["start", "slow", "--timeout", "200ms"], 69, "module slow is still starting; this goes on");
+    order(&run, &["stop", "slow"], 0, "module slow");
+    assert_eq!(run.get("/readyz").code, 200);
+}
+
+#[test]
+fn all_instances_of_a_module_are_ordered_by_its_name() {
+    let (run, _) = run("[modules.executor]\ncommand = [\"@\"]\ninstances = 3\n");
+    eventually("all are up", secs(20), || {
+        let output = run.beside(["start", "executor"]);
+        output.stdout.contains("3 of 3 modules are as ordered").then_some(())
+    });
+    let before = order(&run, &["start", "executor-1"], 0, "module executor-1 runs already");
+    let output = order(&run, &["restart", "executor"], 0, "3 of 3 modules are as ordered");
+    for name in ["executor-0", "executor-1", "executor-2"] {
+        assert!(output.stdout.contains(&format!("\n  module {name} is up with pid ")), "{}", output.stdout);
+    }
+    assert!(!process::alive(pid(&before)));
+}
+
+#[test]
+fn a_reload_adds_changes_and_removes_without_touching_anything_else() {
+    let keep = "[modules.keep]\ncommand = [\"@\", \"keep\"]\n";
+    let old = "[modules.old]\ncommand = [\"@\", \"old\"]\n[modules.changes]\ncommand = [\"@\", \"before\"]\n";
+    let (run, path) = run(&format!("{keep}{old}[checks.disk]\nurl = \"disk:///?free=1KiB\"\nwait = \"0s\"\n"));
+    let main = run.child_pid("child");
+    let kept = run.child_pid("keep");
+    let (gone, before) = (run.child_pid("sleeper old"), run.child_pid("sleeper before"));
+    order(&run, &["reload"], 0, "nothing has changed");
+    let new = "[modules.changes]\ncommand = [\"@\", \"after\"]\n[modules.new]\ncommand = [\"@\", \"new\"]\n\
+               [modules.later]\ncommand = [\"@\", \"later\"]\nstart = \"on-demand\"\n";
+    let checks = "[checks.file]\nurl = \"file:///proc/self\"\nwait = \"0s\"\ninterval = \"100ms\"\n";
+    std::fs::write(&path, config(&path, &format!("{keep}{new}{checks}"))).unwrap();
+    let words = "modules new, later added; module changes changed; module old removed; check file added; check disk removed";
+    let output = order(&run, &["reload"], 0, words);
+    assert!(output.stdout.contains("module new is up with pid ") && output.stdout.contains("module changes is up with pid "), "{output:?}");
+    assert!(!output.stdout.contains("module later"), "{output:?}");
+    assert_eq!((run.child_pid("child"), run.child_pid("keep")), (main, kept));
+    assert!(!process::alive(gone) && !process::alive(before));
+    assert!(run.child_pid("sleeper after") > 0 && run.child_pid("sleeper new") > 0);
+    eventually("the new check is asked", secs(20), || run.get("/healthz").body.contains("\"file\":\"ok\"").then_some(()));
+    assert!(!run.get("/healthz").body.contains("disk"), "{}", run.get("/healthz").body);
+    order(&run, &["stop", "old"], 64, "there is no module `");
+    order(&run, &["start", "later"], 0, "module later is up");
+    order(&run, &["reload"], 0, "nothing has changed");
+}
+
+#[test]
+fn a_reload_is_all_or_nothing() {
+    let (run, path) = run(ON_DEMAND);
+    let main = run.child_pid("child");
+    let added = format!("{ON_DEMAND}[modules.added]\ncommand = [\"@\", \"added\"]\n");
+    std::fs::write(&path, config(&path, &format!("{added}comand = 1\n[checks.x]\nurl = \"nonsense://\"\n"))).unwrap();
+    let output = order(&run, &["reload"], 78, "the configuration is wrong; nothing was changed");
+    assert!(output.stderr.contains("comand") && output.stderr.contains("nonsense"), "every problem is told: {}", output.stderr);
+    let fixed = config(&path, &added).replace("/child\"]", "/child\", \"more\"]");
+    std::fs::write(&path, format!("{fixed}[health]\ntoken = \"other\"\n")).unwrap();
+    let output = order(&run, &["reload"], 79, "the container has to be started anew for it; nothing was changed");
+    for item in ["the process' command differs", "`token` or `details` of [health] differs"] {
+        assert!(output.stderr.contains(item), "{}", output.stderr);
+    }
+    order(&run, &["start", "added"], 64, "there is no module `");
+    assert_eq!(run.child_pid("child"), main);
+    std::fs::remove_file(&path).unwrap();
+    order(&run, &["reload"], 78, "cannot read the configuration");
+}
+
+#[test]
+fn a_reload_reads_from_where_the_run_was_started() {
+    let run = Portcullis::new();
+    let (child, path) = (run.script("child", &polite()), run.dir().join("portcullis.toml"));
+    run.script("sleeper", &polite());
+    let run = run.config(&config(&path, ON_DEMAND)).without("PORTCULLIS_CONFIG");
+    for args in [vec!["run"], vec!["run", "-c", "portcullis.toml"]] {
+        let run = Portcullis::new().args(args).through(&format!("env -C {}", run.dir().display())).start();
+        run.until_status("/readyz", 200, secs(20));
+        assert!(run.child_pid("child") > 0, "{}", child.display());
+        std::fs::write(&path, config(&path, &format!("{ON_DEMAND}[modules.hot]\ncommand = [\"@\"]\n"))).unwrap();
+        order(&run, &["reload"], 0, "module hot added");
+        std::fs::write(&path, config(&path, ON_DEMAND)).unwrap();
+        order(&run, &["reload"], 0, "module hot removed");
+    }
+}
+
+#[test]
+fn without_modules_no_orders_are_taken_and_never_on_the_network() {
+    let (plain, _) = run("");
+    order(&plain, &["reload"], 69, "takes no orders: no modules are configured");
+    drop(plain);
+    let (run, _) = run(ON_DEMAND);
+    for method in ["POST", "GET"] {
+        assert_eq!(run.ask(method, "/control/modules/reports/start", "Content-Length: 0\r\n").code, 404);
+    }
+    order(&run, &["stop", "reports"], 0, "module reports did not run");
+}
+
+#[test]
+fn orders_need_the_token_where_there_is_one() {
+    let (run, path) = run(&format!("{ON_DEMAND}[health]\ntoken = \"open sesame\"\n"));
+    order(&run, &["start", "reports"], 77, "orders need the token of [health]");
+    run.until_stderr("refused an order of somebody without the token of [health]", secs(20));
+    order(&run, &["start", "reports", "-c", path.to_str().unwrap()], 0, "module reports is up");
+}
+
+#[test]
+fn another_user_is_refused() {
+    if !root("another_user_is_refused") {
+        return;
+    }
+    let (run, path) = run(ON_DEMAND);
+    chmod(path.parent().unwrap(), 0o755);
+    let socket = format!("@{}", run.socket);
+    // Where the binary lies need not be open to others; a copy beside the configuration is.
+    let copy = path.with_file_name("portcullis");
+    std::fs::copy(binary(), &copy).unwrap();
+    let other = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(copy)
+        .args(["start", "reports", "--socket", &socket])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert_eq!(other.status.code(), Some(77), "{said}");
+    assert!(said.contains("orders are taken from root and from portcullis' own user"), "{said}");
+    run.until_stderr("refused an order of user 65534", secs(20));
+    assert!(run.get_over_socket("/livez").code == 200);
+}
+
+#[test]
+fn nothing_is_ordered_on_the_way_out() {
+    let run = Portcullis::new();
+    let child = run.script("child", &polite());
+    let tables = format!("[process]\ndrain_delay = \"100s\"\n{}", ON_DEMAND.replace('@', "sleep"));
+    let config = format!("mode = \"api\"\n[modes.api]\ncommand = [\"{}\"]\n{tables}", child.display());
+    let mut run = run.config(&config).start();
+    run.until_status("/readyz", 200, secs(20));
+    run.signal(15);
+    run.until_status("/readyz", 500, secs(20));
+    order(&run, &["start", "reports"], 69, "nothing is begun any more: the phase is draining");
+    order(&run, &["reload"], 69, "nothing is begun any more");
+    run.signal(15);
+    run.exits(0);
+    run.leaves_nothing();
+}
+
+/// Requests without end from a thread of its own: how many were answered, and what went wrong.
+struct Load {
+    ended: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    threads: Vec<std::thread::JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn on(port: u16) -> Self {
+        let (ended, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let one = || {
+            let (ended, answered) = (Arc::clone(&ended), Arc::clone(&answered));
+            std::thread::spawn(move || {
+                let mut wrong = Vec::new();
+                while !ended.load(Ordering::Relaxed) {
+                    match ask(port, "GET", "/livez", "") {
+                        Ok(answer) if answer.code == 200 => drop(answered.fetch_add(1, Ordering::Relaxed)),
+                        other => wrong.push(format!("{other:?}")),
+                    }
+                }
+                wrong
+            })
+        };
+        let threads = vec![one(), one()];
+        Self { ended, answered, threads }
+    }
+
+    /// Ends it; fails unless every request was answered.
+    fn end(self) -> u64 {
+        self.ended.store(true, Ordering::Relaxed);
+        let wrong: Vec<String> = self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert!(wrong.is_empty(), "{} requests went wrong, the first: {}", wrong.len(), wrong[0]);
+        self.answered.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn hot_orders_and_reloads_drop_no_request_of_the_main_process() {
+    // The main process is a real server: another portcullis, asked on its own port.
+    let (run, port) = (Portcullis::new(), free_port());
+    let path = run.dir().join("portcullis.toml");
+    run.script("sleeper", &polite());
+    let inner = format!(
+        "cd /; exec env -u PORTCULLIS_CONFIG PORTCULLIS_HEALTH__LISTEN=127.0.0.1:{port} PORTCULLIS_HEALTH__SOCKET= {} run -- sleep 1000\n",
+        binary().display()
+    );
+    run.script("child", &inner);
+    let started = format!("[modes.api.started]\nurl = \"tcp://127.0.0.1:{port}\"\n");
+    let tables = |hot: &str| format!("{started}{ON_DEMAND}{hot}");
+    let run = run.config(&config(&path, &tables(""))).start();
+    run.until_status("/readyz", 200, secs(20));
+    let main = process::children(run.pid());
+    assert_eq!(main.len(), 1);
+    let load = Load::on(port);
+    for turn in 0..5 {
+        order(&run, &["start", "reports"], 0, "is up");
+        order(&run, &["restart", "reports"], 0, "is up");
+        let hot = format!("[modules.hot]\ncommand = [\"@\", \"{turn}\"]\n");
+        std::fs::write(&path, config(&path, &tables(&hot))).unwrap();
+        let words = if turn == 0 { "module hot added" } else { "module hot changed" };
+        order(&run, &["reload"], 0, words);
+        order(&run, &["stop", "reports"], 0, "is stopped");
+    }
+    std::fs::write(&path, config(&path, &tables(""))).unwrap();
+    order(&run, &["reload"], 0, "module hot removed");
+    let before = load.answered.load(Ordering::Relaxed);
+    eventually("requests go on", secs(20), || (load.answered.load(Ordering::Relaxed) > before + 20).then_some(()));
+    let answered = load.end();
+    assert!(answered > 100, "only {answered} requests in all");
+    assert_eq!(process::children(run.pid()), main, "the main process is the same, and nothing else is left");
+}
+
+#[test]
+fn hostile_clients_disturb_neither_supervision_nor_orders() {
+    let (mut run, _) = run(ON_DEMAND);
+    let name = run.socket.clone();
+    let connect = || UnixStream::connect_addr(&SocketAddr::from_abstract_name(&name).unwrap());
+    let ended = Arc::new(AtomicBool::new(false));
+    let flood = {
+        let (ended, name) = (Arc::clone(&ended), name.clone());
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            let pieces: [&[u8]; 5] = [
+                b"",
+                b"POST /control/modules/",
+                b"\x00\xff\x16\x03 nonsense\r\n\r\n",
+                b"POST /control/modules/../../reload/start HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+                b"POST /control/modules/x/start?wait_ms=99999999999999999999 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+            ];
+            for turn in 0.. {
+                if ended.load(Ordering::Relaxed) {
+                    return turn;
+                }
+                if let Ok(mut stream) = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&name).unwrap()) {
+                    drop(stream.write_all(pieces[turn % pieces.len()]));
+                    kept.push(stream);
+                }
+                if kept.len() > 500 {
+                    kept.clear();
+                }
+            }
+            0
+        })
+    };
+    for _ in 0..10 {
+        order(&run, &["start", "reports"], 0, "module reports");
+        order(&run, &["stop", "reports"], 0, "module reports is stopped");
+        assert_eq!(run.get("/livez").code, 200);
+    }
+    // An order of eight kibibytes and more is no order.
+    let mut stream = connect().unwrap();
+    drop(stream.write_all(format!("POST /control/modules/{}/start HTTP/1.1\r\n\r\n", "x".repeat(20_000)).as_bytes()));
+    let watch = Stopwatch::start();
+    run.signal(15);
+    run.exits(0);
+    assert!(watch.elapsed() < secs(5), "{:?}", watch.elapsed());
+    ended.store(true, Ordering::Relaxed);
+    assert!(flood.join().unwrap() > 100);
+    wait::never("something is left", Duration::from_millis(50), || !run.descendants().is_empty());
+}
