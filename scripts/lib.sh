@@ -18,13 +18,14 @@ postgres_bin() {
     [ -n "$newest" ] && [ -x "$newest/bin/postgres" ] && printf '%s/bin\n' "$newest"
 }
 
-# Installs the packages whose program is missing: ensure_programs program=package...
+# Installs the packages whose program or file is missing: ensure_programs program=package... /path=package...
 # The server package of Debian starts a cluster of its own on 5432; nobody here uses that port.
 ensure_programs() {
     local pair missing=()
     for pair in "$@"; do
         case ${pair%%=*} in
             postgres) postgres_bin >/dev/null || missing+=("${pair#*=}") ;;
+            /*) [ -e "${pair%%=*}" ] || missing+=("${pair#*=}") ;;
             *) command -v "${pair%%=*}" >/dev/null 2>&1 || missing+=("${pair#*=}") ;;
         esac
     done
@@ -40,16 +41,27 @@ ensure_clients() {
     export PORTCULLIS_CLIENTS=$target_dir/clients
     ensure_programs chromium=chromium chromedriver=chromium-driver prometheus=prometheus promtool=prometheus \
         prometheus-blackbox-exporter=prometheus-blackbox-exporter /usr/lib/nagios/plugins/check_http=monitoring-plugins-basic \
-        python3=python3 npm=npm prlimit=util-linux dockerd=docker.io busybox=busybox-static
-    if ! "$PORTCULLIS_CLIENTS/venv/bin/python" -c 'import jsonschema, prometheus_client, schemathesis' 2>/dev/null; then
-        say "installing jsonschema, prometheus-client and schemathesis"
+        python3=python3 npm=npm prlimit=util-linux
+    if ! "$PORTCULLIS_CLIENTS/venv/bin/python" -c 'import jsonschema, kubernetes_validate, prometheus_client, schemathesis' 2>/dev/null; then
+        say "installing jsonschema, kubernetes-validate, prometheus-client and schemathesis"
         python3 -m venv "$PORTCULLIS_CLIENTS/venv" 2>/dev/null || {
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
             python3 -m venv --clear "$PORTCULLIS_CLIENTS/venv"
         }
-        "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check jsonschema prometheus-client schemathesis
+        "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check \
+            jsonschema kubernetes-validate prometheus-client schemathesis
     fi
     ensure_wait_on
+}
+
+# Installs a Docker engine and what the tests start in it, and the emulator that runs the binary for aarch64.
+ensure_containers() {
+    ensure_programs dockerd=docker.io busybox=busybox-static docker-compose=docker-compose debootstrap=debootstrap qemu-aarch64=qemu-user
+    export PORTCULLIS_DEBIAN=$target_dir/debian.tar
+    if [ ! "$PORTCULLIS_DEBIAN" -nt "$root/scripts/debian-image" ]; then
+        say "making a Debian for the tests in containers (two minutes, once)"
+        as_root "$root/scripts/debian-image" "$PORTCULLIS_DEBIAN"
+    fi
 }
 
 # Installs wait-on, which is npm's, beside the other clients.
@@ -83,6 +95,27 @@ ensure_cargo() {
     fi
     command -v cargo >/dev/null 2>&1 || die "cargo is missing: install Rust 1.88 or newer (https://rustup.rs)"
     ensure_programs cc=build-essential
+}
+
+# Installs Rust's own library for a target where it is missing; that of musl brings musl along.
+ensure_target() {
+    [ ! -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] || return 0
+    command -v rustup >/dev/null 2>&1 || die "Rust's library for $1 is missing, and there is no rustup to add it"
+    say "adding the target $1"
+    rustup target add "$1" >&2
+}
+
+# Makes ready what compiles C and links for another machine: Debian's cross compiler.
+ensure_cross() {
+    local target=$1 machine=${1%%-*} name debian
+    name=$(tr a-z- A-Z_ <<<"$target")
+    case $machine in
+        aarch64) debian=arm64 ;;
+        x86_64) debian=amd64 ;;
+        *) die "no cross compiler is known for $machine (known: aarch64, x86_64)" ;;
+    esac
+    ensure_programs "$machine-linux-gnu-gcc=gcc-${machine/_/-}-linux-gnu" "/usr/$machine-linux-gnu/include/string.h=libc6-dev-$debian-cross"
+    export "CC_${target//-/_}=$machine-linux-gnu-gcc" "CARGO_TARGET_${name}_LINKER=$machine-linux-gnu-gcc"
 }
 
 # Prints the target of the shipping form: musl, else static glibc, which it says.

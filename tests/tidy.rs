@@ -351,3 +351,16 @@ fn the_readme_tells_every_exit_code_as_the_code_does() {
         }
     }
 }
+
+#[test]
+fn what_the_readme_takes_from_a_file_is_in_that_file() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+    let taken: Vec<_> = readme.split("<!-- from ").skip(1).collect();
+    assert!(taken.len() >= 4, "{taken:?}");
+    for text in taken {
+        let (path, after) = text.split_once(" -->\n```").expect("a path and a block");
+        let block = after.split_once('\n').and_then(|(_, block)| block.split_once("\n```")).expect("a whole block").0;
+        let file = fs::read_to_string(root().join(path)).expect(path);
+        assert!(file.contains(block), "not in {path}:\n{block}");
+    }
+}

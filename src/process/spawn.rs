@@ -70,6 +70,11 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
         pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
     };
+    // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
+    let withheld: &[i32] = if plan.conditions.aside { &surroundings.descriptors } else { &[] };
+    for descriptor in withheld {
+        sys::start::survive_exec(*descriptor, false);
+    }
     let result = match recipe.start() {
         // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl does not.
         Err((Step::Exec, error)) if error.raw_os_error() == Some(libc::ENOEXEC) => match text_file(plan, surroundings, &candidates) {
@@ -82,6 +87,9 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
         },
         result => result,
     };
+    for descriptor in withheld {
+        sys::start::survive_exec(*descriptor, true);
+    }
     result.map_err(|(step, error)| explain(plan, surroundings, &candidates, step, &error))
 }
 
@@ -97,7 +105,8 @@ fn directory(plan: &ProcessPlan, surroundings: &Surroundings) -> Option<PathBuf>
 /// What portcullis got, less what the plan takes away, plus what it sets. The line to our own supervisor is not the child's.
 fn environment(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> BTreeMap<OsString, OsString> {
     let mut environment = surroundings.environment.clone();
-    for name in plan.env_remove.iter().map(String::as_str).chain(notify::VARIABLES) {
+    let withheld: &[&str] = if plan.conditions.aside { &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] } else { &[] };
+    for name in plan.env_remove.iter().map(String::as_str).chain(notify::VARIABLES).chain(withheld.iter().copied()) {
         environment.remove(&OsString::from(name));
     }
     environment.extend(ways.environment.iter().cloned());

@@ -1,5 +1,9 @@
 //! Docker's HEALTHCHECK as its engine runs it, in an image that holds no shell, without a network, a user or a place to write to.
 
+mod compose;
+mod swarm;
+mod ways;
+
 use crate::support::docker::newest;
 use crate::support::{Engine, Stopwatch, eventually, secs};
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! The binary from outside, on real servers: one module a capability.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string)]
 
+mod aarch64;
 mod clients;
 mod config;
 mod control;
@@ -10,6 +11,7 @@ mod gate;
 mod health;
 mod healthcheck;
 mod heartbeat;
+mod kubernetes;
 mod load;
 mod migration;
 mod modules;

@@ -222,6 +222,18 @@ fn a_module_with_a_user_an_environment_and_a_directory_of_its_own() {
 }
 
 #[test]
+fn sockets_that_were_passed_on_are_the_process_alone() {
+    let run = Portcullis::new();
+    let wrapper = run.script("wrapper", "#!/bin/sh\nexport LISTEN_FDS=1 LISTEN_PID=$$\nexec 7</dev/null\nexec \"$@\"\n");
+    let tell = "[ -e /proc/$$$$/fd/7 ] && has=has || has=lacks; echo NAME $$has it, $${LISTEN_FDS:-none}; exec sleep 1000";
+    let command = |name: &str| format!("command = [\"sh\", \"-c\", \"{}\"]\n", tell.replace("NAME", name));
+    let tables = format!("mode = \"api\"\n[modes.api]\n{}[modules.one]\n{}", command("main"), command("one"));
+    let run = run.config(&tables).through(&wrapper.display().to_string()).start();
+    run.until_stdout("main has it, 1", secs(20));
+    run.until_stdout("one lacks it, none", secs(20));
+}
+
+#[test]
 fn a_check_can_ask_whether_a_module_runs() {
     let run = run("[checks.worker]\nurl = \"process:one\"\ninterval = \"100ms\"\nfailure_threshold = 1\n\
          [modules.one]\ncommand = [\"@\", \"one\"]\nrestart = \"never\"\naffects = \"none\"\n");

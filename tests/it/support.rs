@@ -2,10 +2,12 @@
 
 pub mod certificates;
 pub mod child;
+pub mod compose;
 pub mod docker;
 pub mod grpc;
 pub mod hostile;
 pub mod http;
+pub mod kubelet;
 pub mod mariadb;
 pub mod network;
 pub mod pgbouncer;
@@ -20,6 +22,7 @@ pub mod terminal;
 pub mod wait;
 
 pub use certificates::Certificates;
+pub use compose::Shop;
 pub use docker::Engine;
 pub use grpc::Grpc;
 pub use hostile::{Hostile, Manner};

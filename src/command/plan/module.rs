@@ -22,7 +22,7 @@ pub(super) fn lines(plan: &Plan, module: &ModulePlan) -> Vec<String> {
         lines.push(format!("while it runs, check {}: {}, counts for {}", check.name, check.target, affects(check.affects)));
     }
     lines.extend(process::lines(command));
-    let signal = command.stop_signal.map_or_else(|| "TERM".to_owned(), signal_name);
+    let signal = command.stop_signal.map_or_else(|| "SIGTERM".to_owned(), signal_name);
     lines.push(format!("stopped by {signal}, KILL {} later", format_duration(command.stop_timeout)));
     lines
 }

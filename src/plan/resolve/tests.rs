@@ -1,5 +1,6 @@
 //! Whole configurations and what becomes of them.
 
+mod modules;
 mod presets;
 mod process;
 mod variants;

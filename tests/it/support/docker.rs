@@ -24,8 +24,17 @@ pub struct Container<'a> {
 }
 
 impl Engine {
-    /// Nothing where the slow group was not asked for or no engine can run here, which it says on stderr.
+    /// Without a network. Nothing where the slow group was not asked for or no engine can run here, which it says on stderr.
     pub fn start(test: &str) -> Option<Self> {
+        Self::with(test, &["--storage-driver", "vfs", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"])
+    }
+
+    /// With networks as Docker makes them, that lead nowhere else, and room for large images.
+    pub fn networked(test: &str) -> Option<Self> {
+        Self::with(test, &[])
+    }
+
+    fn with(test: &str, options: &[&str]) -> Option<Self> {
         if !slow(test) || !root(test) {
             return None;
         }
@@ -38,20 +47,18 @@ impl Engine {
         let mut command = Command::new("setpriv");
         // The namespaces end with their first process, and that one with the thread of the test.
         command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]);
-        command.args(["sh", "-c", "exec dockerd \"$@\" 2>\"$0\""]).arg(dir.path().join("log"));
+        command.args(["sh", "-c", "ip link set lo up; exec dockerd \"$@\" 2>\"$0\""]).arg(dir.path().join("log"));
         for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid"), ("--config-file", "daemon.json")] {
             command.arg(flag).arg(dir.path().join(name));
         }
         dir.file("daemon.json", "{}");
-        command.arg("--host").arg(host(&dir)).args(["--storage-driver", "vfs", "--exec-opt", "native.cgroupdriver=cgroupfs"]);
-        command.args([
+        command.arg("--host").arg(host(&dir)).args([
+            "--exec-opt",
+            "native.cgroupdriver=cgroupfs",
             "--cgroup-parent",
             &format!("/{cgroup}"),
-            "--bridge=none",
-            "--iptables=false",
-            "--ip6tables=false",
-            "--ip-masq=false",
         ]);
+        command.args(options);
         let mut engine = Self { daemon: Some(Tool::start(&mut command)), cgroup, dir };
         let up = eventually("dockerd answers or ends", secs(60), || {
             let answers = engine.docker(&["version"]).status.success();
@@ -68,9 +75,20 @@ impl Engine {
     }
 
     fn docker(&self, args: &[&str]) -> Output {
-        let mut command = Command::new("docker");
+        self.client("docker").args(args).output().unwrap_or_else(|error| panic!("docker: {error}"))
+    }
+
+    /// A program that talks to this engine and no other.
+    pub fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command.env_remove("DOCKER_CONTEXT").env("DOCKER_CONFIG", self.dir.path().join("client")).env("DOCKER_HOST", host(&self.dir));
-        command.args(args).stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("docker: {error}"))
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// A directory that is gone with the engine.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// What the client prints; fails unless it succeeds.
@@ -84,6 +102,11 @@ impl Engine {
     /// Runs portcullis as PID 1 over `command` in an image that holds nothing but it, its configuration and busybox:
     /// no shell on the path, no network, nothing to write to, no user of any name.
     pub fn run(&self, toml: &str, healthcheck: &str, command: &[&str]) -> Container<'_> {
+        self.run_with(toml, healthcheck, &["--read-only", "--user", "65534:65534", "--cap-drop", "ALL"], command)
+    }
+
+    /// The same image with other options of `docker run`.
+    pub fn run_with(&self, toml: &str, healthcheck: &str, options: &[&str], command: &[&str]) -> Container<'_> {
         let name = unique("container");
         let (image, flags, tar) =
             (self.dir.path().join(&name), self.dir.path().join(format!("{name}.flags")), self.dir.path().join("image.tar"));
@@ -99,10 +122,14 @@ impl Engine {
         let entrypoint = "ENTRYPOINT [\"/portcullis\",\"run\",\"--\"]";
         self.succeeds(&["import", "--change", entrypoint, "--change", &healthcheck, tar.to_str().expect("a path of ours"), &name]);
         let mount = format!("{}:/flags:ro", flags.display());
-        let limits = ["--network", "none", "--read-only", "--user", "65534:65534", "--cap-drop", "ALL"];
-        let run = [&["run", "--detach", "--name", &name, "--volume", &mount][..], &limits, &[&name], command].concat();
+        let run = [&["run", "--detach", "--network", "none", "--name", &name, "--volume", &mount], options, &[&name], command].concat();
         self.succeeds(&run);
         Container { engine: self, name, flags }
+    }
+
+    /// One that somebody else started.
+    pub fn container(&self, name: &str) -> Container<'_> {
+        Container { engine: self, name: name.to_owned(), flags: PathBuf::new() }
     }
 
     /// Ends it with all it runs. Fails when a process, a mount or a control group is left.
@@ -168,6 +195,11 @@ impl Container<'_> {
         self.engine.succeeds(&[args, &[&self.name]].concat())
     }
 
+    /// `docker exec CONTAINER COMMAND …`.
+    pub fn exec(&self, command: &[&str]) -> Output {
+        self.engine.docker(&[&["exec", &self.name], command].concat())
+    }
+
     pub fn raise(&self, flag: &str) {
         fs::write(self.flags.join(flag), "").expect("raise a flag");
     }
@@ -190,7 +222,7 @@ impl Container<'_> {
             if state["Health"]["Status"] == status {
                 return newest(&state);
             }
-            assert!(watch.elapsed() < secs(60), "not {status}: {state}\n{}", self.logs());
+            assert!(watch.elapsed() < secs(90), "not {status}: {state}\n{}", self.logs());
             std::thread::park_timeout(std::time::Duration::from_millis(50));
         }
     }

@@ -11,7 +11,7 @@ use super::*;
 use crate::plan::module::{ModuleStart, OnExit, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ModuleId, ModulePlan};
-use crate::state::event::Order;
+use crate::state::event::{ModuleTimer, Order};
 use crate::state::snapshot::{Level, Look, ModuleState, Status};
 
 const MODULES: u32 = 4;
@@ -274,6 +274,38 @@ impl World {
     }
 }
 
+/// Whatever can be told, whether it can be or not.
+fn any_event(id: ModuleId, choice: u8) -> Event {
+    let process = ProcessId::Module(id);
+    let timers = [
+        ModuleTimer::Startup,
+        ModuleTimer::Grace,
+        ModuleTimer::Reap,
+        ModuleTimer::Restart,
+        ModuleTimer::Watchdog,
+        ModuleTimer::WatchdogKill,
+    ];
+    match choice {
+        0..=5 => Event::Elapsed(Timer::Module(id, timers[choice as usize])),
+        6 => Event::Spawned(process, PID),
+        7 => Event::SpawnFailed(process, 127, "not found".to_owned()),
+        8 => Event::SpawnFailed(process, 70, "no room".to_owned()),
+        9 => Event::Exited(process, Ended::Code(choice % 3)),
+        10 => Event::GroupGone(process),
+        11 => Event::ModuleProbed(id, passed()),
+        12 => Event::ModuleProbed(id, refused()),
+        13 => Event::Asked(Order::Start(id)),
+        14 => Event::Asked(Order::Stop(id)),
+        15 => Event::Asked(Order::Restart(id)),
+        16 => Event::Spawned(ProcessId::Main, PID),
+        17 => Event::Exited(ProcessId::Main, Ended::Code(0)),
+        18 => Event::Elapsed(Timer::Precedence),
+        19 => Event::NoneLeft,
+        20 => Event::Stopped(process, libc::SIGTSTP),
+        _ => signal(libc::SIGTERM),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -287,5 +319,20 @@ proptest! {
         world.step(Happening::Signal(libc::SIGTERM));
         world.settle();
         prop_assert!(world.exit.is_some(), "TERM did not end it: {:?} {:?}", world.alive, world.timers);
+    }
+
+    #[test]
+    fn even_impossible_news_of_modules_never_lead_back(plans in plans(), choices in vec((0..MODULES, 0..22u8), 0..60)) {
+        let mut world = World::new(plans, false);
+        world.run.apply(Event::Begin);
+        let mut exits = 0;
+        for (number, choice) in choices {
+            let before = world.run.phase();
+            let effects = world.run.apply(any_event(ModuleId(number), choice));
+            prop_assert!(may_follow(before, world.run.phase()), "{number} {choice}: {before:?} to {:?}", world.run.phase());
+            prop_assert!(exits == 0 || effects.is_empty());
+            exits += effects.iter().filter(|effect| matches!(effect, Effect::Exit(_))).count();
+            prop_assert!(exits <= 1);
+        }
     }
 }
