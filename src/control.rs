@@ -31,6 +31,9 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 /// The longest that an answer is waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long the reducer may need to take an order: it takes every one at once.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+
 /// Pause between two looks at the snapshot while an order is under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -52,8 +52,9 @@ struct Lines {
     unread: Mutex<Option<Receiver<Message>>>,
 }
 
-/// Whether a child's line on standard error has begun and not ended; changed under the lock of standard error only.
-static LINE_IS_OPEN: AtomicBool = AtomicBool::new(false);
+/// The descriptor of ours whose line stands last on standard error without its end; 0 for none. Changed under the lock of standard
+/// error only.
+static OPEN_LINE: AtomicI32 = AtomicI32::new(0);
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 
@@ -145,14 +146,14 @@ pub fn flush(limit: Duration) {
     }
 }
 
-/// Says whether what stands last on standard error is a line without its end; the caller holds the lock of standard error.
-pub fn leave_line_open(open: bool) {
-    LINE_IS_OPEN.store(open, Ordering::Relaxed);
+/// Says whose line stands last on standard error without its end, 0 for nobody's; the caller holds the lock of standard error.
+pub fn leave_line_open(of: i32) {
+    OPEN_LINE.store(of, Ordering::Relaxed);
 }
 
-/// Whether that line is still without its end; the caller holds the lock of standard error.
-pub fn line_is_open() -> bool {
-    LINE_IS_OPEN.load(Ordering::Relaxed)
+/// Whose line that is; the caller holds the lock of standard error.
+pub fn open_line() -> i32 {
+    OPEN_LINE.load(Ordering::Relaxed)
 }
 
 fn write_all(messages: &Receiver<Message>) {
@@ -177,7 +178,7 @@ fn write_all(messages: &Receiver<Message>) {
         shown = lines.len();
         // A reader that is gone is no reason to stop reading the queue, let alone to end.
         let mut stderr = io::stderr().lock();
-        if !bytes.is_empty() && LINE_IS_OPEN.swap(false, Ordering::Relaxed) {
+        if !bytes.is_empty() && OPEN_LINE.swap(0, Ordering::Relaxed) != 0 {
             bytes.insert(0, b'\n');
         }
         let _ = stderr.write_all(&bytes);

@@ -1,19 +1,14 @@
 //! Start, stop and restart of modules by name: all instances of one at once, and what became of them in words.
 
-use std::time::Duration;
-
 use tracing::info;
 
-use super::{Answer, Control};
+use super::{Answer, Control, TAKEN_WITHIN};
 use crate::clock::Moment;
 use crate::config::problem::suggest;
 use crate::exit::Exit;
 use crate::plan::ModuleId;
 use crate::state::event::{Event, Order};
 use crate::state::snapshot::{Module, ModuleState, Snapshot};
-
-/// How long the reducer may need to take an order: it takes every one at once.
-const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// How much of an unknown name is repeated: no module's name is longer.
 const LONGEST_NAME: usize = 80;

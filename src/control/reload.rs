@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::orders::{find, is_settled, up_or_not};
-use super::{Answer, Control};
+use super::{Answer, Control, TAKEN_WITHIN};
 use crate::clock::Moment;
 use crate::config::problem::Problems;
 use crate::exit::Exit;
@@ -54,7 +54,7 @@ impl Control {
         info!("reloading: {words}");
         self.mailbox.send(Event::Reloaded(Arc::clone(&plan)));
         let taken = |snapshot: &Snapshot| (snapshot.reloads > before || self.over().is_some()).then_some(());
-        if self.until(until, taken).await.is_none() || self.published.look().0.reloads == before {
+        if self.until(Moment::now().after(TAKEN_WITHIN), taken).await.is_none() || self.published.look().0.reloads == before {
             return self.over().unwrap_or_else(|| Answer::new(Exit::Internal, "the configuration was not taken over; see the log"));
         }
         *running = plan;

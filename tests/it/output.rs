@@ -233,3 +233,26 @@ fn a_module_that_floods_holds_up_neither_answers_nor_the_others_lines() {
     assert!(of_main >= 19 && flood > 1000, "{of_main} lines of the process among {flood}");
     run.leaves_nothing();
 }
+
+#[test]
+fn where_both_streams_are_one_its_lines_stay_whole() {
+    let (reading, writing) = std::io::pipe().unwrap();
+    let run = labelled().stdout_to(writing.try_clone().unwrap()).stderr_to(writing);
+    let script = "a=$(head -c 9000 /dev/zero | tr '\\0' a); b=$(head -c 70000 /dev/zero | tr '\\0' b); i=0\n\
+                  yes $a | head -n 300 & while [ $i -lt 100 ]; do echo $b >&2; i=$((i+1)); done; wait\n";
+    let child = run.script("both", script);
+    let mut run = run.command([child]).start();
+    let (mut a, mut b) = (0, 0);
+    for line in BufReader::new(reading).lines() {
+        let line = line.unwrap();
+        let Some(line) = line.strip_prefix("api | ") else {
+            assert!(line.contains(" portcullis "), "neither a label nor ours: {:?}", &line[..line.len().min(80)]);
+            continue;
+        };
+        // A line beyond 64 KiB may end early; it never runs into another one.
+        assert!(line.bytes().all(|byte| byte == line.as_bytes()[0]), "two in one");
+        if line.starts_with('a') { a += line.len() } else { b += line.len() }
+    }
+    run.exits(0);
+    assert_eq!((a, b), (300 * 9000, 100 * 70000));
+}

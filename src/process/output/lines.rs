@@ -3,6 +3,9 @@
 /// The longest line that is held back until it is whole; a longer one is passed on as it comes.
 const LONGEST_HELD: usize = 64 * 1024;
 
+/// The key of no stream of ours.
+const SOMEBODY_ELSE: u64 = 0;
+
 /// One child's stream: its name and the beginning of a line that is not whole yet.
 #[derive(Debug)]
 pub(super) struct Lines {
@@ -20,7 +23,7 @@ pub(super) struct Page {
 }
 
 impl Lines {
-    /// Nothing said yet. `key` is unique on its page.
+    /// Nothing said yet. `key` is unique on its page, and not 0.
     pub(super) fn new(key: u64, label: &str) -> Self {
         Self { key, label: format!("{label} | ").into_bytes(), held: Vec::new() }
     }
@@ -74,9 +77,9 @@ impl Page {
         self.open.is_some()
     }
 
-    /// Somebody else has ended the open line.
-    pub(super) const fn was_ended(&mut self) {
-        self.open = None;
+    /// Our open line, if any, is ended: somebody else has written since. Whether that is a line without its end in turn.
+    pub(super) const fn was_ended(&mut self, by_open_line: bool) {
+        self.open = if by_open_line { Some(SOMEBODY_ELSE) } else { None };
     }
 }
 

@@ -32,6 +32,18 @@ pub(super) enum Stream {
     Stderr,
 }
 
+impl Stream {
+    const fn descriptor(self) -> i32 {
+        if matches!(self, Self::Stdout) { libc::STDOUT_FILENO } else { libc::STDERR_FILENO }
+    }
+
+    /// Whether the log, or the other thread, writes to the same place: then whoever writes holds the lock of standard error.
+    fn is_shared(self) -> bool {
+        let place = |file: BorrowedFd<'_>| nix::sys::stat::fstat(file).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        self == Self::Stderr || place(io::stdout().as_fd()) == place(io::stderr().as_fd())
+    }
+}
+
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if *self == Self::Stdout { "standard output" } else { "standard error" })
@@ -75,6 +87,7 @@ impl Relay {
         let written = Arc::new(AtomicU64::new(0));
         let mut pump = Pump {
             stream,
+            shared: stream.is_shared(),
             inbox,
             bell: Arc::clone(&bell),
             written: Arc::clone(&written),
@@ -128,6 +141,7 @@ impl Relay {
 /// What the thread works with.
 struct Pump {
     stream: Stream,
+    shared: bool,
     inbox: Receiver<Order>,
     bell: Arc<EventFd>,
     written: Arc<AtomicU64>,
@@ -212,7 +226,7 @@ impl Pump {
             self.sources.remove(index);
         } else if let Some((source, lines)) = self.sources.get_mut(index) {
             source.pid = None;
-            let guard = guard(self.stream, &mut self.page);
+            let guard = guard(self.stream, self.shared, &mut self.page);
             self.page.complete(lines);
             self.write_out();
             drop(guard);
@@ -234,7 +248,7 @@ impl Pump {
             Err(Errno::EAGAIN) => return Look::Empty,
             Err(_) => Look::End,
         };
-        let guard = guard(self.stream, &mut self.page);
+        let guard = guard(self.stream, self.shared, &mut self.page);
         match look {
             Look::Bytes(count) => self.page.add(lines, self.chunk.get(..count).unwrap_or_default()),
             _ => self.page.complete(lines),
@@ -254,8 +268,8 @@ impl Pump {
             Stream::Stdout => write_all(io::stdout().as_fd(), &bytes, &self.written),
             Stream::Stderr => write_all(io::stderr().as_fd(), &bytes, &self.written),
         };
-        if self.stream == Stream::Stderr {
-            log::leave_line_open(self.page.is_open());
+        if self.shared {
+            log::leave_line_open(if self.page.is_open() { self.stream.descriptor() } else { 0 });
         }
         if let Err(error) = result
             && !std::mem::replace(&mut self.gone, true)
@@ -265,13 +279,14 @@ impl Pump {
     }
 }
 
-/// Keeps the log out of the middle of our lines, and learns whether it has ended an open one.
-fn guard(stream: Stream, page: &mut Page) -> Option<StderrLock<'static>> {
-    let guard = (stream == Stream::Stderr).then(|| io::stderr().lock());
-    if guard.is_some() && page.is_open() && !log::line_is_open() {
-        page.was_ended();
+/// Keeps others out of the middle of our lines, and ends theirs where they have left one open.
+fn guard(stream: Stream, shared: bool, page: &mut Page) -> Option<StderrLock<'static>> {
+    let guard = shared.then(|| io::stderr().lock())?;
+    let open = log::open_line();
+    if open != stream.descriptor() {
+        page.was_ended(open != 0);
     }
-    guard
+    Some(guard)
 }
 
 fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], written: &AtomicU64) -> nix::Result<()> {

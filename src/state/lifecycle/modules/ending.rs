@@ -117,7 +117,9 @@ impl Lifecycle {
         // A start that failed has failed, whatever status its process ends with when it is asked to.
         let counted = if failed.is_some() { Ended::Code(code) } else { ended };
         if another_is_wanted(&plan.process.restart, self.course(id).restarts, counted) {
-            effects.push(Effect::Disarm(Timer::Module(id, ModuleTimer::Grace)));
+            for timer in [ModuleTimer::Grace, ModuleTimer::Reap] {
+                effects.push(Effect::Disarm(Timer::Module(id, timer)));
+            }
             effects.push(Effect::SignalGroup(ProcessId::Module(id), libc::SIGTERM));
             self.start_after_pause(now, &plan, effects);
         } else {

@@ -222,6 +222,18 @@ fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
 }
 
 #[test]
+fn the_deadlines_of_one_process_do_not_outlive_it() {
+    let mut run = running(vec![restarting(checked(module(0)), RestartPolicy::OnFailure, 0)]);
+    let late = [ModuleTimer::Startup, ModuleTimer::Grace].map(|timer| Event::Elapsed(Timer::Module(ONE, timer)));
+    run.apply(spawned(ONE));
+    run.all(late);
+    let effects = run.apply(Event::Exited(ProcessId::Module(ONE), Ended::Signal(9)));
+    for timer in [ModuleTimer::Grace, ModuleTimer::Reap] {
+        assert!(effects.contains(&Effect::Disarm(Timer::Module(ONE, timer))), "{timer:?}: {effects:?}");
+    }
+}
+
+#[test]
 fn a_module_is_started_again_as_its_policy_says() {
     use RestartPolicy::{Always, Never, OnFailure};
     for (policy, code, again) in
