@@ -7,7 +7,7 @@ use crate::plan::{Affects, ModuleId, ModulePlan};
 
 const BASE: &str = "mode = \"${MODE:-api}\"\n[modes.api]\ncommand = [\"serve\"]\nenv = { MODES = \"own\" }\n[modes.migration]\ncommand = []\n\
     [migrations]\ncommand = [\"migrate\"]\nenabled = true\nlock = \"none\"\n[env]\nALL = \"shared\"\n[process]\nstop_timeout = \"20s\"\nrestart = \"always\"\n\
-    drain_delay = \"5s\"\nsignal_scope = \"group\"\nstop_on = \"HUP\"\n";
+    drain_delay = \"5s\"\nsignal_scope = \"group\"\nstop_on = [\"HUP\"]\n";
 
 fn modules(toml: &str, variables: &[(&str, &str)]) -> Vec<ModulePlan> {
     with(&format!("{BASE}{toml}"), variables, &[]).modules
