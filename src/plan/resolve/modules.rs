@@ -57,9 +57,9 @@ pub(super) fn read(root: &Section<'_>, general: &Template, wanted: bool, first_c
     let after = order::resolve(section.context(), &written);
     let (mut plans, mut own) = (Vec::new(), Vec::new());
     for module in &written {
-        let depth = if module.used { depth } else { Depth::Form };
+        // The form of one is looked at even where there shall be none.
+        let depth = if module.used && module.instances != Some(0) { depth } else { Depth::Form };
         let numbers: Vec<Option<u32>> = match module.instances {
-            // Its form is looked at even where there shall be none.
             None | Some(0) => vec![None],
             Some(count) => (0..count).map(Some).collect(),
         };

@@ -1,13 +1,13 @@
 //! `[modules.NAME]`: what each one gets, who comes after whom, and which runs have them at all.
 
 use super::*;
-use crate::plan::module::{ModuleStart, OnExit, Output, Predecessor};
+use crate::plan::module::{ModuleStart, OnExit, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{Affects, ModuleId, ModulePlan};
 
 const BASE: &str = "mode = \"${MODE:-api}\"\n[modes.api]\ncommand = [\"serve\"]\nenv = { MODES = \"own\" }\n[modes.migration]\ncommand = []\n\
     [migrations]\ncommand = [\"migrate\"]\nenabled = true\nlock = \"none\"\n[env]\nALL = \"shared\"\n[process]\nstop_timeout = \"20s\"\nrestart = \"always\"\n\
-    drain_delay = \"5s\"\nsignal_scope = \"group\"\nstop_on = \"HUP\"\n";
+    drain_delay = \"5s\"\nsignal_scope = \"group\"\nstop_on = [\"HUP\"]\n";
 
 fn modules(toml: &str, variables: &[(&str, &str)]) -> Vec<ModulePlan> {
     with(&format!("{BASE}{toml}"), variables, &[]).modules
@@ -25,7 +25,7 @@ fn a_module_has_the_defaults_of_how_it_starts_and_of_all_processes() {
     );
     let [beat, hot] = &all[..] else { panic!("two modules") };
     assert_eq!((beat.start, beat.counts, beat.affects, beat.on_exit), (ModuleStart::WithMain, true, Affects::Health, OnExit::Degrade));
-    assert_eq!((hot.start, hot.counts, hot.output), (ModuleStart::OnDemand, false, Output::Inherit));
+    assert_eq!((hot.start, hot.counts), (ModuleStart::OnDemand, false));
     assert_eq!((beat.process.restart.policy, hot.process.restart.policy), (RestartPolicy::OnFailure, RestartPolicy::Never));
     let process = &beat.process;
     assert_eq!((process.stop_timeout, process.drain_delay, process.signals.group), (Duration::from_secs(20), Duration::ZERO, true));
