@@ -51,8 +51,8 @@ pub struct Control {
     sources: Arc<Sources>,
     mailbox: Mailbox,
     published: Arc<Published>,
-    /// The orders that the run is under; held while a reload is under way, so that there is one at a time.
-    plan: Mutex<Arc<Plan>>,
+    /// Held while a reload is under way, so that there is one at a time.
+    orders: Mutex<reload::Orders>,
     /// Held while an order is on its way to the reducer, so that what the snapshot then shows is this order's.
     taking: Mutex<()>,
 }
@@ -93,7 +93,7 @@ impl Answer {
 impl Control {
     /// Control over the run whose snapshots are `published`, which began under `plan`.
     pub fn new(sources: Sources, plan: Arc<Plan>, mailbox: Mailbox, published: Arc<Published>) -> Self {
-        Self { sources: Arc::new(sources), mailbox, published, plan: Mutex::new(plan), taking: Mutex::default() }
+        Self { sources: Arc::new(sources), mailbox, published, orders: Mutex::new(reload::Orders::new(plan)), taking: Mutex::default() }
     }
 
     /// Does what `POST target` asks for: an HTTP status and a JSON document with `exit`, `sentence` and `lines`.

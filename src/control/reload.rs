@@ -17,10 +17,26 @@ use crate::state::event::Event;
 use crate::state::snapshot::{ModuleState, Phase, Snapshot};
 use crate::sys;
 
+/// The orders that the run is under, as far as they were given here.
+#[derive(Debug)]
+pub(super) struct Orders {
+    running: Arc<Plan>,
+    /// Sent and not yet known to be taken: whoever sent them may have been cut off. With the count of reloads before them.
+    sent: Option<(u64, Arc<Plan>)>,
+}
+
+impl Orders {
+    pub(super) const fn new(running: Arc<Plan>) -> Self {
+        Self { running, sent: None }
+    }
+}
+
 impl Control {
     /// Reads, compares, applies, and waits until the modules that it concerns are where they should be.
     pub(super) async fn reload(&self, until: Moment) -> Answer {
-        let mut running = self.plan.lock().await;
+        let mut orders = self.orders.lock().await;
+        self.catch_up(&mut orders).await;
+        let running = Arc::clone(&orders.running);
         if let Some(refusal) = self.over().or_else(|| self.too_early(&running)) {
             return refusal;
         }
@@ -52,12 +68,13 @@ impl Control {
         let plan = Arc::new(reload.plan.clone());
         let before = self.published.look().0.reloads;
         info!("reloading: {words}");
-        self.mailbox.send(Event::Reloaded(Arc::clone(&plan)));
-        let taken = |snapshot: &Snapshot| (snapshot.reloads > before || self.over().is_some()).then_some(());
-        if self.until(Moment::now().after(TAKEN_WITHIN), taken).await.is_none() || self.published.look().0.reloads == before {
+        orders.sent = Some((before, Arc::clone(&plan)));
+        self.mailbox.send(Event::Reloaded(plan));
+        if !self.catch_up(&mut orders).await {
             return self.over().unwrap_or_else(|| Answer::new(Exit::Internal, "the configuration was not taken over; see the log"));
         }
-        *running = plan;
+        let running = Arc::clone(&orders.running);
+        drop(orders);
         let concerned = concerned(&reload);
         let settled = |snapshot: &Snapshot| {
             let removed = || running.retired.modules.iter().all(|id| find(snapshot, *id).is_none());
@@ -71,6 +88,17 @@ impl Control {
         let results: Vec<(Exit, String)> = concerned.iter().filter_map(asked_for).map(up_or_not).chain(gone).collect();
         let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
         Answer::new(exit, words).with(results.into_iter().map(|(_, sentence)| sentence).collect())
+    }
+
+    /// Waits until the orders that were sent last are taken, or cannot be any more; says whether they were.
+    async fn catch_up(&self, orders: &mut Orders) -> bool {
+        let Some((before, plan)) = orders.sent.clone() else { return true };
+        let taken = |snapshot: &Snapshot| (snapshot.reloads > before || self.over().is_some()).then_some(snapshot.reloads > before);
+        let taken = self.until(Moment::now().after(TAKEN_WITHIN), taken).await.unwrap_or(false);
+        if taken {
+            *orders = Orders::new(plan);
+        }
+        taken
     }
 
     fn too_early(&self, running: &Plan) -> Option<Answer> {

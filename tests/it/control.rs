@@ -334,3 +334,25 @@ fn hostile_clients_disturb_neither_supervision_nor_orders() {
     assert!(flood.join().unwrap() > 100);
     wait::never("something is left", Duration::from_millis(50), || !run.descendants().is_empty());
 }
+
+#[test]
+fn a_reload_goes_on_when_nobody_waits_for_it_any_more() {
+    let slow = |word: &str| {
+        let script = "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done";
+        format!("[modules.slow]\ncommand = [\"sh\", \"-c\", \"{script}\", \"{word}\"]\n")
+    };
+    let (run, path) = run(&slow("first"));
+    run.child_pid("first");
+    for (turn, (old, new)) in [("first", "second"), ("second", "third")].into_iter().enumerate() {
+        std::fs::write(&path, config(&path, &slow(new))).unwrap();
+        let mut cut = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&run.socket).unwrap()).unwrap();
+        cut.write_all(b"POST /control/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").unwrap();
+        let begun = || run.said().1.matches("reloading: module slow changed").count() > turn;
+        eventually("the reload has begun", secs(20), || begun().then_some(()));
+        drop(cut);
+        run.child_pid(&format!("done {new}"));
+        order(&run, &["reload"], 0, "nothing has changed");
+        let of = |word: &str| process::children(run.pid()).into_iter().filter(|pid| process::command_line(*pid).contains(word)).count();
+        assert_eq!((of(&format!("done {old}")), of(&format!("done {new}"))), (0, 1));
+    }
+}
