@@ -70,7 +70,7 @@ impl Lock for FileLock {
                 let _ = file.read_to_string(&mut text);
                 let name = text.trim().trim_start_matches("held ");
                 let words = if name.is_empty() { "another process".to_owned() } else { name.to_owned() };
-                Ok(Try::Taken(LockHolder { words, instance: instance_in(name).map(str::to_owned), address: None, held: None }))
+                Ok(Try::Taken(LockHolder { words, instance: instance_in(name).map(str::to_owned), ..LockHolder::default() }))
             }
             Err((_, errno)) => unusable(&errno),
         }

@@ -70,12 +70,12 @@ impl MysqlLock {
         );
         let rows = session.query(&statement).await?;
         let Some([Some(id), user, host]) = rows.first().map(Vec::as_slice) else {
-            return Ok((None, "a connection that has just ended".into()));
+            return Ok((None, LockHolder::gone("a connection that has just ended")));
         };
         let mut words = format!("connection {id}");
         words.extend(user.as_ref().map(|user| format!(" of {user}")));
         words.extend(host.as_ref().map(|host| format!(" at {host}")));
-        Ok((Some(id.clone()), LockHolder { words, instance: None, address: host.clone(), held: None }))
+        Ok((Some(id.clone()), LockHolder { words, address: host.clone(), ..LockHolder::default() }))
     }
 }
 

@@ -147,7 +147,7 @@ impl PostgresLock {
              FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE {}",
             self.row()
         );
-        Ok(session.query(&statement).await?.first().map_or_else(|| "a session that has just ended".into(), holder))
+        Ok(session.query(&statement).await?.first().map_or_else(|| LockHolder::gone("a session that has just ended"), holder))
     }
 }
 
@@ -168,6 +168,7 @@ fn holder(row: &SimpleQueryRow) -> LockHolder {
         instance: name.map(|name| instance_in(name).unwrap_or(name).to_owned()),
         address: column(2).map(str::to_owned),
         held: column(3).and_then(|seconds| seconds.parse().ok()).map(std::time::Duration::from_secs),
+        gone: false,
     }
 }
 

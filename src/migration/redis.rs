@@ -68,7 +68,7 @@ impl Lock for RedisLock {
                 self.seen = Some(words.clone());
                 self.waiting = Some(session);
                 let instance = instance_in(&words).map(str::to_owned);
-                Ok(Try::Taken(LockHolder { words, instance, address: None, held: None }))
+                Ok(Try::Taken(LockHolder { words, instance, ..LockHolder::default() }))
             }
             other => Err(Failure::new(Class::Protocol, &format!("the lock's script answered {other:?}"))),
         }

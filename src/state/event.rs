@@ -102,6 +102,15 @@ pub struct LockHolder {
     pub address: Option<String>,
     /// For how long it has been there.
     pub held: Option<Duration>,
+    /// Whether it has ended since: the lock refused us for its sake, and is free or somebody else's by now.
+    pub gone: bool,
+}
+
+impl LockHolder {
+    /// One that has ended before it could be asked who it is.
+    pub fn gone(words: &str) -> Self {
+        Self { gone: true, ..words.into() }
+    }
 }
 
 impl From<&str> for LockHolder {

@@ -60,8 +60,8 @@ async fn regain<L: Lock>(lock: &mut L) -> Result<L::Held, String> {
     loop {
         match bounded(lock.attempt()).await {
             Ok(Try::Held(held)) => return Ok(held),
-            // The server may see the end of our old session later than we do.
-            Ok(Try::Taken(holder)) if !lock.is_own(&holder) => return Err(holder.words),
+            // The server may see the end of our old session later than we do, or just now.
+            Ok(Try::Taken(holder)) if !holder.gone && !lock.is_own(&holder) => return Err(holder.words),
             _ => {}
         }
         sleep(pause(tries, fastrand::f64())).await;

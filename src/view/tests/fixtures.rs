@@ -150,6 +150,7 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
         instance: Some("api-1".to_owned()),
         address: Some("10.0.0.7".to_owned()),
         held: Some(Duration::from_secs(41)),
+        gone: false,
     };
     queued.migration_lock = MigrationLock { kind: Some("postgres"), holder: Some((holder, at(99))), ..MigrationLock::default() };
     for (name, began, ended) in [("wait:db", 0, Some(95)), ("wait:redis", 0, Some(97)), ("migrate", 97, None)] {

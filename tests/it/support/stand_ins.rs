@@ -28,7 +28,7 @@ impl StandIns {
         let log = stand_ins.log();
         let log = log.display();
         let text = format!(
-            "name=${{0##*/}}\n{{ printf '%s\\0' \"$name\" \"$@\"; printf '\\036\\0'; /bin/cat /proc/$$/environ; printf '\\035\\0'; }} >>{log}\n\
+            "name=${{0##*/}}\n{{ printf '%s\\0' \"$name\" \"$@\"; printf '\\036\\0'; /bin/cat /proc/$$/environ; printf '\\035\\0'; }} >{log}.$$\n/bin/cat {log}.$$ >>{log}; /bin/rm {log}.$$\n\
              case ${{1-}} in [a-z]*) word=_$(printf %s \"$1\" | /usr/bin/tr -c 'a-z0-9' _) ;; *) word= ;; esac\n\
              eval \"do=\\${{DO_${{name}}$word:-\\${{DO_$name:-}}}}\"\neval \"$do\"\n"
         );
