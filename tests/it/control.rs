@@ -150,6 +150,10 @@ fn a_reload_reads_from_where_the_run_was_started() {
         order(&run, &["reload"], 0, "module hot added");
         std::fs::write(&path, config(&path, ON_DEMAND)).unwrap();
         order(&run, &["reload"], 0, "module hot removed");
+        std::fs::remove_file(&path).unwrap();
+        order(&run, &["reload"], 78, "cannot read the configuration");
+        order(&run, &["stop", "reports"], 0, "module reports did not run");
+        std::fs::write(&path, config(&path, ON_DEMAND)).unwrap();
     }
 }
 
