@@ -90,6 +90,20 @@ fn all_instances_of_a_module_are_ordered_by_its_name() {
 }
 
 #[test]
+fn a_name_means_a_module_or_its_instances_and_nothing_that_looks_alike() {
+    let (run, _) = run("[modules.web-1]\ncommand = [\"@\"]\n[modules.job]\ncommand = [\"@\"]\ninstances = 2\n\
+                        [modules.job-7]\ncommand = [\"@\"]\n");
+    for name in ["web-1", "job", "job-7"] {
+        order(&run, &["start", name], 0, "");
+    }
+    order(&run, &["stop", "web"], 64, "there is no module `web`; did you mean `web-1`?");
+    order(&run, &["stop", "job"], 0, "2 of 2 modules are as ordered");
+    for name in ["web-1", "job-7"] {
+        order(&run, &["start", name], 0, &format!("module {name} runs already"));
+    }
+}
+
+#[test]
 fn a_reload_adds_changes_and_removes_without_touching_anything_else() {
     let keep = "[modules.keep]\ncommand = [\"@\", \"keep\"]\n";
     let old = "[modules.old]\ncommand = [\"@\", \"old\"]\n[modules.changes]\ncommand = [\"@\", \"before\"]\n";
