@@ -144,6 +144,16 @@ fn a_reload_waits_for_nothing_that_another_one_has_begun() {
 }
 
 #[test]
+fn a_reload_leaves_a_module_stopped_that_somebody_has_stopped() {
+    let (run, path) = run("[modules.m]\ncommand = [\"@\", \"before\"]\n");
+    order(&run, &["stop", "m"], 0, "module m");
+    std::fs::write(&path, config(&path, "[modules.m]\ncommand = [\"@\", \"after\"]\n")).unwrap();
+    order(&run, &["reload"], 0, "module m changed\n  module m did not run, and stays so");
+    let after = pid(&order(&run, &["start", "m"], 0, "module m is up with pid "));
+    assert!(process::command_line(after).contains("after"));
+}
+
+#[test]
 fn a_reload_adds_changes_and_removes_without_touching_anything_else() {
     let keep = "[modules.keep]\ncommand = [\"@\", \"keep\"]\n";
     let old = "[modules.old]\ncommand = [\"@\", \"old\"]\n[modules.changes]\ncommand = [\"@\", \"before\"]\n";
