@@ -65,9 +65,11 @@ impl Control {
         let over = || self.over().is_some();
         let settled = |snapshot: &Snapshot| (over() || ids.iter().all(|id| is_settled(snapshot, *id))).then_some(());
         let in_time = self.until(until, settled).await.is_some();
+        let over = self.over();
         let snapshot = self.published.look().0;
-        if let Some(over) = self.over() {
-            return over;
+        if let Some(over) = over {
+            let failed = ids.iter().filter_map(|id| find(&snapshot, *id)).find(|module| module.state == ModuleState::Broken);
+            return failed.map(up_or_not).map_or(over, |(exit, why)| Answer::new(exit, format!("{why}; everything is stopped")));
         }
         let results = before.iter().map(|was| result(was, find(&snapshot, was.id), verb, in_time));
         summed(results.collect())

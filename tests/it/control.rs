@@ -154,6 +154,17 @@ fn a_reload_leaves_a_module_stopped_that_somebody_has_stopped() {
 }
 
 #[test]
+fn a_module_whose_end_is_the_end_of_all_is_told_before_it_comes() {
+    let run = Portcullis::new();
+    let child = run.script("child", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done");
+    let gone = "[modules.gone]\ncommand = [\"/nowhere/gone\"]\nstart = \"on-demand\"\non_exit = \"stop-all\"\n";
+    let run = run.config(&format!("mode = \"api\"\n[modes.api]\ncommand = [\"{}\"]\n{gone}", child.display())).start();
+    run.until_status("/readyz", 200, secs(20));
+    let output = order(&run, &["start", "gone"], 69, "module gone did not come up: cannot start /nowhere/gone: it was not found");
+    assert!(output.stderr.ends_with("; everything is stopped\n"), "{}", output.stderr);
+}
+
+#[test]
 fn a_reload_adds_changes_and_removes_without_touching_anything_else() {
     let keep = "[modules.keep]\ncommand = [\"@\", \"keep\"]\n";
     let old = "[modules.old]\ncommand = [\"@\", \"old\"]\n[modules.changes]\ncommand = [\"@\", \"before\"]\n";
