@@ -93,18 +93,33 @@ fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
         SocketName::Path(path) => remove_stale(path).and_then(|()| bind_path(path)),
     };
     bound.map_err(|error| {
-        BindError(format!(
-            "{name}: {}, check that no other portcullis has this name, or set another with PORTCULLIS_HEALTH__SOCKET",
-            error.kind()
-        ))
+        let is_file = matches!(name, SocketName::Path(path) if !is_socket(path));
+        let advice = advice(error.kind(), is_file);
+        BindError(format!("{name}: {}, {advice}, or set another with PORTCULLIS_HEALTH__SOCKET", error.kind()))
     })
+}
+
+/// What to look at when a unix socket could not be bound; `is_file` where something else may have its path.
+const fn advice(kind: io::ErrorKind, is_file: bool) -> &'static str {
+    match kind {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "check that its directory is there",
+        io::ErrorKind::PermissionDenied => "check that this user may write to its directory",
+        io::ErrorKind::ReadOnlyFilesystem => "its directory is on a read-only file system",
+        // ENAMETOOLONG: the kernel's sockaddr_un has room for so many, and the zero at the end.
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => "at most 107 bytes are wanted",
+        _ if is_file => "check that no other file has this name",
+        _ => "check that no other portcullis has this name",
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket())
 }
 
 /// Removes a socket that nobody listens on; anything else stays, and the bind fails over it.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
     let refused = || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if is_socket && refused() { std::fs::remove_file(path) } else { Ok(()) }
+    if is_socket(path) && refused() { std::fs::remove_file(path) } else { Ok(()) }
 }
 
 /// Binds with mode 0600 from the first moment: Linux gives the file the mode that the unbound socket has.
@@ -115,4 +130,33 @@ fn bind_path(path: &Path) -> io::Result<UnixListener> {
     bind(unbound.as_raw_fd(), &UnixAddr::new(path)?)?;
     listen(&unbound, Backlog::MAXALLOWABLE)?;
     Ok(UnixListener::from(unbound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_cannot_be_bound_is_told_with_what_to_check() {
+        let dir = std::env::temp_dir().join(format!("portcullis-listeners-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let name = |path: &str| SocketName::Path(dir.join(path));
+        let taken = SocketName::Abstract(format!("portcullis-listeners-{}", std::process::id()));
+        std::fs::write(dir.join("file"), "").unwrap();
+        let _held = (bind_unix(&name("held")).unwrap(), bind_unix(&taken).unwrap());
+        for (name, advice) in [
+            (name("missing/x.sock"), "check that its directory is there"),
+            (name("file/x.sock"), "check that its directory is there"),
+            (name(&"long".repeat(50)), "at most 107 bytes are wanted"),
+            (name("file"), "check that no other file has this name"),
+            (name("held"), "check that no other portcullis has this name"),
+            (taken, "check that no other portcullis has this name"),
+        ] {
+            let told = bind_unix(&name).unwrap_err().to_string();
+            assert!(told.contains(advice), "{told}");
+        }
+        assert_eq!(advice(io::ErrorKind::PermissionDenied, false), "check that this user may write to its directory");
+        assert_eq!(advice(io::ErrorKind::ReadOnlyFilesystem, false), "its directory is on a read-only file system");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }
