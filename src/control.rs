@@ -22,9 +22,6 @@ use crate::published::Published;
 use crate::state::snapshot::Phase;
 use orders::Verb;
 
-/// What every path of orders begins with.
-const ROOT: &str = "/control/";
-
 /// How long an answer is waited for where nothing else is asked for.
 const DEFAULT_WAIT: Duration = Duration::from_secs(60);
 
@@ -96,7 +93,7 @@ impl Control {
         Self { sources: Arc::new(sources), mailbox, published, orders: Mutex::new(reload::Orders::new(plan)), taking: Mutex::default() }
     }
 
-    /// Does what `POST target` asks for: an HTTP status and a JSON document with `exit`, `sentence` and `lines`.
+    /// Does what `POST /control/target` asks for: an HTTP status and a JSON document with `exit`, `sentence` and `lines`.
     pub async fn answer(&self, target: &str) -> (u16, String) {
         let answer = self.obey(target).await;
         let body = json!({ "exit": answer.exit.code(), "sentence": answer.sentence, "lines": answer.lines });
@@ -106,7 +103,7 @@ impl Control {
     async fn obey(&self, target: &str) -> Answer {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let until = Moment::now().after(wait(query));
-        let segments: Vec<&str> = path.strip_prefix(ROOT).unwrap_or_default().split('/').collect();
+        let segments: Vec<&str> = path.split('/').collect();
         match segments.as_slice() {
             ["reload"] => self.reload(until).await,
             ["modules", name, verb] => match Verb::new(verb) {

@@ -48,7 +48,7 @@ pub const MOST_CONNECTIONS: usize = 64;
 /// Orders whose end is waited for at a time: far below [`MOST_CONNECTIONS`], since such a connection makes room for no other one.
 const MOST_ORDERS: usize = 16;
 
-/// Does what `POST target` asks for and answers with an HTTP status and a JSON document, some time later.
+/// Does what `POST /control/target` asks for and answers with an HTTP status and a JSON document, some time later.
 pub type Controller = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = (u16, String)> + Send>> + Send + Sync>;
 
 /// What every connection needs.

@@ -21,9 +21,10 @@ type UnderWay = std::pin::Pin<Box<dyn Future<Output = (u16, String)> + Send>>;
 /// An order on its way, or why there is none; none for a question like any other. On the network there are no orders.
 pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &Shared) -> Option<Result<UnderWay, (u16, String)>> {
     let controller = shared.controller.as_ref()?;
-    if peer == Peer::Network || !request.uri().path().starts_with(ROOT) {
+    if peer == Peer::Network {
         return None;
     }
+    let target = request.uri().path_and_query()?.as_str().strip_prefix(ROOT)?;
     let told = |status, sentence: &str| Some(Err((status, format!("{{\"sentence\":\"{sentence}\"}}\n"))));
     if let Peer::Local(uid) = peer {
         refuse(shared, &uid.map_or_else(|| "a user that the kernel does not name".to_owned(), |uid| format!("user {uid}")));
@@ -37,7 +38,6 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
     if request.method() != hyper::Method::POST {
         return told(405, "orders are given by POST");
     }
-    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     Some(Ok(controller(target.to_owned())))
 }
 
