@@ -58,7 +58,7 @@ static OPEN_LINE: AtomicI32 = AtomicI32::new(0);
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// Queues every event for standard error from now on, where [`write`] or [`flush`] brings it; `filter` is `PORTCULLIS_LOG`: a level, or `target=level` pairs.
+/// Queues every event for standard error from now on, where [`write()`] or [`flush()`] brings it; `filter` is `PORTCULLIS_LOG`: a level, or `target=level` pairs.
 ///
 /// # Errors
 /// A sentence when the filter cannot be read; the log is then set up with the level `info`.
