@@ -59,6 +59,8 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
             for problem in &problems {
                 error!("{problem}");
             }
+            // So many that they fill the queue must not cost the line that tells the exit code.
+            log::flush(LAST_WORDS);
             let exit = problems.exit();
             let what = if exit == Exit::Usage { "the command line is wrong" } else { "the configuration is wrong" };
             return last_line(exit.code(), what);

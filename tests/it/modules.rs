@@ -1,5 +1,6 @@
 //! Modules on real processes: Koupleless' scenarios, order of start and stop, ends and restarts, floods, and nothing left behind.
 
+mod orders;
 mod ragflow;
 
 use crate::support::{Portcullis, Running, Stopwatch, eventually, process, secs};

@@ -78,11 +78,13 @@ impl Lifecycle {
         Stage { name: stage_name(&plan.name), step: Step::Unknown, counts: plan.counts, began: None, ended: None }
     }
 
-    /// Asks for those that start with the process. Only the first start of the process does: they outlive its restarts.
+    /// Asks for those that start with the process, save those that somebody has ordered otherwise by then. Only the first start of the
+    /// process does: they outlive its restarts.
     pub(super) fn begin_modules(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if !std::mem::replace(&mut self.modules_begun, true) {
+            let is_untouched = |id| self.snapshot.modules.iter().any(|module| module.id == id && module.state == ModuleState::Resolved);
             let with_main = self.plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain);
-            for id in with_main.map(|module| module.id).collect::<Vec<_>>() {
+            for id in with_main.map(|module| module.id).filter(|id| is_untouched(*id)).collect::<Vec<_>>() {
                 self.install(now, id);
             }
             self.advance_modules(now, effects);

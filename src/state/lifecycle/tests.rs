@@ -7,6 +7,7 @@ mod migrating;
 mod modules;
 mod neighbours;
 mod order;
+mod orders;
 mod reloading;
 mod table;
 mod world;

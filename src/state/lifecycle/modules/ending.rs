@@ -166,7 +166,7 @@ impl Lifecycle {
     }
 
     /// Sees off what the process left in its group; `anew` where no deadline runs yet.
-    fn clear(&mut self, id: ModuleId, anew: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn clear(&mut self, id: ModuleId, anew: bool, effects: &mut Vec<Effect>) {
         self.course(id).at = At::Clearing;
         effects.push(Effect::SignalGroup(ProcessId::Module(id), libc::SIGTERM));
         if let Some(plan) = self.plan.module(id).filter(|_| anew) {

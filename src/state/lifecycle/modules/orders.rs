@@ -23,10 +23,10 @@ impl Lifecycle {
         match self.at(id) {
             At::Rest => self.install(now, id),
             At::Pausing => {
-                self.cancel_pause(id, effects);
-                self.install(now, id);
+                self.cut_pause_short(id, effects);
+                self.start_once_gone(now, id);
             }
-            At::Stopping | At::Clearing => self.course(id).again = true,
+            At::Stopping | At::Clearing => self.start_once_gone(now, id),
             At::Awaiting | At::Spawning | At::Starting | At::Up => {}
         }
     }
@@ -37,11 +37,14 @@ impl Lifecycle {
         self.course(id).again = false;
         match self.at(id) {
             At::Starting | At::Up => self.stop_module(now, id, effects),
-            At::Stopping => self.module_enters(now, id, ModuleState::Stopping),
+            At::Stopping | At::Clearing => self.module_enters(now, id, ModuleState::Stopping),
+            At::Pausing => {
+                self.cut_pause_short(id, effects);
+                self.module_enters(now, id, ModuleState::Stopping);
+            }
             // The news of its spawn come before anything else.
-            At::Spawning | At::Clearing => {}
-            At::Awaiting | At::Pausing | At::Rest => {
-                self.cancel_pause(id, effects);
+            At::Spawning => {}
+            At::Awaiting | At::Rest => {
                 self.course(id).at = At::Rest;
                 self.module_enters(now, id, ModuleState::Deactivated);
             }
@@ -49,23 +52,27 @@ impl Lifecycle {
         self.course(id).failed = None;
     }
 
-    /// Installs it anew: its start counts again from the order on, as far as it counts at all.
     fn restart_asked(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         match self.at(id) {
             At::Starting | At::Up => {
                 self.stop_module(now, id, effects);
-                self.lay_out(now, id);
-                (self.course(id).again, self.course(id).failed) = (true, None);
-                self.module_enters(now, id, ModuleState::Stopping);
+                self.start_once_gone(now, id);
             }
             At::Awaiting | At::Spawning => {}
             At::Rest | At::Pausing | At::Stopping | At::Clearing => self.start_asked(now, id, effects),
         }
     }
 
-    fn cancel_pause(&self, id: ModuleId, effects: &mut Vec<Effect>) {
-        if self.at(id) == At::Pausing {
-            effects.push(Effect::Disarm(Timer::Module(id, ModuleTimer::Restart)));
-        }
+    /// Installs it anew once nothing is left of it: its start counts again from the order on, as far as it counts at all.
+    fn start_once_gone(&mut self, now: Moment, id: ModuleId) {
+        self.lay_out(now, id);
+        (self.course(id).again, self.course(id).failed) = (true, None);
+        self.module_enters(now, id, ModuleState::Stopping);
+    }
+
+    /// Ends the pause before another start. What the process left in its group would outlive the next one otherwise.
+    fn cut_pause_short(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Disarm(Timer::Module(id, ModuleTimer::Restart)));
+        self.clear(id, true, effects);
     }
 }

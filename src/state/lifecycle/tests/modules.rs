@@ -8,8 +8,8 @@ use crate::plan::{ModuleId, ModulePlan};
 use crate::state::event::{ModuleTimer, Order, Watch};
 use crate::state::snapshot::{Level, Look, Module, ModuleState, Status};
 
-const ONE: ModuleId = ModuleId(0);
-const TWO: ModuleId = ModuleId(1);
+pub(super) const ONE: ModuleId = ModuleId(0);
+pub(super) const TWO: ModuleId = ModuleId(1);
 
 pub(super) fn module(number: u32) -> ModulePlan {
     ModulePlan::new(ModuleId(number), &format!("m{number}"), process())
@@ -22,7 +22,7 @@ pub(super) fn checked(plan: ModulePlan) -> ModulePlan {
     ModulePlan { process: ProcessPlan { started, ..plan.process }, ..plan }
 }
 
-fn restarting(plan: ModulePlan, policy: RestartPolicy, limit: u32) -> ModulePlan {
+pub(super) fn restarting(plan: ModulePlan, policy: RestartPolicy, limit: u32) -> ModulePlan {
     let restart = RestartPlan { policy, limit, ..RestartPlan::default() };
     ModulePlan { process: ProcessPlan { restart, ..plan.process }, ..plan }
 }
@@ -32,39 +32,39 @@ fn with(modules: Vec<ModulePlan>) -> Run {
 }
 
 /// A run whose process is up, and whose modules were asked for.
-fn running(modules: Vec<ModulePlan>) -> Run {
+pub(super) fn running(modules: Vec<ModulePlan>) -> Run {
     let mut run = with(modules);
     run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
     assert_eq!(run.phase(), Phase::Running);
     run
 }
 
-fn spawned(id: ModuleId) -> Event {
+pub(super) fn spawned(id: ModuleId) -> Event {
     Event::Spawned(ProcessId::Module(id), PID + 1 + id.0 as i32)
 }
 
-fn ended(id: ModuleId, code: u8) -> Event {
+pub(super) fn ended(id: ModuleId, code: u8) -> Event {
     Event::Exited(ProcessId::Module(id), Ended::Code(code))
 }
 
-fn gone(id: ModuleId) -> Event {
+pub(super) fn gone(id: ModuleId) -> Event {
     Event::GroupGone(ProcessId::Module(id))
 }
 
 impl Run {
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         self.lifecycle.snapshot().overall(Look::fresh(self.now))
     }
 
-    fn ready(&self) -> bool {
+    pub(super) fn ready(&self) -> bool {
         self.lifecycle.snapshot().verdict(Level::Ready, Look::fresh(self.now))
     }
 
-    fn module(&self, id: ModuleId) -> &Module {
+    pub(super) fn module(&self, id: ModuleId) -> &Module {
         self.lifecycle.snapshot().modules.iter().find(|module| module.id == id).unwrap()
     }
 
-    fn state(&self, id: ModuleId) -> ModuleState {
+    pub(super) fn state(&self, id: ModuleId) -> ModuleState {
         self.module(id).state
     }
 }

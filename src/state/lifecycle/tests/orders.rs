@@ -1,0 +1,77 @@
+//! Orders to modules in the reducer, at every moment: before the process starts, during a pause, and when the orders themselves change.
+
+use super::modules::{ONE, ended, gone, module, restarting, running, spawned};
+use super::*;
+use crate::plan::process::RestartPolicy;
+use crate::state::event::{ModuleTimer, Order};
+use crate::state::snapshot::{ModuleState, Status};
+
+const PROCESS: ProcessId = ProcessId::Module(ONE);
+const PAUSE: Timer = Timer::Module(ONE, ModuleTimer::Restart);
+const GRACE: Timer = Timer::Module(ONE, ModuleTimer::Grace);
+
+fn spawns(effects: &[Effect]) -> bool {
+    effects.contains(&Effect::Spawn(PROCESS))
+}
+
+#[test]
+fn the_last_order_before_the_process_starts_holds() {
+    for (orders, starts) in [
+        (vec![Order::Stop(ONE)], false),
+        (vec![Order::Start(ONE), Order::Stop(ONE)], false),
+        (vec![Order::Stop(ONE), Order::Start(ONE)], true),
+        (vec![Order::Restart(ONE)], true),
+        (Vec::new(), true),
+    ] {
+        let mut run = Run::of(Plan { modules: vec![module(0)], ..full() });
+        run.apply(Event::Begin);
+        run.all(orders.iter().map(|order| Event::Asked(*order)));
+        let effects: Vec<Effect> = way_to(Phase::Running)[1..].iter().flat_map(|event| run.apply(event.clone())).collect();
+        assert_eq!(run.phase(), Phase::Running);
+        assert_eq!(spawns(&effects), starts, "{orders:?}");
+        assert_eq!(run.state(ONE), if starts { ModuleState::Starting } else { ModuleState::Deactivated }, "{orders:?}");
+        assert!(starts || run.lifecycle.snapshot().stage("module:m0").is_none(), "{orders:?}: what was stopped counts for nothing");
+    }
+}
+
+/// A run whose module has ended and is to be started again after a pause.
+fn pausing() -> Run {
+    let mut run = running(vec![restarting(module(0), RestartPolicy::Always, 0)]);
+    let effects = run.all([spawned(ONE), ended(ONE, 3)]);
+    assert!(effects.contains(&Effect::Arm(PAUSE, Duration::from_secs(1))), "{effects:?}");
+    run
+}
+
+#[test]
+fn an_order_during_the_pause_sees_off_what_the_process_left_first() {
+    for (order, state) in [
+        (Order::Start(ONE), ModuleState::Starting),
+        (Order::Restart(ONE), ModuleState::Starting),
+        (Order::Stop(ONE), ModuleState::Deactivated),
+    ] {
+        let mut run = pausing();
+        let effects = run.apply(Event::Asked(order));
+        for effect in [Effect::Disarm(PAUSE), Effect::Arm(GRACE, Duration::from_secs(8)), Effect::AwaitGroup(PROCESS)] {
+            assert!(effects.contains(&effect), "{order:?}: {effects:?}");
+        }
+        assert!(!spawns(&effects), "{order:?}");
+        assert_eq!(run.state(ONE), ModuleState::Stopping, "{order:?}: it is not over yet");
+        let effects = run.apply(Event::Elapsed(GRACE));
+        assert!(effects.contains(&Effect::SignalGroup(PROCESS, libc::SIGKILL)), "{order:?}: {effects:?}");
+        assert_eq!(spawns(&run.apply(gone(ONE))), state == ModuleState::Starting, "{order:?}");
+        assert_eq!(run.state(ONE), state, "{order:?}");
+    }
+}
+
+#[test]
+fn an_order_while_the_rest_of_a_failed_module_is_seen_off_is_not_answered_by_the_failure() {
+    for (order, state) in [(Order::Start(ONE), ModuleState::Starting), (Order::Stop(ONE), ModuleState::Deactivated)] {
+        let mut run = running(vec![module(0)]);
+        run.all([spawned(ONE), ended(ONE, 3)]);
+        assert_eq!((run.state(ONE), run.status()), (ModuleState::Broken, Status::Down));
+        run.apply(Event::Asked(order));
+        assert_eq!(run.state(ONE), ModuleState::Stopping, "{order:?}");
+        run.apply(gone(ONE));
+        assert_eq!(run.state(ONE), state, "{order:?}");
+    }
+}

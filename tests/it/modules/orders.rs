@@ -1,0 +1,44 @@
+//! Orders to modules on real processes, at moments when nobody expects them: before the process starts, and during a pause.
+
+use super::{HEALTH, lines, run, until, up};
+use crate::support::{Running, eventually, process, secs};
+
+#[test]
+fn a_stop_before_the_process_starts_holds_until_somebody_starts_it() {
+    let run = run("[checks.db]\nurl = \"file://DIR/db.up\"\nwait = \"60s\"\n[modules.one]\ncommand = [\"@\", \"one\"]\n\
+         [modules.two]\ncommand = [\"@\", \"two\"]\n");
+    run.until_status("/livez", 200, secs(20));
+    run.beside(["start", "one", "--timeout", "10ms"]).exits(69);
+    for name in ["one", "two"] {
+        run.beside(["stop", name]).exits(0);
+    }
+    up(&run, "db");
+    until(&run, HEALTH, "UP");
+    assert_eq!(lines(&run, &["begin one", "begin two"]), [""; 0]);
+    run.beside(["start", "one"]).exits(0);
+    run.until_stdout("begin one", secs(20));
+    assert_eq!(lines(&run, &["begin one", "begin two"]), ["begin one"]);
+}
+
+/// Those who outlive a module's process in its group.
+fn survivors(run: &Running) -> Vec<i32> {
+    run.descendants().into_iter().filter(|pid| process::command_line(*pid).contains("sleep 1000")).collect()
+}
+
+#[test]
+fn an_order_during_the_pause_leaves_nothing_of_the_old_process() {
+    let run = run("[modules.messy]\nrestart_delay = \"60s\"\nstop_timeout = \"300ms\"\n\
+         command = [\"sh\", \"-c\", \"(trap '' TERM; exec sleep 1000) & sleep 0.1; echo begin messy; exit 3\"]\n");
+    let pausing = |number: usize| {
+        eventually("it has ended", secs(20), || (lines(&run, &["begin messy"]).len() == number).then_some(()));
+        until(&run, "/actuator/health/modules/messy", "DOWN");
+        eventually("its process is gone", secs(20), || (survivors(&run).len() == 1).then(|| survivors(&run)))
+    };
+    let first = pausing(1);
+    run.beside(["start", "messy"]);
+    let second = pausing(2);
+    assert_ne!(first, second);
+    run.beside(["stop", "messy"]).exits(0);
+    assert_eq!(survivors(&run), [0; 0]);
+    assert!(process::alive(run.child_pid("child main")));
+}
