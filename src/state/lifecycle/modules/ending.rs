@@ -1,7 +1,7 @@
 //! How a module ends: asked to, by itself, or because its start took too long; started again or not, and what that means for the whole.
 
 use super::{At, Class, Duration, Effect, Ended, Exit, Lifecycle, ModuleId, ModuleState, ModuleTimer, Moment, Outcome, ProcessId, Step};
-use super::{Timer, Watch, stage_name};
+use super::{Stopping, Timer, Watch, stage_name};
 use crate::plan::ModulePlan;
 use crate::plan::module::OnExit;
 use crate::state::lifecycle::leaving::REAP_LIMIT;
@@ -31,9 +31,8 @@ impl Lifecycle {
                 self.course(id).at = At::Awaiting;
             }
             ModuleTimer::Watchdog if at == At::Up => {
-                let stop_timeout = self.plan.module(id).map_or(Duration::ZERO, |plan| plan.process.stop_timeout);
                 effects.push(Effect::Signal(ProcessId::Module(id), libc::SIGABRT));
-                effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::WatchdogKill), stop_timeout));
+                effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::WatchdogKill), self.course(id).stopping.timeout));
             }
             ModuleTimer::WatchdogKill if at == At::Up => effects.push(Effect::SignalGroup(ProcessId::Module(id), libc::SIGKILL)),
             _ => {}
@@ -74,14 +73,13 @@ impl Lifecycle {
 
     /// Asks a module to end, and wakes it should it be stopped: a signal to a stopped process stays pending.
     pub(super) fn stop_module(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
-        let Some(plan) = self.plan.module(id).map(|plan| plan.process.clone()) else { return };
         self.course(id).at = At::Stopping;
         self.module_enters(now, id, ModuleState::Stopping);
         self.stop_asking(id, effects);
-        let process = ProcessId::Module(id);
-        let send = |number| if plan.signals.group { Effect::SignalGroup(process, number) } else { Effect::Signal(process, number) };
-        effects.extend([plan.stop_signal.unwrap_or(libc::SIGTERM), libc::SIGCONT].map(send));
-        effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Grace), plan.stop_timeout));
+        let (process, Stopping { signal, group, timeout }) = (ProcessId::Module(id), self.course(id).stopping);
+        let send = |number| if group { Effect::SignalGroup(process, number) } else { Effect::Signal(process, number) };
+        effects.extend([signal, libc::SIGCONT].map(send));
+        effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Grace), timeout));
     }
 
     fn stop_asking(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
@@ -169,8 +167,8 @@ impl Lifecycle {
     pub(super) fn clear(&mut self, id: ModuleId, anew: bool, effects: &mut Vec<Effect>) {
         self.course(id).at = At::Clearing;
         effects.push(Effect::SignalGroup(ProcessId::Module(id), libc::SIGTERM));
-        if let Some(plan) = self.plan.module(id).filter(|_| anew) {
-            effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Grace), plan.process.stop_timeout));
+        if anew {
+            effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Grace), self.course(id).stopping.timeout));
         }
         effects.push(Effect::AwaitGroup(ProcessId::Module(id)));
     }
