@@ -5,6 +5,7 @@ use super::{Stopping, Timer, Watch, stage_name};
 use crate::plan::ModulePlan;
 use crate::plan::module::OnExit;
 use crate::state::lifecycle::leaving::REAP_LIMIT;
+use crate::state::lifecycle::notified::not_through;
 use crate::state::lifecycle::restarting::{another_is_wanted, pause};
 
 impl Lifecycle {
@@ -41,10 +42,8 @@ impl Lifecycle {
 
     fn module_took_too_long(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.module(id).cloned() else { return };
-        let within = plan.process.started.as_ref().map_or(Duration::ZERO, |started| started.within);
         let class = self.course(id).last_startup.unwrap_or(Class::Never);
-        let why =
-            format!("its startup check did not pass within {}: {}; {}", humantime::format_duration(within), class.public(), class.advice());
+        let why = plan.process.started.as_ref().map_or_else(String::new, |started| format!("its {}", not_through(started, class)));
         self.course(id).failed = Some(Exit::Unavailable.code());
         self.stop_module(now, id, effects);
         self.start_failed(now, &plan, why);
