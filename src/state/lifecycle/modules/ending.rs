@@ -6,7 +6,7 @@ use crate::plan::ModulePlan;
 use crate::plan::module::OnExit;
 use crate::state::lifecycle::leaving::REAP_LIMIT;
 use crate::state::lifecycle::notified::not_through;
-use crate::state::lifecycle::restarting::{another_is_wanted, pause};
+use crate::state::lifecycle::restarting::{another_is_wanted, next_pause};
 
 impl Lifecycle {
     pub(in crate::state::lifecycle) fn module_elapsed(&mut self, now: Moment, id: ModuleId, timer: ModuleTimer, effects: &mut Vec<Effect>) {
@@ -149,11 +149,8 @@ impl Lifecycle {
     fn start_after_pause(&mut self, now: Moment, plan: &ModulePlan, effects: &mut Vec<Effect>) {
         let restart = &plan.process.restart;
         let course = self.course(plan.id);
-        if course.was_up && now.since(course.up_since) >= restart.healthy_after {
-            course.in_a_row = 0;
-        }
-        let length = pause(restart.delay, restart.longest_delay, course.in_a_row);
-        course.in_a_row += 1;
+        let ran = (course.at == At::Up).then(|| now.since(course.up_since));
+        let length = next_pause(restart, ran, &mut course.in_a_row);
         course.restarts += 1;
         course.at = At::Pausing;
         if let Some(module) = self.module_mut(plan.id) {

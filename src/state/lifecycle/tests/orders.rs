@@ -101,18 +101,3 @@ fn a_reload_stops_the_old_process_by_the_rules_it_was_started_with() {
     assert!(effects.contains(&Effect::Signal(PROCESS, libc::SIGUSR1)), "{effects:?}");
     assert!(effects.contains(&Effect::Arm(GRACE, Duration::from_secs(20))), "{effects:?}");
 }
-
-#[test]
-fn a_start_that_was_never_told_to_be_through_says_what_did_not_come() {
-    for (sign, words) in [(StartSign::Notifies, "no READY=1 came"), (StartSign::Writes(4), "no line came on descriptor 4")] {
-        let started = Some(StartedPlan { sign, within: Duration::from_millis(100) });
-        let process = ProcessPlan { started, ..process() };
-        let mut run = running(vec![ModulePlan { process: process.clone(), ..module(0) }]);
-        run.all([spawned(ONE), Event::Elapsed(Timer::Module(ONE, ModuleTimer::Startup))]);
-        let trouble = run.module(ONE).trouble.clone().unwrap();
-        assert!(trouble.contains(words) && trouble.contains("within 100ms"), "{trouble}");
-        let mut run = Run::of(Plan { main: Some(process), ..bare() });
-        run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID), Event::Elapsed(Timer::Startup)]);
-        assert!(run.ending().1.contains(words), "{}", run.ending().1);
-    }
-}
