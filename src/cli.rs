@@ -22,8 +22,8 @@ use crate::view::openapi;
 #[command(
     name = "portcullis",
     version,
-    about = "The gate at a container's entry: waits for what the service needs, migrates once across replicas, starts and\n\
-             supervises the process as PID 1, and tells everyone how it is.",
+    about = "The gate at a container's entry: waits for what the service needs, migrates under a lock, one replica at a\n\
+             time, starts and supervises the process as PID 1, and tells everyone how it is.",
     after_help = "Example, in a Dockerfile:\n  ENTRYPOINT [\"/portcullis\", \"run\", \"--\"]\n  CMD [\"gunicorn\", \"app:app\"]\n  \
                   HEALTHCHECK CMD [\"/portcullis\", \"healthcheck\"]",
     args_conflicts_with_subcommands = true

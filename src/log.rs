@@ -58,7 +58,7 @@ static OPEN_LINE: AtomicI32 = AtomicI32::new(0);
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// Queues every event for standard error from now on, where [`write`] or [`flush`] brings it; `filter` is `PORTCULLIS_LOG`: a level, or `target=level` pairs.
+/// Queues every event for standard error from now on, where [`write()`] or [`flush()`] brings it; `filter` is `PORTCULLIS_LOG`: a level, or `target=level` pairs.
 ///
 /// # Errors
 /// A sentence when the filter cannot be read; the log is then set up with the level `info`.
@@ -141,9 +141,16 @@ pub fn flush(limit: Duration) {
     write();
     let Some(lines) = LINES.get() else { return };
     let (done, written) = mpsc::sync_channel(1);
-    if lines.sender.try_send(Message::Flush(done)).is_ok() {
-        let _ = written.recv_timeout(limit);
+    let mut flush = Message::Flush(done);
+    let begun = Moment::now();
+    while let Err(TrySendError::Full(back)) = lines.sender.try_send(flush) {
+        if Moment::now().mono.saturating_sub(begun.mono) >= limit {
+            return;
+        }
+        flush = back;
+        std::thread::park_timeout(Duration::from_millis(1));
     }
+    let _ = written.recv_timeout(limit);
 }
 
 /// Says whose line stands last on standard error without its end, 0 for nobody's; the caller holds the lock of standard error.
@@ -215,7 +222,15 @@ impl Write for Queue {
         if dropped > 0 {
             clean.splice(..0, gap(self.format, dropped).into_bytes());
         }
-        match self.sender.try_send(Message::Line(clean)) {
+        let sent = match self.sender.try_send(Message::Line(clean)) {
+            // Nobody reads it yet: a start may have more to say than the queue holds.
+            Err(TrySendError::Full(line)) => {
+                write();
+                self.sender.try_send(line)
+            }
+            sent => sent,
+        };
+        match sent {
             Err(TrySendError::Full(_)) => _ = self.dropped.fetch_add(dropped + 1, Ordering::Relaxed),
             Err(TrySendError::Disconnected(Message::Line(line))) => _ = io::stderr().lock().write_all(&line),
             _ => {}

@@ -51,6 +51,7 @@ impl Narrator {
         }
         match after.migration_lock.attempts {
             attempts if attempts == before.migration_lock.attempts => {}
+            1 if after.migration_lock.kind.is_none() => info!("running the migration, without a lock"),
             1 => info!("running the migration"),
             attempts => warn!("the migration failed; running it again, try {attempts}"),
         }
@@ -166,6 +167,7 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
                 info!("waiting for {} ({}), {} at most", check.name, check.target, humantime::format_duration(*limit));
             }
         }
+        Phase::Migrating if after.checks.is_empty() => info!("the migration is next"),
         Phase::Migrating => info!("everything is ready; the migration is next"),
         Phase::Starting => info!("starting the process"),
         Phase::Running => {
@@ -185,7 +187,7 @@ fn tell_migration(before: &Snapshot, after: &Snapshot, now: Moment) {
     match (&before.migration, &after.migration) {
         (Migration::Queued { holder: old, .. }, Migration::Queued { holder, .. }) if old == holder => {}
         (_, Migration::Queued { holder, .. }) if !holder.is_empty() => info!("queueing for the migration lock held by {holder}"),
-        (_, Migration::Holder { .. }) => info!("the migration lock is ours"),
+        (_, Migration::Holder { .. }) if after.migration_lock.kind.is_some() => info!("the migration lock is ours"),
         (Migration::Holder { since }, Migration::Done) => info!("the migration is over after {}", seconds(now.since(*since))),
         (_, Migration::Done) if after.migration_lock.ahead => {
             warn!("the schema is ahead of this replica, so the migration is left out; check that the versions fit together");

@@ -123,7 +123,11 @@ fn environment(process: &ProcessPlan) -> String {
 
 fn migration_limits(migration: &MigrationPlan) -> String {
     let lock = match lock_place(&migration.lock) {
-        Some(place) => format!("once across replicas by {place}, queued for up to {}", format_duration(migration.lock_timeout)),
+        Some(place) => {
+            // Without a question to the database nobody knows that another replica has done it already.
+            let who = if migration.check.is_some() { "once across replicas by" } else { "in each replica, one at a time, under" };
+            format!("{who} {place}, queued for up to {}", format_duration(migration.lock_timeout))
+        }
         None => "without a lock".to_owned(),
     };
     let limit = if migration.timeout.is_zero() {
@@ -327,7 +331,7 @@ check      redis: redis://cache:6379/0
            waited for up to 1m; then every 5s, each try up to 2s, down after 3 failures, up after 1 pass, counts for health
 migration  flask db upgrade --token ***
            environment: sets API_TOKEN
-           once across replicas by advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, queued for up to 30m; no limit on the run
+           in each replica, one at a time, under advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, queued for up to 30m; no limit on the run
 process    serve --key=***
            environment: sets API_TOKEN
            stopped by the signal that came after a drain of 0s, KILL 8s later; 9s at most

@@ -119,7 +119,8 @@ impl Found {
 fn as_text(options: &Options, found: &Found) -> String {
     let mut text = format!("{}: {} ready, {} wanted\n", options.service, found.ready, options.min);
     for Instance { id, ready, said, .. } in &found.instances {
-        let word = |name: &str| said.get(name).and_then(|value| value.as_str()).unwrap_or("-").to_owned();
+        let word = |name: &str| plain(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
+        let id = plain(id);
         let state = if *ready { "ready" } else { "not ready" };
         let _ = writeln!(text, "  {id:<32} {state:<10} {:<8} {:<10} {}", word("state"), word("phase"), word("addr"));
     }
@@ -127,6 +128,11 @@ fn as_text(options: &Options, found: &Found) -> String {
         text.push_str("  the shared key says so; its producer records no instances\n");
     }
     text
+}
+
+/// What somebody wrote into Redis, without what a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn as_json(options: &Options, key: &str, found: &Found) -> String {
@@ -145,4 +151,15 @@ fn as_json(options: &Options, key: &str, found: &Found) -> String {
 fn complain(words: &str, exit: Exit) -> u8 {
     let _ = writeln!(io::stderr(), "portcullis: {words}");
     exit.code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_redis_moves_no_cursor_and_forges_no_line() {
+        assert_eq!(plain("\x1b[31mapi-1\n  api-2  ready"), "\u{fffd}[31mapi-1\u{fffd}  api-2  ready");
+        assert_eq!(plain("api-ü"), "api-ü");
+    }
 }

@@ -59,6 +59,8 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
             for problem in &problems {
                 error!("{problem}");
             }
+            // So many that they fill the queue must not cost the line that tells the exit code.
+            log::flush(LAST_WORDS);
             let exit = problems.exit();
             let what = if exit == Exit::Usage { "the command line is wrong" } else { "the configuration is wrong" };
             return last_line(exit.code(), what);
@@ -79,7 +81,11 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     let surroundings = surroundings(environment, descriptors);
     let directory = surroundings.directory.clone().unwrap_or_default();
-    let sources = || Sources { request: request.clone(), environment: environment.clone().at(directory) };
+    let sources = || {
+        let environment = environment.clone().at(directory);
+        // The file that was found stays the file: without it a reload would find nothing to run, or another one.
+        Sources { request: Request { file: environment.file(request.file.as_deref()), ..request.clone() }, environment }
+    };
     let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
     match supervisor::run(plan, listeners, surroundings, sources, subsystems) {
         Ok(ending) => last_line(ending.code, &ending.sentence),

@@ -89,15 +89,11 @@ impl Control {
     }
 }
 
-/// The module of this name, or all the numbered ones of it.
+/// The module of this name, or all instances of it.
 fn instances(snapshot: &Snapshot, name: &str) -> Vec<Module> {
-    let numbered = |module: &&Module| {
-        let number = module.name.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
-        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-    };
     match snapshot.modules.iter().find(|module| module.name == name) {
         Some(module) => vec![module.clone()],
-        None => snapshot.modules.iter().filter(numbered).cloned().collect(),
+        None => snapshot.modules.iter().filter(|module| module.table == name).cloned().collect(),
     }
 }
 

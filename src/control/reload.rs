@@ -14,7 +14,7 @@ use crate::plan::reload::Reload;
 use crate::plan::resolve::resolve;
 use crate::plan::{ModuleId, Plan};
 use crate::state::event::Event;
-use crate::state::snapshot::{ModuleState, Phase, Snapshot};
+use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 use crate::sys;
 
 /// The orders that the run is under, as far as they were given here.
@@ -66,9 +66,9 @@ impl Control {
             return Answer::new(Exit::Success, words);
         }
         let plan = Arc::new(reload.plan.clone());
-        let before = self.published.look().0.reloads;
+        let before = self.published.look().0;
         info!("reloading: {words}");
-        orders.sent = Some((before, Arc::clone(&plan)));
+        orders.sent = Some((before.reloads, Arc::clone(&plan)));
         self.mailbox.send(Event::Reloaded(plan));
         if !self.catch_up(&mut orders).await {
             return self.over().unwrap_or_else(|| Answer::new(Exit::Internal, "the configuration was not taken over; see the log"));
@@ -85,7 +85,8 @@ impl Control {
         let gone = running.retired.modules.iter().filter_map(|id| find(&snapshot, *id));
         let gone = gone.map(|module| (Exit::Unavailable, format!("module {} is still being stopped", module.name)));
         let asked_for = |id: &ModuleId| find(&snapshot, *id).filter(|module| module.state != ModuleState::Resolved);
-        let results: Vec<(Exit, String)> = concerned.iter().filter_map(asked_for).map(up_or_not).chain(gone).collect();
+        let results: Vec<(Exit, String)> =
+            concerned.iter().filter_map(asked_for).map(|module| became(find(&before, module.id), module)).chain(gone).collect();
         let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
         Answer::new(exit, words).with(results.into_iter().map(|(_, sentence)| sentence).collect())
     }
@@ -118,6 +119,15 @@ impl Control {
         sys::start_thread("reload", body).ok()?;
         receiver.await.ok()
     }
+}
+
+/// What became of a module that the reload concerns: one that did not run is not started by it.
+fn became(was: Option<&Module>, is: &Module) -> (Exit, String) {
+    let at_rest = was.is_some_and(|was| matches!(was.state, ModuleState::Stopping | ModuleState::Deactivated));
+    if at_rest && is.state == ModuleState::Deactivated {
+        return (Exit::Success, format!("module {} did not run, and stays so", is.name));
+    }
+    up_or_not(is)
 }
 
 /// The modules that are new or not as they were.

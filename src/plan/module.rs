@@ -14,6 +14,8 @@ pub struct ModulePlan {
     pub id: ModuleId,
     /// Its name, `executor-0` where the configuration asks for several instances of `executor`.
     pub name: String,
+    /// The name that the configuration gives it and all its instances.
+    pub table: String,
     /// Its version, for people; empty when nobody says one.
     pub version: String,
     /// Where its pages are, for people; empty without.
@@ -40,6 +42,7 @@ impl ModulePlan {
         Self {
             id,
             name: name.to_owned(),
+            table: name.to_owned(),
             version: String::new(),
             web_path: String::new(),
             process,

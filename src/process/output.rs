@@ -81,7 +81,7 @@ impl Output {
         self.relays().for_each(|relay| relay.ended(pid));
     }
 
-    /// Waits until everything that was written is passed on, as long as it gets on, and [`LONGEST_END`] at most.
+    /// Waits until everything that was written is passed on, as long as it gets on, and five seconds at most.
     pub fn finish(&self) {
         let end = Moment::now().after(LONGEST_END);
         let waiting: Vec<_> = self.relays().map(|relay| (relay, relay.finish())).collect();

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::connections::Peer;
 use super::{Shared, bears_token};
 use crate::clock::Moment;
+use crate::exit::Exit;
 
 /// What every path of orders begins with.
 const ROOT: &str = "/control/";
@@ -38,6 +39,12 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
     }
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     Some(Ok(controller(target.to_owned())))
+}
+
+/// The answer where [`MOST_ORDERS`](super::MOST_ORDERS) are waited for: nothing was ordered.
+pub(super) fn too_many() -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
+    let sentence = format!("{} orders are waited for already; nothing was ordered, try again once they are done", super::MOST_ORDERS);
+    response(503, format!("{{\"exit\":{},\"sentence\":\"{sentence}\"}}\n", Exit::Unavailable.code()))
 }
 
 /// Says it in the log, once a second at most.

@@ -240,6 +240,8 @@ pub struct Module {
     pub id: ModuleId,
     /// Its name.
     pub name: String,
+    /// The name that it shares with the other instances.
+    pub table: String,
     /// Its version; empty when nobody says one.
     pub version: String,
     /// Where it stands.

@@ -303,6 +303,8 @@ fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
+            // HTML has no way to write them (HTML 13.5), and a terminal that shows the source would obey them.
+            c if c.is_control() && c != '\n' => escaped.push(char::REPLACEMENT_CHARACTER),
             c => escaped.push(c),
         }
     }

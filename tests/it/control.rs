@@ -2,9 +2,9 @@
 
 use crate::support::child::polite;
 use crate::support::http::ask;
-use crate::support::portcullis::{Output, binary};
+use crate::support::portcullis::{Exit, Output, binary};
 use crate::support::{Portcullis, Running, Stopwatch, chmod, eventually, free_port, process, root, secs, wait};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::PathBuf;
@@ -90,6 +90,70 @@ fn all_instances_of_a_module_are_ordered_by_its_name() {
 }
 
 #[test]
+fn a_name_means_a_module_or_its_instances_and_nothing_that_looks_alike() {
+    let (run, _) = run("[modules.web-1]\ncommand = [\"@\"]\n[modules.job]\ncommand = [\"@\"]\ninstances = 2\n\
+                        [modules.job-7]\ncommand = [\"@\"]\n");
+    for name in ["web-1", "job", "job-7"] {
+        order(&run, &["start", name], 0, "");
+    }
+    order(&run, &["stop", "web"], 64, "there is no module `web`; did you mean `web-1`?");
+    order(&run, &["stop", "job"], 0, "2 of 2 modules are as ordered");
+    for name in ["web-1", "job-7"] {
+        order(&run, &["start", name], 0, &format!("module {name} runs already"));
+    }
+}
+
+/// A connection on which this was sent.
+fn sent(run: &Running, target: &str) -> UnixStream {
+    let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&run.socket).unwrap()).unwrap();
+    stream.set_read_timeout(Some(secs(20))).unwrap();
+    stream.write_all(format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").as_bytes()).unwrap();
+    stream
+}
+
+const SLOW: &str = "[modules.slow]\ncommand = [\"@\", \"slow\"]\nstarted = { notify = true, within = \"60s\" }\n";
+
+#[test]
+fn orders_that_wait_leave_room_for_health_questions() {
+    let (run, _) = run(&format!("{SLOW}start = \"on-demand\"\n"));
+    let waiting: Vec<UnixStream> = (0..64).map(|_| sent(&run, "/control/modules/slow/start?wait_ms=60000")).collect();
+    for _ in 0..70 {
+        assert_eq!(run.get_over_socket("/livez").code, 200);
+    }
+    let mut told = [0; 1024];
+    let length = (&waiting[63]).read(&mut told).unwrap();
+    let told = String::from_utf8_lossy(&told[..length]).into_owned();
+    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\"exit\":69") && told.contains("orders are waited for"), "{told}");
+    order(&run, &["stop", "slow"], 69, "orders are waited for already");
+    drop(waiting);
+    eventually("orders are taken again", secs(20), || (run.beside(["stop", "slow"]).exit == Exit::Code(0)).then_some(()));
+}
+
+#[test]
+fn a_reload_waits_for_nothing_that_another_one_has_begun() {
+    let (run, path) = run(ON_DEMAND);
+    std::fs::write(&path, config(&path, SLOW)).unwrap();
+    let first = sent(&run, "/control/reload?wait_ms=60000");
+    eventually("the reload has begun", secs(20), || run.said().1.contains("reloading: module slow added").then_some(()));
+    let watch = Stopwatch::start();
+    order(&run, &["reload"], 0, "nothing has changed");
+    std::fs::write(&path, config(&path, &SLOW.replace("60s", "61s"))).unwrap();
+    order(&run, &["reload", "--timeout", "200ms"], 69, "module slow is still ");
+    assert!(watch.elapsed() < secs(20), "{:?}", watch.elapsed());
+    drop(first);
+}
+
+#[test]
+fn a_reload_leaves_a_module_stopped_that_somebody_has_stopped() {
+    let (run, path) = run("[modules.m]\ncommand = [\"@\", \"before\"]\n");
+    order(&run, &["stop", "m"], 0, "module m");
+    std::fs::write(&path, config(&path, "[modules.m]\ncommand = [\"@\", \"after\"]\n")).unwrap();
+    order(&run, &["reload"], 0, "module m changed\n  module m did not run, and stays so");
+    let after = pid(&order(&run, &["start", "m"], 0, "module m is up with pid "));
+    assert!(process::command_line(after).contains("after"));
+}
+
+#[test]
 fn a_reload_adds_changes_and_removes_without_touching_anything_else() {
     let keep = "[modules.keep]\ncommand = [\"@\", \"keep\"]\n";
     let old = "[modules.old]\ncommand = [\"@\", \"old\"]\n[modules.changes]\ncommand = [\"@\", \"before\"]\n";
@@ -150,6 +214,10 @@ fn a_reload_reads_from_where_the_run_was_started() {
         order(&run, &["reload"], 0, "module hot added");
         std::fs::write(&path, config(&path, ON_DEMAND)).unwrap();
         order(&run, &["reload"], 0, "module hot removed");
+        std::fs::remove_file(&path).unwrap();
+        order(&run, &["reload"], 78, "cannot read the configuration");
+        order(&run, &["stop", "reports"], 0, "module reports did not run");
+        std::fs::write(&path, config(&path, ON_DEMAND)).unwrap();
     }
 }
 

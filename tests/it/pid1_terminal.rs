@@ -100,7 +100,7 @@ fn the_terminal_is_handed_to_each_process_in_turn() {
         let (new, mut terminal) =
             Portcullis::new().config(config).sh("echo listening; read line; echo process heard $line; exit 4").on_terminal();
         let mut run = if pid1 { new.in_pid_namespace().start() } else { new.start() };
-        terminal.until("the migration lock is ours", secs(20));
+        terminal.until("running the migration, without a lock", secs(20));
         terminal.type_in("one\n");
         terminal.until("migration heard one", secs(20));
         terminal.until("listening\r", secs(20));

@@ -284,3 +284,9 @@ fn term_in_the_first_milliseconds_is_never_lost() {
         run.leaves_nothing();
     }
 }
+
+#[test]
+fn more_problems_than_the_log_can_queue_do_not_cost_its_last_line() {
+    let checks: String = (0..3000).fold(String::new(), |text, n| text + &format!("[checks.c{n}]\nurl = \"pg://h/\"\n"));
+    Portcullis::new().config(&checks).command(["true"]).output().exits(78).says(&["the configuration is wrong; exit code 78"]);
+}

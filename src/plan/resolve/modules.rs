@@ -78,6 +78,7 @@ pub(super) fn read(root: &Section<'_>, general: &Template, wanted: bool, first_c
             own.extend(checks);
             plans.push(ModulePlan {
                 id: ModuleId(u32::try_from(plans.len()).unwrap_or(u32::MAX)),
+                table: module.entry.key.clone(),
                 checks: (checks_from..first_check + own.len()).collect(),
                 ..plan
             });

@@ -86,8 +86,9 @@ impl At {
 impl Lifecycle {
     /// A module of the plan that nobody has asked for yet.
     pub(super) fn module_at_rest(plan: &ModulePlan, now: Moment) -> Module {
-        let (name, version, web_path) = (plan.name.clone(), plan.version.clone(), plan.web_path.clone());
-        Module { id: plan.id, name, version, web_path, counts: plan.counts, since: now, ..Module::default() }
+        let (name, table) = (plan.name.clone(), plan.table.clone());
+        let (version, web_path) = (plan.version.clone(), plan.web_path.clone());
+        Module { id: plan.id, name, table, version, web_path, counts: plan.counts, since: now, ..Module::default() }
     }
 
     /// What the start of a module of this name is called among the steps of the start.

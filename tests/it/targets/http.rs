@@ -136,3 +136,17 @@ fn a_huge_body_is_read_no_further_than_is_looked_at() {
     let check = format!("[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ body = \"up\" }}", server.port);
     gate(&check).output().exits(69).says(&["the body does not hold"]);
 }
+
+#[test]
+fn an_expected_word_is_enough_of_an_answer_that_never_ends() {
+    let server = Hostile::new(Manner::Dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nit is up"));
+    let check = format!("[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"20s\"\nexpect = {{ body = \"up\" }}", server.port);
+    assert_eq!(gate(&check).output().exits(0).stdout, "started\n");
+}
+
+#[test]
+fn many_headers_are_an_answer() {
+    let answer = format!("HTTP/1.1 204 No Content\r\n{}\r\n", (0..150).fold(String::new(), |text, n| text + &format!("x-{n}: a\r\n")));
+    let server = Hostile::new(Manner::Dripping(answer.leak().as_bytes()));
+    passes(&format!("http://127.0.0.1:{}/", server.port));
+}

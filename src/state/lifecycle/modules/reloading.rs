@@ -68,7 +68,8 @@ impl Lifecycle {
     /// One that runs is stopped and started as the new orders say; one that somebody has stopped stays so.
     fn change_module(&mut self, now: Moment, before: &ModulePlan, plan: &ModulePlan, effects: &mut Vec<Effect>) {
         let Some(module) = self.module_mut(plan.id) else { return };
-        (module.counts, module.version, module.web_path) = (plan.counts, plan.version.clone(), plan.web_path.clone());
+        (module.counts, module.table) = (plan.counts, plan.table.clone());
+        (module.version, module.web_path) = (plan.version.clone(), plan.web_path.clone());
         let state = module.state;
         let begins = before.start != plan.start && plan.start == ModuleStart::WithMain && state == ModuleState::Resolved;
         if begins || self.at(plan.id) == At::Awaiting {
