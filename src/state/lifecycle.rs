@@ -34,6 +34,7 @@ use crate::plan::{Affects, ModuleId, Plan, ProcessPlan};
 use leaving::Leaving;
 use migrating::Migrating;
 use modules::Course;
+use notified::not_through;
 use restarting::Restarting;
 
 /// Why a run ends, decided once.
@@ -308,12 +309,9 @@ impl Lifecycle {
         if self.snapshot.phase != Phase::Starting || self.snapshot.child.pid.is_none() {
             return;
         }
-        let within = self.plan.main.as_ref().and_then(|main| main.started.as_ref()).map_or(Duration::ZERO, |started| started.within);
-        let class = self.last_startup;
-        self.decide(
-            Exit::Unavailable.code(),
-            format!("the startup check did not pass within {}: {}; {}", humantime::format_duration(within), class.public(), class.advice()),
-        );
+        let started = self.plan.main.as_ref().and_then(|main| main.started.as_ref());
+        let why = started.map_or_else(String::new, |started| not_through(started, self.last_startup));
+        self.decide(Exit::Unavailable.code(), format!("the {why}"));
         self.stage_ended(now, &format!("started:{APP}"), Step::Down);
         self.enter(now, Phase::Failed);
         self.send_stop(libc::SIGTERM, effects);

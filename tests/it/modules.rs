@@ -3,7 +3,7 @@
 mod orders;
 mod ragflow;
 
-use crate::support::{Portcullis, Running, Stopwatch, eventually, process, secs};
+use crate::support::{Portcullis, Running, Stopwatch, eventually, process, secs, wait};
 use std::time::Duration;
 
 /// A child that says its name and what it gets, blocks, and takes `seconds` to end after TERM. Its state is in files: it is up by its
@@ -209,6 +209,14 @@ fn a_module_is_started_again_as_its_policy_says() {
         until(&run, HEALTH, "DOWN");
         assert_eq!(lines(&run, &["begin one"]).len(), if again { 2 } else { 1 }, "{policy} {code}");
     }
+}
+
+#[test]
+fn who_ends_at_once_is_not_started_again_and_again_without_a_pause() {
+    let run = run("[modules.hasty]\ncommand = [\"sh\", \"-c\", \"echo begin hasty\"]\nrestart = \"always\"\nrestart_delay = \"0s\"\n");
+    eventually("it was started again", secs(20), || (lines(&run, &["begin hasty"]).len() >= 3).then_some(()));
+    // 0, 20, 40, 80, 160, 320, 640 and 1280 ms, each less a fifth at most: the tenth start comes after two seconds.
+    wait::never("it comes too often", Duration::from_millis(1500), || lines(&run, &["begin hasty"]).len() > 9);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{Class, Effect, Lifecycle, Moment, Notice, Outcome, Phase, ProcessId,
 use crate::exit::{Ended, Exit};
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
-use crate::plan::{ModuleId, ModulePlan};
+use crate::plan::{ModuleId, ModulePlan, ProcessPlan};
 use crate::state::check::Check;
 use crate::state::event::{ModuleTimer, Watch};
 use crate::state::snapshot::{Module, ModuleState, Stage};
@@ -34,6 +34,24 @@ pub(super) struct Course {
     last_startup: Option<Class>,
     /// The code to end with when its start has failed while its process ran.
     failed: Option<u8>,
+    /// How its process is asked to end: as it was started, whatever a reload has brought since.
+    stopping: Stopping,
+}
+
+/// The rules by which one process is stopped.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stopping {
+    signal: i32,
+    /// Whether its whole group gets that signal.
+    group: bool,
+    /// From that signal to KILL.
+    timeout: Duration,
+}
+
+impl Stopping {
+    fn of(plan: &ProcessPlan) -> Self {
+        Self { signal: plan.stop_signal.unwrap_or(libc::SIGTERM), group: plan.signals.group, timeout: plan.stop_timeout }
+    }
 }
 
 /// What a module is doing.
@@ -151,6 +169,7 @@ impl Lifecycle {
     fn spawn_module(&mut self, now: Moment, plan: &ModulePlan, effects: &mut Vec<Effect>) {
         self.course(plan.id).at = At::Spawning;
         self.course(plan.id).failed = None;
+        self.course(plan.id).stopping = Stopping::of(&plan.process);
         if self.snapshot.stage(&stage_name(&plan.name)).is_some_and(|stage| stage.began.is_none()) {
             self.stage_began(now, &stage_name(&plan.name));
         }

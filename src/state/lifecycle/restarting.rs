@@ -11,6 +11,15 @@ use crate::state::event::CheckId;
 /// The status by which a process says that starting it again is of no use (s6-supervise's rule).
 const PERMANENT_FAILURE: u8 = 125;
 
+/// What the second pause in a row is doubled from at least: only the first start again may come at once.
+const SHORTEST_DOUBLED: Duration = Duration::from_millis(10);
+
+/// What pauses in a row may grow to, however short the longest is said to be.
+const LEAST_LONGEST: Duration = Duration::from_millis(100);
+
+/// How long a process has to have run at least for a pause shorter than [`LEAST_LONGEST`] to be due again.
+const LEAST_RUN: Duration = Duration::from_secs(1);
+
 /// Where a restart stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Restarting {
@@ -30,12 +39,8 @@ impl Lifecycle {
     /// Leaves `running` for `starting` again. What the old process left in its group must not hold the new one's port.
     pub(super) fn restart(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.main.as_ref().map(|main| main.restart.clone()) else { return };
-        let ran = now.since(self.snapshot.phase_since);
-        if self.snapshot.phase == Phase::Running && ran >= plan.healthy_after {
-            self.restarts_in_a_row = 0;
-        }
-        let pause = pause(plan.delay, plan.longest_delay, self.restarts_in_a_row);
-        self.restarts_in_a_row += 1;
+        let ran = (self.snapshot.phase == Phase::Running).then(|| now.since(self.snapshot.phase_since));
+        let pause = next_pause(&plan, ran, &mut self.restarts_in_a_row);
         self.snapshot.child.restarts += 1;
         self.enter(now, Phase::Starting);
         effects.push(Effect::Disarm(Timer::Startup));
@@ -102,9 +107,23 @@ pub(super) fn another_is_wanted(plan: &RestartPlan, restarts: u32, ended: Ended)
     wanted && !spent && ended != Ended::Code(PERMANENT_FAILURE)
 }
 
-/// `first`, doubled `times` times, `longest` at most.
-pub(super) fn pause(first: Duration, longest: Duration, times: u32) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(times)).min(longest)
+/// The pause before another start, which is counted; `ran`: how long the process was up, none where it never was.
+pub(super) fn next_pause(plan: &RestartPlan, ran: Option<Duration>, in_a_row: &mut u32) -> Duration {
+    let least = if plan.delay.min(plan.longest_delay) < LEAST_LONGEST { LEAST_RUN } else { Duration::ZERO };
+    if ran.is_some_and(|ran| ran >= plan.healthy_after.max(least)) {
+        *in_a_row = 0;
+    }
+    let times = *in_a_row;
+    *in_a_row = times.saturating_add(1);
+    pause(plan.delay, plan.longest_delay, times)
+}
+
+/// `first`, doubled `times` times, `longest` at most; from the second on never so short that starting again is all that is done.
+fn pause(first: Duration, longest: Duration, times: u32) -> Duration {
+    match times {
+        0 => first.min(longest),
+        _ => first.max(SHORTEST_DOUBLED).saturating_mul(2_u32.saturating_pow(times)).min(longest.max(LEAST_LONGEST)),
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +135,21 @@ mod tests {
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(60));
         let seconds: Vec<u64> = [0, 1, 2, 5, 6, 40, u32::MAX].iter().map(|times| pause(first, longest, *times).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 32, 60, 60, 60]);
-        assert_eq!(pause(Duration::ZERO, longest, 9), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_the_first_pause_may_be_none() {
+        let pauses = |delay, longest_delay, healthy_after, ran| {
+            let plan = RestartPlan { delay, longest_delay, healthy_after, ..RestartPlan::default() };
+            let mut in_a_row = 0;
+            [(); 6].map(|()| next_pause(&plan, Some(Duration::from_millis(ran)), &mut in_a_row).as_millis())
+        };
+        let (none, second, minute) = (Duration::ZERO, Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(pauses(none, minute, minute, 5), [0, 20, 40, 80, 160, 320]);
+        assert_eq!(pauses(none, none, minute, 5), [0, 20, 40, 80, 100, 100]);
+        assert_eq!(pauses(second, none, none, 5), [0, 100, 100, 100, 100, 100]);
+        assert_eq!(pauses(none, minute, none, 5), [0, 20, 40, 80, 160, 320], "a run that short was not a good one");
+        assert_eq!(pauses(none, minute, none, 1000), [0; 6], "one that was good is followed at once");
+        assert_eq!(pauses(second, minute, none, 5), [1000; 6], "pauses of one length can be had");
     }
 }

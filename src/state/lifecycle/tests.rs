@@ -9,6 +9,7 @@ mod neighbours;
 mod order;
 mod orders;
 mod reloading;
+mod restarting;
 mod table;
 mod world;
 

@@ -42,3 +42,24 @@ fn an_order_during_the_pause_leaves_nothing_of_the_old_process() {
     assert_eq!(survivors(&run), [0; 0]);
     assert!(process::alive(run.child_pid("child main")));
 }
+
+#[test]
+fn a_reload_asks_the_old_process_by_the_signal_it_was_started_with() {
+    let tables = |signal: &str| {
+        format!(
+            "[modules.one]\nstop_signal = \"{signal}\"\ncommand = [\"sh\", \"-c\", \"trap 'echo asked INT; exit' INT; trap 'echo asked USR1; exit' USR1; \
+             echo begin one; while :; do sleep 0.02; done\"]\n"
+        )
+    };
+    let run = run(&tables("INT"));
+    run.until_status("/readyz", 200, secs(20));
+    run.until_stdout("begin one", secs(20));
+    let path = run.dir().join("portcullis.toml");
+    let written = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, written.replace("\"INT\"", "\"USR1\"")).unwrap();
+    run.beside(["reload"]).exits(0);
+    assert_eq!(lines(&run, &["asked"]), ["asked INT"]);
+    eventually("it runs again", secs(20), || (lines(&run, &["begin one"]).len() == 2).then_some(()));
+    run.beside(["stop", "one"]).exits(0);
+    assert_eq!(lines(&run, &["asked"]), ["asked INT", "asked USR1"]);
+}

@@ -1,11 +1,12 @@
 //! How a module ends: asked to, by itself, or because its start took too long; started again or not, and what that means for the whole.
 
 use super::{At, Class, Duration, Effect, Ended, Exit, Lifecycle, ModuleId, ModuleState, ModuleTimer, Moment, Outcome, ProcessId, Step};
-use super::{Timer, Watch, stage_name};
+use super::{Stopping, Timer, Watch, stage_name};
 use crate::plan::ModulePlan;
 use crate::plan::module::OnExit;
 use crate::state::lifecycle::leaving::REAP_LIMIT;
-use crate::state::lifecycle::restarting::{another_is_wanted, pause};
+use crate::state::lifecycle::notified::not_through;
+use crate::state::lifecycle::restarting::{another_is_wanted, next_pause};
 
 impl Lifecycle {
     pub(in crate::state::lifecycle) fn module_elapsed(&mut self, now: Moment, id: ModuleId, timer: ModuleTimer, effects: &mut Vec<Effect>) {
@@ -31,9 +32,8 @@ impl Lifecycle {
                 self.course(id).at = At::Awaiting;
             }
             ModuleTimer::Watchdog if at == At::Up => {
-                let stop_timeout = self.plan.module(id).map_or(Duration::ZERO, |plan| plan.process.stop_timeout);
                 effects.push(Effect::Signal(ProcessId::Module(id), libc::SIGABRT));
-                effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::WatchdogKill), stop_timeout));
+                effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::WatchdogKill), self.course(id).stopping.timeout));
             }
             ModuleTimer::WatchdogKill if at == At::Up => effects.push(Effect::SignalGroup(ProcessId::Module(id), libc::SIGKILL)),
             _ => {}
@@ -42,10 +42,8 @@ impl Lifecycle {
 
     fn module_took_too_long(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.module(id).cloned() else { return };
-        let within = plan.process.started.as_ref().map_or(Duration::ZERO, |started| started.within);
         let class = self.course(id).last_startup.unwrap_or(Class::Never);
-        let why =
-            format!("its startup check did not pass within {}: {}; {}", humantime::format_duration(within), class.public(), class.advice());
+        let why = plan.process.started.as_ref().map_or_else(String::new, |started| format!("its {}", not_through(started, class)));
         self.course(id).failed = Some(Exit::Unavailable.code());
         self.stop_module(now, id, effects);
         self.start_failed(now, &plan, why);
@@ -74,14 +72,13 @@ impl Lifecycle {
 
     /// Asks a module to end, and wakes it should it be stopped: a signal to a stopped process stays pending.
     pub(super) fn stop_module(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
-        let Some(plan) = self.plan.module(id).map(|plan| plan.process.clone()) else { return };
         self.course(id).at = At::Stopping;
         self.module_enters(now, id, ModuleState::Stopping);
         self.stop_asking(id, effects);
-        let process = ProcessId::Module(id);
-        let send = |number| if plan.signals.group { Effect::SignalGroup(process, number) } else { Effect::Signal(process, number) };
-        effects.extend([plan.stop_signal.unwrap_or(libc::SIGTERM), libc::SIGCONT].map(send));
-        effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Grace), plan.stop_timeout));
+        let (process, Stopping { signal, group, timeout }) = (ProcessId::Module(id), self.course(id).stopping);
+        let send = |number| if group { Effect::SignalGroup(process, number) } else { Effect::Signal(process, number) };
+        effects.extend([signal, libc::SIGCONT].map(send));
+        effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Grace), timeout));
     }
 
     fn stop_asking(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
@@ -152,11 +149,8 @@ impl Lifecycle {
     fn start_after_pause(&mut self, now: Moment, plan: &ModulePlan, effects: &mut Vec<Effect>) {
         let restart = &plan.process.restart;
         let course = self.course(plan.id);
-        if course.was_up && now.since(course.up_since) >= restart.healthy_after {
-            course.in_a_row = 0;
-        }
-        let length = pause(restart.delay, restart.longest_delay, course.in_a_row);
-        course.in_a_row += 1;
+        let ran = (course.at == At::Up).then(|| now.since(course.up_since));
+        let length = next_pause(restart, ran, &mut course.in_a_row);
         course.restarts += 1;
         course.at = At::Pausing;
         if let Some(module) = self.module_mut(plan.id) {
@@ -169,8 +163,8 @@ impl Lifecycle {
     pub(super) fn clear(&mut self, id: ModuleId, anew: bool, effects: &mut Vec<Effect>) {
         self.course(id).at = At::Clearing;
         effects.push(Effect::SignalGroup(ProcessId::Module(id), libc::SIGTERM));
-        if let Some(plan) = self.plan.module(id).filter(|_| anew) {
-            effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Grace), plan.process.stop_timeout));
+        if anew {
+            effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Grace), self.course(id).stopping.timeout));
         }
         effects.push(Effect::AwaitGroup(ProcessId::Module(id)));
     }

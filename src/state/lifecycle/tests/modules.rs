@@ -222,6 +222,21 @@ fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
 }
 
 #[test]
+fn a_start_that_was_never_told_to_be_through_says_what_did_not_come() {
+    for (sign, words) in [(StartSign::Notifies, "no READY=1 came"), (StartSign::Writes(4), "no line came on descriptor 4")] {
+        let started = Some(StartedPlan { sign, within: Duration::from_millis(100) });
+        let process = ProcessPlan { started, ..process() };
+        let mut run = running(vec![ModulePlan { process: process.clone(), ..module(0) }]);
+        run.all([spawned(ONE), Event::Elapsed(Timer::Module(ONE, ModuleTimer::Startup))]);
+        let trouble = run.module(ONE).trouble.clone().unwrap();
+        assert!(trouble.contains(words) && trouble.contains("within 100ms"), "{trouble}");
+        let mut run = Run::of(Plan { main: Some(process), ..bare() });
+        run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID), Event::Elapsed(Timer::Startup)]);
+        assert!(run.ending().1.contains(words), "{}", run.ending().1);
+    }
+}
+
+#[test]
 fn the_deadlines_of_one_process_do_not_outlive_it() {
     let mut run = running(vec![restarting(checked(module(0)), RestartPolicy::OnFailure, 0)]);
     let late = [ModuleTimer::Startup, ModuleTimer::Grace].map(|timer| Event::Elapsed(Timer::Module(ONE, timer)));

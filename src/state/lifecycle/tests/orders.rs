@@ -2,7 +2,9 @@
 
 use super::modules::{ONE, ended, gone, module, restarting, running, spawned};
 use super::*;
+use crate::plan::ModulePlan;
 use crate::plan::process::RestartPolicy;
+use crate::plan::reload::Reload;
 use crate::state::event::{ModuleTimer, Order};
 use crate::state::snapshot::{ModuleState, Status};
 
@@ -74,4 +76,28 @@ fn an_order_while_the_rest_of_a_failed_module_is_seen_off_is_not_answered_by_the
         run.apply(gone(ONE));
         assert_eq!(run.state(ONE), state, "{order:?}");
     }
+}
+
+#[test]
+fn a_reload_stops_the_old_process_by_the_rules_it_was_started_with() {
+    let rules = |signal, seconds, group| {
+        let process = ProcessPlan {
+            stop_signal: Some(signal),
+            stop_timeout: Duration::from_secs(seconds),
+            signals: SignalPlan { group, ..SignalPlan::default() },
+            ..process()
+        };
+        Plan { modules: vec![ModulePlan { process, ..module(0) }], ..bare() }
+    };
+    let (old, new) = (rules(libc::SIGQUIT, 3, true), rules(libc::SIGUSR1, 20, false));
+    let mut run = running(old.modules.clone());
+    run.apply(spawned(ONE));
+    let effects = run.apply(Event::Reloaded(Arc::new(Reload::new(&old, new).unwrap().plan)));
+    assert!(effects.contains(&Effect::SignalGroup(PROCESS, libc::SIGQUIT)), "{effects:?}");
+    assert!(effects.contains(&Effect::Arm(GRACE, Duration::from_secs(3))), "{effects:?}");
+    assert!(spawns(&run.all([ended(ONE, 0), gone(ONE)])));
+    run.apply(spawned(ONE));
+    let effects = run.apply(Event::Asked(Order::Stop(ONE)));
+    assert!(effects.contains(&Effect::Signal(PROCESS, libc::SIGUSR1)), "{effects:?}");
+    assert!(effects.contains(&Effect::Arm(GRACE, Duration::from_secs(20))), "{effects:?}");
 }

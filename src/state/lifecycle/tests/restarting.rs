@@ -1,0 +1,38 @@
+//! Pauses before another start in the reducer, of the process and of modules.
+
+use super::modules::{ONE, checked, ended, module, restarting, running, spawned};
+use super::*;
+use crate::plan::ModulePlan;
+use crate::plan::process::RestartPolicy;
+use crate::state::event::ModuleTimer;
+
+const PAUSE: Timer = Timer::Module(ONE, ModuleTimer::Restart);
+
+#[test]
+fn who_ends_at_once_is_started_again_at_once_only_the_first_time() {
+    let restart = RestartPlan { policy: RestartPolicy::Always, delay: Duration::ZERO, ..RestartPlan::default() };
+    let plan = ModulePlan { process: ProcessPlan { restart: restart.clone(), ..process() }, ..module(0) };
+    let mut run = running(vec![plan]);
+    for pause in [0, 20, 40, 80] {
+        run.apply(spawned(ONE));
+        assert!(run.apply(ended(ONE, 0)).contains(&Effect::Arm(PAUSE, Duration::from_millis(pause))), "{pause}");
+        run.apply(Event::Elapsed(PAUSE));
+    }
+    let mut run = Run::of(Plan { main: Some(ProcessPlan { restart, ..process() }), ..bare() });
+    run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
+    assert!(run.apply(Event::Exited(ProcessId::Main, Ended::Code(0))).contains(&Effect::Spawn(ProcessId::Main)));
+    run.apply(Event::Spawned(ProcessId::Main, PID));
+    let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)));
+    assert!(effects.contains(&Effect::Arm(Timer::Restart, Duration::from_millis(20))), "{effects:?}");
+}
+
+#[test]
+fn a_start_that_fails_does_not_count_as_having_run_well() {
+    let mut run = running(vec![restarting(checked(module(0)), RestartPolicy::Always, 0)]);
+    run.all([spawned(ONE), Event::ModuleProbed(ONE, passed())]);
+    for seconds in [1, 2, 4] {
+        assert!(run.apply(ended(ONE, 1)).contains(&Effect::Arm(PAUSE, Duration::from_secs(seconds))), "{seconds}");
+        run.now = run.now.after(Duration::from_secs(100));
+        run.all([Event::Elapsed(PAUSE), spawned(ONE)]);
+    }
+}
