@@ -131,11 +131,11 @@ impl Supervisor {
             while let Some(event) = self.queue.pop_front() {
                 if self.take(event) {
                     self.children.finish_output();
-                    return self
-                        .lifecycle
-                        .ending()
-                        .cloned()
-                        .unwrap_or_else(|| Ending { code: 70, sentence: "no end was decided".to_owned() });
+                    return self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
+                        code: 70,
+                        sentence: "no end was decided".to_owned(),
+                        as_asked: false,
+                    });
                 }
             }
             log::write();
@@ -383,7 +383,7 @@ impl Supervisor {
     }
 
     fn hold(&self) {
-        if let Some(Ending { code, sentence }) = self.lifecycle.ending() {
+        if let Some(Ending { code, sentence, .. }) = self.lifecycle.ending() {
             error!("{sentence}; held for inspection until TERM, then exit code {code}");
         }
     }

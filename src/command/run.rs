@@ -11,6 +11,7 @@ use crate::log;
 use crate::plan::resolve::{Request, resolve};
 use crate::process::spawn::Surroundings;
 use crate::server::Listeners;
+use crate::state::lifecycle::Ending;
 use crate::supervisor;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
@@ -88,6 +89,11 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
     match supervisor::run(plan, listeners, surroundings, sources, subsystems) {
+        Ok(Ending { code, sentence, as_asked: true }) => {
+            log::live(Vec::new());
+            info!(target: log::LAST_LINE, "{sentence}; exit code {code}");
+            code
+        }
         Ok(ending) => last_line(ending.code, &ending.sentence),
         Err(cause) => {
             let sentence =
@@ -113,13 +119,9 @@ fn inherited_descriptors() -> Vec<i32> {
     numbers.into_iter().filter(|number| *number > 2 && sys::start::survives_exec(*number)).collect()
 }
 
-/// Says in one sentence why the run ends and with which code.
+/// Says in one sentence why the run ends otherwise than it was asked to, and with which code.
 fn last_line(code: u8, sentence: &str) -> u8 {
     log::live(Vec::new());
-    if code == 0 {
-        info!(target: log::LAST_LINE, "{sentence}; exit code 0")
-    } else {
-        error!(target: log::LAST_LINE, "{sentence}; exit code {code}")
-    }
+    error!(target: log::LAST_LINE, "{sentence}; exit code {code}");
     code
 }

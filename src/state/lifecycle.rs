@@ -44,6 +44,8 @@ pub struct Ending {
     pub code: u8,
     /// One sentence for the last line.
     pub sentence: String,
+    /// Whether it is the end that was asked for: 0, or the code that a stop by TERM or INT gives (128 and the signal's number).
+    pub as_asked: bool,
 }
 
 /// A run's state and the rules by which it changes.
@@ -386,7 +388,9 @@ impl Lifecycle {
 
     /// Decides how the run ends; the first decision stands.
     fn decide(&mut self, code: u8, sentence: String) {
-        self.ending.get_or_insert(Ending { code, sentence });
+        let stopped = [libc::SIGTERM, libc::SIGINT].into_iter().any(|signal| code == Ended::Signal(signal as u8).exit_code());
+        let as_asked = code == 0 || self.stop_requests > 0 && stopped;
+        self.ending.get_or_insert(Ending { code, sentence, as_asked });
     }
 
     fn fail(&mut self, now: Moment, code: u8, sentence: String, effects: &mut Vec<Effect>) {

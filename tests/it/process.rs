@@ -47,6 +47,23 @@ fn the_last_line_says_why_and_with_which_code() {
 }
 
 #[test]
+fn an_end_that_was_asked_for_is_no_error() {
+    let sleeps = "echo up; exec sleep 1000";
+    let own_code = "trap 'kill $!; exit 3' TERM; sleep 1000 & echo up; wait";
+    for (asked, script, code, level) in [(true, sleeps, 143, "info"), (true, own_code, 3, "error"), (false, "kill $$", 143, "error")] {
+        let mut run = Portcullis::new().sh(script).start();
+        if asked {
+            run.until_stdout("up", secs(20));
+            run.signal(15);
+        }
+        run.exits(code);
+        let said = run.said().1;
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.contains(&format!(" {level} ")), "{script}: {last}");
+    }
+}
+
+#[test]
 fn a_missing_command_is_127_and_is_named() {
     Portcullis::new().command(["/no/such/program"]).output().exits(127).says(&["/no/such/program"]);
     Portcullis::new().command(["no-such-program"]).output().exits(127).says(&["no-such-program"]);
