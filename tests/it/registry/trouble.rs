@@ -2,7 +2,7 @@
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
-use crate::support::{Redis, Running, Stopwatch, eventually, free_port, process, secs, slow, wait};
+use crate::support::{Redis, Running, Stopwatch, eventually, process, secs, slow, wait};
 use std::time::Duration;
 
 /// A replica under watch: its process must live on, and `/livez` must answer.
@@ -242,14 +242,9 @@ fn replaced_by_its_sentinel() {
     assert_eq!(second.get(KEY), None);
 }
 
-/// A node whose bus has a port that nobody else may get.
-fn cluster_node() -> Redis {
-    Redis::reserve().option(&format!("--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {}", free_port())).started()
-}
-
 #[test]
 fn in_a_cluster_whose_slot_moves_to_another_node() {
-    let nodes: Vec<Redis> = (0..3).map(|_| cluster_node()).collect();
+    let nodes: Vec<Redis> = (0..3).map(|_| Redis::of_cluster()).collect();
     let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
     let output = std::process::Command::new("redis-cli").args(["--cluster", "create"]).args(&addresses).arg("--cluster-yes").output();
     assert!(output.unwrap().status.success());

@@ -46,6 +46,11 @@ impl Redis {
         Self { port, password: None, options: Vec::new(), mark, dir: Dir::new(), child: None }
     }
 
+    /// A node of a Cluster, whose bus has a free port, too: by itself it takes the one 10,000 above, whoever has that.
+    pub fn of_cluster() -> Self {
+        Self::reserve().option(&format!("--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {}", free_port())).started()
+    }
+
     /// Adds an option of redis-server for the starts to come, e.g. `--appendonly yes`.
     #[must_use]
     pub fn option(mut self, words: &str) -> Self {

@@ -176,7 +176,7 @@ fn redis_that_hangs_up_at_any_byte_is_survived_however_it_is_found() {
     let master = Redis::start();
     let sentinel = Redis::sentinel("mymaster", master.port);
     survives_cuts("redis+sentinel://127.0.0.1:PORT/mymaster/0", sentinel.port, 1);
-    let node = Redis::reserve().option("--cluster-enabled yes").started();
+    let node = Redis::of_cluster();
     let added = node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     eventually("the cluster is whole", secs(30), || match node.command(&["CLUSTER", "INFO"]) {
         Reply::Text(text) => text.contains("cluster_state:ok").then_some(()),

@@ -90,8 +90,7 @@ fn the_master_is_found_through_its_sentinels_after_a_failover_too() {
 
 #[test]
 fn a_cluster_is_ready_when_all_its_slots_are_served() {
-    let nodes: Vec<Redis> =
-        (0..3).map(|_| Redis::reserve().option("--cluster-enabled yes --cluster-node-timeout 1000").started()).collect();
+    let nodes: Vec<Redis> = (0..3).map(|_| Redis::of_cluster()).collect();
     let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
     let url = format!("redis+cluster://{}", addresses.join(","));
     fails(&url, &["peer not ready", "cluster's state is fail"]);
