@@ -5,11 +5,18 @@ pub(super) mod endpoint;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::plan::resolve::health_address;
 use endpoint::{Endpoint, Place, Stream};
+
+/// How often a question is asked again where the connection was closed over it.
+const AGAIN: u32 = 10;
+
+/// The pause before it is asked again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// An answer taken apart.
 #[derive(Debug)]
@@ -66,12 +73,31 @@ pub(super) fn settings(file: Option<&OsStr>, environment: &Environment) -> Place
 pub(super) fn first(endpoints: &[Endpoint], question: Question<'_>) -> Result<Answer, String> {
     let mut failures = Vec::new();
     for endpoint in endpoints {
-        match one(endpoint, question) {
+        match patiently(endpoint, question) {
             Ok(answer) => return Ok(answer),
             Err(error) => failures.push(format!("{endpoint}: {}", error.kind())),
         }
     }
     Err(format!("no answer from {}", failures.join(", ")))
+}
+
+/// In a flood of connections the server closes those that have not asked yet, ours among them; nothing has been begun for it then.
+fn patiently(endpoint: &Endpoint, question: Question<'_>) -> io::Result<Answer> {
+    let mut left = AGAIN;
+    loop {
+        match one(endpoint, question) {
+            Err(error) if left > 0 && closed(error.kind()) && question.end.since(Moment::now()) > PAUSE => {
+                left -= 1;
+                std::thread::park_timeout(PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// What it looks like when the other end has closed without a word.
+fn closed(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
 }
 
 fn one(endpoint: &Endpoint, question: Question<'_>) -> io::Result<Answer> {
@@ -89,8 +115,13 @@ fn one(endpoint: &Endpoint, question: Question<'_>) -> io::Result<Answer> {
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // What was answered before the reset is all that comes.
+            Err(error) if closed(error.kind()) && !bytes.is_empty() => break,
             Err(error) => return Err(timed_out(error)),
         }
+    }
+    if bytes.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     parse(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
@@ -105,4 +136,51 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     Some(Answer { status, body: body.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// A server that closes its first connections over the question, and how often it was asked.
+    fn asked(closes: usize) -> (Result<Answer, String>, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut question = [0; 1024];
+                // Half of them are closed with the question unread, which resets the connection.
+                if number % 2 == 0 || number == closes {
+                    let count = stream.read(&mut question).unwrap();
+                    assert!(question.get(..count).unwrap().starts_with(b"GET /livez "));
+                }
+                if number == closes {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nok").unwrap();
+                }
+                if number == closes || number == AGAIN as usize {
+                    return number;
+                }
+            }
+            0
+        });
+        let end = Moment::now().after(Duration::from_secs(30));
+        let answer = first(&[endpoint], Question { method: "GET", target: "/livez", headers: "", longest: 1024, end });
+        (answer, server.join().unwrap())
+    }
+
+    #[test]
+    fn a_question_that_was_not_heard_is_asked_again() {
+        let (answer, count) = asked(5);
+        assert_eq!((answer.unwrap().status, count), (200, 5));
+    }
+
+    #[test]
+    fn who_never_answers_is_told_after_a_few_times() {
+        let (answer, count) = asked(usize::MAX);
+        let problem = answer.unwrap_err();
+        assert!(problem.contains("unexpected end of file") || problem.contains("connection reset"), "{problem}");
+        assert_eq!(count, AGAIN as usize);
+    }
 }

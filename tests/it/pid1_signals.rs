@@ -87,7 +87,7 @@ fn tstp_reaches_the_child_and_without_a_terminal_we_go_on() {
 #[test]
 fn in_group_scope_job_control_stops_both_as_with_dumb_init() {
     for pid1 in [false, true] {
-        let words = ["run", "--bare", "--signal-scope", "group", "--", "sh", "-c"];
+        let words = ["run", "--bare", "--signal-scope", "group", "--", "bash", "-c"];
         let talker = talker(&[18], 4);
         let new = Portcullis::new().args(words.into_iter().chain([talker.as_str()]));
         let mut run = if pid1 { new.in_pid_namespace().start() } else { new.start() };
@@ -115,7 +115,7 @@ fn in_group_scope_every_member_gets_the_signal_and_by_default_none_but_the_child
         let run = Portcullis::new();
         let helper = run.script("helper", &talker(&[10], 0).replace("echo ready", "echo helper"));
         let script = format!("{} &\n{}", helper.display(), talker(&[10], 3));
-        let mut run = run.args(["run", "--signal-scope", scope, "--", "sh", "-c", &script]).start();
+        let mut run = run.args(["run", "--signal-scope", scope, "--", "bash", "-c", &script]).start();
         run.until_stdout("ready", secs(20));
         run.until_stdout("helper", secs(20));
         run.signal(10);
@@ -142,7 +142,7 @@ fn signals_are_rewritten_and_ignored() {
         "WINCH",
         "--stop-timeout=300ms",
     ];
-    let mut run = Portcullis::new().args(options.into_iter().chain(["--", "sh", "-c", &script])).start();
+    let mut run = Portcullis::new().args(options.into_iter().chain(["--", "bash", "-c", &script])).start();
     run.until_stdout("ready", secs(20));
     run.signal(1);
     run.signal(10);
@@ -188,7 +188,7 @@ fn a_child_that_may_not_be_signalled_is_no_reason_to_leave() {
 
 #[test]
 fn idle_it_never_wakes() {
-    let mut run = Portcullis::new().args(["run", "--bare", "--", "sh", "-c", &polite()]).start();
+    let mut run = Portcullis::new().args(["run", "--bare", "--", "bash", "-c", &polite()]).start();
     run.until_stdout("ready", secs(20));
     let own = run.pid();
     let switches = || {
@@ -214,7 +214,7 @@ fn idle_it_never_wakes() {
 #[test]
 fn the_child_dies_with_us_only_when_that_was_asked_for() {
     for (option, dies) in [("--parent-death-signal=TERM", true), ("--stop-timeout=8s", false)] {
-        let mut run = Portcullis::new().args(["run", option, "--", "sh", "-c", &talker(&[], 0)]).start();
+        let mut run = Portcullis::new().args(["run", option, "--", "bash", "-c", &talker(&[], 0)]).start();
         run.until_stdout("ready", secs(20));
         let child = run.child_pid("sh");
         run.signal(9);

@@ -272,7 +272,7 @@ fn works_below_another_init() {
     let run = Portcullis::new();
     let inner = crate::support::portcullis::binary();
     let child = talker(&[], 6);
-    let words = [inner.to_str().unwrap(), "run", "--bare", "--", "sh", "-c", &child];
+    let words = [inner.to_str().unwrap(), "run", "--bare", "--", "bash", "-c", &child];
     let mut run = run.in_pid_namespace().args(["run", "--bare", "--"].into_iter().chain(words)).start();
     run.until_stdout("ready", secs(20));
     run.signal(15);

@@ -27,7 +27,7 @@ fn ctrl_c_reaches_the_process_once_and_its_code_is_its_own() {
     for pid1 in [false, true] {
         let script = talker(&[1, 18], 0) + "\n";
         let script = script.replace("echo ready", "trap 'echo got 2; exit 3' INT; echo listening");
-        let (mut run, mut terminal) = on_terminal(pid1, &["run", "--", "sh", "-c", &script]);
+        let (mut run, mut terminal) = on_terminal(pid1, &["run", "--", "bash", "-c", &script]);
         terminal.until("listening", secs(20));
         terminal.type_in("\x03");
         run.exits(3);

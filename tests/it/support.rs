@@ -112,7 +112,7 @@ impl Dir {
 
     /// Writes an executable `sh` script and hands back its path.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.file(name, &format!("#!/bin/sh\n{text}"));
+        let path = self.file(name, &format!("#!/bin/bash\n{text}"));
         chmod(&path, 0o755);
         path
     }

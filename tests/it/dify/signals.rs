@@ -9,7 +9,7 @@ const OTHERS: [i32; 8] = [1, 3, 10, 12, 28, 21, 22, 14];
 /// A preset, the variables that bring it there, and the program that then runs.
 type Phase<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
 
-/// `sh` that tells every signal it gets; TERM and INT end it with `code`, but only on their `end`th coming.
+/// `bash` that tells every signal it gets; TERM and INT end it with `code`, but only on their `end`th coming.
 fn talker(code: i32, end: usize) -> String {
     let mut script = String::from("n=0; /usr/bin/mkfifo w.$$; exec 3<>w.$$; /bin/rm w.$$\n");
     for signal in OTHERS {
@@ -18,7 +18,7 @@ fn talker(code: i32, end: usize) -> String {
     for signal in [2, 15] {
         script += &format!("trap 'n=$((n+1)); echo got {signal} as $n; [ $n -lt {end} ] || exit {code}' {signal}\n");
     }
-    script + "echo up\nwhile :; do read line <&3; done\n"
+    script + "echo up\nwhile :; do read -t 0.1 line <&3; done\n"
 }
 
 fn up(preset: &str, programs: &StandIns, given: &[(&str, &str)], talks: (&str, &str)) -> Running {

@@ -100,9 +100,9 @@ impl Portcullis {
         self.args(all)
     }
 
-    /// `run -- sh -c SCRIPT`.
+    /// `run -- bash -c SCRIPT`.
     pub fn sh(self, script: &str) -> Self {
-        self.command(["sh", "-c", script])
+        self.command(["bash", "-c", script])
     }
 
     /// PID 1 of a pid namespace of its own, as in a container.

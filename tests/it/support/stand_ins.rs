@@ -9,7 +9,7 @@ const MARKS: [&[u8]; 2] = [b"\x1e\0", b"\x1d\0"];
 
 /// Programs that are called in place of the real ones.
 ///
-/// `DO_NAME` in the environment is `sh` that the program NAME runs, and `DO_NAME_WORD` what it runs when WORD is its first argument.
+/// `DO_NAME` in the environment is `bash` that the program NAME runs, and `DO_NAME_WORD` what it runs when WORD is its first argument.
 #[derive(Debug)]
 pub struct StandIns(Dir);
 
