@@ -7,6 +7,7 @@ mod http;
 mod local;
 mod network;
 mod redis;
+mod spaced;
 mod wait;
 
 use crate::support::Portcullis;
