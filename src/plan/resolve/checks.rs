@@ -26,7 +26,7 @@ const OWN: [&str; 12] = [
     "i_know",
 ];
 const KNOWN: [&str; 39] = Keys::joined(&[&target::KEYS, &OWN]);
-pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 
 /// The words for what something counts for.
 pub(super) const AFFECTS: [(&str, Affects); 4] =
