@@ -118,9 +118,12 @@ fn controller(control: Arc<Control>) -> Controller {
     Arc::new(move |target| {
         let control = Arc::clone(&control);
         Box::pin(async move {
-            // A task of its own: an order goes on when nobody waits for its answer any more.
-            let under_way = tokio::spawn(async move { control.answer(&target).await });
-            under_way.await.unwrap_or_else(|_| (500, "{\"exit\":70,\"sentence\":\"the order failed; see the log\"}\n".to_owned()))
+            // A task of its own: an order that was begun is given even when nobody waits for it any more.
+            let taking = Arc::clone(&control);
+            match tokio::spawn(async move { taking.take(&target).await }).await {
+                Ok(taken) => control.answer(taken).await,
+                Err(_) => (500, "{\"exit\":70,\"sentence\":\"the order failed; see the log\"}\n".to_owned()),
+            }
         })
     })
 }
