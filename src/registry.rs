@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::NotReady);
         lifecycle.apply(now, Event::Spawned(ProcessId::Main, 7));
         assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::Ready);
-        let thawed = Look { now: now.after(Duration::from_secs(120)), beat: Duration::ZERO };
+        let thawed = Look { now: now.after(Duration::from_secs(120)), ..Look::fresh(now) };
         assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), thawed), Readiness::NotReady);
         assert_eq!(believable(Readiness::Stopped, lifecycle.snapshot(), thawed), Readiness::Stopped);
         lifecycle.apply(now, Event::Exited(ProcessId::Main, Ended::Code(0)));

@@ -7,6 +7,7 @@ pub mod background;
 mod errands;
 mod timers;
 mod upward;
+mod wedge;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -117,9 +118,12 @@ fn controller(control: Arc<Control>) -> Controller {
     Arc::new(move |target| {
         let control = Arc::clone(&control);
         Box::pin(async move {
-            // A task of its own: an order goes on when nobody waits for its answer any more.
-            let under_way = tokio::spawn(async move { control.answer(&target).await });
-            under_way.await.unwrap_or_else(|_| (500, "{\"exit\":70,\"sentence\":\"the order failed; see the log\"}\n".to_owned()))
+            // A task of its own: an order that was begun is given even when nobody waits for it any more.
+            let taking = Arc::clone(&control);
+            match tokio::spawn(async move { taking.take(&target).await }).await {
+                Ok(taken) => control.answer(taken).await,
+                Err(_) => (500, "{\"exit\":70,\"sentence\":\"the order failed; see the log\"}\n".to_owned()),
+            }
         })
     })
 }
@@ -142,6 +146,7 @@ impl Supervisor {
             let now = Moment::now();
             self.narrator.progress(self.lifecycle.snapshot(), now);
             self.upward.ping(now);
+            self.background.look(now);
             let rung = self.wait(signals, inbox, now);
             self.collect(signals, inbox, rung);
         }
@@ -149,7 +154,8 @@ impl Supervisor {
 
     /// Blocks until a signal or a message arrives or a timer runs out; says whether a message did.
     fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) -> bool {
-        let next = [self.timers.next(now), self.narrator.next(self.lifecycle.snapshot(), now), self.upward.next(now)];
+        let progress = self.narrator.next(self.lifecycle.snapshot(), now);
+        let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
         let next = next.into_iter().flatten().min();
         let timeout = next.map_or(PollTimeout::NONE, |duration| {
             // Rounded up: waking a fraction of a millisecond early would mean waking twice.
@@ -236,6 +242,9 @@ impl Supervisor {
         }
         if let Event::Lock(LockNews::Environment(environment)) = &event {
             self.lock_environment.clone_from(environment);
+        }
+        if matches!(event, Event::Lock(LockNews::Released)) {
+            self.background.lock_is_back();
         }
         let effects = self.lifecycle.apply(now, event);
         self.news = 0;

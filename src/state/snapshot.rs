@@ -261,6 +261,9 @@ pub struct Module {
     pub child: Child,
     /// Why its start failed or how it ended, in words: a detail.
     pub trouble: Option<String>,
+    /// While it waits to be started: the name of the module at rest that holds it up, because it, or one that it waits for, comes after
+    /// that. Nothing happens until somebody starts that one.
+    pub held_up_by: Option<String>,
     /// How many orders were taken; one that was just given has been seen when this has grown.
     pub orders: u64,
 }

@@ -191,7 +191,7 @@ fn the_child_finds_what_the_operator_set_around_it() {
     let below = run.dir().join("below");
     std::fs::create_dir(&below).unwrap();
     let output = run.sh("pwd; umask; ulimit -Sn; ulimit -Hn; ulimit -c; grep NoNewPrivs /proc/self/status").output().exits(0);
-    assert_eq!(output.stdout, format!("{}\n0027\n64\n128\n8\nNoNewPrivs:\t1\n", below.display()));
+    assert_eq!(output.stdout, format!("{}\n0027\n64\n128\n4\nNoNewPrivs:\t1\n", below.display()));
     let gone = "[process]\nworking_directory = \"/no/such/place\"\n";
     Portcullis::new().config(gone).command(["true"]).output().exits(126).says(&["working directory"]);
 }

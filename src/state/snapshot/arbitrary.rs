@@ -92,7 +92,7 @@ prop_compose! {
         started in prop::bool::weighted(0.8),
         stages in (0..4usize).prop_flat_map(|count| (0..count).map(stage).collect::<Vec<_>>()),
         checks in (0..6usize).prop_flat_map(|count| (0..count).map(check).collect::<Vec<_>>()),
-        beat in prop::sample::select(vec![100u64, 100, 99, 40]),
+        (beat, given_up) in prop::sample::select(vec![(100u64, false), (100, false), (99, false), (40, false), (40, true)]),
         counters in (0..9u64, 0..9u64, 0..9u32),
         modules in (0..3usize).prop_flat_map(|count| (0..count).map(module).collect::<Vec<_>>()),
         migration in migration(),
@@ -124,6 +124,6 @@ prop_compose! {
             reloads: 0,
             instances: instances.map(|listed| Arc::new(Instances::new(moment(90), 1 + listed.len() as u64, 1, listed))),
         };
-        (snapshot, Look { now: moment(100), beat: moment(beat).mono })
+        (snapshot, Look { now: moment(100), beat: moment(beat).mono, given_up })
     }
 }

@@ -16,17 +16,23 @@ pub struct Look {
     pub now: Moment,
     /// The last turn of the checks' thread ([`Pulse::last`]).
     pub beat: Duration,
+    /// Whether that thread hangs and another one in its place did not help ([`Pulse::is_given_up`]).
+    pub given_up: bool,
 }
 
 impl Look {
     /// Looks at `now` with the checks' thread known to be turning.
     pub const fn fresh(now: Moment) -> Self {
-        Self { now, beat: now.mono }
+        Self { now, beat: now.mono, given_up: false }
     }
 
-    /// Whether the checks' thread turned lately: five ticks and five seconds are its limit.
-    pub fn scheduler_turns(&self) -> bool {
-        self.now.mono.saturating_sub(self.beat) <= Pulse::TICK * 5 + Duration::from_secs(5)
+    /// Whether the checks' thread is as this level wants it.
+    ///
+    /// Ready and deep rest on what it found, so that it has to have turned lately: five ticks and five seconds are its limit. For
+    /// live it only has to be worth waiting for: after a freeze it is, and while another one takes its place.
+    fn scheduler_passes(&self, level: Level) -> bool {
+        let turned_lately = || self.now.mono.saturating_sub(self.beat) <= Pulse::TICK * 5 + Duration::from_secs(5);
+        !self.given_up && (level == Level::Live || turned_lately())
     }
 }
 
@@ -69,7 +75,7 @@ impl Snapshot {
             }));
             return items;
         }
-        items.push(Item { name: "scheduler", passes: look.scheduler_turns(), class: Class::Stale });
+        items.push(Item { name: "scheduler", passes: look.scheduler_passes(level), class: Class::Stale });
         items.push(Item { name: "supervisor", passes: self.phase != Phase::Failed, class: Class::Exited });
         for check in self.checks.iter().filter(|check| check.affects.liveness()) {
             let (state, class) = check.effective(look.now);

@@ -40,7 +40,10 @@ fn suffers_from(url: &str, manner: Manner, port: u16) -> u64 {
     let options = ["wait", "--timeout", "1s", "--try-timeout", "400ms", &url].into_iter().chain(insecure);
     let mut run = Portcullis::new().args(options).start();
     let mut most = 0;
-    let status = format!("/proc/{}/status", run.pid());
+    // Until it has its own program a new process shows the memory of the tests, which it shares as vfork(2) has it.
+    let own = binary().canonicalize().unwrap();
+    let (exe, status) = (format!("/proc/{}/exe", run.pid()), format!("/proc/{}/status", run.pid()));
+    eventually("the program is exec'd", secs(20), || (!run.runs() || std::fs::read_link(&exe).is_ok_and(|exe| exe == own)).then_some(()));
     while run.runs() {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let anonymous = text.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse().ok());
