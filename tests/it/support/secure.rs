@@ -53,8 +53,10 @@ fn config(certificates: &Certificates) -> ServerConfig {
 }
 
 async fn carry(acceptor: TlsAcceptor, stream: TcpStream, port: u16) {
+    drop(stream.set_nodelay(true));
     // Who hangs up half-way is what is tested.
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    drop(server.set_nodelay(true));
     drop(tokio::io::copy_bidirectional(&mut stream, &mut server).await);
 }

@@ -1,7 +1,6 @@
 //! A peer that never answers, talks nonsense, drips, floods or hangs up: each ends in time, in little memory, without a fault.
 
 use crate::support::portcullis::binary;
-use crate::support::redis::Reply;
 use crate::support::{
     Certificates, Exit, Grpc, Hostile, Http, Manner, MariaDb, Portcullis, Postgres, Redis, Secure, eventually, free_port, secs,
 };
@@ -179,12 +178,7 @@ fn redis_that_hangs_up_at_any_byte_is_survived_however_it_is_found() {
     let master = Redis::start();
     let sentinel = Redis::sentinel("mymaster", master.port);
     survives_cuts("redis+sentinel://127.0.0.1:PORT/mymaster/0", sentinel.port, 1);
-    let node = Redis::of_cluster();
-    let added = node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    eventually("the cluster is whole", secs(30), || match node.command(&["CLUSTER", "INFO"]) {
-        Reply::Text(text) => text.contains("cluster_state:ok").then_some(()),
-        other => panic!("{other:?} after {added:?}"),
-    });
+    let node = Redis::whole_cluster();
     survives_cuts("redis+cluster://127.0.0.1:PORT", node.port, 1);
     let config = format!("mode = \"api\"\n[heartbeat]\nurl = \"{}\"\n[modes.api]\ncommand = [\"sleep\", \"600\"]\n", master.url());
     let _replica = Portcullis::new().config(&config).start();
