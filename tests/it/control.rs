@@ -19,6 +19,7 @@ fn run(tables: &str) -> (Running, PathBuf) {
     run.script("sleeper", &polite());
     let run = run.config(&config(&path, tables)).start();
     run.until_status("/readyz", 200, secs(20));
+    run.until_stdout("ready", secs(20));
     assert!(process::command_line(run.child_pid("child")).contains(&child.display().to_string()));
     (run, path)
 }
@@ -316,6 +317,7 @@ fn nothing_is_ordered_on_the_way_out() {
     let config = format!("mode = \"api\"\n[modes.api]\ncommand = [\"{}\"]\n{tables}", child.display());
     let mut run = run.config(&config).start();
     run.until_status("/readyz", 200, secs(20));
+    run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_status("/readyz", 500, secs(20));
     order(&run, &["start", "reports"], 69, "nothing is begun any more: the phase is draining");

@@ -2,7 +2,7 @@
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
-use crate::support::{Portcullis, Redis, eventually, secs, variable};
+use crate::support::{Portcullis, Redis, eventually, left_out, secs, variable};
 use std::process::Command;
 
 fn ready(arguments: &[&str]) -> crate::support::portcullis::Output {
@@ -126,7 +126,7 @@ fn the_one_liners_with_a_password_and_with_redis_py_do_what_they_say() {
     let name = "the_one_liners_with_a_password_and_with_redis_py_do_what_they_say";
     let has_client = Command::new(python()).args(["-c", "import redis"]).output().is_ok_and(|output| output.status.success());
     if !has_client {
-        eprintln!("skipped in part: {name} (wants redis-py; scripts/test installs it)");
+        left_out(name, "in part: wants redis-py; scripts/test installs it");
     }
     let redis = Redis::with_password(PASSWORD);
     let lines = readme("consumers with a password");
