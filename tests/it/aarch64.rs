@@ -50,6 +50,7 @@ fn aarch64_serves_health_and_stops_as_asked() {
     let child = run.script("child", &polite());
     let mut run = run.command([child]).start();
     run.until_status("/readyz", 200, secs(60));
+    run.until_stdout("ready", secs(60));
     let Some(question) = aarch64("aarch64_serves_health_and_stops_as_asked") else { return };
     let socket = format!("@{}", run.socket);
     let question = question.without("PORTCULLIS_HEALTH__SOCKET").env("PORTCULLIS_HEALTH__SOCKET", socket).args(["healthcheck"]).output();
