@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command;
-use crate::command::order::Order;
+use crate::command::order::ClientOrder;
 use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
@@ -188,7 +188,7 @@ struct OrderArgs {
 }
 
 impl OrderArgs {
-    fn options(self, order: Order) -> command::order::Options {
+    fn options(self, order: ClientOrder) -> command::order::Options {
         let Self { timeout, socket, config } = self;
         command::order::Options { order, timeout, socket, config }
     }
@@ -196,7 +196,7 @@ impl OrderArgs {
 
 impl ModuleArgs {
     fn options(self, verb: &'static str) -> command::order::Options {
-        self.order.options(Order::Module { verb, name: self.module })
+        self.order.options(ClientOrder::Module { verb, name: self.module })
     }
 }
 
@@ -409,7 +409,7 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         Command::Start(arguments) => command::order::run(&arguments.options("start"), environment),
         Command::Stop(arguments) => command::order::run(&arguments.options("stop"), environment),
         Command::Restart(arguments) => command::order::run(&arguments.options("restart"), environment),
-        Command::Reload(arguments) => command::order::run(&arguments.options(Order::Reload), environment),
+        Command::Reload(arguments) => command::order::run(&arguments.options(ClientOrder::Reload), environment),
         Command::Schema { openapi: false } => print(&format!("{:#}\n", resolve::schema())),
         Command::Schema { openapi: true } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
         Command::Healthcheck { options } => command::healthcheck::main(&options),
