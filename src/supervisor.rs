@@ -31,6 +31,7 @@ use crate::prober::ModuleWatch;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::{NotifyWays, Reports};
+use crate::process::output::Deadline;
 use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
@@ -133,7 +134,8 @@ impl Supervisor {
         loop {
             while let Some(event) = self.queue.pop_front() {
                 if self.take(event) {
-                    self.children.finish_output();
+                    let budget = self.lifecycle.plan().stop_budget();
+                    self.children.finish_output(self.lifecycle.stop_since().map(|since| Deadline { since, budget }));
                     return self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
                         code: 70,
                         sentence: "no end was decided".to_owned(),

@@ -59,6 +59,8 @@ pub struct Lifecycle {
     migrating: Migrating,
     releasing: bool,
     stop_requests: u32,
+    /// When the first of them came.
+    stop_since: Option<Moment>,
     killed: bool,
     announced: Readiness,
     ever_ready: bool,
@@ -122,6 +124,7 @@ impl Lifecycle {
             migrating: Migrating::default(),
             releasing: false,
             stop_requests: 0,
+            stop_since: None,
             killed: false,
             announced: Readiness::Unknown,
             ever_ready: false,
@@ -153,6 +156,11 @@ impl Lifecycle {
     /// Why the run ends, once that is decided.
     pub const fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
+    }
+
+    /// When the stop was asked for.
+    pub const fn stop_since(&self) -> Option<Moment> {
+        self.stop_since
     }
 
     /// Takes one event in and says what has to be done, in this order. Nothing follows an [`Effect::Exit`].
