@@ -111,7 +111,7 @@ fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surrounding
 fn inherited_descriptors() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
     let numbers: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    numbers.into_iter().filter(|number| *number > 2 && sys::start::survives_exec(*number)).collect()
+    numbers.into_iter().filter(|number| *number > 2 && sys::descriptors::survives_exec(*number)).collect()
 }
 
 /// Says in one sentence why the run ends otherwise than it was asked to, and with which code.

@@ -58,7 +58,7 @@ impl Children {
         }
         if id == ProcessId::Main && plan.restart.policy == RestartPolicy::Never {
             // They are the child's now; held open here, their readers would never see an end.
-            self.surroundings.descriptors.drain(..).for_each(sys::start::close_inherited);
+            self.surroundings.descriptors.drain(..).for_each(sys::descriptors::close_inherited);
         }
         self.running.insert(pid, id);
         self.groups.insert(id, pid);
