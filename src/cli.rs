@@ -76,7 +76,8 @@ enum Command {
         openapi: bool,
     },
     /// List the ready instances of a service from Redis; exit 0 when enough are ready, 69 when not
-    #[command(after_help = "Example:\n  portcullis ready api --min 2 --url redis://redis:6379/0")]
+    #[command(after_help = "Examples:\n  portcullis ready api --min 2 --url redis://redis:6379/0\n  \
+                            portcullis ready api --min 2 --stable 30s")]
     Ready(ReadyArgs),
     /// Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
     #[command(disable_help_flag = true)]
@@ -205,8 +206,11 @@ struct ReadyArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     min: u64,
     /// Look again every second and print what has changed, until interrupted
-    #[arg(long)]
+    #[arg(long, conflicts_with = "stable")]
     watch: bool,
+    /// For how long that has to hold without a break, looked at every second; the first look that finds too few ends it
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    stable: Duration,
     /// Print JSON, one document a line
     #[arg(long)]
     json: bool,
@@ -220,8 +224,8 @@ struct ReadyArgs {
 
 impl ReadyArgs {
     fn options(self) -> command::ready::Options {
-        let Self { service, min, watch, json, url, config } = self;
-        command::ready::Options { service, min, watch, json, url, config }
+        let Self { service, min, watch, stable, json, url, config } = self;
+        command::ready::Options { service, min, watch, stable, json, url, config }
     }
 }
 
@@ -240,6 +244,9 @@ struct WaitArgs {
     /// Time between two tries [default: from 10ms on, growing with the time already waited]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     interval: Option<Duration>,
+    /// For how long each target has to be ready without a break, looked at every second or --interval
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    stable: Duration,
     /// Be content with the first target that is ready
     #[arg(long)]
     any: bool,
@@ -283,10 +290,10 @@ impl<A: Args> Alone<A> {
 
 impl WaitArgs {
     fn request(self) -> command::wait::Request {
-        let Self { targets, timeout, try_timeout, interval, any, json, fail_fast, command, .. } = self;
+        let Self { targets, timeout, try_timeout, interval, stable, any, json, fail_fast, command, .. } = self;
         let tls =
             TlsFlags { ca: self.ca, client_certificate: self.client_certificate, client_key: self.client_key, insecure: self.insecure };
-        command::wait::Request { targets, timeout, try_timeout, interval, any, json, fail_fast, tls, command }
+        command::wait::Request { targets, timeout, try_timeout, interval, stable, any, json, fail_fast, tls, command }
     }
 }
 

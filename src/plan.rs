@@ -286,6 +286,8 @@ pub struct HeartbeatPlan {
     pub simple: bool,
     /// Whether no other replica writes the key, so that it may be deleted where scripts cannot say so.
     pub exclusive: bool,
+    /// Whether this replica is ready only while its beats are written.
+    pub required: bool,
 }
 
 /// The health endpoint.

@@ -1,5 +1,6 @@
 //! The reducer's rules: one run in order, every way out, every signal, and laws on random runs.
 
+mod beating;
 mod forwarding;
 mod laws;
 mod leaving;
@@ -93,6 +94,7 @@ fn full() -> Plan {
             every: Duration::from_secs(20),
             simple: false,
             exclusive: false,
+            required: false,
         }),
         ..bare()
     }
