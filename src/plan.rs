@@ -21,6 +21,10 @@ use target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget, Target};
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
 
+/// The longest that passing on what was written last holds up the end of a stop that has used up its time, where `output = "prefix"`:
+/// the children's lines and then our own.
+pub const OUTPUT_LIMIT: Duration = Duration::from_millis(500);
+
 /// Index of a check in [`Plan::checks`].
 pub type CheckId = usize;
 
@@ -384,11 +388,13 @@ pub enum Details {
 }
 
 impl Plan {
-    /// The longest that a stop can take: withdrawn, drained, signalled, killed.
+    /// The longest that a stop can take: withdrawn, drained, signalled, killed, the last lines passed on.
     pub fn stop_budget(&self) -> Duration {
         let withdraw = if self.heartbeat.is_some() { WITHDRAW_LIMIT } else { Duration::ZERO };
+        let mut processes = self.main.iter().chain(self.modules.iter().map(|module| &module.process));
+        let output = if processes.any(|process| process.label.is_some()) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
-        self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw)
+        self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
     }
 
     /// The module of this number.

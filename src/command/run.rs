@@ -1,7 +1,5 @@
 //! `portcullis run`: the entrypoint, from the configuration to the last line.
 
-use std::time::Duration;
-
 use tracing::{error, info, warn};
 
 use crate::config::source::Environment;
@@ -16,9 +14,6 @@ use crate::supervisor;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 
-/// How long the last lines may take to be written.
-const LAST_WORDS: Duration = Duration::from_millis(250);
-
 /// Runs as the container's entry and returns the exit code.
 pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems) -> u8 {
     let descriptors = inherited_descriptors();
@@ -26,7 +21,7 @@ pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems)
     sys::reset_dispositions();
     start_log(environment);
     let code = gate(request, environment, descriptors, subsystems);
-    log::flush(LAST_WORDS);
+    log::flush(log::LAST_WORDS);
     code
 }
 
@@ -61,7 +56,7 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
                 error!("{problem}");
             }
             // So many that they fill the queue must not cost the line that tells the exit code.
-            log::flush(LAST_WORDS);
+            log::flush(log::LAST_WORDS);
             let exit = problems.exit();
             let what = if exit == Exit::Usage { "the command line is wrong" } else { "the configuration is wrong" };
             return last_line(exit.code(), what);
@@ -116,7 +111,7 @@ fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surrounding
 fn inherited_descriptors() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
     let numbers: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    numbers.into_iter().filter(|number| *number > 2 && sys::start::survives_exec(*number)).collect()
+    numbers.into_iter().filter(|number| *number > 2 && sys::descriptors::survives_exec(*number)).collect()
 }
 
 /// Says in one sentence why the run ends otherwise than it was asked to, and with which code.
