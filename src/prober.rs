@@ -385,6 +385,7 @@ mod tests {
             health: None,
             hold: false,
             notices: vec![],
+            remarks: Vec::new(),
             retired: crate::plan::Retired::default(),
         };
         let (sender, orders) = watch::channel(Orders::default());

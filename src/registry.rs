@@ -119,8 +119,8 @@ impl Trouble {
             Ok(()) if self.class.is_some() => tracing::info!("the heartbeat {} is written again", plan.key),
             Err(failure) if self.class != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
                 self.told = Some(Instant::now());
-                let (class, why) = (failure.class, failure.private.as_str());
-                let told = format!("{} [{}] at {} ({why}); {}", class.public(), class.word(), plan.target, class.advice());
+                let (why, words) = (failure.why(), failure.private.as_str());
+                let told = format!("{} [{}] at {} ({words}); {}", why.words(), why.class.word(), plan.target, why.advice());
                 if self.ever_written {
                     let after = humantime::format_duration(plan.ttl);
                     tracing::warn!("the heartbeat {} is not written and expires within {after}: {told}", plan.key);
@@ -177,6 +177,7 @@ mod tests {
             health: None,
             hold: false,
             notices: vec![],
+            remarks: vec![],
             retired: crate::plan::Retired::default(),
         };
         let now = Moment::default();

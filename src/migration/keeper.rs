@@ -144,7 +144,7 @@ async fn verify(asker: &mut Asker, rules: &Rules) -> Result<(), String> {
     match asker.ask(statement).await {
         Ok(Answer::Current) => Ok(()),
         Ok(_) => Err("its statement says that the schema is not as it should be".to_owned()),
-        Err(failure) => Err(format!("{}; {}", failure.class.public(), failure.class.advice())),
+        Err(failure) => Err(format!("{}; {}", failure.why().words(), failure.why().advice())),
     }
 }
 
@@ -264,7 +264,7 @@ impl fmt::Display for Obstacle {
         match self {
             Self::Silence => f.write_str("the database did not answer"),
             Self::Taken(holder) => write!(f, "held by {}; check whether its migration still runs", holder.words),
-            Self::Failed(failure) => write!(f, "{} ({}); {}", failure.class.public(), failure.private.as_str(), failure.class.advice()),
+            Self::Failed(failure) => write!(f, "{} ({}); {}", failure.why().words(), failure.private.as_str(), failure.why().advice()),
         }
     }
 }

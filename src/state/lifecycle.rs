@@ -27,7 +27,7 @@ use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readines
 use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{Class, Outcome, Why};
 use crate::plan::module::ModuleStart;
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, ModuleId, Plan, ProcessPlan};
@@ -63,7 +63,7 @@ pub struct Lifecycle {
     announced: Readiness,
     ever_ready: bool,
     ever_spawned: bool,
-    last_startup: Class,
+    last_startup: Why,
     restarting: Option<Restarting>,
     restarts_in_a_row: u32,
     out_of_memory: bool,
@@ -126,7 +126,7 @@ impl Lifecycle {
             announced: Readiness::Unknown,
             ever_ready: false,
             ever_spawned: false,
-            last_startup: Class::Never,
+            last_startup: Class::Never.into(),
             restarting: None,
             restarts_in_a_row: 0,
             out_of_memory: false,
@@ -244,7 +244,7 @@ impl Lifecycle {
                 let started = self.plan.main.as_ref().and_then(|main| main.started.as_ref());
                 match started.map(|started| (started.within, matches!(started.sign, StartSign::Answers { .. }))) {
                     Some((within, asks)) => {
-                        self.last_startup = Class::Never;
+                        self.last_startup = Class::Never.into();
                         effects.push(Effect::Arm(Timer::Startup, within));
                         if asks {
                             effects.push(Effect::AskStartup(true));
@@ -287,7 +287,7 @@ impl Lifecycle {
         if self.snapshot.phase != Phase::Starting || self.snapshot.child.pid.is_none() {
             return;
         }
-        self.last_startup = outcome.class();
+        self.last_startup = outcome.why();
         if outcome.result.is_ok() {
             self.started(now, effects);
         }

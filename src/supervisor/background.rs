@@ -395,6 +395,7 @@ mod tests {
             health: None,
             hold: false,
             notices: vec![],
+            remarks: Vec::new(),
             retired: Retired::default(),
         })
     }

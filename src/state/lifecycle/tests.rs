@@ -80,6 +80,7 @@ fn bare() -> Plan {
         health: None,
         hold: false,
         notices: Vec::new(),
+        remarks: Vec::new(),
         retired: crate::plan::Retired::default(),
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// What it does with each connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Manner {
+    /// Accepts, and closes.
+    Closing,
     /// Accepts and never answers.
     Silent,
     /// Answers at once with what no protocol begins with.
@@ -56,6 +58,7 @@ impl Drop for Hostile {
 
 fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool) -> std::io::Result<()> {
     match manner {
+        Manner::Closing => stream.shutdown(std::net::Shutdown::Both),
         Manner::Silent => hold(&mut stream, ended),
         Manner::Garbage => {
             stream.write_all(b"\xde\xad\xbe\xef garbage \r\n\x00\xff\xff\xff\xff\xff\xff\xff\xff")?;
