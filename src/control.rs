@@ -16,7 +16,6 @@ use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::mailbox::Mailbox;
-use crate::plan::Plan;
 use crate::plan::resolve::Request;
 use crate::published::Published;
 use crate::state::snapshot::{Module, Phase, Snapshot};
@@ -46,7 +45,7 @@ pub struct Control {
     mailbox: Mailbox,
     published: Arc<Published>,
     /// Held while a reload is under way, so that there is one at a time.
-    orders: Mutex<reload::Orders>,
+    reload: Mutex<reload::Sent>,
     /// Held while an order is on its way to the reducer, so that what the snapshot then shows is this order's.
     taking: Mutex<()>,
 }
@@ -101,9 +100,9 @@ enum Rest {
 }
 
 impl Control {
-    /// Control over the run whose snapshots are `published`, which began under `plan`.
-    pub fn new(sources: Sources, plan: Arc<Plan>, mailbox: Mailbox, published: Arc<Published>) -> Self {
-        Self { sources: Arc::new(sources), mailbox, published, orders: Mutex::new(reload::Orders::new(plan)), taking: Mutex::default() }
+    /// Control over the run whose snapshots are `published`.
+    pub fn new(sources: Sources, mailbox: Mailbox, published: Arc<Published>) -> Self {
+        Self { sources: Arc::new(sources), mailbox, published, reload: Mutex::default(), taking: Mutex::default() }
     }
 
     /// Begins what `POST /control/target` asks for. To be brought to its end: half an order is none.

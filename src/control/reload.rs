@@ -17,13 +17,8 @@ use crate::state::event::Event;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 use crate::sys;
 
-/// The orders that the run is under, as far as they were given here.
-#[derive(Debug)]
-pub(super) struct Orders {
-    running: Arc<Plan>,
-    /// Sent and not yet known to be taken: whoever sent them may have been cut off. With the count of reloads before them.
-    sent: Option<(u64, Arc<Plan>)>,
-}
+/// The count of reloads before the one that was sent and is not yet known to be taken; none where there is none.
+pub(super) type Sent = Option<u64>;
 
 /// A reload that was taken over.
 pub(super) struct Applied {
@@ -34,18 +29,14 @@ pub(super) struct Applied {
     plan: Arc<Plan>,
 }
 
-impl Orders {
-    pub(super) const fn new(running: Arc<Plan>) -> Self {
-        Self { running, sent: None }
-    }
-}
-
 impl Control {
     /// Reads, compares and applies: what was done, or why nothing was or nothing had to be.
     pub(super) async fn reload(&self) -> Result<Applied, Answer> {
-        let mut orders = self.orders.lock().await;
-        self.catch_up(&mut orders).await;
-        let running = Arc::clone(&orders.running);
+        let mut sent = self.reload.lock().await;
+        if !self.catch_up(&mut sent).await {
+            return Err(self.over().unwrap_or_else(not_taken));
+        }
+        let running = self.published.plan();
         if let Some(refusal) = self.over().or_else(|| self.too_early(&running)) {
             return Err(refusal);
         }
@@ -74,16 +65,16 @@ impl Control {
         if reload.is_empty() {
             return Err(Answer::new(Exit::Success, words));
         }
-        let plan = Arc::new(reload.plan.clone());
+        let concerned = concerned(&reload);
         let before = self.published.look().0;
         info!("reloading: {words}");
-        orders.sent = Some((before.reloads, Arc::clone(&plan)));
-        self.mailbox.send(Event::Reloaded(plan));
-        if !self.catch_up(&mut orders).await {
-            let why = "the configuration was not taken over; see the log";
-            return Err(self.over().unwrap_or_else(|| Answer::new(Exit::Internal, why)));
+        *sent = Some(before.reloads);
+        let plan = Arc::new(reload.plan);
+        self.mailbox.send(Event::Reloaded(Arc::clone(&plan)));
+        if !self.catch_up(&mut sent).await {
+            return Err(self.over().unwrap_or_else(not_taken));
         }
-        Ok(Applied { words, before, concerned: concerned(&reload), plan: Arc::clone(&orders.running) })
+        Ok(Applied { words, before, concerned, plan })
     }
 
     /// Waits until the modules that a reload concerns are where they should be, or cannot get there.
@@ -104,13 +95,13 @@ impl Control {
         Answer::new(exit, words.as_str()).with(results.into_iter().map(|(_, sentence)| sentence).collect())
     }
 
-    /// Waits until the orders that were sent last are taken, or cannot be any more; says whether they were.
-    async fn catch_up(&self, orders: &mut Orders) -> bool {
-        let Some((before, plan)) = orders.sent.clone() else { return true };
+    /// Waits until the reload that was sent last is taken, or cannot be any more; says whether none is left.
+    async fn catch_up(&self, sent: &mut Sent) -> bool {
+        let Some(before) = *sent else { return true };
         let taken = |snapshot: &Snapshot| (snapshot.reloads > before || is_over(snapshot)).then_some(snapshot.reloads > before);
         let taken = self.until(Moment::now().after(TAKEN_WITHIN), taken).await.unwrap_or(false);
         if taken {
-            *orders = Orders::new(plan);
+            *sent = None;
         }
         taken
     }
@@ -132,6 +123,10 @@ impl Control {
         sys::start_thread("reload", body).ok()?;
         receiver.await.ok()
     }
+}
+
+fn not_taken() -> Answer {
+    Answer::new(Exit::Internal, "the configuration was not taken over; see the log")
 }
 
 /// What became of a module that the reload concerns: one that did not run is not started by it.

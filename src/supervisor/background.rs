@@ -349,7 +349,7 @@ mod tests {
     use super::*;
     use crate::outcome::Outcome;
     use crate::plan::target::{Address, Target};
-    use crate::plan::{Affects, CheckPlan, Retired, Service};
+    use crate::plan::{Affects, CheckPlan, Service};
     use crate::state::lifecycle::Lifecycle;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Condvar, Mutex};
@@ -384,25 +384,13 @@ mod tests {
             failure_threshold: 3,
             success_threshold: 1,
         };
-        Arc::new(Plan {
-            service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0" },
-            checks: vec![check],
-            migration: None,
-            main: None,
-            modules: vec![],
-            refusal: None,
-            heartbeat: None,
-            health: None,
-            hold: false,
-            notices: vec![],
-            remarks: Vec::new(),
-            retired: Retired::default(),
-        })
+        let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0" };
+        Arc::new(Plan { checks: vec![check], ..Plan::of(service) })
     }
 
     fn started(subsystems: Subsystems) -> (Background, crate::mailbox::Inbox) {
         let plan = plan();
-        let published = Arc::new(Published::new(Lifecycle::new(Arc::clone(&plan), Moment::now()).snapshot().clone()));
+        let published = Arc::new(Published::new(Lifecycle::new(Arc::clone(&plan), Moment::now()).snapshot().clone(), Arc::clone(&plan)));
         let (mailbox, inbox) = crate::mailbox::mailbox().unwrap();
         (Background::start(&plan, &published, &mailbox, subsystems).unwrap(), inbox)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
+use super::{Child, HEARTBEAT, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
@@ -97,7 +97,16 @@ prop_compose! {
         modules in (0..3usize).prop_flat_map(|count| (0..count).map(module).collect::<Vec<_>>()),
         migration in migration(),
         instances in prop::option::of(vec(instance(), 0..4)),
+        required in prop::option::of(vec(outcome(), 0..3)),
     ) -> (Snapshot, Look) {
+        let heartbeat = required.map(|beats| {
+            let mut check = Check { target: PRIVATE.to_owned(), ..Check::event(HEARTBEAT, "heartbeat", Affects::Readiness) };
+            for beat in beats {
+                check.feed(moment(95), beat);
+            }
+            check
+        });
+        let checks = checks.into_iter().chain(heartbeat).collect();
         let snapshot = Snapshot {
             sequence: 1,
             started_at: moment(0),

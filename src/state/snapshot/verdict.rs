@@ -1,8 +1,9 @@
 //! Every verdict that is derived from a snapshot at a look: live, started, ready, deep, and the status as a whole.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{Migration, Module, Phase, Snapshot, Stage, Status, Step};
+use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, Status, Step};
 use crate::clock::{Moment, Pulse};
 use crate::outcome::Class;
 use crate::state::check::{Check, State};
@@ -114,6 +115,17 @@ impl Snapshot {
     /// Whether every line of this level passes.
     pub fn verdict(&self, level: Level, look: Look) -> bool {
         self.items(level, look).iter().all(|item| item.passes)
+    }
+
+    /// What the heartbeat itself tells: all but whether it is written. A beat that told of its own absence would keep what it mends:
+    /// the record would say "not ready" until the beat after the one that made it so.
+    pub fn as_published(&self) -> Cow<'_, Self> {
+        if self.check(HEARTBEAT).is_none() {
+            return Cow::Borrowed(self);
+        }
+        let mut told = self.clone();
+        told.checks.retain(|check| check.name != HEARTBEAT);
+        Cow::Owned(told)
     }
 
     /// The status as a whole: the phase decides until the process runs, then what counts does.
