@@ -107,7 +107,7 @@ impl Drop for Hostile {
 
 fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool) -> std::io::Result<()> {
     match manner {
-        Manner::Closing => stream.shutdown(std::net::Shutdown::Both),
+        Manner::Closing => stream.shutdown(Shutdown::Both),
         Manner::Silent => hold(&mut stream, ended),
         Manner::Garbage => {
             stream.write_all(b"\xde\xad\xbe\xef garbage \r\n\x00\xff\xff\xff\xff\xff\xff\xff\xff")?;
