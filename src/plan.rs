@@ -49,8 +49,10 @@ pub struct Plan {
     pub health: Option<HealthPlan>,
     /// Whether a start that failed is held, health endpoint and all, until TERM, so that somebody can look at it.
     pub hold: bool,
-    /// What the operator should know, said once in the log: a variable that Kubernetes injected, no Redis for a heartbeat.
+    /// What the operator should know, said once in the log as a warning: a variable that Kubernetes injected, a short `ttl`.
     pub notices: Vec<String>,
+    /// What the operator may wonder about, said once in the log: no Redis for a heartbeat.
+    pub remarks: Vec<String>,
     /// What a reload took away: its numbers stay taken.
     pub retired: Retired,
 }
@@ -69,6 +71,7 @@ impl Plan {
             health: None,
             hold: false,
             notices: Vec::new(),
+            remarks: Vec::new(),
             retired: Retired { checks: BTreeSet::new(), modules: BTreeSet::new() },
         }
     }

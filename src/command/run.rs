@@ -47,7 +47,7 @@ fn start_log(environment: &Environment) {
 
 fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> u8 {
     if let Err(cause) = sys::become_subreaper() {
-        warn!("cannot become a subreaper: {cause}; orphans will not be seen off");
+        warn!("cannot become a subreaper: {cause}; orphans will be neither stopped nor reaped");
     }
     let plan = match resolve(request, environment) {
         Ok(plan) => plan,
@@ -64,6 +64,9 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     for notice in &plan.notices {
         warn!("{notice}");
+    }
+    for remark in &plan.remarks {
+        info!("{remark}");
     }
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
         Ok(listeners) => listeners,

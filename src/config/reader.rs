@@ -7,6 +7,7 @@ use std::fmt::Display;
 
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Entry, Node, Origin, Table, Value, parse_inline};
+use crate::config::preset;
 use crate::config::problem::{Problem, Problems, suggest};
 use crate::config::source::Environment;
 
@@ -18,6 +19,7 @@ pub struct Context<'e> {
     pub has_arguments: bool,
     problems: RefCell<Vec<Problem>>,
     notices: RefCell<Vec<String>>,
+    remarks: RefCell<Vec<String>>,
 }
 
 /// How a part of the tree is read.
@@ -68,7 +70,7 @@ pub struct Section<'c> {
 impl<'e> Context<'e> {
     /// A reading that has found nothing yet.
     pub fn new(environment: &'e Environment) -> Self {
-        Self { environment, has_arguments: false, problems: RefCell::default(), notices: RefCell::default() }
+        Self { environment, has_arguments: false, problems: RefCell::default(), notices: RefCell::default(), remarks: RefCell::default() }
     }
 
     /// The same, with or without arguments for the command.
@@ -79,7 +81,13 @@ impl<'e> Context<'e> {
 
     /// Adds a problem.
     pub fn problem(&self, problem: Problem) {
-        self.problems.borrow_mut().push(problem);
+        let origin = problem.origin.map(|origin| preset::blamed(origin, self.environment));
+        self.problems.borrow_mut().push(Problem { origin, ..problem });
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.problems.borrow().is_empty()
     }
 
     /// Adds a notice, once.
@@ -89,6 +97,16 @@ impl<'e> Context<'e> {
         if !notices.contains(&notice) {
             notices.push(notice);
         }
+    }
+
+    /// Adds a remark: nothing is amiss, and somebody may wonder all the same.
+    pub fn remark(&self, remark: &str) {
+        self.remarks.borrow_mut().push(remark.to_owned());
+    }
+
+    /// The remarks so far.
+    pub fn remarks(&self) -> Vec<String> {
+        self.remarks.borrow().clone()
     }
 
     /// Takes over what another reading has found, of a part of the same tree.
@@ -227,8 +245,9 @@ impl<'c> Section<'c> {
     /// Says what is wrong with `key`, or with the whole section when it was not written.
     pub fn problem(&self, key: &str, text: impl AsRef<str>) {
         let text = format!("{} {}", self.what(key), text.as_ref());
-        self.context.problem(match self.origin(key).or(self.origin.as_ref()) {
-            Some(origin) => Problem::at(origin, text),
+        let above = || self.origin.as_ref().map(|origin| preset::lacking(origin, &self.below(key)));
+        self.context.problem(match self.origin(key).cloned().or_else(above) {
+            Some(origin) => Problem::at(&origin, text),
             None => Problem::missing(text),
         });
     }

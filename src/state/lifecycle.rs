@@ -29,7 +29,7 @@ use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readines
 use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{Class, Outcome, Why};
 use crate::plan::module::ModuleStart;
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, ModuleId, Plan, ProcessPlan};
@@ -66,7 +66,7 @@ pub struct Lifecycle {
     announced: Readiness,
     ever_ready: bool,
     ever_spawned: bool,
-    last_startup: Class,
+    last_startup: Why,
     restarting: Option<Restarting>,
     restarts_in_a_row: u32,
     out_of_memory: bool,
@@ -131,7 +131,7 @@ impl Lifecycle {
             announced: Readiness::Unknown,
             ever_ready: false,
             ever_spawned: false,
-            last_startup: Class::Never,
+            last_startup: Class::Never.into(),
             restarting: None,
             restarts_in_a_row: 0,
             out_of_memory: false,

@@ -230,8 +230,8 @@ fn nothing_is_ordered_on_the_way_out() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_status("/readyz", 500, secs(20));
-    order(&run, &["start", "reports"], 69, "nothing is begun any more: the phase is draining");
-    order(&run, &["reload"], 69, "nothing is begun any more");
+    order(&run, &["start", "reports"], 69, "nothing is started any more: the phase is draining");
+    order(&run, &["reload"], 69, "nothing is started any more");
     run.signal(15);
     run.exits(0);
     run.leaves_nothing();

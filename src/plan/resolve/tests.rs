@@ -71,7 +71,8 @@ fn nothing_but_a_command_is_enough() {
     let plan = bare_environment(&[], &["sleep", "1"]).unwrap();
     assert_eq!((argv(&plan), plan.checks.len()), (vec!["sleep", "1"], 0));
     assert!(plan.heartbeat.is_none() && plan.migration.is_none());
-    assert_eq!(plan.notices, ["no heartbeat: no Redis is configured that readiness could be written to"]);
+    assert_eq!(plan.remarks, ["no heartbeat: no Redis is configured that readiness could be written to"]);
+    assert_eq!(plan.notices, Vec::<String>::new(), "nothing is amiss");
     assert_eq!((plan.service.name.as_str(), plan.service.instance.as_str(), plan.service.mode), ("app", "localhost", None));
     let health = plan.health.unwrap();
     assert_eq!(health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["[::]:8051", "0.0.0.0:8051"]);
@@ -106,7 +107,7 @@ fn the_environment_alone_drives_a_run_without_a_file() {
     let problem = bare_environment(&without, &["serve"]).unwrap_err().to_string();
     assert!(
         problem.ends_with(
-            "`command` in [migrations] is missing: migrations are on; name the command, here or as PORTCULLIS_MIGRATIONS__COMMAND"
+            "variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`"
         ),
         "{problem}"
     );

@@ -49,7 +49,7 @@ impl Lifecycle {
                 let started = self.plan.main.as_ref().and_then(|main| main.started.as_ref());
                 match started.map(|started| (started.within, matches!(started.sign, StartSign::Answers { .. }))) {
                     Some((within, asks)) => {
-                        self.last_startup = Class::Never;
+                        self.last_startup = Class::Never.into();
                         effects.push(Effect::Arm(Timer::Startup, within));
                         if asks {
                             effects.push(Effect::AskStartup(true));
@@ -92,7 +92,7 @@ impl Lifecycle {
         if self.snapshot.phase != Phase::Starting || self.snapshot.child.pid.is_none() {
             return;
         }
-        self.last_startup = outcome.class();
+        self.last_startup = outcome.why();
         if outcome.result.is_ok() {
             self.started(now, effects);
         }

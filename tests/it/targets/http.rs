@@ -123,7 +123,7 @@ fn a_body_that_is_no_json_or_another_one_is_told_from_the_expected_one() {
         "[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ json = {{ \"/status\" = [\"green\"] }} }}",
         server.port
     );
-    gate(&check).output().exits(69).says(&["unexpected status", "the body is not JSON"]);
+    gate(&check).output().exits(69).says(&["unexpected answer", "the body is not JSON"]);
     server.set(200, "{\"status\": \"red\"}");
     gate(&check).output().exits(69).says(&["the body has \"red\" at \"/status\""]);
     server.set(200, "{\"status\": \"green\"}");
