@@ -42,14 +42,14 @@ ensure_clients() {
     ensure_programs chromium=chromium chromedriver=chromium-driver prometheus=prometheus promtool=prometheus \
         prometheus-blackbox-exporter=prometheus-blackbox-exporter /usr/lib/nagios/plugins/check_http=monitoring-plugins-basic \
         python3=python3 npm=npm prlimit=util-linux
-    if ! "$PORTCULLIS_CLIENTS/venv/bin/python" -c 'import jsonschema, kubernetes_validate, prometheus_client, schemathesis' 2>/dev/null; then
-        say "installing jsonschema, kubernetes-validate, prometheus-client and schemathesis"
+    if ! "$PORTCULLIS_CLIENTS/venv/bin/python" -c 'import grpc_health.v1.health, jsonschema, kubernetes_validate, prometheus_client, schemathesis' 2>/dev/null; then
+        say "installing grpcio-health-checking, jsonschema, kubernetes-validate, prometheus-client and schemathesis"
         python3 -m venv "$PORTCULLIS_CLIENTS/venv" 2>/dev/null || {
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
             python3 -m venv --clear "$PORTCULLIS_CLIENTS/venv"
         }
         "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check \
-            jsonschema kubernetes-validate prometheus-client schemathesis
+            grpcio-health-checking jsonschema kubernetes-validate prometheus-client schemathesis
     fi
     ensure_wait_on
 }

@@ -1,7 +1,8 @@
-//! The shared key under observation, two hundred thousand times, while three replicas toggle at random and are killed.
+//! The shared key under observation, two hundred thousand times, while three replicas toggle at random and are killed: it never disagrees
+//! with the instances behind it, and whenever they hold still, it agrees with what each says of itself on /readyz.
 
 use super::{KEY, replica};
-use crate::support::{Http, Redis, Running, Stopwatch, secs, slow, variable};
+use crate::support::{Http, Redis, Running, Stopwatch, eventually, secs, slow, variable};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
@@ -72,6 +73,37 @@ impl Toggling {
     }
 }
 
+/// Fails unless the look agrees with itself: the key stands while anybody is ready, and as long as the last of them.
+#[track_caller]
+fn is_true([says, life, counted, deadline]: [i64; 4], look: u32) {
+    assert_eq!(says == 1, counted > 0, "look {look}: the key says {says}, {counted} instances are ready");
+    // Below zero is a clock that ran on between two commands of one look.
+    let fits = says != 1 || life <= 60_000 && life != -1 && deadline == 0;
+    assert!(fits, "look {look}: {life} ms to live, the last deadline is {deadline} ms later");
+}
+
+/// Has each replica ready or not, as `ready` says, and waits until it says so; then Redis has to say the same soon, and to stay with it.
+fn agrees(replicas: &[Toggling], observer: &mut Observer, ready: [bool; 3]) {
+    let codes = ready.map(|ready| if ready { 200 } else { 500 });
+    for (replica, code) in replicas.iter().zip(codes) {
+        replica.http.set(code, "");
+    }
+    for (replica, code) in replicas.iter().zip(codes) {
+        replica.run.until_status("/readyz", code, secs(60));
+    }
+    let count = i64::try_from(ready.iter().filter(|ready| **ready).count()).unwrap();
+    let expected = [i64::from(count > 0), count];
+    let mut looks = || {
+        let [says, _, counted, _] = observer.look();
+        [says, counted]
+    };
+    eventually(&format!("Redis says {ready:?}"), secs(10), || (looks() == expected).then_some(()));
+    for _ in 0..500 {
+        assert_eq!(looks(), expected, "while the replicas stay {ready:?}");
+    }
+    assert_eq!(replicas.iter().map(|replica| replica.run.get("/readyz").code).collect::<Vec<_>>(), codes);
+}
+
 #[test]
 fn the_key_never_lies_in_two_hundred_thousand_looks() {
     if !slow("the_key_never_lies_in_two_hundred_thousand_looks") {
@@ -83,21 +115,24 @@ fn the_key_never_lies_in_two_hundred_thousand_looks() {
     let mut observer = Observer::new(redis.port);
     let (mut looks, mut ready, mut kills, mut toggles) = (0_u32, 0_u32, 0, 0);
     let watch = Stopwatch::start();
-    let mut next = 0;
+    let (mut next, mut still, mut holds) = (0, 10_000, 0_u32);
     while looks < wanted || watch.elapsed() < secs(60) {
-        let [says, life, counted, deadline] = observer.look();
+        let seen = observer.look();
         looks += 1;
-        ready += u32::from(says == 1);
-        assert_eq!(says == 1, counted > 0, "look {looks}: the key says {says}, {counted} instances are ready");
-        if says == 1 {
-            // Below zero is a clock that ran on between two commands of one look.
-            assert!(
-                life <= 60_000 && life != -1 && deadline == 0,
-                "look {looks}: {life} ms to live, the last deadline is {deadline} ms later"
-            );
-        }
+        ready += u32::from(seen[0] == 1);
+        is_true(seen, looks);
         let now = watch.elapsed().as_millis();
-        if now >= next {
+        if now >= still {
+            // None, all, and anything else by turns.
+            let ready = match holds % 3 {
+                0 => [false; 3],
+                1 => [true; 3],
+                _ => [(); 3].map(|()| fastrand::bool()),
+            };
+            agrees(&replicas, &mut observer, ready);
+            holds += 1;
+            still = watch.elapsed().as_millis() + 8_000;
+        } else if now >= next {
             next = now + u128::from(fastrand::u32(..200)) + 50;
             let who = fastrand::usize(..3);
             if fastrand::u32(..15) == 0 {
@@ -109,17 +144,15 @@ fn the_key_never_lies_in_two_hundred_thousand_looks() {
             }
         }
     }
-    eprintln!("{looks} looks in {:?}: {ready} ready, {toggles} toggles, {kills} kills", watch.elapsed());
+    eprintln!("{looks} looks in {:?}: {ready} ready, {toggles} toggles, {kills} kills, {holds} times still", watch.elapsed());
     assert!(ready > looks / 20 && ready < looks - looks / 50, "one-sided: {ready} of {looks}");
-    for replica in &replicas {
-        replica.http.set(200, "");
-        replica.run.until_status("/readyz", 200, secs(60));
-    }
+    assert!(holds >= 3, "still {holds} times only");
+    agrees(&replicas, &mut observer, [true; 3]);
     for replica in &mut replicas {
         replica.run.signal(9);
     }
     let died = Stopwatch::start();
-    crate::support::eventually("the last ready expires", secs(70), || (observer.look()[0] == 0).then_some(()));
+    eventually("the last ready expires", secs(70), || (observer.look()[0] == 0).then_some(()));
     eprintln!("the last ready was gone {:?} after the last one died", died.elapsed());
     assert!(died.elapsed() < secs(62), "{:?}", died.elapsed());
 }

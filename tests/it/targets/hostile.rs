@@ -274,7 +274,7 @@ fn redis_that_hangs_up_at_any_byte_is_survived_however_it_is_found() {
     let master = Redis::start();
     let sentinel = Redis::sentinel("mymaster", master.port);
     survives_cuts("redis+sentinel://127.0.0.1:PORT/mymaster/0", sentinel.port, 1);
-    let node = Redis::whole_cluster();
+    let node = Redis::whole_cluster(None);
     survives_cuts("redis+cluster://127.0.0.1:PORT", node.port, 1);
     let config = format!("mode = \"api\"\n[heartbeat]\nurl = \"{}\"\n[modes.api]\ncommand = [\"sleep\", \"600\"]\n", master.url());
     let _replica = Portcullis::new().config(&config).start();

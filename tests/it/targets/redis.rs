@@ -85,6 +85,21 @@ fn the_master_is_found_through_its_sentinels_after_a_failover_too() {
 }
 
 #[test]
+fn sentinels_may_want_a_login_of_their_own() {
+    let master = Redis::with_password("of the master");
+    let sentinel = Redis::guarded_sentinel("mymaster", master.port, Some("of/default"), "user watch on >secret/1 +@all allchannels\n");
+    let url = |parameters: &str| format!("redis+sentinel://:of%20the%20master@127.0.0.1:{}/mymaster/0{parameters}", sentinel.port);
+    passes(&url("?sentinel_password=of%2Fdefault"));
+    passes(&url("?sentinel_user=watch&sentinel_password=secret%2F1"));
+    fails(&url(""), &["authentication failed", "sentinel", "NOAUTH"]);
+    fails(&url("?sentinel_password=wrong"), &["authentication failed", "sentinel", "WRONGPASS"]);
+    fails(&url("?sentinel_user=nobody&sentinel_password=secret%2F1"), &["authentication failed", "sentinel", "WRONGPASS"]);
+    // That of the master is another one.
+    let wrong = url("?sentinel_password=of%2Fdefault").replace("of%20the%20master", "wrong");
+    fails(&wrong, &["authentication failed", "the master", "WRONGPASS"]);
+}
+
+#[test]
 fn a_cluster_is_ready_when_all_its_slots_are_served() {
     let nodes: Vec<Redis> = (0..3).map(|_| Redis::of_cluster()).collect();
     let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
