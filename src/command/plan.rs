@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::exit::signal_name;
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Orphans, Plan, ProcessPlan, Question};
+use crate::secret::scrub;
 
 /// The plan for a person.
 pub fn render(plan: &Plan) -> String {
@@ -193,7 +194,7 @@ fn endpoint(health: &HealthPlan) -> String {
     if !listen.is_empty() {
         parts.push(listen.join(", else "));
     }
-    parts.extend(health.socket.iter().map(|socket| format!("unix socket {socket}")));
+    parts.extend(health.socket.iter().map(|socket| format!("unix socket {}", scrub(&socket.to_string()))));
     parts.push(readers(health).to_owned());
     if !health.required {
         parts.push("goes on without it where an address is taken".to_owned());
@@ -222,7 +223,7 @@ pub fn render_json(plan: &Plan) -> String {
         })),
         "health": plan.health.as_ref().map(|health| json!({
             "listen": health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "socket": health.socket.as_ref().map(ToString::to_string),
+            "socket": health.socket.as_ref().map(|socket| scrub(&socket.to_string())),
             "required": health.required,
             "details": details(health.details),
             "token": health.token.is_some(),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::process::ProcessPlan;
-use crate::secret::Secret;
+use crate::secret::{Secret, scrub};
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{Identity, SslMode, Tls, Verify};
 
@@ -78,8 +78,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::File(path) => write!(f, "file://{}", path.display()),
+            Self::Unix(path) => write!(f, "unix://{}", scrub(&path.display().to_string())),
+            Self::File(path) => write!(f, "file://{}", scrub(&path.display().to_string())),
             Self::Dns(name) => write!(f, "dns://{name}"),
             Self::Disk(disk) => write!(f, "{disk}"),
             Self::Exec(process) => write!(f, "exec:{}", process.argv),

@@ -35,9 +35,34 @@ fn an_unknown_option_is_64_with_the_nearest_one() {
 }
 
 #[test]
-fn help_is_0_and_shows_an_example() {
-    let output = Portcullis::new().args(["run", "--help"]).output().exits(0);
-    assert!(output.stdout.contains("portcullis run"), "{}", output.stdout);
+fn help_of_every_command_is_0_and_shows_an_example() {
+    let help = |words: &[&str]| Portcullis::new().args(words.iter().copied().chain(["--help"])).output().exits(0).stdout;
+    let whole = help(&[]);
+    assert!(whole.contains("\nExample"), "{whole}");
+    let listed = whole.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let names: Vec<&str> =
+        listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|name| !name.is_empty()).collect();
+    assert!(names.len() >= 12 && names.contains(&"run") && names.contains(&"healthcheck"), "{names:?}");
+    for name in names.into_iter().filter(|name| *name != "help") {
+        let said = help(&[name]);
+        let example = said.split("\nExample").nth(1).unwrap_or_else(|| panic!("{name} shows no example:\n{said}"));
+        assert!(
+            example.contains(&format!("portcullis {name}")) || example.contains(&format!("/portcullis\", \"{name}\"")),
+            "{name}: {example}"
+        );
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_want_them() {
+    for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false), (Some("0"), false)] {
+        let (run, terminal) = Portcullis::new().env("TERM", "xterm").command(["true"]).on_terminal();
+        let run = no_color.into_iter().fold(run, |run, value| run.env("NO_COLOR", value));
+        run.start().exits(0);
+        terminal.until("exit code 0", secs(20));
+        assert_eq!(terminal.shown().contains("\x1b["), coloured, "NO_COLOR={no_color:?}: {:?}", terminal.shown());
+    }
+    assert!(!Portcullis::new().env("TERM", "xterm").command(["true"]).output().exits(0).stderr.contains('\x1b'), "it is no terminal");
 }
 
 #[test]

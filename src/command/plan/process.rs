@@ -7,6 +7,7 @@ use crate::exit::signal_name;
 use crate::plan::ProcessPlan;
 use crate::plan::process::{RestartPlan, RestartPolicy};
 use crate::plan::resolve::limit_name;
+use crate::secret::scrub;
 
 /// What differs from the defaults, a sentence each.
 pub(super) fn lines(process: &ProcessPlan) -> Vec<String> {
@@ -23,7 +24,7 @@ fn conditions(process: &ProcessPlan) -> Option<String> {
         let groups = who.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         parts.push(format!("as user {}, group {}, groups {groups}", who.uid, who.gid));
     }
-    parts.extend(conditions.directory.as_ref().map(|path| format!("in {}", path.display())));
+    parts.extend(conditions.directory.as_ref().map(|path| format!("in {}", scrub(&path.display().to_string()))));
     parts.extend(conditions.umask.map(|mask| format!("with umask {mask:04o}")));
     parts.extend(
         conditions
@@ -104,7 +105,7 @@ pub(super) fn json(process: &ProcessPlan) -> Value {
     let names = |numbers: &std::collections::BTreeSet<i32>| numbers.iter().map(|number| signal_name(*number)).collect::<Vec<_>>();
     json!({
         "user": conditions.user.as_ref().map(|who| json!({ "uid": who.uid, "gid": who.gid, "groups": who.groups })),
-        "working_directory": conditions.directory.as_ref().map(|path| path.display().to_string()),
+        "working_directory": conditions.directory.as_ref().map(|path| scrub(&path.display().to_string())),
         "umask": conditions.umask.map(|mask| format!("{mask:04o}")),
         "limits": conditions.limits.iter().map(|(resource, soft, hard)| {
             (limit_name(*resource).to_owned(), Value::from(format!("{}:{}", amount(*soft), amount(*hard))))
