@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command;
-use crate::command::order::Order;
+use crate::command::order::ClientOrder;
 use crate::config::layers::Override;
 use crate::config::source::Environment;
 use crate::exit::Exit;
@@ -79,7 +79,8 @@ enum Command {
         openapi: bool,
     },
     /// List the ready instances of a service from Redis; exit 0 when enough are ready, 69 when not
-    #[command(after_help = "Example:\n  portcullis ready api --min 2 --url redis://redis:6379/0")]
+    #[command(after_help = "Examples:\n  portcullis ready api --min 2 --url redis://redis:6379/0\n  \
+                            portcullis ready api --min 2 --stable 30s")]
     Ready(ReadyArgs),
     /// Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
     #[command(disable_help_flag = true)]
@@ -187,7 +188,7 @@ struct OrderArgs {
 }
 
 impl OrderArgs {
-    fn options(self, order: Order) -> command::order::Options {
+    fn options(self, order: ClientOrder) -> command::order::Options {
         let Self { timeout, socket, config } = self;
         command::order::Options { order, timeout, socket, config }
     }
@@ -195,7 +196,7 @@ impl OrderArgs {
 
 impl ModuleArgs {
     fn options(self, verb: &'static str) -> command::order::Options {
-        self.order.options(Order::Module { verb, name: self.module })
+        self.order.options(ClientOrder::Module { verb, name: self.module })
     }
 }
 
@@ -208,8 +209,11 @@ struct ReadyArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     min: u64,
     /// Look again every second and print what has changed, until interrupted
-    #[arg(long)]
+    #[arg(long, conflicts_with = "stable")]
     watch: bool,
+    /// For how long that has to hold without a break, looked at every second; the first look that finds too few ends it
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    stable: Duration,
     /// Print JSON, one document a line
     #[arg(long)]
     json: bool,
@@ -223,8 +227,8 @@ struct ReadyArgs {
 
 impl ReadyArgs {
     fn options(self) -> command::ready::Options {
-        let Self { service, min, watch, json, url, config } = self;
-        command::ready::Options { service, min, watch, json, url, config }
+        let Self { service, min, watch, stable, json, url, config } = self;
+        command::ready::Options { service, min, watch, stable, json, url, config }
     }
 }
 
@@ -243,6 +247,9 @@ struct WaitArgs {
     /// Time between two tries [default: from 10ms on, growing with the time already waited]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     interval: Option<Duration>,
+    /// For how long each target has to be ready without a break, looked at every second or --interval
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    stable: Duration,
     /// Be content with the first target that is ready
     #[arg(long)]
     any: bool,
@@ -286,10 +293,10 @@ impl<A: Args> Alone<A> {
 
 impl WaitArgs {
     fn request(self) -> command::wait::Request {
-        let Self { targets, timeout, try_timeout, interval, any, json, fail_fast, command, .. } = self;
+        let Self { targets, timeout, try_timeout, interval, stable, any, json, fail_fast, command, .. } = self;
         let tls =
             TlsFlags { ca: self.ca, client_certificate: self.client_certificate, client_key: self.client_key, insecure: self.insecure };
-        command::wait::Request { targets, timeout, try_timeout, interval, any, json, fail_fast, tls, command }
+        command::wait::Request { targets, timeout, try_timeout, interval, stable, any, json, fail_fast, tls, command }
     }
 }
 
@@ -402,7 +409,7 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         Command::Start(arguments) => command::order::run(&arguments.options("start"), environment),
         Command::Stop(arguments) => command::order::run(&arguments.options("stop"), environment),
         Command::Restart(arguments) => command::order::run(&arguments.options("restart"), environment),
-        Command::Reload(arguments) => command::order::run(&arguments.options(Order::Reload), environment),
+        Command::Reload(arguments) => command::order::run(&arguments.options(ClientOrder::Reload), environment),
         Command::Schema { openapi: false } => print(&format!("{:#}\n", resolve::schema())),
         Command::Schema { openapi: true } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
         Command::Healthcheck { options } => command::healthcheck::main(&options),

@@ -33,12 +33,16 @@ impl Moment {
     }
 }
 
-/// When the thread that runs the checks last turned, readable without a lock.
+/// When the thread that runs the checks last turned, and whether that thread was given up, readable without a lock.
 ///
 /// A reader that finds the pulse old knows that every check's result may be old, too. Where no such thread is needed there is
 /// no pulse, and nothing can be old.
 #[derive(Debug, Default)]
-pub struct Pulse(AtomicU64);
+pub struct Pulse {
+    last: AtomicU64,
+    /// The turn after which nothing more was expected.
+    given_up: AtomicU64,
+}
 
 impl Pulse {
     /// How often the thread beats.
@@ -46,12 +50,23 @@ impl Pulse {
 
     /// Notes that the thread turned at `now`.
     pub fn beat(&self, now: Moment) {
-        self.0.store(now.mono.as_millis() as u64 + 1, Ordering::Relaxed);
+        self.last.store(now.mono.as_millis() as u64 + 1, Ordering::Relaxed);
     }
 
     /// Monotonic time of the last turn, in the terms of [`Moment::mono`]; none when there is no such thread.
     pub fn last(&self) -> Option<Duration> {
-        self.0.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
+        self.last.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
+    }
+
+    /// Notes that no further turn is expected after that of `last`; one that comes all the same takes this back.
+    pub fn give_up(&self, last: Duration) {
+        self.given_up.store(last.as_millis() as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// Whether the thread was given up and has not turned since.
+    pub fn is_given_up(&self) -> bool {
+        let given_up = self.given_up.load(Ordering::Relaxed);
+        given_up != 0 && given_up == self.last.load(Ordering::Relaxed)
     }
 }
 
@@ -65,5 +80,16 @@ mod tests {
         assert_eq!(pulse.last(), None);
         pulse.beat(Moment::default());
         assert_eq!(pulse.last(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_turn_takes_back_that_the_thread_was_given_up() {
+        let (pulse, now) = (Pulse::default(), Moment::default());
+        assert!(!pulse.is_given_up());
+        pulse.beat(now);
+        pulse.give_up(now.mono);
+        assert!(pulse.is_given_up());
+        pulse.beat(now.after(Pulse::TICK));
+        assert!(!pulse.is_given_up());
     }
 }

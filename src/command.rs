@@ -8,4 +8,5 @@ pub mod preset;
 pub mod ready;
 pub mod run;
 pub mod status;
+mod streak;
 pub mod wait;

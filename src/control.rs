@@ -16,10 +16,9 @@ use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::mailbox::Mailbox;
-use crate::plan::Plan;
 use crate::plan::resolve::Request;
 use crate::published::Published;
-use crate::state::snapshot::Phase;
+use crate::state::snapshot::{Module, Phase, Snapshot};
 use orders::Verb;
 
 /// How long an answer is waited for where nothing else is asked for.
@@ -30,9 +29,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the reducer may need to take an order: it takes every one at once.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
-
-/// Pause between two looks at the snapshot while an order is under way.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Where the running configuration came from: what a reload reads again.
 #[derive(Clone)]
@@ -49,7 +45,7 @@ pub struct Control {
     mailbox: Mailbox,
     published: Arc<Published>,
     /// Held while a reload is under way, so that there is one at a time.
-    orders: Mutex<reload::Orders>,
+    reload: Mutex<reload::Sent>,
     /// Held while an order is on its way to the reducer, so that what the snapshot then shows is this order's.
     taking: Mutex<()>,
 }
@@ -87,52 +83,73 @@ impl Answer {
     }
 }
 
+/// An order that was taken: what is left is to wait for its end, and whoever does not want to, lets it be.
+pub struct Taken {
+    until: Moment,
+    rest: Rest,
+}
+
+/// What is left of an order that was taken.
+enum Rest {
+    /// Nothing: this became of it.
+    Answer(Answer),
+    /// These modules, as they were before, have to get where they should be.
+    Modules(Verb, Vec<Module>),
+    /// Those that the reload concerns, likewise.
+    Reload(reload::Applied),
+}
+
 impl Control {
-    /// Control over the run whose snapshots are `published`, which began under `plan`.
-    pub fn new(sources: Sources, plan: Arc<Plan>, mailbox: Mailbox, published: Arc<Published>) -> Self {
-        Self { sources: Arc::new(sources), mailbox, published, orders: Mutex::new(reload::Orders::new(plan)), taking: Mutex::default() }
+    /// Control over the run whose snapshots are `published`.
+    pub fn new(sources: Sources, mailbox: Mailbox, published: Arc<Published>) -> Self {
+        Self { sources: Arc::new(sources), mailbox, published, reload: Mutex::default(), taking: Mutex::default() }
     }
 
-    /// Does what `POST /control/target` asks for: an HTTP status and a JSON document with `exit`, `sentence` and `lines`.
-    pub async fn answer(&self, target: &str) -> (u16, String) {
-        let answer = self.obey(target).await;
+    /// Begins what `POST /control/target` asks for. To be brought to its end: half an order is none.
+    pub async fn take(&self, target: &str) -> Taken {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let until = Moment::now().after(wait(query));
+        let segments: Vec<&str> = path.split('/').collect();
+        let rest = match segments.as_slice() {
+            ["reload"] => self.reload().await.map_or_else(Rest::Answer, Rest::Reload),
+            ["modules", name, verb] => match Verb::new(verb) {
+                Some(verb) => self.order(name, verb).await.map_or_else(Rest::Answer, |before| Rest::Modules(verb, before)),
+                None => Rest::Answer(Answer::new(Exit::Usage, "known orders are start, stop and restart")),
+            },
+            _ => {
+                let known = "known are /control/reload and /control/modules/NAME/start, …/stop and …/restart";
+                Rest::Answer(Answer::new(Exit::Usage, known))
+            }
+        };
+        Taken { until, rest }
+    }
+
+    /// Waits for the end of an order: an HTTP status and a JSON document with `exit`, `sentence` and `lines`. Safe to cancel.
+    pub async fn answer(&self, taken: Taken) -> (u16, String) {
+        let answer = match taken.rest {
+            Rest::Answer(answer) => answer,
+            Rest::Modules(verb, before) => self.ordered(verb, &before, taken.until).await,
+            Rest::Reload(applied) => self.reloaded(&applied, taken.until).await,
+        };
         let body = json!({ "exit": answer.exit.code(), "sentence": answer.sentence, "lines": answer.lines });
         (answer.status(), format!("{body}\n"))
     }
 
-    async fn obey(&self, target: &str) -> Answer {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let until = Moment::now().after(wait(query));
-        let segments: Vec<&str> = path.split('/').collect();
-        match segments.as_slice() {
-            ["reload"] => self.reload(until).await,
-            ["modules", name, verb] => match Verb::new(verb) {
-                Some(verb) => self.order(name, verb, until).await,
-                None => Answer::new(Exit::Usage, "known orders are start, stop and restart"),
-            },
-            _ => Answer::new(Exit::Usage, "known are /control/reload and /control/modules/NAME/start, …/stop and …/restart"),
-        }
-    }
-
     /// Why nothing can be ordered any more; none while something can.
     fn over(&self) -> Option<Answer> {
-        let phase = self.published.look().0.phase;
-        let over = matches!(phase, Phase::Draining | Phase::Stopped | Phase::Failed);
-        over.then(|| Answer::new(Exit::Unavailable, format!("nothing is begun any more: the phase is {}", phase.word())))
+        let snapshot = self.published.look().0;
+        let phase = snapshot.phase.word();
+        is_over(&snapshot).then(|| Answer::new(Exit::Unavailable, format!("nothing is begun any more: the phase is {phase}")))
     }
 
     /// Looks at every new snapshot until `found` yields something; none when the time is over.
-    async fn until<T>(&self, until: Moment, found: impl Fn(&crate::state::snapshot::Snapshot) -> Option<T>) -> Option<T> {
-        loop {
-            if let Some(found) = found(&self.published.look().0) {
-                return Some(found);
-            }
-            if until.since(Moment::now()).is_zero() {
-                return None;
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+    async fn until<T>(&self, until: Moment, found: impl Fn(&Snapshot) -> Option<T>) -> Option<T> {
+        tokio::time::timeout(until.since(Moment::now()), self.published.until(found)).await.ok()
     }
+}
+
+const fn is_over(snapshot: &Snapshot) -> bool {
+    matches!(snapshot.phase, Phase::Draining | Phase::Stopped | Phase::Failed)
 }
 
 /// How long the asker waits, `wait_ms` of the query.

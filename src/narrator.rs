@@ -1,5 +1,6 @@
 //! Tells the log what changed from one snapshot to the next, and how long something has been waited for.
 
+mod migration;
 mod modules;
 
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::clock::Moment;
 use crate::log;
 use crate::outcome::Class;
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{Migration, Phase, Snapshot, Step};
+use crate::state::snapshot::{HEARTBEAT, Migration, Phase, Snapshot, Step};
 
 /// How often a wait that goes on is mentioned.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -35,8 +36,9 @@ impl Narrator {
 
     /// Tells what is different in `after`.
     pub fn tell(&self, before: &Snapshot, after: &Snapshot, now: Moment) {
-        // What becomes of a module's process is told of the module.
-        for new in after.checks.iter().filter(|check| check.module.is_none() || check.id.is_some()) {
+        // What becomes of a module's process is told of the module, and of the heartbeat by who writes it.
+        let told_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
+        for new in after.checks.iter().filter(|check| !told_elsewhere(check)) {
             if let Some(old) = before.check(&new.name).filter(|old| old.totals != new.totals) {
                 self.tell_check(old, new, before.phase, now);
             }
@@ -46,15 +48,7 @@ impl Narrator {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }
         }
-        if before.migration != after.migration {
-            tell_migration(before, after, now);
-        }
-        match after.migration_lock.attempts {
-            attempts if attempts == before.migration_lock.attempts => {}
-            1 if after.migration_lock.kind.is_none() => info!("running the migration, without a lock"),
-            1 => info!("running the migration"),
-            attempts => warn!("the migration failed; running it again, try {attempts}"),
-        }
+        migration::tell(before, after, now);
         tell_phase(before, after, &self.limits);
         modules::tell(before, after);
     }
@@ -89,16 +83,11 @@ impl Narrator {
 
     /// Mentions what is still waited for when it is time to; draws the live lines on a terminal.
     pub fn progress(&mut self, snapshot: &Snapshot, now: Moment) {
-        let waits = waits(snapshot);
         if self.drawn && !self.may_draw(snapshot) {
             self.drawn = false;
             log::live(Vec::new());
         }
-        if !waits || now.since(self.told) < self.every(snapshot) {
-            return;
-        }
-        self.told = now;
-        let lines = self.lines(snapshot, now);
+        let Some(lines) = self.due(snapshot, now) else { return };
         if self.may_draw(snapshot) {
             self.drawn = true;
             log::live(lines);
@@ -109,9 +98,21 @@ impl Narrator {
         }
     }
 
+    /// What is to be said of what is still waited for, and takes it for said; none before it is time to.
+    fn due(&mut self, snapshot: &Snapshot, now: Moment) -> Option<Vec<String>> {
+        (self.next(snapshot, now) == Some(Duration::ZERO)).then(|| {
+            self.told = now;
+            self.lines(snapshot, now)
+        })
+    }
+
     /// When [`Self::progress`] has something to do again; none while nothing is waited for.
     pub fn next(&self, snapshot: &Snapshot, now: Moment) -> Option<Duration> {
-        waits(snapshot).then(|| self.every(snapshot).saturating_sub(now.since(self.told)))
+        let next = match &snapshot.migration {
+            Migration::Queued { since, .. } if !self.may_draw(snapshot) => migration::next_mention(*since, self.told),
+            _ => self.told.after(self.every(snapshot)),
+        };
+        waits(snapshot).then(|| next.since(now))
     }
 
     fn every(&self, snapshot: &Snapshot) -> Duration {
@@ -138,14 +139,7 @@ impl Narrator {
                     })
                     .collect()
             }
-            Phase::Migrating => match &snapshot.migration {
-                Migration::Queued { since, holder } => {
-                    vec![format!("still queueing for the migration lock held by {holder}, {}", whole(*since))]
-                }
-                Migration::Holder { since } => vec![format!("the migration has run for {}", whole(*since))],
-                Migration::Idle => vec![format!("still asking for the migration lock, {since}")],
-                Migration::Done => Vec::new(),
-            },
+            Phase::Migrating => migration::line(snapshot, now).into_iter().collect(),
             Phase::Starting => vec![format!("still waiting for the startup check, {since}")],
             _ => Vec::new(),
         }
@@ -181,20 +175,6 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
 /// Whether this is a phase in which somebody may ask what takes so long.
 fn waits(snapshot: &Snapshot) -> bool {
     matches!(snapshot.phase, Phase::Waiting | Phase::Migrating | Phase::Starting)
-}
-
-fn tell_migration(before: &Snapshot, after: &Snapshot, now: Moment) {
-    match (&before.migration, &after.migration) {
-        (Migration::Queued { holder: old, .. }, Migration::Queued { holder, .. }) if old == holder => {}
-        (_, Migration::Queued { holder, .. }) if !holder.is_empty() => info!("queueing for the migration lock held by {holder}"),
-        (_, Migration::Holder { .. }) if after.migration_lock.kind.is_some() => info!("the migration lock is ours"),
-        (Migration::Holder { since }, Migration::Done) => info!("the migration is over after {}", seconds(now.since(*since))),
-        (_, Migration::Done) if after.migration_lock.ahead => {
-            warn!("the schema is ahead of this replica, so the migration is left out; check that the versions fit together");
-        }
-        (_, Migration::Done) if after.migration_lock.attempts == 0 => info!("the schema is as it should be, so the migration is left out"),
-        _ => {}
-    }
 }
 
 fn took(began: Option<Moment>, ended: Option<Moment>) -> String {

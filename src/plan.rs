@@ -7,6 +7,7 @@ pub mod reload;
 pub mod resolve;
 pub mod target;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,6 +49,25 @@ pub struct Plan {
     pub notices: Vec<String>,
     /// What a reload took away: its numbers stay taken.
     pub retired: Retired,
+}
+
+impl Plan {
+    /// A plan of this service by which nothing happens.
+    pub const fn of(service: Service) -> Self {
+        Self {
+            service,
+            checks: Vec::new(),
+            migration: None,
+            main: None,
+            modules: Vec::new(),
+            refusal: None,
+            heartbeat: None,
+            health: None,
+            hold: false,
+            notices: Vec::new(),
+            retired: Retired { checks: BTreeSet::new(), modules: BTreeSet::new() },
+        }
+    }
 }
 
 /// How a run ends that a mode refuses a process: after its migration, where it has one.
@@ -262,6 +282,8 @@ pub struct HeartbeatPlan {
     pub simple: bool,
     /// Whether no other replica writes the key, so that it may be deleted where scripts cannot say so.
     pub exclusive: bool,
+    /// Whether this replica is ready only while its beats are written.
+    pub required: bool,
 }
 
 /// The health endpoint.

@@ -374,19 +374,7 @@ mod tests {
     async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
         let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0" };
         let checks = vec![check(Duration::ZERO, 1)];
-        let plan = Plan {
-            service,
-            checks,
-            migration: None,
-            main: None,
-            modules: vec![],
-            refusal: None,
-            heartbeat: None,
-            health: None,
-            hold: false,
-            notices: vec![],
-            retired: crate::plan::Retired::default(),
-        };
+        let plan = Plan { checks, ..Plan::of(service) };
         let (sender, orders) = watch::channel(Orders::default());
         let (mailbox, inbox) = mailbox().unwrap();
         let prober = tokio::spawn(run(Arc::new(plan), orders, mailbox));

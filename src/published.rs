@@ -1,34 +1,98 @@
-//! The newest snapshot, swapped by pointer: a reader never locks and never waits.
+//! The newest snapshot and the plan that holds, swapped by pointer: a reader never locks and never waits.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::clock::{Moment, Pulse};
+use crate::plan::Plan;
 use crate::state::snapshot::{Look, Snapshot};
 
 /// What every view, the heartbeat and the log read from.
 #[derive(Debug)]
 pub struct Published {
     snapshot: ArcSwap<Snapshot>,
+    plan: ArcSwap<Plan>,
+    changed: Notify,
     /// The pulse of the thread that runs the checks.
     pub pulse: Pulse,
 }
 
 impl Published {
-    /// Publishes the first snapshot.
-    pub fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot: ArcSwap::from_pointee(snapshot), pulse: Pulse::default() }
+    /// Publishes the first snapshot of a run under `plan`.
+    pub fn new(snapshot: Snapshot, plan: Arc<Plan>) -> Self {
+        Self { snapshot: ArcSwap::from_pointee(snapshot), plan: ArcSwap::new(plan), changed: Notify::new(), pulse: Pulse::default() }
     }
 
-    /// Replaces the snapshot.
-    pub fn publish(&self, snapshot: Snapshot) {
+    /// Replaces the snapshot, and the plan where a reload has; whoever sees the snapshot of a reload sees its plan.
+    pub fn publish(&self, snapshot: Snapshot, plan: &Arc<Plan>) {
+        if !Arc::ptr_eq(&self.plan.load(), plan) {
+            self.plan.store(Arc::clone(plan));
+        }
         self.snapshot.store(Arc::new(snapshot));
+        self.changed.notify_waiters();
+    }
+
+    /// Comes back with what `found` yields, once it yields something of the newest snapshot.
+    pub async fn until<T>(&self, found: impl Fn(&Snapshot) -> Option<T>) -> T {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // From here on no change is missed, so that it is looked at the snapshot afterwards.
+            changed.as_mut().enable();
+            if let Some(found) = found(&self.snapshot.load()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    /// The plan that holds now.
+    pub fn plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
     }
 
     /// The newest snapshot and the circumstances of this look at it.
     pub fn look(&self) -> (Arc<Snapshot>, Look) {
         let now = Moment::now();
-        (self.snapshot.load_full(), Look { now, beat: self.pulse.last().unwrap_or(now.mono) })
+        (self.snapshot.load_full(), Look { now, beat: self.pulse.last().unwrap_or(now.mono), given_up: self.pulse.is_given_up() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Service;
+    use crate::state::lifecycle::Lifecycle;
+
+    fn plan() -> Arc<Plan> {
+        Arc::new(Plan::of(Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0" }))
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_the_snapshot_that_it_waits_for() {
+        let first = Lifecycle::new(plan(), Moment::now()).snapshot().clone();
+        let published = Arc::new(Published::new(first.clone(), plan()));
+        let waiting = Arc::clone(&published);
+        let waiting = tokio::spawn(async move { waiting.until(|snapshot| (snapshot.reloads == 2).then_some(snapshot.reloads)).await });
+        for reloads in [1, 2] {
+            tokio::task::yield_now().await;
+            assert!(!waiting.is_finished());
+            published.publish(Snapshot { reloads, ..first.clone() }, &plan());
+        }
+        assert_eq!(waiting.await.unwrap(), 2);
+        assert_eq!(published.until(|_| Some(7)).await, 7, "what is there already is not waited for");
+    }
+
+    #[test]
+    fn a_plan_is_replaced_with_the_snapshot_that_tells_of_it() {
+        let (first, second) = (plan(), plan());
+        let snapshot = Lifecycle::new(plan(), Moment::now()).snapshot().clone();
+        let published = Published::new(snapshot.clone(), Arc::clone(&first));
+        published.publish(snapshot.clone(), &first);
+        assert!(Arc::ptr_eq(&published.plan(), &first));
+        published.publish(snapshot, &second);
+        assert!(Arc::ptr_eq(&published.plan(), &second));
     }
 }

@@ -47,6 +47,7 @@ pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: 
             break;
         }
         let (snapshot, look) = published.look();
+        let snapshot = snapshot.as_published();
         let state = believable(wanted, &snapshot, look);
         let written = tokio::select! {
             // What overtakes a beat makes it obsolete: the next one carries the newer state and a higher number.
@@ -75,7 +76,7 @@ pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: 
         }
     }
     let (snapshot, look) = published.look();
-    let written = timeout(WITHDRAW_LIMIT, pen.write(Readiness::Stopped, &snapshot, look)).await;
+    let written = timeout(WITHDRAW_LIMIT, pen.write(Readiness::Stopped, &snapshot.as_published(), look)).await;
     let written = written.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer in time to withdraw")));
     trouble.note(&written, &plan);
     mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
@@ -120,12 +121,13 @@ impl Trouble {
             Err(failure) if self.class != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
                 self.told = Some(Instant::now());
                 let (class, why) = (failure.class, failure.private.as_str());
+                let so = if plan.required { ", and without it this replica is not ready" } else { "" };
                 let told = format!("{} [{}] at {} ({why}); {}", class.public(), class.word(), plan.target, class.advice());
                 if self.ever_written {
                     let after = humantime::format_duration(plan.ttl);
-                    tracing::warn!("the heartbeat {} is not written and expires within {after}: {told}", plan.key);
+                    tracing::warn!("the heartbeat {} is not written and expires within {after}{so}: {told}", plan.key);
                 } else {
-                    tracing::info!("the heartbeat {} is not written yet: {told}", plan.key);
+                    tracing::info!("the heartbeat {} is not written yet{so}: {told}", plan.key);
                 }
             }
             _ => {}
@@ -166,26 +168,14 @@ mod tests {
     fn readiness_is_only_told_while_the_snapshot_says_so_too() {
         let process = ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
         let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0" };
-        let plan = Plan {
-            service,
-            checks: vec![],
-            migration: None,
-            main: Some(process),
-            modules: Vec::new(),
-            refusal: None,
-            heartbeat: None,
-            health: None,
-            hold: false,
-            notices: vec![],
-            retired: crate::plan::Retired::default(),
-        };
+        let plan = Plan { main: Some(process), ..Plan::of(service) };
         let now = Moment::default();
         let mut lifecycle = Lifecycle::new(Arc::new(plan), now);
         lifecycle.apply(now, Event::Begin);
         assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::NotReady);
         lifecycle.apply(now, Event::Spawned(ProcessId::Main, 7));
         assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::Ready);
-        let thawed = Look { now: now.after(Duration::from_secs(120)), beat: Duration::ZERO };
+        let thawed = Look { now: now.after(Duration::from_secs(120)), ..Look::fresh(now) };
         assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), thawed), Readiness::NotReady);
         assert_eq!(believable(Readiness::Stopped, lifecycle.snapshot(), thawed), Readiness::Stopped);
         lifecycle.apply(now, Event::Exited(ProcessId::Main, Ended::Code(0)));

@@ -26,13 +26,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 
 use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan, Views};
 use crate::published::Published;
 use crate::view::{self, Request};
 use connections::{Accept, Connections, Peer, Usage};
+use control::Rooms;
 
 pub use listeners::{BindError, Listeners};
 
@@ -45,9 +45,6 @@ pub const LONGEST_HEAD: usize = 8 * 1024;
 /// Open connections a listener, so that a flood on one does not shut out the other.
 pub const MOST_CONNECTIONS: usize = 64;
 
-/// Orders whose end is waited for at a time: far below [`MOST_CONNECTIONS`], since such a connection makes room for no other one.
-const MOST_ORDERS: usize = 16;
-
 /// Does what `POST /control/target` asks for and answers with an HTTP status and a JSON document, some time later.
 pub type Controller = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = (u16, String)> + Send>> + Send + Sync>;
 
@@ -56,8 +53,8 @@ struct Shared {
     plan: Arc<HealthPlan>,
     published: Arc<Published>,
     controller: Option<Controller>,
-    /// Held by every order whose end is waited for.
-    orders: Semaphore,
+    /// For the orders whose end is waited for.
+    rooms: Rooms,
     /// The second in which somebody was last refused, so that a flood of them is no flood of lines.
     refused: AtomicU64,
 }
@@ -72,7 +69,7 @@ pub fn serve(
     controller: Option<Controller>,
 ) -> io::Result<Infallible> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let shared = Arc::new(Shared { plan, published, controller, orders: Semaphore::new(MOST_ORDERS), refused: AtomicU64::new(0) });
+    let shared = Arc::new(Shared { plan, published, controller, rooms: Rooms::default(), refused: AtomicU64::new(0) });
     runtime.block_on(async {
         let (tcp, unix) = listeners.into_tokio()?;
         // A listener that is not there never has anything to accept.
@@ -102,9 +99,9 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, usage
                 None => answer(&request, peer, shared),
                 Some(Err(refusal)) => control::response(refusal.0, refusal.1),
                 Some(Ok(order)) => {
-                    let Ok(_one_of_few) = shared.orders.try_acquire() else { return control::too_many() };
+                    let Ok(_one_of_few) = shared.rooms.of(&order).try_acquire() else { return control::too_many() };
                     usage.hold();
-                    let (status, body) = order.await;
+                    let (status, body) = order.under_way.await;
                     usage.touch();
                     control::response(status, body)
                 }

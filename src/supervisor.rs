@@ -7,6 +7,7 @@ pub mod background;
 mod errands;
 mod timers;
 mod upward;
+mod wedge;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -46,7 +47,7 @@ use upward::Upward;
 
 /// One run in progress.
 struct Supervisor {
-    plan: Arc<Plan>,
+    /// It has the plan, which a reload changes; everybody else looks at that one.
     lifecycle: Lifecycle,
     children: Children,
     errands: Errands,
@@ -83,9 +84,9 @@ pub fn run(
     let now = Moment::now();
     let plan = Arc::new(plan);
     let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
-    let published = Arc::new(Published::new(lifecycle.snapshot().clone()));
+    let published = Arc::new(Published::new(lifecycle.snapshot().clone(), Arc::clone(&plan)));
     if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
-        let control = sources.map(|sources| Control::new(sources, Arc::clone(&plan), sender.clone(), Arc::clone(&published)));
+        let control = sources.map(|sources| Control::new(sources, sender.clone(), Arc::clone(&published)));
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
@@ -99,7 +100,6 @@ pub fn run(
         upward: Upward::new(&surroundings.environment, now),
         narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
         background: Background::start(&plan, &published, &sender, subsystems)?,
-        plan,
         lifecycle,
         children: Children::new(surroundings),
         errands: Errands::default(),
@@ -117,9 +117,12 @@ fn controller(control: Arc<Control>) -> Controller {
     Arc::new(move |target| {
         let control = Arc::clone(&control);
         Box::pin(async move {
-            // A task of its own: an order goes on when nobody waits for its answer any more.
-            let under_way = tokio::spawn(async move { control.answer(&target).await });
-            under_way.await.unwrap_or_else(|_| (500, "{\"exit\":70,\"sentence\":\"the order failed; see the log\"}\n".to_owned()))
+            // A task of its own: an order that was begun is given even when nobody waits for it any more.
+            let taking = Arc::clone(&control);
+            match tokio::spawn(async move { taking.take(&target).await }).await {
+                Ok(taken) => control.answer(taken).await,
+                Err(_) => (500, "{\"exit\":70,\"sentence\":\"the order failed; see the log\"}\n".to_owned()),
+            }
         })
     })
 }
@@ -142,6 +145,7 @@ impl Supervisor {
             let now = Moment::now();
             self.narrator.progress(self.lifecycle.snapshot(), now);
             self.upward.ping(now);
+            self.background.look(now);
             let rung = self.wait(signals, inbox, now);
             self.collect(signals, inbox, rung);
         }
@@ -149,7 +153,8 @@ impl Supervisor {
 
     /// Blocks until a signal or a message arrives or a timer runs out; says whether a message did.
     fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) -> bool {
-        let next = [self.timers.next(now), self.narrator.next(self.lifecycle.snapshot(), now), self.upward.next(now)];
+        let progress = self.narrator.next(self.lifecycle.snapshot(), now);
+        let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
         let next = next.into_iter().flatten().min();
         let timeout = next.map_or(PollTimeout::NONE, |duration| {
             // Rounded up: waking a fraction of a millisecond early would mean waking twice.
@@ -189,7 +194,7 @@ impl Supervisor {
         if rung {
             self.queue.extend(inbox.take());
             for request in inbox.requests() {
-                self.errands.take(request, &self.plan, &mut self.children);
+                self.errands.take(request, self.lifecycle.plan(), &mut self.children);
             }
             self.errands.look(&self.children);
         }
@@ -237,9 +242,16 @@ impl Supervisor {
         if let Event::Lock(LockNews::Environment(environment)) = &event {
             self.lock_environment.clone_from(environment);
         }
+        if matches!(event, Event::Lock(LockNews::Released)) {
+            self.background.lock_is_back();
+        }
+        let plan = Arc::clone(self.lifecycle.plan());
         let effects = self.lifecycle.apply(now, event);
         self.news = 0;
-        self.published.publish(self.lifecycle.snapshot().clone());
+        self.published.publish(self.lifecycle.snapshot().clone(), self.lifecycle.plan());
+        if !Arc::ptr_eq(&plan, self.lifecycle.plan()) {
+            self.forget_reports(&plan);
+        }
         self.narrator.tell(&before, self.lifecycle.snapshot(), now);
         self.upward.tell(&before, self.lifecycle.snapshot());
         effects.into_iter().any(|effect| self.perform(effect, now))
@@ -277,7 +289,7 @@ impl Supervisor {
             }
             Effect::AskStartup(on) => self.background.ask_startup(on),
             Effect::Watch(id, what) => self.background.watch(id, self.watched(id, what)),
-            Effect::Reload => self.reload(),
+            Effect::Reload => self.background.reload(Arc::clone(self.lifecycle.plan())),
             Effect::AskAll => self.background.ask_all(),
             Effect::AskAgain => self.background.ask_again(),
             Effect::Suspend(id, how) => self.suspend(id, how),
@@ -296,23 +308,22 @@ impl Supervisor {
         false
     }
 
-    fn reload(&mut self) {
-        let plan = Arc::clone(self.lifecycle.plan());
+    /// Closes the ways to report of modules that have others than under the plan `before`.
+    fn forget_reports(&mut self, before: &Plan) {
+        let now = self.lifecycle.plan();
         let ways = |plan: &Plan, id| plan.module(id).map(|module| (module.process.started.clone(), module.process.watchdog));
-        self.reports.retain(|id, _| if let ProcessId::Module(id) = id { ways(&self.plan, *id) == ways(&plan, *id) } else { true });
-        self.background.reload(Arc::clone(&plan));
-        self.plan = plan;
+        self.reports.retain(|id, _| if let ProcessId::Module(id) = id { ways(before, *id) == ways(now, *id) } else { true });
     }
 
     /// The targets behind what is to be asked of a module.
     fn watched(&self, id: ModuleId, what: Watch) -> Option<ModuleWatch> {
-        let module = self.plan.module(id)?;
+        let module = self.lifecycle.plan().module(id)?;
         match (what, module.process.started.as_ref().map(|started| &started.sign)) {
             (Watch::Start, Some(StartSign::Answers { target, timeout })) => {
                 Some(ModuleWatch::Start { target: target.clone(), timeout: *timeout })
             }
             (Watch::Checks, _) => {
-                let checks = module.checks.iter().filter_map(|number| Some((*number, self.plan.checks.get(*number)?.clone())));
+                let checks = module.checks.iter().filter_map(|number| Some((*number, self.lifecycle.plan().checks.get(*number)?.clone())));
                 Some(ModuleWatch::Checks(checks.collect()))
             }
             (Watch::Start | Watch::Nothing, _) => None,
@@ -321,9 +332,9 @@ impl Supervisor {
 
     fn spawn(&mut self, id: ProcessId, asked: Option<Asked>) {
         let plan = match (id, asked) {
-            (ProcessId::Main, _) => self.plan.main.clone(),
-            (ProcessId::Module(module), _) => self.plan.module(module).map(|module| module.process.clone()),
-            (ProcessId::Migration, asked) => self.plan.migration.as_ref().and_then(|migration| self.task(migration, asked)),
+            (ProcessId::Main, _) => self.lifecycle.plan().main.clone(),
+            (ProcessId::Module(module), _) => self.lifecycle.plan().module(module).map(|module| module.process.clone()),
+            (ProcessId::Migration, asked) => self.lifecycle.plan().migration.as_ref().and_then(|migration| self.task(migration, asked)),
         };
         let Some(plan) = &plan else { return };
         debug!("starting {}", plan.argv);

@@ -24,7 +24,7 @@ const LONGEST_ANSWER: usize = 1024 * 1024;
 
 /// What is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum ClientOrder {
     /// `start`, `stop` or `restart` of a module.
     Module {
         /// The word.
@@ -36,7 +36,7 @@ pub enum Order {
     Reload,
 }
 
-impl Order {
+impl ClientOrder {
     const fn word(&self) -> &'static str {
         match self {
             Self::Module { verb, .. } => verb,
@@ -56,7 +56,7 @@ impl Order {
 #[derive(Debug)]
 pub struct Options {
     /// What is ordered.
-    pub order: Order,
+    pub order: ClientOrder,
     /// How long its end is waited for.
     pub timeout: Duration,
     /// The unix socket to ask.
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_name_stays_in_its_segment_whatever_it_holds() {
-        let order = Order::Module { verb: "start", name: "../reload?x\r\n".to_owned() };
+        let order = ClientOrder::Module { verb: "start", name: "../reload?x\r\n".to_owned() };
         assert_eq!(order.path(), "/control/modules/..%2Freload%3Fx%0D%0A/start");
     }
 }

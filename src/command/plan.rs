@@ -54,9 +54,10 @@ pub fn render(plan: &Plan) -> String {
         }
     }
     if let Some(heartbeat) = &plan.heartbeat {
-        let HeartbeatPlan { target, key, ttl, every, simple, exclusive } = heartbeat;
+        let HeartbeatPlan { target, key, ttl, every, simple, exclusive, required } = heartbeat;
         let mode = if *simple { ", the key alone" } else { "" };
         let mode = if *exclusive { format!("{mode}, this replica's alone") } else { mode.to_owned() };
+        let mode = if *required { format!("{mode}, not ready without it") } else { mode };
         let (every, ttl) = (format_duration(*every), format_duration(*ttl));
         line("heartbeat", &format!("{key} in {target}, every {every}, expires after {ttl}{mode}"));
     } else {
@@ -197,7 +198,7 @@ pub fn render_json(plan: &Plan) -> String {
         "process": plan.main.as_ref().map(|main| process_json(main, plan.stop_budget())),
         "modules": plan.modules.iter().map(|module| module::json(plan, module)).collect::<Vec<_>>(),
         "heartbeat": plan.heartbeat.as_ref().map(|heartbeat| json!({
-            "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every), "simple": heartbeat.simple, "exclusive": heartbeat.exclusive,
+            "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every), "simple": heartbeat.simple, "exclusive": heartbeat.exclusive, "required": heartbeat.required,
         })),
         "health": plan.health.as_ref().map(|health| json!({
             "listen": health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),

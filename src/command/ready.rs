@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::streak::Streak;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::outcome::{Class, Failure};
@@ -31,6 +32,8 @@ pub struct Options {
     pub min: u64,
     /// Again whenever something has changed, until interrupted.
     pub watch: bool,
+    /// For how long that many have to be ready without a break; zero: one look is enough.
+    pub stable: Duration,
     /// JSON, one document a look.
     pub json: bool,
     /// The Redis; that of the configuration's heartbeat when none.
@@ -70,10 +73,17 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
     let mut registry = Registry::new(key);
     let mut told = String::new();
+    let (began, mut streak) = (Instant::now(), Streak::new(options.stable));
     loop {
+        let asked = began.elapsed();
         let look = timeout(TIMEOUT, look(place, key, &mut registry)).await;
         let look = look.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer in time")));
         let enough = look.as_ref().is_ok_and(|found| found.ready >= options.min);
+        let left = streak.look(asked, began.elapsed(), enough);
+        if let Some(left) = left.filter(|left| !options.watch && !left.is_zero()) {
+            sleep(pause().min(left)).await;
+            continue;
+        }
         match &look {
             Ok(found) => {
                 let text = if options.json { as_json(options, key, found) } else { as_text(options, found) };
@@ -98,8 +108,13 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
         if !options.watch {
             return if enough { Exit::Success } else { Exit::Unavailable }.code();
         }
-        sleep(PAUSE.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
+        sleep(pause()).await;
     }
+}
+
+/// The pause between two looks, which many readers shall not take together.
+fn pause() -> Duration {
+    PAUSE.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
 
 async fn look(place: &RedisPlace, key: &str, registry: &mut Registry) -> Result<Found, Failure> {

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout_at};
 
+use super::streak::Streak;
 use crate::config::source::Environment;
 use crate::exit::{Exit, signal_code};
 use crate::log;
@@ -33,6 +34,9 @@ const FRAME: Duration = Duration::from_millis(100);
 /// How often a line says what is still waited for where there is no terminal.
 const PROGRESS: Duration = Duration::from_secs(5);
 
+/// The pause between two tries while a target that is ready has to stay so.
+const HOLDING: Duration = Duration::from_secs(1);
+
 /// How long taking leave of a server may take.
 const LEAVE: Duration = Duration::from_millis(50);
 
@@ -47,6 +51,8 @@ pub struct Request {
     pub try_timeout: Duration,
     /// Time between two tries; the gate's own pace when none.
     pub interval: Option<Duration>,
+    /// For how long each has to be ready without a break; zero: once is enough.
+    pub stable: Duration,
     /// Whether one of them is enough.
     pub any: bool,
     /// Whether the result is printed as JSON.
@@ -82,6 +88,11 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
     };
     for notice in &notices {
         report::say(notice);
+    }
+    if request.stable >= request.timeout && !request.stable.is_zero() {
+        let [stable, limit] = [request.stable, request.timeout].map(humantime::format_duration);
+        report::say(&format!("--stable {stable} cannot come true within --timeout {limit}; give a longer --timeout"));
+        return Exit::Usage.code();
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).thread_stack_size(256 * 1024).build();
     let runtime = match runtime {
@@ -119,6 +130,8 @@ fn may_redraw(environment: &Environment) -> bool {
 /// News of one target.
 enum News {
     Ready,
+    /// Ready, and not yet for long enough.
+    Holding,
     Failed(Failure),
 }
 
@@ -130,7 +143,8 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
     let (sender, mut news) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().enumerate() {
-        let asking = Asking { try_timeout: request.try_timeout, interval: request.interval, once: request.timeout.is_zero(), deadline };
+        let Request { try_timeout, interval, stable, .. } = *request;
+        let asking = Asking { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline };
         let sender = sender.clone();
         tasks.spawn(async move { asking.until_ready(target, |item| drop(sender.send((index, item)))).await });
     }
@@ -157,6 +171,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
                         return End::Ready;
                     }
                 }
+                Some((index, News::Holding)) => board.holding(index, request.stable),
                 Some((index, News::Failed(failure))) => {
                     let hopeless = request.fail_fast && failure.class == Class::Auth;
                     board.failed(index, failure, began.elapsed());
@@ -177,6 +192,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
 struct Asking {
     try_timeout: Duration,
     interval: Option<Duration>,
+    stable: Duration,
     once: bool,
     deadline: Option<Instant>,
 }
@@ -186,25 +202,34 @@ impl Asking {
         let mut asked = Guarded::new(target, None);
         let mut alarm = Alarm::new();
         let began = Instant::now();
-        let mut told: Option<Failure> = None;
+        let (mut told, mut known): (Option<Failure>, bool) = (None, false);
+        let mut streak = Streak::new(self.stable);
         loop {
+            let asked_at = began.elapsed();
             // A little less than what is left, so that the last try's own words come before the end.
             let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()).mul_f64(0.98));
             let Outcome { result, .. } = asked.once(left.min(self.try_timeout)).await;
+            let held = streak.look(asked_at, began.elapsed(), result.is_ok());
             let class = match result {
+                Ok(()) if held.is_some_and(|left| !left.is_zero()) => {
+                    tell(News::Holding);
+                    (told, known) = (None, true);
+                    alarm.sleep(self.interval.unwrap_or(HOLDING).min(held.unwrap_or_default())).await;
+                    continue;
+                }
                 Ok(()) => {
                     // Once it is told we may be another program the next moment.
                     let _ = timeout_at(Instant::now() + LEAVE, asked.close()).await;
                     return tell(News::Ready);
                 }
                 // Cut short by the end: what is known already says more.
-                Err(failure) if told.is_some() && failure.class == Class::Timeout && left < self.try_timeout => return,
+                Err(failure) if known && failure.class == Class::Timeout && left < self.try_timeout => return,
                 Err(failure) => {
                     let class = failure.class;
                     // The same once more is no news, and telling it costs as much as asking.
                     if told.as_ref() != Some(&failure) {
                         tell(News::Failed(failure.clone()));
-                        told = Some(failure);
+                        (told, known) = (Some(failure), true);
                     }
                     class
                 }
@@ -276,6 +301,7 @@ mod tests {
             timeout,
             try_timeout,
             interval: None,
+            stable: Duration::ZERO,
             any: false,
             json: false,
             fail_fast: false,

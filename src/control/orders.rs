@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::{Answer, Control, TAKEN_WITHIN};
+use super::{Answer, Control, TAKEN_WITHIN, is_over};
 use crate::clock::Moment;
 use crate::config::problem::suggest;
 use crate::exit::Exit;
@@ -44,10 +44,10 @@ impl Verb {
 }
 
 impl Control {
-    /// Orders every instance of the module, and waits until each is where it should be, or cannot get there.
-    pub(super) async fn order(&self, name: &str, verb: Verb, until: Moment) -> Answer {
+    /// Orders every instance of the module: how they stood before, or why nothing was ordered.
+    pub(super) async fn order(&self, name: &str, verb: Verb) -> Result<Vec<Module>, Answer> {
         if let Some(over) = self.over() {
-            return over;
+            return Err(over);
         }
         let before = instances(&self.published.look().0, name);
         if before.is_empty() {
@@ -55,15 +55,20 @@ impl Control {
             let known = || snapshot.modules.iter().map(|module| module.name.as_str());
             let none = if known().next().is_none() { "; there are none" } else { "" };
             let name: String = name.chars().take(LONGEST_NAME).collect();
-            return Answer::new(Exit::Usage, format!("there is no module `{name}`{}{none}", suggest(&name, known().collect::<Vec<_>>())));
+            let words = format!("there is no module `{name}`{}{none}", suggest(&name, known().collect::<Vec<_>>()));
+            return Err(Answer::new(Exit::Usage, words));
         }
         info!("ordered: {} {name}", verb.word());
         if !self.give(verb, &before).await {
-            return Answer::new(Exit::Internal, "the order was not taken; see the log");
+            return Err(Answer::new(Exit::Internal, "the order was not taken; see the log"));
         }
+        Ok(before)
+    }
+
+    /// Waits until each of the modules that stood so `before` is where it should be, or cannot get there.
+    pub(super) async fn ordered(&self, verb: Verb, before: &[Module], until: Moment) -> Answer {
         let ids: Vec<ModuleId> = before.iter().map(|module| module.id).collect();
-        let over = || self.over().is_some();
-        let settled = |snapshot: &Snapshot| (over() || ids.iter().all(|id| is_settled(snapshot, *id))).then_some(());
+        let settled = |snapshot: &Snapshot| (is_over(snapshot) || ids.iter().all(|id| is_settled(snapshot, *id))).then_some(());
         let in_time = self.until(until, settled).await.is_some();
         let over = self.over();
         let snapshot = self.published.look().0;
@@ -103,9 +108,10 @@ pub(super) fn find(snapshot: &Snapshot, id: ModuleId) -> Option<&Module> {
     snapshot.modules.iter().find(|module| module.id == id)
 }
 
-/// Whether nothing is under way with it.
+/// Whether nothing is under way with it, and nothing will be until somebody orders something else.
 pub(super) fn is_settled(snapshot: &Snapshot, id: ModuleId) -> bool {
-    find(snapshot, id).is_none_or(|module| !matches!(module.state, ModuleState::Starting | ModuleState::Stopping))
+    let under_way = |module: &Module| matches!(module.state, ModuleState::Starting | ModuleState::Stopping);
+    find(snapshot, id).is_none_or(|module| !under_way(module) || module.held_up_by.is_some())
 }
 
 /// What became of one module.
@@ -114,7 +120,7 @@ fn result(was: &Module, is: Option<&Module>, verb: Verb, in_time: bool) -> (Exit
     let Some(is) = is else { return (Exit::Unavailable, format!("module {name} is there no longer")) };
     let ran = was.state == ModuleState::Activated;
     match (verb, is.state) {
-        (_, ModuleState::Starting | ModuleState::Stopping) if !in_time => pending(is),
+        (_, ModuleState::Starting | ModuleState::Stopping) if !in_time || is.held_up_by.is_some() => pending(is),
         (Verb::Stop, ModuleState::Activated) => (Exit::Unavailable, format!("module {name} runs: somebody else has started it")),
         (Verb::Stop, _) if matches!(was.state, ModuleState::Resolved | ModuleState::Deactivated) => {
             (Exit::Success, format!("module {name} did not run"))
@@ -145,6 +151,11 @@ pub(super) fn up_or_not(module: &Module) -> (Exit, String) {
 
 fn pending(module: &Module) -> (Exit, String) {
     let what = if module.state == ModuleState::Stopping { "being stopped" } else { "starting" };
+    if let Some(other) = &module.held_up_by {
+        let why =
+            format!("module {} waits for module {other}, which does not run; it starts once `portcullis start {other}` has", module.name);
+        return (Exit::Unavailable, why);
+    }
     (Exit::Unavailable, format!("module {} is still {what}; this goes on, `portcullis status` shows it", module.name))
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::orders::{find, is_settled, up_or_not};
-use super::{Answer, Control, TAKEN_WITHIN};
+use super::{Answer, Control, TAKEN_WITHIN, is_over};
 use crate::clock::Moment;
 use crate::config::problem::Problems;
 use crate::exit::Exit;
@@ -17,45 +17,45 @@ use crate::state::event::Event;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 use crate::sys;
 
-/// The orders that the run is under, as far as they were given here.
-#[derive(Debug)]
-pub(super) struct Orders {
-    running: Arc<Plan>,
-    /// Sent and not yet known to be taken: whoever sent them may have been cut off. With the count of reloads before them.
-    sent: Option<(u64, Arc<Plan>)>,
-}
+/// The count of reloads before the one that was sent and is not yet known to be taken; none where there is none.
+pub(super) type Sent = Option<u64>;
 
-impl Orders {
-    pub(super) const fn new(running: Arc<Plan>) -> Self {
-        Self { running, sent: None }
-    }
+/// A reload that was taken over.
+pub(super) struct Applied {
+    words: String,
+    /// The snapshot before it.
+    before: Arc<Snapshot>,
+    concerned: Vec<ModuleId>,
+    plan: Arc<Plan>,
 }
 
 impl Control {
-    /// Reads, compares, applies, and waits until the modules that it concerns are where they should be.
-    pub(super) async fn reload(&self, until: Moment) -> Answer {
-        let mut orders = self.orders.lock().await;
-        self.catch_up(&mut orders).await;
-        let running = Arc::clone(&orders.running);
+    /// Reads, compares and applies: what was done, or why nothing was or nothing had to be.
+    pub(super) async fn reload(&self) -> Result<Applied, Answer> {
+        let mut sent = self.reload.lock().await;
+        if !self.catch_up(&mut sent).await {
+            return Err(self.over().unwrap_or_else(not_taken));
+        }
+        let running = self.published.plan();
         if let Some(refusal) = self.over().or_else(|| self.too_early(&running)) {
-            return refusal;
+            return Err(refusal);
         }
         let read = match self.read_again().await {
             Some(Ok(plan)) => plan,
             Some(Err(problems)) => {
                 let lines = problems.iter().map(ToString::to_string).collect();
-                return Answer::new(Exit::Config, "the configuration is wrong; nothing was changed").with(lines);
+                return Err(Answer::new(Exit::Config, "the configuration is wrong; nothing was changed").with(lines));
             }
-            None => return Answer::new(Exit::Internal, "reading the configuration failed; see the log; nothing was changed"),
+            None => {
+                let why = "reading the configuration failed; see the log; nothing was changed";
+                return Err(Answer::new(Exit::Internal, why));
+            }
         };
         let reload = match Reload::new(&running, read) {
             Ok(reload) => reload,
             Err(lines) => {
-                return Answer::new(
-                    Exit::NeedsRestart,
-                    "this cannot change while it runs, the container has to be started anew for it; nothing was changed",
-                )
-                .with(lines);
+                let why = "this cannot change while it runs, the container has to be started anew for it; nothing was changed";
+                return Err(Answer::new(Exit::NeedsRestart, why).with(lines));
             }
         };
         for notice in reload.plan.notices.iter().filter(|notice| !running.notices.contains(notice)) {
@@ -63,41 +63,45 @@ impl Control {
         }
         let words = reload.words();
         if reload.is_empty() {
-            return Answer::new(Exit::Success, words);
+            return Err(Answer::new(Exit::Success, words));
         }
-        let plan = Arc::new(reload.plan.clone());
+        let concerned = concerned(&reload);
         let before = self.published.look().0;
         info!("reloading: {words}");
-        orders.sent = Some((before.reloads, Arc::clone(&plan)));
-        self.mailbox.send(Event::Reloaded(plan));
-        if !self.catch_up(&mut orders).await {
-            return self.over().unwrap_or_else(|| Answer::new(Exit::Internal, "the configuration was not taken over; see the log"));
+        *sent = Some(before.reloads);
+        let plan = Arc::new(reload.plan);
+        self.mailbox.send(Event::Reloaded(Arc::clone(&plan)));
+        if !self.catch_up(&mut sent).await {
+            return Err(self.over().unwrap_or_else(not_taken));
         }
-        let running = Arc::clone(&orders.running);
-        drop(orders);
-        let concerned = concerned(&reload);
+        Ok(Applied { words, before, concerned, plan })
+    }
+
+    /// Waits until the modules that a reload concerns are where they should be, or cannot get there.
+    pub(super) async fn reloaded(&self, applied: &Applied, until: Moment) -> Answer {
+        let Applied { words, before, concerned, plan } = applied;
         let settled = |snapshot: &Snapshot| {
-            let removed = || running.retired.modules.iter().all(|id| find(snapshot, *id).is_none());
-            (self.over().is_some() || (concerned.iter().all(|id| is_settled(snapshot, *id)) && removed())).then_some(())
+            let removed = || plan.retired.modules.iter().all(|id| find(snapshot, *id).is_none());
+            (is_over(snapshot) || (concerned.iter().all(|id| is_settled(snapshot, *id)) && removed())).then_some(())
         };
         let _ = self.until(until, settled).await;
         let snapshot = self.published.look().0;
-        let gone = running.retired.modules.iter().filter_map(|id| find(&snapshot, *id));
+        let gone = plan.retired.modules.iter().filter_map(|id| find(&snapshot, *id));
         let gone = gone.map(|module| (Exit::Unavailable, format!("module {} is still being stopped", module.name)));
         let asked_for = |id: &ModuleId| find(&snapshot, *id).filter(|module| module.state != ModuleState::Resolved);
         let results: Vec<(Exit, String)> =
-            concerned.iter().filter_map(asked_for).map(|module| became(find(&before, module.id), module)).chain(gone).collect();
+            concerned.iter().filter_map(asked_for).map(|module| became(find(before, module.id), module)).chain(gone).collect();
         let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
-        Answer::new(exit, words).with(results.into_iter().map(|(_, sentence)| sentence).collect())
+        Answer::new(exit, words.as_str()).with(results.into_iter().map(|(_, sentence)| sentence).collect())
     }
 
-    /// Waits until the orders that were sent last are taken, or cannot be any more; says whether they were.
-    async fn catch_up(&self, orders: &mut Orders) -> bool {
-        let Some((before, plan)) = orders.sent.clone() else { return true };
-        let taken = |snapshot: &Snapshot| (snapshot.reloads > before || self.over().is_some()).then_some(snapshot.reloads > before);
+    /// Waits until the reload that was sent last is taken, or cannot be any more; says whether none is left.
+    async fn catch_up(&self, sent: &mut Sent) -> bool {
+        let Some(before) = *sent else { return true };
+        let taken = |snapshot: &Snapshot| (snapshot.reloads > before || is_over(snapshot)).then_some(snapshot.reloads > before);
         let taken = self.until(Moment::now().after(TAKEN_WITHIN), taken).await.unwrap_or(false);
         if taken {
-            *orders = Orders::new(plan);
+            *sent = None;
         }
         taken
     }
@@ -119,6 +123,10 @@ impl Control {
         sys::start_thread("reload", body).ok()?;
         receiver.await.ok()
     }
+}
+
+fn not_taken() -> Answer {
+    Answer::new(Exit::Internal, "the configuration was not taken over; see the log")
 }
 
 /// What became of a module that the reload concerns: one that did not run is not started by it.

@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::outcome::Failure;
 use crate::plan::{MigrationPlan, Orphans, Question};
 use crate::probe::dial::shown;
-use crate::state::event::{LockHolder, LockNews};
+use crate::state::event::{ANOTHER_MODE, LockHolder, LockNews};
 use safety::prepare;
 use watch::keep;
 
@@ -190,7 +190,7 @@ async fn queue_patiently<L: Lock>(
             return Ok(Queued::Current { ahead });
         }
         if rules.waits {
-            news(&"another replica, whose mode migrates".into());
+            news(&ANOTHER_MODE.into());
         } else {
             let new = match bounded(lock.attempt()).await {
                 Ok(Try::Held(mut held)) => match prepare(lock, asker, rules, &mut held, tell).await {
@@ -263,7 +263,10 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silence => f.write_str("the database did not answer"),
-            Self::Taken(holder) => write!(f, "held by {}; check whether its migration still runs", holder.words),
+            Self::Taken(LockHolder { words, held, .. }) => {
+                let since = held.map(|held| format!(", connected for {}", shown(held))).unwrap_or_default();
+                write!(f, "held by {words}{since}; check whether its migration still runs")
+            }
             Self::Failed(failure) => write!(f, "{} ({}); {}", failure.class.public(), failure.private.as_str(), failure.class.advice()),
         }
     }

@@ -161,7 +161,6 @@ fn holder(row: &SimpleQueryRow) -> LockHolder {
     let mut words = name.unwrap_or("a session without a name").to_owned();
     words.extend([" (pid ", column(1).unwrap_or("unknown")]);
     words.extend(column(2).map(|address| format!(", at {address}")));
-    words.extend(column(3).map(|seconds| format!(", connected for {seconds} s")));
     words.push(')');
     LockHolder {
         words,

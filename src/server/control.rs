@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::connections::Peer;
@@ -18,8 +19,60 @@ const ROOT: &str = "/control/";
 /// The answer that comes when the order is done.
 type UnderWay = std::pin::Pin<Box<dyn Future<Output = (u16, String)> + Send>>;
 
+/// How many orders' ends are waited for at a time. Together far below [`MOST_CONNECTIONS`](super::MOST_CONNECTIONS), since such a
+/// connection makes room for no other one; and apart, so that what others wait for can always be stopped or changed.
+pub(super) struct Rooms {
+    starts: Semaphore,
+    reloads: Semaphore,
+    stops: Semaphore,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self { starts: Semaphore::new(16), reloads: Semaphore::new(4), stops: Semaphore::new(8) }
+    }
+}
+
+impl Rooms {
+    pub(super) const fn of(&self, order: &Ordered) -> &Semaphore {
+        match order.kind {
+            Kind::Start => &self.starts,
+            Kind::Reload => &self.reloads,
+            Kind::Stop => &self.stops,
+        }
+    }
+}
+
+/// An order on its way.
+pub(super) struct Ordered {
+    kind: Kind,
+    pub(super) under_way: UnderWay,
+}
+
+/// In which room an order is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It starts something, and may have to wait for as long as that takes.
+    Start,
+    /// It reads the configuration again.
+    Reload,
+    /// It stops something, which ends by KILL at the latest.
+    Stop,
+}
+
+impl Kind {
+    fn of(target: &str) -> Self {
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        match path.rsplit('/').next() {
+            Some("stop") => Self::Stop,
+            Some("reload") => Self::Reload,
+            _ => Self::Start,
+        }
+    }
+}
+
 /// An order on its way, or why there is none; none for a question like any other. On the network there are no orders.
-pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &Shared) -> Option<Result<UnderWay, (u16, String)>> {
+pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &Shared) -> Option<Result<Ordered, (u16, String)>> {
     let controller = shared.controller.as_ref()?;
     if peer == Peer::Network {
         return None;
@@ -38,12 +91,12 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
     if request.method() != hyper::Method::POST {
         return told(405, "orders are given by POST");
     }
-    Some(Ok(controller(target.to_owned())))
+    Some(Ok(Ordered { kind: Kind::of(target), under_way: controller(target.to_owned()) }))
 }
 
-/// The answer where [`MOST_ORDERS`](super::MOST_ORDERS) are waited for: nothing was ordered.
+/// The answer where there is no [room](Rooms): nothing was ordered.
 pub(super) fn too_many() -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
-    let sentence = format!("{} orders are waited for already; nothing was ordered, try again once they are done", super::MOST_ORDERS);
+    let sentence = "too many orders are waited for already; nothing was ordered, try again once they are done";
     response(503, format!("{{\"exit\":{},\"sentence\":\"{sentence}\"}}\n", Exit::Unavailable.code()))
 }
 
@@ -67,4 +120,23 @@ pub(super) fn response(status: u16, body: String) -> Result<hyper::Response<Full
         response = response.header(header::ALLOW, HeaderValue::from_static("POST"));
     }
     response.body(Full::from(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_and_a_reload_have_rooms_of_their_own() {
+        for (target, kind) in [
+            ("modules/slow/start?wait_ms=1", Kind::Start),
+            ("modules/slow/restart", Kind::Start),
+            ("modules/stop/start", Kind::Start),
+            ("modules/reload/stop?x=/start", Kind::Stop),
+            ("reload?wait_ms=1", Kind::Reload),
+            ("nonsense", Kind::Start),
+        ] {
+            assert_eq!(Kind::of(target), kind, "{target}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::{Listeners, MOST_CONNECTIONS, serve};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
-use crate::plan::{Affects, Details, HealthPlan, Service, SocketName, Views};
+use crate::plan::{Affects, Details, HealthPlan, Plan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::secret::Secret;
 use crate::state::check::Check;
@@ -52,7 +52,7 @@ fn published() -> Arc<Published> {
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Health);
     redis.feed(now, Outcome::failed(Class::Auth, WORDS, Duration::from_millis(5)));
-    Arc::new(Published::new(Snapshot {
+    let snapshot = Snapshot {
         sequence: 1,
         started_at: now,
         service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0.1.0" },
@@ -68,7 +68,9 @@ fn published() -> Arc<Published> {
         modules: Vec::new(),
         reloads: 0,
         instances: None,
-    }))
+    };
+    let plan = Plan::of(snapshot.service.clone());
+    Arc::new(Published::new(snapshot, Arc::new(plan)))
 }
 
 /// Serves in a thread that ends with the test process.

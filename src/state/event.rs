@@ -91,6 +91,9 @@ pub enum Notice {
     ExtendTimeout(Duration),
 }
 
+/// Who is waited for by a replica whose mode does not migrate.
+pub const ANOTHER_MODE: &str = "another replica, whose mode migrates";
+
 /// Who holds the migration lock, as far as the lock tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockHolder {

@@ -8,6 +8,7 @@
 //! Leaving has its own order, in one deadline: not ready, heartbeat withdrawn, drain delay, stop signal to the main child,
 //! grace, TERM to what it left behind, KILL, exit with the main child's status.
 
+mod beating;
 mod forwarding;
 mod leaving;
 mod migrating;
@@ -96,6 +97,7 @@ impl Lifecycle {
             stages.extend(with_main.map(Self::module_stage));
             checks.push(Check::event(APP, "process", Affects::Readiness));
         }
+        checks.extend(plan.heartbeat.as_ref().filter(|heartbeat| heartbeat.required).map(beating::check));
         let snapshot = Snapshot {
             sequence: 0,
             started_at: now,
@@ -349,40 +351,6 @@ impl Lifecycle {
             Timer::Precedence => self.ask_held_main(effects),
             Timer::Module(id, timer) => self.module_elapsed(now, id, timer, effects),
             Timer::Release | Timer::Watchdog | Timer::WatchdogKill => {}
-        }
-    }
-
-    fn beaten(&mut self, now: Moment, result: Result<(), Class>) {
-        let heartbeat = &mut self.snapshot.heartbeat;
-        match result {
-            Ok(()) => {
-                heartbeat.written += 1;
-                heartbeat.last_written = Some(now);
-                heartbeat.trouble = None;
-            }
-            Err(class) => {
-                *heartbeat.failed.entry(class).or_default() += 1;
-                heartbeat.trouble = Some(class);
-            }
-        }
-    }
-
-    /// Readiness is derived from the state after every event, never from edges, so that it cannot be left behind.
-    fn announce(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.announced == Readiness::Stopped {
-            return;
-        }
-        let readiness = if self.snapshot.verdict(Level::Ready, Look::fresh(now)) {
-            Readiness::Ready
-        } else if self.snapshot.started {
-            Readiness::NotReady
-        } else {
-            Readiness::Unknown
-        };
-        self.ever_ready |= readiness == Readiness::Ready;
-        if readiness != self.announced {
-            self.announced = readiness;
-            effects.push(Effect::Announce(readiness));
         }
     }
 

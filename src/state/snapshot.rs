@@ -21,6 +21,9 @@ pub use verdict::{Item, Level, Look};
 /// The check of the main process itself.
 pub const APP: &str = "app";
 
+/// The check that the heartbeat is written; there is none unless readiness depends on it.
+pub const HEARTBEAT: &str = "heartbeat";
+
 /// Where a run stands; it only moves forward, except from running back to starting for a restart in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -178,6 +181,8 @@ pub struct MigrationLock {
     pub holder: Option<(LockHolder, Moment)>,
     /// How often the command was started.
     pub attempts: u32,
+    /// How it last ended.
+    pub last_exit: Option<Ended>,
     /// Whether the schema was found to be newer than this replica's.
     pub ahead: bool,
 }
@@ -256,6 +261,9 @@ pub struct Module {
     pub child: Child,
     /// Why its start failed or how it ended, in words: a detail.
     pub trouble: Option<String>,
+    /// While it waits to be started: the name of the module at rest that holds it up, because it, or one that it waits for, comes after
+    /// that. Nothing happens until somebody starts that one.
+    pub held_up_by: Option<String>,
     /// How many orders were taken; one that was just given has been seen when this has grown.
     pub orders: u64,
 }

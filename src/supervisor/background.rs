@@ -1,5 +1,5 @@
 //! The subsystems that may fail, each started again when it does: checks, migration lock and heartbeat on one thread, the
-//! health endpoint on another.
+//! health endpoint on another. Where that one thread hangs, another one takes its place.
 
 use std::convert::Infallible;
 use std::io;
@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::error;
+use tracing::{error, info, warn};
 
+use super::wedge::{Finding, Watchdog};
 use crate::clock::{Moment, Pulse};
 use crate::exit::Exit;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Term};
 use crate::migration::{self, LockOrder};
 use crate::plan::{HealthPlan, HeartbeatPlan, MigrationPlan, ModuleId, Plan};
 use crate::prober::{self, ModuleWatch, Orders};
@@ -27,6 +28,9 @@ use crate::sys;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// Threads that hang and were replaced, at a time: an operator sees /livez fail before they are a burden.
+const MOST_LEFT_HANGING: usize = 3;
+
 /// A subsystem at work.
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -34,7 +38,7 @@ pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub type Serve = fn(Listeners, Arc<HealthPlan>, Arc<Published>, Option<Controller>) -> io::Result<Infallible>;
 
 /// The subsystems' beginnings. They are handed in so that a test can hand in some that fail.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Subsystems {
     /// Asks the checks.
     pub prober: fn(Arc<Plan>, watch::Receiver<Orders>, Mailbox) -> Work,
@@ -63,6 +67,20 @@ pub struct Background {
     orders: watch::Sender<Orders>,
     locks: mpsc::UnboundedSender<LockOrder>,
     readiness: watch::Sender<Readiness>,
+    /// Which of the threads that followed each other is listened to.
+    generation: watch::Sender<u64>,
+    watched: Option<Watched>,
+    /// Whether the migration lock is queued for or held: it would be gone with the thread.
+    lock_is_out: bool,
+}
+
+/// The thread of checks, lock and heartbeat, as far as another one may have to take its place.
+#[derive(Debug)]
+struct Watched {
+    watchdog: Watchdog,
+    start: Start,
+    /// Held by each such thread until it ends.
+    alive: Arc<()>,
 }
 
 impl Background {
@@ -71,9 +89,14 @@ impl Background {
     /// # Errors
     /// The kernel has no room for another thread or for its files.
     pub fn start(plan: &Arc<Plan>, published: &Arc<Published>, mailbox: &Mailbox, subsystems: Subsystems) -> io::Result<Self> {
-        let (orders, order_receiver) = watch::channel(Orders::default());
-        let (locks, lock_receiver) = mpsc::unbounded_channel();
-        let (readiness, readiness_receiver) = watch::channel(Readiness::default());
+        let mut background = Self {
+            orders: watch::Sender::new(Orders::default()),
+            locks: mpsc::unbounded_channel().0,
+            readiness: watch::Sender::new(Readiness::default()),
+            generation: watch::Sender::new(0),
+            watched: None,
+            lock_is_out: false,
+        };
         let started = plan.main.as_ref().is_some_and(|main| main.started.is_some());
         if !plan.checks.is_empty()
             || started
@@ -82,20 +105,76 @@ impl Background {
             || plan.health.as_ref().is_some_and(|health| health.control)
             || !plan.modules.is_empty()
         {
-            let work = Thread {
-                subsystems,
-                plan: Arc::clone(plan),
-                published: Arc::clone(published),
-                mailbox: mailbox.clone(),
-                orders: order_receiver,
-                readiness: readiness_receiver,
-            };
+            let now = Moment::now();
+            let start = Start { subsystems, plan: Arc::clone(plan), published: Arc::clone(published), mailbox: mailbox.clone() };
             // From here on a thread that does not turn is noticed.
-            published.pulse.beat(Moment::now());
-            let runtime = runtime()?;
-            sys::start_thread("background", move || runtime.block_on(work.tasks(lock_receiver)))?;
+            published.pulse.beat(now);
+            let watched = Watched { watchdog: Watchdog::new(now), start, alive: Arc::default() };
+            background.begin(&watched)?;
+            background.watched = Some(watched);
         }
-        Ok(Self { orders, locks, readiness })
+        Ok(background)
+    }
+
+    /// Starts a thread of the current generation.
+    fn begin(&mut self, watched: &Watched) -> io::Result<()> {
+        let (locks, lock_receiver) = mpsc::unbounded_channel();
+        let term = Term::new(&self.generation);
+        let thread = Thread {
+            mailbox: watched.start.mailbox.during(term.clone()),
+            start: watched.start.clone(),
+            term,
+            orders: self.orders.subscribe(),
+            readiness: self.readiness.subscribe(),
+        };
+        let (runtime, alive) = (runtime()?, Arc::clone(&watched.alive));
+        sys::start_thread("background", move || {
+            runtime.block_on(thread.tasks(lock_receiver));
+            runtime.shutdown_background();
+            drop(alive);
+        })?;
+        self.locks = locks;
+        Ok(())
+    }
+
+    /// Looks whether the thread turns, and has another one take its place when it hangs.
+    pub(super) fn look(&mut self, now: Moment) {
+        let Some(mut watched) = self.watched.take() else { return };
+        let pulse = &watched.start.published.pulse;
+        let beat = pulse.last().unwrap_or(now.mono);
+        match watched.watchdog.look(now, beat) {
+            Some(Finding::Wedged) => self.replace(&watched, now.mono.saturating_sub(beat)),
+            Some(Finding::NotHelped) => {
+                pulse.give_up(beat);
+                error!(
+                    "the thread of the checks still hangs; /livez fails until it turns, so that the orchestrator starts the container anew"
+                );
+            }
+            Some(Finding::Turns) => info!("the thread of the checks turns again"),
+            None => {}
+        }
+        self.watched = Some(watched);
+    }
+
+    /// Time until the next look; none when there is no such thread.
+    pub(super) fn next(&self, now: Moment) -> Option<Duration> {
+        self.watched.as_ref().map(|watched| watched.watchdog.next(now))
+    }
+
+    fn replace(&mut self, watched: &Watched, silent: Duration) {
+        let hangs = format!("the thread of checks and heartbeat has hung for {} s", silent.as_secs());
+        let left_hanging = Arc::strong_count(&watched.alive) - 1;
+        if self.lock_is_out {
+            warn!("{hangs}; it has the migration lock, so no other one takes its place");
+        } else if left_hanging > MOST_LEFT_HANGING {
+            warn!("{hangs}, like {MOST_LEFT_HANGING} before it; no other one takes its place");
+        } else {
+            warn!("{hangs}; another one takes its place");
+            self.generation.send_modify(|generation| *generation += 1);
+            if let Err(error) = self.begin(watched) {
+                error!("cannot start another thread for checks and heartbeat: {error}");
+            }
+        }
     }
 
     pub(super) fn ask_startup(&self, on: bool) {
@@ -126,7 +205,8 @@ impl Background {
         });
     }
 
-    pub(super) fn acquire_lock(&self) {
+    pub(super) fn acquire_lock(&mut self) {
+        self.lock_is_out = true;
         let _ = self.locks.send(LockOrder::Acquire);
     }
 
@@ -136,6 +216,11 @@ impl Background {
 
     pub(super) fn release_lock(&self) {
         let _ = self.locks.send(LockOrder::Release);
+    }
+
+    /// Takes down that the lock is with nobody here any more.
+    pub(super) const fn lock_is_back(&mut self) {
+        self.lock_is_out = false;
     }
 
     pub(super) fn announce(&self, readiness: Readiness) {
@@ -152,11 +237,20 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// What the background thread runs.
-struct Thread {
+/// What every background thread begins with.
+#[derive(Clone, Debug)]
+struct Start {
     subsystems: Subsystems,
     plan: Arc<Plan>,
     published: Arc<Published>,
+    mailbox: Mailbox,
+}
+
+/// What one background thread runs, until its term ends.
+struct Thread {
+    start: Start,
+    term: Term,
+    /// Heard during the term only.
     mailbox: Mailbox,
     orders: watch::Receiver<Orders>,
     readiness: watch::Receiver<Readiness>,
@@ -164,30 +258,43 @@ struct Thread {
 
 impl Thread {
     async fn tasks(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
-        let Self { subsystems, plan, published, mailbox, orders, readiness } = self;
+        let Self { start: Start { subsystems, plan, published, .. }, term, mailbox, orders, readiness } = self;
         if let Some(migration) = plan.migration.clone() {
             let keeper = (subsystems.lock)(migration, plan.service.instance.clone(), locks, mailbox.clone());
             tokio::spawn(keep_lock(keeper, mailbox.clone()));
         }
         if let Some(heartbeat) = plan.heartbeat.clone() {
             let (published, mailbox) = (Arc::clone(&published), mailbox.clone());
-            tokio::spawn(keep("heartbeat", move || {
+            tokio::spawn(keep("heartbeat", term.clone(), move || {
                 (subsystems.heartbeat)(heartbeat.clone(), Arc::clone(&published), readiness.clone(), mailbox.clone())
             }));
         }
-        let prober = keep("prober", move || (subsystems.prober)(Arc::clone(&plan), orders.clone(), mailbox.clone()));
+        let prober = keep("prober", term.clone(), move || (subsystems.prober)(Arc::clone(&plan), orders.clone(), mailbox.clone()));
         tokio::spawn(prober);
-        loop {
-            published.pulse.beat(Moment::now());
-            tokio::time::sleep(Pulse::TICK).await;
-        }
+        during(term, async {
+            loop {
+                // Only after the subsystems had their turn does it mean anything that the thread turns.
+                tokio::time::sleep(Pulse::TICK).await;
+                published.pulse.beat(Moment::now());
+            }
+        })
+        .await;
+    }
+}
+
+/// Works until the end of the term at most: a thread that was replaced and turns again does no further work.
+async fn during(term: Term, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = term.ended() => {}
+        () = work => {}
     }
 }
 
 /// Runs a subsystem until it ends of its own accord; after a panic it is started again.
-async fn keep<F: Future<Output = ()> + Send + 'static>(name: &'static str, start: impl Fn() -> F) {
+async fn keep<F: Future<Output = ()> + Send + 'static>(name: &'static str, term: Term, start: impl Fn() -> F) {
     let mut pause = FIRST_PAUSE;
-    while let Err(fault) = tokio::spawn(start()).await {
+    while let Err(fault) = tokio::spawn(during(term.clone(), start())).await {
         error!("the {name} failed ({}); starting it again in {}", describe(&fault), humantime::format_duration(pause));
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -235,4 +342,130 @@ pub fn serve(
         }
     };
     sys::start_thread("health", body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Outcome;
+    use crate::plan::target::{Address, Target};
+    use crate::plan::{Affects, CheckPlan, Service};
+    use crate::state::lifecycle::Lifecycle;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Condvar, Mutex};
+
+    /// Closed while the threads of a test are to hang.
+    struct Gate(Mutex<bool>, Condvar);
+
+    impl Gate {
+        const fn closed() -> Self {
+            Self(Mutex::new(false), Condvar::new())
+        }
+
+        fn open(&self) {
+            *self.0.lock().unwrap() = true;
+            self.1.notify_all();
+        }
+
+        fn pass(&self) {
+            drop(self.1.wait_while(self.0.lock().unwrap(), |open| !*open).unwrap());
+        }
+    }
+
+    fn plan() -> Arc<Plan> {
+        let check = CheckPlan {
+            name: "db".to_owned(),
+            target: Target::Tcp(Address { host: "127.0.0.1".to_owned(), port: 1 }),
+            wait: Duration::ZERO,
+            fail_fast: false,
+            affects: Affects::Health,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            failure_threshold: 3,
+            success_threshold: 1,
+        };
+        let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0" };
+        Arc::new(Plan { checks: vec![check], ..Plan::of(service) })
+    }
+
+    fn started(subsystems: Subsystems) -> (Background, crate::mailbox::Inbox) {
+        let plan = plan();
+        let published = Arc::new(Published::new(Lifecycle::new(Arc::clone(&plan), Moment::now()).snapshot().clone(), Arc::clone(&plan)));
+        let (mailbox, inbox) = crate::mailbox::mailbox().unwrap();
+        (Background::start(&plan, &published, &mailbox, subsystems).unwrap(), inbox)
+    }
+
+    fn replace(background: &mut Background) {
+        let watched = background.watched.take().unwrap();
+        background.replace(&watched, Duration::from_secs(20));
+        background.watched = Some(watched);
+    }
+
+    fn threads(background: &Background) -> usize {
+        Arc::strong_count(&background.watched.as_ref().unwrap().alive) - 1
+    }
+
+    fn eventually(holds: impl Fn() -> bool) {
+        for _ in 0..4_000 {
+            if holds() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        panic!("not within 20 s")
+    }
+
+    #[test]
+    fn another_thread_takes_the_place_of_one_that_hangs_and_whose_late_results_are_ignored() {
+        static GATE: Gate = Gate::closed();
+        static BEGUN: AtomicUsize = AtomicUsize::new(0);
+        let subsystems = Subsystems {
+            prober: |_, mut orders, mailbox| {
+                Box::pin(async move {
+                    let number = BEGUN.fetch_add(1, Ordering::SeqCst);
+                    if number == 0 {
+                        GATE.pass();
+                    }
+                    mailbox.send(Event::Probed(number, Outcome::passed(Duration::ZERO)));
+                    while orders.changed().await.is_ok() {}
+                })
+            },
+            ..Subsystems::default()
+        };
+        let (mut background, inbox) = started(subsystems);
+        eventually(|| BEGUN.load(Ordering::SeqCst) == 1);
+        replace(&mut background);
+        eventually(|| matches!(inbox.take()[..], [Event::Probed(1, _)]));
+        GATE.open();
+        eventually(|| threads(&background) == 1);
+        assert!(inbox.take().is_empty());
+        background.lock_is_out = true;
+        replace(&mut background);
+        assert_eq!((threads(&background), *background.generation.borrow()), (1, 1), "the lock would be gone with its thread");
+    }
+
+    #[test]
+    fn threads_that_hang_do_not_pile_up() {
+        static GATE: Gate = Gate::closed();
+        static BEGUN: AtomicUsize = AtomicUsize::new(0);
+        let hangs = Subsystems {
+            prober: |_, _, _| {
+                Box::pin(async {
+                    BEGUN.fetch_add(1, Ordering::SeqCst);
+                    GATE.pass();
+                })
+            },
+            ..Subsystems::default()
+        };
+        let (mut background, _inbox) = started(hangs);
+        for turn in 0..20 {
+            eventually(|| BEGUN.load(Ordering::SeqCst) == 1 + turn.min(MOST_LEFT_HANGING));
+            replace(&mut background);
+        }
+        assert_eq!(threads(&background), 1 + MOST_LEFT_HANGING);
+        GATE.open();
+        eventually(|| threads(&background) == 1);
+        replace(&mut background);
+        assert_eq!(*background.generation.borrow(), MOST_LEFT_HANGING as u64 + 1, "the place may be taken again");
+    }
 }

@@ -82,15 +82,15 @@ impl Recipe {
         let failed = |error| (Step::Fork, error);
         let (reading, writing) = pipe().map_err(failed)?;
         let pointers = Pointers::new(self);
-        let mut order = Order { recipe: self, pointers, report: writing.as_raw_fd() };
+        let mut launch = Launch { recipe: self, pointers, report: writing.as_raw_fd() };
         let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
         // The memory is shared instead of copied, and this thread is held until the child executes or is gone: a copy of the page
         // tables and of every page written meanwhile costs more than all else that a start costs. glibc and musl start programs so.
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: the child has a stack of its own, given by its upper end, that outlives it, as does the order: this thread goes on only
+        // SAFETY: the child has a stack of its own, given by its upper end, that outlives it, as does the launch: this thread goes on only
         // when the child no longer uses either. It calls only what is listed in `child`, and never returns into our frames. Where
         // an emulator makes a plain fork of this, the child has copies of both.
-        let pid = unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut order).cast::<c_void>()) };
+        let pid = unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut launch).cast::<c_void>()) };
         if pid < 0 {
             return Err(failed(io::Error::last_os_error()));
         }
@@ -114,7 +114,7 @@ impl Recipe {
 const STACK: usize = 64 * 1024;
 
 /// What the child is to do.
-struct Order<'a> {
+struct Launch<'a> {
     recipe: &'a Recipe,
     pointers: Pointers,
     report: c_int,
@@ -143,9 +143,9 @@ impl Pointers {
 
 /// The child's life until exec, on the memory of the parent. It uses system calls and memory prepared before, allocates nothing,
 /// takes no lock and never returns.
-extern "C" fn child(order: *mut c_void) -> c_int {
-    // SAFETY: `start` hands in its order, which nobody else uses while the child lives.
-    let Order { recipe, pointers, report } = unsafe { &mut *order.cast::<Order>() };
+extern "C" fn child(launch: *mut c_void) -> c_int {
+    // SAFETY: `start` hands in its launch, which nobody else uses while the child lives.
+    let Launch { recipe, pointers, report } = unsafe { &mut *launch.cast::<Launch>() };
     let mut report = *report;
     let fail = |report: c_int, step: Step| -> ! {
         let [a, b, c, d] = errno().to_ne_bytes();

@@ -77,7 +77,7 @@ fn root(snapshot: &Snapshot, look: Look, statuses: &[&str]) -> &'static str {
     match () {
         () if !snapshot.started && !failed => "initializing",
         () if failed || (!statuses.is_empty() && all("down")) => "down",
-        () if all("healthy") && snapshot.phase == Phase::Running && snapshot.verdict(Level::Live, look) => "healthy",
+        () if all("healthy") && snapshot.phase == Phase::Running && snapshot.verdict(Level::Ready, look) => "healthy",
         () => "degraded",
     }
 }

@@ -1,15 +1,15 @@
 //! The binary for aarch64, run by an emulator of user programs over programs of this machine.
 
 use crate::support::child::polite;
-use crate::support::{Exit, Portcullis, eventually, secs, slow, variable};
+use crate::support::{Exit, Portcullis, eventually, left_out, secs, slow, variable};
 
-/// A run of it. Nothing where the slow group was not asked for or nobody built it, which it says on stderr.
+/// A run of it. Nothing where the slow group was not asked for or nobody built it, which is said.
 fn aarch64(test: &str) -> Option<Portcullis> {
     if !slow(test) {
         return None;
     }
     let Some(binary) = variable("PORTCULLIS_AARCH64") else {
-        eprintln!("skipped: {test} (no binary for aarch64; scripts/test --all builds it)");
+        left_out(test, "no binary for aarch64; scripts/test --all builds it");
         return None;
     };
     Some(Portcullis::new().through("qemu-aarch64").program(binary))
@@ -50,6 +50,7 @@ fn aarch64_serves_health_and_stops_as_asked() {
     let child = run.script("child", &polite());
     let mut run = run.command([child]).start();
     run.until_status("/readyz", 200, secs(60));
+    run.until_stdout("ready", secs(60));
     let Some(question) = aarch64("aarch64_serves_health_and_stops_as_asked") else { return };
     let socket = format!("@{}", run.socket);
     let question = question.without("PORTCULLIS_HEALTH__SOCKET").env("PORTCULLIS_HEALTH__SOCKET", socket).args(["healthcheck"]).output();

@@ -2,7 +2,7 @@
 
 use crate::support::child::polite;
 use crate::support::http::ask;
-use crate::support::portcullis::{Exit, Output, binary};
+use crate::support::portcullis::{Output, binary};
 use crate::support::{Portcullis, Running, Stopwatch, chmod, eventually, free_port, process, root, secs, wait};
 use std::io::{Read, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -19,6 +19,7 @@ fn run(tables: &str) -> (Running, PathBuf) {
     run.script("sleeper", &polite());
     let run = run.config(&config(&path, tables)).start();
     run.until_status("/readyz", 200, secs(20));
+    run.until_stdout("ready", secs(20));
     assert!(process::command_line(run.child_pid("child")).contains(&child.display().to_string()));
     (run, path)
 }
@@ -111,6 +112,13 @@ fn sent(run: &Running, target: &str) -> UnixStream {
     stream
 }
 
+/// What comes next on a connection; nothing where it was closed, as one may be that was not heard yet when others came.
+fn read(mut stream: &UnixStream) -> String {
+    let mut bytes = [0; 1024];
+    let length = stream.read(&mut bytes).unwrap_or_default();
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
 const SLOW: &str = "[modules.slow]\ncommand = [\"@\", \"slow\"]\nstarted = { notify = true, within = \"60s\" }\n";
 
 #[test]
@@ -120,13 +128,38 @@ fn orders_that_wait_leave_room_for_health_questions() {
     for _ in 0..70 {
         assert_eq!(run.get_over_socket("/livez").code, 200);
     }
-    let mut told = [0; 1024];
-    let length = (&waiting[63]).read(&mut told).unwrap();
-    let told = String::from_utf8_lossy(&told[..length]).into_owned();
+    let told = read(&waiting[63]);
     assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\"exit\":69") && told.contains("orders are waited for"), "{told}");
-    order(&run, &["stop", "slow"], 69, "orders are waited for already");
-    drop(waiting);
-    eventually("orders are taken again", secs(20), || (run.beside(["stop", "slow"]).exit == Exit::Code(0)).then_some(()));
+    order(&run, &["restart", "slow"], 69, "too many orders are waited for already");
+    order(&run, &["reload"], 0, "nothing has changed");
+    order(&run, &["stop", "slow"], 0, "module slow");
+    let ended: Vec<String> = waiting[..63].iter().map(read).collect();
+    let told = |words: &str| ended.iter().filter(|answer| answer.contains(words)).count();
+    assert!(told("module slow does not run: it has ended, or was stopped meanwhile") > 0, "{ended:?}");
+    let more: Vec<UnixStream> = (0..64).map(|_| sent(&run, "/control/modules/slow/start?wait_ms=60000")).collect();
+    let full = || run.beside(["restart", "slow", "--timeout", "100ms"]).stderr.contains("too many orders");
+    eventually("no room is left", secs(20), || full().then_some(()));
+    drop((waiting, more));
+    eventually("who is gone leaves room", secs(20), || (!full()).then_some(()));
+}
+
+#[test]
+fn who_waits_behind_a_module_that_somebody_stopped_is_told_at_once() {
+    let tables = |word: &str| {
+        format!("[modules.first]\ncommand = [\"@\", \"first\"]\n[modules.second]\ncommand = [\"@\", \"{word}\"]\nafter = [\"first\"]\n")
+    };
+    let (run, path) = run(&tables("before"));
+    order(&run, &["start", "second"], 0, "module second");
+    order(&run, &["stop", "first"], 0, "module first is stopped");
+    std::fs::write(&path, config(&path, &tables("after"))).unwrap();
+    let watch = Stopwatch::start();
+    let words = "module second waits for module first, which does not run; it starts once `portcullis start first` has";
+    order(&run, &["reload"], 69, words);
+    order(&run, &["restart", "second"], 69, words);
+    assert!(watch.elapsed() < secs(20), "{:?}", watch.elapsed());
+    order(&run, &["start", "first"], 0, "module first is up");
+    order(&run, &["start", "second"], 0, "module second");
+    assert!(run.child_pid("after") > 0);
 }
 
 #[test]
@@ -284,6 +317,7 @@ fn nothing_is_ordered_on_the_way_out() {
     let config = format!("mode = \"api\"\n[modes.api]\ncommand = [\"{}\"]\n{tables}", child.display());
     let mut run = run.config(&config).start();
     run.until_status("/readyz", 200, secs(20));
+    run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_status("/readyz", 500, secs(20));
     order(&run, &["start", "reports"], 69, "nothing is begun any more: the phase is draining");

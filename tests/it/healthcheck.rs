@@ -2,7 +2,7 @@
 
 use crate::support::child::polite;
 use crate::support::portcullis::{Output, binary};
-use crate::support::{Exit, Http, Portcullis, Running, chmod, free_port, secs};
+use crate::support::{Exit, Http, Portcullis, Running, chmod, free_port, left_out, root, secs};
 
 fn ask(run: &Running, args: &[&str]) -> Output {
     let args = ["healthcheck"].into_iter().chain(args.iter().copied());
@@ -91,8 +91,12 @@ pub fn is_static() -> bool {
 
 #[test]
 fn run_and_healthcheck_work_in_a_scratch_image() {
-    if !is_static() || !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: run_and_healthcheck_work_in_a_scratch_image (needs root and the static binary: scripts/build)");
+    let name = "run_and_healthcheck_work_in_a_scratch_image";
+    if !root(name) {
+        return;
+    }
+    if !is_static() {
+        left_out(name, "needs the static binary; scripts/test builds it");
         return;
     }
     let run = Portcullis::new();

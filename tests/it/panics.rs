@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::child::talker;
-use support::{Portcullis, Redis, Running, secs, slow, variable};
+use support::{Portcullis, Redis, Running, Stopwatch, secs, slow, variable};
 
 /// Panics the first time, and says so when it begins again.
 fn once(name: &str) {
@@ -57,12 +57,15 @@ fn subsystems(failing: &str) -> Subsystems {
                 (Subsystems::default().health)(listeners, plan, published, controller)
             }
         }
-        "wedged" => {
-            all.heartbeat = |_, _, _, _| {
-                Box::pin(async {
-                    loop {
-                        std::thread::park();
+        "wedged" => all.heartbeat = |_, _, _, _| Box::pin(async { hang() }),
+        "wedged once" => {
+            all.heartbeat = |plan, published, readiness, mailbox| {
+                Box::pin(async move {
+                    static HUNG: AtomicBool = AtomicBool::new(false);
+                    if !HUNG.swap(true, Ordering::SeqCst) {
+                        hang();
                     }
+                    (Subsystems::default().heartbeat)(plan, published, readiness, mailbox).await;
                 })
             }
         }
@@ -82,6 +85,13 @@ fn subsystems(failing: &str) -> Subsystems {
         other => panic!("no subsystem {other}"),
     }
     all
+}
+
+/// Never comes back.
+fn hang() {
+    loop {
+        std::thread::park();
+    }
 }
 
 /// The file by which the migration says that it runs.
@@ -112,16 +122,42 @@ fn child_is_kept(failing: &str, more: &str, ready: &str) {
     println!("test a_panic_of_the_{failing}_leaves_the_process_supervised ... ok");
 }
 
-/// A task that never comes back holds up the thread of the checks, and nothing else.
+/// Another thread takes the place of one that hangs: an orchestrator that watches /livez notices nothing.
+fn a_wedge_is_cured() {
+    if !slow("a_thread_of_the_checks_that_hangs_once_is_replaced_and_livez_stays_200") {
+        return;
+    }
+    let redis = Redis::start();
+    let config = format!("[heartbeat]\nurl = \"redis://127.0.0.1:{}/0\"\n[modes.api]\ncommand = [\"CHILD\"]\n", redis.port);
+    let mut run = start("wedged once", &config, &talker(&[10], 7));
+    run.until_stdout("ready", secs(20));
+    let watch = Stopwatch::start();
+    while !run.said().1.contains("the thread of the checks turns again") {
+        assert_eq!(run.get("/livez").code, 200, "{}", run.said().1);
+        assert!(watch.elapsed() < secs(60), "{}", run.said().1);
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let said = run.said().1;
+    assert_eq!(said.matches("another one takes its place").count(), 1, "{said}");
+    run.until_status("/readyz", 200, secs(20));
+    run.signal(15);
+    run.exits(7);
+    run.leaves_nothing();
+    println!("test a_thread_of_the_checks_that_hangs_once_is_replaced_and_livez_stays_200 ... ok");
+}
+
+/// A task that never comes back holds up the thread of the checks, however often that is replaced, and nothing else.
 fn a_wedge_is_told() {
-    if !slow("a_wedged_thread_of_the_checks_fails_livez_and_nothing_else") {
+    if !slow("a_thread_of_the_checks_that_hangs_every_time_fails_livez_and_nothing_else") {
         return;
     }
     let config = "[heartbeat]\nurl = \"redis://127.0.0.1:1/0\"\n[modes.api]\ncommand = [\"CHILD\"]\n";
     let mut run = start("wedged", config, &talker(&[10], 7));
     run.until_stdout("ready", secs(20));
     run.until_status("/livez", 200, secs(20));
-    let told = run.until_status("/livez", 500, secs(40));
+    run.until_stderr("another one takes its place", secs(40));
+    assert_eq!(run.get("/livez").code, 200);
+    let told = run.until_status("/livez", 500, secs(60));
     assert!(told.body.contains("[-]scheduler failed"), "{}", told.body);
     assert_eq!((run.get("/readyz").code, run.get("/startupz").code), (500, 200));
     run.signal(10);
@@ -129,7 +165,7 @@ fn a_wedge_is_told() {
     run.signal(15);
     run.exits(7);
     run.leaves_nothing();
-    println!("test a_wedged_thread_of_the_checks_fails_livez_and_nothing_else ... ok");
+    println!("test a_thread_of_the_checks_that_hangs_every_time_fails_livez_and_nothing_else ... ok");
 }
 
 fn lock_panics() {
@@ -159,6 +195,7 @@ fn main() -> ExitCode {
     child_is_kept("heartbeat", &format!("service = \"api\"\n[heartbeat]\nurl = \"redis://127.0.0.1:{}/0\"\n", redis.port), "/livez");
     child_is_kept("health", "", "/livez");
     lock_panics();
+    a_wedge_is_cured();
     a_wedge_is_told();
     ExitCode::SUCCESS
 }

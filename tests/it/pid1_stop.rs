@@ -1,7 +1,7 @@
 //! PID 1 at the end: told first, then asked, then waited for, then killed, all in one deadline, and the code is the process' own.
 
 use crate::support::child::{polite, stubborn, talker};
-use crate::support::{Portcullis, Redis, Stopwatch, eventually, process, root, secs, unique, wait};
+use crate::support::{Portcullis, Redis, Stopwatch, eventually, left_out, process, root, secs, unique, wait};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
@@ -204,10 +204,13 @@ fn a_kill_for_want_of_memory_is_told_apart() {
     let version2 = !std::path::Path::new("/sys/fs/cgroup/memory").exists();
     let cgroup = if version2 { std::path::PathBuf::from("/sys/fs/cgroup").join(unique("portcullis-it")) } else { cgroup };
     let limit = if version2 { "memory.max" } else { limit };
-    let made = root("a_kill_for_want_of_memory_is_told_apart") && std::fs::create_dir(&cgroup).is_ok();
-    if !made || std::fs::write(cgroup.join(limit), bytes).is_err() {
-        eprintln!("skipped: a_kill_for_want_of_memory_is_told_apart (no memory cgroup may be made here)");
+    let name = "a_kill_for_want_of_memory_is_told_apart";
+    if !root(name) {
+        return;
+    }
+    if let Err(error) = std::fs::create_dir(&cgroup).and_then(|()| std::fs::write(cgroup.join(limit), bytes)) {
         drop(std::fs::remove_dir(&cgroup));
+        left_out(name, &format!("no memory cgroup may be made here: {error}"));
         return;
     }
     let run = Portcullis::new();

@@ -4,6 +4,7 @@ mod beats;
 mod consumers;
 mod instances;
 mod observed;
+mod required;
 mod transport;
 mod trouble;
 

@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod hostile;
 pub mod http;
 pub mod kubelet;
+pub mod left_out;
 pub mod mariadb;
 pub mod network;
 pub mod pgbouncer;
@@ -27,6 +28,7 @@ pub use docker::Engine;
 pub use grpc::Grpc;
 pub use hostile::{Hostile, Manner};
 pub use http::Http;
+pub use left_out::{left_out, root, slow};
 pub use mariadb::MariaDb;
 pub use portcullis::{Exit, Portcullis, Running};
 pub use postgres::Postgres;
@@ -67,24 +69,6 @@ pub fn free_port() -> u16 {
 #[allow(clippy::disallowed_methods, reason = "the one place in the tests that reads the environment")]
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
-}
-
-/// Tells whether the slow group was asked for, and says on stderr when a test is left out.
-pub fn slow(name: &str) -> bool {
-    let asked = variable("PORTCULLIS_SLOW").is_some_and(|value| value == "1");
-    if !asked {
-        eprintln!("skipped: {name} (slow; scripts/test --all runs it)");
-    }
-    asked
-}
-
-/// Tells whether we are root, and says on stderr when a test is left out for want of it.
-pub fn root(name: &str) -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: {name} (needs root)");
-    }
-    root
 }
 
 /// A directory of one test, gone when dropped. Readable for all, because servers run under another user.

@@ -13,7 +13,7 @@ use super::options::{Asked, Options, parse as parse_options};
 use super::{Answer, Endpoint, LONGEST_LINE, Place, ask, judge, run, shortened};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
-use crate::plan::{Affects, Details, HealthPlan, Service, SocketName, Views};
+use crate::plan::{Affects, Details, HealthPlan, Plan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::server::{Listeners, serve};
 use crate::state::check::Check;
@@ -209,7 +209,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Readiness);
     redis.feed(now, Outcome::failed(Class::Auth, "WRONGPASS for app", Duration::from_millis(5)));
-    let published = Published::new(Snapshot {
+    let snapshot = Snapshot {
         sequence: 1,
         started_at: now,
         service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0.1.0" },
@@ -225,7 +225,9 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         modules: Vec::new(),
         reloads: 0,
         instances: None,
-    });
+    };
+    let known = Plan::of(snapshot.service.clone());
+    let published = Published::new(snapshot, Arc::new(known));
     let listeners = Listeners::bind(&plan).unwrap();
     thread::spawn(move || serve(listeners, Arc::new(plan), Arc::new(published), None));
     for (level, healthy, line) in

@@ -37,6 +37,8 @@ pub(super) struct Row {
     kind: &'static str,
     shown: String,
     ready: Option<Duration>,
+    /// For how long it has to be ready, while it is and was not for so long yet.
+    holding: Option<Duration>,
     first: Option<Failure>,
     last: Option<Failure>,
 }
@@ -44,11 +46,19 @@ pub(super) struct Row {
 impl Row {
     /// Why it was not ready when it was last asked; none before, and once it is ready.
     pub(super) fn class(&self) -> Option<Class> {
-        self.last.as_ref().map(|failure| failure.class)
+        if self.holding.is_some() { Some(Class::NotReady) } else { self.last.as_ref().map(|failure| failure.class) }
+    }
+
+    /// What is said of one that is ready, and was not for long enough yet.
+    fn hold(&self) -> Option<String> {
+        self.holding.map(|wanted| format!("ready, but not yet for {} without a break", shown(wanted)))
     }
 
     /// Why it is not ready: the last failure, and what the first one was where that was another.
     fn cause(&self) -> String {
+        if let Some(hold) = self.hold() {
+            return hold;
+        }
         let Some(last) = &self.last else { return "no answer yet; check that the server answers".to_owned() };
         let details = if last.private.as_str().is_empty() { String::new() } else { format!(" ({})", last.private.as_str()) };
         let first = match &self.first {
@@ -63,6 +73,7 @@ impl Row {
         let class = self.class();
         let (word, sentence) = match (self.ready, class) {
             (Some(_), _) => ("ready", "ready"),
+            (None, _) if self.holding.is_some() => ("holding", "ready, not long enough"),
             (None, Some(class)) => (class.word(), class.public()),
             (None, None) => ("asking", "asking"),
         };
@@ -80,7 +91,7 @@ impl Row {
             "ready": self.ready.is_some(),
             "ready_after_ms": self.ready.map(|after| after.as_millis() as u64),
             "class": if self.ready.is_some() { Some("ok") } else { self.class().map(Class::word) },
-            "detail": self.last.as_ref().map(|failure| failure.private.as_str()),
+            "detail": self.hold().or_else(|| self.last.as_ref().map(|failure| failure.private.as_str().to_owned())),
             "first_class": self.first.as_ref().map(|failure| failure.class.word()),
             "first_detail": self.first.as_ref().map(|failure| failure.private.as_str()),
         })
@@ -97,7 +108,8 @@ pub(super) struct Board {
 
 impl Board {
     pub(super) fn new(targets: &[Target], live: bool) -> Self {
-        let row = |target: &Target| Row { kind: target.kind(), shown: target.to_string(), ready: None, first: None, last: None };
+        let row =
+            |target: &Target| Row { kind: target.kind(), shown: target.to_string(), ready: None, holding: None, first: None, last: None };
         Self { rows: targets.iter().map(row).collect(), live, drawn: 0 }
     }
 
@@ -117,7 +129,14 @@ impl Board {
     pub(super) fn ready(&mut self, index: usize, after: Duration) {
         if let Some(row) = self.rows.get_mut(index) {
             row.ready = Some(after);
-            row.last = None;
+            (row.last, row.holding) = (None, None);
+        }
+    }
+
+    /// It is ready, and has to be for `wanted`.
+    pub(super) fn holding(&mut self, index: usize, wanted: Duration) {
+        if let Some(row) = self.rows.get_mut(index) {
+            (row.last, row.holding) = (None, Some(wanted));
         }
     }
 
@@ -126,7 +145,7 @@ impl Board {
         let Some(row) = self.rows.get_mut(index) else { return };
         let news = failure.class == Class::Auth && row.class() != Some(Class::Auth);
         row.first.get_or_insert_with(|| failure.clone());
-        row.last = Some(failure);
+        (row.last, row.holding) = (Some(failure), None);
         if news && !self.live {
             let line = format!("{} is not ready after {}: {}", row.shown, shown(waited), row.cause());
             say(&line);
@@ -235,6 +254,17 @@ mod tests {
                 "  61.0s  asking                  tcp://a-long-name.of.some.host.example.com:3"
             ]
         );
+    }
+
+    #[test]
+    fn one_that_is_ready_and_was_not_for_long_enough_says_so() {
+        let mut board = board(2);
+        board.holding(1, Duration::from_secs(5));
+        let line = &board.lines(Duration::from_secs(61), (80, 24))[1];
+        assert_eq!(line, "  61.0s  ready, not long enough  tcp://a-long-name.of.some.host.example.com:2");
+        assert_eq!(board.rows[1].cause(), "ready, but not yet for 5s without a break");
+        board.failed(1, Failure::new(Class::Refused, "refused"), Duration::ZERO);
+        assert!(board.rows[1].cause().starts_with("connection refused"), "{}", board.rows[1].cause());
     }
 
     #[test]

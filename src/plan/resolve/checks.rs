@@ -36,7 +36,7 @@ pub(super) const AFFECTS: [(&str, Affects); 4] =
 pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
 
 /// Names that mean something else in one of the health answers.
-pub(super) const RESERVED: [&str; 16] = [
+pub(super) const RESERVED: [&str; 17] = [
     "status",
     "_meta",
     "ping",
@@ -53,6 +53,7 @@ pub(super) const RESERVED: [&str; 16] = [
     "modules",
     "app",
     "main",
+    "heartbeat",
 ];
 
 /// Every check whose `when` holds, in order.
@@ -183,7 +184,7 @@ mod tests {
         for name in ["db", "0", "doc_engine", "a.b-c", &"x".repeat(63)] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }
-        for name in ["", "_a", "DB", "a b", "app", "status", "livenessState", "ü", &"x".repeat(64)] {
+        for name in ["", "_a", "DB", "a b", "app", "heartbeat", "status", "livenessState", "ü", &"x".repeat(64)] {
             assert!(check_name(name).is_err(), "{name}");
         }
     }

@@ -8,7 +8,8 @@ use crate::plan::resolve::{DAY, checks, condition, target};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
 
-const KNOWN: [&str; 35] = Keys::joined(&[&target::KEYS, &["enabled", "when", "check", "prefix", "ttl", "every", "mode", "exclusive"]]);
+const KNOWN: [&str; 36] =
+    Keys::joined(&[&target::KEYS, &["enabled", "when", "check", "prefix", "ttl", "every", "mode", "exclusive", "required"]]);
 pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
 
 /// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
@@ -32,7 +33,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     let second = Duration::from_secs(1);
     let [ttl, every] = ["ttl", "every"].map(|key| section.duration(key, second..=DAY));
     let simple = section.word("mode", &[("auto", false), ("simple", true)]).unwrap_or_default();
-    let exclusive = section.boolean("exclusive").unwrap_or_default();
+    let [exclusive, required] = ["exclusive", "required"].map(|key| section.boolean(key).unwrap_or_default());
     let key = section.nonempty("key").map(|text| text.value());
     let prefix = section.nonempty("prefix").map(|text| text.value());
     for (name, text) in [("key", &key), ("prefix", &prefix)] {
@@ -56,7 +57,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
             humantime::format_duration(every * 2 + SLACK)
         ));
     }
-    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| default_key(&section, service)), ttl, every, simple, exclusive })
+    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| default_key(&section, service)), ttl, every, simple, exclusive, required })
 }
 
 /// What the service's name gives, behind the prefix that its application gives all keys of its own.

@@ -143,6 +143,7 @@ fn of(key: &str) -> Value {
         "tls"
         | "insecure"
         | "exclusive"
+        | "required"
         | "fail_fast"
         | "i_know"
         | "notify"

@@ -52,7 +52,7 @@ impl fmt::Display for Stream {
 
 /// What the thread is told.
 #[derive(Debug)]
-enum Order {
+enum Instruction {
     /// Read this.
     Take(Source),
     /// This child is gone.
@@ -74,7 +74,7 @@ struct Source {
 #[derive(Debug)]
 pub(super) struct Relay {
     stream: Stream,
-    orders: Sender<Order>,
+    instructions: Sender<Instruction>,
     bell: Arc<EventFd>,
     written: Arc<AtomicU64>,
 }
@@ -83,7 +83,7 @@ impl Relay {
     /// Starts the thread.
     pub(super) fn start(stream: Stream) -> io::Result<Self> {
         let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
-        let (orders, inbox) = mpsc::channel();
+        let (instructions, inbox) = mpsc::channel();
         let written = Arc::new(AtomicU64::new(0));
         let mut pump = Pump {
             stream,
@@ -103,7 +103,7 @@ impl Relay {
             while catch_unwind(AssertUnwindSafe(|| pump.turn())).unwrap_or(true) {}
         };
         sys::start_thread(name, turn)?;
-        Ok(Self { stream, orders, bell, written })
+        Ok(Self { stream, instructions, bell, written })
     }
 
     /// Which stream it passes on.
@@ -117,22 +117,22 @@ impl Relay {
     }
 
     pub(super) fn take(&self, pid: i32, label: &str, reading: OwnedFd) {
-        self.order(Order::Take(Source { pid: Some(pid), label: label.to_owned(), reading }));
+        self.instruct(Instruction::Take(Source { pid: Some(pid), label: label.to_owned(), reading }));
     }
 
     pub(super) fn ended(&self, pid: i32) {
-        self.order(Order::Ended(pid));
+        self.instruct(Instruction::Ended(pid));
     }
 
     /// Asks for the end; what comes back is told when it is done.
     pub(super) fn finish(&self) -> Receiver<()> {
         let (done, finished) = mpsc::sync_channel(1);
-        self.order(Order::Finish(done));
+        self.instruct(Instruction::Finish(done));
         finished
     }
 
-    fn order(&self, order: Order) {
-        if self.orders.send(order).is_ok() {
+    fn instruct(&self, instruction: Instruction) {
+        if self.instructions.send(instruction).is_ok() {
             let _ = self.bell.write(1);
         }
     }
@@ -142,7 +142,7 @@ impl Relay {
 struct Pump {
     stream: Stream,
     shared: bool,
-    inbox: Receiver<Order>,
+    inbox: Receiver<Instruction>,
     bell: Arc<EventFd>,
     written: Arc<AtomicU64>,
     sources: Vec<(Source, Lines)>,
@@ -186,26 +186,26 @@ impl Pump {
         let _ = self.bell.read();
         loop {
             match self.inbox.try_recv() {
-                Ok(order) => self.obey(order),
+                Ok(instruction) => self.obey(instruction),
                 Err(mpsc::TryRecvError::Empty) => return true,
                 Err(mpsc::TryRecvError::Disconnected) => return false,
             }
         }
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Take(source) => {
+    fn obey(&mut self, instruction: Instruction) {
+        match instruction {
+            Instruction::Take(source) => {
                 self.next += 1;
                 let lines = Lines::new(self.next, &source.label);
                 self.sources.push((source, lines));
             }
-            Order::Ended(pid) => {
+            Instruction::Ended(pid) => {
                 if let Some(index) = self.sources.iter().position(|(source, _)| source.pid == Some(pid)) {
                     self.exhaust(index);
                 }
             }
-            Order::Finish(done) => {
+            Instruction::Finish(done) => {
                 (0..self.sources.len()).rev().for_each(|index| self.exhaust(index));
                 let _ = done.try_send(());
             }

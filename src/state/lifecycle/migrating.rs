@@ -6,7 +6,7 @@ mod locking;
 use super::{Duration, Effect, Ended, Exit, Lifecycle, LockNews, Migration, Moment, Phase, ProcessId, Step, Timer};
 use crate::exit::{signal_code, signal_name};
 use crate::plan::Question;
-use crate::state::event::{Asked, LockHolder};
+use crate::state::event::{ANOTHER_MODE, Asked, LockHolder};
 
 /// How long what a command left in its group may take to end before it is killed.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
@@ -121,6 +121,9 @@ impl Lifecycle {
         }
         self.migration_runs = false;
         self.migrating.ended = Some(ended);
+        if self.migrating.task == Task::Run {
+            self.snapshot.migration_lock.last_exit = Some(ended);
+        }
         effects.push(Effect::Disarm(Timer::Migration));
         if self.ending.is_none() {
             effects.push(Effect::Arm(Timer::Grace, LEFTOVER_GRACE));
@@ -188,7 +191,7 @@ impl Lifecycle {
             self.fail(now, Exit::LockTimeout.code(), why, effects);
             return;
         }
-        self.queued(now, "another replica, whose mode migrates".into());
+        self.queued(now, ANOTHER_MODE.into());
         self.pause(PAUSE, effects);
     }
 

@@ -120,6 +120,22 @@ impl Lifecycle {
                 self.spawn_module(now, module, effects);
             }
         }
+        for module in &plan.modules {
+            let other = self.held_up_by(module.id).and_then(|id| plan.module(id)).map(|other| other.name.clone());
+            if let Some(module) = self.module_mut(module.id) {
+                module.held_up_by = other;
+            }
+        }
+    }
+
+    /// The module at rest behind which this one waits, itself or with others.
+    fn held_up_by(&self, id: ModuleId) -> Option<ModuleId> {
+        let plan = self.plan.module(id).filter(|_| self.at(id) == At::Awaiting)?;
+        plan.after.iter().find_map(|predecessor| match predecessor {
+            Predecessor::Module(other) if self.at(*other) == At::Rest => Some(*other),
+            Predecessor::Module(other) => self.held_up_by(*other),
+            Predecessor::Main => None,
+        })
     }
 
     fn is_up(&self, predecessor: Predecessor) -> bool {

@@ -1,5 +1,6 @@
 //! The reducer's rules: one run in order, every way out, every signal, and laws on random runs.
 
+mod beating;
 mod forwarding;
 mod laws;
 mod leaving;
@@ -69,19 +70,8 @@ fn process() -> ProcessPlan {
 
 /// A process and nothing else.
 fn bare() -> Plan {
-    Plan {
-        service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0.1.0" },
-        checks: Vec::new(),
-        migration: None,
-        main: Some(process()),
-        modules: Vec::new(),
-        refusal: None,
-        heartbeat: None,
-        health: None,
-        hold: false,
-        notices: Vec::new(),
-        retired: crate::plan::Retired::default(),
-    }
+    let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0.1.0" };
+    Plan { main: Some(process()), ..Plan::of(service) }
 }
 
 /// A plan with everything: a wait, a check that is not waited for, a migration, a startup check, a heartbeat, a drain delay.
@@ -104,6 +94,7 @@ fn full() -> Plan {
             every: Duration::from_secs(20),
             simple: false,
             exclusive: false,
+            required: false,
         }),
         ..bare()
     }

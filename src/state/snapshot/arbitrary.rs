@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
+use super::{Child, HEARTBEAT, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
@@ -92,12 +92,21 @@ prop_compose! {
         started in prop::bool::weighted(0.8),
         stages in (0..4usize).prop_flat_map(|count| (0..count).map(stage).collect::<Vec<_>>()),
         checks in (0..6usize).prop_flat_map(|count| (0..count).map(check).collect::<Vec<_>>()),
-        beat in prop::sample::select(vec![100u64, 100, 99, 40]),
+        (beat, given_up) in prop::sample::select(vec![(100u64, false), (100, false), (99, false), (40, false), (40, true)]),
         counters in (0..9u64, 0..9u64, 0..9u32),
         modules in (0..3usize).prop_flat_map(|count| (0..count).map(module).collect::<Vec<_>>()),
         migration in migration(),
         instances in prop::option::of(vec(instance(), 0..4)),
+        required in prop::option::of(vec(outcome(), 0..3)),
     ) -> (Snapshot, Look) {
+        let heartbeat = required.map(|beats| {
+            let mut check = Check { target: PRIVATE.to_owned(), ..Check::event(HEARTBEAT, "heartbeat", Affects::Readiness) };
+            for beat in beats {
+                check.feed(moment(95), beat);
+            }
+            check
+        });
+        let checks = checks.into_iter().chain(heartbeat).collect();
         let snapshot = Snapshot {
             sequence: 1,
             started_at: moment(0),
@@ -115,6 +124,6 @@ prop_compose! {
             reloads: 0,
             instances: instances.map(|listed| Arc::new(Instances::new(moment(90), 1 + listed.len() as u64, 1, listed))),
         };
-        (snapshot, Look { now: moment(100), beat: moment(beat).mono })
+        (snapshot, Look { now: moment(100), beat: moment(beat).mono, given_up })
     }
 }

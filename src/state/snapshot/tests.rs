@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::arbitrary::snapshot;
-use super::{Level, Phase, Status};
+use super::{HEARTBEAT, Level, Phase, Status};
 
 proptest! {
     #[test]
@@ -12,6 +12,14 @@ proptest! {
         prop_assert!(!ready || (live && started && snapshot.started && snapshot.phase == Phase::Running));
         prop_assert!(!deep || ready);
         prop_assert_eq!(snapshot.overall(look) == Status::Up, deep && snapshot.phase == Phase::Running);
+    }
+
+    #[test]
+    fn what_is_published_is_all_but_the_publishing((snapshot, look) in snapshot()) {
+        for level in [Level::Live, Level::Started, Level::Ready, Level::Deep] {
+            let failing: Vec<_> = snapshot.items(level, look).into_iter().filter(|item| !item.passes).map(|item| item.name.to_owned()).collect();
+            prop_assert_eq!(snapshot.as_published().verdict(level, look), failing.iter().all(|name| name == HEARTBEAT));
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Every verdict that is derived from a snapshot at a look: live, started, ready, deep, and the status as a whole.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{Migration, Module, Phase, Snapshot, Stage, Status, Step};
+use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, Status, Step};
 use crate::clock::{Moment, Pulse};
 use crate::outcome::Class;
 use crate::state::check::{Check, State};
@@ -15,17 +16,23 @@ pub struct Look {
     pub now: Moment,
     /// The last turn of the checks' thread ([`Pulse::last`]).
     pub beat: Duration,
+    /// Whether that thread hangs and another one in its place did not help ([`Pulse::is_given_up`]).
+    pub given_up: bool,
 }
 
 impl Look {
     /// Looks at `now` with the checks' thread known to be turning.
     pub const fn fresh(now: Moment) -> Self {
-        Self { now, beat: now.mono }
+        Self { now, beat: now.mono, given_up: false }
     }
 
-    /// Whether the checks' thread turned lately: five ticks and five seconds are its limit.
-    pub fn scheduler_turns(&self) -> bool {
-        self.now.mono.saturating_sub(self.beat) <= Pulse::TICK * 5 + Duration::from_secs(5)
+    /// Whether the checks' thread is as this level wants it.
+    ///
+    /// Ready and deep rest on what it found, so that it has to have turned lately: five ticks and five seconds are its limit. For
+    /// live it only has to be worth waiting for: after a freeze it is, and while another one takes its place.
+    fn scheduler_passes(&self, level: Level) -> bool {
+        let turned_lately = || self.now.mono.saturating_sub(self.beat) <= Pulse::TICK * 5 + Duration::from_secs(5);
+        !self.given_up && (level == Level::Live || turned_lately())
     }
 }
 
@@ -68,7 +75,7 @@ impl Snapshot {
             }));
             return items;
         }
-        items.push(Item { name: "scheduler", passes: look.scheduler_turns(), class: Class::Stale });
+        items.push(Item { name: "scheduler", passes: look.scheduler_passes(level), class: Class::Stale });
         items.push(Item { name: "supervisor", passes: self.phase != Phase::Failed, class: Class::Exited });
         for check in self.checks.iter().filter(|check| check.affects.liveness()) {
             let (state, class) = check.effective(look.now);
@@ -108,6 +115,17 @@ impl Snapshot {
     /// Whether every line of this level passes.
     pub fn verdict(&self, level: Level, look: Look) -> bool {
         self.items(level, look).iter().all(|item| item.passes)
+    }
+
+    /// What the heartbeat itself tells: all but whether it is written. A beat that told of its own absence would keep what it mends:
+    /// the record would say "not ready" until the beat after the one that made it so.
+    pub fn as_published(&self) -> Cow<'_, Self> {
+        if self.check(HEARTBEAT).is_none() {
+            return Cow::Borrowed(self);
+        }
+        let mut told = self.clone();
+        told.checks.retain(|check| check.name != HEARTBEAT);
+        Cow::Owned(told)
     }
 
     /// The status as a whole: the phase decides until the process runs, then what counts does.

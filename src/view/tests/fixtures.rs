@@ -22,7 +22,7 @@ pub(super) fn at(seconds: u64) -> Moment {
 
 /// The look at every situation.
 pub(super) fn look() -> Look {
-    Look { now: at(101), beat: at(100).mono }
+    Look { now: at(101), beat: at(100).mono, given_up: false }
 }
 
 fn check(name: &str, kind: &'static str, affects: Affects) -> Check {
@@ -123,7 +123,8 @@ fn module_failed() -> Snapshot {
 pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
     let mut readiness = redis_down();
     readiness.checks[1].affects = Affects::Readiness;
-    let wedged = Look { beat: at(0).mono, ..look() };
+    let overdue = Look { beat: at(0).mono, ..look() };
+    let wedged = Look { given_up: true, ..overdue };
     vec![
         ("no checks", Snapshot { checks: Vec::new(), stages: Vec::new(), ..base() }, look()),
         ("waiting", waiting(), look()),
@@ -132,6 +133,7 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
         ("redis down", redis_down(), look()),
         ("redis down for readiness", readiness, look()),
         ("stale", stale(), look()),
+        ("overdue", base(), overdue),
         ("wedged", base(), wedged),
         ("draining", Snapshot { phase: Phase::Draining, ..base() }, look()),
         ("failed", failed(), look()),

@@ -22,6 +22,7 @@ fn codes_in_every_situation() {
         ("redis down", [200, 200, 200, 500]),
         ("redis down for readiness", [200, 200, 500, 500]),
         ("stale", [200, 200, 200, 500]),
+        ("overdue", [200, 200, 500, 500]),
         ("wedged", [500, 200, 500, 500]),
         ("draining", [200, 200, 500, 500]),
         ("failed", [500, 500, 500, 500]),

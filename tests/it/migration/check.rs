@@ -26,6 +26,7 @@ fn of_twenty_replicas_at_once_one_migrates_and_nineteen_skip() {
     let mut replicas: Vec<_> = (0..20).map(|number| replica(&server, &format!("replica-{number}"), &script, CURRENT).start()).collect();
     for run in &replicas {
         run.until_status("/readyz", 200, secs(180));
+        run.until_stdout("ready", secs(60));
     }
     assert_eq!(runs(&server), "1");
     assert_eq!(server.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");

@@ -27,7 +27,7 @@ fn a_holder_that_is_cut_off_has_stopped_before_another_one_migrates() {
     far.until_stdout("migrating", secs(60));
     let migration = far.child_pid("migrate");
     let near = replica(&server, "near", "echo migrating\n", "").start();
-    near.until_stderr("held by portcullis-lock:45c95949:far:", secs(60));
+    near.until_stderr("queueing behind portcullis-lock:45c95949:far:", secs(60));
     network.cut();
     let watch = Stopwatch::start();
     assert_eq!(far.wait_exit(secs(30)), Exit::Code(76));

@@ -1,8 +1,9 @@
 //! The script's rules, one beat at a time: ownership, order, fencing, the shared key, and the rights that it needs.
 
 use super::{KEY, replica, until_key};
+use crate::support::child::polite;
 use crate::support::redis::Reply;
-use crate::support::{Exit, Http, Redis, eventually, secs, wait};
+use crate::support::{Exit, Http, Redis, eventually, process, secs, wait};
 
 pub(super) const SCRIPT: &str = include_str!("../../../src/registry/beat.lua");
 
@@ -207,6 +208,37 @@ fn an_instance_says_why_it_is_not_up_in_words_for_everybody() {
     assert_eq!(said["state"], "DOWN");
     assert!(said["reason"].as_str().is_some_and(|reason| reason.starts_with("dependency: ")), "{payload}");
     assert!(!payload.contains("secret") && !payload.contains("127.0.0.1:"), "{payload}");
+}
+
+#[test]
+fn what_the_modules_do_stands_in_the_record() {
+    let redis = Redis::start();
+    let run = replica(&redis.url(), "one", "").env("PORTCULLIS_HEARTBEAT__EVERY", "1s").env("PORTCULLIS_HEARTBEAT__TTL", "20s");
+    let module = run.script("module", &polite());
+    let table = |name: &str| format!("[modules.{name}]\ncommand = [\"{}\", \"{name}\"]\nrestart = \"never\"\n", module.display());
+    let config = format!(
+        "mode = \"api\"\n[heartbeat]\nurl = \"{}\"\n[modes.api]\ncommand = [\"sleep\", \"1000\"]\n{}{}",
+        redis.url(),
+        table("reports"),
+        table("search")
+    );
+    let run = run.config(&config).start();
+    let modules = || match redis.command(&["HGET", &format!("portcullis:{{{KEY}}}:i:one"), "p"]) {
+        Reply::Text(payload) => serde_json::from_str::<serde_json::Value>(&payload).unwrap()["modules"].clone(),
+        _ => serde_json::Value::Null,
+    };
+    let until = |expected: &str| {
+        let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
+        eventually(&format!("the record says {expected}"), secs(30), || (modules() == expected).then_some(()));
+    };
+    until(r#"{ "all": 2, "up": 2, "down": [] }"#);
+    // Stopped by order is not broken; killed is.
+    run.beside(["stop", "reports"]).exits(0);
+    until(r#"{ "all": 2, "up": 1, "down": [] }"#);
+    process::send(run.child_pid("search"), 9);
+    until(r#"{ "all": 2, "up": 0, "down": ["search"] }"#);
+    run.beside(["start", "search"]).exits(0);
+    until(r#"{ "all": 2, "up": 1, "down": [] }"#);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
-use crate::support::{Portcullis, Redis, eventually, secs, variable};
+use crate::support::{Portcullis, Redis, Stopwatch, eventually, left_out, secs, variable};
 use std::process::Command;
 
 fn ready(arguments: &[&str]) -> crate::support::portcullis::Output {
@@ -48,6 +48,62 @@ fn the_redis_is_found_where_the_configuration_or_the_environment_names_it() {
     ready(&["api", "--url", "redis://127.0.0.1:1/0"]).exits(69).says(&["connection refused"]);
     ready(&["api", "--url", "http://127.0.0.1/"]).exits(78);
     ready(&[]).exits(64);
+}
+
+/// How often the instances were counted.
+fn looks(redis: &Redis) -> u64 {
+    let Reply::Text(info) = redis.command(&["INFO", "commandstats"]) else { panic!("no text") };
+    let calls = info.lines().find_map(|line| line.strip_prefix("cmdstat_eval:calls=")?.split(',').next()?.parse().ok());
+    calls.unwrap_or_default()
+}
+
+/// Waits until a look that began from now on has ended.
+fn until_looked(redis: &Redis) {
+    let before = looks(redis);
+    eventually("somebody has looked", secs(30), || (looks(redis) >= before + 2).then_some(()));
+}
+
+#[test]
+fn enough_that_do_not_stay_are_not_enough() {
+    let redis = Redis::start();
+    redis.command(&["SET", KEY, "ready"]);
+    let watch = Stopwatch::start();
+    let told = ready(&["api", "--stable", "2s", "--url", &redis.url()]).exits(0);
+    assert!(watch.elapsed() >= secs(2), "{:?}", watch.elapsed());
+    assert_eq!(told.stdout.matches("api: 1 ready").count(), 1, "{}", told.stdout);
+    let mut run = Portcullis::new().args(["ready", "api", "--stable", "10m", "--url", &redis.url()]).start();
+    until_looked(&redis);
+    assert!(run.runs());
+    redis.command(&["DEL", KEY]);
+    run.exits(69);
+    assert!(run.said().0.starts_with("api: 0 ready, 1 wanted\n"), "{}", run.said().0);
+    ready(&["api", "--stable", "2s", "--watch", "--url", &redis.url()]).exits(64);
+}
+
+#[test]
+fn a_wait_for_what_stays_begins_anew_with_every_break() {
+    let redis = Redis::start();
+    let target = format!("redis+ready://127.0.0.1:{}/0?service=api", redis.port);
+    let mut run = Portcullis::new().args(["wait", "--stable", "8s", "--timeout", "5m", &target, "--", "echo", "started"]).start();
+    until_looked(&redis);
+    redis.command(&["SET", KEY, "ready"]);
+    until_looked(&redis);
+    redis.command(&["DEL", KEY]);
+    until_looked(&redis);
+    redis.command(&["SET", KEY, "ready"]);
+    let watch = Stopwatch::start();
+    run.until_stderr("ready, but not yet for 8s without a break", secs(30));
+    run.until_stdout("started", secs(60));
+    assert!(watch.elapsed() >= secs(8), "{:?}", watch.elapsed());
+    run.exits(0);
+}
+
+#[test]
+fn a_wait_that_cannot_come_true_is_refused() {
+    for (stable, timeout) in [("60s", "60s"), ("1s", "0s")] {
+        let said = Portcullis::new().args(["wait", "--stable", stable, "--timeout", timeout, "file:///"]).output();
+        said.exits(64).says(&["--stable", "give a longer --timeout"]);
+    }
 }
 
 #[test]
@@ -126,7 +182,7 @@ fn the_one_liners_with_a_password_and_with_redis_py_do_what_they_say() {
     let name = "the_one_liners_with_a_password_and_with_redis_py_do_what_they_say";
     let has_client = Command::new(python()).args(["-c", "import redis"]).output().is_ok_and(|output| output.status.success());
     if !has_client {
-        eprintln!("skipped in part: {name} (wants redis-py; scripts/test installs it)");
+        left_out(name, "in part: wants redis-py; scripts/test installs it");
     }
     let redis = Redis::with_password(PASSWORD);
     let lines = readme("consumers with a password");

@@ -3,7 +3,7 @@
 
 use super::docker::{Container, Engine};
 use super::portcullis::binary;
-use super::variable;
+use super::{left_out, variable};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Makes the images. Nothing where no engine can run here, which it says on stderr.
+    /// Makes the images. Nothing where no engine can run here, which is said.
     pub fn open(test: &str) -> Option<Self> {
         let mut shop = Self::with_servers(test, "shop", ["postgres:17", "redis:8"])?;
         shop.directory = repository("docker/example");
@@ -33,7 +33,7 @@ impl Shop {
     pub fn with_servers(test: &str, project: &'static str, [postgres, redis]: [&str; 2]) -> Option<Self> {
         let engine = Engine::networked(test)?;
         let Some(debian) = variable("PORTCULLIS_DEBIAN").map(PathBuf::from) else {
-            eprintln!("skipped: {test} (no image of Debian; scripts/test --all makes one)");
+            left_out(test, "no image of Debian; scripts/test --all makes one");
             return None;
         };
         let directory = engine.dir().join(project);

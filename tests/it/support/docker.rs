@@ -2,7 +2,7 @@
 
 use super::portcullis::binary;
 use super::process::Tool;
-use super::{Dir, Stopwatch, eventually, root, secs, slow, unique, variable};
+use super::{Dir, Stopwatch, eventually, left_out, root, secs, slow, unique, variable};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Container<'a> {
 }
 
 impl Engine {
-    /// Without a network. Nothing where the slow group was not asked for or no engine can run here, which it says on stderr.
+    /// Without a network. Nothing where the slow group was not asked for or no engine can run here, which is said.
     pub fn start(test: &str) -> Option<Self> {
         Self::with(test, &["--storage-driver", "vfs", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"])
     }
@@ -39,7 +39,7 @@ impl Engine {
             return None;
         }
         if variable("PORTCULLIS_BIN").is_none() {
-            eprintln!("skipped: {test} (an image of nothing else needs the static binary; scripts/test builds it)");
+            left_out(test, "an image of nothing else needs the static binary; scripts/test builds it");
             return None;
         }
         let dir = Dir::new();
@@ -65,7 +65,7 @@ impl Engine {
             (answers || !engine.daemon.as_mut().is_some_and(Tool::runs)).then_some(answers)
         });
         if !up {
-            eprintln!("skipped: {test} (dockerd does not run here: {})", engine.log().lines().next_back().unwrap_or("it says nothing"));
+            left_out(test, &format!("dockerd does not run here: {}", engine.log().lines().next_back().unwrap_or("it says nothing")));
         }
         up.then_some(engine)
     }

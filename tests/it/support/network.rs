@@ -1,6 +1,6 @@
 //! A network namespace behind a link that can be cut: a host that is lost without a word.
 
-use super::unique;
+use super::{left_out, unique};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,7 +14,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// None, loudly, where the kernel does not let us: it takes root.
+    /// None, which is said, where the kernel does not let us: it takes root.
     pub fn new(test: &str) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -32,7 +32,7 @@ impl Network {
             format!("-n {name} link set lo up"),
         ];
         if let Some(step) = steps.iter().find(|step| !ip(step)) {
-            eprintln!("skipped: {test} (`ip {step}` failed; it takes root)");
+            left_out(test, &format!("`ip {step}` failed; it takes root"));
             return None;
         }
         Some(network)

@@ -1,12 +1,10 @@
 //! Networks that swallow packets and networks that come late, each in a namespace of its own.
 
-use crate::support::{Portcullis, Stopwatch, secs};
-use nix::unistd::geteuid;
+use crate::support::{Portcullis, Stopwatch, root, secs};
 
-/// `portcullis wait` after `setup` in a network namespace; none without the right to make one, which is said loudly.
-fn apart(setup: &str, url: &str, timeout: &str) -> Option<Portcullis> {
-    if !geteuid().is_root() {
-        eprintln!("SKIPPED: a network namespace needs root");
+/// `portcullis wait` after `setup` in a network namespace; none without the right to make one, which is said.
+fn apart(test: &str, setup: &str, url: &str, timeout: &str) -> Option<Portcullis> {
+    if !root(test) {
         return None;
     }
     let portcullis = Portcullis::new().args(["wait", "--timeout", timeout, "--try-timeout", "500ms", url]);
@@ -20,7 +18,7 @@ fn an_address_that_swallows_packets_is_a_timeout() {
     let setup = "ip link add d0 type veth peer name d1 && ip addr add 10.99.0.1/24 dev d0 && ip link set d0 up && ip link set d1 up\n\
                  ip neigh add 10.99.0.2 lladdr 02:00:00:00:00:02 dev d0 nud permanent";
     for url in ["tcp://10.99.0.2:80", "redis://10.99.0.2:6379/0", "postgres://u:p@10.99.0.2/x", "http://10.99.0.2/"] {
-        let Some(run) = apart(setup, url, "0s") else { return };
+        let Some(run) = apart("an_address_that_swallows_packets_is_a_timeout", setup, url, "0s") else { return };
         let since = Stopwatch::start();
         run.output().exits(69).says(&["timed out"]);
         assert!(since.elapsed() < secs(3), "{url}: {:?}", since.elapsed());
@@ -29,7 +27,7 @@ fn an_address_that_swallows_packets_is_a_timeout() {
 
 #[test]
 fn an_address_without_a_way_is_unreachable() {
-    let Some(run) = apart("true", "tcp://10.99.0.2:80", "0s") else { return };
+    let Some(run) = apart("an_address_without_a_way_is_unreachable", "true", "tcp://10.99.0.2:80", "0s") else { return };
     run.output().exits(69).says(&["host unreachable"]);
 }
 
@@ -39,7 +37,7 @@ fn a_network_that_comes_late_is_waited_for() {
     let setup = format!(
         "python3 -c '{server}' >/dev/null 2>&1 &\n(sleep 1; ip link add d0 type veth peer name d1; ip addr add 10.99.0.1/24 dev d0; ip link set d0 up) &"
     );
-    let Some(run) = apart(&setup, "tcp://10.99.0.1:8080", "10s") else { return };
+    let Some(run) = apart("a_network_that_comes_late_is_waited_for", &setup, "tcp://10.99.0.1:8080", "10s") else { return };
     let mut run = run.start();
     run.exits(0);
     let took = run.since.elapsed();
@@ -53,7 +51,7 @@ fn name_servers_that_say_nothing_are_not_a_silent_server() {
         "f=$(mktemp) && echo nameserver 127.0.0.1 >$f && mount --bind $f /etc/resolv.conf && rm $f\npython3 -c '{server}' >/dev/null 2>&1"
     );
     for url in ["tcp://db.example:80", "http://db.example/", "postgres://u:p@db.example/x", "dns://db.example"] {
-        let Some(run) = apart(&setup, url, "0s") else { return };
+        let Some(run) = apart("name_servers_that_say_nothing_are_not_a_silent_server", &setup, url, "0s") else { return };
         run.output().exits(69).says(&["name resolution failed", "db.example: no name server answered within"]);
     }
 }

@@ -2,9 +2,10 @@
 
 use super::modules::{ONE, ended, gone, module, restarting, running, spawned};
 use super::*;
-use crate::plan::ModulePlan;
+use crate::plan::module::Predecessor;
 use crate::plan::process::RestartPolicy;
 use crate::plan::reload::Reload;
+use crate::plan::{ModuleId, ModulePlan};
 use crate::state::event::{ModuleTimer, Order};
 use crate::state::snapshot::{ModuleState, Status};
 
@@ -100,4 +101,23 @@ fn a_reload_stops_the_old_process_by_the_rules_it_was_started_with() {
     let effects = run.apply(Event::Asked(Order::Stop(ONE)));
     assert!(effects.contains(&Effect::Signal(PROCESS, libc::SIGUSR1)), "{effects:?}");
     assert!(effects.contains(&Effect::Arm(GRACE, Duration::from_secs(20))), "{effects:?}");
+}
+
+#[test]
+fn whom_a_module_at_rest_holds_up_is_told_until_that_one_is_on_its_way() {
+    let after = |number: u32| ModulePlan { after: vec![Predecessor::Module(ModuleId(number - 1))], ..module(number) };
+    let mut run = running(vec![module(0), after(1), after(2)]);
+    let [first, second, third] = [ModuleId(0), ModuleId(1), ModuleId(2)];
+    let held = |run: &Run| run.lifecycle.snapshot().modules.iter().map(|module| module.held_up_by.clone()).collect::<Vec<_>>();
+    assert_eq!(held(&run), [None, None, None], "the first one is on its way");
+    run.apply(spawned(first));
+    run.apply(spawned(second));
+    run.apply(spawned(third));
+    run.all([Event::Asked(Order::Stop(first)), ended(first, 0), gone(first)]);
+    assert_eq!(held(&run), [None, None, None], "those that run need nobody any more");
+    run.all([Event::Asked(Order::Restart(second)), Event::Asked(Order::Restart(third))]);
+    run.all([ended(second, 0), gone(second), ended(third, 0), gone(third)]);
+    assert_eq!(held(&run), [None, Some("m0".to_owned()), Some("m0".to_owned())], "the third one through the second");
+    run.apply(Event::Asked(Order::Start(first)));
+    assert_eq!(held(&run), [None, None, None]);
 }

@@ -1,0 +1,58 @@
+//! The heartbeat as part of the run: what its readers shall see, and whether readiness waits for it to be written.
+
+use super::{Affects, Check, Class, Duration, Effect, Level, Lifecycle, Look, Moment, Outcome, Readiness};
+use crate::plan::HeartbeatPlan;
+use crate::state::snapshot::HEARTBEAT;
+
+/// The check that a required heartbeat is written: the first beat decides, and one that fails is one too many, because from then on
+/// the record may expire before the next one.
+pub(super) fn check(plan: &HeartbeatPlan) -> Check {
+    Check { target: plan.target.to_string(), ..Check::event(HEARTBEAT, "heartbeat", Affects::Readiness) }
+}
+
+impl Lifecycle {
+    pub(super) fn beaten(&mut self, now: Moment, result: Result<(), Class>) {
+        if let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.name == HEARTBEAT) {
+            check.feed(
+                now,
+                match result {
+                    Ok(()) => Outcome::passed(Duration::ZERO),
+                    Err(class) => Outcome::failed(class, "", Duration::ZERO),
+                },
+            );
+        }
+        let heartbeat = &mut self.snapshot.heartbeat;
+        match result {
+            Ok(()) => {
+                heartbeat.written += 1;
+                heartbeat.last_written = Some(now);
+                heartbeat.trouble = None;
+            }
+            Err(class) => {
+                *heartbeat.failed.entry(class).or_default() += 1;
+                heartbeat.trouble = Some(class);
+            }
+        }
+    }
+
+    /// Readiness is derived from the state after every event, never from edges, so that it cannot be left behind.
+    ///
+    /// What is told does not depend on whether it can be told: that condition is taken out.
+    pub(super) fn announce(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.announced == Readiness::Stopped {
+            return;
+        }
+        let readiness = if self.snapshot.as_published().verdict(Level::Ready, Look::fresh(now)) {
+            Readiness::Ready
+        } else if self.snapshot.started {
+            Readiness::NotReady
+        } else {
+            Readiness::Unknown
+        };
+        self.ever_ready |= readiness == Readiness::Ready;
+        if readiness != self.announced {
+            self.announced = readiness;
+            effects.push(Effect::Announce(readiness));
+        }
+    }
+}
