@@ -4,6 +4,7 @@ mod databases;
 mod exec;
 mod hostile;
 mod http;
+mod kept;
 mod local;
 mod network;
 mod redis;

@@ -1,8 +1,10 @@
 //! A peer that does what no server should.
 
-use super::free_port;
+use super::{Dir, free_port};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -45,6 +47,53 @@ impl Hostile {
         });
         Self { port, ended }
     }
+}
+
+/// A path that leads to a peer on a port.
+#[derive(Debug)]
+pub struct Socket {
+    dir: Dir,
+    ended: Arc<AtomicBool>,
+}
+
+impl Socket {
+    pub fn before(port: u16) -> Self {
+        let socket = Self { dir: Dir::new(), ended: Arc::new(AtomicBool::new(false)) };
+        let listener = UnixListener::bind(socket.path()).expect("bind the socket");
+        let over = Arc::clone(&socket.ended);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+                std::thread::spawn(move || drop(lead(stream, port)));
+            }
+        });
+        socket
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("socket")
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        drop(UnixStream::connect(self.path()));
+    }
+}
+
+/// Carries what comes both ways until either side is done.
+fn lead(mut client: UnixStream, port: u16) -> std::io::Result<()> {
+    let mut server = TcpStream::connect(("127.0.0.1", port))?;
+    let (mut asked, mut upstream) = (client.try_clone()?, server.try_clone()?);
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut asked, &mut upstream));
+        drop(upstream.shutdown(Shutdown::Both));
+    });
+    drop(std::io::copy(&mut server, &mut client));
+    client.shutdown(Shutdown::Both)
 }
 
 impl Drop for Hostile {
@@ -100,7 +149,7 @@ fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool) -> std::io::
                 left -= count;
             }
             for end in [&stream, &server] {
-                let _ = end.shutdown(std::net::Shutdown::Both);
+                let _ = end.shutdown(Shutdown::Both);
             }
             Ok(())
         }

@@ -51,6 +51,17 @@ impl Redis {
         Self::reserve().option(&format!("--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {}", free_port())).started()
     }
 
+    /// A Cluster of one node, all slots served.
+    pub fn whole_cluster() -> Self {
+        let node = Self::of_cluster();
+        let added = node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        eventually("the cluster is whole", secs(30), || match node.command(&["CLUSTER", "INFO"]) {
+            Reply::Text(text) => text.contains("cluster_state:ok").then_some(()),
+            other => panic!("{other:?} after {added:?}"),
+        });
+        node
+    }
+
     /// Adds an option of redis-server for the starts to come, e.g. `--appendonly yes`.
     #[must_use]
     pub fn option(mut self, words: &str) -> Self {

@@ -2,12 +2,27 @@
 
 use super::Certificates;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// What is said before TLS begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Opening {
+    Nothing,
+    /// The client asks for TLS, and is told that it may begin.
+    Postgres,
+    /// The server greets and offers TLS, the client asks for it.
+    Mysql,
+}
+
+/// Protocol 10 with all that a MariaDB offers, TLS among it.
+const GREETING: &[u8] =
+    b"\x0a10.11.6-MariaDB\0\x01\0\0\x0012345678\0\xfe\xff\x2d\x02\0\xff\x81\x15\0\0\0\0\0\0\0\0\0\0abcdefghijkl\0mysql_native_password\0";
 
 #[derive(Debug)]
 pub struct Secure {
@@ -19,6 +34,11 @@ pub struct Secure {
 impl Secure {
     /// Shows the certificate `server` and hands what comes on to this port.
     pub fn before(port: u16, certificates: &Certificates) -> Self {
+        Self::after(Opening::Nothing, port, certificates)
+    }
+
+    /// As `before`, once the two have agreed on it as this protocol does.
+    pub fn after(opening: Opening, port: u16, certificates: &Certificates) -> Self {
         let listener = std::net::TcpListener::bind(("127.0.0.1", super::free_port())).expect("bind");
         listener.set_nonblocking(true).expect("nonblocking");
         let own = listener.local_addr().expect("address").port();
@@ -30,7 +50,7 @@ impl Secure {
                 let listener = TcpListener::from_std(listener).expect("listener");
                 let serving = async {
                     while let Ok((stream, _)) = listener.accept().await {
-                        tokio::spawn(carry(acceptor.clone(), stream, port));
+                        tokio::spawn(carry(opening, acceptor.clone(), stream, port));
                     }
                 };
                 tokio::select! {
@@ -52,9 +72,30 @@ fn config(certificates: &Certificates) -> ServerConfig {
     config
 }
 
-async fn carry(acceptor: TlsAcceptor, stream: TcpStream, port: u16) {
+async fn agree(opening: Opening, stream: &mut TcpStream) -> std::io::Result<()> {
+    match opening {
+        Opening::Nothing => {}
+        Opening::Postgres => {
+            stream.read_exact(&mut [0; 8]).await?;
+            stream.write_all(b"S").await?;
+        }
+        Opening::Mysql => {
+            let length = u8::try_from(GREETING.len()).expect("a short greeting");
+            stream.write_all(&[&[length, 0, 0, 0], GREETING].concat()).await?;
+            stream.read_exact(&mut [0; 36]).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn carry(opening: Opening, acceptor: TlsAcceptor, mut stream: TcpStream, port: u16) {
+    drop(stream.set_nodelay(true));
+    if agree(opening, &mut stream).await.is_err() {
+        return;
+    }
     // Who hangs up half-way is what is tested.
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    drop(server.set_nodelay(true));
     drop(tokio::io::copy_bidirectional(&mut stream, &mut server).await);
 }

@@ -1,12 +1,8 @@
-//! PostgreSQL and MariaDB: every login that can go wrong, TLS as libpq has it, and no trace left behind.
+//! PostgreSQL and MariaDB: every login that can go wrong, TLS as libpq has it, a server that is full.
 
 use super::{fails, passes, wait_with};
 use crate::support::postgres::{PASSWORD, percent};
 use crate::support::{Certificates, MariaDb, Portcullis, Postgres, eventually, secs};
-use portcullis::config::source::Environment;
-use portcullis::outcome::Class;
-use portcullis::plan::resolve;
-use portcullis::probe::Probe;
 
 /// The same login, another database.
 fn elsewhere(url: &str) -> String {
@@ -99,21 +95,6 @@ fn a_standby_answers_and_is_told_from_a_primary() {
 }
 
 #[test]
-fn a_thousand_probes_leave_one_connection() {
-    let server = Postgres::start();
-    let (targets, _) = resolve::targets(&[server.url()], &Environment::new::<&str, &str>([])).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut probe = Probe::new(&targets[0]);
-    runtime.block_on(async {
-        for _ in 0..1000 {
-            assert_eq!(probe.ask(secs(5)).await.class(), Class::Ok);
-        }
-    });
-    assert_eq!(server.psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'portcullis'"), "1");
-    assert_eq!(server.psql("SELECT sum(tup_inserted + tup_updated + tup_deleted) FROM pg_stat_database WHERE datname = 'app'"), "0");
-}
-
-#[test]
 fn mariadb_takes_the_login_over_tcp_tls_and_its_socket() {
     let certificates = Certificates::make();
     let options = [
@@ -136,6 +117,21 @@ fn mariadb_takes_the_login_over_tcp_tls_and_its_socket() {
     let log = std::fs::read_to_string(server.log()).unwrap();
     let aborted: Vec<_> = log.lines().filter(|line| line.contains("Aborted") && line.contains("db: 'app'")).collect();
     assert_eq!(aborted, Vec::<&str>::new());
-    server.sql("SET GLOBAL max_connections = 10");
     assert_eq!(server.sql("SELECT count(*) FROM information_schema.processlist WHERE user = 'app'"), "0");
+}
+
+#[test]
+fn a_mariadb_that_is_full_is_not_ready_and_is_again_when_one_leaves() {
+    let server = MariaDb::start(PASSWORD, &["--max-connections=10", "--extra-port=0"]);
+    let url = format!("mysql://app:{}@127.0.0.1:{}/app", percent(PASSWORD), server.port);
+    passes(&url);
+    let line = format!("exec mariadb --no-defaults -h 127.0.0.1 -P {} -uapp app -e 'SELECT SLEEP(600)'", server.port);
+    let mut holders: Vec<_> = (0..10).map(|_| Portcullis::new().env("MYSQL_PWD", PASSWORD).sh(&line).start()).collect();
+    // One connection more is root's.
+    let held = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT SLEEP%' AND USER = 'app'";
+    eventually("no connection is left", secs(60), || (server.try_sql(held).ok()? == "10").then_some(()));
+    fails(&url, &["peer not ready", "1040", "Too many connections"]);
+    holders.pop();
+    eventually("one has left", secs(30), || (server.try_sql(held).ok()? == "9").then_some(()));
+    passes(&url);
 }

@@ -1,9 +1,9 @@
 //! A peer that never answers, talks nonsense, drips, floods or hangs up: each ends in time, in little memory, without a fault.
 
 use crate::support::portcullis::binary;
-use crate::support::redis::Reply;
 use crate::support::{
-    Certificates, Exit, Grpc, Hostile, Http, Manner, MariaDb, Portcullis, Postgres, Redis, Secure, eventually, free_port, secs,
+    Certificates, Exit, Grpc, Hostile, Http, Manner, MariaDb, Opening, Portcullis, Postgres, Redis, Secure, Socket, eventually, free_port,
+    process, secs, slow,
 };
 use portcullis::config::source::Environment;
 use portcullis::outcome::Class;
@@ -38,7 +38,11 @@ fn suffers_from(url: &str, manner: Manner, port: u16) -> u64 {
     let url = url.replace("PORT", &port.to_string());
     let insecure = ["https:", "rediss:", "grpcs:"].iter().any(|scheme| url.starts_with(scheme)).then_some("--insecure");
     let options = ["wait", "--timeout", "1s", "--try-timeout", "400ms", &url].into_iter().chain(insecure);
-    let mut run = Portcullis::new().args(options).start();
+    ends_in_time(Portcullis::new().args(options), &format!("{url} {manner:?}"))
+}
+
+fn ends_in_time(run: Portcullis, what: &str) -> u64 {
+    let mut run = run.start();
     let mut most = 0;
     // Until it has its own program a new process shows the memory of the tests, which it shares as vfork(2) has it.
     let own = binary().canonicalize().unwrap();
@@ -52,9 +56,9 @@ fn suffers_from(url: &str, manner: Manner, port: u16) -> u64 {
     }
     let exit = run.wait_exit(secs(5));
     let (_, stderr) = run.said();
-    assert_eq!(exit, Exit::Code(69), "{url} {manner:?}: {stderr}");
-    assert!(run.since.elapsed() < secs(4), "{url} {manner:?}: {:?}", run.since.elapsed());
-    assert!(!stderr.contains("panicked") && !stderr.contains("internal error"), "{url} {manner:?}: {stderr}");
+    assert_eq!(exit, Exit::Code(69), "{what}: {stderr}");
+    assert!(run.since.elapsed() < secs(4), "{what}: {:?}", run.since.elapsed());
+    assert!(!stderr.contains("panicked") && !stderr.contains("internal error"), "{what}: {stderr}");
     most
 }
 
@@ -100,22 +104,69 @@ fn who_floods_gets_no_memory() {
 }
 
 #[test]
-fn who_floods_behind_tls_gets_no_memory() {
-    let certificates = Certificates::make();
-    let behind = |url: &str, manner| {
+fn redis_on_a_unix_socket_that_misbehaves_gets_no_memory() {
+    let suffers = |manner| {
         let peer = Hostile::new(manner);
-        let secure = Secure::before(peer.port, &certificates);
+        let socket = Socket::before(peer.port);
+        suffers_from(&format!("redis+unix://{}", socket.path().display()), manner, 0)
+    };
+    let quiet = suffers(Manner::Garbage);
+    suffers(Manner::Silent);
+    suffers(Manner::Dripping(b""));
+    // What is read is read as over TCP: one flood of each shape.
+    for (words, more) in [(b"$1073741824\r\n".as_slice(), b"x".as_slice()), (b"", b"+OK\r\n"), (b"+", b"a")] {
+        let flooded = suffers(Manner::Flooding(words, more));
+        assert!(flooded < quiet + bound(more), "{flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
+    }
+}
+
+#[test]
+fn a_command_that_floods_gets_no_memory_and_is_gone() {
+    let mark = format!("y{}", std::process::id());
+    let run = |script: &str| {
+        let url = format!(r#"exec:["sh", "-c", "{script}"]"#);
+        let run = Portcullis::new().args(["wait", "--timeout", "1s", "--try-timeout", "400ms", &url]);
+        let nowhere = || std::fs::File::options().write(true).open("/dev/null").unwrap();
+        ends_in_time(run.stdout_to(nowhere()), script)
+    };
+    let quiet = run("exit 1");
+    let flooded = run(&format!("yes {mark} & exec yes {mark}"));
+    assert!(flooded < quiet + 1024, "{flooded} KiB, {quiet} KiB in peace");
+    eventually("nothing is left", secs(10), || process::all().iter().all(|pid| !process::command_line(*pid).contains(&mark)).then_some(()));
+}
+
+/// Everything that may happen behind TLS, once it was agreed on.
+fn no_memory_behind_tls(url: &str, opening: Opening) {
+    let certificates = Certificates::make();
+    let behind = |manner| {
+        let peer = Hostile::new(manner);
+        let secure = Secure::after(opening, peer.port, &certificates);
         suffers_from(url, manner, secure.port)
     };
-    for url in ["https://127.0.0.1:PORT/", "rediss://127.0.0.1:PORT/0", "grpcs://127.0.0.1:PORT"] {
-        let quiet = behind(url, Manner::Garbage);
-        behind(url, Manner::Silent);
-        behind(url, Manner::Dripping(b""));
-        for (words, more) in floods(url) {
-            let flooded = behind(url, Manner::Flooding(words, more));
-            assert!(flooded < quiet + bound(more), "{url}: {flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
-        }
+    let quiet = behind(Manner::Garbage);
+    behind(Manner::Silent);
+    behind(Manner::Dripping(b""));
+    for (words, more) in floods(url) {
+        let flooded = behind(Manner::Flooding(words, more));
+        assert!(flooded < quiet + bound(more), "{url}: {flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
     }
+}
+
+#[test]
+fn who_floods_behind_tls_gets_no_memory() {
+    for url in ["https://127.0.0.1:PORT/", "rediss://127.0.0.1:PORT/0", "grpcs://127.0.0.1:PORT"] {
+        no_memory_behind_tls(url, Opening::Nothing);
+    }
+}
+
+#[test]
+fn postgres_that_floods_behind_tls_gets_no_memory() {
+    no_memory_behind_tls("postgres://u:p@127.0.0.1:PORT/x?sslmode=require", Opening::Postgres);
+}
+
+#[test]
+fn mysql_that_floods_behind_tls_gets_no_memory() {
+    no_memory_behind_tls("mysql://u:p@127.0.0.1:PORT/x?sslmode=require", Opening::Mysql);
 }
 
 /// Cuts the answers of the real server behind `url` after each number of bytes, `step` apart, until nothing is missing.
@@ -124,7 +175,9 @@ fn survives_cuts(url: &str, port: u16, step: usize) {
     let mut reached = false;
     for after in (0..4000).step_by(step) {
         let peer = Hostile::new(Manner::Cutting(port, after));
-        let urls = [url.replace("PORT", &peer.port.to_string())];
+        let socket = url.contains("SOCKET").then(|| Socket::before(peer.port));
+        let path = socket.as_ref().map(|socket| socket.path().display().to_string()).unwrap_or_default();
+        let urls = [url.replace("PORT", &peer.port.to_string()).replace("SOCKET", &path)];
         let flags = TlsFlags { insecure: url.starts_with("https:") || url.starts_with("grpcs:"), ..TlsFlags::default() };
         let (targets, _) = resolve::targets_with(&urls, &flags, &Environment::new::<&str, &str>([])).unwrap();
         let outcome = runtime.block_on(async { Probe::new(&targets[0]).ask(Duration::from_secs(5)).await });
@@ -138,18 +191,28 @@ fn survives_cuts(url: &str, port: u16, step: usize) {
     assert!(reached, "{url} never passed");
 }
 
-#[test]
-fn who_hangs_up_at_any_byte_is_survived() {
-    let certificates = Certificates::make();
+/// How far apart the cuts of a whole handshake are, which is some thousand bytes long.
+fn stride(test: &str) -> usize {
+    if slow(&format!("{test}: every byte; every 23rd is cut now")) { 1 } else { 23 }
+}
+
+/// One that lets everybody in, with and without TLS.
+fn trusting_postgres(certificates: &Certificates) -> Postgres {
     let mut server = Postgres::reserve();
     server.access("local all all trust\nhost all all 127.0.0.1/32 trust\n");
-    server.certificate(&certificates, "server");
+    server.certificate(certificates, "server");
     server.launch();
     server.until_up();
+    server
+}
+
+#[test]
+fn who_hangs_up_at_any_byte_is_survived() {
+    let server = trusting_postgres(&Certificates::make());
     survives_cuts("postgres://app@127.0.0.1:PORT/app?sslmode=disable", server.port, 1);
-    survives_cuts("postgres://app@127.0.0.1:PORT/app?sslmode=require", server.port, 23);
     let redis = Redis::with_password("secret");
     survives_cuts("redis://:secret@127.0.0.1:PORT/3", redis.port, 1);
+    survives_cuts("redis+unix://:secret@SOCKET?db=3", redis.port, 1);
     let mariadb = MariaDb::start("secret", &[]);
     mariadb.sql("SET GLOBAL max_connect_errors = 100000");
     survives_cuts("mysql://app:secret@127.0.0.1:PORT/app", mariadb.port, 1);
@@ -169,22 +232,34 @@ fn who_hangs_up_at_any_byte_of_tls_is_survived() {
 }
 
 #[test]
-fn redis_that_hangs_up_at_any_byte_is_survived_however_it_is_found() {
+fn databases_that_hang_up_at_any_byte_of_tls_are_survived() {
+    let step = stride("databases_that_hang_up_at_any_byte_of_tls_are_survived");
+    let certificates = Certificates::make();
+    let server = trusting_postgres(&certificates);
+    survives_cuts("postgres://app@127.0.0.1:PORT/app?sslmode=require", server.port, step);
+    let (pem, key) = (certificates.pem("server"), certificates.key("server"));
+    let mariadb = MariaDb::start("secret", &[&format!("--ssl-cert={}", pem.display()), &format!("--ssl-key={}", key.display())]);
+    mariadb.sql("SET GLOBAL max_connect_errors = 100000");
+    survives_cuts("mysql://app:secret@127.0.0.1:PORT/app?sslmode=require", mariadb.port, step);
+}
+
+#[test]
+fn redis_that_hangs_up_at_any_byte_of_tls_is_survived() {
+    let step = stride("redis_that_hangs_up_at_any_byte_of_tls_is_survived");
     let certificates = Certificates::make();
     let (pem, key, ca) = (certificates.pem("server"), certificates.key("server"), certificates.pem("ca"));
     let tls = free_port();
     let files = format!("--tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {}", pem.display(), key.display(), ca.display());
     let _secure = Redis::reserve().option(&format!("--tls-port {tls} {files} --tls-auth-clients no")).started();
-    survives_cuts(&format!("rediss://127.0.0.1:PORT/0?ssl_ca_certs={}", ca.display()), tls, 23);
+    survives_cuts(&format!("rediss://127.0.0.1:PORT/0?ssl_ca_certs={}", ca.display()), tls, step);
+}
+
+#[test]
+fn redis_that_hangs_up_at_any_byte_is_survived_however_it_is_found() {
     let master = Redis::start();
     let sentinel = Redis::sentinel("mymaster", master.port);
     survives_cuts("redis+sentinel://127.0.0.1:PORT/mymaster/0", sentinel.port, 1);
-    let node = Redis::of_cluster();
-    let added = node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    eventually("the cluster is whole", secs(30), || match node.command(&["CLUSTER", "INFO"]) {
-        Reply::Text(text) => text.contains("cluster_state:ok").then_some(()),
-        other => panic!("{other:?} after {added:?}"),
-    });
+    let node = Redis::whole_cluster();
     survives_cuts("redis+cluster://127.0.0.1:PORT", node.port, 1);
     let config = format!("mode = \"api\"\n[heartbeat]\nurl = \"{}\"\n[modes.api]\ncommand = [\"sleep\", \"600\"]\n", master.url());
     let _replica = Portcullis::new().config(&config).start();

@@ -3,10 +3,6 @@
 use super::{fails, passes};
 use crate::support::redis::Reply;
 use crate::support::{Certificates, Portcullis, Redis, eventually, free_port, secs};
-use portcullis::config::source::Environment;
-use portcullis::outcome::Class;
-use portcullis::plan::resolve;
-use portcullis::probe::Probe;
 use std::process::Command;
 
 #[test]
@@ -124,20 +120,4 @@ fn the_registry_is_read_as_it_is_written() {
     one.wait_exit(secs(30));
     fails(&format!("{url}2"), &["1 of 2"]);
     drop(two);
-}
-
-#[test]
-fn a_thousand_probes_leave_one_connection_and_no_key() {
-    let server = Redis::start();
-    let (targets, _) = resolve::targets(&[server.url()], &Environment::new::<&str, &str>([])).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut probe = Probe::new(&targets[0]);
-    runtime.block_on(async {
-        for _ in 0..1000 {
-            assert_eq!(probe.ask(secs(5)).await.class(), Class::Ok);
-        }
-    });
-    let Reply::Text(clients) = server.command(&["CLIENT", "LIST"]) else { panic!("no list") };
-    assert_eq!(clients.lines().filter(|line| line.contains("cmd=ping")).count(), 1, "{clients}");
-    assert_eq!(server.command(&["DBSIZE"]), Reply::Number(0));
 }
