@@ -112,14 +112,22 @@ pub struct CheckPlan {
     pub fail_fast: bool,
     /// What its result counts for.
     pub affects: Affects,
-    /// Time from the end of one run to the start of the next while running, before jitter of 10 %.
+    /// Time from the end of one run to the start of the next while running, at least; up to a tenth more.
     pub interval: Duration,
+    /// Whether its peer is promised to be asked once an interval at most: while it is waited for, too, before the process is started
+    /// again, and after a reload.
+    pub spaced: bool,
     /// How long one run may take.
     pub timeout: Duration,
     /// Failures in a row that make it down, at least 1.
     pub failure_threshold: u32,
     /// Passes in a row that make it up, at least 1.
     pub success_threshold: u32,
+}
+
+impl CheckPlan {
+    /// The longest [`interval`](Self::interval).
+    pub const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 }
 
 /// What a check's result counts for (`readiness` includes `health`; `liveness` includes `health`).

@@ -88,10 +88,9 @@ fn check_times(check: &CheckPlan) -> String {
     let count = |number: u32, word: &str, plural: &str| if number == 1 { format!("1 {word}") } else { format!("{number} {plural}") };
     let failures = count(check.failure_threshold, "failure", "failures");
     let passes = count(check.success_threshold, "pass", "passes");
-    format!(
-        "{wait}; then asked every {interval}, {timeout} at most a try, down after {failures}, up after {passes}; counted for {}",
-        counts(check.affects)
-    )
+    let pace =
+        if check.spaced { format!("asked every {interval} at most, the wait included") } else { format!("then asked every {interval}") };
+    format!("{wait}; {pace}, {timeout} at most a try, down after {failures}, up after {passes}; counted for {}", counts(check.affects))
 }
 
 const fn affects(affects: Affects) -> &'static str {
@@ -248,6 +247,7 @@ fn check_json(check: &CheckPlan) -> Value {
         "fail_fast": check.fail_fast,
         "affects": affects(check.affects),
         "interval_ms": milliseconds(check.interval),
+        "spaced": check.spaced,
         "timeout_ms": milliseconds(check.timeout),
         "failure_threshold": check.failure_threshold,
         "success_threshold": check.success_threshold,

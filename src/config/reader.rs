@@ -36,8 +36,6 @@ pub enum Depth {
 pub struct Keys {
     /// Keys that mean something.
     pub known: &'static [&'static str],
-    /// Keys of the documented configuration that this version does not act on yet.
-    pub later: &'static [&'static str],
 }
 
 impl Keys {
@@ -191,15 +189,10 @@ impl<'e> Context<'e> {
 
     /// The section `path` over a table that is at hand; without `keys` it may hold any name.
     pub fn section(&'e self, table: Table, path: &str, origin: Option<Origin>, keys: Option<Keys>, depth: Depth) -> Section<'e> {
-        if let Some(Keys { known, later }) = keys {
+        if let Some(Keys { known }) = keys {
             for Entry { key, origin, .. } in table.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
                 let place = if path.is_empty() { String::new() } else { format!(" in [{path}]") };
-                let text = if later.contains(&key.as_str()) {
-                    format!("`{key}`{place} is not supported yet")
-                } else {
-                    format!("unknown key `{key}`{place}{}", suggest(key, known.iter().copied()))
-                };
-                self.problem(Problem::at(origin, text));
+                self.problem(Problem::at(origin, format!("unknown key `{key}`{place}{}", suggest(key, known.iter().copied()))));
             }
         }
         Section { context: self, table, path: path.to_owned(), origin, depth }
@@ -269,7 +262,7 @@ mod tests {
     use crate::config::node::parse_document;
     use std::time::Duration;
 
-    const KEYS: Keys = Keys { known: &["wait", "count", "flag", "word", "list", "port", "text"], later: &["soon"] };
+    const KEYS: Keys = Keys { known: &["wait", "count", "flag", "word", "list", "port", "text"] };
 
     fn problems(toml: &str, read: impl Fn(&Section<'_>)) -> Vec<String> {
         let environment = Environment::new([("SECRET_WAIT", "not-a-duration"), ("API_PORT", "tcp://10.0.0.1:80")]);
@@ -285,7 +278,6 @@ mod tests {
         let hour = || Duration::ZERO..=Duration::from_secs(3600);
         for (line, problem) in [
             ("waits = '1s'", "p.toml:2:1: unknown key `waits` in [s]; did you mean `wait`?"),
-            ("soon = 1", "p.toml:2:1: `soon` in [s] is not supported yet"),
             ("wait = 5", "p.toml:2:8: `wait` in [s] is a bare number; write it with its unit, as `60s` or `500ms`"),
             ("wait = '5'", "p.toml:2:8: `wait` in [s] is the bare number `5`; write it with its unit, as `60s` or `500ms`"),
             ("wait = '2h'", "p.toml:2:8: `wait` in [s] is `2h`; from 0s to 1h is possible"),

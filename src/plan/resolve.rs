@@ -57,7 +57,6 @@ const ROOT: Keys = Keys {
         "env",
         "modules",
     ],
-    later: &[],
 };
 
 /// What the command line asks for.

@@ -71,6 +71,15 @@ impl Target {
             Self::Ready(_) => "redis+ready",
         }
     }
+
+    /// The URLs that an HTTP check asks, without user and query; none for other kinds.
+    pub fn endpoints(&self) -> Vec<&str> {
+        match self {
+            Self::Http(http) => vec![&http.shown],
+            Self::Several(several) => several.members.iter().map(|(_, http)| http.shown.as_str()).collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for Target {

@@ -34,15 +34,23 @@ pub(super) struct HttpProbe {
     target: HttpTarget,
     /// Read once, for it takes milliseconds; none without https.
     tls: Option<Arc<ClientConfig>>,
+    /// Whether the server may have heard the last question.
+    reached: bool,
 }
 
 impl HttpProbe {
     pub(super) const fn new(target: HttpTarget) -> Self {
-        Self { target, tls: None }
+        Self { target, tls: None, reached: true }
+    }
+
+    /// Whether the server may have heard the last question: a connection to it came about.
+    pub(super) const fn reached(&self) -> bool {
+        self.reached
     }
 
     /// Sends the request. Redirects are answers, not followed: the status that was expected is the one that is compared.
     pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        self.reached = false;
         let result = self.exchange(within).await;
         if result.as_ref().is_err_and(|failure| failure.class == Class::Tls) {
             // The files of the certificates are read again: they may have been renewed.
@@ -58,6 +66,7 @@ impl HttpProbe {
         let port = url.port_or_known_default().ok_or_else(|| wrong("names no port"))?;
         let request = request(&self.target, &url)?;
         let mut stream: Box<dyn Duplex> = Box::new(dial(&Address { host: host.clone(), port }, within).await?);
+        self.reached = true;
         if url.scheme() == "https" {
             let config = match &self.tls {
                 Some(config) => config,

@@ -185,6 +185,7 @@ impl Lifecycle {
         match event {
             Event::Begin => self.begin(now, effects),
             Event::Probed(id, outcome) => self.probed(now, id, outcome, effects),
+            Event::Recalled(id, at, outcome) => self.recalled(now, id, at, outcome, effects),
             Event::StartupProbed(outcome) => self.startup_probed(now, &outcome, effects),
             Event::Lock(news) => self.lock(now, news, effects),
             Event::Spawned(id, pid) => self.spawned(now, id, pid, effects),

@@ -9,6 +9,7 @@ mod kept;
 mod local;
 mod network;
 mod redis;
+mod spaced;
 mod wait;
 
 use crate::support::Portcullis;

@@ -10,7 +10,7 @@ use crate::plan::{CheckPlan, HeartbeatPlan};
 
 const KNOWN: [&str; 36] =
     Keys::joined(&[&target::KEYS, &["enabled", "when", "check", "prefix", "ttl", "every", "mode", "exclusive", "required"]]);
-pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 
 /// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
 const SLACK: Duration = Duration::from_secs(14);

@@ -31,7 +31,6 @@ pub(super) const KEYS: Keys = Keys {
         "orphans",
         "retries",
     ],
-    later: &[],
 };
 
 /// Whether migrations are switched on: exactly `true`, as a boolean or as text; what is written but not named counts as on.

@@ -37,6 +37,7 @@ fn plan() -> Arc<Plan> {
         timeout: Duration::from_secs(2),
         failure_threshold: 3,
         success_threshold: 1,
+        spaced: false,
     };
     let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0" };
     Arc::new(Plan { checks: vec![check], ..Plan::of(service) })

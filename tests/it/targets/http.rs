@@ -89,7 +89,7 @@ fn a_client_certificate_is_shown() {
 fn several_endpoints_have_a_key_each_and_one_result() {
     let (one, two) = (Http::answering(200, "{}"), Http::answering(401, "{}"));
     let check = format!(
-        "[checks.dify]\nwait = \"60s\"\ninterval = \"1h\"\n\
+        "[checks.dify]\nwait = \"60s\"\ninterval = \"300ms\"\n\
          [[checks.dify.targets]]\nname = \"chat\"\nurl = \"http://127.0.0.1:{}/v1\"\nbearer = \"${{CHAT_KEY}}\"\n\
          [[checks.dify.targets]]\nname = \"flow\"\nurl = \"http://127.0.0.1:{}/v1\"\nheaders = {{ X-Key = \"${{FLOW_KEY}}\" }}\n",
         one.port, two.port
