@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use crate::clock::Moment;
 use crate::control::{Control, Sources};
@@ -37,9 +37,8 @@ use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
 use crate::server::{Controller, Listeners};
-use crate::state::event::{Effect, Event, LockNews, ModuleTimer, ProcessId, Readiness, Suspend, Timer, Watch};
+use crate::state::event::{Effect, Event, LockNews, ModuleTimer, ProcessId, Suspend, Timer, Watch};
 use crate::state::lifecycle::{Ending, Lifecycle};
-use crate::state::snapshot::Phase;
 use crate::sys;
 use background::{Background, Subsystems};
 use errands::Errands;
@@ -298,11 +297,7 @@ impl Supervisor {
             Effect::Resume(id) => Self::signalled(libc::SIGCONT, self.children.resume(id)),
             Effect::Hold => self.hold(),
             Effect::Announce(readiness) => {
-                match readiness {
-                    Readiness::Ready => info!("ready: traffic may come"),
-                    Readiness::NotReady if self.lifecycle.snapshot().phase == Phase::Running => warn!("not ready: traffic may not come"),
-                    _ => debug!("readiness is {readiness:?}"),
-                }
+                debug!("readiness for the heartbeat is {readiness:?}");
                 self.background.announce(readiness);
             }
             Effect::Exit(_) => return true,
