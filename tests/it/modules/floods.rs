@@ -11,15 +11,15 @@ use std::time::Duration;
 /// Asks two hundred times and on until `storm`, a count that grows while it rages, has grown between the first answer and the last.
 fn answers_during(run: &Running, storm: impl Fn() -> u64) {
     let mut longest = Duration::ZERO;
-    let (begun, began) = (storm(), Stopwatch::start());
+    let (before, since) = (storm(), Stopwatch::start());
     let mut answers = 0;
-    while answers < 200 || storm() <= begun {
+    while answers < 200 || storm() <= before {
         let watch = Stopwatch::start();
         assert_eq!(run.get("/livez").code, 200);
         assert_eq!(run.get("/readyz").code, 200);
         longest = longest.max(watch.elapsed());
         answers += 1;
-        assert!(began.elapsed() < secs(60), "the storm is over after {answers} answers");
+        assert!(since.elapsed() < secs(60), "the storm is over after {answers} answers");
     }
     assert!(longest < secs(2), "an answer took {longest:?}");
 }
