@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use crate::log;
 use crate::outcome::Class;
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{HEARTBEAT, Migration, Phase, Snapshot, Step};
+use crate::state::snapshot::{HEARTBEAT, Level, Look, Migration, Phase, Snapshot, Step};
 
 /// How often a wait that goes on is mentioned.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -26,16 +26,18 @@ pub struct Narrator {
     limits: Vec<Duration>,
     told: Moment,
     drawn: bool,
+    /// Whether traffic may come, as it was last told; none before the start is through.
+    ready: Option<bool>,
 }
 
 impl Narrator {
     /// A narrator of checks that are waited for this long each, in the order of the snapshot.
     pub fn new(limits: Vec<Duration>, now: Moment) -> Self {
-        Self { terminal: log::is_terminal(), limits, told: now, drawn: false }
+        Self { terminal: log::is_terminal(), limits, told: now, drawn: false, ready: None }
     }
 
     /// Tells what is different in `after`.
-    pub fn tell(&self, before: &Snapshot, after: &Snapshot, now: Moment) {
+    pub fn tell(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
         // What becomes of a module's process is told of the module, and of the heartbeat by who writes it.
         let told_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
         for new in after.checks.iter().filter(|check| !told_elsewhere(check)) {
@@ -51,6 +53,19 @@ impl Narrator {
         migration::tell(before, after, now);
         tell_phase(before, after, &self.limits);
         modules::tell(before, after);
+        match self.readiness(after, now) {
+            Some(true) => info!("ready: traffic may come"),
+            Some(false) if after.phase == Phase::Running => warn!("not ready: traffic may not come"),
+            _ => {}
+        }
+    }
+
+    /// Whether traffic may come, when that is news.
+    fn readiness(&mut self, after: &Snapshot, now: Moment) -> Option<bool> {
+        let ready = after.started.then(|| after.verdict(Level::Ready, Look::fresh(now)));
+        let news = ready != self.ready;
+        self.ready = ready;
+        ready.filter(|_| news)
     }
 
     fn tell_check(&self, old: &Check, new: &Check, phase: Phase, now: Moment) {
@@ -60,8 +75,8 @@ impl Narrator {
         if waiting {
             if record.class != Class::Ok && was != Some(record.class) {
                 let (name, target, words) = (&new.name, &new.target, record.private.as_str());
-                let class = record.class;
-                let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", class.public(), class.word(), class.advice());
+                let (class, why) = (record.class, new.why(record.class));
+                let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", why.words(), class.word(), why.advice());
                 // What time alone will not mend is said loudly.
                 if matches!(class, Class::Auth | Class::Tls | Class::Protocol | Class::Status) { error!("{line}") } else { info!("{line}") }
             }
@@ -71,11 +86,12 @@ impl Narrator {
             return;
         }
         let (state, class) = new.effective(now);
+        let why = new.why(class);
         match state {
             State::Down if new.stale_after.is_some() => {
-                warn!("{} is down: {} at {} ({}); {}", new.name, class.public(), new.target, record.private.as_str(), class.advice());
+                warn!("{} is down: {} at {} ({}); {}", new.name, why.words(), new.target, record.private.as_str(), why.advice());
             }
-            State::Degraded => warn!("{} fails: {} at {} ({})", new.name, class.public(), new.target, record.private.as_str()),
+            State::Degraded => warn!("{} fails: {} at {} ({})", new.name, why.words(), new.target, record.private.as_str()),
             State::Up if old.verdict == Verdict::Down || old.effective(now).0 == State::Degraded => info!("{} is up again", new.name),
             _ => {}
         }
@@ -135,7 +151,12 @@ impl Narrator {
                 waits
                     .map(|(check, limit)| {
                         let class = check.last().map_or(Class::Never, |record| record.class);
-                        format!("still waiting for {}: {}, {since} of {}", check.name, class.public(), humantime::format_duration(*limit))
+                        format!(
+                            "still waiting for {}: {}, {since} of {}",
+                            check.name,
+                            check.why(class).words(),
+                            humantime::format_duration(*limit)
+                        )
                     })
                     .collect()
             }
@@ -167,7 +188,7 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
         Phase::Running => {
             info!("the process is up, {} after portcullis started", seconds(after.phase_since.since(after.started_at)));
         }
-        Phase::Draining => info!("stopping: not ready any more"),
+        Phase::Draining => info!("stopping: no longer ready"),
         Phase::Init | Phase::Stopped | Phase::Failed => {}
     }
 }

@@ -95,6 +95,15 @@ impl Probe {
         }
     }
 
+    /// Whether a peer may have heard the last question. A connection that never came about was heard by nobody; only HTTP tells.
+    pub fn reached(&self) -> bool {
+        match &self.0 {
+            Kind::Http(probe) => probe.reached(),
+            Kind::Several(probe) => probe.reached(),
+            _ => true,
+        }
+    }
+
     /// Takes leave of a server that would complain about a connection which ends without.
     pub async fn close(&mut self) {
         if let Kind::Mysql(probe) = &mut self.0 {

@@ -16,7 +16,7 @@ use url::{Position, Url};
 
 use super::dial::{Duplex, class_of_chain, dial, words_of_chain};
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Cause, Class, Failure};
 use crate::plan::target::{Address, Expect, HttpTarget};
 
 /// The longest body that is read: what is expected has to stand in its first 256 KiB.
@@ -34,15 +34,23 @@ pub(super) struct HttpProbe {
     target: HttpTarget,
     /// Read once, for it takes milliseconds; none without https.
     tls: Option<Arc<ClientConfig>>,
+    /// Whether the server may have heard the last question.
+    reached: bool,
 }
 
 impl HttpProbe {
     pub(super) const fn new(target: HttpTarget) -> Self {
-        Self { target, tls: None }
+        Self { target, tls: None, reached: true }
+    }
+
+    /// Whether the server may have heard the last question: a connection to it came about.
+    pub(super) const fn reached(&self) -> bool {
+        self.reached
     }
 
     /// Sends the request. Redirects are answers, not followed: the status that was expected is the one that is compared.
     pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+        self.reached = false;
         let result = self.exchange(within).await;
         if result.as_ref().is_err_and(|failure| failure.class == Class::Tls) {
             // The files of the certificates are read again: they may have been renewed.
@@ -58,6 +66,7 @@ impl HttpProbe {
         let port = url.port_or_known_default().ok_or_else(|| wrong("names no port"))?;
         let request = request(&self.target, &url)?;
         let mut stream: Box<dyn Duplex> = Box::new(dial(&Address { host: host.clone(), port }, within).await?);
+        self.reached = true;
         if url.scheme() == "https" {
             let config = match &self.tls {
                 Some(config) => config,
@@ -137,7 +146,7 @@ async fn judge(expect: &Expect, mut response: Response<Incoming>) -> Result<(), 
             break;
         }
     }
-    matches_body(expect, &body).map_err(|words| Failure::new(Class::Status, &words))
+    matches_body(expect, &body).map_err(|words| Failure::new(Class::Status, &words).because(Cause::Body))
 }
 
 /// Whether `text` ends in what has come behind the first `known` bytes of `body`.
@@ -178,7 +187,7 @@ fn failure(error: &hyper::Error) -> Failure {
     } else {
         Class::Protocol
     };
-    Failure::new(class, &words_of_chain(error))
+    Failure::new(class, &words_of_chain(error)).once_connected()
 }
 
 /// What rustls says, wherever in the chain of causes it stands: a client's certificate is judged after the handshake.

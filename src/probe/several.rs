@@ -25,6 +25,11 @@ impl SeveralProbe {
         Self { members: target.members.iter().map(|_| None).collect(), target }
     }
 
+    /// Whether one of them may have heard the last question; see [`HttpProbe::reached`].
+    pub(super) fn reached(&self) -> bool {
+        self.members.iter().any(|member| member.as_ref().is_none_or(HttpProbe::reached))
+    }
+
     /// Asks all of them, each within `within` less what it waited for its turn; the result is the first failure in their order.
     pub(super) async fn ask(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
         let turns = Arc::new(Semaphore::new(self.target.at_once));
@@ -73,8 +78,8 @@ fn summary(parts: &[Part]) -> Result<(), Failure> {
     match first {
         None => Ok(()),
         Some((name, failure)) => {
-            let words = format!("{failed} of {} failed, first {name}: {}", parts.len(), failure.private.as_str());
-            Err(Failure::new(failure.class, &words))
+            let whom = format!("{failed} of {} failed, first {name}", parts.len());
+            Err(Failure { status: None, ..failure.clone().of(&whom) })
         }
     }
 }

@@ -66,10 +66,9 @@ fn begin(
         ModuleWatch::Checks(checks) => checks
             .iter()
             .map(|(number, check)| {
-                let (number, sender) = (*number, mailbox.clone());
-                let tell = move |outcome| sender.send(Event::Probed(number, outcome));
+                let sender = mailbox.clone();
                 let asked = Guarded::new(check.target.clone(), Some(mailbox.clone()));
-                tasks.spawn(watch_check(check.clone(), asked, orders.clone(), tell))
+                tasks.spawn(watch_check(*number, check.clone(), asked, orders.clone(), move |event| sender.send(event)))
             })
             .collect(),
     }

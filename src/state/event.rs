@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::instances::Instances;
+use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
 pub use crate::plan::CheckId;
@@ -38,6 +39,8 @@ pub enum Event {
     Begin,
     /// A check was run.
     Probed(CheckId, Outcome),
+    /// A check was not run, because its peer may not be asked yet; this is what it found at that moment before.
+    Recalled(CheckId, Moment, Outcome),
     /// The startup check was run.
     StartupProbed(Outcome),
     /// A module's startup check was run.

@@ -66,6 +66,43 @@ fn colours_are_for_terminals_and_for_those_who_want_them() {
 }
 
 #[test]
+fn every_subcommand_helps_in_the_same_words() {
+    for command in ["run", "wait", "plan", "preset", "status", "start", "stop", "restart", "reload", "schema", "ready", "healthcheck"] {
+        let help = Portcullis::new().args([command, "--help"]).output().exits(0).stdout;
+        let (first, usage) = help.split_once("\n\nUsage: portcullis ").unwrap_or_else(|| panic!("{help}"));
+        assert!(usage.starts_with(command) && !first.ends_with('.'), "{help}");
+        assert!(help.contains("  -h, --help") && help.contains("Print help\n") && help.contains("\nExample"), "{help}");
+        for line in help.lines().filter(|line| line.contains("<DURATION>")) {
+            assert!(line.contains("[default: ") && line.contains(" as "), "a duration without an example or a default: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_redis_that_nobody_asked_for_is_no_warning() {
+    let said = Portcullis::new().command(["true"]).env("NO_COLOR", "1").output().exits(0);
+    assert!(said.stderr.contains("portcullis info no heartbeat: no Redis is configured"), "{}", said.stderr);
+    let config = "[checks.cache]\nurl = \"redis://127.0.0.1:1\"\nwait = \"0s\"\n[modes.api]\ncommand = [\"true\"]\n";
+    let said = Portcullis::new().config(config).output().exits(0);
+    assert!(said.stderr.contains("warn no heartbeat: [heartbeat] is missing; `check = \"cache\"`"), "{}", said.stderr);
+}
+
+#[test]
+fn what_is_wrong_without_a_file_names_variables_and_no_file() {
+    let wrong = [("DB_HOST", "db"), ("DB_PORT", "abc"), ("MIGRATION_ENABLED", "true"), ("REDIS_HOST", "cache"), ("REDIS_PORT", "x")];
+    let new = wrong.into_iter().fold(Portcullis::new(), |new, (name, value)| new.env(name, value));
+    let said = new.args(["plan", "--", "true"]).output().exits(78).says(&[
+        "environment variable DB_PORT: `port` in [checks.db] is `abc`",
+        "environment variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing",
+        "the environment: `variables` in [checks.redis] finds that REDIS_HOST with REDIS_PORT has a port",
+    ]);
+    assert!(!said.stderr.contains("preset") && !said.stderr.contains("no redis check"), "{}", said.stderr);
+    let preset = |name, value| Portcullis::new().args(["plan", "--preset", "gunicorn"]).env(name, value).output().exits(78);
+    preset("MODE", "wroker").says(&["environment variable MODE: unknown mode `wroker`"]);
+    preset("MODE", "api").says(&["line ", " of `portcullis preset gunicorn`: ", "GUNICORN_APP is not set"]);
+}
+
+#[test]
 fn all_errors_of_a_file_are_shown_at_once() {
     let wrong = r#"servce = "api"
 [checks.db]

@@ -285,11 +285,11 @@ fn every_view_shows_the_modules() {
         assert!(metrics.contains(line), "{metrics}");
     }
     let page = run.get("/").body;
-    assert!(page.contains("good: activated") && page.contains("bad: broken") && page.contains("hot: not started"), "{page}");
+    assert!(page.contains("good: up") && page.contains("bad: failed") && page.contains("hot: not started"), "{page}");
     let healthz = run.get("/healthz").body;
     assert!(healthz.contains("\"good\":\"ok\"") && !healthz.contains("\"bad\""), "what does not count is not asked for: {healthz}");
     let terminal = run.beside(["status"]).exits(0).stdout;
-    assert!(terminal.contains("bad   broken"), "{terminal}");
+    assert!(terminal.contains("bad   failed"), "{terminal}");
 }
 
 #[test]

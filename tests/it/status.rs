@@ -94,6 +94,29 @@ fn status_shows_a_person_what_is_wrong() {
 }
 
 #[test]
+fn watching_into_a_pipe_moves_no_cursor() {
+    let http = Http::answering(200, "");
+    let run = run(&http, "");
+    run.until_status("/healthz", 200, secs(20));
+    let new = Portcullis::new().args(["status", "--watch", "--socket", &format!("@{}", run.socket)]);
+    let watch = new.env("TERM", "xterm").start();
+    eventually("a second look", secs(20), || (watch.said().0.matches("UP  api").count() > 1).then_some(()));
+    assert!(!watch.said().0.contains('\x1b'), "{:?}", watch.said().0);
+}
+
+#[test]
+fn who_may_not_see_details_is_told_so() {
+    let http = Http::answering(200, "");
+    let run = run(&http, "");
+    run.until_status("/healthz", 200, secs(20));
+    let target = format!("127.0.0.1:{}", http.port);
+    let own = run.beside(["status"]).exits(0).stdout;
+    assert!(own.contains(&target) && !own.contains("hidden"), "{own}");
+    let others = run.beside(["status", "--listen", &format!("127.0.0.1:{}", run.port)]).exits(0).stdout;
+    assert!(!others.contains(&target) && others.contains("are hidden") && others.contains("token"), "{others}");
+}
+
+#[test]
 fn a_watch_shows_every_change_until_it_is_interrupted() {
     let http = Http::answering(200, "");
     let run = run(&http, "");

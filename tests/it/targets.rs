@@ -2,12 +2,14 @@
 
 mod databases;
 mod exec;
+mod grpc;
 mod hostile;
 mod http;
 mod kept;
 mod local;
 mod network;
 mod redis;
+mod spaced;
 mod wait;
 
 use crate::support::Portcullis;

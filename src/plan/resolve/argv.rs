@@ -8,10 +8,10 @@ use crate::plan::argv::Word;
 use crate::plan::resolve::condition;
 use crate::secret::MASK;
 
-pub(super) const SPLIT: Keys = Keys { known: &["split", "when"], later: &[] };
-pub(super) const FIRST: Keys = Keys { known: &["first", "when"], later: &[] };
-pub(super) const ARGUMENTS: Keys = Keys { known: &["args", "min_args", "when"], later: &[] };
-pub(super) const THEN: Keys = Keys { known: &["then", "when"], later: &[] };
+pub(super) const SPLIT: Keys = Keys { known: &["split", "when"] };
+pub(super) const FIRST: Keys = Keys { known: &["first", "when"] };
+pub(super) const ARGUMENTS: Keys = Keys { known: &["args", "min_args", "when"] };
+pub(super) const THEN: Keys = Keys { known: &["then", "when"] };
 
 /// What a shell splits an unquoted value at.
 const BLANKS: [char; 3] = [' ', '\t', '\n'];

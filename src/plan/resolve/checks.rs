@@ -6,7 +6,7 @@ use crate::config::layers::merge;
 use crate::config::node::{Entry, Node, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Keys, Section};
-use crate::plan::resolve::{DAY, YEAR, condition, target};
+use crate::plan::resolve::{YEAR, condition, target};
 use crate::plan::target::{HttpTarget, Target};
 use crate::plan::{Affects, CheckPlan};
 
@@ -26,7 +26,7 @@ const OWN: [&str; 12] = [
     "i_know",
 ];
 const KNOWN: [&str; 39] = Keys::joined(&[&target::KEYS, &OWN]);
-pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 
 /// The words for what something counts for.
 pub(super) const AFFECTS: [(&str, Affects); 4] =
@@ -83,8 +83,9 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let moment = Duration::from_millis(10);
     let threshold = |key| section.integer(key, 1..=1000).and_then(|number| u32::try_from(number).ok());
     let seconds = Duration::from_secs;
-    let [wait, interval, timeout] = [("wait", Duration::ZERO..=YEAR), ("interval", moment * 10..=DAY), ("timeout", moment..=seconds(600))]
-        .map(|(key, range)| section.duration(key, range));
+    let [wait, interval, timeout] =
+        [("wait", Duration::ZERO..=YEAR), ("interval", moment * 10..=CheckPlan::LONGEST_INTERVAL), ("timeout", moment..=seconds(600))]
+            .map(|(key, range)| section.duration(key, range));
     let [failure_threshold, success_threshold] = ["failure_threshold", "success_threshold"].map(threshold);
     let [fail_fast, i_know] = ["fail_fast", "i_know"].map(|key| section.boolean(key).unwrap_or_default());
     let affects = section.word("affects", &AFFECTS).unwrap_or_default();
@@ -104,13 +105,26 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         section.problem("wait", "is for what has to be there before the process; a module's own checks are asked while it runs");
     }
     let longest = if of_process || module.is_some() { Duration::ZERO } else { seconds(60) };
+    let spaced = match target {
+        Target::Several(_) => true,
+        Target::Http(_) => interval.is_some(),
+        _ => false,
+    };
+    let (wait, interval) = (wait.unwrap_or(longest), interval.unwrap_or(seconds(5)));
+    if used && spaced && (Duration::from_millis(1)..=interval).contains(&wait) {
+        let [wait, interval] = [wait, interval].map(humantime::format_duration);
+        context.notice(format!(
+            "check {name} is asked every {interval} at most, so once within its wait of {wait}: that answer decides the start"
+        ));
+    }
     used.then_some(CheckPlan {
         name,
         target,
-        wait: wait.unwrap_or(longest),
+        wait,
         fail_fast,
         affects,
-        interval: interval.unwrap_or(seconds(5)),
+        interval,
+        spaced,
         timeout: timeout.unwrap_or(seconds(2)),
         failure_threshold: failure_threshold.unwrap_or(3),
         success_threshold: success_threshold.unwrap_or(1),

@@ -4,7 +4,7 @@ use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Keys, Section};
 
-pub(super) const KEYS: Keys = Keys { known: &["var", "eq", "ieq", "prefix", "nonempty", "args", "all"], later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["var", "eq", "ieq", "prefix", "nonempty", "args", "all"] };
 
 /// What a variable's value may be asked.
 const TESTS: [&str; 4] = ["eq", "ieq", "prefix", "nonempty"];

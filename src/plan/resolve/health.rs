@@ -28,7 +28,6 @@ pub(super) const KEYS: Keys = Keys {
         "metrics",
         "page",
     ],
-    later: &[],
 };
 
 /// The port when nobody says another.

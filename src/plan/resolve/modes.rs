@@ -13,9 +13,9 @@ use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
 
 const OWN: [&str; 7] = ["command", "groups", "migrate", "started", "variants", "env", "checks"];
 const KNOWN: [&str; 30] = Keys::joined(&[&OWN, &process::SHARED, &process::OF_MAIN]);
-pub(super) const MODE: Keys = Keys { known: &KNOWN, later: &["wait"] };
-pub(super) const VARIANT: Keys = Keys { known: &["when", "set", "command", "started", "refuse"], later: &[] };
-pub(super) const REFUSE: Keys = Keys { known: &["code", "message"], later: &[] };
+pub(super) const MODE: Keys = Keys { known: &KNOWN };
+pub(super) const VARIANT: Keys = Keys { known: &["when", "set", "command", "started", "refuse"] };
+pub(super) const REFUSE: Keys = Keys { known: &["code", "message"] };
 /// What was decided about the process.
 pub(super) struct Chosen {
     /// The mode's name, known or not; none when nothing names one.

@@ -33,7 +33,7 @@ const OWN: [&str; 14] = [
     "web_path",
 ];
 const KNOWN: [&str; 30] = Keys::joined(&[&OWN, &SHARED]);
-pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 
 /// The most instances of one module.
 pub(super) const MOST: i64 = 1000;

@@ -40,10 +40,10 @@ pub(super) const OF_MAIN: [&str; 7] =
 const KNOWN: [&str; 24] = Keys::joined(&[&SHARED, &OF_MAIN, &["grace_period"]]);
 
 /// The keys of `[process]`; a mode knows them too, but for `grace_period`, which is the orchestrator's.
-pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &[] };
+pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 
 /// The keys of `limits`.
-pub(super) const LIMIT_NAMES: Keys = Keys { known: &NAMES, later: &[] };
+pub(super) const LIMIT_NAMES: Keys = Keys { known: &NAMES };
 
 /// The kernel's numbers of resource limits (`asm-generic/resource.h`), by the names that `prlimit(1)` and Docker's `--ulimit` know.
 const LIMITS: [(&str, u32); 16] = [

@@ -8,7 +8,7 @@ use crate::plan::process::StartSign;
 use crate::plan::resolve::{YEAR, target};
 
 const KNOWN: [&str; 31] = Keys::joined(&[&target::KEYS, &["within", "timeout", "notify", "notify_fd"]]);
-pub(super) const KEYS: Keys = Keys { known: &KNOWN, later: &["interval"] };
+pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 
 /// The startup check below `section`; none without one, or when it is wrong.
 pub(super) fn read(section: &Section<'_>, depth: Depth) -> Option<StartedPlan> {

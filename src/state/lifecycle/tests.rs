@@ -44,6 +44,7 @@ fn check(name: &str, wait: u64, affects: Affects) -> CheckPlan {
         fail_fast: false,
         affects,
         interval: Duration::from_secs(5),
+        spaced: false,
         timeout: Duration::from_secs(2),
         failure_threshold: 2,
         success_threshold: 1,

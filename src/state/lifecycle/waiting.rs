@@ -38,6 +38,18 @@ impl Lifecycle {
         }
     }
 
+    /// What is known already is no news; a check that is new takes it for its first result.
+    pub(super) fn recalled(&mut self, now: Moment, id: CheckId, at: Moment, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.id == Some(id)) else { return };
+        let passed = outcome.result.is_ok();
+        if check.last().is_none() {
+            check.feed(at, outcome);
+        }
+        if passed {
+            self.answered_again(now, id, effects);
+        }
+    }
+
     pub(super) fn after_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.snapshot.stages.iter().any(|stage| stage.name.starts_with("wait:") && stage.step != Step::Up) {
             return;
@@ -56,8 +68,9 @@ impl Lifecycle {
 
     fn wait_ended(&mut self, now: Moment, id: CheckId, how: &str, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.checks.get(id) else { return };
-        let class = self.snapshot.checks.iter().find(|check| check.id == Some(id)).map_or(Class::Never, |check| check.effective(now).1);
-        let sentence = format!("{} ({}) {how}: {}; {}", plan.name, plan.target, class.public(), class.advice());
+        let check = self.snapshot.checks.iter().find(|check| check.id == Some(id));
+        let why = check.map_or(Class::Never.into(), |check| check.why(check.effective(now).1));
+        let sentence = format!("{} ({}) {how}: {}; {}", plan.name, plan.target, why.words(), why.advice());
         let name = format!("wait:{}", plan.name);
         self.stage_ended(now, &name, Step::Down);
         self.fail(now, Exit::Unavailable.code(), sentence, effects);

@@ -89,7 +89,7 @@ fn a_client_certificate_is_shown() {
 fn several_endpoints_have_a_key_each_and_one_result() {
     let (one, two) = (Http::answering(200, "{}"), Http::answering(401, "{}"));
     let check = format!(
-        "[checks.dify]\nwait = \"60s\"\ninterval = \"1h\"\n\
+        "[checks.dify]\nwait = \"60s\"\ninterval = \"300ms\"\n\
          [[checks.dify.targets]]\nname = \"chat\"\nurl = \"http://127.0.0.1:{}/v1\"\nbearer = \"${{CHAT_KEY}}\"\n\
          [[checks.dify.targets]]\nname = \"flow\"\nurl = \"http://127.0.0.1:{}/v1\"\nheaders = {{ X-Key = \"${{FLOW_KEY}}\" }}\n",
         one.port, two.port
@@ -196,7 +196,7 @@ fn a_body_that_is_no_json_or_another_one_is_told_from_the_expected_one() {
         "[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ json = {{ \"/status\" = [\"green\"] }} }}",
         server.port
     );
-    gate(&check).output().exits(69).says(&["unexpected status", "the body is not JSON"]);
+    gate(&check).output().exits(69).says(&["unexpected answer", "the body is not JSON"]);
     server.set(200, "{\"status\": \"red\"}");
     gate(&check).output().exits(69).says(&["the body has \"red\" at \"/status\""]);
     server.set(200, "{\"status\": \"green\"}");

@@ -9,7 +9,7 @@ use crate::plan::resolve::address;
 use crate::plan::target::{Expect, HttpTarget, SeveralTarget, Target};
 use crate::secret::Secret;
 
-pub(in crate::plan::resolve) const EXPECT: Keys = Keys { known: &["status", "body", "json"], later: &[] };
+pub(in crate::plan::resolve) const EXPECT: Keys = Keys { known: &["status", "body", "json"] };
 
 /// The keys of one of several endpoints.
 pub(in crate::plan::resolve) const MEMBER: Keys = Keys {
@@ -33,7 +33,6 @@ pub(in crate::plan::resolve) const MEMBER: Keys = Keys {
         "expect",
         "bearer",
     ],
-    later: &[],
 };
 
 /// How many endpoints are asked at a time when nobody says another number.

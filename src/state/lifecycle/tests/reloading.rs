@@ -5,6 +5,7 @@ use super::*;
 use crate::plan::module::ModuleStart;
 use crate::plan::reload::Reload;
 use crate::plan::{ModuleId, ModulePlan};
+use crate::state::check::State;
 use crate::state::event::Order;
 use crate::state::snapshot::{Module, ModuleState, Snapshot};
 
@@ -61,6 +62,28 @@ fn what_is_kept_keeps_all_that_is_known_of_it() {
     // What was on its way from a check that is gone is nobody's.
     run.apply(Event::Probed(1, refused()));
     assert!(snapshot(&run).check("cache").is_none());
+}
+
+#[test]
+fn what_has_changed_and_may_not_be_asked_yet_is_as_it_last_said_it_was() {
+    let dify = || {
+        let mut plan = plan(&["dify"], vec![]);
+        plan.checks[0].interval = Duration::from_secs(60);
+        plan
+    };
+    let old = dify();
+    let mut run = running(old.clone());
+    let at = run.now;
+    run.apply(Event::Probed(0, passed()));
+    run.now = at.after(Duration::from_secs(20));
+    let mut new = dify();
+    new.checks[0].failure_threshold = 9;
+    run.apply(reloaded(&old, new));
+    let state = |run: &Run| snapshot(run).check("dify").map(|check| check.effective(run.now).0);
+    assert_eq!(state(&run), Some(State::Unknown));
+    run.apply(Event::Recalled(1, at, passed()));
+    assert_eq!(state(&run), Some(State::Up));
+    assert_eq!(snapshot(&run).check("dify").and_then(|check| check.last()).map(|record| record.at), Some(at));
 }
 
 #[test]

@@ -36,3 +36,19 @@ fn a_start_that_fails_does_not_count_as_having_run_well() {
         run.all([Event::Elapsed(PAUSE), spawned(ONE)]);
     }
 }
+
+#[test]
+fn a_dependency_that_may_not_be_asked_yet_answers_by_what_it_last_said() {
+    let restart = RestartPlan { policy: RestartPolicy::Always, delay: Duration::ZERO, ..RestartPlan::default() };
+    let mut run =
+        Run::of(Plan { main: Some(ProcessPlan { restart, ..process() }), checks: vec![check("dify", 60, Affects::Health)], ..bare() });
+    run.all([Event::Begin, Event::Probed(0, passed()), Event::Spawned(ProcessId::Main, PID)]);
+    let at = run.now;
+    run.now = at.after(Duration::from_secs(20));
+    let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(1)));
+    assert!(effects.contains(&Effect::AskAgain) && !effects.contains(&Effect::Spawn(ProcessId::Main)), "{effects:?}");
+    assert!(!run.apply(Event::Recalled(0, at, refused())).contains(&Effect::Spawn(ProcessId::Main)));
+    assert!(run.apply(Event::Recalled(0, at, passed())).contains(&Effect::Spawn(ProcessId::Main)));
+    let known = run.lifecycle.snapshot().check("dify").map(|check| check.records.len());
+    assert_eq!(known, Some(1), "nobody was asked");
+}
