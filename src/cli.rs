@@ -157,7 +157,7 @@ struct StatusArgs {
     /// Ask this address, as 127.0.0.1:8051 [default: as the configuration says]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Take socket and address from [health] of this file [default: the file that `run` would take]
+    /// Take socket and address from the table `health` of this file [default: the file that `run` would take]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -179,7 +179,7 @@ struct OrderArgs {
     /// Ask this unix socket: a path, or @name in the abstract namespace [default: as the configuration says]
     #[arg(long, value_name = "NAME")]
     socket: Option<String>,
-    /// Take socket and token from [health] of this file [default: the file that `run` would take]
+    /// Take socket and token from the table `health` of this file [default: the file that `run` would take]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -214,10 +214,10 @@ struct ReadyArgs {
     /// Print JSON in place of text, one document a line
     #[arg(long)]
     json: bool,
-    /// The Redis, also as redis+sentinel:// or redis+cluster:// [default: that of [heartbeat], else $REDIS_HOST]
+    /// The Redis, also as redis+sentinel:// or redis+cluster:// [default: that of the table `heartbeat`, else $REDIS_HOST]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Take the Redis from [heartbeat] of this file [default: the file that `run` would take]
+    /// Take the Redis from the table `heartbeat` of this file [default: the file that `run` would take]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
