@@ -42,14 +42,14 @@ ensure_clients() {
     ensure_programs chromium=chromium chromedriver=chromium-driver prometheus=prometheus promtool=prometheus \
         prometheus-blackbox-exporter=prometheus-blackbox-exporter /usr/lib/nagios/plugins/check_http=monitoring-plugins-basic \
         python3=python3 npm=npm prlimit=util-linux
-    if ! "$PORTCULLIS_CLIENTS/venv/bin/python" -c 'import jsonschema, kubernetes_validate, prometheus_client, schemathesis' 2>/dev/null; then
-        say "installing jsonschema, kubernetes-validate, prometheus-client and schemathesis"
+    if ! "$PORTCULLIS_CLIENTS/venv/bin/python" -c 'import grpc_health.v1.health, jsonschema, kubernetes_validate, prometheus_client, schemathesis' 2>/dev/null; then
+        say "installing grpcio-health-checking, jsonschema, kubernetes-validate, prometheus-client and schemathesis"
         python3 -m venv "$PORTCULLIS_CLIENTS/venv" 2>/dev/null || {
             as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
             python3 -m venv --clear "$PORTCULLIS_CLIENTS/venv"
         }
         "$PORTCULLIS_CLIENTS/venv/bin/pip" install --quiet --disable-pip-version-check \
-            jsonschema kubernetes-validate prometheus-client schemathesis
+            grpcio-health-checking jsonschema kubernetes-validate prometheus-client schemathesis
     fi
     ensure_wait_on
 }
@@ -73,17 +73,35 @@ ensure_wait_on() {
     fi
 }
 
+# Builds watchctl, which is on crates.io, beside the other clients.
+ensure_watchctl() {
+    ensure_cargo
+    if [ ! -x "$target_dir/clients/cargo/bin/watchctl" ]; then
+        say "installing watchctl"
+        cargo install --quiet --locked --root "$target_dir/clients/cargo" --target-dir "$target_dir/clients/cargo/target" watchctl >&2
+        rm -rf "$target_dir/clients/cargo/target"
+    fi
+}
+
+# Lets the Python of a script import what lies beside it, and leave nothing there.
+export PYTHONPATH=$root/scripts PYTHONDONTWRITEBYTECODE=1
+
+# Makes a new Python environment with packages of PyPI: ensure_venv DIRECTORY package...
+ensure_venv() {
+    python3 -m venv --clear "$1" 2>/dev/null || {
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
+        python3 -m venv --clear "$1"
+    }
+    "$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
+}
+
 # Installs redis-py and says where the Python is that has it: the README's lines for it are run.
 ensure_redis_py() {
     local venv=$target_dir/clients/redis-py
     ensure_programs python3=python3
     if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import redis' 2>/dev/null; then
         say "installing redis-py"
-        python3 -m venv --clear "$venv" 2>/dev/null || {
-            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null
-            python3 -m venv --clear "$venv"
-        }
-        "$venv/bin/pip" install --quiet --disable-pip-version-check redis
+        ensure_venv "$venv" redis
     fi
     export PORTCULLIS_PYTHON=$venv/bin/python
 }

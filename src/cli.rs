@@ -1,7 +1,8 @@
-//! What can be said on the command line, and how each of it is answered.
+//! What can be said on the command line.
+
+mod answering;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,12 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::command;
 use crate::command::order::ClientOrder;
 use crate::config::layers::Override;
-use crate::config::source::Environment;
-use crate::exit::Exit;
-use crate::plan::resolve::{self, Request, TlsFlags};
-use crate::supervisor::background::Subsystems;
-use crate::sys;
-use crate::view::openapi;
+use crate::plan::resolve::{Request, TlsFlags};
+pub use answering::main;
 
 /// The gate at a container's entry.
 #[derive(Debug, Parser)]
@@ -23,7 +20,7 @@ use crate::view::openapi;
     name = "portcullis",
     version,
     about = "The gate at a container's entry: waits for what the service needs, migrates under a lock, one replica at a\n\
-             time, starts and supervises the process as PID 1, and tells everyone how it is.",
+             time, starts and supervises the process as PID 1, and answers whoever asks how it is",
     after_help = "Example, in a Dockerfile:\n  ENTRYPOINT [\"/portcullis\", \"run\", \"--\"]\n  CMD [\"gunicorn\", \"app:app\"]\n  \
                   HEALTHCHECK CMD [\"/portcullis\", \"healthcheck\"]",
     args_conflicts_with_subcommands = true
@@ -41,22 +38,22 @@ enum Command {
     #[command(after_help = "Examples:\n  portcullis run -- gunicorn --bind 0.0.0.0:5001 app:app\n  \
                             MODE=worker portcullis run -c /etc/portcullis.toml")]
     Run(RunArgs),
-    /// Wait until targets are ready, then become COMMAND
+    /// Wait until targets are ready, then become COMMAND; exit 69 when they are not in time
     #[command(after_help = "Examples:\n  portcullis wait tcp://db:5432 https://auth/health -- gunicorn app:app\n  \
                             portcullis wait --timeout 5m 'postgres://app@db/app?sslmode=verify-full'\n  \
                             portcullis wait --ca /etc/ssl/own.pem https://auth/health rediss://cache\n  \
                             portcullis wait 'redis+ready://cache:6379/0?service=api&min=2'")]
     Wait(WaitArgs),
-    /// Print exactly what `run` would do, and do nothing
+    /// Print exactly what `run` would do, and do nothing; exit 78 when the configuration is wrong
     #[command(after_help = "Example:\n  MODE=worker portcullis plan -c portcullis.toml")]
     Plan(PlanArgs),
     /// List the built-in presets, or print one as TOML to start from
     #[command(after_help = "Example:\n  portcullis preset gunicorn > portcullis.toml")]
     Preset {
-        /// The preset to print
+        /// The preset to print [default: list them]
         name: Option<String>,
     },
-    /// Show how the running portcullis is: why it is not up, each check with its last 30 minutes, the start as bars
+    /// Show how the running portcullis is: why it is not up, each check with its last 30 minutes, how long the start took
     #[command(after_help = "Examples:\n  docker exec api /portcullis status --watch\n  portcullis status --json | jq .checks")]
     Status(StatusArgs),
     /// Start a module beside the running process
@@ -85,7 +82,7 @@ enum Command {
     /// Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
     #[command(disable_help_flag = true)]
     Healthcheck {
-        /// `portcullis healthcheck --help` tells them
+        /// See `portcullis healthcheck --help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
@@ -96,43 +93,43 @@ struct RunArgs {
     /// The configuration file [default: $PORTCULLIS_CONFIG, /etc/portcullis.toml, ./portcullis.toml, or none]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A built-in preset below the file
+    /// A built-in preset below the file; `portcullis preset` lists them [default: $PORTCULLIS_PRESET, or none]
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// The mode to start, instead of the one that MODE names
+    /// The mode to start [default: what `mode` in the file says, as a rule $MODE]
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
-    /// Take what follows `--` as the command, whatever the modes say
+    /// Take what follows `--` as the command, whatever the mode
     #[arg(long)]
     exec: bool,
-    /// Mode, migration command and init alone: no waiting, checks, heartbeat or health endpoint
+    /// Mode, migration command and init alone: no waiting, checks, heartbeat or health endpoint [default: $PORTCULLIS_BARE]
     #[arg(long)]
     bare: bool,
-    /// The signal that asks the process to stop, instead of the one that portcullis got (TERM, SIGQUIT, 37, ...)
+    /// The signal that asks the process to stop, as TERM, SIGQUIT or 37 [default: the one that portcullis got]
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
-    /// From that signal to KILL, for the process and all it leaves behind [default: 8s]
+    /// From that signal to KILL, for the process and all it leaves behind, as 500ms or 8s [default: 8s]
     #[arg(long, value_name = "DURATION")]
     stop_timeout: Option<String>,
-    /// How long to be not ready before that signal [default: 0s]
+    /// How long to be not ready before that signal, as 500ms or 5s [default: 0s]
     #[arg(long, value_name = "DURATION")]
     drain_delay: Option<String>,
-    /// Who gets forwarded signals: the process alone, or its whole group as with dumb-init [child, group]
+    /// Who gets forwarded signals: the process alone (child), or its whole group as with dumb-init (group) [default: child]
     #[arg(long, value_name = "SCOPE")]
     signal_scope: Option<String>,
-    /// Forward one signal as another one, as TERM=QUIT; may be repeated
+    /// Forward one signal as another one, as TERM=QUIT; may be repeated [default: none]
     #[arg(long, value_name = "FROM=TO", value_parser = pair)]
     rewrite: Vec<(String, String)>,
-    /// A signal that nobody gets; may be repeated
+    /// A signal that is not forwarded, as HUP; may be repeated [default: none]
     #[arg(long, value_name = "SIGNAL")]
     ignore_signal: Vec<String>,
-    /// An exit code that becomes 0 after a stop that was asked for, as 143; may be repeated
+    /// An exit code that becomes 0 after a stop that was asked for, as 143; may be repeated [default: none]
     #[arg(long, value_name = "CODE")]
     success_code: Vec<String>,
-    /// The signal that the process gets should portcullis die
+    /// The signal that the process gets if portcullis is killed, as KILL [default: none]
     #[arg(long, value_name = "SIGNAL")]
     parent_death_signal: Option<String>,
-    /// The container's arguments: the command itself where no modes are configured
+    /// The command where no modes are configured, else the arguments of the mode's command
     #[arg(trailing_var_arg = true, value_name = "COMMAND OR ARGUMENTS")]
     arguments: Vec<String>,
 }
@@ -141,33 +138,33 @@ struct RunArgs {
 struct PlanArgs {
     #[command(flatten)]
     run: RunArgs,
-    /// Print it as JSON
+    /// Print JSON in place of text
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args, Debug)]
 struct StatusArgs {
-    /// Print it as JSON
+    /// Print JSON in place of text
     #[arg(long)]
     json: bool,
-    /// Look again every two seconds, until interrupted
+    /// Look again every 2s, until interrupted
     #[arg(long)]
     watch: bool,
-    /// Ask this unix socket: a path, or @name in the abstract namespace
+    /// Ask this unix socket: a path, or @name in the abstract namespace [default: as the configuration says]
     #[arg(long, value_name = "NAME")]
     socket: Option<String>,
-    /// Ask this address, like 127.0.0.1:8051
+    /// Ask this address, as 127.0.0.1:8051 [default: as the configuration says]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Take the place from the table `health` of this file
+    /// Take socket and address from the table `health` of this file [default: the file that `run` would take]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 struct ModuleArgs {
-    /// The module; of one with several instances, `NAME-0` for one or NAME for all
+    /// The module's name; NAME-0 is one of several instances, NAME all of them
     #[arg(value_name = "MODULE")]
     module: String,
     #[command(flatten)]
@@ -176,13 +173,13 @@ struct ModuleArgs {
 
 #[derive(Args, Debug)]
 struct OrderArgs {
-    /// How long to wait for the end of it; it goes on after that
+    /// How long to wait for the result, as 500ms or 2m; the order itself goes on after that
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The unix socket of the running portcullis: a path, or @name in the abstract namespace
+    /// Ask this unix socket: a path, or @name in the abstract namespace [default: as the configuration says]
     #[arg(long, value_name = "NAME")]
     socket: Option<String>,
-    /// Take the socket and the token from the table `health` of this file
+    /// Take socket and token from the table `health` of this file [default: the file that `run` would take]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -202,25 +199,25 @@ impl ModuleArgs {
 
 #[derive(Args, Debug)]
 struct ReadyArgs {
-    /// The service, as it names itself: its mode where nothing else is configured
+    /// The service's name: its `service`, else its mode
     #[arg(value_name = "SERVICE")]
     service: String,
     /// How many instances have to be ready
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     min: u64,
-    /// Look again every second and print what has changed, until interrupted
+    /// Look again every 1s and print what has changed, until interrupted
     #[arg(long, conflicts_with = "stable")]
     watch: bool,
-    /// For how long that has to hold without a break, looked at every second; the first look that finds too few ends it
+    /// For how long that has to hold without a break, as 5s; looked at every 1s, and the first look that finds too few ends it
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     stable: Duration,
-    /// Print JSON, one document a line
+    /// Print JSON in place of text, one document a line
     #[arg(long)]
     json: bool,
-    /// The Redis, also as redis+sentinel:// or redis+cluster:// [default: the configuration's heartbeat, else REDIS_HOST]
+    /// The Redis, also as redis+sentinel:// or redis+cluster:// [default: that of the table `heartbeat`, else $REDIS_HOST]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Take the Redis from the table `heartbeat` of this file
+    /// Take the Redis from the table `heartbeat` of this file [default: the file that `run` would take]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -234,44 +231,44 @@ impl ReadyArgs {
 
 #[derive(Args, Debug)]
 struct WaitArgs {
-    /// What is waited for: tcp http https postgres mysql redis rediss redis+unix redis+sentinel redis+cluster redis+ready grpc
+    /// What to wait for, as URLs of these kinds: tcp http https postgres mysql redis rediss redis+unix redis+sentinel redis+cluster redis+ready grpc
     /// grpcs unix file dns disk exec
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
-    /// How long to wait at most; 0s asks each target once
+    /// How long to wait at most, as 500ms or 5m; 0s asks each target once
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// How long one try may take
+    /// How long one try may take, as 500ms or 2s
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     try_timeout: Duration,
-    /// Time between two tries [default: from 10ms on, growing with the time already waited]
+    /// The pause between two tries, as 100ms [default: 10ms at first, growing to 250ms]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     interval: Option<Duration>,
-    /// For how long each target has to be ready without a break, looked at every second or --interval
+    /// For how long each target has to be ready without a break, as 5s; looked at every 1s or --interval
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     stable: Duration,
-    /// Be content with the first target that is ready
+    /// Stop waiting as soon as one target is ready
     #[arg(long)]
     any: bool,
-    /// Print the result as JSON: on standard output, with a COMMAND on standard error
+    /// Print JSON in place of text: to standard output, with a COMMAND to standard error
     #[arg(long)]
     json: bool,
     /// Give up at once on a wrong password, user or database
     #[arg(long)]
     fail_fast: bool,
-    /// Authorities (PEM) that https, rediss and grpcs targets trust, in place of the system's; a server's own certificate, too
+    /// The authorities (PEM) to trust for https, rediss and grpcs targets, or a server's own certificate [default: the system's]
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
-    /// The certificate (PEM) that these targets are shown
+    /// The certificate (PEM) to show to these targets [default: none]
     #[arg(long, value_name = "FILE")]
     client_certificate: Option<String>,
-    /// Its private key (PEM) [default: in the same file]
+    /// Its private key (PEM) [default: in the certificate's file]
     #[arg(long, value_name = "FILE")]
     client_key: Option<String>,
-    /// Take any certificate of these targets: whoever is in between can listen
+    /// Take any certificate of these targets: whoever is in between can read along
     #[arg(long)]
     insecure: bool,
-    /// What to become once the targets are ready: same process id, no shell
+    /// What to become once the targets are ready: same process id, no shell [default: nothing, exit 0]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -345,81 +342,4 @@ fn table(pairs: &[(String, String)]) -> Option<String> {
 /// A JSON string is a TOML string too.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-/// Answers a command line without the program's name; returns the exit code.
-pub fn main(arguments: Vec<OsString>) -> u8 {
-    match arguments.split_first() {
-        Some((first, rest)) if first == "run" => {
-            if let Some(run) = Alone::<RunArgs>::parse(rest) {
-                return command::run::run(&run.request(), &Environment::of_process(), Subsystems::default());
-            }
-        }
-        Some((first, rest)) if first == "wait" => {
-            if let Some(wait) = Alone::<WaitArgs>::parse(rest) {
-                return command::wait::run(&wait.request(), &Environment::of_process());
-            }
-        }
-        _ => {}
-    }
-    let cli = match Cli::try_parse_from(std::iter::once(OsString::from("portcullis")).chain(arguments)) {
-        Ok(cli) => cli,
-        Err(error) => {
-            sys::unblock_every_signal();
-            // `--help` and `--version` come this way, too: to standard output, as success.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.code() } else { Exit::Success.code() };
-        }
-    };
-    let environment = Environment::of_process();
-    match cli.command {
-        None => command::run::run(&cli.run.request(), &environment, Subsystems::default()),
-        Some(Command::Run(run)) => command::run::run(&run.request(), &environment, Subsystems::default()),
-        Some(Command::Wait(wait)) => command::wait::run(&wait.request(), &environment),
-        Some(other) => {
-            // Nothing is supervised from here on: ctrl-C shall end us.
-            sys::unblock_every_signal();
-            answer(other, &environment)
-        }
-    }
-}
-
-fn answer(command: Command, environment: &Environment) -> u8 {
-    match command {
-        Command::Plan(arguments) => match resolve::resolve(&arguments.run.request(), environment) {
-            Ok(plan) if arguments.json => print(&command::plan::render_json(&plan)),
-            Ok(plan) => print(&command::plan::render(&plan)),
-            Err(problems) => {
-                let _ = writeln!(io::stderr(), "{problems}");
-                problems.exit().code()
-            }
-        },
-        Command::Ready(arguments) => command::ready::run(&arguments.options(), environment),
-        Command::Preset { name: None } => print(&command::preset::list()),
-        Command::Preset { name: Some(name) } => match command::preset::print(&name) {
-            Ok(text) => print(text),
-            Err(sentence) => {
-                let _ = writeln!(io::stderr(), "{sentence}");
-                Exit::Usage.code()
-            }
-        },
-        Command::Status(StatusArgs { json, watch, socket, listen, config }) => {
-            command::status::run(&command::status::Options { json, watch, socket, listen, config }, environment)
-        }
-        Command::Start(arguments) => command::order::run(&arguments.options("start"), environment),
-        Command::Stop(arguments) => command::order::run(&arguments.options("stop"), environment),
-        Command::Restart(arguments) => command::order::run(&arguments.options("restart"), environment),
-        Command::Reload(arguments) => command::order::run(&arguments.options(ClientOrder::Reload), environment),
-        Command::Schema { openapi: false } => print(&format!("{:#}\n", resolve::schema())),
-        Command::Schema { openapi: true } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
-        Command::Healthcheck { options } => command::healthcheck::main(&options),
-        Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
-        Command::Wait(wait) => command::wait::run(&wait.request(), environment),
-    }
-}
-
-/// Writes to standard output; a reader that stopped reading has what it wanted.
-fn print(text: &str) -> u8 {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
-    Exit::Success.code()
 }

@@ -139,7 +139,7 @@ impl Control {
     fn over(&self) -> Option<Answer> {
         let snapshot = self.published.look().0;
         let phase = snapshot.phase.word();
-        is_over(&snapshot).then(|| Answer::new(Exit::Unavailable, format!("nothing is begun any more: the phase is {phase}")))
+        is_over(&snapshot).then(|| Answer::new(Exit::Unavailable, format!("nothing is started any more: the phase is {phase}")))
     }
 
     /// Looks at every new snapshot until `found` yields something; none when the time is over.

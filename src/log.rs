@@ -22,6 +22,9 @@ use crate::sys;
 /// Lines that may wait for a slow reader; what comes on top is counted and dropped.
 const QUEUE: usize = 1024;
 
+/// How long the end waits for a slow reader of standard error.
+pub const LAST_WORDS: Duration = Duration::from_millis(250);
+
 /// Columns of the narrowest terminal that live lines are made for.
 const NARROWEST: usize = 80;
 
@@ -144,13 +147,13 @@ pub fn flush(limit: Duration) {
     let mut flush = Message::Flush(done);
     let begun = Moment::now();
     while let Err(TrySendError::Full(back)) = lines.sender.try_send(flush) {
-        if Moment::now().mono.saturating_sub(begun.mono) >= limit {
+        if Moment::now().since(begun) >= limit {
             return;
         }
         flush = back;
         std::thread::park_timeout(Duration::from_millis(1));
     }
-    let _ = written.recv_timeout(limit);
+    let _ = written.recv_timeout(limit.saturating_sub(Moment::now().since(begun)));
 }
 
 /// Says whose line stands last on standard error without its end, 0 for nobody's; the caller holds the lock of standard error.

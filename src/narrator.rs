@@ -75,8 +75,8 @@ impl Narrator {
         if waiting {
             if record.class != Class::Ok && was != Some(record.class) {
                 let (name, target, words) = (&new.name, &new.target, record.private.as_str());
-                let class = record.class;
-                let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", class.public(), class.word(), class.advice());
+                let (class, why) = (record.class, new.why(record.class));
+                let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", why.words(), class.word(), why.advice());
                 // What time alone will not mend is said loudly.
                 if matches!(class, Class::Auth | Class::Tls | Class::Protocol | Class::Status) { error!("{line}") } else { info!("{line}") }
             }
@@ -86,11 +86,12 @@ impl Narrator {
             return;
         }
         let (state, class) = new.effective(now);
+        let why = new.why(class);
         match state {
             State::Down if new.stale_after.is_some() => {
-                warn!("{} is down: {} at {} ({}); {}", new.name, class.public(), new.target, record.private.as_str(), class.advice());
+                warn!("{} is down: {} at {} ({}); {}", new.name, why.words(), new.target, record.private.as_str(), why.advice());
             }
-            State::Degraded => warn!("{} fails: {} at {} ({})", new.name, class.public(), new.target, record.private.as_str()),
+            State::Degraded => warn!("{} fails: {} at {} ({})", new.name, why.words(), new.target, record.private.as_str()),
             State::Up if old.verdict == Verdict::Down || old.effective(now).0 == State::Degraded => info!("{} is up again", new.name),
             _ => {}
         }
@@ -150,7 +151,12 @@ impl Narrator {
                 waits
                     .map(|(check, limit)| {
                         let class = check.last().map_or(Class::Never, |record| record.class);
-                        format!("still waiting for {}: {}, {since} of {}", check.name, class.public(), humantime::format_duration(*limit))
+                        format!(
+                            "still waiting for {}: {}, {since} of {}",
+                            check.name,
+                            check.why(class).words(),
+                            humantime::format_duration(*limit)
+                        )
                     })
                     .collect()
             }
@@ -182,7 +188,7 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
         Phase::Running => {
             info!("the process is up, {} after portcullis started", seconds(after.phase_since.since(after.started_at)));
         }
-        Phase::Draining => info!("stopping: not ready any more"),
+        Phase::Draining => info!("stopping: no longer ready"),
         Phase::Init | Phase::Stopped | Phase::Failed => {}
     }
 }

@@ -1,8 +1,11 @@
 //! What one probe found: its class, the time it took, and words for those who may read them.
 
+mod why;
+
 use std::time::Duration;
 
 use crate::secret::scrub;
+pub use why::{Cause, Why};
 
 /// Why a probe passed or failed; a fixed vocabulary, because each word has a fixed public text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,6 +162,8 @@ impl Private {
 pub struct Failure {
     /// The class; never [`Class::Ok`].
     pub class: Class,
+    /// What happened within the class.
+    pub cause: Cause,
     /// The details.
     pub private: Private,
     /// The status of the HTTP answer that was not the expected one.
@@ -168,12 +173,35 @@ pub struct Failure {
 impl Failure {
     /// A failure of `class` in a dependency's own words.
     pub fn new(class: Class, words: &str) -> Self {
-        Self { class, private: Private::new(words), status: None }
+        Self { class, cause: Cause::Plain, private: Private::new(words), status: None }
     }
 
     /// An HTTP answer with a status that was not expected.
     pub fn answered(status: u16) -> Self {
         Self { status: Some(status), ..Self::new(Class::Status, &format!("the answer's status is {status}")) }
+    }
+
+    /// The same, with who of several it is.
+    #[must_use]
+    pub fn of(self, whom: &str) -> Self {
+        Self { private: Private::new(&format!("{whom}: {}", self.private.as_str())), ..self }
+    }
+
+    /// The same, with what happened within its class.
+    #[must_use]
+    pub fn because(self, cause: Cause) -> Self {
+        Self { cause, ..self }
+    }
+
+    /// The same on a connection that was open already: what counts as a refusal is then its end.
+    #[must_use]
+    pub fn once_connected(self) -> Self {
+        if self.class == Class::Refused { self.because(Cause::Closed) } else { self }
+    }
+
+    /// Why, for the log and the command line.
+    pub const fn why(&self) -> Why {
+        Why { class: self.class, cause: self.cause }
     }
 }
 
@@ -214,7 +242,12 @@ impl Outcome {
 
     /// The class of the result.
     pub fn class(&self) -> Class {
-        self.result.as_ref().map_or_else(|failure| failure.class, |()| Class::Ok)
+        self.why().class
+    }
+
+    /// Why, for the log and the command line.
+    pub fn why(&self) -> Why {
+        self.result.as_ref().map_or_else(Failure::why, |()| Class::Ok.into())
     }
 }
 

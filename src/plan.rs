@@ -21,6 +21,10 @@ use target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget, Target};
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
 
+/// The longest that passing on what was written last holds up the end of a stop that has used up its time, where `output = "prefix"`:
+/// the children's lines and then our own.
+pub const OUTPUT_LIMIT: Duration = Duration::from_millis(500);
+
 /// Index of a check in [`Plan::checks`].
 pub type CheckId = usize;
 
@@ -45,8 +49,10 @@ pub struct Plan {
     pub health: Option<HealthPlan>,
     /// Whether a start that failed is held, health endpoint and all, until TERM, so that somebody can look at it.
     pub hold: bool,
-    /// What the operator should know, said once in the log: a variable that Kubernetes injected, no Redis for a heartbeat.
+    /// What the operator should know, said once in the log as a warning: a variable that Kubernetes injected, a short `ttl`.
     pub notices: Vec<String>,
+    /// What the operator may wonder about, said once in the log: no Redis for a heartbeat.
+    pub remarks: Vec<String>,
     /// What a reload took away: its numbers stay taken.
     pub retired: Retired,
 }
@@ -65,6 +71,7 @@ impl Plan {
             health: None,
             hold: false,
             notices: Vec::new(),
+            remarks: Vec::new(),
             retired: Retired { checks: BTreeSet::new(), modules: BTreeSet::new() },
         }
     }
@@ -392,11 +399,13 @@ pub enum Details {
 }
 
 impl Plan {
-    /// The longest that a stop can take: withdrawn, drained, signalled, killed.
+    /// The longest that a stop can take: withdrawn, drained, signalled, killed, the last lines passed on.
     pub fn stop_budget(&self) -> Duration {
         let withdraw = if self.heartbeat.is_some() { WITHDRAW_LIMIT } else { Duration::ZERO };
+        let mut processes = self.main.iter().chain(self.modules.iter().map(|module| &module.process));
+        let output = if processes.any(|process| process.label.is_some()) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
-        self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw)
+        self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
     }
 
     /// The module of this number.

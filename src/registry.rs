@@ -120,9 +120,9 @@ impl Trouble {
             Ok(()) if self.class.is_some() => tracing::info!("the heartbeat {} is written again", plan.key),
             Err(failure) if self.class != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
                 self.told = Some(Instant::now());
-                let (class, why) = (failure.class, failure.private.as_str());
+                let (why, words) = (failure.why(), failure.private.as_str());
                 let so = if plan.required { ", and without it this replica is not ready" } else { "" };
-                let told = format!("{} [{}] at {} ({why}); {}", class.public(), class.word(), plan.target, class.advice());
+                let told = format!("{} [{}] at {} ({words}); {}", why.words(), why.class.word(), plan.target, why.advice());
                 if self.ever_written {
                     let after = humantime::format_duration(plan.ttl);
                     tracing::warn!("the heartbeat {} is not written and expires within {after}{so}: {told}", plan.key);

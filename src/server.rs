@@ -99,7 +99,8 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, usage
                 None => answer(&request, peer, shared),
                 Some(Err(refusal)) => control::response(refusal.0, refusal.1),
                 Some(Ok(order)) => {
-                    let Ok(_one_of_few) = shared.rooms.of(&order).try_acquire() else { return control::too_many() };
+                    let room = tokio::time::timeout(control::PATIENCE, shared.rooms.of(&order).acquire()).await;
+                    let Ok(Ok(_one_of_few)) = room else { return control::too_many() };
                     usage.hold();
                     let (status, body) = order.under_way.await;
                     usage.touch();

@@ -5,6 +5,7 @@
 
 pub mod background;
 mod errands;
+mod spawning;
 mod timers;
 mod upward;
 mod wedge;
@@ -24,19 +25,19 @@ use crate::exit::Ended;
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
-use crate::plan::argv::Word;
 use crate::plan::process::StartSign;
-use crate::plan::{MigrationPlan, ModuleId, Plan, ProcessPlan, Question};
+use crate::plan::{ModuleId, Plan};
 use crate::prober::ModuleWatch;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
-use crate::process::notify::{NotifyWays, Reports};
+use crate::process::notify::Reports;
+use crate::process::output::Deadline;
 use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
 use crate::server::{Controller, Listeners};
-use crate::state::event::{Asked, Effect, Event, LockNews, ModuleTimer, ProcessId, Suspend, Timer, Watch};
+use crate::state::event::{Effect, Event, LockNews, ModuleTimer, ProcessId, Suspend, Timer, Watch};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::sys;
 use background::{Background, Subsystems};
@@ -132,7 +133,8 @@ impl Supervisor {
         loop {
             while let Some(event) = self.queue.pop_front() {
                 if self.take(event) {
-                    self.children.finish_output();
+                    let budget = self.lifecycle.plan().stop_budget();
+                    self.children.finish_output(self.lifecycle.stop_since().map(|since| Deadline { since, budget }));
                     return self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
                         code: 70,
                         sentence: "no end was decided".to_owned(),
@@ -323,59 +325,6 @@ impl Supervisor {
             }
             (Watch::Start | Watch::Nothing, _) => None,
         }
-    }
-
-    fn spawn(&mut self, id: ProcessId, asked: Option<Asked>) {
-        let plan = match (id, asked) {
-            (ProcessId::Main, _) => self.lifecycle.plan().main.clone(),
-            (ProcessId::Module(module), _) => self.lifecycle.plan().module(module).map(|module| module.process.clone()),
-            (ProcessId::Migration, asked) => self.lifecycle.plan().migration.as_ref().and_then(|migration| self.task(migration, asked)),
-        };
-        let Some(plan) = &plan else { return };
-        debug!("starting {}", plan.argv);
-        if let (ProcessId::Module(_), false) = (id, self.reports.contains_key(&id)) {
-            match Reports::open(plan) {
-                Ok(reports) => drop(self.reports.insert(id, reports)),
-                Err(error) => warn!("cannot open a way for a module to tell how it is: {error}; it will not be heard"),
-            }
-        }
-        let no_ways = NotifyWays::default();
-        let ways = self.reports.get(&id).map_or(&no_ways, Reports::ways);
-        let news = match self.children.start(id, plan, ways) {
-            Ok(pid) => Event::Spawned(id, pid),
-            Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
-        };
-        // The next events that are applied: a TERM that waits in the queue must find the process, and a module's failure the main one.
-        let place = if matches!(id, ProcessId::Module(_)) { self.news } else { 0 };
-        self.queue.insert(place, news);
-        self.news += 1;
-    }
-
-    /// The migration's command, or one that is asked about it. What runs under the lock bears the lock's name in the database; a
-    /// check may run while another replica holds it, and must not be taken for a leftover.
-    fn task(&self, migration: &MigrationPlan, asked: Option<Asked>) -> Option<ProcessPlan> {
-        let question = match asked {
-            None => return Some(self.named_after_lock(&migration.process)),
-            Some(Asked::Check) => &migration.check,
-            Some(Asked::Verify) => &migration.verify,
-        };
-        match question {
-            Some(Question::Command(command)) if asked == Some(Asked::Verify) => Some(self.named_after_lock(command)),
-            Some(Question::Command(command)) => Some(command.as_ref().clone()),
-            Some(Question::Sql(_)) | None => None,
-        }
-    }
-
-    fn named_after_lock(&self, plan: &ProcessPlan) -> ProcessPlan {
-        let mut plan = plan.clone();
-        for (name, value) in &self.lock_environment {
-            let own = plan.env.iter().rev().find(|(known, _)| known == name).map(|(_, word)| word.value().to_owned());
-            let before = own.or_else(|| self.children.inherited(name)).filter(|_| name == "PGOPTIONS");
-            let value = before.map_or_else(|| value.clone(), |before| format!("{before} {value}"));
-            plan.env.retain(|(known, _)| known != name);
-            plan.env.push((name.clone(), Word::plain(value)));
-        }
-        plan
     }
 
     /// Stops this process until CONT, as a shell's job control expects of a job.

@@ -6,6 +6,7 @@
 //! its status.
 #![allow(unsafe_code)]
 
+pub mod descriptors;
 pub mod start;
 
 use std::io;

@@ -375,16 +375,18 @@ fn keys_of(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
     if let Some(properties) = schema.get("properties").and_then(serde_json::Value::as_object) {
         found.extend(properties.keys().cloned());
     }
-    children.into_iter().for_each(|child| keys_of(child, found));
+    for child in children {
+        keys_of(child, found);
+    }
 }
 
 #[test]
 fn the_readme_names_every_key_of_the_configuration() {
     let readme = fs::read_to_string(root().join("README.md")).expect("a README");
-    let odd = |text: &str, between: &str| text.split(between).skip(1).step_by(2).map(|piece| format!("{piece} ")).collect::<String>();
+    let odd = |text: &str, between: &str| text.split(between).skip(1).step_by(2).collect::<Vec<_>>().join(" ");
     let blocks = odd(&readme, "```");
     let prose: String = readme.split("```").step_by(2).collect();
-    let code = blocks + &odd(&prose, "`");
+    let code = format!("{blocks} {}", odd(&prose, "`"));
     let words: BTreeSet<&str> = code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
     let mut keys = BTreeSet::new();
     keys_of(&portcullis::plan::resolve::schema(), &mut keys);

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::exit::signal_name;
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Orphans, Plan, ProcessPlan, Question};
+use crate::secret::scrub;
 
 /// The plan for a person.
 pub fn render(plan: &Plan) -> String {
@@ -36,7 +37,7 @@ pub fn render(plan: &Plan) -> String {
             line("process", &main.argv.to_string());
             line("", &environment(main));
             if let Some(started) = &main.started {
-                line("", &format!("started once {}, within {}", sign(&started.sign), format_duration(started.within)));
+                line("", &format!("up once {}, within {}", sign(&started.sign), format_duration(started.within)));
             }
             for text in process::lines(main) {
                 line("", &text);
@@ -55,8 +56,8 @@ pub fn render(plan: &Plan) -> String {
     }
     if let Some(heartbeat) = &plan.heartbeat {
         let HeartbeatPlan { target, key, ttl, every, simple, exclusive, required } = heartbeat;
-        let mode = if *simple { ", the key alone" } else { "" };
-        let mode = if *exclusive { format!("{mode}, this replica's alone") } else { mode.to_owned() };
+        let mode = if *simple { ", the shared key alone" } else { "" };
+        let mode = if *exclusive { format!("{mode}, which no other replica writes") } else { mode.to_owned() };
         let mode = if *required { format!("{mode}, not ready without it") } else { mode };
         let (every, ttl) = (format_duration(*every), format_duration(*ttl));
         line("heartbeat", &format!("{key} in {target}, every {every}, expires after {ttl}{mode}"));
@@ -68,9 +69,9 @@ pub fn render(plan: &Plan) -> String {
         None => line("health", "none"),
     }
     if plan.hold {
-        line("", "a start that fails is held until TERM");
+        line("", "a start that fails is held for inspection until TERM");
     }
-    for notice in &plan.notices {
+    for notice in plan.remarks.iter().chain(&plan.notices) {
         line("notice", notice);
     }
     out
@@ -78,17 +79,18 @@ pub fn render(plan: &Plan) -> String {
 
 fn check_times(check: &CheckPlan) -> String {
     let wait = if check.wait.is_zero() {
-        "not waited for".to_owned()
+        "not waited for before the start".to_owned()
     } else {
-        let fast = if check.fail_fast { ", given up at once on a wrong login" } else { "" };
+        let fast = if check.fail_fast { ", given up at once on a refused login" } else { "" };
         format!("waited for up to {}{fast}", format_duration(check.wait))
     };
     let [interval, timeout] = [check.interval, check.timeout].map(format_duration);
     let count = |number: u32, word: &str, plural: &str| if number == 1 { format!("1 {word}") } else { format!("{number} {plural}") };
     let failures = count(check.failure_threshold, "failure", "failures");
     let passes = count(check.success_threshold, "pass", "passes");
-    let pace = if check.spaced { format!("every {interval} at most, the wait included") } else { format!("then every {interval}") };
-    format!("{wait}; {pace}, each try up to {timeout}, down after {failures}, up after {passes}, counts for {}", affects(check.affects))
+    let pace =
+        if check.spaced { format!("asked every {interval} at most, the wait included") } else { format!("then asked every {interval}") };
+    format!("{wait}; {pace}, {timeout} at most a try, down after {failures}, up after {passes}; counted for {}", counts(check.affects))
 }
 
 const fn affects(affects: Affects) -> &'static str {
@@ -97,6 +99,24 @@ const fn affects(affects: Affects) -> &'static str {
         Affects::Health => "health",
         Affects::Readiness => "readiness",
         Affects::Liveness => "liveness",
+    }
+}
+
+/// What a check or a module counts for, in words.
+const fn counts(counted: Affects) -> &'static str {
+    match counted {
+        Affects::None => "nothing",
+        counted => affects(counted),
+    }
+}
+
+/// Who sees details, in words.
+const fn readers(health: &HealthPlan) -> &'static str {
+    match (health.details, health.token.is_some()) {
+        (Details::Never, _) => "details for nobody",
+        (Details::Always, _) => "details for everybody",
+        (Details::WhenAuthorized, false) => "details for root and portcullis' own user on the socket",
+        (Details::WhenAuthorized, true) => "details for root and portcullis' own user on the socket, and with the token",
     }
 }
 
@@ -117,27 +137,28 @@ fn environment(process: &ProcessPlan) -> String {
     if !process.env_remove.is_empty() {
         parts.push(format!("removes {}", process.env_remove.join(", ")));
     }
-    if parts.is_empty() { "environment: as given".to_owned() } else { format!("environment: {}", parts.join("; ")) }
+    if parts.is_empty() { "environment: as it is".to_owned() } else { format!("environment: {}", parts.join("; ")) }
 }
 
 fn migration_limits(migration: &MigrationPlan) -> String {
     let lock = match lock_place(&migration.lock) {
         Some(place) => {
             // Without a question to the database nobody knows that another replica has done it already.
-            let who = if migration.check.is_some() { "once across replicas by" } else { "in each replica, one at a time, under" };
-            format!("{who} {place}, queued for up to {}", format_duration(migration.lock_timeout))
+            let who = if migration.check.is_some() { "once for all replicas, under" } else { "in each replica, one at a time, under" };
+            format!("{who} {place}, waited for up to {}", format_duration(migration.lock_timeout))
         }
         None => "without a lock".to_owned(),
     };
     let limit = if migration.timeout.is_zero() {
-        "no limit on the run".to_owned()
+        "no time limit".to_owned()
     } else {
         format!("stopped after {}", format_duration(migration.timeout))
     };
-    let waits = if migration.waits { "another mode runs it, this one waits; " } else { "" };
+    let waits = if migration.waits { "run by another mode, and waited for; " } else { "" };
     let [check, verify] = [("checked by", &migration.check), ("verified by", &migration.verify)]
         .map(|(word, question)| question.as_ref().map_or(String::new(), |question| format!("; {word} {}", asked(question))));
-    let second = migration.second.as_ref().map_or(String::new(), |second| format!(", and by the key {} in {}", second.key, second.target));
+    let second =
+        migration.second.as_ref().map_or(String::new(), |second| format!(", and under the key {} in {}", second.key, second.target));
     format!("{waits}{lock}{second}; {limit}{check}{verify}")
 }
 
@@ -160,9 +181,10 @@ fn asked(question: &Question) -> String {
 }
 
 fn stop(process: &ProcessPlan, budget: Duration) -> String {
-    let signal = process.stop_signal.map_or_else(|| "the signal that came".to_owned(), signal_name);
+    let signal = process.stop_signal.map_or_else(|| "passes it on".to_owned(), |signal| format!("sends {}", signal_name(signal)));
     let [drain, timeout, budget] = [process.drain_delay, process.stop_timeout, budget].map(format_duration);
-    format!("stopped by {signal} after a drain of {drain}, KILL {timeout} later; {budget} at most")
+    let drain = if process.drain_delay.is_zero() { String::new() } else { format!("is not ready for {drain}, then ") };
+    format!("on TERM or INT: {drain}{signal}, and SIGKILL after {timeout}; a stop takes {budget} at most")
 }
 
 fn endpoint(health: &HealthPlan) -> String {
@@ -171,10 +193,10 @@ fn endpoint(health: &HealthPlan) -> String {
     if !listen.is_empty() {
         parts.push(listen.join(", else "));
     }
-    parts.extend(health.socket.iter().map(|socket| format!("socket {socket}")));
-    parts.push(format!("details {}{}", details(health.details), if health.token.is_some() { " (a token is set)" } else { "" }));
+    parts.extend(health.socket.iter().map(|socket| format!("unix socket {}", scrub(&socket.to_string()))));
+    parts.push(readers(health).to_owned());
     if !health.required {
-        parts.push("not required".to_owned());
+        parts.push("goes on without it where an address is taken".to_owned());
     }
     if !health.views.off().is_empty() {
         parts.push(format!("without {}", health.views.off().join(", ")));
@@ -200,14 +222,14 @@ pub fn render_json(plan: &Plan) -> String {
         })),
         "health": plan.health.as_ref().map(|health| json!({
             "listen": health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "socket": health.socket.as_ref().map(ToString::to_string),
+            "socket": health.socket.as_ref().map(|socket| scrub(&socket.to_string())),
             "required": health.required,
             "details": details(health.details),
             "token": health.token.is_some(),
             "off": health.views.off(),
         })),
         "on_startup_failure": if plan.hold { "hold" } else { "exit" },
-        "notices": plan.notices,
+        "notices": plan.remarks.iter().chain(&plan.notices).collect::<Vec<_>>(),
     });
     format!("{value:#}\n")
 }
@@ -265,7 +287,7 @@ fn migration_json(migration: &MigrationPlan) -> Value {
 /// By what the start is known to be through.
 fn sign(sign: &StartSign) -> String {
     match sign {
-        StartSign::Answers { target, timeout } => format!("{target} passes (each try up to {})", format_duration(*timeout)),
+        StartSign::Answers { target, timeout } => format!("{target} passes ({} at most a try)", format_duration(*timeout)),
         StartSign::Notifies => "it sends READY=1".to_owned(),
         StartSign::Writes(descriptor) => format!("it writes a line to descriptor {descriptor}"),
     }
@@ -326,17 +348,17 @@ mod tests {
         let expected = "\
 service    api, mode api, instance web-1
 check      db: postgres://postgres@db:5432/postgres
-           waited for up to 1m; then every 5s, each try up to 2s, down after 3 failures, up after 1 pass, counts for health
+           waited for up to 1m; then asked every 5s, 2s at most a try, down after 3 failures, up after 1 pass; counted for health
 check      redis: redis://cache:6379/0
-           waited for up to 1m; then every 5s, each try up to 2s, down after 3 failures, up after 1 pass, counts for health
+           waited for up to 1m; then asked every 5s, 2s at most a try, down after 3 failures, up after 1 pass; counted for health
 migration  flask db upgrade --token ***
            environment: sets API_TOKEN
-           in each replica, one at a time, under advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, queued for up to 30m; no limit on the run
+           in each replica, one at a time, under advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, waited for up to 30m; no time limit
 process    serve --key=***
            environment: sets API_TOKEN
-           stopped by the signal that came after a drain of 0s, KILL 8s later; 9s at most
+           on TERM or INT: passes it on, and SIGKILL after 8s; a stop takes 9s at most
 heartbeat  api_service_status in redis://cache:6379/0, every 20s, expires after 1m
-health     [::]:8051, else 0.0.0.0:8051; socket @portcullis/8051; details when-authorized (a token is set)
+health     [::]:8051, else 0.0.0.0:8051; unix socket @portcullis/8051; details for root and portcullis' own user on the socket, and with the token
 ";
         assert_eq!(render(&sample()), expected);
     }

@@ -97,8 +97,8 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
                 }
             }
             Err(failure) => {
-                let (class, why) = (failure.class, failure.private.as_str());
-                let words = format!("cannot ask {place}: {} [{}] ({why}); {}", class.public(), class.word(), class.advice());
+                let (why, details) = (failure.why(), failure.private.as_str());
+                let words = format!("cannot ask {place}: {} [{}] ({details}); {}", why.words(), why.class.word(), why.advice());
                 if words != told {
                     complain(&words, Exit::Unavailable);
                     told = words;

@@ -1,7 +1,5 @@
 //! `portcullis run`: the entrypoint, from the configuration to the last line.
 
-use std::time::Duration;
-
 use tracing::{error, info, warn};
 
 use crate::config::source::Environment;
@@ -16,9 +14,6 @@ use crate::supervisor;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 
-/// How long the last lines may take to be written.
-const LAST_WORDS: Duration = Duration::from_millis(250);
-
 /// Runs as the container's entry and returns the exit code.
 pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems) -> u8 {
     let descriptors = inherited_descriptors();
@@ -26,7 +21,7 @@ pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems)
     sys::reset_dispositions();
     start_log(environment);
     let code = gate(request, environment, descriptors, subsystems);
-    log::flush(LAST_WORDS);
+    log::flush(log::LAST_WORDS);
     code
 }
 
@@ -52,7 +47,7 @@ fn start_log(environment: &Environment) {
 
 fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> u8 {
     if let Err(cause) = sys::become_subreaper() {
-        warn!("cannot become a subreaper: {cause}; orphans will not be seen off");
+        warn!("cannot become a subreaper: {cause}; orphans will be neither stopped nor reaped");
     }
     let plan = match resolve(request, environment) {
         Ok(plan) => plan,
@@ -61,7 +56,7 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
                 error!("{problem}");
             }
             // So many that they fill the queue must not cost the line that tells the exit code.
-            log::flush(LAST_WORDS);
+            log::flush(log::LAST_WORDS);
             let exit = problems.exit();
             let what = if exit == Exit::Usage { "the command line is wrong" } else { "the configuration is wrong" };
             return last_line(exit.code(), what);
@@ -69,6 +64,9 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     for notice in &plan.notices {
         warn!("{notice}");
+    }
+    for remark in &plan.remarks {
+        info!("{remark}");
     }
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
         Ok(listeners) => listeners,
@@ -116,7 +114,7 @@ fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surrounding
 fn inherited_descriptors() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
     let numbers: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    numbers.into_iter().filter(|number| *number > 2 && sys::start::survives_exec(*number)).collect()
+    numbers.into_iter().filter(|number| *number > 2 && sys::descriptors::survives_exec(*number)).collect()
 }
 
 /// Says in one sentence why the run ends otherwise than it was asked to, and with which code.

@@ -1,7 +1,7 @@
 //! `portcullis status`: how the running portcullis is, for a person in a terminal, or as JSON.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +47,9 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
         Ok(endpoints) => endpoints,
         Err(problem) => return complain(&problem, Exit::Usage),
     };
+    // Who reads a pipe or a file wants text and no orders to a terminal.
+    let redraws = !options.json && io::stdout().is_terminal() && environment.get("TERM").is_none_or(|name| name != "dumb");
+    let mut first = true;
     loop {
         let told = look(&endpoints, options.json);
         if !options.watch {
@@ -55,12 +58,22 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
                 Err(problem) => complain(&problem, Exit::Unavailable),
             };
         }
-        let (clear, text) = match told {
-            Ok(text) if options.json => ("", text),
-            Ok(text) => (CLEAR, text),
-            Err(problem) => (if options.json { "" } else { CLEAR }, format!("{problem}\n")),
+        let before = match (redraws, options.json || first) {
+            (true, _) => CLEAR,
+            (false, true) => "",
+            (false, false) => "\n",
         };
-        if print(&format!("{clear}{text}")).is_err() {
+        first = false;
+        // JSON is for a program, which is not to read words among it.
+        let printed = match told {
+            Ok(text) => print(&format!("{before}{text}")),
+            Err(problem) if options.json => {
+                complain(&problem, Exit::Unavailable);
+                Ok(())
+            }
+            Err(problem) => print(&format!("{before}{problem}\n")),
+        };
+        if printed.is_err() {
             return Exit::Success.code();
         }
         std::thread::park_timeout(PAUSE);
@@ -70,7 +83,7 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 fn look(endpoints: &[Endpoint], json: bool) -> Result<String, String> {
     let (target, headers) = if json { ("/status?verbose", "") } else { ("/", "Accept: text/plain\r\n") };
     let question = Question { method: "GET", target, headers, longest: LONGEST_ANSWER, end: Moment::now().after(TIMEOUT) };
-    let answer = ask::first(endpoints, question)?;
+    let answer = ask::first(endpoints, question).map_err(|problem| format!("{problem}; is portcullis running there?"))?;
     match answer.status {
         200 if answer.body.ends_with('\n') => Ok(answer.body),
         200 => Ok(answer.body + "\n"),

@@ -103,6 +103,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
         }
     };
     let mut board = Board::new(&targets, may_redraw(environment));
+    let began = Instant::now();
     let end = runtime.block_on(wait(request, targets, &mut board, signals));
     // A name that is still being resolved is nobody's concern any more.
     runtime.shutdown_background();
@@ -112,7 +113,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             signal_code(number as u8)
         }
         End::Ready | End::NotReady => {
-            board.conclude(request, matches!(end, End::Ready));
+            board.conclude(request, matches!(end, End::Ready), began.elapsed());
             match end {
                 End::Ready if request.command.is_empty() => Exit::Success.code(),
                 End::Ready => become_command(&request.command),
@@ -173,9 +174,10 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
                 }
                 Some((index, News::Holding)) => board.holding(index, request.stable),
                 Some((index, News::Failed(failure))) => {
-                    let hopeless = request.fail_fast && failure.class == Class::Auth;
-                    board.failed(index, failure, began.elapsed());
-                    if hopeless && !request.any {
+                    let hopeless = request.fail_fast && failure.class == Class::Auth && !request.any;
+                    // What ends the wait is said at its end.
+                    board.failed(index, failure, (!hopeless && !request.timeout.is_zero()).then(|| began.elapsed()));
+                    if hopeless {
                         return End::NotReady;
                     }
                 }

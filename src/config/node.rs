@@ -6,6 +6,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::config::preset;
 use crate::config::problem::Problem;
 
 /// Where something was written; ordered as problems are shown.
@@ -29,7 +30,7 @@ pub enum Origin {
         /// From 1, in characters.
         column: u32,
     },
-    /// An environment variable, by its name.
+    /// An environment variable, by its name; or several, with commas between.
     Variable(Arc<str>),
     /// An option of the command line, as `--mode`.
     Flag(Arc<str>),
@@ -45,8 +46,10 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Preset { name, line, column } => write!(f, "preset {name}:{line}:{column}"),
+            Self::Preset { name, .. } if **name == *preset::ENVIRONMENT => f.write_str("the environment"),
+            Self::Preset { name, line, .. } => write!(f, "line {line} of `portcullis preset {name}`"),
             Self::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
+            Self::Variable(names) if names.contains(',') => write!(f, "environment variables {names}"),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => f.write_str(name),
         }

@@ -1,6 +1,7 @@
 //! The configurations that are built in, as TOML that a person can print and start from.
 
 use crate::config::node::{Origin, Table, parse_document};
+use crate::config::source::Environment;
 
 /// Every preset by name.
 const PRESETS: [(&str, &str); 8] = [
@@ -14,8 +15,11 @@ const PRESETS: [(&str, &str); 8] = [
     ("rails", include_str!("../presets/rails.toml")),
 ];
 
+/// The name of what drives a run that has neither file nor preset; no preset that could be printed.
+pub const ENVIRONMENT: &str = "environment";
+
 /// What drives a run that has neither file nor preset.
-const WITHOUT_FILE: (&str, &str) = ("environment", include_str!("../presets/environment.toml"));
+const WITHOUT_FILE: (&str, &str) = (ENVIRONMENT, include_str!("../presets/environment.toml"));
 
 /// The names of the presets.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
@@ -35,6 +39,28 @@ pub fn read(name: &str) -> Option<Table> {
 /// The tree of a run that has neither file nor preset: `DB_*`, `REDIS_*`, `MODE` and `MIGRATION_ENABLED` alone drive it.
 pub fn without_file() -> Table {
     parse(WITHOUT_FILE.0, WITHOUT_FILE.1)
+}
+
+/// Whom to name for a problem at `origin`: the variables that are set and stand in that line of a preset, because a line of a file that
+/// the operator does not have is no place to look at.
+pub fn blamed(origin: Origin, environment: &Environment) -> Origin {
+    let Origin::Preset { name, line, .. } = &origin else { return origin };
+    let text = if **name == *ENVIRONMENT { Some(WITHOUT_FILE.1) } else { text(name) };
+    let written = text.and_then(|text| text.lines().nth((*line as usize).saturating_sub(1))).unwrap_or_default();
+    let is_set = |name: &&str| environment.nonempty(name) || environment.nonempty(&format!("{name}_FILE"));
+    let end = |rest: &str| rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let named: Vec<&str> = written.split("${").skip(1).map(|rest| &rest[..end(rest)]).filter(is_set).collect();
+    if named.is_empty() { origin } else { Origin::Variable(named.join(", ").into()) }
+}
+
+/// Whom to name for the lack of the key `path` in what was written at `origin`: without a file only a variable can bring it.
+pub fn lacking(origin: &Origin, path: &str) -> Origin {
+    match origin {
+        Origin::Preset { name, .. } if **name == *ENVIRONMENT => {
+            Origin::Variable(format!("PORTCULLIS_{}", path.to_ascii_uppercase().replace('.', "__")).into())
+        }
+        origin => origin.clone(),
+    }
 }
 
 fn parse(name: &str, text: &str) -> Table {

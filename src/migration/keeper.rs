@@ -144,7 +144,7 @@ async fn verify(asker: &mut Asker, rules: &Rules) -> Result<(), String> {
     match asker.ask(statement).await {
         Ok(Answer::Current) => Ok(()),
         Ok(_) => Err("its statement says that the schema is not as it should be".to_owned()),
-        Err(failure) => Err(format!("{}; {}", failure.class.public(), failure.class.advice())),
+        Err(failure) => Err(format!("{}; {}", failure.why().words(), failure.why().advice())),
     }
 }
 
@@ -267,7 +267,7 @@ impl fmt::Display for Obstacle {
                 let since = held.map(|held| format!(", connected for {}", shown(held))).unwrap_or_default();
                 write!(f, "held by {words}{since}; check whether its migration still runs")
             }
-            Self::Failed(failure) => write!(f, "{} ({}); {}", failure.class.public(), failure.private.as_str(), failure.class.advice()),
+            Self::Failed(failure) => write!(f, "{} ({}); {}", failure.why().words(), failure.private.as_str(), failure.why().advice()),
         }
     }
 }

@@ -146,6 +146,7 @@ mod tests {
             health: None,
             hold: false,
             notices: vec![],
+            remarks: Vec::new(),
             retired: Retired::default(),
         };
         let mut run = Lifecycle::new(Arc::new(plan), at(0));

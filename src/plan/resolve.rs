@@ -167,7 +167,7 @@ pub fn registry(
 pub fn resolve(request: &Request, environment: &Environment) -> Result<Plan, Problems> {
     let context = Context::new(environment).with_arguments(!request.arguments.is_empty());
     let plan = read(request, environment, &context);
-    Ok(Plan { notices: context.finish()?, ..plan })
+    Ok(Plan { remarks: context.remarks(), notices: context.finish()?, ..plan })
 }
 
 fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> Plan {
@@ -226,6 +226,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         health,
         hold,
         notices: Vec::new(),
+        remarks: Vec::new(),
         retired: Retired::default(),
     };
     advise_on_grace(&root, &plan);

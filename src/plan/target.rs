@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::process::ProcessPlan;
-use crate::secret::Secret;
+use crate::secret::{Secret, scrub};
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{Identity, SslMode, Tls, Verify};
 
@@ -87,8 +87,8 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::File(path) => write!(f, "file://{}", path.display()),
+            Self::Unix(path) => write!(f, "unix://{}", scrub(&path.display().to_string())),
+            Self::File(path) => write!(f, "file://{}", scrub(&path.display().to_string())),
             Self::Dns(name) => write!(f, "dns://{name}"),
             Self::Disk(disk) => write!(f, "{disk}"),
             Self::Exec(process) => write!(f, "exec:{}", process.argv),
@@ -174,7 +174,23 @@ pub struct DiskTarget {
 
 impl fmt::Display for DiskTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "disk://{}?free={}", self.path.display(), self.free)
+        write!(f, "disk://{}?free={}", self.path.display(), Room(self.free))
+    }
+}
+
+/// Bytes as a person writes them: whole where one of the two largest units that fit divides them, else to a tenth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room(pub u64);
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["", "KiB", "MiB", "GiB", "TiB"];
+        let size = |unit: usize| 1_u64 << (10 * unit);
+        let fitting = (0..UNITS.len()).rev().find(|unit| self.0 >= size(*unit)).unwrap_or_default();
+        match (fitting.saturating_sub(1)..=fitting).rev().find(|unit| self.0.is_multiple_of(size(*unit))) {
+            Some(whole) => write!(f, "{}{}", self.0 / size(whole), UNITS[whole]),
+            None => write!(f, "{:.1}{}", self.0 as f64 / size(fitting) as f64, UNITS[fitting]),
+        }
     }
 }
 
@@ -268,5 +284,25 @@ pub struct MysqlTarget {
 impl fmt::Display for MysqlTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mysql://{}@{}/{}", self.user, self.address, self.database.as_deref().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_shown_as_a_person_writes_it() {
+        for (bytes, shown) in [
+            (0, "0"),
+            (512, "512"),
+            (1 << 30, "1GiB"),
+            (1500 << 20, "1500MiB"),
+            (900 << 40, "900TiB"),
+            (74_680_172_544, "69.6GiB"),
+            (1537, "1537"),
+        ] {
+            assert_eq!(Room(bytes).to_string(), shown);
+        }
     }
 }

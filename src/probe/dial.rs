@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Cause, Class, Failure};
 use crate::plan::target::Address;
 
 /// What TCP, unix and TLS streams are.
@@ -120,9 +120,14 @@ fn begin(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
 
 /// Connects to a unix socket; a missing file counts as a refusal, for the server that makes it is not there.
 pub async fn dial_unix(path: &Path) -> Result<UnixStream, Failure> {
-    UnixStream::connect(path)
-        .await
-        .map_err(|error| Failure::new(class_of_io(&error), &format!("connecting to {}: {error}", path.display())))
+    UnixStream::connect(path).await.map_err(|error| {
+        let failure = Failure::new(class_of_io(&error), &format!("connecting to {}: {error}", path.display()));
+        match error.kind() {
+            io::ErrorKind::NotFound => failure.because(Cause::NoSocket),
+            io::ErrorKind::ConnectionRefused => failure.because(Cause::Deserted),
+            _ => failure,
+        }
+    })
 }
 
 /// Makes the kernel give a connection up `after` data was sent in vain, and asks a silent peer whether it is still there.

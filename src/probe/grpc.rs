@@ -241,7 +241,7 @@ fn garbled() -> Failure {
 }
 
 fn lost(error: &io::Error) -> Failure {
-    Failure::new(class_of_io(error), &format!("calling: {error}"))
+    Failure::new(class_of_io(error), &format!("calling: {error}")).once_connected()
 }
 
 #[cfg(test)]

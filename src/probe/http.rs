@@ -16,7 +16,7 @@ use url::{Position, Url};
 
 use super::dial::{Duplex, class_of_chain, dial, words_of_chain};
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Cause, Class, Failure};
 use crate::plan::target::{Address, Expect, HttpTarget};
 
 /// The longest body that is read: what is expected has to stand in its first 256 KiB.
@@ -146,7 +146,7 @@ async fn judge(expect: &Expect, mut response: Response<Incoming>) -> Result<(), 
             break;
         }
     }
-    matches_body(expect, &body).map_err(|words| Failure::new(Class::Status, &words))
+    matches_body(expect, &body).map_err(|words| Failure::new(Class::Status, &words).because(Cause::Body))
 }
 
 /// Whether `text` ends in what has come behind the first `known` bytes of `body`.
@@ -187,7 +187,7 @@ fn failure(error: &hyper::Error) -> Failure {
     } else {
         Class::Protocol
     };
-    Failure::new(class, &words_of_chain(error))
+    Failure::new(class, &words_of_chain(error)).once_connected()
 }
 
 /// What rustls says, wherever in the chain of causes it stands: a client's certificate is judged after the handshake.

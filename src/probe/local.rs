@@ -6,8 +6,8 @@ use std::time::Duration;
 use nix::sys::statvfs::statvfs;
 
 use super::dial::{dial_unix, resolve};
-use crate::outcome::{Class, Failure};
-use crate::plan::target::{Address, DiskTarget};
+use crate::outcome::{Cause, Class, Failure};
+use crate::plan::target::{Address, DiskTarget, Room};
 
 /// Passes when the unix socket accepts a connection; it is closed at once.
 pub(super) async fn ask_unix(path: &Path) -> Result<(), Failure> {
@@ -33,5 +33,6 @@ pub(super) fn ask_disk(disk: &DiskTarget) -> Result<(), Failure> {
     if free >= disk.free {
         return Ok(());
     }
-    Err(Failure::new(Class::Status, &format!("{free} bytes are free on {}, {} are wanted", disk.path.display(), disk.free)))
+    let words = format!("{} free on {}, {} wanted", Room(free), disk.path.display(), Room(disk.free));
+    Err(Failure::new(Class::Status, &words).because(Cause::NoRoom))
 }

@@ -302,7 +302,7 @@ fn lost(error: &io::Error) -> Failure {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
         return tls::failure(error);
     }
-    Failure::new(class_of_io(error), &format!("talking to the server: {error}"))
+    Failure::new(class_of_io(error), &format!("talking to the server: {error}")).once_connected()
 }
 
 #[cfg(test)]

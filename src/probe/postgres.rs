@@ -189,7 +189,7 @@ impl Session {
 
 /// Asks for TLS (`SSLRequest`); one byte is the answer, and nothing may come before it is encrypted.
 async fn offers_tls(stream: &mut Box<dyn Duplex>) -> Result<bool, Failure> {
-    let lost = |error: io::Error| Failure::new(class_of_io(&error), &format!("asking for TLS: {error}"));
+    let lost = |error: io::Error| Failure::new(class_of_io(&error), &format!("asking for TLS: {error}")).once_connected();
     stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await.map_err(lost)?;
     match stream.read_u8().await.map_err(lost)? {
         b'S' => Ok(true),
@@ -211,7 +211,7 @@ fn failure(error: &Error) -> Failure {
         None if error.is_closed() => Class::Refused,
         None => Class::Protocol,
     };
-    Failure::new(class, &words_of_chain(error))
+    Failure::new(class, &words_of_chain(error)).once_connected()
 }
 
 /// The class of a SQLSTATE.

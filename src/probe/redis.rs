@@ -129,7 +129,7 @@ impl Session {
 pub fn failure(error: &RedisError) -> Failure {
     match (error.code(), error.detail()) {
         (Some(code), Some(words)) => Failure::new(class(error), &format!("{code} {words}")),
-        _ => Failure::new(class(error), &error.to_string()),
+        _ => Failure::new(class(error), &error.to_string()).once_connected(),
     }
 }
 

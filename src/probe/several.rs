@@ -78,8 +78,8 @@ fn summary(parts: &[Part]) -> Result<(), Failure> {
     match first {
         None => Ok(()),
         Some((name, failure)) => {
-            let words = format!("{failed} of {} failed, first {name}: {}", parts.len(), failure.private.as_str());
-            Err(Failure::new(failure.class, &words))
+            let whom = format!("{failed} of {} failed, first {name}", parts.len());
+            Err(Failure { status: None, ..failure.clone().of(&whom) })
         }
     }
 }

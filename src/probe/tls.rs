@@ -190,7 +190,7 @@ impl ServerCertVerifier for Judge {
 pub(super) fn failure(error: &io::Error) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => Failure::new(Class::Tls, &words(error)),
-        None => Failure::new(class_of_io(error), &format!("TLS handshake: {error}")),
+        None => Failure::new(class_of_io(error), &format!("TLS handshake: {error}")).once_connected(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::notify::NotifyWays;
-use super::output::Output;
+use super::output::{Deadline, Output};
 use super::spawn::{self, SpawnError, Surroundings};
 use super::{descendants, terminal};
 use crate::exit::Ended;
@@ -58,7 +58,7 @@ impl Children {
         }
         if id == ProcessId::Main && plan.restart.policy == RestartPolicy::Never {
             // They are the child's now; held open here, their readers would never see an end.
-            self.surroundings.descriptors.drain(..).for_each(sys::start::close_inherited);
+            self.surroundings.descriptors.drain(..).for_each(sys::descriptors::close_inherited);
         }
         self.running.insert(pid, id);
         self.groups.insert(id, pid);
@@ -207,8 +207,8 @@ impl Children {
     }
 
     /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].
-    pub fn finish_output(&self) {
-        self.output.finish();
+    pub fn finish_output(&self, stop: Option<Deadline>) {
+        self.output.finish(stop);
     }
 
     /// Whether the process runs.

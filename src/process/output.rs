@@ -9,12 +9,15 @@ mod relay;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 
 use crate::clock::Moment;
+use crate::log::LAST_WORDS;
+use crate::plan::OUTPUT_LIMIT;
 use crate::sys::start::Credentials;
 use relay::{Relay, Stream};
 
@@ -23,6 +26,24 @@ const STALLED: Duration = Duration::from_secs(1);
 
 /// At the end: how long passing on the rest may take however well it goes.
 const LONGEST_END: Duration = Duration::from_secs(5);
+
+/// A stop that somebody has asked for, and may not wait for beyond its budget.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// When it was asked for.
+    pub since: Moment,
+    /// [`Plan::stop_budget`](crate::plan::Plan::stop_budget).
+    pub budget: Duration,
+}
+
+/// Until when the rest may be passed on that is there `now`: within the budget, but for the time that it has for just this.
+fn end(now: Moment, stop: Option<Deadline>) -> Moment {
+    let longest = now.after(LONGEST_END);
+    let Some(Deadline { since, budget }) = stop else { return longest };
+    let own = OUTPUT_LIMIT.saturating_sub(LAST_WORDS);
+    let left = budget.saturating_sub(LAST_WORDS).saturating_sub(now.since(since));
+    if left.max(own) < LONGEST_END { now.after(left.max(own)) } else { longest }
+}
 
 /// The two threads that pass output on; neither is started before a child needs it.
 #[derive(Debug, Default)]
@@ -81,22 +102,25 @@ impl Output {
         self.relays().for_each(|relay| relay.ended(pid));
     }
 
-    /// Waits until everything that was written is passed on, as long as it gets on, and five seconds at most.
-    pub fn finish(&self) {
-        let end = Moment::now().after(LONGEST_END);
-        let waiting: Vec<_> = self.relays().map(|relay| (relay, relay.finish())).collect();
-        for (relay, done) in waiting {
-            loop {
-                let before = relay.written();
-                let left = end.since(Moment::now()).min(STALLED);
-                if done.recv_timeout(left) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                    break;
+    /// Waits until everything that was written is passed on, as long as it gets on, and five seconds at most; after a `stop` that was
+    /// asked for not beyond its budget.
+    pub fn finish(&self, stop: Option<Deadline>) {
+        let end = end(Moment::now(), stop);
+        let mut waiting: Vec<_> = self.relays().map(|relay| (relay, relay.finish(), relay.written())).collect();
+        while !waiting.is_empty() {
+            let now = Moment::now();
+            let look = now.after(end.since(now).min(STALLED));
+            waiting.retain_mut(|(relay, done, before)| {
+                if done.recv_timeout(look.since(Moment::now())) != Err(RecvTimeoutError::Timeout) {
+                    return false;
                 }
-                if relay.written() == before || end.since(Moment::now()).is_zero() {
+                let written = relay.written();
+                let gets_on = std::mem::replace(before, written) != written && !end.since(Moment::now()).is_zero();
+                if !gets_on {
                     tracing::warn!("{} was not read; the last lines of the output are lost", relay.stream());
-                    break;
                 }
-            }
+                gets_on
+            });
         }
     }
 
@@ -114,4 +138,24 @@ fn pipe(user: Option<&Credentials>) -> io::Result<Pipe> {
         let _ = fchown(&writing, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)));
     }
     Ok(Pipe { reading, writing })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_the_output_keeps_within_the_budget_of_a_stop() {
+        let begin = Moment::default();
+        // With an output of its own the budget holds half a second for the last lines, the log's included.
+        let budget = Duration::from_millis(8_500);
+        let left = |passed: u64| {
+            let now = begin.after(Duration::from_millis(passed));
+            end(now, Some(Deadline { since: begin, budget })).since(now).as_millis()
+        };
+        assert_eq!(end(begin, None).since(begin), LONGEST_END, "nobody waits for an end that nobody asked for");
+        for (passed, millis) in [(0, 5_000), (3_000, 5_000), (5_000, 3_250), (8_000, 250), (9_000, 250)] {
+            assert_eq!(left(passed), millis, "after {passed} ms");
+        }
+    }
 }

@@ -73,7 +73,7 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
     // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
     let withheld: &[i32] = if plan.conditions.aside { &surroundings.descriptors } else { &[] };
     for descriptor in withheld {
-        sys::start::survive_exec(*descriptor, false);
+        sys::descriptors::survive_exec(*descriptor, false);
     }
     let result = match recipe.start() {
         // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl does not.
@@ -88,7 +88,7 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
         result => result,
     };
     for descriptor in withheld {
-        sys::start::survive_exec(*descriptor, true);
+        sys::descriptors::survive_exec(*descriptor, true);
     }
     result.map_err(|(step, error)| explain(plan, surroundings, &candidates, step, &error))
 }

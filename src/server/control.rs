@@ -1,6 +1,7 @@
 //! Orders over the unix socket: who may give them, and what whoever may not is told.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -18,6 +19,9 @@ const ROOT: &str = "/control/";
 
 /// The answer that comes when the order is done.
 type UnderWay = std::pin::Pin<Box<dyn Future<Output = (u16, String)> + Send>>;
+
+/// How long an order waits for room: in a flood, those that are answered at once stand in each other's way for a moment.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How many orders' ends are waited for at a time. Together far below [`MOST_CONNECTIONS`](super::MOST_CONNECTIONS), since such a
 /// connection makes room for no other one; and apart, so that what others wait for can always be stopped or changed.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::outcome::{Class, Outcome, Part, Private};
+use crate::outcome::{Cause, Class, Outcome, Part, Private, Why};
 use crate::plan::{Affects, CheckId, CheckPlan, ModuleId};
 use history::History;
 
@@ -24,6 +24,8 @@ pub struct Record {
     pub at: Moment,
     /// What it found; `Ok` when it passed.
     pub class: Class,
+    /// What happened within that class.
+    pub cause: Cause,
     /// The details of a failure.
     pub private: Private,
     /// How long it took.
@@ -156,7 +158,7 @@ impl Check {
 
     /// Takes one result in; between the thresholds the old verdict stays (the kubelet's rule).
     pub fn feed(&mut self, now: Moment, outcome: Outcome) {
-        let class = outcome.class();
+        let Why { class, cause } = outcome.why();
         *self.totals.entry(class).or_default() += 1;
         self.history.feed(now, outcome.result.is_ok(), outcome.elapsed);
         let verdict = match outcome.result {
@@ -183,12 +185,18 @@ impl Check {
             self.records.pop_front();
         }
         let private = outcome.result.err().map(|failure| failure.private).unwrap_or_default();
-        self.records.push_back(Record { at: now, class, private, elapsed: outcome.elapsed, parts: outcome.parts });
+        self.records.push_back(Record { at: now, class, cause, private, elapsed: outcome.elapsed, parts: outcome.parts });
     }
 
     /// The newest record.
     pub fn last(&self) -> Option<&Record> {
         self.records.back()
+    }
+
+    /// What `class` means here, as exactly as the newest record says it.
+    pub fn why(&self, class: Class) -> Why {
+        let cause = self.last().filter(|record| record.class == class).map_or(Cause::Plain, |record| record.cause);
+        Why { class, cause }
     }
 
     /// What the check is at `now`, and why when it is not simply up.

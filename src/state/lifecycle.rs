@@ -15,6 +15,7 @@ mod migrating;
 mod modules;
 mod notified;
 mod restarting;
+mod starting;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -28,14 +29,13 @@ use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readines
 use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{Class, Outcome, Why};
 use crate::plan::module::ModuleStart;
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, ModuleId, Plan, ProcessPlan};
 use leaving::Leaving;
 use migrating::Migrating;
 use modules::Course;
-use notified::not_through;
 use restarting::Restarting;
 
 /// Why a run ends, decided once.
@@ -60,11 +60,13 @@ pub struct Lifecycle {
     migrating: Migrating,
     releasing: bool,
     stop_requests: u32,
+    /// When the first of them came.
+    stop_since: Option<Moment>,
     killed: bool,
     announced: Readiness,
     ever_ready: bool,
     ever_spawned: bool,
-    last_startup: Class,
+    last_startup: Why,
     restarting: Option<Restarting>,
     restarts_in_a_row: u32,
     out_of_memory: bool,
@@ -124,11 +126,12 @@ impl Lifecycle {
             migrating: Migrating::default(),
             releasing: false,
             stop_requests: 0,
+            stop_since: None,
             killed: false,
             announced: Readiness::Unknown,
             ever_ready: false,
             ever_spawned: false,
-            last_startup: Class::Never,
+            last_startup: Class::Never.into(),
             restarting: None,
             restarts_in_a_row: 0,
             out_of_memory: false,
@@ -155,6 +158,11 @@ impl Lifecycle {
     /// Why the run ends, once that is decided.
     pub const fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
+    }
+
+    /// When the stop was asked for.
+    pub const fn stop_since(&self) -> Option<Moment> {
+        self.stop_since
     }
 
     /// Takes one event in and says what has to be done, in this order. Nothing follows an [`Effect::Exit`].
@@ -202,124 +210,6 @@ impl Lifecycle {
             Event::Withdrawn => self.withdrawn(effects),
             Event::Elapsed(timer) => self.elapsed(now, timer, effects),
         }
-    }
-
-    fn start(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.plan.main.is_none() {
-            if let Some(refusal) = self.plan.refusal.clone() {
-                self.decide(refusal.code, refusal.message);
-                self.enter(now, Phase::Failed);
-                self.close(now, effects);
-                return;
-            }
-            let done = if self.plan.migration.is_some() { "the migration is done and" } else { "everything is ready and" };
-            self.decide(Exit::Success.code(), format!("{done} this mode starts no process"));
-            self.enter(now, Phase::Stopped);
-            self.close(now, effects);
-            return;
-        }
-        self.enter(now, Phase::Starting);
-        self.stage_began(now, &format!("spawn:{APP}"));
-        self.begin_modules(now, effects);
-        effects.push(Effect::Spawn(ProcessId::Main));
-    }
-
-    /// Whether the run stands where the news of this process' spawn are expected.
-    fn spawns(&self, id: ProcessId) -> bool {
-        match id {
-            ProcessId::Migration => self.task_starts(),
-            ProcessId::Main => self.snapshot.phase == Phase::Starting && self.snapshot.child.pid.is_none() && self.restarting.is_none(),
-            ProcessId::Module(id) => self.spawns_module(id),
-        }
-    }
-
-    fn spawned(&mut self, now: Moment, id: ProcessId, pid: i32, effects: &mut Vec<Effect>) {
-        self.ever_spawned = true;
-        (self.stopped, self.suspended) = (false, false);
-        match id {
-            _ if !self.spawns(id) => {}
-            ProcessId::Module(id) => self.module_spawned(now, id, pid, effects),
-            ProcessId::Migration => self.task_started(effects),
-            ProcessId::Main => {
-                self.snapshot.child.pid = Some(pid);
-                self.stage_ended(now, &format!("spawn:{APP}"), Step::Up);
-                self.feed_app(now, Outcome::passed(Duration::ZERO));
-                let started = self.plan.main.as_ref().and_then(|main| main.started.as_ref());
-                match started.map(|started| (started.within, matches!(started.sign, StartSign::Answers { .. }))) {
-                    Some((within, asks)) => {
-                        self.last_startup = Class::Never;
-                        effects.push(Effect::Arm(Timer::Startup, within));
-                        if asks {
-                            effects.push(Effect::AskStartup(true));
-                        }
-                        self.stage_began(now, &format!("started:{APP}"));
-                    }
-                    None => self.run(now, effects),
-                }
-            }
-        }
-    }
-
-    fn spawn_failed(&mut self, now: Moment, id: ProcessId, code: u8, why: String, effects: &mut Vec<Effect>) {
-        if !self.spawns(id) {
-            return;
-        }
-        // A full process table may have room in a while; a missing program will not appear.
-        if id == ProcessId::Main && code == Exit::Internal.code() && self.restarts_after(Ended::Code(code)) {
-            self.restart(now, effects);
-            return;
-        }
-        if let ProcessId::Module(id) = id {
-            self.module_spawn_failed(now, id, code, why, effects);
-            return;
-        }
-        self.decide(code, why);
-        match id {
-            ProcessId::Module(_) => {}
-            ProcessId::Migration => self.task_failed_to_start(now, effects),
-            ProcessId::Main => {
-                self.stage_ended(now, &format!("spawn:{APP}"), Step::Down);
-                self.feed_app(now, Outcome::failed(Class::Exited, "", Duration::ZERO));
-                self.enter(now, Phase::Failed);
-                self.close(now, effects);
-            }
-        }
-    }
-
-    fn startup_probed(&mut self, now: Moment, outcome: &Outcome, effects: &mut Vec<Effect>) {
-        if self.snapshot.phase != Phase::Starting || self.snapshot.child.pid.is_none() {
-            return;
-        }
-        self.last_startup = outcome.class();
-        if outcome.result.is_ok() {
-            self.started(now, effects);
-        }
-    }
-
-    fn started(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        self.stage_ended(now, &format!("started:{APP}"), Step::Up);
-        effects.push(Effect::Disarm(Timer::Startup));
-        effects.push(Effect::AskStartup(false));
-        self.run(now, effects);
-    }
-
-    fn run(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        self.enter(now, Phase::Running);
-        self.snapshot.started = true;
-        effects.push(Effect::AskAll);
-        self.expect_watchdog(effects);
-    }
-
-    fn startup_failed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.snapshot.phase != Phase::Starting || self.snapshot.child.pid.is_none() {
-            return;
-        }
-        let started = self.plan.main.as_ref().and_then(|main| main.started.as_ref());
-        let why = started.map_or_else(String::new, |started| not_through(started, self.last_startup));
-        self.decide(Exit::Unavailable.code(), format!("the {why}"));
-        self.stage_ended(now, &format!("started:{APP}"), Step::Down);
-        self.enter(now, Phase::Failed);
-        self.send_stop(libc::SIGTERM, effects);
     }
 
     fn elapsed(&mut self, now: Moment, timer: Timer, effects: &mut Vec<Effect>) {

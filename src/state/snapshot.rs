@@ -221,10 +221,10 @@ impl ModuleState {
         match self {
             Self::Resolved => "not started",
             Self::Starting => "starting",
-            Self::Activated => "activated",
+            Self::Activated => "up",
             Self::Stopping => "stopping",
-            Self::Deactivated => "deactivated",
-            Self::Broken => "broken",
+            Self::Deactivated => "stopped",
+            Self::Broken => "failed",
         }
     }
 

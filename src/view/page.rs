@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 
 use super::summary::{self, bucket, by_urgency, causes, last_try, levels, mark, outcome, shape, timeline, title};
 use super::{Request, Response, TEXT, terminal, time};
-use crate::clock::Moment;
 use crate::state::check::Check;
 use crate::state::snapshot::{Look, Snapshot, Status, Step};
 
@@ -63,10 +62,6 @@ impl Page<'_> {
         self.html.push_str(html);
     }
 
-    fn ago(&self, at: Moment) -> String {
-        time::rough(self.look.now.since(at))
-    }
-
     fn head(&mut self, holds: bool) {
         let status = self.snapshot.overall(self.look);
         let refresh = if holds { String::new() } else { format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">") };
@@ -94,13 +89,9 @@ impl Page<'_> {
         let service = &snapshot.service;
         let mode = service.mode.as_ref().filter(|mode| **mode != service.name).map(|mode| format!(", mode {}", escape(mode)));
         let instance = if self.authority { format!(" on {}", escape(&service.instance)) } else { String::new() };
-        let (phase, since, begun) = (snapshot.phase.word(), self.ago(snapshot.phase_since), self.ago(snapshot.started_at));
+        let phase = summary::phase(snapshot, look);
         let name = escape(&service.name);
-        let _ = write!(
-            self.html,
-            "<p><strong>{name}</strong>{}{instance}, {phase} for {since}, begun {begun} ago</p><ul class=\"levels\">",
-            mode.unwrap_or_default()
-        );
+        let _ = write!(self.html, "<p><strong>{name}</strong>{}{instance}, {phase}</p><ul class=\"levels\">", mode.unwrap_or_default());
         for (name, holds) in levels(snapshot, look) {
             let (class, mark, not) = if holds { ("yes", "\u{2713}", "") } else { ("no", "\u{2715}", "not ") };
             let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {not}{name}</li>");
@@ -157,7 +148,7 @@ impl Page<'_> {
             let _ = write!(self.html, ", {} failures in a row", check.failures);
         }
         if !check.affects.health() {
-            self.push(", shown only");
+            self.push(", not counted for health");
         }
         self.push("</p>");
         // What is told by events has no runs whose absence would mean anything.
@@ -230,14 +221,11 @@ impl Page<'_> {
         }
         self.push("<section><h2>Modules</h2><ul>");
         for module in &self.snapshot.modules {
-            let (class, mark) = match module.state.step() {
-                Step::Up => ("up", "\u{25cf}"),
-                Step::Down => ("down", "\u{2715}"),
-                Step::Unknown => ("unknown", "\u{25cc}"),
-            };
-            let counts = if module.counts { "" } else { ", its start does not count" };
-            let (name, state) = (escape(&module.name), escape(&summary::module(module, self.authority)));
-            let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {name}: {state}{counts}</li>");
+            let state = summary::module_mark(module);
+            let (class, mark) = (state.word(), mark(state));
+            let counts = if module.counts { "" } else { ", start not counted for health" };
+            let (name, words) = (escape(&module.name), escape(&summary::module(module, self.authority)));
+            let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {name}: {words}{counts}</li>");
         }
         self.push("</ul></section>");
     }

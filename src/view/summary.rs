@@ -10,7 +10,7 @@ use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
 use crate::state::event::Readiness;
 use crate::state::instances::Instance;
-use crate::state::snapshot::{Level, Look, Migration, Module, Phase, Snapshot, Stage, Status, Step};
+use crate::state::snapshot::{Level, Look, Migration, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
 
 /// The questions that orchestrators ask, with their answers.
 pub(super) fn levels(snapshot: &Snapshot, look: Look) -> [(&'static str, bool); 4] {
@@ -68,7 +68,7 @@ pub(super) fn causes(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<St
     let failing = failing.filter(|item| !item.passes && (snapshot.started || item.class != Class::Never));
     failing
         .map(|item| match (item.name, snapshot.check(item.name)) {
-            ("startup", _) => format!("the start is not through: {}", now_doing(snapshot, look, authority)),
+            ("startup", _) => format!("start not complete: {}", now_doing(snapshot, look, authority)),
             ("shutdown", _) => "it is being stopped".to_owned(),
             ("supervisor", _) => "the start failed".to_owned(),
             ("scheduler", _) => "the checks do not run any more".to_owned(),
@@ -200,6 +200,23 @@ pub(super) fn process(snapshot: &Snapshot, authority: bool) -> String {
         parts.push(format!("says: {says}"));
     }
     parts.join(", ")
+}
+
+/// How a module does: one that was stopped, or never started, is not amiss.
+pub(super) const fn module_mark(module: &Module) -> State {
+    match module.state {
+        ModuleState::Activated => State::Up,
+        ModuleState::Broken => State::Down,
+        _ if module.trouble.is_some() => State::Down,
+        ModuleState::Resolved | ModuleState::Starting | ModuleState::Stopping | ModuleState::Deactivated => State::Unknown,
+    }
+}
+
+/// The phase, for how long, and when the whole began where that was before.
+pub(super) fn phase(snapshot: &Snapshot, look: Look) -> String {
+    let [phase, whole] = [snapshot.phase_since, snapshot.started_at].map(|since| time::rough(look.now.since(since)));
+    let started = if phase == whole { String::new() } else { format!(", started {whole} ago") };
+    format!("{} for {phase}{started}", snapshot.phase.word())
 }
 
 /// A module in a few words; its pid, what it says of itself and what went wrong are details.

@@ -18,8 +18,7 @@ pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
     let status = snapshot.overall(look);
     let service = &snapshot.service;
     let _ = writeln!(text, "{} {}  {}{}", shape(status), title(status), service.name, mode(snapshot));
-    let since = time::rough(look.now.since(snapshot.phase_since));
-    let _ = writeln!(text, "  {} for {since}, begun {} ago", snapshot.phase.word(), time::rough(look.now.since(snapshot.started_at)));
+    let _ = writeln!(text, "  {}", summary::phase(snapshot, look));
     if authority {
         let _ = writeln!(text, "  instance {}, portcullis {}", service.instance, service.version);
     }
@@ -34,12 +33,8 @@ pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
         text.push_str("\nModules\n");
         let width = width(snapshot.modules.iter().map(|module| module.name.as_str()));
         for module in &snapshot.modules {
-            let counts = if module.counts { "" } else { ", does not count" };
-            let mark = match module.state.step() {
-                Step::Up => '\u{25cf}',
-                Step::Down => '\u{2715}',
-                Step::Unknown => '\u{25cc}',
-            };
+            let counts = if module.counts { "" } else { ", start not counted for health" };
+            let mark = mark(summary::module_mark(module));
             let _ = writeln!(text, "{mark} {:width$}  {}{counts}", module.name, summary::module(module, authority));
         }
     }
@@ -48,6 +43,12 @@ pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
         let _ = writeln!(text, "Heartbeat  {heartbeat}");
     }
     instances(&mut text, snapshot, look, authority);
+    if !authority {
+        text.push_str(
+            "\nTargets, causes and names of instances are hidden: [health] says who sees them, by default root and portcullis' own\n",
+        );
+        text.push_str("user over the unix socket, and who sends the token\n");
+    }
     text.retain(|c| c == '\n' || !c.is_control());
     text
 }
@@ -113,7 +114,7 @@ fn checks(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
     let width = width(snapshot.checks.iter().map(|check| check.name.as_str()));
     for check in by_urgency(snapshot, look) {
         let (state, _) = check.effective(look.now);
-        let counts = if check.affects.health() { "" } else { ", does not count" };
+        let counts = if check.affects.health() { "" } else { ", not counted for health" };
         let tried = last_try(check, look).map(|tried| format!(", {tried}")).unwrap_or_default();
         let target = if authority && !check.target.is_empty() { format!("  {}", check.target) } else { String::new() };
         let verdict = summary::verdict(check, look, authority);

@@ -35,9 +35,71 @@ fn an_unknown_option_is_64_with_the_nearest_one() {
 }
 
 #[test]
-fn help_is_0_and_shows_an_example() {
-    let output = Portcullis::new().args(["run", "--help"]).output().exits(0);
-    assert!(output.stdout.contains("portcullis run"), "{}", output.stdout);
+fn help_of_every_command_is_0_and_shows_an_example() {
+    let help = |words: &[&str]| Portcullis::new().args(words.iter().copied().chain(["--help"])).output().exits(0).stdout;
+    let whole = help(&[]);
+    assert!(whole.contains("\nExample"), "{whole}");
+    let listed = whole.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let names: Vec<&str> =
+        listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|name| !name.is_empty()).collect();
+    assert!(names.len() >= 12 && names.contains(&"run") && names.contains(&"healthcheck"), "{names:?}");
+    for name in names.into_iter().filter(|name| *name != "help") {
+        let said = help(&[name]);
+        let example = said.split("\nExample").nth(1).unwrap_or_else(|| panic!("{name} shows no example:\n{said}"));
+        assert!(
+            example.contains(&format!("portcullis {name}")) || example.contains(&format!("/portcullis\", \"{name}\"")),
+            "{name}: {example}"
+        );
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_want_them() {
+    for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false), (Some("0"), false)] {
+        let (run, terminal) = Portcullis::new().env("TERM", "xterm").command(["true"]).on_terminal();
+        let run = no_color.into_iter().fold(run, |run, value| run.env("NO_COLOR", value));
+        run.start().exits(0);
+        terminal.until("exit code 0", secs(20));
+        assert_eq!(terminal.shown().contains("\x1b["), coloured, "NO_COLOR={no_color:?}: {:?}", terminal.shown());
+    }
+    assert!(!Portcullis::new().env("TERM", "xterm").command(["true"]).output().exits(0).stderr.contains('\x1b'), "it is no terminal");
+}
+
+#[test]
+fn every_subcommand_helps_in_the_same_words() {
+    for command in ["run", "wait", "plan", "preset", "status", "start", "stop", "restart", "reload", "schema", "ready", "healthcheck"] {
+        let help = Portcullis::new().args([command, "--help"]).output().exits(0).stdout;
+        let (first, usage) = help.split_once("\n\nUsage: portcullis ").unwrap_or_else(|| panic!("{help}"));
+        assert!(usage.starts_with(command) && !first.ends_with('.'), "{help}");
+        assert!(help.contains("  -h, --help") && help.contains("Print help\n") && help.contains("\nExample"), "{help}");
+        for line in help.lines().filter(|line| line.contains("<DURATION>")) {
+            assert!(line.contains("[default: ") && line.contains(" as "), "a duration without an example or a default: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_redis_that_nobody_asked_for_is_no_warning() {
+    let said = Portcullis::new().command(["true"]).env("NO_COLOR", "1").output().exits(0);
+    assert!(said.stderr.contains("portcullis info no heartbeat: no Redis is configured"), "{}", said.stderr);
+    let config = "[checks.cache]\nurl = \"redis://127.0.0.1:1\"\nwait = \"0s\"\n[modes.api]\ncommand = [\"true\"]\n";
+    let said = Portcullis::new().config(config).output().exits(0);
+    assert!(said.stderr.contains("warn no heartbeat: [heartbeat] is missing; `check = \"cache\"`"), "{}", said.stderr);
+}
+
+#[test]
+fn what_is_wrong_without_a_file_names_variables_and_no_file() {
+    let wrong = [("DB_HOST", "db"), ("DB_PORT", "abc"), ("MIGRATION_ENABLED", "true"), ("REDIS_HOST", "cache"), ("REDIS_PORT", "x")];
+    let new = wrong.into_iter().fold(Portcullis::new(), |new, (name, value)| new.env(name, value));
+    let said = new.args(["plan", "--", "true"]).output().exits(78).says(&[
+        "environment variable DB_PORT: `port` in [checks.db] is `abc`",
+        "environment variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing",
+        "the environment: `variables` in [checks.redis] finds that REDIS_HOST with REDIS_PORT has a port",
+    ]);
+    assert!(!said.stderr.contains("preset") && !said.stderr.contains("no redis check"), "{}", said.stderr);
+    let preset = |name, value| Portcullis::new().args(["plan", "--preset", "gunicorn"]).env(name, value).output().exits(78);
+    preset("MODE", "wroker").says(&["environment variable MODE: unknown mode `wroker`"]);
+    preset("MODE", "api").says(&["line ", " of `portcullis preset gunicorn`: ", "GUNICORN_APP is not set"]);
 }
 
 #[test]

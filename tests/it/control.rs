@@ -1,4 +1,6 @@
-//! Orders over the unix socket: modules started, stopped and restarted hot, the configuration reloaded, and who may ask for it.
+//! Orders over the unix socket: modules started, stopped and restarted hot, and who may ask for it.
+
+mod reload;
 
 use crate::support::child::polite;
 use crate::support::http::ask;
@@ -163,30 +165,6 @@ fn who_waits_behind_a_module_that_somebody_stopped_is_told_at_once() {
 }
 
 #[test]
-fn a_reload_waits_for_nothing_that_another_one_has_begun() {
-    let (run, path) = run(ON_DEMAND);
-    std::fs::write(&path, config(&path, SLOW)).unwrap();
-    let first = sent(&run, "/control/reload?wait_ms=60000");
-    eventually("the reload has begun", secs(20), || run.said().1.contains("reloading: module slow added").then_some(()));
-    let watch = Stopwatch::start();
-    order(&run, &["reload"], 0, "nothing has changed");
-    std::fs::write(&path, config(&path, &SLOW.replace("60s", "61s"))).unwrap();
-    order(&run, &["reload", "--timeout", "200ms"], 69, "module slow is still ");
-    assert!(watch.elapsed() < secs(20), "{:?}", watch.elapsed());
-    drop(first);
-}
-
-#[test]
-fn a_reload_leaves_a_module_stopped_that_somebody_has_stopped() {
-    let (run, path) = run("[modules.m]\ncommand = [\"@\", \"before\"]\n");
-    order(&run, &["stop", "m"], 0, "module m");
-    std::fs::write(&path, config(&path, "[modules.m]\ncommand = [\"@\", \"after\"]\n")).unwrap();
-    order(&run, &["reload"], 0, "module m changed\n  module m did not run, and stays so");
-    let after = pid(&order(&run, &["start", "m"], 0, "module m is up with pid "));
-    assert!(process::command_line(after).contains("after"));
-}
-
-#[test]
 fn a_module_whose_end_is_the_end_of_all_is_told_before_it_comes() {
     let run = Portcullis::new();
     let child = run.script("child", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done");
@@ -195,74 +173,6 @@ fn a_module_whose_end_is_the_end_of_all_is_told_before_it_comes() {
     run.until_status("/readyz", 200, secs(20));
     let output = order(&run, &["start", "gone"], 69, "module gone did not come up: cannot start /nowhere/gone: it was not found");
     assert!(output.stderr.ends_with("; everything is stopped\n"), "{}", output.stderr);
-}
-
-#[test]
-fn a_reload_adds_changes_and_removes_without_touching_anything_else() {
-    let keep = "[modules.keep]\ncommand = [\"@\", \"keep\"]\n";
-    let old = "[modules.old]\ncommand = [\"@\", \"old\"]\n[modules.changes]\ncommand = [\"@\", \"before\"]\n";
-    let (run, path) = run(&format!("{keep}{old}[checks.disk]\nurl = \"disk:///?free=1KiB\"\nwait = \"0s\"\n"));
-    let main = run.child_pid("child");
-    let kept = run.child_pid("keep");
-    let (gone, before) = (run.child_pid("sleeper old"), run.child_pid("sleeper before"));
-    order(&run, &["reload"], 0, "nothing has changed");
-    let new = "[modules.changes]\ncommand = [\"@\", \"after\"]\n[modules.new]\ncommand = [\"@\", \"new\"]\n\
-               [modules.later]\ncommand = [\"@\", \"later\"]\nstart = \"on-demand\"\n";
-    let checks = "[checks.file]\nurl = \"file:///proc/self\"\nwait = \"0s\"\ninterval = \"100ms\"\n";
-    std::fs::write(&path, config(&path, &format!("{keep}{new}{checks}"))).unwrap();
-    let words = "modules new, later added; module changes changed; module old removed; check file added; check disk removed";
-    let output = order(&run, &["reload"], 0, words);
-    assert!(output.stdout.contains("module new is up with pid ") && output.stdout.contains("module changes is up with pid "), "{output:?}");
-    assert!(!output.stdout.contains("module later"), "{output:?}");
-    assert_eq!((run.child_pid("child"), run.child_pid("keep")), (main, kept));
-    assert!(!process::alive(gone) && !process::alive(before));
-    assert!(run.child_pid("sleeper after") > 0 && run.child_pid("sleeper new") > 0);
-    eventually("the new check is asked", secs(20), || run.get("/healthz").body.contains("\"file\":\"ok\"").then_some(()));
-    assert!(!run.get("/healthz").body.contains("disk"), "{}", run.get("/healthz").body);
-    order(&run, &["stop", "old"], 64, "there is no module `");
-    order(&run, &["start", "later"], 0, "module later is up");
-    order(&run, &["reload"], 0, "nothing has changed");
-}
-
-#[test]
-fn a_reload_is_all_or_nothing() {
-    let (run, path) = run(ON_DEMAND);
-    let main = run.child_pid("child");
-    let added = format!("{ON_DEMAND}[modules.added]\ncommand = [\"@\", \"added\"]\n");
-    std::fs::write(&path, config(&path, &format!("{added}comand = 1\n[checks.x]\nurl = \"nonsense://\"\n"))).unwrap();
-    let output = order(&run, &["reload"], 78, "the configuration is wrong; nothing was changed");
-    assert!(output.stderr.contains("comand") && output.stderr.contains("nonsense"), "every problem is told: {}", output.stderr);
-    let fixed = config(&path, &added).replace("/child\"]", "/child\", \"more\"]");
-    std::fs::write(&path, format!("{fixed}[health]\ntoken = \"other\"\n")).unwrap();
-    let output = order(&run, &["reload"], 79, "the container has to be started anew for it; nothing was changed");
-    for item in ["the process' command differs", "`token` or `details` of [health] differs"] {
-        assert!(output.stderr.contains(item), "{}", output.stderr);
-    }
-    order(&run, &["start", "added"], 64, "there is no module `");
-    assert_eq!(run.child_pid("child"), main);
-    std::fs::remove_file(&path).unwrap();
-    order(&run, &["reload"], 78, "cannot read the configuration");
-}
-
-#[test]
-fn a_reload_reads_from_where_the_run_was_started() {
-    let run = Portcullis::new();
-    let (child, path) = (run.script("child", &polite()), run.dir().join("portcullis.toml"));
-    run.script("sleeper", &polite());
-    let run = run.config(&config(&path, ON_DEMAND)).without("PORTCULLIS_CONFIG");
-    for args in [vec!["run"], vec!["run", "-c", "portcullis.toml"]] {
-        let run = Portcullis::new().args(args).through(&format!("env -C {}", run.dir().display())).start();
-        run.until_status("/readyz", 200, secs(20));
-        assert!(run.child_pid("child") > 0, "{}", child.display());
-        std::fs::write(&path, config(&path, &format!("{ON_DEMAND}[modules.hot]\ncommand = [\"@\"]\n"))).unwrap();
-        order(&run, &["reload"], 0, "module hot added");
-        std::fs::write(&path, config(&path, ON_DEMAND)).unwrap();
-        order(&run, &["reload"], 0, "module hot removed");
-        std::fs::remove_file(&path).unwrap();
-        order(&run, &["reload"], 78, "cannot read the configuration");
-        order(&run, &["stop", "reports"], 0, "module reports did not run");
-        std::fs::write(&path, config(&path, ON_DEMAND)).unwrap();
-    }
 }
 
 #[test]
@@ -320,8 +230,8 @@ fn nothing_is_ordered_on_the_way_out() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_status("/readyz", 500, secs(20));
-    order(&run, &["start", "reports"], 69, "nothing is begun any more: the phase is draining");
-    order(&run, &["reload"], 69, "nothing is begun any more");
+    order(&run, &["start", "reports"], 69, "nothing is started any more: the phase is draining");
+    order(&run, &["reload"], 69, "nothing is started any more");
     run.signal(15);
     run.exits(0);
     run.leaves_nothing();
@@ -446,26 +356,4 @@ fn hostile_clients_disturb_neither_supervision_nor_orders() {
     ended.store(true, Ordering::Relaxed);
     assert!(flood.join().unwrap() > 100);
     wait::never("something is left", Duration::from_millis(50), || !run.descendants().is_empty());
-}
-
-#[test]
-fn a_reload_goes_on_when_nobody_waits_for_it_any_more() {
-    let slow = |word: &str| {
-        let script = "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done";
-        format!("[modules.slow]\ncommand = [\"sh\", \"-c\", \"{script}\", \"{word}\"]\n")
-    };
-    let (run, path) = run(&slow("first"));
-    run.child_pid("first");
-    for (turn, (old, new)) in [("first", "second"), ("second", "third")].into_iter().enumerate() {
-        std::fs::write(&path, config(&path, &slow(new))).unwrap();
-        let mut cut = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&run.socket).unwrap()).unwrap();
-        cut.write_all(b"POST /control/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").unwrap();
-        let begun = || run.said().1.matches("reloading: module slow changed").count() > turn;
-        eventually("the reload has begun", secs(20), || begun().then_some(()));
-        drop(cut);
-        run.child_pid(&format!("done {new}"));
-        order(&run, &["reload"], 0, "nothing has changed");
-        let of = |word: &str| process::children(run.pid()).into_iter().filter(|pid| process::command_line(*pid).contains(word)).count();
-        assert_eq!((of(&format!("done {old}")), of(&format!("done {new}"))), (0, 1));
-    }
 }

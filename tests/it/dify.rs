@@ -1,6 +1,7 @@
 //! The presets `dify` and `dify@0.15.3` against what Dify's own entrypoint does, and what they add to it.
 
 mod alive;
+pub mod diff;
 mod law;
 mod rows;
 mod signals;

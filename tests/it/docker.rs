@@ -1,6 +1,7 @@
 //! Docker's HEALTHCHECK as its engine runs it, in an image that holds no shell, without a network, a user or a place to write to.
 
 mod compose;
+mod dify;
 mod swarm;
 mod ways;
 

@@ -1,8 +1,8 @@
 //! The kubelet at the door: its requests, its thresholds and its patience, against a starting, ready, lost, draining and hung portcullis.
 
 use crate::support::child::polite;
-use crate::support::kubelet::{Kubelet, Verdict, manifest};
-use crate::support::{Http, Portcullis, Running, secs, slow, variable};
+use crate::support::kubelet::{Kubelet, Settings, Verdict, manifest};
+use crate::support::{Exit, Http, Portcullis, Running, secs, slow, variable};
 use std::path::Path;
 use std::process::Command;
 
@@ -89,6 +89,42 @@ fn kubelet_restarts_a_hung_one_after_its_threshold_and_not_before() {
     kubelet.until("killed", |kubelet| kubelet.verdict().killed);
     assert_eq!(kubelet.liveness.failures(), 3);
     run.signal(18);
+}
+
+/// The exec probes of the beat, as the kubelet runs them: the words of the manifest, in the environment of the container; 0 passes.
+#[test]
+fn exec_probes_of_the_manifest_follow_the_start_the_traffic_and_the_drain() {
+    let web = Http::answering(503, "");
+    let mut run = start(&[("PORTCULLIS_PROCESS__DRAIN_DELAY", "60s")], &web);
+    run.until_status("/livez", 200, secs(20));
+    let pod = manifest("shop-beat");
+    assert_eq!((pod.startup.command.len(), pod.liveness.command.len()), (4, 4), "{pod:?}");
+    let passes = |probe: &Settings| {
+        let words: Vec<&str> = probe.command.iter().map(String::as_str).collect();
+        assert_eq!(words[0], "/portcullis");
+        let output = run.beside(words[1..].iter().copied());
+        assert!(output.took < secs(probe.timeout), "{words:?}: {:?} of {} s", output.took, probe.timeout);
+        assert!(output.exit == Exit::Code(0) || output.exit == Exit::Code(1), "{words:?}: {output:?}");
+        output.exit == Exit::Code(0)
+    };
+    assert_eq!((passes(&pod.startup), passes(&pod.liveness)), (false, true), "starting");
+    web.set(200, "");
+    run.until_status("/readyz", 200, secs(20));
+    assert_eq!((passes(&pod.startup), passes(&pod.liveness)), (true, true), "ready");
+    // What it needs is away: no reason to restart it.
+    web.set(503, "");
+    run.until_status("/readyz", 500, secs(20));
+    assert!(passes(&pod.liveness), "a dependency is lost");
+    web.set(200, "");
+    run.until_status("/readyz", 200, secs(20));
+    run.until_stdout("ready", secs(20));
+    run.signal(15);
+    run.until_status("/readyz", 500, secs(20));
+    assert_eq!((passes(&pod.startup), passes(&pod.liveness)), (false, true), "draining");
+    run.signal(15);
+    run.exits(0);
+    let nobody = run.beside(["healthcheck", "--level", "live"]);
+    assert_eq!(nobody.exit, Exit::Code(1), "{nobody:?}");
 }
 
 #[test]

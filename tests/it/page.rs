@@ -3,9 +3,12 @@
 use crate::support::child::polite;
 use crate::support::http::{ask, send};
 use crate::support::process::Tool;
-use crate::support::{Dir, Portcullis, Redis, eventually, free_port, secs, slow};
+use crate::support::{Dir, Portcullis, Redis, Running, eventually, free_port, secs, slow};
 use serde_json::{Value, json};
-use std::process::Command;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// Chromium, driven over WebDriver.
 struct Browser {
@@ -49,10 +52,33 @@ impl Browser {
         self.command("url", &json!({ "url": url }));
     }
 
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.command("goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
+    }
+
     /// A screen as wide as a phone's; a window cannot be as narrow.
     fn narrow(&self, width: u32) {
-        let metrics = json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": true });
-        self.command("goog/cdp/execute", &json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics }));
+        self.screen(width, 844, true);
+    }
+
+    fn screen(&self, width: u32, height: u32, mobile: bool) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+        self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
+    }
+
+    /// `light` or `dark`, as the person's system asks for it.
+    fn prefers(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// Puts the whole page, as it is shown now, below `target`, so that somebody can look at it.
+    fn picture(&self, name: &str) {
+        let told = self.devtools("Page.captureScreenshot", &json!({ "format": "png", "captureBeyondViewport": true }));
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{name}.png"));
+        let mut decode = Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(File::create(&path).unwrap()).spawn().unwrap();
+        decode.stdin.take().unwrap().write_all(told["data"].as_str().unwrap().as_bytes()).unwrap();
+        assert!(decode.wait().unwrap().success() && std::fs::metadata(&path).unwrap().len() > 5000, "{}", path.display());
     }
 
     /// What an expression yields on the page that is shown now.
@@ -118,4 +144,74 @@ fn states_change_before_ones_eyes() {
     assert_eq!(browser.see("performance.getEntriesByType('resource').length"), 0, "nothing is loaded beside the page");
     let complaints = browser.command("se/log", &json!({ "type": "browser" }));
     assert_eq!(complaints, json!([]), "the browser has nothing to complain about");
+}
+
+/// The least contrast of a text with what is behind it, as WCAG 2 counts it, with the text.
+const CONTRAST: &str = r"(() => {
+  const rgb = colour => colour.match(/[\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => { for (; element; element = element.parentElement) {
+    const colour = rgb(getComputedStyle(element).backgroundColor); if (colour[3] !== 0) return colour; } return [255, 255, 255]; };
+  const texts = [...document.querySelectorAll('body *')].filter(element =>
+    [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()) && element.checkVisibility());
+  const judged = texts.map(element => { const [a, b] = [light(rgb(getComputedStyle(element).color)), light(behind(element))];
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), element.innerText]; });
+  return judged.sort((a, b) => a[0] - b[0])[0]; })()";
+
+/// Whether anything of the page is dark by its background.
+const DARK: &str = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number).every(part => part < 64)";
+
+/// Looks at one state on a desk and on a phone, by day and by night, and leaves the pictures.
+fn look(browser: &Browser, run: &Running, state: &str) {
+    for (screen, width, height) in [("desktop", 1280, 900), ("phone", 360, 740)] {
+        for scheme in ["light", "dark"] {
+            browser.screen(width, height, screen == "phone");
+            browser.prefers(scheme);
+            browser.open(&format!("http://127.0.0.1:{}/?hold", run.port));
+            let what = format!("{state}-{screen}-{scheme}");
+            browser.picture(&what);
+            assert_eq!(browser.see("innerWidth"), width, "{what}: the page is as wide as its screen");
+            assert_eq!(browser.see("document.documentElement.scrollWidth <= innerWidth"), true, "{what}: nothing sticks out");
+            assert_eq!(browser.see(DARK), scheme == "dark", "{what}: the page is as dark as it is asked to be");
+            let least = browser.see(CONTRAST);
+            assert!(least[0].as_f64().unwrap() >= 4.5, "{what}: {least} is hard to read");
+            let title = browser.see("document.querySelector('h1').getBoundingClientRect()");
+            assert!(title["bottom"].as_f64().unwrap() < f64::from(height) / 2.0, "{what}: the state is seen without scrolling: {title}");
+        }
+    }
+}
+
+#[test]
+fn every_state_is_readable_on_a_desk_and_on_a_phone_by_day_and_by_night() {
+    if !slow("every_state_is_readable_on_a_desk_and_on_a_phone_by_day_and_by_night") {
+        return;
+    }
+    let mut redis = Redis::reserve();
+    let run = Portcullis::new();
+    let child = run.script("child", &polite()).display().to_string();
+    // Everything that the page can show, with words that are as long as words get.
+    let toml = format!(
+        "mode = \"api\"\nservice = \"api\"\n\
+         [checks.redis]\nurl = \"redis://127.0.0.1:{port}/0\"\ninterval = \"200ms\"\nfailure_threshold = 2\n\
+         [checks.a-search-engine-with-a-name-that-hardly-ends]\nurl = \"http://127.0.0.1:9/_cluster/health?wait_for_status=yellow&timeout=50s\"\nwait = \"0s\"\naffects = \"none\"\n\
+         [checks.disk]\nurl = \"disk:///?free=1MiB\"\n\
+         [migrations]\nenabled = true\nlock = \"none\"\ncommand = [\"true\"]\n\
+         [modes.api]\ncommand = [\"{child}\"]\n\
+         [modules.beat]\ncommand = [\"{child}\"]\n[modules.reports]\ncommand = [\"{child}\"]\nstart = \"on-demand\"\n\
+         [modules.broken]\ncommand = [\"false\"]\nstartup_affects_health = false\nrestart = \"never\"\naffects = \"none\"\n\
+         [heartbeat]\nurl = \"redis://127.0.0.1:{port}/0\"\n[health]\ndetails = \"always\"\n",
+        port = redis.port
+    );
+    let run = run.config(&toml).start();
+    run.until_status("/livez", 200, secs(20));
+    let browser = Browser::start();
+    look(&browser, &run, "waiting");
+    redis = redis.started();
+    run.until_status("/healthz", 200, secs(40));
+    eventually("the instances are read", secs(40), || run.get("/").body.contains("1 of 1 ready").then_some(()));
+    look(&browser, &run, "up");
+    redis.stop();
+    run.until_status("/healthz", 500, secs(40));
+    look(&browser, &run, "down");
 }

@@ -1,7 +1,7 @@
 //! Each preset as a container runs it, with stand-ins for its programs; and as a file to start from.
 
 use crate::support::child::polite;
-use crate::support::{Http, Portcullis, StandIns, eventually, secs};
+use crate::support::{Http, MariaDb, Portcullis, Proxy, Redis, StandIns, eventually, own_address, secs};
 
 /// Its preset, its variables, its arguments, and the calls that come of them (a check is asked before its lock and under it); `PORT`
 /// stands for the port that answers.
@@ -133,6 +133,67 @@ fn every_preset_runs_its_programs() {
         }
         assert_eq!(made, calls, "{preset} {variables:?}");
     }
+}
+
+/// RAGFlow's preset as it stands: the logins, databases, paths and ports that its own services have, and its lock and its heartbeat.
+#[test]
+fn ragflow_waits_for_its_own_servers_migrates_under_its_lock_and_beats() {
+    let (mariadb, redis) = (MariaDb::start("infini_rag_flow", &[]), Redis::with_password("infini_rag_flow"));
+    mariadb.sql(
+        "CREATE DATABASE rag_flow; CREATE OR REPLACE USER root@'127.0.0.1' IDENTIFIED BY 'infini_rag_flow'; GRANT ALL ON *.* TO root@'127.0.0.1'; \
+         ALTER USER root@localhost IDENTIFIED BY 'infini_rag_flow'",
+    );
+    let (search, store) = (Http::answering(200, "{\"status\": \"yellow\"}"), Http::answering(200, ""));
+    let here = own_address();
+    let servers = [(3306, mariadb.port), (6379, redis.port), (9200, search.port), (9000, store.port)];
+    let doors: Vec<_> = servers.into_iter().map(|(port, server)| Proxy::at((here, port), server)).collect();
+    let app = Http::answering(200, "");
+    let programs = StandIns::new(&["python3"]);
+    let mut run =
+        programs.run_beside_others("ragflow", &[]).env("PORTCULLIS_MODES__SERVER__STARTED__URL", format!("tcp://127.0.0.1:{}", app.port));
+    let tell = "case \"$*\" in \"-c from\"*) echo tables; exit 0 ;; esac\n".to_owned() + &polite();
+    for name in ["MYSQL_HOST", "REDIS_HOST", "ES_HOST", "MINIO_HOST"] {
+        run = run.env(name, here.to_string());
+    }
+    for name in ["DB", "REDIS", "DOC_ENGINE", "STORAGE"] {
+        run = run.env(&format!("PORTCULLIS_CHECKS__{name}__INTERVAL"), "200ms").env(&format!("PORTCULLIS_CHECKS__{name}__TIMEOUT"), "1s");
+    }
+    run = run.env("DO_python3", tell).env("HOSTNAME", "one");
+    let mut run = run.start();
+    run.until_status("/healthz", 200, secs(60));
+    let told = run.get("/v1/system/healthz").json();
+    for name in ["db", "redis", "doc_engine", "storage"] {
+        assert_eq!(told[name], "ok", "{told}");
+    }
+    assert_eq!(told["status"], "ok", "{told}");
+    run.until_stdout("tables", secs(20));
+    let asked: String = search.seen().concat();
+    assert!(asked.contains("GET /_cluster/health ") && asked.to_lowercase().contains("authorization: basic "), "{asked}");
+    assert!(store.seen().concat().contains("GET /minio/health/live "), "{:?}", store.seen());
+    // In the database that RAGFlow uses, which is number 1.
+    let key = |number: &str| {
+        let words = ["-p", &redis.port.to_string(), "-a", "infini_rag_flow", "-n", number, "GET", "server_service_status"];
+        let output = std::process::Command::new("redis-cli").args(words).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    eventually("it beats", secs(20), || (key("1") == "ready").then_some(()));
+    assert_eq!(key("0"), "");
+    // Each of the four is missed under its name when its door is shut, and found again when that opens.
+    search.set(200, "{\"status\": \"red\"}");
+    store.set(503, "");
+    doors[..2].iter().for_each(Proxy::freeze);
+    eventually("all four are missed", secs(60), || {
+        let told = run.get("/healthz").json();
+        ["db", "redis", "doc_engine", "storage"].iter().all(|name| told[*name] == "nok").then_some(())
+    });
+    assert_eq!(run.get("/readyz").code, 200, "health, not readiness");
+    search.set(200, "{\"status\": \"green\"}");
+    store.set(200, "");
+    doors.iter().for_each(Proxy::thaw);
+    run.until_status("/healthz", 200, secs(60));
+    run.signal(15);
+    run.exits(0);
+    assert_eq!(key("1"), "");
 }
 
 #[test]

@@ -54,10 +54,13 @@ const WRONG: [&str; 17] = [
     "`soft:hard` is wanted",
 ];
 
-/// Where in the schema a section stands, and what a configuration needs before a key of it.
-const SECTIONS: [(&str, &str); 12] = [
+/// Where in the schema a section stands, behind `#` which of several places has its keys, and what a configuration needs before one.
+const SECTIONS: [(&str, &str); 19] = [
     ("", ""),
     ("check", "[checks.c]"),
+    ("check#variant", "[checks.c]\n[[checks.c.variants]]\nwhen = { var = 'X', eq = '60s' }"),
+    ("check#of a mode", "[modes.m]\ncommand = ['true']\n[modes.m.checks.c]"),
+    ("check#of a module", "[modules.w]\ncommand = ['true']\n[modules.w.checks.c]"),
     ("test", "[checks.c]\nurl = 'tcp://h:1'\n[checks.c.when]\nvar = 'X'"),
     ("endpoint", "[[checks.c.targets]]\nkind = 'http'\nhost = 'h'"),
     ("expect", "[checks.c]\nurl = 'http://h'\n[checks.c.expect]"),
@@ -65,9 +68,16 @@ const SECTIONS: [(&str, &str); 12] = [
     ("heartbeat", "[heartbeat]\nkind = 'redis'\nhost = 'h'"),
     ("migrations", "[checks.db]\nurl = 'postgres://u@h/d'\n[migrations]\nenabled = true\ncommand = ['true']"),
     ("mode", "[modes.m]\ncommand = ['true']"),
+    ("mode/properties/variants/items", "[modes.m]\ncommand = ['true']\n[[modes.m.variants]]\nwhen = { var = 'X', eq = '60s' }"),
+    (
+        "mode/properties/variants/items/properties/refuse",
+        "[modes.m]\ncommand = ['true']\n[[modes.m.variants]]\nwhen = { var = 'X', eq = '60s' }\n[modes.m.variants.refuse]\nmessage = 'no'",
+    ),
+    ("module", "[modules.w]\ncommand = ['true']"),
     ("process", "[process]"),
     ("process/properties/limits", "[process.limits]"),
     ("started", "[modes.m]\ncommand = ['true']\n[modes.m.started]"),
+    ("started#of a module", "[modules.w]\ncommand = ['true']\n[modules.w.started]"),
 ];
 
 /// What makes the reader look at a key that only some targets have.
@@ -88,15 +98,19 @@ fn target_of(key: &str) -> &'static str {
 /// A configuration in which one key has one value, and the line where it stands.
 fn document(section: &str, head: &str, key: &str, value: &str) -> (String, usize) {
     let mut lines: Vec<&str> = head.lines().collect();
+    let section = section.split('#').next().unwrap_or_default();
     if matches!(section, "check" | "started") {
         lines.extend(target_of(key).lines());
     }
-    if (section, key) == ("mode", "groups") {
+    if matches!((section, key), ("mode" | "module", "groups")) {
         // A group that no command names is not looked at.
         lines.retain(|line| !line.starts_with("command"));
         lines.push("command = ['true', { first = 'a' }]");
     }
-    lines.retain(|line| !line.starts_with(&format!("{key} = ")));
+    // The key's own table is the last one.
+    let table = lines.iter().rposition(|line| line.starts_with('[')).unwrap_or_default();
+    let others = lines.split_off(table);
+    lines.extend(others.into_iter().filter(|line| !line.starts_with(&format!("{key} = "))));
     let line = format!("{key} = {value}");
     lines.push(&line);
     (lines.join("\n"), lines.len())
@@ -136,7 +150,8 @@ fn the_schema_takes_and_refuses_what_the_reader_does() {
         complaint
     };
     for (section, head) in SECTIONS {
-        let path = if section.is_empty() { "/properties".to_owned() } else { format!("/$defs/{section}/properties") };
+        let place = section.split('#').next().unwrap();
+        let path = if place.is_empty() { "/properties".to_owned() } else { format!("/$defs/{place}/properties") };
         let keys = schema.pointer(&path).unwrap_or_else(|| panic!("{path}")).as_object().unwrap().keys();
         for key in keys.map(String::as_str).chain(["nonsense"]) {
             let mut more = Vec::new();
@@ -180,12 +195,16 @@ fn the_schema_takes_every_configuration_that_is_shown() {
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     let mut shown: Vec<String> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect();
     assert!(shown.len() >= 4, "{}", shown.len());
-    for entry in std::fs::read_dir(root.join("docker/demo")).unwrap().chain(std::fs::read_dir(root.join("src/presets")).unwrap()) {
+    let directories =
+        ["docker/demo", "docker/example", "docker/ragflow", "src/presets"].map(|name| std::fs::read_dir(root.join(name)).unwrap());
+    let before = shown.len();
+    for entry in directories.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             shown.push(std::fs::read_to_string(path).unwrap());
         }
     }
+    assert!(shown.len() >= before + 3 + 8, "{}", shown.len() - before);
     let cases: Vec<Value> = shown.iter().map(|toml| json!({ "toml": toml, "refused": false })).collect();
     let told = validate(&Dir::new(), &json!({ "schema": schema, "cases": cases }));
     assert!(told.ends_with("agree"), "{told}");

@@ -1,15 +1,32 @@
 //! A secret in every field that takes one appears nowhere, at any log level.
 
 use crate::support::child::polite;
+use crate::support::portcullis::Output;
 use crate::support::postgres::percent;
-use crate::support::{Http, Portcullis, Postgres, Redis, eventually, secs};
+use crate::support::{Http, MariaDb, Portcullis, Postgres, Redis, Running, eventually, free_port, secs};
 use std::fmt::Write;
 
 /// Every secret of the configuration holds this word.
 const CANARY: &str = "canary7f3a9";
 
-fn file(port_of_nobody: u16, http: &Http, redis: &Redis, postgres: &Postgres, child: &str) -> String {
-    let (http, redis, postgres) = (http.port, redis.port, postgres.port);
+/// The ports of the servers, none of which likes the password that it is given.
+struct Ports {
+    http: u16,
+    redis: u16,
+    postgres: u16,
+    mysql: u16,
+    nobody: u16,
+}
+
+impl Ports {
+    fn of(http: &Http, redis: &Redis, postgres: &Postgres, mysql: u16) -> Self {
+        Self { http: http.port, redis: redis.port, postgres: postgres.port, mysql, nobody: free_port() }
+    }
+}
+
+/// Every field that takes a secret, with one in it.
+fn file(ports: &Ports, child: &str) -> String {
+    let Ports { http, redis, postgres, mysql, nobody } = ports;
     format!(
         r#"
 service = "api"
@@ -34,18 +51,68 @@ interval = "200ms"
 [checks.db_whole]
 url = "${{DATABASE_URL}}"
 wait = "0s"
+interval = "200ms"
 [checks.redis]
 url = "redis://:{CANARY}-3@127.0.0.1:{redis}/0"
 wait = "0s"
 interval = "200ms"
 [checks.nobody]
-url = "redis://user:{CANARY}-4@127.0.0.1:{port_of_nobody}/0"
+url = "redis://user:{CANARY}-4@127.0.0.1:{nobody}/0"
 wait = "0s"
+interval = "200ms"
 [checks.web]
 url = "http://user:{CANARY}-5@127.0.0.1:{http}/path?api_key={CANARY}-6"
 headers = {{ Authorization = "Bearer {CANARY}-7", X-Api-Key = "${{API_KEY}}" }}
 wait = "0s"
 interval = "200ms"
+[checks.mysql]
+url = "mysql://app:{CANARY}-20@127.0.0.1:{mysql}/app"
+wait = "0s"
+interval = "200ms"
+[checks.sentinel]
+url = "redis+sentinel://app:{CANARY}-21@127.0.0.1:{redis}/mymaster/0?sentinel_user=app&sentinel_password={CANARY}-22"
+wait = "0s"
+interval = "200ms"
+[checks.cluster]
+url = "redis+cluster://:{CANARY}-23@127.0.0.1:{redis}"
+wait = "0s"
+interval = "200ms"
+[checks.tls]
+url = "rediss://:{CANARY}-24@127.0.0.1:{redis}/0"
+wait = "0s"
+interval = "200ms"
+[checks.grpc]
+url = "grpcs://127.0.0.1:{http}/app"
+client_certificate = "broken.pem"
+client_key = "broken.pem"
+wait = "0s"
+interval = "200ms"
+[checks.registry]
+url = "redis+ready://:{CANARY}-26@127.0.0.1:{redis}/0?service=api"
+wait = "0s"
+interval = "200ms"
+[checks.script]
+kind = "exec"
+command = ["sh", "-c", "exit 1", "${{DB_PASSWORD}}"]
+wait = "0s"
+interval = "200ms"
+[checks.several]
+wait = "0s"
+interval = "200ms"
+[[checks.several.targets]]
+name = "chat"
+url = "http://127.0.0.1:{http}/v1?key={CANARY}-27"
+bearer = "{CANARY}-28"
+[[checks.several.targets]]
+name = "flow"
+url = "http://127.0.0.1:{nobody}/v1"
+bearer = "${{API_KEY}}"
+[migrations]
+enabled = true
+lock = "none"
+command = ["true", "--password=${{DB_PASSWORD}}", "${{DATABASE_URL}}"]
+check = ["false", "${{API_KEY}}"]
+verify = ["true", "${{FILE_TOKEN}}"]
 [heartbeat]
 url = "redis://:{CANARY}-8@127.0.0.1:{redis}/0"
 every = "1s"
@@ -55,23 +122,49 @@ token = "{CANARY}-9"
 [env]
 APP_SECRET = "{CANARY}-10"
 APP_DSN = "postgres://app:${{DB_PASSWORD}}@db/app"
+[modules.worker]
+command = ["{child}", "--password=${{DB_PASSWORD}}"]
+env = {{ MODULE_SECRET = "{CANARY}-29" }}
+[modules.worker.started]
+url = "http://127.0.0.1:{http}/"
+bearer = "{CANARY}-30"
+expect = {{ status = 401 }}
+[modules.worker.checks.own]
+url = "http://app:{CANARY}-31@127.0.0.1:{http}/"
+interval = "200ms"
+[[modes.api.variants]]
+when = {{ var = "API_KEY", nonempty = true }}
+set = {{ OF_VARIANT = "{CANARY}-32" }}
+[modes.api.started]
+url = "http://127.0.0.1:{http}/"
+headers = {{ X-Api-Key = "{CANARY}-33" }}
+expect = {{ status = 401 }}
 [modes.api]
+env = {{ OF_MODE = "{CANARY}-34" }}
 command = ["{child}", "--password=${{DB_PASSWORD}}", "--token", "${{FILE_TOKEN}}", "--dsn", "${{DATABASE_URL}}", "--key", "${{API_KEY}}"]
 "#
     )
 }
 
-fn run(http: &Http, redis: &Redis, postgres: &Postgres) -> Portcullis {
+fn run(ports: &Ports) -> Portcullis {
     let run = Portcullis::new().env("PORTCULLIS_LOG", "trace");
     let child = run.script("child", &polite()).display().to_string();
     let token = run.file("token", &format!("{CANARY}-11\n"));
-    let text = file(crate::support::free_port(), http, redis, postgres, &child);
-    let url = format!("postgres://app:{}@127.0.0.1:{}/app", percent(&format!("{CANARY}-12 @/")), postgres.port);
+    run.file("broken.pem", &format!("-----BEGIN PRIVATE KEY-----\n{CANARY}+35\n-----END PRIVATE KEY-----\n"));
+    let text = file(ports, &child);
+    let url = format!("postgres://app:{}@127.0.0.1:{}/app", percent(&format!("{CANARY}-12 @/")), ports.postgres);
     run.config(&text)
         .env("DB_PASSWORD", format!("{CANARY}-13 p@ss/w?rd"))
         .env("API_KEY", format!("{CANARY}-14"))
         .env("FILE_TOKEN_FILE", token)
         .env("DATABASE_URL", url)
+}
+
+/// Another command, told where the run serves and with its token.
+fn beside(run: &Running, args: &[&str]) -> Output {
+    let other = Portcullis::new().args(args).without("PORTCULLIS_HEALTH__LISTEN").without("PORTCULLIS_HEALTH__SOCKET");
+    let other = other.env("PORTCULLIS_LOG", "trace").env("PORTCULLIS_HEALTH__TOKEN", format!("{CANARY}-9"));
+    other.env("PORTCULLIS_HEALTH__SOCKET", format!("@{}", run.socket)).output()
 }
 
 #[track_caller]
@@ -84,34 +177,91 @@ fn clean(what: &str, text: &str) {
 fn no_secret_is_in_a_plan() {
     let (http, redis, postgres) = (Http::answering(401, CANARY), Redis::reserve(), Postgres::reserve());
     for args in [&["plan"][..], &["plan", "--json"]] {
-        let plan = run(&http, &redis, &postgres).args(args).output().exits(0);
+        let plan = run(&Ports::of(&http, &redis, &postgres, free_port())).args(args).output().exits(0);
         clean("stdout", &plan.stdout);
         clean("stderr", &plan.stderr);
+        for name in ["mysql", "sentinel", "several", "worker", "script", "OF_MODE", "MODULE_SECRET"] {
+            assert!(plan.stdout.contains(name), "{name} is not in the plan:\n{}", plan.stdout);
+        }
     }
+}
+
+/// Every path of every view, those of one check, module or group too.
+fn paths(names: &[&str]) -> Vec<String> {
+    let whole = [
+        "/healthz",
+        "/livez?verbose",
+        "/readyz?verbose",
+        "/startupz?verbose",
+        "/metrics",
+        "/status",
+        "/status?verbose",
+        "/",
+        "/?hold",
+        "/health",
+        "/actuator",
+        "/actuator/info",
+        "/actuator/health",
+        "/actuator/health/liveness",
+        "/actuator/health/readiness",
+        "/actuator/health/modules",
+        "/actuator/health/modules/worker",
+        "/nosuch",
+    ];
+    let of_one = names.iter().flat_map(|name| [format!("/readyz/{name}"), format!("/actuator/health/{name}")]);
+    whole.map(str::to_owned).into_iter().chain(of_one).collect()
 }
 
 #[test]
 fn no_secret_is_in_a_log_line_or_an_answer() {
     let (http, redis, postgres) = (Http::answering(401, CANARY), Redis::with_password("right"), Postgres::start());
+    let mariadb = MariaDb::start("right", &[]);
+    let ports = Ports::of(&http, &redis, &postgres, mariadb.port);
+    let names = [
+        "db",
+        "db_interpolated",
+        "db_parts",
+        "db_whole",
+        "redis",
+        "nobody",
+        "web",
+        "mysql",
+        "sentinel",
+        "cluster",
+        "tls",
+        "grpc",
+        "registry",
+        "script",
+        "several",
+        "worker.own",
+    ];
     for format in ["text", "json"] {
-        let mut run = run(&http, &redis, &postgres).env("PORTCULLIS_LOG_FORMAT", format).start();
+        let mut run = run(&ports).env("PORTCULLIS_LOG_FORMAT", format).start();
         run.until_stdout("ready", secs(20));
         run.until_status("/healthz", 500, secs(20));
-        eventually("the checks have failed", secs(20), || {
+        let shown = |name: &str| format!("portcullis_check_state{{check=\"{name}\",state=\"down\"}} 1");
+        eventually("every check has failed", secs(40), || {
             let metrics = run.get("/metrics").body;
-            (metrics.matches("state=\"down\"} 1").count() >= 4).then_some(())
+            names.iter().all(|name| metrics.contains(&shown(name))).then_some(())
         });
         let mut answers = String::new();
-        let names = ["db", "db_interpolated", "db_parts", "redis", "nobody", "web"];
-        let paths = ["/healthz", "/livez?verbose", "/readyz?verbose", "/startupz?verbose", "/metrics", "/status", "/", "/actuator/health"];
-        for path in paths.into_iter().map(str::to_owned).chain(names.into_iter().map(|name| format!("/readyz/{name}"))) {
+        for path in paths(&names) {
             writeln!(answers, "{path}: {:?}", run.get(&path)).unwrap();
             writeln!(answers, "{path} over the socket: {:?}", run.get_over_socket(&path)).unwrap();
             writeln!(answers, "{path} with the token: {:?}", run.ask("GET", &path, &format!("Authorization: Bearer {CANARY}-9\r\n")))
                 .unwrap();
         }
         clean("an answer", &answers);
-        clean("healthcheck", &format!("{:?}", run.beside(["healthcheck"])));
+        for args in [&["healthcheck"][..], &["status"], &["status", "--json"], &["restart", "worker"], &["stop", "worker"]] {
+            let output = beside(&run, args);
+            clean(&format!("{args:?}"), &format!("{output:?}"));
+            assert!(!output.stdout.is_empty() || !output.stderr.is_empty(), "{args:?} says something");
+        }
+        let url = format!("redis://:{CANARY}-36@127.0.0.1:{}/0", ports.redis);
+        for args in [&["ready", "api", "--url", &url][..], &["wait", "--timeout", "0s", &url], &["wait", "--json", "--timeout", "0s", &url]]
+        {
+            clean(&format!("{args:?}"), &format!("{:?}", beside(&run, args).exits(69)));
+        }
         run.signal(15);
         run.exits(0);
         let (stdout, stderr) = run.said();
@@ -119,6 +269,37 @@ fn no_secret_is_in_a_log_line_or_an_answer() {
         clean("stderr", &stderr);
         assert!(stderr.lines().count() > 3, "nothing was logged:\n{stderr}");
     }
+}
+
+#[test]
+fn no_secret_is_in_what_a_reload_says() {
+    let (http, redis, postgres) = (Http::answering(401, CANARY), Redis::reserve(), Postgres::reserve());
+    let mut run = run(&Ports::of(&http, &redis, &postgres, free_port())).start();
+    run.until_stdout("ready", secs(20));
+    let path = run.dir().join("portcullis.toml");
+    let written = std::fs::read_to_string(&path).unwrap();
+    // What is told of a check, of a module, of what cannot change, and of what is wrong; each once with another secret in its place.
+    for (old, new, code) in [
+        ("-20@", "-40@", 0),
+        ("-29", "-41", 0),
+        ("-8@", "-42@", 79),
+        ("-34", "-43", 79),
+        ("-10", "-44", 79),
+        ("url = \"mysql://", "url = \"nosuch://", 78),
+    ] {
+        let (old, new) = (old.replace('-', &format!("{CANARY}-")), new.replace('-', &format!("{CANARY}-")));
+        assert!(written.contains(&old), "{old}");
+        std::fs::write(&path, written.replace(&old, &new)).unwrap();
+        let output = beside(&run, &["reload"]).exits(code);
+        clean("reload", &format!("{output:?}"));
+        std::fs::write(&path, &written).unwrap();
+        if code == 0 {
+            clean("reload", &format!("{:?}", beside(&run, &["reload"]).exits(0)));
+        }
+    }
+    run.signal(15);
+    run.exits(0);
+    clean("stderr", &run.said().1);
 }
 
 #[test]
@@ -134,6 +315,40 @@ fn no_secret_is_in_a_message_about_a_wrong_configuration() {
         clean("stderr", &output.stderr);
         clean("stdout", &output.stdout);
     }
+    // A secret variable where no secret belongs is masked wherever that field is shown.
+    let odd = [
+        "[process]\nuser = \"${DB_PASSWORD}\"",
+        "[process]\nworking_directory = \"/${DB_PASSWORD}\"",
+        "[process]\nstop_signal = \"${DB_PASSWORD}\"",
+        "[process]\numask = \"${DB_PASSWORD}\"",
+        "[process]\nlimits = { nofile = \"${DB_PASSWORD}\" }",
+        "[process]\nrewrite = { TERM = \"${DB_PASSWORD}\" }",
+        "[process]\nstop_timeout = \"${DB_PASSWORD}\"",
+        "[process]\nrestart = \"${DB_PASSWORD}\"",
+        "[checks.web]\nurl = \"http://127.0.0.1:1/\"\nmethod = \"${DB_PASSWORD}\"\nwait = \"0s\"",
+        "[checks.web]\nurl = \"http://127.0.0.1:1/\"\nexpect = { body = \"${DB_PASSWORD}\" }\nwait = \"100ms\"",
+        "[checks.web]\nurl = \"https://127.0.0.1:1/\"\nca = \"/${DB_PASSWORD}\"\nwait = \"100ms\"",
+        "[checks.file]\nurl = \"file:///${DB_PASSWORD}\"\nwait = \"100ms\"",
+        "[health]\nlisten = \"${DB_PASSWORD}\"",
+        "[health]\nsocket = \"/nosuch/${DB_PASSWORD}\"",
+        "[migrations]\nenabled = true\nlock = \"${DB_PASSWORD}\"\ncommand = [\"true\"]",
+        "[migrations]\nenabled = true\nlock = \"none\"\ncommand = [\"/nosuch/${DB_PASSWORD}\"]",
+        "[migrations]\nenabled = true\nlock = \"none\"\ncommand = [\"sh\", \"-c\", \"exit 3\", \"${DB_PASSWORD}\"]",
+        "[modules.one]\ncommand = [\"/nosuch/${DB_PASSWORD}\"]\non_exit = \"stop-all\"",
+    ];
+    let mut told = String::new();
+    for odd in odd {
+        let modes = "mode = \"api\"\n[modes.api]\ncommand = [\"/nosuch/${DB_PASSWORD}\"]\n";
+        for args in [&["run"][..], &["plan"], &["plan", "--json"]] {
+            let run = Portcullis::new().config(&format!("{modes}{odd}\n")).env("DB_PASSWORD", CANARY).env("PORTCULLIS_LOG", "trace");
+            let own = [("listen", "PORTCULLIS_HEALTH__LISTEN"), ("socket", "PORTCULLIS_HEALTH__SOCKET")];
+            let own = own.into_iter().find(|(key, _)| odd.starts_with(&format!("[health]\n{key}")));
+            let run = own.into_iter().fold(run, |run, (_, variable)| run.without(variable));
+            let output = run.args(args).output();
+            let _ = writeln!(told, "{}{}", output.stdout, output.stderr);
+        }
+    }
+    clean("a run or a plan", &told);
 }
 
 #[test]

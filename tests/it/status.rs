@@ -94,6 +94,59 @@ fn status_shows_a_person_what_is_wrong() {
 }
 
 #[test]
+fn watching_into_a_pipe_moves_no_cursor() {
+    let http = Http::answering(200, "");
+    let run = run(&http, "");
+    run.until_status("/healthz", 200, secs(20));
+    let new = Portcullis::new().args(["status", "--watch", "--socket", &format!("@{}", run.socket)]);
+    let watch = new.env("TERM", "xterm").start();
+    eventually("a second look", secs(20), || (watch.said().0.matches("UP  api").count() > 1).then_some(()));
+    assert!(!watch.said().0.contains('\x1b'), "{:?}", watch.said().0);
+}
+
+#[test]
+fn who_may_not_see_details_is_told_so() {
+    let http = Http::answering(200, "");
+    let run = run(&http, "");
+    run.until_status("/healthz", 200, secs(20));
+    let target = format!("127.0.0.1:{}", http.port);
+    let own = run.beside(["status"]).exits(0).stdout;
+    assert!(own.contains(&target) && !own.contains("hidden"), "{own}");
+    let others = run.beside(["status", "--listen", &format!("127.0.0.1:{}", run.port)]).exits(0).stdout;
+    assert!(!others.contains(&target) && others.contains("are hidden") && others.contains("token"), "{others}");
+}
+
+#[test]
+fn a_watch_shows_every_change_until_it_is_interrupted() {
+    let http = Http::answering(200, "");
+    let run = run(&http, "");
+    run.until_status("/healthz", 200, secs(20));
+    let socket = format!("@{}", run.socket);
+    let watch = |more: &[&str]| Portcullis::new().args(["status", "--watch", "--socket", &socket].iter().chain(more));
+    let (person, mut terminal) = watch(&[]).env("TERM", "xterm").on_terminal();
+    let (mut person, mut script) = (person.start(), watch(&["--json"]).start());
+    terminal.until("UP  api", secs(20));
+    script.until_stdout("\"overall\":\"UP\"", secs(20));
+    http.set(500, "");
+    terminal.until("DOWN  api", secs(20));
+    script.until_stdout("\"overall\":\"DOWN\"", secs(20));
+    // Each look takes the place of the one before, and a script gets a document a line.
+    let shown = terminal.shown();
+    assert!(shown.matches("\x1b[H\x1b[2J").count() >= 2 && shown.starts_with("\x1b[H"), "{shown:?}");
+    let documents = script.said().0;
+    let (whole, _) = documents.rsplit_once('\n').unwrap();
+    assert!(whole.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{documents}");
+    // It outlives what it looks at, and says so.
+    drop(run);
+    terminal.until("no answer from", secs(20));
+    assert!(person.runs() && script.runs());
+    terminal.type_in("\x03");
+    assert_eq!(person.wait_exit(secs(20)), Exit::Signal(2));
+    script.signal(15);
+    assert_eq!(script.wait_exit(secs(20)), Exit::Signal(15));
+}
+
+#[test]
 fn the_endpoints_of_one_check_are_reported_in_dify_statuss_words() {
     let (well, gone) = (Http::answering(200, ""), Http::answering(404, ""));
     let run = Portcullis::new();

@@ -40,7 +40,7 @@ pub use terminal::Terminal;
 pub use wait::{Stopwatch, eventually, secs};
 
 use std::ffi::OsString;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -63,6 +63,14 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free loopback port between 12000 and 32000");
+}
+
+/// An address of the loopback network that no other test of this or a parallel run has: all its ports are free, those that programs know by
+/// heart too.
+pub fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = (std::process::id() % (1 << 17)) * 64 + NEXT.fetch_add(1, Ordering::Relaxed) % 64;
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 64, 0, 0)) + number)
 }
 
 /// A variable that steers the tests themselves.

@@ -2,6 +2,7 @@
 
 mod databases;
 mod exec;
+mod grpc;
 mod hostile;
 mod http;
 mod kept;

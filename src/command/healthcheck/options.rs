@@ -9,22 +9,23 @@ use crate::state::snapshot::Level;
 
 /// What `--help` prints.
 pub(super) const USAGE: &str = "\
-Asks the running portcullis how it is; one line, exit 0 or 1. For Docker's HEALTHCHECK and for exec probes.
+Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
 
 Usage: portcullis healthcheck [OPTIONS]
 
 Options:
-  --level live|ready|deep  what is asked [default: deep]; where the unhealthy are killed, use ready or live
-  --timeout DURATION       how long the answer may take, like 500ms or 3s [default: 3s]
-  --socket NAME            ask this unix socket: a path, or @name in the abstract namespace
-  --listen ADDRESS         ask this address, like 127.0.0.1:8051 (also --address)
-  -c, --config FILE        take the place from the [health] table of this file
-  -h, --help               print this
+      --level <LEVEL>       What to ask: live, ready, or deep, the dependencies included; where the unhealthy are killed, ready or live [default: deep]
+      --timeout <DURATION>  How long the answer may take, as 500ms or 3s [default: 3s]
+      --socket <NAME>       Ask this unix socket: a path, or @name in the abstract namespace [default: as the configuration says]
+      --listen <ADDRESS>    Ask this address, as 127.0.0.1:8051 [default: as the configuration says]
+  -c, --config <FILE>       Take socket and address from [health] of this file [default: the file that `run` would take]
+  -h, --help                Print help
 
-Without --socket and --listen the place comes from PORTCULLIS_HEALTH__SOCKET and PORTCULLIS_HEALTH__LISTEN, else
-from the file that `portcullis run` would take, else it is @portcullis/8051, 127.0.0.1:8051 and [::1]:8051.
+Without --socket and --listen, PORTCULLIS_HEALTH__SOCKET and PORTCULLIS_HEALTH__LISTEN say where to ask, else the file
+that `run` would take, else it is @portcullis/8051, then 127.0.0.1:8051 and [::1]:8051.
 
-Example: HEALTHCHECK --interval=10s CMD [\"/portcullis\", \"healthcheck\"]";
+Example:
+  HEALTHCHECK --interval=10s CMD [\"/portcullis\", \"healthcheck\"]";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use humantime::format_duration;
 use serde_json::{Value, json};
 
-use super::{affects, environment, process, process_json, sign};
+use super::{affects, counts, environment, process, process_json, sign};
 use crate::exit::signal_name;
 use crate::plan::module::{ModuleStart, OnExit, Predecessor};
 use crate::plan::{ModulePlan, Plan};
@@ -19,22 +19,22 @@ pub(super) fn lines(plan: &Plan, module: &ModulePlan) -> Vec<String> {
         lines.push(format!("up once {}, within {}", sign(&started.sign), format_duration(started.within)));
     }
     for check in module.checks.iter().filter_map(|id| plan.checks.get(*id)) {
-        lines.push(format!("while it runs, check {}: {}, counts for {}", check.name, check.target, affects(check.affects)));
+        lines.push(format!("while it runs, check {}: {}; counted for {}", check.name, check.target, counts(check.affects)));
     }
     lines.extend(process::lines(command));
     let signal = command.stop_signal.map_or_else(|| "SIGTERM".to_owned(), signal_name);
-    lines.push(format!("stopped by {signal}, KILL {} later", format_duration(command.stop_timeout)));
+    lines.push(format!("stopped by {signal}, and SIGKILL after {}", format_duration(command.stop_timeout)));
     lines
 }
 
 fn counting(module: &ModulePlan) -> String {
-    let startup = if module.counts { "its start counts for the status" } else { "its start does not count" };
+    let startup = if module.counts { "health" } else { "nothing" };
     let end = match module.on_exit {
-        OnExit::Ignore => "its end for good means nothing".to_owned(),
-        OnExit::Degrade => format!("its running counts for {}", affects(module.affects)),
-        OnExit::StopAll => format!("its running counts for {}, its end for good stops everything", affects(module.affects)),
+        OnExit::Ignore => "; its end changes nothing",
+        OnExit::Degrade => "",
+        OnExit::StopAll => "; its end for good stops everything",
     };
-    format!("{startup}, {end}")
+    format!("its start is counted for {startup}, its running for {}{end}", counts(module.affects))
 }
 
 const fn start(start: ModuleStart) -> &'static str {

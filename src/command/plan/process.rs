@@ -7,10 +7,14 @@ use crate::exit::signal_name;
 use crate::plan::ProcessPlan;
 use crate::plan::process::{RestartPlan, RestartPolicy};
 use crate::plan::resolve::limit_name;
+use crate::secret::scrub;
 
 /// What differs from the defaults, a sentence each.
 pub(super) fn lines(process: &ProcessPlan) -> Vec<String> {
-    [conditions(process), output(process), signals(process), restart(&process.restart), watchdog(process)].into_iter().flatten().collect()
+    [conditions(process), orphaned(process), output(process), signals(process), restart(&process.restart), watchdog(process)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn conditions(process: &ProcessPlan) -> Option<String> {
@@ -20,22 +24,27 @@ fn conditions(process: &ProcessPlan) -> Option<String> {
         let groups = who.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         parts.push(format!("as user {}, group {}, groups {groups}", who.uid, who.gid));
     }
-    parts.extend(conditions.directory.as_ref().map(|path| format!("in {}", path.display())));
-    parts.extend(conditions.umask.map(|mask| format!("umask {mask:04o}")));
+    parts.extend(conditions.directory.as_ref().map(|path| format!("in {}", scrub(&path.display().to_string()))));
+    parts.extend(conditions.umask.map(|mask| format!("with umask {mask:04o}")));
     parts.extend(
-        conditions.limits.iter().map(|(resource, soft, hard)| format!("{} {}:{}", limit_name(*resource), amount(*soft), amount(*hard))),
+        conditions
+            .limits
+            .iter()
+            .map(|(resource, soft, hard)| format!("with {} {}:{}", limit_name(*resource), amount(*soft), amount(*hard))),
     );
     if conditions.no_new_privileges {
-        parts.push("no new privileges".to_owned());
-    }
-    if conditions.parent_death_signal != 0 {
-        parts.push(format!("{} should portcullis die", signal_name(conditions.parent_death_signal)));
+        parts.push("without new privileges".to_owned());
     }
     (!parts.is_empty()).then(|| format!("runs {}", parts.join("; ")))
 }
 
+fn orphaned(process: &ProcessPlan) -> Option<String> {
+    let signal = process.conditions.parent_death_signal;
+    (signal != 0).then(|| format!("gets {} if portcullis dies before it", signal_name(signal)))
+}
+
 fn output(process: &ProcessPlan) -> Option<String> {
-    process.label.as_ref().map(|label| format!("each line of its output behind `{label} | `"))
+    process.label.as_ref().map(|label| format!("each line of its output begins with `{label} | `"))
 }
 
 fn amount(limit: u64) -> String {
@@ -48,23 +57,23 @@ fn signals(process: &ProcessPlan) -> Option<String> {
         |numbers: &std::collections::BTreeSet<i32>| numbers.iter().map(|number| signal_name(*number)).collect::<Vec<_>>().join(", ");
     let mut parts = Vec::new();
     if signals.group {
-        parts.push("to its whole group".to_owned());
+        parts.push("forwarded to its whole group".to_owned());
     }
-    parts.extend(signals.rewrite.iter().map(|(from, to)| format!("{} as {}", signal_name(*from), signal_name(*to))));
+    parts.extend(signals.rewrite.iter().map(|(from, to)| format!("{} forwarded as {}", signal_name(*from), signal_name(*to))));
     if !signals.ignore.is_empty() {
         parts.push(format!("{} ignored", names(&signals.ignore)));
     }
     if !signals.stop_on.is_empty() {
-        parts.push(format!("stopped on {} too", names(&signals.stop_on)));
+        parts.push(format!("{} stops it, too", names(&signals.stop_on)));
     }
     if signals.never_kills {
-        parts.push("the third TERM or INT forwarded like the second".to_owned());
+        parts.push("the third TERM or INT is forwarded, and does not kill".to_owned());
     }
     if !process.success_codes.is_empty() {
         let codes = process.success_codes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-        parts.push(format!("exit code {codes} after a stop is 0"));
+        parts.push(format!("exit code {codes} after a stop becomes 0"));
     }
-    (!parts.is_empty()).then(|| format!("signals {}", parts.join("; ")))
+    (!parts.is_empty()).then(|| format!("signals: {}", parts.join("; ")))
 }
 
 const fn policy(policy: RestartPolicy) -> &'static str {
@@ -80,14 +89,14 @@ fn restart(restart: &RestartPlan) -> Option<String> {
     let limit = if restart.limit == 0 { "without limit".to_owned() } else { format!("{} times at most", restart.limit) };
     (restart.policy != RestartPolicy::Never).then(|| {
         format!(
-            "restarted {} after {first}, doubled up to {longest}, {first} again after {healthy} of running; {limit}",
-            policy(restart.policy)
+            "started again {} after {first}, doubled up to {longest}, and {first} again once it ran for {healthy}; {limit}",
+            if restart.policy == RestartPolicy::Always { "whenever it ends," } else { "when it fails," }
         )
     })
 }
 
 fn watchdog(process: &ProcessPlan) -> Option<String> {
-    process.watchdog.map(|limit| format!("aborted when it sends no WATCHDOG=1 for {}", format_duration(limit)))
+    process.watchdog.map(|limit| format!("gets SIGABRT when it sends no WATCHDOG=1 for {}", format_duration(limit)))
 }
 
 /// The same for a program.
@@ -96,7 +105,7 @@ pub(super) fn json(process: &ProcessPlan) -> Value {
     let names = |numbers: &std::collections::BTreeSet<i32>| numbers.iter().map(|number| signal_name(*number)).collect::<Vec<_>>();
     json!({
         "user": conditions.user.as_ref().map(|who| json!({ "uid": who.uid, "gid": who.gid, "groups": who.groups })),
-        "working_directory": conditions.directory.as_ref().map(|path| path.display().to_string()),
+        "working_directory": conditions.directory.as_ref().map(|path| scrub(&path.display().to_string())),
         "umask": conditions.umask.map(|mask| format!("{mask:04o}")),
         "limits": conditions.limits.iter().map(|(resource, soft, hard)| {
             (limit_name(*resource).to_owned(), Value::from(format!("{}:{}", amount(*soft), amount(*hard))))
@@ -149,11 +158,12 @@ mod tests {
             ..plain
         };
         let expected = [
-            "runs as user 1000, group 1001, groups 1001, 44; in /srv; umask 0027; nofile 1024:unlimited; no new privileges; SIGKILL should portcullis die",
-            "each line of its output behind `api | `",
-            "signals to its whole group; SIGTERM as SIGQUIT; SIGHUP, signal 37 ignored; stopped on SIGQUIT too; the third TERM or INT forwarded like the second; exit code 143 after a stop is 0",
-            "restarted on-failure after 1s, doubled up to 1m, 1s again after 1m of running; 3 times at most",
-            "aborted when it sends no WATCHDOG=1 for 30s",
+            "runs as user 1000, group 1001, groups 1001, 44; in /srv; with umask 0027; with nofile 1024:unlimited; without new privileges",
+            "gets SIGKILL if portcullis dies before it",
+            "each line of its output begins with `api | `",
+            "signals: forwarded to its whole group; SIGTERM forwarded as SIGQUIT; SIGHUP, signal 37 ignored; SIGQUIT stops it, too; the third TERM or INT is forwarded, and does not kill; exit code 143 after a stop becomes 0",
+            "started again when it fails, after 1s, doubled up to 1m, and 1s again once it ran for 1m; 3 times at most",
+            "gets SIGABRT when it sends no WATCHDOG=1 for 30s",
         ];
         assert_eq!(lines(&process), expected);
         let json = json(&process);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Request;
+use crate::exit::Exit;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::Target;
 use crate::probe::dial::shown;
@@ -21,6 +22,16 @@ const WIDE: usize = 72;
 /// Says one line on standard error; a reader that is gone is no reason to stop waiting.
 pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "portcullis: {line}");
+}
+
+/// A time as a person says it: a tenth of a millisecond below ten of them, then milliseconds, tenths of a second, seconds.
+fn took(time: Duration) -> String {
+    match time.as_millis() {
+        ..10 => format!("{:.1}ms", (time.as_secs_f64() * 1000.0).max(0.1)),
+        10..1000 => format!("{}ms", time.as_millis()),
+        1000..60_000 => format!("{:.1}s", time.as_secs_f64()).replace(".0s", "s"),
+        _ => humantime::format_duration(Duration::from_secs(time.as_secs())).to_string(),
+    }
 }
 
 /// The line within so many columns, with a mark where it was cut.
@@ -62,19 +73,18 @@ impl Row {
         let Some(last) = &self.last else { return "no answer yet; check that the server answers".to_owned() };
         let details = if last.private.as_str().is_empty() { String::new() } else { format!(" ({})", last.private.as_str()) };
         let first = match &self.first {
-            Some(first) if first.class != last.class => format!("; at first: {} ({})", first.class.public(), first.private.as_str()),
+            Some(first) if first.class != last.class => format!("; at first: {} ({})", first.why().words(), first.private.as_str()),
             _ => String::new(),
         };
-        format!("{}{details}; {}{first}", last.class.public(), last.class.advice())
+        format!("{}{details}; {}{first}", last.why().words(), last.why().advice())
     }
 
     /// The line of a terminal: the time, how it stands and, because that may be cut, who it is.
     fn live(&self, waited: Duration, wide: bool) -> String {
-        let class = self.class();
-        let (word, sentence) = match (self.ready, class) {
+        let (word, sentence) = match (self.ready, &self.last) {
             (Some(_), _) => ("ready", "ready"),
             (None, _) if self.holding.is_some() => ("holding", "ready, not long enough"),
-            (None, Some(class)) => (class.word(), class.public()),
+            (None, Some(last)) => (last.class.word(), last.why().words()),
             (None, None) => ("asking", "asking"),
         };
         if !wide {
@@ -140,15 +150,14 @@ impl Board {
         }
     }
 
-    /// A refused login is said at once: it does not mend itself.
-    pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Duration) {
+    /// A refused login is said at once, because it does not mend itself: with the time `waited`, not at all where that is none.
+    pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Option<Duration>) {
         let Some(row) = self.rows.get_mut(index) else { return };
         let news = failure.class == Class::Auth && row.class() != Some(Class::Auth);
         row.first.get_or_insert_with(|| failure.clone());
         (row.last, row.holding) = (Some(failure), None);
-        if news && !self.live {
-            let line = format!("{} is not ready after {}: {}", row.shown, shown(waited), row.cause());
-            say(&line);
+        if let Some(waited) = waited.filter(|_| news && !self.live) {
+            say(&format!("{} is not ready after {}: {}", row.shown, took(waited), row.cause()));
         }
     }
 
@@ -156,7 +165,7 @@ impl Board {
     pub(super) fn progress(&mut self, waited: Duration) {
         if !self.live {
             for row in self.rows.iter().filter(|row| row.ready.is_none()) {
-                say(&format!("still waiting for {} after {}: {}", row.shown, shown(waited), row.cause()));
+                say(&format!("still waiting for {} after {}: {}", row.shown, took(waited), row.cause()));
             }
             return;
         }
@@ -203,8 +212,8 @@ impl Board {
         if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() }
     }
 
-    /// One line a target, or JSON.
-    pub(super) fn conclude(&mut self, request: &Request, ready: bool) {
+    /// One line a target and, where not all is well, one that says with which code it ends; or JSON.
+    pub(super) fn conclude(&mut self, request: &Request, ready: bool, waited: Duration) {
         self.finish();
         if request.json {
             let document = json!({ "ready": ready, "targets": self.rows.iter().map(Row::json).collect::<Vec<_>>() });
@@ -220,10 +229,15 @@ impl Board {
         let mut text = String::new();
         for row in &self.rows {
             let _ = match row.ready {
-                Some(after) => writeln!(text, "portcullis: {} is ready after {}", row.shown, shown(after)),
+                Some(after) => writeln!(text, "portcullis: {} is ready after {}", row.shown, took(after)),
                 None if ready => writeln!(text, "portcullis: {} was not needed", row.shown),
                 None => writeln!(text, "portcullis: {} is not ready: {}", row.shown, row.cause()),
             };
+        }
+        if !ready {
+            let (missing, all, waited) = (self.rows.iter().filter(|row| row.ready.is_none()).count(), self.rows.len(), took(waited));
+            let code = Exit::Unavailable.code();
+            let _ = writeln!(text, "portcullis: gave up after {waited} with {missing} of {all} targets not ready; exit code {code}");
         }
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
@@ -239,8 +253,17 @@ mod tests {
         let targets: Vec<Target> = (1..=count).map(|port| Target::Tcp(address(port))).collect();
         let mut board = Board::new(&targets, true);
         board.ready(0, Duration::from_millis(1234));
-        board.failed(1, Failure::new(Class::Dns, "no such name"), Duration::ZERO);
+        board.failed(1, Failure::new(Class::Dns, "no such name"), None);
         board
+    }
+
+    #[test]
+    fn a_time_has_the_digits_that_matter() {
+        for (microseconds, said) in
+            [(40, "0.1ms"), (412, "0.4ms"), (12_345, "12ms"), (3_412_000, "3.4s"), (5_001_000, "5s"), (61_700_000, "1m 1s")]
+        {
+            assert_eq!(took(Duration::from_micros(microseconds)), said);
+        }
     }
 
     #[test]
@@ -263,7 +286,7 @@ mod tests {
         let line = &board.lines(Duration::from_secs(61), (80, 24))[1];
         assert_eq!(line, "  61.0s  ready, not long enough  tcp://a-long-name.of.some.host.example.com:2");
         assert_eq!(board.rows[1].cause(), "ready, but not yet for 5s without a break");
-        board.failed(1, Failure::new(Class::Refused, "refused"), Duration::ZERO);
+        board.failed(1, Failure::new(Class::Refused, "refused"), None);
         assert!(board.rows[1].cause().starts_with("connection refused"), "{}", board.rows[1].cause());
     }
 

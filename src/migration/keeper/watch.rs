@@ -49,7 +49,7 @@ pub(super) async fn watch<L: Lock>(lock: &L, held: &mut L::Held) -> String {
         match bounded(lock.holds(held)).await {
             Ok(true) => {}
             Ok(false) => return "its session does not hold it any more".to_owned(),
-            Err(failure) => return format!("its connection failed: {}", failure.class.public()),
+            Err(failure) => return format!("its connection failed: {}", failure.why().words()),
         }
     }
 }

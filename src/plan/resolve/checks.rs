@@ -143,6 +143,9 @@ fn varied<'c>(context: &'c Context<'c>, node: &Node, path: &str, depth: Depth) -
         if !variant.has("when") {
             variant.problem("when", "is missing: it says in which case the variant is taken");
         }
+        if variant.has("variants") {
+            variant.problem("variants", "cannot stand in a variant: write one with a list of tests in its `when`");
+        }
         let holds = condition::holds(context, variant.node("when"), &path, depth) && depth == Depth::Whole && !found;
         if let (true, Value::Table(above)) = (holds, candidate.value) {
             found = true;

@@ -15,19 +15,28 @@ pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 /// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
 const SLACK: Duration = Duration::from_secs(14);
 
+/// Said where there is nothing that could be meant.
+const NO_REDIS: &str = "no heartbeat: no Redis is configured that readiness could be written to";
+
 /// The heartbeat; none without a Redis, which is said once.
 pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> Option<HeartbeatPlan> {
     let context = root.context();
     let Some(form) = root.table_at("heartbeat", Some(KEYS), Depth::Form) else {
         if !root.has("heartbeat") {
-            context.notice("no heartbeat: no [heartbeat] names a Redis that readiness could be written to");
+            match checks.iter().find(|check| place(&check.target).is_some()) {
+                Some(check) => context.notice(format!(
+                    "no heartbeat: [heartbeat] is missing; `check = \"{}\"` in it writes readiness there, `enabled = false` leaves it off",
+                    check.name
+                )),
+                None => context.remark(NO_REDIS),
+            }
         }
         return None;
     };
     let enabled = root.table_at("heartbeat", None, Depth::Whole).and_then(|section| section.boolean("enabled")).unwrap_or(true);
     let wanted = condition::holds(context, form.node("when"), form.path(), Depth::Whole);
     if enabled && !wanted {
-        context.notice("no heartbeat: no Redis is configured that readiness could be written to");
+        context.remark(NO_REDIS);
     }
     let section = root.table_at("heartbeat", Some(KEYS), if enabled && wanted { Depth::Whole } else { Depth::Form })?;
     let second = Duration::from_secs(1);
@@ -42,7 +51,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
             section.problem(name, "holds a brace or a blank; a brace would move its records to another slot of a cluster");
         }
     }
-    let target = redis(&section, checks)?;
+    let target = redis(root, &section, checks)?;
     let (ttl, every) = (ttl.unwrap_or(second * 60), every.unwrap_or(second * 20));
     if every >= ttl {
         section.problem(
@@ -71,7 +80,7 @@ fn names_redis(section: &Section<'_>) -> bool {
 }
 
 /// The Redis itself, or that of a check.
-fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
+fn redis(root: &Section<'_>, section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
     let check = section.text("check").map(|text| text.value());
     if !section.has("check") {
         if !names_redis(section) {
@@ -95,7 +104,9 @@ fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
     let known: Vec<(String, RedisPlace)> =
         checks.iter().filter_map(|plan| place(&plan.target).map(|place| (plan.name.clone(), place))).collect();
     let found = known.iter().find(|(name, _)| *name == check).map(|(_, target)| target.clone());
-    if found.is_none() {
+    // A check that is wrong itself has been named already.
+    let is_declared = root.table_at("checks", None, Depth::Form).is_some_and(|checks| checks.has(&check));
+    if found.is_none() && (!is_declared || section.context().is_clean()) {
         section.problem(
             "check",
             format!("names `{check}`, which is no redis check{}", suggest(&check, known.iter().map(|(name, _)| name.as_str()))),

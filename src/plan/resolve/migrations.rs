@@ -74,7 +74,7 @@ pub(super) fn read(
     let retries = section.integer("retries", 0..=1000).and_then(|number| u32::try_from(number).ok());
     let command = command(&section, "command", depth);
     if wanted && !section.has("command") && !waits {
-        section.problem("command", "is missing: migrations are on; name the command, here or as PORTCULLIS_MIGRATIONS__COMMAND");
+        section.problem("command", "is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`");
     }
     let [check, verify] = ["check", "verify"].map(|key| question(&section, key, depth, template));
     let lock = section.text("lock").map_or_else(|| "auto".to_owned(), |text| text.value());

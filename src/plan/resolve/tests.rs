@@ -1,5 +1,6 @@
 //! Whole configurations and what becomes of them.
 
+mod argv;
 mod modules;
 mod presets;
 mod process;
@@ -70,7 +71,8 @@ fn nothing_but_a_command_is_enough() {
     let plan = bare_environment(&[], &["sleep", "1"]).unwrap();
     assert_eq!((argv(&plan), plan.checks.len()), (vec!["sleep", "1"], 0));
     assert!(plan.heartbeat.is_none() && plan.migration.is_none());
-    assert_eq!(plan.notices, ["no heartbeat: no Redis is configured that readiness could be written to"]);
+    assert_eq!(plan.remarks, ["no heartbeat: no Redis is configured that readiness could be written to"]);
+    assert_eq!(plan.notices, Vec::<String>::new(), "nothing is amiss");
     assert_eq!((plan.service.name.as_str(), plan.service.instance.as_str(), plan.service.mode), ("app", "localhost", None));
     let health = plan.health.unwrap();
     assert_eq!(health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["[::]:8051", "0.0.0.0:8051"]);
@@ -105,7 +107,7 @@ fn the_environment_alone_drives_a_run_without_a_file() {
     let problem = bare_environment(&without, &["serve"]).unwrap_err().to_string();
     assert!(
         problem.ends_with(
-            "`command` in [migrations] is missing: migrations are on; name the command, here or as PORTCULLIS_MIGRATIONS__COMMAND"
+            "variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`"
         ),
         "{problem}"
     );
@@ -313,62 +315,6 @@ when = { var = "DEBUG", eq = "true" }
 set = { HOST = "${ADDRESS:-0.0.0.0}" }
 command = ["python", "-m", "app"]
 "#;
-
-#[test]
-fn every_construct_of_an_argv_gives_its_words() {
-    for (variables, words) in [
-        (vec![], "celery -P gevent -c 1 ''"),
-        (vec![("POOL", "a  b\tc"), ("VERBOSE", "TRUE")], "celery -P a b c -c 1 '' -v"),
-        (vec![("AUTO", "True")], "celery -P gevent --autoscale=4,1 ''"),
-        (vec![("AUTO", "true"), ("CONCURRENCY", "3 -x"), ("MAX", "9")], "celery -P gevent -c 3 -x ''"),
-    ] {
-        let plan = with(CONSTRUCTS, &[variables, vec![("MODE", "worker")]].concat(), &[]);
-        assert_eq!(plan.main.unwrap().argv.to_string(), words);
-    }
-    let environment = |plan: &Plan| {
-        let main = plan.main.as_ref().unwrap();
-        main.env.iter().map(|(name, value)| format!("{name}={}", value.value())).collect::<Vec<_>>()
-    };
-    let plan = with(CONSTRUCTS, &[("MODE", "worker"), ("LANG", "de")], &[]);
-    assert_eq!(environment(&plan), ["PYTHONIOENCODING=utf-8", "NUMBER=5", "PLAIN=2"]);
-    let debug = with(CONSTRUCTS, &[("MODE", "api"), ("DEBUG", "true")], &[]);
-    assert_eq!((argv(&debug), environment(&debug).last().unwrap().as_str()), (vec!["python", "-m", "app"], "HOST=0.0.0.0"));
-    assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "api"), ("DEBUG", "True")], &[])), ["gunicorn"]);
-    let migrating = format!("{CONSTRUCTS}[migrations]\ncommand = ['m']\nlock = 'none'\n");
-    let migration = with(&migrating, &[("MODE", "api"), ("DEBUG", "true")], &[]).migration.unwrap();
-    assert!(migration.process.env.iter().all(|(name, _)| name != "HOST"));
-}
-
-#[test]
-fn arguments_go_where_the_mode_takes_them_and_nowhere_else() {
-    assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "job")], &["create tenant", "-x"])), ["flask", "create tenant", "-x"]);
-    let few = try_with(CONSTRUCTS, &[("MODE", "job")], &[]).unwrap_err();
-    assert_eq!((few.exit(), few.to_string()), (Exit::Usage, "[modes.job] wants at least 1 arguments behind the options, and got 0".into()));
-    let extra = try_with(CONSTRUCTS, &[("MODE", "api")], &["x"]).unwrap_err();
-    assert_eq!(extra.exit(), Exit::Usage);
-    assert!(extra.to_string().starts_with("mode `api` takes no arguments and got `x`: "), "{extra}");
-    assert_eq!(argv(&with(&CONSTRUCTS.replace("error", "ignore"), &[("MODE", "api")], &["x"])), ["gunicorn"]);
-    let file = File::new(CONSTRUCTS);
-    let request = Request { file: Some(file.0.clone()), arguments: vec!["sh".into()], exec: true, ..Request::default() };
-    assert_eq!(argv(&resolve(&request, &Environment::new([("MODE", "nonsense")])).unwrap()), ["sh"]);
-}
-
-#[test]
-fn a_flag_stands_above_variable_mode_and_file() {
-    let toml = "[modes.a]\ncommand = ['x']\nstop_timeout = '1s'\n[process]\nstop_timeout = '2s'\ndrain_delay = '3s'\n";
-    assert_eq!(with(toml, &[], &[]).main.unwrap().stop_timeout, Duration::from_secs(1));
-    let file = File::new(toml);
-    let flag = Override { key: "process.stop_timeout".into(), value: "9s".into(), flag: "--stop-timeout".into() };
-    let request = Request { file: Some(file.0.clone()), overrides: vec![flag], mode: Some("a".into()), ..Request::default() };
-    let main = resolve(&request, &Environment::new([("MODE", "b"), ("PORTCULLIS_PROCESS__DRAIN_DELAY", "4s")])).unwrap().main.unwrap();
-    assert_eq!((main.stop_timeout, main.drain_delay), (Duration::from_secs(9), Duration::from_secs(4)));
-    let wrong = Override { key: "process.stop_timeout".into(), value: "9".into(), flag: "--stop-timeout".into() };
-    let problems = resolve(&Request { overrides: vec![wrong], ..request }, &Environment::new([("A", "b")])).unwrap_err();
-    assert_eq!(
-        problems.to_string(),
-        "--stop-timeout: `stop_timeout` in [process] is the bare number `9`; write it with its unit, as `60s` or `500ms`"
-    );
-}
 
 #[test]
 fn the_lock_is_that_of_the_only_database() {

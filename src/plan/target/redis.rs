@@ -22,11 +22,12 @@ pub struct RedisTarget {
 
 impl fmt::Display for RedisTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.tls.is_some() { "rediss://" } else { "redis://" })?;
-        if let Some(user) = &self.username {
-            write!(f, "{user}@")?;
+        let user = self.username.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let Self { address, database, .. } = self;
+        if address.host.starts_with('/') {
+            return write!(f, "redis+unix://{user}{address}?db={database}");
         }
-        write!(f, "{}/{}", self.address, self.database)
+        write!(f, "{}://{user}{address}/{database}", if self.tls.is_some() { "rediss" } else { "redis" })
     }
 }
 
@@ -100,7 +101,10 @@ pub struct ReadyTarget {
 
 impl fmt::Display for ReadyTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "redis+ready://{}/{}?key={}&min={}", self.redis.address, self.redis.database, self.key, self.min)
+        let Self { redis: RedisTarget { address, database, .. }, key, min } = self;
+        // As it was written, where that is what it is read as.
+        let whose = key.strip_suffix("_service_status").map_or_else(|| format!("key={key}"), |service| format!("service={service}"));
+        write!(f, "redis+ready://{address}/{database}?{whose}&min={min}")
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Session;
 use super::registry::Registry;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Cause, Class, Failure};
 use crate::plan::target::ReadyTarget;
 
 /// A reader of the registry with the connection it keeps between two runs.
@@ -32,7 +32,7 @@ impl ReadyProbe {
         if ready >= *min {
             return Ok(());
         }
-        Err(Failure::new(Class::NotReady, &format!("{ready} of {min} instances are ready ({key})")))
+        Err(Failure::new(Class::NotReady, &format!("{ready} of {min} instances are ready in {key}")).because(Cause::TooFew))
     }
 
     /// The kept connection, when it still answers.

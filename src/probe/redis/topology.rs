@@ -34,7 +34,7 @@ impl SentinelProbe {
         let shown = address.to_string();
         let mut session = Session::open(&RedisTarget { address, ..self.target.master.clone() }, within)
             .await
-            .map_err(|failure| Failure::new(failure.class, &format!("the master at {shown}: {}", failure.private.as_str())))?;
+            .map_err(|failure| failure.of(&format!("the master at {shown}")))?;
         is_master(&mut session).await?;
         self.session = Some(session);
         Ok(())
@@ -50,7 +50,7 @@ impl SentinelProbe {
             let asked = tokio::time::timeout(share, self.ask_sentinel(&login, share)).await;
             let failure = match asked {
                 Ok(Ok(address)) => return Ok(address),
-                Ok(Err(failure)) => Failure::new(failure.class, &format!("sentinel {sentinel}: {}", failure.private.as_str())),
+                Ok(Err(failure)) => failure.of(&format!("sentinel {sentinel}")),
                 Err(_) => Failure::new(Class::Timeout, &format!("sentinel {sentinel}: no answer within {}", shown(share))),
             };
             // One that answered says more than one that did not.
@@ -174,7 +174,7 @@ impl ClusterProbe {
                     self.session = Some(session);
                     return Ok(());
                 }
-                Ok(Err(failure)) => Failure::new(failure.class, &format!("node {node}: {}", failure.private.as_str())),
+                Ok(Err(failure)) => failure.of(&format!("node {node}")),
                 Err(_) => Failure::new(Class::Timeout, &format!("node {node}: no answer within {}", shown(share))),
             };
             if told.as_ref().is_none_or(|told| matches!(told.class, Class::Refused | Class::Timeout | Class::Dns | Class::Unreachable)) {

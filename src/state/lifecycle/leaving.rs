@@ -48,6 +48,7 @@ impl Lifecycle {
 
     fn stop_requested(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
         self.stop_requests += 1;
+        self.stop_since.get_or_insert(now);
         match self.leaving {
             Some(leaving) => self.stop_again(leaving, number, effects),
             None if self.snapshot.child.pid.is_some() => self.leave(now, number, effects),

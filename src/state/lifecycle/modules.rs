@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Class, Effect, Lifecycle, Moment, Notice, Outcome, Phase, ProcessId, Step, Timer};
 use crate::exit::{Ended, Exit};
+use crate::outcome::Why;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
 use crate::plan::{ModuleId, ModulePlan, ProcessPlan};
@@ -31,7 +32,7 @@ pub(super) struct Course {
     /// Starts again since it was last asked for, for the limit.
     restarts: u32,
     /// What its startup check last yielded.
-    last_startup: Option<Class>,
+    last_startup: Option<Why>,
     /// The code to end with when its start has failed while its process ran.
     failed: Option<u8>,
     /// How its process is asked to end: as it was started, whatever a reload has brought since.
@@ -236,7 +237,7 @@ impl Lifecycle {
 
     pub(super) fn module_probed(&mut self, now: Moment, id: ModuleId, outcome: &Outcome, effects: &mut Vec<Effect>) {
         if self.at(id) == At::Starting {
-            self.course(id).last_startup = Some(outcome.class());
+            self.course(id).last_startup = Some(outcome.why());
             if outcome.result.is_ok() {
                 self.module_up(now, id, effects);
             }

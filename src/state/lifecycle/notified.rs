@@ -1,7 +1,8 @@
 //! What the process says of itself: that it is ready, how it is, that it lives, that it needs longer.
 
 use super::leaving::Leaving;
-use super::{Class, Effect, Lifecycle, Moment, Notice, Phase, StartSign, Timer};
+use super::{Effect, Lifecycle, Moment, Notice, Phase, StartSign, Timer};
+use crate::outcome::Why;
 use crate::plan::StartedPlan;
 
 impl Lifecycle {
@@ -36,9 +37,9 @@ impl Lifecycle {
 }
 
 /// What a start that took too long lacks, and what to check; `last` is what its target answered last.
-pub(super) fn not_through(started: &StartedPlan, last: Class) -> String {
+pub(super) fn not_through(started: &StartedPlan, last: Why) -> String {
     let why = match started.sign {
-        StartSign::Answers { .. } => format!("{}; {}", last.public(), last.advice()),
+        StartSign::Answers { .. } => format!("{}; {}", last.words(), last.advice()),
         StartSign::Notifies => "no READY=1 came; check that the process sends it to NOTIFY_SOCKET".to_owned(),
         StartSign::Writes(fd) => format!("no line came on descriptor {fd}; check that the process writes one to it"),
     };

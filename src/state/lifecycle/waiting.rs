@@ -68,8 +68,9 @@ impl Lifecycle {
 
     fn wait_ended(&mut self, now: Moment, id: CheckId, how: &str, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.checks.get(id) else { return };
-        let class = self.snapshot.checks.iter().find(|check| check.id == Some(id)).map_or(Class::Never, |check| check.effective(now).1);
-        let sentence = format!("{} ({}) {how}: {}; {}", plan.name, plan.target, class.public(), class.advice());
+        let check = self.snapshot.checks.iter().find(|check| check.id == Some(id));
+        let why = check.map_or(Class::Never.into(), |check| check.why(check.effective(now).1));
+        let sentence = format!("{} ({}) {how}: {}; {}", plan.name, plan.target, why.words(), why.advice());
         let name = format!("wait:{}", plan.name);
         self.stage_ended(now, &name, Step::Down);
         self.fail(now, Exit::Unavailable.code(), sentence, effects);

@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Moment;
-    use crate::outcome::Private;
+    use crate::outcome::{Cause, Private};
 
     fn record(results: Vec<Result<(), Failure>>) -> Record {
         let part = |(index, result)| Part {
@@ -100,7 +100,7 @@ mod tests {
         };
         let parts = results.into_iter().enumerate().map(part).collect();
         let at = Moment { wall: Duration::from_secs(1_767_607_200), ..Moment::default() };
-        Record { at, class: Class::Ok, private: Private::default(), elapsed: Duration::ZERO, parts }
+        Record { at, class: Class::Ok, cause: Cause::Plain, private: Private::default(), elapsed: Duration::ZERO, parts }
     }
 
     #[test]

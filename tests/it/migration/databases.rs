@@ -8,7 +8,7 @@ use crate::support::redis::Reply;
 use crate::support::{Dir, Exit, Portcullis, Postgres, Redis, Running, Stopwatch, eventually, secs, slow};
 
 /// A replica whose lock is somewhere else than in a PostgreSQL named `db`.
-fn elsewhere(name: &str, script: &str, checks: &str, lock: &str) -> Portcullis {
+pub(super) fn elsewhere(name: &str, script: &str, checks: &str, lock: &str) -> Portcullis {
     let run = Portcullis::new().env("PORTCULLIS_INSTANCE_ID", name);
     let (migrate, child) = (run.script("migrate", script), run.script("child", &polite()));
     let config = format!(

@@ -4,6 +4,7 @@ use super::{KEY, replica, until_key};
 use crate::support::child::polite;
 use crate::support::redis::Reply;
 use crate::support::{Exit, Http, Redis, eventually, process, secs, wait};
+use std::path::Path;
 
 pub(super) const SCRIPT: &str = include_str!("../../../src/registry/beat.lua");
 
@@ -135,19 +136,17 @@ fn what_an_instance_says_of_itself_is_short_and_a_change_is_published() {
     }
 }
 
-/// The documented least rights of a writer and of a reader.
+/// The least rights of a writer and of a reader as the manual has them, and those of two who have less.
 fn with_users(redis: &Redis) {
-    let writer = format!(
-        "ACL SETUSER writer on >w ~{KEY} ~portcullis:{{{KEY}}}:* &portcullis:{{{KEY}}}:* -@all +eval +evalsha +script|load +set +get +del +exists \
-         +hset +hmget +zadd +zrem +zcount +zrevrange +zremrangebyscore +pexpire +pexpireat +time +publish +hello +auth +ping +client|setname"
-    );
-    let reader = format!(
-        "ACL SETUSER reader on >r %R~{KEY} %R~portcullis:{{{KEY}}}:* -@all +get +pttl +zcount +zrange +hmget +hget +eval_ro +evalsha_ro +time \
-         +hello +auth +ping"
-    );
+    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let documented = |name: &str, password: &str| {
+        let line = manual.lines().find(|line| line.starts_with(&format!("ACL SETUSER {name} "))).expect("the manual's line");
+        assert!(line.contains(KEY) && line.contains(">PASSWORD "), "{line}");
+        line.replace("PASSWORD", password)
+    };
     let simple = format!("ACL SETUSER simple on >s ~{KEY} -@all +set +ping +auth +hello");
     let poor = format!("ACL SETUSER poor on >p %R~{KEY} %R~portcullis:{{{KEY}}}:* -@all +get +zcount +zrange +hget +time +auth +ping");
-    for line in [writer, reader, simple, poor] {
+    for line in [documented("portcullis", "w"), documented("reader", "r"), simple, poor] {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(redis.command(&words), Reply::Text("OK".into()), "{line}");
     }
@@ -161,7 +160,7 @@ fn as_user(redis: &Redis, login: &str) -> String {
 fn the_least_rights_of_a_writer_and_of_a_reader_are_enough() {
     let redis = Redis::start();
     with_users(&redis);
-    let mut run = replica(&as_user(&redis, "writer:w"), "one", "").start();
+    let mut run = replica(&as_user(&redis, "portcullis:w"), "one", "").start();
     until_key(&redis, Some("ready"));
     assert_eq!(redis.command(&["ZCARD", &format!("portcullis:{{{KEY}}}:ready")]), Reply::Number(1));
     let told = || run.beside(["status"]).stdout.contains("1 of 1 ready").then_some(());

@@ -77,6 +77,42 @@ fn the_variables_of_an_application_alone_lead_past_its_sentinels() {
 }
 
 #[test]
+fn the_variables_of_an_application_alone_log_in_at_its_sentinels() {
+    let master = Redis::with_password("of the master");
+    let sentinel = Redis::guarded_sentinel("main", master.port, Some("of/default"), "user watch on >secret/1 +@all allchannels\n");
+    let child = Portcullis::new();
+    let path = child.script("child", &polite()).display().to_string();
+    let beating = |login: &[(&str, &str)]| {
+        let run = Portcullis::new().env("MODE", "api").env("REDIS_USE_SENTINEL", "true").env("REDIS_SENTINEL_SERVICE_NAME", "main");
+        let run = run.env("REDIS_SENTINELS", format!("127.0.0.1:{}", sentinel.port)).env("REDIS_PASSWORD", "of the master");
+        login.iter().fold(run, |run, (name, value)| run.env(name, *value)).args(["run", "--", &path]).start()
+    };
+    let refused = beating(&[("REDIS_SENTINEL_PASSWORD", "wrong")]);
+    refused.until_stderr("WRONGPASS", secs(20));
+    assert_eq!(master.get(KEY), None);
+    drop(refused);
+    for login in [
+        [("REDIS_SENTINEL_PASSWORD", "of/default")].as_slice(),
+        &[("REDIS_SENTINEL_USERNAME", "watch"), ("REDIS_SENTINEL_PASSWORD", "secret/1")],
+    ] {
+        let run = beating(login);
+        until_key(&master, Some("ready"));
+        stops(run, &master);
+    }
+}
+
+#[test]
+fn the_variables_of_an_application_alone_lead_into_its_cluster() {
+    let node = Redis::whole_cluster(Some("of the cluster"));
+    let child = Portcullis::new();
+    let path = child.script("child", &polite()).display().to_string();
+    let run = Portcullis::new().env("MODE", "api").env("REDIS_USE_CLUSTERS", "true").env("REDIS_CLUSTERS_PASSWORD", "of the cluster");
+    let run = run.env("REDIS_CLUSTERS", format!("127.0.0.1:1,127.0.0.1:{}", node.port)).args(["run", "--", &path]).start();
+    until_key(&node, Some("ready"));
+    stops(run, &node);
+}
+
+#[test]
 fn a_heartbeat_through_a_unix_socket() {
     let dir = Portcullis::new();
     let socket = dir.dir().join("redis.sock");

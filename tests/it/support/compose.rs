@@ -1,4 +1,5 @@
-//! docker/example on an engine of one test: its files as they stand, on images that are made here because none can be pulled.
+//! docker/example, or Dify's repository, on an engine of one test: their files as they stand, on images that are made here because none
+//! can be pulled.
 
 use super::docker::{Container, Engine};
 use super::portcullis::binary;
@@ -10,26 +11,44 @@ use std::path::{Path, PathBuf};
 /// Passwords that a shell, a URL and a template would each read as something else.
 const PASSWORDS: [(&str, &str); 2] = [("DB_PASSWORD", "p w:%/@$x#"), ("REDIS_PASSWORD", "r:e/d@%20")];
 
-/// The shop of docker/example.
+/// The shop of docker/example, or another project of compose.
 pub struct Shop {
     engine: Engine,
+    project: &'static str,
+    directory: PathBuf,
+    variables: &'static [(&'static str, &'static str)],
 }
 
 impl Shop {
     /// Makes the images. Nothing where no engine can run here, which is said.
     pub fn open(test: &str) -> Option<Self> {
+        let mut shop = Self::with_servers(test, "shop", ["postgres:17", "redis:8"])?;
+        shop.directory = repository("docker/example");
+        shop.variables = &PASSWORDS;
+        shop.build("shop", &shop.directory);
+        Some(shop)
+    }
+
+    /// A project in an empty directory, with the image of portcullis and of its servers under the names that it gives them.
+    pub fn with_servers(test: &str, project: &'static str, [postgres, redis]: [&str; 2]) -> Option<Self> {
         let engine = Engine::networked(test)?;
         let Some(debian) = variable("PORTCULLIS_DEBIAN").map(PathBuf::from) else {
             left_out(test, "no image of Debian; scripts/test --all makes one");
             return None;
         };
-        let shop = Self { engine };
+        let directory = engine.dir().join(project);
+        fs::create_dir(&directory).expect("create the directory of the project");
+        let shop = Self { engine, project, directory, variables: &[] };
         shop.engine.succeeds(&["import", debian.to_str().expect("a path of ours"), "debian:bookworm-slim"]);
-        shop.build("postgres:17", &repository("tests/it/docker/images/postgres"));
-        shop.build("redis:8", &repository("tests/it/docker/images/redis"));
+        shop.build(postgres, &repository("tests/it/docker/images/postgres"));
+        shop.build(redis, &repository("tests/it/docker/images/redis"));
         shop.build("portcullis", &shop.portcullis());
-        shop.build("shop", &repository("docker/example"));
         Some(shop)
+    }
+
+    /// Where the project is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The last stage of docker/Dockerfile over the binary under test, which stands for the first one: that has no network here.
@@ -48,10 +67,10 @@ impl Shop {
         self.engine.succeeds(&["build", "--network", "none", "--tag", image, context.to_str().expect("a path of ours")]);
     }
 
-    /// `docker-compose ARGS` in docker/example; hands back what it prints, fails unless it succeeds.
+    /// `docker-compose ARGS` in the directory of the project; hands back what it prints, fails unless it succeeds.
     #[track_caller]
     pub fn compose(&self, args: &[&str]) -> String {
-        self.told("docker-compose", &[&["--project-name", "shop"], args].concat())
+        self.told("docker-compose", &[&["--project-name", self.project], args].concat())
     }
 
     /// `docker stack deploy` of docker/example/swarm.yaml, and what has to be otherwise on a kernel that spreads no connections (`ip_vs`).
@@ -64,11 +83,11 @@ impl Shop {
         self.told("docker", &["stack", "deploy", "-c", "swarm.yaml", "-c", file.to_str().expect("a path of ours"), "shop"]);
     }
 
-    /// A client of the engine in docker/example, with the passwords in its environment.
+    /// A client of the engine in the directory of the project, with its passwords in the environment.
     #[track_caller]
-    fn told(&self, program: &str, args: &[&str]) -> String {
+    pub fn told(&self, program: &str, args: &[&str]) -> String {
         let mut command = self.engine.client(program);
-        command.current_dir(repository("docker/example")).envs(PASSWORDS).args(args);
+        command.current_dir(&self.directory).envs(self.variables.iter().copied()).args(args);
         let done = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         assert!(done.status.success(), "{program} {args:?}: {said}\n{}", String::from_utf8_lossy(&done.stderr));
@@ -88,7 +107,7 @@ impl Shop {
 
     /// A container by its service and number.
     pub fn container(&self, name: &str) -> Container<'_> {
-        self.engine.container(&format!("shop_{name}"))
+        self.engine.container(&format!("{}_{name}", self.project))
     }
 
     /// Asks the api from within one of its containers.

@@ -12,6 +12,8 @@ use std::time::Duration;
 /// What it does with each connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Manner {
+    /// Accepts, and closes.
+    Closing,
     /// Accepts and never answers.
     Silent,
     /// Answers at once with what no protocol begins with.
@@ -105,6 +107,7 @@ impl Drop for Hostile {
 
 fn treat(mut stream: TcpStream, manner: Manner, ended: &AtomicBool) -> std::io::Result<()> {
     match manner {
+        Manner::Closing => stream.shutdown(Shutdown::Both),
         Manner::Silent => hold(&mut stream, ended),
         Manner::Garbage => {
             stream.write_all(b"\xde\xad\xbe\xef garbage \r\n\x00\xff\xff\xff\xff\xff\xff\xff\xff")?;

@@ -11,6 +11,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub path: String,
+    /// The words of an exec probe, none where it asks over HTTP.
+    pub command: Vec<String>,
     /// Seconds.
     pub period: u64,
     /// Seconds.
@@ -54,8 +56,10 @@ pub fn manifest(name: &str) -> Pod {
 
 fn settings(line: &str) -> Settings {
     let path = line.split_once("path: ").and_then(|(_, rest)| rest.split(',').next()).unwrap_or_default();
+    let command = line.split_once("command: [").and_then(|(_, rest)| rest.split(']').next()).unwrap_or_default();
     Settings {
         path: path.to_owned(),
+        command: command.split(", ").filter(|word| !word.is_empty()).map(str::to_owned).collect(),
         period: number(line, "periodSeconds").unwrap_or(10),
         timeout: number(line, "timeoutSeconds").unwrap_or(1),
         success_threshold: number(line, "successThreshold").unwrap_or(1) as u32,

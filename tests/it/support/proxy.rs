@@ -1,7 +1,7 @@
 //! A TCP proxy that can freeze, thaw and cut what runs through it.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
 #[derive(Debug, Default)]
@@ -17,12 +17,18 @@ type Shared = Arc<(Mutex<State>, Condvar)>;
 #[derive(Debug)]
 pub struct Proxy {
     pub port: u16,
+    address: Ipv4Addr,
     shared: Shared,
 }
 
 impl Proxy {
     pub fn before(target: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", super::free_port())).expect("bind the proxy");
+        Self::at((Ipv4Addr::LOCALHOST, super::free_port()), target)
+    }
+
+    /// One that listens where a program has been told that its server is, e.g. on a port that it knows by heart.
+    pub fn at((address, port): (Ipv4Addr, u16), target: u16) -> Self {
+        let listener = TcpListener::bind((address, port)).expect("bind the proxy");
         let port = listener.local_addr().expect("address").port();
         let shared = Shared::default();
         let state = Arc::clone(&shared);
@@ -35,7 +41,7 @@ impl Proxy {
                 std::thread::spawn(move || drop(connect(client, target, &state)));
             }
         });
-        Self { port, shared }
+        Self { port, address, shared }
     }
 
     pub fn freeze(&self) {
@@ -64,7 +70,7 @@ impl Drop for Proxy {
         }
         self.shared.1.notify_all();
         self.cut();
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        drop(TcpStream::connect((self.address, self.port)));
     }
 }
 

@@ -48,12 +48,18 @@ impl Redis {
 
     /// A node of a Cluster, whose bus has a free port, too: by itself it takes the one 10,000 above, whoever has that.
     pub fn of_cluster() -> Self {
-        Self::reserve().option(&format!("--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {}", free_port())).started()
+        Self::cluster_node().started()
     }
 
-    /// A Cluster of one node, all slots served.
-    pub fn whole_cluster() -> Self {
-        let node = Self::of_cluster();
+    fn cluster_node() -> Self {
+        Self::reserve().option(&format!("--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {}", free_port()))
+    }
+
+    /// A Cluster of one node, all slots served, with the password of its users or none.
+    pub fn whole_cluster(password: Option<&str>) -> Self {
+        let mut node = Self::cluster_node();
+        node.password = password.map(str::to_owned);
+        let node = node.started();
         let added = node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
         eventually("the cluster is whole", secs(30), || match node.command(&["CLUSTER", "INFO"]) {
             Reply::Text(text) => text.contains("cluster_state:ok").then_some(()),
@@ -78,8 +84,15 @@ impl Redis {
 
     /// A Sentinel that watches the master on this port alone.
     pub fn sentinel(name: &str, master: u16) -> Self {
+        Self::guarded_sentinel(name, master, None, "")
+    }
+
+    /// As `sentinel`, with the password of its default user and further lines of its file.
+    pub fn guarded_sentinel(name: &str, master: u16, password: Option<&str>, more: &str) -> Self {
         let mut sentinel = Self::reserve();
-        let lines = format!("port {}\nbind 127.0.0.1\nsentinel monitor {name} 127.0.0.1 {master} 1\n", sentinel.port);
+        sentinel.password = password.map(str::to_owned);
+        let own = password.map_or(String::new(), |password| format!("requirepass \"{password}\"\n"));
+        let lines = format!("port {}\nbind 127.0.0.1\n{own}{more}sentinel monitor {name} 127.0.0.1 {master} 1\n", sentinel.port);
         let file = sentinel.dir.file("sentinel.conf", &lines);
         let mut command = Command::new("redis-server");
         command.arg(file).arg("--sentinel").env(MARK, &sentinel.mark).stdout(Stdio::null()).stderr(Stdio::null());

@@ -28,6 +28,21 @@ const KINDS: [&str; 13] = [
     "grpcs://127.0.0.1:PORT",
 ];
 
+#[test]
+fn a_server_that_closes_in_place_of_an_answer_has_not_refused_the_connection() {
+    let peer = Hostile::new(Manner::Closing);
+    for url in KINDS {
+        let url = url.replace("PORT", &peer.port.to_string());
+        let insecure = ["https:", "rediss:", "grpcs:"].iter().any(|scheme| url.starts_with(scheme)).then_some("--insecure");
+        let options = ["wait", "--timeout", "0s", "--try-timeout", "10s", &url].into_iter().chain(insecure);
+        let said = Portcullis::new().args(options).output().exits(69).says(&["connection closed", "check that the server"]);
+        assert!(!said.stderr.contains("connection refused"), "{url}: {}", said.stderr);
+    }
+    // The word for programs stays the class.
+    let said = Portcullis::new().args(["wait", "--json", "--timeout", "0s", &format!("redis://127.0.0.1:{}", peer.port)]).output();
+    assert!(said.stdout.contains("\"class\":\"refused\""), "{}", said.stdout);
+}
+
 /// Asks for a second, looking at the memory meanwhile: the most that it owned, in KiB.
 fn suffers(url: &str, manner: Manner) -> u64 {
     let peer = Hostile::new(manner);
@@ -259,7 +274,7 @@ fn redis_that_hangs_up_at_any_byte_is_survived_however_it_is_found() {
     let master = Redis::start();
     let sentinel = Redis::sentinel("mymaster", master.port);
     survives_cuts("redis+sentinel://127.0.0.1:PORT/mymaster/0", sentinel.port, 1);
-    let node = Redis::whole_cluster();
+    let node = Redis::whole_cluster(None);
     survives_cuts("redis+cluster://127.0.0.1:PORT", node.port, 1);
     let config = format!("mode = \"api\"\n[heartbeat]\nurl = \"{}\"\n[modes.api]\ncommand = [\"sleep\", \"600\"]\n", master.url());
     let _replica = Portcullis::new().config(&config).start();

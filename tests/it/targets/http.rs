@@ -1,9 +1,12 @@
 //! HTTP with certificates, and several endpoints under one name.
 
 use super::{fails, passes};
-use crate::support::{Certificates, Hostile, Http, Manner, Portcullis, eventually, free_port, process, secs};
-use std::net::TcpStream;
+use crate::support::{Certificates, Hostile, Http, Manner, Portcullis, eventually, free_port, process, secs, wait};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 /// `openssl s_server`, which answers every GET with a page.
 struct Https {
@@ -102,6 +105,76 @@ fn several_endpoints_have_a_key_each_and_one_result() {
     assert!(!run.said().1.contains("secret"), "{}", run.said().1);
 }
 
+/// A server that keeps every request in hand until it is let go, and counts how many it has had in hand at once.
+struct Held {
+    port: u16,
+    state: Arc<(Mutex<Hands>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Hands {
+    now: usize,
+    most: usize,
+    all: usize,
+    let_go: bool,
+}
+
+impl Held {
+    fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
+        let (port, state) = (listener.local_addr().unwrap().port(), Arc::<(Mutex<Hands>, Condvar)>::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || drop(Self::hold(&stream, &shared)));
+            }
+        });
+        Self { port, state }
+    }
+
+    fn hold(mut stream: &TcpStream, (hands, bell): &(Mutex<Hands>, Condvar)) -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream).lines();
+        while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+        let mut held = hands.lock().unwrap();
+        (held.now, held.all) = (held.now + 1, held.all + 1);
+        held.most = held.most.max(held.now);
+        let mut held = bell.wait_while(held, |held| !held.let_go).unwrap();
+        // Told before it is answered: whoever asks next is not in hand beside it.
+        held.now -= 1;
+        drop(held);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    }
+
+    /// How many are in hand, were at most, and were at all.
+    fn counts(&self) -> (usize, usize, usize) {
+        let held = self.state.0.lock().unwrap();
+        (held.now, held.most, held.all)
+    }
+
+    fn let_go(&self) {
+        self.state.0.lock().unwrap().let_go = true;
+        self.state.1.notify_all();
+    }
+}
+
+#[test]
+fn as_many_endpoints_are_asked_at_once_as_parallel_says() {
+    for (parallel, at_once) in [("parallel = 2\n", 2), ("", 8)] {
+        let server = Held::start();
+        let target = |name: usize| format!("[[checks.many.targets]]\nname = \"n{name}\"\nurl = \"http://127.0.0.1:{}/\"\n", server.port);
+        let targets: String = (0..12).map(target).collect();
+        let mut run = gate(&format!("[checks.many]\nwait = \"60s\"\ntimeout = \"30s\"\ninterval = \"1h\"\n{parallel}{targets}")).start();
+        eventually("so many are asked", secs(30), || (server.counts().0 == at_once).then_some(()));
+        wait::never("one more is asked", Duration::from_millis(300), || server.counts().0 > at_once);
+        server.let_go();
+        run.exits(0);
+        assert_eq!(run.said().0, "started\n");
+        let (_, most, all) = server.counts();
+        assert!(most == at_once && all >= 12, "{most} at a time, {all} in all");
+    }
+}
+
 #[test]
 fn a_slow_head_and_a_slow_body_end_with_the_timeout() {
     let head = Hostile::new(Manner::Dripping(b"HTTP/1.1 200 OK\r\n"));
@@ -123,7 +196,7 @@ fn a_body_that_is_no_json_or_another_one_is_told_from_the_expected_one() {
         "[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ json = {{ \"/status\" = [\"green\"] }} }}",
         server.port
     );
-    gate(&check).output().exits(69).says(&["unexpected status", "the body is not JSON"]);
+    gate(&check).output().exits(69).says(&["unexpected answer", "the body is not JSON"]);
     server.set(200, "{\"status\": \"red\"}");
     gate(&check).output().exits(69).says(&["the body has \"red\" at \"/status\""]);
     server.set(200, "{\"status\": \"green\"}");

@@ -110,7 +110,7 @@ fn redis_sees_one_connection_however_it_is_found() {
         (connections(&[&master]), figure(&sentinel, "total_connections_received"))
     });
     assert_eq!(last, (first.0.iter().map(|(connections, changes)| (connections + 2, *changes)).collect(), first.1 + 1));
-    let node = Redis::whole_cluster();
+    let node = Redis::whole_cluster(None);
     stays(&format!("redis+cluster://127.0.0.1:{}", node.port), &[&node]);
     let server = Redis::start();
     server.command(&["ZADD", "portcullis:{api_service_status}:ready", "9999999999999", "one"]);

@@ -9,14 +9,18 @@ fn files_sockets_and_disks_are_looked_at() {
     let dir = Portcullis::new();
     let socket = dir.dir().join("s");
     let file = dir.file("there", "");
-    fails(&format!("unix://{}", socket.display()), &["No such file"]);
+    let redis = format!("redis+unix://{}?db=1", socket.display());
+    for url in [format!("unix://{}", socket.display()), redis.clone()] {
+        fails(&url, &[&url, "no such socket", "No such file", "check the path"]);
+    }
     let listener = UnixListener::bind(&socket).unwrap();
     passes(&format!("unix://{}", socket.display()));
     drop(listener);
-    fails(&format!("unix://{}", socket.display()), &["connection refused"]);
+    fails(&format!("unix://{}", socket.display()), &["connection refused", "listens on this socket"]);
+    fails(&redis, &["listens on this socket"]);
     passes(&format!("file://{}", file.display()));
     passes("disk:///?free=1KiB");
-    fails("disk:///?free=9999TiB", &["bytes are free"]);
+    fails("disk:///?free=9999TiB", &["too little free space", " free on /, 9999TiB wanted", "free some space"]);
     passes("dns://localhost");
     fails("dns://nonexistent.invalid", &["name resolution failed"]);
 }

@@ -29,7 +29,7 @@ fn tls_and_unix_sockets_are_spoken() {
     passes(&format!("rediss://localhost:{tls}/0?ssl_cert_reqs=none"));
     fails(&format!("rediss://127.0.0.1:{tls}/0"), &["tls handshake failed", "UnknownIssuer"]);
     fails(&format!("rediss://127.0.0.1:{}/0", server.port), &["timed out"]);
-    fails(&format!("redis://127.0.0.1:{tls}/0"), &["connection refused"]);
+    fails(&format!("redis://127.0.0.1:{tls}/0"), &["connection closed"]);
 }
 
 #[test]
@@ -85,6 +85,21 @@ fn the_master_is_found_through_its_sentinels_after_a_failover_too() {
 }
 
 #[test]
+fn sentinels_may_want_a_login_of_their_own() {
+    let master = Redis::with_password("of the master");
+    let sentinel = Redis::guarded_sentinel("mymaster", master.port, Some("of/default"), "user watch on >secret/1 +@all allchannels\n");
+    let url = |parameters: &str| format!("redis+sentinel://:of%20the%20master@127.0.0.1:{}/mymaster/0{parameters}", sentinel.port);
+    passes(&url("?sentinel_password=of%2Fdefault"));
+    passes(&url("?sentinel_user=watch&sentinel_password=secret%2F1"));
+    fails(&url(""), &["authentication failed", "sentinel", "NOAUTH"]);
+    fails(&url("?sentinel_password=wrong"), &["authentication failed", "sentinel", "WRONGPASS"]);
+    fails(&url("?sentinel_user=nobody&sentinel_password=secret%2F1"), &["authentication failed", "sentinel", "WRONGPASS"]);
+    // That of the master is another one.
+    let wrong = url("?sentinel_password=of%2Fdefault").replace("of%20the%20master", "wrong");
+    fails(&wrong, &["authentication failed", "the master", "WRONGPASS"]);
+}
+
+#[test]
 fn a_cluster_is_ready_when_all_its_slots_are_served() {
     let nodes: Vec<Redis> = (0..3).map(|_| Redis::of_cluster()).collect();
     let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
@@ -106,7 +121,7 @@ fn a_cluster_is_ready_when_all_its_slots_are_served() {
 fn the_registry_is_read_as_it_is_written() {
     let server = Redis::start();
     let url = format!("redis+ready://127.0.0.1:{}/0?service=api&min=", server.port);
-    fails(&format!("{url}1"), &["0 of 1 instances are ready"]);
+    fails(&format!("{url}1"), &["too few are ready (0 of 1 instances are ready in ", "write their heartbeat to this Redis"]);
     let replica = |id: &str| {
         let config = format!("mode = \"api\"\n[heartbeat]\nurl = \"{}\"\n[modes.api]\ncommand = [\"sleep\", \"600\"]\n", server.url());
         Portcullis::new().config(&config).env("PORTCULLIS_INSTANCE_ID", id).start()

@@ -85,8 +85,9 @@ fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_
     let viewers = Viewers::of(&run.socket);
     asked(3);
     assert_eq!(run.get("/readyz").code, 500, "both answers keep the start waiting");
-    group.set(200, "{}");
-    single.set(200, "{}");
+    for peer in [group, single] {
+        peer.set(200, "{}");
+    }
     run.until_status("/readyz", 200, secs(60));
     for _ in 0..3 {
         let pid = run.child_pid(&child);

@@ -40,10 +40,15 @@ fn who_was_not_ready_is_told_with_the_cause() {
     let (closed, file) = (format!("tcp://127.0.0.1:{port}"), "file:///nonexistent");
     let said = wait_with(&["--timeout", "300ms", &closed, file, "dns://localhost"]).exits(69);
     let lines: Vec<_> = said.stderr.lines().collect();
-    assert_eq!(lines.len(), 3, "{}", said.stderr);
+    assert_eq!(lines.len(), 4, "{}", said.stderr);
     assert!(lines[0].contains(&closed) && lines[0].contains("connection refused") && lines[0].contains("check the port"), "{}", lines[0]);
     assert!(lines[1].contains(file) && lines[1].contains("No such file"), "{}", lines[1]);
     assert!(lines[2].contains("dns://localhost is ready after"), "{}", lines[2]);
+    assert!(
+        lines[3].starts_with("portcullis: gave up after 3") && lines[3].ends_with("2 of 3 targets not ready; exit code 69"),
+        "{}",
+        lines[3]
+    );
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn every_kind_is_shown_without_its_secrets() {
         ("dns://db.internal", "dns", "dns://db.internal"),
         ("exec:pg_isready -q", "exec", "exec:pg_isready -q"),
         ("exec:[\"test\", \"-d\", \"/a b\"]", "exec", "exec:test -d '/a b'"),
-        ("disk:///data?free=1GiB", "disk", "disk:///data?free=1073741824"),
+        ("disk:///data?free=1GiB", "disk", "disk:///data?free=1GiB"),
         ("http://u:secret@h/a?key=secret", "http", "http://h/a"),
         ("https://h/a", "http", "https://h/a"),
         ("grpc://h:50051/api.v1.Api", "grpc", "grpc://h:50051/api.v1.Api"),
@@ -33,10 +33,11 @@ fn every_kind_is_shown_without_its_secrets() {
         ("mariadb://u:secret@h:3307", "mysql", "mysql://u@h:3307/"),
         ("redis://:secret@h", "redis", "redis://h:6379/0"),
         ("rediss://u:secret@h/2", "redis", "rediss://u@h:6379/2"),
-        ("redis+unix://:secret@/run/redis.sock?db=3", "redis", "redis:///run/redis.sock/3"),
+        ("redis+unix://:secret@/run/redis.sock?db=3", "redis", "redis+unix:///run/redis.sock?db=3"),
         ("redis+sentinel://:secret@a,b:26380/main/1", "redis+sentinel", "redis+sentinel://a:26379,b:26380/main/1"),
         ("redis+cluster://:secret@a:7000,b:7001", "redis+cluster", "redis+cluster://a:7000,b:7001"),
-        ("redis+ready://:secret@h/0?service=api&min=2", "redis+ready", "redis+ready://h:6379/0?key=api_service_status&min=2"),
+        ("redis+ready://:secret@h/0?service=api&min=2", "redis+ready", "redis+ready://h:6379/0?service=api&min=2"),
+        ("redis+ready://h/0?key=own", "redis+ready", "redis+ready://h:6379/0?key=own&min=1"),
     ] {
         let target = target(url);
         assert_eq!((target.kind(), target.to_string().as_str()), (kind, shown), "{url}");
@@ -179,7 +180,7 @@ fn what_is_wrong_with_the_variables_names_them() {
         (&[("REDIS_USE_SENTINEL", "true"), ("REDIS_SENTINELS", "a")], "but REDIS_SENTINEL_SERVICE_NAME is not set"),
         (&[("REDIS_USE_CLUSTERS", "true")], "REDIS_USE_CLUSTERS, but REDIS_CLUSTERS is not set"),
         (&[("REDIS_HOST", "a"), ("REDIS_USE_SSL", "maybe")], "REDIS_USE_SSL to be `maybe`; `true` or `false` is wanted"),
-        (&[("REDIS_HOST", "a"), ("REDIS_PORT", "x")], "REDIS_HOST with its port has a port that is not a number"),
+        (&[("REDIS_HOST", "a"), ("REDIS_PORT", "x")], "REDIS_HOST with REDIS_PORT has a port that is not a number"),
         (&[("REDIS_HOST", "a"), ("REDIS_DB", "x")], "`variables` in [checks.redis] names a database that is not a number"),
         (&[("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__KIND", "redis")], "and so does `kind`; keep one of them"),
     ] {

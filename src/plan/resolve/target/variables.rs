@@ -55,7 +55,7 @@ impl Variables<'_, '_> {
             query.extend([("ssl_certfile", self.text("SSL_CERTFILE")?), ("ssl_keyfile", self.text("SSL_KEYFILE")?)]);
         }
         let login = (self.text("USERNAME")?, self.text("PASSWORD")?);
-        self.put_together(if secure { "rediss" } else { "redis" }, "HOST with its port", &bare, login, &query)
+        self.put_together(if secure { "rediss" } else { "redis" }, &format!("HOST with {}_PORT", self.prefix), &bare, login, &query)
     }
 
     fn sentinel(&self) -> Result<Address, Said> {

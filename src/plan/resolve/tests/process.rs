@@ -102,5 +102,7 @@ fn a_stop_that_outlasts_the_grace_is_told_with_the_grace_to_set() {
     let told = notices(long);
     assert!(told[0].contains("10s 500ms") && told[0].contains("stop_grace_period: 12s"), "{told:?}");
     assert_eq!(notices(&format!("{long}grace_period = '30s'\n")).len(), 0);
+    let prefix = notices(&format!("{long}output = 'prefix'\n"));
+    assert!(prefix[0].contains("11s") && prefix[0].contains("stop_grace_period: 12s"), "the last lines take their half second: {prefix:?}");
     assert!(notices(&format!("{long}grace_period = '10s'\n"))[0].contains("the 10s of grace_period"));
 }

@@ -42,8 +42,8 @@ impl Lifecycle {
 
     fn module_took_too_long(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.module(id).cloned() else { return };
-        let class = self.course(id).last_startup.unwrap_or(Class::Never);
-        let why = plan.process.started.as_ref().map_or_else(String::new, |started| format!("its {}", not_through(started, class)));
+        let last = self.course(id).last_startup.unwrap_or(Class::Never.into());
+        let why = plan.process.started.as_ref().map_or_else(String::new, |started| format!("its {}", not_through(started, last)));
         self.course(id).failed = Some(Exit::Unavailable.code());
         self.stop_module(now, id, effects);
         self.start_failed(now, &plan, why);

@@ -4,7 +4,7 @@ use super::{At, Effect, Lifecycle, ModuleId, ModuleState, ModuleTimer, Moment, T
 use crate::state::event::Order;
 
 impl Lifecycle {
-    /// Takes an order; on the way out, and for a module that is not there, nothing is begun any more.
+    /// Takes an order; on the way out, and for a module that is not there, nothing is started any more.
     pub(in crate::state::lifecycle) fn asked(&mut self, now: Moment, order: Order, effects: &mut Vec<Effect>) {
         let (Order::Start(id) | Order::Stop(id) | Order::Restart(id)) = order;
         let Some(module) = self.module_mut(id) else { return };

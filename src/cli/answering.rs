@@ -1,0 +1,93 @@
+//! How what was said on the command line is answered.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::Parser;
+
+use super::{Alone, Cli, Command, RunArgs, StatusArgs, WaitArgs};
+use crate::command;
+use crate::command::order::ClientOrder;
+use crate::config::source::Environment;
+use crate::exit::Exit;
+use crate::plan::resolve;
+use crate::supervisor::background::Subsystems;
+use crate::sys;
+use crate::view::openapi;
+
+/// Answers a command line without the program's name; returns the exit code.
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    match arguments.split_first() {
+        Some((first, rest)) if first == "run" => {
+            if let Some(run) = Alone::<RunArgs>::parse(rest) {
+                return command::run::run(&run.request(), &Environment::of_process(), Subsystems::default());
+            }
+        }
+        Some((first, rest)) if first == "wait" => {
+            if let Some(wait) = Alone::<WaitArgs>::parse(rest) {
+                return command::wait::run(&wait.request(), &Environment::of_process());
+            }
+        }
+        _ => {}
+    }
+    let cli = match Cli::try_parse_from(std::iter::once(OsString::from("portcullis")).chain(arguments)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            sys::unblock_every_signal();
+            // `--help` and `--version` come this way, too: to standard output, as success.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.code() } else { Exit::Success.code() };
+        }
+    };
+    let environment = Environment::of_process();
+    match cli.command {
+        None => command::run::run(&cli.run.request(), &environment, Subsystems::default()),
+        Some(Command::Run(run)) => command::run::run(&run.request(), &environment, Subsystems::default()),
+        Some(Command::Wait(wait)) => command::wait::run(&wait.request(), &environment),
+        Some(other) => {
+            // Nothing is supervised from here on: ctrl-C shall end us.
+            sys::unblock_every_signal();
+            answer(other, &environment)
+        }
+    }
+}
+
+fn answer(command: Command, environment: &Environment) -> u8 {
+    match command {
+        Command::Plan(arguments) => match resolve::resolve(&arguments.run.request(), environment) {
+            Ok(plan) if arguments.json => print(&command::plan::render_json(&plan)),
+            Ok(plan) => print(&command::plan::render(&plan)),
+            Err(problems) => {
+                let _ = writeln!(io::stderr(), "{problems}");
+                problems.exit().code()
+            }
+        },
+        Command::Ready(arguments) => command::ready::run(&arguments.options(), environment),
+        Command::Preset { name: None } => print(&command::preset::list()),
+        Command::Preset { name: Some(name) } => match command::preset::print(&name) {
+            Ok(text) => print(text),
+            Err(sentence) => {
+                let _ = writeln!(io::stderr(), "{sentence}");
+                Exit::Usage.code()
+            }
+        },
+        Command::Status(StatusArgs { json, watch, socket, listen, config }) => {
+            command::status::run(&command::status::Options { json, watch, socket, listen, config }, environment)
+        }
+        Command::Start(arguments) => command::order::run(&arguments.options("start"), environment),
+        Command::Stop(arguments) => command::order::run(&arguments.options("stop"), environment),
+        Command::Restart(arguments) => command::order::run(&arguments.options("restart"), environment),
+        Command::Reload(arguments) => command::order::run(&arguments.options(ClientOrder::Reload), environment),
+        Command::Schema { openapi: false } => print(&format!("{:#}\n", resolve::schema())),
+        Command::Schema { openapi: true } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
+        Command::Healthcheck { options } => command::healthcheck::main(&options),
+        Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
+        Command::Wait(wait) => command::wait::run(&wait.request(), environment),
+    }
+}
+
+/// Writes to standard output; a reader that stopped reading has what it wanted.
+fn print(text: &str) -> u8 {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    Exit::Success.code()
+}

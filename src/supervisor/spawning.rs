@@ -1,0 +1,64 @@
+//! What is started for a process of the plan: its command, its ways to report, and what the lock adds to its environment.
+
+use tracing::{debug, warn};
+
+use super::Supervisor;
+use crate::plan::argv::Word;
+use crate::plan::{MigrationPlan, ProcessPlan, Question};
+use crate::process::notify::{NotifyWays, Reports};
+use crate::state::event::{Asked, Event, ProcessId};
+
+impl Supervisor {
+    pub(super) fn spawn(&mut self, id: ProcessId, asked: Option<Asked>) {
+        let plan = match (id, asked) {
+            (ProcessId::Main, _) => self.lifecycle.plan().main.clone(),
+            (ProcessId::Module(module), _) => self.lifecycle.plan().module(module).map(|module| module.process.clone()),
+            (ProcessId::Migration, asked) => self.lifecycle.plan().migration.as_ref().and_then(|migration| self.task(migration, asked)),
+        };
+        let Some(plan) = &plan else { return };
+        debug!("starting {}", plan.argv);
+        if let (ProcessId::Module(_), false) = (id, self.reports.contains_key(&id)) {
+            match Reports::open(plan) {
+                Ok(reports) => drop(self.reports.insert(id, reports)),
+                Err(error) => warn!("cannot open a way for a module to tell how it is: {error}; it will not be heard"),
+            }
+        }
+        let no_ways = NotifyWays::default();
+        let ways = self.reports.get(&id).map_or(&no_ways, Reports::ways);
+        let news = match self.children.start(id, plan, ways) {
+            Ok(pid) => Event::Spawned(id, pid),
+            Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
+        };
+        // The next events that are applied: a TERM that waits in the queue must find the process, and a module's failure the main one.
+        let place = if matches!(id, ProcessId::Module(_)) { self.news } else { 0 };
+        self.queue.insert(place, news);
+        self.news += 1;
+    }
+
+    /// The migration's command, or one that is asked about it. What runs under the lock bears the lock's name in the database; a
+    /// check may run while another replica holds it, and must not be taken for a leftover.
+    fn task(&self, migration: &MigrationPlan, asked: Option<Asked>) -> Option<ProcessPlan> {
+        let question = match asked {
+            None => return Some(self.named_after_lock(&migration.process)),
+            Some(Asked::Check) => &migration.check,
+            Some(Asked::Verify) => &migration.verify,
+        };
+        match question {
+            Some(Question::Command(command)) if asked == Some(Asked::Verify) => Some(self.named_after_lock(command)),
+            Some(Question::Command(command)) => Some(command.as_ref().clone()),
+            Some(Question::Sql(_)) | None => None,
+        }
+    }
+
+    fn named_after_lock(&self, plan: &ProcessPlan) -> ProcessPlan {
+        let mut plan = plan.clone();
+        for (name, value) in &self.lock_environment {
+            let own = plan.env.iter().rev().find(|(known, _)| known == name).map(|(_, word)| word.value().to_owned());
+            let before = own.or_else(|| self.children.inherited(name)).filter(|_| name == "PGOPTIONS");
+            let value = before.map_or_else(|| value.clone(), |before| format!("{before} {value}"));
+            plan.env.retain(|(known, _)| known != name);
+            plan.env.push((name.clone(), Word::plain(value)));
+        }
+        plan
+    }
+}
