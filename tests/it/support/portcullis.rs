@@ -133,7 +133,8 @@ impl Portcullis {
     pub fn on_terminal(mut self) -> (Self, Terminal) {
         let (terminal, theirs) = Terminal::new();
         self.terminal = Some(theirs);
-        (self.through("setsid --ctty"), terminal)
+        // Whatever runs the tests may ignore ctrl-C, as a job in the background of a script does.
+        (self.through("setsid --ctty env --default-signal=INT"), terminal)
     }
 
     pub fn dir(&self) -> &Path {

@@ -126,7 +126,9 @@ fn a_mariadb_that_is_full_is_not_ready_and_is_again_when_one_leaves() {
     let server = MariaDb::start(PASSWORD, &["--max-connections=10", "--extra-port=0"]);
     let url = format!("mysql://app:{}@127.0.0.1:{}/app", percent(PASSWORD), server.port);
     passes(&url);
-    let line = format!("exec mariadb --no-defaults -h 127.0.0.1 -P {} -uapp app -e 'SELECT SLEEP(600)'", server.port);
+    // One that comes while our own question has the last place tries again.
+    let client = format!("mariadb --no-defaults -h 127.0.0.1 -P {} -uapp app -e 'SELECT SLEEP(600)'", server.port);
+    let line = format!("until {client}; do sleep 0.1; done");
     let mut holders: Vec<_> = (0..10).map(|_| Portcullis::new().env("MYSQL_PWD", PASSWORD).sh(&line).start()).collect();
     // One connection more is root's.
     let held = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT SLEEP%' AND USER = 'app'";
