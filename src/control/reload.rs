@@ -17,8 +17,17 @@ use crate::state::event::Event;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 use crate::sys;
 
-/// The count of reloads before the one that was sent and is not yet known to be taken; none where there is none.
-pub(super) type Sent = Option<u64>;
+/// The snapshot before the reload that was sent and of which nothing is known yet; none where there is none.
+pub(super) type Sent = Option<Arc<Snapshot>>;
+
+/// What became of the reload that was sent last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// It was taken over.
+    Taken,
+    /// It came when nothing could be taken over any more.
+    Refused,
+}
 
 /// A reload that was taken over.
 pub(super) struct Applied {
@@ -33,7 +42,7 @@ impl Control {
     /// Reads, compares and applies: what was done, or why nothing was or nothing had to be.
     pub(super) async fn reload(&self) -> Result<Applied, Answer> {
         let mut sent = self.reload.lock().await;
-        if !self.catch_up(&mut sent).await {
+        if sent.is_some() && self.catch_up(&mut sent).await.is_none() {
             return Err(self.over().unwrap_or_else(not_taken));
         }
         let running = self.published.plan();
@@ -68,13 +77,14 @@ impl Control {
         let concerned = concerned(&reload);
         let before = self.published.look().0;
         info!("reloading: {words}");
-        *sent = Some(before.reloads);
+        *sent = Some(Arc::clone(&before));
         let plan = Arc::new(reload.plan);
         self.mailbox.send(Event::Reloaded(Arc::clone(&plan)));
-        if !self.catch_up(&mut sent).await {
-            return Err(self.over().unwrap_or_else(not_taken));
+        match self.catch_up(&mut sent).await {
+            Some(News::Taken) => Ok(Applied { words, before, concerned, plan }),
+            Some(News::Refused) => Err(self.over().unwrap_or_else(overtaken)),
+            None => Err(self.over().unwrap_or_else(not_taken)),
         }
-        Ok(Applied { words, before, concerned, plan })
     }
 
     /// Waits until the modules that a reload concerns are where they should be, or cannot get there.
@@ -95,15 +105,17 @@ impl Control {
         Answer::new(exit, words.as_str()).with(results.into_iter().map(|(_, sentence)| sentence).collect())
     }
 
-    /// Waits until the reload that was sent last is taken, or cannot be any more; says whether none is left.
-    async fn catch_up(&self, sent: &mut Sent) -> bool {
-        let Some(before) = *sent else { return true };
-        let taken = |snapshot: &Snapshot| (snapshot.reloads > before || is_over(snapshot)).then_some(snapshot.reloads > before);
-        let taken = self.until(Moment::now().after(TAKEN_WITHIN), taken).await.unwrap_or(false);
-        if taken {
-            *sent = None;
-        }
-        taken
+    /// Waits until it is known what became of the reload that was sent last; none where that takes too long or nobody is left to say so.
+    async fn catch_up(&self, sent: &mut Sent) -> Option<News> {
+        let before = Arc::clone(sent.as_ref()?);
+        let news = |snapshot: &Snapshot| match () {
+            () if snapshot.reloads > before.reloads => Some(Some(News::Taken)),
+            () if snapshot.reloads_refused > before.reloads_refused => Some(Some(News::Refused)),
+            () => is_over(snapshot).then_some(None),
+        };
+        let news = self.until(Moment::now().after(TAKEN_WITHIN), news).await.flatten()?;
+        *sent = None;
+        Some(news)
     }
 
     fn too_early(&self, running: &Plan) -> Option<Answer> {
@@ -127,6 +139,11 @@ impl Control {
 
 fn not_taken() -> Answer {
     Answer::new(Exit::Internal, "the configuration was not taken over; see the log")
+}
+
+/// The process ended while the configuration was read.
+fn overtaken() -> Answer {
+    Answer::new(Exit::Unavailable, "the process has to run first, and ended meanwhile; nothing was changed")
 }
 
 /// What became of a module that the reload concerns: one that did not run is not started by it.

@@ -67,6 +67,7 @@ fn published() -> Arc<Published> {
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
         reloads: 0,
+        reloads_refused: 0,
         instances: None,
     };
     let plan = Plan::of(snapshot.service.clone());

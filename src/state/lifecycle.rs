@@ -115,6 +115,7 @@ impl Lifecycle {
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
             modules: plan.modules.iter().map(|module| Self::module_at_rest(module, now)).collect(),
             reloads: 0,
+            reloads_refused: 0,
             instances: None,
         };
         Self {

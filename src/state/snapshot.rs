@@ -299,6 +299,8 @@ pub struct Snapshot {
     pub modules: Vec<Module>,
     /// How often the configuration was taken over anew.
     pub reloads: u64,
+    /// How often it could not be, because no process ran or everything was on its way out.
+    pub reloads_refused: u64,
     /// The instances of the service, as the registry told them with a beat; none before, or without a registry.
     pub instances: Option<Arc<Instances>>,
 }

@@ -168,7 +168,7 @@ impl Background {
         let hangs = format!("the thread of checks and heartbeat has hung for {} s", silent.as_secs());
         let left_hanging = Arc::strong_count(&watched.alive) - 1;
         if self.lock_is_out {
-            warn!("{hangs}; it has the migration lock, so no other one takes its place");
+            warn!("{hangs}; it holds the migration lock or queues for it, so no other one takes its place");
         } else if left_hanging > MOST_LEFT_HANGING {
             warn!("{hangs}, like {MOST_LEFT_HANGING} before it; no other one takes its place");
         } else {

@@ -224,6 +224,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
         reloads: 0,
+        reloads_refused: 0,
         instances: None,
     };
     let known = Plan::of(snapshot.service.clone());

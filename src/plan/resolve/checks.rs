@@ -111,11 +111,18 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         _ => false,
     };
     let (wait, interval) = (wait.unwrap_or(longest), interval.unwrap_or(seconds(5)));
-    if used && spaced && (Duration::from_millis(1)..=interval).contains(&wait) {
-        let [wait, interval] = [wait, interval].map(humantime::format_duration);
-        context.notice(format!(
-            "check {name} is asked every {interval} at most, so once within its wait of {wait}: that answer decides the start"
-        ));
+    if used && spaced && !wait.is_zero() {
+        let passes = success_threshold.unwrap_or(1);
+        // From the first answer to the last one that is needed, at the slowest pace.
+        let between = interval.saturating_mul(passes.saturating_sub(1));
+        let longest = between.saturating_add(between / 10);
+        let told = format!("asked every {} at most", humantime::format_duration(interval));
+        if passes > 1 && wait <= longest {
+            section.problem("wait", format!("is too short for {passes} passes (`success_threshold`) of a check that is {told}"));
+        } else if wait <= interval {
+            let wait = humantime::format_duration(wait);
+            context.notice(format!("check {name} is {told}, so once within its wait of {wait}: that answer decides the start"));
+        }
     }
     used.then_some(CheckPlan {
         name,

@@ -400,3 +400,16 @@ proptest! {
         let _ = try_with(&text, &[], &["x"]);
     }
 }
+
+#[test]
+fn a_spaced_check_that_cannot_pass_in_time_is_a_problem_and_one_question_a_notice() {
+    let toml = |keys: &str| format!("[checks.web]\nurl = 'http://web/'\ninterval = '30s'\n{keys}[modes.api]\ncommand = ['serve']\n");
+    let notices =
+        |keys: &str| with(&toml(keys), &[("MODE", "api")], &[]).notices.iter().filter(|notice| notice.contains("check web")).count();
+    let wrong = |keys: &str| problems(&toml(keys), &[("MODE", "api")], &[]).join("\n");
+    assert!(
+        wrong("success_threshold = 3\n").contains("is too short for 3 passes (`success_threshold`) of a check that is asked every 30s")
+    );
+    assert_eq!(notices("success_threshold = 3\nwait = '70s'\n"), 0);
+    assert_eq!((notices("wait = '30s'\n"), notices("wait = '31s'\n"), notices("wait = '0s'\n")), (1, 0, 0));
+}

@@ -282,6 +282,11 @@ impl Lifecycle {
         self.courses.entry(id).or_default()
     }
 
+    /// Whether this moment is before the module's process came up, and so about another one.
+    pub(super) fn is_before(&mut self, at: Moment, id: ModuleId) -> bool {
+        at.mono < self.course(id).up_since.mono
+    }
+
     fn module_mut(&mut self, id: ModuleId) -> Option<&mut Module> {
         self.snapshot.modules.iter_mut().find(|module| module.id == id)
     }

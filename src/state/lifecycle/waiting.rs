@@ -38,8 +38,13 @@ impl Lifecycle {
         }
     }
 
-    /// What is known already is no news; a check that is new takes it for its first result.
+    /// What is known already is no news; a check that is new takes it for its first result. What the process before this one of a
+    /// module said, nobody takes for this one's.
     pub(super) fn recalled(&mut self, now: Moment, id: CheckId, at: Moment, outcome: Outcome, effects: &mut Vec<Effect>) {
+        let module = self.snapshot.checks.iter().find(|check| check.id == Some(id)).and_then(|check| check.module);
+        if module.is_some_and(|module| self.is_before(at, module)) {
+            return;
+        }
         let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.id == Some(id)) else { return };
         let passed = outcome.result.is_ok();
         if check.last().is_none() {
@@ -70,7 +75,13 @@ impl Lifecycle {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let check = self.snapshot.checks.iter().find(|check| check.id == Some(id));
         let why = check.map_or(Class::Never.into(), |check| check.why(check.effective(now).1));
-        let sentence = format!("{} ({}) {how}: {}; {}", plan.name, plan.target, why.words(), why.advice());
+        let (words, advice) = if why.class == Class::Ok {
+            let passes = plan.success_threshold;
+            (format!("it passed, but not {passes} times in a row"), "give it a longer `wait` or a lower `success_threshold`")
+        } else {
+            (why.words().to_owned(), why.advice())
+        };
+        let sentence = format!("{} ({}) {how}: {words}; {advice}", plan.name, plan.target);
         let name = format!("wait:{}", plan.name);
         self.stage_ended(now, &name, Step::Down);
         self.fail(now, Exit::Unavailable.code(), sentence, effects);

@@ -122,6 +122,7 @@ prop_compose! {
             migration_lock: MigrationLock { holder: Some((PRIVATE.into(), moment(40))), ..MigrationLock::default() },
             modules,
             reloads: 0,
+            reloads_refused: 0,
             instances: instances.map(|listed| Arc::new(Instances::new(moment(90), 1 + listed.len() as u64, 1, listed))),
         };
         (snapshot, Look { now: moment(100), beat: moment(beat).mono, given_up })

@@ -68,6 +68,7 @@ fn base() -> Snapshot {
         migration_lock: MigrationLock::default(),
         modules: Vec::new(),
         reloads: 0,
+        reloads_refused: 0,
         instances: None,
     }
 }

@@ -1,11 +1,12 @@
 //! The configuration read again while it runs: as a whole or not at all, and nothing touched that stays the same.
 
-use super::{ON_DEMAND, SLOW, config, order, pid, run, sent};
+use super::{ON_DEMAND, SLOW, config, order, pid, read, run, sent};
 use crate::support::child::polite;
-use crate::support::{Portcullis, Stopwatch, eventually, process, secs};
+use crate::support::{Portcullis, Stopwatch, eventually, process, secs, wait};
 use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
+use std::time::Duration;
 
 #[test]
 fn a_reload_waits_for_nothing_that_another_one_has_begun() {
@@ -19,6 +20,36 @@ fn a_reload_waits_for_nothing_that_another_one_has_begun() {
     order(&run, &["reload", "--timeout", "200ms"], 69, "module slow is still ");
     assert!(watch.elapsed() < secs(20), "{:?}", watch.elapsed());
     drop(first);
+}
+
+#[test]
+fn a_reload_that_the_end_of_the_process_overtakes_is_refused_and_the_next_one_is_not() {
+    let dir = Portcullis::new();
+    let (child, path) = (dir.script("child", &polite()), dir.dir().join("portcullis.toml"));
+    dir.script("sleeper", &polite());
+    // So much takes a few milliseconds to be read, in which the process ends.
+    let comments = format!("# {}\n", "x".repeat(100)).repeat(5000);
+    let process = "[process]\nrestart = \"always\"\nrestart_delay = \"100ms\"\nrestart_max_delay = \"100ms\"\n";
+    let with = |number: u64| {
+        let module = format!("[modules.reports]\ncommand = [\"@\", \"report {number}\"]\nstart = \"on-demand\"\n");
+        config(&path, &format!("{module}{process}{comments}"))
+    };
+    let run = dir.config(&with(0)).start();
+    for turn in 1..=8 {
+        run.until_status("/readyz", 200, secs(20));
+        let first = run.child_pid(&child.display().to_string());
+        std::fs::write(&path, with(turn)).unwrap();
+        let reload = sent(&run, "/control/reload?wait_ms=60000");
+        wait::moment(Duration::from_millis(turn));
+        process::send(first, 9);
+        let watch = Stopwatch::start();
+        let told = read(&reload);
+        assert!(told.contains("\"exit\":0,") || told.contains("\"exit\":69,"), "{told}");
+        assert!(watch.elapsed() < secs(8), "turn {turn}: {:?}", watch.elapsed());
+    }
+    run.until_status("/readyz", 200, secs(20));
+    std::fs::write(&path, with(100)).unwrap();
+    order(&run, &["reload"], 0, "module reports changed");
 }
 
 #[test]

@@ -14,6 +14,7 @@ impl Lifecycle {
     /// way out, nothing is taken over.
     pub(in crate::state::lifecycle) fn reloaded(&mut self, now: Moment, plan: &Arc<Plan>, effects: &mut Vec<Effect>) {
         if self.snapshot.phase != Phase::Running || self.leaving.is_some() {
+            self.snapshot.reloads_refused += 1;
             return;
         }
         let old = std::mem::replace(&mut self.plan, Arc::clone(plan));

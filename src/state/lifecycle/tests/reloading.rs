@@ -87,6 +87,33 @@ fn what_has_changed_and_may_not_be_asked_yet_is_as_it_last_said_it_was() {
 }
 
 #[test]
+fn a_module_that_is_started_again_is_not_judged_by_what_its_predecessor_said() {
+    let own = |id: usize| {
+        let mut plan = plan(&["m0.web"], vec![ModulePlan { checks: vec![id], ..module(0) }]);
+        plan.checks[id].interval = Duration::from_secs(60);
+        plan
+    };
+    let mut run = running(own(0));
+    run.apply(spawned(ModuleId(0)));
+    let state = |run: &Run| snapshot(run).check("m0.web").map(|check| check.effective(run.now).0);
+    let asked = run.now.after(Duration::from_secs(1));
+    run.now = asked;
+    run.apply(Event::Probed(0, passed()));
+    assert_eq!(state(&run), Some(State::Up));
+    run.now = asked.after(Duration::from_secs(1));
+    run.all([Event::Asked(Order::Restart(ModuleId(0)))]);
+    run.all([Event::Exited(ProcessId::Module(ModuleId(0)), Ended::Code(0)), Event::GroupGone(ProcessId::Module(ModuleId(0)))]);
+    run.now = asked.after(Duration::from_secs(2));
+    run.apply(spawned(ModuleId(0)));
+    run.apply(Event::Recalled(0, asked, passed()));
+    assert_eq!(state(&run), Some(State::Unknown), "that was about the process before");
+    let since = run.now.after(Duration::from_secs(1));
+    run.now = since.after(Duration::from_secs(1));
+    run.apply(Event::Recalled(0, since, passed()));
+    assert_eq!(state(&run), Some(State::Up), "that was about this one");
+}
+
+#[test]
 fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
     let old = plan(&[], vec![module(0), ModulePlan { start: ModuleStart::OnDemand, counts: false, ..module(1) }]);
     let mut run = running(old.clone());
@@ -131,5 +158,6 @@ fn before_the_process_runs_and_on_the_way_out_nothing_is_taken_over() {
         let plan = Arc::clone(run.lifecycle.plan());
         let effects = run.apply(Event::Reloaded(plan));
         assert!(!effects.contains(&Effect::Reload) && snapshot(&run).reloads == 0, "{phase:?}");
+        assert_eq!(snapshot(&run).reloads_refused, 1, "{phase:?}");
     }
 }
