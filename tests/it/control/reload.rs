@@ -46,6 +46,7 @@ fn a_reload_that_the_end_of_the_process_overtakes_is_refused_and_the_next_one_is
         let told = read(&reload);
         assert!(told.contains("\"exit\":0,") || told.contains("\"exit\":69,"), "{told}");
         assert!(watch.elapsed() < secs(8), "turn {turn}: {:?}", watch.elapsed());
+        eventually("another process runs", secs(20), || (run.child_pid(&child.display().to_string()) != first).then_some(()));
     }
     run.until_status("/readyz", 200, secs(20));
     std::fs::write(&path, with(100)).unwrap();
