@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::mailbox::Mailbox;
 use crate::plan::resolve::Request;
 use crate::published::Published;
-use crate::state::snapshot::{Module, Phase, Snapshot};
+use crate::state::snapshot::{Module, Snapshot};
 use orders::Verb;
 
 /// How long an answer is waited for where nothing else is asked for.
@@ -137,19 +137,15 @@ impl Control {
 
     /// Why nothing can be ordered any more; none while something can.
     fn over(&self) -> Option<Answer> {
-        let snapshot = self.published.look().0;
-        let phase = snapshot.phase.word();
-        is_over(&snapshot).then(|| Answer::new(Exit::Unavailable, format!("nothing is started any more: the phase is {phase}")))
+        let phase = self.published.look().0.phase;
+        let sentence = || format!("nothing is started any more: the phase is {}", phase.word());
+        phase.is_leaving().then(|| Answer::new(Exit::Unavailable, sentence()))
     }
 
     /// Looks at every new snapshot until `found` yields something; none when the time is over.
     async fn until<T>(&self, until: Moment, found: impl Fn(&Snapshot) -> Option<T>) -> Option<T> {
         tokio::time::timeout(until.since(Moment::now()), self.published.until(found)).await.ok()
     }
-}
-
-const fn is_over(snapshot: &Snapshot) -> bool {
-    matches!(snapshot.phase, Phase::Draining | Phase::Stopped | Phase::Failed)
 }
 
 /// How long the asker waits, `wait_ms` of the query.

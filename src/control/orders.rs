@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::{Answer, Control, TAKEN_WITHIN, is_over};
+use super::{Answer, Control, TAKEN_WITHIN};
 use crate::clock::Moment;
 use crate::config::problem::suggest;
 use crate::exit::Exit;
@@ -68,7 +68,7 @@ impl Control {
     /// Waits until each of the modules that stood so `before` is where it should be, or cannot get there.
     pub(super) async fn ordered(&self, verb: Verb, before: &[Module], until: Moment) -> Answer {
         let ids: Vec<ModuleId> = before.iter().map(|module| module.id).collect();
-        let settled = |snapshot: &Snapshot| (is_over(snapshot) || ids.iter().all(|id| is_settled(snapshot, *id))).then_some(());
+        let settled = |snapshot: &Snapshot| (snapshot.phase.is_leaving() || ids.iter().all(|id| is_settled(snapshot, *id))).then_some(());
         let in_time = self.until(until, settled).await.is_some();
         let over = self.over();
         let snapshot = self.published.look().0;

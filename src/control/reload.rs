@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::orders::{find, is_settled, up_or_not};
-use super::{Answer, Control, TAKEN_WITHIN, is_over};
+use super::{Answer, Control, TAKEN_WITHIN};
 use crate::clock::Moment;
 use crate::config::problem::Problems;
 use crate::exit::Exit;
@@ -92,7 +92,7 @@ impl Control {
         let Applied { words, before, concerned, plan } = applied;
         let settled = |snapshot: &Snapshot| {
             let removed = || plan.retired.modules.iter().all(|id| find(snapshot, *id).is_none());
-            (is_over(snapshot) || (concerned.iter().all(|id| is_settled(snapshot, *id)) && removed())).then_some(())
+            (snapshot.phase.is_leaving() || (concerned.iter().all(|id| is_settled(snapshot, *id)) && removed())).then_some(())
         };
         let _ = self.until(until, settled).await;
         let snapshot = self.published.look().0;
@@ -111,7 +111,7 @@ impl Control {
         let news = |snapshot: &Snapshot| match () {
             () if snapshot.reloads > before.reloads => Some(Some(News::Taken)),
             () if snapshot.reloads_refused > before.reloads_refused => Some(Some(News::Refused)),
-            () => is_over(snapshot).then_some(None),
+            () => snapshot.phase.is_leaving().then_some(None),
         };
         let news = self.until(Moment::now().after(TAKEN_WITHIN), news).await.flatten()?;
         *sent = None;

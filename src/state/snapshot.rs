@@ -50,6 +50,11 @@ impl Phase {
     pub const ALL: [Self; 8] =
         [Self::Init, Self::Waiting, Self::Migrating, Self::Starting, Self::Running, Self::Draining, Self::Stopped, Self::Failed];
 
+    /// Whether the run is on its way out, or has come to its end: nothing is started any more.
+    pub const fn is_leaving(self) -> bool {
+        matches!(self, Self::Draining | Self::Stopped | Self::Failed)
+    }
+
     /// The word for logs, metrics and JSON.
     pub const fn word(self) -> &'static str {
         match self {

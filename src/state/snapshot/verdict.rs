@@ -85,10 +85,9 @@ impl Snapshot {
         if level == Level::Live {
             return items;
         }
-        let through = self.started && matches!(self.phase, Phase::Running | Phase::Draining | Phase::Stopped | Phase::Failed);
+        let through = self.started && (self.phase == Phase::Running || self.phase.is_leaving());
         items.push(Item { name: "startup", passes: through, class: Class::NotReady });
-        let leaving = matches!(self.phase, Phase::Draining | Phase::Stopped | Phase::Failed);
-        items.push(Item { name: "shutdown", passes: !leaving, class: Class::NotReady });
+        items.push(Item { name: "shutdown", passes: !self.phase.is_leaving(), class: Class::NotReady });
         let judged = |check: &Check| check.effective(look.now);
         for check in self.checks.iter().filter(|check| check.affects.readiness()) {
             let (state, class) = judged(check);

@@ -13,9 +13,7 @@ fn stops(mut run: Running, redis: &Redis) {
 
 /// A Redis that wants a client's certificate on this port, beside the plain one by which the tests look.
 fn with_tls(certificates: &Certificates, tls: u16) -> Redis {
-    let [cert, key, ca] = [certificates.pem("server"), certificates.key("server"), certificates.pem("ca")];
-    let files = format!("--tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {}", cert.display(), key.display(), ca.display());
-    Redis::reserve().option(&format!("--tls-port {tls} --tls-auth-clients yes")).option(&files).started()
+    Redis::reserve().speaking_tls(certificates, tls, "yes").started()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A private redis-server on a free port, and its protocol spoken by hand.
 
 use super::process::{self, MARK};
-use super::{Dir, eventually, free_port, secs, unique};
+use super::{Certificates, Dir, eventually, free_port, secs, unique};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -66,6 +66,17 @@ impl Redis {
             other => panic!("{other:?} after {added:?}"),
         });
         node
+    }
+
+    /// TLS on this port too; `clients` is whether they need a certificate (`yes`, `no`).
+    pub fn speaking_tls(self, certificates: &Certificates, port: u16, clients: &str) -> Self {
+        let [cert, key, ca] = [certificates.pem("server"), certificates.key("server"), certificates.pem("ca")];
+        self.option(&format!("--tls-port {port} --tls-auth-clients {clients}")).option(&format!(
+            "--tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {}",
+            cert.display(),
+            key.display(),
+            ca.display()
+        ))
     }
 
     /// Adds an option of redis-server for the starts to come, e.g. `--appendonly yes`.

@@ -262,10 +262,8 @@ fn databases_that_hang_up_at_any_byte_of_tls_are_survived() {
 fn redis_that_hangs_up_at_any_byte_of_tls_is_survived() {
     let step = stride("redis_that_hangs_up_at_any_byte_of_tls_is_survived");
     let certificates = Certificates::make();
-    let (pem, key, ca) = (certificates.pem("server"), certificates.key("server"), certificates.pem("ca"));
-    let tls = free_port();
-    let files = format!("--tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {}", pem.display(), key.display(), ca.display());
-    let _secure = Redis::reserve().option(&format!("--tls-port {tls} {files} --tls-auth-clients no")).started();
+    let (ca, tls) = (certificates.pem("ca"), free_port());
+    let _secure = Redis::reserve().speaking_tls(&certificates, tls, "no").started();
     survives_cuts(&format!("rediss://127.0.0.1:PORT/0?ssl_ca_certs={}", ca.display()), tls, step);
 }
 

@@ -86,11 +86,8 @@ fn redis_sees_one_connection_and_no_key() {
     let certificates = Certificates::make();
     let (tls, dir) = (free_port(), Portcullis::new());
     let socket = dir.dir().join("redis.sock");
-    let [cert, key, ca] = [certificates.pem("server"), certificates.key("server"), certificates.pem("ca")];
-    let server = Redis::reserve()
-        .option(&format!("--tls-port {tls} --tls-auth-clients no --unixsocket {}", socket.display()))
-        .option(&format!("--tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {}", cert.display(), key.display(), ca.display()))
-        .started();
+    let ca = certificates.pem("ca");
+    let server = Redis::reserve().speaking_tls(&certificates, tls, "no").option(&format!("--unixsocket {}", socket.display())).started();
     stays(&server.url(), &[&server]);
     stays(&format!("redis+unix://{}?db=1", socket.display()), &[&server]);
     stays(&format!("rediss://127.0.0.1:{tls}/0?ssl_ca_certs={}", ca.display()), &[&server]);
