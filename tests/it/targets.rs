@@ -8,6 +8,7 @@ mod http;
 mod kept;
 mod local;
 mod network;
+mod parameters;
 mod redis;
 mod spaced;
 mod wait;
