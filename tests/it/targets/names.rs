@@ -46,7 +46,7 @@ fn wait(url: &str, timeout: &str) -> Portcullis {
 #[test]
 fn a_name_that_glibc_resolves_is_resolved() {
     const TEST: &str = "a_name_that_glibc_resolves_is_resolved";
-    let many = (1..40).map(|n| format!("127.1.0.{n},")).collect::<String>();
+    let many = (1..40).map(|n| format!("127.1.0.{n},")).collect::<Vec<_>>().concat();
     let many = format!("db.default.svc.cluster.local A {many}127.0.0.9\ndb.default.svc.cluster.local AAAA NODATA\n");
     let found = "db.default.svc.cluster.local A 127.0.0.9\n";
     let second = "db.svc.cluster.local A 127.0.0.9\ndb.svc.cluster.local AAAA NODATA\n";
@@ -158,7 +158,7 @@ fn every_address_has_its_time_however_many_there_are() {
         return;
     }
     let portcullis = wait("tcp://far:7000", "0s");
-    let hosts: String = (1..=8).map(|n| format!("10.99.0.{n} far\n")).collect();
+    let hosts = (1..=8).map(|n| format!("10.99.0.{n} far\n")).collect::<Vec<_>>().concat();
     let (hosts, far) = (portcullis.file("hosts", &hosts), portcullis.file("far.py", FAR));
     let script = portcullis.script(
         "far",
