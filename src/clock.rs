@@ -142,7 +142,7 @@ mod tests {
         let (turns, now) = (Turns::default(), Moment::default());
         assert_eq!(turns.overdue(now.after(Turns::STUCK)), None, "who waits is not overdue");
         turns.begin(now);
-        assert_eq!(turns.overdue(now.after(Turns::STUCK - Duration::from_millis(1))), None);
+        assert_eq!(turns.overdue(now.after(Turns::STUCK.saturating_sub(Duration::from_millis(1)))), None);
         assert_eq!(turns.overdue(now.after(Turns::STUCK)), Some(Duration::ZERO));
         assert_eq!(turns.end(Duration::from_micros(7)), Some(Duration::from_micros(7)));
         assert_eq!(turns.overdue(now.after(Turns::STUCK * 2)), None);
