@@ -19,6 +19,11 @@ pub struct PgBouncer {
 impl PgBouncer {
     /// Few server sessions, so that clients have to share them.
     pub fn before(server: &Postgres) -> Self {
+        Self::with(server, "default_pool_size = 3\n")
+    }
+
+    /// With these further lines of its file.
+    pub fn with(server: &Postgres, settings: &str) -> Self {
         process::adopt_orphans();
         let (dir, port, mark) = (Dir::new(), free_port(), unique("pgbouncer"));
         let users = dir.file("users.txt", &format!("\"app\" \"{}\"\n", PASSWORD.replace('"', "\"\"")));
@@ -26,7 +31,7 @@ impl PgBouncer {
             "pgbouncer.ini",
             &format!(
                 "[databases]\napp = host=127.0.0.1 port={} dbname=app\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-                 auth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n",
+                 auth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\nunix_socket_dir =\n{settings}",
                 server.port,
                 users.display()
             ),
