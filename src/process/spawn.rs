@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::executable::{Kind, kind};
 use super::notify::{self, NotifyWays};
-use super::terminal;
+use super::{streams, terminal};
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
@@ -46,6 +46,12 @@ impl SpawnError {
         let sentence = format!("cannot start {}: there is no room for the pipes of its output ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
+
+    /// The kernel has no room for what it could tell its readiness by.
+    pub fn no_reports(plan: &ProcessPlan, error: &io::Error) -> Self {
+        let sentence = format!("cannot start {}: there is no room for its readiness notification ({error}); check the limits", shown(plan));
+        Self { code: Exit::Internal.code(), sentence }
+    }
 }
 
 /// Starts the command and returns its pid. The caller reaps it; must run on the thread that waits for children.
@@ -70,6 +76,10 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
         pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
     };
+    if let Some(who) = &recipe.credentials {
+        let others: Vec<i32> = recipe.pass.iter().map(|(_, theirs)| *theirs).collect();
+        streams::give_to(who.uid, &others, !plan.conditions.aside);
+    }
     // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
     let withheld: &[i32] = if plan.conditions.aside { &surroundings.descriptors } else { &[] };
     for descriptor in withheld {
@@ -175,7 +185,8 @@ fn explain(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBu
         Step::Limit => (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's")),
         Step::Directory => (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists")),
         Step::Credentials => {
-            (Exit::NotExecutable, format!("its user cannot be taken on ({error}); portcullis has to run as root for that"))
+            let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
+            (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
         }
         Step::Exec => explain_exec(plan, surroundings, candidates, error),
     };
