@@ -303,7 +303,7 @@ fn become_command(command: &[OsString]) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::report::Row;
+    use super::row::Row;
     use super::*;
 
     fn request(targets: &[&str], timeout: Duration) -> Request {

@@ -170,7 +170,7 @@ impl Session {
 
     /// Takes leave of the server and returns once the connection has ended.
     pub async fn close(self) {
-        let Self { client, mut driver, alive: _, allowance: _, notes: _ } = self;
+        let Self { client, mut driver, .. } = self;
         drop(client);
         while driver.join_next().await.is_some() {}
     }

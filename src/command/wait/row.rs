@@ -73,10 +73,10 @@ impl Row {
     fn note(&mut self, now: Duration) {
         let time = now.saturating_sub(std::mem::replace(&mut self.since, now));
         let Some(last) = &self.last else { return };
-        match self.stood.iter_mut().find(|(before, _)| before.why() == last.why()) {
-            Some((before, stood)) => (*before, *stood) = (last.clone(), *stood + time),
-            None if self.stood.len() < MOST_CAUSES => self.stood.push((last.clone(), time)),
-            None => {}
+        if let Some((before, stood)) = self.stood.iter_mut().find(|(before, _)| before.why() == last.why()) {
+            (*before, *stood) = (last.clone(), *stood + time);
+        } else if self.stood.len() < MOST_CAUSES {
+            self.stood.push((last.clone(), time));
         }
     }
 
