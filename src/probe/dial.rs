@@ -56,7 +56,7 @@ pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Fail
 /// When none accepts, the most telling failure is returned: a refusal says more than silence.
 pub async fn dial_again(address: &Address, within: Duration, refused: &mut Refused) -> Result<TcpStream, Failure> {
     let addresses = resolve(address, within).await?;
-    let share = within / addresses.len() as u32;
+    let share = shared(within, addresses.len());
     let mut told: Option<Failure> = None;
     for address in addresses {
         let failure = match timeout(share, connect(address, refused)).await {
@@ -74,6 +74,11 @@ pub async fn dial_again(address: &Address, within: Duration, refused: &mut Refus
         });
     }
     Err(told.unwrap_or_else(|| Failure::new(Class::Dns, "the name has no address")))
+}
+
+/// The share of one of so many in a time.
+pub(super) fn shared(within: Duration, count: usize) -> Duration {
+    within.checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or(within)
 }
 
 /// Connects; what is decided at once, as on this host, is not waited for.

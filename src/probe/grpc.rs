@@ -149,11 +149,12 @@ fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, id: u32, payload: &[u8]) {
 fn literal(bytes: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     bytes.extend_from_slice(name);
     // An integer with a prefix of seven bits.
-    if value.len() < 127 {
-        bytes.push(value.len() as u8);
-    } else {
-        bytes.push(127);
-        varint(bytes, value.len() - 127);
+    match value.len().checked_sub(127) {
+        None => bytes.push(value.len() as u8),
+        Some(more) => {
+            bytes.push(127);
+            varint(bytes, more);
+        }
     }
     bytes.extend_from_slice(value);
 }
@@ -179,7 +180,7 @@ fn unpadded(frame: &Frame) -> Option<&[u8]> {
 fn status_in(block: &[u8]) -> Option<u8> {
     let value = STATUS_NAMES.iter().find_map(|name| {
         let at = block.windows(name.len()).position(|window| window == *name)?;
-        block.get(at + name.len()..)
+        block.get(at..)?.strip_prefix(*name)
     })?;
     let (length, value) = value.split_first()?;
     let value = value.get(..usize::from(length & 0x7f))?;
@@ -197,12 +198,13 @@ fn huffman_digits(bytes: &[u8]) -> String {
         if let Some((code, behind)) = rest.split_at_checked(5)
             && number(code) < 3
         {
-            digits.push(char::from(b'0' + number(code)));
+            digits.push(char::from(b'0' | number(code)));
             rest = behind;
         } else if let Some((code, behind)) = rest.split_at_checked(6)
-            && (0b01_1001..=0b01_1111).contains(&number(code))
+            && let Some(digit) = number(code).checked_sub(0b01_0110)
+            && (3..=9).contains(&digit)
         {
-            digits.push(char::from(b'3' + number(code) - 0b01_1001));
+            digits.push(char::from(b'0' | digit));
             rest = behind;
         } else {
             return digits;

@@ -1,4 +1,5 @@
 //! What the process tells of itself: `sd_notify(3)` datagrams on a socket of its own, or a line on a descriptor (s6).
+#![warn(clippy::arithmetic_side_effects)]
 
 use std::ffi::OsString;
 use std::io::{IoSliceMut, Read};
@@ -117,7 +118,7 @@ fn receive(socket: &OwnedFd) -> Option<(String, i32)> {
 }
 
 /// Reads the assignments that mean something here; unknown ones are for others.
-fn read(text: &str) -> Vec<Notice> {
+pub(crate) fn read(text: &str) -> Vec<Notice> {
     let assignments = text.lines().filter_map(|line| line.split_once('='));
     assignments
         .filter_map(|(name, value)| match (name, value) {

@@ -7,7 +7,7 @@ use redis::Value;
 use super::Session;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{Address, ClusterTarget, RedisPlace, RedisTarget, SentinelTarget};
-use crate::probe::dial::shown;
+use crate::probe::dial::{shared, shown};
 
 /// A check of the master that Sentinels watch, with the connection it keeps between two runs.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl SentinelProbe {
 
     /// The address that the first Sentinel which knows the master gives.
     async fn master(&self, within: Duration) -> Result<Address, Failure> {
-        let share = within.mul_f64(0.6) / self.target.sentinels.len().max(1) as u32;
+        let share = shared(within.mul_f64(0.6), self.target.sentinels.len());
         let mut told: Option<Failure> = None;
         for sentinel in &self.target.sentinels {
             let (username, password) = self.target.sentinel_login.clone();
@@ -95,7 +95,7 @@ pub async fn open(place: &RedisPlace, key: &str, within: Duration) -> Result<Ses
         RedisPlace::Cluster(target) => {
             let mut told: Option<Failure> = None;
             for node in &target.nodes {
-                match owner(target, node, key, within / target.nodes.len().max(1) as u32).await {
+                match owner(target, node, key, shared(within, target.nodes.len())).await {
                     Ok(session) => return Ok(session),
                     Err(failure) => told = Some(failure),
                 }
@@ -161,7 +161,7 @@ impl ClusterProbe {
             self.session = Some(session);
             return Ok(());
         }
-        let share = within / self.target.nodes.len().max(1) as u32;
+        let share = shared(within, self.target.nodes.len());
         let mut told: Option<Failure> = None;
         for node in &self.target.nodes {
             let login = RedisTarget { address: node.clone(), ..self.target.login.clone() };
