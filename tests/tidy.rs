@@ -16,6 +16,7 @@ const FLOORS: [(&str, u8); 26] = [
     ("sys", 0),
     ("log", 0),
     ("config", 10),
+    ("names", 10),
     ("plan", 20),
     ("state", 30),
     ("mailbox", 35),
