@@ -45,67 +45,23 @@ pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Fail
 
 /// Connects to the first address of the host that accepts, `within` that time in all.
 pub async fn dial_again(address: &Address, within: Duration, refused: &mut Refused) -> Result<TcpStream, Failure> {
-    let deadline = Instant::now() + within;
+    let deadline = after(within);
     let addresses = resolve(address, within).await?;
-<<<<<<< HEAD
-    let share = shared(within, addresses.len());
-    let mut told: Option<Failure> = None;
-    for address in addresses {
-        let failure = match timeout(share, connect(address, refused)).await {
-            Ok(Ok(stream)) => {
-                // Without it every small request may wait for the answer to the one before.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Ok(Err(error)) => Failure::new(class_of_io(&error), &format!("connecting to {address}: {error}")),
-            Err(_) => Failure::new(Class::Timeout, &format!("connecting to {address}: no answer within {}", shown(share))),
-        };
-        told = Some(match told {
-            Some(before) if before.class == Class::Refused => before,
-            _ => failure,
-        });
-    }
-    Err(told.unwrap_or_else(|| Failure::new(Class::Dns, "the name has no address")))
-}
-
-/// The share of one of so many in a time.
-pub(super) fn shared(within: Duration, count: usize) -> Duration {
-    within.checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or(within)
-}
-
-/// Connects; what is decided at once, as on this host, is not waited for.
-async fn connect(address: SocketAddr, refused: &mut Refused) -> io::Result<TcpStream> {
-    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let mut kept = refused.take(family);
-    let (file, pending) = loop {
-        let (file, again) = match kept.take() {
-            Some(file) => (file, true),
-            None => (socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?, false),
-        };
-        match begin(&file, address) {
-            Ok(pending) => break (file, pending),
-            Err(Errno::ECONNREFUSED) => {
-                refused.0 = Some((family, file));
-                return Err(Errno::ECONNREFUSED.into());
-            }
-            // Linux takes a refused socket again, others that behave like it may not.
-            Err(_) if again => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    };
-    let stream = TcpStream::from_std(file.into())?;
-    if pending {
-        stream.writable().await?;
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
-        }
-    }
-=======
     let stream = race::connect(addresses, deadline, refused).await?;
     // Without it every small request may wait for the answer to the one before.
     let _ = stream.set_nodelay(true);
->>>>>>> main
     Ok(stream)
+}
+
+/// The moment after this time; now where no clock goes so far.
+pub(super) fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now)
+}
+
+/// The share of one of so many in a time.
+pub(super) fn shared(time: Duration, count: usize) -> Duration {
+    time.checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or(time)
 }
 
 /// Connects to a unix socket; a missing file counts as a refusal, for the server that makes it is not there.
