@@ -93,7 +93,7 @@ impl Watch {
         while let (false, Some((first, rest))) = (self.over, bytes.split_first()) {
             if self.skip > 0 {
                 let passed = self.skip.min(bytes.len());
-                (self.skip, bytes) = (self.skip - passed, bytes.get(passed..).unwrap_or_default());
+                (self.skip, bytes) = (self.skip.saturating_sub(passed), bytes.get(passed..).unwrap_or_default());
                 continue;
             }
             if !self.begun && !Self::GREETINGS.contains(first) {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-        [&[kind][..], &(body.len() as u32 + 4).to_be_bytes(), body].concat()
+        [&[kind][..], &(body.len() as u32).saturating_add(4).to_be_bytes(), body].concat()
     }
 
     fn authentication(code: u32) -> Vec<u8> {

@@ -22,9 +22,10 @@ pub(super) async fn open(target: &PostgresTarget, name: &str, within: Duration) 
     if target.role != ServerRole::PreferStandby {
         return first(target, &hosts, name, within, target.role).await;
     }
+    let half = within.checked_div(2).unwrap_or_default();
     // Two rounds: whoever is no standby is taken only where nobody is one.
-    match first(target, &hosts, name, within / 2, ServerRole::Standby).await {
-        Err(failure) if failure.class != Class::Auth => first(target, &hosts, name, within / 2, ServerRole::Any).await,
+    match first(target, &hosts, name, half, ServerRole::Standby).await {
+        Err(failure) if failure.class != Class::Auth => first(target, &hosts, name, half, ServerRole::Any).await,
         decided => decided,
     }
 }
@@ -36,7 +37,7 @@ async fn first(
     within: Duration,
     role: ServerRole,
 ) -> Result<Session, Failure> {
-    let share = within / hosts.len().max(1) as u32;
+    let share = within.checked_div(hosts.len() as u32).unwrap_or(within);
     let mut told: Vec<(&PostgresHost, Failure)> = Vec::new();
     for host in hosts {
         let attempt = async {

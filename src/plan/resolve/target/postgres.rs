@@ -85,7 +85,7 @@ impl Written<'_, '_> {
         for (name, value) in self.address.parameters() {
             match name.as_str() {
                 "sslmode" => found.sslmode = Some(value),
-                "ssl" => found.sslmode = Some(self.mode_of_flag(&value)),
+                "ssl" => found.sslmode = Some(Self::mode_of_flag(&value)),
                 "requiressl" if truth(&value) == Some(true) => found.sslmode = Some("require".to_owned()),
                 "sslaccept" => match value.as_str() {
                     "strict" => found.strict = true,
@@ -161,7 +161,7 @@ impl Written<'_, '_> {
     }
 
     /// `ssl=`: libpq takes `true` for `require`, others write modes or a truth there.
-    fn mode_of_flag(&self, value: &str) -> String {
+    fn mode_of_flag(value: &str) -> String {
         match truth(value) {
             Some(true) => "require".to_owned(),
             Some(false) => "disable".to_owned(),

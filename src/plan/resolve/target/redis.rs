@@ -1,8 +1,8 @@
 //! Redis by URL and by parts, alone, behind Sentinels, in a Cluster, and the registry in it.
 
-use super::Written;
 use super::parameters::{plain, truth};
 use super::tls::absolute;
+use super::{Said, Written};
 use crate::config::interpolate::Text;
 use crate::plan::target::{Address, ClusterTarget, ReadyTarget, RedisTarget, SentinelTarget, Target};
 use crate::secret::Secret;
@@ -25,7 +25,7 @@ impl Written<'_, '_> {
             let written = self.database.as_ref().map(Text::value).or(parameters.database);
             return self.redis_at(Address { host: path, port: 0 }, written);
         }
-        let (place, database) = (self.place(Some(6379)), self.numbered(parameters.database)?);
+        let (place, database) = (self.place(Some(6379)), self.numbered(parameters.database).ok()?);
         self.redis_at(place?, database)
     }
 
@@ -74,7 +74,7 @@ impl Written<'_, '_> {
                 return None;
             }
         };
-        let (place, database) = (self.place(Some(6379)), self.numbered(parameters.database)?);
+        let (place, database) = (self.place(Some(6379)), self.numbered(parameters.database).ok()?);
         Some(Target::Ready(ReadyTarget { redis: self.redis_at(place?, database)?, key, min }))
     }
 
@@ -86,9 +86,9 @@ impl Written<'_, '_> {
     }
 
     /// The database's number: the part of that name, the parameter `db`, the URL's path, as redis-py ranks them.
-    fn numbered(&self, parameter: Option<String>) -> Option<Option<String>> {
-        let written = self.database().ok()?;
-        Some(if self.database.is_some() { written } else { parameter.or(written) })
+    fn numbered(&self, parameter: Option<String>) -> Result<Option<String>, Said> {
+        let written = self.database()?;
+        Ok(if self.database.is_some() { written } else { parameter.or(written) })
     }
 
     fn redis_at(&self, address: Address, database: Option<String>) -> Option<RedisTarget> {
