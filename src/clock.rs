@@ -1,8 +1,12 @@
 //! The one place that asks the kernel what time it is.
 
+pub mod patience;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 
 /// One instant as both clocks show it. Rules use `mono`, people are shown `wall`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +35,23 @@ impl Moment {
     pub fn after(self, by: Duration) -> Self {
         Self { mono: self.mono + by, wall: self.wall + by }
     }
+}
+
+/// Processor time that the calling thread has used; it stands while the thread is frozen or waits.
+pub fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Time since the machine booted, its suspends included, which the monotonic clock leaves out (`clock_gettime(2)`).
+pub fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+/// For how long the machine was suspended since it booted.
+pub fn suspended() -> Duration {
+    let boot = since_boot();
+    // Read last: a pause between the two makes it too little and never too much.
+    boot.saturating_sub(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from))
 }
 
 /// When the thread that runs the checks last turned, and whether that thread was given up, readable without a lock.

@@ -5,6 +5,7 @@
 
 pub mod background;
 mod errands;
+mod gap;
 mod spawning;
 mod timers;
 mod upward;
@@ -14,12 +15,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{debug, error, warn};
 
-use crate::clock::Moment;
+use crate::clock::{self, Moment};
 use crate::control::{Control, Sources};
 use crate::exit::Ended;
 use crate::log;
@@ -42,6 +44,7 @@ use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::sys;
 use background::{Background, Subsystems};
 use errands::Errands;
+use gap::Gaps;
 use timers::Timers;
 use upward::Upward;
 
@@ -55,6 +58,7 @@ struct Supervisor {
     memory: OutOfMemory,
     upward: Upward,
     timers: Timers,
+    gaps: Gaps,
     queue: VecDeque<Event>,
     /// How many news of spawns stand at the queue's front.
     news: usize,
@@ -104,6 +108,7 @@ pub fn run(
         children: Children::new(surroundings),
         errands: Errands::default(),
         timers: Timers::default(),
+        gaps: Gaps::new(now, clock::processor_time(), clock::suspended()),
         queue: VecDeque::from([Event::Begin]),
         news: 0,
         published,
@@ -131,7 +136,7 @@ impl Supervisor {
     /// Turns until an effect says to leave. After the first spawn nothing here may fail: every error is a line in the log.
     fn turn(mut self, signals: &Signals, inbox: &Inbox) -> Ending {
         loop {
-            while let Some(event) = self.queue.pop_front() {
+            while let Some(event) = self.next_event() {
                 if self.take(event) {
                     let budget = self.lifecycle.plan().stop_budget();
                     self.children.finish_output(self.lifecycle.stop_since().map(|since| Deadline { since, budget }));
@@ -147,16 +152,27 @@ impl Supervisor {
             self.narrator.progress(self.lifecycle.snapshot(), now);
             self.upward.ping(now);
             self.background.look(now);
-            let rung = self.wait(signals, inbox, now);
+            let next = self.next_turn(now);
+            let rung = self.wait(signals, inbox, next);
+            self.look_for_gap(now, next);
             self.collect(signals, inbox, rung);
         }
     }
 
-    /// Blocks until a signal or a message arrives or a timer runs out; says whether a message did.
-    fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) -> bool {
+    /// What happened next. A timer that has run out comes last: what happened before may have stopped it or armed it anew.
+    fn next_event(&mut self) -> Option<Event> {
+        self.queue.pop_front().or_else(|| self.timers.due(self.gaps.woke()).map(Event::Elapsed))
+    }
+
+    /// Time until there is something to do of our own; none when there is not.
+    fn next_turn(&self, now: Moment) -> Option<Duration> {
         let progress = self.narrator.next(self.lifecycle.snapshot(), now);
         let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
-        let next = next.into_iter().flatten().min();
+        next.into_iter().flatten().min()
+    }
+
+    /// Blocks until a signal or a message arrives or `next` is over; says whether a message did.
+    fn wait(&self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> bool {
         let timeout = next.map_or(PollTimeout::NONE, |duration| {
             // Rounded up: waking a fraction of a millisecond early would mean waking twice.
             PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
@@ -199,8 +215,6 @@ impl Supervisor {
             }
             self.errands.look(&self.children);
         }
-        let now = Moment::now();
-        self.queue.extend(self.timers.due(now).into_iter().map(Event::Elapsed));
     }
 
     fn harvest(&mut self) {
@@ -269,6 +283,7 @@ impl Supervisor {
             Effect::AcquireLock => self.background.acquire_lock(),
             Effect::ReleaseLock => self.background.release_lock(),
             Effect::AskDatabase => self.background.verify(),
+            Effect::ConfirmLock => self.background.confirm_lock(),
             Effect::Spawn(id) => self.spawn(id, None),
             Effect::Ask(asked) => self.spawn(ProcessId::Migration, Some(asked)),
             Effect::AwaitGroup(id) => {
