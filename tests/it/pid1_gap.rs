@@ -9,10 +9,14 @@ use std::time::Duration;
 fn freeze(run: &Running, length: Duration, meanwhile: impl FnOnce()) {
     let mut all = vec![run.pid()];
     all.extend(run.descendants());
-    all.iter().for_each(|pid| process::send(*pid, libc::SIGSTOP));
+    for pid in &all {
+        process::send(*pid, libc::SIGSTOP);
+    }
     wait::never("somebody ends while all stand still", length, || !process::alive(run.pid()));
     meanwhile();
-    all.iter().for_each(|pid| process::send(*pid, libc::SIGCONT));
+    for pid in &all {
+        process::send(*pid, libc::SIGCONT);
+    }
 }
 
 /// A process that says every 0.2 s that it is alive.
