@@ -8,4 +8,5 @@ pub mod notify;
 pub mod output;
 pub mod signals;
 pub mod spawn;
+mod streams;
 pub mod terminal;

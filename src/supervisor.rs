@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,7 +32,7 @@ use crate::prober::ModuleWatch;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::Reports;
-use crate::process::output::Deadline;
+use crate::process::output::{self, Deadline};
 use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
@@ -68,7 +69,8 @@ struct Supervisor {
 }
 
 /// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
-/// With `sources`, orders are taken over the unix socket, and a reload reads from there.
+/// With `sources`, orders are taken over the unix socket, and a reload reads from there. Comes with the time that is left for a slow
+/// reader of the last line.
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd, an eventfd or a thread.
@@ -78,7 +80,7 @@ pub fn run(
     surroundings: Surroundings,
     sources: Option<Sources>,
     subsystems: Subsystems,
-) -> io::Result<Ending> {
+) -> io::Result<(Ending, Duration)> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
@@ -129,17 +131,19 @@ fn controller(control: Arc<Control>) -> Controller {
 
 impl Supervisor {
     /// Turns until an effect says to leave. After the first spawn nothing here may fail: every error is a line in the log.
-    fn turn(mut self, signals: &Signals, inbox: &Inbox) -> Ending {
+    fn turn(mut self, signals: &Signals, inbox: &Inbox) -> (Ending, Duration) {
         loop {
             while let Some(event) = self.queue.pop_front() {
                 if self.take(event) {
                     let budget = self.lifecycle.plan().stop_budget();
-                    self.children.finish_output(self.lifecycle.stop_since().map(|since| Deadline { since, budget }));
-                    return self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
+                    let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
+                    self.children.finish_output(stop);
+                    let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
                         code: 70,
                         sentence: "no end was decided".to_owned(),
                         as_asked: false,
                     });
+                    return (ending, output::last_words(Moment::now(), stop));
                 }
             }
             log::write();

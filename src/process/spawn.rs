@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::executable::{Kind, kind};
 use super::notify::{self, NotifyWays};
-use super::terminal;
+use super::{streams, terminal};
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
@@ -70,6 +70,10 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
         pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
     };
+    if let Some(who) = &recipe.credentials {
+        let others: Vec<i32> = recipe.pass.iter().map(|(_, theirs)| *theirs).collect();
+        streams::give_to(who.uid, &others, !plan.conditions.aside);
+    }
     // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
     let withheld: &[i32] = if plan.conditions.aside { &surroundings.descriptors } else { &[] };
     for descriptor in withheld {
@@ -175,7 +179,8 @@ fn explain(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBu
         Step::Limit => (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's")),
         Step::Directory => (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists")),
         Step::Credentials => {
-            (Exit::NotExecutable, format!("its user cannot be taken on ({error}); portcullis has to run as root for that"))
+            let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
+            (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
         }
         Step::Exec => explain_exec(plan, surroundings, candidates, error),
     };
