@@ -9,6 +9,7 @@ mod postgres;
 mod question;
 mod redis;
 mod second;
+mod sockets;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
