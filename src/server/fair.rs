@@ -107,14 +107,14 @@ mod tests {
         let writing = tokio::spawn(async move {
             let mut ours = Impatient::new(ours);
             loop {
-                if let Err(error) = ours.write_all(&[0; 64 * 1024]).await {
+                if let Err(error) = ours.write_all(&vec![0; 64 * 1024]).await {
                     return error.kind();
                 }
             }
         });
         let began = tokio::time::Instant::now();
         for _ in 0..5 {
-            sleep(UNREAD - Duration::from_secs(1)).await;
+            sleep(UNREAD / 5 * 4).await;
             theirs.read_exact(&mut vec![0; 256 * 1024]).await.unwrap();
         }
         assert!(!writing.is_finished());

@@ -215,12 +215,12 @@ fn exactly_one_host_is_asked_and_where_some_are_named_one_of_those() {
 #[test]
 fn pipelined_long_answers_come_whole_and_in_order() {
     let address = started(plan(&["127.0.0.1:0"], None));
-    let questions: String =
-        (0..20).map(|number| format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", ["/?hold", "/status", "/livez"][number % 3])).collect();
-    let answers = exchange(connected(address), &format!("{questions}GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    let three = ["/?hold", "/status", "/livez"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).concat();
+    let answers =
+        exchange(connected(address), &format!("{}GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", three.repeat(7)));
     let of = |what: &str| answers.match_indices(what).map(|(at, _)| at).collect::<Vec<_>>();
     let (pages, documents, probes) = (of("</html>"), of("\"phase\""), of("\r\n\r\nok"));
-    assert_eq!((pages.len(), documents.len(), probes.len()), (7, 7, 6), "{answers}");
+    assert_eq!((pages.len(), documents.len(), probes.len()), (7, 7, 7), "{answers}");
     assert!(pages.iter().zip(&documents).zip(&probes).all(|((page, document), probe)| page < document && document < probe));
     assert!(answers.contains("HTTP/1.1 404 "));
 }

@@ -53,7 +53,7 @@ pub fn is_long(path: &str) -> bool {
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     match segments[..] {
         ["actuator", "health", name] => !actuator::GROUPS.contains(&name),
-        [""] | ["status" | "metrics"] | ["actuator", "health", ..] => true,
+        ["" | "status" | "metrics"] | ["actuator", "health", ..] => true,
         _ => false,
     }
 }

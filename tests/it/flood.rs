@@ -16,7 +16,8 @@ fn many_checks() -> Running {
     let peer = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let port = peer.local_addr().unwrap().port();
     std::thread::spawn(move || peer.incoming().for_each(drop));
-    let checks: String = (0..500).map(|index| format!("[checks.peer-{index:03}]\nurl = \"tcp://127.0.0.1:{port}\"\n")).collect();
+    let check = |index: usize| format!("[checks.peer-{index:03}]\nurl = \"tcp://127.0.0.1:{port}\"\n");
+    let checks: String = (0..500).map(check).collect();
     let run = Portcullis::new();
     let child = run.script("child", &polite());
     let run = run.config(&format!("mode = \"api\"\n{checks}[modes.api]\ncommand = [\"{}\"]\n", child.display())).start();
@@ -57,7 +58,7 @@ fn in_a_flood(run: &Running, path: &str, times: usize) -> (Vec<Duration>, Vec<Du
             scope.spawn(|| pipeline(run.port, path, &over, &answered));
         }
         eventually("the flood is there", secs(30), || (answered.load(Ordering::Relaxed) > 200).then_some(()));
-        let timed = |what: &dyn Fn()| {
+        let measured = |what: &dyn Fn()| {
             let watch = Stopwatch::start();
             what();
             watch.elapsed()
@@ -69,8 +70,8 @@ fn in_a_flood(run: &Running, path: &str, times: usize) -> (Vec<Duration>, Vec<Du
                 let told = run.beside(["healthcheck", "--level", "live"]);
                 assert_eq!((told.exit, told.stdout.trim()), (Exit::Code(0), "live"), "{told:?}");
             };
-            let probes = (0..times).map(|_| timed(&probe)).collect();
-            (probes, (0..times / 10).map(|_| timed(&healthcheck)).collect())
+            let probes = (0..times).map(|_| measured(&probe)).collect();
+            (probes, (0..times / 10).map(|_| measured(&healthcheck)).collect())
         }));
         over.store(true, Ordering::Relaxed);
         found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -103,7 +104,9 @@ fn whoever_does_not_read_is_cut_and_costs_little() {
         let before = resident(&run);
         let question = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(50);
         let mut silent: Vec<TcpStream> = (0..63).map(|_| TcpStream::connect(("127.0.0.1", run.port)).unwrap()).collect();
-        silent.iter_mut().for_each(|stream| stream.write_all(question.as_bytes()).unwrap());
+        for stream in &mut silent {
+            stream.write_all(question.as_bytes()).unwrap();
+        }
         let (watch, mut most) = (Stopwatch::start(), 0);
         eventually("all of them are cut", secs(30), || {
             most = most.max(resident(&run));
