@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -36,6 +37,12 @@ pub async fn resolve(address: &Address, within: Duration) -> Result<Vec<SocketAd
         }
         Err(_) => Err(Failure::new(Class::Dns, &format!("{}: no name server answered within {}", address.host, shown(within)))),
     }
+}
+
+/// A number that no other session of this process has: by it one that was replaced is told from the one before.
+pub(super) fn session_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// As [`dial_again`], for who does not ask every few milliseconds.

@@ -21,6 +21,11 @@ impl SentinelProbe {
         Self { target, session: None }
     }
 
+    /// Which session is kept; none without one.
+    pub(in crate::probe) fn session(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.number)
+    }
+
     /// Asks the kept connection whether it still leads to the master; else asks the Sentinels who that is.
     pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut session) = self.session.take()
@@ -150,6 +155,11 @@ pub(in crate::probe) struct ClusterProbe {
 impl ClusterProbe {
     pub(in crate::probe) const fn new(target: ClusterTarget) -> Self {
         Self { target, session: None }
+    }
+
+    /// Which session is kept; none without one.
+    pub(in crate::probe) fn session(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.number)
     }
 
     /// Asks a node for the state of the cluster: `ok` when all slots are served and it sees the majority.
