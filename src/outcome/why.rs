@@ -20,6 +20,8 @@ pub enum Cause {
     TooFew,
     /// The status is right, but the body is not.
     Body,
+    /// The server, or the role, has all the connections that it may have.
+    Full,
 }
 
 /// A class and what happened within it.
@@ -48,6 +50,7 @@ impl Why {
             Cause::NoRoom => "too little free space",
             Cause::TooFew => "too few are ready",
             Cause::Body => "unexpected answer",
+            Cause::Full => "too many connections",
         }
     }
 
@@ -61,6 +64,7 @@ impl Why {
             Cause::NoRoom => "free some space, or ask for less",
             Cause::TooFew => "check that its instances run and write their heartbeat to this Redis",
             Cause::Body => "check the url and what is expected of the answer",
+            Cause::Full => "close some connections, or raise the limit of the server, the database or the role",
         }
     }
 }
@@ -74,7 +78,7 @@ mod tests {
         for class in Class::ALL {
             assert_eq!((Why::from(class).words(), Why::from(class).advice()), (class.public(), class.advice()));
         }
-        for cause in [Cause::Closed, Cause::NoSocket, Cause::Deserted, Cause::NoRoom, Cause::TooFew, Cause::Body] {
+        for cause in [Cause::Closed, Cause::NoSocket, Cause::Deserted, Cause::NoRoom, Cause::TooFew, Cause::Body, Cause::Full] {
             let why = Why { class: Class::Refused, cause };
             assert!(why.words().len() <= 22 && why.advice() != Class::Refused.advice(), "{why:?}");
         }

@@ -4,6 +4,7 @@ mod address;
 mod argv;
 mod checks;
 mod condition;
+mod given;
 mod health;
 mod heartbeat;
 mod migrations;
@@ -78,7 +79,7 @@ pub struct Request {
     pub overrides: Vec<Override>,
 }
 
-/// Resolves targets that the command line names by their URLs, taken as they are; with notices.
+/// Resolves targets that the command line names by their URLs; with notices.
 pub fn targets(urls: &[String], environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
     targets_with(urls, &TlsFlags::default(), environment)
 }
@@ -126,11 +127,12 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
     let read = |(index, url): (usize, &String)| {
         // Its number and not its text, which may hold a password in the wrong place.
         let origin = Origin::Flag(format!("target {}", index + 1).into());
+        let url = &given::expanded(&context, index + 1, url);
         let node = Node { value: Value::String(url.clone()), origin: origin.clone() };
         let mut table = Table::default();
         table.insert(Entry { key: "url".to_owned(), origin: origin.clone(), node });
         flags.iter().filter(|_| target::is_secure(url)).cloned().for_each(|flag| table.insert(flag));
-        target::read(&context.section(table, "", Some(origin), None, Depth::Whole))
+        target::read(&context.section(table, "", Some(origin), None, Depth::Whole)).map(|target| given::with_password(&context, target))
     };
     let targets: Vec<Target> = urls.iter().enumerate().filter_map(read).collect();
     if targets.iter().any(|target| matches!(target, Target::Process | Target::Module(_))) {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::process::ProcessPlan;
 use crate::secret::{Secret, scrub};
-pub use database::{AuthMethods, Demands, MysqlTarget, PostgresHost, PostgresTarget, ServerRole};
+pub use database::{AuthMethods, Demands, MysqlTarget, PostgresHost, PostgresTarget, ServerKey, ServerRole};
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{Identity, SslMode, Tls, Verify};
 

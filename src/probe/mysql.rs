@@ -1,6 +1,8 @@
 //! Asks whether a MySQL or MariaDB takes a login and answers `SELECT 1`, with the few packets of its protocol that this takes.
 
 mod handshake;
+mod login;
+mod rsa;
 
 use std::io;
 use std::sync::Arc;
@@ -11,18 +13,16 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_io, dial, dial_unix, notice_loss, session_number};
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Cause, Class, Failure};
 use crate::plan::target::{MysqlTarget, SslMode};
-use handshake::{Greeting, proof};
+use handshake::Greeting;
+use login::Channel;
 
 /// How long sent data may stay unacknowledged before the kernel gives the connection up.
 const LOSS: Duration = Duration::from_secs(10);
 
 /// No packet of a login or of `SELECT 1` is longer.
 const LONGEST_PACKET: usize = 16 * 1024;
-
-/// More packets than this are no login.
-const MOST_PACKETS: usize = 16;
 
 /// More packets than this are no answer to any question of ours.
 const MOST_ROWS: usize = 1024;
@@ -186,41 +186,15 @@ impl Wire {
             wire.sequence = sequence;
         }
         wire.send(&greeting.login(target, encrypted)?).await?;
-        wire.finish_login(target, encrypted || local).await?;
+        let channel = if local || (encrypted && target.tls.proves_the_server()) {
+            Channel::Proven
+        } else if encrypted {
+            Channel::Encrypted
+        } else {
+            Channel::Clear
+        };
+        login::finish(&mut wire, target, greeting.challenge(), channel).await?;
         Ok(wire)
-    }
-
-    /// Answers what the server asks until it lets us in; `private` is a connection on which nobody else can read a password.
-    async fn finish_login(&mut self, target: &MysqlTarget, private: bool) -> Result<(), Failure> {
-        let password = target.password.as_ref().map_or("", |password| password.expose());
-        for _ in 0..MOST_PACKETS {
-            let packet = self.receive().await?;
-            match packet.as_slice() {
-                [0x00, ..] => return Ok(()),
-                [0xff, rest @ ..] => return Err(refusal(rest)),
-                // Another way to prove the password, with a challenge of its own.
-                [0xfe, rest @ ..] => {
-                    let mut parts = rest.splitn(2, |byte| *byte == 0);
-                    let plugin = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-                    let challenge = parts.next().unwrap_or_default();
-                    self.send(&proof(&plugin, password, challenge.strip_suffix(&[0]).unwrap_or(challenge), private)?).await?;
-                }
-                // caching_sha2_password: it remembers us (3), or wants the password itself (4).
-                [0x01, 3] => {}
-                [0x01, 4] if private => {
-                    let mut plain = password.as_bytes().to_vec();
-                    plain.push(0);
-                    self.send(&plain).await?;
-                }
-                [0x01, 4] => {
-                    let words =
-                        "the server wants the password itself (caching_sha2_password), which is told over TLS or a unix socket only";
-                    return Err(Failure::new(Class::Auth, words));
-                }
-                _ => return Err(Failure::new(Class::Protocol, "the peer does not speak MySQL")),
-            }
-        }
-        Err(Failure::new(Class::Protocol, "the login does not end"))
     }
 
     async fn select_one(&mut self) -> Result<(), Failure> {
@@ -294,7 +268,12 @@ fn refusal(rest: &[u8]) -> Failure {
         rest => (&b""[..], rest),
     };
     let (state, words) = (String::from_utf8_lossy(state), String::from_utf8_lossy(words));
-    Failure::new(class_of_error(number), format!("error {number} {state}: {words}").trim())
+    let full = matches!(number, 1040 | 1203 | 1226);
+    Failure::new(class_of_error(number), format!("error {number} {state}: {words}").trim()).because(if full {
+        Cause::Full
+    } else {
+        Cause::Plain
+    })
 }
 
 /// The class of an error number (MySQL's server error reference, MariaDB's alike).

@@ -15,7 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQuer
 
 use super::bounded::Allowance;
 use super::dial::{class_of_chain, session_number, words_of_chain};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Cause, Class, Failure, Why};
 use crate::plan::target::{PostgresTarget, ServerRole};
 use binding::Spoken;
 use login::LoggedIn;
@@ -156,7 +156,8 @@ impl Session {
 /// What an error of the driver or the server means; SQLSTATE and the server's words become the private text.
 fn failure(error: &Error) -> Failure {
     if let Some(told) = error.as_db_error() {
-        return Failure::new(class_of_state(told.code()), &format!("{} {}: {}", told.severity(), told.code().code(), told.message()));
+        let Why { class, cause } = why_of_state(told.code(), told.message());
+        return Failure::new(class, &format!("{} {}: {}", told.severity(), told.code().code(), told.message())).because(cause);
     }
     let class = match class_of_chain(error) {
         // The driver's words for a connection that ended in the middle of an answer.
@@ -166,6 +167,27 @@ fn failure(error: &Error) -> Failure {
         None => Class::Protocol,
     };
     Failure::new(class, &words_of_chain(error)).once_connected()
+}
+
+/// What an error means: by its SQLSTATE, and by its words where one SQLSTATE has several meanings.
+fn why_of_state(state: &SqlState, words: &str) -> Why {
+    let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
+    match state.code() {
+        // The server's, the database's or the role's; a pooler's own limit.
+        "53300" => Why { class: Class::NotReady, cause: Cause::Full },
+        "08P01" if says(&["no more connections allowed", "too many connections"]) => Why { class: Class::NotReady, cause: Cause::Full },
+        // pgbouncer has this one SQLSTATE for nearly all that it says itself.
+        "08P01" if says(&["authentication failed", "no such user", "login rejected", "wrong password", "not allowed", "SSL required"]) => {
+            Class::Auth.into()
+        }
+        "08P01" if says(&["no such database", "does not exist"]) => Class::Missing.into(),
+        "08P01" if says(&["server_login_retry", "cannot connect to server", "connect failed", "query_wait_timeout", "pooler"]) => {
+            Class::NotReady.into()
+        }
+        // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: it is there for nobody.
+        "55000" if says(&["not currently accepting connections"]) => Class::Missing.into(),
+        _ => class_of_state(state).into(),
+    }
 }
 
 /// The class of a SQLSTATE.
@@ -240,6 +262,23 @@ async fn has_role(session: &Session, role: ServerRole) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_sqlstate_of_a_pooler_means_what_its_words_say() {
+        for (code, words, class, cause) in [
+            ("08P01", "server login failed: FATAL password authentication failed for user \"app\"", Class::Auth, Cause::Plain),
+            ("08P01", "no such user: app", Class::Auth, Cause::Plain),
+            ("08P01", "no such database: app", Class::Missing, Cause::Plain),
+            ("08P01", "no more connections allowed (max_client_conn)", Class::NotReady, Cause::Full),
+            ("08P01", "server login has been failing, try again later (server_login_retry)", Class::NotReady, Cause::Plain),
+            ("08P01", "invalid message format", Class::Protocol, Cause::Plain),
+            ("55000", "database \"template0\" is not currently accepting connections", Class::Missing, Cause::Plain),
+            ("55000", "recovery is not in progress", Class::Protocol, Cause::Plain),
+            ("53300", "too many connections for role \"app\"", Class::NotReady, Cause::Full),
+        ] {
+            assert_eq!(why_of_state(&SqlState::from_code(code), words), Why { class, cause }, "{words}");
+        }
+    }
 
     #[test]
     fn sqlstates_have_classes() {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use super::{Address, SslMode, Tls};
 use crate::secret::Secret;
@@ -136,6 +137,20 @@ pub struct MysqlTarget {
     pub tls: Tls,
     /// When TLS is spoken; `allow` is `prefer` here.
     pub sslmode: SslMode,
+    /// Where the key comes from by which the password is encrypted on a connection without TLS.
+    pub server_key: ServerKey,
+}
+
+/// The RSA key of a MySQL server (`caching_sha2_password`, `sha256_password`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ServerKey {
+    /// The server tells it: who only listens learns nothing, who answers in the server's place learns the password.
+    #[default]
+    Asked,
+    /// Nowhere: such a login needs TLS or a unix socket.
+    None,
+    /// A file (PEM), whatever the server says; read when a connection is made.
+    File(PathBuf),
 }
 
 impl fmt::Display for MysqlTarget {

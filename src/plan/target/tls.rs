@@ -15,6 +15,18 @@ pub struct Tls {
     pub newest_only: bool,
 }
 
+impl Tls {
+    /// Whether a session proves who the server is: its name was looked at, or an authority of our own signed it. Those of the system sign for
+    /// anybody.
+    pub const fn proves_the_server(&self) -> bool {
+        match self.verify {
+            Verify::Nothing => false,
+            Verify::Chain => self.ca.is_some(),
+            Verify::Full => true,
+        }
+    }
+}
+
 /// What is verified of a server's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {

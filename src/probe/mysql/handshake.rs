@@ -45,6 +45,10 @@ impl Greeting {
         (capabilities & PROTOCOL_41 != 0).then_some(Self { capabilities, challenge, plugin })
     }
 
+    pub(super) fn challenge(&self) -> &[u8] {
+        &self.challenge
+    }
+
     pub(super) const fn offers_tls(&self) -> bool {
         self.capabilities & TLS != 0
     }
@@ -58,9 +62,9 @@ impl Greeting {
     pub(super) fn login(&self, target: &MysqlTarget, encrypted: bool) -> Result<Vec<u8>, Failure> {
         let password = target.password.as_ref().map_or("", |password| password.expose());
         // A plugin that we do not know may not be this user's: then the server asks for another one.
-        let (plugin, proof) = match proof(&self.plugin, password, &self.challenge, false) {
+        let (plugin, proof) = match proof(&self.plugin, password, &self.challenge) {
             Ok(proof) => (self.plugin.as_str(), proof),
-            Err(_) => ("mysql_native_password", proof("mysql_native_password", password, &self.challenge, false)?),
+            Err(_) => ("mysql_native_password", proof("mysql_native_password", password, &self.challenge)?),
         };
         let mut packet = self.head(target, encrypted);
         for text in [Some(&target.user), target.database.as_ref()].into_iter().flatten() {
@@ -97,8 +101,8 @@ impl Greeting {
     }
 }
 
-/// What proves `password` to `plugin`; `private` is a connection on which nobody else can read it.
-pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8], private: bool) -> Result<Vec<u8>, Failure> {
+/// What proves `password` to `plugin` without telling it.
+pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8]) -> Result<Vec<u8>, Failure> {
     let password = password.as_bytes();
     match plugin {
         "mysql_native_password" | "caching_sha2_password" if password.is_empty() => Ok(Vec::new()),
@@ -110,11 +114,10 @@ pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8], private: boo
             let once = sha256(&[password]);
             Ok(xor(&once, &sha256(&[&sha256(&[&once]), challenge])))
         }
-        "mysql_clear_password" if private => Ok([password, &[0]].concat()),
         other => Err(Failure::new(
             Class::Auth,
             &format!(
-                "the server wants the authentication {other}, which is not supported; give the user a password of mysql_native_password or caching_sha2_password"
+                "the server wants the authentication {other}, which is not supported; give the user a password of caching_sha2_password, sha256_password or mysql_native_password"
             ),
         )),
     }
@@ -155,11 +158,11 @@ mod tests {
     #[test]
     fn proofs_are_those_of_the_field() {
         let challenge: Vec<u8> = (1..=20).collect();
-        assert_eq!(hex(&proof("mysql_native_password", "secret", &challenge, false).unwrap()), NATIVE);
-        assert_eq!(hex(&proof("caching_sha2_password", "secret", &challenge, false).unwrap()), CACHING);
-        assert_eq!(proof("mysql_native_password", "", &challenge, false).unwrap(), b"");
-        assert!(proof("mysql_clear_password", "secret", &challenge, false).is_err());
-        assert_eq!(proof("client_ed25519", "secret", &challenge, true).unwrap_err().class, Class::Auth);
+        assert_eq!(hex(&proof("mysql_native_password", "secret", &challenge).unwrap()), NATIVE);
+        assert_eq!(hex(&proof("caching_sha2_password", "secret", &challenge).unwrap()), CACHING);
+        assert_eq!(proof("mysql_native_password", "", &challenge).unwrap(), b"");
+        assert!(proof("mysql_clear_password", "secret", &challenge).is_err());
+        assert_eq!(proof("client_ed25519", "secret", &challenge).unwrap_err().class, Class::Auth);
     }
 
     const NATIVE: &str = "b32bb3a583e1340c0a1108d58b1be49781ad8c2f";

@@ -59,6 +59,11 @@ impl MySql {
         self.dir.path().join("s")
     }
 
+    /// The server's own file, as it made it in its data, e.g. `public_key.pem`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join("data").join(name)
+    }
+
     pub fn sql(&self, sql: &str) -> String {
         self.try_sql(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }

@@ -31,7 +31,7 @@ fn a_wrong_login_is_told_from_a_missing_database_and_from_a_full_server() {
                 .then(String::new)
         })
     });
-    fails(&server.url(), &["peer not ready", "53300"]);
+    fails(&server.url(), &["too many connections", "53300"]);
     drop(holders);
 }
 
@@ -133,7 +133,7 @@ fn a_mariadb_that_is_full_is_not_ready_and_is_again_when_one_leaves() {
     // One connection more is root's.
     let held = "SELECT count(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT SLEEP%' AND USER = 'app'";
     eventually("no connection is left", secs(60), || (server.try_sql(held).ok()? == "10").then_some(()));
-    fails(&url, &["peer not ready", "1040", "Too many connections"]);
+    fails(&url, &["too many connections", "1040", "Too many connections"]);
     holders.pop();
     eventually("one has left", secs(30), || (server.try_sql(held).ok()? == "9").then_some(()));
     passes(&url);

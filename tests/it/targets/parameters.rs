@@ -2,7 +2,7 @@
 
 use super::{fails, passes, wait_with};
 use crate::support::postgres::{PASSWORD, percent};
-use crate::support::{Certificates, Postgres, Redis, free_port};
+use crate::support::{Certificates, Portcullis, Postgres, Redis, free_port};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -178,4 +178,31 @@ fn a_redis_user_without_a_password_logs_in_as_redis_py_does() {
     passes(&url("you:open-sesame@", "?username=me&password=wrong"));
     fails(&url("you@", ""), &["authentication failed", "WRONGPASS"]);
     fails(&url("", ""), &["authentication failed", "NOAUTH"]);
+}
+
+#[test]
+fn wait_takes_passwords_from_variables_and_files_as_the_servers_own_clients_do() {
+    let (postgres, redis) = (Postgres::start(), Redis::with_password("right password"));
+    let database = format!("postgres://app@127.0.0.1:{}/app", postgres.port);
+    let cache = format!("redis://127.0.0.1:{}/0", redis.port);
+    let wait = |variables: &[(&str, &str)], url: &str| {
+        let run = variables.iter().fold(Portcullis::new(), |run, (name, value)| run.env(name, *value));
+        let said = run.args(&["wait", "--timeout", "2s", url]).output();
+        assert!(!said.stderr.contains("right password") && !said.stderr.contains(PASSWORD), "{}", said.stderr);
+        said
+    };
+    wait(&[("PGPASSWORD", PASSWORD)], &database).exits(0);
+    wait(&[("REDISCLI_AUTH", "right password")], &cache).exits(0);
+    // What the URL names stands above it.
+    wait(&[("PGPASSWORD", PASSWORD)], &database.replace("app@", "app:wrong@")).exits(69);
+    wait(&[("DB_PASSWORD", PASSWORD)], &database.replace("app@", "app:${DB_PASSWORD}@")).exits(0);
+    let file = Portcullis::new();
+    let path = file.script("secret", "").with_file_name("password");
+    std::fs::write(&path, format!("{PASSWORD}\n")).unwrap();
+    let path = path.to_str().unwrap();
+    wait(&[("PGPASSWORD_FILE", path)], &database).exits(0);
+    wait(&[("DB_PASSWORD_FILE", path)], &database.replace("app@", "app:${DB_PASSWORD}@")).exits(0);
+    wait(&[], &database.replace("app@", "app:${DB_PASSWORD}@")).exits(64).says(&["target 1", "DB_PASSWORD is not set"]);
+    // A dollar alone is one.
+    wait(&[("PGPASSWORD", PASSWORD)], &database.replace("app@", "app:$DB$$@")).exits(69).says(&["28P01"]);
 }

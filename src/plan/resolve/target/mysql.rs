@@ -4,7 +4,7 @@ use super::Written;
 use super::parameters::{plain, truth};
 use super::tls::absolute;
 use crate::config::interpolate::Text;
-use crate::plan::target::{Address, MysqlTarget, SslMode, Target, Verify};
+use crate::plan::target::{Address, MysqlTarget, ServerKey, SslMode, Target, Verify};
 
 /// How much of the server a parameter wants verified.
 #[derive(Default)]
@@ -28,7 +28,7 @@ impl Written<'_, '_> {
     pub(super) fn mysql(mut self) -> Option<Target> {
         let mut wanted = Wanted::default();
         let mut socket = self.path.as_ref().map(Text::value);
-        let (mut certificate, mut key) = (None, None);
+        let (mut certificate, mut key, mut server_key) = (None, None, ServerKey::default());
         for (name, value) in self.address.parameters() {
             match plain(&name).as_str() {
                 "sslmode" => wanted.mode = Some(value),
@@ -50,6 +50,13 @@ impl Written<'_, '_> {
                 "unixsocket" | "socket" => socket = Some(value),
                 "user" if self.address.user.is_none() => self.address.user = Some(value),
                 "password" if self.address.password.is_none() => self.address.password = Some(value),
+                "getserverpublickey" | "allowpublickeyretrieval" => match truth(&value) {
+                    Some(true) => {}
+                    Some(false) if server_key == ServerKey::Asked => server_key = ServerKey::None,
+                    Some(false) => {}
+                    None => self.refused(&name, "it is neither `true` nor `false`"),
+                },
+                "serverpublickeypath" | "serverrsapublickeyfile" => server_key = ServerKey::File(absolute(&value)),
                 "charset" | "connecttimeout" => {}
                 _ => self.ignored(&name, &value),
             }
@@ -71,7 +78,7 @@ impl Written<'_, '_> {
             None => self.place(Some(3306))?,
         };
         let (user, password, database) = (self.user().unwrap_or_else(|| "root".to_owned()), self.password(), self.database().ok()?);
-        Some(Target::Mysql(MysqlTarget { address, user, password, database, tls, sslmode }))
+        Some(Target::Mysql(MysqlTarget { address, user, password, database, tls, sslmode, server_key }))
     }
 
     /// `ssl=`, `tls=` and their kin: a truth, a mode, or an object of options (mysql2 of Node).
