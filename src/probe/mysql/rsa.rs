@@ -19,7 +19,8 @@ pub(super) fn seal(key: &str, password: &str, challenge: &[u8]) -> Result<Vec<u8
     if challenge.is_empty() {
         return Err(Failure::new(Class::Protocol, "the server gives no challenge"));
     }
-    let key = PublicKey::from_public_key_pem(key.trim_end())
+    // The server ends its own file with a NUL.
+    let key = PublicKey::from_public_key_pem(key.trim_end_matches(|c: char| c == '\0' || c.is_whitespace()))
         .map_err(|error| Failure::new(Class::Protocol, &format!("the server's public key is none: {error}")))?;
     let plain = password.as_bytes().iter().chain(&[0]);
     let mixed: Vec<u8> = plain.zip(challenge.iter().cycle()).map(|(one, other)| one ^ other).collect();
