@@ -9,4 +9,5 @@ pub mod notify;
 pub mod output;
 pub mod signals;
 pub mod spawn;
+mod starter;
 pub mod terminal;
