@@ -64,6 +64,21 @@ ensure_containers() {
     fi
 }
 
+# Unpacks current servers of Debian unstable (MySQL 9, PostgreSQL 18, pgbouncer 1.26, Valkey) and says where their root is.
+# Where they cannot be had, the tests that want them are left out and listed.
+ensure_fresh_servers() {
+    local fresh=$target_dir/fresh
+    if [ ! "$fresh/root" -nt "$root/scripts/fresh-servers" ]; then
+        say "fetching current servers of Debian unstable (110 MB, once)"
+        mkdir -p "$fresh"
+        if ! "$root/scripts/fresh-servers" "$fresh/root" >"$fresh/log" 2>&1; then
+            say "no current servers, tests that want them are left out: $(tail -n 1 "$fresh/log") (see $fresh/log)"
+            return 0
+        fi
+    fi
+    export PORTCULLIS_FRESH=$fresh/root
+}
+
 # Installs wait-on, which is npm's, beside the other clients.
 ensure_wait_on() {
     ensure_programs npm=npm

@@ -10,4 +10,5 @@ pub mod output;
 pub mod signals;
 pub mod spawn;
 mod starter;
+mod streams;
 pub mod terminal;

@@ -29,7 +29,7 @@ use crate::prober::ModuleWatch;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::Reports;
-use crate::process::output::Deadline;
+use crate::process::output::{self, Deadline};
 use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
@@ -71,7 +71,8 @@ struct Supervisor {
 }
 
 /// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
-/// With `sources`, orders are taken over the unix socket, and a reload reads from there.
+/// With `sources`, orders are taken over the unix socket, and a reload reads from there. Comes with the time that is left for a slow
+/// reader of the last line.
 ///
 /// # Errors
 /// Only before anything was started: the kernel refused a signalfd, an eventfd or a thread.
@@ -81,7 +82,7 @@ pub fn run(
     surroundings: Surroundings,
     sources: Option<Sources>,
     subsystems: Subsystems,
-) -> io::Result<Ending> {
+) -> io::Result<(Ending, Duration)> {
     let signals = Signals::open()?;
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
@@ -129,17 +130,19 @@ fn controller(control: Arc<Control>) -> Controller {
 
 impl Supervisor {
     /// Turns until an effect says to leave. After the first spawn nothing here may fail: every error is a line in the log.
-    fn turn(mut self, signals: &Signals, inbox: &Inbox) -> Ending {
+    fn turn(mut self, signals: &Signals, inbox: &Inbox) -> (Ending, Duration) {
         let mut began = processor_time();
         loop {
             if self.work() {
                 let budget = self.lifecycle.plan().stop_budget();
-                self.children.finish_output(self.lifecycle.stop_since().map(|since| Deadline { since, budget }));
-                return self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
+                let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
+                self.children.finish_output(stop);
+                let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
                     code: 70,
                     sentence: "no end was decided".to_owned(),
                     as_asked: false,
                 });
+                return (ending, output::last_words(Moment::now(), stop));
             }
             log::write();
             let now = Moment::now();

@@ -1,7 +1,7 @@
 //! How what was said on the command line is answered.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::Parser;
 
@@ -10,6 +10,7 @@ use crate::command;
 use crate::command::order::ClientOrder;
 use crate::config::source::Environment;
 use crate::exit::Exit;
+use crate::log::stream;
 use crate::plan::resolve;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
@@ -58,7 +59,7 @@ fn answer(command: Command, environment: &Environment) -> u8 {
             Ok(plan) if arguments.json => print(&command::plan::render_json(&plan)),
             Ok(plan) => print(&command::plan::render(&plan)),
             Err(problems) => {
-                let _ = writeln!(io::stderr(), "{problems}");
+                let _ = writeln!(stream::stderr(), "{problems}");
                 problems.exit().code()
             }
         },
@@ -67,7 +68,7 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         Command::Preset { name: Some(name) } => match command::preset::print(&name) {
             Ok(text) => print(text),
             Err(sentence) => {
-                let _ = writeln!(io::stderr(), "{sentence}");
+                let _ = writeln!(stream::stderr(), "{sentence}");
                 Exit::Usage.code()
             }
         },
@@ -88,6 +89,6 @@ fn answer(command: Command, environment: &Environment) -> u8 {
 
 /// Writes to standard output; a reader that stopped reading has what it wanted.
 fn print(text: &str) -> u8 {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    let _ = stream::stdout().write_all(text.as_bytes());
     Exit::Success.code()
 }

@@ -9,7 +9,7 @@ mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,6 +18,7 @@ use super::ask::endpoint::Endpoint;
 use super::ask::{self, Answer, Question};
 use crate::clock::Moment;
 use crate::config::source::Environment;
+use crate::log::stream;
 use crate::outcome::Class;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
@@ -51,7 +52,7 @@ pub fn run(
             return 0;
         }
         Err(problem) => {
-            let _ = writeln!(io::stderr(), "portcullis healthcheck: {problem}");
+            let _ = writeln!(stream::stderr(), "portcullis healthcheck: {problem}");
             return 1;
         }
     };
@@ -73,7 +74,7 @@ pub fn main(arguments: &[OsString]) -> u8 {
 
 fn print(line: &str) {
     // Nobody may be reading; the exit code tells it, too.
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = writeln!(stream::stdout(), "{line}");
 }
 
 /// Asks the first endpoint that answers; all of them together have the time of the options.

@@ -1,7 +1,7 @@
 //! `portcullis start`, `stop`, `restart` and `reload`: one order over the unix socket, and what became of it in one sentence.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::ask::{self, Answer, Question};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
+use crate::log::stream;
 use crate::plan::resolve::health_token;
 use crate::secret::URL_VALUE;
 
@@ -69,9 +70,9 @@ pub struct Options {
 pub fn run(options: &Options, environment: &Environment) -> u8 {
     let (exit, text) = give(options, environment);
     if exit == 0 {
-        let _ = writeln!(io::stdout(), "{text}");
+        let _ = writeln!(stream::stdout(), "{text}");
     } else {
-        let _ = writeln!(io::stderr(), "portcullis {}: {text}", options.order.word());
+        let _ = writeln!(stream::stderr(), "portcullis {}: {text}", options.order.word());
     }
     exit
 }

@@ -1,7 +1,7 @@
 //! `portcullis ready`: which instances of a service are ready, from the registry in Redis.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::streak::Streak;
 use crate::config::source::Environment;
 use crate::exit::Exit;
+use crate::log::stream;
 use crate::outcome::{Class, Failure};
 use crate::plan::resolve;
 use crate::plan::target::RedisPlace;
@@ -91,7 +92,7 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
                 let news = if options.json { text.clone() } else { as_text(options, &found.timeless()) };
                 if news != told {
                     told = news;
-                    if io::stdout().lock().write_all(text.as_bytes()).is_err() {
+                    if stream::stdout().write_all(text.as_bytes()).is_err() {
                         return Exit::Success.code();
                     }
                 }
@@ -164,7 +165,7 @@ fn as_json(options: &Options, key: &str, found: &Found) -> String {
 }
 
 fn complain(words: &str, exit: Exit) -> u8 {
-    let _ = writeln!(io::stderr(), "portcullis: {words}");
+    let _ = writeln!(stream::stderr(), "portcullis: {words}");
     exit.code()
 }
 

@@ -1,5 +1,7 @@
 //! `portcullis run`: the entrypoint, from the configuration to the last line.
 
+use std::time::Duration;
+
 use tracing::{error, info, warn};
 
 use crate::config::source::Environment;
@@ -20,8 +22,8 @@ pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems)
     // Before the first thread is started.
     sys::reset_dispositions();
     start_log(environment);
-    let code = gate(request, environment, descriptors, subsystems);
-    log::flush(log::LAST_WORDS);
+    let (code, patience) = gate(request, environment, descriptors, subsystems);
+    log::finish(patience);
     code
 }
 
@@ -45,7 +47,9 @@ fn start_log(environment: &Environment) {
     }));
 }
 
-fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> u8 {
+/// The exit code, and how long a slow reader may take over the last line.
+fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> (u8, Duration) {
+    let patience = log::LONGEST_LAST_WORDS;
     if let Err(cause) = sys::become_subreaper() {
         warn!("cannot become a subreaper: {cause}; orphans will be neither stopped nor reaped");
     }
@@ -59,7 +63,7 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
             log::flush(log::LAST_WORDS);
             let exit = problems.exit();
             let what = if exit == Exit::Usage { "the command line is wrong" } else { "the configuration is wrong" };
-            return last_line(exit.code(), what);
+            return (last_line(exit.code(), what), patience);
         }
     };
     for notice in &plan.notices {
@@ -71,7 +75,7 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
         Ok(listeners) => listeners,
         Err(cause) if plan.health.as_ref().is_some_and(|health| health.required) => {
-            return last_line(Exit::Config.code(), &cause.to_string());
+            return (last_line(Exit::Config.code(), &cause.to_string()), patience);
         }
         Err(cause) => {
             warn!("{cause}; going on without the health endpoint");
@@ -87,16 +91,16 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
     match supervisor::run(plan, listeners, surroundings, sources, subsystems) {
-        Ok(Ending { code, sentence, as_asked: true }) => {
+        Ok((Ending { code, sentence, as_asked: true }, patience)) => {
             log::live(Vec::new());
             info!(target: log::LAST_LINE, "{sentence}; exit code {code}");
-            code
+            (code, patience)
         }
-        Ok(ending) => last_line(ending.code, &ending.sentence),
+        Ok((ending, patience)) => (last_line(ending.code, &ending.sentence), patience),
         Err(cause) => {
             let sentence =
                 format!("the kernel refused what supervision needs: {cause}; check the limits of the container (processes, files)");
-            last_line(Exit::Internal.code(), &sentence)
+            (last_line(Exit::Internal.code(), &sentence), patience)
         }
     }
 }

@@ -10,6 +10,7 @@ use super::ask::{self, Question};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
+use crate::log::stream;
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -93,11 +94,11 @@ fn look(endpoints: &[Endpoint], json: bool) -> Result<String, String> {
 }
 
 fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stream::stdout();
     out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 fn complain(problem: &str, exit: Exit) -> u8 {
-    let _ = writeln!(io::stderr(), "portcullis status: {problem}");
+    let _ = writeln!(stream::stderr(), "portcullis status: {problem}");
     exit.code()
 }

@@ -16,7 +16,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 
 use crate::clock::Moment;
-use crate::log::LAST_WORDS;
+use crate::log::{LAST_WORDS, LONGEST_LAST_WORDS};
 use crate::plan::OUTPUT_LIMIT;
 use crate::sys::start::Credentials;
 use relay::{Relay, Stream};
@@ -43,6 +43,12 @@ fn end(now: Moment, stop: Option<Deadline>) -> Moment {
     let own = OUTPUT_LIMIT.saturating_sub(LAST_WORDS);
     let left = budget.saturating_sub(LAST_WORDS).saturating_sub(now.since(since));
     if left.max(own) < LONGEST_END { now.after(left.max(own)) } else { longest }
+}
+
+/// How long a slow reader may take over our own last line: within the budget, and no less than what that keeps for it.
+pub fn last_words(now: Moment, stop: Option<Deadline>) -> Duration {
+    let Some(Deadline { since, budget }) = stop else { return LONGEST_LAST_WORDS };
+    budget.saturating_sub(now.since(since)).clamp(LAST_WORDS, LONGEST_LAST_WORDS)
 }
 
 /// The two threads that pass output on; neither is started before a child needs it.
@@ -157,5 +163,10 @@ mod tests {
         for (passed, millis) in [(0, 5_000), (3_000, 5_000), (5_000, 3_250), (8_000, 250), (9_000, 250)] {
             assert_eq!(left(passed), millis, "after {passed} ms");
         }
+        for (passed, millis) in [(0, 1_000), (8_000, 500), (8_400, 250), (60_000, 250)] {
+            let words = last_words(begin.after(Duration::from_millis(passed)), Some(Deadline { since: begin, budget }));
+            assert_eq!(words.as_millis(), millis, "after {passed} ms");
+        }
+        assert_eq!(last_words(begin, None), LONGEST_LAST_WORDS);
     }
 }

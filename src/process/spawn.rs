@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::executable::{Kind, kind};
 use super::notify::{self, NotifyWays};
-use super::terminal;
+use super::{streams, terminal};
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
@@ -107,6 +107,10 @@ pub fn prepare(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWay
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
         pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
     };
+    if let Some(who) = &recipe.credentials {
+        let others: Vec<i32> = recipe.pass.iter().map(|(_, theirs)| *theirs).collect();
+        streams::give_to(who.uid, &others, !plan.conditions.aside);
+    }
     Ok(Prepared { recipe, name: shown(plan).to_owned(), home: home.unwrap_or_default(), candidates, _input: nothing })
 }
 
@@ -204,7 +208,8 @@ impl Prepared {
             }
             Step::Directory => (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists")),
             Step::Credentials => {
-                (Exit::NotExecutable, format!("its user cannot be taken on ({error}); portcullis has to run as root for that"))
+                let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
+                (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
             }
             Step::Exec => self.explain_exec(error),
         };

@@ -260,10 +260,15 @@ extern "C" fn child(launch: *mut c_void) -> c_int {
         if let Some(mask) = recipe.umask {
             libc::umask(mask as libc::mode_t);
         }
+        // A directory that root may not enter (NFS squashes root) may well be the user's: then it is tried as that user, as runc does.
+        let mut enter = None;
         if let Some(directory) = &recipe.directory
             && libc::chdir(directory.as_ptr()) != 0
         {
-            fail(report, Step::Directory);
+            if recipe.credentials.is_none() || errno() != libc::EACCES {
+                fail(report, Step::Directory);
+            }
+            enter = Some(directory);
         }
         if let Some(who) = &recipe.credentials {
             let (gid, uid) = (who.gid, who.uid);
@@ -273,6 +278,9 @@ extern "C" fn child(launch: *mut c_void) -> c_int {
             if !done {
                 fail(report, Step::Credentials);
             }
+        }
+        if enter.is_some_and(|directory| libc::chdir(directory.as_ptr()) != 0) {
+            fail(report, Step::Directory);
         }
         if recipe.no_new_privileges {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

@@ -5,11 +5,13 @@ pub mod child;
 pub mod compose;
 pub mod docker;
 pub mod grpc;
+pub mod home;
 pub mod hostile;
 pub mod http;
 pub mod kubelet;
 pub mod left_out;
 pub mod mariadb;
+pub mod mysql;
 pub mod network;
 pub mod pgbouncer;
 pub mod portcullis;
@@ -30,6 +32,8 @@ pub use hostile::{Hostile, Manner, Socket};
 pub use http::Http;
 pub use left_out::{left_out, root, slow};
 pub use mariadb::MariaDb;
+pub use mysql::MySql;
+pub use pgbouncer::PgBouncer;
 pub use portcullis::{Exit, Portcullis, Running};
 pub use postgres::Postgres;
 pub use proxy::Proxy;
@@ -85,7 +89,12 @@ pub struct Dir(PathBuf);
 
 impl Dir {
     pub fn new() -> Self {
-        let path = std::env::temp_dir().join(unique("portcullis-it"));
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// A directory elsewhere.
+    pub fn below(parent: &Path) -> Self {
+        let path = parent.join(unique("portcullis-it"));
         std::fs::create_dir_all(&path).expect("create the directory of the test");
         chmod(&path, 0o755);
         Self(path)

@@ -1,13 +1,14 @@
 //! What `wait` says: a live line a target on a terminal, a line now and then elsewhere, one line each at the end, or JSON.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::Request;
 use crate::exit::Exit;
+use crate::log::stream;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::Target;
 use crate::probe::dial::shown;
@@ -21,7 +22,7 @@ const WIDE: usize = 72;
 
 /// Says one line on standard error; a reader that is gone is no reason to stop waiting.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "portcullis: {line}");
+    let _ = writeln!(stream::stderr(), "portcullis: {line}");
 }
 
 /// A time as a person says it: a tenth of a millisecond below ten of them, then milliseconds, tenths of a second, seconds.
@@ -176,7 +177,7 @@ impl Board {
             text.push('\n');
         }
         self.drawn = lines.len();
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        let _ = stream::stderr().write_all(text.as_bytes());
     }
 
     /// What is shown on a terminal of so many columns and rows: who is missing first where there is no room for all.
@@ -204,7 +205,7 @@ impl Board {
         }
         let text = self.erased();
         self.drawn = 0;
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        let _ = stream::stderr().write_all(text.as_bytes());
     }
 
     /// Moves the cursor up over what is drawn and clears it (ECMA-48: CUU and ED).
@@ -220,9 +221,9 @@ impl Board {
             let text = format!("{document}\n");
             // Standard output belongs to the command.
             let _ = if request.command.is_empty() {
-                io::stdout().lock().write_all(text.as_bytes())
+                stream::stdout().write_all(text.as_bytes())
             } else {
-                io::stderr().lock().write_all(text.as_bytes())
+                stream::stderr().write_all(text.as_bytes())
             };
             return;
         }
@@ -239,7 +240,7 @@ impl Board {
             let code = Exit::Unavailable.code();
             let _ = writeln!(text, "portcullis: gave up after {waited} with {missing} of {all} targets not ready; exit code {code}");
         }
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        let _ = stream::stderr().write_all(text.as_bytes());
     }
 }
 

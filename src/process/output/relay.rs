@@ -264,9 +264,10 @@ impl Pump {
         if bytes.is_empty() {
             return;
         }
+        let taken = |count: usize| _ = self.written.fetch_add(count as u64, Ordering::Relaxed);
         let result = match self.stream {
-            Stream::Stdout => write_all(io::stdout().as_fd(), &bytes, &self.written),
-            Stream::Stderr => write_all(io::stderr().as_fd(), &bytes, &self.written),
+            Stream::Stdout => log::stream::write_all(io::stdout().as_fd(), &bytes, taken),
+            Stream::Stderr => log::stream::write_all(io::stderr().as_fd(), &bytes, taken),
         };
         if self.shared {
             log::leave_line_open(if self.page.is_open() { self.stream.descriptor() } else { 0 });
@@ -287,23 +288,4 @@ fn guard(stream: Stream, shared: bool, page: &mut Page) -> Option<StderrLock<'st
         page.was_ended(open != 0);
     }
     Some(guard)
-}
-
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], written: &AtomicU64) -> nix::Result<()> {
-    while !bytes.is_empty() {
-        match nix::unistd::write(to, bytes) {
-            Ok(count) => {
-                written.fetch_add(count as u64, Ordering::Relaxed);
-                bytes = bytes.get(count..).unwrap_or_default();
-            }
-            Err(Errno::EINTR) => {}
-            // Whoever shares the stream with us may have made it so.
-            Err(Errno::EAGAIN) => {
-                let mut ready = [PollFd::new(to, PollFlags::POLLOUT)];
-                let _ = poll(&mut ready, PollTimeout::NONE);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

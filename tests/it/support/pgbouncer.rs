@@ -1,6 +1,7 @@
 //! A private pgbouncer in transaction mode in front of a PostgreSQL.
 
-use super::postgres::{PASSWORD, unprivileged, unprivileged_owns};
+use super::home::Home;
+use super::postgres::{PASSWORD, unprivileged_owns};
 use super::process::{self, MARK};
 use super::{Dir, Postgres, eventually, free_port, secs, unique};
 use std::net::TcpStream;
@@ -19,8 +20,17 @@ pub struct PgBouncer {
 impl PgBouncer {
     /// Few server sessions, so that clients have to share them.
     pub fn before(server: &Postgres) -> Self {
+        Self::at(&Home::default(), server)
+    }
+
+    /// A current one; none after leaving the test out.
+    pub fn current(test: &str, server: &Postgres) -> Option<Self> {
+        Home::current(test).map(|home| Self::at(&home, server))
+    }
+
+    fn at(home: &Home, server: &Postgres) -> Self {
         process::adopt_orphans();
-        let (dir, port, mark) = (Dir::new(), free_port(), unique("pgbouncer"));
+        let (dir, port, mark) = (home.dir(), free_port(), unique("pgbouncer"));
         let users = dir.file("users.txt", &format!("\"app\" \"{}\"\n", PASSWORD.replace('"', "\"\"")));
         let file = dir.file(
             "pgbouncer.ini",
@@ -28,13 +38,13 @@ impl PgBouncer {
                 "[databases]\napp = host=127.0.0.1 port={} dbname=app\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
                  auth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n",
                 server.port,
-                users.display()
+                home.inside(&users).display()
             ),
         );
         unprivileged_owns(dir.path());
-        let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].into_iter().map(Path::new).find(|path| path.exists());
-        let mut command = unprivileged(program.expect("pgbouncer is installed"));
-        let child = command.arg(file).env(MARK, &mark).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start pgbouncer");
+        let mut command = home.program(Path::new("/usr/sbin/pgbouncer"));
+        let child =
+            command.arg(home.inside(&file)).env(MARK, &mark).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start pgbouncer");
         eventually("pgbouncer listens", secs(30), || TcpStream::connect(("127.0.0.1", port)).ok());
         Self { port, mark, child, _dir: dir }
     }

@@ -1,5 +1,6 @@
 //! A private PostgreSQL on a free port, copied from one template, run by an unprivileged user.
 
+use super::home::Home;
 use super::process::{self, MARK};
 use super::{Certificates, Dir, chmod, eventually, free_port, secs, unique};
 use std::net::TcpStream;
@@ -14,6 +15,7 @@ pub const PASSWORD: &str = r#"p@ss:w/rd%#?& "'"#;
 #[derive(Debug)]
 pub struct Postgres {
     pub port: u16,
+    home: Home,
     mark: String,
     dir: Dir,
     settings: Vec<String>,
@@ -23,20 +25,32 @@ pub struct Postgres {
 impl Postgres {
     /// Starts and waits until it answers.
     pub fn start() -> Self {
-        let mut server = Self::reserve();
-        server.launch();
-        server.until_up();
-        server
+        Self::reserve().started()
+    }
+
+    /// A current one, started; none after leaving the test out.
+    pub fn current(test: &str) -> Option<Self> {
+        Home::current(test).map(|home| Self::at(home).started())
     }
 
     /// Data and a port, and nothing running yet.
     pub fn reserve() -> Self {
+        Self::at(Home::default())
+    }
+
+    fn at(home: Home) -> Self {
         process::adopt_orphans();
-        let dir = Dir::new();
+        let dir = home.dir();
         let data = dir.path().join("data");
-        run(Command::new("cp").arg("-a").arg(template()).arg(&data));
+        run(Command::new("cp").arg("-a").arg(template(&home)).arg(&data));
         unprivileged_owns(dir.path());
-        Self { port: free_port(), mark: unique("postgres"), dir, settings: Vec::new(), child: None }
+        Self { port: free_port(), home, mark: unique("postgres"), dir, settings: Vec::new(), child: None }
+    }
+
+    fn started(mut self) -> Self {
+        self.launch();
+        self.until_up();
+        self
     }
 
     /// Adds a setting for the starts to come.
@@ -72,9 +86,9 @@ impl Postgres {
 
     /// Starts the process without waiting for it to answer.
     pub fn launch(&mut self) {
-        let mut command = unprivileged(&binary("postgres"));
-        command.arg("-D").arg(self.dir.path().join("data")).args(["-p", &self.port.to_string()]);
-        command.arg("-k").arg(self.dir.path());
+        let mut command = self.home.program(&binary(&self.home, "postgres"));
+        command.arg("-D").arg(self.home.inside(&self.dir.path().join("data"))).args(["-p", &self.port.to_string()]);
+        command.arg("-k").arg(self.home.inside(self.dir.path()));
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "autovacuum=off", "max_wal_size=4GB"] {
             command.args(["-c", setting]);
         }
@@ -173,8 +187,11 @@ pub fn percent(text: &str) -> String {
     text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-/// The newest installed server's program.
-fn binary(name: &str) -> PathBuf {
+/// The program of the newest installed server, or of the current one.
+fn binary(home: &Home, name: &str) -> PathBuf {
+    if home.is_current() {
+        return Path::new("/usr/lib/postgresql/18/bin").join(name);
+    }
     let entries = std::fs::read_dir("/usr/lib/postgresql").expect("postgresql is installed");
     let version = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()).unwrap_or(0);
     let newest = entries.filter_map(|entry| Some(entry.ok()?.path())).max_by_key(version);
@@ -207,13 +224,15 @@ pub fn run(command: &mut Command) {
 }
 
 /// One `initdb` a run of the tests; its result is kept beside the build, where the next run finds it.
-fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let version = binary("x").to_string_lossy().replace('/', "_");
+fn template(home: &Home) -> &'static Path {
+    static OWN: OnceLock<PathBuf> = OnceLock::new();
+    static CURRENT: OnceLock<PathBuf> = OnceLock::new();
+    let template = if home.is_current() { &CURRENT } else { &OWN };
+    template.get_or_init(|| {
+        let version = binary(home, "x").to_string_lossy().replace('/', "_");
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-template-1{version}"));
         if !kept.exists() {
-            let made = make_template();
+            let made = make_template(home);
             let data = made.path().join("data");
             let near = kept.with_extension(unique("new"));
             run(Command::new("cp").arg("-a").arg(&data).arg(&near));
@@ -225,20 +244,19 @@ fn template() -> &'static Path {
     })
 }
 
-fn make_template() -> Dir {
-    let dir = Dir::new();
-    unprivileged_owns(dir.path());
+fn make_template(home: &Home) -> Dir {
+    let dir = home.dir();
     let data = dir.path().join("data");
-    let mut initdb = unprivileged(&binary("initdb"));
-    initdb.arg("-D").arg(&data).args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "--wal-segsize=4"]);
+    let mut initdb = home.program(&binary(home, "initdb"));
+    initdb.arg("-D").arg(home.inside(&data)).args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "--wal-segsize=4"]);
     run(&mut initdb);
     let access = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
     std::fs::write(data.join("pg_hba.conf"), access).expect("write pg_hba.conf");
     chmod(&data.join("pg_hba.conf"), 0o644);
     let quoted = PASSWORD.replace('\'', "''");
     let setup = format!("CREATE ROLE app LOGIN PASSWORD '{quoted}';\nCREATE DATABASE app OWNER app;\n");
-    let mut single = unprivileged(&binary("postgres"));
-    single.args(["--single", "-D"]).arg(&data).args(["-c", "fsync=off", "postgres"]);
+    let mut single = home.program(&binary(home, "postgres"));
+    single.args(["--single", "-D"]).arg(home.inside(&data)).args(["-c", "fsync=off", "postgres"]);
     single.stdin(Stdio::from(std::fs::File::open(dir.file("setup.sql", &setup)).expect("open setup.sql")));
     run(&mut single);
     dir

@@ -1,9 +1,11 @@
 //! A private redis-server on a free port, and its protocol spoken by hand.
 
+use super::home::Home;
 use super::process::{self, MARK};
 use super::{Certificates, Dir, eventually, free_port, secs, unique};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ pub struct Redis {
     pub port: u16,
     password: Option<String>,
     options: Vec<String>,
+    home: Home,
     mark: String,
     dir: Dir,
     child: Option<Child>,
@@ -41,9 +44,19 @@ impl Redis {
 
     /// A port and a directory, and nothing running yet.
     pub fn reserve() -> Self {
+        Self::at(Home::default())
+    }
+
+    /// A current Valkey, not yet running; none after leaving the test out.
+    pub fn valkey(test: &str) -> Option<Self> {
+        Home::current(test).map(Self::at)
+    }
+
+    fn at(home: Home) -> Self {
         process::adopt_orphans();
         let (port, mark) = (free_port(), unique("redis"));
-        Self { port, password: None, options: Vec::new(), mark, dir: Dir::new(), child: None }
+        let dir = if home.is_current() { home.dir() } else { Dir::new() };
+        Self { port, password: None, options: Vec::new(), home, mark, dir, child: None }
     }
 
     /// A node of a Cluster, whose bus has a free port, too: by itself it takes the one 10,000 above, whoever has that.
@@ -120,8 +133,10 @@ impl Redis {
 
     /// Starts the process without waiting for it to answer.
     pub fn launch(&mut self) {
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]).arg("--dir").arg(self.dir.path());
+        let current = self.home.is_current();
+        let mut command = if current { self.home.program(Path::new("/usr/bin/valkey-server")) } else { Command::new("redis-server") };
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.arg("--dir").arg(self.home.inside(self.dir.path()));
         command.args(self.password.iter().flat_map(|password| ["--requirepass", password]));
         command.args(&self.options).env(MARK, &self.mark).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("start redis-server"));
@@ -146,7 +161,7 @@ impl Redis {
     }
 
     /// Where it keeps its data.
-    pub fn dir(&self) -> &std::path::Path {
+    pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
