@@ -110,8 +110,12 @@ fn a_program_that_hangs_beyond_its_startup_limit_has_failed() {
 fn a_migration_whose_program_hangs_can_be_stopped() {
     let run = Portcullis::new();
     let hanging = Hanging::new(run.dir());
-    let config = format!("[migrations]\nmode = \"on\"\nlock = \"none\"\ncommand = [\"{}\", \"1000\"]\n", hanging.path.display());
-    let mut run = run.config(&config).sh("echo ran").start();
+    let config = format!(
+        "mode = \"api\"\n[migrations]\nenabled = true\nlock = \"none\"\ncommand = [\"{}\", \"1000\"]\n\
+         [modes.api]\ncommand = [\"echo\", \"ran\"]\nmigrate = \"run\"\n",
+        hanging.path.display()
+    );
+    let mut run = run.config(&config).start();
     run.until_stderr("migrat", secs(20));
     wait::never("it is ready", Duration::from_millis(300), || run.get("/readyz").code == 200);
     stops(&mut run, secs(9), 143);
