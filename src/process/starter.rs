@@ -95,8 +95,8 @@ impl Starters {
     }
 
     /// What has become of those that were made.
-    pub(super) fn reports(&self) -> impl Iterator<Item = Report> {
-        self.reports.try_iter()
+    pub(super) fn reports(&self) -> Vec<Report> {
+        self.reports.try_iter().collect()
     }
 
     fn thread(&self, name: &str) -> io::Result<Starter> {
