@@ -160,7 +160,7 @@ mod tests {
         let later = |millis: u64| now.after(Turns::STUCK + Duration::from_millis(millis));
         assert!(!turns.is_stuck(later(0)), "who waits is not stuck");
         turns.begin(now);
-        assert!(!turns.is_stuck(now.after(Turns::STUCK - Duration::from_millis(1))));
+        assert!(!turns.is_stuck(now.after(Turns::STUCK.saturating_sub(Duration::from_millis(1)))));
         assert!(!turns.is_stuck(later(0)), "it may have been frozen with us");
         assert!(!turns.is_stuck(later(499)));
         assert!(turns.is_stuck(later(500)) && turns.is_stuck(later(60_000)));

@@ -48,7 +48,7 @@ impl SpawnError {
     }
 
     /// The kernel has no room for what it could tell its readiness by.
-    pub fn no_reports(plan: &ProcessPlan, error: io::Error) -> Self {
+    pub fn no_reports(plan: &ProcessPlan, error: &io::Error) -> Self {
         let sentence = format!("cannot start {}: there is no room for its readiness notification ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }

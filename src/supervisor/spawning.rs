@@ -31,7 +31,7 @@ impl Supervisor {
     /// Starts it with ways to report that no other start has had.
     fn start(&mut self, id: ProcessId, plan: &ProcessPlan) -> Result<i32, SpawnError> {
         self.reports.remove(&id);
-        let mut reports = Reports::open(plan).map_err(|errno| SpawnError::no_reports(plan, errno.into()))?;
+        let mut reports = Reports::open(plan).map_err(|errno| SpawnError::no_reports(plan, &errno.into()))?;
         let pid = self.children.start(id, plan, reports.ways())?;
         reports.handed_over();
         if reports.is_open() {
