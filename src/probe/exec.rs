@@ -99,7 +99,7 @@ async fn alone(plan: &ProcessPlan) -> Result<Ended, String> {
     };
     sys::start_thread("start", body).map_err(|error| format!("cannot start {}: {error}; check the limits", plan.argv))?;
     let mut own = Own { birth, executes: false, reaped: false, _until: until };
-    let result = starting.await.unwrap_or_else(|_| Ok(()));
+    let result = starting.await.unwrap_or(Ok(()));
     let Some(pid) = own.birth.pid() else { return Err(result.err().map_or_else(String::new, |error| error.sentence)) };
     own.executes = true;
     if let Err(error) = result {
