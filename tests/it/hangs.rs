@@ -53,7 +53,7 @@ fn a_check_whose_program_hangs_holds_up_nobody() {
     chmod(&program, 0o755);
     let config = format!(
         "[process]\nstop_timeout = \"3s\"\nrestart = \"always\"\nrestart_delay = \"0s\"\n\
-         [checks.probe]\nkind = \"exec\"\ncommand = [\"{}\"]\ninterval = \"300ms\"\ntimeout = \"300ms\"\naffects = \"none\"\n",
+         [checks.probe]\nkind = \"exec\"\ncommand = [\"{}\"]\ninterval = \"300ms\"\ntimeout = \"300ms\"\naffects = \"none\"\nwait = \"0s\"\n",
         program.display()
     );
     let mut run = run.sh("trap 'exit 7' TERM; echo up; sleep 1000 & wait").config(&config).start();
