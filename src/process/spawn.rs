@@ -231,7 +231,9 @@ impl Prepared {
             }
             (Some(libc::ENOENT), _) => (Exit::NotFound, "its interpreter is missing; check what it needs".to_owned()),
             (Some(libc::ENOTDIR), _) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
-            (Some(libc::EACCES), Kind::NoFile(what)) => (Exit::NotExecutable, format!("it is {what} and no program; check the path")),
+            (Some(libc::EACCES), Kind::NoFile(what)) => {
+                (Exit::NotExecutable, format!("it is not executable: it is {what}; check the path"))
+            }
             (Some(libc::EACCES), _) => {
                 (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned())
             }

@@ -1,7 +1,7 @@
 //! Every input of the loop flooded at once: TERM is taken with its next turn, no turn is long, and the end comes in time.
 
 use crate::support::http::ask;
-use crate::support::{Portcullis, Running, Stopwatch, eventually, process, secs};
+use crate::support::{Portcullis, Running, Stopwatch, chmod, eventually, process, secs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -65,7 +65,8 @@ fn figure(page: &str, name: &str) -> f64 {
 #[test]
 fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
     let run = Portcullis::new().env("PORTCULLIS_HEALTH__TOKEN", "token");
-    let flooder = run.script("flooder", FLOODER);
+    let flooder = run.file("flooder", FLOODER);
+    chmod(&flooder, 0o755);
     let config = format!(
         "[process]\nstop_timeout = \"3s\"\nwatchdog = \"20s\"\noutput = \"prefix\"\n[modes.api]\ncommand = [\"{}\"]\n\
          started = {{ notify = true }}\n[modules.one]\ncommand = [\"sleep\", \"1000\"]\n\
