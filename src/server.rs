@@ -122,7 +122,7 @@ fn answer(request: &hyper::Request<Incoming>, peer: Peer, shared: &Shared) -> Re
     let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let (method, path) = (request.method().as_str(), request.uri().path());
     let route = view::route_of(path);
-    let figures = (route == "/metrics").then(figures::figures);
+    let figures = (route == "/metrics").then(|| figures::figures(shared.published.turns.longest()));
     let question = Request {
         method,
         path,

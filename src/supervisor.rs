@@ -101,7 +101,7 @@ pub fn run(
         narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
         background: Background::start(&plan, &published, &sender, subsystems)?,
         lifecycle,
-        children: Children::new(surroundings),
+        children: Children::new(surroundings, Arc::clone(inbox.bell())),
         errands: Errands::default(),
         timers: Timers::default(),
         queue: VecDeque::from([Event::Begin]),
