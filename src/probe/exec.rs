@@ -80,7 +80,7 @@ struct Own {
 impl Drop for Own {
     fn drop(&mut self) {
         if let Some(pid) = self.birth.pid().filter(|_| !self.reaped) {
-            let _ = sys::send(-pid, libc::SIGKILL);
+            let _ = sys::send(pid.saturating_neg(), libc::SIGKILL);
             // What hangs in a file that it was to execute may not even die.
             let _ = sys::reap_one(pid, self.executes);
         }
