@@ -17,8 +17,8 @@ use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
 
-/// How many are reaped in one turn of the loop: a few milliseconds' work at most.
-const MOST_REAPED: usize = 256;
+/// How many are reaped in one turn of the loop: a millisecond's work.
+const MOST_REAPED: usize = 64;
 
 /// Signals that dump core by default (signal(7)).
 const DUMPING: [i32; 10] = [
@@ -222,8 +222,8 @@ impl Children {
                 }
             }
         }
-        if self.killing && !harvest.none_left {
-            // Killing a parent makes its children ours: they are met here.
+        if self.killing && !harvest.none_left && !harvest.unfinished {
+            // Killing a parent makes its children ours: they are met here, once those that are dead are out of the way.
             self.signal_survivors(libc::SIGKILL);
         }
         harvest
@@ -252,7 +252,10 @@ impl Children {
     pub fn signal_group(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
         let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
         if self.running.get(&group) != Some(&id) {
-            // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant.
+            // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant. Mostly nobody has it.
+            if sys::send(-group, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)) {
+                return Ok(());
+            }
             for member in descendants::all().into_iter().filter(|descendant| group_of(descendant.pid) == Some(group)) {
                 let _ = sys::send(member.pid, number);
                 self.seen_off.insert(member.pid);
