@@ -1,103 +1,121 @@
-//! Every input of the loop flooded at once: TERM is taken with its next turn, no turn is long, and the end comes in time.
+//! Hostile neighbours of the health endpoint: floods of pipelined questions for long answers, and peers that never read theirs.
 
+use crate::support::child::polite;
 use crate::support::http::ask;
-use crate::support::{Portcullis, Running, Stopwatch, chmod, eventually, process, secs};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::support::{Exit, Portcullis, Running, Stopwatch, eventually, free_port, secs, slow};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// The process: it is ready, then has children at nice 19 send datagrams and real-time signals, leave orphans, and write lines, for as
-/// long as they live. TERM ends it with 7.
-const FLOODER: &str = r#"#!/usr/bin/perl
-use strict; use Socket; use POSIX ();
-my ($above, $parent) = (getppid(), $$);
-(my $name = $ENV{NOTIFY_SOCKET}) =~ s/^@/\0/;
-socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) or die; connect($socket, pack_sockaddr_un($name)) or die;
-send($socket, 'READY=1', 0) or die;
-POSIX::sigaction($_, POSIX::SigAction->new('IGNORE')) for 34 .. 64;
-$SIG{TERM} = sub { POSIX::_exit(7) };
-sub flood { my $what = shift; return if fork; $SIG{TERM} = 'DEFAULT'; POSIX::nice(19); $what->() while getppid() == $parent; POSIX::_exit(0) }
-flood(sub { send($socket, "WATCHDOG=1\nSTATUS=" . rand() . "\nEXTEND_TIMEOUT_USEC=1", 0) for 1 .. 100 }) for 1 .. 3;
-flood(sub { for my $number (34 .. 64) { kill $number, $above } });
-flood(sub { my $pid = fork; return unless defined $pid; if (!$pid) { fork; fork; POSIX::_exit(0) } waitpid $pid, 0 });
-$| = 1;
-flood(sub { print "a line of output that is passed on by its whole length\n" x 20 });
-sleep 1 while 1;
-"#;
+/// The longest answers there are.
+const LONG: [&str; 2] = ["/status?verbose", "/"];
 
-/// Threads that ask, and give orders, until they are told to end; what they had answered.
-struct Crowd {
-    ends: Arc<AtomicBool>,
-    answers: Arc<AtomicU64>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+/// A run with 500 checks on a peer that accepts and closes.
+fn many_checks() -> Running {
+    let peer = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
+    let port = peer.local_addr().unwrap().port();
+    std::thread::spawn(move || peer.incoming().for_each(drop));
+    let check = |index: usize| format!("[checks.peer-{index:03}]\nurl = \"tcp://127.0.0.1:{port}\"\n");
+    let checks: String = (0..500).map(check).collect();
+    let run = Portcullis::new();
+    let child = run.script("child", &polite());
+    let run = run.config(&format!("mode = \"api\"\n{checks}[modes.api]\ncommand = [\"{}\"]\n", child.display())).start();
+    run.until_status("/readyz", 200, secs(60));
+    run
 }
 
-impl Crowd {
-    fn new(run: &Running) -> Self {
-        let (ends, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut threads = Vec::new();
-        let questions =
-            [("GET", "/status?verbose"), ("GET", "/metrics"), ("GET", "/readyz"), ("POST", "/control/modules/one/restart?wait_ms=1")];
-        for (method, path) in questions {
-            let (ends, answers, port) = (Arc::clone(&ends), Arc::clone(&answers), run.port);
-            let extra = if method == "POST" { "Authorization: Bearer token\r\nContent-Length: 0\r\n" } else { "" };
-            threads.push(std::thread::spawn(move || {
-                while !ends.load(Ordering::Relaxed) {
-                    answers.fetch_add(u64::from(ask(port, method, path, extra).is_ok()), Ordering::Relaxed);
-                }
-            }));
+/// Resident memory in KiB.
+fn resident(run: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", run.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Asks for `path` twenty times at once and again with whatever comes, until `over`; begins anew when it is closed.
+fn pipeline(port: u16, path: &str, over: &AtomicBool, answered: &AtomicUsize) {
+    let questions = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(20);
+    let mut bytes = vec![0; 1 << 18];
+    while !over.load(Ordering::Relaxed) {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+        stream.set_read_timeout(Some(secs(1))).unwrap();
+        while !over.load(Ordering::Relaxed) && stream.write_all(questions.as_bytes()).is_ok() {
+            match stream.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(_) => _ = answered.fetch_add(1, Ordering::Relaxed),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => break,
+            }
         }
-        Self { ends, answers, threads }
     }
 }
 
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-        self.threads.drain(..).for_each(|thread| drop(thread.join()));
-    }
-}
-
-fn figure(page: &str, name: &str) -> f64 {
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+/// How long `/livez` on connections of their own and `portcullis healthcheck` over the unix socket took in a flood of `path`.
+fn in_a_flood(run: &Running, path: &str, times: usize) -> (Vec<Duration>, Vec<Duration>) {
+    let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..63 {
+            scope.spawn(|| pipeline(run.port, path, &over, &answered));
+        }
+        eventually("the flood is there", secs(30), || (answered.load(Ordering::Relaxed) > 200).then_some(()));
+        let measured = |what: &dyn Fn()| {
+            let watch = Stopwatch::start();
+            what();
+            watch.elapsed()
+        };
+        // Whatever it finds, the flood has to end before its threads are joined.
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let probe = || assert_eq!(ask(run.port, "GET", "/livez", "").expect("livez answers").code, 200);
+            let healthcheck = || {
+                let told = run.beside(["healthcheck", "--level", "live"]);
+                assert_eq!((told.exit, told.stdout.trim()), (Exit::Code(0), "live"), "{told:?}");
+            };
+            let probes = (0..times).map(|_| measured(&probe)).collect();
+            (probes, (0..times / 10).map(|_| measured(&healthcheck)).collect())
+        }));
+        over.store(true, Ordering::Relaxed);
+        found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 #[test]
-fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
-    let run = Portcullis::new().env("PORTCULLIS_HEALTH__TOKEN", "token");
-    let flooder = run.file("flooder", FLOODER);
-    chmod(&flooder, 0o755);
-    let config = format!(
-        "[process]\nstop_timeout = \"3s\"\nwatchdog = \"20s\"\noutput = \"prefix\"\n[modes.api]\ncommand = [\"{}\"]\n\
-         started = {{ notify = true }}\n[modules.one]\ncommand = [\"sleep\", \"1000\"]\n\
-         [checks.often]\nkind = \"exec\"\ncommand = [\"true\"]\ninterval = \"100ms\"\naffects = \"none\"\nwait = \"0s\"\n",
-        flooder.display()
-    );
-    let mut run = run.config(&config).start();
-    run.until_status("/startupz", 200, secs(30));
-    let crowd = Crowd::new(&run);
-    let answered = || crowd.answers.load(Ordering::Relaxed);
-    eventually("everybody is answered meanwhile", secs(60), || (answered() > 400).then_some(()));
-    assert_eq!(run.get("/livez").code, 200);
-    let status = |field| process::status(run.pid(), field);
-    assert!(!status("SigQ").is_empty());
-    let watch = Stopwatch::start();
-    run.signal(15);
-    run.until_stderr("stopping: no longer ready", secs(10));
-    let taken = watch.elapsed();
-    let page = ask(run.port, "GET", "/metrics", "").map(|answer| answer.body).unwrap_or_default();
-    assert!(run.ends_within(secs(4)), "the end takes longer than stop_timeout and a second:\n{}", run.said().1);
-    run.exits(7);
-    drop(crowd);
-    run.leaves_nothing();
-    // Alone on two processors it is a few milliseconds; the tests beside this one take theirs.
-    assert!(taken < secs(1), "TERM was taken after {taken:?}");
-    if !page.is_empty() {
-        let longest = Duration::from_secs_f64(figure(&page, "portcullis_loop_longest_turn_seconds"));
-        eprintln!("TERM taken after {taken:?}, longest turn {longest:?}");
-        // An unoptimized build takes several times as long.
-        let most = Duration::from_millis(if cfg!(debug_assertions) { 25 } else { 5 });
-        assert!(longest < most, "a turn took {longest:?}");
+fn a_flood_of_long_answers_delays_no_probe() {
+    let mut run = many_checks();
+    for path in LONG {
+        let (mut probes, healthchecks) = in_a_flood(&run, path, 100);
+        probes.sort_unstable();
+        let p99 = probes[probes.len() * 99 / 100];
+        eprintln!("{path}: /livez p50 {:?}, p99 {p99:?}; healthcheck {healthchecks:?}", probes[probes.len() / 2]);
+        // Without fairness nobody is answered within five seconds; scripts/bench-health holds the figure of an idle machine.
+        assert!(p99 < secs(1), "{path}: {probes:?}");
+        assert!(healthchecks.iter().all(|took| *took < secs(2)), "{path}: {healthchecks:?}");
+    }
+    assert!(run.runs() && !run.said().1.contains("fault of portcullis"), "{}", run.said().1);
+}
+
+#[test]
+fn whoever_does_not_read_is_cut_and_costs_little() {
+    if !slow("whoever_does_not_read_is_cut_and_costs_little") {
+        return;
+    }
+    let run = many_checks();
+    for path in LONG {
+        assert_eq!(run.get(path).code, 200);
+        let before = resident(&run);
+        let question = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(50);
+        let mut silent: Vec<TcpStream> = (0..63).map(|_| TcpStream::connect(("127.0.0.1", run.port)).unwrap()).collect();
+        for stream in &mut silent {
+            stream.write_all(question.as_bytes()).unwrap();
+        }
+        let (watch, mut most) = (Stopwatch::start(), 0);
+        eventually("all of them are cut", secs(30), || {
+            most = most.max(resident(&run));
+            assert_eq!(ask(run.port, "GET", "/livez", "").unwrap().code, 200);
+            // A reset is seen without reading, which would be what the server waits for.
+            silent.retain(|stream| stream.take_error().unwrap().is_none());
+            silent.is_empty().then_some(())
+        });
+        eprintln!("{path}: {before} KiB before, {most} KiB at most, cut after {:?}", watch.elapsed());
+        assert!(most < before + 8 * 1024, "{path}: {before} KiB before, {most} KiB with 63 that do not read");
     }
 }

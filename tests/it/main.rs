@@ -33,5 +33,6 @@ mod registry;
 mod schema;
 mod secrets;
 mod status;
+mod storm;
 mod support;
 mod targets;
