@@ -10,6 +10,7 @@ use crate::control::Sources;
 use crate::exit::Exit;
 use crate::log;
 use crate::plan::resolve::{Request, resolve};
+use crate::process::signals::bound_queue;
 use crate::process::spawn::Surroundings;
 use crate::server::Listeners;
 use crate::state::lifecycle::Ending;
@@ -114,7 +115,7 @@ fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surrounding
     }
     let mut environment = environment.variables().clone();
     environment.retain(|name, value| !is_own_secret(&name.to_string_lossy(), &value.to_string_lossy()));
-    Surroundings { environment, directory, descriptors }
+    Surroundings { environment, directory, descriptors, limits: bound_queue().into_iter().collect() }
 }
 
 /// Whether a variable is a secret of portcullis' own, which the process has no use for: its token, a password of a check. A path to a

@@ -89,7 +89,7 @@ impl Drop for Own {
 
 async fn alone(plan: &ProcessPlan) -> Result<Ended, String> {
     let surroundings =
-        Surroundings { environment: std::env::vars_os().collect(), directory: std::env::current_dir().ok(), descriptors: Vec::new() };
+        Surroundings { environment: std::env::vars_os().collect(), directory: std::env::current_dir().ok(), ..Surroundings::default() };
     let prepared = spawn::prepare(plan, &surroundings, &NotifyWays::default()).map_err(|error| error.sentence)?;
     let (birth, (until, lives), (started, starting)) = (Arc::new(Birth::default()), mpsc::channel(), oneshot::channel());
     let theirs = Arc::clone(&birth);

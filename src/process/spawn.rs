@@ -29,6 +29,8 @@ pub struct Surroundings {
     pub directory: Option<PathBuf>,
     /// Descriptors above 2 that were passed to us to be passed on, for example listening sockets.
     pub descriptors: Vec<i32>,
+    /// Resource limits that are our own: what children have in their place, as in [`Recipe::limits`].
+    pub limits: Vec<(u32, u64, u64)>,
 }
 
 /// Why a command could not be started.
@@ -98,7 +100,7 @@ pub fn prepare(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWay
         directory: home.clone().and_then(|path| CString::new(path.into_os_string().into_vec()).ok()),
         credentials: plan.conditions.user.clone().filter(|who| !is_us(who)),
         umask: plan.conditions.umask,
-        limits: plan.conditions.limits.clone(),
+        limits: surroundings.limits.iter().chain(&plan.conditions.limits).copied().collect(),
         no_new_privileges: plan.conditions.no_new_privileges,
         parent_death_signal: plan.conditions.parent_death_signal,
         terminal: !plan.conditions.aside && terminal::is_ours(),

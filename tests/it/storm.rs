@@ -80,8 +80,12 @@ fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
     let answered = || crowd.answers.load(Ordering::Relaxed);
     eventually("everybody is answered meanwhile", secs(60), || (answered() > 400).then_some(()));
     assert_eq!(run.get("/livez").code, 200);
-    let status = |field| process::status(run.pid(), field);
-    assert!(!status("SigQ").is_empty());
+    let queued = process::status(run.pid(), "SigQ");
+    assert!(queued.ends_with("/1024"), "{queued}: what is queued is bounded");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", run.child_pid("flooder"))).unwrap();
+    let pending = |limits: &str| limits.lines().find(|line| line.starts_with("Max pending signals")).map(str::to_owned);
+    let ours = std::fs::read_to_string("/proc/self/limits").unwrap();
+    assert_eq!(pending(&limits), pending(&ours), "the process has the limit that portcullis was given");
     let watch = Stopwatch::start();
     run.signal(15);
     run.until_stderr("stopping: no longer ready", secs(10));
