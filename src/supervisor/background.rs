@@ -219,6 +219,10 @@ impl Background {
         let _ = self.locks.send(LockOrder::Verify);
     }
 
+    pub(super) fn confirm_lock(&self) {
+        let _ = self.locks.send(LockOrder::Confirm);
+    }
+
     pub(super) fn release_lock(&self) {
         let _ = self.locks.send(LockOrder::Release);
     }

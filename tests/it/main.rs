@@ -20,6 +20,7 @@ mod migration;
 mod modules;
 mod output;
 mod page;
+mod pid1_gap;
 mod pid1_notify;
 mod pid1_restart;
 mod pid1_signals;
