@@ -90,7 +90,7 @@ impl<'e> Context<'e> {
 
     /// Adds a notice, once.
     pub fn notice(&self, notice: impl Into<String>) {
-        let notice = crate::secret::scrub(&notice.into());
+        let notice = crate::visible::line(&crate::secret::scrub(&notice.into())).into_owned();
         let mut notices = self.notices.borrow_mut();
         if !notices.contains(&notice) {
             notices.push(notice);
