@@ -274,7 +274,7 @@ mod tests {
             ("flag = '${MY_FLAG}'", "p.toml:2:8: `flag` in [s], from MY_FLAG, is `maybe\\r`; `true` or `false` is wanted"),
             ("flag = 1", "p.toml:2:8: `flag` in [s] is a number; `true` or `false` is wanted"),
             ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; one of `able`, `b` is wanted"),
-            ("word = 'Abel'", "p.toml:2:8: `word` in [s] is `Abel`; did you mean `able`?"),
+            ("word = 'Abel'", "p.toml:2:8: `word` in [s] is `Abel` (did you mean `able`?); one of `able`, `b` is wanted"),
             ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; a list is wanted, as `[\"a\", \"b\"]`"),
             ("port = 70000", "p.toml:2:8: `port` in [s] is `70000`; a whole number from 1 to 65535 is wanted"),
             ("text = 1979-05-27", "p.toml:2:8: `text` in [s] is a date; a string is wanted"),

@@ -116,11 +116,10 @@ impl<'c> Section<'c> {
         let value = text.value();
         let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
         if found.is_none() {
-            let hint = match nearest(&value, words.iter().map(|(word, _)| *word)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("one of {} is wanted", words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
-            };
-            self.problem(key, format!("is `{}`; {hint}", text.shown()));
+            let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            let near = nearest(&value, words.iter().map(|(word, _)| *word));
+            let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+            self.problem(key, format!("is `{}`{near}; one of {} is wanted", text.shown(), known.join(", ")));
         }
         found
     }
