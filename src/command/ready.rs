@@ -17,6 +17,7 @@ use crate::plan::resolve;
 use crate::plan::target::RedisPlace;
 use crate::probe::redis::open;
 use crate::probe::redis::registry::{Instance, Registry};
+use crate::visible;
 
 /// How long one look may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,14 +57,14 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
     let (place, key) = match found {
         Ok(Some(found)) => found,
         Ok(None) => {
-            return complain("no Redis is named: give it by --url, by [heartbeat] in the configuration, or by REDIS_HOST", Exit::Config);
+            return comvisible::line("no Redis is named: give it by --url, by [heartbeat] in the configuration, or by REDIS_HOST", Exit::Config);
         }
-        Err(problems) => return complain(&problems.to_string(), problems.exit()),
+        Err(problems) => return comvisible::line(&problems.to_string(), problems.exit()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(cause) => return complain(&format!("the kernel refused what asking needs: {cause}; check the limits"), Exit::Internal),
+        Err(cause) => return comvisible::line(&format!("the kernel refused what asking needs: {cause}; check the limits"), Exit::Internal),
     };
     let code = runtime.block_on(look_on(options, &place, &key));
     // What is still being asked is nobody's concern any more.
@@ -101,7 +102,7 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
                 let (why, details) = (failure.why(), failure.private.as_str());
                 let words = format!("cannot ask {place}: {} [{}] ({details}); {}", why.words(), why.class.word(), why.advice());
                 if words != told {
-                    complain(&words, Exit::Unavailable);
+                    comvisible::line(&words, Exit::Unavailable);
                     told = words;
                 }
             }
@@ -135,8 +136,8 @@ impl Found {
 fn as_text(options: &Options, found: &Found) -> String {
     let mut text = format!("{}: {} ready, {} wanted\n", options.service, found.ready, options.min);
     for Instance { id, ready, said, .. } in &found.instances {
-        let word = |name: &str| plain(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
-        let id = plain(id);
+        let word = |name: &str| visible::line(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
+        let id = visible::line(id);
         let state = if *ready { "ready" } else { "not ready" };
         let _ = writeln!(text, "  {id:<32} {state:<10} {:<8} {:<10} {}", word("state"), word("phase"), word("addr"));
     }
@@ -144,11 +145,6 @@ fn as_text(options: &Options, found: &Found) -> String {
         text.push_str("  the shared key says so; its producer records no instances\n");
     }
     text
-}
-
-/// What somebody wrote into Redis, without what a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn as_json(options: &Options, key: &str, found: &Found) -> String {
@@ -164,7 +160,7 @@ fn as_json(options: &Options, key: &str, found: &Found) -> String {
     format!("{document}\n")
 }
 
-fn complain(words: &str, exit: Exit) -> u8 {
+fn comvisible::line(words: &str, exit: Exit) -> u8 {
     let _ = writeln!(stream::stderr(), "portcullis: {words}");
     exit.code()
 }
@@ -175,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_stands_in_redis_moves_no_cursor_and_forges_no_line() {
-        assert_eq!(plain("\x1b[31mapi-1\n  api-2  ready"), "\u{fffd}[31mapi-1\u{fffd}  api-2  ready");
-        assert_eq!(plain("api-ü"), "api-ü");
+        assert_eq!(visible::line("\x1b[31mapi-1\n  api-2  ready"), "\\u001b[31mapi-1\\n  api-2  ready");
+        assert_eq!(visible::line("api-ü"), "api-ü");
     }
 }

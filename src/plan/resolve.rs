@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::config::layers::{self, Layers, Override};
 use crate::config::node::{Entry, Node, Origin, Table, Value};
 use crate::config::problem::{Problem, Problems, suggest};
-use crate::config::reader::{Context, Depth, Keys, Section};
+use crate::config::reader::{Context, Depth, Keys, Section, truth};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
@@ -176,9 +176,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides, keys: ROOT.known };
     let mut broken = Vec::new();
     let tree = layers::load(layers, environment, &mut broken);
-    for problem in broken {
-        context.problem(problem);
-    }
+    context.unreadable(broken);
     let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
     let bare = request.bare || flag(context, "PORTCULLIS_BARE");
 
@@ -211,7 +209,9 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let heartbeat = if bare { None } else { heartbeat::read(&root, &service.name, &checks) };
     let health = health::read(&root, bare);
     let mut checks = if bare { Vec::new() } else { checks };
-    let (modules, of_modules) = modules::read(&root, &chosen.general, !bare && !chosen.ends_after_migration, checks.len());
+    let first = checks.len();
+    let read_modules = || modules::read(&root, &chosen.general, !bare && !chosen.ends_after_migration, first);
+    let (modules, of_modules) = context.reading_modules(read_modules);
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
     let hold = chosen.template.hold;
@@ -249,6 +249,7 @@ fn names(context: &Context<'_>, checks: &[CheckPlan], main: Option<&ProcessPlan>
     for (asker, target) in checks.iter().map(|check| (check.name.as_str(), &check.target)).chain(of_start) {
         if let Target::Module(name) = target
             && !modules.iter().any(|module| module.name == *name)
+            && context.modules_are_right()
         {
             let near = suggest(name, modules.iter().map(|module| module.name.as_str()).chain(["main"]));
             context.problem(Problem::missing(format!("`{asker}` asks for the module `{name}`, and there is none of this name{near}")));
@@ -279,14 +280,14 @@ fn advise(root: &Section<'_>, plan: &Plan, grace: Option<Duration>) {
     ));
 }
 
-/// Whether a variable of portcullis' own is `true`.
+/// Whether a variable of portcullis' own is true.
 fn flag(context: &Context<'_>, name: &str) -> bool {
     let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
-    if !["", "true", "false"].contains(&value.as_str()) {
+    truth(&value).unwrap_or_else(|| {
         let origin = Origin::Variable(name.into());
         context.problem(Problem::at(&origin, format!("is `{value}`; `true` or `false` is wanted")));
-    }
-    value == "true"
+        false
+    })
 }
 
 fn service(root: &Section<'_>, mode: Option<String>) -> Service {

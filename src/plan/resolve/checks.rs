@@ -58,8 +58,10 @@ pub(super) const RESERVED: [&str; 17] = [
 
 /// Every check whose `when` holds, in order.
 pub(super) fn read(root: &Section<'_>, depth: Depth) -> Vec<CheckPlan> {
-    let Some(checks) = root.table_at("checks", None, depth) else { return Vec::new() };
-    checks.entries().filter_map(|entry| check(&checks, entry, None, depth)).collect()
+    root.context().reading_checks(|| {
+        let Some(checks) = root.table_at("checks", None, depth) else { return Vec::new() };
+        checks.entries().filter_map(|entry| check(&checks, entry, None, depth)).collect()
+    })
 }
 
 /// The own checks of a module, which are asked only while it runs.
