@@ -57,14 +57,14 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
     let (place, key) = match found {
         Ok(Some(found)) => found,
         Ok(None) => {
-            return comvisible::line("no Redis is named: give it by --url, by [heartbeat] in the configuration, or by REDIS_HOST", Exit::Config);
+            return complain("no Redis is named: give it by --url, by [heartbeat] in the configuration, or by REDIS_HOST", Exit::Config);
         }
-        Err(problems) => return comvisible::line(&problems.to_string(), problems.exit()),
+        Err(problems) => return complain(&problems.to_string(), problems.exit()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(cause) => return comvisible::line(&format!("the kernel refused what asking needs: {cause}; check the limits"), Exit::Internal),
+        Err(cause) => return complain(&format!("the kernel refused what asking needs: {cause}; check the limits"), Exit::Internal),
     };
     let code = runtime.block_on(look_on(options, &place, &key));
     // What is still being asked is nobody's concern any more.
@@ -102,7 +102,7 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
                 let (why, details) = (failure.why(), failure.private.as_str());
                 let words = format!("cannot ask {place}: {} [{}] ({details}); {}", why.words(), why.class.word(), why.advice());
                 if words != told {
-                    comvisible::line(&words, Exit::Unavailable);
+                    complain(&words, Exit::Unavailable);
                     told = words;
                 }
             }
@@ -160,7 +160,7 @@ fn as_json(options: &Options, key: &str, found: &Found) -> String {
     format!("{document}\n")
 }
 
-fn comvisible::line(words: &str, exit: Exit) -> u8 {
+fn complain(words: &str, exit: Exit) -> u8 {
     let _ = writeln!(stream::stderr(), "portcullis: {words}");
     exit.code()
 }

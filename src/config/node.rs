@@ -141,7 +141,11 @@ impl Table {
     fn places_of(&self, key: &str) -> Vec<Origin> {
         let below = |node: &Node| match &node.value {
             Value::Table(table) => table.places_of(key),
-            Value::List(items) => items.iter().filter_map(|item| if let Value::Table(table) = &item.value { Some(table.places_of(key)) } else { None }).flatten().collect(),
+            Value::List(items) => items
+                .iter()
+                .filter_map(|item| if let Value::Table(table) = &item.value { Some(table.places_of(key)) } else { None })
+                .flatten()
+                .collect(),
             _ => Vec::new(),
         };
         self.0.iter().flat_map(|entry| below(&entry.node).into_iter().chain((entry.key == key).then(|| entry.origin.clone()))).collect()

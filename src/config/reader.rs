@@ -181,7 +181,7 @@ impl<'e> Context<'e> {
 
     /// The section `path` over a table that is at hand; without `keys` it may hold any name.
     pub fn section(&'e self, table: Table, path: &str, origin: Option<Origin>, keys: Option<Keys>, depth: Depth) -> Section<'e> {
-        if let Some(Keys { known }) = keys {
+        if let Some(Keys { known }) = keys.filter(|_| !self.is_garbled()) {
             for Entry { key, origin, .. } in table.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
                 let place = if path.is_empty() { String::new() } else { format!(" in [{path}]") };
                 self.problem(Problem::at(origin, format!("unknown key `{key}`{place}{}", suggest(key, known.iter().copied()))));

@@ -96,7 +96,12 @@ pub fn parse_document(text: &str, place: &dyn Fn(u32, u32) -> Origin) -> (Table,
         };
         Problem::at(&origin, format!("not TOML: {told}"))
     };
-    let problems = errors.into_iter().map(problem).collect();
+    // What comes after the first one in a line follows from it.
+    let mut lines = std::collections::BTreeSet::new();
+    let mut first_in_line = |error: &toml::de::Error| {
+        lines.insert(text.get(..error.span().map_or(0, |span| span.start)).map(|before| before.matches('\n').count()))
+    };
+    let problems = errors.into_iter().filter(|error| first_in_line(error)).map(problem).collect();
     (read, problems)
 }
 
@@ -156,8 +161,14 @@ mod tests {
     #[test]
     fn what_is_no_toml_names_the_key_and_a_second_place_the_first() {
         for (text, problem) in [
-            ("[checks.db]\nwait = \"1s\"\nurl = \"a\"\nwait = \"2s\"\n", "p.toml:4:1: not TOML: `wait` is written twice; first at p.toml:2:1"),
-            ("[checks.db]\nwait = \"1s\"\n[process]\n[checks.db]\nx = 1\n", "p.toml:4:9: not TOML: `db` is written twice; first at p.toml:1:2"),
+            (
+                "[checks.db]\nwait = \"1s\"\nurl = \"a\"\nwait = \"2s\"\n",
+                "p.toml:4:1: not TOML: `wait` is written twice; first at p.toml:2:1",
+            ),
+            (
+                "[checks.db]\nwait = \"1s\"\n[process]\n[checks.db]\nx = 1\n",
+                "p.toml:4:9: not TOML: `db` is written twice; first at p.toml:1:2",
+            ),
         ] {
             let (_, problems) = parse_document(text, &file);
             assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [problem], "{text}");

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use super::{Context, Section};
 use crate::config::interpolate::Template;
-use crate::config::node::Value;
+use crate::config::node::{Origin, Value};
 use crate::config::preset;
 use crate::config::problem::Problem;
 
@@ -14,6 +14,8 @@ pub(super) struct Faults {
     pub(super) problems: RefCell<Vec<Problem>>,
     /// Whether a part of what was written could not be read at all, so that nothing can be said to be missing.
     incomplete: Cell<bool>,
+    /// Whether the file is no TOML somewhere, so that keys may stand in the wrong table.
+    garbled: Cell<bool>,
     checks: Cell<bool>,
     modules: Cell<bool>,
 }
@@ -32,6 +34,7 @@ impl Context<'_> {
     pub fn unreadable(&self, problems: Vec<Problem>) {
         for problem in problems {
             self.faults.incomplete.set(true);
+            self.faults.garbled.set(self.faults.garbled.get() || matches!(problem.origin, Some(Origin::File { .. })));
             self.faults.problems.borrow_mut().push(problem);
         }
     }
@@ -44,6 +47,11 @@ impl Context<'_> {
     /// Whether everything that was written could be read, so that what is not there is missing.
     pub fn is_complete(&self) -> bool {
         !self.faults.incomplete.get()
+    }
+
+    /// Whether keys may stand in another table than the one that was meant.
+    pub(super) fn is_garbled(&self) -> bool {
+        self.faults.garbled.get()
     }
 
     /// Does `read`, and notes whether it found something wrong with checks.
@@ -96,7 +104,8 @@ impl Section<'_> {
         if node.origin.verbatim() {
             return String::new();
         }
-        let names = Template::parse(text).map(|template| template.set_variables(self.context.environment)).unwrap_or_default();
+        let Ok(template) = Template::parse(text) else { return String::new() };
+        let names = template.set_variables(self.context.environment);
         if names.is_empty() { String::new() } else { format!(", from {},", names.join(" and ")) }
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
             section.problem(name, "holds a brace or a blank; a brace would move its records to another slot of a cluster");
         }
     }
-    let target = redis(root, &section, checks)?;
+    let target = redis(&section, checks)?;
     let (ttl, every) = (ttl.unwrap_or(second * 60), every.unwrap_or(second * 20));
     if every >= ttl {
         section.problem(
@@ -80,7 +80,7 @@ fn names_redis(section: &Section<'_>) -> bool {
 }
 
 /// The Redis itself, or that of a check.
-fn redis(root: &Section<'_>, section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
+fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
     let check = section.text("check").map(|text| text.value());
     if !section.has("check") {
         if !names_redis(section) {

@@ -15,7 +15,11 @@ fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
         ("[checks.db]\nurl = 'htpp://x'\n[migrations]\ncommand = ['m']\nlock = 'db'\n".to_owned(), &[], &["p:2:7: "]),
         // What is not TOML may hold the mode and the command.
         ("[modes.api\ncommand = ['a']\n".to_owned(), &[], &["p:1:"]),
-        ("mode = '${WHICH}'\n[modes.api]\ncommand = ['a']\n[modes.worker]\ncommand = ['b']\n".to_owned(), &[], &["p:1:8: `mode`: WHICH is not set"]),
+        (
+            "mode = '${WHICH}'\n[modes.api]\ncommand = ['a']\n[modes.worker]\ncommand = ['b']\n".to_owned(),
+            &[],
+            &["p:1:8: `mode`: WHICH is not set"],
+        ),
         (
             "[modes.api]\ncommand = ['a']\n[modes.worker]\ncommand = ['b']\n".to_owned(),
             &[("MODE", "apii\r")],
@@ -49,8 +53,18 @@ fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
 fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
     let file = "[checks.r]\nkind = 'redis'\nhost = 'r'\ntls = '${TLS:-}'\n[checks.db]\nurl = 'postgres://d/x'\n[migrations]\nenabled = '${MIGRATE:-}'\ncommand = ['m']\n";
     for (word, truth) in [
-        ("1", true), ("true", true), ("True", true), ("YES", true), ("on", true), (" on\r", true),
-        ("0", false), ("false", false), ("FALSE", false), ("no", false), ("Off", false), ("", false),
+        ("1", true),
+        ("true", true),
+        ("True", true),
+        ("YES", true),
+        ("on", true),
+        (" on\r", true),
+        ("0", false),
+        ("false", false),
+        ("FALSE", false),
+        ("no", false),
+        ("Off", false),
+        ("", false),
     ] {
         let plan = with(file, &[("TLS", word), ("MIGRATE", word)], &["app"]);
         let Target::Redis(redis) = &plan.checks[0].target else { panic!("a redis") };
@@ -62,7 +76,10 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
     for (name, told) in [
         ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; `true` or `false` is wanted"),
         ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; `true` or `false` is wanted"),
-        ("PORTCULLIS_HEALTH__PAGE", "environment variable PORTCULLIS_HEALTH__PAGE: `page` in [health] is `maybe`; `true` or `false` is wanted"),
+        (
+            "PORTCULLIS_HEALTH__PAGE",
+            "environment variable PORTCULLIS_HEALTH__PAGE: `page` in [health] is `maybe`; `true` or `false` is wanted",
+        ),
         ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; `true` or `false` is wanted"),
     ] {
         let found = problems(file, &[(name, "maybe")], &["app"]);
@@ -75,7 +92,10 @@ fn dify_takes_what_its_own_script_takes_and_says_loudly_what_it_does_not_take() 
     let on = |preset: &str, value: &str| {
         let request = Request { preset: Some(preset.to_owned()), mode: Some("api".to_owned()), ..Request::default() };
         let plan = resolve(&request, &Environment::new([("MIGRATION_ENABLED", value)])).unwrap();
-        (plan.migration.is_some(), plan.notices.iter().any(|notice| notice.starts_with(&format!("MIGRATION_ENABLED is `{value}`, so no migration runs"))))
+        (
+            plan.migration.is_some(),
+            plan.notices.iter().any(|notice| notice.starts_with(&format!("MIGRATION_ENABLED is `{value}`, so no migration runs"))),
+        )
     };
     for preset in ["dify", "dify@0.15.3"] {
         for (value, found) in [
