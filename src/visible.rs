@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 /// One line: every control character as an escape that JSON has, too (`\r`, `\u001b`), a newline among them.
 pub fn line(text: &str) -> Cow<'_, str> {
-    shown(text, |c| c.is_control())
+    shown(text, char::is_control)
 }
 
 /// Lines: as [`line`], but newlines stay.

@@ -31,14 +31,15 @@ pub struct BindError(String);
 /// The bound sockets of one run.
 #[derive(Debug)]
 pub struct Listeners {
+    /// Let go of before its socket: while that is open, nothing else can have the number of its file.
+    file: Option<SocketFile>,
     tcp: Option<TcpListener>,
     unix: Option<UnixListener>,
-    file: Option<SocketFile>,
 }
 
 /// The file of a unix socket with a path: whoever lets go of it last removes the file, unless another one lies in its place by then.
 #[derive(Clone, Debug)]
-pub struct SocketFile(Arc<Lying>);
+pub struct SocketFile(#[expect(dead_code, reason = "held for its drop")] Arc<Lying>);
 
 #[derive(Debug)]
 struct Lying {
@@ -214,9 +215,9 @@ mod tests {
         assert!(is_socket(&path));
         drop(kept);
         assert!(!path.exists());
-        drop(bound);
         std::fs::write(&path, "of another").unwrap();
         drop(second);
+        drop(bound);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "of another");
         std::fs::remove_file(&path).unwrap();
     }

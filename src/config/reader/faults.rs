@@ -101,7 +101,8 @@ impl Section<'_> {
     fn variables(&self, key: &str) -> String {
         let Some(node) = self.node(key) else { return String::new() };
         let Value::String(text) = &node.value else { return String::new() };
-        if node.origin.verbatim() {
+        // Those of a preset's line are named in place of it.
+        if node.origin.verbatim() || matches!(node.origin, Origin::Preset { .. }) {
             return String::new();
         }
         let Ok(template) = Template::parse(text) else { return String::new() };

@@ -111,6 +111,8 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
             let by_nobody = || if chosen.mode.is_some() { by_variable() } else { Problem::missing(&problem) };
             context.problem(root.origin("mode").map_or_else(by_nobody, |origin| Problem::at(origin, &problem)));
         }
+        // Nothing is to be said of a name that comes from it.
+        chosen.mode = None;
         return chosen;
     };
     let Some(entry) = known.iter().find(|entry| entry.key == name) else { return chosen };

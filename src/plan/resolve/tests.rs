@@ -366,7 +366,7 @@ fn what_an_http_check_sends_is_kept_and_hidden() {
     let toml = "[checks.es]\nurl = 'http://me:hidden-pw@es:9200/a?key=hidden-key'\nmethod = 'HEAD'\nbearer = '${ES_TOKEN}'\nheaders = { X-A = 'b' }\n\
                 expect = { status = [200, 204], body = 'ok' }\n";
     let problem = problems(&toml.replace("X-A", "Authorization"), &[("ES_TOKEN", "hidden-token")], &["x"]);
-    assert_eq!(problem, ["p:4:10: `bearer` in [checks.es] and the header `Authorization` exclude each other"]);
+    assert_eq!(problem, ["p:4:10: `bearer` in [checks.es], from ES_TOKEN, and the header `Authorization` exclude each other"]);
     let plan = with(toml, &[("ES_TOKEN", "hidden-token")], &["x"]);
     let Target::Http(http) = &plan.checks[0].target else { panic!("http") };
     assert_eq!(

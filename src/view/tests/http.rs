@@ -1,7 +1,7 @@
 //! The rules that all paths share.
 
 use super::ask;
-use super::fixtures::named;
+use super::fixtures::{further, named};
 
 #[test]
 fn methods() {
@@ -91,7 +91,7 @@ fn a_hundred_excludes_are_all_heeded() {
 
 #[test]
 fn foreign_words_make_no_lines_and_steer_no_terminal() {
-    let (mut snapshot, look) = named("instances");
+    let (_, mut snapshot, look) = further().into_iter().find(|(name, ..)| *name == "instances").unwrap();
     let quiet = ask(&snapshot, look, "GET /", "text/plain", true).body;
     let mut instances = (**snapshot.instances.as_ref().unwrap()).clone();
     instances.listed[1].name = "api-1\n\u{2713} api-2  \u{1b}[2J\u{9b}31m up\r".to_owned();
