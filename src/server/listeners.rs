@@ -75,14 +75,14 @@ impl Listeners {
         let tcp = bind_tcp(&plan.listen)?;
         let unix = plan.socket.as_ref().map(bind_unix).transpose()?;
         let file = if let (Some(SocketName::Path(path)), Some(_)) = (&plan.socket, &unix) { SocketFile::of(path) } else { None };
-        Ok(Self { tcp, unix, file })
+        Ok(Self { file, tcp, unix })
     }
 
     /// The same sockets once more, to serve again from after a panic.
     pub fn try_clone(&self) -> io::Result<Self> {
         let tcp = self.tcp.as_ref().map(TcpListener::try_clone).transpose()?;
         let unix = self.unix.as_ref().map(UnixListener::try_clone).transpose()?;
-        Ok(Self { tcp, unix, file: self.file.clone() })
+        Ok(Self { file: self.file.clone(), tcp, unix })
     }
 
     /// The unix socket's file, to be kept until the end; none without a path.
