@@ -8,6 +8,7 @@ mod connections;
 mod control;
 mod figures;
 mod listeners;
+pub mod own;
 #[cfg(test)]
 mod tests;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::source::Environment;
 use crate::control::Sources;
@@ -76,6 +76,10 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
         Ok(listeners) => listeners,
         Err(cause) if plan.health.as_ref().is_some_and(|health| health.required) => {
             return (last_line(Exit::Config.code(), &cause.to_string()), patience);
+        }
+        Err(cause) if plan.own_command => {
+            debug!("{cause}; `healthcheck` will not hear of this command");
+            None
         }
         Err(cause) => {
             warn!("{cause}; going on without the health endpoint");

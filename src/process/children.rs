@@ -1,13 +1,16 @@
 //! The table of children: who runs under which pid, how to reach them, and who has ended.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io;
+
+use tracing::warn;
 
 use super::notify::NotifyWays;
 use super::output::{Deadline, Output};
 use super::spawn::{self, SpawnError, Surroundings};
 use super::{descendants, terminal};
-use crate::exit::Ended;
+use crate::exit::{Ended, signal_name};
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
@@ -37,7 +40,39 @@ pub struct Children {
     output: Output,
     /// Who was left behind and was sent a signal for it.
     seen_off: HashSet<i32>,
+    /// The signal by which everybody is seen off, once that has begun.
+    seeing_off: Option<i32>,
     killing: bool,
+    reserve: Reserve,
+    told_unseen: bool,
+}
+
+/// Stands for everybody in [`Children::seen_off`]; no process has this number.
+const ALL: i32 = -1;
+
+/// A descriptor that is kept so that what is left behind can be read when all others are taken.
+#[derive(Debug)]
+struct Reserve(Option<File>);
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+}
+
+impl Reserve {
+    /// Lends the descriptor to `read` where that finds none.
+    fn lend<T>(&mut self, read: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match read() {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                drop(self.0.take());
+                let found = read();
+                *self = Self::default();
+                found
+            }
+            found => found,
+        }
+    }
 }
 
 impl Children {
@@ -94,7 +129,10 @@ impl Children {
                         kill_rest(pid);
                         harvest.errands.push((pid, ended));
                     }
-                    None => harvest.orphans += 1,
+                    None => {
+                        self.seen_off.remove(&pid);
+                        harvest.orphans += 1;
+                    }
                 },
                 Reaped::Stopped(pid, number) => harvest.stopped.extend(self.running.get(&pid).map(|id| (*id, number))),
                 Reaped::AllRunning => break,
@@ -107,6 +145,9 @@ impl Children {
         if self.killing && !harvest.none_left {
             // Killing a parent makes its children ours: they are met here.
             self.signal_survivors(libc::SIGKILL);
+        } else if let Some(number) = self.seeing_off.filter(|_| harvest.orphans > 0 && !harvest.none_left) {
+            // What was left behind may have left somebody behind in turn, who is ours now.
+            self.signal_latecomers(number);
         }
         harvest
     }
@@ -164,6 +205,7 @@ impl Children {
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
         self.seen_off.clear();
+        self.seeing_off = Some(number);
         self.signal_latecomers(number);
     }
 
@@ -171,14 +213,12 @@ impl Children {
     pub fn signal_latecomers(&mut self, number: i32) {
         let kills = number == libc::SIGKILL;
         self.killing |= kills;
-        if !descendants::readable() {
-            // Without /proc only the groups that were made here are known.
-            for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
-                let _ = sys::send(-group, number);
-            }
-        }
+        let all = match self.reserve.lend(descendants::read) {
+            Ok(all) => all,
+            Err(error) => return self.signal_unseen(number, &error),
+        };
         let ours: HashSet<i32> = self.groups.values().copied().collect();
-        for descendant in descendants::all() {
+        for descendant in all {
             let group = group_of(descendant.pid);
             let left = || (descendant.direct || group.is_some_and(|group| ours.contains(&group))) && !self.belongs(descendant.pid, group);
             if kills || (left() && !self.seen_off.contains(&descendant.pid)) {
@@ -189,6 +229,31 @@ impl Children {
                     let _ = sys::send(descendant.pid, libc::SIGCONT);
                 }
             }
+        }
+    }
+
+    /// The same where nobody can say who is below us: the groups that were made here are known; and as the first process of a pid
+    /// namespace of our own everybody in it is, which KILL or the end of our own processes makes a matter of `kill(-1)`.
+    fn signal_unseen(&mut self, number: i32, error: &io::Error) {
+        let kills = number == libc::SIGKILL;
+        let everybody = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
+        if !std::mem::replace(&mut self.told_unseen, true) {
+            let missing = match error.kind() {
+                io::ErrorKind::NotFound => "there is no /proc here; mount it".to_owned(),
+                _ => format!("/proc cannot be read ({error}); raise the limit of open files"),
+            };
+            let who = if everybody { "everybody in this pid namespace gets" } else { "only the groups that were started here get" };
+            warn!("what the process left behind cannot be told: {missing}; {who} {}", signal_name(number));
+        }
+        if everybody {
+            // Only once by a signal that may be caught: who cleans up shall not be interrupted by the end of each neighbour.
+            if kills || self.seen_off.insert(ALL) {
+                sys::send_to_everybody(number);
+            }
+            return;
+        }
+        for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
+            let _ = sys::send(-group, number);
         }
     }
 

@@ -56,7 +56,9 @@ impl Reports {
             reports.socket = Some(receiving);
         }
         if let Some(StartSign::Writes(number)) = sign {
-            let (reading, writing) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
+            let (reading, writing) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+            // Ours alone: the child's end waits for room as it finds every descriptor to do.
+            nix::fcntl::fcntl(&reading, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
             reports.ways.pass.push((writing.as_raw_fd(), *number));
             reports.pipe = Some((std::fs::File::from(reading), writing));
         }

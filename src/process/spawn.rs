@@ -94,7 +94,15 @@ pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays)
     for descriptor in withheld {
         sys::descriptors::survive_exec(*descriptor, true);
     }
-    result.map_err(|(step, error)| explain(plan, surroundings, &candidates, step, &error))
+    result.map_err(|(step, error)| match (step, error.raw_os_error()) {
+        (Step::Exec, Some(libc::E2BIG)) => {
+            let words: Vec<&[u8]> = plan.argv.words().iter().map(|word| word.value().as_bytes()).collect();
+            let variables = environment.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let sentence = format!("cannot start {}: {}", shown(plan), too_long(&words, variables));
+            SpawnError { code: Exit::NotExecutable.code(), sentence }
+        }
+        _ => explain(plan, surroundings, &candidates, step, &error),
+    })
 }
 
 /// Where the child starts: the plan's directory, relative to our own.
@@ -154,6 +162,27 @@ fn c_string(word: &str) -> Result<CString, ()> {
 fn is_us(who: &Credentials) -> bool {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     !uid.is_root() && uid.as_raw() == who.uid && gid.as_raw() == who.gid
+}
+
+/// Bytes of one word or one variable, its name and the final NUL included, that the kernel takes (MAX_ARG_STRLEN, 32 pages;
+/// execve(2)).
+const LONGEST_STRING: usize = 32 * 4096;
+
+/// Why the kernel calls the argument list too long (E2BIG): one string alone, which is named and never shown, or all together.
+pub fn too_long<'a>(words: &[&[u8]], variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
+    let variables: Vec<(&[u8], usize)> = variables.map(|(name, value)| (name, name.len() + value.len() + 2)).collect();
+    let all: usize = words.iter().map(|word| word.len() + 1).chain(variables.iter().map(|(_, length)| *length)).sum();
+    let longest_variable = variables.iter().max_by_key(|(_, length)| *length).filter(|(_, length)| *length > LONGEST_STRING);
+    let longest_word = words.iter().position(|word| word.len() >= LONGEST_STRING);
+    if let Some((name, length)) = longest_variable {
+        let name = String::from_utf8_lossy(name);
+        return format!("the variable {name} has {length} bytes, and the kernel takes {LONGEST_STRING}; shorten it, or hand over a file");
+    }
+    if let Some(number) = longest_word {
+        let what = if number == 0 { "its name".to_owned() } else { format!("argument {number} of the command") };
+        return format!("{what} is longer than the {LONGEST_STRING} bytes that the kernel takes; shorten it, or hand over a file");
+    }
+    format!("its arguments and environment have {all} bytes, more than the kernel takes (a quarter of the stack limit); shorten them")
 }
 
 /// The first candidate that is there, when it is text.
