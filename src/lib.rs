@@ -5,7 +5,7 @@
 //! | floor | modules | know |
 //! |---|---|---|
 //! | 0 words | `secret` `outcome` `exit` `clock` `sys` `log` | nothing of ours |
-//! | 1 | `config` | what an operator may write, and where it comes from |
+//! | 1 | `config` `names` | what an operator may write, and where it comes from; which addresses a host has |
 //! | 2 | `plan` | the validated orders of one run |
 //! | 3 | `state` | what is known of a run, and the one place where it changes: no I/O, no clock |
 //! | 4 | `view` `narrator` `process` `mailbox` `published` | a snapshot, or a command line and how it ended |
@@ -29,6 +29,7 @@ pub mod exit;
 pub mod log;
 pub mod mailbox;
 pub mod migration;
+pub mod names;
 pub mod narrator;
 pub mod outcome;
 pub mod plan;

@@ -60,13 +60,13 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
         }
         Err(problems) => return complain(&problems.to_string(), problems.exit()),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(cause) => return complain(&format!("the kernel refused what asking needs: {cause}; check the limits"), Exit::Internal),
     };
     let code = runtime.block_on(look_on(options, &place, &key));
-    // A name that is still being resolved is nobody's concern any more.
+    // What is still being asked is nobody's concern any more.
     runtime.shutdown_background();
     code
 }

@@ -96,7 +96,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
         report::say(&format!("--stable {stable} cannot come true within --timeout {limit}; give a longer --timeout"));
         return Exit::Usage.code();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(8).thread_stack_size(256 * 1024).build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -107,7 +107,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
     let mut board = Board::new(&targets, may_redraw(environment));
     let began = Instant::now();
     let end = runtime.block_on(wait(request, targets, &mut board, signals));
-    // A name that is still being resolved is nobody's concern any more.
+    // What is still being asked is nobody's concern any more.
     runtime.shutdown_background();
     match end {
         End::Signalled(number) => {

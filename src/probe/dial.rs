@@ -1,47 +1,40 @@
 //! Opens one connection to a host and a port or to a unix socket, and says in a class why that failed.
 
+mod race;
+
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, socket, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::time::timeout;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout};
 
+use crate::names::{self, Trouble};
 use crate::outcome::{Cause, Class, Failure};
 use crate::plan::target::Address;
+pub use race::Refused;
+use race::ordered;
 
 /// What TCP, unix and TLS streams are.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Duplex for T {}
 
-/// The addresses of a host; a name without any is [`Class::Dns`], and so are name servers that say nothing `within` that time.
+/// The addresses of a host, in the order in which they are tried; a name without any is [`Class::Dns`], and so are name servers that say
+/// nothing `within` that time.
 pub async fn resolve(address: &Address, within: Duration) -> Result<Vec<SocketAddr>, Failure> {
-    let Ok(found) = timeout(within, lookup_host((address.host.as_str(), address.port))).await else {
-        return Err(Failure::new(Class::Dns, &format!("{}: no name server answered within {}", address.host, shown(within))));
-    };
-    let addresses: Vec<_> = found.map_err(|error| Failure::new(Class::Dns, &format!("{}: {error}", address.host)))?.collect();
-    if addresses.is_empty() {
-        return Err(Failure::new(Class::Dns, &format!("{}: the name has no address", address.host)));
-    }
-    Ok(addresses)
-}
-
-/// A socket that was refused at once, kept for the next try: making and unmaking one is a fifth of what a try costs where the port
-/// is one of this host.
-#[derive(Debug, Default)]
-pub struct Refused(Option<(AddressFamily, OwnedFd)>);
-
-impl Refused {
-    fn take(&mut self, family: AddressFamily) -> Option<OwnedFd> {
-        self.0.take_if(|(kept, _)| *kept == family).map(|(_, file)| file)
+    match timeout(within, names::resolve(&address.host, address.port)).await {
+        Ok(Ok(addresses)) => Ok(ordered(addresses)),
+        Ok(Err(trouble)) => {
+            let class = if matches!(trouble, Trouble::Internal(_)) { Class::Internal } else { Class::Dns };
+            Err(Failure::new(class, &format!("{}: {trouble}", address.host)))
+        }
+        Err(_) => Err(Failure::new(Class::Dns, &format!("{}: no name server answered within {}", address.host, shown(within)))),
     }
 }
 
@@ -50,72 +43,14 @@ pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Fail
     dial_again(address, within, &mut Refused::default()).await
 }
 
-/// Connects to the first address of the host that accepts.
-///
-/// Every address gets its share of `within`, so that one that drops packets does not use up the time of the others.
-/// When none accepts, the most telling failure is returned: a refusal says more than silence.
+/// Connects to the first address of the host that accepts, `within` that time in all.
 pub async fn dial_again(address: &Address, within: Duration, refused: &mut Refused) -> Result<TcpStream, Failure> {
+    let deadline = Instant::now() + within;
     let addresses = resolve(address, within).await?;
-    let share = within / addresses.len() as u32;
-    let mut told: Option<Failure> = None;
-    for address in addresses {
-        let failure = match timeout(share, connect(address, refused)).await {
-            Ok(Ok(stream)) => {
-                // Without it every small request may wait for the answer to the one before.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Ok(Err(error)) => Failure::new(class_of_io(&error), &format!("connecting to {address}: {error}")),
-            Err(_) => Failure::new(Class::Timeout, &format!("connecting to {address}: no answer within {}", shown(share))),
-        };
-        told = Some(match told {
-            Some(before) if before.class == Class::Refused => before,
-            _ => failure,
-        });
-    }
-    Err(told.unwrap_or_else(|| Failure::new(Class::Dns, "the name has no address")))
-}
-
-/// Connects; what is decided at once, as on this host, is not waited for.
-async fn connect(address: SocketAddr, refused: &mut Refused) -> io::Result<TcpStream> {
-    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let mut kept = refused.take(family);
-    let (file, pending) = loop {
-        let (file, again) = match kept.take() {
-            Some(file) => (file, true),
-            None => (socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?, false),
-        };
-        match begin(&file, address) {
-            Ok(pending) => break (file, pending),
-            Err(Errno::ECONNREFUSED) => {
-                refused.0 = Some((family, file));
-                return Err(Errno::ECONNREFUSED.into());
-            }
-            // Linux takes a refused socket again, others that behave like it may not.
-            Err(_) if again => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    };
-    let stream = TcpStream::from_std(file.into())?;
-    if pending {
-        stream.writable().await?;
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
-        }
-    }
+    let stream = race::connect(addresses, deadline, refused).await?;
+    // Without it every small request may wait for the answer to the one before.
+    let _ = stream.set_nodelay(true);
     Ok(stream)
-}
-
-/// Begins to connect; whether that is still to be decided.
-fn begin(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
-    let to = SockaddrStorage::from(address);
-    // Asked a second time the kernel says what has come of it, and on this host that is decided by then.
-    let asked = || nix::sys::socket::connect(file.as_raw_fd(), &to);
-    match asked().or_else(|errno| if errno == Errno::EINPROGRESS { asked() } else { Err(errno) }) {
-        Ok(()) | Err(Errno::EISCONN) => Ok(false),
-        Err(Errno::EINPROGRESS | Errno::EALREADY) => Ok(true),
-        Err(errno) => Err(errno),
-    }
 }
 
 /// Connects to a unix socket; a missing file counts as a refusal, for the server that makes it is not there.
@@ -240,12 +175,12 @@ mod tests {
         let mut refused = Refused::default();
         for _ in 0..3 {
             let failure = dial_again(&address, Duration::from_secs(5), &mut refused).await.unwrap_err();
-            assert_eq!((failure.class, refused.0.is_some()), (Class::Refused, true));
+            assert_eq!((failure.class, refused.is_kept()), (Class::Refused, true));
         }
         let listener = std::net::TcpListener::bind(place).unwrap();
         let stream = dial_again(&address, Duration::from_secs(5), &mut refused).await.unwrap();
         assert_eq!(stream.local_addr().unwrap(), listener.accept().unwrap().1);
-        assert!(refused.0.is_none());
+        assert!(!refused.is_kept());
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Asks a gRPC server for its health (`grpc.health.v1.Health/Check`) with the little HTTP/2 that one call takes.
+//! Asks a gRPC server for its health (`grpc.health.v1.Health/Check`) in one call over HTTP/2.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use h2::client::{Builder, SendRequest};
+use hyper::body::Bytes;
+use hyper::http::{HeaderMap, Request, StatusCode};
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_io, dial_either};
@@ -12,26 +13,11 @@ use super::tls;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::GrpcTarget;
 
-/// The longest frame that a peer may send before it was told another limit (RFC 9113, 4.2).
-const LONGEST_FRAME: usize = 16_384;
+/// A health status has seven bytes; more than this is something else.
+const LONGEST_MESSAGE: usize = 16_384;
 
-/// More frames than this before the answer are no answer.
-const MOST_FRAMES: usize = 100;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
-
-/// `grpc-status` as a server may write it in a header block: plainly, or in HPACK's Huffman code (RFC 7541, appendix B).
-const STATUS_NAMES: [&[u8]; 2] = [b"\x0bgrpc-status", &[0x88, 0x9a, 0xca, 0xc8, 0xb2, 0x12, 0x34, 0xda, 0x8f]];
+/// The longest header block that the server may send, in bytes.
+const LONGEST_HEADERS: u32 = 16_384;
 
 /// Passes when the server says SERVING. A new connection each time: whether it takes one is part of the question.
 pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Failure> {
@@ -39,126 +25,84 @@ pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Fai
     if let Some(tls) = &target.tls {
         stream = Box::new(tls::wrap(stream, &target.address.host, Arc::new(tls::config(tls, &[b"h2"])?)).await?);
     }
-    let mut stream = BufReader::new(Bounded::new(stream, Allowance::new()));
-    stream.write_all(&request(target)).await.map_err(|error| lost(&error))?;
-    stream.flush().await.map_err(|error| lost(&error))?;
-    let answer = read_answer(&mut stream).await?;
-    judge(&answer, &target.service)
+    let stream = Bounded::new(stream, Allowance::new());
+    let mut settings = Builder::new();
+    settings.enable_push(false).max_header_list_size(LONGEST_HEADERS).initial_window_size(LONGEST_MESSAGE as u32);
+    let (sender, mut connection) = settings.handshake::<_, Bytes>(stream).await.map_err(|error| failure(&error))?;
+    let call = call(sender, target);
+    tokio::pin!(call);
+    // The connection moves the frames of the call. Its end is the call's end, too: the call then knows the reason.
+    let answer = tokio::select! {
+        biased;
+        answer = &mut call => answer,
+        ended = &mut connection => match ended {
+            Err(error) => Err(error),
+            Ok(()) => call.await,
+        },
+    };
+    judge(&answer.map_err(|error| failure(&error))?, &target.service)
 }
 
-/// What came back on the one stream.
+/// What the server answered.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Answer {
     /// The message with its prefix of five bytes.
     message: Vec<u8>,
-    /// The trailer `grpc-status`, where it was to be found.
-    status: Option<u8>,
+    /// `grpc-status`, from the trailers or from an answer without a message.
+    status: Option<u32>,
 }
 
-#[derive(Debug)]
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-async fn read_answer<S: Duplex>(stream: &mut BufReader<Bounded<S>>) -> Result<Answer, Failure> {
-    let mut answer = Answer::default();
-    for index in 0..MOST_FRAMES {
-        let frame = read_frame(stream).await?;
-        if index == 0 && (frame.kind != SETTINGS || frame.flags & ACK != 0) {
-            return Err(Failure::new(Class::Protocol, "the peer does not speak HTTP/2"));
-        }
-        match (frame.kind, frame.stream) {
-            (SETTINGS, 0) if frame.flags & ACK == 0 => send(stream, SETTINGS, ACK, 0, &[]).await?,
-            (PING, 0) if frame.flags & ACK == 0 => send(stream, PING, ACK, 0, &frame.payload).await?,
-            (GOAWAY, 0) => return Err(Failure::new(Class::NotReady, "the server takes no new calls (GOAWAY)")),
-            (RST_STREAM, 1) => {
-                let code = frame.payload.first_chunk().copied().map(u32::from_be_bytes).unwrap_or_default();
-                return Err(Failure::new(Class::Protocol, &format!("the server ended the call without an answer (RST_STREAM {code})")));
-            }
-            (DATA, 1) => answer.message.extend_from_slice(unpadded(&frame).ok_or_else(garbled)?),
-            (HEADERS | CONTINUATION, 1) => answer.status = status_in(&frame.payload).or(answer.status),
-            _ => {}
-        }
-        if answer.message.len() > LONGEST_FRAME {
-            return Err(Failure::new(Class::Protocol, "the answer is no health status"));
-        }
-        if matches!(frame.kind, DATA | HEADERS) && frame.stream == 1 && frame.flags & END_STREAM != 0 {
+async fn call(sender: SendRequest<Bytes>, target: &GrpcTarget) -> Result<Answer, h2::Error> {
+    let mut sender = sender.ready().await?;
+    let (response, mut body) = sender.send_request(head(target), false)?;
+    body.send_data(message(&target.service), true)?;
+    let response = response.await?;
+    let mut answer = Answer { message: Vec::new(), status: status_in(response.headers()).or_else(|| status_of_http(response.status())) };
+    let mut body = response.into_body();
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        body.flow_control().release_capacity(piece.len())?;
+        answer.message.extend_from_slice(&piece);
+        if answer.message.len() > LONGEST_MESSAGE {
             return Ok(answer);
         }
     }
-    Err(Failure::new(Class::Protocol, "the server sends frames without end"))
-}
-
-async fn read_frame<S: Duplex>(stream: &mut BufReader<Bounded<S>>) -> Result<Frame, Failure> {
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).await.map_err(|error| lost(&error))?;
-    let [long, middle, short, kind, flags, rest @ ..] = head;
-    let length = u32::from_be_bytes([0, long, middle, short]) as usize;
-    if length > LONGEST_FRAME {
-        return Err(Failure::new(Class::Protocol, "the peer does not speak HTTP/2"));
+    if let Some(trailers) = body.trailers().await? {
+        answer.status = status_in(&trailers).or(answer.status);
     }
-    let mut payload = vec![0; length];
-    stream.read_exact(&mut payload).await.map_err(|error| lost(&error))?;
-    Ok(Frame { kind, flags, stream: u32::from_be_bytes(rest) & 0x7fff_ffff, payload })
+    Ok(answer)
 }
 
-async fn send<S: Duplex>(stream: &mut BufReader<Bounded<S>>, kind: u8, flags: u8, id: u32, payload: &[u8]) -> Result<(), Failure> {
-    let mut bytes = Vec::new();
-    frame(&mut bytes, kind, flags, id, payload);
-    stream.write_all(&bytes).await.map_err(|error| lost(&error))?;
-    stream.flush().await.map_err(|error| lost(&error))
-}
-
-/// Preface, settings, the headers of the call and its message, all at once.
-fn request(target: &GrpcTarget) -> Vec<u8> {
-    let mut headers = vec![0x83, if target.tls.is_some() { 0x87 } else { 0x86 }];
+/// The head of the call (gRPC over HTTP2, Requests).
+fn head(target: &GrpcTarget) -> Request<()> {
+    let scheme = if target.tls.is_some() { "https" } else { "http" };
     let authority = if target.address.host.starts_with('/') { "localhost".to_owned() } else { target.address.to_string() };
-    // Literals that are not indexed, by the number of their name in HPACK's static table (RFC 7541, 6.2.2 and appendix A).
-    literal(&mut headers, &[0x04], b"/grpc.health.v1.Health/Check");
-    literal(&mut headers, &[0x01], authority.as_bytes());
-    literal(&mut headers, &[0x0f, 31 - 15], b"application/grpc");
-    literal(&mut headers, &[0x0f, 58 - 15], concat!("portcullis/", env!("CARGO_PKG_VERSION")).as_bytes());
-    literal(&mut headers, b"\x00\x02te", b"trailers");
+    let build = |authority: &str| {
+        Request::post(format!("{scheme}://{authority}/grpc.health.v1.Health/Check"))
+            .header("content-type", "application/grpc")
+            .header("user-agent", concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+            .header("te", "trailers")
+            .body(())
+    };
+    // A host that no URL can hold was refused with the configuration; should one come by, the call is made all the same.
+    build(&authority).or_else(|_| build("localhost")).unwrap_or_default()
+}
+
+/// `HealthCheckRequest` in the length-prefixed form of gRPC: the service is its first field.
+fn message(service: &str) -> Bytes {
     let mut body = Vec::new();
-    if !target.service.is_empty() {
+    if !service.is_empty() {
         body.push(0x0a);
-        varint(&mut body, target.service.len());
-        body.extend_from_slice(target.service.as_bytes());
+        varint(&mut body, service.len());
+        body.extend_from_slice(service.as_bytes());
     }
     let mut message = vec![0];
-    message.extend_from_slice(&(body.len() as u32).to_be_bytes());
+    message.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
     message.extend_from_slice(&body);
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    frame(&mut bytes, SETTINGS, 0, 0, &[]);
-    frame(&mut bytes, HEADERS, END_HEADERS, 1, &headers);
-    frame(&mut bytes, DATA, END_STREAM, 1, &message);
-    bytes
+    message.into()
 }
 
-fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, id: u32, payload: &[u8]) {
-    let [_, length @ ..] = (payload.len() as u32).to_be_bytes();
-    bytes.extend_from_slice(&length);
-    bytes.extend_from_slice(&[kind, flags]);
-    bytes.extend_from_slice(&id.to_be_bytes());
-    bytes.extend_from_slice(payload);
-}
-
-fn literal(bytes: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    bytes.extend_from_slice(name);
-    // An integer with a prefix of seven bits.
-    if value.len() < 127 {
-        bytes.push(value.len() as u8);
-    } else {
-        bytes.push(127);
-        varint(bytes, value.len() - 127);
-    }
-    bytes.extend_from_slice(value);
-}
-
-/// Seven bits a byte, the lowest first: the integers of HPACK and of protocol buffers alike.
+/// An integer of protocol buffers: seven bits a byte, the lowest first.
 fn varint(bytes: &mut Vec<u8>, mut number: usize) {
     while number >= 128 {
         bytes.push((number & 127) as u8 | 128);
@@ -167,46 +111,20 @@ fn varint(bytes: &mut Vec<u8>, mut number: usize) {
     bytes.push(number as u8);
 }
 
-fn unpadded(frame: &Frame) -> Option<&[u8]> {
-    if frame.flags & PADDED == 0 {
-        return Some(&frame.payload);
-    }
-    let (padding, rest) = frame.payload.split_first()?;
-    rest.get(..rest.len().checked_sub(usize::from(*padding))?)
+fn status_in(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
-/// The value of `grpc-status`, looked for without decoding the rest: on a new connection its name is always written out.
-fn status_in(block: &[u8]) -> Option<u8> {
-    let value = STATUS_NAMES.iter().find_map(|name| {
-        let at = block.windows(name.len()).position(|window| window == *name)?;
-        block.get(at + name.len()..)
-    })?;
-    let (length, value) = value.split_first()?;
-    let value = value.get(..usize::from(length & 0x7f))?;
-    let digits = if length & 0x80 == 0 { String::from_utf8_lossy(value).into_owned() } else { huffman_digits(value) };
-    digits.parse().ok()
-}
-
-/// The digits at the beginning of a text in HPACK's Huffman code: five bits for 0 to 2, six for the others.
-fn huffman_digits(bytes: &[u8]) -> String {
-    let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1)).collect();
-    let number = |bits: &[u8]| bits.iter().fold(0, |number, bit| number << 1 | bit);
-    let mut digits = String::new();
-    let mut rest = bits.as_slice();
-    loop {
-        if let Some((code, behind)) = rest.split_at_checked(5)
-            && number(code) < 3
-        {
-            digits.push(char::from(b'0' + number(code)));
-            rest = behind;
-        } else if let Some((code, behind)) = rest.split_at_checked(6)
-            && (0b01_1001..=0b01_1111).contains(&number(code))
-        {
-            digits.push(char::from(b'3' + number(code) - 0b01_1001));
-            rest = behind;
-        } else {
-            return digits;
-        }
+/// The status that gRPC's clients take an HTTP status for where no `grpc-status` came, as from a proxy (gRPC, http-grpc-status-mapping).
+fn status_of_http(status: StatusCode) -> Option<u32> {
+    match status.as_u16() {
+        200 => None,
+        401 => Some(16),
+        403 => Some(7),
+        404 => Some(12),
+        429 | 502 | 503 | 504 => Some(14),
+        400 => Some(13),
+        _ => Some(2),
     }
 }
 
@@ -236,19 +154,32 @@ fn judge(answer: &Answer, service: &str) -> Result<(), Failure> {
     }
 }
 
-fn garbled() -> Failure {
-    Failure::new(Class::Protocol, "the peer does not speak HTTP/2")
-}
-
-fn lost(error: &io::Error) -> Failure {
-    Failure::new(class_of_io(error), &format!("calling: {error}")).once_connected()
+/// Why a call ended without an answer.
+fn failure(error: &h2::Error) -> Failure {
+    if let Some(io) = error.get_io() {
+        // A connection that ends inside a frame has no error number: the codec above the socket says so.
+        if io.kind() == std::io::ErrorKind::Other
+            && io.raw_os_error().is_none()
+            && io.get_ref().is_none_or(|inner| !inner.is::<rustls::Error>())
+        {
+            return Failure::new(Class::Refused, "calling: the connection was closed in the middle of an answer").once_connected();
+        }
+        return Failure::new(class_of_io(io), &format!("calling: {io}")).once_connected();
+    }
+    match error.reason() {
+        Some(_) if error.is_go_away() && error.is_remote() => Failure::new(Class::NotReady, "the server takes no new calls (GOAWAY)"),
+        Some(reason) if error.is_reset() && error.is_remote() => {
+            Failure::new(Class::Protocol, &format!("the server ended the call without an answer (RST_STREAM {})", u32::from(reason)))
+        }
+        _ => Failure::new(Class::Protocol, "the peer does not speak HTTP/2"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn class(message: &[u8], status: Option<u8>) -> Option<Class> {
+    fn class(message: &[u8], status: Option<u32>) -> Option<Class> {
         judge(&Answer { message: message.to_vec(), status }, "api.Api").err().map(|failure| failure.class)
     }
 
@@ -262,6 +193,7 @@ mod tests {
             (&[0, 0, 0, 0, 0], Some(0), Class::NotReady),
             (&[], Some(5), Class::NotReady),
             (&[], Some(12), Class::Protocol),
+            (&[], Some(14), Class::NotReady),
             (&[], Some(16), Class::Auth),
             (&[], None, Class::Protocol),
             (&[1, 2, 3], None, Class::Protocol),
@@ -271,19 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_found_in_both_ways_of_writing_its_name() {
-        assert_eq!(status_in(b"\x40\x0bgrpc-status\x0212\x00"), Some(12));
-        assert_eq!(status_in(b"\x40\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x010"), Some(0));
-        assert_eq!(status_in(b"\x40\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x81\x6f"), Some(5));
-        assert_eq!(status_in(b"\x40\x88\x9a\xca\xc8\xb2\x12\x34\xda\x8f\x82\x08\xbf"), Some(12));
-        assert_eq!(status_in(b"\x40\x0bgrpc-status\x02"), None);
-        assert_eq!(status_in(b""), None);
+    fn a_proxy_that_answers_for_the_server_is_taken_as_grpcs_clients_take_it() {
+        for (http, status) in [(200, None), (401, Some(16)), (403, Some(7)), (404, Some(12)), (503, Some(14)), (500, Some(2))] {
+            assert_eq!(status_of_http(StatusCode::from_u16(http).unwrap()), status, "{http}");
+        }
     }
 
     #[test]
-    fn numbers_are_written_in_groups_of_seven_bits() {
-        let mut bytes = Vec::new();
-        varint(&mut bytes, 300);
-        assert_eq!(bytes, [0xac, 0x02]);
+    fn the_message_holds_the_service_behind_its_length() {
+        assert_eq!(message(""), [0, 0, 0, 0, 0].as_slice());
+        assert_eq!(message("ab"), [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b'].as_slice());
+        assert_eq!(&message(&"x".repeat(300))[..8], [0, 0, 0, 1, 47, 0x0a, 0xac, 0x02]);
     }
 }

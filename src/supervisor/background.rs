@@ -232,12 +232,7 @@ impl Background {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(8)
-        .thread_stack_size(256 * 1024)
-        .on_thread_start(|| sys::block_every_signal())
-        .build()
+    tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(|| sys::block_every_signal()).build()
 }
 
 /// What every background thread begins with.

@@ -7,6 +7,7 @@ mod hostile;
 mod http;
 mod kept;
 mod local;
+mod names;
 mod network;
 mod redis;
 mod spaced;

@@ -1,0 +1,112 @@
+//! Turns a host's name into addresses: a number, the hosts file, then the name servers; nothing here blocks a thread.
+//!
+//! The C library's own resolution is not used: musl's fails where glibc's, and so the application, succeeds, and it holds a thread
+//! for as long as a name server is silent. Order and search follow glibc with `hosts: files dns` (resolv.conf(5), hosts(5)): other
+//! sources of nsswitch.conf (mdns, myhostname) and the variables `LOCALDOMAIN` and `RES_OPTIONS` are not read.
+
+mod exchange;
+mod files;
+mod hosts;
+mod message;
+mod numeric;
+mod resolv;
+mod search;
+mod shared;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+use files::Kept;
+use resolv::Settings;
+use shared::Shared;
+
+/// The port of name servers (RFC 1035, 4.2).
+const PORT: u16 = 53;
+
+/// Why a name has no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It cannot be a name or an address.
+    Malformed(&'static str),
+    /// The name servers know no such name; under how many full names it was looked for, and who said so last.
+    Missing(usize, SocketAddr),
+    /// The name is there and has neither an IPv4 nor an IPv6 address.
+    NoAddress(SocketAddr),
+    /// A name server answered that it cannot say, in the word of RFC 1035 or the IANA's registry.
+    Refused(&'static str, SocketAddr),
+    /// No name server answered; what the kernel said of them, where it did.
+    Silent(Option<String>),
+    /// No socket could be opened: a limit of our own.
+    Internal(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(why) => f.write_str(why),
+            Self::Missing(1, server) => write!(f, "no such name, says name server {}", server.ip()),
+            Self::Missing(count, server) => {
+                write!(f, "no such name, says name server {}; {count} names of the search list were tried", server.ip())
+            }
+            Self::NoAddress(server) => write!(f, "the name has no address, says name server {}", server.ip()),
+            Self::Refused(word, server) => write!(f, "name server {} answered {word}", server.ip()),
+            Self::Silent(None) => f.write_str("no name server answered"),
+            Self::Silent(Some(why)) => write!(f, "no name server answered: {why}"),
+            Self::Internal(why) => write!(f, "cannot ask a name server: {why}"),
+        }
+    }
+}
+
+/// A way to resolve names: its files, and what is known from the name servers.
+#[derive(Debug)]
+pub struct Names {
+    resolv: Kept<Settings>,
+    hosts: Kept<String>,
+    shared: Arc<Shared>,
+}
+
+/// The addresses of a host with this port, by the files of this system; never empty.
+///
+/// The caller bounds the time; a lookup that it gives up goes on for others and for its next try.
+///
+/// # Errors
+/// Why there is none.
+pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
+    static SYSTEM: LazyLock<Names> = LazyLock::new(|| Names::new("/etc/resolv.conf", "/etc/hosts", PORT));
+    SYSTEM.resolve(host, port).await
+}
+
+impl Names {
+    /// Resolves by these two files; name servers are asked on `port`.
+    fn new(resolv: impl Into<PathBuf>, hosts: impl Into<PathBuf>, port: u16) -> Self {
+        let resolv = Kept::new(resolv.into(), move |text| Settings::parse(text, port));
+        Self { resolv, hosts: Kept::new(hosts.into(), str::to_owned), shared: Arc::default() }
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
+        if let Some(address) = numeric::address(host, port)? {
+            return Ok(vec![address]);
+        }
+        let name = search::checked(host)?;
+        let found = hosts::addresses(&self.hosts.get(), &name);
+        let found: Arc<[IpAddr]> = if !found.is_empty() {
+            found.into()
+        } else if is_local(&name) {
+            [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()].into()
+        } else {
+            self.shared.addresses(&name, &self.resolv.get()).await?
+        };
+        Ok(found.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
+    }
+}
+
+/// Whether the name means this host whatever a name server says (RFC 6761, 6.3).
+fn is_local(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests;

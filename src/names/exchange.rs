@@ -1,0 +1,141 @@
+//! One question, until a name server answers it: the next server after a second of silence, TCP where an answer does not fit.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::message::{Answer, Family, Question, Said};
+use super::resolv::Settings;
+
+/// After so much silence the next server is asked, or the same one again. A server that answers later is still heard: the C libraries
+/// wait for 5 s, which is longer than a check has.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest packet that is read over UDP.
+const LONGEST: usize = 4096;
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// What a server said, and which.
+    Said(Said, SocketAddr),
+    /// Nobody answered; what the kernel said of it.
+    Silent(Option<String>),
+    /// No socket could be opened.
+    Internal(String),
+}
+
+/// Asks the servers in turn. `asked` counts each question that is sent.
+pub(super) async fn ask(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> Heard {
+    let first = if settings.rotate { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
+    let round = settings.servers.iter().cycle().skip(first).take(settings.servers.len());
+    let mut turns = std::iter::repeat_n(round, settings.attempts).flatten().copied();
+    let mut open = JoinSet::new();
+    // Servers that cannot tell, or are not there: they are not asked again.
+    let (mut done, mut heard) = (Vec::new(), Heard::Silent(None));
+    let mut due = Instant::now();
+    let mut left = true;
+    loop {
+        if left && due <= Instant::now() {
+            match turns.find(|server| !done.contains(server)) {
+                Some(server) => {
+                    let Some(question) = Question::new(name, family, settings.edns) else {
+                        return Heard::Internal("no question can be made of the name".to_owned());
+                    };
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    due = Instant::now() + PATIENCE.min(settings.timeout);
+                    let (time, tcp) = (settings.timeout, settings.tcp);
+                    open.spawn(async move { (server, one(server, &question, time, tcp).await) });
+                }
+                None => left = false,
+            }
+        }
+        if open.is_empty() && !left {
+            return heard;
+        }
+        tokio::select! {
+            Some(answered) = open.join_next() => {
+                let Ok((server, answered)) = answered else { continue };
+                match answered {
+                    Ok(Some(Answer { said: Said::Refused(word), .. })) => heard = Heard::Said(Said::Refused(word), server),
+                    Ok(Some(Answer { said, .. })) => return Heard::Said(said, server),
+                    // Silence may be a lost packet.
+                    Ok(None) => continue,
+                    Err(Fault::Ours(error)) => return Heard::Internal(error.to_string()),
+                    Err(Fault::Way(error)) => {
+                        if matches!(heard, Heard::Silent(_)) {
+                            heard = Heard::Silent(Some(format!("{}: {error}", server.ip())));
+                        }
+                    }
+                }
+                done.push(server);
+                due = Instant::now();
+            }
+            () = sleep_until(due), if left => {}
+        }
+    }
+}
+
+/// Why a server could not be asked.
+enum Fault {
+    /// We have no socket.
+    Ours(io::Error),
+    /// The kernel says that nobody is there.
+    Way(io::Error),
+}
+
+/// Asks one server once; none when it stays silent.
+async fn one(server: SocketAddr, question: &Question, time: Duration, tcp: bool) -> Result<Option<Answer>, Fault> {
+    if tcp {
+        return timeout(time, over_tcp(server, question)).await.unwrap_or(Ok(None));
+    }
+    let Ok(answer) = timeout(time, over_udp(server, question)).await else { return Ok(None) };
+    let answer = answer?;
+    if !answer.cut {
+        return Ok(Some(answer));
+    }
+    match timeout(time, over_tcp(server, question)).await {
+        Ok(Ok(Some(whole))) => Ok(Some(whole)),
+        // What fitted is better than nothing; an answer without any of it is none.
+        _ if matches!(answer.said, Said::Addresses(_)) => Ok(Some(answer)),
+        Ok(Err(fault)) => Err(fault),
+        _ => Ok(None),
+    }
+}
+
+/// Each question has a socket, and so a port, of its own. The kernel lets through what comes from the server's address alone, and what is
+/// no answer to the question is passed over (RFC 5452).
+async fn over_udp(server: SocketAddr, question: &Question) -> Result<Answer, Fault> {
+    let any: SocketAddr = if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let socket = UdpSocket::bind(any).await.map_err(Fault::Ours)?;
+    socket.connect(server).await.map_err(Fault::Way)?;
+    socket.send(question.bytes()).await.map_err(Fault::Way)?;
+    let mut buffer = vec![0; LONGEST];
+    loop {
+        let length = socket.recv(&mut buffer).await.map_err(Fault::Way)?;
+        if let Some(answer) = buffer.get(..length).and_then(|bytes| question.read(bytes)) {
+            return Ok(answer);
+        }
+    }
+}
+
+/// None for what is no answer to the question.
+async fn over_tcp(server: SocketAddr, question: &Question) -> Result<Option<Answer>, Fault> {
+    let told = async {
+        let mut stream = TcpStream::connect(server).await?;
+        // The length comes first, and in one packet with the rest: some servers read no further (RFC 7766, 8).
+        let mut bytes = (question.bytes().len() as u16).to_be_bytes().to_vec();
+        bytes.extend(question.bytes());
+        stream.write_all(&bytes).await?;
+        let mut answer = vec![0; usize::from(stream.read_u16().await?)];
+        stream.read_exact(&mut answer).await?;
+        Ok(question.read(&answer))
+    };
+    told.await.map_err(Fault::Way)
+}

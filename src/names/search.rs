@@ -1,0 +1,184 @@
+//! Under which full names a name is looked for, and what is found under them.
+
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::Trouble;
+use super::exchange::{Heard, ask};
+use super::message::{Family, Said};
+use super::resolv::Settings;
+
+/// A name is not longer (RFC 1035, 2.3.4), nor is a part of one.
+const LONGEST: usize = 253;
+const LONGEST_PART: usize = 63;
+
+/// How long the other family has once one has an address: some networks drop each question for one of them.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// How long the other family has once one is known to have no address.
+const LONG_GRACE: Duration = Duration::from_secs(2);
+
+/// A lookup is over after this time, whatever the options say.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The name in lower case, with the dot at its end if it has one.
+pub(super) fn checked(host: &str) -> Result<String, Trouble> {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    if !name.is_ascii() {
+        return Err(Trouble::Malformed("the name has letters beyond ASCII; write it as `xn--…`"));
+    }
+    if name.len() > LONGEST || name.split('.').any(|part| part.len() > LONGEST_PART) {
+        return Err(Trouble::Malformed("the name or a part of it is too long"));
+    }
+    let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+    if name.split('.').any(|part| part.is_empty() || !part.bytes().all(fits)) {
+        return Err(Trouble::Malformed("this can be no name of a host"));
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+/// The full names to look for, in order: as it is first where it has dots enough, last otherwise (resolv.conf(5), `ndots`).
+fn candidates(name: &str, settings: &Settings) -> Vec<String> {
+    if let Some(absolute) = name.strip_suffix('.') {
+        return vec![absolute.to_owned()];
+    }
+    let dots = name.matches('.').count();
+    let below = settings.search.iter().map(|domain| if domain.is_empty() { name.to_owned() } else { format!("{name}.{domain}") });
+    let mut all: Vec<String> = below.filter(|full| full.len() <= LONGEST).collect();
+    if dots >= settings.ndots {
+        all.insert(0, name.to_owned());
+    } else if dots > 0 || !settings.no_tld || all.is_empty() {
+        all.push(name.to_owned());
+    }
+    let mut seen = Vec::new();
+    all.retain(|full| {
+        !seen.contains(full) && {
+            seen.push(full.clone());
+            true
+        }
+    });
+    all
+}
+
+/// Looks for the name. The search goes on over names that are not there, that have no address, and that a server cannot tell; it ends
+/// with servers that are silent, as glibc's does.
+pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> Result<Vec<IpAddr>, Trouble> {
+    let looking = async {
+        let (mut tried, mut told) = (0, None);
+        for full in candidates(name, settings) {
+            tried += 1;
+            let trouble = match both(&full, settings, asked).await {
+                Heard::Said(Said::Addresses(found), _) => return Ok(found),
+                Heard::Said(Said::Missing, server) => Trouble::Missing(tried, server),
+                Heard::Said(Said::Nothing, server) => Trouble::NoAddress(server),
+                Heard::Said(Said::Refused(word), server) => Trouble::Refused(word, server),
+                Heard::Silent(why) => return Err(Trouble::Silent(why)),
+                Heard::Internal(why) => return Err(Trouble::Internal(why)),
+            };
+            told = Some(match (told, trouble) {
+                // That a server cannot tell, or knows the name, says more than that others do not.
+                (Some(before @ Trouble::Refused(..)), _) | (Some(before @ Trouble::NoAddress(_)), Trouble::Missing(..)) => before,
+                (_, trouble) => trouble,
+            });
+        }
+        Err(told.unwrap_or(Trouble::Malformed("the name or a part of it is too long")))
+    };
+    timeout(LIMIT, looking).await.unwrap_or(Err(Trouble::Silent(None)))
+}
+
+/// The addresses of both families: those of one are enough.
+async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> Heard {
+    let v4 = ask(full, Family::V4, settings, asked);
+    if settings.no_aaaa {
+        return v4.await;
+    }
+    let v6 = ask(full, Family::V6, settings, asked);
+    let (mut v4, mut v6) = (pin!(v4), pin!(v6));
+    if settings.one_by_one {
+        let first = v4.await;
+        let second = timeout(patience(&first).unwrap_or(LIMIT), v6).await.unwrap_or(Heard::Silent(None));
+        return joined(first, second);
+    }
+    // The IPv4 address comes first where both are there: see `dial` for the order in which they are tried.
+    tokio::select! {
+        first = &mut v4 => {
+            let second = late(patience(&first), &mut v6).await;
+            joined(first, second)
+        }
+        second = &mut v6 => {
+            let first = late(patience(&second), &mut v4).await;
+            joined(first, second)
+        }
+    }
+}
+
+/// How long the other family is waited for; none: for as long as its servers have.
+const fn patience(heard: &Heard) -> Option<Duration> {
+    match heard {
+        Heard::Said(Said::Addresses(_), _) => Some(GRACE),
+        Heard::Said(Said::Nothing | Said::Missing, _) => Some(LONG_GRACE),
+        _ => None,
+    }
+}
+
+async fn late(patience: Option<Duration>, other: impl Future<Output = Heard>) -> Heard {
+    tokio::select! {
+        heard = other => heard,
+        () = async { match patience { Some(time) => sleep(time).await, None => std::future::pending().await } } => Heard::Silent(None),
+    }
+}
+
+/// What two families say together: addresses before all, then what is sure.
+fn joined(v4: Heard, v6: Heard) -> Heard {
+    match (v4, v6) {
+        (Heard::Said(Said::Addresses(mut found), server), Heard::Said(Said::Addresses(more), _)) => {
+            found.extend(more);
+            Heard::Said(Said::Addresses(found), server)
+        }
+        (found @ Heard::Said(Said::Addresses(_), _), _) | (_, found @ Heard::Said(Said::Addresses(_), _)) => found,
+        (ours @ Heard::Internal(_), _) | (_, ours @ Heard::Internal(_)) => ours,
+        (refused @ Heard::Said(Said::Refused(_), _), _) | (_, refused @ Heard::Said(Said::Refused(_), _)) => refused,
+        // One family says that the name is there.
+        (nothing @ Heard::Said(Said::Nothing, _), _) | (_, nothing @ Heard::Said(Said::Nothing, _)) => nothing,
+        (missing @ Heard::Said(Said::Missing, _), _) | (_, missing @ Heard::Said(Said::Missing, _)) => missing,
+        (silent @ Heard::Silent(Some(_)), _) | (_, silent) => silent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(name: &str, text: &str) -> Vec<String> {
+        candidates(name, &Settings::parse(text, 53))
+    }
+
+    #[test]
+    fn the_search_list_is_tried_as_glibc_tries_it() {
+        let pod = "search default.svc.cluster.local cluster.local\noptions ndots:5\n";
+        assert_eq!(names("db", pod), ["db.default.svc.cluster.local", "db.cluster.local", "db"]);
+        assert_eq!(names("a.b", pod), ["a.b.default.svc.cluster.local", "a.b.cluster.local", "a.b"]);
+        assert_eq!(names("a.b.", pod), ["a.b"]);
+        assert_eq!(names("a.b", "search x\n"), ["a.b", "a.b.x"]);
+        assert_eq!(names("a", "search x\noptions ndots:0\n"), ["a", "a.x"]);
+        assert_eq!(names("a", "search x . x\n"), ["a.x", "a"]);
+        assert_eq!(names("a", "search x\noptions no-tld-query\n"), ["a.x"]);
+        assert_eq!(names("a", "search .\noptions no-tld-query\n"), ["a"]);
+        let long = "a".repeat(63);
+        assert_eq!(names(&long, &format!("search {}\n", [long.as_str(); 3].join("."))), [long]);
+    }
+
+    #[test]
+    fn what_can_be_no_name_is_not_asked_for() {
+        for good in ["db", "DB.Example.", "_sip.x-y", &"a".repeat(63)] {
+            assert_eq!(checked(good), Ok(good.to_ascii_lowercase()));
+        }
+        for wrong in ["", ".", "a..b", ".a", "a b", "a/b", "\u{e9}", "a\\.b", "/tmp/x.sock", &"a".repeat(64), &"a.".repeat(128)] {
+            assert!(matches!(checked(wrong), Err(Trouble::Malformed(_))), "{wrong}");
+        }
+    }
+}
