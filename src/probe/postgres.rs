@@ -15,7 +15,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 use super::bounded::{Allowance, Bounded};
-use super::dial::{Duplex, class_of_chain, class_of_io, dial, dial_unix, notice_loss, words_of_chain};
+use super::dial::{Duplex, class_of_chain, class_of_io, dial, dial_unix, notice_loss, session_number, words_of_chain};
 use super::tls;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{PostgresTarget, ServerRole, SslMode};
@@ -26,6 +26,7 @@ const LOSS: Duration = Duration::from_secs(10);
 /// One connection that is logged in; dropping it closes it.
 #[derive(Debug)]
 pub struct Session {
+    number: u64,
     client: Client,
     allowance: Allowance,
     /// Moves the bytes; ends with the session, and the session with it.
@@ -34,6 +35,29 @@ pub struct Session {
     alive: watch::Receiver<()>,
     /// What other sessions said by `NOTIFY` on a channel that this one listens to.
     notes: mpsc::UnboundedReceiver<String>,
+}
+
+/// A statement that failed.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What it means.
+    pub failure: Failure,
+    /// The SQLSTATE, where it was the server that refused the statement.
+    pub state: Option<String>,
+}
+
+impl Refused {
+    /// Whether the server refuses the statement by its nature, so that asking again is no use: it has no such feature or no such function,
+    /// cannot parse it, or does not grant the right (SQLSTATE classes 0A and 42).
+    pub fn is_final(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.starts_with("0A") || state.starts_with("42"))
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self { failure, state: None }
+    }
 }
 
 /// A login that failed.
@@ -122,13 +146,22 @@ impl Session {
             }
             drop(living);
         });
-        Ok(Self { client, allowance, driver, alive, notes })
+        Ok(Self { number: session_number(), client, allowance, driver, alive, notes })
     }
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
     pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+        self.tell(statement).await.map_err(|refused| refused.failure)
+    }
+
+    /// As [`query`](Self::query), with the server's own code for a refusal.
+    pub async fn tell(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Refused> {
         self.allowance.renew();
-        let messages = self.client.simple_query(statement).await.map_err(|error| failure(&error))?;
+        let messages = self
+            .client
+            .simple_query(statement)
+            .await
+            .map_err(|error| Refused { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
@@ -169,7 +202,7 @@ impl Session {
 
     /// Takes leave of the server and returns once the connection has ended.
     pub async fn close(self) {
-        let Self { client, mut driver, alive: _, allowance: _, notes: _ } = self;
+        let Self { client, mut driver, .. } = self;
         drop(client);
         while driver.join_next().await.is_some() {}
     }
@@ -276,6 +309,11 @@ pub(super) struct PostgresProbe {
 impl PostgresProbe {
     pub(super) const fn new(target: PostgresTarget) -> Self {
         Self { target, session: None }
+    }
+
+    /// Which session is kept; none without one.
+    pub(super) fn session(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.number)
     }
 
     /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.

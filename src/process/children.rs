@@ -1,11 +1,12 @@
 //! The table of children: who runs under which pid, how to reach them, and who has ended.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io;
 
 use tracing::warn;
 
+use super::descendants::Reserve;
+use super::lineage::Lineage;
 use super::notify::NotifyWays;
 use super::output::{Deadline, Output};
 use super::spawn::{self, SpawnError, Surroundings};
@@ -14,6 +15,9 @@ use crate::exit::{Ended, signal_name};
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
+
+/// How many are reaped in one turn of the loop: a few milliseconds' work at most.
+const MOST_REAPED: usize = 256;
 
 /// What one turn of reaping found.
 #[derive(Debug, Default)]
@@ -28,6 +32,8 @@ pub struct Harvest {
     pub orphans: usize,
     /// Whether no child of any kind is left.
     pub none_left: bool,
+    /// Whether more may have ended than were reaped.
+    pub unfinished: bool,
 }
 
 /// Every child that was started here. Exits are read in this place only, so that no status can be stolen.
@@ -44,36 +50,13 @@ pub struct Children {
     seeing_off: Option<i32>,
     killing: bool,
     reserve: Reserve,
+    /// Whether it was said that what is left behind cannot be told.
     told_unseen: bool,
+    lineage: Lineage,
 }
 
 /// Stands for everybody in [`Children::seen_off`]; no process has this number.
 const ALL: i32 = -1;
-
-/// A descriptor that is kept so that what is left behind can be read when all others are taken.
-#[derive(Debug)]
-struct Reserve(Option<File>);
-
-impl Default for Reserve {
-    fn default() -> Self {
-        Self(File::open("/dev/null").ok())
-    }
-}
-
-impl Reserve {
-    /// Lends the descriptor to `read` where that finds none.
-    fn lend<T>(&mut self, read: impl Fn() -> io::Result<T>) -> io::Result<T> {
-        match read() {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                drop(self.0.take());
-                let found = read();
-                *self = Self::default();
-                found
-            }
-            found => found,
-        }
-    }
-}
 
 impl Children {
     /// No children yet; those to come inherit `surroundings`.
@@ -114,10 +97,10 @@ impl Children {
         }
     }
 
-    /// Reaps whatever has ended; one SIGCHLD may stand for hundreds.
+    /// Reaps what has ended, [`MOST_REAPED`] at most: one SIGCHLD may stand for thousands.
     pub fn reap(&mut self) -> Harvest {
-        let mut harvest = Harvest::default();
-        loop {
+        let mut harvest = Harvest { unfinished: true, ..Harvest::default() };
+        for _ in 0..MOST_REAPED {
             match sys::reap() {
                 Reaped::Child(pid, ended) => match self.running.remove(&pid) {
                     Some(id) => {
@@ -135,9 +118,12 @@ impl Children {
                     }
                 },
                 Reaped::Stopped(pid, number) => harvest.stopped.extend(self.running.get(&pid).map(|id| (*id, number))),
-                Reaped::AllRunning => break,
+                Reaped::AllRunning => {
+                    harvest.unfinished = false;
+                    break;
+                }
                 Reaped::NoChild => {
-                    harvest.none_left = true;
+                    (harvest.none_left, harvest.unfinished) = (true, false);
                     break;
                 }
             }
@@ -213,7 +199,7 @@ impl Children {
     pub fn signal_latecomers(&mut self, number: i32) {
         let kills = number == libc::SIGKILL;
         self.killing |= kills;
-        let all = match self.reserve.lend(descendants::read) {
+        let all = match self.reserve.read() {
             Ok(all) => all,
             Err(error) => return self.signal_unseen(number, &error),
         };
@@ -266,9 +252,9 @@ impl Children {
     ///
     /// A helper like `systemd-notify` may be gone before it is asked about: a pid that is ours to see but of nobody is believed. A
     /// process of another pid namespace has the pid 0 here.
-    pub fn is_ours(&self, pid: i32) -> bool {
+    pub fn is_ours(&mut self, pid: i32) -> bool {
         let gone = || sys::send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
-        pid > 0 && (self.running.contains_key(&pid) || descendants::all().iter().any(|descendant| descendant.pid == pid) || gone())
+        pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(gone))
     }
 
     /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].

@@ -1,9 +1,11 @@
 //! Everything below this process in the process tree, read from `/proc`.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::lineage::Stat;
 use crate::sys;
 
 /// One process below us.
@@ -64,13 +66,8 @@ fn listed(pid: i32) -> io::Result<Vec<i32>> {
 
 /// Every process whose `/proc/PID/stat` names `pid` as its parent.
 fn by_parent(pid: i32) -> io::Result<Vec<i32>> {
-    let mut found = Vec::new();
-    for number in names("/proc".to_owned())? {
-        if parent(number)? == Some(pid) {
-            found.push(number);
-        }
-    }
-    Ok(found)
+    let numbers = names("/proc".to_owned())?;
+    Ok(numbers.into_iter().filter(|number| Stat::of(*number).is_some_and(|stat| stat.parent == pid)).collect())
 }
 
 /// The entries of a directory that are numbers.
@@ -88,12 +85,29 @@ fn unless_gone<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The fourth field of `/proc/PID/stat`; the second, the name in parentheses, may hold anything.
-fn parent(pid: i32) -> io::Result<Option<i32>> {
-    let stat = unless_gone(std::fs::read(format!("/proc/{pid}/stat")))?.unwrap_or_default();
-    let behind_name = stat.iter().rposition(|byte| *byte == b')').and_then(|place| stat.get(place + 1..));
-    let rest = String::from_utf8_lossy(behind_name.unwrap_or_default()).into_owned();
-    Ok(rest.split_whitespace().nth(1).and_then(|word| word.parse().ok()))
+/// A descriptor that is kept so that what is left behind can be read when all others are taken.
+#[derive(Debug)]
+pub struct Reserve(Option<File>);
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+}
+
+impl Reserve {
+    /// As [`read`], with the descriptor that is kept where there is no other.
+    pub fn read(&mut self) -> io::Result<Vec<Descendant>> {
+        match read() {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                drop(self.0.take());
+                let found = read();
+                *self = Self::default();
+                found
+            }
+            found => found,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +125,7 @@ mod tests {
         let pid = i32::try_from(shell.id()).unwrap();
         let found = by_parent(pid).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(parent(found[0]).unwrap(), Some(pid));
+        assert_eq!(Stat::of(found[0]).unwrap().parent, pid);
         if Path::new("/proc/thread-self/children").exists() {
             assert_eq!(found, listed(pid).unwrap());
         }

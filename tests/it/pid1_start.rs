@@ -123,8 +123,13 @@ fn what_cannot_be_executed_is_named_with_its_reason() {
     let config = format!("[modes.api]\ncommand = [\"true\", \"{word}\"]\n");
     Portcullis::new().config(&config).output().exits(126).says(&["argument 1 of the command is longer than the 131072 bytes"]);
     // Each fits alone, and all together do not.
-    let many: String = (0..30).map(|number| format!("V{number} = \"{}\"\n", "x".repeat(100_000))).collect();
-    Portcullis::new().config(&format!("[env]\n{many}")).command(["true"]).output().exits(126).says(&["arguments and environment have 3"]);
+    let many: Vec<String> = (0..30).map(|number| format!("V{number} = \"{}\"", "x".repeat(100_000))).collect();
+    Portcullis::new()
+        .config(&format!("[env]\n{}\n", many.join("\n")))
+        .command(["true"])
+        .output()
+        .exits(126)
+        .says(&["arguments and environment have 3"]);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let target = format!("tcp://{}", listener.local_addr().unwrap());
     // The longest that the test itself can hand over.
