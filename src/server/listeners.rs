@@ -17,11 +17,15 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
 
+use super::own;
 use crate::plan::{HealthPlan, SocketName};
 
 /// How often the lock of a directory is tried, and the pause between two tries.
 const TRIES: u32 = 25;
 const PAUSE: Duration = Duration::from_millis(20);
+/// How often a name that was asked for is tried, and the pause between two tries.
+const YIELD_TRIES: u32 = 50;
+const YIELD_PAUSE: Duration = Duration::from_millis(5);
 
 /// A health listener that could not be bound, in one sentence that names every address that was tried.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +48,8 @@ pub struct SocketFile(#[expect(dead_code, reason = "held for its drop")] Arc<Lyi
 #[derive(Debug)]
 struct Lying {
     path: PathBuf,
-    /// Device and inode.
-    number: (u64, u64),
+    /// Device, inode and when it was made: a number is given anew once its file is gone.
+    number: (u64, u64, i64, i64),
 }
 
 impl SocketFile {
@@ -62,8 +66,8 @@ impl Drop for Lying {
     }
 }
 
-fn number(path: &Path) -> Option<(u64, u64)> {
-    path.symlink_metadata().ok().map(|meta| (meta.dev(), meta.ino()))
+fn number(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    path.symlink_metadata().ok().map(|meta| (meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec()))
 }
 
 impl Listeners {
@@ -88,6 +92,11 @@ impl Listeners {
     /// The unix socket's file, to be kept until the end; none without a path.
     pub fn file(&self) -> Option<SocketFile> {
         self.file.clone()
+    }
+
+    /// The unix socket alone.
+    pub fn into_unix(self) -> Option<UnixListener> {
+        self.unix
     }
 
     /// The address that was bound; none without TCP.
@@ -134,9 +143,7 @@ fn widen(listener: &impl AsFd) {
 
 fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
     let bound = match name {
-        SocketName::Abstract(name) => {
-            UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address)).inspect(widen)
-        }
+        SocketName::Abstract(name) => bind_abstract(name).inspect(widen),
         SocketName::Path(path) => {
             let _turn = turn(path);
             remove_stale(path).and_then(|()| bind_path(path))
@@ -147,6 +154,23 @@ fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
         let advice = advice(error.kind(), is_file);
         BindError(format!("{name}: {}, {advice}, or set another with PORTCULLIS_HEALTH__SOCKET", error.kind()))
     })
+}
+
+/// A name that a command of one's own has is asked for: a shell must not keep a service from starting.
+fn bind_abstract(name: &str) -> io::Result<UnixListener> {
+    let bind = || UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address));
+    let mut bound = bind();
+    let in_use = |bound: &io::Result<UnixListener>| bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+    if in_use(&bound) && own::ask_for(name) {
+        for _ in 0..YIELD_TRIES {
+            bound = bind();
+            if !in_use(&bound) {
+                break;
+            }
+            std::thread::park_timeout(YIELD_PAUSE);
+        }
+    }
+    bound
 }
 
 /// What to look at when a unix socket could not be bound; `is_file` where something else may have its path.
