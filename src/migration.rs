@@ -9,6 +9,7 @@ mod postgres;
 mod question;
 mod redis;
 mod second;
+mod sockets;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -93,7 +94,7 @@ mod tests {
         sender.send(LockOrder::Release).unwrap();
         drop(sender);
         run(plan, "one".to_owned(), orders, mailbox).await;
-        let events = inbox.take();
+        let events = inbox.take(usize::MAX);
         assert!(matches!(&events[..], [Event::Lock(LockNews::Held), Event::Lock(LockNews::Released)]), "{events:?}");
     }
 }

@@ -264,8 +264,8 @@ fn listen(signals: Signals) -> Option<oneshot::Receiver<i32>> {
     let fatal = |number: &i32| matches!(*number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
     let watch = move || {
         loop {
-            let polled = poll(&mut [PollFd::new(signals.fd(), PollFlags::POLLIN)], PollTimeout::NONE);
-            if let Some(number) = signals.take().into_iter().find(fatal) {
+            let polled = poll(&mut signals.files().map(|file| PollFd::new(file, PollFlags::POLLIN)), PollTimeout::NONE);
+            if let Some(number) = signals.take().into_iter().chain(signals.take_realtime()).find(fatal) {
                 let _ = sender.send(number);
                 return;
             }

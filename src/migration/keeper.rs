@@ -18,7 +18,7 @@ use crate::plan::{MigrationPlan, Orphans, Question};
 use crate::probe::dial::shown;
 use crate::state::event::{ANOTHER_MODE, LockHolder, LockNews};
 use safety::prepare;
-use watch::keep;
+use watch::{Ward, keep};
 
 /// How long giving the lock back may take; closing the connection frees it anyway.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -95,11 +95,12 @@ pub(super) async fn run<L: Lock>(mut lock: L, rules: &Rules, orders: &mut Unboun
         };
         tell(LockNews::Environment(lock.environment(&held)));
         tell(LockNews::Held);
+        let mut ward = Ward::new();
         loop {
             let order = tokio::select! {
                 biased;
                 order = orders.recv() => order,
-                why = keep(&mut lock, &mut held) => {
+                why = keep(&mut lock, &mut held, &mut ward) => {
                     tell(LockNews::Lost(why));
                     break;
                 }
@@ -108,7 +109,7 @@ pub(super) async fn run<L: Lock>(mut lock: L, rules: &Rules, orders: &mut Unboun
                 Some(LockOrder::Verify) => {
                     let answer = tokio::select! {
                         answer = verify(&mut asker, rules) => answer,
-                        why = keep(&mut lock, &mut held) => {
+                        why = keep(&mut lock, &mut held, &mut ward) => {
                             tell(LockNews::Lost(why.clone()));
                             Err(why)
                         }
@@ -230,9 +231,12 @@ async fn current(asker: &mut Asker, rules: &Rules) -> Option<bool> {
     }
 }
 
-/// The pause before try number `tries`: 0.1 s, growing by half to 2 s, less up to 30 %.
+/// The longest pause between two tries: where a lock cannot say that it is free, each hand-over takes half of it.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The pause before try number `tries`: 0.1 s, growing by half to [`LONGEST_PAUSE`], less up to 30 %.
 fn pause(tries: u32, chance: f64) -> Duration {
-    Duration::from_millis(100).mul_f64(1.5_f64.powf(f64::from(tries.min(16)))).min(Duration::from_secs(2)).mul_f64(1.0 - 0.3 * chance)
+    Duration::from_millis(100).mul_f64(1.5_f64.powf(f64::from(tries.min(16)))).min(LONGEST_PAUSE).mul_f64(1.0 - 0.3 * chance)
 }
 
 /// What stands between this replica and the lock.
@@ -277,8 +281,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pause_grows_to_two_seconds() {
-        for (tries, chance, ms) in [(0, 0.0, 100), (1, 0.0, 150), (0, 1.0, 70), (8, 0.0, 2_000), (1_000_000, 1.0, 1_400)] {
+    fn the_pause_grows_to_half_a_second() {
+        for (tries, chance, ms) in [(0, 0.0, 100), (1, 0.0, 150), (0, 1.0, 70), (8, 0.0, 500), (1_000_000, 1.0, 350)] {
             assert_eq!(pause(tries, chance), Duration::from_millis(ms), "{tries} {chance}");
         }
     }

@@ -15,6 +15,20 @@ pub(super) const ANSWER: Duration = Duration::from_secs(5);
 /// After how many seconds of silence a server ends the holder's session, and with it the lock.
 pub(super) const LEASE_SECONDS: u64 = 30;
 
+/// How long a migration has run when what may keep it from going on is looked for.
+pub(super) const HINT_AFTER: Duration = Duration::from_secs(10);
+
+/// A session that an earlier migration may have left at work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leftover {
+    /// Which it is, for the server.
+    pub(super) id: String,
+    /// Who and where it is.
+    pub(super) words: String,
+    /// Whether it is certainly an earlier migration's. One that may be anybody's is reported and waited for, and never ended.
+    pub(super) certain: bool,
+}
+
 /// What one try yielded.
 pub(super) enum Try<H> {
     /// It is ours, for as long as this lives.
@@ -47,12 +61,12 @@ pub(super) trait Lock: Send {
         std::future::pending()
     }
 
-    /// The sessions of earlier migrations under this lock that are still at work; none where nothing tells them from others.
-    fn leftovers(&self, _held: &mut Self::Held) -> impl Future<Output = Result<Vec<String>, Failure>> + Send {
+    /// The sessions of earlier migrations under this lock that may still be at work; none where nothing tells them from others.
+    fn leftovers(&self, _held: &mut Self::Held) -> impl Future<Output = Result<Vec<Leftover>, Failure>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 
-    /// Ends them.
+    /// Ends those that are certain, and no others.
     fn end_leftovers(&self, _held: &mut Self::Held) -> impl Future<Output = Result<(), Failure>> + Send {
         std::future::ready(Ok(()))
     }
@@ -64,6 +78,11 @@ pub(super) trait Lock: Send {
 
     /// Whether it is still ours; asking also keeps a dead man's switch from firing.
     fn holds(&self, held: &mut Self::Held) -> impl Future<Output = Result<bool, Failure>> + Send;
+
+    /// Looks after a migration that has been running for so long: a hint where something keeps it from going on.
+    fn attend(&self, _held: &mut Self::Held, _running: Duration) -> impl Future<Output = Result<Option<String>, Failure>> + Send {
+        std::future::ready(Ok(None))
+    }
 
     /// Comes back when what holds the lock has visibly ended. Safe to cancel.
     fn ended(&self, held: &mut Self::Held) -> impl Future<Output = ()> + Send;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::lock::{ANSWER, Lock, Try};
+use tokio::time::{Instant, sleep};
+
+use super::lock::{ANSWER, Leftover, Lock, Try};
 use super::question::Asker;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::MysqlTarget;
@@ -12,8 +14,11 @@ use crate::state::event::LockHolder;
 /// A dead man's switch: the server ends a session that has been silent for so long, and with it the lock (M9).
 const SILENCE: &str = "SET SESSION wait_timeout = 30";
 
-/// How long a holder that is done leaves its mark: longer than any pause between two tries.
-const MARK: Duration = Duration::from_secs(10);
+/// How long a holder that is done stays to be seen by whoever queues: longer than any pause between two tries.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// How often it looks meanwhile whether the lock was taken.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Where the lock is, and with whom it was seen.
 #[derive(Debug)]
@@ -27,6 +32,10 @@ pub(super) struct MysqlLock {
     vanished: Option<Seen>,
     /// Our own connection, while it holds the lock.
     own: Option<String>,
+    /// Whether the holder before us was there to be seen taking leave when we took the lock.
+    clean: bool,
+    /// When we took it.
+    taken: Instant,
 }
 
 /// A holder's connection.
@@ -45,8 +54,8 @@ fn without_port(host: &str) -> &str {
 
 impl MysqlLock {
     /// A lock that nobody holds yet. Its name needs no quoting: it is made of letters, digits and a colon.
-    pub(super) const fn new(target: MysqlTarget, name: String) -> Self {
-        Self { target, name, waiting: None, seen: None, vanished: None, own: None }
+    pub(super) fn new(target: MysqlTarget, name: String) -> Self {
+        Self { target, name, waiting: None, seen: None, vanished: None, own: None, clean: false, taken: Instant::now() }
     }
 
     async fn open(&self) -> Result<Session, Failure> {
@@ -79,28 +88,6 @@ impl MysqlLock {
     }
 }
 
-impl MysqlLock {
-    /// Number and description of the sessions at work that may be the vanished holder's migration, and whether they are nobody else's.
-    async fn left_at_work(&self, held: &mut Session) -> Result<(Vec<(String, String)>, bool), Failure> {
-        let Some(Seen { id, host: Some(place) }) = &self.vanished else { return Ok((Vec::new(), true)) };
-        let own = held.value("SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()").await?;
-        let told_apart = own.as_deref().is_some_and(|own| without_port(own) != place);
-        let statement = format!(
-            "SELECT ID, HOST, TIME FROM information_schema.PROCESSLIST WHERE ID > {id} AND ID <> CONNECTION_ID() AND DB <=> DATABASE() \
-             AND USER = SUBSTRING_INDEX(USER(), '@', 1) AND COMMAND <> 'Sleep' ORDER BY ID LIMIT 50"
-        );
-        let rows = held.query(&statement).await?;
-        let left = rows.iter().filter_map(|row| match row.as_slice() {
-            [Some(id), Some(host), time] if without_port(host) == place => {
-                let time = time.as_deref().unwrap_or("?");
-                Some((id.clone(), format!("connection {id} at {host}, at work for {time} s")))
-            }
-            _ => None,
-        });
-        Ok((left.collect(), told_apart))
-    }
-}
-
 impl Lock for MysqlLock {
     type Held = Session;
 
@@ -113,25 +100,34 @@ impl Lock for MysqlLock {
             Some(session) => session,
             None => self.open().await?,
         };
-        let answer = match session.value(&format!("SELECT GET_LOCK('{}', 0)", self.name)).await {
+        // In one statement: between two, another one may have had it.
+        let statement = format!("SELECT GET_LOCK('{0}', 0), IS_FREE_LOCK('{0}:done')", self.name);
+        let answer = match session.query(&statement).await {
             Err(failure) if failure.class == Class::Protocol => Err(failure.private.as_str().to_owned()),
-            answer => Ok(answer?),
+            answer => Ok(answer?.into_iter().next().unwrap_or_default()),
         };
-        match answer.as_ref().map(Option::as_deref) {
-            Ok(Some("1")) => {
+        let answer = answer.as_ref().map(|row| (row.first().and_then(Option::as_deref), row.get(1).and_then(Option::as_deref)));
+        match answer {
+            Ok((Some("1"), farewell)) => {
+                self.clean |= farewell == Some("0");
+                self.taken = Instant::now();
+                session.value(&format!("SELECT RELEASE_LOCK('{}:next')", self.name)).await?;
                 self.own = session.value("SELECT CONNECTION_ID()").await?;
                 Ok(Try::Held(session))
             }
-            Ok(Some(_)) => {
+            Ok((Some(_), _)) => {
+                self.clean = false;
                 let (id, holder) = self.holder(&mut session).await?;
                 let host = holder.address.as_deref().map(|host| without_port(host).to_owned());
                 let seen = id.filter(|id| Some(id) != self.own.as_ref()).map(|id| Seen { id, host });
                 self.seen = seen.or_else(|| self.seen.take());
+                // One of those who queue has it, so that a holder knows that somebody does.
+                session.value(&format!("SELECT GET_LOCK('{}:next', 0)", self.name)).await?;
                 self.waiting = Some(session);
                 Ok(Try::Taken(holder))
             }
-            Ok(None) | Err(_) => {
-                let why = answer.err().unwrap_or_else(|| "GET_LOCK was answered with NULL".to_owned());
+            Ok((None, _)) | Err(_) => {
+                let why = answer.err().map_or("GET_LOCK was answered with NULL", String::as_str);
                 let advice = "use a lock of another kind, or `lock = \"none\"` with one replica";
                 Ok(Try::Unusable(format!("the migration lock at {} cannot be used: {why}; {advice}", self.target)))
             }
@@ -142,40 +138,33 @@ impl Lock for MysqlLock {
         self.own.as_ref().is_some_and(|own| holder.words.split(' ').nth(1) == Some(own))
     }
 
-    /// A holder that took leave has left its mark.
-    async fn succeeds_cleanly(&mut self, held: &mut Session) -> bool {
-        let Some(seen) = &self.seen else { return true };
-        let marked = held.value(&format!("SELECT IS_FREE_LOCK('{}:{}')", self.name, seen.id)).await;
-        let clean = matches!(marked, Ok(Some(free)) if free == "0");
+    /// A holder that took leave stays until the lock is taken.
+    async fn succeeds_cleanly(&mut self, _held: &mut Session) -> bool {
+        let clean = self.clean || self.seen.is_none();
         self.vanished = self.seen.clone().filter(|_| !clean);
         clean
     }
 
     /// MySQL knows no name of a session by which a migration's own could be told. What is known of a holder that vanished is where it
-    /// came from and when: what came later from the same place, as the same user, to the same database and is at work is its
-    /// migration's, because nothing else had been started there. Where the place is ours, too, a proxy is in between or all are on one
-    /// host: then it may be anybody's, and is only told.
-    async fn leftovers(&self, held: &mut Session) -> Result<Vec<String>, Failure> {
-        let (left, told_apart) = self.left_at_work(held).await?;
-        let shown: Vec<String> = left.into_iter().map(|(_, shown)| shown).collect();
-        if told_apart || shown.is_empty() {
-            return Ok(shown);
-        }
-        tracing::warn!(
-            "the last holder of the migration lock vanished, and sessions are at work that may be its migration's or anybody's, check \
-             them: {}",
-            shown.join(", ")
+    /// came from and when: what came later from the same place, as the same user, to the same database, and has been at work since before
+    /// the lock was ours, may be its migration's. It may be anybody's, too: a proxy lends its sessions, and all containers of a host may
+    /// have one address.
+    async fn leftovers(&self, held: &mut Session) -> Result<Vec<Leftover>, Failure> {
+        let Some(Seen { id, host: Some(place) }) = &self.vanished else { return Ok(Vec::new()) };
+        let statement = format!(
+            "SELECT ID, HOST, TIME FROM information_schema.PROCESSLIST WHERE ID > {id} AND ID <> CONNECTION_ID() AND DB <=> DATABASE() \
+             AND USER = SUBSTRING_INDEX(USER(), '@', 1) AND COMMAND <> 'Sleep' AND TIME >= {} ORDER BY ID LIMIT 50",
+            self.taken.elapsed().as_secs()
         );
-        Ok(Vec::new())
-    }
-
-    async fn end_leftovers(&self, held: &mut Session) -> Result<(), Failure> {
-        let (left, told_apart) = self.left_at_work(held).await?;
-        for (id, _) in left.iter().filter(|_| told_apart) {
-            // One that has just ended by itself is no fault.
-            let _ = held.value(&format!("KILL {id}")).await;
-        }
-        Ok(())
+        let rows = held.query(&statement).await?;
+        let left = rows.iter().filter_map(|row| match row.as_slice() {
+            [Some(id), Some(host), time] if without_port(host) == place => {
+                let words = format!("connection {id} at {host}, at work for {} s", time.as_deref().unwrap_or("?"));
+                Some(Leftover { id: id.clone(), words, certain: false })
+            }
+            _ => None,
+        });
+        Ok(left.collect())
     }
 
     async fn holds(&self, held: &mut Session) -> Result<bool, Failure> {
@@ -186,15 +175,20 @@ impl Lock for MysqlLock {
         held.ended().await;
     }
 
+    /// The mark first, so that no successor can miss it. It lasts as long as the connection, which has to be until the lock is taken,
+    /// because this process may end next.
     async fn give_back(&mut self, mut held: Session) {
-        let Some(own) = self.own.take() else { return };
-        // The mark first, so that no successor can miss it; it lasts as long as the connection.
-        let _ = held.value(&format!("SELECT GET_LOCK('{}:{own}', 0)", self.name)).await;
-        let _ = held.value(&format!("SELECT RELEASE_LOCK('{}')", self.name)).await;
-        tokio::spawn(async move {
-            tokio::time::sleep(MARK).await;
-            held.close().await;
-        });
+        self.own = None;
+        let _ = held.value(&format!("SELECT GET_LOCK('{}:done', 1)", self.name)).await;
+        let released = held.value(&format!("SELECT RELEASE_LOCK('{0}') + (IS_USED_LOCK('{0}:next') IS NOT NULL)", self.name)).await;
+        let began = Instant::now();
+        let mut queued = matches!(released, Ok(Some(both)) if both == "2");
+        while queued && began.elapsed() < FAREWELL {
+            sleep(LOOK).await;
+            let free = held.value(&format!("SELECT IS_FREE_LOCK('{}')", self.name)).await;
+            queued = matches!(free, Ok(Some(free)) if free == "1");
+        }
+        held.close().await;
     }
 
     fn asker(&self) -> Asker {

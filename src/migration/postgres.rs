@@ -2,36 +2,37 @@
 //!
 //! Polled, because a session that waits inside `pg_advisory_lock` deadlocks with a `CREATE INDEX CONCURRENTLY` of the holder (M5).
 
+mod link;
+mod seen;
+mod sessions;
+
+use std::time::Duration;
+
 use tokio_postgres::SimpleQueryRow;
 
-use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
+use super::lock::{HINT_AFTER, Leftover, Lock, Try};
 use super::name::{Name, instance_in};
 use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use crate::outcome::Failure;
 use crate::plan::target::PostgresTarget;
-use crate::probe::postgres::Session;
+use crate::probe::postgres::Refused;
 use crate::state::event::LockHolder;
-
-/// What every session of the lock asks for, each tolerated when the server refuses it: an old version, a hosted service.
-///
-/// The first is a dead man's switch: a holder whose host is gone loses the lock within half a minute instead of two hours (M3).
-const SETTINGS: [&str; 5] = [
-    "SET idle_session_timeout = '30s'",
-    "SET tcp_keepalives_idle = 10",
-    "SET tcp_keepalives_interval = 5",
-    "SET tcp_keepalives_count = 3",
-    "SET statement_timeout = 0",
-];
-
-const _: () = assert!(LEASE_SECONDS == 30);
-
-/// The setting that ends a statement whose client is gone (PostgreSQL 14), tried on the lock's own session first: in the options
-/// of a login an unknown one is fatal.
-const CHECK_CLIENT: &str = "SET client_connection_check_interval = 2000";
+use link::Link;
+use seen::Seen;
+use sessions::{Place, quoted};
 
 /// For the migration's sessions: they end within half a minute of their client (M3b).
 const OPTIONS: &str =
     "-c client_connection_check_interval=2000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
+
+/// What to do where a server cannot hold this lock.
+pub(super) const OTHER_LOCKS: &str = "name a table for a lock row by `lock_table`, use a redis check or a file (`lock = \"file:///...\"`) \
+     as the lock, or `lock = \"none\"` with one replica";
+
+/// The transaction that is the lock, and the row that says so; PostgreSQL 17's `transaction_timeout` would end it, older ones have none.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '30s'; \
+     SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
+     SELECT set_config('transaction_timeout', '0', true) FROM pg_settings WHERE name = 'transaction_timeout'; ";
 
 /// Where the lock is, and what was heard of its holders.
 #[derive(Debug)]
@@ -44,68 +45,24 @@ pub(super) struct PostgresLock {
     seen: Seen,
 }
 
-/// One session, and what it may be used for.
-#[derive(Debug)]
-pub(super) struct Link {
-    session: Session,
-    /// Whether a pooler lends us a server's session for each transaction.
-    pooled: bool,
-    /// Whether the migration's sessions may be given [`OPTIONS`].
-    options: bool,
-}
-
-/// The last holder before us, as far as we saw one.
-#[derive(Debug, PartialEq, Eq)]
-enum Seen {
-    Nobody,
-    /// Its name.
-    Holding(String),
-    /// It said that it was done.
-    Done(String),
-}
-
-impl Seen {
-    /// A holder is met; one that took leave a moment ago may still be seen.
-    fn meet(&mut self, name: &str) {
-        if !matches!(self, Self::Done(done) if done == name) {
-            *self = Self::Holding(name.to_owned());
-        }
-    }
-
-    /// A word of a holder; whether it is a leave.
-    fn hear(&mut self, word: &str) -> bool {
-        match word.split_once(' ') {
-            Some(("begin", name)) => *self = Self::Holding(name.to_owned()),
-            Some(("done", name)) if !matches!(self, Self::Holding(other) if other != name) => *self = Self::Done(name.to_owned()),
-            _ => return false,
-        }
-        matches!(self, Self::Done(_))
-    }
-}
-
 impl PostgresLock {
     /// A lock that nobody holds yet. Names carry the lock, so that one service's sessions can be told from another's.
     pub(super) fn new(target: PostgresTarget, key: i64, tag: u32, instance: &str) -> Self {
         let name = Name::new(&format!("{tag:08x}"), instance);
-        Self { target, key, tag, name, waiting: None, seen: Seen::Nobody }
+        Self { target, key, tag, name, waiting: None, seen: Seen::default() }
     }
 
-    /// The row of `pg_locks` that is this lock: a key of 64 bits is shown as two halves.
+    /// The rows of `pg_locks` that are this lock: a key of 64 bits is shown as two halves.
     fn row(&self) -> String {
         let (high, low) = (self.key as u64 >> 32, self.key as u64 & 0xffff_ffff);
         format!(
             "locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             AND classid = {high} AND objid = {low} AND objsubid = 1 AND granted"
+             AND classid = {high} AND objid = {low} AND objsubid = 1"
         )
     }
 
-    /// The sessions that other runs' migrations have under this lock, of this role in this database.
-    fn leftover_rows(&self) -> String {
-        format!(
-            "FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() \
-             AND application_name LIKE 'portcullis-mig:{:08x}:%'",
-            self.tag
-        )
+    const fn place(&self) -> Place<'_> {
+        Place { tag: self.tag, database: None }
     }
 
     /// The channel on which holders come and go.
@@ -113,46 +70,84 @@ impl PostgresLock {
         format!("portcullis_mig_{:016x}", self.key as u64)
     }
 
-    fn word(&self, word: &str) -> String {
-        format!("SELECT pg_notify('{}', '{word} {}')", self.channel(), self.name.of_lock().replace('\'', "''"))
+    fn word(&self, word: &str, what: &str) -> String {
+        format!("SELECT pg_notify('{}', {})", self.channel(), quoted(&format!("{word} {what}")))
     }
 
-    /// A session, and whether it is ours alone, which is found out before anything is set or taken: in a pooler both would stay
-    /// behind in a session that others get, too (M4).
-    async fn open(&self) -> Result<Link, Failure> {
-        let session = Session::open(&self.target, &self.name.of_lock(), ANSWER).await?;
-        let serving = session.value("SELECT pg_backend_pid()").await?;
-        if session.greeted_by().await.is_some_and(|pid| serving != Some(pid.to_string())) {
-            tracing::info!(lock = %self.target, "a pooler is in between: the lock is one of a transaction that stays open");
-            return Ok(Link { session, pooled: true, options: false });
-        }
-        for setting in SETTINGS {
-            if let Err(refused) = session.query(setting).await {
-                tracing::debug!(setting, why = refused.private.as_str(), "the database refuses a setting of the lock's session");
-            }
-        }
-        // It would grant the same lock a second time (M11), and does not take the listening below either.
-        if session.value("SELECT pg_is_in_recovery()").await?.as_deref() == Some("t") {
-            return Err(standby());
-        }
-        let options = session.query(CHECK_CLIENT).await.is_ok();
-        session.query(&format!("LISTEN {}", self.channel())).await?;
-        Ok(Link { session, pooled: false, options })
-    }
-
-    /// Who holds the lock, as far as the server shows it to this role.
-    async fn holder(&self, session: &Session) -> Result<LockHolder, Failure> {
+    /// Who holds the lock, as far as the server shows it to this role, and the transaction that is the lock.
+    async fn holder(&self, link: &Link) -> Result<(LockHolder, Option<String>), Refused> {
+        // The id of a transaction is shown as its lower half: it is one of the last 2^32 that were given.
+        let full = "(SELECT txid_snapshot_xmax(txid_current_snapshot()) - ((txid_snapshot_xmax(txid_current_snapshot()) - \
+                    transactionid::text::bigint) & 4294967295) FROM pg_locks WHERE pid = held.pid AND locktype = 'transactionid' \
+                    AND mode = 'ExclusiveLock' AND granted LIMIT 1)";
+        let transaction = if link.tells_ends { full } else { "NULL" };
         let statement = format!(
-            "SELECT application_name, pid, host(client_addr), extract(epoch FROM clock_timestamp() - backend_start)::int \
-             FROM pg_locks LEFT JOIN pg_stat_activity USING (pid) WHERE {}",
+            "SELECT application_name, held.pid, host(client_addr), extract(epoch FROM clock_timestamp() - backend_start)::int, {transaction} \
+             FROM pg_locks AS held LEFT JOIN pg_stat_activity AS who ON who.pid = held.pid WHERE {} AND granted",
             self.row()
         );
-        Ok(session.query(&statement).await?.first().map_or_else(|| LockHolder::gone("a session that has just ended"), holder))
+        let rows = link.session.tell(&statement).await?;
+        let Some(row) = rows.first() else { return Ok((LockHolder::gone("a session that has just ended"), None)) };
+        Ok((holder(row), row.try_get(4).ok().flatten().map(str::to_owned)))
     }
-}
 
-fn standby() -> Failure {
-    Failure::new(Class::NotReady, "the database is a read-only standby; name the primary")
+    async fn attempt_once(&mut self) -> Result<Try<Link>, Refused> {
+        let mut link = match self.waiting.take() {
+            Some(link) if !link.session.is_closed() => link,
+            _ => Link::open(&self.target, &self.name.of_lock(), &self.channel()).await?,
+        };
+        while let Some(word) = link.session.heard() {
+            self.seen.hear(&word);
+        }
+        let mine = format!("EXISTS (SELECT 1 FROM pg_locks WHERE {} AND granted AND pid = pg_backend_pid())", self.row());
+        let choose = |function: &str| {
+            format!(
+                "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' WHEN {mine} THEN 'ours' WHEN {function}({}) THEN 'held' ELSE 'taken' END \
+                 AS answer",
+                self.key
+            )
+        };
+        let statement =
+            if link.pooled { format!("{BEGIN}{}", choose("pg_try_advisory_xact_lock")) } else { choose("pg_try_advisory_lock") };
+        let rows = link.session.tell(&statement).await?;
+        // The setting's row may stand before it.
+        let answer = rows.last().and_then(|row| row.try_get(0).ok().flatten()).map(str::to_owned);
+        match answer.as_deref() {
+            Some("held") if self.holds(&mut link).await.map_err(Refused::from)? => {
+                link.begin_hold().await?;
+                if !link.pooled {
+                    link.session.tell(&self.word("begin", &self.name.of_lock())).await?;
+                }
+                return Ok(Try::Held(link));
+            }
+            Some("held") => {
+                let why = format!(
+                    "the migration lock at {} would not keep others out: the database grants advisory locks that nobody holds; {OTHER_LOCKS}",
+                    self.target
+                );
+                return Ok(Try::Unusable(why));
+            }
+            // The name may lead to another server by the next try, so the connection is not kept.
+            Some("standby") => return Err(link::standby().into()),
+            Some("ours") if !link.pooled => {
+                let why = format!(
+                    "the migration lock at {} would not keep others out: a pooler in between shares its sessions; name the database itself",
+                    self.target
+                );
+                return Ok(Try::Unusable(why));
+            }
+            _ => {}
+        }
+        let (holder, transaction) = self.holder(&link).await?;
+        if link.pooled {
+            link.session.tell("ROLLBACK").await?;
+        }
+        if let Some(name) = holder.words.split_once(" (").map(|(name, _)| name) {
+            self.seen.meet(name, transaction.as_deref());
+        }
+        self.waiting = Some(link);
+        Ok(Try::Taken(holder))
+    }
 }
 
 fn holder(row: &SimpleQueryRow) -> LockHolder {
@@ -166,7 +161,7 @@ fn holder(row: &SimpleQueryRow) -> LockHolder {
         words,
         instance: name.map(|name| instance_in(name).unwrap_or(name).to_owned()),
         address: column(2).map(str::to_owned),
-        held: column(3).and_then(|seconds| seconds.parse().ok()).map(std::time::Duration::from_secs),
+        held: column(3).and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
         gone: false,
     }
 }
@@ -178,81 +173,36 @@ impl Lock for PostgresLock {
         self.target.to_string()
     }
 
-    /// Over the session that is kept between tries or a new one.
+    /// Over the session that is kept between tries or a new one. What the server refuses by its nature it refuses for ever.
     async fn attempt(&mut self) -> Result<Try<Link>, Failure> {
-        let mut link = match self.waiting.take() {
-            Some(link) if !link.session.is_closed() => link,
-            _ => self.open().await?,
-        };
-        while let Some(word) = link.session.heard() {
-            self.seen.hear(&word);
+        match self.attempt_once().await {
+            Err(refused) if refused.is_final() => Ok(Try::Unusable(format!(
+                "the migration lock at {} cannot be used, the server refuses what it needs ({}); {OTHER_LOCKS}",
+                self.target,
+                refused.failure.private.as_str()
+            ))),
+            tried => tried.map_err(|refused| refused.failure),
         }
-        let mine = format!("EXISTS (SELECT 1 FROM pg_locks WHERE {} AND pid = pg_backend_pid())", self.row());
-        let choose = |function: &str| {
-            format!(
-                "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' WHEN {mine} THEN 'ours' WHEN {function}({}) THEN 'held' ELSE 'taken' END",
-                self.key
-            )
-        };
-        let statement = if link.pooled {
-            format!(
-                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '30s'; \
-                 SET LOCAL statement_timeout = 0; {}",
-                choose("pg_try_advisory_xact_lock")
-            )
-        } else {
-            choose("pg_try_advisory_lock")
-        };
-        let answer = link.session.value(&statement).await?;
-        match answer.as_deref() {
-            Some("held") if self.holds(&mut link).await? => {
-                if !link.pooled {
-                    link.session.query(&self.word("begin")).await?;
-                }
-                return Ok(Try::Held(link));
-            }
-            Some("held") => {
-                let why = format!(
-                    "the migration lock at {} would not keep others out: the database grants advisory locks that nobody holds; \
-                     use a lock of another kind, or `lock = \"none\"` with one replica",
-                    self.target
-                );
-                return Ok(Try::Unusable(why));
-            }
-            // The name may lead to another server by the next try, so the connection is not kept.
-            Some("standby") => return Err(standby()),
-            Some("ours") if !link.pooled => {
-                let why = format!(
-                    "the migration lock at {} would not keep others out: a pooler in between shares its sessions; name the database itself",
-                    self.target
-                );
-                return Ok(Try::Unusable(why));
-            }
-            _ => {}
-        }
-        let holder = self.holder(&link.session).await?;
-        if link.pooled {
-            link.session.query("ROLLBACK").await?;
-        }
-        if let Some(name) = holder.words.split_once(" (").map(|(name, _)| name) {
-            self.seen.meet(name);
-        }
-        self.waiting = Some(link);
-        Ok(Try::Taken(holder))
     }
 
     fn is_own(&self, holder: &LockHolder) -> bool {
         holder.words.starts_with(&self.name.of_lock())
     }
 
-    /// A word that was sent before the lock was given back has come with the answers since.
+    /// A word that was sent before the lock was given back has come with the answers since. Where no word comes through, the holder's
+    /// transaction tells: it was committed by one that gave the lock back, and by nobody else.
     async fn succeeds_cleanly(&mut self, held: &mut Link) -> bool {
         while let Some(word) = held.session.heard() {
             if !word.ends_with(&self.name.of_lock()) {
                 self.seen.hear(&word);
             }
         }
-        !matches!(self.seen, Seen::Holding(_))
+        if self.seen.ended_cleanly() {
+            return true;
+        }
+        let Some(transaction) = self.seen.transaction().filter(|_| held.tells_ends) else { return false };
+        let status = held.session.value(&format!("SELECT txid_status({transaction})")).await;
+        matches!(status, Ok(Some(status)) if status == "committed")
     }
 
     async fn handed_on(&mut self) {
@@ -265,14 +215,12 @@ impl Lock for PostgresLock {
         }
     }
 
-    async fn leftovers(&self, held: &mut Link) -> Result<Vec<String>, Failure> {
-        let statement = format!("SELECT application_name || ' (pid ' || pid || ')' {} ORDER BY pid", self.leftover_rows());
-        let rows = held.session.query(&statement).await?;
-        Ok(rows.iter().filter_map(|row| row.try_get(0).ok().flatten().map(str::to_owned)).collect())
+    async fn leftovers(&self, held: &mut Link) -> Result<Vec<Leftover>, Failure> {
+        self.place().leftovers(held, &self.seen).await
     }
 
     async fn end_leftovers(&self, held: &mut Link) -> Result<(), Failure> {
-        held.session.query(&format!("SELECT pg_terminate_backend(pid) {}", self.leftover_rows())).await.map(drop)
+        self.place().end(held, &self.seen).await
     }
 
     fn environment(&self, held: &Link) -> Vec<(String, String)> {
@@ -284,8 +232,42 @@ impl Lock for PostgresLock {
     }
 
     async fn holds(&self, held: &mut Link) -> Result<bool, Failure> {
-        let statement = format!("SELECT 1 FROM pg_locks WHERE {} AND pid = pg_backend_pid()", self.row());
+        let statement = format!("SELECT 1 FROM pg_locks WHERE {} AND granted AND pid = pg_backend_pid()", self.row());
         Ok(held.session.value(&statement).await?.is_some())
+    }
+
+    /// Tells those who queue which sessions are proven to be this migration's own, and finds out why a migration may hang.
+    async fn attend(&self, held: &mut Link, running: Duration) -> Result<Option<String>, Failure> {
+        let name = self.name.of_migration();
+        if !held.pooled {
+            for session in self.place().proven(held, &name).await? {
+                if held.proven.insert(session.clone()) {
+                    tracing::debug!(session = session.0, "a session of the migration is directly connected");
+                }
+                // Again each time, for those who began to queue meanwhile.
+                held.session.query(&self.word("direct", &session.0)).await?;
+            }
+        }
+        if running < HINT_AFTER {
+            return Ok(None);
+        }
+        let waits = held.session.value(&format!("SELECT pid FROM pg_locks WHERE {} AND NOT granted LIMIT 1", self.row())).await?;
+        if let Some(pid) = waits {
+            return Ok(Some(format!(
+                "a session (pid {pid}) waits inside the server for the very lock that portcullis holds for the migration: if it is the \
+                 migration's own, the tool takes the key {} by itself, and `lock_key` has to be another one or left out",
+                self.key
+            )));
+        }
+        if held.pooled && self.place().own_and_any(held, &name).await? == (false, false) {
+            return Ok(Some(
+                "the migration lock's transaction is the only session of this role in the database: if the migration connects through the \
+                 same pooler, its pool has to be of two connections at least (pgbouncer: default_pool_size), or `lock` has to name a check \
+                 of the database itself"
+                    .to_owned(),
+            ));
+        }
+        Ok(None)
     }
 
     async fn ended(&self, held: &mut Link) {
@@ -295,31 +277,12 @@ impl Lock for PostgresLock {
     async fn give_back(&mut self, held: Link) {
         // Closing frees it, too, but only once the server has noticed.
         let unlock = if held.pooled { "COMMIT".to_owned() } else { format!("SELECT pg_advisory_unlock({})", self.key) };
-        let _ = held.session.query(&self.word("done")).await;
+        let _ = held.session.query(&self.word("done", &self.name.of_lock())).await;
         let _ = held.session.query(&unlock).await;
         held.session.close().await;
     }
 
     fn asker(&self) -> Asker {
         Asker::postgres(self.target.clone(), self.name.of_lock())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_holder_that_took_leave_has_left_until_another_begins() {
-        let mut seen = Seen::Nobody;
-        seen.meet("one");
-        assert_eq!(seen, Seen::Holding("one".to_owned()));
-        assert!(!seen.hear("done two"), "somebody else's leave");
-        assert!(seen.hear("done one"));
-        seen.meet("one");
-        assert_eq!(seen, Seen::Done("one".to_owned()), "seen once more on its way out");
-        assert!(!seen.hear("begin two"));
-        assert_eq!(seen, Seen::Holding("two".to_owned()));
-        assert!(!seen.hear("nonsense"));
     }
 }

@@ -10,10 +10,11 @@ use crate::plan::target::RedisTarget;
 use crate::probe::redis::Session;
 use crate::state::event::LockHolder;
 
-/// Takes the key where it is free or ours already; else says whose it is.
+/// Takes the key where it is free or ours already, and says whether the last holder took leave; else says whose it is. The leave is taken
+/// away, because it says nothing of the next holder.
 const TAKE: &str = "local held = redis.call('GET', KEYS[1]) \
     if held and held ~= ARGV[1] then return held end \
-    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1";
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return redis.call('DEL', KEYS[2])";
 
 /// Makes it last, while it is ours.
 const RENEW: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
@@ -29,12 +30,15 @@ pub(super) struct RedisLock {
     key: String,
     name: Name,
     waiting: Option<Session>,
-    seen: Option<String>,
+    /// Whether another holder was seen.
+    seen: bool,
+    /// Whether the last one before us took leave.
+    clean: bool,
 }
 
 impl RedisLock {
     pub(super) const fn new(target: RedisTarget, key: String, name: Name) -> Self {
-        Self { target, key, name, waiting: None, seen: None }
+        Self { target, key, name, waiting: None, seen: false, clean: false }
     }
 
     /// Where the last holder takes leave.
@@ -62,10 +66,14 @@ impl Lock for RedisLock {
             None => Session::open(&self.target, ANSWER).await?,
         };
         match session.query(&self.script(TAKE)).await? {
-            Value::Int(1) => Ok(Try::Held(session)),
+            Value::Int(leave) => {
+                self.clean |= leave == 1;
+                Ok(Try::Held(session))
+            }
             Value::BulkString(name) => {
                 let words = String::from_utf8_lossy(&name).into_owned();
-                self.seen = Some(words.clone());
+                self.seen = true;
+                self.clean = false;
                 self.waiting = Some(session);
                 let instance = instance_in(&words).map(str::to_owned);
                 Ok(Try::Taken(LockHolder { words, instance, ..LockHolder::default() }))
@@ -78,10 +86,8 @@ impl Lock for RedisLock {
         holder.words == self.name.of_lock()
     }
 
-    async fn succeeds_cleanly(&mut self, held: &mut Session) -> bool {
-        let Some(seen) = &self.seen else { return true };
-        let left = held.query(redis::cmd("GET").arg(self.farewell())).await;
-        matches!(left, Ok(Value::BulkString(name)) if name == seen.as_bytes())
+    async fn succeeds_cleanly(&mut self, _held: &mut Session) -> bool {
+        self.clean || !self.seen
     }
 
     async fn holds(&self, held: &mut Session) -> Result<bool, Failure> {

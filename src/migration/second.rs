@@ -3,9 +3,11 @@
 //! It is for a fleet in which some containers still migrate by themselves under a key in Redis (Dify's `db_upgrade_lock`). They know
 //! only that key, so whoever has the first lock has to have it as well. It protects nothing while Redis is away; nor does it for them.
 
+use std::time::Duration;
+
 use redis::Value;
 
-use super::lock::{ANSWER, Lock, Try, bounded};
+use super::lock::{ANSWER, Leftover, Lock, Try, bounded};
 use super::question::Asker;
 use crate::outcome::Failure;
 use crate::plan::SecondLock;
@@ -130,12 +132,16 @@ where
         self.first.handed_on().await;
     }
 
-    async fn leftovers(&self, held: &mut Self::Held) -> Result<Vec<String>, Failure> {
+    async fn leftovers(&self, held: &mut Self::Held) -> Result<Vec<Leftover>, Failure> {
         self.first.leftovers(&mut held.first).await
     }
 
     async fn end_leftovers(&self, held: &mut Self::Held) -> Result<(), Failure> {
         self.first.end_leftovers(&mut held.first).await
+    }
+
+    async fn attend(&self, held: &mut Self::Held, running: Duration) -> Result<Option<String>, Failure> {
+        self.first.attend(&mut held.first, running).await
     }
 
     fn environment(&self, held: &Self::Held) -> Vec<(String, String)> {

@@ -37,6 +37,29 @@ pub struct Session {
     notes: mpsc::UnboundedReceiver<String>,
 }
 
+/// A statement that failed.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What it means.
+    pub failure: Failure,
+    /// The SQLSTATE, where it was the server that refused the statement.
+    pub state: Option<String>,
+}
+
+impl Refused {
+    /// Whether the server refuses the statement by its nature, so that asking again is no use: it has no such feature or no such function,
+    /// cannot parse it, or does not grant the right (SQLSTATE classes 0A and 42).
+    pub fn is_final(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.starts_with("0A") || state.starts_with("42"))
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self { failure, state: None }
+    }
+}
+
 /// A login that failed.
 struct Refusal {
     failure: Failure,
@@ -128,8 +151,17 @@ impl Session {
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
     pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
+        self.tell(statement).await.map_err(|refused| refused.failure)
+    }
+
+    /// As [`query`](Self::query), with the server's own code for a refusal.
+    pub async fn tell(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Refused> {
         self.allowance.renew();
-        let messages = self.client.simple_query(statement).await.map_err(|error| failure(&error))?;
+        let messages = self
+            .client
+            .simple_query(statement)
+            .await
+            .map_err(|error| Refused { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {

@@ -4,6 +4,7 @@ mod check;
 mod databases;
 mod holder;
 mod loss;
+mod pooler;
 
 use crate::support::child::polite;
 use crate::support::{Exit, Portcullis, Postgres, eventually, secs};

@@ -1,12 +1,13 @@
 //! Makes a lock that was just got safe to work under: its last holder stopped, nothing of an earlier migration at work.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::watch::{REGAIN, watch};
 use super::{Rules, current};
-use crate::migration::lock::{Lock, bounded};
+use crate::migration::lock::{Leftover, Lock, bounded};
 use crate::migration::question::Asker;
 use crate::outcome::{Class, Failure};
 use crate::plan::Orphans;
@@ -41,7 +42,7 @@ pub(super) async fn prepare<L: Lock>(
         tell(LockNews::Preparing(Preparation::Settling));
         tokio::select! {
             () = sleep(SETTLE) => {}
-            why = watch(lock, held) => return Err(gone(&why)),
+            why = watch(lock, held, None) => return Err(gone(&why)),
         }
     }
     if rules.orphans != Orphans::Ignore {
@@ -53,10 +54,11 @@ pub(super) async fn prepare<L: Lock>(
     Ok(current(asker, rules).await)
 }
 
-/// Waits until no session of an earlier migration is at work, and ends those that do not end by themselves.
+/// Waits until no session of an earlier migration is at work, and ends those that do not end by themselves where they are certainly its.
+/// One that may be anybody's is waited for as long, and then left alone.
 async fn fence<L: Lock>(lock: &L, rules: &Rules, held: &mut L::Held, tell: &(impl Fn(LockNews) + Sync)) -> Result<(), Failure> {
     let began = Instant::now();
-    let mut known: Vec<String> = Vec::new();
+    let mut known: BTreeSet<String> = BTreeSet::new();
     let mut ended = false;
     loop {
         let left = bounded(lock.leftovers(held)).await?;
@@ -66,15 +68,37 @@ async fn fence<L: Lock>(lock: &L, rules: &Rules, held: &mut L::Held, tell: &(imp
             }
             return Ok(());
         }
-        if left != known {
-            tell(LockNews::Preparing(Preparation::Fencing(left.len())));
-            tracing::warn!("an earlier migration left sessions at work, they are waited for: {}", left.join(", "));
-            known = left;
+        let new: Vec<_> = left.iter().filter(|new| !known.contains(&new.id)).cloned().collect();
+        let of = |left: &[Leftover], certain: bool| {
+            let those = left.iter().filter(|left| left.certain == certain).map(|left| left.words.as_str());
+            Some(those.collect::<Vec<_>>().join(", ")).filter(|words| !words.is_empty())
+        };
+        if let Some(words) = of(&new, true) {
+            tracing::warn!("an earlier migration left sessions at work, they are waited for: {words}");
         }
-        if !ended && rules.orphans == Orphans::Terminate && began.elapsed() >= ORPHAN_WAIT {
-            tracing::warn!("ending the sessions of an earlier migration: {}", known.join(", "));
-            bounded(lock.end_leftovers(held)).await?;
-            ended = true;
+        if let Some(words) = of(&new, false) {
+            tracing::warn!(
+                "sessions are at work that may be an earlier migration's or anybody's, they are waited for and left alone: {words}"
+            );
+        }
+        if !new.is_empty() {
+            tell(LockNews::Preparing(Preparation::Fencing(left.len())));
+            known.extend(new.into_iter().map(|new| new.id));
+        }
+        if rules.orphans == Orphans::Terminate && began.elapsed() >= ORPHAN_WAIT {
+            match of(&left, true) {
+                Some(words) if !ended => {
+                    tracing::warn!("ending the sessions of an earlier migration: {words}");
+                    bounded(lock.end_leftovers(held)).await?;
+                    ended = true;
+                }
+                Some(_) => {}
+                None => {
+                    let words = of(&left, false).unwrap_or_default();
+                    tracing::warn!("going on, although sessions are still at work that may be an earlier migration's, check them: {words}");
+                    return Ok(());
+                }
+            }
         }
         sleep(Duration::from_millis(500)).await;
     }

@@ -11,6 +11,9 @@ use crate::probe::dial::shown;
 /// How often the holder asks whether it still holds the lock.
 const PING: Duration = Duration::from_secs(5);
 
+/// When the migration is first looked after: its sessions are there by then.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
 /// How long a lost lock may take to be regained.
 pub(super) const REGAIN: Duration = Duration::from_secs(5);
 
@@ -20,10 +23,39 @@ const GRACE: Duration = Duration::from_secs(5);
 // A holder that is cut off has stopped its migration before the server hands the lock to another (E5).
 const _: () = assert!(PING.as_secs() + ANSWER.as_secs() + REGAIN.as_secs() + GRACE.as_secs() < LEASE_SECONDS);
 
+/// A migration that runs, as far as the lock's keeper looks after it.
+#[derive(Debug)]
+pub(super) struct Ward {
+    since: Instant,
+    hinted: bool,
+}
+
+impl Ward {
+    /// One that begins now.
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now(), hinted: false }
+    }
+
+    /// Looks after it, and says once what may keep it from going on.
+    async fn attend<L: Lock>(&mut self, lock: &L, held: &mut L::Held) {
+        match bounded(lock.attend(held, self.since.elapsed())).await {
+            Ok(Some(hint)) if !std::mem::replace(&mut self.hinted, true) => {
+                tracing::warn!(
+                    lock = lock.shown(),
+                    "the migration has run for {}: {hint}",
+                    shown(Duration::from_secs(self.since.elapsed().as_secs()))
+                );
+            }
+            Ok(_) => {}
+            Err(failure) => tracing::debug!(why = failure.private.as_str(), "the migration's sessions cannot be looked at"),
+        }
+    }
+}
+
 /// Returns once the lock is lost for good, with the reason.
-pub(super) async fn keep<L: Lock>(lock: &mut L, held: &mut L::Held) -> String {
+pub(super) async fn keep<L: Lock>(lock: &mut L, held: &mut L::Held, ward: &mut Ward) -> String {
     loop {
-        let trouble = watch(lock, held).await;
+        let trouble = watch(lock, held, Some(ward)).await;
         tracing::warn!(lock = lock.shown(), why = trouble, "the migration lock is lost, trying to regain it");
         let lost = Instant::now();
         match timeout(REGAIN, regain(lock)).await {
@@ -40,14 +72,19 @@ pub(super) async fn keep<L: Lock>(lock: &mut L, held: &mut L::Held) -> String {
 }
 
 /// Asks every [`PING`] and returns with what is wrong.
-pub(super) async fn watch<L: Lock>(lock: &L, held: &mut L::Held) -> String {
+pub(super) async fn watch<L: Lock>(lock: &L, held: &mut L::Held, mut ward: Option<&mut Ward>) -> String {
+    let mut pause = if ward.is_some() { FIRST_LOOK } else { PING };
     loop {
         tokio::select! {
             () = lock.ended(held) => return "its connection ended".to_owned(),
-            () = sleep(PING) => {}
+            () = sleep(pause) => pause = PING,
         }
         match bounded(lock.holds(held)).await {
-            Ok(true) => {}
+            Ok(true) => {
+                if let Some(ward) = &mut ward {
+                    ward.attend(lock, held).await;
+                }
+            }
             Ok(false) => return "its session does not hold it any more".to_owned(),
             Err(failure) => return format!("its connection failed: {}", failure.why().words()),
         }

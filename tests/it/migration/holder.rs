@@ -121,10 +121,14 @@ fn a_session_that_outlives_its_client_is_ended_after_half_a_minute_and_no_other_
     bystander.args(["-h", "127.0.0.1", "-p", &server.port.to_string(), "-U", "app", "-d", "app", "-w", "-X", "-c", "SELECT pg_sleep(600)"]);
     let bystander = bystander.env("PGPASSWORD", PASSWORD).env("PGAPPNAME", "portcullis-mig:ffffffff:other:00000001").spawn().unwrap();
     eventually("another lock's migration runs", secs(30), || (sessions(&server, "portcullis-mig:ffffffff") == "1").then_some(()));
-    let mut holder = as_app(replica(&server, "holder", &blocking(&server, "env -u PGOPTIONS"), "")).start();
+    let holder = as_app(replica(&server, "holder", &blocking(&server, "env -u PGOPTIONS"), "")).env("PORTCULLIS_LOG", "debug");
+    let mut holder = holder.start();
     until_locked(&server);
     let next = replica(&server, "next", &migration(&server, "0"), "").start();
     next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    // Whose it is, its holder says every few seconds; nothing but the next such word says that the one who queues has heard it.
+    holder.until_stderr("a session of the migration is directly connected", secs(30));
+    wait::never("the holder ends by itself", secs(6), || !holder.runs());
     holder.signal(9);
     holder.wait_exit(secs(20));
     drop(holder);

@@ -59,7 +59,7 @@ mod tests {
         let test = "support::home::current_servers_start_and_are_those_of_today";
         let Some(postgres) = Postgres::current(test) else { return };
         assert_eq!(postgres.psql("SELECT current_setting('server_version_num')::int / 10000"), "18");
-        let pooler = PgBouncer::current(test, &postgres).expect("as PostgreSQL");
+        let pooler = PgBouncer::current(test, &postgres, "default_pool_size = 3\n").expect("as PostgreSQL");
         let url = pooler.url();
         let version = std::process::Command::new("psql").args([&url, "-X", "-A", "-t", "-c", "SELECT 7"]).output().expect("run psql");
         assert_eq!(String::from_utf8_lossy(&version.stdout).trim(), "7", "{version:?}");

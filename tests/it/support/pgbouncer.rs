@@ -20,15 +20,20 @@ pub struct PgBouncer {
 impl PgBouncer {
     /// Few server sessions, so that clients have to share them.
     pub fn before(server: &Postgres) -> Self {
-        Self::at(&Home::default(), server)
+        Self::with(server, "default_pool_size = 3\n")
     }
 
-    /// A current one; none after leaving the test out.
-    pub fn current(test: &str, server: &Postgres) -> Option<Self> {
-        Home::current(test).map(|home| Self::at(&home, server))
+    /// With these further lines of its file.
+    pub fn with(server: &Postgres, settings: &str) -> Self {
+        Self::at(&Home::default(), server, settings)
     }
 
-    fn at(home: &Home, server: &Postgres) -> Self {
+    /// A current one with these further lines of its file; none after leaving the test out.
+    pub fn current(test: &str, server: &Postgres, settings: &str) -> Option<Self> {
+        Home::current(test).map(|home| Self::at(&home, server, settings))
+    }
+
+    fn at(home: &Home, server: &Postgres, settings: &str) -> Self {
         process::adopt_orphans();
         let (dir, port, mark) = (home.dir(), free_port(), unique("pgbouncer"));
         let users = dir.file("users.txt", &format!("\"app\" \"{}\"\n", PASSWORD.replace('"', "\"\"")));
@@ -36,7 +41,7 @@ impl PgBouncer {
             "pgbouncer.ini",
             &format!(
                 "[databases]\napp = host=127.0.0.1 port={} dbname=app\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-                 auth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n",
+                 auth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\nunix_socket_dir =\n{settings}",
                 server.port,
                 home.inside(&users).display()
             ),
