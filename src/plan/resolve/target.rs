@@ -181,12 +181,11 @@ impl Written<'_, '_> {
             "http" => fit(&[&LOGIN, &HTTP, &FILES, &["path", "tls", "insecure"]]),
             "grpc" => fit(&[&FILES, &["service", "tls", "insecure"]]),
             "amqp" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure"]]),
-            "mongodb" | "kafka" => fit(&[&LOGIN, &FILES, &["tls", "insecure"]]),
             "postgres" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "role", "query"]]),
             "mysql" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "path", "query"]]),
             "redis" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "path"]]),
             "redis+sentinel" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "service"]]),
-            "redis+cluster" => fit(&[&LOGIN, &FILES, &["tls", "insecure"]]),
+            "redis+cluster" | "mongodb" | "kafka" => fit(&[&LOGIN, &FILES, &["tls", "insecure"]]),
             "redis+ready" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "service", "key", "min"]]),
             _ => {}
         }

@@ -104,10 +104,9 @@ fn refusal(arguments: &[u8]) -> Failure {
     let code = u16::from_be_bytes([*high, *low]);
     let words = String::from_utf8_lossy(rest.get(..usize::from(*length)).unwrap_or(rest)).into_owned();
     let class = match code {
-        403 => Class::Auth,
         530 if words.contains("not found") => Class::Missing,
         530 if words.contains("limit") => Class::NotReady,
-        530 => Class::Auth,
+        403 | 530 => Class::Auth,
         // It is told to go, lacks memory or disk, or the virtual host is not up yet.
         320 | 506 | 541 => Class::NotReady,
         _ => Class::Protocol,
