@@ -1,5 +1,7 @@
 //! The one place that asks the kernel what time it is.
 
+pub mod patience;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -35,9 +37,21 @@ impl Moment {
     }
 }
 
-/// Processor time that the calling thread has used so far; zero where the kernel does not say.
+/// Processor time that the calling thread has used so far, which stands while it is frozen or waits; zero where the kernel does not say.
 pub fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Time since the machine booted, its suspends included, which the monotonic clock leaves out (`clock_gettime(2)`).
+pub fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+/// For how long the machine was suspended since it booted.
+pub fn suspended() -> Duration {
+    let boot = since_boot();
+    // Read last: a pause between the two makes it too little and never too much.
+    boot.saturating_sub(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from))
 }
 
 /// When the thread that runs the checks last turned, and whether that thread was given up, readable without a lock.

@@ -314,6 +314,8 @@ pub struct HealthPlan {
     pub details: Details,
     /// The bearer token that gives authority.
     pub token: Option<Secret>,
+    /// The hosts that requests over TCP may name; empty: any.
+    pub hosts: Vec<String>,
     /// What is answered over TCP; the unix socket answers everything, because `healthcheck` and `status` ask there.
     pub views: Views,
     /// Whether orders for modules are taken on the unix socket: only where the configuration knows of modules.

@@ -1,4 +1,5 @@
 //! Asks one target once, within a deadline.
+#![warn(clippy::arithmetic_side_effects)]
 
 mod bounded;
 mod broker;

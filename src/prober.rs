@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::clock::patience::SLACK;
 use crate::mailbox::Mailbox;
 use crate::outcome::{Class, Outcome};
 use crate::plan::process::StartSign;
@@ -152,12 +153,19 @@ async fn watch_check(id: CheckId, check: CheckPlan, mut asked: impl Ask, mut ord
 /// Asks once, and notes it where somebody heard the question or may have.
 async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &Answers) -> Outcome {
     let mut unanswered = Unanswered { check, answers, open: true };
-    let outcome = asked.ask(check.timeout).await;
+    let outcome = patiently(asked, check.timeout).await;
     unanswered.open = false;
     if asked.reached() {
         answers.note(check, Some(&outcome));
     }
     outcome
+}
+
+/// Asks, and once more where the failure says nothing: nobody here ran for a part of the question's time.
+async fn patiently(asked: &mut impl Ask, within: Duration) -> Outcome {
+    let began = Instant::now();
+    let outcome = asked.ask(within).await;
+    if outcome.result.is_err() && began.elapsed() > within.saturating_add(SLACK) { asked.ask(within).await } else { outcome }
 }
 
 /// A question that is under way; dropped while it is open, nobody waits for its answer any more, and the peer may have heard it.
@@ -187,7 +195,7 @@ async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell:
     let mut asked = Guarded::new(target, Some(mailbox));
     let began = Instant::now();
     loop {
-        let outcome = asked.ask(timeout).await;
+        let outcome = patiently(&mut asked, timeout).await;
         let class = outcome.class();
         tell(outcome);
         if class == Class::Ok {

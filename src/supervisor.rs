@@ -5,6 +5,7 @@
 
 pub mod background;
 mod errands;
+mod gap;
 mod intake;
 mod spawning;
 mod timers;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, warn};
 
-use crate::clock::{Moment, processor_time};
+use crate::clock::{Moment, processor_time, suspended};
 use crate::control::{Control, Sources};
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
@@ -40,6 +41,7 @@ use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::sys;
 use background::{Background, Subsystems};
 use errands::Errands;
+use gap::Gaps;
 use timers::Timers;
 use upward::Upward;
 
@@ -56,6 +58,7 @@ struct Supervisor {
     memory: OutOfMemory,
     upward: Upward,
     timers: Timers,
+    gaps: Gaps,
     queue: VecDeque<Event>,
     /// How many news of spawns stand at the queue's front.
     news: usize,
@@ -104,6 +107,7 @@ pub fn run(
         children: Children::new(surroundings),
         errands: Errands::default(),
         timers: Timers::default(),
+        gaps: Gaps::new(now, processor_time(), suspended()),
         queue: VecDeque::from([Event::Begin]),
         news: 0,
         published,
@@ -152,9 +156,11 @@ impl Supervisor {
             if let Some(longest) = self.published.turns.end(processor_time().saturating_sub(began)) {
                 debug!("the longest turn of the loop so far took {} us of processor time", longest.as_micros());
             }
-            let rung = self.wait(signals, inbox, now);
+            let next = self.next_turn(now);
+            let rung = self.wait(signals, inbox, next);
             began = processor_time();
-            self.published.turns.begin(Moment::now());
+            self.look_for_gap(now, next, began);
+            self.published.turns.begin(self.gaps.woke());
             self.collect(signals, inbox, rung);
         }
     }
@@ -162,7 +168,7 @@ impl Supervisor {
     /// Takes the events that wait, for a bounded time: then signals and ends are looked for again. True when the run is over.
     fn work(&mut self) -> bool {
         let began = processor_time();
-        while let Some(event) = self.queue.pop_front() {
+        while let Some(event) = self.next_event() {
             if self.take(event) {
                 return true;
             }
@@ -171,6 +177,11 @@ impl Supervisor {
             }
         }
         false
+    }
+
+    /// What happened next. A timer that has run out comes last: what happened before may have stopped it or armed it anew.
+    fn next_event(&mut self) -> Option<Event> {
+        self.queue.pop_front().or_else(|| self.timers.due(self.gaps.woke()).map(Event::Elapsed))
     }
 
     /// Takes one event in; true when the run is over.
@@ -207,6 +218,7 @@ impl Supervisor {
             Effect::AcquireLock => self.background.acquire_lock(),
             Effect::ReleaseLock => self.background.release_lock(),
             Effect::AskDatabase => self.background.verify(),
+            Effect::ConfirmLock => self.background.confirm_lock(),
             Effect::Spawn(id) => self.spawn(id, None),
             Effect::Ask(asked) => self.spawn(ProcessId::Migration, Some(asked)),
             Effect::AwaitGroup(id) => {

@@ -226,6 +226,7 @@ pub fn render_json(plan: &Plan) -> String {
             "required": health.required,
             "details": details(health.details),
             "token": health.token.is_some(),
+            "hosts": health.hosts,
             "off": health.views.off(),
         })),
         "on_startup_failure": if plan.hold { "hold" } else { "exit" },

@@ -52,12 +52,23 @@ pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Fail
 
 /// Connects to the first address of the host that accepts, `within` that time in all.
 pub async fn dial_again(address: &Address, within: Duration, refused: &mut Refused) -> Result<TcpStream, Failure> {
-    let deadline = Instant::now() + within;
+    let deadline = after(within);
     let addresses = resolve(address, within).await?;
     let stream = race::connect(addresses, deadline, refused).await?;
     // Without it every small request may wait for the answer to the one before.
     let _ = stream.set_nodelay(true);
     Ok(stream)
+}
+
+/// The moment after this time; now where no clock goes so far.
+pub(super) fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now)
+}
+
+/// The share of one of so many in a time.
+pub(super) fn shared(time: Duration, count: usize) -> Duration {
+    time.checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or(time)
 }
 
 /// Connects to a unix socket; a missing file counts as a refusal, for the server that makes it is not there.

@@ -243,12 +243,12 @@ impl Wire {
             [0x00, ..] => return Ok(Vec::new()),
             _ => {}
         }
-        let mut ends = 0;
+        let mut ends = 0_u8;
         let mut rows = Vec::new();
         for _ in 0..MOST_ROWS {
             match self.receive().await?.as_slice() {
                 [0xff, rest @ ..] => return Err(refusal(rest)),
-                [0xfe, rest @ ..] if rest.len() < 8 => ends += 1,
+                [0xfe, rest @ ..] if rest.len() < 8 => ends = ends.saturating_add(1),
                 row if ends == 1 => rows.push(columns(row).ok_or_else(|| wrong("a row is cut short"))?),
                 _ => {}
             }

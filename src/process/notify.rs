@@ -1,4 +1,5 @@
 //! What the process tells of itself: `sd_notify(3)` datagrams on a socket of its own, or a line on a descriptor (s6).
+#![warn(clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -143,7 +144,7 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8; LONGEST]) -> Option<(usize, i32)>
 }
 
 /// Reads the assignments that mean something here; unknown ones are for others.
-fn read(text: &str) -> impl Iterator<Item = Notice> {
+pub(crate) fn read(text: &str) -> impl Iterator<Item = Notice> {
     let assignments = text.lines().filter_map(|line| line.split_once('='));
     assignments.filter_map(|(name, value)| match (name, value) {
         ("READY", "1") => Some(Notice::Ready),

@@ -183,6 +183,7 @@ impl Lifecycle {
     }
 
     fn step(&mut self, now: Moment, event: Event, effects: &mut Vec<Effect>) {
+        let Some(event) = self.held_back(event) else { return };
         match event {
             Event::Begin => self.begin(now, effects),
             Event::Probed(id, outcome) => self.probed(now, id, outcome, effects),
@@ -210,6 +211,7 @@ impl Lifecycle {
             Event::Counted(instances) => self.snapshot.instances = Some(instances),
             Event::Withdrawn => self.withdrawn(effects),
             Event::Elapsed(timer) => self.elapsed(now, timer, effects),
+            Event::Away(lost) => self.was_away(now, lost, effects),
         }
     }
 
@@ -226,7 +228,9 @@ impl Lifecycle {
             Timer::Migration => self.migration_limit(now, effects),
             Timer::Retry => self.retry_migration(now, effects),
             Timer::Release if self.releasing => self.lock_released(now, effects),
-            Timer::Grace if self.migration_runs || self.leaves_behind() => self.kill_migration(effects),
+            Timer::Confirm => self.lock_unconfirmed(now, effects),
+            Timer::Schema => self.schema_overdue(),
+            Timer::Grace | Timer::Overlap if self.migration_runs || self.leaves_behind() => self.kill_migration(effects),
             Timer::Withdraw => self.withdrawn(effects),
             Timer::Drain => self.drained(effects),
             Timer::Grace => self.grace_over(effects),
@@ -242,7 +246,7 @@ impl Lifecycle {
             }
             Timer::Precedence => self.ask_held_main(effects),
             Timer::Module(id, timer) => self.module_elapsed(now, id, timer, effects),
-            Timer::Release | Timer::Watchdog | Timer::WatchdogKill => {}
+            Timer::Release | Timer::Overlap | Timer::Watchdog | Timer::WatchdogKill => {}
         }
     }
 

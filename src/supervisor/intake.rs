@@ -4,6 +4,7 @@
 //! as long as events wait, nothing is read but standard signals and ends.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -30,14 +31,19 @@ const MOST_MESSAGES: usize = 64;
 const MOST_REQUESTS: usize = 8;
 
 impl Supervisor {
-    /// Blocks until a signal or a message arrives or a timer runs out; says whether a message did. Where something was left over by
-    /// the last turn it only looks.
-    pub(super) fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) -> bool {
+    /// Time until there is something to do of our own: at once where the last turn left something over; none when there is nothing.
+    pub(super) fn next_turn(&self, now: Moment) -> Option<Duration> {
+        if self.unreaped || !self.queue.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let progress = self.narrator.next(self.lifecycle.snapshot(), now);
         let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
-        let next = next.into_iter().flatten().min();
+        next.into_iter().flatten().min()
+    }
+
+    /// Blocks until a signal or a message arrives or `next` is over; says whether a message did.
+    pub(super) fn wait(&self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> bool {
         let timeout = match next {
-            _ if self.unreaped || !self.queue.is_empty() => PollTimeout::ZERO,
             // Rounded up: waking a fraction of a millisecond early would mean waking twice.
             Some(duration) => PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
             None => PollTimeout::NONE,
@@ -78,9 +84,6 @@ impl Supervisor {
             self.errands.look(&self.children);
         }
         self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
-        // After the reports: a ping that has arrived counts before the time for it is over.
-        let now = Moment::now();
-        self.queue.extend(self.timers.due(now).into_iter().map(Event::Elapsed));
     }
 
     /// Each process has its share of the datagrams, so that none of them keeps another from being heard.

@@ -19,6 +19,7 @@ pub(super) const KEYS: Keys = Keys {
         "socket",
         "details",
         "token",
+        "hosts",
         "required",
         "healthz",
         "kubernetes",
@@ -87,6 +88,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         metrics: on("metrics"),
         page: on("page"),
     };
+    let hosts = hosts(&section);
     let HealthAddress { listen, socket } = address(&section);
     if section.depth() == Depth::Form {
         return None;
@@ -94,7 +96,22 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     if listen.is_empty() && socket.is_none() {
         section.problem("listen", "is empty and so is `socket`: nobody could ask; write `enabled = false` for no endpoint at all");
     }
-    Some(HealthPlan { listen, socket, required, details: details.unwrap_or_default(), token, views, control: root.has("modules") })
+    Some(HealthPlan { listen, socket, required, details: details.unwrap_or_default(), token, hosts, views, control: root.has("modules") })
+}
+
+fn hosts(section: &Section<'_>) -> Vec<String> {
+    let context = section.context();
+    let items = section.list("hosts").unwrap_or_default();
+    let texts = items.iter().filter_map(|item| context.text(item, &section.what("hosts"), section.depth()));
+    let checked = texts.filter_map(|text| {
+        let host = text.value();
+        let fits = !host.is_empty() && host.len() <= 253 && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        if !fits {
+            section.problem("hosts", format!("has `{}`; a name as `health.example.com` is wanted, without a port", text.shown()));
+        }
+        fits.then_some(host)
+    });
+    checked.collect()
 }
 
 fn address(section: &Section<'_>) -> HealthAddress {

@@ -91,7 +91,7 @@ impl Lifecycle {
         self.decide(signal_code(number as u8), format!("ended by {} while the migration ran", signal_name(number)));
         match self.stop_requests {
             // A stop that is on its way already keeps its deadline: a lost lock must not gain time by a signal.
-            1 if !stopping => stop_migration(number, self.stop_timeout(), effects),
+            1 if !stopping => stop_migration(number, Timer::Grace, self.stop_timeout(), effects),
             1 | 2 => effects.push(Effect::Signal(ProcessId::Migration, number)),
             _ => self.kill_migration(effects),
         }

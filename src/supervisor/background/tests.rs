@@ -4,6 +4,7 @@ use super::*;
 use crate::outcome::Outcome;
 use crate::plan::target::{Address, Target};
 use crate::plan::{Affects, CheckPlan, Service};
+use crate::state::event::Event;
 use crate::state::lifecycle::Lifecycle;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};

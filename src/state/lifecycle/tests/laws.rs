@@ -25,6 +25,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => prop::bool::weighted(0.6).prop_map(Happening::Startup),
         1 => prop::sample::select(signals).prop_map(Happening::Signal),
         1 => Just(Happening::Timer),
+        1 => (0..30u64).prop_map(Happening::Away),
         5 => any::<u8>().prop_map(Happening::Answer),
         1 => any::<u8>().prop_map(Happening::Ends),
     ]

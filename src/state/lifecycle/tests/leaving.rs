@@ -239,7 +239,7 @@ fn a_failed_start_is_69_however_the_process_ends() {
 fn a_lost_lock_gains_no_time_by_a_signal() {
     let mut run = migrating();
     let lost = run.apply(Event::Lock(LockNews::Lost("eof".to_owned())));
-    assert!(has(&lost, Effect::Arm(Timer::Grace, Duration::from_secs(5))));
+    assert!(has(&lost, Effect::Arm(Timer::Overlap, Duration::from_secs(5))));
     assert_eq!(run.apply(signal(libc::SIGTERM)), [Effect::Signal(ProcessId::Migration, libc::SIGTERM)]);
     assert_eq!(run.apply(Event::Elapsed(Timer::Migration)), []);
     run.all([Event::Exited(ProcessId::Migration, Ended::Signal(15)), Event::GroupGone(ProcessId::Migration)]);

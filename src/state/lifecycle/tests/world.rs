@@ -66,6 +66,8 @@ pub(super) enum Happening {
     Answer(u8),
     /// A process ends by itself.
     Ends(u8),
+    /// Nobody here could run for so many seconds.
+    Away(u64),
 }
 
 /// The run and everything around it.
@@ -79,6 +81,8 @@ pub(super) struct World {
     dying: Vec<ProcessId>,
     asked_lock: bool,
     releasing: bool,
+    /// Whether the lock is to be confirmed.
+    doubted: bool,
     /// Whether somebody is left of the migration's group, and whether its end is awaited.
     group: bool,
     group_awaited: bool,
@@ -99,6 +103,7 @@ impl World {
             dying: Vec::new(),
             asked_lock: false,
             releasing: false,
+            doubted: false,
             group: false,
             group_awaited: false,
             withdrawing: false,
@@ -167,7 +172,11 @@ impl World {
                 self.timers.remove(&timer);
             }
             Effect::AcquireLock => self.asked_lock = true,
+            Effect::ConfirmLock => self.doubted = true,
             Effect::ReleaseLock => {
+                let ends = self.run.lifecycle.ending().is_some();
+                assert!(!self.doubted || ends, "{shown} is through with a lock that is in doubt");
+                self.doubted = false;
                 let works = self.migration || self.group;
                 assert!(!works || self.setting.manners == Manners::Stuck, "{shown} releases the lock under a migration");
                 self.releasing = true;
@@ -177,6 +186,7 @@ impl World {
                     |step: &str| snapshot.stages.iter().filter(|stage| stage.name.starts_with(step)).all(|stage| stage.step == Step::Up);
                 assert!(waits("wait:"), "{shown} spawns {id:?} before the waits are through");
                 assert!(id == ProcessId::Migration || waits("migrate"), "{shown} spawns {id:?} before the migration is through");
+                assert!(!self.doubted, "{shown} spawns {id:?} under a lock that is in doubt");
                 assert!(!*self.alive(id), "{shown} spawns {id:?} a second time");
                 return Some(id);
             }
@@ -250,6 +260,11 @@ impl World {
             Happening::Probe(id, passes) => self.apply(Event::Probed(id, if passes { passed() } else { refused() })),
             Happening::Startup(passes) if self.main => self.apply(Event::StartupProbed(if passes { passed() } else { refused() })),
             Happening::Signal(number) => self.apply(signal(number)),
+            Happening::Away(seconds) => {
+                let lost = Duration::from_secs(seconds);
+                self.run.now = self.run.now.after(lost);
+                self.apply(Event::Away(lost));
+            }
             // Whoever is dying is gone before the next timer runs out.
             Happening::Timer if !self.dying.is_empty() => {
                 self.answer(0);
@@ -280,6 +295,7 @@ impl World {
             return false;
         };
         self.timers.remove(&timer);
+        self.doubted &= timer != Timer::Confirm;
         self.run.now = self.run.now.after(at.since(self.run.now));
         self.apply(Event::Elapsed(timer));
         true
@@ -292,6 +308,10 @@ impl World {
         } else if self.group_awaited && !self.group {
             self.group_awaited = false;
             self.apply(Event::GroupGone(ProcessId::Migration));
+        } else if self.doubted && self.setting.services_answer {
+            self.doubted = false;
+            let lost = LockNews::Lost("it went".to_owned());
+            self.apply(Event::Lock(if which % 4 == 3 { lost } else { LockNews::Confirmed }));
         } else if self.asked_lock && self.setting.services_answer {
             match which % 4 {
                 0 => self.apply(Event::Lock(LockNews::Queued("two".into()))),
