@@ -5,6 +5,7 @@ mod bounded;
 mod broker;
 pub mod dial;
 mod exec;
+mod first;
 mod grpc;
 mod http;
 mod local;

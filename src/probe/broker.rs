@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_io, dial_either};
+use super::first::first_of;
 use super::tls;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{Address, BrokerTarget, Protocol};
@@ -20,29 +20,17 @@ use crate::plan::target::{Address, BrokerTarget, Protocol};
 /// A stream to a broker that gives up on one which answers without end.
 type Stream = Bounded<Box<dyn Duplex>>;
 
-/// Passes when one address answers; all are asked at once. A new connection each time: whether it takes one is part of the question.
+/// Passes when one address answers. A new connection each time: whether it takes one is part of the question.
 pub(super) async fn ask(target: &BrokerTarget, within: Duration) -> Result<(), Failure> {
     if let [only] = target.addresses.as_slice() {
         return one(target, only, within).await;
     }
-    let mut asking = JoinSet::new();
-    for address in target.addresses.clone() {
-        let target = target.clone();
-        asking.spawn(async move { one(&target, &address, within).await.map_err(|failure| failure.of(&address.to_string())) });
-    }
-    let mut told: Option<Failure> = None;
-    while let Some(answered) = asking.join_next().await {
-        let failure = match answered {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(failure)) => failure,
-            Err(_) => Failure::new(Class::Internal, "the probe panicked"),
-        };
-        // One that answered says more than one that did not.
-        if told.as_ref().is_none_or(|told| matches!(told.class, Class::Refused | Class::Timeout | Class::Dns | Class::Unreachable)) {
-            told = Some(failure);
-        }
-    }
-    Err(told.unwrap_or_else(|| Failure::new(Class::Internal, "no address is named")))
+    let target = Arc::new(target.clone());
+    let ask = |address: Address| {
+        let target = Arc::clone(&target);
+        async move { one(&target, &address, within).await }
+    };
+    first_of(target.addresses.clone(), within, ask).await
 }
 
 async fn one(target: &BrokerTarget, address: &Address, within: Duration) -> Result<(), Failure> {
