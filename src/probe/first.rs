@@ -71,7 +71,7 @@ mod tests {
     async fn first(places: &[(u64, bool)], within: u64) -> (Result<u64, Failure>, u64) {
         let began = Instant::now();
         let found = first_of(places.iter().map(|(time, _)| *time), Duration::from_millis(within), |time| {
-            let answers = places.iter().any(|place| *place == (time, true));
+            let answers = places.contains(&(time, true));
             async move {
                 sleep(Duration::from_millis(time)).await;
                 if answers { Ok(time) } else { Err(Failure::new(Class::Refused, "refused")) }

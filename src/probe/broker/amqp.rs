@@ -84,7 +84,7 @@ async fn expect(stream: &mut Stream, wanted: u16) -> Result<Vec<u8>, Failure> {
         if !matches!(*kind, METHOD | HEARTBEAT) || length > LONGEST {
             break;
         }
-        let payload = receive(stream, length + 1).await?;
+        let payload = receive(stream, length.saturating_add(1)).await?;
         match payload.as_slice() {
             [.., END] if *kind == HEARTBEAT => {}
             [0, 10, high, low, arguments @ .., END] => match u16::from_be_bytes([*high, *low]) {

@@ -33,12 +33,12 @@ pub(super) async fn ask(stream: &mut Stream) -> Result<(), Failure> {
 async fn command(stream: &mut Stream, number: i32, name: &str) -> Result<Vec<(String, Value)>, Failure> {
     send(stream, &message(number, name)).await?;
     let head = receive(stream, 16).await?;
-    let field = |index: usize| head.get(index * 4..).and_then(<[u8]>::first_chunk).map(|bytes| i32::from_le_bytes(*bytes));
+    let field = |index: usize| head.chunks_exact(4).nth(index)?.first_chunk().map(|bytes| i32::from_le_bytes(*bytes));
     let length = field(0).and_then(|length| usize::try_from(length).ok()).filter(|length| (21..=LONGEST).contains(length));
     let (Some(length), Some(OP_MSG), true) = (length, field(3), field(2) == Some(number)) else {
         return Err(protocol("the peer does not speak MongoDB's protocol (OP_MSG, MongoDB 3.6 and later)"));
     };
-    let body = receive(stream, length - 16).await?;
+    let body = receive(stream, length.saturating_sub(16)).await?;
     // Flags, and a section of kind 0 that is the document.
     let fields = match body.as_slice() {
         [_, _, _, _, 0, document @ ..] => fields(document),
@@ -62,10 +62,15 @@ async fn command(stream: &mut Stream, number: i32, name: &str) -> Result<Vec<(St
 
 fn message(number: i32, name: &str) -> Vec<u8> {
     let fields = [b"\x10", name.as_bytes(), b"\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0"].concat();
-    let document = [&(fields.len() as i32 + 4).to_le_bytes(), fields.as_slice()].concat();
+    let document = [&size(&fields, 4).to_le_bytes(), fields.as_slice()].concat();
     let body = [&[0; 5], document.as_slice()].concat();
-    let head = [body.len() as i32 + 16, number, 0, OP_MSG].map(i32::to_le_bytes).concat();
+    let head = [size(&body, 16), number, 0, OP_MSG].map(i32::to_le_bytes).concat();
     [head, body].concat()
+}
+
+/// How long this and what stands before it are.
+const fn size(bytes: &[u8], before: i32) -> i32 {
+    (bytes.len() as i32).saturating_add(before)
 }
 
 /// The fields of a document, without those inside others; none for what is no document.
@@ -75,8 +80,8 @@ fn fields(document: &[u8]) -> Option<Vec<(String, Value)>> {
     let mut fields = Vec::new();
     while let Some((kind, after)) = rest.split_first() {
         let end = after.iter().position(|byte| *byte == 0)?;
-        let name = String::from_utf8_lossy(after.get(..end)?).into_owned();
-        let data = after.get(end + 1..)?;
+        let (name, data) = after.split_at_checked(end)?;
+        let (name, data) = (String::from_utf8_lossy(name).into_owned(), data.get(1..)?);
         let counted = || data.first_chunk().and_then(|bytes| usize::try_from(i32::from_le_bytes(*bytes)).ok());
         let (value, size) = match kind {
             0x01 => (Value::Number(f64::from_le_bytes(*data.first_chunk()?)), 8),
@@ -120,7 +125,7 @@ mod tests {
         #[test]
         fn no_document_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = fields(&bytes);
-            let _ = fields(&[&(bytes.len() as i32 + 5).to_le_bytes(), bytes.as_slice(), &[0]].concat());
+            let _ = fields(&[&size(&bytes, 5).to_le_bytes(), bytes.as_slice(), &[0]].concat());
         }
     }
 }
