@@ -15,6 +15,7 @@ mod fair;
 mod figures;
 mod hosts;
 mod listeners;
+pub mod own;
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -226,7 +227,7 @@ impl Shared {
             accept: question.accept.to_owned(),
             authority: question.authority,
             views: question.views,
-            figures: (view::route_of(question.path) == "/metrics").then(figures::figures),
+            figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
         };
         let sentence = "too many ask for this; probes are answered all the same\n";
         let too_many = || Answer::from(view::Response::new(503, view::TEXT, sentence.to_owned()));

@@ -65,6 +65,9 @@ pub fn render(plan: &Plan) -> String {
         line("heartbeat", "none");
     }
     match &plan.health {
+        Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
+            line("health", &format!("none, and `healthcheck` is told so on {socket}"))
+        }
         Some(health) => line("health", &endpoint(health)),
         None => line("health", "none"),
     }

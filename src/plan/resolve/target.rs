@@ -1,11 +1,13 @@
 //! What a check asks, from its URL, from its parts, or from a URL with parts on top.
 
 mod broker;
-mod database;
 mod http;
 mod kinds;
 mod local;
+mod mysql;
 mod own;
+mod parameters;
+mod postgres;
 mod redis;
 mod tls;
 mod variables;
@@ -139,7 +141,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
         let own = address.query.take().map(|own| format!("{own}&")).unwrap_or_default();
         address.query = Some(format!("{own}{}", query.value().trim_start_matches(['?', '&'])));
     }
-    if !address.more.is_empty() && !["redis+sentinel", "redis+cluster", "amqp", "mongodb", "kafka"].contains(&family(&scheme)) {
+    if !address.more.is_empty() && !["redis+sentinel", "redis+cluster", "postgres", "amqp", "mongodb", "kafka"].contains(&family(&scheme)) {
         section.problem("url", "names several hosts, which is not supported for this kind");
         return None;
     }
@@ -265,15 +267,11 @@ impl Written<'_, '_> {
         }
     }
 
-    /// Says that a parameter of the URL changes nothing.
-    fn ignored(&self, name: &str) {
-        self.section.context().notice(format!("{}: the parameter `{name}` is ignored", self.section.what("url")));
-    }
-
     fn tcp(self) -> Option<Target> {
         if !matches!(self.address.path.as_str(), "" | "/") || self.address.user.is_some() {
             self.section.problem("url", "has more than `tcp://host:port`");
         }
+        self.address.parameters().iter().for_each(|(name, value)| self.ignored(name, value));
         self.place(None).map(Target::Tcp)
     }
 
@@ -286,7 +284,7 @@ impl Written<'_, '_> {
         if service.len() > 1000 || service.chars().any(|c| c.is_control() || c.is_whitespace()) {
             self.section.problem(self.key("service"), "names no service");
         }
-        self.address.parameters().iter().for_each(|(name, _)| self.ignored(name));
+        self.address.parameters().iter().for_each(|(name, value)| self.ignored(name, value));
         let secure = self.address.scheme == "grpcs";
         let tls = self.tls.chosen(self.section, secure);
         Some(Target::Grpc(GrpcTarget { address: self.place(None)?, service, tls }))
