@@ -15,6 +15,7 @@ mod fair;
 mod figures;
 mod hosts;
 mod listeners;
+pub mod own;
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -97,6 +98,7 @@ pub fn serve(
         budget: Budget::default(),
         published,
     });
+    let _file = listeners.file();
     runtime.block_on(async {
         let (tcp, unix) = listeners.into_tokio()?;
         // A listener that is not there never has anything to accept.

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use nix::sys::eventfd::EventFd;
 
+use tracing::warn;
+
+use super::descendants::Reserve;
 use super::lineage::Lineage;
 use super::notify::NotifyWays;
 use super::output::{Deadline, Output};
 use super::spawn::{self, SpawnError, Surroundings};
 use super::starter::{Report, Starters};
 use super::{descendants, terminal};
-use crate::exit::Ended;
+use crate::exit::{Ended, signal_name};
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
@@ -94,9 +97,19 @@ pub struct Children {
     output: Output,
     /// Who was left behind and was sent a signal for it.
     seen_off: HashSet<i32>,
+    /// The signal by which everybody is seen off, once that has begun.
+    seeing_off: Option<i32>,
+    /// Whether an orphan ended since it was last looked who is left.
+    orphaned: bool,
     killing: bool,
+    reserve: Reserve,
+    /// Whether it was said that what is left behind cannot be told.
+    told_unseen: bool,
     lineage: Lineage,
 }
+
+/// Stands for everybody in [`Children::seen_off`]; no process has this number.
+const ALL: i32 = -1;
 
 impl Children {
     /// No children yet; those to come inherit `surroundings`. `bell` is rung when there are [`News`].
@@ -110,7 +123,11 @@ impl Children {
             errands: HashSet::new(),
             output: Output::default(),
             seen_off: HashSet::new(),
+            seeing_off: None,
+            orphaned: false,
             killing: false,
+            reserve: Reserve::default(),
+            told_unseen: false,
             lineage: Lineage::default(),
         }
     }
@@ -208,7 +225,10 @@ impl Children {
                         (Some(who), Some(start)) => start.ended = Some((who, ended)),
                         (Some(Who::Process(id)), None) if self.groups.get(&id) == Some(&pid) => harvest.ended.push((id, ended)),
                         (Some(Who::Errand), None) => harvest.errands.push((pid, ended)),
-                        _ => harvest.orphans += 1,
+                        _ => {
+                            self.seen_off.remove(&pid);
+                            harvest.orphans += 1;
+                        }
                     }
                 }
                 Reaped::Stopped(pid, number) => harvest.stopped.extend(self.running.get(&pid).map(|id| (*id, number))),
@@ -222,9 +242,14 @@ impl Children {
                 }
             }
         }
+        self.orphaned |= harvest.orphans > 0;
         if self.killing && !harvest.none_left && !harvest.unfinished {
             // Killing a parent makes its children ours: they are met here, once those that are dead are out of the way.
             self.signal_survivors(libc::SIGKILL);
+        } else if let Some(number) = self.seeing_off.filter(|_| self.orphaned && !harvest.none_left && !harvest.unfinished) {
+            self.orphaned = false;
+            // What was left behind may have left somebody behind in turn, who is ours now.
+            self.signal_latecomers(number);
         }
         harvest
     }
@@ -299,6 +324,7 @@ impl Children {
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
         self.seen_off.clear();
+        self.seeing_off = Some(number);
         self.signal_latecomers(number);
     }
 
@@ -306,14 +332,12 @@ impl Children {
     pub fn signal_latecomers(&mut self, number: i32) {
         let kills = number == libc::SIGKILL;
         self.killing |= kills;
-        if !descendants::readable() {
-            // Without /proc only the groups that were made here are known.
-            for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
-                let _ = sys::send(-group, number);
-            }
-        }
+        let all = match self.reserve.read() {
+            Ok(all) => all,
+            Err(error) => return self.signal_unseen(number, &error),
+        };
         let ours: HashSet<i32> = self.groups.values().copied().collect();
-        for descendant in descendants::all() {
+        for descendant in all {
             let group = group_of(descendant.pid);
             let left = || (descendant.direct || group.is_some_and(|group| ours.contains(&group))) && !self.belongs(descendant.pid, group);
             if kills || (left() && !self.seen_off.contains(&descendant.pid)) {
@@ -324,6 +348,31 @@ impl Children {
                     let _ = sys::send(descendant.pid, libc::SIGCONT);
                 }
             }
+        }
+    }
+
+    /// The same where nobody can say who is below us: the groups that were made here are known; and as the first process of a pid
+    /// namespace of our own everybody in it is, which KILL or the end of our own processes makes a matter of `kill(-1)`.
+    fn signal_unseen(&mut self, number: i32, error: &io::Error) {
+        let kills = number == libc::SIGKILL;
+        let everybody = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
+        if !std::mem::replace(&mut self.told_unseen, true) {
+            let missing = match error.kind() {
+                io::ErrorKind::NotFound => "there is no /proc here; mount it".to_owned(),
+                _ => format!("/proc cannot be read ({error}); raise the limit of open files"),
+            };
+            let who = if everybody { "everybody in this pid namespace gets" } else { "only the groups that were started here get" };
+            warn!("what the process left behind cannot be told: {missing}; {who} {}", signal_name(number));
+        }
+        if everybody {
+            // Only once by a signal that may be caught: who cleans up shall not be interrupted by the end of each neighbour.
+            if kills || self.seen_off.insert(ALL) {
+                sys::send_to_everybody(number);
+            }
+            return;
+        }
+        for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
+            let _ = sys::send(-group, number);
         }
     }
 

@@ -72,6 +72,8 @@ impl SpawnError {
 #[derive(Debug)]
 pub struct Prepared {
     recipe: Recipe,
+    /// Whether the streams that it inherits are its user's rather than another's.
+    has_precedence: bool,
     /// Its name for messages.
     name: String,
     /// Where it starts, for relative paths.
@@ -109,11 +111,14 @@ pub fn prepare(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWay
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
         pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
     };
-    if let Some(who) = &recipe.credentials {
-        let others: Vec<i32> = recipe.pass.iter().map(|(_, theirs)| *theirs).collect();
-        streams::give_to(who.uid, &others, !plan.conditions.aside);
-    }
-    Ok(Prepared { recipe, name: shown(plan).to_owned(), home: home.unwrap_or_default(), candidates, _input: nothing })
+    Ok(Prepared {
+        recipe,
+        has_precedence: !plan.conditions.aside,
+        name: shown(plan).to_owned(),
+        home: home.unwrap_or_default(),
+        candidates,
+        _input: nothing,
+    })
 }
 
 impl Prepared {
@@ -128,6 +133,10 @@ impl Prepared {
     /// # Errors
     /// What failed, on what, why, and what to check.
     pub fn start(self, birth: &Birth) -> Result<(), SpawnError> {
+        if let Some(who) = &self.recipe.credentials {
+            let others: Vec<i32> = self.recipe.pass.iter().map(|(_, theirs)| *theirs).collect();
+            streams::give_to(who.uid, &others, self.has_precedence);
+        }
         self.recipe.start(birth).map_err(|(step, error)| self.explain(step, &error))
     }
 }
@@ -191,6 +200,27 @@ fn is_us(who: &Credentials) -> bool {
     !uid.is_root() && uid.as_raw() == who.uid && gid.as_raw() == who.gid
 }
 
+/// Bytes of one word or one variable, its name and the final NUL included, that the kernel takes (MAX_ARG_STRLEN, 32 pages;
+/// execve(2)).
+const LONGEST_STRING: usize = 32 * 4096;
+
+/// Why the kernel calls the argument list too long (E2BIG): one string alone, which is named and never shown, or all together.
+pub fn too_long<'a>(words: &[&[u8]], variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
+    let variables: Vec<(&[u8], usize)> = variables.map(|(name, value)| (name, name.len() + value.len() + 2)).collect();
+    let all: usize = words.iter().map(|word| word.len() + 1).chain(variables.iter().map(|(_, length)| *length)).sum();
+    let longest_variable = variables.iter().max_by_key(|(_, length)| *length).filter(|(_, length)| *length > LONGEST_STRING);
+    let longest_word = words.iter().position(|word| word.len() >= LONGEST_STRING);
+    if let Some((name, length)) = longest_variable {
+        let name = String::from_utf8_lossy(name);
+        return format!("the variable {name} has {length} bytes, and the kernel takes {LONGEST_STRING}; shorten it, or hand over a file");
+    }
+    if let Some(number) = longest_word {
+        let what = if number == 0 { "its name".to_owned() } else { format!("argument {number} of the command") };
+        return format!("{what} is longer than the {LONGEST_STRING} bytes that the kernel takes; shorten it, or hand over a file");
+    }
+    format!("its arguments and environment have {all} bytes, more than the kernel takes (a quarter of the stack limit); shorten them")
+}
+
 fn shown(plan: &ProcessPlan) -> &str {
     plan.argv.words().first().map_or("", Word::shown)
 }
@@ -241,6 +271,15 @@ impl Prepared {
             }
             (Some(libc::ENOEXEC), Kind::Program { machine, .. }) => {
                 (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
+            }
+            (Some(libc::E2BIG), _) => {
+                let words: Vec<&[u8]> = self.recipe.argv.iter().map(|word| word.to_bytes()).collect();
+                let variables = self.recipe.env.iter().filter_map(|entry| {
+                    let bytes = entry.to_bytes();
+                    let end = bytes.iter().position(|byte| *byte == b'=')?;
+                    Some((bytes.get(..end)?, bytes.get(end + 1..)?))
+                });
+                (Exit::NotExecutable, too_long(&words, variables))
             }
             (Some(libc::ENOEXEC), _) => (Exit::NotExecutable, "it is neither a program nor a script; check the file".to_owned()),
             _ => (Exit::NotExecutable, format!("{error}; check the command")),

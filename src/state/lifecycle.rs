@@ -78,6 +78,8 @@ pub struct Lifecycle {
     exited: bool,
     modules_begun: bool,
     courses: BTreeMap<ModuleId, Course>,
+    /// Whether we are PID 1, whom signals reach that nobody else would be sent.
+    is_init: bool,
     /// The signal that the main child is asked to stop by, once the modules that started after it are gone.
     held_stop: Option<i32>,
 }
@@ -145,8 +147,16 @@ impl Lifecycle {
             exited: false,
             modules_begun: false,
             courses: BTreeMap::new(),
+            is_init: false,
             held_stop: None,
         }
+    }
+
+    /// The same run as PID 1.
+    #[must_use]
+    pub const fn as_init(mut self, is_init: bool) -> Self {
+        self.is_init = is_init;
+        self
     }
 
     /// The orders that hold now.

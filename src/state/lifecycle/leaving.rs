@@ -41,7 +41,26 @@ impl Lifecycle {
             _ if stops => self.stop_requested(now, number, effects),
             Some(id) => self.pass_on(id, number, effects),
             None if matches!(number, libc::SIGHUP | libc::SIGQUIT) => self.stop_requested(now, number, effects),
+            None if self.waits_without_process() && self.ends_a_wait(number) => self.stop_requested(now, number, effects),
             None => {}
+        }
+    }
+
+    /// Before the first start, or held after one that failed: nobody is there to whom a signal could be handed on. Between two starts
+    /// a signal is likely the process' own business, as to open its log anew.
+    fn waits_without_process(&self) -> bool {
+        self.held || (self.leaving.is_none() && self.restarting.is_none())
+    }
+
+    /// Whether this signal ends a process that does nothing about it (signal(7)), as it would end one that waits.
+    ///
+    /// As PID 1 a WINCH ends the wait as well: images whose `STOPSIGNAL` it is send it. Below another init it may be the resize of a
+    /// terminal, handed on; the kernel's own does not come here.
+    fn ends_a_wait(&self, number: i32) -> bool {
+        match number {
+            libc::SIGWINCH => self.is_init,
+            libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => false,
+            _ => true,
         }
     }
 

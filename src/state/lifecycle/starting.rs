@@ -150,7 +150,9 @@ impl Lifecycle {
     pub(super) fn run(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.enter(now, Phase::Running);
         self.snapshot.started = true;
-        effects.push(Effect::AskAll);
+        if !self.plan.own_command {
+            effects.push(Effect::AskAll);
+        }
         self.expect_watchdog(effects);
     }
 
