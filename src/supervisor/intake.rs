@@ -14,6 +14,7 @@ use super::Supervisor;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::mailbox::Inbox;
+use crate::process::children::News;
 use crate::process::notify::Reports;
 use crate::process::signals::Signals;
 use crate::state::event::{Event, Notice, ProcessId};
@@ -82,6 +83,9 @@ impl Supervisor {
                 self.errands.take(request, self.lifecycle.plan(), &mut self.children);
             }
             self.errands.look(&self.children);
+            for news in self.children.news() {
+                self.heard(news);
+            }
         }
         self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
     }
@@ -105,21 +109,36 @@ impl Supervisor {
         }
     }
 
+    fn has_ended(&mut self, id: ProcessId, ended: Ended) {
+        if ended == Ended::Signal(libc::SIGKILL as u8) && self.memory.happened() {
+            self.queue.push_back(Event::OutOfMemory);
+        }
+        self.take_last_words(id);
+        self.queue.push_back(Event::Exited(id, ended));
+    }
+
+    fn heard(&mut self, news: News) {
+        match news {
+            News::Executes(id, pid) => self.queue.push_back(Event::Spawned(id, pid)),
+            News::Failed(id, error) => {
+                self.reports.remove(&id);
+                self.queue.push_back(Event::SpawnFailed(id, error.code, error.sentence));
+            }
+            News::Ended(id, ended) => self.has_ended(id, ended),
+            News::ErrandFailed(pid, sentence) => self.errands.failed(pid, sentence),
+            News::ErrandEnded(pid, ended) => self.errands.ended(pid, ended),
+        }
+    }
+
     pub(super) fn harvest(&mut self) {
         let harvest = self.children.reap();
         self.unreaped = harvest.unfinished;
         if harvest.orphans > 0 {
             debug!("reaped {} orphans", harvest.orphans);
         }
-        if harvest.ended.iter().any(|(_, ended)| *ended == Ended::Signal(libc::SIGKILL as u8)) && self.memory.happened() {
-            self.queue.push_back(Event::OutOfMemory);
-        }
         harvest.errands.into_iter().for_each(|(pid, ended)| self.errands.ended(pid, ended));
         self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
-        for (id, ended) in harvest.ended {
-            self.take_last_words(id);
-            self.queue.push_back(Event::Exited(id, ended));
-        }
+        harvest.ended.into_iter().for_each(|(id, ended)| self.has_ended(id, ended));
         if harvest.none_left {
             self.queue.push_back(Event::NoneLeft);
         }
