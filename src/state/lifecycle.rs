@@ -9,6 +9,7 @@
 //! grace, TERM to what it left behind, KILL, exit with the main child's status.
 
 mod beating;
+mod blame;
 mod forwarding;
 mod leaving;
 mod migrating;
@@ -62,6 +63,8 @@ pub struct Lifecycle {
     stop_requests: u32,
     /// When the first of them came.
     stop_since: Option<Moment>,
+    /// The signal of the last one, and when it came.
+    last_stop: Option<(i32, Moment)>,
     killed: bool,
     announced: Readiness,
     ever_ready: bool,
@@ -69,7 +72,8 @@ pub struct Lifecycle {
     last_startup: Why,
     restarting: Option<Restarting>,
     restarts_in_a_row: u32,
-    out_of_memory: bool,
+    /// Whose death, the next one of its, was for want of memory.
+    out_of_memory: Option<ProcessId>,
     stopped: bool,
     suspended: bool,
     held: bool,
@@ -128,6 +132,7 @@ impl Lifecycle {
             releasing: false,
             stop_requests: 0,
             stop_since: None,
+            last_stop: None,
             killed: false,
             announced: Readiness::Unknown,
             ever_ready: false,
@@ -135,7 +140,7 @@ impl Lifecycle {
             last_startup: Class::Never.into(),
             restarting: None,
             restarts_in_a_row: 0,
-            out_of_memory: false,
+            out_of_memory: None,
             stopped: false,
             suspended: false,
             held: false,
@@ -197,7 +202,7 @@ impl Lifecycle {
             Event::GroupGone(ProcessId::Migration) => self.task_over(now, effects),
             Event::GroupGone(ProcessId::Main) | Event::Stopped(ProcessId::Module(_), _) => {}
             Event::Stopped(id, number) => self.was_stopped(id, number, effects),
-            Event::OutOfMemory => self.out_of_memory = true,
+            Event::OutOfMemory(id) => self.out_of_memory = Some(id),
             Event::Notified(notice) => self.notified(now, notice, effects),
             Event::Exited(ProcessId::Module(id), ended) => self.module_ended(now, id, ended, effects),
             Event::GroupGone(ProcessId::Module(id)) => self.module_group_gone(now, id, effects),
@@ -248,19 +253,6 @@ impl Lifecycle {
             Timer::Module(id, timer) => self.module_elapsed(now, id, timer, effects),
             Timer::Release | Timer::Overlap | Timer::Watchdog | Timer::WatchdogKill => {}
         }
-    }
-
-    /// Decides how the run ends; the first decision stands.
-    fn decide(&mut self, code: u8, sentence: String) {
-        let stopped = [libc::SIGTERM, libc::SIGINT].into_iter().any(|signal| code == Ended::Signal(signal as u8).exit_code());
-        let as_asked = code == 0 || self.stop_requests > 0 && stopped;
-        self.ending.get_or_insert(Ending { code, sentence, as_asked });
-    }
-
-    fn fail(&mut self, now: Moment, code: u8, sentence: String, effects: &mut Vec<Effect>) {
-        self.decide(code, sentence);
-        self.enter(now, Phase::Failed);
-        self.close(now, effects);
     }
 
     fn enter(&mut self, now: Moment, phase: Phase) {

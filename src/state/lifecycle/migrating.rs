@@ -37,8 +37,9 @@ pub(super) struct Migrating {
     task: Task,
     /// Whether its spawn is awaited.
     starting: bool,
-    /// How it ended, while what it left behind is seen off.
+    /// How it ended, while what it left behind is seen off, and what is to be said of it.
     ended: Option<Ended>,
+    for_memory: &'static str,
     /// Whether the lock was asked for.
     asked: bool,
     /// Whether it is ours.
@@ -129,6 +130,7 @@ impl Lifecycle {
         }
         self.migration_runs = false;
         self.migrating.ended = Some(ended);
+        self.migrating.for_memory = self.of_memory(ProcessId::Migration);
         if self.migrating.task == Task::Run {
             self.snapshot.migration_lock.last_exit = Some(ended);
         }
@@ -153,13 +155,13 @@ impl Lifecycle {
         for timer in [Timer::Grace, Timer::Overlap, Timer::Reap] {
             effects.push(Effect::Disarm(timer));
         }
-        let task = self.migrating.task;
+        let (task, for_memory) = (self.migrating.task, self.migrating.for_memory);
         if task == Task::Run && ended != Ended::Code(0) && self.ending.is_none() && self.retries_left() {
             self.pause_before_retry(effects);
             return;
         }
         if task == Task::Run && (ended != Ended::Code(0) || self.ending.is_some()) {
-            self.decide(ended.exit_code(), format!("the migration ended with {ended}, so the process was not started"));
+            self.decide(ended.exit_code(), format!("the migration ended with {ended}{for_memory}, so the process was not started"));
         }
         if task == Task::Verify && ended != Ended::Code(0) {
             let why = format!("the migration ended well, but its verification with {ended}, so the process was not started");
