@@ -37,7 +37,7 @@ impl Moment {
     }
 }
 
-/// Processor time that the calling thread has used; it stands while the thread is frozen or waits.
+/// Processor time that the calling thread has used so far, which stands while it is frozen or waits; zero where the kernel does not say.
 pub fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
@@ -91,6 +91,43 @@ impl Pulse {
     }
 }
 
+/// The turns of the loop that owns the signals, readable without a lock: the present one, and the longest so far.
+#[derive(Debug, Default)]
+pub struct Turns {
+    /// Its begin in milliseconds plus one; 0 while the loop waits for something to happen.
+    began: AtomicU64,
+    /// In microseconds.
+    longest: AtomicU64,
+}
+
+impl Turns {
+    /// How long one turn may take before the loop counts as stuck.
+    pub const STUCK: Duration = Duration::from_secs(10);
+
+    /// Notes that the loop has something to do from `now` on.
+    pub fn begin(&self, now: Moment) {
+        self.began.store(now.mono.as_millis() as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// Notes that a turn is over which used `took` of processor time; the time where none before it used as much.
+    pub fn end(&self, took: Duration) -> Option<Duration> {
+        self.began.store(0, Ordering::Relaxed);
+        let micros = took.as_micros() as u64;
+        (micros > self.longest.fetch_max(micros, Ordering::Relaxed)).then_some(took)
+    }
+
+    /// When the turn began that has not ended by `now`, in the terms of [`Moment::mono`], where that is [`STUCK`](Self::STUCK) ago.
+    pub fn overdue(&self, now: Moment) -> Option<Duration> {
+        let began = Duration::from_millis(self.began.load(Ordering::Relaxed).checked_sub(1)?);
+        (now.mono.saturating_sub(began) >= Self::STUCK).then_some(began)
+    }
+
+    /// Processor time that the longest turn has used.
+    pub fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest.load(Ordering::Relaxed))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +149,17 @@ mod tests {
         assert!(pulse.is_given_up());
         pulse.beat(now.after(Pulse::TICK));
         assert!(!pulse.is_given_up());
+    }
+
+    #[test]
+    fn a_turn_is_overdue_while_it_lasts_and_the_longest_is_kept() {
+        let (turns, now) = (Turns::default(), Moment::default());
+        assert_eq!(turns.overdue(now.after(Turns::STUCK)), None, "who waits is not overdue");
+        turns.begin(now);
+        assert_eq!(turns.overdue(now.after(Turns::STUCK.saturating_sub(Duration::from_millis(1)))), None);
+        assert_eq!(turns.overdue(now.after(Turns::STUCK)), Some(Duration::ZERO));
+        assert_eq!(turns.end(Duration::from_micros(7)), Some(Duration::from_micros(7)));
+        assert_eq!(turns.overdue(now.after(Turns::STUCK * 2)), None);
+        assert_eq!((turns.end(Duration::from_micros(6)), turns.longest()), (None, Duration::from_micros(7)));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided here: what an order means is the reducer's. Whoever waits here waits for a published snapshot and for a
 //! bounded time, and one who does not wait any more takes nothing back.
+#![warn(clippy::arithmetic_side_effects)]
 
 mod orders;
 mod reload;

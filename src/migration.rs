@@ -97,7 +97,7 @@ mod tests {
         sender.send(LockOrder::Release).unwrap();
         drop(sender);
         run(plan, "one".to_owned(), orders, mailbox).await;
-        let events = inbox.take();
+        let events = inbox.take(usize::MAX);
         assert!(matches!(&events[..], [Event::Lock(LockNews::Held), Event::Lock(LockNews::Released)]), "{events:?}");
     }
 }

@@ -237,6 +237,11 @@ impl Guarded {
         outcome
     }
 
+    /// See [`Probe::lost_session`].
+    pub const fn lost_session(&self) -> bool {
+        self.probe.lost_session()
+    }
+
     /// Takes leave of the server; see [`Probe::close`].
     pub async fn close(&mut self) {
         self.probe.close().await;

@@ -3,6 +3,7 @@
 pub mod children;
 pub mod descendants;
 mod executable;
+mod lineage;
 pub mod memory;
 pub mod notify;
 pub mod output;

@@ -6,6 +6,7 @@
 pub mod background;
 mod errands;
 mod gap;
+mod intake;
 mod spawning;
 mod timers;
 mod upward;
@@ -13,17 +14,13 @@ mod wedge;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{debug, error, warn};
 
-use crate::clock::{self, Moment};
+use crate::clock::{Moment, processor_time, suspended};
 use crate::control::{Control, Sources};
-use crate::exit::Ended;
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
@@ -48,6 +45,9 @@ use gap::Gaps;
 use timers::Timers;
 use upward::Upward;
 
+/// Processor time after which a turn takes no further event, so that signals and ends are looked for again.
+const SHARE: Duration = Duration::from_millis(2);
+
 /// One run in progress.
 struct Supervisor {
     /// It has the plan, which a reload changes; everybody else looks at that one.
@@ -69,6 +69,8 @@ struct Supervisor {
     lock_environment: Vec<(String, String)>,
     /// Whose groups' end is awaited.
     awaited_groups: Vec<ProcessId>,
+    /// Whether children may have ended that were not reaped yet, because they were too many for one turn.
+    unreaped: bool,
 }
 
 /// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
@@ -95,12 +97,8 @@ pub fn run(
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
-    let mut reports = BTreeMap::new();
-    if let Some(main) = &plan.main {
-        reports.insert(ProcessId::Main, Reports::open(main)?);
-    }
     let supervisor = Supervisor {
-        reports,
+        reports: BTreeMap::new(),
         memory: OutOfMemory::new(),
         upward: Upward::new(&surroundings.environment, now),
         narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
@@ -109,12 +107,13 @@ pub fn run(
         children: Children::new(surroundings),
         errands: Errands::default(),
         timers: Timers::default(),
-        gaps: Gaps::new(now, clock::processor_time(), clock::suspended()),
+        gaps: Gaps::new(now, processor_time(), suspended()),
         queue: VecDeque::from([Event::Begin]),
         news: 0,
         published,
         lock_environment: Vec::new(),
         awaited_groups: Vec::new(),
+        unreaped: false,
     };
     Ok(supervisor.turn(&signals, &inbox))
 }
@@ -136,117 +135,53 @@ fn controller(control: Arc<Control>) -> Controller {
 impl Supervisor {
     /// Turns until an effect says to leave. After the first spawn nothing here may fail: every error is a line in the log.
     fn turn(mut self, signals: &Signals, inbox: &Inbox) -> (Ending, Duration) {
+        let mut began = processor_time();
         loop {
-            while let Some(event) = self.next_event() {
-                if self.take(event) {
-                    let budget = self.lifecycle.plan().stop_budget();
-                    let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
-                    self.children.finish_output(stop);
-                    let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
-                        code: 70,
-                        sentence: "no end was decided".to_owned(),
-                        as_asked: false,
-                    });
-                    return (ending, output::last_words(Moment::now(), stop));
-                }
+            if self.work() {
+                let budget = self.lifecycle.plan().stop_budget();
+                let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
+                self.children.finish_output(stop);
+                let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
+                    code: 70,
+                    sentence: "no end was decided".to_owned(),
+                    as_asked: false,
+                });
+                return (ending, output::last_words(Moment::now(), stop));
             }
             log::write();
             let now = Moment::now();
             self.narrator.progress(self.lifecycle.snapshot(), now);
             self.upward.ping(now);
             self.background.look(now);
+            if let Some(longest) = self.published.turns.end(processor_time().saturating_sub(began)) {
+                debug!("the longest turn of the loop so far took {} us of processor time", longest.as_micros());
+            }
             let next = self.next_turn(now);
             let rung = self.wait(signals, inbox, next);
-            self.look_for_gap(now, next);
+            began = processor_time();
+            self.look_for_gap(now, next, began);
+            self.published.turns.begin(self.gaps.woke());
             self.collect(signals, inbox, rung);
         }
+    }
+
+    /// Takes the events that wait, for a bounded time: then signals and ends are looked for again. True when the run is over.
+    fn work(&mut self) -> bool {
+        let began = processor_time();
+        while let Some(event) = self.next_event() {
+            if self.take(event) {
+                return true;
+            }
+            if self.news == 0 && processor_time().saturating_sub(began) >= SHARE {
+                break;
+            }
+        }
+        false
     }
 
     /// What happened next. A timer that has run out comes last: what happened before may have stopped it or armed it anew.
     fn next_event(&mut self) -> Option<Event> {
         self.queue.pop_front().or_else(|| self.timers.due(self.gaps.woke()).map(Event::Elapsed))
-    }
-
-    /// Time until there is something to do of our own; none when there is not.
-    fn next_turn(&self, now: Moment) -> Option<Duration> {
-        let progress = self.narrator.next(self.lifecycle.snapshot(), now);
-        let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
-        next.into_iter().flatten().min()
-    }
-
-    /// Blocks until a signal or a message arrives or `next` is over; says whether a message did.
-    fn wait(&self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> bool {
-        let timeout = next.map_or(PollTimeout::NONE, |duration| {
-            // Rounded up: waking a fraction of a millisecond early would mean waking twice.
-            PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
-        });
-        let own = [signals.fd(), inbox.bell().as_fd()];
-        let mut files: Vec<_> = own
-            .into_iter()
-            .chain(self.reports.values().flat_map(Reports::files))
-            .map(|file| PollFd::new(file, PollFlags::POLLIN))
-            .collect();
-        if let Err(errno) = poll(&mut files, timeout)
-            && errno != Errno::EINTR
-        {
-            error!("cannot wait for signals: {errno}; going on");
-        }
-        files.get(1).and_then(PollFd::any).unwrap_or(true)
-    }
-
-    /// Turns everything that happened meanwhile into events.
-    fn collect(&mut self, signals: &Signals, inbox: &Inbox, rung: bool) {
-        // Reports come before exits: what a process said last it said alive.
-        let children = &self.children;
-        for (id, reports) in &mut self.reports {
-            let notices = reports.take(|pid| children.is_ours(pid)).into_iter();
-            match id {
-                ProcessId::Module(id) => self.queue.extend(notices.map(|notice| Event::ModuleNotified(*id, notice))),
-                _ => self.queue.extend(notices.map(Event::Notified)),
-            }
-        }
-        let mut numbers = signals.take();
-        if numbers.contains(&libc::SIGCHLD) {
-            numbers.retain(|number| *number != libc::SIGCHLD);
-            self.harvest();
-        }
-        self.queue.extend(numbers.into_iter().map(Event::Signalled));
-        if rung {
-            self.queue.extend(inbox.take());
-            for request in inbox.requests() {
-                self.errands.take(request, self.lifecycle.plan(), &mut self.children);
-            }
-            self.errands.look(&self.children);
-        }
-    }
-
-    fn harvest(&mut self) {
-        let harvest = self.children.reap();
-        if harvest.orphans > 0 {
-            debug!("reaped {} orphans", harvest.orphans);
-        }
-        if harvest.ended.iter().any(|(_, ended)| *ended == Ended::Signal(libc::SIGKILL as u8)) && self.memory.happened() {
-            self.queue.push_back(Event::OutOfMemory);
-        }
-        harvest.errands.into_iter().for_each(|(pid, ended)| self.errands.ended(pid, ended));
-        self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
-        self.queue.extend(harvest.ended.into_iter().map(|(id, ended)| Event::Exited(id, ended)));
-        if harvest.none_left {
-            self.queue.push_back(Event::NoneLeft);
-        }
-        self.look_for_group();
-    }
-
-    /// The members of a group that outlive its leader are ours to reap, so that every end of one comes by here.
-    fn look_for_group(&mut self) {
-        let (children, queue) = (&self.children, &mut self.queue);
-        self.awaited_groups.retain(|id| {
-            let lives = children.group_lives(*id);
-            if !lives {
-                queue.push_back(Event::GroupGone(*id));
-            }
-            lives
-        });
     }
 
     /// Takes one event in; true when the run is over.
@@ -263,13 +198,9 @@ impl Supervisor {
         if matches!(event, Event::Lock(LockNews::Released)) {
             self.background.lock_is_back();
         }
-        let plan = Arc::clone(self.lifecycle.plan());
         let effects = self.lifecycle.apply(now, event);
         self.news = 0;
         self.published.publish(self.lifecycle.snapshot().clone(), self.lifecycle.plan());
-        if !Arc::ptr_eq(&plan, self.lifecycle.plan()) {
-            self.forget_reports(&plan);
-        }
         self.narrator.tell(&before, self.lifecycle.snapshot(), now);
         self.upward.tell(&before, self.lifecycle.snapshot());
         effects.into_iter().any(|effect| self.perform(effect, now))
@@ -282,6 +213,7 @@ impl Supervisor {
                 self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64()))
             }
             Effect::Arm(timer, after) => self.timers.arm(timer, now, after),
+            Effect::Extend(timer, by) => self.timers.extend(timer, now, by),
             Effect::Disarm(timer) => self.timers.disarm(timer),
             Effect::AcquireLock => self.background.acquire_lock(),
             Effect::ReleaseLock => self.background.release_lock(),
@@ -321,13 +253,6 @@ impl Supervisor {
             Effect::Exit(_) => return true,
         }
         false
-    }
-
-    /// Closes the ways to report of modules that have others than under the plan `before`.
-    fn forget_reports(&mut self, before: &Plan) {
-        let now = self.lifecycle.plan();
-        let ways = |plan: &Plan, id| plan.module(id).map(|module| (module.process.started.clone(), module.process.watchdog));
-        self.reports.retain(|id, _| if let ProcessId::Module(id) = id { ways(before, *id) == ways(now, *id) } else { true });
     }
 
     /// The targets behind what is to be asked of a module.

@@ -56,12 +56,16 @@ pub fn unblock_every_signal() {
     set_mask(0);
 }
 
-/// A set of all 64 signals, for a signalfd.
-pub fn every_signal() -> SigSet {
+/// The first of the real-time signals, which queue up instead of merging (signal(7)). For the kernel they begin before libc's SIGRTMIN.
+pub const FIRST_REALTIME: i32 = 32;
+
+/// A set of the signals of these numbers, 1 to [`LAST_SIGNAL`], for a signalfd.
+pub fn signals(numbers: std::ops::RangeInclusive<i32>) -> SigSet {
+    let bits = numbers.filter_map(|number| 1_u64.checked_shl(u32::try_from(number - 1).ok()?)).fold(0, |bits: KernelSet, bit| bits | bit);
     // SAFETY: sigset_t is a plain array of integers on every libc, so all zeros is a value of it.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the set is larger than the 8 bytes written, on glibc and musl alike (128 bytes), and any bits are valid.
-    unsafe { std::ptr::write_bytes((&raw mut set).cast::<u8>(), 0xff, size_of::<KernelSet>()) };
+    // SAFETY: the set is larger than the 8 bytes written, on glibc and musl alike (128 bytes of unsigned longs), and any bits are valid.
+    unsafe { (&raw mut set).cast::<KernelSet>().write_unaligned(bits) };
     // SAFETY: the set is initialised.
     unsafe { SigSet::from_sigset_t_unchecked(set) }
 }

@@ -73,7 +73,7 @@ struct Own(Option<i32>);
 impl Drop for Own {
     fn drop(&mut self) {
         if let Some(pid) = self.0 {
-            let _ = sys::send(-pid, libc::SIGKILL);
+            let _ = sys::send(pid.saturating_neg(), libc::SIGKILL);
             let _ = sys::reap_one(pid, true);
         }
     }

@@ -15,7 +15,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 use super::bounded::{Allowance, Bounded};
-use super::dial::{Duplex, class_of_chain, class_of_io, dial, dial_unix, notice_loss, words_of_chain};
+use super::dial::{Duplex, class_of_chain, class_of_io, dial, dial_unix, notice_loss, session_number, words_of_chain};
 use super::tls;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{PostgresTarget, ServerRole, SslMode};
@@ -26,6 +26,7 @@ const LOSS: Duration = Duration::from_secs(10);
 /// One connection that is logged in; dropping it closes it.
 #[derive(Debug)]
 pub struct Session {
+    number: u64,
     client: Client,
     allowance: Allowance,
     /// Moves the bytes; ends with the session, and the session with it.
@@ -145,7 +146,7 @@ impl Session {
             }
             drop(living);
         });
-        Ok(Self { client, allowance, driver, alive, notes })
+        Ok(Self { number: session_number(), client, allowance, driver, alive, notes })
     }
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
@@ -201,7 +202,7 @@ impl Session {
 
     /// Takes leave of the server and returns once the connection has ended.
     pub async fn close(self) {
-        let Self { client, mut driver, alive: _, allowance: _, notes: _ } = self;
+        let Self { client, mut driver, .. } = self;
         drop(client);
         while driver.join_next().await.is_some() {}
     }
@@ -308,6 +309,11 @@ pub(super) struct PostgresProbe {
 impl PostgresProbe {
     pub(super) const fn new(target: PostgresTarget) -> Self {
         Self { target, session: None }
+    }
+
+    /// Which session is kept; none without one.
+    pub(super) fn session(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.number)
     }
 
     /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.

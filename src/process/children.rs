@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
+use super::lineage::Lineage;
 use super::notify::NotifyWays;
 use super::output::{Deadline, Output};
 use super::spawn::{self, SpawnError, Surroundings};
@@ -11,6 +12,9 @@ use crate::exit::Ended;
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
+
+/// How many are reaped in one turn of the loop: a few milliseconds' work at most.
+const MOST_REAPED: usize = 256;
 
 /// What one turn of reaping found.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ pub struct Harvest {
     pub orphans: usize,
     /// Whether no child of any kind is left.
     pub none_left: bool,
+    /// Whether more may have ended than were reaped.
+    pub unfinished: bool,
 }
 
 /// Every child that was started here. Exits are read in this place only, so that no status can be stolen.
@@ -38,6 +44,7 @@ pub struct Children {
     /// Who was left behind and was sent a signal for it.
     seen_off: HashSet<i32>,
     killing: bool,
+    lineage: Lineage,
 }
 
 impl Children {
@@ -79,10 +86,10 @@ impl Children {
         }
     }
 
-    /// Reaps whatever has ended; one SIGCHLD may stand for hundreds.
+    /// Reaps what has ended, [`MOST_REAPED`] at most: one SIGCHLD may stand for thousands.
     pub fn reap(&mut self) -> Harvest {
-        let mut harvest = Harvest::default();
-        loop {
+        let mut harvest = Harvest { unfinished: true, ..Harvest::default() };
+        for _ in 0..MOST_REAPED {
             match sys::reap() {
                 Reaped::Child(pid, ended) => match self.running.remove(&pid) {
                     Some(id) => {
@@ -97,9 +104,12 @@ impl Children {
                     None => harvest.orphans += 1,
                 },
                 Reaped::Stopped(pid, number) => harvest.stopped.extend(self.running.get(&pid).map(|id| (*id, number))),
-                Reaped::AllRunning => break,
+                Reaped::AllRunning => {
+                    harvest.unfinished = false;
+                    break;
+                }
                 Reaped::NoChild => {
-                    harvest.none_left = true;
+                    (harvest.none_left, harvest.unfinished) = (true, false);
                     break;
                 }
             }
@@ -201,9 +211,9 @@ impl Children {
     ///
     /// A helper like `systemd-notify` may be gone before it is asked about: a pid that is ours to see but of nobody is believed. A
     /// process of another pid namespace has the pid 0 here.
-    pub fn is_ours(&self, pid: i32) -> bool {
+    pub fn is_ours(&mut self, pid: i32) -> bool {
         let gone = || sys::send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
-        pid > 0 && (self.running.contains_key(&pid) || descendants::all().iter().any(|descendant| descendant.pid == pid) || gone())
+        pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(gone))
     }
 
     /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].

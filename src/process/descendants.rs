@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::lineage::Stat;
 use crate::sys;
 
 /// One process below us.
@@ -52,15 +53,7 @@ fn listed(pid: i32) -> Vec<i32> {
 fn by_parent(pid: i32) -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.filter(|number| parent(*number) == Some(pid)).collect()
-}
-
-/// The fourth field of `/proc/PID/stat`; the second, the name in parentheses, may hold anything.
-fn parent(pid: i32) -> Option<i32> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let behind_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = String::from_utf8_lossy(stat.get(behind_name + 1..)?).into_owned();
-    rest.split_whitespace().nth(1)?.parse().ok()
+    numbers.filter(|number| Stat::of(*number).is_some_and(|stat| stat.parent == pid)).collect()
 }
 
 #[cfg(test)]
@@ -78,7 +71,7 @@ mod tests {
         let pid = i32::try_from(shell.id()).unwrap();
         let found = by_parent(pid);
         assert_eq!(found.len(), 1);
-        assert_eq!(parent(found[0]), Some(pid));
+        assert_eq!(Stat::of(found[0]).unwrap().parent, pid);
         if Path::new("/proc/thread-self/children").exists() {
             assert_eq!(found, listed(pid));
         }

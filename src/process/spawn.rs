@@ -46,6 +46,12 @@ impl SpawnError {
         let sentence = format!("cannot start {}: there is no room for the pipes of its output ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
+
+    /// The kernel has no room for what it could tell its readiness by.
+    pub fn no_reports(plan: &ProcessPlan, error: &io::Error) -> Self {
+        let sentence = format!("cannot start {}: there is no room for its readiness notification ({error}); check the limits", shown(plan));
+        Self { code: Exit::Internal.code(), sentence }
+    }
 }
 
 /// Starts the command and returns its pid. The caller reaps it; must run on the thread that waits for children.

@@ -273,6 +273,8 @@ pub enum Asked {
 pub enum Effect {
     /// Send [`Event::Elapsed`] after this time.
     Arm(Timer, Duration),
+    /// Give an armed timer this long from now on, as its process asks for: never less than it has, and at most twice what it was armed for.
+    Extend(Timer, Duration),
     /// Forget the timer.
     Disarm(Timer),
     /// Queue for the migration lock.

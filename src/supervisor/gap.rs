@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::Supervisor;
-use crate::clock::{self, Moment, Pulse};
+use crate::clock::{Moment, Pulse, suspended};
 use crate::state::event::Event;
 
 /// Lateness up to here is a busy machine and no gap.
@@ -81,9 +81,9 @@ pub(super) fn slice(left: Duration) -> Duration {
 
 impl Supervisor {
     /// Time in which nobody could run is held against nobody, and what others lease us is doubted after it.
-    pub(super) fn look_for_gap(&mut self, slept: Moment, planned: Option<Duration>) {
+    pub(super) fn look_for_gap(&mut self, slept: Moment, planned: Option<Duration>, used: Duration) {
         let now = Moment::now();
-        let found = self.gaps.look(slept, planned, now, clock::processor_time(), clock::suspended(), self.published.pulse.last());
+        let found = self.gaps.look(slept, planned, now, used, suspended(), self.published.pulse.last());
         self.timers.shift(now, found.lost);
         if found.lost >= TOLD {
             let lost = found.lost.as_secs();

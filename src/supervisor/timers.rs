@@ -7,6 +7,9 @@ use super::gap;
 use crate::clock::Moment;
 use crate::state::event::{ModuleTimer, Timer};
 
+/// How many times its own length a timer may get at most by extensions.
+const LONGEST_EXTENSION: u32 = 2;
+
 /// An armed timer.
 #[derive(Clone, Copy, Debug)]
 struct Armed {
@@ -14,6 +17,8 @@ struct Armed {
     at: Duration,
     /// For how long it was armed.
     length: Duration,
+    /// The latest that an extension may move it to.
+    latest: Duration,
 }
 
 /// The armed timers.
@@ -22,7 +27,15 @@ pub(super) struct Timers(HashMap<Timer, Armed>);
 
 impl Timers {
     pub(super) fn arm(&mut self, timer: Timer, now: Moment, after: Duration) {
-        self.0.insert(timer, Armed { at: now.mono.saturating_add(after), length: after });
+        let latest = now.mono.saturating_add(after.saturating_mul(LONGEST_EXTENSION));
+        self.0.insert(timer, Armed { at: now.mono.saturating_add(after), length: after, latest });
+    }
+
+    /// Gives an armed timer this long from now on, but never less than it has, and never more than twice what it was armed for.
+    pub(super) fn extend(&mut self, timer: Timer, now: Moment, by: Duration) {
+        if let Some(armed) = self.0.get_mut(&timer) {
+            armed.at = armed.at.max(now.mono.saturating_add(by).min(armed.latest));
+        }
     }
 
     pub(super) fn disarm(&mut self, timer: Timer) {
@@ -41,7 +54,9 @@ impl Timers {
     /// Moves every deadline against others by time in which nobody could run, as far as its whole length from now at most.
     pub(super) fn shift(&mut self, now: Moment, lost: Duration) {
         for (_, armed) in self.0.iter_mut().filter(|(timer, _)| waits_for_us(**timer)) {
-            armed.at = armed.at.saturating_add(lost).min(now.mono.saturating_add(armed.length)).max(armed.at);
+            let moved = armed.at.saturating_add(lost).min(now.mono.saturating_add(armed.length)).max(armed.at);
+            armed.latest = armed.latest.saturating_add(moved.saturating_sub(armed.at));
+            armed.at = moved;
         }
     }
 
@@ -108,5 +123,24 @@ mod tests {
         timers.arm(Timer::Drain, thawed, seconds(3));
         timers.shift(thawed, seconds(590));
         assert_eq!(timers.due(thawed.after(seconds(3))), Some(Timer::Drain));
+    }
+
+    #[test]
+    fn an_extension_never_shortens_and_never_more_than_doubles() {
+        let (mut timers, start) = (Timers::default(), Moment::default());
+        let left = |timers: &Timers, now: Moment| timers.0.get(&Timer::Grace).map(|armed| armed.at.saturating_sub(now.mono));
+        timers.extend(Timer::Grace, start, seconds(5));
+        assert_eq!(left(&timers, start), None, "what is not armed is not extended");
+        timers.arm(Timer::Grace, start, seconds(8));
+        let later = start.after(seconds(4));
+        for (by, expected) in
+            [(Duration::ZERO, 4), (seconds(3), 4), (seconds(6), 6), (seconds(5), 6), (Duration::from_micros(u64::MAX), 12)]
+        {
+            timers.extend(Timer::Grace, later, by);
+            assert_eq!(left(&timers, later), Some(seconds(expected)), "{by:?}");
+        }
+        let last = start.after(seconds(15));
+        timers.extend(Timer::Grace, last, Duration::MAX);
+        assert_eq!(left(&timers, last), Some(seconds(1)), "asked again and again it is no longer");
     }
 }

@@ -258,8 +258,8 @@ impl Lifecycle {
                 }
             }
             Notice::Watchdog => self.expect_module(id, effects),
-            Notice::ExtendTimeout(by) if at == At::Starting => effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Startup), by)),
-            Notice::ExtendTimeout(by) if at == At::Stopping => effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Grace), by)),
+            Notice::ExtendTimeout(by) if at == At::Starting => effects.push(Effect::Extend(Timer::Module(id, ModuleTimer::Startup), by)),
+            Notice::ExtendTimeout(by) if at == At::Stopping => effects.push(Effect::Extend(Timer::Module(id, ModuleTimer::Grace), by)),
             Notice::Ready | Notice::ExtendTimeout(_) => {}
         }
     }

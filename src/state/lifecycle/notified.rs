@@ -21,8 +21,8 @@ impl Lifecycle {
             }
             Notice::Status(text) => self.snapshot.child.status = Some(text),
             Notice::Watchdog => self.expect_watchdog(effects),
-            Notice::ExtendTimeout(by) if self.snapshot.phase == Phase::Starting => effects.push(Effect::Arm(Timer::Startup, by)),
-            Notice::ExtendTimeout(by) if self.leaving == Some(Leaving::Stopping) => effects.push(Effect::Arm(Timer::Grace, by)),
+            Notice::ExtendTimeout(by) if self.snapshot.phase == Phase::Starting => effects.push(Effect::Extend(Timer::Startup, by)),
+            Notice::ExtendTimeout(by) if self.leaving == Some(Leaving::Stopping) => effects.push(Effect::Extend(Timer::Grace, by)),
             Notice::ExtendTimeout(_) => {}
         }
     }

@@ -223,6 +223,7 @@ impl World {
             }
             Effect::AskStartup(_)
             | Effect::Reload
+            | Effect::Extend(..)
             | Effect::Watch(..)
             | Effect::AskAll
             | Effect::AskAgain
