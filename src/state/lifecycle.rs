@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use super::check::{Check, Verdict};
 use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readiness, Timer};
-use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
+use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, MigrationStep, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome, Why};

@@ -190,6 +190,23 @@ pub struct MigrationLock {
     pub last_exit: Option<Ended>,
     /// Whether the schema was found to be newer than this replica's.
     pub ahead: bool,
+    /// What it is doing now, and since when; none between two steps.
+    pub step: Option<(MigrationStep, Moment)>,
+    /// How long the command last ran.
+    pub ran: Option<Duration>,
+}
+
+/// A step of the migration that takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationStep {
+    /// The lock is asked for.
+    Asking,
+    /// A command says whether there is anything to do.
+    Checking,
+    /// The migration's own command.
+    Running,
+    /// It is verified.
+    Verifying,
 }
 
 /// Where a module stands, in the words of Koupleless.
