@@ -7,7 +7,7 @@ use super::lineage::Lineage;
 use super::notify::NotifyWays;
 use super::output::{Deadline, Output};
 use super::spawn::{self, SpawnError, Surroundings};
-use super::{descendants, terminal};
+use super::{descendants, memory, terminal};
 use crate::exit::Ended;
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
@@ -21,6 +21,8 @@ const MOST_REAPED: usize = 256;
 pub struct Harvest {
     /// Children of ours that ended.
     pub ended: Vec<(ProcessId, Ended)>,
+    /// Those of them that KILL ended, and not ours.
+    pub killed: Vec<ProcessId>,
     /// Commands of probes that ended, by their pids.
     pub errands: Vec<(i32, Ended)>,
     /// Children of ours that were stopped, by which signal.
@@ -44,6 +46,8 @@ pub struct Children {
     /// Who was left behind and was sent a signal for it.
     seen_off: HashSet<i32>,
     killing: bool,
+    /// Who of those that run was sent KILL from here.
+    killed: HashSet<i32>,
     lineage: Lineage,
 }
 
@@ -95,6 +99,9 @@ impl Children {
                     Some(id) => {
                         terminal::take_back(pid);
                         self.output.ended(pid);
+                        if !self.killed.remove(&pid) && ended == Ended::Signal(libc::SIGKILL as u8) {
+                            harvest.killed.push(id);
+                        }
                         harvest.ended.push((id, ended));
                     }
                     None if self.errands.remove(&pid) => {
@@ -122,10 +129,20 @@ impl Children {
     }
 
     /// Sends the process itself a signal; nothing when it has ended.
-    pub fn signal(&self, id: ProcessId, number: i32) -> io::Result<()> {
+    pub fn signal(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
         match self.pid(id) {
-            Some(pid) => sys::send(pid, number),
+            Some(pid) => {
+                self.note_kill(pid, number);
+                sys::send(pid, number)
+            }
             None => Ok(()),
+        }
+    }
+
+    /// Takes down that a child was killed from here: then nothing else has ended it.
+    fn note_kill(&mut self, pid: i32, number: i32) {
+        if number == libc::SIGKILL && self.running.contains_key(&pid) {
+            self.killed.insert(pid);
         }
     }
 
@@ -140,6 +157,7 @@ impl Children {
             }
             return Ok(());
         }
+        self.note_kill(group, number);
         match sys::send(-group, number) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.signal(id, number),
             other => other,
@@ -181,6 +199,9 @@ impl Children {
     pub fn signal_latecomers(&mut self, number: i32) {
         let kills = number == libc::SIGKILL;
         self.killing |= kills;
+        if kills {
+            self.killed.extend(self.running.keys());
+        }
         if !descendants::readable() {
             // Without /proc only the groups that were made here are known.
             for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
@@ -214,6 +235,22 @@ impl Children {
     pub fn is_ours(&mut self, pid: i32) -> bool {
         let gone = || sys::send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
         pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(gone))
+    }
+
+    /// Whether KILL is on its way to a child of ours, or one of them is ending already.
+    pub fn some_is_dying(&self) -> bool {
+        self.running.keys().any(|pid| memory::is_dying(*pid))
+    }
+
+    /// Who of the process' group is there, and of everything below us without one; commands of probes are left out.
+    pub fn there(&self, id: Option<ProcessId>) -> Vec<i32> {
+        let group = id.map(|id| self.groups.get(&id).copied());
+        let all = descendants::all().into_iter().map(|descendant| descendant.pid);
+        let is_meant = |pid: &i32| match group {
+            Some(group) => group_of(*pid) == group && group.is_some(),
+            None => !self.errands.contains(pid) && !group_of(*pid).is_some_and(|group| self.errands.contains(&group)),
+        };
+        all.filter(is_meant).collect()
     }
 
     /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use serde_json::json;
@@ -105,7 +106,7 @@ impl Board {
             }
             return;
         }
-        let lines = self.lines(waited, sys::terminal_size().unwrap_or(USUAL_SIZE));
+        let lines = self.lines(waited, sys::terminal_size(std::io::stderr().as_fd()).unwrap_or(USUAL_SIZE));
         let mut text = self.erased();
         for line in &lines {
             text.push_str(line);
