@@ -101,18 +101,28 @@ impl Watcher {
             stays
         });
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id) && !plan.retired.checks.contains(id));
+        let until_up = plan.own_command;
         for (id, check) in own.filter(|(_, check)| all || !check.wait.is_zero()) {
             watched.entry(id).or_insert_with(|| {
                 let mailbox = self.mailbox.clone();
                 let asked = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
-                tasks.spawn(watch_check(id, check.clone(), asked, self.orders.clone(), move |event| mailbox.send(event)))
+                let tell = move |event| mailbox.send(event);
+                let (check, orders) = (check.clone(), self.orders.clone());
+                tasks.spawn(watch_check(id, check, asked, orders, until_up, tell))
             });
         }
     }
 }
 
-/// Asks one check for ever.
-async fn watch_check(id: CheckId, check: CheckPlan, mut asked: impl Ask, mut orders: watch::Receiver<Orders>, tell: impl Fn(Event)) {
+/// Asks one check for ever, or until it is up.
+async fn watch_check(
+    id: CheckId,
+    check: CheckPlan,
+    mut asked: impl Ask,
+    mut orders: watch::Receiver<Orders>,
+    until_up: bool,
+    tell: impl Fn(Event),
+) {
     let (mut again, answers) = {
         let orders = orders.borrow_and_update();
         (orders.again, Arc::clone(&orders.answers))
@@ -135,6 +145,9 @@ async fn watch_check(id: CheckId, check: CheckPlan, mut asked: impl Ask, mut ord
                 passes = if class == Class::Ok { passes + 1 } else { 0 };
                 in_step = in_step || passes >= check.success_threshold;
                 tell(Event::Probed(id, outcome));
+                if until_up && in_step {
+                    return;
+                }
                 let held = in_step || (check.spaced && asked.reached());
                 let pace = if held { Pace::InStep(check.interval) } else { Pace::Waiting { waited: began.elapsed(), class } };
                 Instant::now() + delay(pace, fastrand::f64())

@@ -15,6 +15,7 @@ mod fair;
 mod figures;
 mod hosts;
 mod listeners;
+pub mod own;
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -97,6 +98,7 @@ pub fn serve(
         budget: Budget::default(),
         published,
     });
+    let _file = listeners.file();
     runtime.block_on(async {
         let (tcp, unix) = listeners.into_tokio()?;
         // A listener that is not there never has anything to accept.
@@ -226,7 +228,7 @@ impl Shared {
             accept: question.accept.to_owned(),
             authority: question.authority,
             views: question.views,
-            figures: (view::route_of(question.path) == "/metrics").then(figures::figures),
+            figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
         };
         let sentence = "too many ask for this; probes are answered all the same\n";
         let too_many = || Answer::from(view::Response::new(503, view::TEXT, sentence.to_owned()));

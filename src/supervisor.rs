@@ -36,7 +36,7 @@ use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
-use crate::server::{Controller, Listeners};
+use crate::server::{self, Controller, Listeners};
 use crate::state::event::{Effect, Event, LockNews, ModuleTimer, ProcessId, Suspend, Timer, Watch};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::sys;
@@ -93,9 +93,12 @@ pub fn run(
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
     let plan = Arc::new(plan);
-    let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
+    let lifecycle = Lifecycle::new(Arc::clone(&plan), now).as_init(sys::own_ids().0 == 1);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone(), Arc::clone(&plan)));
-    if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
+    if plan.own_command {
+        let program = plan.main.as_ref().map_or("", |main| main.argv.program());
+        listeners.and_then(Listeners::into_unix).map(|listener| server::own::start(listener, program)).transpose()?;
+    } else if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
         let control = sources.map(|sources| Control::new(sources, sender.clone(), Arc::clone(&published)));
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
@@ -105,10 +108,10 @@ pub fn run(
         memory: OutOfMemory::new(now),
         left: Left::default(),
         upward: Upward::new(&surroundings.environment, now),
-        narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
+        narrator: Narrator::new(&plan, now),
         background: Background::start(&plan, &published, &sender, subsystems)?,
         lifecycle,
-        children: Children::new(surroundings),
+        children: Children::new(surroundings, Arc::clone(inbox.bell())),
         errands: Errands::default(),
         timers: Timers::default(),
         gaps: Gaps::new(now, processor_time(), suspended()),

@@ -11,6 +11,7 @@ mod exposition;
 pub mod figures;
 pub mod kubernetes;
 pub mod openapi;
+pub mod own;
 pub mod page;
 pub mod prometheus;
 pub mod ragflow;

@@ -22,7 +22,7 @@ use crate::log::stream;
 use crate::outcome::Class;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
-use crate::view::reason;
+use crate::view::{own, reason};
 use options::{Asked, Options, USAGE};
 
 pub use super::ask::endpoint::Place;
@@ -116,6 +116,9 @@ const fn verdict(level: Level, passes: bool) -> &'static str {
 }
 
 fn judge(level: Level, answer: &Answer) -> (bool, String) {
+    if let (200, Some(line)) = (answer.status, own::read(&answer.body)) {
+        return (true, line);
+    }
     if answer.status == 200 {
         return (true, verdict(level, true).to_owned());
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::interpolate::looks_secret;
 use crate::config::source::Environment;
@@ -10,6 +10,7 @@ use crate::control::Sources;
 use crate::exit::Exit;
 use crate::log;
 use crate::plan::resolve::{Request, resolve};
+use crate::process::signals::bound_queue;
 use crate::process::spawn::Surroundings;
 use crate::server::Listeners;
 use crate::state::lifecycle::Ending;
@@ -78,11 +79,17 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
         Err(cause) if plan.health.as_ref().is_some_and(|health| health.required) => {
             return (last_line(Exit::Config.code(), &cause.to_string()), patience);
         }
+        Err(cause) if plan.own_command => {
+            debug!("{cause}; `healthcheck` will not hear of this command");
+            None
+        }
         Err(cause) => {
             warn!("{cause}; going on without the health endpoint");
             None
         }
     };
+    // Removed when this returns, whatever with; after a KILL the next one finds it stale.
+    let _file = listeners.as_ref().and_then(Listeners::file);
     let surroundings = surroundings(environment, descriptors);
     let directory = surroundings.directory.clone().unwrap_or_default();
     let sources = || {
@@ -114,7 +121,7 @@ fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surrounding
     }
     let mut environment = environment.variables().clone();
     environment.retain(|name, value| !is_own_secret(&name.to_string_lossy(), &value.to_string_lossy()));
-    Surroundings { environment, directory, descriptors }
+    Surroundings { environment, directory, descriptors, limits: bound_queue().into_iter().collect() }
 }
 
 /// Whether a variable is a secret of portcullis' own, which the process has no use for: its token, a password of a check. A path to a

@@ -6,6 +6,7 @@ mod row;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::plan::resolve::{self, TlsFlags};
 use crate::plan::target::Target;
 use crate::prober::{Guarded, Pace, delay};
 use crate::process::signals::Signals;
+use crate::process::spawn::too_long;
 use crate::sys;
 use alarm::Alarm;
 use report::Board;
@@ -294,6 +296,14 @@ fn become_command(command: &[OsString]) -> u8 {
     let Some((program, arguments)) = command.split_first() else { return Exit::Success.code() };
     sys::release_signals();
     let error = Command::new(program).args(arguments).exec();
+    if error.kind() == io::ErrorKind::ArgumentListTooLong {
+        let words: Vec<&[u8]> = command.iter().map(|word| word.as_bytes()).collect();
+        let environment = Environment::of_process();
+        let variables = environment.variables().iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let why = too_long(&words, variables);
+        report::say(&format!("cannot start {}: {why}; exit code {}", program.to_string_lossy(), Exit::NotExecutable.code()));
+        return Exit::NotExecutable.code();
+    }
     let (exit, check) = match error.kind() {
         io::ErrorKind::NotFound => (Exit::NotFound, "check the name, PATH and the image"),
         _ => (Exit::NotExecutable, "check that it is a program of this platform and may be executed"),

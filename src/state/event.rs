@@ -47,9 +47,11 @@ pub enum Event {
     ModuleProbed(ModuleId, Outcome),
     /// News of the migration lock.
     Lock(LockNews),
-    /// A process runs.
+    /// There is a process, which does not execute its program yet: until then that program's file may hang.
+    Forked(ProcessId),
+    /// A process executes its program.
     Spawned(ProcessId, i32),
-    /// A process could not be started: the code to end with, and why.
+    /// A process could not be started, before or after [`Event::Forked`]: the code to end with, and why.
     SpawnFailed(ProcessId, u8, String),
     /// A process ended.
     Exited(ProcessId, Ended),
@@ -283,7 +285,7 @@ pub enum Effect {
     ConfirmLock,
     /// Give it back.
     ReleaseLock,
-    /// Start the process at once: [`Event::Spawned`] or [`Event::SpawnFailed`] is the next event that is applied.
+    /// Start the process at once: [`Event::Forked`] or [`Event::SpawnFailed`] is the next event that is applied.
     Spawn(ProcessId),
     /// Start the command that says how the schema stands; the news are those of [`ProcessId::Migration`].
     Ask(Asked),

@@ -58,6 +58,8 @@ pub struct Lifecycle {
     snapshot: Snapshot,
     ending: Option<Ending>,
     leaving: Option<Leaving>,
+    /// Whether there is a main child that does not execute its program yet.
+    main_forked: bool,
     migration_runs: bool,
     migrating: Migrating,
     releasing: bool,
@@ -81,6 +83,8 @@ pub struct Lifecycle {
     exited: bool,
     modules_begun: bool,
     courses: BTreeMap<ModuleId, Course>,
+    /// Whether we are PID 1, whom signals reach that nobody else would be sent.
+    is_init: bool,
     /// The signal that the main child is asked to stop by, once the modules that started after it are gone.
     held_stop: Option<i32>,
 }
@@ -129,6 +133,7 @@ impl Lifecycle {
             snapshot,
             ending: None,
             leaving: None,
+            main_forked: false,
             migration_runs: false,
             migrating: Migrating::default(),
             releasing: false,
@@ -149,8 +154,16 @@ impl Lifecycle {
             exited: false,
             modules_begun: false,
             courses: BTreeMap::new(),
+            is_init: false,
             held_stop: None,
         }
+    }
+
+    /// The same run as PID 1.
+    #[must_use]
+    pub const fn as_init(mut self, is_init: bool) -> Self {
+        self.is_init = is_init;
+        self
     }
 
     /// The orders that hold now.
@@ -198,6 +211,7 @@ impl Lifecycle {
             Event::Recalled(id, at, outcome) => self.recalled(now, id, at, outcome, effects),
             Event::StartupProbed(outcome) => self.startup_probed(now, &outcome, effects),
             Event::Lock(news) => self.lock(now, news, effects),
+            Event::Forked(id) => self.forked(id, effects),
             Event::Spawned(id, pid) => self.spawned(now, id, pid, effects),
             Event::SpawnFailed(id, code, why) => self.spawn_failed(now, id, code, why, effects),
             Event::Exited(ProcessId::Main, ended) => self.main_ended(now, ended, effects),

@@ -12,7 +12,9 @@ use tracing::{debug, error, warn};
 
 use super::Supervisor;
 use crate::clock::Moment;
+use crate::exit::Ended;
 use crate::mailbox::Inbox;
+use crate::process::children::News;
 use crate::process::notify::Reports;
 use crate::process::signals::Signals;
 use crate::state::event::{Event, Notice, ProcessId};
@@ -99,6 +101,9 @@ impl Supervisor {
                 self.errands.take(request, self.lifecycle.plan(), &mut self.children);
             }
             self.errands.look(&self.children);
+            for news in self.children.news() {
+                self.heard(news);
+            }
         }
         self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
     }
@@ -122,6 +127,27 @@ impl Supervisor {
         }
     }
 
+    fn has_ended(&mut self, id: ProcessId, ended: Ended) {
+        self.take_last_words(id);
+        if ended == Ended::Signal(libc::SIGKILL as u8) && !self.children.was_killed(id) && self.memory.claim() {
+            self.queue.push_back(Event::OutOfMemory(id));
+        }
+        self.queue.push_back(Event::Exited(id, ended));
+    }
+
+    fn heard(&mut self, news: News) {
+        match news {
+            News::Executes(id, pid) => self.queue.push_back(Event::Spawned(id, pid)),
+            News::Failed(id, error) => {
+                self.reports.remove(&id);
+                self.queue.push_back(Event::SpawnFailed(id, error.code, error.sentence));
+            }
+            News::Ended(id, ended) => self.has_ended(id, ended),
+            News::ErrandFailed(pid, sentence) => self.errands.failed(pid, sentence),
+            News::ErrandEnded(pid, ended) => self.errands.ended(pid, ended),
+        }
+    }
+
     pub(super) fn harvest(&mut self) {
         let harvest = self.children.reap();
         self.unreaped = harvest.unfinished;
@@ -130,13 +156,7 @@ impl Supervisor {
         }
         harvest.errands.into_iter().for_each(|(pid, ended)| self.errands.ended(pid, ended));
         self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
-        for (id, ended) in harvest.ended {
-            self.take_last_words(id);
-            if harvest.killed.contains(&id) && self.memory.claim() {
-                self.queue.push_back(Event::OutOfMemory(id));
-            }
-            self.queue.push_back(Event::Exited(id, ended));
-        }
+        harvest.ended.into_iter().for_each(|(id, ended)| self.has_ended(id, ended));
         if harvest.none_left {
             self.queue.push_back(Event::NoneLeft);
         }

@@ -114,6 +114,32 @@ fn hosts(section: &Section<'_>) -> Vec<String> {
     checked.collect()
 }
 
+/// Beside a command of one's own: the unix socket alone, where `healthcheck` is told that no service runs. What is wrong with the
+/// rest of the table is of no matter to it.
+pub(super) fn marker(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
+    let context = root.context();
+    let section = match root.node("health") {
+        Some(node) => {
+            context.open(node, "health", Some(KEYS), Depth::Form)?;
+            context.open(node, "health", None, Depth::Whole)?
+        }
+        None => context.section(Table::default(), "health", None, None, Depth::Whole),
+    };
+    let enabled = section.boolean("enabled").unwrap_or(true) && !bare;
+    let socket = address(&section).socket.filter(|_| enabled)?;
+    let (listen, views) = (Vec::new(), Views::default());
+    Some(HealthPlan {
+        listen,
+        socket: Some(socket),
+        required: false,
+        details: Details::Never,
+        token: None,
+        views,
+        control: false,
+        hosts: Vec::new(),
+    })
+}
+
 fn address(section: &Section<'_>) -> HealthAddress {
     let wildcard = |port: u16| vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
     let context = section.context();

@@ -81,6 +81,13 @@ impl Lifecycle {
 
     pub(super) fn task_started(&mut self, effects: &mut Vec<Effect>) {
         self.migrating.starting = false;
+        if !self.migration_runs {
+            self.task_forked(effects);
+        }
+    }
+
+    /// From here on it counts as running: what hangs before it executes its program may execute it at any moment.
+    pub(super) fn task_forked(&mut self, effects: &mut Vec<Effect>) {
         self.migration_runs = true;
         let limit = match self.migrating.task {
             Task::Run => self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout),
@@ -93,6 +100,9 @@ impl Lifecycle {
 
     pub(super) fn task_failed_to_start(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.migrating.starting = false;
+        if std::mem::take(&mut self.migration_runs) {
+            effects.extend([Timer::Migration, Timer::Grace, Timer::Reap].map(Effect::Disarm));
+        }
         self.migration_over(now, Step::Down, effects);
     }
 
@@ -134,7 +144,7 @@ impl Lifecycle {
         if !self.migration_runs {
             return;
         }
-        self.migration_runs = false;
+        (self.migration_runs, self.migrating.starting) = (false, false);
         self.migrating.ended = Some(ended);
         self.migrating.for_memory = self.of_memory(ProcessId::Migration);
         if self.migrating.task == Task::Run {

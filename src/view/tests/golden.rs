@@ -225,6 +225,7 @@ fn metrics_of_the_server_itself() {
     let (snapshot, look) = named("no checks");
     let mut figures = Figures::default();
     figures.requests.observe("/livez", "GET", 200, Duration::from_micros(300));
+    figures.longest_turn = Duration::from_micros(1500);
     figures.process = Some(ProcessFigures {
         cpu: Duration::from_millis(1250),
         open_files: 9,
@@ -241,6 +242,7 @@ fn metrics_of_the_server_itself() {
         "portcullis_http_request_duration_seconds_bucket{route=\"/livez\",method=\"GET\",status=\"200\",le=\"0.0005\"} 1",
         "portcullis_http_request_duration_seconds_bucket{route=\"/livez\",method=\"GET\",status=\"200\",le=\"+Inf\"} 1",
         "portcullis_http_request_duration_seconds_sum{route=\"/livez\",method=\"GET\",status=\"200\"} 0.0003",
+        "portcullis_loop_longest_turn_seconds 0.0015",
         "process_cpu_seconds_total 1.25",
         "process_open_fds 9",
         "process_resident_memory_bytes 2048",

@@ -31,6 +31,8 @@ pub(super) struct Setting {
     pub(super) has_started: bool,
     pub(super) restarts: bool,
     pub(super) drains: bool,
+    /// Whether programs' files do not answer, or late.
+    pub(super) hangs: bool,
 }
 
 impl Setting {
@@ -88,6 +90,8 @@ pub(super) struct World {
     group_awaited: bool,
     withdrawing: bool,
     spawns_fail: bool,
+    /// Who does not execute its program yet.
+    hanging: Option<ProcessId>,
     pub(super) exit: Option<u8>,
 }
 
@@ -108,6 +112,7 @@ impl World {
             group_awaited: false,
             withdrawing: false,
             spawns_fail,
+            hanging: None,
             exit: None,
         }
     }
@@ -133,12 +138,30 @@ impl World {
             assert!(self.exit.is_none() || index + 1 == effects.len(), "{shown}: {effects:?}");
         }
         match spawned {
-            Some(id) if self.spawns_fail => self.apply(Event::SpawnFailed(id, Exit::NotFound.code(), "not found".to_owned())),
+            Some(id) if self.spawns_fail && !self.setting.hangs => {
+                self.apply(Event::SpawnFailed(id, Exit::NotFound.code(), "not found".to_owned()));
+            }
             Some(id) => {
                 *self.alive(id) = true;
-                self.apply(Event::Spawned(id, PID));
+                self.hanging = Some(id);
+                self.apply(Event::Forked(id));
+                if !self.setting.hangs {
+                    self.executes(id);
+                }
             }
             None => {}
+        }
+    }
+
+    /// The file of its program answers; a program that cannot be executed has ended with that.
+    fn executes(&mut self, id: ProcessId) {
+        self.hanging = None;
+        if self.spawns_fail {
+            self.dying.retain(|other| *other != id);
+            *self.alive(id) = false;
+            self.apply(Event::SpawnFailed(id, Exit::NotFound.code(), "not found".to_owned()));
+        } else {
+            self.apply(Event::Spawned(id, PID));
         }
     }
 
@@ -251,6 +274,10 @@ impl World {
     fn dies(&mut self, id: ProcessId, ended: Ended) {
         self.dying.retain(|other| *other != id);
         *self.alive(id) = false;
+        if self.hanging.take_if(|hanging| *hanging == id).is_some() {
+            // What was killed before it executed its program is told as any other that was.
+            self.apply(Event::Spawned(id, PID));
+        }
         self.apply(Event::Exited(id, ended));
     }
 
@@ -275,11 +302,11 @@ impl World {
             Happening::Answer(which) => {
                 self.answer(which);
             }
-            Happening::Ends(code) if self.main && self.setting.manners != Manners::Stuck => {
+            Happening::Ends(code) if self.main && self.hanging.is_none() && self.setting.manners != Manners::Stuck => {
                 self.survivors = code % 2 == 1;
                 self.dies(ProcessId::Main, Ended::Code(code));
             }
-            Happening::Ends(code) if self.migration && self.setting.manners != Manners::Stuck => {
+            Happening::Ends(code) if self.migration && self.hanging.is_none() && self.setting.manners != Manners::Stuck => {
                 self.group = code % 3 == 1;
                 self.dies(ProcessId::Migration, Ended::Code(code % 2));
             }
@@ -303,7 +330,9 @@ impl World {
 
     /// Lets something happen that the run waits for; whether there was anything.
     fn answer(&mut self, which: u8) -> bool {
-        if let Some(id) = self.dying.first().copied() {
+        if let Some(id) = self.hanging.filter(|_| which % 2 == 1) {
+            self.executes(id);
+        } else if let Some(id) = self.dying.first().copied() {
             self.dies(id, Ended::Signal(15));
         } else if self.group_awaited && !self.group {
             self.group_awaited = false;
