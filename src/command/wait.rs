@@ -174,7 +174,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
                 }
                 Some((index, News::Holding)) => board.holding(index, request.stable),
                 Some((index, News::Failed(failure))) => {
-                    let hopeless = request.fail_fast && failure.class == Class::Auth && !request.any;
+                    let hopeless = request.fail_fast && failure.why().is_refusal() && !request.any;
                     // What ends the wait is said at its end.
                     board.failed(index, failure, (!hopeless && !request.timeout.is_zero()).then(|| began.elapsed()));
                     if hopeless {

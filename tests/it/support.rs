@@ -19,6 +19,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod refusing;
 pub mod secure;
 pub mod stand_ins;
 pub mod terminal;

@@ -154,7 +154,7 @@ impl Board {
     /// A refused login is said at once, because it does not mend itself: with the time `waited`, not at all where that is none.
     pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Option<Duration>) {
         let Some(row) = self.rows.get_mut(index) else { return };
-        let news = failure.class == Class::Auth && row.class() != Some(Class::Auth);
+        let news = failure.why().is_refusal() && row.class() != Some(failure.class);
         row.first.get_or_insert_with(|| failure.clone());
         (row.last, row.holding) = (Some(failure), None);
         if let Some(waited) = waited.filter(|_| news && !self.live) {
