@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 mod answering;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,8 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::command;
 use crate::command::order::ClientOrder;
 use crate::config::layers::Override;
-use crate::plan::resolve::{Request, TlsFlags};
+use crate::plan::resolve::Request;
 pub use answering::main;
+use wait::WaitArgs;
 
 /// The gate at a container's entry.
 #[derive(Debug, Parser)]
@@ -39,7 +41,7 @@ enum Command {
                             MODE=worker portcullis run -c /etc/portcullis.toml")]
     Run(RunArgs),
     /// Wait until targets are ready, then become COMMAND; exit 69 when they are not in time
-    #[command(after_help = "Examples:\n  portcullis wait tcp://db:5432 https://auth/health -- gunicorn app:app\n  \
+    #[command(after_help = "Examples:\n  portcullis wait db:5432 https://auth/health -- gunicorn app:app\n  \
                             portcullis wait --timeout 5m 'postgres://app@db/app?sslmode=verify-full'\n  \
                             portcullis wait --ca /etc/ssl/own.pem https://auth/health rediss://cache\n  \
                             portcullis wait 'redis+ready://cache:6379/0?service=api&min=2'")]
@@ -99,9 +101,12 @@ struct RunArgs {
     /// The mode to start [default: what `mode` in the file says, as a rule $MODE]
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
-    /// Take what follows `--` as the command, whatever the mode
+    /// Run a command of one's own, a shell for example, in the surroundings of the mode: no migration, heartbeat or health endpoint [default: $PORTCULLIS_EXEC]
     #[arg(long)]
     exec: bool,
+    /// With --exec: wait for the checks first [default: no, yes with PORTCULLIS_EXEC=wait]
+    #[arg(long, requires = "exec", conflicts_with = "bare")]
+    wait: bool,
     /// Mode, migration command and init alone: no waiting, checks, heartbeat or health endpoint [default: $PORTCULLIS_BARE]
     #[arg(long)]
     bare: bool,
@@ -229,50 +234,6 @@ impl ReadyArgs {
     }
 }
 
-#[derive(Args, Debug)]
-struct WaitArgs {
-    /// What to wait for, as URLs of these kinds: tcp http https postgres mysql redis rediss redis+unix redis+sentinel redis+cluster redis+ready grpc
-    /// grpcs unix file dns disk exec
-    #[arg(required = true, value_name = "TARGET")]
-    targets: Vec<String>,
-    /// How long to wait at most, as 500ms or 5m; 0s asks each target once
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    timeout: Duration,
-    /// How long one try may take, as 500ms or 2s
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
-    try_timeout: Duration,
-    /// The pause between two tries, as 100ms [default: 10ms at first, growing to 250ms]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    interval: Option<Duration>,
-    /// For how long each target has to be ready without a break, as 5s; looked at every 1s or --interval
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
-    stable: Duration,
-    /// Stop waiting as soon as one target is ready
-    #[arg(long)]
-    any: bool,
-    /// Print JSON in place of text: to standard output, with a COMMAND to standard error
-    #[arg(long)]
-    json: bool,
-    /// Give up at once on a wrong password, user or database
-    #[arg(long)]
-    fail_fast: bool,
-    /// The authorities (PEM) to trust for https, rediss and grpcs targets, or a server's own certificate [default: the system's]
-    #[arg(long, value_name = "FILE")]
-    ca: Option<String>,
-    /// The certificate (PEM) to show to these targets [default: none]
-    #[arg(long, value_name = "FILE")]
-    client_certificate: Option<String>,
-    /// Its private key (PEM) [default: in the certificate's file]
-    #[arg(long, value_name = "FILE")]
-    client_key: Option<String>,
-    /// Take any certificate of these targets: whoever is in between can read along
-    #[arg(long)]
-    insecure: bool,
-    /// What to become once the targets are ready: same process id, no shell [default: nothing, exit 0]
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
-}
-
 /// A subcommand whose start counts, alone: what else there is need not be described for it.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true)]
@@ -285,15 +246,6 @@ impl<A: Args> Alone<A> {
     /// None when the words are wrong or ask for help: the whole command line then has the answer.
     fn parse(words: &[OsString]) -> Option<A> {
         Self::try_parse_from(words).ok().map(|alone| alone.arguments)
-    }
-}
-
-impl WaitArgs {
-    fn request(self) -> command::wait::Request {
-        let Self { targets, timeout, try_timeout, interval, stable, any, json, fail_fast, command, .. } = self;
-        let tls =
-            TlsFlags { ca: self.ca, client_certificate: self.client_certificate, client_key: self.client_key, insecure: self.insecure };
-        command::wait::Request { targets, timeout, try_timeout, interval, stable, any, json, fail_fast, tls, command }
     }
 }
 
@@ -315,6 +267,7 @@ impl RunArgs {
             mode: self.mode,
             arguments: self.arguments,
             exec: self.exec,
+            wait: self.wait,
             bare: self.bare,
             overrides: flags
                 .into_iter()

@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided here: what an order means is the reducer's. Whoever waits here waits for a published snapshot and for a
 //! bounded time, and one who does not wait any more takes nothing back.
+#![warn(clippy::arithmetic_side_effects)]
 
 mod orders;
 mod reload;
@@ -13,6 +14,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::clock::Moment;
+use crate::clock::patience::within;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::mailbox::Mailbox;
@@ -144,7 +146,7 @@ impl Control {
 
     /// Looks at every new snapshot until `found` yields something; none when the time is over.
     async fn until<T>(&self, until: Moment, found: impl Fn(&Snapshot) -> Option<T>) -> Option<T> {
-        tokio::time::timeout(until.since(Moment::now()), self.published.until(found)).await.ok()
+        within(until.since(Moment::now()), self.published.until(found)).await
     }
 }
 

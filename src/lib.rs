@@ -14,6 +14,7 @@
 //! | 7 | `supervisor` | the loop: perform effects, publish, take the next event |
 //! | 8 | `command` | one subcommand each |
 //! | 9 | `cli`, `main` | what can be said |
+//! | | `fuzzing` | the doors for `fuzz/`, built by cargo-fuzz alone |
 //!
 //! One run: `main` blocks all signals, `cli` reads the command line, `plan::resolve` turns file and environment into orders or
 //! into every problem at once, `server` binds, `supervisor` opens the signalfd and begins: the prober asks what is waited for,
@@ -26,6 +27,9 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod exit;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod log;
 pub mod mailbox;
 pub mod migration;

@@ -1,6 +1,7 @@
 //! Events and requests on their way to the supervisor, and the wake-up that makes it look.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -9,6 +10,9 @@ use tokio::sync::{oneshot, watch};
 use crate::exit::Ended;
 use crate::plan::ProcessPlan;
 use crate::state::event::Event;
+
+/// Events that may wait at a time of the kinds that come again by themselves; what is told of a later one stands for those that did not.
+const MOST_UNREAD: usize = 4096;
 
 /// What a probe wants of the one thread that starts children and waits for them. It has no part in the run's decisions.
 #[derive(Debug)]
@@ -51,6 +55,8 @@ pub struct Mailbox {
     sender: Sender<Event>,
     requests: Sender<Request>,
     bell: Arc<EventFd>,
+    /// Events that were sent and not taken yet.
+    unread: Arc<AtomicUsize>,
 }
 
 /// The supervisor's end.
@@ -59,6 +65,7 @@ pub struct Inbox {
     receiver: Receiver<Event>,
     requests: Receiver<Request>,
     bell: Arc<EventFd>,
+    unread: Arc<AtomicUsize>,
 }
 
 /// A mailbox and its inbox; the bell is an eventfd, closed in children.
@@ -66,7 +73,9 @@ pub fn mailbox() -> nix::Result<(Mailbox, Inbox)> {
     let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     let (sender, receiver) = mpsc::channel();
     let (request_sender, requests) = mpsc::channel();
-    Ok((Mailbox { term: None, sender, requests: request_sender, bell: Arc::clone(&bell) }, Inbox { receiver, requests, bell }))
+    let unread = Arc::<AtomicUsize>::default();
+    let inbox = Inbox { receiver, requests, bell: Arc::clone(&bell), unread: Arc::clone(&unread) };
+    Ok((Mailbox { term: None, sender, requests: request_sender, bell, unread }, inbox))
 }
 
 impl Mailbox {
@@ -80,9 +89,15 @@ impl Mailbox {
         self.term.as_ref().is_none_or(Term::lasts)
     }
 
-    /// Sends an event and wakes the supervisor. Nothing is lost while it is busy; after it has left nobody listens.
+    /// Sends an event and wakes the supervisor; after that has left nobody listens. Nothing is lost while it is busy, but for what comes
+    /// again by itself: of that no more than [`MOST_UNREAD`] wait.
     pub fn send(&self, event: Event) {
-        if self.is_open() && self.sender.send(event).is_ok() {
+        let comes_again = matches!(event, Event::Probed(..) | Event::Recalled(..) | Event::Beaten(_) | Event::Counted(_));
+        if !self.is_open() || (comes_again && self.unread.load(Ordering::Relaxed) >= MOST_UNREAD) {
+            return;
+        }
+        self.unread.fetch_add(1, Ordering::Relaxed);
+        if self.sender.send(event).is_ok() {
             self.ring();
         }
     }
@@ -103,19 +118,30 @@ impl Mailbox {
 
 impl Inbox {
     /// The file that becomes readable when there is something to take.
-    pub fn bell(&self) -> &EventFd {
+    pub fn bell(&self) -> &Arc<EventFd> {
         &self.bell
     }
 
-    /// Everything that has arrived.
-    pub fn take(&self) -> Vec<Event> {
+    /// What has arrived, `most` at most; what is left wakes the supervisor again.
+    pub fn take(&self, most: usize) -> Vec<Event> {
         let _ = self.bell.read();
-        self.receiver.try_iter().collect()
+        let taken: Vec<Event> = self.receiver.try_iter().take(most).collect();
+        self.unread.fetch_sub(taken.len(), Ordering::Relaxed);
+        self.ring_again(taken.len() == most);
+        taken
     }
 
-    /// Every request that has arrived; to be called after [`take`](Self::take), which silences the bell.
-    pub fn requests(&self) -> Vec<Request> {
-        self.requests.try_iter().collect()
+    /// The requests that have arrived, `most` at most; to be called after [`take`](Self::take), which silences the bell.
+    pub fn requests(&self, most: usize) -> Vec<Request> {
+        let taken: Vec<Request> = self.requests.try_iter().take(most).collect();
+        self.ring_again(taken.len() == most);
+        taken
+    }
+
+    fn ring_again(&self, there_may_be_more: bool) {
+        if there_may_be_more {
+            let _ = self.bell.write(1);
+        }
     }
 }
 
@@ -135,9 +161,29 @@ mod tests {
         let (answer, answered) = oneshot::channel();
         first.ask(Request::Runs(None, answer));
         assert!(answered.blocking_recv().is_err());
-        assert_eq!(inbox.take().len(), 1);
+        assert_eq!(inbox.take(9).len(), 1);
         second.send(Event::Withdrawn);
         mailbox.send(Event::Withdrawn);
-        assert_eq!((inbox.take().len(), inbox.requests().len()), (2, 0));
+        assert_eq!((inbox.take(9).len(), inbox.requests(9).len()), (2, 0));
+    }
+
+    #[test]
+    fn a_turn_takes_a_bounded_number_and_the_rest_rings_again() {
+        let (mailbox, inbox) = mailbox().unwrap();
+        (0..5).for_each(|_| mailbox.send(Event::Withdrawn));
+        assert_eq!(inbox.take(3).len(), 3);
+        assert!(inbox.bell().read().is_ok(), "two are left");
+        assert_eq!(inbox.take(3).len(), 2);
+        assert!(inbox.bell().read().is_err(), "nothing is left");
+    }
+
+    #[test]
+    fn what_comes_again_by_itself_never_piles_up_and_everything_else_arrives() {
+        let (mailbox, inbox) = mailbox().unwrap();
+        (0..MOST_UNREAD + 100).for_each(|_| mailbox.send(Event::Beaten(Ok(()))));
+        mailbox.send(Event::Withdrawn);
+        assert_eq!(inbox.take(usize::MAX).len(), MOST_UNREAD + 1);
+        mailbox.send(Event::Beaten(Ok(())));
+        assert_eq!(inbox.take(9).len(), 1);
     }
 }

@@ -29,6 +29,8 @@ pub enum LockOrder {
     Acquire,
     /// Ask its database the question that follows the migration.
     Verify,
+    /// Say whether it is still held, after a time in which nobody here could look.
+    Confirm,
     /// Give it back, or leave the queue.
     Release,
 }
@@ -62,6 +64,7 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
                 tell(match order {
                     LockOrder::Acquire => LockNews::Held,
                     LockOrder::Verify => LockNews::Verified(Err("there is no database to ask".to_owned())),
+                    LockOrder::Confirm => LockNews::Confirmed,
                     LockOrder::Release => LockNews::Released,
                 });
             }
@@ -100,7 +103,7 @@ mod tests {
         sender.send(LockOrder::Release).unwrap();
         drop(sender);
         run(plan, "one".to_owned(), orders, mailbox).await;
-        let events = inbox.take();
+        let events = inbox.take(usize::MAX);
         assert!(matches!(&events[..], [Event::Lock(LockNews::Held), Event::Lock(LockNews::Released)]), "{events:?}");
     }
 }

@@ -25,6 +25,18 @@ use shared::Shared;
 /// The port of name servers (RFC 1035, 4.2).
 const PORT: u16 = 53;
 
+/// The addresses in an answer to a question about `name`, whose number is set in the answer first; none where it is no answer.
+#[cfg(fuzzing)]
+pub(crate) fn read_answer(name: &str, six: bool, answer: &mut [u8]) -> Option<Vec<IpAddr>> {
+    let family = if six { message::Family::V6 } else { message::Family::V4 };
+    let question = message::Question::new(name, family, true)?;
+    answer.iter_mut().zip(question.bytes()).take(2).for_each(|(theirs, ours)| *theirs = *ours);
+    match question.read(answer)?.said {
+        message::Said::Addresses(addresses) => Some(addresses),
+        _ => Some(Vec::new()),
+    }
+}
+
 /// Why a name has no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {

@@ -1,4 +1,5 @@
 //! Asks one target once, within a deadline.
+#![warn(clippy::arithmetic_side_effects)]
 
 mod bounded;
 pub mod dial;
@@ -26,7 +27,11 @@ use dial::shown;
 
 /// A target with the connection that is kept between two questions.
 #[derive(Debug)]
-pub struct Probe(Kind);
+pub struct Probe {
+    kind: Kind,
+    /// Whether the session that was kept was gone when it was last asked.
+    lost: bool,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -56,7 +61,7 @@ impl Probe {
 
     /// A probe of `target` that has no connection yet; the supervisor, where there is one, runs commands for it.
     pub fn under(target: &Target, supervisor: Option<&Mailbox>) -> Self {
-        Self(match target.clone() {
+        let kind = match target.clone() {
             Target::Tcp(address) => Kind::Tcp(tcp::TcpProbe::new(address)),
             Target::Unix(path) => Kind::Unix(path),
             Target::File(path) => Kind::File(path),
@@ -74,22 +79,24 @@ impl Probe {
             Target::Sentinel(target) => Kind::Sentinel(Box::new(redis::SentinelProbe::new(target))),
             Target::Cluster(target) => Kind::Cluster(Box::new(redis::ClusterProbe::new(target))),
             Target::Ready(target) => Kind::Ready(Box::new(redis::ReadyProbe::new(target))),
-        })
+        };
+        Self { kind, lost: false }
     }
 
     /// Asks once. After `within` the question is dropped together with its connection, whatever state that is in,
     /// so a peer that accepts and then stays silent is a [`Class::Timeout`] like any other.
     pub async fn ask(&mut self, within: Duration) -> Outcome {
-        let began = Instant::now();
+        let (began, kept) = (Instant::now(), self.kind.session());
         // Connecting gets a little less, so that its own words come before these.
         let answered = timeout(within, self.once(within.mul_f64(0.95))).await;
         let late = |_| (Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within)))), Vec::new());
         let (result, parts) = answered.unwrap_or_else(late);
+        self.lost = kept.is_some() && self.kind.session() != kept;
         Outcome { result, elapsed: began.elapsed().min(within), parts }
     }
 
     async fn once(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Several(probe) => probe.ask(within).await,
             single => (single.ask(within).await, Vec::new()),
         }
@@ -97,22 +104,40 @@ impl Probe {
 
     /// Whether a peer may have heard the last question. A connection that never came about was heard by nobody; only HTTP tells.
     pub fn reached(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Http(probe) => probe.reached(),
             Kind::Several(probe) => probe.reached(),
             _ => true,
         }
     }
 
+    /// Whether the session with the server that was kept from the question before had ended by the last one: the server may have been
+    /// away in between, even where it answered. False for kinds that keep none.
+    pub const fn lost_session(&self) -> bool {
+        self.lost
+    }
+
     /// Takes leave of a server that would complain about a connection which ends without.
     pub async fn close(&mut self) {
-        if let Kind::Mysql(probe) = &mut self.0 {
+        if let Kind::Mysql(probe) = &mut self.kind {
             probe.close().await;
         }
     }
 }
 
 impl Kind {
+    /// Which session is kept for the next question. That with a registry is none: what is asked there is how others are.
+    fn session(&self) -> Option<u64> {
+        match self {
+            Self::Postgres(probe) => probe.session(),
+            Self::Mysql(probe) => probe.session(),
+            Self::Redis(probe) => probe.session(),
+            Self::Sentinel(probe) => probe.session(),
+            Self::Cluster(probe) => probe.session(),
+            _ => None,
+        }
+    }
+
     /// While a question is open its connection belongs to the question's future: dropping that closes it.
     async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
         match self {

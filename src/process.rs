@@ -3,10 +3,12 @@
 pub mod children;
 pub mod descendants;
 mod executable;
+mod lineage;
 pub mod memory;
 pub mod notify;
 pub mod output;
 pub mod signals;
 pub mod spawn;
+mod starter;
 mod streams;
 pub mod terminal;

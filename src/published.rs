@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use crate::clock::{Moment, Pulse};
+use crate::clock::{Moment, Pulse, Turns};
 use crate::plan::Plan;
 use crate::state::snapshot::{Look, Snapshot};
 
@@ -18,12 +18,20 @@ pub struct Published {
     changed: Notify,
     /// The pulse of the thread that runs the checks.
     pub pulse: Pulse,
+    /// The turns of the loop that owns the signals.
+    pub turns: Turns,
 }
 
 impl Published {
     /// Publishes the first snapshot of a run under `plan`.
     pub fn new(snapshot: Snapshot, plan: Arc<Plan>) -> Self {
-        Self { snapshot: ArcSwap::from_pointee(snapshot), plan: ArcSwap::new(plan), changed: Notify::new(), pulse: Pulse::default() }
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            plan: ArcSwap::new(plan),
+            changed: Notify::new(),
+            pulse: Pulse::default(),
+            turns: Turns::default(),
+        }
     }
 
     /// Replaces the snapshot, and the plan where a reload has; whoever sees the snapshot of a reload sees its plan.
@@ -56,7 +64,9 @@ impl Published {
     /// The newest snapshot and the circumstances of this look at it.
     pub fn look(&self) -> (Arc<Snapshot>, Look) {
         let now = Moment::now();
-        (self.snapshot.load_full(), Look { now, beat: self.pulse.last().unwrap_or(now.mono), given_up: self.pulse.is_given_up() })
+        let look =
+            Look { now, beat: self.pulse.last().unwrap_or(now.mono), given_up: self.pulse.is_given_up(), stuck: self.turns.is_stuck(now) };
+        (self.snapshot.load_full(), look)
     }
 }
 

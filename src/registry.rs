@@ -1,7 +1,9 @@
 //! Keeps the readiness in Redis true: one atomic script a beat, transitions at once, and nothing that outlives its expiry.
+#![warn(clippy::arithmetic_side_effects)]
 
 mod beat;
-mod instances;
+mod identity;
+pub(crate) mod instances;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,8 @@ use crate::published::Published;
 use crate::state::event::{Event, Readiness};
 use crate::state::snapshot::{Level, Look, Snapshot};
 use beat::Pen;
+
+pub use identity::Identity;
 
 /// The pauses after failed beats in a row, before jitter of minus 30 % at most; the last one stays.
 ///
@@ -34,12 +38,34 @@ const RETRY_REFUSED: Duration = Duration::from_secs(30);
 /// The pause after a beat that had to take readiness back because the checks' results were too old to be believed.
 const RETRY_STALE: Duration = Duration::from_secs(1);
 
+/// What a heartbeat is given: once at its start, and once more after a fault.
+#[derive(Clone, Debug)]
+pub struct Duty {
+    /// Where, how often and under which key it is written.
+    pub plan: HeartbeatPlan,
+    /// What is known of the run.
+    pub published: Arc<Published>,
+    /// What its readers shall see.
+    pub readiness: watch::Receiver<Readiness>,
+    /// Where it says what came of it.
+    pub mailbox: Mailbox,
+    /// Under which name it is written.
+    pub identity: Identity,
+}
+
+impl Duty {
+    fn pen(&self) -> Pen {
+        let (snapshot, _) = self.published.look();
+        Pen::new(self.plan.clone(), self.identity.clone(), &snapshot)
+    }
+}
+
 /// Writes beats until the order to stop; then takes this instance out and says [`Event::Withdrawn`], also when that failed.
 ///
 /// It also returns when the readiness' sender is dropped, and leaves the records to their expiry.
-pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: watch::Receiver<Readiness>, mailbox: Mailbox) {
-    let (snapshot, _) = published.look();
-    let mut pen = Pen::new(plan.clone(), &snapshot);
+pub async fn run(duty: Duty) {
+    let mut pen = duty.pen();
+    let Duty { plan, published, mut readiness, mailbox, .. } = duty;
     let mut trouble = Trouble::default();
     loop {
         let wanted = *readiness.borrow_and_update();
@@ -52,14 +78,14 @@ pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: 
         let written = tokio::select! {
             // What overtakes a beat makes it obsolete: the next one carries the newer state and a higher number.
             changed = readiness.changed() => if changed.is_ok() { continue } else { return },
-            written = pen.write(state, &snapshot, look) => written,
+            written = pen.write(state, Some((&snapshot, look))) => written,
         };
         let pause = match &written {
             Ok(()) if state != wanted => RETRY_STALE,
             Ok(()) => interval(plan.every, fastrand::f64()),
             Err(failure) => retry(trouble.in_a_row, failure.class, fastrand::f64()),
         };
-        let mut next = Instant::now() + pause;
+        let mut next = after(pause);
         trouble.note(&written, &plan);
         mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
         tokio::select! {
@@ -71,16 +97,34 @@ pub async fn run(plan: HeartbeatPlan, published: Arc<Published>, mut readiness: 
                 changed = readiness.changed() => if changed.is_err() { return } else { break },
                 () = sleep_until(next) => break,
                 // A server that was restarted may have lost the records: they are not left missing until the next beat.
-                () = pen.lost() => next = next.min(Instant::now() + retry(0, Class::Unreachable, fastrand::f64())),
+                () = pen.lost() => next = next.min(after(retry(0, Class::Unreachable, fastrand::f64()))),
             }
         }
     }
     let (snapshot, look) = published.look();
-    let written = timeout(WITHDRAW_LIMIT, pen.write(Readiness::Stopped, &snapshot.as_published(), look)).await;
-    let written = written.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer in time to withdraw")));
+    let snapshot = snapshot.as_published();
+    let written = in_time(pen.write(Readiness::Stopped, Some((&snapshot, look)))).await;
     trouble.note(&written, &plan);
     mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
     mailbox.send(Event::Withdrawn);
+}
+
+/// After a fault in [`run`]: takes the readiness back, or this instance out where it stops, by a beat that needs nothing of the run.
+pub async fn withdraw(duty: Duty, state: Readiness) {
+    let state = if state == Readiness::Stopped { state } else { Readiness::NotReady };
+    let fault = if let Err(failure) = in_time(duty.pen().write(state, None)).await {
+        let (key, ttl) = (&duty.plan.key, humantime::format_duration(duty.plan.ttl));
+        tracing::warn!("the heartbeat {key} is not withdrawn and expires within {ttl}: {}", failure.private.as_str());
+        failure.class
+    } else {
+        Class::Internal
+    };
+    duty.mailbox.send(Event::Beaten(Err(fault)));
+}
+
+/// What becomes of a withdrawal within [`WITHDRAW_LIMIT`].
+async fn in_time(written: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    timeout(WITHDRAW_LIMIT, written).await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer in time to withdraw")))
 }
 
 /// What may be told: ready only as long as the snapshot itself says so now, so that a process that was frozen, or whose
@@ -92,6 +136,12 @@ fn believable(wanted: Readiness, snapshot: &Snapshot, look: Look) -> Readiness {
     }
 }
 
+/// The moment after this pause, which is a day at most.
+fn after(pause: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(pause).unwrap_or(now)
+}
+
 /// The pause after a beat that was written: never longer than `every`, and a little shorter, so that replicas do not beat together.
 fn interval(every: Duration, chance: f64) -> Duration {
     every.mul_f64(1.0 - 0.1 * chance)
@@ -99,7 +149,12 @@ fn interval(every: Duration, chance: f64) -> Duration {
 
 /// The pause after failure number `in_a_row`, counted from 0.
 fn retry(in_a_row: usize, class: Class, chance: f64) -> Duration {
-    let pause = if class == Class::Auth { RETRY_REFUSED } else { RETRIES[in_a_row.min(RETRIES.len() - 1)] };
+    let [first, later] = RETRIES;
+    let pause = match (class, in_a_row) {
+        (Class::Auth, _) => RETRY_REFUSED,
+        (_, 0) => first,
+        _ => later,
+    };
     pause.mul_f64(1.0 - 0.3 * chance)
 }
 
@@ -133,7 +188,7 @@ impl Trouble {
             _ => {}
         }
         self.ever_written |= now.is_none();
-        self.in_a_row = if now.is_some() { self.in_a_row + 1 } else { 0 };
+        self.in_a_row = if now.is_some() { self.in_a_row.saturating_add(1) } else { 0 };
         self.class = now;
     }
 }

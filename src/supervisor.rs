@@ -5,6 +5,8 @@
 
 pub mod background;
 mod errands;
+mod gap;
+mod intake;
 mod spawning;
 mod timers;
 mod upward;
@@ -12,17 +14,13 @@ mod wedge;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{debug, error, warn};
 
-use crate::clock::Moment;
+use crate::clock::{Moment, processor_time, suspended};
 use crate::control::{Control, Sources};
-use crate::exit::Ended;
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
@@ -37,14 +35,18 @@ use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
-use crate::server::{Controller, Listeners};
+use crate::server::{self, Controller, Listeners};
 use crate::state::event::{Effect, Event, LockNews, ModuleTimer, ProcessId, Suspend, Timer, Watch};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::sys;
 use background::{Background, Subsystems};
 use errands::Errands;
+use gap::Gaps;
 use timers::Timers;
 use upward::Upward;
+
+/// Processor time after which a turn takes no further event, so that signals and ends are looked for again.
+const SHARE: Duration = Duration::from_millis(2);
 
 /// One run in progress.
 struct Supervisor {
@@ -56,6 +58,7 @@ struct Supervisor {
     memory: OutOfMemory,
     upward: Upward,
     timers: Timers,
+    gaps: Gaps,
     queue: VecDeque<Event>,
     /// How many news of spawns stand at the queue's front.
     news: usize,
@@ -66,6 +69,8 @@ struct Supervisor {
     lock_environment: Vec<(String, String)>,
     /// Whose groups' end is awaited.
     awaited_groups: Vec<ProcessId>,
+    /// Whether children may have ended that were not reaped yet, because they were too many for one turn.
+    unreaped: bool,
 }
 
 /// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
@@ -85,32 +90,33 @@ pub fn run(
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
     let plan = Arc::new(plan);
-    let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
+    let lifecycle = Lifecycle::new(Arc::clone(&plan), now).as_init(sys::own_ids().0 == 1);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone(), Arc::clone(&plan)));
-    if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
+    if plan.own_command {
+        let program = plan.main.as_ref().map_or("", |main| main.argv.program());
+        listeners.and_then(Listeners::into_unix).map(|listener| server::own::start(listener, program)).transpose()?;
+    } else if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
         let control = sources.map(|sources| Control::new(sources, sender.clone(), Arc::clone(&published)));
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
-    let mut reports = BTreeMap::new();
-    if let Some(main) = &plan.main {
-        reports.insert(ProcessId::Main, Reports::open(main)?);
-    }
     let supervisor = Supervisor {
-        reports,
+        reports: BTreeMap::new(),
         memory: OutOfMemory::new(),
         upward: Upward::new(&surroundings.environment, now),
-        narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
+        narrator: Narrator::new(&plan, now),
         background: Background::start(&plan, &published, &sender, subsystems)?,
         lifecycle,
-        children: Children::new(surroundings),
+        children: Children::new(surroundings, Arc::clone(inbox.bell())),
         errands: Errands::default(),
         timers: Timers::default(),
+        gaps: Gaps::new(now, processor_time(), suspended()),
         queue: VecDeque::from([Event::Begin]),
         news: 0,
         published,
         lock_environment: Vec::new(),
         awaited_groups: Vec::new(),
+        unreaped: false,
     };
     Ok(supervisor.turn(&signals, &inbox))
 }
@@ -132,108 +138,53 @@ fn controller(control: Arc<Control>) -> Controller {
 impl Supervisor {
     /// Turns until an effect says to leave. After the first spawn nothing here may fail: every error is a line in the log.
     fn turn(mut self, signals: &Signals, inbox: &Inbox) -> (Ending, Duration) {
+        let mut began = processor_time();
         loop {
-            while let Some(event) = self.queue.pop_front() {
-                if self.take(event) {
-                    let budget = self.lifecycle.plan().stop_budget();
-                    let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
-                    self.children.finish_output(stop);
-                    let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
-                        code: 70,
-                        sentence: "no end was decided".to_owned(),
-                        as_asked: false,
-                    });
-                    return (ending, output::last_words(Moment::now(), stop));
-                }
+            if self.work() {
+                let budget = self.lifecycle.plan().stop_budget();
+                let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
+                self.children.finish_output(stop);
+                let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
+                    code: 70,
+                    sentence: "no end was decided".to_owned(),
+                    as_asked: false,
+                });
+                return (ending, output::last_words(Moment::now(), stop));
             }
             log::write();
             let now = Moment::now();
             self.narrator.progress(self.lifecycle.snapshot(), now);
             self.upward.ping(now);
             self.background.look(now);
-            let rung = self.wait(signals, inbox, now);
+            if let Some(longest) = self.published.turns.end(processor_time().saturating_sub(began)) {
+                debug!("the longest turn of the loop so far took {} us of processor time", longest.as_micros());
+            }
+            let next = self.next_turn(now);
+            let rung = self.wait(signals, inbox, next);
+            began = processor_time();
+            self.look_for_gap(now, next, began);
+            self.published.turns.begin(self.gaps.woke());
             self.collect(signals, inbox, rung);
         }
     }
 
-    /// Blocks until a signal or a message arrives or a timer runs out; says whether a message did.
-    fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) -> bool {
-        let progress = self.narrator.next(self.lifecycle.snapshot(), now);
-        let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
-        let next = next.into_iter().flatten().min();
-        let timeout = next.map_or(PollTimeout::NONE, |duration| {
-            // Rounded up: waking a fraction of a millisecond early would mean waking twice.
-            PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
-        });
-        let own = [signals.fd(), inbox.bell().as_fd()];
-        let mut files: Vec<_> = own
-            .into_iter()
-            .chain(self.reports.values().flat_map(Reports::files))
-            .map(|file| PollFd::new(file, PollFlags::POLLIN))
-            .collect();
-        if let Err(errno) = poll(&mut files, timeout)
-            && errno != Errno::EINTR
-        {
-            error!("cannot wait for signals: {errno}; going on");
-        }
-        files.get(1).and_then(PollFd::any).unwrap_or(true)
-    }
-
-    /// Turns everything that happened meanwhile into events.
-    fn collect(&mut self, signals: &Signals, inbox: &Inbox, rung: bool) {
-        // Reports come before exits: what a process said last it said alive.
-        let children = &self.children;
-        for (id, reports) in &mut self.reports {
-            let notices = reports.take(|pid| children.is_ours(pid)).into_iter();
-            match id {
-                ProcessId::Module(id) => self.queue.extend(notices.map(|notice| Event::ModuleNotified(*id, notice))),
-                _ => self.queue.extend(notices.map(Event::Notified)),
+    /// Takes the events that wait, for a bounded time: then signals and ends are looked for again. True when the run is over.
+    fn work(&mut self) -> bool {
+        let began = processor_time();
+        while let Some(event) = self.next_event() {
+            if self.take(event) {
+                return true;
+            }
+            if self.news == 0 && processor_time().saturating_sub(began) >= SHARE {
+                break;
             }
         }
-        let mut numbers = signals.take();
-        if numbers.contains(&libc::SIGCHLD) {
-            numbers.retain(|number| *number != libc::SIGCHLD);
-            self.harvest();
-        }
-        self.queue.extend(numbers.into_iter().map(Event::Signalled));
-        if rung {
-            self.queue.extend(inbox.take());
-            for request in inbox.requests() {
-                self.errands.take(request, self.lifecycle.plan(), &mut self.children);
-            }
-            self.errands.look(&self.children);
-        }
-        let now = Moment::now();
-        self.queue.extend(self.timers.due(now).into_iter().map(Event::Elapsed));
+        false
     }
 
-    fn harvest(&mut self) {
-        let harvest = self.children.reap();
-        if harvest.orphans > 0 {
-            debug!("reaped {} orphans", harvest.orphans);
-        }
-        if harvest.ended.iter().any(|(_, ended)| *ended == Ended::Signal(libc::SIGKILL as u8)) && self.memory.happened() {
-            self.queue.push_back(Event::OutOfMemory);
-        }
-        harvest.errands.into_iter().for_each(|(pid, ended)| self.errands.ended(pid, ended));
-        self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
-        self.queue.extend(harvest.ended.into_iter().map(|(id, ended)| Event::Exited(id, ended)));
-        if harvest.none_left {
-            self.queue.push_back(Event::NoneLeft);
-        }
-        self.look_for_group();
-    }
-
-    /// The members of a group that outlive its leader are ours to reap, so that every end of one comes by here.
-    fn look_for_group(&mut self) {
-        let (children, queue) = (&self.children, &mut self.queue);
-        self.awaited_groups.retain(|id| {
-            let lives = children.group_lives(*id);
-            if !lives {
-                queue.push_back(Event::GroupGone(*id));
-            }
-            lives
-        });
+    /// What happened next. A timer that has run out comes last: what happened before may have stopped it or armed it anew.
+    fn next_event(&mut self) -> Option<Event> {
+        self.queue.pop_front().or_else(|| self.timers.due(self.gaps.woke()).map(Event::Elapsed))
     }
 
     /// Takes one event in; true when the run is over.
@@ -250,13 +201,9 @@ impl Supervisor {
         if matches!(event, Event::Lock(LockNews::Released)) {
             self.background.lock_is_back();
         }
-        let plan = Arc::clone(self.lifecycle.plan());
         let effects = self.lifecycle.apply(now, event);
         self.news = 0;
         self.published.publish(self.lifecycle.snapshot().clone(), self.lifecycle.plan());
-        if !Arc::ptr_eq(&plan, self.lifecycle.plan()) {
-            self.forget_reports(&plan);
-        }
         self.narrator.tell(&before, self.lifecycle.snapshot(), now);
         self.upward.tell(&before, self.lifecycle.snapshot());
         effects.into_iter().any(|effect| self.perform(effect, now))
@@ -269,10 +216,12 @@ impl Supervisor {
                 self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64()))
             }
             Effect::Arm(timer, after) => self.timers.arm(timer, now, after),
+            Effect::Extend(timer, by) => self.timers.extend(timer, now, by),
             Effect::Disarm(timer) => self.timers.disarm(timer),
             Effect::AcquireLock => self.background.acquire_lock(),
             Effect::ReleaseLock => self.background.release_lock(),
             Effect::AskDatabase => self.background.verify(),
+            Effect::ConfirmLock => self.background.confirm_lock(),
             Effect::Spawn(id) => self.spawn(id, None),
             Effect::Ask(asked) => self.spawn(ProcessId::Migration, Some(asked)),
             Effect::AwaitGroup(id) => {
@@ -307,13 +256,6 @@ impl Supervisor {
             Effect::Exit(_) => return true,
         }
         false
-    }
-
-    /// Closes the ways to report of modules that have others than under the plan `before`.
-    fn forget_reports(&mut self, before: &Plan) {
-        let now = self.lifecycle.plan();
-        let ways = |plan: &Plan, id| plan.module(id).map(|module| (module.process.started.clone(), module.process.watchdog));
-        self.reports.retain(|id, _| if let ProcessId::Module(id) = id { ways(before, *id) == ways(now, *id) } else { true });
     }
 
     /// The targets behind what is to be asked of a module.

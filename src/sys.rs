@@ -56,12 +56,16 @@ pub fn unblock_every_signal() {
     set_mask(0);
 }
 
-/// A set of all 64 signals, for a signalfd.
-pub fn every_signal() -> SigSet {
+/// The first of the real-time signals, which queue up instead of merging (signal(7)). For the kernel they begin before libc's SIGRTMIN.
+pub const FIRST_REALTIME: i32 = 32;
+
+/// A set of the signals of these numbers, 1 to [`LAST_SIGNAL`], for a signalfd.
+pub fn signals(numbers: std::ops::RangeInclusive<i32>) -> SigSet {
+    let bits = numbers.filter_map(|number| 1_u64.checked_shl(u32::try_from(number - 1).ok()?)).fold(0, |bits: KernelSet, bit| bits | bit);
     // SAFETY: sigset_t is a plain array of integers on every libc, so all zeros is a value of it.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the set is larger than the 8 bytes written, on glibc and musl alike (128 bytes), and any bits are valid.
-    unsafe { std::ptr::write_bytes((&raw mut set).cast::<u8>(), 0xff, size_of::<KernelSet>()) };
+    // SAFETY: the set is larger than the 8 bytes written, on glibc and musl alike (128 bytes of unsigned longs), and any bits are valid.
+    unsafe { (&raw mut set).cast::<KernelSet>().write_unaligned(bits) };
     // SAFETY: the set is initialised.
     unsafe { SigSet::from_sigset_t_unchecked(set) }
 }
@@ -183,6 +187,16 @@ pub fn send(pid: i32, number: i32) -> io::Result<()> {
     }
     // SAFETY: kill(2) takes two integers.
     check(unsafe { libc::kill(pid, number) })
+}
+
+/// Sends a signal to every process of the pid namespace but ourselves, where we are its first process and it is not the host's.
+///
+/// Whoever is there was started by us, by what we started, or into our container: nobody else can be meant.
+pub fn send_to_everybody(number: i32) {
+    if own_ids().0 == 1 {
+        // SAFETY: kill(2) takes two integers; -1 is everybody whom we may signal, never ourselves (kill(2)).
+        unsafe { libc::kill(-1, number) };
+    }
 }
 
 /// Columns and rows of the terminal on standard error; none where there is no terminal, or one that does not say.

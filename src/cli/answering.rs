@@ -5,7 +5,7 @@ use std::io::Write;
 
 use clap::Parser;
 
-use super::{Alone, Cli, Command, RunArgs, StatusArgs, WaitArgs};
+use super::{Alone, Cli, Command, RunArgs, StatusArgs, WaitArgs, wait};
 use crate::command;
 use crate::command::order::ClientOrder;
 use crate::config::source::Environment;
@@ -18,6 +18,7 @@ use crate::view::openapi;
 
 /// Answers a command line without the program's name; returns the exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
+    let arguments = wait::plain(arguments);
     match arguments.split_first() {
         Some((first, rest)) if first == "run" => {
             if let Some(run) = Alone::<RunArgs>::parse(rest) {

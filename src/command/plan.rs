@@ -65,6 +65,9 @@ pub fn render(plan: &Plan) -> String {
         line("heartbeat", "none");
     }
     match &plan.health {
+        Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
+            line("health", &format!("none, and `healthcheck` is told so on {socket}"))
+        }
         Some(health) => line("health", &endpoint(health)),
         None => line("health", "none"),
     }
@@ -227,6 +230,7 @@ pub fn render_json(plan: &Plan) -> String {
             "required": health.required,
             "details": details(health.details),
             "token": health.token.is_some(),
+            "hosts": health.hosts,
             "off": health.views.off(),
         })),
         "on_startup_failure": if plan.hold { "hold" } else { "exit" },

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::streak::Streak;
+use crate::clock::patience;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::log::stream;
@@ -82,7 +83,9 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
         let enough = look.as_ref().is_ok_and(|found| found.ready >= options.min);
         let left = streak.look(asked, began.elapsed(), enough);
         if let Some(left) = left.filter(|left| !options.watch && !left.is_zero()) {
-            sleep(pause().min(left)).await;
+            if !patience::pause(pause().min(left)).await {
+                streak.interrupt();
+            }
             continue;
         }
         match &look {

@@ -2,9 +2,11 @@
 
 mod alarm;
 mod report;
+mod row;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -16,17 +18,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout_at};
 
 use super::streak::Streak;
+use crate::clock::patience::{Deadline, SLACK};
 use crate::config::source::Environment;
 use crate::exit::{Exit, signal_code};
 use crate::log;
-use crate::outcome::{Class, Failure, Outcome};
+use crate::outcome::{Failure, Outcome};
 use crate::plan::resolve::{self, TlsFlags};
 use crate::plan::target::Target;
 use crate::prober::{Guarded, Pace, delay};
 use crate::process::signals::Signals;
+use crate::process::spawn::too_long;
 use crate::sys;
 use alarm::Alarm;
 use report::Board;
+use row::Hold;
 
 /// How often what is shown on a terminal is renewed.
 const FRAME: Duration = Duration::from_millis(100);
@@ -45,7 +50,7 @@ const LEAVE: Duration = Duration::from_millis(50);
 pub struct Request {
     /// URLs of targets, at least one.
     pub targets: Vec<String>,
-    /// How long to wait at most; zero: each is asked once.
+    /// How long to wait at most; zero: each is asked once; `Duration::MAX`: without an end.
     pub timeout: Duration,
     /// How long one try may take.
     pub try_timeout: Duration,
@@ -57,6 +62,8 @@ pub struct Request {
     pub any: bool,
     /// Whether the result is printed as JSON.
     pub json: bool,
+    /// Whether nothing is said of how the wait goes.
+    pub quiet: bool,
     /// Whether a wrong login ends the wait.
     pub fail_fast: bool,
     /// Whom targets that speak TLS by their scheme trust, and as whom we introduce ourselves.
@@ -86,7 +93,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             return Exit::Usage.code();
         }
     };
-    for notice in &notices {
+    for notice in notices.iter().filter(|_| !request.quiet) {
         report::say(notice);
     }
     if request.stable >= request.timeout && !request.stable.is_zero() {
@@ -102,7 +109,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             return Exit::Internal.code();
         }
     };
-    let mut board = Board::new(&targets, may_redraw(environment));
+    let mut board = Board::new(&targets, may_redraw(environment), request.quiet);
     let began = Instant::now();
     let end = runtime.block_on(wait(request, targets, &mut board, signals));
     // What is still being asked is nobody's concern any more.
@@ -131,8 +138,8 @@ fn may_redraw(environment: &Environment) -> bool {
 /// News of one target.
 enum News {
     Ready,
-    /// Ready, and not yet for long enough.
-    Holding,
+    /// Ready, and not yet for long enough; how often the session was lost.
+    Holding(u32),
     Failed(Failure),
 }
 
@@ -140,24 +147,19 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
     let began = Instant::now();
     // A timeout of zero means one try, and that may take as long as a try may.
     let limit = if request.timeout.is_zero() { request.try_timeout } else { request.timeout };
-    let deadline = began.checked_add(limit);
+    let deadline = Deadline::after(limit);
     let (sender, mut news) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().enumerate() {
         let Request { try_timeout, interval, stable, .. } = *request;
-        let asking = Asking { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline };
+        let asking = Asking { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline: deadline.clone() };
         let sender = sender.clone();
         tasks.spawn(async move { asking.until_ready(target, |item| drop(sender.send((index, item)))).await });
     }
     drop(sender);
     let period = if board.is_live() { FRAME } else { PROGRESS };
     let mut frame = interval_at(began + period, period);
-    let late = async {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
-    };
+    let late = deadline.passed();
     tokio::pin!(late);
     let listening = heard(signals);
     tokio::pin!(listening);
@@ -172,11 +174,11 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
                         return End::Ready;
                     }
                 }
-                Some((index, News::Holding)) => board.holding(index, request.stable),
+                Some((index, News::Holding(lost))) => board.holding(index, Hold { wanted: request.stable, lost }, began.elapsed()),
                 Some((index, News::Failed(failure))) => {
                     let hopeless = request.fail_fast && failure.why().is_refusal() && !request.any;
                     // What ends the wait is said at its end.
-                    board.failed(index, failure, (!hopeless && !request.timeout.is_zero()).then(|| began.elapsed()));
+                    board.failed(index, failure, began.elapsed(), !hopeless && !request.timeout.is_zero());
                     if hopeless {
                         return End::NotReady;
                     }
@@ -196,7 +198,7 @@ struct Asking {
     interval: Option<Duration>,
     stable: Duration,
     once: bool,
-    deadline: Option<Instant>,
+    deadline: Deadline,
 }
 
 impl Asking {
@@ -206,17 +208,29 @@ impl Asking {
         let began = Instant::now();
         let (mut told, mut known): (Option<Failure>, bool) = (None, false);
         let mut streak = Streak::new(self.stable);
+        let mut lost = 0;
         loop {
             let asked_at = began.elapsed();
             // A little less than what is left, so that the last try's own words come before the end.
-            let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()).mul_f64(0.98));
-            let Outcome { result, .. } = asked.once(left.min(self.try_timeout)).await;
+            let left = self.deadline.left().mul_f64(0.98);
+            let given = left.min(self.try_timeout);
+            let Outcome { result, elapsed, .. } = asked.once(given).await;
+            if asked.lost_session() {
+                // A server that was started again in between answers as if nothing had been.
+                streak.look(asked_at, began.elapsed(), false);
+                lost += 1;
+            }
             let held = streak.look(asked_at, began.elapsed(), result.is_ok());
             let class = match result {
                 Ok(()) if held.is_some_and(|left| !left.is_zero()) => {
-                    tell(News::Holding);
+                    tell(News::Holding(lost));
                     (told, known) = (None, true);
-                    alarm.sleep(self.interval.unwrap_or(HOLDING).min(held.unwrap_or_default())).await;
+                    let pause = self.interval.unwrap_or(HOLDING).min(held.unwrap_or_default());
+                    let slept = Instant::now();
+                    alarm.sleep(pause).await;
+                    if slept.elapsed() > pause.saturating_add(SLACK) {
+                        streak.interrupt();
+                    }
                     continue;
                 }
                 Ok(()) => {
@@ -224,8 +238,8 @@ impl Asking {
                     let _ = timeout_at(Instant::now() + LEAVE, asked.close()).await;
                     return tell(News::Ready);
                 }
-                // Cut short by the end: what is known already says more.
-                Err(failure) if known && failure.class == Class::Timeout && left < self.try_timeout => return,
+                // Cut short by the end, whatever words that has: what is known already says more.
+                Err(_) if known && left < self.try_timeout && elapsed >= given.mul_f64(0.9) => return,
                 Err(failure) => {
                     let class = failure.class;
                     // The same once more is no news, and telling it costs as much as asking.
@@ -253,8 +267,8 @@ fn listen(signals: Signals) -> Option<oneshot::Receiver<i32>> {
     let fatal = |number: &i32| matches!(*number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
     let watch = move || {
         loop {
-            let polled = poll(&mut [PollFd::new(signals.fd(), PollFlags::POLLIN)], PollTimeout::NONE);
-            if let Some(number) = signals.take().into_iter().find(fatal) {
+            let polled = poll(&mut signals.files().map(|file| PollFd::new(file, PollFlags::POLLIN)), PollTimeout::NONE);
+            if let Some(number) = signals.take().into_iter().chain(signals.take_realtime()).find(fatal) {
                 let _ = sender.send(number);
                 return;
             }
@@ -282,6 +296,14 @@ fn become_command(command: &[OsString]) -> u8 {
     let Some((program, arguments)) = command.split_first() else { return Exit::Success.code() };
     sys::release_signals();
     let error = Command::new(program).args(arguments).exec();
+    if error.kind() == io::ErrorKind::ArgumentListTooLong {
+        let words: Vec<&[u8]> = command.iter().map(|word| word.as_bytes()).collect();
+        let environment = Environment::of_process();
+        let variables = environment.variables().iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let why = too_long(&words, variables);
+        report::say(&format!("cannot start {}: {why}; exit code {}", program.to_string_lossy(), Exit::NotExecutable.code()));
+        return Exit::NotExecutable.code();
+    }
     let (exit, check) = match error.kind() {
         io::ErrorKind::NotFound => (Exit::NotFound, "check the name, PATH and the image"),
         _ => (Exit::NotExecutable, "check that it is a program of this platform and may be executed"),
@@ -292,8 +314,9 @@ fn become_command(command: &[OsString]) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::report::Row;
+    use super::row::Row;
     use super::*;
+    use crate::outcome::Class;
 
     fn request(targets: &[&str], timeout: Duration) -> Request {
         let targets = targets.iter().map(|target| (*target).to_owned()).collect();
@@ -306,6 +329,7 @@ mod tests {
             stable: Duration::ZERO,
             any: false,
             json: false,
+            quiet: false,
             fail_fast: false,
             tls: TlsFlags::default(),
             command: Vec::new(),
@@ -316,7 +340,7 @@ mod tests {
     async fn a_timeout_of_zero_asks_once() {
         let request = request(&["tcp://127.0.0.1:1"], Duration::ZERO);
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
-        let mut board = Board::new(&targets, false);
+        let mut board = Board::new(&targets, false, false);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
         assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [Class::Refused]);
     }

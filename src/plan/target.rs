@@ -1,5 +1,6 @@
 //! What a check asks: where it is, how to log in, and what is expected of the answer.
 
+mod database;
 mod redis;
 mod tls;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use super::process::ProcessPlan;
 use crate::secret::{Secret, scrub};
+pub use database::{AuthMethods, Demands, MysqlTarget, PostgresHost, PostgresTarget, ServerRole};
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{Identity, SslMode, Tls, Verify};
 
@@ -221,70 +223,6 @@ pub struct Expect {
     pub body: Option<String>,
     /// JSON pointers (RFC 6901) and the values one of which must stand there.
     pub json: Vec<(String, Vec<serde_json::Value>)>,
-}
-
-/// A PostgreSQL database and its login.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PostgresTarget {
-    /// Where; a host that begins with `/` is the directory of a unix socket.
-    pub address: Address,
-    /// The role.
-    pub user: String,
-    /// The role's password; none where the server asks for none.
-    pub password: Option<Secret>,
-    /// The database.
-    pub database: String,
-    /// Whether TLS is spoken, and how the server is verified.
-    pub tls: Tls,
-    /// When TLS is spoken.
-    pub sslmode: SslMode,
-    /// What the server has to be.
-    pub role: ServerRole,
-}
-
-/// What a PostgreSQL has to be, besides answering (libpq's `target_session_attrs`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ServerRole {
-    /// Anything.
-    #[default]
-    Any,
-    /// Its transactions may write.
-    ReadWrite,
-    /// Its transactions may not write.
-    ReadOnly,
-    /// It is no standby.
-    Primary,
-    /// It is a standby.
-    Standby,
-}
-
-impl fmt::Display for PostgresTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "postgres://{}@{}/{}", self.user, self.address, self.database)
-    }
-}
-
-/// A MySQL or MariaDB database and its login.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MysqlTarget {
-    /// Where; a host that begins with `/` is the path of a unix socket.
-    pub address: Address,
-    /// The user.
-    pub user: String,
-    /// The user's password; none where the server asks for none.
-    pub password: Option<Secret>,
-    /// The database; none to log in without one.
-    pub database: Option<String>,
-    /// How the server is verified.
-    pub tls: Tls,
-    /// When TLS is spoken; `allow` is `prefer` here.
-    pub sslmode: SslMode,
-}
-
-impl fmt::Display for MysqlTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mysql://{}@{}/{}", self.user, self.address, self.database.as_deref().unwrap_or_default())
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -38,6 +39,12 @@ pub async fn resolve(address: &Address, within: Duration) -> Result<Vec<SocketAd
     }
 }
 
+/// A number that no other session of this process has: by it one that was replaced is told from the one before.
+pub(super) fn session_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// As [`dial_again`], for who does not ask every few milliseconds.
 pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Failure> {
     dial_again(address, within, &mut Refused::default()).await
@@ -45,12 +52,23 @@ pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Fail
 
 /// Connects to the first address of the host that accepts, `within` that time in all.
 pub async fn dial_again(address: &Address, within: Duration, refused: &mut Refused) -> Result<TcpStream, Failure> {
-    let deadline = Instant::now() + within;
+    let deadline = after(within);
     let addresses = resolve(address, within).await?;
     let stream = race::connect(addresses, deadline, refused).await?;
     // Without it every small request may wait for the answer to the one before.
     let _ = stream.set_nodelay(true);
     Ok(stream)
+}
+
+/// The moment after this time; now where no clock goes so far.
+pub(super) fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now)
+}
+
+/// The share of one of so many in a time.
+pub(super) fn shared(time: Duration, count: usize) -> Duration {
+    time.checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or(time)
 }
 
 /// Connects to a unix socket; a missing file counts as a refusal, for the server that makes it is not there.

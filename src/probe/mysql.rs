@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::bounded::{Allowance, Bounded};
-use super::dial::{Duplex, class_of_io, dial, dial_unix, notice_loss};
+use super::dial::{Duplex, class_of_io, dial, dial_unix, notice_loss, session_number};
 use super::tls;
 use crate::outcome::{Cause, Class, Failure};
 use crate::plan::target::{MysqlTarget, SslMode};
@@ -39,6 +39,11 @@ pub(super) struct MysqlProbe {
 impl MysqlProbe {
     pub(super) const fn new(target: MysqlTarget) -> Self {
         Self { target, wire: None }
+    }
+
+    /// Which session is kept; none without one.
+    pub(super) fn session(&self) -> Option<u64> {
+        self.wire.as_ref().map(|wire| wire.number)
     }
 
     /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
@@ -136,12 +141,18 @@ struct Wire {
     stream: BufReader<Bounded<Box<dyn Duplex>>>,
     allowance: Allowance,
     sequence: u8,
+    number: u64,
 }
 
 impl Wire {
     fn new(stream: Box<dyn Duplex>) -> Self {
         let allowance = Allowance::new();
-        Self { stream: BufReader::with_capacity(1024, Bounded::new(stream, allowance.clone())), allowance, sequence: 0 }
+        Self {
+            stream: BufReader::with_capacity(1024, Bounded::new(stream, allowance.clone())),
+            allowance,
+            sequence: 0,
+            number: session_number(),
+        }
     }
 
     /// Connects and logs in; what is slow about it is the caller's to give up.
@@ -232,12 +243,12 @@ impl Wire {
             [0x00, ..] => return Ok(Vec::new()),
             _ => {}
         }
-        let mut ends = 0;
+        let mut ends = 0_u8;
         let mut rows = Vec::new();
         for _ in 0..MOST_ROWS {
             match self.receive().await?.as_slice() {
                 [0xff, rest @ ..] => return Err(refusal(rest)),
-                [0xfe, rest @ ..] if rest.len() < 8 => ends += 1,
+                [0xfe, rest @ ..] if rest.len() < 8 => ends = ends.saturating_add(1),
                 row if ends == 1 => rows.push(columns(row).ok_or_else(|| wrong("a row is cut short"))?),
                 _ => {}
             }

@@ -14,7 +14,7 @@ use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisErr
 use tokio::task::JoinSet;
 
 use super::bounded::{Allowance, Bounded};
-use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss};
+use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss, session_number};
 use super::tls;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::RedisTarget;
@@ -29,6 +29,7 @@ const LONGEST_ANSWER: usize = 16 * 1024;
 /// One connection that is logged in, on its database, and has answered a PING; dropping it closes it.
 #[derive(Debug)]
 pub struct Session {
+    number: u64,
     connection: MultiplexedConnection,
     allowance: Allowance,
     local: Option<IpAddr>,
@@ -72,13 +73,15 @@ impl Session {
         let (connection, moving) = MultiplexedConnection::new_with_config(&info, stream, config).await.map_err(|error| failure(&error))?;
         let mut driver = JoinSet::new();
         driver.spawn(moving);
-        let mut session = Self { connection, allowance, local, driver };
-        if let Some(password) = target.password.as_ref().filter(|password| !password.is_empty()) {
+        let mut session = Self { number: session_number(), connection, allowance, local, driver };
+        let password = target.password.as_ref().map_or("", |password| password.expose());
+        // As redis-py: a user alone logs in with the empty password, which the server's `nopass` users take.
+        if !password.is_empty() || target.username.is_some() {
             let mut auth = redis::cmd("AUTH");
             if let Some(user) = &target.username {
                 auth.arg(user);
             }
-            session.query(auth.arg(password.expose())).await?;
+            session.query(auth.arg(password)).await?;
         }
         Ok(session)
     }
@@ -172,6 +175,11 @@ pub(super) struct RedisProbe {
 impl RedisProbe {
     pub(super) const fn new(target: RedisTarget) -> Self {
         Self { target, session: None }
+    }
+
+    /// Which session is kept; none without one.
+    pub(super) fn session(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.number)
     }
 
     /// PING over the kept connection; one that has died meanwhile is replaced within the same run.

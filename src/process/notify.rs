@@ -1,10 +1,13 @@
 //! What the process tells of itself: `sd_notify(3)` datagrams on a socket of its own, or a line on a descriptor (s6).
+#![warn(clippy::arithmetic_side_effects)]
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, getsockname, recvmsg, setsockopt,
     socket, sockopt,
@@ -28,16 +31,20 @@ pub struct NotifyWays {
     pub pass: Vec<(i32, i32)>,
 }
 
-/// The receiving ends of one process' reports; nothing is opened that the plan does not ask for.
+/// The receiving ends of what one start of a process reports; nothing is opened that the plan does not ask for.
+///
+/// They belong to that start alone: what a leftover of an earlier one sends has nowhere to go.
 #[derive(Debug, Default)]
 pub struct Reports {
     socket: Option<OwnedFd>,
-    pipe: Option<(std::fs::File, OwnedFd)>,
+    pipe: Option<std::fs::File>,
+    /// The child's end of the pipe, until the child has it.
+    writing: Option<OwnedFd>,
     ways: NotifyWays,
 }
 
 impl Reports {
-    /// Opens what this process needs: an abstract socket, which needs no writable path, or a pipe.
+    /// Opens what this start needs: an abstract socket, which needs no writable path, or a pipe.
     pub fn open(plan: &ProcessPlan) -> nix::Result<Self> {
         let mut reports = Self::default();
         let sign = plan.started.as_ref().map(|started| &started.sign);
@@ -56,9 +63,11 @@ impl Reports {
             reports.socket = Some(receiving);
         }
         if let Some(StartSign::Writes(number)) = sign {
-            let (reading, writing) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
+            let (reading, writing) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+            // Only ours: the child writes to its end as to any other.
+            fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
             reports.ways.pass.push((writing.as_raw_fd(), *number));
-            reports.pipe = Some((std::fs::File::from(reading), writing));
+            (reports.pipe, reports.writing) = (Some(std::fs::File::from(reading)), Some(writing));
         }
         Ok(reports)
     }
@@ -68,42 +77,61 @@ impl Reports {
         &self.ways
     }
 
-    /// The files that become readable when something was reported.
-    pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.socket.iter().map(AsFd::as_fd).chain(self.pipe.iter().map(|(reading, _)| reading.as_fd()))
+    /// Closes our copy of what the child has by now.
+    pub fn handed_over(&mut self) {
+        self.writing = None;
     }
 
-    /// Takes what was reported by senders that are ours: abstract sockets are open to the whole network namespace, which the
-    /// containers of a pod share.
-    pub fn take(&mut self, is_ours: impl Fn(i32) -> bool) -> Vec<Notice> {
-        let mut notices = Vec::new();
-        if let Some(socket) = &self.socket {
-            while let Some((text, sender)) = receive(socket) {
-                if is_ours(sender) {
-                    notices.extend(read(&text));
-                }
+    /// Whether anything can be reported.
+    pub fn is_open(&self) -> bool {
+        self.socket.is_some() || self.pipe.is_some()
+    }
+
+    /// The files that become readable when something was reported.
+    pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.socket.iter().map(AsFd::as_fd).chain(self.pipe.iter().map(AsFd::as_fd))
+    }
+
+    /// Takes what was reported by senders that are ours, `most` datagrams at most: abstract sockets are open to the whole network
+    /// namespace, which the containers of a pod share. What says the same again is one notice.
+    pub fn take(&mut self, most: usize, mut is_ours: impl FnMut(i32) -> bool) -> Vec<Notice> {
+        let (mut notices, mut buffer, mut verdicts) = (Vec::new(), [0; LONGEST], BTreeMap::new());
+        for _ in 0..most {
+            let Some(socket) = &self.socket else { break };
+            let Some((length, sender)) = receive(socket, &mut buffer) else { break };
+            // Nothing of a stranger's datagram is looked at.
+            if *verdicts.entry(sender).or_insert_with(|| is_ours(sender)) {
+                let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+                read(&text).for_each(|notice| merge(&mut notices, notice));
             }
         }
-        if let Some((reading, _)) = &mut self.pipe {
-            let mut bytes = [0; 64];
-            while let Ok(count @ 1..) = reading.read(&mut bytes) {
-                if bytes.iter().take(count).any(|byte| *byte == b'\n') {
-                    notices.push(Notice::Ready);
-                }
+        if let Some(reading) = &mut self.pipe {
+            match reading.read(&mut buffer) {
+                Ok(0) => self.pipe = None,
+                Ok(count) if buffer.iter().take(count).any(|byte| *byte == b'\n') => merge(&mut notices, Notice::Ready),
+                _ => {}
             }
         }
         notices
     }
 }
 
-/// One datagram and its sender's pid as the kernel vouches for it; none when there is none.
+/// Keeps the newest notice of each kind, so that any number of pings is one.
+fn merge(notices: &mut Vec<Notice>, notice: Notice) {
+    match notices.iter_mut().find(|known| std::mem::discriminant(*known) == std::mem::discriminant(&notice)) {
+        Some(known) => *known = notice,
+        None => notices.push(notice),
+    }
+}
+
+/// The length of one datagram and its sender's pid as the kernel vouches for it, 0 for one of another pid namespace; none when there
+/// is no datagram.
 ///
 /// There is room for the credentials only: descriptors that came along (`FDSTORE=`, `BARRIER=`) are closed by the kernel, which is
 /// what a barrier waits for.
-fn receive(socket: &OwnedFd) -> Option<(String, i32)> {
-    let mut bytes = [0_u8; LONGEST];
+fn receive(socket: &OwnedFd, buffer: &mut [u8; LONGEST]) -> Option<(usize, i32)> {
     let mut space = nix::cmsg_space!(UnixCredentials);
-    let mut buffers = [IoSliceMut::new(&mut bytes)];
+    let mut buffers = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut buffers, Some(&mut space), flags).ok()?;
     let sender = message.cmsgs().ok().and_then(|mut messages| {
@@ -112,22 +140,19 @@ fn receive(socket: &OwnedFd) -> Option<(String, i32)> {
             _ => None,
         })
     });
-    let length = message.bytes;
-    Some((String::from_utf8_lossy(bytes.get(..length)?).into_owned(), sender.unwrap_or_default()))
+    Some((message.bytes, sender.unwrap_or_default()))
 }
 
 /// Reads the assignments that mean something here; unknown ones are for others.
-fn read(text: &str) -> Vec<Notice> {
+pub(crate) fn read(text: &str) -> impl Iterator<Item = Notice> {
     let assignments = text.lines().filter_map(|line| line.split_once('='));
-    assignments
-        .filter_map(|(name, value)| match (name, value) {
-            ("READY", "1") => Some(Notice::Ready),
-            ("WATCHDOG", "1") => Some(Notice::Watchdog),
-            ("STATUS", status) => Some(Notice::Status(status.chars().take(200).collect())),
-            ("EXTEND_TIMEOUT_USEC", microseconds) => microseconds.parse().ok().map(Duration::from_micros).map(Notice::ExtendTimeout),
-            _ => None,
-        })
-        .collect()
+    assignments.filter_map(|(name, value)| match (name, value) {
+        ("READY", "1") => Some(Notice::Ready),
+        ("WATCHDOG", "1") => Some(Notice::Watchdog),
+        ("STATUS", status) => Some(Notice::Status(status.chars().take(200).collect())),
+        ("EXTEND_TIMEOUT_USEC", microseconds) => microseconds.parse().ok().map(Duration::from_micros).map(Notice::ExtendTimeout),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -138,6 +163,70 @@ mod tests {
     fn assignments_are_read_and_unknown_ones_left_alone() {
         let text = "READY=1\nSTATUS=loading = 3\nMAINPID=7\nEXTEND_TIMEOUT_USEC=1500000\nEXTEND_TIMEOUT_USEC=-1\nWATCHDOG=trigger\njunk";
         let expected = [Notice::Ready, Notice::Status("loading = 3".to_owned()), Notice::ExtendTimeout(Duration::from_millis(1500))];
-        assert_eq!(read(text), expected);
+        assert_eq!(read(text).collect::<Vec<_>>(), expected);
+    }
+
+    fn notifying(sign: StartSign) -> ProcessPlan {
+        let mut plan = ProcessPlan::new(crate::plan::argv::Argv::new(vec![crate::plan::argv::Word::plain("serve")]).unwrap());
+        plan.started = Some(crate::plan::StartedPlan { sign, within: Duration::from_secs(1) });
+        plan
+    }
+
+    fn sender(reports: &Reports) -> std::os::unix::net::UnixDatagram {
+        use std::os::linux::net::SocketAddrExt;
+        let (_, name) = &reports.ways().environment[0];
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name.to_str().unwrap().trim_start_matches('@')).unwrap();
+        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        sender.connect_addr(&address).unwrap();
+        sender.set_nonblocking(true).unwrap();
+        sender
+    }
+
+    #[test]
+    fn a_turn_takes_a_bounded_number_and_the_pings_of_a_start_are_one() {
+        let mut reports = Reports::open(&notifying(StartSign::Notifies)).unwrap();
+        let sender = sender(&reports);
+        for text in ["WATCHDOG=1", "STATUS=one", "WATCHDOG=1\nSTATUS=two", "READY=1", "WATCHDOG=1"] {
+            sender.send(text.as_bytes()).unwrap();
+        }
+        let mut asked = 0;
+        let first = reports.take(4, |_| {
+            asked += 1;
+            true
+        });
+        assert_eq!((first, asked), (vec![Notice::Watchdog, Notice::Status("two".to_owned()), Notice::Ready], 1));
+        assert_eq!(reports.take(4, |_| true), [Notice::Watchdog], "the rest is taken with the next turn");
+        sender.send(b"READY=1").unwrap();
+        assert_eq!(reports.take(4, |_| false), [], "a stranger's word is dropped");
+        assert_eq!(reports.take(4, |_| true), []);
+    }
+
+    #[test]
+    fn each_start_has_ways_of_its_own() {
+        let (mut one, mut two) = (notifying(StartSign::Notifies), notifying(StartSign::Notifies));
+        (one.watchdog, two.watchdog) = (None, None);
+        let old = Reports::open(&one).unwrap();
+        let leftover = sender(&old);
+        drop(old);
+        let mut new = Reports::open(&two).unwrap();
+        assert!(leftover.send(b"READY=1").is_err());
+        assert_eq!(new.take(8, |_| true), []);
+    }
+
+    #[test]
+    fn a_pipe_ends_with_its_last_writer_and_is_as_any_other_for_the_child() {
+        let mut reports = Reports::open(&notifying(StartSign::Writes(3))).unwrap();
+        let [(ours, 3)] = reports.ways().pass[..] else { panic!("one descriptor is passed") };
+        let theirs = reports.writing.as_ref().unwrap().try_clone().unwrap();
+        assert_eq!(theirs.as_raw_fd().cmp(&ours), std::cmp::Ordering::Greater);
+        assert!(!OFlag::from_bits_retain(fcntl(&theirs, FcntlArg::F_GETFL).unwrap()).contains(OFlag::O_NONBLOCK));
+        reports.handed_over();
+        assert_eq!(reports.take(8, |_| true), []);
+        nix::unistd::write(&theirs, b"x\n").unwrap();
+        assert_eq!(reports.take(8, |_| true), [Notice::Ready]);
+        drop(theirs);
+        assert!(reports.is_open());
+        assert_eq!(reports.take(8, |_| true), []);
+        assert!(!reports.is_open());
     }
 }

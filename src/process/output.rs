@@ -27,6 +27,20 @@ const STALLED: Duration = Duration::from_secs(1);
 /// At the end: how long passing on the rest may take however well it goes.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
+/// What stands on the stream where children of these names, by their place, have written these pieces and ended.
+#[cfg(fuzzing)]
+pub(crate) fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut page = lines::Page::default();
+    let mut children: Vec<_> = names.iter().zip(1..).map(|(name, key)| lines::Lines::new(key, name)).collect();
+    for (whose, bytes) in pieces {
+        if let Some(child) = children.get_mut(*whose) {
+            page.add(child, bytes);
+        }
+    }
+    children.iter_mut().for_each(|child| page.complete(child));
+    page.take()
+}
+
 /// A stop that somebody has asked for, and may not wait for beyond its budget.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {

@@ -6,24 +6,38 @@
 local id, token, sequence, state = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local ttl, payload, take, latest = tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1', tonumber(ARGV[9])
 local value, tombstone = 'ready', 60000
+-- The longest time to live is a day; the second one is for servers whose clocks differ. A later deadline is nobody's.
+local longest = 172800000
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- Whoever reaches this Redis may have written anything: a key of ours that has another type is removed and used again.
+local function sound(command, key, ...)
+  local answer = redis.pcall(command, key, ...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if string.find(answer.err, 'WRONGTYPE', 1, true) then redis.call('DEL', key) end
+  return redis.call(command, key, ...)
+end
+-- What shrinks comes first: a Redis that is out of memory still takes the rest then.
+for _, set in ipairs({KEYS[2], KEYS[3]}) do
+  sound('ZREMRANGEBYSCORE', set, '-inf', '(' .. now)
+  redis.call('ZREMRANGEBYSCORE', set, '(' .. now + longest, '+inf')
+end
+
 local function answer(code) return {code, redis.call('ZCOUNT', KEYS[2], now, '+inf'), now} end
+-- Rounded, because a score may be a fraction and an expiry may not.
 local function last(set)
   local top = redis.call('ZREVRANGE', set, 0, 0, 'WITHSCORES')
-  return top[2] and tonumber(top[2])
+  return top[2] and math.ceil(tonumber(top[2]))
 end
 
 if take and state == 'READY' then return redis.error_reply('ERR a beat that takes over cannot claim to be ready') end
 if state == 'READY' and latest > 0 and now > latest then return answer(-2) end
-local before = redis.call('HMGET', KEYS[4], 't', 'q', 's')
+local before = sound('HMGET', KEYS[4], 't', 'q', 's')
 if before[1] and before[1] ~= token and not take then return answer(-1) end
-if before[1] == token and tonumber(before[2]) >= sequence then return answer(0) end
+if before[1] == token and (tonumber(before[2]) or 0) >= sequence then return answer(0) end
 
--- What shrinks comes first: a Redis that is out of memory still takes it.
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. now)
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. now)
 if state == 'READY' then
   redis.call('ZADD', KEYS[2], now + ttl, id)
 else
@@ -33,7 +47,7 @@ if state == 'STOPPED' then redis.call('ZREM', KEYS[3], id) end
 
 -- The shared key lasts as long as the last ready instance; it goes only with nobody left and while its value is ours.
 local deadline = last(KEYS[2])
-local shared = redis.call('GET', KEYS[1])
+local shared = redis.pcall('GET', KEYS[1])
 if deadline then
   if state == 'READY' or not shared or shared == value then
     redis.call('SET', KEYS[1], value, 'PX', math.max(1, deadline - now))
@@ -57,7 +71,8 @@ if every then redis.call('PEXPIREAT', KEYS[3], every) end
 
 -- A hint for those who listen; a channel that is not allowed must not fail the beat.
 if before[3] ~= state then
-  local event = {id = id, from = before[3] or cjson.null, to = state, ready = redis.call('ZCOUNT', KEYS[2], now, '+inf'), at = now}
+  local from = before[3] and #before[3] <= 16 and before[3] or cjson.null
+  local event = {id = id, from = from, to = state, ready = redis.call('ZCOUNT', KEYS[2], now, '+inf'), at = now}
   redis.pcall('PUBLISH', ARGV[8], cjson.encode(event))
 end
 return answer(1)

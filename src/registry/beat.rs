@@ -6,6 +6,7 @@ use redis::{Cmd, FromRedisValue, Script, Value};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
+use super::identity::{Identity, Who};
 use super::instances;
 use crate::clock::Moment;
 use crate::outcome::{Class, Failure};
@@ -24,7 +25,7 @@ const BEAT: &str = include_str!("beat.lua");
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
 /// The longest payload in bytes (D15).
-const LONGEST_PAYLOAD: usize = 512;
+pub(super) const LONGEST_PAYLOAD: usize = 512;
 
 /// Writes beats under one identity over one connection that it makes, and makes again after any failure.
 pub(super) struct Pen {
@@ -32,12 +33,9 @@ pub(super) struct Pen {
     script: Script,
     listing: Script,
     session: Option<Session>,
-    id: String,
-    /// Tells this run from an earlier or another one of the same id.
-    token: String,
-    sequence: u64,
-    /// Whether this run has taken the id over: its first beat clears what a predecessor left behind.
-    taken: bool,
+    identity: Identity,
+    /// The instance's own name, which the one it writes under may have had to leave to another.
+    instance: String,
     /// The server's clock in milliseconds, and when we learnt it.
     clock: Option<(u64, Instant)>,
     /// Whether scripts are forbidden to us: then the shared key alone is written, and left to its expiry.
@@ -59,17 +57,15 @@ enum Verdict {
 }
 
 impl Pen {
-    pub(super) fn new(plan: HeartbeatPlan, snapshot: &Snapshot) -> Self {
+    pub(super) fn new(plan: HeartbeatPlan, identity: Identity, snapshot: &Snapshot) -> Self {
         Self {
             simple: plan.simple,
             plan,
             script: Script::new(BEAT),
             listing: Script::new(instances::SCRIPT),
             session: None,
-            id: snapshot.service.instance.clone(),
-            token: format!("{:016x}", fastrand::u64(..)),
-            sequence: 0,
-            taken: false,
+            identity,
+            instance: snapshot.service.instance.clone(),
             clock: None,
             counted: Some(0),
             host: nix::sys::utsname::uname().ok().and_then(|name| name.nodename().to_str().map(str::to_owned)),
@@ -78,12 +74,12 @@ impl Pen {
         }
     }
 
-    /// Writes one beat, after the one that takes the id over when there was none yet.
+    /// Writes one beat, after the one that takes the id over when there was none yet. Without a snapshot the beat tells its state only.
     ///
     /// Connecting and each command may take [`ANSWER`]. Any failure closes the connection: the next one may lead to another
     /// server, which is the cure for several of them.
-    pub(super) async fn write(&mut self, state: Readiness, snapshot: &Snapshot, look: Look) -> Result<(), Failure> {
-        if state != self.state {
+    pub(super) async fn write(&mut self, state: Readiness, told: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
+        if let Some((_, look)) = told.filter(|_| state != self.state) {
             self.state = state;
             self.since = look.now.wall;
         }
@@ -96,7 +92,7 @@ impl Pen {
                 bounded(open(&self.plan.target, &self.plan.key, ANSWER)).await?
             }
         };
-        self.beat(&mut session, state, snapshot, look).await?;
+        self.beat(&mut session, state, told).await?;
         self.session = Some(session);
         Ok(())
     }
@@ -118,8 +114,8 @@ impl Pen {
             return None;
         }
         let session = self.session.as_mut()?;
-        let read = match run(session, &self.listing, instances::SCRIPT, &instances::arguments(&self.plan.key, LONGEST_PAYLOAD)).await {
-            Ok(Ok(value)) => instances::read(&value, &self.id, self.plan.ttl, Moment::now()),
+        let read = match run(session, &self.listing, instances::SCRIPT, &instances::arguments(&self.plan.key)).await {
+            Ok(Ok(value)) => instances::read(&value, &self.identity.change(|who| who.id.clone()), self.plan.ttl, Moment::now()),
             Ok(Err(error)) => Err(failure(&error)),
             Err(silence) => {
                 self.session = None;
@@ -131,15 +127,15 @@ impl Pen {
         read.inspect_err(|refusal| tracing::info!("the instances are not listed: {}", refusal.private.as_str())).ok()
     }
 
-    async fn beat(&mut self, session: &mut Session, state: Readiness, snapshot: &Snapshot, look: Look) -> Result<(), Failure> {
+    async fn beat(&mut self, session: &mut Session, state: Readiness, told: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
         // Another id, taking over, a new clock, the simple way: each may cost a try, and more than these is a fault.
         for _ in 0..6 {
             if self.simple {
                 return self.simple_beat(session, state).await;
             }
-            let take = !self.taken;
-            let now = if take && state == Readiness::Ready { Readiness::Unknown } else { state };
-            match self.script_beat(session, now, take, snapshot, look).await? {
+            let who = self.identity.next();
+            let now = if !who.taken && state == Readiness::Ready { Readiness::Unknown } else { state };
+            match self.script_beat(session, now, &who, told).await? {
                 None => {
                     tracing::warn!(
                         key = self.plan.key,
@@ -148,19 +144,20 @@ impl Pen {
                     self.simple = true;
                 }
                 Some(Verdict::Applied) => {
-                    self.taken = true;
+                    self.identity.change(|who| who.taken = true);
                     if now == state {
                         return Ok(());
                     }
                 }
                 Some(Verdict::Superseded) => {
-                    let other = format!("{}~{}", snapshot.service.instance, &self.token[..8]);
-                    tracing::warn!(id = self.id, now = other, "another live instance has the same id, set PORTCULLIS_INSTANCE_ID");
-                    self.id = other;
-                    self.taken = false;
+                    let other = format!("{}~{}", self.instance, who.token.get(..8).unwrap_or_default());
+                    tracing::warn!(id = who.id, now = other, "another live instance has the same id, set PORTCULLIS_INSTANCE_ID");
+                    self.identity.change(|who| (who.id, who.taken) = (other, false));
                 }
-                // The number has grown, and the answer told the clock.
-                Some(Verdict::Overtaken | Verdict::TooLate) => {}
+                // Nothing of ours has a higher number, so somebody else wrote that: the record is taken over from them.
+                Some(Verdict::Overtaken) => self.identity.change(|who| *who = Who::new(who.id.clone(), who.sequence)),
+                // The answer told the clock.
+                Some(Verdict::TooLate) => {}
             }
         }
         Err(Failure::new(Class::Protocol, "the beat was refused time and again"))
@@ -171,19 +168,20 @@ impl Pen {
         &mut self,
         session: &mut Session,
         state: Readiness,
-        take: bool,
-        snapshot: &Snapshot,
-        look: Look,
+        who: &Who,
+        told: Option<(&Snapshot, Look)>,
     ) -> Result<Option<Verdict>, Failure> {
-        self.sequence += 1;
-        let payload = self.payload(state, session, snapshot, look);
+        let payload = match told {
+            Some((snapshot, look)) => self.payload(state, who, session, snapshot, look),
+            None => json!({ "v": 1, "instance": who.id, "state": "UNKNOWN", "seq": who.sequence }).to_string(),
+        };
         let key = &self.plan.key;
         let set = |name: &str| format!("portcullis:{{{key}}}:{name}");
-        let keys = ["4".to_owned(), key.clone(), set("ready"), set("all"), set(&format!("i:{}", self.id))];
-        let numbers = [self.sequence, self.plan.ttl.as_millis() as u64, u64::from(take), self.latest()].map(|number| number.to_string());
+        let keys = ["4".to_owned(), key.clone(), set("ready"), set("all"), set(&format!("i:{}", who.id))];
+        let take = u64::from(!who.taken);
+        let numbers = [who.sequence, self.plan.ttl.as_millis() as u64, take, self.latest()].map(|number| number.to_string());
         let [sequence, ttl, take, latest] = numbers;
-        let words =
-            [self.id.clone(), self.token.clone(), sequence, script_word(state).to_owned(), ttl, payload, take, set("events"), latest];
+        let words = [who.id.clone(), who.token.clone(), sequence, script_word(state).to_owned(), ttl, payload, take, set("events"), latest];
         match run(session, &self.script, BEAT, &[&keys[..], &words[..]].concat()).await? {
             Ok(value) => self.read(value).map(Some),
             // The right to a key or to a command inside the script is another matter, which the simple way would not mend.
@@ -208,7 +206,7 @@ impl Pen {
 
     /// Until when, by the server's clock, this beat may be applied; 0 while that clock is unknown.
     fn latest(&self) -> u64 {
-        self.clock.map_or(0, |(server, learnt)| server + (learnt.elapsed() + ANSWER).as_millis() as u64)
+        self.clock.map_or(0, |(server, learnt)| server.saturating_add(learnt.elapsed().saturating_add(ANSWER).as_millis() as u64))
     }
 
     /// The shared key alone, in one command with its expiry; deleted only where nobody else can be ready.
@@ -228,15 +226,15 @@ impl Pen {
     }
 
     /// What a reader of the registry sees of this instance (D15).
-    fn payload(&self, state: Readiness, session: &Session, snapshot: &Snapshot, look: Look) -> String {
+    fn payload(&self, state: Readiness, who: &Who, session: &Session, snapshot: &Snapshot, look: Look) -> String {
         let mut payload = json!({
             "v": 1,
             "service": snapshot.service.name,
-            "instance": self.id,
+            "instance": who.id,
             "state": payload_word(state, snapshot.overall(look)),
             "phase": snapshot.phase.word(),
             "since": self.since.as_millis() as u64,
-            "seq": self.sequence,
+            "seq": who.sequence,
             "mode": snapshot.service.mode,
             "version": snapshot.service.version,
             "host": self.host,
@@ -305,11 +303,10 @@ fn shortened(mut payload: serde_json::Value) -> String {
     let over = payload.to_string().len().saturating_sub(LONGEST_PAYLOAD);
     if over > 0 {
         let reason = payload["reason"].as_str().unwrap_or_default();
-        let mut end = reason.len().saturating_sub(over + "\u{2026}".len());
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        payload["reason"] = if end == 0 { serde_json::Value::Null } else { format!("{}\u{2026}", &reason[..end]).into() };
+        let room = reason.len().saturating_sub(over.saturating_add("\u{2026}".len()));
+        // The longest beginning that fits and ends between two characters.
+        let kept = (0..=room).rev().find_map(|end| reason.get(..end)).unwrap_or_default();
+        payload["reason"] = if kept.is_empty() { serde_json::Value::Null } else { format!("{kept}\u{2026}").into() };
     }
     for less in ["host", "addr", "version", "mode", "modules"] {
         if payload.to_string().len() <= LONGEST_PAYLOAD {

@@ -4,11 +4,17 @@
 -- Returns {now in ms, all, ready, id, deadline in ms, state, payload, ...}, those that were silent the longest
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local answer = {now, redis.call('ZCOUNT', KEYS[2], now, '+inf'), redis.call('ZCOUNT', KEYS[1], now, '+inf')}
-local oldest = redis.call('ZREVRANGE', KEYS[2], -ARGV[2], -1, 'WITHSCORES')
+-- As in the script of a beat: a later deadline is nobody's, and a key of another type holds nobody.
+local longest = 172800000
+local function counted(set)
+  local count = redis.pcall('ZCOUNT', set, now, now + longest)
+  return type(count) == 'number' and count or 0
+end
+local answer = {now, counted(KEYS[2]), counted(KEYS[1])}
+local oldest = redis.pcall('ZREVRANGE', KEYS[2], -ARGV[2], -1, 'WITHSCORES')
 for place = 1, #oldest, 2 do
   local id, deadline = oldest[place], tonumber(oldest[place + 1])
-  if deadline >= now and #id <= tonumber(ARGV[3]) then
+  if deadline >= now and deadline <= now + longest and #id <= tonumber(ARGV[3]) then
     -- What is no hash says nothing; the others are told all the same.
     local record = redis.pcall('HMGET', ARGV[1] .. id, 's', 'p')
     local state, payload = record[1] or '', record[2] or ''

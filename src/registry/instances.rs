@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::Value;
 use serde_json::Value as Json;
 
+use super::beat::LONGEST_PAYLOAD;
 use crate::clock::Moment;
 use crate::outcome::{Class, Failure};
 use crate::state::event::Readiness;
@@ -13,6 +14,15 @@ use crate::state::snapshot::{Phase, Status};
 
 /// The script that reads them in one round trip.
 pub(super) const SCRIPT: &str = include_str!("instances.lua");
+
+/// The longest time that an instance may say of itself; longer ones are nonsense, as what is no number.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// The last point in time that every view can write, since the epoch: the end of the year 9999.
+const LATEST: Duration = Duration::from_millis(253_402_300_799_999);
+
+/// A beat that was on time, and one round trip.
+const SLACK: Duration = Duration::from_secs(2);
 
 /// From this many instances on each of them reads less often than it beats, so that all of them together do not read more.
 const CROWD: u64 = 1000;
@@ -23,32 +33,35 @@ pub(super) fn due(counted: u64, chance: f64) -> bool {
 }
 
 /// The script's command line behind its text or hash.
-pub(super) fn arguments(key: &str, longest_payload: usize) -> [String; 7] {
+pub(super) fn arguments(key: &str) -> [String; 7] {
     let set = |name| format!("portcullis:{{{key}}}:{name}");
-    let numbers = [MOST_LISTED, LONGEST_NAME, longest_payload].map(|number| number.to_string());
+    let numbers = [MOST_LISTED, LONGEST_NAME, LONGEST_PAYLOAD].map(|number| number.to_string());
     let [most, longest_name, longest_payload] = numbers;
     ["2".to_owned(), set("ready"), set("all"), set("i:"), most, longest_name, longest_payload]
 }
 
+/// Bytes of the word for a state.
+const LONGEST_STATE: usize = 16;
+
 /// What the script answered, in the eyes of the instance `own` whose records live for `ttl` where they do not say another time.
-pub(super) fn read(value: &Value, own: &str, ttl: Duration, now: Moment) -> Result<Instances, Failure> {
+pub(crate) fn read(value: &Value, own: &str, ttl: Duration, now: Moment) -> Result<Instances, Failure> {
     let strange = || Failure::new(Class::Protocol, "the script that lists the instances was answered with something else");
     let Value::Array(parts) = value else { return Err(strange()) };
     let Some((&[Value::Int(server), Value::Int(all), Value::Int(ready)], rest)) = parts.split_first_chunk() else {
         return Err(strange());
     };
     let (records, _) = rest.as_chunks::<4>();
-    let listed = records.iter().filter_map(|record| instance(record, server, own, ttl));
+    let listed = records.iter().take(MOST_LISTED).filter_map(|record| instance(record, server, own, ttl));
     Ok(Instances::new(now, all.unsigned_abs(), ready.unsigned_abs(), listed.collect()))
 }
 
 fn instance([id, deadline, state, payload]: &[Value; 4], server: i64, own: &str, ttl: Duration) -> Option<Instance> {
-    let (name, state, payload) = (text(id)?, text(state)?, text(payload)?);
+    let (name, state, payload) = (text(id, LONGEST_NAME)?, text(state, LONGEST_STATE)?, text(payload, LONGEST_PAYLOAD)?);
     let Value::Int(deadline) = deadline else { return None };
     let said: Json = serde_json::from_str(&payload).unwrap_or_default();
-    let seconds = |key: &str| said.get(key).and_then(Json::as_u64).map(Duration::from_secs);
+    let seconds = |key: &str| said.get(key).and_then(Json::as_u64).map(Duration::from_secs).filter(|time| *time <= LONGEST);
     let word = |key: &str| said.get(key).and_then(Json::as_str);
-    let left = Duration::from_millis(u64::try_from(deadline - server).unwrap_or_default());
+    let left = Duration::from_millis(u64::try_from(deadline.saturating_sub(server)).unwrap_or_default());
     let silent = seconds("ttl").unwrap_or(ttl).saturating_sub(left);
     Some(Instance {
         own: name == own,
@@ -60,17 +73,18 @@ fn instance([id, deadline, state, payload]: &[Value; 4], server: i64, own: &str,
         },
         status: [Status::Up, Status::Down, Status::Unknown].into_iter().find(|status| word("state") == Some(status.word())),
         phase: Phase::ALL.into_iter().find(|phase| word("phase") == Some(phase.word())),
-        since: said.get("since").and_then(Json::as_u64).map(Duration::from_millis),
+        since: said.get("since").and_then(Json::as_u64).map(Duration::from_millis).filter(|since| *since <= LATEST),
         address: word("addr").filter(|address| address.len() <= LONGEST_NAME).map(str::to_owned),
         silent,
-        // A beat that was on time, and one round trip.
-        late: seconds("interval").is_some_and(|interval| silent > interval + Duration::from_secs(2)),
+        late: seconds("interval").is_some_and(|interval| silent > interval.saturating_add(SLACK)),
         name,
     })
 }
 
-fn text(value: &Value) -> Option<String> {
-    if let Value::BulkString(bytes) = value { Some(String::from_utf8_lossy(bytes).into_owned()) } else { None }
+/// The text of at most so many bytes.
+fn text(value: &Value, longest: usize) -> Option<String> {
+    let Value::BulkString(bytes) = value else { return None };
+    (bytes.len() <= longest).then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -115,6 +129,27 @@ mod tests {
         for other in [Value::Nil, Value::Array(vec![Value::Int(1), Value::Int(2)])] {
             assert!(super::read(&other, "b", Duration::ZERO, Moment::default()).is_err(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_no_instance_can_say_of_itself_is_left_out() {
+        let read_one = |deadline: i64, said: &str| {
+            let answer =
+                vec![Value::Int(100_000), Value::Int(1), Value::Int(1), bulk("a"), Value::Int(deadline), bulk("READY"), bulk(said)];
+            read(&Value::Array(answer), "b", Duration::from_secs(60), Moment::default()).unwrap().listed.into_iter().next().unwrap()
+        };
+        for number in ["18446744073709551615", "1e300", "-1", "null", "{}", "86401"] {
+            let one = read_one(110_000, &format!(r#"{{"ttl":{number},"interval":{number}}}"#));
+            assert_eq!((one.silent, one.late), (Duration::from_secs(50), false), "{number}");
+        }
+        // The year 10000, which no view can write.
+        for since in ["253402300800000", "18446744073709551615", "-1"] {
+            assert_eq!(read_one(110_000, &format!(r#"{{"since":{since}}}"#)).since, None);
+        }
+        assert_eq!((read_one(i64::MIN, "{}").silent, read_one(i64::MAX, "{}").silent), (Duration::from_secs(60), Duration::ZERO));
+        let long = format!(r#"{{"state":"UP","x":"{}"}}"#, "x".repeat(600));
+        let parts = [Value::Int(1), Value::Int(1), Value::Int(1), bulk("a"), Value::Int(2), bulk("READY"), bulk(&long)];
+        assert!(read(&Value::Array(parts.to_vec()), "b", Duration::ZERO, Moment::default()).unwrap().listed.is_empty());
     }
 
     #[test]

@@ -8,11 +8,17 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
 
+use super::own;
 use crate::plan::{HealthPlan, SocketName};
+
+/// How often a name that was asked for is tried, and the pause between two tries.
+const YIELD_TRIES: u32 = 50;
+const YIELD_PAUSE: Duration = Duration::from_millis(5);
 
 /// A health listener that could not be bound, in one sentence that names every address that was tried.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +47,11 @@ impl Listeners {
         let tcp = self.tcp.as_ref().map(TcpListener::try_clone).transpose()?;
         let unix = self.unix.as_ref().map(UnixListener::try_clone).transpose()?;
         Ok(Self { tcp, unix })
+    }
+
+    /// The unix socket alone.
+    pub fn into_unix(self) -> Option<UnixListener> {
+        self.unix
     }
 
     /// The address that was bound; none without TCP.
@@ -87,9 +98,7 @@ fn widen(listener: &impl AsFd) {
 
 fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
     let bound = match name {
-        SocketName::Abstract(name) => {
-            UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address)).inspect(widen)
-        }
+        SocketName::Abstract(name) => bind_abstract(name).inspect(widen),
         SocketName::Path(path) => remove_stale(path).and_then(|()| bind_path(path)),
     };
     bound.map_err(|error| {
@@ -97,6 +106,23 @@ fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
         let advice = advice(error.kind(), is_file);
         BindError(format!("{name}: {}, {advice}, or set another with PORTCULLIS_HEALTH__SOCKET", error.kind()))
     })
+}
+
+/// A name that a command of one's own has is asked for: a shell must not keep a service from starting.
+fn bind_abstract(name: &str) -> io::Result<UnixListener> {
+    let bind = || UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address));
+    let mut bound = bind();
+    let in_use = |bound: &io::Result<UnixListener>| bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+    if in_use(&bound) && own::ask_for(name) {
+        for _ in 0..YIELD_TRIES {
+            bound = bind();
+            if !in_use(&bound) {
+                break;
+            }
+            std::thread::park_timeout(YIELD_PAUSE);
+        }
+    }
+    bound
 }
 
 /// What to look at when a unix socket could not be bound; `is_file` where something else may have its path.

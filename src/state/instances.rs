@@ -1,4 +1,5 @@
 //! The instances of the service as the registry last told them. What they say of themselves is theirs, so all of it is bounded.
+#![warn(clippy::arithmetic_side_effects)]
 
 use std::cmp::Reverse;
 use std::time::Duration;

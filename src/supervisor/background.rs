@@ -1,6 +1,7 @@
 //! The subsystems that may fail, each started again when it does: checks, migration lock and heartbeat on one thread, the
 //! health endpoint on another. Where that one thread hangs, another one takes its place.
 
+mod keep;
 #[cfg(test)]
 mod tests;
 
@@ -16,16 +17,16 @@ use tracing::{error, info, warn};
 
 use super::wedge::{Finding, Watchdog};
 use crate::clock::{Moment, Pulse};
-use crate::exit::Exit;
 use crate::mailbox::{Mailbox, Term};
 use crate::migration::{self, LockOrder};
-use crate::plan::{HealthPlan, HeartbeatPlan, MigrationPlan, ModuleId, Plan};
+use crate::plan::{HealthPlan, MigrationPlan, ModuleId, Plan};
 use crate::prober::{self, ModuleWatch, Orders};
 use crate::published::Published;
-use crate::registry;
+use crate::registry::{self, Duty, Identity};
 use crate::server::{self, Controller, Listeners};
-use crate::state::event::{Event, LockNews, Readiness};
+use crate::state::event::Readiness;
 use crate::sys;
+use keep::{during, keep, keep_heartbeat, keep_lock};
 
 /// Pause before a subsystem that ended is started again, doubled each time up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -46,7 +47,7 @@ pub struct Subsystems {
     /// Asks the checks.
     pub prober: fn(Arc<Plan>, watch::Receiver<Orders>, Mailbox) -> Work,
     /// Keeps the readiness in Redis true.
-    pub heartbeat: fn(HeartbeatPlan, Arc<Published>, watch::Receiver<Readiness>, Mailbox) -> Work,
+    pub heartbeat: fn(Duty) -> Work,
     /// Holds the migration lock.
     pub lock: fn(MigrationPlan, String, mpsc::UnboundedReceiver<LockOrder>, Mailbox) -> Work,
     /// Answers health questions; blocks its thread.
@@ -57,7 +58,7 @@ impl Default for Subsystems {
     fn default() -> Self {
         Self {
             prober: |plan, orders, mailbox| Box::pin(prober::run(plan, orders, mailbox)),
-            heartbeat: |plan, published, readiness, mailbox| Box::pin(registry::run(plan, published, readiness, mailbox)),
+            heartbeat: |duty| Box::pin(registry::run(duty)),
             lock: |plan, instance, orders, mailbox| Box::pin(migration::run(plan, instance, orders, mailbox)),
             health: server::serve,
         }
@@ -109,7 +110,8 @@ impl Background {
             || !plan.modules.is_empty()
         {
             let now = Moment::now();
-            let start = Start { subsystems, plan: Arc::clone(plan), published: Arc::clone(published), mailbox: mailbox.clone() };
+            let identity = Identity::new(&plan.service.instance);
+            let start = Start { subsystems, plan: Arc::clone(plan), published: Arc::clone(published), mailbox: mailbox.clone(), identity };
             // From here on a thread that does not turn is noticed.
             published.pulse.beat(now);
             let watched = Watched { watchdog: Watchdog::new(now), start, alive: Arc::default() };
@@ -217,6 +219,10 @@ impl Background {
         let _ = self.locks.send(LockOrder::Verify);
     }
 
+    pub(super) fn confirm_lock(&self) {
+        let _ = self.locks.send(LockOrder::Confirm);
+    }
+
     pub(super) fn release_lock(&self) {
         let _ = self.locks.send(LockOrder::Release);
     }
@@ -242,6 +248,8 @@ struct Start {
     plan: Arc<Plan>,
     published: Arc<Published>,
     mailbox: Mailbox,
+    /// As whom all of them write the heartbeat.
+    identity: Identity,
 }
 
 /// What one background thread runs, until its term ends.
@@ -256,16 +264,14 @@ struct Thread {
 
 impl Thread {
     async fn tasks(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
-        let Self { start: Start { subsystems, plan, published, .. }, term, mailbox, orders, readiness } = self;
+        let Self { start: Start { subsystems, plan, published, identity, .. }, term, mailbox, orders, readiness } = self;
         if let Some(migration) = plan.migration.clone() {
             let keeper = (subsystems.lock)(migration, plan.service.instance.clone(), locks, mailbox.clone());
             tokio::spawn(keep_lock(keeper, mailbox.clone()));
         }
         if let Some(heartbeat) = plan.heartbeat.clone() {
-            let (published, mailbox) = (Arc::clone(&published), mailbox.clone());
-            tokio::spawn(keep("heartbeat", term.clone(), move || {
-                (subsystems.heartbeat)(heartbeat.clone(), Arc::clone(&published), readiness.clone(), mailbox.clone())
-            }));
+            let duty = Duty { plan: heartbeat, published: Arc::clone(&published), readiness, mailbox: mailbox.clone(), identity };
+            tokio::spawn(keep_heartbeat(subsystems.heartbeat, duty, term.clone()));
         }
         let prober = keep("prober", term.clone(), move || (subsystems.prober)(Arc::clone(&plan), orders.clone(), mailbox.clone()));
         tokio::spawn(prober);
@@ -273,44 +279,14 @@ impl Thread {
             loop {
                 // Only after the subsystems had their turn does it mean anything that the thread turns.
                 tokio::time::sleep(Pulse::TICK).await;
-                published.pulse.beat(Moment::now());
+                let now = Moment::now();
+                published.pulse.beat(now);
+                // The first of two looks, so that whoever asks seldom need not ask twice.
+                let _ = published.turns.is_stuck(now);
             }
         })
         .await;
     }
-}
-
-/// Works until the end of the term at most: a thread that was replaced and turns again does no further work.
-async fn during(term: Term, work: impl Future<Output = ()>) {
-    tokio::select! {
-        biased;
-        () = term.ended() => {}
-        () = work => {}
-    }
-}
-
-/// Runs a subsystem until it ends of its own accord; after a panic it is started again.
-async fn keep<F: Future<Output = ()> + Send + 'static>(name: &'static str, term: Term, start: impl Fn() -> F) {
-    let mut pause = FIRST_PAUSE;
-    while let Err(fault) = tokio::spawn(during(term.clone(), start())).await {
-        error!("the {name} failed ({}); starting it again in {}", describe(&fault), humantime::format_duration(pause));
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// The lock's keeper cannot be started again in the middle: its connection, and so the lock, went with it.
-async fn keep_lock(keeper: Work, mailbox: Mailbox) {
-    if let Err(fault) = tokio::spawn(keeper).await {
-        error!("the keeper of the migration lock failed ({})", describe(&fault));
-        mailbox.send(Event::Lock(LockNews::Lost("its keeper failed".to_owned())));
-        mailbox.send(Event::Lock(LockNews::Unavailable(Exit::Internal, "the keeper of the migration lock failed; see the log".to_owned())));
-        mailbox.send(Event::Lock(LockNews::Released));
-    }
-}
-
-fn describe(fault: &tokio::task::JoinError) -> &'static str {
-    if fault.is_panic() { "it panicked" } else { "it was cancelled" }
 }
 
 /// Serves the health endpoint on a thread of its own, again and again should it fail.

@@ -1,11 +1,12 @@
 //! What is started for a process of the plan: its command, its ways to report, and what the lock adds to its environment.
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Supervisor;
 use crate::plan::argv::Word;
 use crate::plan::{MigrationPlan, ProcessPlan, Question};
-use crate::process::notify::{NotifyWays, Reports};
+use crate::process::notify::Reports;
+use crate::process::spawn::SpawnError;
 use crate::state::event::{Asked, Event, ProcessId};
 
 impl Supervisor {
@@ -17,22 +18,26 @@ impl Supervisor {
         };
         let Some(plan) = &plan else { return };
         debug!("starting {}", plan.argv);
-        if let (ProcessId::Module(_), false) = (id, self.reports.contains_key(&id)) {
-            match Reports::open(plan) {
-                Ok(reports) => drop(self.reports.insert(id, reports)),
-                Err(error) => warn!("cannot open a way for a module to tell how it is: {error}; it will not be heard"),
-            }
-        }
-        let no_ways = NotifyWays::default();
-        let ways = self.reports.get(&id).map_or(&no_ways, Reports::ways);
-        let news = match self.children.start(id, plan, ways) {
-            Ok(pid) => Event::Spawned(id, pid),
+        let news = match self.start(id, plan) {
+            Ok(_) => Event::Forked(id),
             Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
         };
         // The next events that are applied: a TERM that waits in the queue must find the process, and a module's failure the main one.
         let place = if matches!(id, ProcessId::Module(_)) { self.news } else { 0 };
         self.queue.insert(place, news);
         self.news += 1;
+    }
+
+    /// Starts it with ways to report that no other start has had.
+    fn start(&mut self, id: ProcessId, plan: &ProcessPlan) -> Result<i32, SpawnError> {
+        self.reports.remove(&id);
+        let mut reports = Reports::open(plan).map_err(|errno| SpawnError::no_reports(plan, &errno.into()))?;
+        let pid = self.children.start(id, plan, reports.ways())?;
+        reports.handed_over();
+        if reports.is_open() {
+            self.reports.insert(id, reports);
+        }
+        Ok(pid)
     }
 
     /// The migration's command, or one that is asked about it. What runs under the lock bears the lock's name in the database; a

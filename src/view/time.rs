@@ -8,9 +8,13 @@ const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAY: u64 = 86_400;
 
+/// The last point in time that has four digits for its year, since the epoch; a clock that is set later shows this one.
+const LATEST: Duration = Duration::from_millis(253_402_300_799_999);
+
 /// `2025-10-09T08:54:57.000Z`.
 pub(super) fn iso(at: Moment) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + at.wall).to_string()
+    let time = UNIX_EPOCH.checked_add(at.wall.min(LATEST)).unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// `Thu, 09 Oct 2025 08:54:57 UTC`, as ConfigCat Proxy writes it.
@@ -85,6 +89,8 @@ mod tests {
             assert_eq!(rfc1123(at(seconds)), text);
         }
         assert_eq!(iso(at(1_760_000_097)), "2025-10-09T08:54:57.000Z");
+        assert_eq!(iso(at(u64::MAX)), "9999-12-31T23:59:59.999Z");
+        assert!(rfc1123(at(u64::MAX)).ends_with(" UTC"));
     }
 
     #[test]

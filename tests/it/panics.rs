@@ -44,10 +44,24 @@ fn subsystems(failing: &str) -> Subsystems {
             }
         }
         "heartbeat" => {
-            all.heartbeat = |plan, published, readiness, mailbox| {
+            all.heartbeat = |duty| {
                 Box::pin(async move {
                     once("heartbeat");
-                    (Subsystems::default().heartbeat)(plan, published, readiness, mailbox).await;
+                    (Subsystems::default().heartbeat)(duty).await;
+                })
+            }
+        }
+        "heartbeat for a while" => {
+            all.heartbeat = |duty| {
+                Box::pin(async move {
+                    tokio::select! {
+                        () = (Subsystems::default().heartbeat)(duty) => {}
+                        () = async {
+                            while !fault().exists() {
+                                tokio::time::sleep(Duration::from_millis(5)).await;
+                            }
+                        } => panic!("the heartbeat panics"),
+                    }
                 })
             }
         }
@@ -57,15 +71,15 @@ fn subsystems(failing: &str) -> Subsystems {
                 (Subsystems::default().health)(listeners, plan, published, controller)
             }
         }
-        "wedged" => all.heartbeat = |_, _, _, _| Box::pin(async { hang() }),
+        "wedged" => all.heartbeat = |_| Box::pin(async { hang() }),
         "wedged once" => {
-            all.heartbeat = |plan, published, readiness, mailbox| {
+            all.heartbeat = |duty| {
                 Box::pin(async move {
                     static HUNG: AtomicBool = AtomicBool::new(false);
                     if !HUNG.swap(true, Ordering::SeqCst) {
                         hang();
                     }
-                    (Subsystems::default().heartbeat)(plan, published, readiness, mailbox).await;
+                    (Subsystems::default().heartbeat)(duty).await;
                 })
             }
         }
@@ -94,6 +108,11 @@ fn hang() {
     }
 }
 
+/// As long as there is this file the heartbeat fails.
+fn fault() -> std::path::PathBuf {
+    variable("PORTCULLIS_CONFIG").map(std::path::PathBuf::from).unwrap().with_file_name("fault")
+}
+
 /// The file by which the migration says that it runs.
 fn marker() -> std::path::PathBuf {
     variable("PORTCULLIS_CONFIG").map(std::path::PathBuf::from).unwrap().with_file_name("migrating")
@@ -105,7 +124,7 @@ fn start(failing: &str, config: &str, child: &str) -> Running {
         (new.script("child", child), new.script("migrate", "trap 'echo stopped; exit 9' TERM\n: > migrating\nsleep 1000 & wait\n"));
     let config = config.replace("CHILD", child.to_str().unwrap()).replace("MIGRATE", migrate.to_str().unwrap());
     let own = std::env::current_exe().unwrap();
-    new.config(&config).env("PANICS_IN", failing).program(own).args(Vec::<String>::new()).start()
+    new.config(&config).env("PANICS_IN", failing).env("PORTCULLIS_INSTANCE_ID", "one").program(own).args(Vec::<String>::new()).start()
 }
 
 fn child_is_kept(failing: &str, more: &str, ready: &str) {
@@ -168,6 +187,43 @@ fn a_wedge_is_told() {
     println!("test a_thread_of_the_checks_that_hangs_every_time_fails_livez_and_nothing_else ... ok");
 }
 
+/// What a heartbeat has written is taken back at once when it fails, it is back within a beat, and a stop withdraws whatever fails.
+fn a_heartbeat_that_fails_withdraws() {
+    let redis = Redis::start();
+    let config = format!(
+        "service = \"api\"\n[heartbeat]\nurl = \"redis://127.0.0.1:{}/0\"\nevery = \"10s\"\n[modes.api]\ncommand = [\"CHILD\"]\n",
+        redis.port
+    );
+    let mut run = start("heartbeat for a while", &config, &talker(&[10], 7));
+    let fault = run.dir().join("fault");
+    let ready = |expected: Option<&str>, within| {
+        let watch = Stopwatch::start();
+        while redis.get("api_service_status").as_deref() != expected {
+            assert!(watch.elapsed() < within, "not {expected:?} within {within:?}: {}", run.said().1);
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    };
+    let state = || redis.command(&["HGET", "portcullis:{api_service_status}:i:one", "s"]);
+    ready(Some("ready"), secs(30));
+    for _ in 0..2 {
+        std::fs::write(&fault, "").unwrap();
+        // Far sooner than the next beat, and than the record's end.
+        ready(None, secs(5));
+        std::fs::remove_file(&fault).unwrap();
+        ready(Some("ready"), secs(15));
+    }
+    std::fs::write(&fault, "").unwrap();
+    ready(None, secs(5));
+    run.signal(15);
+    run.exits(7);
+    assert_eq!(state(), support::redis::Reply::Text("STOPPED".into()), "{}", run.said().1);
+    assert_eq!(redis.command(&["ZCARD", "portcullis:{api_service_status}:all"]), support::redis::Reply::Number(0));
+    let said = run.said().1;
+    assert!(said.contains("the heartbeat failed (it panicked); what it has written is withdrawn"), "{said}");
+    run.leaves_nothing();
+    println!("test a_heartbeat_that_fails_withdraws_and_is_back_within_a_beat ... ok");
+}
+
 fn lock_panics() {
     let config = "[migrations]\ncommand = [\"MIGRATE\"]\nlock = \"none\"\n[modes.api]\ncommand = [\"CHILD\"]\n";
     let mut run = start("lock", config, "echo started\n");
@@ -193,6 +249,7 @@ fn main() -> ExitCode {
     child_is_kept("prober", &check, "/readyz");
     let redis = Redis::start();
     child_is_kept("heartbeat", &format!("service = \"api\"\n[heartbeat]\nurl = \"redis://127.0.0.1:{}/0\"\n", redis.port), "/livez");
+    a_heartbeat_that_fails_withdraws();
     child_is_kept("health", "", "/livez");
     lock_panics();
     a_wedge_is_cured();

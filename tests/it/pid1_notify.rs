@@ -56,6 +56,13 @@ fn a_line_on_the_notification_descriptor_is_ready_too() {
 }
 
 #[test]
+fn the_notification_descriptor_blocks_as_every_other_does() {
+    let look = "perl -e 'use Fcntl; open(F, \">&=\", 5); exit((fcntl(F, F_GETFL, 0) & O_NONBLOCK) ? 9 : 4)'";
+    let mut run = notifying("started = { notify_fd = 5 }", "", &format!("{look}\n"));
+    run.exits(4);
+}
+
+#[test]
 fn a_process_that_never_says_so_has_failed_its_start() {
     let mut run = notifying("started = { notify = true, within = \"300ms\" }", "", &talker(&[], 3));
     run.exits(69);
@@ -77,12 +84,58 @@ fn it_may_ask_for_longer_to_start() {
 }
 
 #[test]
-fn it_may_ask_for_longer_to_stop() {
-    let script = "trap 'notify EXTEND_TIMEOUT_USEC=20000000; sleep 1; exit 5' TERM\nnotify READY=1; echo ready\nsleep 1000 & wait\n";
-    let mut run = notifying("started = { notify = true }", "[process]\nstop_timeout = \"600ms\"\n", script);
+fn it_may_ask_for_longer_to_stop_but_not_for_ever() {
+    let script = "trap 'notify EXTEND_TIMEOUT_USEC=20000000; sleep 3; exit 5' TERM\nnotify READY=1; echo ready\nsleep 1000 & wait\n";
+    let mut run = notifying("started = { notify = true }", "[process]\nstop_timeout = \"2s\"\n", script);
     run.until_status("/readyz", 200, secs(20));
     run.signal(15);
     run.exits(5);
+    let script = script.replace("20000000", "18446744073709551615").replace("sleep 3", "sleep 60");
+    let mut run = notifying("started = { notify = true }", "[process]\nstop_timeout = \"1s\"\n", &script);
+    run.until_status("/readyz", 200, secs(20));
+    run.signal(15);
+    run.exits(137);
+}
+
+#[test]
+fn asking_for_a_moment_never_takes_away_what_there_is() {
+    let script = "notify EXTEND_TIMEOUT_USEC=1\n".to_owned()
+        + &talker(&[], 3).replace("echo ready", "trap 'notify READY=1' USR1; echo waiting")
+        + "\ntrap 'notify EXTEND_TIMEOUT_USEC=1; sleep 1; exit 5' TERM";
+    let mut run = notifying("started = { notify = true, within = \"60s\" }", "", &script);
+    run.until_stdout("waiting", secs(20));
+    wait::never("its start fails", Duration::from_millis(500), || !run.runs());
+    run.signal(10);
+    run.until_status("/readyz", 200, secs(20));
+    run.signal(15);
+    run.exits(3);
+}
+
+/// Started twice; the first one leaves somebody behind who says READY=1 while the second, which never says so, runs.
+#[test]
+fn a_leftover_of_the_previous_start_cannot_make_the_next_one_ready() {
+    let script = "if [ -e started ]; then echo second; sleep 1000 & wait; fi\ntouch started\n";
+    let socket =
+        "notify READY=1\n(trap '' TERM; exec setsid sh -c 'sleep 1; '\"$TOOL\"' READY=1; echo said; sleep 1000') &\nsleep 0.3; exit 1\n";
+    let pipe =
+        "echo >&3\n(trap '' TERM; exec setsid sh -c 'trap \"\" PIPE; sleep 1; echo >&3; echo said; sleep 1000') &\nsleep 0.3; exit 1\n";
+    let line = "echo >&3; sleep 0.3; echo >&3; exit 1\n";
+    let restart = "[process]\nrestart = \"on-failure\"\nrestart_delay = \"200ms\"\nstop_timeout = \"2s\"\n";
+    for (how, sign) in [(socket, "notify = true"), (pipe, "notify_fd = 3"), (line, "notify_fd = 3")] {
+        let run = Portcullis::new();
+        let tool = notify(run.dir());
+        let text = format!("TOOL={0}\nnotify() {{ {0} \"$@\"; }}\ncd {1}\n{script}{how}", tool.display(), run.dir().display());
+        let child = run.script("child", &text);
+        let config = format!("[modes.api]\ncommand = [\"{}\"]\nstarted = {{ {sign}, within = \"60s\" }}\n{restart}", child.display());
+        let mut run = run.config(&config).start();
+        run.until_stdout("second", secs(20));
+        if how != line {
+            run.until_stdout("said", secs(20));
+        }
+        wait::never("the second one is ready", Duration::from_millis(400), || run.get("/readyz").code == 200);
+        run.signal(15);
+        run.exits(143);
+    }
 }
 
 #[test]

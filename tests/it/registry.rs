@@ -3,6 +3,7 @@
 mod beats;
 mod consumers;
 mod instances;
+mod nonsense;
 mod observed;
 mod required;
 mod transport;

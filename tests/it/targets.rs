@@ -9,6 +9,7 @@ mod kept;
 mod local;
 mod names;
 mod network;
+mod parameters;
 mod redis;
 mod spaced;
 mod wait;

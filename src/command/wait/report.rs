@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Request;
+use super::row::{Hold, Row};
 use crate::exit::Exit;
 use crate::log::stream;
-use crate::outcome::{Class, Failure};
+use crate::outcome::Failure;
 use crate::plan::target::Target;
-use crate::probe::dial::shown;
 use crate::sys;
 
 /// Columns and rows of a terminal that does not say.
@@ -43,85 +43,19 @@ fn cut(line: &str, columns: usize) -> String {
     line.chars().take(columns.saturating_sub(1)).chain(['\u{2026}']).collect()
 }
 
-/// One target and what is known of it.
-#[derive(Debug)]
-pub(super) struct Row {
-    kind: &'static str,
-    shown: String,
-    ready: Option<Duration>,
-    /// For how long it has to be ready, while it is and was not for so long yet.
-    holding: Option<Duration>,
-    first: Option<Failure>,
-    last: Option<Failure>,
-}
-
-impl Row {
-    /// Why it was not ready when it was last asked; none before, and once it is ready.
-    pub(super) fn class(&self) -> Option<Class> {
-        if self.holding.is_some() { Some(Class::NotReady) } else { self.last.as_ref().map(|failure| failure.class) }
-    }
-
-    /// What is said of one that is ready, and was not for long enough yet.
-    fn hold(&self) -> Option<String> {
-        self.holding.map(|wanted| format!("ready, but not yet for {} without a break", shown(wanted)))
-    }
-
-    /// Why it is not ready: the last failure, and what the first one was where that was another.
-    fn cause(&self) -> String {
-        if let Some(hold) = self.hold() {
-            return hold;
-        }
-        let Some(last) = &self.last else { return "no answer yet; check that the server answers".to_owned() };
-        let details = if last.private.as_str().is_empty() { String::new() } else { format!(" ({})", last.private.as_str()) };
-        let first = match &self.first {
-            Some(first) if first.class != last.class => format!("; at first: {} ({})", first.why().words(), first.private.as_str()),
-            _ => String::new(),
-        };
-        format!("{}{details}; {}{first}", last.why().words(), last.why().advice())
-    }
-
-    /// The line of a terminal: the time, how it stands and, because that may be cut, who it is.
-    fn live(&self, waited: Duration, wide: bool) -> String {
-        let (word, sentence) = match (self.ready, &self.last) {
-            (Some(_), _) => ("ready", "ready"),
-            (None, _) if self.holding.is_some() => ("holding", "ready, not long enough"),
-            (None, Some(last)) => (last.class.word(), last.why().words()),
-            (None, None) => ("asking", "asking"),
-        };
-        if !wide {
-            return format!("{word:<11} {}", self.shown);
-        }
-        let time = format!("{:.1}s", self.ready.unwrap_or(waited).as_secs_f64());
-        format!("{time:>7}  {sentence:<22}  {}", self.shown)
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "target": self.shown,
-            "kind": self.kind,
-            "ready": self.ready.is_some(),
-            "ready_after_ms": self.ready.map(|after| after.as_millis() as u64),
-            "class": if self.ready.is_some() { Some("ok") } else { self.class().map(Class::word) },
-            "detail": self.hold().or_else(|| self.last.as_ref().map(|failure| failure.private.as_str().to_owned())),
-            "first_class": self.first.as_ref().map(|failure| failure.class.word()),
-            "first_detail": self.first.as_ref().map(|failure| failure.private.as_str()),
-        })
-    }
-}
-
 /// All targets, and how many lines of a terminal show them.
 #[derive(Debug)]
 pub(super) struct Board {
     rows: Vec<Row>,
     live: bool,
+    /// Whether nothing is said.
+    quiet: bool,
     drawn: usize,
 }
 
 impl Board {
-    pub(super) fn new(targets: &[Target], live: bool) -> Self {
-        let row =
-            |target: &Target| Row { kind: target.kind(), shown: target.to_string(), ready: None, holding: None, first: None, last: None };
-        Self { rows: targets.iter().map(row).collect(), live, drawn: 0 }
+    pub(super) fn new(targets: &[Target], live: bool, quiet: bool) -> Self {
+        Self { rows: targets.iter().map(Row::new).collect(), live: live && !quiet, quiet, drawn: 0 }
     }
 
     pub(super) const fn is_live(&self) -> bool {
@@ -139,31 +73,32 @@ impl Board {
 
     pub(super) fn ready(&mut self, index: usize, after: Duration) {
         if let Some(row) = self.rows.get_mut(index) {
-            row.ready = Some(after);
-            (row.last, row.holding) = (None, None);
+            row.is_ready(after);
         }
     }
 
-    /// It is ready, and has to be for `wanted`.
-    pub(super) fn holding(&mut self, index: usize, wanted: Duration) {
+    /// It is ready, and has to be for a while.
+    pub(super) fn holding(&mut self, index: usize, hold: Hold, at: Duration) {
         if let Some(row) = self.rows.get_mut(index) {
-            (row.last, row.holding) = (None, Some(wanted));
+            row.holds(hold, at);
         }
     }
 
-    /// A refused login is said at once, because it does not mend itself: with the time `waited`, not at all where that is none.
-    pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Option<Duration>) {
+    /// A refused login is said at once, because it does not mend itself, unless the wait ends with it.
+    pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Duration, tell: bool) {
         let Some(row) = self.rows.get_mut(index) else { return };
         let news = failure.why().is_refusal() && row.class() != Some(failure.class);
-        row.first.get_or_insert_with(|| failure.clone());
-        (row.last, row.holding) = (Some(failure), None);
-        if let Some(waited) = waited.filter(|_| news && !self.live) {
+        row.fails(failure, waited);
+        if tell && news && !self.live && !self.quiet {
             say(&format!("{} is not ready after {}: {}", row.shown, took(waited), row.cause()));
         }
     }
 
     /// Draws the live lines anew, or says what is still waited for.
     pub(super) fn progress(&mut self, waited: Duration) {
+        if self.quiet {
+            return;
+        }
         if !self.live {
             for row in self.rows.iter().filter(|row| row.ready.is_none()) {
                 say(&format!("still waiting for {} after {}: {}", row.shown, took(waited), row.cause()));
@@ -216,6 +151,7 @@ impl Board {
     /// One line a target and, where not all is well, one that says with which code it ends; or JSON.
     pub(super) fn conclude(&mut self, request: &Request, ready: bool, waited: Duration) {
         self.finish();
+        self.rows.iter_mut().for_each(|row| row.conclude(waited));
         if request.json {
             let document = json!({ "ready": ready, "targets": self.rows.iter().map(Row::json).collect::<Vec<_>>() });
             let text = format!("{document}\n");
@@ -227,12 +163,15 @@ impl Board {
             };
             return;
         }
+        if self.quiet {
+            return;
+        }
         let mut text = String::new();
         for row in &self.rows {
             let _ = match row.ready {
                 Some(after) => writeln!(text, "portcullis: {} is ready after {}", row.shown, took(after)),
                 None if ready => writeln!(text, "portcullis: {} was not needed", row.shown),
-                None => writeln!(text, "portcullis: {} is not ready: {}", row.shown, row.cause()),
+                None => writeln!(text, "portcullis: {} is not ready: {}", row.shown, row.verdict()),
             };
         }
         if !ready {
@@ -247,14 +186,15 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Class;
     use crate::plan::target::Address;
 
     fn board(count: u16) -> Board {
         let address = |port| Address { host: "a-long-name.of.some.host.example.com".to_owned(), port };
         let targets: Vec<Target> = (1..=count).map(|port| Target::Tcp(address(port))).collect();
-        let mut board = Board::new(&targets, true);
+        let mut board = Board::new(&targets, true, false);
         board.ready(0, Duration::from_millis(1234));
-        board.failed(1, Failure::new(Class::Dns, "no such name"), None);
+        board.failed(1, Failure::new(Class::Dns, "no such name"), Duration::ZERO, false);
         board
     }
 
@@ -283,11 +223,11 @@ mod tests {
     #[test]
     fn one_that_is_ready_and_was_not_for_long_enough_says_so() {
         let mut board = board(2);
-        board.holding(1, Duration::from_secs(5));
+        board.holding(1, Hold { wanted: Duration::from_secs(5), lost: 0 }, Duration::ZERO);
         let line = &board.lines(Duration::from_secs(61), (80, 24))[1];
         assert_eq!(line, "  61.0s  ready, not long enough  tcp://a-long-name.of.some.host.example.com:2");
         assert_eq!(board.rows[1].cause(), "ready, but not yet for 5s without a break");
-        board.failed(1, Failure::new(Class::Refused, "refused"), None);
+        board.failed(1, Failure::new(Class::Refused, "refused"), Duration::ZERO, false);
         assert!(board.rows[1].cause().starts_with("connection refused"), "{}", board.rows[1].cause());
     }
 

@@ -202,7 +202,7 @@ fn leaves_the_container(target: &Target) -> bool {
         Target::Http(http) => !local_url(http),
         Target::Several(several) => !several.members.iter().all(|(_, http)| local_url(http)),
         Target::Grpc(grpc) => !local(&grpc.address.host),
-        Target::Postgres(postgres) => !local(&postgres.address.host),
+        Target::Postgres(postgres) => !postgres.hosts.iter().all(|host| local(&host.address.host)),
         Target::Mysql(mysql) => !local(&mysql.address.host),
         Target::Redis(redis) => !local(&redis.address.host),
     }

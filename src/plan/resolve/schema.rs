@@ -86,6 +86,7 @@ pub fn document() -> Value {
             "health": section(health::KEYS, |key| match key {
                 "details" => word(&["never", "when-authorized", "always"]),
                 "listen" => json!({ "anyOf": [text(), { "type": "array", "items": text() }] }),
+                "hosts" => json!({ "type": "array", "items": text() }),
                 "token" | "socket" => text(),
                 _ => flag(),
             }),

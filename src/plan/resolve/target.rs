@@ -1,9 +1,11 @@
 //! What a check asks, from its URL, from its parts, or from a URL with parts on top.
 
-mod database;
 mod http;
 mod local;
+mod mysql;
 mod own;
+mod parameters;
+mod postgres;
 mod redis;
 mod tls;
 mod variables;
@@ -159,7 +161,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
         let own = address.query.take().map(|own| format!("{own}&")).unwrap_or_default();
         address.query = Some(format!("{own}{}", query.value().trim_start_matches(['?', '&'])));
     }
-    if !address.more.is_empty() && !["redis+sentinel", "redis+cluster"].contains(&scheme.as_str()) {
+    if !address.more.is_empty() && !["redis+sentinel", "redis+cluster", "postgres"].contains(&family(&scheme)) {
         section.problem("url", "names several hosts, which is not supported for this kind");
         return None;
     }
@@ -296,15 +298,11 @@ impl Written<'_, '_> {
         }
     }
 
-    /// Says that a parameter of the URL changes nothing.
-    fn ignored(&self, name: &str) {
-        self.section.context().notice(format!("{}: the parameter `{name}` is ignored", self.section.what("url")));
-    }
-
     fn tcp(self) -> Option<Target> {
         if !matches!(self.address.path.as_str(), "" | "/") || self.address.user.is_some() {
             self.section.problem("url", "has more than `tcp://host:port`");
         }
+        self.address.parameters().iter().for_each(|(name, value)| self.ignored(name, value));
         self.place(None).map(Target::Tcp)
     }
 
@@ -317,7 +315,7 @@ impl Written<'_, '_> {
         if service.len() > 1000 || service.chars().any(|c| c.is_control() || c.is_whitespace()) {
             self.section.problem(self.key("service"), "names no service");
         }
-        self.address.parameters().iter().for_each(|(name, _)| self.ignored(name));
+        self.address.parameters().iter().for_each(|(name, value)| self.ignored(name, value));
         let secure = self.address.scheme == "grpcs";
         let tls = self.tls.chosen(self.section, secure);
         Some(Target::Grpc(GrpcTarget { address: self.place(None)?, service, tls }))

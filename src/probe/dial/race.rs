@@ -13,6 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, socke
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
+use super::{after, shared};
 use super::{class_of_io, shown};
 use crate::outcome::{Class, Failure};
 
@@ -46,7 +47,7 @@ type Open = (SocketAddr, TcpStream);
 pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refused: &mut Refused) -> Result<TcpStream, Failure> {
     let began = Instant::now();
     let time = deadline.saturating_duration_since(began);
-    let stagger = STAGGER.min(time / (addresses.len() as u32).saturating_add(1)).max(CLOSEST);
+    let stagger = STAGGER.min(shared(time, addresses.len().saturating_add(1))).max(CLOSEST);
     let mut waiting: VecDeque<_> = addresses.into();
     let (mut open, mut told): (Vec<Open>, Option<Failure>) = (Vec::new(), None);
     let mut due = began;
@@ -54,7 +55,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
         if due <= Instant::now()
             && let Some(address) = waiting.pop_front()
         {
-            due = Instant::now() + stagger;
+            due = after(stagger);
             match begin(address, refused) {
                 Ok(Begun::Connected(stream)) => return Ok(stream),
                 Ok(Begun::Pending(stream)) => open.push((address, stream)),
@@ -106,7 +107,7 @@ fn tell(told: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
 fn silent(open: &[Open], time: Duration) -> Failure {
     let others = match open.len() {
         0 | 1 => String::new(),
-        count => format!(" and {} more", count - 1),
+        count => format!(" and {} more", count.saturating_sub(1)),
     };
     let first = open.first().map(|(address, _)| address.to_string()).unwrap_or_default();
     Failure::new(Class::Timeout, &format!("connecting to {first}{others}: no answer within {}", shown(time)))
@@ -163,7 +164,7 @@ pub(super) fn ordered(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     addresses.sort_by_key(|address| (!has_way(*address), rank(address.ip())));
     let first = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (mut own, mut other): (VecDeque<_>, VecDeque<_>) = addresses.into_iter().partition(|address| address.is_ipv4() == first);
-    let mut turns = Vec::with_capacity(own.len() + other.len());
+    let mut turns = Vec::with_capacity(own.len().saturating_add(other.len()));
     while !own.is_empty() || !other.is_empty() {
         turns.extend(own.pop_front());
         turns.extend(other.pop_front());

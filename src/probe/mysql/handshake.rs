@@ -30,8 +30,8 @@ impl Greeting {
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
         let rest = packet.strip_prefix(&[10])?;
         let version_ends = rest.iter().position(|byte| *byte == 0)?;
-        // Behind the version and the connection's number.
-        let rest = rest.get(version_ends + 5..)?;
+        // Behind the version, its end and the connection's number.
+        let rest = rest.get(version_ends..)?.get(5..)?;
         let (first, rest) = rest.split_at_checked(8)?;
         let [_, low, middle, _, _, _, high, top, length, rest @ ..] = rest else { return None };
         let capabilities = u32::from_le_bytes([*low, *middle, *high, *top]);

@@ -3,5 +3,8 @@
 -- Returns {ready instances, 1 when the shared key says ready}: another producer of that key records no instances.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local shared = redis.call('GET', KEYS[1]) == 'ready'
-return {redis.call('ZCOUNT', KEYS[2], now, '+inf'), shared and 1 or 0}
+-- As in the script of a beat: a later deadline is nobody's, and a key of another type says nothing.
+local longest = 172800000
+local count = redis.pcall('ZCOUNT', KEYS[2], now, now + longest)
+local shared = redis.pcall('GET', KEYS[1]) == 'ready'
+return {type(count) == 'number' and count or 0, shared and 1 or 0}

@@ -1,5 +1,6 @@
 //! Redis behind Sentinels, and Redis in a Cluster: whom to ask, and whether it is the one that is meant.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use redis::Value;
@@ -7,7 +8,7 @@ use redis::Value;
 use super::Session;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{Address, ClusterTarget, RedisPlace, RedisTarget, SentinelTarget};
-use crate::probe::dial::shown;
+use crate::probe::dial::{shared, shown};
 
 /// A check of the master that Sentinels watch, with the connection it keeps between two runs.
 #[derive(Debug)]
@@ -19,6 +20,11 @@ pub(in crate::probe) struct SentinelProbe {
 impl SentinelProbe {
     pub(in crate::probe) const fn new(target: SentinelTarget) -> Self {
         Self { target, session: None }
+    }
+
+    /// Which session is kept; none without one.
+    pub(in crate::probe) fn session(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.number)
     }
 
     /// Asks the kept connection whether it still leads to the master; else asks the Sentinels who that is.
@@ -42,7 +48,7 @@ impl SentinelProbe {
 
     /// The address that the first Sentinel which knows the master gives.
     async fn master(&self, within: Duration) -> Result<Address, Failure> {
-        let share = within.mul_f64(0.6) / self.target.sentinels.len().max(1) as u32;
+        let share = shared(within.mul_f64(0.6), self.target.sentinels.len());
         let mut told: Option<Failure> = None;
         for sentinel in &self.target.sentinels {
             let (username, password) = self.target.sentinel_login.clone();
@@ -65,12 +71,7 @@ impl SentinelProbe {
         let mut session = Session::connect(login, within).await?;
         match session.query(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&self.target.service)).await? {
             Value::Array(parts) => match parts.as_slice() {
-                [host, port] => {
-                    let (host, port) = (text(host), text(port));
-                    let port = port.parse().ok().filter(|port| *port > 0);
-                    let port = port.ok_or_else(|| Failure::new(Class::Protocol, "the sentinel gives no port of the master"))?;
-                    Ok(Address { host, port })
-                }
+                [host, port] => told_address(&text(host), &text(port)).map_err(|failure| failure.of("the address that the sentinel gives")),
                 _ => Err(Failure::new(Class::Protocol, "the sentinel's answer is no address")),
             },
             Value::Nil => {
@@ -95,7 +96,7 @@ pub async fn open(place: &RedisPlace, key: &str, within: Duration) -> Result<Ses
         RedisPlace::Cluster(target) => {
             let mut told: Option<Failure> = None;
             for node in &target.nodes {
-                match owner(target, node, key, within / target.nodes.len().max(1) as u32).await {
+                match owner(target, node, key, shared(within, target.nodes.len())).await {
                     Ok(session) => return Ok(session),
                     Err(failure) => told = Some(failure),
                 }
@@ -121,11 +122,29 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
         let Some((place, _)) = error.redirect_node() else { return Err(super::failure(&error)) };
         let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
         // An empty host means the one that was asked (Redis 7).
-        let host = if host.is_empty() { address.host.clone() } else { host.to_owned() };
-        let port = port.parse().map_err(|_| Failure::new(Class::Protocol, "the node names no port of the key's owner"))?;
-        address = Address { host, port };
+        let host = if host.is_empty() { address.host.as_str() } else { host };
+        address = told_address(host, port).map_err(|failure| failure.of("the key's owner that the node names"))?;
     }
     Err(Failure::new(Class::NotReady, "the nodes do not agree on who has the key"))
+}
+
+/// An address as a server gives it: a name or an IP address, and a port. Anything else, a path above all, would send the password where
+/// the operator has never meant it to go.
+fn told_address(host: &str, port: &str) -> Result<Address, Failure> {
+    /// RFC 1035, 2.3.4.
+    const LONGEST: usize = 253;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    // RFC 952 and RFC 1123, 2.1, and the underscore that Docker and Compose allow.
+    let is_name = (1..=LONGEST).contains(&host.len())
+        && !host.starts_with(['-', '.'])
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if !is_name && bare.parse::<IpAddr>().is_err() {
+        return Err(Failure::new(Class::Protocol, "it is neither a name nor an IP address"));
+    }
+    match port.parse() {
+        Ok(port @ 1..) => Ok(Address { host: bare.to_owned(), port }),
+        _ => Err(Failure::new(Class::Protocol, "its port is none")),
+    }
 }
 
 /// During a failover the address may still be that of a server which is the master no more.
@@ -152,6 +171,11 @@ impl ClusterProbe {
         Self { target, session: None }
     }
 
+    /// Which session is kept; none without one.
+    pub(in crate::probe) fn session(&self) -> Option<u64> {
+        self.session.as_ref().map(|session| session.number)
+    }
+
     /// Asks a node for the state of the cluster: `ok` when all slots are served and it sees the majority.
     pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut session) = self.session.take()
@@ -161,7 +185,7 @@ impl ClusterProbe {
             self.session = Some(session);
             return Ok(());
         }
-        let share = within / self.target.nodes.len().max(1) as u32;
+        let share = shared(within, self.target.nodes.len());
         let mut told: Option<Failure> = None;
         for node in &self.target.nodes {
             let login = RedisTarget { address: node.clone(), ..self.target.login.clone() };
@@ -205,5 +229,33 @@ fn text(value: &Value) -> String {
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
         Value::Int(number) => number.to_string(),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_names_is_a_name_or_an_address_and_a_port() {
+        for (host, port, expected) in [
+            ("10.0.0.7", "6379", "10.0.0.7"),
+            ("::1", "1", "::1"),
+            ("[2001:db8::1]", "65535", "2001:db8::1"),
+            ("redis-0.redis.default.svc.cluster.local.", "6379", "redis-0.redis.default.svc.cluster.local."),
+            ("my_redis", "6379", "my_redis"),
+        ] {
+            let address = told_address(host, port).unwrap();
+            assert_eq!((address.host.as_str(), address.port.to_string().as_str()), (expected, port));
+        }
+        let long = "a".repeat(254);
+        for host in
+            ["/tmp/x.sock", "", "@abstract", "\0abstract", "a/b", "a b", "-a", ".", "a\r\nb", "a:1", "[a]", "h\u{e9}", "unix:/x", &long]
+        {
+            assert!(told_address(host, "6379").is_err(), "{host:?}");
+        }
+        for port in ["0", "65536", "-1", "", "6379 ", "1e3", "18446744073709551616"] {
+            assert!(told_address("a", port).is_err(), "{port:?}");
+        }
     }
 }

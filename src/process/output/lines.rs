@@ -1,4 +1,5 @@
 //! From a child's bytes to lines behind its name, in bounded memory and without a byte lost.
+#![warn(clippy::arithmetic_side_effects)]
 
 /// The longest line that is held back until it is whole; a longer one is passed on as it comes.
 const LONGEST_HELD: usize = 64 * 1024;
@@ -32,7 +33,7 @@ impl Lines {
 impl Page {
     /// Takes in what a child said: whole lines are written, the rest is held back until it is a line or too long for that.
     pub(super) fn add(&mut self, lines: &mut Lines, bytes: &[u8]) {
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last.saturating_add(1));
         let (whole, rest) = bytes.split_at(whole);
         for line in whole.split_inclusive(|byte| *byte == b'\n') {
             let held = std::mem::take(&mut lines.held);

@@ -150,3 +150,49 @@ fn pid_1_ends_at_once_by_term_and_int() {
 fn a_name_without_an_address_is_told_from_a_refusal() {
     wait_for("tcp://nonexistent.invalid:1").exits(69).says(&["name resolution failed"]);
 }
+
+#[test]
+fn a_script_of_wait_for_it_finds_what_it_needs() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    for words in [
+        &["-h", "127.0.0.1", "-p", &port, "-t", "5", "--", "echo", "started"][..],
+        &[&format!("127.0.0.1:{port}"), "--strict", "--timeout=5", "--", "echo", "started"],
+        &[&format!("127.0.0.1:{port}"), "-t", "0", "--", "echo", "started"],
+    ] {
+        assert_eq!(wait_with(words).exits(0).stdout, "started\n", "{words:?}");
+    }
+    let quiet = wait_with(&["-q", &format!("127.0.0.1:{port}")]).exits(0);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    drop(listener);
+    let late = wait_with(&["-q", "-t", "1", &format!("127.0.0.1:{}", free_port()), "--", "echo", "started"]).exits(69);
+    assert_eq!(
+        (late.stdout.as_str(), late.stderr.as_str()),
+        ("", ""),
+        "the command runs after a timeout only without --strict there, and never here"
+    );
+    assert!(wait_with(&["-h"]).exits(0).stdout.contains("--port"));
+    wait_with(&["-h", "127.0.0.1"]).exits(64).says(&["--port"]);
+}
+
+/// Ends the session of a `wait --stable 2s` three times: it may end two seconds after the last time at the earliest.
+fn lost_three_times(url: &str, end: impl Fn() -> bool) {
+    let mut run = Portcullis::new().args(["wait", "--stable", "2s", "--interval", "100ms", "--timeout", "60s", url]).start();
+    for _ in 0..3 {
+        crate::support::eventually("a session is ended", secs(20), || end().then_some(()));
+    }
+    let last = run.since.elapsed();
+    run.exits(0);
+    let took = run.since.elapsed();
+    assert!(took >= last + std::time::Duration::from_millis(1900), "{url}: it ended after {took:?}, the last session at {last:?}");
+}
+
+#[test]
+fn a_session_that_was_lost_is_a_break() {
+    let redis = crate::support::Redis::start();
+    let killed = |reply| matches!(reply, crate::support::redis::Reply::Number(count) if count > 0);
+    lost_three_times(&redis.url(), || killed(redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])));
+    let postgres = crate::support::Postgres::start();
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'portcullis'";
+    lost_three_times(&postgres.url(), || postgres.psql(end) == "1");
+}

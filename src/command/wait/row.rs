@@ -1,0 +1,206 @@
+//! What is known of one target of `wait`: how it stands, why it is not ready, and which cause stood longest.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::outcome::{Class, Failure};
+use crate::plan::target::Target;
+use crate::probe::dial::shown;
+
+/// More causes than these are not told apart.
+const MOST_CAUSES: usize = 16;
+
+/// For how long a target has to be ready, while it is and was not for so long yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    /// Without a break.
+    pub wanted: Duration,
+    /// How often its session was lost meanwhile.
+    pub lost: u32,
+}
+
+/// One target and what is known of it.
+#[derive(Debug)]
+pub(super) struct Row {
+    kind: &'static str,
+    pub(super) shown: String,
+    pub(super) ready: Option<Duration>,
+    holding: Option<Hold>,
+    first: Option<Failure>,
+    last: Option<Failure>,
+    /// Since when the last failure stands.
+    since: Duration,
+    /// Each cause with its last failure and for how long it stood, the last one left out.
+    stood: Vec<(Failure, Duration)>,
+}
+
+impl Row {
+    pub(super) fn new(target: &Target) -> Self {
+        Self {
+            kind: target.kind(),
+            shown: target.to_string(),
+            ready: None,
+            holding: None,
+            first: None,
+            last: None,
+            since: Duration::ZERO,
+            stood: Vec::new(),
+        }
+    }
+
+    /// It is ready since `after`.
+    pub(super) fn is_ready(&mut self, after: Duration) {
+        (self.ready, self.last, self.holding) = (Some(after), None, None);
+    }
+
+    /// It is ready, and has to be for a while.
+    pub(super) fn holds(&mut self, hold: Hold, at: Duration) {
+        self.note(at);
+        (self.last, self.holding) = (None, Some(hold));
+    }
+
+    /// It is not ready.
+    pub(super) fn fails(&mut self, failure: Failure, at: Duration) {
+        if self.last.as_ref().map(Failure::why) != Some(failure.why()) {
+            self.note(at);
+        }
+        self.first.get_or_insert_with(|| failure.clone());
+        (self.last, self.holding) = (Some(failure), None);
+    }
+
+    /// Adds the time for which the last failure stood to its cause; what comes begins now.
+    fn note(&mut self, now: Duration) {
+        let time = now.saturating_sub(std::mem::replace(&mut self.since, now));
+        let Some(last) = &self.last else { return };
+        if let Some((before, stood)) = self.stood.iter_mut().find(|(before, _)| before.why() == last.why()) {
+            (*before, *stood) = (last.clone(), *stood + time);
+        } else if self.stood.len() < MOST_CAUSES {
+            self.stood.push((last.clone(), time));
+        }
+    }
+
+    /// The wait is over: what is told from here on is the cause that stood longest.
+    pub(super) fn conclude(&mut self, at: Duration) {
+        self.note(at);
+    }
+
+    /// Why it was not ready when it was last asked; none before, and once it is ready.
+    pub(super) fn class(&self) -> Option<Class> {
+        if self.holding.is_some() { Some(Class::NotReady) } else { self.last.as_ref().map(|failure| failure.class) }
+    }
+
+    /// What is said of one that is ready, and was not for long enough yet.
+    fn hold(&self) -> Option<String> {
+        self.holding.map(|Hold { wanted, lost }| {
+            let lost = match lost {
+                0 => String::new(),
+                1 => "; its connection was lost once".to_owned(),
+                times => format!("; its connection was lost {times} times"),
+            };
+            format!("ready, but not yet for {} without a break{lost}", shown(wanted))
+        })
+    }
+
+    /// Why it is not ready: the last failure, and what the first one was where that was another.
+    pub(super) fn cause(&self) -> String {
+        self.hold().unwrap_or_else(|| self.told(self.last.as_ref()))
+    }
+
+    /// Why it was not ready: the cause that stood longest, and what it was at first and at last where that was another.
+    pub(super) fn verdict(&self) -> String {
+        self.hold().unwrap_or_else(|| self.told(self.longest()))
+    }
+
+    fn longest(&self) -> Option<&Failure> {
+        let longest: Option<&(Failure, Duration)> = self.stood.iter().rev().max_by_key(|(_, stood)| *stood);
+        longest.map(|(failure, _)| failure).or(self.last.as_ref())
+    }
+
+    fn told(&self, main: Option<&Failure>) -> String {
+        let Some(main) = main else { return "no answer yet; check that the server answers".to_owned() };
+        let other = |when: &str, other: Option<&Failure>| match other {
+            Some(other) if other.class != main.class => format!("; {when}: {} ({})", other.why().words(), other.private.as_str()),
+            _ => String::new(),
+        };
+        let details = if main.private.as_str().is_empty() { String::new() } else { format!(" ({})", main.private.as_str()) };
+        let (first, last) = (other("at first", self.first.as_ref()), other("at last", self.last.as_ref()));
+        format!("{}{details}; {}{first}{last}", main.why().words(), main.why().advice())
+    }
+
+    /// The line of a terminal: the time, how it stands and, because that may be cut, who it is.
+    pub(super) fn live(&self, waited: Duration, wide: bool) -> String {
+        let (word, sentence) = match (self.ready, &self.last) {
+            (Some(_), _) => ("ready", "ready"),
+            (None, _) if self.holding.is_some() => ("holding", "ready, not long enough"),
+            (None, Some(last)) => (last.class.word(), last.why().words()),
+            (None, None) => ("asking", "asking"),
+        };
+        if !wide {
+            return format!("{word:<11} {}", self.shown);
+        }
+        let time = format!("{:.1}s", self.ready.unwrap_or(waited).as_secs_f64());
+        format!("{time:>7}  {sentence:<22}  {}", self.shown)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let main = if self.holding.is_some() { None } else { self.longest() };
+        let class = if self.holding.is_some() { Some(Class::NotReady) } else { main.map(|failure| failure.class) };
+        json!({
+            "target": self.shown,
+            "kind": self.kind,
+            "ready": self.ready.is_some(),
+            "ready_after_ms": self.ready.map(|after| after.as_millis() as u64),
+            "class": if self.ready.is_some() { Some("ok") } else { class.map(Class::word) },
+            "detail": if self.ready.is_some() { None } else { self.hold().or_else(|| main.map(|failure| failure.private.as_str().to_owned())) },
+            "first_class": self.first.as_ref().map(|failure| failure.class.word()),
+            "first_detail": self.first.as_ref().map(|failure| failure.private.as_str()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> Row {
+        Row::new(&Target::Dns("db".to_owned()))
+    }
+
+    const fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn the_cause_that_stood_longest_is_the_one_that_is_told() {
+        let mut row = row();
+        row.fails(Failure::new(Class::Dns, "no such name"), at(10));
+        row.fails(Failure::new(Class::Refused, "refused"), at(1_000));
+        row.fails(Failure::new(Class::Refused, "refused again"), at(20_000));
+        row.fails(Failure::new(Class::Timeout, "no answer within 17ms"), at(29_983));
+        assert!(row.cause().starts_with("timed out"), "{}", row.cause());
+        row.conclude(at(30_000));
+        let verdict = row.verdict();
+        assert!(verdict.starts_with("connection refused (refused again); "), "{verdict}");
+        assert!(verdict.contains("; at first: name resolution failed (no such name)"), "{verdict}");
+        assert!(verdict.ends_with("; at last: timed out (no answer within 17ms)"), "{verdict}");
+        assert_eq!(row.json()["class"], "refused");
+    }
+
+    #[test]
+    fn one_cause_is_told_once() {
+        let mut row = row();
+        row.fails(Failure::new(Class::Refused, "refused"), at(10));
+        row.conclude(at(30_000));
+        assert_eq!(row.verdict(), format!("connection refused (refused); {}", Class::Refused.advice()));
+    }
+
+    #[test]
+    fn lost_sessions_are_counted_where_it_has_to_stay_ready() {
+        let mut row = row();
+        for (lost, said) in [(0, ""), (1, "; its connection was lost once"), (2, "; its connection was lost 2 times")] {
+            row.holds(Hold { wanted: at(5_000), lost }, at(1));
+            assert_eq!(row.verdict(), format!("ready, but not yet for 5s without a break{said}"));
+        }
+    }
+}

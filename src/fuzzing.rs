@@ -1,0 +1,39 @@
+//! The doors for `fuzz/`: parsers of foreign data that nobody else outside may call. Built by cargo-fuzz alone (`--cfg fuzzing`).
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::names;
+use crate::probe::redis::registry::{self, Instance};
+use crate::process::{notify, output};
+use crate::registry::instances as records;
+use crate::state::event::Notice;
+use crate::state::instances::Instances;
+
+/// The notices in one datagram of `sd_notify(3)`.
+pub fn notices(text: &str) -> Vec<Notice> {
+    notify::read(text).collect()
+}
+
+/// What stands on the stream where children of these names, by their place, have written these pieces and ended.
+pub fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
+    output::passed_on(names, pieces)
+}
+
+/// The addresses in a name server's answer to a question about `name`, whose number is set in the answer first; none where it is no answer.
+pub fn resolved(name: &str, six: bool, answer: &mut [u8]) -> Option<Vec<IpAddr>> {
+    names::read_answer(name, six, answer)
+}
+
+/// The instances in the answer of a heartbeat's listing script, in the bytes that Redis sends; none where it is something else.
+pub fn instances(bytes: &[u8], now: Moment) -> Option<Instances> {
+    let value = redis::parse_redis_value(bytes).ok()?;
+    records::read(&value, "own", Duration::from_secs(60), now).ok()
+}
+
+/// The instances in one page of the readers' listing script, in the bytes that Redis sends; none where it is something else.
+pub fn listed(bytes: &[u8]) -> Option<Vec<Instance>> {
+    let value = redis::parse_redis_value(bytes).ok()?;
+    registry::page(&value).map(|(_, found)| found)
+}

@@ -1,0 +1,115 @@
+//! Whether a process descends from this one: its ancestors are asked, nobody else, and the answer is remembered.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+
+use crate::sys;
+
+/// Answers that are remembered. More than that are forgotten together: a pool of workers fits in many times over.
+const MOST_KNOWN: usize = 1024;
+
+/// Ancestors that are asked at most; no real tree is as deep.
+const DEEPEST: usize = 128;
+
+/// What `/proc/PID/stat` says of a process (proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// The pid of its parent; 0: none in this pid namespace.
+    pub(super) parent: i32,
+    /// When it started, in clock ticks since boot. Together with the pid this names one process.
+    started: u64,
+}
+
+impl Stat {
+    /// Of this process; none when there is none, or no `/proc`.
+    pub(super) fn of(pid: i32) -> Option<Self> {
+        // One read for what is needed: the line is longer only by what stands behind it.
+        let mut line = [0; 512];
+        let count = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+        Self::parse(line.get(..count)?)
+    }
+
+    /// Fields 4 and 22. The second one, the name in parentheses, may hold anything.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let behind_name = line.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(line.get(behind_name.checked_add(1)?..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        Some(Self { parent: fields.nth(1)?.parse().ok()?, started: fields.nth(17)?.parse().ok()? })
+    }
+}
+
+/// Which processes descend from this one, as far as it was asked.
+#[derive(Debug, Default)]
+pub(super) struct Lineage(HashMap<i32, (u64, bool)>);
+
+impl Lineage {
+    /// Whether this process descends from us; none when it is gone, or there is no `/proc`.
+    ///
+    /// An answer holds for as long as the process lives: orphans below us are handed to us and nobody else.
+    pub(super) fn is_below(&mut self, pid: i32) -> Option<bool> {
+        let stat = Stat::of(pid)?;
+        if let Some((started, is_below)) = self.0.get(&pid)
+            && *started == stat.started
+        {
+            return Some(*is_below);
+        }
+        // Whoever ends on the way up hands its children on: the way is another one then.
+        let is_below = (0..3).find_map(|_| descends(Stat::of(pid)?))?;
+        if self.0.len() >= MOST_KNOWN {
+            self.0.clear();
+        }
+        self.0.insert(pid, (stat.started, is_below));
+        Some(is_below)
+    }
+}
+
+/// Walks up from here; none when somebody on the way ended meanwhile.
+fn descends(from: Stat) -> Option<bool> {
+    let (own, _) = sys::own_ids();
+    let mut parent = from.parent;
+    for _ in 0..DEEPEST {
+        match parent {
+            _ if parent == own => return Some(true),
+            ..=1 => return Some(false),
+            _ => parent = Stat::of(parent)?.parent,
+        }
+    }
+    Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_whatever_the_name_is() {
+        let line = b"7 (a) b (c)) S 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1000 10 x\n";
+        assert_eq!(Stat::parse(line), Some(Stat { parent: 3, started: 12345 }));
+        assert_eq!(Stat::parse(b"7 (a) S"), None);
+        assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
+    fn children_are_below_and_their_parent_is_not() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let mut lineage = Lineage::default();
+        for _ in 0..2 {
+            assert_eq!(lineage.is_below(pid), Some(true), "asked and remembered");
+        }
+        assert_eq!(lineage.is_below(nix::unistd::getppid().as_raw()), Some(false));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(lineage.is_below(pid), None, "a pid that is nobody's is not the one that was remembered");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_names_a_process_not_a_number() {
+        let (own, _) = sys::own_ids();
+        let mut lineage = Lineage((0..MOST_KNOWN as i32).map(|pid| (-pid - 2, (0, true))).collect());
+        lineage.0.insert(own, (0, true));
+        assert_eq!(lineage.is_below(own), Some(false), "another process had this number");
+        assert!(lineage.0.len() <= MOST_KNOWN);
+    }
+}

@@ -1,0 +1,166 @@
+//! What a turn of the loop takes in: signals and ends first, then a bounded number of everything that others can send.
+//!
+//! Whoever floods one input finds the rest of it taken with later turns; nobody else waits longer for it, and nothing piles up here:
+//! as long as events wait, nothing is read but standard signals and ends.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracing::{debug, error};
+
+use super::Supervisor;
+use crate::clock::Moment;
+use crate::exit::Ended;
+use crate::mailbox::Inbox;
+use crate::process::children::News;
+use crate::process::notify::Reports;
+use crate::process::signals::Signals;
+use crate::state::event::{Event, Notice, ProcessId};
+
+/// Datagrams of all processes together.
+const MOST_DATAGRAMS: usize = 32;
+
+/// Datagrams of one process that has ended: more than a socket holds (`net.unix.max_dgram_qlen`, 10 unless somebody raised it).
+const LAST_DATAGRAMS: usize = 64;
+
+/// Messages of the subsystems.
+const MOST_MESSAGES: usize = 64;
+
+/// Commands of probes to start, each a fraction of a millisecond's work.
+const MOST_REQUESTS: usize = 8;
+
+impl Supervisor {
+    /// Time until there is something to do of our own: at once where the last turn left something over; none when there is nothing.
+    pub(super) fn next_turn(&self, now: Moment) -> Option<Duration> {
+        if self.unreaped || !self.queue.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let progress = self.narrator.next(self.lifecycle.snapshot(), now);
+        let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
+        next.into_iter().flatten().min()
+    }
+
+    /// Blocks until a signal or a message arrives or `next` is over; says whether a message did.
+    pub(super) fn wait(&self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> bool {
+        let timeout = match next {
+            // Rounded up: waking a fraction of a millisecond early would mean waking twice.
+            Some(duration) => PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
+            None => PollTimeout::NONE,
+        };
+        let own = std::iter::once(inbox.bell().as_fd()).chain(signals.files());
+        let mut files: Vec<_> =
+            own.chain(self.reports.values().flat_map(Reports::files)).map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+        if let Err(errno) = poll(&mut files, timeout)
+            && errno != Errno::EINTR
+        {
+            error!("cannot wait for signals: {errno}; going on");
+        }
+        files.first().and_then(PollFd::any).unwrap_or(true)
+    }
+
+    /// Turns what happened meanwhile into events.
+    pub(super) fn collect(&mut self, signals: &Signals, inbox: &Inbox, rung: bool) {
+        let is_behind = !self.queue.is_empty();
+        let mut numbers = signals.take();
+        let has_ended = numbers.contains(&libc::SIGCHLD);
+        numbers.retain(|number| *number != libc::SIGCHLD);
+        if has_ended || self.unreaped {
+            self.harvest();
+        }
+        let signalled = numbers.into_iter().map(Event::Signalled);
+        if is_behind {
+            // A TERM does not queue up behind what somebody floods us with.
+            signalled.rev().for_each(|event| self.queue.push_front(event));
+            return;
+        }
+        self.queue.extend(signalled);
+        self.take_reports();
+        if rung {
+            self.queue.extend(inbox.take(MOST_MESSAGES));
+            for request in inbox.requests(MOST_REQUESTS) {
+                self.errands.take(request, self.lifecycle.plan(), &mut self.children);
+            }
+            self.errands.look(&self.children);
+            for news in self.children.news() {
+                self.heard(news);
+            }
+        }
+        self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
+    }
+
+    /// Each process has its share of the datagrams, so that none of them keeps another from being heard.
+    fn take_reports(&mut self) {
+        let share = MOST_DATAGRAMS.checked_div(self.reports.len()).unwrap_or_default().max(1);
+        let children = &mut self.children;
+        for (id, reports) in &mut self.reports {
+            let notices = reports.take(share, |pid| children.is_ours(pid));
+            self.queue.extend(notices.into_iter().map(|notice| told(*id, notice)));
+        }
+        self.reports.retain(|_, reports| reports.is_open());
+    }
+
+    /// What a process said last it said alive. From its end on nobody can say anything in its name.
+    fn take_last_words(&mut self, id: ProcessId) {
+        if let Some(mut reports) = self.reports.remove(&id) {
+            let notices = reports.take(LAST_DATAGRAMS, |pid| self.children.is_ours(pid));
+            self.queue.extend(notices.into_iter().map(|notice| told(id, notice)));
+        }
+    }
+
+    fn has_ended(&mut self, id: ProcessId, ended: Ended) {
+        if ended == Ended::Signal(libc::SIGKILL as u8) && self.memory.happened() {
+            self.queue.push_back(Event::OutOfMemory);
+        }
+        self.take_last_words(id);
+        self.queue.push_back(Event::Exited(id, ended));
+    }
+
+    fn heard(&mut self, news: News) {
+        match news {
+            News::Executes(id, pid) => self.queue.push_back(Event::Spawned(id, pid)),
+            News::Failed(id, error) => {
+                self.reports.remove(&id);
+                self.queue.push_back(Event::SpawnFailed(id, error.code, error.sentence));
+            }
+            News::Ended(id, ended) => self.has_ended(id, ended),
+            News::ErrandFailed(pid, sentence) => self.errands.failed(pid, sentence),
+            News::ErrandEnded(pid, ended) => self.errands.ended(pid, ended),
+        }
+    }
+
+    pub(super) fn harvest(&mut self) {
+        let harvest = self.children.reap();
+        self.unreaped = harvest.unfinished;
+        if harvest.orphans > 0 {
+            debug!("reaped {} orphans", harvest.orphans);
+        }
+        harvest.errands.into_iter().for_each(|(pid, ended)| self.errands.ended(pid, ended));
+        self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
+        harvest.ended.into_iter().for_each(|(id, ended)| self.has_ended(id, ended));
+        if harvest.none_left {
+            self.queue.push_back(Event::NoneLeft);
+        }
+        self.look_for_group();
+    }
+
+    /// The members of a group that outlive its leader are ours to reap, so that every end of one comes by here.
+    pub(super) fn look_for_group(&mut self) {
+        let (children, queue) = (&self.children, &mut self.queue);
+        self.awaited_groups.retain(|id| {
+            let lives = children.group_lives(*id);
+            if !lives {
+                queue.push_back(Event::GroupGone(*id));
+            }
+            lives
+        });
+    }
+}
+
+fn told(id: ProcessId, notice: Notice) -> Event {
+    match id {
+        ProcessId::Module(id) => Event::ModuleNotified(id, notice),
+        ProcessId::Main | ProcessId::Migration => Event::Notified(notice),
+    }
+}

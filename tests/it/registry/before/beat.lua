@@ -1,0 +1,63 @@
+-- One beat of one instance: atomic, by the clock of this Redis.
+-- KEYS  1 the shared key  2 ready instances (zset: id -> deadline in ms)  3 all instances (the same)  4 this instance (hash)
+-- ARGV  1 id  2 token  3 sequence  4 READY, NOT_READY, UNKNOWN or STOPPED  5 ttl in ms  6 payload  7 take over: 1 or 0
+--       8 channel  9 latest time to be applied in ms, 0 for any
+-- Returns {code, ready instances, now in ms}; code 1 applied, 0 overtaken by a later beat, -1 the id is another's, -2 too late.
+local id, token, sequence, state = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local ttl, payload, take, latest = tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1', tonumber(ARGV[9])
+local value, tombstone = 'ready', 60000
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function answer(code) return {code, redis.call('ZCOUNT', KEYS[2], now, '+inf'), now} end
+local function last(set)
+  local top = redis.call('ZREVRANGE', set, 0, 0, 'WITHSCORES')
+  return top[2] and tonumber(top[2])
+end
+
+if take and state == 'READY' then return redis.error_reply('ERR a beat that takes over cannot claim to be ready') end
+if state == 'READY' and latest > 0 and now > latest then return answer(-2) end
+local before = redis.call('HMGET', KEYS[4], 't', 'q', 's')
+if before[1] and before[1] ~= token and not take then return answer(-1) end
+if before[1] == token and tonumber(before[2]) >= sequence then return answer(0) end
+
+-- What shrinks comes first: a Redis that is out of memory still takes it.
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. now)
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. now)
+if state == 'READY' then
+  redis.call('ZADD', KEYS[2], now + ttl, id)
+else
+  redis.call('ZREM', KEYS[2], id)
+end
+if state == 'STOPPED' then redis.call('ZREM', KEYS[3], id) end
+
+-- The shared key lasts as long as the last ready instance; it goes only with nobody left and while its value is ours.
+local deadline = last(KEYS[2])
+local shared = redis.call('GET', KEYS[1])
+if deadline then
+  if state == 'READY' or not shared or shared == value then
+    redis.call('SET', KEYS[1], value, 'PX', math.max(1, deadline - now))
+    redis.call('PEXPIREAT', KEYS[1], deadline)
+  end
+  redis.call('PEXPIREAT', KEYS[2], deadline)
+elseif shared == value then
+  redis.call('DEL', KEYS[1])
+end
+
+-- A stopped instance leaves its record for a while, so that a delayed beat cannot bring it back.
+local life = tombstone
+if state ~= 'STOPPED' then
+  life = ttl
+  redis.call('ZADD', KEYS[3], now + ttl, id)
+end
+redis.call('HSET', KEYS[4], 't', token, 'q', sequence, 's', state, 'p', payload)
+redis.call('PEXPIRE', KEYS[4], life)
+local every = last(KEYS[3])
+if every then redis.call('PEXPIREAT', KEYS[3], every) end
+
+-- A hint for those who listen; a channel that is not allowed must not fail the beat.
+if before[3] ~= state then
+  local event = {id = id, from = before[3] or cjson.null, to = state, ready = redis.call('ZCOUNT', KEYS[2], now, '+inf'), at = now}
+  redis.pcall('PUBLISH', ARGV[8], cjson.encode(event))
+end
+return answer(1)
