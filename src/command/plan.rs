@@ -13,12 +13,13 @@ use crate::exit::signal_name;
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Orphans, Plan, ProcessPlan, Question};
 use crate::secret::scrub;
+use crate::visible;
 
 /// The plan for a person.
 pub fn render(plan: &Plan) -> String {
     let mut out = String::new();
     let mut line = |head: &str, text: &str| {
-        let _ = writeln!(out, "{head:<11}{text}");
+        let _ = writeln!(out, "{head:<11}{}", visible::line(text));
     };
     let service = &plan.service;
     let mode = service.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();

@@ -96,7 +96,7 @@ pub fn document() -> Value {
                 _ => of_target(key),
             }),
             "migrations": section(migrations::KEYS, |key| match key {
-                "enabled" => json!({ "type": ["boolean", "string"] }),
+                "enabled" => flag(),
                 "command" => command.clone(),
                 "check" | "verify" => question.clone(),
                 _ => of(key),
@@ -269,7 +269,7 @@ fn word(words: &[&str]) -> Value {
 }
 
 fn flag() -> Value {
-    json!({ "anyOf": [{ "type": "boolean" }, typed(r"^\s*(true|false)\s*$")] })
+    json!({ "anyOf": [{ "type": "boolean" }, typed(r"^\s*([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[Yy][Ee][Ss]|[Nn][Oo]|[Oo][Nn]|[Oo][Ff][Ff]|[01])?\s*$")] })
 }
 
 fn number(least: i64, most: i64) -> Value {
