@@ -53,8 +53,8 @@ fn serve(mut client: TcpStream, target: u16, rules: &[Rule]) -> Result<()> {
     loop {
         let (head, body) = message(&mut client, 1)?;
         let statement = String::from_utf8_lossy(&body);
-        match rules.iter().find(|(held, _)| head[0] == b'Q' && statement.contains(held)) {
-            Some((held, state)) => back.lock().expect("client").write_all(&refusal(state, held))?,
+        match rules.iter().find(|(words, _)| head[0] == b'Q' && statement.contains(words)) {
+            Some((words, state)) => back.lock().expect("client").write_all(&refusal(state, words))?,
             None => server.write_all(&[head, body].concat())?,
         }
     }
