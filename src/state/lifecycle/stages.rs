@@ -19,10 +19,10 @@ impl Lifecycle {
     /// The times of the start stay, whatever is started again later.
     pub(super) fn stage_began(&mut self, now: Moment, name: &str) {
         let is_over = self.snapshot.start_over.is_some();
-        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {
-            if !is_over || stage.began.is_none() {
-                stage.began = Some(now);
-            }
+        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name)
+            && (!is_over || stage.began.is_none())
+        {
+            stage.began = Some(now);
         }
     }
 
