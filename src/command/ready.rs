@@ -18,6 +18,7 @@ use crate::plan::resolve;
 use crate::plan::target::RedisPlace;
 use crate::probe::redis::open;
 use crate::probe::redis::registry::{Instance, Registry};
+use crate::visible;
 
 /// How long one look may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,8 +139,8 @@ impl Found {
 fn as_text(options: &Options, found: &Found) -> String {
     let mut text = format!("{}: {} ready, {} wanted\n", options.service, found.ready, options.min);
     for Instance { id, ready, said, .. } in &found.instances {
-        let word = |name: &str| plain(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
-        let id = plain(id);
+        let word = |name: &str| visible::line(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
+        let id = visible::line(id);
         let state = if *ready { "ready" } else { "not ready" };
         let _ = writeln!(text, "  {id:<32} {state:<10} {:<8} {:<10} {}", word("state"), word("phase"), word("addr"));
     }
@@ -147,11 +148,6 @@ fn as_text(options: &Options, found: &Found) -> String {
         text.push_str("  the shared key says so; its producer records no instances\n");
     }
     text
-}
-
-/// What somebody wrote into Redis, without what a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn as_json(options: &Options, key: &str, found: &Found) -> String {
@@ -178,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_stands_in_redis_moves_no_cursor_and_forges_no_line() {
-        assert_eq!(plain("\x1b[31mapi-1\n  api-2  ready"), "\u{fffd}[31mapi-1\u{fffd}  api-2  ready");
-        assert_eq!(plain("api-ü"), "api-ü");
+        assert_eq!(visible::line("\x1b[31mapi-1\n  api-2  ready"), "\\u001b[31mapi-1\\n  api-2  ready");
+        assert_eq!(visible::line("api-ü"), "api-ü");
     }
 }

@@ -99,6 +99,8 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
             None
         }
     };
+    // Removed when this returns, whatever with; after a KILL the next one finds it stale.
+    let _file = listeners.as_ref().and_then(Listeners::file);
     let surroundings = surroundings(environment, descriptors);
     let directory = surroundings.directory.clone().unwrap_or_default();
     let sources = || {

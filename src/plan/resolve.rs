@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::config::layers::{self, Layers, Override};
 use crate::config::node::{Entry, Node, Origin, Table, Value};
 use crate::config::problem::{Problem, Problems, suggest};
-use crate::config::reader::{Context, Depth, Keys, Section};
+use crate::config::reader::{Context, Depth, Keys, Section, truth};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
@@ -178,9 +178,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides, keys: ROOT.known };
     let mut broken = Vec::new();
     let tree = layers::load(layers, environment, &mut broken);
-    for problem in broken {
-        context.problem(problem);
-    }
+    context.unreadable(broken);
     let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
     let bare = request.bare || flag(context, "PORTCULLIS_BARE");
     let own = own_command(request, context, bare);
@@ -220,8 +218,8 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         checks.retain(|check| !check.wait.is_zero());
         context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");
     }
-    let with_modules = !bare && !chosen.ends_after_migration && own.is_none();
-    let (modules, of_modules) = modules::read(&root, &chosen.general, with_modules, checks.len());
+    let (first, with_modules) = (checks.len(), !bare && !chosen.ends_after_migration && own.is_none());
+    let (modules, of_modules) = context.reading_modules(|| modules::read(&root, &chosen.general, with_modules, first));
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
     let hold = chosen.template.hold;
@@ -262,6 +260,7 @@ fn names(context: &Context<'_>, checks: &[CheckPlan], main: Option<&ProcessPlan>
     for (asker, target) in checks.iter().map(|check| (check.name.as_str(), &check.target)).chain(of_start) {
         if let Target::Module(name) = target
             && !modules.iter().any(|module| module.name == *name)
+            && context.modules_are_right()
         {
             let near = suggest(name, modules.iter().map(|module| module.name.as_str()).chain(["main"]));
             context.problem(Problem::missing(format!("`{asker}` asks for the module `{name}`, and there is none of this name{near}")));
@@ -302,11 +301,10 @@ struct Own {
 /// Whether the arguments are a command of one's own: `--exec`, or `PORTCULLIS_EXEC` where the entrypoint ends in `--`.
 fn own_command(request: &Request, context: &Context<'_>, bare: bool) -> Option<Own> {
     let value = context.environment.lookup("PORTCULLIS_EXEC").ok().flatten().map(|found| found.value).unwrap_or_default();
-    let (by_variable, waits) = match value.trim().to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => (true, false),
-        "wait" => (true, true),
-        "" | "0" | "false" | "no" | "off" => (false, false),
-        _ => {
+    let (by_variable, waits) = match truth(&value) {
+        Some(wanted) => (wanted, false),
+        None if value.trim().eq_ignore_ascii_case("wait") => (true, true),
+        None => {
             let origin = Origin::Variable("PORTCULLIS_EXEC".into());
             context.problem(Problem::at(&origin, format!("is `{value}`; `true`, `wait` or `false` is wanted")));
             (false, false)
@@ -315,14 +313,14 @@ fn own_command(request: &Request, context: &Context<'_>, bare: bool) -> Option<O
     (request.exec || by_variable).then_some(Own { waits: (request.wait || waits) && !bare })
 }
 
-/// Whether a variable of portcullis' own is `true`.
+/// Whether a variable of portcullis' own is true.
 fn flag(context: &Context<'_>, name: &str) -> bool {
     let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
-    if !["", "true", "false"].contains(&value.as_str()) {
+    truth(&value).unwrap_or_else(|| {
         let origin = Origin::Variable(name.into());
         context.problem(Problem::at(&origin, format!("is `{value}`; `true` or `false` is wanted")));
-    }
-    value == "true"
+        false
+    })
 }
 
 fn service(root: &Section<'_>, mode: Option<String>) -> Service {

@@ -1,5 +1,6 @@
 //! What a check asks: where it is, how to log in, and what is expected of the answer.
 
+mod broker;
 mod database;
 mod redis;
 mod tls;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use super::process::ProcessPlan;
 use crate::secret::{Secret, scrub};
+pub use broker::{BrokerTarget, Protocol};
 pub use database::{AuthMethods, Demands, MysqlTarget, PostgresHost, PostgresTarget, ServerRole};
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{Identity, SslMode, Tls, Verify};
@@ -38,6 +40,8 @@ pub enum Target {
     Several(SeveralTarget),
     /// A gRPC server that says of itself that it serves (health v1).
     Grpc(GrpcTarget),
+    /// A message broker or a MongoDB that answers.
+    Broker(BrokerTarget),
     /// A PostgreSQL database that takes a login and answers `SELECT 1`.
     Postgres(PostgresTarget),
     /// A MySQL or MariaDB database that takes a login and answers `SELECT 1`.
@@ -65,6 +69,7 @@ impl Target {
             Self::Process | Self::Module(_) => "process",
             Self::Http(_) | Self::Several(_) => "http",
             Self::Grpc(_) => "grpc",
+            Self::Broker(broker) => broker.kind(),
             Self::Postgres(_) => "postgres",
             Self::Mysql(_) => "mysql",
             Self::Redis(_) => "redis",
@@ -99,6 +104,7 @@ impl fmt::Display for Target {
             Self::Http(http) => f.write_str(&http.shown),
             Self::Several(several) => write!(f, "{several}"),
             Self::Grpc(grpc) => write!(f, "{grpc}"),
+            Self::Broker(broker) => write!(f, "{broker}"),
             Self::Postgres(postgres) => write!(f, "{postgres}"),
             Self::Mysql(mysql) => write!(f, "{mysql}"),
             Self::Redis(redis) => write!(f, "{redis}"),

@@ -1,5 +1,6 @@
 //! Every kind of target on the real server, and `wait` around them.
 
+mod brokers;
 mod databases;
 mod exec;
 mod grpc;

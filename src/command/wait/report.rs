@@ -10,9 +10,10 @@ use super::Request;
 use super::row::{Hold, Row};
 use crate::exit::Exit;
 use crate::log::stream;
-use crate::outcome::{Class, Failure};
+use crate::outcome::Failure;
 use crate::plan::target::Target;
 use crate::sys;
+use crate::visible;
 
 /// Columns and rows of a terminal that does not say.
 const USUAL_SIZE: (usize, usize) = (80, 24);
@@ -22,7 +23,7 @@ const WIDE: usize = 72;
 
 /// Says one line on standard error; a reader that is gone is no reason to stop waiting.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(stream::stderr(), "portcullis: {line}");
+    let _ = writeln!(stream::stderr(), "portcullis: {}", visible::line(line));
 }
 
 /// A time as a person says it: a tenth of a millisecond below ten of them, then milliseconds, tenths of a second, seconds.
@@ -87,7 +88,7 @@ impl Board {
     /// A refused login is said at once, because it does not mend itself, unless the wait ends with it.
     pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Duration, tell: bool) {
         let Some(row) = self.rows.get_mut(index) else { return };
-        let news = failure.class == Class::Auth && row.class() != Some(Class::Auth);
+        let news = failure.why().is_refusal() && row.class() != Some(failure.class);
         row.fails(failure, waited);
         if tell && news && !self.live && !self.quiet {
             say(&format!("{} is not ready after {}: {}", row.shown, took(waited), row.cause()));
@@ -186,6 +187,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Class;
     use crate::plan::target::Address;
 
     fn board(count: u16) -> Board {

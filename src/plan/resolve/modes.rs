@@ -1,7 +1,7 @@
 //! `mode`, `[modes.NAME]` and `[process]`: which process is started, and how it is stopped.
 
-use crate::config::node::Entry;
-use crate::config::problem::{Problem, suggest};
+use crate::config::node::{Entry, Origin};
+use crate::config::problem::{Problem, nearest, suggest};
 use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::exit::Exit;
 use crate::plan::argv::{Argv, Word};
@@ -41,11 +41,13 @@ pub(super) struct Chosen {
 /// Chooses the mode, reads it whole, and looks at the form of all others. `looks` is whether checks are asked at all.
 pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, own: Option<Own>, looks: bool) -> Chosen {
     let context = root.context();
-    let mode = if root.has("mode") {
-        root.nonempty("mode").map(|text| text.value())
+    let (mode, is_told) = if root.has("mode") {
+        (root.nonempty("mode").map(|text| text.value()), root.text("mode").is_some())
     } else {
-        let found = context.environment.lookup("MODE").map_err(|why| context.problem(Problem::missing(why)));
-        found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty())
+        let found = context.environment.lookup("MODE");
+        let found = found.map_err(|why| context.problem(Problem::at(&Origin::Variable("MODE".into()), why)));
+        let is_told = found.is_ok();
+        (found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty()), is_told)
     };
     let fallback = root.nonempty("mode_fallback").map(|text| text.value());
     let ignore_extra = root.word("extra_args", &[("error", false), ("ignore", true)]).unwrap_or_default();
@@ -108,10 +110,20 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     let Some(name) = name else {
         let list = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let problem = match &chosen.mode {
-            Some(mode) => format!("unknown mode `{mode}`; known: {list}"),
+            Some(mode) => match nearest(mode, names()) {
+                Some(near) => format!("unknown mode `{mode}`; did you mean `{near}`? known: {list}"),
+                None => format!("unknown mode `{mode}`; known: {list}"),
+            },
             None => format!("no mode is given: set MODE or use --mode; known: {list}"),
         };
-        context.problem(root.origin("mode").map_or_else(|| Problem::missing(&problem), |origin| Problem::at(origin, &problem)));
+        // A mode that cannot be read is none that is missing.
+        if is_told && context.is_complete() {
+            let by_variable = || Problem::at(&Origin::Variable("MODE".into()), &problem);
+            let by_nobody = || if chosen.mode.is_some() { by_variable() } else { Problem::missing(&problem) };
+            context.problem(root.origin("mode").map_or_else(by_nobody, |origin| Problem::at(origin, &problem)));
+        }
+        // Nothing is to be said of a name that comes from it.
+        chosen.mode = None;
         return chosen;
     };
     let Some(entry) = known.iter().find(|entry| entry.key == name) else { return chosen };

@@ -96,7 +96,7 @@ pub fn document() -> Value {
                 _ => of_target(key),
             }),
             "migrations": section(migrations::KEYS, |key| match key {
-                "enabled" => json!({ "type": ["boolean", "string"] }),
+                "enabled" => flag(),
                 "command" => command.clone(),
                 "check" | "verify" => question.clone(),
                 _ => of(key),
@@ -164,6 +164,7 @@ fn of(key: &str) -> Value {
         "database" => json!({ "type": ["string", "integer"] }),
         "affects" => word(&["none", "health", "readiness", "liveness"]),
         "extra_args" => word(&["error", "ignore"]),
+        "missing_database" => word(&["wait", "ready"]),
         "migrate" => word(&["run", "wait", "off"]),
         "on_lock_lost" => word(&["terminate", "continue"]),
         "on_startup_failure" => word(&["exit", "hold"]),
@@ -196,6 +197,7 @@ fn of(key: &str) -> Value {
         | "kind"
         | "lock"
         | "lock_name"
+        | "lock_table"
         | "mode"
         | "mode_fallback"
         | "name"
@@ -267,7 +269,7 @@ fn word(words: &[&str]) -> Value {
 }
 
 fn flag() -> Value {
-    json!({ "anyOf": [{ "type": "boolean" }, typed(r"^\s*(true|false)\s*$")] })
+    json!({ "anyOf": [{ "type": "boolean" }, typed(r"^\s*([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[Yy][Ee][Ss]|[Nn][Oo]|[Oo][Nn]|[Oo][Ff][Ff]|[01])?\s*$")] })
 }
 
 fn number(least: i64, most: i64) -> Value {

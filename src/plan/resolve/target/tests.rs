@@ -31,6 +31,17 @@ fn every_kind_is_shown_without_its_secrets() {
         ("postgresql+psycopg://u:secret@h/x", "postgres", "postgres://u@h:5432/x"),
         ("mysql+pymysql://u:secret@h/x?charset=utf8mb4", "mysql", "mysql://u@h:3306/x"),
         ("mariadb://u:secret@h:3307", "mysql", "mysql://u@h:3307/"),
+        ("postgis://u:secret@h/x", "postgres", "postgres://u@h:5432/x"),
+        ("psql://u:secret@h/x", "postgres", "postgres://u@h:5432/x"),
+        ("mysql2://u:secret@h/x", "mysql", "mysql://u@h:3306/x"),
+        ("trilogy://u:secret@h/x", "mysql", "mysql://u@h:3306/x"),
+        ("valkey://:secret@h", "redis", "redis://h:6379/0"),
+        ("valkeys://:secret@h", "redis", "rediss://h:6379/0"),
+        ("amqp://u:secret@h", "amqp", "amqp://u@h:5672/%2F"),
+        ("amqp://h//", "amqp", "amqp://guest@h:5672/%2F"),
+        ("amqps://u:secret@h/a%2Fb?heartbeat=3", "amqp", "amqps://u@h:5671/a%2Fb"),
+        ("mongodb://a,b:27018/x?tls=true", "mongodb", "mongodb://a:27017,b:27018"),
+        ("kafka://a,b:9093", "kafka", "kafka://a:9092,b:9093"),
         ("redis://:secret@h", "redis", "redis://h:6379/0"),
         ("rediss://u:secret@h/2", "redis", "rediss://u@h:6379/2"),
         ("redis+unix://:secret@/run/redis.sock?db=3", "redis", "redis+unix:///run/redis.sock?db=3"),
@@ -215,6 +226,10 @@ fn what_is_wrong_is_said_of_the_target_by_its_number() {
         ("process:", "none here"),
         ("process:worker", "none here"),
         ("rediz://h", "did you mean `redis`?"),
+        ("https+x://h", "write `https://`"),
+        ("mssql://h", "`tcp://host:port` asks whether its port accepts a connection"),
+        ("kafka://h/topic", "more than `kafka://host:port`"),
+        ("mongodb://h/?tlsCertificateKeyFile=/x", "not supported"),
     ] {
         let problem = problem(url);
         assert!(problem.contains(words), "{url}: {problem}");
