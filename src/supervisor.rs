@@ -48,7 +48,7 @@ use timers::Timers;
 use upward::Upward;
 
 /// Processor time after which a turn takes no further event, so that signals and ends are looked for again.
-const SHARE: Duration = Duration::from_millis(2);
+const SHARE: Duration = Duration::from_millis(1);
 
 /// One run in progress.
 struct Supervisor {

@@ -20,8 +20,8 @@ use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
 
-/// How many are reaped in one turn of the loop: a millisecond's work.
-const MOST_REAPED: usize = 64;
+/// How many are reaped in one turn of the loop: half a millisecond's work.
+const MOST_REAPED: usize = 32;
 
 /// Signals that dump core by default (signal(7)).
 const DUMPING: [i32; 10] = [
