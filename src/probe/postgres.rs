@@ -172,6 +172,7 @@ fn failure(error: &Error) -> Failure {
 /// What an error means: by its SQLSTATE, and by its words where one SQLSTATE has several meanings.
 fn why_of_state(state: &SqlState, words: &str) -> Why {
     let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
+    let absent = Why { class: Class::Missing, cause: Cause::NoDatabase };
     match state.code() {
         // The server's, the database's or the role's; a pooler's own limit.
         "53300" => Why { class: Class::NotReady, cause: Cause::Full },
@@ -180,12 +181,13 @@ fn why_of_state(state: &SqlState, words: &str) -> Why {
         "08P01" if says(&["authentication failed", "no such user", "login rejected", "wrong password", "not allowed", "SSL required"]) => {
             Class::Auth.into()
         }
-        "08P01" if says(&["no such database", "does not exist"]) => Class::Missing.into(),
+        "08P01" if says(&["no such database", "does not exist"]) => absent,
         "08P01" if says(&["server_login_retry", "cannot connect to server", "connect failed", "query_wait_timeout", "pooler"]) => {
             Class::NotReady.into()
         }
         // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: it is there for nobody.
-        "55000" if says(&["not currently accepting connections"]) => Class::Missing.into(),
+        "55000" if says(&["not currently accepting connections"]) => absent,
+        "3D000" => absent,
         _ => class_of_state(state).into(),
     }
 }
@@ -193,8 +195,10 @@ fn why_of_state(state: &SqlState, words: &str) -> Why {
 /// The class of a SQLSTATE.
 fn class_of_state(state: &SqlState) -> Class {
     match state.code() {
-        // Role, password or pg_hba line, unknown database, no right to connect.
-        "28000" | "28P01" | "3D000" | "42501" => Class::Auth,
+        // Role, password or pg_hba line, no right to connect.
+        "28000" | "28P01" | "42501" => Class::Auth,
+        // Unknown database.
+        "3D000" => Class::Missing,
         // Too many connections, starting up, shutting down, ended by the administrator: all pass by themselves.
         code if code.starts_with("53") || code.starts_with("57") => Class::NotReady,
         _ => Class::Protocol,
@@ -268,11 +272,11 @@ mod tests {
         for (code, words, class, cause) in [
             ("08P01", "server login failed: FATAL password authentication failed for user \"app\"", Class::Auth, Cause::Plain),
             ("08P01", "no such user: app", Class::Auth, Cause::Plain),
-            ("08P01", "no such database: app", Class::Missing, Cause::Plain),
+            ("08P01", "no such database: app", Class::Missing, Cause::NoDatabase),
             ("08P01", "no more connections allowed (max_client_conn)", Class::NotReady, Cause::Full),
             ("08P01", "server login has been failing, try again later (server_login_retry)", Class::NotReady, Cause::Plain),
             ("08P01", "invalid message format", Class::Protocol, Cause::Plain),
-            ("55000", "database \"template0\" is not currently accepting connections", Class::Missing, Cause::Plain),
+            ("55000", "database \"template0\" is not currently accepting connections", Class::Missing, Cause::NoDatabase),
             ("55000", "recovery is not in progress", Class::Protocol, Cause::Plain),
             ("53300", "too many connections for role \"app\"", Class::NotReady, Cause::Full),
         ] {
@@ -285,7 +289,7 @@ mod tests {
         for (code, class) in [
             ("28P01", Class::Auth),
             ("28000", Class::Auth),
-            ("3D000", Class::Auth),
+            ("3D000", Class::Missing),
             ("42501", Class::Auth),
             ("57P03", Class::NotReady),
             ("57P01", Class::NotReady),

@@ -18,6 +18,7 @@ mod load;
 mod log;
 mod migration;
 mod modules;
+mod neighbours;
 mod output;
 mod own_command;
 mod page;

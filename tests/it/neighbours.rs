@@ -1,0 +1,64 @@
+//! What reaches others of portcullis: the processes that it starts, the file of its socket, and the terminals of people.
+
+use crate::support::child::polite;
+use crate::support::hostile::{Hostile, Manner};
+use crate::support::{Portcullis, secs};
+use nix::libc::{SIGKILL, SIGTERM};
+
+#[test]
+fn secrets_of_its_own_are_not_handed_on() {
+    let told = Portcullis::new()
+        .env("PORTCULLIS_HEALTH__TOKEN", "of-portcullis-own")
+        .env("PORTCULLIS_CHECKS__WEB__URL", "http://me:of-portcullis-own@127.0.0.1:1/")
+        .env("PORTCULLIS_CHECKS__WEB__WAIT", "0s")
+        .env("APP_TOKEN", "of-the-application")
+        .sh("env")
+        .output()
+        .exits(0);
+    assert!(told.stdout.contains("APP_TOKEN=of-the-application") && told.stdout.contains("PORTCULLIS_CHECKS__WEB__WAIT=0s"), "{told:?}");
+    assert!(!told.stdout.contains("of-portcullis-own"), "{told:?}");
+}
+
+#[test]
+fn the_sockets_file_is_gone_after_the_end_and_a_stale_one_is_no_obstacle() {
+    let run = || {
+        let run = Portcullis::new().without("PORTCULLIS_HEALTH__SOCKET");
+        let path = run.dir().join("health.sock");
+        (run.env("PORTCULLIS_HEALTH__SOCKET", &path).sh(&polite()), path)
+    };
+    let (first, path) = run();
+    let mut first = first.start();
+    first.until_status("/readyz", 200, secs(20));
+    assert!(path.exists());
+    first.signal(SIGTERM);
+    first.exits(143);
+    assert!(!path.exists(), "it is removed at the end");
+
+    let (killed, path) = run();
+    let mut killed = killed.start();
+    killed.until_status("/readyz", 200, secs(20));
+    killed.signal(SIGKILL);
+    killed.wait_exit(secs(20));
+    assert!(path.exists(), "nobody was there to remove it");
+    let next = Portcullis::new().without("PORTCULLIS_HEALTH__SOCKET").env("PORTCULLIS_HEALTH__SOCKET", &path).sh("exit 5");
+    next.output().exits(5);
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_a_server_says_steers_no_terminal() {
+    let words = b"-ERR \x1b[2J\x1b]0;title\x07 gone\xc2\x9b31m\r\n";
+    let server = Hostile::new(Manner::Dripping(words));
+    let url = format!("redis://127.0.0.1:{}/0", server.port);
+    let told = Portcullis::new().args(["wait", "--timeout", "1s", &url]).output().exits(69).says(&["\\u001b[2J", "\\u009b31m"]);
+    let as_json = Portcullis::new().args(["wait", "--json", "--timeout", "1s", &url]).output().exits(69);
+    let run =
+        Portcullis::new().env("PORTCULLIS_CHECKS__CACHE__URL", &*url).env("PORTCULLIS_CHECKS__CACHE__WAIT", "0s").sh(&polite()).start();
+    run.until_status("/healthz", 500, secs(20));
+    let status = [run.beside(["status"]), run.beside(["status", "--json"])];
+    assert!(status.iter().all(|told| told.stdout.contains("u001b[2J")), "{status:?}");
+    let (_, log) = run.said();
+    for text in [&told.stderr, &as_json.stdout, &status[0].stdout, &status[1].stdout, &log] {
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    }
+}
