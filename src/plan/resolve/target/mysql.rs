@@ -51,9 +51,8 @@ impl Written<'_, '_> {
                 "user" if self.address.user.is_none() => self.address.user = Some(value),
                 "password" if self.address.password.is_none() => self.address.password = Some(value),
                 "getserverpublickey" | "allowpublickeyretrieval" => match truth(&value) {
-                    Some(true) => {}
                     Some(false) if server_key == ServerKey::Asked => server_key = ServerKey::None,
-                    Some(false) => {}
+                    Some(_) => {}
                     None => self.refused(&name, "it is neither `true` nor `false`"),
                 },
                 "serverpublickeypath" | "serverrsapublickeyfile" => server_key = ServerKey::File(absolute(&value)),
