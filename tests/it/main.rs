@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod migration;
 mod modules;
+mod neighbours;
 mod output;
 mod page;
 mod pid1_notify;

@@ -9,6 +9,7 @@ mod kept;
 mod local;
 mod names;
 mod network;
+mod pinned;
 mod redis;
 mod spaced;
 mod wait;
