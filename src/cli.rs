@@ -101,9 +101,12 @@ struct RunArgs {
     /// The mode to start [default: what `mode` in the file says, as a rule $MODE]
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
-    /// Take what follows `--` as the command, whatever the mode
+    /// Run a command of one's own, a shell for example, in the surroundings of the mode: no migration, heartbeat or health endpoint [default: $PORTCULLIS_EXEC]
     #[arg(long)]
     exec: bool,
+    /// With --exec: wait for the checks first [default: no, yes with PORTCULLIS_EXEC=wait]
+    #[arg(long, requires = "exec", conflicts_with = "bare")]
+    wait: bool,
     /// Mode, migration command and init alone: no waiting, checks, heartbeat or health endpoint [default: $PORTCULLIS_BARE]
     #[arg(long)]
     bare: bool,
@@ -264,6 +267,7 @@ impl RunArgs {
             mode: self.mode,
             arguments: self.arguments,
             exec: self.exec,
+            wait: self.wait,
             bare: self.bare,
             overrides: flags
                 .into_iter()

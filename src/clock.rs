@@ -1,5 +1,7 @@
 //! The one place that asks the kernel what time it is.
 
+pub mod patience;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -35,9 +37,21 @@ impl Moment {
     }
 }
 
-/// Processor time that the calling thread has used so far; zero where the kernel does not say.
+/// Processor time that the calling thread has used so far, which stands while it is frozen or waits; zero where the kernel does not say.
 pub fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Time since the machine booted, its suspends included, which the monotonic clock leaves out (`clock_gettime(2)`).
+pub fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+/// For how long the machine was suspended since it booted.
+pub fn suspended() -> Duration {
+    let boot = since_boot();
+    // Read last: a pause between the two makes it too little and never too much.
+    boot.saturating_sub(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from))
 }
 
 /// When the thread that runs the checks last turned, and whether that thread was given up, readable without a lock.
@@ -84,11 +98,17 @@ pub struct Turns {
     began: AtomicU64,
     /// In microseconds.
     longest: AtomicU64,
+    /// The turn that was found overdue, by its begin, and when that was, likewise.
+    suspected: AtomicU64,
+    suspected_at: AtomicU64,
 }
 
 impl Turns {
     /// How long one turn may take before the loop counts as stuck.
     pub const STUCK: Duration = Duration::from_secs(10);
+
+    /// How long after the look that found a turn overdue another one may judge it.
+    const SECOND_LOOK: Duration = Duration::from_millis(500);
 
     /// Notes that the loop has something to do from `now` on.
     pub fn begin(&self, now: Moment) {
@@ -102,10 +122,21 @@ impl Turns {
         (micros > self.longest.fetch_max(micros, Ordering::Relaxed)).then_some(took)
     }
 
-    /// When the turn began that has not ended by `now`, in the terms of [`Moment::mono`], where that is [`STUCK`](Self::STUCK) ago.
-    pub fn overdue(&self, now: Moment) -> Option<Duration> {
-        let began = Duration::from_millis(self.began.load(Ordering::Relaxed).checked_sub(1)?);
-        (now.mono.saturating_sub(began) >= Self::STUCK).then_some(began)
+    /// Whether the loop is in one turn for [`STUCK`](Self::STUCK) and more.
+    ///
+    /// Somebody who froze us (SIGSTOP, `docker pause`) froze the loop as well, and it may be thawed last: a turn that is found overdue has
+    /// a moment more to end, and only the next look judges it.
+    pub fn is_stuck(&self, now: Moment) -> bool {
+        let millis = |moment: Moment| moment.mono.as_millis() as u64 + 1;
+        let began = self.began.load(Ordering::Relaxed);
+        if began == 0 || Duration::from_millis(millis(now).saturating_sub(began)) < Self::STUCK {
+            return false;
+        }
+        if self.suspected.swap(began, Ordering::Relaxed) != began {
+            self.suspected_at.store(millis(now), Ordering::Relaxed);
+            return false;
+        }
+        Duration::from_millis(millis(now).saturating_sub(self.suspected_at.load(Ordering::Relaxed))) >= Self::SECOND_LOOK
     }
 
     /// Processor time that the longest turn has used.
@@ -138,14 +169,29 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_overdue_while_it_lasts_and_the_longest_is_kept() {
+    fn a_turn_is_stuck_when_it_is_found_overdue_twice() {
         let (turns, now) = (Turns::default(), Moment::default());
-        assert_eq!(turns.overdue(now.after(Turns::STUCK)), None, "who waits is not overdue");
+        let later = |millis: u64| now.after(Turns::STUCK + Duration::from_millis(millis));
+        assert!(!turns.is_stuck(later(0)), "who waits is not stuck");
         turns.begin(now);
-        assert_eq!(turns.overdue(now.after(Turns::STUCK.saturating_sub(Duration::from_millis(1)))), None);
-        assert_eq!(turns.overdue(now.after(Turns::STUCK)), Some(Duration::ZERO));
+        assert!(!turns.is_stuck(now.after(Turns::STUCK.saturating_sub(Duration::from_millis(1)))));
+        assert!(!turns.is_stuck(later(0)), "it may have been frozen with us");
+        assert!(!turns.is_stuck(later(499)));
+        assert!(turns.is_stuck(later(500)) && turns.is_stuck(later(60_000)));
         assert_eq!(turns.end(Duration::from_micros(7)), Some(Duration::from_micros(7)));
-        assert_eq!(turns.overdue(now.after(Turns::STUCK * 2)), None);
+        assert!(!turns.is_stuck(later(60_000)));
         assert_eq!((turns.end(Duration::from_micros(6)), turns.longest()), (None, Duration::from_micros(7)));
+    }
+
+    #[test]
+    fn a_freeze_is_no_turn_that_is_stuck() {
+        let (turns, now) = (Turns::default(), Moment::default());
+        let seconds = |seconds| now.after(Duration::from_secs(seconds));
+        turns.begin(now);
+        assert!(!turns.is_stuck(seconds(600)), "thawed first");
+        turns.end(Duration::ZERO);
+        turns.begin(seconds(601));
+        assert!(!turns.is_stuck(seconds(602)));
+        assert!(!turns.is_stuck(seconds(1300)), "frozen again: another turn, judged anew");
     }
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::clock::Moment;
+use crate::clock::patience::within;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::mailbox::Mailbox;
@@ -145,7 +146,7 @@ impl Control {
 
     /// Looks at every new snapshot until `found` yields something; none when the time is over.
     async fn until<T>(&self, until: Moment, found: impl Fn(&Snapshot) -> Option<T>) -> Option<T> {
-        tokio::time::timeout(until.since(Moment::now()), self.published.until(found)).await.ok()
+        within(until.since(Moment::now()), self.published.until(found)).await
     }
 }
 

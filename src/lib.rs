@@ -4,7 +4,7 @@
 //!
 //! | floor | modules | know |
 //! |---|---|---|
-//! | 0 words | `secret` `outcome` `exit` `clock` `sys` `log` | nothing of ours |
+//! | 0 words | `secret` `outcome` `exit` `clock` `sys` `log` `visible` | nothing of ours |
 //! | 1 | `config` `names` | what an operator may write, and where it comes from; which addresses a host has |
 //! | 2 | `plan` | the validated orders of one run |
 //! | 3 | `state` | what is known of a run, and the one place where it changes: no I/O, no clock |
@@ -48,3 +48,4 @@ pub mod state;
 pub mod supervisor;
 pub mod sys;
 pub mod view;
+pub mod visible;

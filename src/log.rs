@@ -17,6 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock::Moment;
+use crate::visible;
 use lines::Queue;
 
 pub use lines::{leave_line_open, open_line};
@@ -139,8 +140,10 @@ where
         } else {
             write!(writer, "{when} portcullis {word} ")?;
         }
-        context.field_format().format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        // What a server or a process said stands in some lines; it shall neither steer a terminal nor make lines of its own.
+        let mut words = String::new();
+        context.field_format().format_fields(Writer::new(&mut words), event)?;
+        writeln!(writer, "{}", visible::line(&words))
     }
 }
 

@@ -118,7 +118,7 @@ impl Mailbox {
 
 impl Inbox {
     /// The file that becomes readable when there is something to take.
-    pub fn bell(&self) -> &EventFd {
+    pub fn bell(&self) -> &Arc<EventFd> {
         &self.bell
     }
 

@@ -28,6 +28,8 @@ pub enum LockOrder {
     Acquire,
     /// Ask its database the question that follows the migration.
     Verify,
+    /// Say whether it is still held, after a time in which nobody here could look.
+    Confirm,
     /// Give it back, or leave the queue.
     Release,
 }
@@ -56,6 +58,7 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
                 tell(match order {
                     LockOrder::Acquire => LockNews::Held,
                     LockOrder::Verify => LockNews::Verified(Err("there is no database to ask".to_owned())),
+                    LockOrder::Confirm => LockNews::Confirmed,
                     LockOrder::Release => LockNews::Released,
                 });
             }

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use crate::clock::Moment;
 use crate::log;
 use crate::outcome::Class;
+use crate::plan::Plan;
 use crate::state::check::{Check, State, Verdict};
 use crate::state::snapshot::{HEARTBEAT, Level, Look, Migration, Phase, Snapshot, Step};
 
@@ -24,6 +25,8 @@ const LIVE_EVERY: Duration = Duration::from_millis(250);
 pub struct Narrator {
     terminal: bool,
     limits: Vec<Duration>,
+    /// Whether the process is the service, which takes traffic.
+    serves: bool,
     told: Moment,
     drawn: bool,
     /// Whether traffic may come, as it was last told; none before the start is through.
@@ -31,9 +34,10 @@ pub struct Narrator {
 }
 
 impl Narrator {
-    /// A narrator of checks that are waited for this long each, in the order of the snapshot.
-    pub fn new(limits: Vec<Duration>, now: Moment) -> Self {
-        Self { terminal: log::is_terminal(), limits, told: now, drawn: false, ready: None }
+    /// A narrator of a run of this plan.
+    pub fn new(plan: &Plan, now: Moment) -> Self {
+        let limits = plan.checks.iter().map(|check| check.wait).collect();
+        Self { terminal: log::is_terminal(), limits, serves: !plan.own_command, told: now, drawn: false, ready: None }
     }
 
     /// Tells what is different in `after`.
@@ -62,7 +66,7 @@ impl Narrator {
 
     /// Whether traffic may come, when that is news.
     fn readiness(&mut self, after: &Snapshot, now: Moment) -> Option<bool> {
-        let ready = after.started.then(|| after.verdict(Level::Ready, Look::fresh(now)));
+        let ready = (after.started && self.serves).then(|| after.verdict(Level::Ready, Look::fresh(now)));
         let news = ready != self.ready;
         self.ready = ready;
         ready.filter(|_| news)

@@ -5,6 +5,7 @@ mod why;
 use std::time::Duration;
 
 use crate::secret::scrub;
+use crate::visible;
 pub use why::{Cause, Why};
 
 /// Why a probe passed or failed; a fixed vocabulary, because each word has a fixed public text.
@@ -141,14 +142,15 @@ impl Private {
     /// More words than this are not even looked at.
     const LONGEST_HEARD: usize = 64 * 1024;
 
-    /// Takes a dependency's words, masks what may be a secret, folds them to one line and cuts them to length.
+    /// Takes a dependency's words, masks what may be a secret, folds them to one line without control
+    /// characters and cuts them to length.
     pub fn new(text: &str) -> Self {
         let mut end = text.len().min(Self::LONGEST_HEARD);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         let line = scrub(&text[..end]).split_whitespace().collect::<Vec<_>>().join(" ");
-        Self(line.chars().take(Self::LONGEST).collect::<String>().into_boxed_str())
+        Self(visible::line(&line).chars().take(Self::LONGEST).collect::<String>().into_boxed_str())
     }
 
     /// The scrubbed words.

@@ -41,6 +41,8 @@ pub struct Plan {
     pub main: Option<ProcessPlan>,
     /// Further processes beside it, in the order of the configuration.
     pub modules: Vec<ModulePlan>,
+    /// Whether the process is a command of one's own (`run --exec`): a shell, a management command, and not the service.
+    pub own_command: bool,
     /// Why there is no process, where the mode says that this is an error.
     pub refusal: Option<Refusal>,
     /// The readiness heartbeat; none without a Redis.
@@ -66,6 +68,7 @@ impl Plan {
             migration: None,
             main: None,
             modules: Vec::new(),
+            own_command: false,
             refusal: None,
             heartbeat: None,
             health: None,
@@ -314,6 +317,8 @@ pub struct HealthPlan {
     pub details: Details,
     /// The bearer token that gives authority.
     pub token: Option<Secret>,
+    /// The hosts that requests over TCP may name; empty: any.
+    pub hosts: Vec<String>,
     /// What is answered over TCP; the unix socket answers everything, because `healthcheck` and `status` ask there.
     pub views: Views,
     /// Whether orders for modules are taken on the unix socket: only where the configuration knows of modules.

@@ -2,8 +2,10 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 mod bounded;
+mod broker;
 pub mod dial;
 mod exec;
+mod first;
 mod grpc;
 mod http;
 mod local;
@@ -22,7 +24,7 @@ use tokio::time::{Instant, timeout};
 use crate::mailbox::Mailbox;
 use crate::outcome::{Class, Failure, Outcome, Part};
 use crate::plan::ProcessPlan;
-use crate::plan::target::{DiskTarget, GrpcTarget, Target};
+use crate::plan::target::{BrokerTarget, DiskTarget, GrpcTarget, Target};
 use dial::shown;
 
 /// A target with the connection that is kept between two questions.
@@ -43,6 +45,7 @@ enum Kind {
     Exec(Box<ProcessPlan>, Option<Mailbox>),
     Process(Option<String>, Option<Mailbox>),
     Grpc(Box<GrpcTarget>),
+    Broker(Box<BrokerTarget>),
     Http(Box<http::HttpProbe>),
     Several(several::SeveralProbe),
     Postgres(Box<postgres::PostgresProbe>),
@@ -71,6 +74,7 @@ impl Probe {
             Target::Process => Kind::Process(None, supervisor.cloned()),
             Target::Module(name) => Kind::Process(Some(name.clone()), supervisor.cloned()),
             Target::Grpc(target) => Kind::Grpc(Box::new(target)),
+            Target::Broker(target) => Kind::Broker(Box::new(target)),
             Target::Http(target) => Kind::Http(Box::new(http::HttpProbe::new(target))),
             Target::Several(target) => Kind::Several(several::SeveralProbe::new(target)),
             Target::Postgres(target) => Kind::Postgres(Box::new(postgres::PostgresProbe::new(target))),
@@ -149,6 +153,7 @@ impl Kind {
             Self::Exec(process, supervisor) => exec::ask_command(process, supervisor.as_ref()).await,
             Self::Process(module, supervisor) => exec::ask_process(module.as_deref(), supervisor.as_ref()).await,
             Self::Grpc(target) => grpc::ask(target, within).await,
+            Self::Broker(target) => broker::ask(target, within).await,
             Self::Http(probe) => probe.ask(within).await,
             Self::Several(probe) => probe.ask(within).await.0,
             Self::Postgres(probe) => probe.ask(within).await,

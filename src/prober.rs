@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::clock::patience::SLACK;
 use crate::mailbox::Mailbox;
 use crate::outcome::{Class, Outcome};
 use crate::plan::process::StartSign;
@@ -100,18 +101,28 @@ impl Watcher {
             stays
         });
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id) && !plan.retired.checks.contains(id));
+        let until_up = plan.own_command;
         for (id, check) in own.filter(|(_, check)| all || !check.wait.is_zero()) {
             watched.entry(id).or_insert_with(|| {
                 let mailbox = self.mailbox.clone();
                 let asked = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
-                tasks.spawn(watch_check(id, check.clone(), asked, self.orders.clone(), move |event| mailbox.send(event)))
+                let tell = move |event| mailbox.send(event);
+                let (check, orders) = (check.clone(), self.orders.clone());
+                tasks.spawn(watch_check(id, check, asked, orders, until_up, tell))
             });
         }
     }
 }
 
-/// Asks one check for ever.
-async fn watch_check(id: CheckId, check: CheckPlan, mut asked: impl Ask, mut orders: watch::Receiver<Orders>, tell: impl Fn(Event)) {
+/// Asks one check for ever, or until it is up.
+async fn watch_check(
+    id: CheckId,
+    check: CheckPlan,
+    mut asked: impl Ask,
+    mut orders: watch::Receiver<Orders>,
+    until_up: bool,
+    tell: impl Fn(Event),
+) {
     let (mut again, answers) = {
         let orders = orders.borrow_and_update();
         (orders.again, Arc::clone(&orders.answers))
@@ -134,6 +145,9 @@ async fn watch_check(id: CheckId, check: CheckPlan, mut asked: impl Ask, mut ord
                 passes = if class == Class::Ok { passes + 1 } else { 0 };
                 in_step = in_step || passes >= check.success_threshold;
                 tell(Event::Probed(id, outcome));
+                if until_up && in_step {
+                    return;
+                }
                 let held = in_step || (check.spaced && asked.reached());
                 let pace = if held { Pace::InStep(check.interval) } else { Pace::Waiting { waited: began.elapsed(), class } };
                 Instant::now() + delay(pace, fastrand::f64())
@@ -152,12 +166,19 @@ async fn watch_check(id: CheckId, check: CheckPlan, mut asked: impl Ask, mut ord
 /// Asks once, and notes it where somebody heard the question or may have.
 async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &Answers) -> Outcome {
     let mut unanswered = Unanswered { check, answers, open: true };
-    let outcome = asked.ask(check.timeout).await;
+    let outcome = patiently(asked, check.timeout).await;
     unanswered.open = false;
     if asked.reached() {
         answers.note(check, Some(&outcome));
     }
     outcome
+}
+
+/// Asks, and once more where the failure says nothing: nobody here ran for a part of the question's time.
+async fn patiently(asked: &mut impl Ask, within: Duration) -> Outcome {
+    let began = Instant::now();
+    let outcome = asked.ask(within).await;
+    if outcome.result.is_err() && began.elapsed() > within.saturating_add(SLACK) { asked.ask(within).await } else { outcome }
 }
 
 /// A question that is under way; dropped while it is open, nobody waits for its answer any more, and the peer may have heard it.
@@ -187,7 +208,7 @@ async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell:
     let mut asked = Guarded::new(target, Some(mailbox));
     let began = Instant::now();
     loop {
-        let outcome = asked.ask(timeout).await;
+        let outcome = patiently(&mut asked, timeout).await;
         let class = outcome.class();
         tell(outcome);
         if class == Class::Ok {

@@ -9,5 +9,6 @@ pub mod notify;
 pub mod output;
 pub mod signals;
 pub mod spawn;
+mod starter;
 mod streams;
 pub mod terminal;

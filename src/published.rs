@@ -64,7 +64,9 @@ impl Published {
     /// The newest snapshot and the circumstances of this look at it.
     pub fn look(&self) -> (Arc<Snapshot>, Look) {
         let now = Moment::now();
-        (self.snapshot.load_full(), Look { now, beat: self.pulse.last().unwrap_or(now.mono), given_up: self.pulse.is_given_up() })
+        let look =
+            Look { now, beat: self.pulse.last().unwrap_or(now.mono), given_up: self.pulse.is_given_up(), stuck: self.turns.is_stuck(now) };
+        (self.snapshot.load_full(), look)
     }
 }
 

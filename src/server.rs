@@ -1,25 +1,36 @@
 //! Serves the views over HTTP on TCP and on a unix socket, from a thread and a runtime of its own.
 //!
-//! A request is answered from the newest snapshot without a check, a look-up, a disk or a lock, so an answer takes the same time
-//! whatever hangs elsewhere. Whoever connects and says nothing is cut after [`HEAD_TIMEOUT`], and when [`MOST_CONNECTIONS`] are open
-//! the newest one takes the place of the one that was answered the longest ago.
+//! A request is answered from the newest snapshot without a check, a look-up or a disk, so an answer takes the same time whatever
+//! hangs elsewhere. Whoever connects and says nothing is cut after [`HEAD_TIMEOUT`], whoever does not read after as long, and when
+//! [`MOST_CONNECTIONS`] are open the newest one takes the place of the one that was answered the longest ago.
+//!
+//! A flood costs only those who flood: an answer is rendered once for all who may share it, long ones on a thread of their own; each
+//! connection has one answer a turn, a long one piece by piece; and all long ones together have half of this thread's time.
 
+mod answers;
+mod body;
 mod connections;
 mod control;
+mod fair;
 mod figures;
+mod hosts;
 mod listeners;
+pub mod own;
+mod pages;
 #[cfg(test)]
 mod tests;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http_body_util::Either;
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -31,8 +42,12 @@ use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan, Views};
 use crate::published::Published;
 use crate::view::{self, Request};
+use answers::{Answer, Answers};
+use body::Pieces;
 use connections::{Accept, Connections, Peer, Usage};
 use control::Rooms;
+use fair::{Budget, Impatient};
+use pages::{Pages, Question};
 
 pub use listeners::{BindError, Listeners};
 
@@ -57,6 +72,10 @@ struct Shared {
     rooms: Rooms,
     /// The second in which somebody was last refused, so that a flood of them is no flood of lines.
     refused: AtomicU64,
+    /// The answers to probes; this thread alone asks for them.
+    answers: Mutex<Answers>,
+    pages: Pages,
+    budget: Budget,
 }
 
 /// Answers health questions until the process ends, or until the runtime cannot be built.
@@ -69,7 +88,17 @@ pub fn serve(
     controller: Option<Controller>,
 ) -> io::Result<Infallible> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let shared = Arc::new(Shared { plan, published, controller, rooms: Rooms::default(), refused: AtomicU64::new(0) });
+    let shared = Arc::new(Shared {
+        plan,
+        controller,
+        rooms: Rooms::default(),
+        refused: AtomicU64::new(0),
+        answers: Mutex::default(),
+        pages: Pages::new(Arc::clone(&published)),
+        budget: Budget::default(),
+        published,
+    });
+    let _file = listeners.file();
     runtime.block_on(async {
         let (tcp, unix) = listeners.into_tokio()?;
         // A listener that is not there never has anything to accept.
@@ -85,71 +114,126 @@ async fn accept<L: Accept>(listener: Option<L>, shared: &Arc<Shared>) {
         let (stream, peer) = connections.next(&listener).await;
         let usage = connections.usage();
         let task = tokio::spawn(converse(stream, peer, usage.clone(), Arc::clone(shared)));
+        usage.is_of(task.abort_handle());
         connections.admit(usage, task.abort_handle()).await;
     }
 }
 
 /// One connection from its first byte to its last.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, usage: Usage, shared: Arc<Shared>) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer, usage: Usage, shared: Arc<Shared>) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         usage.touch();
         let (shared, usage) = (&shared, &usage);
         async move {
+            // However many questions wait on this connection, the others have their turn first.
+            if usage.has_answered() {
+                tokio::task::yield_now().await;
+            }
             match control::ordered(&request, peer, shared) {
-                None => answer(&request, peer, shared),
-                Some(Err(refusal)) => control::response(refusal.0, refusal.1),
+                None => answer(&request, peer, shared, usage).await.map(|answer| answer.map(Either::Right)),
+                Some(Err(refusal)) => control::response(refusal.0, refusal.1).map(|answer| answer.map(Either::Left)),
                 Some(Ok(order)) => {
                     let room = tokio::time::timeout(control::PATIENCE, shared.rooms.of(&order).acquire()).await;
-                    let Ok(Ok(_one_of_few)) = room else { return control::too_many() };
+                    let Ok(Ok(_one_of_few)) = room else { return control::too_many().map(|answer| answer.map(Either::Left)) };
                     usage.hold();
                     let (status, body) = order.under_way.await;
                     usage.touch();
-                    control::response(status, body)
+                    control::response(status, body).map(|answer| answer.map(Either::Left))
                 }
             }
         }
     });
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
+    let mut conversation = pin!(protocol.serve_connection(TokioIo::new(Impatient::new(stream)), service));
     // A peer that breaks off or talks nonsense has been told so already, where that was possible.
-    let _ = protocol.serve_connection(TokioIo::new(stream), service).await;
+    let _ = poll_fn(|context| {
+        usage.turn();
+        let began = Moment::now();
+        let state = conversation.as_mut().poll(context);
+        if usage.sends_long() {
+            let now = Moment::now();
+            shared.budget.use_up(now.since(began), now);
+        }
+        state
+    })
+    .await;
 }
 
-fn answer(request: &hyper::Request<Incoming>, peer: Peer, shared: &Shared) -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
+async fn answer(
+    request: &hyper::Request<Incoming>,
+    peer: Peer,
+    shared: &Shared,
+    usage: &Usage,
+) -> Result<hyper::Response<Pieces>, hyper::http::Error> {
     let began = Moment::now();
-    let (snapshot, look) = shared.published.look();
     let headers = request.headers();
-    let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let (method, path) = (request.method().as_str(), request.uri().path());
-    let route = view::route_of(path);
-    let figures = (route == "/metrics").then(figures::figures);
-    let question = Request {
-        method,
-        path,
-        query: request.uri().query().unwrap_or_default(),
-        accept: &accept.join(","),
-        authority: authority(&shared.plan, peer == Peer::Trusted, headers),
-        views: if peer == Peer::Network { shared.plan.views } else { Views::default() },
-        figures: figures.as_ref(),
+    let (route, long) = (view::route_of(path), view::is_long(path));
+    usage.sending_long(long);
+    let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
+    let told = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
+        Answer::from(view::Response::new(status, view::TEXT, sentence.to_owned()))
+    } else {
+        let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let question = Request {
+            method,
+            path,
+            query: request.uri().query().unwrap_or_default(),
+            accept: &accept.join(","),
+            authority: authority(&shared.plan, peer == Peer::Trusted, headers),
+            views: if peer == Peer::Network { shared.plan.views } else { Views::default() },
+            figures: None,
+        };
+        let found = if long { shared.long(&question, peer == Peer::Trusted).await } else { shared.short(&question) };
+        if found.status == 404 { found } else { view::instead(method).map_or(found, Answer::from) }
     };
-    let told = view::route(&snapshot, look, &question);
     figures::observe(route, method, told.status, Moment::now().since(began));
     let mut response = hyper::Response::builder()
         .status(told.status)
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
-        .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
+        // Nothing here is for other sites' pages to embed, and there is no CORS header that would let them read it.
+        .header(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
     for (name, value) in told.headers {
         response = response.header(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     // RFC 9110, 8.6: a 204 has no length; a HEAD has that of its GET.
     if told.status == 204 {
-        return response.body(Full::default());
+        return response.body(Pieces::default());
     }
     response = response
         .header(header::CONTENT_TYPE, HeaderValue::from_static(told.content_type))
-        .header(header::CONTENT_LENGTH, HeaderValue::from(told.body.len()));
-    let body = if request.method() == hyper::Method::HEAD { Full::default() } else { Full::from(told.body) };
+        .header(header::CONTENT_LENGTH, HeaderValue::from(told.text.bytes().len()));
+    let body = if request.method() == hyper::Method::HEAD { Pieces::default() } else { Pieces::new(told.text, usage.connection()) };
     response.body(body)
+}
+
+impl Shared {
+    /// A probe's answer, at once.
+    fn short(&self, question: &Request<'_>) -> Answer {
+        let (snapshot, look) = self.published.look();
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
+    }
+
+    /// A long answer, rendered on the thread for those, when it is the turn of one.
+    async fn long(&self, question: &Request<'_>, trusted: bool) -> Answer {
+        let wait = self.budget.wait(Moment::now());
+        if !trusted && !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let question = Question {
+            path: question.path.to_owned(),
+            query: question.query.to_owned(),
+            accept: question.accept.to_owned(),
+            authority: question.authority,
+            views: question.views,
+            figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
+        };
+        let sentence = "too many ask for this; probes are answered all the same\n";
+        let too_many = || Answer::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
+        self.pages.ask(question, trusted).await.unwrap_or_else(too_many)
+    }
 }
 
 /// Whether the asker may see private texts: a trusted peer or the token's bearer, unless it asks for less (RFC 7240).

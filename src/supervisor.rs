@@ -5,6 +5,7 @@
 
 pub mod background;
 mod errands;
+mod gap;
 mod intake;
 mod spawning;
 mod timers;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, warn};
 
-use crate::clock::{Moment, processor_time};
+use crate::clock::{Moment, processor_time, suspended};
 use crate::control::{Control, Sources};
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
@@ -34,12 +35,13 @@ use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
-use crate::server::{Controller, Listeners};
+use crate::server::{self, Controller, Listeners};
 use crate::state::event::{Effect, Event, LockNews, ModuleTimer, ProcessId, Suspend, Timer, Watch};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::sys;
 use background::{Background, Subsystems};
 use errands::Errands;
+use gap::Gaps;
 use timers::Timers;
 use upward::Upward;
 
@@ -56,6 +58,7 @@ struct Supervisor {
     memory: OutOfMemory,
     upward: Upward,
     timers: Timers,
+    gaps: Gaps,
     queue: VecDeque<Event>,
     /// How many news of spawns stand at the queue's front.
     news: usize,
@@ -87,9 +90,12 @@ pub fn run(
     let (sender, inbox) = mailbox()?;
     let now = Moment::now();
     let plan = Arc::new(plan);
-    let lifecycle = Lifecycle::new(Arc::clone(&plan), now);
+    let lifecycle = Lifecycle::new(Arc::clone(&plan), now).as_init(sys::own_ids().0 == 1);
     let published = Arc::new(Published::new(lifecycle.snapshot().clone(), Arc::clone(&plan)));
-    if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
+    if plan.own_command {
+        let program = plan.main.as_ref().map_or("", |main| main.argv.program());
+        listeners.and_then(Listeners::into_unix).map(|listener| server::own::start(listener, program)).transpose()?;
+    } else if let (Some(listeners), Some(health)) = (listeners, &plan.health) {
         let control = sources.map(|sources| Control::new(sources, sender.clone(), Arc::clone(&published)));
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
@@ -98,12 +104,13 @@ pub fn run(
         reports: BTreeMap::new(),
         memory: OutOfMemory::new(),
         upward: Upward::new(&surroundings.environment, now),
-        narrator: Narrator::new(plan.checks.iter().map(|check| check.wait).collect(), now),
+        narrator: Narrator::new(&plan, now),
         background: Background::start(&plan, &published, &sender, subsystems)?,
         lifecycle,
-        children: Children::new(surroundings),
+        children: Children::new(surroundings, Arc::clone(inbox.bell())),
         errands: Errands::default(),
         timers: Timers::default(),
+        gaps: Gaps::new(now, processor_time(), suspended()),
         queue: VecDeque::from([Event::Begin]),
         news: 0,
         published,
@@ -152,9 +159,11 @@ impl Supervisor {
             if let Some(longest) = self.published.turns.end(processor_time().saturating_sub(began)) {
                 debug!("the longest turn of the loop so far took {} us of processor time", longest.as_micros());
             }
-            let rung = self.wait(signals, inbox, now);
+            let next = self.next_turn(now);
+            let rung = self.wait(signals, inbox, next);
             began = processor_time();
-            self.published.turns.begin(Moment::now());
+            self.look_for_gap(now, next, began);
+            self.published.turns.begin(self.gaps.woke());
             self.collect(signals, inbox, rung);
         }
     }
@@ -162,7 +171,7 @@ impl Supervisor {
     /// Takes the events that wait, for a bounded time: then signals and ends are looked for again. True when the run is over.
     fn work(&mut self) -> bool {
         let began = processor_time();
-        while let Some(event) = self.queue.pop_front() {
+        while let Some(event) = self.next_event() {
             if self.take(event) {
                 return true;
             }
@@ -171,6 +180,11 @@ impl Supervisor {
             }
         }
         false
+    }
+
+    /// What happened next. A timer that has run out comes last: what happened before may have stopped it or armed it anew.
+    fn next_event(&mut self) -> Option<Event> {
+        self.queue.pop_front().or_else(|| self.timers.due(self.gaps.woke()).map(Event::Elapsed))
     }
 
     /// Takes one event in; true when the run is over.
@@ -207,6 +221,7 @@ impl Supervisor {
             Effect::AcquireLock => self.background.acquire_lock(),
             Effect::ReleaseLock => self.background.release_lock(),
             Effect::AskDatabase => self.background.verify(),
+            Effect::ConfirmLock => self.background.confirm_lock(),
             Effect::Spawn(id) => self.spawn(id, None),
             Effect::Ask(asked) => self.spawn(ProcessId::Migration, Some(asked)),
             Effect::AwaitGroup(id) => {

@@ -190,6 +190,16 @@ pub fn send(pid: i32, number: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, number) })
 }
 
+/// Sends a signal to every process of the pid namespace but ourselves, where we are its first process and it is not the host's.
+///
+/// Whoever is there was started by us, by what we started, or into our container: nobody else can be meant.
+pub fn send_to_everybody(number: i32) {
+    if own_ids().0 == 1 {
+        // SAFETY: kill(2) takes two integers; -1 is everybody whom we may signal, never ourselves (kill(2)).
+        unsafe { libc::kill(-1, number) };
+    }
+}
+
 /// Columns and rows of the terminal on standard error; none where there is no terminal, or one that does not say.
 pub fn terminal_size() -> Option<(usize, usize)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

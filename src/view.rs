@@ -5,12 +5,13 @@
 
 pub mod actuator;
 pub mod article;
-mod bounded;
+mod canonical;
 pub mod configcat;
 mod exposition;
 pub mod figures;
 pub mod kubernetes;
 pub mod openapi;
+pub mod own;
 pub mod page;
 pub mod prometheus;
 pub mod ragflow;
@@ -27,6 +28,7 @@ use crate::outcome::Class;
 use crate::plan::Views;
 use crate::state::check::Check;
 use crate::state::snapshot::{Level, Look, Migration, Snapshot};
+pub use canonical::{Canonical, is_long};
 use figures::Figures;
 
 /// The type of plain answers.
@@ -35,7 +37,7 @@ pub const TEXT: &str = "text/plain; charset=utf-8";
 /// The type of JSON answers.
 pub const JSON: &str = "application/json";
 
-/// Bytes a body may have before it lists failures first and counts the rest: the kubelet cuts at 10 KiB.
+/// Bytes that the text of a Kubernetes endpoint may have before it lists failures first and counts the rest: the kubelet cuts at 10 KiB.
 pub const LONGEST_BODY: usize = 8 * 1024;
 
 /// What may be asked with; `HEAD` is answered as `GET`, and whoever sends the answer leaves the body out.
@@ -79,7 +81,8 @@ impl Response {
         Self { status, content_type, headers: Vec::new(), body }
     }
 
-    fn not_found() -> Self {
+    /// The answer where there is no such path.
+    pub fn not_found() -> Self {
         Self::new(404, TEXT, "404 page not found\n".to_owned())
     }
 }
@@ -87,15 +90,20 @@ impl Response {
 /// Answers a request: the one table of all paths.
 pub fn route(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Response {
     let found = find(snapshot, look, request).unwrap_or_else(Response::not_found);
-    match request.method {
-        _ if found.status == 404 => found,
-        "GET" | "HEAD" => found,
-        "OPTIONS" => Response { headers: vec![ALLOW], ..Response::new(204, "", String::new()) },
-        _ => Response { headers: vec![ALLOW], ..Response::new(405, TEXT, "method not allowed\n".to_owned()) },
+    if found.status == 404 { found } else { instead(request.method).unwrap_or(found) }
+}
+
+/// What is told in place of a view that is there, for a method that does not ask for it.
+pub fn instead(method: &str) -> Option<Response> {
+    match method {
+        "GET" | "HEAD" => None,
+        "OPTIONS" => Some(Response { headers: vec![ALLOW], ..Response::new(204, "", String::new()) }),
+        _ => Some(Response { headers: vec![ALLOW], ..Response::new(405, TEXT, "method not allowed\n".to_owned()) }),
     }
 }
 
-fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Response> {
+/// The view at the request's path, whatever its method; none where there is none.
+pub fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Response> {
     let segments = segments(request.path)?;
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     let Request { accept, query, authority, views, .. } = *request;

@@ -15,6 +15,7 @@ use crate::plan::resolve;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
+use crate::visible;
 
 /// Answers a command line without the program's name; returns the exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {
@@ -90,6 +91,6 @@ fn answer(command: Command, environment: &Environment) -> u8 {
 
 /// Writes to standard output; a reader that stopped reading has what it wanted.
 fn print(text: &str) -> u8 {
-    let _ = stream::stdout().write_all(text.as_bytes());
+    let _ = stream::stdout().write_all(visible::lines(text).as_bytes());
     Exit::Success.code()
 }

@@ -22,7 +22,7 @@ use crate::log::stream;
 use crate::outcome::Class;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
-use crate::view::reason;
+use crate::view::{own, reason};
 use options::{Asked, Options, USAGE};
 
 pub use super::ask::endpoint::Place;
@@ -33,8 +33,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of the line, its end included; Docker keeps 4096, an event of Kubernetes shows fewer.
 const LONGEST_LINE: usize = 512;
 
-/// Bytes of an answer that are read: far more than any answer of ours has.
-const LONGEST_ANSWER: usize = 64 * 1024;
+/// Bytes of an answer that are read: that of thousands of checks.
+const LONGEST_ANSWER: usize = 1024 * 1024;
 
 /// Runs the subcommand and returns its exit code, 0 or 1 only: Docker reserves 2.
 ///
@@ -116,6 +116,9 @@ const fn verdict(level: Level, passes: bool) -> &'static str {
 }
 
 fn judge(level: Level, answer: &Answer) -> (bool, String) {
+    if let (200, Some(line)) = (answer.status, own::read(&answer.body)) {
+        return (true, line);
+    }
     if answer.status == 200 {
         return (true, verdict(level, true).to_owned());
     }

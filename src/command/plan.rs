@@ -13,12 +13,13 @@ use crate::exit::signal_name;
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Orphans, Plan, ProcessPlan, Question};
 use crate::secret::scrub;
+use crate::visible;
 
 /// The plan for a person.
 pub fn render(plan: &Plan) -> String {
     let mut out = String::new();
     let mut line = |head: &str, text: &str| {
-        let _ = writeln!(out, "{head:<11}{text}");
+        let _ = writeln!(out, "{head:<11}{}", visible::line(text));
     };
     let service = &plan.service;
     let mode = service.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();
@@ -65,6 +66,9 @@ pub fn render(plan: &Plan) -> String {
         line("heartbeat", "none");
     }
     match &plan.health {
+        Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
+            line("health", &format!("none, and `healthcheck` is told so on {socket}"))
+        }
         Some(health) => line("health", &endpoint(health)),
         None => line("health", "none"),
     }
@@ -226,6 +230,7 @@ pub fn render_json(plan: &Plan) -> String {
             "required": health.required,
             "details": details(health.details),
             "token": health.token.is_some(),
+            "hosts": health.hosts,
             "off": health.views.off(),
         })),
         "on_startup_failure": if plan.hold { "hold" } else { "exit" },

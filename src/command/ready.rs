@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::streak::Streak;
+use crate::clock::patience;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::log::stream;
@@ -17,6 +18,7 @@ use crate::plan::resolve;
 use crate::plan::target::RedisPlace;
 use crate::probe::redis::open;
 use crate::probe::redis::registry::{Instance, Registry};
+use crate::visible;
 
 /// How long one look may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,7 +84,9 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
         let enough = look.as_ref().is_ok_and(|found| found.ready >= options.min);
         let left = streak.look(asked, began.elapsed(), enough);
         if let Some(left) = left.filter(|left| !options.watch && !left.is_zero()) {
-            sleep(pause().min(left)).await;
+            if !patience::pause(pause().min(left)).await {
+                streak.interrupt();
+            }
             continue;
         }
         match &look {
@@ -135,8 +139,8 @@ impl Found {
 fn as_text(options: &Options, found: &Found) -> String {
     let mut text = format!("{}: {} ready, {} wanted\n", options.service, found.ready, options.min);
     for Instance { id, ready, said, .. } in &found.instances {
-        let word = |name: &str| plain(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
-        let id = plain(id);
+        let word = |name: &str| visible::line(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
+        let id = visible::line(id);
         let state = if *ready { "ready" } else { "not ready" };
         let _ = writeln!(text, "  {id:<32} {state:<10} {:<8} {:<10} {}", word("state"), word("phase"), word("addr"));
     }
@@ -144,11 +148,6 @@ fn as_text(options: &Options, found: &Found) -> String {
         text.push_str("  the shared key says so; its producer records no instances\n");
     }
     text
-}
-
-/// What somebody wrote into Redis, without what a terminal would obey.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn as_json(options: &Options, key: &str, found: &Found) -> String {
@@ -175,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_stands_in_redis_moves_no_cursor_and_forges_no_line() {
-        assert_eq!(plain("\x1b[31mapi-1\n  api-2  ready"), "\u{fffd}[31mapi-1\u{fffd}  api-2  ready");
-        assert_eq!(plain("api-ü"), "api-ü");
+        assert_eq!(visible::line("\x1b[31mapi-1\n  api-2  ready"), "\\u001b[31mapi-1\\n  api-2  ready");
+        assert_eq!(visible::line("api-ü"), "api-ü");
     }
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::config::interpolate::looks_secret;
 use crate::config::source::Environment;
 use crate::control::Sources;
 use crate::exit::Exit;
 use crate::log;
 use crate::plan::resolve::{Request, resolve};
+use crate::process::signals::bound_queue;
 use crate::process::spawn::Surroundings;
 use crate::server::Listeners;
 use crate::state::lifecycle::Ending;
@@ -77,11 +79,17 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
         Err(cause) if plan.health.as_ref().is_some_and(|health| health.required) => {
             return (last_line(Exit::Config.code(), &cause.to_string()), patience);
         }
+        Err(cause) if plan.own_command => {
+            debug!("{cause}; `healthcheck` will not hear of this command");
+            None
+        }
         Err(cause) => {
             warn!("{cause}; going on without the health endpoint");
             None
         }
     };
+    // Removed when this returns, whatever with; after a KILL the next one finds it stale.
+    let _file = listeners.as_ref().and_then(Listeners::file);
     let surroundings = surroundings(environment, descriptors);
     let directory = surroundings.directory.clone().unwrap_or_default();
     let sources = || {
@@ -111,7 +119,16 @@ fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surrounding
     if directory.is_some() {
         let _ = std::env::set_current_dir("/");
     }
-    Surroundings { environment: environment.variables().clone(), directory, descriptors }
+    let mut environment = environment.variables().clone();
+    environment.retain(|name, value| !is_own_secret(&name.to_string_lossy(), &value.to_string_lossy()));
+    Surroundings { environment, directory, descriptors, limits: bound_queue().into_iter().collect() }
+}
+
+/// Whether a variable is a secret of portcullis' own, which the process has no use for: its token, a password of a check. A path to a
+/// file is none.
+fn is_own_secret(name: &str, value: &str) -> bool {
+    let holds_keys = value.trim_start().starts_with(['{', '[']);
+    name.starts_with("PORTCULLIS_") && !name.ends_with("_FILE") && (looks_secret(name, value) || (holds_keys && looks_secret(value, "")))
 }
 
 /// What was open above standard error before anything of ours was, and is meant to be passed on.
@@ -126,4 +143,26 @@ fn last_line(code: u8, sentence: &str) -> u8 {
     log::live(Vec::new());
     error!(target: log::LAST_LINE, "{sentence}; exit code {code}");
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_our_own_are_not_handed_on_and_everything_else_is() {
+        for (name, value, own) in [
+            ("PORTCULLIS_HEALTH__TOKEN", "x", true),
+            ("PORTCULLIS_HEALTH_TOKEN", "x", true),
+            ("PORTCULLIS_CHECKS__DB__PASSWORD", "x", true),
+            ("PORTCULLIS_CHECKS__DB__URL", "postgres://u:p@db/x", true),
+            ("PORTCULLIS_CHECKS", "{\"db\": {\"host\": \"db\", \"password\": \"x\"}}", true),
+            ("PORTCULLIS_CHECKS__DB__URL", "tcp://db:1", false),
+            ("PORTCULLIS_HEALTH__TOKEN_FILE", "/run/secrets/token", false),
+            ("PORTCULLIS_MODE", "api", false),
+            ("DB_PASSWORD", "x", false),
+        ] {
+            assert_eq!(is_own_secret(name, value), own, "{name}");
+        }
+    }
 }

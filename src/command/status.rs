@@ -11,6 +11,7 @@ use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::log::stream;
+use crate::visible;
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -86,8 +87,8 @@ fn look(endpoints: &[Endpoint], json: bool) -> Result<String, String> {
     let question = Question { method: "GET", target, headers, longest: LONGEST_ANSWER, end: Moment::now().after(TIMEOUT) };
     let answer = ask::first(endpoints, question).map_err(|problem| format!("{problem}; is portcullis running there?"))?;
     match answer.status {
-        200 if answer.body.ends_with('\n') => Ok(answer.body),
-        200 => Ok(answer.body + "\n"),
+        // Whoever listens there may be somebody else; none of it is for the terminal to obey.
+        200 => Ok(visible::lines(answer.body.strip_suffix('\n').unwrap_or(&answer.body)).into_owned() + "\n"),
         404 => Err("this view is switched off on the network; ask over the unix socket with --socket".to_owned()),
         status => Err(format!("answered with status {status}")),
     }

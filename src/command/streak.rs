@@ -27,6 +27,11 @@ impl Streak {
         let began = *self.began.get_or_insert(answered);
         Some(self.wanted.saturating_sub(asked.saturating_sub(began)))
     }
+
+    /// Nobody could look for a while, so what held before may have broken meanwhile.
+    pub(super) const fn interrupt(&mut self) {
+        self.began = None;
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +56,15 @@ mod tests {
             run(5, &[(0, 0, true), (4, 4, false), (5, 5, true), (9, 9, true), (10, 10, true)]),
             [Some(5), None, Some(5), Some(1), Some(0)]
         );
+    }
+
+    #[test]
+    fn what_nobody_saw_is_no_part_of_it() {
+        let (mut streak, seconds) = (Streak::new(Duration::from_secs(5)), Duration::from_secs);
+        assert_eq!(streak.look(seconds(0), seconds(0), true), Some(seconds(5)));
+        streak.interrupt();
+        assert_eq!(streak.look(seconds(60), seconds(60), true), Some(seconds(5)));
+        assert_eq!(streak.look(seconds(65), seconds(65), true), Some(seconds(0)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod row;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout_at};
 
 use super::streak::Streak;
+use crate::clock::patience::{Deadline, SLACK};
 use crate::config::source::Environment;
 use crate::exit::{Exit, signal_code};
 use crate::log;
@@ -25,6 +27,7 @@ use crate::plan::resolve::{self, TlsFlags};
 use crate::plan::target::Target;
 use crate::prober::{Guarded, Pace, delay};
 use crate::process::signals::Signals;
+use crate::process::spawn::too_long;
 use crate::sys;
 use alarm::Alarm;
 use report::Board;
@@ -144,24 +147,19 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
     let began = Instant::now();
     // A timeout of zero means one try, and that may take as long as a try may.
     let limit = if request.timeout.is_zero() { request.try_timeout } else { request.timeout };
-    let deadline = began.checked_add(limit);
+    let deadline = Deadline::after(limit);
     let (sender, mut news) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().enumerate() {
         let Request { try_timeout, interval, stable, .. } = *request;
-        let asking = Asking { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline };
+        let asking = Asking { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline: deadline.clone() };
         let sender = sender.clone();
         tasks.spawn(async move { asking.until_ready(target, |item| drop(sender.send((index, item)))).await });
     }
     drop(sender);
     let period = if board.is_live() { FRAME } else { PROGRESS };
     let mut frame = interval_at(began + period, period);
-    let late = async {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
-    };
+    let late = deadline.passed();
     tokio::pin!(late);
     let listening = heard(signals);
     tokio::pin!(listening);
@@ -200,7 +198,7 @@ struct Asking {
     interval: Option<Duration>,
     stable: Duration,
     once: bool,
-    deadline: Option<Instant>,
+    deadline: Deadline,
 }
 
 impl Asking {
@@ -214,7 +212,7 @@ impl Asking {
         loop {
             let asked_at = began.elapsed();
             // A little less than what is left, so that the last try's own words come before the end.
-            let left = self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()).mul_f64(0.98));
+            let left = self.deadline.left().mul_f64(0.98);
             let given = left.min(self.try_timeout);
             let Outcome { result, elapsed, .. } = asked.once(given).await;
             if asked.lost_session() {
@@ -227,7 +225,12 @@ impl Asking {
                 Ok(()) if held.is_some_and(|left| !left.is_zero()) => {
                     tell(News::Holding(lost));
                     (told, known) = (None, true);
-                    alarm.sleep(self.interval.unwrap_or(HOLDING).min(held.unwrap_or_default())).await;
+                    let pause = self.interval.unwrap_or(HOLDING).min(held.unwrap_or_default());
+                    let slept = Instant::now();
+                    alarm.sleep(pause).await;
+                    if slept.elapsed() > pause.saturating_add(SLACK) {
+                        streak.interrupt();
+                    }
                     continue;
                 }
                 Ok(()) => {
@@ -293,6 +296,14 @@ fn become_command(command: &[OsString]) -> u8 {
     let Some((program, arguments)) = command.split_first() else { return Exit::Success.code() };
     sys::release_signals();
     let error = Command::new(program).args(arguments).exec();
+    if error.kind() == io::ErrorKind::ArgumentListTooLong {
+        let words: Vec<&[u8]> = command.iter().map(|word| word.as_bytes()).collect();
+        let environment = Environment::of_process();
+        let variables = environment.variables().iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let why = too_long(&words, variables);
+        report::say(&format!("cannot start {}: {why}; exit code {}", program.to_string_lossy(), Exit::NotExecutable.code()));
+        return Exit::NotExecutable.code();
+    }
     let (exit, check) = match error.kind() {
         io::ErrorKind::NotFound => (Exit::NotFound, "check the name, PATH and the image"),
         _ => (Exit::NotExecutable, "check that it is a program of this platform and may be executed"),

@@ -1,5 +1,7 @@
 //! `${NAME}` and its kin: a string's parts, and the value and the shown form that an environment gives them.
 
+use std::collections::BTreeSet;
+
 use crate::config::problem::suggest;
 use crate::config::source::Environment;
 use crate::secret::{MASK, Secret};
@@ -94,6 +96,22 @@ impl Template {
     /// Whether it holds no variable.
     pub fn is_literal(&self) -> bool {
         self.0.iter().all(|part| matches!(part, Part::Literal(_)))
+    }
+
+    /// The variables in it that are set to something, each once.
+    pub fn set_variables(&self, environment: &Environment) -> Vec<&str> {
+        let mut names = Vec::new();
+        for part in &self.0 {
+            let Part::Variable { name, otherwise } = part else { continue };
+            match otherwise {
+                _ if environment.nonempty(name) || environment.nonempty(&format!("{name}_FILE")) => names.push(name.as_str()),
+                Otherwise::Default(default) => names.extend(default.set_variables(environment)),
+                _ => {}
+            }
+        }
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(*name));
+        names
     }
 
     /// Whether it is one variable and nothing else.

@@ -12,9 +12,10 @@ use crate::config::source::{Environment, open_file};
 const PREFIX: &str = "PORTCULLIS_";
 
 /// Variables of portcullis' own that are no key of the file.
-const OWN_VARIABLES: [&str; 7] = [
+const OWN_VARIABLES: [&str; 8] = [
     "PORTCULLIS_BARE",
     "PORTCULLIS_CONFIG",
+    "PORTCULLIS_EXEC",
     "PORTCULLIS_HEALTH_TOKEN",
     "PORTCULLIS_INSTANCE_ID",
     "PORTCULLIS_LOG",
@@ -136,10 +137,11 @@ fn from_environment(tree: &mut Table, keys: &[&str], environment: &Environment, 
         if path.iter().any(|segment| segment.is_empty()) || (path.len() == 1 && !known_at_top) {
             let known: Vec<String> = keys.iter().map(|key| format!("{PREFIX}{}", key.to_ascii_uppercase())).collect();
             let known = || OWN_VARIABLES.into_iter().chain(known.iter().map(String::as_str));
-            let hint = crate::config::problem::nearest(plain, known()).map_or_else(
-                || "; a key of a section is written PORTCULLIS_SECTION__KEY".to_owned(),
-                |near| format!("; did you mean {near}?"),
-            );
+            let hint = match (of_section(&plain[PREFIX.len()..], keys), crate::config::problem::nearest(plain, known())) {
+                (Some(likely), _) => format!("; did you mean {PREFIX}{likely}?"),
+                (None, Some(near)) => format!("; did you mean {near}?"),
+                (None, None) => "; a key of a section is written PORTCULLIS_SECTION__KEY".to_owned(),
+            };
             problems.push(Problem::at(&origin, format!("portcullis knows no such variable{hint}")));
             continue;
         }
@@ -153,6 +155,20 @@ fn from_environment(tree: &mut Table, keys: &[&str], environment: &Environment, 
             Ok(None) => {}
             Err(why) => problems.push(Problem::at(&origin, why)),
         }
+    }
+}
+
+/// What was likely meant by a section and a key with one `_` between them; in a section of names there are two keys to part.
+fn of_section(written: &str, keys: &[&str]) -> Option<String> {
+    let (section, key) = keys.iter().find_map(|section| {
+        let (before, key) = written.split_at_checked(section.len())?;
+        (before.eq_ignore_ascii_case(section)).then_some((before, key.strip_prefix('_')?.trim_start_matches('_')))
+    })?;
+    match section.to_ascii_lowercase().as_str() {
+        _ if key.is_empty() || key.contains("__") => None,
+        "checks" | "modes" | "modules" => key.rsplit_once('_').map(|(name, key)| format!("{section}__{name}__{key}")),
+        "service" | "mode" => None,
+        _ => Some(format!("{section}__{key}")),
     }
 }
 
@@ -260,6 +276,8 @@ mod tests {
         assert_eq!(lay("", &variables, &[]), (String::new(), vec![]));
         for (name, problem) in [
             ("PORTCULLIS_CONFIGS", "portcullis knows no such variable; did you mean PORTCULLIS_CONFIG?"),
+            ("PORTCULLIS_ENV_LANG", "portcullis knows no such variable; did you mean PORTCULLIS_ENV__LANG?"),
+            ("PORTCULLIS_CHECKS_DB_URL", "portcullis knows no such variable; did you mean PORTCULLIS_CHECKS__DB__URL?"),
             ("PORTCULLIS_MOD", "portcullis knows no such variable; did you mean PORTCULLIS_MODE?"),
             ("PORTCULLIS_CHECKS__", "portcullis knows no such variable; did you mean PORTCULLIS_CHECKS?"),
         ] {

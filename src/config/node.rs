@@ -1,13 +1,13 @@
 //! What an operator wrote, as a tree in which every value knows where it was written.
 
+mod document;
+
 use std::fmt;
 use std::sync::Arc;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use crate::config::preset;
-use crate::config::problem::Problem;
+
+pub use document::{parse_document, parse_inline};
 
 /// Where something was written; ordered as problems are shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +137,20 @@ impl Table {
         self.0.retain(keep);
     }
 
+    /// Every place where `key` was written in this table and below it.
+    fn places_of(&self, key: &str) -> Vec<Origin> {
+        let below = |node: &Node| match &node.value {
+            Value::Table(table) => table.places_of(key),
+            Value::List(items) => items
+                .iter()
+                .filter_map(|item| if let Value::Table(table) = &item.value { Some(table.places_of(key)) } else { None })
+                .flatten()
+                .collect(),
+            _ => Vec::new(),
+        };
+        self.0.iter().flat_map(|entry| below(&entry.node).into_iter().chain((entry.key == key).then(|| entry.origin.clone()))).collect()
+    }
+
     /// Every entry, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
         self.0.iter()
@@ -158,137 +172,5 @@ impl IntoIterator for Table {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
-    }
-}
-
-/// Finds line and column of a byte offset in one text.
-struct Places<'a> {
-    text: &'a str,
-    /// Where each line begins: to count them anew for every value took an eighth of a whole start.
-    lines: Vec<usize>,
-    place: &'a dyn Fn(u32, u32) -> Origin,
-}
-
-impl<'a> Places<'a> {
-    fn new(text: &'a str, place: &'a dyn Fn(u32, u32) -> Origin) -> Self {
-        let lines = [0].into_iter().chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect();
-        Self { text, lines, place }
-    }
-
-    fn at(&self, offset: usize) -> Origin {
-        let line = self.lines.partition_point(|start| *start <= offset);
-        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
-        (self.place)(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
-    }
-
-    fn node(&self, value: &Spanned<DeValue<'_>>) -> Node {
-        let origin = self.at(value.span().start);
-        let value = match value.get_ref() {
-            DeValue::String(text) => Value::String(text.to_string()),
-            DeValue::Integer(number) => {
-                i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Float(f64::INFINITY), Value::Integer)
-            }
-            DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
-            DeValue::Boolean(flag) => Value::Boolean(*flag),
-            DeValue::Datetime(_) => Value::Datetime,
-            DeValue::Array(items) => Value::List(items.iter().map(|item| self.node(item)).collect()),
-            DeValue::Table(table) => Value::Table(self.table(table)),
-        };
-        Node { value, origin }
-    }
-
-    /// The crate yields keys in alphabetical order; the order of a configuration is that of its lines.
-    fn table(&self, table: &DeTable<'_>) -> Table {
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
-            let origin = self.at(key.span().start);
-            let mut node = self.node(value);
-            if matches!(node.value, Value::Table(_)) {
-                node.origin = origin.clone();
-            }
-            Entry { key: std::borrow::Cow::to_string(key.get_ref()), origin, node }
-        };
-        Table(entries.into_iter().map(entry).collect())
-    }
-}
-
-/// Reads a whole TOML document; what could be read, and a problem for each place that could not.
-pub fn parse_document(text: &str, place: &dyn Fn(u32, u32) -> Origin) -> (Table, Vec<Problem>) {
-    let places = Places::new(text, place);
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let problem = |error: toml::de::Error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        Problem::at(&places.at(offset), format!("not TOML: {}", error.message().trim()))
-    };
-    (places.table(table.get_ref()), errors.into_iter().map(problem).collect())
-}
-
-/// Reads a list or a table from a variable's value or an option, written as JSON or TOML; none when it is neither.
-pub fn parse_inline(text: &str, origin: &Origin) -> Option<Node> {
-    if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
-        return Some(from_json(json, origin));
-    }
-    let here = |_: u32, _: u32| origin.clone();
-    DeValue::parse(text).ok().map(|value| Places::new(text, &here).node(&value))
-}
-
-fn from_json(json: serde_json::Value, origin: &Origin) -> Node {
-    use serde_json::Value as Json;
-    let value = match json {
-        Json::Null => Value::String(String::new()),
-        Json::Bool(flag) => Value::Boolean(flag),
-        Json::Number(number) => number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap_or(f64::NAN)), Value::Integer),
-        Json::String(text) => Value::String(text),
-        Json::Array(items) => Value::List(items.into_iter().map(|item| from_json(item, origin)).collect()),
-        Json::Object(map) => {
-            let entry = |(key, value)| Entry { key, origin: origin.clone(), node: from_json(value, origin) };
-            Value::Table(Table(map.into_iter().map(entry).collect()))
-        }
-    };
-    Node { value, origin: origin.clone() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(line: u32, column: u32) -> Origin {
-        Origin::File { path: "p.toml".into(), line, column }
-    }
-
-    #[test]
-    fn every_key_and_value_knows_its_place_and_the_order_is_that_of_the_lines() {
-        let (table, problems) = parse_document("z = 1\n[checks.db]\nurl = \"ü\" # c\nwait = \"1s\"\n[a]\n", &file);
-        assert_eq!(problems, []);
-        let keys: Vec<_> = table.iter().map(|entry| (entry.key.as_str(), entry.origin.to_string())).collect();
-        assert_eq!(keys, [("z", "p.toml:1:1".into()), ("checks", "p.toml:2:2".into()), ("a", "p.toml:5:2".into())]);
-        let Value::Table(checks) = &table.get("checks").unwrap().node.value else { panic!("a table") };
-        let db = checks.get("db").unwrap();
-        assert_eq!(db.origin, file(2, 9));
-        let Value::Table(db) = &db.node.value else { panic!("a table") };
-        assert_eq!(db.get("wait").unwrap().node.origin, file(4, 8));
-    }
-
-    #[test]
-    fn broken_text_is_a_problem_with_its_place_and_the_rest_is_read() {
-        let (table, problems) = parse_document("a = 1\nb = = 2\nc = 3\n", &file);
-        assert!(table.get("a").is_some() && table.get("c").is_some());
-        assert!(problems.first().unwrap().to_string().starts_with("p.toml:2:5: not TOML: "), "{problems:?}");
-    }
-
-    #[test]
-    fn a_variable_may_hold_json_or_toml() {
-        let origin = Origin::Variable("X".into());
-        for text in [r#"["a", "b"]"#, "['a', 'b']", "[ 'a', \"b\", ]"] {
-            let Some(Node { value: Value::List(items), .. }) = parse_inline(text, &origin) else { panic!("{text}") };
-            assert_eq!(items.len(), 2);
-        }
-        for text in [r#"{"a": [1]}"#, "{ a = [1] }"] {
-            let Some(Node { value: Value::Table(table), .. }) = parse_inline(text, &origin) else { panic!("{text}") };
-            assert_eq!(table.get("a").unwrap().origin, origin);
-        }
-        assert!(parse_inline("flask db upgrade", &origin).is_none());
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::config::node::Origin;
 use crate::exit::Exit;
 use crate::secret::scrub;
+use crate::visible;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,18 +21,23 @@ pub struct Problem {
 impl Problem {
     /// A problem of the configuration at `origin`.
     pub fn at(origin: &Origin, text: impl AsRef<str>) -> Self {
-        Self { origin: Some(origin.clone()), text: scrub(text.as_ref()), usage: false }
+        Self { origin: Some(origin.clone()), text: told(text.as_ref()), usage: false }
     }
 
     /// Something that the configuration lacks.
     pub fn missing(text: impl AsRef<str>) -> Self {
-        Self { origin: None, text: scrub(text.as_ref()), usage: false }
+        Self { origin: None, text: told(text.as_ref()), usage: false }
     }
 
     /// A command line that does not fit the configuration.
     pub fn usage(text: impl AsRef<str>) -> Self {
-        Self { origin: None, text: scrub(text.as_ref()), usage: true }
+        Self { origin: None, text: told(text.as_ref()), usage: true }
     }
+}
+
+/// One line without secrets, in which a carriage return at a value's end is seen.
+fn told(text: &str) -> String {
+    visible::line(&scrub(text)).into_owned()
 }
 
 impl fmt::Display for Problem {

@@ -1,5 +1,6 @@
 //! Reading of a tree that collects every problem and stops at none.
 
+mod faults;
 mod values;
 
 use std::cell::RefCell;
@@ -7,9 +8,11 @@ use std::fmt::Display;
 
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Entry, Node, Origin, Table, Value, parse_inline};
-use crate::config::preset;
 use crate::config::problem::{Problem, Problems, suggest};
 use crate::config::source::Environment;
+use faults::Faults;
+
+pub use values::truth;
 
 /// What all sections of one reading share: the environment, and what was found.
 pub struct Context<'e> {
@@ -17,7 +20,7 @@ pub struct Context<'e> {
     pub environment: &'e Environment,
     /// Whether the command line has arguments for the command.
     pub has_arguments: bool,
-    problems: RefCell<Vec<Problem>>,
+    faults: Faults,
     notices: RefCell<Vec<String>>,
     remarks: RefCell<Vec<String>>,
 }
@@ -68,7 +71,7 @@ pub struct Section<'c> {
 impl<'e> Context<'e> {
     /// A reading that has found nothing yet.
     pub fn new(environment: &'e Environment) -> Self {
-        Self { environment, has_arguments: false, problems: RefCell::default(), notices: RefCell::default(), remarks: RefCell::default() }
+        Self { environment, has_arguments: false, faults: Faults::default(), notices: RefCell::default(), remarks: RefCell::default() }
     }
 
     /// The same, with or without arguments for the command.
@@ -77,20 +80,9 @@ impl<'e> Context<'e> {
         Self { has_arguments, ..self }
     }
 
-    /// Adds a problem.
-    pub fn problem(&self, problem: Problem) {
-        let origin = problem.origin.map(|origin| preset::blamed(origin, self.environment));
-        self.problems.borrow_mut().push(Problem { origin, ..problem });
-    }
-
-    /// Whether nothing is wrong so far.
-    pub fn is_clean(&self) -> bool {
-        self.problems.borrow().is_empty()
-    }
-
     /// Adds a notice, once.
     pub fn notice(&self, notice: impl Into<String>) {
-        let notice = crate::secret::scrub(&notice.into());
+        let notice = crate::visible::line(&crate::secret::scrub(&notice.into())).into_owned();
         let mut notices = self.notices.borrow_mut();
         if !notices.contains(&notice) {
             notices.push(notice);
@@ -109,13 +101,13 @@ impl<'e> Context<'e> {
 
     /// Takes over what another reading has found, of a part of the same tree.
     pub fn absorb(&self, other: Context<'_>) {
-        self.problems.borrow_mut().extend(other.problems.into_inner());
+        self.faults.problems.borrow_mut().extend(other.faults.problems.into_inner());
         other.notices.into_inner().into_iter().for_each(|notice| self.notice(notice));
     }
 
     /// The notices, or the problems when there are any.
     pub fn finish(self) -> Result<Vec<String>, Problems> {
-        Problems::new(self.problems.into_inner()).map_or(Ok(self.notices.into_inner()), Err)
+        Problems::new(self.faults.problems.into_inner()).map_or(Ok(self.notices.into_inner()), Err)
     }
 
     /// The interpolated text of a string; none when `node` is none, or at [`Depth::Form`] when it holds a variable.
@@ -189,7 +181,7 @@ impl<'e> Context<'e> {
 
     /// The section `path` over a table that is at hand; without `keys` it may hold any name.
     pub fn section(&'e self, table: Table, path: &str, origin: Option<Origin>, keys: Option<Keys>, depth: Depth) -> Section<'e> {
-        if let Some(Keys { known }) = keys {
+        if let Some(Keys { known }) = keys.filter(|_| !self.is_garbled()) {
             for Entry { key, origin, .. } in table.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
                 let place = if path.is_empty() { String::new() } else { format!(" in [{path}]") };
                 self.problem(Problem::at(origin, format!("unknown key `{key}`{place}{}", suggest(key, known.iter().copied()))));
@@ -235,16 +227,6 @@ impl<'c> Section<'c> {
         self.table.iter()
     }
 
-    /// Says what is wrong with `key`, or with the whole section when it was not written.
-    pub fn problem(&self, key: &str, text: impl AsRef<str>) {
-        let text = format!("{} {}", self.what(key), text.as_ref());
-        let above = || self.origin.as_ref().map(|origin| preset::lacking(origin, &self.below(key)));
-        self.context.problem(match self.origin(key).cloned().or_else(above) {
-            Some(origin) => Problem::at(&origin, text),
-            None => Problem::missing(text),
-        });
-    }
-
     /// `key` and its section, as messages name it.
     pub fn what(&self, key: &str) -> String {
         if self.path.is_empty() { format!("`{key}`") } else { format!("`{key}` in [{}]", self.path) }
@@ -265,12 +247,12 @@ mod tests {
     const KEYS: Keys = Keys { known: &["wait", "count", "flag", "word", "list", "port", "text"] };
 
     fn problems(toml: &str, read: impl Fn(&Section<'_>)) -> Vec<String> {
-        let environment = Environment::new([("SECRET_WAIT", "not-a-duration"), ("API_PORT", "tcp://10.0.0.1:80")]);
+        let environment = Environment::new([("SECRET_WAIT", "not-a-duration"), ("API_PORT", "tcp://10.0.0.1:80"), ("MY_FLAG", "maybe\r")]);
         let (tree, broken) = parse_document(toml, &|line, column| Origin::File { path: "p.toml".into(), line, column });
         assert_eq!(broken, []);
         let context = Context::new(&environment);
         read(&context.open(&tree.get("s").unwrap().node, "s", Some(KEYS), Depth::Whole).unwrap());
-        context.problems.into_inner().iter().map(Problem::to_string).collect()
+        context.faults.problems.into_inner().iter().map(Problem::to_string).collect()
     }
 
     #[test]
@@ -282,15 +264,17 @@ mod tests {
             ("wait = '5'", "p.toml:2:8: `wait` in [s] is the bare number `5`; write it with its unit, as `60s` or `500ms`"),
             ("wait = '2h'", "p.toml:2:8: `wait` in [s] is `2h`; from 0s to 1h is possible"),
             ("wait = 'soon'", "p.toml:2:8: `wait` in [s] is `soon`, not a duration as `60s`, `500ms` or `30m`"),
-            ("wait = '${SECRET_WAIT}'", "p.toml:2:8: `wait` in [s] is `***`, not a duration as `60s`, `500ms` or `30m`"),
+            ("wait = '${SECRET_WAIT}'", "p.toml:2:8: `wait` in [s], from SECRET_WAIT, is `***`, not a duration as `60s`, `500ms` or `30m`"),
             ("wait = '${UNSET}'", "p.toml:2:8: `wait` in [s]: UNSET is not set; set it, or give a default: `${UNSET:-…}`"),
             ("wait = []", "p.toml:2:8: `wait` in [s] is a list; a string is wanted"),
             ("count = 0", "p.toml:2:9: `count` in [s] is `0`; a whole number from 1 to 9 is wanted"),
             ("count = 'x'", "p.toml:2:9: `count` in [s] is `x`; a whole number from 1 to 9 is wanted"),
             ("count = true", "p.toml:2:9: `count` in [s] is a boolean; a number is wanted"),
-            ("flag = 'True'", "p.toml:2:8: `flag` in [s] is `True`; `true` or `false` is wanted"),
+            ("flag = 'tru'", "p.toml:2:8: `flag` in [s] is `tru`; `true` or `false` is wanted"),
+            ("flag = '${MY_FLAG}'", "p.toml:2:8: `flag` in [s], from MY_FLAG, is `maybe\\r`; `true` or `false` is wanted"),
             ("flag = 1", "p.toml:2:8: `flag` in [s] is a number; `true` or `false` is wanted"),
-            ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; one of `a`, `b` is wanted"),
+            ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; one of `able`, `b` is wanted"),
+            ("word = 'Abel'", "p.toml:2:8: `word` in [s] is `Abel` (did you mean `able`?); one of `able`, `b` is wanted"),
             ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; a list is wanted, as `[\"a\", \"b\"]`"),
             ("port = 70000", "p.toml:2:8: `port` in [s] is `70000`; a whole number from 1 to 65535 is wanted"),
             ("text = 1979-05-27", "p.toml:2:8: `text` in [s] is a date; a string is wanted"),
@@ -299,7 +283,7 @@ mod tests {
                 section.duration("wait", hour());
                 section.integer("count", 1..=9);
                 section.boolean("flag");
-                section.word("word", &[("a", 1), ("b", 2)]);
+                section.word("word", &[("able", 1), ("b", 2)]);
                 section.list("list");
                 section.port("port");
                 section.text("text");

@@ -12,13 +12,14 @@ use tokio::time::{Instant, sleep, timeout};
 use super::LockOrder;
 use super::lock::{Lock, Try, bounded};
 use super::question::{Answer, Asker};
+use crate::clock::patience::within;
 use crate::exit::Exit;
 use crate::outcome::Failure;
 use crate::plan::{MigrationPlan, Orphans, Question};
 use crate::probe::dial::shown;
 use crate::state::event::{ANOTHER_MODE, LockHolder, LockNews};
 use safety::prepare;
-use watch::{Ward, keep};
+use watch::{Ward, confirm, keep};
 
 /// How long giving the lock back may take; closing the connection frees it anyway.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -71,11 +72,15 @@ pub(super) async fn run<L: Lock>(mut lock: L, rules: &Rules, orders: &mut Unboun
                 tell(LockNews::Verified(verify(&mut asker, rules).await));
                 continue;
             }
+            LockOrder::Confirm => {
+                tell(LockNews::Confirmed);
+                continue;
+            }
             LockOrder::Acquire => {}
         }
         let queued = tokio::select! {
             biased;
-            open = released(orders) => if open { None } else { return },
+            open = released(orders, &tell) => if open { None } else { return },
             queued = queue(&mut lock, &mut asker, rules, &tell) => Some(queued),
         };
         let mut held = match queued {
@@ -116,6 +121,13 @@ pub(super) async fn run<L: Lock>(mut lock: L, rules: &Rules, orders: &mut Unboun
                     };
                     tell(LockNews::Verified(answer));
                 }
+                Some(LockOrder::Confirm) => match confirm(&lock, &mut held).await {
+                    Ok(()) => tell(LockNews::Confirmed),
+                    Err(why) => {
+                        tell(LockNews::Lost(why));
+                        break;
+                    }
+                },
                 Some(LockOrder::Acquire) => {}
                 order => {
                     let _ = timeout(RELEASE, lock.give_back(held)).await;
@@ -130,11 +142,13 @@ pub(super) async fn run<L: Lock>(mut lock: L, rules: &Rules, orders: &mut Unboun
     }
 }
 
-/// Returns true on the order to release, false when the orders end.
-async fn released(orders: &mut UnboundedReceiver<LockOrder>) -> bool {
+/// Returns true on the order to release, false when the orders end. What is not held yet was not lost.
+async fn released(orders: &mut UnboundedReceiver<LockOrder>, tell: &(impl Fn(LockNews) + Sync)) -> bool {
     while let Some(order) = orders.recv().await {
-        if order == LockOrder::Release {
-            return true;
+        match order {
+            LockOrder::Release => return true,
+            LockOrder::Confirm => tell(LockNews::Confirmed),
+            LockOrder::Acquire | LockOrder::Verify => {}
         }
     }
     false
@@ -158,14 +172,14 @@ async fn queue<L: Lock>(
 ) -> Result<Queued<L::Held>, (Exit, String)> {
     let mut obstacle = Obstacle::Silence;
     let place = lock.shown();
-    match timeout(rules.limit, queue_patiently(lock, asker, rules, &mut obstacle, tell)).await {
-        Ok(Ok(queued)) => Ok(queued),
-        Ok(Err(unusable)) => Err((Exit::Config, unusable)),
-        Err(_) if rules.waits => {
+    match within(rules.limit, queue_patiently(lock, asker, rules, &mut obstacle, tell)).await {
+        Some(Ok(queued)) => Ok(queued),
+        Some(Err(unusable)) => Err((Exit::Config, unusable)),
+        None if rules.waits => {
             let why = "the schema was not migrated by another replica within";
             Err((Exit::LockTimeout, format!("{why} {}: check the one whose mode migrates", shown(rules.limit))))
         }
-        Err(_) => {
+        None => {
             Err((Exit::LockTimeout, format!("the migration lock at {place} was not to be had within {}: {obstacle}", shown(rules.limit))))
         }
     }

@@ -1,5 +1,6 @@
 //! How the schema stands by the database's own words: one statement, on a connection of its own.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -79,7 +80,7 @@ impl Asker {
                     Some(open) if !open.is_closed() => open,
                     _ => Session::open(target, name, LIMIT).await?,
                 };
-                let answer = open.value(statement).await;
+                let answer = open.value(&within_schemas(&target.schemas, statement)).await;
                 if open.is_closed() {
                     return answer.map(|value| judge(value.as_deref()));
                 }
@@ -106,6 +107,16 @@ impl Asker {
             Place::Nobody => Err(Failure::new(Class::Internal, "there is no database to ask")),
         }
     }
+}
+
+/// The statement, looking for its tables in these schemas. Both are one query and so one transaction: nothing stays behind in a session that
+/// a pooler lends to others, too.
+fn within_schemas<'s>(schemas: &[String], statement: &'s str) -> Cow<'s, str> {
+    if schemas.is_empty() {
+        return Cow::Borrowed(statement);
+    }
+    let path: Vec<_> = schemas.iter().map(|schema| format!("\"{}\"", schema.replace('"', "\"\""))).collect();
+    Cow::Owned(format!("SET LOCAL search_path = {}; {statement}", path.join(", ")))
 }
 
 /// The first value of the first row: as an exit status has it, as a truth, or in words.

@@ -141,6 +141,7 @@ mod tests {
             migration: Some(MigrationPlan::new(process(), LockPlan::File("/lock".into()))),
             main: Some(process()),
             modules: Vec::new(),
+            own_command: false,
             refusal: None,
             heartbeat: None,
             health: None,
@@ -204,7 +205,7 @@ mod tests {
     fn a_queue_is_mentioned_after_2_s_10_s_and_then_every_30_s() {
         for (late, expected) in [(Duration::ZERO, [2, 10, 40, 70, 100, 130]), (Duration::from_millis(900), [2, 10, 40, 70, 100, 130])] {
             let mut run = migrating();
-            let mut narrator = Narrator { terminal: false, ..Narrator::new(Vec::new(), at(0)) };
+            let mut narrator = Narrator { terminal: false, ..Narrator::new(run.plan(), at(0)) };
             let began = at(3);
             run.apply(began, Event::Lock(LockNews::Queued(holder())));
             let (mut now, mut mentioned) = (began, Vec::new());

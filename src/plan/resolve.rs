@@ -23,7 +23,7 @@ use std::time::Duration;
 use crate::config::layers::{self, Layers, Override};
 use crate::config::node::{Entry, Node, Origin, Table, Value};
 use crate::config::problem::{Problem, Problems, suggest};
-use crate::config::reader::{Context, Depth, Keys, Section};
+use crate::config::reader::{Context, Depth, Keys, Section, truth};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
@@ -70,8 +70,10 @@ pub struct Request {
     pub mode: Option<String>,
     /// What follows the options.
     pub arguments: Vec<String>,
-    /// `--exec`: the arguments are the command, whatever the mode.
+    /// `--exec`: the arguments are a command of one's own, whatever the mode.
     pub exec: bool,
+    /// `--wait`: that command waits for the checks first.
+    pub wait: bool,
     /// `--bare`: mode, migration command and init alone.
     pub bare: bool,
     /// Options that stand for keys.
@@ -176,14 +178,15 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides, keys: ROOT.known };
     let mut broken = Vec::new();
     let tree = layers::load(layers, environment, &mut broken);
-    for problem in broken {
-        context.problem(problem);
-    }
+    context.unreadable(broken);
     let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
     let bare = request.bare || flag(context, "PORTCULLIS_BARE");
+    let own = own_command(request, context, bare);
+    // What is not waited for need not be readable.
+    let looks = !bare && own != Some(Own { waits: false });
 
-    let mut checks = checks::read(&root, if bare { Depth::Form } else { Depth::Whole });
-    let mut chosen = modes::read(&root, request, variables::read(&root), bare);
+    let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Form });
+    let mut chosen = modes::read(&root, request, variables::read(&root), own, looks);
     // What the mode says of a check stands above what is said for all of them.
     checks.retain(|check| !chosen.checks.iter().any(|own| own.name == check.name));
     checks.append(&mut chosen.checks);
@@ -208,10 +211,15 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     if let Some(main) = chosen.main.as_mut().filter(|_| chosen.template.prefix) {
         main.label = Some(service.name.clone());
     }
-    let heartbeat = if bare { None } else { heartbeat::read(&root, &service.name, &checks) };
-    let health = health::read(&root, bare);
-    let mut checks = if bare { Vec::new() } else { checks };
-    let (modules, of_modules) = modules::read(&root, &chosen.general, !bare && !chosen.ends_after_migration, checks.len());
+    let heartbeat = if bare || own.is_some() { None } else { heartbeat::read(&root, &service.name, &checks) };
+    let health = if own.is_some() { health::marker(&root, bare) } else { health::read(&root, bare) };
+    let mut checks = if looks { checks } else { Vec::new() };
+    if own.is_some() {
+        checks.retain(|check| !check.wait.is_zero());
+        context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");
+    }
+    let (first, with_modules) = (checks.len(), !bare && !chosen.ends_after_migration && own.is_none());
+    let (modules, of_modules) = context.reading_modules(|| modules::read(&root, &chosen.general, with_modules, first));
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
     let hold = chosen.template.hold;
@@ -221,6 +229,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         migration,
         main: chosen.main,
         modules,
+        own_command: own.is_some(),
         refusal: chosen.refusal,
         heartbeat,
         health,
@@ -229,7 +238,9 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         remarks: Vec::new(),
         retired: Retired::default(),
     };
-    advise_on_grace(&root, &plan);
+    if !plan.own_command {
+        advise_on_grace(&root, &plan);
+    }
     plan
 }
 
@@ -249,6 +260,7 @@ fn names(context: &Context<'_>, checks: &[CheckPlan], main: Option<&ProcessPlan>
     for (asker, target) in checks.iter().map(|check| (check.name.as_str(), &check.target)).chain(of_start) {
         if let Target::Module(name) = target
             && !modules.iter().any(|module| module.name == *name)
+            && context.modules_are_right()
         {
             let near = suggest(name, modules.iter().map(|module| module.name.as_str()).chain(["main"]));
             context.problem(Problem::missing(format!("`{asker}` asks for the module `{name}`, and there is none of this name{near}")));
@@ -279,14 +291,36 @@ fn advise(root: &Section<'_>, plan: &Plan, grace: Option<Duration>) {
     ));
 }
 
-/// Whether a variable of portcullis' own is `true`.
+/// A command of one's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Own {
+    /// Whether it waits for the checks first.
+    waits: bool,
+}
+
+/// Whether the arguments are a command of one's own: `--exec`, or `PORTCULLIS_EXEC` where the entrypoint ends in `--`.
+fn own_command(request: &Request, context: &Context<'_>, bare: bool) -> Option<Own> {
+    let value = context.environment.lookup("PORTCULLIS_EXEC").ok().flatten().map(|found| found.value).unwrap_or_default();
+    let (by_variable, waits) = match truth(&value) {
+        Some(wanted) => (wanted, false),
+        None if value.trim().eq_ignore_ascii_case("wait") => (true, true),
+        None => {
+            let origin = Origin::Variable("PORTCULLIS_EXEC".into());
+            context.problem(Problem::at(&origin, format!("is `{value}`; `true`, `wait` or `false` is wanted")));
+            (false, false)
+        }
+    };
+    (request.exec || by_variable).then_some(Own { waits: (request.wait || waits) && !bare })
+}
+
+/// Whether a variable of portcullis' own is true.
 fn flag(context: &Context<'_>, name: &str) -> bool {
     let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
-    if !["", "true", "false"].contains(&value.as_str()) {
+    truth(&value).unwrap_or_else(|| {
         let origin = Origin::Variable(name.into());
         context.problem(Problem::at(&origin, format!("is `{value}`; `true` or `false` is wanted")));
-    }
-    value == "true"
+        false
+    })
 }
 
 fn service(root: &Section<'_>, mode: Option<String>) -> Service {

@@ -1,5 +1,7 @@
 //! What a check asks: where it is, how to log in, and what is expected of the answer.
 
+mod broker;
+mod database;
 mod redis;
 mod tls;
 
@@ -8,6 +10,8 @@ use std::path::PathBuf;
 
 use super::process::ProcessPlan;
 use crate::secret::{Secret, scrub};
+pub use broker::{BrokerTarget, Protocol};
+pub use database::{AuthMethods, Demands, MysqlTarget, PostgresHost, PostgresTarget, ServerRole};
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{Identity, SslMode, Tls, Verify};
 
@@ -36,6 +40,8 @@ pub enum Target {
     Several(SeveralTarget),
     /// A gRPC server that says of itself that it serves (health v1).
     Grpc(GrpcTarget),
+    /// A message broker or a MongoDB that answers.
+    Broker(BrokerTarget),
     /// A PostgreSQL database that takes a login and answers `SELECT 1`.
     Postgres(PostgresTarget),
     /// A MySQL or MariaDB database that takes a login and answers `SELECT 1`.
@@ -63,6 +69,7 @@ impl Target {
             Self::Process | Self::Module(_) => "process",
             Self::Http(_) | Self::Several(_) => "http",
             Self::Grpc(_) => "grpc",
+            Self::Broker(broker) => broker.kind(),
             Self::Postgres(_) => "postgres",
             Self::Mysql(_) => "mysql",
             Self::Redis(_) => "redis",
@@ -97,6 +104,7 @@ impl fmt::Display for Target {
             Self::Http(http) => f.write_str(&http.shown),
             Self::Several(several) => write!(f, "{several}"),
             Self::Grpc(grpc) => write!(f, "{grpc}"),
+            Self::Broker(broker) => write!(f, "{broker}"),
             Self::Postgres(postgres) => write!(f, "{postgres}"),
             Self::Mysql(mysql) => write!(f, "{mysql}"),
             Self::Redis(redis) => write!(f, "{redis}"),
@@ -221,70 +229,6 @@ pub struct Expect {
     pub body: Option<String>,
     /// JSON pointers (RFC 6901) and the values one of which must stand there.
     pub json: Vec<(String, Vec<serde_json::Value>)>,
-}
-
-/// A PostgreSQL database and its login.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PostgresTarget {
-    /// Where; a host that begins with `/` is the directory of a unix socket.
-    pub address: Address,
-    /// The role.
-    pub user: String,
-    /// The role's password; none where the server asks for none.
-    pub password: Option<Secret>,
-    /// The database.
-    pub database: String,
-    /// Whether TLS is spoken, and how the server is verified.
-    pub tls: Tls,
-    /// When TLS is spoken.
-    pub sslmode: SslMode,
-    /// What the server has to be.
-    pub role: ServerRole,
-}
-
-/// What a PostgreSQL has to be, besides answering (libpq's `target_session_attrs`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ServerRole {
-    /// Anything.
-    #[default]
-    Any,
-    /// Its transactions may write.
-    ReadWrite,
-    /// Its transactions may not write.
-    ReadOnly,
-    /// It is no standby.
-    Primary,
-    /// It is a standby.
-    Standby,
-}
-
-impl fmt::Display for PostgresTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "postgres://{}@{}/{}", self.user, self.address, self.database)
-    }
-}
-
-/// A MySQL or MariaDB database and its login.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MysqlTarget {
-    /// Where; a host that begins with `/` is the path of a unix socket.
-    pub address: Address,
-    /// The user.
-    pub user: String,
-    /// The user's password; none where the server asks for none.
-    pub password: Option<Secret>,
-    /// The database; none to log in without one.
-    pub database: Option<String>,
-    /// How the server is verified.
-    pub tls: Tls,
-    /// When TLS is spoken; `allow` is `prefer` here.
-    pub sslmode: SslMode,
-}
-
-impl fmt::Display for MysqlTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mysql://{}@{}/{}", self.user, self.address, self.database.as_deref().unwrap_or_default())
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Runs a command and looks at its status; asks whether the main process runs.
 
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -12,6 +13,7 @@ use crate::plan::ProcessPlan;
 use crate::process::notify::NotifyWays;
 use crate::process::spawn::{self, Surroundings};
 use crate::sys;
+use crate::sys::start::Birth;
 
 /// Time between two looks at a command that nobody else waits for.
 const LOOK: Duration = Duration::from_millis(3);
@@ -67,26 +69,45 @@ async fn through(mailbox: &Mailbox, plan: &ProcessPlan) -> Result<Result<Ended, 
     answered.await.map_err(|_| leaving())
 }
 
-/// A command of our own, killed with its group unless it was reaped.
-struct Own(Option<i32>);
+/// A command of our own, killed with its group unless it was reaped. The thread that started it lives as long.
+struct Own {
+    birth: Arc<Birth>,
+    executes: bool,
+    reaped: bool,
+    _until: mpsc::Sender<()>,
+}
 
 impl Drop for Own {
     fn drop(&mut self) {
-        if let Some(pid) = self.0 {
+        if let Some(pid) = self.birth.pid().filter(|_| !self.reaped) {
             let _ = sys::send(pid.saturating_neg(), libc::SIGKILL);
-            let _ = sys::reap_one(pid, true);
+            // What hangs in a file that it was to execute may not even die.
+            let _ = sys::reap_one(pid, self.executes);
         }
     }
 }
 
 async fn alone(plan: &ProcessPlan) -> Result<Ended, String> {
     let surroundings =
-        Surroundings { environment: std::env::vars_os().collect(), directory: std::env::current_dir().ok(), descriptors: Vec::new() };
-    let pid = spawn::start(plan, &surroundings, &NotifyWays::default()).map_err(|error| error.sentence)?;
-    let mut own = Own(Some(pid));
+        Surroundings { environment: std::env::vars_os().collect(), directory: std::env::current_dir().ok(), ..Surroundings::default() };
+    let prepared = spawn::prepare(plan, &surroundings, &NotifyWays::default()).map_err(|error| error.sentence)?;
+    let (birth, (until, lives), (started, starting)) = (Arc::new(Birth::default()), mpsc::channel(), oneshot::channel());
+    let theirs = Arc::clone(&birth);
+    let body = move || {
+        let _ = started.send(prepared.start(&theirs));
+        let _ = lives.recv();
+    };
+    sys::start_thread("start", body).map_err(|error| format!("cannot start {}: {error}; check the limits", plan.argv))?;
+    let mut own = Own { birth, executes: false, reaped: false, _until: until };
+    let result = starting.await.unwrap_or(Ok(()));
+    let Some(pid) = own.birth.pid() else { return Err(result.err().map_or_else(String::new, |error| error.sentence)) };
+    own.executes = true;
+    if let Err(error) = result {
+        return Err(error.sentence);
+    }
     loop {
         if let Some(ended) = sys::reap_one(pid, false) {
-            own.0 = None;
+            own.reaped = true;
             return Ok(ended);
         }
         sleep(LOOK).await;

@@ -1,27 +1,24 @@
 //! Asks whether a PostgreSQL takes a login and answers `SELECT 1`.
 
-use std::io;
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+mod binding;
+mod guard;
+mod hosts;
+mod login;
+
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_postgres::config::SslMode as DriverSslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQueryRow};
 
-use super::bounded::{Allowance, Bounded};
-use super::dial::{Duplex, class_of_chain, class_of_io, dial, dial_unix, notice_loss, session_number, words_of_chain};
-use super::tls;
+use super::bounded::Allowance;
+use super::dial::{class_of_chain, session_number, words_of_chain};
 use crate::outcome::{Class, Failure};
-use crate::plan::target::{PostgresTarget, ServerRole, SslMode};
-
-/// How long sent data may stay unacknowledged before the kernel gives the connection up (E5).
-const LOSS: Duration = Duration::from_secs(10);
+use crate::plan::target::{PostgresTarget, ServerRole};
+use binding::Spoken;
+use login::LoggedIn;
 
 /// One connection that is logged in; dropping it closes it.
 #[derive(Debug)]
@@ -60,80 +57,16 @@ impl From<Failure> for Refused {
     }
 }
 
-/// A login that failed.
-struct Refusal {
-    failure: Failure,
-    /// Whether the server has no rule for who asked, which encryption may change (SQLSTATE 28000).
-    no_rule: bool,
-    encrypted: bool,
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self { failure, no_rule: false, encrypted: false }
-    }
-}
-
-/// Whether one login speaks TLS.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Encrypt {
-    No,
-    IfOffered,
-    Yes,
-}
-
 impl Session {
-    /// Connects and logs in under `application_name`, with or without TLS in libpq's order.
+    /// Connects and logs in under `application_name`, to the first host that will do, with or without TLS in libpq's order.
     ///
-    /// Nothing but connecting to one of several addresses is bounded in time here: a server that accepts and stays silent
-    /// is the caller's to give up.
+    /// With one host nothing but connecting is bounded in time here: a server that accepts and stays silent is the caller's to give up.
+    /// Several share `within`.
     pub async fn open(target: &PostgresTarget, application_name: &str, within: Duration) -> Result<Self, Failure> {
-        let log_in = |encrypt| Self::log_in(target, application_name, within, encrypt);
-        let session = match target.sslmode {
-            _ if target.address.host.starts_with('/') => log_in(Encrypt::No).await,
-            SslMode::Disable => log_in(Encrypt::No).await,
-            SslMode::Require => log_in(Encrypt::Yes).await,
-            SslMode::Allow => match log_in(Encrypt::No).await {
-                Err(Refusal { no_rule: true, .. }) => log_in(Encrypt::Yes).await,
-                other => other,
-            },
-            SslMode::Prefer => match log_in(Encrypt::IfOffered).await {
-                Err(Refusal { no_rule: true, encrypted: true, .. } | Refusal { failure: Failure { class: Class::Tls, .. }, .. }) => {
-                    log_in(Encrypt::No).await
-                }
-                other => other,
-            },
-        };
-        session.map_err(|refusal| refusal.failure)
+        hosts::open(target, application_name, within).await
     }
 
-    async fn log_in(target: &PostgresTarget, application_name: &str, within: Duration, encrypt: Encrypt) -> Result<Self, Refusal> {
-        let mut stream: Box<dyn Duplex> = if target.address.host.starts_with('/') {
-            let socket = PathBuf::from(&target.address.host).join(format!(".s.PGSQL.{}", target.address.port));
-            Box::new(dial_unix(&socket).await?)
-        } else {
-            let stream = dial(&target.address, within).await?;
-            notice_loss(&stream, LOSS);
-            Box::new(stream)
-        };
-        let encrypted = encrypt != Encrypt::No && offers_tls(&mut stream).await?;
-        if encrypted {
-            let config = tls::config(&target.tls, &[])?;
-            stream = Box::new(tls::wrap(stream, &target.address.host, Arc::new(config)).await?);
-        } else if encrypt == Encrypt::Yes {
-            return Err(Failure::new(Class::Tls, "the server does not offer TLS, which sslmode asks for").into());
-        }
-        let mut config = Config::new();
-        config.user(&target.user).dbname(&target.database).application_name(application_name).ssl_mode(DriverSslMode::Disable);
-        // Without one the driver would not ask the server; an empty one is refused by it in its own words.
-        config.password(target.password.as_ref().map_or("", |password| password.expose()));
-        let allowance = Allowance::new();
-        let stream = Greeted { stream: Bounded::new(stream, allowance.clone()), greeted: false };
-        let (client, mut connection) = config.connect_raw(stream, NoTls).await.map_err(|error| Refusal {
-            failure: failure(&error),
-            no_rule: error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION),
-            encrypted,
-        })?;
+    fn new((client, mut connection, allowance): LoggedIn) -> Self {
         let (living, alive) = watch::channel(());
         let (notebook, notes) = mpsc::unbounded_channel();
         let mut driver = JoinSet::new();
@@ -146,7 +79,7 @@ impl Session {
             }
             drop(living);
         });
-        Ok(Self { number: session_number(), client, allowance, driver, alive, notes })
+        Self { number: session_number(), client, allowance, driver, alive, notes }
     }
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
@@ -213,22 +146,10 @@ impl Session {
     /// length, code, pid and secret, four bytes each.
     pub async fn greeted_by(&self) -> Option<i32> {
         let (ours, mut nobodys) = tokio::io::duplex(64);
-        self.client.cancel_token().cancel_query_raw(ours, NoTls).await.ok()?;
+        self.client.cancel_token().cancel_query_raw(ours, Spoken::default()).await.ok()?;
         let mut request = Vec::new();
         nobodys.read_to_end(&mut request).await.ok()?;
         Some(i32::from_be_bytes(request.get(8..12)?.try_into().ok()?))
-    }
-}
-
-/// Asks for TLS (`SSLRequest`); one byte is the answer, and nothing may come before it is encrypted.
-async fn offers_tls(stream: &mut Box<dyn Duplex>) -> Result<bool, Failure> {
-    let lost = |error: io::Error| Failure::new(class_of_io(&error), &format!("asking for TLS: {error}")).once_connected();
-    stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await.map_err(lost)?;
-    match stream.read_u8().await.map_err(lost)? {
-        b'S' => Ok(true),
-        b'N' => Ok(false),
-        b'E' => Err(Failure::new(Class::NotReady, "the server answers with an error before it can offer TLS")),
-        _ => Err(Failure::new(Class::Protocol, "the peer does not speak PostgreSQL")),
     }
 }
 
@@ -255,47 +176,6 @@ fn class_of_state(state: &SqlState) -> Class {
         // Too many connections, starting up, shutting down, ended by the administrator: all pass by themselves.
         code if code.starts_with("53") || code.starts_with("57") => Class::NotReady,
         _ => Class::Protocol,
-    }
-}
-
-/// A stream whose first byte has to be one that a PostgreSQL can begin with.
-///
-/// Without this a peer of another kind would be waited for: in its first words the driver sees the length of a huge message.
-struct Greeted {
-    stream: Bounded<Box<dyn Duplex>>,
-    greeted: bool,
-}
-
-impl Greeted {
-    /// Authentication, error, notice, negotiation of the version.
-    const GREETINGS: &[u8] = b"RENv";
-}
-
-impl AsyncRead for Greeted {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let (false, Some(first)) = (self.greeted, buffer.filled().get(before)) {
-            if !Self::GREETINGS.contains(first) {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak PostgreSQL")));
-            }
-            self.greeted = true;
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Greeted {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -342,8 +222,13 @@ async fn select_one(session: &Session, role: ServerRole) -> Result<(), Failure> 
         Some("1") => {}
         other => return Err(Failure::new(Class::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
     }
+    has_role(session, role).await
+}
+
+/// Whether the server is what it has to be.
+async fn has_role(session: &Session, role: ServerRole) -> Result<(), Failure> {
     let (question, wanted, words) = match role {
-        ServerRole::Any => return Ok(()),
+        ServerRole::Any | ServerRole::PreferStandby => return Ok(()),
         ServerRole::ReadWrite => ("SHOW transaction_read_only", "off", "the server takes no writes"),
         ServerRole::ReadOnly => ("SHOW transaction_read_only", "on", "the server takes writes"),
         ServerRole::Primary => ("SELECT pg_catalog.pg_is_in_recovery()", "f", "the server is a standby"),

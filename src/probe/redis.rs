@@ -74,12 +74,14 @@ impl Session {
         let mut driver = JoinSet::new();
         driver.spawn(moving);
         let mut session = Self { number: session_number(), connection, allowance, local, driver };
-        if let Some(password) = target.password.as_ref().filter(|password| !password.is_empty()) {
+        let password = target.password.as_ref().map_or("", |password| password.expose());
+        // As redis-py: a user alone logs in with the empty password, which the server's `nopass` users take.
+        if !password.is_empty() || target.username.is_some() {
             let mut auth = redis::cmd("AUTH");
             if let Some(user) = &target.username {
                 auth.arg(user);
             }
-            session.query(auth.arg(password.expose())).await?;
+            session.query(auth.arg(password)).await?;
         }
         Ok(session)
     }

@@ -13,6 +13,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::version::TLS13;
 use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -42,8 +43,9 @@ pub(super) async fn wrap<S: Duplex>(stream: S, host: &str, config: Arc<ClientCon
 
 /// What TLS is spoken with; reads the files of `tls`.
 pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Failure> {
+    let versions = if tls.newest_only { &[&TLS13][..] } else { rustls::DEFAULT_VERSIONS };
     let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(|error| Failure::new(Class::Internal, &error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Judge::new(tls)?));

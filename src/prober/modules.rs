@@ -68,7 +68,7 @@ fn begin(
             .map(|(number, check)| {
                 let sender = mailbox.clone();
                 let asked = Guarded::new(check.target.clone(), Some(mailbox.clone()));
-                tasks.spawn(watch_check(*number, check.clone(), asked, orders.clone(), move |event| sender.send(event)))
+                tasks.spawn(watch_check(*number, check.clone(), asked, orders.clone(), false, move |event| sender.send(event)))
             })
             .collect(),
     }

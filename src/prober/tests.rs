@@ -58,7 +58,7 @@ async fn times(check: CheckPlan, script: &[Class], seconds: u64) -> Vec<u128> {
     let began = Instant::now();
     let tell = move |_| sender.send(began.elapsed().as_millis()).unwrap();
     let (_orders, receiver_of_orders) = watch::channel(Orders::default());
-    let asking = watch_check(0, check, Script::new(script), receiver_of_orders, tell);
+    let asking = watch_check(0, check, Script::new(script), receiver_of_orders, false, tell);
     let _ = tokio::time::timeout(Duration::from_secs(seconds), asking).await;
     receiver.try_iter().collect()
 }
@@ -93,7 +93,7 @@ async fn an_order_asks_a_check_at_once_and_often_until_it_passes() {
     let began = Instant::now();
     let tell = move |_| sender.send(began.elapsed().as_millis()).unwrap();
     let script = Script::new(&[Ok, Refused, Refused, Ok]);
-    let asking = tokio::spawn(watch_check(0, check(Duration::from_secs(60), 1), script, receiver_of_orders, tell));
+    let asking = tokio::spawn(watch_check(0, check(Duration::from_secs(60), 1), script, receiver_of_orders, false, tell));
     sleep(Duration::from_secs(1)).await;
     orders.send(Orders { again: 1, ..Orders::default() }).unwrap();
     sleep(Duration::from_secs(1)).await;
@@ -171,7 +171,7 @@ impl Told {
     fn by(check: CheckPlan, script: &[Class], orders: &watch::Sender<Orders>, began: Instant) -> Self {
         let (sender, receiver) = mpsc::channel();
         let tell = move |event| sender.send((began.elapsed().as_millis(), matches!(event, Event::Probed(..)))).unwrap();
-        Self { task: tokio::spawn(watch_check(0, check, Script::new(script), orders.subscribe(), tell)), receiver }
+        Self { task: tokio::spawn(watch_check(0, check, Script::new(script), orders.subscribe(), false, tell)), receiver }
     }
 
     fn end(self) -> Vec<(u128, bool)> {

@@ -2,19 +2,40 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 
+use nix::sys::eventfd::EventFd;
+
+use tracing::warn;
+
+use super::descendants::Reserve;
 use super::lineage::Lineage;
 use super::notify::NotifyWays;
 use super::output::{Deadline, Output};
 use super::spawn::{self, SpawnError, Surroundings};
+use super::starter::{Report, Starters};
 use super::{descendants, terminal};
-use crate::exit::Ended;
+use crate::exit::{Ended, signal_name};
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
 
-/// How many are reaped in one turn of the loop: a few milliseconds' work at most.
-const MOST_REAPED: usize = 256;
+/// How many are reaped in one turn of the loop: a millisecond's work.
+const MOST_REAPED: usize = 64;
+
+/// Signals that dump core by default (signal(7)).
+const DUMPING: [i32; 10] = [
+    libc::SIGQUIT,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGSYS,
+];
 
 /// What one turn of reaping found.
 #[derive(Debug, Default)]
@@ -33,33 +54,93 @@ pub struct Harvest {
     pub unfinished: bool,
 }
 
-/// Every child that was started here. Exits are read in this place only, so that no status can be stolen.
+/// What became of the start of a child, and of one that has ended before that was known.
+#[derive(Debug)]
+pub enum News {
+    /// It executes its program.
+    Executes(ProcessId, i32),
+    /// It could not.
+    Failed(ProcessId, SpawnError),
+    /// It executed its program and has ended.
+    Ended(ProcessId, Ended),
+    /// The command of a probe could not be executed: its pid, and why.
+    ErrandFailed(i32, String),
+    /// The command of a probe has ended.
+    ErrandEnded(i32, Ended),
+}
+
+/// Who a child is.
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    Process(ProcessId),
+    Errand,
+}
+
+/// A child of which is not known yet whether it executes its program.
 #[derive(Debug, Default)]
+struct Start {
+    /// Who it was and how it ended, where it was reaped meanwhile.
+    ended: Option<(Who, Ended)>,
+    /// Signals that it gets once it executes.
+    held: Vec<i32>,
+}
+
+/// Every child that was started here. Exits are read in this place only, so that no status can be stolen.
+#[derive(Debug)]
 pub struct Children {
     surroundings: Surroundings,
+    starters: Starters,
+    starts: HashMap<i32, Start>,
     running: HashMap<i32, ProcessId>,
     groups: HashMap<ProcessId, i32>,
     errands: HashSet<i32>,
     output: Output,
     /// Who was left behind and was sent a signal for it.
     seen_off: HashSet<i32>,
+    /// The signal by which everybody is seen off, once that has begun.
+    seeing_off: Option<i32>,
+    /// Whether an orphan ended since it was last looked who is left.
+    orphaned: bool,
     killing: bool,
+    reserve: Reserve,
+    /// Whether it was said that what is left behind cannot be told.
+    told_unseen: bool,
     lineage: Lineage,
 }
 
+/// Stands for everybody in [`Children::seen_off`]; no process has this number.
+const ALL: i32 = -1;
+
 impl Children {
-    /// No children yet; those to come inherit `surroundings`.
-    pub fn new(surroundings: Surroundings) -> Self {
-        Self { surroundings, ..Self::default() }
+    /// No children yet; those to come inherit `surroundings`. `bell` is rung when there are [`News`].
+    pub fn new(surroundings: Surroundings, bell: Arc<EventFd>) -> Self {
+        Self {
+            surroundings,
+            starters: Starters::new(bell),
+            starts: HashMap::new(),
+            running: HashMap::new(),
+            groups: HashMap::new(),
+            errands: HashSet::new(),
+            output: Output::default(),
+            seen_off: HashSet::new(),
+            seeing_off: None,
+            orphaned: false,
+            killing: false,
+            reserve: Reserve::default(),
+            told_unseen: false,
+            lineage: Lineage::default(),
+        }
     }
 
-    /// Starts a command; its pid is known here before anything can be reaped.
+    /// Starts a command. Its pid is known here before anything can be reaped; whether its program executes is told by [`news`](Self::news).
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
         let pipes = plan.label.as_ref().map(|label| (label, self.output.open(plan.conditions.user.as_ref())));
         let pipes =
             pipes.map(|(label, pipes)| pipes.map(|pipes| (label, pipes)).map_err(|error| SpawnError::no_pipe(plan, &error))).transpose()?;
         let pass = pipes.iter().flat_map(|(_, pipes)| pipes.pass()).chain(ways.pass.iter().copied()).collect();
-        let pid = spawn::start(plan, &self.surroundings, &NotifyWays { environment: ways.environment.clone(), pass })?;
+        let prepared = spawn::prepare(plan, &self.surroundings, &NotifyWays { environment: ways.environment.clone(), pass })?;
+        let pid = self.starters.start(prepared, id == ProcessId::Main)?;
+        self.starts.insert(pid, Start::default());
         if let Some((label, pipes)) = pipes {
             self.output.take(pid, label, pipes);
         }
@@ -74,7 +155,9 @@ impl Children {
 
     /// Starts the command of a probe and returns its pid.
     pub fn start_errand(&mut self, plan: &ProcessPlan) -> Result<i32, SpawnError> {
-        let pid = spawn::start(plan, &self.surroundings, &NotifyWays::default())?;
+        let prepared = spawn::prepare(plan, &self.surroundings, &NotifyWays::default())?;
+        let pid = self.starters.start(prepared, false)?;
+        self.starts.insert(pid, Start::default());
         self.errands.insert(pid);
         Ok(pid)
     }
@@ -82,7 +165,49 @@ impl Children {
     /// Kills the group of a probe's command, as long as that is not reaped: later the number may be a stranger's.
     pub fn kill_errand(&self, pid: i32) {
         if self.errands.contains(&pid) {
-            let _ = sys::send(-pid, libc::SIGKILL);
+            let _ = sys::send(-pid, libc::SIGKILL).or_else(|_| sys::send(pid, libc::SIGKILL));
+        }
+    }
+
+    /// What has become of the programs that were started.
+    pub fn news(&mut self) -> Vec<News> {
+        let mut news = Vec::new();
+        for Report { pid, result } in self.starters.reports() {
+            let Some(Start { ended, held }) = self.starts.remove(&pid) else { continue };
+            let who = match (&ended, self.running.get(&pid)) {
+                (Some((who, _)), _) => *who,
+                (None, Some(id)) => Who::Process(*id),
+                (None, None) => Who::Errand,
+            };
+            if let (Err(_), None) = (&result, &ended) {
+                // It is about to end, with a status that says nothing but this.
+                self.forget(pid);
+            }
+            match (who, result) {
+                (Who::Process(id), _) if self.groups.get(&id) != Some(&pid) => {}
+                (Who::Process(id), Ok(())) => {
+                    news.push(News::Executes(id, pid));
+                    news.extend(ended.map(|(_, ended)| News::Ended(id, ended)));
+                    // Nobody is held back who was reaped meanwhile.
+                    held.into_iter().filter(|_| self.running.contains_key(&pid)).for_each(|number| drop(sys::send(pid, number)));
+                }
+                (Who::Process(id), Err(error)) => news.push(News::Failed(id, error)),
+                (Who::Errand, Ok(())) => news.extend(ended.map(|(_, ended)| News::ErrandEnded(pid, ended))),
+                (Who::Errand, Err(error)) => news.push(News::ErrandFailed(pid, error.sentence)),
+            }
+        }
+        news
+    }
+
+    /// Whose child this was, if it was one that was started here; from now on the number means nobody.
+    fn forget(&mut self, pid: i32) -> Option<Who> {
+        match self.running.remove(&pid) {
+            Some(id) => {
+                terminal::take_back(pid);
+                self.output.ended(pid);
+                Some(Who::Process(id))
+            }
+            None => self.errands.remove(&pid).then_some(Who::Errand),
         }
     }
 
@@ -91,18 +216,21 @@ impl Children {
         let mut harvest = Harvest { unfinished: true, ..Harvest::default() };
         for _ in 0..MOST_REAPED {
             match sys::reap() {
-                Reaped::Child(pid, ended) => match self.running.remove(&pid) {
-                    Some(id) => {
-                        terminal::take_back(pid);
-                        self.output.ended(pid);
-                        harvest.ended.push((id, ended));
-                    }
-                    None if self.errands.remove(&pid) => {
+                Reaped::Child(pid, ended) => {
+                    let who = self.forget(pid);
+                    if matches!(who, Some(Who::Errand)) {
                         kill_rest(pid);
-                        harvest.errands.push((pid, ended));
                     }
-                    None => harvest.orphans += 1,
-                },
+                    match (who, self.starts.get_mut(&pid)) {
+                        (Some(who), Some(start)) => start.ended = Some((who, ended)),
+                        (Some(Who::Process(id)), None) if self.groups.get(&id) == Some(&pid) => harvest.ended.push((id, ended)),
+                        (Some(Who::Errand), None) => harvest.errands.push((pid, ended)),
+                        _ => {
+                            self.seen_off.remove(&pid);
+                            harvest.orphans += 1;
+                        }
+                    }
+                }
                 Reaped::Stopped(pid, number) => harvest.stopped.extend(self.running.get(&pid).map(|id| (*id, number))),
                 Reaped::AllRunning => {
                     harvest.unfinished = false;
@@ -114,30 +242,52 @@ impl Children {
                 }
             }
         }
-        if self.killing && !harvest.none_left {
-            // Killing a parent makes its children ours: they are met here.
+        self.orphaned |= harvest.orphans > 0;
+        if self.killing && !harvest.none_left && !harvest.unfinished {
+            // Killing a parent makes its children ours: they are met here, once those that are dead are out of the way.
             self.signal_survivors(libc::SIGKILL);
+        } else if let Some(number) = self.seeing_off.filter(|_| self.orphaned && !harvest.none_left && !harvest.unfinished) {
+            self.orphaned = false;
+            // What was left behind may have left somebody behind in turn, who is ours now.
+            self.signal_latecomers(number);
         }
         harvest
     }
 
     /// Sends the process itself a signal; nothing when it has ended.
-    pub fn signal(&self, id: ProcessId, number: i32) -> io::Result<()> {
+    pub fn signal(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
         match self.pid(id) {
+            Some(pid) if self.holds_back(pid, number) => Ok(()),
             Some(pid) => sys::send(pid, number),
             None => Ok(()),
         }
+    }
+
+    /// Whether this signal has to wait until the process executes its program: until then it shares our memory, and with a kernel before
+    /// 5.16 its core dump would be our end as well (`zap_threads` of fs/coredump.c).
+    fn holds_back(&mut self, pid: i32, number: i32) -> bool {
+        let Some(start) = self.starts.get_mut(&pid).filter(|_| DUMPING.contains(&number)) else { return false };
+        if !start.held.contains(&number) {
+            start.held.push(number);
+        }
+        true
     }
 
     /// Sends the process' whole group a signal, or the process alone where it has left that group.
     pub fn signal_group(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
         let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
         if self.running.get(&group) != Some(&id) {
-            // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant.
+            // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant. Mostly nobody has it.
+            if sys::send(-group, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)) {
+                return Ok(());
+            }
             for member in descendants::all().into_iter().filter(|descendant| group_of(descendant.pid) == Some(group)) {
                 let _ = sys::send(member.pid, number);
                 self.seen_off.insert(member.pid);
             }
+            return Ok(());
+        }
+        if self.holds_back(group, number) {
             return Ok(());
         }
         match sys::send(-group, number) {
@@ -174,6 +324,7 @@ impl Children {
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
         self.seen_off.clear();
+        self.seeing_off = Some(number);
         self.signal_latecomers(number);
     }
 
@@ -181,14 +332,12 @@ impl Children {
     pub fn signal_latecomers(&mut self, number: i32) {
         let kills = number == libc::SIGKILL;
         self.killing |= kills;
-        if !descendants::readable() {
-            // Without /proc only the groups that were made here are known.
-            for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
-                let _ = sys::send(-group, number);
-            }
-        }
+        let all = match self.reserve.read() {
+            Ok(all) => all,
+            Err(error) => return self.signal_unseen(number, &error),
+        };
         let ours: HashSet<i32> = self.groups.values().copied().collect();
-        for descendant in descendants::all() {
+        for descendant in all {
             let group = group_of(descendant.pid);
             let left = || (descendant.direct || group.is_some_and(|group| ours.contains(&group))) && !self.belongs(descendant.pid, group);
             if kills || (left() && !self.seen_off.contains(&descendant.pid)) {
@@ -199,6 +348,31 @@ impl Children {
                     let _ = sys::send(descendant.pid, libc::SIGCONT);
                 }
             }
+        }
+    }
+
+    /// The same where nobody can say who is below us: the groups that were made here are known; and as the first process of a pid
+    /// namespace of our own everybody in it is, which KILL or the end of our own processes makes a matter of `kill(-1)`.
+    fn signal_unseen(&mut self, number: i32, error: &io::Error) {
+        let kills = number == libc::SIGKILL;
+        let everybody = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
+        if !std::mem::replace(&mut self.told_unseen, true) {
+            let missing = match error.kind() {
+                io::ErrorKind::NotFound => "there is no /proc here; mount it".to_owned(),
+                _ => format!("/proc cannot be read ({error}); raise the limit of open files"),
+            };
+            let who = if everybody { "everybody in this pid namespace gets" } else { "only the groups that were started here get" };
+            warn!("what the process left behind cannot be told: {missing}; {who} {}", signal_name(number));
+        }
+        if everybody {
+            // Only once by a signal that may be caught: who cleans up shall not be interrupted by the end of each neighbour.
+            if kills || self.seen_off.insert(ALL) {
+                sys::send_to_everybody(number);
+            }
+            return;
+        }
+        for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
+            let _ = sys::send(-group, number);
         }
     }
 
@@ -221,13 +395,14 @@ impl Children {
         self.output.finish(stop);
     }
 
-    /// Whether the process runs.
+    /// Whether the process runs, and executes its program.
     pub fn runs(&self, id: ProcessId) -> bool {
-        self.pid(id).is_some()
+        self.pid(id).is_some_and(|pid| !self.starts.contains_key(&pid))
     }
 
+    /// Of its last start, unless that has ended.
     fn pid(&self, id: ProcessId) -> Option<i32> {
-        self.running.iter().find(|(_, running)| **running == id).map(|(pid, _)| *pid)
+        self.groups.get(&id).copied().filter(|pid| self.running.get(pid) == Some(&id))
     }
 }
 

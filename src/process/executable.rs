@@ -1,7 +1,8 @@
 //! What kind of file a program is, for the message when the kernel would not run it.
 
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 /// What was found in a program's file.
@@ -9,8 +10,6 @@ use std::path::Path;
 pub(super) enum Kind {
     /// A script whose first line names this interpreter.
     Script(String),
-    /// Text without such a line.
-    Text,
     /// A program for this machine, with the dynamic loader it asks for.
     Program {
         /// The machine's name as `uname -m` says it.
@@ -18,6 +17,8 @@ pub(super) enum Kind {
         /// The loader's path; none for a static program.
         loader: Option<String>,
     },
+    /// No regular file but this, which is never opened: that might wait for somebody.
+    NoFile(&'static str),
     /// Anything else, unreadable or empty.
     Other,
 }
@@ -28,7 +29,13 @@ const HEAD: u64 = 4096;
 /// Looks at the beginning of the file.
 pub(super) fn kind(path: &Path) -> Kind {
     let mut head = Vec::new();
-    let Ok(mut file) = File::open(path) else { return Kind::Other };
+    let Ok(found) = std::fs::metadata(path) else { return Kind::Other };
+    if !found.is_file() {
+        return Kind::NoFile(what_it_is(found.file_type()));
+    }
+    // Should it have become something else meanwhile, nobody is waited for.
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let Ok(mut file) = opened else { return Kind::Other };
     if file.by_ref().take(HEAD).read_to_end(&mut head).is_err() || head.is_empty() {
         return Kind::Other;
     }
@@ -39,7 +46,16 @@ pub(super) fn kind(path: &Path) -> Kind {
     if head.starts_with(b"\x7fELF") {
         return Kind::Program { machine: machine(&head), loader: loader(&head, &mut file) };
     }
-    if head.contains(&0) { Kind::Other } else { Kind::Text }
+    Kind::Other
+}
+
+fn what_it_is(kind: FileType) -> &'static str {
+    match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a named pipe",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    }
 }
 
 /// `e_machine` of an ELF header (elf(5)).
@@ -96,7 +112,7 @@ mod tests {
     fn kinds_of_files_are_told_apart() {
         let cases: [(&str, &[u8], Kind); 5] = [
             ("script", b"#! /bin/bash -e\nexit 3\n", Kind::Script("/bin/bash".into())),
-            ("text", b"exit 3\n", Kind::Text),
+            ("text", b"exit 3\n", Kind::Other),
             ("binary", b"MZ\0\0", Kind::Other),
             ("empty", b"", Kind::Other),
             ("truncated", b"\x7fELF\x02\x01\x01", Kind::Program { machine: "another machine", loader: None }),
@@ -107,6 +123,13 @@ mod tests {
             std::fs::remove_file(path).unwrap();
         }
         assert_eq!(kind(Path::new("/nonexistent")), Kind::Other);
+        assert_eq!(kind(&std::env::temp_dir()), Kind::NoFile("a directory"));
+        assert_eq!(kind(Path::new("/dev/null")), Kind::NoFile("a device"));
+        let fifo = file("fifo", b"");
+        std::fs::remove_file(&fifo).unwrap();
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(kind(&fifo), Kind::NoFile("a named pipe"));
+        std::fs::remove_file(fifo).unwrap();
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Whether a process descends from this one: its ancestors are asked, nobody else, and the answer is remembered.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 
 use crate::sys;
 
@@ -22,7 +24,10 @@ pub(super) struct Stat {
 impl Stat {
     /// Of this process; none when there is none, or no `/proc`.
     pub(super) fn of(pid: i32) -> Option<Self> {
-        Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+        // One read for what is needed: the line is longer only by what stands behind it.
+        let mut line = [0; 512];
+        let count = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut line).ok()?;
+        Self::parse(line.get(..count)?)
     }
 
     /// Fields 4 and 22. The second one, the name in parentheses, may hold anything.

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::sys;
@@ -17,6 +18,19 @@ const MOST_STANDARD: usize = 62;
 
 /// Real-time signals that are read at once. Tens of thousands may be queued: the rest stays with the kernel.
 const MOST_REALTIME: usize = 16;
+
+/// Real-time signals that may be queued for us. To take one signal out the kernel walks past all that are queued before it, TERM and CHLD
+/// included, on our processor time: past a hundred thousand of them for 20 ms.
+const MOST_QUEUED: u64 = 1024;
+
+/// Bounds how many signals may be queued for this process (RLIMIT_SIGPENDING, setrlimit(2)): beyond that, `sigqueue(3)` fails and real-time
+/// signals of `kill(2)` merge as all others do. Returns the limit as it was, resource, soft and hard, for children to get back; none where
+/// nothing was changed.
+pub fn bound_queue() -> Option<(u32, u64, u64)> {
+    let resource = Resource::RLIMIT_SIGPENDING;
+    let (soft, hard) = getrlimit(resource).ok().filter(|(soft, _)| *soft > MOST_QUEUED)?;
+    setrlimit(resource, MOST_QUEUED, hard).ok().map(|()| (resource as u32, soft, hard))
+}
 
 /// The receiving ends of every signal sent to this process. Real-time signals have one of their own, so that however many of them are
 /// queued, TERM and CHLD are never behind them.

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
 use crate::sys;
-use crate::sys::start::{Credentials, Recipe, Step};
+use crate::sys::start::{Birth, Credentials, Recipe, Step};
 
 /// Where programs are looked for when PATH is not set at all, as libc's `execvp(3)` does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
@@ -29,6 +29,8 @@ pub struct Surroundings {
     pub directory: Option<PathBuf>,
     /// Descriptors above 2 that were passed to us to be passed on, for example listening sockets.
     pub descriptors: Vec<i32>,
+    /// Resource limits that are our own: what children have in their place, as in [`Recipe::limits`].
+    pub limits: Vec<(u32, u64, u64)>,
 }
 
 /// Why a command could not be started.
@@ -52,55 +54,91 @@ impl SpawnError {
         let sentence = format!("cannot start {}: there is no room for its readiness notification ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
+
+    /// The kernel has no room for the process, or for the thread that starts it.
+    pub(super) fn no_process(name: &str, error: &io::Error) -> Self {
+        let sentence = format!("cannot start {name}: the kernel has no room for another process ({error}); check the limits");
+        Self { code: Exit::Internal.code(), sentence }
+    }
+
+    /// Every thread that starts programs is held by one that hangs.
+    pub(super) fn too_many_hang(name: &str) -> Self {
+        let why = "programs that were started before hang in their files, and hold every thread for that";
+        Self { code: Exit::Internal.code(), sentence: format!("cannot start {name}: {why}; check the file systems they are on") }
+    }
 }
 
-/// Starts the command and returns its pid. The caller reaps it; must run on the thread that waits for children.
+/// A command that can be started on any thread.
+#[derive(Debug)]
+pub struct Prepared {
+    recipe: Recipe,
+    /// Whether the streams that it inherits are its user's rather than another's.
+    has_precedence: bool,
+    /// Its name for messages.
+    name: String,
+    /// Where it starts, for relative paths.
+    home: PathBuf,
+    candidates: Vec<PathBuf>,
+    /// Kept open for the child.
+    _input: Option<File>,
+}
+
+/// Prepares the command; no file of it is touched. What `ways` names has to stay open until the process is born.
 ///
 /// Standard input, output and error are inherited, and so is every other descriptor that is not ours.
-pub fn start(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> Result<i32, SpawnError> {
+///
+/// # Errors
+/// No word of a command may hold a NUL byte.
+pub fn prepare(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> Result<Prepared, SpawnError> {
     let environment = environment(plan, surroundings, ways);
     let candidates = candidates(plan, &environment);
     let nothing = plan.conditions.aside.then(|| File::open("/dev/null").ok()).flatten();
     let input = nothing.as_ref().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO));
-    let mut recipe = Recipe {
+    let home = directory(plan, surroundings);
+    let recipe = Recipe {
         argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
         env: entries(&environment),
-        directory: directory(plan, surroundings).and_then(|path| CString::new(path.into_os_string().into_vec()).ok()),
+        directory: home.clone().and_then(|path| CString::new(path.into_os_string().into_vec()).ok()),
         credentials: plan.conditions.user.clone().filter(|who| !is_us(who)),
         umask: plan.conditions.umask,
-        limits: plan.conditions.limits.clone(),
+        limits: surroundings.limits.iter().chain(&plan.conditions.limits).copied().collect(),
         no_new_privileges: plan.conditions.no_new_privileges,
         parent_death_signal: plan.conditions.parent_death_signal,
         terminal: !plan.conditions.aside && terminal::is_ours(),
+        // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
+        withheld: if plan.conditions.aside { surroundings.descriptors.clone() } else { Vec::new() },
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
         pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
     };
-    if let Some(who) = &recipe.credentials {
-        let others: Vec<i32> = recipe.pass.iter().map(|(_, theirs)| *theirs).collect();
-        streams::give_to(who.uid, &others, !plan.conditions.aside);
+    Ok(Prepared {
+        recipe,
+        has_precedence: !plan.conditions.aside,
+        name: shown(plan).to_owned(),
+        home: home.unwrap_or_default(),
+        candidates,
+        _input: nothing,
+    })
+}
+
+impl Prepared {
+    /// The program's name for messages.
+    pub fn name(&self) -> &str {
+        &self.name
     }
-    // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
-    let withheld: &[i32] = if plan.conditions.aside { &surroundings.descriptors } else { &[] };
-    for descriptor in withheld {
-        sys::descriptors::survive_exec(*descriptor, false);
+
+    /// Starts it, and comes back once it executes: as late as the files that this needs answer. `birth` tells its pid before that. The
+    /// caller reaps it, also where the start has failed after it was born.
+    ///
+    /// # Errors
+    /// What failed, on what, why, and what to check.
+    pub fn start(self, birth: &Birth) -> Result<(), SpawnError> {
+        if let Some(who) = &self.recipe.credentials {
+            let others: Vec<i32> = self.recipe.pass.iter().map(|(_, theirs)| *theirs).collect();
+            streams::give_to(who.uid, &others, self.has_precedence);
+        }
+        self.recipe.start(birth).map_err(|(step, error)| self.explain(step, &error))
     }
-    let result = match recipe.start() {
-        // A script without a first line: shells and glibc's execvp run it by /bin/sh, musl does not.
-        Err((Step::Exec, error)) if error.raw_os_error() == Some(libc::ENOEXEC) => match text_file(plan, surroundings, &candidates) {
-            Some(script) => {
-                recipe.candidates = vec![c"/bin/sh".to_owned()];
-                recipe.argv.splice(..1, [c"/bin/sh".to_owned(), script]);
-                recipe.start().map_err(|(step, again)| if step == Step::Exec { (step, error) } else { (step, again) })
-            }
-            None => Err((Step::Exec, error)),
-        },
-        result => result,
-    };
-    for descriptor in withheld {
-        sys::descriptors::survive_exec(*descriptor, true);
-    }
-    result.map_err(|(step, error)| explain(plan, surroundings, &candidates, step, &error))
 }
 
 /// Where the child starts: the plan's directory, relative to our own.
@@ -162,11 +200,25 @@ fn is_us(who: &Credentials) -> bool {
     !uid.is_root() && uid.as_raw() == who.uid && gid.as_raw() == who.gid
 }
 
-/// The first candidate that is there, when it is text.
-fn text_file(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBuf]) -> Option<CString> {
-    let home = directory(plan, surroundings).unwrap_or_default();
-    let file = candidates.iter().find(|path| home.join(path).is_file())?;
-    (kind(&home.join(file)) == Kind::Text).then(|| CString::new(file.as_os_str().as_bytes()).ok()).flatten()
+/// Bytes of one word or one variable, its name and the final NUL included, that the kernel takes (MAX_ARG_STRLEN, 32 pages;
+/// execve(2)).
+const LONGEST_STRING: usize = 32 * 4096;
+
+/// Why the kernel calls the argument list too long (E2BIG): one string alone, which is named and never shown, or all together.
+pub fn too_long<'a>(words: &[&[u8]], variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
+    let variables: Vec<(&[u8], usize)> = variables.map(|(name, value)| (name, name.len() + value.len() + 2)).collect();
+    let all: usize = words.iter().map(|word| word.len() + 1).chain(variables.iter().map(|(_, length)| *length)).sum();
+    let longest_variable = variables.iter().max_by_key(|(_, length)| *length).filter(|(_, length)| *length > LONGEST_STRING);
+    let longest_word = words.iter().position(|word| word.len() >= LONGEST_STRING);
+    if let Some((name, length)) = longest_variable {
+        let name = String::from_utf8_lossy(name);
+        return format!("the variable {name} has {length} bytes, and the kernel takes {LONGEST_STRING}; shorten it, or hand over a file");
+    }
+    if let Some(number) = longest_word {
+        let what = if number == 0 { "its name".to_owned() } else { format!("argument {number} of the command") };
+        return format!("{what} is longer than the {LONGEST_STRING} bytes that the kernel takes; shorten it, or hand over a file");
+    }
+    format!("its arguments and environment have {all} bytes, more than the kernel takes (a quarter of the stack limit); shorten them")
 }
 
 fn shown(plan: &ProcessPlan) -> &str {
@@ -178,42 +230,59 @@ fn unusable(plan: &ProcessPlan) -> SpawnError {
     SpawnError { code: Exit::NotExecutable.code(), sentence }
 }
 
-fn explain(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBuf], step: Step, error: &io::Error) -> SpawnError {
-    let (exit, why) = match step {
-        Step::Fork => (Exit::Internal, format!("the kernel has no room for another process ({error}); check the limits")),
-        Step::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
-        Step::Limit => (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's")),
-        Step::Directory => (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists")),
-        Step::Credentials => {
-            let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
-            (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
-        }
-        Step::Exec => explain_exec(plan, surroundings, candidates, error),
-    };
-    SpawnError { code: exit.code(), sentence: format!("cannot start {}: {why}", shown(plan)) }
-}
+impl Prepared {
+    fn explain(&self, step: Step, error: &io::Error) -> SpawnError {
+        let (exit, why) = match step {
+            Step::Fork => return SpawnError::no_process(&self.name, error),
+            Step::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
+            Step::Limit => {
+                (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's"))
+            }
+            Step::Directory => (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists")),
+            Step::Credentials => {
+                let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
+                (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
+            }
+            Step::Exec => self.explain_exec(error),
+        };
+        SpawnError { code: exit.code(), sentence: format!("cannot start {}: {why}", self.name) }
+    }
 
-fn explain_exec(plan: &ProcessPlan, surroundings: &Surroundings, candidates: &[PathBuf], error: &io::Error) -> (Exit, String) {
-    let home = directory(plan, surroundings).unwrap_or_default();
-    let found = candidates.iter().map(|path| home.join(path)).find(|path| path.exists());
-    let kind = found.as_deref().map_or(Kind::Other, kind);
-    match (error.raw_os_error(), kind) {
-        (Some(libc::ENOENT), _) if found.is_none() => (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned()),
-        (Some(libc::ENOENT), Kind::Script(interpreter)) => {
-            (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
+    fn explain_exec(&self, error: &io::Error) -> (Exit, String) {
+        let found = self.candidates.iter().map(|path| self.home.join(path)).find(|path| path.exists());
+        let kind = found.as_deref().map_or(Kind::Other, kind);
+        match (error.raw_os_error(), kind) {
+            (Some(libc::ENOENT), _) if found.is_none() => {
+                (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned())
+            }
+            (Some(libc::ENOENT), Kind::Script(interpreter)) => {
+                (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
+            }
+            (Some(libc::ENOENT), Kind::Program { loader: Some(loader), .. }) => {
+                (Exit::NotFound, format!("its loader {loader} is missing; the program was built for another kind of image"))
+            }
+            (Some(libc::ENOENT), _) => (Exit::NotFound, "its interpreter is missing; check what it needs".to_owned()),
+            (Some(libc::ENOTDIR), _) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
+            (Some(libc::EACCES), Kind::NoFile(what)) => {
+                (Exit::NotExecutable, format!("it is not executable: it is {what}; check the path"))
+            }
+            (Some(libc::EACCES), _) => {
+                (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned())
+            }
+            (Some(libc::ENOEXEC), Kind::Program { machine, .. }) => {
+                (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
+            }
+            (Some(libc::E2BIG), _) => {
+                let words: Vec<&[u8]> = self.recipe.argv.iter().map(|word| word.to_bytes()).collect();
+                let variables = self.recipe.env.iter().filter_map(|entry| {
+                    let bytes = entry.to_bytes();
+                    let end = bytes.iter().position(|byte| *byte == b'=')?;
+                    Some((bytes.get(..end)?, bytes.get(end + 1..)?))
+                });
+                (Exit::NotExecutable, too_long(&words, variables))
+            }
+            (Some(libc::ENOEXEC), _) => (Exit::NotExecutable, "it is neither a program nor a script; check the file".to_owned()),
+            _ => (Exit::NotExecutable, format!("{error}; check the command")),
         }
-        (Some(libc::ENOENT), Kind::Program { loader: Some(loader), .. }) => {
-            (Exit::NotFound, format!("its loader {loader} is missing; the program was built for another kind of image"))
-        }
-        (Some(libc::ENOENT), _) => (Exit::NotFound, "its interpreter is missing; check what it needs".to_owned()),
-        (Some(libc::ENOTDIR), _) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
-        (Some(libc::EACCES), _) => {
-            (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned())
-        }
-        (Some(libc::ENOEXEC), Kind::Program { machine, .. }) => {
-            (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
-        }
-        (Some(libc::ENOEXEC), _) => (Exit::NotExecutable, "it is neither a program nor a script; check the file".to_owned()),
-        _ => (Exit::NotExecutable, format!("{error}; check the command")),
     }
 }

@@ -1,10 +1,12 @@
 //! The open connections of one listener: accepted without a hot loop, and never more than a fixed number.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::AbortHandle;
@@ -16,6 +18,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause between two failed accepts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes that the kernel may hold of what a peer has not read yet; it takes twice as much for its own bookkeeping.
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +36,7 @@ pub(super) enum Peer {
 /// A listener that says who its peer is.
 pub(super) trait Accept {
     /// Its connections.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
 
     /// The next connection and its peer.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
@@ -43,6 +48,8 @@ impl Accept for TcpListener {
     async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
         let (stream, _) = Self::accept(self).await?;
         stream.set_nodelay(true)?;
+        // Best effort: the kernel would let a peer that does not read grow this to megabytes, which count for the container's memory.
+        let _ = setsockopt(&stream, sockopt::SndBuf, &SEND_BUFFER);
         Ok((stream, Peer::Network))
     }
 }
@@ -63,9 +70,50 @@ impl Accept for UnixListener {
 pub(super) struct Usage {
     counter: Arc<AtomicU64>,
     last: Arc<AtomicU64>,
+    own: Arc<Own>,
+}
+
+/// What only the connection itself changes.
+#[derive(Debug, Default)]
+struct Own {
+    task: OnceLock<AbortHandle>,
+    /// Whether there was an answer in this turn.
+    answered: AtomicBool,
+    /// Whether its last question was for a long answer.
+    long: AtomicBool,
 }
 
 impl Usage {
+    /// Says which task the connection is.
+    pub(super) fn is_of(&self, task: AbortHandle) {
+        let _ = self.own.task.set(task);
+    }
+
+    /// The connection's task.
+    pub(super) fn connection(&self) -> Option<AbortHandle> {
+        self.own.task.get().cloned()
+    }
+
+    /// Notes that it is the connection's turn.
+    pub(super) fn turn(&self) {
+        self.own.answered.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether there was an answer in this turn already; the next time there was.
+    pub(super) fn has_answered(&self) -> bool {
+        self.own.answered.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes whether a long answer is on its way.
+    pub(super) fn sending_long(&self, long: bool) {
+        self.own.long.store(long, Ordering::Relaxed);
+    }
+
+    /// Whether a long answer is on its way.
+    pub(super) fn sends_long(&self) -> bool {
+        self.own.long.load(Ordering::Relaxed)
+    }
+
     /// Notes that the connection waits for the end of an order: it is the last one to be closed for another.
     pub(super) fn hold(&self) {
         self.last.store(u64::MAX, Ordering::Relaxed);
@@ -112,7 +160,7 @@ impl Connections {
 
     /// The usage of a connection that begins now.
     pub(super) fn usage(&self) -> Usage {
-        let usage = Usage { counter: Arc::clone(&self.counter), last: Arc::default() };
+        let usage = Usage { counter: Arc::clone(&self.counter), last: Arc::default(), own: Arc::default() };
         usage.touch();
         usage
     }

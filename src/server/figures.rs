@@ -22,9 +22,9 @@ pub(super) fn observe(route: &'static str, method: &str, status: u16, took: Dura
     REQUESTS.with_borrow_mut(|requests| requests.observe(route, method, status, took));
 }
 
-/// Everything as it is now.
-pub(super) fn figures() -> Figures {
-    Figures { requests: REQUESTS.with_borrow(Clone::clone), process: process() }
+/// Everything as it is now; `longest_turn` is the loop's.
+pub(super) fn figures(longest_turn: Duration) -> Figures {
+    Figures { requests: REQUESTS.with_borrow(Clone::clone), process: process(), longest_turn }
 }
 
 /// What the kernel tells of this process, by calls where there are any: a file of `/proc` costs it ten times as much. None without a

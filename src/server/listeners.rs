@@ -1,19 +1,32 @@
 //! The sockets that health questions come in on, bound before anything else begins.
 
 use std::fmt::Write;
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
 
+use super::own;
 use crate::plan::{HealthPlan, SocketName};
 use crate::sys::peer::Peer;
+
+/// How often the lock of a directory is tried, and the pause between two tries.
+const TRIES: u32 = 25;
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often a name that was asked for is tried, and the pause between two tries.
+const YIELD_TRIES: u32 = 50;
+const YIELD_PAUSE: Duration = Duration::from_millis(5);
 
 /// A health listener that could not be bound, in one sentence that names every address that was tried.
 #[derive(Debug, thiserror::Error)]
@@ -23,25 +36,68 @@ pub struct BindError(String);
 /// The bound sockets of one run.
 #[derive(Debug)]
 pub struct Listeners {
+    /// Let go of before its socket: while that is open, nothing else can have the number of its file.
+    file: Option<SocketFile>,
     tcp: Option<TcpListener>,
     unix: Option<UnixListener>,
+}
+
+/// The file of a unix socket with a path: whoever lets go of it last removes the file, unless another one lies in its place by then.
+#[derive(Clone, Debug)]
+pub struct SocketFile(#[expect(dead_code, reason = "held for its drop")] Arc<Lying>);
+
+#[derive(Debug)]
+struct Lying {
+    path: PathBuf,
+    /// Device, inode and when it was made: a number is given anew once its file is gone.
+    number: (u64, u64, i64, i64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> Option<Self> {
+        Some(Self(Arc::new(Lying { path: path.to_owned(), number: number(path)? })))
+    }
+}
+
+impl Drop for Lying {
+    fn drop(&mut self) {
+        if number(&self.path) == Some(self.number) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn number(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    path.symlink_metadata().ok().map(|meta| (meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec()))
 }
 
 impl Listeners {
     /// Binds the first of the addresses that can be bound, and the unix socket.
     ///
-    /// A path gets mode 0600; a socket that lies there already and that nobody listens on is replaced.
+    /// A path gets mode 0600; a socket that lies there already and that nobody listens on is replaced. The file is removed when all of
+    /// these listeners are gone and nobody keeps [its handle](Self::file).
     pub fn bind(plan: &HealthPlan) -> Result<Self, BindError> {
         let tcp = bind_tcp(&plan.listen)?;
         let unix = plan.socket.as_ref().map(bind_unix).transpose()?;
-        Ok(Self { tcp, unix })
+        let file = if let (Some(SocketName::Path(path)), Some(_)) = (&plan.socket, &unix) { SocketFile::of(path) } else { None };
+        Ok(Self { file, tcp, unix })
     }
 
     /// The same sockets once more, to serve again from after a panic.
     pub fn try_clone(&self) -> io::Result<Self> {
         let tcp = self.tcp.as_ref().map(TcpListener::try_clone).transpose()?;
         let unix = self.unix.as_ref().map(UnixListener::try_clone).transpose()?;
-        Ok(Self { tcp, unix })
+        Ok(Self { file: self.file.clone(), tcp, unix })
+    }
+
+    /// The unix socket's file, to be kept until the end; none without a path.
+    pub fn file(&self) -> Option<SocketFile> {
+        self.file.clone()
+    }
+
+    /// The unix socket alone.
+    pub fn into_unix(self) -> Option<UnixListener> {
+        self.unix
     }
 
     /// The address that was bound; none without TCP.
@@ -88,10 +144,11 @@ fn widen(listener: &impl AsFd) {
 
 fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
     let bound = match name {
-        SocketName::Abstract(name) => {
-            UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address)).inspect(widen)
+        SocketName::Abstract(name) => bind_abstract(name).inspect(widen),
+        SocketName::Path(path) => {
+            let _turn = turn(path);
+            remove_stale(path).and_then(|()| bind_path(path))
         }
-        SocketName::Path(path) => remove_stale(path).and_then(|()| bind_path(path)),
     };
     bound.map_err(|error| {
         if error.kind() == io::ErrorKind::AddrInUse
@@ -119,6 +176,23 @@ fn holder(name: &SocketName) -> Option<Peer> {
     Peer::of(&asking)
 }
 
+/// A name that a command of one's own has is asked for: a shell must not keep a service from starting.
+fn bind_abstract(name: &str) -> io::Result<UnixListener> {
+    let bind = || UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address));
+    let mut bound = bind();
+    let in_use = |bound: &io::Result<UnixListener>| bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+    if in_use(&bound) && own::ask_for(name) {
+        for _ in 0..YIELD_TRIES {
+            bound = bind();
+            if !in_use(&bound) {
+                break;
+            }
+            std::thread::park_timeout(YIELD_PAUSE);
+        }
+    }
+    bound
+}
+
 /// What to look at when a unix socket could not be bound; `is_file` where something else may have its path.
 const fn advice(kind: io::ErrorKind, is_file: bool) -> &'static str {
     match kind {
@@ -136,10 +210,29 @@ fn is_socket(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket())
 }
 
+/// Keeps others that start in the same directory away while a stale socket is looked at and replaced: two that found the same one
+/// stale would otherwise remove each other's. Who cannot have it within a moment goes on, because anybody may hold such a lock.
+fn turn(path: &Path) -> Option<Flock<File>> {
+    let mut directory = File::open(path.parent()?).ok()?;
+    for _ in 0..TRIES {
+        match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err((file, _)) => directory = file,
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+    None
+}
+
 /// Removes a socket that nobody listens on; anything else stays, and the bind fails over it.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    let refused = || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if is_socket(path) && refused() { std::fs::remove_file(path) } else { Ok(()) }
+    if is_socket(path) && is_refused(path)? { std::fs::remove_file(path) } else { Ok(()) }
+}
+
+/// Whether nobody listens on a socket. Who listens and accepts nobody would keep a blocking `connect(2)` waiting for ever.
+fn is_refused(path: &Path) -> io::Result<bool> {
+    let asking = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    Ok(connect(asking.as_raw_fd(), &UnixAddr::new(path)?) == Err(Errno::ECONNREFUSED))
 }
 
 /// Binds with mode 0600 from the first moment: Linux gives the file the mode that the unbound socket has.
@@ -155,6 +248,40 @@ fn bind_path(path: &Path) -> io::Result<UnixListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_file_goes_with_the_last_handle_unless_it_is_another_ones() {
+        let path = std::env::temp_dir().join(format!("portcullis-file-{}", std::process::id()));
+        let bound = bind_unix(&SocketName::Path(path.clone())).unwrap();
+        let (first, second) = (SocketFile::of(&path).unwrap(), SocketFile::of(&path).unwrap());
+        let kept = first.clone();
+        drop(first);
+        assert!(is_socket(&path));
+        drop(kept);
+        assert!(!path.exists());
+        std::fs::write(&path, "of another").unwrap();
+        drop(second);
+        drop(bound);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "of another");
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn of_many_that_find_the_same_stale_socket_one_gets_it() {
+        let path = std::env::temp_dir().join(format!("portcullis-stale-{}", std::process::id()));
+        for _ in 0..10 {
+            drop(bind_unix(&SocketName::Path(path.clone())).unwrap());
+            let name = SocketName::Path(path.clone());
+            let all: Vec<_> = std::thread::scope(|scope| {
+                let starting: Vec<_> = (0..4).map(|_| scope.spawn(|| bind_unix(&name).ok())).collect();
+                starting.into_iter().filter_map(|one| one.join().unwrap()).collect()
+            });
+            assert_eq!(all.len(), 1);
+            assert!(!is_refused(&path).unwrap(), "the one that listens is the one that is found");
+            drop(all);
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
 
     #[test]
     fn a_socket_that_cannot_be_bound_is_told_with_what_to_check() {

@@ -33,6 +33,7 @@ fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
         details: Details::WhenAuthorized,
         token: Some(Secret::new("the bearer's token")),
         views: Views::default(),
+        hosts: Vec::new(),
         control: true,
     }
 }
@@ -120,6 +121,7 @@ fn every_answer_has_its_length_and_is_not_stored() {
     for header in [
         "cache-control: no-store",
         "x-content-type-options: nosniff",
+        "cross-origin-resource-policy: same-origin",
         "content-type: text/plain; charset=utf-8",
         &format!("content-length: {}", body.len()),
     ] {
@@ -189,6 +191,38 @@ fn who_says_nothing_makes_room_for_who_asks() {
     let newest = silent.last_mut().unwrap();
     newest.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     assert!(read_answer(newest).ends_with("ok"));
+}
+
+#[test]
+fn exactly_one_host_is_asked_and_where_some_are_named_one_of_those() {
+    let name = abstract_name("hosts");
+    let plan = HealthPlan { hosts: vec!["health.example".to_owned()], ..plan(&["127.0.0.1:0"], Some(name.clone())) };
+    let address = started(plan);
+    for (head, code) in [
+        ("HTTP/1.1\r\n", "400"),
+        ("HTTP/1.1\r\nHost: health.example\r\nHost: health.example\r\n", "400"),
+        ("HTTP/1.1\r\nHost: evil.example\r\n", "421"),
+        ("HTTP/1.1\r\nHost: health.example:80\r\n", "200"),
+        ("HTTP/1.1\r\nHost: 10.0.0.9\r\n", "200"),
+    ] {
+        let answer = exchange(connected(address), &format!("GET /livez {head}Connection: close\r\n\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{head}{answer}");
+        assert!(!answer.to_ascii_lowercase().contains("access-control"), "{answer}");
+    }
+    assert!(over(&name, "GET /livez").starts_with("HTTP/1.1 200 "), "over the unix socket any host is meant");
+}
+
+#[test]
+fn pipelined_long_answers_come_whole_and_in_order() {
+    let address = started(plan(&["127.0.0.1:0"], None));
+    let three = ["/?hold", "/status", "/livez"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).concat();
+    let answers =
+        exchange(connected(address), &format!("{}GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", three.repeat(7)));
+    let of = |what: &str| answers.match_indices(what).map(|(at, _)| at).collect::<Vec<_>>();
+    let (pages, documents, probes) = (of("</html>"), of("\"phase\""), of("\r\n\r\nok"));
+    assert_eq!((pages.len(), documents.len(), probes.len()), (7, 7, 7), "{answers}");
+    assert!(pages.iter().zip(&documents).zip(&probes).all(|((page, document), probe)| page < document && document < probe));
+    assert!(answers.contains("HTTP/1.1 404 "));
 }
 
 #[test]

@@ -47,9 +47,11 @@ pub enum Event {
     ModuleProbed(ModuleId, Outcome),
     /// News of the migration lock.
     Lock(LockNews),
-    /// A process runs.
+    /// There is a process, which does not execute its program yet: until then that program's file may hang.
+    Forked(ProcessId),
+    /// A process executes its program.
     Spawned(ProcessId, i32),
-    /// A process could not be started: the code to end with, and why.
+    /// A process could not be started, before or after [`Event::Forked`]: the code to end with, and why.
     SpawnFailed(ProcessId, u8, String),
     /// A process ended.
     Exited(ProcessId, Ended),
@@ -79,6 +81,9 @@ pub enum Event {
     Withdrawn,
     /// A timer that was armed has run out.
     Elapsed(Timer),
+    /// Others may have lived on without us: nobody here could run for this long, or the machine was suspended (zero, for the clock
+    /// stood). The timers are moved already.
+    Away(Duration),
 }
 
 /// What a process can tell about itself (`sd_notify(3)`, or s6's notification-fd).
@@ -154,6 +159,8 @@ pub enum LockNews {
     Held,
     /// What the database says to the question after the migration.
     Verified(Result<(), String>),
+    /// The answer to [`Effect::ConfirmLock`] where nothing was lost.
+    Confirmed,
     /// It was ours and is not any more.
     Lost(String),
     /// It is not to be had: the code to end with, and why.
@@ -175,6 +182,12 @@ pub enum Timer {
     Retry,
     /// The limit for giving the lock back.
     Release,
+    /// The limit for confirming that the lock is still ours.
+    Confirm,
+    /// From the loss of the lock to KILL for its migration.
+    Overlap,
+    /// For how long a replica whose mode does not migrate waits for one whose mode does.
+    Schema,
     /// The limit for withdrawing the heartbeat.
     Withdraw,
     /// The drain delay.
@@ -268,9 +281,11 @@ pub enum Effect {
     Disarm(Timer),
     /// Queue for the migration lock.
     AcquireLock,
+    /// Say [`LockNews::Confirmed`] if it is still ours, or was not yet, and [`LockNews::Lost`] otherwise.
+    ConfirmLock,
     /// Give it back.
     ReleaseLock,
-    /// Start the process at once: [`Event::Spawned`] or [`Event::SpawnFailed`] is the next event that is applied.
+    /// Start the process at once: [`Event::Forked`] or [`Event::SpawnFailed`] is the next event that is applied.
     Spawn(ProcessId),
     /// Start the command that says how the schema stands; the news are those of [`ProcessId::Migration`].
     Ask(Asked),

@@ -56,6 +56,8 @@ pub struct Lifecycle {
     snapshot: Snapshot,
     ending: Option<Ending>,
     leaving: Option<Leaving>,
+    /// Whether there is a main child that does not execute its program yet.
+    main_forked: bool,
     migration_runs: bool,
     migrating: Migrating,
     releasing: bool,
@@ -76,6 +78,8 @@ pub struct Lifecycle {
     exited: bool,
     modules_begun: bool,
     courses: BTreeMap<ModuleId, Course>,
+    /// Whether we are PID 1, whom signals reach that nobody else would be sent.
+    is_init: bool,
     /// The signal that the main child is asked to stop by, once the modules that started after it are gone.
     held_stop: Option<i32>,
 }
@@ -123,6 +127,7 @@ impl Lifecycle {
             snapshot,
             ending: None,
             leaving: None,
+            main_forked: false,
             migration_runs: false,
             migrating: Migrating::default(),
             releasing: false,
@@ -142,8 +147,16 @@ impl Lifecycle {
             exited: false,
             modules_begun: false,
             courses: BTreeMap::new(),
+            is_init: false,
             held_stop: None,
         }
+    }
+
+    /// The same run as PID 1.
+    #[must_use]
+    pub const fn as_init(mut self, is_init: bool) -> Self {
+        self.is_init = is_init;
+        self
     }
 
     /// The orders that hold now.
@@ -183,12 +196,14 @@ impl Lifecycle {
     }
 
     fn step(&mut self, now: Moment, event: Event, effects: &mut Vec<Effect>) {
+        let Some(event) = self.held_back(event) else { return };
         match event {
             Event::Begin => self.begin(now, effects),
             Event::Probed(id, outcome) => self.probed(now, id, outcome, effects),
             Event::Recalled(id, at, outcome) => self.recalled(now, id, at, outcome, effects),
             Event::StartupProbed(outcome) => self.startup_probed(now, &outcome, effects),
             Event::Lock(news) => self.lock(now, news, effects),
+            Event::Forked(id) => self.forked(id, effects),
             Event::Spawned(id, pid) => self.spawned(now, id, pid, effects),
             Event::SpawnFailed(id, code, why) => self.spawn_failed(now, id, code, why, effects),
             Event::Exited(ProcessId::Main, ended) => self.main_ended(now, ended, effects),
@@ -210,6 +225,7 @@ impl Lifecycle {
             Event::Counted(instances) => self.snapshot.instances = Some(instances),
             Event::Withdrawn => self.withdrawn(effects),
             Event::Elapsed(timer) => self.elapsed(now, timer, effects),
+            Event::Away(lost) => self.was_away(now, lost, effects),
         }
     }
 
@@ -226,7 +242,9 @@ impl Lifecycle {
             Timer::Migration => self.migration_limit(now, effects),
             Timer::Retry => self.retry_migration(now, effects),
             Timer::Release if self.releasing => self.lock_released(now, effects),
-            Timer::Grace if self.migration_runs || self.leaves_behind() => self.kill_migration(effects),
+            Timer::Confirm => self.lock_unconfirmed(now, effects),
+            Timer::Schema => self.schema_overdue(),
+            Timer::Grace | Timer::Overlap if self.migration_runs || self.leaves_behind() => self.kill_migration(effects),
             Timer::Withdraw => self.withdrawn(effects),
             Timer::Drain => self.drained(effects),
             Timer::Grace => self.grace_over(effects),
@@ -242,7 +260,7 @@ impl Lifecycle {
             }
             Timer::Precedence => self.ask_held_main(effects),
             Timer::Module(id, timer) => self.module_elapsed(now, id, timer, effects),
-            Timer::Release | Timer::Watchdog | Timer::WatchdogKill => {}
+            Timer::Release | Timer::Overlap | Timer::Watchdog | Timer::WatchdogKill => {}
         }
     }
 

@@ -219,6 +219,10 @@ impl Background {
         let _ = self.locks.send(LockOrder::Verify);
     }
 
+    pub(super) fn confirm_lock(&self) {
+        let _ = self.locks.send(LockOrder::Confirm);
+    }
+
     pub(super) fn release_lock(&self) {
         let _ = self.locks.send(LockOrder::Release);
     }
@@ -275,7 +279,10 @@ impl Thread {
             loop {
                 // Only after the subsystems had their turn does it mean anything that the thread turns.
                 tokio::time::sleep(Pulse::TICK).await;
-                published.pulse.beat(Moment::now());
+                let now = Moment::now();
+                published.pulse.beat(now);
+                // The first of two looks, so that whoever asks seldom need not ask twice.
+                let _ = published.turns.is_stuck(now);
             }
         })
         .await;

@@ -46,6 +46,13 @@ impl Errands {
         }
     }
 
+    /// Tells who waits for it that the command could not be executed.
+    pub(super) fn failed(&mut self, pid: i32, sentence: String) {
+        if let Some(answer) = self.waiting.remove(&pid) {
+            let _ = answer.send(Err(sentence));
+        }
+    }
+
     /// Kills the commands that took longer than their check's timeout; they are reaped like everybody.
     pub(super) fn look(&mut self, children: &Children) {
         self.waiting.retain(|pid, answer| {

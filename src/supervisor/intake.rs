@@ -4,6 +4,7 @@
 //! as long as events wait, nothing is read but standard signals and ends.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,6 +14,7 @@ use super::Supervisor;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::mailbox::Inbox;
+use crate::process::children::News;
 use crate::process::notify::Reports;
 use crate::process::signals::Signals;
 use crate::state::event::{Event, Notice, ProcessId};
@@ -30,14 +32,19 @@ const MOST_MESSAGES: usize = 64;
 const MOST_REQUESTS: usize = 8;
 
 impl Supervisor {
-    /// Blocks until a signal or a message arrives or a timer runs out; says whether a message did. Where something was left over by
-    /// the last turn it only looks.
-    pub(super) fn wait(&self, signals: &Signals, inbox: &Inbox, now: Moment) -> bool {
+    /// Time until there is something to do of our own: at once where the last turn left something over; none when there is nothing.
+    pub(super) fn next_turn(&self, now: Moment) -> Option<Duration> {
+        if self.unreaped || !self.queue.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let progress = self.narrator.next(self.lifecycle.snapshot(), now);
         let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
-        let next = next.into_iter().flatten().min();
+        next.into_iter().flatten().min()
+    }
+
+    /// Blocks until a signal or a message arrives or `next` is over; says whether a message did.
+    pub(super) fn wait(&self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> bool {
         let timeout = match next {
-            _ if self.unreaped || !self.queue.is_empty() => PollTimeout::ZERO,
             // Rounded up: waking a fraction of a millisecond early would mean waking twice.
             Some(duration) => PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
             None => PollTimeout::NONE,
@@ -76,11 +83,11 @@ impl Supervisor {
                 self.errands.take(request, self.lifecycle.plan(), &mut self.children);
             }
             self.errands.look(&self.children);
+            for news in self.children.news() {
+                self.heard(news);
+            }
         }
         self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
-        // After the reports: a ping that has arrived counts before the time for it is over.
-        let now = Moment::now();
-        self.queue.extend(self.timers.due(now).into_iter().map(Event::Elapsed));
     }
 
     /// Each process has its share of the datagrams, so that none of them keeps another from being heard.
@@ -102,21 +109,36 @@ impl Supervisor {
         }
     }
 
+    fn has_ended(&mut self, id: ProcessId, ended: Ended) {
+        if ended == Ended::Signal(libc::SIGKILL as u8) && self.memory.happened() {
+            self.queue.push_back(Event::OutOfMemory);
+        }
+        self.take_last_words(id);
+        self.queue.push_back(Event::Exited(id, ended));
+    }
+
+    fn heard(&mut self, news: News) {
+        match news {
+            News::Executes(id, pid) => self.queue.push_back(Event::Spawned(id, pid)),
+            News::Failed(id, error) => {
+                self.reports.remove(&id);
+                self.queue.push_back(Event::SpawnFailed(id, error.code, error.sentence));
+            }
+            News::Ended(id, ended) => self.has_ended(id, ended),
+            News::ErrandFailed(pid, sentence) => self.errands.failed(pid, sentence),
+            News::ErrandEnded(pid, ended) => self.errands.ended(pid, ended),
+        }
+    }
+
     pub(super) fn harvest(&mut self) {
         let harvest = self.children.reap();
         self.unreaped = harvest.unfinished;
         if harvest.orphans > 0 {
             debug!("reaped {} orphans", harvest.orphans);
         }
-        if harvest.ended.iter().any(|(_, ended)| *ended == Ended::Signal(libc::SIGKILL as u8)) && self.memory.happened() {
-            self.queue.push_back(Event::OutOfMemory);
-        }
         harvest.errands.into_iter().for_each(|(pid, ended)| self.errands.ended(pid, ended));
         self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
-        for (id, ended) in harvest.ended {
-            self.take_last_words(id);
-            self.queue.push_back(Event::Exited(id, ended));
-        }
+        harvest.ended.into_iter().for_each(|(id, ended)| self.has_ended(id, ended));
         if harvest.none_left {
             self.queue.push_back(Event::NoneLeft);
         }

@@ -19,7 +19,7 @@ impl Supervisor {
         let Some(plan) = &plan else { return };
         debug!("starting {}", plan.argv);
         let news = match self.start(id, plan) {
-            Ok(pid) => Event::Spawned(id, pid),
+            Ok(_) => Event::Forked(id),
             Err(error) => Event::SpawnFailed(id, error.code, error.sentence),
         };
         // The next events that are applied: a TERM that waits in the queue must find the process, and a module's failure the main one.

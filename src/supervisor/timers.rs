@@ -3,34 +3,38 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::gap;
 use crate::clock::Moment;
-use crate::state::event::Timer;
+use crate::state::event::{ModuleTimer, Timer};
 
 /// How many times its own length a timer may get at most by extensions.
 const LONGEST_EXTENSION: u32 = 2;
 
-/// The armed timers and their monotonic deadlines.
-#[derive(Debug, Default)]
-pub(super) struct Timers(HashMap<Timer, Deadline>);
-
-/// When a timer runs out.
+/// An armed timer.
 #[derive(Clone, Copy, Debug)]
-struct Deadline {
+struct Armed {
+    /// Its monotonic deadline.
     at: Duration,
+    /// For how long it was armed.
+    length: Duration,
     /// The latest that an extension may move it to.
     latest: Duration,
 }
 
+/// The armed timers.
+#[derive(Debug, Default)]
+pub(super) struct Timers(HashMap<Timer, Armed>);
+
 impl Timers {
     pub(super) fn arm(&mut self, timer: Timer, now: Moment, after: Duration) {
         let latest = now.mono.saturating_add(after.saturating_mul(LONGEST_EXTENSION));
-        self.0.insert(timer, Deadline { at: now.mono.saturating_add(after), latest });
+        self.0.insert(timer, Armed { at: now.mono.saturating_add(after), length: after, latest });
     }
 
     /// Gives an armed timer this long from now on, but never less than it has, and never more than twice what it was armed for.
     pub(super) fn extend(&mut self, timer: Timer, now: Moment, by: Duration) {
-        if let Some(deadline) = self.0.get_mut(&timer) {
-            deadline.at = deadline.at.max(now.mono.saturating_add(by).min(deadline.latest));
+        if let Some(armed) = self.0.get_mut(&timer) {
+            armed.at = armed.at.max(now.mono.saturating_add(by).min(armed.latest));
         }
     }
 
@@ -38,54 +42,105 @@ impl Timers {
         self.0.remove(&timer);
     }
 
-    /// Time until the next one runs out; none when nothing is armed.
+    /// Time until there is something to do: the next one runs out, or a gap of the clock has to be looked for. None when nothing is armed.
     pub(super) fn next(&self, now: Moment) -> Option<Duration> {
-        self.0.values().map(|deadline| deadline.at.saturating_sub(now.mono)).min()
+        let left = |(timer, armed): (&Timer, &Armed)| {
+            let left = armed.at.saturating_sub(now.mono);
+            if waits_for_us(*timer) { left.min(gap::slice(left)) } else { left }
+        };
+        self.0.iter().map(left).min()
     }
 
-    /// Takes out those that have run out, the earliest first.
-    pub(super) fn due(&mut self, now: Moment) -> Vec<Timer> {
-        let mut due: Vec<(Duration, Timer)> =
-            self.0.iter().filter(|(_, deadline)| deadline.at <= now.mono).map(|(timer, deadline)| (deadline.at, *timer)).collect();
-        due.sort_by_key(|(deadline, _)| *deadline);
-        self.0.retain(|_, deadline| deadline.at > now.mono);
-        due.into_iter().map(|(_, timer)| timer).collect()
+    /// Moves every deadline against others by time in which nobody could run, as far as its whole length from now at most.
+    pub(super) fn shift(&mut self, now: Moment, lost: Duration) {
+        for (_, armed) in self.0.iter_mut().filter(|(timer, _)| waits_for_us(**timer)) {
+            let moved = armed.at.saturating_add(lost).min(now.mono.saturating_add(armed.length)).max(armed.at);
+            armed.latest = armed.latest.saturating_add(moved.saturating_sub(armed.at));
+            armed.at = moved;
+        }
     }
+
+    /// Takes out the earliest of those that have run out.
+    pub(super) fn due(&mut self, now: Moment) -> Option<Timer> {
+        let (timer, _) = self.0.iter().filter(|(_, armed)| armed.at <= now.mono).min_by_key(|(_, armed)| armed.at)?;
+        let timer = *timer;
+        self.0.remove(&timer);
+        Some(timer)
+    }
+}
+
+/// Whether time in which nobody could run is not held against this one: it limits what others do. A pause only lets time pass, and
+/// what protects another replica from our migration gets no grace.
+const fn waits_for_us(timer: Timer) -> bool {
+    !matches!(timer, Timer::Overlap | Timer::Retry | Timer::Restart | Timer::Module(_, ModuleTimer::Restart))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn all_due(timers: &mut Timers, now: Moment) -> Vec<Timer> {
+        std::iter::from_fn(|| timers.due(now)).collect()
+    }
+
     #[test]
     fn timers_run_out_in_order_and_once() {
         let (mut timers, start) = (Timers::default(), Moment::default());
-        timers.arm(Timer::Grace, start, Duration::from_secs(8));
-        timers.arm(Timer::Drain, start, Duration::from_secs(2));
-        timers.arm(Timer::Startup, start, Duration::from_secs(1));
+        timers.arm(Timer::Grace, start, seconds(8));
+        timers.arm(Timer::Drain, start, seconds(2));
+        timers.arm(Timer::Startup, start, seconds(1));
         timers.disarm(Timer::Startup);
-        assert_eq!(timers.next(start), Some(Duration::from_secs(2)));
-        assert!(timers.due(start.after(Duration::from_secs(1))).is_empty());
-        let late = start.after(Duration::from_secs(9));
-        assert_eq!(timers.due(late), [Timer::Drain, Timer::Grace]);
-        assert!(timers.due(late).is_empty());
+        assert_eq!(timers.next(start), Some(Duration::from_millis(500)));
+        assert!(timers.due(start.after(seconds(1))).is_none());
+        let late = start.after(seconds(9));
+        assert_eq!(all_due(&mut timers, late), [Timer::Drain, Timer::Grace]);
+        assert!(timers.due(late).is_none());
         assert_eq!(timers.next(late), None);
+    }
+
+    #[test]
+    fn a_gap_moves_deadlines_against_others_and_nothing_else() {
+        let (mut timers, start) = (Timers::default(), Moment::default());
+        for timer in [Timer::Watchdog, Timer::Overlap, Timer::Restart] {
+            timers.arm(timer, start, seconds(5));
+        }
+        let thawed = start.after(seconds(10));
+        timers.shift(thawed, seconds(8));
+        let mut due = all_due(&mut timers, thawed);
+        due.sort_by_key(|timer| *timer == Timer::Restart);
+        assert_eq!(due, [Timer::Overlap, Timer::Restart]);
+        assert!(timers.due(start.after(Duration::from_millis(12_999))).is_none());
+        assert_eq!(timers.due(start.after(seconds(13))), Some(Timer::Watchdog));
+    }
+
+    #[test]
+    fn a_deadline_that_was_set_after_the_gap_is_not_moved() {
+        let (mut timers, thawed) = (Timers::default(), Moment::default().after(seconds(600)));
+        timers.arm(Timer::Drain, thawed, seconds(3));
+        timers.shift(thawed, seconds(590));
+        assert_eq!(timers.due(thawed.after(seconds(3))), Some(Timer::Drain));
     }
 
     #[test]
     fn an_extension_never_shortens_and_never_more_than_doubles() {
         let (mut timers, start) = (Timers::default(), Moment::default());
-        let seconds = Duration::from_secs;
+        let left = |timers: &Timers, now: Moment| timers.0.get(&Timer::Grace).map(|armed| armed.at.saturating_sub(now.mono));
         timers.extend(Timer::Grace, start, seconds(5));
-        assert_eq!(timers.next(start), None, "what is not armed is not extended");
+        assert_eq!(left(&timers, start), None, "what is not armed is not extended");
         timers.arm(Timer::Grace, start, seconds(8));
         let later = start.after(seconds(4));
-        for (by, left) in [(Duration::ZERO, 4), (seconds(3), 4), (seconds(6), 6), (seconds(5), 6), (Duration::from_micros(u64::MAX), 12)] {
+        for (by, expected) in
+            [(Duration::ZERO, 4), (seconds(3), 4), (seconds(6), 6), (seconds(5), 6), (Duration::from_micros(u64::MAX), 12)]
+        {
             timers.extend(Timer::Grace, later, by);
-            assert_eq!(timers.next(later), Some(seconds(left)), "{by:?}");
+            assert_eq!(left(&timers, later), Some(seconds(expected)), "{by:?}");
         }
         let last = start.after(seconds(15));
         timers.extend(Timer::Grace, last, Duration::MAX);
-        assert_eq!(timers.next(last), Some(seconds(1)), "asked again and again it is no longer");
+        assert_eq!(left(&timers, last), Some(seconds(1)), "asked again and again it is no longer");
     }
 }

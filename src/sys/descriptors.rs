@@ -7,18 +7,6 @@ pub fn survives_exec(descriptor: i32) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
-/// Says whether a descriptor is handed on to the programs that are started from now on; nothing where it is not open.
-pub fn survive_exec(descriptor: i32, survives: bool) {
-    // SAFETY: the flags of a descriptor are read and changed by number; a wrong number is an error that changes nothing.
-    unsafe {
-        let flags = libc::fcntl(descriptor, libc::F_GETFD);
-        if flags >= 0 {
-            let flags = if survives { flags & !libc::FD_CLOEXEC } else { flags | libc::FD_CLOEXEC };
-            libc::fcntl(descriptor, libc::F_SETFD, flags);
-        }
-    }
-}
-
 /// Closes a descriptor that this process inherited and that none of its own objects owns.
 pub fn close_inherited(descriptor: i32) {
     // SAFETY: the caller names a descriptor that was open before anything of ours was opened, so no object of ours loses its file.

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::{check, clean_dispositions, set_mask};
 
@@ -30,6 +31,8 @@ pub struct Recipe {
     pub parent_death_signal: i32,
     /// Whether the child becomes the terminal's foreground group.
     pub terminal: bool,
+    /// Inherited descriptors that the child does not get.
+    pub withheld: Vec<i32>,
     /// Descriptors that the child gets under another number: ours, theirs.
     pub pass: Vec<(i32, i32)>,
 }
@@ -43,6 +46,54 @@ pub struct Credentials {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+}
+
+/// The pid of a process that is being started, known from its first instruction on: before it does anything that may hang.
+#[derive(Debug, Default)]
+pub struct Birth(AtomicI32);
+
+impl Birth {
+    /// Waits until there is a process, and returns its pid.
+    ///
+    /// # Errors
+    /// The kernel could not make one.
+    pub fn wait(&self) -> io::Result<i32> {
+        loop {
+            match self.0.load(Ordering::Acquire) {
+                // SAFETY: futex(2) compares a live aligned integer and sleeps while it is 0; no time limit is given.
+                0 => unsafe {
+                    libc::syscall(libc::SYS_futex, self.0.as_ptr(), FUTEX_WAIT, 0, std::ptr::null::<libc::timespec>());
+                },
+                pid if pid > 0 => return Ok(pid),
+                errno => return Err(io::Error::from_raw_os_error(errno.saturating_neg())),
+            }
+        }
+    }
+
+    /// Its pid, as far as there is one.
+    pub fn pid(&self) -> Option<i32> {
+        Some(self.0.load(Ordering::Acquire)).filter(|pid| *pid > 0)
+    }
+
+    /// Tells a pid, or an errno below 0, unless one was told before; async-signal-safe.
+    fn tell(&self, what: i32) {
+        if self.0.compare_exchange(0, what, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            // SAFETY: futex(2) wakes whoever waits at this address; it reads nothing.
+            unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), FUTEX_WAKE, i32::MAX) };
+        }
+    }
+}
+
+const FUTEX_WAIT: c_int = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+const FUTEX_WAKE: c_int = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+
+/// Tells that nothing was made, however it came to that.
+struct OrNone<'b>(&'b Birth);
+
+impl Drop for OrNone<'_> {
+    fn drop(&mut self) {
+        self.0.tell(-libc::EAGAIN);
+    }
 }
 
 /// The step between clone and exec that failed.
@@ -71,18 +122,20 @@ impl Recipe {
     /// A `LISTEN_PID` with room for any pid, rewritten in the child (`sd_listen_fds(3)`).
     pub const LISTEN_PID: &'static CStr = c"LISTEN_PID=0000000000";
 
-    /// Starts the program and returns its pid once it is executing. The caller reaps it.
+    /// Starts the program, and comes back once it is executing: as late as the files that this needs answer. Its pid is told by `birth`
+    /// before that. The caller reaps it, also where the start has failed after it was born.
     ///
     /// The child is in a group of its own and has an empty signal mask. All signals must be blocked in the calling thread, so
     /// that nothing meant for us reaches the child between fork and exec.
     ///
     /// # Errors
-    /// The step that failed and why; the child is then gone and reaped.
-    pub fn start(&self) -> Result<i32, (Step, io::Error)> {
+    /// The step that failed and why; the child is then about to end. A child that is killed before it executes is no error.
+    pub fn start(&self, birth: &Birth) -> Result<(), (Step, io::Error)> {
         let failed = |error| (Step::Fork, error);
+        let _or_none = OrNone(birth);
         let (reading, writing) = pipe().map_err(failed)?;
         let pointers = Pointers::new(self);
-        let mut launch = Launch { recipe: self, pointers, report: writing.as_raw_fd() };
+        let mut launch = Launch { recipe: self, pointers, report: writing.as_raw_fd(), birth };
         let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
         // The memory is shared instead of copied, and this thread is held until the child executes or is gone: a copy of the page
         // tables and of every page written meanwhile costs more than all else that a start costs. glibc and musl start programs so.
@@ -92,16 +145,18 @@ impl Recipe {
         // an emulator makes a plain fork of this, the child has copies of both.
         let pid = unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut launch).cast::<c_void>()) };
         if pid < 0 {
-            return Err(failed(io::Error::last_os_error()));
+            let error = io::Error::last_os_error();
+            birth.tell(error.raw_os_error().unwrap_or(libc::EAGAIN).saturating_neg());
+            return Err(failed(error));
         }
+        // It has told so itself, but where it was killed before its first instruction, or on memory of its own under an emulator.
+        birth.tell(pid);
         drop(writing);
         let mut report = [0_u8; 5];
         match File::from(reading).read_exact(&mut report) {
             // The pipe closed unwritten: the program executes.
-            Err(_) => Ok(pid),
+            Err(_) => Ok(()),
             Ok(()) => {
-                // SAFETY: waits for a child of ours that is about to exit; no status is wanted.
-                unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
                 let [step, errno @ ..] = report;
                 let step = Step::ALL.into_iter().find(|known| *known as u8 == step).unwrap_or(Step::Exec);
                 Err((step, io::Error::from_raw_os_error(i32::from_ne_bytes(errno))))
@@ -113,17 +168,26 @@ impl Recipe {
 /// Bytes of the stack on which the child lives until exec: a few frames without large variables, many times over.
 const STACK: usize = 64 * 1024;
 
+/// What reads a script that does not say so itself, as `execvp(3)` of glibc and every shell has it; musl's has not.
+const SHELL: &CStr = c"/bin/sh";
+
+/// Where the script stands among the words for the shell.
+const SCRIPT: usize = 1;
+
 /// What the child is to do.
 struct Launch<'a> {
     recipe: &'a Recipe,
     pointers: Pointers,
     report: c_int,
+    birth: &'a Birth,
 }
 
 /// Null-terminated arrays of pointers into a recipe's strings.
 struct Pointers {
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
+    /// The command line that has a shell read the file whose path the child puts at [`SCRIPT`].
+    shell: Vec<*const c_char>,
     /// The entry that the child writes its own pid into; `env` points to it.
     listen_pid: Vec<u8>,
 }
@@ -136,6 +200,11 @@ impl Pointers {
         Self {
             argv: recipe.argv.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect(),
             env: recipe.env.iter().map(entry).chain([std::ptr::null()]).collect(),
+            shell: [SHELL.as_ptr(); SCRIPT + 1]
+                .into_iter()
+                .chain(recipe.argv.iter().skip(1).map(|word| word.as_ptr()))
+                .chain([std::ptr::null()])
+                .collect(),
             listen_pid,
         }
     }
@@ -145,7 +214,7 @@ impl Pointers {
 /// takes no lock and never returns.
 extern "C" fn child(launch: *mut c_void) -> c_int {
     // SAFETY: `start` hands in its launch, which nobody else uses while the child lives.
-    let Launch { recipe, pointers, report } = unsafe { &mut *launch.cast::<Launch>() };
+    let Launch { recipe, pointers, report, birth } = unsafe { &mut *launch.cast::<Launch>() };
     let mut report = *report;
     let fail = |report: c_int, step: Step| -> ! {
         let [a, b, c, d] = errno().to_ne_bytes();
@@ -159,6 +228,13 @@ extern "C" fn child(launch: *mut c_void) -> c_int {
     // SAFETY: every call below is a plain system call on integers or on memory that lives until exec. The raw calls for groups
     // and ids change this process alone; libc's wrappers would try to change all threads of a process that has only this one.
     unsafe {
+        let pid = libc::getpid();
+        // Before its pid is told, so that whoever knows it can reach the group.
+        libc::setpgid(0, 0);
+        birth.tell(pid);
+        for withheld in &recipe.withheld {
+            libc::fcntl(*withheld, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
         // Nothing that is passed may land on the pipe that tells what failed.
         let above = recipe.pass.iter().map(|(_, theirs)| *theirs).max().unwrap_or(0);
         let moved = libc::fcntl(report, libc::F_DUPFD_CLOEXEC, above + 1);
@@ -166,8 +242,6 @@ extern "C" fn child(launch: *mut c_void) -> c_int {
             libc::close(report);
             report = moved;
         }
-        let pid = libc::getpid();
-        libc::setpgid(0, 0);
         if recipe.terminal {
             libc::tcsetpgrp(libc::STDIN_FILENO, pid);
         }
@@ -223,6 +297,14 @@ extern "C" fn child(launch: *mut c_void) -> c_int {
             match errno() {
                 libc::ENOENT | libc::ENOTDIR => {}
                 libc::EACCES => denied = true,
+                libc::ENOEXEC if is_text(path) => {
+                    if let Some(script) = pointers.shell.get_mut(SCRIPT) {
+                        *script = path.as_ptr();
+                    }
+                    libc::execve(SHELL.as_ptr(), pointers.shell.as_ptr(), pointers.env.as_ptr());
+                    set_errno(libc::ENOEXEC);
+                    fail(report, Step::Exec);
+                }
                 _ => fail(report, Step::Exec),
             }
         }
@@ -231,6 +313,20 @@ extern "C" fn child(launch: *mut c_void) -> c_int {
         }
     }
     fail(report, Step::Exec)
+}
+
+/// Whether the beginning of this file is text without a first line that names an interpreter; async-signal-safe.
+fn is_text(path: &CStr) -> bool {
+    let mut head = [0_u8; 1024];
+    // SAFETY: system calls on a live path and a live buffer of the size that is given. Opened so, no file waits for anybody.
+    let count = unsafe {
+        let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK);
+        let count = libc::read(file, head.as_mut_ptr().cast(), head.len());
+        libc::close(file);
+        count
+    };
+    let head = head.get(..usize::try_from(count).unwrap_or_default()).unwrap_or_default();
+    !head.is_empty() && !head.starts_with(b"#!") && !head.contains(&0)
 }
 
 /// Writes the pid and a NUL behind `LISTEN_PID=`; leading zeros would make readers take it for an octal number.

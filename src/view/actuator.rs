@@ -5,7 +5,6 @@ mod report;
 
 use serde_json::{Map, Value, json};
 
-use super::bounded::{Member, cut};
 use super::{Request, Response};
 use crate::state::snapshot::{Level, Look, Snapshot};
 use component::{Component, components};
@@ -14,7 +13,12 @@ const V3: &str = "application/vnd.spring-boot.actuator.v3+json";
 const V2: &str = "application/vnd.spring-boot.actuator.v2+json";
 
 /// The groups, which never show components.
-const GROUPS: [&str; 2] = ["liveness", "readiness"];
+pub(super) const GROUPS: [&str; 2] = ["liveness", "readiness"];
+
+/// The one word of `Accept` that the answers depend on.
+pub(super) fn syntax(accept: &str) -> &'static str {
+    Syntax::preferred(accept).content_type
+}
 
 /// Answers the path below `/actuator`.
 pub fn render(snapshot: &Snapshot, look: Look, path: &[&str], request: &Request<'_>) -> Option<Response> {
@@ -32,7 +36,7 @@ pub fn render(snapshot: &Snapshot, look: Look, path: &[&str], request: &Request<
             let component = components(snapshot, look, request.authority).into_iter().find(|(other, _)| other == name);
             let component = component.and_then(|(_, component)| component.descend(rest));
             Some(match component {
-                Some(component) => syntax.answer(code(component.status), &syntax.tell(component, 0)),
+                Some(component) => syntax.answer(code(component.status), &syntax.tell(component)),
                 // Spring's answer to an unknown component has no body.
                 None => Response::new(404, syntax.content_type, String::new()),
             })
@@ -107,25 +111,20 @@ impl Syntax {
 
     /// The whole: components sorted by name, as Spring's `TreeMap` has them.
     fn health(self, snapshot: &Snapshot, look: Look, authority: bool) -> Response {
-        const FRAME: usize = 160;
         let status = snapshot.overall(look).word();
         let parts = components(snapshot, look, authority);
         let parts = Component { status, parts: Some(parts), details: Map::new() };
-        let Value::Object(mut body) = self.tell(parts, FRAME) else { return Response::not_found() };
+        let Value::Object(mut body) = self.tell(parts) else { return Response::not_found() };
         body.insert("groups".to_owned(), json!(GROUPS));
         self.answer(code(status), &Value::Object(body))
     }
 
-    /// A component and its parts; what does not fit beside `frame` further bytes is counted in the description.
-    fn tell(self, component: Component, frame: usize) -> Value {
+    /// A component and its parts.
+    fn tell(self, component: Component) -> Value {
         let mut body = Map::new();
         body.insert("status".to_owned(), Value::from(component.status));
         if let Some(parts) = component.parts {
-            let member = |(name, part): (String, Component)| Member { name, fails: part.status != "UP", value: self.tell(part, frame) };
-            let (mut parts, left_out) = cut(parts.into_iter().map(member).collect(), frame.max(64));
-            if left_out > 0 {
-                body.insert("description".to_owned(), Value::from(format!("and {left_out} more")));
-            }
+            let mut parts: Map<String, Value> = parts.into_iter().map(|(name, part)| (name, self.tell(part))).collect();
             parts.sort_keys();
             body.insert(self.parts.to_owned(), Value::Object(parts));
         }

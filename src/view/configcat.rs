@@ -1,8 +1,9 @@
 //! ConfigCat Proxy's `/status`: each check with its last records and a status that follows from them alone; always 200.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value, json};
 
-use super::bounded::{Member, cut};
 use super::{JSON, Response, migration, time};
 use crate::clock::Moment;
 use crate::outcome::Class;
@@ -15,44 +16,50 @@ use crate::state::snapshot::{Level, Look, Phase, Snapshot, Status, Step};
 const DEGRADED_AFTER: usize = 2;
 
 /// The document. `verbose` in the query adds what the page shows: `portcullis status --json` asks for it.
+///
+/// It is written check by check: with hundreds of them, a tree of the whole would take several times the memory of its text.
 pub fn render(snapshot: &Snapshot, look: Look, query: &str, authority: bool) -> Response {
-    const FRAME: usize = 256;
     let verbose = url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "verbose");
     let statuses: Vec<&str> = snapshot.checks.iter().map(|check| status(check, look)).collect();
-    let migration = migration(snapshot, look, authority);
-    let frame = FRAME + migration.as_ref().map_or(0, |told| Value::Object(told.clone()).to_string().len());
-    let members = snapshot.checks.iter().zip(&statuses).map(|(check, status)| Member {
-        name: check.name.clone(),
-        fails: *status != "healthy",
-        value: json!({
+    let mut body = String::from("{");
+    member(&mut body, "status", root(snapshot, look, &statuses));
+    member(&mut body, "phase", snapshot.phase.word());
+    key(&mut body, "checks");
+    body.push('{');
+    for (check, status) in snapshot.checks.iter().zip(&statuses) {
+        let mut told = json!({
             "type": check.kind,
             "counts": check.affects.health(),
             "status": status,
             "records": check.records.iter().map(|record| line(check, record, authority)).collect::<Vec<_>>(),
-        }),
-    });
-    let (mut checks, left_out) = cut(members.collect(), frame);
-    let mut body = Map::new();
-    body.insert("status".to_owned(), Value::from(root(snapshot, look, &statuses)));
-    body.insert("phase".to_owned(), Value::from(snapshot.phase.word()));
-    if verbose {
-        for (name, told) in &mut checks {
-            if let (Some(check), Value::Object(told)) = (snapshot.check(name), told) {
-                told.extend(more(check, look, authority));
-            }
+        });
+        if let (true, Value::Object(told)) = (verbose, &mut told) {
+            told.extend(more(check, look, authority));
         }
+        member(&mut body, &check.name, told);
     }
-    body.insert("checks".to_owned(), Value::Object(checks));
-    if left_out > 0 {
-        body.insert("left_out".to_owned(), Value::from(left_out));
-    }
-    if let Some(migration) = migration {
-        body.insert("migration".to_owned(), Value::Object(migration));
+    body.push('}');
+    if let Some(migration) = migration(snapshot, look, authority) {
+        member(&mut body, "migration", migration);
     }
     if verbose {
-        body.extend(overview(snapshot, look, authority));
+        overview(snapshot, look, authority).into_iter().for_each(|(name, told)| member(&mut body, &name, told));
     }
-    Response::new(200, JSON, Value::Object(body).to_string())
+    body.push('}');
+    Response::new(200, JSON, body)
+}
+
+/// Appends one member to an object that is not closed yet.
+fn member(text: &mut String, name: &str, value: impl Into<Value>) {
+    key(text, name);
+    let _ = write!(text, "{}", value.into());
+}
+
+fn key(text: &mut String, name: &str) {
+    if !text.ends_with('{') {
+        text.push(',');
+    }
+    let _ = write!(text, "{}:", Value::from(name));
 }
 
 /// ConfigCat's rule from the ring alone; only a stale result, which it does not know, is told as degraded.

@@ -90,6 +90,11 @@ impl Exposition {
     }
 }
 
+/// The one word of `Accept` that the answer depends on.
+pub(super) fn syntax(accept: &str) -> &'static str {
+    if prefers_openmetrics(accept) { "application/openmetrics-text" } else { "" }
+}
+
 /// Whether the best match of `Accept` is OpenMetrics 1.0.0; no match at all is text 0.0.4, never 406.
 pub(super) fn prefers_openmetrics(accept: &str) -> bool {
     let mut best = (0.0, false);

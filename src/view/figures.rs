@@ -74,6 +74,8 @@ pub struct Figures {
     pub requests: Requests,
     /// The process; none where the kernel does not tell.
     pub process: Option<ProcessFigures>,
+    /// Processor time of the longest turn of the loop that owns the signals.
+    pub longest_turn: Duration,
 }
 
 #[cfg(test)]

@@ -144,7 +144,6 @@ fn schemas() -> Value {
                     "required": ["elapsed", "error"],
                     "properties": { "elapsed": { "type": "string", "pattern": "^[0-9]+\\.[0-9]$" }, "error": { "type": "string" } },
                 } },
-                "_left_out": { "type": "integer", "minimum": 1 },
             },
             "additionalProperties": word(&["ok", "nok"]),
         },
@@ -152,7 +151,7 @@ fn schemas() -> Value {
             "type": "object",
             "required": ["status", "version"],
             "properties": {
-                "status": word(&["healthy", "unhealthy"]), "version": { "type": "string" }, "_left_out": { "type": "integer", "minimum": 1 },
+                "status": word(&["healthy", "unhealthy"]), "version": { "type": "string" },
             },
             "additionalProperties": word(&["healthy", "unhealthy"]),
         },
@@ -223,7 +222,6 @@ fn schemas() -> Value {
                         "records": { "type": "array", "maxItems": 5, "items": { "type": "string" } },
                     },
                 } },
-                "left_out": { "type": "integer", "minimum": 1 },
                 "migration": {
                     "type": "object",
                     "required": ["role"],

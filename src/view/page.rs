@@ -29,11 +29,19 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 });
 
+/// What asks for the text of a terminal.
+const PLAIN: &str = "text/plain";
+
+/// The one word of `Accept` that the answer depends on.
+pub(super) fn syntax(accept: &str) -> &'static str {
+    let wants = |kind| accept.split(',').any(|part| part.split(';').next().unwrap_or_default().trim() == kind);
+    if wants(PLAIN) && !wants("text/html") { PLAIN } else { "" }
+}
+
 /// The page, or the same as text for who accepts text and no HTML. `hold` in the query keeps it from loading itself again.
 pub fn render(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Response {
     let vary = ("vary", "Accept");
-    let wants = |kind| request.accept.split(',').any(|part| part.split(';').next().unwrap_or_default().trim() == kind);
-    if wants("text/plain") && !wants("text/html") {
+    if syntax(request.accept) == PLAIN {
         return Response { headers: vec![vary], ..Response::new(200, TEXT, terminal::render(snapshot, look, request.authority)) };
     }
     let holds = url::form_urlencoded::parse(request.query.as_bytes()).any(|(key, _)| key == "hold");

@@ -38,6 +38,9 @@ pub fn render(snapshot: &Snapshot, look: Look, accept: &str, figures: Option<&Fi
     page.single("portcullis_start_time_seconds", Kind::Gauge, "Start of portcullis since the epoch.", "seconds", started);
     if let Some(figures) = figures {
         requests(&mut page, figures);
+        let name = "portcullis_loop_longest_turn_seconds";
+        let help = "Longest processor time of one turn of the loop that takes signals.";
+        page.single(name, Kind::Gauge, help, "seconds", figures.longest_turn.as_secs_f64());
         process(&mut page, figures);
     }
     let content_type = if openmetrics { OPENMETRICS } else { TEXT_FORMAT };

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{JSON, LONGEST_BODY, Response, words};
+use super::{JSON, Response, words};
 use crate::state::snapshot::{Level, Look, Snapshot, Status};
 
 /// One line of the document.
@@ -16,9 +16,7 @@ struct Entry<'a> {
 pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> Response {
     let entries = entries(snapshot, look, authority);
     let up = snapshot.overall(look) == Status::Up;
-    let whole = document(entries.iter(), up, 0);
-    let body = if whole.len() <= LONGEST_BODY { whole } else { shortened(&entries, up) };
-    Response::new(if up { 200 } else { 500 }, JSON, body)
+    Response::new(if up { 200 } else { 500 }, JSON, document(&entries, up))
 }
 
 fn entries(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<Entry<'_>> {
@@ -42,7 +40,7 @@ fn entries(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<Entry<'_>> {
     entries
 }
 
-fn document<'a>(entries: impl Iterator<Item = &'a Entry<'a>>, up: bool, left_out: usize) -> String {
+fn document(entries: &[Entry<'_>], up: bool) -> String {
     let mut body = Map::new();
     let mut meta = Map::new();
     for entry in entries {
@@ -55,23 +53,5 @@ fn document<'a>(entries: impl Iterator<Item = &'a Entry<'a>>, up: bool, left_out
     if !meta.is_empty() {
         body.insert("_meta".to_owned(), Value::Object(meta));
     }
-    if left_out > 0 {
-        body.insert("_left_out".to_owned(), Value::from(left_out));
-    }
     Value::Object(body).to_string()
-}
-
-/// Failures first, as many as fit, and how many are missing.
-fn shortened(entries: &[Entry<'_>], up: bool) -> String {
-    const FRAME: usize = 64;
-    let mut chosen: Vec<&Entry<'_>> = entries.iter().collect();
-    chosen.sort_by_key(|entry| entry.failure.is_none());
-    let empty = document(std::iter::empty(), up, 0).len();
-    let mut room = LONGEST_BODY - FRAME;
-    let fits = chosen.iter().take_while(|entry| {
-        let longer_by = document(std::iter::once(**entry), up, 0).len() - empty;
-        room.checked_sub(longer_by).inspect(|rest| room = *rest).is_some()
-    });
-    let count = fits.count();
-    document(chosen.iter().take(count).copied(), up, entries.len() - count)
 }

@@ -1,10 +1,11 @@
 //! The page for a terminal: plain text in eighty columns, for `portcullis status` and for whoever asks `/` for `text/plain`.
 
-use std::fmt::Write;
+use std::fmt;
 
 use super::summary::{self, bucket, by_urgency, causes, last_try, levels, mark, outcome, shape, timeline, title};
 use super::time;
 use crate::state::snapshot::{Look, Snapshot, Step};
+use crate::visible;
 
 /// Columns of a bar of the timeline.
 const BAR: usize = 40;
@@ -12,20 +13,20 @@ const BAR: usize = 40;
 /// The longest name that keeps its column; a longer one pushes the rest to the right.
 const WIDEST_NAME: usize = 24;
 
-/// The whole text. A name or a dependency's words cannot steer the terminal: control characters are left out.
+/// The whole text. A name or a dependency's words can neither steer the terminal nor make lines: control characters are shown.
 pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
     let mut text = String::with_capacity(4096);
     let status = snapshot.overall(look);
     let service = &snapshot.service;
-    let _ = writeln!(text, "{} {}  {}{}", shape(status), title(status), service.name, mode(snapshot));
-    let _ = writeln!(text, "  {}", summary::phase(snapshot, look));
+    add(&mut text, format_args!("{} {}  {}{}", shape(status), title(status), service.name, mode(snapshot)));
+    add(&mut text, format_args!("  {}", summary::phase(snapshot, look)));
     if authority {
-        let _ = writeln!(text, "  instance {}, portcullis {}", service.instance, service.version);
+        add(&mut text, format_args!("  instance {}, portcullis {}", service.instance, service.version));
     }
     let answers = levels(snapshot, look).map(|(name, holds)| if holds { name.to_owned() } else { format!("not {name}") });
-    let _ = writeln!(text, "  {}", answers.join(", "));
+    add(&mut text, format_args!("  {}", answers.join(", ")));
     for cause in causes(snapshot, look, authority) {
-        let _ = writeln!(text, "  \u{2715} {cause}");
+        add(&mut text, format_args!("  \u{2715} {cause}"));
     }
     start(&mut text, snapshot, look);
     checks(&mut text, snapshot, look, authority);
@@ -35,12 +36,13 @@ pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
         for module in &snapshot.modules {
             let counts = if module.counts { "" } else { ", start not counted for health" };
             let mark = mark(summary::module_mark(module));
-            let _ = writeln!(text, "{mark} {:width$}  {}{counts}", module.name, summary::module(module, authority));
+            add(&mut text, format_args!("{mark} {:width$}  {}{counts}", module.name, summary::module(module, authority)));
         }
     }
-    let _ = writeln!(text, "\nProcess    {}", summary::process(snapshot, authority));
+    text.push('\n');
+    add(&mut text, format_args!("Process    {}", summary::process(snapshot, authority)));
     if let Some(heartbeat) = summary::heartbeat(snapshot, look) {
-        let _ = writeln!(text, "Heartbeat  {heartbeat}");
+        add(&mut text, format_args!("Heartbeat  {heartbeat}"));
     }
     instances(&mut text, snapshot, look, authority);
     if !authority {
@@ -49,13 +51,18 @@ pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
         );
         text.push_str("user over the unix socket, and who sends the token\n");
     }
-    text.retain(|c| c == '\n' || !c.is_control());
     text
+}
+
+/// Adds one line and no more, whatever stands in it.
+fn add(text: &mut String, words: fmt::Arguments<'_>) {
+    text.push_str(&visible::line(&words.to_string()));
+    text.push('\n');
 }
 
 fn instances(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
     let Some((told, words)) = snapshot.instances.as_ref().zip(summary::instances(snapshot, look)) else { return };
-    let _ = writeln!(text, "Instances  {words}");
+    add(text, format_args!("Instances  {words}"));
     if !authority {
         return;
     }
@@ -64,11 +71,11 @@ fn instances(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool
         let (state, words) = summary::instance(instance, look);
         let own = if instance.own { ", this one" } else { "" };
         let address = instance.address.as_ref().map(|address| format!("  {address}")).unwrap_or_default();
-        let _ = writeln!(text, "{} {:width$}  {words}{own}{address}", mark(state), instance.name);
+        add(text, format_args!("{} {:width$}  {words}{own}{address}", mark(state), instance.name));
     }
     let more = told.all.saturating_sub(told.listed.len() as u64);
     if more > 0 {
-        let _ = writeln!(text, "  and {more} more");
+        add(text, format_args!("  and {more} more"));
     }
 }
 
@@ -86,7 +93,8 @@ fn start(text: &mut String, snapshot: &Snapshot, look: Look) {
     if bars.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\nStart, {} from end to end", time::length(span));
+    text.push('\n');
+    add(text, format_args!("Start, {} from end to end", time::length(span)));
     let width = width(bars.iter().map(|bar| bar.name));
     let column = |at: std::time::Duration| {
         if span.is_zero() { 0 } else { ((at.as_secs_f64() / span.as_secs_f64()) * BAR as f64).round() as usize }
@@ -102,7 +110,7 @@ fn start(text: &mut String, snapshot: &Snapshot, look: Look) {
         };
         let line = format!("{}{}{}", " ".repeat(from), "\u{2591}".repeat(queued), shape.repeat(drawn - queued));
         let padding = BAR - from - drawn;
-        let _ = writeln!(text, "  {:width$}  {line}{}  {}{note}", bar.name, " ".repeat(padding), outcome(bar));
+        add(text, format_args!("  {:width$}  {line}{}  {}{note}", bar.name, " ".repeat(padding), outcome(bar)));
     }
 }
 
@@ -118,11 +126,11 @@ fn checks(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
         let tried = last_try(check, look).map(|tried| format!(", {tried}")).unwrap_or_default();
         let target = if authority && !check.target.is_empty() { format!("  {}", check.target) } else { String::new() };
         let verdict = summary::verdict(check, look, authority);
-        let _ = writeln!(text, "{} {:width$}  {} {verdict}{tried}{counts}{target}", mark(state), check.name, check.kind);
+        add(text, format_args!("{} {:width$}  {} {verdict}{tried}{counts}{target}", mark(state), check.name, check.kind));
         if check.stale_after.is_none() {
             continue;
         }
         let strip: String = check.history.seen(look.now).map(|(_, seen)| bucket(seen).0).collect();
-        let _ = writeln!(text, "  {:width$}  {strip}", "");
+        add(text, format_args!("  {:width$}  {strip}", ""));
     }
 }

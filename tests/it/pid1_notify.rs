@@ -56,6 +56,13 @@ fn a_line_on_the_notification_descriptor_is_ready_too() {
 }
 
 #[test]
+fn the_notification_descriptor_blocks_as_every_other_does() {
+    let look = "perl -e 'use Fcntl; open(F, \">&=\", 5); exit((fcntl(F, F_GETFL, 0) & O_NONBLOCK) ? 9 : 4)'";
+    let mut run = notifying("started = { notify_fd = 5 }", "", &format!("{look}\n"));
+    run.exits(4);
+}
+
+#[test]
 fn a_process_that_never_says_so_has_failed_its_start() {
     let mut run = notifying("started = { notify = true, within = \"300ms\" }", "", &talker(&[], 3));
     run.exits(69);

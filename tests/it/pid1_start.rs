@@ -115,7 +115,26 @@ fn what_cannot_be_executed_is_named_with_its_reason() {
     chmod(&script, 0o755);
     run.command([script]).output().exits(127).says(&["odd", "interpreter /no/such/interpreter"]);
     let huge = format!("[env]\nBIG = \"{}\"\n", "x".repeat(140_000));
-    Portcullis::new().config(&huge).command(["true"]).output().exits(126).says(&["cannot start true", "rgument list too long"]);
+    Portcullis::new().config(&huge).command(["true"]).output().exits(126).says(&["cannot start true: the variable BIG has 140005 bytes"]);
+    let secret = format!("[env]\nAPP_PASSWORD = \"{}\"\n", "hidden".repeat(25_000));
+    let said = Portcullis::new().config(&secret).command(["true"]).output().exits(126).says(&["APP_PASSWORD", "131072"]).stderr;
+    assert!(!said.contains("hidden"));
+    let word = "x".repeat(140_000);
+    let config = format!("[modes.api]\ncommand = [\"true\", \"{word}\"]\n");
+    Portcullis::new().config(&config).output().exits(126).says(&["argument 1 of the command is longer than the 131072 bytes"]);
+    // Each fits alone, and all together do not.
+    let many: Vec<String> = (0..30).map(|number| format!("V{number} = \"{}\"", "x".repeat(100_000))).collect();
+    Portcullis::new()
+        .config(&format!("[env]\n{}\n", many.join("\n")))
+        .command(["true"])
+        .output()
+        .exits(126)
+        .says(&["arguments and environment have 3"]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("tcp://{}", listener.local_addr().unwrap());
+    // The longest that the test itself can hand over.
+    let wait = Portcullis::new().config("").env("FITS", "x".repeat(131_000)).args(["wait", &target, "--", "true"]);
+    wait.output().exits(0);
     Portcullis::new().command(["/"]).output().exits(126).says(&["not executable"]);
     let run = Portcullis::new();
     let file = run.file("file", "");

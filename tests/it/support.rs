@@ -18,6 +18,7 @@ pub mod portcullis;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod rabbitmq;
 pub mod redis;
 pub mod secure;
 pub mod stand_ins;

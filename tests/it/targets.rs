@@ -1,5 +1,6 @@
 //! Every kind of target on the real server, and `wait` around them.
 
+mod brokers;
 mod databases;
 mod exec;
 mod grpc;
@@ -9,6 +10,7 @@ mod kept;
 mod local;
 mod names;
 mod network;
+mod parameters;
 mod pinned;
 mod redis;
 mod spaced;

@@ -204,6 +204,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         details: Details::Always,
         token: None,
         views: Views::default(),
+        hosts: Vec::new(),
         control: false,
     };
     let now = Moment::now();

@@ -13,6 +13,7 @@ use crate::log::stream;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::Target;
 use crate::sys;
+use crate::visible;
 
 /// Columns and rows of a terminal that does not say.
 const USUAL_SIZE: (usize, usize) = (80, 24);
@@ -22,7 +23,7 @@ const WIDE: usize = 72;
 
 /// Says one line on standard error; a reader that is gone is no reason to stop waiting.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(stream::stderr(), "portcullis: {line}");
+    let _ = writeln!(stream::stderr(), "portcullis: {}", visible::line(line));
 }
 
 /// A time as a person says it: a tenth of a millisecond below ten of them, then milliseconds, tenths of a second, seconds.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::outcome::{Class, Failure};
 use crate::plan::target::Target;
 use crate::probe::dial::shown;
+use crate::visible;
 
 /// More causes than these are not told apart.
 const MOST_CAUSES: usize = 16;
@@ -39,7 +40,7 @@ impl Row {
     pub(super) fn new(target: &Target) -> Self {
         Self {
             kind: target.kind(),
-            shown: target.to_string(),
+            shown: visible::line(&target.to_string()).into_owned(),
             ready: None,
             holding: None,
             first: None,

@@ -6,7 +6,17 @@ use std::time::Duration;
 use super::{Depth, Keys, Section};
 use crate::config::interpolate::Text;
 use crate::config::node::{Node, Value};
+use crate::config::problem::nearest;
 use crate::secret::Secret;
+
+/// What a text says of a truth, in any case; none where it says neither. Every boolean that may come from a variable is read by this.
+pub fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "" | "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
 
 impl<'c> Section<'c> {
     /// A string.
@@ -81,13 +91,13 @@ impl<'c> Section<'c> {
         self.integer(key, 1..=i64::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
     }
 
-    /// A boolean, written as one or as the string `true` or `false`.
+    /// A boolean, written as one or as a [word](truth) for it.
     pub fn boolean(&self, key: &str) -> Option<bool> {
         match &self.node(key)?.value {
             Value::Boolean(flag) => Some(*flag),
             Value::String(_) => {
                 let text = self.text(key)?;
-                let flag = text.value().trim().parse().ok();
+                let flag = truth(&text.value());
                 if flag.is_none() {
                     self.problem(key, format!("is `{}`; `true` or `false` is wanted", text.shown()));
                 }
@@ -107,7 +117,9 @@ impl<'c> Section<'c> {
         let found = words.iter().find(|(word, _)| *word == value).map(|(_, meaning)| *meaning);
         if found.is_none() {
             let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            self.problem(key, format!("is `{}`; one of {} is wanted", text.shown(), known.join(", ")));
+            let near = nearest(&value, words.iter().map(|(word, _)| *word));
+            let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+            self.problem(key, format!("is `{}`{near}; one of {} is wanted", text.shown(), known.join(", ")));
         }
         found
     }

@@ -42,7 +42,7 @@ pub(super) async fn prepare<L: Lock>(
         tell(LockNews::Preparing(Preparation::Settling));
         tokio::select! {
             () = sleep(SETTLE) => {}
-            why = watch(lock, held, None) => return Err(gone(&why)),
+            trouble = watch(lock, held, None) => return Err(gone(&trouble.why)),
         }
     }
     if rules.orphans != Orphans::Ignore {

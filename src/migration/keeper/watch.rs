@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::pause;
+use crate::clock::since_boot;
 use crate::migration::lock::{ANSWER, LEASE_SECONDS, Lock, Try, bounded};
 use crate::probe::dial::shown;
 
@@ -19,6 +20,9 @@ pub(super) const REGAIN: Duration = Duration::from_secs(5);
 
 /// How long a migration gets to stop that has lost its lock; the reducer grants it.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// A lock that was not looked at for longer than this is not regained: its lease may have run out, and another have had it.
+const LONGEST_SILENCE: Duration = Duration::from_secs(PING.as_secs() + ANSWER.as_secs() + 1);
 
 // A holder that is cut off has stopped its migration before the server hands the lock to another (E5).
 const _: () = assert!(PING.as_secs() + ANSWER.as_secs() + REGAIN.as_secs() + GRACE.as_secs() < LEASE_SECONDS);
@@ -56,6 +60,10 @@ impl Ward {
 pub(super) async fn keep<L: Lock>(lock: &mut L, held: &mut L::Held, ward: &mut Ward) -> String {
     loop {
         let trouble = watch(lock, held, Some(ward)).await;
+        let Trouble { why: trouble, silent } = trouble;
+        if silent > LONGEST_SILENCE {
+            return format!("{trouble}, and nobody here could look for {}", shown(silent));
+        }
         tracing::warn!(lock = lock.shown(), why = trouble, "the migration lock is lost, trying to regain it");
         let lost = Instant::now();
         match timeout(REGAIN, regain(lock)).await {
@@ -71,23 +79,42 @@ pub(super) async fn keep<L: Lock>(lock: &mut L, held: &mut L::Held, ward: &mut W
     }
 }
 
+/// What is wrong with a lock, and for how long nobody had looked by then, suspends of the machine included.
+pub(super) struct Trouble {
+    pub(super) why: String,
+    silent: Duration,
+}
+
 /// Asks every [`PING`] and returns with what is wrong.
-pub(super) async fn watch<L: Lock>(lock: &L, held: &mut L::Held, mut ward: Option<&mut Ward>) -> String {
+pub(super) async fn watch<L: Lock>(lock: &L, held: &mut L::Held, mut ward: Option<&mut Ward>) -> Trouble {
     let mut pause = if ward.is_some() { FIRST_LOOK } else { PING };
     loop {
-        tokio::select! {
-            () = lock.ended(held) => return "its connection ended".to_owned(),
-            () = sleep(pause) => pause = PING,
+        let looked = since_boot();
+        let ended = tokio::select! {
+            () = lock.ended(held) => true,
+            () = sleep(pause) => false,
+        };
+        pause = PING;
+        let state = if ended { Err("its connection ended".to_owned()) } else { holds(lock, held).await };
+        if let Err(why) = state {
+            return Trouble { why, silent: since_boot().saturating_sub(looked) };
         }
-        match bounded(lock.holds(held)).await {
-            Ok(true) => {
-                if let Some(ward) = &mut ward {
-                    ward.attend(lock, held).await;
-                }
-            }
-            Ok(false) => return "its session does not hold it any more".to_owned(),
-            Err(failure) => return format!("its connection failed: {}", failure.why().words()),
+        if let Some(ward) = &mut ward {
+            ward.attend(lock, held).await;
         }
+    }
+}
+
+/// Asks once, after a time in which nobody could look. What went then is not regained: another may have had it in between.
+pub(super) async fn confirm<L: Lock>(lock: &L, held: &mut L::Held) -> Result<(), String> {
+    holds(lock, held).await.map_err(|why| format!("{why}, after a time in which nobody here could look"))
+}
+
+async fn holds<L: Lock>(lock: &L, held: &mut L::Held) -> Result<(), String> {
+    match bounded(lock.holds(held)).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its session does not hold it any more".to_owned()),
+        Err(failure) => Err(format!("its connection failed: {}", failure.why().words())),
     }
 }
 

@@ -58,8 +58,10 @@ pub(super) const RESERVED: [&str; 17] = [
 
 /// Every check whose `when` holds, in order.
 pub(super) fn read(root: &Section<'_>, depth: Depth) -> Vec<CheckPlan> {
-    let Some(checks) = root.table_at("checks", None, depth) else { return Vec::new() };
-    checks.entries().filter_map(|entry| check(&checks, entry, None, depth)).collect()
+    root.context().reading_checks(|| {
+        let Some(checks) = root.table_at("checks", None, depth) else { return Vec::new() };
+        checks.entries().filter_map(|entry| check(&checks, entry, None, depth)).collect()
+    })
 }
 
 /// The own checks of a module, which are asked only while it runs.
@@ -193,7 +195,8 @@ fn leaves_the_container(target: &Target) -> bool {
         Target::Http(http) => !local_url(http),
         Target::Several(several) => !several.members.iter().all(|(_, http)| local_url(http)),
         Target::Grpc(grpc) => !local(&grpc.address.host),
-        Target::Postgres(postgres) => !local(&postgres.address.host),
+        Target::Postgres(postgres) => !postgres.hosts.iter().all(|host| local(&host.address.host)),
+        Target::Broker(broker) => !broker.addresses.iter().all(|address| local(&address.host)),
         Target::Mysql(mysql) => !local(&mysql.address.host),
         Target::Redis(redis) => !local(&redis.address.host),
     }

@@ -19,6 +19,7 @@ pub(super) const KEYS: Keys = Keys {
         "socket",
         "details",
         "token",
+        "hosts",
         "required",
         "healthz",
         "kubernetes",
@@ -87,6 +88,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         metrics: on("metrics"),
         page: on("page"),
     };
+    let hosts = hosts(&section);
     let HealthAddress { listen, socket } = address(&section);
     if section.depth() == Depth::Form {
         return None;
@@ -94,7 +96,48 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     if listen.is_empty() && socket.is_none() {
         section.problem("listen", "is empty and so is `socket`: nobody could ask; write `enabled = false` for no endpoint at all");
     }
-    Some(HealthPlan { listen, socket, required, details: details.unwrap_or_default(), token, views, control: root.has("modules") })
+    Some(HealthPlan { listen, socket, required, details: details.unwrap_or_default(), token, hosts, views, control: root.has("modules") })
+}
+
+fn hosts(section: &Section<'_>) -> Vec<String> {
+    let context = section.context();
+    let items = section.list("hosts").unwrap_or_default();
+    let texts = items.iter().filter_map(|item| context.text(item, &section.what("hosts"), section.depth()));
+    let checked = texts.filter_map(|text| {
+        let host = text.value();
+        let fits = !host.is_empty() && host.len() <= 253 && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        if !fits {
+            section.problem("hosts", format!("has `{}`; a name as `health.example.com` is wanted, without a port", text.shown()));
+        }
+        fits.then_some(host)
+    });
+    checked.collect()
+}
+
+/// Beside a command of one's own: the unix socket alone, where `healthcheck` is told that no service runs. What is wrong with the
+/// rest of the table is of no matter to it.
+pub(super) fn marker(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
+    let context = root.context();
+    let section = match root.node("health") {
+        Some(node) => {
+            context.open(node, "health", Some(KEYS), Depth::Form)?;
+            context.open(node, "health", None, Depth::Whole)?
+        }
+        None => context.section(Table::default(), "health", None, None, Depth::Whole),
+    };
+    let enabled = section.boolean("enabled").unwrap_or(true) && !bare;
+    let socket = address(&section).socket.filter(|_| enabled)?;
+    let (listen, views) = (Vec::new(), Views::default());
+    Some(HealthPlan {
+        listen,
+        socket: Some(socket),
+        required: false,
+        details: Details::Never,
+        token: None,
+        views,
+        control: false,
+        hosts: Vec::new(),
+    })
 }
 
 fn address(section: &Section<'_>) -> HealthAddress {

@@ -51,7 +51,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
             section.problem(name, "holds a brace or a blank; a brace would move its records to another slot of a cluster");
         }
     }
-    let target = redis(root, &section, checks)?;
+    let target = redis(&section, checks)?;
     let (ttl, every) = (ttl.unwrap_or(second * 60), every.unwrap_or(second * 20));
     if every >= ttl {
         section.problem(
@@ -80,7 +80,7 @@ fn names_redis(section: &Section<'_>) -> bool {
 }
 
 /// The Redis itself, or that of a check.
-fn redis(root: &Section<'_>, section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
+fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
     let check = section.text("check").map(|text| text.value());
     if !section.has("check") {
         if !names_redis(section) {
@@ -104,9 +104,8 @@ fn redis(root: &Section<'_>, section: &Section<'_>, checks: &[CheckPlan]) -> Opt
     let known: Vec<(String, RedisPlace)> =
         checks.iter().filter_map(|plan| place(&plan.target).map(|place| (plan.name.clone(), place))).collect();
     let found = known.iter().find(|(name, _)| *name == check).map(|(_, target)| target.clone());
-    // A check that is wrong itself has been named already.
-    let is_declared = root.table_at("checks", None, Depth::Form).is_some_and(|checks| checks.has(&check));
-    if found.is_none() && (!is_declared || section.context().is_clean()) {
+    // One that is wrong itself has been named already.
+    if found.is_none() && section.context().checks_are_right() {
         section.problem(
             "check",
             format!("names `{check}`, which is no redis check{}", suggest(&check, known.iter().map(|(name, _)| name.as_str()))),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::config::node::Value;
+use crate::config::node::{Origin, Value};
 use crate::config::problem::suggest;
-use crate::config::reader::{Depth, Keys, Section};
+use crate::config::reader::{Depth, Keys, Section, truth};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::Template;
@@ -33,26 +33,22 @@ pub(super) const KEYS: Keys = Keys {
     ],
 };
 
-/// Whether migrations are switched on: exactly `true`, as a boolean or as text; what is written but not named counts as on.
+/// Whether migrations are switched on; what is written but not named counts as on.
+///
+/// The preset `dify` takes what the script that it replaces takes: exactly `true`. What means it and is not written so is said loudly.
 pub(super) fn enabled(root: &Section<'_>) -> bool {
     let Some(section) = root.table_at("migrations", None, root.depth()) else { return false };
-    match section.node("enabled").map(|node| &node.value) {
-        None => true,
-        Some(Value::Boolean(flag)) => *flag,
-        Some(_) => {
-            let Some(text) = section.text("enabled") else { return false };
-            let value = text.value();
-            let nearly = ["true", "1", "yes", "on"].contains(&value.trim().to_ascii_lowercase().as_str());
-            if nearly && value != "true" {
-                section.context().notice(format!(
-                    "migrations are off: {} is `{}`, and only `true` switches them on",
-                    section.what("enabled"),
-                    text.shown()
-                ));
-            }
-            value == "true"
-        }
+    let Some(node) = section.node("enabled") else { return true };
+    if !matches!(&node.origin, Origin::Preset { name, .. } if name.split('@').next() == Some("dify")) {
+        return section.boolean("enabled").unwrap_or_default();
     }
+    let value = section.text("enabled").map(|text| text.value()).unwrap_or_default();
+    if value != "true" && truth(&value) != Some(false) {
+        section.context().notice(format!(
+            "MIGRATION_ENABLED is `{value}`, so no migration runs: the preset `dify` takes exactly `true`, as Dify's own script does"
+        ));
+    }
+    value == "true"
 }
 
 /// The migration; none when `wanted` is not so, which still has the form looked at, or when it is wrong.
@@ -155,6 +151,9 @@ fn choose_lock(section: &Section<'_>, lock: &str, lock_name: &str, checks: &[Che
         }
         return Some(LockPlan::File(path.into()));
     }
+    if !["none", "auto"].contains(&lock) && checks.iter().all(|check| check.name != lock) && !section.context().checks_are_right() {
+        return None;
+    }
     let databases: Vec<&CheckPlan> = checks.iter().filter(|check| of_check(check, lock_name).is_some()).collect();
     let own: Vec<&CheckPlan> = databases.iter().copied().filter(|check| !matches!(check.target, Target::Redis(_))).collect();
     let names = |checks: &[&CheckPlan]| checks.iter().map(|check| format!("`{}`", check.name)).collect::<Vec<_>>().join(", ");
@@ -162,6 +161,8 @@ fn choose_lock(section: &Section<'_>, lock: &str, lock_name: &str, checks: &[Che
         "none" => Some(LockPlan::None),
         "auto" => match own.as_slice() {
             [check] => of_check(check, lock_name),
+            // The database may be that of a check that is wrong; without a lock there would be nothing to hold it together.
+            [] if !section.context().checks_are_right() => None,
             [] => {
                 section.problem("lock", "finds no postgres or mysql check whose database could hold the lock; configure one, or write `lock = \"none\"` where one replica is all");
                 None
@@ -234,6 +235,9 @@ fn second(section: &Section<'_>, checks: &[CheckPlan], unlocked: bool) -> Option
     let places: Vec<_> = checks.iter().filter_map(|check| Some((check.name.as_str(), heartbeat::place(&check.target)?))).collect();
     let mut fitting = places.iter().filter(|(name, _)| named.as_ref().is_none_or(|named| named == name));
     let found = fitting.next();
+    if found.is_none() && !section.context().checks_are_right() {
+        return None;
+    }
     if found.is_none() || fitting.next().is_some() {
         let known = places.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {known}") };

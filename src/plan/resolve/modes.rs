@@ -1,14 +1,14 @@
 //! `mode`, `[modes.NAME]` and `[process]`: which process is started, and how it is stopped.
 
-use crate::config::node::Entry;
-use crate::config::problem::{Problem, suggest};
-use crate::config::reader::{Depth, Keys, Section};
+use crate::config::node::{Entry, Origin};
+use crate::config::problem::{Problem, nearest, suggest};
+use crate::config::reader::{Context, Depth, Keys, Section};
 use crate::exit::Exit;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::{self, Template};
 use crate::plan::resolve::variables::Variables;
-use crate::plan::resolve::{Request, checks, condition, started};
+use crate::plan::resolve::{Own, Request, checks, condition, started};
 use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
 
 const OWN: [&str; 7] = ["command", "groups", "migrate", "started", "variants", "env", "checks"];
@@ -38,14 +38,16 @@ pub(super) struct Chosen {
     pub general: Template,
 }
 
-/// Chooses the mode, reads it whole, and looks at the form of all others.
-pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, bare: bool) -> Chosen {
+/// Chooses the mode, reads it whole, and looks at the form of all others. `looks` is whether checks are asked at all.
+pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, own: Option<Own>, looks: bool) -> Chosen {
     let context = root.context();
-    let mode = if root.has("mode") {
-        root.nonempty("mode").map(|text| text.value())
+    let (mode, is_told) = if root.has("mode") {
+        (root.nonempty("mode").map(|text| text.value()), root.text("mode").is_some())
     } else {
-        let found = context.environment.lookup("MODE").map_err(|why| context.problem(Problem::missing(why)));
-        found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty())
+        let found = context.environment.lookup("MODE");
+        let found = found.map_err(|why| context.problem(Problem::at(&Origin::Variable("MODE".into()), why)));
+        let is_told = found.is_ok();
+        (found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty()), is_told)
     };
     let fallback = root.nonempty("mode_fallback").map(|text| text.value());
     let ignore_extra = root.word("extra_args", &[("error", false), ("ignore", true)]).unwrap_or_default();
@@ -64,7 +66,7 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     }
     if let Some(modes) = &modes {
         for entry in &known {
-            Reading { modes, entry, request, bare, depth: Depth::Form }.read(&mut template.clone(), None);
+            Reading { modes, entry, request, looks, depth: Depth::Form }.read(&mut template.clone(), None);
         }
     }
     let mut chosen = Chosen {
@@ -78,34 +80,55 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
         general: template.clone(),
         template,
     };
-    let (Some(modes), false, false) = (&modes, known.is_empty(), request.exec) else {
-        let words = request.arguments.iter().map(Word::plain).collect();
-        match Argv::new(words) {
-            Some(argv) if argv.program().is_empty() => {
-                context.problem(Problem::usage("the command begins with an empty word, which names no program; check the variable in it"));
-            }
-            Some(argv) => chosen.main = Some(chosen.template.process(argv, None)),
-            None => context.problem(Problem::missing(
-                "no command to run: give it behind the options, as `portcullis run -- COMMAND`, or configure [modes]",
-            )),
+    let Some(modes) = modes.as_ref().filter(|_| !known.is_empty()) else {
+        if own.is_some() {
+            (chosen.migrates, chosen.waits) = (false, false);
+            chosen.template.is_own_command();
         }
+        chosen.main = of_arguments(context, &chosen.template, request);
         return chosen;
     };
     let names = || known.iter().map(|entry| entry.key.as_str());
     let given = chosen.mode.clone().filter(|mode| modes.node(mode).is_some());
     let only = || if let (None, [only]) = (&chosen.mode, known.as_slice()) { Some(only.key.clone()) } else { None };
-    let Some(name) = given.or(fallback.filter(|name| modes.node(name).is_some())).or_else(only) else {
+    let name = given.or(fallback.filter(|name| modes.node(name).is_some())).or_else(only);
+    if own.is_some() {
+        if let (None, Some(mode)) = (&name, &chosen.mode) {
+            // A shell is wanted just where something is wrong.
+            context
+                .notice(format!("unknown mode `{mode}`: the command gets what [process] and [env] say, and no mode's user or variables"));
+        }
+        if let Some(entry) = known.iter().find(|entry| Some(&entry.key) == name.as_ref()) {
+            let reading = Reading { modes, entry, request, looks, depth: Depth::Whole };
+            chosen.checks = reading.surroundings(&mut chosen.template, general.as_ref()).unwrap_or_default();
+        }
+        (chosen.mode, chosen.migrates) = (name, false);
+        chosen.template.is_own_command();
+        chosen.main = of_arguments(context, &chosen.template, request);
+        return chosen;
+    }
+    let Some(name) = name else {
         let list = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let problem = match &chosen.mode {
-            Some(mode) => format!("unknown mode `{mode}`; known: {list}"),
+            Some(mode) => match nearest(mode, names()) {
+                Some(near) => format!("unknown mode `{mode}`; did you mean `{near}`? known: {list}"),
+                None => format!("unknown mode `{mode}`; known: {list}"),
+            },
             None => format!("no mode is given: set MODE or use --mode; known: {list}"),
         };
-        context.problem(root.origin("mode").map_or_else(|| Problem::missing(&problem), |origin| Problem::at(origin, &problem)));
+        // A mode that cannot be read is none that is missing.
+        if is_told && context.is_complete() {
+            let by_variable = || Problem::at(&Origin::Variable("MODE".into()), &problem);
+            let by_nobody = || if chosen.mode.is_some() { by_variable() } else { Problem::missing(&problem) };
+            context.problem(root.origin("mode").map_or_else(by_nobody, |origin| Problem::at(origin, &problem)));
+        }
+        // Nothing is to be said of a name that comes from it.
+        chosen.mode = None;
         return chosen;
     };
     let Some(entry) = known.iter().find(|entry| entry.key == name) else { return chosen };
     chosen.mode = Some(name);
-    let reading = Reading { modes, entry, request, bare, depth: Depth::Whole };
+    let reading = Reading { modes, entry, request, looks, depth: Depth::Whole };
     if let Some(read) = reading.read(&mut chosen.template, general.as_ref()) {
         (chosen.migrates, chosen.waits) = (read.migrates, read.waits);
         chosen.ends_after_migration = read.ends_after_migration;
@@ -122,12 +145,29 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     chosen
 }
 
+/// The process that the arguments are.
+fn of_arguments(context: &Context<'_>, template: &Template, request: &Request) -> Option<ProcessPlan> {
+    match Argv::new(request.arguments.iter().map(Word::plain).collect()) {
+        Some(argv) if argv.program().is_empty() => {
+            context.problem(Problem::usage("the command begins with an empty word, which names no program; check the variable in it"));
+            None
+        }
+        Some(argv) => Some(template.process(argv, None)),
+        None => {
+            context.problem(Problem::missing(
+                "no command to run: give it behind the options, as `portcullis run -- COMMAND`, or configure [modes]",
+            ));
+            None
+        }
+    }
+}
+
 /// One mode under reading.
 struct Reading<'s, 'c> {
     modes: &'s Section<'c>,
     entry: &'s Entry,
     request: &'s Request,
-    bare: bool,
+    looks: bool,
     depth: Depth,
 }
 
@@ -142,6 +182,18 @@ struct Read {
 }
 
 impl Reading<'_, '_> {
+    /// What a command of one's own finds around it in this mode, and its checks; the mode's own command is not looked at.
+    fn surroundings(&self, template: &mut Template, general: Option<&Section<'_>>) -> Option<Vec<CheckPlan>> {
+        let path = self.modes.below(&self.entry.key);
+        let section = self.modes.context().open(&self.entry.node, &path, Some(MODE), self.depth)?;
+        template.read(&section, general);
+        if let Some(env) = section.table("env", None) {
+            template.variables.set_all(&env);
+        }
+        self.variants(&section, template);
+        Some(checks::read(&section, if self.looks { self.depth } else { Depth::Form }))
+    }
+
     fn read(&self, template: &mut Template, general: Option<&Section<'_>>) -> Option<Read> {
         let context = self.modes.context();
         let path = self.modes.below(&self.entry.key);
@@ -188,7 +240,7 @@ impl Reading<'_, '_> {
         Some(Read {
             main: argv.map(|argv| of_main.process(argv, started)),
             refusal,
-            checks: checks::read(&section, if self.bare { Depth::Form } else { self.depth }),
+            checks: checks::read(&section, if self.looks { self.depth } else { Depth::Form }),
             migrates,
             waits,
             ends_after_migration,
@@ -223,7 +275,7 @@ impl Reading<'_, '_> {
     }
 
     fn started(&self, section: &Section<'_>) -> Option<StartedPlan> {
-        started::read(section, if self.bare { Depth::Form } else { section.depth() })
+        started::read(section, if self.looks { section.depth() } else { Depth::Form })
     }
 }
 

@@ -134,6 +134,15 @@ impl Template {
         Self { hold, signals, drain_delay, success_codes, restart, watchdog, ..self.clone() }
     }
 
+    /// A command of one's own keeps its surroundings and its signals, and nothing that is about a service: it is not started again,
+    /// watched, drained, held or labelled, and its exit code is its own.
+    pub(super) fn is_own_command(&mut self) {
+        self.never_restarts();
+        (self.watchdog, self.drain_delay, self.hold, self.prefix) = (None, None, false, false);
+        self.success_codes.clear();
+        self.variables.remove("PORTCULLIS_EXEC");
+    }
+
     /// One whose end has to be the end is not started again.
     pub(super) fn never_restarts(&mut self) {
         self.restart.policy = RestartPolicy::Never;

@@ -86,6 +86,7 @@ pub fn document() -> Value {
             "health": section(health::KEYS, |key| match key {
                 "details" => word(&["never", "when-authorized", "always"]),
                 "listen" => json!({ "anyOf": [text(), { "type": "array", "items": text() }] }),
+                "hosts" => json!({ "type": "array", "items": text() }),
                 "token" | "socket" => text(),
                 _ => flag(),
             }),
@@ -95,7 +96,7 @@ pub fn document() -> Value {
                 _ => of_target(key),
             }),
             "migrations": section(migrations::KEYS, |key| match key {
-                "enabled" => json!({ "type": ["boolean", "string"] }),
+                "enabled" => flag(),
                 "command" => command.clone(),
                 "check" | "verify" => question.clone(),
                 _ => of(key),
@@ -266,7 +267,7 @@ fn word(words: &[&str]) -> Value {
 }
 
 fn flag() -> Value {
-    json!({ "anyOf": [{ "type": "boolean" }, typed(r"^\s*(true|false)\s*$")] })
+    json!({ "anyOf": [{ "type": "boolean" }, typed(r"^\s*([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[Yy][Ee][Ss]|[Nn][Oo]|[Oo][Nn]|[Oo][Ff][Ff]|[01])?\s*$")] })
 }
 
 fn number(least: i64, most: i64) -> Value {

@@ -1,47 +1,27 @@
 //! What a check asks, from its URL, from its parts, or from a URL with parts on top.
 
-mod database;
+mod broker;
 mod http;
+mod kinds;
 mod local;
+mod mysql;
 mod own;
+mod parameters;
+mod postgres;
 mod redis;
 mod tls;
 mod variables;
 
 use crate::config::interpolate::Text;
 use crate::config::node::Value;
-use crate::config::problem::suggest;
 use crate::config::reader::{Depth, Keys, Section};
 use crate::plan::resolve::address::{self, Address};
 use crate::plan::target::{self, GrpcTarget, Target};
 use crate::secret::Secret;
 use http::HttpOptions;
 pub(super) use http::{EXPECT, MEMBER};
+use kinds::{family, own_name, says_tls};
 use tls::TlsOptions;
-
-/// Kinds of a target that there are.
-const KINDS: [&str; 20] = [
-    "disk",
-    "dns",
-    "exec",
-    "file",
-    "grpc",
-    "grpcs",
-    "http",
-    "https",
-    "mariadb",
-    "mysql",
-    "postgres",
-    "process",
-    "redis",
-    "redis+cluster",
-    "redis+ready",
-    "redis+sentinel",
-    "redis+unix",
-    "rediss",
-    "tcp",
-    "unix",
-];
 
 /// Keys of some kinds only; `host`, `port` and `kind` are everybody's, what stands in other sections too is not listed.
 const PARTICULAR: [&str; 22] = [
@@ -145,7 +125,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
             return None;
         }
         // `kind = "redis"` beside a url of `rediss://` takes nothing away from it.
-        if scheme.is_empty() || !SECURE.contains(&scheme.as_str()) {
+        if scheme.is_empty() || !says_tls(&scheme) {
             scheme = kind;
         }
     } else if scheme.is_empty() {
@@ -154,12 +134,14 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
     if section.depth() == Depth::Form {
         return None;
     }
+    // From here on a kind has one name.
+    scheme = own_name(&scheme).to_owned();
     address.scheme.clone_from(&scheme);
     if let Some(query) = section.nonempty("query") {
         let own = address.query.take().map(|own| format!("{own}&")).unwrap_or_default();
         address.query = Some(format!("{own}{}", query.value().trim_start_matches(['?', '&'])));
     }
-    if !address.more.is_empty() && !["redis+sentinel", "redis+cluster"].contains(&scheme.as_str()) {
+    if !address.more.is_empty() && !["redis+sentinel", "redis+cluster", "postgres", "amqp", "mongodb", "kafka"].contains(&family(&scheme)) {
         section.problem("url", "names several hosts, which is not supported for this kind");
         return None;
     }
@@ -167,24 +149,9 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
     written.target(&scheme, http)
 }
 
-/// Schemes that say themselves that TLS is spoken.
-const SECURE: [&str; 3] = ["https", "rediss", "grpcs"];
-
 /// Whether a URL's scheme says that TLS is spoken.
 pub(super) fn is_secure(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(scheme, _)| SECURE.contains(&scheme.to_ascii_lowercase().as_str()))
-}
-
-/// The kind that a scheme means: `postgresql+psycopg2` is `postgres`.
-fn family(scheme: &str) -> &str {
-    match scheme.split('+').next().unwrap_or(scheme) {
-        "postgres" | "postgresql" => "postgres",
-        "mysql" | "mariadb" => "mysql",
-        "http" | "https" => "http",
-        "grpc" | "grpcs" => "grpc",
-        _ if matches!(scheme, "redis" | "rediss" | "redis+unix") => "redis",
-        _ => scheme,
-    }
+    url.split_once("://").is_some_and(|(scheme, _)| says_tls(&scheme.to_ascii_lowercase()))
 }
 
 /// `database` is a name, or a number for Redis.
@@ -215,11 +182,12 @@ impl Written<'_, '_> {
             "exec" => fit(&[&["command"]]),
             "http" => fit(&[&LOGIN, &HTTP, &FILES, &["path", "tls", "insecure"]]),
             "grpc" => fit(&[&FILES, &["service", "tls", "insecure"]]),
+            "amqp" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure"]]),
             "postgres" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "role", "query"]]),
             "mysql" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "path", "query"]]),
             "redis" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "path"]]),
             "redis+sentinel" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "service"]]),
-            "redis+cluster" => fit(&[&LOGIN, &FILES, &["tls", "insecure"]]),
+            "redis+cluster" | "mongodb" | "kafka" => fit(&[&LOGIN, &FILES, &["tls", "insecure"]]),
             "redis+ready" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "service", "key", "min"]]),
             _ => {}
         }
@@ -233,6 +201,9 @@ impl Written<'_, '_> {
             "process" => Some(Target::Process),
             "http" => self.http(http),
             "grpc" => self.grpc(),
+            "amqp" => self.amqp(),
+            "mongodb" => self.mongodb(),
+            "kafka" => self.kafka(),
             "postgres" => self.postgres(),
             "mysql" => self.mysql(),
             "redis" => self.redis().map(Target::Redis),
@@ -241,7 +212,7 @@ impl Written<'_, '_> {
             "redis+ready" => self.ready(),
             unknown => {
                 let key = if self.section.has("kind") { "kind" } else { "url" };
-                self.section.problem(key, format!("is of the unknown kind `{unknown}`{}", suggest(unknown, KINDS)));
+                self.section.problem(key, kinds::unknown(unknown));
                 None
             }
         }
@@ -296,15 +267,11 @@ impl Written<'_, '_> {
         }
     }
 
-    /// Says that a parameter of the URL changes nothing.
-    fn ignored(&self, name: &str) {
-        self.section.context().notice(format!("{}: the parameter `{name}` is ignored", self.section.what("url")));
-    }
-
     fn tcp(self) -> Option<Target> {
         if !matches!(self.address.path.as_str(), "" | "/") || self.address.user.is_some() {
             self.section.problem("url", "has more than `tcp://host:port`");
         }
+        self.address.parameters().iter().for_each(|(name, value)| self.ignored(name, value));
         self.place(None).map(Target::Tcp)
     }
 
@@ -317,7 +284,7 @@ impl Written<'_, '_> {
         if service.len() > 1000 || service.chars().any(|c| c.is_control() || c.is_whitespace()) {
             self.section.problem(self.key("service"), "names no service");
         }
-        self.address.parameters().iter().for_each(|(name, _)| self.ignored(name));
+        self.address.parameters().iter().for_each(|(name, value)| self.ignored(name, value));
         let secure = self.address.scheme == "grpcs";
         let tls = self.tls.chosen(self.section, secure);
         Some(Target::Grpc(GrpcTarget { address: self.place(None)?, service, tls }))

@@ -1,6 +1,7 @@
 //! Whole configurations and what becomes of them.
 
 mod argv;
+mod faults;
 mod modules;
 mod presets;
 mod process;
@@ -206,7 +207,7 @@ fn a_mode_that_has_nothing_to_do_or_is_unknown_is_refused() {
         ["mode `migration` has no command and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"]
     );
     let unknown = problems(EXAMPLE, &example(&[("MODE", "Worker")]), &[]);
-    assert_eq!(unknown, ["p:3:8: unknown mode `Worker`; known: `api`, `worker`, `migration`"]);
+    assert_eq!(unknown, ["p:3:8: unknown mode `Worker`; did you mean `worker`? known: `api`, `worker`, `migration`"]);
     let fallback = format!("mode_fallback = \"api\"\n{EXAMPLE}");
     assert_eq!(argv(&with(&fallback, &example(&[("MODE", "Worker")]), &[]))[0], "gunicorn");
 }
@@ -258,7 +259,7 @@ details = "sometimes"
         "p:4:7: `url` in [checks.db] has a port that is not a number from 1 to 65535; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded",
         "p:5:1: unknown key `waits` in [checks.db]; did you mean `wait`?",
         "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, as `60s` or `500ms`",
-        "p:7:11: `affects` in [checks.db] is `helth`; one of `none`, `health`, `readiness`, `liveness` is wanted",
+        "p:7:11: `affects` in [checks.db] is `helth` (did you mean `health`?); one of `none`, `health`, `readiness`, `liveness` is wanted",
         "p:8:9: a check cannot be named `app`: the name is reserved",
         "p:9:7: `url` in [checks.app] wants words that need no shell, or a list, as `exec:[\"test\", \"-e\", \"/a b\"]`",
         "p:11:7: `url` in [checks.web] is of the unknown kind `htp`; did you mean `http`?",
@@ -365,7 +366,7 @@ fn what_an_http_check_sends_is_kept_and_hidden() {
     let toml = "[checks.es]\nurl = 'http://me:hidden-pw@es:9200/a?key=hidden-key'\nmethod = 'HEAD'\nbearer = '${ES_TOKEN}'\nheaders = { X-A = 'b' }\n\
                 expect = { status = [200, 204], body = 'ok' }\n";
     let problem = problems(&toml.replace("X-A", "Authorization"), &[("ES_TOKEN", "hidden-token")], &["x"]);
-    assert_eq!(problem, ["p:4:10: `bearer` in [checks.es] and the header `Authorization` exclude each other"]);
+    assert_eq!(problem, ["p:4:10: `bearer` in [checks.es], from ES_TOKEN, and the header `Authorization` exclude each other"]);
     let plan = with(toml, &[("ES_TOKEN", "hidden-token")], &["x"]);
     let Target::Http(http) = &plan.checks[0].target else { panic!("http") };
     assert_eq!(

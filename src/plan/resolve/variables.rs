@@ -21,6 +21,12 @@ impl Variables {
         self.set.push((name.to_owned(), value));
     }
 
+    /// Takes `name` away.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.set.retain(|(present, _)| present != name);
+        self.remove.push(name.to_owned());
+    }
+
     /// Sets every entry of a table of names.
     pub(super) fn set_all(&mut self, section: &Section<'_>) {
         for entry in section.entries() {

@@ -11,6 +11,8 @@ pub struct Tls {
     pub ca: Option<PathBuf>,
     /// Our own certificate.
     pub identity: Option<Identity>,
+    /// Whether nothing older than TLS 1.3 is spoken; never less than 1.2 is.
+    pub newest_only: bool,
 }
 
 /// What is verified of a server's certificate.

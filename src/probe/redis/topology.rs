@@ -1,6 +1,8 @@
 //! Redis behind Sentinels, and Redis in a Cluster: whom to ask, and whether it is the one that is meant.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
@@ -8,7 +10,7 @@ use redis::Value;
 use super::Session;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{Address, ClusterTarget, RedisPlace, RedisTarget, SentinelTarget};
-use crate::probe::dial::{shared, shown};
+use crate::probe::first::first_of;
 
 /// A check of the master that Sentinels watch, with the connection it keeps between two runs.
 #[derive(Debug)]
@@ -48,37 +50,39 @@ impl SentinelProbe {
 
     /// The address that the first Sentinel which knows the master gives.
     async fn master(&self, within: Duration) -> Result<Address, Failure> {
-        let share = shared(within.mul_f64(0.6), self.target.sentinels.len());
-        let mut told: Option<Failure> = None;
-        for sentinel in &self.target.sentinels {
+        // Some of the time is the master's.
+        let within = within.mul_f64(0.6);
+        let ask = |sentinel: Named| {
             let (username, password) = self.target.sentinel_login.clone();
-            let login = RedisTarget { address: sentinel.clone(), username, password, database: 0, tls: self.target.master.tls.clone() };
-            let asked = tokio::time::timeout(share, self.ask_sentinel(&login, share)).await;
-            let failure = match asked {
-                Ok(Ok(address)) => return Ok(address),
-                Ok(Err(failure)) => failure.of(&format!("sentinel {sentinel}")),
-                Err(_) => Failure::new(Class::Timeout, &format!("sentinel {sentinel}: no answer within {}", shown(share))),
-            };
-            // One that answered says more than one that did not.
-            if told.as_ref().is_none_or(|told| matches!(told.class, Class::Refused | Class::Timeout | Class::Dns | Class::Unreachable)) {
-                told = Some(failure);
-            }
-        }
-        Err(told.unwrap_or_else(|| Failure::new(Class::Internal, "no sentinel is named")))
+            let login = RedisTarget { address: sentinel.1, username, password, database: 0, tls: self.target.master.tls.clone() };
+            ask_sentinel(login, self.target.service.clone(), within)
+        };
+        first_of(named("sentinel", &self.target.sentinels), within, ask).await
     }
+}
 
-    async fn ask_sentinel(&self, login: &RedisTarget, within: Duration) -> Result<Address, Failure> {
-        let mut session = Session::connect(login, within).await?;
-        match session.query(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&self.target.service)).await? {
-            Value::Array(parts) => match parts.as_slice() {
-                [host, port] => told_address(&text(host), &text(port)).map_err(|failure| failure.of("the address that the sentinel gives")),
-                _ => Err(Failure::new(Class::Protocol, "the sentinel's answer is no address")),
-            },
-            Value::Nil => {
-                Err(Failure::new(Class::NotReady, &format!("the sentinel knows no master {}, check its name", self.target.service)))
-            }
-            other => Err(Failure::new(Class::Protocol, &format!("the sentinel's answer is no address: {other:?}"))),
-        }
+/// One of several servers, and what it is.
+struct Named(&'static str, Address);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, self.1)
+    }
+}
+
+fn named(what: &'static str, addresses: &[Address]) -> impl Iterator<Item = Named> {
+    addresses.iter().map(move |address| Named(what, address.clone()))
+}
+
+async fn ask_sentinel(login: RedisTarget, service: String, within: Duration) -> Result<Address, Failure> {
+    let mut session = Session::connect(&login, within).await?;
+    match session.query(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&service)).await? {
+        Value::Array(parts) => match parts.as_slice() {
+            [host, port] => told_address(&text(host), &text(port)).map_err(|failure| failure.of("the address that the sentinel gives")),
+            _ => Err(Failure::new(Class::Protocol, "the sentinel's answer is no address")),
+        },
+        Value::Nil => Err(Failure::new(Class::NotReady, &format!("the sentinel knows no master {service}, check its name"))),
+        other => Err(Failure::new(Class::Protocol, &format!("the sentinel's answer is no address: {other:?}"))),
     }
 }
 
@@ -94,14 +98,12 @@ pub async fn open(place: &RedisPlace, key: &str, within: Duration) -> Result<Ses
             Ok(session)
         }
         RedisPlace::Cluster(target) => {
-            let mut told: Option<Failure> = None;
-            for node in &target.nodes {
-                match owner(target, node, key, shared(within, target.nodes.len())).await {
-                    Ok(session) => return Ok(session),
-                    Err(failure) => told = Some(failure),
-                }
-            }
-            Err(told.unwrap_or_else(|| Failure::new(Class::Internal, "no node is named")))
+            let target = Arc::new(target.clone());
+            let ask = |node: Named| {
+                let (target, key) = (Arc::clone(&target), key.to_owned());
+                async move { owner(&target, &node.1, &key, within).await }
+            };
+            first_of(named("node", &target.nodes), within, ask).await
         }
     }
 }
@@ -117,7 +119,7 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
             let answer = session.ask(redis::cmd("EXISTS").arg(key)).await;
             Ok::<_, Failure>((session, answer))
         });
-        let (session, answer) = asked.await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, &format!("node {node}: no answer"))))?;
+        let (session, answer) = asked.await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer")))?;
         let Err(error) = answer else { return Ok(session) };
         let Some((place, _)) = error.redirect_node() else { return Err(super::failure(&error)) };
         let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
@@ -185,27 +187,15 @@ impl ClusterProbe {
             self.session = Some(session);
             return Ok(());
         }
-        let share = shared(within, self.target.nodes.len());
-        let mut told: Option<Failure> = None;
-        for node in &self.target.nodes {
-            let login = RedisTarget { address: node.clone(), ..self.target.login.clone() };
-            let asked = tokio::time::timeout(share, async {
-                let mut session = Session::open(&login, share).await?;
+        let ask = |node: Named| {
+            let login = RedisTarget { address: node.1, ..self.target.login.clone() };
+            async move {
+                let mut session = Session::open(&login, within).await?;
                 state(&mut session).await.map(|()| session)
-            });
-            let failure = match asked.await {
-                Ok(Ok(session)) => {
-                    self.session = Some(session);
-                    return Ok(());
-                }
-                Ok(Err(failure)) => failure.of(&format!("node {node}")),
-                Err(_) => Failure::new(Class::Timeout, &format!("node {node}: no answer within {}", shown(share))),
-            };
-            if told.as_ref().is_none_or(|told| matches!(told.class, Class::Refused | Class::Timeout | Class::Dns | Class::Unreachable)) {
-                told = Some(failure);
             }
-        }
-        Err(told.unwrap_or_else(|| Failure::new(Class::Internal, "no node is named")))
+        };
+        self.session = Some(first_of(named("node", &self.target.nodes), within, ask).await?);
+        Ok(())
     }
 }
 

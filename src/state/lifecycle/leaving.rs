@@ -36,13 +36,31 @@ impl Lifecycle {
             return;
         }
         let stops = matches!(number, libc::SIGTERM | libc::SIGINT) || plan.stop_on.contains(&number);
-        let child =
-            if self.snapshot.child.pid.is_some() { Some(ProcessId::Main) } else { self.migration_runs.then_some(ProcessId::Migration) };
+        let child = if self.main_lives() { Some(ProcessId::Main) } else { self.migration_runs.then_some(ProcessId::Migration) };
         match child {
             _ if stops => self.stop_requested(now, number, effects),
             Some(id) => self.pass_on(id, number, effects),
             None if matches!(number, libc::SIGHUP | libc::SIGQUIT) => self.stop_requested(now, number, effects),
+            None if self.waits_without_process() && self.ends_a_wait(number) => self.stop_requested(now, number, effects),
             None => {}
+        }
+    }
+
+    /// Before the first start, or held after one that failed: nobody is there to whom a signal could be handed on. Between two starts
+    /// a signal is likely the process' own business, as to open its log anew.
+    fn waits_without_process(&self) -> bool {
+        self.held || (self.leaving.is_none() && self.restarting.is_none())
+    }
+
+    /// Whether this signal ends a process that does nothing about it (signal(7)), as it would end one that waits.
+    ///
+    /// As PID 1 a WINCH ends the wait as well: images whose `STOPSIGNAL` it is send it. Below another init it may be the resize of a
+    /// terminal, handed on; the kernel's own does not come here.
+    fn ends_a_wait(&self, number: i32) -> bool {
+        match number {
+            libc::SIGWINCH => self.is_init,
+            libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => false,
+            _ => true,
         }
     }
 
@@ -51,7 +69,7 @@ impl Lifecycle {
         self.stop_since.get_or_insert(now);
         match self.leaving {
             Some(leaving) => self.stop_again(leaving, number, effects),
-            None if self.snapshot.child.pid.is_some() => self.leave(now, number, effects),
+            None if self.main_lives() => self.leave(now, number, effects),
             None if self.migration_runs => self.stop_migration_requested(number, effects),
             None if self.between_tasks() => self.stop_between_tasks(now, number, effects),
             None => {
@@ -70,7 +88,7 @@ impl Lifecycle {
         if self.leaving.is_some() {
             return;
         }
-        if self.snapshot.child.pid.is_none() {
+        if !self.main_lives() {
             self.enter(now, if self.snapshot.started { Phase::Stopped } else { Phase::Failed });
             self.close(now, effects);
             return;
@@ -91,7 +109,7 @@ impl Lifecycle {
         self.decide(signal_code(number as u8), format!("ended by {} while the migration ran", signal_name(number)));
         match self.stop_requests {
             // A stop that is on its way already keeps its deadline: a lost lock must not gain time by a signal.
-            1 if !stopping => stop_migration(number, self.stop_timeout(), effects),
+            1 if !stopping => stop_migration(number, Timer::Grace, self.stop_timeout(), effects),
             1 | 2 => effects.push(Effect::Signal(ProcessId::Migration, number)),
             _ => self.kill_migration(effects),
         }
@@ -233,10 +251,10 @@ impl Lifecycle {
     }
 
     pub(super) fn main_ended(&mut self, now: Moment, ended: Ended, effects: &mut Vec<Effect>) {
-        if self.snapshot.child.pid.is_none() {
+        if !self.main_lives() {
             return;
         }
-        self.snapshot.child.pid = None;
+        (self.snapshot.child.pid, self.main_forked) = (None, false);
         self.snapshot.child.last_exit = Some(ended);
         self.feed_app(now, Outcome::failed(Class::Exited, "", Duration::ZERO));
         effects.push(Effect::Disarm(Timer::Watchdog));

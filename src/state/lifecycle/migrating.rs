@@ -1,9 +1,10 @@
 //! The migration's commands, one after another: asking whether there is anything to do, running it once, verifying it, each with all
 //! that it started seen off before the next step.
 
+mod confirming;
 mod locking;
 
-use super::{Duration, Effect, Ended, Exit, Lifecycle, LockNews, Migration, Moment, Phase, ProcessId, Step, Timer};
+use super::{Duration, Effect, Ended, Event, Exit, Lifecycle, LockNews, Migration, Moment, Phase, ProcessId, Step, Timer};
 use crate::exit::{signal_code, signal_name};
 use crate::plan::Question;
 use crate::state::event::{ANOTHER_MODE, Asked, LockHolder};
@@ -52,12 +53,19 @@ pub(super) struct Migrating {
     failures: u32,
     /// Why the lock was lost, while no command ran.
     lost: Option<String>,
+    /// Whether a replica that only waits has waited for as long as it may.
+    overdue: bool,
+    /// What waits until the lock is confirmed after a time in which nobody looked; none where nothing is to be confirmed.
+    unconfirmed: Option<Vec<Event>>,
 }
 
 impl Lifecycle {
     pub(super) fn migrate(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.enter(now, Phase::Migrating);
         self.stage_began(now, "migrate");
+        if let Some(plan) = self.plan.migration.as_ref().filter(|plan| plan.waits) {
+            effects.push(Effect::Arm(Timer::Schema, plan.lock_timeout));
+        }
         if self.asks_by_command() {
             self.start_task(Task::Check, effects);
         } else {
@@ -72,6 +80,13 @@ impl Lifecycle {
 
     pub(super) fn task_started(&mut self, effects: &mut Vec<Effect>) {
         self.migrating.starting = false;
+        if !self.migration_runs {
+            self.task_forked(effects);
+        }
+    }
+
+    /// From here on it counts as running: what hangs before it executes its program may execute it at any moment.
+    pub(super) fn task_forked(&mut self, effects: &mut Vec<Effect>) {
         self.migration_runs = true;
         let limit = match self.migrating.task {
             Task::Run => self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout),
@@ -84,6 +99,9 @@ impl Lifecycle {
 
     pub(super) fn task_failed_to_start(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.migrating.starting = false;
+        if std::mem::take(&mut self.migration_runs) {
+            effects.extend([Timer::Migration, Timer::Grace, Timer::Reap].map(Effect::Disarm));
+        }
         self.migration_over(now, Step::Down, effects);
     }
 
@@ -119,7 +137,7 @@ impl Lifecycle {
         if !self.migration_runs {
             return;
         }
-        self.migration_runs = false;
+        (self.migration_runs, self.migrating.starting) = (false, false);
         self.migrating.ended = Some(ended);
         if self.migrating.task == Task::Run {
             self.snapshot.migration_lock.last_exit = Some(ended);
@@ -142,7 +160,7 @@ impl Lifecycle {
     /// The command and all of its group are gone: only now may anything else touch the database.
     pub(super) fn task_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Some(ended) = self.migrating.ended.take() else { return };
-        for timer in [Timer::Grace, Timer::Reap] {
+        for timer in [Timer::Grace, Timer::Overlap, Timer::Reap] {
             effects.push(Effect::Disarm(timer));
         }
         let task = self.migrating.task;
@@ -184,7 +202,7 @@ impl Lifecycle {
 
     /// A replica of a mode that does not migrate asks on until another one has.
     fn wait_on(&mut self, now: Moment, limit: Duration, effects: &mut Vec<Effect>) {
-        if now.since(self.snapshot.phase_since) >= limit {
+        if self.migrating.overdue {
             let shown = humantime::format_duration(limit);
             let why = format!("the schema was not migrated by another replica within {shown}; check the one whose mode migrates");
             self.stage_ended(now, "migrate", Step::Down);
@@ -196,6 +214,7 @@ impl Lifecycle {
     }
 
     fn nothing_to_do(&mut self, now: Moment, ahead: bool, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Disarm(Timer::Schema));
         self.snapshot.migration_lock.ahead = ahead;
         self.stage_ended(now, "migrate", Step::Up);
         if self.migrating.asked {
@@ -252,6 +271,7 @@ impl Lifecycle {
         if let Err(why) = answer {
             self.decide(1, format!("the migration ended well, but its verification did not: {why}"));
         }
+        self.lost_meanwhile();
         let step = if self.ending.is_none() { Step::Up } else { Step::Down };
         self.migration_over(now, step, effects);
     }
@@ -279,7 +299,7 @@ impl Lifecycle {
             if self.migrating.task == Task::Run {
                 let limit = self.plan.migration.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
                 self.decide(Exit::MigrationTimeout.code(), format!("the migration ran longer than {}", humantime::format_duration(limit)));
-                stop_migration(libc::SIGTERM, self.stop_timeout(), effects);
+                stop_migration(libc::SIGTERM, Timer::Grace, self.stop_timeout(), effects);
             } else {
                 effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL));
             }
@@ -298,9 +318,9 @@ impl Lifecycle {
     }
 }
 
-/// Asks the migration to stop, and wakes it should it be stopped.
-pub(super) fn stop_migration(number: i32, grace: Duration, effects: &mut Vec<Effect>) {
+/// Asks the migration to stop, and wakes it should it be stopped; once `timer` has run out it is killed.
+pub(super) fn stop_migration(number: i32, timer: Timer, grace: Duration, effects: &mut Vec<Effect>) {
     effects.push(Effect::Signal(ProcessId::Migration, number));
     effects.push(Effect::Signal(ProcessId::Migration, libc::SIGCONT));
-    effects.push(Effect::Arm(Timer::Grace, grace));
+    effects.push(Effect::Arm(timer, grace));
 }

@@ -7,6 +7,7 @@ mod reloading;
 
 use std::time::Duration;
 
+use super::starting::EXEC_LIMIT;
 use super::{Class, Effect, Lifecycle, Moment, Notice, Outcome, Phase, ProcessId, Step, Timer};
 use crate::exit::{Ended, Exit};
 use crate::outcome::Why;
@@ -21,6 +22,8 @@ use crate::state::snapshot::{Module, ModuleState, Stage};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Course {
     at: At,
+    /// Whether there is a process of it that does not execute its program yet.
+    forked: bool,
     /// Whether it is to be started when it has been stopped.
     again: bool,
     /// Whether it was up since it was last asked for.
@@ -195,7 +198,20 @@ impl Lifecycle {
 
     /// Whether the run stands where the news of this module's spawn are expected.
     pub(super) fn spawns_module(&self, id: ModuleId) -> bool {
-        self.at(id) == At::Spawning
+        self.at(id) == At::Spawning || (self.at(id) == At::Starting && self.module_is_forked(id))
+    }
+
+    /// Whether there is a process of this module that does not execute its program yet.
+    pub(super) fn module_is_forked(&self, id: ModuleId) -> bool {
+        self.courses.get(&id).is_some_and(|course| course.forked)
+    }
+
+    /// From here on it can be asked to stop, and the time for its start runs.
+    pub(super) fn module_forked(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
+        let started = self.plan.module(id).and_then(|plan| plan.process.started.as_ref());
+        let within = started.map_or(EXEC_LIMIT, |started| started.within);
+        (self.course(id).at, self.course(id).forked) = (At::Starting, true);
+        effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Startup), within));
     }
 
     pub(super) fn module_spawned(&mut self, now: Moment, id: ModuleId, pid: i32, effects: &mut Vec<Effect>) {
@@ -205,7 +221,13 @@ impl Lifecycle {
         }
         self.course(id).at = At::Starting;
         self.course(id).last_startup = None;
-        let Some(started) = &plan.process.started else { return self.module_up(now, id, effects) };
+        let was_forked = std::mem::take(&mut self.course(id).forked);
+        let Some(started) = &plan.process.started else {
+            if was_forked {
+                effects.push(Effect::Disarm(Timer::Module(id, ModuleTimer::Startup)));
+            }
+            return self.module_up(now, id, effects);
+        };
         effects.push(Effect::Arm(Timer::Module(id, ModuleTimer::Startup), started.within));
         if matches!(started.sign, StartSign::Answers { .. }) {
             effects.push(Effect::Watch(id, Watch::Start));

@@ -1,6 +1,7 @@
 //! What the process says of itself: that it is ready, how it is, that it lives, that it needs longer.
 
 use super::leaving::Leaving;
+use super::starting::EXEC_LIMIT;
 use super::{Effect, Lifecycle, Moment, Notice, Phase, StartSign, Timer};
 use crate::outcome::Why;
 use crate::plan::StartedPlan;
@@ -34,6 +35,12 @@ impl Lifecycle {
             effects.push(Effect::Arm(Timer::Watchdog, limit));
         }
     }
+}
+
+/// What a start lacks whose program was not even executed in time.
+pub(super) fn not_executed(started: Option<&StartedPlan>) -> String {
+    let within = humantime::format_duration(started.map_or(EXEC_LIMIT, |started| started.within));
+    format!("program was not executed within {within}: its file does not answer; check the file system that it is on")
 }
 
 /// What a start that took too long lacks, and what to check; `last` is what its target answered last.

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::notified::not_through;
+use super::notified::{not_executed, not_through};
 use super::{APP, Class, Effect, Ended, Exit, Lifecycle, Moment, Outcome, Phase, ProcessId, StartSign, Step, Timer};
+
+/// How long a program that has no startup check may take to be executed.
+pub(super) const EXEC_LIMIT: Duration = Duration::from_secs(60);
 
 impl Lifecycle {
     pub(super) fn start(&mut self, now: Moment, effects: &mut Vec<Effect>) {
@@ -35,6 +38,26 @@ impl Lifecycle {
         }
     }
 
+    /// Whether there is a main child, whether or not it executes its program yet.
+    pub(super) const fn main_lives(&self) -> bool {
+        self.snapshot.child.pid.is_some() || self.main_forked
+    }
+
+    /// From here on the process can be asked to stop, and the time for its start runs.
+    pub(super) fn forked(&mut self, id: ProcessId, effects: &mut Vec<Effect>) {
+        self.ever_spawned = true;
+        match id {
+            _ if !self.spawns(id) => {}
+            ProcessId::Module(id) => self.module_forked(id, effects),
+            ProcessId::Migration => self.task_forked(effects),
+            ProcessId::Main => {
+                self.main_forked = true;
+                let within = self.main().and_then(|main| main.started.as_ref()).map_or(EXEC_LIMIT, |started| started.within);
+                effects.push(Effect::Arm(Timer::Startup, within));
+            }
+        }
+    }
+
     pub(super) fn spawned(&mut self, now: Moment, id: ProcessId, pid: i32, effects: &mut Vec<Effect>) {
         self.ever_spawned = true;
         (self.stopped, self.suspended) = (false, false);
@@ -44,6 +67,7 @@ impl Lifecycle {
             ProcessId::Migration => self.task_started(effects),
             ProcessId::Main => {
                 self.snapshot.child.pid = Some(pid);
+                let was_forked = std::mem::take(&mut self.main_forked);
                 self.stage_ended(now, &format!("spawn:{APP}"), Step::Up);
                 self.feed_app(now, Outcome::passed(Duration::ZERO));
                 let started = self.plan.main.as_ref().and_then(|main| main.started.as_ref());
@@ -56,7 +80,12 @@ impl Lifecycle {
                         }
                         self.stage_began(now, &format!("started:{APP}"));
                     }
-                    None => self.run(now, effects),
+                    None => {
+                        if was_forked {
+                            effects.push(Effect::Disarm(Timer::Startup));
+                        }
+                        self.run(now, effects);
+                    }
                 }
             }
         }
@@ -64,7 +93,11 @@ impl Lifecycle {
 
     pub(super) fn spawn_failed(&mut self, now: Moment, id: ProcessId, code: u8, why: String, effects: &mut Vec<Effect>) {
         if !self.spawns(id) {
+            self.forked_has_ended(now, id, Ended::Code(code), effects);
             return;
+        }
+        if id == ProcessId::Main && std::mem::take(&mut self.main_forked) {
+            effects.push(Effect::Disarm(Timer::Startup));
         }
         // A full process table may have room in a while; a missing program will not appear.
         if id == ProcessId::Main && code == Exit::Internal.code() && self.restarts_after(Ended::Code(code)) {
@@ -88,6 +121,15 @@ impl Lifecycle {
         }
     }
 
+    /// Somebody was asked to stop before it executed its program, and never did.
+    fn forked_has_ended(&mut self, now: Moment, id: ProcessId, ended: Ended, effects: &mut Vec<Effect>) {
+        match id {
+            ProcessId::Main if self.main_forked => self.main_ended(now, ended, effects),
+            ProcessId::Module(id) if self.module_is_forked(id) => self.module_ended(now, id, ended, effects),
+            _ => {}
+        }
+    }
+
     pub(super) fn startup_probed(&mut self, now: Moment, outcome: &Outcome, effects: &mut Vec<Effect>) {
         if self.snapshot.phase != Phase::Starting || self.snapshot.child.pid.is_none() {
             return;
@@ -108,18 +150,24 @@ impl Lifecycle {
     pub(super) fn run(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.enter(now, Phase::Running);
         self.snapshot.started = true;
-        effects.push(Effect::AskAll);
+        if !self.plan.own_command {
+            effects.push(Effect::AskAll);
+        }
         self.expect_watchdog(effects);
     }
 
     pub(super) fn startup_failed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.snapshot.phase != Phase::Starting || self.snapshot.child.pid.is_none() {
+        if self.snapshot.phase != Phase::Starting || !self.main_lives() {
             return;
         }
         let started = self.plan.main.as_ref().and_then(|main| main.started.as_ref());
-        let why = started.map_or_else(String::new, |started| not_through(started, self.last_startup));
+        let (stage, why) = match started {
+            _ if self.main_forked => ("spawn", not_executed(started)),
+            Some(started) => ("started", not_through(started, self.last_startup)),
+            None => return,
+        };
         self.decide(Exit::Unavailable.code(), format!("the {why}"));
-        self.stage_ended(now, &format!("started:{APP}"), Step::Down);
+        self.stage_ended(now, &format!("{stage}:{APP}"), Step::Down);
         self.enter(now, Phase::Failed);
         self.send_stop(libc::SIGTERM, effects);
     }

@@ -2,6 +2,7 @@
 
 mod beating;
 mod forwarding;
+mod hanging;
 mod laws;
 mod leaving;
 mod migrating;

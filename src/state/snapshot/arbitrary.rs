@@ -125,6 +125,6 @@ prop_compose! {
             reloads_refused: 0,
             instances: instances.map(|listed| Arc::new(Instances::new(moment(90), 1 + listed.len() as u64, 1, listed))),
         };
-        (snapshot, Look { now: moment(100), beat: moment(beat).mono, given_up })
+        (snapshot, Look { now: moment(100), beat: moment(beat).mono, given_up, stuck: false })
     }
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, Status, Step};
+#[cfg(doc)]
+use crate::clock::Turns;
 use crate::clock::{Moment, Pulse};
 use crate::outcome::Class;
 use crate::state::check::{Check, State};
@@ -18,12 +20,14 @@ pub struct Look {
     pub beat: Duration,
     /// Whether that thread hangs and another one in its place did not help ([`Pulse::is_given_up`]).
     pub given_up: bool,
+    /// Whether the loop that owns the signals is stuck ([`Turns::is_stuck`]).
+    pub stuck: bool,
 }
 
 impl Look {
     /// Looks at `now` with the checks' thread known to be turning.
     pub const fn fresh(now: Moment) -> Self {
-        Self { now, beat: now.mono, given_up: false }
+        Self { now, beat: now.mono, given_up: false, stuck: false }
     }
 
     /// Whether the checks' thread is as this level wants it.
@@ -76,7 +80,8 @@ impl Snapshot {
             return items;
         }
         items.push(Item { name: "scheduler", passes: look.scheduler_passes(level), class: Class::Stale });
-        items.push(Item { name: "supervisor", passes: self.phase != Phase::Failed, class: Class::Exited });
+        let class = if look.stuck { Class::Stale } else { Class::Exited };
+        items.push(Item { name: "supervisor", passes: self.phase != Phase::Failed && !look.stuck, class });
         for check in self.checks.iter().filter(|check| check.affects.liveness()) {
             let (state, class) = check.effective(look.now);
             // Unknown does not kill.

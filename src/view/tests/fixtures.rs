@@ -22,7 +22,7 @@ pub(super) fn at(seconds: u64) -> Moment {
 
 /// The look at every situation.
 pub(super) fn look() -> Look {
-    Look { now: at(101), beat: at(100).mono, given_up: false }
+    Look { now: at(101), beat: at(100).mono, given_up: false, stuck: false }
 }
 
 fn check(name: &str, kind: &'static str, affects: Affects) -> Check {

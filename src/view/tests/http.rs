@@ -1,7 +1,7 @@
 //! The rules that all paths share.
 
 use super::ask;
-use super::fixtures::named;
+use super::fixtures::{further, named};
 
 #[test]
 fn methods() {
@@ -87,4 +87,19 @@ fn a_hundred_excludes_are_all_heeded() {
     assert!(told.body.contains("[+]redis excluded: ok\n") && told.body.contains(r#""nobody-98","nobody-99""#), "{}", told.body);
     let none = ask(&snapshot, look, &format!("GET /readyz?exclude=nobody{more}"), "", false);
     assert!(none.status == 500 && none.body.contains("[-]redis failed"), "{}", none.body);
+}
+
+#[test]
+fn foreign_words_make_no_lines_and_steer_no_terminal() {
+    let (_, mut snapshot, look) = further().into_iter().find(|(name, ..)| *name == "instances").unwrap();
+    let quiet = ask(&snapshot, look, "GET /", "text/plain", true).body;
+    let mut instances = (**snapshot.instances.as_ref().unwrap()).clone();
+    instances.listed[1].name = "api-1\n\u{2713} api-2  \u{1b}[2J\u{9b}31m up\r".to_owned();
+    instances.listed[2].address = Some("10.0.0.1\nInstances  none".to_owned());
+    snapshot.instances = Some(std::sync::Arc::new(instances));
+    snapshot.child.status = Some("busy\nHeartbeat  \u{1b}]0;x\u{7}".to_owned());
+    let told = ask(&snapshot, look, "GET /", "text/plain", true).body;
+    assert_eq!(told.lines().count(), quiet.lines().count(), "{told}");
+    assert!(told.contains("api-1\\n\u{2713} api-2  \\u001b[2J\\u009b31m up\\r"), "{told}");
+    assert!(!told.chars().any(|c| c.is_control() && c != '\n'));
 }

@@ -154,3 +154,24 @@ fn the_role_and_the_holder_are_told_while_it_queues() {
     holder.exits(143);
     waiter.until_status("/readyz", 200, secs(60));
 }
+
+#[test]
+fn the_check_looks_where_the_applications_url_looks() {
+    let server = Postgres::start();
+    server.psql(
+        "CREATE SCHEMA tenant; CREATE TABLE tenant.state (n int); INSERT INTO tenant.state VALUES (0); GRANT ALL ON SCHEMA tenant TO app",
+    );
+    server.psql("CREATE TABLE public.state (n int); INSERT INTO public.state VALUES (1)");
+    server.psql("ALTER TABLE tenant.state OWNER TO app; ALTER TABLE public.state OWNER TO app");
+    for parameters in ["options=-csearch_path%3Dtenant", "schema=tenant", "currentSchema=tenant"] {
+        let url = format!("{}?{parameters}", server.url());
+        let run = Portcullis::new().env("MIGRATION_ENABLED", "true");
+        let (migrate, child) = (run.script("migrate", "exit 9\n"), run.script("child", &polite()));
+        let config = file(&server, &migrate, &child, "check = \"SELECT n FROM state\"").replace(&server.url(), &url);
+        let run = run.config(&config).start();
+        run.until_status("/readyz", 200, secs(60));
+        run.until_stderr("the migration is left out", secs(10));
+    }
+    // Without it the other table is read.
+    replica(&server, "one", "exit 9\n", "check = \"SELECT n FROM state\"").output().exits(9);
+}

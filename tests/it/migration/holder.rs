@@ -61,6 +61,25 @@ fn end(mut child: Child) {
 }
 
 #[test]
+fn a_lock_that_went_while_nobody_ran_lets_nothing_go_on() {
+    let server = prepared();
+    let mut run = replica(&server, "first", "echo migrating; while [ ! -e go ]; do sleep 0.1; done\n", "").start();
+    run.until_stdout("migrating", secs(60));
+    let migration = run.child_pid("migrate");
+    run.signal(libc::SIGSTOP);
+    eventually("it stands still", secs(20), || process::stands_still(run.pid()).then_some(()));
+    end_lock_sessions(&server, "first");
+    // The migration itself ends well meanwhile; nobody can know who else had the lock by then.
+    std::fs::write(run.dir().join("go"), "").unwrap();
+    eventually("the migration is over", secs(20), || (!process::alive(migration)).then_some(()));
+    wait::never("it runs", secs(13), || !process::stands_still(run.pid()));
+    run.signal(libc::SIGCONT);
+    run.exits(76);
+    assert!(!run.said().1.contains("starting the process"), "{}", run.said().1);
+    run.leaves_nothing();
+}
+
+#[test]
 fn a_clean_hand_over_takes_no_time_and_an_unclean_one_settles() {
     let server = prepared();
     let mut first = replica(&server, "first", &stubborn().replace("ready", "migrating"), "").start();

@@ -12,7 +12,7 @@ use portcullis::probe::Probe;
 use std::time::Duration;
 
 /// Every kind that listens to what a peer says.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 16] = [
     "postgres://u:p@127.0.0.1:PORT/x?sslmode=disable",
     "postgres://u:p@127.0.0.1:PORT/x?sslmode=prefer",
     "mysql://u:p@127.0.0.1:PORT/x",
@@ -26,6 +26,9 @@ const KINDS: [&str; 13] = [
     "https://127.0.0.1:PORT/",
     "grpc://127.0.0.1:PORT",
     "grpcs://127.0.0.1:PORT",
+    "amqp://127.0.0.1:PORT",
+    "mongodb://127.0.0.1:PORT",
+    "kafka://127.0.0.1:PORT",
 ];
 
 #[test]
@@ -86,6 +89,9 @@ fn floods(url: &str) -> Vec<(&'static [u8], &'static [u8])> {
         "mysql" => &[(b"\xff\xff\xff\x00\x0a", b"x")],
         "http" | "https" => &[(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n")],
         "grpc" | "grpcs" => &[(b"\0\0\0\x04\0\0\0\0\0", b"x"), (b"\0\0\0\x04\0\0\0\0\0", b"\0\0\0\x04\0\0\0\0\0")],
+        "amqp" => &[(b"\x01\0\0\x7f\xff\xff\xff", b"x"), (b"", b"\x08\0\0\0\0\0\0\xce")],
+        "mongodb" => &[(b"\xff\xff\xff\x7f\0\0\0\0\x01\0\0\0\xdd\x07\0\0", b"x")],
+        "kafka" => &[(b"\x7f\xff\xff\xff", b"x")],
         _ => redis,
     };
     own.iter().copied().chain([(b"".as_slice(), b"\0".as_slice()), (b"", b"*"), (b"+", b"a")]).collect()

@@ -1,9 +1,10 @@
 //! Redis by URL and by parts, alone, behind Sentinels, in a Cluster, and the registry in it.
 
-use super::Written;
+use super::parameters::{plain, truth};
 use super::tls::absolute;
+use super::{Said, Written};
 use crate::config::interpolate::Text;
-use crate::plan::target::{Address, ClusterTarget, Identity, ReadyTarget, RedisTarget, SentinelTarget, Target};
+use crate::plan::target::{Address, ClusterTarget, ReadyTarget, RedisTarget, SentinelTarget, Target};
 use crate::secret::Secret;
 
 /// Parameters of a Redis URL, taken apart.
@@ -24,7 +25,7 @@ impl Written<'_, '_> {
             let written = self.database.as_ref().map(Text::value).or(parameters.database);
             return self.redis_at(Address { host: path, port: 0 }, written);
         }
-        let (place, database) = (self.place(Some(6379)), self.database().ok()?.or(parameters.database));
+        let (place, database) = (self.place(Some(6379)), self.numbered(parameters.database).ok()?);
         self.redis_at(place?, database)
     }
 
@@ -73,7 +74,7 @@ impl Written<'_, '_> {
                 return None;
             }
         };
-        let (place, database) = (self.place(Some(6379)), self.database().ok()?.or(parameters.database));
+        let (place, database) = (self.place(Some(6379)), self.numbered(parameters.database).ok()?);
         Some(Target::Ready(ReadyTarget { redis: self.redis_at(place?, database)?, key, min }))
     }
 
@@ -82,6 +83,12 @@ impl Written<'_, '_> {
         let first = self.place(Some(default_port))?;
         let more = self.address.more.iter().map(|(host, port)| Address { host: host.clone(), port: port.unwrap_or(default_port) });
         Some(std::iter::once(first).chain(more).collect())
+    }
+
+    /// The database's number: the part of that name, the parameter `db`, the URL's path, as redis-py ranks them.
+    fn numbered(&self, parameter: Option<String>) -> Result<Option<String>, Said> {
+        let written = self.database()?;
+        Ok(if self.database.is_some() { written } else { parameter.or(written) })
     }
 
     fn redis_at(&self, address: Address, database: Option<String>) -> Option<RedisTarget> {
@@ -99,24 +106,31 @@ impl Written<'_, '_> {
         let (mut certificate, mut key) = (None, None);
         for (name, value) in self.address.parameters() {
             match name.as_str() {
+                // What stands before the host wins.
+                "username" if self.address.user.is_none() => self.address.user = Some(value).filter(|user| !user.is_empty()),
+                "password" if self.address.password.is_none() => {
+                    self.address.password = Some(value).filter(|password| !password.is_empty());
+                }
+                "username" | "password" => {}
+                "ssl" | "tls" if truth(&value) == Some(true) => self.tls.wanted = Some(true),
+                "ssl_min_version" => self.lowest_tls(&name, &value),
                 "ssl_ca_certs" => self.tls.ca = Some(absolute(&value)),
                 "ssl_certfile" => certificate = Some(absolute(&value)),
                 "ssl_keyfile" => key = Some(absolute(&value)),
                 "ssl_cert_reqs" if value.to_ascii_lowercase().ends_with("none") => self.tls.insecure = true,
-                "ssl_cert_reqs" if value.to_ascii_lowercase().ends_with("required") => {}
-                name if !known.contains(&name) => self.ignored(name),
+                // A client has only these two: what may be shown is verified, too.
+                "ssl_cert_reqs" if matches!(plain(&value).trim_start_matches("cert"), "required" | "optional") => {}
+                known_elsewhere if !known.contains(&known_elsewhere) => self.ignored(&name, &value),
                 "db" => found.database = Some(value),
                 "service" => found.service = Some(value),
                 "key" => found.key = Some(value),
                 "min" => found.min = Some(value),
                 "sentinel_user" => found.sentinel.0 = Some(value),
                 "sentinel_password" => found.sentinel.1 = Some(Secret::new(value)),
-                name => self.ignored(name),
+                _ => self.ignored(&name, &value),
             }
         }
-        if let Some(certificate) = certificate {
-            self.tls.identity = Some(Identity { key: key.unwrap_or_else(|| certificate.clone()), certificate });
-        }
+        self.take_identity(certificate, key);
         found
     }
 }

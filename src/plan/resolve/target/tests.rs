@@ -2,7 +2,7 @@
 
 use crate::config::source::Environment;
 use crate::plan::resolve::{Request, resolve, targets};
-use crate::plan::target::{ServerRole, SslMode, Target, Verify};
+use crate::plan::target::{PostgresTarget, ServerRole, SslMode, Target, Verify};
 
 fn target(url: &str) -> Target {
     let (mut found, notices) = targets(&[url.to_owned()], &Environment::new::<&str, &str>([])).unwrap_or_else(|why| panic!("{url}: {why}"));
@@ -31,6 +31,17 @@ fn every_kind_is_shown_without_its_secrets() {
         ("postgresql+psycopg://u:secret@h/x", "postgres", "postgres://u@h:5432/x"),
         ("mysql+pymysql://u:secret@h/x?charset=utf8mb4", "mysql", "mysql://u@h:3306/x"),
         ("mariadb://u:secret@h:3307", "mysql", "mysql://u@h:3307/"),
+        ("postgis://u:secret@h/x", "postgres", "postgres://u@h:5432/x"),
+        ("psql://u:secret@h/x", "postgres", "postgres://u@h:5432/x"),
+        ("mysql2://u:secret@h/x", "mysql", "mysql://u@h:3306/x"),
+        ("trilogy://u:secret@h/x", "mysql", "mysql://u@h:3306/x"),
+        ("valkey://:secret@h", "redis", "redis://h:6379/0"),
+        ("valkeys://:secret@h", "redis", "rediss://h:6379/0"),
+        ("amqp://u:secret@h", "amqp", "amqp://u@h:5672/%2F"),
+        ("amqp://h//", "amqp", "amqp://guest@h:5672/%2F"),
+        ("amqps://u:secret@h/a%2Fb?heartbeat=3", "amqp", "amqps://u@h:5671/a%2Fb"),
+        ("mongodb://a,b:27018/x?tls=true", "mongodb", "mongodb://a:27017,b:27018"),
+        ("kafka://a,b:9093", "kafka", "kafka://a:9092,b:9093"),
         ("redis://:secret@h", "redis", "redis://h:6379/0"),
         ("rediss://u:secret@h/2", "redis", "rediss://u@h:6379/2"),
         ("redis+unix://:secret@/run/redis.sock?db=3", "redis", "redis+unix:///run/redis.sock?db=3"),
@@ -55,12 +66,146 @@ fn sslmode_means_what_libpq_means() {
         ("sslmode=require&sslrootcert=/ca.pem", SslMode::Require, Verify::Chain),
         ("sslmode=verify-ca", SslMode::Require, Verify::Chain),
         ("sslmode=verify-full&sslrootcert=system", SslMode::Require, Verify::Full),
+        // The system's authorities sign for anybody.
+        ("sslrootcert=system", SslMode::Require, Verify::Full),
+        ("sslmode=no-verify&sslrootcert=/ca.pem", SslMode::Require, Verify::Nothing),
+        ("ssl=true", SslMode::Require, Verify::Nothing),
+        ("ssl=require", SslMode::Require, Verify::Nothing),
+        ("ssl=verify-full", SslMode::Require, Verify::Full),
+        ("ssl=0", SslMode::Disable, Verify::Nothing),
+        ("requiressl=1", SslMode::Require, Verify::Nothing),
+        ("sslaccept=strict", SslMode::Prefer, Verify::Full),
+        ("sslmode=require&sslaccept=accept_invalid_certs", SslMode::Require, Verify::Nothing),
     ] {
-        let Target::Postgres(postgres) = target(&format!("postgres://u@h/x?{parameters}")) else { panic!("postgres") };
+        let postgres = postgres(parameters);
         assert_eq!((postgres.sslmode, postgres.tls.verify, postgres.role), (mode, verify, ServerRole::Any), "{parameters}");
     }
-    let Target::Mysql(mysql) = target("mysql://u@h/x?ssl-mode=VERIFY_IDENTITY&ssl-ca=/ca.pem") else { panic!("mysql") };
-    assert_eq!((mysql.sslmode, mysql.tls.verify), (SslMode::Require, Verify::Full));
+    for (parameters, mode, verify) in [
+        ("ssl-mode=VERIFY_IDENTITY&ssl-ca=/ca.pem", SslMode::Require, Verify::Full),
+        ("tls=true", SslMode::Require, Verify::Full),
+        ("tls=skip-verify", SslMode::Require, Verify::Nothing),
+        ("tls=preferred", SslMode::Prefer, Verify::Nothing),
+        ("useSSL=true&verifyServerCertificate=true", SslMode::Require, Verify::Chain),
+        ("useSSL=false", SslMode::Disable, Verify::Nothing),
+        ("ssl_verify_cert=true&ssl_verify_identity=true", SslMode::Require, Verify::Full),
+        ("ssl=%7B%22rejectUnauthorized%22:true%7D", SslMode::Require, Verify::Chain),
+        ("ssl=%7B%22rejectUnauthorized%22:false%7D", SslMode::Require, Verify::Nothing),
+        ("sslaccept=strict", SslMode::Require, Verify::Full),
+    ] {
+        let Target::Mysql(mysql) = target(&format!("mysql://u@h/x?{parameters}")) else { panic!("mysql") };
+        assert_eq!((mysql.sslmode, mysql.tls.verify), (mode, verify), "{parameters}");
+    }
+}
+
+fn postgres(parameters: &str) -> PostgresTarget {
+    let Target::Postgres(postgres) = target(&format!("postgres://u@h/x?{parameters}")) else { panic!("postgres") };
+    postgres
+}
+
+#[test]
+fn what_asks_for_security_is_kept_or_refused() {
+    assert!(postgres("channel_binding=require").demands.channel_binding);
+    assert!(!postgres("channel_binding=prefer").demands.channel_binding);
+    assert!(postgres("sslmode=require&sslnegotiation=direct").demands.direct_tls);
+    let methods = postgres("require_auth=scram-sha-256").demands.methods.unwrap();
+    assert!(methods.has("scram-sha-256") && !methods.has("password"));
+    assert!(postgres("ssl_min_protocol_version=TLSv1.3").tls.newest_only);
+    assert!(!postgres("ssl_min_protocol_version=TLSv1.1").tls.newest_only);
+    assert_eq!(postgres("sslcertmode=disable&sslcert=/c.pem").tls.identity, None);
+    let Target::Redis(redis) = target("redis://h?ssl=true&ssl_min_version=TLSv1_2") else { panic!("redis") };
+    assert_eq!(redis.tls.unwrap().verify, Verify::Full);
+    for url in [
+        "postgres://h/x?sslmode=require&sslrootcert=system",
+        "postgres://h/x?channel_binding=yes",
+        "postgres://h/x?require_auth=gss",
+        "postgres://h/x?require_auth=scram",
+        "postgres://h/x?gssencmode=require",
+        "postgres://h/x?sslcrl=/crl.pem",
+        "postgres://h/x?sslcrldir=/crl",
+        "postgres://h/x?sslcertmode=require",
+        "postgres://h/x?sslnegotiation=direct",
+        "postgres://h/x?ssl_min_protocol_version=TLSv1.4",
+        "postgres://h/x?requirepeer=postgres",
+        "postgres://h/x?ssl=yes-please",
+        "postgres://h/x?sslmod=require",
+        "mysql://h/x?ssl-crl=/crl.pem",
+        "mysql://h/x?ssl-capath=/etc/ssl",
+        "mysql://h/x?tls=custom",
+        "mysql://h/x?ssl-fips-mode=STRICT",
+        "mysql://h/x?tls-version=TLSv9",
+        "mysql://h/x?useSSL=false&verifyServerCertificate=true",
+        "rediss://h?ssl_validate_ocsp=true",
+        "rediss://h?ssl_ca_path=/etc/ssl",
+        "rediss://h?ssl_ca_data=PEM",
+        "grpc://h:1?tls=true",
+        "tcp://h:1?tls=true",
+    ] {
+        problem(url);
+    }
+}
+
+#[test]
+fn what_is_not_about_security_is_ignored_with_a_notice() {
+    for url in [
+        "postgres://h/x?sslpassword=secret",
+        "postgres://h/x?pgbouncer=true&connection_limit=5",
+        "postgres://h/x?sslfactory=org.postgresql.ssl.NonValidatingFactory",
+        "postgres://h/x?uselibpqcompat=true",
+        "mysql://h/x?ssl_disabled=false&allowMultiQueries=true",
+        "redis://h?protocol=3&socket_timeout=5",
+        "rediss://h?ssl_check_hostname=true",
+        "grpc://h:1?pool=5",
+    ] {
+        let (_, notices) = targets(&[url.to_owned()], &Environment::new::<&str, &str>([])).unwrap_or_else(|why| panic!("{url}: {why}"));
+        assert!(!notices.is_empty() && notices.iter().all(|notice| notice.ends_with("is ignored")), "{url}: {notices:?}");
+    }
+}
+
+#[test]
+fn options_and_schemas_go_with_the_session() {
+    let found = postgres("options=-csearch_path%3Dtenant&application_name=x");
+    assert_eq!((found.options.as_deref(), found.schemas.len()), (Some("-csearch_path=tenant"), 0));
+    assert_eq!(postgres("schema=tenant").schemas, ["tenant"]);
+    assert_eq!(postgres("currentSchema=a,%22b%22").schemas, ["a", "b"]);
+}
+
+#[test]
+fn several_hosts_are_read_as_libpq_does() {
+    let shown = |url: &str| target(url).to_string();
+    assert_eq!(shown("postgres://u@a,b:5433,[::1]/x"), "postgres://u@a:5432,b:5433,[::1]:5432/x");
+    assert_eq!(shown("postgres://u@/x?host=a,b&port=6000"), "postgres://u@a:6000,b:6000/x");
+    assert_eq!(shown("postgres://u@/x?host=a,b&port=6000,"), "postgres://u@a:6000,b:5432/x");
+    let found = postgres("hostaddr=10.0.0.1&target_session_attrs=prefer-standby&load_balance_hosts=random");
+    assert_eq!((found.hosts[0].address.host.as_str(), found.hosts[0].at.unwrap().to_string().as_str()), ("h", "10.0.0.1"));
+    assert_eq!((found.role, found.any_order), (ServerRole::PreferStandby, true));
+    assert_eq!(shown("postgres://u@/x?hostaddr=10.0.0.1"), "postgres://u@10.0.0.1:5432/x");
+    for (url, words) in [
+        ("postgres://u@a,b/x?port=1,2,3", "number of ports"),
+        ("postgres://u@a,b/x?hostaddr=10.0.0.1", "number of addresses"),
+        ("postgres://u@a/x?hostaddr=b", "no IP address"),
+        ("postgres://u@a,/x", "names no host"),
+        ("postgres://u@a,b/x?port=0", "1 to 65535"),
+        ("mysql://u@a,b/x", "several hosts"),
+    ] {
+        let problem = problem(url);
+        assert!(problem.contains(words), "{url}: {problem}");
+    }
+}
+
+#[test]
+fn a_redis_url_names_its_login_as_redis_py_reads_it() {
+    for (url, user, password, database) in [
+        ("redis://me:@h", Some("me"), None, 0),
+        ("redis://me@h", Some("me"), None, 0),
+        ("redis://:secret@h", None, Some("secret"), 0),
+        ("redis://h?username=me&password=secret", Some("me"), Some("secret"), 0),
+        ("redis://you:other@h?username=me&password=secret", Some("you"), Some("other"), 0),
+        ("redis://you@h/1?password=secret&db=2", Some("you"), Some("secret"), 2),
+    ] {
+        let Target::Redis(redis) = target(url) else { panic!("redis") };
+        let found = redis.password.as_ref().map(crate::secret::Secret::expose);
+        assert_eq!((redis.username.as_deref(), found, redis.database), (user, password, database), "{url}");
+    }
 }
 
 #[test]
@@ -76,12 +221,15 @@ fn what_is_wrong_is_said_of_the_target_by_its_number() {
         ("redis+ready://h/0?service=api&min=0", "not a whole number"),
         ("redis+cluster://a/3", "only number 0"),
         ("postgres://h/x?sslmode=verify", "unknown sslmode"),
-        ("postgres://h/x?sslpassword=x", "not supported yet"),
         ("exec:", "names no command"),
         ("exec:a | b", "need no shell"),
         ("process:", "none here"),
         ("process:worker", "none here"),
         ("rediz://h", "did you mean `redis`?"),
+        ("https+x://h", "write `https://`"),
+        ("mssql://h", "`tcp://host:port` asks whether its port accepts a connection"),
+        ("kafka://h/topic", "more than `kafka://host:port`"),
+        ("mongodb://h/?tlsCertificateKeyFile=/x", "not supported"),
     ] {
         let problem = problem(url);
         assert!(problem.contains(words), "{url}: {problem}");

@@ -14,6 +14,8 @@ pub(super) struct TlsOptions {
     pub insecure: bool,
     pub ca: Option<PathBuf>,
     pub identity: Option<Identity>,
+    /// Nothing older than TLS 1.3.
+    pub newest_only: bool,
 }
 
 impl TlsOptions {
@@ -34,7 +36,7 @@ impl TlsOptions {
             }
             (None, None) => None,
         };
-        Self { wanted, insecure, ca, identity }
+        Self { wanted, insecure, ca, identity, newest_only: false }
     }
 
     /// TLS where the scheme or the key `tls` asks for it.
@@ -55,7 +57,7 @@ impl TlsOptions {
     /// The name verified, too, unless the section says otherwise.
     pub(super) fn verifying(&self) -> Tls {
         let verify = if self.insecure { Verify::Nothing } else { Verify::Full };
-        Tls { verify, ca: self.ca.clone(), identity: self.identity.clone() }
+        self.with(verify)
     }
 
     /// As libpq has it: the words for `verify-…` verify, and so does a given authority with any other word.
@@ -66,7 +68,7 @@ impl TlsOptions {
             None | Some("prefer" | "preferred") => SslMode::Prefer,
             Some("disable" | "disabled") => SslMode::Disable,
             Some("allow") => SslMode::Allow,
-            Some("require" | "required" | "verify-ca" | "verify-full" | "verify-identity") => SslMode::Require,
+            Some("require" | "required" | "no-verify" | "verify-ca" | "verify-full" | "verify-identity") => SslMode::Require,
             Some(unknown) => {
                 section.problem(key, format!("asks for the unknown sslmode `{unknown}`{}", suggest(unknown, WORDS)));
                 SslMode::Prefer
@@ -75,10 +77,16 @@ impl TlsOptions {
         let verify = match lower.as_deref() {
             Some("verify-full" | "verify-identity") => Verify::Full,
             Some("verify-ca") => Verify::Chain,
+            // node-postgres' word: encrypted, whoever it is.
+            Some("no-verify") => Verify::Nothing,
             _ if self.ca.is_some() => Verify::Chain,
             _ => Verify::Nothing,
         };
-        (mode, Tls { verify, ca: self.ca.clone(), identity: self.identity.clone() })
+        (mode, self.with(verify))
+    }
+
+    fn with(&self, verify: Verify) -> Tls {
+        Tls { verify, ca: self.ca.clone(), identity: self.identity.clone(), newest_only: self.newest_only }
     }
 }
 

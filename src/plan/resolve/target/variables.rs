@@ -5,7 +5,7 @@
 
 use super::Said;
 use crate::config::interpolate::{Findings, Template};
-use crate::config::reader::Section;
+use crate::config::reader::{Section, truth};
 use crate::plan::resolve::address::{Address, place_of};
 
 /// The variables under one prefix.
@@ -118,16 +118,11 @@ impl Variables<'_, '_> {
         found.ok_or(Said)
     }
 
-    /// A truth in the words that pydantic takes.
     fn flag(&self, name: &str) -> Result<bool, Said> {
         let value = self.text(name)?.unwrap_or_default();
-        match value.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" | "t" | "y" => Ok(true),
-            "" | "false" | "0" | "no" | "off" | "f" | "n" => Ok(false),
-            _ => {
-                self.section.problem("variables", format!("finds {}_{name} to be `{value}`; `true` or `false` is wanted", self.prefix));
-                Err(Said)
-            }
-        }
+        truth(&value).ok_or_else(|| {
+            self.section.problem("variables", format!("finds {}_{name} to be `{value}`; `true` or `false` is wanted", self.prefix));
+            Said
+        })
     }
 }

@@ -84,7 +84,10 @@ fn wrong_values_of_the_process_are_each_named() {
         ("rewrite = { TREM = 'QUIT' }", "p:2:1: `rewrite` in [process] names `TREM`, which is no signal as `TERM` or `15`"),
         ("rewrite = { TERM = 'QUTI' }", "p:2:20: `TERM` in [process.rewrite] is `QUTI`, not a signal as `TERM` or `15`"),
         ("success_codes = [256]", "p:2:17: `success_codes` in [process] holds something else than exit codes from 0 to 255"),
-        ("restart = 'allways'", "p:2:11: `restart` in [process] is `allways`; one of `never`, `on-failure`, `always` is wanted"),
+        (
+            "restart = 'allways'",
+            "p:2:11: `restart` in [process] is `allways` (did you mean `always`?); one of `never`, `on-failure`, `always` is wanted",
+        ),
     ] {
         assert_eq!(problems(&format!("[process]\n{line}\n"), &[], &["serve"]), [problem], "{line}");
     }

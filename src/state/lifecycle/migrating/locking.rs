@@ -33,13 +33,17 @@ impl Lifecycle {
                 self.snapshot.migration_lock.held_at = Some(now);
                 self.snapshot.migration_lock.preparing = None;
                 self.migrating.held = true;
-                if self.asks_by_command() {
+                if self.lost_meanwhile() {
+                    self.migration_over(now, Step::Down, effects);
+                } else if self.asks_by_command() {
                     self.check_again(effects);
                 } else {
                     self.run_migration(effects);
                 }
             }
             LockNews::Held if !self.migrating.held && !self.releasing => effects.push(Effect::ReleaseLock),
+            LockNews::Confirmed => self.lock_confirmed(now, effects),
+            LockNews::Lost(why) if self.migrating.unconfirmed.is_some() => self.lock_gone(now, why, effects),
             LockNews::Lost(why) if self.migrating.held => self.lock_lost(why, effects),
             LockNews::Verified(answer) if self.migrating.verifying => self.verified(now, answer, effects),
             LockNews::Unavailable(exit, why) if queues => {
@@ -48,7 +52,7 @@ impl Lifecycle {
                 if self.migration_runs || self.leaves_behind() {
                     // The check that runs beside the queue ends first.
                     self.decide(exit.code(), why);
-                    stop_migration(libc::SIGTERM, self.stop_timeout(), effects);
+                    stop_migration(libc::SIGTERM, Timer::Grace, self.stop_timeout(), effects);
                 } else {
                     self.fail(now, exit.code(), why, effects);
                 }
@@ -69,7 +73,7 @@ impl Lifecycle {
     }
 
     /// One that runs on without its lock may overlap with another's; while no command runs the next one is not begun.
-    fn lock_lost(&mut self, why: String, effects: &mut Vec<Effect>) {
+    pub(super) fn lock_lost(&mut self, why: String, effects: &mut Vec<Effect>) {
         self.migrating.held = false;
         self.snapshot.migration_lock.lost += 1;
         if self.plan.migration.as_ref().is_some_and(|plan| plan.unlocked) {
@@ -77,7 +81,7 @@ impl Lifecycle {
         }
         if self.migration_runs {
             self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
-            stop_migration(libc::SIGTERM, LOST_LOCK_GRACE, effects);
+            stop_migration(libc::SIGTERM, Timer::Overlap, LOST_LOCK_GRACE, effects);
         } else {
             self.migrating.lost = Some(why);
         }

@@ -5,7 +5,7 @@ use super::{Stopping, Timer, Watch, stage_name};
 use crate::plan::ModulePlan;
 use crate::plan::module::OnExit;
 use crate::state::lifecycle::leaving::REAP_LIMIT;
-use crate::state::lifecycle::notified::not_through;
+use crate::state::lifecycle::notified::{not_executed, not_through};
 use crate::state::lifecycle::restarting::{another_is_wanted, next_pause};
 
 impl Lifecycle {
@@ -23,7 +23,7 @@ impl Lifecycle {
                     module.child.pid = None;
                     module.trouble = Some("it did not end after KILL".to_owned());
                 }
-                self.course(id).at = At::Rest;
+                (self.course(id).at, self.course(id).forked) = (At::Rest, false);
                 self.module_enters(now, id, ModuleState::Broken);
             }
             ModuleTimer::Reap if at == At::Clearing => self.module_group_gone(now, id, effects),
@@ -43,7 +43,12 @@ impl Lifecycle {
     fn module_took_too_long(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.module(id).cloned() else { return };
         let last = self.course(id).last_startup.unwrap_or(Class::Never.into());
-        let why = plan.process.started.as_ref().map_or_else(String::new, |started| format!("its {}", not_through(started, last)));
+        let why = match plan.process.started.as_ref() {
+            started if self.module_is_forked(id) => not_executed(started),
+            Some(started) => not_through(started, last),
+            None => return,
+        };
+        let why = format!("its {why}");
         self.course(id).failed = Some(Exit::Unavailable.code());
         self.stop_module(now, id, effects);
         self.start_failed(now, &plan, why);
@@ -95,6 +100,7 @@ impl Lifecycle {
         if let Some(module) = self.module_mut(id) {
             (module.child.pid, module.child.last_exit) = (None, Some(ended));
         }
+        self.course(id).forked = false;
         let killed_for_memory = std::mem::take(&mut self.out_of_memory) && ended == Ended::Signal(libc::SIGKILL as u8);
         self.stop_asking(id, effects);
         if self.leaving.is_some() {
@@ -136,6 +142,9 @@ impl Lifecycle {
         let Some(plan) = self.plan.module(id).cloned() else { return };
         self.start_failed(now, &plan, why);
         self.course(id).at = At::Rest;
+        if std::mem::take(&mut self.course(id).forked) {
+            effects.push(Effect::Disarm(Timer::Module(id, ModuleTimer::Startup)));
+        }
         if self.leaving.is_some() {
             self.module_left(now, id, effects);
         } else if code == Exit::Internal.code() && another_is_wanted(&plan.process.restart, self.course(id).restarts, Ended::Code(code)) {

@@ -29,7 +29,7 @@ impl Lifecycle {
 
     /// Whether everybody who started after this module is gone.
     fn leaves_now(&self, id: ModuleId) -> bool {
-        let main_goes_first = self.snapshot.child.pid.is_some() && !self.is_behind_main(id);
+        let main_goes_first = self.main_lives() && !self.is_behind_main(id);
         let needs = |other: &ModuleId| {
             let after = self.plan.module(*other).is_some_and(|plan| plan.after.contains(&Predecessor::Module(id)));
             after && self.at(*other).lives()

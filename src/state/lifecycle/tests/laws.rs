@@ -12,9 +12,9 @@ fn manners() -> impl Strategy<Value = Manners> {
 }
 
 prop_compose! {
-    fn setting()(manners in manners(), flags in any::<[bool; 6]>()) -> Setting {
-        let [services_answer, migrates, has_main, has_started, restarts, drains] = flags;
-        Setting { manners, services_answer, migrates, has_main: has_main || !migrates, has_started, restarts, drains }
+    fn setting()(manners in manners(), flags in any::<[bool; 7]>()) -> Setting {
+        let [services_answer, migrates, has_main, has_started, restarts, drains, hangs] = flags;
+        Setting { manners, services_answer, migrates, has_main: has_main || !migrates, has_started, restarts, drains, hangs }
     }
 }
 
@@ -25,6 +25,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => prop::bool::weighted(0.6).prop_map(Happening::Startup),
         1 => prop::sample::select(signals).prop_map(Happening::Signal),
         1 => Just(Happening::Timer),
+        1 => (0..30u64).prop_map(Happening::Away),
         5 => any::<u8>().prop_map(Happening::Answer),
         1 => any::<u8>().prop_map(Happening::Ends),
     ]
@@ -47,7 +48,7 @@ proptest! {
 
     #[test]
     fn a_run_ends_with_its_process(setting in setting(), steps in vec(happening(), 0..40)) {
-        let setting = Setting { restarts: false, has_main: true, manners: Manners::Polite, services_answer: true, ..setting };
+        let setting = Setting { restarts: false, has_main: true, manners: Manners::Polite, services_answer: true, hangs: false, ..setting };
         let mut world = World::new(setting, false);
         world.apply(Event::Begin);
         for step in steps {

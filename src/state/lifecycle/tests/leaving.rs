@@ -1,6 +1,7 @@
 //! How a run ends: every order of signals, every deadline.
 
 use super::*;
+use crate::plan::process::RestartPolicy;
 use crate::state::event::Readiness;
 
 const SIGNALS: [i32; 5] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
@@ -41,12 +42,36 @@ fn while_waiting_the_first_signal_that_ends_processes_ends_the_run() {
         for sequence in sequences() {
             let mut run = run_in(phase);
             let exits: Vec<Option<u8>> = sequence.iter().map(|number| exit_of(&run.apply(signal(*number)))).collect();
-            let first = sequence.iter().position(|number| *number != libc::SIGUSR1);
             for (index, exit) in exits.into_iter().enumerate() {
-                let expected = (Some(index) == first).then(|| 128 + sequence[index] as u8);
+                let expected = (index == 0).then(|| 128 + sequence[index] as u8);
                 assert_eq!(exit, expected, "{sequence:?} in {phase:?}");
             }
         }
+    }
+}
+
+#[test]
+fn while_waiting_a_signal_that_ends_no_process_ends_nothing_but_winch_ends_pid_1() {
+    for (number, ends, ends_pid_1) in
+        [(10, true, true), (30, true, true), (37, true, true), (28, false, true), (18, false, false), (20, false, false)]
+    {
+        for (is_init, expected) in [(false, ends), (true, ends_pid_1)] {
+            let mut run = Run::of(bare());
+            run.lifecycle = run.lifecycle.as_init(is_init);
+            let effects = run.apply(signal(number));
+            assert_eq!(exit_of(&effects).is_some(), expected, "{number}, as PID 1: {is_init}");
+        }
+    }
+}
+
+#[test]
+fn between_two_starts_only_what_asks_to_stop_ends_the_run() {
+    let restart = RestartPlan { policy: RestartPolicy::Always, ..RestartPlan::default() };
+    for (number, ends) in [(10, false), (28, false), (30, false), (1, true), (15, true)] {
+        let mut run = Run::of(Plan { main: Some(ProcessPlan { restart: restart.clone(), ..process() }), ..bare() });
+        run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID), Event::Exited(ProcessId::Main, Ended::Code(1)), Event::NoneLeft]);
+        run.apply(signal(number));
+        assert_eq!(run.lifecycle.ending().is_some(), ends, "{number}");
     }
 }
 
@@ -239,7 +264,7 @@ fn a_failed_start_is_69_however_the_process_ends() {
 fn a_lost_lock_gains_no_time_by_a_signal() {
     let mut run = migrating();
     let lost = run.apply(Event::Lock(LockNews::Lost("eof".to_owned())));
-    assert!(has(&lost, Effect::Arm(Timer::Grace, Duration::from_secs(5))));
+    assert!(has(&lost, Effect::Arm(Timer::Overlap, Duration::from_secs(5))));
     assert_eq!(run.apply(signal(libc::SIGTERM)), [Effect::Signal(ProcessId::Migration, libc::SIGTERM)]);
     assert_eq!(run.apply(Event::Elapsed(Timer::Migration)), []);
     run.all([Event::Exited(ProcessId::Migration, Ended::Signal(15)), Event::GroupGone(ProcessId::Migration)]);

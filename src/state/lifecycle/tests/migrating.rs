@@ -184,7 +184,56 @@ fn a_mode_that_waits_asks_until_another_has_migrated_or_its_time_is_over() {
         task(&mut run, 1);
         run.apply(Event::Elapsed(Timer::Retry));
     }
+    assert!(run.lifecycle.ending().is_none(), "only its timer says how long it has waited");
+    run.apply(Event::Elapsed(Timer::Schema));
+    task(&mut run, 1);
     assert_eq!(run.ending().0, 75);
+}
+
+/// A run whose migration has ended well while nobody looked; the lock is to be confirmed before the verification begins.
+fn thawed() -> Run {
+    let (mut run, _) = run_with(|plan| plan.verify = Some(by_command()));
+    run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(0))]);
+    assert!(has(&run.apply(Event::Away(Duration::from_secs(60))), Effect::ConfirmLock));
+    assert_eq!(run.apply(Event::GroupGone(ProcessId::Migration)), [], "the lock is not confirmed");
+    run
+}
+
+#[test]
+fn after_a_gap_the_lock_is_confirmed_before_anything_goes_on() {
+    let mut run = thawed();
+    assert!(has(&run.apply(Event::Lock(LockNews::Confirmed)), Effect::Ask(Asked::Verify)));
+    assert!(has(&task(&mut run, 0), Effect::ReleaseLock));
+    let gone = [Event::Lock(LockNews::Lost("eof".to_owned())), Event::Elapsed(Timer::Confirm)];
+    for event in gone {
+        let mut run = thawed();
+        let effects = run.apply(event);
+        assert!(has(&effects, Effect::ReleaseLock) && !has(&effects, Effect::Ask(Asked::Verify)), "{effects:?}");
+        assert_eq!(run.ending().0, 76);
+    }
+    assert_eq!(exit_of(&{ thawed() }.all([signal(libc::SIGTERM), Event::GroupGone(ProcessId::Migration)])), None);
+}
+
+#[test]
+fn a_lock_that_was_got_and_lost_while_nobody_looked_begins_no_migration() {
+    let lost = || Event::Lock(LockNews::Lost("eof".to_owned()));
+    for (news, goes_on) in [(Event::Lock(LockNews::Confirmed), true), (lost(), false)] {
+        let (mut run, _) = run_with(|_| {});
+        run.apply(Event::Away(Duration::ZERO));
+        assert_eq!(run.apply(held()), []);
+        let effects = run.apply(news);
+        assert_eq!((has(&effects, SPAWN), has(&effects, Effect::ReleaseLock)), (goes_on, !goes_on), "{effects:?}");
+    }
+}
+
+#[test]
+fn what_keeps_two_migrations_apart_gets_no_grace() {
+    let (mut run, _) = run_with(|_| {});
+    run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Away(Duration::from_secs(60))]);
+    let effects = run.apply(Event::Lock(LockNews::Lost("eof".to_owned())));
+    assert!(has(&effects, Effect::Arm(Timer::Overlap, Duration::from_secs(5))), "{effects:?}");
+    let effects = run.apply(Event::Elapsed(Timer::Overlap));
+    assert!(has(&effects, Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL)), "{effects:?}");
 }
 
 #[test]

@@ -122,8 +122,10 @@ impl World {
         news.sort_by_key(|id| *id != ProcessId::Main);
         for id in news {
             self.next_pid += 1;
-            self.alive.insert(id, self.next_pid);
-            self.apply(Event::Spawned(id, self.next_pid));
+            let pid = self.next_pid;
+            self.alive.insert(id, pid);
+            self.apply(Event::Forked(id));
+            self.apply(Event::Spawned(id, pid));
         }
     }
 

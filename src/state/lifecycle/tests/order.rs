@@ -34,6 +34,7 @@ fn a_run_from_init_to_stopped() {
             Event::GroupGone(ProcessId::Migration),
             vec![
                 Effect::Disarm(Timer::Grace),
+                Effect::Disarm(Timer::Overlap),
                 Effect::Disarm(Timer::Reap),
                 Effect::Disarm(Timer::Retry),
                 Effect::ReleaseLock,

@@ -21,6 +21,9 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Lock(LockNews::Unavailable(Exit::LockTimeout, "two holds it".to_owned())),
         Event::Lock(LockNews::Released),
         Event::Lock(LockNews::HandedOn),
+        Event::Lock(LockNews::Confirmed),
+        Event::Away(Duration::from_secs(3)),
+        Event::Away(Duration::ZERO),
         Event::Lock(LockNews::Current { ahead: false }),
         Event::Lock(LockNews::Preparing(Preparation::Settling)),
         Event::Lock(LockNews::Verified(Ok(()))),
@@ -39,6 +42,9 @@ pub(super) fn every_event() -> Vec<Event> {
     events.extend([libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGWINCH].map(signal));
     let timers = [
         Timer::Wait(0),
+        Timer::Confirm,
+        Timer::Overlap,
+        Timer::Schema,
         Timer::Startup,
         Timer::Migration,
         Timer::Release,

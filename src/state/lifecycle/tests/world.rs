@@ -31,6 +31,8 @@ pub(super) struct Setting {
     pub(super) has_started: bool,
     pub(super) restarts: bool,
     pub(super) drains: bool,
+    /// Whether programs' files do not answer, or late.
+    pub(super) hangs: bool,
 }
 
 impl Setting {
@@ -66,6 +68,8 @@ pub(super) enum Happening {
     Answer(u8),
     /// A process ends by itself.
     Ends(u8),
+    /// Nobody here could run for so many seconds.
+    Away(u64),
 }
 
 /// The run and everything around it.
@@ -79,11 +83,15 @@ pub(super) struct World {
     dying: Vec<ProcessId>,
     asked_lock: bool,
     releasing: bool,
+    /// Whether the lock is to be confirmed.
+    doubted: bool,
     /// Whether somebody is left of the migration's group, and whether its end is awaited.
     group: bool,
     group_awaited: bool,
     withdrawing: bool,
     spawns_fail: bool,
+    /// Who does not execute its program yet.
+    hanging: Option<ProcessId>,
     pub(super) exit: Option<u8>,
 }
 
@@ -99,10 +107,12 @@ impl World {
             dying: Vec::new(),
             asked_lock: false,
             releasing: false,
+            doubted: false,
             group: false,
             group_awaited: false,
             withdrawing: false,
             spawns_fail,
+            hanging: None,
             exit: None,
         }
     }
@@ -128,12 +138,30 @@ impl World {
             assert!(self.exit.is_none() || index + 1 == effects.len(), "{shown}: {effects:?}");
         }
         match spawned {
-            Some(id) if self.spawns_fail => self.apply(Event::SpawnFailed(id, Exit::NotFound.code(), "not found".to_owned())),
+            Some(id) if self.spawns_fail && !self.setting.hangs => {
+                self.apply(Event::SpawnFailed(id, Exit::NotFound.code(), "not found".to_owned()));
+            }
             Some(id) => {
                 *self.alive(id) = true;
-                self.apply(Event::Spawned(id, PID));
+                self.hanging = Some(id);
+                self.apply(Event::Forked(id));
+                if !self.setting.hangs {
+                    self.executes(id);
+                }
             }
             None => {}
+        }
+    }
+
+    /// The file of its program answers; a program that cannot be executed has ended with that.
+    fn executes(&mut self, id: ProcessId) {
+        self.hanging = None;
+        if self.spawns_fail {
+            self.dying.retain(|other| *other != id);
+            *self.alive(id) = false;
+            self.apply(Event::SpawnFailed(id, Exit::NotFound.code(), "not found".to_owned()));
+        } else {
+            self.apply(Event::Spawned(id, PID));
         }
     }
 
@@ -167,7 +195,11 @@ impl World {
                 self.timers.remove(&timer);
             }
             Effect::AcquireLock => self.asked_lock = true,
+            Effect::ConfirmLock => self.doubted = true,
             Effect::ReleaseLock => {
+                let ends = self.run.lifecycle.ending().is_some();
+                assert!(!self.doubted || ends, "{shown} is through with a lock that is in doubt");
+                self.doubted = false;
                 let works = self.migration || self.group;
                 assert!(!works || self.setting.manners == Manners::Stuck, "{shown} releases the lock under a migration");
                 self.releasing = true;
@@ -177,6 +209,7 @@ impl World {
                     |step: &str| snapshot.stages.iter().filter(|stage| stage.name.starts_with(step)).all(|stage| stage.step == Step::Up);
                 assert!(waits("wait:"), "{shown} spawns {id:?} before the waits are through");
                 assert!(id == ProcessId::Migration || waits("migrate"), "{shown} spawns {id:?} before the migration is through");
+                assert!(!self.doubted, "{shown} spawns {id:?} under a lock that is in doubt");
                 assert!(!*self.alive(id), "{shown} spawns {id:?} a second time");
                 return Some(id);
             }
@@ -241,6 +274,10 @@ impl World {
     fn dies(&mut self, id: ProcessId, ended: Ended) {
         self.dying.retain(|other| *other != id);
         *self.alive(id) = false;
+        if self.hanging.take_if(|hanging| *hanging == id).is_some() {
+            // What was killed before it executed its program is told as any other that was.
+            self.apply(Event::Spawned(id, PID));
+        }
         self.apply(Event::Exited(id, ended));
     }
 
@@ -250,6 +287,11 @@ impl World {
             Happening::Probe(id, passes) => self.apply(Event::Probed(id, if passes { passed() } else { refused() })),
             Happening::Startup(passes) if self.main => self.apply(Event::StartupProbed(if passes { passed() } else { refused() })),
             Happening::Signal(number) => self.apply(signal(number)),
+            Happening::Away(seconds) => {
+                let lost = Duration::from_secs(seconds);
+                self.run.now = self.run.now.after(lost);
+                self.apply(Event::Away(lost));
+            }
             // Whoever is dying is gone before the next timer runs out.
             Happening::Timer if !self.dying.is_empty() => {
                 self.answer(0);
@@ -260,11 +302,11 @@ impl World {
             Happening::Answer(which) => {
                 self.answer(which);
             }
-            Happening::Ends(code) if self.main && self.setting.manners != Manners::Stuck => {
+            Happening::Ends(code) if self.main && self.hanging.is_none() && self.setting.manners != Manners::Stuck => {
                 self.survivors = code % 2 == 1;
                 self.dies(ProcessId::Main, Ended::Code(code));
             }
-            Happening::Ends(code) if self.migration && self.setting.manners != Manners::Stuck => {
+            Happening::Ends(code) if self.migration && self.hanging.is_none() && self.setting.manners != Manners::Stuck => {
                 self.group = code % 3 == 1;
                 self.dies(ProcessId::Migration, Ended::Code(code % 2));
             }
@@ -280,6 +322,7 @@ impl World {
             return false;
         };
         self.timers.remove(&timer);
+        self.doubted &= timer != Timer::Confirm;
         self.run.now = self.run.now.after(at.since(self.run.now));
         self.apply(Event::Elapsed(timer));
         true
@@ -287,11 +330,17 @@ impl World {
 
     /// Lets something happen that the run waits for; whether there was anything.
     fn answer(&mut self, which: u8) -> bool {
-        if let Some(id) = self.dying.first().copied() {
+        if let Some(id) = self.hanging.filter(|_| which % 2 == 1) {
+            self.executes(id);
+        } else if let Some(id) = self.dying.first().copied() {
             self.dies(id, Ended::Signal(15));
         } else if self.group_awaited && !self.group {
             self.group_awaited = false;
             self.apply(Event::GroupGone(ProcessId::Migration));
+        } else if self.doubted && self.setting.services_answer {
+            self.doubted = false;
+            let lost = LockNews::Lost("it went".to_owned());
+            self.apply(Event::Lock(if which % 4 == 3 { lost } else { LockNews::Confirmed }));
         } else if self.asked_lock && self.setting.services_answer {
             match which % 4 {
                 0 => self.apply(Event::Lock(LockNews::Queued("two".into()))),

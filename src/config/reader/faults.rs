@@ -1,0 +1,112 @@
+//! What is wrong so far, and what says nothing because of it: every fault is told once, at its cause.
+
+use std::cell::{Cell, RefCell};
+
+use super::{Context, Section};
+use crate::config::interpolate::Template;
+use crate::config::node::{Origin, Value};
+use crate::config::preset;
+use crate::config::problem::Problem;
+
+/// The problems of one reading.
+#[derive(Default)]
+pub(super) struct Faults {
+    pub(super) problems: RefCell<Vec<Problem>>,
+    /// Whether a part of what was written could not be read at all, so that nothing can be said to be missing.
+    incomplete: Cell<bool>,
+    /// Whether the file is no TOML somewhere, so that keys may stand in the wrong table.
+    garbled: Cell<bool>,
+    checks: Cell<bool>,
+    modules: Cell<bool>,
+}
+
+impl Context<'_> {
+    /// Adds a problem. What is merely missing is none where not everything could be read.
+    pub fn problem(&self, problem: Problem) {
+        if self.faults.incomplete.get() && problem.origin.is_none() {
+            return;
+        }
+        let origin = problem.origin.map(|origin| preset::blamed(origin, self.environment));
+        self.faults.problems.borrow_mut().push(Problem { origin, ..problem });
+    }
+
+    /// Adds what keeps a layer of the configuration from being read: what would be missing then says nothing.
+    pub fn unreadable(&self, problems: Vec<Problem>) {
+        for problem in problems {
+            self.faults.incomplete.set(true);
+            self.faults.garbled.set(self.faults.garbled.get() || matches!(problem.origin, Some(Origin::File { .. })));
+            self.faults.problems.borrow_mut().push(problem);
+        }
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_clean(&self) -> bool {
+        self.faults.problems.borrow().is_empty()
+    }
+
+    /// Whether everything that was written could be read, so that what is not there is missing.
+    pub fn is_complete(&self) -> bool {
+        !self.faults.incomplete.get()
+    }
+
+    /// Whether keys may stand in another table than the one that was meant.
+    pub(super) fn is_garbled(&self) -> bool {
+        self.faults.garbled.get()
+    }
+
+    /// Does `read`, and notes whether it found something wrong with checks.
+    pub fn reading_checks<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.noting(&self.faults.checks, read)
+    }
+
+    /// Does `read`, and notes whether it found something wrong with modules.
+    pub fn reading_modules<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.noting(&self.faults.modules, read)
+    }
+
+    /// Whether every check is as it was written; else what is looked for among them may be one of those that are wrong.
+    pub fn checks_are_right(&self) -> bool {
+        self.is_complete() && !self.faults.checks.get()
+    }
+
+    /// The same of the modules.
+    pub fn modules_are_right(&self) -> bool {
+        self.is_complete() && !self.faults.modules.get()
+    }
+
+    fn noting<T>(&self, wrong: &Cell<bool>, read: impl FnOnce() -> T) -> T {
+        let count = || self.faults.problems.borrow().len();
+        let before = count();
+        let found = read();
+        wrong.set(wrong.get() || count() > before);
+        found
+    }
+}
+
+impl Section<'_> {
+    /// Says what is wrong with `key`, or with the whole section when it was not written.
+    pub fn problem(&self, key: &str, text: impl AsRef<str>) {
+        if !self.has(key) && !self.context.is_complete() {
+            return;
+        }
+        let text = format!("{}{} {}", self.what(key), self.variables(key), text.as_ref());
+        let above = || self.origin.as_ref().map(|origin| preset::lacking(origin, &self.below(key)));
+        self.context.problem(match self.origin(key).cloned().or_else(above) {
+            Some(origin) => Problem::at(&origin, text),
+            None => Problem::missing(text),
+        });
+    }
+
+    /// The set variables that a value is made of, as a part of a sentence: who reads the file does not see what they hold.
+    fn variables(&self, key: &str) -> String {
+        let Some(node) = self.node(key) else { return String::new() };
+        let Value::String(text) = &node.value else { return String::new() };
+        // Those of a preset's line are named in place of it.
+        if node.origin.verbatim() || matches!(node.origin, Origin::Preset { .. }) {
+            return String::new();
+        }
+        let Ok(template) = Template::parse(text) else { return String::new() };
+        let names = template.set_variables(self.context.environment);
+        if names.is_empty() { String::new() } else { format!(", from {},", names.join(" and ")) }
+    }
+}

@@ -1,0 +1,101 @@
+//! MySQL and MariaDB by URL and by parts, with the parameters of the clients that applications use.
+
+use super::Written;
+use super::parameters::{plain, truth};
+use super::tls::absolute;
+use crate::config::interpolate::Text;
+use crate::plan::target::{Address, MysqlTarget, SslMode, Target, Verify};
+
+/// How much of the server a parameter wants verified.
+#[derive(Default)]
+struct Wanted {
+    mode: Option<String>,
+    verify: Option<Verify>,
+}
+
+impl Wanted {
+    /// TLS, and at least this much of the server verified.
+    fn at_least(&mut self, verify: Verify) {
+        self.mode.get_or_insert_with(|| "require".to_owned());
+        if self.verify != Some(Verify::Full) {
+            self.verify = Some(verify);
+        }
+    }
+}
+
+impl Written<'_, '_> {
+    /// Parameters as the clients of MySQL name them; most of them are about the client alone.
+    pub(super) fn mysql(mut self) -> Option<Target> {
+        let mut wanted = Wanted::default();
+        let mut socket = self.path.as_ref().map(Text::value);
+        let (mut certificate, mut key) = (None, None);
+        for (name, value) in self.address.parameters() {
+            match plain(&name).as_str() {
+                "sslmode" => wanted.mode = Some(value),
+                "ssl" | "tls" | "usessl" | "requiressl" => self.mysql_flag(&mut wanted, &name, &value),
+                // Connector/J's, MariaDB's and the Python clients' words.
+                "verifyservercertificate" | "sslverifycert" | "sslverify" if truth(&value) == Some(true) => wanted.at_least(Verify::Chain),
+                "sslverifyidentity" | "sslverifyservercert" if truth(&value) == Some(true) => wanted.at_least(Verify::Full),
+                "sslaccept" if value == "strict" => wanted.at_least(Verify::Full),
+                "sslaccept" if value == "accept_invalid_certs" => {}
+                "ssldisabled" if truth(&value) == Some(true) => wanted.mode = Some("disable".to_owned()),
+                "sslca" => self.tls.ca = Some(absolute(&value)),
+                "sslcert" => certificate = Some(absolute(&value)),
+                "sslkey" => key = Some(absolute(&value)),
+                "tlsversion" | "tlsversions" | "enabledtlsprotocols" => {
+                    // All that are allowed: we speak 1.2 and 1.3.
+                    let lowest = value.split(',').map(|version| version.trim_matches(['[', ']', ' ', '\'', '"'])).min().unwrap_or_default();
+                    self.lowest_tls(&name, lowest);
+                }
+                "unixsocket" | "socket" => socket = Some(value),
+                "user" if self.address.user.is_none() => self.address.user = Some(value),
+                "password" if self.address.password.is_none() => self.address.password = Some(value),
+                "charset" | "connecttimeout" => {}
+                _ => self.ignored(&name, &value),
+            }
+        }
+        self.take_identity(certificate, key);
+        let word = self.sslmode.as_ref().map(Text::value).or(wanted.mode);
+        let (sslmode, mut tls) = self.tls.by_mode(self.section, self.key("sslmode"), word.as_deref());
+        match wanted.verify {
+            Some(_) if sslmode == SslMode::Disable => self.section.problem("url", "asks for TLS to be verified and for none to be spoken"),
+            Some(verify) if tls.verify != Verify::Full => tls.verify = verify,
+            _ => {}
+        }
+        let address = match socket {
+            Some(path) if path.starts_with('/') => Address { host: path, port: 0 },
+            Some(_) => {
+                self.section.problem(self.key("path"), "names a socket whose path does not begin with `/`");
+                return None;
+            }
+            None => self.place(Some(3306))?,
+        };
+        let (user, password, database) = (self.user().unwrap_or_else(|| "root".to_owned()), self.password(), self.database().ok()?);
+        Some(Target::Mysql(MysqlTarget { address, user, password, database, tls, sslmode }))
+    }
+
+    /// `ssl=`, `tls=` and their kin: a truth, a mode, or an object of options (mysql2 of Node).
+    fn mysql_flag(&self, wanted: &mut Wanted, name: &str, value: &str) {
+        // Go's driver verifies by `tls=true`; the others only encrypt by theirs.
+        let go = plain(name) == "tls";
+        match (truth(value), value.to_ascii_lowercase().as_str()) {
+            (Some(true), _) if go => wanted.at_least(Verify::Full),
+            (Some(true), _) => wanted.mode = Some("require".to_owned()),
+            (Some(false), _) if plain(name) == "requiressl" => {}
+            (Some(false), _) => wanted.mode = Some("disable".to_owned()),
+            (None, "skip-verify") => wanted.mode = Some("no-verify".to_owned()),
+            (None, "preferred" | "prefer" | "required" | "require") => wanted.mode = Some(value.to_owned()),
+            (None, text) if text.starts_with('{') => match serde_json::from_str::<serde_json::Value>(value) {
+                Ok(options) if options.get("rejectUnauthorized").and_then(serde_json::Value::as_bool) == Some(false) => {
+                    wanted.mode = Some("no-verify".to_owned());
+                }
+                Ok(options) if options.get("ca").is_none() => {
+                    let identity = options.get("verifyIdentity").and_then(serde_json::Value::as_bool) == Some(true);
+                    wanted.at_least(if identity { Verify::Full } else { Verify::Chain });
+                }
+                _ => self.refused(name, "what it says of TLS is not understood here; write `sslmode` and `ca`"),
+            },
+            _ => self.refused(name, "it names options that only the application knows; write `sslmode` and `ca`"),
+        }
+    }
+}

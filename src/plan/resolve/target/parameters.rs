@@ -1,0 +1,131 @@
+//! Parameters of a URL that mean nothing here: ignored with a notice, unless they ask for security that would then be missing.
+
+use super::Written;
+use crate::plan::target::Identity;
+
+/// What a name holds that asks for encryption, for proof of who the server is, or for a way to log in.
+const SOUNDS_OF_SECURITY: [&str; 10] = ["ssl", "tls", "cert", "crl", "verify", "gss", "binding", "requir", "fingerprint", "publickey"];
+
+/// Names that sound of it and whose ignoring leaves nothing unprotected: our own ciphers are strong, we have no other key to open, we show
+/// the name that we connect to, and a client without its certificate is refused.
+const HARMLESS: [&str; 21] = [
+    "sslcompression",
+    "sslsni",
+    "sslpassword",
+    "sslpasswordcallback",
+    "sslkeylogfile",
+    "sslmaxprotocolversion",
+    "sslidentity",
+    "sslinline",
+    "sslcipher",
+    "sslciphers",
+    "tlsciphersuites",
+    "sslfactory",
+    "sslfactoryarg",
+    "sslhostnameverifier",
+    "sslcheckhostname",
+    "sslresponsetimeout",
+    "gsslib",
+    "gssdelegation",
+    "jaasapplicationname",
+    "uselibpqcompat",
+    "tlssessioncachesize",
+];
+
+/// Values by which such a parameter asks for nothing.
+const NOTHING: [&str; 10] = ["", "0", "false", "no", "off", "none", "disable", "disabled", "allow", "prefer"];
+
+/// A name without what the clients write differently: case, `-` and `_`.
+pub(super) fn plain(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_ascii_lowercase()
+}
+
+/// Whether a parameter that is not understood asks for security.
+fn asks_for_security(name: &str, value: &str) -> bool {
+    let name = plain(name);
+    let sounds = SOUNDS_OF_SECURITY.iter().any(|word| name.contains(word));
+    sounds && !HARMLESS.contains(&name.as_str()) && !NOTHING.contains(&value.to_ascii_lowercase().as_str())
+}
+
+/// A truth in the words of the clients; none for another word.
+pub(super) fn truth(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+        "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+impl Written<'_, '_> {
+    /// Says that a parameter of the URL changes nothing, or that what it asks for cannot be had.
+    pub(super) fn ignored(&self, name: &str, value: &str) {
+        if asks_for_security(name, value) {
+            self.refused(
+                name,
+                "it asks for security and is not understood here; write what it stands for in the keys of the target, or leave it out",
+            );
+        } else {
+            self.section.context().notice(format!("{}: the parameter `{name}` is ignored", self.section.what("url")));
+        }
+    }
+
+    /// A parameter that would be unsafe to ignore.
+    pub(super) fn refused(&self, name: &str, why: &str) {
+        self.section.problem(self.place_of_query(), format!("has the parameter `{name}`: {why}"));
+    }
+
+    /// The key in which the parameters were written.
+    fn place_of_query(&self) -> &'static str {
+        if self.section.has("query") && !self.section.has("url") { "query" } else { self.key("url") }
+    }
+
+    /// Takes a client certificate of the parameters over those of the section.
+    pub(super) fn take_identity(&mut self, certificate: Option<std::path::PathBuf>, key: Option<std::path::PathBuf>) {
+        if let Some(certificate) = certificate {
+            self.tls.identity = Some(Identity { key: key.unwrap_or_else(|| certificate.clone()), certificate });
+        } else if key.is_some() {
+            self.section.problem(self.place_of_query(), "names the key of a client certificate without the certificate");
+        }
+    }
+
+    /// A lowest version of TLS; one that we never go below is met, TLS 1.3 is kept, an unknown one refused.
+    pub(super) fn lowest_tls(&mut self, name: &str, value: &str) {
+        match plain(value).trim_start_matches("tls").trim_start_matches("version.tls").trim_start_matches('v') {
+            "1" | "1.0" | "1.1" | "1.2" | "10" | "11" | "12" | "" => {}
+            "1.3" | "13" => self.tls.newest_only = true,
+            _ => self.refused(name, "it names no version of TLS as `TLSv1.2` or `TLSv1.3`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_asks_for_security_is_told_from_what_does_not() {
+        for (name, value) in [
+            ("sslmod", "require"),
+            ("ssl_validate_ocsp", "true"),
+            ("tlsCAFile", "/ca.pem"),
+            ("fail_if_no_peer_cert", "true"),
+            ("verify", "verify_peer"),
+            ("requirepeer", "postgres"),
+            ("serverSslCert", "/ca.pem"),
+        ] {
+            assert!(asks_for_security(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("sslpassword", "x"),
+            ("ssl_ciphers", "HIGH"),
+            ("ssl_something", "false"),
+            ("pool_size", "5"),
+            ("socket_timeout", "1"),
+            ("authSource", "admin"),
+            ("target", "x"),
+            ("tlsmode", "DISABLED"),
+        ] {
+            assert!(!asks_for_security(name, value), "{name}");
+        }
+    }
+}

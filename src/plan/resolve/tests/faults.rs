@@ -1,0 +1,114 @@
+//! Every fault is told once, at its cause and with the variable that brings it; and the words for a boolean.
+
+use super::*;
+
+#[test]
+fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
+    let migrations = "[migrations]\ncommand = ['m']\n[heartbeat]\ncheck = 'cache'\n";
+    for (toml, variables, told) in [
+        // The database of the lock and the Redis of the heartbeat are those of checks that are wrong.
+        (
+            format!("[checks.db]\nurl = 'postgres://${{DB_HOST/x'\n[checks.cache]\nurl = 'redis://${{CACHE}}/0'\n{migrations}"),
+            &[][..],
+            &["p:2:7: `url` in [checks.db]: `${DB_HOST` goes on", "p:4:7: `url` in [checks.cache]: CACHE is not set"][..],
+        ),
+        ("[checks.db]\nurl = 'htpp://x'\n[migrations]\ncommand = ['m']\nlock = 'db'\n".to_owned(), &[], &["p:2:7: "]),
+        // What is not TOML may hold the mode and the command.
+        ("[modes.api\ncommand = ['a']\n".to_owned(), &[], &["p:1:"]),
+        (
+            "mode = '${WHICH}'\n[modes.api]\ncommand = ['a']\n[modes.worker]\ncommand = ['b']\n".to_owned(),
+            &[],
+            &["p:1:8: `mode`: WHICH is not set"],
+        ),
+        (
+            "[modes.api]\ncommand = ['a']\n[modes.worker]\ncommand = ['b']\n".to_owned(),
+            &[("MODE", "apii\r")],
+            &["environment variable MODE: unknown mode `apii\\r`; did you mean `api`? known: `api`, `worker`"],
+        ),
+        (
+            "[modes.api]\ncommand = ['a']\n[modes.worker]\ncommand = ['b']\n".to_owned(),
+            &[("MODE_FILE", "/nowhere/mode")],
+            &["environment variable MODE: cannot read /nowhere/mode"],
+        ),
+        (
+            "[checks.web]\nurl = 'tcp://a:1'\naffects = '${COUNTS}'\n".to_owned(),
+            &[("COUNTS", "readines")],
+            &["p:3:11: `affects` in [checks.web], from COUNTS, is `readines` (did you mean `readiness`?); one of"],
+        ),
+    ] {
+        let command: &[&str] = if toml.contains("[modes") { &[] } else { &["app"] };
+        let found = problems(&toml, variables, command);
+        let fits = found.len() == told.len() && found.iter().zip(told).all(|(found, told)| found.starts_with(told));
+        assert!(fits, "{toml}{found:#?}");
+    }
+    let request = Request { file: Some("/nowhere/portcullis.toml".into()), ..Request::default() };
+    let told = resolve(&request, &Environment::new([("PORTCULLIS_HEALTH_LISTEN", ":1")])).unwrap_err().to_string();
+    let told: Vec<&str> = told.lines().collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].ends_with("PORTCULLIS_HEALTH_LISTEN: portcullis knows no such variable; did you mean PORTCULLIS_HEALTH__LISTEN?"));
+    assert!(told[1].starts_with("cannot read the configuration /nowhere/portcullis.toml: "));
+}
+
+#[test]
+fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
+    let file = "[checks.r]\nkind = 'redis'\nhost = 'r'\ntls = '${TLS:-}'\n[checks.db]\nurl = 'postgres://d/x'\n[migrations]\nenabled = '${MIGRATE:-}'\ncommand = ['m']\n";
+    for (word, truth) in [
+        ("1", true),
+        ("true", true),
+        ("True", true),
+        ("YES", true),
+        ("on", true),
+        (" on\r", true),
+        ("0", false),
+        ("false", false),
+        ("FALSE", false),
+        ("no", false),
+        ("Off", false),
+        ("", false),
+    ] {
+        let plan = with(file, &[("TLS", word), ("MIGRATE", word)], &["app"]);
+        let Target::Redis(redis) = &plan.checks[0].target else { panic!("a redis") };
+        assert_eq!((redis.tls.is_some(), plan.migration.is_some()), (truth, truth), "{word:?}");
+        let plan = with(file, &[("PORTCULLIS_MIGRATIONS__ENABLED", word), ("PORTCULLIS_HEALTH__PAGE", word)], &["app"]);
+        assert_eq!((plan.migration.is_some(), plan.health.unwrap().views.page), (truth, truth), "{word:?}");
+        assert_eq!(with("", &[("PORTCULLIS_BARE", word)], &["app"]).health.is_none(), truth, "{word:?}");
+    }
+    for (name, told) in [
+        ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; `true` or `false` is wanted"),
+        ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; `true` or `false` is wanted"),
+        (
+            "PORTCULLIS_HEALTH__PAGE",
+            "environment variable PORTCULLIS_HEALTH__PAGE: `page` in [health] is `maybe`; `true` or `false` is wanted",
+        ),
+        ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; `true` or `false` is wanted"),
+    ] {
+        let found = problems(file, &[(name, "maybe")], &["app"]);
+        assert!(found.len() == 1 && found[0].ends_with(told), "{found:?}");
+    }
+}
+
+#[test]
+fn dify_takes_what_its_own_script_takes_and_says_loudly_what_it_does_not_take() {
+    let on = |preset: &str, value: &str| {
+        let request = Request { preset: Some(preset.to_owned()), mode: Some("api".to_owned()), ..Request::default() };
+        let plan = resolve(&request, &Environment::new([("MIGRATION_ENABLED", value)])).unwrap();
+        (
+            plan.migration.is_some(),
+            plan.notices.iter().any(|notice| notice.starts_with(&format!("MIGRATION_ENABLED is `{value}`, so no migration runs"))),
+        )
+    };
+    for preset in ["dify", "dify@0.15.3"] {
+        for (value, found) in [
+            ("true", (true, false)),
+            ("True", (false, true)),
+            ("1", (false, true)),
+            ("yes", (false, true)),
+            ("truthful", (false, true)),
+            ("false", (false, false)),
+            ("0", (false, false)),
+            ("", (false, false)),
+        ] {
+            assert_eq!(on(preset, value), found, "{preset} {value:?}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The bytes of a login, looked at before the driver sees them: whether a PostgreSQL speaks, and asks for the password only as it may.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::plan::target::AuthMethods;
+use crate::probe::bounded::Bounded;
+use crate::probe::dial::Duplex;
+
+/// What the server did that was not to be done; empty while all is well.
+pub(super) type Breach = Arc<OnceLock<&'static str>>;
+
+/// A stream whose first byte has to be one that a PostgreSQL can begin with, and on which the password is asked for in allowed ways only.
+///
+/// Without the former a peer of another kind would be waited for: in its first words the driver sees the length of a huge message. The
+/// latter has to stand below the driver, which answers a request for the password at once.
+pub(super) struct Guard {
+    stream: Bounded<Box<dyn Duplex>>,
+    watch: Watch,
+    breach: Breach,
+}
+
+impl Guard {
+    pub(super) fn new(stream: Bounded<Box<dyn Duplex>>, methods: Option<AuthMethods>) -> (Self, Breach) {
+        let breach = Breach::default();
+        (Self { stream, watch: Watch::new(methods), breach: Arc::clone(&breach) }, breach)
+    }
+}
+
+impl AsyncRead for Guard {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let come = buffer.filled().get(before..).unwrap_or_default();
+        match self.watch.look(come) {
+            Ok(()) => polled,
+            Err(Wrong::NotPostgres) => Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak PostgreSQL"))),
+            Err(Wrong::Breach(words)) => {
+                let _ = self.breach.set(words);
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Guard {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Wrong {
+    NotPostgres,
+    Breach(&'static str),
+}
+
+/// Follows the messages of the server up to the end of the login: a kind, a length that counts itself, a body.
+#[derive(Debug)]
+struct Watch {
+    methods: Option<AuthMethods>,
+    /// The head of the message that is being received: its kind, its length, of an `R` also its code.
+    head: Vec<u8>,
+    /// Bytes of a body that are to be passed over.
+    skip: usize,
+    begun: bool,
+    /// Whether the server asked for a proof.
+    asked: bool,
+    over: bool,
+}
+
+impl Watch {
+    /// Authentication, error, notice, negotiation of the version.
+    const GREETINGS: &[u8] = b"RENv";
+
+    const fn new(methods: Option<AuthMethods>) -> Self {
+        Self { methods, head: Vec::new(), skip: 0, begun: false, asked: false, over: false }
+    }
+
+    fn look(&mut self, mut bytes: &[u8]) -> Result<(), Wrong> {
+        while let (false, Some((first, rest))) = (self.over, bytes.split_first()) {
+            if self.skip > 0 {
+                let passed = self.skip.min(bytes.len());
+                (self.skip, bytes) = (self.skip.saturating_sub(passed), bytes.get(passed..).unwrap_or_default());
+                continue;
+            }
+            if !self.begun && !Self::GREETINGS.contains(first) {
+                return Err(Wrong::NotPostgres);
+            }
+            self.begun = true;
+            self.head.push(*first);
+            bytes = rest;
+            self.message()?;
+        }
+        Ok(())
+    }
+
+    /// Judges the message once enough of it is there.
+    fn message(&mut self) -> Result<(), Wrong> {
+        let Some((kind, rest)) = self.head.split_first() else { return Ok(()) };
+        let Some((length, code)) = rest.split_first_chunk::<4>() else { return Ok(()) };
+        let body = (u32::from_be_bytes(*length) as usize).checked_sub(4).ok_or(Wrong::NotPostgres)?;
+        if *kind != b'R' {
+            (self.skip, self.head) = (body, Vec::new());
+            return Ok(());
+        }
+        let Some((code, _)) = code.split_first_chunk::<4>() else { return Ok(()) };
+        let code = u32::from_be_bytes(*code);
+        (self.skip, self.head) = (body.checked_sub(4).ok_or(Wrong::NotPostgres)?, Vec::new());
+        self.authentication(code)
+    }
+
+    /// The codes of the protocol's authentication messages (PostgreSQL: message formats).
+    fn authentication(&mut self, code: u32) -> Result<(), Wrong> {
+        let allowed = |word| self.methods.is_none_or(|methods| methods.has(word));
+        let (allowed, words) = match code {
+            0 => {
+                self.over = true;
+                (self.asked || allowed("none"), "the server lets us in without a proof, which require_auth forbids")
+            }
+            3 => (allowed("password"), "the server wants the password in clear, which require_auth forbids"),
+            5 => (allowed("md5"), "the server wants an MD5 of the password, which require_auth forbids"),
+            7 | 8 => (allowed("gss"), "the server wants a login by GSSAPI, which require_auth forbids"),
+            9 => (allowed("sspi"), "the server wants a login by SSPI, which require_auth forbids"),
+            10 => (allowed("scram-sha-256"), "the server wants a login by SCRAM, which require_auth forbids"),
+            // The further steps of SCRAM, which began with 10.
+            11 | 12 => (self.asked, "the server goes on with a login that it did not begin"),
+            _ => (self.methods.is_none(), "the server wants a login of another kind, which require_auth forbids"),
+        };
+        self.asked |= code != 0;
+        if allowed { Ok(()) } else { Err(Wrong::Breach(words)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        [&[kind][..], &(body.len() as u32).saturating_add(4).to_be_bytes(), body].concat()
+    }
+
+    fn authentication(code: u32) -> Vec<u8> {
+        message(b'R', &code.to_be_bytes())
+    }
+
+    fn verdict(methods: Option<&str>, bytes: &[u8], chunk: usize) -> Result<(), Wrong> {
+        let mut watch = Watch::new(methods.map(|list| AuthMethods::parse(list).unwrap()));
+        bytes.chunks(chunk).try_for_each(|chunk| watch.look(chunk))
+    }
+
+    #[test]
+    fn the_password_is_asked_for_in_allowed_ways_only_however_the_bytes_come() {
+        let notice = message(b'N', b"SNOTICE\0\0");
+        let clear = [notice.clone(), authentication(3), authentication(0)].concat();
+        let scram = [notice, message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0"), message(b'R', b"\0\0\0\x0br=x"), authentication(0)].concat();
+        for chunk in 1..clear.len() {
+            for (methods, bytes, well) in [
+                (None, &clear, true),
+                (Some("password"), &clear, true),
+                (Some("!md5"), &clear, true),
+                (Some("scram-sha-256"), &clear, false),
+                (Some("!password"), &clear, false),
+                (Some("scram-sha-256"), &scram, true),
+                (Some("none"), &scram, false),
+                (Some("scram-sha-256"), &authentication(0), false),
+                (Some("none,md5"), &authentication(0), true),
+                (Some("scram-sha-256"), &authentication(12), false),
+                (Some("scram-sha-256"), &authentication(99), false),
+            ] {
+                assert_eq!(verdict(methods, bytes, chunk).is_ok(), well, "{methods:?} in chunks of {chunk}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_begin_a_login_is_no_postgres() {
+        for bytes in [&b"HTTP/1.1 400"[..], b"R\0\0\0\x02", b"R\0\0\0\x06\0\0\0\0", b"E\0\0\0\0"] {
+            assert_eq!(verdict(None, bytes, 1), Err(Wrong::NotPostgres), "{bytes:?}");
+        }
+        // Behind the login anything may come.
+        assert_eq!(verdict(Some("none"), &[authentication(0), b"HTTP".to_vec()].concat(), 3), Ok(()));
+    }
+}

@@ -1,0 +1,64 @@
+//! Several PostgreSQL servers, the first of which that will do is taken (libpq: specifying multiple hosts).
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::login::log_in;
+use super::{Session, has_role};
+use crate::outcome::{Class, Failure};
+use crate::plan::target::{PostgresHost, PostgresTarget, ServerRole};
+use crate::probe::dial::shown;
+
+/// Opens a session to the first host that takes the login and is what it has to be.
+pub(super) async fn open(target: &PostgresTarget, name: &str, within: Duration) -> Result<Session, Failure> {
+    if let [only] = target.hosts.as_slice() {
+        return log_in(target, only, name, within).await.map(Session::new);
+    }
+    let mut hosts: Vec<&PostgresHost> = target.hosts.iter().collect();
+    if target.any_order {
+        fastrand::shuffle(&mut hosts);
+    }
+    if target.role != ServerRole::PreferStandby {
+        return first(target, &hosts, name, within, target.role).await;
+    }
+    let half = within.checked_div(2).unwrap_or_default();
+    // Two rounds: whoever is no standby is taken only where nobody is one.
+    match first(target, &hosts, name, half, ServerRole::Standby).await {
+        Err(failure) if failure.class != Class::Auth => first(target, &hosts, name, half, ServerRole::Any).await,
+        decided => decided,
+    }
+}
+
+async fn first(
+    target: &PostgresTarget,
+    hosts: &[&PostgresHost],
+    name: &str,
+    within: Duration,
+    role: ServerRole,
+) -> Result<Session, Failure> {
+    let share = within.checked_div(hosts.len() as u32).unwrap_or(within);
+    let mut told: Vec<(&PostgresHost, Failure)> = Vec::new();
+    for host in hosts {
+        let attempt = async {
+            let session = Session::new(log_in(target, host, name, share).await?);
+            has_role(&session, role).await.map(|()| session)
+        };
+        let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(share))));
+        match timeout(share, attempt).await.unwrap_or_else(late) {
+            Ok(session) => return Ok(session),
+            // As libpq: who refuses the login refuses it for all of them.
+            Err(failure) if failure.class == Class::Auth => return Err(failure.of(&host.address.to_string())),
+            Err(failure) => told.push((*host, failure)),
+        }
+    }
+    Err(summary(&told))
+}
+
+/// One failure in the words of all: of the kind that says most, which is what a server said of itself.
+fn summary(told: &[(&PostgresHost, Failure)]) -> Failure {
+    let most = told.iter().find(|(_, failure)| failure.class == Class::NotReady).or(told.first());
+    let words: Vec<_> = told.iter().map(|(host, failure)| format!("{}: {}", host.address, failure.private.as_str())).collect();
+    let why = most.map_or(Class::Internal.into(), |(_, failure)| failure.why());
+    Failure::new(why.class, &words.join("; ")).because(why.cause)
+}

@@ -1,0 +1,148 @@
+//! One login to one PostgreSQL, with or without TLS, that tells the password only where it may.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_postgres::config::{ChannelBinding, SslMode as DriverSslMode, SslNegotiation};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, Connection};
+
+use super::binding::{Bound, Spoken, of_certificate};
+use super::failure;
+use super::guard::Guard;
+use crate::outcome::{Class, Failure};
+use crate::plan::target::{Address, PostgresHost, PostgresTarget, SslMode, Verify};
+use crate::probe::bounded::{Allowance, Bounded};
+use crate::probe::dial::{Duplex, class_of_io, dial, dial_unix, notice_loss};
+use crate::probe::tls;
+
+/// How long sent data may stay unacknowledged before the kernel gives the connection up (E5).
+const LOSS: Duration = Duration::from_secs(10);
+
+/// The name of the protocol in a handshake without a question before it (PostgreSQL: SSL session encryption).
+const ALPN: &[u8] = b"postgresql";
+
+/// The driver's two halves of a connection, and how much may come in over it.
+pub(super) type LoggedIn = (Client, Connection<Guard, Bound<Guard>>, Allowance);
+
+/// A login that failed.
+struct Refusal {
+    failure: Failure,
+    /// Whether the server has no rule for who asked, which encryption may change (SQLSTATE 28000).
+    no_rule: bool,
+    encrypted: bool,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { failure, no_rule: false, encrypted: false }
+    }
+}
+
+/// Whether one login speaks TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Encrypt {
+    No,
+    IfOffered,
+    Yes,
+}
+
+/// Connects and logs in, with or without TLS in libpq's order.
+pub(super) async fn log_in(target: &PostgresTarget, host: &PostgresHost, name: &str, within: Duration) -> Result<LoggedIn, Failure> {
+    let once = |encrypt| once(target, host, name, within, encrypt);
+    let login = match target.sslmode {
+        _ if host.address.host.starts_with('/') => once(Encrypt::No).await,
+        SslMode::Disable => once(Encrypt::No).await,
+        SslMode::Require => once(Encrypt::Yes).await,
+        SslMode::Allow => match once(Encrypt::No).await {
+            Err(Refusal { no_rule: true, .. }) => once(Encrypt::Yes).await,
+            other => other,
+        },
+        SslMode::Prefer => match once(Encrypt::IfOffered).await {
+            // A name that has to be right is not given up for none at all.
+            Err(Refusal { no_rule: true, encrypted: true, .. } | Refusal { failure: Failure { class: Class::Tls, .. }, .. })
+                if target.tls.verify != Verify::Full && !target.demands.channel_binding =>
+            {
+                once(Encrypt::No).await
+            }
+            other => other,
+        },
+    };
+    login.map_err(|refusal| refusal.failure)
+}
+
+async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: Duration, encrypt: Encrypt) -> Result<LoggedIn, Refusal> {
+    let demands = target.demands;
+    let address = &host.address;
+    let mut stream: Box<dyn Duplex> = if address.host.starts_with('/') {
+        Box::new(dial_unix(&PathBuf::from(&address.host).join(format!(".s.PGSQL.{}", address.port))).await?)
+    } else {
+        let there = host.at.map(|at| Address { host: at.to_string(), port: address.port });
+        let stream = dial(there.as_ref().unwrap_or(address), within).await?;
+        notice_loss(&stream, LOSS);
+        Box::new(stream)
+    };
+    let encrypted = encrypt != Encrypt::No && (demands.direct_tls || offers_tls(&mut stream).await?);
+    let mut config = Config::new();
+    config.ssl_mode(DriverSslMode::Disable).channel_binding(ChannelBinding::Disable);
+    let mut spoken = Spoken::default();
+    if encrypted {
+        let protocols: &[&[u8]] = if demands.direct_tls { &[ALPN] } else { &[] };
+        let secured = tls::wrap(stream, &address.host, Arc::new(tls::config(&target.tls, protocols)?)).await?;
+        let session = secured.get_ref().1;
+        if demands.direct_tls && session.alpn_protocol() != Some(ALPN) {
+            return Err(Failure::new(Class::Tls, "the server speaks TLS at once, but does not say that it is a PostgreSQL").into());
+        }
+        if demands.channel_binding {
+            let certificate = session.peer_certificates().and_then(<[_]>::first);
+            spoken = Spoken(certificate.and_then(|certificate| of_certificate(certificate)));
+            if spoken.0.is_none() {
+                let words = "the signature of the server's certificate names no hash, so that channel_binding=require cannot be met";
+                return Err(Failure::new(Class::Tls, words).into());
+            }
+            // The driver gets what is spoken already as if it had begun it.
+            config.ssl_mode(DriverSslMode::Require).ssl_negotiation(SslNegotiation::Direct).channel_binding(ChannelBinding::Require);
+        }
+        stream = Box::new(secured);
+    } else if encrypt == Encrypt::Yes {
+        return Err(Failure::new(Class::Tls, "the server does not offer TLS, which sslmode asks for").into());
+    } else if demands.channel_binding {
+        return Err(Failure::new(Class::Tls, "the connection is not encrypted, which channel_binding=require asks for").into());
+    }
+    config.user(&target.user).dbname(&target.database).application_name(name);
+    // Without one the driver would not ask the server; an empty one is refused by it in its own words.
+    config.password(target.password.as_ref().map_or("", |password| password.expose()));
+    if let Some(options) = &target.options {
+        config.options(options);
+    }
+    let allowance = Allowance::new();
+    let (stream, breach) = Guard::new(Bounded::new(stream, allowance.clone()), demands.methods);
+    let (client, connection) = config.connect_raw(stream, spoken).await.map_err(|error| {
+        let no_rule = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+        let unbound = demands.channel_binding && error.to_string().contains("authentication");
+        let failure = match breach.get() {
+            Some(words) => Failure::new(Class::Auth, words),
+            None if unbound => {
+                Failure::new(Class::Auth, "the server does not bind the login to its certificate, as channel_binding=require asks")
+            }
+            None => failure(&error),
+        };
+        Refusal { failure, no_rule, encrypted }
+    })?;
+    Ok((client, connection, allowance))
+}
+
+/// Asks for TLS (`SSLRequest`); one byte is the answer, and nothing may come before it is encrypted.
+async fn offers_tls(stream: &mut Box<dyn Duplex>) -> Result<bool, Failure> {
+    let lost = |error: io::Error| Failure::new(class_of_io(&error), &format!("asking for TLS: {error}")).once_connected();
+    stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await.map_err(lost)?;
+    match stream.read_u8().await.map_err(lost)? {
+        b'S' => Ok(true),
+        b'N' => Ok(false),
+        b'E' => Err(Failure::new(Class::NotReady, "the server answers with an error before it can offer TLS")),
+        _ => Err(Failure::new(Class::Protocol, "the peer does not speak PostgreSQL")),
+    }
+}

@@ -1,0 +1,124 @@
+//! Threads on which programs are started, so that a file that does not answer holds up its own start and nothing else.
+//!
+//! The caller learns the pid as soon as there is a process, and later whether that executes its program. The threads live as long as
+//! portcullis does: a child's parent death signal is sent when the thread ends that started it (PR_SET_PDEATHSIG(2const)).
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use nix::sys::eventfd::EventFd;
+
+use super::spawn::{Prepared, SpawnError};
+use crate::sys;
+use crate::sys::start::Birth;
+
+/// Threads beside that of the main process; so many programs may hang while they are being executed.
+const MOST_BESIDE: usize = 7;
+
+/// What became of a process that was made.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// Its pid.
+    pub(super) pid: i32,
+    /// Whether it executes its program. Where it does not, it is about to end, or has ended.
+    pub(super) result: Result<(), SpawnError>,
+}
+
+/// A program to start.
+type Job = (Prepared, Arc<Birth>);
+
+/// One thread.
+struct Starter {
+    jobs: Sender<Job>,
+    busy: Arc<AtomicBool>,
+}
+
+/// All threads; none is started before it is needed.
+pub(super) struct Starters {
+    /// The main process' own: whatever else hangs, it can be started.
+    main: Option<Starter>,
+    beside: Vec<Starter>,
+    sender: Sender<Report>,
+    reports: Receiver<Report>,
+    bell: Arc<EventFd>,
+}
+
+impl fmt::Debug for Starters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Starters").field("beside", &self.beside.len()).finish_non_exhaustive()
+    }
+}
+
+impl Starters {
+    /// No threads yet; `bell` is rung when there is a report.
+    pub(super) fn new(bell: Arc<EventFd>) -> Self {
+        let (sender, reports) = mpsc::channel();
+        Self { main: None, beside: Vec::new(), sender, reports, bell }
+    }
+
+    /// Makes the process and returns its pid; a [`Report`] follows.
+    pub(super) fn start(&mut self, prepared: Prepared, is_main: bool) -> Result<i32, SpawnError> {
+        let name = prepared.name().to_owned();
+        let no_thread = |error| SpawnError::no_process(&name, &error);
+        let starter = if is_main {
+            match self.main.take() {
+                Some(starter) if starter.is_idle() => starter,
+                Some(busy) => {
+                    self.main = Some(busy);
+                    return Err(SpawnError::too_many_hang(&name));
+                }
+                None => self.thread("start-main").map_err(no_thread)?,
+            }
+        } else {
+            match self.beside.iter().position(Starter::is_idle) {
+                Some(index) => self.beside.swap_remove(index),
+                None if self.beside.len() >= MOST_BESIDE => return Err(SpawnError::too_many_hang(&name)),
+                None => self.thread("start").map_err(no_thread)?,
+            }
+        };
+        let birth = Arc::new(Birth::default());
+        starter.busy.store(true, Ordering::Release);
+        let sent = starter.jobs.send((prepared, Arc::clone(&birth)));
+        if is_main {
+            self.main = Some(starter);
+        } else {
+            self.beside.push(starter);
+        }
+        match sent {
+            // Making a process touches no file: this takes as long as the kernel needs for a clone.
+            Ok(()) => birth.wait().map_err(|error| SpawnError::no_process(&name, &error)),
+            Err(_) => Err(SpawnError::no_process(&name, &io::Error::other("a thread of portcullis is gone"))),
+        }
+    }
+
+    /// What has become of those that were made.
+    pub(super) fn reports(&self) -> Vec<Report> {
+        self.reports.try_iter().collect()
+    }
+
+    fn thread(&self, name: &str) -> io::Result<Starter> {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let busy = Arc::new(AtomicBool::new(false));
+        let (sender, bell, is_busy) = (self.sender.clone(), Arc::clone(&self.bell), Arc::clone(&busy));
+        sys::start_thread(name, move || {
+            while let Ok((prepared, birth)) = inbox.recv() {
+                let result = prepared.start(&birth);
+                is_busy.store(false, Ordering::Release);
+                if let Some(pid) = birth.pid() {
+                    let _ = sender.send(Report { pid, result });
+                    let _ = bell.write(1);
+                }
+            }
+        })?;
+        Ok(Starter { jobs, busy })
+    }
+}
+
+impl Starter {
+    fn is_idle(&self) -> bool {
+        !self.busy.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,69 @@
+//! The body of an answer: a shared text, sent in pieces, so that a long one stands in nobody's way.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::task::AbortHandle;
+
+use super::answers::Text;
+
+/// Bytes that are sent before others have their turn. They are copied: the connection's buffer would hold the whole text otherwise.
+const PIECE: usize = 16 * 1024;
+
+/// What one connection still has to send of a text.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    text: Arc<Text>,
+    sent: usize,
+    /// Whether others had their turn since the last piece.
+    yielded: bool,
+    reader: Option<u64>,
+}
+
+impl Pieces {
+    /// The text for this connection, which is closed when the text has to make room.
+    pub(super) fn new(text: Arc<Text>, connection: Option<AbortHandle>) -> Self {
+        let reader = connection.filter(|_| text.bytes().len() > PIECE).map(|connection| text.join(connection));
+        Self { text, sent: 0, yielded: true, reader }
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if let Some(reader) = self.reader {
+            self.text.leave(reader);
+        }
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let left = self.text.bytes().get(self.sent..).unwrap_or_default();
+        if left.is_empty() {
+            return Poll::Ready(None);
+        }
+        if !self.yielded {
+            self.yielded = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = Bytes::copy_from_slice(left.get(..PIECE).unwrap_or(left));
+        self.sent += piece.len();
+        self.yielded = false;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.sent >= self.text.bytes().len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.text.bytes().len().saturating_sub(self.sent) as u64)
+    }
+}

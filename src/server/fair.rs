@@ -1,0 +1,139 @@
+//! Fair shares of the thread that answers: one answer a connection a turn, half of the time for long answers, none for who does not read.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use crate::clock::Moment;
+
+/// How long a peer may take nothing of an answer.
+pub(super) const UNREAD: Duration = Duration::from_secs(5);
+
+/// What long answers may have used ahead of their share.
+const AHEAD: Duration = Duration::from_millis(50);
+
+/// The time of the thread that long answers take: half of it.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    /// When all that was used is paid for, in nanoseconds of [`Moment::mono`].
+    paid: AtomicU64,
+}
+
+impl Budget {
+    /// Counts time that a long answer has used.
+    pub(super) fn use_up(&self, used: Duration, now: Moment) {
+        let paid = Duration::from_nanos(self.paid.load(Ordering::Relaxed)).max(now.mono.saturating_sub(AHEAD));
+        self.paid.store((paid + used * 2).as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// How long the next long answer has to wait.
+    pub(super) fn wait(&self, now: Moment) -> Duration {
+        Duration::from_nanos(self.paid.load(Ordering::Relaxed)).saturating_sub(now.mono)
+    }
+}
+
+/// A connection whose writes fail once its peer has taken nothing for [`UNREAD`].
+#[derive(Debug)]
+pub(super) struct Impatient<S> {
+    stream: S,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: AsFd> Impatient<S> {
+    pub(super) const fn new(stream: S) -> Self {
+        Self { stream, stalled: None }
+    }
+
+    /// Passes on what a write has come to; one that stands still for too long is an error.
+    fn patiently<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(UNREAD)));
+        ready!(stalled.as_mut().poll(context));
+        // What the peer does not read is thrown away with the connection; the kernel would keep it for minutes.
+        let _ = setsockopt(&self.stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + AsFd + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.patiently(written, context)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.patiently(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_for_five_seconds_is_cut_and_who_takes_little_is_not() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
+        let writing = tokio::spawn(async move {
+            let mut ours = Impatient::new(ours);
+            loop {
+                if let Err(error) = ours.write_all(&vec![0; 64 * 1024]).await {
+                    return error.kind();
+                }
+            }
+        });
+        let began = tokio::time::Instant::now();
+        for _ in 0..5 {
+            sleep(UNREAD / 5 * 4).await;
+            theirs.read_exact(&mut vec![0; 256 * 1024]).await.unwrap();
+        }
+        assert!(!writing.is_finished());
+        assert_eq!(writing.await.unwrap(), io::ErrorKind::TimedOut);
+        let lasted = began.elapsed();
+        assert!(lasted >= UNREAD * 4 && lasted < UNREAD * 6, "{lasted:?}");
+    }
+
+    #[test]
+    fn long_answers_have_half_of_the_time_and_a_little_ahead() {
+        let (budget, mut now) = (Budget::default(), Moment::default().after(Duration::from_secs(9)));
+        let (start, mut used) = (now, Duration::ZERO);
+        while now.since(start) < Duration::from_secs(10) {
+            let piece = Duration::from_millis(3);
+            budget.use_up(piece, now);
+            used += piece;
+            now = now.after(piece.max(budget.wait(now)));
+        }
+        assert!((4900..=5100).contains(&used.as_millis()), "{used:?}");
+        assert!(budget.wait(now.after(Duration::from_secs(1))).is_zero(), "nothing is held against who asks later");
+    }
+}

@@ -1,0 +1,96 @@
+//! Tells `healthcheck` that a command of one's own runs, on the unix socket alone.
+//!
+//! The socket is the service's, so that nothing can be asked in the wrong place: while a service lives it has the name, and a command
+//! of one's own beside it (`docker exec`) does without. Where a service starts after it in the same network namespace, the name is
+//! given up on request, so that a shell never keeps a service from starting.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::time::Duration;
+
+use nix::sys::socket::{getsockopt, sockopt};
+
+use crate::clock::Moment;
+use crate::sys;
+use crate::view::own;
+
+/// How long one question may take, from its first byte to its last.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Bytes of a question that are read.
+const LONGEST: usize = 1024;
+
+/// The pause after a failed accept: where files have run out, accepting again at once would only burn time.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Asks for the name.
+const YIELD: &[u8] = b"POST /yield HTTP/1.1\r\nHost: portcullis\r\nConnection: close\r\n\r\n";
+
+/// Answers on a thread of its own until the process ends or the name is asked for.
+///
+/// # Errors
+/// There is no room for a thread.
+pub fn start(listener: UnixListener, program: &str) -> io::Result<()> {
+    let body = own::render(program);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let answer = head + &body;
+    sys::start_thread("health", move || {
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    if converse(stream, &answer) {
+                        return;
+                    }
+                }
+                Err(_) => std::thread::park_timeout(PAUSE),
+            }
+        }
+    })
+}
+
+/// Answers one question; true where it asks for the name and may.
+fn converse(mut stream: UnixStream, answer: &str) -> bool {
+    let end = Moment::now().after(PATIENCE);
+    let mut question = Vec::new();
+    let mut chunk = [0; 256];
+    while question.len() < LONGEST && !question.ends_with(b"\r\n\r\n") {
+        let left = end.since(Moment::now());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            return false;
+        }
+        match stream.read(&mut chunk) {
+            Ok(count @ 1..) => question.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
+    }
+    if question.starts_with(b"POST /yield ") && is_ours(&stream) {
+        return true;
+    }
+    let _ = stream.set_write_timeout(Some(PATIENCE));
+    let _ = stream.write_all(answer.as_bytes());
+    false
+}
+
+/// Whether root or our own user is at the other end.
+fn is_ours(stream: &UnixStream) -> bool {
+    let ours = nix::unistd::geteuid().as_raw();
+    getsockopt(&stream.as_fd(), sockopt::PeerCredentials).is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours)
+}
+
+/// Asks whoever has this abstract name to give it up; whether it was a command of one's own, which does.
+pub(super) fn ask_for(name: &str) -> bool {
+    let connected = SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address));
+    let Ok(mut stream) = connected else { return false };
+    let timeout = Some(PATIENCE);
+    if stream.set_read_timeout(timeout).is_err() || stream.set_write_timeout(timeout).is_err() || stream.write_all(YIELD).is_err() {
+        return false;
+    }
+    // A service answers; a command of one's own closes without a word.
+    matches!(stream.read(&mut [0; 1]), Ok(0))
+}

@@ -1,0 +1,67 @@
+//! The migration's lock after a time in which nobody looked: confirmed before the next step, which waits until then (ruling 46).
+
+use super::{Duration, Effect, Event, Lifecycle, LockNews, Moment, ProcessId, Timer};
+
+/// How long the lock's keeper may take to confirm it: more than its question and its try to regain the lock take.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
+
+impl Lifecycle {
+    /// Nobody here ran for `lost`, or the machine was suspended. Only what is leased from others is in doubt.
+    pub(in crate::state::lifecycle) fn was_away(&mut self, now: Moment, lost: Duration, effects: &mut Vec<Effect>) {
+        self.stop_since = self.stop_since.map(|since| if now.since(since) > lost { since.after(lost) } else { now });
+        if self.migrating.asked && !self.releasing && self.snapshot.phase == super::Phase::Migrating {
+            self.migrating.unconfirmed.get_or_insert_default();
+            effects.push(Effect::ConfirmLock);
+            effects.push(Effect::Arm(Timer::Confirm, CONFIRM_LIMIT));
+        }
+    }
+
+    /// The event, unless it would begin another step under a lock that is to be confirmed first. A stop is held up by nothing.
+    pub(in crate::state::lifecycle) fn held_back(&mut self, event: Event) -> Option<Event> {
+        let goes_on = matches!(
+            event,
+            Event::GroupGone(ProcessId::Migration) | Event::Elapsed(Timer::Retry) | Event::Lock(LockNews::Held | LockNews::Verified(_))
+        );
+        match &mut self.migrating.unconfirmed {
+            Some(waiting) if goes_on && self.ending.is_none() => {
+                waiting.push(event);
+                None
+            }
+            _ => Some(event),
+        }
+    }
+
+    /// The lock is ours as before, or was not yet.
+    pub(super) fn lock_confirmed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let Some(waiting) = self.migrating.unconfirmed.take() else { return };
+        effects.push(Effect::Disarm(Timer::Confirm));
+        for event in waiting {
+            self.step(now, event, effects);
+        }
+    }
+
+    /// The lock went while nobody looked: the step that waited ends the run, or the command that runs is stopped.
+    pub(super) fn lock_gone(&mut self, now: Moment, why: String, effects: &mut Vec<Effect>) {
+        let waits = |event: &Event| matches!(event, Event::Lock(LockNews::Held));
+        let just_held = self.migrating.unconfirmed.as_ref().is_some_and(|waiting| waiting.iter().any(waits));
+        if self.migrating.held || just_held {
+            self.lock_lost(why, effects);
+        }
+        self.lock_confirmed(now, effects);
+    }
+
+    pub(in crate::state::lifecycle) fn lock_unconfirmed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.migrating.verifying {
+            // The keeper does one thing after another, and this one has its own limit.
+            effects.push(Effect::Arm(Timer::Confirm, CONFIRM_LIMIT));
+        } else if self.migrating.unconfirmed.is_some() {
+            let limit = humantime::format_duration(CONFIRM_LIMIT);
+            self.lock_gone(now, format!("after a pause its keeper did not confirm it within {limit}"), effects);
+        }
+    }
+
+    /// The next look of a replica that only waits is its last.
+    pub(in crate::state::lifecycle) fn schema_overdue(&mut self) {
+        self.migrating.overdue = true;
+    }
+}

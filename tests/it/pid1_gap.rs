@@ -1,0 +1,79 @@
+//! Time in which nobody could run (`docker pause`, SIGSTOP) is held against nobody.
+
+use crate::support::child::{polite, talker};
+use crate::support::{Portcullis, Running, chmod, free_port, process, secs, wait};
+use std::net::TcpListener;
+use std::time::Duration;
+
+/// Stops the run and everything below it for so long.
+fn freeze(run: &Running, length: Duration, meanwhile: impl FnOnce()) {
+    let mut all = vec![run.pid()];
+    all.extend(run.descendants());
+    for pid in &all {
+        process::send(*pid, libc::SIGSTOP);
+    }
+    wait::never("somebody ends while all stand still", length, || !process::alive(run.pid()));
+    meanwhile();
+    for pid in &all {
+        process::send(*pid, libc::SIGCONT);
+    }
+}
+
+/// A process that says every 0.2 s that it is alive.
+const SPEAKS: &str = "#!/usr/bin/perl\nuse Socket;\nmy $name = $ENV{NOTIFY_SOCKET};\n$name =~ s/^@/\\0/;\n\
+                      socket(S, AF_UNIX, SOCK_DGRAM, 0) or die;\n$SIG{ABRT} = sub { exit 6 };\n$| = 1; print \"speaks\\n\";\n\
+                      while (1) { send(S, 'WATCHDOG=1', 0, pack_sockaddr_un($name)); select(undef, undef, undef, 0.2) }\n";
+
+#[test]
+fn a_watchdog_does_not_count_time_in_which_nobody_could_run() {
+    let run = Portcullis::new();
+    let child = run.dir().join("speaks");
+    std::fs::write(&child, SPEAKS).unwrap();
+    chmod(&child, 0o755);
+    let mut run = run.config("[process]\nwatchdog = \"1s\"\n").command([child]).start();
+    run.until_stdout("speaks", secs(20));
+    freeze(&run, secs(4), || {});
+    run.until_stderr("nobody here could run for", secs(10));
+    wait::never("the watchdog ends it", secs(2), || !run.runs());
+    run.signal(15);
+    run.exits(143);
+}
+
+#[test]
+fn a_wait_does_not_count_time_in_which_nobody_could_run() {
+    let port = free_port();
+    let run = Portcullis::new();
+    let child = run.script("child", &polite());
+    let config =
+        format!("[checks.late]\nurl = \"tcp://127.0.0.1:{port}\"\nwait = \"3s\"\n[modes.api]\ncommand = [\"{}\"]\n", child.display());
+    let mut run = run.config(&config).start();
+    run.until_stderr("late is not ready", secs(20));
+    let mut listener = None;
+    freeze(&run, secs(5), || listener = Some(TcpListener::bind(("127.0.0.1", port)).unwrap()));
+    run.until_stdout("ready", secs(20));
+    run.signal(15);
+    run.exits(0);
+}
+
+#[test]
+fn the_waiting_command_does_not_count_it_either() {
+    let port = free_port();
+    let there = TcpListener::bind("127.0.0.1:0").unwrap();
+    let urls = [there.local_addr().unwrap().port(), port].map(|port| format!("tcp://127.0.0.1:{port}"));
+    let mut run = Portcullis::new().args(["wait", "--timeout", "3s", &urls[0], &urls[1]]).start();
+    there.accept().unwrap();
+    let mut listener = None;
+    freeze(&run, secs(5), || listener = Some(TcpListener::bind(("127.0.0.1", port)).unwrap()));
+    run.exits(0);
+}
+
+#[test]
+fn a_stop_does_not_count_it_either() {
+    let script = talker(&[], 0).replace("echo got 15; exit", "echo stopping; read -t 1.5 line <&3; exit");
+    let mut run = Portcullis::new().config("[process]\nstop_timeout = \"3s\"\n").sh(&script.replace("exit 0", "exit 4")).start();
+    run.until_stdout("ready", secs(20));
+    run.signal(15);
+    run.until_stdout("stopping", secs(20));
+    freeze(&run, secs(5), || {});
+    run.exits(4);
+}

@@ -1,0 +1,181 @@
+//! Parameters of a URL on the real server, and in front of an impostor: what asks for security is kept, the rest changes what is asked.
+
+use super::{fails, passes, wait_with};
+use crate::support::postgres::{PASSWORD, percent};
+use crate::support::{Certificates, Postgres, Redis, free_port};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+/// A PostgreSQL that is none: it offers no TLS, asks for the password in clear, and keeps what it is told.
+struct Impostor {
+    port: u16,
+    told: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Impostor {
+    /// The server's messages of the login behind the first packet, e.g. a request for the password.
+    fn start(asks: &'static [u8]) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let told: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let heard = Arc::clone(&told);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, heard) = (stream.unwrap(), Arc::clone(&heard));
+                std::thread::spawn(move || {
+                    let mut buffer = [0; 4096];
+                    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                        heard.lock().unwrap().extend_from_slice(&buffer[..count]);
+                        let answer = if buffer[..count] == [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f] { b"N" } else { asks };
+                        if stream.write_all(answer).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, told }
+    }
+
+    fn was_told(&self, text: &str) -> bool {
+        let told = self.told.lock().unwrap();
+        told.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+}
+
+const CLEAR: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+
+#[test]
+fn an_impostor_never_gets_the_password_where_security_was_asked_for() {
+    for parameters in [
+        "sslrootcert=system",
+        "channel_binding=require",
+        "sslmode=prefer&channel_binding=require",
+        "require_auth=scram-sha-256",
+        "require_auth=!password",
+        "require_auth=md5,scram-sha-256",
+        "ssl=true",
+        "ssl=require",
+        "sslmode=no-verify",
+        "sslmode=require&sslnegotiation=direct",
+        "sslmode=require&ssl_min_protocol_version=TLSv1.3",
+        "requiressl=1",
+        "gssencmode=require",
+        "sslcrl=/crl.pem",
+        "sslcertmode=require",
+        "requirepeer=postgres",
+        "sslmod=require",
+    ] {
+        let impostor = Impostor::start(CLEAR);
+        let url = format!("postgres://app:open-sesame@127.0.0.1:{}/app?{parameters}", impostor.port);
+        let said = wait_with(&["--timeout", "300ms", &url]);
+        assert!(!said.stderr.contains("is ready after") && !impostor.was_told("open-sesame"), "{parameters}: {}", said.stderr);
+    }
+    // It is one that would be told.
+    let impostor = Impostor::start(CLEAR);
+    wait_with(&["--timeout", "300ms", &format!("postgres://app:open-sesame@127.0.0.1:{}/app", impostor.port)]);
+    assert!(impostor.was_told("open-sesame"));
+    // An MD5 of it is a proof, and not asked for here.
+    let impostor = Impostor::start(b"R\0\0\0\x0c\0\0\0\x05abcd");
+    let url = format!("postgres://app:open-sesame@127.0.0.1:{}/app?require_auth=scram-sha-256", impostor.port);
+    fails(&url, &["authentication failed", "MD5", "require_auth"]);
+    assert!(!impostor.was_told("md5"));
+}
+
+#[test]
+fn a_login_is_bound_to_the_certificate_and_made_in_the_ways_that_are_allowed() {
+    let certificates = Certificates::make();
+    let mut server = Postgres::reserve();
+    server.certificate(&certificates, "server");
+    server.launch();
+    server.until_up();
+    let of = |parameters: &str| format!("{}?{parameters}", server.url());
+    passes(&of("sslmode=require&channel_binding=require"));
+    passes(&of("channel_binding=require&require_auth=scram-sha-256"));
+    passes(&of("sslmode=require&ssl_min_protocol_version=TLSv1.3"));
+    fails(&of("sslmode=disable&channel_binding=require"), &["not encrypted"]);
+    fails(&of("require_auth=md5"), &["SCRAM", "require_auth"]);
+    fails(&of("require_auth=none"), &["SCRAM", "require_auth"]);
+    server.psql(&format!("SET password_encryption = md5; ALTER ROLE app PASSWORD '{}'", PASSWORD.replace('\'', "''")));
+    server.access("local all all trust\nhost all all 127.0.0.1/32 md5\n");
+    server.psql("SELECT pg_reload_conf()");
+    crate::support::eventually("MD5 is asked for", crate::support::secs(30), || {
+        wait_with(&["--timeout", "1s", &of("require_auth=md5")]).stderr.contains("is ready after").then_some(())
+    });
+    fails(&of("sslmode=require&channel_binding=require"), &["does not bind the login"]);
+    server.access("local all all trust\nhost all all 127.0.0.1/32 trust\n");
+    server.psql("SELECT pg_reload_conf()");
+    crate::support::eventually("nothing is asked for", crate::support::secs(30), || {
+        wait_with(&["--timeout", "1s", &of("require_auth=none")]).stderr.contains("is ready after").then_some(())
+    });
+    fails(&of("require_auth=scram-sha-256"), &["without a proof"]);
+}
+
+#[test]
+fn tls_begins_at_once_where_the_server_can() {
+    let test = "targets::parameters::tls_begins_at_once_where_the_server_can";
+    let certificates = Certificates::make();
+    let Some(mut server) = Postgres::current(test) else { return };
+    server.stop();
+    server.certificate(&certificates, "server");
+    server.launch();
+    server.until_up();
+    let ca = certificates.pem("ca");
+    passes(&format!("{}?sslmode=require&sslnegotiation=direct&channel_binding=require", server.url()));
+    passes(&format!("{}?sslmode=verify-full&sslrootcert={}&sslnegotiation=direct", server.url(), ca.display()));
+    let mut older = Postgres::reserve();
+    older.certificate(&certificates, "server");
+    older.launch();
+    older.until_up();
+    fails(&format!("{}?sslmode=require&sslnegotiation=direct", older.url()), &["connection closed"]);
+}
+
+#[test]
+fn options_are_sent_with_the_login() {
+    let server = Postgres::start();
+    passes(&format!("{}?options=-csearch_path%3Dtenant", server.url()));
+    fails(&format!("{}?options=-cno_such_setting%3D1", server.url()), &["no_such_setting"]);
+}
+
+#[test]
+fn of_several_hosts_the_first_that_will_do_is_taken() {
+    let (primary, mut standby) = (Postgres::start(), Postgres::reserve());
+    standby.standby();
+    standby.launch();
+    standby.until_up();
+    let url = |ports: &[u16], parameters: &str| {
+        let hosts: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        format!("postgres://app:{}@{}/app?{parameters}", percent(PASSWORD), hosts.join(","))
+    };
+    let dead = free_port();
+    passes(&url(&[dead, primary.port], ""));
+    for (role, well) in [("read-write", true), ("standby", true), ("prefer-standby", true), ("any", true)] {
+        for ports in [[primary.port, standby.port], [standby.port, primary.port]] {
+            let said = wait_with(&["--timeout", "2s", &url(&ports, &format!("target_session_attrs={role}"))]);
+            assert_eq!(said.stderr.contains("is ready after"), well, "{role}: {}", said.stderr);
+        }
+    }
+    passes(&url(&[dead, primary.port], "target_session_attrs=prefer-standby"));
+    fails(&url(&[dead, standby.port], "target_session_attrs=primary"), &["peer not ready", "refused", "is a standby"]);
+    passes(&url(&[dead, dead, primary.port], "load_balance_hosts=random"));
+    passes(&format!("postgres://app:{}@no-such-host.invalid:{}/app?hostaddr=127.0.0.1", percent(PASSWORD), primary.port));
+    // Who refuses the login refuses it for all.
+    let wrong = url(&[primary.port, standby.port], "").replace(&percent(PASSWORD), "wrong");
+    let said = wait_with(&["--timeout", "10s", "--fail-fast", &wrong]).exits(69).says(&["28P01"]);
+    assert!(!said.stderr.contains(&standby.port.to_string()) || said.stderr.contains(&format!("127.0.0.1:{}: ", primary.port)));
+}
+
+#[test]
+fn a_redis_user_without_a_password_logs_in_as_redis_py_does() {
+    let server = Redis::with_password("secret");
+    server.command(&["ACL", "SETUSER", "me", "on", "nopass", "+@all"]);
+    server.command(&["ACL", "SETUSER", "you", "on", ">open-sesame", "+@all"]);
+    let url = |login: &str, query: &str| format!("redis://{login}127.0.0.1:{}/0{query}", server.port);
+    passes(&url("me:@", ""));
+    passes(&url("me@", ""));
+    passes(&url("", "?username=you&password=open-sesame"));
+    passes(&url("you:open-sesame@", "?username=me&password=wrong"));
+    fails(&url("you@", ""), &["authentication failed", "WRONGPASS"]);
+    fails(&url("", ""), &["authentication failed", "NOAUTH"]);
+}
