@@ -10,6 +10,7 @@ mod question;
 mod redis;
 mod second;
 mod sockets;
+mod table;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -42,10 +43,15 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
     let rules = Rules::of(&plan);
     let second = plan.second.map(|second| (second, instance.as_str()));
     match plan.lock {
-        LockPlan::Postgres { target, key, tag } => {
-            follow(postgres::PostgresLock::new(target, key, tag, &instance), second, &rules, &mut orders, tell).await;
+        LockPlan::Postgres { target, key, tag, migrated } => {
+            follow(postgres::PostgresLock::new(target, key, tag, migrated, &instance), second, &rules, &mut orders, tell).await;
         }
-        LockPlan::Mysql { target, name } => follow(mysql::MysqlLock::new(target, name), second, &rules, &mut orders, tell).await,
+        LockPlan::Table { target, table, row } => {
+            follow(table::TableLock::new(target, table, row, &instance), second, &rules, &mut orders, tell).await;
+        }
+        LockPlan::Mysql { target, name, migrated } => {
+            follow(mysql::MysqlLock::new(target, name, migrated), second, &rules, &mut orders, tell).await;
+        }
         LockPlan::File(path) => {
             follow(file::FileLock::new(path, Name::new("file", &instance)), second, &rules, &mut orders, tell).await;
         }

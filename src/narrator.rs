@@ -82,7 +82,11 @@ impl Narrator {
                 let (class, why) = (record.class, new.why(record.class));
                 let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", why.words(), class.word(), why.advice());
                 // What time alone will not mend is said loudly.
-                if matches!(class, Class::Auth | Class::Tls | Class::Protocol | Class::Status) { error!("{line}") } else { info!("{line}") }
+                if why.is_refusal() || matches!(class, Class::Tls | Class::Protocol | Class::Status) {
+                    error!("{line}")
+                } else {
+                    info!("{line}")
+                }
             }
             return;
         }

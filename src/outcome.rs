@@ -21,7 +21,7 @@ pub enum Class {
     Unreachable,
     /// No answer within the check's timeout.
     Timeout,
-    /// The peer refused the credentials, the role or the database's name.
+    /// The peer refused the credentials or the role.
     Auth,
     /// No TLS session could be agreed upon.
     Tls,
@@ -29,7 +29,7 @@ pub enum Class {
     Protocol,
     /// The peer says itself that it is not ready yet.
     NotReady,
-    /// The path is not there, or not for us to see.
+    /// The path is not there, or not for us to see; the server has no such database.
     Missing,
     /// The peer answered with a status or a body that was not expected.
     Status,

@@ -1,6 +1,7 @@
 //! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
 
 pub mod argv;
+pub mod migration;
 pub mod module;
 pub mod process;
 pub mod reload;
@@ -13,10 +14,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::secret::Secret;
+pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
-use target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget, Target};
+use target::{RedisPlace, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
@@ -113,6 +115,8 @@ pub struct CheckPlan {
     pub wait: Duration,
     /// Whether a wrong password or database ends the wait at once.
     pub fail_fast: bool,
+    /// Whether a database that is not there counts as ready until it was there once, because the migration creates it.
+    pub creates_database: bool,
     /// What its result counts for.
     pub affects: Affects,
     /// Time from the end of one run to the start of the next while running, at least; up to a tenth more.
@@ -161,127 +165,6 @@ impl Affects {
     /// Whether liveness counts it.
     pub const fn liveness(self) -> bool {
         matches!(self, Self::Liveness)
-    }
-}
-
-/// Run this command once across all replicas.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MigrationPlan {
-    /// The command.
-    pub process: ProcessPlan,
-    /// Whether this mode only waits until another one has migrated; there is a check then.
-    pub waits: bool,
-    /// Asks whether there is anything to do, before and under the lock.
-    pub check: Option<Question>,
-    /// Asks under the lock whether the command has done what it should.
-    pub verify: Option<Question>,
-    /// What keeps other replicas out meanwhile.
-    pub lock: LockPlan,
-    /// A key in Redis that is held as well, to keep out containers that migrate by themselves.
-    pub second: Option<SecondLock>,
-    /// How long to queue for the lock (exit 75 after it).
-    pub lock_timeout: Duration,
-    /// How long the command may run (exit 124 after it); zero: no limit.
-    pub timeout: Duration,
-    /// Whether a command that has lost its lock goes on; else it is stopped (exit 76).
-    pub unlocked: bool,
-    /// What is done about sessions that an earlier migration left in the database.
-    pub orphans: Orphans,
-    /// How often a command that failed is run again, under the same lock.
-    pub retries: u32,
-}
-
-impl MigrationPlan {
-    /// A command under the defaults.
-    pub fn new(process: ProcessPlan, lock: LockPlan) -> Self {
-        Self {
-            process,
-            waits: false,
-            check: None,
-            verify: None,
-            lock,
-            second: None,
-            lock_timeout: Duration::from_secs(30 * 60),
-            timeout: Duration::ZERO,
-            unlocked: false,
-            orphans: Orphans::Terminate,
-            retries: 0,
-        }
-    }
-}
-
-/// Asks how the schema stands: 0 is as it should be, 2 is ahead of this replica, anything else is work to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Question {
-    /// A statement; the first value of its first row answers.
-    Sql(String),
-    /// A command; its exit status answers.
-    Command(Box<ProcessPlan>),
-}
-
-/// What is done about database sessions of a migration whose portcullis is gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Orphans {
-    /// They are waited for half a minute, then ended.
-    #[default]
-    Terminate,
-    /// They are waited for.
-    Wait,
-    /// They are not looked for.
-    Ignore,
-}
-
-/// What keeps other replicas out while one migrates.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LockPlan {
-    /// A PostgreSQL advisory lock with this key, on a connection of its own.
-    Postgres {
-        /// The database that holds the lock.
-        target: PostgresTarget,
-        /// The 64-bit key: derived from the lock's name, or another tool's.
-        key: i64,
-        /// What the names of the lock's sessions bear, so that those of one lock can be told from another's.
-        tag: u32,
-    },
-    /// A named lock of a MySQL or MariaDB server.
-    Mysql {
-        /// The database that is migrated.
-        target: MysqlTarget,
-        /// The lock's name, which is the whole server's.
-        name: String,
-    },
-    /// A lock on this file (`flock(2)`): replicas of one host, one volume.
-    File(PathBuf),
-    /// A key in Redis that expires: not fenced, so only where nothing better is to be had.
-    Redis {
-        /// The Redis that holds the lock.
-        target: RedisTarget,
-        /// The key.
-        key: String,
-    },
-    /// Nothing: the operator knows that there is one replica.
-    None,
-}
-
-/// A key in Redis as redis-py's `Lock` takes it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SecondLock {
-    /// The Redis that holds it.
-    pub target: RedisPlace,
-    /// The key.
-    pub key: String,
-}
-
-impl LockPlan {
-    /// The kind's word in health answers; none without a lock.
-    pub const fn word(&self) -> Option<&'static str> {
-        match self {
-            Self::Postgres { .. } => Some("postgres"),
-            Self::Mysql { .. } => Some("mysql"),
-            Self::File(_) => Some("file"),
-            Self::Redis { .. } => Some("redis"),
-            Self::None => None,
-        }
     }
 }
 

@@ -172,7 +172,10 @@ impl Trouble {
     fn note(&mut self, written: &Result<(), Failure>, plan: &HeartbeatPlan) {
         let now = written.as_ref().err().map(|failure| failure.class);
         match written {
-            Ok(()) if self.class.is_some() => tracing::info!("the heartbeat {} is written again", plan.key),
+            Ok(()) if self.class.is_some() => {
+                let again = if self.ever_written { " again" } else { " now" };
+                tracing::info!("the heartbeat {} is written{again}", plan.key);
+            }
             Err(failure) if self.class != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
                 self.told = Some(Instant::now());
                 let (why, words) = (failure.why(), failure.private.as_str());

@@ -98,7 +98,6 @@ pub fn serve(
         budget: Budget::default(),
         published,
     });
-    let _file = listeners.file();
     runtime.block_on(async {
         let (tcp, unix) = listeners.into_tokio()?;
         // A listener that is not there never has anything to accept.

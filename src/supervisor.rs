@@ -7,6 +7,7 @@ pub mod background;
 mod errands;
 mod gap;
 mod intake;
+mod left;
 mod spawning;
 mod timers;
 mod upward;
@@ -42,11 +43,12 @@ use crate::sys;
 use background::{Background, Subsystems};
 use errands::Errands;
 use gap::Gaps;
+use left::Left;
 use timers::Timers;
 use upward::Upward;
 
 /// Processor time after which a turn takes no further event, so that signals and ends are looked for again.
-const SHARE: Duration = Duration::from_millis(2);
+const SHARE: Duration = Duration::from_millis(1);
 
 /// One run in progress.
 struct Supervisor {
@@ -56,6 +58,7 @@ struct Supervisor {
     errands: Errands,
     reports: BTreeMap<ProcessId, Reports>,
     memory: OutOfMemory,
+    left: Left,
     upward: Upward,
     timers: Timers,
     gaps: Gaps,
@@ -102,7 +105,8 @@ pub fn run(
     }
     let supervisor = Supervisor {
         reports: BTreeMap::new(),
-        memory: OutOfMemory::new(),
+        memory: OutOfMemory::new(now),
+        left: Left::default(),
         upward: Upward::new(&surroundings.environment, now),
         narrator: Narrator::new(&plan, now),
         background: Background::start(&plan, &published, &sender, subsystems)?,
@@ -156,6 +160,8 @@ impl Supervisor {
             self.narrator.progress(self.lifecycle.snapshot(), now);
             self.upward.ping(now);
             self.background.look(now);
+            self.look_at_memory(now);
+            self.mention_left(now);
             if let Some(longest) = self.published.turns.end(processor_time().saturating_sub(began)) {
                 debug!("the longest turn of the loop so far took {} us of processor time", longest.as_micros());
             }
@@ -215,7 +221,10 @@ impl Supervisor {
             Effect::Arm(timer @ (Timer::Restart | Timer::Module(_, ModuleTimer::Restart)), after) => {
                 self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64()))
             }
-            Effect::Arm(timer, after) => self.timers.arm(timer, now, after),
+            Effect::Arm(timer, after) => {
+                self.left.armed(timer, now, after);
+                self.timers.arm(timer, now, after);
+            }
             Effect::Extend(timer, by) => self.timers.extend(timer, now, by),
             Effect::Disarm(timer) => self.timers.disarm(timer),
             Effect::AcquireLock => self.background.acquire_lock(),
@@ -231,9 +240,14 @@ impl Supervisor {
                 self.look_for_group();
             }
             Effect::Signal(id, number) => Self::signalled(number, self.children.signal(id, number)),
-            Effect::SignalGroup(id, number) => Self::signalled(number, self.children.signal_group(id, number)),
+            Effect::SignalGroup(id, number) => {
+                self.tell_killed(number, Some(id));
+                Self::signalled(number, self.children.signal_group(id, number));
+            }
             Effect::SignalSurvivors(number) => {
                 self.errands.close(&self.children);
+                self.left.asked(now);
+                self.tell_killed(number, None);
                 self.children.signal_survivors(number);
                 self.harvest();
             }

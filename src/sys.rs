@@ -11,6 +11,7 @@ pub mod peer;
 pub mod start;
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::signal::SigSet;
 
@@ -200,11 +201,11 @@ pub fn send_to_everybody(number: i32) {
     }
 }
 
-/// Columns and rows of the terminal on standard error; none where there is no terminal, or one that does not say.
-pub fn terminal_size() -> Option<(usize, usize)> {
+/// Columns and rows of this terminal; none where it is no terminal, or one that does not say.
+pub fn terminal_size(terminal: BorrowedFd<'_>) -> Option<(usize, usize)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one winsize, and the pointer is to a live one.
-    let asked = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    let asked = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     (asked == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
 }
 

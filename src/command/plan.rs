@@ -169,7 +169,8 @@ fn migration_limits(migration: &MigrationPlan) -> String {
 fn lock_place(lock: &LockPlan) -> Option<String> {
     Some(match lock {
         LockPlan::Postgres { target, key, .. } => format!("advisory lock {key} in {target}"),
-        LockPlan::Mysql { target, name } => format!("the lock {name} in {target}"),
+        LockPlan::Table { target, table, row } => format!("the row {row} of the table {table} in {target}"),
+        LockPlan::Mysql { target, name, .. } => format!("the lock {name} in {target}"),
         LockPlan::File(path) => format!("the file {}", path.display()),
         LockPlan::Redis { target, key } => format!("the key {key} in {target}"),
         LockPlan::None => return None,
@@ -250,6 +251,7 @@ fn check_json(check: &CheckPlan) -> Value {
         "target": check.target.to_string(),
         "wait_ms": milliseconds(check.wait),
         "fail_fast": check.fail_fast,
+        "missing_database": if check.creates_database { "ready" } else { "wait" },
         "affects": affects(check.affects),
         "interval_ms": milliseconds(check.interval),
         "spaced": check.spaced,
@@ -262,7 +264,8 @@ fn check_json(check: &CheckPlan) -> Value {
 fn migration_json(migration: &MigrationPlan) -> Value {
     let (lock, key) = match &migration.lock {
         LockPlan::Postgres { target, key, .. } => (Value::String(target.to_string()), Value::from(*key)),
-        LockPlan::Mysql { target, name } => (Value::String(target.to_string()), Value::from(name.as_str())),
+        LockPlan::Table { target, table, row } => (Value::String(target.to_string()), Value::from(format!("{table}: {row}"))),
+        LockPlan::Mysql { target, name, .. } => (Value::String(target.to_string()), Value::from(name.as_str())),
         LockPlan::File(path) => (Value::String(format!("file://{}", path.display())), Value::Null),
         LockPlan::Redis { target, key } => (Value::String(target.to_string()), Value::from(key.as_str())),
         LockPlan::None => (Value::Null, Value::Null),

@@ -45,8 +45,19 @@ fn start_log(environment: &Environment) {
     // std's own hook would write to standard error directly and might wait for a reader that never comes.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        error!("a fault of portcullis itself at {place}; please report it");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+        error!("{}", fault(&place, text.unwrap_or_default()));
     }));
+}
+
+/// What a panic is told as: libraries panic where the kernel has no room for another thread, and that is the machine's fault.
+fn fault(place: &str, text: &str) -> String {
+    if text.contains("spawn") && text.contains("thread") {
+        "there is no room for another thread; check the limit of processes of the container (pids) and of the user (nproc)".to_owned()
+    } else {
+        format!("a fault of portcullis itself at {place}; please report it")
+    }
 }
 
 /// The exit code, and how long a slow reader may take over the last line.

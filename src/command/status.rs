@@ -1,16 +1,21 @@
 //! `portcullis status`: how the running portcullis is, for a person in a terminal, or as JSON.
 
+mod fit;
+
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::fit::fit;
 use super::ask::endpoint::{Endpoint, Place};
 use super::ask::{self, Question};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::log::stream;
+use crate::sys;
 use crate::visible;
 
 /// How long one answer may take.
@@ -21,6 +26,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// Bytes of an answer that are read: the text of a few thousand checks.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+/// Columns and rows of a terminal that does not say.
+const USUAL_SIZE: (usize, usize) = (80, 24);
 
 /// Clears the screen and goes to its corner.
 const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
@@ -68,6 +76,10 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
         first = false;
         // JSON is for a program, which is not to read words among it.
         let printed = match told {
+            Ok(text) if redraws => {
+                let (columns, rows) = sys::terminal_size(io::stdout().as_fd()).unwrap_or(USUAL_SIZE);
+                print(&format!("{before}{}", fit(&text, columns, rows)))
+            }
             Ok(text) => print(&format!("{before}{text}")),
             Err(problem) if options.json => {
                 complain(&problem, Exit::Unavailable);

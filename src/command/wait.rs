@@ -22,7 +22,7 @@ use crate::clock::patience::{Deadline, SLACK};
 use crate::config::source::Environment;
 use crate::exit::{Exit, signal_code};
 use crate::log;
-use crate::outcome::{Class, Failure, Outcome};
+use crate::outcome::{Failure, Outcome};
 use crate::plan::resolve::{self, TlsFlags};
 use crate::plan::target::Target;
 use crate::prober::{Guarded, Pace, delay};
@@ -176,7 +176,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
                 }
                 Some((index, News::Holding(lost))) => board.holding(index, Hold { wanted: request.stable, lost }, began.elapsed()),
                 Some((index, News::Failed(failure))) => {
-                    let hopeless = request.fail_fast && failure.class == Class::Auth && !request.any;
+                    let hopeless = request.fail_fast && failure.why().is_refusal() && !request.any;
                     // What ends the wait is said at its end.
                     board.failed(index, failure, began.elapsed(), !hopeless && !request.timeout.is_zero());
                     if hopeless {
@@ -316,6 +316,7 @@ fn become_command(command: &[OsString]) -> u8 {
 mod tests {
     use super::row::Row;
     use super::*;
+    use crate::outcome::Class;
 
     fn request(targets: &[&str], timeout: Duration) -> Request {
         let targets = targets.iter().map(|target| (*target).to_owned()).collect();

@@ -12,12 +12,14 @@ use crate::config::source::{Environment, open_file};
 const PREFIX: &str = "PORTCULLIS_";
 
 /// Variables of portcullis' own that are no key of the file.
-const OWN_VARIABLES: [&str; 8] = [
+const OWN_VARIABLES: [&str; 9] = [
     "PORTCULLIS_BARE",
     "PORTCULLIS_CONFIG",
     "PORTCULLIS_EXEC",
     "PORTCULLIS_HEALTH_TOKEN",
     "PORTCULLIS_INSTANCE_ID",
+    // What a migration is given, for the case that it starts portcullis itself.
+    "PORTCULLIS_LOCK_FENCE",
     "PORTCULLIS_LOG",
     "PORTCULLIS_LOG_FORMAT",
     "PORTCULLIS_PRESET",

@@ -17,6 +17,9 @@ const SILENCE: &str = "SET SESSION wait_timeout = 30";
 /// How long a holder that is done stays to be seen by whoever queues: longer than any pause between two tries.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
+/// As long has whoever queues to say so, after the last holder who had said so for all of them took the lock.
+const KNOWN: Duration = Duration::from_millis(700);
+
 /// How often it looks meanwhile whether the lock was taken.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -24,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct MysqlLock {
     target: MysqlTarget,
+    /// The database that is migrated, where the lock's session names none because it may not be there yet.
+    migrated: Option<MysqlTarget>,
     name: String,
     waiting: Option<Session>,
     /// The connection of the last other holder.
@@ -32,6 +37,8 @@ pub(super) struct MysqlLock {
     vanished: Option<Seen>,
     /// Our own connection, while it holds the lock.
     own: Option<String>,
+    /// Whether we say for those who queue that somebody does.
+    says_so: bool,
     /// Whether the holder before us was there to be seen taking leave when we took the lock.
     clean: bool,
     /// When we took it.
@@ -54,8 +61,25 @@ fn without_port(host: &str) -> &str {
 
 impl MysqlLock {
     /// A lock that nobody holds yet. Its name needs no quoting: it is made of letters, digits and a colon.
-    pub(super) fn new(target: MysqlTarget, name: String) -> Self {
-        Self { target, name, waiting: None, seen: None, vanished: None, own: None, clean: false, taken: Instant::now() }
+    pub(super) fn new(target: MysqlTarget, name: String, migrated: Option<MysqlTarget>) -> Self {
+        Self {
+            target,
+            migrated,
+            name,
+            waiting: None,
+            seen: None,
+            vanished: None,
+            own: None,
+            says_so: false,
+            clean: false,
+            taken: Instant::now(),
+        }
+    }
+
+    /// The database that is migrated, as SQL.
+    fn database(&self) -> String {
+        let named = self.migrated.as_ref().and_then(|target| target.database.as_deref());
+        named.map_or_else(|| "DATABASE()".to_owned(), |name| format!("'{}'", name.replace('\\', "\\\\").replace('\'', "''")))
     }
 
     async fn open(&self) -> Result<Session, Failure> {
@@ -98,7 +122,10 @@ impl Lock for MysqlLock {
     async fn attempt(&mut self) -> Result<Try<Session>, Failure> {
         let mut session = match self.waiting.take() {
             Some(session) => session,
-            None => self.open().await?,
+            None => {
+                self.says_so = false;
+                self.open().await?
+            }
         };
         // In one statement: between two, another one may have had it.
         let statement = format!("SELECT GET_LOCK('{0}', 0), IS_FREE_LOCK('{0}:done')", self.name);
@@ -111,7 +138,9 @@ impl Lock for MysqlLock {
             Ok((Some("1"), farewell)) => {
                 self.clean |= farewell == Some("0");
                 self.taken = Instant::now();
-                session.value(&format!("SELECT RELEASE_LOCK('{}:next')", self.name)).await?;
+                if std::mem::take(&mut self.says_so) {
+                    session.value(&format!("SELECT RELEASE_LOCK('{}:next')", self.name)).await?;
+                }
                 self.own = session.value("SELECT CONNECTION_ID()").await?;
                 Ok(Try::Held(session))
             }
@@ -122,7 +151,10 @@ impl Lock for MysqlLock {
                 let seen = id.filter(|id| Some(id) != self.own.as_ref()).map(|id| Seen { id, host });
                 self.seen = seen.or_else(|| self.seen.take());
                 // One of those who queue has it, so that a holder knows that somebody does.
-                session.value(&format!("SELECT GET_LOCK('{}:next', 0)", self.name)).await?;
+                if !self.says_so {
+                    let got = session.value(&format!("SELECT GET_LOCK('{}:next', 0)", self.name)).await?;
+                    self.says_so = got.as_deref() == Some("1");
+                }
                 self.waiting = Some(session);
                 Ok(Try::Taken(holder))
             }
@@ -152,8 +184,9 @@ impl Lock for MysqlLock {
     async fn leftovers(&self, held: &mut Session) -> Result<Vec<Leftover>, Failure> {
         let Some(Seen { id, host: Some(place) }) = &self.vanished else { return Ok(Vec::new()) };
         let statement = format!(
-            "SELECT ID, HOST, TIME FROM information_schema.PROCESSLIST WHERE ID > {id} AND ID <> CONNECTION_ID() AND DB <=> DATABASE() \
+            "SELECT ID, HOST, TIME FROM information_schema.PROCESSLIST WHERE ID > {id} AND ID <> CONNECTION_ID() AND DB <=> {} \
              AND USER = SUBSTRING_INDEX(USER(), '@', 1) AND COMMAND <> 'Sleep' AND TIME >= {} ORDER BY ID LIMIT 50",
+            self.database(),
             self.taken.elapsed().as_secs()
         );
         let rows = held.query(&statement).await?;
@@ -181,17 +214,22 @@ impl Lock for MysqlLock {
         self.own = None;
         let _ = held.value(&format!("SELECT GET_LOCK('{}:done', 1)", self.name)).await;
         let released = held.value(&format!("SELECT RELEASE_LOCK('{0}') + (IS_USED_LOCK('{0}:next') IS NOT NULL)", self.name)).await;
+        let queued = matches!(released, Ok(Some(both)) if both == "2");
+        let limit = if queued { FAREWELL } else { KNOWN.saturating_sub(self.taken.elapsed()) };
+        // Whoever queued with us may not have said so yet; where nobody did, nobody is waited for.
+        let limit = if queued || self.seen.is_some() { limit } else { Duration::ZERO };
         let began = Instant::now();
-        let mut queued = matches!(released, Ok(Some(both)) if both == "2");
-        while queued && began.elapsed() < FAREWELL {
+        while began.elapsed() < limit {
             sleep(LOOK).await;
             let free = held.value(&format!("SELECT IS_FREE_LOCK('{}')", self.name)).await;
-            queued = matches!(free, Ok(Some(free)) if free == "1");
+            if !matches!(free, Ok(Some(free)) if free == "1") {
+                break;
+            }
         }
         held.close().await;
     }
 
     fn asker(&self) -> Asker {
-        Asker::mysql(self.target.clone())
+        Asker::mysql(self.migrated.as_ref().unwrap_or(&self.target).clone())
     }
 }

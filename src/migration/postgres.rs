@@ -19,7 +19,8 @@ use crate::probe::postgres::Refused;
 use crate::state::event::LockHolder;
 use link::Link;
 use seen::Seen;
-use sessions::{Place, quoted};
+use sessions::Place;
+pub(super) use sessions::quoted;
 
 /// For the migration's sessions: they end within half a minute of their client (M3b).
 const OPTIONS: &str =
@@ -38,6 +39,8 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_tra
 #[derive(Debug)]
 pub(super) struct PostgresLock {
     target: PostgresTarget,
+    /// The database that is migrated, where the lock is in another one.
+    migrated: Option<PostgresTarget>,
     key: i64,
     tag: u32,
     name: Name,
@@ -47,9 +50,9 @@ pub(super) struct PostgresLock {
 
 impl PostgresLock {
     /// A lock that nobody holds yet. Names carry the lock, so that one service's sessions can be told from another's.
-    pub(super) fn new(target: PostgresTarget, key: i64, tag: u32, instance: &str) -> Self {
+    pub(super) fn new(target: PostgresTarget, key: i64, tag: u32, migrated: Option<PostgresTarget>, instance: &str) -> Self {
         let name = Name::new(&format!("{tag:08x}"), instance);
-        Self { target, key, tag, name, waiting: None, seen: Seen::default() }
+        Self { target, migrated, key, tag, name, waiting: None, seen: Seen::default() }
     }
 
     /// The rows of `pg_locks` that are this lock: a key of 64 bits is shown as two halves.
@@ -61,8 +64,8 @@ impl PostgresLock {
         )
     }
 
-    const fn place(&self) -> Place<'_> {
-        Place { tag: self.tag, database: None }
+    fn place(&self) -> Place<'_> {
+        Place { tag: self.tag, database: self.migrated.as_ref().map(|target| target.database.as_str()) }
     }
 
     /// The channel on which holders come and go.
@@ -100,9 +103,11 @@ impl PostgresLock {
             self.seen.hear(&word);
         }
         let mine = format!("EXISTS (SELECT 1 FROM pg_locks WHERE {} AND granted AND pid = pg_backend_pid())", self.row());
+        // The transaction gets its number with the lock, so that nobody meets the one without the other.
+        let held = if link.pooled && link.tells_ends { "CASE WHEN txid_current() > 0 THEN 'held' END" } else { "'held'" };
         let choose = |function: &str| {
             format!(
-                "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' WHEN {mine} THEN 'ours' WHEN {function}({}) THEN 'held' ELSE 'taken' END \
+                "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' WHEN {mine} THEN 'ours' WHEN {function}({}) THEN {held} ELSE 'taken' END \
                  AS answer",
                 self.key
             )
@@ -283,6 +288,6 @@ impl Lock for PostgresLock {
     }
 
     fn asker(&self) -> Asker {
-        Asker::postgres(self.target.clone(), self.name.of_lock())
+        Asker::postgres(self.migrated.as_ref().unwrap_or(&self.target).clone(), self.name.of_lock())
     }
 }

@@ -8,7 +8,7 @@ use super::seconds;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::state::event::{ANOTHER_MODE, LockHolder, Preparation};
-use crate::state::snapshot::{Migration, Snapshot, Step};
+use crate::state::snapshot::{Migration, MigrationLock, MigrationStep, Snapshot, Step};
 
 /// When a replica that queues mentions it, after the line that it begins with; from then on every [`MENTIONED_EVERY`] (E6).
 const MENTIONED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
@@ -31,15 +31,25 @@ pub(super) fn next_mention(since: Moment, told: Moment) -> Moment {
 pub(super) fn line(snapshot: &Snapshot, now: Moment) -> Option<String> {
     let whole = |since: Moment| format!("{}s", now.since(since).as_secs());
     let lock = &snapshot.migration_lock;
-    match (&snapshot.migration, lock.preparing) {
-        (Migration::Done, _) => None,
-        (Migration::Idle, _) => Some(format!("still asking for the migration lock, {}", whole(snapshot.phase_since))),
-        (Migration::Holder { since }, _) => Some(format!("the migration has run for {}", whole(*since))),
-        (Migration::Queued { .. }, Some(Preparation::Settling)) => Some("still giving the last holder time to stop".to_owned()),
-        (Migration::Queued { .. }, Some(Preparation::Fencing(count))) => {
+    let step = lock.step.map(|(step, since)| (step, whole(since)));
+    match (&snapshot.migration, lock.preparing, step) {
+        (Migration::Done, ..) => None,
+        // A check runs beside the queue, and is the shorter of the two.
+        (Migration::Idle | Migration::Holder { .. }, _, Some((step, time))) => Some(match step {
+            MigrationStep::Asking => format!("still asking for the migration lock, {time}"),
+            MigrationStep::Checking => format!("still checking whether there is anything to migrate, {time}"),
+            MigrationStep::Running => format!("the migration has run for {time}"),
+            MigrationStep::Verifying => format!("still verifying the migration, {time}"),
+        }),
+        (Migration::Idle, _, None) => Some(format!("the migration is next, {}", whole(snapshot.phase_since))),
+        (Migration::Holder { since }, _, None) => {
+            Some(format!("the migration goes on in a moment; its lock is held for {}", whole(*since)))
+        }
+        (Migration::Queued { .. }, Some(Preparation::Settling), _) => Some("still giving the last holder time to stop".to_owned()),
+        (Migration::Queued { .. }, Some(Preparation::Fencing(count)), _) => {
             Some(format!("still waiting for the sessions of an earlier migration to end, {count} of them"))
         }
-        (Migration::Queued { since, .. }, None) => {
+        (Migration::Queued { since, .. }, None, _) => {
             lock.holder.as_ref().map(|(holder, heard)| format!("{} for {}", queues(holder, *heard, now), whole(*since)))
         }
     }
@@ -65,6 +75,14 @@ fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
 /// Tells what is different in `after`.
 pub(super) fn tell(before: &Snapshot, after: &Snapshot, now: Moment) {
     let lock = &after.migration_lock;
+    if before.migration_lock.step != lock.step {
+        match lock.step {
+            Some((MigrationStep::Asking, _)) if lock.kind.is_some() => info!("asking for the migration lock"),
+            Some((MigrationStep::Checking, _)) => info!("checking whether there is anything to migrate"),
+            Some((MigrationStep::Verifying, _)) => info!("the migration ended well after {}; verifying it", ran(lock)),
+            _ => {}
+        }
+    }
     match news(before, after, now) {
         Some((true, line)) => warn!("{line}"),
         Some((false, line)) => info!("{line}"),
@@ -92,19 +110,27 @@ fn news(before: &Snapshot, after: &Snapshot, now: Moment) -> Option<(bool, Strin
             let session = holder.instance.as_ref().map(|_| format!(" behind {}", holder.words)).unwrap_or_default();
             format!("{}{session}", queues(holder, *heard, now))
         }
-        (_, Migration::Holder { .. }) if lock.kind.is_some() => "the migration lock is ours".to_owned(),
+        (_, Migration::Holder { .. }) if lock.kind.is_some() => match before.migration_lock.step {
+            Some((MigrationStep::Asking, since)) => format!("the migration lock is ours after {}", seconds(now.since(since))),
+            _ => "the migration lock is ours".to_owned(),
+        },
         (_, Migration::Done) if through && lock.ahead => {
             let line = "the schema is ahead of this replica, so the migration is left out; check that the versions fit together";
             return Some((true, line.to_owned()));
         }
         (_, Migration::Done) if through && lock.attempts == 0 => "the schema is as it should be, so the migration is left out".to_owned(),
-        (Migration::Holder { since }, Migration::Done) if through => format!("the migration is over after {}", seconds(now.since(*since))),
-        (Migration::Holder { since }, Migration::Done) if lock.attempts > 0 => {
-            return Some((true, format!("{} after {}", ended(lock.last_exit), seconds(now.since(*since)))));
+        (Migration::Holder { .. }, Migration::Done) if through => format!("the migration is over after {}", ran(lock)),
+        (Migration::Holder { .. }, Migration::Done) if lock.attempts > 0 => {
+            return Some((true, format!("{} after {}", ended(lock.last_exit), ran(lock))));
         }
         _ => return None,
     };
     Some((false, line))
+}
+
+/// How long the command ran: the lock, the check before it and the verification have their own times.
+fn ran(lock: &MigrationLock) -> String {
+    seconds(lock.ran.unwrap_or_default())
 }
 
 /// How a migration ended that is not through.
@@ -223,22 +249,23 @@ mod tests {
 
     #[test]
     fn a_migration_that_failed_is_not_called_over() {
-        for (ended, line) in [
-            (Ended::Code(0), (false, "the migration is over after 4.000s")),
-            (Ended::Code(3), (true, "the migration failed with status 3 after 4.000s")),
-            (Ended::Signal(9), (true, "the migration was ended by SIGKILL after 4.000s")),
+        for (ended, expected) in [
+            (Ended::Code(0), (false, "the migration is over after 3.000s")),
+            (Ended::Code(3), (true, "the migration failed with status 3 after 3.000s")),
+            (Ended::Signal(9), (true, "the migration was ended by SIGKILL after 3.000s")),
         ] {
             let mut run = migrating();
-            assert_eq!(told(&mut run, at(1), Event::Lock(LockNews::Held)).unwrap().1, "the migration lock is ours");
+            assert_eq!(told(&mut run, at(1), Event::Lock(LockNews::Held)).unwrap().1, "the migration lock is ours after 1.000s");
             for event in [
                 Event::Spawned(ProcessId::Migration, 7),
                 Event::Exited(ProcessId::Migration, ended),
                 Event::GroupGone(ProcessId::Migration),
             ] {
-                assert_eq!(told(&mut run, at(2), event), None);
+                assert_eq!(told(&mut run, at(4), event), None);
+                assert!(line(run.snapshot(), at(4)).is_none_or(|line| !line.ends_with("4s")), "its own time alone");
             }
-            let told = told(&mut run, at(5), Event::Lock(LockNews::Released)).unwrap();
-            assert_eq!((told.0, told.1.as_str()), line);
+            let told = told(&mut run, at(9), Event::Lock(LockNews::Released)).unwrap();
+            assert_eq!((told.0, told.1.as_str()), expected);
         }
     }
 }

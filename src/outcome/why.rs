@@ -14,6 +14,8 @@ pub enum Cause {
     NoSocket,
     /// The unix socket is there, and nobody takes connections from it.
     Deserted,
+    /// The server is there, and the database is not.
+    NoDatabase,
     /// The file system has less room than is wanted.
     NoRoom,
     /// Fewer instances are ready than are wanted.
@@ -39,12 +41,18 @@ impl From<Class> for Why {
 }
 
 impl Why {
+    /// Whether the peer is there and refuses who asks or what is asked for, so that waiting alone will not help.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self.class, Class::Auth) || matches!(self.cause, Cause::NoDatabase)
+    }
+
     /// What happened, in 22 characters at most: a column of `wait` is as wide.
     pub const fn words(self) -> &'static str {
         match self.cause {
             Cause::Plain | Cause::Deserted => self.class.public(),
             Cause::Closed => "connection closed",
             Cause::NoSocket => "no such socket",
+            Cause::NoDatabase => "no such database",
             Cause::NoRoom => "too little free space",
             Cause::TooFew => "too few are ready",
             Cause::Body => "unexpected answer",
@@ -58,6 +66,7 @@ impl Why {
             Cause::Closed => "check that the server behind this port is up and speaks the expected protocol",
             Cause::NoSocket => "check the path and that the server is running",
             Cause::Deserted => "check that the server is running and listens on this socket",
+            Cause::NoDatabase => "check its name and create it, or let the migration do so (`missing_database = \"ready\"`)",
             Cause::NoRoom => "free some space, or ask for less",
             Cause::TooFew => "check that its instances run and write their heartbeat to this Redis",
             Cause::Body => "check the url and what is expected of the answer",
@@ -74,7 +83,7 @@ mod tests {
         for class in Class::ALL {
             assert_eq!((Why::from(class).words(), Why::from(class).advice()), (class.public(), class.advice()));
         }
-        for cause in [Cause::Closed, Cause::NoSocket, Cause::Deserted, Cause::NoRoom, Cause::TooFew, Cause::Body] {
+        for cause in [Cause::Closed, Cause::NoSocket, Cause::Deserted, Cause::NoDatabase, Cause::NoRoom, Cause::TooFew, Cause::Body] {
             let why = Why { class: Class::Refused, cause };
             assert!(why.words().len() <= 22 && why.advice() != Class::Refused.advice(), "{why:?}");
         }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_io, dial, dial_unix, notice_loss, session_number};
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Cause, Class, Failure};
 use crate::plan::target::{MysqlTarget, SslMode};
 use handshake::{Greeting, proof};
 
@@ -294,15 +294,18 @@ fn refusal(rest: &[u8]) -> Failure {
         rest => (&b""[..], rest),
     };
     let (state, words) = (String::from_utf8_lossy(state), String::from_utf8_lossy(words));
-    Failure::new(class_of_error(number), format!("error {number} {state}: {words}").trim())
+    let failure = Failure::new(class_of_error(number), format!("error {number} {state}: {words}").trim());
+    if failure.class == Class::Missing { failure.because(Cause::NoDatabase) } else { failure }
 }
 
 /// The class of an error number (MySQL's server error reference, MariaDB's alike).
 const fn class_of_error(number: u16) -> Class {
     match number {
-        // User, password, host, database, right, plugin, expired password, locked account.
-        1044 | 1045 | 1049 | 1130 | 1142 | 1227 | 1251 | 1524 | 1698 | 1820 | 1862 | 2059 | 3118 | 3955 | 4151 => Class::Auth,
+        // User, password, host, right, plugin, expired password, locked account.
+        1044 | 1045 | 1130 | 1142 | 1227 | 1251 | 1524 | 1698 | 1820 | 1862 | 2059 | 3118 | 3955 | 4151 => Class::Auth,
         3159 => Class::Tls,
+        // Unknown database.
+        1049 => Class::Missing,
         // Too many connections, blocked host, shutting down, out of memory, too many of this user, read-only or starting up.
         1040 | 1129 | 1053 | 1037 | 1041 | 1203 | 1226 | 1290 | 3032 | 3168 => Class::NotReady,
         _ => Class::Protocol,
@@ -332,6 +335,8 @@ mod tests {
         let failure = refusal(b"\x15\x04#28000Access denied for user 'app'@'localhost'");
         assert_eq!(failure.class, Class::Auth);
         assert_eq!(failure.private.as_str(), "error 1045 28000: Access denied for user 'app'@'localhost'");
+        let missing = refusal(b"\x19\x04#42000Unknown database 'app'");
+        assert_eq!((missing.class, missing.cause), (Class::Missing, Cause::NoDatabase));
         assert_eq!(refusal(b"\x10\x04Too many connections").class, Class::NotReady);
         assert_eq!(refusal(b"").class, Class::Protocol);
     }

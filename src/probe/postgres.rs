@@ -15,7 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQuer
 
 use super::bounded::Allowance;
 use super::dial::{class_of_chain, session_number, words_of_chain};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{Cause, Class, Failure};
 use crate::plan::target::{PostgresTarget, ServerRole};
 use binding::Spoken;
 use login::LoggedIn;
@@ -156,7 +156,9 @@ impl Session {
 /// What an error of the driver or the server means; SQLSTATE and the server's words become the private text.
 fn failure(error: &Error) -> Failure {
     if let Some(told) = error.as_db_error() {
-        return Failure::new(class_of_state(told.code()), &format!("{} {}: {}", told.severity(), told.code().code(), told.message()));
+        let words = format!("{} {}: {}", told.severity(), told.code().code(), told.message());
+        let failure = Failure::new(class_of_state(told.code()), &words);
+        return if told.code().code() == "3D000" { failure.because(Cause::NoDatabase) } else { failure };
     }
     let class = match class_of_chain(error) {
         // The driver's words for a connection that ended in the middle of an answer.
@@ -171,8 +173,10 @@ fn failure(error: &Error) -> Failure {
 /// The class of a SQLSTATE.
 fn class_of_state(state: &SqlState) -> Class {
     match state.code() {
-        // Role, password or pg_hba line, unknown database, no right to connect.
-        "28000" | "28P01" | "3D000" | "42501" => Class::Auth,
+        // Role, password or pg_hba line, no right to connect.
+        "28000" | "28P01" | "42501" => Class::Auth,
+        // Unknown database.
+        "3D000" => Class::Missing,
         // Too many connections, starting up, shutting down, ended by the administrator: all pass by themselves.
         code if code.starts_with("53") || code.starts_with("57") => Class::NotReady,
         _ => Class::Protocol,
@@ -246,7 +250,7 @@ mod tests {
         for (code, class) in [
             ("28P01", Class::Auth),
             ("28000", Class::Auth),
-            ("3D000", Class::Auth),
+            ("3D000", Class::Missing),
             ("42501", Class::Auth),
             ("57P03", Class::NotReady),
             ("57P01", Class::NotReady),

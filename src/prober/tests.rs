@@ -43,6 +43,7 @@ fn check(wait: Duration, success_threshold: u32) -> CheckPlan {
         target: Target::Tcp(Address { host: "127.0.0.1".to_owned(), port: 1 }),
         wait,
         fail_fast: false,
+        creates_database: false,
         affects: Affects::Health,
         interval: Duration::from_secs(5),
         spaced: false,

@@ -14,14 +14,14 @@ use super::notify::NotifyWays;
 use super::output::{Deadline, Output};
 use super::spawn::{self, SpawnError, Surroundings};
 use super::starter::{Report, Starters};
-use super::{descendants, terminal};
+use super::{descendants, memory, terminal};
 use crate::exit::{Ended, signal_name};
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
 
-/// How many are reaped in one turn of the loop: a millisecond's work.
-const MOST_REAPED: usize = 64;
+/// How many are reaped in one turn of the loop: half a millisecond's work.
+const MOST_REAPED: usize = 32;
 
 /// Signals that dump core by default (signal(7)).
 const DUMPING: [i32; 10] = [
@@ -102,6 +102,8 @@ pub struct Children {
     /// Whether an orphan ended since it was last looked who is left.
     orphaned: bool,
     killing: bool,
+    /// Who was sent KILL from here: nothing else need have ended it.
+    killed: HashSet<ProcessId>,
     reserve: Reserve,
     /// Whether it was said that what is left behind cannot be told.
     told_unseen: bool,
@@ -126,6 +128,7 @@ impl Children {
             seeing_off: None,
             orphaned: false,
             killing: false,
+            killed: HashSet::new(),
             reserve: Reserve::default(),
             told_unseen: false,
             lineage: Lineage::default(),
@@ -150,6 +153,7 @@ impl Children {
         }
         self.running.insert(pid, id);
         self.groups.insert(id, pid);
+        self.killed.remove(&id);
         Ok(pid)
     }
 
@@ -256,6 +260,7 @@ impl Children {
 
     /// Sends the process itself a signal; nothing when it has ended.
     pub fn signal(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
+        self.note_kill(id, number);
         match self.pid(id) {
             Some(pid) if self.holds_back(pid, number) => Ok(()),
             Some(pid) => sys::send(pid, number),
@@ -275,6 +280,7 @@ impl Children {
 
     /// Sends the process' whole group a signal, or the process alone where it has left that group.
     pub fn signal_group(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
+        self.note_kill(id, number);
         let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
         if self.running.get(&group) != Some(&id) {
             // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant. Mostly nobody has it.
@@ -332,6 +338,9 @@ impl Children {
     pub fn signal_latecomers(&mut self, number: i32) {
         let kills = number == libc::SIGKILL;
         self.killing |= kills;
+        if kills {
+            self.killed.extend(self.running.values());
+        }
         let all = match self.reserve.read() {
             Ok(all) => all,
             Err(error) => return self.signal_unseen(number, &error),
@@ -388,6 +397,33 @@ impl Children {
     pub fn is_ours(&mut self, pid: i32) -> bool {
         let gone = || sys::send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
         pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(gone))
+    }
+
+    fn note_kill(&mut self, id: ProcessId, number: i32) {
+        if number == libc::SIGKILL && self.pid(id).is_some() {
+            self.killed.insert(id);
+        }
+    }
+
+    /// Whether the last start of this process was sent KILL from here.
+    pub fn was_killed(&self, id: ProcessId) -> bool {
+        self.killed.contains(&id)
+    }
+
+    /// Whether KILL is on its way to a child of ours, or one of them is ending already.
+    pub fn some_is_dying(&self) -> bool {
+        self.running.keys().any(|pid| memory::is_dying(*pid))
+    }
+
+    /// Who of the process' group is there, and of everything below us without one; commands of probes are left out.
+    pub fn there(&self, id: Option<ProcessId>) -> Vec<i32> {
+        let group = id.map(|id| self.groups.get(&id).copied());
+        let all = descendants::all().into_iter().map(|descendant| descendant.pid);
+        let is_meant = |pid: &i32| match group {
+            Some(group) => group_of(*pid) == group && group.is_some(),
+            None => !self.errands.contains(pid) && !group_of(*pid).is_some_and(|group| self.errands.contains(&group)),
+        };
+        all.filter(is_meant).collect()
     }
 
     /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].

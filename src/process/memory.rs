@@ -1,37 +1,147 @@
-//! Whether the kernel killed something in our cgroup for want of memory.
+//! Whether the kernel killed something in our cgroup for want of memory, and whose death that was.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::clock::Moment;
 
 /// Where cgroup file systems are mounted (cgroups(7)).
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// The count of out-of-memory kills in our cgroup, read when it is asked for.
+/// Pause between a hint of the kernel and a look at the count, and between two looks: who is killed takes a moment to die.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// How long after a hint the count is looked at: version 1 hints before it kills.
+const HINTED: Duration = Duration::from_secs(2);
+
+/// How often the count is looked at where the kernel gives no hints, because the cgroups are mounted read-only.
+const UNHINTED: Duration = Duration::from_secs(10);
+
+/// The longest file that counts.
+const LONGEST: usize = 1024;
+
+/// The count of out-of-memory kills in our cgroup, and how many of them are told.
 #[derive(Debug)]
 pub struct OutOfMemory {
-    file: Option<PathBuf>,
-    seen: u64,
+    file: Option<File>,
+    hints: Hints,
+    /// Kills whose victim is known, or was told to be one of nobody's.
+    told: u64,
+    /// When the count is looked at next, and until when without a kill.
+    look: Option<Duration>,
+    until: Duration,
+}
+
+/// What says that the count may have changed.
+#[derive(Debug)]
+enum Hints {
+    None,
+    /// Version 2: the file itself can be polled.
+    File,
+    /// Version 1: an eventfd that was registered for it.
+    Event(EventFd),
 }
 
 impl OutOfMemory {
     /// Notes the count so far.
-    pub fn new() -> Self {
-        let file = file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
-        let seen = file.as_deref().and_then(count).unwrap_or_default();
-        Self { file, seen }
+    pub fn new(now: Moment) -> Self {
+        let path = file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
+        Self::of(path.as_deref(), now)
     }
 
-    /// Whether there were kills since this was last asked.
-    pub fn happened(&mut self) -> bool {
-        let now = self.file.as_deref().and_then(count).unwrap_or_default();
-        std::mem::replace(&mut self.seen, now) < now
+    fn of(path: Option<&Path>, now: Moment) -> Self {
+        let file = path.and_then(|path| File::open(path).ok());
+        let hints = match (path, &file) {
+            (Some(path), Some(_)) if path.ends_with("memory.events") => Hints::File,
+            (Some(path), Some(file)) => registered(path, file).map_or(Hints::None, Hints::Event),
+            _ => Hints::None,
+        };
+        let told = file.as_ref().and_then(count).unwrap_or_default();
+        let look = (file.is_some() && matches!(hints, Hints::None)).then_some(now.mono + UNHINTED);
+        Self { file, hints, told, look, until: Duration::ZERO }
+    }
+
+    /// What is to be polled for a hint, and for what; none while the count is looked at anyway.
+    pub fn hint(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        match &self.hints {
+            _ if self.look.is_some() => None,
+            Hints::None => None,
+            Hints::File => self.file.as_ref().map(|file| (file.as_fd(), PollFlags::POLLPRI)),
+            Hints::Event(event) => Some((event.as_fd(), PollFlags::POLLIN)),
+        }
+    }
+
+    /// Takes a hint in.
+    pub fn hinted(&mut self, now: Moment) {
+        if let Hints::Event(event) = &self.hints {
+            let _ = event.read();
+        }
+        self.look = Some(now.mono + SETTLE);
+        self.until = now.mono + HINTED;
+    }
+
+    /// How many were killed of whose death nobody here hears, when it is time to look; `dying`: whether a child of ours is being
+    /// killed, to whom the kills may belong then.
+    pub fn look(&mut self, now: Moment, dying: impl FnOnce() -> bool) -> u64 {
+        if self.look.is_none_or(|at| now.mono < at) {
+            return 0;
+        }
+        let unknown = self.unknown();
+        let others = if unknown > 0 && !dying() { unknown } else { 0 };
+        self.told += others;
+        let again = unknown > others || (unknown == 0 && now.mono < self.until);
+        let unhinted = matches!(self.hints, Hints::None).then_some(UNHINTED);
+        self.look = if again { Some(SETTLE) } else { unhinted }.map(|pause| now.mono + pause);
+        others
+    }
+
+    /// Time until the next look; none when the kernel says when.
+    pub fn next(&self, now: Moment) -> Option<Duration> {
+        self.look.map(|at| at.saturating_sub(now.mono))
+    }
+
+    /// Whether a child of ours that KILL has just ended, and nobody here killed, died for want of memory.
+    pub fn claim(&mut self) -> bool {
+        let is_one = self.unknown() > 0;
+        self.told += u64::from(is_one);
+        is_one
+    }
+
+    fn unknown(&self) -> u64 {
+        self.file.as_ref().and_then(count).unwrap_or(self.told).saturating_sub(self.told)
     }
 }
 
-impl Default for OutOfMemory {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Whether KILL is on its way to the process, or it is ending already (`/proc/PID/status` and the flags of `/proc/PID/stat`, proc(5)).
+pub fn is_dying(pid: i32) -> bool {
+    /// The kernel's `PF_EXITING`.
+    const EXITING: u64 = 4;
+    const KILL: u64 = 1 << (libc::SIGKILL - 1);
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let (status, stat) = (read("status"), read("stat"));
+    let pending = |line: &str| {
+        let (name, mask) = line.split_once(':').unwrap_or_default();
+        matches!(name, "SigPnd" | "ShdPnd") && u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & KILL != 0)
+    };
+    let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+    let state = fields.next().unwrap_or_default();
+    let flags = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or(0);
+    matches!(state, "" | "Z" | "X") || flags & EXITING != 0 || status.lines().any(pending)
+}
+
+/// An eventfd that the kernel writes to before it kills (cgroup v1, `memory.rst`: "OOM Control").
+fn registered(path: &Path, file: &File) -> Option<EventFd> {
+    let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok()?;
+    let mut control = fs::OpenOptions::new().write(true).open(path.with_file_name("cgroup.event_control")).ok()?;
+    control.write_all(format!("{} {}", event.as_fd().as_raw_fd(), file.as_raw_fd()).as_bytes()).ok()?;
+    Some(event)
 }
 
 /// The file that counts for the cgroup named in `/proc/self/cgroup`: `memory.events` of version 2, `memory.oom_control` of 1.
@@ -49,12 +159,14 @@ fn file(own: &str) -> Option<PathBuf> {
             .map(move |path| Path::new(ROOT).join(mount).join(path).join(name))
             .collect::<Vec<_>>()
     });
-    candidates.into_iter().find(|path| count(path).is_some())
+    candidates.into_iter().find(|path| File::open(path).is_ok_and(|file| count(&file).is_some()))
 }
 
-/// The number behind `oom_kill`.
-fn count(path: &Path) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
+/// The number behind `oom_kill`, read anew from the file's beginning.
+fn count(file: &File) -> Option<u64> {
+    let mut bytes = [0; LONGEST];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    let text = std::str::from_utf8(bytes.get(..length)?).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
@@ -62,23 +174,101 @@ fn count(path: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
+    struct Counter(PathBuf);
+
+    impl Counter {
+        fn new(name: &str) -> Self {
+            let counter = Self(std::env::temp_dir().join(format!("portcullis-memory-{name}-{}", std::process::id())));
+            counter.set("oom_kill 1\n");
+            counter
+        }
+
+        fn set(&self, text: &str) {
+            fs::write(&self.0, text).unwrap();
+        }
+
+        fn memory(&self) -> OutOfMemory {
+            OutOfMemory { hints: Hints::File, look: None, ..OutOfMemory::of(Some(&self.0), at(0)) }
+        }
+    }
+
+    impl Drop for Counter {
+        fn drop(&mut self) {
+            drop(fs::remove_file(&self.0));
+        }
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::default().after(Duration::from_millis(millis))
+    }
+
     #[test]
     fn the_count_is_read_from_both_versions_of_the_file() {
-        let path = std::env::temp_dir().join(format!("portcullis-memory-{}", std::process::id()));
+        let counter = Counter::new("count");
         for (text, expected) in [
             ("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n", Some(2)),
             ("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n", Some(7)),
             ("nothing", None),
         ] {
-            fs::write(&path, text).unwrap();
-            assert_eq!(count(&path), expected);
+            counter.set(text);
+            assert_eq!(count(&File::open(&counter.0).unwrap()), expected);
         }
-        fs::write(&path, "oom_kill 1\n").unwrap();
-        let mut memory = OutOfMemory { file: Some(path.clone()), seen: 1 };
-        assert!(!memory.happened());
-        fs::write(&path, "oom_kill 2\n").unwrap();
-        assert!(memory.happened());
-        assert!(!memory.happened());
-        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_kill_belongs_to_one_death_alone() {
+        let counter = Counter::new("claim");
+        let mut memory = counter.memory();
+        assert!(!memory.claim());
+        counter.set("oom_kill 2\n");
+        assert!(memory.claim());
+        assert!(!memory.claim());
+    }
+
+    #[test]
+    fn a_worker_s_death_is_told_when_it_happens_and_is_nobody_else_s_later() {
+        let counter = Counter::new("worker");
+        let mut memory = counter.memory();
+        memory.hinted(at(0));
+        assert_eq!(memory.look(at(100), || false), 0, "it is not time yet");
+        // Version 1 says so before it kills.
+        assert_eq!(memory.look(at(250), || false), 0);
+        counter.set("oom_kill 3\n");
+        assert_eq!(memory.look(at(500), || false), 2);
+        assert_eq!(memory.next(at(500)), None);
+        assert!(!memory.claim(), "the worker's death is told already");
+    }
+
+    #[test]
+    fn a_kill_waits_for_the_death_of_a_child_that_is_dying() {
+        let counter = Counter::new("dying");
+        let mut memory = counter.memory();
+        counter.set("oom_kill 2\n");
+        memory.hinted(at(0));
+        for millis in [250, 500, 5_000] {
+            assert_eq!(memory.look(at(millis), || true), 0);
+        }
+        assert!(memory.claim());
+        assert_eq!(memory.look(at(5_250), || false), 0);
+        assert_eq!(memory.next(at(5_250)), None);
+    }
+
+    #[test]
+    fn a_hint_without_a_kill_is_forgotten() {
+        let counter = Counter::new("hint");
+        let mut memory = counter.memory();
+        memory.hinted(at(0));
+        let mut now = 0;
+        while let Some(next) = memory.next(at(now)) {
+            now += u64::try_from(next.as_millis()).unwrap();
+            assert_eq!(memory.look(at(now), || false), 0);
+        }
+        assert_eq!(now, 2_000);
+    }
+
+    #[test]
+    fn who_lives_is_not_dying() {
+        assert!(!is_dying(i32::try_from(std::process::id()).unwrap()));
+        assert!(is_dying(i32::MAX));
     }
 }

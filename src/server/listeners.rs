@@ -9,7 +9,6 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -36,33 +35,32 @@ pub struct BindError(String);
 /// The bound sockets of one run.
 #[derive(Debug)]
 pub struct Listeners {
-    /// Let go of before its socket: while that is open, nothing else can have the number of its file.
-    file: Option<SocketFile>,
     tcp: Option<TcpListener>,
     unix: Option<UnixListener>,
+    file: Option<Lying>,
 }
 
-/// The file of a unix socket with a path: whoever lets go of it last removes the file, unless another one lies in its place by then.
-#[derive(Clone, Debug)]
-pub struct SocketFile(#[expect(dead_code, reason = "held for its drop")] Arc<Lying>);
-
+/// The file of a unix socket with a path: removed when this is dropped, unless another one lies in its place by then.
 #[derive(Debug)]
+pub struct SocketFile(Lying);
+
+#[derive(Clone, Debug)]
 struct Lying {
     path: PathBuf,
     /// Device, inode and when it was made: a number is given anew once its file is gone.
     number: (u64, u64, i64, i64),
 }
 
-impl SocketFile {
-    fn of(path: &Path) -> Option<Self> {
-        Some(Self(Arc::new(Lying { path: path.to_owned(), number: number(path)? })))
+impl Lying {
+    fn at(path: &Path) -> Option<Self> {
+        Some(Self { path: path.to_owned(), number: number(path)? })
     }
 }
 
-impl Drop for Lying {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if number(&self.path) == Some(self.number) {
-            let _ = std::fs::remove_file(&self.path);
+        if number(&self.0.path) == Some(self.0.number) {
+            let _ = std::fs::remove_file(&self.0.path);
         }
     }
 }
@@ -74,25 +72,25 @@ fn number(path: &Path) -> Option<(u64, u64, i64, i64)> {
 impl Listeners {
     /// Binds the first of the addresses that can be bound, and the unix socket.
     ///
-    /// A path gets mode 0600; a socket that lies there already and that nobody listens on is replaced. The file is removed when all of
-    /// these listeners are gone and nobody keeps [its handle](Self::file).
+    /// A path gets mode 0600; a socket that lies there already and that nobody listens on is replaced. The file stays until whoever
+    /// took [it](Self::file) lets go of it.
     pub fn bind(plan: &HealthPlan) -> Result<Self, BindError> {
         let tcp = bind_tcp(&plan.listen)?;
         let unix = plan.socket.as_ref().map(bind_unix).transpose()?;
-        let file = if let (Some(SocketName::Path(path)), Some(_)) = (&plan.socket, &unix) { SocketFile::of(path) } else { None };
-        Ok(Self { file, tcp, unix })
+        let file = if let (Some(SocketName::Path(path)), Some(_)) = (&plan.socket, &unix) { Lying::at(path) } else { None };
+        Ok(Self { tcp, unix, file })
     }
 
     /// The same sockets once more, to serve again from after a panic.
     pub fn try_clone(&self) -> io::Result<Self> {
         let tcp = self.tcp.as_ref().map(TcpListener::try_clone).transpose()?;
         let unix = self.unix.as_ref().map(UnixListener::try_clone).transpose()?;
-        Ok(Self { file: self.file.clone(), tcp, unix })
+        Ok(Self { tcp, unix, file: self.file.clone() })
     }
 
-    /// The unix socket's file, to be kept until the end; none without a path.
+    /// The unix socket's file, for whoever sees the end of the run; none without a path.
     pub fn file(&self) -> Option<SocketFile> {
-        self.file.clone()
+        self.file.clone().map(SocketFile)
     }
 
     /// The unix socket alone.
@@ -250,14 +248,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_goes_with_the_last_handle_unless_it_is_another_ones() {
+    fn the_file_goes_with_its_keeper_unless_another_one_lies_there() {
         let path = std::env::temp_dir().join(format!("portcullis-file-{}", std::process::id()));
         let bound = bind_unix(&SocketName::Path(path.clone())).unwrap();
-        let (first, second) = (SocketFile::of(&path).unwrap(), SocketFile::of(&path).unwrap());
-        let kept = first.clone();
-        drop(first);
+        let [first, second] = [(); 2].map(|()| SocketFile(Lying::at(&path).unwrap()));
         assert!(is_socket(&path));
-        drop(kept);
+        drop(first);
         assert!(!path.exists());
         std::fs::write(&path, "of another").unwrap();
         drop(second);

@@ -60,6 +60,7 @@ fn published() -> Arc<Published> {
         phase: Phase::Running,
         phase_since: now,
         started: true,
+        start_over: None,
         stages: Vec::new(),
         checks: vec![redis],
         child: Child::default(),

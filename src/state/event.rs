@@ -59,8 +59,8 @@ pub enum Event {
     GroupGone(ProcessId),
     /// A process was stopped by this signal; it has not ended.
     Stopped(ProcessId, i32),
-    /// The kernel killed something of ours for want of memory; comes before the end of whom it hit.
-    OutOfMemory,
+    /// The kernel killed this process for want of memory; comes right before its end.
+    OutOfMemory(ProcessId),
     /// The main process told how it is.
     Notified(Notice),
     /// A module told how it is.

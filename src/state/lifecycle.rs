@@ -9,12 +9,14 @@
 //! grace, TERM to what it left behind, KILL, exit with the main child's status.
 
 mod beating;
+mod blame;
 mod forwarding;
 mod leaving;
 mod migrating;
 mod modules;
 mod notified;
 mod restarting;
+mod stages;
 mod starting;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,7 @@ use std::time::Duration;
 
 use super::check::{Check, Verdict};
 use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readiness, Timer};
-use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, Phase, Snapshot, Stage, Step};
+use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, MigrationStep, Phase, Snapshot, Stage, Step};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome, Why};
@@ -64,6 +66,8 @@ pub struct Lifecycle {
     stop_requests: u32,
     /// When the first of them came.
     stop_since: Option<Moment>,
+    /// The signal of the last one, and when it came.
+    last_stop: Option<(i32, Moment)>,
     killed: bool,
     announced: Readiness,
     ever_ready: bool,
@@ -71,7 +75,8 @@ pub struct Lifecycle {
     last_startup: Why,
     restarting: Option<Restarting>,
     restarts_in_a_row: u32,
-    out_of_memory: bool,
+    /// Whose death, the next one of its, was for want of memory.
+    out_of_memory: Option<ProcessId>,
     stopped: bool,
     suspended: bool,
     held: bool,
@@ -111,6 +116,7 @@ impl Lifecycle {
             phase: Phase::Init,
             phase_since: now,
             started: false,
+            start_over: None,
             stages,
             checks,
             child: Child::default(),
@@ -133,6 +139,7 @@ impl Lifecycle {
             releasing: false,
             stop_requests: 0,
             stop_since: None,
+            last_stop: None,
             killed: false,
             announced: Readiness::Unknown,
             ever_ready: false,
@@ -140,7 +147,7 @@ impl Lifecycle {
             last_startup: Class::Never.into(),
             restarting: None,
             restarts_in_a_row: 0,
-            out_of_memory: false,
+            out_of_memory: None,
             stopped: false,
             suspended: false,
             held: false,
@@ -190,6 +197,7 @@ impl Lifecycle {
         self.advance_modules(now, &mut effects);
         self.leave_modules(now, &mut effects);
         self.announce(now, &mut effects);
+        self.note_start_over(now);
         self.maybe_exit(&mut effects);
         self.snapshot.sequence += 1;
         effects
@@ -211,7 +219,7 @@ impl Lifecycle {
             Event::GroupGone(ProcessId::Migration) => self.task_over(now, effects),
             Event::GroupGone(ProcessId::Main) | Event::Stopped(ProcessId::Module(_), _) => {}
             Event::Stopped(id, number) => self.was_stopped(id, number, effects),
-            Event::OutOfMemory => self.out_of_memory = true,
+            Event::OutOfMemory(id) => self.out_of_memory = Some(id),
             Event::Notified(notice) => self.notified(now, notice, effects),
             Event::Exited(ProcessId::Module(id), ended) => self.module_ended(now, id, ended, effects),
             Event::GroupGone(ProcessId::Module(id)) => self.module_group_gone(now, id, effects),
@@ -264,19 +272,6 @@ impl Lifecycle {
         }
     }
 
-    /// Decides how the run ends; the first decision stands.
-    fn decide(&mut self, code: u8, sentence: String) {
-        let stopped = [libc::SIGTERM, libc::SIGINT].into_iter().any(|signal| code == Ended::Signal(signal as u8).exit_code());
-        let as_asked = code == 0 || self.stop_requests > 0 && stopped;
-        self.ending.get_or_insert(Ending { code, sentence, as_asked });
-    }
-
-    fn fail(&mut self, now: Moment, code: u8, sentence: String, effects: &mut Vec<Effect>) {
-        self.decide(code, sentence);
-        self.enter(now, Phase::Failed);
-        self.close(now, effects);
-    }
-
     fn enter(&mut self, now: Moment, phase: Phase) {
         self.snapshot.phase = phase;
         self.snapshot.phase_since = now;
@@ -293,23 +288,6 @@ impl Lifecycle {
     fn feed_app(&mut self, now: Moment, outcome: Outcome) {
         if let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.name == APP) {
             check.feed(now, outcome);
-        }
-    }
-
-    fn step_of(&self, name: &str) -> Option<Step> {
-        self.snapshot.stages.iter().find(|stage| stage.name == name).map(|stage| stage.step)
-    }
-
-    fn stage_began(&mut self, now: Moment, name: &str) {
-        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {
-            stage.began = Some(now);
-        }
-    }
-
-    fn stage_ended(&mut self, now: Moment, name: &str, step: Step) {
-        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {
-            stage.step = step;
-            stage.ended = Some(now);
         }
     }
 }

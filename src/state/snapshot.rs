@@ -8,6 +8,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::check::Check;
 use super::event::{LockHolder, Preparation};
@@ -190,6 +191,23 @@ pub struct MigrationLock {
     pub last_exit: Option<Ended>,
     /// Whether the schema was found to be newer than this replica's.
     pub ahead: bool,
+    /// What it is doing now, and since when; none between two steps.
+    pub step: Option<(MigrationStep, Moment)>,
+    /// How long the command last ran.
+    pub ran: Option<Duration>,
+}
+
+/// A step of the migration that takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationStep {
+    /// The lock is asked for.
+    Asking,
+    /// A command says whether there is anything to do.
+    Checking,
+    /// The migration's own command.
+    Running,
+    /// It is verified.
+    Verifying,
 }
 
 /// Where a module stands, in the words of Koupleless.
@@ -288,6 +306,8 @@ pub struct Snapshot {
     pub phase_since: Moment,
     /// Whether the start was ever through; never taken back.
     pub started: bool,
+    /// When everything that counts for the start had ended for the first time; none before.
+    pub start_over: Option<Moment>,
     /// The steps of the start in order.
     pub stages: Vec<Stage>,
     /// The checks in the order of the configuration, the process itself last.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::Supervisor;
 use crate::clock::Moment;
@@ -39,11 +39,12 @@ impl Supervisor {
         }
         let progress = self.narrator.next(self.lifecycle.snapshot(), now);
         let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
-        next.into_iter().flatten().min()
+        let next = next.into_iter().chain([self.memory.next(now), self.left.next(now)]);
+        next.flatten().min()
     }
 
     /// Blocks until a signal or a message arrives or `next` is over; says whether a message did.
-    pub(super) fn wait(&self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> bool {
+    pub(super) fn wait(&mut self, signals: &Signals, inbox: &Inbox, next: Option<Duration>) -> bool {
         let timeout = match next {
             // Rounded up: waking a fraction of a millisecond early would mean waking twice.
             Some(duration) => PollTimeout::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX),
@@ -52,12 +53,29 @@ impl Supervisor {
         let own = std::iter::once(inbox.bell().as_fd()).chain(signals.files());
         let mut files: Vec<_> =
             own.chain(self.reports.values().flat_map(Reports::files)).map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+        let hint = self.memory.hint();
+        files.extend(hint.map(|(file, event)| PollFd::new(file, event)));
         if let Err(errno) = poll(&mut files, timeout)
             && errno != Errno::EINTR
         {
             error!("cannot wait for signals: {errno}; going on");
         }
-        files.first().and_then(PollFd::any).unwrap_or(true)
+        let rung = files.first().and_then(PollFd::any).unwrap_or(true);
+        if hint.is_some() && files.last().and_then(PollFd::any).unwrap_or(false) {
+            self.memory.hinted(Moment::now());
+        }
+        rung
+    }
+
+    /// Says that the kernel killed somebody whose death nobody here hears of.
+    pub(super) fn look_at_memory(&mut self, now: Moment) {
+        let children = &self.children;
+        let who = match self.memory.look(now, || children.some_is_dying()) {
+            0 => return,
+            1 => "a process of this container".to_owned(),
+            count => format!("{count} processes of this container"),
+        };
+        warn!("the kernel killed {who} for want of memory, and not one that portcullis started; check the container's memory limit");
     }
 
     /// Turns what happened meanwhile into events.
@@ -110,10 +128,10 @@ impl Supervisor {
     }
 
     fn has_ended(&mut self, id: ProcessId, ended: Ended) {
-        if ended == Ended::Signal(libc::SIGKILL as u8) && self.memory.happened() {
-            self.queue.push_back(Event::OutOfMemory);
-        }
         self.take_last_words(id);
+        if ended == Ended::Signal(libc::SIGKILL as u8) && !self.children.was_killed(id) && self.memory.claim() {
+            self.queue.push_back(Event::OutOfMemory(id));
+        }
         self.queue.push_back(Event::Exited(id, ended));
     }
 

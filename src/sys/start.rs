@@ -150,11 +150,18 @@ impl Recipe {
             return Err(failed(error));
         }
         // It has told so itself, but where it was killed before its first instruction, or on memory of its own under an emulator.
+        let shares_memory = birth.pid().is_some();
         birth.tell(pid);
         drop(writing);
+        if shares_memory {
+            // Held until here, this thread finds the whole report, or none. The end of the pipe is not awaited: somebody who was forked
+            // meanwhile, and hangs before he executes, has the other end open, too.
+            // SAFETY: changes a flag of our own descriptor.
+            unsafe { libc::fcntl(reading.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+        }
         let mut report = [0_u8; 5];
         match File::from(reading).read_exact(&mut report) {
-            // The pipe closed unwritten: the program executes.
+            // Nothing was written: the program executes.
             Err(_) => Ok(()),
             Ok(()) => {
                 let [step, errno @ ..] = report;

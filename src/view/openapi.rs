@@ -227,7 +227,7 @@ fn schemas() -> Value {
                     "required": ["role"],
                     "properties": {
                         "role": word(&["waiter", "settling", "fencing", "holder", "done"]),
-                        "lock": word(&["postgres", "mysql", "file", "redis"]),
+                        "lock": word(&["postgres", "table", "mysql", "file", "redis"]),
                         "since_s": { "type": "integer" },
                         "attempt": { "type": "integer" },
                         "holder": {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{reason, time, words};
+use crate::clock::Moment;
 use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
 use crate::state::check::history::Bucket;
@@ -133,13 +134,17 @@ pub(super) struct Bar<'a> {
     pub(super) queued: Duration,
 }
 
-/// The start as bars, and the time that all of them together span.
+/// The start as bars, and the time that all of them together span. They end with the start, whatever its modules do later.
 pub(super) fn timeline(snapshot: &Snapshot, look: Look) -> (Vec<Bar<'_>>, Duration) {
+    let over = snapshot.start_over;
+    let is_part = |at: Moment| over.is_none_or(|over| at.mono <= over.mono);
     let bars: Vec<Bar<'_>> = snapshot
         .stages
         .iter()
+        .filter(|stage| stage.began.map_or(over.is_none(), is_part))
         .map(|stage| {
             let ended = stage.ended.unwrap_or(look.now);
+            let ended = over.filter(|_| !is_part(ended)).unwrap_or(ended);
             let length = stage.began.map(|began| ended.since(began)).unwrap_or_default();
             let held = snapshot.migration_lock.held_at.or(stage.ended.is_none().then_some(look.now));
             let queued = stage.began.zip(held).filter(|_| stage.name == "migrate").map(|(began, held)| held.since(began));

@@ -4,6 +4,7 @@ mod fixtures;
 mod golden;
 mod http;
 mod laws;
+mod start;
 
 use super::{Request, Response, route};
 use crate::state::snapshot::{Look, Snapshot};

@@ -21,7 +21,11 @@ struct Hanging {
 
 impl Hanging {
     fn new(dir: &Path) -> Self {
-        let path = dir.join("hanging");
+        Self::named(dir, "hanging")
+    }
+
+    fn named(dir: &Path, name: &str) -> Self {
+        let path = dir.join(name);
         std::fs::copy("/bin/sleep", &path).unwrap();
         chmod(&path, 0o755);
         Self::held(path)
@@ -137,6 +141,23 @@ fn a_module_whose_program_hangs_holds_up_neither_the_process_nor_another_module(
     run.beside(["restart", "two"]).exits(0);
     run.beside(["stop", "one"]).exits(0);
     run.beside(["start", "one", "--timeout", "300ms"]).exits(69);
+    stops(&mut run, secs(3), 7);
+}
+
+#[test]
+fn of_two_programs_that_hang_each_runs_when_its_own_file_answers() {
+    let run = Portcullis::new();
+    let (first, second) = (Hanging::named(run.dir(), "first"), Hanging::named(run.dir(), "second"));
+    let module = |name: &str, program: &Hanging| format!("[modules.{name}]\ncommand = [\"{}\", \"1000\"]\n", program.path.display());
+    let config = format!("[process]\nstop_timeout = \"2s\"\n{}{}", module("one", &first), module("two", &second));
+    let mut run = run.config(&config).sh("trap 'exit 7' TERM; echo up; sleep 1000 & wait").start();
+    run.until_stdout("up", secs(20));
+    wait::never("a module is up", Duration::from_millis(300), || run.said().1.contains("one is up"));
+    drop(first);
+    run.until_stderr("module one is up", secs(20));
+    assert!(!run.said().1.contains("module two is up"));
+    drop(second);
+    run.until_stderr("module two is up", secs(20));
     stops(&mut run, secs(3), 7);
 }
 

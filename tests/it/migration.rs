@@ -2,9 +2,12 @@
 
 mod check;
 mod databases;
+mod fleet;
 mod holder;
 mod loss;
+mod missing;
 mod pooler;
+mod table;
 
 use crate::support::child::polite;
 use crate::support::{Exit, Portcullis, Postgres, eventually, secs};

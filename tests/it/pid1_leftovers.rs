@@ -86,6 +86,18 @@ fn with_no_descriptor_left_the_leftovers_are_found() {
     drop(taken);
 }
 
+#[test]
+fn with_a_full_process_table_names_are_resolved_and_nobody_is_blamed() {
+    if !root("with_a_full_process_table_names_are_resolved_and_nobody_is_blamed") {
+        return;
+    }
+    // Room for our own threads and for none beside them, with a user of its own.
+    let through = "setpriv --reuid 54373 --regid 54373 --clear-groups prlimit --nproc=4 --";
+    let config = "[checks.target]\nurl = \"tcp://no-such-name.invalid:1\"\nwait = \"1s\"\n";
+    let output = Portcullis::new().config(config).through(through).command(["true"]).output().exits(69);
+    assert!(!output.stderr.contains("fault of portcullis") && !output.stderr.contains("internal error"), "{}", output.stderr);
+}
+
 /// A run that waits for what never comes.
 fn waiting() -> Portcullis {
     let target = format!("[checks.target]\nurl = \"tcp://127.0.0.1:{}\"\nwait = \"100s\"\n", free_port());

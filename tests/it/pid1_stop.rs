@@ -225,6 +225,62 @@ fn a_kill_for_want_of_memory_is_told_apart() {
 }
 
 #[test]
+fn a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else() {
+    let name = "a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else";
+    if !root(name) {
+        return;
+    }
+    let version2 = !std::path::Path::new("/sys/fs/cgroup/memory").exists();
+    let (parent, limit) = if version2 { ("/sys/fs/cgroup", "memory.max") } else { ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") };
+    let cgroup = std::path::Path::new(parent).join(unique("portcullis-it"));
+    if let Err(error) = std::fs::create_dir(&cgroup).and_then(|()| std::fs::write(cgroup.join(limit), "60000000")) {
+        drop(std::fs::remove_dir(&cgroup));
+        left_out(name, &format!("no memory cgroup may be made here: {error}"));
+        return;
+    }
+    let run = Portcullis::new().config("[process]\nstop_timeout = \"1s\"\n");
+    let inside = run.script("inside", &format!("echo $$ > {}/cgroup.procs\nexec \"$@\"\n", cgroup.display()));
+    let script = "trap '' TERM\n(echo 1000 > /proc/self/oom_score_adj; exec perl -e 'my @a; push @a, q(x) x 1_000_000 while 1')\necho over\nwhile :; do sleep 0.1; done";
+    let mut run = run.through(&inside.display().to_string()).sh(script).start();
+    run.until_stdout("over", secs(30));
+    run.until_stderr("killed a process of this container for want of memory, and not one that portcullis started", secs(15));
+    run.signal(15);
+    run.exits(137);
+    eventually("the cgroup is empty", secs(10), || std::fs::remove_dir(&cgroup).ok());
+    let said = run.said().1;
+    let last = said.lines().find(|line| line.contains("exit code 137")).unwrap_or_default();
+    assert!(!last.contains("memory"), "{said}");
+    assert!(said.contains("killing pid "), "{said}");
+}
+
+#[test]
+fn who_is_waited_for_at_the_end_and_who_was_killed_is_said() {
+    let run = Portcullis::new().config("[process]\nstop_timeout = \"3s\"\n");
+    let helper = run.script("helper", &stubborn().replace("echo ready", "echo helper"));
+    let mut run = run.sh(&format!("setsid {} & read -t 2 line < <(sleep 1); exit 3", helper.display())).start();
+    run.until_stdout("helper", secs(20));
+    run.exits(3);
+    let said = run.said().1;
+    let [waited, killed] = ["the process ended with status 3; still waiting for pid ", "killing pid "]
+        .map(|words| said.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{words}: {said}")));
+    assert!(waited.contains("(helper)") && waited.contains("s at most") && killed.contains("(helper)"), "{said}");
+    run.leaves_nothing();
+}
+
+#[test]
+fn two_requests_at_once_do_not_cut_the_drain_short() {
+    let mut run = Portcullis::new().config("[process]\ndrain_delay = \"1s\"\n").sh(&talker(&[], 4)).start();
+    run.until_stdout("ready", secs(20));
+    let watch = Stopwatch::start();
+    // As `timeout` does it: its child, and then the whole group.
+    run.signal(15);
+    eventually("the first one is taken", secs(10), || taken(run.pid()).then_some(()));
+    run.signal(15);
+    run.exits(4);
+    assert!(watch.elapsed() >= Duration::from_millis(900), "{:?}", watch.elapsed());
+}
+
+#[test]
 fn term_while_a_helper_alone_is_left_keeps_the_code() {
     let run = Portcullis::new().env("PORTCULLIS_PROCESS__STOP_TIMEOUT", "100s");
     let helper = run.script("helper", &stubborn().replace("echo ready", "echo helper"));

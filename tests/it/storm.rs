@@ -100,8 +100,8 @@ fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
     if !page.is_empty() {
         let longest = Duration::from_secs_f64(figure(&page, "portcullis_loop_longest_turn_seconds"));
         eprintln!("TERM taken after {taken:?}, longest turn {longest:?}");
-        // An unoptimized build takes several times as long.
-        let most = Duration::from_millis(if cfg!(debug_assertions) { 25 } else { 5 });
+        // Alone it is under 1 ms, 3 ms unoptimized; the tests beside this one take caches and processors away.
+        let most = Duration::from_millis(if cfg!(debug_assertions) { 25 } else { 10 });
         assert!(longest < most, "a turn took {longest:?}");
     }
 }

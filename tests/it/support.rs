@@ -20,6 +20,7 @@ pub mod process;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod redis;
+pub mod refusing;
 pub mod secure;
 pub mod stand_ins;
 pub mod terminal;

@@ -217,6 +217,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         phase: Phase::Running,
         phase_since: now,
         started: true,
+        start_over: None,
         stages: Vec::new(),
         checks: vec![redis],
         child: Child::default(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,7 +11,7 @@ use super::Request;
 use super::row::{Hold, Row};
 use crate::exit::Exit;
 use crate::log::stream;
-use crate::outcome::{Class, Failure};
+use crate::outcome::Failure;
 use crate::plan::target::Target;
 use crate::sys;
 use crate::visible;
@@ -88,7 +89,7 @@ impl Board {
     /// A refused login is said at once, because it does not mend itself, unless the wait ends with it.
     pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Duration, tell: bool) {
         let Some(row) = self.rows.get_mut(index) else { return };
-        let news = failure.class == Class::Auth && row.class() != Some(Class::Auth);
+        let news = failure.why().is_refusal() && row.class() != Some(failure.class);
         row.fails(failure, waited);
         if tell && news && !self.live && !self.quiet {
             say(&format!("{} is not ready after {}: {}", row.shown, took(waited), row.cause()));
@@ -106,7 +107,7 @@ impl Board {
             }
             return;
         }
-        let lines = self.lines(waited, sys::terminal_size().unwrap_or(USUAL_SIZE));
+        let lines = self.lines(waited, sys::terminal_size(std::io::stderr().as_fd()).unwrap_or(USUAL_SIZE));
         let mut text = self.erased();
         for line in &lines {
             text.push_str(line);
@@ -187,6 +188,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Class;
     use crate::plan::target::Address;
 
     fn board(count: u16) -> Board {

@@ -76,10 +76,9 @@ impl Link {
         Ok(link)
     }
 
-    /// The lock has just become ours. A transaction that is the lock gets a number, so that whoever queues can ask how it ended.
+    /// The lock has just become ours.
     pub(super) async fn begin_hold(&mut self) -> Result<(), Refused> {
-        let number = if self.pooled && self.tells_ends { ", txid_current()" } else { "" };
-        let rows = self.session.tell(&format!("SELECT extract(epoch FROM clock_timestamp()){number}")).await?;
+        let rows = self.session.tell("SELECT extract(epoch FROM clock_timestamp())").await?;
         if let Some(now) = rows.first().and_then(|row| row.try_get(0).ok().flatten()) {
             now.clone_into(&mut self.since);
         }

@@ -101,6 +101,6 @@ fn leftover(row: &SimpleQueryRow, pooled: bool, seen: &Seen) -> Option<Leftover>
 }
 
 /// A text as a literal of SQL.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::migration) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -11,7 +11,7 @@ use crate::plan::target::{HttpTarget, Target};
 use crate::plan::{Affects, CheckPlan};
 
 /// What a check has beside its target.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "targets",
     "parallel",
     "when",
@@ -23,14 +23,18 @@ const OWN: [&str; 12] = [
     "failure_threshold",
     "success_threshold",
     "fail_fast",
+    "missing_database",
     "i_know",
 ];
-const KNOWN: [&str; 39] = Keys::joined(&[&target::KEYS, &OWN]);
+const KNOWN: [&str; 40] = Keys::joined(&[&target::KEYS, &OWN]);
 pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 
 /// The words for what something counts for.
 pub(super) const AFFECTS: [(&str, Affects); 4] =
     [("none", Affects::None), ("health", Affects::Health), ("readiness", Affects::Readiness), ("liveness", Affects::Liveness)];
+
+/// The words for what a database that is not there means, and whether it counts as ready.
+const MISSING_DATABASE: [(&str, bool); 2] = [("wait", false), ("ready", true)];
 
 /// What a name looks like, for the schema.
 pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
@@ -91,7 +95,11 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let [failure_threshold, success_threshold] = ["failure_threshold", "success_threshold"].map(threshold);
     let [fail_fast, i_know] = ["fail_fast", "i_know"].map(|key| section.boolean(key).unwrap_or_default());
     let affects = section.word("affects", &AFFECTS).unwrap_or_default();
+    let creates_database = section.word("missing_database", &MISSING_DATABASE).unwrap_or_default();
     let target = target::read(&section)?;
+    if creates_database && !matches!(target, Target::Postgres(_) | Target::Mysql(_)) {
+        section.problem("missing_database", "is for a check of a postgres or mysql database");
+    }
     if affects.liveness() && !i_know && leaves_the_container(&target) {
         section.problem(
             "affects",
@@ -131,6 +139,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         target,
         wait,
         fail_fast,
+        creates_database,
         affects,
         interval,
         spaced,

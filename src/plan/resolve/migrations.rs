@@ -11,7 +11,7 @@ use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::Template;
 use crate::plan::resolve::{YEAR, heartbeat};
-use crate::plan::target::Target;
+use crate::plan::target::{MysqlTarget, PostgresTarget, Target};
 use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 
 pub(super) const KEYS: Keys = Keys {
@@ -23,6 +23,7 @@ pub(super) const KEYS: Keys = Keys {
         "lock",
         "lock_name",
         "lock_key",
+        "lock_table",
         "also_redis_lock",
         "also_redis_check",
         "lock_timeout",
@@ -85,14 +86,15 @@ pub(super) fn read(
     let second = second(&section, checks, bare || waits);
     let lock = if bare || (waits && by_command(&check)) { LockPlan::None } else { choose_lock(&section, &lock, &lock_name, checks)? };
     let lock = match (lock, lock_key) {
-        (LockPlan::Postgres { target, .. }, Some(key)) => LockPlan::Postgres { target, key, tag: tag_of_key(key) },
+        (LockPlan::Postgres { target, migrated, .. }, Some(key)) => LockPlan::Postgres { target, key, tag: tag_of_key(key), migrated },
         (lock @ LockPlan::None, Some(_)) | (lock, None) => lock,
         (lock, Some(_)) => {
             section.problem("lock_key", "is the key of an advisory lock of PostgreSQL, and the lock is of another kind; use `lock_name`");
             lock
         }
     };
-    if !matches!(lock, LockPlan::Postgres { .. } | LockPlan::Mysql { .. }) {
+    let lock = in_table(&section, lock, lock_key.is_some(), &lock_name);
+    if !matches!(lock, LockPlan::Postgres { .. } | LockPlan::Table { .. } | LockPlan::Mysql { .. }) {
         for (key, _) in [("check", &check), ("verify", &verify)].into_iter().filter(|(_, question)| !by_command(question)) {
             section.problem(key, "is a statement, and the lock is in no database that could be asked; write a command, as a list");
         }
@@ -189,16 +191,64 @@ fn choose_lock(section: &Section<'_>, lock: &str, lock_name: &str, checks: &[Che
     }
 }
 
+/// The database that every PostgreSQL has from the start (initdb).
+const MAINTENANCE: &str = "postgres";
+
+/// The longest name of PostgreSQL's, in bytes.
+const LONGEST_IDENTIFIER: usize = 63;
+
+/// The same lock, or a row of the table that is named.
+fn in_table(section: &Section<'_>, lock: LockPlan, keyed: bool, lock_name: &str) -> LockPlan {
+    let Some(named) = section.nonempty("lock_table") else { return lock };
+    let Some(table) = quoted(&named.value()) else {
+        section.problem("lock_table", "is no name of a table: `locks` or `schema.locks`, each part of 1 to 63 bytes");
+        return lock;
+    };
+    match lock {
+        _ if keyed => {
+            section.problem("lock_table", "and `lock_key` are two kinds of lock: leave one of them out");
+            lock
+        }
+        LockPlan::Postgres { migrated: Some(_), .. } => {
+            let why = "cannot be in a database that may not be there yet (`missing_database`); name a check of another one by `lock`";
+            section.problem("lock_table", why);
+            lock
+        }
+        LockPlan::Postgres { target, .. } => LockPlan::Table { target, table, row: lock_name.to_owned() },
+        LockPlan::None => lock,
+        _ => {
+            section.problem("lock_table", "is a table of PostgreSQL or of a server like it, and the lock is of another kind");
+            lock
+        }
+    }
+}
+
+/// A table's name with or without its schema, quoted as SQL has it; none when it is none.
+fn quoted(name: &str) -> Option<String> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let fits = |part: &&str| (1..=LONGEST_IDENTIFIER).contains(&part.len()) && !part.chars().any(char::is_control);
+    (parts.len() <= 2 && parts.iter().all(fits))
+        .then(|| parts.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join("."))
+}
+
 /// The lock in what a check asks; none where it can hold none.
 fn of_check(check: &CheckPlan, lock_name: &str) -> Option<LockPlan> {
     match &check.target {
         Target::Postgres(target) => {
-            let key = lock_key(lock_name);
-            Some(LockPlan::Postgres { target: target.clone(), key, tag: (key as u64 >> 32) as u32 })
+            // A lock is of one database: where the one that is migrated may not be there yet, all replicas take it in the one that always
+            // is, under a key that tells the services of a server apart.
+            let elsewhere = check.creates_database && target.database != MAINTENANCE;
+            let migrated = elsewhere.then(|| target.clone());
+            let key = if elsewhere { lock_key(&format!("{}\0{lock_name}", target.database)) } else { lock_key(lock_name) };
+            let database = if elsewhere { MAINTENANCE.to_owned() } else { target.database.clone() };
+            let target = PostgresTarget { database, ..target.clone() };
+            Some(LockPlan::Postgres { target, key, tag: (key as u64 >> 32) as u32, migrated })
         }
         Target::Mysql(target) => {
             let name = lock_name_in(target.database.as_deref().unwrap_or_default(), lock_name);
-            Some(LockPlan::Mysql { target: target.clone(), name })
+            let migrated = check.creates_database.then(|| target.clone());
+            let database = target.database.clone().filter(|_| !check.creates_database);
+            Some(LockPlan::Mysql { target: MysqlTarget { database, ..target.clone() }, name, migrated })
         }
         Target::Redis(target) => Some(LockPlan::Redis { target: target.clone(), key: format!("portcullis:{{migrate:{lock_name}}}:lock") }),
         _ => None,
@@ -267,6 +317,21 @@ mod tests {
         assert_eq!(name.len(), 43, "64 characters is MySQL's limit");
         assert_ne!(name, lock_name_in("other", "default"), "its names are the whole server's");
         assert_ne!(tag_of_key(1), tag_of_key(2));
+    }
+
+    #[test]
+    fn a_tables_name_is_quoted() {
+        for (name, expected) in [
+            ("locks", Some("\"locks\"")),
+            ("Ops.locks", Some("\"Ops\".\"locks\"")),
+            ("l\"; DROP TABLE x; --", Some("\"l\"\"; DROP TABLE x; --\"")),
+            ("", None),
+            (".locks", None),
+            ("a.b.c", None),
+            ("a\0b", None),
+        ] {
+            assert_eq!(quoted(name).as_deref(), expected, "{name}");
+        }
     }
 
     const DEFAULT_KEY: u64 = 0x45c9_5949_fdb7_a39a;

@@ -164,6 +164,7 @@ fn of(key: &str) -> Value {
         "database" => json!({ "type": ["string", "integer"] }),
         "affects" => word(&["none", "health", "readiness", "liveness"]),
         "extra_args" => word(&["error", "ignore"]),
+        "missing_database" => word(&["wait", "ready"]),
         "migrate" => word(&["run", "wait", "off"]),
         "on_lock_lost" => word(&["terminate", "continue"]),
         "on_startup_failure" => word(&["exit", "hold"]),
@@ -196,6 +197,7 @@ fn of(key: &str) -> Value {
         | "kind"
         | "lock"
         | "lock_name"
+        | "lock_table"
         | "mode"
         | "mode_fallback"
         | "name"

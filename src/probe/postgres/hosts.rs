@@ -25,7 +25,7 @@ pub(super) async fn open(target: &PostgresTarget, name: &str, within: Duration) 
     let half = within.checked_div(2).unwrap_or_default();
     // Two rounds: whoever is no standby is taken only where nobody is one.
     match first(target, &hosts, name, half, ServerRole::Standby).await {
-        Err(failure) if failure.class != Class::Auth => first(target, &hosts, name, half, ServerRole::Any).await,
+        Err(failure) if !failure.why().is_refusal() => first(target, &hosts, name, half, ServerRole::Any).await,
         decided => decided,
     }
 }
@@ -48,7 +48,7 @@ async fn first(
         match timeout(share, attempt).await.unwrap_or_else(late) {
             Ok(session) => return Ok(session),
             // As libpq: who refuses the login refuses it for all of them.
-            Err(failure) if failure.class == Class::Auth => return Err(failure.of(&host.address.to_string())),
+            Err(failure) if failure.why().is_refusal() => return Err(failure.of(&host.address.to_string())),
             Err(failure) => told.push((*host, failure)),
         }
     }

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// How long the dead may take to be reaped after KILL; a process stuck in the kernel must not keep the container.
 pub(super) const REAP_LIMIT: Duration = Duration::from_secs(1);
 
+/// A request to stop that comes so soon after one by the same signal is the same one: `timeout` signals its child and then the whole group.
+const ECHO: Duration = Duration::from_millis(50);
+
 /// Where the way out stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leaving {
@@ -65,6 +68,10 @@ impl Lifecycle {
     }
 
     fn stop_requested(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
+        if self.last_stop.is_some_and(|(last, at)| last == number && now.since(at) < ECHO) {
+            return;
+        }
+        self.last_stop = Some((number, now));
         self.stop_requests += 1;
         self.stop_since.get_or_insert(now);
         match self.leaving {
@@ -259,12 +266,13 @@ impl Lifecycle {
         self.feed_app(now, Outcome::failed(Class::Exited, "", Duration::ZERO));
         effects.push(Effect::Disarm(Timer::Watchdog));
         effects.push(Effect::Disarm(Timer::WatchdogKill));
-        let killed_for_memory = std::mem::take(&mut self.out_of_memory) && ended == Ended::Signal(libc::SIGKILL as u8);
-        if self.restarts_after(ended) {
-            self.restart(now, effects);
+        let for_memory = self.of_memory(ProcessId::Main);
+        let ran = self.ran(now);
+        if self.restarts_after(ran, ended) {
+            self.restart(now, ran, effects);
             return;
         }
-        self.decide_by(ended, killed_for_memory);
+        self.decide_by(ended, ran, for_memory);
         let failed = self.snapshot.phase == Phase::Starting && ended != Ended::Code(0);
         self.enter_end(now, if failed { Phase::Failed } else { Phase::Stopped });
         self.close(now, effects);
@@ -275,19 +283,6 @@ impl Lifecycle {
         if self.snapshot.phase != Phase::Failed {
             self.enter(now, phase);
         }
-    }
-
-    /// The process' own status is the exit code, except where the operator declared it a success of stopping.
-    fn decide_by(&mut self, ended: Ended, killed_for_memory: bool) {
-        let asked = self.stop_requests > 0;
-        let own = ended.exit_code();
-        let success = asked && self.main().is_some_and(|main| main.success_codes.contains(&own));
-        let why = match (killed_for_memory, asked) {
-            (true, _) => ": the kernel killed it for want of memory; check the container's memory limit",
-            (false, true) => " after it was asked to stop",
-            (false, false) => "",
-        };
-        self.decide(if success { 0 } else { own }, format!("the process ended with {ended}{why}"));
     }
 
     /// Nothing is left to supervise: sees off what the main child left behind, within the deadline that already runs.

@@ -4,7 +4,7 @@
 mod confirming;
 mod locking;
 
-use super::{Duration, Effect, Ended, Event, Exit, Lifecycle, LockNews, Migration, Moment, Phase, ProcessId, Step, Timer};
+use super::{Duration, Effect, Ended, Event, Exit, Lifecycle, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId, Step, Timer};
 use crate::exit::{signal_code, signal_name};
 use crate::plan::Question;
 use crate::state::event::{ANOTHER_MODE, Asked, LockHolder};
@@ -37,8 +37,9 @@ pub(super) struct Migrating {
     task: Task,
     /// Whether its spawn is awaited.
     starting: bool,
-    /// How it ended, while what it left behind is seen off.
+    /// How it ended, while what it left behind is seen off, and what is to be said of it.
     ended: Option<Ended>,
+    for_memory: &'static str,
     /// Whether the lock was asked for.
     asked: bool,
     /// Whether it is ours.
@@ -67,9 +68,9 @@ impl Lifecycle {
             effects.push(Effect::Arm(Timer::Schema, plan.lock_timeout));
         }
         if self.asks_by_command() {
-            self.start_task(Task::Check, effects);
+            self.start_task(now, Task::Check, effects);
         } else {
-            self.ask_lock(effects);
+            self.ask_lock(now, effects);
         }
     }
 
@@ -109,7 +110,13 @@ impl Lifecycle {
         self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(Question::Command(_))))
     }
 
-    fn start_task(&mut self, task: Task, effects: &mut Vec<Effect>) {
+    fn start_task(&mut self, now: Moment, task: Task, effects: &mut Vec<Effect>) {
+        let step = match task {
+            Task::Check => MigrationStep::Checking,
+            Task::Run => MigrationStep::Running,
+            Task::Verify => MigrationStep::Verifying,
+        };
+        self.snapshot.migration_lock.step = Some((step, now));
         self.migrating.task = task;
         self.migrating.starting = true;
         effects.push(match task {
@@ -119,17 +126,17 @@ impl Lifecycle {
         });
     }
 
-    fn run_migration(&mut self, effects: &mut Vec<Effect>) {
+    fn run_migration(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.snapshot.migration_lock.attempts += 1;
-        self.start_task(Task::Run, effects);
+        self.start_task(now, Task::Run, effects);
     }
 
     /// Starts the check, or has the one that runs repeated, because what it has seen may have changed since.
-    fn check_again(&mut self, effects: &mut Vec<Effect>) {
+    fn check_again(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.migration_runs || self.migrating.starting || self.migrating.ended.is_some() {
             self.migrating.outdated = true;
         } else {
-            self.start_task(Task::Check, effects);
+            self.start_task(now, Task::Check, effects);
         }
     }
 
@@ -139,6 +146,7 @@ impl Lifecycle {
         }
         (self.migration_runs, self.migrating.starting) = (false, false);
         self.migrating.ended = Some(ended);
+        self.migrating.for_memory = self.of_memory(ProcessId::Migration);
         if self.migrating.task == Task::Run {
             self.snapshot.migration_lock.last_exit = Some(ended);
         }
@@ -160,16 +168,19 @@ impl Lifecycle {
     /// The command and all of its group are gone: only now may anything else touch the database.
     pub(super) fn task_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Some(ended) = self.migrating.ended.take() else { return };
+        if let Some((MigrationStep::Running, since)) = self.snapshot.migration_lock.step.take() {
+            self.snapshot.migration_lock.ran = Some(now.since(since));
+        }
         for timer in [Timer::Grace, Timer::Overlap, Timer::Reap] {
             effects.push(Effect::Disarm(timer));
         }
-        let task = self.migrating.task;
+        let (task, for_memory) = (self.migrating.task, self.migrating.for_memory);
         if task == Task::Run && ended != Ended::Code(0) && self.ending.is_none() && self.retries_left() {
             self.pause_before_retry(effects);
             return;
         }
         if task == Task::Run && (ended != Ended::Code(0) || self.ending.is_some()) {
-            self.decide(ended.exit_code(), format!("the migration ended with {ended}, so the process was not started"));
+            self.decide(ended.exit_code(), format!("the migration ended with {ended}{for_memory}, so the process was not started"));
         }
         if task == Task::Verify && ended != Ended::Code(0) {
             let why = format!("the migration ended well, but its verification with {ended}, so the process was not started");
@@ -193,9 +204,9 @@ impl Lifecycle {
             Ended::Code(0) => self.nothing_to_do(now, false, effects),
             Ended::Code(2) => self.nothing_to_do(now, true, effects),
             _ if plan.waits => self.wait_on(now, plan.lock_timeout, effects),
-            _ if outdated => self.start_task(Task::Check, effects),
-            _ if self.migrating.held => self.run_migration(effects),
-            _ if !self.migrating.asked => self.ask_lock(effects),
+            _ if outdated => self.start_task(now, Task::Check, effects),
+            _ if self.migrating.held => self.run_migration(now, effects),
+            _ if !self.migrating.asked => self.ask_lock(now, effects),
             _ => {}
         }
     }
@@ -247,17 +258,18 @@ impl Lifecycle {
         if self.lost_meanwhile() {
             self.migration_over(now, Step::Down, effects);
         } else if self.migrating.task == Task::Check {
-            self.start_task(Task::Check, effects);
+            self.start_task(now, Task::Check, effects);
         } else {
-            self.run_migration(effects);
+            self.run_migration(now, effects);
         }
     }
 
     fn verify(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match self.plan.migration.as_ref().and_then(|plan| plan.verify.as_ref()) {
-            Some(Question::Command(_)) => self.start_task(Task::Verify, effects),
+            Some(Question::Command(_)) => self.start_task(now, Task::Verify, effects),
             Some(Question::Sql(_)) => {
                 self.migrating.verifying = true;
+                self.snapshot.migration_lock.step = Some((MigrationStep::Verifying, now));
                 effects.push(Effect::AskDatabase);
                 effects.push(Effect::Arm(Timer::Migration, QUESTION_LIMIT));
             }
@@ -308,6 +320,7 @@ impl Lifecycle {
 
     fn migration_over(&mut self, now: Moment, step: Step, effects: &mut Vec<Effect>) {
         self.stage_ended(now, "migrate", step);
+        self.snapshot.migration_lock.step = None;
         if self.migrating.asked {
             self.release_lock(effects);
         } else {

@@ -30,10 +30,8 @@ pub(super) struct Course {
     was_up: bool,
     /// When it was last up.
     up_since: Moment,
-    /// Starts again since it last ran well, for the length of the pause.
+    /// Starts again since it last ran well or was asked for, for the length of the pause and the limit.
     in_a_row: u32,
-    /// Starts again since it was last asked for, for the limit.
-    restarts: u32,
     /// What its startup check last yielded.
     last_startup: Option<Why>,
     /// The code to end with when its start has failed while its process ran.

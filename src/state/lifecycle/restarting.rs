@@ -30,16 +30,21 @@ pub(super) enum Restarting {
 }
 
 impl Lifecycle {
-    /// Whether the plan wants another start after this end.
-    pub(super) fn restarts_after(&self, ended: Ended) -> bool {
+    /// Whether the plan wants another start after this end of a process that was up for `ran`.
+    pub(super) fn restarts_after(&self, ran: Option<Duration>, ended: Ended) -> bool {
         let Some(plan) = self.plan.main.as_ref().map(|main| &main.restart) else { return false };
-        another_is_wanted(plan, self.snapshot.child.restarts, ended) && self.leaving.is_none() && self.stop_requests == 0
+        let wanted = refusal(plan, self.restarts_in_a_row, ran, ended).is_none();
+        wanted && self.leaving.is_none() && self.stop_requests == 0
+    }
+
+    /// How long the process was up; none where it never was.
+    pub(super) fn ran(&self, now: Moment) -> Option<Duration> {
+        (self.snapshot.phase == Phase::Running).then(|| now.since(self.snapshot.phase_since))
     }
 
     /// Leaves `running` for `starting` again. What the old process left in its group must not hold the new one's port.
-    pub(super) fn restart(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+    pub(super) fn restart(&mut self, now: Moment, ran: Option<Duration>, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.main.as_ref().map(|main| main.restart.clone()) else { return };
-        let ran = (self.snapshot.phase == Phase::Running).then(|| now.since(self.snapshot.phase_since));
         let pause = next_pause(&plan, ran, &mut self.restarts_in_a_row);
         self.snapshot.child.restarts += 1;
         self.enter(now, Phase::Starting);
@@ -96,21 +101,41 @@ impl Lifecycle {
     }
 }
 
-/// Whether a process that ended so is to be started again, having been so this often.
-pub(super) fn another_is_wanted(plan: &RestartPlan, restarts: u32, ended: Ended) -> bool {
+/// Why a process is not started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The plan does not want it after such an end.
+    Policy,
+    /// Its status says that it is of no use.
+    Permanent,
+    /// It was started again often enough without running well in between.
+    Limit,
+}
+
+/// Why a process that ended so, up for `ran`, is not to be started again after so many starts in a row; none where it is.
+pub(super) fn refusal(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>, ended: Ended) -> Option<Refusal> {
     let wanted = match plan.policy {
         RestartPolicy::Never => false,
         RestartPolicy::OnFailure => ended != Ended::Code(0),
         RestartPolicy::Always => true,
     };
-    let spent = plan.limit > 0 && restarts >= plan.limit;
-    wanted && !spent && ended != Ended::Code(PERMANENT_FAILURE)
+    let spent = plan.limit > 0 && !ran_well(plan, ran) && in_a_row >= plan.limit;
+    match (wanted, ended) {
+        (false, _) => Some(Refusal::Policy),
+        (true, Ended::Code(PERMANENT_FAILURE)) => Some(Refusal::Permanent),
+        (true, _) => spent.then_some(Refusal::Limit),
+    }
+}
+
+/// Whether a process was up for long enough for earlier starts not to count any more.
+fn ran_well(plan: &RestartPlan, ran: Option<Duration>) -> bool {
+    let least = if plan.delay.min(plan.longest_delay) < LEAST_LONGEST { LEAST_RUN } else { Duration::ZERO };
+    ran.is_some_and(|ran| ran >= plan.healthy_after.max(least))
 }
 
 /// The pause before another start, which is counted; `ran`: how long the process was up, none where it never was.
 pub(super) fn next_pause(plan: &RestartPlan, ran: Option<Duration>, in_a_row: &mut u32) -> Duration {
-    let least = if plan.delay.min(plan.longest_delay) < LEAST_LONGEST { LEAST_RUN } else { Duration::ZERO };
-    if ran.is_some_and(|ran| ran >= plan.healthy_after.max(least)) {
+    if ran_well(plan, ran) {
         *in_a_row = 0;
     }
     let times = *in_a_row;
@@ -135,6 +160,24 @@ mod tests {
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(60));
         let seconds: Vec<u64> = [0, 1, 2, 5, 6, 40, u32::MAX].iter().map(|times| pause(first, longest, *times).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn the_limit_counts_starts_in_a_row() {
+        let (day, minute) = (Duration::from_secs(86_400), Duration::from_secs(60));
+        let plan = RestartPlan { policy: RestartPolicy::OnFailure, limit: 2, healthy_after: minute, ..RestartPlan::default() };
+        let refused = |in_a_row, ran, code| refusal(&plan, in_a_row, ran, Ended::Code(code));
+        assert_eq!(refused(1, None, 1), None);
+        assert_eq!(refused(2, None, 1), Some(Refusal::Limit));
+        assert_eq!(refused(2, Some(Duration::from_secs(59)), 1), Some(Refusal::Limit));
+        assert_eq!(refused(2, Some(day), 1), None, "it ran well since");
+        assert_eq!(refused(0, None, 125), Some(Refusal::Permanent));
+        assert_eq!(refused(0, None, 0), Some(Refusal::Policy));
+        let mut in_a_row = 0;
+        for _ in 0..100 {
+            assert_eq!(refused(in_a_row, Some(day), 1), None, "failures spread over days never reach it");
+            next_pause(&plan, Some(day), &mut in_a_row);
+        }
     }
 
     #[test]

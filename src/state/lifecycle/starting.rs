@@ -100,8 +100,8 @@ impl Lifecycle {
             effects.push(Effect::Disarm(Timer::Startup));
         }
         // A full process table may have room in a while; a missing program will not appear.
-        if id == ProcessId::Main && code == Exit::Internal.code() && self.restarts_after(Ended::Code(code)) {
-            self.restart(now, effects);
+        if id == ProcessId::Main && code == Exit::Internal.code() && self.restarts_after(None, Ended::Code(code)) {
+            self.restart(now, None, effects);
             return;
         }
         if let ProcessId::Module(id) = id {

@@ -43,6 +43,7 @@ fn check(name: &str, wait: u64, affects: Affects) -> CheckPlan {
         target: target(),
         wait: Duration::from_secs(wait),
         fail_fast: false,
+        creates_database: false,
         affects,
         interval: Duration::from_secs(5),
         spaced: false,

@@ -20,7 +20,7 @@ impl Lifecycle {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let (stage, fail_fast) = (format!("wait:{}", plan.name), plan.fail_fast);
         let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.id == Some(id)) else { return };
-        let (refused, passed) = (outcome.class() == Class::Auth, outcome.result.is_ok());
+        let (refused, passed) = (outcome.why().is_refusal(), outcome.result.is_ok());
         check.feed(now, outcome);
         let up = check.verdict == Verdict::Up;
         if passed {

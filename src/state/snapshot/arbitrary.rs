@@ -114,6 +114,7 @@ prop_compose! {
             phase,
             phase_since: moment(50),
             started,
+            start_over: started.then(|| moment(50)),
             stages,
             checks,
             child: Child { restarts: counters.2, status: Some(PRIVATE.to_owned()), ..Child::default() },

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::arbitrary::snapshot;
-use super::{HEARTBEAT, Level, Phase, Status};
+use super::{HEARTBEAT, Level, Look, Phase, Status};
 
 proptest! {
     #[test]
@@ -31,5 +31,16 @@ proptest! {
             names.dedup();
             prop_assert_eq!(names.len(), count);
         }
+    }
+
+    #[test]
+    fn while_the_loop_is_stuck_nothing_is_live_ready_or_well((snapshot, look) in snapshot()) {
+        let (turns, stuck) = (Look { stuck: false, ..look }, Look { stuck: true, ..look });
+        for level in [Level::Live, Level::Ready, Level::Deep] {
+            prop_assert!(!snapshot.verdict(level, stuck));
+        }
+        prop_assert_eq!(snapshot.verdict(Level::Started, stuck), snapshot.verdict(Level::Started, turns));
+        let failing = |look| snapshot.items(Level::Live, look).iter().filter(|item| !item.passes && item.name != "supervisor").count();
+        prop_assert_eq!(failing(stuck), failing(turns), "it is said of the supervisor and of nothing else");
     }
 }

@@ -33,6 +33,7 @@ fn plan() -> Arc<Plan> {
         target: Target::Tcp(Address { host: "127.0.0.1".to_owned(), port: 1 }),
         wait: Duration::ZERO,
         fail_fast: false,
+        creates_database: false,
         affects: Affects::Health,
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),

@@ -55,6 +55,7 @@ fn base() -> Snapshot {
         phase: Phase::Running,
         phase_since: at(20),
         started: true,
+        start_over: None,
         stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).to_vec(),
         checks: vec![
             passing(check("db", "postgres", Affects::Health), 3100),

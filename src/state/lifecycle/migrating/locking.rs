@@ -1,6 +1,8 @@
 //! The migration's lock: when it is asked for, what its keeper says of it, and when it is given back.
 
-use super::{Duration, Effect, Exit, Lifecycle, LockHolder, LockNews, Migration, Moment, Phase, Step, Timer, stop_migration};
+use super::{
+    Duration, Effect, Exit, Lifecycle, LockHolder, LockNews, Migration, MigrationStep, Moment, Phase, Step, Timer, stop_migration,
+};
 
 /// How long giving the lock back may take; the database frees it with the connection anyway.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
@@ -9,7 +11,8 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
 impl Lifecycle {
-    pub(super) fn ask_lock(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn ask_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.snapshot.migration_lock.step = Some((MigrationStep::Asking, now));
         self.migrating.asked = true;
         effects.push(Effect::AcquireLock);
     }
@@ -20,7 +23,7 @@ impl Lifecycle {
         let queues = queues && !self.releasing;
         match news {
             LockNews::Queued(holder) if queues => self.queued(now, holder),
-            LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(effects),
+            LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(now, effects),
             LockNews::Current { ahead } if queues && self.ending.is_none() => self.nothing_to_do(now, ahead, effects),
             LockNews::Preparing(preparation) if queues => {
                 self.snapshot.migration_lock.preparing = Some(preparation);
@@ -36,9 +39,9 @@ impl Lifecycle {
                 if self.lost_meanwhile() {
                     self.migration_over(now, Step::Down, effects);
                 } else if self.asks_by_command() {
-                    self.check_again(effects);
+                    self.check_again(now, effects);
                 } else {
-                    self.run_migration(effects);
+                    self.run_migration(now, effects);
                 }
             }
             LockNews::Held if !self.migrating.held && !self.releasing => effects.push(Effect::ReleaseLock),

@@ -4,9 +4,10 @@ use super::{At, Class, Duration, Effect, Ended, Exit, Lifecycle, ModuleId, Modul
 use super::{Stopping, Timer, Watch, stage_name};
 use crate::plan::ModulePlan;
 use crate::plan::module::OnExit;
+use crate::state::lifecycle::blame::why_not_again;
 use crate::state::lifecycle::leaving::REAP_LIMIT;
 use crate::state::lifecycle::notified::{not_executed, not_through};
-use crate::state::lifecycle::restarting::{another_is_wanted, next_pause};
+use crate::state::lifecycle::restarting::{next_pause, refusal};
 
 impl Lifecycle {
     pub(in crate::state::lifecycle) fn module_elapsed(&mut self, now: Moment, id: ModuleId, timer: ModuleTimer, effects: &mut Vec<Effect>) {
@@ -101,7 +102,8 @@ impl Lifecycle {
             (module.child.pid, module.child.last_exit) = (None, Some(ended));
         }
         self.course(id).forked = false;
-        let killed_for_memory = std::mem::take(&mut self.out_of_memory) && ended == Ended::Signal(libc::SIGKILL as u8);
+        let for_memory = self.of_memory(ProcessId::Module(id));
+        let ran = self.module_ran(now, id);
         self.stop_asking(id, effects);
         if self.leaving.is_some() {
             self.module_left(now, id, effects);
@@ -113,18 +115,18 @@ impl Lifecycle {
             return;
         }
         if failed.is_none() {
-            let why = if killed_for_memory { ": the kernel killed it for want of memory; check the container's memory limit" } else { "" };
-            self.start_failed(now, &plan, format!("it ended with {ended}{why}"));
+            let not_again = why_not_again(&plan.process.restart, self.course(id).in_a_row, ran, ended);
+            self.start_failed(now, &plan, format!("it ended with {ended}{for_memory}{not_again}"));
         }
         let code = failed.unwrap_or_else(|| ended.exit_code());
         // A start that failed has failed, whatever status its process ends with when it is asked to.
         let counted = if failed.is_some() { Ended::Code(code) } else { ended };
-        if another_is_wanted(&plan.process.restart, self.course(id).restarts, counted) {
+        if refusal(&plan.process.restart, self.course(id).in_a_row, ran, counted).is_none() {
             for timer in [ModuleTimer::Grace, ModuleTimer::Reap] {
                 effects.push(Effect::Disarm(Timer::Module(id, timer)));
             }
             effects.push(Effect::SignalGroup(ProcessId::Module(id), libc::SIGTERM));
-            self.start_after_pause(now, &plan, effects);
+            self.start_after_pause(&plan, ran, effects);
         } else {
             self.clear(id, at != At::Stopping, effects);
             self.ended_for_good(now, &plan, code, effects);
@@ -147,20 +149,25 @@ impl Lifecycle {
         }
         if self.leaving.is_some() {
             self.module_left(now, id, effects);
-        } else if code == Exit::Internal.code() && another_is_wanted(&plan.process.restart, self.course(id).restarts, Ended::Code(code)) {
+        } else if code == Exit::Internal.code()
+            && refusal(&plan.process.restart, self.course(id).in_a_row, None, Ended::Code(code)).is_none()
+        {
             // A full process table may have room in a while; a missing program will not appear.
-            self.start_after_pause(now, &plan, effects);
+            self.start_after_pause(&plan, None, effects);
         } else {
             self.ended_for_good(now, &plan, code, effects);
         }
     }
 
-    fn start_after_pause(&mut self, now: Moment, plan: &ModulePlan, effects: &mut Vec<Effect>) {
-        let restart = &plan.process.restart;
+    /// How long the module's process was up; none where it is not.
+    fn module_ran(&mut self, now: Moment, id: ModuleId) -> Option<Duration> {
+        let course = self.course(id);
+        (course.at == At::Up).then(|| now.since(course.up_since))
+    }
+
+    fn start_after_pause(&mut self, plan: &ModulePlan, ran: Option<Duration>, effects: &mut Vec<Effect>) {
         let course = self.course(plan.id);
-        let ran = (course.at == At::Up).then(|| now.since(course.up_since));
-        let length = next_pause(restart, ran, &mut course.in_a_row);
-        course.restarts += 1;
+        let length = next_pause(&plan.process.restart, ran, &mut course.in_a_row);
         course.at = At::Pausing;
         if let Some(module) = self.module_mut(plan.id) {
             module.child.restarts += 1;

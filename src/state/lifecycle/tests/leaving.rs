@@ -283,3 +283,36 @@ fn the_stop_signal_of_the_plan_is_sent_in_place_of_the_one_that_came() {
     assert!(has(&effects, Effect::Signal(ProcessId::Main, libc::SIGQUIT)));
     assert!(!has(&effects, Effect::Signal(ProcessId::Main, libc::SIGTERM)));
 }
+
+#[test]
+fn two_requests_within_50_ms_are_one() {
+    let mut plan = bare();
+    plan.main.as_mut().unwrap().drain_delay = Duration::from_secs(5);
+    let mut run = Run::of(plan);
+    run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
+    let begin = run.now.after(Duration::from_secs(1));
+    let mut at = |millis: u64, number| run.lifecycle.apply(begin.after(Duration::from_millis(millis)), signal(number));
+    assert!(has(&at(0, libc::SIGTERM), Effect::Arm(Timer::Drain, Duration::from_secs(5))));
+    assert_eq!(at(49, libc::SIGTERM), [], "`timeout` signals its child and then the group");
+    assert!(has(&at(60, libc::SIGTERM), Effect::Disarm(Timer::Drain)), "the second one cuts the drain");
+    assert_eq!(at(100, libc::SIGTERM), []);
+    assert_eq!(
+        at(120, libc::SIGTERM).iter().filter(|effect| matches!(effect, Effect::SignalGroup(_, libc::SIGKILL))).count(),
+        1,
+        "the third"
+    );
+    let mut run = run_in(Phase::Running);
+    run.apply(signal(libc::SIGTERM));
+    let now = run.now.after(Duration::from_millis(1));
+    assert_ne!(run.lifecycle.apply(now, signal(libc::SIGINT)), [], "another signal is another request");
+}
+
+#[test]
+fn only_the_death_that_was_for_want_of_memory_is_told_so() {
+    for (evidence, told) in [(Some(ProcessId::Main), true), (Some(ProcessId::Migration), false), (None, false)] {
+        let mut run = run_in(Phase::Running);
+        run.all(evidence.map(Event::OutOfMemory));
+        run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));
+        assert_eq!(run.ending().1.contains("for want of memory"), told, "{evidence:?}: {}", run.ending().1);
+    }
+}

@@ -1,0 +1,219 @@
+//! A row of a table as the lock, for servers like PostgreSQL that have no advisory locks: only where `lock_table` names the table.
+//!
+//! Each statement is a transaction of its own in plain SQL, so that it goes through any pooler and to CockroachDB, YugabyteDB and Aurora
+//! DSQL. The lease is the server's: it runs out by the server's clock, and no gap of this machine makes it longer.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_postgres::SimpleQueryRow;
+
+use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
+use super::name::{Name, instance_in};
+use super::postgres::quoted;
+use super::question::Asker;
+use crate::outcome::{Class, Failure};
+use crate::plan::target::PostgresTarget;
+use crate::probe::postgres::{Refused, Session};
+use crate::state::event::LockHolder;
+
+/// The variable by which the migration learns its fencing number: each holder's is higher than those before it.
+const FENCE: &str = "PORTCULLIS_LOCK_FENCE";
+
+/// How often a statement is tried again at once that came into the way of another one, or whose table or row was not there yet.
+const TRIES: u32 = 6;
+
+/// The first pause before another try; doubled each time.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Where the row is, and what was seen in it.
+#[derive(Debug)]
+pub(super) struct TableLock {
+    target: PostgresTarget,
+    /// The table, quoted.
+    table: String,
+    /// The row's key.
+    row: String,
+    name: Name,
+    waiting: Option<Session>,
+    /// The number of our hold, while it may still be ours: it is regained under this number or not at all.
+    held: Option<String>,
+    /// Whether the holder before us gave the lock back.
+    clean: bool,
+}
+
+/// A hold of the row.
+#[derive(Debug)]
+pub(super) struct Hold {
+    session: Session,
+    fence: String,
+}
+
+impl TableLock {
+    pub(super) fn new(target: PostgresTarget, table: String, row: String, instance: &str) -> Self {
+        Self { target, table, row, name: Name::new("table", instance), waiting: None, held: None, clean: false }
+    }
+
+    /// Runs a statement, again when the server says that it came into the way of another one (SQLSTATE 40001, 40P01).
+    async fn run(&self, session: &Session, statement: &str) -> Result<Vec<SimpleQueryRow>, Refused> {
+        let mut tries = 0;
+        loop {
+            let answer = session.tell(statement).await;
+            let collided = |refused: &Refused| matches!(refused.state.as_deref(), Some("40001" | "40P01"));
+            if tries + 1 < TRIES && answer.as_ref().is_err_and(collided) {
+                sleep(PAUSE.saturating_mul(1 << tries).mul_f64(0.5 + fastrand::f64())).await;
+                tries += 1;
+                continue;
+            }
+            return answer;
+        }
+    }
+
+    fn renewed() -> String {
+        format!("expires_at = current_timestamp + interval '{LEASE_SECONDS} seconds'")
+    }
+
+    /// Which row is meant while it is ours under this number.
+    fn ours(&self, fence: &str) -> String {
+        format!("name = {} AND owner = {} AND fence = {fence}", quoted(&self.row), quoted(&self.name.of_lock()))
+    }
+
+    /// Takes the row where nobody has it or its lease is over, and counts the holders.
+    fn take(&self) -> String {
+        let (me, row) = (quoted(&self.name.of_lock()), quoted(&self.row));
+        let which = match &self.held {
+            Some(fence) => self.ours(fence),
+            None => format!("name = {row} AND (owner = '' OR owner = {me} OR expires_at < current_timestamp)"),
+        };
+        format!(
+            "UPDATE {} SET fence = CASE WHEN owner = {me} THEN fence ELSE fence + 1 END, previous_owner = owner, owner = {me}, {} \
+             WHERE {which} RETURNING fence, previous_owner",
+            self.table,
+            Self::renewed()
+        )
+    }
+
+    fn create(&self) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (name varchar(255) PRIMARY KEY, owner varchar(255) NOT NULL, previous_owner varchar(255) NOT NULL, \
+             fence bigint NOT NULL, expires_at timestamptz NOT NULL)",
+            self.table
+        )
+    }
+
+    async fn attempt_once(&mut self) -> Result<Try<Hold>, Refused> {
+        let session = match self.waiting.take() {
+            Some(session) if !session.is_closed() => session,
+            _ => Session::open(&self.target, &self.name.of_lock(), ANSWER).await?,
+        };
+        for _ in 0..TRIES {
+            let taken = match self.run(&session, &self.take()).await {
+                // Another one may be making it, too, and the row after it.
+                Err(refused) if refused.state.as_deref() == Some("42P01") => {
+                    self.make(&session, &self.create()).await?;
+                    continue;
+                }
+                taken => taken?,
+            };
+            if let Some(row) = taken.first() {
+                let [fence, previous] = [0, 1].map(|index| row.try_get(index).ok().flatten().unwrap_or_default().to_owned());
+                self.clean |= previous.is_empty();
+                self.held = Some(fence.clone());
+                return Ok(Try::Held(Hold { session, fence }));
+            }
+            let rows = self.run(&session, &format!("SELECT owner FROM {} WHERE name = {}", self.table, quoted(&self.row))).await?;
+            let Some(row) = rows.first() else {
+                let row = quoted(&self.row);
+                let insert = format!(
+                    "INSERT INTO {} (name, owner, previous_owner, fence, expires_at) VALUES ({row}, '', '', 0, current_timestamp)",
+                    self.table
+                );
+                self.make(&session, &insert).await?;
+                continue;
+            };
+            let owner = row.try_get(0).ok().flatten().unwrap_or_default().to_owned();
+            if self.held.take().is_none() && owner.is_empty() {
+                continue;
+            }
+            self.clean = false;
+            self.waiting = Some(session);
+            return Ok(Try::Taken(holder(&owner)));
+        }
+        Err(Failure::new(Class::NotReady, "others came first each time").into())
+    }
+
+    /// Makes the table or the row, unless another replica is doing it.
+    async fn make(&self, session: &Session, statement: &str) -> Result<(), Refused> {
+        match self.run(session, statement).await {
+            Err(refused) if matches!(refused.state.as_deref(), Some("23505" | "42P07" | "42710")) => Ok(()),
+            made => made.map(drop),
+        }
+    }
+}
+
+fn holder(owner: &str) -> LockHolder {
+    if owner.is_empty() {
+        return "another replica, which has given it back meanwhile".into();
+    }
+    LockHolder { words: owner.to_owned(), instance: instance_in(owner).map(str::to_owned), ..LockHolder::default() }
+}
+
+impl Lock for TableLock {
+    type Held = Hold;
+
+    fn shown(&self) -> String {
+        format!("{} ({})", self.target, self.table)
+    }
+
+    async fn attempt(&mut self) -> Result<Try<Hold>, Failure> {
+        match self.attempt_once().await {
+            // A standby, which may be the primary by the next try, or the name leads to another one by then.
+            Err(refused) if refused.state.as_deref() == Some("25006") => {
+                Err(Failure::new(Class::NotReady, "the database takes no writes; name the primary"))
+            }
+            Err(refused) if refused.is_final() || refused.state.as_deref() == Some("3F000") => Ok(Try::Unusable(format!(
+                "the migration lock in the table {} at {} cannot be used ({}); have it made by `{}` and let this role SELECT, INSERT and UPDATE",
+                self.table,
+                self.target,
+                refused.failure.private.as_str(),
+                self.create()
+            ))),
+            tried => tried.map_err(|refused| refused.failure),
+        }
+    }
+
+    fn is_own(&self, holder: &LockHolder) -> bool {
+        holder.words == self.name.of_lock()
+    }
+
+    async fn succeeds_cleanly(&mut self, _held: &mut Hold) -> bool {
+        self.clean
+    }
+
+    fn environment(&self, held: &Hold) -> Vec<(String, String)> {
+        vec![("PGAPPNAME".to_owned(), self.name.of_migration()), (FENCE.to_owned(), held.fence.clone())]
+    }
+
+    /// Asking makes the lease longer.
+    async fn holds(&self, held: &mut Hold) -> Result<bool, Failure> {
+        let statement = format!("UPDATE {} SET {} WHERE {} RETURNING fence", self.table, Self::renewed(), self.ours(&held.fence));
+        let rows = self.run(&held.session, &statement).await.map_err(|refused| refused.failure)?;
+        Ok(!rows.is_empty())
+    }
+
+    async fn ended(&self, held: &mut Hold) {
+        held.session.ended().await;
+    }
+
+    async fn give_back(&mut self, held: Hold) {
+        self.held = None;
+        self.clean = false;
+        let statement = format!("UPDATE {} SET owner = '', expires_at = current_timestamp WHERE {}", self.table, self.ours(&held.fence));
+        let _ = self.run(&held.session, &statement).await;
+        held.session.close().await;
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::postgres(self.target.clone(), self.name.of_lock())
+    }
+}
