@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub mod descriptors;
+pub mod peer;
 pub mod start;
 
 use std::io;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::plan::resolve::health_address;
-use endpoint::{Endpoint, Place, Stream};
+use endpoint::{Endpoint, Held, Place, Stream};
 
 /// How often a question is asked again where the connection was closed over it.
 const AGAIN: u32 = 10;
@@ -70,12 +70,19 @@ pub(super) fn settings(file: Option<&OsStr>, environment: &Environment) -> Place
 }
 
 /// Asks the first endpoint that answers; where none does, says of each why not.
+///
+/// A unix socket that another user than root or our own holds ends the asking: before anything was said, and whoever else would answer.
 pub(super) fn first(endpoints: &[Endpoint], question: Question<'_>) -> Result<Answer, String> {
     let mut failures = Vec::new();
     for endpoint in endpoints {
         match patiently(endpoint, question) {
             Ok(answer) => return Ok(answer),
-            Err(error) => failures.push(format!("{endpoint}: {}", error.kind())),
+            Err(error) => match Held::of(&error) {
+                // Whoever has our socket may have our port, too.
+                Some(held) if held.is_certain() => return Err(format!("no answer from {endpoint}: {held}")),
+                Some(held) => failures.push(format!("{endpoint}: {held}")),
+                None => failures.push(format!("{endpoint}: {}", error.kind())),
+            },
         }
     }
     Err(format!("no answer from {}", failures.join(", ")))

@@ -1,5 +1,7 @@
 //! Agrees on TLS with a server over a stream that is there, and says in plain words why that failed.
 
+mod fitness;
+
 use std::error::Error;
 use std::io;
 use std::path::Path;
@@ -19,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 use super::dial::{Duplex, class_of_io};
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{Identity, Tls, Verify};
+use fitness::{Unfit, serves, signs};
 
 /// The one cryptography of this program; nothing is left to a default that another crate could choose.
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -83,7 +86,8 @@ fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
         let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let (now, certificates) = (UnixTime::now(), rustls_native_certs::load_native_certs().certs);
+        store.add_parsable_certificates(certificates.into_iter().filter(|certificate| signs(certificate, now).is_ok()));
         if store.is_empty() {
             store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
@@ -100,13 +104,15 @@ struct Judge {
     chain: Option<Arc<WebPkiServerVerifier>>,
     /// Certificates of the given file: one of them may be the server's own, as OpenSSL has it.
     own: Vec<CertificateDer<'static>>,
+    /// Why one of them is no authority; told where none of them is.
+    unfit: Option<Unfit>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Judge {
     fn new(tls: &Tls) -> Result<Self, Failure> {
         let provider = provider();
-        let mut judge = Self { verify: tls.verify, chain: None, own: Vec::new(), provider: Arc::clone(&provider) };
+        let mut judge = Self { verify: tls.verify, chain: None, own: Vec::new(), unfit: None, provider: Arc::clone(&provider) };
         if tls.verify == Verify::Nothing {
             return Ok(judge);
         }
@@ -114,7 +120,13 @@ impl Judge {
             Some(path) => {
                 judge.own = read_certificates(path)?;
                 let mut store = RootCertStore::empty();
-                store.add_parsable_certificates(judge.own.iter().cloned());
+                let now = UnixTime::now();
+                for certificate in &judge.own {
+                    match signs(certificate, now) {
+                        Ok(()) => _ = store.add_parsable_certificates([certificate.clone()]),
+                        Err(unfit) => judge.unfit = Some(unfit),
+                    }
+                }
                 Arc::new(store)
             }
             None => system_roots(),
@@ -141,12 +153,15 @@ impl ServerCertVerifier for Judge {
             return Ok(ServerCertVerified::assertion());
         }
         if self.own.iter().any(|own| own == end_entity) {
+            serves(end_entity, now)?;
             if self.verify == Verify::Full {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
             }
             return Ok(ServerCertVerified::assertion());
         }
-        let Some(chain) = &self.chain else { return Err(CertificateError::UnknownIssuer.into()) };
+        let Some(chain) = &self.chain else {
+            return Err(self.unfit.map_or_else(|| CertificateError::UnknownIssuer.into(), rustls::Error::from));
+        };
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // The name is looked at last, so all else is in order.
             Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
@@ -198,6 +213,9 @@ pub(super) fn failure(error: &io::Error) -> Failure {
 
 /// The words of an error of rustls, with what they mean where libpq or a browser would say something else.
 pub(super) fn words(error: &rustls::Error) -> String {
+    if let Some(unfit) = Unfit::of(error) {
+        return unfit.to_string();
+    }
     match hint(error) {
         Some(hint) => format!("{error}: {hint}"),
         None => error.to_string(),

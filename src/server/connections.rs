@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::AbortHandle;
 
+use crate::sys;
+
 /// The first pause after a failed accept; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -57,10 +59,9 @@ impl Accept for UnixListener {
 
     async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
         let (stream, _) = Self::accept(self).await?;
-        let ours = nix::unistd::geteuid().as_raw();
-        let peer = stream.peer_cred().ok().map(|peer| peer.uid());
-        let trusted = peer.is_some_and(|uid| uid == 0 || uid == ours);
-        Ok((stream, if trusted { Peer::Trusted } else { Peer::Local(peer) }))
+        let peer = sys::peer::Peer::of(&stream);
+        let trusted = peer.is_some_and(|peer| peer.trust() == sys::peer::Trust::Ours);
+        Ok((stream, if trusted { Peer::Trusted } else { Peer::Local(peer.map(|peer| peer.uid)) }))
     }
 }
 

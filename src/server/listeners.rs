@@ -18,6 +18,7 @@ use nix::sys::stat::{Mode, fchmod};
 
 use super::own;
 use crate::plan::{HealthPlan, SocketName};
+use crate::sys::peer::Peer;
 
 /// How often the lock of a directory is tried, and the pause between two tries.
 const TRIES: u32 = 25;
@@ -148,10 +149,29 @@ fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
         }
     };
     bound.map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse
+            && let Some(holder) = holder(name)
+        {
+            return BindError(format!(
+                "{name}: {holder} listens there already, check whether that is another portcullis, or set another with PORTCULLIS_HEALTH__SOCKET"
+            ));
+        }
         let is_file = matches!(name, SocketName::Path(path) if !is_socket(path));
         let advice = advice(error.kind(), is_file);
         BindError(format!("{name}: {}, {advice}, or set another with PORTCULLIS_HEALTH__SOCKET", error.kind()))
     })
+}
+
+/// Who listens on a name that is taken; none where nobody does, or does not accept.
+fn holder(name: &SocketName) -> Option<Peer> {
+    let address = match name {
+        SocketName::Abstract(name) => UnixAddr::new_abstract(name.as_bytes()),
+        SocketName::Path(path) => UnixAddr::new(path),
+    };
+    // Without blocking: one whose queue is full is told without its name.
+    let asking = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None).ok()?;
+    connect(asking.as_raw_fd(), &address.ok()?).ok()?;
+    Peer::of(&asking)
 }
 
 /// A name that a command of one's own has is asked for: a shell must not keep a service from starting.
@@ -267,13 +287,14 @@ mod tests {
         let taken = SocketName::Abstract(format!("portcullis-listeners-{}", std::process::id()));
         std::fs::write(dir.join("file"), "").unwrap();
         let _held = (bind_unix(&name("held")).unwrap(), bind_unix(&taken).unwrap());
+        let own = format!("user {} (process {}) listens there already", nix::unistd::geteuid(), std::process::id());
         for (name, advice) in [
             (name("missing/x.sock"), "check that its directory is there"),
             (name("file/x.sock"), "check that its directory is there"),
             (name(&"long".repeat(50)), "at most 107 bytes are wanted"),
             (name("file"), "check that no other file has this name"),
-            (name("held"), "check that no other portcullis has this name"),
-            (taken, "check that no other portcullis has this name"),
+            (name("held"), own.as_str()),
+            (taken, own.as_str()),
         ] {
             let told = bind_unix(&name).unwrap_err().to_string();
             assert!(told.contains(advice), "{told}");

@@ -36,6 +36,7 @@ mod process;
 mod registry;
 mod schema;
 mod secrets;
+mod socket_peers;
 mod status;
 mod storm;
 mod support;

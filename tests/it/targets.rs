@@ -12,6 +12,7 @@ mod mysql;
 mod names;
 mod network;
 mod parameters;
+mod pinned;
 mod redis;
 mod spaced;
 mod wait;

@@ -11,6 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, set
 use nix::sys::time::TimeVal;
 
 use crate::plan::SocketName;
+use crate::sys::peer::{Peer, Trust};
 
 /// The port where nothing else is said.
 const DEFAULT_PORT: u16 = 8051;
@@ -90,6 +91,33 @@ impl Endpoint {
     }
 }
 
+/// The socket is held by somebody who is neither root nor our own user, or cannot be told from somebody who is not.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{}", self.words())]
+pub(in crate::command) struct Held {
+    peer: Peer,
+    trust: Trust,
+}
+
+impl Held {
+    /// What an attempt to connect failed over, where it was this.
+    pub(in crate::command) fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+
+    /// Whether it is certainly somebody else.
+    pub(in crate::command) fn is_certain(self) -> bool {
+        self.trust == Trust::Foreign
+    }
+
+    fn words(self) -> String {
+        match self.trust {
+            Trust::Unproven => format!("held by user {}, as which everybody outside of this user namespace shows", self.peer.uid),
+            _ => format!("held by {}, who is neither root nor the user that asks", self.peer),
+        }
+    }
+}
+
 /// A server that has stopped accepting lets `connect(2)` wait for ever once its backlog is full; its send timeout ends that.
 fn connect_unix(name: &SocketName, timeout: Duration) -> io::Result<UnixStream> {
     let address = match name {
@@ -100,7 +128,12 @@ fn connect_unix(name: &SocketName, timeout: Duration) -> io::Result<UnixStream> 
     let limit = TimeVal::new(timeout.as_secs().min(86_400).cast_signed(), i64::from(timeout.subsec_micros()));
     setsockopt(&unconnected, sockopt::SendTimeout, &limit)?;
     connect(unconnected.as_raw_fd(), &address).map_err(io::Error::from).map_err(super::timed_out)?;
-    Ok(UnixStream::from(unconnected))
+    // Before a word is said: the name is free to whoever comes first, and what follows may be a token, or is believed.
+    let peer = Peer::of(&unconnected).ok_or(io::ErrorKind::PermissionDenied)?;
+    match peer.trust() {
+        Trust::Ours => Ok(UnixStream::from(unconnected)),
+        trust => Err(io::Error::new(io::ErrorKind::PermissionDenied, Held { peer, trust })),
+    }
 }
 
 impl fmt::Display for Endpoint {

@@ -134,3 +134,33 @@ fn the_registry_is_read_as_it_is_written() {
     fails(&format!("{url}2"), &["1 of 2"]);
     drop(two);
 }
+
+/// A Sentinel that answers every question with this address.
+fn rogue(host: String) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut heard = [0; 4096];
+            while let Ok(count @ 1..) = std::io::Read::read(&mut stream, &mut heard) {
+                let asked = String::from_utf8_lossy(heard.get(..count).unwrap_or_default()).contains("SENTINEL");
+                let address = format!("*2\r\n${}\r\n{host}\r\n$4\r\n6379\r\n", host.len());
+                let _ = std::io::Write::write_all(&mut stream, if asked { address.as_bytes() } else { b"+OK\r\n" });
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn a_sentinel_that_names_a_path_gets_no_password_anywhere() {
+    let dir = Portcullis::new();
+    let socket = dir.dir().join("redis.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    for host in [socket.display().to_string(), String::new(), "a b".to_owned(), "@abstract".to_owned()] {
+        let url = format!("redis+sentinel://:s3cret@127.0.0.1:{}/mymaster/0", rogue(host));
+        fails(&url, &["the address that the sentinel gives", "neither a name nor an IP address"]);
+    }
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody has connected");
+}
