@@ -48,14 +48,19 @@ fn who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing() {
     assert!(healthcheck.stdout.contains(held), "{healthcheck:?}");
     asks(&["status", "--socket", &socket]).exits(69).says(&[held]);
     for words in [&["start", "m"][..], &["stop", "m"], &["restart", "m"], &["reload"]] {
-        asks(words).exits(69).says(&[held]);
+        asks(&[words, &["--socket", &socket]].concat()).exits(69).says(&[held]);
     }
     let heard = squatter.heard();
     assert!(!["GET", "POST", "t0ken"].iter().any(|word| heard.contains(word)), "{heard}");
     let run = Portcullis::new();
     let child = run.script("child", &polite());
     let config = format!("mode = \"api\"\n[modes.api]\ncommand = [\"{}\"]\n[health]\nsocket = \"{socket}\"\n", child.display());
-    run.config(&config).args(["run"]).output().exits(78).says(&[&format!("user 12345 (process {}) listens there", squatter.0.id())]);
+    run.config(&config)
+        .env("PORTCULLIS_HEALTH__SOCKET", &socket)
+        .args(["run"])
+        .output()
+        .exits(78)
+        .says(&[&format!("user 12345 (process {}) listens there", squatter.0.id())]);
 }
 
 #[test]
