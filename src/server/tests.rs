@@ -280,7 +280,8 @@ fn a_socket_path_is_private_and_a_stale_one_is_replaced() {
     let first = Listeners::bind(&plan).unwrap();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let second = Listeners::bind(&plan).unwrap_err().to_string();
-    assert!(second.contains(&format!("{}: address in use", path.display())), "{second}");
+    let held = format!("(process {}) listens there already", std::process::id());
+    assert!(second.contains(&format!("{}: user ", path.display())) && second.contains(&held), "{second}");
     thread::spawn({
         let plan = Arc::new(plan.clone());
         move || serve(first, plan, published(), None)
@@ -304,7 +305,7 @@ fn a_taken_abstract_name_is_named() {
     let plan = plan(&[], Some(abstract_name("taken")));
     let _first = Listeners::bind(&plan).unwrap();
     let second = Listeners::bind(&plan).unwrap_err().to_string();
-    assert!(second.contains("/taken: address in use"), "{second}");
+    assert!(second.contains("/taken: user ") && second.contains("listens there already"), "{second}");
 }
 
 #[test]

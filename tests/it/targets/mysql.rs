@@ -52,7 +52,7 @@ fn impostor(asks: &'static [u8]) -> (u16, Arc<Mutex<Vec<u8>>>) {
         for stream in listener.incoming() {
             let (mut stream, heard) = (stream.unwrap(), Arc::clone(&heard));
             std::thread::spawn(move || {
-                let mut greeting = b"\x0a8.0.36\0\x01\0\0\012345678\0\xfe\xf7\x2d\x02\0\xff\x81\x15".to_vec();
+                let mut greeting = b"\x0a8.0.36\0\x01\0\0\x0012345678\0\xfe\xf7\x2d\x02\0\xff\x81\x15".to_vec();
                 greeting.extend_from_slice(b"\0\0\0\0\0\0\0\0\0\0abcdefghijkl\0caching_sha2_password\0");
                 let packet = |sequence: u8, body: &[u8]| [&[body.len() as u8, 0, 0, sequence][..], body].concat();
                 drop(stream.write_all(&packet(0, &greeting)));
