@@ -1,7 +1,7 @@
 //! How a run ends: the order of stopping, in one deadline, with every short cut an operator may take.
 
 use super::migrating::stop_migration;
-use super::{Class, Effect, Lifecycle, Moment, Outcome, Phase, ProcessId, Readiness, Timer};
+use super::{Class, Effect, Event, Lifecycle, Moment, Outcome, Phase, ProcessId, Readiness, Timer};
 use crate::exit::{Ended, signal_code, signal_name};
 use crate::plan::{ProcessPlan, WITHDRAW_LIMIT};
 
@@ -246,7 +246,8 @@ impl Lifecycle {
             self.migration_ended(now, Ended::Signal(libc::SIGKILL as u8), effects);
         }
         if self.leaves_behind() {
-            self.task_over(now, effects);
+            // Taken for gone, by the way of every group that is: a lock in doubt is confirmed before the next step.
+            self.step(now, Event::GroupGone(ProcessId::Migration), effects);
             return;
         }
         if self.leaving == Some(Leaving::Stopping) {

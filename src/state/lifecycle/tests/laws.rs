@@ -31,6 +31,29 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+#[test]
+fn what_is_left_after_kill_begins_no_next_step_under_a_lock_in_doubt() {
+    let setting = Setting {
+        manners: Manners::Polite,
+        services_answer: true,
+        migrates: true,
+        has_main: false,
+        has_started: false,
+        restarts: false,
+        drains: false,
+        hangs: false,
+    };
+    let mut world = World::new(setting, false);
+    world.apply(Event::Begin);
+    let (probe, answer, ends) = (Happening::Probe(0, true), Happening::Answer(2), Happening::Ends(74));
+    for step in [probe, answer, Happening::Away(0), ends, Happening::Timer, Happening::Timer] {
+        world.step(step);
+    }
+    world.step(Happening::Signal(libc::SIGTERM));
+    world.settle();
+    assert!(world.exit.is_some());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
