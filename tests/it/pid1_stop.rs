@@ -269,15 +269,24 @@ fn who_is_waited_for_at_the_end_and_who_was_killed_is_said() {
 
 #[test]
 fn two_requests_at_once_do_not_cut_the_drain_short() {
-    let mut run = Portcullis::new().config("[process]\ndrain_delay = \"1s\"\n").sh(&talker(&[], 4)).start();
-    run.until_stdout("ready", secs(20));
-    let watch = Stopwatch::start();
-    // As `timeout` does it: its child, and then the whole group.
-    run.signal(15);
-    eventually("the first one is taken", secs(10), || taken(run.pid()).then_some(()));
-    run.signal(15);
-    run.exits(4);
-    assert!(watch.elapsed() >= Duration::from_millis(900), "{:?}", watch.elapsed());
+    // On a busy machine the second one may come too late to be the same; then it is a second request, and nothing is shown.
+    for _ in 0..20 {
+        let mut run = Portcullis::new().config("[process]\ndrain_delay = \"1s\"\n").sh(&talker(&[], 4)).start();
+        run.until_stdout("ready", secs(20));
+        let pid = run.pid();
+        let watch = Stopwatch::start();
+        // As `timeout` does it: its child, and then the whole group.
+        run.signal(15);
+        eventually("the first one is taken", secs(10), || taken(pid).then_some(()));
+        run.signal_again(15);
+        let apart = watch.elapsed();
+        run.exits(4);
+        if apart < Duration::from_millis(40) {
+            assert!(watch.elapsed() >= Duration::from_millis(900), "{:?}", watch.elapsed());
+            return;
+        }
+    }
+    panic!("two signals were never within 40 ms");
 }
 
 #[test]
@@ -292,8 +301,6 @@ fn term_while_a_helper_alone_is_left_keeps_the_code() {
     run.signal(15);
     eventually("the process is gone", secs(20), || (!process::alive(child)).then_some(()));
     for _ in 0..2 {
-        // Two within 50 ms are one.
-        wait::moment(Duration::from_millis(60));
         run.signal(15);
         eventually("it is taken", secs(10), || taken(own).then_some(()));
     }

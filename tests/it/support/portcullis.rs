@@ -3,7 +3,7 @@
 use super::http::{Answer, ask, ask_abstract};
 use super::process::{self, MARK};
 use super::terminal::Terminal;
-use super::{Dir, Stopwatch, eventually, free_port, secs, unique, variable};
+use super::{Dir, Stopwatch, eventually, free_port, secs, unique, variable, wait};
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -176,7 +176,20 @@ impl Portcullis {
         let stderr = child.stderr.take().map_or_else(Buffer::ended, Buffer::filled_by);
         let outer = i32::try_from(child.id()).expect("pid");
         let pid1 = self.pid1;
-        Running { child, outer, pid1, mark, stdout, stderr, since, ended: None, port: self.port, socket: self.socket, dir: self.dir }
+        Running {
+            child,
+            outer,
+            pid1,
+            mark,
+            stdout,
+            stderr,
+            since,
+            ended: None,
+            signalled: Mutex::new(None),
+            port: self.port,
+            socket: self.socket,
+            dir: self.dir,
+        }
     }
 
     /// Starts, waits for the end and hands back everything it said.
@@ -267,6 +280,8 @@ pub struct Running {
     stderr: Buffer,
     pub since: Stopwatch,
     ended: Option<Exit>,
+    /// The last signal and since when.
+    signalled: Mutex<Option<(i32, Stopwatch)>>,
     pub port: u16,
     pub socket: String,
     dir: Dir,
@@ -308,7 +323,21 @@ impl Running {
         assert!(left.is_empty(), "left behind: {left:?}\n{}", self.stderr.text());
     }
 
+    /// Sends a signal; the same one again only after a while, because two requests to stop within 50 ms are one.
     pub fn signal(&self, number: i32) {
+        let pid = self.pid();
+        let mut last = self.signalled.lock().unwrap();
+        if let Some((before, since)) = &*last
+            && *before == number
+        {
+            wait::moment(Duration::from_millis(60).saturating_sub(since.elapsed()));
+        }
+        process::send(pid, number);
+        *last = Some((number, Stopwatch::start()));
+    }
+
+    /// Sends a signal however soon it comes after another.
+    pub fn signal_again(&self, number: i32) {
         process::send(self.pid(), number);
     }
 
