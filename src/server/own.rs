@@ -5,15 +5,13 @@
 //! given up on request, so that a shell never keeps a service from starting.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
-use nix::sys::socket::{getsockopt, sockopt};
-
 use crate::clock::Moment;
 use crate::sys;
+use crate::sys::peer::{Peer, Trust};
 use crate::view::own;
 
 /// How long one question may take, from its first byte to its last.
@@ -69,18 +67,12 @@ fn converse(mut stream: UnixStream, answer: &str) -> bool {
             _ => return false,
         }
     }
-    if question.starts_with(b"POST /yield ") && is_ours(&stream) {
+    if question.starts_with(b"POST /yield ") && Peer::of(&stream).is_some_and(|peer| peer.trust() == Trust::Ours) {
         return true;
     }
     let _ = stream.set_write_timeout(Some(PATIENCE));
     let _ = stream.write_all(answer.as_bytes());
     false
-}
-
-/// Whether root or our own user is at the other end.
-fn is_ours(stream: &UnixStream) -> bool {
-    let ours = nix::unistd::geteuid().as_raw();
-    getsockopt(&stream.as_fd(), sockopt::PeerCredentials).is_ok_and(|peer| peer.uid() == 0 || peer.uid() == ours)
 }
 
 /// Asks whoever has this abstract name to give it up; whether it was a command of one's own, which does.
