@@ -135,17 +135,17 @@ fn the_registry_is_read_as_it_is_written() {
     drop(two);
 }
 
-/// A Sentinel that answers every question with this address.
-fn rogue(host: String) -> u16 {
+/// A server that answers every question with this word in it by `answer`, and everything else as Redis does.
+fn rogue(word: &'static str, answer: String) -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut heard = [0; 4096];
             while let Ok(count @ 1..) = std::io::Read::read(&mut stream, &mut heard) {
-                let asked = String::from_utf8_lossy(heard.get(..count).unwrap_or_default()).contains("SENTINEL");
-                let address = format!("*2\r\n${}\r\n{host}\r\n$4\r\n6379\r\n", host.len());
-                let _ = std::io::Write::write_all(&mut stream, if asked { address.as_bytes() } else { b"+OK\r\n" });
+                let question = String::from_utf8_lossy(heard.get(..count).unwrap_or_default()).into_owned();
+                let usual = if question.contains("PING") { "+PONG\r\n" } else { "+OK\r\n" };
+                let _ = std::io::Write::write_all(&mut stream, if question.contains(word) { answer.as_bytes() } else { usual.as_bytes() });
             }
         }
     });
@@ -159,8 +159,25 @@ fn a_sentinel_that_names_a_path_gets_no_password_anywhere() {
     let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     listener.set_nonblocking(true).unwrap();
     for host in [socket.display().to_string(), String::new(), "a b".to_owned(), "@abstract".to_owned()] {
-        let url = format!("redis+sentinel://:s3cret@127.0.0.1:{}/mymaster/0", rogue(host));
+        let address = format!("*2\r\n${}\r\n{host}\r\n$4\r\n6379\r\n", host.len());
+        let url = format!("redis+sentinel://:s3cret@127.0.0.1:{}/mymaster/0", rogue("SENTINEL", address));
         fails(&url, &["the address that the sentinel gives", "neither a name nor an IP address"]);
+    }
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody has connected");
+}
+
+#[test]
+fn a_cluster_node_that_moves_a_key_to_a_path_gets_no_password_anywhere() {
+    let dir = Portcullis::new();
+    let socket = dir.dir().join("redis.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    for (word, host) in [("MOVED", socket.display().to_string()), ("ASK", socket.display().to_string()), ("MOVED", "@abstract".to_owned())]
+    {
+        let port = rogue("EXISTS", format!("-{word} 15838 {host}:6379\r\n"));
+        let url = format!("redis+cluster://:s3cret@127.0.0.1:{port}");
+        let words = ["the key's owner that the node names", "neither a name nor an IP address"];
+        Portcullis::new().args(["ready", "api", "--url", &url]).output().exits(69).says(&words);
     }
     assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody has connected");
 }
