@@ -199,7 +199,7 @@ impl Children {
         }
     }
 
-    /// Reaps what has ended, [`MOST_REAPED`] at most: one SIGCHLD may stand for thousands.
+    /// Reaps what has ended, `MOST_REAPED` at most: one SIGCHLD may stand for thousands.
     pub fn reap(&mut self) -> Harvest {
         let mut harvest = Harvest { unfinished: true, ..Harvest::default() };
         for _ in 0..MOST_REAPED {
