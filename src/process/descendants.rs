@@ -133,7 +133,9 @@ impl Walk {
             }
         };
         (self.parent, self.asked) = (parent, self.asked.saturating_add(1));
-        children.into_iter().for_each(|pid| self.find(pid));
+        for pid in children {
+            self.find(pid);
+        }
         Ok(Step::Read)
     }
 

@@ -145,7 +145,7 @@ fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
 
 /// A pool: 400 workers that say every second that they live. TERM ends it with 7 and leaves the workers behind, which `$ARGV[0]` lets TERM
 /// end or ignore.
-const POOL: &str = r#"#!/usr/bin/perl
+const POOL: &str = r"#!/usr/bin/perl
 use strict; use Socket; use POSIX ();
 (my $name = $ENV{NOTIFY_SOCKET}) =~ s/^@/\0/;
 socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) or die; connect($socket, pack_sockaddr_un($name)) or die;
@@ -156,7 +156,7 @@ for my $worker (1 .. 400) {
 }
 send($socket, 'READY=1', 0) or die;
 sleep 1 while 1;
-"#;
+";
 
 /// What the log says of the longest turn of a run that is over.
 fn longest_turn(run: &Running) -> Duration {

@@ -87,7 +87,9 @@ impl SeeingOff {
     /// From now on this number means nobody: its process was reaped.
     pub(super) fn forget(&mut self, pid: i32) {
         self.seen_off.remove(&pid);
-        self.rounds.iter_mut().for_each(|round| round.walk.forget(pid));
+        for round in &mut self.rounds {
+            round.walk.forget(pid);
+        }
     }
 }
 

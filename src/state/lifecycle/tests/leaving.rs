@@ -326,7 +326,7 @@ fn a_process_that_pings_while_it_drains_is_not_aborted() {
     run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
     let ping = Effect::Arm(Timer::Watchdog, Duration::from_secs(2));
     assert!(has(&run.apply(signal(libc::SIGTERM)), Effect::Arm(Timer::Drain, Duration::from_secs(20))));
-    assert!(has(&run.apply(Event::Notified(Notice::Watchdog)), ping.clone()), "it is served on");
+    assert!(has(&run.apply(Event::Notified(Notice::Watchdog)), ping), "it is served on");
     run.apply(Event::Elapsed(Timer::Drain));
     assert!(!has(&run.apply(Event::Notified(Notice::Watchdog)), ping), "once asked to stop it has the time to stop");
 }
