@@ -90,7 +90,7 @@ impl Mailbox {
     }
 
     /// Sends an event and wakes the supervisor; after that has left nobody listens. Nothing is lost while it is busy, but for what comes
-    /// again by itself: of that no more than [`MOST_UNREAD`] wait.
+    /// again by itself: of that no more than `MOST_UNREAD` wait.
     pub fn send(&self, event: Event) {
         let comes_again = matches!(event, Event::Probed(..) | Event::Recalled(..) | Event::Beaten(_) | Event::Counted(_));
         if !self.is_open() || (comes_again && self.unread.load(Ordering::Relaxed) >= MOST_UNREAD) {

@@ -8,6 +8,7 @@ mod errands;
 mod gap;
 mod intake;
 mod left;
+mod pings;
 mod spawning;
 mod timers;
 mod upward;
@@ -74,6 +75,8 @@ struct Supervisor {
     awaited_groups: Vec<ProcessId>,
     /// Whether children may have ended that were not reaped yet, because they were too many for one turn.
     unreaped: bool,
+    /// How often was read what a process said before its watchdog, which has run out, counts.
+    reads: BTreeMap<ProcessId, u32>,
 }
 
 /// Runs the plan to its end. All signals must be blocked; the health endpoint answers from the first moment on.
@@ -121,6 +124,7 @@ pub fn run(
         lock_environment: Vec::new(),
         awaited_groups: Vec::new(),
         unreaped: false,
+        reads: BTreeMap::new(),
     };
     Ok(supervisor.turn(&signals, &inbox))
 }
@@ -145,6 +149,7 @@ impl Supervisor {
         let mut began = processor_time();
         loop {
             if self.work() {
+                self.children.see_all_off();
                 let budget = self.lifecycle.plan().stop_budget();
                 let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
                 self.children.finish_output(stop);
@@ -155,6 +160,7 @@ impl Supervisor {
                 });
                 return (ending, output::last_words(Moment::now(), stop));
             }
+            self.children.see_off();
             log::write();
             let now = Moment::now();
             self.narrator.progress(self.lifecycle.snapshot(), now);
@@ -190,7 +196,15 @@ impl Supervisor {
 
     /// What happened next. A timer that has run out comes last: what happened before may have stopped it or armed it anew.
     fn next_event(&mut self) -> Option<Event> {
-        self.queue.pop_front().or_else(|| self.timers.due(self.gaps.woke()).map(Event::Elapsed))
+        if let Some(event) = self.queue.pop_front() {
+            return Some(event);
+        }
+        let timer = self.timers.overdue(self.gaps.woke())?;
+        if self.hears_first(timer) {
+            return self.queue.pop_front();
+        }
+        self.timers.disarm(timer);
+        Some(Event::Elapsed(timer))
     }
 
     /// Takes one event in; true when the run is over.

@@ -8,7 +8,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     shown(text, char::is_control)
 }
 
-/// Lines: as [`line`], but newlines stay.
+/// Lines: as [`line()`], but newlines stay.
 pub fn lines(text: &str) -> Cow<'_, str> {
     shown(text, |c| c.is_control() && c != '\n')
 }

@@ -98,9 +98,14 @@ fn limit(text: &str) -> Result<Duration, humantime::DurationError> {
 fn target(word: String) -> String {
     let own = ["exec:", "process:"].iter().any(|scheme| word.starts_with(scheme));
     match word.rsplit_once(':') {
-        Some((host, port)) if !own && !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok() => format!("tcp://{word}"),
+        // A port above 65535 is told as one.
+        Some((host, port)) if !own && !host.is_empty() && !host.contains('/') && is_number(port) => format!("tcp://{word}"),
         _ => word,
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn port_of(host: &str, port: u16) -> String {

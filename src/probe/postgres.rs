@@ -4,21 +4,22 @@ mod binding;
 mod guard;
 mod hosts;
 mod login;
+mod refusal;
 
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQueryRow};
 
 use super::bounded::Allowance;
 use super::dial::{class_of_chain, session_number, words_of_chain};
-use crate::outcome::{Cause, Class, Failure, Why};
+use crate::outcome::{Class, Failure, Why};
 use crate::plan::target::{PostgresTarget, ServerRole};
 use binding::Spoken;
 use login::LoggedIn;
+use refusal::why_of_state;
 
 /// One connection that is logged in; dropping it closes it.
 #[derive(Debug)]
@@ -169,42 +170,6 @@ fn failure(error: &Error) -> Failure {
     Failure::new(class, &words_of_chain(error)).once_connected()
 }
 
-/// What an error means: by its SQLSTATE, and by its words where one SQLSTATE has several meanings.
-fn why_of_state(state: &SqlState, words: &str) -> Why {
-    let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
-    let absent = Why { class: Class::Missing, cause: Cause::NoDatabase };
-    match state.code() {
-        // The server's, the database's or the role's; a pooler's own limit.
-        "53300" => Why { class: Class::NotReady, cause: Cause::Full },
-        "08P01" if says(&["no more connections allowed", "too many connections"]) => Why { class: Class::NotReady, cause: Cause::Full },
-        // pgbouncer has this one SQLSTATE for nearly all that it says itself.
-        "08P01" if says(&["authentication failed", "no such user", "login rejected", "wrong password", "not allowed", "SSL required"]) => {
-            Class::Auth.into()
-        }
-        "08P01" if says(&["no such database", "does not exist"]) => absent,
-        "08P01" if says(&["server_login_retry", "cannot connect to server", "connect failed", "query_wait_timeout", "pooler"]) => {
-            Class::NotReady.into()
-        }
-        // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: it is there for nobody.
-        "55000" if says(&["not currently accepting connections"]) => absent,
-        "3D000" => absent,
-        _ => class_of_state(state).into(),
-    }
-}
-
-/// The class of a SQLSTATE.
-fn class_of_state(state: &SqlState) -> Class {
-    match state.code() {
-        // Role, password or pg_hba line, no right to connect.
-        "28000" | "28P01" | "42501" => Class::Auth,
-        // Unknown database.
-        "3D000" => Class::Missing,
-        // Too many connections, starting up, shutting down, ended by the administrator: all pass by themselves.
-        code if code.starts_with("53") || code.starts_with("57") => Class::NotReady,
-        _ => Class::Protocol,
-    }
-}
-
 /// A check of a PostgreSQL with the connection it keeps between two runs.
 #[derive(Debug)]
 pub(super) struct PostgresProbe {
@@ -261,43 +226,4 @@ async fn has_role(session: &Session, role: ServerRole) -> Result<(), Failure> {
         ServerRole::Standby => ("SELECT pg_catalog.pg_is_in_recovery()", "t", "the server is no standby"),
     };
     if session.value(question).await?.as_deref() == Some(wanted) { Ok(()) } else { Err(Failure::new(Class::NotReady, words)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_sqlstate_of_a_pooler_means_what_its_words_say() {
-        for (code, words, class, cause) in [
-            ("08P01", "server login failed: FATAL password authentication failed for user \"app\"", Class::Auth, Cause::Plain),
-            ("08P01", "no such user: app", Class::Auth, Cause::Plain),
-            ("08P01", "no such database: app", Class::Missing, Cause::NoDatabase),
-            ("08P01", "no more connections allowed (max_client_conn)", Class::NotReady, Cause::Full),
-            ("08P01", "server login has been failing, try again later (server_login_retry)", Class::NotReady, Cause::Plain),
-            ("08P01", "invalid message format", Class::Protocol, Cause::Plain),
-            ("55000", "database \"template0\" is not currently accepting connections", Class::Missing, Cause::NoDatabase),
-            ("55000", "recovery is not in progress", Class::Protocol, Cause::Plain),
-            ("53300", "too many connections for role \"app\"", Class::NotReady, Cause::Full),
-        ] {
-            assert_eq!(why_of_state(&SqlState::from_code(code), words), Why { class, cause }, "{words}");
-        }
-    }
-
-    #[test]
-    fn sqlstates_have_classes() {
-        for (code, class) in [
-            ("28P01", Class::Auth),
-            ("28000", Class::Auth),
-            ("3D000", Class::Missing),
-            ("42501", Class::Auth),
-            ("57P03", Class::NotReady),
-            ("57P01", Class::NotReady),
-            ("57P02", Class::NotReady),
-            ("53300", Class::NotReady),
-            ("08P01", Class::Protocol),
-        ] {
-            assert_eq!(class_of_state(&SqlState::from_code(code)), class, "{code}");
-        }
-    }
 }

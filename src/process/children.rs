@@ -1,24 +1,25 @@
 //! The table of children: who runs under which pid, how to reach them, and who has ended.
 
+mod seeing_off;
+
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
 use nix::sys::eventfd::EventFd;
 
-use tracing::warn;
-
-use super::descendants::Reserve;
 use super::lineage::Lineage;
 use super::notify::NotifyWays;
 use super::output::{Deadline, Output};
 use super::spawn::{self, SpawnError, Surroundings};
 use super::starter::{Report, Starters};
-use super::{descendants, memory, terminal};
-use crate::exit::{Ended, signal_name};
+use super::{memory, terminal};
+use crate::exit::Ended;
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
+use seeing_off::SeeingOff;
+pub use seeing_off::There;
 
 /// How many are reaped in one turn of the loop: half a millisecond's work.
 const MOST_REAPED: usize = 32;
@@ -95,23 +96,11 @@ pub struct Children {
     groups: HashMap<ProcessId, i32>,
     errands: HashSet<i32>,
     output: Output,
-    /// Who was left behind and was sent a signal for it.
-    seen_off: HashSet<i32>,
-    /// The signal by which everybody is seen off, once that has begun.
-    seeing_off: Option<i32>,
-    /// Whether an orphan ended since it was last looked who is left.
-    orphaned: bool,
-    killing: bool,
+    seeing_off: SeeingOff,
     /// Who was sent KILL from here: nothing else need have ended it.
     killed: HashSet<ProcessId>,
-    reserve: Reserve,
-    /// Whether it was said that what is left behind cannot be told.
-    told_unseen: bool,
     lineage: Lineage,
 }
-
-/// Stands for everybody in [`Children::seen_off`]; no process has this number.
-const ALL: i32 = -1;
 
 impl Children {
     /// No children yet; those to come inherit `surroundings`. `bell` is rung when there are [`News`].
@@ -124,13 +113,8 @@ impl Children {
             groups: HashMap::new(),
             errands: HashSet::new(),
             output: Output::default(),
-            seen_off: HashSet::new(),
-            seeing_off: None,
-            orphaned: false,
-            killing: false,
+            seeing_off: SeeingOff::default(),
             killed: HashSet::new(),
-            reserve: Reserve::default(),
-            told_unseen: false,
             lineage: Lineage::default(),
         }
     }
@@ -215,22 +199,22 @@ impl Children {
         }
     }
 
-    /// Reaps what has ended, [`MOST_REAPED`] at most: one SIGCHLD may stand for thousands.
+    /// Reaps what has ended, `MOST_REAPED` at most: one SIGCHLD may stand for thousands.
     pub fn reap(&mut self) -> Harvest {
         let mut harvest = Harvest { unfinished: true, ..Harvest::default() };
         for _ in 0..MOST_REAPED {
             match sys::reap() {
                 Reaped::Child(pid, ended) => {
                     let who = self.forget(pid);
-                    if matches!(who, Some(Who::Errand)) {
-                        kill_rest(pid);
+                    self.seeing_off.forget(pid);
+                    if matches!(who, Some(Who::Errand)) && sys::send(-pid, 0).is_ok() {
+                        self.seeing_off.signal_group(pid, libc::SIGKILL);
                     }
                     match (who, self.starts.get_mut(&pid)) {
                         (Some(who), Some(start)) => start.ended = Some((who, ended)),
                         (Some(Who::Process(id)), None) if self.groups.get(&id) == Some(&pid) => harvest.ended.push((id, ended)),
                         (Some(Who::Errand), None) => harvest.errands.push((pid, ended)),
                         _ => {
-                            self.seen_off.remove(&pid);
                             harvest.orphans += 1;
                         }
                     }
@@ -246,15 +230,7 @@ impl Children {
                 }
             }
         }
-        self.orphaned |= harvest.orphans > 0;
-        if self.killing && !harvest.none_left && !harvest.unfinished {
-            // Killing a parent makes its children ours: they are met here, once those that are dead are out of the way.
-            self.signal_survivors(libc::SIGKILL);
-        } else if let Some(number) = self.seeing_off.filter(|_| self.orphaned && !harvest.none_left && !harvest.unfinished) {
-            self.orphaned = false;
-            // What was left behind may have left somebody behind in turn, who is ours now.
-            self.signal_latecomers(number);
-        }
+        self.see_off_more(&harvest);
         harvest
     }
 
@@ -287,10 +263,7 @@ impl Children {
             if sys::send(-group, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)) {
                 return Ok(());
             }
-            for member in descendants::all().into_iter().filter(|descendant| group_of(descendant.pid) == Some(group)) {
-                let _ = sys::send(member.pid, number);
-                self.seen_off.insert(member.pid);
-            }
+            self.seeing_off.signal_group(group, number);
             return Ok(());
         }
         if self.holds_back(group, number) {
@@ -325,66 +298,6 @@ impl Children {
         self.groups.get(&id).is_some_and(|group| sys::send(-group, 0).is_ok())
     }
 
-    /// Sends what is left below us a signal: adopted orphans and members of groups whose leader has ended, and for KILL everything.
-    ///
-    /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
-    pub fn signal_survivors(&mut self, number: i32) {
-        self.seen_off.clear();
-        self.seeing_off = Some(number);
-        self.signal_latecomers(number);
-    }
-
-    /// The same for those who were sent nothing yet.
-    pub fn signal_latecomers(&mut self, number: i32) {
-        let kills = number == libc::SIGKILL;
-        self.killing |= kills;
-        if kills {
-            self.killed.extend(self.running.values());
-        }
-        let all = match self.reserve.read() {
-            Ok(all) => all,
-            Err(error) => return self.signal_unseen(number, &error),
-        };
-        let ours: HashSet<i32> = self.groups.values().copied().collect();
-        for descendant in all {
-            let group = group_of(descendant.pid);
-            let left = || (descendant.direct || group.is_some_and(|group| ours.contains(&group))) && !self.belongs(descendant.pid, group);
-            if kills || (left() && !self.seen_off.contains(&descendant.pid)) {
-                // It may have ended since it was listed.
-                let _ = sys::send(descendant.pid, number);
-                self.seen_off.insert(descendant.pid);
-                if !kills {
-                    let _ = sys::send(descendant.pid, libc::SIGCONT);
-                }
-            }
-        }
-    }
-
-    /// The same where nobody can say who is below us: the groups that were made here are known; and as the first process of a pid
-    /// namespace of our own everybody in it is, which KILL or the end of our own processes makes a matter of `kill(-1)`.
-    fn signal_unseen(&mut self, number: i32, error: &io::Error) {
-        let kills = number == libc::SIGKILL;
-        let everybody = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
-        if !std::mem::replace(&mut self.told_unseen, true) {
-            let missing = match error.kind() {
-                io::ErrorKind::NotFound => "there is no /proc here; mount it".to_owned(),
-                _ => format!("/proc cannot be read ({error}); raise the limit of open files"),
-            };
-            let who = if everybody { "everybody in this pid namespace gets" } else { "only the groups that were started here get" };
-            warn!("what the process left behind cannot be told: {missing}; {who} {}", signal_name(number));
-        }
-        if everybody {
-            // Only once by a signal that may be caught: who cleans up shall not be interrupted by the end of each neighbour.
-            if kills || self.seen_off.insert(ALL) {
-                sys::send_to_everybody(number);
-            }
-            return;
-        }
-        for group in self.groups.values().filter(|group| kills || !self.running.contains_key(group)) {
-            let _ = sys::send(-group, number);
-        }
-    }
-
     /// Whether this is a process of ours that runs, or in the group of one.
     fn belongs(&self, pid: i32, group: Option<i32>) -> bool {
         self.running.contains_key(&pid) || group.is_some_and(|group| self.running.contains_key(&group))
@@ -415,17 +328,6 @@ impl Children {
         self.running.keys().any(|pid| memory::is_dying(*pid))
     }
 
-    /// Who of the process' group is there, and of everything below us without one; commands of probes are left out.
-    pub fn there(&self, id: Option<ProcessId>) -> Vec<i32> {
-        let group = id.map(|id| self.groups.get(&id).copied());
-        let all = descendants::all().into_iter().map(|descendant| descendant.pid);
-        let is_meant = |pid: &i32| match group {
-            Some(group) => group_of(*pid) == group && group.is_some(),
-            None => !self.errands.contains(pid) && !group_of(*pid).is_some_and(|group| self.errands.contains(&group)),
-        };
-        all.filter(is_meant).collect()
-    }
-
     /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].
     pub fn finish_output(&self, stop: Option<Deadline>) {
         self.output.finish(stop);
@@ -439,15 +341,6 @@ impl Children {
     /// Of its last start, unless that has ended.
     fn pid(&self, id: ProcessId) -> Option<i32> {
         self.groups.get(&id).copied().filter(|pid| self.running.get(pid) == Some(&id))
-    }
-}
-
-/// Kills who is left of a group whose leader is reaped; its number is a stranger's only when nobody is.
-fn kill_rest(group: i32) {
-    if sys::send(-group, 0).is_ok() {
-        for member in descendants::all().into_iter().filter(|descendant| group_of(descendant.pid) == Some(group)) {
-            let _ = sys::send(member.pid, libc::SIGKILL);
-        }
     }
 }
 

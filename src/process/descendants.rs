@@ -1,73 +1,193 @@
-//! Everything below this process in the process tree, read from `/proc`.
+//! Everything below this process in the process tree, read from `/proc` a step at a time.
+#![warn(clippy::arithmetic_side_effects)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::lineage::Stat;
 use crate::sys;
 
+/// Bytes of a list of children that one step reads: some hundred of them.
+const CHUNK: usize = 4096;
+
+/// Stands for a process that was reaped: it is neither told nor asked for children.
+const NOBODY: i32 = 0;
+
 /// One process below us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descendant {
     /// Its pid.
     pub pid: i32,
+    /// Its parent when it was found.
+    parent: i32,
+}
+
+impl Descendant {
     /// Whether we are its parent: spawned by us, or an orphan that the kernel gave us.
-    pub direct: bool,
+    pub fn is_direct(self) -> bool {
+        self.parent == sys::own_ids().0
+    }
+
+    /// Whether the process of this number is still the one that was found. A child of ours is until it is reaped; anybody else's number
+    /// may be a stranger's once its parent has reaped it.
+    pub fn is_still_there(self) -> bool {
+        let own = sys::own_ids().0;
+        self.parent == own || Stat::of(self.pid).is_some_and(|stat| stat.parent == self.parent || stat.parent == own)
+    }
 }
 
-/// Whether there is a `/proc` to read, and it is that of our own pid namespace: in another's our numbers are strangers.
-fn readable() -> bool {
+/// What one step of a [`Walk`] brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something was read, no descendant yet.
+    Read,
+    /// A descendant, whose own children are known by now.
+    Found(Descendant),
+    /// There are no more.
+    Over,
+}
+
+/// A walk down from this process, parents before their children. Each step is bounded, whoever is below us: a pool of workers is walked
+/// in several turns. Who ends meanwhile may be found or not.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// How children are found; unknown before the first step.
+    way: Option<Way>,
+    found: Vec<Descendant>,
+    seen: HashSet<i32>,
+    /// How many of those found were told.
+    told: usize,
+    /// Whose children are looked for: ours at first, then those of each that was found.
+    asked: usize,
+    parent: i32,
+    /// Threads of that parent whose lists are still to be read.
+    threads: Vec<i32>,
+    /// The list that is being read, and the digits at the end of what was read.
+    list: Option<(File, Vec<u8>)>,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// `/proc/PID/task/TID/children` (proc(5)).
+    Lists,
+    /// A kernel without CONFIG_PROC_CHILDREN: every process is asked for its parent. Those still to be asked, and the children by parent.
+    Parents(Vec<i32>, BTreeMap<i32, Vec<i32>>),
+}
+
+impl Walk {
+    /// Goes one step further.
+    ///
+    /// # Errors
+    /// There is no `/proc`, or no descriptor left to read it: who is below us is then not known. The same step can be tried again.
+    pub fn step(&mut self) -> io::Result<Step> {
+        let way = match &mut self.way {
+            Some(way) => way,
+            None => {
+                let way = way()?;
+                self.way.insert(way)
+            }
+        };
+        if let Way::Parents(unasked, children) = way
+            && let Some(pid) = unasked.pop()
+        {
+            if let Some(stat) = Stat::of(pid) {
+                children.entry(stat.parent).or_default().push(pid);
+            }
+            return Ok(Step::Read);
+        }
+        if self.list.is_some() {
+            self.read_on();
+            return Ok(Step::Read);
+        }
+        if let Some(thread) = self.threads.last() {
+            let list = unless_gone(File::open(format!("/proc/{}/task/{thread}/children", self.parent)))?;
+            self.threads.pop();
+            self.list = list.map(|file| (file, Vec::new()));
+            return Ok(Step::Read);
+        }
+        // The first one asked is ourselves.
+        if self.told < self.asked.saturating_sub(1)
+            && let Some(descendant) = self.found.get(self.told)
+        {
+            self.told = self.told.saturating_add(1);
+            return Ok(if descendant.pid == NOBODY { Step::Read } else { Step::Found(*descendant) });
+        }
+        let parent = match self.asked.checked_sub(1) {
+            None => sys::own_ids().0,
+            Some(next) => match self.found.get(next) {
+                Some(descendant) => descendant.pid,
+                None => return Ok(Step::Over),
+            },
+        };
+        let children = match self.way.as_mut() {
+            _ if parent == NOBODY => Vec::new(),
+            Some(Way::Parents(_, children)) => children.remove(&parent).unwrap_or_default(),
+            _ => {
+                // The names first, so that one descriptor is enough.
+                self.threads = unless_gone(names(format!("/proc/{parent}/task")))?.unwrap_or_default();
+                // The first thread comes first: orphans are handed to it.
+                self.threads.reverse();
+                Vec::new()
+            }
+        };
+        (self.parent, self.asked) = (parent, self.asked.saturating_add(1));
+        for pid in children {
+            self.find(pid);
+        }
+        Ok(Step::Read)
+    }
+
+    /// Who was found so far, some of them not told yet.
+    pub fn found(&self) -> impl Iterator<Item = i32> {
+        self.found.iter().map(|descendant| descendant.pid).filter(|pid| *pid != NOBODY)
+    }
+
+    /// From now on this number means nobody: its process was reaped.
+    pub fn forget(&mut self, pid: i32) {
+        if self.seen.remove(&pid) {
+            let told = self.told;
+            if let Some(descendant) = self.found.iter_mut().skip(told).find(|descendant| descendant.pid == pid) {
+                descendant.pid = NOBODY;
+            }
+        }
+    }
+
+    fn find(&mut self, pid: i32) {
+        if self.seen.insert(pid) {
+            self.found.push(Descendant { pid, parent: self.parent });
+        }
+    }
+
+    /// Reads on in the list that is open.
+    fn read_on(&mut self) {
+        let Some((mut file, mut digits)) = self.list.take() else { return };
+        let mut chunk = [0; CHUNK];
+        let count = file.read(&mut chunk).unwrap_or_default();
+        for byte in chunk.get(..count).unwrap_or_default() {
+            if byte.is_ascii_digit() {
+                digits.push(*byte);
+            } else if let Some(pid) = std::str::from_utf8(&std::mem::take(&mut digits)).ok().and_then(|digits| digits.parse().ok()) {
+                self.find(pid);
+            }
+        }
+        // The kernel ends each number with a space.
+        self.list = (count > 0).then_some((file, digits));
+    }
+}
+
+/// How children are found here, if the `/proc` there is is that of our own pid namespace: in another's our numbers are strangers.
+fn way() -> io::Result<Way> {
     let own = sys::own_ids().0.to_string();
-    std::fs::read_link("/proc/self").is_ok_and(|name| name == Path::new(&own))
-}
-
-/// Every descendant, parents before their children; none where they cannot be read. A process that ends meanwhile may be in it or not.
-pub fn all() -> Vec<Descendant> {
-    read().unwrap_or_default()
-}
-
-/// The same.
-///
-/// # Errors
-/// There is no `/proc`, or no descriptor left to read it: who is below us is then not known.
-pub fn read() -> io::Result<Vec<Descendant>> {
-    if !readable() {
+    if !std::fs::read_link("/proc/self").is_ok_and(|name| name == Path::new(&own)) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let (own, _) = sys::own_ids();
-    let mut found: Vec<Descendant> = children(own)?.into_iter().map(|pid| Descendant { pid, direct: true }).collect();
-    let mut seen: BTreeSet<i32> = found.iter().map(|descendant| descendant.pid).collect();
-    let mut next = 0;
-    while let Some(parent) = found.get(next).map(|descendant| descendant.pid) {
-        next += 1;
-        let new = children(parent)?.into_iter().filter(|pid| seen.insert(*pid)).collect::<Vec<_>>();
-        found.extend(new.into_iter().map(|pid| Descendant { pid, direct: false }));
-    }
-    Ok(found)
+    if Path::new("/proc/thread-self/children").exists() { Ok(Way::Lists) } else { by_parents() }
 }
 
-/// The children of `pid`. A kernel without CONFIG_PROC_CHILDREN lists none, and every process is asked for its parent instead.
-fn children(pid: i32) -> io::Result<Vec<i32>> {
-    if Path::new("/proc/thread-self/children").exists() { listed(pid) } else { by_parent(pid) }
-}
-
-/// The children of every thread of `pid` (`/proc/PID/task/TID/children`, proc(5)).
-fn listed(pid: i32) -> io::Result<Vec<i32>> {
-    let mut found = Vec::new();
-    // The names first, so that one descriptor is enough.
-    for thread in unless_gone(names(format!("/proc/{pid}/task")))?.unwrap_or_default() {
-        let line = unless_gone(std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/children")))?.unwrap_or_default();
-        found.extend(line.split_whitespace().filter_map(|word| word.parse::<i32>().ok()));
-    }
-    Ok(found)
-}
-
-/// Every process whose `/proc/PID/stat` names `pid` as its parent.
-fn by_parent(pid: i32) -> io::Result<Vec<i32>> {
-    let numbers = names("/proc".to_owned())?;
-    Ok(numbers.into_iter().filter(|number| Stat::of(*number).is_some_and(|stat| stat.parent == pid)).collect())
+fn by_parents() -> io::Result<Way> {
+    Ok(Way::Parents(names("/proc".to_owned())?, BTreeMap::new()))
 }
 
 /// The entries of a directory that are numbers.
@@ -96,16 +216,21 @@ impl Default for Reserve {
 }
 
 impl Reserve {
-    /// As [`read`], with the descriptor that is kept where there is no other.
-    pub fn read(&mut self) -> io::Result<Vec<Descendant>> {
-        match read() {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                drop(self.0.take());
-                let found = read();
-                *self = Self::default();
-                found
-            }
-            found => found,
+    /// As [`Walk::step`], with the descriptor that is kept where there is no other.
+    ///
+    /// # Errors
+    /// As [`Walk::step`].
+    pub fn step(&mut self, walk: &mut Walk) -> io::Result<Step> {
+        match walk.step() {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && self.0.take().is_some() => walk.step(),
+            stepped => stepped,
+        }
+    }
+
+    /// Takes a descriptor again where it was given up for a walk that is over.
+    pub fn refill(&mut self) {
+        if self.0.is_none() {
+            *self = Self::default();
         }
     }
 }
@@ -116,6 +241,17 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::process::{Command, Stdio};
 
+    fn walked(mut walk: Walk) -> Vec<Descendant> {
+        let mut all = Vec::new();
+        loop {
+            match walk.step().unwrap() {
+                Step::Read => {}
+                Step::Found(descendant) => all.push(descendant),
+                Step::Over => return all,
+            }
+        }
+    }
+
     #[test]
     fn without_lists_of_children_the_parents_tell_the_same() {
         let script = "sleep 60 & echo ready; read line; kill $!";
@@ -123,13 +259,35 @@ mod tests {
         let mut line = String::new();
         BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid = i32::try_from(shell.id()).unwrap();
-        let found = by_parent(pid).unwrap();
-        assert_eq!(found.len(), 1);
-        assert_eq!(Stat::of(found[0]).unwrap().parent, pid);
+        let mut ways = vec![by_parents().unwrap()];
         if Path::new("/proc/thread-self/children").exists() {
-            assert_eq!(found, listed(pid).unwrap());
+            ways.push(Way::Lists);
+        }
+        for way in ways {
+            // Other tests have children, too.
+            let all = walked(Walk { way: Some(way), ..Walk::default() });
+            let at = all.iter().position(|descendant| descendant.pid == pid).unwrap();
+            assert!(all[at].is_direct() && all[at].is_still_there());
+            let below: Vec<_> = all.iter().enumerate().filter(|(_, descendant)| descendant.parent == pid).collect();
+            let [(behind, sleeper)] = below[..] else { panic!("{below:?}") };
+            assert!(behind > at && !sleeper.is_direct() && sleeper.is_still_there());
+            assert!(!Descendant { parent: 1, ..*sleeper }.is_still_there(), "another process has this number");
         }
         shell.stdin.take().unwrap().flush().unwrap();
         shell.wait().unwrap();
+    }
+
+    #[test]
+    fn who_was_reaped_meanwhile_is_not_told() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let mut walk = Walk::default();
+        while !walk.seen.contains(&pid) {
+            assert_eq!(walk.step().unwrap(), Step::Read);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        walk.forget(pid);
+        assert!(walked(walk).iter().all(|descendant| descendant.pid != pid));
     }
 }

@@ -41,6 +41,8 @@ pub struct Reports {
     /// The child's end of the pipe, until the child has it.
     writing: Option<OwnedFd>,
     ways: NotifyWays,
+    /// Whether the last look ended before the socket was empty.
+    unread: bool,
 }
 
 impl Reports {
@@ -87,6 +89,11 @@ impl Reports {
         self.socket.is_some() || self.pipe.is_some()
     }
 
+    /// Whether more may be there than was taken last.
+    pub fn may_hold_more(&self) -> bool {
+        self.unread
+    }
+
     /// The files that become readable when something was reported.
     pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.socket.iter().map(AsFd::as_fd).chain(self.pipe.iter().map(AsFd::as_fd))
@@ -96,9 +103,13 @@ impl Reports {
     /// namespace, which the containers of a pod share. What says the same again is one notice.
     pub fn take(&mut self, most: usize, mut is_ours: impl FnMut(i32) -> bool) -> Vec<Notice> {
         let (mut notices, mut buffer, mut verdicts) = (Vec::new(), [0; LONGEST], BTreeMap::new());
+        self.unread = self.socket.is_some();
         for _ in 0..most {
-            let Some(socket) = &self.socket else { break };
-            let Some((length, sender)) = receive(socket, &mut buffer) else { break };
+            let datagram = self.socket.as_ref().and_then(|socket| receive(socket, &mut buffer));
+            let Some((length, sender)) = datagram else {
+                self.unread = false;
+                break;
+            };
             // Nothing of a stranger's datagram is looked at.
             if *verdicts.entry(sender).or_insert_with(|| is_ours(sender)) {
                 let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
@@ -195,7 +206,9 @@ mod tests {
             true
         });
         assert_eq!((first, asked), (vec![Notice::Watchdog, Notice::Status("two".to_owned()), Notice::Ready], 1));
+        assert!(reports.may_hold_more());
         assert_eq!(reports.take(4, |_| true), [Notice::Watchdog], "the rest is taken with the next turn");
+        assert!(!reports.may_hold_more());
         sender.send(b"READY=1").unwrap();
         assert_eq!(reports.take(4, |_| false), [], "a stranger's word is dropped");
         assert_eq!(reports.take(4, |_| true), []);

@@ -22,8 +22,8 @@ use crate::state::event::{Event, Notice, ProcessId};
 /// Datagrams of all processes together.
 const MOST_DATAGRAMS: usize = 32;
 
-/// Datagrams of one process that has ended: more than a socket holds (`net.unix.max_dgram_qlen`, 10 unless somebody raised it).
-const LAST_DATAGRAMS: usize = 64;
+/// Datagrams of one process that has ended, or whose watchdog has run out: more than a socket holds (`net.unix.max_dgram_qlen`, 10 unless somebody raised it).
+pub(super) const LAST_DATAGRAMS: usize = 64;
 
 /// Messages of the subsystems.
 const MOST_MESSAGES: usize = 64;
@@ -34,7 +34,7 @@ const MOST_REQUESTS: usize = 8;
 impl Supervisor {
     /// Time until there is something to do of our own: at once where the last turn left something over; none when there is nothing.
     pub(super) fn next_turn(&self, now: Moment) -> Option<Duration> {
-        if self.unreaped || !self.queue.is_empty() {
+        if self.unreaped || !self.queue.is_empty() || self.children.sees_off() {
             return Some(Duration::ZERO);
         }
         let progress = self.narrator.next(self.lifecycle.snapshot(), now);
@@ -176,7 +176,7 @@ impl Supervisor {
     }
 }
 
-fn told(id: ProcessId, notice: Notice) -> Event {
+pub(super) fn told(id: ProcessId, notice: Notice) -> Event {
     match id {
         ProcessId::Module(id) => Event::ModuleNotified(id, notice),
         ProcessId::Main | ProcessId::Migration => Event::Notified(notice),

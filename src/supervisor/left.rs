@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::Supervisor;
 use crate::clock::Moment;
+use crate::process::children::There;
 use crate::state::event::{ProcessId, Timer};
 
 /// How long nothing is said of who is asked to end: most are gone by then.
@@ -56,7 +57,7 @@ impl Supervisor {
         let snapshot = self.lifecycle.snapshot();
         let ends = snapshot.phase.is_leaving() || self.lifecycle.ending().is_some() || snapshot.child.pid.is_none();
         let there = self.children.there(None);
-        if !ends || there.is_empty() {
+        if !ends || there.pids.is_empty() {
             return;
         }
         let ended = self.lifecycle.ending().map(|ending| format!("{}; ", ending.sentence)).unwrap_or_default();
@@ -70,16 +71,16 @@ impl Supervisor {
         if number != libc::SIGKILL {
             return;
         }
-        let killed = &mut self.left.killed;
-        let who: Vec<i32> = self.children.there(id).into_iter().filter(|pid| killed.insert(*pid)).collect();
-        if !who.is_empty() {
+        let mut who = self.children.there(id);
+        who.pids.retain(|pid| self.left.killed.insert(*pid));
+        if !who.pids.is_empty() {
             warn!("killing {}: still there after the time to end", named(&who));
         }
     }
 }
 
 /// The processes by pid and name, as many as fit a line.
-fn named(pids: &[i32]) -> String {
+fn named(There { pids, are_all }: &There) -> String {
     let mut text = String::new();
     for pid in pids.iter().take(MOST_NAMED) {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -89,7 +90,8 @@ fn named(pids: &[i32]) -> String {
     }
     match pids.len().saturating_sub(MOST_NAMED) {
         0 => text,
-        more => format!("{text} and {more} more"),
+        more if *are_all => format!("{text} and {more} more"),
+        more => format!("{text} and at least {more} more"),
     }
 }
 
@@ -101,8 +103,10 @@ mod tests {
     fn processes_are_named_as_many_as_fit() {
         let own = i32::try_from(std::process::id()).unwrap();
         let name = fs::read_to_string("/proc/self/comm").unwrap();
-        assert_eq!(named(&[own, i32::MAX]), format!("pid {own} ({}), pid {}", name.trim_end(), i32::MAX));
-        assert!(named(&[i32::MAX; 8]).ends_with(" and 3 more"));
+        let named = |pids: &[i32], are_all| named(&There { pids: pids.to_vec(), are_all });
+        assert_eq!(named(&[own, i32::MAX], true), format!("pid {own} ({}), pid {}", name.trim_end(), i32::MAX));
+        assert!(named(&[i32::MAX; 8], true).ends_with(" and 3 more"));
+        assert!(named(&[i32::MAX; 8], false).ends_with(" and at least 3 more"));
     }
 
     #[test]

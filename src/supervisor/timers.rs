@@ -60,12 +60,10 @@ impl Timers {
         }
     }
 
-    /// Takes out the earliest of those that have run out.
-    pub(super) fn due(&mut self, now: Moment) -> Option<Timer> {
+    /// The earliest of those that have run out.
+    pub(super) fn overdue(&self, now: Moment) -> Option<Timer> {
         let (timer, _) = self.0.iter().filter(|(_, armed)| armed.at <= now.mono).min_by_key(|(_, armed)| armed.at)?;
-        let timer = *timer;
-        self.0.remove(&timer);
-        Some(timer)
+        Some(*timer)
     }
 }
 
@@ -83,8 +81,12 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn next_due(timers: &mut Timers, now: Moment) -> Option<Timer> {
+        timers.overdue(now).inspect(|timer| timers.disarm(*timer))
+    }
+
     fn all_due(timers: &mut Timers, now: Moment) -> Vec<Timer> {
-        std::iter::from_fn(|| timers.due(now)).collect()
+        std::iter::from_fn(|| next_due(timers, now)).collect()
     }
 
     #[test]
@@ -95,10 +97,10 @@ mod tests {
         timers.arm(Timer::Startup, start, seconds(1));
         timers.disarm(Timer::Startup);
         assert_eq!(timers.next(start), Some(Duration::from_millis(500)));
-        assert!(timers.due(start.after(seconds(1))).is_none());
+        assert!(next_due(&mut timers, start.after(seconds(1))).is_none());
         let late = start.after(seconds(9));
         assert_eq!(all_due(&mut timers, late), [Timer::Drain, Timer::Grace]);
-        assert!(timers.due(late).is_none());
+        assert!(next_due(&mut timers, late).is_none());
         assert_eq!(timers.next(late), None);
     }
 
@@ -113,8 +115,8 @@ mod tests {
         let mut due = all_due(&mut timers, thawed);
         due.sort_by_key(|timer| *timer == Timer::Restart);
         assert_eq!(due, [Timer::Overlap, Timer::Restart]);
-        assert!(timers.due(start.after(Duration::from_millis(12_999))).is_none());
-        assert_eq!(timers.due(start.after(seconds(13))), Some(Timer::Watchdog));
+        assert!(next_due(&mut timers, start.after(Duration::from_millis(12_999))).is_none());
+        assert_eq!(next_due(&mut timers, start.after(seconds(13))), Some(Timer::Watchdog));
     }
 
     #[test]
@@ -122,7 +124,7 @@ mod tests {
         let (mut timers, thawed) = (Timers::default(), Moment::default().after(seconds(600)));
         timers.arm(Timer::Drain, thawed, seconds(3));
         timers.shift(thawed, seconds(590));
-        assert_eq!(timers.due(thawed.after(seconds(3))), Some(Timer::Drain));
+        assert_eq!(next_due(&mut timers, thawed.after(seconds(3))), Some(Timer::Drain));
     }
 
     #[test]

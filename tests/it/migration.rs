@@ -8,6 +8,7 @@ mod loss;
 mod missing;
 mod pooler;
 mod table;
+mod told;
 
 use crate::support::child::polite;
 use crate::support::{Exit, Portcullis, Postgres, eventually, secs};

@@ -77,3 +77,44 @@ fn a_stop_does_not_count_it_either() {
     freeze(&run, secs(5), || {});
     run.exits(4);
 }
+
+/// Pings once for each USR1. After USR2 it sends eight other datagrams first, and from a second later on it pings every 0.2 s.
+const SPEAKS_LATE: &str = r#"#!/usr/bin/perl
+use Socket;
+(my $name = $ENV{NOTIFY_SOCKET}) =~ s/^@/\0/;
+socket(S, AF_UNIX, SOCK_DGRAM, 0) or die; connect(S, pack_sockaddr_un($name)) or die;
+my ($once, $late) = (0, 0);
+$SIG{USR1} = sub { $once = 1 }; $SIG{USR2} = sub { $late = 1 }; $SIG{TERM} = sub { exit 7 };
+$| = 1; print "speaks\n";
+sub ping { send(S, 'WATCHDOG=1', 0) }
+until ($late) { select(undef, undef, undef, 0.01); if ($once) { $once = 0; ping(); print "pinged\n" } }
+send(S, "STATUS=$_", 0) for 1 .. 8; ping(); print "pinged late\n";
+select(undef, undef, undef, 1);
+while (1) { ping(); select(undef, undef, undef, 0.2) }
+"#;
+
+#[test]
+fn a_ping_that_was_sent_in_time_counts_though_it_was_not_read() {
+    // Every process with a socket has its share of what a turn reads: that of one among four is less than the datagrams before the ping.
+    let other = |number| format!("[modules.other-{number}]\ncommand = [\"sleep\", \"1000\"]\nwatchdog = \"1h\"\n");
+    let others = [1, 2, 3, 4].map(other).concat();
+    let run = Portcullis::new();
+    let child = run.file("speaks", SPEAKS_LATE);
+    chmod(&child, 0o755);
+    let config = format!("[process]\nwatchdog = \"1s\"\n{others}[modes.api]\ncommand = [\"{}\"]\n", child.display());
+    let mut run = run.config(&config).start();
+    run.until_stdout("speaks", secs(20));
+    let child = run.child_pid("speaks");
+    process::send(child, libc::SIGUSR1);
+    run.until_stdout("pinged", secs(20));
+    // Not long enough for a gap: the watchdog has run out when portcullis wakes, and the ping stands behind the rest.
+    wait::moment(Duration::from_millis(600));
+    process::send(run.pid(), libc::SIGSTOP);
+    process::send(child, libc::SIGUSR2);
+    run.until_stdout("pinged late", secs(20));
+    wait::moment(Duration::from_millis(450));
+    process::send(run.pid(), libc::SIGCONT);
+    wait::never("the watchdog ends it", secs(2), || !run.runs());
+    run.signal(15);
+    run.exits(7);
+}

@@ -1,7 +1,7 @@
 //! Each preset as a container runs it, with stand-ins for its programs; and as a file to start from.
 
 use crate::support::child::polite;
-use crate::support::{Http, MariaDb, Portcullis, Proxy, Redis, StandIns, eventually, own_address, secs};
+use crate::support::{Certificates, Http, MariaDb, Portcullis, Postgres, Proxy, Redis, StandIns, eventually, own_address, secs};
 
 /// Its preset, its variables, its arguments, and the calls that come of them (a check is asked before its lock and under it); `PORT`
 /// stands for the port that answers.
@@ -132,6 +132,33 @@ fn every_preset_runs_its_programs() {
             running.sort();
         }
         assert_eq!(made, calls, "{preset} {variables:?}");
+    }
+}
+
+/// What hosted databases and the libraries of these languages put into the URL is no reason to stop.
+#[test]
+fn presets_take_the_url_of_a_hosted_database() {
+    let certificates = Certificates::make();
+    let mut server = Postgres::reserve();
+    server.certificate(&certificates, "server");
+    server.access("local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n");
+    server.launch();
+    server.until_up();
+    for (preset, program) in [("node", "node"), ("django", "gunicorn")] {
+        for parameter in
+            ["ssl=true", "sslmode=no-verify", "sslaccept=accept_invalid_certs", "sslmode=require&pgbouncer=true&connection_limit=1"]
+        {
+            let app = Http::answering(200, "");
+            let programs = StandIns::new(&[program]);
+            let run = programs.run_beside_others(preset, &[]).env("PORT", app.port.to_string()).env("DJANGO_PROJECT", "site");
+            let run = run.env(&format!("DO_{program}"), polite()).env("DATABASE_URL", format!("{}?{parameter}", server.url()));
+            let mut run = run.start();
+            run.until_status("/readyz", 200, secs(60));
+            assert_eq!(run.get("/healthz").json()["status"], "ok", "{preset} {parameter}");
+            run.until_stdout("ready", secs(20));
+            run.signal(15);
+            run.exits(0);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every input of the loop flooded at once: TERM is taken with its next turn, no turn is long, and the end comes in time.
 
 use crate::support::http::ask;
+use crate::support::portcullis::is_optimized;
 use crate::support::{Portcullis, Running, Stopwatch, chmod, eventually, process, secs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +17,8 @@ socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) or die; connect($socket, pack_sockadd
 send($socket, 'READY=1', 0) or die;
 POSIX::sigaction($_, POSIX::SigAction->new('IGNORE')) for 34 .. 64;
 $SIG{TERM} = sub { POSIX::_exit(7) };
-sub flood { my $what = shift; return if fork; $SIG{TERM} = 'DEFAULT'; POSIX::nice(19); $what->() while getppid() == $parent; POSIX::_exit(0) }
+$SIG{USR2} = sub { open(my $file, '>>', $ENV{COUNT}) or die; syswrite($file, '.') };
+sub flood { my $what = shift; return if fork; $SIG{TERM} = 'DEFAULT'; $SIG{USR2} = 'IGNORE'; POSIX::nice(19); $what->() while getppid() == $parent; POSIX::_exit(0) }
 flood(sub { send($socket, "WATCHDOG=1\nSTATUS=" . rand() . "\nEXTEND_TIMEOUT_USEC=1", 0) for 1 .. 100 }) for 1 .. 3;
 flood(sub { for my $number (34 .. 64) { kill $number, $above } });
 flood(sub { my $pid = fork; return unless defined $pid; if (!$pid) { fork; fork; POSIX::_exit(0) } waitpid $pid, 0 });
@@ -63,10 +65,42 @@ fn figure(page: &str, name: &str) -> f64 {
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
 }
 
-#[test]
-fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
+/// The processor time that a turn may take. Without optimization it takes several times as long.
+const fn most(is_optimized: bool) -> Duration {
+    Duration::from_millis(if is_optimized { 5 } else { 25 })
+}
+
+/// Holds that a run stays within the bound, or that the two after it do: what interrupts and other tests take away from a processor
+/// counts as the time of whoever runs on it, so that a single run beyond the bound is outvoted.
+fn stays_within(what: &str, bound: Duration, mut measured: impl FnMut() -> Duration) {
+    let first = measured();
+    if first < bound {
+        return;
+    }
+    let others = [measured(), measured()];
+    assert!(others.iter().all(|other| *other < bound), "{what}: {first:?}, {others:?}, not within {bound:?}");
+}
+
+/// How long it takes until the process has a signal that was sent to portcullis: the median of nine, each awaited before the next.
+fn passed_on(run: &Running, count: &std::path::Path) -> Duration {
+    let length = || std::fs::metadata(count).map_or(0, |file| file.len());
+    let mut all: Vec<Duration> = (0..9)
+        .map(|number| {
+            let watch = Stopwatch::start();
+            process::send(run.pid(), libc::SIGUSR2);
+            eventually("the process has it", secs(20), || (length() > number).then_some(()));
+            watch.elapsed()
+        })
+        .collect();
+    all.sort_unstable();
+    all[4]
+}
+
+/// One storm; how long its longest turn was.
+fn storm() -> Duration {
     let run = Portcullis::new().env("PORTCULLIS_HEALTH__TOKEN", "token");
-    let flooder = run.file("flooder", FLOODER);
+    let (flooder, count) = (run.file("flooder", FLOODER), run.dir().join("count"));
+    let run = run.env("COUNT", count.as_os_str());
     chmod(&flooder, 0o755);
     let config = format!(
         "[process]\nstop_timeout = \"3s\"\nwatchdog = \"20s\"\noutput = \"prefix\"\n[modes.api]\ncommand = [\"{}\"]\n\
@@ -86,22 +120,81 @@ fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
     let pending = |limits: &str| limits.lines().find(|line| line.starts_with("Max pending signals")).map(str::to_owned);
     let ours = std::fs::read_to_string("/proc/self/limits").unwrap();
     assert_eq!(pending(&limits), pending(&ours), "the process has the limit that portcullis was given");
+    let signal = passed_on(&run, &count);
     let watch = Stopwatch::start();
     run.signal(15);
     run.until_stderr("stopping: no longer ready", secs(10));
     let taken = watch.elapsed();
-    let page = ask(run.port, "GET", "/metrics", "").map(|answer| answer.body).unwrap_or_default();
+    let page = run.get("/metrics").body;
     assert!(run.ends_within(secs(4)), "the end takes longer than stop_timeout and a second:\n{}", run.said().1);
     run.exits(7);
     drop(crowd);
     run.leaves_nothing();
-    // Alone on two processors it is a few milliseconds; the tests beside this one take theirs.
+    // A single one may meet the tests beside this one; the signals before were as many as show what is usual.
     assert!(taken < secs(1), "TERM was taken after {taken:?}");
-    if !page.is_empty() {
-        let longest = Duration::from_secs_f64(figure(&page, "portcullis_loop_longest_turn_seconds"));
-        eprintln!("TERM taken after {taken:?}, longest turn {longest:?}");
-        // Alone it is under 1 ms, 3 ms unoptimized; the tests beside this one take caches and processors away.
-        let most = Duration::from_millis(if cfg!(debug_assertions) { 25 } else { 10 });
-        assert!(longest < most, "a turn took {longest:?}");
+    assert!(!is_optimized() || signal < Duration::from_millis(100), "a signal was passed on after {signal:?}");
+    let longest = Duration::from_secs_f64(figure(&page, "portcullis_loop_longest_turn_seconds"));
+    eprintln!("TERM taken after {taken:?}, a signal passed on after {signal:?}, longest turn {longest:?}");
+    longest
+}
+
+#[test]
+fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
+    stays_within("the longest turn of a storm", most(is_optimized()), storm);
+}
+
+/// A pool: 400 workers that say every second that they live. TERM ends it with 7 and leaves the workers behind, which `$ARGV[0]` lets TERM
+/// end or ignore.
+const POOL: &str = r"#!/usr/bin/perl
+use strict; use Socket; use POSIX ();
+(my $name = $ENV{NOTIFY_SOCKET}) =~ s/^@/\0/;
+socket(my $socket, AF_UNIX, SOCK_DGRAM, 0) or die; connect($socket, pack_sockaddr_un($name)) or die;
+$SIG{TERM} = sub { POSIX::_exit(7) };
+for my $worker (1 .. 400) {
+    next if fork; $SIG{TERM} = $ARGV[0]; POSIX::setpgid(0, 0) if $worker % 2;
+    while (1) { send($socket, 'WATCHDOG=1', 0); sleep 1 }
+}
+send($socket, 'READY=1', 0) or die;
+sleep 1 while 1;
+";
+
+/// What the log says of the longest turn of a run that is over.
+fn longest_turn(run: &Running) -> Duration {
+    let stderr = run.said().1;
+    let told = stderr.rsplit_once("the longest turn of the loop so far took ").and_then(|(_, rest)| rest.split_once(" us"));
+    Duration::from_micros(told.and_then(|(micros, _)| micros.parse().ok()).unwrap_or_else(|| panic!("nothing is told:\n{stderr}")))
+}
+
+/// One stop of a pool whose workers stay behind; how long the longest turn was.
+fn pool(term: &str) -> Duration {
+    let run = Portcullis::new().env("PORTCULLIS_LOG", "debug");
+    let pool = run.file("pool", POOL);
+    chmod(&pool, 0o755);
+    let config = format!(
+        "[process]\nstop_timeout = \"2s\"\nwatchdog = \"20s\"\n[modes.api]\ncommand = [\"{}\", \"{term}\"]\nstarted = {{ notify = true }}\n",
+        pool.display()
+    );
+    let mut run = run.config(&config).start();
+    run.until_status("/startupz", 200, secs(60));
+    eventually("all workers are there", secs(60), || (run.descendants().len() > 400).then_some(()));
+    let watch = Stopwatch::start();
+    run.signal(15);
+    assert!(run.ends_within(secs(20)), "{}", run.said().1);
+    // A second beside the time to end; more is the machine's.
+    let took = watch.elapsed();
+    run.exits(7);
+    run.leaves_nothing();
+    let is_killed = run.said().1.contains("killing pid");
+    assert_eq!(is_killed, term == "IGNORE", "{}", run.said().1);
+    assert!(took < secs(if is_optimized() { 3 } else { 5 }), "the end took {took:?}");
+    let longest = longest_turn(&run);
+    eprintln!("{term}: the end took {took:?}, longest turn {longest:?}");
+    longest
+}
+
+#[test]
+fn a_pool_of_workers_that_is_left_behind_is_seen_off_in_short_turns() {
+    for term in ["DEFAULT", "IGNORE"] {
+        stays_within(term, most(is_optimized()), || pool(term));
     }
 }

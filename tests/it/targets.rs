@@ -13,6 +13,7 @@ mod names;
 mod network;
 mod parameters;
 mod pinned;
+mod poolers;
 mod redis;
 mod spaced;
 mod wait;

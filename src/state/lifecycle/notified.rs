@@ -29,8 +29,10 @@ impl Lifecycle {
     }
 
     pub(super) fn expect_watchdog(&self, effects: &mut Vec<Effect>) {
+        // Armed before, it runs on until the process is asked to stop.
+        let drains = self.snapshot.started && matches!(self.leaving, Some(Leaving::Withdrawing(_) | Leaving::Draining(_)));
         if let Some(limit) = self.main().and_then(|main| main.watchdog)
-            && self.snapshot.phase == Phase::Running
+            && (self.snapshot.phase == Phase::Running || drains)
         {
             effects.push(Effect::Arm(Timer::Watchdog, limit));
         }

@@ -274,3 +274,13 @@ fn the_simple_mode_writes_the_key_alone_and_an_exclusive_replica_takes_it_along(
     assert_eq!(redis.get(KEY).as_deref(), Some("ready"), "others may be ready");
     assert_eq!(redis.command(&["KEYS", "portcullis*"]), Reply::List(vec![]));
 }
+
+#[test]
+fn the_first_heartbeat_is_not_called_written_again() {
+    let mut redis = Redis::reserve();
+    let run = replica(&redis.url(), "one", "").env("PORTCULLIS_HEARTBEAT__EVERY", "1s").start();
+    run.until_stderr("is not written yet", secs(30));
+    redis.launch();
+    run.until_stderr(&format!("the heartbeat {KEY} is written now"), secs(60));
+    assert!(!run.said().1.contains("written again"), "{}", run.said().1);
+}

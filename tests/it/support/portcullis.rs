@@ -18,6 +18,11 @@ pub fn binary() -> PathBuf {
     variable("PORTCULLIS_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_portcullis")), PathBuf::from)
 }
 
+/// Whether it was built for speed, as `scripts/test` does: then it is held to the times that are promised.
+pub fn is_optimized() -> bool {
+    !binary().components().any(|part| part.as_os_str() == "debug")
+}
+
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

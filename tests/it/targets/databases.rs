@@ -36,6 +36,23 @@ fn a_wrong_login_is_told_from_a_missing_database_and_from_a_full_server() {
 }
 
 #[test]
+fn a_role_without_room_and_a_database_that_takes_nobody_are_told_apart() {
+    let server = Postgres::start();
+    server.psql("ALTER ROLE app CONNECTION LIMIT 0");
+    fails(&server.url(), &["too many connections", "53300", "for role \"app\""]);
+    server.psql("ALTER ROLE app CONNECTION LIMIT -1");
+    passes(&server.url());
+    server.psql("CREATE DATABASE nowhere OWNER app");
+    server.psql("ALTER DATABASE nowhere ALLOW_CONNECTIONS false");
+    let said = wait_with(&["--json", "--timeout", "0s", &elsewhere(&server.url())]).exits(69).stdout;
+    let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(document["targets"][0]["class"], "missing", "{document}");
+    fails(&elsewhere(&server.url()), &["no such database", "55000", "not currently accepting connections"]);
+    server.psql("ALTER DATABASE nowhere ALLOW_CONNECTIONS true");
+    passes(&elsewhere(&server.url()));
+}
+
+#[test]
 fn sslmode_means_what_libpq_means() {
     let certificates = Certificates::make();
     let mut server = Postgres::reserve();

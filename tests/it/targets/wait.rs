@@ -70,6 +70,8 @@ fn json_is_one_document() {
 fn wrong_words_are_64_and_never_repeat_a_password() {
     let said = wait_with(&["redis://:hunter2hunter2@h:0", "htp://h:1"]).exits(64).says(&["target 1: ", "target 2: ", "`http`"]);
     assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
+    wait_with(&["https+x://h"]).exits(64).says(&["unknown kind `https+x`", "write `https://`"]);
+    wait_with(&["127.0.0.1:99999"]).exits(64).says(&["a port that is not a number from 1 to 65535"]);
     wait_with(&["--timeout", "soon", "tcp://h:1"]).exits(64);
     wait_with(&[]).exits(64);
 }
@@ -195,4 +197,29 @@ fn a_session_that_was_lost_is_a_break() {
     let postgres = crate::support::Postgres::start();
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'portcullis'";
     lost_three_times(&postgres.url(), || postgres.psql(end) == "1");
+    let mariadb = crate::support::MariaDb::start("secret", &[]);
+    let killed = || {
+        let id = mariadb.sql("SELECT min(id) FROM information_schema.processlist WHERE user = 'app' AND command = 'Sleep'");
+        id.parse::<u64>().is_ok_and(|id| mariadb.try_sql(&format!("KILL {id}")).is_ok())
+    };
+    lost_three_times(&format!("mysql://app:secret@127.0.0.1:{}/app", mariadb.port), killed);
+}
+
+#[test]
+fn the_last_line_names_the_cause_that_stood_longest() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("redis://{}/0", listener.local_addr().unwrap());
+    // It closes in place of an answer for two seconds, and says nothing from then on.
+    std::thread::spawn(move || {
+        let (mut since, mut held) = (None, Vec::new());
+        for stream in listener.incoming().flatten() {
+            if since.get_or_insert_with(Stopwatch::start).elapsed() > secs(2) {
+                held.push(stream);
+            }
+        }
+    });
+    let said = wait_with(&["--timeout", "3s", "--try-timeout", "200ms", &url]).exits(69);
+    let line = said.stderr.lines().rev().nth(1).unwrap_or_default().to_owned();
+    assert!(line.starts_with(&format!("portcullis: {url} is not ready: connection closed")), "{line}");
+    assert!(line.contains("; at last: timed out"), "{line}");
 }

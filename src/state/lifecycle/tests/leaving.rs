@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plan::process::RestartPolicy;
-use crate::state::event::Readiness;
+use crate::state::event::{Notice, Readiness};
 
 const SIGNALS: [i32; 5] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
 
@@ -315,4 +315,18 @@ fn only_the_death_that_was_for_want_of_memory_is_told_so() {
         run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));
         assert_eq!(run.ending().1.contains("for want of memory"), told, "{evidence:?}: {}", run.ending().1);
     }
+}
+
+#[test]
+fn a_process_that_pings_while_it_drains_is_not_aborted() {
+    let mut plan = bare();
+    let main = plan.main.as_mut().unwrap();
+    (main.drain_delay, main.watchdog) = (Duration::from_secs(20), Some(Duration::from_secs(2)));
+    let mut run = Run::of(plan);
+    run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
+    let ping = Effect::Arm(Timer::Watchdog, Duration::from_secs(2));
+    assert!(has(&run.apply(signal(libc::SIGTERM)), Effect::Arm(Timer::Drain, Duration::from_secs(20))));
+    assert!(has(&run.apply(Event::Notified(Notice::Watchdog)), ping), "it is served on");
+    run.apply(Event::Elapsed(Timer::Drain));
+    assert!(!has(&run.apply(Event::Notified(Notice::Watchdog)), ping), "once asked to stop it has the time to stop");
 }

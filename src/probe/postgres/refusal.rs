@@ -1,0 +1,115 @@
+//! What a PostgreSQL, or a pooler before it, means by its SQLSTATE and its words.
+
+use tokio_postgres::error::SqlState;
+
+use crate::outcome::{Cause, Class, Why};
+
+/// Parts of the sentences by which pgbouncer, or the server through it, turns a login away.
+const REFUSALS_OF_LOGINS: [&str; 9] = [
+    "authentication failed",
+    "no such user",
+    "login rejected",
+    "wrong password",
+    "not allowed",
+    "SSL required",
+    "not permitted to log in",
+    "no pg_hba.conf entry",
+    "permission denied",
+];
+
+/// Parts of the sentences by which they say that this passes by itself.
+const PASSING_REFUSALS: [&str; 8] = [
+    "server_login_retry",
+    "cannot connect to server",
+    "connect failed",
+    "query_wait_timeout",
+    "pooler",
+    "the database system is",
+    "shutting down",
+    "terminating connection",
+];
+
+/// What an error means: by its SQLSTATE, and by its words where one SQLSTATE has several meanings.
+pub(super) fn why_of_state(state: &SqlState, words: &str) -> Why {
+    let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
+    let absent = Why { class: Class::Missing, cause: Cause::NoDatabase };
+    match state.code() {
+        // The server's, the database's or the role's; a pooler's own limit.
+        "53300" => Why { class: Class::NotReady, cause: Cause::Full },
+        // pgbouncer has this one SQLSTATE for nearly all that it says itself, and 1.18 for what the server behind it says, too.
+        "08P01" if says(&["no more connections allowed", "too many connections", "too many clients", "connection slots are reserved"]) => {
+            Why { class: Class::NotReady, cause: Cause::Full }
+        }
+        "08P01" if says(&["no such database", "database does not allow connections", "not currently accepting connections"]) => absent,
+        "08P01" if says(&["role \"", "user \""]) && says(&["does not exist"]) => Class::Auth.into(),
+        "08P01" if says(&["does not exist"]) => absent,
+        "08P01" if says(&REFUSALS_OF_LOGINS) => Class::Auth.into(),
+        "08P01" if says(&PASSING_REFUSALS) => Class::NotReady.into(),
+        // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: it is there for nobody.
+        "55000" if says(&["not currently accepting connections"]) => absent,
+        "3D000" => absent,
+        _ => class_of_state(state).into(),
+    }
+}
+
+/// The class of a SQLSTATE.
+fn class_of_state(state: &SqlState) -> Class {
+    match state.code() {
+        // Role, password or pg_hba line, no right to connect.
+        "28000" | "28P01" | "42501" => Class::Auth,
+        // Unknown database.
+        "3D000" => Class::Missing,
+        // Too many connections, starting up, shutting down, ended by the administrator: all pass by themselves.
+        code if code.starts_with("53") || code.starts_with("57") => Class::NotReady,
+        _ => Class::Protocol,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_sqlstate_of_a_pooler_means_what_its_words_say() {
+        for (code, words, class, cause) in [
+            ("08P01", "SASL authentication failed", Class::Auth, Cause::Plain),
+            ("08P01", "password authentication failed for user \"app\"", Class::Auth, Cause::Plain),
+            ("08P01", "role \"app\" does not exist", Class::Auth, Cause::Plain),
+            ("08P01", "role \"app\" is not permitted to log in", Class::Auth, Cause::Plain),
+            ("08P01", "permission denied for database \"app\"", Class::Auth, Cause::Plain),
+            ("08P01", "database \"app\" does not exist", Class::Missing, Cause::NoDatabase),
+            ("08P01", "database \"app\" is not currently accepting connections", Class::Missing, Cause::NoDatabase),
+            ("08P01", "too many connections for role \"app\"", Class::NotReady, Cause::Full),
+            ("08P01", "sorry, too many clients already", Class::NotReady, Cause::Full),
+            ("08P01", "the database system is starting up", Class::NotReady, Cause::Plain),
+            ("08P01", "query_wait_timeout", Class::NotReady, Cause::Plain),
+            ("08P01", "no such user: app", Class::Auth, Cause::Plain),
+            ("08P01", "no such database: app", Class::Missing, Cause::NoDatabase),
+            ("08P01", "no more connections allowed (max_client_conn)", Class::NotReady, Cause::Full),
+            ("08P01", "server login has been failing, try again later (server_login_retry)", Class::NotReady, Cause::Plain),
+            ("08P01", "invalid message format", Class::Protocol, Cause::Plain),
+            ("55000", "database \"template0\" is not currently accepting connections", Class::Missing, Cause::NoDatabase),
+            ("55000", "recovery is not in progress", Class::Protocol, Cause::Plain),
+            ("53300", "too many connections for role \"app\"", Class::NotReady, Cause::Full),
+        ] {
+            assert_eq!(why_of_state(&SqlState::from_code(code), words), Why { class, cause }, "{words}");
+        }
+    }
+
+    #[test]
+    fn sqlstates_have_classes() {
+        for (code, class) in [
+            ("28P01", Class::Auth),
+            ("28000", Class::Auth),
+            ("3D000", Class::Missing),
+            ("42501", Class::Auth),
+            ("57P03", Class::NotReady),
+            ("57P01", Class::NotReady),
+            ("57P02", Class::NotReady),
+            ("53300", Class::NotReady),
+            ("08P01", Class::Protocol),
+        ] {
+            assert_eq!(class_of_state(&SqlState::from_code(code)), class, "{code}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the log says of a migration is so: each step when it begins, and each with its own time.
+
+use super::{TABLE, replica};
+use crate::support::{Portcullis, Postgres, secs};
+
+/// The seconds that a line names behind `words`.
+fn seconds(log: &str, words: &str) -> f64 {
+    let behind = log.split_once(words).unwrap_or_else(|| panic!("no `{words}` in {log}")).1;
+    behind.split('s').next().unwrap_or_default().parse().unwrap_or_else(|_| panic!("no time behind `{words}` in {log}"))
+}
+
+#[test]
+fn each_step_of_a_migration_is_told_with_its_own_time() {
+    let server = Postgres::start();
+    server.psql(TABLE);
+    server.psql("ALTER TABLE runs OWNER TO app; GRANT ALL ON SEQUENCE runs_id_seq TO app");
+    let script = format!("sleep 1\n{} -c \"INSERT INTO runs (event) VALUES ('end')\"\n", server.psql_line());
+    let dir = Portcullis::new();
+    let question = format!("sleep 0.7\ntest \"$({} -c 'SELECT count(*) FROM runs')\" != 0\n", server.psql_line());
+    let path = dir.script("check", &question);
+    let more = format!("check = [\"{0}\"]\nverify = [\"{0}\"]", path.display());
+    let first = replica(&server, "first", &script, &more).start();
+    first.until_status("/readyz", 200, secs(60));
+    let log = first.said().1;
+    let steps = [
+        "checking whether there is anything to migrate",
+        "asking for the migration lock",
+        "the migration lock is ours after ",
+        "running the migration",
+        "the migration ended well after ",
+        "the migration is over after ",
+    ];
+    let places: Vec<_> = steps.iter().map(|step| log.find(step).unwrap_or_else(|| panic!("no `{step}` in {log}"))).collect();
+    assert!(places.is_sorted(), "{log}");
+    let (got, ran, over) = (seconds(&log, steps[2]), seconds(&log, steps[4]), seconds(&log, steps[5]));
+    assert!(ran >= 1.0 && (ran - over).abs() < 0.002, "the command's own time both times: {log}");
+    assert!(got < 0.7, "neither the check nor the command belongs to the lock: {log}");
+    // The next one finds nothing to do, and says nothing of a migration that ran.
+    let second = replica(&server, "second", &script, &more).start();
+    second.until_status("/readyz", 200, secs(60));
+    let log = second.said().1;
+    assert!(log.contains("checking whether there is anything to migrate"), "{log}");
+    assert!(log.contains("the schema is as it should be, so the migration is left out") && !log.contains("over after"), "{log}");
+}
