@@ -201,7 +201,7 @@ async fn queue_patiently<L: Lock>(
         }
     };
     loop {
-        if let Some(ahead) = current(asker, rules).await {
+        if let Some(ahead) = current(asker, rules, tell).await {
             return Ok(Queued::Current { ahead });
         }
         if rules.waits {
@@ -237,11 +237,15 @@ async fn queue_patiently<L: Lock>(
 }
 
 /// Whether the check says that there is nothing to do, and whether because the schema is ahead; none when it does not say so.
-async fn current(asker: &mut Asker, rules: &Rules) -> Option<bool> {
+async fn current(asker: &mut Asker, rules: &Rules, tell: &(impl Fn(LockNews) + Sync)) -> Option<bool> {
+    let began = Instant::now();
     match asker.ask(rules.check.as_ref()?).await {
         Ok(Answer::Current) => Some(false),
         Ok(Answer::Ahead) => Some(true),
-        Ok(Answer::Pending) | Err(_) => None,
+        Ok(Answer::Pending) | Err(_) => {
+            tell(LockNews::Checked(began.elapsed()));
+            None
+        }
     }
 }
 

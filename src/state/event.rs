@@ -151,6 +151,8 @@ pub enum LockNews {
         /// Whether the schema is newer than this replica's.
         ahead: bool,
     },
+    /// By the database's own words there may be something to do; how long it took to say so.
+    Checked(Duration),
     /// It is ours, but not safe yet.
     Preparing(Preparation),
     /// What the migration gets into its environment; comes before [`LockNews::Held`].

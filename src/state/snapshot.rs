@@ -202,7 +202,7 @@ pub struct MigrationLock {
 pub enum MigrationStep {
     /// The lock is asked for.
     Asking,
-    /// A command says whether there is anything to do.
+    /// A command or a statement says whether there is anything to do.
     Checking,
     /// The migration's own command.
     Running,

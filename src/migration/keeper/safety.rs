@@ -33,7 +33,7 @@ pub(super) async fn prepare<L: Lock>(
     if !bounded(lock.holds(held)).await? {
         return Err(Failure::new(Class::NotReady, "the lock went again at once"));
     }
-    if let Some(ahead) = current(asker, rules).await {
+    if let Some(ahead) = current(asker, rules, tell).await {
         return Ok(Some(ahead));
     }
     let gone = |why: &str| Failure::new(Class::NotReady, why);
@@ -51,7 +51,7 @@ pub(super) async fn prepare<L: Lock>(
     if !bounded(lock.holds(held)).await? {
         return Err(gone("the lock went while it was made safe"));
     }
-    Ok(current(asker, rules).await)
+    Ok(current(asker, rules, tell).await)
 }
 
 /// Waits until no session of an earlier migration is at work, and ends those that do not end by themselves where they are certainly its.

@@ -10,6 +10,30 @@ fn seconds(log: &str, words: &str) -> f64 {
 }
 
 #[test]
+fn a_check_in_sql_is_told_and_its_time_is_none_of_the_locks() {
+    let server = Postgres::start();
+    server.psql(TABLE);
+    server.psql("ALTER TABLE runs OWNER TO app; GRANT ALL ON SEQUENCE runs_id_seq TO app");
+    let script = format!("{} -c \"INSERT INTO runs (event) VALUES ('end')\"\n", server.psql_line());
+    let check = "check = \"SELECT CASE WHEN EXISTS (SELECT 1 FROM runs WHERE event = 'end') THEN 0 ELSE 1 END FROM pg_sleep(0.7)\"";
+    let run = replica(&server, "first", &script, check).start();
+    run.until_status("/readyz", 200, secs(60));
+    // The log is written by a thread of its own.
+    run.until_stderr("ready: traffic may come", secs(20));
+    let log = run.said().1;
+    let steps = [
+        "checking whether there is anything to migrate",
+        "asking for the migration lock",
+        "the migration lock is ours after ",
+        "running the migration",
+    ];
+    let places: Vec<_> = steps.iter().map(|step| log.find(step).unwrap_or_else(|| panic!("no `{step}` in {log}"))).collect();
+    assert!(places.is_sorted(), "{log}");
+    // It is asked three times: before the lock, once it is ours, and once it is safe to work under.
+    assert!(seconds(&log, steps[2]) < 0.7, "{log}");
+}
+
+#[test]
 fn each_step_of_a_migration_is_told_with_its_own_time() {
     let server = Postgres::start();
     server.psql(TABLE);
@@ -21,6 +45,7 @@ fn each_step_of_a_migration_is_told_with_its_own_time() {
     let more = format!("check = [\"{0}\"]\nverify = [\"{0}\"]", path.display());
     let first = replica(&server, "first", &script, &more).start();
     first.until_status("/readyz", 200, secs(60));
+    first.until_stderr("ready: traffic may come", secs(20));
     let log = first.said().1;
     let steps = [
         "checking whether there is anything to migrate",
@@ -38,6 +63,7 @@ fn each_step_of_a_migration_is_told_with_its_own_time() {
     // The next one finds nothing to do, and says nothing of a migration that ran.
     let second = replica(&server, "second", &script, &more).start();
     second.until_status("/readyz", 200, secs(60));
+    second.until_stderr("ready: traffic may come", secs(20));
     let log = second.said().1;
     assert!(log.contains("checking whether there is anything to migrate"), "{log}");
     assert!(log.contains("the schema is as it should be, so the migration is left out") && !log.contains("over after"), "{log}");

@@ -1,7 +1,7 @@
 //! The migration's lock: when it is asked for, what its keeper says of it, and when it is given back.
 
 use super::{
-    Duration, Effect, Exit, Lifecycle, LockHolder, LockNews, Migration, MigrationStep, Moment, Phase, Step, Timer, stop_migration,
+    Duration, Effect, Exit, Lifecycle, LockHolder, LockNews, Migration, MigrationStep, Moment, Phase, Question, Step, Timer, stop_migration,
 };
 
 /// How long giving the lock back may take; the database frees it with the connection anyway.
@@ -12,7 +12,9 @@ const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
 impl Lifecycle {
     pub(super) fn ask_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        self.snapshot.migration_lock.step = Some((MigrationStep::Asking, now));
+        let checks = self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(Question::Sql(_))));
+        let step = if checks { MigrationStep::Checking } else { MigrationStep::Asking };
+        self.snapshot.migration_lock.step = Some((step, now));
         self.migrating.asked = true;
         effects.push(Effect::AcquireLock);
     }
@@ -25,6 +27,7 @@ impl Lifecycle {
             LockNews::Queued(holder) if queues => self.queued(now, holder),
             LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(now, effects),
             LockNews::Current { ahead } if queues && self.ending.is_none() => self.nothing_to_do(now, ahead, effects),
+            LockNews::Checked(took) if queues => self.check_answered(now, took),
             LockNews::Preparing(preparation) if queues => {
                 self.snapshot.migration_lock.preparing = Some(preparation);
                 if self.snapshot.migration == Migration::Idle {
@@ -63,6 +66,15 @@ impl Lifecycle {
             LockNews::Released if self.releasing => self.lock_released(now, effects),
             _ => {}
         }
+    }
+
+    /// The keeper checks before it asks for the lock, and again under it: that time is none of the lock's.
+    fn check_answered(&mut self, now: Moment, took: Duration) {
+        self.snapshot.migration_lock.step = match self.snapshot.migration_lock.step {
+            Some((MigrationStep::Asking, since)) => Some((MigrationStep::Asking, since.after(took.min(now.since(since))))),
+            Some((MigrationStep::Checking, _)) => Some((MigrationStep::Asking, now)),
+            step => step,
+        };
     }
 
     pub(super) fn queued(&mut self, now: Moment, holder: LockHolder) {

@@ -25,6 +25,7 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Away(Duration::from_secs(3)),
         Event::Away(Duration::ZERO),
         Event::Lock(LockNews::Current { ahead: false }),
+        Event::Lock(LockNews::Checked(Duration::from_secs(1))),
         Event::Lock(LockNews::Preparing(Preparation::Settling)),
         Event::Lock(LockNews::Verified(Ok(()))),
         Event::GroupGone(ProcessId::Migration),
