@@ -117,7 +117,19 @@ fn a_cluster_is_ready_when_all_its_slots_are_served() {
 
 #[test]
 fn the_registry_is_read_as_it_is_written() {
-    let server = Redis::start();
+    read_as_written(&Redis::start());
+}
+
+#[test]
+fn a_current_valkey_is_waited_for_and_keeps_the_registry() {
+    let test = "targets::redis::a_current_valkey_is_waited_for_and_keeps_the_registry";
+    let Some(server) = Redis::valkey(test).map(Redis::started) else { return };
+    passes(&server.url());
+    passes(&server.url().replace("redis://", "valkey://"));
+    read_as_written(&server);
+}
+
+fn read_as_written(server: &Redis) {
     let url = format!("redis+ready://127.0.0.1:{}/0?service=api&min=", server.port);
     fails(&format!("{url}1"), &["too few are ready (0 of 1 instances are ready in ", "write their heartbeat to this Redis"]);
     let replica = |id: &str| {
