@@ -2,7 +2,7 @@
 
 use crate::support::child::polite;
 use crate::support::hostile::{Hostile, Manner};
-use crate::support::{Portcullis, secs};
+use crate::support::{Portcullis, eventually, secs};
 use nix::libc::{SIGKILL, SIGTERM};
 
 #[test]
@@ -29,9 +29,10 @@ fn the_sockets_file_is_gone_after_the_end_and_a_stale_one_is_no_obstacle() {
     let (first, path) = run();
     let mut first = first.start();
     first.until_status("/readyz", 200, secs(20));
+    first.until_stdout("ready", secs(20));
     assert!(path.exists());
     first.signal(SIGTERM);
-    first.exits(143);
+    first.exits(0);
     assert!(!path.exists(), "it is removed at the end");
 
     let (killed, path) = run();
@@ -55,8 +56,11 @@ fn what_a_server_says_steers_no_terminal() {
     let run =
         Portcullis::new().env("PORTCULLIS_CHECKS__CACHE__URL", &*url).env("PORTCULLIS_CHECKS__CACHE__WAIT", "0s").sh(&polite()).start();
     run.until_status("/healthz", 500, secs(20));
-    let status = [run.beside(["status"]), run.beside(["status", "--json"])];
-    assert!(status.iter().all(|told| told.stdout.contains("u001b[2J")), "{status:?}");
+    // It is not healthy from the first moment on, and the server's words come with its first answer.
+    let status = eventually("both tell the server's words", secs(20), || {
+        let status = [run.beside(["status"]), run.beside(["status", "--json"])];
+        status.iter().all(|told| told.stdout.contains("u001b[2J")).then_some(status)
+    });
     let (_, log) = run.said();
     for text in [&told.stderr, &as_json.stdout, &status[0].stdout, &status[1].stdout, &log] {
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");

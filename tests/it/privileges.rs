@@ -62,8 +62,9 @@ fn a_module_of_another_user_leaves_the_streams_to_the_process() {
     run.exits(0);
 }
 
-/// What a program finds of itself: everything that a change of the user concerns.
-const LOOK: &str = "grep -E '^(Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap(Inh|Prm|Eff|Bnd|Amb)|Sig(Blk|Ign)|Umask):' /proc/self/status; id -G; \
+/// What a program finds of itself: everything that a change of the user concerns. Ignored signals are none of it: those tools hand on what
+/// they were started with.
+const LOOK: &str = "grep -E '^(Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap(Inh|Prm|Eff|Bnd|Amb)|SigBlk|Umask):' /proc/self/status; id -G; \
                     echo \"$USER $LOGNAME $SHELL\"; cat /proc/self/oom_score_adj; ulimit -a";
 
 /// The same seen below `tool`, which ends in its command's words.
