@@ -15,7 +15,7 @@ fn strange(comment: &str, decisions: &str) -> Vec<String> {
         let tail = word.trim_start_matches(|c: char| c.is_ascii_uppercase());
         let digits = tail.trim_end_matches(|c: char| c.is_ascii_lowercase());
         let is_code = word.len() - tail.len() == 1 && tail.len() - digits.len() <= 1 && is_number(digits) && digits.len() <= 2;
-        let is_lost = word.len() > 3 && word.ends_with(".md") && !root().join(word).exists();
+        let is_lost = std::path::Path::new(word).extension().is_some_and(|extension| extension == "md") && !root().join(word).exists();
         let is_no_decision = word == "docs/decisions.md" && is_number(next) && !decisions.contains(&format!("\n## {next}. "));
         if is_numbered || is_code || is_lost || is_no_decision {
             found.push(format!("{word} {next}"));

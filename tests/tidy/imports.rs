@@ -109,9 +109,8 @@ fn without_tests(tokens: &[(usize, String)]) -> Vec<(usize, String)> {
             index += 1;
             match word.as_str() {
                 "(" | "[" | "{" => depth += 1,
-                ")" | "]" => depth -= 1,
                 "}" if depth == 1 => break,
-                "}" => depth -= 1,
+                ")" | "]" | "}" => depth -= 1,
                 ";" if depth == 0 => break,
                 _ => {}
             }
