@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{reason, time, words};
+use super::{details, reason, time, words};
 use crate::clock::Moment;
 use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
@@ -11,12 +11,14 @@ use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
 use crate::state::event::Readiness;
 use crate::state::instances::Instance;
-use crate::state::snapshot::{Level, Look, Migration, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
+use crate::state::snapshot::{
+    Assessed, Assessment, Child, Level, Look, Migration, Module, ModuleState, Phase, Snapshot, Stage, Status, Step,
+};
 
 /// The questions that orchestrators ask, with their answers.
-pub(super) fn levels(snapshot: &Snapshot, look: Look) -> [(&'static str, bool); 4] {
-    let healthy = snapshot.overall(look) == Status::Up;
-    let [live, started, ready] = [Level::Live, Level::Started, Level::Ready].map(|level| snapshot.verdict(level, look));
+pub(super) fn levels(assessment: &Assessment<'_>) -> [(&'static str, bool); 4] {
+    let healthy = assessment.status() == Status::Up;
+    let [live, started, ready] = [Level::Live, Level::Started, Level::Ready].map(|level| assessment.passes(level));
     [("live", live), ("started", started), ("ready", ready), ("healthy", healthy)]
 }
 
@@ -49,38 +51,39 @@ pub(super) const fn mark(state: State) -> &'static str {
 }
 
 /// The checks as they need a look: the worst first, what is only shown after all that counts, and what is up last.
-pub(super) fn by_urgency(snapshot: &Snapshot, look: Look) -> Vec<&Check> {
-    let urgency = |check: &&Check| match check.effective(look.now).0 {
+pub(super) fn by_urgency<'b, 'a>(assessment: &'b Assessment<'a>) -> Vec<&'b Assessed<'a>> {
+    let urgency = |assessed: &&Assessed<'_>| match assessed.state {
         State::Up => 4,
-        _ if !check.affects.health() => 3,
+        _ if !assessed.counts => 3,
         State::Down => 0,
         State::Unknown => 1,
         State::Degraded => 2,
     };
-    let mut checks: Vec<&Check> = snapshot.checks.iter().collect();
+    let mut checks: Vec<&Assessed<'a>> = assessment.checks.iter().collect();
     checks.sort_by_key(urgency);
     checks
 }
 
 /// Everything that keeps the status from being UP, each in a few words, the same for a person on the page and in a terminal.
-pub(super) fn causes(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<String> {
+pub(super) fn causes(assessment: &Assessment<'_>, authority: bool) -> Vec<String> {
     // Before the start is through, what was not asked yet is no cause but a consequence.
-    let failing = snapshot.items(Level::Deep, look).into_iter();
-    let failing = failing.filter(|item| !item.passes && (snapshot.started || item.class != Class::Never));
+    let failing = assessment.items(Level::Deep).into_iter();
+    let failing = failing.filter(|item| !item.passes && (assessment.snapshot.started || item.class != Class::Never));
     failing
-        .map(|item| match (item.name, snapshot.check(item.name)) {
-            ("startup", _) => format!("start not complete: {}", now_doing(snapshot, look, authority)),
+        .map(|item| match (item.name, item.check) {
+            (name, Some(check)) => format!("{name}: {}", details(check, item.class, authority)),
+            ("startup", _) => format!("start not complete: {}", now_doing(assessment, authority)),
             ("shutdown", _) => "it is being stopped".to_owned(),
             ("supervisor", _) => "the start failed".to_owned(),
             ("scheduler", _) => "the checks do not run any more".to_owned(),
-            (name, Some(check)) => format!("{name}: {}", words(check, item.class, authority)),
             (name, None) => format!("{name}: {}", reason(item.class)),
         })
         .collect()
 }
 
 /// What the run is doing in this phase; who else migrates is a detail.
-fn now_doing(snapshot: &Snapshot, look: Look, authority: bool) -> String {
+fn now_doing(assessment: &Assessment<'_>, authority: bool) -> String {
+    let Assessment { snapshot, look, .. } = *assessment;
     let waiting: Vec<&str> = open(snapshot).filter_map(|stage| stage.name.strip_prefix("wait:")).collect();
     if !waiting.is_empty() {
         return format!("waiting for {}", waiting.join(", "));
@@ -103,8 +106,8 @@ fn open(snapshot: &Snapshot) -> impl Iterator<Item = &Stage> {
 }
 
 /// What is said of a check beside its name.
-pub(super) fn verdict(check: &Check, look: Look, authority: bool) -> String {
-    let (state, class) = check.effective(look.now);
+pub(super) fn verdict(assessed: &Assessed<'_>, look: Look, authority: bool) -> String {
+    let Assessed { check, state, .. } = *assessed;
     let decided = match check.verdict {
         Verdict::Up => State::Up,
         Verdict::Down => State::Down,
@@ -118,7 +121,7 @@ pub(super) fn verdict(check: &Check, look: Look, authority: bool) -> String {
     };
     match state {
         State::Up => format!("up{length}"),
-        state => format!("{}{length}: {}", state.word(), words(check, class, authority)),
+        state => format!("{}{length}: {}", state.word(), words(assessed, authority)),
     }
 }
 
@@ -191,20 +194,26 @@ pub(super) fn process(snapshot: &Snapshot, authority: bool) -> String {
         Some(_) => "running".to_owned(),
         None => "not running".to_owned(),
     }];
-    parts.push(match child.restarts {
-        0 => "never restarted".to_owned(),
-        1 => "restarted once".to_owned(),
-        times => format!("restarted {times} times"),
-    });
+    parts.push(restarted(child.restarts).unwrap_or_else(|| "never restarted".to_owned()));
     match child.last_exit {
         Some(Ended::Code(code)) => parts.push(format!("last ended with status {code}")),
         Some(Ended::Signal(number)) => parts.push(format!("last ended by {}", signal_name(i32::from(number)))),
         None => {}
     }
-    if let Some(says) = child.status.as_ref().filter(|says| authority && !says.is_empty()) {
-        parts.push(format!("says: {says}"));
-    }
+    parts.extend(says(child, authority));
     parts.join(", ")
+}
+
+fn restarted(times: u32) -> Option<String> {
+    match times {
+        0 => None,
+        1 => Some("restarted once".to_owned()),
+        times => Some(format!("restarted {times} times")),
+    }
+}
+
+fn says(child: &Child, authority: bool) -> Option<String> {
+    child.status.as_ref().filter(|says| authority && !says.is_empty()).map(|says| format!("says: {says}"))
 }
 
 /// How a module does: one that was stopped, or never started, is not amiss.
@@ -228,13 +237,9 @@ pub(super) fn phase(snapshot: &Snapshot, look: Look) -> String {
 pub(super) fn module(module: &Module, authority: bool) -> String {
     let mut parts = vec![module.state.told().to_owned()];
     parts.extend(module.child.pid.filter(|_| authority).map(|pid| format!("pid {pid}")));
-    match module.child.restarts {
-        0 => {}
-        1 => parts.push("restarted once".to_owned()),
-        times => parts.push(format!("restarted {times} times")),
-    }
+    parts.extend(restarted(module.child.restarts));
     parts.extend(module.trouble.as_ref().filter(|_| authority).cloned());
-    parts.extend(module.child.status.as_ref().filter(|says| authority && !says.is_empty()).map(|says| format!("says: {says}")));
+    parts.extend(says(&module.child, authority));
     parts.join(", ")
 }
 
