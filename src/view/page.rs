@@ -2,6 +2,8 @@
 //!
 //! No script and nothing from elsewhere; it loads itself again every few seconds, unless it is asked to hold still.
 
+mod check;
+
 use std::fmt::Write;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,11 +12,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::summary::{self, bucket, by_urgency, causes, last_try, levels, mark, outcome, shape, timeline, title};
+use super::summary::{self, by_urgency, causes, levels, mark, outcome, shape, timeline, title};
 use super::{Request, Response, TEXT, accept, fit, has_key, terminal, time};
-use crate::clock::Moment;
-use crate::state::check::Check;
-use crate::state::snapshot::{Assessed, Assessment, Look, Snapshot, Status, Step};
+use crate::state::snapshot::{Assessment, Look, Snapshot, Status, Step};
+use check::check;
 
 /// The page's whole style. Its hash is the only thing that the page's policy lets in.
 const STYLE: &str = include_str!("page/style.css");
@@ -241,50 +242,6 @@ impl Page<'_> {
         let version = self.snapshot.service.version;
         let _ = write!(self.html, "<footer>Seen at {clock} UTC; {link}. portcullis {version}</footer></body></html>");
     }
-}
-
-fn check(html: &mut String, assessed: &Assessed<'_>, look: Look, authority: bool) {
-    let Assessed { check, state, counts, .. } = *assessed;
-    let (class, mark) = (state.word(), mark(state));
-    let (name, kind) = (escape(&check.name), check.kind);
-    let _ = write!(html, "<article><h3 class=\"{class}\"><b>{mark}</b> {name} <small>{kind}");
-    if authority && !check.target.is_empty() {
-        let _ = write!(html, ", {}", escape(&check.target));
-    }
-    let _ = write!(html, "</small></h3><p>{}", escape(&summary::verdict(assessed, look, authority)));
-    if let Some(tried) = last_try(check, look) {
-        let _ = write!(html, ", {tried}");
-    }
-    if check.failures > 1 {
-        let _ = write!(html, ", {} failures in a row", check.failures);
-    }
-    html.push_str(if counts { "</p>" } else { ", not counted for health</p>" });
-    // What is told by events has no runs whose absence would mean anything.
-    if check.stale_after.is_some() {
-        strip(html, check, look.now);
-    }
-    html.push_str("</article>");
-}
-
-fn strip(html: &mut String, check: &Check, now: Moment) {
-    html.push_str("<div class=\"strip\">");
-    for (age, seen) in check.history.seen(now) {
-        let class = match (seen.passed, seen.failed) {
-            (0, 0) => {
-                html.push_str("<i></i>");
-                continue;
-            }
-            (_, 0) => "ok",
-            (0, _) => "bad",
-            _ => "mixed",
-        };
-        let (begin, text) = (time::clock(now.wall.saturating_sub(age)), bucket(seen).1);
-        let _ = write!(
-            html,
-            "<details name=\"bucket\" class=\"{class}\"><summary title=\"{begin} {text}\"></summary><p>{begin} UTC: {text}</p></details>"
-        );
-    }
-    html.push_str("</div><div class=\"axis\"><span>30 minutes ago</span><span>now</span></div>");
 }
 
 fn escape(text: &str) -> String {

@@ -1,19 +1,16 @@
 //! What a person wants to know first, for the page and the terminal alike: the verdict, why, and the way of the start.
 
-use std::fmt::Write;
-use std::time::Duration;
+mod instances;
+mod start;
 
 use super::{details, reason, time, words};
-use crate::clock::Moment;
 use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
 use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
-use crate::state::event::Readiness;
-use crate::state::instances::Instance;
-use crate::state::snapshot::{
-    Assessed, Assessment, Child, Level, Look, Migration, Module, ModuleState, Phase, Snapshot, Stage, Status, Step,
-};
+use crate::state::snapshot::{Assessed, Assessment, Child, Level, Look, Migration, Module, ModuleState, Snapshot, Stage, Status};
+pub(super) use instances::{instance, instances};
+pub(super) use start::{outcome, timeline};
 
 /// The questions that orchestrators ask, with their answers.
 pub(super) fn levels(assessment: &Assessment<'_>) -> [(&'static str, bool); 4] {
@@ -125,51 +122,6 @@ pub(super) fn verdict(assessed: &Assessed<'_>, look: Look, authority: bool) -> S
     }
 }
 
-/// One bar of the start.
-pub(super) struct Bar<'a> {
-    pub(super) name: &'a str,
-    pub(super) step: Step,
-    /// From the beginning of the run to the beginning of this step; none before.
-    pub(super) from: Option<Duration>,
-    /// How long it took, or takes already.
-    pub(super) length: Duration,
-    /// How much of that another replica was waited for.
-    pub(super) queued: Duration,
-}
-
-/// The start as bars, and the time that all of them together span. They end with the start, whatever its modules do later.
-pub(super) fn timeline(snapshot: &Snapshot, look: Look) -> (Vec<Bar<'_>>, Duration) {
-    let over = snapshot.start_over;
-    let is_part = |at: Moment| over.is_none_or(|over| at.mono <= over.mono);
-    let bars: Vec<Bar<'_>> = snapshot
-        .stages
-        .iter()
-        .filter(|stage| stage.began.map_or(over.is_none(), is_part))
-        .map(|stage| {
-            let ended = stage.ended.unwrap_or(look.now);
-            let ended = over.filter(|_| !is_part(ended)).unwrap_or(ended);
-            let length = stage.began.map(|began| ended.since(began)).unwrap_or_default();
-            let held = snapshot.migration_lock.held_at.or(stage.ended.is_none().then_some(look.now));
-            let queued = stage.began.zip(held).filter(|_| stage.name == "migrate").map(|(began, held)| held.since(began));
-            let from = stage.began.map(|began| began.since(snapshot.started_at));
-            Bar { name: &stage.name, step: stage.step, from, length, queued: queued.unwrap_or_default().min(length) }
-        })
-        .collect();
-    let span = bars.iter().filter_map(|bar| bar.from.map(|from| from + bar.length)).max().unwrap_or_default();
-    (bars, span)
-}
-
-/// How a bar ended, in words.
-pub(super) fn outcome(bar: &Bar<'_>) -> String {
-    match (bar.from, bar.step) {
-        (None, Step::Up) => "done".to_owned(),
-        (None, _) => "not yet".to_owned(),
-        (Some(_), Step::Up) => time::length(bar.length),
-        (Some(_), Step::Down) => format!("failed after {}", time::length(bar.length)),
-        (Some(_), Step::Unknown) => format!("{} so far", time::length(bar.length)),
-    }
-}
-
 /// What one bucket of a check's history was like.
 pub(super) fn bucket(bucket: Bucket) -> (char, String) {
     let shape = match (bucket.passed, bucket.failed) {
@@ -260,41 +212,6 @@ pub(super) fn heartbeat(snapshot: &Snapshot, look: Look) -> Option<String> {
         None if heartbeat.last_written.is_none() => format!("\u{25cc} {written}"),
         None => format!("\u{25cf} {written}"),
     })
-}
-
-/// How many instances of the service there are; none where the registry did not tell.
-pub(super) fn instances(snapshot: &Snapshot, look: Look) -> Option<String> {
-    let told = snapshot.instances.as_ref()?;
-    Some(format!("{} of {} ready, read from Redis {} ago", told.ready, told.all, time::rough(look.now.since(told.read))))
-}
-
-/// One instance in a few words, and how it does.
-pub(super) fn instance(instance: &Instance, look: Look) -> (State, String) {
-    let phase = instance.phase.map_or("starting", Phase::word);
-    let mut words = match instance.readiness {
-        Readiness::Ready => "ready".to_owned(),
-        Readiness::NotReady | Readiness::Stopped => "not ready".to_owned(),
-        Readiness::Unknown => phase.to_owned(),
-    };
-    if let Some(since) = instance.since {
-        let _ = write!(words, " for {}", time::rough(look.now.wall.saturating_sub(since)));
-    }
-    let ails = instance.status == Some(Status::Down);
-    match instance.readiness {
-        Readiness::NotReady | Readiness::Stopped => _ = write!(words, ", {phase}"),
-        Readiness::Ready if ails => words.push_str(", but DOWN"),
-        Readiness::Ready | Readiness::Unknown => {}
-    }
-    if instance.late {
-        let _ = write!(words, ", silent for {}", time::rough(instance.silent));
-    }
-    let state = match instance.readiness {
-        Readiness::NotReady | Readiness::Stopped => State::Down,
-        Readiness::Unknown => State::Unknown,
-        Readiness::Ready if ails || instance.late => State::Degraded,
-        Readiness::Ready => State::Up,
-    };
-    (state, words)
 }
 
 /// When a check was last asked and how long that took; none for one that is fed by events.
