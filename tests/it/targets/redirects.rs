@@ -72,7 +72,7 @@ fn a_redirect_that_is_expected_is_not_followed() {
     let check = format!("[checks.it]\nurl = \"{}\"\nwait = \"2s\"\nexpect = {{ status = 302 }}\n", server.url("/to//new"));
     let run = Portcullis::new().config(&format!("{check}[modes.api]\ncommand = [\"echo\", \"started\"]\n")).env("MODE", "api");
     assert_eq!(run.output().exits(0).stdout, "started\n");
-    assert!(!server.seen().contains("/new http"), "{}", server.seen());
+    assert!(!server.seen().contains("get /new http"), "{}", server.seen());
 }
 
 /// Asks `url` once with an account in the URL, a bearer token and a key, following so many redirects.
