@@ -102,7 +102,7 @@ pub(super) fn answering(error: &reqwest::Error) -> Failure {
 }
 
 /// The first cause of this type.
-fn cause<'e, E: Error + 'static>(error: &'e reqwest::Error) -> Option<&'e E> {
+fn cause<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
     successors(error.source(), |cause| (*cause).source()).find_map(|cause| cause.downcast_ref())
 }
 
