@@ -4,4 +4,6 @@ pub mod check;
 pub mod event;
 pub mod instances;
 pub mod lifecycle;
+pub mod migration;
+pub mod phase;
 pub mod snapshot;

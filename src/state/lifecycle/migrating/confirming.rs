@@ -1,4 +1,4 @@
-//! The migration's lock after a time in which nobody looked: confirmed before the next step, which waits until then (ruling 46).
+//! The migration's lock after a time in which nobody looked: confirmed before the next step, which waits until then.
 
 use super::{Duration, Effect, Event, Lifecycle, LockNews, Moment, ProcessId, Timer};
 
@@ -6,7 +6,7 @@ use super::{Duration, Effect, Event, Lifecycle, LockNews, Moment, ProcessId, Tim
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 
 impl Lifecycle {
-    /// Nobody here ran for `lost`, or the machine was suspended. Only what is leased from others is in doubt.
+    /// Nobody here ran for `lost`, or the machine was suspended. Only what is leased from others is in doubt (`docs/decisions.md`, 2).
     pub(in crate::state::lifecycle) fn was_away(&mut self, now: Moment, lost: Duration, effects: &mut Vec<Effect>) {
         self.stop_since = self.stop_since.map(|since| if now.since(since) > lost { since.after(lost) } else { now });
         if self.migrating.asked && !self.releasing && self.snapshot.phase == super::Phase::Migrating {
