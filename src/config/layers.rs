@@ -77,16 +77,13 @@ fn lay(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem
         None => own_variable("PORTCULLIS_PRESET", environment, problems),
     };
     let named = named.or_else(|| Some((differences.name()?.to_owned(), differences.extends.as_ref()?.origin.clone())));
-    let read = named.as_ref().map(|(name, origin)| preset::read(name).map_err(|why| problems.push(Problem::at(origin, why))));
-    let mut tree = match read {
-        Some(Ok(tree)) => Some(tree),
-        // What would be left out of it is not its fault.
-        Some(Err(())) => None,
+    let below = match &named {
+        Some((name, origin)) => preset::read(name).map_err(|why| problems.push(Problem::at(origin, why))).ok(),
         None if file.is_none() => Some(preset::without_file()),
         None => Some(Table::default()),
     };
-    tree.iter_mut().for_each(|tree| differences.leave_out(tree, problems));
-    let mut tree = tree.unwrap_or_default();
+    // Nothing is left out of a preset that is not there, and that is no second fault.
+    let mut tree = below.map(|below| differences.leave_out(below, problems)).unwrap_or_default();
     merge(&mut tree, upper);
     from_environment(&mut tree, layers.keys, environment, problems);
     for Override { key, value, flag } in layers.overrides {

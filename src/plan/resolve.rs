@@ -181,7 +181,9 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let mut broken = Vec::new();
     let mut notices = Vec::new();
     let tree = layers::load_and_look(layers, environment, &mut broken, &mut notices);
-    notices.into_iter().for_each(|notice| context.notice(notice));
+    for notice in notices {
+        context.notice(notice);
+    }
     context.unreadable(broken);
     let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
     let bare = request.bare || flag(context, "PORTCULLIS_BARE");

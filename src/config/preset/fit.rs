@@ -35,15 +35,15 @@ pub fn look(section: &Entry, chosen: Option<&str>, environment: &Environment, pr
         let wanted = format!("{family}@{version}");
         match find(&wanted) {
             Ok((own, _)) if own == chosen => {}
-            Ok(_) => notices.push(format!("{file} says version {version}, and the preset `{chosen}` is another's: take `{wanted}`")),
-            Err(why) => notices.push(format!("{file} says version {version}, and the preset `{chosen}` is another's: {why}")),
+            Ok(_) => notices.push(format!("{file} says version {version}, and the preset {chosen} is another's: take {wanted}")),
+            Err(why) => notices.push(format!("{file} says version {version}, and the preset {chosen} is another's: {why}")),
         }
     }
     for [file, least] in &needs {
         let Some((found, version)) = installed(&environment.place(file)) else { continue };
         if Version::parse(&version) < Version::parse(least) {
             let found = found.display();
-            notices.push(format!("{found} is version {version}, and the preset `{chosen}` needs {least} or newer"));
+            notices.push(format!("{found} is version {version}, and the preset {chosen} needs {least} or newer"));
         }
     }
 }
@@ -101,7 +101,9 @@ fn installed(pattern: &Path) -> Option<(PathBuf, String)> {
     for part in pattern {
         let part = part.to_str()?;
         let Some((before, after)) = part.split_once('*') else {
-            found.iter_mut().for_each(|(path, _)| path.push(part));
+            for (path, _) in &mut found {
+                path.push(part);
+            }
             continue;
         };
         let mut below = Vec::new();

@@ -40,17 +40,18 @@ impl Differences {
         self.extends.as_ref().and_then(|node| if let Value::String(name) = &node.value { Some(name.as_str()) } else { None })
     }
 
-    /// Takes out of `lower` what is named; a name of nothing is a problem.
-    pub fn leave_out(&self, lower: &mut Table, problems: &mut Vec<Problem>) {
+    /// `lower` without what is named; a name of nothing is a problem.
+    pub fn leave_out(&self, mut lower: Table, problems: &mut Vec<Problem>) -> Table {
         for Node { value, origin } in &self.without {
             let Value::String(path) = value else {
                 problems.push(Problem::at(origin, format!("`without` holds {}; a string is wanted, as `modes.job`", value.kind())));
                 continue;
             };
-            if !remove(lower, path) {
+            if !remove(&mut lower, path) {
                 problems.push(Problem::at(origin, format!("`without` names `{path}`, and nothing of this name lies below")));
             }
         }
+        lower
     }
 }
 
@@ -71,8 +72,11 @@ fn remove(table: &mut Table, path: &str) -> bool {
     }
 }
 
+/// Finds a preset's own name and its text by a name.
+type Find<'f, 'a> = dyn Fn(&str) -> Result<(&'a str, &'a str), String> + 'f;
+
 /// The document `name` of `find`, laid over what it extends; why it cannot be, as a message.
-pub(super) fn lay<'a>(name: &str, find: &dyn Fn(&str) -> Result<(&'a str, &'a str), String>) -> Result<Table, String> {
+pub(super) fn lay(name: &str, find: &Find<'_, '_>) -> Result<Table, String> {
     let mut names: Vec<&str> = Vec::new();
     let mut documents = Vec::new();
     let mut next = Some(name.to_owned());
@@ -88,20 +92,20 @@ pub(super) fn lay<'a>(name: &str, find: &dyn Fn(&str) -> Result<(&'a str, &'a st
         let differences = Differences::take(&mut document, &mut problems);
         next = differences.name().map(str::to_owned);
         documents.push((differences, document));
-        told(problems)?;
+        told(&problems)?;
     }
     let mut tree = Table::default();
     for (differences, document) in documents.into_iter().rev() {
         let mut problems = Vec::new();
-        differences.leave_out(&mut tree, &mut problems);
-        told(problems)?;
+        tree = differences.leave_out(tree, &mut problems);
+        told(&problems)?;
         merge(&mut tree, document);
     }
     Ok(tree)
 }
 
 /// The first of the problems: a built-in preset has none, and a test holds that.
-fn told(problems: Vec<Problem>) -> Result<(), String> {
+fn told(problems: &[Problem]) -> Result<(), String> {
     problems.first().map_or(Ok(()), |problem| Err(problem.to_string()))
 }
 
