@@ -4,19 +4,35 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::config::heartbeat::Heartbeat;
 use crate::config::reader::Keys;
 use crate::plan::resolve::{ROOT, argv, checks, condition, health, heartbeat, migrations, modes, modules, process, started, target};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
     let signals = json!({ "type": "array", "items": { "type": "string" } });
-    let root = section(ROOT, |key| match key {
+    let mut root = section(ROOT, |key| match key {
         "checks" => of_checks(),
         "modules" => named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("module")),
         "modes" => named(&json!({ "minLength": 1 }), &definition("mode")),
         "health" | "heartbeat" | "migrations" | "process" => definition(key),
         "env" => environment(),
         _ => of(key),
+    });
+    // What the layers take out before anything is read.
+    let of_two = |keys: [&str; 2]| {
+        let properties: Map<String, Value> = keys.into_iter().map(|key| (key.to_owned(), text())).collect();
+        json!({ "type": "object", "properties": properties, "additionalProperties": false, "required": keys })
+    };
+    root["properties"]["extends"] = text();
+    root["properties"]["without"] = json!({ "type": "array", "items": text() });
+    root["properties"]["preset"] = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "version_files": { "type": "array", "items": of_two(["file", "after"]) },
+            "needs": { "type": "array", "items": of_two(["file", "least"]) },
+        },
     });
     let command = json!({ "type": "array", "items": definition("argument") });
     let of_process = |key: &str| match key {
@@ -90,11 +106,7 @@ pub fn document() -> Value {
                 "token" | "socket" => text(),
                 _ => flag(),
             }),
-            "heartbeat": section(heartbeat::KEYS, |key| match key {
-                "check" => text(),
-                "mode" => word(&["auto", "simple"]),
-                _ => of_target(key),
-            }),
+            "heartbeat": with_declared::<Heartbeat>(section(heartbeat::KEYS, of_target)),
             "migrations": section(migrations::KEYS, |key| match key {
                 "enabled" => flag(),
                 "command" => command.clone(),
@@ -217,6 +229,16 @@ fn of(key: &str) -> Value {
         | "working_directory" => text(),
         _ => Value::Null,
     }
+}
+
+/// What `T` declares, in place of what is described here.
+fn with_declared<T: schemars::JsonSchema>(mut section: Value) -> Value {
+    if let (Some(here), Some(declared)) =
+        (section["properties"].as_object_mut(), crate::config::schema::of::<T>()["properties"].as_object())
+    {
+        here.extend(declared.clone());
+    }
+    section
 }
 
 /// A table with these keys and no others.
