@@ -8,6 +8,7 @@ mod values;
 use std::cell::RefCell;
 use std::fmt::Display;
 
+use crate::config::effective::Effective;
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Entry, Node, Origin, Table, Value, parse_inline};
 use crate::config::problem::{Problem, Problems};
@@ -26,6 +27,7 @@ pub struct Context<'e> {
     faults: Faults,
     notices: RefCell<Vec<String>>,
     remarks: RefCell<Vec<String>>,
+    effective: Option<RefCell<Effective>>,
 }
 
 /// How a part of the tree is read.
@@ -74,13 +76,31 @@ pub struct Section<'c> {
 impl<'e> Context<'e> {
     /// A reading that has found nothing yet.
     pub fn new(environment: &'e Environment) -> Self {
-        Self { environment, has_arguments: false, faults: Faults::default(), notices: RefCell::default(), remarks: RefCell::default() }
+        Self {
+            environment,
+            has_arguments: false,
+            faults: Faults::default(),
+            notices: RefCell::default(),
+            remarks: RefCell::default(),
+            effective: None,
+        }
     }
 
     /// The same, with or without arguments for the command.
     #[must_use]
     pub fn with_arguments(self, has_arguments: bool) -> Self {
         Self { has_arguments, ..self }
+    }
+
+    /// The same, noting what every section comes to, for `plan`.
+    #[must_use]
+    pub fn recording(self) -> Self {
+        Self { effective: Some(RefCell::default()), ..self }
+    }
+
+    /// What has been noted.
+    pub fn effective(&self) -> Effective {
+        self.effective.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
     /// Adds a notice, once.

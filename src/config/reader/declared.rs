@@ -17,7 +17,11 @@ impl Section<'_> {
     /// Reads the whole section as `T` and refuses keys that `T` has not. What is wrong is told at its place and is a hole afterwards;
     /// the default of `T` when nothing can be made of it.
     pub fn declared<T: DeserializeOwned + Serialize + Default>(&mut self) -> T {
-        self.read(false).unwrap_or_default()
+        let value = self.read(false).unwrap_or_default();
+        if let Some(effective) = self.context.effective.as_ref().filter(|_| self.depth == Depth::Whole) {
+            effective.borrow_mut().add(&self.path, &value, &self.table, self.context.environment);
+        }
+        value
     }
 
     /// Reads the keys of `T` and passes over all others.
