@@ -12,13 +12,28 @@ use crate::plan::resolve::{ROOT, checks, health, heartbeat, migrations, modes, m
 /// The document (draft 2020-12).
 pub fn document() -> Value {
     let signals = json!({ "type": "array", "items": { "type": "string" } });
-    let root = section(ROOT, |key| match key {
+    let mut root = section(ROOT, |key| match key {
         "checks" => of_checks(),
         "modules" => named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("module")),
         "modes" => named(&json!({ "minLength": 1 }), &definition("mode")),
         "health" | "heartbeat" | "migrations" | "process" => definition(key),
         "env" => environment(),
         _ => of(key),
+    });
+    // What the layers take out before anything is read.
+    let of_two = |keys: [&str; 2]| {
+        let properties: Map<String, Value> = keys.into_iter().map(|key| (key.to_owned(), text())).collect();
+        json!({ "type": "object", "properties": properties, "additionalProperties": false, "required": keys })
+    };
+    root["properties"]["extends"] = text();
+    root["properties"]["without"] = json!({ "type": "array", "items": text() });
+    root["properties"]["preset"] = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "version_files": { "type": "array", "items": of_two(["file", "after"]) },
+            "needs": { "type": "array", "items": of_two(["file", "least"]) },
+        },
     });
     let command = json!({ "type": "array", "items": definition("argument") });
     let of_process = |key: &str| match key {
