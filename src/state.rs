@@ -4,4 +4,7 @@ pub mod check;
 pub mod event;
 pub mod instances;
 pub mod lifecycle;
+pub mod process;
+pub mod shutdown;
 pub mod snapshot;
+pub mod start;

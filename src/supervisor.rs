@@ -26,9 +26,9 @@ use crate::control::{Control, Sources};
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
+use crate::plan::Plan;
 use crate::plan::process::StartSign;
-use crate::plan::{ModuleId, Plan};
-use crate::prober::ModuleWatch;
+use crate::prober::ProcessWatch;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::Reports;
@@ -38,8 +38,8 @@ use crate::process::spawn::Surroundings;
 use crate::process::terminal;
 use crate::published::Published;
 use crate::server::{self, Controller, Listeners};
-use crate::state::event::{Effect, Event, LockNews, ModuleTimer, ProcessId, Suspend, Timer, Watch};
-use crate::state::lifecycle::{Ending, Lifecycle};
+use crate::state::event::{Effect, Event, LockNews, ProcessId, ProcessTimer, Suspend, Timer, Watch};
+use crate::state::lifecycle::{Ending, Lifecycle, Transition};
 use crate::sys;
 use background::{Background, Subsystems};
 use errands::Errands;
@@ -223,6 +223,9 @@ impl Supervisor {
         }
         let effects = self.lifecycle.apply(now, event);
         self.news = 0;
+        for Transition { machine, from, to } in self.lifecycle.transitions() {
+            debug!("{machine}: {from} -> {to}");
+        }
         self.published.publish(self.lifecycle.snapshot().clone(), self.lifecycle.plan());
         self.narrator.tell(&before, self.lifecycle.snapshot(), now);
         self.upward.tell(&before, self.lifecycle.snapshot());
@@ -232,7 +235,7 @@ impl Supervisor {
     fn perform(&mut self, effect: Effect, now: Moment) -> bool {
         match effect {
             // Replicas that died together must not come back together.
-            Effect::Arm(timer @ (Timer::Restart | Timer::Module(_, ModuleTimer::Restart)), after) => {
+            Effect::Arm(timer @ Timer::Process(ProcessId::Main | ProcessId::Module(_), ProcessTimer::Restart), after) => {
                 self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64()))
             }
             Effect::Arm(timer, after) => {
@@ -269,7 +272,6 @@ impl Supervisor {
                 self.children.signal_latecomers(number);
                 self.harvest();
             }
-            Effect::AskStartup(on) => self.background.ask_startup(on),
             Effect::Watch(id, what) => self.background.watch(id, self.watched(id, what)),
             Effect::Reload => self.background.reload(Arc::clone(self.lifecycle.plan())),
             Effect::AskAll => self.background.ask_all(),
@@ -286,16 +288,18 @@ impl Supervisor {
         false
     }
 
-    /// The targets behind what is to be asked of a module.
-    fn watched(&self, id: ModuleId, what: Watch) -> Option<ModuleWatch> {
-        let module = self.lifecycle.plan().module(id)?;
-        match (what, module.process.started.as_ref().map(|started| &started.sign)) {
+    /// The targets behind what is to be asked of a process.
+    fn watched(&self, id: ProcessId, what: Watch) -> Option<ProcessWatch> {
+        let plan = self.lifecycle.plan();
+        let module = if let ProcessId::Module(id) = id { plan.module(id) } else { None };
+        let process = module.map(|module| &module.process).or(plan.main.as_ref())?;
+        match (what, process.started.as_ref().map(|started| &started.sign)) {
             (Watch::Start, Some(StartSign::Answers { target, timeout })) => {
-                Some(ModuleWatch::Start { target: target.clone(), timeout: *timeout })
+                Some(ProcessWatch::Start { target: target.clone(), timeout: *timeout })
             }
             (Watch::Checks, _) => {
-                let checks = module.checks.iter().filter_map(|number| Some((*number, self.lifecycle.plan().checks.get(*number)?.clone())));
-                Some(ModuleWatch::Checks(checks.collect()))
+                let checks = module?.checks.iter().filter_map(|number| Some((*number, plan.checks.get(*number)?.clone())));
+                Some(ProcessWatch::Checks(checks.collect()))
             }
             (Watch::Start | Watch::Nothing, _) => None,
         }

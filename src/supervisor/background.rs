@@ -19,12 +19,12 @@ use super::wedge::{Finding, Watchdog};
 use crate::clock::{Moment, Pulse};
 use crate::mailbox::{Mailbox, Term};
 use crate::migration::{self, LockOrder};
-use crate::plan::{HealthPlan, MigrationPlan, ModuleId, Plan};
-use crate::prober::{self, ModuleWatch, Orders};
+use crate::plan::{HealthPlan, MigrationPlan, Plan};
+use crate::prober::{self, Orders, ProcessWatch};
 use crate::published::Published;
 use crate::registry::{self, Duty, Identity};
 use crate::server::{self, Controller, Listeners};
-use crate::state::event::Readiness;
+use crate::state::event::{ProcessId, Readiness};
 use crate::sys;
 use keep::{during, keep, keep_heartbeat, keep_lock};
 
@@ -182,10 +182,6 @@ impl Background {
         }
     }
 
-    pub(super) fn ask_startup(&self, on: bool) {
-        self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.startup, on) != on);
-    }
-
     pub(super) fn ask_all(&self) {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
     }
@@ -199,14 +195,14 @@ impl Background {
         self.orders.send_modify(|orders| orders.again += 1);
     }
 
-    /// What is asked of a module from now on; none: nothing.
-    pub(super) fn watch(&self, id: ModuleId, what: Option<ModuleWatch>) {
+    /// What is asked of a process from now on; none: nothing.
+    pub(super) fn watch(&self, id: ProcessId, what: Option<ProcessWatch>) {
         self.orders.send_if_modified(|orders| match what {
             Some(what) => {
-                orders.modules.insert(id, Arc::new(what));
+                orders.processes.insert(id, Arc::new(what));
                 true
             }
-            None => orders.modules.remove(&id).is_some(),
+            None => orders.processes.remove(&id).is_some(),
         });
     }
 
