@@ -8,6 +8,12 @@ export CARGO_TARGET_DIR=$target_dir
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# Lists what did not run, or not wholly, and why: leave_out WHAT WHY.
+leave_out() {
+    say "left out: $1 ($2)"
+    [ -z "${PORTCULLIS_LEFT_OUT:-}" ] || echo "left out: $1 ($2)" >>"$PORTCULLIS_LEFT_OUT"
+}
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
@@ -85,6 +91,14 @@ ensure_wait_on() {
     if [ ! -x "$target_dir/clients/node/node_modules/.bin/wait-on" ]; then
         say "installing wait-on"
         npm install --silent --no-fund --no-audit --prefix "$target_dir/clients/node" wait-on
+    fi
+}
+
+# Builds cargo-deny, which checks the crates in the binary.
+ensure_deny() {
+    if ! cargo deny --version >/dev/null 2>&1; then
+        say "installing cargo-deny (a few minutes, once)"
+        cargo install --quiet --locked cargo-deny >&2
     fi
 }
 

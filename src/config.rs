@@ -1,10 +1,13 @@
 //! What an operator may write, where it comes from, and how it is read: every problem at once, each with its place.
 
 pub mod accounts;
+pub mod heartbeat;
 pub mod interpolate;
 pub mod layers;
 pub mod node;
 pub mod preset;
 pub mod problem;
 pub mod reader;
+pub mod schema;
 pub mod source;
+pub mod values;

@@ -1,6 +1,8 @@
 //! The library behind the `portcullis` binary: a map of who may know whom, and the life of one run in order.
 //!
-//! A module imports only from floors below its own; `tests/tidy.rs` says so.
+//! A module imports only from floors below its own, and modules of one floor do not know each other, but for the words and for the
+//! program itself, the lowest and the highest floor. `tests/tidy` reads this table and refuses what it does not allow, and circles
+//! between the modules of any folder.
 //!
 //! | floor | modules | know |
 //! |---|---|---|
@@ -8,13 +10,13 @@
 //! | 1 | `config` `names` | what an operator may write, and where it comes from; which addresses a host has |
 //! | 2 | `plan` | the validated orders of one run |
 //! | 3 | `state` | what is known of a run, and the one place where it changes: no I/O, no clock |
-//! | 4 | `view` `narrator` `process` `mailbox` `published` | a snapshot, or a command line and how it ended |
-//! | 5 | `probe` | one target |
-//! | 6 | `prober` `migration` `registry` `server` `control` | floors below and events, not each other |
-//! | 7 | `supervisor` | the loop: perform effects, publish, take the next event |
-//! | 8 | `command` | one subcommand each |
-//! | 9 | `cli`, `main` | what can be said |
-//! | | `fuzzing` | the doors for `fuzz/`, built by cargo-fuzz alone |
+//! | 4 | `mailbox` `published` | the way of events to the supervisor, and of its snapshots to readers |
+//! | 5 | `view` `process` | a snapshot, or a command line and how it ended |
+//! | 6 | `probe` | one target |
+//! | 7 | `prober` `migration` `registry` `server` `control` `narrator` | floors below and events, not each other |
+//! | 8 | `supervisor` | the loop: perform effects, publish, take the next event |
+//! | 9 | `command` | one subcommand each |
+//! | 10 | `cli` `main` `fuzzing` | what can be said; the doors for `fuzz/`, built by cargo-fuzz alone |
 //!
 //! One run: `main` blocks all signals, `cli` reads the command line, `plan::resolve` turns file and environment into orders or
 //! into every problem at once, `server` binds, `supervisor` opens the signalfd and begins: the prober asks what is waited for,

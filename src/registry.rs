@@ -23,16 +23,17 @@ pub use identity::Identity;
 
 /// The pauses after failed beats in a row, before jitter of minus 30 % at most; the last one stays.
 ///
-/// Shorter than those of D6: a beat has to be back within 5 s of Redis being writable again, and a try that was under way then may
-/// spend [`beat::ANSWER`] on a server that is gone before the pause begins.
+/// A beat has to be back within 5 s of Redis being writable again (`docs/decisions.md`, 3), and a try that was under way then may spend
+/// [`beat::ANSWER`] on a server that is gone before the pause begins.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
 const _: () = assert!(beat::ANSWER.as_secs() + RETRIES[RETRIES.len() - 1].as_secs() < 5);
 
-/// How often a trouble that lasts is told again (D8).
+/// How often a trouble that lasts is told again.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// The pause after a refused login or right: it does not get right by itself, but somebody may mend it (D10).
+/// The pause after a refused login or right: it does not get right by itself, but somebody may mend it
+/// (`docs/decisions.md`, 4).
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
 
 /// The pause after a beat that had to take readiness back because the checks' results were too old to be believed.

@@ -4,6 +4,8 @@ pub mod check;
 pub mod event;
 pub mod instances;
 pub mod lifecycle;
+pub mod migration;
+pub mod phase;
 pub mod process;
 pub mod shutdown;
 pub mod snapshot;

@@ -33,6 +33,12 @@ enum Otherwise {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Text(Vec<Piece>);
 
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.shown())
+    }
+}
+
 /// A stretch of a text that comes from one place.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Piece {
@@ -58,6 +64,11 @@ impl Text {
     pub fn literal(value: impl Into<String>) -> Self {
         let value = value.into();
         Self(vec![Piece { shown: value.clone(), value, interpolated: false }])
+    }
+
+    /// A text of these stretches.
+    pub const fn of(pieces: Vec<Piece>) -> Self {
+        Self(pieces)
     }
 
     /// The text itself.

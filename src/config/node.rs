@@ -82,6 +82,8 @@ pub enum Value {
     List(Vec<Node>),
     /// A table.
     Table(Table),
+    /// What was wrong, and has been reported. Its key counts as written, and nobody reads it.
+    Hole,
 }
 
 impl Value {
@@ -94,6 +96,7 @@ impl Value {
             Self::Datetime => "a date",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
+            Self::Hole => "wrong",
         }
     }
 }

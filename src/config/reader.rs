@@ -1,5 +1,7 @@
 //! Reading of a tree that collects every problem and stops at none.
 
+mod declared;
+mod engine;
 mod faults;
 mod values;
 
@@ -8,10 +10,11 @@ use std::fmt::Display;
 
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Entry, Node, Origin, Table, Value, parse_inline};
-use crate::config::problem::{Problem, Problems, suggest};
+use crate::config::problem::{Problem, Problems};
 use crate::config::source::Environment;
 use faults::Faults;
 
+pub use engine::{SHOWN, own_way};
 pub use values::truth;
 
 /// What all sections of one reading share: the environment, and what was found.
@@ -181,11 +184,8 @@ impl<'e> Context<'e> {
 
     /// The section `path` over a table that is at hand; without `keys` it may hold any name.
     pub fn section(&'e self, table: Table, path: &str, origin: Option<Origin>, keys: Option<Keys>, depth: Depth) -> Section<'e> {
-        if let Some(Keys { known }) = keys.filter(|_| !self.is_garbled()) {
-            for Entry { key, origin, .. } in table.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-                let place = if path.is_empty() { String::new() } else { format!(" in [{path}]") };
-                self.problem(Problem::at(origin, format!("unknown key `{key}`{place}{}", suggest(key, known.iter().copied()))));
-            }
+        if let Some(Keys { known }) = keys {
+            self.refuse_unknown(&table, path, known);
         }
         Section { context: self, table, path: path.to_owned(), origin, depth }
     }
@@ -217,9 +217,14 @@ impl<'c> Section<'c> {
         self.table.get(key).map(|entry| &entry.node.origin)
     }
 
-    /// What was written for `key`.
+    /// What was written for `key`; none where it was wrong and has been reported.
     pub fn node(&self, key: &str) -> Option<&Node> {
-        self.table.get(key).map(|entry| &entry.node)
+        self.table.get(key).map(|entry| &entry.node).filter(|node| !matches!(node.value, Value::Hole))
+    }
+
+    /// Whether the value of `key` was wrong and has been reported: what depends on it says nothing more.
+    pub fn is_broken(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|entry| matches!(entry.node.value, Value::Hole))
     }
 
     /// Every entry, in order, for sections whose keys are names.

@@ -11,7 +11,7 @@ use crate::plan::target::MysqlTarget;
 use crate::probe::mysql::Session;
 use crate::state::event::LockHolder;
 
-/// A dead man's switch: the server ends a session that has been silent for so long, and with it the lock (M9).
+/// A dead man's switch: the server ends a session that has been silent for so long, and with it the lock.
 const SILENCE: &str = "SET SESSION wait_timeout = 30";
 
 /// How long a holder that is done stays to be seen by whoever queues: longer than any pause between two tries.

@@ -1,6 +1,6 @@
 //! A PostgreSQL advisory lock: of a session that is ours alone, or of a transaction where a pooler shares the sessions.
 //!
-//! Polled, because a session that waits inside `pg_advisory_lock` deadlocks with a `CREATE INDEX CONCURRENTLY` of the holder (M5).
+//! Polled, because a session that waits inside `pg_advisory_lock` deadlocks with a `CREATE INDEX CONCURRENTLY` of the holder.
 
 mod link;
 mod seen;
@@ -22,7 +22,7 @@ use seen::Seen;
 use sessions::Place;
 pub(super) use sessions::quoted;
 
-/// For the migration's sessions: they end within half a minute of their client (M3b).
+/// For the migration's sessions: they end within half a minute of their client.
 const OPTIONS: &str =
     "-c client_connection_check_interval=2000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3";
 

@@ -10,7 +10,7 @@ use crate::exit::Ended;
 use crate::state::event::{ANOTHER_MODE, LockHolder, Preparation};
 use crate::state::snapshot::{Migration, MigrationLock, MigrationStep, Snapshot, Step};
 
-/// When a replica that queues mentions it, after the line that it begins with; from then on every [`MENTIONED_EVERY`] (E6).
+/// When a replica that queues mentions it, after the line that it begins with; from then on every [`MENTIONED_EVERY`].
 const MENTIONED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 
 /// How often a queue that lasts is mentioned.

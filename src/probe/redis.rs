@@ -19,7 +19,8 @@ use super::tls;
 use crate::outcome::{Class, Failure};
 use crate::plan::target::RedisTarget;
 
-/// How long sent data may stay unacknowledged, so that a stuck write cannot arrive much later than it was decided (D5).
+/// How long sent data may stay unacknowledged, so that a stuck write cannot arrive much later than it was decided
+/// (`docs/decisions.md`, 3).
 const LOSS: Duration = Duration::from_secs(5);
 
 /// The longest answer to a question in bytes. The driver makes 60 and more of each 3 bytes in a list of empty words, and doubles its room
@@ -38,7 +39,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects, logs in and says PING: only its answer tells a missing password from other faults (D10).
+    /// Connects, logs in and says PING: only its answer tells a missing password from other faults.
     ///
     /// Each answer may take `within` at most, connecting may, too.
     pub async fn open(target: &RedisTarget, within: Duration) -> Result<Self, Failure> {
@@ -136,7 +137,7 @@ pub fn failure(error: &RedisError) -> Failure {
     }
 }
 
-/// The class of an error (D10); the driver knows only some of the server's codes as kinds of their own.
+/// The class of an error; the driver knows only some of the server's codes as kinds of their own.
 fn class(error: &RedisError) -> Class {
     let words = error.detail().unwrap_or_default();
     match (error.kind(), error.code()) {

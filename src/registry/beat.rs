@@ -21,10 +21,10 @@ use crate::view;
 /// The script of a beat.
 const BEAT: &str = include_str!("beat.lua");
 
-/// How long connecting, and one command, may take (D8).
+/// How long connecting, and one command, may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
-/// The longest payload in bytes (D15).
+/// The longest payload in bytes: a reader takes the payloads of all instances at once.
 pub(super) const LONGEST_PAYLOAD: usize = 512;
 
 /// Writes beats under one identity over one connection that it makes, and makes again after any failure.
@@ -225,7 +225,7 @@ impl Pen {
         ask(session, &command).await?.map(drop).map_err(|error| failure(&error))
     }
 
-    /// What a reader of the registry sees of this instance (D15).
+    /// What a reader of the registry sees of this instance.
     fn payload(&self, state: Readiness, who: &Who, session: &Session, snapshot: &Snapshot, look: Look) -> String {
         let mut payload = json!({
             "v": 1,

@@ -1,17 +1,16 @@
 //! What can happen to a run, and what the reducer answers: data, so that every rule can be tested without a clock or a process.
 
-mod lock;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::instances::Instances;
+pub use super::migration::{ANOTHER_MODE, LockHolder, LockNews, Preparation};
+pub use super::phase::Readiness;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::{Class, Outcome};
 pub use crate::plan::CheckId;
 use crate::plan::{ModuleId, Plan};
-pub use lock::{ANOTHER_MODE, LockHolder, LockNews, Preparation};
 
 /// A process that the supervisor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,20 +150,6 @@ pub enum Watch {
     Start,
     /// A module's own checks.
     Checks,
-}
-
-/// What the readers of the heartbeat shall see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Readiness {
-    /// The start is not through.
-    #[default]
-    Unknown,
-    /// Traffic may come.
-    Ready,
-    /// Traffic may not come.
-    NotReady,
-    /// This instance is leaving.
-    Stopped,
 }
 
 /// When portcullis stops together with its process.

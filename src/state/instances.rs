@@ -4,8 +4,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::event::Readiness;
-use super::snapshot::{Phase, Status};
+use super::phase::{Phase, Readiness, Status};
 use crate::clock::Moment;
 
 /// More instances than these are counted and not listed.

@@ -8,11 +8,11 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::check::Check;
-use super::event::{LockHolder, Preparation};
 use super::instances::Instances;
+pub use super::migration::{Migration, MigrationLock, MigrationStep};
+pub use super::phase::{Phase, Status};
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::Class;
@@ -24,77 +24,6 @@ pub const APP: &str = "app";
 
 /// The check that the heartbeat is written; there is none unless readiness depends on it.
 pub const HEARTBEAT: &str = "heartbeat";
-
-/// Where a run stands; it only moves forward, except from running back to starting for a restart in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Nothing has begun.
-    Init,
-    /// Dependencies are waited for.
-    Waiting,
-    /// The migration runs, or its lock is queued for.
-    Migrating,
-    /// The process is being started, or its startup check has not passed yet.
-    Starting,
-    /// The process runs.
-    Running,
-    /// It is being stopped: not ready, and on its way out.
-    Draining,
-    /// It has ended as it was meant to.
-    Stopped,
-    /// The start failed.
-    Failed,
-}
-
-impl Phase {
-    /// Every phase in order.
-    pub const ALL: [Self; 8] =
-        [Self::Init, Self::Waiting, Self::Migrating, Self::Starting, Self::Running, Self::Draining, Self::Stopped, Self::Failed];
-
-    /// Whether the run is on its way out, or has come to its end: nothing is started any more.
-    pub const fn is_leaving(self) -> bool {
-        matches!(self, Self::Draining | Self::Stopped | Self::Failed)
-    }
-
-    /// The word for logs, metrics and JSON.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Init => "init",
-            Self::Waiting => "waiting",
-            Self::Migrating => "migrating",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Draining => "draining",
-            Self::Stopped => "stopped",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// The status that people ask for: UNKNOWN until the start is through, then UP or DOWN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// The start is not through.
-    Unknown,
-    /// Everything that counts is up.
-    Up,
-    /// Something that counts is not.
-    Down,
-    /// It is being stopped.
-    OutOfService,
-}
-
-impl Status {
-    /// The word that Spring has for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Unknown => "UNKNOWN",
-            Self::Up => "UP",
-            Self::Down => "DOWN",
-            Self::OutOfService => "OUT_OF_SERVICE",
-        }
-    }
-}
 
 /// Where one step of the start stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,66 +77,6 @@ pub struct Heartbeat {
     pub trouble: Option<Class>,
     /// When Redis last took one.
     pub last_written: Option<Moment>,
-}
-
-/// The part of this replica in the migration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Migration {
-    /// None yet, or none at all.
-    #[default]
-    Idle,
-    /// Another replica holds the lock.
-    Queued {
-        /// Since when this replica queues.
-        since: Moment,
-        /// Who holds it, as far as the database tells.
-        holder: String,
-    },
-    /// This replica holds the lock and runs the command.
-    Holder {
-        /// Since when.
-        since: Moment,
-    },
-    /// It is over.
-    Done,
-}
-
-/// What is remembered of the migration's lock.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MigrationLock {
-    /// When this replica got it; none before.
-    pub held_at: Option<Moment>,
-    /// How often it was lost while the migration ran.
-    pub lost: u64,
-    /// What holds it: `postgres`, `file`, `redis`; none without a lock.
-    pub kind: Option<&'static str>,
-    /// What this replica does under it before the migration runs.
-    pub preparing: Option<Preparation>,
-    /// Who else held it, and when that was heard.
-    pub holder: Option<(LockHolder, Moment)>,
-    /// How often the command was started.
-    pub attempts: u32,
-    /// How it last ended.
-    pub last_exit: Option<Ended>,
-    /// Whether the schema was found to be newer than this replica's.
-    pub ahead: bool,
-    /// What it is doing now, and since when; none between two steps.
-    pub step: Option<(MigrationStep, Moment)>,
-    /// How long the command last ran.
-    pub ran: Option<Duration>,
-}
-
-/// A step of the migration that takes time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MigrationStep {
-    /// The lock is asked for.
-    Asking,
-    /// A command or a statement says whether there is anything to do.
-    Checking,
-    /// The migration's own command.
-    Running,
-    /// It is verified.
-    Verifying,
 }
 
 /// Where a module stands, in the words of Koupleless.

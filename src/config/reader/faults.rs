@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use super::{Context, Section};
 use crate::config::interpolate::Template;
-use crate::config::node::{Origin, Value};
+use crate::config::node::{Node, Origin, Value};
 use crate::config::preset;
 use crate::config::problem::Problem;
 
@@ -86,27 +86,29 @@ impl Context<'_> {
 impl Section<'_> {
     /// Says what is wrong with `key`, or with the whole section when it was not written.
     pub fn problem(&self, key: &str, text: impl AsRef<str>) {
-        if !self.has(key) && !self.context.is_complete() {
+        if self.is_broken(key) || (!self.has(key) && !self.context.is_complete()) {
             return;
         }
-        let text = format!("{}{} {}", self.what(key), self.variables(key), text.as_ref());
+        let from = self.node(key).map(|node| self.context.variables_in(node)).unwrap_or_default();
+        let text = format!("{}{from} {}", self.what(key), text.as_ref());
         let above = || self.origin.as_ref().map(|origin| preset::lacking(origin, &self.below(key)));
         self.context.problem(match self.origin(key).cloned().or_else(above) {
             Some(origin) => Problem::at(&origin, text),
             None => Problem::missing(text),
         });
     }
+}
 
+impl Context<'_> {
     /// The set variables that a value is made of, as a part of a sentence: who reads the file does not see what they hold.
-    fn variables(&self, key: &str) -> String {
-        let Some(node) = self.node(key) else { return String::new() };
+    pub(super) fn variables_in(&self, node: &Node) -> String {
         let Value::String(text) = &node.value else { return String::new() };
         // Those of a preset's line are named in place of it.
         if node.origin.verbatim() || matches!(node.origin, Origin::Preset { .. }) {
             return String::new();
         }
         let Ok(template) = Template::parse(text) else { return String::new() };
-        let names = template.set_variables(self.context.environment);
+        let names = template.set_variables(self.environment);
         if names.is_empty() { String::new() } else { format!(", from {},", names.join(" and ")) }
     }
 }

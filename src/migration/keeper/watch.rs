@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A lock that was not looked at for longer than this is not regained: its lease may have run out, and another have had it.
 const LONGEST_SILENCE: Duration = Duration::from_secs(PING.as_secs() + ANSWER.as_secs() + 1);
 
-// A holder that is cut off has stopped its migration before the server hands the lock to another (E5).
+// A holder that is cut off has stopped its migration before the server hands the lock to another (`docs/decisions.md`, 1).
 const _: () = assert!(PING.as_secs() + ANSWER.as_secs() + REGAIN.as_secs() + GRACE.as_secs() < LEASE_SECONDS);
 
 /// A migration that runs, as far as the lock's keeper looks after it.

@@ -12,7 +12,7 @@ use crate::probe::postgres::{Refused, Session};
 
 /// What every session of the lock asks for, each tolerated when the server refuses it: an old version, a hosted service.
 ///
-/// The first is a dead man's switch: a holder whose host is gone loses the lock within half a minute instead of two hours (M3). The last
+/// The first is a dead man's switch: a holder whose host is gone loses the lock within half a minute instead of two hours. The last
 /// three take away what the role or the database may have set for applications (`ALTER ROLE ... SET`).
 const SETTINGS: [&str; 8] = [
     "SET idle_session_timeout = '30s'",
@@ -49,7 +49,7 @@ pub(in crate::migration) struct Link {
 
 impl Link {
     /// A session, and whether it is ours alone, which is found out before anything is set or taken: in a pooler both would stay
-    /// behind in a session that others get, too (M4).
+    /// behind in a session that others get, too.
     pub(super) async fn open(target: &PostgresTarget, name: &str, channel: &str) -> Result<Self, Refused> {
         let session = Session::open(target, name, ANSWER).await?;
         let serving = session.tell("SELECT pg_backend_pid()").await?;
@@ -67,7 +67,7 @@ impl Link {
                 tracing::debug!(setting, why = refused.private.as_str(), "the database refuses a setting of the lock's session");
             }
         }
-        // It would grant the same lock a second time (M11), and does not take the listening below either.
+        // A standby would grant the same lock a second time, and does not take the listening below either.
         if link.session.tell("SELECT pg_is_in_recovery()").await?.first().and_then(|row| row.try_get(0).ok().flatten()) == Some("t") {
             return Err(standby().into());
         }

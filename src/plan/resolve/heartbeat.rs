@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::config::heartbeat::{Form, Heartbeat};
+use crate::config::interpolate::Text;
 use crate::config::problem::suggest;
 use crate::config::reader::{Depth, Keys, Section};
-use crate::plan::resolve::{DAY, checks, condition, target};
+use crate::plan::resolve::{checks, condition, target};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
 
@@ -38,13 +40,9 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     if enabled && !wanted {
         context.remark(NO_REDIS);
     }
-    let section = root.table_at("heartbeat", Some(KEYS), if enabled && wanted { Depth::Whole } else { Depth::Form })?;
-    let second = Duration::from_secs(1);
-    let [ttl, every] = ["ttl", "every"].map(|key| section.duration(key, second..=DAY));
-    let simple = section.word("mode", &[("auto", false), ("simple", true)]).unwrap_or_default();
-    let [exclusive, required] = ["exclusive", "required"].map(|key| section.boolean(key).unwrap_or_default());
-    let key = section.nonempty("key").map(|text| text.value());
-    let prefix = section.nonempty("prefix").map(|text| text.value());
+    let mut section = root.table_at("heartbeat", Some(KEYS), if enabled && wanted { Depth::Whole } else { Depth::Form })?;
+    let heartbeat: Heartbeat = section.part();
+    let [key, prefix] = [&heartbeat.key, &heartbeat.prefix].map(|text| text.0.as_ref().map(Text::value));
     for (name, text) in [("key", &key), ("prefix", &prefix)] {
         let odd = |text: &String| text.contains(['{', '}']) || text.chars().any(|c| c.is_control() || c.is_whitespace());
         if text.as_ref().is_some_and(odd) {
@@ -52,7 +50,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
         }
     }
     let target = redis(&section, checks)?;
-    let (ttl, every) = (ttl.unwrap_or(second * 60), every.unwrap_or(second * 20));
+    let (ttl, every) = (heartbeat.ttl.0, heartbeat.every.0);
     if every >= ttl {
         section.problem(
             "every",
@@ -66,12 +64,14 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
             humantime::format_duration(every * 2 + SLACK)
         ));
     }
-    Some(HeartbeatPlan { target, key: key.unwrap_or_else(|| default_key(&section, service)), ttl, every, simple, exclusive, required })
+    let key = key.unwrap_or_else(|| default_key(prefix.as_deref(), service));
+    let simple = heartbeat.mode == Form::Simple;
+    Some(HeartbeatPlan { target, key, ttl, every, simple, exclusive: heartbeat.exclusive, required: heartbeat.required })
 }
 
 /// What the service's name gives, behind the prefix that its application gives all keys of its own.
-fn default_key(section: &Section<'_>, service: &str) -> String {
-    let prefix = section.nonempty("prefix").map(|text| format!("{}:", text.value().trim_end_matches(':')));
+fn default_key(prefix: Option<&str>, service: &str) -> String {
+    let prefix = prefix.map(|prefix| format!("{}:", prefix.trim_end_matches(':')));
     format!("{}{service}_service_status", prefix.unwrap_or_default())
 }
 
@@ -131,5 +131,6 @@ pub(super) fn registry(root: &Section<'_>, service: &str) -> Option<(RedisPlace,
     let plan = read(root, service, &checks::read(root, Depth::Whole))?;
     let section = root.table_at("heartbeat", None, Depth::Whole)?;
     let named = root.nonempty("service").is_none_or(|text| text.value() == service);
-    Some((plan.target, if named { plan.key } else { default_key(&section, service) }))
+    let prefix = section.nonempty("prefix").map(|text| text.value());
+    Some((plan.target, if named { plan.key } else { default_key(prefix.as_deref(), service) }))
 }

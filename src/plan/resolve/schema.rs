@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::config::heartbeat::Heartbeat;
 use crate::config::reader::Keys;
 use crate::plan::resolve::{ROOT, argv, checks, condition, health, heartbeat, migrations, modes, modules, process, started, target};
 
@@ -90,11 +91,7 @@ pub fn document() -> Value {
                 "token" | "socket" => text(),
                 _ => flag(),
             }),
-            "heartbeat": section(heartbeat::KEYS, |key| match key {
-                "check" => text(),
-                "mode" => word(&["auto", "simple"]),
-                _ => of_target(key),
-            }),
+            "heartbeat": with_declared::<Heartbeat>(section(heartbeat::KEYS, of_target)),
             "migrations": section(migrations::KEYS, |key| match key {
                 "enabled" => flag(),
                 "command" => command.clone(),
@@ -217,6 +214,16 @@ fn of(key: &str) -> Value {
         | "working_directory" => text(),
         _ => Value::Null,
     }
+}
+
+/// What `T` declares, in place of what is described here.
+fn with_declared<T: schemars::JsonSchema>(mut section: Value) -> Value {
+    if let (Some(here), Some(declared)) =
+        (section["properties"].as_object_mut(), crate::config::schema::of::<T>()["properties"].as_object())
+    {
+        here.extend(declared.clone());
+    }
+    section
 }
 
 /// A table with these keys and no others.

@@ -19,7 +19,8 @@ use crate::probe::bounded::{Allowance, Bounded};
 use crate::probe::dial::{Duplex, class_of_io, dial, dial_unix, notice_loss};
 use crate::probe::tls;
 
-/// How long sent data may stay unacknowledged before the kernel gives the connection up (E5).
+/// How long sent data may stay unacknowledged before the kernel gives the connection up: a lock is lost well before its lease ends
+/// (`docs/decisions.md`, 1).
 const LOSS: Duration = Duration::from_secs(10);
 
 /// The name of the protocol in a handshake without a question before it (PostgreSQL: SSL session encryption).

@@ -202,7 +202,7 @@ fn json_value(section: &Section<'_>, node: &Node) -> Option<serde_json::Value> {
             let member = |entry: &crate::config::node::Entry| json_value(section, &entry.node).map(|value| (entry.key.clone(), value));
             Json::Object(table.iter().filter_map(member).collect())
         }
-        Value::Datetime => {
+        Value::Datetime | Value::Hole => {
             section.context().problem(Problem::at(&node.origin, format!("{} holds a date, which JSON has not", section.what("json"))));
             return None;
         }

@@ -1,4 +1,4 @@
-//! The migration's lock after a time in which nobody looked: confirmed before the next step, which waits until then (ruling 46).
+//! The migration's lock after a time in which nobody looked: confirmed before the next step, which waits until then.
 
 use super::{Duration, Effect, Event, Lifecycle, Lock, LockNews, Moment, Phase, ProcessId, RETRY, Timer};
 
@@ -6,7 +6,7 @@ use super::{Duration, Effect, Event, Lifecycle, Lock, LockNews, Moment, Phase, P
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 
 impl Lifecycle {
-    /// Nobody here ran for `lost`, or the machine was suspended. Only what is leased from others is in doubt.
+    /// Nobody here ran for `lost`, or the machine was suspended. Only what is leased from others is in doubt (`docs/decisions.md`, 2).
     pub(in crate::state::lifecycle) fn was_away(&mut self, now: Moment, lost: Duration, effects: &mut Vec<Effect>) {
         self.requests.forgive(now, lost);
         if !matches!(self.migrating.lock, Lock::Idle | Lock::Releasing) && self.snapshot.phase == Phase::Migrating {

@@ -6,7 +6,8 @@ use super::{Question, RETRY, RunState, StartStage, Step, Timer};
 /// How long giving the lock back may take; the database frees it with the connection anyway.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a migration that lost its lock may take to stop, so that a successor never overlaps with it.
+/// How long a migration that lost its lock may take to stop, so that a successor never overlaps with it
+/// (`docs/decisions.md`, 1).
 const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
 impl Lifecycle {

@@ -1,8 +1,69 @@
-//! The migration lock in events: who holds it, what its holder prepares, and the news that its keeper brings.
+//! What is known of the migration: this replica's part in it, its lock, and the news of that lock.
 
 use std::time::Duration;
 
-use crate::exit::Exit;
+use crate::clock::Moment;
+use crate::exit::{Ended, Exit};
+
+/// The part of this replica in the migration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Migration {
+    /// None yet, or none at all.
+    #[default]
+    Idle,
+    /// Another replica holds the lock.
+    Queued {
+        /// Since when this replica queues.
+        since: Moment,
+        /// Who holds it, as far as the database tells.
+        holder: String,
+    },
+    /// This replica holds the lock and runs the command.
+    Holder {
+        /// Since when.
+        since: Moment,
+    },
+    /// It is over.
+    Done,
+}
+
+/// What is remembered of the migration's lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MigrationLock {
+    /// When this replica got it; none before.
+    pub held_at: Option<Moment>,
+    /// How often it was lost while the migration ran.
+    pub lost: u64,
+    /// What holds it: `postgres`, `file`, `redis`; none without a lock.
+    pub kind: Option<&'static str>,
+    /// What this replica does under it before the migration runs.
+    pub preparing: Option<Preparation>,
+    /// Who else held it, and when that was heard.
+    pub holder: Option<(LockHolder, Moment)>,
+    /// How often the command was started.
+    pub attempts: u32,
+    /// How it last ended.
+    pub last_exit: Option<Ended>,
+    /// Whether the schema was found to be newer than this replica's.
+    pub ahead: bool,
+    /// What it is doing now, and since when; none between two steps.
+    pub step: Option<(MigrationStep, Moment)>,
+    /// How long the command last ran.
+    pub ran: Option<Duration>,
+}
+
+/// A step of the migration that takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationStep {
+    /// The lock is asked for.
+    Asking,
+    /// A command or a statement says whether there is anything to do.
+    Checking,
+    /// The migration's own command.
+    Running,
+    /// It is verified.
+    Verifying,
+}
 
 /// Who is waited for by a replica whose mode does not migrate.
 pub const ANOTHER_MODE: &str = "another replica, whose mode migrates";
@@ -66,7 +127,7 @@ pub enum LockNews {
     Held,
     /// What the database says to the question after the migration.
     Verified(Result<(), String>),
-    /// The answer to [`Effect::ConfirmLock`](super::Effect::ConfirmLock) where nothing was lost.
+    /// The answer to [`Effect::ConfirmLock`](super::event::Effect::ConfirmLock) where nothing was lost.
     Confirmed,
     /// It was ours and is not any more.
     Lost(String),

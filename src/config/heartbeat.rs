@@ -1,0 +1,59 @@
+//! What `[heartbeat]` says beside its Redis.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::interpolate::Text;
+use crate::config::values::{DAY, Maybe, Span};
+
+/// Whether a key is one for all replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Form {
+    /// A record of each replica beside the key of the service.
+    #[default]
+    Auto,
+    /// The key of the service alone.
+    Simple,
+}
+
+/// Where and how often the readiness is written into Redis. The Redis itself is named as in a check, or by `check`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Heartbeat {
+    /// Whether the readiness is written at all.
+    pub enabled: bool,
+    /// The redis check that names the Redis, in place of a target.
+    pub check: Maybe<Text>,
+    /// The key; by default the prefix, then `SERVICE_service_status`.
+    pub key: Maybe<Text>,
+    /// What the default key begins with, before a `:`.
+    pub prefix: Maybe<Text>,
+    /// How long a record lasts without a further heartbeat.
+    pub ttl: Span<1000, DAY>,
+    /// How often it is written; shorter than `ttl`.
+    pub every: Span<1000, DAY>,
+    /// Which records are written.
+    pub mode: Form,
+    /// Whether no other replica writes it, so that it may be deleted at the end even with `mode = "simple"`.
+    pub exclusive: bool,
+    /// Whether the service is not ready while the heartbeat is not written.
+    pub required: bool,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            check: Maybe(None),
+            key: Maybe(None),
+            prefix: Maybe(None),
+            ttl: const { Span::of(60_000) },
+            every: const { Span::of(20_000) },
+            mode: Form::Auto,
+            exclusive: false,
+            required: false,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The schema of a declaration: what its types say, with a variable in place of any value.
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema, json_schema};
+use serde_json::{Map, Value};
+
+/// The schema of `T` (draft 2020-12), in which every value that is no plain string may be a string with a variable in it.
+pub fn of<T: JsonSchema>() -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
+    OrVariable.transform(&mut schema);
+    schema.to_value()
+}
+
+/// Makes `anyOf [it, a string with a variable]` of whatever is no plain string, and removes what `Option` says of null: TOML has none.
+struct OrVariable;
+
+impl Transform for OrVariable {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let Some(object) = schema.as_object_mut() else { return };
+        without_null(object);
+        in_words(object);
+        let words = object.get("oneOf").and_then(Value::as_array).is_some_and(|words| words.iter().all(|word| word.get("const").is_some()));
+        let written = match object.get("type").and_then(Value::as_str) {
+            None if words => r"\$",
+            Some("boolean") => r"^\s*([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[Yy][Ee][Ss]|[Nn][Oo]|[Oo][Nn]|[Oo][Ff][Ff]|[01])?\s*$|\$",
+            Some("integer") => r"^\s*[+-]?[0-9]+\s*$|\$",
+            Some("string") if object.contains_key("enum") || object.contains_key("pattern") => r"\$",
+            _ => return,
+        };
+        let own = ["description", "default", "title"].into_iter().filter_map(|key| Some((key.to_owned(), object.remove(key)?)));
+        let own: Map<String, Value> = own.collect();
+        let plain = std::mem::take(object);
+        *object = own;
+        object.insert("anyOf".to_owned(), serde_json::json!([plain, json_schema!({ "type": "string", "pattern": written })]));
+    }
+}
+
+/// What an `Option` adds for its none.
+fn without_null(object: &mut Map<String, Value>) {
+    if object.get("default") == Some(&Value::Null) {
+        object.remove("default");
+    }
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+        choices.retain(|choice| choice["type"] != "null");
+        if let [Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            object.remove("anyOf");
+            for (key, value) in only {
+                object.entry(key).or_insert(value);
+            }
+        }
+    }
+}
+
+/// The bounds that no pattern can say stand in the description.
+fn in_words(object: &mut Map<String, Value>) {
+    if let Some(range) = object.remove("x-range").and_then(|range| range.as_str().map(str::to_owned)) {
+        let text = object.get("description").and_then(Value::as_str).unwrap_or_default();
+        let text = format!("{text} From {range}.").trim_start().to_owned();
+        object.insert("description".to_owned(), Value::String(text));
+    }
+}

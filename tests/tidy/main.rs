@@ -1,0 +1,276 @@
+//! The shape of the house: floors, circles, promises, lengths, the home of `unsafe`, citations, and what the documents say of the code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod citations;
+mod imports;
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines that a file of `src` may have, its inline tests at the end not counted. What holds only tests may have more: a table of cases
+/// is read row by row.
+const LONGEST: usize = 300;
+const LONGEST_TESTS: usize = 500;
+
+/// Files that are longer, and why. Each has to go; one that is no longer needed is refused.
+const LONG: &[(&str, &str)] = &[
+    ("command/plan.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
+    ("command/wait.rs", "the checks, the heartbeat and `wait` are rewritten on the ordered libraries"),
+    ("config/interpolate.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
+    ("plan.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
+    ("plan/resolve.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
+    ("plan/resolve/migrations.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
+    ("process/children.rs", "TEMP"),
+    ("registry/beat.rs", "the checks, the heartbeat and `wait` are rewritten on the ordered libraries"),
+    ("state/lifecycle/leaving.rs", "one machine for every process takes this file's place"),
+    ("state/lifecycle/migrating.rs", "one machine for every process takes this file's place"),
+    ("state/lifecycle/modules.rs", "one machine for every process takes this file's place"),
+    ("supervisor.rs", "one machine for every process takes this file's place"),
+    ("supervisor/background.rs", "one machine for every process takes this file's place"),
+    ("sys/start.rs", "TEMP"),
+    ("view/page.rs", "counted once, cut once: the snapshot and its views are rewritten"),
+    ("view/summary.rs", "counted once, cut once: the snapshot and its views are rewritten"),
+];
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    fn example(path: &str, text: &str) -> Self {
+        Self { path: root().join("src").join(path), text: text.to_owned() }
+    }
+
+    /// The path below `src`, or the whole path of what is not there.
+    fn below_src(&self) -> String {
+        self.path.strip_prefix(root().join("src")).unwrap_or(&self.path).display().to_string()
+    }
+
+    /// Whether this is of that module: its file, or below its folder.
+    fn is_of(&self, module: &str) -> bool {
+        let path = self.below_src();
+        path == format!("{module}.rs") || path.starts_with(&format!("{module}/"))
+    }
+
+    /// Whether nothing but tests is in it: it is called `tests.rs` or lies in a folder `tests`.
+    fn is_tests(&self) -> bool {
+        self.path.ends_with("tests.rs") || self.path.components().any(|part| part.as_os_str() == "tests")
+    }
+
+    /// The lines before the inline tests at the end of the file, numbered from 1.
+    fn production(&self) -> impl Iterator<Item = (usize, &str)> {
+        let end = self.text.find("\n#[cfg(test)]\nmod tests {").map_or(self.text.len(), |at| at + 1);
+        self.text[..end].lines().enumerate().map(|(index, line)| (index + 1, line))
+    }
+
+    /// Those of them that are no comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.production().filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    fn at(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.strip_prefix(root()).expect("below the root").display())
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn below(folder: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("read a folder of the house") {
+            let path = entry.expect("read a folder of the house").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("read a source file");
+                found.push(Source { path, text });
+            }
+        }
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    assert!(!found.is_empty(), "no source below {folder}");
+    found
+}
+
+#[track_caller]
+fn none<T: Display>(what: &str, found: &[T]) {
+    assert!(found.is_empty(), "{what}:\n  {}", found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "));
+}
+
+/// What is in `scripts` and `docker`, beside Rust: paths and texts.
+fn scripts() -> Vec<(String, String)> {
+    let (mut found, mut open) = (Vec::new(), vec![root().join("scripts"), root().join("docker")]);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).expect("read a folder of scripts") {
+            let path = entry.expect("read a folder of scripts").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                found.push((path.strip_prefix(root()).expect("below the root").display().to_string(), text));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn each_file_begins_with_its_promise() {
+    let all = below("src").into_iter().chain(below("tests"));
+    let wrong = all.filter(|source| !source.text.lines().next().is_some_and(|line| line.starts_with("//! ") && line.len() > 20));
+    none("the first line is no promise", &wrong.map(|source| source.at(1)).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_file_is_long_and_none_is_called_mod() {
+    let mut idle: BTreeSet<&str> = LONG.iter().map(|(path, _)| *path).collect();
+    let mut long = Vec::new();
+    for source in below("src") {
+        let (count, most) =
+            if source.is_tests() { (source.text.lines().count(), LONGEST_TESTS) } else { (source.production().count(), LONGEST) };
+        if count > most && !idle.remove(source.below_src().as_str()) {
+            long.push(format!("{}: {count}, at most {most}", source.at(1)));
+        }
+    }
+    none("too long: which second promise is in it?", &long);
+    none("no longer too long: take them off the list", &idle.into_iter().collect::<Vec<_>>());
+    let named = below("src").into_iter().filter(|source| source.path.ends_with("mod.rs"));
+    none("x.rs + x/, no mod.rs", &named.map(|source| source.at(1)).collect::<Vec<_>>());
+}
+
+#[test]
+fn lines_end_without_blanks_and_files_with_one_line_end() {
+    let mut wrong = Vec::new();
+    for source in below("src").into_iter().chain(below("tests")) {
+        let trailing = source.text.lines().enumerate().filter(|(_, line)| line.ends_with([' ', '\t', '\r']));
+        wrong.extend(trailing.map(|(index, _)| source.at(index + 1)));
+        if !source.text.ends_with('\n') || source.text.ends_with("\n\n") {
+            wrong.push(source.at(source.text.lines().count()));
+        }
+    }
+    none("blanks at the end", &wrong);
+}
+
+#[test]
+fn unsafe_has_one_home() {
+    let mut wrong = Vec::new();
+    for source in below("src").into_iter().chain(below("tests")) {
+        if source.is_of("sys") || source.path.ends_with("tests/tidy/main.rs") {
+            continue;
+        }
+        let in_main = source.path.ends_with("src/main.rs");
+        for (number, line) in source.code() {
+            let words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            let is_section = in_main && line.contains("#[unsafe(link_section");
+            if words.into_iter().any(|word| word == "unsafe") && !is_section {
+                wrong.push(source.at(number));
+            }
+        }
+    }
+    none("unsafe outside src/sys.rs and src/sys/", &wrong);
+}
+
+#[test]
+fn the_state_knows_no_runtime_no_network_and_no_clock() {
+    let banned =
+        ["tokio", "hyper", "redis::", "std::net", "std::io", "std::fs", "std::thread", "Instant::now", "SystemTime", "Moment::now"];
+    let mut wrong = Vec::new();
+    for source in below("src").into_iter().filter(|source| source.is_of("state") && !source.is_tests()) {
+        let found = source.code().filter(|(_, line)| banned.iter().any(|word| line.contains(word)));
+        wrong.extend(found.map(|(number, line)| format!("{}: {}", source.at(number), line.trim())));
+    }
+    none("the state decides and does nothing", &wrong);
+}
+
+#[test]
+fn no_test_is_ignored_and_nothing_is_left_to_do() {
+    let mut wrong = Vec::new();
+    for source in below("src").into_iter().chain(below("tests")) {
+        if source.path.ends_with("tests/tidy/main.rs") {
+            continue;
+        }
+        let left = ["#[ignore", "TODO", "FIXME", "XXX", "todo!(", "unimplemented!("];
+        let found = source.text.lines().enumerate().filter(|(_, line)| left.iter().any(|word| line.contains(word)));
+        wrong.extend(found.map(|(index, line)| format!("{}: {}", source.at(index + 1), line.trim())));
+    }
+    none("ignored or left to do", &wrong);
+}
+
+#[test]
+fn the_readme_tells_every_exit_code_as_the_code_does() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+    for (exit, meaning) in portcullis::exit::Exit::TABLE {
+        if exit.code() != 0 {
+            let row = format!("| {} | {meaning} |", exit.code());
+            assert!(readme.contains(&row), "the README lacks this row: {row}");
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there() {
+    let model = fs::read_to_string(root().join("SECURITY.md")).expect("SECURITY.md");
+    let rows: Vec<&str> = model.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| Test |")).collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    let sources: String = below("src").into_iter().chain(below("tests")).map(|source| source.text).collect();
+    let mut wrong = Vec::new();
+    for row in rows {
+        let named = row.rsplit('|').nth(1).map(str::trim).unwrap_or_default();
+        match named.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
+            // Those of the supervisors that panic have no functions of their own and print their names.
+            Some(name) if sources.contains(&format!("fn {name}()")) || sources.contains(&format!("test {name} ...")) => {}
+            None if named == "\u{2014}" && row.starts_with("| **can**") => {}
+            _ => wrong.push(row.to_owned()),
+        }
+    }
+    none("lines of SECURITY.md without their test", &wrong);
+}
+
+#[test]
+fn what_the_readme_takes_from_a_file_is_in_that_file() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+    let taken: Vec<_> = readme.split("<!-- from ").skip(1).collect();
+    assert!(taken.len() >= 4, "{taken:?}");
+    for text in taken {
+        let (path, after) = text.split_once(" -->\n```").expect("a path and a block");
+        let block = after.split_once('\n').and_then(|(_, block)| block.split_once("\n```")).expect("a whole block").0;
+        let file = fs::read_to_string(root().join(path)).expect(path);
+        assert!(file.contains(block), "not in {path}:\n{block}");
+    }
+}
+
+/// Every key that an object of this schema may have.
+fn keys_of(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
+    let children: Vec<&serde_json::Value> = match schema {
+        serde_json::Value::Object(object) => object.values().collect(),
+        serde_json::Value::Array(items) => items.iter().collect(),
+        _ => return,
+    };
+    if let Some(properties) = schema.get("properties").and_then(serde_json::Value::as_object) {
+        found.extend(properties.keys().cloned());
+    }
+    for child in children {
+        keys_of(child, found);
+    }
+}
+
+#[test]
+fn the_readme_names_every_key_of_the_configuration() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
+    let odd = |text: &str, between: &str| text.split(between).skip(1).step_by(2).collect::<Vec<_>>().join(" ");
+    let blocks = odd(&readme, "```");
+    let prose: String = readme.split("```").step_by(2).collect();
+    let code = format!("{blocks} {}", odd(&prose, "`"));
+    let words: BTreeSet<&str> = code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+    let mut keys = BTreeSet::new();
+    keys_of(&portcullis::plan::resolve::schema(), &mut keys);
+    assert!(keys.len() > 100, "{keys:?}");
+    let missing: Vec<String> = keys.into_iter().filter(|key| !words.contains(key.as_str())).collect();
+    none("keys that the README does not name", &missing);
+}
