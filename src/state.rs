@@ -10,3 +10,4 @@ pub mod process;
 pub mod shutdown;
 pub mod snapshot;
 pub mod start;
+pub mod transition;

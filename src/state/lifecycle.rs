@@ -10,6 +10,7 @@
 
 mod beating;
 mod checks;
+mod deadlines;
 mod ending;
 mod migrating;
 mod modules;
@@ -31,6 +32,7 @@ use super::process::{Process, RunState, StopRules, Then};
 use super::shutdown::{Requests, Shutdown};
 use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, MigrationStep, Phase, Snapshot, Stage, Step};
 use super::start::{Progress, Start, StartStage};
+use super::transition::{Machine, Transition};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
@@ -49,40 +51,6 @@ pub struct Ending {
     pub sentence: String,
     /// Whether it is the end that was asked for: 0, or the code that a stop by TERM or INT gives (128 and the signal's number).
     pub as_asked: bool,
-}
-
-/// One of the machines that a run is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Machine {
-    /// The ordered start.
-    Start,
-    /// One process.
-    Process(ProcessId),
-    /// The shutdown.
-    Shutdown,
-}
-
-impl std::fmt::Display for Machine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Start => f.write_str("start"),
-            Self::Process(ProcessId::Main) => f.write_str("process"),
-            Self::Process(ProcessId::Migration) => f.write_str("migration"),
-            Self::Process(ProcessId::Module(id)) => write!(f, "module {}", id.0),
-            Self::Shutdown => f.write_str("shutdown"),
-        }
-    }
-}
-
-/// What has changed its state, from which word to which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Transition {
-    /// The machine.
-    pub machine: Machine,
-    /// The state that it left.
-    pub from: &'static str,
-    /// The state that it entered.
-    pub to: &'static str,
 }
 
 /// A run's state and the rules by which it changes.

@@ -2,12 +2,12 @@
 //! health endpoint on another. Where that one thread hangs, another one takes its place.
 
 mod keep;
+mod serving;
 #[cfg(test)]
 mod tests;
 
 use std::convert::Infallible;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use crate::server::{self, Controller, Listeners};
 use crate::state::event::{ProcessId, Readiness};
 use crate::sys;
 use keep::{during, keep, keep_heartbeat, keep_lock};
+pub use serving::serve;
 
 /// Pause before a subsystem that ended is started again, doubled each time up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -283,33 +284,4 @@ impl Thread {
         })
         .await;
     }
-}
-
-/// Serves the health endpoint on a thread of its own, again and again should it fail.
-pub fn serve(
-    listeners: Listeners,
-    plan: Arc<HealthPlan>,
-    published: Arc<Published>,
-    controller: Option<Controller>,
-    subsystems: Subsystems,
-) -> io::Result<()> {
-    let body = move || {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let Ok(listeners) = listeners.try_clone() else {
-                error!("cannot duplicate the health listeners; the health endpoint is gone");
-                return;
-            };
-            let serving = || (subsystems.health)(listeners, Arc::clone(&plan), Arc::clone(&published), controller.clone());
-            let fault = match catch_unwind(AssertUnwindSafe(serving)) {
-                Ok(Ok(never)) => match never {},
-                Ok(Err(cause)) => cause.to_string(),
-                Err(_) => "it panicked".to_owned(),
-            };
-            error!("the health endpoint failed ({fault}); starting it again in {}", humantime::format_duration(pause));
-            std::thread::park_timeout(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    };
-    sys::start_thread("health", body)
 }

@@ -2,15 +2,8 @@
 //! the run is its owner's policy.
 
 use super::{APP, Check, Child, Phase, RunState, StartSign, StopRules, Then, Timer, Watch};
-use super::{Class, Duration, Effect, Ended, Event, Exit, Lifecycle, Moment, Notice, Outcome, ProcessId, ProcessPlan, ProcessTimer};
-use crate::plan::StartedPlan;
+use super::{Class, Duration, Effect, Ended, Exit, Lifecycle, Moment, Notice, Outcome, ProcessId, ProcessPlan, ProcessTimer};
 use crate::state::process::{next_pause, refusal};
-
-/// How long a program that has no startup check may take to be executed.
-const EXEC_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long the dead may take to be reaped after KILL; a process stuck in the kernel must not keep the container.
-pub(super) const REAP_LIMIT: Duration = Duration::from_secs(1);
 
 impl Lifecycle {
     pub(super) fn process_plan(&self, id: ProcessId) -> Option<&ProcessPlan> {
@@ -43,7 +36,7 @@ impl Lifecycle {
     }
 
     /// The main process begins nothing more once everything is being stopped; a module may come up until its turn to stop.
-    fn goes_on(&self, id: ProcessId) -> bool {
+    pub(super) fn goes_on(&self, id: ProcessId) -> bool {
         id != ProcessId::Main || self.shutdown.is_none()
     }
 
@@ -61,17 +54,6 @@ impl Lifecycle {
         if *self.state(id) == RunState::Spawning {
             self.transition(id, RunState::Forked);
             self.arm_limit(id, effects);
-        }
-    }
-
-    fn arm_limit(&self, id: ProcessId, effects: &mut Vec<Effect>) {
-        let started = self.process_plan(id).and_then(|plan| plan.started.as_ref());
-        let limit = match id {
-            ProcessId::Migration => self.task_limit(),
-            ProcessId::Main | ProcessId::Module(_) => started.map_or(EXEC_LIMIT, |started| started.within),
-        };
-        if !limit.is_zero() {
-            effects.push(Effect::Arm(Timer::Process(id, ProcessTimer::Limit), limit));
         }
     }
 
@@ -154,74 +136,9 @@ impl Lifecycle {
         }
     }
 
-    /// Armed while the process is up, it runs on until that is asked to stop.
-    fn expect_watchdog(&self, id: ProcessId, effects: &mut Vec<Effect>) {
-        if let Some(limit) = self.process_plan(id).and_then(|plan| plan.watchdog)
-            && matches!(self.state(id), RunState::Up(_))
-        {
-            effects.push(Effect::Arm(Timer::Process(id, ProcessTimer::Watchdog), limit));
-        }
-    }
-
-    pub(super) fn process_elapsed(&mut self, now: Moment, id: ProcessId, timer: ProcessTimer, effects: &mut Vec<Effect>) {
-        let kill = Effect::SignalGroup(id, libc::SIGKILL);
-        match (timer, self.state(id)) {
-            (ProcessTimer::Limit, _) if id == ProcessId::Migration => self.task_took_too_long(now, effects),
-            (ProcessTimer::Limit, RunState::Forked | RunState::Starting(_)) if self.goes_on(id) => self.took_too_long(now, id, effects),
-            (ProcessTimer::Grace, RunState::Stopping(_) | RunState::Clearing(_)) => {
-                effects.extend([kill, Effect::Arm(Timer::Process(id, ProcessTimer::Reap), REAP_LIMIT)]);
-            }
-            // What is still there after KILL is stuck in the kernel, and would be in the way of another one.
-            (ProcessTimer::Reap, RunState::Stopping(_)) => self.stuck(now, id, effects),
-            // Taken for gone, by the way of every group that is: a lock in doubt is confirmed before the next step.
-            (ProcessTimer::Reap, RunState::Clearing(_)) => self.step(now, Event::GroupGone(id), effects),
-            (ProcessTimer::Restart, _) if id == ProcessId::Migration => self.retry_task(now, effects),
-            (ProcessTimer::Restart, RunState::Backoff) => {
-                effects.push(kill);
-                self.wait_again(id, effects);
-            }
-            // ABRT, as systemd's WatchdogSignal, so that a core or a traceback tells where it hangs.
-            (ProcessTimer::Watchdog, RunState::Up(_)) => {
-                let timeout = self.process(id).rules.timeout;
-                effects.push(Effect::Signal(id, libc::SIGABRT));
-                effects.push(Effect::Arm(Timer::Process(id, ProcessTimer::WatchdogKill), timeout));
-            }
-            (ProcessTimer::WatchdogKill, RunState::Up(_)) => effects.push(kill),
-            _ => {}
-        }
-    }
-
-    fn took_too_long(&mut self, now: Moment, id: ProcessId, effects: &mut Vec<Effect>) {
-        let started = self.process_plan(id).and_then(|plan| plan.started.as_ref());
-        let (stage, why) = match (self.state(id), started) {
-            (RunState::Starting(last), Some(started)) => ("started", not_through(started, *last)),
-            (_, started) => ("spawn", not_executed(started)),
-        };
-        match id {
-            ProcessId::Main => self.main_start_failed(now, stage, &why, effects),
-            ProcessId::Migration => {}
-            ProcessId::Module(module) => {
-                self.stop_module(now, module, Then::Failed(Exit::Unavailable.code()), effects);
-                self.module_failed(now, module, format!("its {why}"));
-            }
-        }
-    }
-
-    fn stuck(&mut self, now: Moment, id: ProcessId, effects: &mut Vec<Effect>) {
-        match id {
-            ProcessId::Main => self.main_stuck(now, effects),
-            ProcessId::Migration => {}
-            ProcessId::Module(module) => {
-                self.transition(id, RunState::Idle);
-                self.module_stuck(now, module);
-            }
-        }
-    }
-
     pub(super) fn spawn_failed(&mut self, now: Moment, id: ProcessId, code: u8, why: String, effects: &mut Vec<Effect>) {
         let shuts = self.shutdown.is_some();
         match self.state(id) {
-            RunState::Spawning => {}
             RunState::Forked if self.goes_on(id) => {
                 effects.push(Effect::Disarm(Timer::Process(id, ProcessTimer::Limit)));
             }
@@ -229,7 +146,7 @@ impl Lifecycle {
             RunState::Forked | RunState::Stopping(_) if id != ProcessId::Migration => {
                 return self.ended(now, id, Ended::Code(code), effects);
             }
-            RunState::Stopping(_) => {}
+            RunState::Spawning | RunState::Stopping(_) => {}
             _ => return,
         }
         // A full process table may have room in a while; a missing program will not appear.
@@ -271,17 +188,6 @@ impl Lifecycle {
         }
     }
 
-    /// Nothing more is asked of it, and none of the deadlines of its running holds any longer.
-    pub(super) fn stop_watching(id: ProcessId, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Watch(id, Watch::Nothing));
-        let timers = [ProcessTimer::Limit, ProcessTimer::Watchdog, ProcessTimer::WatchdogKill];
-        effects.extend(timers.map(|timer| Effect::Disarm(Timer::Process(id, timer))));
-    }
-
-    pub(super) fn end_deadlines(id: ProcessId, effects: &mut Vec<Effect>) {
-        effects.extend([ProcessTimer::Grace, ProcessTimer::Reap].map(|timer| Effect::Disarm(Timer::Process(id, timer))));
-    }
-
     /// Pauses before another start; `ran`: for how long it was up. What the old process left in its group must not hold the new one's port.
     pub(super) fn back_off(&mut self, now: Moment, id: ProcessId, ran: Option<Duration>, effects: &mut Vec<Effect>) {
         let Some(plan) = self.process_plan(id).map(|plan| plan.restart.clone()) else { return };
@@ -316,20 +222,4 @@ impl Lifecycle {
             _ => {}
         }
     }
-}
-
-/// What a start lacks whose program was not even executed in time.
-fn not_executed(started: Option<&StartedPlan>) -> String {
-    let within = humantime::format_duration(started.map_or(EXEC_LIMIT, |started| started.within));
-    format!("program was not executed within {within}: its file does not answer; check the file system that it is on")
-}
-
-/// What a start that took too long lacks, and what to check; `last` is what its target answered last.
-fn not_through(started: &StartedPlan, last: crate::outcome::Why) -> String {
-    let why = match started.sign {
-        StartSign::Answers { .. } => format!("{}; {}", last.words(), last.advice()),
-        StartSign::Notifies => "no READY=1 came; check that the process sends it to NOTIFY_SOCKET".to_owned(),
-        StartSign::Writes(fd) => format!("no line came on descriptor {fd}; check that the process writes one to it"),
-    };
-    format!("startup check did not pass within {}: {why}", humantime::format_duration(started.within))
 }

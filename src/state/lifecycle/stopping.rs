@@ -1,6 +1,6 @@
 //! How a run ends: the order of stopping, in one deadline, with every short cut an operator may take.
 
-use super::processes::REAP_LIMIT;
+use super::deadlines::REAP_LIMIT;
 use super::{
     Duration, Effect, Event, Lifecycle, Moment, Phase, ProcessId, ProcessTimer, Readiness, RunState, Shutdown, Then, Timer, Watch,
 };
