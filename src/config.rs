@@ -3,9 +3,11 @@
 pub mod accounts;
 pub mod argument;
 pub mod condition;
+pub mod health;
 pub mod heartbeat;
 pub mod interpolate;
 pub mod layers;
+pub mod migration;
 pub mod node;
 pub mod preset;
 pub mod problem;
