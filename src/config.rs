@@ -2,6 +2,8 @@
 
 pub mod accounts;
 pub mod effective;
+pub mod argument;
+pub mod condition;
 pub mod health;
 pub mod heartbeat;
 pub mod interpolate;
