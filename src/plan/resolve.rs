@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::effective::Effective;
 use crate::config::layers::{self, Layers, Override};
 use crate::config::node::{Entry, Node, Origin, Table, Value};
 use crate::config::problem::{Problem, Problems, suggest};
@@ -169,9 +170,19 @@ pub fn registry(
 
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.
 pub fn resolve(request: &Request, environment: &Environment) -> Result<Plan, Problems> {
-    let context = Context::new(environment).with_arguments(!request.arguments.is_empty());
+    resolved(request, environment, Context::new(environment)).map(|(plan, _)| plan)
+}
+
+/// The same with what the configuration comes to: every value and where it comes from.
+pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Effective), Problems> {
+    resolved(request, environment, Context::new(environment).recording())
+}
+
+fn resolved(request: &Request, environment: &Environment, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
+    let context = context.with_arguments(!request.arguments.is_empty());
     let plan = read(request, environment, &context);
-    Ok(Plan { remarks: context.remarks(), notices: context.finish()?, ..plan })
+    let effective = context.effective();
+    Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
 }
 
 fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> Plan {

@@ -16,12 +16,15 @@ const MOST_FAULTS: usize = 200;
 impl Section<'_> {
     /// Reads the whole section as `T` and refuses keys that `T` has not. What is wrong is told at its place and is a hole afterwards;
     /// the default of `T` when nothing can be made of it.
-    pub fn declared<T: DeserializeOwned + Serialize + Default>(&mut self) -> T {
-        let value = self.read(false).unwrap_or_default();
+    pub fn declared<T: DeserializeOwned + Default>(&mut self) -> T {
+        self.read(false).unwrap_or_default()
+    }
+
+    /// Notes for `plan` what this section comes to. Of a section that is read for its form alone nothing is noted.
+    pub fn note<T: Serialize>(&self, declared: &T) {
         if let Some(effective) = self.context.effective.as_ref().filter(|_| self.depth == Depth::Whole) {
-            effective.borrow_mut().add(&self.path, &value, &self.table, self.context.environment);
+            effective.borrow_mut().add(&self.path, declared, &self.table, self.context.environment);
         }
-        value
     }
 
     /// Reads the keys of `T` and passes over all others.
@@ -246,14 +249,14 @@ mod tests {
             ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; one of `able`, `b` is wanted"),
             ("word = 'Abel'", "p.toml:2:8: `word` in [s] is `Abel` (did you mean `able`?); one of `able`, `b` is wanted"),
             ("word = 1", "p.toml:2:8: `word` in [s] is a number; one of `able`, `b` is wanted"),
-            ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; a list, as `[\"a\", \"b\"]`, is wanted"),
+            ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; a list is wanted, as `[\"a\", \"b\"]`"),
             ("list = ['a', 1]", "p.toml:2:14: an item of `list` in [s] is a number; a string is wanted"),
             ("one = 1", "p.toml:2:7: `one` in [s] is a number; a string is wanted"),
             ("port = 70000", "p.toml:2:8: `port` in [s] is `70000`; a whole number from 1 to 65535 is wanted"),
             ("text = 1979-05-27", "p.toml:2:8: `text` in [s] is a date; a string is wanted"),
             ("text = '${UNSET'", "p.toml:2:8: `text` in [s]: a `${` without its `}`"),
             ("scalar = []", "p.toml:2:10: `scalar` in [s] is a list; a string is wanted"),
-            ("inner = 1", "p.toml:2:9: `inner` in [s] is a number; a table, as `{ key = \"value\" }`, is wanted"),
+            ("inner = 1", "p.toml:2:9: `inner` in [s] is a number; a table is wanted, as `{ key = \"value\" }`"),
             ("inner = { dep = 1 }", "p.toml:2:11: unknown key `dep` in [s.inner]; did you mean `deep`?"),
             ("inner = { deep = 10 }", "p.toml:2:18: `deep` in [s.inner] is `10`; a whole number from 0 to 9 is wanted"),
             ("named = { a = 10 }", "p.toml:2:15: `a` in [s.named] is `10`; a whole number from 0 to 9 is wanted"),

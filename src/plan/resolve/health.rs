@@ -66,6 +66,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     let enabled = root.table("health", None).is_none_or(|mut section| section.part::<Gate>().enabled) && !bare;
     let mut section = section(root, if enabled { Depth::Whole } else { Depth::Form })?;
     let health: Health = section.declared();
+    section.note(&health);
     if !enabled {
         return None;
     }

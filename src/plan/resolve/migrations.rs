@@ -41,6 +41,7 @@ pub(super) fn read(
     let depth = if wanted { Depth::Whole } else { Depth::Form };
     let mut section = root.table_at("migrations", None, depth)?;
     let declared: Migrations = section.declared();
+    section.note(&declared);
     let command = command(&section, "command", depth);
     if wanted && !section.has("command") && !waits {
         section.problem("command", "is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`");
