@@ -1,6 +1,7 @@
 //! What an operator may write, where it comes from, and how it is read: every problem at once, each with its place.
 
 pub mod accounts;
+pub mod check;
 pub mod heartbeat;
 pub mod interpolate;
 pub mod layers;
@@ -10,4 +11,6 @@ pub mod problem;
 pub mod reader;
 pub mod schema;
 pub mod source;
+pub mod started;
+pub mod target;
 pub mod values;

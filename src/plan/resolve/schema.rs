@@ -4,9 +4,12 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::config::check::Check;
 use crate::config::heartbeat::Heartbeat;
 use crate::config::reader::Keys;
-use crate::plan::resolve::{ROOT, argv, checks, condition, health, heartbeat, migrations, modes, modules, process, started, target};
+use crate::config::schema;
+use crate::config::started::Started;
+use crate::plan::resolve::{ROOT, argv, checks, condition, health, migrations, modes, modules, process};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
@@ -29,15 +32,6 @@ pub fn document() -> Value {
             json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, typed(limit)] })
         }),
         "umask" => typed(r"^\s*\+?[0-7]+\s*$"),
-        _ => of(key),
-    };
-    let of_target = |key: &str| match key {
-        "command" => command.clone(),
-        "headers" => named(&json!({ "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), &text()),
-        "expect" => definition("expect"),
-        "targets" => json!({ "type": "array", "minItems": 1, "items": definition("endpoint") }),
-        "variants" => json!({ "type": "array", "items": { "$ref": "#/$defs/check", "required": ["when"] } }),
-        "when" => definition("condition"),
         _ => of(key),
     };
     let then = json!({ "type": "array", "items": definition("argument") });
@@ -71,7 +65,7 @@ pub fn document() -> Value {
         _ => of_process(key),
     });
     let question = json!({ "anyOf": [text(), command] });
-    json!({
+    let mut document = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "portcullis.toml",
         "description": "The configuration of portcullis. A string may hold ${NAME}, ${NAME:-default} and ${NAME:?message}.",
@@ -80,10 +74,7 @@ pub fn document() -> Value {
         "additionalProperties": false,
         "$defs": {
             "argument": { "anyOf": [text(), { "oneOf": forms }] },
-            "check": section(checks::KEYS, of_target),
             "condition": { "anyOf": [definition("test"), { "type": "array", "minItems": 1, "items": definition("condition") }] },
-            "endpoint": section(target::MEMBER, of_target),
-            "expect": section(target::EXPECT, expectation),
             "health": section(health::KEYS, |key| match key {
                 "details" => word(&["never", "when-authorized", "always"]),
                 "listen" => json!({ "anyOf": [text(), { "type": "array", "items": text() }] }),
@@ -91,7 +82,6 @@ pub fn document() -> Value {
                 "token" | "socket" => text(),
                 _ => flag(),
             }),
-            "heartbeat": with_declared::<Heartbeat>(section(heartbeat::KEYS, of_target)),
             "migrations": section(migrations::KEYS, |key| match key {
                 "enabled" => flag(),
                 "command" => command.clone(),
@@ -101,13 +91,36 @@ pub fn document() -> Value {
             "mode": require(mode, &[]),
             "module": require(module, &["command"]),
             "process": section(process::KEYS, of_process),
-            "started": section(started::KEYS, of_target),
             "test": section(condition::KEYS, |key| match key {
                 "all" => json!({ "type": "array", "items": definition("condition") }),
                 _ => of(key),
             }),
         },
-    })
+    });
+    for (name, declared) in
+        [("check", schema::of::<Check>()), ("heartbeat", schema::of::<Heartbeat>()), ("started", schema::of::<Started>())]
+    {
+        define(&mut document["$defs"], name, declared);
+    }
+    for name in ["check", "endpoint", "heartbeat", "started"] {
+        document["$defs"][name]["properties"]["command"] = command.clone();
+    }
+    for name in ["check", "heartbeat"] {
+        document["$defs"][name]["properties"]["when"] = definition("condition");
+    }
+    document
+}
+
+/// Puts what is declared, and what it refers to, among the definitions.
+fn define(definitions: &mut Value, name: &str, mut declared: Value) {
+    let Some(declared) = declared.as_object_mut() else { return };
+    declared.remove("$schema");
+    if let Some(Value::Object(others)) = declared.remove("$defs") {
+        for (name, other) in others {
+            definitions[name] = other;
+        }
+    }
+    definitions[name] = Value::Object(std::mem::take(declared));
 }
 
 fn of_checks() -> Value {
@@ -122,15 +135,6 @@ fn definition_of_variant(command: &Value) -> Value {
         "set" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
         _ => command.clone(),
     })
-}
-
-fn expectation(key: &str) -> Value {
-    let status = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
-    match key {
-        "status" => json!({ "anyOf": [status, { "type": "array", "items": status }] }),
-        "json" => named(&json!({ "pattern": "^(/|$)" }), &json!(true)),
-        _ => text(),
-    }
 }
 
 /// What a key takes wherever it stands; null for one that nobody described.
@@ -214,16 +218,6 @@ fn of(key: &str) -> Value {
         | "working_directory" => text(),
         _ => Value::Null,
     }
-}
-
-/// What `T` declares, in place of what is described here.
-fn with_declared<T: schemars::JsonSchema>(mut section: Value) -> Value {
-    if let (Some(here), Some(declared)) =
-        (section["properties"].as_object_mut(), crate::config::schema::of::<T>()["properties"].as_object())
-    {
-        here.extend(declared.clone());
-    }
-    section
 }
 
 /// A table with these keys and no others.
