@@ -2,9 +2,11 @@
 
 pub mod accounts;
 pub mod check;
+pub mod health;
 pub mod heartbeat;
 pub mod interpolate;
 pub mod layers;
+pub mod migration;
 pub mod node;
 pub mod preset;
 pub mod problem;

@@ -37,18 +37,38 @@ pub(super) struct WaitArgs {
     /// Stop waiting as soon as one target is ready
     #[arg(long)]
     any: bool,
-    /// Print JSON in place of text: to standard output, with a COMMAND to standard error
-    #[arg(long)]
-    json: bool,
-    /// Say nothing of how the wait goes
-    #[arg(short, long, conflicts_with = "json")]
-    quiet: bool,
+    #[command(flatten)]
+    report: ReportArgs,
     /// Taken as wait-for-it has it, and always so: COMMAND never runs when the targets are not ready in time
     #[arg(short, long)]
     strict: bool,
     /// Give up at once on a wrong password, user or database
     #[arg(long)]
     fail_fast: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// What to become once the targets are ready: same process id, no shell [default: nothing, exit 0]
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// How the wait is reported.
+#[derive(Args, Debug)]
+struct ReportArgs {
+    /// Print JSON in place of text: to standard output, with a COMMAND to standard error
+    #[arg(long)]
+    json: bool,
+    /// Say nothing of how the wait goes
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
+}
+
+/// How targets that speak TLS by their scheme are spoken to.
+#[derive(Args, Debug)]
+struct TlsArgs {
     /// The authorities (PEM) to trust for targets that speak TLS by their scheme, or a server's own certificate [default: the system's]
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
@@ -61,21 +81,16 @@ pub(super) struct WaitArgs {
     /// Take any certificate of these targets: whoever is in between can read along
     #[arg(long)]
     insecure: bool,
-    /// Print help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
-    /// What to become once the targets are ready: same process id, no shell [default: nothing, exit 0]
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
 }
 
 impl WaitArgs {
     pub(super) fn request(self) -> command::wait::Request {
-        let Self { timeout, try_timeout, interval, stable, any, json, quiet, fail_fast, command, .. } = self;
+        let Self { timeout, try_timeout, interval, stable, any, fail_fast, command, .. } = self;
         let named = self.host.zip(self.port).map(|(host, port)| port_of(&host, port));
         let targets = named.into_iter().chain(self.targets.into_iter().map(target)).collect();
-        let tls =
-            TlsFlags { ca: self.ca, client_certificate: self.client_certificate, client_key: self.client_key, insecure: self.insecure };
+        let ReportArgs { json, quiet } = self.report;
+        let TlsArgs { ca, client_certificate, client_key, insecure } = self.tls;
+        let tls = TlsFlags { ca, client_certificate, client_key, insecure };
         command::wait::Request { targets, timeout, try_timeout, interval, stable, any, json, quiet, fail_fast, tls, command }
     }
 }

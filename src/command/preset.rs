@@ -6,15 +6,15 @@ use crate::config::preset;
 pub fn list() -> String {
     let widest = preset::names().map(str::len).max().unwrap_or_default();
     let line = |name| {
-        let about = preset::text(name).and_then(|text| text.lines().next()).unwrap_or_default();
+        let about = preset::find(name).ok().and_then(|(_, text)| text.lines().next()).unwrap_or_default();
         format!("{name:<widest$}  {}\n", about.trim_start_matches(['#', ' ']).trim_end_matches('.'))
     };
     preset::names().map(line).collect()
 }
 
-/// The TOML text of a preset; what is known and near when there is none of that name.
+/// The TOML text of a preset; why there is none of that name.
 pub fn print(name: &str) -> Result<&'static str, String> {
-    preset::text(name).ok_or_else(|| format!("unknown preset `{name}`{}", crate::config::problem::suggest(name, preset::names())))
+    preset::find(name).map(|(_, text)| text)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::config::interpolate::looks_secret;
 use crate::config::node::{Entry, Node, Origin, Table, Value, parse_document, parse_inline};
-use crate::config::preset;
-use crate::config::problem::{Problem, suggest};
+use crate::config::preset::{self, Differences};
+use crate::config::problem::Problem;
 use crate::config::source::{Environment, open_file};
 
 /// What every variable of portcullis' own begins with.
@@ -55,36 +55,59 @@ pub struct Layers<'a> {
 
 /// Reads every layer and lays them over each other.
 pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem>) -> Table {
+    lay(layers, environment, problems).0
+}
+
+/// As [`load`], and looks whether the preset is the one for where it stands; a notice where it is not.
+pub fn load_and_look(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> Table {
+    let (tree, chosen, section) = lay(layers, environment, problems);
+    if let Some(section) = section {
+        preset::look(&section, chosen, environment, problems, notices);
+    }
+    tree
+}
+
+/// The tree, the name of the preset below it, and `[preset]`.
+fn lay(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem>) -> (Table, Option<&'static str>, Option<Entry>) {
+    let file = environment.file(layers.file);
+    let mut upper = file.as_deref().map(|path| read_file(path, problems)).unwrap_or_default();
+    let differences = Differences::take(&mut upper, problems);
     let named = match layers.preset {
         Some(name) => Some((name.to_owned(), Origin::Flag("--preset".into()))),
         None => own_variable("PORTCULLIS_PRESET", environment, problems),
     };
-    let file = environment.file(layers.file);
-    let mut tree = match named {
-        Some((name, origin)) => preset::read(&name).unwrap_or_else(|| {
-            problems.push(Problem::at(&origin, format!("unknown preset `{name}`{}", suggest(&name, preset::names()))));
-            Table::default()
-        }),
-        None if file.is_none() => preset::without_file(),
-        None => Table::default(),
+    let named = named.or_else(|| Some((differences.name()?.to_owned(), differences.extends.as_ref()?.origin.clone())));
+    let below = match &named {
+        Some((name, origin)) => preset::read(name).map_err(|why| problems.push(Problem::at(origin, why))).ok(),
+        None if file.is_none() => Some(preset::without_file()),
+        None => Some(Table::default()),
     };
-    if let Some(path) = file {
-        let shown: std::sync::Arc<str> = path.display().to_string().into();
-        match open_file(&path).and_then(std::io::read_to_string) {
-            Ok(text) => {
-                let (table, broken) = parse_document(&text, &|line, column| Origin::File { path: shown.clone(), line, column });
-                problems.extend(broken);
-                merge(&mut tree, table);
-            }
-            Err(error) => problems.push(Problem::missing(format!("cannot read the configuration {shown}: {error}"))),
-        }
-    }
+    // Nothing is left out of a preset that is not there, and that is no second fault.
+    let mut tree = below.map(|below| differences.leave_out(below, problems)).unwrap_or_default();
+    merge(&mut tree, upper);
     from_environment(&mut tree, layers.keys, environment, problems);
     for Override { key, value, flag } in layers.overrides {
         let path: Vec<&str> = key.split('.').collect();
         put(&mut tree, &path, value, &Origin::Flag(flag.as_str().into()));
     }
-    tree
+    let section = preset::take(&mut tree, "preset");
+    let chosen = named.and_then(|(name, _)| preset::find(&name).ok()).map(|(name, _)| name);
+    (tree, chosen, section)
+}
+
+fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Table {
+    let shown: std::sync::Arc<str> = path.display().to_string().into();
+    match open_file(path).and_then(std::io::read_to_string) {
+        Ok(text) => {
+            let (table, broken) = parse_document(&text, &|line, column| Origin::File { path: shown.clone(), line, column });
+            problems.extend(broken);
+            table
+        }
+        Err(error) => {
+            problems.push(Problem::missing(format!("cannot read the configuration {shown}: {error}")));
+            Table::default()
+        }
+    }
 }
 
 /// The value of a variable of portcullis' own that says something; a problem when it cannot be read.

@@ -1,19 +1,32 @@
 //! The configurations that are built in, as TOML that a person can print and start from.
 
+mod fit;
+mod lay;
+mod version;
+
 use crate::config::node::{Origin, Table, parse_document};
+use crate::config::problem::suggest;
 use crate::config::source::Environment;
 
-/// Every preset by name.
-const PRESETS: [(&str, &str); 8] = [
-    ("celery", include_str!("../presets/celery.toml")),
-    ("dify", include_str!("../presets/dify.toml")),
-    ("dify@0.15.3", include_str!("../presets/dify@0.15.3.toml")),
-    ("django", include_str!("../presets/django.toml")),
-    ("gunicorn", include_str!("../presets/gunicorn.toml")),
-    ("node", include_str!("../presets/node.toml")),
-    ("ragflow", include_str!("../presets/ragflow.toml")),
-    ("rails", include_str!("../presets/rails.toml")),
-];
+use version::Version;
+
+pub use fit::look;
+pub use lay::{Differences, take};
+
+/// The built-in presets: for each name the file of the same name.
+macro_rules! presets {
+    ($($name:literal)*) => { [$(($name, include_str!(concat!("../presets/", $name, ".toml")))),*] };
+}
+
+/// Every preset by name; a family's versions from the newest to the oldest.
+const PRESETS: [(&str, &str); 28] = presets!(
+    "celery" "dify" "dify@1.16.0" "dify@1.15.0" "dify@1.14.0" "dify@1.13.1" "dify@1.13.0" "dify@1.11.3" "dify@1.11.2" "dify@1.10.1"
+    "dify@1.10.0" "dify@1.9.2" "dify@1.9.0" "dify@1.8.0" "dify@1.7.1" "dify@1.7.0" "dify@1.4.0" "dify@0.15.3" "dify@0.15.0" "dify@0.14.0"
+    "dify@0.11.2" "dify@0.7.2" "dify@0.6.16" "django" "gunicorn" "node" "ragflow" "rails"
+);
+
+/// The families that have versions, and the one from which on the family's own preset holds: the first after its newest version.
+const FAMILIES: [(&str, &str); 1] = [("dify", "1.17.0")];
 
 /// The name of what drives a run that has neither file nor preset; no preset that could be printed.
 pub const ENVIRONMENT: &str = "environment";
@@ -26,14 +39,48 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     PRESETS.iter().map(|(name, _)| *name)
 }
 
-/// The TOML text of a preset.
-pub fn text(name: &str) -> Option<&'static str> {
-    PRESETS.iter().find(|(present, _)| *present == name).map(|(_, text)| *text)
+/// The preset's own name and its TOML text. `family@X.Y.Z` is the nearest version at or below that one.
+///
+/// # Errors
+///
+/// That there is none of this name, with the nearest one; or that this version is older than the first, which is named.
+pub fn find(name: &str) -> Result<(&'static str, &'static str), String> {
+    if let Some(preset) = PRESETS.into_iter().find(|(present, _)| *present == name) {
+        return Ok(preset);
+    }
+    let version = name.split_once('@').and_then(|(family, wanted)| {
+        FAMILIES.into_iter().find(|(versioned, _)| *versioned == family).map(|(family, newest)| (family, newest, wanted))
+    });
+    let Some((family, newest, wanted)) = version else { return Err(format!("unknown preset `{name}`{}", suggest(name, names()))) };
+    let Some(wanted) = Version::parse(wanted) else {
+        return Err(format!("unknown preset `{name}`; after `{family}@` comes a version, as `{family}@{newest}`"));
+    };
+    let of = |name: &str| name.strip_prefix(family)?.strip_prefix('@').and_then(Version::parse);
+    let versions = || PRESETS.into_iter().filter_map(|preset| Some((of(preset.0)?, preset)));
+    if Version::parse(newest).is_some_and(|newest| newest <= wanted) {
+        return find(family);
+    }
+    match versions().filter(|(version, _)| *version <= wanted).max_by_key(|(version, _)| *version) {
+        Some((_, preset)) => Ok(preset),
+        None => {
+            let first = versions().min_by_key(|(version, _)| *version).map_or(family, |(_, (name, _))| name);
+            Err(format!("there is no preset `{name}`; the first one is `{first}`"))
+        }
+    }
 }
 
-/// A preset as a tree.
-pub fn read(name: &str) -> Option<Table> {
-    text(name).map(|text| parse(name, text))
+/// The TOML text of a preset.
+fn text(name: &str) -> Option<&'static str> {
+    find(name).ok().map(|(_, text)| text)
+}
+
+/// A preset as a tree, with all that it extends below it.
+///
+/// # Errors
+///
+/// Those of [`find`].
+pub fn read(name: &str) -> Result<Table, String> {
+    lay::lay(name, &find)
 }
 
 /// The tree of a run that has neither file nor preset: `DB_*`, `REDIS_*`, `MODE` and `MIGRATION_ENABLED` alone drive it.
@@ -79,6 +126,39 @@ mod tests {
             assert_eq!(problems, []);
             let first = text.lines().next().unwrap_or_default();
             assert!(first.starts_with("# ") && first.ends_with('.') && first.len() < 110, "{name}");
+            assert!(read(name).is_ok() || name == ENVIRONMENT, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_the_nearest_one_at_or_below_it() {
+        for (wanted, found) in [
+            ("dify", "dify"),
+            ("dify@0.6.16", "dify@0.6.16"),
+            ("dify@0.7.1", "dify@0.6.16"),
+            ("dify@v0.8.3-fix1", "dify@0.7.2"),
+            ("dify@0.15.7", "dify@0.15.3"),
+            ("dify@1.0.0-beta.1", "dify@0.15.3"),
+            ("dify@1", "dify@0.15.3"),
+            ("dify@1.9.1", "dify@1.9.0"),
+            ("dify@1.10.1-fix.1", "dify@1.10.1"),
+            ("dify@1.11.4", "dify@1.11.3"),
+            ("dify@1.16.0-rc1", "dify@1.15.0"),
+            ("dify@1.16.1", "dify@1.16.0"),
+            ("dify@1.17.0", "dify"),
+            ("dify@2.3", "dify"),
+        ] {
+            assert_eq!(find(wanted).map(|(name, _)| name), Ok(found), "{wanted}");
+        }
+        for (wanted, why) in [
+            ("dify@0.6.15", "there is no preset `dify@0.6.15`; the first one is `dify@0.6.16`"),
+            ("dify@0.6.16-beta.1", "there is no preset `dify@0.6.16-beta.1`; the first one is `dify@0.6.16`"),
+            ("dify@main", "unknown preset `dify@main`; after `dify@` comes a version, as `dify@1.17.0`"),
+            ("dify@", "unknown preset `dify@`; after `dify@` comes a version, as `dify@1.17.0`"),
+            ("gunicorn@20", "unknown preset `gunicorn@20`; did you mean `gunicorn`?"),
+            ("gunicon", "unknown preset `gunicon`; did you mean `gunicorn`?"),
+        ] {
+            assert_eq!(find(wanted), Err(why.to_owned()), "{wanted}");
         }
     }
 }

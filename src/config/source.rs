@@ -135,6 +135,11 @@ impl Environment {
         }
     }
 
+    /// Where `path` lies: relative ones begin at the working directory.
+    pub fn place(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.directory.join(path)
+    }
+
     /// The configuration file: the one named by flag, else by `PORTCULLIS_CONFIG`, else the first default one there is.
     pub fn file(&self, flag: Option<&Path>) -> Option<PathBuf> {
         if let Some(path) = flag {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::message::{Answer, Family, Question, Said};
-use super::resolv::Settings;
+use super::resolv::{Settings, Switch};
 
 /// After so much silence the next server is asked, or the same one again. A server that answers later is still heard: the C libraries
 /// wait for 5 s, which is longer than a check has.
@@ -33,7 +33,7 @@ pub(super) enum Heard {
 
 /// Asks the servers in turn. `asked` counts each question that is sent.
 pub(super) async fn ask(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> Heard {
-    let first = if settings.rotate { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
+    let first = if settings.has(Switch::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
     let round = settings.servers.iter().cycle().skip(first).take(settings.servers.len());
     let mut turns = std::iter::repeat_n(round, settings.attempts).flatten().copied();
     let mut open = JoinSet::new();
@@ -45,12 +45,12 @@ pub(super) async fn ask(name: &str, family: Family, settings: &Settings, asked: 
         if left && due <= Instant::now() {
             match turns.find(|server| !done.contains(server)) {
                 Some(server) => {
-                    let Some(question) = Question::new(name, family, settings.edns) else {
+                    let Some(question) = Question::new(name, family, settings.has(Switch::Edns)) else {
                         return Heard::Internal("no question can be made of the name".to_owned());
                     };
                     asked.fetch_add(1, Ordering::Relaxed);
                     due = Instant::now() + PATIENCE.min(settings.timeout);
-                    let (time, tcp) = (settings.timeout, settings.tcp);
+                    let (time, tcp) = (settings.timeout, settings.has(Switch::Tcp));
                     open.spawn(async move { (server, one(server, &question, time, tcp).await) });
                 }
                 None => left = false,

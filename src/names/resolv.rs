@@ -1,5 +1,6 @@
 //! What `/etc/resolv.conf` says: which name servers are asked, how, and for which names (resolv.conf(5)).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -10,6 +11,36 @@ const SERVERS: usize = 3;
 
 /// So many domains are searched at most: glibc takes any number, and each costs two questions.
 const DOMAINS: usize = 16;
+
+/// What an option of the file switches on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Switch {
+    /// The servers are asked in turn.
+    Rotate,
+    /// Questions go over TCP.
+    Tcp,
+    /// The questions for IPv4 and IPv6 come one after the other.
+    OneByOne,
+    /// IPv6 addresses are not asked for.
+    NoAaaa,
+    /// A name without a dot is only looked for below the search domains.
+    NoTld,
+    /// Longer answers over UDP are asked for (RFC 6891).
+    Edns,
+}
+
+impl Switch {
+    /// Those that are known, by their names in the file. `single-request-reopen` is how every question is asked here: each has a socket of
+    /// its own.
+    const ALL: [(&str, Self); 6] = [
+        ("rotate", Self::Rotate),
+        ("use-vc", Self::Tcp),
+        ("single-request", Self::OneByOne),
+        ("no-aaaa", Self::NoAaaa),
+        ("no-tld-query", Self::NoTld),
+        ("edns0", Self::Edns),
+    ];
+}
 
 /// How names are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,39 +55,22 @@ pub(super) struct Settings {
     pub timeout: Duration,
     /// How often each server is asked; 1 to 5.
     pub attempts: usize,
-    /// Whether the servers are asked in turn.
-    pub rotate: bool,
-    /// Whether questions go over TCP.
-    pub tcp: bool,
-    /// Whether the questions for IPv4 and IPv6 come one after the other.
-    pub one_by_one: bool,
-    /// Whether IPv6 addresses are not asked for.
-    pub no_aaaa: bool,
-    /// Whether a name without a dot is only looked for below the search domains.
-    pub no_tld: bool,
-    /// Whether longer answers over UDP are asked for (RFC 6891).
-    pub edns: bool,
+    /// What `options` switches on.
+    pub switches: BTreeSet<Switch>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            search: Vec::new(),
-            ndots: 1,
-            timeout: Duration::from_secs(5),
-            attempts: 2,
-            rotate: false,
-            tcp: false,
-            one_by_one: false,
-            no_aaaa: false,
-            no_tld: false,
-            edns: false,
-        }
+        Self { servers: Vec::new(), search: Vec::new(), ndots: 1, timeout: Duration::from_secs(5), attempts: 2, switches: BTreeSet::new() }
     }
 }
 
 impl Settings {
+    /// Whether this is switched on.
+    pub(super) fn has(&self, switch: Switch) -> bool {
+        self.switches.contains(&switch)
+    }
+
     /// Reads the file's text; what it does not know is ignored, as in the C libraries. Servers are asked on `port`.
     pub(super) fn parse(text: &str, port: u16) -> Self {
         let mut settings = Self::default();
@@ -90,14 +104,7 @@ impl Settings {
             ("ndots", Some(number)) => self.ndots = number.min(15),
             ("timeout", Some(number)) => self.timeout = Duration::from_secs(number.clamp(1, 30) as u64),
             ("attempts", Some(number)) => self.attempts = number.clamp(1, 5),
-            ("rotate", _) => self.rotate = true,
-            ("use-vc", _) => self.tcp = true,
-            ("single-request", _) => self.one_by_one = true,
-            ("no-aaaa", _) => self.no_aaaa = true,
-            ("no-tld-query", _) => self.no_tld = true,
-            ("edns0", _) => self.edns = true,
-            // `single-request-reopen` is how every question is asked here: each has a socket of its own.
-            _ => {}
+            (name, _) => self.switches.extend(Switch::ALL.iter().find(|(known, _)| *known == name).map(|(_, switch)| *switch)),
         }
     }
 }
@@ -122,12 +129,7 @@ mod tests {
             ndots: 5,
             timeout: Duration::from_secs(30),
             attempts: 1,
-            rotate: true,
-            tcp: true,
-            one_by_one: true,
-            no_aaaa: true,
-            no_tld: true,
-            edns: true,
+            switches: Switch::ALL.iter().map(|(_, switch)| *switch).collect(),
         };
         assert_eq!(settings, expected);
     }

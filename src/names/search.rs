@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::Trouble;
 use super::exchange::{Heard, ask};
 use super::message::{Family, Said};
-use super::resolv::Settings;
+use super::resolv::{Settings, Switch};
 
 /// A name is not longer (RFC 1035, 2.3.4), nor is a part of one.
 const LONGEST: usize = 253;
@@ -51,7 +51,7 @@ fn candidates(name: &str, settings: &Settings) -> Vec<String> {
     let mut all: Vec<String> = below.filter(|full| full.len() <= LONGEST).collect();
     if dots >= settings.ndots {
         all.insert(0, name.to_owned());
-    } else if dots > 0 || !settings.no_tld || all.is_empty() {
+    } else if dots > 0 || !settings.has(Switch::NoTld) || all.is_empty() {
         all.push(name.to_owned());
     }
     let mut seen = Vec::new();
@@ -93,12 +93,12 @@ pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> 
 /// The addresses of both families: those of one are enough.
 async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> Heard {
     let v4 = ask(full, Family::V4, settings, asked);
-    if settings.no_aaaa {
+    if settings.has(Switch::NoAaaa) {
         return v4.await;
     }
     let v6 = ask(full, Family::V6, settings, asked);
     let (mut v4, mut v6) = (pin!(v4), pin!(v6));
-    if settings.one_by_one {
+    if settings.has(Switch::OneByOne) {
         let first = v4.await;
         let second = timeout(patience(&first).unwrap_or(LIMIT), v6).await.unwrap_or(Heard::Silent(None));
         return joined(first, second);

@@ -181,7 +181,11 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides, keys: ROOT.known };
     let mut broken = Vec::new();
-    let tree = layers::load(layers, environment, &mut broken);
+    let mut notices = Vec::new();
+    let tree = layers::load_and_look(layers, environment, &mut broken, &mut notices);
+    for notice in notices {
+        context.notice(notice);
+    }
     context.unreadable(broken);
     let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
     let bare = request.bare || flag(context, "PORTCULLIS_BARE");

@@ -158,6 +158,8 @@ fn spaced(url: &str, success_threshold: u32) -> CheckPlan {
         headers: Vec::new(),
         expect: Expect::default(),
         tls: Tls::default(),
+        redirects: None,
+        environment_proxy: false,
     };
     CheckPlan { target: Target::Http(http), spaced: true, ..check(Duration::from_secs(60), success_threshold) }
 }

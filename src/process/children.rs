@@ -1,9 +1,9 @@
 //! The table of children: who runs under which pid, how to reach them, and who has ended.
 
 mod seeing_off;
+mod signals;
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::sync::Arc;
 
 use nix::sys::eventfd::EventFd;
@@ -23,20 +23,6 @@ pub use seeing_off::There;
 
 /// How many are reaped in one turn of the loop: half a millisecond's work.
 const MOST_REAPED: usize = 32;
-
-/// Signals that dump core by default (signal(7)).
-const DUMPING: [i32; 10] = [
-    libc::SIGQUIT,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGABRT,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGSEGV,
-    libc::SIGXCPU,
-    libc::SIGXFSZ,
-    libc::SIGSYS,
-];
 
 /// What one turn of reaping found.
 #[derive(Debug, Default)]
@@ -234,68 +220,9 @@ impl Children {
         harvest
     }
 
-    /// Sends the process itself a signal; nothing when it has ended.
-    pub fn signal(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
-        self.note_kill(id, number);
-        match self.pid(id) {
-            Some(pid) if self.holds_back(pid, number) => Ok(()),
-            Some(pid) => sys::send(pid, number),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether this signal has to wait until the process executes its program: until then it shares our memory, and with a kernel before
-    /// 5.16 its core dump would be our end as well (`zap_threads` of fs/coredump.c).
-    fn holds_back(&mut self, pid: i32, number: i32) -> bool {
-        let Some(start) = self.starts.get_mut(&pid).filter(|_| DUMPING.contains(&number)) else { return false };
-        if !start.held.contains(&number) {
-            start.held.push(number);
-        }
-        true
-    }
-
-    /// Sends the process' whole group a signal, or the process alone where it has left that group.
-    pub fn signal_group(&mut self, id: ProcessId, number: i32) -> io::Result<()> {
-        self.note_kill(id, number);
-        let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
-        if self.running.get(&group) != Some(&id) {
-            // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant. Mostly nobody has it.
-            if sys::send(-group, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)) {
-                return Ok(());
-            }
-            self.seeing_off.signal_group(group, number);
-            return Ok(());
-        }
-        if self.holds_back(group, number) {
-            return Ok(());
-        }
-        match sys::send(-group, number) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.signal(id, number),
-            other => other,
-        }
-    }
-
-    /// Continues the process' whole group, in the terminal's foreground where that is ours to give.
-    pub fn resume(&mut self, id: ProcessId) -> io::Result<()> {
-        if let Some(group) = self.groups.get(&id) {
-            terminal::hand_on(*group);
-        }
-        self.signal_group(id, libc::SIGCONT)
-    }
-
-    /// Whether the process' group is the terminal's foreground.
-    pub fn in_foreground(&self, id: ProcessId) -> bool {
-        self.groups.get(&id).is_some_and(|group| terminal::belongs_to(*group))
-    }
-
     /// A variable that every child inherits.
     pub fn inherited(&self, name: &str) -> Option<String> {
         self.surroundings.environment.get(&std::ffi::OsString::from(name)).and_then(|value| value.to_str()).map(str::to_owned)
-    }
-
-    /// Whether anybody is left of the process' group, a zombie that was not reaped yet included.
-    pub fn group_lives(&self, id: ProcessId) -> bool {
-        self.groups.get(&id).is_some_and(|group| sys::send(-group, 0).is_ok())
     }
 
     /// Whether this is a process of ours that runs, or in the group of one.
@@ -310,17 +237,6 @@ impl Children {
     pub fn is_ours(&mut self, pid: i32) -> bool {
         let gone = || sys::send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
         pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(gone))
-    }
-
-    fn note_kill(&mut self, id: ProcessId, number: i32) {
-        if number == libc::SIGKILL && self.pid(id).is_some() {
-            self.killed.insert(id);
-        }
-    }
-
-    /// Whether the last start of this process was sent KILL from here.
-    pub fn was_killed(&self, id: ProcessId) -> bool {
-        self.killed.contains(&id)
     }
 
     /// Whether KILL is on its way to a child of ours, or one of them is ending already.

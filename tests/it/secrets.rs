@@ -26,124 +26,17 @@ impl Ports {
 
 /// Every field that takes a secret, with one in it.
 fn file(ports: &Ports, child: &str) -> String {
-    let Ports { http, redis, postgres, mysql, nobody } = ports;
-    format!(
-        r#"
-service = "api"
-mode = "api"
-[checks.db]
-url = "postgres://app:{CANARY}-1@127.0.0.1:{postgres}/app"
-wait = "0s"
-interval = "200ms"
-[checks.db_interpolated]
-url = "postgres://app:${{DB_PASSWORD}}@127.0.0.1:{postgres}/app"
-wait = "0s"
-interval = "200ms"
-[checks.db_parts]
-kind = "postgres"
-host = "127.0.0.1"
-port = {postgres}
-user = "app"
-password = "{CANARY}-2"
-database = "app"
-wait = "0s"
-interval = "200ms"
-[checks.db_whole]
-url = "${{DATABASE_URL}}"
-wait = "0s"
-interval = "200ms"
-[checks.redis]
-url = "redis://:{CANARY}-3@127.0.0.1:{redis}/0"
-wait = "0s"
-interval = "200ms"
-[checks.nobody]
-url = "redis://user:{CANARY}-4@127.0.0.1:{nobody}/0"
-wait = "0s"
-interval = "200ms"
-[checks.web]
-url = "http://user:{CANARY}-5@127.0.0.1:{http}/path?api_key={CANARY}-6"
-headers = {{ Authorization = "Bearer {CANARY}-7", X-Api-Key = "${{API_KEY}}" }}
-wait = "0s"
-interval = "200ms"
-[checks.mysql]
-url = "mysql://app:{CANARY}-20@127.0.0.1:{mysql}/app"
-wait = "0s"
-interval = "200ms"
-[checks.sentinel]
-url = "redis+sentinel://app:{CANARY}-21@127.0.0.1:{redis}/mymaster/0?sentinel_user=app&sentinel_password={CANARY}-22"
-wait = "0s"
-interval = "200ms"
-[checks.cluster]
-url = "redis+cluster://:{CANARY}-23@127.0.0.1:{redis}"
-wait = "0s"
-interval = "200ms"
-[checks.tls]
-url = "rediss://:{CANARY}-24@127.0.0.1:{redis}/0"
-wait = "0s"
-interval = "200ms"
-[checks.grpc]
-url = "grpcs://127.0.0.1:{http}/app"
-client_certificate = "broken.pem"
-client_key = "broken.pem"
-wait = "0s"
-interval = "200ms"
-[checks.registry]
-url = "redis+ready://:{CANARY}-26@127.0.0.1:{redis}/0?service=api"
-wait = "0s"
-interval = "200ms"
-[checks.script]
-kind = "exec"
-command = ["sh", "-c", "exit 1", "${{DB_PASSWORD}}"]
-wait = "0s"
-interval = "200ms"
-[checks.several]
-wait = "0s"
-interval = "200ms"
-[[checks.several.targets]]
-name = "chat"
-url = "http://127.0.0.1:{http}/v1?key={CANARY}-27"
-bearer = "{CANARY}-28"
-[[checks.several.targets]]
-name = "flow"
-url = "http://127.0.0.1:{nobody}/v1"
-bearer = "${{API_KEY}}"
-[migrations]
-enabled = true
-lock = "none"
-command = ["true", "--password=${{DB_PASSWORD}}", "${{DATABASE_URL}}"]
-check = ["false", "${{API_KEY}}"]
-verify = ["true", "${{FILE_TOKEN}}"]
-[heartbeat]
-url = "redis://:{CANARY}-8@127.0.0.1:{redis}/0"
-every = "1s"
-ttl = "3s"
-[health]
-token = "{CANARY}-9"
-[env]
-APP_SECRET = "{CANARY}-10"
-APP_DSN = "postgres://app:${{DB_PASSWORD}}@db/app"
-[modules.worker]
-command = ["{child}", "--password=${{DB_PASSWORD}}"]
-env = {{ MODULE_SECRET = "{CANARY}-29" }}
-[modules.worker.started]
-url = "http://127.0.0.1:{http}/"
-bearer = "{CANARY}-30"
-expect = {{ status = 401 }}
-[modules.worker.checks.own]
-url = "http://app:{CANARY}-31@127.0.0.1:{http}/"
-interval = "200ms"
-[[modes.api.variants]]
-when = {{ var = "API_KEY", nonempty = true }}
-set = {{ OF_VARIANT = "{CANARY}-32" }}
-[modes.api.started]
-url = "http://127.0.0.1:{http}/"
-headers = {{ X-Api-Key = "{CANARY}-33" }}
-expect = {{ status = 401 }}
-[modes.api]
-env = {{ OF_MODE = "{CANARY}-34" }}
-command = ["{child}", "--password=${{DB_PASSWORD}}", "--token", "${{FILE_TOKEN}}", "--dsn", "${{DATABASE_URL}}", "--key", "${{API_KEY}}"]
-"#
-    )
+    let port = |name: &str, port: u16| (format!("@{name}@"), port.to_string());
+    let values = [
+        port("HTTP", ports.http),
+        port("REDIS", ports.redis),
+        port("POSTGRES", ports.postgres),
+        port("MYSQL", ports.mysql),
+        port("NOBODY", ports.nobody),
+        ("@CANARY@".to_owned(), CANARY.to_owned()),
+        ("@CHILD@".to_owned(), child.to_owned()),
+    ];
+    values.iter().fold(include_str!("secrets/every_secret.toml").to_owned(), |file, (name, value)| file.replace(name, value))
 }
 
 fn run(ports: &Ports) -> Portcullis {

@@ -9,18 +9,33 @@ use crate::config::heartbeat::Heartbeat;
 use crate::config::reader::Keys;
 use crate::config::schema;
 use crate::config::started::Started;
-use crate::plan::resolve::{ROOT, argv, checks, condition, health, migrations, modes, modules, process};
+use crate::plan::resolve::{ROOT, argv, checks, condition, modes, modules, process};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
     let signals = json!({ "type": "array", "items": { "type": "string" } });
-    let root = section(ROOT, |key| match key {
+    let mut root = section(ROOT, |key| match key {
         "checks" => of_checks(),
         "modules" => named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("module")),
         "modes" => named(&json!({ "minLength": 1 }), &definition("mode")),
         "health" | "heartbeat" | "migrations" | "process" => definition(key),
         "env" => environment(),
         _ => of(key),
+    });
+    // What the layers take out before anything is read.
+    let of_two = |keys: [&str; 2]| {
+        let properties: Map<String, Value> = keys.into_iter().map(|key| (key.to_owned(), text())).collect();
+        json!({ "type": "object", "properties": properties, "additionalProperties": false, "required": keys })
+    };
+    root["properties"]["extends"] = text();
+    root["properties"]["without"] = json!({ "type": "array", "items": text() });
+    root["properties"]["preset"] = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "version_files": { "type": "array", "items": of_two(["file", "after"]) },
+            "needs": { "type": "array", "items": of_two(["file", "least"]) },
+        },
     });
     let command = json!({ "type": "array", "items": definition("argument") });
     let of_process = |key: &str| match key {
@@ -75,19 +90,8 @@ pub fn document() -> Value {
         "$defs": {
             "argument": { "anyOf": [text(), { "oneOf": forms }] },
             "condition": { "anyOf": [definition("test"), { "type": "array", "minItems": 1, "items": definition("condition") }] },
-            "health": section(health::KEYS, |key| match key {
-                "details" => word(&["never", "when-authorized", "always"]),
-                "listen" => json!({ "anyOf": [text(), { "type": "array", "items": text() }] }),
-                "hosts" => json!({ "type": "array", "items": text() }),
-                "token" | "socket" => text(),
-                _ => flag(),
-            }),
-            "migrations": section(migrations::KEYS, |key| match key {
-                "enabled" => flag(),
-                "command" => command.clone(),
-                "check" | "verify" => question.clone(),
-                _ => of(key),
-            }),
+            "health": schema::of::<crate::config::health::Health>(),
+            "migrations": set(schema::of::<crate::config::migration::Migrations>(), &[("command", &command), ("check", &question), ("verify", &question)]),
             "mode": require(mode, &[]),
             "module": require(module, &["command"]),
             "process": section(process::KEYS, of_process),
@@ -218,6 +222,14 @@ fn of(key: &str) -> Value {
         | "working_directory" => text(),
         _ => Value::Null,
     }
+}
+
+/// The same with other schemas of these properties.
+fn set(mut section: Value, properties: &[(&str, &Value)]) -> Value {
+    for (key, value) in properties {
+        section["properties"][*key] = (*value).clone();
+    }
+    section
 }
 
 /// A table with these keys and no others.

@@ -38,8 +38,9 @@ fn every_mode_of_every_preset_can_be_planned() {
                 ("DB_HOST", "db"),
             ]);
             let plan = of(preset, &variables).unwrap_or_else(|problems| panic!("{preset} {mode}: {problems}"));
-            let ends = matches!(mode.as_str(), "migration" | "job");
-            assert_eq!(plan.main.is_none(), ends, "{preset} {mode}");
+            let refused = plan.refusal.is_some();
+            assert!(!refused || mode == "job", "{preset} {mode}");
+            assert_eq!(plan.main.is_none(), refused || mode == "migration", "{preset} {mode}");
         }
     }
 }
@@ -56,12 +57,16 @@ fn every_way_to_name_difys_database_is_understood() {
     ] {
         let mut variables = common.to_vec();
         variables.push(("DB_TYPE", kind));
-        assert_eq!(targets_of("dify", &variables)[0], format!("db {shown}"), "{kind}");
+        for preset in ["dify", "dify@1.10.1"] {
+            assert_eq!(targets_of(preset, &variables)[0], format!("db {shown}"), "{preset} {kind}");
+        }
     }
     for (kind, shown) in [("", "postgres"), ("postgresql+psycopg2", "postgres"), ("mysql+pymysql", "mysql")] {
         let mut variables = common.to_vec();
         variables.push(("SQLALCHEMY_DATABASE_URI_SCHEME", kind));
-        assert_eq!(targets_of("dify@0.15.3", &variables)[0], format!("db {shown}://me@db:5432/flow"), "{kind}");
+        for preset in ["dify@1.10.0", "dify@0.15.3", "dify@0.6.16"] {
+            assert_eq!(targets_of(preset, &variables)[0], format!("db {shown}://me@db:5432/flow"), "{preset} {kind}");
+        }
     }
     for preset in ["dify", "dify@0.15.3"] {
         assert_eq!(targets_of(preset, &[])[..2], ["db postgres://postgres@localhost:5432/dify", "redis redis://localhost:6379/0"]);

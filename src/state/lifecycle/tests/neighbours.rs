@@ -146,7 +146,7 @@ impl World {
             let overall = snapshot.overall(look);
             assert!(!counted || overall != Status::Up, "{shown} counts, starts, and the whole is up");
             let unseen = !plan.counts && module.state == ModuleState::Starting;
-            assert!(!unseen || snapshot.checks_of(module).next().is_none(), "{shown} does not count and has a check");
+            assert!(!unseen || snapshot.assess(look).checks_of(module).next().is_none(), "{shown} does not count and has a check");
             let stopped = matches!(module.state, ModuleState::Resolved | ModuleState::Deactivated);
             let gone = snapshot.phase == Phase::Running && stopped && plan.start == ModuleStart::OnDemand;
             assert!(!gone || plan.on_exit == OnExit::Ignore || snapshot.start_of(module).is_none(), "{shown} is stopped and counts");
