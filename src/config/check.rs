@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::config::interpolate::Text;
+use crate::config::condition::Condition;
 use crate::config::target::TargetKeys;
 use crate::config::values::{DAY, Maybe, Number, Part, Span, YEAR};
 
@@ -64,7 +64,7 @@ pub struct Watching {
     /// How many of several endpoints are asked at a time.
     pub parallel: Number<1, 64>,
     /// In which case there is this check.
-    pub when: Part<Text>,
+    pub when: Part<Condition>,
     /// Keys that stand above those of the check; the first variant whose `when` holds is taken.
     pub variants: Part<Vec<Variant>>,
     /// How long the start waits for it; `"0s"`: not at all. By default 60s, and 0s for the process, a module and a check of a module.

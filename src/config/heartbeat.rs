@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
 use crate::config::values::{DAY, Maybe, Part, Span};
@@ -40,7 +41,7 @@ pub struct Beat {
     /// Whether the readiness is written at all.
     pub enabled: bool,
     /// In which case it is written.
-    pub when: Part<Text>,
+    pub when: Part<Condition>,
     /// The redis check that names the Redis, in place of a target.
     pub check: Option<Text>,
     /// The key; by default the prefix, then `SERVICE_service_status`.

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::argument::Command;
 use crate::config::interpolate::Text;
-use crate::config::values::{Maybe, Named, Number, OneOrMore, Part, Port, Scalar, Size};
+use crate::config::values::{Maybe, Named, Number, OneOrMore, Port, Scalar, Size};
 use crate::secret::Secret;
 
 /// What a PostgreSQL has to be, besides answering (libpq's `target_session_attrs`).
@@ -86,7 +87,7 @@ pub struct TargetKeys {
     /// How much of the file system has to be free for users who are not root.
     pub free: Maybe<Size>,
     /// The command that has to end with status 0: its program and its arguments.
-    pub command: Part<Text>,
+    pub command: Command,
     /// What a PostgreSQL has to be.
     pub role: ServerRole,
 }

@@ -4,12 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::config::argument::Groups;
 use crate::config::check::Check;
 use crate::config::heartbeat::Heartbeat;
 use crate::config::reader::Keys;
 use crate::config::schema;
 use crate::config::started::Started;
-use crate::plan::resolve::{ROOT, argv, checks, condition, modes, modules, process};
+use crate::plan::resolve::{ROOT, checks, modes, modules, process};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
@@ -49,22 +50,13 @@ pub fn document() -> Value {
         "umask" => typed(r"^\s*\+?[0-7]+\s*$"),
         _ => of(key),
     };
-    let then = json!({ "type": "array", "items": definition("argument") });
-    let with = |keys, required: &str| {
-        let item = section(keys, |key| match key {
-            "when" => definition("condition"),
-            "then" => then.clone(),
-            _ => of(key),
-        });
-        require(item, &[required])
-    };
-    let forms = [with(argv::SPLIT, "split"), with(argv::FIRST, "first"), with(argv::ARGUMENTS, "args"), with(argv::THEN, "then")];
+    let groups = schema::of::<Groups>();
     let mode = section(modes::MODE, |key| match key {
         "command" => command.clone(),
         "started" => definition("started"),
         "checks" => of_checks(),
         "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
-        "groups" => named(&json!({}), &json!({ "type": "array", "items": with(argv::THEN, "then") })),
+        "groups" => named(&json!({}), &groups["additionalProperties"]),
         "variants" => json!({ "type": "array", "items": require(definition_of_variant(&command), &["when"]) }),
         _ => of_process(key),
     });
@@ -74,7 +66,7 @@ pub fn document() -> Value {
         "checks" => of_checks(),
         "when" => definition("condition"),
         "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
-        "groups" => named(&json!({}), &json!({ "type": "array", "items": with(argv::THEN, "then") })),
+        "groups" => named(&json!({}), &groups["additionalProperties"]),
         "after" => json!({ "type": "array", "items": text() }),
         "instances" => number(0, modules::MOST),
         _ => of_process(key),
@@ -88,43 +80,25 @@ pub fn document() -> Value {
         "properties": root["properties"],
         "additionalProperties": false,
         "$defs": {
-            "argument": { "anyOf": [text(), { "oneOf": forms }] },
-            "condition": { "anyOf": [definition("test"), { "type": "array", "minItems": 1, "items": definition("condition") }] },
             "health": schema::of::<crate::config::health::Health>(),
             "migrations": set(schema::of::<crate::config::migration::Migrations>(), &[("command", &command), ("check", &question), ("verify", &question)]),
             "mode": require(mode, &[]),
             "module": require(module, &["command"]),
             "process": section(process::KEYS, of_process),
-            "test": section(condition::KEYS, |key| match key {
-                "all" => json!({ "type": "array", "items": definition("condition") }),
-                _ => of(key),
-            }),
         },
     });
-    for (name, declared) in
-        [("check", schema::of::<Check>()), ("heartbeat", schema::of::<Heartbeat>()), ("started", schema::of::<Started>())]
-    {
-        define(&mut document["$defs"], name, declared);
-    }
-    for name in ["check", "endpoint", "heartbeat", "started"] {
-        document["$defs"][name]["properties"]["command"] = command.clone();
-    }
-    for name in ["check", "heartbeat"] {
-        document["$defs"][name]["properties"]["when"] = definition("condition");
-    }
+    with_definitions::<Groups>(&mut document);
+    with_definitions::<Check>(&mut document);
+    with_definitions::<Heartbeat>(&mut document);
+    with_definitions::<Started>(&mut document);
     document
 }
 
-/// Puts what is declared, and what it refers to, among the definitions.
-fn define(definitions: &mut Value, name: &str, mut declared: Value) {
-    let Some(declared) = declared.as_object_mut() else { return };
-    declared.remove("$schema");
-    if let Some(Value::Object(others)) = declared.remove("$defs") {
-        for (name, other) in others {
-            definitions[name] = other;
-        }
+/// Adds what `T` and all below it declare.
+fn with_definitions<T: schemars::JsonSchema>(document: &mut Value) {
+    if let (Some(here), Some(declared)) = (document["$defs"].as_object_mut(), schema::of::<Vec<T>>()["$defs"].as_object()) {
+        here.extend(declared.clone());
     }
-    definitions[name] = Value::Object(std::mem::take(declared));
 }
 
 fn of_checks() -> Value {
@@ -153,14 +127,12 @@ fn of(key: &str) -> Value {
         | "fail_fast"
         | "i_know"
         | "notify"
-        | "nonempty"
-        | "args"
         | "no_new_privileges"
         | "enabled"
         | "startup_affects_health" => flag(),
         "failure_threshold" | "success_threshold" => number(1, 1000),
         "lock_key" => number(i64::MIN, i64::MAX),
-        "retries" | "min_args" => number(0, 1000),
+        "retries" => number(0, 1000),
         "parallel" => number(1, 64),
         "min" => number(1, 1_000_000),
         "restart_limit" => number(0, i64::from(u32::MAX)),
@@ -185,7 +157,6 @@ fn of(key: &str) -> Value {
         "also_redis_check"
         | "also_redis_lock"
         | "message"
-        | "prefix"
         | "query"
         | "variables"
         | "bearer"
@@ -193,11 +164,8 @@ fn of(key: &str) -> Value {
         | "ca"
         | "client_certificate"
         | "client_key"
-        | "eq"
-        | "first"
         | "free"
         | "host"
-        | "ieq"
         | "key"
         | "kind"
         | "lock"
@@ -210,7 +178,6 @@ fn of(key: &str) -> Value {
         | "password"
         | "path"
         | "service"
-        | "split"
         | "sslmode"
         | "stop_signal"
         | "url"
@@ -218,7 +185,6 @@ fn of(key: &str) -> Value {
         | "version"
         | "web_path"
         | "username"
-        | "var"
         | "working_directory" => text(),
         _ => Value::Null,
     }
