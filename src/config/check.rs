@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::config::condition::Condition;
+use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
 use crate::config::values::{DAY, Maybe, Number, Part, Span, YEAR};
 
@@ -56,7 +57,7 @@ pub enum MissingDatabase {
 }
 
 /// When and how often a target is asked, and what its result counts for.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Watching {
     /// Several HTTP endpoints that are asked in parallel and make one result, in place of one target.
@@ -108,7 +109,7 @@ impl Default for Watching {
 }
 
 /// A dependency that is waited for and watched.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Default, Serialize, JsonSchema)]
 #[schemars(rename = "check", deny_unknown_fields)]
 pub struct Check {
     /// When, how often, and what for.
@@ -121,7 +122,7 @@ pub struct Check {
 crate::union!(Check { watching: Watching, target: TargetKeys });
 
 /// The keys of a check that stand above it in the case that `when` names.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Serialize)]
 pub struct Variant(Check);
 
 impl JsonSchema for Variant {
@@ -149,7 +150,7 @@ pub struct Label {
 }
 
 /// One of several HTTP endpoints of a check.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Default, Serialize, JsonSchema)]
 #[schemars(rename = "endpoint", deny_unknown_fields)]
 pub struct Endpoint {
     /// Its name.

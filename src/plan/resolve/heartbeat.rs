@@ -47,7 +47,6 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
             section.problem(name, "holds a brace or a blank; a brace would move its records to another slot of a cluster");
         }
     }
-    let target = target?;
     let (ttl, every) = (beat.ttl.0, beat.every.0);
     if every >= ttl {
         section.problem(
@@ -64,7 +63,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     }
     let key = key.unwrap_or_else(|| default_key(prefix.as_deref(), service));
     let simple = beat.mode == Form::Simple;
-    Some(HeartbeatPlan { target, key, ttl, every, simple, exclusive: beat.exclusive, required: beat.required })
+    Some(HeartbeatPlan { target: target?, key, ttl, every, simple, exclusive: beat.exclusive, required: beat.required })
 }
 
 /// What the service's name gives, behind the prefix that its application gives all keys of its own.

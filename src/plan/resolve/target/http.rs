@@ -14,8 +14,12 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, at_once: usize) -
     for key in beside(section, &[]) {
         section.problem(key, "and `targets` exclude each other; write it with each target");
     }
+    let nodes = section.list("targets")?;
+    if nodes.is_empty() && section.depth() == Depth::Whole {
+        section.problem("targets", "names no target");
+    }
     let mut members: Vec<(String, HttpTarget)> = Vec::new();
-    for (index, node) in section.list("targets")?.iter().enumerate() {
+    for (index, node) in nodes.iter().enumerate() {
         let path = format!("{}.{}", section.below("targets"), index + 1);
         let Some(mut member) = section.context().open(node, &path, None, section.depth()) else { continue };
         let endpoint: Endpoint = member.declared();
@@ -38,14 +42,8 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, at_once: usize) -
             None => {}
         }
     }
-    if section.depth() == Depth::Form {
-        return None;
-    }
-    if members.is_empty() {
-        section.problem("targets", "names no target");
-        return None;
-    }
-    Some(Target::Several(SeveralTarget { members, at_once }))
+    // Those that are wrong have been told.
+    (!members.is_empty()).then_some(Target::Several(SeveralTarget { members, at_once }))
 }
 
 impl Written<'_, '_> {
