@@ -57,7 +57,7 @@ pub enum MissingDatabase {
 }
 
 /// When and how often a target is asked, and what its result counts for.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Watching {
     /// Several HTTP endpoints that are asked in parallel and make one result, in place of one target.
@@ -109,7 +109,7 @@ impl Default for Watching {
 }
 
 /// A dependency that is waited for and watched.
-#[derive(Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "check", deny_unknown_fields)]
 pub struct Check {
     /// When, how often, and what for.
@@ -122,7 +122,7 @@ pub struct Check {
 crate::union!(Check { watching: Watching, target: TargetKeys });
 
 /// The keys of a check that stand above it in the case that `when` names.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Variant(Check);
 
 impl JsonSchema for Variant {
@@ -150,7 +150,7 @@ pub struct Label {
 }
 
 /// One of several HTTP endpoints of a check.
-#[derive(Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "endpoint", deny_unknown_fields)]
 pub struct Endpoint {
     /// Its name.

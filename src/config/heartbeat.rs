@@ -35,7 +35,7 @@ impl Default for Switch {
 }
 
 /// Where and how often the readiness is written into Redis.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Beat {
     /// Whether the readiness is written at all.
@@ -78,7 +78,7 @@ impl Default for Beat {
 }
 
 /// The heartbeat. Its Redis is named as that of a check, or by `check`.
-#[derive(Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "heartbeat", deny_unknown_fields)]
 pub struct Heartbeat {
     /// The Redis.

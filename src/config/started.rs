@@ -27,7 +27,7 @@ impl Default for Start {
 }
 
 /// The startup check of a process: a target that has to answer once, or a notification.
-#[derive(Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "started", deny_unknown_fields)]
 pub struct Started {
     /// How and how long.

@@ -30,7 +30,7 @@ pub enum ServerRole {
 }
 
 /// What is asked: a `url`, its parts (`kind`, `host`, `port`, ...), or a `url` with parts that stand above it.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TargetKeys {
     /// The whole target, as `postgres://user:password@host:5432/database`.
