@@ -61,6 +61,7 @@ pub enum MissingDatabase {
 #[serde(default, deny_unknown_fields)]
 pub struct Watching {
     /// Several HTTP endpoints that are asked in parallel and make one result, in place of one target.
+    #[schemars(extend("minItems" = 1))]
     pub targets: Part<Vec<Endpoint>>,
     /// How many of several endpoints are asked at a time.
     pub parallel: Number<1, 64>,

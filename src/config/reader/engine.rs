@@ -116,6 +116,7 @@ fn named(wanted: &dyn Expected) -> String {
     match wanted.to_string().as_str() {
         "a sequence" => "a list".to_owned(),
         "a map" => "a table".to_owned(),
+        "any valid JSON value" => "a value that JSON has".to_owned(),
         other => other.to_owned(),
     }
 }

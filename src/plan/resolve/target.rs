@@ -139,9 +139,7 @@ impl Written<'_, '_> {
             return None;
         }
         let Some(port) = self.port().or(default_port) else {
-            if !self.section.has("port") {
-                self.section.problem(self.key("port"), "names no port");
-            }
+            self.section.problem(self.key("port"), "names no port");
             return None;
         };
         Some(target::Address { host, port })
