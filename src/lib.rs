@@ -6,7 +6,7 @@
 //!
 //! | floor | modules | know |
 //! |---|---|---|
-//! | 0 words | `secret` `outcome` `exit` `clock` `sys` `log` `visible` | nothing of ours |
+//! | 0 words | `secret` `outcome` `exit` `clock` `hooked` `sys` `log` `visible` | nothing of ours |
 //! | 1 | `config` `names` | what an operator may write, and where it comes from; which addresses a host has |
 //! | 2 | `plan` | the validated orders of one run |
 //! | 3 | `state` | what is known of a run, and the one place where it changes: no I/O, no clock |
@@ -32,6 +32,7 @@ pub mod exit;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hooked;
 pub mod log;
 pub mod mailbox;
 pub mod migration;

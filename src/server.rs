@@ -46,7 +46,7 @@ use answers::{Answer, Answers};
 use body::Pieces;
 use connections::{Accept, Connections, Peer, Usage};
 use control::Rooms;
-use fair::{Budget, Impatient};
+use fair::{Budget, Impatient, Patience};
 use pages::{Pages, Question};
 
 pub use listeners::{BindError, Listeners};
@@ -144,7 +144,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     });
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
-    let mut conversation = pin!(protocol.serve_connection(TokioIo::new(Impatient::new(stream)), service));
+    let mut conversation = pin!(protocol.serve_connection(TokioIo::new(Impatient::new(stream, Patience::default())), service));
     // A peer that breaks off or talks nonsense has been told so already, where that was possible.
     let _ = poll_fn(|context| {
         usage.turn();

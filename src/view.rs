@@ -3,33 +3,40 @@
 //! A view is a pure function of the snapshot, the moment of the look and a few facts about the request. No view runs a check,
 //! looks at a clock or takes a lock, so no two of them can disagree.
 
-pub mod actuator;
-pub mod article;
+mod accept;
+mod actuator;
+mod article;
 mod canonical;
-pub mod configcat;
+mod configcat;
 mod exposition;
 pub mod figures;
-pub mod kubernetes;
+mod fit;
+mod kubernetes;
+mod members;
 pub mod openapi;
 pub mod own;
-pub mod page;
-pub mod prometheus;
-pub mod ragflow;
+mod page;
+mod path;
+mod prometheus;
+mod ragflow;
 mod summary;
-pub mod terminal;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod time;
 
-use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value, json};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::outcome::Class;
 use crate::plan::Views;
 use crate::state::check::Check;
-use crate::state::snapshot::{Level, Look, Migration, Snapshot};
-pub use canonical::{Canonical, is_long};
+use crate::state::snapshot::{Assessed, Assessment, Look, Migration, Snapshot};
+pub use canonical::Canonical;
 use figures::Figures;
+use path::{Endpoint, View};
+pub use path::{is_long, route_of};
 
 /// The type of plain answers.
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -81,6 +88,15 @@ impl Response {
         Self { status, content_type, headers: Vec::new(), body }
     }
 
+    /// An answer that is a JSON document.
+    pub fn document(status: u16, content_type: &'static str, document: &impl Serialize) -> Self {
+        match serde_json::to_string(document) {
+            Ok(body) => Self::new(status, content_type, body),
+            // Every key of a view's document is a string, so that this is a fault of ours.
+            Err(_) => Self::new(500, TEXT, "the answer could not be composed\n".to_owned()),
+        }
+    }
+
     /// The answer where there is no such path.
     pub fn not_found() -> Self {
         Self::new(404, TEXT, "404 page not found\n".to_owned())
@@ -104,63 +120,24 @@ pub fn instead(method: &str) -> Option<Response> {
 
 /// The view at the request's path, whatever its method; none where there is none.
 pub fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Response> {
-    let segments = segments(request.path)?;
-    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     let Request { accept, query, authority, views, .. } = *request;
-    match segments[..] {
-        [""] if views.page => Some(page::render(snapshot, look, request)),
-        ["healthz"] | ["v1", "system", "healthz"] | ["api", "v1", "system", "healthz"] if views.healthz => {
-            Some(ragflow::render(snapshot, look, authority))
-        }
-        [endpoint @ ("livez" | "readyz" | "startupz")] if views.kubernetes => {
-            Some(kubernetes::render(snapshot, look, endpoint, level_of(endpoint), query))
-        }
-        [endpoint @ ("livez" | "readyz" | "startupz"), check] if views.kubernetes => {
-            kubernetes::render_one(snapshot, look, level_of(endpoint), check)
-        }
-        ["actuator", ref path @ ..] if views.actuator => actuator::render(snapshot, look, path, request),
-        ["health"] if views.health => Some(article::render(snapshot, look)),
-        ["status"] if views.status => Some(configcat::render(snapshot, look, query, authority)),
-        ["metrics"] if views.metrics => Some(prometheus::render(snapshot, look, accept, request.figures)),
-        _ => None,
+    let endpoint = Endpoint::of(request.path).filter(|endpoint| endpoint.is_in(views))?;
+    let assessment = &snapshot.assess(look);
+    match (endpoint.view, &endpoint.names()[..]) {
+        (View::Page, _) => Some(page::render(assessment, request)),
+        (View::Ragflow, _) => Some(ragflow::render(assessment, authority)),
+        (View::Kubernetes(level), [check]) => kubernetes::render_one(assessment, level, check),
+        (View::Kubernetes(level), _) => Some(kubernetes::render(assessment, endpoint.segments.first()?, level, query)),
+        (View::Actuator, path) => actuator::render(assessment, path, accept, authority),
+        (View::Article, _) => Some(article::render(assessment)),
+        (View::Status, _) => Some(configcat::render(assessment, query, authority)),
+        (View::Metrics, _) => Some(prometheus::render(assessment, accept, request.figures)),
     }
 }
 
-/// The decoded segments of a path, one slash at its end tolerated; none where they are not UTF-8.
-fn segments(path: &str) -> Option<Vec<std::borrow::Cow<'_, str>>> {
-    let path = path.strip_prefix('/').filter(|path| *path != "/")?;
-    let path = path.strip_suffix('/').unwrap_or(path);
-    path.split('/').map(|segment| percent_decode_str(segment).decode_utf8().ok()).collect()
-}
-
-/// The fixed word for a path, for counting: who asks for what nobody knows is counted as `other`.
-pub fn route_of(path: &str) -> &'static str {
-    let segments = segments(path).unwrap_or_default();
-    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-    match segments[..] {
-        [""] => "/",
-        ["healthz"] => "/healthz",
-        ["v1", "system", "healthz"] => "/v1/system/healthz",
-        ["api", "v1", "system", "healthz"] => "/api/v1/system/healthz",
-        ["livez", ..] => "/livez",
-        ["readyz", ..] => "/readyz",
-        ["startupz", ..] => "/startupz",
-        ["actuator"] => "/actuator",
-        ["actuator", "info"] => "/actuator/info",
-        ["actuator", "health", ..] => "/actuator/health",
-        ["health"] => "/health",
-        ["status"] => "/status",
-        ["metrics"] => "/metrics",
-        _ => "other",
-    }
-}
-
-fn level_of(endpoint: &str) -> Level {
-    match endpoint {
-        "livez" => Level::Live,
-        "startupz" => Level::Started,
-        _ => Level::Ready,
-    }
+/// Whether the query has this key, with whatever value.
+fn has_key(query: &str, wanted: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == wanted)
 }
 
 /// The fixed public text for why something does not pass.
@@ -173,7 +150,11 @@ pub const fn reason(class: Class) -> &'static str {
 }
 
 /// Why a check does not pass: the dependency's own words for those with authority, else the public text.
-fn words(check: &Check, class: Class, authority: bool) -> &str {
+fn words<'a>(assessed: &Assessed<'a>, authority: bool) -> &'a str {
+    details(assessed.check, assessed.class, authority)
+}
+
+fn details(check: &Check, class: Class, authority: bool) -> &str {
     match check.last() {
         Some(last) if authority && last.class == class && !last.private.as_str().is_empty() => last.private.as_str(),
         _ => reason(class),
@@ -182,28 +163,59 @@ fn words(check: &Check, class: Class, authority: bool) -> &str {
 
 /// Everything that keeps this replica from being up, in words that anybody may read; none when nothing does.
 pub fn why(snapshot: &Snapshot, look: Look) -> Option<String> {
-    let causes = summary::causes(snapshot, look, false);
+    let causes = summary::causes(&snapshot.assess(look), false);
     (!causes.is_empty()).then(|| causes.join("; "))
 }
 
 /// The part of this replica in the migration: role and age for everybody, the holder, which the database names, with authority.
-fn migration(snapshot: &Snapshot, look: Look, authority: bool) -> Option<Map<String, Value>> {
-    let known = &snapshot.migration_lock;
-    let since = match &snapshot.migration {
-        Migration::Queued { since, .. } | Migration::Holder { since } => Some(*since),
-        Migration::Idle | Migration::Done => None,
-    };
-    let mut told = Map::new();
-    told.insert("role".to_owned(), Value::from(snapshot.migration_role()?));
-    told.extend(known.kind.map(|kind| ("lock".to_owned(), Value::from(kind))));
-    told.extend(since.map(|since| ("since_s".to_owned(), json!(look.now.since(since).as_secs()))));
-    if known.attempts > 0 {
-        told.insert("attempt".to_owned(), json!(known.attempts));
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(rename = "Migration"))]
+struct MigrationPart<'a> {
+    #[cfg_attr(test, schemars(extend("enum" = ["waiter", "settling", "fencing", "holder", "done"])))]
+    role: &'static str,
+    #[cfg_attr(test, schemars(extend("enum" = ["postgres", "table", "mysql", "file", "redis"])))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lock: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since_s: Option<u64>,
+    /// How often the command was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<HolderPart<'a>>,
+}
+
+/// Who holds the lock.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+struct HolderPart<'a> {
+    instance: Option<&'a str>,
+    addr: Option<&'a str>,
+    held_s: Option<u64>,
+    session: &'a str,
+}
+
+impl<'a> MigrationPart<'a> {
+    /// None where this replica has none yet.
+    fn new(assessment: &Assessment<'a>, authority: bool) -> Option<Self> {
+        let Assessment { snapshot, look, .. } = *assessment;
+        let known = &snapshot.migration_lock;
+        let since = match &snapshot.migration {
+            Migration::Queued { since, .. } | Migration::Holder { since } => Some(*since),
+            Migration::Idle | Migration::Done => None,
+        };
+        let holder = known.holder.as_ref().filter(|_| authority && matches!(snapshot.migration, Migration::Queued { .. }));
+        Some(Self {
+            role: snapshot.migration_role()?,
+            lock: known.kind,
+            since_s: since.map(|since| look.now.since(since).as_secs()),
+            attempt: Some(known.attempts).filter(|attempts| *attempts > 0),
+            holder: holder.map(|(holder, heard)| HolderPart {
+                instance: holder.instance.as_deref(),
+                addr: holder.address.as_deref(),
+                held_s: holder.held.map(|held| (held + look.now.since(*heard)).as_secs()),
+                session: &holder.words,
+            }),
+        })
     }
-    if let Some((holder, heard)) = known.holder.as_ref().filter(|_| authority && matches!(snapshot.migration, Migration::Queued { .. })) {
-        let held = holder.held.map(|held| (held + look.now.since(*heard)).as_secs());
-        let parts = json!({ "instance": holder.instance, "addr": holder.address, "held_s": held, "session": holder.words });
-        told.insert("holder".to_owned(), parts);
-    }
-    Some(told)
 }

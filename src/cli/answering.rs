@@ -82,7 +82,7 @@ fn answer(command: Command, environment: &Environment) -> u8 {
         Command::Restart(arguments) => command::order::run(&arguments.options("restart"), environment),
         Command::Reload(arguments) => command::order::run(&arguments.options(ClientOrder::Reload), environment),
         Command::Schema { openapi: false } => print(&format!("{:#}\n", resolve::schema())),
-        Command::Schema { openapi: true } => print(&format!("{:#}\n", openapi::document(env!("CARGO_PKG_VERSION")))),
+        Command::Schema { openapi: true } => print(openapi::DOCUMENT),
         Command::Healthcheck { options } => command::healthcheck::main(&options),
         Command::Run(run) => command::run::run(&run.request(), environment, Subsystems::default()),
         Command::Wait(wait) => command::wait::run(&wait.request(), environment),

@@ -151,6 +151,11 @@ pub struct HttpTarget {
     pub expect: Expect,
     /// How the server is verified, for https.
     pub tls: Tls,
+    /// How many redirects are followed, to other hosts without headers and credentials; none: up to 5 within scheme, host and port, and none
+    /// at all where a status from 300 to 399 is expected.
+    pub redirects: Option<u8>,
+    /// Whether the proxy is asked that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
+    pub environment_proxy: bool,
 }
 
 /// Several HTTP endpoints under one name.

@@ -1,12 +1,10 @@
 //! A stream that gives up on a peer which answers without end.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use crate::hooked::{Hook, Hooked};
 
 /// The longest answer to one question in bytes; what drivers collect of an unfinished one stays below a mebibyte with it.
 pub(super) const LONGEST_ANSWER: usize = 256 * 1024;
@@ -40,44 +38,21 @@ impl Allowance {
 }
 
 /// A stream under an allowance.
-#[derive(Debug)]
-pub(super) struct Bounded<S> {
-    stream: S,
-    allowance: Allowance,
-}
+pub(super) type Bounded<S> = Hooked<S, Allowance>;
 
-impl<S> Bounded<S> {
-    pub(super) const fn new(stream: S, allowance: Allowance) -> Self {
-        Self { stream, allowance }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let left = self.allowance.0.left.load(Ordering::Relaxed);
-        if left == 0 {
-            let words = format!("the answer is longer than {} KiB", self.allowance.0.whole.load(Ordering::Relaxed) / 1024);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
+impl<S> Hook<S> for Allowance {
+    fn before_read(&mut self) -> io::Result<()> {
+        if self.0.left.load(Ordering::Relaxed) > 0 {
+            return Ok(());
         }
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let read = buffer.filled().len().saturating_sub(before);
-        self.allowance.0.left.store(left.saturating_sub(read), Ordering::Relaxed);
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let words = format!("the answer is longer than {} KiB", self.0.whole.load(Ordering::Relaxed) / 1024);
+        Err(io::Error::new(io::ErrorKind::InvalidData, words))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn read(&mut self, come: &[u8]) -> io::Result<()> {
+        let left = self.0.left.load(Ordering::Relaxed);
+        self.0.left.store(left.saturating_sub(come.len()), Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -1,143 +1,169 @@
 //! Asks an HTTP endpoint and compares its answer with what is expected of it.
 
-use std::sync::Arc;
+mod client;
+
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
+use reqwest::header::{ACCEPT, CONNECTION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Client, Method, Response};
 use rustls::ClientConfig;
-use url::{Position, Url};
+use url::Url;
 
-use super::dial::{Duplex, class_of_chain, dial, words_of_chain};
 use super::tls;
-use crate::outcome::{Cause, Class, Failure};
-use crate::plan::target::{Address, Expect, HttpTarget};
+use crate::outcome::{Cause, Class, Failure, Private};
+use crate::plan::target::{Expect, HttpTarget};
 
 /// The longest body that is read: what is expected has to stand in its first 256 KiB.
 const LONGEST_BODY: usize = 256 * 1024;
 
-/// The longest head that is read, in bytes; servers and proxies allow 8 to 32 KiB.
-const LONGEST_HEAD: usize = 64 * 1024;
-
-/// The most headers that are read; what one takes of the head at the least is not worth more.
-const MOST_HEADERS: usize = 1000;
+/// How many redirects are followed within the scheme, host and port of the URL where the check says no number.
+const REDIRECTS: u8 = 5;
 
 /// A check of an HTTP endpoint. No connection is kept: whether the server accepts a new one is part of the question.
 #[derive(Debug)]
 pub(super) struct HttpProbe {
     target: HttpTarget,
-    /// Read once, for it takes milliseconds; none without https.
-    tls: Option<Arc<ClientConfig>>,
+    /// Kept from one question to the next, with the time that it gives a connection.
+    client: Option<(Duration, Client)>,
+    /// Read once, for it takes milliseconds; none where no TLS can come about.
+    tls: Option<ClientConfig>,
     /// Whether the server may have heard the last question.
     reached: bool,
 }
 
 impl HttpProbe {
     pub(super) const fn new(target: HttpTarget) -> Self {
-        Self { target, tls: None, reached: true }
+        Self { target, client: None, tls: None, reached: true }
     }
 
-    /// Whether the server may have heard the last question: a connection to it came about.
+    /// Whether the server may have heard the last question; false only where it is known that no connection to it came about.
     pub(super) const fn reached(&self) -> bool {
         self.reached
     }
 
-    /// Sends the request. Redirects are answers, not followed: the status that was expected is the one that is compared.
+    /// Sends the request and follows redirects as the target says; connecting may take `within`, and the caller bounds the whole.
     pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
-        self.reached = false;
+        self.reached = true;
         let result = self.exchange(within).await;
         if result.as_ref().is_err_and(|failure| failure.class == Class::Tls) {
             // The files of the certificates are read again: they may have been renewed.
-            self.tls = None;
+            (self.client, self.tls) = (None, None);
         }
         result
     }
 
     async fn exchange(&mut self, within: Duration) -> Result<(), Failure> {
-        let wrong = |what: &str| Failure::new(Class::Internal, &format!("the URL {what}"));
-        let url = Url::parse(self.target.url.expose()).map_err(|_| wrong("cannot be read"))?;
-        let host = url.host_str().ok_or_else(|| wrong("names no host"))?.trim_matches(['[', ']']).to_owned();
-        let port = url.port_or_known_default().ok_or_else(|| wrong("names no port"))?;
-        let request = request(&self.target, &url)?;
-        let mut stream: Box<dyn Duplex> = Box::new(dial(&Address { host: host.clone(), port }, within).await?);
-        self.reached = true;
-        if url.scheme() == "https" {
-            let config = match &self.tls {
-                Some(config) => config,
-                None => self.tls.insert(Arc::new(tls::config(&self.target.tls, &[b"http/1.1"])?)),
-            };
-            stream = Box::new(tls::wrap(stream, &host, Arc::clone(config)).await?);
+        let mut url = Url::parse(self.target.url.expose()).map_err(|_| internal("the URL cannot be read"))?;
+        let client = self.client(within)?;
+        let mut method = Method::from_bytes(self.target.method.as_bytes())
+            .map_err(|error| internal(&format!("method {}: {error}", self.target.method)))?;
+        let (mut left, elsewhere) = self.redirects();
+        // Credentials are for the host of the check; once another one was asked they are sent to nobody.
+        let (mut trusted, mut answered) = (true, false);
+        loop {
+            let request = client.request(method.clone(), url.clone()).headers(headers(&self.target, trusted)?);
+            let response = request.send().await.map_err(|error| {
+                let error = client::Trouble::of(&error, &url, within);
+                self.reached = error.connected || answered;
+                error.failure
+            })?;
+            answered = true;
+            match next(&response, &url) {
+                Some(mut to) if left > 0 && (elsewhere || same_origin(&url, &to)) => {
+                    left = left.saturating_sub(1);
+                    if trusted && same_origin(&url, &to) {
+                        // Neither can fail for a URL that has a host.
+                        let _ = (to.set_username(url.username()), to.set_password(url.password()));
+                    } else {
+                        trusted = false;
+                    }
+                    if method != Method::HEAD && [301, 302, 303].contains(&response.status().as_u16()) {
+                        // So do browsers and curl (RFC 9110, 15.4).
+                        method = Method::GET;
+                    }
+                    url = to;
+                }
+                to => return judge(&self.target.expect, response, to.is_some()).await,
+            }
         }
-        let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(LONGEST_HEAD)
-            .max_headers(MOST_HEADERS)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| failure(&error))?;
-        let answer = async {
-            let response = sender.send_request(request).await.map_err(|error| failure(&error))?;
-            judge(&self.target.expect, response).await
+    }
+
+    /// How many redirects are followed, and whether also to another scheme, host or port.
+    fn redirects(&self) -> (u8, bool) {
+        match self.target.redirects {
+            Some(most) => (most, true),
+            None if self.target.expect.status.iter().any(|status| (300..400).contains(status)) => (0, false),
+            None => (REDIRECTS, false),
+        }
+    }
+
+    /// The client of this check; made anew where a connection has another time than before.
+    fn client(&mut self, within: Duration) -> Result<Client, Failure> {
+        if let Some((time, client)) = &self.client
+            && *time == within
+        {
+            return Ok(client.clone());
+        }
+        let secure = self.target.url.expose().starts_with("https:") || self.target.redirects.is_some() || self.target.environment_proxy;
+        let tls = match &self.tls {
+            Some(config) => config,
+            None if secure => self.tls.insert(tls::config(&self.target.tls, &[b"http/1.1"])?),
+            None => self.tls.insert(tls::nobody()?),
         };
-        tokio::pin!(answer);
-        tokio::select! {
-            biased;
-            judged = &mut answer => judged,
-            // What was read before the end of the connection is still there to be judged.
-            _ = connection => answer.await,
-        }
+        let client = client::build(tls.clone(), self.target.environment_proxy, within)?;
+        self.client = Some((within, client.clone()));
+        Ok(client)
     }
 }
 
-/// The request as the target orders it; nothing of the environment, such as a proxy, has a part in it.
-fn request(target: &HttpTarget, url: &Url) -> Result<Request<Empty<Bytes>>, Failure> {
-    let internal = |words: &str| Failure::new(Class::Internal, words);
-    let method = Method::from_bytes(target.method.as_bytes()).map_err(|error| internal(&format!("method {}: {error}", target.method)))?;
-    let mut request = Request::new(Empty::new());
-    *request.method_mut() = method;
-    *request.uri_mut() =
-        url[Position::BeforePath..Position::AfterQuery].parse().map_err(|_| internal("the path of the URL cannot be sent"))?;
-    let host = HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]).map_err(|_| internal("the host cannot be sent"))?;
-    let headers = request.headers_mut();
-    headers.insert(HOST, host);
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))));
+fn internal(words: &str) -> Failure {
+    Failure::new(Class::Internal, words)
+}
+
+/// The headers that the target orders; to a host that is not `trusted` none of them.
+fn headers(target: &HttpTarget, trusted: bool) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    if !url.username().is_empty() || url.password().is_some() {
-        let decoded = |text: &str| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
-        let account = [decoded(url.username()), decoded(url.password().unwrap_or_default())].join(&b':');
-        let value =
-            HeaderValue::try_from(format!("Basic {}", STANDARD.encode(account))).map_err(|_| internal("the account cannot be sent"))?;
-        headers.insert(AUTHORIZATION, value);
-    }
-    for (name, value) in &target.headers {
+    for (name, value) in target.headers.iter().filter(|_| trusted) {
         // The value may be a token, so the error says the name only.
         let wrong = || internal(&format!("header {name} is not one that can be sent"));
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
         headers.insert(key, HeaderValue::from_str(value.expose()).map_err(|_| wrong())?);
     }
-    Ok(request)
+    Ok(headers)
+}
+
+/// Where a redirect leads, without the credentials that it names; none where the answer is none (RFC 9110, 15.4).
+fn next(response: &Response, from: &Url) -> Option<Url> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let mut to = from.join(response.headers().get(LOCATION)?.to_str().ok()?).ok()?;
+    let _ = (to.set_username(""), to.set_password(None));
+    matches!(to.scheme(), "http" | "https").then_some(to)
+}
+
+fn same_origin(one: &Url, other: &Url) -> bool {
+    one.origin() == other.origin()
 }
 
 /// Reads no more of the answer than it takes to judge it.
-async fn judge(expect: &Expect, mut response: Response<Incoming>) -> Result<(), Failure> {
+async fn judge(expect: &Expect, mut response: Response, redirect: bool) -> Result<(), Failure> {
     let status = response.status().as_u16();
     let accepted = if expect.status.is_empty() { (200..300).contains(&status) } else { expect.status.contains(&status) };
     if !accepted {
-        return Err(Failure::answered(status));
+        let failure = Failure::answered(status);
+        let words = format!("{}, a redirect that is not followed", failure.private.as_str());
+        return Err(if redirect { Failure { private: Private::new(&words), ..failure } } else { failure });
     }
     if expect.body.is_none() && expect.json.is_empty() {
         return Ok(());
     }
     let mut body = Vec::new();
-    while let Some(frame) = response.frame().await {
+    while let Some(chunk) = response.chunk().await.map_err(|error| client::answering(&error))? {
         let known = body.len();
-        body.extend_from_slice(frame.map_err(|error| failure(&error))?.data_ref().map_or(&[], |chunk| chunk));
+        body.extend_from_slice(&chunk);
         if expect.json.is_empty() && expect.body.as_ref().is_some_and(|text| holds_since(&body, known, text.as_bytes())) {
             return Ok(());
         }
@@ -174,29 +200,6 @@ fn matches_body(expect: &Expect, body: &[u8]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What an error of the exchange means.
-fn failure(error: &hyper::Error) -> Failure {
-    let class = if let Some(words) = tls_words(error) {
-        return Failure::new(Class::Tls, &words);
-    } else if let Some(class) = class_of_chain(error) {
-        class
-    } else if error.is_incomplete_message() {
-        Class::Refused
-    } else {
-        Class::Protocol
-    };
-    Failure::new(class, &words_of_chain(error)).once_connected()
-}
-
-/// What rustls says, wherever in the chain of causes it stands: a client's certificate is judged after the handshake.
-fn tls_words(error: &hyper::Error) -> Option<String> {
-    std::iter::successors(std::error::Error::source(error), |cause| cause.source()).find_map(|cause| {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let rustls = cause.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref());
-        rustls.map(tls::words)
-    })
 }
 
 #[cfg(test)]

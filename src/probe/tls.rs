@@ -63,6 +63,14 @@ pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Fai
     Ok(config)
 }
 
+/// What no server can be spoken with: for a client that wants a configuration and has no use for it.
+pub(super) fn nobody() -> Result<ClientConfig, Failure> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::new(Class::Internal, &error.to_string()))?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 fn read_identity(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
     let key = PrivateKeyDer::from_pem_file(&identity.key).map_err(|error| unreadable("the private key", &identity.key, &error))?;
     Ok((read_certificates(&identity.certificate)?, key))

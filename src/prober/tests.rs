@@ -142,7 +142,7 @@ async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
     let prober = tokio::spawn(run(Arc::new(plan), orders, mailbox));
     tokio::task::yield_now().await;
     assert!(inbox.take(usize::MAX).is_empty());
-    sender.send(Orders { all: true, startup: true, ..Orders::default() }).unwrap();
+    sender.send(Orders { all: true, ..Orders::default() }).unwrap();
     let events = received(&inbox).await;
     assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.class() == Class::Refused), "{events:?}");
     drop(sender);
@@ -158,6 +158,8 @@ fn spaced(url: &str, success_threshold: u32) -> CheckPlan {
         headers: Vec::new(),
         expect: Expect::default(),
         tls: Tls::default(),
+        redirects: None,
+        environment_proxy: false,
     };
     CheckPlan { target: Target::Http(http), spaced: true, ..check(Duration::from_secs(60), success_threshold) }
 }

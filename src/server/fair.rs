@@ -8,10 +8,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::clock::Moment;
+use crate::hooked::{Hook, Hooked};
 
 /// How long a peer may take nothing of an answer.
 pub(super) const UNREAD: Duration = Duration::from_secs(5);
@@ -40,58 +40,23 @@ impl Budget {
 }
 
 /// A connection whose writes fail once its peer has taken nothing for [`UNREAD`].
-#[derive(Debug)]
-pub(super) struct Impatient<S> {
-    stream: S,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
+pub(super) type Impatient<S> = Hooked<S, Patience>;
 
-impl<S: AsFd> Impatient<S> {
-    pub(super) const fn new(stream: S) -> Self {
-        Self { stream, stalled: None }
-    }
+/// How long a peer has taken nothing.
+#[derive(Debug, Default)]
+pub(super) struct Patience(Option<Pin<Box<Sleep>>>);
 
-    /// Passes on what a write has come to; one that stands still for too long is an error.
-    fn patiently<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+impl<S: AsFd> Hook<S> for Patience {
+    fn written<T>(&mut self, stream: &S, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            self.0 = None;
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(UNREAD)));
+        let stalled = self.0.get_or_insert_with(|| Box::pin(sleep(UNREAD)));
         ready!(stalled.as_mut().poll(context));
         // What the peer does not read is thrown away with the connection; the kernel would keep it for minutes.
-        let _ = setsockopt(&self.stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
+        let _ = setsockopt(stream, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + AsFd + Unpin> AsyncWrite for Impatient<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.patiently(written, context)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.patiently(written, context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -105,7 +70,7 @@ mod tests {
 
         let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
         let writing = tokio::spawn(async move {
-            let mut ours = Impatient::new(ours);
+            let mut ours = Impatient::new(ours, Patience::default());
             loop {
                 if let Err(error) = ours.write_all(&vec![0; 64 * 1024]).await {
                     return error.kind();

@@ -17,7 +17,7 @@ use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::Class;
 use crate::plan::{ModuleId, Service};
-pub use verdict::{Item, Level, Look};
+pub use verdict::{Assessed, Assessment, Item, Level, Look};
 
 /// The check of the main process itself.
 pub const APP: &str = "app";

@@ -1,18 +1,36 @@
 //! The Dify article's `/health`: deep, one key a check with `healthy` or `unhealthy`, 200 or 503.
 
-use serde_json::{Map, Value};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use super::members::Members;
 use super::{JSON, Response};
-use crate::state::snapshot::{Look, Snapshot, Status};
+use crate::state::snapshot::{Assessment, Status};
 
-/// The document: `status`, every check that counts, `version`.
-pub fn render(snapshot: &Snapshot, look: Look) -> Response {
-    let word = |healthy| Value::from(if healthy { "healthy" } else { "unhealthy" });
-    let up = snapshot.overall(look) == Status::Up;
-    let counted = snapshot.checks.iter().filter(|check| check.affects.health());
-    let mut body = Map::new();
-    body.insert("status".to_owned(), word(up));
-    body.extend(counted.map(|check| (check.name.clone(), word(check.effective(look.now).0.passes()))));
-    body.insert("version".to_owned(), Value::from(snapshot.service.version));
-    Response::new(if up { 200 } else { 503 }, JSON, Value::Object(body).to_string())
+/// The document: the verdict, every check that counts, portcullis' version.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub(super) struct Article<'a> {
+    status: Health,
+    #[serde(flatten)]
+    checks: Members<'a, Health>,
+    version: &'a str,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[serde(rename_all = "lowercase")]
+enum Health {
+    Healthy,
+    Unhealthy,
+}
+
+/// The whole answer.
+pub(super) fn render(assessment: &Assessment<'_>) -> Response {
+    let word = |holds| if holds { Health::Healthy } else { Health::Unhealthy };
+    let up = assessment.status() == Status::Up;
+    let checks = assessment.counted().map(|assessed| (assessed.check.name.as_str(), word(assessed.state.passes()))).collect();
+    let document = Article { status: word(up), checks, version: assessment.snapshot.service.version };
+    Response::document(if up { 200 } else { 503 }, JSON, &document)
 }

@@ -1,6 +1,7 @@
 //! What an answer depends on: requests that differ in nothing else are told the same, so one rendering serves them all.
 
-use super::{Request, actuator, exposition, page, segments};
+use super::path::{Endpoint, View};
+use super::{Request, actuator, exposition, has_key, page};
 use crate::plan::Views;
 
 /// The longest path below `/actuator/health` that is kept; a longer one names nothing that there is, or is rendered each time.
@@ -21,22 +22,19 @@ impl Canonical {
     /// What `request` comes down to; none where its answer depends on words of the asker's own, or where there is no such path.
     pub fn of(request: &Request<'_>) -> Option<Self> {
         let Request { query, accept, authority, views, .. } = *request;
-        let segments = segments(request.path)?;
-        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-        let has = |wanted: &str| keys(query).any(|key| key == wanted);
-        let word = |wanted: &'static str| if has(wanted) { wanted } else { "" };
-        let (query, accept, authority) = match segments[..] {
-            [""] => (word("hold"), page::syntax(accept), authority),
-            ["healthz"] | ["v1", "system", "healthz"] | ["api", "v1", "system", "healthz"] => ("", "", authority),
-            ["livez" | "readyz" | "startupz"] if !has("exclude") => (word("verbose"), "", false),
-            ["health"] => ("", "", false),
-            ["status"] => (word("verbose"), "", authority),
-            ["metrics"] => ("", exposition::syntax(accept), false),
-            ["actuator"] | ["actuator", "info" | "health"] => ("", actuator::syntax(accept), authority),
-            ["actuator", "health", ref names @ ..] if names.iter().all(|name| is_plain(name)) => ("", actuator::syntax(accept), authority),
+        let endpoint = Endpoint::of(request.path)?;
+        let word = |wanted: &'static str| if has_key(query, wanted) { wanted } else { "" };
+        let (query, accept, authority) = match (endpoint.view, &endpoint.names()[..]) {
+            (View::Page, _) => (word("hold"), page::syntax(accept), authority),
+            (View::Ragflow, _) => ("", "", authority),
+            (View::Kubernetes(_), []) if !has_key(query, "exclude") => (word("verbose"), "", false),
+            (View::Article, _) => ("", "", false),
+            (View::Status, _) => (word("verbose"), "", authority),
+            (View::Metrics, _) => ("", exposition::syntax(accept), false),
+            (View::Actuator, names) if names.iter().all(|name| is_plain(name)) => ("", actuator::syntax(accept), authority),
             _ => return None,
         };
-        let path = format!("/{}", segments.join("/"));
+        let path = format!("/{}", endpoint.segments.join("/"));
         (path.len() <= LONGEST_PATH).then_some(Self { path, query, accept, authority, views })
     }
 
@@ -45,21 +43,6 @@ impl Canonical {
         let Self { path, query, accept, authority, views } = self;
         Request { method: "GET", path, query, accept, authority: *authority, views: *views, figures: None }
     }
-}
-
-/// Whether the answer may be long and takes its time to compose: such answers must not stand in the way of a probe.
-pub fn is_long(path: &str) -> bool {
-    let segments = segments(path).unwrap_or_default();
-    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
-    match segments[..] {
-        ["actuator", "health", name] => !actuator::GROUPS.contains(&name),
-        ["" | "status" | "metrics"] | ["actuator", "health", ..] => true,
-        _ => false,
-    }
-}
-
-fn keys(query: &str) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
-    url::form_urlencoded::parse(query.as_bytes()).map(|(key, _)| key)
 }
 
 /// Whether a segment reads the same encoded and decoded.

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use super::accept;
+
 /// The type of the text format.
 pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -90,36 +92,15 @@ impl Exposition {
     }
 }
 
-/// The one word of `Accept` that the answer depends on.
+/// The one word of `Accept` that the answer depends on: OpenMetrics 1.0.0 where that is liked best; no match at all is text 0.0.4,
+/// never 406.
 pub(super) fn syntax(accept: &str) -> &'static str {
-    if prefers_openmetrics(accept) { "application/openmetrics-text" } else { "" }
-}
-
-/// Whether the best match of `Accept` is OpenMetrics 1.0.0; no match at all is text 0.0.4, never 406.
-pub(super) fn prefers_openmetrics(accept: &str) -> bool {
-    let mut best = (0.0, false);
-    for part in accept.split(',') {
-        let mut fields = part.split(';').map(str::trim);
-        let kind = fields.next().unwrap_or_default().to_ascii_lowercase();
-        let (mut quality, mut version) = (1.0, None);
-        for (key, value) in fields.filter_map(|field| field.split_once('=')) {
-            let value = value.trim().trim_matches('"');
-            match key.trim().to_ascii_lowercase().as_str() {
-                "q" => quality = value.parse().unwrap_or(0.0),
-                "version" => version = Some(value),
-                _ => {}
-            }
-        }
-        let openmetrics = match (kind.as_str(), version) {
-            ("application/openmetrics-text", None | Some("1.0.0")) => true,
-            ("text/plain" | "text/*" | "*/*", None | Some("0.0.4")) => false,
-            _ => continue,
-        };
-        if quality > best.0 {
-            best = (quality, openmetrics);
-        }
-    }
-    best.1
+    let best = accept::best(accept, |range| match (range.kind.as_str(), range.version) {
+        ("application/openmetrics-text", None | Some("1.0.0")) => Some("application/openmetrics-text"),
+        ("text/plain" | "text/*" | "*/*", None | Some("0.0.4")) => Some(""),
+        _ => None,
+    });
+    best.unwrap_or_default()
 }
 
 #[cfg(test)]

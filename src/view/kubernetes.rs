@@ -1,15 +1,14 @@
 //! The API server's `/livez`, `/readyz` and `/startupz`: text, one line a check, reasons withheld.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
-use super::{LONGEST_BODY, Response, TEXT, reason};
-use crate::state::snapshot::{Level, Look, Snapshot};
+use super::{LONGEST_BODY, Response, TEXT, fit, reason};
+use crate::state::snapshot::{Assessment, Level};
 
 /// The whole endpoint: `ok`, or every line when something fails or `verbose` stands in the query, with whatever value.
 ///
 /// `exclude` may be repeated and names one check each; names that match nothing are said and do not fail.
-pub fn render(snapshot: &Snapshot, look: Look, endpoint: &str, level: Level, query: &str) -> Response {
+pub(super) fn render(assessment: &Assessment<'_>, endpoint: &str, level: Level, query: &str) -> Response {
     let mut verbose = false;
     // Sets: thousands of names fit into a query, and as many checks may be asked.
     let mut excluded = BTreeSet::new();
@@ -23,7 +22,7 @@ pub fn render(snapshot: &Snapshot, look: Look, endpoint: &str, level: Level, que
     let mut unmatched = excluded.clone();
     let mut passes = true;
     let mut lines: Vec<(bool, String)> = Vec::new();
-    for item in snapshot.items(level, look) {
+    for item in assessment.items(level) {
         let name = item.name;
         if excluded.contains(name) {
             unmatched.remove(name);
@@ -47,8 +46,8 @@ pub fn render(snapshot: &Snapshot, look: Look, endpoint: &str, level: Level, que
 }
 
 /// One check of an endpoint; none when the endpoint does not ask it. Its public reason is told, never the error itself.
-pub fn render_one(snapshot: &Snapshot, look: Look, level: Level, name: &str) -> Option<Response> {
-    let item = snapshot.items(level, look).into_iter().find(|item| item.name == name)?;
+pub(super) fn render_one(assessment: &Assessment<'_>, level: Level, name: &str) -> Option<Response> {
+    let item = assessment.items(level).into_iter().find(|item| item.name == name)?;
     Some(if item.passes {
         Response::new(200, TEXT, "ok".to_owned())
     } else {
@@ -64,16 +63,8 @@ fn bounded(mut lines: Vec<(bool, String)>) -> String {
         lines.sort_by_key(|(passes, _)| *passes);
     }
     let mut text = String::with_capacity(total.min(LONGEST_BODY));
-    let mut left_out = 0;
-    for (_, line) in lines {
-        if left_out == 0 && text.len() + line.len() + FRAME <= LONGEST_BODY {
-            text.push_str(&line);
-        } else {
-            left_out += 1;
-        }
+    match fit::append(&mut text, LONGEST_BODY - FRAME, lines, |text, (_, line)| text.push_str(&line)) {
+        0 => text,
+        left_out => format!("{text}and {left_out} more\n"),
     }
-    if left_out > 0 {
-        let _ = writeln!(text, "and {left_out} more");
-    }
-    text
 }

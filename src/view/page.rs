@@ -2,6 +2,8 @@
 //!
 //! No script and nothing from elsewhere; it loads itself again every few seconds, unless it is asked to hold still.
 
+mod check;
+
 use std::fmt::Write;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,10 +12,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::summary::{self, bucket, by_urgency, causes, last_try, levels, mark, outcome, shape, timeline, title};
-use super::{Request, Response, TEXT, terminal, time};
-use crate::state::check::Check;
-use crate::state::snapshot::{Look, Snapshot, Status, Step};
+use super::summary::{self, by_urgency, causes, levels, mark, outcome, shape, timeline, title};
+use super::{Request, Response, TEXT, accept, fit, has_key, terminal, time};
+use crate::state::snapshot::{Assessment, Look, Snapshot, Status, Step};
+use check::check;
 
 /// The page's whole style. Its hash is the only thing that the page's policy lets in.
 const STYLE: &str = include_str!("page/style.css");
@@ -23,6 +25,9 @@ const REFRESH: u32 = 5;
 
 /// Bytes from which checks are counted in place of shown; the ones that fail stand before them.
 const LONGEST_PAGE: usize = 512 * 1024;
+
+/// Causes that are listed; more of them are counted.
+const MOST_CAUSES: usize = 12;
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
@@ -34,18 +39,19 @@ const PLAIN: &str = "text/plain";
 
 /// The one word of `Accept` that the answer depends on.
 pub(super) fn syntax(accept: &str) -> &'static str {
-    let wants = |kind| accept.split(',').any(|part| part.split(';').next().unwrap_or_default().trim() == kind);
+    let wants = |kind| accept::ranges(accept).any(|range| range.kind == kind);
     if wants(PLAIN) && !wants("text/html") { PLAIN } else { "" }
 }
 
 /// The page, or the same as text for who accepts text and no HTML. `hold` in the query keeps it from loading itself again.
-pub fn render(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Response {
+pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Response {
     let vary = ("vary", "Accept");
     if syntax(request.accept) == PLAIN {
-        return Response { headers: vec![vary], ..Response::new(200, TEXT, terminal::render(snapshot, look, request.authority)) };
+        return Response { headers: vec![vary], ..Response::new(200, TEXT, terminal::render(assessment, request.authority)) };
     }
-    let holds = url::form_urlencoded::parse(request.query.as_bytes()).any(|(key, _)| key == "hold");
-    let mut page = Page { html: String::with_capacity(16 * 1024), snapshot, look, authority: request.authority };
+    let holds = has_key(request.query, "hold");
+    let Assessment { snapshot, look, .. } = *assessment;
+    let mut page = Page { html: String::with_capacity(16 * 1024), assessment, snapshot, look, authority: request.authority };
     page.head(holds);
     page.verdict();
     page.checks();
@@ -60,6 +66,7 @@ pub fn render(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Respons
 
 struct Page<'a> {
     html: String,
+    assessment: &'a Assessment<'a>,
     snapshot: &'a Snapshot,
     look: Look,
     authority: bool,
@@ -71,7 +78,7 @@ impl Page<'_> {
     }
 
     fn head(&mut self, holds: bool) {
-        let status = self.snapshot.overall(self.look);
+        let status = self.assessment.status();
         let refresh = if holds { String::new() } else { format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">") };
         let name = escape(&self.snapshot.service.name);
         let _ = write!(
@@ -86,7 +93,7 @@ impl Page<'_> {
 
     fn verdict(&mut self) {
         let (snapshot, look) = (self.snapshot, self.look);
-        let status = snapshot.overall(look);
+        let status = self.assessment.status();
         let class = match status {
             Status::Up => "up",
             Status::Down => "down",
@@ -100,19 +107,21 @@ impl Page<'_> {
         let phase = summary::phase(snapshot, look);
         let name = escape(&service.name);
         let _ = write!(self.html, "<p><strong>{name}</strong>{}{instance}, {phase}</p><ul class=\"levels\">", mode.unwrap_or_default());
-        for (name, holds) in levels(snapshot, look) {
+        for (name, holds) in levels(self.assessment) {
             let (class, mark, not) = if holds { ("yes", "\u{2713}", "") } else { ("no", "\u{2715}", "not ") };
             let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {not}{name}</li>");
         }
         self.push("</ul>");
-        let causes = causes(snapshot, look, self.authority);
+        let causes = causes(self.assessment, self.authority);
         if !causes.is_empty() {
             self.push("<ul>");
-            for cause in causes.iter().take(12) {
-                let _ = write!(self.html, "<li class=\"cause\"><b>\u{2715}</b> {}</li>", escape(cause));
-            }
-            if causes.len() > 12 {
-                let _ = write!(self.html, "<li class=\"cause\">and {} more</li>", causes.len() - 12);
+            let listed = causes.iter().take(MOST_CAUSES);
+            let unlisted = causes.len() - listed.len();
+            let cut = fit::append(&mut self.html, LONGEST_PAGE, listed, |html, cause| {
+                let _ = write!(html, "<li class=\"cause\"><b>\u{2715}</b> {}</li>", escape(cause));
+            });
+            if unlisted + cut > 0 {
+                let _ = write!(self.html, "<li class=\"cause\">and {} more</li>", unlisted + cut);
             }
             self.push("</ul>");
         }
@@ -120,72 +129,17 @@ impl Page<'_> {
     }
 
     fn checks(&mut self) {
-        let checks = by_urgency(self.snapshot, self.look);
+        let checks = by_urgency(self.assessment);
         if checks.is_empty() {
             return;
         }
         self.push("<section><h2>Checks <small>and their last 30 minutes</small></h2>");
-        let mut left_out = 0;
-        for check in checks {
-            if self.html.len() < LONGEST_PAGE {
-                self.check(check);
-            } else {
-                left_out += 1;
-            }
-        }
+        let (look, authority) = (self.look, self.authority);
+        let left_out = fit::append(&mut self.html, LONGEST_PAGE, checks, |html, assessed| check(html, assessed, look, authority));
         if left_out > 0 {
             let _ = write!(self.html, "<p>and {left_out} more</p>");
         }
         self.push("</section>");
-    }
-
-    fn check(&mut self, check: &Check) {
-        let look = self.look;
-        let (state, _) = check.effective(look.now);
-        let (class, mark) = (state.word(), mark(state));
-        let (name, kind) = (escape(&check.name), check.kind);
-        let _ = write!(self.html, "<article><h3 class=\"{class}\"><b>{mark}</b> {name} <small>{kind}");
-        if self.authority && !check.target.is_empty() {
-            let _ = write!(self.html, ", {}", escape(&check.target));
-        }
-        let _ = write!(self.html, "</small></h3><p>{}", escape(&summary::verdict(check, look, self.authority)));
-        if let Some(tried) = last_try(check, look) {
-            let _ = write!(self.html, ", {tried}");
-        }
-        if check.failures > 1 {
-            let _ = write!(self.html, ", {} failures in a row", check.failures);
-        }
-        if !check.affects.health() {
-            self.push(", not counted for health");
-        }
-        self.push("</p>");
-        // What is told by events has no runs whose absence would mean anything.
-        if check.stale_after.is_some() {
-            self.strip(check);
-        }
-        self.push("</article>");
-    }
-
-    fn strip(&mut self, check: &Check) {
-        let now = self.look.now;
-        self.push("<div class=\"strip\">");
-        for (age, seen) in check.history.seen(now) {
-            let class = match (seen.passed, seen.failed) {
-                (0, 0) => {
-                    self.push("<i></i>");
-                    continue;
-                }
-                (_, 0) => "ok",
-                (0, _) => "bad",
-                _ => "mixed",
-            };
-            let (begin, text) = (time::clock(now.wall.saturating_sub(age)), bucket(seen).1);
-            let _ = write!(
-                self.html,
-                "<details name=\"bucket\" class=\"{class}\"><summary title=\"{begin} {text}\"></summary><p>{begin} UTC: {text}</p></details>"
-            );
-        }
-        self.push("</div><div class=\"axis\"><span>30 minutes ago</span><span>now</span></div>");
     }
 
     fn start(&mut self) {

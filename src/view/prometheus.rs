@@ -1,19 +1,21 @@
 //! Prometheus' `/metrics`: text 0.0.4, or OpenMetrics 1.0.0 where the scraper asks for it; always 200.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use super::Response;
-use super::exposition::{Exposition, Kind, OPENMETRICS, TEXT_FORMAT, prefers_openmetrics};
+use super::exposition::{Exposition, Kind, OPENMETRICS, TEXT_FORMAT, syntax};
 use super::figures::{Figures, LIMITS};
 use crate::outcome::Class;
 use crate::state::check::{Check, State};
-use crate::state::snapshot::{Level, Look, Migration, ModuleState, Phase, Snapshot, Stage};
+use crate::state::snapshot::{Assessed, Assessment, Level, Look, Migration, ModuleState, Phase, Snapshot, Stage};
 
 /// Every family. Base units, a fixed vocabulary, no addresses and no error texts.
 ///
 /// `figures` is what the server knows of itself; without it the families of the server and of the process are missing.
-pub fn render(snapshot: &Snapshot, look: Look, accept: &str, figures: Option<&Figures>) -> Response {
-    let openmetrics = prefers_openmetrics(accept);
+pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<&Figures>) -> Response {
+    let Assessment { snapshot, look, .. } = *assessment;
+    let openmetrics = !syntax(accept).is_empty();
     let mut page = Exposition::new(openmetrics);
     page.family("portcullis_build_info", Kind::Info, "Build of portcullis.", "");
     page.sample("portcullis_build_info", &[("version", snapshot.service.version)], 1);
@@ -26,9 +28,9 @@ pub fn render(snapshot: &Snapshot, look: Look, accept: &str, figures: Option<&Fi
         ("portcullis_ready", "1 if /readyz would answer 200.", Level::Ready),
         ("portcullis_started", "1 if /startupz would answer 200.", Level::Started),
     ] {
-        page.single(name, Kind::Gauge, help, "", u8::from(snapshot.verdict(level, look)));
+        page.single(name, Kind::Gauge, help, "", u8::from(assessment.passes(level)));
     }
-    checks(&mut page, snapshot, look);
+    checks(&mut page, assessment);
     let restarts = snapshot.child.restarts;
     page.single("portcullis_child_restarts_total", Kind::Counter, "Restarts of the supervised process.", "", restarts);
     modules(&mut page, snapshot);
@@ -47,42 +49,35 @@ pub fn render(snapshot: &Snapshot, look: Look, accept: &str, figures: Option<&Fi
     Response { headers: vec![("vary", "Accept")], ..Response::new(200, content_type, page.finish()) }
 }
 
-fn checks(page: &mut Exposition, snapshot: &Snapshot, look: Look) {
-    let checks = || snapshot.checks.iter();
-    let last = || checks().filter_map(|check| check.last().map(|record| (check.name.as_str(), record)));
+fn checks(page: &mut Exposition, assessment: &Assessment<'_>) {
+    /// A family that has at most one sample a check.
+    fn each<T: Display>(page: &mut Exposition, of: (&str, &str, &str), all: &Assessment<'_>, value: impl Fn(&Check) -> Option<T>) {
+        let (name, help, unit) = of;
+        page.family(name, Kind::Gauge, help, unit);
+        for Assessed { check, .. } in &all.checks {
+            if let Some(value) = value(check) {
+                page.sample(name, &[("check", &check.name)], value);
+            }
+        }
+    }
     let name = "portcullis_check_state";
     page.family(name, Kind::Gauge, "State of a check after thresholds and staleness, one is 1.", "");
-    for check in checks() {
-        let (state, _) = check.effective(look.now);
+    for Assessed { check, state, .. } in &assessment.checks {
         for other in State::ALL {
-            page.sample(name, &[("check", &check.name), ("state", other.word())], u8::from(other == state));
+            page.sample(name, &[("check", &check.name), ("state", other.word())], u8::from(other == *state));
         }
     }
-    let name = "portcullis_check_consecutive_failures";
-    page.family(name, Kind::Gauge, "Failures in a row.", "");
-    for check in checks() {
-        page.sample(name, &[("check", &check.name)], check.failures);
-    }
-    let name = "portcullis_check_duration_seconds";
-    page.family(name, Kind::Gauge, "Duration of the last run.", "seconds");
-    for (check, record) in last() {
-        page.sample(name, &[("check", check)], record.elapsed.as_secs_f64());
-    }
-    let name = "portcullis_check_last_run_timestamp_seconds";
-    page.family(name, Kind::Gauge, "When the check last finished.", "seconds");
-    for (check, record) in last() {
-        page.sample(name, &[("check", check)], record.at.wall.as_secs_f64());
-    }
-    let name = "portcullis_check_last_success_timestamp_seconds";
-    page.family(name, Kind::Gauge, "When the check last passed.", "seconds");
-    for check in checks() {
-        if let Some(passed) = check.last_passed {
-            page.sample(name, &[("check", &check.name)], passed.wall.as_secs_f64());
-        }
-    }
+    let family = ("portcullis_check_consecutive_failures", "Failures in a row.", "");
+    each(page, family, assessment, |check| Some(check.failures));
+    let family = ("portcullis_check_duration_seconds", "Duration of the last run.", "seconds");
+    each(page, family, assessment, |check| check.last().map(|record| record.elapsed.as_secs_f64()));
+    let family = ("portcullis_check_last_run_timestamp_seconds", "When the check last finished.", "seconds");
+    each(page, family, assessment, |check| check.last().map(|record| record.at.wall.as_secs_f64()));
+    let family = ("portcullis_check_last_success_timestamp_seconds", "When the check last passed.", "seconds");
+    each(page, family, assessment, |check| check.last_passed.map(|passed| passed.wall.as_secs_f64()));
     let name = "portcullis_check_runs_total";
     page.family(name, Kind::Counter, "Check runs by outcome; class is a fixed vocabulary.", "");
-    for check in checks() {
+    for Assessed { check, .. } in &assessment.checks {
         runs(page, name, check);
     }
 }

@@ -1,22 +1,21 @@
 //! What a person wants to know first, for the page and the terminal alike: the verdict, why, and the way of the start.
 
-use std::fmt::Write;
-use std::time::Duration;
+mod instances;
+mod start;
 
-use super::{reason, time, words};
-use crate::clock::Moment;
+use super::{details, reason, time, words};
 use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
 use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
-use crate::state::event::Readiness;
-use crate::state::instances::Instance;
-use crate::state::snapshot::{Level, Look, Migration, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
+use crate::state::snapshot::{Assessed, Assessment, Child, Level, Look, Migration, Module, ModuleState, Snapshot, Stage, Status};
+pub(super) use instances::{instance, instances};
+pub(super) use start::{outcome, timeline};
 
 /// The questions that orchestrators ask, with their answers.
-pub(super) fn levels(snapshot: &Snapshot, look: Look) -> [(&'static str, bool); 4] {
-    let healthy = snapshot.overall(look) == Status::Up;
-    let [live, started, ready] = [Level::Live, Level::Started, Level::Ready].map(|level| snapshot.verdict(level, look));
+pub(super) fn levels(assessment: &Assessment<'_>) -> [(&'static str, bool); 4] {
+    let healthy = assessment.status() == Status::Up;
+    let [live, started, ready] = [Level::Live, Level::Started, Level::Ready].map(|level| assessment.passes(level));
     [("live", live), ("started", started), ("ready", ready), ("healthy", healthy)]
 }
 
@@ -49,38 +48,39 @@ pub(super) const fn mark(state: State) -> &'static str {
 }
 
 /// The checks as they need a look: the worst first, what is only shown after all that counts, and what is up last.
-pub(super) fn by_urgency(snapshot: &Snapshot, look: Look) -> Vec<&Check> {
-    let urgency = |check: &&Check| match check.effective(look.now).0 {
+pub(super) fn by_urgency<'b, 'a>(assessment: &'b Assessment<'a>) -> Vec<&'b Assessed<'a>> {
+    let urgency = |assessed: &&Assessed<'_>| match assessed.state {
         State::Up => 4,
-        _ if !check.affects.health() => 3,
+        _ if !assessed.counts => 3,
         State::Down => 0,
         State::Unknown => 1,
         State::Degraded => 2,
     };
-    let mut checks: Vec<&Check> = snapshot.checks.iter().collect();
+    let mut checks: Vec<&Assessed<'a>> = assessment.checks.iter().collect();
     checks.sort_by_key(urgency);
     checks
 }
 
 /// Everything that keeps the status from being UP, each in a few words, the same for a person on the page and in a terminal.
-pub(super) fn causes(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<String> {
+pub(super) fn causes(assessment: &Assessment<'_>, authority: bool) -> Vec<String> {
     // Before the start is through, what was not asked yet is no cause but a consequence.
-    let failing = snapshot.items(Level::Deep, look).into_iter();
-    let failing = failing.filter(|item| !item.passes && (snapshot.started || item.class != Class::Never));
+    let failing = assessment.items(Level::Deep).into_iter();
+    let failing = failing.filter(|item| !item.passes && (assessment.snapshot.started || item.class != Class::Never));
     failing
-        .map(|item| match (item.name, snapshot.check(item.name)) {
-            ("startup", _) => format!("start not complete: {}", now_doing(snapshot, look, authority)),
+        .map(|item| match (item.name, item.check) {
+            (name, Some(check)) => format!("{name}: {}", details(check, item.class, authority)),
+            ("startup", _) => format!("start not complete: {}", now_doing(assessment, authority)),
             ("shutdown", _) => "it is being stopped".to_owned(),
             ("supervisor", _) => "the start failed".to_owned(),
             ("scheduler", _) => "the checks do not run any more".to_owned(),
-            (name, Some(check)) => format!("{name}: {}", words(check, item.class, authority)),
             (name, None) => format!("{name}: {}", reason(item.class)),
         })
         .collect()
 }
 
 /// What the run is doing in this phase; who else migrates is a detail.
-fn now_doing(snapshot: &Snapshot, look: Look, authority: bool) -> String {
+fn now_doing(assessment: &Assessment<'_>, authority: bool) -> String {
+    let Assessment { snapshot, look, .. } = *assessment;
     let waiting: Vec<&str> = open(snapshot).filter_map(|stage| stage.name.strip_prefix("wait:")).collect();
     if !waiting.is_empty() {
         return format!("waiting for {}", waiting.join(", "));
@@ -103,8 +103,8 @@ fn open(snapshot: &Snapshot) -> impl Iterator<Item = &Stage> {
 }
 
 /// What is said of a check beside its name.
-pub(super) fn verdict(check: &Check, look: Look, authority: bool) -> String {
-    let (state, class) = check.effective(look.now);
+pub(super) fn verdict(assessed: &Assessed<'_>, look: Look, authority: bool) -> String {
+    let Assessed { check, state, .. } = *assessed;
     let decided = match check.verdict {
         Verdict::Up => State::Up,
         Verdict::Down => State::Down,
@@ -118,52 +118,7 @@ pub(super) fn verdict(check: &Check, look: Look, authority: bool) -> String {
     };
     match state {
         State::Up => format!("up{length}"),
-        state => format!("{}{length}: {}", state.word(), words(check, class, authority)),
-    }
-}
-
-/// One bar of the start.
-pub(super) struct Bar<'a> {
-    pub(super) name: &'a str,
-    pub(super) step: Step,
-    /// From the beginning of the run to the beginning of this step; none before.
-    pub(super) from: Option<Duration>,
-    /// How long it took, or takes already.
-    pub(super) length: Duration,
-    /// How much of that another replica was waited for.
-    pub(super) queued: Duration,
-}
-
-/// The start as bars, and the time that all of them together span. They end with the start, whatever its modules do later.
-pub(super) fn timeline(snapshot: &Snapshot, look: Look) -> (Vec<Bar<'_>>, Duration) {
-    let over = snapshot.start_over;
-    let is_part = |at: Moment| over.is_none_or(|over| at.mono <= over.mono);
-    let bars: Vec<Bar<'_>> = snapshot
-        .stages
-        .iter()
-        .filter(|stage| stage.began.map_or(over.is_none(), is_part))
-        .map(|stage| {
-            let ended = stage.ended.unwrap_or(look.now);
-            let ended = over.filter(|_| !is_part(ended)).unwrap_or(ended);
-            let length = stage.began.map(|began| ended.since(began)).unwrap_or_default();
-            let held = snapshot.migration_lock.held_at.or(stage.ended.is_none().then_some(look.now));
-            let queued = stage.began.zip(held).filter(|_| stage.name == "migrate").map(|(began, held)| held.since(began));
-            let from = stage.began.map(|began| began.since(snapshot.started_at));
-            Bar { name: &stage.name, step: stage.step, from, length, queued: queued.unwrap_or_default().min(length) }
-        })
-        .collect();
-    let span = bars.iter().filter_map(|bar| bar.from.map(|from| from + bar.length)).max().unwrap_or_default();
-    (bars, span)
-}
-
-/// How a bar ended, in words.
-pub(super) fn outcome(bar: &Bar<'_>) -> String {
-    match (bar.from, bar.step) {
-        (None, Step::Up) => "done".to_owned(),
-        (None, _) => "not yet".to_owned(),
-        (Some(_), Step::Up) => time::length(bar.length),
-        (Some(_), Step::Down) => format!("failed after {}", time::length(bar.length)),
-        (Some(_), Step::Unknown) => format!("{} so far", time::length(bar.length)),
+        state => format!("{}{length}: {}", state.word(), words(assessed, authority)),
     }
 }
 
@@ -191,20 +146,26 @@ pub(super) fn process(snapshot: &Snapshot, authority: bool) -> String {
         Some(_) => "running".to_owned(),
         None => "not running".to_owned(),
     }];
-    parts.push(match child.restarts {
-        0 => "never restarted".to_owned(),
-        1 => "restarted once".to_owned(),
-        times => format!("restarted {times} times"),
-    });
+    parts.push(restarted(child.restarts).unwrap_or_else(|| "never restarted".to_owned()));
     match child.last_exit {
         Some(Ended::Code(code)) => parts.push(format!("last ended with status {code}")),
         Some(Ended::Signal(number)) => parts.push(format!("last ended by {}", signal_name(i32::from(number)))),
         None => {}
     }
-    if let Some(says) = child.status.as_ref().filter(|says| authority && !says.is_empty()) {
-        parts.push(format!("says: {says}"));
-    }
+    parts.extend(says(child, authority));
     parts.join(", ")
+}
+
+fn restarted(times: u32) -> Option<String> {
+    match times {
+        0 => None,
+        1 => Some("restarted once".to_owned()),
+        times => Some(format!("restarted {times} times")),
+    }
+}
+
+fn says(child: &Child, authority: bool) -> Option<String> {
+    child.status.as_ref().filter(|says| authority && !says.is_empty()).map(|says| format!("says: {says}"))
 }
 
 /// How a module does: one that was stopped, or never started, is not amiss.
@@ -228,13 +189,9 @@ pub(super) fn phase(snapshot: &Snapshot, look: Look) -> String {
 pub(super) fn module(module: &Module, authority: bool) -> String {
     let mut parts = vec![module.state.told().to_owned()];
     parts.extend(module.child.pid.filter(|_| authority).map(|pid| format!("pid {pid}")));
-    match module.child.restarts {
-        0 => {}
-        1 => parts.push("restarted once".to_owned()),
-        times => parts.push(format!("restarted {times} times")),
-    }
+    parts.extend(restarted(module.child.restarts));
     parts.extend(module.trouble.as_ref().filter(|_| authority).cloned());
-    parts.extend(module.child.status.as_ref().filter(|says| authority && !says.is_empty()).map(|says| format!("says: {says}")));
+    parts.extend(says(&module.child, authority));
     parts.join(", ")
 }
 
@@ -255,41 +212,6 @@ pub(super) fn heartbeat(snapshot: &Snapshot, look: Look) -> Option<String> {
         None if heartbeat.last_written.is_none() => format!("\u{25cc} {written}"),
         None => format!("\u{25cf} {written}"),
     })
-}
-
-/// How many instances of the service there are; none where the registry did not tell.
-pub(super) fn instances(snapshot: &Snapshot, look: Look) -> Option<String> {
-    let told = snapshot.instances.as_ref()?;
-    Some(format!("{} of {} ready, read from Redis {} ago", told.ready, told.all, time::rough(look.now.since(told.read))))
-}
-
-/// One instance in a few words, and how it does.
-pub(super) fn instance(instance: &Instance, look: Look) -> (State, String) {
-    let phase = instance.phase.map_or("starting", Phase::word);
-    let mut words = match instance.readiness {
-        Readiness::Ready => "ready".to_owned(),
-        Readiness::NotReady | Readiness::Stopped => "not ready".to_owned(),
-        Readiness::Unknown => phase.to_owned(),
-    };
-    if let Some(since) = instance.since {
-        let _ = write!(words, " for {}", time::rough(look.now.wall.saturating_sub(since)));
-    }
-    let ails = instance.status == Some(Status::Down);
-    match instance.readiness {
-        Readiness::NotReady | Readiness::Stopped => _ = write!(words, ", {phase}"),
-        Readiness::Ready if ails => words.push_str(", but DOWN"),
-        Readiness::Ready | Readiness::Unknown => {}
-    }
-    if instance.late {
-        let _ = write!(words, ", silent for {}", time::rough(instance.silent));
-    }
-    let state = match instance.readiness {
-        Readiness::NotReady | Readiness::Stopped => State::Down,
-        Readiness::Unknown => State::Unknown,
-        Readiness::Ready if ails || instance.late => State::Degraded,
-        Readiness::Ready => State::Up,
-    };
-    (state, words)
 }
 
 /// When a check was last asked and how long that took; none for one that is fed by events.

@@ -3,9 +3,12 @@
 use std::fmt;
 
 use super::summary::{self, bucket, by_urgency, causes, last_try, levels, mark, outcome, shape, timeline, title};
-use super::time;
-use crate::state::snapshot::{Look, Snapshot, Step};
+use super::{fit, time};
+use crate::state::snapshot::{Assessed, Assessment, Look, Snapshot, Step};
 use crate::visible;
+
+/// Bytes from which checks are counted in place of shown; the ones that fail stand before them.
+const LONGEST_TEXT: usize = 512 * 1024;
 
 /// Columns of a bar of the timeline.
 const BAR: usize = 40;
@@ -14,22 +17,25 @@ const BAR: usize = 40;
 const WIDEST_NAME: usize = 24;
 
 /// The whole text. A name or a dependency's words can neither steer the terminal nor make lines: control characters are shown.
-pub fn render(snapshot: &Snapshot, look: Look, authority: bool) -> String {
+pub(super) fn render(assessment: &Assessment<'_>, authority: bool) -> String {
+    let Assessment { snapshot, look, .. } = *assessment;
     let mut text = String::with_capacity(4096);
-    let status = snapshot.overall(look);
+    let status = assessment.status();
     let service = &snapshot.service;
     add(&mut text, format_args!("{} {}  {}{}", shape(status), title(status), service.name, mode(snapshot)));
     add(&mut text, format_args!("  {}", summary::phase(snapshot, look)));
     if authority {
         add(&mut text, format_args!("  instance {}, portcullis {}", service.instance, service.version));
     }
-    let answers = levels(snapshot, look).map(|(name, holds)| if holds { name.to_owned() } else { format!("not {name}") });
+    let answers = levels(assessment).map(|(name, holds)| if holds { name.to_owned() } else { format!("not {name}") });
     add(&mut text, format_args!("  {}", answers.join(", ")));
-    for cause in causes(snapshot, look, authority) {
-        add(&mut text, format_args!("  \u{2715} {cause}"));
+    let causes = causes(assessment, authority);
+    match fit::append(&mut text, LONGEST_TEXT / 2, causes, |text, cause| add(text, format_args!("  \u{2715} {cause}"))) {
+        0 => {}
+        left_out => add(&mut text, format_args!("  and {left_out} more")),
     }
     start(&mut text, snapshot, look);
-    checks(&mut text, snapshot, look, authority);
+    checks(&mut text, assessment, authority);
     if !snapshot.modules.is_empty() {
         text.push_str("\nModules\n");
         let width = width(snapshot.modules.iter().map(|module| module.name.as_str()));
@@ -114,23 +120,26 @@ fn start(text: &mut String, snapshot: &Snapshot, look: Look) {
     }
 }
 
-fn checks(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
-    if snapshot.checks.is_empty() {
+fn checks(text: &mut String, assessment: &Assessment<'_>, authority: bool) {
+    if assessment.checks.is_empty() {
         return;
     }
     text.push_str("\nChecks, and their last 30 minutes\n");
-    let width = width(snapshot.checks.iter().map(|check| check.name.as_str()));
-    for check in by_urgency(snapshot, look) {
-        let (state, _) = check.effective(look.now);
-        let counts = if check.affects.health() { "" } else { ", not counted for health" };
+    let look = assessment.look;
+    let width = width(assessment.checks.iter().map(|assessed| assessed.check.name.as_str()));
+    let left_out = fit::append(text, LONGEST_TEXT, by_urgency(assessment), |text, assessed| {
+        let Assessed { check, state, counts, .. } = *assessed;
+        let counts = if counts { "" } else { ", not counted for health" };
         let tried = last_try(check, look).map(|tried| format!(", {tried}")).unwrap_or_default();
         let target = if authority && !check.target.is_empty() { format!("  {}", check.target) } else { String::new() };
-        let verdict = summary::verdict(check, look, authority);
+        let verdict = summary::verdict(assessed, look, authority);
         add(text, format_args!("{} {:width$}  {} {verdict}{tried}{counts}{target}", mark(state), check.name, check.kind));
-        if check.stale_after.is_none() {
-            continue;
+        if check.stale_after.is_some() {
+            let strip: String = check.history.seen(look.now).map(|(_, seen)| bucket(seen).0).collect();
+            add(text, format_args!("  {:width$}  {strip}", ""));
         }
-        let strip: String = check.history.seen(look.now).map(|(_, seen)| bucket(seen).0).collect();
-        add(text, format_args!("  {:width$}  {strip}", ""));
+    });
+    if left_out > 0 {
+        add(text, format_args!("  and {left_out} more"));
     }
 }

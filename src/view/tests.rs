@@ -4,6 +4,8 @@ mod fixtures;
 mod golden;
 mod http;
 mod laws;
+mod long;
+mod openapi;
 mod start;
 
 use super::{Request, Response, route};

@@ -1,11 +1,9 @@
 //! Points in time and lengths of time as people and formats write them.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::clock::Moment;
 
-const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAY: u64 = 86_400;
 
 /// The last point in time that has four digits for its year, since the epoch; a clock that is set later shows this one.
@@ -13,34 +11,22 @@ const LATEST: Duration = Duration::from_millis(253_402_300_799_999);
 
 /// `2025-10-09T08:54:57.000Z`.
 pub(super) fn iso(at: Moment) -> String {
-    let time = UNIX_EPOCH.checked_add(at.wall.min(LATEST)).unwrap_or(UNIX_EPOCH);
-    humantime::format_rfc3339_millis(time).to_string()
+    humantime::format_rfc3339_millis(system_time(at)).to_string()
 }
 
 /// `Thu, 09 Oct 2025 08:54:57 UTC`, as ConfigCat Proxy writes it.
 pub(super) fn rfc1123(at: Moment) -> String {
-    let (year, month, day) = date(at.wall);
-    let seconds = at.wall.as_secs();
-    let pick = |names: &'static [&'static str], index: u64| names.get(index as usize).copied().unwrap_or_default();
-    let (weekday, month) = (pick(&WEEKDAYS, seconds / DAY % 7), pick(&MONTHS, month - 1));
-    format!("{weekday}, {day:02} {month} {year} {} UTC", clock(at.wall))
+    httpdate::fmt_http_date(system_time(at)).replace("GMT", "UTC")
+}
+
+fn system_time(at: Moment) -> SystemTime {
+    UNIX_EPOCH.checked_add(at.wall.min(LATEST)).unwrap_or(UNIX_EPOCH)
 }
 
 /// `08:54:57`, in UTC.
 pub(super) fn clock(wall: Duration) -> String {
     let second = wall.as_secs() % DAY;
     format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
-}
-
-/// Year, month and day of the Gregorian calendar, counted from March so that a leap day ends its year.
-fn date(wall: Duration) -> (u64, u64, u64) {
-    let days = wall.as_secs() / DAY + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day_of_year - (153 * from_march + 2) / 5 + 1)
 }
 
 /// A length of time in the one or two units that matter: `80 µs`, `3.1 ms`, `41 ms`, `3.0 s`, `2m 05s`, `3h 07m`, `5d 02h`.

@@ -14,6 +14,7 @@ mod network;
 mod parameters;
 mod pinned;
 mod poolers;
+mod redirects;
 mod redis;
 mod spaced;
 mod wait;

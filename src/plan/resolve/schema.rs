@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::heartbeat::Heartbeat;
 use crate::config::reader::Keys;
-use crate::plan::resolve::{ROOT, argv, checks, condition, health, heartbeat, migrations, modes, modules, process, started, target};
+use crate::plan::resolve::{ROOT, argv, checks, condition, heartbeat, modes, modules, process, started, target};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
@@ -99,20 +99,9 @@ pub fn document() -> Value {
             "condition": { "anyOf": [definition("test"), { "type": "array", "minItems": 1, "items": definition("condition") }] },
             "endpoint": section(target::MEMBER, of_target),
             "expect": section(target::EXPECT, expectation),
-            "health": section(health::KEYS, |key| match key {
-                "details" => word(&["never", "when-authorized", "always"]),
-                "listen" => json!({ "anyOf": [text(), { "type": "array", "items": text() }] }),
-                "hosts" => json!({ "type": "array", "items": text() }),
-                "token" | "socket" => text(),
-                _ => flag(),
-            }),
+            "health": crate::config::schema::of::<crate::config::health::Health>(),
             "heartbeat": with_declared::<Heartbeat>(section(heartbeat::KEYS, of_target)),
-            "migrations": section(migrations::KEYS, |key| match key {
-                "enabled" => flag(),
-                "command" => command.clone(),
-                "check" | "verify" => question.clone(),
-                _ => of(key),
-            }),
+            "migrations": set(crate::config::schema::of::<crate::config::migration::Migrations>(), &[("command", &command), ("check", &question), ("verify", &question)]),
             "mode": require(mode, &[]),
             "module": require(module, &["command"]),
             "process": section(process::KEYS, of_process),
@@ -229,6 +218,14 @@ fn of(key: &str) -> Value {
         | "working_directory" => text(),
         _ => Value::Null,
     }
+}
+
+/// The same with other schemas of these properties.
+fn set(mut section: Value, properties: &[(&str, &Value)]) -> Value {
+    for (key, value) in properties {
+        section["properties"][*key] = (*value).clone();
+    }
+    section
 }
 
 /// What `T` declares, in place of what is described here.

@@ -2,12 +2,12 @@
 
 use std::future::{Ready, ready};
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use ring::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+
+use crate::hooked::{Hook, Hooked};
 
 /// The hash of a certificate that both sides know of it; none where its signature names no hash that is in use (RFC 5929, 4.1).
 pub(super) fn of_certificate(certificate: &[u8]) -> Option<Vec<u8>> {
@@ -49,9 +49,14 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*tag, contents, rest))
 }
 
-/// Hands the driver a stream that speaks TLS already, together with what its login is bound to.
+/// What a login is bound to, handed to the driver with a stream that speaks TLS already.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spoken(pub Option<Vec<u8>>);
+
+/// A stream and what its login is bound to.
+pub(super) type Bound<S> = Hooked<S, Spoken>;
+
+impl<S> Hook<S> for Spoken {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Spoken {
     type Stream = Bound<S>;
@@ -59,39 +64,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Spoken {
     type Future = Ready<io::Result<Bound<S>>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        ready(Ok(Bound { stream, binding: self.0 }))
+        ready(Ok(Bound::new(stream, self)))
     }
-}
-
-/// A stream and what its login is bound to.
-pub(super) struct Bound<S> {
-    stream: S,
-    binding: Option<Vec<u8>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Bound<S> {
     fn channel_binding(&self) -> ChannelBinding {
-        self.binding.clone().map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Bound<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bound<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.hook.0.clone().map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 

@@ -1,12 +1,9 @@
 //! The bytes of a login, looked at before the driver sees them: whether a PostgreSQL speaks, and asks for the password only as it may.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
+use crate::hooked::{Hook, Hooked};
 use crate::plan::target::AuthMethods;
 use crate::probe::bounded::Bounded;
 use crate::probe::dial::Duplex;
@@ -18,46 +15,25 @@ pub(super) type Breach = Arc<OnceLock<&'static str>>;
 ///
 /// Without the former a peer of another kind would be waited for: in its first words the driver sees the length of a huge message. The
 /// latter has to stand below the driver, which answers a request for the password at once.
-pub(super) struct Guard {
-    stream: Bounded<Box<dyn Duplex>>,
-    watch: Watch,
-    breach: Breach,
+pub(super) type Guard = Hooked<Bounded<Box<dyn Duplex>>, Watch>;
+
+/// Watches a login whose password may be asked for in these ways, in any where there are none.
+pub(super) fn guard(stream: Bounded<Box<dyn Duplex>>, methods: Option<AuthMethods>) -> (Guard, Breach) {
+    let breach = Breach::default();
+    (Guard::new(stream, Watch { breach: Arc::clone(&breach), ..Watch::new(methods) }), breach)
 }
 
-impl Guard {
-    pub(super) fn new(stream: Bounded<Box<dyn Duplex>>, methods: Option<AuthMethods>) -> (Self, Breach) {
-        let breach = Breach::default();
-        (Self { stream, watch: Watch::new(methods), breach: Arc::clone(&breach) }, breach)
-    }
-}
-
-impl AsyncRead for Guard {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let come = buffer.filled().get(before..).unwrap_or_default();
-        match self.watch.look(come) {
-            Ok(()) => polled,
-            Err(Wrong::NotPostgres) => Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak PostgreSQL"))),
+impl<S> Hook<S> for Watch {
+    fn read(&mut self, come: &[u8]) -> io::Result<()> {
+        let words = match self.look(come) {
+            Ok(()) => return Ok(()),
+            Err(Wrong::NotPostgres) => "the peer does not speak PostgreSQL",
             Err(Wrong::Breach(words)) => {
                 let _ = self.breach.set(words);
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)))
+                words
             }
-        }
-    }
-}
-
-impl AsyncWrite for Guard {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidData, words))
     }
 }
 
@@ -69,7 +45,8 @@ enum Wrong {
 
 /// Follows the messages of the server up to the end of the login: a kind, a length that counts itself, a body.
 #[derive(Debug)]
-struct Watch {
+pub(super) struct Watch {
+    breach: Breach,
     methods: Option<AuthMethods>,
     /// The head of the message that is being received: its kind, its length, of an `R` also its code.
     head: Vec<u8>,
@@ -85,8 +62,8 @@ impl Watch {
     /// Authentication, error, notice, negotiation of the version.
     const GREETINGS: &[u8] = b"RENv";
 
-    const fn new(methods: Option<AuthMethods>) -> Self {
-        Self { methods, head: Vec::new(), skip: 0, begun: false, asked: false, over: false }
+    fn new(methods: Option<AuthMethods>) -> Self {
+        Self { breach: Breach::default(), methods, head: Vec::new(), skip: 0, begun: false, asked: false, over: false }
     }
 
     fn look(&mut self, mut bytes: &[u8]) -> Result<(), Wrong> {

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Config, Connection};
 
 use super::binding::{Bound, Spoken, of_certificate};
 use super::failure;
-use super::guard::Guard;
+use super::guard::{Guard, guard};
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{Address, PostgresHost, PostgresTarget, SslMode, Verify};
 use crate::probe::bounded::{Allowance, Bounded};
@@ -120,7 +120,7 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
         config.options(options);
     }
     let allowance = Allowance::new();
-    let (stream, breach) = Guard::new(Bounded::new(stream, allowance.clone()), demands.methods);
+    let (stream, breach) = guard(Bounded::new(stream, allowance.clone()), demands.methods);
     let (client, connection) = config.connect_raw(stream, spoken).await.map_err(|error| {
         let no_rule = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
         let unbound = demands.channel_binding && error.to_string().contains("authentication");

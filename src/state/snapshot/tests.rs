@@ -17,7 +17,7 @@ proptest! {
     #[test]
     fn what_is_published_is_all_but_the_publishing((snapshot, look) in snapshot()) {
         for level in [Level::Live, Level::Started, Level::Ready, Level::Deep] {
-            let failing: Vec<_> = snapshot.items(level, look).into_iter().filter(|item| !item.passes).map(|item| item.name.to_owned()).collect();
+            let failing: Vec<_> = snapshot.assess(look).items(level).into_iter().filter(|item| !item.passes).map(|item| item.name.to_owned()).collect();
             prop_assert_eq!(snapshot.as_published().verdict(level, look), failing.iter().all(|name| name == HEARTBEAT));
         }
     }
@@ -25,7 +25,7 @@ proptest! {
     #[test]
     fn every_name_is_asked_once((snapshot, look) in snapshot()) {
         for level in [Level::Live, Level::Started, Level::Ready, Level::Deep] {
-            let mut names: Vec<&str> = snapshot.items(level, look).iter().map(|item| item.name).collect();
+            let mut names: Vec<&str> = snapshot.assess(look).items(level).iter().map(|item| item.name).collect();
             let count = names.len();
             names.sort_unstable();
             names.dedup();
@@ -40,7 +40,7 @@ proptest! {
             prop_assert!(!snapshot.verdict(level, stuck));
         }
         prop_assert_eq!(snapshot.verdict(Level::Started, stuck), snapshot.verdict(Level::Started, turns));
-        let failing = |look| snapshot.items(Level::Live, look).iter().filter(|item| !item.passes && item.name != "supervisor").count();
+        let failing = |look| snapshot.assess(look).items(Level::Live).iter().filter(|item| !item.passes && item.name != "supervisor").count();
         prop_assert_eq!(failing(stuck), failing(turns), "it is said of the supervisor and of nothing else");
     }
 }

@@ -54,7 +54,7 @@ pub enum Level {
 }
 
 /// One line of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Item<'a> {
     /// What is judged.
     pub name: &'a str,
@@ -62,63 +62,123 @@ pub struct Item<'a> {
     pub passes: bool,
     /// Why not.
     pub class: Class,
+    /// The check of that name; none for a line about the run itself.
+    pub check: Option<&'a Check>,
 }
 
-impl Snapshot {
+/// A check as a look finds it: after thresholds and staleness.
+#[derive(Clone, Copy, Debug)]
+pub struct Assessed<'a> {
+    /// The check with its records.
+    pub check: &'a Check,
+    /// What it is now.
+    pub state: State,
+    /// Why it is not simply up.
+    pub class: Class,
+    /// Whether it counts for the status; every document lists those that do.
+    pub counts: bool,
+}
+
+/// A snapshot at a look, with every check judged once. The views write it and decide nothing.
+#[derive(Clone, Debug)]
+pub struct Assessment<'a> {
+    /// What is looked at.
+    pub snapshot: &'a Snapshot,
+    /// The circumstances of the look.
+    pub look: Look,
+    /// Every check in the order of the snapshot.
+    pub checks: Vec<Assessed<'a>>,
+}
+
+impl<'a> Assessment<'a> {
+    /// The checks that count for the status.
+    pub fn counted(&self) -> impl Iterator<Item = &Assessed<'a>> {
+        self.checks.iter().filter(|check| check.counts)
+    }
+
+    /// The checks of this module: the process itself, and its own.
+    pub fn checks_of(&self, module: &Module) -> impl Iterator<Item = &Assessed<'a>> {
+        self.checks.iter().filter(|Assessed { check, .. }| check.module == Some(module.id) || check.name == module.name)
+    }
+
     /// Every line that a question of this level asks for.
     ///
     /// Ready contains live, and deep contains ready, so that neither can hold without the other.
-    pub fn items(&self, level: Level, look: Look) -> Vec<Item<'_>> {
-        let mut items = vec![Item { name: "ping", passes: true, class: Class::Ok }];
+    pub fn items(&self, level: Level) -> Vec<Item<'a>> {
+        let Self { snapshot, look, .. } = *self;
+        let own = |name, passes, class| Item { name, passes, class, check: None };
+        let stages = || snapshot.stages.iter().filter(|stage| stage.counts).map(|stage| (stage.name.as_str(), stage.step == Step::Up));
+        let mut items = vec![own("ping", true, Class::Ok)];
         if level == Level::Started {
-            let counted = self.stages.iter().filter(|stage| stage.counts);
-            items.extend(counted.map(|stage| Item {
-                name: &stage.name,
-                passes: stage.step == Step::Up || self.started,
-                class: Class::NotReady,
-            }));
+            items.extend(stages().map(|(name, is_up)| own(name, is_up || snapshot.started, Class::NotReady)));
             return items;
         }
-        items.push(Item { name: "scheduler", passes: look.scheduler_passes(level), class: Class::Stale });
+        items.push(own("scheduler", look.scheduler_passes(level), Class::Stale));
         let class = if look.stuck { Class::Stale } else { Class::Exited };
-        items.push(Item { name: "supervisor", passes: self.phase != Phase::Failed && !look.stuck, class });
-        for check in self.checks.iter().filter(|check| check.affects.liveness()) {
-            let (state, class) = check.effective(look.now);
-            // Unknown does not kill.
-            items.push(Item { name: &check.name, passes: state != State::Down, class });
-        }
+        items.push(own("supervisor", snapshot.phase != Phase::Failed && !look.stuck, class));
+        let of =
+            |Assessed { check, class, .. }: &Assessed<'a>, passes| Item { name: &check.name, passes, class: *class, check: Some(*check) };
+        let of_all = |asked: fn(&Assessed<'a>) -> bool, passes: fn(State) -> bool| {
+            self.checks.iter().filter(move |check| asked(check)).map(move |check| of(check, passes(check.state)))
+        };
+        // Unknown does not kill, but it is not well.
+        let passes = if level == Level::Deep { State::passes } else { |state| state != State::Down };
+        items.extend(of_all(|one| one.check.affects.liveness(), passes));
         if level == Level::Live {
             return items;
         }
-        let through = self.started && (self.phase == Phase::Running || self.phase.is_leaving());
-        items.push(Item { name: "startup", passes: through, class: Class::NotReady });
-        items.push(Item { name: "shutdown", passes: !self.phase.is_leaving(), class: Class::NotReady });
-        let judged = |check: &Check| check.effective(look.now);
-        for check in self.checks.iter().filter(|check| check.affects.readiness()) {
-            let (state, class) = judged(check);
-            // Unknown is not ready.
-            items.push(Item { name: &check.name, passes: state.passes(), class });
-        }
+        let through = snapshot.started && (snapshot.phase == Phase::Running || snapshot.phase.is_leaving());
+        items.push(own("startup", through, Class::NotReady));
+        items.push(own("shutdown", !snapshot.phase.is_leaving(), Class::NotReady));
+        // Unknown is not ready.
+        items.extend(of_all(|one| one.check.affects.readiness(), State::passes));
         if level == Level::Ready {
             return items;
         }
-        if self.started {
-            let counted = self.stages.iter().filter(|stage| stage.counts && stage.step != Step::Up);
-            items.extend(counted.map(|stage| Item { name: &stage.name, passes: false, class: Class::NotReady }));
+        if snapshot.started {
+            items.extend(stages().filter(|(_, is_up)| !is_up).map(|(name, _)| own(name, false, Class::NotReady)));
         }
-        for check in self.checks.iter().filter(|check| check.affects.health() && !check.affects.readiness()) {
-            let (state, class) = judged(check);
-            match items.iter_mut().find(|item| item.name == check.name) {
-                Some(item) => *item = Item { name: &check.name, passes: state.passes(), class },
-                None => items.push(Item { name: &check.name, passes: state.passes(), class }),
-            }
-        }
+        items.extend(of_all(|one| one.counts && !one.check.affects.readiness() && !one.check.affects.liveness(), State::passes));
         items
     }
 
     /// Whether every line of this level passes.
+    pub fn passes(&self, level: Level) -> bool {
+        self.items(level).iter().all(|item| item.passes)
+    }
+
+    /// The status as a whole: the phase decides until the process runs, then what counts does.
+    pub fn status(&self) -> Status {
+        let snapshot = self.snapshot;
+        match snapshot.phase {
+            Phase::Failed | Phase::Stopped => Status::Down,
+            Phase::Draining => Status::OutOfService,
+            _ if !snapshot.started => Status::Unknown,
+            Phase::Running if snapshot.stages.iter().any(|stage| stage.counts && stage.step == Step::Unknown) => Status::Unknown,
+            _ if self.passes(Level::Deep) => Status::Up,
+            _ => Status::Down,
+        }
+    }
+}
+
+impl Snapshot {
+    /// Judges every check at this look.
+    pub fn assess(&self, look: Look) -> Assessment<'_> {
+        let judged = |check| {
+            let (state, class) = Check::effective(check, look.now);
+            Assessed { check, state, class, counts: check.affects.health() }
+        };
+        Assessment { snapshot: self, look, checks: self.checks.iter().map(judged).collect() }
+    }
+
+    /// Whether every line of this level passes.
     pub fn verdict(&self, level: Level, look: Look) -> bool {
-        self.items(level, look).iter().all(|item| item.passes)
+        self.assess(look).passes(level)
+    }
+
+    /// The status as a whole.
+    pub fn overall(&self, look: Look) -> Status {
+        self.assess(look).status()
     }
 
     /// What the heartbeat itself tells: all but whether it is written. A beat that told of its own absence would keep what it mends:
@@ -130,18 +190,6 @@ impl Snapshot {
         let mut told = self.clone();
         told.checks.retain(|check| check.name != HEARTBEAT);
         Cow::Owned(told)
-    }
-
-    /// The status as a whole: the phase decides until the process runs, then what counts does.
-    pub fn overall(&self, look: Look) -> Status {
-        match self.phase {
-            Phase::Failed | Phase::Stopped => Status::Down,
-            Phase::Draining => Status::OutOfService,
-            _ if !self.started => Status::Unknown,
-            Phase::Running if self.stages.iter().any(|stage| stage.counts && stage.step == Step::Unknown) => Status::Unknown,
-            _ if self.verdict(Level::Deep, look) => Status::Up,
-            _ => Status::Down,
-        }
     }
 
     /// The part of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.
@@ -174,11 +222,6 @@ impl Snapshot {
     /// The step that is this module's start; none while nobody has asked for it.
     pub fn start_of(&self, module: &Module) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name))
-    }
-
-    /// The checks of this module: the process itself, and its own.
-    pub fn checks_of(&self, module: &Module) -> impl Iterator<Item = &Check> {
-        self.checks.iter().filter(|check| check.module == Some(module.id) || check.name == module.name)
     }
 
     /// The check of this name.

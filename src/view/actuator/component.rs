@@ -1,39 +1,99 @@
 //! The components of Actuator's health: each check, the start, the two probe states, and the modules.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
-use super::report::report;
-use crate::outcome::Class;
-use crate::state::check::{Check, State};
-use crate::state::snapshot::{Level, Look, Migration, Module, ModuleState, Phase, Snapshot, Step};
-use crate::view::{migration, time, words};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 
-/// One component; a composite has parts.
-pub(super) struct Component {
+use super::report::Report;
+use crate::state::check::State;
+use crate::state::snapshot::{Assessed, Assessment, Level, Migration, Module, ModuleState, Step};
+use crate::view::members::Members;
+use crate::view::{MigrationPart, time, words};
+
+/// One component of Spring's health; a composite has parts, under `details` in the syntax of version 2.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(rename = "ActuatorComponent"))]
+pub(in crate::view) struct Component<'a> {
+    #[cfg_attr(test, schemars(extend("enum" = ["UP", "DOWN", "UNKNOWN", "OUT_OF_SERVICE"])))]
     pub(super) status: &'static str,
-    pub(super) parts: Option<Vec<(String, Self)>>,
-    /// For those with authority; empty for all others.
-    pub(super) details: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    components: Option<Parts<'a>>,
+    /// For those with authority, but for the parts in the syntax of version 2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details<'a>>,
 }
 
-impl Component {
-    fn leaf(status: &'static str) -> Self {
-        Self { status, parts: None, details: Map::new() }
+/// Sorted by name, as Spring's `TreeMap` has them.
+type Parts<'a> = BTreeMap<&'a str, Component<'a>>;
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[serde(untagged)]
+enum Details<'a> {
+    Parts(Parts<'a>),
+    Check(Box<CheckDetails<'a>>),
+    Start(Members<'a, StageDetails<'a>>),
+    Module(ModuleDetails<'a>),
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+struct CheckDetails<'a> {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// Spring's default order would drop a warning without a word, so degraded is a detail of UP.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    degraded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_time_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check_time: Option<String>,
+    #[serde(flatten)]
+    report: Option<Report<'a>>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+struct StageDetails<'a> {
+    status: &'static str,
+    #[serde(flatten)]
+    migration: Option<MigrationPart<'a>>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+struct ModuleDetails<'a> {
+    biz_state: &'static str,
+    startup_affects_health: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restarts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+impl<'a> Component<'a> {
+    pub(super) const fn leaf(status: &'static str) -> Self {
+        Self { status, components: None, details: None }
     }
 
-    fn with(mut self, details: Map<String, Value>, authority: bool) -> Self {
-        if authority {
-            self.details = details;
+    fn composite(status: &'static str, parts: Parts<'a>, is_v2: bool) -> Self {
+        if is_v2 {
+            Self { details: Some(Details::Parts(parts)), ..Self::leaf(status) }
+        } else {
+            Self { components: Some(parts), ..Self::leaf(status) }
         }
-        self
     }
 
     /// The component at the end of a path; none when there is none.
     pub(super) fn descend(self, path: &[&str]) -> Option<Self> {
-        match path {
-            [] => Some(self),
-            [name, rest @ ..] => self.parts?.into_iter().find(|(other, _)| other == name)?.1.descend(rest),
-        }
+        let [name, rest @ ..] = path else { return Some(self) };
+        let (Self { components: Some(mut parts), .. } | Self { details: Some(Details::Parts(mut parts)), .. }) = self else { return None };
+        parts.remove(*name)?.descend(rest)
     }
 }
 
@@ -46,42 +106,36 @@ pub(super) const fn state(level: Level, holds: bool) -> &'static str {
     }
 }
 
-/// Every component.
-pub(super) fn components(snapshot: &Snapshot, look: Look, authority: bool) -> Vec<(String, Component)> {
-    let counted = snapshot.checks.iter().filter(|check| check.affects.health());
-    let mut all: Vec<(String, Component)> = counted.map(|check| (check.name.clone(), of_check(check, look, authority))).collect();
-    all.push(("startup".to_owned(), startup(snapshot, look, authority)));
+/// The whole, and every component in it.
+pub(super) fn components<'a>(assessment: &Assessment<'a>, authority: bool, is_v2: bool) -> Component<'a> {
+    let mut parts: Parts<'a> = assessment.counted().map(|assessed| (assessed.check.name.as_str(), of_check(assessed, authority))).collect();
+    parts.insert("startup", startup(assessment, authority));
     for (name, level) in [("livenessState", Level::Live), ("readinessState", Level::Ready)] {
-        all.push((name.to_owned(), Component::leaf(state(level, snapshot.verdict(level, look)))));
+        parts.insert(name, Component::leaf(state(level, assessment.passes(level))));
     }
-    if !snapshot.modules.is_empty() {
-        all.push(("modules".to_owned(), modules(snapshot, look, authority)));
+    if !assessment.snapshot.modules.is_empty() {
+        parts.insert("modules", modules(assessment, authority, is_v2));
     }
-    all
+    Component::composite(assessment.status().word(), parts, is_v2)
 }
 
-fn of_check(check: &Check, look: Look, authority: bool) -> Component {
-    let (state, class) = check.effective(look.now);
-    let mut details = Map::new();
-    details.insert("kind".to_owned(), Value::from(check.kind));
-    if state != State::Up {
-        details.insert("error".to_owned(), Value::from(words(check, class, authority)));
-    }
-    if state == State::Degraded {
-        details.insert("degraded".to_owned(), Value::from(true));
-    }
-    if let Some(last) = check.last() {
-        let milliseconds = format!("{:.1}", last.elapsed.as_secs_f64() * 1000.0);
-        details.insert("responseTimeMs".to_owned(), Value::from(milliseconds.parse::<f64>().unwrap_or_default()));
-        details.insert("checkTime".to_owned(), Value::from(time::iso(last.at)));
-        if !last.parts.is_empty() {
-            details.extend(report(&check.name, last));
-        }
-    }
-    Component::leaf(word(state)).with(details, authority)
+fn of_check<'a>(assessed: &Assessed<'a>, authority: bool) -> Component<'a> {
+    let Assessed { check, state, .. } = *assessed;
+    let details = authority.then(|| {
+        let last = check.last();
+        let milliseconds = |seconds: f64| format!("{:.1}", seconds * 1000.0).parse().unwrap_or_default();
+        Details::Check(Box::new(CheckDetails {
+            kind: check.kind,
+            error: (state != State::Up).then(|| words(assessed, authority)),
+            degraded: state == State::Degraded,
+            response_time_ms: last.map(|last| milliseconds(last.elapsed.as_secs_f64())),
+            check_time: last.map(|last| time::iso(last.at)),
+            report: last.filter(|last| !last.parts.is_empty()).map(|last| Report::new(&check.name, last)),
+        }))
+    });
+    Component { details, ..Component::leaf(word(state)) }
 }
 
-/// Spring's default order would drop a warning without a word, so degraded is a detail of UP.
 const fn word(state: State) -> &'static str {
     match state {
         State::Up | State::Degraded => "UP",
@@ -98,72 +152,52 @@ const fn step_word(step: Step) -> &'static str {
     }
 }
 
-fn startup(snapshot: &Snapshot, look: Look, authority: bool) -> Component {
+fn startup<'a>(assessment: &Assessment<'a>, authority: bool) -> Component<'a> {
+    let snapshot = assessment.snapshot;
+    let migrates = matches!(snapshot.migration, Migration::Queued { .. } | Migration::Holder { .. });
     let stages = snapshot.stages.iter().map(|stage| {
-        let mut told = Map::new();
-        told.insert("status".to_owned(), Value::from(step_word(stage.step)));
-        let migrates = matches!(snapshot.migration, Migration::Queued { .. } | Migration::Holder { .. });
-        if stage.name == "migrate" && migrates {
-            told.extend(migration(snapshot, look, authority).unwrap_or_default());
-        }
-        (stage.name.clone(), Value::Object(told))
+        let migration = if migrates && stage.name == "migrate" { MigrationPart::new(assessment, authority) } else { None };
+        (stage.name.as_str(), StageDetails { status: step_word(stage.step), migration })
     });
-    Component::leaf(step_word(snapshot.startup())).with(stages.collect(), authority)
+    let details = (authority && !snapshot.stages.is_empty()).then(|| Details::Start(stages.collect()));
+    Component { details, ..Component::leaf(step_word(snapshot.startup())) }
 }
 
 /// Koupleless' composite: UP while the failure of a module that does not count stands below it.
-fn modules(snapshot: &Snapshot, look: Look, authority: bool) -> Component {
-    let counted = snapshot.modules.iter().filter(|module| module.counts);
-    let starts: Vec<Step> = counted.filter_map(|module| snapshot.start_of(module)).map(|stage| stage.step).collect();
-    let checks = snapshot.modules.iter().flat_map(|module| snapshot.checks_of(module)).filter(|check| check.affects.health());
-    let runtime: Vec<&str> = checks.map(|check| word(check.effective(look.now).0)).collect();
+fn modules<'a>(assessment: &Assessment<'a>, authority: bool, is_v2: bool) -> Component<'a> {
+    let all = &assessment.snapshot.modules;
+    let counted = all.iter().filter(|module| module.counts);
+    let starts: Vec<Step> = counted.filter_map(|module| assessment.snapshot.start_of(module)).map(|stage| stage.step).collect();
+    let checks = all.iter().flat_map(|module| assessment.checks_of(module)).filter(|assessed| assessed.counts);
+    let runtime: Vec<&str> = checks.map(|assessed| word(assessed.state)).collect();
     let status = match () {
         () if starts.contains(&Step::Unknown) => "UNKNOWN",
         () if starts.contains(&Step::Down) || runtime.contains(&"DOWN") => "DOWN",
         () if runtime.contains(&"UNKNOWN") => "UNKNOWN",
         () => "UP",
     };
-    let parts = snapshot.modules.iter().map(|module| (module.name.clone(), of_module(snapshot, module, look, authority)));
-    Component { status, parts: Some(parts.collect()), details: Map::new() }
+    let parts = all.iter().map(|module| (module.name.as_str(), of_module(assessment, module, authority)));
+    Component::composite(status, parts.collect(), is_v2)
 }
 
 /// One module: where it stands, and while it runs the worst of its checks.
-fn of_module(snapshot: &Snapshot, module: &Module, look: Look, authority: bool) -> Component {
-    let checks: Vec<(&Check, State, Class)> = snapshot
-        .checks_of(module)
-        .map(|check| {
-            let (state, class) = check.effective(look.now);
-            (check, state, class)
-        })
-        .collect();
-    let worst = [State::Down, State::Unknown].into_iter().find_map(|bad| checks.iter().find(|(_, state, _)| *state == bad));
+fn of_module<'a>(assessment: &Assessment<'a>, module: &'a Module, authority: bool) -> Component<'a> {
+    let checks = || assessment.checks_of(module);
+    let worst = [State::Down, State::Unknown].into_iter().find(|bad| checks().any(|assessed| assessed.state == *bad));
     let status = match module.state {
-        ModuleState::Activated => worst.map_or("UP", |(_, state, _)| word(*state)),
+        ModuleState::Activated => worst.map_or("UP", word),
         // What was stopped on purpose is not broken.
         ModuleState::Stopping | ModuleState::Deactivated => "OUT_OF_SERVICE",
         state => step_word(state.step()),
     };
-    let mut details = Map::new();
-    details.insert("bizState".to_owned(), Value::from(module.state.word()));
-    details.insert("startupAffectsHealth".to_owned(), Value::from(module.counts));
-    if module.child.restarts > 0 {
-        details.insert("restarts".to_owned(), Value::from(module.child.restarts));
-    }
-    if let Some((check, _, class)) = checks.iter().find(|(_, state, _)| *state != State::Up) {
-        details.insert("error".to_owned(), json!(words(check, *class, authority)));
-    }
-    if let Some(trouble) = &module.trouble {
-        details.insert("error".to_owned(), json!(trouble));
-    }
-    Component::leaf(status).with(details, authority)
-}
-
-/// The main process in the words for modules.
-pub(super) const fn base_state(snapshot: &Snapshot) -> ModuleState {
-    match snapshot.phase {
-        Phase::Init | Phase::Waiting | Phase::Migrating | Phase::Starting => ModuleState::Resolved,
-        Phase::Running => ModuleState::Activated,
-        Phase::Draining | Phase::Stopped => ModuleState::Deactivated,
-        Phase::Failed => ModuleState::Broken,
-    }
+    let failing = || checks().find(|assessed| assessed.state != State::Up).map(|assessed| words(assessed, authority));
+    let details = authority.then(|| {
+        Details::Module(ModuleDetails {
+            biz_state: module.state.word(),
+            startup_affects_health: module.counts,
+            restarts: Some(module.child.restarts).filter(|restarts| *restarts > 0),
+            error: module.trouble.as_deref().or_else(failing),
+        })
+    });
+    Component { details, ..Component::leaf(status) }
 }

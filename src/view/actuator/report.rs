@@ -2,71 +2,115 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::outcome::{Class, Failure, Part};
 use crate::state::check::Record;
 use crate::view::time;
 
 /// The report on a run that asked several endpoints: one client, which is the check, and one API an endpoint.
-pub(super) fn report(check: &str, record: &Record) -> Map<String, Value> {
-    let parts = &record.parts;
-    let normal = parts.iter().filter(|part| part.result.is_ok()).count();
-    let client = match normal {
-        all if all == parts.len() => "normal",
-        0 => "server_error",
-        _ => "client_error",
-    };
-    // A local time without a zone, as its readers expect; the container's zone is UTC.
-    let at: String = time::iso(record.at).chars().take("2026-01-05T10:00:00".len()).collect();
-    let mut summary: BTreeMap<&str, usize> = BTreeMap::new();
-    for part in parts {
-        *summary.entry(code(part)).or_default() += 1;
-    }
-    let mut told = Map::new();
-    if client != "normal" {
-        // Counted over clients: of one client that is not normal, none is.
-        told.insert("overallStatus".to_owned(), Value::from("server_error"));
-    }
-    told.insert("totalApis".to_owned(), Value::from(parts.len()));
-    told.insert("healthyApis".to_owned(), Value::from(normal));
-    told.insert("unhealthyApis".to_owned(), Value::from(parts.len() - normal));
-    told.insert("clientSummary".to_owned(), json!({ check: client }));
-    told.insert("reportTime".to_owned(), Value::from(at.as_str()));
-    let apis: Vec<Value> = parts.iter().map(|part| api(part, &at)).collect();
-    let report = json!({
-        "clientName": check,
-        "overallStatus": client,
-        "totalApis": parts.len(),
-        "normalApis": normal,
-        "errorApis": parts.len() - normal,
-        "reportTime": at,
-        "statusSummary": summary,
-        "apiStatuses": apis,
-    });
-    told.insert("clientReports".to_owned(), json!([report]));
-    told
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(rename = "DifyReport"))]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report<'a> {
+    /// Counted over clients: of one client that is not normal, none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overall_status: Option<&'static str>,
+    total_apis: usize,
+    healthy_apis: usize,
+    unhealthy_apis: usize,
+    client_summary: BTreeMap<&'a str, &'static str>,
+    #[serde(rename = "reportTime")]
+    at: String,
+    client_reports: [ClientReport<'a>; 1],
 }
 
-fn api(part: &Part, at: &str) -> Value {
-    let mut told = Map::new();
-    told.insert("methodName".to_owned(), Value::from(part.name.as_str()));
-    told.insert("endpoint".to_owned(), Value::from(part.target.as_str()));
-    told.insert("status".to_owned(), Value::from(code(part)));
-    told.insert("responseTimeMs".to_owned(), Value::from(part.elapsed.as_millis() as u64));
-    let status = match &part.result {
-        Ok(()) => Some(200),
-        Err(failure) => {
-            let words = failure.private.as_str();
-            told.insert("errorMessage".to_owned(), Value::from(if words.is_empty() { failure.class.public() } else { words }));
-            failure.status
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[serde(rename_all = "camelCase")]
+struct ClientReport<'a> {
+    client_name: &'a str,
+    overall_status: &'static str,
+    total_apis: usize,
+    normal_apis: usize,
+    error_apis: usize,
+    report_time: String,
+    status_summary: BTreeMap<&'static str, usize>,
+    api_statuses: Vec<Api<'a>>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[serde(rename_all = "camelCase")]
+struct Api<'a> {
+    method_name: &'a str,
+    endpoint: &'a str,
+    status: &'static str,
+    response_time_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_status_code: Option<u16>,
+    check_time: String,
+}
+
+impl<'a> Report<'a> {
+    /// The report of the check of this name on one of its runs.
+    pub(super) fn new(check: &'a str, record: &'a Record) -> Self {
+        let parts = &record.parts;
+        let all = parts.len();
+        let normal = parts.iter().filter(|part| part.result.is_ok()).count();
+        let client = match normal {
+            normal if normal == all => "normal",
+            0 => "server_error",
+            _ => "client_error",
+        };
+        // A local time without a zone, as its readers expect; the container's zone is UTC.
+        let at: String = time::iso(record.at).chars().take("2026-01-05T10:00:00".len()).collect();
+        let mut summary = BTreeMap::new();
+        for part in parts {
+            *summary.entry(code(part)).or_default() += 1;
         }
-    };
-    if let Some(status) = status {
-        told.insert("httpStatusCode".to_owned(), Value::from(status));
+        Self {
+            overall_status: (client != "normal").then_some("server_error"),
+            total_apis: all,
+            healthy_apis: normal,
+            unhealthy_apis: all - normal,
+            client_summary: [(check, client)].into(),
+            at: at.clone(),
+            client_reports: [ClientReport {
+                client_name: check,
+                overall_status: client,
+                total_apis: all,
+                normal_apis: normal,
+                error_apis: all - normal,
+                report_time: at.clone(),
+                status_summary: summary,
+                api_statuses: parts.iter().map(|part| Api::new(part, &at)).collect(),
+            }],
+        }
     }
-    told.insert("checkTime".to_owned(), Value::from(at));
-    Value::Object(told)
+}
+
+impl<'a> Api<'a> {
+    fn new(part: &'a Part, at: &str) -> Self {
+        let failure = part.result.as_ref().err();
+        let words = |failure: &'a Failure| match failure.private.as_str() {
+            "" => failure.class.public(),
+            words => words,
+        };
+        Self {
+            method_name: &part.name,
+            endpoint: &part.target,
+            status: code(part),
+            response_time_ms: part.elapsed.as_millis() as u64,
+            error_message: failure.map(words),
+            http_status_code: failure.map_or(Some(200), |failure| failure.status),
+            check_time: at.to_owned(),
+        }
+    }
 }
 
 /// dify-status' word for what an endpoint yielded.
@@ -106,9 +150,8 @@ mod tests {
     #[test]
     fn the_sample_of_one_that_fails() {
         let failed = Failure::new(Class::Timeout, "I/O error");
-        let told = Value::Object(report("dify", &record(vec![Ok(()), Err(failed)])));
         assert_eq!(
-            told.to_string(),
+            serde_json::to_string(&Report::new("dify", &record(vec![Ok(()), Err(failed)]))).unwrap(),
             r#"{"overallStatus":"server_error","totalApis":2,"healthyApis":1,"unhealthyApis":1,"clientSummary":{"dify":"client_error"},"reportTime":"2026-01-05T10:00:00","clientReports":[{"clientName":"dify","overallStatus":"client_error","totalApis":2,"normalApis":1,"errorApis":1,"reportTime":"2026-01-05T10:00:00","statusSummary":{"normal":1,"timeout":1},"apiStatuses":[{"methodName":"api0","endpoint":"http://dify:5001/0","status":"normal","responseTimeMs":41,"httpStatusCode":200,"checkTime":"2026-01-05T10:00:00"},{"methodName":"api1","endpoint":"http://dify:5001/1","status":"timeout","responseTimeMs":41,"errorMessage":"I/O error","checkTime":"2026-01-05T10:00:00"}]}]}"#
         );
     }
@@ -129,9 +172,10 @@ mod tests {
         ] {
             let record = record(vec![Err(failure)]);
             assert_eq!(code(&record.parts[0]), word);
-            assert_eq!(report("dify", &record)["clientSummary"]["dify"], "server_error");
+            assert_eq!(Report::new("dify", &record).client_summary["dify"], "server_error");
         }
-        let well = report("dify", &record(vec![Ok(()), Ok(())]));
-        assert!(!well.contains_key("overallStatus") && well["clientSummary"]["dify"] == "normal");
+        let record = record(vec![Ok(()), Ok(())]);
+        let well = Report::new("dify", &record);
+        assert!(well.overall_status.is_none() && well.client_summary["dify"] == "normal");
     }
 }

@@ -107,7 +107,16 @@ impl Written<'_, '_> {
         shown.set_query(None);
         let shown = crate::secret::scrub(shown.as_str());
         let HttpOptions { method, headers, expect } = options;
-        Some(Target::Http(HttpTarget { url: Secret::unlisted(url.as_str()), shown, method, headers, expect, tls: tls.unwrap_or_default() }))
+        Some(Target::Http(HttpTarget {
+            url: Secret::unlisted(url.as_str()),
+            shown,
+            method,
+            headers,
+            expect,
+            tls: tls.unwrap_or_default(),
+            redirects: None,
+            environment_proxy: false,
+        }))
     }
 }
 

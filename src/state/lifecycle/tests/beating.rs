@@ -28,7 +28,7 @@ fn verdicts(run: &Run) -> [bool; 4] {
 }
 
 fn failing(run: &Run) -> Vec<(String, Class)> {
-    let items = run.lifecycle.snapshot().items(Level::Ready, Look::fresh(run.now)).into_iter();
+    let items = run.lifecycle.snapshot().assess(Look::fresh(run.now)).items(Level::Ready).into_iter();
     items.filter(|item| !item.passes).map(|item| (item.name.to_owned(), item.class)).collect()
 }
 

@@ -1,0 +1,43 @@
+//! What fits into a long answer and what is only counted: the one place where answers are cut.
+
+/// Pieces that did not fit before the rest is counted unseen, so that what is left out costs next to nothing.
+const TRIES: usize = 16;
+
+/// Writes every item that keeps `text` within `longest` bytes, and counts the others. One that is too long leaves its room to the shorter
+/// ones behind it.
+pub(super) fn append<T>(text: &mut String, longest: usize, items: impl IntoIterator<Item = T>, write: impl Fn(&mut String, T)) -> usize {
+    let mut left_out = 0;
+    for item in items {
+        let before = text.len();
+        if left_out < TRIES {
+            write(text, item);
+        }
+        if text.len() > longest {
+            text.truncate(before);
+        }
+        left_out += usize::from(text.len() == before);
+    }
+    left_out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_piece_leaves_its_room_to_short_ones_behind_it() {
+        let mut text = "0".to_owned();
+        let left_out = append(&mut text, 6, ["ab", "much too long", "c", "d", "efg", "h"], String::push_str);
+        assert_eq!((text.as_str(), left_out), ("0abcdh", 2));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_written_for_ever() {
+        let written = std::cell::Cell::new(0);
+        let left_out = append(&mut String::new(), 4, 0..1000, |text, _| {
+            written.set(written.get() + 1);
+            text.push_str("long");
+        });
+        assert_eq!((left_out, written.get()), (999, 1 + TRIES));
+    }
+}

@@ -1,0 +1,88 @@
+//! The one table of paths: which view a path names, and what is known of it before it is written.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use super::actuator;
+use crate::plan::Views;
+use crate::state::snapshot::Level;
+
+/// A view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    Page,
+    Ragflow,
+    Kubernetes(Level),
+    Actuator,
+    Article,
+    Status,
+    Metrics,
+}
+
+/// What a path names.
+pub(super) struct Endpoint<'a> {
+    pub(super) view: View,
+    /// The fixed word for counting.
+    pub(super) route: &'static str,
+    /// Whether the answer may be long and takes its time to compose.
+    pub(super) is_long: bool,
+    /// The decoded segments.
+    pub(super) segments: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Endpoint<'a> {
+    /// What this path names; none where it names nothing. One slash at its end is tolerated.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let path = path.strip_prefix('/').filter(|path| *path != "/")?;
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let segments: Vec<Cow<'a, str>> = path.split('/').map(|part| percent_decode_str(part).decode_utf8().ok()).collect::<Option<_>>()?;
+        let names: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+        let (view, route, is_long) = match names[..] {
+            [""] => (View::Page, "/", true),
+            ["healthz"] => (View::Ragflow, "/healthz", false),
+            ["v1", "system", "healthz"] => (View::Ragflow, "/v1/system/healthz", false),
+            ["api", "v1", "system", "healthz"] => (View::Ragflow, "/api/v1/system/healthz", false),
+            ["livez"] | ["livez", _] => (View::Kubernetes(Level::Live), "/livez", false),
+            ["readyz"] | ["readyz", _] => (View::Kubernetes(Level::Ready), "/readyz", false),
+            ["startupz"] | ["startupz", _] => (View::Kubernetes(Level::Started), "/startupz", false),
+            ["actuator"] => (View::Actuator, "/actuator", false),
+            ["actuator", "info"] => (View::Actuator, "/actuator/info", false),
+            ["actuator", "health", name] if actuator::GROUPS.contains(&name) => (View::Actuator, "/actuator/health", false),
+            ["actuator", "health", ..] => (View::Actuator, "/actuator/health", true),
+            ["health"] => (View::Article, "/health", false),
+            ["status"] => (View::Status, "/status", true),
+            ["metrics"] => (View::Metrics, "/metrics", true),
+            _ => return None,
+        };
+        Some(Self { view, route, is_long, segments })
+    }
+
+    /// The segments behind the first one.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.segments.iter().skip(1).map(AsRef::as_ref).collect()
+    }
+
+    /// Whether these views are answered.
+    pub(super) const fn is_in(&self, views: Views) -> bool {
+        match self.view {
+            View::Page => views.page,
+            View::Ragflow => views.healthz,
+            View::Kubernetes(_) => views.kubernetes,
+            View::Actuator => views.actuator,
+            View::Article => views.health,
+            View::Status => views.status,
+            View::Metrics => views.metrics,
+        }
+    }
+}
+
+/// The fixed word for a path, for counting: who asks for what nobody knows is counted as `other`.
+pub fn route_of(path: &str) -> &'static str {
+    Endpoint::of(path).map_or("other", |endpoint| endpoint.route)
+}
+
+/// Whether the answer may be long: such answers must not stand in the way of a probe.
+pub fn is_long(path: &str) -> bool {
+    Endpoint::of(path).is_some_and(|endpoint| endpoint.is_long)
+}

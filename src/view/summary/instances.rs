@@ -1,0 +1,44 @@
+//! The instances of the service, as the registry told of them, in a few words each.
+
+use std::fmt::Write;
+
+use crate::state::check::State;
+use crate::state::event::Readiness;
+use crate::state::instances::Instance;
+use crate::state::snapshot::{Look, Phase, Snapshot, Status};
+use crate::view::time;
+
+/// How many instances of the service there are; none where the registry did not tell.
+pub(in crate::view) fn instances(snapshot: &Snapshot, look: Look) -> Option<String> {
+    let told = snapshot.instances.as_ref()?;
+    Some(format!("{} of {} ready, read from Redis {} ago", told.ready, told.all, time::rough(look.now.since(told.read))))
+}
+
+/// One instance in a few words, and how it does.
+pub(in crate::view) fn instance(instance: &Instance, look: Look) -> (State, String) {
+    let phase = instance.phase.map_or("starting", Phase::word);
+    let mut words = match instance.readiness {
+        Readiness::Ready => "ready".to_owned(),
+        Readiness::NotReady | Readiness::Stopped => "not ready".to_owned(),
+        Readiness::Unknown => phase.to_owned(),
+    };
+    if let Some(since) = instance.since {
+        let _ = write!(words, " for {}", time::rough(look.now.wall.saturating_sub(since)));
+    }
+    let ails = instance.status == Some(Status::Down);
+    match instance.readiness {
+        Readiness::NotReady | Readiness::Stopped => _ = write!(words, ", {phase}"),
+        Readiness::Ready if ails => words.push_str(", but DOWN"),
+        Readiness::Ready | Readiness::Unknown => {}
+    }
+    if instance.late {
+        let _ = write!(words, ", silent for {}", time::rough(instance.silent));
+    }
+    let state = match instance.readiness {
+        Readiness::NotReady | Readiness::Stopped => State::Down,
+        Readiness::Unknown => State::Unknown,
+        Readiness::Ready if ails || instance.late => State::Degraded,
+        Readiness::Ready => State::Up,
+    };
+    (state, words)
+}
