@@ -1,6 +1,8 @@
 //! What an operator may write, where it comes from, and how it is read: every problem at once, each with its place.
 
 pub mod accounts;
+pub mod argument;
+pub mod condition;
 pub mod health;
 pub mod heartbeat;
 pub mod interpolate;

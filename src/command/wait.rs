@@ -1,22 +1,18 @@
 //! `portcullis wait`: until targets are ready, in parallel, and then the command in our place.
 
 mod alarm;
+mod handover;
 mod report;
 mod row;
 
 use std::ffi::OsString;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout_at};
 
+use super::interrupt::Interrupt;
 use super::streak::Streak;
 use crate::clock::patience::{Deadline, SLACK};
 use crate::config::source::Environment;
@@ -26,9 +22,6 @@ use crate::outcome::{Failure, Outcome};
 use crate::plan::resolve::{self, TlsFlags};
 use crate::plan::target::Target;
 use crate::prober::{Guarded, Pace, delay};
-use crate::process::signals::Signals;
-use crate::process::spawn::too_long;
-use crate::sys;
 use alarm::Alarm;
 use report::Board;
 use row::Hold;
@@ -90,11 +83,7 @@ enum End {
 
 /// Waits and becomes the command; returns an exit code when there is none, or when it cannot be started.
 pub fn run(request: &Request, environment: &Environment) -> u8 {
-    // PID 1 has no default actions: there TERM is heard only by who listens. Anybody else leaves that to the kernel.
-    let signals = if sys::own_ids().0 == 1 { Signals::open().ok().and_then(listen) } else { None };
-    if signals.is_none() {
-        sys::unblock_every_signal();
-    }
+    let signals = Interrupt::listen();
     let (targets, notices) = match resolve::targets_with(&request.targets, &request.tls, environment) {
         Ok(found) => found,
         Err(problems) => {
@@ -132,7 +121,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             board.conclude(request, matches!(end, End::Ready), began.elapsed());
             match end {
                 End::Ready if request.command.is_empty() => Exit::Success.code(),
-                End::Ready => become_command(&request.command),
+                End::Ready => handover::become_command(&request.command),
                 _ => Exit::Unavailable.code(),
             }
         }
@@ -152,7 +141,7 @@ enum News {
     Failed(Failure),
 }
 
-async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signals: Option<oneshot::Receiver<i32>>) -> End {
+async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signals: Option<Interrupt>) -> End {
     let began = Instant::now();
     // A timeout of zero means one try, and that may take as long as a try may.
     let limit = if request.timeout.is_zero() { request.try_timeout } else { request.timeout };
@@ -170,7 +159,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
     let mut frame = interval_at(began + period, period);
     let late = deadline.passed();
     tokio::pin!(late);
-    let listening = heard(signals);
+    let listening = Interrupt::heard(signals);
     tokio::pin!(listening);
     loop {
         tokio::select! {
@@ -266,59 +255,6 @@ impl Asking {
             alarm.sleep(self.interval.unwrap_or_else(|| delay(pace, fastrand::f64()))).await;
         }
     }
-}
-
-/// Sends the first signal that ends a process by default: for PID 1, which has nobody to do that for it.
-///
-/// A thread of its own, because a signalfd cannot be handed to the runtime safely. It holds nothing and ends with the process.
-fn listen(signals: Signals) -> Option<oneshot::Receiver<i32>> {
-    let (sender, receiver) = oneshot::channel();
-    let fatal = |number: &i32| matches!(*number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
-    let watch = move || {
-        loop {
-            let polled = poll(&mut signals.files().map(|file| PollFd::new(file, PollFlags::POLLIN)), PollTimeout::NONE);
-            if let Some(number) = signals.take().into_iter().chain(signals.take_realtime()).find(fatal) {
-                let _ = sender.send(number);
-                return;
-            }
-            if polled.is_err_and(|errno| errno != Errno::EINTR) {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(watch).ok().map(|_| receiver)
-}
-
-/// The signal that was sent; for ever without anybody who listens.
-async fn heard(signals: Option<oneshot::Receiver<i32>>) -> i32 {
-    match signals {
-        Some(signals) => match signals.await {
-            Ok(number) => number,
-            Err(_) => std::future::pending().await,
-        },
-        None => std::future::pending().await,
-    }
-}
-
-/// Becomes the command, with clean signals; comes back only when that fails.
-fn become_command(command: &[OsString]) -> u8 {
-    let Some((program, arguments)) = command.split_first() else { return Exit::Success.code() };
-    sys::release_signals();
-    let error = Command::new(program).args(arguments).exec();
-    if error.kind() == io::ErrorKind::ArgumentListTooLong {
-        let words: Vec<&[u8]> = command.iter().map(|word| word.as_bytes()).collect();
-        let environment = Environment::of_process();
-        let variables = environment.variables().iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let why = too_long(&words, variables);
-        report::say(&format!("cannot start {}: {why}; exit code {}", program.to_string_lossy(), Exit::NotExecutable.code()));
-        return Exit::NotExecutable.code();
-    }
-    let (exit, check) = match error.kind() {
-        io::ErrorKind::NotFound => (Exit::NotFound, "check the name, PATH and the image"),
-        _ => (Exit::NotExecutable, "check that it is a program of this platform and may be executed"),
-    };
-    report::say(&format!("cannot start {}: {error}; {check}; exit code {}", program.to_string_lossy(), exit.code()));
-    exit.code()
 }
 
 #[cfg(test)]
