@@ -1,9 +1,13 @@
 //! What an operator may write, where it comes from, and how it is read: every problem at once, each with its place.
 
 pub mod accounts;
+pub mod argument;
+pub mod condition;
+pub mod health;
 pub mod heartbeat;
 pub mod interpolate;
 pub mod layers;
+pub mod migration;
 pub mod node;
 pub mod preset;
 pub mod problem;

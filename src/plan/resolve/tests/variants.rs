@@ -35,7 +35,7 @@ fn each_test_holds_when_it_should() {
         ("{ args = true, var = 'A' }", "`args` in [modes.api.when] stands beside another test"),
         ("{ all = [], var = 'A', eq = 'x' }", "`all` in [modes.api.when] stands beside another test"),
         ("{ all = [] }", "[modes.api.when] lists no test"),
-        ("{ var = 'A', eq = 'x', prefix = 'y' }", "wants exactly one of `eq`, `ieq`, `prefix` and `nonempty`"),
+        ("{ var = 'A', eq = 'x', prefix = 'y' }", "wants exactly one of `eq`, `ieq`, `prefix`, `nonempty` beside `var`"),
         ("{ prefix = 'y' }", "`var` in [modes.api.when] is missing"),
     ] {
         let toml = format!("[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
