@@ -1,6 +1,5 @@
 //! `portcullis start`, `stop`, `restart` and `reload`: one order over the unix socket, and what became of it in one sentence.
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -80,9 +79,7 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 
 fn give(options: &Options, environment: &Environment) -> (u8, String) {
     let said = Place { listen: None, socket: options.socket.clone() };
-    let file = options.config.as_ref().map(|path| path.as_os_str());
-    let variable = |name: &str| environment.get(name).map(OsString::from);
-    let endpoints = match ask::find(&said, file, variable, |file| Some(ask::settings(file, environment))) {
+    let endpoints = match ask::endpoints(&said, options.config.as_deref(), environment) {
         Ok(endpoints) => endpoints,
         Err(problem) => return (Exit::Usage.code(), problem),
     };
