@@ -128,7 +128,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
 
 /// The check with the first variant laid over it whose `when` holds. Each is read for its form before, so that what is wrong is told
 /// where it was written, and is a hole.
-fn varied<'c>(mut check: Section<'c>, depth: Depth) -> Section<'c> {
+fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
     let (context, path, variants) = (check.context(), check.path().to_owned(), check.below("variants"));
     let mut chosen = None;
     if check.has("variants") {

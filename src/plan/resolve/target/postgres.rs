@@ -211,7 +211,7 @@ impl Written<'_, '_> {
         if !addresses.is_empty() && addresses.len() != places.len() {
             return wrong("has another number of addresses in `hostaddr` than of hosts");
         }
-        let part: Option<u16> = self.keys.port.0.and_then(Number::to);
+        let above: Option<u16> = self.keys.port.0.and_then(Number::to);
         let mut hosts = Vec::with_capacity(places.len());
         for (index, (host, port)) in places.into_iter().enumerate() {
             let at = match addresses.get(index).copied().unwrap_or_default() {
@@ -230,7 +230,7 @@ impl Written<'_, '_> {
             if let Err(why) = address::check_host(&host) {
                 return wrong(why);
             }
-            let port = part.filter(|_| index == 0).or(port).unwrap_or(5432);
+            let port = above.filter(|_| index == 0).or(port).unwrap_or(5432);
             hosts.push(PostgresHost { address: Address { host, port }, at });
         }
         Some(hosts)
