@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod argument;
+pub mod check;
 pub mod condition;
 pub mod effective;
 pub mod health;
@@ -15,4 +16,6 @@ pub mod problem;
 pub mod reader;
 pub mod schema;
 pub mod source;
+pub mod started;
+pub mod target;
 pub mod values;

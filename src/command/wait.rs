@@ -53,16 +53,25 @@ pub struct Request {
     pub stable: Duration,
     /// Whether one of them is enough.
     pub any: bool,
-    /// Whether the result is printed as JSON.
-    pub json: bool,
-    /// Whether nothing is said of how the wait goes.
-    pub quiet: bool,
+    /// What is said of how the wait goes.
+    pub output: Output,
     /// Whether a wrong login ends the wait.
     pub fail_fast: bool,
     /// Whom targets that speak TLS by their scheme trust, and as whom we introduce ourselves.
     pub tls: TlsFlags,
     /// What to become; empty: nothing.
     pub command: Vec<OsString>,
+}
+
+/// What is said of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// How it goes, as text.
+    Text,
+    /// The same, and the result as JSON.
+    Json,
+    /// Nothing.
+    Nothing,
 }
 
 /// How the wait ended.
@@ -82,7 +91,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             return Exit::Usage.code();
         }
     };
-    for notice in notices.iter().filter(|_| !request.quiet) {
+    for notice in notices.iter().filter(|_| request.output != Output::Nothing) {
         report::say(notice);
     }
     if request.stable >= request.timeout && !request.stable.is_zero() {
@@ -98,7 +107,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             return Exit::Internal.code();
         }
     };
-    let mut board = Board::new(&targets, may_redraw(environment), request.quiet);
+    let mut board = Board::new(&targets, may_redraw(environment), request.output);
     let began = Instant::now();
     let end = runtime.block_on(wait(request, targets, &mut board, signals));
     // What is still being asked is nobody's concern any more.
@@ -264,8 +273,7 @@ mod tests {
             interval: None,
             stable: Duration::ZERO,
             any: false,
-            json: false,
-            quiet: false,
+            output: Output::Text,
             fail_fast: false,
             tls: TlsFlags::default(),
             command: Vec::new(),
@@ -276,7 +284,7 @@ mod tests {
     async fn a_timeout_of_zero_asks_once() {
         let request = request(&["tcp://127.0.0.1:1"], Duration::ZERO);
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
-        let mut board = Board::new(&targets, false, false);
+        let mut board = Board::new(&targets, false, Output::Text);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
         assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [Class::Refused]);
     }

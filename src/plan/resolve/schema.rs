@@ -5,9 +5,12 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::argument::Groups;
+use crate::config::check::Check;
 use crate::config::heartbeat::Heartbeat;
 use crate::config::reader::Keys;
-use crate::plan::resolve::{ROOT, checks, heartbeat, modes, modules, process, started, target};
+use crate::config::schema;
+use crate::config::started::Started;
+use crate::plan::resolve::{ROOT, checks, modes, modules, process};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
@@ -36,16 +39,7 @@ pub fn document() -> Value {
         "umask" => typed(r"^\s*\+?[0-7]+\s*$"),
         _ => of(key),
     };
-    let of_target = |key: &str| match key {
-        "command" => command.clone(),
-        "headers" => named(&json!({ "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), &text()),
-        "expect" => definition("expect"),
-        "targets" => json!({ "type": "array", "minItems": 1, "items": definition("endpoint") }),
-        "variants" => json!({ "type": "array", "items": { "$ref": "#/$defs/check", "required": ["when"] } }),
-        "when" => definition("condition"),
-        _ => of(key),
-    };
-    let groups = crate::config::schema::of::<Groups>();
+    let groups = schema::of::<Groups>();
     let mode = section(modes::MODE, |key| match key {
         "command" => command.clone(),
         "started" => definition("started"),
@@ -75,25 +69,23 @@ pub fn document() -> Value {
         "properties": root["properties"],
         "additionalProperties": false,
         "$defs": {
-            "check": section(checks::KEYS, of_target),
-            "endpoint": section(target::MEMBER, of_target),
-            "expect": section(target::EXPECT, expectation),
-            "health": crate::config::schema::of::<crate::config::health::Health>(),
-            "heartbeat": with_declared::<Heartbeat>(section(heartbeat::KEYS, of_target)),
-            "migrations": set(crate::config::schema::of::<crate::config::migration::Migrations>(), &[("command", &command), ("check", &question), ("verify", &question)]),
+            "health": schema::of::<crate::config::health::Health>(),
+            "migrations": set(schema::of::<crate::config::migration::Migrations>(), &[("command", &command), ("check", &question), ("verify", &question)]),
             "mode": require(mode, &[]),
             "module": require(module, &["command"]),
             "process": section(process::KEYS, of_process),
-            "started": section(started::KEYS, of_target),
         },
     });
     with_definitions::<Groups>(&mut document);
+    with_definitions::<Check>(&mut document);
+    with_definitions::<Heartbeat>(&mut document);
+    with_definitions::<Started>(&mut document);
     document
 }
 
 /// Adds what `T` and all below it declare.
 fn with_definitions<T: schemars::JsonSchema>(document: &mut Value) {
-    if let (Some(here), Some(declared)) = (document["$defs"].as_object_mut(), crate::config::schema::of::<Vec<T>>()["$defs"].as_object()) {
+    if let (Some(here), Some(declared)) = (document["$defs"].as_object_mut(), schema::of::<Vec<T>>()["$defs"].as_object()) {
         here.extend(declared.clone());
     }
 }
@@ -110,15 +102,6 @@ fn definition_of_variant(command: &Value) -> Value {
         "set" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
         _ => command.clone(),
     })
-}
-
-fn expectation(key: &str) -> Value {
-    let status = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
-    match key {
-        "status" => json!({ "anyOf": [status, { "type": "array", "items": status }] }),
-        "json" => named(&json!({ "pattern": "^(/|$)" }), &json!(true)),
-        _ => text(),
-    }
 }
 
 /// What a key takes wherever it stands; null for one that nobody described.
@@ -200,16 +183,6 @@ fn of(key: &str) -> Value {
 fn set(mut section: Value, properties: &[(&str, &Value)]) -> Value {
     for (key, value) in properties {
         section["properties"][*key] = (*value).clone();
-    }
-    section
-}
-
-/// What `T` declares, in place of what is described here.
-fn with_declared<T: schemars::JsonSchema>(mut section: Value) -> Value {
-    if let (Some(here), Some(declared)) =
-        (section["properties"].as_object_mut(), crate::config::schema::of::<T>()["properties"].as_object())
-    {
-        here.extend(declared.clone());
     }
     section
 }
