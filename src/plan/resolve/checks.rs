@@ -64,7 +64,9 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let used = condition::holds(context, form.node("when"), &path, depth);
     let depth = if used { depth } else { Depth::Form };
     let mut section = varied(form, depth);
-    let Check { watching, target: keys } = section.declared();
+    let check: Check = section.declared();
+    section.note(&check);
+    let Check { watching, target: keys } = check;
     let [wait, interval] = [watching.wait.map(|wait| wait.0), watching.interval.map(|interval| interval.0)];
     let [failure_threshold, success_threshold]: [u32; 2] =
         [watching.failure_threshold, watching.success_threshold].map(|number| number.to().unwrap_or(1));
