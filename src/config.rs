@@ -3,12 +3,16 @@
 pub mod accounts;
 pub mod argument;
 pub mod condition;
+pub mod environment;
 pub mod heartbeat;
 pub mod interpolate;
 pub mod layers;
+pub mod mode;
+pub mod module;
 pub mod node;
 pub mod preset;
 pub mod problem;
+pub mod process;
 pub mod reader;
 pub mod schema;
 pub mod source;

@@ -232,6 +232,14 @@ impl<'c> Section<'c> {
         self.table.iter()
     }
 
+    /// The same without these keys.
+    #[must_use]
+    pub fn without(&self, keys: &[&str]) -> Self {
+        let mut rest = self.clone();
+        rest.table.retain(|entry| !keys.contains(&entry.key.as_str()));
+        rest
+    }
+
     /// `key` and its section, as messages name it.
     pub fn what(&self, key: &str) -> String {
         if self.path.is_empty() { format!("`{key}`") } else { format!("`{key}` in [{}]", self.path) }

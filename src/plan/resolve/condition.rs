@@ -33,7 +33,7 @@ pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &st
         section.problem("var", "is missing: it names the variable");
     }
     if comparisons.len() != 1 {
-        let known = section.keys_of::<Comparison>().join("`, `");
+        let known = context.keys_of::<Comparison>().join("`, `");
         context.problem(Problem::at(&node.origin, format!("[{}] wants exactly one of `{known}` beside `var`", section.path())));
     }
     let variable = subject.var.0.filter(|_| depth == Depth::Whole).map(|name| value(&section, &name.value()));

@@ -4,20 +4,22 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::argument::Groups;
+use crate::config::environment::Environment;
 use crate::config::heartbeat::Heartbeat;
+use crate::config::mode::Mode;
+use crate::config::module::Module;
+use crate::config::process::Process;
 use crate::config::reader::Keys;
-use crate::plan::resolve::{ROOT, checks, health, heartbeat, migrations, modes, modules, process, started, target};
+use crate::plan::resolve::{ROOT, checks, health, heartbeat, migrations, started, target};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
-    let signals = json!({ "type": "array", "items": { "type": "string" } });
     let mut root = section(ROOT, |key| match key {
         "checks" => of_checks(),
         "modules" => named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("module")),
         "modes" => named(&json!({ "minLength": 1 }), &definition("mode")),
         "health" | "heartbeat" | "migrations" | "process" => definition(key),
-        "env" => environment(),
+        "env" => crate::config::schema::of::<Vec<Environment>>()["items"].clone(),
         _ => of(key),
     });
     // What the layers take out before anything is read.
@@ -36,17 +38,6 @@ pub fn document() -> Value {
         },
     });
     let command = json!({ "type": "array", "items": definition("argument") });
-    let of_process = |key: &str| match key {
-        "ignore_signals" | "stop_on" => signals.clone(),
-        "rewrite" => named(&json!({}), &text()),
-        "success_codes" => json!({ "type": "array", "items": number(0, 255) }),
-        "limits" => section(process::LIMIT_NAMES, |_| {
-            let limit = r"^\s*([0-9]+|unlimited)\s*(:\s*([0-9]+|unlimited)\s*)?$";
-            json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, typed(limit)] })
-        }),
-        "umask" => typed(r"^\s*\+?[0-7]+\s*$"),
-        _ => of(key),
-    };
     let of_target = |key: &str| match key {
         "command" => command.clone(),
         "headers" => named(&json!({ "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), &text()),
@@ -56,27 +47,6 @@ pub fn document() -> Value {
         "when" => definition("condition"),
         _ => of(key),
     };
-    let groups = crate::config::schema::of::<Groups>();
-    let mode = section(modes::MODE, |key| match key {
-        "command" => command.clone(),
-        "started" => definition("started"),
-        "checks" => of_checks(),
-        "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
-        "groups" => named(&json!({}), &groups["additionalProperties"]),
-        "variants" => json!({ "type": "array", "items": require(definition_of_variant(&command), &["when"]) }),
-        _ => of_process(key),
-    });
-    let module = section(modules::KEYS, |key| match key {
-        "command" => command.clone(),
-        "started" => definition("started"),
-        "checks" => of_checks(),
-        "when" => definition("condition"),
-        "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
-        "groups" => named(&json!({}), &groups["additionalProperties"]),
-        "after" => json!({ "type": "array", "items": text() }),
-        "instances" => number(0, modules::MOST),
-        _ => of_process(key),
-    });
     let question = json!({ "anyOf": [text(), command] });
     let mut document = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -103,13 +73,20 @@ pub fn document() -> Value {
                 "check" | "verify" => question.clone(),
                 _ => of(key),
             }),
-            "mode": require(mode, &[]),
-            "module": require(module, &["command"]),
-            "process": section(process::KEYS, of_process),
             "started": section(started::KEYS, of_target),
         },
     });
-    with_definitions::<Groups>(&mut document);
+    with_definitions::<(Mode, Module, Process)>(&mut document);
+    for place in ["mode", "module", "mode/properties/variants/items"] {
+        let Some(properties) = document.pointer_mut(&format!("/$defs/{place}/properties")).and_then(Value::as_object_mut) else { continue };
+        properties.insert("started".to_owned(), definition("started"));
+        if place != "mode/properties/variants/items" {
+            properties.insert("checks".to_owned(), of_checks());
+        }
+        if place == "module" {
+            properties.insert("affects".to_owned(), of("affects"));
+        }
+    }
     document
 }
 
@@ -124,16 +101,6 @@ fn of_checks() -> Value {
     named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("check"))
 }
 
-fn definition_of_variant(command: &Value) -> Value {
-    section(modes::VARIANT, |key| match key {
-        "when" => definition("condition"),
-        "started" => definition("started"),
-        "refuse" => require(section(modes::REFUSE, |key| if key == "code" { number(1, 255) } else { of(key) }), &["message"]),
-        "set" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
-        _ => command.clone(),
-    })
-}
-
 fn expectation(key: &str) -> Value {
     let status = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
     match key {
@@ -146,74 +113,26 @@ fn expectation(key: &str) -> Value {
 /// What a key takes wherever it stands; null for one that nobody described.
 fn of(key: &str) -> Value {
     match key {
-        "wait" | "interval" | "timeout" | "within" | "ttl" | "every" | "lock_timeout" | "stop_timeout" | "drain_delay"
-        | "restart_delay" | "restart_max_delay" | "restart_reset" | "watchdog" | "grace_period" => duration(),
-        "tls"
-        | "insecure"
-        | "exclusive"
-        | "required"
-        | "fail_fast"
-        | "i_know"
-        | "notify"
-        | "no_new_privileges"
-        | "enabled"
-        | "startup_affects_health" => flag(),
+        "wait" | "interval" | "timeout" | "within" | "ttl" | "every" | "lock_timeout" => duration(),
+        "tls" | "insecure" | "exclusive" | "required" | "fail_fast" | "i_know" | "notify" | "enabled" => flag(),
         "failure_threshold" | "success_threshold" => number(1, 1000),
         "lock_key" => number(i64::MIN, i64::MAX),
         "retries" => number(0, 1000),
         "parallel" => number(1, 64),
         "min" => number(1, 1_000_000),
-        "restart_limit" => number(0, i64::from(u32::MAX)),
         "notify_fd" => number(3, 255),
         "port" => json!({ "anyOf": [number(1, 65_535), { "const": "" }] }),
         "database" => json!({ "type": ["string", "integer"] }),
         "affects" => word(&["none", "health", "readiness", "liveness"]),
         "extra_args" => word(&["error", "ignore"]),
         "missing_database" => word(&["wait", "ready"]),
-        "migrate" => word(&["run", "wait", "off"]),
         "on_lock_lost" => word(&["terminate", "continue"]),
-        "on_startup_failure" => word(&["exit", "hold"]),
         "orphans" => word(&["terminate", "wait", "ignore"]),
-        "restart" => word(&["never", "on-failure", "always"]),
         "role" => word(&["any", "read-write", "read-only", "primary", "standby", "prefer-standby"]),
-        "start" => word(&["with-main", "on-demand"]),
-        "on_exit" => word(&["ignore", "degrade", "stop-all"]),
-        "output" => word(&["inherit", "prefix"]),
-        "third_stop" => word(&["kill", "forward"]),
-        "signal_scope" => word(&["child", "group"]),
         "method" => typed("^[A-Z]*$"),
-        "also_redis_check"
-        | "also_redis_lock"
-        | "message"
-        | "query"
-        | "variables"
-        | "bearer"
-        | "body"
-        | "ca"
-        | "client_certificate"
-        | "client_key"
-        | "free"
-        | "host"
-        | "key"
-        | "kind"
-        | "lock"
-        | "lock_name"
-        | "lock_table"
-        | "mode"
-        | "mode_fallback"
-        | "name"
-        | "parent_death_signal"
-        | "password"
-        | "path"
-        | "service"
-        | "sslmode"
-        | "stop_signal"
-        | "url"
-        | "user"
-        | "version"
-        | "web_path"
-        | "username"
-        | "working_directory" => text(),
+        "also_redis_check" | "also_redis_lock" | "query" | "variables" | "bearer" | "body" | "ca" | "client_certificate" | "client_key"
+        | "free" | "host" | "key" | "kind" | "lock" | "lock_name" | "lock_table" | "mode" | "mode_fallback" | "name" | "password"
+        | "path" | "service" | "sslmode" | "url" | "user" | "username" => text(),
         _ => Value::Null,
     }
 }
@@ -234,26 +153,9 @@ fn section(keys: Keys, kind: impl Fn(&str) -> Value) -> Value {
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
-fn require(mut section: Value, keys: &[&str]) -> Value {
-    if !keys.is_empty() {
-        section["required"] = json!(keys);
-    }
-    section
-}
-
 /// A table whose keys are names.
 fn named(names: &Value, values: &Value) -> Value {
     json!({ "type": "object", "propertyNames": names, "additionalProperties": values })
-}
-
-fn environment() -> Value {
-    let variables = named(&json!({ "pattern": "^[^=]+$" }), &variable());
-    json!({
-        "type": "object",
-        "properties": { "default": variables, "expand_files": flag() },
-        "propertyNames": { "pattern": "^[^=]+$" },
-        "additionalProperties": variable(),
-    })
 }
 
 fn definition(name: &str) -> Value {
@@ -262,10 +164,6 @@ fn definition(name: &str) -> Value {
 
 fn text() -> Value {
     json!({ "type": "string" })
-}
-
-fn variable() -> Value {
-    json!({ "type": ["string", "integer", "boolean"] })
 }
 
 /// A string of this form, or one with a variable in it, which may become one.

@@ -80,10 +80,10 @@ fn wrong_values_of_the_process_are_each_named() {
         ("limits = { nofile = 'many' }", "p:2:21: `nofile` in [process.limits] is `many`; a number, `unlimited` or `soft:hard` is wanted"),
         ("limits = { nofile = '9:3' }", "p:2:21: `nofile` in [process.limits] is `9:3`, a soft limit above the hard one"),
         ("limits = { files = 3 }", "p:2:12: unknown key `files` in [process.limits]; did you mean `nofile`?"),
-        ("ignore_signals = ['TREM']", "p:2:18: `ignore_signals` in [process] names `TREM`, which is no signal as `TERM` or `15`"),
+        ("ignore_signals = ['TREM']", "p:2:19: an item of `ignore_signals` in [process] is `TREM`, not a signal as `TERM` or `15`"),
         ("rewrite = { TREM = 'QUIT' }", "p:2:1: `rewrite` in [process] names `TREM`, which is no signal as `TERM` or `15`"),
         ("rewrite = { TERM = 'QUTI' }", "p:2:20: `TERM` in [process.rewrite] is `QUTI`, not a signal as `TERM` or `15`"),
-        ("success_codes = [256]", "p:2:17: `success_codes` in [process] holds something else than exit codes from 0 to 255"),
+        ("success_codes = [256]", "p:2:18: an item of `success_codes` in [process] is `256`; a whole number from 0 to 255 is wanted"),
         (
             "restart = 'allways'",
             "p:2:11: `restart` in [process] is `allways` (did you mean `always`?); one of `never`, `on-failure`, `always` is wanted",
