@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::config::health::Details;
 use crate::secret::Secret;
 pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 pub use module::{ModuleId, ModulePlan};
@@ -272,18 +273,6 @@ impl std::fmt::Display for SocketName {
             Self::Path(path) => write!(f, "{}", path.display()),
         }
     }
-}
-
-/// Who sees hosts, driver texts and other details in health answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Details {
-    /// Nobody.
-    Never,
-    /// The unix socket's peer with our uid (or root), and whoever sends the token.
-    #[default]
-    WhenAuthorized,
-    /// Everybody.
-    Always,
 }
 
 impl Plan {

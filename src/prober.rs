@@ -1,8 +1,8 @@
 //! When each check is asked: backing off while it is waited for, in step while running.
 
 mod answers;
-mod modules;
 mod pace;
+mod processes;
 #[cfg(test)]
 mod tests;
 
@@ -21,28 +21,25 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::clock::patience::SLACK;
 use crate::mailbox::Mailbox;
 use crate::outcome::{Cause, Class, Outcome};
-use crate::plan::process::StartSign;
 use crate::plan::target::Target;
-use crate::plan::{CheckId, CheckPlan, ModuleId, Plan};
+use crate::plan::{CheckId, CheckPlan, Plan};
 use crate::probe::Probe;
-use crate::state::event::Event;
+use crate::state::event::{Event, ProcessId};
 pub use answers::Answers;
-pub use modules::ModuleWatch;
 pub use pace::{Pace, delay};
+pub use processes::ProcessWatch;
 
 /// What the supervisor wants asked.
 #[derive(Clone, Debug, Default)]
 pub struct Orders {
     /// Also the checks that were not waited for.
     pub all: bool,
-    /// The startup check, until it passes.
-    pub startup: bool,
     /// Grows when the awaited checks are to be asked at once, before the process is started again.
     pub again: u64,
     /// The plan that a reload has put in the place of the first one.
     pub plan: Option<Arc<Plan>>,
-    /// What is asked of each module.
-    pub modules: BTreeMap<ModuleId, Arc<ModuleWatch>>,
+    /// What is asked of each process.
+    pub processes: BTreeMap<ProcessId, Arc<ProcessWatch>>,
     /// What is known of peers that are not to be asked at will: whoever follows these orders next has to know it, too.
     pub answers: Arc<Answers>,
 }
@@ -54,29 +51,12 @@ pub struct Orders {
 pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: Mailbox) {
     let mut tasks = JoinSet::new();
     let mut tasks_of_checks = BTreeMap::new();
-    let mut startup: Option<AbortHandle> = None;
-    let mut of_modules = modules::Modules::default();
+    let mut of_processes = processes::Processes::default();
     let watcher = Watcher { orders: orders.clone(), mailbox: mailbox.clone() };
     loop {
-        let Orders { all, startup: wants_startup, plan: newer, .. } = orders.borrow_and_update().clone();
-        let plan = newer.as_ref().unwrap_or(&plan);
-        watcher.follow(plan, all, &mut tasks_of_checks, &mut tasks);
-        of_modules.follow(&orders, &mut tasks, &mailbox);
-        match (wants_startup, &startup) {
-            (true, None) => {
-                let sign = plan.main.as_ref().and_then(|main| main.started.as_ref()).map(|started| started.sign.clone());
-                if let Some(StartSign::Answers { target, timeout }) = sign {
-                    let sender = mailbox.clone();
-                    let tell = move |outcome| sender.send(Event::StartupProbed(outcome));
-                    startup = Some(tasks.spawn(watch_target(*target, timeout, mailbox.clone(), tell)));
-                }
-            }
-            (false, Some(task)) => {
-                task.abort();
-                startup = None;
-            }
-            _ => {}
-        }
+        let Orders { all, plan: newer, .. } = orders.borrow_and_update().clone();
+        watcher.follow(newer.as_ref().unwrap_or(&plan), all, &mut tasks_of_checks, &mut tasks);
+        of_processes.follow(&orders, &mut tasks, &mailbox);
         if orders.changed().await.is_err() {
             return;
         }

@@ -6,4 +6,8 @@ pub mod instances;
 pub mod lifecycle;
 pub mod migration;
 pub mod phase;
+pub mod process;
+pub mod shutdown;
 pub mod snapshot;
+pub mod start;
+pub mod transition;

@@ -8,6 +8,7 @@ mod errands;
 mod gap;
 mod intake;
 mod left;
+mod performing;
 mod pings;
 mod spawning;
 mod timers;
@@ -19,27 +20,25 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, error, warn};
+use tracing::debug;
 
 use crate::clock::{Moment, processor_time, suspended};
 use crate::control::{Control, Sources};
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
 use crate::narrator::Narrator;
-use crate::plan::process::StartSign;
-use crate::plan::{ModuleId, Plan};
-use crate::prober::ModuleWatch;
+use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::Reports;
 use crate::process::output::{self, Deadline};
 use crate::process::signals::Signals;
 use crate::process::spawn::Surroundings;
-use crate::process::terminal;
 use crate::published::Published;
 use crate::server::{self, Controller, Listeners};
-use crate::state::event::{Effect, Event, LockNews, ModuleTimer, ProcessId, Suspend, Timer, Watch};
+use crate::state::event::{Event, LockNews, ProcessId};
 use crate::state::lifecycle::{Ending, Lifecycle};
+use crate::state::transition::Transition;
 use crate::sys;
 use background::{Background, Subsystems};
 use errands::Errands;
@@ -223,107 +222,12 @@ impl Supervisor {
         }
         let effects = self.lifecycle.apply(now, event);
         self.news = 0;
+        for Transition { machine, from, to } in self.lifecycle.transitions() {
+            debug!("{machine}: {from} -> {to}");
+        }
         self.published.publish(self.lifecycle.snapshot().clone(), self.lifecycle.plan());
         self.narrator.tell(&before, self.lifecycle.snapshot(), now);
         self.upward.tell(&before, self.lifecycle.snapshot());
         effects.into_iter().any(|effect| self.perform(effect, now))
-    }
-
-    fn perform(&mut self, effect: Effect, now: Moment) -> bool {
-        match effect {
-            // Replicas that died together must not come back together.
-            Effect::Arm(timer @ (Timer::Restart | Timer::Module(_, ModuleTimer::Restart)), after) => {
-                self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64()))
-            }
-            Effect::Arm(timer, after) => {
-                self.left.armed(timer, now, after);
-                self.timers.arm(timer, now, after);
-            }
-            Effect::Extend(timer, by) => self.timers.extend(timer, now, by),
-            Effect::Disarm(timer) => self.timers.disarm(timer),
-            Effect::AcquireLock => self.background.acquire_lock(),
-            Effect::ReleaseLock => self.background.release_lock(),
-            Effect::AskDatabase => self.background.verify(),
-            Effect::ConfirmLock => self.background.confirm_lock(),
-            Effect::Spawn(id) => self.spawn(id, None),
-            Effect::Ask(asked) => self.spawn(ProcessId::Migration, Some(asked)),
-            Effect::AwaitGroup(id) => {
-                if !self.awaited_groups.contains(&id) {
-                    self.awaited_groups.push(id);
-                }
-                self.look_for_group();
-            }
-            Effect::Signal(id, number) => Self::signalled(number, self.children.signal(id, number)),
-            Effect::SignalGroup(id, number) => {
-                self.tell_killed(number, Some(id));
-                Self::signalled(number, self.children.signal_group(id, number));
-            }
-            Effect::SignalSurvivors(number) => {
-                self.errands.close(&self.children);
-                self.left.asked(now);
-                self.tell_killed(number, None);
-                self.children.signal_survivors(number);
-                self.harvest();
-            }
-            Effect::SignalLatecomers(number) => {
-                self.children.signal_latecomers(number);
-                self.harvest();
-            }
-            Effect::AskStartup(on) => self.background.ask_startup(on),
-            Effect::Watch(id, what) => self.background.watch(id, self.watched(id, what)),
-            Effect::Reload => self.background.reload(Arc::clone(self.lifecycle.plan())),
-            Effect::AskAll => self.background.ask_all(),
-            Effect::AskAgain => self.background.ask_again(),
-            Effect::Suspend(id, how) => self.suspend(id, how),
-            Effect::Resume(id) => Self::signalled(libc::SIGCONT, self.children.resume(id)),
-            Effect::Hold => self.hold(),
-            Effect::Announce(readiness) => {
-                debug!("readiness for the heartbeat is {readiness:?}");
-                self.background.announce(readiness);
-            }
-            Effect::Exit(_) => return true,
-        }
-        false
-    }
-
-    /// The targets behind what is to be asked of a module.
-    fn watched(&self, id: ModuleId, what: Watch) -> Option<ModuleWatch> {
-        let module = self.lifecycle.plan().module(id)?;
-        match (what, module.process.started.as_ref().map(|started| &started.sign)) {
-            (Watch::Start, Some(StartSign::Answers { target, timeout })) => {
-                Some(ModuleWatch::Start { target: target.clone(), timeout: *timeout })
-            }
-            (Watch::Checks, _) => {
-                let checks = module.checks.iter().filter_map(|number| Some((*number, self.lifecycle.plan().checks.get(*number)?.clone())));
-                Some(ModuleWatch::Checks(checks.collect()))
-            }
-            (Watch::Start | Watch::Nothing, _) => None,
-        }
-    }
-
-    /// Stops this process until CONT, as a shell's job control expects of a job.
-    fn suspend(&mut self, id: ProcessId, how: Suspend) {
-        let (own, _) = sys::own_ids();
-        if own != 1 && (how == Suspend::Always || terminal::is_job()) {
-            let _ = sys::send(own, libc::SIGSTOP);
-        } else if how == Suspend::AsJobOrNotAtAll && self.children.in_foreground(id) {
-            Self::signalled(libc::SIGCONT, self.children.resume(id));
-        }
-    }
-
-    fn hold(&self) {
-        if let Some(Ending { code, sentence, .. }) = self.lifecycle.ending() {
-            error!("{sentence}; held for inspection until TERM, then exit code {code}");
-        }
-    }
-
-    /// A signal that could not be sent is no reason to leave: the child may have changed its user.
-    fn signalled(number: i32, result: io::Result<()>) {
-        match result {
-            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-                warn!("cannot send {} to the process: {error}; going on", crate::exit::signal_name(number));
-            }
-            _ => debug!("sent {}", crate::exit::signal_name(number)),
-        }
     }
 }

@@ -14,7 +14,7 @@ pub type Command = Part<Vec<Argument>>;
 pub type Groups = Part<Named<Vec<Case>>>;
 
 /// One item of a command. It is read by the key that names its form, in `plan::resolve::argv`.
-#[derive(JsonSchema)]
+#[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, rename = "argument")]
 pub enum Argument {
     /// One word, as it is.
@@ -30,7 +30,7 @@ pub enum Argument {
 }
 
 /// The words of a text.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(inline, deny_unknown_fields, extend("required" = ["split"]))]
 pub struct Split {
@@ -41,7 +41,7 @@ pub struct Split {
 }
 
 /// The first case of a group that holds.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(inline, deny_unknown_fields, extend("required" = ["first"]))]
 pub struct First {
@@ -52,7 +52,7 @@ pub struct First {
 }
 
 /// The arguments of the container.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(inline, deny_unknown_fields, extend("required" = ["args"]))]
 pub struct Arguments {
@@ -71,7 +71,7 @@ impl Default for Arguments {
 }
 
 /// Items that are used where a condition holds.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(inline, deny_unknown_fields, extend("required" = ["then"]))]
 pub struct Case {

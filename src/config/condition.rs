@@ -7,7 +7,7 @@ use crate::config::interpolate::Text;
 use crate::config::values::{Maybe, Part};
 
 /// One test, or a list of conditions of which one has to hold. It is read test by test, in `plan::resolve::condition`.
-#[derive(JsonSchema)]
+#[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, rename = "condition")]
 pub enum Condition {
     /// One test.
@@ -17,7 +17,7 @@ pub enum Condition {
 }
 
 /// What is tested: a variable by one comparison, or one of the others alone.
-#[derive(Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "test", deny_unknown_fields)]
 pub struct Test {
     /// What is tested.
@@ -30,7 +30,7 @@ pub struct Test {
 crate::union!(Test { subject: Subject, comparison: Comparison });
 
 /// What is tested; exactly one of these.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Subject {
     /// The variable whose value is compared; one that is unset is empty.
@@ -42,7 +42,7 @@ pub struct Subject {
 }
 
 /// How the value of a variable is compared; exactly one of these.
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Comparison {
     /// The value is this text.

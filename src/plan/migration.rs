@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::config::migration::Orphans;
+
 use super::ProcessPlan;
 use super::target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget};
 
@@ -59,18 +61,6 @@ pub enum Question {
     Sql(String),
     /// A command; its exit status answers.
     Command(Box<ProcessPlan>),
-}
-
-/// What is done about database sessions of a migration whose portcullis is gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Orphans {
-    /// They are waited for half a minute, then ended.
-    #[default]
-    Terminate,
-    /// They are waited for.
-    Wait,
-    /// They are not looked for.
-    Ignore,
 }
 
 /// What keeps other replicas out while one migrates.

@@ -142,7 +142,7 @@ async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
     let prober = tokio::spawn(run(Arc::new(plan), orders, mailbox));
     tokio::task::yield_now().await;
     assert!(inbox.take(usize::MAX).is_empty());
-    sender.send(Orders { all: true, startup: true, ..Orders::default() }).unwrap();
+    sender.send(Orders { all: true, ..Orders::default() }).unwrap();
     let events = received(&inbox).await;
     assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.class() == Class::Refused), "{events:?}");
     drop(sender);

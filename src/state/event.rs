@@ -43,10 +43,8 @@ pub enum Event {
     Probed(CheckId, Outcome),
     /// A check was not run, because its peer may not be asked yet; this is what it found at that moment before.
     Recalled(CheckId, Moment, Outcome),
-    /// The startup check was run.
-    StartupProbed(Outcome),
-    /// A module's startup check was run.
-    ModuleProbed(ModuleId, Outcome),
+    /// The startup check of a process was run.
+    StartupProbed(ProcessId, Outcome),
     /// News of the migration lock.
     Lock(LockNews),
     /// There is a process, which does not execute its program yet: until then that program's file may hang.
@@ -63,10 +61,8 @@ pub enum Event {
     Stopped(ProcessId, i32),
     /// The kernel killed this process for want of memory; comes right before its end.
     OutOfMemory(ProcessId),
-    /// The main process told how it is.
-    Notified(Notice),
-    /// A module told how it is.
-    ModuleNotified(ModuleId, Notice),
+    /// A process told how it is.
+    Notified(ProcessId, Notice),
     /// Somebody with the right to it wants something of a module.
     Asked(Order),
     /// The configuration was read again: from now on these orders hold. Only checks and modules differ.
@@ -102,17 +98,13 @@ pub enum Notice {
 }
 
 /// A timer; arming it again moves it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Timer {
+    /// One of a process' own.
+    Process(ProcessId, ProcessTimer),
     /// The limit of one dependency's wait.
     Wait(CheckId),
-    /// The limit of the startup check.
-    Startup,
-    /// The limit of the migration's run.
-    Migration,
-    /// The pause before the migration or its check is run again.
-    Retry,
-    /// The limit for giving the lock back.
+    /// The limit for giving the migration lock back.
     Release,
     /// The limit for confirming that the lock is still ours.
     Confirm,
@@ -120,36 +112,28 @@ pub enum Timer {
     Overlap,
     /// For how long a replica whose mode does not migrate waits for one whose mode does.
     Schema,
-    /// The limit for withdrawing the heartbeat.
+    /// The shutdown: the limit for withdrawing the heartbeat.
     Withdraw,
-    /// The drain delay.
+    /// The shutdown: the drain delay.
     Drain,
-    /// From the stop signal to KILL.
-    Grace,
-    /// From KILL to leaving without the dead.
-    Reap,
-    /// The pause before the process is started again; the supervisor adds jitter.
-    Restart,
-    /// The time within which the process has to say that it is alive.
-    Watchdog,
-    /// From the ABRT to a process that did not to KILL.
-    WatchdogKill,
-    /// How long modules that are stopped before the process may hold up its stop.
+    /// The shutdown: how long modules that are stopped before the process may hold up its stop.
     Precedence,
-    /// One of a module's own.
-    Module(ModuleId, ModuleTimer),
+    /// The shutdown: from the stop signal to KILL.
+    Grace,
+    /// The shutdown: from KILL to leaving without the dead.
+    Reap,
 }
 
-/// A timer of one module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ModuleTimer {
-    /// The limit of its startup check.
-    Startup,
-    /// From its stop signal to KILL.
+/// A timer of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProcessTimer {
+    /// How long it may take to be up; a command that is to end: how long it may run.
+    Limit,
+    /// From its stop signal to KILL, where it alone is stopped.
     Grace,
-    /// From KILL to taking it for gone.
+    /// From that KILL to taking it for gone.
     Reap,
-    /// The pause before it is started again; the supervisor adds jitter.
+    /// The pause before it is started again; the supervisor adds jitter, but not to a migration's.
     Restart,
     /// The time within which it has to say that it is alive.
     Watchdog,
@@ -157,14 +141,14 @@ pub enum ModuleTimer {
     WatchdogKill,
 }
 
-/// What of a module is to be asked.
+/// What of a process is to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
     /// Nothing: it does not run.
     Nothing,
     /// Its startup check, until it passes.
     Start,
-    /// Its own checks.
+    /// A module's own checks.
     Checks,
 }
 
@@ -220,12 +204,10 @@ pub enum Effect {
     SignalSurvivors(i32),
     /// Send those of them this signal that were sent none yet, then say [`Event::NoneLeft`] when nothing is.
     SignalLatecomers(i32),
-    /// Ask the startup check until it passes, or stop asking.
-    AskStartup(bool),
     /// Take over the orders that hold now: they are not those from before.
     Reload,
-    /// Ask this of the module from now on, and nothing else.
-    Watch(ModuleId, Watch),
+    /// Ask this of the process from now on, and nothing else.
+    Watch(ProcessId, Watch),
     /// Begin with the checks that were not waited for.
     AskAll,
     /// Ask the awaited checks at once, before the process is started again.

@@ -9,36 +9,38 @@
 //! grace, TERM to what it left behind, KILL, exit with the main child's status.
 
 mod beating;
-mod blame;
-mod forwarding;
-mod leaving;
+mod checks;
+mod deadlines;
+mod ending;
 mod migrating;
 mod modules;
-mod notified;
-mod restarting;
+mod processes;
+mod signals;
 mod stages;
 mod starting;
+mod stopping;
 #[cfg(test)]
 mod tests;
-mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Check, Verdict};
-use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, Readiness, Timer};
+use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, ProcessTimer, Readiness, Timer, Watch};
+use super::process::{Process, RunState, StopRules, Then};
+use super::shutdown::{Requests, Shutdown};
 use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, MigrationStep, Phase, Snapshot, Stage, Step};
+use super::start::{Progress, Start, StartStage};
+use super::transition::{Machine, Transition};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
-use crate::outcome::{Class, Outcome, Why};
+use crate::outcome::{Class, Outcome};
 use crate::plan::module::ModuleStart;
 use crate::plan::process::StartSign;
-use crate::plan::{Affects, ModuleId, Plan, ProcessPlan};
-use leaving::Leaving;
+use crate::plan::{Affects, Plan, ProcessPlan};
 use migrating::Migrating;
-use modules::Course;
-use restarting::Restarting;
+use signals::Job;
 
 /// Why a run ends, decided once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,37 +58,22 @@ pub struct Ending {
 pub struct Lifecycle {
     plan: Arc<Plan>,
     snapshot: Snapshot,
-    ending: Option<Ending>,
-    leaving: Option<Leaving>,
-    /// Whether there is a main child that does not execute its program yet.
-    main_forked: bool,
-    migration_runs: bool,
+    start: Start,
+    processes: BTreeMap<ProcessId, Process>,
     migrating: Migrating,
-    releasing: bool,
-    stop_requests: u32,
-    /// When the first of them came.
-    stop_since: Option<Moment>,
-    /// The signal of the last one, and when it came.
-    last_stop: Option<(i32, Moment)>,
-    killed: bool,
+    shutdown: Option<Shutdown>,
+    requests: Requests,
+    ending: Option<Ending>,
     announced: Readiness,
     ever_ready: bool,
     ever_spawned: bool,
-    last_startup: Why,
-    restarting: Option<Restarting>,
-    restarts_in_a_row: u32,
     /// Whose death, the next one of its, was for want of memory.
     out_of_memory: Option<ProcessId>,
-    stopped: bool,
-    suspended: bool,
-    held: bool,
-    exited: bool,
-    modules_begun: bool,
-    courses: BTreeMap<ModuleId, Course>,
+    job: Job,
     /// Whether we are PID 1, whom signals reach that nobody else would be sent.
     is_init: bool,
-    /// The signal that the main child is asked to stop by, once the modules that started after it are gone.
-    held_stop: Option<i32>,
+    /// What has changed with the last event.
+    transitions: Vec<Transition>,
 }
 
 impl Lifecycle {
@@ -131,31 +118,19 @@ impl Lifecycle {
         Self {
             plan,
             snapshot,
-            ending: None,
-            leaving: None,
-            main_forked: false,
-            migration_runs: false,
+            start: Start::default(),
+            processes: BTreeMap::new(),
             migrating: Migrating::default(),
-            releasing: false,
-            stop_requests: 0,
-            stop_since: None,
-            last_stop: None,
-            killed: false,
+            shutdown: None,
+            requests: Requests::default(),
+            ending: None,
             announced: Readiness::Unknown,
             ever_ready: false,
             ever_spawned: false,
-            last_startup: Class::Never.into(),
-            restarting: None,
-            restarts_in_a_row: 0,
             out_of_memory: None,
-            stopped: false,
-            suspended: false,
-            held: false,
-            exited: false,
-            modules_begun: false,
-            courses: BTreeMap::new(),
+            job: Job::default(),
             is_init: false,
-            held_stop: None,
+            transitions: Vec::new(),
         }
     }
 
@@ -183,19 +158,25 @@ impl Lifecycle {
 
     /// When the stop was asked for.
     pub const fn stop_since(&self) -> Option<Moment> {
-        self.stop_since
+        self.requests.since
+    }
+
+    /// What has changed its state with the last event, in order.
+    pub fn transitions(&self) -> &[Transition] {
+        &self.transitions
     }
 
     /// Takes one event in and says what has to be done, in this order. Nothing follows an [`Effect::Exit`].
     pub fn apply(&mut self, now: Moment, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if self.exited {
+        self.transitions.clear();
+        if self.shutdown == Some(Shutdown::Exited) {
             return effects;
         }
         self.step(now, event, &mut effects);
         self.forget_retired();
-        self.advance_modules(now, &mut effects);
-        self.leave_modules(now, &mut effects);
+        self.spawn_in_turn(now, &mut effects);
+        self.stop_in_turn(now, &mut effects);
         self.announce(now, &mut effects);
         self.note_start_over(now);
         self.maybe_exit(&mut effects);
@@ -208,23 +189,17 @@ impl Lifecycle {
         match event {
             Event::Begin => self.begin(now, effects),
             Event::Probed(id, outcome) => self.probed(now, id, outcome, effects),
-            Event::Recalled(id, at, outcome) => self.recalled(now, id, at, outcome, effects),
-            Event::StartupProbed(outcome) => self.startup_probed(now, &outcome, effects),
+            Event::Recalled(id, at, outcome) => self.recalled(id, at, outcome, effects),
+            Event::StartupProbed(id, outcome) => self.startup_probed(now, id, &outcome, effects),
             Event::Lock(news) => self.lock(now, news, effects),
             Event::Forked(id) => self.forked(id, effects),
             Event::Spawned(id, pid) => self.spawned(now, id, pid, effects),
             Event::SpawnFailed(id, code, why) => self.spawn_failed(now, id, code, why, effects),
-            Event::Exited(ProcessId::Main, ended) => self.main_ended(now, ended, effects),
-            Event::Exited(ProcessId::Migration, ended) => self.migration_ended(now, ended, effects),
-            Event::GroupGone(ProcessId::Migration) => self.task_over(now, effects),
-            Event::GroupGone(ProcessId::Main) | Event::Stopped(ProcessId::Module(_), _) => {}
+            Event::Exited(id, ended) => self.ended(now, id, ended, effects),
+            Event::GroupGone(id) => self.group_gone(now, id, effects),
             Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::OutOfMemory(id) => self.out_of_memory = Some(id),
-            Event::Notified(notice) => self.notified(now, notice, effects),
-            Event::Exited(ProcessId::Module(id), ended) => self.module_ended(now, id, ended, effects),
-            Event::GroupGone(ProcessId::Module(id)) => self.module_group_gone(now, id, effects),
-            Event::ModuleProbed(id, outcome) => self.module_probed(now, id, &outcome, effects),
-            Event::ModuleNotified(id, notice) => self.module_notified(now, id, notice, effects),
+            Event::Notified(id, notice) => self.notified(now, id, notice, effects),
             Event::Asked(order) => self.asked(now, order, effects),
             Event::Reloaded(plan) => self.reloaded(now, &plan, effects),
             Event::NoneLeft => self.none_left(),
@@ -239,36 +214,16 @@ impl Lifecycle {
 
     fn elapsed(&mut self, now: Moment, timer: Timer, effects: &mut Vec<Effect>) {
         match timer {
-            Timer::Wait(id) => {
-                let waiting =
-                    self.plan.checks.get(id).is_some_and(|plan| self.step_of(&format!("wait:{}", plan.name)) == Some(Step::Unknown));
-                if (waiting && self.snapshot.phase == Phase::Waiting) || self.asks_again(id) {
-                    self.wait_failed(now, id, effects);
-                }
-            }
-            Timer::Startup => self.startup_failed(now, effects),
-            Timer::Migration => self.migration_limit(now, effects),
-            Timer::Retry => self.retry_migration(now, effects),
-            Timer::Release if self.releasing => self.lock_released(now, effects),
+            Timer::Process(id, timer) => self.process_elapsed(now, id, timer, effects),
+            Timer::Wait(id) => self.wait_over(now, id, effects),
+            Timer::Release => self.lock_released(now, effects),
             Timer::Confirm => self.lock_unconfirmed(now, effects),
-            Timer::Schema => self.schema_overdue(),
-            Timer::Grace | Timer::Overlap if self.migration_runs || self.leaves_behind() => self.kill_migration(effects),
+            Timer::Schema => self.migrating.overdue = true,
             Timer::Withdraw => self.withdrawn(effects),
             Timer::Drain => self.drained(effects),
-            Timer::Grace => self.grace_over(effects),
-            Timer::Reap => self.reap_over(now, effects),
-            Timer::Restart => self.pause_over(now, effects),
-            // ABRT, as systemd's WatchdogSignal, so that a core or a traceback tells where it hangs.
-            Timer::Watchdog if self.snapshot.child.pid.is_some() => {
-                effects.push(Effect::Signal(ProcessId::Main, libc::SIGABRT));
-                effects.push(Effect::Arm(Timer::WatchdogKill, self.stop_timeout()));
-            }
-            Timer::WatchdogKill if self.snapshot.child.pid.is_some() => {
-                effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
-            }
             Timer::Precedence => self.ask_held_main(effects),
-            Timer::Module(id, timer) => self.module_elapsed(now, id, timer, effects),
-            Timer::Release | Timer::Overlap | Timer::Watchdog | Timer::WatchdogKill => {}
+            Timer::Grace | Timer::Overlap => self.grace_over(effects),
+            Timer::Reap => self.reap_over(now, effects),
         }
     }
 
@@ -285,9 +240,30 @@ impl Lifecycle {
         self.main().map_or(ProcessPlan::STOP_TIMEOUT, |main| main.stop_timeout)
     }
 
-    fn feed_app(&mut self, now: Moment, outcome: Outcome) {
-        if let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.name == APP) {
-            check.feed(now, outcome);
+    fn state(&self, id: ProcessId) -> &RunState {
+        self.processes.get(&id).map_or(&RunState::Idle, |process| &process.state)
+    }
+
+    fn process(&mut self, id: ProcessId) -> &mut Process {
+        self.processes.entry(id).or_default()
+    }
+
+    /// The one place where the state of a process changes.
+    fn transition(&mut self, id: ProcessId, to: RunState) {
+        let from = self.state(id).word();
+        self.note(Machine::Process(id), from, to.word());
+        self.process(id).state = to;
+    }
+
+    /// The one place where the state of the shutdown changes.
+    fn shut(&mut self, to: Shutdown) {
+        self.note(Machine::Shutdown, self.shutdown.map_or("none", Shutdown::word), to.word());
+        self.shutdown = Some(to);
+    }
+
+    fn note(&mut self, machine: Machine, from: &'static str, to: &'static str) {
+        if from != to {
+            self.transitions.push(Transition { machine, from, to });
         }
     }
 }

@@ -2,12 +2,12 @@
 //! health endpoint on another. Where that one thread hangs, another one takes its place.
 
 mod keep;
+mod serving;
 #[cfg(test)]
 mod tests;
 
 use std::convert::Infallible;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,15 @@ use super::wedge::{Finding, Watchdog};
 use crate::clock::{Moment, Pulse};
 use crate::mailbox::{Mailbox, Term};
 use crate::migration::{self, LockOrder};
-use crate::plan::{HealthPlan, MigrationPlan, ModuleId, Plan};
-use crate::prober::{self, ModuleWatch, Orders};
+use crate::plan::{HealthPlan, MigrationPlan, Plan};
+use crate::prober::{self, Orders, ProcessWatch};
 use crate::published::Published;
 use crate::registry::{self, Duty, Identity};
 use crate::server::{self, Controller, Listeners};
-use crate::state::event::Readiness;
+use crate::state::event::{ProcessId, Readiness};
 use crate::sys;
 use keep::{during, keep, keep_heartbeat, keep_lock};
+pub use serving::serve;
 
 /// Pause before a subsystem that ended is started again, doubled each time up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -182,10 +183,6 @@ impl Background {
         }
     }
 
-    pub(super) fn ask_startup(&self, on: bool) {
-        self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.startup, on) != on);
-    }
-
     pub(super) fn ask_all(&self) {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
     }
@@ -199,14 +196,14 @@ impl Background {
         self.orders.send_modify(|orders| orders.again += 1);
     }
 
-    /// What is asked of a module from now on; none: nothing.
-    pub(super) fn watch(&self, id: ModuleId, what: Option<ModuleWatch>) {
+    /// What is asked of a process from now on; none: nothing.
+    pub(super) fn watch(&self, id: ProcessId, what: Option<ProcessWatch>) {
         self.orders.send_if_modified(|orders| match what {
             Some(what) => {
-                orders.modules.insert(id, Arc::new(what));
+                orders.processes.insert(id, Arc::new(what));
                 true
             }
-            None => orders.modules.remove(&id).is_some(),
+            None => orders.processes.remove(&id).is_some(),
         });
     }
 
@@ -287,33 +284,4 @@ impl Thread {
         })
         .await;
     }
-}
-
-/// Serves the health endpoint on a thread of its own, again and again should it fail.
-pub fn serve(
-    listeners: Listeners,
-    plan: Arc<HealthPlan>,
-    published: Arc<Published>,
-    controller: Option<Controller>,
-    subsystems: Subsystems,
-) -> io::Result<()> {
-    let body = move || {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let Ok(listeners) = listeners.try_clone() else {
-                error!("cannot duplicate the health listeners; the health endpoint is gone");
-                return;
-            };
-            let serving = || (subsystems.health)(listeners, Arc::clone(&plan), Arc::clone(&published), controller.clone());
-            let fault = match catch_unwind(AssertUnwindSafe(serving)) {
-                Ok(Ok(never)) => match never {},
-                Ok(Err(cause)) => cause.to_string(),
-                Err(_) => "it panicked".to_owned(),
-            };
-            error!("the health endpoint failed ({fault}); starting it again in {}", humantime::format_duration(pause));
-            std::thread::park_timeout(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    };
-    sys::start_thread("health", body)
 }

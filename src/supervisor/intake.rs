@@ -17,7 +17,7 @@ use crate::mailbox::Inbox;
 use crate::process::children::News;
 use crate::process::notify::Reports;
 use crate::process::signals::Signals;
-use crate::state::event::{Event, Notice, ProcessId};
+use crate::state::event::{Event, ProcessId};
 
 /// Datagrams of all processes together.
 const MOST_DATAGRAMS: usize = 32;
@@ -114,7 +114,7 @@ impl Supervisor {
         let children = &mut self.children;
         for (id, reports) in &mut self.reports {
             let notices = reports.take(share, |pid| children.is_ours(pid));
-            self.queue.extend(notices.into_iter().map(|notice| told(*id, notice)));
+            self.queue.extend(notices.into_iter().map(|notice| Event::Notified(*id, notice)));
         }
         self.reports.retain(|_, reports| reports.is_open());
     }
@@ -123,7 +123,7 @@ impl Supervisor {
     fn take_last_words(&mut self, id: ProcessId) {
         if let Some(mut reports) = self.reports.remove(&id) {
             let notices = reports.take(LAST_DATAGRAMS, |pid| self.children.is_ours(pid));
-            self.queue.extend(notices.into_iter().map(|notice| told(id, notice)));
+            self.queue.extend(notices.into_iter().map(|notice| Event::Notified(id, notice)));
         }
     }
 
@@ -173,12 +173,5 @@ impl Supervisor {
             }
             lives
         });
-    }
-}
-
-pub(super) fn told(id: ProcessId, notice: Notice) -> Event {
-    match id {
-        ProcessId::Module(id) => Event::ModuleNotified(id, notice),
-        ProcessId::Main | ProcessId::Migration => Event::Notified(notice),
     }
 }

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::Supervisor;
 use crate::clock::Moment;
 use crate::process::children::There;
-use crate::state::event::{ProcessId, Timer};
+use crate::state::event::{ProcessId, ProcessTimer, Timer};
 
 /// How long nothing is said of who is asked to end: most are gone by then.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub(super) struct Left {
 impl Left {
     /// Takes down until when those who were asked to end have time.
     pub(super) fn armed(&mut self, timer: Timer, now: Moment, after: Duration) {
-        if matches!(timer, Timer::Grace | Timer::Overlap) {
+        if matches!(timer, Timer::Grace | Timer::Overlap | Timer::Process(ProcessId::Migration, ProcessTimer::Grace)) {
             self.end = Some(now.mono.saturating_add(after));
             self.asked(now);
         }
@@ -113,7 +113,7 @@ mod tests {
     fn nothing_is_said_before_it_has_taken_a_while() {
         let (mut left, now) = (Left::default(), Moment::default());
         assert_eq!(left.next(now), None);
-        left.armed(Timer::Watchdog, now, Duration::from_secs(5));
+        left.armed(Timer::Process(ProcessId::Main, ProcessTimer::Watchdog), now, Duration::from_secs(5));
         assert_eq!(left.next(now), None);
         left.armed(Timer::Grace, now, Duration::from_secs(5));
         assert_eq!(left.next(now), Some(PATIENCE));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::gap;
 use crate::clock::Moment;
-use crate::state::event::{ModuleTimer, Timer};
+use crate::state::event::{ProcessTimer, Timer};
 
 /// How many times its own length a timer may get at most by extensions.
 const LONGEST_EXTENSION: u32 = 2;
@@ -70,12 +70,17 @@ impl Timers {
 /// Whether time in which nobody could run is not held against this one: it limits what others do. A pause only lets time pass, and
 /// what protects another replica from our migration gets no grace.
 const fn waits_for_us(timer: Timer) -> bool {
-    !matches!(timer, Timer::Overlap | Timer::Retry | Timer::Restart | Timer::Module(_, ModuleTimer::Restart))
+    !matches!(timer, Timer::Overlap | Timer::Process(_, ProcessTimer::Restart))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::event::ProcessId;
+
+    const STARTUP: Timer = Timer::Process(ProcessId::Main, ProcessTimer::Limit);
+    const RESTART: Timer = Timer::Process(ProcessId::Main, ProcessTimer::Restart);
+    const WATCHDOG: Timer = Timer::Process(ProcessId::Main, ProcessTimer::Watchdog);
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -94,8 +99,8 @@ mod tests {
         let (mut timers, start) = (Timers::default(), Moment::default());
         timers.arm(Timer::Grace, start, seconds(8));
         timers.arm(Timer::Drain, start, seconds(2));
-        timers.arm(Timer::Startup, start, seconds(1));
-        timers.disarm(Timer::Startup);
+        timers.arm(STARTUP, start, seconds(1));
+        timers.disarm(STARTUP);
         assert_eq!(timers.next(start), Some(Duration::from_millis(500)));
         assert!(next_due(&mut timers, start.after(seconds(1))).is_none());
         let late = start.after(seconds(9));
@@ -107,16 +112,16 @@ mod tests {
     #[test]
     fn a_gap_moves_deadlines_against_others_and_nothing_else() {
         let (mut timers, start) = (Timers::default(), Moment::default());
-        for timer in [Timer::Watchdog, Timer::Overlap, Timer::Restart] {
+        for timer in [WATCHDOG, Timer::Overlap, RESTART] {
             timers.arm(timer, start, seconds(5));
         }
         let thawed = start.after(seconds(10));
         timers.shift(thawed, seconds(8));
         let mut due = all_due(&mut timers, thawed);
-        due.sort_by_key(|timer| *timer == Timer::Restart);
-        assert_eq!(due, [Timer::Overlap, Timer::Restart]);
+        due.sort_by_key(|timer| *timer == RESTART);
+        assert_eq!(due, [Timer::Overlap, RESTART]);
         assert!(next_due(&mut timers, start.after(Duration::from_millis(12_999))).is_none());
-        assert_eq!(next_due(&mut timers, start.after(seconds(13))), Some(Timer::Watchdog));
+        assert_eq!(next_due(&mut timers, start.after(seconds(13))), Some(WATCHDOG));
     }
 
     #[test]

@@ -12,7 +12,6 @@ const CIRCLES: &[(&str, &str)] = &[
         "a process names the SQL and exec targets it is asked by, and a target its command; it goes with the configuration's redesign",
     ),
     ("src/registry", "a beat writes the instances that it reads; it goes with the heartbeat's rewrite"),
-    ("src/state/lifecycle", "a start and its notification are two modules; it goes with the one machine for every process"),
 ];
 
 /// The segments of a module below the crate, `["state", "check"]`; the crate's root has none.

@@ -23,11 +23,6 @@ const LONG: &[(&str, &str)] = &[
     ("plan/resolve.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
     ("plan/resolve/migrations.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
     ("registry/beat.rs", "the checks, the heartbeat and `wait` are rewritten on the ordered libraries"),
-    ("state/lifecycle/leaving.rs", "one machine for every process takes this file's place"),
-    ("state/lifecycle/migrating.rs", "one machine for every process takes this file's place"),
-    ("state/lifecycle/modules.rs", "one machine for every process takes this file's place"),
-    ("supervisor.rs", "one machine for every process takes this file's place"),
-    ("supervisor/background.rs", "one machine for every process takes this file's place"),
 ];
 
 struct Source {

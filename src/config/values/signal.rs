@@ -73,7 +73,7 @@ impl JsonSchema for SignalNumber {
 }
 
 /// Signals that are sent as another one, as `{ TERM = "QUIT" }`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Rewrites(pub BTreeMap<SignalNumber, SignalNumber>);
 
 impl<'de> Visitor<'de> for Rewrites {

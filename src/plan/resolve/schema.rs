@@ -10,7 +10,7 @@ use crate::config::mode::Mode;
 use crate::config::module::Module;
 use crate::config::process::Process;
 use crate::config::reader::Keys;
-use crate::plan::resolve::{ROOT, checks, health, heartbeat, migrations, started, target};
+use crate::plan::resolve::{ROOT, checks, heartbeat, started, target};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
@@ -59,20 +59,9 @@ pub fn document() -> Value {
             "check": section(checks::KEYS, of_target),
             "endpoint": section(target::MEMBER, of_target),
             "expect": section(target::EXPECT, expectation),
-            "health": section(health::KEYS, |key| match key {
-                "details" => word(&["never", "when-authorized", "always"]),
-                "listen" => json!({ "anyOf": [text(), { "type": "array", "items": text() }] }),
-                "hosts" => json!({ "type": "array", "items": text() }),
-                "token" | "socket" => text(),
-                _ => flag(),
-            }),
+            "health": crate::config::schema::of::<crate::config::health::Health>(),
             "heartbeat": with_declared::<Heartbeat>(section(heartbeat::KEYS, of_target)),
-            "migrations": section(migrations::KEYS, |key| match key {
-                "enabled" => flag(),
-                "command" => command.clone(),
-                "check" | "verify" => question.clone(),
-                _ => of(key),
-            }),
+            "migrations": set(crate::config::schema::of::<crate::config::migration::Migrations>(), &[("command", &command), ("check", &question), ("verify", &question)]),
             "started": section(started::KEYS, of_target),
         },
     });
@@ -135,6 +124,14 @@ fn of(key: &str) -> Value {
         | "path" | "service" | "sslmode" | "url" | "user" | "username" => text(),
         _ => Value::Null,
     }
+}
+
+/// The same with other schemas of these properties.
+fn set(mut section: Value, properties: &[(&str, &Value)]) -> Value {
+    for (key, value) in properties {
+        section["properties"][*key] = (*value).clone();
+    }
+    section
 }
 
 /// What `T` declares, in place of what is described here.

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::event::{Effect, Event, LockNews, ProcessId, Timer};
+use super::super::event::{Effect, Event, LockNews, ProcessId, ProcessTimer, Timer, Watch};
 use super::super::snapshot::Phase;
 use super::Lifecycle;
 use crate::clock::Moment;
@@ -165,13 +165,13 @@ fn way_to(phase: Phase) -> Vec<Event> {
                 Event::Spawned(ProcessId::Main, PID),
             ],
         ),
-        (Phase::Running, vec![Event::StartupProbed(passed()), Event::Probed(1, passed()), Event::Beaten(Ok(()))]),
+        (Phase::Running, vec![Event::StartupProbed(ProcessId::Main, passed()), Event::Probed(1, passed()), Event::Beaten(Ok(()))]),
         (Phase::Draining, vec![signal(libc::SIGTERM)]),
         (Phase::Stopped, vec![Event::Exited(ProcessId::Main, Ended::Code(0))]),
     ];
     if phase == Phase::Failed {
         let mut events = way_to(Phase::Starting);
-        events.push(Event::Elapsed(Timer::Startup));
+        events.push(Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Limit)));
         return events;
     }
     let mut events = Vec::new();

@@ -1,6 +1,6 @@
 //! The migration's lock after a time in which nobody looked: confirmed before the next step, which waits until then.
 
-use super::{Duration, Effect, Event, Lifecycle, LockNews, Moment, ProcessId, Timer};
+use super::{Duration, Effect, Event, Lifecycle, Lock, LockNews, Moment, Phase, ProcessId, RETRY, Timer};
 
 /// How long the lock's keeper may take to confirm it: more than its question and its try to regain the lock take.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
@@ -8,8 +8,8 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
 impl Lifecycle {
     /// Nobody here ran for `lost`, or the machine was suspended. Only what is leased from others is in doubt (`docs/decisions.md`, 2).
     pub(in crate::state::lifecycle) fn was_away(&mut self, now: Moment, lost: Duration, effects: &mut Vec<Effect>) {
-        self.stop_since = self.stop_since.map(|since| if now.since(since) > lost { since.after(lost) } else { now });
-        if self.migrating.asked && !self.releasing && self.snapshot.phase == super::Phase::Migrating {
+        self.requests.forgive(now, lost);
+        if !matches!(self.migrating.lock, Lock::Idle | Lock::Releasing) && self.snapshot.phase == Phase::Migrating {
             self.migrating.unconfirmed.get_or_insert_default();
             effects.push(Effect::ConfirmLock);
             effects.push(Effect::Arm(Timer::Confirm, CONFIRM_LIMIT));
@@ -18,10 +18,12 @@ impl Lifecycle {
 
     /// The event, unless it would begin another step under a lock that is to be confirmed first. A stop is held up by nothing.
     pub(in crate::state::lifecycle) fn held_back(&mut self, event: Event) -> Option<Event> {
-        let goes_on = matches!(
-            event,
-            Event::GroupGone(ProcessId::Migration) | Event::Elapsed(Timer::Retry) | Event::Lock(LockNews::Held | LockNews::Verified(_))
-        );
+        let goes_on = match event {
+            Event::GroupGone(id) => id == ProcessId::Migration,
+            Event::Elapsed(timer) => timer == RETRY,
+            Event::Lock(LockNews::Held | LockNews::Verified(_)) => true,
+            _ => false,
+        };
         match &mut self.migrating.unconfirmed {
             Some(waiting) if goes_on && self.ending.is_none() => {
                 waiting.push(event);
@@ -44,24 +46,19 @@ impl Lifecycle {
     pub(super) fn lock_gone(&mut self, now: Moment, why: String, effects: &mut Vec<Effect>) {
         let waits = |event: &Event| matches!(event, Event::Lock(LockNews::Held));
         let just_held = self.migrating.unconfirmed.as_ref().is_some_and(|waiting| waiting.iter().any(waits));
-        if self.migrating.held || just_held {
+        if self.migrating.lock == Lock::Held || just_held {
             self.lock_lost(why, effects);
         }
         self.lock_confirmed(now, effects);
     }
 
     pub(in crate::state::lifecycle) fn lock_unconfirmed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.migrating.verifying {
+        if self.verifies_by_sql() {
             // The keeper does one thing after another, and this one has its own limit.
             effects.push(Effect::Arm(Timer::Confirm, CONFIRM_LIMIT));
         } else if self.migrating.unconfirmed.is_some() {
             let limit = humantime::format_duration(CONFIRM_LIMIT);
             self.lock_gone(now, format!("after a pause its keeper did not confirm it within {limit}"), effects);
         }
-    }
-
-    /// The next look of a replica that only waits is its last.
-    pub(in crate::state::lifecycle) fn schema_overdue(&mut self) {
-        self.migrating.overdue = true;
     }
 }

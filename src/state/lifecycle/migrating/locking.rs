@@ -1,8 +1,7 @@
 //! The migration's lock: when it is asked for, what its keeper says of it, and when it is given back.
 
-use super::{
-    Duration, Effect, Exit, Lifecycle, LockHolder, LockNews, Migration, MigrationStep, Moment, Phase, Question, Step, Timer, stop_migration,
-};
+use super::{Duration, Effect, Exit, Lifecycle, Lock, LockHolder, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId};
+use super::{Question, RETRY, RunState, StartStage, Step, Timer};
 
 /// How long giving the lock back may take; the database frees it with the connection anyway.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
@@ -16,14 +15,14 @@ impl Lifecycle {
         let checks = self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(Question::Sql(_))));
         let step = if checks { MigrationStep::Checking } else { MigrationStep::Asking };
         self.snapshot.migration_lock.step = Some((step, now));
-        self.migrating.asked = true;
+        self.migrating.lock = Lock::Asked;
         effects.push(Effect::AcquireLock);
     }
 
     pub(in crate::state::lifecycle) fn lock(&mut self, now: Moment, news: LockNews, effects: &mut Vec<Effect>) {
         let queues =
             self.snapshot.phase == Phase::Migrating && matches!(self.snapshot.migration, Migration::Idle | Migration::Queued { .. });
-        let queues = queues && !self.releasing;
+        let queues = queues && self.migrating.lock != Lock::Releasing;
         match news {
             LockNews::Queued(holder) if queues => self.queued(now, holder),
             LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(now, effects),
@@ -39,7 +38,9 @@ impl Lifecycle {
                 self.snapshot.migration = Migration::Holder { since: now };
                 self.snapshot.migration_lock.held_at = Some(now);
                 self.snapshot.migration_lock.preparing = None;
-                self.migrating.held = true;
+                if !matches!(self.migrating.lock, Lock::Lost(_)) {
+                    self.migrating.lock = Lock::Held;
+                }
                 if self.lost_meanwhile() {
                     self.migration_over(now, Step::Down, effects);
                 } else if self.asks_by_command() {
@@ -48,23 +49,23 @@ impl Lifecycle {
                     self.run_migration(now, effects);
                 }
             }
-            LockNews::Held if !self.migrating.held && !self.releasing => effects.push(Effect::ReleaseLock),
+            LockNews::Held if !matches!(self.migrating.lock, Lock::Held | Lock::Releasing) => effects.push(Effect::ReleaseLock),
             LockNews::Confirmed => self.lock_confirmed(now, effects),
             LockNews::Lost(why) if self.migrating.unconfirmed.is_some() => self.lock_gone(now, why, effects),
-            LockNews::Lost(why) if self.migrating.held => self.lock_lost(why, effects),
-            LockNews::Verified(answer) if self.migrating.verifying => self.verified(now, answer, effects),
+            LockNews::Lost(why) if self.migrating.lock == Lock::Held => self.lock_lost(why, effects),
+            LockNews::Verified(answer) if self.verifies_by_sql() => self.verified(now, answer, effects),
             LockNews::Unavailable(exit, why) if queues => {
                 self.stage_ended(now, "migrate", Step::Down);
-                self.migrating.asked = false;
-                if self.migration_runs || self.leaves_behind() {
+                self.migrating.lock = Lock::Idle;
+                if matches!(self.state(ProcessId::Migration), RunState::Idle | RunState::Backoff) {
+                    self.fail(now, exit.code(), why, effects);
+                } else {
                     // The check that runs beside the queue ends first.
                     self.decide(exit.code(), why);
-                    stop_migration(libc::SIGTERM, Timer::Grace, self.stop_timeout(), effects);
-                } else {
-                    self.fail(now, exit.code(), why, effects);
+                    self.stop_task(libc::SIGTERM, Timer::Grace, self.stop_timeout(), effects);
                 }
             }
-            LockNews::Released if self.releasing => self.lock_released(now, effects),
+            LockNews::Released => self.lock_released(now, effects),
             _ => {}
         }
     }
@@ -90,45 +91,51 @@ impl Lifecycle {
 
     /// One that runs on without its lock may overlap with another's; while no command runs the next one is not begun.
     pub(super) fn lock_lost(&mut self, why: String, effects: &mut Vec<Effect>) {
-        self.migrating.held = false;
         self.snapshot.migration_lock.lost += 1;
+        self.migrating.lock = Lock::Forfeited;
         if self.plan.migration.as_ref().is_some_and(|plan| plan.unlocked) {
             return;
         }
-        if self.migration_runs {
+        if self.state(ProcessId::Migration).runs() {
             self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
-            stop_migration(libc::SIGTERM, Timer::Overlap, LOST_LOCK_GRACE, effects);
+            self.stop_task(libc::SIGTERM, Timer::Overlap, LOST_LOCK_GRACE, effects);
         } else {
-            self.migrating.lost = Some(why);
+            self.migrating.lock = Lock::Lost(why);
         }
     }
 
     /// Whether the lock went while no command ran; then the run ends.
     pub(super) fn lost_meanwhile(&mut self) -> bool {
-        let Some(why) = self.migrating.lost.take() else { return false };
+        let Lock::Lost(why) = &self.migrating.lock else { return false };
+        let why = why.clone();
+        self.migrating.lock = Lock::Forfeited;
         self.decide(Exit::LockLost.code(), format!("the migration lock was lost before the migration was over: {why}"));
         true
     }
 
     pub(in crate::state::lifecycle) fn release_lock(&mut self, effects: &mut Vec<Effect>) {
-        self.releasing = true;
-        self.migrating.pausing = false;
-        effects.push(Effect::Disarm(Timer::Retry));
+        self.migrating.lock = Lock::Releasing;
+        if *self.state(ProcessId::Migration) == RunState::Backoff {
+            self.transition(ProcessId::Migration, RunState::Idle);
+            effects.push(Effect::Disarm(RETRY));
+        }
         effects.push(Effect::ReleaseLock);
         effects.push(Effect::Arm(Timer::Release, RELEASE_LIMIT));
     }
 
     pub(in crate::state::lifecycle) fn lock_released(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        self.releasing = false;
-        self.migrating.held = false;
+        if self.migrating.lock != Lock::Releasing {
+            return;
+        }
+        self.migrating.lock = Lock::Idle;
         self.snapshot.migration = Migration::Done;
         self.snapshot.migration_lock.preparing = None;
         effects.push(Effect::Disarm(Timer::Release));
         if self.ending.is_some() {
             self.enter(now, Phase::Failed);
-            self.close(now, effects);
+            self.close(effects);
         } else {
-            self.start(now, effects);
+            self.stage_is_over(now, StartStage::Migration, effects);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What somebody wants of a module while everything runs: start, stop, start again.
 
-use super::{At, Effect, Lifecycle, ModuleId, ModuleState, ModuleTimer, Moment, Timer};
+use super::{Effect, Lifecycle, ModuleId, ModuleState, Moment, ProcessId, ProcessTimer, RunState, Then, Timer};
 use crate::state::event::Order;
 
 impl Lifecycle {
@@ -9,7 +9,7 @@ impl Lifecycle {
         let (Order::Start(id) | Order::Stop(id) | Order::Restart(id)) = order;
         let Some(module) = self.module_mut(id) else { return };
         module.orders += 1;
-        if self.leaving.is_some() {
+        if self.shutdown.is_some() {
             return;
         }
         match order {
@@ -21,58 +21,68 @@ impl Lifecycle {
 
     fn start_asked(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         match self.at(id) {
-            At::Rest => self.install(now, id),
-            At::Pausing => {
+            RunState::Idle => self.install(now, id),
+            RunState::Backoff => {
                 self.cut_pause_short(id, effects);
                 self.start_once_gone(now, id);
             }
-            At::Stopping | At::Clearing => self.start_once_gone(now, id),
-            At::Awaiting | At::Spawning | At::Starting | At::Up => {}
+            RunState::Stopping(_) | RunState::Clearing(_) => self.start_once_gone(now, id),
+            _ => {}
         }
     }
 
     /// What was stopped by an order counts for nothing: neither for the start nor for the running.
     fn stop_asked(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         self.uninstall(id);
-        self.course(id).again = false;
         match self.at(id) {
-            At::Starting | At::Up => self.stop_module(now, id, effects),
-            At::Stopping | At::Clearing => self.module_enters(now, id, ModuleState::Stopping),
-            At::Pausing => {
+            RunState::Forked | RunState::Starting(_) | RunState::Up(_) => self.stop_module(now, id, Then::Rest, effects),
+            RunState::Stopping(_) | RunState::Clearing(_) => {
+                self.then(id, Then::Rest);
+                self.module_enters(now, id, ModuleState::Stopping);
+            }
+            RunState::Backoff => {
                 self.cut_pause_short(id, effects);
                 self.module_enters(now, id, ModuleState::Stopping);
             }
             // The news of its spawn come before anything else.
-            At::Spawning => {}
-            At::Awaiting | At::Rest => {
-                self.course(id).at = At::Rest;
+            RunState::Spawning => {}
+            RunState::Waiting(_) | RunState::Idle => {
+                self.transition(ProcessId::Module(id), RunState::Idle);
                 self.module_enters(now, id, ModuleState::Deactivated);
             }
         }
-        self.course(id).failed = None;
     }
 
     fn restart_asked(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         match self.at(id) {
-            At::Starting | At::Up => {
-                self.stop_module(now, id, effects);
+            RunState::Forked | RunState::Starting(_) | RunState::Up(_) => {
+                self.stop_module(now, id, Then::Install, effects);
                 self.start_once_gone(now, id);
             }
-            At::Awaiting | At::Spawning => {}
-            At::Rest | At::Pausing | At::Stopping | At::Clearing => self.start_asked(now, id, effects),
+            RunState::Waiting(_) | RunState::Spawning => {}
+            _ => self.start_asked(now, id, effects),
         }
     }
 
     /// Installs it anew once nothing is left of it: its start counts again from the order on, as far as it counts at all.
     fn start_once_gone(&mut self, now: Moment, id: ModuleId) {
         self.lay_out(now, id);
-        (self.course(id).again, self.course(id).failed) = (true, None);
+        self.then(id, Then::Install);
         self.module_enters(now, id, ModuleState::Stopping);
+    }
+
+    /// Changes what follows once it is gone.
+    fn then(&mut self, id: ModuleId, next: Then) {
+        if let RunState::Stopping(then) | RunState::Clearing(then) = &mut self.process(ProcessId::Module(id)).state {
+            *then = next;
+        }
     }
 
     /// Ends the pause before another start. What the process left in its group would outlive the next one otherwise.
     fn cut_pause_short(&mut self, id: ModuleId, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Disarm(Timer::Module(id, ModuleTimer::Restart)));
-        self.clear(id, true, effects);
+        let process = ProcessId::Module(id);
+        let grace = self.process(process).rules.timeout;
+        effects.push(Effect::Disarm(Timer::Process(process, ProcessTimer::Restart)));
+        self.clear(process, Then::Rest, libc::SIGTERM, Some(grace), effects);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{At, Effect, Lifecycle, ModuleId, ModuleState, Moment, Phase};
+use super::{Effect, Lifecycle, ModuleId, ModuleState, Moment, Phase, ProcessId, RunState};
 use crate::plan::module::ModuleStart;
 use crate::plan::{ModulePlan, Plan};
 use crate::state::check::Check;
@@ -13,7 +13,7 @@ impl Lifecycle {
     /// Takes the orders over as a whole; they differ from the old ones in checks and modules only. Before the process runs, and on the
     /// way out, nothing is taken over.
     pub(in crate::state::lifecycle) fn reloaded(&mut self, now: Moment, plan: &Arc<Plan>, effects: &mut Vec<Effect>) {
-        if self.snapshot.phase != Phase::Running || self.leaving.is_some() {
+        if self.snapshot.phase != Phase::Running || self.shutdown.is_some() {
             self.snapshot.reloads_refused += 1;
             return;
         }
@@ -73,7 +73,7 @@ impl Lifecycle {
         (module.version, module.web_path) = (plan.version.clone(), plan.web_path.clone());
         let state = module.state;
         let begins = before.start != plan.start && plan.start == ModuleStart::WithMain && state == ModuleState::Resolved;
-        if begins || self.at(plan.id) == At::Awaiting {
+        if begins || self.awaits(plan.id) {
             self.install(now, plan.id);
         } else if matches!(state, ModuleState::Starting | ModuleState::Activated | ModuleState::Broken) {
             self.asked(now, Order::Restart(plan.id), effects);
@@ -82,11 +82,11 @@ impl Lifecycle {
 
     /// Drops what was taken away, once it has stopped.
     pub(in crate::state::lifecycle) fn forget_retired(&mut self) {
-        let is_gone = |module: &Module| self.plan.retired.modules.contains(&module.id) && self.at(module.id) == At::Rest;
+        let is_gone = |module: &Module| self.plan.retired.modules.contains(&module.id) && *self.at(module.id) == RunState::Idle;
         let gone: Vec<ModuleId> = self.snapshot.modules.iter().filter(|module| is_gone(module)).map(|module| module.id).collect();
         for id in gone {
             self.uninstall(id);
-            self.courses.remove(&id);
+            self.processes.remove(&ProcessId::Module(id));
             self.snapshot.modules.retain(|module| module.id != id);
         }
     }

@@ -13,10 +13,13 @@ fn a_program_that_hangs_is_no_running_one_and_fails_when_its_time_is_over() {
         let mut run = Run::of(plan);
         run.apply(Event::Begin);
         let armed = run.apply(Event::Forked(ProcessId::Main));
-        assert!(matches!(armed[..], [Effect::Arm(Timer::Startup, after), ..] if after == seconds(within)), "{armed:?}");
+        assert!(
+            matches!(armed[..], [Effect::Arm(Timer::Process(ProcessId::Main, ProcessTimer::Limit), after), ..] if after == seconds(within)),
+            "{armed:?}"
+        );
         let snapshot = run.lifecycle.snapshot();
         assert_eq!((run.phase(), snapshot.child.pid), (Phase::Starting, None));
-        let effects = run.apply(Event::Elapsed(Timer::Startup));
+        let effects = run.apply(Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Limit)));
         assert!(effects.contains(&Effect::Signal(ProcessId::Main, libc::SIGTERM)), "{effects:?}");
         let ending = run.lifecycle.ending().unwrap();
         assert_eq!(ending.code, Exit::Unavailable.code());
@@ -53,7 +56,7 @@ fn a_program_that_executes_disarms_what_its_fork_armed() {
     let mut run = Run::of(bare());
     run.all([Event::Begin, Event::Forked(ProcessId::Main)]);
     let effects = run.apply(Event::Spawned(ProcessId::Main, PID));
-    assert_eq!(effects.first(), Some(&Effect::Disarm(Timer::Startup)));
+    assert_eq!(effects.first(), Some(&Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Limit))));
     assert_eq!(run.phase(), Phase::Running);
 }
 
@@ -77,6 +80,10 @@ fn a_migration_that_cannot_be_executed_gives_the_lock_back() {
     run.all([Event::Begin, Event::Probed(0, passed()), Event::Lock(LockNews::Held)]);
     run.apply(Event::Forked(ProcessId::Migration));
     let effects = run.apply(Event::SpawnFailed(ProcessId::Migration, 127, "cannot start migrate".to_owned()));
-    assert!(effects.contains(&Effect::ReleaseLock) && effects.contains(&Effect::Disarm(Timer::Migration)), "{effects:?}");
+    assert!(
+        effects.contains(&Effect::ReleaseLock)
+            && effects.contains(&Effect::Disarm(Timer::Process(ProcessId::Migration, ProcessTimer::Limit))),
+        "{effects:?}"
+    );
     assert_eq!(run.lifecycle.ending().unwrap().code, 127);
 }

@@ -252,7 +252,7 @@ fn an_instance_that_was_never_ready_does_not_wait_for_redis() {
 fn a_failed_start_is_69_however_the_process_ends() {
     for ended in [Ended::Code(0), Ended::Code(1), Ended::Signal(15)] {
         let mut run = run_in(Phase::Starting);
-        let effects = run.apply(Event::Elapsed(Timer::Startup));
+        let effects = run.apply(Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Limit)));
         assert!(has(&effects, Effect::Signal(ProcessId::Main, libc::SIGTERM)));
         run.apply(Event::Exited(ProcessId::Main, ended));
         assert_eq!(run.phase(), Phase::Failed);
@@ -266,7 +266,7 @@ fn a_lost_lock_gains_no_time_by_a_signal() {
     let lost = run.apply(Event::Lock(LockNews::Lost("eof".to_owned())));
     assert!(has(&lost, Effect::Arm(Timer::Overlap, Duration::from_secs(5))));
     assert_eq!(run.apply(signal(libc::SIGTERM)), [Effect::Signal(ProcessId::Migration, libc::SIGTERM)]);
-    assert_eq!(run.apply(Event::Elapsed(Timer::Migration)), []);
+    assert_eq!(run.apply(Event::Elapsed(Timer::Process(ProcessId::Migration, ProcessTimer::Limit))), []);
     run.all([Event::Exited(ProcessId::Migration, Ended::Signal(15)), Event::GroupGone(ProcessId::Migration)]);
     let released = run.apply(Event::Lock(LockNews::Released));
     assert!(has(&released, Effect::SignalSurvivors(libc::SIGTERM)), "what the migration left behind: {released:?}");
@@ -324,9 +324,9 @@ fn a_process_that_pings_while_it_drains_is_not_aborted() {
     (main.drain_delay, main.watchdog) = (Duration::from_secs(20), Some(Duration::from_secs(2)));
     let mut run = Run::of(plan);
     run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
-    let ping = Effect::Arm(Timer::Watchdog, Duration::from_secs(2));
+    let ping = Effect::Arm(Timer::Process(ProcessId::Main, ProcessTimer::Watchdog), Duration::from_secs(2));
     assert!(has(&run.apply(signal(libc::SIGTERM)), Effect::Arm(Timer::Drain, Duration::from_secs(20))));
-    assert!(has(&run.apply(Event::Notified(Notice::Watchdog)), ping), "it is served on");
+    assert!(has(&run.apply(Event::Notified(ProcessId::Main, Notice::Watchdog)), ping), "it is served on");
     run.apply(Event::Elapsed(Timer::Drain));
-    assert!(!has(&run.apply(Event::Notified(Notice::Watchdog)), ping), "once asked to stop it has the time to stop");
+    assert!(!has(&run.apply(Event::Notified(ProcessId::Main, Notice::Watchdog)), ping), "once asked to stop it has the time to stop");
 }

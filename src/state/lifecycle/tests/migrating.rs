@@ -5,6 +5,8 @@ use crate::plan::Question;
 use crate::state::event::Asked;
 use crate::state::snapshot::{Migration, Step};
 
+const GRACE: Timer = Timer::Process(ProcessId::Migration, ProcessTimer::Grace);
+
 const SPAWN: Effect = Effect::Spawn(ProcessId::Migration);
 
 fn by_command() -> Question {
@@ -93,10 +95,33 @@ fn what_the_migration_left_in_its_group_is_gone_before_the_lock_is() {
     assert!(has(&effects, group(libc::SIGTERM)) && has(&effects, Effect::AwaitGroup(ProcessId::Migration)), "{effects:?}");
     assert!(!has(&effects, Effect::ReleaseLock));
     assert_eq!(run.apply(signal(libc::SIGUSR1)), []);
-    let effects = run.apply(Event::Elapsed(Timer::Grace));
+    let effects = run.apply(Event::Elapsed(GRACE));
     assert!(has(&effects, group(libc::SIGKILL)) && !has(&effects, Effect::ReleaseLock), "{effects:?}");
     assert!(has(&run.apply(Event::GroupGone(ProcessId::Migration)), Effect::ReleaseLock));
     assert_eq!(run.apply(Event::GroupGone(ProcessId::Migration)), []);
+}
+
+#[test]
+fn leftovers_that_had_to_be_killed_take_nothing_from_the_stop_of_the_process() {
+    let (mut run, _) = run_with(|_| {});
+    run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(0))]);
+    assert!(has(&run.apply(Event::Elapsed(GRACE)), Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL)));
+    run.all([Event::GroupGone(ProcessId::Migration), Event::Lock(LockNews::Released), Event::Spawned(ProcessId::Main, PID)]);
+    run.all([signal(libc::SIGTERM), Event::Elapsed(Timer::Drain)]);
+    let mut ended = run.clone();
+    let effects = ended.apply(Event::Exited(ProcessId::Main, Ended::Signal(15)));
+    assert!(has(&effects, Effect::SignalSurvivors(libc::SIGTERM)), "what it leaves behind is asked: {effects:?}");
+    let effects = run.apply(Event::Elapsed(Timer::Grace));
+    assert!(has(&effects, Effect::Arm(Timer::Reap, Duration::from_secs(1))), "KILL is not waited for without end: {effects:?}");
+}
+
+#[test]
+fn a_lock_that_goes_during_the_check_under_it_holds_up_none_that_goes_on_without() {
+    let (mut run, _) = run_with(|plan| (plan.check, plan.unlocked) = (Some(by_command()), true));
+    task(&mut run, 1);
+    run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Lock(LockNews::Lost("eof".to_owned()))]);
+    let ended = Event::Exited(ProcessId::Migration, Ended::Code(1));
+    assert!(has(&run.all([ended, Event::GroupGone(ProcessId::Migration)]), SPAWN));
 }
 
 #[test]
@@ -114,8 +139,11 @@ fn a_failed_command_is_tried_again_as_often_as_it_may_be_under_the_same_lock() {
     run.apply(held());
     for pause in [2, 4] {
         let effects = task(&mut run, 9);
-        assert!(has(&effects, Effect::Arm(Timer::Retry, Duration::from_secs(pause))), "{effects:?}");
-        assert_eq!(run.apply(Event::Elapsed(Timer::Retry)), [SPAWN]);
+        assert!(
+            has(&effects, Effect::Arm(Timer::Process(ProcessId::Migration, ProcessTimer::Restart), Duration::from_secs(pause))),
+            "{effects:?}"
+        );
+        assert_eq!(run.apply(Event::Elapsed(Timer::Process(ProcessId::Migration, ProcessTimer::Restart))), [SPAWN]);
     }
     assert!(has(&task(&mut run, 9), Effect::ReleaseLock));
     assert_eq!(run.lifecycle.snapshot().migration_lock.attempts, 3);
@@ -128,7 +156,7 @@ fn term_in_the_pause_before_another_try_ends_it() {
     run.apply(held());
     task(&mut run, 9);
     assert!(has(&run.apply(signal(libc::SIGTERM)), Effect::ReleaseLock));
-    assert_eq!(run.apply(Event::Elapsed(Timer::Retry)), []);
+    assert_eq!(run.apply(Event::Elapsed(Timer::Process(ProcessId::Migration, ProcessTimer::Restart))), []);
     assert_eq!(exit_of(&run.all([Event::Lock(LockNews::Released), Event::NoneLeft])), Some(143));
 }
 
@@ -176,13 +204,13 @@ fn a_mode_that_waits_asks_until_another_has_migrated_or_its_time_is_over() {
         plan.lock_timeout = Duration::from_secs(20);
     };
     let (mut run, _) = run_with(waiting);
-    assert!(has(&task(&mut run, 1), Effect::Arm(Timer::Retry, Duration::from_secs(2))));
-    assert_eq!(run.apply(Event::Elapsed(Timer::Retry)), [Effect::Ask(Asked::Check)]);
+    assert!(has(&task(&mut run, 1), Effect::Arm(Timer::Process(ProcessId::Migration, ProcessTimer::Restart), Duration::from_secs(2))));
+    assert_eq!(run.apply(Event::Elapsed(Timer::Process(ProcessId::Migration, ProcessTimer::Restart))), [Effect::Ask(Asked::Check)]);
     assert!(has(&task(&mut run, 0), Effect::Spawn(ProcessId::Main)));
     let (mut run, _) = run_with(waiting);
     for _ in 0..20 {
         task(&mut run, 1);
-        run.apply(Event::Elapsed(Timer::Retry));
+        run.apply(Event::Elapsed(Timer::Process(ProcessId::Migration, ProcessTimer::Restart)));
     }
     assert!(run.lifecycle.ending().is_none(), "only its timer says how long it has waited");
     run.apply(Event::Elapsed(Timer::Schema));

@@ -5,7 +5,7 @@ use crate::exit::Exit;
 use crate::plan::module::{ModuleStart, OnExit, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ModuleId, ModulePlan};
-use crate::state::event::{ModuleTimer, Order, Watch};
+use crate::state::event::Order;
 use crate::state::snapshot::{Level, Look, Module, ModuleState, Status};
 
 pub(super) const ONE: ModuleId = ModuleId(0);
@@ -78,7 +78,7 @@ fn asks_to_stop(effects: &[Effect], id: ProcessId) -> bool {
 #[test]
 fn the_scenarios_of_koupleless() {
     use Status::{Down, Unknown, Up};
-    let passes = |id| Event::ModuleProbed(id, passed());
+    let passes = |id| Event::StartupProbed(ProcessId::Module(id), passed());
     // Scenario 1: the base alone.
     let mut run = with(Vec::new());
     run.apply(Event::Begin);
@@ -160,8 +160,10 @@ fn a_module_starts_once_those_it_comes_after_are_up_and_not_merely_started() {
     let effects = run.apply(Event::Spawned(ProcessId::Main, PID));
     assert!(effects.contains(&Effect::Spawn(ProcessId::Module(ONE))) && !effects.contains(&Effect::Spawn(ProcessId::Module(TWO))));
     let effects = run.apply(spawned(ONE));
-    assert!(effects.contains(&Effect::Watch(ONE, Watch::Start)) && !effects.contains(&Effect::Spawn(ProcessId::Module(TWO))));
-    assert!(run.apply(Event::ModuleProbed(ONE, passed())).contains(&Effect::Spawn(ProcessId::Module(TWO))));
+    assert!(
+        effects.contains(&Effect::Watch(ProcessId::Module(ONE), Watch::Start)) && !effects.contains(&Effect::Spawn(ProcessId::Module(TWO)))
+    );
+    assert!(run.apply(Event::StartupProbed(ProcessId::Module(ONE), passed())).contains(&Effect::Spawn(ProcessId::Module(TWO))));
 }
 
 #[test]
@@ -203,7 +205,7 @@ fn what_a_module_leaves_in_its_group_is_gone_before_it_starts_again() {
     run.all([spawned(ONE), Event::Asked(Order::Restart(ONE))]);
     let effects = run.apply(ended(ONE, 0));
     assert!(effects.contains(&Effect::AwaitGroup(ProcessId::Module(ONE))) && !effects.contains(&Effect::Spawn(ProcessId::Module(ONE))));
-    let killed = run.apply(Event::Elapsed(Timer::Module(ONE, ModuleTimer::Grace)));
+    let killed = run.apply(Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Grace)));
     assert!(killed.contains(&Effect::SignalGroup(ProcessId::Module(ONE), libc::SIGKILL)), "{killed:?}");
     assert!(run.apply(gone(ONE)).contains(&Effect::Spawn(ProcessId::Module(ONE))));
 }
@@ -211,8 +213,8 @@ fn what_a_module_leaves_in_its_group_is_gone_before_it_starts_again() {
 #[test]
 fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
     let mut run = running(vec![checked(module(0))]);
-    run.all([spawned(ONE), Event::ModuleProbed(ONE, refused())]);
-    let effects = run.apply(Event::Elapsed(Timer::Module(ONE, ModuleTimer::Startup)));
+    run.all([spawned(ONE), Event::StartupProbed(ProcessId::Module(ONE), refused())]);
+    let effects = run.apply(Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Limit)));
     assert!(asks_to_stop(&effects, ProcessId::Module(ONE)));
     assert_eq!((run.state(ONE), run.status()), (ModuleState::Broken, Status::Down));
     let trouble = run.module(ONE).trouble.clone().unwrap();
@@ -227,11 +229,11 @@ fn a_start_that_was_never_told_to_be_through_says_what_did_not_come() {
         let started = Some(StartedPlan { sign, within: Duration::from_millis(100) });
         let process = ProcessPlan { started, ..process() };
         let mut run = running(vec![ModulePlan { process: process.clone(), ..module(0) }]);
-        run.all([spawned(ONE), Event::Elapsed(Timer::Module(ONE, ModuleTimer::Startup))]);
+        run.all([spawned(ONE), Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Limit))]);
         let trouble = run.module(ONE).trouble.clone().unwrap();
         assert!(trouble.contains(words) && trouble.contains("within 100ms"), "{trouble}");
         let mut run = Run::of(Plan { main: Some(process), ..bare() });
-        run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID), Event::Elapsed(Timer::Startup)]);
+        run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID), Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Limit))]);
         assert!(run.ending().1.contains(words), "{}", run.ending().1);
     }
 }
@@ -239,12 +241,12 @@ fn a_start_that_was_never_told_to_be_through_says_what_did_not_come() {
 #[test]
 fn the_deadlines_of_one_process_do_not_outlive_it() {
     let mut run = running(vec![restarting(checked(module(0)), RestartPolicy::OnFailure, 0)]);
-    let late = [ModuleTimer::Startup, ModuleTimer::Grace].map(|timer| Event::Elapsed(Timer::Module(ONE, timer)));
+    let late = [ProcessTimer::Limit, ProcessTimer::Grace].map(|timer| Event::Elapsed(Timer::Process(ProcessId::Module(ONE), timer)));
     run.apply(spawned(ONE));
     run.all(late);
     let effects = run.apply(Event::Exited(ProcessId::Module(ONE), Ended::Signal(9)));
-    for timer in [ModuleTimer::Grace, ModuleTimer::Reap] {
-        assert!(effects.contains(&Effect::Disarm(Timer::Module(ONE, timer))), "{timer:?}: {effects:?}");
+    for timer in [ProcessTimer::Grace, ProcessTimer::Reap] {
+        assert!(effects.contains(&Effect::Disarm(Timer::Process(ProcessId::Module(ONE), timer))), "{timer:?}: {effects:?}");
     }
 }
 
@@ -256,7 +258,7 @@ fn a_module_is_started_again_as_its_policy_says() {
     {
         let mut run = running(vec![restarting(module(0), policy, 0)]);
         run.apply(spawned(ONE));
-        let pause = Timer::Module(ONE, ModuleTimer::Restart);
+        let pause = Timer::Process(ProcessId::Module(ONE), ProcessTimer::Restart);
         let effects = run.apply(ended(ONE, code));
         assert_eq!(effects.contains(&Effect::Arm(pause, Duration::from_secs(1))), again, "{policy:?} {code}");
         assert_eq!((run.status(), run.state(ONE)), (Status::Down, ModuleState::Broken), "{policy:?} {code}");
@@ -273,7 +275,7 @@ fn a_module_is_started_again_as_its_policy_says() {
 #[test]
 fn the_pauses_grow_until_it_has_run_well_and_the_limit_ends_them() {
     let mut run = running(vec![restarting(module(0), RestartPolicy::Always, 3)]);
-    let pause = Timer::Module(ONE, ModuleTimer::Restart);
+    let pause = Timer::Process(ProcessId::Module(ONE), ProcessTimer::Restart);
     for seconds in [1, 2, 4] {
         run.apply(spawned(ONE));
         assert!(run.apply(ended(ONE, 1)).contains(&Effect::Arm(pause, Duration::from_secs(seconds))));
@@ -335,12 +337,12 @@ fn its_own_checks_are_there_while_it_runs() {
     let mut run = Run::of(Plan { checks: vec![own], modules: vec![ModulePlan { checks: vec![0], ..module(0) }], ..bare() });
     run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
     assert!(run.lifecycle.snapshot().check("m0.ping").is_none());
-    assert!(run.apply(spawned(ONE)).contains(&Effect::Watch(ONE, Watch::Checks)));
+    assert!(run.apply(spawned(ONE)).contains(&Effect::Watch(ProcessId::Module(ONE), Watch::Checks)));
     run.apply(Event::Probed(0, passed()));
     assert_eq!(run.status(), Status::Up);
     run.apply(Event::Probed(0, refused()));
     assert_eq!(run.status(), Status::Down);
-    assert!(run.apply(Event::Asked(Order::Stop(ONE))).contains(&Effect::Watch(ONE, Watch::Nothing)));
+    assert!(run.apply(Event::Asked(Order::Stop(ONE))).contains(&Effect::Watch(ProcessId::Module(ONE), Watch::Nothing)));
     run.apply(Event::Probed(0, refused()));
     assert_eq!(run.status(), Status::Up, "late news of a module that is stopped count for nothing");
 }
@@ -402,7 +404,10 @@ fn a_process_that_ends_takes_its_modules_with_it() {
     run.all([spawned(ONE), spawned(TWO), ended(TWO, 1)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)));
     assert!(asks_to_stop(&effects, ProcessId::Module(ONE)));
-    assert!(effects.contains(&Effect::Disarm(Timer::Module(TWO, ModuleTimer::Restart))), "nobody starts again: {effects:?}");
+    assert!(
+        effects.contains(&Effect::Disarm(Timer::Process(ProcessId::Module(TWO), ProcessTimer::Restart))),
+        "nobody starts again: {effects:?}"
+    );
     assert!(!run.apply(Event::Asked(Order::Start(TWO))).contains(&Effect::Spawn(ProcessId::Module(TWO))));
     run.apply(ended(ONE, 0));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(0));
@@ -415,7 +420,7 @@ fn modules_go_on_while_the_process_is_started_again() {
     run.all([Event::Begin, spawned(ONE), Event::Spawned(ProcessId::Main, PID)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(1)));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Signal(ProcessId::Module(_), _))), "{effects:?}");
-    let effects = run.apply(Event::Elapsed(Timer::Restart));
+    let effects = run.apply(Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart)));
     assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Spawn(_))).count(), 1, "{effects:?}");
     run.apply(Event::Spawned(ProcessId::Main, PID));
     assert_eq!((run.status(), run.state(ONE)), (Status::Up, ModuleState::Activated));

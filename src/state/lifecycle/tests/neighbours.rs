@@ -11,7 +11,7 @@ use super::*;
 use crate::plan::module::{ModuleStart, OnExit, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ModuleId, ModulePlan};
-use crate::state::event::{ModuleTimer, Order};
+use crate::state::event::Order;
 use crate::state::snapshot::{Level, Look, ModuleState, Status};
 
 const MODULES: u32 = 4;
@@ -223,7 +223,7 @@ impl World {
         let id = |number: u32| ModuleId(number % MODULES.max(1));
         match step {
             Happening::Probe(number, passes) if self.alive.contains_key(&ProcessId::Module(id(number))) => {
-                self.apply(Event::ModuleProbed(id(number), if passes { passed() } else { refused() }));
+                self.apply(Event::StartupProbed(ProcessId::Module(id(number)), if passes { passed() } else { refused() }));
             }
             Happening::Ends(Some(number), code) => self.dies(ProcessId::Module(id(number)), Ended::Code(code % 3)),
             Happening::Ends(None, 0) => self.dies(ProcessId::Main, Ended::Code(0)),
@@ -280,22 +280,22 @@ impl World {
 fn any_event(id: ModuleId, choice: u8) -> Event {
     let process = ProcessId::Module(id);
     let timers = [
-        ModuleTimer::Startup,
-        ModuleTimer::Grace,
-        ModuleTimer::Reap,
-        ModuleTimer::Restart,
-        ModuleTimer::Watchdog,
-        ModuleTimer::WatchdogKill,
+        ProcessTimer::Limit,
+        ProcessTimer::Grace,
+        ProcessTimer::Reap,
+        ProcessTimer::Restart,
+        ProcessTimer::Watchdog,
+        ProcessTimer::WatchdogKill,
     ];
     match choice {
-        0..=5 => Event::Elapsed(Timer::Module(id, timers[choice as usize])),
+        0..=5 => Event::Elapsed(Timer::Process(ProcessId::Module(id), timers[choice as usize])),
         6 => Event::Spawned(process, PID),
         7 => Event::SpawnFailed(process, 127, "not found".to_owned()),
         8 => Event::SpawnFailed(process, 70, "no room".to_owned()),
         9 => Event::Exited(process, Ended::Code(choice % 3)),
         10 => Event::GroupGone(process),
-        11 => Event::ModuleProbed(id, passed()),
-        12 => Event::ModuleProbed(id, refused()),
+        11 => Event::StartupProbed(ProcessId::Module(id), passed()),
+        12 => Event::StartupProbed(ProcessId::Module(id), refused()),
         13 => Event::Asked(Order::Start(id)),
         14 => Event::Asked(Order::Stop(id)),
         15 => Event::Asked(Order::Restart(id)),

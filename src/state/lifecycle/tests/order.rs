@@ -18,12 +18,17 @@ fn a_run_from_init_to_stopped() {
         (Event::Probed(0, passed()), vec![Effect::Disarm(Timer::Wait(0)), Effect::AcquireLock], Phase::Migrating, Status::Unknown),
         (Event::Lock(LockNews::Queued("two".into())), vec![], Phase::Migrating, Status::Unknown),
         (Event::Lock(LockNews::Held), vec![Effect::Spawn(ProcessId::Migration)], Phase::Migrating, Status::Unknown),
-        (Event::Spawned(ProcessId::Migration, PID), vec![Effect::Arm(Timer::Migration, seconds(600))], Phase::Migrating, Status::Unknown),
+        (
+            Event::Spawned(ProcessId::Migration, PID),
+            vec![Effect::Arm(Timer::Process(ProcessId::Migration, ProcessTimer::Limit), seconds(600))],
+            Phase::Migrating,
+            Status::Unknown,
+        ),
         (
             Event::Exited(ProcessId::Migration, Ended::Code(0)),
             vec![
-                Effect::Disarm(Timer::Migration),
-                Effect::Arm(Timer::Grace, seconds(5)),
+                Effect::Disarm(Timer::Process(ProcessId::Migration, ProcessTimer::Limit)),
+                Effect::Arm(Timer::Process(ProcessId::Migration, ProcessTimer::Grace), seconds(5)),
                 Effect::SignalGroup(ProcessId::Migration, libc::SIGTERM),
                 Effect::AwaitGroup(ProcessId::Migration),
             ],
@@ -33,10 +38,11 @@ fn a_run_from_init_to_stopped() {
         (
             Event::GroupGone(ProcessId::Migration),
             vec![
+                Effect::Disarm(Timer::Process(ProcessId::Migration, ProcessTimer::Grace)),
+                Effect::Disarm(Timer::Process(ProcessId::Migration, ProcessTimer::Reap)),
                 Effect::Disarm(Timer::Grace),
                 Effect::Disarm(Timer::Overlap),
                 Effect::Disarm(Timer::Reap),
-                Effect::Disarm(Timer::Retry),
                 Effect::ReleaseLock,
                 Effect::Arm(Timer::Release, seconds(5)),
             ],
@@ -51,14 +57,22 @@ fn a_run_from_init_to_stopped() {
         ),
         (
             Event::Spawned(ProcessId::Main, PID),
-            vec![Effect::Arm(Timer::Startup, seconds(120)), Effect::AskStartup(true)],
+            vec![
+                Effect::Arm(Timer::Process(ProcessId::Main, ProcessTimer::Limit), seconds(120)),
+                Effect::Watch(ProcessId::Main, Watch::Start),
+            ],
             Phase::Starting,
             Status::Unknown,
         ),
-        (Event::StartupProbed(refused()), vec![], Phase::Starting, Status::Unknown),
+        (Event::StartupProbed(ProcessId::Main, refused()), vec![], Phase::Starting, Status::Unknown),
         (
-            Event::StartupProbed(passed()),
-            vec![Effect::Disarm(Timer::Startup), Effect::AskStartup(false), Effect::AskAll, Effect::Announce(Readiness::NotReady)],
+            Event::StartupProbed(ProcessId::Main, passed()),
+            vec![
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Limit)),
+                Effect::Watch(ProcessId::Main, Watch::Nothing),
+                Effect::AskAll,
+                Effect::Announce(Readiness::NotReady),
+            ],
             Phase::Running,
             Status::Down,
         ),
@@ -74,8 +88,8 @@ fn a_run_from_init_to_stopped() {
         (
             signal(libc::SIGTERM),
             vec![
-                Effect::Disarm(Timer::Startup),
-                Effect::AskStartup(false),
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Limit)),
+                Effect::Watch(ProcessId::Main, Watch::Nothing),
                 Effect::Announce(Readiness::Stopped),
                 Effect::Arm(Timer::Withdraw, seconds(1)),
             ],
@@ -91,9 +105,10 @@ fn a_run_from_init_to_stopped() {
         (
             Event::Elapsed(Timer::Drain),
             vec![
-                Effect::AskStartup(false),
-                Effect::Disarm(Timer::Watchdog),
-                Effect::Disarm(Timer::WatchdogKill),
+                Effect::Watch(ProcessId::Main, Watch::Nothing),
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Limit)),
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Watchdog)),
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::WatchdogKill)),
                 Effect::Signal(ProcessId::Main, libc::SIGTERM),
                 Effect::Signal(ProcessId::Main, libc::SIGCONT),
                 Effect::Arm(Timer::Grace, seconds(8)),
@@ -104,12 +119,14 @@ fn a_run_from_init_to_stopped() {
         (
             Event::Exited(ProcessId::Main, Ended::Signal(15)),
             vec![
-                Effect::Disarm(Timer::Watchdog),
-                Effect::Disarm(Timer::WatchdogKill),
-                Effect::Disarm(Timer::Startup),
+                Effect::Watch(ProcessId::Main, Watch::Nothing),
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Limit)),
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Watchdog)),
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::WatchdogKill)),
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Limit)),
+                Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Restart)),
                 Effect::Disarm(Timer::Drain),
-                Effect::Disarm(Timer::Restart),
-                Effect::AskStartup(false),
+                Effect::Disarm(Timer::Precedence),
                 Effect::SignalSurvivors(libc::SIGTERM),
             ],
             Phase::Stopped,

@@ -6,12 +6,12 @@ use crate::plan::module::Predecessor;
 use crate::plan::process::RestartPolicy;
 use crate::plan::reload::Reload;
 use crate::plan::{ModuleId, ModulePlan};
-use crate::state::event::{ModuleTimer, Order};
+use crate::state::event::Order;
 use crate::state::snapshot::{ModuleState, Status};
 
 const PROCESS: ProcessId = ProcessId::Module(ONE);
-const PAUSE: Timer = Timer::Module(ONE, ModuleTimer::Restart);
-const GRACE: Timer = Timer::Module(ONE, ModuleTimer::Grace);
+const PAUSE: Timer = Timer::Process(ProcessId::Module(ONE), ProcessTimer::Restart);
+const GRACE: Timer = Timer::Process(ProcessId::Module(ONE), ProcessTimer::Grace);
 
 fn spawns(effects: &[Effect]) -> bool {
     effects.contains(&Effect::Spawn(PROCESS))

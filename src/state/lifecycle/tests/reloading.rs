@@ -129,7 +129,7 @@ fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
     assert!(effects.contains(&Effect::Spawn(process)), "{effects:?}");
     run.apply(spawned(one));
     assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Starting), "it has a startup check now");
-    run.apply(Event::ModuleProbed(one, passed()));
+    run.apply(Event::StartupProbed(ProcessId::Module(one), passed()));
     assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Activated));
     // One that nobody has asked for is what the new orders say, and not started.
     assert_eq!(found(&run, "m1").map(|module| (module.state, module.version.as_str())), Some((ModuleState::Resolved, "2")));

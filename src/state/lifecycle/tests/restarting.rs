@@ -4,9 +4,8 @@ use super::modules::{ONE, checked, ended, module, restarting, running, spawned};
 use super::*;
 use crate::plan::ModulePlan;
 use crate::plan::process::RestartPolicy;
-use crate::state::event::ModuleTimer;
 
-const PAUSE: Timer = Timer::Module(ONE, ModuleTimer::Restart);
+const PAUSE: Timer = Timer::Process(ProcessId::Module(ONE), ProcessTimer::Restart);
 
 #[test]
 fn who_ends_at_once_is_started_again_at_once_only_the_first_time() {
@@ -20,16 +19,21 @@ fn who_ends_at_once_is_started_again_at_once_only_the_first_time() {
     }
     let mut run = Run::of(Plan { main: Some(ProcessPlan { restart, ..process() }), ..bare() });
     run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
-    assert!(run.apply(Event::Exited(ProcessId::Main, Ended::Code(0))).contains(&Effect::Spawn(ProcessId::Main)));
+    let again = Timer::Process(ProcessId::Main, ProcessTimer::Restart);
+    assert!(run.apply(Event::Exited(ProcessId::Main, Ended::Code(0))).contains(&Effect::Arm(again, Duration::ZERO)));
+    assert!(run.apply(Event::Elapsed(again)).contains(&Effect::Spawn(ProcessId::Main)));
     run.apply(Event::Spawned(ProcessId::Main, PID));
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)));
-    assert!(effects.contains(&Effect::Arm(Timer::Restart, Duration::from_millis(20))), "{effects:?}");
+    assert!(
+        effects.contains(&Effect::Arm(Timer::Process(ProcessId::Main, ProcessTimer::Restart), Duration::from_millis(20))),
+        "{effects:?}"
+    );
 }
 
 #[test]
 fn a_start_that_fails_does_not_count_as_having_run_well() {
     let mut run = running(vec![restarting(checked(module(0)), RestartPolicy::Always, 0)]);
-    run.all([spawned(ONE), Event::ModuleProbed(ONE, passed())]);
+    run.all([spawned(ONE), Event::StartupProbed(ProcessId::Module(ONE), passed())]);
     for seconds in [1, 2, 4] {
         assert!(run.apply(ended(ONE, 1)).contains(&Effect::Arm(PAUSE, Duration::from_secs(seconds))), "{seconds}");
         run.now = run.now.after(Duration::from_secs(100));
@@ -45,7 +49,8 @@ fn a_dependency_that_may_not_be_asked_yet_answers_by_what_it_last_said() {
     run.all([Event::Begin, Event::Probed(0, passed()), Event::Spawned(ProcessId::Main, PID)]);
     let at = run.now;
     run.now = at.after(Duration::from_secs(20));
-    let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(1)));
+    let effects =
+        run.all([Event::Exited(ProcessId::Main, Ended::Code(1)), Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart))]);
     assert!(effects.contains(&Effect::AskAgain) && !effects.contains(&Effect::Spawn(ProcessId::Main)), "{effects:?}");
     assert!(!run.apply(Event::Recalled(0, at, refused())).contains(&Effect::Spawn(ProcessId::Main)));
     assert!(run.apply(Event::Recalled(0, at, passed())).contains(&Effect::Spawn(ProcessId::Main)));

@@ -13,8 +13,8 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Probed(0, Outcome::failed(Class::Auth, "", Duration::ZERO)),
         Event::Probed(1, passed()),
         Event::Probed(9, passed()),
-        Event::StartupProbed(passed()),
-        Event::StartupProbed(refused()),
+        Event::StartupProbed(ProcessId::Main, passed()),
+        Event::StartupProbed(ProcessId::Main, refused()),
         Event::Lock(LockNews::Queued("two".into())),
         Event::Lock(LockNews::Held),
         Event::Lock(LockNews::Lost("the connection broke".to_owned())),
@@ -46,14 +46,14 @@ pub(super) fn every_event() -> Vec<Event> {
         Timer::Confirm,
         Timer::Overlap,
         Timer::Schema,
-        Timer::Startup,
-        Timer::Migration,
+        Timer::Process(ProcessId::Main, ProcessTimer::Limit),
+        Timer::Process(ProcessId::Migration, ProcessTimer::Limit),
         Timer::Release,
         Timer::Withdraw,
         Timer::Drain,
         Timer::Grace,
         Timer::Reap,
-        Timer::Retry,
+        Timer::Process(ProcessId::Migration, ProcessTimer::Restart),
     ];
     events.extend(timers.map(Event::Elapsed));
     events
@@ -174,7 +174,10 @@ fn every_phase_has_its_way_out() {
         ),
         (
             "a migration too long",
-            then(then(migrating(), &[Event::Elapsed(Timer::Migration)]), &migrated(Ended::Signal(15))),
+            then(
+                then(migrating(), &[Event::Elapsed(Timer::Process(ProcessId::Migration, ProcessTimer::Limit))]),
+                &migrated(Ended::Signal(15)),
+            ),
             124,
             "the migration ran longer than 10m",
         ),

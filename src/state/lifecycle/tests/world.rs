@@ -244,8 +244,7 @@ impl World {
                 assert_eq!(ending, Some(code), "{shown}");
                 self.exit = Some(code);
             }
-            Effect::AskStartup(_)
-            | Effect::Reload
+            Effect::Reload
             | Effect::Extend(..)
             | Effect::Watch(..)
             | Effect::AskAll
@@ -285,7 +284,9 @@ impl World {
     pub(super) fn step(&mut self, step: Happening) {
         match step {
             Happening::Probe(id, passes) => self.apply(Event::Probed(id, if passes { passed() } else { refused() })),
-            Happening::Startup(passes) if self.main => self.apply(Event::StartupProbed(if passes { passed() } else { refused() })),
+            Happening::Startup(passes) if self.main => {
+                self.apply(Event::StartupProbed(ProcessId::Main, if passes { passed() } else { refused() }))
+            }
             Happening::Signal(number) => self.apply(signal(number)),
             Happening::Away(seconds) => {
                 let lost = Duration::from_secs(seconds);

@@ -1,8 +1,8 @@
 //! Why a run ends, decided once: by what ended, what killed it, and why it is not started again.
 
-use super::restarting::{Refusal, refusal};
 use super::{Duration, Effect, Ended, Ending, Lifecycle, Moment, Phase, ProcessId};
 use crate::plan::process::RestartPlan;
+use crate::state::process::{Refusal, refusal};
 
 /// What is said of a death for want of memory.
 const FOR_MEMORY: &str = ": the kernel killed it for want of memory; check the container's memory limit";
@@ -11,24 +11,25 @@ impl Lifecycle {
     /// Decides how the run ends; the first decision stands.
     pub(super) fn decide(&mut self, code: u8, sentence: String) {
         let stopped = [libc::SIGTERM, libc::SIGINT].into_iter().any(|signal| code == Ended::Signal(signal as u8).exit_code());
-        let as_asked = code == 0 || self.stop_requests > 0 && stopped;
+        let as_asked = code == 0 || self.requests.count > 0 && stopped;
         self.ending.get_or_insert(Ending { code, sentence, as_asked });
     }
 
     pub(super) fn fail(&mut self, now: Moment, code: u8, sentence: String, effects: &mut Vec<Effect>) {
         self.decide(code, sentence);
         self.enter(now, Phase::Failed);
-        self.close(now, effects);
+        self.close(effects);
     }
 
     /// The process' own status is the exit code, except where the operator declared it a success of stopping.
     pub(super) fn decide_by(&mut self, ended: Ended, ran: Option<Duration>, for_memory: &str) {
-        let asked = self.stop_requests > 0;
+        let asked = self.requests.count > 0;
+        let in_a_row = self.process(ProcessId::Main).in_a_row;
         let own = ended.exit_code();
         let success = asked && self.main().is_some_and(|main| main.success_codes.contains(&own));
         let after = if asked && for_memory.is_empty() { " after it was asked to stop" } else { "" };
         let not_again = match self.main() {
-            Some(main) if !asked && self.leaving.is_none() => why_not_again(&main.restart, self.restarts_in_a_row, ran, ended),
+            Some(main) if !asked && self.shutdown.is_none() => why_not_again(&main.restart, in_a_row, ran, ended),
             _ => String::new(),
         };
         self.decide(if success { 0 } else { own }, format!("the process ended with {ended}{after}{for_memory}{not_again}"));

@@ -1,12 +1,16 @@
-//! Starting a process again in place: a pause that grows, the dependencies asked once more, then the same start as the first.
+//! One state machine for every process that is supervised: the main process, a module, a command of the migration.
+//!
+//! What differs between them is policy (whose end ends the run, what has to be ready first) and lives with the reducer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Effect, Lifecycle, Moment, Phase, ProcessId, Timer};
+use super::event::CheckId;
+use crate::clock::Moment;
 use crate::exit::Ended;
+use crate::outcome::Why;
+use crate::plan::ProcessPlan;
 use crate::plan::process::{RestartPlan, RestartPolicy};
-use crate::state::event::CheckId;
 
 /// The status by which a process says that starting it again is of no use (s6-supervise's rule).
 const PERMANENT_FAILURE: u8 = 125;
@@ -20,90 +24,108 @@ const LEAST_LONGEST: Duration = Duration::from_millis(100);
 /// How long a process has to have run at least for a pause shorter than [`LEAST_LONGEST`] to be due again.
 const LEAST_RUN: Duration = Duration::from_secs(1);
 
-/// Where a restart stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Restarting {
-    /// The pause runs.
-    Pausing,
-    /// These dependencies have not answered again yet.
-    Asking(BTreeSet<CheckId>),
+/// What a process is doing; each variant carries what is known in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RunState {
+    /// Nothing, and it is not asked for more.
+    #[default]
+    Idle,
+    /// It is to be started once those are ready that it comes after; these dependencies have not answered again yet.
+    Waiting(BTreeSet<CheckId>),
+    /// The news of its spawn are awaited.
+    Spawning,
+    /// There is a process that does not execute its program yet.
+    Forked,
+    /// It executes its program, and its startup check has not passed: what that last yielded.
+    Starting(Why),
+    /// It runs, since then.
+    Up(Moment),
+    /// It was asked to end.
+    Stopping(Then),
+    /// It has ended, and what it left in its group is seen off.
+    Clearing(Then),
+    /// It has ended and is started again after a pause.
+    Backoff,
 }
 
-impl Lifecycle {
-    /// Whether the plan wants another start after this end of a process that was up for `ran`.
-    pub(super) fn restarts_after(&self, ran: Option<Duration>, ended: Ended) -> bool {
-        let Some(plan) = self.plan.main.as_ref().map(|main| &main.restart) else { return false };
-        let wanted = refusal(plan, self.restarts_in_a_row, ran, ended).is_none();
-        wanted && self.leaving.is_none() && self.stop_requests == 0
-    }
+/// What follows once a process is gone that was asked to end, or whose group is seen off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing: it stays so.
+    #[default]
+    Rest,
+    /// It is started as for the first time.
+    Install,
+    /// Its start has failed: the code to end with, unless it is started again.
+    Failed(u8),
+    /// The next command of the migration, by how this one ended and what is to be said of that.
+    Next(Ended, &'static str),
+}
 
-    /// How long the process was up; none where it never was.
-    pub(super) fn ran(&self, now: Moment) -> Option<Duration> {
-        (self.snapshot.phase == Phase::Running).then(|| now.since(self.snapshot.phase_since))
-    }
-
-    /// Leaves `running` for `starting` again. What the old process left in its group must not hold the new one's port.
-    pub(super) fn restart(&mut self, now: Moment, ran: Option<Duration>, effects: &mut Vec<Effect>) {
-        let Some(plan) = self.plan.main.as_ref().map(|main| main.restart.clone()) else { return };
-        let pause = next_pause(&plan, ran, &mut self.restarts_in_a_row);
-        self.snapshot.child.restarts += 1;
-        self.enter(now, Phase::Starting);
-        effects.push(Effect::Disarm(Timer::Startup));
-        effects.push(Effect::AskStartup(false));
-        effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGTERM));
-        if pause.is_zero() {
-            self.ask_again(now, effects);
-        } else {
-            self.restarting = Some(Restarting::Pausing);
-            effects.push(Effect::Arm(Timer::Restart, pause));
+impl RunState {
+    /// The word for the log and the drawing.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Waiting(_) => "waiting",
+            Self::Spawning => "spawning",
+            Self::Forked => "forked",
+            Self::Starting(_) => "starting",
+            Self::Up(_) => "up",
+            Self::Stopping(_) => "stopping",
+            Self::Clearing(_) => "clearing",
+            Self::Backoff => "backoff",
         }
     }
 
-    pub(super) fn pause_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.restarting == Some(Restarting::Pausing) {
-            self.ask_again(now, effects);
-        }
+    /// Whether there is a process, or may be one in a moment.
+    pub const fn lives(&self) -> bool {
+        matches!(self, Self::Spawning) || self.runs()
     }
 
-    fn ask_again(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let asked: BTreeSet<CheckId> = self.plan.awaited().map(|(id, _)| id).collect();
-        if asked.is_empty() {
-            self.start_again(now, effects);
-            return;
-        }
-        for (id, check) in self.plan.awaited() {
-            effects.push(Effect::Arm(Timer::Wait(id), check.wait));
-        }
-        effects.push(Effect::AskAgain);
-        self.restarting = Some(Restarting::Asking(asked));
+    /// Whether there is a process, whether or not it executes its program yet.
+    pub const fn runs(&self) -> bool {
+        matches!(self, Self::Forked | Self::Starting(_) | Self::Up(_) | Self::Stopping(_))
     }
 
-    /// A dependency answered while it was asked again.
-    pub(super) fn answered_again(&mut self, now: Moment, id: CheckId, effects: &mut Vec<Effect>) {
-        let Some(Restarting::Asking(asked)) = &mut self.restarting else { return };
-        if asked.remove(&id) {
-            effects.push(Effect::Disarm(Timer::Wait(id)));
-        }
-        if asked.is_empty() {
-            self.start_again(now, effects);
-        }
+    /// For how long it was up until `now`; none where it is not.
+    pub fn ran(&self, now: Moment) -> Option<Duration> {
+        if let Self::Up(since) = self { Some(now.since(*since)) } else { None }
     }
+}
 
-    /// Whether this dependency's second wait still goes on.
-    pub(super) fn asks_again(&self, id: CheckId) -> bool {
-        matches!(&self.restarting, Some(Restarting::Asking(asked)) if asked.contains(&id))
-    }
+/// One supervised process.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// What it is doing.
+    pub state: RunState,
+    /// How it is asked to end: as it was started, whatever a reload has brought since.
+    pub rules: StopRules,
+    /// Starts again since it last ran well or was asked for, for the length of the pause and the limit.
+    pub in_a_row: u32,
+}
 
-    fn start_again(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        self.restarting = None;
-        effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGKILL));
-        self.start(now, effects);
+/// The rules by which one process is stopped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StopRules {
+    /// What it gets in place of the signal that came.
+    pub signal: Option<i32>,
+    /// Whether its whole group gets it.
+    pub group: bool,
+    /// From that signal to KILL.
+    pub timeout: Duration,
+}
+
+impl StopRules {
+    /// The rules of this plan.
+    pub const fn of(plan: &ProcessPlan) -> Self {
+        Self { signal: plan.stop_signal, group: plan.signals.group, timeout: plan.stop_timeout }
     }
 }
 
 /// Why a process is not started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// The plan does not want it after such an end.
     Policy,
     /// Its status says that it is of no use.
@@ -113,18 +135,22 @@ pub(super) enum Refusal {
 }
 
 /// Why a process that ended so, up for `ran`, is not to be started again after so many starts in a row; none where it is.
-pub(super) fn refusal(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>, ended: Ended) -> Option<Refusal> {
+pub fn refusal(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>, ended: Ended) -> Option<Refusal> {
     let wanted = match plan.policy {
         RestartPolicy::Never => false,
         RestartPolicy::OnFailure => ended != Ended::Code(0),
         RestartPolicy::Always => true,
     };
-    let spent = plan.limit > 0 && !ran_well(plan, ran) && in_a_row >= plan.limit;
     match (wanted, ended) {
         (false, _) => Some(Refusal::Policy),
         (true, Ended::Code(PERMANENT_FAILURE)) => Some(Refusal::Permanent),
-        (true, _) => spent.then_some(Refusal::Limit),
+        (true, _) => is_spent(plan, in_a_row, ran).then_some(Refusal::Limit),
     }
+}
+
+/// Whether a process was started again as often in a row as it may be.
+pub fn is_spent(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>) -> bool {
+    plan.limit > 0 && !ran_well(plan, ran) && in_a_row >= plan.limit
 }
 
 /// Whether a process was up for long enough for earlier starts not to count any more.
@@ -134,7 +160,7 @@ fn ran_well(plan: &RestartPlan, ran: Option<Duration>) -> bool {
 }
 
 /// The pause before another start, which is counted; `ran`: how long the process was up, none where it never was.
-pub(super) fn next_pause(plan: &RestartPlan, ran: Option<Duration>, in_a_row: &mut u32) -> Duration {
+pub fn next_pause(plan: &RestartPlan, ran: Option<Duration>, in_a_row: &mut u32) -> Duration {
     if ran_well(plan, ran) {
         *in_a_row = 0;
     }

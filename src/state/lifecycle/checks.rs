@@ -1,19 +1,23 @@
-//! From the first question to the last answer of what the start waits for.
+//! What checks find: while the start waits for them, before another start in place, and for the verdicts.
 
-use super::{CheckId, Class, Effect, Exit, Lifecycle, Moment, Outcome, Phase, Step, Timer, Verdict};
+use super::{
+    CheckId, Class, Effect, Exit, Lifecycle, Moment, Outcome, Phase, ProcessId, Progress, RunState, StartStage, Step, Timer, Verdict,
+};
 
 impl Lifecycle {
-    pub(super) fn begin(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.snapshot.phase != Phase::Init {
-            return;
-        }
+    pub(super) fn begin_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Progress {
         self.enter(now, Phase::Waiting);
         let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();
         for (id, name, wait) in waits {
             self.stage_began(now, &format!("wait:{name}"));
             effects.push(Effect::Arm(Timer::Wait(id), wait));
         }
-        self.after_waits(now, effects);
+        self.waits()
+    }
+
+    fn waits(&self) -> Progress {
+        let waits = self.snapshot.stages.iter().any(|stage| stage.name.starts_with("wait:") && stage.step != Step::Up);
+        if waits { Progress::Pending } else { Progress::Done }
     }
 
     pub(super) fn probed(&mut self, now: Moment, id: CheckId, outcome: Outcome, effects: &mut Vec<Effect>) {
@@ -24,7 +28,7 @@ impl Lifecycle {
         check.feed(now, outcome);
         let up = check.verdict == Verdict::Up;
         if passed {
-            self.answered_again(now, id, effects);
+            self.answered_again(id, effects);
         }
         if self.snapshot.phase != Phase::Waiting || self.step_of(&stage) != Some(Step::Unknown) {
             return;
@@ -32,7 +36,9 @@ impl Lifecycle {
         if up {
             self.stage_ended(now, &stage, Step::Up);
             effects.push(Effect::Disarm(Timer::Wait(id)));
-            self.after_waits(now, effects);
+            if self.waits() == Progress::Done {
+                self.stage_is_over(now, StartStage::Waits, effects);
+            }
         } else if refused && fail_fast {
             self.wait_ended(now, id, "refused our login", effects);
         }
@@ -40,9 +46,9 @@ impl Lifecycle {
 
     /// What is known already is no news; a check that is new takes it for its first result. What the process before this one of a
     /// module said, nobody takes for this one's.
-    pub(super) fn recalled(&mut self, now: Moment, id: CheckId, at: Moment, outcome: Outcome, effects: &mut Vec<Effect>) {
+    pub(super) fn recalled(&mut self, id: CheckId, at: Moment, outcome: Outcome, effects: &mut Vec<Effect>) {
         let module = self.snapshot.checks.iter().find(|check| check.id == Some(id)).and_then(|check| check.module);
-        if module.is_some_and(|module| self.is_before(at, module)) {
+        if module.is_some_and(|module| matches!(self.state(ProcessId::Module(module)), RunState::Up(since) if at.mono < since.mono)) {
             return;
         }
         let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.id == Some(id)) else { return };
@@ -51,24 +57,26 @@ impl Lifecycle {
             check.feed(at, outcome);
         }
         if passed {
-            self.answered_again(now, id, effects);
+            self.answered_again(id, effects);
         }
     }
 
-    pub(super) fn after_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.snapshot.stages.iter().any(|stage| stage.name.starts_with("wait:") && stage.step != Step::Up) {
-            return;
-        }
-        if self.plan.migration.is_some() {
-            self.migrate(now, effects);
-        } else {
-            self.start(now, effects);
+    /// A dependency answered that another start waits for.
+    fn answered_again(&mut self, id: CheckId, effects: &mut Vec<Effect>) {
+        if let RunState::Waiting(unanswered) = &mut self.process(ProcessId::Main).state
+            && unanswered.remove(&id)
+        {
+            effects.push(Effect::Disarm(Timer::Wait(id)));
         }
     }
 
-    pub(super) fn wait_failed(&mut self, now: Moment, id: CheckId, effects: &mut Vec<Effect>) {
-        let Some(wait) = self.plan.checks.get(id).map(|plan| plan.wait) else { return };
-        self.wait_ended(now, id, &format!("was not ready within {}", humantime::format_duration(wait)), effects);
+    pub(super) fn wait_over(&mut self, now: Moment, id: CheckId, effects: &mut Vec<Effect>) {
+        let Some(plan) = self.plan.checks.get(id) else { return };
+        let first = self.snapshot.phase == Phase::Waiting && self.step_of(&format!("wait:{}", plan.name)) == Some(Step::Unknown);
+        let again = matches!(self.state(ProcessId::Main), RunState::Waiting(unanswered) if unanswered.contains(&id));
+        if first || again {
+            self.wait_ended(now, id, &format!("was not ready within {}", humantime::format_duration(plan.wait)), effects);
+        }
     }
 
     fn wait_ended(&mut self, now: Moment, id: CheckId, how: &str, effects: &mut Vec<Effect>) {

@@ -1,4 +1,4 @@
-//! What is asked of modules: the startup check while one starts, its own checks while it runs.
+//! What is asked of processes: the startup check while one starts, a module's own checks while it runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::{Guarded, Orders, watch_check, watch_target};
 use crate::mailbox::Mailbox;
 use crate::plan::target::Target;
-use crate::plan::{CheckId, CheckPlan, ModuleId};
-use crate::state::event::Event;
+use crate::plan::{CheckId, CheckPlan};
+use crate::state::event::{Event, ProcessId};
 
-/// What is asked of one module; it brings its targets along, because a module may be new to the plan.
+/// What is asked of one process; it brings its targets along, because a module may be new to the plan.
 #[derive(Debug)]
-pub enum ModuleWatch {
+pub enum ProcessWatch {
     /// Its startup check, until it passes.
     Start {
         /// What is asked.
@@ -23,18 +23,18 @@ pub enum ModuleWatch {
         /// How long one run may take.
         timeout: Duration,
     },
-    /// Its own checks, with their numbers.
+    /// A module's own checks, with their numbers.
     Checks(Vec<(CheckId, CheckPlan)>),
 }
 
-/// The tasks of every module that is asked about.
+/// The tasks of every process that is asked about.
 #[derive(Default)]
-pub(super) struct Modules(BTreeMap<ModuleId, (Arc<ModuleWatch>, Vec<AbortHandle>)>);
+pub(super) struct Processes(BTreeMap<ProcessId, (Arc<ProcessWatch>, Vec<AbortHandle>)>);
 
-impl Modules {
+impl Processes {
     /// Ends what is not wanted any more, and begins what is new.
     pub(super) fn follow(&mut self, orders: &watch::Receiver<Orders>, tasks: &mut JoinSet<()>, mailbox: &Mailbox) {
-        let wanted = orders.borrow().modules.clone();
+        let wanted = orders.borrow().processes.clone();
         self.0.retain(|id, (watch, running)| {
             let stays = wanted.get(id).is_some_and(|other| Arc::ptr_eq(watch, other));
             if !stays {
@@ -51,19 +51,19 @@ impl Modules {
 }
 
 fn begin(
-    id: ModuleId,
-    watch: &ModuleWatch,
+    id: ProcessId,
+    watch: &ProcessWatch,
     orders: &watch::Receiver<Orders>,
     tasks: &mut JoinSet<()>,
     mailbox: &Mailbox,
 ) -> Vec<AbortHandle> {
     match watch {
-        ModuleWatch::Start { target, timeout } => {
+        ProcessWatch::Start { target, timeout } => {
             let sender = mailbox.clone();
-            let tell = move |outcome| sender.send(Event::ModuleProbed(id, outcome));
+            let tell = move |outcome| sender.send(Event::StartupProbed(id, outcome));
             vec![tasks.spawn(watch_target(target.as_ref().clone(), *timeout, mailbox.clone(), tell))]
         }
-        ModuleWatch::Checks(checks) => checks
+        ProcessWatch::Checks(checks) => checks
             .iter()
             .map(|(number, check)| {
                 let sender = mailbox.clone();

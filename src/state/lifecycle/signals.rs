@@ -8,6 +8,15 @@ const fn is_job_control(number: i32) -> bool {
     matches!(number, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
+/// What job control has done to the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Job {
+    /// Whether it is stopped.
+    stopped: bool,
+    /// Whether we are stopped together with it.
+    suspended: bool,
+}
+
 impl Lifecycle {
     /// Hands a signal that starts no stop on.
     pub(super) fn pass_on(&mut self, id: ProcessId, number: i32, effects: &mut Vec<Effect>) {
@@ -15,14 +24,14 @@ impl Lifecycle {
         match number {
             libc::SIGCONT => self.resume(id, effects),
             _ if as_dumb_init && is_job_control(number) => {
-                self.suspended = true;
+                self.job.suspended = true;
                 // dumb-init sends STOP in place of these, unless it was told otherwise.
                 let rewritten = self.main().is_some_and(|main| main.signals.rewrite.contains_key(&number));
                 effects.push(if rewritten { self.forward(id, number) } else { Effect::SignalGroup(id, libc::SIGSTOP) });
                 effects.push(Effect::Suspend(id, Suspend::Always));
             }
             libc::SIGTSTP => {
-                self.suspended = true;
+                self.job.suspended = true;
                 effects.push(self.forward(id, number));
                 effects.push(Effect::Suspend(id, Suspend::AsJob));
             }
@@ -31,8 +40,8 @@ impl Lifecycle {
     }
 
     fn resume(&mut self, id: ProcessId, effects: &mut Vec<Effect>) {
-        self.stopped = false;
-        if std::mem::take(&mut self.suspended) {
+        self.job.stopped = false;
+        if std::mem::take(&mut self.job.suspended) {
             effects.push(Effect::Resume(id));
         } else {
             effects.push(self.forward(id, libc::SIGCONT));
@@ -41,9 +50,12 @@ impl Lifecycle {
 
     /// A stopped child has not ended. Stopped by its terminal, it is a job that was put aside, and so are we.
     pub(super) fn was_stopped(&mut self, id: ProcessId, number: i32, effects: &mut Vec<Effect>) {
-        self.stopped = true;
-        if is_job_control(number) && !self.suspended {
-            self.suspended = true;
+        if matches!(id, ProcessId::Module(_)) {
+            return;
+        }
+        self.job.stopped = true;
+        if is_job_control(number) && !self.job.suspended {
+            self.job.suspended = true;
             let how = if number == libc::SIGTSTP { Suspend::AsJobOrNotAtAll } else { Suspend::AsJob };
             effects.push(Effect::Suspend(id, how));
         }
@@ -54,7 +66,7 @@ impl Lifecycle {
     /// Where everything shall look like dumb-init, a child that is not stopped gets no CONT.
     pub(super) fn wake(&mut self, effects: &mut Vec<Effect>) {
         let group = self.main().is_some_and(|main| main.signals.group);
-        if group && self.stopped {
+        if group && self.job.stopped {
             effects.push(Effect::SignalGroup(ProcessId::Main, libc::SIGCONT));
         } else if !group {
             effects.push(Effect::Signal(ProcessId::Main, libc::SIGCONT));

@@ -1,0 +1,158 @@
+//! What `[health]` says: where portcullis answers, and who may see details.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::interpolate::Text;
+use crate::config::reader::SHOWN;
+use crate::config::values::{Maybe, OneOrMore};
+use crate::secret::Secret;
+
+/// Who sees hosts, driver texts and other details in health answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum Details {
+    /// Nobody.
+    Never,
+    /// Root and portcullis' own user on the unix socket, and who sends the token.
+    #[default]
+    WhenAuthorized,
+    /// Everybody.
+    Always,
+}
+
+/// The health endpoint.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// Whether there is one at all.
+    pub enabled: bool,
+    /// The TCP addresses, as `:8051` (every address of the host), `127.0.0.1:8051` or `[::1]:8051`; `""`: none. By default `:8051`.
+    pub listen: Option<OneOrMore<Listen>>,
+    /// The unix socket: `@name` for an abstract one, or a path; `""`: none. By default `@portcullis/PORT`.
+    pub socket: Option<Socket>,
+    /// Who sees details.
+    pub details: Details,
+    /// The bearer token that shows details over TCP, and allows orders for modules.
+    pub token: Maybe<Secret>,
+    /// The names that a request over TCP may be for, besides addresses and `localhost`; empty: any.
+    pub hosts: Vec<HostName>,
+    /// Whether an address that cannot be bound ends the start with 78; else the run goes on without it.
+    pub required: bool,
+    /// RAGFlow's `/healthz` and its two other paths, over TCP.
+    pub healthz: bool,
+    /// Kubernetes' `/livez`, `/readyz` and `/startupz`, over TCP.
+    pub kubernetes: bool,
+    /// Spring Boot's `/actuator` and what is below it, over TCP.
+    pub actuator: bool,
+    /// `/health` of Dify's article, over TCP.
+    pub health: bool,
+    /// `/status` as of ConfigCat's proxy, over TCP.
+    pub status: bool,
+    /// `/metrics` for Prometheus, over TCP.
+    pub metrics: bool,
+    /// The page at `/`, over TCP.
+    pub page: bool,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: None,
+            socket: None,
+            details: Details::default(),
+            token: Maybe(None),
+            hosts: Vec::new(),
+            required: true,
+            healthz: true,
+            kubernetes: true,
+            actuator: true,
+            health: true,
+            status: true,
+            metrics: true,
+            page: true,
+        }
+    }
+}
+
+/// Declares a text with a rule: how it is made of what was written, and how it is shown.
+macro_rules! text_with_rule {
+    ($name:ident, $make:expr) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Text::deserialize(deserializer)?.value();
+                let make: fn(String) -> Result<Self, String> = $make;
+                make(text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// An address to listen on: those that it stands for, none for an empty text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Listen(#[schemars(with = "String")] pub Vec<SocketAddr>);
+
+text_with_rule!(Listen, |text| {
+    let port = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")).unwrap_or(&text);
+    if text.is_empty() {
+        Ok(Listen(Vec::new()))
+    } else if let Ok(port) = port.parse() {
+        Ok(Listen::everywhere(port))
+    } else if let Ok(address) = text.replacen("localhost:", "127.0.0.1:", 1).parse() {
+        Ok(Listen(vec![address]))
+    } else {
+        Err(format!("is `{SHOWN}`, not an address as `0.0.0.0:8051`, `[::]:8051` or `:8051`"))
+    }
+});
+
+impl Listen {
+    /// A port on every address of the host.
+    pub fn everywhere(port: u16) -> Self {
+        Self(vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))])
+    }
+}
+
+/// A unix socket: `@name`, or a path; empty for none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Socket(pub String);
+
+text_with_rule!(Socket, |text| {
+    // `sun_path` of unix(7) holds 108 bytes with the NUL at the end.
+    let fits = text != "@" && text.len() <= 107 && text.starts_with(['@', '/']);
+    if fits || text.is_empty() {
+        Ok(Socket(text))
+    } else {
+        Err(format!("is `{SHOWN}`; `@name` or a path from `/` of at most 107 bytes is wanted"))
+    }
+});
+
+/// The name of a host in a request, without a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct HostName(pub String);
+
+text_with_rule!(HostName, |text| {
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if !text.is_empty() && text.len() <= 253 && text.bytes().all(named) {
+        Ok(HostName(text))
+    } else {
+        Err(format!("is `{SHOWN}`; a name as `health.example.com` is wanted, without a port"))
+    }
+});
+
+impl fmt::Display for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Never => "never",
+            Self::WhenAuthorized => "when-authorized",
+            Self::Always => "always",
+        })
+    }
+}

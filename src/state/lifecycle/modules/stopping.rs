@@ -1,0 +1,77 @@
+//! Modules in the shutdown: stopped in the reverse of the order in which they started, with the process among them.
+
+use super::{Effect, Lifecycle, ModuleId, ModuleStart, ModuleState, Moment, Predecessor, ProcessId, ProcessTimer, RunState, Then, Timer};
+use crate::state::shutdown::{Shutdown, Survivors};
+
+impl Lifecycle {
+    /// Asks whoever's turn it is. Derived from the state after each event, so that no turn can be missed.
+    pub(in crate::state::lifecycle) fn stop_in_turn(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let Some(shutdown) = self.shutdown.filter(|shutdown| shutdown.has_asked()) else { return };
+        for id in self.snapshot.modules.iter().map(|module| module.id).collect::<Vec<_>>() {
+            match self.at(id) {
+                RunState::Waiting(_) | RunState::Backoff | RunState::Clearing(_) => {
+                    effects.push(Effect::Disarm(Timer::Process(ProcessId::Module(id), ProcessTimer::Restart)));
+                    self.module_gone(now, id, effects);
+                }
+                RunState::Forked | RunState::Starting(_) | RunState::Up(_) if !shutdown.kills() && self.leaves_now(id) => {
+                    self.stop_module(now, id, Then::Rest, effects);
+                }
+                _ => {}
+            }
+        }
+        if !self.somebody_goes_before_main() {
+            self.ask_held_main(effects);
+        }
+    }
+
+    /// Whether everybody who started after this module is gone.
+    fn leaves_now(&self, id: ModuleId) -> bool {
+        let main_goes_first = self.main_lives() && !self.is_behind_main(id);
+        let needs = |other: &ModuleId| {
+            let after = self.plan.module(*other).is_some_and(|plan| plan.after.contains(&Predecessor::Module(id)));
+            after && self.at(*other).lives()
+        };
+        !main_goes_first && !self.known_modules().any(|other| needs(&other))
+    }
+
+    fn known_modules(&self) -> impl Iterator<Item = ModuleId> {
+        self.processes.keys().filter_map(|id| if let ProcessId::Module(id) = id { Some(*id) } else { None })
+    }
+
+    /// Whether the module starts after the process is up: it says so, somebody it comes after does, or it is asked for later.
+    fn is_behind_main(&self, id: ModuleId) -> bool {
+        self.plan.module(id).is_some_and(|plan| {
+            plan.start == ModuleStart::OnDemand
+                || plan.after.iter().any(|predecessor| match predecessor {
+                    Predecessor::Main => true,
+                    Predecessor::Module(other) => *other != id && self.is_behind_main(*other),
+                })
+        })
+    }
+
+    /// Whether a module is alive that is to be gone before the process is asked to stop.
+    pub(in crate::state::lifecycle) fn somebody_goes_before_main(&self) -> bool {
+        self.known_modules().any(|id| self.at(id).lives() && self.is_behind_main(id))
+    }
+
+    /// Whether any module is alive.
+    pub(in crate::state::lifecycle) fn some_module_lives(&self) -> bool {
+        self.known_modules().any(|id| self.at(id).lives())
+    }
+
+    fn module_gone(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
+        self.transition(ProcessId::Module(id), RunState::Idle);
+        self.module_enters(now, id, ModuleState::Deactivated);
+        Self::end_deadlines(ProcessId::Module(id), effects);
+    }
+
+    /// A module is gone. What it left behind goes with what the process leaves behind, once that is gone.
+    pub(in crate::state::lifecycle) fn module_left(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
+        self.module_gone(now, id, effects);
+        effects.push(match self.shutdown {
+            Some(Shutdown::Reaping { survivors: Survivors::Killed, .. }) => Effect::SignalSurvivors(libc::SIGKILL),
+            Some(Shutdown::Reaping { .. }) => Effect::SignalLatecomers(libc::SIGTERM),
+            _ => Effect::SignalGroup(ProcessId::Module(id), libc::SIGTERM),
+        });
+    }
+}

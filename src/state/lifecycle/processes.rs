@@ -1,0 +1,225 @@
+//! What every supervised process goes through, whoever it is: forked, executing, up, silent, asked to end, gone. What that means for
+//! the run is its owner's policy.
+
+use super::{APP, Check, Child, Phase, RunState, StartSign, StopRules, Then, Timer, Watch};
+use super::{Class, Duration, Effect, Ended, Exit, Lifecycle, Moment, Notice, Outcome, ProcessId, ProcessPlan, ProcessTimer};
+use crate::state::process::{next_pause, refusal};
+
+impl Lifecycle {
+    pub(super) fn process_plan(&self, id: ProcessId) -> Option<&ProcessPlan> {
+        match id {
+            ProcessId::Main => self.plan.main.as_ref(),
+            ProcessId::Migration => self.plan.migration.as_ref().map(|plan| &plan.process),
+            ProcessId::Module(id) => self.plan.module(id).map(|plan| &plan.process),
+        }
+    }
+
+    /// What the snapshot tells of the process; nothing of a migration's.
+    pub(super) fn child(&mut self, id: ProcessId) -> Option<&mut Child> {
+        match id {
+            ProcessId::Main => Some(&mut self.snapshot.child),
+            ProcessId::Migration => None,
+            ProcessId::Module(id) => self.module_mut(id).map(|module| &mut module.child),
+        }
+    }
+
+    /// The check of the process itself, as far as it has one.
+    pub(super) fn feed(&mut self, now: Moment, id: ProcessId, outcome: Outcome) {
+        let own = |check: &&mut Check| match id {
+            ProcessId::Main => check.name == APP,
+            ProcessId::Migration => false,
+            ProcessId::Module(id) => check.module == Some(id) && check.id.is_none(),
+        };
+        if let Some(check) = self.snapshot.checks.iter_mut().find(own) {
+            check.feed(now, outcome);
+        }
+    }
+
+    /// The main process begins nothing more once everything is being stopped; a module may come up until its turn to stop.
+    pub(super) fn goes_on(&self, id: ProcessId) -> bool {
+        id != ProcessId::Main || self.shutdown.is_none()
+    }
+
+    pub(super) fn spawn(&mut self, id: ProcessId, spawn: Effect, effects: &mut Vec<Effect>) {
+        if let Some(rules) = self.process_plan(id).map(StopRules::of) {
+            self.process(id).rules = rules;
+        }
+        self.transition(id, RunState::Spawning);
+        effects.push(spawn);
+    }
+
+    /// From here on the process can be asked to stop, and the time that it has runs.
+    pub(super) fn forked(&mut self, id: ProcessId, effects: &mut Vec<Effect>) {
+        self.ever_spawned = true;
+        if *self.state(id) == RunState::Spawning {
+            self.transition(id, RunState::Forked);
+            self.arm_limit(id, effects);
+        }
+    }
+
+    pub(super) fn spawned(&mut self, now: Moment, id: ProcessId, pid: i32, effects: &mut Vec<Effect>) {
+        (self.ever_spawned, self.job) = (true, super::Job::default());
+        let was_forked = *self.state(id) == RunState::Forked;
+        if !(was_forked || *self.state(id) == RunState::Spawning) || !self.goes_on(id) {
+            return;
+        }
+        if let Some(child) = self.child(id) {
+            child.pid = Some(pid);
+        }
+        if id == ProcessId::Main {
+            self.main_executes(now);
+        }
+        let started = self.process_plan(id).and_then(|plan| plan.started.as_ref()).filter(|_| id != ProcessId::Migration);
+        let asks = started.is_some_and(|started| matches!(started.sign, StartSign::Answers { .. }));
+        if started.is_some() {
+            self.transition(id, RunState::Starting(Class::Never.into()));
+            self.arm_limit(id, effects);
+            if asks {
+                effects.push(Effect::Watch(id, Watch::Start));
+            }
+        } else if id == ProcessId::Migration {
+            self.transition(id, RunState::Up(now));
+            if !was_forked {
+                self.arm_limit(id, effects);
+            }
+        } else {
+            if was_forked {
+                effects.push(Effect::Disarm(Timer::Process(id, ProcessTimer::Limit)));
+            }
+            self.up(now, id, effects);
+        }
+    }
+
+    fn up(&mut self, now: Moment, id: ProcessId, effects: &mut Vec<Effect>) {
+        self.transition(id, RunState::Up(now));
+        let is_checked = self.process_plan(id).is_some_and(|plan| plan.started.is_some());
+        if is_checked {
+            effects.push(Effect::Disarm(Timer::Process(id, ProcessTimer::Limit)));
+        }
+        match id {
+            ProcessId::Main => self.main_up(now, is_checked, effects),
+            ProcessId::Migration => {}
+            ProcessId::Module(module) => self.module_up(now, module, effects),
+        }
+        self.expect_watchdog(id, effects);
+    }
+
+    pub(super) fn startup_probed(&mut self, now: Moment, id: ProcessId, outcome: &Outcome, effects: &mut Vec<Effect>) {
+        if matches!(self.state(id), RunState::Starting(_)) && self.goes_on(id) {
+            self.transition(id, RunState::Starting(outcome.why()));
+            if outcome.result.is_ok() {
+                self.up(now, id, effects);
+            }
+        }
+    }
+
+    /// What a process says of itself; its startup check may be just that.
+    pub(super) fn notified(&mut self, now: Moment, id: ProcessId, notice: Notice, effects: &mut Vec<Effect>) {
+        let started = self.process_plan(id).and_then(|plan| plan.started.as_ref());
+        let awaited = started.is_some_and(|started| !matches!(started.sign, StartSign::Answers { .. }));
+        match (notice, self.state(id)) {
+            (Notice::Ready, RunState::Starting(_)) if awaited && self.goes_on(id) => self.up(now, id, effects),
+            (Notice::Status(text), state) if state.runs() => {
+                if let Some(child) = self.child(id) {
+                    child.status = Some(text);
+                }
+            }
+            (Notice::Watchdog, _) => self.expect_watchdog(id, effects),
+            (Notice::ExtendTimeout(by), RunState::Starting(_)) => {
+                effects.push(Effect::Extend(Timer::Process(id, ProcessTimer::Limit), by));
+            }
+            (Notice::ExtendTimeout(by), RunState::Stopping(_)) => {
+                let of_run = id == ProcessId::Main && self.shutdown.is_some();
+                effects.push(Effect::Extend(if of_run { Timer::Grace } else { Timer::Process(id, ProcessTimer::Grace) }, by));
+            }
+            (Notice::Ready | Notice::Status(_) | Notice::ExtendTimeout(_), _) => {}
+        }
+    }
+
+    pub(super) fn spawn_failed(&mut self, now: Moment, id: ProcessId, code: u8, why: String, effects: &mut Vec<Effect>) {
+        let shuts = self.shutdown.is_some();
+        match self.state(id) {
+            RunState::Forked if self.goes_on(id) => {
+                effects.push(Effect::Disarm(Timer::Process(id, ProcessTimer::Limit)));
+            }
+            // It was asked to stop before it executed its program, and never did.
+            RunState::Forked | RunState::Stopping(_) if id != ProcessId::Migration => {
+                return self.ended(now, id, Ended::Code(code), effects);
+            }
+            RunState::Spawning | RunState::Stopping(_) => {}
+            _ => return,
+        }
+        // A full process table may have room in a while; a missing program will not appear.
+        let in_a_row = self.process(id).in_a_row;
+        let again = |plan: &ProcessPlan| refusal(&plan.restart, in_a_row, None, Ended::Code(code)).is_none();
+        let is_passing = code == Exit::Internal.code() && id != ProcessId::Migration && !shuts;
+        if let ProcessId::Module(module) = id {
+            self.module_failed(now, module, why.clone());
+        }
+        if is_passing && self.process_plan(id).is_some_and(again) {
+            self.back_off(now, id, None, effects);
+            return;
+        }
+        self.transition(id, RunState::Idle);
+        match id {
+            ProcessId::Main => self.main_spawn_failed(now, code, why, effects),
+            ProcessId::Migration => {
+                self.decide(code, why);
+                self.migration_over(now, super::Step::Down, effects);
+            }
+            ProcessId::Module(module) if shuts => self.module_left(now, module, effects),
+            ProcessId::Module(module) => self.module_over(now, module, code, effects),
+        }
+    }
+
+    pub(super) fn ended(&mut self, now: Moment, id: ProcessId, ended: Ended, effects: &mut Vec<Effect>) {
+        if !self.state(id).runs() {
+            return;
+        }
+        let ran = self.state(id).ran(now);
+        let for_memory = self.of_memory(id);
+        if let Some(child) = self.child(id) {
+            (child.pid, child.last_exit) = (None, Some(ended));
+        }
+        match id {
+            ProcessId::Main => self.main_ended(now, ended, ran, for_memory, effects),
+            ProcessId::Migration => self.task_ended(ended, for_memory, effects),
+            ProcessId::Module(module) => self.module_ended(now, module, ended, ran, for_memory, effects),
+        }
+    }
+
+    /// Pauses before another start; `ran`: for how long it was up. What the old process left in its group must not hold the new one's port.
+    pub(super) fn back_off(&mut self, now: Moment, id: ProcessId, ran: Option<Duration>, effects: &mut Vec<Effect>) {
+        let Some(plan) = self.process_plan(id).map(|plan| plan.restart.clone()) else { return };
+        let pause = next_pause(&plan, ran, &mut self.process(id).in_a_row);
+        if let Some(child) = self.child(id) {
+            child.restarts += 1;
+        }
+        if id == ProcessId::Main {
+            self.enter(now, Phase::Starting);
+        }
+        Self::end_deadlines(id, effects);
+        self.transition(id, RunState::Backoff);
+        effects.push(Effect::SignalGroup(id, libc::SIGTERM));
+        effects.push(Effect::Arm(Timer::Process(id, ProcessTimer::Restart), pause));
+    }
+
+    /// Sees off what the process left in its group, within `grace` where no deadline runs yet.
+    pub(super) fn clear(&mut self, id: ProcessId, then: Then, number: i32, grace: Option<Duration>, effects: &mut Vec<Effect>) {
+        self.transition(id, RunState::Clearing(then));
+        effects.extend(grace.map(|grace| Effect::Arm(Timer::Process(id, ProcessTimer::Grace), grace)));
+        effects.push(Effect::SignalGroup(id, number));
+        effects.push(Effect::AwaitGroup(id));
+    }
+
+    pub(super) fn group_gone(&mut self, now: Moment, id: ProcessId, effects: &mut Vec<Effect>) {
+        let RunState::Clearing(then) = *self.state(id) else { return };
+        Self::end_deadlines(id, effects);
+        self.transition(id, RunState::Idle);
+        match (id, then) {
+            (ProcessId::Module(module), _) => self.module_cleared(now, module, then),
+            (ProcessId::Migration, Then::Next(ended, for_memory)) => self.task_over(now, ended, for_memory, effects),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The ordered start: a list of stages that is walked. A further kind of stage is a row here and its runner in the reducer.
+
+/// A stage of the start, in the order in which they are walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StartStage {
+    /// The dependencies are waited for.
+    Waits,
+    /// The schema is migrated, or another replica is waited for that does.
+    Migration,
+    /// The modules that start with the process are asked for; they come up beside it.
+    Modules,
+    /// The process is started, and its startup check awaited.
+    Process,
+}
+
+impl StartStage {
+    /// Every stage in order.
+    pub const ORDER: [Self; 4] = [Self::Waits, Self::Migration, Self::Modules, Self::Process];
+
+    /// The word for the log and the drawing.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waits => "waits",
+            Self::Migration => "migration",
+            Self::Modules => "modules",
+            Self::Process => "process",
+        }
+    }
+}
+
+/// Whether the walk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The stage is through.
+    Done,
+    /// Something has to happen first.
+    Pending,
+}
+
+/// Where the start stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// How many stages were begun; one more than there are once the last is through.
+    begun: usize,
+}
+
+impl Start {
+    /// The stage that is under way; none before the first and after the last.
+    pub fn stage(self) -> Option<StartStage> {
+        self.begun.checked_sub(1).and_then(|index| StartStage::ORDER.get(index)).copied()
+    }
+
+    /// Moves on to the next stage; none when the last one is through.
+    pub fn advance(&mut self) -> Option<StartStage> {
+        self.begun = self.begun.saturating_add(1).min(StartStage::ORDER.len() + 1);
+        self.stage()
+    }
+
+    /// Whether this stage was begun.
+    pub fn has_reached(self, stage: StartStage) -> bool {
+        self.begun > StartStage::ORDER.iter().position(|other| *other == stage).unwrap_or(usize::MAX)
+    }
+
+    /// The word for the log and the drawing.
+    pub fn word(self) -> &'static str {
+        match self.begun {
+            0 => "init",
+            _ => self.stage().map_or("through", StartStage::word),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! A change of state of one of the machines that a run is made of, for the log and for the drawings.
+
+use super::event::ProcessId;
+
+/// One of the machines that a run is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Machine {
+    /// The ordered start.
+    Start,
+    /// One process.
+    Process(ProcessId),
+    /// The shutdown.
+    Shutdown,
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::Process(ProcessId::Main) => f.write_str("process"),
+            Self::Process(ProcessId::Migration) => f.write_str("migration"),
+            Self::Process(ProcessId::Module(id)) => write!(f, "module {}", id.0),
+            Self::Shutdown => f.write_str("shutdown"),
+        }
+    }
+}
+
+/// What has changed its state, from which word to which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Transition {
+    /// The machine.
+    pub machine: Machine,
+    /// The state that it left.
+    pub from: &'static str,
+    /// The state that it entered.
+    pub to: &'static str,
+}
