@@ -351,9 +351,15 @@ fn secret_files_reach_the_child_only_when_asked() {
     assert_eq!((main.env[0].0.as_str(), main.env[0].1.value(), main.env[0].1.shown()), ("API_SECRET", "from-a-file", "***"));
     assert_eq!((main.env.len(), main.env_remove), (1, vec!["API_SECRET_FILE".to_owned()]));
     for (value, problem) in [
-        ("true", "p:2:16: `expand_files` in [env] is a boolean; the variables that come from a file are listed by name, as `expand_files = [\"DB_PASSWORD\"]`"),
+        (
+            "true",
+            "p:2:16: `expand_files` in [env] is a boolean; the variables that come from a file are listed by name, as `expand_files = [\"DB_PASSWORD\"]`",
+        ),
         ("['NO_FILE']", "p:2:17: `expand_files` in [env] names `NO_FILE`; name the variable that gets its value, `NO`"),
-        ("['NO']", "p:2:17: `expand_files` in [env]: cannot read /nowhere/at-all, which NO_FILE names: No such file or directory (os error 2)"),
+        (
+            "['NO']",
+            "p:2:17: `expand_files` in [env]: cannot read /nowhere/at-all, which NO_FILE names: No such file or directory (os error 2)",
+        ),
         ("['BOTH']", "p:2:17: `expand_files` in [env]: both BOTH and BOTH_FILE are set; unset one of them"),
     ] {
         let variables = [variables.as_slice(), &[("BOTH", "x"), ("BOTH_FILE", path)]].concat();
