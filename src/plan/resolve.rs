@@ -33,8 +33,6 @@ pub use crate::config::values::process::limit_name;
 pub use health::{HealthAddress, health_address, health_token};
 pub use schema::document as schema;
 
-/// Longer than any pause that is meant.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than any wait that is meant.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 

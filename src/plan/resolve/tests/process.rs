@@ -57,7 +57,7 @@ fn the_process_and_its_mode_are_read_whole() {
     assert_eq!(main.watchdog, Some(Duration::from_secs(30)));
 
     let main = with(PROCESS, &[("MODE", "worker")], &[]).main.unwrap();
-    assert_eq!((main.conditions.umask, main.conditions.limits), (Some(0o077), vec![(7, 65536, 65536), (4, 1, 1)]));
+    assert_eq!((main.conditions.umask, main.conditions.limits), (Some(0o077), vec![(4, 1, 1), (7, 65536, 65536)]));
     assert_eq!(main.env.iter().map(|(name, value)| (name.as_str(), value.value())).collect::<Vec<_>>(), [("HOME", "/elsewhere")]);
     assert!(!main.signals.group && main.signals.ignore.is_empty());
     assert!(matches!(main.started.unwrap().sign, StartSign::Notifies));
