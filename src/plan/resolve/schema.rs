@@ -23,20 +23,9 @@ pub fn document() -> Value {
         _ => of(key),
     });
     // What the layers take out before anything is read.
-    let of_two = |keys: [&str; 2]| {
-        let properties: Map<String, Value> = keys.into_iter().map(|key| (key.to_owned(), text())).collect();
-        json!({ "type": "object", "properties": properties, "additionalProperties": false, "required": keys })
-    };
-    root["properties"]["extends"] = text();
-    root["properties"]["without"] = json!({ "type": "array", "items": text() });
-    root["properties"]["preset"] = json!({
-        "type": "object",
-        "additionalProperties": false,
-        "properties": {
-            "version_files": { "type": "array", "items": of_two(["file", "after"]) },
-            "needs": { "type": "array", "items": of_two(["file", "least"]) },
-        },
-    });
+    for (key, kind) in crate::config::preset::schema() {
+        root["properties"][key] = kind;
+    }
     let command = json!({ "type": "array", "items": definition("argument") });
     let of_target = |key: &str| match key {
         "command" => command.clone(),
