@@ -96,6 +96,19 @@ fn wrong_values_of_the_process_are_each_named() {
 }
 
 #[test]
+fn a_fault_of_the_process_is_told_once_and_at_its_place_whatever_is_laid_over_it() {
+    let toml = "[process]\nstop_timeout = '5'\nuser = 'no-such-user'\nlimits = { nofile = 'x' }\n\
+                [modes.api]\ncommand = ['serve']\nlimits = { core = 0 }\n[modules.beat]\ncommand = ['beat']\n";
+    let found = problems(toml, &[("MODE", "api")], &[]);
+    let places: Vec<&str> = found.iter().filter_map(|problem| problem.split(" is ").next()?.split(" knows ").next()).collect();
+    assert_eq!(
+        places,
+        ["p:2:16: `stop_timeout` in [process]", "p:3:8: `user` in [process]", "p:4:21: `nofile` in [process.limits]"],
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_stop_that_outlasts_the_grace_is_told_with_the_grace_to_set() {
     let notices =
         |toml: &str| with(toml, &[], &["serve"]).notices.into_iter().filter(|notice| notice.contains("grace")).collect::<Vec<_>>();
