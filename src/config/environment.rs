@@ -27,7 +27,8 @@ impl JsonSchema for Variables {
     }
 }
 
-/// The variables of every process that is started, above those of portcullis itself. It is read by itself: beside its two keys stand names.
+// It is read by itself, in `plan::resolve::variables`: beside its two keys stand names.
+/// The variables of every process that is started, above those of portcullis itself.
 #[derive(JsonSchema)]
 #[schemars(rename = "environment", inline)]
 pub struct Environment {

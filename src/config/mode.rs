@@ -84,7 +84,7 @@ pub struct Variant {
 pub struct Refuse {
     /// The exit code.
     pub code: Number<1, 255>,
-    /// What to do instead; the last line that is logged.
+    /// What to do instead; it is logged.
     pub message: Maybe<Text>,
 }
 

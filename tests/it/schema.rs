@@ -34,9 +34,11 @@ const SAMPLES: [&str; 21] = [
 ];
 
 /// Words of the reader about a value that is wrong whatever else there is; what it says beyond these the schema need not know.
-const WRONG: [&str; 17] = [
+const WRONG: [&str; 19] = [
     "a string is wanted",
     "a list is wanted",
+    "a list, as `",
+    "listed by name",
     "a table is wanted",
     "a number is wanted",
     "whole number from",

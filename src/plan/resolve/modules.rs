@@ -7,6 +7,7 @@ use crate::config::node::{Entry, Node};
 use crate::config::problem::Problem;
 use crate::config::process::{MainKeys, ProcessKeys, RestartPolicy};
 use crate::config::reader::{Context, Depth, Section};
+use crate::config::values::Number;
 use crate::plan::argv::Argv;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
@@ -76,7 +77,7 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth) -> Option<Wr
     let form = context.open(&entry.node, &path, None, Depth::Form)?;
     let used = condition::holds(context, form.node("when"), &path, depth);
     let mut section = context.open(&entry.node, &path, None, if used { depth } else { Depth::Form })?;
-    let instances = section.part::<Family>().instances.and_then(|number| number.to());
+    let instances = section.part::<Family>().instances.and_then(Number::to);
     let mut after = Vec::new();
     for node in section.list("after").unwrap_or_default() {
         if let Some(text) = context.text(&node, &section.what("after"), section.depth()) {
