@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod argument;
+pub mod check;
 pub mod condition;
 pub mod environment;
 pub mod health;
@@ -18,4 +19,6 @@ pub mod process;
 pub mod reader;
 pub mod schema;
 pub mod source;
+pub mod started;
+pub mod target;
 pub mod values;

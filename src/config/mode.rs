@@ -4,11 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::argument::{Command, Groups};
+use crate::config::check::Check;
 use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::process::{MainKeys, ProcessKeys};
-use crate::config::values::{Maybe, Number, Part};
+use crate::config::started::Started;
+use crate::config::values::{Maybe, Named, Number, Part};
 
 /// What a mode has to do with the migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,13 +37,13 @@ pub struct ModeKeys {
     /// What it has to do with the migration.
     pub migrate: Migrate,
     /// The startup check: the process is not ready until it passes.
-    pub started: Part<serde_json::Value>,
+    pub started: Part<Started>,
     /// What is different in some cases; the first whose `when` holds is taken.
     pub variants: Part<Vec<Variant>>,
     /// Variables of this mode, above `[env]`.
     pub env: Part<Variables>,
     /// Checks of this mode alone, in place of those of the same name in `[checks]`.
-    pub checks: Part<serde_json::Value>,
+    pub checks: Part<Named<Check>>,
 }
 
 /// A process that the container may be. Its keys stand above those of `[process]`, and options of the command line above both.
@@ -72,7 +74,7 @@ pub struct Variant {
     /// The command in place of the mode's.
     pub command: Command,
     /// The startup check in place of the mode's.
-    pub started: Part<serde_json::Value>,
+    pub started: Part<Started>,
     /// No process is started in this case: the run ends, after the migration where there is one.
     pub refuse: Option<Refuse>,
 }

@@ -4,11 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::argument::{Command, Groups};
+use crate::config::check::{Affects, Check};
 use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::process::ProcessKeys;
-use crate::config::values::{Maybe, Number, Part};
+use crate::config::started::Started;
+use crate::config::values::{Maybe, Named, Number, Part};
 
 /// When a module is started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -63,13 +65,13 @@ pub struct ModuleKeys {
     /// Whether its start counts for the status: UNKNOWN while it starts, DOWN when that fails; by default unless it starts on demand.
     pub startup_affects_health: Option<bool>,
     /// What its running counts for, once it was up.
-    pub affects: Part<serde_json::Value>,
+    pub affects: Affects,
     /// What its end means when it is not started again.
     pub on_exit: OnExit,
     /// The startup check; without one it is up as soon as it runs.
-    pub started: Part<serde_json::Value>,
+    pub started: Part<Started>,
     /// Checks that are asked while it runs, shown as `NAME.CHECK`.
-    pub checks: Part<serde_json::Value>,
+    pub checks: Part<Named<Check>>,
     /// Its version, for people.
     pub version: Maybe<Text>,
     /// Where its pages are, for people.

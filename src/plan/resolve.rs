@@ -33,9 +33,6 @@ pub use crate::config::values::process::limit_name;
 pub use health::{HealthAddress, health_address, health_token};
 pub use schema::document as schema;
 
-/// Longer than any wait that is meant.
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 /// After TERM Docker waits this long before it kills, unless told otherwise; Kubernetes waits 30 s.
 const DOCKER_GRACE: Duration = Duration::from_secs(10);
 
@@ -131,7 +128,9 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
         let mut table = Table::default();
         table.insert(Entry { key: "url".to_owned(), origin: origin.clone(), node });
         flags.iter().filter(|_| target::is_secure(url)).cloned().for_each(|flag| table.insert(flag));
-        target::read(&context.section(table, "", Some(origin), None, Depth::Whole)).map(|target| given::with_password(&context, target))
+        let mut section = context.section(table, "", Some(origin), None, Depth::Whole);
+        let keys = section.declared();
+        target::read(&section, &keys).map(|target| given::with_password(&context, target))
     };
     let targets: Vec<Target> = urls.iter().enumerate().filter_map(read).collect();
     if targets.iter().any(|target| matches!(target, Target::Process | Target::Module(_))) {

@@ -34,7 +34,7 @@ const SAMPLES: [&str; 21] = [
 ];
 
 /// Words of the reader about a value that is wrong whatever else there is; what it says beyond these the schema need not know.
-const WRONG: [&str; 19] = [
+const WRONG: [&str; 18] = [
     "a string is wanted",
     "a list is wanted",
     "a list, as `",
@@ -49,9 +49,8 @@ const WRONG: [&str; 19] = [
     "unknown key",
     "in octal",
     "an octal mask",
-    "wants a status",
-    "is not a status",
-    "holds something else",
+    "a table, as `",
+    "a size as `",
     "where an argument is wanted",
     "`soft:hard` is wanted",
 ];

@@ -11,9 +11,8 @@ use crate::config::values::Number;
 use crate::plan::argv::Argv;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
-use crate::plan::resolve::checks::{self, AFFECTS};
 use crate::plan::resolve::process::{General, Template};
-use crate::plan::resolve::{condition, started};
+use crate::plan::resolve::{checks, condition, started};
 use crate::plan::target::Target;
 use crate::plan::{CheckPlan, ModuleId, ModulePlan};
 
@@ -101,7 +100,6 @@ fn instance<'c>(
     let mut section = context.open(&general.below(node, &keys, false), path, None, depth)?;
     let Module { own, mut process, .. } = section.declared();
     let counts = own.startup_affects_health.unwrap_or(own.start == ModuleStart::WithMain);
-    let affects = section.word("affects", &AFFECTS).unwrap_or_default();
     let [version, web_path] = [own.version, own.web_path].map(|text| text.0.map(|text| text.value()).unwrap_or_default());
     let stops_all = own.on_exit == OnExit::StopAll;
     process.restart.get_or_insert(if stops_all { RestartPolicy::Never } else { RestartPolicy::OnFailure });
@@ -136,5 +134,5 @@ fn instance<'c>(
     let mut process = template.process(argv?, started).beside();
     process.label = template.is_labelled().then(|| name.to_owned());
     let plan = ModulePlan::new(ModuleId(0), name, process);
-    Some((ModulePlan { version, web_path, start: own.start, counts, affects, on_exit: own.on_exit, ..plan }, checks))
+    Some((ModulePlan { version, web_path, start: own.start, counts, affects: own.affects, on_exit: own.on_exit, ..plan }, checks))
 }
