@@ -2,6 +2,7 @@
 
 pub(crate) mod ask;
 pub mod healthcheck;
+pub mod interrupt;
 pub mod order;
 pub mod plan;
 pub mod preset;

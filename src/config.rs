@@ -1,6 +1,9 @@
 //! What an operator may write, where it comes from, and how it is read: every problem at once, each with its place.
 
 pub mod accounts;
+pub mod argument;
+pub mod check;
+pub mod condition;
 pub mod health;
 pub mod heartbeat;
 pub mod interpolate;
@@ -12,4 +15,6 @@ pub mod problem;
 pub mod reader;
 pub mod schema;
 pub mod source;
+pub mod started;
+pub mod target;
 pub mod values;

@@ -10,7 +10,6 @@ mod reload;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::clock::Moment;
@@ -21,6 +20,7 @@ use crate::mailbox::Mailbox;
 use crate::plan::resolve::Request;
 use crate::published::Published;
 use crate::state::snapshot::{Module, Snapshot};
+use crate::view::control::ControlAnswer;
 use orders::Verb;
 
 /// How long an answer is waited for where nothing else is asked for.
@@ -133,8 +133,9 @@ impl Control {
             Rest::Modules(verb, before) => self.ordered(verb, &before, taken.until).await,
             Rest::Reload(applied) => self.reloaded(&applied, taken.until).await,
         };
-        let body = json!({ "exit": answer.exit.code(), "sentence": answer.sentence, "lines": answer.lines });
-        (answer.status(), format!("{body}\n"))
+        let status = answer.status();
+        let document = ControlAnswer { exit: Some(answer.exit.code()), sentence: Some(answer.sentence), lines: Some(answer.lines) };
+        (status, document.to_text())
     }
 
     /// Why nothing can be ordered any more; none while something can.

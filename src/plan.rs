@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::config::check::Affects;
 pub use crate::config::health::Details;
 use crate::secret::Secret;
 pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
@@ -136,37 +137,6 @@ pub struct CheckPlan {
 impl CheckPlan {
     /// The longest [`interval`](Self::interval).
     pub const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-}
-
-/// What a check's result counts for (`readiness` includes `health`; `liveness` includes `health`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Affects {
-    /// It is shown and counts for nothing.
-    None,
-    /// `/healthz` and the other deep answers.
-    #[default]
-    Health,
-    /// Also `/readyz` and the heartbeat.
-    Readiness,
-    /// `/healthz` and `/livez`: opt-in, an orchestrator kills by it.
-    Liveness,
-}
-
-impl Affects {
-    /// Whether the deep answers count it.
-    pub const fn health(self) -> bool {
-        !matches!(self, Self::None)
-    }
-
-    /// Whether readiness counts it.
-    pub const fn readiness(self) -> bool {
-        matches!(self, Self::Readiness)
-    }
-
-    /// Whether liveness counts it.
-    pub const fn liveness(self) -> bool {
-        matches!(self, Self::Liveness)
-    }
 }
 
 /// The readiness heartbeat.

@@ -188,24 +188,27 @@ async fn answer(
         if found.status == 404 { found } else { view::instead(method).map_or(found, Answer::from) }
     };
     figures::observe(route, method, told.status, Moment::now().since(began));
-    let mut response = hyper::Response::builder()
-        .status(told.status)
+    let mut response = head(told.status, told.content_type, told.text.bytes().len());
+    for (name, value) in told.headers {
+        response = response.header(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    let body = if request.method() == hyper::Method::HEAD { Pieces::default() } else { Pieces::new(told.text, usage.connection()) };
+    response.body(body)
+}
+
+/// The head that all answers share.
+fn head(status: u16, content_type: &'static str, length: usize) -> hyper::http::response::Builder {
+    let response = hyper::Response::builder()
+        .status(status)
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
         .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
         // Nothing here is for other sites' pages to embed, and there is no CORS header that would let them read it.
         .header(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
-    for (name, value) in told.headers {
-        response = response.header(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
     // RFC 9110, 8.6: a 204 has no length; a HEAD has that of its GET.
-    if told.status == 204 {
-        return response.body(Pieces::default());
+    if status == 204 {
+        return response;
     }
-    response = response
-        .header(header::CONTENT_TYPE, HeaderValue::from_static(told.content_type))
-        .header(header::CONTENT_LENGTH, HeaderValue::from(told.text.bytes().len()));
-    let body = if request.method() == hyper::Method::HEAD { Pieces::default() } else { Pieces::new(told.text, usage.connection()) };
-    response.body(body)
+    response.header(header::CONTENT_TYPE, HeaderValue::from_static(content_type)).header(header::CONTENT_LENGTH, HeaderValue::from(length))
 }
 
 impl Shared {

@@ -191,6 +191,11 @@ pub fn send(pid: i32, number: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, number) })
 }
 
+/// Whether nothing has this number, as for [`send`]: neither a process nor, below 0, a group.
+pub fn is_nobody(pid: i32) -> bool {
+    send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+}
+
 /// Sends a signal to every process of the pid namespace but ourselves, where we are its first process and it is not the host's.
 ///
 /// Whoever is there was started by us, by what we started, or into our container: nobody else can be meant.

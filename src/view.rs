@@ -8,6 +8,7 @@ mod actuator;
 mod article;
 mod canonical;
 mod configcat;
+pub mod control;
 mod exposition;
 pub mod figures;
 mod fit;
@@ -25,7 +26,6 @@ mod terminal;
 mod tests;
 mod time;
 
-#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -168,12 +168,12 @@ pub fn why(snapshot: &Snapshot, look: Look) -> Option<String> {
 }
 
 /// The part of this replica in the migration: role and age for everybody, the holder, which the database names, with authority.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(rename = "Migration"))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Migration")]
 struct MigrationPart<'a> {
-    #[cfg_attr(test, schemars(extend("enum" = ["waiter", "settling", "fencing", "holder", "done"])))]
+    #[schemars(extend("enum" = ["waiter", "settling", "fencing", "holder", "done"]))]
     role: &'static str,
-    #[cfg_attr(test, schemars(extend("enum" = ["postgres", "table", "mysql", "file", "redis"])))]
+    #[schemars(extend("enum" = ["postgres", "table", "mysql", "file", "redis"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     lock: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,8 +186,8 @@ struct MigrationPart<'a> {
 }
 
 /// Who holds the lock.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct HolderPart<'a> {
     instance: Option<&'a str>,
     addr: Option<&'a str>,

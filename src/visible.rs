@@ -13,6 +13,14 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     shown(text, |c| c.is_control() && c != '\n')
 }
 
+/// The line within so many columns, with a mark where it was cut.
+pub fn cut(line: &str, columns: usize) -> String {
+    if line.chars().count() <= columns {
+        return line.to_owned();
+    }
+    line.chars().take(columns.saturating_sub(1)).chain(['\u{2026}']).collect()
+}
+
 fn shown(text: &str, is_wild: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.chars().any(&is_wild) {
         return Cow::Borrowed(text);

@@ -49,7 +49,7 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         Some(Command::Wait(wait)) => command::wait::run(&wait.request(), &environment),
         Some(other) => {
             // Nothing is supervised from here on: ctrl-C shall end us.
-            sys::unblock_every_signal();
+            command::interrupt::end_at_once();
             answer(other, &environment)
         }
     }

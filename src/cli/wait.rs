@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::command;
+use crate::command::wait::Output;
 use crate::plan::resolve::TlsFlags;
 
 #[derive(Args, Debug)]
@@ -88,10 +89,14 @@ impl WaitArgs {
         let Self { timeout, try_timeout, interval, stable, any, fail_fast, command, .. } = self;
         let named = self.host.zip(self.port).map(|(host, port)| port_of(&host, port));
         let targets = named.into_iter().chain(self.targets.into_iter().map(target)).collect();
-        let ReportArgs { json, quiet } = self.report;
+        let output = match self.report {
+            ReportArgs { json: true, .. } => Output::Json,
+            ReportArgs { quiet: true, .. } => Output::Nothing,
+            ReportArgs { .. } => Output::Text,
+        };
         let TlsArgs { ca, client_certificate, client_key, insecure } = self.tls;
         let tls = TlsFlags { ca, client_certificate, client_key, insecure };
-        command::wait::Request { targets, timeout, try_timeout, interval, stable, any, json, quiet, fail_fast, tls, command }
+        command::wait::Request { targets, timeout, try_timeout, interval, stable, any, output, fail_fast, tls, command }
     }
 }
 
@@ -150,7 +155,7 @@ mod tests {
         ] {
             let request = request(words);
             assert_eq!(
-                (request.targets, request.timeout, request.quiet),
+                (request.targets, request.timeout, request.output == Output::Nothing),
                 (targets.iter().map(|t| (*t).to_owned()).collect(), Duration::from_secs(timeout), quiet),
                 "{words:?}"
             );

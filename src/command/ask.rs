@@ -61,6 +61,12 @@ pub(super) fn find(
     file_settings(file).unwrap_or_default().endpoints(true)
 }
 
+/// The same for a subcommand with this environment: `said` on its command line, and the configuration file that it names.
+pub(super) fn endpoints(said: &Place, config: Option<&Path>, environment: &Environment) -> Result<Vec<Endpoint>, String> {
+    let variable = |name: &str| environment.get(name).map(OsString::from);
+    find(said, config.map(Path::as_os_str), variable, |file| Some(settings(file, environment)))
+}
+
 /// Where the configuration says that the server is: the `[health]` table of `file`, else of the one that `run` would take.
 pub(super) fn settings(file: Option<&OsStr>, environment: &Environment) -> Place {
     let address = health_address(file.map(Path::new), environment);

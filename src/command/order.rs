@@ -1,12 +1,10 @@
 //! `portcullis start`, `stop`, `restart` and `reload`: one order over the unix socket, and what became of it in one sentence.
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::utf8_percent_encode;
-use serde_json::Value;
 
 use super::ask::endpoint::{Endpoint, Place};
 use super::ask::{self, Answer, Question};
@@ -16,6 +14,7 @@ use crate::exit::Exit;
 use crate::log::stream;
 use crate::plan::resolve::health_token;
 use crate::secret::URL_VALUE;
+use crate::view::control::ControlAnswer;
 use crate::visible;
 
 /// What is waited for beyond the order's own time, so that the answer that it is still under way arrives.
@@ -80,9 +79,7 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 
 fn give(options: &Options, environment: &Environment) -> (u8, String) {
     let said = Place { listen: None, socket: options.socket.clone() };
-    let file = options.config.as_ref().map(|path| path.as_os_str());
-    let variable = |name: &str| environment.get(name).map(OsString::from);
-    let endpoints = match ask::find(&said, file, variable, |file| Some(ask::settings(file, environment))) {
+    let endpoints = match ask::endpoints(&said, options.config.as_deref(), environment) {
         Ok(endpoints) => endpoints,
         Err(problem) => return (Exit::Usage.code(), problem),
     };
@@ -107,13 +104,12 @@ fn give(options: &Options, environment: &Environment) -> (u8, String) {
 
 /// The code and the words of an answer.
 fn told(answer: &Answer) -> (u8, String) {
-    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    let sentence = body.get("sentence").and_then(Value::as_str).map(visible::line);
-    let code = body.get("exit").and_then(Value::as_u64).and_then(|code| u8::try_from(code).ok());
-    match (answer.status, sentence, code) {
+    let ControlAnswer { exit, sentence, lines } = serde_json::from_str(&answer.body).unwrap_or_default();
+    let sentence = sentence.as_deref().map(visible::line);
+    match (answer.status, sentence, exit) {
         (403, Some(sentence), _) => (Exit::NotAllowed.code(), sentence.into_owned()),
         (_, Some(sentence), Some(code)) => {
-            let lines = body.get("lines").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(visible::line);
+            let lines = lines.iter().flatten().map(|line| visible::line(line));
             (code, std::iter::once(sentence).chain(lines).collect::<Vec<_>>().join("\n  "))
         }
         (404, ..) => (Exit::Unavailable.code(), "the running portcullis takes no orders: no modules are configured".to_owned()),

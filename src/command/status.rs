@@ -2,7 +2,6 @@
 
 mod fit;
 
-use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -51,9 +50,7 @@ pub struct Options {
 /// Prints it and returns the exit code: 0 when there was an answer, whatever it says, 69 when there was none.
 pub fn run(options: &Options, environment: &Environment) -> u8 {
     let said = Place { listen: options.listen.clone(), socket: options.socket.clone() };
-    let file = options.config.as_ref().map(|path| path.as_os_str());
-    let variable = |name: &str| environment.get(name).map(OsString::from);
-    let endpoints = match ask::find(&said, file, variable, |file| Some(ask::settings(file, environment))) {
+    let endpoints = match ask::endpoints(&said, options.config.as_deref(), environment) {
         Ok(endpoints) => endpoints,
         Err(problem) => return complain(&problem, Exit::Usage),
     };

@@ -1,22 +1,18 @@
 //! `portcullis wait`: until targets are ready, in parallel, and then the command in our place.
 
 mod alarm;
+mod handover;
 mod report;
 mod row;
 
 use std::ffi::OsString;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout_at};
 
+use super::interrupt::Interrupt;
 use super::streak::Streak;
 use crate::clock::patience::{Deadline, SLACK};
 use crate::config::source::Environment;
@@ -26,9 +22,6 @@ use crate::outcome::{Failure, Outcome};
 use crate::plan::resolve::{self, TlsFlags};
 use crate::plan::target::Target;
 use crate::prober::{Guarded, Pace, delay};
-use crate::process::signals::Signals;
-use crate::process::spawn::too_long;
-use crate::sys;
 use alarm::Alarm;
 use report::Board;
 use row::Hold;
@@ -60,16 +53,25 @@ pub struct Request {
     pub stable: Duration,
     /// Whether one of them is enough.
     pub any: bool,
-    /// Whether the result is printed as JSON.
-    pub json: bool,
-    /// Whether nothing is said of how the wait goes.
-    pub quiet: bool,
+    /// What is said of how the wait goes.
+    pub output: Output,
     /// Whether a wrong login ends the wait.
     pub fail_fast: bool,
     /// Whom targets that speak TLS by their scheme trust, and as whom we introduce ourselves.
     pub tls: TlsFlags,
     /// What to become; empty: nothing.
     pub command: Vec<OsString>,
+}
+
+/// What is said of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// How it goes, as text.
+    Text,
+    /// The same, and the result as JSON.
+    Json,
+    /// Nothing.
+    Nothing,
 }
 
 /// How the wait ended.
@@ -81,11 +83,7 @@ enum End {
 
 /// Waits and becomes the command; returns an exit code when there is none, or when it cannot be started.
 pub fn run(request: &Request, environment: &Environment) -> u8 {
-    // PID 1 has no default actions: there TERM is heard only by who listens. Anybody else leaves that to the kernel.
-    let signals = if sys::own_ids().0 == 1 { Signals::open().ok().and_then(listen) } else { None };
-    if signals.is_none() {
-        sys::unblock_every_signal();
-    }
+    let signals = Interrupt::listen();
     let (targets, notices) = match resolve::targets_with(&request.targets, &request.tls, environment) {
         Ok(found) => found,
         Err(problems) => {
@@ -93,7 +91,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             return Exit::Usage.code();
         }
     };
-    for notice in notices.iter().filter(|_| !request.quiet) {
+    for notice in notices.iter().filter(|_| request.output != Output::Nothing) {
         report::say(notice);
     }
     if request.stable >= request.timeout && !request.stable.is_zero() {
@@ -109,7 +107,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             return Exit::Internal.code();
         }
     };
-    let mut board = Board::new(&targets, may_redraw(environment), request.quiet);
+    let mut board = Board::new(&targets, may_redraw(environment), request.output);
     let began = Instant::now();
     let end = runtime.block_on(wait(request, targets, &mut board, signals));
     // What is still being asked is nobody's concern any more.
@@ -123,7 +121,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             board.conclude(request, matches!(end, End::Ready), began.elapsed());
             match end {
                 End::Ready if request.command.is_empty() => Exit::Success.code(),
-                End::Ready => become_command(&request.command),
+                End::Ready => handover::become_command(&request.command),
                 _ => Exit::Unavailable.code(),
             }
         }
@@ -143,7 +141,7 @@ enum News {
     Failed(Failure),
 }
 
-async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signals: Option<oneshot::Receiver<i32>>) -> End {
+async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signals: Option<Interrupt>) -> End {
     let began = Instant::now();
     // A timeout of zero means one try, and that may take as long as a try may.
     let limit = if request.timeout.is_zero() { request.try_timeout } else { request.timeout };
@@ -161,7 +159,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
     let mut frame = interval_at(began + period, period);
     let late = deadline.passed();
     tokio::pin!(late);
-    let listening = heard(signals);
+    let listening = Interrupt::heard(signals);
     tokio::pin!(listening);
     loop {
         tokio::select! {
@@ -259,59 +257,6 @@ impl Asking {
     }
 }
 
-/// Sends the first signal that ends a process by default: for PID 1, which has nobody to do that for it.
-///
-/// A thread of its own, because a signalfd cannot be handed to the runtime safely. It holds nothing and ends with the process.
-fn listen(signals: Signals) -> Option<oneshot::Receiver<i32>> {
-    let (sender, receiver) = oneshot::channel();
-    let fatal = |number: &i32| matches!(*number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT | libc::SIGHUP);
-    let watch = move || {
-        loop {
-            let polled = poll(&mut signals.files().map(|file| PollFd::new(file, PollFlags::POLLIN)), PollTimeout::NONE);
-            if let Some(number) = signals.take().into_iter().chain(signals.take_realtime()).find(fatal) {
-                let _ = sender.send(number);
-                return;
-            }
-            if polled.is_err_and(|errno| errno != Errno::EINTR) {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(watch).ok().map(|_| receiver)
-}
-
-/// The signal that was sent; for ever without anybody who listens.
-async fn heard(signals: Option<oneshot::Receiver<i32>>) -> i32 {
-    match signals {
-        Some(signals) => match signals.await {
-            Ok(number) => number,
-            Err(_) => std::future::pending().await,
-        },
-        None => std::future::pending().await,
-    }
-}
-
-/// Becomes the command, with clean signals; comes back only when that fails.
-fn become_command(command: &[OsString]) -> u8 {
-    let Some((program, arguments)) = command.split_first() else { return Exit::Success.code() };
-    sys::release_signals();
-    let error = Command::new(program).args(arguments).exec();
-    if error.kind() == io::ErrorKind::ArgumentListTooLong {
-        let words: Vec<&[u8]> = command.iter().map(|word| word.as_bytes()).collect();
-        let environment = Environment::of_process();
-        let variables = environment.variables().iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let why = too_long(&words, variables);
-        report::say(&format!("cannot start {}: {why}; exit code {}", program.to_string_lossy(), Exit::NotExecutable.code()));
-        return Exit::NotExecutable.code();
-    }
-    let (exit, check) = match error.kind() {
-        io::ErrorKind::NotFound => (Exit::NotFound, "check the name, PATH and the image"),
-        _ => (Exit::NotExecutable, "check that it is a program of this platform and may be executed"),
-    };
-    report::say(&format!("cannot start {}: {error}; {check}; exit code {}", program.to_string_lossy(), exit.code()));
-    exit.code()
-}
-
 #[cfg(test)]
 mod tests {
     use super::row::Row;
@@ -328,8 +273,7 @@ mod tests {
             interval: None,
             stable: Duration::ZERO,
             any: false,
-            json: false,
-            quiet: false,
+            output: Output::Text,
             fail_fast: false,
             tls: TlsFlags::default(),
             command: Vec::new(),
@@ -340,7 +284,7 @@ mod tests {
     async fn a_timeout_of_zero_asks_once() {
         let request = request(&["tcp://127.0.0.1:1"], Duration::ZERO);
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
-        let mut board = Board::new(&targets, false, false);
+        let mut board = Board::new(&targets, false, Output::Text);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
         assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [Class::Refused]);
     }

@@ -1,10 +1,12 @@
-//! What `[heartbeat]` says beside its Redis.
+//! `[heartbeat]`: where and how often the readiness is written.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
-use crate::config::values::{DAY, Maybe, Span};
+use crate::config::target::TargetKeys;
+use crate::config::values::{DAY, Maybe, Part, Span};
 
 /// Whether a key is one for all replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,14 +20,30 @@ pub enum Form {
     Simple,
 }
 
-/// Where and how often the readiness is written into Redis. The Redis itself is named as in a check, or by `check`.
+/// Whether there is a heartbeat at all.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Switch {
+    /// As in [`Beat`].
+    pub enabled: bool,
+}
+
+impl Default for Switch {
+    fn default() -> Self {
+        Self { enabled: Beat::default().enabled }
+    }
+}
+
+/// Where and how often the readiness is written into Redis.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Heartbeat {
+pub struct Beat {
     /// Whether the readiness is written at all.
     pub enabled: bool,
+    /// In which case it is written.
+    pub when: Part<Condition>,
     /// The redis check that names the Redis, in place of a target.
-    pub check: Maybe<Text>,
+    pub check: Option<Text>,
     /// The key; by default the prefix, then `SERVICE_service_status`.
     pub key: Maybe<Text>,
     /// What the default key begins with, before a `:`.
@@ -42,11 +60,12 @@ pub struct Heartbeat {
     pub required: bool,
 }
 
-impl Default for Heartbeat {
+impl Default for Beat {
     fn default() -> Self {
         Self {
             enabled: true,
-            check: Maybe(None),
+            when: Part::default(),
+            check: None,
             key: Maybe(None),
             prefix: Maybe(None),
             ttl: const { Span::of(60_000) },
@@ -57,3 +76,16 @@ impl Default for Heartbeat {
         }
     }
 }
+
+/// The heartbeat. Its Redis is named as that of a check, or by `check`.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "heartbeat", deny_unknown_fields)]
+pub struct Heartbeat {
+    /// The Redis.
+    #[serde(flatten)]
+    pub target: TargetKeys,
+    /// What is written, and how often.
+    #[serde(flatten)]
+    pub beat: Beat,
+}
+crate::union!(Heartbeat { target: TargetKeys, beat: Beat });

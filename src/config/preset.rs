@@ -10,7 +10,7 @@ use crate::config::source::Environment;
 
 use version::Version;
 
-pub use fit::look;
+pub use fit::{look, schema};
 pub use lay::{Differences, take};
 
 /// The built-in presets: for each name the file of the same name.

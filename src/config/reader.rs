@@ -207,6 +207,11 @@ impl<'c> Section<'c> {
         &self.path
     }
 
+    /// What it holds, with its place: to lay something over it.
+    pub fn into_parts(self) -> (Table, Option<Origin>) {
+        (self.table, self.origin)
+    }
+
     /// Whether `key` was written.
     pub fn has(&self, key: &str) -> bool {
         self.table.get(key).is_some()

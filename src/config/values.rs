@@ -1,5 +1,7 @@
 //! Values with a rule of their own: what they take, and what the schema says of them. None ever prints what it was given.
 
+mod size;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,6 +14,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::config::interpolate::{Piece, Text};
 use crate::config::reader::{SHOWN, own_way};
 use crate::secret::{MASK, Secret};
+pub use size::Size;
 
 /// Milliseconds of a day: longer than any pause that is meant.
 pub const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -181,6 +184,13 @@ impl<T> Default for Maybe<T> {
     }
 }
 
+impl Maybe<Text> {
+    /// The text that was written, if it says something.
+    pub fn value(&self) -> Option<String> {
+        self.0.as_ref().map(Text::value)
+    }
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Maybe<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either<T>(PhantomData<T>);
@@ -326,8 +336,14 @@ impl JsonSchema for Scalar {
 }
 
 /// One item, or a list of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneOrMore<T>(pub Vec<T>);
+
+impl<T> Default for OneOrMore<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -426,6 +442,33 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let value = generator.subschema_for::<T>();
         json_schema!({ "type": "object", "additionalProperties": value })
+    }
+}
+
+/// One of the words of `T` where it stands elsewhere than in the configuration, as in a parameter of a URL; else the words there are.
+pub fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, &'static [&'static str]> {
+    T::deserialize(de::IntoDeserializer::<Words>::into_deserializer(text)).map_err(|Words(words)| words)
+}
+
+/// What is wrong with a word: it is none of these.
+#[derive(Debug)]
+struct Words(&'static [&'static str]);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+impl std::error::Error for Words {}
+
+impl de::Error for Words {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self(&[])
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Self(known)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Follows the supervisor's orders for any lock: queue for it, keep it, ask its database, give it back.
 
+mod obstacle;
 mod safety;
 mod watch;
 
-use std::fmt;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -14,10 +14,10 @@ use super::lock::{Lock, Try, bounded};
 use super::question::{Answer, Asker};
 use crate::clock::patience::within;
 use crate::exit::Exit;
-use crate::outcome::Failure;
 use crate::plan::{MigrationPlan, Orphans, Question};
 use crate::probe::dial::shown;
 use crate::state::event::{ANOTHER_MODE, LockHolder, LockNews};
+use obstacle::Obstacle;
 use safety::prepare;
 use watch::{Ward, confirm, keep};
 
@@ -255,43 +255,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// The pause before try number `tries`: 0.1 s, growing by half to [`LONGEST_PAUSE`], less up to 30 %.
 fn pause(tries: u32, chance: f64) -> Duration {
     Duration::from_millis(100).mul_f64(1.5_f64.powf(f64::from(tries.min(16)))).min(LONGEST_PAUSE).mul_f64(1.0 - 0.3 * chance)
-}
-
-/// What stands between this replica and the lock.
-enum Obstacle {
-    /// The first try is not answered yet.
-    Silence,
-    Taken(LockHolder),
-    Failed(Failure),
-}
-
-impl Obstacle {
-    /// Says what no news will: the database itself is in the way. Once for each kind.
-    fn log(&self, before: &Self, place: &str) {
-        match (self, before) {
-            (Self::Failed(now), Self::Failed(before)) if now == before => {}
-            (Self::Failed(failure), _) => tracing::warn!(
-                lock = place,
-                class = failure.class.word(),
-                why = failure.private.as_str(),
-                "the migration lock cannot be asked for"
-            ),
-            _ => {}
-        }
-    }
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Silence => f.write_str("the database did not answer"),
-            Self::Taken(LockHolder { words, held, .. }) => {
-                let since = held.map(|held| format!(", connected for {}", shown(held))).unwrap_or_default();
-                write!(f, "held by {words}{since}; check whether its migration still runs")
-            }
-            Self::Failed(failure) => write!(f, "{} ({}); {}", failure.why().words(), failure.private.as_str(), failure.why().advice()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -134,7 +134,9 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
         let mut table = Table::default();
         table.insert(Entry { key: "url".to_owned(), origin: origin.clone(), node });
         flags.iter().filter(|_| target::is_secure(url)).cloned().for_each(|flag| table.insert(flag));
-        target::read(&context.section(table, "", Some(origin), None, Depth::Whole)).map(|target| given::with_password(&context, target))
+        let mut section = context.section(table, "", Some(origin), None, Depth::Whole);
+        let keys = section.declared();
+        target::read(&section, &keys).map(|target| given::with_password(&context, target))
     };
     let targets: Vec<Target> = urls.iter().enumerate().filter_map(read).collect();
     if targets.iter().any(|target| matches!(target, Target::Process | Target::Module(_))) {

@@ -107,9 +107,8 @@ impl Children {
 
     /// Starts a command. Its pid is known here before anything can be reaped; whether its program executes is told by [`news`](Self::news).
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
-        let pipes = plan.label.as_ref().map(|label| (label, self.output.open(plan.conditions.user.as_ref())));
-        let pipes =
-            pipes.map(|(label, pipes)| pipes.map(|pipes| (label, pipes)).map_err(|error| SpawnError::no_pipe(plan, &error))).transpose()?;
+        let open = |label| self.output.open(plan.conditions.user.as_ref()).map(|pipes| (label, pipes));
+        let pipes = plan.label.as_ref().map(open).transpose().map_err(|error| SpawnError::no_pipe(plan, &error))?;
         let pass = pipes.iter().flat_map(|(_, pipes)| pipes.pass()).chain(ways.pass.iter().copied()).collect();
         let prepared = spawn::prepare(plan, &self.surroundings, &NotifyWays { environment: ways.environment.clone(), pass })?;
         let pid = self.starters.start(prepared, id == ProcessId::Main)?;
@@ -200,9 +199,7 @@ impl Children {
                         (Some(who), Some(start)) => start.ended = Some((who, ended)),
                         (Some(Who::Process(id)), None) if self.groups.get(&id) == Some(&pid) => harvest.ended.push((id, ended)),
                         (Some(Who::Errand), None) => harvest.errands.push((pid, ended)),
-                        _ => {
-                            harvest.orphans += 1;
-                        }
+                        _ => harvest.orphans += 1,
                     }
                 }
                 Reaped::Stopped(pid, number) => harvest.stopped.extend(self.running.get(&pid).map(|id| (*id, number))),
@@ -235,8 +232,7 @@ impl Children {
     /// A helper like `systemd-notify` may be gone before it is asked about: a pid that is ours to see but of nobody is believed. A
     /// process of another pid namespace has the pid 0 here.
     pub fn is_ours(&mut self, pid: i32) -> bool {
-        let gone = || sys::send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
-        pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(gone))
+        pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(|| sys::is_nobody(pid)))
     }
 
     /// Whether KILL is on its way to a child of ours, or one of them is ending already.

@@ -10,9 +10,11 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::connections::Peer;
-use super::{Shared, bears_token};
+use super::{Shared, bears_token, head};
 use crate::clock::Moment;
 use crate::exit::Exit;
+use crate::view::JSON;
+use crate::view::control::ControlAnswer;
 
 /// What every path of orders begins with.
 const ROOT: &str = "/control/";
@@ -82,7 +84,7 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
         return None;
     }
     let target = request.uri().path_and_query()?.as_str().strip_prefix(ROOT)?;
-    let told = |status, sentence: &str| Some(Err((status, format!("{{\"sentence\":\"{sentence}\"}}\n"))));
+    let told = |status, sentence: &str| Some(Err((status, ControlAnswer::text(None, sentence))));
     if let Peer::Local(uid) = peer {
         refuse(shared, &uid.map_or_else(|| "a user that the kernel does not name".to_owned(), |uid| format!("user {uid}")));
         return told(403, "orders are taken from root and from portcullis' own user");
@@ -101,7 +103,7 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
 /// The answer where there is no [room](Rooms): nothing was ordered.
 pub(super) fn too_many() -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
     let sentence = "too many orders are waited for already; nothing was ordered, try again once they are done";
-    response(503, format!("{{\"exit\":{},\"sentence\":\"{sentence}\"}}\n", Exit::Unavailable.code()))
+    response(503, ControlAnswer::text(Some(Exit::Unavailable), sentence))
 }
 
 /// Says it in the log, once a second at most.
@@ -114,12 +116,7 @@ fn refuse(shared: &Shared, who: &str) {
 
 /// A JSON document with this status.
 pub(super) fn response(status: u16, body: String) -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
-    let mut response = hyper::Response::builder()
-        .status(status)
-        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
-        .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
-        .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-        .header(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let mut response = head(status, JSON, body.len());
     if status == 405 {
         response = response.header(header::ALLOW, HeaderValue::from_static("POST"));
     }

@@ -3,10 +3,10 @@
 mod component;
 mod report;
 
-#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::members::Members;
 use super::{JSON, Response, accept};
 use crate::state::snapshot::{Assessment, Level, ModuleState, Phase, Snapshot};
 pub(super) use component::Component;
@@ -36,7 +36,7 @@ pub(super) fn render(assessment: &Assessment<'_>, path: &[&str], accept: &str, a
     let told = |component: &Component<'_>| Response::document(code(component.status), syntax, component);
     let all = || components(assessment, authority, syntax == V2);
     match path {
-        [] => Some(Response::document(200, syntax, &ActuatorIndex::new())),
+        [] => Some(Response::document(200, syntax, &index())),
         ["info"] => Some(Response::document(200, syntax, &info(assessment.snapshot))),
         ["health"] => {
             let health = ActuatorHealth { component: all(), groups: GROUPS };
@@ -61,8 +61,7 @@ const fn code(status: &str) -> u16 {
 }
 
 /// Spring's health as a whole.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ActuatorHealth<'a> {
     #[serde(flatten)]
     component: Component<'a>,
@@ -70,42 +69,26 @@ pub(super) struct ActuatorHealth<'a> {
 }
 
 /// Spring's index. Links are relative, so that they are right behind any proxy.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct ActuatorIndex {
     #[serde(rename = "_links")]
-    links: Links,
+    links: Members<'static, Link>,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
-#[serde(rename_all = "kebab-case")]
-struct Links {
-    #[serde(rename = "self")]
-    own: Link,
-    health: Link,
-    health_path: Link,
-    info: Link,
-}
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct Link {
     href: &'static str,
     templated: bool,
 }
 
-impl ActuatorIndex {
-    fn new() -> Self {
-        let link = |href: &'static str| Link { href, templated: href.contains('{') };
-        let (health, health_path) = (link("/actuator/health"), link("/actuator/health/{*path}"));
-        Self { links: Links { own: link("/actuator"), health, health_path, info: link("/actuator/info") } }
-    }
+fn index() -> ActuatorIndex {
+    let names = ["self", "health", "health-path", "info"];
+    let links = names.into_iter().zip(["/actuator", "/actuator/health", "/actuator/health/{*path}", "/actuator/info"]);
+    ActuatorIndex { links: Members(links.map(|(name, href)| (name, Link { href, templated: href.contains('{') })).collect()) }
 }
 
 /// Who this is, and Koupleless' list of modules.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ActuatorInfo<'a> {
     app: App<'a>,
@@ -114,29 +97,29 @@ pub(super) struct ActuatorInfo<'a> {
     ark_biz_info: Vec<Biz<'a>>,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct App<'a> {
     name: &'a str,
     mode: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Build {
     name: &'static str,
     version: &'static str,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Biz<'a> {
     #[serde(rename = "bizName")]
     name: &'a str,
     #[serde(rename = "bizVersion")]
     version: &'a str,
     #[serde(rename = "bizState")]
-    #[cfg_attr(test, schemars(extend("enum" = ["RESOLVED", "ACTIVATED", "DEACTIVATED", "BROKEN"])))]
+    #[schemars(extend("enum" = ["RESOLVED", "ACTIVATED", "DEACTIVATED", "BROKEN"]))]
     state: &'static str,
     #[serde(rename = "webContextPath")]
     path: &'a str,

@@ -1,6 +1,5 @@
 //! The Dify article's `/health`: deep, one key a check with `healthy` or `unhealthy`, 200 or 503.
 
-#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,8 +8,7 @@ use super::{JSON, Response};
 use crate::state::snapshot::{Assessment, Status};
 
 /// The document: the verdict, every check that counts, portcullis' version.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Article<'a> {
     status: Health,
     #[serde(flatten)]
@@ -18,8 +16,8 @@ pub(super) struct Article<'a> {
     version: &'a str,
 }
 
-#[derive(Clone, Copy, Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "lowercase")]
 enum Health {
     Healthy,
@@ -30,7 +28,7 @@ enum Health {
 pub(super) fn render(assessment: &Assessment<'_>) -> Response {
     let word = |holds| if holds { Health::Healthy } else { Health::Unhealthy };
     let up = assessment.status() == Status::Up;
-    let checks = assessment.counted().map(|assessed| (assessed.check.name.as_str(), word(assessed.state.passes()))).collect();
+    let checks = Members(assessment.counted().map(|assessed| (assessed.check.name.as_str(), word(assessed.state.passes()))).collect());
     let document = Article { status: word(up), checks, version: assessment.snapshot.service.version };
     Response::document(if up { 200 } else { 503 }, JSON, &document)
 }

@@ -2,10 +2,8 @@
 
 mod overview;
 
-#[cfg(test)]
 use std::collections::BTreeMap;
 
-#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -19,15 +17,14 @@ use overview::Overview;
 const DEGRADED_AFTER: usize = 2;
 
 /// The document.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Status<'a> {
-    #[cfg_attr(test, schemars(extend("enum" = STATUSES)))]
+    #[schemars(extend("enum" = STATUSES))]
     #[serde(rename = "status")]
     word: &'static str,
-    #[cfg_attr(test, schemars(extend("enum" = Phase::ALL.map(Phase::word))))]
+    #[schemars(extend("enum" = Phase::ALL.map(Phase::word)))]
     phase: &'static str,
-    #[cfg_attr(test, schemars(with = "BTreeMap<&str, CheckStatus<'static>>"))]
+    #[schemars(with = "BTreeMap<&str, CheckStatus<'static>>")]
     checks: Checks<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     migration: Option<MigrationPart<'a>>,
@@ -36,24 +33,22 @@ pub(super) struct Status<'a> {
 }
 
 /// One check.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct CheckStatus<'a> {
     r#type: &'static str,
     /// Whether it counts for health.
     counts: bool,
-    #[cfg_attr(test, schemars(extend("enum" = STATUSES)))]
+    #[schemars(extend("enum" = STATUSES))]
     status: &'static str,
     /// The last runs, the oldest first.
-    #[cfg_attr(test, schemars(length(max = crate::state::check::RECORDS)))]
+    #[schemars(length(max = crate::state::check::RECORDS))]
     records: Vec<String>,
     #[serde(flatten)]
     more: Option<More<'a>>,
 }
 
 /// What the page shows of a check beyond its records.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct More<'a> {
     state: &'static str,
     class: &'static str,
@@ -67,8 +62,7 @@ struct More<'a> {
 }
 
 /// The runs of some seconds.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct Bucket {
     age_s: u64,
     ok: u32,
@@ -76,7 +70,6 @@ struct Bucket {
     slowest_s: f64,
 }
 
-#[cfg(test)]
 const STATUSES: [&str; 4] = ["initializing", "healthy", "degraded", "down"];
 
 /// The checks, made one by one while they are written: with hundreds of them, a tree of all would take several times the memory of its

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -11,19 +10,18 @@ use super::{JSON, Response, words};
 use crate::state::snapshot::{Assessment, Level, Status};
 
 /// The document. Its keys stand in the documented order.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Ragflow<'a> {
     #[serde(flatten)]
     checks: Members<'a, Word>,
     status: Word,
-    #[serde(rename = "_meta", skip_serializing_if = "Members::is_empty")]
-    #[cfg_attr(test, schemars(extend("minProperties" = 1)))]
-    meta: Members<'a, Failing<'a>>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("minProperties" = 1))]
+    meta: Option<Members<'a, Failing<'a>>>,
 }
 
-#[derive(Clone, Copy, Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "lowercase")]
 enum Word {
     Ok,
@@ -31,11 +29,11 @@ enum Word {
 }
 
 /// Why a check fails.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Failing<'a> {
     /// Milliseconds that its last run took; of the run itself, since it began.
-    #[cfg_attr(test, schemars(regex(pattern = r"^[0-9]+\.[0-9]$")))]
+    #[schemars(regex(pattern = r"^[0-9]+\.[0-9]$"))]
     elapsed: String,
     error: &'a str,
 }
@@ -59,8 +57,9 @@ pub(super) fn render(assessment: &Assessment<'_>, authority: bool) -> Response {
         let why = if item.name == "startup" { snapshot.phase.word() } else { item.class.public() };
         told.push((item.name, Some(Failing::new(assessment.look.now.since(snapshot.started_at), why))));
     }
-    let checks = told.iter().map(|(name, failing)| (*name, if failing.is_some() { Word::Nok } else { Word::Ok })).collect();
-    let meta = told.into_iter().filter_map(|(name, failing)| Some((name, failing?))).collect();
+    let checks = Members(told.iter().map(|(name, failing)| (*name, if failing.is_some() { Word::Nok } else { Word::Ok })).collect());
+    let meta: Vec<_> = told.into_iter().filter_map(|(name, failing)| Some((name, failing?))).collect();
+    let meta = (!meta.is_empty()).then_some(Members(meta));
     let (code, status) = if assessment.status() == Status::Up { (200, Word::Ok) } else { (500, Word::Nok) };
     Response::document(code, JSON, &Ragflow { checks, status, meta })
 }

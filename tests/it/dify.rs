@@ -5,6 +5,7 @@ pub mod diff;
 mod law;
 mod rows;
 mod signals;
+mod versions;
 
 use crate::support::StandIns;
 use crate::support::portcullis::{Exit, Output};

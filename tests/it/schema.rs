@@ -34,7 +34,7 @@ const SAMPLES: [&str; 21] = [
 ];
 
 /// Words of the reader about a value that is wrong whatever else there is; what it says beyond these the schema need not know.
-const WRONG: [&str; 17] = [
+const WRONG: [&str; 18] = [
     "a string is wanted",
     "a list is wanted",
     "a table is wanted",
@@ -47,8 +47,9 @@ const WRONG: [&str; 17] = [
     "unknown key",
     "in octal",
     "an octal mask",
-    "wants a status",
-    "is not a status",
+    "a list, as `",
+    "a table, as `",
+    "a size as `",
     "holds something else",
     "where an argument is wanted",
     "`soft:hard` is wanted",

@@ -30,7 +30,7 @@ pub use certificates::Certificates;
 pub use compose::Shop;
 pub use docker::Engine;
 pub use grpc::Grpc;
-pub use hostile::{Hostile, Manner, Socket};
+pub use hostile::{Hostile, Impostor, Manner, Socket};
 pub use http::Http;
 pub use left_out::{left_out, root, slow};
 pub use mariadb::MariaDb;

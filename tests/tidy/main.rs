@@ -17,11 +17,9 @@ const LONGEST_TESTS: usize = 500;
 /// Files that are longer, and why. Each has to go; one that is no longer needed is refused.
 const LONG: &[(&str, &str)] = &[
     ("command/plan.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
-    ("command/wait.rs", "the checks, the heartbeat and `wait` are rewritten on the ordered libraries"),
     ("config/interpolate.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
-    ("plan.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
+    ("config/values.rs", "the new kinds of values, still being written; to be split by kind when the old reader goes"),
     ("plan/resolve.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
-    ("plan/resolve/migrations.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
     ("registry/beat.rs", "the checks, the heartbeat and `wait` are rewritten on the ordered libraries"),
 ];
 

@@ -1,5 +1,7 @@
 //! A page within a terminal: the verdict and its causes whole, the rest cut with a count of what is left out.
 
+use crate::visible::cut;
+
 /// The text in so many columns and rows, the last row left to the cursor. What stands before the first empty line is wrapped, the rest
 /// is cut: a list of checks is of use line by line.
 pub(super) fn fit(text: &str, columns: usize, rows: usize) -> String {
@@ -14,13 +16,6 @@ pub(super) fn fit(text: &str, columns: usize, rows: usize) -> String {
     let more = lines.iter().skip(shown).filter(|line| !line.is_empty()).count();
     let shown: String = lines.iter().take(shown).flat_map(|line| [line, "\n"]).collect();
     shown + &cut(&format!("\u{2026} {more} more lines; portcullis status shows all"), columns) + "\n"
-}
-
-fn cut(line: &str, columns: usize) -> String {
-    if line.chars().count() <= columns {
-        return line.to_owned();
-    }
-    line.chars().take(columns.saturating_sub(1)).chain(['\u{2026}']).collect()
 }
 
 /// The line's words on as many lines as they need, those after the first one indented further.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Request;
 use super::row::{Hold, Row};
+use super::{Output, Request};
 use crate::exit::Exit;
 use crate::log::stream;
 use crate::outcome::Failure;
 use crate::plan::target::Target;
 use crate::sys;
-use crate::visible;
+use crate::visible::{self, cut};
 
 /// Columns and rows of a terminal that does not say.
 const USUAL_SIZE: (usize, usize) = (80, 24);
@@ -37,14 +37,6 @@ fn took(time: Duration) -> String {
     }
 }
 
-/// The line within so many columns, with a mark where it was cut.
-fn cut(line: &str, columns: usize) -> String {
-    if line.chars().count() <= columns {
-        return line.to_owned();
-    }
-    line.chars().take(columns.saturating_sub(1)).chain(['\u{2026}']).collect()
-}
-
 /// All targets, and how many lines of a terminal show them.
 #[derive(Debug)]
 pub(super) struct Board {
@@ -56,7 +48,8 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(targets: &[Target], live: bool, quiet: bool) -> Self {
+    pub(super) fn new(targets: &[Target], live: bool, output: Output) -> Self {
+        let quiet = output == Output::Nothing;
         Self { rows: targets.iter().map(Row::new).collect(), live: live && !quiet, quiet, drawn: 0 }
     }
 
@@ -154,7 +147,7 @@ impl Board {
     pub(super) fn conclude(&mut self, request: &Request, ready: bool, waited: Duration) {
         self.finish();
         self.rows.iter_mut().for_each(|row| row.conclude(waited));
-        if request.json {
+        if request.output == Output::Json {
             let document = json!({ "ready": ready, "targets": self.rows.iter().map(Row::json).collect::<Vec<_>>() });
             let text = format!("{document}\n");
             // Standard output belongs to the command.
@@ -194,7 +187,7 @@ mod tests {
     fn board(count: u16) -> Board {
         let address = |port| Address { host: "a-long-name.of.some.host.example.com".to_owned(), port };
         let targets: Vec<Target> = (1..=count).map(|port| Target::Tcp(address(port))).collect();
-        let mut board = Board::new(&targets, true, false);
+        let mut board = Board::new(&targets, true, Output::Text);
         board.ready(0, Duration::from_millis(1234));
         board.failed(1, Failure::new(Class::Dns, "no such name"), Duration::ZERO, false);
         board

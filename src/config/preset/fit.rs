@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::preset::find;
 use crate::config::preset::version::{Version, written};
@@ -18,6 +20,18 @@ const KEYS: [&str; 2] = ["version_files", "needs"];
 const VERSION_FILE: [&str; 2] = ["file", "after"];
 /// The keys of one of the `needs`: `*` in `file` is any part of a name, the last one the version, which is to be `least` or more.
 const NEED: [&str; 2] = ["file", "least"];
+
+/// The keys of a document that lies over a preset, with the JSON Schema of each.
+pub fn schema() -> [(&'static str, serde_json::Value); 3] {
+    let text = json!({ "type": "string" });
+    let rows = |[first, second]: [&str; 2]| {
+        let row = json!({ "type": "object", "properties": { first: text, second: text }, "additionalProperties": false, "required": [first, second] });
+        json!({ "type": "array", "items": row })
+    };
+    let properties = json!({ KEYS[0]: rows(VERSION_FILE), KEYS[1]: rows(NEED) });
+    let section = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    [("extends", text.clone()), ("without", json!({ "type": "array", "items": text })), ("preset", section)]
+}
 
 /// Reads `[preset]` and looks; `chosen` is the preset's own name. What differs is a notice, what cannot be found none.
 pub fn look(section: &Entry, chosen: Option<&str>, environment: &Environment, problems: &mut Vec<Problem>, notices: &mut Vec<String>) {

@@ -25,6 +25,19 @@ impl Section<'_> {
         self.read(true).unwrap_or_default()
     }
 
+    /// The keys that `T` declares.
+    pub fn keys_of<T: DeserializeOwned>(&self) -> Vec<&'static str> {
+        let (keys, node) = (RefCell::default(), Node { value: Value::Table(Table::default()), origin: Origin::Variable("".into()) });
+        // An empty table has nothing that could be wrong.
+        let _ = T::deserialize(Reader { node: &node, context: self.context, depth: Depth::Form, group: Some(&keys) });
+        keys.into_inner()
+    }
+
+    /// The keys of `T` that were written in this section.
+    pub fn written<T: DeserializeOwned>(&self) -> Vec<&'static str> {
+        self.keys_of::<T>().into_iter().filter(|key| self.has(key)).collect()
+    }
+
     fn read<T: DeserializeOwned>(&mut self, part: bool) -> Option<T> {
         let origin = self.origin.clone().unwrap_or_else(|| Origin::Variable("".into()));
         let mut node = Node { value: Value::Table(std::mem::take(&mut self.table)), origin };

@@ -116,6 +116,7 @@ fn named(wanted: &dyn Expected) -> String {
     match wanted.to_string().as_str() {
         "a sequence" => "a list".to_owned(),
         "a map" => "a table".to_owned(),
+        "any valid JSON value" => "a value that JSON has".to_owned(),
         other => other.to_owned(),
     }
 }
@@ -223,11 +224,12 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 Err(if let Why::Unfold(why) = fault.why { Fault::said(why) } else { fault })
             }
             (own_way::MAYBE, Value::String(text)) if self.text(text)?.is_empty() => visitor.visit_none(),
-            (own_way::MAYBE, _) | (own_way::ONE_OR_MORE, Value::Integer(_)) => visitor.visit_some(self),
             // `[::]:8051` begins like a list and is none: what cannot be unfolded is one item.
-            (own_way::ONE_OR_MORE, Value::String(text)) if !(self.node.origin.verbatim() && unfolds(text, self.node)) => {
-                visitor.visit_some(self)
+            (own_way::ONE_OR_MORE, Value::String(text)) if self.node.origin.verbatim() && unfolds(text, self.node) => {
+                visitor.visit_newtype_struct(self)
             }
+            (own_way::ONE_OR_MORE, Value::List(_)) => visitor.visit_newtype_struct(self),
+            (own_way::MAYBE | own_way::ONE_OR_MORE, _) => visitor.visit_some(self),
             _ => visitor.visit_newtype_struct(self),
         }
     }

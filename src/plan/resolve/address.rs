@@ -101,7 +101,8 @@ fn encode(value: &str, place: Place, before: &str, following: &[Piece]) -> Strin
 impl Address {
     /// Takes `url` apart. The message never repeats any of it, because a misplaced part may be one of a password.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
-        let (scheme, rest) = url.split_once("://").ok_or("is not a URL: it wants `kind://host:port`")?;
+        let url = url.split_once("://").filter(|(scheme, _)| !scheme.is_empty());
+        let (scheme, rest) = url.ok_or("is not a URL: it wants `kind://host:port`")?;
         let behind = rest.find(['/', '?', '#']).and_then(|end| rest.get(end..)).unwrap_or_default();
         if behind.contains('@') && !scheme.to_ascii_lowercase().starts_with("http") {
             return Err("has an `@` after its host; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded");
@@ -228,6 +229,7 @@ mod tests {
         assert_eq!(address.parameters(), [("a".to_owned(), "b c".to_owned())]);
         for wrong in [
             "db:5432",
+            "://db:5432",
             "redis://u:pa#ss@h",
             "redis://u:12#pass@h",
             "redis://u:pa/ss@h",

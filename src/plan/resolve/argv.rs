@@ -1,17 +1,16 @@
 //! A command line from its items: strings, `split`, `first`, `args`, and lists under a `when`.
 
+use crate::config::argument::{Arguments, Case, First, Split};
 use crate::config::interpolate::Text;
 use crate::config::node::{Node, Value};
 use crate::config::problem::{Problem, suggest};
-use crate::config::reader::{Context, Depth, Keys, Section};
+use crate::config::reader::{Context, Depth, Section};
 use crate::plan::argv::Word;
 use crate::plan::resolve::condition;
 use crate::secret::MASK;
 
-pub(super) const SPLIT: Keys = Keys { known: &["split", "when"] };
-pub(super) const FIRST: Keys = Keys { known: &["first", "when"] };
-pub(super) const ARGUMENTS: Keys = Keys { known: &["args", "min_args", "when"] };
-pub(super) const THEN: Keys = Keys { known: &["then", "when"] };
+/// The keys that name the form of an item.
+const FORMS: [&str; 4] = ["split", "first", "args", "then"];
 
 /// What a shell splits an unquoted value at.
 const BLANKS: [char; 3] = [' ', '\t', '\n'];
@@ -70,51 +69,62 @@ impl<'c> Builder<'c, '_> {
                         self.words.push(word(&text));
                     }
                 }
-                Value::Table(table) => {
-                    let form = [("split", SPLIT), ("first", FIRST), ("args", ARGUMENTS), ("then", THEN)];
-                    let Some((key, keys)) = form.into_iter().find(|(key, _)| table.get(key).is_some()) else {
-                        self.refuse(item, path);
-                        continue;
-                    };
-                    let Some(section) = self.context.open(item, path, Some(keys), depth) else { continue };
-                    let holds = condition::holds(self.context, section.node("when"), path, depth);
-                    let depth = if holds { depth } else { Depth::Form };
-                    self.item(key, &section, depth, holds);
-                }
+                Value::Table(table) => match FORMS.into_iter().find(|key| table.get(key).is_some()) {
+                    Some(form) => {
+                        let holds = condition::holds(self.context, table.get("when").map(|entry| &entry.node), path, depth);
+                        let depth = if holds { depth } else { Depth::Form };
+                        // What does not hold is still looked at for its form; its words are dropped.
+                        self.kept_if(holds, |builder| {
+                            if let Some(section) = builder.context.open(item, path, None, depth) {
+                                builder.item(form, section);
+                            }
+                        });
+                    }
+                    None => self.refuse(item, path),
+                },
                 _ => self.refuse(item, path),
             }
         }
     }
 
-    fn item(&mut self, key: &str, section: &Section<'c>, depth: Depth, holds: bool) {
-        // What does not hold is still looked at for its form; its words are dropped.
-        let before = self.words.len();
-        let took_before = self.took_arguments;
-        match key {
+    /// Does `read`, and forgets the words that it gave unless `kept`.
+    fn kept_if(&mut self, kept: bool, read: impl FnOnce(&mut Self)) {
+        let before = (self.words.len(), self.took_arguments);
+        read(self);
+        if !kept {
+            self.words.truncate(before.0);
+            self.took_arguments = before.1;
+        }
+    }
+
+    fn item(&mut self, form: &str, mut section: Section<'c>) {
+        match form {
             "split" => {
-                let text = section.node("split").and_then(|node| self.context.text(node, &section.what("split"), depth));
-                let Some(text) = text else { return };
+                let Some(text) = section.declared::<Split>().split else { return };
                 let secret = text.is_secret();
                 let one = |part: &str| if secret { Word::masked(part, MASK) } else { Word::plain(part) };
                 self.words.extend(text.value().split(BLANKS).filter(|part| !part.is_empty()).map(one));
             }
-            "first" => self.first(section, depth),
-            "args" => self.take_arguments(section, depth),
-            _ => {
-                if let Some(items) = section.list("then") {
-                    self.items(&items, section.path(), depth);
-                }
+            "first" => {
+                let group = section.declared::<First>().first;
+                self.first(&section, group);
             }
-        }
-        if !holds {
-            self.words.truncate(before);
-            self.took_arguments = took_before;
+            "args" => {
+                let arguments = section.declared();
+                self.take_arguments(&section, &arguments);
+            }
+            _ => {
+                section.declared::<Case>();
+                let items = section.list("then").unwrap_or_default();
+                self.items(&items, section.path(), section.depth());
+            }
         }
     }
 
-    /// The words of the first group whose `when` holds; nothing when none does.
-    fn first(&mut self, section: &Section<'c>, depth: Depth) {
-        let Some(name) = section.text("first").map(|text| text.value()) else { return };
+    /// The words of the first case of a group whose `when` holds; nothing when none does.
+    fn first(&mut self, section: &Section<'c>, group: Option<Text>) {
+        let (Some(group), depth) = (group, section.depth()) else { return };
+        let name = group.value();
         let groups = self.groups.clone();
         let Some(node) = groups.as_ref().and_then(|groups| groups.node(&name)) else {
             let known: Vec<&str> =
@@ -125,33 +135,28 @@ impl<'c> Builder<'c, '_> {
         let path = groups.as_ref().map(|groups| groups.below(&name)).unwrap_or_default();
         let mut found = false;
         for candidate in self.context.list(node, &format!("[{path}]")).unwrap_or_default() {
-            let Some(section) = self.context.open(&candidate, &path, Some(THEN), depth) else { continue };
+            let Some(mut section) = self.context.open(&candidate, &path, None, depth) else { continue };
+            section.declared::<Case>();
             let chosen = !found && condition::holds(self.context, section.node("when"), &path, depth);
-            let (before, took_before) = (self.words.len(), self.took_arguments);
-            if let Some(items) = section.list("then") {
-                let nested = self.groups.take();
-                self.items(&items, &path, if chosen { depth } else { Depth::Form });
-                self.groups = nested;
-            } else if !section.has("then") {
+            if !section.has("then") {
                 section.problem("then", "is missing: it lists the arguments of this case");
             }
-            if chosen {
-                found = depth == Depth::Whole;
-            } else {
-                self.words.truncate(before);
-                self.took_arguments = took_before;
-            }
+            let items = section.list("then").unwrap_or_default();
+            // A group knows no groups.
+            let nested = self.groups.take();
+            self.kept_if(chosen, |builder| builder.items(&items, &path, if chosen { depth } else { Depth::Form }));
+            self.groups = nested;
+            found |= chosen && depth == Depth::Whole;
         }
     }
 
-    fn take_arguments(&mut self, section: &Section<'c>, depth: Depth) {
-        let least = section.integer("min_args", 0..=1000).unwrap_or_default();
-        if section.boolean("args") == Some(false) {
+    fn take_arguments(&mut self, section: &Section<'c>, arguments: &Arguments) {
+        if !arguments.args {
             return;
         }
         self.took_arguments = true;
-        if depth == Depth::Whole && i64::try_from(self.arguments.len()).unwrap_or(i64::MAX) < least {
-            let given = self.arguments.len();
+        let (given, least) = (self.arguments.len(), arguments.min_args.to::<usize>().unwrap_or_default());
+        if section.depth() == Depth::Whole && given < least {
             self.context.problem(Problem::usage(format!(
                 "[{}] wants at least {least} arguments behind the options, and got {given}",
                 section.path()

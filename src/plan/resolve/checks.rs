@@ -2,39 +2,18 @@
 
 use std::time::Duration;
 
+use crate::config::check::{Affects, Check, MissingDatabase};
 use crate::config::layers::merge;
-use crate::config::node::{Entry, Node, Value};
+use crate::config::node::Entry;
 use crate::config::problem::Problem;
-use crate::config::reader::{Context, Depth, Keys, Section};
-use crate::plan::resolve::{YEAR, condition, target};
+use crate::config::reader::{Depth, Section};
+use crate::plan::CheckPlan;
+use crate::plan::resolve::{condition, target};
 use crate::plan::target::{HttpTarget, Target};
-use crate::plan::{Affects, CheckPlan};
-
-/// What a check has beside its target.
-const OWN: [&str; 13] = [
-    "targets",
-    "parallel",
-    "when",
-    "variants",
-    "wait",
-    "affects",
-    "interval",
-    "timeout",
-    "failure_threshold",
-    "success_threshold",
-    "fail_fast",
-    "missing_database",
-    "i_know",
-];
-const KNOWN: [&str; 40] = Keys::joined(&[&target::KEYS, &OWN]);
-pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 
 /// The words for what something counts for.
 pub(super) const AFFECTS: [(&str, Affects); 4] =
     [("none", Affects::None), ("health", Affects::Health), ("readiness", Affects::Readiness), ("liveness", Affects::Liveness)];
-
-/// The words for what a database that is not there means, and whether it counts as ready.
-const MISSING_DATABASE: [(&str, bool); 2] = [("wait", false), ("ready", true)];
 
 /// What a name looks like, for the schema.
 pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
@@ -84,23 +63,21 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let form = context.open(&entry.node, &path, None, Depth::Form)?;
     let used = condition::holds(context, form.node("when"), &path, depth);
     let depth = if used { depth } else { Depth::Form };
-    let node = varied(context, &entry.node, &path, depth);
-    let section = context.open(&node, &path, Some(KEYS), depth)?;
-    let moment = Duration::from_millis(10);
-    let threshold = |key| section.integer(key, 1..=1000).and_then(|number| u32::try_from(number).ok());
-    let seconds = Duration::from_secs;
-    let [wait, interval, timeout] =
-        [("wait", Duration::ZERO..=YEAR), ("interval", moment * 10..=CheckPlan::LONGEST_INTERVAL), ("timeout", moment..=seconds(600))]
-            .map(|(key, range)| section.duration(key, range));
-    let [failure_threshold, success_threshold] = ["failure_threshold", "success_threshold"].map(threshold);
-    let [fail_fast, i_know] = ["fail_fast", "i_know"].map(|key| section.boolean(key).unwrap_or_default());
-    let affects = section.word("affects", &AFFECTS).unwrap_or_default();
-    let creates_database = section.word("missing_database", &MISSING_DATABASE).unwrap_or_default();
-    let target = target::read(&section)?;
+    let mut section = varied(form, depth);
+    let Check { watching, target: keys } = section.declared();
+    let [wait, interval] = [watching.wait.map(|wait| wait.0), watching.interval.map(|interval| interval.0)];
+    let [failure_threshold, success_threshold]: [u32; 2] =
+        [watching.failure_threshold, watching.success_threshold].map(|number| number.to().unwrap_or(1));
+    let (affects, creates_database) = (watching.affects, watching.missing_database == MissingDatabase::Ready);
+    let target = if section.has("targets") {
+        target::several(&section, watching.parallel.to().unwrap_or(1))?
+    } else {
+        target::read(&section, &keys)?
+    };
     if creates_database && !matches!(target, Target::Postgres(_) | Target::Mysql(_)) {
         section.problem("missing_database", "is for a check of a postgres or mysql database");
     }
-    if affects.liveness() && !i_know && leaves_the_container(&target) {
+    if affects.liveness() && !watching.i_know && leaves_the_container(&target) {
         section.problem(
             "affects",
             "is `liveness`, but its target is outside the container: an outage there would kill every replica; write `i_know = true` to have it so",
@@ -114,15 +91,15 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     if module.is_some() && section.has("wait") {
         section.problem("wait", "is for what has to be there before the process; a module's own checks are asked while it runs");
     }
-    let longest = if of_process || module.is_some() { Duration::ZERO } else { seconds(60) };
+    let longest = if of_process || module.is_some() { Duration::ZERO } else { Duration::from_secs(60) };
     let spaced = match target {
         Target::Several(_) => true,
         Target::Http(_) => interval.is_some(),
         _ => false,
     };
-    let (wait, interval) = (wait.unwrap_or(longest), interval.unwrap_or(seconds(5)));
+    let (wait, interval) = (wait.unwrap_or(longest), interval.unwrap_or(Duration::from_secs(5)));
     if used && spaced && !wait.is_zero() {
-        let passes = success_threshold.unwrap_or(1);
+        let passes = success_threshold;
         // From the first answer to the last one that is needed, at the slowest pace.
         let between = interval.saturating_mul(passes.saturating_sub(1));
         let longest = between.saturating_add(between / 10);
@@ -138,40 +115,45 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         name,
         target,
         wait,
-        fail_fast,
+        fail_fast: watching.fail_fast,
         creates_database,
         affects,
         interval,
         spaced,
-        timeout: timeout.unwrap_or(seconds(2)),
-        failure_threshold: failure_threshold.unwrap_or(3),
-        success_threshold: success_threshold.unwrap_or(1),
+        timeout: watching.timeout.0,
+        failure_threshold,
+        success_threshold,
     })
 }
 
-/// The check with the first variant laid over it whose `when` holds.
-fn varied<'c>(context: &'c Context<'c>, node: &Node, path: &str, depth: Depth) -> Node {
-    let mut node = node.clone();
-    let Value::Table(table) = &mut node.value else { return node };
-    let Some(list) = table.get("variants").map(|entry| entry.node.clone()) else { return node };
-    let path = format!("{path}.variants");
-    let mut found = false;
-    for candidate in context.list(&list, &format!("[{path}]")).unwrap_or_default() {
-        let Some(variant) = context.open(&candidate, &path, Some(KEYS), Depth::Form) else { continue };
-        if !variant.has("when") {
-            variant.problem("when", "is missing: it says in which case the variant is taken");
-        }
-        if variant.has("variants") {
-            variant.problem("variants", "cannot stand in a variant: write one with a list of tests in its `when`");
-        }
-        let holds = condition::holds(context, variant.node("when"), &path, depth) && depth == Depth::Whole && !found;
-        if let (true, Value::Table(above)) = (holds, candidate.value) {
-            found = true;
-            merge(table, above);
+/// The check with the first variant laid over it whose `when` holds. Each is read for its form before, so that what is wrong is told
+/// where it was written, and is a hole.
+fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
+    let (context, path, variants) = (check.context(), check.path().to_owned(), check.below("variants"));
+    let mut chosen = None;
+    if check.has("variants") {
+        let _: Check = check.declared();
+        for candidate in check.list("variants").unwrap_or_default() {
+            let Some(mut variant) = context.open(&candidate, &variants, None, Depth::Form) else { continue };
+            let _: Check = variant.declared();
+            if !variant.has("when") {
+                variant.problem("when", "is missing: it says in which case the variant is taken");
+            }
+            if variant.has("variants") {
+                variant.problem("variants", "cannot stand in a variant: write one with a list of tests in its `when`");
+            }
+            let holds = condition::holds(context, variant.node("when"), &variants, depth);
+            if holds && depth == Depth::Whole && chosen.is_none() {
+                chosen = Some(variant.into_parts().0);
+            }
         }
     }
+    let (mut table, origin) = check.into_parts();
     table.retain(|entry| entry.key != "variants");
-    node
+    if let Some(above) = chosen {
+        merge(&mut table, above);
+    }
+    context.section(table, &path, origin, None, depth)
 }
 
 /// `[a-z0-9][a-z0-9_.-]{0,62}` and not reserved.

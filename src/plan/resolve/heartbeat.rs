@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::heartbeat::{Form, Heartbeat};
+use crate::config::heartbeat::{Beat, Form, Heartbeat, Switch};
 use crate::config::interpolate::Text;
 use crate::config::problem::suggest;
-use crate::config::reader::{Depth, Keys, Section};
+use crate::config::reader::{Depth, Section};
 use crate::plan::resolve::{checks, condition, target};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, HeartbeatPlan};
-
-const KNOWN: [&str; 36] =
-    Keys::joined(&[&target::KEYS, &["enabled", "when", "check", "prefix", "ttl", "every", "mode", "exclusive", "required"]]);
-pub(super) const KEYS: Keys = Keys { known: &KNOWN };
 
 /// The expiry has to outlast two beats, two replies that never come and ten seconds; below it an outage of half a minute makes the key blink.
 const SLACK: Duration = Duration::from_secs(14);
@@ -23,7 +19,7 @@ const NO_REDIS: &str = "no heartbeat: no Redis is configured that readiness coul
 /// The heartbeat; none without a Redis, which is said once.
 pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> Option<HeartbeatPlan> {
     let context = root.context();
-    let Some(form) = root.table_at("heartbeat", Some(KEYS), Depth::Form) else {
+    let Some(form) = root.table_at("heartbeat", None, Depth::Form) else {
         if !root.has("heartbeat") {
             match checks.iter().find(|check| place(&check.target).is_some()) {
                 Some(check) => context.notice(format!(
@@ -35,22 +31,23 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
         }
         return None;
     };
-    let enabled = root.table_at("heartbeat", None, Depth::Whole).and_then(|section| section.boolean("enabled")).unwrap_or(true);
+    let enabled = root.table_at("heartbeat", None, Depth::Whole).is_none_or(|mut section| section.part::<Switch>().enabled);
     let wanted = condition::holds(context, form.node("when"), form.path(), Depth::Whole);
     if enabled && !wanted {
         context.remark(NO_REDIS);
     }
-    let mut section = root.table_at("heartbeat", Some(KEYS), if enabled && wanted { Depth::Whole } else { Depth::Form })?;
-    let heartbeat: Heartbeat = section.part();
-    let [key, prefix] = [&heartbeat.key, &heartbeat.prefix].map(|text| text.0.as_ref().map(Text::value));
+    let mut section = root.table_at("heartbeat", None, if enabled && wanted { Depth::Whole } else { Depth::Form })?;
+    let heartbeat: Heartbeat = section.declared();
+    let target = redis(&section, &heartbeat, checks);
+    let beat = heartbeat.beat;
+    let (key, prefix) = (beat.key.value(), beat.prefix.value());
     for (name, text) in [("key", &key), ("prefix", &prefix)] {
         let odd = |text: &String| text.contains(['{', '}']) || text.chars().any(|c| c.is_control() || c.is_whitespace());
         if text.as_ref().is_some_and(odd) {
             section.problem(name, "holds a brace or a blank; a brace would move its records to another slot of a cluster");
         }
     }
-    let target = redis(&section, checks)?;
-    let (ttl, every) = (heartbeat.ttl.0, heartbeat.every.0);
+    let (ttl, every) = (beat.ttl.0, beat.every.0);
     if every >= ttl {
         section.problem(
             "every",
@@ -65,8 +62,8 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
         ));
     }
     let key = key.unwrap_or_else(|| default_key(prefix.as_deref(), service));
-    let simple = heartbeat.mode == Form::Simple;
-    Some(HeartbeatPlan { target, key, ttl, every, simple, exclusive: heartbeat.exclusive, required: heartbeat.required })
+    let simple = beat.mode == Form::Simple;
+    Some(HeartbeatPlan { target: target?, key, ttl, every, simple, exclusive: beat.exclusive, required: beat.required })
 }
 
 /// What the service's name gives, behind the prefix that its application gives all keys of its own.
@@ -80,8 +77,7 @@ fn names_redis(section: &Section<'_>) -> bool {
 }
 
 /// The Redis itself, or that of a check.
-fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
-    let check = section.text("check").map(|text| text.value());
+fn redis(section: &Section<'_>, heartbeat: &Heartbeat, checks: &[CheckPlan]) -> Option<RedisPlace> {
     if !section.has("check") {
         if !names_redis(section) {
             if section.depth() == Depth::Form {
@@ -90,7 +86,7 @@ fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
             section.problem("url", "is missing: name the Redis by `url`, or by `check` the redis check that names it");
             return None;
         }
-        let target = target::read(section)?;
+        let target = target::read(section, &heartbeat.target)?;
         let place = place(&target);
         if place.is_none() {
             section.problem(if section.has("kind") { "kind" } else { "url" }, format!("is of kind {}; a redis is wanted", target.kind()));
@@ -100,7 +96,7 @@ fn redis(section: &Section<'_>, checks: &[CheckPlan]) -> Option<RedisPlace> {
     if names_redis(section) {
         section.problem("check", "names a Redis, and so does `url`, `kind` or `variables`; keep one of them");
     }
-    let check = check.filter(|_| section.depth() == Depth::Whole)?;
+    let check = heartbeat.beat.check.as_ref().filter(|_| section.depth() == Depth::Whole).map(Text::value)?;
     let known: Vec<(String, RedisPlace)> =
         checks.iter().filter_map(|plan| place(&plan.target).map(|place| (plan.name.clone(), place))).collect();
     let found = known.iter().find(|(name, _)| *name == check).map(|(_, target)| target.clone());
@@ -129,8 +125,7 @@ pub(super) fn place(target: &Target) -> Option<RedisPlace> {
 /// is no reader's concern.
 pub(super) fn registry(root: &Section<'_>, service: &str) -> Option<(RedisPlace, String)> {
     let plan = read(root, service, &checks::read(root, Depth::Whole))?;
-    let section = root.table_at("heartbeat", None, Depth::Whole)?;
+    let beat: Beat = root.table_at("heartbeat", None, Depth::Whole)?.part();
     let named = root.nonempty("service").is_none_or(|text| text.value() == service);
-    let prefix = section.nonempty("prefix").map(|text| text.value());
-    Some((plan.target, if named { plan.key } else { default_key(prefix.as_deref(), service) }))
+    Some((plan.target, if named { plan.key } else { default_key(beat.prefix.value().as_deref(), service) }))
 }

@@ -4,9 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::config::argument::Groups;
+use crate::config::check::Check;
 use crate::config::heartbeat::Heartbeat;
 use crate::config::reader::Keys;
-use crate::plan::resolve::{ROOT, argv, checks, condition, heartbeat, modes, modules, process, started, target};
+use crate::config::schema;
+use crate::config::started::Started;
+use crate::plan::resolve::{ROOT, checks, modes, modules, process};
 
 /// The document (draft 2020-12).
 pub fn document() -> Value {
@@ -20,20 +24,9 @@ pub fn document() -> Value {
         _ => of(key),
     });
     // What the layers take out before anything is read.
-    let of_two = |keys: [&str; 2]| {
-        let properties: Map<String, Value> = keys.into_iter().map(|key| (key.to_owned(), text())).collect();
-        json!({ "type": "object", "properties": properties, "additionalProperties": false, "required": keys })
-    };
-    root["properties"]["extends"] = text();
-    root["properties"]["without"] = json!({ "type": "array", "items": text() });
-    root["properties"]["preset"] = json!({
-        "type": "object",
-        "additionalProperties": false,
-        "properties": {
-            "version_files": { "type": "array", "items": of_two(["file", "after"]) },
-            "needs": { "type": "array", "items": of_two(["file", "least"]) },
-        },
-    });
+    for (key, kind) in crate::config::preset::schema() {
+        root["properties"][key] = kind;
+    }
     let command = json!({ "type": "array", "items": definition("argument") });
     let of_process = |key: &str| match key {
         "ignore_signals" | "stop_on" => signals.clone(),
@@ -46,31 +39,13 @@ pub fn document() -> Value {
         "umask" => typed(r"^\s*\+?[0-7]+\s*$"),
         _ => of(key),
     };
-    let of_target = |key: &str| match key {
-        "command" => command.clone(),
-        "headers" => named(&json!({ "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" }), &text()),
-        "expect" => definition("expect"),
-        "targets" => json!({ "type": "array", "minItems": 1, "items": definition("endpoint") }),
-        "variants" => json!({ "type": "array", "items": { "$ref": "#/$defs/check", "required": ["when"] } }),
-        "when" => definition("condition"),
-        _ => of(key),
-    };
-    let then = json!({ "type": "array", "items": definition("argument") });
-    let with = |keys, required: &str| {
-        let item = section(keys, |key| match key {
-            "when" => definition("condition"),
-            "then" => then.clone(),
-            _ => of(key),
-        });
-        require(item, &[required])
-    };
-    let forms = [with(argv::SPLIT, "split"), with(argv::FIRST, "first"), with(argv::ARGUMENTS, "args"), with(argv::THEN, "then")];
+    let groups = schema::of::<Groups>();
     let mode = section(modes::MODE, |key| match key {
         "command" => command.clone(),
         "started" => definition("started"),
         "checks" => of_checks(),
         "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
-        "groups" => named(&json!({}), &json!({ "type": "array", "items": with(argv::THEN, "then") })),
+        "groups" => named(&json!({}), &groups["additionalProperties"]),
         "variants" => json!({ "type": "array", "items": require(definition_of_variant(&command), &["when"]) }),
         _ => of_process(key),
     });
@@ -80,13 +55,13 @@ pub fn document() -> Value {
         "checks" => of_checks(),
         "when" => definition("condition"),
         "env" => named(&json!({ "pattern": "^[^=]+$" }), &variable()),
-        "groups" => named(&json!({}), &json!({ "type": "array", "items": with(argv::THEN, "then") })),
+        "groups" => named(&json!({}), &groups["additionalProperties"]),
         "after" => json!({ "type": "array", "items": text() }),
         "instances" => number(0, modules::MOST),
         _ => of_process(key),
     });
     let question = json!({ "anyOf": [text(), command] });
-    json!({
+    let mut document = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "portcullis.toml",
         "description": "The configuration of portcullis. A string may hold ${NAME}, ${NAME:-default} and ${NAME:?message}.",
@@ -94,24 +69,25 @@ pub fn document() -> Value {
         "properties": root["properties"],
         "additionalProperties": false,
         "$defs": {
-            "argument": { "anyOf": [text(), { "oneOf": forms }] },
-            "check": section(checks::KEYS, of_target),
-            "condition": { "anyOf": [definition("test"), { "type": "array", "minItems": 1, "items": definition("condition") }] },
-            "endpoint": section(target::MEMBER, of_target),
-            "expect": section(target::EXPECT, expectation),
-            "health": crate::config::schema::of::<crate::config::health::Health>(),
-            "heartbeat": with_declared::<Heartbeat>(section(heartbeat::KEYS, of_target)),
-            "migrations": set(crate::config::schema::of::<crate::config::migration::Migrations>(), &[("command", &command), ("check", &question), ("verify", &question)]),
+            "health": schema::of::<crate::config::health::Health>(),
+            "migrations": set(schema::of::<crate::config::migration::Migrations>(), &[("command", &command), ("check", &question), ("verify", &question)]),
             "mode": require(mode, &[]),
             "module": require(module, &["command"]),
             "process": section(process::KEYS, of_process),
-            "started": section(started::KEYS, of_target),
-            "test": section(condition::KEYS, |key| match key {
-                "all" => json!({ "type": "array", "items": definition("condition") }),
-                _ => of(key),
-            }),
         },
-    })
+    });
+    with_definitions::<Groups>(&mut document);
+    with_definitions::<Check>(&mut document);
+    with_definitions::<Heartbeat>(&mut document);
+    with_definitions::<Started>(&mut document);
+    document
+}
+
+/// Adds what `T` and all below it declare.
+fn with_definitions<T: schemars::JsonSchema>(document: &mut Value) {
+    if let (Some(here), Some(declared)) = (document["$defs"].as_object_mut(), schema::of::<Vec<T>>()["$defs"].as_object()) {
+        here.extend(declared.clone());
+    }
 }
 
 fn of_checks() -> Value {
@@ -128,15 +104,6 @@ fn definition_of_variant(command: &Value) -> Value {
     })
 }
 
-fn expectation(key: &str) -> Value {
-    let status = json!({ "type": "integer", "minimum": 100, "maximum": 599 });
-    match key {
-        "status" => json!({ "anyOf": [status, { "type": "array", "items": status }] }),
-        "json" => named(&json!({ "pattern": "^(/|$)" }), &json!(true)),
-        _ => text(),
-    }
-}
-
 /// What a key takes wherever it stands; null for one that nobody described.
 fn of(key: &str) -> Value {
     match key {
@@ -149,14 +116,12 @@ fn of(key: &str) -> Value {
         | "fail_fast"
         | "i_know"
         | "notify"
-        | "nonempty"
-        | "args"
         | "no_new_privileges"
         | "enabled"
         | "startup_affects_health" => flag(),
         "failure_threshold" | "success_threshold" => number(1, 1000),
         "lock_key" => number(i64::MIN, i64::MAX),
-        "retries" | "min_args" => number(0, 1000),
+        "retries" => number(0, 1000),
         "parallel" => number(1, 64),
         "min" => number(1, 1_000_000),
         "restart_limit" => number(0, i64::from(u32::MAX)),
@@ -181,7 +146,6 @@ fn of(key: &str) -> Value {
         "also_redis_check"
         | "also_redis_lock"
         | "message"
-        | "prefix"
         | "query"
         | "variables"
         | "bearer"
@@ -189,11 +153,8 @@ fn of(key: &str) -> Value {
         | "ca"
         | "client_certificate"
         | "client_key"
-        | "eq"
-        | "first"
         | "free"
         | "host"
-        | "ieq"
         | "key"
         | "kind"
         | "lock"
@@ -206,7 +167,6 @@ fn of(key: &str) -> Value {
         | "password"
         | "path"
         | "service"
-        | "split"
         | "sslmode"
         | "stop_signal"
         | "url"
@@ -214,7 +174,6 @@ fn of(key: &str) -> Value {
         | "version"
         | "web_path"
         | "username"
-        | "var"
         | "working_directory" => text(),
         _ => Value::Null,
     }
@@ -224,16 +183,6 @@ fn of(key: &str) -> Value {
 fn set(mut section: Value, properties: &[(&str, &Value)]) -> Value {
     for (key, value) in properties {
         section["properties"][*key] = (*value).clone();
-    }
-    section
-}
-
-/// What `T` declares, in place of what is described here.
-fn with_declared<T: schemars::JsonSchema>(mut section: Value) -> Value {
-    if let (Some(here), Some(declared)) =
-        (section["properties"].as_object_mut(), crate::config::schema::of::<T>()["properties"].as_object())
-    {
-        here.extend(declared.clone());
     }
     section
 }

@@ -13,78 +13,40 @@ mod tls;
 mod variables;
 
 use crate::config::interpolate::Text;
-use crate::config::node::Value;
-use crate::config::reader::{Depth, Keys, Section};
+use crate::config::reader::{Depth, Section};
+use crate::config::target::TargetKeys;
+use crate::config::values::Number;
 use crate::plan::resolve::address::{self, Address};
 use crate::plan::target::{self, GrpcTarget, Target};
 use crate::secret::Secret;
 use http::HttpOptions;
-pub(super) use http::{EXPECT, MEMBER};
-use kinds::{family, own_name, says_tls};
+pub(super) use http::several;
+use kinds::Kind;
 use tls::TlsOptions;
 
-/// Keys of some kinds only; `host`, `port` and `kind` are everybody's, what stands in other sections too is not listed.
-const PARTICULAR: [&str; 22] = [
-    "user",
-    "username",
-    "password",
-    "database",
-    "path",
-    "query",
-    "sslmode",
-    "tls",
-    "ca",
-    "client_certificate",
-    "client_key",
-    "insecure",
-    "headers",
-    "method",
-    "expect",
-    "bearer",
-    "service",
-    "key",
-    "min",
-    "free",
-    "command",
-    "role",
-];
-
-/// Every key that names a target; which of them mean something depends on its kind.
-pub(super) const KEYS: [&str; 27] = Keys::joined(&[&["url", "kind", "variables", "host", "port"], &PARTICULAR]);
+/// The keys of every target, which stand beside a URL that says everything only by mistake.
+const EVERYBODYS: [&str; 5] = ["url", "kind", "variables", "host", "port"];
 
 /// What the section wrote about the target, in any of the ways.
 struct Written<'s, 'c> {
     section: &'s Section<'c>,
+    keys: &'s TargetKeys,
     address: Address,
-    user: Option<Text>,
-    password: Option<Secret>,
-    host: Option<Text>,
-    port: Option<u16>,
-    database: Option<Text>,
-    path: Option<Text>,
-    service: Option<Text>,
-    sslmode: Option<Text>,
+    /// Whether the name of its kind says that TLS is spoken.
+    secure: bool,
     tls: TlsOptions,
+    http: HttpOptions,
 }
 
 /// What is wrong was said.
 struct Said;
 
-/// Reads the target of a check; none when it is wrong, or at [`Depth::Form`] when it cannot be told.
-pub(super) fn read(section: &Section<'_>) -> Option<Target> {
-    if section.has("targets") {
-        return http::several(section);
-    }
-    let kind = section.text("kind");
-    let (url, host, port) = (section.text("url"), section.nonempty("host"), section.port("port"));
-    let (user, username) = (section.nonempty("user"), section.nonempty("username"));
-    let (database, path, sslmode) = (database_text(section), section.nonempty("path"), section.nonempty("sslmode"));
-    let (service, password) = (section.nonempty("service"), section.secret("password"));
-    if user.is_some() && username.is_some() {
+/// Reads the target of `keys`, which `section` wrote; none when it is wrong, or at [`Depth::Form`] when it cannot be told.
+pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
+    if keys.user.0.is_some() && keys.username.0.is_some() {
         section.problem("username", "says the same as `user`; keep one of them");
     }
-    let tls = TlsOptions::read(section);
-    let http = http::options(section);
+    let (tls, http) = (TlsOptions::read(section, keys), HttpOptions::read(section, keys));
     let by_variables = section.has("variables");
     if !by_variables && !section.has("url") && !section.has("kind") {
         section.problem("url", "is missing: name the target by `url`, or by `kind`, `host` and `port`");
@@ -94,130 +56,70 @@ pub(super) fn read(section: &Section<'_>) -> Option<Target> {
         section.problem("variables", format!("says what kind of Redis it is, and so does `{other}`; keep one of them"));
         return None;
     }
-    let own = url.as_ref().and_then(|url| Some((url, own::scheme(&url.value())?)));
+    let own = keys.url.as_ref().and_then(|url| Some((url, own::scheme(&url.value())?)));
     if let Some((url, scheme)) = own {
-        for key in PARTICULAR.iter().chain(&["kind", "host", "port"]).filter(|key| section.has(key)) {
+        for key in beside(section, &["url"]) {
             section.problem(key, format!("means nothing beside a url of kind {scheme}"));
         }
         return own::read(section, url, scheme);
     }
-    let mut address = match (&url, section.has("url")) {
+    let mut address = match &keys.url {
         _ if by_variables && section.depth() == Depth::Form => return None,
-        _ if by_variables => variables::address(section)?,
-        (Some(text), _) => match Address::parse(&address::assemble(text)) {
-            Ok(address) => address,
-            Err(why) => {
-                section.problem("url", why);
-                return None;
-            }
-        },
-        (None, true) => return None,
-        (None, false) => Address::default(),
+        _ if by_variables => variables::address(section, keys)?,
+        Some(text) => Address::parse(&address::assemble(text)).map_err(|why| section.problem("url", why)).ok()?,
+        None if section.has("url") => return None,
+        None => Address::default(),
     };
     if let Some(password) = &address.password {
         let _ = Secret::new(password);
     }
-    let mut scheme = address.scheme.clone();
-    if let Some(kind) = &kind {
-        let kind = kind.value();
-        if !scheme.is_empty() && family(&scheme) != family(&kind) {
-            section.problem("kind", format!("is `{kind}`, but the url begins with `{scheme}://`"));
+    let word = keys.kind.as_ref().map(Text::value);
+    let secure = kinds::says_tls(&address.scheme) || word.as_deref().is_some_and(kinds::says_tls);
+    match word {
+        Some(word) if address.scheme.is_empty() => address.scheme = word,
+        Some(word) if !kinds::same(&address.scheme, &word) => {
+            section.problem("kind", format!("is `{word}`, but the url begins with `{}://`", address.scheme));
             return None;
         }
-        // `kind = "redis"` beside a url of `rediss://` takes nothing away from it.
-        if scheme.is_empty() || !says_tls(&scheme) {
-            scheme = kind;
-        }
-    } else if scheme.is_empty() {
-        return None;
+        // Its value is not known, or was wrong.
+        None if address.scheme.is_empty() => return None,
+        _ => {}
     }
     if section.depth() == Depth::Form {
         return None;
     }
-    // From here on a kind has one name.
-    scheme = own_name(&scheme).to_owned();
-    address.scheme.clone_from(&scheme);
-    if let Some(query) = section.nonempty("query") {
+    let Some(kind) = Kind::of(&address.scheme) else {
+        section.problem(if section.has("kind") { "kind" } else { "url" }, kinds::unknown(&address.scheme));
+        return None;
+    };
+    if let Some(query) = keys.query.value() {
         let own = address.query.take().map(|own| format!("{own}&")).unwrap_or_default();
-        address.query = Some(format!("{own}{}", query.value().trim_start_matches(['?', '&'])));
+        address.query = Some(format!("{own}{}", query.trim_start_matches(['?', '&'])));
     }
-    if !address.more.is_empty() && !["redis+sentinel", "redis+cluster", "postgres", "amqp", "mongodb", "kafka"].contains(&family(&scheme)) {
+    if !address.more.is_empty() && !kind.several {
         section.problem("url", "names several hosts, which is not supported for this kind");
         return None;
     }
-    let written = Written { section, address, user: user.or(username), password, host, port, database, path, service, sslmode, tls };
-    written.target(&scheme, http)
+    // The heartbeat's own key is not the registry's.
+    let own = |key: &str| key == "key" && section.path() == "heartbeat";
+    for key in beside(section, &EVERYBODYS).filter(|key| !kind.takes(key) && !own(key)) {
+        section.problem(key, format!("means nothing to a target of kind {}", kind.name()));
+    }
+    (kind.target)(Written { section, keys, address, secure, tls, http })
+}
+
+/// The keys of a target that the section wrote beside these.
+fn beside<'s>(section: &'s Section<'_>, these: &'s [&str]) -> impl Iterator<Item = &'s str> {
+    let of_target = |key: &&str| EVERYBODYS.contains(key) || kinds::is_particular(key);
+    section.entries().map(|entry| entry.key.as_str()).filter(of_target).filter(|key| !these.contains(key))
 }
 
 /// Whether a URL's scheme says that TLS is spoken.
 pub(super) fn is_secure(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(scheme, _)| says_tls(&scheme.to_ascii_lowercase()))
-}
-
-/// `database` is a name, or a number for Redis.
-fn database_text(section: &Section<'_>) -> Option<Text> {
-    match &section.node("database")?.value {
-        Value::Integer(number) => Some(Text::literal(number.to_string())),
-        _ => section.nonempty("database"),
-    }
+    url.split_once("://").is_some_and(|(scheme, _)| kinds::says_tls(&scheme.to_ascii_lowercase()))
 }
 
 impl Written<'_, '_> {
-    fn target(self, scheme: &str, http: HttpOptions) -> Option<Target> {
-        const LOGIN: [&str; 3] = ["user", "username", "password"];
-        const HTTP: [&str; 4] = ["headers", "method", "expect", "bearer"];
-        const FILES: [&str; 3] = ["ca", "client_certificate", "client_key"];
-        let fit = |groups: &[&[&str]]| {
-            for key in PARTICULAR.iter().filter(|key| self.section.has(key) && !groups.iter().any(|group| group.contains(key))) {
-                // The heartbeat's own key is not the registry's.
-                if *key != "key" || self.section.path() != "heartbeat" {
-                    self.section.problem(key, format!("means nothing to a target of kind {}", family(scheme)));
-                }
-            }
-        };
-        match family(scheme) {
-            "tcp" | "dns" | "process" => fit(&[]),
-            "unix" | "file" => fit(&[&["path"]]),
-            "disk" => fit(&[&["path", "free"]]),
-            "exec" => fit(&[&["command"]]),
-            "http" => fit(&[&LOGIN, &HTTP, &FILES, &["path", "tls", "insecure"]]),
-            "grpc" => fit(&[&FILES, &["service", "tls", "insecure"]]),
-            "amqp" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure"]]),
-            "postgres" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "role", "query"]]),
-            "mysql" => fit(&[&LOGIN, &FILES, &["database", "sslmode", "path", "query"]]),
-            "redis" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "path"]]),
-            "redis+sentinel" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "service"]]),
-            "redis+cluster" | "mongodb" | "kafka" => fit(&[&LOGIN, &FILES, &["tls", "insecure"]]),
-            "redis+ready" => fit(&[&LOGIN, &FILES, &["database", "tls", "insecure", "service", "key", "min"]]),
-            _ => {}
-        }
-        match family(scheme) {
-            "tcp" => self.tcp(),
-            "unix" => self.file("path").map(Target::Unix),
-            "file" => self.file("path").map(Target::File),
-            "dns" => self.dns(),
-            "disk" => self.disk(),
-            "exec" => self.exec(),
-            "process" => Some(Target::Process),
-            "http" => self.http(http),
-            "grpc" => self.grpc(),
-            "amqp" => self.amqp(),
-            "mongodb" => self.mongodb(),
-            "kafka" => self.kafka(),
-            "postgres" => self.postgres(),
-            "mysql" => self.mysql(),
-            "redis" => self.redis().map(Target::Redis),
-            "redis+sentinel" => self.sentinel(),
-            "redis+cluster" => self.cluster(),
-            "redis+ready" => self.ready(),
-            unknown => {
-                let key = if self.section.has("kind") { "kind" } else { "url" };
-                self.section.problem(key, kinds::unknown(unknown));
-                None
-            }
-        }
-    }
-
     /// The key at fault when an address is wrong.
     fn key(&self, part: &'static str) -> &'static str {
         let whole = ["url", "variables"].into_iter().find(|key| self.section.has(key));
@@ -226,7 +128,7 @@ impl Written<'_, '_> {
 
     /// Host and port, the parts before the URL, with a port of last resort.
     fn place(&self, default_port: Option<u16>) -> Option<target::Address> {
-        let host = self.host.as_ref().map_or_else(|| self.address.host.clone(), Text::value);
+        let host = self.keys.host.value().unwrap_or_else(|| self.address.host.clone());
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).map_or(host.clone(), str::to_owned);
         if host.is_empty() {
             self.section.problem(self.key("host"), "names no host");
@@ -236,27 +138,35 @@ impl Written<'_, '_> {
             self.section.problem(self.key("host"), why);
             return None;
         }
-        let Some(port) = self.port.or(self.address.port).or(default_port) else {
-            if !self.section.has("port") {
-                self.section.problem(self.key("port"), "names no port");
-            }
+        let Some(port) = self.port().or(default_port) else {
+            self.section.problem(self.key("port"), "names no port");
             return None;
         };
         Some(target::Address { host, port })
     }
 
     fn user(&self) -> Option<String> {
-        self.user.as_ref().map(Text::value).or_else(|| self.address.user.clone())
+        self.keys.user.value().or_else(|| self.keys.username.value()).or_else(|| self.address.user.clone())
+    }
+
+    /// The part of that name, the URL's port.
+    fn port(&self) -> Option<u16> {
+        self.keys.port.0.and_then(Number::to).or(self.address.port)
     }
 
     fn password(&self) -> Option<Secret> {
-        self.password.clone().or_else(|| self.address.password.clone().map(Secret::new))
+        self.keys.password.0.clone().or_else(|| self.address.password.clone().map(Secret::new))
+    }
+
+    /// The part `database`.
+    fn database_part(&self) -> Option<String> {
+        self.keys.database.0.as_ref().map(|database| database.0.value())
     }
 
     /// The database's name, the part before the URL; an empty one is none.
     fn database(&self) -> Result<Option<String>, Said> {
-        if let Some(database) = &self.database {
-            return Ok(Some(database.value()));
+        if let Some(database) = self.database_part() {
+            return Ok(Some(database));
         }
         match self.address.database() {
             Ok(database) => Ok(Some(database).filter(|database| !database.is_empty())),
@@ -277,16 +187,12 @@ impl Written<'_, '_> {
 
     /// `grpc://host:port`, the service's name behind it.
     fn grpc(self) -> Option<Target> {
-        let service = match &self.service {
-            Some(service) => service.value(),
-            None => self.address.path.trim_matches('/').to_owned(),
-        };
+        let service = self.keys.service.value().unwrap_or_else(|| self.address.path.trim_matches('/').to_owned());
         if service.len() > 1000 || service.chars().any(|c| c.is_control() || c.is_whitespace()) {
             self.section.problem(self.key("service"), "names no service");
         }
         self.address.parameters().iter().for_each(|(name, value)| self.ignored(name, value));
-        let secure = self.address.scheme == "grpcs";
-        let tls = self.tls.chosen(self.section, secure);
+        let tls = self.tls.chosen(self.section, self.secure);
         Some(Target::Grpc(GrpcTarget { address: self.place(None)?, service, tls }))
     }
 }

@@ -278,6 +278,7 @@ details = "sometimes"
         "p:29:15: `stop_signal` in [modes.a] is `TERMINATE`, not a signal as `TERM` or `15`",
         "p:32:1: `url` in [modes.b.started] is missing: name the target by `url`, or by `kind`, `host` and `port`",
         "p:34:7: `url` in [heartbeat] is of kind tcp; a redis is wanted",
+        "p:36:9: `every` in [heartbeat] is 10s, not shorter than the expiry of 10s",
         "p:38:10: `listen` in [health] is `80x51`, not an address as `0.0.0.0:8051`, `[::]:8051` or `:8051`",
         "p:39:11: `details` in [health] is `sometimes`; one of `never`, `when-authorized`, `always` is wanted",
     ];

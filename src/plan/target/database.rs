@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::{Address, SslMode, Tls};
+pub use crate::config::target::ServerRole;
 use crate::secret::Secret;
 
 /// A PostgreSQL database and its login.
@@ -95,24 +96,6 @@ impl AuthMethods {
     pub fn has(self, word: &str) -> bool {
         Self::WORDS.iter().any(|(known, method)| *known == word && self.meets(*method))
     }
-}
-
-/// What a PostgreSQL has to be, besides answering (libpq's `target_session_attrs`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ServerRole {
-    /// Anything.
-    #[default]
-    Any,
-    /// Its transactions may write.
-    ReadWrite,
-    /// Its transactions may not write.
-    ReadOnly,
-    /// It is no standby.
-    Primary,
-    /// It is a standby.
-    Standby,
-    /// A standby where one of several hosts is one, else anything.
-    PreferStandby,
 }
 
 impl fmt::Display for PostgresTarget {

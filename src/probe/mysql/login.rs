@@ -1,7 +1,8 @@
 //! The second half of a login to a MySQL: what the server asks until it lets us in.
 
 use super::handshake::proof;
-use super::{Wire, refusal, rsa};
+use super::refusal::refusal;
+use super::{Wire, rsa};
 use crate::outcome::{Class, Failure};
 use crate::plan::target::{MysqlTarget, ServerKey};
 

@@ -48,10 +48,9 @@ impl Children {
         let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
         if self.running.get(&group) != Some(&id) {
             // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant. Mostly nobody has it.
-            if sys::send(-group, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)) {
-                return Ok(());
+            if !sys::is_nobody(-group) {
+                self.seeing_off.signal_group(group, number);
             }
-            self.seeing_off.signal_group(group, number);
             return Ok(());
         }
         if self.holds_back(group, number) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -13,10 +12,10 @@ use crate::view::members::Members;
 use crate::view::{MigrationPart, time, words};
 
 /// One component of Spring's health; a composite has parts, under `details` in the syntax of version 2.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(rename = "ActuatorComponent"))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ActuatorComponent")]
 pub(in crate::view) struct Component<'a> {
-    #[cfg_attr(test, schemars(extend("enum" = ["UP", "DOWN", "UNKNOWN", "OUT_OF_SERVICE"])))]
+    #[schemars(extend("enum" = ["UP", "DOWN", "UNKNOWN", "OUT_OF_SERVICE"]))]
     pub(super) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     components: Option<Parts<'a>>,
@@ -28,8 +27,8 @@ pub(in crate::view) struct Component<'a> {
 /// Sorted by name, as Spring's `TreeMap` has them.
 type Parts<'a> = BTreeMap<&'a str, Component<'a>>;
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(untagged)]
 enum Details<'a> {
     Parts(Parts<'a>),
@@ -38,8 +37,7 @@ enum Details<'a> {
     Module(ModuleDetails<'a>),
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct CheckDetails<'a> {
     kind: &'static str,
@@ -56,16 +54,14 @@ struct CheckDetails<'a> {
     report: Option<Report<'a>>,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct StageDetails<'a> {
     status: &'static str,
     #[serde(flatten)]
     migration: Option<MigrationPart<'a>>,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ModuleDetails<'a> {
     biz_state: &'static str,
@@ -159,7 +155,7 @@ fn startup<'a>(assessment: &Assessment<'a>, authority: bool) -> Component<'a> {
         let migration = if migrates && stage.name == "migrate" { MigrationPart::new(assessment, authority) } else { None };
         (stage.name.as_str(), StageDetails { status: step_word(stage.step), migration })
     });
-    let details = (authority && !snapshot.stages.is_empty()).then(|| Details::Start(stages.collect()));
+    let details = (authority && !snapshot.stages.is_empty()).then(|| Details::Start(Members(stages.collect())));
     Component { details, ..Component::leaf(step_word(snapshot.startup())) }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -11,8 +10,8 @@ use crate::state::check::Record;
 use crate::view::time;
 
 /// The report on a run that asked several endpoints: one client, which is the check, and one API an endpoint.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(rename = "DifyReport"))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DifyReport")]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report<'a> {
     /// Counted over clients: of one client that is not normal, none is.
@@ -27,8 +26,8 @@ pub(super) struct Report<'a> {
     client_reports: [ClientReport<'a>; 1],
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "camelCase")]
 struct ClientReport<'a> {
     client_name: &'a str,
@@ -41,8 +40,8 @@ struct ClientReport<'a> {
     api_statuses: Vec<Api<'a>>,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema), schemars(inline))]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "camelCase")]
 struct Api<'a> {
     method_name: &'a str,

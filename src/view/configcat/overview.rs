@@ -1,6 +1,5 @@
 //! What `/status?verbose` tells beyond the checks: as much as the page shows.
 
-#[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -12,8 +11,7 @@ use crate::state::snapshot::{Assessment, Child, Level, Look, Module, Phase, Stag
 use crate::view::time;
 
 /// The run as a whole.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Overview<'a> {
     overall: &'static str,
     live: bool,
@@ -31,8 +29,7 @@ pub(super) struct Overview<'a> {
 }
 
 /// Who this is: for those with authority.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct Own<'a> {
     instance: &'a str,
     pid: Option<i32>,
@@ -40,8 +37,7 @@ struct Own<'a> {
 }
 
 /// One step of the start; times in seconds since the run began.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct StageLine<'a> {
     name: &'a str,
     state: &'static str,
@@ -50,8 +46,7 @@ struct StageLine<'a> {
     ended_s: Option<f64>,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct HeartbeatLine {
     written: u64,
     failed: u64,
@@ -59,8 +54,7 @@ struct HeartbeatLine {
     last_written: Option<String>,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct ModuleLine<'a> {
     name: &'a str,
     state: &'static str,
@@ -72,8 +66,7 @@ struct ModuleLine<'a> {
 }
 
 /// A module's process and what went wrong: for those with authority.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct ModuleDetails<'a> {
     pid: Option<i32>,
     says: Option<&'a str>,
@@ -81,8 +74,7 @@ struct ModuleDetails<'a> {
 }
 
 /// How many instances there are for everybody, who they are with authority.
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct InstancesPart<'a> {
     ready: u64,
     all: u64,
@@ -91,8 +83,7 @@ struct InstancesPart<'a> {
     listed: Option<Vec<InstanceLine<'a>>>,
 }
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(JsonSchema))]
+#[derive(Serialize, JsonSchema)]
 struct InstanceLine<'a> {
     name: &'a str,
     own: bool,

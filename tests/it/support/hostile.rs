@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What it does with each connection.
@@ -164,4 +164,43 @@ fn hold(stream: &mut TcpStream, ended: &AtomicBool) -> std::io::Result<()> {
     let mut piece = [0; 4096];
     while stream.read(&mut piece)? > 0 && !ended.load(Ordering::Relaxed) {}
     Ok(())
+}
+
+/// A server that is none: it answers by what the test says, and keeps what it is told.
+#[derive(Debug)]
+pub struct Impostor {
+    pub port: u16,
+    told: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Impostor {
+    /// Greets where there is a greeting, and answers what it hears by `answer`, which also gets how many times it has heard something, from 1 on.
+    pub fn start(greeting: Option<Vec<u8>>, answer: impl Fn(usize, &[u8]) -> Vec<u8> + Clone + Send + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", free_port())).expect("bind the impostor");
+        let port = listener.local_addr().expect("address").port();
+        let told: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let heard = Arc::clone(&told);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let (greeting, answer, heard) = (greeting.clone(), answer.clone(), Arc::clone(&heard));
+                std::thread::spawn(move || {
+                    let mut buffer = [0; 4096];
+                    let greeted = greeting.is_none_or(|greeting| stream.write_all(&greeting).is_ok());
+                    for count in 1.. {
+                        let Ok(length @ 1..) = stream.read(&mut buffer) else { return };
+                        heard.lock().expect("impostor").extend_from_slice(&buffer[..length]);
+                        if !greeted || stream.write_all(&answer(count, &buffer[..length])).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, told }
+    }
+
+    /// Whether anybody said this to it.
+    pub fn was_told(&self, text: &str) -> bool {
+        self.told.lock().expect("impostor").windows(text.len()).any(|window| window == text.as_bytes())
+    }
 }

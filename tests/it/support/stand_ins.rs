@@ -49,6 +49,11 @@ impl StandIns {
         self.run(preset, arguments).without("PATH").env("PATH", format!("{}:/usr/bin:/bin", self.0.path().display()))
     }
 
+    /// Where they lie.
+    pub fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
     /// Takes the permission to execute a program away.
     pub fn not_executable(&self, name: &str) {
         chmod(&self.0.path().join(name), 0o644);

@@ -2,46 +2,11 @@
 
 use super::{fails, passes, wait_with};
 use crate::support::postgres::{PASSWORD, percent};
-use crate::support::{Certificates, Portcullis, Postgres, Redis, free_port};
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use crate::support::{Certificates, Impostor, Portcullis, Postgres, Redis, free_port};
 
-/// A PostgreSQL that is none: it offers no TLS, asks for the password in clear, and keeps what it is told.
-struct Impostor {
-    port: u16,
-    told: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Impostor {
-    /// The server's messages of the login behind the first packet, e.g. a request for the password.
-    fn start(asks: &'static [u8]) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let told: Arc<Mutex<Vec<u8>>> = Arc::default();
-        let heard = Arc::clone(&told);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, heard) = (stream.unwrap(), Arc::clone(&heard));
-                std::thread::spawn(move || {
-                    let mut buffer = [0; 4096];
-                    while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                        heard.lock().unwrap().extend_from_slice(&buffer[..count]);
-                        let answer = if buffer[..count] == [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f] { b"N" } else { asks };
-                        if stream.write_all(answer).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        Self { port, told }
-    }
-
-    fn was_told(&self, text: &str) -> bool {
-        let told = self.told.lock().unwrap();
-        told.windows(text.len()).any(|window| window == text.as_bytes())
-    }
+/// A PostgreSQL that is none: it has no TLS, and answers everything by these messages, e.g. a request for the password.
+fn impostor_with(asks: &'static [u8]) -> Impostor {
+    Impostor::start(None, move |_, heard| if heard == [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f] { b"N".to_vec() } else { asks.to_vec() })
 }
 
 const CLEAR: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
@@ -67,17 +32,17 @@ fn an_impostor_never_gets_the_password_where_security_was_asked_for() {
         "requirepeer=postgres",
         "sslmod=require",
     ] {
-        let impostor = Impostor::start(CLEAR);
+        let impostor = impostor_with(CLEAR);
         let url = format!("postgres://app:open-sesame@127.0.0.1:{}/app?{parameters}", impostor.port);
         let said = wait_with(&["--timeout", "300ms", &url]);
         assert!(!said.stderr.contains("is ready after") && !impostor.was_told("open-sesame"), "{parameters}: {}", said.stderr);
     }
     // It is one that would be told.
-    let impostor = Impostor::start(CLEAR);
+    let impostor = impostor_with(CLEAR);
     wait_with(&["--timeout", "300ms", &format!("postgres://app:open-sesame@127.0.0.1:{}/app", impostor.port)]);
     assert!(impostor.was_told("open-sesame"));
     // An MD5 of it is a proof, and not asked for here.
-    let impostor = Impostor::start(b"R\0\0\0\x0c\0\0\0\x05abcd");
+    let impostor = impostor_with(b"R\0\0\0\x0c\0\0\0\x05abcd");
     let url = format!("postgres://app:open-sesame@127.0.0.1:{}/app?require_auth=scram-sha-256", impostor.port);
     fails(&url, &["authentication failed", "MD5", "require_auth"]);
     assert!(!impostor.was_told("md5"));

@@ -135,16 +135,25 @@ fn every_example_of_the_readme_is_understood_by_wait_and_by_plan() {
 
 #[test]
 fn pid_1_ends_at_once_by_term_and_int() {
-    for (signal, code) in [(15, 143), (2, 130)] {
-        let mut run = Portcullis::new().args(["wait", "file:///nonexistent"]).in_pid_namespace().start();
-        let pid = run.pid();
-        // The second thread is the one that listens for signals.
-        let tasks = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-        crate::support::eventually("it listens", secs(20), || (tasks() > 1).then_some(()));
+    let commands: [&[&str]; 3] = [
+        &["wait", "file:///nonexistent"],
+        &["status", "--watch", "--socket", "/nonexistent.sock"],
+        &["ready", "api", "--watch", "--url", "redis://127.0.0.1:1/0"],
+    ];
+    for (command, (signal, code)) in commands.iter().flat_map(|command| [(15, 143), (2, 130)].map(|end| (*command, end))) {
+        let mut run = Portcullis::new().args(command).in_pid_namespace().start();
+        let status = format!("/proc/{}/status", run.pid());
+        // The mask of the signals that have a handler (proc_pid_status(5)).
+        let caught = || {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let mask = text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
+            mask.is_some_and(|mask| mask & 1 << (signal - 1) != 0)
+        };
+        crate::support::eventually("it listens", secs(20), || caught().then_some(()));
         let since = Stopwatch::start();
         run.signal(signal);
         run.exits(code);
-        assert!(since.elapsed() < std::time::Duration::from_millis(500), "{:?}", since.elapsed());
+        assert!(since.elapsed() < std::time::Duration::from_millis(500), "{command:?}: {:?}", since.elapsed());
     }
 }
 

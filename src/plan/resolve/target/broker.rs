@@ -23,15 +23,11 @@ impl Written<'_, '_> {
                 _ => {}
             }
         }
-        let secure = self.address.scheme == "amqps";
-        let tls = self.tls.chosen(self.section, secure);
-        let vhost = match self.database.as_ref() {
-            Some(vhost) => vhost.value(),
-            None => {
-                let path = self.address.path.strip_prefix('/').unwrap_or_default();
-                percent_decode_str(path).decode_utf8_lossy().into_owned()
-            }
-        };
+        let tls = self.tls.chosen(self.section, self.secure);
+        let vhost = self.database_part().unwrap_or_else(|| {
+            let path = self.address.path.strip_prefix('/').unwrap_or_default();
+            percent_decode_str(path).decode_utf8_lossy().into_owned()
+        });
         if vhost.len() > 255 {
             self.section.problem(self.key("database"), "names a virtual host of more than 255 bytes");
         }

@@ -1,103 +1,144 @@
-//! The kinds that there are, and the other names that clients have for them.
+//! The kinds that there are: a row for each, with its names, the keys that mean something to it, and what makes its target.
 
+use super::Written;
 use crate::config::problem::nearest;
+use crate::plan::target::Target;
 
-/// Kinds of a target that there are.
-const KINDS: [&str; 24] = [
-    "amqp",
-    "amqps",
-    "disk",
-    "dns",
-    "exec",
-    "file",
-    "grpc",
-    "grpcs",
-    "http",
-    "https",
-    "kafka",
-    "mariadb",
-    "mongodb",
-    "mysql",
-    "postgres",
-    "process",
-    "redis",
-    "redis+cluster",
-    "redis+ready",
-    "redis+sentinel",
-    "redis+unix",
-    "rediss",
-    "tcp",
-    "unix",
+/// A kind of target.
+pub(super) struct Kind {
+    /// Its names, its own one first: Valkey, PostGIS, and those of Ruby's and Python's clients are among them.
+    names: &'static [&'static str],
+    /// Further names, which say that TLS is spoken.
+    secure: &'static [&'static str],
+    /// What may stand behind a `+`: the drivers of SQLAlchemy and of dj-database-url. Anything else would be spoken to as what it is not.
+    drivers: &'static [&'static str],
+    /// The keys that mean something to it, besides `url`, `kind`, `host` and `port`.
+    keys: &'static [&'static [&'static str]],
+    /// Whether its URL may name several hosts.
+    pub several: bool,
+    /// Makes its target; none after saying what is wrong.
+    pub target: fn(Written<'_, '_>) -> Option<Target>,
+}
+
+const LOGIN: &[&str] = &["user", "username", "password"];
+const HTTP: &[&str] = &["path", "headers", "method", "expect", "bearer"];
+/// What TLS needs, however it is asked for.
+const FILES: &[&str] = &["ca", "client_certificate", "client_key"];
+const TLS: &[&str] = &["ca", "client_certificate", "client_key", "tls", "insecure"];
+const DATABASE: &[&str] = &["database"];
+const MYSQL: &[&str] = &["aiomysql", "asyncmy", "cymysql", "mariadbconnector", "mysqlclient", "mysqlconnector", "mysqldb", "pymysql"];
+const POSTGRES: &[&str] =
+    &["aiopg", "asyncpg", "pg8000", "psycopg", "psycopg2", "psycopg2cffi", "psycopg_async", "pygresql", "pypostgresql"];
+
+/// A row without what most kinds do not have.
+const PLAIN: Kind = Kind { names: &[], secure: &[], drivers: &[], keys: &[], several: false, target: |_| None };
+
+static KINDS: [Kind; 18] = [
+    Kind { names: &["tcp"], target: |written| written.tcp(), ..PLAIN },
+    Kind { names: &["unix"], keys: &[&["path"]], target: |written| written.file("path").map(Target::Unix), ..PLAIN },
+    Kind { names: &["file"], keys: &[&["path"]], target: |written| written.file("path").map(Target::File), ..PLAIN },
+    Kind { names: &["dns"], target: |written| written.dns(), ..PLAIN },
+    Kind { names: &["disk"], keys: &[&["path", "free"]], target: |written| written.disk(), ..PLAIN },
+    Kind { names: &["exec"], keys: &[&["command"]], target: |written| written.exec(), ..PLAIN },
+    Kind { names: &["process"], target: |_| Some(Target::Process), ..PLAIN },
+    Kind { names: &["http"], secure: &["https"], keys: &[LOGIN, HTTP, TLS], target: |written| written.http(), ..PLAIN },
+    Kind { names: &["grpc"], secure: &["grpcs"], keys: &[TLS, &["service"]], target: |written| written.grpc(), ..PLAIN },
+    Kind {
+        names: &["amqp", "pyamqp", "librabbitmq"],
+        secure: &["amqps"],
+        keys: &[LOGIN, TLS, DATABASE],
+        several: true,
+        target: |written| written.amqp(),
+        ..PLAIN
+    },
+    Kind { names: &["mongodb"], keys: &[LOGIN, TLS], several: true, target: |written| written.mongodb(), ..PLAIN },
+    Kind { names: &["kafka"], keys: &[LOGIN, TLS], several: true, target: |written| written.kafka(), ..PLAIN },
+    Kind {
+        names: &["postgres", "postgresql", "postgis", "psql", "pgsql"],
+        drivers: POSTGRES,
+        keys: &[LOGIN, FILES, DATABASE, &["sslmode", "role", "query"]],
+        several: true,
+        target: |written| written.postgres(),
+        ..PLAIN
+    },
+    Kind {
+        names: &["mysql", "mariadb", "mysql2", "trilogy", "mysqlgis"],
+        drivers: MYSQL,
+        keys: &[LOGIN, FILES, DATABASE, &["sslmode", "path", "query"]],
+        target: |written| written.mysql(),
+        ..PLAIN
+    },
+    Kind {
+        names: &["redis", "valkey", "redis+unix"],
+        secure: &["rediss", "valkeys"],
+        keys: &[LOGIN, TLS, DATABASE, &["path"]],
+        target: |written| written.redis().map(Target::Redis),
+        ..PLAIN
+    },
+    Kind {
+        names: &["redis+sentinel"],
+        keys: &[LOGIN, TLS, DATABASE, &["service"]],
+        several: true,
+        target: |written| written.sentinel(),
+        ..PLAIN
+    },
+    Kind { names: &["redis+cluster"], keys: &[LOGIN, TLS], several: true, target: |written| written.cluster(), ..PLAIN },
+    Kind { names: &["redis+ready"], keys: &[LOGIN, TLS, DATABASE, &["service", "key", "min"]], target: |written| written.ready(), ..PLAIN },
 ];
+
+impl Kind {
+    /// The kind that a scheme means; none for one that is not known.
+    pub(super) fn of(scheme: &str) -> Option<&'static Self> {
+        let (name, driver) = scheme.split_once('+').unwrap_or((scheme, ""));
+        KINDS.iter().find(|kind| kind.is_named(scheme) || (kind.is_named(name) && kind.drivers.contains(&driver)))
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.names.contains(&name) || self.secure.contains(&name)
+    }
+
+    /// Its own name.
+    pub(super) fn name(&self) -> &'static str {
+        self.names.first().copied().unwrap_or_default()
+    }
+
+    /// Whether `key` means something to it.
+    pub(super) fn takes(&self, key: &str) -> bool {
+        self.keys.iter().any(|keys| keys.contains(&key))
+    }
+}
+
+/// Whether two schemes mean the same kind, known or not.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    one == other || Kind::of(one).is_some_and(|kind| Kind::of(other).is_some_and(|other| kind.name() == other.name()))
+}
+
+/// Whether `key` means something to some kinds only.
+pub(super) fn is_particular(key: &str) -> bool {
+    KINDS.iter().any(|kind| kind.takes(key))
+}
+
+/// Whether a scheme says that TLS is spoken.
+pub(super) fn says_tls(scheme: &str) -> bool {
+    KINDS.iter().any(|kind| kind.secure.contains(&scheme))
+}
 
 /// Schemes of clients that mean another kind than the one they look like.
 const FOREIGN: [&str; 12] =
     ["mongodb+srv", "mssql", "oracle", "sqlite", "sqlite3", "snowflake", "memcached", "redis+socket", "http+unix", "ldap", "ldaps", "nats"];
 
-/// Schemes that say themselves that TLS is spoken.
-const SECURE: [&str; 4] = ["https", "rediss", "grpcs", "amqps"];
-
-/// Other names of a kind: Valkey, PostGIS, and those of Ruby's and Python's clients.
-const SYNONYMS: [(&str, &str); 11] = [
-    ("valkey", "redis"),
-    ("valkeys", "rediss"),
-    ("postgresql", "postgres"),
-    ("postgis", "postgres"),
-    ("psql", "postgres"),
-    ("pgsql", "postgres"),
-    ("mysql2", "mysql"),
-    ("trilogy", "mysql"),
-    ("mysqlgis", "mysql"),
-    ("pyamqp", "amqp"),
-    ("librabbitmq", "amqp"),
-];
-
-/// What may stand behind a `+`: the drivers of SQLAlchemy and of dj-database-url. Anything else would be spoken to as what it is not.
-const DRIVERS: [(&str, &[&str]); 3] = [
-    ("postgres", &["aiopg", "asyncpg", "pg8000", "psycopg", "psycopg2", "psycopg2cffi", "psycopg_async", "pygresql", "pypostgresql"]),
-    ("mysql", &["aiomysql", "asyncmy", "cymysql", "mariadbconnector", "mysqlclient", "mysqlconnector", "mysqldb", "pymysql"]),
-    ("mariadb", &["aiomysql", "asyncmy", "cymysql", "mariadbconnector", "mysqlclient", "mysqlconnector", "mysqldb", "pymysql"]),
-];
-
-/// The kind's own name for a scheme: that of a synonym, without the driver behind it; the scheme itself where it is none of them.
-pub(super) fn own_name(scheme: &str) -> &str {
-    let (name, driver) = scheme.split_once('+').map_or((scheme, None), |(name, driver)| (name, Some(driver)));
-    let name = SYNONYMS.iter().find(|(synonym, _)| *synonym == name).map_or(name, |(_, kind)| kind);
-    match driver {
-        None => name,
-        Some(driver) if DRIVERS.iter().any(|(kind, drivers)| *kind == name && drivers.contains(&driver)) => name,
-        Some(_) => scheme,
-    }
-}
-
-/// The kind that a scheme means: `postgresql+psycopg2` is `postgres`.
-pub(super) fn family(scheme: &str) -> &str {
-    match own_name(scheme) {
-        "mysql" | "mariadb" => "mysql",
-        "http" | "https" => "http",
-        "grpc" | "grpcs" => "grpc",
-        "amqp" | "amqps" => "amqp",
-        "redis" | "rediss" | "redis+unix" => "redis",
-        other => other,
-    }
-}
-
-/// Whether a scheme says that TLS is spoken.
-pub(super) fn says_tls(scheme: &str) -> bool {
-    SECURE.contains(&own_name(scheme))
-}
-
 /// What is wrong with a kind that there is not, and what to write in its place.
 pub(super) fn unknown(scheme: &str) -> String {
     let elsewhere = "`tcp://host:port` asks whether its port accepts a connection, `exec:` runs a command that asks more";
-    let near = if FOREIGN.contains(&scheme) { None } else { nearest(scheme, KINDS) };
-    let base = scheme.split('+').next().unwrap_or(scheme);
-    match near {
-        _ if base != scheme && own_name(base) != scheme && KINDS.contains(&own_name(base)) && !FOREIGN.contains(&scheme) => {
-            format!(
-                "is of the unknown kind `{scheme}`; what stands behind the `+` is no driver that is known: write `{base}://`, or {elsewhere}"
-            )
-        }
+    if FOREIGN.contains(&scheme) {
+        return format!("is of the unknown kind `{scheme}`; {elsewhere}");
+    }
+    if let Some((base, _)) = scheme.split_once('+').filter(|(base, _)| Kind::of(base).is_some()) {
+        return format!(
+            "is of the unknown kind `{scheme}`; what stands behind the `+` is no driver that is known: write `{base}://`, or {elsewhere}"
+        );
+    }
+    match nearest(scheme, KINDS.iter().flat_map(|kind| kind.names.iter().chain(kind.secure).copied())) {
         Some(near) => format!("is of the unknown kind `{scheme}`; did you mean `{near}`?"),
         None => format!("is of the unknown kind `{scheme}`; {elsewhere}"),
     }
@@ -106,6 +147,14 @@ pub(super) fn unknown(scheme: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_name_is_one_of_a_single_kind() {
+        let names = || KINDS.iter().flat_map(|kind| kind.names.iter().chain(kind.secure));
+        for name in names() {
+            assert_eq!(names().filter(|other| *other == name).count(), 1, "{name}");
+        }
+    }
 
     #[test]
     fn a_scheme_of_another_client_means_its_kind() {
@@ -120,11 +169,11 @@ mod tests {
             ("valkeys", "redis"),
             ("amqps", "amqp"),
             ("redis+sentinel", "redis+sentinel"),
-            ("https+x", "https+x"),
-            ("redis+x", "redis+x"),
-            ("postgres+pymysql", "postgres+pymysql"),
+            ("https+x", ""),
+            ("redis+x", ""),
+            ("postgres+pymysql", ""),
         ] {
-            assert_eq!(family(scheme), kind, "{scheme}");
+            assert_eq!(Kind::of(scheme).map_or("", Kind::name), kind, "{scheme}");
         }
         assert!(says_tls("valkeys") && says_tls("amqps") && !says_tls("valkey"));
     }

@@ -3,7 +3,6 @@
 use super::Written;
 use super::parameters::{plain, truth};
 use super::tls::absolute;
-use crate::config::interpolate::Text;
 use crate::plan::target::{Address, MysqlTarget, ServerKey, SslMode, Target, Verify};
 
 /// How much of the server a parameter wants verified.
@@ -27,7 +26,7 @@ impl Written<'_, '_> {
     /// Parameters as the clients of MySQL name them; most of them are about the client alone.
     pub(super) fn mysql(mut self) -> Option<Target> {
         let mut wanted = Wanted::default();
-        let mut socket = self.path.as_ref().map(Text::value);
+        let mut socket = self.keys.path.value();
         let (mut certificate, mut key, mut server_key) = (None, None, ServerKey::default());
         for (name, value) in self.address.parameters() {
             match plain(&name).as_str() {
@@ -61,7 +60,7 @@ impl Written<'_, '_> {
             }
         }
         self.take_identity(certificate, key);
-        let word = self.sslmode.as_ref().map(Text::value).or(wanted.mode);
+        let word = self.keys.sslmode.value().or(wanted.mode);
         let (sslmode, mut tls) = self.tls.by_mode(self.section, self.key("sslmode"), word.as_deref());
         match wanted.verify {
             Some(_) if sslmode == SslMode::Disable => self.section.problem("url", "asks for TLS to be verified and for none to be spoken"),

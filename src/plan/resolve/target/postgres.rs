@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use super::Written;
 use super::parameters::truth;
 use super::tls::absolute;
-use crate::config::interpolate::Text;
 use crate::config::problem::suggest;
+use crate::config::values::{Number, word};
 use crate::plan::resolve::address;
 use crate::plan::target::{Address, AuthMethods, Demands, PostgresHost, PostgresTarget, ServerRole, SslMode, Target, Verify};
 
@@ -20,16 +20,6 @@ const IDLE: [&str; 8] = [
     "sslcompression",
     "sslsni",
     "krbsrvname",
-];
-
-/// libpq's words for what a server has to be.
-const ROLES: [(&str, ServerRole); 6] = [
-    ("any", ServerRole::Any),
-    ("read-write", ServerRole::ReadWrite),
-    ("read-only", ServerRole::ReadOnly),
-    ("primary", ServerRole::Primary),
-    ("standby", ServerRole::Standby),
-    ("prefer-standby", ServerRole::PreferStandby),
 ];
 
 /// What the parameters say.
@@ -54,10 +44,9 @@ struct Parameters {
 impl Written<'_, '_> {
     /// As libpq reads it: parameters of the query stand above the rest of the URL, the database defaults to the role's name.
     pub(super) fn postgres(mut self) -> Option<Target> {
-        let role = self.section.word("role", &ROLES).unwrap_or_default();
         let parameters = self.postgres_parameters();
         let database = self.database().ok()?;
-        let database = if self.database.is_none() { parameters.database.clone().or(database) } else { database };
+        let database = if self.database_part().is_none() { parameters.database.clone().or(database) } else { database };
         let (sslmode, mut tls) = self.postgres_tls(&parameters);
         if parameters.no_certificate {
             tls.identity = None;
@@ -75,7 +64,7 @@ impl Written<'_, '_> {
             tls,
             sslmode,
             demands: parameters.demands,
-            role: parameters.role.unwrap_or(role),
+            role: parameters.role.unwrap_or(self.keys.role),
         }))
     }
 
@@ -131,10 +120,10 @@ impl Written<'_, '_> {
                     "disable" | "prefer" => {}
                     _ => self.refused(&name, "encryption by GSSAPI is not spoken here"),
                 },
-                "target_session_attrs" => match ROLES.iter().find(|(word, _)| *word == value) {
-                    Some((_, meaning)) => found.role = Some(*meaning),
-                    None => {
-                        let known = suggest(&value, ROLES.map(|(word, _)| word));
+                "target_session_attrs" => match word(&value) {
+                    Ok(role) => found.role = Some(role),
+                    Err(words) => {
+                        let known = suggest(&value, words.iter().copied());
                         self.section.problem("url", format!("has the unknown target_session_attrs `{value}`{known}"));
                     }
                 },
@@ -171,7 +160,7 @@ impl Written<'_, '_> {
     }
 
     fn postgres_tls(&self, parameters: &Parameters) -> (SslMode, crate::plan::target::Tls) {
-        let word = self.sslmode.as_ref().map(Text::value).or_else(|| parameters.sslmode.clone());
+        let word = self.keys.sslmode.value().or_else(|| parameters.sslmode.clone());
         // As libpq: the system's authorities sign for anybody, so that only the name tells who it is.
         let word = word.or_else(|| parameters.system_roots.then(|| "verify-full".to_owned()));
         let (sslmode, mut tls) = self.tls.by_mode(self.section, self.key("sslmode"), word.as_deref());
@@ -195,11 +184,11 @@ impl Written<'_, '_> {
             None
         };
         let mut places: Vec<(String, Option<u16>)> = match &parameters.hosts {
-            Some(hosts) if self.host.is_none() => hosts.split(',').map(|host| (host.to_owned(), None)).collect(),
+            Some(hosts) if self.keys.host.0.is_none() => hosts.split(',').map(|host| (host.to_owned(), None)).collect(),
             _ => {
-                let first = self.host.as_ref().map_or_else(|| self.address.host.clone(), Text::value);
-                let more = self.address.more.iter().filter(|_| self.host.is_none()).cloned();
-                std::iter::once((first, self.port.or(self.address.port))).chain(more).collect()
+                let first = self.keys.host.value().unwrap_or_else(|| self.address.host.clone());
+                let more = self.address.more.iter().filter(|_| self.keys.host.0.is_none()).cloned();
+                std::iter::once((first, self.port())).chain(more).collect()
             }
         };
         if let Some(ports) = &parameters.ports {
@@ -222,6 +211,7 @@ impl Written<'_, '_> {
         if !addresses.is_empty() && addresses.len() != places.len() {
             return wrong("has another number of addresses in `hostaddr` than of hosts");
         }
+        let above: Option<u16> = self.keys.port.0.and_then(Number::to);
         let mut hosts = Vec::with_capacity(places.len());
         for (index, (host, port)) in places.into_iter().enumerate() {
             let at = match addresses.get(index).copied().unwrap_or_default() {
@@ -240,7 +230,7 @@ impl Written<'_, '_> {
             if let Err(why) = address::check_host(&host) {
                 return wrong(why);
             }
-            let port = self.port.filter(|_| index == 0).or(port).unwrap_or(5432);
+            let port = above.filter(|_| index == 0).or(port).unwrap_or(5432);
             hosts.push(PostgresHost { address: Address { host, port }, at });
         }
         Some(hosts)

@@ -3,7 +3,6 @@
 use super::parameters::{plain, truth};
 use super::tls::absolute;
 use super::{Said, Written};
-use crate::config::interpolate::Text;
 use crate::plan::target::{Address, ClusterTarget, ReadyTarget, RedisTarget, SentinelTarget, Target};
 use crate::secret::Secret;
 
@@ -20,9 +19,9 @@ struct Parameters {
 impl Written<'_, '_> {
     pub(super) fn redis(mut self) -> Option<RedisTarget> {
         let parameters = self.parameters(&["db"]);
-        if self.address.scheme == "redis+unix" || self.path.is_some() {
+        if self.address.scheme == "redis+unix" || self.keys.path.0.is_some() {
             let path = self.file("path")?.to_string_lossy().into_owned();
-            let written = self.database.as_ref().map(Text::value).or(parameters.database);
+            let written = self.database_part().or(parameters.database);
             return self.redis_at(Address { host: path, port: 0 }, written);
         }
         let (place, database) = (self.place(Some(6379)), self.numbered(parameters.database).ok()?);
@@ -36,12 +35,12 @@ impl Written<'_, '_> {
             || (self.address.path.trim_matches('/').to_owned(), None),
             |(name, database)| (name.to_owned(), Some(database.to_owned())),
         );
-        let service = self.service.as_ref().map(Text::value).or(parameters.service).unwrap_or(name);
+        let service = self.keys.service.value().or(parameters.service).unwrap_or(name);
         if service.is_empty() {
             self.section.problem(self.key("service"), "does not name the master that the sentinels watch, as `/mymaster` behind the hosts");
         }
         let sentinels = self.places(26379)?;
-        let database = self.database.as_ref().map(Text::value).or(database.filter(|text| !text.is_empty())).or(parameters.database);
+        let database = self.database_part().or(database.filter(|text| !text.is_empty())).or(parameters.database);
         let master = self.redis_at(sentinels.first()?.clone(), database)?;
         Some(Target::Sentinel(SentinelTarget { sentinels, service, sentinel_login: parameters.sentinel, master }))
     }
@@ -59,14 +58,14 @@ impl Written<'_, '_> {
     /// `redis+ready://host:port/database?service=api&min=2`.
     pub(super) fn ready(mut self) -> Option<Target> {
         let parameters = self.parameters(&["db", "service", "key", "min"]);
-        let service = self.service.as_ref().map(Text::value).or(parameters.service);
-        let key = self.section.nonempty("key").map(|text| text.value()).or(parameters.key);
+        let service = self.keys.service.value().or(parameters.service);
+        let key = self.keys.key.value().or(parameters.key);
         let Some(key) = key.or_else(|| service.map(|service| format!("{service}_service_status"))) else {
             self.section.problem(self.key("service"), "names no service, as `?service=api`");
             return None;
         };
-        let min = match (self.section.integer("min", 1..=1_000_000), parameters.min.map(|text| text.parse::<u64>())) {
-            (Some(min), _) => min.unsigned_abs(),
+        let min = match (self.keys.min, parameters.min.map(|text| text.parse::<u64>())) {
+            (Some(min), _) => min.get().unsigned_abs(),
             (None, None) => 1,
             (None, Some(Ok(min @ 1..=1_000_000))) => min,
             (None, Some(_)) => {
@@ -88,7 +87,7 @@ impl Written<'_, '_> {
     /// The database's number: the part of that name, the parameter `db`, the URL's path, as redis-py ranks them.
     fn numbered(&self, parameter: Option<String>) -> Result<Option<String>, Said> {
         let written = self.database()?;
-        Ok(if self.database.is_some() { written } else { parameter.or(written) })
+        Ok(if self.database_part().is_some() { written } else { parameter.or(written) })
     }
 
     fn redis_at(&self, address: Address, database: Option<String>) -> Option<RedisTarget> {
@@ -96,7 +95,7 @@ impl Written<'_, '_> {
             self.section.problem(self.key("database"), "names a database that is not a number");
             return None;
         };
-        let tls = self.tls.chosen(self.section, self.address.scheme == "rediss");
+        let tls = self.tls.chosen(self.section, self.secure);
         Some(RedisTarget { address, username: self.user(), password: self.password(), database, tls })
     }
 

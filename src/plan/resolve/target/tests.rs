@@ -240,7 +240,8 @@ fn what_is_wrong_is_said_of_the_target_by_its_number() {
 fn parts_of_another_kind_are_named() {
     let file = std::env::temp_dir().join(format!("portcullis-parts-{}.toml", std::process::id()));
     let parts = "[checks.a]\nkind = 'redis'\nhost = 'h'\nexpect = { status = 200 }\nca = '/ca.pem'\n[checks.b]\ntargets = []\n\
-                 [[checks.c.targets]]\nurl = 'tcp://h:1'\n[modes.x]\ncommand = ['x']\n";
+                 [checks.c]\nca = '/ca.pem'\n[[checks.c.targets]]\nurl = 'tcp://h:1'\n[[checks.c.targets]]\nvariables = 'REDIS'\n\
+                 [modes.x]\ncommand = ['x']\n";
     std::fs::write(&file, parts).unwrap();
     let request = Request { file: Some(file.clone()), mode: Some("x".to_owned()), ..Request::default() };
     let problems = resolve(&request, &Environment::new::<&str, &str>([])).err().unwrap().to_string();
@@ -249,10 +250,13 @@ fn parts_of_another_kind_are_named() {
         "`expect` in [checks.a] means nothing to a target of kind redis",
         "`ca` in [checks.a] has no use without TLS",
         "`targets` in [checks.b] names no target",
+        "`ca` in [checks.c] and `targets` exclude each other",
         "is of kind tcp; several targets have to be of kind http",
+        "`variables` in [checks.c.targets.2] is of kind redis",
     ] {
         assert!(problems.contains(words), "{words} is not in:\n{problems}");
     }
+    assert!(!problems.contains("[checks.c] names no target"), "{problems}");
 }
 
 fn by_variables(variables: &[(&str, &str)]) -> Result<(String, Target, Vec<String>), String> {

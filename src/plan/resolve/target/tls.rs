@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::config::interpolate::Text;
 use crate::config::problem::suggest;
 use crate::config::reader::Section;
+use crate::config::target::TargetKeys;
+use crate::config::values::Maybe;
 use crate::plan::target::{Identity, SslMode, Tls, Verify};
 
 /// What a section says about TLS, whatever its kind.
@@ -19,14 +22,13 @@ pub(super) struct TlsOptions {
 }
 
 impl TlsOptions {
-    pub(super) fn read(section: &Section<'_>) -> Self {
-        let path = |key| section.nonempty(key).map(|text| absolute(&text.value()));
-        let (wanted, insecure) = (section.boolean("tls"), section.boolean("insecure").unwrap_or_default());
-        let ca = path("ca");
+    pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Self {
+        let path = |key: &Maybe<Text>| key.value().map(|path| absolute(&path));
+        let (wanted, insecure, ca) = (keys.tls, keys.insecure, path(&keys.ca));
         if insecure && ca.is_some() {
             section.problem("insecure", "verifies nothing, so `ca` has no use; keep one of them");
         }
-        let identity = match (path("client_certificate"), path("client_key")) {
+        let identity = match (path(&keys.client_certificate), path(&keys.client_key)) {
             (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
             // Both in one file, as many tools keep them.
             (Some(certificate), None) => Some(Identity { key: certificate.clone(), certificate }),

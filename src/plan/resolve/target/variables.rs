@@ -6,6 +6,7 @@
 use super::Said;
 use crate::config::interpolate::{Findings, Template};
 use crate::config::reader::{Section, truth};
+use crate::config::target::TargetKeys;
 use crate::plan::resolve::address::{Address, place_of};
 
 /// The variables under one prefix.
@@ -15,8 +16,8 @@ struct Variables<'s, 'c> {
 }
 
 /// The address that the variables under `variables = "PREFIX"` give; none after saying what is wrong with them.
-pub(super) fn address(section: &Section<'_>) -> Option<Address> {
-    let prefix = section.nonempty("variables").map(|text| text.value().trim_end_matches('_').to_owned());
+pub(super) fn address(section: &Section<'_>, keys: &TargetKeys) -> Option<Address> {
+    let prefix = keys.variables.value().map(|prefix| prefix.trim_end_matches('_').to_owned());
     let named = |prefix: &String| prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !prefix.is_empty();
     let Some(prefix) = prefix.filter(named) else {
         section.problem("variables", "wants what the variables' names begin with, as `REDIS` for REDIS_HOST and its kin");

@@ -35,7 +35,7 @@ fn each_test_holds_when_it_should() {
         ("{ args = true, var = 'A' }", "`args` in [modes.api.when] stands beside another test"),
         ("{ all = [], var = 'A', eq = 'x' }", "`all` in [modes.api.when] stands beside another test"),
         ("{ all = [] }", "[modes.api.when] lists no test"),
-        ("{ var = 'A', eq = 'x', prefix = 'y' }", "wants exactly one of `eq`, `ieq`, `prefix` and `nonempty`"),
+        ("{ var = 'A', eq = 'x', prefix = 'y' }", "wants exactly one of `eq`, `ieq`, `prefix`, `nonempty` beside `var`"),
         ("{ prefix = 'y' }", "`var` in [modes.api.when] is missing"),
     ] {
         let toml = format!("[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
@@ -74,6 +74,46 @@ fn a_check_is_varied_by_the_first_variant_that_holds() {
     let told = problems(&wrong, &[("KIND", "")], &[]).join("\n");
     assert!(told.contains("unknown key `kinds` in [checks.db.variants]; did you mean `kind`?"), "{told}");
     assert!(told.contains("`when` in [checks.db.variants] is missing"), "{told}");
+}
+
+#[test]
+fn what_is_wrong_with_a_check_or_a_variant_is_told_where_it_was_written_whether_or_not_it_is_taken() {
+    let wrong = "[checks.db]\nkind = 'mysql'\nhost = 'h'\nwait = 5\n\
+                 [[checks.db.variants]]\nwhen = { var = 'KIND', eq = 'p' }\nwait = '7s'\naffects = 'all'\n\
+                 [[checks.db.variants]]\nwhen = { var = 'KIND', eq = 'q' }\ntimeout = '1ms'\nport = '${UNSET}'\n";
+    for kind in ["", "p"] {
+        let told = problems(wrong, &[("KIND", kind)], &["app"]);
+        let places: Vec<&str> = told.iter().filter_map(|line| line.split(" is ").next()).collect();
+        assert_eq!(
+            places,
+            ["p:4:8: `wait` in [checks.db]", "p:8:11: `affects` in [checks.db.variants]", "p:11:11: `timeout` in [checks.db.variants]"],
+            "{kind}: {told:#?}"
+        );
+    }
+}
+
+#[test]
+fn no_check_is_lost_without_a_word() {
+    for check in [
+        "url = ''",
+        "url = '://h:1'",
+        "url = ':'",
+        "url = '://'",
+        "kind = ''",
+        "kind = ''\nurl = '://h'",
+        "variables = ''",
+        "url = 'exec:'",
+        "targets = []",
+        "targets = ['x']",
+        "targets = [{}]",
+        "kind = 'exec'\ncommand = []",
+        "kind = 'redis'\nhost = ''",
+        "kind = 'tcp'\nhost = 'h'\nport = ''",
+        "variants = []",
+    ] {
+        let told = problems(&format!("[checks.db]\n{check}\n"), &[], &["app"]);
+        assert!(told.iter().any(|line| line.contains("checks.db")), "{check}: {told:?}");
+    }
 }
 
 #[test]

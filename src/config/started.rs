@@ -1,0 +1,40 @@
+//! `started`: how a start is known to be through.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::target::TargetKeys;
+use crate::config::values::{Number, Span, YEAR};
+
+/// How and how long a start is watched.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Start {
+    /// How long the start may take.
+    pub within: Span<100, YEAR>,
+    /// How long one try may take.
+    pub timeout: Span<10, 600_000>,
+    /// Whether the process says itself that it is ready, by `READY=1` as of `sd_notify(3)`, in place of a target.
+    pub notify: bool,
+    /// The descriptor on which the process says by a line that it is ready, in place of a target.
+    pub notify_fd: Option<Number<3, 255>>,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self { within: const { Span::of(120_000) }, timeout: const { Span::of(2000) }, notify: false, notify_fd: None }
+    }
+}
+
+/// The startup check of a process: a target that has to answer once, or a notification.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "started", deny_unknown_fields)]
+pub struct Started {
+    /// How and how long.
+    #[serde(flatten)]
+    pub start: Start,
+    /// What is asked.
+    #[serde(flatten)]
+    pub target: TargetKeys,
+}
+crate::union!(Started { start: Start, target: TargetKeys });

@@ -1,0 +1,44 @@
+//! What stands between a replica and the lock, and how it is told.
+
+use std::fmt;
+
+use crate::outcome::Failure;
+use crate::probe::dial::shown;
+use crate::state::event::LockHolder;
+
+/// What stands between this replica and the lock.
+pub(super) enum Obstacle {
+    /// The first try is not answered yet.
+    Silence,
+    Taken(LockHolder),
+    Failed(Failure),
+}
+
+impl Obstacle {
+    /// Says what no news will: the database itself is in the way. Once for each kind.
+    pub(super) fn log(&self, before: &Self, place: &str) {
+        match (self, before) {
+            (Self::Failed(now), Self::Failed(before)) if now == before => {}
+            (Self::Failed(failure), _) => tracing::warn!(
+                lock = place,
+                class = failure.class.word(),
+                why = failure.private.as_str(),
+                "the migration lock cannot be asked for"
+            ),
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence => f.write_str("the database did not answer"),
+            Self::Taken(LockHolder { words, held, .. }) => {
+                let since = held.map(|held| format!(", connected for {}", shown(held))).unwrap_or_default();
+                write!(f, "held by {words}{since}; check whether its migration still runs")
+            }
+            Self::Failed(failure) => write!(f, "{} ({}); {}", failure.why().words(), failure.private.as_str(), failure.why().advice()),
+        }
+    }
+}
