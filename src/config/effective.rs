@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::interpolate::{Template, looks_secret};
-use crate::config::node::{Node, Origin, Table, Value};
+use crate::config::node::{Node, Table, Value};
+use crate::config::origin::Origin;
 use crate::config::source::Environment;
 use crate::secret::{MASK, scrub};
 
@@ -61,7 +62,9 @@ impl Effective {
     }
 
     fn own<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
-        section.values.iter().filter(|entry| !self.is_section(&section.path, &entry.key))
+        // A table of the top level is told by its sections, or is of no matter to this run.
+        let at_top = section.path.is_empty();
+        section.values.iter().filter(move |entry| !self.is_section(&section.path, &entry.key) && !(at_top && entry.value.is_object()))
     }
 
     /// The whole of it as TOML, each value with a comment that tells where it comes from.

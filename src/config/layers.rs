@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use crate::config::fit;
 use crate::config::interpolate::looks_secret;
-use crate::config::node::{Entry, Node, Origin, Table, Value, parse_document, parse_inline};
+use crate::config::node::{Entry, Node, Table, Value, parse_document, parse_inline};
+use crate::config::origin::Origin;
 use crate::config::preset::{self, Differences};
 use crate::config::problem::Problem;
+use crate::config::reader::Context;
 use crate::config::source::{Environment, open_file};
 
 /// What every variable of portcullis' own begins with.
@@ -58,11 +61,13 @@ pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Pr
     lay(layers, environment, problems).0
 }
 
-/// As [`load`], and looks whether the preset is the one for where it stands; a notice where it is not.
-pub fn load_and_look(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> Table {
-    let (tree, chosen, section) = lay(layers, environment, problems);
+/// As [`load`] for a whole reading, and looks whether the preset is the one for where it stands; a notice where it is not.
+pub fn load_and_look<'e>(layers: Layers<'_>, context: &'e Context<'e>) -> Table {
+    let mut broken = Vec::new();
+    let (tree, chosen, section) = lay(layers, context.environment, &mut broken);
+    context.unreadable(broken);
     if let Some(section) = section {
-        preset::look(&section, chosen, environment, problems, notices);
+        fit::look(&section, chosen, context);
     }
     tree
 }

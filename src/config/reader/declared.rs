@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::engine::{Fault, Reader, SHOWN, Step, Why};
 use super::{Context, Depth, Section};
-use crate::config::node::{Entry, Node, Origin, Table, Value, parse_inline};
+use crate::config::node::{Entry, Node, Table, Value, parse_inline};
+use crate::config::origin::Origin;
 use crate::config::problem::{Problem, suggest};
 
 /// A section with more faults than this is not read to its end, so that no configuration keeps a start busy.
@@ -222,7 +223,7 @@ mod tests {
         let (tree, broken) = parse_document(toml, &|line, column| Origin::File { path: "p.toml".into(), line, column });
         assert_eq!(broken, []);
         let context = Context::new(&environment);
-        let mut section = context.open(&tree.get("s").unwrap().node, "s", None, depth).unwrap();
+        let mut section = context.open(&tree.get("s").unwrap().node, "s", depth).unwrap();
         let value = section.declared();
         also(&value, &section);
         context.finish().err().map(|problems| problems.iter().map(Problem::to_string).collect()).unwrap_or_default()

@@ -9,7 +9,7 @@ use crate::plan::resolve::target;
 
 /// The startup check below `section`; none without one, or when it is wrong.
 pub(super) fn read(section: &Section<'_>, depth: Depth) -> Option<StartedPlan> {
-    let mut section = section.table_at("started", None, depth)?;
+    let mut section = section.table_at("started", depth)?;
     let started: Started = section.declared();
     section.note(&started);
     let Started { start, target: keys } = started;
