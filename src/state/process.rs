@@ -1,6 +1,7 @@
 //! One state machine for every process that is supervised: the main process, a module, a command of the migration.
 //!
-//! What differs between them is policy (whose end ends the run, what has to be ready first) and lives with the reducer.
+//! What differs between them is policy (whose end ends the run, what has to be ready first) and lives with the reducer. The drawing in
+//! `docs/architecture.md` has every transition.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

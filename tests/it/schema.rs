@@ -37,6 +37,8 @@ const SAMPLES: [&str; 21] = [
 const WRONG: [&str; 18] = [
     "a string is wanted",
     "a list is wanted",
+    "a list, as `",
+    "listed by name",
     "a table is wanted",
     "a number is wanted",
     "whole number from",
@@ -47,10 +49,8 @@ const WRONG: [&str; 18] = [
     "unknown key",
     "in octal",
     "an octal mask",
-    "a list, as `",
     "a table, as `",
     "a size as `",
-    "holds something else",
     "where an argument is wanted",
     "`soft:hard` is wanted",
 ];

@@ -205,6 +205,10 @@ impl Lifecycle {
     /// From the first KILL on nobody gets more time than the reaping needs.
     pub(super) fn kill(&mut self, id: ProcessId, effects: &mut Vec<Effect>) {
         effects.push(Effect::SignalGroup(id, libc::SIGKILL));
+        if self.state(id).runs() {
+            // It may have waited for modules to go first.
+            self.transition(id, RunState::Stopping(Then::Rest));
+        }
         if id == ProcessId::Main {
             effects.push(Effect::SignalSurvivors(libc::SIGKILL));
         }

@@ -13,6 +13,7 @@ mod orders;
 mod reloading;
 mod restarting;
 mod table;
+mod walk;
 mod world;
 
 use std::collections::BTreeSet;
