@@ -52,9 +52,10 @@ pub fn page(document: &Value) -> String {
         let mut below = Vec::new();
         out.push_str("| key | takes | default | what it does |\n|---|---|---|---|\n");
         for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+            below.extend(sections(document, &path, key, value));
+            let told = description(document, value);
             let value = resolved(document, value);
-            let _ =
-                writeln!(out, "| `{key}` | {} | {} | {} |", takes(document, value, 4), default(value), cell(&description(document, value)));
+            let _ = writeln!(out, "| `{key}` | {} | {} | {} |", takes(document, value, 4), default(value), cell(&told));
         }
         open.extend(below.into_iter().rev());
     }
@@ -165,7 +166,10 @@ fn default(value: &Value) -> String {
 
 /// What a key does, and what each of its words means.
 fn description(document: &Value, value: &Value) -> String {
-    let own = value["description"].as_str().unwrap_or_default().to_owned();
+    // What stands beside a `$ref` is of this key; what the definition says is of all.
+    let own = value["description"].as_str();
+    let value = resolved(document, value);
+    let own = own.or(value["description"].as_str()).unwrap_or_default().to_owned();
     let choices = value["anyOf"].as_array().into_iter().flatten().map(|choice| resolved(document, choice));
     let words = choices.chain([value]).filter_map(|choice| choice["oneOf"].as_array()).flatten();
     let words = words.filter_map(|word| Some(format!("`\"{}\"`: {}", word["const"].as_str()?, word["description"].as_str()?)));

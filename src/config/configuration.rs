@@ -13,7 +13,6 @@ use crate::config::mode::Mode;
 use crate::config::module::Module;
 use crate::config::preset_keys::PresetKeys;
 use crate::config::process::Process;
-use crate::config::reader::keys_of;
 use crate::config::values::{Maybe, Named, Part};
 
 /// What happens to arguments behind portcullis' own options that no command takes.
@@ -75,11 +74,4 @@ pub struct Document {
     /// What lays it over a preset.
     #[schemars(flatten)]
     pub presets: PresetKeys,
-}
-
-impl Configuration {
-    /// The keys of the top level.
-    pub fn keys() -> &'static [&'static str] {
-        keys_of::<Self>()
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::config::configuration::Configuration;
 use crate::config::fit;
 use crate::config::interpolate::looks_secret;
 use crate::config::node::{Entry, Node, Table, Value, parse_document, parse_inline};
@@ -52,8 +53,6 @@ pub struct Layers<'a> {
     pub preset: Option<&'a str>,
     /// Keys that flags stand for.
     pub overrides: &'a [Override],
-    /// Keys of the top level, for overrides by variables.
-    pub keys: &'a [&'a str],
 }
 
 /// Reads every layer and lays them over each other.
@@ -90,7 +89,8 @@ fn lay(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem
     // Nothing is left out of a preset that is not there, and that is no second fault.
     let mut tree = below.map(|below| differences.leave_out(below, problems)).unwrap_or_default();
     merge(&mut tree, upper);
-    from_environment(&mut tree, layers.keys, environment, problems);
+    let keys = Context::new(environment).keys_of::<Configuration>();
+    from_environment(&mut tree, &keys, environment, problems);
     for Override { key, value, flag } in layers.overrides {
         let path: Vec<&str> = key.split('.').collect();
         put(&mut tree, &path, value, &Origin::Flag(flag.as_str().into()));

@@ -16,7 +16,7 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::source::Environment;
 use faults::Faults;
 
-pub use engine::{SHOWN, keys_of, own_way};
+pub use engine::{SHOWN, own_way};
 pub use values::truth;
 
 /// What all sections of one reading share: the environment, and what was found.

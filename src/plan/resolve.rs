@@ -135,7 +135,7 @@ pub fn registry(
 ) -> Result<Option<(RedisPlace, String)>, Problems> {
     let url = url.map(|url| targets(&[url.to_owned()], environment)).transpose()?.and_then(|(targets, _)| targets.into_iter().next());
     let context = Context::new(environment);
-    let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[], keys: Configuration::keys() };
+    let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[] };
     if let Some(target) = &url {
         let place = heartbeat::place(target);
         let key = if let Target::Ready(target) = target { target.key.clone() } else { format!("{service}_service_status") };
@@ -169,8 +169,7 @@ fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective)
 fn read(request: &Request, context: &Context<'_>) -> Plan {
     let mut overrides = request.overrides.clone();
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
-    let layers =
-        Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides, keys: Configuration::keys() };
+    let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides };
     let mut root = context.section(layers::load_and_look(layers, context), "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
     root.note(&configuration);

@@ -295,28 +295,3 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 fn unfolds(text: &str, node: &Node) -> bool {
     matches!(crate::config::node::parse_inline(text, &node.origin), Some(Node { value: Value::List(_), .. }))
 }
-
-/// The keys that a struct declares, as its derived reader asks for them.
-pub fn keys_of<T: de::DeserializeOwned>() -> &'static [&'static str] {
-    struct Asked<'a>(&'a std::cell::Cell<&'static [&'static str]>);
-    impl<'de> Deserializer<'de> for Asked<'_> {
-        type Error = Fault;
-
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Fault> {
-            Err(Fault::new(Why::Open))
-        }
-
-        fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, keys: &'static [&'static str], _: V) -> Result<V::Value, Fault> {
-            self.0.set(keys);
-            Err(Fault::new(Why::Open))
-        }
-
-        serde::forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct seq
-            tuple tuple_struct map enum identifier ignored_any
-        }
-    }
-    let keys = std::cell::Cell::default();
-    let _ = T::deserialize(Asked(&keys));
-    keys.get()
-}

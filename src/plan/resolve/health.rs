@@ -5,7 +5,6 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::config::configuration::Configuration;
 use crate::config::health::{Health, Listen, Socket};
 use crate::config::layers::{self, Layers};
 use crate::config::node::Table;
@@ -30,7 +29,7 @@ pub struct HealthAddress {
 ///
 /// Reads nothing but `listen` and `socket` of `[health]`; what is wrong anywhere else, or with them, yields the default.
 pub fn health_address(file: Option<&Path>, environment: &Environment) -> HealthAddress {
-    let layers = Layers { file, preset: None, overrides: &[], keys: Configuration::keys() };
+    let layers = Layers { file, preset: None, overrides: &[] };
     address(&readable(layers, environment))
 }
 
@@ -44,7 +43,7 @@ fn readable(layers: Layers<'_>, environment: &Environment) -> Health {
 
 /// The token of `[health]` that who gives orders has to bear; none when none is asked for, or when it cannot be read.
 pub fn health_token(file: Option<&Path>, environment: &Environment) -> Option<Secret> {
-    let layers = Layers { file, preset: None, overrides: &[], keys: Configuration::keys() };
+    let layers = Layers { file, preset: None, overrides: &[] };
     readable(layers, environment).token.0
 }
 

@@ -202,7 +202,9 @@ impl<'c> Reading<'_, 'c> {
         keys.extend(context.keys_of::<MainKeys>());
         let node = if self.depth == Depth::Whole { self.general.below(&self.entry.node, &keys, true) } else { self.entry.node.clone() };
         let mut section = context.open(&node, &path, self.depth)?;
-        let Mode { own, process, main } = section.declared();
+        let mode: Mode = section.declared();
+        section.note(&mode);
+        let Mode { own, process, main } = mode;
         let mut template = Template::of(Some(&mut section), process, main, self.general.variables.clone());
         template.variables.set_all(section.table("env"));
         Some((section, template, own.migrate))

@@ -98,7 +98,9 @@ fn instance<'c>(
     let own_affair = ["restart", "restart_limit", "watchdog"];
     let keys = context.keys_of::<ProcessKeys>().into_iter().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
     let mut section = context.open(&general.below(node, &keys, false), path, depth)?;
-    let Module { own, mut process, .. } = section.declared();
+    let module: Module = section.declared();
+    section.note(&module);
+    let Module { own, mut process, .. } = module;
     let counts = own.startup_affects_health.unwrap_or(own.start == ModuleStart::WithMain);
     let [version, web_path] = [own.version, own.web_path].map(|text| text.0.map(|text| text.value()).unwrap_or_default());
     let stops_all = own.on_exit == OnExit::StopAll;

@@ -87,6 +87,7 @@ fn secret(value: String) -> Word {
 pub(super) fn read(root: &Section<'_>) -> Variables {
     let mut variables = Variables::default();
     let Some(section) = root.table("env") else { return variables };
+    section.note(&serde_json::Map::new());
     variables.set_where(section.table("default"), |name| !section.context().environment.nonempty(name));
     variables.expand_files(&section);
     variables.set_all(Some(section.without(&["default", "expand_files"])));
