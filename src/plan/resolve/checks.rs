@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::check::{Affects, Check, MissingDatabase, OnDown};
+use crate::config::check::{Check, MissingDatabase, OnDown};
 use crate::config::layers::merge;
 use crate::config::node::Entry;
 use crate::config::problem::Problem;
@@ -10,10 +10,6 @@ use crate::config::reader::{Depth, Section};
 use crate::plan::CheckPlan;
 use crate::plan::resolve::{condition, target};
 use crate::plan::target::{HttpTarget, Target};
-
-/// The words for what something counts for.
-pub(super) const AFFECTS: [(&str, Affects); 4] =
-    [("none", Affects::None), ("health", Affects::Health), ("readiness", Affects::Readiness), ("liveness", Affects::Liveness)];
 
 /// What a name looks like, for the schema.
 pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
