@@ -261,4 +261,45 @@ mod tests {
             assert!(!text.contains("planned"), "{text}");
         }
     }
+
+    #[test]
+    fn what_is_printed_can_stand_in_the_configurations_place() {
+        let variables = [
+            ("DB_HOST", "db"),
+            ("DB_PASSWORD", "planned$password"),
+            ("DATABASE_URL", "postgres://u:planned%2Fpw@db/app"),
+            ("REDIS_URL", "redis://:planned-redis@cache/0"),
+            ("REDIS_HOST", "cache"),
+            ("REDIS_PASSWORD", "planned/other"),
+            ("CELERY_BROKER_URL", "amqp://u:planned-amqp@mq/v"),
+            ("GUNICORN_APP", "a:a"),
+            ("CELERY_APP", "a"),
+            ("DJANGO_PROJECT", "a"),
+            ("MIGRATION_ENABLED", "true"),
+            ("PORTCULLIS_ENV__API_TOKEN", "planned-token"),
+            ("PORTCULLIS_HEALTH__TOKEN", "planned-bearer"),
+        ];
+        let environment = Environment::new(variables);
+        // What the first reading took from variables of portcullis' own stands in the file now, as these variables.
+        let file = std::env::temp_dir().join(format!("portcullis-plan-{}.toml", std::process::id()));
+        for preset in crate::config::preset::names() {
+            let mode = if preset == "ragflow" {
+                "server"
+            } else if preset == "celery" {
+                "worker"
+            } else {
+                "api"
+            };
+            let request = Request { preset: Some(preset.to_owned()), mode: Some(mode.to_owned()), ..Request::default() };
+            let (plan, effective) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{preset}: {problems}"));
+            let text = render(&plan, &effective);
+            assert!(!text.contains("planned"), "{preset}: {text}");
+            std::fs::write(&file, &text).unwrap();
+            let request = Request { file: Some(file.clone()), ..Request::default() };
+            let (again, _) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{preset}: {problems}\n{text}"));
+            let quiet = |plan: Plan| Plan { notices: Vec::new(), remarks: Vec::new(), ..plan };
+            assert_eq!(quiet(again), quiet(plan), "{preset}: {text}");
+        }
+        std::fs::remove_file(&file).unwrap();
+    }
 }

@@ -32,12 +32,15 @@ struct Entry {
 const BY_DEFAULT: &str = "default";
 
 impl Effective {
-    /// Adds a section: what was written in `table`, and the defaults of what was not. A section that is read once more is the same.
-    pub fn add<T: Serialize>(&mut self, path: &str, declared: &T, table: &Table, environment: &Environment) {
+    /// Adds a section: what was written in `table`, and of the second struct the defaults of what was not; the first says what is secret. A section that is read once more is the same.
+    pub fn add(&mut self, path: &str, (declared, defaults): (&impl Serialize, &impl Serialize), table: &Table, environment: &Environment) {
         if self.0.iter().any(|section| section.path == path) {
             return;
         }
-        let Ok(Json::Object(declared)) = serde_json::to_value(declared) else { return };
+        let [Ok(Json::Object(declared)), Ok(Json::Object(defaults))] = [serde_json::to_value(declared), serde_json::to_value(defaults)]
+        else {
+            return;
+        };
         let named = path.split('.').any(|step| ["env", "set", "default", "headers"].contains(&step));
         let shown = Shown { environment, named };
         let mut values: Vec<Entry> = table
@@ -48,7 +51,7 @@ impl Effective {
                 Entry { key: entry.key.clone(), value: shown.node(&entry.key, &entry.node, secret), from: shown.origin(&entry.node) }
             })
             .collect();
-        for (key, value) in declared.into_iter().filter(|(key, value)| !value.is_null() && table.get(key).is_none()) {
+        for (key, value) in defaults.into_iter().filter(|(key, value)| !value.is_null() && table.get(key).is_none()) {
             values.push(Entry { key, value, from: BY_DEFAULT.to_owned() });
         }
         self.0.push(Section { path: path.to_owned(), values });

@@ -22,9 +22,14 @@ impl Section<'_> {
     }
 
     /// Notes for `plan` what this section comes to. Of a section that is read for its form alone nothing is noted.
-    pub fn note<T: Serialize>(&self, declared: &T) {
+    pub fn note(&self, declared: &impl Serialize) {
+        self.note_with(declared, declared);
+    }
+
+    /// The same where only the defaults of some keys are worth telling: those of a target are many, and of its kind are few.
+    pub fn note_with(&self, declared: &impl Serialize, defaults: &impl Serialize) {
         if let Some(effective) = self.context.effective.as_ref().filter(|_| self.depth == Depth::Whole) {
-            effective.borrow_mut().add(&self.path, declared, &self.table, self.context.environment);
+            effective.borrow_mut().add(&self.path, (declared, defaults), &self.table, self.context.environment);
         }
     }
 

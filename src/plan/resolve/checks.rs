@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::check::{Check, MissingDatabase, RESERVED};
+use crate::config::check::{Check, MissingDatabase, OnDown, RESERVED};
 use crate::config::layers::merge;
 use crate::config::node::Entry;
 use crate::config::problem::Problem;
@@ -37,7 +37,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let depth = if used { depth } else { Depth::Form };
     let mut section = varied(form, depth);
     let check: Check = section.declared();
-    section.note(&check);
+    section.note_with(&check, &check.watching);
     let Check { watching, target: keys } = check;
     let [wait, interval] = [watching.wait.map(|wait| wait.0), watching.interval.map(|interval| interval.0)];
     let [failure_threshold, success_threshold]: [u32; 2] =
@@ -55,6 +55,12 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         section.problem(
             "affects",
             "is `liveness`, but its target is outside the container: an outage there would kill every replica; write `i_know = true` to have it so",
+        );
+    }
+    if watching.on_down == OnDown::Restart && !watching.i_know && leaves_the_container(&target) {
+        section.problem(
+            "on_down",
+            "is `restart`, but its target is outside the container: an outage there would restart every replica; write `i_know = true` to have it so",
         );
     }
     // It runs after the wait.
@@ -97,6 +103,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         timeout: watching.timeout.0,
         failure_threshold,
         success_threshold,
+        on_down: watching.on_down,
     })
 }
 

@@ -39,7 +39,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
     }
     let mut section = root.table_at("heartbeat", if enabled && wanted { Depth::Whole } else { Depth::Form })?;
     let heartbeat: Heartbeat = section.declared();
-    section.note(&heartbeat);
+    section.note_with(&heartbeat, &heartbeat.beat);
     let target = redis(&section, &heartbeat, checks);
     let beat = heartbeat.beat;
     let (key, prefix) = (beat.key.value(), beat.prefix.value());

@@ -11,7 +11,7 @@ use crate::plan::resolve::target;
 pub(super) fn read(section: &Section<'_>, depth: Depth) -> Option<StartedPlan> {
     let mut section = section.table_at("started", depth)?;
     let started: Started = section.declared();
-    section.note(&started);
+    section.note_with(&started, &started.start);
     let Started { start, target: keys } = started;
     let descriptor = start.notify_fd.and_then(Number::to);
     if start.notify && descriptor.is_some() {
