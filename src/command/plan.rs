@@ -272,6 +272,8 @@ mod tests {
             ("REDIS_HOST", "cache"),
             ("REDIS_PASSWORD", "planned/other"),
             ("CELERY_BROKER_URL", "amqp://u:planned-amqp@mq/v"),
+            ("MYSQL_PASSWORD", "planned-mysql"),
+            ("ELASTIC_PASSWORD", "planned-elastic"),
             ("GUNICORN_APP", "a:a"),
             ("CELERY_APP", "a"),
             ("DJANGO_PROJECT", "a"),

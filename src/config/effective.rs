@@ -57,6 +57,15 @@ impl Effective {
         self.0.push(Section { path: path.to_owned(), values });
     }
 
+    /// Adds the sections of another reading that are not there yet.
+    pub fn extend(&mut self, other: Self) {
+        for section in other.0 {
+            if self.0.iter().all(|present| present.path != section.path) {
+                self.0.push(section);
+            }
+        }
+    }
+
     /// The sections that are told by themselves, and so not once more inside another.
     fn is_section(&self, path: &str, key: &str) -> bool {
         let below = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
@@ -67,7 +76,7 @@ impl Effective {
     fn own<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
         // A table of the top level is told by its sections, or is of no matter to this run.
         let at_top = section.path.is_empty();
-        section.values.iter().filter(move |entry| !self.is_section(&section.path, &entry.key) && !(at_top && entry.value.is_object()))
+        section.values.iter().filter(move |entry| !(self.is_section(&section.path, &entry.key) || at_top && entry.value.is_object()))
     }
 
     /// The whole of it as TOML, each value with a comment that tells where it comes from.
@@ -123,7 +132,7 @@ impl Shown<'_> {
             origin if origin.verbatim() => text.replace('$', "$$"),
             _ => match Template::parse(text) {
                 Ok(template) if secret && template.is_literal() => MASK.to_owned(),
-                Ok(template) => template.written_out(self.environment),
+                Ok(template) => template.written_out(self.environment, secret),
                 Err(_) => String::new(),
             },
         };

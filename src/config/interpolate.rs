@@ -123,17 +123,19 @@ impl Template {
         names
     }
 
-    /// The text as a configuration could have it written out: every variable by its value, but for secrets, which stay variables.
-    pub fn written_out(&self, environment: &Environment) -> String {
+    /// The text as a configuration could have it written out: every variable by its value, but for secrets, which stay variables. Where the
+    /// whole is `secret`, all of them stay.
+    pub fn written_out(&self, environment: &Environment, secret: bool) -> String {
         let part = |part: &Part| {
             let alone = Self(vec![part.clone()]);
             let text = alone.expand(environment, &mut Findings::default());
             match part {
                 Part::Instance => "${@instance}".to_owned(),
                 // One that is not set stands for its default, in which there may be a secret, too.
+                Part::Variable { name, .. } if secret => format!("${{{name}}}"),
                 Part::Variable { name, otherwise } if text.is_secret() => match otherwise {
                     Otherwise::Default(default) if !environment.nonempty(name) && !environment.nonempty(&format!("{name}_FILE")) => {
-                        default.written_out(environment)
+                        default.written_out(environment, false)
                     }
                     _ => format!("${{{name}}}"),
                 },

@@ -99,9 +99,17 @@ impl<'e> Context<'e> {
         self.remarks.borrow().clone()
     }
 
+    /// A reading of a part of the same tree, in another environment.
+    pub fn of_part<'p>(&self, environment: &'p Environment) -> Context<'p> {
+        Context { effective: self.effective.as_ref().map(|_| RefCell::default()), ..Context::new(environment) }
+    }
+
     /// Takes over what another reading has found, of a part of the same tree.
     pub fn absorb(&self, other: Context<'_>) {
         self.faults.problems.borrow_mut().extend(other.faults.problems.into_inner());
+        if let (Some(effective), Some(other)) = (&self.effective, other.effective) {
+            effective.borrow_mut().extend(other.into_inner());
+        }
         other.notices.into_inner().into_iter().for_each(|notice| self.notice(notice));
     }
 

@@ -26,7 +26,7 @@ pub const YEAR: u64 = 365 * DAY;
 /// A bound as a person says it: `humantime` has a year as `11months 30days 3h 50m 24s`.
 fn bound(milliseconds: u64) -> String {
     match milliseconds / DAY {
-        days @ 2.. if milliseconds % DAY == 0 => format!("{days} days"),
+        days @ 2.. if milliseconds.is_multiple_of(DAY) => format!("{days} days"),
         _ => humantime::format_duration(Duration::from_millis(milliseconds)).to_string(),
     }
 }

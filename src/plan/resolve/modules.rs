@@ -46,7 +46,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: bool, firs
             let environment = section.context().environment;
             let environment = number.map_or_else(|| environment.clone(), |number| environment.of_instance(number));
             // Each instance is read as if it were alone; what is wrong with all of them is said once.
-            let context = Context::new(&environment);
+            let context = section.context().of_part(&environment);
             let found = instance(&context, &module.entry.node, &module.path, &name, general, depth);
             if index == 0 {
                 section.context().absorb(context);
