@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::check::{Check, MissingDatabase};
+use crate::config::check::{Check, MissingDatabase, OnDown};
 use crate::config::layers::merge;
 use crate::config::node::Entry;
 use crate::config::problem::Problem;
@@ -79,6 +79,12 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
             "is `liveness`, but its target is outside the container: an outage there would kill every replica; write `i_know = true` to have it so",
         );
     }
+    if watching.on_down == OnDown::Restart && !watching.i_know && leaves_the_container(&target) {
+        section.problem(
+            "on_down",
+            "is `restart`, but its target is outside the container: an outage there would restart every replica; write `i_know = true` to have it so",
+        );
+    }
     // It runs after the wait.
     let of_process = matches!(target, Target::Process | Target::Module(_));
     if of_process && wait.is_some_and(|wait| !wait.is_zero()) {
@@ -119,6 +125,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         timeout: watching.timeout.0,
         failure_threshold,
         success_threshold,
+        on_down: watching.on_down,
     })
 }
 

@@ -15,7 +15,7 @@ use crate::plan::module::Predecessor;
 use crate::plan::process::RestartPolicy;
 use crate::state::check::Verdict;
 use crate::state::event::{Order, Readiness};
-use crate::state::process::RunState;
+use crate::state::process::{RunState, Then};
 use crate::state::snapshot::{Level, Look, Migration};
 use crate::state::transition::{Machine, Transition};
 
@@ -32,13 +32,15 @@ fn whole() -> Plan {
     Plan { checks: vec![check], main, migration, modules: vec![module], ..full }
 }
 
-/// The same without the module: everything that can is tried again, it drains, and a failed start is held.
+/// The same without the module: everything that can is tried again, it drains, a failed start is held, and a check that goes down
+/// restarts the process.
 fn again() -> Plan {
     let (full, whole) = (full(), whole());
     let restart = RestartPlan { policy: RestartPolicy::OnFailure, limit: 1, ..RestartPlan::default() };
     let main = full.main.clone().map(|main| ProcessPlan { restart, watchdog: Some(Duration::from_secs(9)), ..main });
     let migration = full.migration.clone().map(|migration| MigrationPlan { retries: 1, timeout: Duration::ZERO, ..migration });
-    Plan { main, migration, modules: Vec::new(), hold: true, ..whole }
+    let checks = vec![CheckPlan { on_down: crate::plan::OnDown::Restart, ..whole.checks[0].clone() }];
+    Plan { checks, main, migration, modules: Vec::new(), hold: true, ..whole }
 }
 
 /// The same without migration and heartbeat: the module is started again, too.
@@ -71,6 +73,7 @@ enum Keeper {
 
 /// The run, and what is around it.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is somebody else's")]
 struct World {
     run: Run,
     timers: BTreeSet<Timer>,
@@ -79,6 +82,8 @@ struct World {
     keeper: Keeper,
     doubted: bool,
     withdraws: bool,
+    /// Whether the permission to restart is asked for.
+    asks: bool,
     survivors: bool,
     exit: Option<u8>,
 }
@@ -93,6 +98,7 @@ impl World {
             keeper: Keeper::Idle,
             doubted: false,
             withdraws: false,
+            asks: false,
             survivors: false,
             exit: None,
         }
@@ -105,7 +111,10 @@ impl World {
         for (id, process) in &run.processes {
             let state = &process.state;
             let _ = match state {
-                RunState::Up(_) | RunState::Starting(_) => write!(text, "{id:?} {} {}", state.word(), process.in_a_row),
+                RunState::Stopping(Then::Restart(_)) => write!(text, "{id:?} restarts {}", process.in_a_row),
+                RunState::Up(_) | RunState::Unhealthy(..) | RunState::Starting(_) => {
+                    write!(text, "{id:?} {} {}", state.word(), process.in_a_row)
+                }
                 _ => write!(text, "{id:?} {state:?} {}", process.in_a_row),
             };
         }
@@ -118,7 +127,7 @@ impl World {
         let _ = write!(text, "{:?} {:?} {} {:?}", run.migrating, run.shutdown, run.requests.count, run.announced);
         let _ = write!(text, "{} {} {}", run.ever_ready, run.ever_spawned, snapshot.child.pid.is_some());
         let _ = write!(text, "{:?} {:?} {:?} {:?}", self.timers, self.alive, self.groups, self.keeper);
-        let _ = write!(text, "{} {} {} {:?}", self.doubted, self.withdraws, self.survivors, self.exit);
+        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, self.exit);
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         hasher.finish()
@@ -167,6 +176,9 @@ impl World {
             Keeper::Releasing => events.push(Event::Lock(LockNews::Released)),
             Keeper::Idle => {}
         }
+        if self.asks {
+            events.push(Event::RestartGranted);
+        }
         if self.withdraws {
             events.push(Event::Withdrawn);
         }
@@ -197,6 +209,7 @@ impl World {
             Event::Lock(LockNews::Unavailable(..) | LockNews::Released) => self.keeper = Keeper::Idle,
             Event::Withdrawn => self.withdraws = false,
             Event::NoneLeft => self.survivors = false,
+            Event::RestartGranted => self.asks = false,
             Event::Signalled(_) => self.run.now = self.run.now.after(Duration::from_secs(1)),
             _ => {}
         }
@@ -240,6 +253,7 @@ impl World {
                         self.alive.values_mut().for_each(|life| *life = Life::Dying);
                     }
                 }
+                Effect::RestartLease(length) => self.asks = length.is_some(),
                 Effect::AwaitGroup(id) => drop(self.groups.insert(id)),
                 Effect::Announce(readiness) => {
                     assert_ne!(announced, Readiness::Stopped, "{shown}: a heartbeat after the stop began");

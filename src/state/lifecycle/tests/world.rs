@@ -253,6 +253,7 @@ impl World {
             | Effect::AskAgain
             | Effect::Suspend(..)
             | Effect::Resume(_)
+            | Effect::RestartLease(_)
             | Effect::Hold => {}
         }
         None
