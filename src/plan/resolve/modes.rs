@@ -141,7 +141,7 @@ pub(super) fn read<'c>(
     let reading = Reading { modes, entry, request, looks, depth: Depth::Whole, general: &general };
     if let Some(read) = reading.read() {
         chosen.template = read.template;
-        (chosen.migrates, chosen.waits) = (read.migrates, read.waits);
+        (chosen.migrates, chosen.waits) = (read.migrate != Migrate::Off, read.migrate == Migrate::Wait);
         chosen.ends_after_migration = read.ends_after_migration;
         (chosen.main, chosen.refusal, chosen.checks) = (read.main, read.refusal, read.checks);
         if !request.arguments.is_empty() && !read.took_arguments && !ignore_extra {
@@ -188,8 +188,7 @@ struct Read {
     main: Option<ProcessPlan>,
     refusal: Option<Refusal>,
     checks: Vec<CheckPlan>,
-    migrates: bool,
-    waits: bool,
+    migrate: Migrate,
     ends_after_migration: bool,
     took_arguments: bool,
 }
@@ -258,8 +257,7 @@ impl<'c> Reading<'_, 'c> {
             main: argv.map(|argv| of_main.process(argv, started)),
             refusal,
             checks: checks::read(&section, if self.looks { self.depth } else { Depth::Form }),
-            migrates: migrate != Migrate::Off,
-            waits: migrate == Migrate::Wait,
+            migrate,
             ends_after_migration,
             took_arguments: builder.took_arguments,
         })
