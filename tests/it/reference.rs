@@ -2,12 +2,12 @@
 
 #[path = "../../scripts/reference.rs"]
 #[allow(dead_code)]
-mod reference;
+mod keys;
 
 #[test]
 fn the_page_of_all_keys_is_the_schemas() {
     let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md")).unwrap();
-    let page = reference::page(&portcullis::plan::resolve::schema());
+    let page = keys::page(&portcullis::plan::resolve::schema());
     assert!(written == page, "docs/reference.md is old: run scripts/reference");
     let keys = page.lines().filter(|line| line.starts_with("| `")).count();
     assert!(keys > 150, "{keys}");
