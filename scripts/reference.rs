@@ -1,4 +1,4 @@
-//! Prints `docs/reference.md`, the page of all keys, made of the schema. The test that holds the page includes this file, too.
+//! Prints `docs/reference.md`, the page of all keys, or `docs/portcullis.schema.json`. The test that holds both includes this file, too.
 
 use std::fmt::Write;
 
@@ -15,7 +15,16 @@ environment, the environment above the file, the file above a preset. `portculli
 ";
 
 fn main() {
-    print!("{}", page(&portcullis::plan::resolve::schema()));
+    let schema = portcullis::plan::resolve::schema();
+    match std::env::args().nth(1).as_deref() {
+        Some("portcullis.schema.json") => print!("{}", document(&schema)),
+        _ => print!("{}", page(&schema)),
+    }
+}
+
+/// The schema as it is committed.
+pub fn document(schema: &Value) -> String {
+    format!("{schema:#}\n")
 }
 
 /// A table of the configuration that is still to be described.

@@ -19,6 +19,7 @@ mod load;
 mod log;
 mod migration;
 mod modules;
+mod mutated;
 mod neighbours;
 mod output;
 mod own_command;

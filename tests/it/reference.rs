@@ -1,4 +1,4 @@
-//! `docs/reference.md` says of every key what the schema says.
+//! `docs/reference.md` says of every key what the schema says, and editors find that schema in `docs/`.
 
 #[path = "../../scripts/reference.rs"]
 #[allow(dead_code)]
@@ -13,4 +13,10 @@ fn the_page_of_all_keys_is_the_schemas() {
     assert!(keys > 150, "{keys}");
     let silent: Vec<&str> = page.lines().filter(|line| line.starts_with("| `") && line.ends_with("|  |")).collect();
     assert!(silent.is_empty(), "no key is without a text: {silent:#?}");
+}
+
+#[test]
+fn the_schema_for_editors_is_the_binarys() {
+    let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/portcullis.schema.json")).unwrap();
+    assert!(written == keys::document(&portcullis::plan::resolve::schema()), "docs/portcullis.schema.json is old: run scripts/reference");
 }

@@ -34,7 +34,7 @@ const SAMPLES: [&str; 21] = [
 ];
 
 /// Words of the reader about a value that is wrong whatever else there is; what it says beyond these the schema need not know.
-const WRONG: [&str; 18] = [
+pub(crate) const WRONG: [&str; 18] = [
     "a string is wanted",
     "a list is wanted",
     "a list, as `",
@@ -216,7 +216,7 @@ fn the_schema_takes_every_configuration_that_is_shown() {
 }
 
 /// What the validator says: every case on which it differs, or that all agree.
-fn validate(dir: &Dir, input: &Value) -> String {
+pub(crate) fn validate(dir: &Dir, input: &Value) -> String {
     let mut script = String::new();
     let _ = write!(
         script,

@@ -232,33 +232,3 @@ fn what_the_readme_takes_from_a_file_is_in_that_file() {
         assert!(file.contains(block), "not in {path}:\n{block}");
     }
 }
-
-/// Every key that an object of this schema may have.
-fn keys_of(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
-    let children: Vec<&serde_json::Value> = match schema {
-        serde_json::Value::Object(object) => object.values().collect(),
-        serde_json::Value::Array(items) => items.iter().collect(),
-        _ => return,
-    };
-    if let Some(properties) = schema.get("properties").and_then(serde_json::Value::as_object) {
-        found.extend(properties.keys().cloned());
-    }
-    for child in children {
-        keys_of(child, found);
-    }
-}
-
-#[test]
-fn the_readme_names_every_key_of_the_configuration() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
-    let odd = |text: &str, between: &str| text.split(between).skip(1).step_by(2).collect::<Vec<_>>().join(" ");
-    let blocks = odd(&readme, "```");
-    let prose: String = readme.split("```").step_by(2).collect();
-    let code = format!("{blocks} {}", odd(&prose, "`"));
-    let words: BTreeSet<&str> = code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
-    let mut keys = BTreeSet::new();
-    keys_of(&portcullis::plan::resolve::schema(), &mut keys);
-    assert!(keys.len() > 100, "{keys:?}");
-    let missing: Vec<String> = keys.into_iter().filter(|key| !words.contains(key.as_str())).collect();
-    none("keys that the README does not name", &missing);
-}
