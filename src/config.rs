@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod argument;
 pub mod check;
 pub mod condition;
+pub mod dify;
 pub mod health;
 pub mod heartbeat;
 pub mod interpolate;

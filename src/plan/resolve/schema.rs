@@ -19,7 +19,7 @@ pub fn document() -> Value {
         "checks" => of_checks(),
         "modules" => named(&json!({ "pattern": checks::NAME, "not": { "enum": checks::RESERVED } }), &definition("module")),
         "modes" => named(&json!({ "minLength": 1 }), &definition("mode")),
-        "health" | "heartbeat" | "migrations" | "process" => definition(key),
+        "dify" | "health" | "heartbeat" | "migrations" | "process" => definition(key),
         "env" => environment(),
         _ => of(key),
     });
@@ -69,6 +69,7 @@ pub fn document() -> Value {
         "properties": root["properties"],
         "additionalProperties": false,
         "$defs": {
+            "dify": schema::of::<crate::config::dify::Dify>(),
             "health": schema::of::<crate::config::health::Health>(),
             "migrations": set(schema::of::<crate::config::migration::Migrations>(), &[("command", &command), ("check", &question), ("verify", &question)]),
             "mode": require(mode, &[]),
