@@ -99,7 +99,7 @@ fn account(section: &Section<'_>, dify: &Dify) -> Option<Account> {
 }
 
 fn clients(section: &Section<'_>, dify: &Dify, with_account: bool) -> Vec<ClientPlan> {
-    if dify.clients.is_empty() {
+    if section.list("clients").is_some_and(|clients| clients.is_empty()) {
         section.problem("clients", "names no client");
     }
     let wanted = Client::ALL.into_iter().filter(|client| dify.clients.contains(client));

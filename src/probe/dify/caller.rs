@@ -95,10 +95,11 @@ impl Caller {
         let Ok(url) = Url::parse(&format!("{}{path}", self.url)) else {
             return Call::unasked(Failure::new(Class::Internal, "the URL cannot be read"));
         };
-        let Ok(Ok(_turn)) = timeout_at(self.until, self.turns.acquire()).await else {
-            return Call::unasked(Failure::new(Class::Timeout, "it was not asked: the time of the report was over before its turn"));
-        };
+        let turn = timeout_at(self.until, self.turns.acquire()).await;
         let began = Instant::now();
+        if !matches!(turn, Ok(Ok(_))) || began >= self.until {
+            return Call::unasked(Failure::new(Class::Timeout, "it was not asked: the time of the report was over before its turn"));
+        }
         let within = self.timeout.min(self.until.saturating_duration_since(began));
         let mut request = self.client.request(method, url.clone()).header(ACCEPT, "application/json").header(CONNECTION, "close");
         for (name, value) in headers {
