@@ -192,6 +192,9 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
         }
         Phase::Migrating if after.checks.is_empty() => info!("the migration is next"),
         Phase::Migrating => info!("everything is ready; the migration is next"),
+        Phase::Starting if after.child.pid.is_some() => {
+            warn!("the process is restarted: a check of it with `on_down = \"restart\"` went down");
+        }
         Phase::Starting => info!("starting the process"),
         Phase::Running => {
             info!("the process is up, {} after portcullis started", seconds(after.phase_since.since(after.started_at)));

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::config::check::Affects;
+pub use crate::config::check::{Affects, OnDown};
 pub use crate::config::health::Details;
 use crate::secret::Secret;
 pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
@@ -132,6 +132,8 @@ pub struct CheckPlan {
     pub failure_threshold: u32,
     /// Passes in a row that make it up, at least 1.
     pub success_threshold: u32,
+    /// What is done when it goes down by its thresholds after having been up.
+    pub on_down: OnDown,
 }
 
 impl CheckPlan {

@@ -4,6 +4,7 @@
 mod beat;
 mod identity;
 pub(crate) mod instances;
+pub mod lease;
 
 use std::sync::Arc;
 use std::time::Duration;

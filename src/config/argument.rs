@@ -13,7 +13,8 @@ pub type Command = Part<Vec<Argument>>;
 /// Lists of cases by name, from which `first` takes the first that holds.
 pub type Groups = Part<Named<Vec<Case>>>;
 
-/// One item of a command. It is read by the key that names its form, in `plan::resolve::argv`.
+// It is read by the key that names its form, in `plan::resolve::argv`.
+/// One item of a command.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, rename = "argument")]
 pub enum Argument {

@@ -44,6 +44,19 @@ impl Affects {
     }
 }
 
+/// What is done when a check goes down by its thresholds after having been up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum OnDown {
+    /// It is shown and counted.
+    #[default]
+    Report,
+    /// Its process (that of its module, else the main process) is stopped by its own stop protocol and started anew, within its restart
+    /// limits and back-off; with a heartbeat by one replica of the service at a time.
+    Restart,
+}
+
 /// What a database that is not there means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -85,7 +98,10 @@ pub struct Watching {
     pub fail_fast: bool,
     /// What a database that is not there means.
     pub missing_database: MissingDatabase,
-    /// Allows `affects = "liveness"` with a target outside the container.
+    /// What is done when it goes down by its thresholds after having been up: `restart` stops its process (that of its module, else the
+    /// main one) and starts it anew.
+    pub on_down: OnDown,
+    /// Allows `affects = "liveness"` and `on_down = "restart"` with a target outside the container.
     pub i_know: bool,
 }
 
@@ -104,6 +120,7 @@ impl Default for Watching {
             success_threshold: const { Number::of(1) },
             fail_fast: false,
             missing_database: MissingDatabase::default(),
+            on_down: OnDown::default(),
             i_know: false,
         }
     }

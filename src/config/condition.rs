@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::interpolate::Text;
 use crate::config::values::{Maybe, Part};
 
-/// One test, or a list of conditions of which one has to hold. It is read test by test, in `plan::resolve::condition`.
+// It is read test by test, in `plan::resolve::condition`.
+/// One test, or a list of conditions of which one has to hold.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, rename = "condition")]
 pub enum Condition {

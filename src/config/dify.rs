@@ -141,16 +141,16 @@ impl Api {
 #[schemars(inline)]
 pub struct Methods {
     /// Of the chat apps.
-    #[serde(rename = "DifyChat")]
+    #[serde(rename = "DifyChat", skip_serializing_if = "Option::is_none")]
     pub chat: Option<Vec<Api>>,
     /// Of the knowledge.
-    #[serde(rename = "DifyDataset")]
+    #[serde(rename = "DifyDataset", skip_serializing_if = "Option::is_none")]
     pub dataset: Option<Vec<Api>>,
     /// Of the workflow apps.
-    #[serde(rename = "DifyWorkflow")]
+    #[serde(rename = "DifyWorkflow", skip_serializing_if = "Option::is_none")]
     pub workflow: Option<Vec<Api>>,
     /// Of the console.
-    #[serde(rename = "DifyServer")]
+    #[serde(rename = "DifyServer", skip_serializing_if = "Option::is_none")]
     pub server: Option<Vec<Api>>,
 }
 

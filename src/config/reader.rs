@@ -44,23 +44,6 @@ pub struct Keys {
     pub known: &'static [&'static str],
 }
 
-impl Keys {
-    /// Several lists of keys as one. `N` has to be the sum of their lengths; the compiler says so where it is too small.
-    pub const fn joined<const N: usize>(lists: &[&[&'static str]]) -> [&'static str; N] {
-        let mut keys = [""; N];
-        let (mut list, mut place) = (0, 0);
-        while list < lists.len() {
-            let mut index = 0;
-            while index < lists[list].len() {
-                keys[place] = lists[list][index];
-                (index, place) = (index + 1, place + 1);
-            }
-            list += 1;
-        }
-        keys
-    }
-}
-
 /// A table under reading; every getter answers none for an absent key, and for a wrong one after saying so.
 #[derive(Clone)]
 pub struct Section<'c> {
@@ -235,6 +218,14 @@ impl<'c> Section<'c> {
     /// Every entry, in order, for sections whose keys are names.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.table.iter()
+    }
+
+    /// The same without these keys.
+    #[must_use]
+    pub fn without(&self, keys: &[&str]) -> Self {
+        let mut rest = self.clone();
+        rest.table.retain(|entry| !keys.contains(&entry.key.as_str()));
+        rest
     }
 
     /// `key` and its section, as messages name it.

@@ -29,6 +29,15 @@ pub enum ServerRole {
     PreferStandby,
 }
 
+/// Which proxy an HTTP request goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Proxy {
+    /// The one that `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name.
+    Environment,
+}
+
 /// What is asked: a `url`, its parts (`kind`, `host`, `port`, ...), or a `url` with parts that stand above it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -76,6 +85,11 @@ pub struct TargetKeys {
     pub method: Maybe<Text>,
     /// What an HTTP answer has to be.
     pub expect: Option<Expect>,
+    /// How many redirects are followed, to other hosts without headers and credentials; `0`: none. By default up to 5 within the scheme, host
+    /// and port of the URL, and none where `expect.status` names a status from 300 to 399.
+    pub redirects: Option<Number<0, 20>>,
+    /// Which proxy an HTTP request goes through; by default none.
+    pub proxy: Option<Proxy>,
     /// The token of an HTTP request's header `Authorization: Bearer`.
     pub bearer: Maybe<Secret>,
     /// The service that a gRPC server is asked for, whose instances are counted in the registry, or the master that Sentinels watch.

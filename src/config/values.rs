@@ -1,5 +1,7 @@
 //! Values with a rule of their own: what they take, and what the schema says of them. None ever prints what it was given.
 
+pub mod process;
+pub mod signal;
 mod size;
 
 use std::borrow::Cow;

@@ -2,6 +2,7 @@
 
 use super::process::ProcessPlan;
 use super::{Affects, CheckId};
+pub use crate::config::module::{ModuleStart, OnExit};
 
 /// The number of a module within a run. It is given once: a module that is taken away leaves its number unused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,15 +57,6 @@ impl ModulePlan {
     }
 }
 
-/// When a module is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModuleStart {
-    /// With the main process.
-    WithMain,
-    /// When somebody asks for it.
-    OnDemand,
-}
-
 /// Who has to be up before a module is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Predecessor {
@@ -72,15 +64,4 @@ pub enum Predecessor {
     Main,
     /// Another module, its startup check passed.
     Module(ModuleId),
-}
-
-/// What the end of a module means for the whole, when it is not started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnExit {
-    /// Nothing.
-    Ignore,
-    /// The status is DOWN, as far as the module's running affects it.
-    Degrade,
-    /// Everything is stopped, with the module's exit code.
-    StopAll,
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::argv::{Argv, Word};
 use super::target::Target;
+pub use crate::config::process::RestartPolicy;
+use crate::config::process::{ProcessKeys, STOP_TIMEOUT};
 use crate::sys::start::Credentials;
 
 /// A command, and how it is started and stopped.
@@ -40,8 +42,8 @@ pub struct ProcessPlan {
 }
 
 impl ProcessPlan {
-    /// From the stop signal to KILL where nothing else is said: under Docker's ten seconds with the heartbeat withdrawn before.
-    pub const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+    /// From the stop signal to KILL where nothing else is said.
+    pub const STOP_TIMEOUT: Duration = Duration::from_millis(STOP_TIMEOUT);
 
     /// The same command beside the process: with nothing to read, never in the terminal's foreground, and gone when we are.
     #[must_use]
@@ -155,26 +157,21 @@ pub struct RestartPlan {
     pub limit: u32,
 }
 
-/// After which ends a process is started again. Status 125 is never followed by another start, as with s6.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RestartPolicy {
-    /// None: the container ends with its process.
-    #[default]
-    Never,
-    /// Those with another status than 0.
-    OnFailure,
-    /// All of them.
-    Always,
+impl RestartPlan {
+    /// What the keys of a process say.
+    pub fn of(keys: &ProcessKeys) -> Self {
+        Self {
+            policy: keys.restart.unwrap_or_default(),
+            delay: keys.restart_delay.0,
+            longest_delay: keys.restart_max_delay.0,
+            healthy_after: keys.restart_reset.0,
+            limit: keys.restart_limit.to().unwrap_or_default(),
+        }
+    }
 }
 
 impl Default for RestartPlan {
     fn default() -> Self {
-        Self {
-            policy: RestartPolicy::Never,
-            delay: Duration::from_secs(1),
-            longest_delay: Duration::from_secs(60),
-            healthy_after: Duration::from_secs(60),
-            limit: 0,
-        }
+        Self::of(&ProcessKeys::default())
     }
 }

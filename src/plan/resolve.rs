@@ -13,7 +13,6 @@ mod modes;
 mod modules;
 mod process;
 mod schema;
-mod signal;
 mod started;
 mod target;
 mod variables;
@@ -31,14 +30,9 @@ use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
 
+pub use crate::config::values::process::limit_name;
 pub use health::{HealthAddress, health_address, health_token};
-pub use process::limit_name;
 pub use schema::document as schema;
-
-/// Longer than any pause that is meant.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longer than any wait that is meant.
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// After TERM Docker waits this long before it kills, unless told otherwise; Kubernetes waits 30 s.
 const DOCKER_GRACE: Duration = Duration::from_secs(10);
@@ -218,7 +212,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         context.problem(Problem::missing(problem));
     }
     let service = service(&root, chosen.mode);
-    if let Some(main) = chosen.main.as_mut().filter(|_| chosen.template.prefix) {
+    if let Some(main) = chosen.main.as_mut().filter(|_| chosen.template.is_labelled()) {
         main.label = Some(service.name.clone());
     }
     let heartbeat = if bare || own.is_some() { None } else { heartbeat::read(&root, &service.name, &checks) };
@@ -233,7 +227,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
     let (modules, of_modules) = context.reading_modules(|| modules::read(&root, &chosen.general, with_modules, first));
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
-    let hold = chosen.template.hold;
+    let hold = chosen.template.holds();
     let plan = Plan {
         service,
         checks,
@@ -250,7 +244,7 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         retired: Retired::default(),
     };
     if !plan.own_command {
-        advise_on_grace(&root, &plan);
+        advise(context, &plan, chosen.grace);
     }
     plan
 }
@@ -280,12 +274,7 @@ fn names(context: &Context<'_>, checks: &[CheckPlan], main: Option<&ProcessPlan>
 }
 
 /// Says when a stop may take longer than the orchestrator waits before it kills everything.
-fn advise_on_grace(root: &Section<'_>, plan: &Plan) {
-    let Some(process) = root.table_at("process", None, root.depth()) else { return advise(root, plan, None) };
-    advise(root, plan, process.duration("grace_period", Duration::from_secs(1)..=YEAR));
-}
-
-fn advise(root: &Section<'_>, plan: &Plan, grace: Option<Duration>) {
+fn advise(context: &Context<'_>, plan: &Plan, grace: Option<Duration>) {
     let budget = plan.stop_budget();
     if budget <= grace.unwrap_or(DOCKER_GRACE) {
         return;
@@ -295,7 +284,7 @@ fn advise(root: &Section<'_>, plan: &Plan, grace: Option<Duration>) {
         Some(grace) => format!("the {} of grace_period", humantime::format_duration(grace)),
         None => "the 10s after which Docker kills".to_owned(),
     };
-    root.context().notice(format!(
+    context.notice(format!(
         "a stop may take {}, more than {than}: give it `docker stop --time {seconds}`, `stop_grace_period: {seconds}s` or \
          `terminationGracePeriodSeconds: {seconds}`, and say so by grace_period = \"{seconds}s\" in [process]",
         humantime::format_duration(budget)

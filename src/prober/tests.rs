@@ -50,6 +50,7 @@ fn check(wait: Duration, success_threshold: u32) -> CheckPlan {
         timeout: Duration::from_secs(2),
         failure_threshold: 3,
         success_threshold,
+        on_down: crate::plan::OnDown::default(),
     }
 }
 

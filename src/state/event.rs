@@ -77,6 +77,8 @@ pub enum Event {
     Counted(Arc<Instances>),
     /// The heartbeat was withdrawn.
     Withdrawn,
+    /// This replica may restart what is unhealthy: no other one of the service does now, or nobody can say.
+    RestartGranted,
     /// A timer that was armed has run out.
     Elapsed(Timer),
     /// Others may have lived on without us: nobody here could run for this long, or the machine was suspended (zero, for the clock
@@ -218,6 +220,8 @@ pub enum Effect {
     Resume(ProcessId),
     /// Tell that the start has failed and is held until somebody has looked.
     Hold,
+    /// Ask for the service's one permission to restart, held for this long at most; none: give it back, or ask no longer.
+    RestartLease(Option<Duration>),
     /// Tell the readers of the heartbeat.
     Announce(Readiness),
     /// Leave with this code.

@@ -12,6 +12,7 @@ mod beating;
 mod checks;
 mod deadlines;
 mod ending;
+mod healing;
 mod migrating;
 mod modules;
 mod processes;
@@ -207,6 +208,7 @@ impl Lifecycle {
             Event::Beaten(result) => self.beaten(now, result),
             Event::Counted(instances) => self.snapshot.instances = Some(instances),
             Event::Withdrawn => self.withdrawn(effects),
+            Event::RestartGranted => self.restart_granted(now, effects),
             Event::Elapsed(timer) => self.elapsed(now, timer, effects),
             Event::Away(lost) => self.was_away(now, lost, effects),
         }

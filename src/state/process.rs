@@ -1,6 +1,7 @@
 //! One state machine for every process that is supervised: the main process, a module, a command of the migration.
 //!
-//! What differs between them is policy (whose end ends the run, what has to be ready first) and lives with the reducer.
+//! What differs between them is policy (whose end ends the run, what has to be ready first) and lives with the reducer. The drawing in
+//! `docs/architecture.md` has every transition.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub enum RunState {
     Starting(Why),
     /// It runs, since then.
     Up(Moment),
+    /// It runs, since then, and this check of it went down: it is restarted as soon as it may be.
+    Unhealthy(Moment, CheckId),
     /// It was asked to end.
     Stopping(Then),
     /// It has ended, and what it left in its group is seen off.
@@ -58,6 +61,8 @@ pub enum Then {
     Install,
     /// Its start has failed: the code to end with, unless it is started again.
     Failed(u8),
+    /// It is started again after a pause, within its limits: a check of it went down after it was up for so long.
+    Restart(Duration),
     /// The next command of the migration, by how this one ended and what is to be said of that.
     Next(Ended, &'static str),
 }
@@ -72,6 +77,7 @@ impl RunState {
             Self::Forked => "forked",
             Self::Starting(_) => "starting",
             Self::Up(_) => "up",
+            Self::Unhealthy(..) => "unhealthy",
             Self::Stopping(_) => "stopping",
             Self::Clearing(_) => "clearing",
             Self::Backoff => "backoff",
@@ -85,12 +91,22 @@ impl RunState {
 
     /// Whether there is a process, whether or not it executes its program yet.
     pub const fn runs(&self) -> bool {
-        matches!(self, Self::Forked | Self::Starting(_) | Self::Up(_) | Self::Stopping(_))
+        self.may_be_stopped() || matches!(self, Self::Stopping(_))
     }
 
-    /// For how long it was up until `now`; none where it is not.
+    /// Whether there is a process that was not asked to end.
+    pub const fn may_be_stopped(&self) -> bool {
+        matches!(self, Self::Forked | Self::Starting(_)) || self.since().is_some()
+    }
+
+    /// Since when it is up; none where it is not.
+    pub const fn since(&self) -> Option<Moment> {
+        if let Self::Up(since) | Self::Unhealthy(since, _) = self { Some(*since) } else { None }
+    }
+
+    /// For how long it was up until `now`; none where it never was.
     pub fn ran(&self, now: Moment) -> Option<Duration> {
-        if let Self::Up(since) = self { Some(now.since(*since)) } else { None }
+        if let Self::Stopping(Then::Restart(ran)) = self { Some(*ran) } else { self.since().map(|since| now.since(since)) }
     }
 }
 

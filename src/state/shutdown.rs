@@ -1,4 +1,4 @@
-//! The shutdown of a run as one state: each step carries what it waits for.
+//! The shutdown of a run as one state: each step carries what it waits for. The drawing in `docs/architecture.md` has every transition.
 
 use std::time::Duration;
 

@@ -72,6 +72,8 @@ pub struct Background {
     orders: watch::Sender<Orders>,
     locks: mpsc::UnboundedSender<LockOrder>,
     readiness: watch::Sender<Readiness>,
+    /// For how long the permission to restart is asked for; none: not at all.
+    lease: watch::Sender<Option<Duration>>,
     /// Which of the threads that followed each other is listened to.
     generation: watch::Sender<u64>,
     watched: Option<Watched>,
@@ -98,6 +100,7 @@ impl Background {
             orders: watch::Sender::new(Orders::default()),
             locks: mpsc::unbounded_channel().0,
             readiness: watch::Sender::new(Readiness::default()),
+            lease: watch::Sender::new(None),
             generation: watch::Sender::new(0),
             watched: None,
             lock_is_out: false,
@@ -132,6 +135,7 @@ impl Background {
             term,
             orders: self.orders.subscribe(),
             readiness: self.readiness.subscribe(),
+            lease: self.lease.subscribe(),
         };
         let (runtime, alive) = (runtime()?, Arc::clone(&watched.alive));
         sys::start_thread("background", move || {
@@ -229,6 +233,10 @@ impl Background {
         self.lock_is_out = false;
     }
 
+    pub(super) fn lease(&self, length: Option<Duration>) {
+        self.lease.send_replace(length);
+    }
+
     pub(super) fn announce(&self, readiness: Readiness) {
         self.readiness.send_replace(readiness);
     }
@@ -257,16 +265,18 @@ struct Thread {
     mailbox: Mailbox,
     orders: watch::Receiver<Orders>,
     readiness: watch::Receiver<Readiness>,
+    lease: watch::Receiver<Option<Duration>>,
 }
 
 impl Thread {
     async fn tasks(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
-        let Self { start: Start { subsystems, plan, published, identity, .. }, term, mailbox, orders, readiness } = self;
+        let Self { start: Start { subsystems, plan, published, identity, .. }, term, mailbox, orders, readiness, lease } = self;
         if let Some(migration) = plan.migration.clone() {
             let keeper = (subsystems.lock)(migration, plan.service.instance.clone(), locks, mailbox.clone());
             tokio::spawn(keep_lock(keeper, mailbox.clone()));
         }
         if let Some(heartbeat) = plan.heartbeat.clone() {
+            tokio::spawn(during(term.clone(), registry::lease::keep(heartbeat.clone(), lease, mailbox.clone())));
             let duty = Duty { plan: heartbeat, published: Arc::clone(&published), readiness, mailbox: mailbox.clone(), identity };
             tokio::spawn(keep_heartbeat(subsystems.heartbeat, duty, term.clone()));
         }

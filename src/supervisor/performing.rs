@@ -61,6 +61,7 @@ impl Supervisor {
             Effect::AskAgain => self.background.ask_again(),
             Effect::Suspend(id, how) => self.suspend(id, how),
             Effect::Resume(id) => Self::signalled(libc::SIGCONT, self.children.resume(id)),
+            Effect::RestartLease(length) => self.background.lease(length),
             Effect::Hold => self.hold(),
             Effect::Announce(readiness) => {
                 debug!("readiness for the heartbeat is {readiness:?}");

@@ -10,6 +10,7 @@ mod docker;
 mod flood;
 mod gate;
 mod hangs;
+mod healing;
 mod health;
 mod healthcheck;
 mod heartbeat;

@@ -37,6 +37,8 @@ const SAMPLES: [&str; 21] = [
 const WRONG: [&str; 18] = [
     "a string is wanted",
     "a list is wanted",
+    "a list, as `",
+    "listed by name",
     "a table is wanted",
     "a number is wanted",
     "whole number from",
@@ -47,10 +49,8 @@ const WRONG: [&str; 18] = [
     "unknown key",
     "in octal",
     "an octal mask",
-    "a list, as `",
     "a table, as `",
     "a size as `",
-    "holds something else",
     "where an argument is wanted",
     "`soft:hard` is wanted",
 ];
@@ -87,7 +87,7 @@ fn target_of(key: &str) -> &'static str {
     match key {
         "url" | "targets" | "variables" | "notify" | "notify_fd" | "nonsense" => "",
         "parallel" => "targets = [{ url = 'http://h' }]",
-        "headers" | "method" | "expect" | "bearer" => "kind = 'http'\nhost = 'h'",
+        "headers" | "method" | "expect" | "bearer" | "redirects" | "proxy" => "kind = 'http'\nhost = 'h'",
         "key" | "min" => "kind = 'redis+ready'\nhost = 'h'\nservice = 's'",
         "free" => "kind = 'disk'\npath = '/'",
         "path" => "kind = 'file'",
@@ -147,7 +147,11 @@ fn the_schema_takes_and_refuses_what_the_reader_does() {
         let complaint = complaint(&file, &toml, line);
         // Null where the reader objects to what no schema can know.
         let wrong = complaint.as_ref().is_some_and(|words| WRONG.iter().any(|wrong| words.contains(wrong)));
-        let refused = if complaint.is_none() || (wrong && !value.contains('$')) { json!(complaint.is_some()) } else { Value::Null };
+        // Nor the bounds of a number that is written as a string.
+        let quoted = ["'5'", "'7'"].iter().any(|number| value.contains(number));
+        let bounds = quoted && complaint.as_ref().is_some_and(|words| words.contains("whole number from"));
+        let refused =
+            if complaint.is_none() || (wrong && !bounds && !value.contains('$')) { json!(complaint.is_some()) } else { Value::Null };
         cases.push(json!({ "toml": toml, "refused": refused, "why": complaint }));
         complaint
     };

@@ -44,7 +44,7 @@ pub use redis::Redis;
 pub use secure::{Opening, Secure};
 pub use stand_ins::StandIns;
 pub use terminal::Terminal;
-pub use wait::{Stopwatch, eventually, secs};
+pub use wait::{Stopwatch, eventually, never, secs};
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};

@@ -20,7 +20,6 @@ const LONG: &[(&str, &str)] = &[
     ("config/interpolate.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
     ("config/values.rs", "the new kinds of values, still being written; to be split by kind when the old reader goes"),
     ("plan/resolve.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
-    ("registry/beat.rs", "the checks, the heartbeat and `wait` are rewritten on the ordered libraries"),
 ];
 
 struct Source {

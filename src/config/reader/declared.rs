@@ -25,17 +25,9 @@ impl Section<'_> {
         self.read(true).unwrap_or_default()
     }
 
-    /// The keys that `T` declares.
-    pub fn keys_of<T: DeserializeOwned>(&self) -> Vec<&'static str> {
-        let (keys, node) = (RefCell::default(), Node { value: Value::Table(Table::default()), origin: Origin::Variable("".into()) });
-        // An empty table has nothing that could be wrong.
-        let _ = T::deserialize(Reader { node: &node, context: self.context, depth: Depth::Form, group: Some(&keys) });
-        keys.into_inner()
-    }
-
     /// The keys of `T` that were written in this section.
     pub fn written<T: DeserializeOwned>(&self) -> Vec<&'static str> {
-        self.keys_of::<T>().into_iter().filter(|key| self.has(key)).collect()
+        self.context.keys_of::<T>().into_iter().filter(|key| self.has(key)).collect()
     }
 
     fn read<T: DeserializeOwned>(&mut self, part: bool) -> Option<T> {
@@ -127,6 +119,14 @@ impl Section<'_> {
 }
 
 impl Context<'_> {
+    /// The keys that `T` declares.
+    pub fn keys_of<T: DeserializeOwned>(&self) -> Vec<&'static str> {
+        let (keys, node) = (RefCell::default(), Node { value: Value::Table(Table::default()), origin: Origin::Variable("".into()) });
+        // An empty table has nothing that could be wrong.
+        let _ = T::deserialize(Reader { node: &node, context: self, depth: Depth::Form, group: Some(&keys) });
+        keys.into_inner()
+    }
+
     /// Tells each key of a table that is none of `known`. Where the file is no TOML somewhere, keys may stand in the wrong table.
     pub(super) fn refuse_unknown(&self, table: &Table, path: &str, known: &[&'static str]) {
         if self.is_garbled() {

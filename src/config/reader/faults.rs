@@ -99,6 +99,16 @@ impl Section<'_> {
     }
 }
 
+impl Section<'_> {
+    /// As [`problem`](Self::problem); nothing reads `key` afterwards, and nothing more is said of it.
+    pub fn refuse(&mut self, key: &str, text: impl AsRef<str>) {
+        self.problem(key, text);
+        if let Some(entry) = self.table.get_mut(key) {
+            entry.node.value = Value::Hole;
+        }
+    }
+}
+
 impl Context<'_> {
     /// The set variables that a value is made of, as a part of a sentence: who reads the file does not see what they hold.
     pub(super) fn variables_in(&self, node: &Node) -> String {

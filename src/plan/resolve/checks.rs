@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::check::{Affects, Check, MissingDatabase};
+use crate::config::check::{Check, MissingDatabase, OnDown};
 use crate::config::layers::merge;
 use crate::config::node::Entry;
 use crate::config::problem::Problem;
@@ -10,10 +10,6 @@ use crate::config::reader::{Depth, Section};
 use crate::plan::CheckPlan;
 use crate::plan::resolve::{condition, target};
 use crate::plan::target::{HttpTarget, Target};
-
-/// The words for what something counts for.
-pub(super) const AFFECTS: [(&str, Affects); 4] =
-    [("none", Affects::None), ("health", Affects::Health), ("readiness", Affects::Readiness), ("liveness", Affects::Liveness)];
 
 /// What a name looks like, for the schema.
 pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
@@ -83,6 +79,12 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
             "is `liveness`, but its target is outside the container: an outage there would kill every replica; write `i_know = true` to have it so",
         );
     }
+    if watching.on_down == OnDown::Restart && !watching.i_know && leaves_the_container(&target) {
+        section.problem(
+            "on_down",
+            "is `restart`, but its target is outside the container: an outage there would restart every replica; write `i_know = true` to have it so",
+        );
+    }
     // It runs after the wait.
     let of_process = matches!(target, Target::Process | Target::Module(_));
     if of_process && wait.is_some_and(|wait| !wait.is_zero()) {
@@ -123,6 +125,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         timeout: watching.timeout.0,
         failure_threshold,
         success_threshold,
+        on_down: watching.on_down,
     })
 }
 

@@ -13,7 +13,10 @@ pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &st
         return each(context, tests, node, path, depth).any(|holds| holds);
     }
     let Some(mut section) = context.open(node, &format!("{path}.when"), None, depth) else { return true };
+    let keys = section.entries().count();
     let Test { subject, comparison } = section.declared();
+    // What is missing may be what was misspelt, and that was told.
+    let is_complete = section.entries().count() == keys;
     let (subjects, comparisons) = (section.written::<Subject>(), section.written::<Comparison>());
     let alone = subjects.iter().find(|key| **key != "var");
     if let Some(key) = alone.filter(|_| subjects.len() + comparisons.len() > 1) {
@@ -23,17 +26,17 @@ pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &st
         return depth == Depth::Form || context.has_arguments == wanted;
     }
     if section.has("all") {
-        let tests = section.list("all").unwrap_or_default();
+        let Some(tests) = section.list("all") else { return true };
         return each(context, &tests, node, path, depth).all(|holds| holds);
     }
     if alone.is_some() {
         return true;
     }
-    if !section.has("var") {
+    if is_complete && !section.has("var") {
         section.problem("var", "is missing: it names the variable");
     }
-    if comparisons.len() != 1 {
-        let known = section.keys_of::<Comparison>().join("`, `");
+    if comparisons.len() > 1 || (is_complete && comparisons.is_empty()) {
+        let known = context.keys_of::<Comparison>().join("`, `");
         context.problem(Problem::at(&node.origin, format!("[{}] wants exactly one of `{known}` beside `var`", section.path())));
     }
     let variable = subject.var.0.filter(|_| depth == Depth::Whole).map(|name| value(&section, &name.value()));

@@ -11,7 +11,7 @@ use crate::config::dify::{Api, Client, Counts, Dify, PasswordEncoding};
 use crate::config::reader::{Depth, Section};
 use crate::config::values::Maybe;
 use crate::plan::target::{Account, ClientPlan, DifyTarget, Keys, Target};
-use crate::plan::{Affects, CheckPlan};
+use crate::plan::{Affects, CheckPlan, OnDown};
 use crate::secret::Secret;
 
 /// The name when nobody says another.
@@ -53,6 +53,7 @@ pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
         // A report is a verdict of many calls.
         failure_threshold: 1,
         success_threshold: 1,
+        on_down: OnDown::Report,
     })
 }
 

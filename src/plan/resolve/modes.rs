@@ -1,23 +1,22 @@
 //! `mode`, `[modes.NAME]` and `[process]`: which process is started, and how it is stopped.
 
-use crate::config::node::{Entry, Origin};
+use std::time::Duration;
+
+use crate::config::mode::{Migrate, Mode, Refuse, Variant};
+use crate::config::node::{Entry, Origin, Value};
 use crate::config::problem::{Problem, nearest, suggest};
-use crate::config::reader::{Context, Depth, Keys, Section};
+use crate::config::process::{MainKeys, ProcessKeys};
+use crate::config::reader::{Context, Depth, Section};
 use crate::exit::Exit;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::Builder;
-use crate::plan::resolve::process::{self, Template};
+use crate::plan::resolve::process::{General, Template};
 use crate::plan::resolve::variables::Variables;
 use crate::plan::resolve::{Own, Request, checks, condition, started};
 use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
 
-const OWN: [&str; 7] = ["command", "groups", "migrate", "started", "variants", "env", "checks"];
-const KNOWN: [&str; 30] = Keys::joined(&[&OWN, &process::SHARED, &process::OF_MAIN]);
-pub(super) const MODE: Keys = Keys { known: &KNOWN };
-pub(super) const VARIANT: Keys = Keys { known: &["when", "set", "command", "started", "refuse"] };
-pub(super) const REFUSE: Keys = Keys { known: &["code", "message"] };
 /// What was decided about the process.
-pub(super) struct Chosen {
+pub(super) struct Chosen<'c> {
     /// The mode's name, known or not; none when nothing names one.
     pub mode: Option<String>,
     /// The process; none when the mode has none, or when it is wrong.
@@ -34,12 +33,14 @@ pub(super) struct Chosen {
     pub checks: Vec<CheckPlan>,
     /// Environment and stop of this mode, for the migration too.
     pub template: Template,
-    /// The same before the mode has its say, for modules.
-    pub general: Template,
+    /// What is said of every process, for modules.
+    pub general: General<'c>,
+    /// How long the orchestrator is known to wait.
+    pub grace: Option<Duration>,
 }
 
 /// Chooses the mode, reads it whole, and looks at the form of all others. `looks` is whether checks are asked at all.
-pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, own: Option<Own>, looks: bool) -> Chosen {
+pub(super) fn read<'c>(root: &Section<'c>, request: &Request, variables: Variables, own: Option<Own>, looks: bool) -> Chosen<'c> {
     let context = root.context();
     let (mode, is_told) = if root.has("mode") {
         (root.nonempty("mode").map(|text| text.value()), root.text("mode").is_some())
@@ -51,11 +52,7 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     };
     let fallback = root.nonempty("mode_fallback").map(|text| text.value());
     let ignore_extra = root.word("extra_args", &[("error", false), ("ignore", true)]).unwrap_or_default();
-    let mut template = Template::new(variables);
-    let general = root.table("process", Some(process::KEYS));
-    if let Some(general) = &general {
-        template.read(general, None);
-    }
+    let (general, template, process) = General::read(root, variables);
     let modes = root.table("modes", None);
     let known: Vec<&Entry> = modes.as_ref().map(|modes| modes.entries().collect()).unwrap_or_default();
     if let (Some(fallback), Some(modes)) = (&fallback, &modes)
@@ -66,7 +63,7 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     }
     if let Some(modes) = &modes {
         for entry in &known {
-            Reading { modes, entry, request, looks, depth: Depth::Form }.read(&mut template.clone(), None);
+            Reading { modes, entry, request, looks, depth: Depth::Form, general: &general }.read();
         }
     }
     let mut chosen = Chosen {
@@ -77,8 +74,9 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
         ends_after_migration: false,
         refusal: None,
         checks: Vec::new(),
-        general: template.clone(),
         template,
+        general: general.clone(),
+        grace: process.orchestrator.grace_period.map(|grace| grace.0),
     };
     let Some(modes) = modes.as_ref().filter(|_| !known.is_empty()) else {
         if own.is_some() {
@@ -99,8 +97,10 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
                 .notice(format!("unknown mode `{mode}`: the command gets what [process] and [env] say, and no mode's user or variables"));
         }
         if let Some(entry) = known.iter().find(|entry| Some(&entry.key) == name.as_ref()) {
-            let reading = Reading { modes, entry, request, looks, depth: Depth::Whole };
-            chosen.checks = reading.surroundings(&mut chosen.template, general.as_ref()).unwrap_or_default();
+            let reading = Reading { modes, entry, request, looks, depth: Depth::Whole, general: &general };
+            if let Some((template, checks)) = reading.surroundings() {
+                (chosen.template, chosen.checks) = (template, checks);
+            }
         }
         (chosen.mode, chosen.migrates) = (name, false);
         chosen.template.is_own_command();
@@ -128,8 +128,9 @@ pub(super) fn read(root: &Section<'_>, request: &Request, variables: Variables, 
     };
     let Some(entry) = known.iter().find(|entry| entry.key == name) else { return chosen };
     chosen.mode = Some(name);
-    let reading = Reading { modes, entry, request, looks, depth: Depth::Whole };
-    if let Some(read) = reading.read(&mut chosen.template, general.as_ref()) {
+    let reading = Reading { modes, entry, request, looks, depth: Depth::Whole, general: &general };
+    if let Some(read) = reading.read() {
+        chosen.template = read.template;
         (chosen.migrates, chosen.waits) = (read.migrates, read.waits);
         chosen.ends_after_migration = read.ends_after_migration;
         (chosen.main, chosen.refusal, chosen.checks) = (read.main, read.refusal, read.checks);
@@ -169,9 +170,11 @@ struct Reading<'s, 'c> {
     request: &'s Request,
     looks: bool,
     depth: Depth,
+    general: &'s General<'c>,
 }
 
 struct Read {
+    template: Template,
     main: Option<ProcessPlan>,
     refusal: Option<Refusal>,
     checks: Vec<CheckPlan>,
@@ -181,35 +184,38 @@ struct Read {
     took_arguments: bool,
 }
 
-impl Reading<'_, '_> {
-    /// What a command of one's own finds around it in this mode, and its checks; the mode's own command is not looked at.
-    fn surroundings(&self, template: &mut Template, general: Option<&Section<'_>>) -> Option<Vec<CheckPlan>> {
-        let path = self.modes.below(&self.entry.key);
-        let section = self.modes.context().open(&self.entry.node, &path, Some(MODE), self.depth)?;
-        template.read(&section, general);
-        if let Some(env) = section.table("env", None) {
-            template.variables.set_all(&env);
-        }
-        self.variants(&section, template);
-        Some(checks::read(&section, if self.looks { self.depth } else { Depth::Form }))
+impl<'c> Reading<'_, 'c> {
+    /// The mode laid over what is said of every process.
+    fn open(&self) -> Option<(Section<'c>, Template, Migrate)> {
+        let (context, path) = (self.modes.context(), self.modes.below(&self.entry.key));
+        let mut keys = context.keys_of::<ProcessKeys>();
+        keys.extend(context.keys_of::<MainKeys>());
+        let node = if self.depth == Depth::Whole { self.general.below(&self.entry.node, &keys, true) } else { self.entry.node.clone() };
+        let mut section = context.open(&node, &path, None, self.depth)?;
+        let Mode { own, process, main } = section.declared();
+        let mut template = Template::of(Some(&mut section), process, main, self.general.variables.clone());
+        template.variables.set_all(section.table("env", None));
+        Some((section, template, own.migrate))
     }
 
-    fn read(&self, template: &mut Template, general: Option<&Section<'_>>) -> Option<Read> {
+    /// What a command of one's own finds around it in this mode, and its checks; the mode's own command is not looked at.
+    fn surroundings(&self) -> Option<(Template, Vec<CheckPlan>)> {
+        let (section, mut template, _) = self.open()?;
+        self.variant(&section, &mut template);
+        Some((template, checks::read(&section, if self.looks { self.depth } else { Depth::Form })))
+    }
+
+    fn read(&self) -> Option<Read> {
         let context = self.modes.context();
-        let path = self.modes.below(&self.entry.key);
         if self.entry.key.is_empty() {
             context.problem(Problem::at(&self.entry.origin, "a mode's name is empty"));
         }
-        let section = context.open(&self.entry.node, &path, Some(MODE), self.depth)?;
-        template.read(&section, general);
-        if let Some(env) = section.table("env", None) {
-            template.variables.set_all(&env);
-        }
+        let (section, template, migrate) = self.open()?;
         // A variant is one of the process; the migration before it is the same in all of them.
         let mut of_main = template.clone();
-        let variant = self.variants(&section, &mut of_main);
-        let refusal = variant.as_ref().and_then(refusal);
-        let own = |key| variant.as_ref().filter(|variant| variant.has(key)).unwrap_or(&section);
+        let (variant, refusal) = self.variant(&section, &mut of_main).unzip();
+        let refusal = refusal.flatten();
+        let own = |key| variant.as_ref().filter(|variant: &&Section<'_>| variant.has(key)).unwrap_or(&section);
         let command = own("command").node("command").filter(|_| refusal.is_none()).cloned();
         let mut builder = Builder {
             context,
@@ -218,7 +224,7 @@ impl Reading<'_, '_> {
             words: Vec::new(),
             took_arguments: false,
         };
-        let understood = command.as_ref().is_some_and(|command| builder.command(command, &path, self.depth));
+        let understood = command.as_ref().is_some_and(|command| builder.command(command, section.path(), self.depth));
         if command.is_none() && refusal.is_none() {
             section.problem("command", "is missing; `[]` says that the mode ends after the migration");
         }
@@ -232,42 +238,40 @@ impl Reading<'_, '_> {
         if no_words && section.has("started") {
             section.problem("started", "means nothing to a mode without a command");
         }
-        let migrate = section.word("migrate", &[("run", (true, false)), ("wait", (true, true)), ("off", (false, false))]);
-        let (migrates, waits) = migrate.unwrap_or((true, false));
         if argv.is_none() && !ends_after_migration && understood && self.depth == Depth::Whole {
             section.problem("command", "has no word left after interpolation");
         }
         Some(Read {
+            template,
             main: argv.map(|argv| of_main.process(argv, started)),
             refusal,
             checks: checks::read(&section, if self.looks { self.depth } else { Depth::Form }),
-            migrates,
-            waits,
+            migrates: migrate != Migrate::Off,
+            waits: migrate == Migrate::Wait,
             ends_after_migration,
             took_arguments: builder.took_arguments,
         })
     }
 
-    /// The first variant whose `when` holds, its variables applied.
-    fn variants<'c>(&self, section: &Section<'c>, template: &mut Template) -> Option<Section<'c>> {
+    /// The first variant whose `when` holds, with the refusal that it may be; its variables are applied.
+    fn variant(&self, section: &Section<'c>, template: &mut Template) -> Option<(Section<'c>, Option<Refusal>)> {
         let context = section.context();
         let path = format!("{}.variants", section.path());
         let mut chosen = None;
         for node in section.list("variants").unwrap_or_default() {
-            let Some(form) = context.open(&node, &path, Some(VARIANT), Depth::Form) else { continue };
-            if !form.has("when") {
-                form.problem("when", "is missing: it says in which case the variant is taken");
+            let when = if let Value::Table(table) = &node.value { table.get("when").map(|entry| &entry.node) } else { None };
+            let holds = condition::holds(context, when, &path, self.depth) && self.depth == Depth::Whole && chosen.is_none();
+            let Some(mut variant) = context.open(&node, &path, None, if holds { self.depth } else { Depth::Form }) else { continue };
+            let declared: Variant = variant.declared();
+            if !variant.has("when") {
+                variant.problem("when", "is missing: it says in which case the variant is taken");
             }
-            let holds = condition::holds(context, form.node("when"), &path, self.depth) && self.depth == Depth::Whole && chosen.is_none();
-            let Some(variant) = context.open(&node, &path, Some(VARIANT), if holds { self.depth } else { Depth::Form }) else { continue };
-            let mut ignored = Variables::default();
-            if let Some(set) = variant.table("set", None) {
-                if holds { &mut template.variables } else { &mut ignored }.set_all(&set);
-            }
+            let refusal = declared.refuse.and_then(|refuse| refusal(&variant, refuse));
             if holds {
-                chosen = Some(variant);
+                template.variables.set_all(variant.table("set", None));
+                chosen = Some((variant, refusal));
             } else {
-                refusal(&variant);
+                Variables::default().set_all(variant.table("set", None));
                 self.started(&variant);
             }
         }
@@ -280,15 +284,13 @@ impl Reading<'_, '_> {
 }
 
 /// `refuse` of a variant: no process, and why.
-fn refusal(variant: &Section<'_>) -> Option<Refusal> {
-    let section = variant.table("refuse", Some(REFUSE))?;
+fn refusal(variant: &Section<'_>, refuse: Refuse) -> Option<Refusal> {
     if variant.has("command") || variant.has("started") {
         variant.problem("refuse", "starts no process, and `command` and `started` are about one");
     }
-    let code = section.integer("code", 1..=255).and_then(|code| u8::try_from(code).ok());
-    let message = section.nonempty("message").map(|text| text.shown());
-    if !section.has("message") {
+    if let Some(section) = variant.table("refuse", None).filter(|section| !section.has("message")) {
         section.problem("message", "is missing: it says what to do instead");
     }
-    (section.depth() == Depth::Whole).then(|| Refusal { code: code.unwrap_or(Exit::Usage.code()), message: message.unwrap_or_default() })
+    let message = refuse.message.0.map(|text| text.shown()).unwrap_or_default();
+    (variant.depth() == Depth::Whole).then(|| Refusal { code: refuse.code.to().unwrap_or(Exit::Usage.code()), message })
 }

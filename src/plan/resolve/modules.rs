@@ -2,41 +2,19 @@
 
 mod order;
 
+use crate::config::module::{Family, Module, ModuleStart, OnExit};
 use crate::config::node::{Entry, Node};
 use crate::config::problem::Problem;
-use crate::config::reader::{Context, Depth, Keys, Section};
+use crate::config::process::{MainKeys, ProcessKeys, RestartPolicy};
+use crate::config::reader::{Context, Depth, Section};
+use crate::config::values::Number;
 use crate::plan::argv::Argv;
-use crate::plan::module::{ModuleStart, OnExit};
 use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
-use crate::plan::resolve::checks::{self, AFFECTS};
-use crate::plan::resolve::process::{SHARED, Template};
-use crate::plan::resolve::{condition, started};
+use crate::plan::resolve::process::{General, Template};
+use crate::plan::resolve::{checks, condition, started};
 use crate::plan::target::Target;
 use crate::plan::{CheckPlan, ModuleId, ModulePlan};
-
-/// What a module has beside what every process has.
-const OWN: [&str; 14] = [
-    "command",
-    "groups",
-    "env",
-    "when",
-    "start",
-    "after",
-    "instances",
-    "startup_affects_health",
-    "affects",
-    "on_exit",
-    "started",
-    "checks",
-    "version",
-    "web_path",
-];
-const KNOWN: [&str; 30] = Keys::joined(&[&OWN, &SHARED]);
-pub(super) const KEYS: Keys = Keys { known: &KNOWN };
-
-/// The most instances of one module.
-pub(super) const MOST: i64 = 1000;
 
 /// One module as written: its instances, and whom it comes after by name.
 struct Written<'c> {
@@ -50,7 +28,7 @@ struct Written<'c> {
 }
 
 /// Every module whose `when` holds, in order, with the checks that belong to them; the numbers of those begin at `first_check`.
-pub(super) fn read(root: &Section<'_>, general: &Template, wanted: bool, first_check: usize) -> (Vec<ModulePlan>, Vec<CheckPlan>) {
+pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: bool, first_check: usize) -> (Vec<ModulePlan>, Vec<CheckPlan>) {
     let depth = if wanted { root.depth() } else { Depth::Form };
     let Some(section) = root.table_at("modules", None, depth) else { return (Vec::new(), Vec::new()) };
     let written: Vec<Written<'_>> = section.entries().filter_map(|entry| write(&section, entry, depth)).collect();
@@ -97,8 +75,8 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth) -> Option<Wr
     let path = modules.below(&entry.key);
     let form = context.open(&entry.node, &path, None, Depth::Form)?;
     let used = condition::holds(context, form.node("when"), &path, depth);
-    let section = context.open(&entry.node, &path, None, if used { depth } else { Depth::Form })?;
-    let instances = section.integer("instances", 0..=MOST).and_then(|number| u32::try_from(number).ok());
+    let mut section = context.open(&entry.node, &path, None, if used { depth } else { Depth::Form })?;
+    let instances = section.part::<Family>().instances.and_then(Number::to);
     let mut after = Vec::new();
     for node in section.list("after").unwrap_or_default() {
         if let Some(text) = context.text(&node, &section.what("after"), section.depth()) {
@@ -113,27 +91,22 @@ fn instance<'c>(
     node: &Node,
     path: &str,
     name: &str,
-    general: &Template,
+    general: &General<'_>,
     depth: Depth,
 ) -> Option<(ModulePlan, Vec<CheckPlan>)> {
-    let section = context.open(node, path, Some(KEYS), depth)?;
-    let start = section.word("start", &[("with-main", ModuleStart::WithMain), ("on-demand", ModuleStart::OnDemand)]);
-    let start = start.unwrap_or(ModuleStart::WithMain);
-    let counts = section.boolean("startup_affects_health").unwrap_or(start == ModuleStart::WithMain);
-    let affects = section.word("affects", &AFFECTS).unwrap_or_default();
-    let on_exit = [("ignore", OnExit::Ignore), ("degrade", OnExit::Degrade), ("stop-all", OnExit::StopAll)];
-    let on_exit = section.word("on_exit", &on_exit).unwrap_or(OnExit::Degrade);
-    let [version, web_path] = ["version", "web_path"].map(|key| section.nonempty(key).map(|text| text.value()).unwrap_or_default());
-    let mut template = general.for_module();
-    template.read(&section, None);
-    if let Some(env) = section.table("env", None) {
-        template.variables.set_all(&env);
-    }
-    if on_exit == OnExit::StopAll && !section.has("restart") {
-        template.never_restarts();
-    }
+    // Whether and how often it is started again is its own affair.
+    let own_affair = ["restart", "restart_limit", "watchdog"];
+    let keys = context.keys_of::<ProcessKeys>().into_iter().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
+    let mut section = context.open(&general.below(node, &keys, false), path, None, depth)?;
+    let Module { own, mut process, .. } = section.declared();
+    let counts = own.startup_affects_health.unwrap_or(own.start == ModuleStart::WithMain);
+    let [version, web_path] = [own.version, own.web_path].map(|text| text.0.map(|text| text.value()).unwrap_or_default());
+    let stops_all = own.on_exit == OnExit::StopAll;
+    process.restart.get_or_insert(if stops_all { RestartPolicy::Never } else { RestartPolicy::OnFailure });
+    let mut template = Template::of(Some(&mut section), process, MainKeys::default(), general.variables.clone());
+    template.variables.set_all(section.table("env", None));
     let mut started = started::read(&section, depth);
-    let mut own = checks::of_module(&section, name);
+    let mut checks = checks::of_module(&section, name);
     let mut builder =
         Builder { context, arguments: &[], groups: section.table_at("groups", None, depth), words: Vec::new(), took_arguments: false };
     let understood = match section.node("command") {
@@ -153,12 +126,13 @@ fn instance<'c>(
     let of_start = started
         .as_mut()
         .and_then(|started| if let StartSign::Answers { target, .. } = &mut started.sign { Some(target.as_mut()) } else { None });
-    for target in own.iter_mut().map(|check| &mut check.target).chain(of_start) {
+    for target in checks.iter_mut().map(|check| &mut check.target).chain(of_start) {
         if let Target::Exec(process) = target {
             **process = template.process(process.argv.clone(), None).aside();
         }
     }
     let mut process = template.process(argv?, started).beside();
-    process.label = template.prefix.then(|| name.to_owned());
-    Some((ModulePlan { version, web_path, start, counts, affects, on_exit, ..ModulePlan::new(ModuleId(0), name, process) }, own))
+    process.label = template.is_labelled().then(|| name.to_owned());
+    let plan = ModulePlan::new(ModuleId(0), name, process);
+    Some((ModulePlan { version, web_path, start: own.start, counts, affects: own.affects, on_exit: own.on_exit, ..plan }, checks))
 }

@@ -349,9 +349,24 @@ fn secret_files_reach_the_child_only_when_asked() {
     let path = secret.0.to_str().unwrap();
     let variables = [("API_SECRET_FILE", path), ("NO_FILE", "/nowhere/at-all")];
     assert!(with("", &variables, &["x"]).main.unwrap().env.is_empty());
-    let main = with("[env]\nexpand_files = true\n", &variables, &["x"]).main.unwrap();
+    let main = with("[env]\nexpand_files = ['API_SECRET', 'NOT_SET']\n", &variables, &["x"]).main.unwrap();
     assert_eq!((main.env[0].0.as_str(), main.env[0].1.value(), main.env[0].1.shown()), ("API_SECRET", "from-a-file", "***"));
     assert_eq!((main.env.len(), main.env_remove), (1, vec!["API_SECRET_FILE".to_owned()]));
+    for (value, problem) in [
+        (
+            "true",
+            "p:2:16: `expand_files` in [env] is a boolean; the variables that come from a file are listed by name, as `expand_files = [\"DB_PASSWORD\"]`",
+        ),
+        ("['NO_FILE']", "p:2:17: `expand_files` in [env] names `NO_FILE`; name the variable that gets its value, `NO`"),
+        (
+            "['NO']",
+            "p:2:17: `expand_files` in [env]: cannot read /nowhere/at-all, which NO_FILE names: No such file or directory (os error 2)",
+        ),
+        ("['BOTH']", "p:2:17: `expand_files` in [env]: both BOTH and BOTH_FILE are set; unset one of them"),
+    ] {
+        let variables = [variables.as_slice(), &[("BOTH", "x"), ("BOTH_FILE", path)]].concat();
+        assert_eq!(problems(&format!("[env]\nexpand_files = {value}\n"), &variables, &["x"]), [problem], "{value}");
+    }
 }
 
 #[test]

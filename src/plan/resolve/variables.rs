@@ -1,8 +1,9 @@
 //! `[env]`: what every child's environment has beyond portcullis' own.
 
+use crate::config::environment;
 use crate::config::interpolate::{looks_secret, remember};
-use crate::config::node::Value;
-use crate::config::reader::{Context, Depth, Section};
+use crate::config::problem::Problem;
+use crate::config::reader::Section;
 use crate::plan::argv::Word;
 use crate::plan::resolve::argv::word;
 use crate::secret::MASK;
@@ -16,7 +17,7 @@ pub(super) struct Variables {
 
 impl Variables {
     /// Sets `name`, over what was set before.
-    pub(super) fn set(&mut self, name: &str, value: Word) {
+    fn set(&mut self, name: &str, value: Word) {
         self.set.retain(|(present, _)| present != name);
         self.set.push((name.to_owned(), value));
     }
@@ -27,81 +28,67 @@ impl Variables {
         self.remove.push(name.to_owned());
     }
 
-    /// Sets every entry of a table of names.
-    pub(super) fn set_all(&mut self, section: &Section<'_>) {
-        for entry in section.entries() {
-            if let Some(value) = variable(section, &entry.key) {
-                self.set(&entry.key, value);
+    /// Sets every entry of a table of names; without a table nothing.
+    pub(super) fn set_all(&mut self, section: Option<Section<'_>>) {
+        self.set_where(section, |_| true);
+    }
+
+    fn set_where(&mut self, section: Option<Section<'_>>, wanted: impl Fn(&str) -> bool) {
+        let Some(mut section) = section else { return };
+        let declared: environment::Variables = section.declared();
+        for (name, value) in &declared.0.0 {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                section.problem(name, "cannot be a variable's name");
+            } else if value.0.value().contains('\0') {
+                section.problem(name, "holds a NUL, which no variable can");
+            } else if wanted(name) {
+                let text = value.0.value();
+                let is_secret = looks_secret(name, &text) && !text.is_empty();
+                self.set(name, if is_secret { secret(text) } else { word(&value.0) });
+            }
+        }
+    }
+
+    /// `NAME` from the file that `NAME_FILE` names, for each of `expand_files`; `NAME_FILE` itself is not handed on.
+    fn expand_files(&mut self, section: &Section<'_>) {
+        let (context, key) = (section.context(), "expand_files");
+        let Some(node) = section.node(key) else { return };
+        let Some(items) = context.list_quietly(node) else {
+            let found = node.value.kind();
+            let why = format!("is {found}; the variables that come from a file are listed by name, as `{key} = [\"DB_PASSWORD\"]`");
+            return section.problem(key, why);
+        };
+        for item in items {
+            let Some(name) = context.text(&item, &section.what(key), section.depth()).map(|text| text.value()) else { continue };
+            if let Some(name) = name.strip_suffix("_FILE") {
+                let why = format!("{} names `{name}_FILE`; name the variable that gets its value, `{name}`", section.what(key));
+                context.problem(Problem::at(&item.origin, why));
+                continue;
+            }
+            match context.environment.lookup(&name) {
+                Ok(found) => {
+                    for found in found.into_iter().filter(|found| found.from_file) {
+                        self.set(&name, secret(found.value));
+                        self.remove.push(format!("{name}_FILE"));
+                    }
+                }
+                Err(why) => context.problem(Problem::at(&item.origin, format!("{}: {why}", section.what(key)))),
             }
         }
     }
 }
 
-/// `[env]`, `[env.default]` and `expand_files`, in this order of precedence from high to low.
+fn secret(value: String) -> Word {
+    remember(&value);
+    Word::masked(value, MASK)
+}
+
+/// `[env]`, `expand_files` and `[env.default]`, in this order of precedence from high to low.
 pub(super) fn read(root: &Section<'_>) -> Variables {
     let mut variables = Variables::default();
     let Some(section) = root.table("env", None) else { return variables };
-    let context = section.context();
-    if let Some(defaults) = section.table("default", None) {
-        for entry in defaults.entries() {
-            let value = variable(&defaults, &entry.key);
-            if let Some(value) = value.filter(|_| !context.environment.nonempty(&entry.key)) {
-                variables.set(&entry.key, value);
-            }
-        }
-    }
-    if section.has("expand_files") && expand_files_wanted(&section) {
-        expand_files(context, &mut variables);
-    }
-    for entry in section.entries().filter(|entry| !["default", "expand_files"].contains(&entry.key.as_str())) {
-        if let Some(value) = variable(&section, &entry.key) {
-            variables.set(&entry.key, value);
-        }
-    }
+    variables.set_where(section.table("default", None), |name| !section.context().environment.nonempty(name));
+    variables.expand_files(&section);
+    variables.set_all(Some(section.without(&["default", "expand_files"])));
     variables
-}
-
-fn expand_files_wanted(section: &Section<'_>) -> bool {
-    section.boolean("expand_files").unwrap_or_default() && section.depth() == Depth::Whole
-}
-
-/// `NAME` from the file that `NAME_FILE` names, wherever it is unset and the file is there; a path that leads to no readable text stays as it is.
-fn expand_files(context: &Context<'_>, variables: &mut Variables) {
-    for file_variable in context.environment.names() {
-        let Some(name) = file_variable.strip_suffix("_FILE").filter(|name| !name.is_empty()) else { continue };
-        if name.starts_with("PORTCULLIS_") || context.environment.nonempty(name) {
-            continue;
-        }
-        if let Ok(Some(found)) = context.environment.lookup(name)
-            && found.from_file
-        {
-            remember(&found.value);
-            variables.set(name, Word::masked(found.value, MASK));
-            variables.remove.push(file_variable.to_owned());
-        }
-    }
-}
-
-/// One variable's value; a number or a boolean stands for its text.
-fn variable(section: &Section<'_>, name: &str) -> Option<Word> {
-    if name.is_empty() || name.contains(['=', '\0']) {
-        section.problem(name, "cannot be a variable's name");
-        return None;
-    }
-    match section.node(name).map(|node| &node.value) {
-        Some(Value::Integer(number)) => return Some(Word::plain(number.to_string())),
-        Some(Value::Boolean(flag)) => return Some(Word::plain(flag.to_string())),
-        _ => {}
-    }
-    let text = section.text(name)?;
-    let value = text.value();
-    if value.contains('\0') {
-        section.problem(name, "holds a NUL, which no variable can");
-        return None;
-    }
-    if looks_secret(name, &value) && !value.is_empty() {
-        remember(&value);
-        return Some(Word::masked(value, MASK));
-    }
-    Some(word(&text))
 }

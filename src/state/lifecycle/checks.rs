@@ -25,8 +25,14 @@ impl Lifecycle {
         let (stage, fail_fast) = (format!("wait:{}", plan.name), plan.fail_fast);
         let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.id == Some(id)) else { return };
         let (refused, passed) = (outcome.why().is_refusal(), outcome.result.is_ok());
+        let before = check.verdict;
         check.feed(now, outcome);
-        let up = check.verdict == Verdict::Up;
+        let (after, up) = (check.verdict, check.verdict == Verdict::Up);
+        match (before, after) {
+            (Verdict::Up, Verdict::Down) => self.fell_ill(now, id, effects),
+            (Verdict::Down, Verdict::Up) => self.recovered(id, effects),
+            _ => {}
+        }
         if passed {
             self.answered_again(id, effects);
         }
@@ -48,7 +54,7 @@ impl Lifecycle {
     /// module said, nobody takes for this one's.
     pub(super) fn recalled(&mut self, id: CheckId, at: Moment, outcome: Outcome, effects: &mut Vec<Effect>) {
         let module = self.snapshot.checks.iter().find(|check| check.id == Some(id)).and_then(|check| check.module);
-        if module.is_some_and(|module| matches!(self.state(ProcessId::Module(module)), RunState::Up(since) if at.mono < since.mono)) {
+        if module.is_some_and(|module| self.state(ProcessId::Module(module)).since().is_some_and(|since| at.mono < since.mono)) {
             return;
         }
         let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.id == Some(id)) else { return };

@@ -25,7 +25,7 @@ impl Lifecycle {
     /// Armed while the process is up, it runs on until that is asked to stop.
     pub(super) fn expect_watchdog(&self, id: ProcessId, effects: &mut Vec<Effect>) {
         if let Some(limit) = self.process_plan(id).and_then(|plan| plan.watchdog)
-            && matches!(self.state(id), RunState::Up(_))
+            && self.state(id).since().is_some()
         {
             effects.push(Effect::Arm(Timer::Process(id, ProcessTimer::Watchdog), limit));
         }
@@ -49,12 +49,12 @@ impl Lifecycle {
                 self.wait_again(id, effects);
             }
             // ABRT, as systemd's WatchdogSignal, so that a core or a traceback tells where it hangs.
-            (ProcessTimer::Watchdog, RunState::Up(_)) => {
+            (ProcessTimer::Watchdog, state) if state.since().is_some() => {
                 let timeout = self.process(id).rules.timeout;
                 effects.push(Effect::Signal(id, libc::SIGABRT));
                 effects.push(Effect::Arm(Timer::Process(id, ProcessTimer::WatchdogKill), timeout));
             }
-            (ProcessTimer::WatchdogKill, RunState::Up(_)) => effects.push(kill),
+            (ProcessTimer::WatchdogKill, state) if state.since().is_some() => effects.push(kill),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Signals on their way to a child, and job control: a child that is stopped, and continued.
 
-use super::{Effect, Lifecycle, ProcessId};
+use super::{Effect, Lifecycle, ProcessId, RunState, Shutdown};
 use crate::state::event::Suspend;
 
 /// Whether this signal stops a process that does not catch it, as a terminal does it.
@@ -82,5 +82,24 @@ impl Lifecycle {
     /// A signal to the child alone or to its whole group, as the plan says.
     pub(super) fn send(&self, id: ProcessId, number: i32) -> Effect {
         if self.main().is_some_and(|main| main.signals.group) { Effect::SignalGroup(id, number) } else { Effect::Signal(id, number) }
+    }
+
+    /// Before the first start, or held after one that failed: nobody is there to whom a signal could be handed on. Between two starts
+    /// a signal is likely the process' own business, as to open its log anew.
+    pub(super) fn waits_without_process(&self) -> bool {
+        let restarts = matches!(self.state(ProcessId::Main), RunState::Backoff | RunState::Waiting(_));
+        self.shutdown == Some(Shutdown::Held) || (self.shutdown.is_none() && !restarts)
+    }
+
+    /// Whether this signal ends a process that does nothing about it (signal(7)), as it would end one that waits.
+    ///
+    /// As PID 1 a WINCH ends the wait as well: images whose `STOPSIGNAL` it is send it. Below another init it may be the resize of a
+    /// terminal, handed on; the kernel's own does not come here.
+    pub(super) fn ends_a_wait(&self, number: i32) -> bool {
+        match number {
+            libc::SIGWINCH => self.is_init,
+            libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => false,
+            _ => true,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The runners of the start's stages, and what the main process' start, failure and end mean for the run.
 
 use super::{APP, CheckId, Class, Duration, Effect, Ended, Exit, Lifecycle, Machine, Moment, Outcome, Phase, ProcessId};
-use super::{Progress, RunState, Shutdown, StartStage, Step, Timer, Watch};
+use super::{Progress, RunState, Shutdown, StartStage, Step, Then, Timer, Watch};
 use crate::exit::signal_code;
 use crate::state::process::refusal;
 use std::collections::BTreeSet;
@@ -119,7 +119,8 @@ impl Lifecycle {
         self.feed(now, ProcessId::Main, Outcome::failed(Class::Exited, "", Duration::ZERO));
         Self::stop_watching(ProcessId::Main, effects);
         let in_a_row = self.process(ProcessId::Main).in_a_row;
-        let again = self.main().is_some_and(|main| refusal(&main.restart, in_a_row, ran, ended).is_none());
+        let heals = matches!(self.state(ProcessId::Main), RunState::Stopping(Then::Restart(_)));
+        let again = heals || self.main().is_some_and(|main| refusal(&main.restart, in_a_row, ran, ended).is_none());
         if again && self.shutdown.is_none() {
             self.back_off(now, ProcessId::Main, ran, effects);
             return;

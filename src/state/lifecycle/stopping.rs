@@ -31,25 +31,6 @@ impl Lifecycle {
         }
     }
 
-    /// Before the first start, or held after one that failed: nobody is there to whom a signal could be handed on. Between two starts
-    /// a signal is likely the process' own business, as to open its log anew.
-    fn waits_without_process(&self) -> bool {
-        let restarts = matches!(self.state(ProcessId::Main), RunState::Backoff | RunState::Waiting(_));
-        self.shutdown == Some(Shutdown::Held) || (self.shutdown.is_none() && !restarts)
-    }
-
-    /// Whether this signal ends a process that does nothing about it (signal(7)), as it would end one that waits.
-    ///
-    /// As PID 1 a WINCH ends the wait as well: images whose `STOPSIGNAL` it is send it. Below another init it may be the resize of a
-    /// terminal, handed on; the kernel's own does not come here.
-    fn ends_a_wait(&self, number: i32) -> bool {
-        match number {
-            libc::SIGWINCH => self.is_init,
-            libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => false,
-            _ => true,
-        }
-    }
-
     fn stop_requested(&mut self, now: Moment, number: i32, effects: &mut Vec<Effect>) {
         if !self.requests.take(now, number) {
             return;
@@ -167,6 +148,10 @@ impl Lifecycle {
     /// Asks the main child; modules that started after it go before it, for half of the time at most.
     pub(super) fn send_stop(&mut self, number: i32, effects: &mut Vec<Effect>) {
         Self::stop_watching(ProcessId::Main, effects);
+        if matches!(self.state(ProcessId::Main), RunState::Stopping(_)) {
+            // It is being restarted: from here on the deadline of the shutdown holds.
+            Self::end_deadlines(ProcessId::Main, effects);
+        }
         if self.somebody_goes_before_main() {
             self.shut(Shutdown::Preceding(number));
             effects.push(Effect::Arm(Timer::Precedence, self.stop_timeout() / 2));
@@ -205,6 +190,10 @@ impl Lifecycle {
     /// From the first KILL on nobody gets more time than the reaping needs.
     pub(super) fn kill(&mut self, id: ProcessId, effects: &mut Vec<Effect>) {
         effects.push(Effect::SignalGroup(id, libc::SIGKILL));
+        if self.state(id).runs() {
+            // It may have waited for modules to go first.
+            self.transition(id, RunState::Stopping(Then::Rest));
+        }
         if id == ProcessId::Main {
             effects.push(Effect::SignalSurvivors(libc::SIGKILL));
         }

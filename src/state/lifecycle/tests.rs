@@ -3,6 +3,7 @@
 mod beating;
 mod forwarding;
 mod hanging;
+mod healing;
 mod laws;
 mod leaving;
 mod migrating;
@@ -13,6 +14,7 @@ mod orders;
 mod reloading;
 mod restarting;
 mod table;
+mod walk;
 mod world;
 
 use std::collections::BTreeSet;
@@ -50,6 +52,7 @@ fn check(name: &str, wait: u64, affects: Affects) -> CheckPlan {
         timeout: Duration::from_secs(2),
         failure_threshold: 2,
         success_threshold: 1,
+        on_down: crate::plan::OnDown::default(),
     }
 }
 

@@ -40,6 +40,7 @@ fn plan() -> Arc<Plan> {
         failure_threshold: 3,
         success_threshold: 1,
         spaced: false,
+        on_down: crate::plan::OnDown::default(),
     };
     let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: "0" };
     Arc::new(Plan { checks: vec![check], ..Plan::of(service) })

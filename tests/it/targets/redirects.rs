@@ -75,6 +75,18 @@ fn a_redirect_that_is_expected_is_not_followed() {
     assert!(!server.seen().contains("get /new http"), "{}", server.seen());
 }
 
+#[test]
+fn the_key_of_a_check_says_how_many_are_followed() {
+    let (server, other) = (Redirecting::start(), Redirecting::start());
+    for (redirects, code) in [(0, 69), (1, 0)] {
+        let url = server.url(&format!("/to/{}", other.url("/there")));
+        let check = format!("[checks.it]\nurl = \"{url}\"\nwait = \"1s\"\nredirects = {redirects}\n");
+        let run = Portcullis::new().config(&format!("{check}[modes.api]\ncommand = [\"echo\", \"started\"]\n")).env("MODE", "api");
+        run.output().exits(code);
+        assert_eq!(other.seen().contains("get /there http"), redirects > 0, "{}", other.seen());
+    }
+}
+
 /// Asks `url` once with an account in the URL, a bearer token and a key, following so many redirects.
 fn asked(url: &str, redirects: Option<u8>) -> Result<(), Failure> {
     let target = HttpTarget {

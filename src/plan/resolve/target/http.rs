@@ -5,6 +5,7 @@ use crate::config::check::Endpoint;
 use crate::config::interpolate::looks_secret;
 use crate::config::reader::{Depth, Section};
 use crate::config::target::{Expect as Expected, TargetKeys};
+use crate::config::values::Number;
 use crate::plan::resolve::address;
 use crate::plan::target::{Expect, HttpTarget, SeveralTarget, Target};
 use crate::secret::Secret;
@@ -83,8 +84,8 @@ impl Written<'_, '_> {
             headers,
             expect,
             tls: tls.unwrap_or_default(),
-            redirects: None,
-            environment_proxy: false,
+            redirects: self.keys.redirects.and_then(Number::to),
+            environment_proxy: self.keys.proxy.is_some(),
         }))
     }
 }

@@ -259,6 +259,34 @@ fn parts_of_another_kind_are_named() {
     assert!(!problems.contains("[checks.c] names no target"), "{problems}");
 }
 
+#[test]
+fn an_http_check_says_which_redirects_and_which_proxy() {
+    let http = |keys: &str| match of_http(keys) {
+        Ok(Target::Http(http)) => (http.redirects, http.environment_proxy),
+        other => panic!("{keys}: {other:?}"),
+    };
+    assert_eq!(http(""), (None, false));
+    assert_eq!(http("redirects = 0"), (Some(0), false));
+    assert_eq!(http("redirects = '3'\nproxy = 'environment'"), (Some(3), true));
+    for (keys, words) in [
+        ("redirects = 21", "`redirects` in [checks.a] is `21`; a whole number from 0 to 20 is wanted"),
+        ("proxy = 'http://p:1'", "`proxy` in [checks.a] is `http://p:1`; one of `environment` is wanted"),
+        ("kind = 'tcp'\nproxy = 'environment'", "the url begins with"),
+    ] {
+        let problems = of_http(keys).unwrap_err();
+        assert!(problems.contains(words), "{words} is not in:\n{problems}");
+    }
+}
+
+/// The target of a check of `http://h/` with further keys.
+fn of_http(keys: &str) -> Result<Target, String> {
+    let variable = ("PORTCULLIS_CHECKS__A", format!("{{ url = \"http://h/\", {} }}", keys.replace('\n', ", ").replace('\'', "\"")));
+    let request = Request { arguments: vec!["true".into()], ..Request::default() };
+    let plan =
+        resolve(&request, &Environment::new([(variable.0, variable.1.replace(", }", " }").as_str())])).map_err(|why| why.to_string())?;
+    plan.checks.into_iter().next().map(|check| check.target).ok_or_else(|| "no check".to_owned())
+}
+
 fn by_variables(variables: &[(&str, &str)]) -> Result<(String, Target, Vec<String>), String> {
     let mut set = vec![("REDIS_USE_SENTINEL", "")];
     set.extend(variables);

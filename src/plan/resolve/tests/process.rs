@@ -57,7 +57,7 @@ fn the_process_and_its_mode_are_read_whole() {
     assert_eq!(main.watchdog, Some(Duration::from_secs(30)));
 
     let main = with(PROCESS, &[("MODE", "worker")], &[]).main.unwrap();
-    assert_eq!((main.conditions.umask, main.conditions.limits), (Some(0o077), vec![(7, 65536, 65536), (4, 1, 1)]));
+    assert_eq!((main.conditions.umask, main.conditions.limits), (Some(0o077), vec![(4, 1, 1), (7, 65536, 65536)]));
     assert_eq!(main.env.iter().map(|(name, value)| (name.as_str(), value.value())).collect::<Vec<_>>(), [("HOME", "/elsewhere")]);
     assert!(!main.signals.group && main.signals.ignore.is_empty());
     assert!(matches!(main.started.unwrap().sign, StartSign::Notifies));
@@ -80,10 +80,10 @@ fn wrong_values_of_the_process_are_each_named() {
         ("limits = { nofile = 'many' }", "p:2:21: `nofile` in [process.limits] is `many`; a number, `unlimited` or `soft:hard` is wanted"),
         ("limits = { nofile = '9:3' }", "p:2:21: `nofile` in [process.limits] is `9:3`, a soft limit above the hard one"),
         ("limits = { files = 3 }", "p:2:12: unknown key `files` in [process.limits]; did you mean `nofile`?"),
-        ("ignore_signals = ['TREM']", "p:2:18: `ignore_signals` in [process] names `TREM`, which is no signal as `TERM` or `15`"),
+        ("ignore_signals = ['TREM']", "p:2:19: an item of `ignore_signals` in [process] is `TREM`, not a signal as `TERM` or `15`"),
         ("rewrite = { TREM = 'QUIT' }", "p:2:1: `rewrite` in [process] names `TREM`, which is no signal as `TERM` or `15`"),
         ("rewrite = { TERM = 'QUTI' }", "p:2:20: `TERM` in [process.rewrite] is `QUTI`, not a signal as `TERM` or `15`"),
-        ("success_codes = [256]", "p:2:17: `success_codes` in [process] holds something else than exit codes from 0 to 255"),
+        ("success_codes = [256]", "p:2:18: an item of `success_codes` in [process] is `256`; a whole number from 0 to 255 is wanted"),
         (
             "restart = 'allways'",
             "p:2:11: `restart` in [process] is `allways` (did you mean `always`?); one of `never`, `on-failure`, `always` is wanted",
@@ -93,6 +93,19 @@ fn wrong_values_of_the_process_are_each_named() {
     }
     let both = "[modes.a]\ncommand = ['x']\nstarted = { notify = true, notify_fd = 3, url = 'tcp://x:1' }\n";
     assert_eq!(problems(both, &[], &[]).len(), 2);
+}
+
+#[test]
+fn a_fault_of_the_process_is_told_once_and_at_its_place_whatever_is_laid_over_it() {
+    let toml = "[process]\nstop_timeout = '5'\nuser = 'no-such-user'\nlimits = { nofile = 'x' }\n\
+                [modes.api]\ncommand = ['serve']\nlimits = { core = 0 }\n[modules.beat]\ncommand = ['beat']\n";
+    let found = problems(toml, &[("MODE", "api")], &[]);
+    let places: Vec<&str> = found.iter().filter_map(|problem| problem.split(" is ").next()?.split(" knows ").next()).collect();
+    assert_eq!(
+        places,
+        ["p:2:16: `stop_timeout` in [process]", "p:3:8: `user` in [process]", "p:4:21: `nofile` in [process.limits]"],
+        "{found:?}"
+    );
 }
 
 #[test]

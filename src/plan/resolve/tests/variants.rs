@@ -31,6 +31,13 @@ fn each_test_holds_when_it_should() {
         assert_eq!(holds(when, &url, &[]), held, "{when}");
     }
     assert!(holds("{ args = true }", &[], &["x"]) && !holds("{ args = false }", &[], &["x"]));
+    for (when, told_once) in
+        [("{ var = 'A', eqq = 'x' }", "unknown key `eqq`"), ("{ all = { var = 'A' } }", "`all` in [modes.api.when] is a table")]
+    {
+        let toml = format!("[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
+        let told = problems(&toml, &[], &[]);
+        assert!(told.len() == 1 && told[0].contains(told_once), "{when}: {told:?}");
+    }
     for (when, problem) in [
         ("{ args = true, var = 'A' }", "`args` in [modes.api.when] stands beside another test"),
         ("{ all = [], var = 'A', eq = 'x' }", "`all` in [modes.api.when] stands beside another test"),

@@ -61,6 +61,7 @@ impl Lifecycle {
         // A start that failed has failed, whatever status its process ends with when it is asked to.
         let (counted, code, grace) = match *self.at(id) {
             RunState::Stopping(Then::Failed(code)) => (Ended::Code(code), code, None),
+            RunState::Stopping(Then::Restart(_)) => return self.back_off(now, process, ran, effects),
             RunState::Stopping(then) => return self.clear(process, then, libc::SIGTERM, None, effects),
             _ => {
                 let not_again = why_not_again(&plan, in_a_row, ran, ended);

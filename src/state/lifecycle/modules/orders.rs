@@ -35,7 +35,7 @@ impl Lifecycle {
     fn stop_asked(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         self.uninstall(id);
         match self.at(id) {
-            RunState::Forked | RunState::Starting(_) | RunState::Up(_) => self.stop_module(now, id, Then::Rest, effects),
+            state if state.may_be_stopped() => self.stop_module(now, id, Then::Rest, effects),
             RunState::Stopping(_) | RunState::Clearing(_) => {
                 self.then(id, Then::Rest);
                 self.module_enters(now, id, ModuleState::Stopping);
@@ -46,7 +46,7 @@ impl Lifecycle {
             }
             // The news of its spawn come before anything else.
             RunState::Spawning => {}
-            RunState::Waiting(_) | RunState::Idle => {
+            _ => {
                 self.transition(ProcessId::Module(id), RunState::Idle);
                 self.module_enters(now, id, ModuleState::Deactivated);
             }
@@ -55,7 +55,7 @@ impl Lifecycle {
 
     fn restart_asked(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         match self.at(id) {
-            RunState::Forked | RunState::Starting(_) | RunState::Up(_) => {
+            state if state.may_be_stopped() => {
                 self.stop_module(now, id, Then::Install, effects);
                 self.start_once_gone(now, id);
             }

@@ -13,7 +13,7 @@ impl Lifecycle {
                     effects.push(Effect::Disarm(Timer::Process(ProcessId::Module(id), ProcessTimer::Restart)));
                     self.module_gone(now, id, effects);
                 }
-                RunState::Forked | RunState::Starting(_) | RunState::Up(_) if !shutdown.kills() && self.leaves_now(id) => {
+                state if state.may_be_stopped() && !shutdown.kills() && self.leaves_now(id) => {
                     self.stop_module(now, id, Then::Rest, effects);
                 }
                 _ => {}

@@ -9,6 +9,7 @@ fn status(run: &Run) -> Status {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "it is one table")]
 fn a_run_from_init_to_stopped() {
     let seconds = Duration::from_secs;
     let mut run = Run::of(full());

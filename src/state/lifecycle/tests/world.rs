@@ -22,6 +22,7 @@ pub(super) enum Manners {
 
 /// What a run of the property test has to its name.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub(super) struct Setting {
     pub(super) manners: Manners,
     /// Whether Redis and the database say that they did what they were told.
@@ -73,6 +74,7 @@ pub(super) enum Happening {
 }
 
 /// The run and everything around it.
+#[allow(clippy::struct_excessive_bools, reason = "each is somebody else's")]
 pub(super) struct World {
     run: Run,
     setting: Setting,
@@ -251,6 +253,7 @@ impl World {
             | Effect::AskAgain
             | Effect::Suspend(..)
             | Effect::Resume(_)
+            | Effect::RestartLease(_)
             | Effect::Hold => {}
         }
         None

@@ -1,0 +1,95 @@
+//! `[modules.NAME]`: a further process beside the main one.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::argument::{Command, Groups};
+use crate::config::check::{Affects, Check};
+use crate::config::condition::Condition;
+use crate::config::environment::Variables;
+use crate::config::interpolate::Text;
+use crate::config::process::ProcessKeys;
+use crate::config::started::Started;
+use crate::config::values::{Maybe, Named, Number, Part};
+
+/// When a module is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum ModuleStart {
+    /// With the main process.
+    #[default]
+    WithMain,
+    /// When somebody asks for it, by `portcullis start NAME`.
+    OnDemand,
+}
+
+/// What the end of a module means for the whole, when it is not started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum OnExit {
+    /// Nothing.
+    Ignore,
+    /// The status is DOWN, as far as the module's running affects it.
+    #[default]
+    Degrade,
+    /// Everything is stopped, with the module's exit code; `restart` is then `never` unless it is written.
+    StopAll,
+}
+
+/// What is read of a module before its instances are.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Family {
+    /// How many there are, named `NAME-0`, `NAME-1`, …, where `${@instance}` is the number; by default one, without a number.
+    pub instances: Option<Number<0, 1000>>,
+    /// Who has to be up before it is started: other modules, and `main`.
+    pub after: Part<Vec<Text>>,
+    /// There is such a module only where it holds.
+    pub when: Part<Condition>,
+}
+
+/// What a module has beside the keys of its process.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ModuleKeys {
+    /// The command.
+    pub command: Command,
+    /// Lists of cases by name, for `{ first = "NAME" }` in the command.
+    pub groups: Groups,
+    /// Variables of this module, above `[env]`.
+    pub env: Part<Variables>,
+    /// When it is started.
+    pub start: ModuleStart,
+    /// Whether its start counts for the status: UNKNOWN while it starts, DOWN when that fails; by default unless it starts on demand.
+    pub startup_affects_health: Option<bool>,
+    /// What its running counts for, once it was up.
+    pub affects: Affects,
+    /// What its end means when it is not started again.
+    pub on_exit: OnExit,
+    /// The startup check; without one it is up as soon as it runs.
+    pub started: Part<Started>,
+    /// Checks that are asked while it runs, shown as `NAME.CHECK`.
+    pub checks: Part<Named<Check>>,
+    /// Its version, for people.
+    pub version: Maybe<Text>,
+    /// Where its pages are, for people.
+    pub web_path: Maybe<Text>,
+}
+
+/// A further process beside the main one. Its keys stand above those of `[process]`; what a mode says does not hold for it.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "module", deny_unknown_fields, extend("required" = ["command"]))]
+pub struct Module {
+    /// What is the same for all its instances.
+    #[serde(flatten)]
+    pub family: Family,
+    /// What a module has.
+    #[serde(flatten)]
+    pub own: ModuleKeys,
+    /// What every process has.
+    #[serde(flatten)]
+    pub process: ProcessKeys,
+}
+crate::union!(Module { family: Family, own: ModuleKeys, process: ProcessKeys });

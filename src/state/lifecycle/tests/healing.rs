@@ -1,0 +1,109 @@
+//! Restart on ill health in the reducer: who is restarted for which check, within which limits, and when nobody is.
+
+use super::modules::{ONE, module};
+use super::*;
+use crate::plan::process::RestartPolicy;
+use crate::plan::{ModulePlan, OnDown};
+use crate::state::snapshot::ModuleState;
+
+const MODULE: ProcessId = ProcessId::Module(ONE);
+
+/// Of a check that is asked while the process runs and makes it restart.
+fn ill(name: &str) -> CheckPlan {
+    CheckPlan { on_down: OnDown::Restart, failure_threshold: 2, ..check(name, 0, Affects::Health) }
+}
+
+fn running(plan: Plan) -> Run {
+    let mut run = Run::of(plan);
+    run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
+    run
+}
+
+fn probe(run: &mut Run, results: &str) -> Vec<Effect> {
+    run.all(results.chars().map(|result| Event::Probed(0, if result == 'o' { passed() } else { refused() })))
+}
+
+fn asked(effects: &[Effect], id: ProcessId) -> bool {
+    effects.contains(&Effect::Signal(id, libc::SIGTERM))
+}
+
+#[test]
+fn the_process_is_restarted_once_its_check_that_was_up_is_down_by_its_threshold() {
+    for (results, restarts) in [("ee", false), ("eeeeee", false), ("oe", false), ("oeoe", false), ("oee", true), ("eeoee", true)] {
+        let mut run = running(Plan { checks: vec![ill("web")], ..bare() });
+        let effects = probe(&mut run, results);
+        assert_eq!(asked(&effects, ProcessId::Main), restarts, "{results}: {effects:?}");
+        assert_eq!(run.phase(), if restarts { Phase::Starting } else { Phase::Running }, "{results}");
+    }
+    let mut run = running(Plan { checks: vec![CheckPlan { on_down: OnDown::Report, ..ill("web") }], ..bare() });
+    assert_eq!(probe(&mut run, "oee"), []);
+}
+
+#[test]
+fn it_gets_its_stop_timeout_then_kill_and_comes_back_after_the_pause() {
+    let mut run = running(Plan { checks: vec![ill("web")], ..bare() });
+    let own = |timer| Timer::Process(ProcessId::Main, timer);
+    assert!(probe(&mut run, "oee").contains(&Effect::Arm(own(ProcessTimer::Grace), Duration::from_secs(8))));
+    let effects = run.apply(Event::Elapsed(own(ProcessTimer::Grace)));
+    assert!(effects.contains(&Effect::SignalGroup(ProcessId::Main, libc::SIGKILL)), "{effects:?}");
+    let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));
+    assert!(effects.contains(&Effect::Arm(own(ProcessTimer::Restart), Duration::from_secs(1))), "whatever its policy: {effects:?}");
+    assert!(run.apply(Event::Elapsed(own(ProcessTimer::Restart))).contains(&Effect::Spawn(ProcessId::Main)));
+    run.apply(Event::Spawned(ProcessId::Main, PID));
+    assert_eq!((run.phase(), run.lifecycle.snapshot().child.restarts), (Phase::Running, 1));
+    assert_eq!(probe(&mut run, "eeee"), [], "it was not up since");
+}
+
+#[test]
+fn the_limit_of_restarts_holds() {
+    let restart = RestartPlan { policy: RestartPolicy::Never, limit: 1, ..RestartPlan::default() };
+    let mut run = running(Plan { checks: vec![ill("web")], main: Some(ProcessPlan { restart, ..process() }), ..bare() });
+    probe(&mut run, "oee");
+    let again = Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart));
+    run.all([Event::Exited(ProcessId::Main, Ended::Signal(15)), again, Event::Spawned(ProcessId::Main, PID)]);
+    assert!(!asked(&probe(&mut run, "oee"), ProcessId::Main));
+    assert_eq!(run.phase(), Phase::Running);
+}
+
+#[test]
+fn a_module_is_restarted_for_its_own_check_and_nobody_else_is() {
+    let mut run = running(Plan { checks: vec![ill("m0.web")], modules: vec![ModulePlan { checks: vec![0], ..module(0) }], ..bare() });
+    run.apply(Event::Spawned(MODULE, PID + 1));
+    let effects = probe(&mut run, "oee");
+    assert!(asked(&effects, MODULE) && !asked(&effects, ProcessId::Main), "{effects:?}");
+    assert_eq!((run.state(ONE), run.phase()), (ModuleState::Broken, Phase::Running));
+    assert!(run.module(ONE).trouble.as_deref().is_some_and(|why| why.contains("m0.web")));
+    run.apply(Event::Exited(MODULE, Ended::Signal(15)));
+    let effects = run.apply(Event::Elapsed(Timer::Process(MODULE, ProcessTimer::Restart)));
+    assert!(effects.contains(&Effect::Spawn(MODULE)), "{effects:?}");
+}
+
+#[test]
+fn with_a_heartbeat_it_waits_for_its_turn_and_gives_it_back_when_ready_again() {
+    let plan = || Plan { checks: vec![ill("web")], heartbeat: full().heartbeat, ..bare() };
+    let length = Some(Duration::from_secs(8 + 10));
+    let mut run = running(plan());
+    let effects = probe(&mut run, "oee");
+    assert!(effects.contains(&Effect::RestartLease(length)) && !asked(&effects, ProcessId::Main), "{effects:?}");
+    let mut recovered = run.clone();
+    assert!(probe(&mut recovered, "o").contains(&Effect::RestartLease(None)));
+    assert!(!asked(&recovered.apply(Event::RestartGranted), ProcessId::Main), "it came too late");
+    let mut leaving = run.clone();
+    leaving.apply(signal(libc::SIGTERM));
+    assert_eq!(leaving.apply(Event::RestartGranted), [], "nobody is restarted in the shutdown");
+    assert!(asked(&run.apply(Event::RestartGranted), ProcessId::Main));
+    let again = Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart));
+    run.all([Event::Exited(ProcessId::Main, Ended::Signal(15)), again]);
+    assert!(run.apply(Event::Spawned(ProcessId::Main, PID)).contains(&Effect::RestartLease(None)));
+}
+
+#[test]
+fn a_stop_that_comes_during_the_restart_ends_the_run_within_its_own_deadline() {
+    let mut run = running(Plan { checks: vec![ill("web")], ..bare() });
+    probe(&mut run, "oee");
+    let effects = run.apply(signal(libc::SIGTERM));
+    assert!(effects.contains(&Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Grace))), "{effects:?}");
+    assert!(effects.contains(&Effect::Arm(Timer::Grace, Duration::from_secs(8))), "{effects:?}");
+    run.apply(Event::Exited(ProcessId::Main, Ended::Signal(15)));
+    assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(143));
+}

@@ -1,0 +1,349 @@
+//! Every state that a small run can reach, by every event, breadth first: the laws hold in all of them, and the drawings show every transition.
+//!
+//! The clock stands still: an armed timer may run out at any moment, which is more than a clock allows.
+
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt::Write;
+use std::hash::{Hash, Hasher};
+
+use super::modules::{ONE, checked, module, restarting};
+use super::*;
+use crate::exit::Exit;
+use crate::plan::ModulePlan;
+use crate::plan::module::Predecessor;
+use crate::plan::process::RestartPolicy;
+use crate::state::check::Verdict;
+use crate::state::event::{Order, Readiness};
+use crate::state::process::{RunState, Then};
+use crate::state::snapshot::{Level, Look, Migration};
+use crate::state::transition::{Machine, Transition};
+
+/// More than these were never seen; a walk that does not end is a fault of its own.
+const MOST: usize = 200_000;
+
+/// A process, a module that comes after it, a readiness check, a migration under a lock, and a heartbeat; none is started again.
+fn whole() -> Plan {
+    let full = full();
+    let main = full.main.clone().map(|main| ProcessPlan { drain_delay: Duration::ZERO, ..main });
+    let migration = full.migration.clone().map(|migration| MigrationPlan { timeout: Duration::ZERO, ..migration });
+    let module = ModulePlan { after: vec![Predecessor::Main], ..module(0) };
+    let check = CheckPlan { failure_threshold: 1, ..check("db", 60, Affects::Readiness) };
+    Plan { checks: vec![check], main, migration, modules: vec![module], ..full }
+}
+
+/// The same without the module: everything that can is tried again, it drains, a failed start is held, and a check that goes down
+/// restarts the process.
+fn again() -> Plan {
+    let (full, whole) = (full(), whole());
+    let restart = RestartPlan { policy: RestartPolicy::OnFailure, limit: 1, ..RestartPlan::default() };
+    let main = full.main.clone().map(|main| ProcessPlan { restart, watchdog: Some(Duration::from_secs(9)), ..main });
+    let migration = full.migration.clone().map(|migration| MigrationPlan { retries: 1, timeout: Duration::ZERO, ..migration });
+    let checks = vec![CheckPlan { on_down: crate::plan::OnDown::Restart, ..whole.checks[0].clone() }];
+    Plan { checks, main, migration, modules: Vec::new(), hold: true, ..whole }
+}
+
+/// The same without migration and heartbeat: the module is started again, too.
+fn beside() -> Plan {
+    let whole = whole();
+    let main = whole.main.clone().map(|main| ProcessPlan { started: None, ..main });
+    let module = restarting(checked(whole.modules[0].clone()), RestartPolicy::OnFailure, 1);
+    Plan { main, migration: None, heartbeat: None, modules: vec![module], ..whole }
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Life {
+    /// The news of its start come next.
+    Asked,
+    Forked,
+    Executes,
+    /// It was sent KILL.
+    Dying,
+}
+
+/// The lock's keeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeper {
+    Idle,
+    Asked,
+    Held,
+    Releasing,
+}
+
+/// The run, and what is around it.
+#[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is somebody else's")]
+struct World {
+    run: Run,
+    timers: BTreeSet<Timer>,
+    alive: BTreeMap<ProcessId, Life>,
+    groups: BTreeSet<ProcessId>,
+    keeper: Keeper,
+    doubted: bool,
+    withdraws: bool,
+    /// Whether the permission to restart is asked for.
+    asks: bool,
+    survivors: bool,
+    exit: Option<u8>,
+}
+
+impl World {
+    fn new(plan: Plan) -> Self {
+        Self {
+            run: Run::of(plan),
+            timers: BTreeSet::new(),
+            alive: BTreeMap::new(),
+            groups: BTreeSet::new(),
+            keeper: Keeper::Idle,
+            doubted: false,
+            withdraws: false,
+            asks: false,
+            survivors: false,
+            exit: None,
+        }
+    }
+
+    /// All that decides what may follow, without moments and counts that only grow.
+    fn key(&self) -> u64 {
+        let (run, snapshot) = (&self.run.lifecycle, self.run.lifecycle.snapshot());
+        let mut text = String::new();
+        for (id, process) in &run.processes {
+            let state = &process.state;
+            let _ = match state {
+                RunState::Stopping(Then::Restart(_)) => write!(text, "{id:?} restarts {}", process.in_a_row),
+                RunState::Up(_) | RunState::Unhealthy(..) | RunState::Starting(_) => {
+                    write!(text, "{id:?} {} {}", state.word(), process.in_a_row)
+                }
+                _ => write!(text, "{id:?} {state:?} {}", process.in_a_row),
+            };
+        }
+        let steps: Vec<_> = snapshot.stages.iter().map(|stage| (stage.name.as_str(), stage.step)).collect();
+        let checks: Vec<_> = snapshot.checks.iter().map(|check| (check.name.as_str(), check.verdict)).collect();
+        let modules: Vec<_> = snapshot.modules.iter().map(|module| (module.state, module.child.pid.is_some())).collect();
+        let migration = std::mem::discriminant(&snapshot.migration);
+        let ending = run.ending().map(|ending| (ending.code, ending.as_asked));
+        let _ = write!(text, "{:?} {:?} {steps:?} {checks:?} {modules:?} {migration:?} {ending:?}", snapshot.phase, run.start);
+        let _ = write!(text, "{:?} {:?} {} {:?}", run.migrating, run.shutdown, run.requests.count, run.announced);
+        let _ = write!(text, "{} {} {}", run.ever_ready, run.ever_spawned, snapshot.child.pid.is_some());
+        let _ = write!(text, "{:?} {:?} {:?} {:?}", self.timers, self.alive, self.groups, self.keeper);
+        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, self.exit);
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Everything that may happen now.
+    fn events(&self) -> Vec<Event> {
+        let run = &self.run.lifecycle;
+        if run.snapshot().phase == Phase::Init && run.ending().is_none() {
+            return vec![Event::Begin, signal(libc::SIGTERM)];
+        }
+        if let Some((id, _)) = self.alive.iter().find(|(_, life)| **life == Life::Asked) {
+            let failed = [Exit::NotFound, Exit::Internal].map(|exit| Event::SpawnFailed(*id, exit.code(), String::new()));
+            return std::iter::once(Event::Forked(*id)).chain(failed).collect();
+        }
+        let mut events = vec![Event::Probed(0, passed()), Event::Probed(0, refused())];
+        if run.requests.count < 3 {
+            events.push(signal(libc::SIGTERM));
+        }
+        for (id, life) in &self.alive {
+            match life {
+                Life::Asked => {}
+                Life::Forked => events.extend([Event::Spawned(*id, PID), Event::SpawnFailed(*id, 127, String::new())]),
+                Life::Executes => {
+                    events.extend([0, 1].map(|code| Event::Exited(*id, Ended::Code(code))));
+                    if matches!(run.state(*id), RunState::Starting(_)) {
+                        events.push(Event::StartupProbed(*id, passed()));
+                    }
+                }
+                Life::Dying => events.push(Event::Exited(*id, Ended::Signal(9))),
+            }
+        }
+        let dies = self.alive.values().any(|life| *life == Life::Dying);
+        let reaps = |timer: &Timer| matches!(timer, Timer::Reap | Timer::Process(_, ProcessTimer::Reap));
+        events.extend(self.timers.iter().filter(|timer| !(dies && reaps(timer))).map(|timer| Event::Elapsed(*timer)));
+        events.extend(self.groups.iter().filter(|id| !self.alive.contains_key(id)).map(|id| Event::GroupGone(*id)));
+        let lost = || Event::Lock(LockNews::Lost(String::new()));
+        match self.keeper {
+            _ if self.doubted => events.extend([Event::Lock(LockNews::Confirmed), lost()]),
+            Keeper::Asked => events.extend([
+                Event::Lock(LockNews::Held),
+                Event::Lock(LockNews::Unavailable(Exit::LockTimeout, String::new())),
+                Event::Away(Duration::ZERO),
+            ]),
+            Keeper::Held => events.extend([lost(), Event::Away(Duration::ZERO)]),
+            Keeper::Releasing => events.push(Event::Lock(LockNews::Released)),
+            Keeper::Idle => {}
+        }
+        if self.asks {
+            events.push(Event::RestartGranted);
+        }
+        if self.withdraws {
+            events.push(Event::Withdrawn);
+        }
+        if self.survivors && self.alive.is_empty() {
+            events.push(Event::NoneLeft);
+        }
+        if run.snapshot().phase == Phase::Running && run.shutdown.is_none() && !run.plan.modules.is_empty() {
+            events.extend([Order::Start(ONE), Order::Stop(ONE), Order::Restart(ONE)].map(Event::Asked));
+        }
+        events
+    }
+
+    /// Applies one event and what it brings at once, and checks every law.
+    fn apply(&mut self, event: Event, seen: &mut BTreeSet<Transition>) {
+        let shown = format!("{event:?}");
+        match &event {
+            Event::Forked(id) => drop(self.alive.insert(*id, Life::Forked)),
+            Event::Spawned(id, _) => drop(self.alive.insert(*id, Life::Executes)),
+            Event::Exited(id, _) | Event::SpawnFailed(id, ..) => drop(self.alive.remove(id)),
+            Event::GroupGone(id) => drop(self.groups.remove(id)),
+            Event::Elapsed(timer) => {
+                self.timers.remove(timer);
+                self.doubted &= *timer != Timer::Confirm;
+            }
+            Event::Lock(LockNews::Held) => self.keeper = Keeper::Held,
+            Event::Lock(LockNews::Confirmed) => self.doubted = false,
+            Event::Lock(LockNews::Lost(_)) => (self.keeper, self.doubted) = (Keeper::Idle, false),
+            Event::Lock(LockNews::Unavailable(..) | LockNews::Released) => self.keeper = Keeper::Idle,
+            Event::Withdrawn => self.withdraws = false,
+            Event::NoneLeft => self.survivors = false,
+            Event::RestartGranted => self.asks = false,
+            Event::Signalled(_) => self.run.now = self.run.now.after(Duration::from_secs(1)),
+            _ => {}
+        }
+        let before = (self.run.lifecycle.ending().cloned(), self.run.lifecycle.shutdown, self.run.lifecycle.announced);
+        let of_main = if let Event::Exited(ProcessId::Main, ended) = &event { Some(ended.exit_code()) } else { None };
+        let effects = self.run.lifecycle.apply(self.run.now, event);
+        let run = &self.run.lifecycle;
+        seen.extend(run.transitions().iter().map(|transition| Transition { machine: kind(transition.machine), ..*transition }));
+        let (ending, shutdown, announced) = before;
+        assert!(ending.is_none() || run.ending() == ending.as_ref(), "{shown}: the end was decided once");
+        if let Some(code) = of_main.filter(|_| ending.is_none()) {
+            let again = *run.state(ProcessId::Main) == RunState::Backoff;
+            let state = (&run.processes, run.shutdown, run.ending(), run.snapshot().phase, shutdown);
+            assert!(again || run.ending().map(|ending| ending.code) == Some(code), "{shown}: the exit code is the process': {state:?}");
+        }
+        let snapshot = run.snapshot();
+        let check = snapshot.check("db").map(|check| check.verdict);
+        let ready = snapshot.verdict(Level::Ready, Look::fresh(self.run.now));
+        assert!(!ready || (check == Some(Verdict::Up) && snapshot.child.pid.is_some()), "{shown}: ready while the check is {check:?}");
+        for effect in effects {
+            match effect {
+                Effect::Arm(timer, _) => drop(self.timers.insert(timer)),
+                Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
+                Effect::AcquireLock => self.keeper = Keeper::Asked,
+                Effect::ConfirmLock => self.doubted = true,
+                Effect::ReleaseLock => (self.keeper, self.doubted) = (Keeper::Releasing, false),
+                Effect::Spawn(id) => {
+                    assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: {id:?} is started in the shutdown");
+                    assert!(!self.alive.contains_key(&id), "{shown}: {id:?} is started twice");
+                    let migrates = id == ProcessId::Migration;
+                    assert!(!migrates || self.keeper == Keeper::Held, "{shown}: migrates without its lock");
+                    assert!(!migrates || snapshot.migration != Migration::Done, "{shown}: migrates again");
+                    self.alive.insert(id, Life::Asked);
+                }
+                Effect::Signal(id, libc::SIGKILL) | Effect::SignalGroup(id, libc::SIGKILL) => {
+                    self.alive.entry(id).and_modify(|life| *life = Life::Dying);
+                }
+                Effect::SignalSurvivors(number) | Effect::SignalLatecomers(number) => {
+                    self.survivors = true;
+                    if number == libc::SIGKILL {
+                        self.alive.values_mut().for_each(|life| *life = Life::Dying);
+                    }
+                }
+                Effect::RestartLease(length) => self.asks = length.is_some(),
+                Effect::AwaitGroup(id) => drop(self.groups.insert(id)),
+                Effect::Announce(readiness) => {
+                    assert_ne!(announced, Readiness::Stopped, "{shown}: a heartbeat after the stop began");
+                    assert!(readiness != Readiness::Ready || (ready && run.shutdown.is_none()), "{shown}: ready in the shutdown");
+                    self.withdraws |= readiness == Readiness::Stopped;
+                }
+                Effect::Exit(code) => {
+                    assert!(self.alive.is_empty(), "{shown}: {:?} are left behind", self.alive);
+                    assert_eq!(run.ending().map(|ending| ending.code), Some(code), "{shown}");
+                    self.exit = Some(code);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// One drawing for every process.
+const fn kind(machine: Machine) -> Machine {
+    if let Machine::Process(_) = machine { Machine::Process(ProcessId::Main) } else { machine }
+}
+
+/// Walks every state of a run of this plan; how many there are, and from how many of them no path leads to an exit.
+fn walk(plan: Plan, transitions: &mut BTreeSet<Transition>) -> (usize, usize) {
+    let first = World::new(plan);
+    let mut known = HashMap::from([(first.key(), 0_usize)]);
+    let mut before: Vec<Vec<usize>> = vec![Vec::new()];
+    let mut exits = Vec::new();
+    let mut queue = VecDeque::from([(0, first)]);
+    while let Some((number, world)) = queue.pop_front() {
+        for event in world.events() {
+            let mut next = world.clone();
+            next.apply(event, transitions);
+            let count = known.len();
+            match known.entry(next.key()) {
+                Entry::Occupied(entry) => before[*entry.get()].push(number),
+                Entry::Vacant(entry) => {
+                    assert!(count < MOST, "the walk does not end: {:?} {:?}", world.timers, world.run.lifecycle.processes);
+                    entry.insert(count);
+                    before.push(vec![number]);
+                    if next.exit.is_some() {
+                        exits.push(count);
+                    } else {
+                        queue.push_back((count, next));
+                    }
+                }
+            }
+        }
+    }
+    let mut ends = vec![false; known.len()];
+    while let Some(number) = exits.pop() {
+        if !std::mem::replace(&mut ends[number], true) {
+            exits.extend(&before[number]);
+        }
+    }
+    (known.len(), ends.iter().filter(|ends| !**ends).count())
+}
+
+/// The transitions of the drawing under this heading of `docs/architecture.md`.
+fn drawn(heading: &str) -> BTreeSet<(String, String)> {
+    let text = include_str!("../../../../docs/architecture.md");
+    let part = text.split_once(&format!("### {heading}\n")).unwrap_or_else(|| panic!("no drawing of {heading}")).1;
+    let part = part.split_once("```mermaid\n").and_then(|(_, part)| part.split_once("```")).unwrap().0;
+    let arrow = |line: &str| {
+        let (from, to) = line.split_once("-->")?;
+        let to = to.split(':').next().unwrap_or_default();
+        Some((from.trim().to_owned(), to.trim().to_owned()))
+    };
+    part.lines().filter_map(arrow).filter(|(from, to)| from != "[*]" && to != "[*]").collect()
+}
+
+#[test]
+fn every_reachable_state_keeps_the_laws_and_the_drawings_show_every_transition() {
+    let mut transitions = BTreeSet::new();
+    for (name, plan) in [("whole", whole()), ("again", again()), ("beside", beside())] {
+        let (states, endless) = walk(plan, &mut transitions);
+        println!("{name}: {states} states");
+        assert_eq!(endless, 0, "{name}: from some states no path leads to an exit");
+    }
+    let mut differences = Vec::new();
+    let drawings = [(Machine::Start, "The start"), (Machine::Process(ProcessId::Main), "A process"), (Machine::Shutdown, "The shutdown")];
+    for (machine, heading) in drawings {
+        let seen = transitions.iter().filter(|transition| transition.machine == machine);
+        let seen: BTreeSet<(String, String)> = seen.map(|seen| (seen.from.to_owned(), seen.to.to_owned())).collect();
+        let drawn = drawn(heading);
+        let lines = |verb: &str, these: Vec<&(String, String)>| {
+            these.into_iter().map(|(from, to)| format!("{heading} {verb} {from} --> {to}")).collect::<Vec<_>>()
+        };
+        differences.extend(lines("lacks", seen.difference(&drawn).collect()));
+        differences.extend(lines("invents", drawn.difference(&seen).collect()));
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
