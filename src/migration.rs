@@ -1,5 +1,6 @@
 //! Keeps other replicas out while one migrates: takes the lock on order, keeps it, and gives it back.
 
+mod any;
 mod file;
 mod keeper;
 mod lock;
@@ -15,10 +16,10 @@ mod table;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::mailbox::Mailbox;
-use crate::plan::{LockPlan, MigrationPlan, SecondLock};
+use crate::plan::{LockPlan, MigrationPlan};
 use crate::state::event::{Event, LockNews};
+use any::AnyLock;
 use keeper::Rules;
-use lock::Lock;
 use name::Name;
 use second::Both;
 
@@ -41,24 +42,12 @@ pub enum LockOrder {
 pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedReceiver<LockOrder>, mailbox: Mailbox) {
     let tell = |news| mailbox.send(Event::Lock(news));
     let rules = Rules::of(&plan);
-    let second = plan.second.map(|second| (second, instance.as_str()));
-    match plan.lock {
-        LockPlan::Postgres { target, key, tag, migrated } => {
-            follow(postgres::PostgresLock::new(target, key, tag, migrated, &instance), second, &rules, &mut orders, tell).await;
-        }
-        LockPlan::Table { target, table, row } => {
-            follow(table::TableLock::new(target, table, row, &instance), second, &rules, &mut orders, tell).await;
-        }
-        LockPlan::Mysql { target, name, migrated } => {
-            follow(mysql::MysqlLock::new(target, name, migrated), second, &rules, &mut orders, tell).await;
-        }
-        LockPlan::File(path) => {
-            follow(file::FileLock::new(path, Name::new("file", &instance)), second, &rules, &mut orders, tell).await;
-        }
-        LockPlan::Redis { target, key } => {
-            let lock = redis::RedisLock::new(target, key, Name::new("redis", &instance));
-            follow(lock, second, &rules, &mut orders, tell).await;
-        }
+    let lock: Box<dyn AnyLock> = match plan.lock {
+        LockPlan::Postgres { target, key, tag, migrated } => Box::new(postgres::PostgresLock::new(target, key, tag, migrated, &instance)),
+        LockPlan::Table { target, table, row } => Box::new(table::TableLock::new(target, table, row, &instance)),
+        LockPlan::Mysql { target, name, migrated } => Box::new(mysql::MysqlLock::new(target, name, migrated)),
+        LockPlan::File(path) => Box::new(file::FileLock::new(path, Name::new("file", &instance))),
+        LockPlan::Redis { target, key } => Box::new(redis::RedisLock::new(target, key, Name::new("redis", &instance))),
         LockPlan::None => {
             while let Some(order) = orders.recv().await {
                 tell(match order {
@@ -68,22 +57,14 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
                     LockOrder::Release => LockNews::Released,
                 });
             }
+            return;
         }
-    }
-}
-
-/// Follows the orders with one lock, or with a second one beside it.
-async fn follow<L: Lock<Held: Sync> + Sync>(
-    lock: L,
-    second: Option<(SecondLock, &str)>,
-    rules: &Rules,
-    orders: &mut UnboundedReceiver<LockOrder>,
-    tell: impl Fn(LockNews) + Sync,
-) {
-    match second {
-        Some((second, instance)) => Box::pin(keeper::run(Both::new(lock, second, instance), rules, orders, tell)).await,
-        None => Box::pin(keeper::run(lock, rules, orders, tell)).await,
-    }
+    };
+    let mut lock = match plan.second {
+        Some(second) => Box::new(Both::new(lock, second, &instance)),
+        None => lock,
+    };
+    keeper::run(lock.as_mut(), &rules, &mut orders, tell).await;
 }
 
 #[cfg(test)]

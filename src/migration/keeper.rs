@@ -10,7 +10,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::LockOrder;
-use super::lock::{Lock, Try, bounded};
+use super::any::{AnyHeld, AnyLock};
+use super::lock::{Try, bounded};
 use super::question::{Answer, Asker};
 use crate::clock::patience::within;
 use crate::exit::Exit;
@@ -54,13 +55,13 @@ impl Rules {
 }
 
 /// How queueing ended.
-enum Queued<H> {
-    Held(H),
+enum Queued {
+    Held(AnyHeld),
     Current { ahead: bool },
 }
 
 /// Follows the orders until they end.
-pub(super) async fn run<L: Lock>(mut lock: L, rules: &Rules, orders: &mut UnboundedReceiver<LockOrder>, tell: impl Fn(LockNews) + Sync) {
+pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut UnboundedReceiver<LockOrder>, tell: impl Fn(LockNews) + Sync) {
     let mut asker = lock.asker();
     while let Some(order) = orders.recv().await {
         match order {
@@ -81,7 +82,7 @@ pub(super) async fn run<L: Lock>(mut lock: L, rules: &Rules, orders: &mut Unboun
         let queued = tokio::select! {
             biased;
             open = released(orders, &tell) => if open { None } else { return },
-            queued = queue(&mut lock, &mut asker, rules, &tell) => Some(queued),
+            queued = queue(lock, &mut asker, rules, &tell) => Some(queued),
         };
         let mut held = match queued {
             Some(Ok(Queued::Held(held))) => held,
@@ -105,7 +106,7 @@ pub(super) async fn run<L: Lock>(mut lock: L, rules: &Rules, orders: &mut Unboun
             let order = tokio::select! {
                 biased;
                 order = orders.recv() => order,
-                why = keep(&mut lock, &mut held, &mut ward) => {
+                why = keep(lock, &mut held, &mut ward) => {
                     tell(LockNews::Lost(why));
                     break;
                 }
@@ -114,14 +115,14 @@ pub(super) async fn run<L: Lock>(mut lock: L, rules: &Rules, orders: &mut Unboun
                 Some(LockOrder::Verify) => {
                     let answer = tokio::select! {
                         answer = verify(&mut asker, rules) => answer,
-                        why = keep(&mut lock, &mut held, &mut ward) => {
+                        why = keep(lock, &mut held, &mut ward) => {
                             tell(LockNews::Lost(why.clone()));
                             Err(why)
                         }
                     };
                     tell(LockNews::Verified(answer));
                 }
-                Some(LockOrder::Confirm) => match confirm(&lock, &mut held).await {
+                Some(LockOrder::Confirm) => match confirm(lock, &mut held).await {
                     Ok(()) => tell(LockNews::Confirmed),
                     Err(why) => {
                         tell(LockNews::Lost(why));
@@ -164,12 +165,12 @@ async fn verify(asker: &mut Asker, rules: &Rules) -> Result<(), String> {
 }
 
 /// Tries until the lock is ours, the schema is current, or the limit has passed.
-async fn queue<L: Lock>(
-    lock: &mut L,
+async fn queue(
+    lock: &mut dyn AnyLock,
     asker: &mut Asker,
     rules: &Rules,
     tell: &(impl Fn(LockNews) + Sync),
-) -> Result<Queued<L::Held>, (Exit, String)> {
+) -> Result<Queued, (Exit, String)> {
     let mut obstacle = Obstacle::Silence;
     let place = lock.shown();
     match within(rules.limit, queue_patiently(lock, asker, rules, &mut obstacle, tell)).await {
@@ -185,13 +186,13 @@ async fn queue<L: Lock>(
     }
 }
 
-async fn queue_patiently<L: Lock>(
-    lock: &mut L,
+async fn queue_patiently(
+    lock: &mut dyn AnyLock,
     asker: &mut Asker,
     rules: &Rules,
     obstacle: &mut Obstacle,
     tell: &(impl Fn(LockNews) + Sync),
-) -> Result<Queued<L::Held>, String> {
+) -> Result<Queued, String> {
     let mut told: Option<Instant> = None;
     let mut tries = 0;
     let mut news = |holder: &LockHolder| {

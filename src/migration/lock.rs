@@ -40,9 +40,9 @@ pub(super) enum Try<H> {
 }
 
 /// A lock that can be tried for.
-pub(super) trait Lock: Send {
+pub(super) trait Lock: Send + Sync {
     /// What holds it.
-    type Held: Send;
+    type Held: Send + Sync + 'static;
 
     /// Where it is, without secrets.
     fn shown(&self) -> String;

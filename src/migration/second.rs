@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis::Value;
 
+use super::any::{AnyHeld, AnyLock};
 use super::lock::{ANSWER, Leftover, Lock, Try, bounded};
 use super::question::Asker;
 use crate::outcome::Failure;
@@ -30,8 +31,8 @@ const TAKE: &str = "local held = redis.call('GET', KEYS[1]) \
 const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])";
 
 /// Both locks, taken and held as one.
-pub(super) struct Both<L> {
-    first: L,
+pub(super) struct Both {
+    first: Box<dyn AnyLock>,
     plan: SecondLock,
     token: String,
     /// Kept between two tries.
@@ -39,15 +40,15 @@ pub(super) struct Both<L> {
 }
 
 /// What holds both.
-pub(super) struct Held<H> {
-    first: H,
+pub(super) struct Held {
+    first: AnyHeld,
     /// None while Redis is away.
     second: Option<Session>,
     told: bool,
 }
 
-impl<L> Both<L> {
-    pub(super) fn new(first: L, plan: SecondLock, instance: &str) -> Self {
+impl Both {
+    pub(super) fn new(first: Box<dyn AnyLock>, plan: SecondLock, instance: &str) -> Self {
         Self { first, plan, token: format!("{OURS}{instance}:{:016x}", fastrand::u64(..)), waiting: None }
     }
 
@@ -81,11 +82,8 @@ impl<L> Both<L> {
     }
 }
 
-impl<L: Lock + Sync> Lock for Both<L>
-where
-    L::Held: Sync,
-{
-    type Held = Held<L::Held>;
+impl Lock for Both {
+    type Held = Held;
 
     fn shown(&self) -> String {
         self.first.shown()
@@ -125,7 +123,7 @@ where
     }
 
     async fn succeeds_cleanly(&mut self, held: &mut Self::Held) -> bool {
-        self.first.succeeds_cleanly(&mut held.first).await
+        self.first.succeeds_cleanly(&mut held.first).await.unwrap_or(false)
     }
 
     async fn handed_on(&mut self) {

@@ -35,6 +35,11 @@ impl Section<'_> {
         let mut node = Node { value: Value::Table(std::mem::take(&mut self.table)), origin };
         let mut open = Vec::new();
         let value = self.until_right(&mut node, part, &mut open);
+        self.take_back(node, open);
+        value
+    }
+
+    fn take_back(&mut self, mut node: Node, open: Vec<(Vec<Step>, Node)>) {
         for (path, closed) in open {
             if let Some(place) = at_mut(&mut node, &path) {
                 *place = closed;
@@ -43,7 +48,6 @@ impl Section<'_> {
         if let Value::Table(table) = node.value {
             self.table = table;
         }
-        value
     }
 
     /// What was passed over for its variable comes back into `open`, to stand in the table again afterwards.
@@ -51,38 +55,44 @@ impl Section<'_> {
         for _ in 0..MOST_FAULTS {
             let keys = RefCell::default();
             let reader = Reader { node, context: self.context, depth: self.depth, group: part.then_some(&keys) };
-            let Fault { path, why } = match T::deserialize(reader) {
+            match T::deserialize(reader) {
                 Ok(value) => return Some(value),
-                Err(fault) => fault,
-            };
-            let culprit = at_mut(node, &path)?;
-            match why {
-                Why::Open => open.push((path.clone(), culprit.clone())),
-                Why::Unfold(sentence) => {
-                    let Value::String(text) = &culprit.value else { return None };
-                    match parse_inline(text, &culprit.origin) {
-                        Some(whole @ Node { value: Value::List(_) | Value::Table(_), .. }) => {
-                            *culprit = whole;
-                            continue;
-                        }
-                        _ => self.tell(culprit, &path, &sentence),
-                    }
-                }
-                Why::Missing(key) => self.tell(culprit, &path, &format!("lacks `{key}`")),
-                Why::Said(sentences) => sentences.iter().for_each(|sentence| self.tell(culprit, &path, sentence)),
-                Why::Unknown(known) => {
-                    let Value::Table(table) = &mut culprit.value else { return None };
-                    self.context.refuse_unknown(table, &self.path_of(&path), &known);
-                    table.retain(|entry| known.contains(&entry.key.as_str()));
-                    continue;
-                }
+                Err(fault) => self.mend(node, fault, open)?,
             }
-            if path.is_empty() {
-                return None;
-            }
-            culprit.value = Value::Hole;
         }
         None
+    }
+
+    /// Tells a fault and takes it away; none when nothing is left to read then. Apart from the loop to be compiled once for all types.
+    fn mend(&self, node: &mut Node, fault: Fault, open: &mut Vec<(Vec<Step>, Node)>) -> Option<()> {
+        let Fault { path, why } = fault;
+        let culprit = at_mut(node, &path)?;
+        match why {
+            Why::Open => open.push((path.clone(), culprit.clone())),
+            Why::Unfold(sentence) => {
+                let Value::String(text) = &culprit.value else { return None };
+                match parse_inline(text, &culprit.origin) {
+                    Some(whole @ Node { value: Value::List(_) | Value::Table(_), .. }) => {
+                        *culprit = whole;
+                        return Some(());
+                    }
+                    _ => self.tell(culprit, &path, &sentence),
+                }
+            }
+            Why::Missing(key) => self.tell(culprit, &path, &format!("lacks `{key}`")),
+            Why::Said(sentences) => sentences.iter().for_each(|sentence| self.tell(culprit, &path, sentence)),
+            Why::Unknown(known) => {
+                let Value::Table(table) = &mut culprit.value else { return None };
+                self.context.refuse_unknown(table, &self.path_of(&path), &known);
+                table.retain(|entry| known.contains(&entry.key.as_str()));
+                return Some(());
+            }
+        }
+        if path.is_empty() {
+            return None;
+        }
+        culprit.value = Value::Hole;
+        Some(())
     }
 
     /// Says what is wrong with the value at `path`.

@@ -171,6 +171,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Which of several words is written.
+    fn word(&self, words: &'static [&'static str]) -> Result<&'static str, Fault> {
+        let Value::String(text) = &self.node.value else {
+            let fault = self.wants(&format!("one of {}", listed(words)));
+            return Err(if let Why::Unfold(why) = fault.why { Fault::said(why) } else { fault });
+        };
+        let text = self.text(text)?.value();
+        if let Some(word) = words.iter().find(|word| **word == text) {
+            return Ok(word);
+        }
+        let near = nearest(&text, words.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+        Err(Fault::said(format!("is `{SHOWN}`{near}; one of {} is wanted", listed(words))))
+    }
+
     /// A text piece by piece: each is its value, its shown form, and a word where a variable gave it.
     fn pieces<'de, V: Visitor<'de>>(text: &Text, visitor: V) -> Result<V::Value, Fault> {
         let piece = |piece: &crate::config::interpolate::Piece| {
@@ -269,16 +283,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     /// One of several words.
     fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, words: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
-        let Value::String(text) = &self.node.value else {
-            let fault = self.wants(&format!("one of {}", listed(words)));
-            return Err(if let Why::Unfold(why) = fault.why { Fault::said(why) } else { fault });
-        };
-        let text = self.text(text)?.value();
-        if let Some(word) = words.iter().find(|word| **word == text) {
-            return visitor.visit_enum((*word).into_deserializer());
-        }
-        let near = nearest(&text, words.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-        Err(Fault::said(format!("is `{SHOWN}`{near}; one of {} is wanted", listed(words))))
+        visitor.visit_enum(self.word(words)?.into_deserializer())
     }
 
     /// What is read by itself, at a depth of its own.

@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::watch::{REGAIN, watch};
 use super::{Rules, current};
-use crate::migration::lock::{Leftover, Lock, bounded};
+use crate::migration::any::{AnyHeld, AnyLock};
+use crate::migration::lock::{Leftover, bounded};
 use crate::migration::question::Asker;
 use crate::outcome::{Class, Failure};
 use crate::plan::Orphans;
@@ -23,11 +24,11 @@ const _: () = assert!(SETTLE.as_secs() > REGAIN.as_secs());
 const ORPHAN_WAIT: Duration = Duration::from_secs(30);
 
 /// Makes the lock safe to work under. What it says about the schema is asked again in the end, for another may have migrated.
-pub(super) async fn prepare<L: Lock>(
-    lock: &mut L,
+pub(super) async fn prepare(
+    lock: &mut dyn AnyLock,
     asker: &mut Asker,
     rules: &Rules,
-    held: &mut L::Held,
+    held: &mut AnyHeld,
     tell: &(impl Fn(LockNews) + Sync),
 ) -> Result<Option<bool>, Failure> {
     if !bounded(lock.holds(held)).await? {
@@ -37,7 +38,7 @@ pub(super) async fn prepare<L: Lock>(
         return Ok(Some(ahead));
     }
     let gone = |why: &str| Failure::new(Class::NotReady, why);
-    if !bounded(async { Ok(lock.succeeds_cleanly(held).await) }).await? {
+    if !bounded(lock.succeeds_cleanly(held)).await? {
         tracing::info!("the last holder of the migration lock vanished without a word: it gets {} to stop", shown(SETTLE));
         tell(LockNews::Preparing(Preparation::Settling));
         tokio::select! {
@@ -56,7 +57,7 @@ pub(super) async fn prepare<L: Lock>(
 
 /// Waits until no session of an earlier migration is at work, and ends those that do not end by themselves where they are certainly its.
 /// One that may be anybody's is waited for as long, and then left alone.
-async fn fence<L: Lock>(lock: &L, rules: &Rules, held: &mut L::Held, tell: &(impl Fn(LockNews) + Sync)) -> Result<(), Failure> {
+async fn fence(lock: &dyn AnyLock, rules: &Rules, held: &mut AnyHeld, tell: &(impl Fn(LockNews) + Sync)) -> Result<(), Failure> {
     let began = Instant::now();
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut ended = false;

@@ -6,7 +6,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::pause;
 use crate::clock::since_boot;
-use crate::migration::lock::{ANSWER, LEASE_SECONDS, Lock, Try, bounded};
+use crate::migration::any::{AnyHeld, AnyLock};
+use crate::migration::lock::{ANSWER, LEASE_SECONDS, Try, bounded};
 use crate::probe::dial::shown;
 
 /// How often the holder asks whether it still holds the lock.
@@ -41,7 +42,7 @@ impl Ward {
     }
 
     /// Looks after it, and says once what may keep it from going on.
-    async fn attend<L: Lock>(&mut self, lock: &L, held: &mut L::Held) {
+    async fn attend(&mut self, lock: &dyn AnyLock, held: &mut AnyHeld) {
         match bounded(lock.attend(held, self.since.elapsed())).await {
             Ok(Some(hint)) if !std::mem::replace(&mut self.hinted, true) => {
                 tracing::warn!(
@@ -57,7 +58,7 @@ impl Ward {
 }
 
 /// Returns once the lock is lost for good, with the reason.
-pub(super) async fn keep<L: Lock>(lock: &mut L, held: &mut L::Held, ward: &mut Ward) -> String {
+pub(super) async fn keep(lock: &mut dyn AnyLock, held: &mut AnyHeld, ward: &mut Ward) -> String {
     loop {
         let trouble = watch(lock, held, Some(ward)).await;
         let Trouble { why: trouble, silent } = trouble;
@@ -86,7 +87,7 @@ pub(super) struct Trouble {
 }
 
 /// Asks every [`PING`] and returns with what is wrong.
-pub(super) async fn watch<L: Lock>(lock: &L, held: &mut L::Held, mut ward: Option<&mut Ward>) -> Trouble {
+pub(super) async fn watch(lock: &dyn AnyLock, held: &mut AnyHeld, mut ward: Option<&mut Ward>) -> Trouble {
     let mut pause = if ward.is_some() { FIRST_LOOK } else { PING };
     loop {
         let looked = since_boot();
@@ -106,11 +107,11 @@ pub(super) async fn watch<L: Lock>(lock: &L, held: &mut L::Held, mut ward: Optio
 }
 
 /// Asks once, after a time in which nobody could look. What went then is not regained: another may have had it in between.
-pub(super) async fn confirm<L: Lock>(lock: &L, held: &mut L::Held) -> Result<(), String> {
+pub(super) async fn confirm(lock: &dyn AnyLock, held: &mut AnyHeld) -> Result<(), String> {
     holds(lock, held).await.map_err(|why| format!("{why}, after a time in which nobody here could look"))
 }
 
-async fn holds<L: Lock>(lock: &L, held: &mut L::Held) -> Result<(), String> {
+async fn holds(lock: &dyn AnyLock, held: &mut AnyHeld) -> Result<(), String> {
     match bounded(lock.holds(held)).await {
         Ok(true) => Ok(()),
         Ok(false) => Err("its session does not hold it any more".to_owned()),
@@ -119,7 +120,7 @@ async fn holds<L: Lock>(lock: &L, held: &mut L::Held) -> Result<(), String> {
 }
 
 /// Tries again until the lock is ours, or somebody else's: then this is his name.
-async fn regain<L: Lock>(lock: &mut L) -> Result<L::Held, String> {
+async fn regain(lock: &mut dyn AnyLock) -> Result<AnyHeld, String> {
     let mut tries = 0;
     loop {
         match bounded(lock.attempt()).await {

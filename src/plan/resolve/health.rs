@@ -11,7 +11,7 @@ use crate::config::node::Table;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::plan::resolve::ROOT;
-use crate::plan::{Details, HealthPlan, SocketName, Views};
+use crate::plan::{Details, HealthPlan, SocketName, Switch, Views};
 use crate::secret::Secret;
 
 /// The port when nobody says another.
@@ -73,7 +73,15 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     if listen.is_empty() && socket.is_none() {
         section.problem("listen", "is empty and so is `socket`: nobody could ask; write `enabled = false` for no endpoint at all");
     }
-    let Health { healthz, kubernetes, actuator, health: article, status, metrics, page, .. } = health;
+    let switches = [
+        (Switch::Healthz, health.healthz),
+        (Switch::Kubernetes, health.kubernetes),
+        (Switch::Actuator, health.actuator),
+        (Switch::Health, health.health),
+        (Switch::Status, health.status),
+        (Switch::Metrics, health.metrics),
+        (Switch::Page, health.page),
+    ];
     Some(HealthPlan {
         listen,
         socket,
@@ -81,7 +89,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         details: health.details,
         token: health.token.0,
         hosts: health.hosts.into_iter().map(|host| host.0).collect(),
-        views: Views { healthz, kubernetes, actuator, health: article, status, metrics, page },
+        views: Views::default().with(switches),
         control: root.has("modules"),
     })
 }

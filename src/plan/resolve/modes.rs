@@ -131,7 +131,7 @@ pub(super) fn read<'c>(root: &Section<'c>, request: &Request, variables: Variabl
     let reading = Reading { modes, entry, request, looks, depth: Depth::Whole, general: &general };
     if let Some(read) = reading.read() {
         chosen.template = read.template;
-        (chosen.migrates, chosen.waits) = (read.migrates, read.waits);
+        (chosen.migrates, chosen.waits) = (read.migrate != Migrate::Off, read.migrate == Migrate::Wait);
         chosen.ends_after_migration = read.ends_after_migration;
         (chosen.main, chosen.refusal, chosen.checks) = (read.main, read.refusal, read.checks);
         if !request.arguments.is_empty() && !read.took_arguments && !ignore_extra {
@@ -178,8 +178,7 @@ struct Read {
     main: Option<ProcessPlan>,
     refusal: Option<Refusal>,
     checks: Vec<CheckPlan>,
-    migrates: bool,
-    waits: bool,
+    migrate: Migrate,
     ends_after_migration: bool,
     took_arguments: bool,
 }
@@ -246,8 +245,7 @@ impl<'c> Reading<'_, 'c> {
             main: argv.map(|argv| of_main.process(argv, started)),
             refusal,
             checks: checks::read(&section, if self.looks { self.depth } else { Depth::Form }),
-            migrates: migrate != Migrate::Off,
-            waits: migrate == Migrate::Wait,
+            migrate,
             ends_after_migration,
             took_arguments: builder.took_arguments,
         })
