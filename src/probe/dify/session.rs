@@ -63,7 +63,7 @@ impl Session {
 
     /// Reads with the session, which is made, refreshed and made anew as it takes.
     pub(super) async fn get(&mut self, caller: &Caller, path: &str) -> Call {
-        let mut tries = 1;
+        let mut left = TRIES.saturating_sub(1);
         loop {
             if self.tokens.access.is_none()
                 && let Err(failure) = self.login(caller).await
@@ -75,14 +75,14 @@ impl Session {
                 Err(failure) => return Call::unasked(failure),
             };
             let call = caller.get(path, &headers).await;
-            if call.status() != Some(401) || tries == TRIES {
+            if call.status() != Some(401) || left == 0 {
                 return call;
             }
             // What a fresh token could not mend, only a login can.
-            if tries > 1 || !self.refresh(caller).await {
+            if left < TRIES.saturating_sub(1) || !self.refresh(caller).await {
                 self.tokens = Tokens::default();
             }
-            tries += 1;
+            left = left.saturating_sub(1);
         }
     }
 
@@ -150,12 +150,12 @@ struct LoggedIn {
 
 #[derive(Deserialize)]
 struct InBody {
-    #[serde(default)]
-    access_token: String,
-    #[serde(default)]
-    refresh_token: String,
-    #[serde(default)]
-    csrf_token: String,
+    #[serde(default, rename = "access_token")]
+    access: String,
+    #[serde(default, rename = "refresh_token")]
+    refresh: String,
+    #[serde(default, rename = "csrf_token")]
+    csrf: String,
 }
 
 impl Tokens {
@@ -165,9 +165,9 @@ impl Tokens {
         let body = answer.read::<LoggedIn>().ok().map(|answer| answer.data);
         let of = |name: &str, in_body: Option<&str>| in_body.and_then(told).or_else(|| cookie(&answer.headers, name).and_then(told));
         Self {
-            access: of("access_token", body.as_ref().map(|body| body.access_token.as_str())),
-            refresh: of("refresh_token", body.as_ref().map(|body| body.refresh_token.as_str())),
-            csrf: of("csrf_token", body.as_ref().map(|body| body.csrf_token.as_str())),
+            access: of("access_token", body.as_ref().map(|body| body.access.as_str())),
+            refresh: of("refresh_token", body.as_ref().map(|body| body.refresh.as_str())),
+            csrf: of("csrf_token", body.as_ref().map(|body| body.csrf.as_str())),
         }
     }
 

@@ -291,7 +291,7 @@ fn a_wrong_password_is_tried_three_times_so_that_the_account_is_not_locked() {
 #[test]
 fn a_password_is_sent_as_it_is_where_that_is_said() {
     let dify = DifyServer::start();
-    dify.world().takes_plain_passwords = true;
+    dify.world().password = PASSWORD;
     let run = start(&dify, &format!("{}password_encoding = \"plain\"\nclients = [\"DifyServer\"]\n", account()));
     report(&run, "a session", |report| report["healthyApis"] == 2);
 }
