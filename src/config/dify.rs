@@ -193,6 +193,7 @@ pub enum Counts {
 /// A Dify whose APIs are asked one by one; the report stands in `/actuator/health`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "dify")]
 pub struct Dify {
     /// Where it is, as `http://api:5001`; without the `/v1` of its APIs.
     pub url: Maybe<Text>,

@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// The check that makes the report; none where there is no `[dify]`.
 pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
-    let mut section = root.table_at("dify", None, depth)?;
+    let mut section = root.table_at("dify", depth)?;
     let dify: Dify = section.declared();
     if depth == Depth::Form {
         return None;
