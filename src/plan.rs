@@ -181,44 +181,61 @@ pub struct HealthPlan {
     pub control: bool,
 }
 
-/// The health answers that can be switched off one by one; all are on by default.
+/// A health answer that can be switched off, by its key in `[health]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Views {
+pub enum Switch {
     /// RAGFlow's `/healthz` and its two other paths.
-    pub healthz: bool,
+    Healthz,
     /// Kubernetes' `/livez`, `/readyz` and `/startupz`.
-    pub kubernetes: bool,
+    Kubernetes,
     /// Spring's `/actuator` and what is below it.
-    pub actuator: bool,
+    Actuator,
     /// The Dify article's `/health`.
-    pub health: bool,
+    Health,
     /// ConfigCat's `/status`.
-    pub status: bool,
+    Status,
     /// Prometheus' `/metrics`.
-    pub metrics: bool,
+    Metrics,
     /// The page at `/`.
-    pub page: bool,
+    Page,
+}
+
+impl Switch {
+    /// All of them with their keys, in the order of the manual.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::Healthz, "healthz"),
+        (Self::Kubernetes, "kubernetes"),
+        (Self::Actuator, "actuator"),
+        (Self::Health, "health"),
+        (Self::Status, "status"),
+        (Self::Metrics, "metrics"),
+        (Self::Page, "page"),
+    ];
+}
+
+/// The health answers that are given; all by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Views {
+    /// Those that are switched off, a bit each.
+    off: u8,
 }
 
 impl Views {
-    /// The keys of those that are switched off, in the order of the manual.
-    pub fn off(&self) -> Vec<&'static str> {
-        let all = [
-            ("healthz", self.healthz),
-            ("kubernetes", self.kubernetes),
-            ("actuator", self.actuator),
-            ("health", self.health),
-            ("status", self.status),
-            ("metrics", self.metrics),
-            ("page", self.page),
-        ];
-        all.into_iter().filter(|(_, on)| !on).map(|(key, _)| key).collect()
+    /// The same without those whose key says false.
+    #[must_use]
+    pub fn with(self, keys: impl IntoIterator<Item = (Switch, bool)>) -> Self {
+        let off = keys.into_iter().filter(|(_, on)| !on).fold(self.off, |off, (switch, _)| off | 1 << switch as u8);
+        Self { off }
     }
-}
 
-impl Default for Views {
-    fn default() -> Self {
-        Self { healthz: true, kubernetes: true, actuator: true, health: true, status: true, metrics: true, page: true }
+    /// Whether this one is given.
+    pub const fn has(self, switch: Switch) -> bool {
+        self.off & 1 << switch as u8 == 0
+    }
+
+    /// The keys of those that are switched off, in the order of the manual.
+    pub fn off(self) -> Vec<&'static str> {
+        Switch::ALL.into_iter().filter(|(switch, _)| !self.has(*switch)).map(|(_, key)| key).collect()
     }
 }
 

@@ -3,8 +3,6 @@
 //! It blocks in one `poll(2)` for signals, messages and timers. It shares nothing with the threads that talk to the network, so
 //! that a fault there cannot cost a signal or an exit status.
 
-#![warn(clippy::struct_excessive_bools, clippy::too_many_lines)]
-
 pub mod background;
 mod errands;
 mod gap;

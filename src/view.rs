@@ -121,7 +121,7 @@ pub fn instead(method: &str) -> Option<Response> {
 /// The view at the request's path, whatever its method; none where there is none.
 pub fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Response> {
     let Request { accept, query, authority, views, .. } = *request;
-    let endpoint = Endpoint::of(request.path).filter(|endpoint| endpoint.is_in(views))?;
+    let endpoint = Endpoint::of(request.path).filter(|endpoint| views.has(endpoint.switch()))?;
     let assessment = &snapshot.assess(look);
     match (endpoint.view, &endpoint.names()[..]) {
         (View::Page, _) => Some(page::render(assessment, request)),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::actuator;
-use crate::plan::Views;
+use crate::plan::Switch;
 use crate::state::snapshot::Level;
 
 /// A view.
@@ -63,16 +63,16 @@ impl<'a> Endpoint<'a> {
         self.segments.iter().skip(1).map(AsRef::as_ref).collect()
     }
 
-    /// Whether these views are answered.
-    pub(super) const fn is_in(&self, views: Views) -> bool {
+    /// By which key this is switched off.
+    pub(super) const fn switch(&self) -> Switch {
         match self.view {
-            View::Page => views.page,
-            View::Ragflow => views.healthz,
-            View::Kubernetes(_) => views.kubernetes,
-            View::Actuator => views.actuator,
-            View::Article => views.health,
-            View::Status => views.status,
-            View::Metrics => views.metrics,
+            View::Page => Switch::Page,
+            View::Ragflow => Switch::Healthz,
+            View::Kubernetes(_) => Switch::Kubernetes,
+            View::Actuator => Switch::Actuator,
+            View::Article => Switch::Health,
+            View::Status => Switch::Status,
+            View::Metrics => Switch::Metrics,
         }
     }
 }

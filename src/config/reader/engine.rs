@@ -64,9 +64,14 @@ impl<'a> Reader<'a> {
 
     /// What to say where `what` is wanted and something else was written.
     fn wants(&self, what: &str) -> Box<Fault> {
-        let why = format!("is {}; {what} is wanted", self.node.value.kind());
+        self.wants_as(what, "")
+    }
+
+    /// The same with an example of it. The text of a variable may be one in writing.
+    fn wants_as(&self, what: &str, example: &str) -> Box<Fault> {
+        let why = format!("is {}; {what} is wanted{example}", self.node.value.kind());
         match &self.node.value {
-            Value::String(_) if self.node.origin.verbatim() => Fault::new(Why::Unfold(why)),
+            Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(Why::Unfold(why)),
             Value::Hole => Fault::new(Why::Open),
             _ => Fault::said(why),
         }
@@ -75,15 +80,14 @@ impl<'a> Reader<'a> {
     fn table(&self) -> Result<&'a Table, Box<Fault>> {
         match &self.node.value {
             Value::Table(table) => Ok(table),
-            _ => Err(self.wants("a table, as `{ key = \"value\" }`,")),
+            _ => Err(self.wants_as("a table", ", as `{ key = \"value\" }`")),
         }
     }
 
     /// Which of several words is written.
     fn word(&self, words: &'static [&'static str]) -> Result<&'static str, Box<Fault>> {
         let Value::String(text) = &self.node.value else {
-            let fault = self.wants(&format!("one of {}", listed(words)));
-            return Err(if let Why::Unfold(why) = fault.why { Fault::said(why) } else { fault });
+            return Err(self.wants(&format!("one of {}", listed(words))));
         };
         let text = self.text(text)?.value();
         if let Some(word) = words.iter().find(|word| **word == text) {
@@ -140,11 +144,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             (own_way::TEXT | own_way::SCALAR, Value::String(text)) => Self::pieces(&self.text(text)?, visitor),
             (own_way::SCALAR, Value::Integer(number)) => Self::pieces(&Text::literal(number.to_string()), visitor),
             (own_way::SCALAR, Value::Boolean(flag)) => Self::pieces(&Text::literal(flag.to_string()), visitor),
-            (own_way::TEXT | own_way::SCALAR, _) => {
-                let fault = self.wants("a string");
-                // A text is a text: there is no list to unfold it to.
-                Err(if let Why::Unfold(why) = fault.why { Fault::said(why) } else { fault })
-            }
+            (own_way::TEXT | own_way::SCALAR, _) => Err(self.wants("a string")),
             (own_way::MAYBE, Value::String(text)) if self.text(text)?.is_empty() => visitor.visit_none(),
             // `[::]:8051` begins like a list and is none: what cannot be unfolded is one item.
             (own_way::ONE_OR_MORE, Value::String(text)) if self.node.origin.verbatim() && unfolds(text, self.node) => {
@@ -159,7 +159,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
         match &self.node.value {
             Value::List(items) => visitor.visit_seq(Items::new(self, items)),
-            _ => Err(self.wants("a list, as `[\"a\", \"b\"]`,")),
+            _ => Err(self.wants_as("a list", ", as `[\"a\", \"b\"]`")),
         }
     }
 

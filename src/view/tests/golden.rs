@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ask;
 use super::fixtures::{WORDS, all, further, named};
 use crate::outcome::{Class, Outcome};
-use crate::plan::{Affects, Views};
+use crate::plan::{Affects, Switch, Views};
 use crate::state::check::Check;
 use crate::state::snapshot::{Snapshot, Stage, Step};
 use crate::view::figures::{Figures, ProcessFigures};
@@ -211,12 +211,12 @@ fn what_others_say_cannot_steer_the_page_or_the_terminal() {
 #[test]
 fn a_view_that_is_switched_off_is_not_there() {
     let (snapshot, look) = named("all up");
-    let none = Views { healthz: false, kubernetes: false, actuator: false, health: false, status: false, metrics: false, page: false };
+    let none = Views::default().with(Switch::ALL.map(|(switch, _)| (switch, false)));
     for path in ["/", "/healthz", "/livez", "/readyz/app", "/actuator", "/actuator/health", "/health", "/status", "/metrics"] {
         let request = Request { method: "GET", path, views: none, ..Request::default() };
         assert_eq!(route(&snapshot, look, &request).status, 404, "{path}");
     }
-    let status = Request { method: "GET", path: "/status", views: Views { page: false, ..Views::default() }, ..Request::default() };
+    let status = Request { method: "GET", path: "/status", views: Views::default().with([(Switch::Page, false)]), ..Request::default() };
     assert_eq!(route(&snapshot, look, &status).status, 200);
 }
 

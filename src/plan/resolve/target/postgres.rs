@@ -26,8 +26,8 @@ const IDLE: [&str; 8] = [
 #[derive(Default)]
 struct Parameters {
     sslmode: Option<String>,
-    /// Whether the certificate has to be valid for the host, wherever TLS is spoken (Prisma's `sslaccept=strict`).
-    strict: bool,
+    /// How the certificate is verified wherever TLS is spoken (Prisma's `sslaccept=strict`).
+    verify: Option<Verify>,
     system_roots: bool,
     no_certificate: bool,
     role: Option<ServerRole>,
@@ -77,7 +77,7 @@ impl Written<'_, '_> {
                 "ssl" => found.sslmode = Some(Self::mode_of_flag(&value)),
                 "requiressl" if truth(&value) == Some(true) => found.sslmode = Some("require".to_owned()),
                 "sslaccept" => match value.as_str() {
-                    "strict" => found.strict = true,
+                    "strict" => found.verify = Some(Verify::Full),
                     "accept_invalid_certs" => {}
                     _ => self.refused(&name, "it is neither `strict` nor `accept_invalid_certs`"),
                 },
@@ -171,8 +171,8 @@ impl Written<'_, '_> {
         if parameters.demands.direct_tls && sslmode != SslMode::Require {
             self.refused("sslnegotiation", &format!("`direct` wants sslmode=require or more, and it is `{shown}`"));
         }
-        if parameters.strict {
-            tls.verify = Verify::Full;
+        if let Some(verify) = parameters.verify {
+            tls.verify = verify;
         }
         (sslmode, tls)
     }

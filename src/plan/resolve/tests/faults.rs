@@ -1,6 +1,7 @@
 //! Every fault is told once, at its cause and with the variable that brings it; and the words for a boolean.
 
 use super::*;
+use crate::plan::Switch;
 
 #[test]
 fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
@@ -70,7 +71,7 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
         let Target::Redis(redis) = &plan.checks[0].target else { panic!("a redis") };
         assert_eq!((redis.tls.is_some(), plan.migration.is_some()), (truth, truth), "{word:?}");
         let plan = with(file, &[("PORTCULLIS_MIGRATIONS__ENABLED", word), ("PORTCULLIS_HEALTH__PAGE", word)], &["app"]);
-        assert_eq!((plan.migration.is_some(), plan.health.unwrap().views.page), (truth, truth), "{word:?}");
+        assert_eq!((plan.migration.is_some(), plan.health.unwrap().views.has(Switch::Page)), (truth, truth), "{word:?}");
         assert_eq!(with("", &[("PORTCULLIS_BARE", word)], &["app"]).health.is_none(), truth, "{word:?}");
     }
     for (name, told) in [
