@@ -3,6 +3,8 @@
 //! `flatten`, `tag` and `untagged` of serde buffer what they read, so that a value's place is lost: they may not be used for reading.
 //! Keys that several elements share are a [`union!`](crate::union) instead.
 
+#![allow(clippy::unnecessary_box_returns, reason = "a fault is passed on boxed by every key of every section, which is smaller code")]
+
 mod access;
 mod fault;
 
