@@ -325,6 +325,17 @@ fn the_keys_of_all_apps_over_all_pages_are_found_and_none_is_created() {
 }
 
 #[test]
+fn more_apps_than_a_report_has_room_for_are_left_out_and_that_is_said() {
+    let dify = DifyServer::start();
+    let app = |number: usize| App { id: format!("app-{number:04}"), mode: if number < 499 { "chat" } else { "workflow" }, key: None };
+    dify.world().apps = (0..620).map(app).collect();
+    let run = start(&dify, &format!("{}interval = \"1h\"\nclients = [\"DifyWorkflow\"]\n", account()));
+    run.until_stderr("Dify has more than 500 apps; the others are not asked: name the keys that matter", secs(30));
+    assert_eq!(report(&run, "a report", |_| true)["totalApis"], 1);
+    assert_eq!(dify.count("GET /console/api/apps?page="), 10);
+}
+
+#[test]
 fn what_the_lookup_cannot_find_out_is_told_as_its_failure() {
     let dify = DifyServer::start();
     dify.world()
