@@ -57,9 +57,9 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
 
 fn answer(command: Command, environment: &Environment) -> u8 {
     match command {
-        Command::Plan(arguments) => match resolve::resolve(&arguments.run.request(), environment) {
-            Ok(plan) if arguments.json => print(&command::plan::render_json(&plan)),
-            Ok(plan) => print(&command::plan::render(&plan)),
+        Command::Plan(arguments) => match resolve::explain(&arguments.run.request(), environment) {
+            Ok((plan, effective)) if arguments.json => print(&command::plan::render_json(&plan, &effective)),
+            Ok((plan, effective)) => print(&command::plan::render(&plan, &effective)),
             Err(problems) => {
                 let _ = writeln!(stream::stderr(), "{problems}");
                 problems.exit().code()

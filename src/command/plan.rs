@@ -1,117 +1,113 @@
-//! `portcullis plan`: exactly what `run` would do, without any secret and without doing it.
-
-mod module;
-mod process;
+//! `portcullis plan`: what the configuration comes to, and what `run` would do, without any secret and without doing it.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use humantime::format_duration;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::config::effective::Effective;
 use crate::exit::signal_name;
+use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
-use crate::plan::{Affects, CheckPlan, Details, HealthPlan, HeartbeatPlan, LockPlan, MigrationPlan, Orphans, Plan, ProcessPlan, Question};
+use crate::plan::{Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, Plan, ProcessPlan, Question};
 use crate::secret::scrub;
 use crate::visible;
 
-/// The plan for a person.
-pub fn render(plan: &Plan) -> String {
-    let mut out = String::new();
-    let mut line = |head: &str, text: &str| {
-        let _ = writeln!(out, "{head:<11}{}", visible::line(text));
-    };
-    let service = &plan.service;
-    let mode = service.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();
-    line("service", &format!("{}{mode}, instance {}", service.name, service.instance));
-    for (_, check) in plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id)) {
-        line("check", &format!("{}: {}", check.name, check.target));
-        line("", &check_times(check));
-    }
-    if let Some(migration) = &plan.migration {
-        line("migration", &migration.process.argv.to_string());
-        line("", &environment(&migration.process));
-        line("", &migration_limits(migration));
-    }
-    match &plan.main {
-        Some(main) => {
-            line("process", &main.argv.to_string());
-            line("", &environment(main));
-            if let Some(started) = &main.started {
-                line("", &format!("up once {}, within {}", sign(&started.sign), format_duration(started.within)));
-            }
-            for text in process::lines(main) {
-                line("", &text);
-            }
-            line("", &stop(main, plan.stop_budget()));
-        }
-        None => match &plan.refusal {
-            Some(refusal) => line("process", &format!("refused with exit code {}: {}", refusal.code, refusal.message)),
-            None => line("process", "none: the run ends after the migration"),
-        },
-    }
-    for module in &plan.modules {
-        for (index, text) in module::lines(plan, module).iter().enumerate() {
-            line(if index == 0 { "module" } else { "" }, text);
-        }
-    }
-    if let Some(heartbeat) = &plan.heartbeat {
-        let HeartbeatPlan { target, key, ttl, every, simple, exclusive, required } = heartbeat;
-        let mode = if *simple { ", the shared key alone" } else { "" };
-        let mode = if *exclusive { format!("{mode}, which no other replica writes") } else { mode.to_owned() };
-        let mode = if *required { format!("{mode}, not ready without it") } else { mode };
-        let (every, ttl) = (format_duration(*every), format_duration(*ttl));
-        line("heartbeat", &format!("{key} in {target}, every {every}, expires after {ttl}{mode}"));
-    } else {
-        line("heartbeat", "none");
-    }
-    match &plan.health {
-        Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
-            line("health", &format!("none, and `healthcheck` is told so on {socket}"))
-        }
-        Some(health) => line("health", &endpoint(health)),
-        None => line("health", "none"),
-    }
-    if plan.hold {
-        line("", "a start that fails is held for inspection until TERM");
+/// The plan for a person: TOML that could stand in the configuration's place, then in comments what happens in which order.
+pub fn render(plan: &Plan, effective: &Effective) -> String {
+    let mut out = format!("# {}\n{}\n# What happens, in this order:\n", who(plan), effective.toml());
+    for (index, step) in steps(plan).iter().enumerate() {
+        let _ = writeln!(out, "# {}. {}", index + 1, visible::line(step));
     }
     for notice in plan.remarks.iter().chain(&plan.notices) {
-        line("notice", notice);
+        let _ = writeln!(out, "# Notice: {}", visible::line(notice));
     }
     out
 }
 
-fn check_times(check: &CheckPlan) -> String {
-    let wait = if check.wait.is_zero() {
-        "not waited for before the start".to_owned()
-    } else {
-        let fast = if check.fail_fast { ", given up at once on a refused login" } else { "" };
-        format!("waited for up to {}{fast}", format_duration(check.wait))
+/// The plan for a program: values and origins by section and key, and the same sentences.
+pub fn render_json(plan: &Plan, effective: &Effective) -> String {
+    let service = &plan.service;
+    let mut value = effective.json();
+    value["service"] = json!({ "name": service.name, "mode": service.mode, "instance": service.instance, "version": service.version });
+    value["order"] = json!(steps(plan));
+    value["notices"] = plan.remarks.iter().chain(&plan.notices).map(String::as_str).collect();
+    format!("{value:#}\n")
+}
+
+fn who(plan: &Plan) -> String {
+    let service = &plan.service;
+    let mode = service.mode.as_ref().map(|mode| format!(", mode {mode}")).unwrap_or_default();
+    format!("service {}{mode}, instance {}", service.name, service.instance)
+}
+
+/// What a run does, in its order.
+fn steps(plan: &Plan) -> Vec<String> {
+    let mut steps = Vec::new();
+    match &plan.health {
+        Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
+            let socket = scrub(&socket.to_string());
+            steps.push(format!("no health endpoint: `healthcheck` on {socket} is told that a command of one's own runs"));
+        }
+        Some(health) => steps.push(format!("answer on {}", endpoint(health))),
+        None => {}
+    }
+    let checks = || plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id)).map(|(_, check)| check);
+    steps.extend(
+        checks()
+            .filter(|check| !check.wait.is_zero())
+            .map(|check| format!("wait for {} up to {}: {}", check.name, format_duration(check.wait), check.target)),
+    );
+    if let Some(migration) = &plan.migration {
+        let verb = if migration.waits { "wait for the migration of another mode" } else { "migrate" };
+        steps.push(format!("{verb}: {}; {}; {}", migration.process.argv, environment(&migration.process), migration_limits(migration)));
+    }
+    match (&plan.main, &plan.refusal) {
+        (Some(main), _) => steps.push(format!("start {}{}", main.argv, start(main))),
+        (None, Some(refusal)) => steps.push(format!("refuse with exit code {}: {}", refusal.code, refusal.message)),
+        (None, None) => steps.push("end: no process is started after the migration".to_owned()),
+    }
+    steps.extend(plan.modules.iter().map(|module| of_module(plan, module)));
+    let watched: Vec<String> = checks().map(|check| format!("{} ({})", check.name, check.target)).collect();
+    if !watched.is_empty() {
+        steps.push(format!("check meanwhile {}", watched.join(", ")));
+    }
+    if let Some(heartbeat) = &plan.heartbeat {
+        let (every, ttl) = (format_duration(heartbeat.every), format_duration(heartbeat.ttl));
+        steps.push(format!("write the heartbeat {} in {}, every {every}, expires after {ttl}", heartbeat.key, heartbeat.target));
+    }
+    if let Some(main) = &plan.main {
+        steps.push(stop(main, plan.stop_budget()));
+    }
+    steps
+}
+
+/// What a process finds around it, and when it counts as started.
+fn start(process: &ProcessPlan) -> String {
+    let who = process.conditions.user.as_ref().map(|who| {
+        let groups = who.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        format!(" as user {}, group {}, groups {groups}", who.uid, who.gid)
+    });
+    let started = process.started.as_ref();
+    let started = started.map(|started| format!("; up once {}, within {}", sign(&started.sign), format_duration(started.within)));
+    format!("{}; {}{}", who.unwrap_or_default(), environment(process), started.unwrap_or_default())
+}
+
+fn of_module(plan: &Plan, module: &ModulePlan) -> String {
+    let name = |predecessor: &Predecessor| match predecessor {
+        Predecessor::Main => Some("main"),
+        Predecessor::Module(id) => plan.module(*id).map(|other| other.name.as_str()),
     };
-    let [interval, timeout] = [check.interval, check.timeout].map(format_duration);
-    let count = |number: u32, word: &str, plural: &str| if number == 1 { format!("1 {word}") } else { format!("{number} {plural}") };
-    let failures = count(check.failure_threshold, "failure", "failures");
-    let passes = count(check.success_threshold, "pass", "passes");
-    let pace =
-        if check.spaced { format!("asked every {interval} at most, the wait included") } else { format!("then asked every {interval}") };
-    format!("{wait}; {pace}, {timeout} at most a try, down after {failures}, up after {passes}; counted for {}", counts(check.affects))
-}
-
-const fn affects(affects: Affects) -> &'static str {
-    match affects {
-        Affects::None => "none",
-        Affects::Health => "health",
-        Affects::Readiness => "readiness",
-        Affects::Liveness => "liveness",
-    }
-}
-
-/// What a check or a module counts for, in words.
-const fn counts(counted: Affects) -> &'static str {
-    match counted {
-        Affects::None => "nothing",
-        counted => affects(counted),
-    }
+    let after: Vec<&str> = module.after.iter().filter_map(name).collect();
+    let after = if after.is_empty() { String::new() } else { format!(" once {} is up", after.join(", ")) };
+    let verb = match module.start {
+        ModuleStart::WithMain => "start",
+        ModuleStart::OnDemand => "on demand, start",
+    };
+    let checks: Vec<&str> = module.checks.iter().filter_map(|id| plan.checks.get(*id)).map(|check| check.name.as_str()).collect();
+    let checks = if checks.is_empty() { String::new() } else { format!("; checked by {}", checks.join(", ")) };
+    format!("{verb} the module {}{after}: {}{}{checks}", module.name, module.process.argv, start(&module.process))
 }
 
 /// Who sees details, in words.
@@ -121,14 +117,6 @@ const fn readers(health: &HealthPlan) -> &'static str {
         (Details::Always, _) => "details for everybody",
         (Details::WhenAuthorized, false) => "details for root and portcullis' own user on the socket",
         (Details::WhenAuthorized, true) => "details for root and portcullis' own user on the socket, and with the token",
-    }
-}
-
-const fn details(details: Details) -> &'static str {
-    match details {
-        Details::Never => "never",
-        Details::WhenAuthorized => "when-authorized",
-        Details::Always => "always",
     }
 }
 
@@ -209,89 +197,6 @@ fn endpoint(health: &HealthPlan) -> String {
     parts.join("; ")
 }
 
-/// The plan for a program; durations in milliseconds.
-pub fn render_json(plan: &Plan) -> String {
-    let service = &plan.service;
-    let value = json!({
-        "service": service.name,
-        "mode": service.mode,
-        "instance": service.instance,
-        "version": service.version,
-        "checks": plan.checks.iter().map(check_json).collect::<Vec<_>>(),
-        "migration": plan.migration.as_ref().map(migration_json),
-        "refusal": plan.refusal.as_ref().map(|refusal| json!({ "code": refusal.code, "message": refusal.message })),
-        "process": plan.main.as_ref().map(|main| process_json(main, plan.stop_budget())),
-        "modules": plan.modules.iter().map(|module| module::json(plan, module)).collect::<Vec<_>>(),
-        "heartbeat": plan.heartbeat.as_ref().map(|heartbeat| json!({
-            "target": heartbeat.target.to_string(), "key": heartbeat.key, "ttl_ms": milliseconds(heartbeat.ttl), "every_ms": milliseconds(heartbeat.every), "simple": heartbeat.simple, "exclusive": heartbeat.exclusive, "required": heartbeat.required,
-        })),
-        "health": plan.health.as_ref().map(|health| json!({
-            "listen": health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "socket": health.socket.as_ref().map(|socket| scrub(&socket.to_string())),
-            "required": health.required,
-            "details": details(health.details),
-            "token": health.token.is_some(),
-            "hosts": health.hosts,
-            "off": health.views.off(),
-        })),
-        "on_startup_failure": if plan.hold { "hold" } else { "exit" },
-        "notices": plan.remarks.iter().chain(&plan.notices).collect::<Vec<_>>(),
-    });
-    format!("{value:#}\n")
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn check_json(check: &CheckPlan) -> Value {
-    json!({
-        "name": check.name,
-        "kind": check.target.kind(),
-        "target": check.target.to_string(),
-        "wait_ms": milliseconds(check.wait),
-        "fail_fast": check.fail_fast,
-        "missing_database": if check.creates_database { "ready" } else { "wait" },
-        "affects": affects(check.affects),
-        "interval_ms": milliseconds(check.interval),
-        "spaced": check.spaced,
-        "timeout_ms": milliseconds(check.timeout),
-        "failure_threshold": check.failure_threshold,
-        "success_threshold": check.success_threshold,
-    })
-}
-
-fn migration_json(migration: &MigrationPlan) -> Value {
-    let (lock, key) = match &migration.lock {
-        LockPlan::Postgres { target, key, .. } => (Value::String(target.to_string()), Value::from(*key)),
-        LockPlan::Table { target, table, row } => (Value::String(target.to_string()), Value::from(format!("{table}: {row}"))),
-        LockPlan::Mysql { target, name, .. } => (Value::String(target.to_string()), Value::from(name.as_str())),
-        LockPlan::File(path) => (Value::String(format!("file://{}", path.display())), Value::Null),
-        LockPlan::Redis { target, key } => (Value::String(target.to_string()), Value::from(key.as_str())),
-        LockPlan::None => (Value::Null, Value::Null),
-    };
-    json!({
-        "argv": argv(&migration.process),
-        "env": names(&migration.process),
-        "env_remove": migration.process.env_remove,
-        "lock": lock,
-        "lock_key": key,
-        "also_redis_lock": migration.second.as_ref().map(|second| json!({ "key": second.key, "target": second.target.to_string() })),
-        "lock_timeout_ms": milliseconds(migration.lock_timeout),
-        "timeout_ms": milliseconds(migration.timeout),
-        "waits": migration.waits,
-        "check": migration.check.as_ref().map(asked),
-        "verify": migration.verify.as_ref().map(asked),
-        "on_lock_lost": if migration.unlocked { "continue" } else { "terminate" },
-        "orphans": match migration.orphans {
-            Orphans::Terminate => "terminate",
-            Orphans::Wait => "wait",
-            Orphans::Ignore => "ignore",
-        },
-        "retries": migration.retries,
-    })
-}
-
 /// By what the start is known to be through.
 fn sign(sign: &StartSign) -> String {
     match sign {
@@ -301,40 +206,15 @@ fn sign(sign: &StartSign) -> String {
     }
 }
 
-fn process_json(process: &ProcessPlan, budget: Duration) -> Value {
-    let mut value = json!({
-        "argv": argv(process),
-        "env": names(process),
-        "env_remove": process.env_remove,
-        "started": process.started.as_ref().map(|started| json!({
-            "once": sign(&started.sign), "within_ms": milliseconds(started.within),
-        })),
-        "stop_signal": process.stop_signal.map(signal_name),
-        "stop_timeout_ms": milliseconds(process.stop_timeout),
-        "drain_delay_ms": milliseconds(process.drain_delay),
-        "stop_budget_ms": milliseconds(budget),
-    });
-    if let (Value::Object(value), Value::Object(more)) = (&mut value, process::json(process)) {
-        value.extend(more);
-    }
-    value
-}
-
-fn argv(process: &ProcessPlan) -> Vec<&str> {
-    process.argv.words().iter().map(crate::plan::argv::Word::shown).collect()
-}
-
-fn names(process: &ProcessPlan) -> Vec<&str> {
-    process.env.iter().map(|(name, _)| name.as_str()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::config::source::Environment;
-    use crate::plan::resolve::{Request, resolve};
+    use crate::plan::resolve::{Request, explain};
 
-    fn sample() -> Plan {
+    fn sample() -> (Plan, Effective) {
         let environment = Environment::new([
             ("DB_HOST", "db"),
             ("DB_PASSWORD", "planned-password"),
@@ -347,39 +227,81 @@ mod tests {
             ("PORTCULLIS_INSTANCE_ID", "web-1"),
             ("MODE", "api"),
         ]);
-        resolve(&Request { arguments: ["serve", "--key=planned-password"].map(str::to_owned).to_vec(), ..Request::default() }, &environment)
+        explain(&Request { arguments: ["serve", "--key=planned-password"].map(str::to_owned).to_vec(), ..Request::default() }, &environment)
             .unwrap()
     }
 
     #[test]
     fn a_person_reads_what_run_would_do() {
+        let (plan, effective) = sample();
+        let text = render(&plan, &effective);
+        let (toml, order) = text.split_once("\n# What happens, in this order:\n").unwrap();
+        assert!(toml.contains("\n[migrations]\n") && toml.contains("lock_timeout = \"30m\"  # default\n"), "{toml}");
         let expected = "\
-service    api, mode api, instance web-1
-check      db: postgres://postgres@db:5432/postgres
-           waited for up to 1m; then asked every 5s, 2s at most a try, down after 3 failures, up after 1 pass; counted for health
-check      redis: redis://cache:6379/0
-           waited for up to 1m; then asked every 5s, 2s at most a try, down after 3 failures, up after 1 pass; counted for health
-migration  flask db upgrade --token ***
-           environment: sets API_TOKEN
-           in each replica, one at a time, under advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, waited for up to 30m; no time limit
-process    serve --key=***
-           environment: sets API_TOKEN
-           on TERM or INT: passes it on, and SIGKILL after 8s; a stop takes 9s at most
-heartbeat  api_service_status in redis://cache:6379/0, every 20s, expires after 1m
-health     [::]:8051, else 0.0.0.0:8051; unix socket @portcullis/8051; details for root and portcullis' own user on the socket, and with the token
+# 1. answer on [::]:8051, else 0.0.0.0:8051; unix socket @portcullis/8051; details for root and portcullis' own user on the socket, and with the token
+# 2. wait for db up to 1m: postgres://postgres@db:5432/postgres
+# 3. wait for redis up to 1m: redis://cache:6379/0
+# 4. migrate: flask db upgrade --token ***; environment: sets API_TOKEN; in each replica, one at a time, under advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, waited for up to 30m; no time limit
+# 5. start serve --key=***; environment: sets API_TOKEN
+# 6. check meanwhile db (postgres://postgres@db:5432/postgres), redis (redis://cache:6379/0)
+# 7. write the heartbeat api_service_status in redis://cache:6379/0, every 20s, expires after 1m
+# 8. on TERM or INT: passes it on, and SIGKILL after 8s; a stop takes 9s at most
 ";
-        assert_eq!(render(&sample()), expected);
+        assert_eq!(order, expected);
     }
 
     #[test]
     fn a_program_reads_the_same_and_neither_reads_a_secret() {
-        let plan = sample();
-        let json: Value = serde_json::from_str(&render_json(&plan)).unwrap();
-        assert_eq!(json.pointer("/process/stop_budget_ms"), Some(&json!(9000)));
-        assert_eq!(json.pointer("/migration/lock_key"), Some(&json!(5_028_648_633_260_024_730_i64)));
-        assert_eq!(json.pointer("/checks/0/target"), Some(&json!("postgres://postgres@db:5432/postgres")));
-        for text in [render(&plan), render_json(&plan), format!("{plan:?}")] {
+        let (plan, effective) = sample();
+        let json: Value = serde_json::from_str(&render_json(&plan, &effective)).unwrap();
+        assert_eq!(json.pointer("/values/migrations/lock_timeout"), Some(&json!("30m")));
+        assert_eq!(json.pointer("/origins/migrations/lock_timeout"), Some(&json!("default")));
+        assert_eq!(json.pointer("/service/mode"), Some(&json!("api")));
+        for text in [render(&plan, &effective), render_json(&plan, &effective), format!("{plan:?}")] {
             assert!(!text.contains("planned"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_printed_can_stand_in_the_configurations_place() {
+        let variables = [
+            ("DB_HOST", "db"),
+            ("DB_PASSWORD", "planned$password"),
+            ("DATABASE_URL", "postgres://u:planned%2Fpw@db/app"),
+            ("REDIS_URL", "redis://:planned-redis@cache/0"),
+            ("REDIS_HOST", "cache"),
+            ("REDIS_PASSWORD", "planned/other"),
+            ("CELERY_BROKER_URL", "amqp://u:planned-amqp@mq/v"),
+            ("MYSQL_PASSWORD", "planned-mysql"),
+            ("ELASTIC_PASSWORD", "planned-elastic"),
+            ("GUNICORN_APP", "a:a"),
+            ("CELERY_APP", "a"),
+            ("DJANGO_PROJECT", "a"),
+            ("MIGRATION_ENABLED", "true"),
+            ("PORTCULLIS_ENV__API_TOKEN", "planned-token"),
+            ("PORTCULLIS_HEALTH__TOKEN", "planned-bearer"),
+        ];
+        let environment = Environment::new(variables);
+        // What the first reading took from variables of portcullis' own stands in the file now, as these variables.
+        let file = std::env::temp_dir().join(format!("portcullis-plan-{}.toml", std::process::id()));
+        for preset in crate::config::preset::names() {
+            let mode = if preset == "ragflow" {
+                "server"
+            } else if preset == "celery" {
+                "worker"
+            } else {
+                "api"
+            };
+            let request = Request { preset: Some(preset.to_owned()), mode: Some(mode.to_owned()), ..Request::default() };
+            let (plan, effective) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{preset}: {problems}"));
+            let text = render(&plan, &effective);
+            assert!(!text.contains("planned"), "{preset}: {text}");
+            std::fs::write(&file, &text).unwrap();
+            let request = Request { file: Some(file.clone()), ..Request::default() };
+            let (again, _) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{preset}: {problems}\n{text}"));
+            let quiet = |plan: Plan| Plan { notices: Vec::new(), remarks: Vec::new(), ..plan };
+            assert_eq!(quiet(again), quiet(plan), "{preset}: {text}");
+        }
+        std::fs::remove_file(&file).unwrap();
     }
 }

@@ -11,6 +11,35 @@ use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
 use crate::config::values::{DAY, Maybe, Number, Part, Span, YEAR};
 
+/// What the name of a check or a module looks like.
+const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
+
+/// Names that mean something else in one of the health answers.
+pub const RESERVED: [&str; 17] = [
+    "status",
+    "_meta",
+    "ping",
+    "scheduler",
+    "supervisor",
+    "startup",
+    "shutdown",
+    "liveness",
+    "readiness",
+    "livenessState",
+    "readinessState",
+    "uptime",
+    "version",
+    "modules",
+    "app",
+    "main",
+    "heartbeat",
+];
+
+/// The schema of these names.
+pub fn names() -> serde_json::Value {
+    json!({ "pattern": NAME, "not": { "enum": RESERVED } })
+}
+
 /// What the result of a check, or the running of a module, counts for (`readiness` includes `health`; `liveness` includes `health`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -29,7 +29,7 @@ impl JsonSchema for Variables {
 
 // It is read by itself, in `plan::resolve::variables`: beside its two keys stand names.
 /// The variables of every process that is started, above those of portcullis itself.
-#[derive(JsonSchema)]
+#[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename = "environment", inline)]
 pub struct Environment {
     /// Variables for what is unset or empty.

@@ -1,13 +1,11 @@
 //! `${NAME}` and its kin: a string's parts, and the value and the shown form that an environment gives them.
 
+mod parse;
+
 use std::collections::BTreeSet;
 
-use crate::config::problem::suggest;
 use crate::config::source::Environment;
 use crate::secret::{MASK, Secret};
-
-/// Values that begin with `@` and come from portcullis itself.
-const BUILT_IN: [&str; 2] = ["nproc", "instance"];
 
 /// A string as written, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +99,7 @@ impl Template {
     /// Takes `text` apart; a message when it is not well-formed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut rest = text;
-        parse_until(&mut rest, 0)
+        parse::until(&mut rest, 0)
     }
 
     /// Whether it holds no variable.
@@ -123,6 +121,28 @@ impl Template {
         let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(*name));
         names
+    }
+
+    /// The text as a configuration could have it written out: every variable by its value, but for secrets, which stay variables. Where the
+    /// whole is `secret`, all of them stay.
+    pub fn written_out(&self, environment: &Environment, secret: bool) -> String {
+        let part = |part: &Part| {
+            let alone = Self(vec![part.clone()]);
+            let text = alone.expand(environment, &mut Findings::default());
+            match part {
+                Part::Instance => "${@instance}".to_owned(),
+                // One that is not set stands for its default, in which there may be a secret, too.
+                Part::Variable { name, .. } if secret => format!("${{{name}}}"),
+                Part::Variable { name, otherwise } if text.is_secret() => match otherwise {
+                    Otherwise::Default(default) if !environment.nonempty(name) && !environment.nonempty(&format!("{name}_FILE")) => {
+                        default.written_out(environment, false)
+                    }
+                    _ => format!("${{{name}}}"),
+                },
+                _ => text.value().replace('$', "$$"),
+            }
+        };
+        self.0.iter().map(part).collect()
     }
 
     /// Whether it is one variable and nothing else.
@@ -236,85 +256,6 @@ fn injected_port(value: &str) -> Option<&str> {
     let address = ["tcp://", "udp://", "sctp://"].iter().find_map(|scheme| value.strip_prefix(scheme))?;
     let (host, port) = address.rsplit_once(':')?;
     (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(port)
-}
-
-/// Defaults inside defaults: deeper than anybody means, and far from the end of the stack.
-const DEEPEST: usize = 32;
-
-/// Reads up to the end, or up to the `}` that ends the default that lies `depth` deep.
-fn parse_until(rest: &mut &str, depth: usize) -> Result<Template, String> {
-    let nested = depth > 0;
-    if depth > DEEPEST {
-        return Err(format!("more than {DEEPEST} defaults inside each other"));
-    }
-    let mut parts = Vec::new();
-    let mut literal = String::new();
-    let finish = |parts: &mut Vec<Part>, literal: &mut String| {
-        if !literal.is_empty() {
-            parts.push(Part::Literal(std::mem::take(literal)));
-        }
-    };
-    loop {
-        let end = rest.find(|c| c == '$' || (nested && c == '}')).unwrap_or(rest.len());
-        literal.push_str(&rest[..end]);
-        *rest = &rest[end..];
-        if let Some(after) = rest.strip_prefix("${") {
-            finish(&mut parts, &mut literal);
-            *rest = after;
-            parts.push(parse_variable(rest, depth)?);
-        } else if let Some(after) = rest.strip_prefix("$$") {
-            literal.push('$');
-            *rest = after;
-        } else if let Some(after) = rest.strip_prefix('$') {
-            let name: String = after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-            if name.starts_with(|c: char| !c.is_ascii_digit()) {
-                return Err(format!("`${name}` is not interpolated: write `${{{name}}}` for the variable, `$${name}` for the text"));
-            }
-            literal.push('$');
-            *rest = after;
-        } else if nested && rest.is_empty() {
-            return Err("a `${` without its `}`".to_owned());
-        } else {
-            finish(&mut parts, &mut literal);
-            return Ok(Template(parts));
-        }
-    }
-}
-
-/// Reads what follows `${`, its `}` included.
-fn parse_variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
-    if let Some(after) = rest.strip_prefix('@') {
-        let (name, after) = after.split_once('}').ok_or("a `${` without its `}`")?;
-        *rest = after;
-        return match name {
-            "nproc" => Ok(Part::Processors),
-            "instance" => Ok(Part::Instance),
-            _ => Err(format!("unknown `${{@{name}}}`{}", suggest(name, BUILT_IN))),
-        };
-    }
-    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).ok_or("a `${` without its `}`")?;
-    let name = rest[..end].to_owned();
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err("a `${` without a variable's name".to_owned());
-    }
-    *rest = &rest[end..];
-    if let Some(after) = rest.strip_prefix('}') {
-        *rest = after;
-        Ok(Part::Variable { name, otherwise: Otherwise::Refuse })
-    } else if let Some(after) = rest.strip_prefix(":-") {
-        *rest = after;
-        let default = parse_until(rest, depth + 1)?;
-        *rest = rest.strip_prefix('}').unwrap_or(rest);
-        Ok(Part::Variable { name, otherwise: Otherwise::Default(default) })
-    } else if let Some(after) = rest.strip_prefix(":?") {
-        let (message, after) = after.split_once('}').ok_or("a `${` without its `}`")?;
-        *rest = after;
-        Ok(Part::Variable { name, otherwise: Otherwise::Message(message.trim().to_owned()) })
-    } else {
-        Err(format!(
-            "`${{{name}` goes on with something unknown; there are `${{{name}}}`, `${{{name}:-default}}` and `${{{name}:?message}}`"
-        ))
-    }
 }
 
 #[cfg(test)]

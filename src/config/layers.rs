@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use crate::config::configuration::Configuration;
+use crate::config::fit;
 use crate::config::interpolate::looks_secret;
-use crate::config::node::{Entry, Node, Origin, Table, Value, parse_document, parse_inline};
+use crate::config::node::{Entry, Node, Table, Value, parse_document, parse_inline};
+use crate::config::origin::Origin;
 use crate::config::preset::{self, Differences};
 use crate::config::problem::Problem;
+use crate::config::reader::Context;
 use crate::config::source::{Environment, open_file};
 
 /// What every variable of portcullis' own begins with.
@@ -49,8 +53,6 @@ pub struct Layers<'a> {
     pub preset: Option<&'a str>,
     /// Keys that flags stand for.
     pub overrides: &'a [Override],
-    /// Keys of the top level, for overrides by variables.
-    pub keys: &'a [&'a str],
 }
 
 /// Reads every layer and lays them over each other.
@@ -58,11 +60,13 @@ pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Pr
     lay(layers, environment, problems).0
 }
 
-/// As [`load`], and looks whether the preset is the one for where it stands; a notice where it is not.
-pub fn load_and_look(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem>, notices: &mut Vec<String>) -> Table {
-    let (tree, chosen, section) = lay(layers, environment, problems);
+/// As [`load`] for a whole reading, and looks whether the preset is the one for where it stands; a notice where it is not.
+pub fn load_and_look<'e>(layers: Layers<'_>, context: &'e Context<'e>) -> Table {
+    let mut broken = Vec::new();
+    let (tree, chosen, section) = lay(layers, context.environment, &mut broken);
+    context.unreadable(broken);
     if let Some(section) = section {
-        preset::look(&section, chosen, environment, problems, notices);
+        fit::look(&section, chosen, context);
     }
     tree
 }
@@ -85,7 +89,8 @@ fn lay(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem
     // Nothing is left out of a preset that is not there, and that is no second fault.
     let mut tree = below.map(|below| differences.leave_out(below, problems)).unwrap_or_default();
     merge(&mut tree, upper);
-    from_environment(&mut tree, layers.keys, environment, problems);
+    let keys = Context::new(environment).keys_of::<Configuration>();
+    from_environment(&mut tree, &keys, environment, problems);
     for Override { key, value, flag } in layers.overrides {
         let path: Vec<&str> = key.split('.').collect();
         put(&mut tree, &path, value, &Origin::Flag(flag.as_str().into()));

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::argument::Command;
 use crate::config::interpolate::Text;
 use crate::config::values::{Maybe, Number, Part, Span, YEAR};
 
@@ -32,6 +33,16 @@ pub enum Orphans {
     Ignore,
 }
 
+/// Asks how the schema of the database stands.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged, inline)]
+pub enum Question {
+    /// A statement; the first value of its first row answers.
+    Statement(Text),
+    /// A command; its exit status answers.
+    Command(Command),
+}
+
 /// The command that runs once across all replicas before the process starts.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -39,12 +50,12 @@ pub struct Migrations {
     /// Whether it runs; by default, where there is a `[migrations]`.
     pub enabled: Part<bool>,
     /// The command that migrates.
-    pub command: Part<Vec<Text>>,
+    pub command: Command,
     /// Asks whether there is anything to do: a statement, whose first value answers, or a command, whose exit status does. 0 (`true`,
     /// `current`): nothing; 2 (`ahead`): the schema is newer than this replica; anything else: work.
-    pub check: Part<Text>,
+    pub check: Part<Question>,
     /// The same, asked after the command and under the lock: whether it has done what it should.
-    pub verify: Part<Text>,
+    pub verify: Part<Question>,
     /// What keeps other replicas out: `auto` (the one database among the checks), the name of a database or redis check,
     /// `file:///PATH`, or `none`.
     pub lock: Option<Text>,

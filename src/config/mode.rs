@@ -43,6 +43,7 @@ pub struct ModeKeys {
     /// Variables of this mode, above `[env]`.
     pub env: Part<Variables>,
     /// Checks of this mode alone, in place of those of the same name in `[checks]`.
+    #[schemars(extend("propertyNames" = crate::config::check::names()))]
     pub checks: Part<Named<Check>>,
 }
 

@@ -71,6 +71,7 @@ pub struct ModuleKeys {
     /// The startup check; without one it is up as soon as it runs.
     pub started: Part<Started>,
     /// Checks that are asked while it runs, shown as `NAME.CHECK`.
+    #[schemars(extend("propertyNames" = crate::config::check::names()))]
     pub checks: Part<Named<Check>>,
     /// Its version, for people.
     pub version: Maybe<Text>,

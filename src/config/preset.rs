@@ -1,16 +1,15 @@
 //! The configurations that are built in, as TOML that a person can print and start from.
 
-mod fit;
 mod lay;
-mod version;
+pub mod version;
 
-use crate::config::node::{Origin, Table, parse_document};
+use crate::config::node::{Table, parse_document};
+use crate::config::origin::{ENVIRONMENT, Origin};
 use crate::config::problem::suggest;
 use crate::config::source::Environment;
 
 use version::Version;
 
-pub use fit::{look, schema};
 pub use lay::{Differences, take};
 
 /// The built-in presets: for each name the file of the same name.
@@ -27,9 +26,6 @@ const PRESETS: [(&str, &str); 28] = presets!(
 
 /// The families that have versions, and the one from which on the family's own preset holds: the first after its newest version.
 const FAMILIES: [(&str, &str); 1] = [("dify", "1.17.0")];
-
-/// The name of what drives a run that has neither file nor preset; no preset that could be printed.
-pub const ENVIRONMENT: &str = "environment";
 
 /// What drives a run that has neither file nor preset.
 const WITHOUT_FILE: (&str, &str) = (ENVIRONMENT, include_str!("../presets/environment.toml"));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::node::Origin;
+use crate::config::origin::Origin;
 use crate::exit::Exit;
 use crate::secret::scrub;
 use crate::visible;

@@ -8,8 +8,10 @@ mod values;
 use std::cell::RefCell;
 use std::fmt::Display;
 
+use crate::config::effective::Effective;
 use crate::config::interpolate::{Findings, Template, Text};
-use crate::config::node::{Entry, Node, Origin, Table, Value, parse_inline};
+use crate::config::node::{Entry, Node, Table, Value, parse_inline};
+use crate::config::origin::Origin;
 use crate::config::problem::{Problem, Problems};
 use crate::config::source::Environment;
 use faults::Faults;
@@ -26,6 +28,7 @@ pub struct Context<'e> {
     faults: Faults,
     notices: RefCell<Vec<String>>,
     remarks: RefCell<Vec<String>>,
+    effective: Option<RefCell<Effective>>,
 }
 
 /// How a part of the tree is read.
@@ -35,13 +38,6 @@ pub enum Depth {
     Form,
     /// Everything.
     Whole,
-}
-
-/// Which keys a section knows.
-#[derive(Clone, Copy, Debug)]
-pub struct Keys {
-    /// Keys that mean something.
-    pub known: &'static [&'static str],
 }
 
 /// A table under reading; every getter answers none for an absent key, and for a wrong one after saying so.
@@ -57,13 +53,31 @@ pub struct Section<'c> {
 impl<'e> Context<'e> {
     /// A reading that has found nothing yet.
     pub fn new(environment: &'e Environment) -> Self {
-        Self { environment, has_arguments: false, faults: Faults::default(), notices: RefCell::default(), remarks: RefCell::default() }
+        Self {
+            environment,
+            has_arguments: false,
+            faults: Faults::default(),
+            notices: RefCell::default(),
+            remarks: RefCell::default(),
+            effective: None,
+        }
     }
 
     /// The same, with or without arguments for the command.
     #[must_use]
     pub fn with_arguments(self, has_arguments: bool) -> Self {
         Self { has_arguments, ..self }
+    }
+
+    /// The same, noting what every section comes to, for `plan`.
+    #[must_use]
+    pub fn recording(self) -> Self {
+        Self { effective: Some(RefCell::default()), ..self }
+    }
+
+    /// What has been noted.
+    pub fn effective(&self) -> Effective {
+        self.effective.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
     /// Adds a notice, once.
@@ -85,9 +99,17 @@ impl<'e> Context<'e> {
         self.remarks.borrow().clone()
     }
 
+    /// A reading of a part of the same tree, in another environment.
+    pub fn of_part<'p>(&self, environment: &'p Environment) -> Context<'p> {
+        Context { effective: self.effective.as_ref().map(|_| RefCell::default()), ..Context::new(environment) }
+    }
+
     /// Takes over what another reading has found, of a part of the same tree.
     pub fn absorb(&self, other: Context<'_>) {
         self.faults.problems.borrow_mut().extend(other.faults.problems.into_inner());
+        if let (Some(effective), Some(other)) = (&self.effective, other.effective) {
+            effective.borrow_mut().extend(other.into_inner());
+        }
         other.notices.into_inner().into_iter().for_each(|notice| self.notice(notice));
     }
 
@@ -147,7 +169,7 @@ impl<'e> Context<'e> {
     }
 
     /// Opens a table as the section `path`; a variable or an option may write it as text.
-    pub fn open(&'e self, node: &Node, path: &str, keys: Option<Keys>, depth: Depth) -> Option<Section<'e>> {
+    pub fn open(&'e self, node: &Node, path: &str, depth: Depth) -> Option<Section<'e>> {
         let table = match &node.value {
             Value::Table(table) => table.clone(),
             Value::String(text) if node.origin.verbatim() => {
@@ -162,14 +184,11 @@ impl<'e> Context<'e> {
                 return None;
             }
         };
-        Some(self.section(table, path, Some(node.origin.clone()), keys, depth))
+        Some(self.section(table, path, Some(node.origin.clone()), depth))
     }
 
-    /// The section `path` over a table that is at hand; without `keys` it may hold any name.
-    pub fn section(&'e self, table: Table, path: &str, origin: Option<Origin>, keys: Option<Keys>, depth: Depth) -> Section<'e> {
-        if let Some(Keys { known }) = keys {
-            self.refuse_unknown(&table, path, known);
-        }
+    /// The section `path` over a table that is at hand.
+    pub fn section(&'e self, table: Table, path: &str, origin: Option<Origin>, depth: Depth) -> Section<'e> {
         Section { context: self, table, path: path.to_owned(), origin, depth }
     }
 }
@@ -236,76 +255,5 @@ impl<'c> Section<'c> {
     /// The name of the section below `key`.
     pub fn below(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::node::parse_document;
-    use std::time::Duration;
-
-    const KEYS: Keys = Keys { known: &["wait", "count", "flag", "word", "list", "port", "text"] };
-
-    fn problems(toml: &str, read: impl Fn(&Section<'_>)) -> Vec<String> {
-        let environment = Environment::new([("SECRET_WAIT", "not-a-duration"), ("API_PORT", "tcp://10.0.0.1:80"), ("MY_FLAG", "maybe\r")]);
-        let (tree, broken) = parse_document(toml, &|line, column| Origin::File { path: "p.toml".into(), line, column });
-        assert_eq!(broken, []);
-        let context = Context::new(&environment);
-        read(&context.open(&tree.get("s").unwrap().node, "s", Some(KEYS), Depth::Whole).unwrap());
-        context.faults.problems.into_inner().iter().map(Problem::to_string).collect()
-    }
-
-    #[test]
-    fn every_problem_says_where_and_what_is_wanted() {
-        let hour = || Duration::ZERO..=Duration::from_secs(3600);
-        for (line, problem) in [
-            ("waits = '1s'", "p.toml:2:1: unknown key `waits` in [s]; did you mean `wait`?"),
-            ("wait = 5", "p.toml:2:8: `wait` in [s] is a bare number; write it with its unit, as `60s` or `500ms`"),
-            ("wait = '5'", "p.toml:2:8: `wait` in [s] is the bare number `5`; write it with its unit, as `60s` or `500ms`"),
-            ("wait = '2h'", "p.toml:2:8: `wait` in [s] is `2h`; from 0s to 1h is possible"),
-            ("wait = 'soon'", "p.toml:2:8: `wait` in [s] is `soon`, not a duration as `60s`, `500ms` or `30m`"),
-            ("wait = '${SECRET_WAIT}'", "p.toml:2:8: `wait` in [s], from SECRET_WAIT, is `***`, not a duration as `60s`, `500ms` or `30m`"),
-            ("wait = '${UNSET}'", "p.toml:2:8: `wait` in [s]: UNSET is not set; set it, or give a default: `${UNSET:-…}`"),
-            ("wait = []", "p.toml:2:8: `wait` in [s] is a list; a string is wanted"),
-            ("count = 0", "p.toml:2:9: `count` in [s] is `0`; a whole number from 1 to 9 is wanted"),
-            ("count = 'x'", "p.toml:2:9: `count` in [s] is `x`; a whole number from 1 to 9 is wanted"),
-            ("count = true", "p.toml:2:9: `count` in [s] is a boolean; a number is wanted"),
-            ("flag = 'tru'", "p.toml:2:8: `flag` in [s] is `tru`; `true` or `false` is wanted"),
-            ("flag = '${MY_FLAG}'", "p.toml:2:8: `flag` in [s], from MY_FLAG, is `maybe\\r`; `true` or `false` is wanted"),
-            ("flag = 1", "p.toml:2:8: `flag` in [s] is a number; `true` or `false` is wanted"),
-            ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; one of `able`, `b` is wanted"),
-            ("word = 'Abel'", "p.toml:2:8: `word` in [s] is `Abel` (did you mean `able`?); one of `able`, `b` is wanted"),
-            ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; a list is wanted, as `[\"a\", \"b\"]`"),
-            ("port = 70000", "p.toml:2:8: `port` in [s] is `70000`; a whole number from 1 to 65535 is wanted"),
-            ("text = 1979-05-27", "p.toml:2:8: `text` in [s] is a date; a string is wanted"),
-        ] {
-            let found = problems(&format!("[s]\n{line}\n"), |section| {
-                section.duration("wait", hour());
-                section.integer("count", 1..=9);
-                section.boolean("flag");
-                section.word("word", &[("able", 1), ("b", 2)]);
-                section.list("list");
-                section.port("port");
-                section.text("text");
-            });
-            assert_eq!(found, [problem], "{line}");
-        }
-    }
-
-    #[test]
-    fn right_values_are_read_in_each_way_of_writing_them() {
-        let toml = "[s]\nwait = '1m 30s'\ncount = '3'\nflag = 'true'\nword = 'b'\nlist = [1]\nport = '${API_PORT}'\ntext = ''\n";
-        let found = problems(toml, |section| {
-            assert_eq!(section.duration("wait", Duration::ZERO..=Duration::MAX), Some(Duration::from_secs(90)));
-            assert_eq!(section.integer("count", 1..=9), Some(3));
-            assert_eq!(section.boolean("flag"), Some(true));
-            assert_eq!(section.word("word", &[("a", 1), ("b", 2)]), Some(2));
-            assert_eq!(section.list("list").map(|items| items.len()), Some(1));
-            assert_eq!(section.port("port"), Some(80));
-            assert!(section.nonempty("text").is_none() && section.text("text").is_some());
-            assert_eq!(section.context().notices.borrow().len(), 1);
-        });
-        assert_eq!(found, Vec::<String>::new());
     }
 }

@@ -5,8 +5,17 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Map, Value};
 
+use crate::config::configuration::Document;
+
+/// The schema of a configuration file.
+///
+/// It never refuses what the reader takes. What depends on several keys, or on a variable, the reader alone can tell.
+pub fn document() -> Value {
+    of::<Document>()
+}
+
 /// The schema of `T` (draft 2020-12), in which every value that is no plain string may be a string with a variable in it.
-pub fn of<T: JsonSchema>() -> Value {
+fn of<T: JsonSchema>() -> Value {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>();
     OrVariable.transform(&mut schema);
     schema.to_value()

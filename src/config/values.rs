@@ -23,6 +23,14 @@ pub const DAY: u64 = 24 * 60 * 60 * 1000;
 /// Milliseconds of a year: longer than any wait that is meant.
 pub const YEAR: u64 = 365 * DAY;
 
+/// A bound as a person says it: `humantime` has a year as `11months 30days 3h 50m 24s`.
+fn bound(milliseconds: u64) -> String {
+    match milliseconds / DAY {
+        days @ 2.. if milliseconds.is_multiple_of(DAY) => format!("{days} days"),
+        _ => humantime::format_duration(Duration::from_millis(milliseconds)).to_string(),
+    }
+}
+
 /// A duration between two bounds in milliseconds, written with its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span<const LEAST: u64, const MOST: u64>(pub Duration);
@@ -64,7 +72,7 @@ impl<const L: u64, const M: u64> Visitor<'_> for Span<L, M> {
         if (least..=most).contains(&length) {
             return Ok(Self(length));
         }
-        let [least, most] = [least, most].map(humantime::format_duration);
+        let [least, most] = [L, M].map(bound);
         Err(E::custom(format!("is `{SHOWN}`; from {least} to {most} is possible")))
     }
 }
@@ -92,7 +100,7 @@ impl<const L: u64, const M: u64> JsonSchema for Span<L, M> {
 
     /// The bounds of a duration cannot be said by a pattern: they stand in words.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let [least, most] = [L, M].map(|bound| humantime::format_duration(Duration::from_millis(bound)).to_string());
+        let [least, most] = [L, M].map(bound);
         json_schema!({
             "type": "string",
             "pattern": r"^\s*[0-9][0-9A-Za-zµ\s]*[A-Za-z]\s*$",

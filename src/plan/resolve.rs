@@ -4,6 +4,7 @@ mod address;
 mod argv;
 mod checks;
 mod condition;
+mod dify;
 mod given;
 mod health;
 mod heartbeat;
@@ -11,7 +12,6 @@ mod migrations;
 mod modes;
 mod modules;
 mod process;
-mod schema;
 mod started;
 mod target;
 mod variables;
@@ -20,39 +20,25 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::configuration::Configuration;
+use crate::config::effective::Effective;
+use crate::config::interpolate::Text;
 use crate::config::layers::{self, Layers, Override};
-use crate::config::node::{Entry, Node, Origin, Table, Value};
+use crate::config::node::{Entry, Node, Table, Value};
+use crate::config::origin::Origin;
 use crate::config::problem::{Problem, Problems, suggest};
-use crate::config::reader::{Context, Depth, Keys, Section, truth};
+use crate::config::reader::{Context, Depth, Section, truth};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
 
+pub use crate::config::schema::document as schema;
 pub use crate::config::values::process::limit_name;
 pub use health::{HealthAddress, health_address, health_token};
-pub use schema::document as schema;
 
 /// After TERM Docker waits this long before it kills, unless told otherwise; Kubernetes waits 30 s.
 const DOCKER_GRACE: Duration = Duration::from_secs(10);
-
-/// The keys of the top level.
-const ROOT: Keys = Keys {
-    known: &[
-        "service",
-        "mode",
-        "mode_fallback",
-        "extra_args",
-        "checks",
-        "migrations",
-        "modes",
-        "heartbeat",
-        "health",
-        "process",
-        "env",
-        "modules",
-    ],
-};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,7 +114,7 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
         let mut table = Table::default();
         table.insert(Entry { key: "url".to_owned(), origin: origin.clone(), node });
         flags.iter().filter(|_| target::is_secure(url)).cloned().for_each(|flag| table.insert(flag));
-        let mut section = context.section(table, "", Some(origin), None, Depth::Whole);
+        let mut section = context.section(table, "", Some(origin), Depth::Whole);
         let keys = section.declared();
         target::read(&section, &keys).map(|target| given::with_password(&context, target))
     };
@@ -150,45 +136,51 @@ pub fn registry(
 ) -> Result<Option<(RedisPlace, String)>, Problems> {
     let url = url.map(|url| targets(&[url.to_owned()], environment)).transpose()?.and_then(|(targets, _)| targets.into_iter().next());
     let context = Context::new(environment);
-    let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[], keys: ROOT.known };
+    let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[] };
     if let Some(target) = &url {
         let place = heartbeat::place(target);
         let key = if let Target::Ready(target) = target { target.key.clone() } else { format!("{service}_service_status") };
         return Ok(place.map(|place| (place, key)));
     }
     let tree = layers::load(layers, environment, &mut Vec::new());
-    let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
-    let found = heartbeat::registry(&root, service);
+    let mut root = context.section(tree, "", None, Depth::Whole);
+    let configuration: Configuration = root.declared();
+    let found = heartbeat::registry(&root, &configuration, service);
     // Without a Redis at all there is nothing wrong but that.
     if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
 }
 
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.
 pub fn resolve(request: &Request, environment: &Environment) -> Result<Plan, Problems> {
-    let context = Context::new(environment).with_arguments(!request.arguments.is_empty());
-    let plan = read(request, environment, &context);
-    Ok(Plan { remarks: context.remarks(), notices: context.finish()?, ..plan })
+    resolved(request, Context::new(environment)).map(|(plan, _)| plan)
 }
 
-fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> Plan {
+/// The same with what the configuration comes to: every value and where it comes from.
+pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Effective), Problems> {
+    resolved(request, Context::new(environment).recording())
+}
+
+fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
+    let context = context.with_arguments(!request.arguments.is_empty());
+    let plan = read(request, &context);
+    let effective = context.effective();
+    Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
+}
+
+fn read(request: &Request, context: &Context<'_>) -> Plan {
     let mut overrides = request.overrides.clone();
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
-    let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides, keys: ROOT.known };
-    let mut broken = Vec::new();
-    let mut notices = Vec::new();
-    let tree = layers::load_and_look(layers, environment, &mut broken, &mut notices);
-    for notice in notices {
-        context.notice(notice);
-    }
-    context.unreadable(broken);
-    let root = context.section(tree, "", None, Some(ROOT), Depth::Whole);
+    let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides };
+    let mut root = context.section(layers::load_and_look(layers, context), "", None, Depth::Whole);
+    let configuration: Configuration = root.declared();
+    root.note(&configuration);
     let bare = request.bare || flag(context, "PORTCULLIS_BARE");
     let own = own_command(request, context, bare);
     // What is not waited for need not be readable.
     let looks = !bare && own != Some(Own { waits: false });
 
     let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Form });
-    let mut chosen = modes::read(&root, request, variables::read(&root), own, looks);
+    let mut chosen = modes::read(&root, &configuration, request, variables::read(&root), own, looks);
     // What the mode says of a check stands above what is said for all of them.
     checks.retain(|check| !chosen.checks.iter().any(|own| own.name == check.name));
     checks.append(&mut chosen.checks);
@@ -209,13 +201,14 @@ fn read(request: &Request, environment: &Environment, context: &Context<'_>) -> 
         );
         context.problem(Problem::missing(problem));
     }
-    let service = service(&root, chosen.mode);
+    let service = service(&root, &configuration, chosen.mode);
     if let Some(main) = chosen.main.as_mut().filter(|_| chosen.template.is_labelled()) {
         main.label = Some(service.name.clone());
     }
     let heartbeat = if bare || own.is_some() { None } else { heartbeat::read(&root, &service.name, &checks) };
     let health = if own.is_some() { health::marker(&root, bare) } else { health::read(&root, bare) };
     let mut checks = if looks { checks } else { Vec::new() };
+    checks.extend(dify::read(&root, if looks { Depth::Whole } else { Depth::Form }));
     if own.is_some() {
         checks.retain(|check| !check.wait.is_zero());
         context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");
@@ -320,9 +313,9 @@ fn flag(context: &Context<'_>, name: &str) -> bool {
     })
 }
 
-fn service(root: &Section<'_>, mode: Option<String>) -> Service {
+fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<String>) -> Service {
     let environment = root.context().environment;
-    let written = root.nonempty("service").map(|text| text.value());
+    let written = configuration.service.0.as_ref().map(Text::value);
     let key = if written.is_some() { "service" } else { "mode" };
     let name = written.or_else(|| mode.clone()).unwrap_or_else(|| "app".to_owned());
     let fits = |name: &str, more: &str| {

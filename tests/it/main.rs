@@ -34,6 +34,7 @@ mod pid1_terminal;
 mod presets;
 mod privileges;
 mod process;
+mod reference;
 mod registry;
 mod schema;
 mod secrets;

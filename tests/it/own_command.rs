@@ -99,9 +99,10 @@ fn a_variable_asks_for_it_and_is_not_handed_on() {
         assert_eq!(run.output().exits(0).stdout, "[] of the mode\n", "{word}");
     }
     let plan = own_run(free_port()).env("PORTCULLIS_EXEC", "true").args(["plan", "--", "sh"]).output().exits(0).stdout;
-    for word in ["command of one's own", "removes PORTCULLIS_EXEC", "heartbeat  none", "health     none"] {
+    for word in ["command of one's own", "removes PORTCULLIS_EXEC", "no health endpoint"] {
         assert!(plan.contains(word), "{word} is not in\n{plan}");
     }
+    assert!(!plan.contains("write the heartbeat"), "{plan}");
     assert!(!plan.contains("migrat") || plan.contains("no migration"), "{plan}");
     // Said no, it is the service.
     let run = own_run(free_port()).env("PORTCULLIS_EXEC", "false").command(["sh"]);

@@ -112,7 +112,7 @@ fn told(problems: &[Problem]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::node::Origin;
+    use crate::config::origin::Origin;
 
     const FAMILY: [(&str, &str); 8] = [
         ("new", "mode = 'api'\n[modes.api]\ncommand = ['a', 'b']\n[modes.job]\ncommand = ['j']\n[env.default]\nA = '1'\nB = '2'\n"),

@@ -2,11 +2,11 @@
 
 /// Three numbers, and whether it comes before the release of these numbers (`-rc1`, `-beta.2`) or is it (or mends it: `-fix1`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version([u32; 3], bool);
+pub struct Version([u32; 3], bool);
 
 impl Version {
     /// Reads `1.9.2`, `v0.8.3-fix1`, `1.16.0-rc1`, `2.0.0b2`; what is not written is 0, and a fourth number is passed over.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let text = text.strip_prefix('v').unwrap_or(text);
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -25,7 +25,7 @@ impl Version {
 }
 
 /// The version that `text` begins with, behind blanks, `=` and quotes.
-pub(super) fn written(text: &str) -> Option<&str> {
+pub fn written(text: &str) -> Option<&str> {
     let text = text.trim_start_matches([' ', '\t', '=', ':', '"', '\'']);
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !".-+_".contains(c)).unwrap_or(text.len());
     text.get(..end).filter(|version| version.len() <= 40 && Version::parse(version).is_some())

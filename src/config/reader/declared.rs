@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::engine::{Fault, Reader, SHOWN, Step, Why};
 use super::{Context, Depth, Section};
-use crate::config::node::{Entry, Node, Origin, Table, Value, parse_inline};
+use crate::config::node::{Entry, Node, Table, Value, parse_inline};
+use crate::config::origin::Origin;
 use crate::config::problem::{Problem, suggest};
 
 /// A section with more faults than this is not read to its end, so that no configuration keeps a start busy.
@@ -16,8 +17,20 @@ const MOST_FAULTS: usize = 200;
 impl Section<'_> {
     /// Reads the whole section as `T` and refuses keys that `T` has not. What is wrong is told at its place and is a hole afterwards;
     /// the default of `T` when nothing can be made of it.
-    pub fn declared<T: DeserializeOwned + Serialize + Default>(&mut self) -> T {
+    pub fn declared<T: DeserializeOwned + Default>(&mut self) -> T {
         self.read(false).unwrap_or_default()
+    }
+
+    /// Notes for `plan` what this section comes to. Of a section that is read for its form alone nothing is noted.
+    pub fn note(&self, declared: &impl Serialize) {
+        self.note_with(declared, declared);
+    }
+
+    /// The same where only the defaults of some keys are worth telling: those of a target are many, and of its kind are few.
+    pub fn note_with(&self, declared: &impl Serialize, defaults: &impl Serialize) {
+        if let Some(effective) = self.context.effective.as_ref().filter(|_| self.depth == Depth::Whole) {
+            effective.borrow_mut().add(&self.path, (declared, defaults), &self.table, self.context.environment);
+        }
     }
 
     /// Reads the keys of `T` and passes over all others.
@@ -57,7 +70,7 @@ impl Section<'_> {
             let reader = Reader { node, context: self.context, depth: self.depth, group: part.then_some(&keys) };
             match T::deserialize(reader) {
                 Ok(value) => return Some(value),
-                Err(fault) => self.mend(node, fault, open)?,
+                Err(fault) => self.mend(node, *fault, open)?,
             }
         }
         None
@@ -225,7 +238,7 @@ mod tests {
         let (tree, broken) = parse_document(toml, &|line, column| Origin::File { path: "p.toml".into(), line, column });
         assert_eq!(broken, []);
         let context = Context::new(&environment);
-        let mut section = context.open(&tree.get("s").unwrap().node, "s", None, depth).unwrap();
+        let mut section = context.open(&tree.get("s").unwrap().node, "s", depth).unwrap();
         let value = section.declared();
         also(&value, &section);
         context.finish().err().map(|problems| problems.iter().map(Problem::to_string).collect()).unwrap_or_default()
@@ -252,14 +265,14 @@ mod tests {
             ("word = 'c'", "p.toml:2:8: `word` in [s] is `c`; one of `able`, `b` is wanted"),
             ("word = 'Abel'", "p.toml:2:8: `word` in [s] is `Abel` (did you mean `able`?); one of `able`, `b` is wanted"),
             ("word = 1", "p.toml:2:8: `word` in [s] is a number; one of `able`, `b` is wanted"),
-            ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; a list, as `[\"a\", \"b\"]`, is wanted"),
+            ("list = 'a b'", "p.toml:2:8: `list` in [s] is a string; a list is wanted, as `[\"a\", \"b\"]`"),
             ("list = ['a', 1]", "p.toml:2:14: an item of `list` in [s] is a number; a string is wanted"),
             ("one = 1", "p.toml:2:7: `one` in [s] is a number; a string is wanted"),
             ("port = 70000", "p.toml:2:8: `port` in [s] is `70000`; a whole number from 1 to 65535 is wanted"),
             ("text = 1979-05-27", "p.toml:2:8: `text` in [s] is a date; a string is wanted"),
             ("text = '${UNSET'", "p.toml:2:8: `text` in [s]: a `${` without its `}`"),
             ("scalar = []", "p.toml:2:10: `scalar` in [s] is a list; a string is wanted"),
-            ("inner = 1", "p.toml:2:9: `inner` in [s] is a number; a table, as `{ key = \"value\" }`, is wanted"),
+            ("inner = 1", "p.toml:2:9: `inner` in [s] is a number; a table is wanted, as `{ key = \"value\" }`"),
             ("inner = { dep = 1 }", "p.toml:2:11: unknown key `dep` in [s.inner]; did you mean `deep`?"),
             ("inner = { deep = 10 }", "p.toml:2:18: `deep` in [s.inner] is `10`; a whole number from 0 to 9 is wanted"),
             ("named = { a = 10 }", "p.toml:2:15: `a` in [s.named] is `10`; a whole number from 0 to 9 is wanted"),

@@ -4,7 +4,8 @@ use std::cell::{Cell, RefCell};
 
 use super::{Context, Section};
 use crate::config::interpolate::Template;
-use crate::config::node::{Node, Origin, Value};
+use crate::config::node::{Node, Value};
+use crate::config::origin::Origin;
 use crate::config::preset;
 use crate::config::problem::Problem;
 

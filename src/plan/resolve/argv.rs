@@ -75,7 +75,7 @@ impl<'c> Builder<'c, '_> {
                         let depth = if holds { depth } else { Depth::Form };
                         // What does not hold is still looked at for its form; its words are dropped.
                         self.kept_if(holds, |builder| {
-                            if let Some(section) = builder.context.open(item, path, None, depth) {
+                            if let Some(section) = builder.context.open(item, path, depth) {
                                 builder.item(form, section);
                             }
                         });
@@ -135,7 +135,7 @@ impl<'c> Builder<'c, '_> {
         let path = groups.as_ref().map(|groups| groups.below(&name)).unwrap_or_default();
         let mut found = false;
         for candidate in self.context.list(node, &format!("[{path}]")).unwrap_or_default() {
-            let Some(mut section) = self.context.open(&candidate, &path, None, depth) else { continue };
+            let Some(mut section) = self.context.open(&candidate, &path, depth) else { continue };
             section.declared::<Case>();
             let chosen = !found && condition::holds(self.context, section.node("when"), &path, depth);
             if !section.has("then") {

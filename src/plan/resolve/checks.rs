@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::check::{Check, MissingDatabase, OnDown};
+use crate::config::check::{Check, MissingDatabase, OnDown, RESERVED};
 use crate::config::layers::merge;
 use crate::config::node::Entry;
 use crate::config::problem::Problem;
@@ -11,41 +11,17 @@ use crate::plan::CheckPlan;
 use crate::plan::resolve::{condition, target};
 use crate::plan::target::{HttpTarget, Target};
 
-/// What a name looks like, for the schema.
-pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
-
-/// Names that mean something else in one of the health answers.
-pub(super) const RESERVED: [&str; 17] = [
-    "status",
-    "_meta",
-    "ping",
-    "scheduler",
-    "supervisor",
-    "startup",
-    "shutdown",
-    "liveness",
-    "readiness",
-    "livenessState",
-    "readinessState",
-    "uptime",
-    "version",
-    "modules",
-    "app",
-    "main",
-    "heartbeat",
-];
-
 /// Every check whose `when` holds, in order.
 pub(super) fn read(root: &Section<'_>, depth: Depth) -> Vec<CheckPlan> {
     root.context().reading_checks(|| {
-        let Some(checks) = root.table_at("checks", None, depth) else { return Vec::new() };
+        let Some(checks) = root.table_at("checks", depth) else { return Vec::new() };
         checks.entries().filter_map(|entry| check(&checks, entry, None, depth)).collect()
     })
 }
 
 /// The own checks of a module, which are asked only while it runs.
 pub(super) fn of_module(section: &Section<'_>, module: &str) -> Vec<CheckPlan> {
-    let Some(checks) = section.table("checks", None) else { return Vec::new() };
+    let Some(checks) = section.table("checks") else { return Vec::new() };
     checks.entries().filter_map(|entry| check(&checks, entry, Some(module), section.depth())).collect()
 }
 
@@ -56,11 +32,13 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         context.problem(Problem::at(&entry.origin, format!("a check cannot be named `{name}`: {why}")));
     }
     let path = checks.below(&entry.key);
-    let form = context.open(&entry.node, &path, None, Depth::Form)?;
+    let form = context.open(&entry.node, &path, Depth::Form)?;
     let used = condition::holds(context, form.node("when"), &path, depth);
     let depth = if used { depth } else { Depth::Form };
     let mut section = varied(form, depth);
-    let Check { watching, target: keys } = section.declared();
+    let check: Check = section.declared();
+    section.note_with(&check, &check.watching);
+    let Check { watching, target: keys } = check;
     let [wait, interval] = [watching.wait.map(|wait| wait.0), watching.interval.map(|interval| interval.0)];
     let [failure_threshold, success_threshold]: [u32; 2] =
         [watching.failure_threshold, watching.success_threshold].map(|number| number.to().unwrap_or(1));
@@ -137,7 +115,7 @@ fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
     if check.has("variants") {
         let _: Check = check.declared();
         for candidate in check.list("variants").unwrap_or_default() {
-            let Some(mut variant) = context.open(&candidate, &variants, None, Depth::Form) else { continue };
+            let Some(mut variant) = context.open(&candidate, &variants, Depth::Form) else { continue };
             let _: Check = variant.declared();
             if !variant.has("when") {
                 variant.problem("when", "is missing: it says in which case the variant is taken");
@@ -156,7 +134,7 @@ fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
     if let Some(above) = chosen {
         merge(&mut table, above);
     }
-    context.section(table, &path, origin, None, depth)
+    context.section(table, &path, origin, depth)
 }
 
 /// `[a-z0-9][a-z0-9_.-]{0,62}` and not reserved.
@@ -185,7 +163,7 @@ fn leaves_the_container(target: &Target) -> bool {
     match target {
         Target::Tcp(address) => !local(&address.host),
         Target::Unix(_) | Target::File(_) | Target::Disk(_) | Target::Exec(_) | Target::Process | Target::Module(_) => false,
-        Target::Dns(_) | Target::Sentinel(_) | Target::Cluster(_) | Target::Ready(_) => true,
+        Target::Dns(_) | Target::Dify(_) | Target::Sentinel(_) | Target::Cluster(_) | Target::Ready(_) => true,
         Target::Http(http) => !local_url(http),
         Target::Several(several) => !several.members.iter().all(|(_, http)| local_url(http)),
         Target::Grpc(grpc) => !local(&grpc.address.host),

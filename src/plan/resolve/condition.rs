@@ -12,7 +12,7 @@ pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &st
     if let Value::List(tests) = &node.value {
         return each(context, tests, node, path, depth).any(|holds| holds);
     }
-    let Some(mut section) = context.open(node, &format!("{path}.when"), None, depth) else { return true };
+    let Some(mut section) = context.open(node, &format!("{path}.when"), depth) else { return true };
     let keys = section.entries().count();
     let Test { subject, comparison } = section.declared();
     // What is missing may be what was misspelt, and that was told.

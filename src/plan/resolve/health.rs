@@ -10,7 +10,6 @@ use crate::config::layers::{self, Layers};
 use crate::config::node::Table;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
-use crate::plan::resolve::ROOT;
 use crate::plan::{Details, HealthPlan, SocketName, Switch, Views};
 use crate::secret::Secret;
 
@@ -30,7 +29,7 @@ pub struct HealthAddress {
 ///
 /// Reads nothing but `listen` and `socket` of `[health]`; what is wrong anywhere else, or with them, yields the default.
 pub fn health_address(file: Option<&Path>, environment: &Environment) -> HealthAddress {
-    let layers = Layers { file, preset: None, overrides: &[], keys: ROOT.known };
+    let layers = Layers { file, preset: None, overrides: &[] };
     address(&readable(layers, environment))
 }
 
@@ -38,13 +37,13 @@ pub fn health_address(file: Option<&Path>, environment: &Environment) -> HealthA
 fn readable(layers: Layers<'_>, environment: &Environment) -> Health {
     let tree = layers::load(layers, environment, &mut Vec::new());
     let context = Context::new(environment);
-    let root = context.section(tree, "", None, None, Depth::Whole);
-    root.table("health", None).map(|mut health| health.part()).unwrap_or_default()
+    let root = context.section(tree, "", None, Depth::Whole);
+    root.table("health").map(|mut health| health.part()).unwrap_or_default()
 }
 
 /// The token of `[health]` that who gives orders has to bear; none when none is asked for, or when it cannot be read.
 pub fn health_token(file: Option<&Path>, environment: &Environment) -> Option<Secret> {
-    let layers = Layers { file, preset: None, overrides: &[], keys: ROOT.known };
+    let layers = Layers { file, preset: None, overrides: &[] };
     readable(layers, environment).token.0
 }
 
@@ -63,9 +62,10 @@ impl Default for Gate {
 
 /// The health endpoint; none when it is switched off.
 pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
-    let enabled = root.table("health", None).is_none_or(|mut section| section.part::<Gate>().enabled) && !bare;
+    let enabled = root.table("health").is_none_or(|mut section| section.part::<Gate>().enabled) && !bare;
     let mut section = section(root, if enabled { Depth::Whole } else { Depth::Form })?;
     let health: Health = section.declared();
+    section.note(&health);
     if !enabled {
         return None;
     }
@@ -96,8 +96,8 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
 
 /// `[health]`, empty where it is not written; none when it is no table.
 fn section<'c>(root: &Section<'c>, depth: Depth) -> Option<Section<'c>> {
-    let none = || root.context().section(Table::default(), "health", None, None, depth);
-    if root.has("health") { root.table_at("health", None, depth) } else { Some(none()) }
+    let none = || root.context().section(Table::default(), "health", None, depth);
+    if root.has("health") { root.table_at("health", depth) } else { Some(none()) }
 }
 
 /// Beside a command of one's own: the unix socket alone, where `healthcheck` is told that no service runs. What is wrong with the

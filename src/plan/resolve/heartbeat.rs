@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::configuration::Configuration;
 use crate::config::heartbeat::{Beat, Form, Heartbeat, Switch};
 use crate::config::interpolate::Text;
 use crate::config::problem::suggest;
@@ -19,7 +20,7 @@ const NO_REDIS: &str = "no heartbeat: no Redis is configured that readiness coul
 /// The heartbeat; none without a Redis, which is said once.
 pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> Option<HeartbeatPlan> {
     let context = root.context();
-    let Some(form) = root.table_at("heartbeat", None, Depth::Form) else {
+    let Some(form) = root.table_at("heartbeat", Depth::Form) else {
         if !root.has("heartbeat") {
             match checks.iter().find(|check| place(&check.target).is_some()) {
                 Some(check) => context.notice(format!(
@@ -31,13 +32,14 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
         }
         return None;
     };
-    let enabled = root.table_at("heartbeat", None, Depth::Whole).is_none_or(|mut section| section.part::<Switch>().enabled);
+    let enabled = root.table_at("heartbeat", Depth::Whole).is_none_or(|mut section| section.part::<Switch>().enabled);
     let wanted = condition::holds(context, form.node("when"), form.path(), Depth::Whole);
     if enabled && !wanted {
         context.remark(NO_REDIS);
     }
-    let mut section = root.table_at("heartbeat", None, if enabled && wanted { Depth::Whole } else { Depth::Form })?;
+    let mut section = root.table_at("heartbeat", if enabled && wanted { Depth::Whole } else { Depth::Form })?;
     let heartbeat: Heartbeat = section.declared();
+    section.note_with(&heartbeat, &heartbeat.beat);
     let target = redis(&section, &heartbeat, checks);
     let beat = heartbeat.beat;
     let (key, prefix) = (beat.key.value(), beat.prefix.value());
@@ -123,9 +125,9 @@ pub(super) fn place(target: &Target) -> Option<RedisPlace> {
 
 /// Where the heartbeat of `service` is read, and its shared key; none without a heartbeat. What else the configuration says, or lacks,
 /// is no reader's concern.
-pub(super) fn registry(root: &Section<'_>, service: &str) -> Option<(RedisPlace, String)> {
+pub(super) fn registry(root: &Section<'_>, configuration: &Configuration, service: &str) -> Option<(RedisPlace, String)> {
     let plan = read(root, service, &checks::read(root, Depth::Whole))?;
-    let beat: Beat = root.table_at("heartbeat", None, Depth::Whole)?.part();
-    let named = root.nonempty("service").is_none_or(|text| text.value() == service);
+    let beat: Beat = root.table_at("heartbeat", Depth::Whole)?.part();
+    let named = configuration.service.0.as_ref().is_none_or(|text| text.value() == service);
     Some((plan.target, if named { plan.key } else { default_key(beat.prefix.value().as_deref(), service) }))
 }

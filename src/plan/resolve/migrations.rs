@@ -2,8 +2,11 @@
 
 mod lock;
 
+use serde::Deserialize;
+
 use crate::config::migration::{Migrations, OnLockLost};
-use crate::config::node::{Origin, Value};
+use crate::config::node::Value;
+use crate::config::origin::Origin;
 use crate::config::reader::{Depth, Section, truth};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::Builder;
@@ -11,14 +14,21 @@ use crate::plan::resolve::process::Template;
 use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Question};
 use lock::Locks;
 
+/// What decides how the rest is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Switch {
+    enabled: bool,
+}
+
 /// Whether migrations are switched on; what is written but not named counts as on.
 ///
 /// The preset `dify` takes what the script that it replaces takes: exactly `true`. What means it and is not written so is said loudly.
 pub(super) fn enabled(root: &Section<'_>) -> bool {
-    let Some(section) = root.table_at("migrations", None, root.depth()) else { return false };
+    let Some(mut section) = root.table_at("migrations", root.depth()) else { return false };
     let Some(node) = section.node("enabled") else { return true };
     if !matches!(&node.origin, Origin::Preset { name, .. } if name.split('@').next() == Some("dify")) {
-        return section.boolean("enabled").unwrap_or_default();
+        return section.part::<Switch>().enabled;
     }
     let value = section.text("enabled").map(|text| text.value()).unwrap_or_default();
     if value != "true" && truth(&value) != Some(false) {
@@ -39,8 +49,9 @@ pub(super) fn read(
     template: &Template,
 ) -> Option<MigrationPlan> {
     let depth = if wanted { Depth::Whole } else { Depth::Form };
-    let mut section = root.table_at("migrations", None, depth)?;
+    let mut section = root.table_at("migrations", depth)?;
     let declared: Migrations = section.declared();
+    section.note(&declared);
     let command = command(&section, "command", depth);
     if wanted && !section.has("command") && !waits {
         section.problem("command", "is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`");
@@ -97,7 +108,7 @@ fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template)
     let node = section.node(key)?;
     match &node.value {
         Value::String(text) if !(node.origin.verbatim() && text.trim_start().starts_with('[')) => {
-            section.nonempty(key).map(|text| Question::Sql(text.value()))
+            section.text(key).filter(|text| !text.is_empty()).map(|text| Question::Sql(text.value()))
         }
         _ => {
             let mut process = template.process(command(section, key, depth)?, None);

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use crate::config::configuration::{Configuration, ExtraArguments};
+use crate::config::interpolate::Text;
 use crate::config::mode::{Migrate, Mode, Refuse, Variant};
-use crate::config::node::{Entry, Origin, Value};
+use crate::config::node::{Entry, Value};
+use crate::config::origin::Origin;
 use crate::config::problem::{Problem, nearest, suggest};
 use crate::config::process::{MainKeys, ProcessKeys};
 use crate::config::reader::{Context, Depth, Section};
@@ -40,20 +43,27 @@ pub(super) struct Chosen<'c> {
 }
 
 /// Chooses the mode, reads it whole, and looks at the form of all others. `looks` is whether checks are asked at all.
-pub(super) fn read<'c>(root: &Section<'c>, request: &Request, variables: Variables, own: Option<Own>, looks: bool) -> Chosen<'c> {
+pub(super) fn read<'c>(
+    root: &Section<'c>,
+    configuration: &Configuration,
+    request: &Request,
+    variables: Variables,
+    own: Option<Own>,
+    looks: bool,
+) -> Chosen<'c> {
     let context = root.context();
     let (mode, is_told) = if root.has("mode") {
-        (root.nonempty("mode").map(|text| text.value()), root.text("mode").is_some())
+        (configuration.mode.0.as_ref().map(Text::value), !root.is_broken("mode"))
     } else {
         let found = context.environment.lookup("MODE");
         let found = found.map_err(|why| context.problem(Problem::at(&Origin::Variable("MODE".into()), why)));
         let is_told = found.is_ok();
         (found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty()), is_told)
     };
-    let fallback = root.nonempty("mode_fallback").map(|text| text.value());
-    let ignore_extra = root.word("extra_args", &[("error", false), ("ignore", true)]).unwrap_or_default();
+    let fallback = configuration.mode_fallback.0.as_ref().map(Text::value);
+    let ignore_extra = configuration.extra_args == ExtraArguments::Ignore;
     let (general, template, process) = General::read(root, variables);
-    let modes = root.table("modes", None);
+    let modes = root.table("modes");
     let known: Vec<&Entry> = modes.as_ref().map(|modes| modes.entries().collect()).unwrap_or_default();
     if let (Some(fallback), Some(modes)) = (&fallback, &modes)
         && modes.node(fallback).is_none()
@@ -190,10 +200,12 @@ impl<'c> Reading<'_, 'c> {
         let mut keys = context.keys_of::<ProcessKeys>();
         keys.extend(context.keys_of::<MainKeys>());
         let node = if self.depth == Depth::Whole { self.general.below(&self.entry.node, &keys, true) } else { self.entry.node.clone() };
-        let mut section = context.open(&node, &path, None, self.depth)?;
-        let Mode { own, process, main } = section.declared();
+        let mut section = context.open(&node, &path, self.depth)?;
+        let mode: Mode = section.declared();
+        section.note(&mode);
+        let Mode { own, process, main } = mode;
         let mut template = Template::of(Some(&mut section), process, main, self.general.variables.clone());
-        template.variables.set_all(section.table("env", None));
+        template.variables.set_all(section.table("env"));
         Some((section, template, own.migrate))
     }
 
@@ -219,7 +231,7 @@ impl<'c> Reading<'_, 'c> {
         let mut builder = Builder {
             context,
             arguments: &self.request.arguments,
-            groups: section.table_at("groups", None, self.depth),
+            groups: section.table_at("groups", self.depth),
             words: Vec::new(),
             took_arguments: false,
         };
@@ -259,17 +271,17 @@ impl<'c> Reading<'_, 'c> {
         for node in section.list("variants").unwrap_or_default() {
             let when = if let Value::Table(table) = &node.value { table.get("when").map(|entry| &entry.node) } else { None };
             let holds = condition::holds(context, when, &path, self.depth) && self.depth == Depth::Whole && chosen.is_none();
-            let Some(mut variant) = context.open(&node, &path, None, if holds { self.depth } else { Depth::Form }) else { continue };
+            let Some(mut variant) = context.open(&node, &path, if holds { self.depth } else { Depth::Form }) else { continue };
             let declared: Variant = variant.declared();
             if !variant.has("when") {
                 variant.problem("when", "is missing: it says in which case the variant is taken");
             }
             let refusal = declared.refuse.and_then(|refuse| refusal(&variant, refuse));
             if holds {
-                template.variables.set_all(variant.table("set", None));
+                template.variables.set_all(variant.table("set"));
                 chosen = Some((variant, refusal));
             } else {
-                Variables::default().set_all(variant.table("set", None));
+                Variables::default().set_all(variant.table("set"));
                 self.started(&variant);
             }
         }
@@ -286,7 +298,7 @@ fn refusal(variant: &Section<'_>, refuse: Refuse) -> Option<Refusal> {
     if variant.has("command") || variant.has("started") {
         variant.problem("refuse", "starts no process, and `command` and `started` are about one");
     }
-    if let Some(section) = variant.table("refuse", None).filter(|section| !section.has("message")) {
+    if let Some(section) = variant.table("refuse").filter(|section| !section.has("message")) {
         section.problem("message", "is missing: it says what to do instead");
     }
     let message = refuse.message.0.map(|text| text.shown()).unwrap_or_default();

@@ -30,7 +30,7 @@ struct Written<'c> {
 /// Every module whose `when` holds, in order, with the checks that belong to them; the numbers of those begin at `first_check`.
 pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: bool, first_check: usize) -> (Vec<ModulePlan>, Vec<CheckPlan>) {
     let depth = if wanted { root.depth() } else { Depth::Form };
-    let Some(section) = root.table_at("modules", None, depth) else { return (Vec::new(), Vec::new()) };
+    let Some(section) = root.table_at("modules", depth) else { return (Vec::new(), Vec::new()) };
     let written: Vec<Written<'_>> = section.entries().filter_map(|entry| write(&section, entry, depth)).collect();
     let after = order::resolve(section.context(), &written);
     let (mut plans, mut own) = (Vec::new(), Vec::new());
@@ -46,7 +46,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: bool, firs
             let environment = section.context().environment;
             let environment = number.map_or_else(|| environment.clone(), |number| environment.of_instance(number));
             // Each instance is read as if it were alone; what is wrong with all of them is said once.
-            let context = Context::new(&environment);
+            let context = section.context().of_part(&environment);
             let found = instance(&context, &module.entry.node, &module.path, &name, general, depth);
             if index == 0 {
                 section.context().absorb(context);
@@ -73,9 +73,9 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth) -> Option<Wr
         context.problem(Problem::at(&entry.origin, format!("a module cannot be named `{}`: {why}", entry.key)));
     }
     let path = modules.below(&entry.key);
-    let form = context.open(&entry.node, &path, None, Depth::Form)?;
+    let form = context.open(&entry.node, &path, Depth::Form)?;
     let used = condition::holds(context, form.node("when"), &path, depth);
-    let mut section = context.open(&entry.node, &path, None, if used { depth } else { Depth::Form })?;
+    let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Form })?;
     let instances = section.part::<Family>().instances.and_then(Number::to);
     let mut after = Vec::new();
     for node in section.list("after").unwrap_or_default() {
@@ -97,18 +97,20 @@ fn instance<'c>(
     // Whether and how often it is started again is its own affair.
     let own_affair = ["restart", "restart_limit", "watchdog"];
     let keys = context.keys_of::<ProcessKeys>().into_iter().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
-    let mut section = context.open(&general.below(node, &keys, false), path, None, depth)?;
-    let Module { own, mut process, .. } = section.declared();
+    let mut section = context.open(&general.below(node, &keys, false), path, depth)?;
+    let module: Module = section.declared();
+    section.note(&module);
+    let Module { own, mut process, .. } = module;
     let counts = own.startup_affects_health.unwrap_or(own.start == ModuleStart::WithMain);
     let [version, web_path] = [own.version, own.web_path].map(|text| text.0.map(|text| text.value()).unwrap_or_default());
     let stops_all = own.on_exit == OnExit::StopAll;
     process.restart.get_or_insert(if stops_all { RestartPolicy::Never } else { RestartPolicy::OnFailure });
     let mut template = Template::of(Some(&mut section), process, MainKeys::default(), general.variables.clone());
-    template.variables.set_all(section.table("env", None));
+    template.variables.set_all(section.table("env"));
     let mut started = started::read(&section, depth);
     let mut checks = checks::of_module(&section, name);
     let mut builder =
-        Builder { context, arguments: &[], groups: section.table_at("groups", None, depth), words: Vec::new(), took_arguments: false };
+        Builder { context, arguments: &[], groups: section.table_at("groups", depth), words: Vec::new(), took_arguments: false };
     let understood = match section.node("command") {
         Some(command) => builder.command(command, path, depth),
         None => {

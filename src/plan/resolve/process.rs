@@ -2,7 +2,8 @@
 
 use crate::config::accounts::{Account, Accounts};
 use crate::config::layers::merge;
-use crate::config::node::{Node, Origin, Table, Value};
+use crate::config::node::{Node, Table, Value};
+use crate::config::origin::Origin;
 use crate::config::process::{MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
 use crate::config::reader::{Depth, Section};
 use crate::config::values::signal::SignalNumber;
@@ -23,7 +24,7 @@ pub(super) struct General<'c> {
 impl<'c> General<'c> {
     /// `[process]` and `[env]`, and what a process is that nobody says more of.
     pub(super) fn read(root: &Section<'c>, variables: Variables) -> (Self, Template, Process) {
-        let mut section = root.table("process", None);
+        let mut section = root.table("process");
         let process: Process = section.as_mut().map(Section::declared).unwrap_or_default();
         let template = Template::of(section.as_mut(), process.shared.clone(), process.main.clone(), variables.clone());
         (Self { section, variables }, template, process)

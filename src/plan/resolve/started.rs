@@ -9,8 +9,10 @@ use crate::plan::resolve::target;
 
 /// The startup check below `section`; none without one, or when it is wrong.
 pub(super) fn read(section: &Section<'_>, depth: Depth) -> Option<StartedPlan> {
-    let mut section = section.table_at("started", None, depth)?;
-    let Started { start, target: keys } = section.declared();
+    let mut section = section.table_at("started", depth)?;
+    let started: Started = section.declared();
+    section.note_with(&started, &started.start);
+    let Started { start, target: keys } = started;
     let descriptor = start.notify_fd.and_then(Number::to);
     if start.notify && descriptor.is_some() {
         section.problem("notify_fd", "stands beside `notify`; the process tells its start in one way");

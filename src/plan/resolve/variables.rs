@@ -86,8 +86,9 @@ fn secret(value: String) -> Word {
 /// `[env]`, `expand_files` and `[env.default]`, in this order of precedence from high to low.
 pub(super) fn read(root: &Section<'_>) -> Variables {
     let mut variables = Variables::default();
-    let Some(section) = root.table("env", None) else { return variables };
-    variables.set_where(section.table("default", None), |name| !section.context().environment.nonempty(name));
+    let Some(section) = root.table("env") else { return variables };
+    section.note(&serde_json::Map::new());
+    variables.set_where(section.table("default"), |name| !section.context().environment.nonempty(name));
     variables.expand_files(&section);
     variables.set_all(Some(section.without(&["default", "expand_files"])));
     variables

@@ -58,7 +58,7 @@ fn server_nginx_and_three_executors_in_one_container() {
 fn the_example_stands_on_the_preset() {
     let run = Portcullis::new().config(&example()).env("WS", "2");
     let output = run.args(["plan", "--preset", "ragflow"]).output().exits(0);
-    for words in ["check      db: mysql://", "migration  python3", "module     nginx: ", "module     executor-1: ", "module     sync: "] {
+    for words in ["wait for db up to 1m: mysql://", "migrate: python3", "the module nginx", "the module executor-1", "the module sync"] {
         assert!(output.stdout.contains(words), "{words:?} is not in:\n{}", output.stdout);
     }
 }

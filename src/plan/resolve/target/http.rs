@@ -22,7 +22,7 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, at_once: usize) -
     let mut members: Vec<(String, HttpTarget)> = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let path = format!("{}.{}", section.below("targets"), index + 1);
-        let Some(mut member) = section.context().open(node, &path, None, section.depth()) else { continue };
+        let Some(mut member) = section.context().open(node, &path, section.depth()) else { continue };
         let endpoint: Endpoint = member.declared();
         let target = super::read(&member, &endpoint.target);
         if section.depth() == Depth::Form {
@@ -108,7 +108,7 @@ impl HttpOptions {
             let value = value.value();
             let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
             if (name.is_empty() || !name.chars().all(token) || value.chars().any(char::is_control))
-                && let Some(table) = section.table("headers", None)
+                && let Some(table) = section.table("headers")
             {
                 table.problem(name, "cannot be sent as a header");
             }
@@ -131,7 +131,7 @@ impl HttpOptions {
 fn expectation(section: &Section<'_>, expected: &Expected) -> Expect {
     let json = expected.json.0.iter().map(|(pointer, accepted)| (pointer.clone(), accepted.0.clone())).collect::<Vec<_>>();
     for (pointer, _) in json.iter().filter(|(pointer, _)| !pointer.is_empty() && !pointer.starts_with('/')) {
-        if let Some(table) = section.table("expect", None).and_then(|expect| expect.table("json", None)) {
+        if let Some(table) = section.table("expect").and_then(|expect| expect.table("json")) {
             table.problem(pointer, "is not a JSON pointer: it has to begin with `/`");
         }
     }

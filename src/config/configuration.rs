@@ -1,0 +1,80 @@
+//! The whole configuration: what stands at its top level, and the tables below it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::check::Check;
+use crate::config::dify::Dify;
+use crate::config::environment::Environment;
+use crate::config::health::Health;
+use crate::config::heartbeat::Heartbeat;
+use crate::config::interpolate::Text;
+use crate::config::migration::Migrations;
+use crate::config::mode::Mode;
+use crate::config::module::Module;
+use crate::config::preset_keys::PresetKeys;
+use crate::config::process::Process;
+use crate::config::values::{Maybe, Named, Part};
+
+/// What happens to arguments behind portcullis' own options that no command takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum ExtraArguments {
+    /// The run ends with 64.
+    #[default]
+    Error,
+    /// They are left out.
+    Ignore,
+}
+
+/// The top level, and the tables that are read by themselves.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Configuration {
+    /// The service's name in health answers, in Redis and in metrics; by default the mode, else `app`.
+    pub service: Maybe<Text>,
+    /// The mode that is started; by default what `MODE` says, or the only one there is.
+    pub mode: Maybe<Text>,
+    /// The mode to take where the one that is asked for is unknown, or none is.
+    pub mode_fallback: Maybe<Text>,
+    /// What happens to arguments that the mode's command does not take.
+    pub extra_args: ExtraArguments,
+    /// The dependencies that are waited for and watched, by name.
+    #[schemars(extend("propertyNames" = crate::config::check::names()))]
+    pub checks: Part<Named<Check>>,
+    /// The command that runs once across all replicas.
+    pub migrations: Part<Migrations>,
+    /// The processes of which one is started, by name.
+    #[schemars(extend("propertyNames" = serde_json::json!({ "minLength": 1 })))]
+    pub modes: Part<Named<Mode>>,
+    /// Where and how often the readiness is written.
+    pub heartbeat: Part<Heartbeat>,
+    /// The health endpoint.
+    pub health: Part<Health>,
+    /// A Dify whose APIs are asked one by one; the report stands in `/actuator/health`.
+    pub dify: Part<Dify>,
+    /// What holds for every process.
+    pub process: Part<Process>,
+    /// The variables of every process.
+    pub env: Part<Environment>,
+    /// Further processes beside that of the mode, by name.
+    #[schemars(extend("propertyNames" = crate::config::check::names()))]
+    pub modules: Part<Named<Module>>,
+}
+
+/// The same as a document: with what is taken out before the rest is read.
+#[derive(JsonSchema)]
+#[schemars(
+    title = "portcullis.toml",
+    description = "The configuration of portcullis. A string may hold ${NAME}, ${NAME:-default} and ${NAME:?message}.",
+    deny_unknown_fields
+)]
+pub struct Document {
+    /// What is read of it.
+    #[schemars(flatten)]
+    pub configuration: Configuration,
+    /// What lays it over a preset.
+    #[schemars(flatten)]
+    pub presets: PresetKeys,
+}

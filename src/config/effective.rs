@@ -1,0 +1,181 @@
+//! What a configuration comes to: every value with where it comes from, as TOML that could stand in its place.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+
+use crate::config::interpolate::{Template, looks_secret};
+use crate::config::node::{Node, Table, Value};
+use crate::config::origin::Origin;
+use crate::config::source::Environment;
+use crate::secret::{MASK, scrub};
+
+/// The sections that a run reads, in the order in which they were read.
+#[derive(Default)]
+pub struct Effective(Vec<Section>);
+
+/// One table: its name, and its values.
+struct Section {
+    path: String,
+    values: Vec<Entry>,
+}
+
+/// One value as it may be shown, and what is told of where it comes from.
+struct Entry {
+    key: String,
+    value: Json,
+    from: String,
+}
+
+/// What no value of a file can be shown by; `#` and the words after it.
+const BY_DEFAULT: &str = "default";
+
+impl Effective {
+    /// Adds a section: what was written in `table`, and of the second struct the defaults of what was not; the first says what is secret. A section that is read once more is the same.
+    pub fn add(&mut self, path: &str, (declared, defaults): (&impl Serialize, &impl Serialize), table: &Table, environment: &Environment) {
+        if self.0.iter().any(|section| section.path == path) {
+            return;
+        }
+        let [Ok(Json::Object(declared)), Ok(Json::Object(defaults))] = [serde_json::to_value(declared), serde_json::to_value(defaults)]
+        else {
+            return;
+        };
+        let named = path.split('.').any(|step| ["env", "set", "default", "headers"].contains(&step));
+        let shown = Shown { environment, named };
+        let mut values: Vec<Entry> = table
+            .iter()
+            .filter(|entry| !matches!(entry.node.value, Value::Hole))
+            .map(|entry| {
+                let secret = declared.get(&entry.key).is_some_and(|value| value == MASK);
+                Entry { key: entry.key.clone(), value: shown.node(&entry.key, &entry.node, secret), from: shown.origin(&entry.node) }
+            })
+            .collect();
+        for (key, value) in defaults.into_iter().filter(|(key, value)| !value.is_null() && table.get(key).is_none()) {
+            values.push(Entry { key, value, from: BY_DEFAULT.to_owned() });
+        }
+        self.0.push(Section { path: path.to_owned(), values });
+    }
+
+    /// Adds the sections of another reading that are not there yet.
+    pub fn extend(&mut self, other: Self) {
+        for section in other.0 {
+            if self.0.iter().all(|present| present.path != section.path) {
+                self.0.push(section);
+            }
+        }
+    }
+
+    /// The sections that are told by themselves, and so not once more inside another.
+    fn is_section(&self, path: &str, key: &str) -> bool {
+        let below = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let inside = format!("{below}.");
+        self.0.iter().any(|section| section.path == below || section.path.starts_with(&inside))
+    }
+
+    fn own<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
+        // A table of the top level is told by its sections, or is of no matter to this run.
+        let at_top = section.path.is_empty();
+        section.values.iter().filter(move |entry| !(self.is_section(&section.path, &entry.key) || at_top && entry.value.is_object()))
+    }
+
+    /// The whole of it as TOML, each value with a comment that tells where it comes from.
+    pub fn toml(&self) -> String {
+        let mut out = String::new();
+        for section in &self.0 {
+            if !section.path.is_empty() {
+                let _ = writeln!(out, "\n[{}]", header(&section.path));
+            }
+            for Entry { key, value, from } in self.own(section) {
+                let _ = writeln!(out, "{} = {}  # {from}", name(key), toml(value));
+            }
+        }
+        out
+    }
+
+    /// The same for a program: the values, and beside them where each comes from, both by section and key.
+    pub fn json(&self) -> Json {
+        let by = |of: fn(&Entry) -> Json| -> Map<String, Json> {
+            let section = |section| -> Map<String, Json> { self.own(section).map(|entry| (entry.key.clone(), of(entry))).collect() };
+            self.0.iter().map(|one| (one.path.clone(), Json::Object(section(one)))).collect()
+        };
+        json!({ "values": by(|entry| entry.value.clone()), "origins": by(|entry| Json::from(entry.from.as_str())) })
+    }
+}
+
+/// How values are shown.
+struct Shown<'a> {
+    environment: &'a Environment,
+    /// Whether keys are names of variables, which say what is secret.
+    named: bool,
+}
+
+impl Shown<'_> {
+    fn node(&self, key: &str, node: &Node, secret: bool) -> Json {
+        match &node.value {
+            Value::String(text) => Json::String(self.text(key, text, &node.origin, secret)),
+            Value::Integer(number) => json!(number),
+            Value::Float(number) => json!(number),
+            Value::Boolean(flag) => json!(flag),
+            Value::List(items) => items.iter().map(|item| self.node(key, item, secret)).collect(),
+            Value::Table(table) => table.iter().map(|entry| (entry.key.clone(), self.node(&entry.key, &entry.node, secret))).collect(),
+            Value::Datetime | Value::Hole => Json::Null,
+        }
+    }
+
+    /// A text with its variables written out, but for what is secret: that stays the variable that it came from.
+    fn text(&self, key: &str, text: &str, origin: &Origin, secret: bool) -> String {
+        let variable = |name: &str| format!("${{{name}}}");
+        let secret = secret || (self.named && looks_secret(key, text));
+        let written = match origin {
+            Origin::Variable(name) if secret || looks_secret("", text) || scrub(text) != *text => return variable(name),
+            origin if origin.verbatim() => text.replace('$', "$$"),
+            _ => match Template::parse(text) {
+                Ok(template) if secret && template.is_literal() => MASK.to_owned(),
+                Ok(template) => template.written_out(self.environment, secret),
+                Err(_) => String::new(),
+            },
+        };
+        scrub(&written)
+    }
+
+    /// Where a value comes from: its place, and the variables in it that are set.
+    fn origin(&self, node: &Node) -> String {
+        let names = match &node.value {
+            Value::String(text) if !node.origin.verbatim() => Template::parse(text)
+                .map(|template| template.set_variables(self.environment).into_iter().map(str::to_owned).collect())
+                .unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        if names.is_empty() { node.origin.to_string() } else { format!("{}, from {}", node.origin, names.join(", ")) }
+    }
+}
+
+/// The name of a table. A check's own name may hold a `.`, so what lies below a section of names is one name.
+fn header(path: &str) -> String {
+    path.split('.').map(name).collect::<Vec<_>>().join(".")
+}
+
+/// A key, in quotes where TOML wants it so.
+fn name(key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if bare { key.to_owned() } else { quoted(key) }
+}
+
+/// A basic string of TOML 1.0, whose escapes JSON's are among.
+fn quoted(text: &str) -> String {
+    Json::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+fn toml(value: &Json) -> String {
+    match value {
+        Json::String(text) => quoted(text),
+        Json::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        Json::Object(table) if table.is_empty() => "{}".to_owned(),
+        Json::Object(table) => {
+            let entries = table.iter().map(|(key, value)| format!("{} = {}", name(key), toml(value)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,16 @@
+//! `docs/reference.md` says of every key what the schema says.
+
+#[path = "../../scripts/reference.rs"]
+#[allow(dead_code)]
+mod keys;
+
+#[test]
+fn the_page_of_all_keys_is_the_schemas() {
+    let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md")).unwrap();
+    let page = keys::page(&portcullis::plan::resolve::schema());
+    assert!(written == page, "docs/reference.md is old: run scripts/reference");
+    let keys = page.lines().filter(|line| line.starts_with("| `")).count();
+    assert!(keys > 150, "{keys}");
+    let silent: Vec<&str> = page.lines().filter(|line| line.starts_with("| `") && line.ends_with("|  |")).collect();
+    assert!(silent.is_empty(), "no key is without a text: {silent:#?}");
+}
