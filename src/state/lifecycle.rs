@@ -66,8 +66,8 @@ pub struct Lifecycle {
     requests: Requests,
     ending: Option<Ending>,
     announced: Readiness,
-    /// Whether the lease to restart what is unhealthy was asked for and not given back.
-    leased: bool,
+    /// For how long the lease to restart what is unhealthy was asked for; none where it was not, or is given back.
+    leased: Option<Duration>,
     ever_ready: bool,
     ever_spawned: bool,
     /// Whose death, the next one of its, was for want of memory.
@@ -128,7 +128,7 @@ impl Lifecycle {
             requests: Requests::default(),
             ending: None,
             announced: Readiness::Unknown,
-            leased: false,
+            leased: None,
             ever_ready: false,
             ever_spawned: false,
             out_of_memory: None,

@@ -32,8 +32,8 @@ impl Lifecycle {
         }
         self.transition(id, RunState::Unhealthy(since, check));
         if self.plan.heartbeat.is_some() {
-            self.leased = true;
-            effects.push(Effect::RestartLease(Some(self.lease_length(now))));
+            self.leased = Some(self.lease_length(now));
+            effects.push(Effect::RestartLease(self.leased));
         } else {
             self.restart_granted(now, effects);
         }
@@ -107,8 +107,8 @@ impl Lifecycle {
             let healing = healing.clone();
             self.heals(id, next.map(|stage| Healing { stage, ..healing }));
         }
-        if self.leased && (self.shutdown.is_some() || !self.processes.keys().any(|id| self.is_under_way(*id))) {
-            self.leased = false;
+        if self.leased.is_some() && (self.shutdown.is_some() || !self.processes.keys().any(|id| self.is_under_way(*id))) {
+            self.leased = None;
             effects.push(Effect::RestartLease(None));
         }
     }

@@ -124,7 +124,7 @@ impl World {
         let migration = std::mem::discriminant(&snapshot.migration);
         let healing = |child: &crate::state::snapshot::Child| child.healing.as_ref().map(|healing| healing.stage);
         let healing: Vec<_> = snapshot.modules.iter().map(|module| &module.child).chain([&snapshot.child]).map(healing).collect();
-        let _ = write!(text, "{healing:?} {}", run.leased);
+        let _ = write!(text, "{healing:?} {}", run.leased.is_some());
         let ending = run.ending().map(|ending| (ending.code, ending.as_asked));
         let _ = write!(text, "{:?} {:?} {steps:?} {checks:?} {modules:?} {migration:?} {ending:?}", snapshot.phase, run.start);
         let _ = write!(text, "{:?} {:?} {} {:?}", run.migrating, run.shutdown, run.requests.count, run.announced);
