@@ -5,6 +5,7 @@ pub mod argument;
 pub mod check;
 pub mod condition;
 pub mod configuration;
+pub mod dify;
 pub mod effective;
 pub mod environment;
 pub mod fit;

@@ -12,7 +12,7 @@ use crate::log;
 use crate::outcome::Class;
 use crate::plan::Plan;
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{HEARTBEAT, Level, Look, Migration, Phase, Snapshot, Step};
+use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, Step};
 
 /// How often a wait that goes on is mentioned.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -56,6 +56,7 @@ impl Narrator {
         }
         migration::tell(before, after, now);
         tell_phase(before, after, &self.limits);
+        tell_spent("the process", &before.child, &after.child);
         modules::tell(before, after);
         match self.readiness(after, now) {
             Some(true) => info!("ready: traffic may come"),
@@ -175,6 +176,14 @@ impl Narrator {
     }
 }
 
+/// Tells of a check that went down and cannot restart its process any more.
+fn tell_spent(who: &str, before: &Child, after: &Child) {
+    let spent = after.healing.as_ref().filter(|healing| healing.stage == HealingStage::Spent);
+    if let Some(Healing { check, .. }) = spent.filter(|_| before.healing != after.healing) {
+        warn!("{who} stays down: its check {check} went down, and `restart_limit` is spent");
+    }
+}
+
 fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
     if before.child.pid.is_none()
         && let Some(pid) = after.child.pid
@@ -193,7 +202,8 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
         Phase::Migrating if after.checks.is_empty() => info!("the migration is next"),
         Phase::Migrating => info!("everything is ready; the migration is next"),
         Phase::Starting if after.child.pid.is_some() => {
-            warn!("the process is restarted: a check of it with `on_down = \"restart\"` went down");
+            let check = after.child.healing.as_ref().map_or("", |healing| healing.check.as_str());
+            warn!("the process is restarted: its check {check} went down (`on_down = \"restart\"`)");
         }
         Phase::Starting => info!("starting the process"),
         Phase::Running => {

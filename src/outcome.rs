@@ -207,15 +207,28 @@ impl Failure {
     }
 }
 
+/// One of several clients whose endpoints a check asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Its name, which several may share.
+    pub name: &'static str,
+    /// Which of those of this name it is.
+    pub number: usize,
+}
+
 /// What one of several endpoints of a check yielded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// The endpoint's name, unique within its check.
+    /// The endpoint's name, unique within its client.
     pub name: String,
     /// Where it is, without secrets: a detail.
     pub target: String,
+    /// Whose it is, where the endpoints of a check are those of several clients.
+    pub client: Option<Client>,
     /// `Ok` or why not.
     pub result: Result<(), Failure>,
+    /// The status of its HTTP answer; none where there was no answer.
+    pub status: Option<u16>,
     /// How long it took, waiting for its turn left out.
     pub elapsed: Duration,
 }

@@ -4,6 +4,7 @@
 mod bounded;
 mod broker;
 pub mod dial;
+mod dify;
 mod exec;
 mod first;
 mod grpc;
@@ -48,6 +49,7 @@ enum Kind {
     Broker(Box<BrokerTarget>),
     Http(Box<http::HttpProbe>),
     Several(several::SeveralProbe),
+    Dify(Box<dify::DifyProbe>),
     Postgres(Box<postgres::PostgresProbe>),
     Mysql(Box<mysql::MysqlProbe>),
     Redis(Box<redis::RedisProbe>),
@@ -77,6 +79,7 @@ impl Probe {
             Target::Broker(target) => Kind::Broker(Box::new(target)),
             Target::Http(target) => Kind::Http(Box::new(http::HttpProbe::new(target))),
             Target::Several(target) => Kind::Several(several::SeveralProbe::new(target)),
+            Target::Dify(target) => Kind::Dify(Box::new(dify::DifyProbe::new(*target))),
             Target::Postgres(target) => Kind::Postgres(Box::new(postgres::PostgresProbe::new(target))),
             Target::Mysql(target) => Kind::Mysql(Box::new(mysql::MysqlProbe::new(target))),
             Target::Redis(target) => Kind::Redis(Box::new(redis::RedisProbe::new(target))),
@@ -102,6 +105,7 @@ impl Probe {
     async fn once(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
         match &mut self.kind {
             Kind::Several(probe) => probe.ask(within).await,
+            Kind::Dify(probe) => probe.ask(within).await,
             single => (single.ask(within).await, Vec::new()),
         }
     }
@@ -156,6 +160,7 @@ impl Kind {
             Self::Broker(target) => broker::ask(target, within).await,
             Self::Http(probe) => probe.ask(within).await,
             Self::Several(probe) => probe.ask(within).await.0,
+            Self::Dify(probe) => probe.ask(within).await.0,
             Self::Postgres(probe) => probe.ask(within).await,
             Self::Mysql(probe) => probe.ask(within).await,
             Self::Redis(probe) => probe.ask(within).await,

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::check::Check;
+use crate::config::dify::Dify;
 use crate::config::environment::Environment;
 use crate::config::health::Health;
 use crate::config::heartbeat::Heartbeat;
@@ -51,6 +52,8 @@ pub struct Configuration {
     pub heartbeat: Part<Heartbeat>,
     /// The health endpoint.
     pub health: Part<Health>,
+    /// A Dify whose APIs are asked one by one; the report stands in `/actuator/health`.
+    pub dify: Part<Dify>,
     /// What holds for every process.
     pub process: Part<Process>,
     /// The variables of every process.

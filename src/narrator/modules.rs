@@ -2,6 +2,7 @@
 
 use tracing::{info, warn};
 
+use super::tell_spent;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 
 /// Tells what is different in `after`.
@@ -16,6 +17,7 @@ pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
 
 fn tell_one(old: &Module, new: &Module, phase: Phase) {
     let name = &new.name;
+    tell_spent(&format!("module {name}"), &old.child, &new.child);
     if let (None, Some(pid)) = (old.child.pid, new.child.pid) {
         info!("module {name} runs as pid {pid}");
     }

@@ -24,6 +24,10 @@ pub enum Cause {
     Body,
     /// The server, or the role, has all the connections that it may have.
     Full,
+    /// It is not asked, because nothing was configured for it.
+    NotConfigured,
+    /// It is not asked, because what it would be asked for is not there.
+    Skipped,
 }
 
 /// A class and what happened within it.
@@ -59,6 +63,8 @@ impl Why {
             Cause::TooFew => "too few are ready",
             Cause::Body => "unexpected answer",
             Cause::Full => "too many connections",
+            Cause::NotConfigured => "not configured",
+            Cause::Skipped => "skipped",
         }
     }
 
@@ -73,6 +79,8 @@ impl Why {
             Cause::NoRoom => "free some space, or ask for less",
             Cause::TooFew => "check that its instances run and write their heartbeat to this Redis",
             Cause::Body => "check the url and what is expected of the answer",
+            Cause::NotConfigured => "write the key or the account that it is asked with",
+            Cause::Skipped => "nothing: there is nothing yet that it could be asked for",
             Cause::Full => "close some connections, or raise the limit of the server, the database or the role",
         }
     }
@@ -87,9 +95,18 @@ mod tests {
         for class in Class::ALL {
             assert_eq!((Why::from(class).words(), Why::from(class).advice()), (class.public(), class.advice()));
         }
-        for cause in
-            [Cause::Closed, Cause::NoSocket, Cause::Deserted, Cause::NoDatabase, Cause::NoRoom, Cause::TooFew, Cause::Body, Cause::Full]
-        {
+        for cause in [
+            Cause::Closed,
+            Cause::NoSocket,
+            Cause::Deserted,
+            Cause::NoDatabase,
+            Cause::NoRoom,
+            Cause::TooFew,
+            Cause::Body,
+            Cause::Full,
+            Cause::NotConfigured,
+            Cause::Skipped,
+        ] {
             let why = Why { class: Class::Refused, cause };
             assert!(why.words().len() <= 22 && why.advice() != Class::Refused.advice(), "{why:?}");
         }

@@ -4,6 +4,7 @@ mod address;
 mod argv;
 mod checks;
 mod condition;
+mod dify;
 mod given;
 mod health;
 mod heartbeat;
@@ -207,6 +208,7 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
     let heartbeat = if bare || own.is_some() { None } else { heartbeat::read(&root, &service.name, &checks) };
     let health = if own.is_some() { health::marker(&root, bare) } else { health::read(&root, bare) };
     let mut checks = if looks { checks } else { Vec::new() };
+    checks.extend(dify::read(&root, if looks { Depth::Whole } else { Depth::Form }));
     if own.is_some() {
         checks.retain(|check| !check.wait.is_zero());
         context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");

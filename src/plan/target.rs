@@ -2,6 +2,7 @@
 
 mod broker;
 mod database;
+mod dify;
 mod redis;
 mod tls;
 
@@ -12,6 +13,7 @@ use super::process::ProcessPlan;
 use crate::secret::{Secret, scrub};
 pub use broker::{BrokerTarget, Protocol};
 pub use database::{AuthMethods, Demands, MysqlTarget, PostgresHost, PostgresTarget, ServerKey, ServerRole};
+pub use dify::{Account, Api, Client, ClientPlan, DifyTarget, Keys};
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
 pub use tls::{Identity, SslMode, Tls, Verify};
 
@@ -38,6 +40,8 @@ pub enum Target {
     Http(HttpTarget),
     /// Several HTTP endpoints under one name; all have to answer.
     Several(SeveralTarget),
+    /// A Dify whose APIs are asked one by one; any of them has to answer.
+    Dify(Box<DifyTarget>),
     /// A gRPC server that says of itself that it serves (health v1).
     Grpc(GrpcTarget),
     /// A message broker or a MongoDB that answers.
@@ -68,6 +72,7 @@ impl Target {
             Self::Exec(_) => "exec",
             Self::Process | Self::Module(_) => "process",
             Self::Http(_) | Self::Several(_) => "http",
+            Self::Dify(_) => "dify",
             Self::Grpc(_) => "grpc",
             Self::Broker(broker) => broker.kind(),
             Self::Postgres(_) => "postgres",
@@ -103,6 +108,7 @@ impl fmt::Display for Target {
             Self::Module(name) => write!(f, "process:{name}"),
             Self::Http(http) => f.write_str(&http.shown),
             Self::Several(several) => write!(f, "{several}"),
+            Self::Dify(dify) => write!(f, "{dify}"),
             Self::Grpc(grpc) => write!(f, "{grpc}"),
             Self::Broker(broker) => write!(f, "{broker}"),
             Self::Postgres(postgres) => write!(f, "{postgres}"),

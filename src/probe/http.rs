@@ -1,6 +1,6 @@
 //! Asks an HTTP endpoint and compares its answer with what is expected of it.
 
-mod client;
+pub(super) mod client;
 
 use std::time::Duration;
 

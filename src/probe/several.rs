@@ -57,7 +57,9 @@ impl SeveralProbe {
             .map(|(name, http)| Part {
                 name: name.clone(),
                 target: http.shown.clone(),
+                client: None,
                 result: Err(Failure::new(Class::Internal, "the probe panicked")),
+                status: None,
                 elapsed: Duration::ZERO,
             })
             .collect();
@@ -65,6 +67,7 @@ impl SeveralProbe {
             let Ok((index, probe, result, elapsed)) = joined else { continue };
             if let (Some(slot), Some(part)) = (self.members.get_mut(index), parts.get_mut(index)) {
                 *slot = Some(probe);
+                part.status = result.as_ref().map_or_else(|failure| failure.status, |()| Some(200));
                 (part.result, part.elapsed) = (result, elapsed);
             }
         }
@@ -73,13 +76,12 @@ impl SeveralProbe {
 }
 
 fn summary(parts: &[Part]) -> Result<(), Failure> {
+    parts.iter().find(|part| part.result.is_err()).map_or(Ok(()), |first| Err(failed(parts, first, &first.name)))
+}
+
+/// The failure of a check of which parts failed, in the words of one that is called `name`.
+pub(super) fn failed(parts: &[Part], one: &Part, name: &str) -> Failure {
     let failed = parts.iter().filter(|part| part.result.is_err()).count();
-    let first = parts.iter().find_map(|part| part.result.as_ref().err().map(|failure| (&part.name, failure)));
-    match first {
-        None => Ok(()),
-        Some((name, failure)) => {
-            let whom = format!("{failed} of {} failed, first {name}", parts.len());
-            Err(Failure { status: None, ..failure.clone().of(&whom) })
-        }
-    }
+    let failure = one.result.as_ref().err().cloned().unwrap_or_else(|| Failure::new(Class::Internal, "it passed"));
+    Failure { status: None, ..failure.of(&format!("{failed} of {} failed, first {name}", parts.len())) }
 }

@@ -1,4 +1,4 @@
-//! The permission to restart what is unhealthy: in Redis, under the heartbeat's own keys, one replica of a service has it at a time.
+//! The lease to restart what is unhealthy: in Redis, under the heartbeat's own keys, one replica of a service has it at a time.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use redis::{Cmd, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Identity;
 use super::beat::ANSWER;
 use crate::mailbox::Mailbox;
 use crate::plan::HeartbeatPlan;
@@ -18,47 +19,55 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often it is said that this replica waits.
 const REMINDER: Duration = Duration::from_secs(60);
 
+/// Takes the lease where it is free or ours already, for so many milliseconds from now; nil where another replica has it.
+const TAKE: &str = "local holder = redis.call('GET', KEYS[1]) if holder and holder ~= ARGV[1] then return false end \
+    return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])";
+
 /// Deletes the key where its value is ours still.
 const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-/// Gets the permission whenever one is wanted, says [`Event::RestartGranted`], and gives it back when it is not any more.
+/// Gets the lease whenever one is wanted, says [`Event::RestartGranted`], and gives it back when it is not any more. Each wish is
+/// answered, whether or not the lease is ours from an earlier one: it then holds for as long as the later one says.
 ///
 /// It expires by itself after the time it was asked for. Where Redis does not answer it is granted: a replica that is unhealthy does
 /// not stay so for the sake of others that nobody can ask.
-pub async fn keep(plan: HeartbeatPlan, mut wanted: watch::Receiver<Option<Duration>>, mailbox: Mailbox) {
+pub async fn keep(plan: HeartbeatPlan, identity: Identity, mut wanted: watch::Receiver<Option<Duration>>, mailbox: Mailbox) {
     let key = format!("portcullis:{{{}}}:restart", plan.key);
+    // The run's own, so that a thread that takes the place of one that hangs goes on with the same lease.
+    let token = identity.change(|who| who.token.clone());
+    let mut may_be_ours = false;
     loop {
-        let Ok(length) = wanted.wait_for(Option::is_some).await.map(|wanted| wanted.unwrap_or_default()) else { return };
-        let token = format!("{:016x}", fastrand::u64(..));
-        let is_ours = tokio::select! {
-            is_ours = take(&plan, &key, &token, length) => is_ours,
-            gone = wanted.wait_for(Option::is_none) => if gone.is_ok() { continue } else { return },
-        };
-        mailbox.send(Event::RestartGranted);
-        if wanted.wait_for(Option::is_none).await.is_err() {
-            return;
-        }
-        if is_ours {
+        let length = *wanted.borrow_and_update();
+        if let Some(length) = length {
+            may_be_ours = true;
+            tokio::select! {
+                () = take(&plan, &key, &token, length) => mailbox.send(Event::RestartGranted),
+                gone = wanted.changed() => if gone.is_ok() { continue } else { return },
+            }
+        } else if std::mem::take(&mut may_be_ours) {
             let mut command = redis::cmd("EVAL");
             command.arg(GIVE_BACK).arg(1).arg(&key).arg(&token);
             // What is not given back expires.
             let _ = asked(&plan, &command).await;
         }
+        if wanted.changed().await.is_err() {
+            return;
+        }
     }
 }
 
-/// Waits until the permission is this replica's; false where Redis could not be asked.
-async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) -> bool {
+/// Waits until the lease is this replica's, or Redis cannot be asked.
+async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
     let mut told: Option<Instant> = None;
-    let mut command = redis::cmd("SET");
-    command.arg(key).arg(token).arg("NX").arg("PX").arg(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+    let mut command = redis::cmd("EVAL");
+    command.arg(TAKE).arg(1).arg(key).arg(token).arg(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
     loop {
         match asked(plan, &command).await {
             Some(Value::Nil) => {}
-            Some(_) => return true,
+            Some(_) => return,
             None => {
                 tracing::warn!("Redis does not say whether another replica restarts what is unhealthy: this one does not wait");
-                return false;
+                return;
             }
         }
         if told.is_none_or(|told| told.elapsed() >= REMINDER) {

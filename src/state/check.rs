@@ -30,7 +30,7 @@ pub struct Record {
     pub private: Private,
     /// How long it took.
     pub elapsed: Duration,
-    /// What each of several endpoints yielded; empty for a check of one.
+    /// What each of several endpoints yielded; empty for a check of one, and once there is a newer record.
     pub parts: Vec<Part>,
 }
 
@@ -184,8 +184,17 @@ impl Check {
         if self.records.len() == RECORDS {
             self.records.pop_front();
         }
+        // Nobody asks for the parts of older runs, and a report on many APIs is long.
+        if let Some(last) = self.records.back_mut() {
+            last.parts = Vec::new();
+        }
         let private = outcome.result.err().map(|failure| failure.private).unwrap_or_default();
         self.records.push_back(Record { at: now, class, cause, private, elapsed: outcome.elapsed, parts: outcome.parts });
+    }
+
+    /// Whether it is a report on a whole system rather than a check of one dependency.
+    pub fn is_report(&self) -> bool {
+        self.kind == "dify"
     }
 
     /// The newest record.

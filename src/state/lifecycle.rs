@@ -66,6 +66,8 @@ pub struct Lifecycle {
     requests: Requests,
     ending: Option<Ending>,
     announced: Readiness,
+    /// For how long the lease to restart what is unhealthy was asked for; none where it was not, or is given back.
+    leased: Option<Duration>,
     ever_ready: bool,
     ever_spawned: bool,
     /// Whose death, the next one of its, was for want of memory.
@@ -126,6 +128,7 @@ impl Lifecycle {
             requests: Requests::default(),
             ending: None,
             announced: Readiness::Unknown,
+            leased: None,
             ever_ready: false,
             ever_spawned: false,
             out_of_memory: None,
@@ -179,6 +182,7 @@ impl Lifecycle {
         self.spawn_in_turn(now, &mut effects);
         self.stop_in_turn(now, &mut effects);
         self.announce(now, &mut effects);
+        self.settle_healing(&mut effects);
         self.note_start_over(now);
         self.maybe_exit(&mut effects);
         self.snapshot.sequence += 1;

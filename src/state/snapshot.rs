@@ -58,10 +58,48 @@ pub struct Child {
     pub pid: Option<i32>,
     /// How often it was started again.
     pub restarts: u32,
+    /// How often of these because a check of it went down.
+    pub restarts_by_check: u32,
+    /// The check that asks for its restart, or that its last restart came from; none where that came from its end, or there was none.
+    pub healing: Option<Healing>,
     /// How it last ended.
     pub last_exit: Option<Ended>,
     /// What it last said it is doing (`STATUS=` of `sd_notify(3)`): a detail.
     pub status: Option<String>,
+}
+
+/// A restart that a check asks for by `on_down = "restart"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Healing {
+    /// The name of the check that went down.
+    pub check: String,
+    /// How far the restart is.
+    pub stage: HealingStage,
+}
+
+/// How far a restart is that a check asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealingStage {
+    /// Another replica of the service may restart now: this one waits for the lease.
+    Waiting,
+    /// The process is stopped and started anew.
+    Restarting,
+    /// It is ready again.
+    Done,
+    /// `restart_limit` is spent: the process stays down.
+    Spent,
+}
+
+impl HealingStage {
+    /// The word for machines.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Restarting => "restarting",
+            Self::Done => "done",
+            Self::Spent => "limit",
+        }
+    }
 }
 
 /// The readiness heartbeat.

@@ -276,7 +276,7 @@ impl Thread {
             tokio::spawn(keep_lock(keeper, mailbox.clone()));
         }
         if let Some(heartbeat) = plan.heartbeat.clone() {
-            tokio::spawn(during(term.clone(), registry::lease::keep(heartbeat.clone(), lease, mailbox.clone())));
+            tokio::spawn(during(term.clone(), registry::lease::keep(heartbeat.clone(), identity.clone(), lease, mailbox.clone())));
             let duty = Duty { plan: heartbeat, published: Arc::clone(&published), readiness, mailbox: mailbox.clone(), identity };
             tokio::spawn(keep_heartbeat(subsystems.heartbeat, duty, term.clone()));
         }

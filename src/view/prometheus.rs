@@ -8,7 +8,7 @@ use super::exposition::{Exposition, Kind, OPENMETRICS, TEXT_FORMAT, syntax};
 use super::figures::{Figures, LIMITS};
 use crate::outcome::Class;
 use crate::state::check::{Check, State};
-use crate::state::snapshot::{Assessed, Assessment, Level, Look, Migration, ModuleState, Phase, Snapshot, Stage};
+use crate::state::snapshot::{APP, Assessed, Assessment, Level, Look, Migration, ModuleState, Phase, Snapshot, Stage};
 
 /// Every family. Base units, a fixed vocabulary, no addresses and no error texts.
 ///
@@ -33,6 +33,7 @@ pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<
     checks(&mut page, assessment);
     let restarts = snapshot.child.restarts;
     page.single("portcullis_child_restarts_total", Kind::Counter, "Restarts of the supervised process.", "", restarts);
+    restarts_by_reason(&mut page, snapshot);
     modules(&mut page, snapshot);
     heartbeat(&mut page, snapshot);
     migration(&mut page, snapshot, look);
@@ -88,6 +89,18 @@ fn runs(page: &mut Exposition, name: &str, check: &Check) {
     page.sample(name, &[("check", &check.name), ("class", Class::Ok.word())], passed);
     for (class, count) in check.totals.iter().filter(|(class, _)| **class != Class::Ok) {
         page.sample(name, &[("check", &check.name), ("class", class.word())], count);
+    }
+}
+
+fn restarts_by_reason(page: &mut Exposition, snapshot: &Snapshot) {
+    let name = "portcullis_restarts_total";
+    page.family(name, Kind::Counter, "Restarts in place by why: the process ended, or a check of it went down.", "");
+    let modules = snapshot.modules.iter().map(|module| (module.name.as_str(), &module.child));
+    for (process, child) in std::iter::once((APP, &snapshot.child)).chain(modules) {
+        let ended = child.restarts.saturating_sub(child.restarts_by_check);
+        for (reason, count) in [("exit", ended), ("check", child.restarts_by_check)] {
+            page.sample(name, &[("process", process), ("reason", reason)], count);
+        }
     }
 }
 

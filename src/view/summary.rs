@@ -8,7 +8,9 @@ use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
 use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{Assessed, Assessment, Child, Level, Look, Migration, Module, ModuleState, Snapshot, Stage, Status};
+use crate::state::snapshot::{
+    Assessed, Assessment, Child, Healing, HealingStage, Level, Look, Migration, Module, ModuleState, Snapshot, Stage, Status,
+};
 pub(super) use instances::{instance, instances};
 pub(super) use start::{outcome, timeline};
 
@@ -152,6 +154,7 @@ pub(super) fn process(snapshot: &Snapshot, authority: bool) -> String {
         Some(Ended::Signal(number)) => parts.push(format!("last ended by {}", signal_name(i32::from(number)))),
         None => {}
     }
+    parts.extend(healing(child));
     parts.extend(says(child, authority));
     parts.join(", ")
 }
@@ -162,6 +165,17 @@ fn restarted(times: u32) -> Option<String> {
         1 => Some("restarted once".to_owned()),
         times => Some(format!("restarted {times} times")),
     }
+}
+
+/// Which check restarts the process, and how far that is.
+fn healing(child: &Child) -> Option<String> {
+    let Healing { check, stage } = child.healing.as_ref()?;
+    Some(match stage {
+        HealingStage::Waiting => format!("to be restarted because check {check} went down: waits for another replica's restart"),
+        HealingStage::Restarting => format!("being restarted because check {check} went down"),
+        HealingStage::Done => format!("last restarted because check {check} went down"),
+        HealingStage::Spent => format!("not restarted although check {check} went down: `restart_limit` is spent"),
+    })
 }
 
 fn says(child: &Child, authority: bool) -> Option<String> {
@@ -190,6 +204,7 @@ pub(super) fn module(module: &Module, authority: bool) -> String {
     let mut parts = vec![module.state.told().to_owned()];
     parts.extend(module.child.pid.filter(|_| authority).map(|pid| format!("pid {pid}")));
     parts.extend(restarted(module.child.restarts));
+    parts.extend(healing(&module.child));
     parts.extend(module.trouble.as_ref().filter(|_| authority).cloned());
     parts.extend(says(&module.child, authority));
     parts.join(", ")

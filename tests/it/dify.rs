@@ -5,6 +5,7 @@ pub mod diff;
 mod law;
 mod rows;
 mod signals;
+mod status;
 mod versions;
 
 use crate::support::StandIns;

@@ -32,7 +32,15 @@ fn a_process_that_hangs_and_ignores_term_is_restarted() {
         std::fs::remove_file(run.dir().join("web.up")).unwrap();
     }
     eventually("it is started once more", secs(20), || (starts(&run, "main") == 3).then_some(()));
-    run.until_stderr("the process is restarted: a check of it with `on_down = \"restart\"` went down", secs(5));
+    run.until_stderr("the process is restarted: its check web went down (`on_down = \"restart\"`)", secs(5));
+    eventually("it is up", secs(20), || {
+        let metrics = run.get("/metrics").body;
+        metrics.contains("portcullis_restarts_total{process=\"app\",reason=\"check\"} 2").then_some(())
+    });
+    until_up(&run, "web");
+    assert!(run.get("/").body.contains("last restarted because check web went down"));
+    let answer = run.get("/status?verbose").json();
+    assert_eq!(answer["last_restart"], serde_json::json!({"check": "web", "state": "done"}));
     run.signal(15);
     run.exits(137);
 }
@@ -58,15 +66,15 @@ fn a_worker_whose_check_goes_down_is_restarted_and_nobody_else() {
 }
 
 /// A replica that says in a file of both when it stops and when it runs.
-fn replica(redis: &Redis, name: &str, told: &Path) -> Running {
+fn replica(redis: &Redis, name: &str, told: &Path, keys: &str) -> Running {
     let run = Portcullis::new().env("PORTCULLIS_INSTANCE_ID", name);
     let told = told.display();
     let script = format!(
-        "#!/bin/sh\ntrap 'echo {name} stops >> {told}; sleep 0.7; exit 0' TERM\nsleep 0.3\ntouch web.up\necho {name} runs >> {told}\necho begin main\nwhile :; do sleep 0.05; done\n"
+        "#!/bin/sh\ntrap 'echo {name} stops >> {told}; sleep 0.7; exit 0' TERM\nsleep 0.3\ntouch web.up\necho {name} runs >> {told}\necho begin main\nwhile ! [ -e leave ]; do sleep 0.05; done\nexit 3\n"
     );
     let child = run.script("child", &script);
     let config = format!(
-        "service = \"api\"\nmode = \"api\"\n[heartbeat]\nurl = \"redis://127.0.0.1:{}/0\"\n[modes.api]\ncommand = [\"{}\"]\nrestart_delay = \"50ms\"\n[modes.api.started]\nurl = \"file://{}\"\n[checks.web]\n{}",
+        "service = \"api\"\nmode = \"api\"\n[heartbeat]\nurl = \"redis://127.0.0.1:{}/0\"\n[modes.api]\ncommand = [\"{}\"]\n{keys}[modes.api.started]\nurl = \"file://{}\"\n[checks.web]\n{}",
         redis.port,
         child.display(),
         run.dir().join("web.up").display(),
@@ -80,7 +88,7 @@ fn two_replicas_are_never_restarted_at_once() {
     let redis = Redis::start();
     let place = Portcullis::new();
     let told = place.dir().join("told");
-    let mut runs = ["one", "two"].map(|name| replica(&redis, name, &told));
+    let mut runs = ["one", "two"].map(|name| replica(&redis, name, &told, "restart_delay = \"50ms\"\n"));
     for run in &runs {
         eventually("it is started", secs(20), || (starts(run, "main") == 1).then_some(()));
         until_up(run, "web");
@@ -119,6 +127,62 @@ fn a_check_that_was_never_up_restarts_nobody() {
     let mut run = run.config(&config).sh("trap 'exit 0' TERM\necho begin main\nwhile :; do sleep 0.05; done").start();
     eventually("it is started", secs(20), || (starts(&run, "main") == 1).then_some(()));
     never("it is restarted", Duration::from_secs(1), || starts(&run, "main") > 1);
+    run.signal(15);
+    run.exits(0);
+}
+
+const LEASE: &str = "portcullis:{api_service_status}:restart";
+
+#[test]
+fn the_lease_outlives_a_long_pause_and_a_replica_that_shuts_down_gives_it_back() {
+    let redis = Redis::start();
+    let place = Portcullis::new();
+    let keys = "stop_timeout = \"1s\"\nrestart_delay = \"100s\"\nrestart_max_delay = \"100s\"\n";
+    let mut run = replica(&redis, "one", &place.dir().join("told"), keys);
+    eventually("it is started", secs(20), || (starts(&run, "main") == 1).then_some(()));
+    until_up(&run, "web");
+    std::fs::remove_file(run.dir().join("web.up")).unwrap();
+    run.until_stderr("the process is restarted: its check web went down", secs(20));
+    // A minute is the longest start, ten seconds are to spare.
+    assert!(redis.pttl(LEASE) > 160_000, "{}", redis.pttl(LEASE));
+    eventually("it pauses", secs(20), || run.get("/metrics").body.contains("reason=\"check\"} 1").then_some(()));
+    assert!(redis.get(LEASE).is_some());
+    run.signal(15);
+    run.exits(143);
+    eventually("the lease is given back", secs(10), || redis.get(LEASE).is_none().then_some(()));
+}
+
+#[test]
+fn a_process_that_ends_while_it_waits_for_the_lease_ends_the_run_with_its_code() {
+    let redis = Redis::start();
+    let place = Portcullis::new();
+    redis.command(&["SET", LEASE, "another", "PX", "60000"]);
+    let mut run = replica(&redis, "one", &place.dir().join("told"), "");
+    eventually("it is started", secs(20), || (starts(&run, "main") == 1).then_some(()));
+    until_up(&run, "web");
+    std::fs::remove_file(run.dir().join("web.up")).unwrap();
+    run.until_stderr("another replica of the service restarts what is unhealthy: this one stays down and waits for it", secs(20));
+    eventually("it is told", secs(10), || run.get("/").body.contains("waits for another replica").then_some(()));
+    assert_eq!(run.get("/status?verbose").json()["last_restart"]["state"], "waiting");
+    assert_eq!(starts(&run, "main"), 1);
+    std::fs::write(run.dir().join("leave"), "").unwrap();
+    run.exits(3);
+    assert_eq!(redis.get(LEASE).as_deref(), Some("another"), "what is another's is not taken away");
+}
+
+#[test]
+fn what_may_not_be_restarted_again_stays_down_and_says_so() {
+    let run = Portcullis::new();
+    let check = check(run.dir(), "web.up");
+    let config = format!("[process]\nrestart = \"on-failure\"\nrestart_limit = 1\nrestart_delay = \"50ms\"\n[checks.web]\n{check}");
+    let mut run = run.config(&config).sh("trap 'exit 0' TERM\ntouch web.up\necho begin main\nwhile :; do sleep 0.05; done").start();
+    for round in 1..=2 {
+        eventually("it is started", secs(20), || (starts(&run, "main") == round).then_some(()));
+        until_up(&run, "web");
+        std::fs::remove_file(run.dir().join("web.up")).unwrap();
+    }
+    run.until_stderr("the process stays down: its check web went down, and `restart_limit` is spent", secs(20));
+    never("it is restarted", Duration::from_secs(1), || starts(&run, "main") > 2);
     run.signal(15);
     run.exits(0);
 }

@@ -56,7 +56,7 @@ pub(crate) const WRONG: [&str; 18] = [
 ];
 
 /// Where in the schema a section stands, behind `#` which of several places has its keys, and what a configuration needs before one.
-const SECTIONS: [(&str, &str); 19] = [
+const SECTIONS: [(&str, &str); 20] = [
     ("", ""),
     ("check", "[checks.c]"),
     ("check#variant", "[checks.c]\n[[checks.c.variants]]\nwhen = { var = 'X', eq = '60s' }"),
@@ -64,6 +64,7 @@ const SECTIONS: [(&str, &str); 19] = [
     ("check#of a module", "[modules.w]\ncommand = ['true']\n[modules.w.checks.c]"),
     ("test", "[checks.c]\nurl = 'tcp://h:1'\n[checks.c.when]\nvar = 'X'"),
     ("endpoint", "[[checks.c.targets]]\nkind = 'http'\nhost = 'h'"),
+    ("dify", "[dify]\nurl = 'http://h'"),
     ("expect", "[checks.c]\nurl = 'http://h'\n[checks.c.expect]"),
     ("health", "[health]"),
     ("heartbeat", "[heartbeat]\nkind = 'redis'\nhost = 'h'"),

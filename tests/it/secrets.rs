@@ -126,6 +126,7 @@ fn no_secret_is_in_a_log_line_or_an_answer() {
         "registry",
         "script",
         "several",
+        "dify",
         "worker.own",
     ];
     for format in ["text", "json"] {

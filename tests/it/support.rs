@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod child;
 pub mod compose;
+pub mod dify_server;
 pub mod docker;
 pub mod grpc;
 pub mod home;

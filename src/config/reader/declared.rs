@@ -70,7 +70,7 @@ impl Section<'_> {
             let reader = Reader { node, context: self.context, depth: self.depth, group: part.then_some(&keys) };
             match T::deserialize(reader) {
                 Ok(value) => return Some(value),
-                Err(fault) => self.mend(node, fault, open)?,
+                Err(fault) => self.mend(node, *fault, open)?,
             }
         }
         None

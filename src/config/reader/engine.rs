@@ -3,18 +3,22 @@
 //! `flatten`, `tag` and `untagged` of serde buffer what they read, so that a value's place is lost: they may not be used for reading.
 //! Keys that several elements share are a [`union!`](crate::union) instead.
 
+#![allow(clippy::unnecessary_box_returns, reason = "a fault is passed on boxed by every key of every section, which is smaller code")]
+
 mod access;
+mod fault;
 
 use std::cell::RefCell;
-use std::fmt;
 
-use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
+use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 
 use super::{Context, Depth, truth};
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Node, Table, Value};
 use crate::config::problem::nearest;
 use access::{Entries, Groups, Items};
+pub(super) use fault::{Fault, Step, Why};
+use fault::{listed, named};
 
 /// Stands in a type's sentence for the value: the reader puts its masked form there, so no type ever prints what it was given.
 pub const SHOWN: char = '\u{1}';
@@ -31,100 +35,6 @@ pub mod own_way {
     pub const ONE_OR_MORE: &str = "portcullis::OneOrMore";
 }
 
-/// One step from a section to a value in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Of a table.
-    Key(String),
-    /// Of a list.
-    Item(usize),
-}
-
-/// Why a value cannot be read.
-#[derive(Debug)]
-pub(super) enum Why {
-    /// What is wrong, as the rest of a sentence that begins with the key; several for a text with several wrong variables.
-    Said(Vec<String>),
-    /// A key of a table is none of these.
-    Unknown(Vec<&'static str>),
-    /// A key is missing.
-    Missing(&'static str),
-    /// It holds a variable, and its form alone is looked at; or a fault was found there before.
-    Open,
-    /// A variable or an option writes a list or a table as text; with the sentence for one that does not.
-    Unfold(String),
-}
-
-/// What is wrong, with its place below the section that is read.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) path: Vec<Step>,
-    pub(super) why: Why,
-}
-
-impl Fault {
-    fn new(why: Why) -> Self {
-        Self { path: Vec::new(), why }
-    }
-
-    fn said(text: impl Into<String>) -> Self {
-        Self::new(Why::Said(vec![text.into()]))
-    }
-
-    fn within(mut self, step: Step) -> Self {
-        self.path.insert(0, step);
-        self
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.why)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::said(text.to_string())
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(Why::Missing(field))
-    }
-
-    /// The engine refuses unknown keys before serde sees them; this is for the words of an enum behind a visitor of its own.
-    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Self::said(format!("is `{SHOWN}`; one of {} is wanted", listed(known)))
-    }
-
-    fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Bool(_) => "a boolean",
-            Unexpected::Str(_) => "a string",
-            Unexpected::Seq => "a list",
-            Unexpected::Map => "a table",
-            _ => "a number",
-        };
-        Self::said(format!("is {found}; {} is wanted", named(wanted)))
-    }
-}
-
-/// What a visitor of serde's own wants, in our words.
-fn named(wanted: &dyn Expected) -> String {
-    match wanted.to_string().as_str() {
-        "a sequence" => "a list".to_owned(),
-        "a map" => "a table".to_owned(),
-        "any valid JSON value" => "a value that JSON has".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
-fn listed(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
-}
-
 /// A value under reading.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
@@ -137,7 +47,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The interpolated text of a string.
-    fn text(&self, text: &str) -> Result<Text, Fault> {
+    fn text(&self, text: &str) -> Result<Text, Box<Fault>> {
         if self.node.origin.verbatim() {
             return Ok(Text::literal(text));
         }
@@ -155,12 +65,12 @@ impl<'a> Reader<'a> {
     }
 
     /// What to say where `what` is wanted and something else was written.
-    fn wants(&self, what: &str) -> Fault {
+    fn wants(&self, what: &str) -> Box<Fault> {
         self.wants_as(what, "")
     }
 
     /// The same with an example of it. The text of a variable may be one in writing.
-    fn wants_as(&self, what: &str, example: &str) -> Fault {
+    fn wants_as(&self, what: &str, example: &str) -> Box<Fault> {
         let why = format!("is {}; {what} is wanted{example}", self.node.value.kind());
         match &self.node.value {
             Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(Why::Unfold(why)),
@@ -169,7 +79,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn table(&self) -> Result<&'a Table, Fault> {
+    fn table(&self) -> Result<&'a Table, Box<Fault>> {
         match &self.node.value {
             Value::Table(table) => Ok(table),
             _ => Err(self.wants_as("a table", ", as `{ key = \"value\" }`")),
@@ -177,7 +87,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Which of several words is written.
-    fn word(&self, words: &'static [&'static str]) -> Result<&'static str, Fault> {
+    fn word(&self, words: &'static [&'static str]) -> Result<&'static str, Box<Fault>> {
         let Value::String(text) = &self.node.value else {
             return Err(self.wants(&format!("one of {}", listed(words))));
         };
@@ -190,7 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A text piece by piece: each is its value, its shown form, and a word where a variable gave it.
-    fn pieces<'de, V: Visitor<'de>>(text: &Text, visitor: V) -> Result<V::Value, Fault> {
+    fn pieces<'de, V: Visitor<'de>>(text: &Text, visitor: V) -> Result<V::Value, Box<Fault>> {
         let piece = |piece: &crate::config::interpolate::Piece| {
             let by = if piece.interpolated { "variable" } else { "" };
             [piece.value.clone(), piece.shown.clone(), by.to_owned()]
@@ -201,9 +111,9 @@ impl<'a> Reader<'a> {
 }
 
 impl<'de> Deserializer<'de> for Reader<'_> {
-    type Error = Fault;
+    type Error = Box<Fault>;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
         match &self.node.value {
             Value::String(text) => visitor.visit_string(self.text(text)?.value()),
             Value::Integer(number) => visitor.visit_i64(*number),
@@ -216,7 +126,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
         match &self.node.value {
             Value::String(text) => {
                 let flag = truth(&self.text(text)?.value());
@@ -227,11 +137,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Box<Fault>> {
         match (name, &self.node.value) {
             (own_way::TEXT | own_way::SCALAR, Value::String(text)) => Self::pieces(&self.text(text)?, visitor),
             (own_way::SCALAR, Value::Integer(number)) => Self::pieces(&Text::literal(number.to_string()), visitor),
@@ -248,19 +158,24 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
         match &self.node.value {
             Value::List(items) => visitor.visit_seq(Items::new(self, items)),
             _ => Err(self.wants_as("a list", ", as `[\"a\", \"b\"]`")),
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
         visitor.visit_map(Entries::new(self, self.table()?, None))
     }
 
     /// Of a union a struct takes its own keys; alone it refuses all others, whether or not it derives `deny_unknown_fields`.
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, keys: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        keys: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Box<Fault>> {
         let table = self.table()?;
         match self.group {
             Some(group) => group.borrow_mut().extend(keys),
@@ -270,7 +185,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     /// A tuple over a table is the union of its members' keys, with places and with unknown keys refused.
-    fn deserialize_tuple<V: Visitor<'de>>(self, members: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, members: usize, visitor: V) -> Result<V::Value, Box<Fault>> {
         let table = self.table()?;
         let own = RefCell::default();
         let reader = Reader { group: Some(self.group.unwrap_or(&own)), ..self };
@@ -282,12 +197,17 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     /// One of several words.
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, words: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Box<Fault>> {
         visitor.visit_enum(self.word(words)?.into_deserializer())
     }
 
     /// What is read by itself, at a depth of its own.
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Box<Fault>> {
         visitor.visit_unit()
     }
 

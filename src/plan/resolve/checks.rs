@@ -163,7 +163,7 @@ fn leaves_the_container(target: &Target) -> bool {
     match target {
         Target::Tcp(address) => !local(&address.host),
         Target::Unix(_) | Target::File(_) | Target::Disk(_) | Target::Exec(_) | Target::Process | Target::Module(_) => false,
-        Target::Dns(_) | Target::Sentinel(_) | Target::Cluster(_) | Target::Ready(_) => true,
+        Target::Dns(_) | Target::Dify(_) | Target::Sentinel(_) | Target::Cluster(_) | Target::Ready(_) => true,
         Target::Http(http) => !local_url(http),
         Target::Several(several) => !several.members.iter().all(|(_, http)| local_url(http)),
         Target::Grpc(grpc) => !local(&grpc.address.host),

@@ -1,6 +1,7 @@
 //! Whole configurations and what becomes of them.
 
 mod argv;
+mod dify;
 mod faults;
 mod modules;
 mod presets;

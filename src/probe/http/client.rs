@@ -21,7 +21,7 @@ const MOST_HEADERS: usize = 1000;
 
 /// A client that keeps no connection and gives each `within` that time to come about. A proxy is asked only where the one of the environment
 /// is wanted (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
-pub(super) fn build(tls: ClientConfig, environment_proxy: bool, within: Duration) -> Result<Client, Failure> {
+pub(in crate::probe) fn build(tls: ClientConfig, environment_proxy: bool, within: Duration) -> Result<Client, Failure> {
     let builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .dns_resolver(OwnNames(within.mul_f64(0.95)))
@@ -57,14 +57,14 @@ impl Resolve for OwnNames {
 struct Unresolved(Failure);
 
 /// Why an exchange failed, and whether there was a connection by then.
-pub(super) struct Trouble {
+pub(in crate::probe) struct Trouble {
     pub failure: Failure,
     pub connected: bool,
 }
 
 impl Trouble {
     /// What an error of the client means. Its own text names the URL, whose query may hold a key, so only its causes are told.
-    pub(super) fn of(error: &reqwest::Error, url: &Url, within: Duration) -> Self {
+    pub(in crate::probe) fn of(error: &reqwest::Error, url: &Url, within: Duration) -> Self {
         let connecting = |class, words: &dyn std::fmt::Display| {
             let place = &url[Position::BeforeHost..Position::AfterPort];
             Self { failure: Failure::new(class, &format!("connecting to {place}: {words}")), connected: false }
@@ -89,7 +89,7 @@ impl Trouble {
 }
 
 /// What an error means on a connection that was there.
-pub(super) fn answering(error: &reqwest::Error) -> Failure {
+pub(in crate::probe) fn answering(error: &reqwest::Error) -> Failure {
     if let Some(words) = tls_words(error) {
         return Failure::new(Class::Tls, &words);
     }

@@ -52,9 +52,6 @@ impl Lifecycle {
         self.ever_ready |= readiness == Readiness::Ready;
         if readiness != self.announced {
             self.announced = readiness;
-            if readiness == Readiness::Ready {
-                self.give_lease_back(effects);
-            }
             effects.push(Effect::Announce(readiness));
         }
     }

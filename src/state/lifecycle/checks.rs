@@ -30,7 +30,7 @@ impl Lifecycle {
         let (after, up) = (check.verdict, check.verdict == Verdict::Up);
         match (before, after) {
             (Verdict::Up, Verdict::Down) => self.fell_ill(now, id, effects),
-            (Verdict::Down, Verdict::Up) => self.recovered(id, effects),
+            (Verdict::Down, Verdict::Up) => self.recovered(now, id, effects),
             _ => {}
         }
         if passed {

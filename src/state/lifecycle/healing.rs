@@ -1,11 +1,13 @@
 //! Restart on ill health: a process whose check went down after having been up is stopped by its own rules and started anew, where there
 //! is a heartbeat by one replica of the service at a time.
 
-use super::{CheckId, Duration, Effect, Lifecycle, Moment, Phase, ProcessId, ProcessTimer, RunState, Then, Timer};
+use super::{Check, CheckId, Duration, Effect, Lifecycle, Moment, Phase, Process, ProcessId, ProcessTimer, Readiness, RunState, Then};
+use super::{Timer, Verdict};
 use crate::plan::OnDown;
-use crate::state::process::is_spent;
+use crate::state::process::{is_spent, next_pause};
+use crate::state::snapshot::{Healing, HealingStage};
 
-/// What a restart may take beyond the stop and the start of its process.
+/// What a restart may take beyond its stop, its pause and its start.
 const SPARE: Duration = Duration::from_secs(10);
 
 impl Lifecycle {
@@ -18,63 +20,112 @@ impl Lifecycle {
     /// A check went down that was up. While everything is being stopped, nothing is restarted.
     pub(super) fn fell_ill(&mut self, now: Moment, check: CheckId, effects: &mut Vec<Effect>) {
         let id = self.owner_of(check);
-        let wanted = self.plan.checks.get(check).is_some_and(|plan| plan.on_down == OnDown::Restart);
         let RunState::Up(since) = *self.state(id) else { return };
-        let Some(plan) = self.process_plan(id).filter(|_| wanted && self.shutdown.is_none()) else { return };
-        let within = plan.started.as_ref().map_or(Duration::ZERO, |started| started.within);
-        let (length, restart) = (plan.stop_timeout.saturating_add(within).saturating_add(SPARE), plan.restart.clone());
-        if is_spent(&restart, self.process(id).in_a_row, Some(now.since(since))) {
+        let name = self.plan.checks.get(check).filter(|plan| plan.on_down == OnDown::Restart).map(|plan| plan.name.clone());
+        let restart = self.process_plan(id).filter(|_| self.shutdown.is_none()).map(|plan| plan.restart.clone());
+        let Some((check_name, restart)) = name.zip(restart) else { return };
+        let spent = is_spent(&restart, self.process(id).in_a_row, Some(now.since(since)));
+        let stage = if spent { HealingStage::Spent } else { HealingStage::Waiting };
+        self.heals(id, Some(Healing { check: check_name, stage }));
+        if spent {
             return;
         }
         self.transition(id, RunState::Unhealthy(since, check));
         if self.plan.heartbeat.is_some() {
-            effects.push(Effect::RestartLease(Some(length)));
+            self.leased = Some(self.lease_length(now));
+            effects.push(Effect::RestartLease(self.leased));
         } else {
             self.restart_granted(now, effects);
         }
     }
 
-    /// A check that was down is up again: what it was to be restarted for is over.
-    pub(super) fn recovered(&mut self, check: CheckId, effects: &mut Vec<Effect>) {
+    /// A check that was down is up again: what it was to be restarted for is over, unless another check is down that was up.
+    pub(super) fn recovered(&mut self, now: Moment, check: CheckId, effects: &mut Vec<Effect>) {
         let id = self.owner_of(check);
-        if let RunState::Unhealthy(since, why) = *self.state(id)
-            && why == check
-        {
-            self.transition(id, RunState::Up(since));
-            self.give_lease_back(effects);
+        let Some(since) = self.state(id).since() else { return };
+        match *self.state(id) {
+            RunState::Unhealthy(_, why) if why != check => return,
+            RunState::Unhealthy(..) => self.transition(id, RunState::Up(since)),
+            _ => {}
+        }
+        if self.healing(id).is_some_and(|healing| healing.stage == HealingStage::Spent) {
+            self.heals(id, None);
+        }
+        let down = |known: &&Check| known.verdict == Verdict::Down && known.last_passed.is_some_and(|at| at.mono >= since.mono);
+        let down = self.snapshot.checks.iter().filter(down).filter_map(|known| known.id);
+        for other in down.filter(|other| self.owner_of(*other) == id).collect::<Vec<_>>() {
+            self.fell_ill(now, other, effects);
         }
     }
 
-    /// The permission goes back once nobody here needs it any more.
-    pub(super) fn give_lease_back(&self, effects: &mut Vec<Effect>) {
-        if !self.plan.checks.iter().any(|check| check.on_down == OnDown::Restart) {
-            return;
+    /// How long a restart of what is unhealthy here takes at most: its stop, its pause, what it waits for, and its start.
+    fn lease_length(&self, now: Moment) -> Duration {
+        let length = |(id, process): (&ProcessId, &Process)| {
+            let plan = self.process_plan(*id).filter(|_| self.is_under_way(*id))?;
+            let pause = next_pause(&plan.restart, process.state.ran(now), &mut process.in_a_row.clone());
+            let waits = self.plan.awaited().filter(|_| *id == ProcessId::Main).map(|(_, check)| check.wait).max().unwrap_or_default();
+            let within = plan.started.as_ref().map_or(Duration::ZERO, |started| started.within);
+            Some([pause, waits, within, SPARE].iter().fold(plan.stop_timeout, |sum, part| sum.saturating_add(*part)))
+        };
+        self.processes.iter().filter_map(length).max().unwrap_or_default()
+    }
+
+    fn healing(&self, id: ProcessId) -> Option<&Healing> {
+        match id {
+            ProcessId::Main => self.snapshot.child.healing.as_ref(),
+            ProcessId::Migration => None,
+            ProcessId::Module(id) => self.snapshot.modules.iter().find(|module| module.id == id)?.child.healing.as_ref(),
         }
-        let heals = |state: &RunState| matches!(state, RunState::Unhealthy(..) | RunState::Stopping(Then::Restart(_)));
-        if self.plan.heartbeat.is_some() && !self.processes.values().any(|process| heals(&process.state)) {
+    }
+
+    fn heals(&mut self, id: ProcessId, healing: Option<Healing>) {
+        if let Some(child) = self.child(id) {
+            child.healing = healing;
+        }
+    }
+
+    /// Whether a restart for a check is wanted and not over.
+    fn is_under_way(&self, id: ProcessId) -> bool {
+        self.healing(id).is_some_and(|healing| matches!(healing.stage, HealingStage::Waiting | HealingStage::Restarting))
+    }
+
+    /// Brings what is told of restarts, and the lease, up to what the processes are doing. Derived from the state after each event, so
+    /// that no lease can be left behind; a replica that shuts down gives it back at once.
+    pub(super) fn settle_healing(&mut self, effects: &mut Vec<Effect>) {
+        for id in self.processes.keys().copied().collect::<Vec<_>>() {
+            let Some(healing) = self.healing(id) else { continue };
+            let is_ready = id != ProcessId::Main || self.announced == Readiness::Ready;
+            let next = match (healing.stage, self.state(id)) {
+                (HealingStage::Waiting, RunState::Unhealthy(..)) => continue,
+                // It has ended by itself, or somebody asked it to.
+                (HealingStage::Waiting, _)
+                | (HealingStage::Restarting, RunState::Idle)
+                | (HealingStage::Done | HealingStage::Spent, RunState::Backoff) => None,
+                (HealingStage::Restarting, RunState::Up(_)) if is_ready => Some(HealingStage::Done),
+                _ => continue,
+            };
+            let healing = healing.clone();
+            self.heals(id, next.map(|stage| Healing { stage, ..healing }));
+        }
+        if self.leased.is_some() && (self.shutdown.is_some() || !self.processes.keys().any(|id| self.is_under_way(*id))) {
+            self.leased = None;
             effects.push(Effect::RestartLease(None));
         }
     }
 
+    /// Stops everything that is unhealthy, to be started anew.
     pub(super) fn restart_granted(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.shutdown.is_some() {
             return;
         }
-        let ill = |(id, state): (ProcessId, &RunState)| {
-            if let RunState::Unhealthy(since, check) = state { Some((id, *since, *check)) } else { None }
-        };
-        let ill: Vec<_> = self.processes.iter().filter_map(|(id, process)| ill((*id, &process.state))).collect();
-        if ill.is_empty() {
-            self.give_lease_back(effects);
-        }
-        for (id, since, check) in ill {
+        for id in self.processes.keys().copied().collect::<Vec<_>>() {
+            let RunState::Unhealthy(since, _) = *self.state(id) else { continue };
+            let Some(healing) = self.healing(id).cloned() else { continue };
             let then = Then::Restart(now.since(since));
             match id {
                 ProcessId::Module(module) => {
                     self.stop_module(now, module, then, effects);
-                    let name = self.plan.checks.get(check).map_or("", |plan| plan.name.as_str());
-                    let why = format!("its check {name} went down, so it is started anew");
-                    self.module_failed(now, module, why);
+                    self.module_failed(now, module, format!("its check {} went down, so it is started anew", healing.check));
                 }
                 ProcessId::Main => {
                     self.enter(now, Phase::Starting);
@@ -87,6 +138,7 @@ impl Lifecycle {
                 }
                 ProcessId::Migration => {}
             }
+            self.heals(id, Some(Healing { stage: HealingStage::Restarting, ..healing }));
         }
     }
 }

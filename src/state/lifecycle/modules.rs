@@ -128,7 +128,6 @@ impl Lifecycle {
         let own = plan.checks.iter().filter_map(|check| self.plan.checks.get(*check).map(|found| (*check, found)));
         let own: Vec<Check> = own.map(|(number, found)| Check { module: Some(id), id: Some(number), ..Check::new(found) }).collect();
         self.snapshot.checks.extend(own);
-        self.give_lease_back(effects);
         if plan.process.started.is_some() || !plan.checks.is_empty() {
             effects.push(Effect::Watch(ProcessId::Module(id), if plan.checks.is_empty() { Watch::Nothing } else { Watch::Checks }));
         }

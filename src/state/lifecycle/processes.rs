@@ -4,6 +4,7 @@
 use super::{APP, Check, Child, Phase, RunState, StartSign, StopRules, Then, Timer, Watch};
 use super::{Class, Duration, Effect, Ended, Exit, Lifecycle, Moment, Notice, Outcome, ProcessId, ProcessPlan, ProcessTimer};
 use crate::state::process::{next_pause, refusal};
+use crate::state::snapshot::HealingStage;
 
 impl Lifecycle {
     pub(super) fn process_plan(&self, id: ProcessId) -> Option<&ProcessPlan> {
@@ -194,6 +195,8 @@ impl Lifecycle {
         let pause = next_pause(&plan, ran, &mut self.process(id).in_a_row);
         if let Some(child) = self.child(id) {
             child.restarts += 1;
+            let heals = child.healing.as_ref().is_some_and(|healing| healing.stage == HealingStage::Restarting);
+            child.restarts_by_check += u32::from(heals);
         }
         if id == ProcessId::Main {
             self.enter(now, Phase::Starting);

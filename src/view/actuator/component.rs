@@ -126,7 +126,7 @@ fn of_check<'a>(assessed: &Assessed<'a>, authority: bool) -> Component<'a> {
             degraded: state == State::Degraded,
             response_time_ms: last.map(|last| milliseconds(last.elapsed.as_secs_f64())),
             check_time: last.map(|last| time::iso(last.at)),
-            report: last.filter(|last| !last.parts.is_empty()).map(|last| Report::new(&check.name, last)),
+            report: last.filter(|last| !last.parts.is_empty() || check.is_report()).map(|last| Report::new(&check.name, last)),
         }))
     });
     Component { details, ..Component::leaf(word(state)) }

@@ -1,20 +1,21 @@
-//! dify-status' report on the endpoints of one check: its vocabulary, without its guesses.
+//! dify-status' report on the endpoints of one check: its vocabulary and its sums, without its guesses.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::outcome::{Class, Failure, Part};
+use crate::outcome::{Cause, Class, Failure, Part};
 use crate::state::check::Record;
 use crate::view::time;
 
-/// The report on a run that asked several endpoints: one client, which is the check, and one API an endpoint.
+/// The report on a run that asked several endpoints: one API an endpoint, of the clients that the run names, else of one, which is the
+/// check.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DifyReport")]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report<'a> {
-    /// Counted over clients: of one client that is not normal, none is.
+    /// Counted over clients, not over APIs: of one client that is not normal, none is. Left out where all are.
     #[serde(skip_serializing_if = "Option::is_none")]
     overall_status: Option<&'static str>,
     total_apis: usize,
@@ -23,7 +24,7 @@ pub(super) struct Report<'a> {
     client_summary: BTreeMap<&'a str, &'static str>,
     #[serde(rename = "reportTime")]
     at: String,
-    client_reports: [ClientReport<'a>; 1],
+    client_reports: Vec<ClientReport<'a>>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -58,39 +59,57 @@ struct Api<'a> {
 impl<'a> Report<'a> {
     /// The report of the check of this name on one of its runs.
     pub(super) fn new(check: &'a str, record: &'a Record) -> Self {
-        let parts = &record.parts;
-        let all = parts.len();
-        let normal = parts.iter().filter(|part| part.result.is_ok()).count();
-        let client = match normal {
-            normal if normal == all => "normal",
-            0 => "server_error",
-            _ => "client_error",
-        };
         // A local time without a zone, as its readers expect; the container's zone is UTC.
         let at: String = time::iso(record.at).chars().take("2026-01-05T10:00:00".len()).collect();
-        let mut summary = BTreeMap::new();
-        for part in parts {
-            *summary.entry(code(part)).or_default() += 1;
+        let of_clients = record.parts.chunk_by(|one, other| one.client == other.client);
+        let client_reports: Vec<_> = of_clients.map(|parts| ClientReport::new(check, parts, &at)).collect();
+        let (all, normal) = (record.parts.len(), client_reports.iter().map(|client| client.normal_apis).sum());
+        let mut client_summary = BTreeMap::new();
+        for client in &client_reports {
+            let status = client_summary.entry(client.client_name).or_insert(client.overall_status);
+            *status = worse(status, client.overall_status);
         }
+        let normal_clients = client_reports.iter().filter(|client| client.overall_status == "normal").count();
+        let overall_status = match normal_clients {
+            normal if normal == client_reports.len() => None,
+            0 => Some("server_error"),
+            _ => Some("client_error"),
+        };
+        Self { overall_status, total_apis: all, healthy_apis: normal, unhealthy_apis: all - normal, client_summary, at, client_reports }
+    }
+}
+
+impl<'a> ClientReport<'a> {
+    /// The report on one client, to which these parts belong.
+    fn new(check: &'a str, parts: &'a [Part], at: &str) -> Self {
+        let mut status_summary: BTreeMap<&str, usize> = BTreeMap::new();
+        for part in parts {
+            *status_summary.entry(code(part)).or_default() += 1;
+        }
+        let (all, normal) = (parts.len(), status_summary.get("normal").copied().unwrap_or_default());
+        let of_all = |word: &&str| status_summary.get(word) == Some(&all);
+        let overall_status = match normal {
+            normal if normal == all => "normal",
+            0 => ["skipped", "not_configured"].into_iter().find(of_all).unwrap_or("server_error"),
+            _ => "client_error",
+        };
         Self {
-            overall_status: (client != "normal").then_some("server_error"),
+            client_name: parts.first().and_then(|part| part.client).map_or(check, |client| client.name),
+            overall_status,
             total_apis: all,
-            healthy_apis: normal,
-            unhealthy_apis: all - normal,
-            client_summary: [(check, client)].into(),
-            at: at.clone(),
-            client_reports: [ClientReport {
-                client_name: check,
-                overall_status: client,
-                total_apis: all,
-                normal_apis: normal,
-                error_apis: all - normal,
-                report_time: at.clone(),
-                status_summary: summary,
-                api_statuses: parts.iter().map(|part| Api::new(part, &at)).collect(),
-            }],
+            normal_apis: normal,
+            error_apis: all - normal,
+            report_time: at.to_owned(),
+            status_summary,
+            api_statuses: parts.iter().map(|part| Api::new(part, at)).collect(),
         }
     }
+}
+
+/// The worse of what two clients of one name yielded, by dify-status' order.
+fn worse(one: &'static str, other: &'static str) -> &'static str {
+    const WORST_FIRST: [&str; 5] = ["server_error", "client_error", "not_configured", "normal", "skipped"];
+    WORST_FIRST.into_iter().find(|word| [one, other].contains(word)).unwrap_or(one)
 }
 
 impl<'a> Api<'a> {
@@ -106,7 +125,7 @@ impl<'a> Api<'a> {
             status: code(part),
             response_time_ms: part.elapsed.as_millis() as u64,
             error_message: failure.map(words),
-            http_status_code: failure.map_or(Some(200), |failure| failure.status),
+            http_status_code: part.status,
             check_time: at.to_owned(),
         }
     }
@@ -114,8 +133,10 @@ impl<'a> Api<'a> {
 
 /// dify-status' word for what an endpoint yielded.
 fn code(part: &Part) -> &'static str {
-    let Err(Failure { class, status, .. }) = &part.result else { return "normal" };
-    match (class, status) {
+    let Err(Failure { class, cause, .. }) = &part.result else { return "normal" };
+    match (class, part.status) {
+        _ if *cause == Cause::NotConfigured => "not_configured",
+        _ if *cause == Cause::Skipped => "skipped",
         (_, Some(404)) => "not_found_404",
         (_, Some(401)) | (Class::Auth, None) => "unauthorized_401",
         (_, Some(400..500)) => "client_error",
@@ -132,12 +153,14 @@ mod tests {
 
     use super::*;
     use crate::clock::Moment;
-    use crate::outcome::{Cause, Private};
+    use crate::outcome::{Client, Private};
 
     fn record(results: Vec<Result<(), Failure>>) -> Record {
-        let part = |(index, result)| Part {
+        let part = |(index, result): (usize, Result<(), Failure>)| Part {
             name: format!("api{index}"),
             target: format!("http://dify:5001/{index}"),
+            client: None,
+            status: result.as_ref().map_or_else(|failure| failure.status, |()| Some(200)),
             result,
             elapsed: Duration::from_millis(41),
         };
@@ -168,13 +191,62 @@ mod tests {
             (Failure::new(Class::Timeout, ""), "timeout"),
             (Failure::new(Class::Tls, ""), "unknown_error"),
             (Failure::new(Class::Auth, ""), "unauthorized_401"),
+            (Failure::new(Class::Missing, "").because(Cause::NotConfigured), "not_configured"),
+            (Failure::new(Class::Missing, "").because(Cause::Skipped), "skipped"),
         ] {
             let record = record(vec![Err(failure)]);
             assert_eq!(code(&record.parts[0]), word);
-            assert_eq!(Report::new("dify", &record).client_summary["dify"], "server_error");
+            let client = if ["skipped", "not_configured"].contains(&word) { word } else { "server_error" };
+            assert_eq!(Report::new("dify", &record).client_summary["dify"], client);
         }
         let record = record(vec![Ok(()), Ok(())]);
         let well = Report::new("dify", &record);
         assert!(well.overall_status.is_none() && well.client_summary["dify"] == "normal");
+    }
+
+    /// A run over clients, each with its number and what its APIs yielded: `o` well, `s` skipped, `n` not configured, `e` failed.
+    fn of_clients(clients: &[(&'static str, usize, &str)]) -> Record {
+        let because = |cause| Err(Failure::new(Class::Missing, "").because(cause));
+        let result = |letter| match letter {
+            'o' => Ok(()),
+            's' => because(Cause::Skipped),
+            'n' => because(Cause::NotConfigured),
+            _ => Err(Failure::answered(500)),
+        };
+        let whole = record(clients.iter().flat_map(|(_, _, letters)| letters.chars()).map(result).collect());
+        let owners = clients.iter().flat_map(|(name, number, letters)| letters.chars().map(|_| Client { name, number: *number }));
+        let parts = whole.parts.into_iter().zip(owners).map(|(part, client)| Part { client: Some(client), ..part }).collect();
+        Record { parts, ..whole }
+    }
+
+    #[test]
+    fn a_client_is_summed_up_over_its_apis_and_the_whole_over_its_clients() {
+        for (clients, overall, summary) in [
+            (vec![("A", 0, "oo"), ("B", 0, "o")], None, "A=normal B=normal"),
+            (vec![("A", 0, "oo"), ("B", 0, "e")], Some("client_error"), "A=normal B=server_error"),
+            (vec![("A", 0, "oe"), ("B", 0, "e")], Some("server_error"), "A=client_error B=server_error"),
+            (vec![("A", 0, "ooss"), ("B", 0, "n")], Some("server_error"), "A=client_error B=not_configured"),
+            (vec![("A", 0, "ss"), ("B", 0, "o")], Some("client_error"), "A=skipped B=normal"),
+            (vec![("A", 0, "nns")], Some("server_error"), "A=server_error"),
+            // Two keys of one client: the worse one stands in the summary, and each has a report.
+            (vec![("A", 0, "o"), ("A", 1, "oe"), ("A", 2, "o")], Some("client_error"), "A=client_error"),
+            (vec![("A", 0, "o"), ("A", 1, "e")], Some("client_error"), "A=server_error"),
+            (vec![("A", 0, "o"), ("A", 1, "n")], Some("client_error"), "A=not_configured"),
+            (vec![], None, ""),
+        ] {
+            let record = of_clients(&clients);
+            let report = Report::new("dify", &record);
+            let told: Vec<String> = report.client_summary.iter().map(|(name, status)| format!("{name}={status}")).collect();
+            assert_eq!((report.overall_status, told.join(" ").as_str()), (overall, summary), "{clients:?}");
+            let (all, well): (String, usize) =
+                (clients.iter().map(|client| client.2).collect(), clients.iter().map(|client| client.2.matches('o').count()).sum());
+            assert_eq!((report.total_apis, report.healthy_apis, report.unhealthy_apis), (all.len(), well, all.len() - well));
+            assert_eq!(report.client_reports.len(), clients.len());
+            for (client, (name, _, letters)) in report.client_reports.iter().zip(&clients) {
+                assert_eq!((client.client_name, client.total_apis), (*name, letters.len()));
+                assert_eq!(client.normal_apis + client.error_apis, letters.len());
+                assert_eq!(client.status_summary.values().sum::<usize>(), letters.len());
+            }
+        }
     }
 }

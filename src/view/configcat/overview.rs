@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::outcome::Class;
 use crate::state::event::Readiness;
 use crate::state::instances::{Instance, Instances};
-use crate::state::snapshot::{Assessment, Child, Level, Look, Module, Phase, Stage, Status, Step};
+use crate::state::snapshot::{Assessment, Child, Healing, Level, Look, Module, Phase, Stage, Status, Step};
 use crate::view::time;
 
 /// The run as a whole.
@@ -19,6 +19,7 @@ pub(super) struct Overview<'a> {
     ready: bool,
     timeline: Vec<StageLine<'a>>,
     restarts: u32,
+    last_restart: Option<RestartLine<'a>>,
     heartbeat: Option<HeartbeatLine>,
     modules: Vec<ModuleLine<'a>>,
     instances: Option<InstancesPart<'a>>,
@@ -46,6 +47,14 @@ struct StageLine<'a> {
     ended_s: Option<f64>,
 }
 
+/// The restart that a check asks for, or that the last one came from.
+#[derive(Serialize, JsonSchema)]
+struct RestartLine<'a> {
+    check: &'a str,
+    #[schemars(extend("enum" = ["waiting", "restarting", "done", "limit"]))]
+    state: &'static str,
+}
+
 #[derive(Serialize, JsonSchema)]
 struct HeartbeatLine {
     written: u64,
@@ -60,6 +69,7 @@ struct ModuleLine<'a> {
     state: &'static str,
     counts: bool,
     restarts: u32,
+    last_restart: Option<RestartLine<'a>>,
     since_s: u64,
     #[serde(flatten)]
     private: Option<ModuleDetails<'a>>,
@@ -113,7 +123,7 @@ impl<'a> Overview<'a> {
         };
         let heartbeat = &snapshot.heartbeat;
         let service = &snapshot.service;
-        let Child { pid, restarts, status, .. } = &snapshot.child;
+        let Child { pid, restarts, status, healing, .. } = &snapshot.child;
         Self {
             overall: assessment.status().word(),
             live: assessment.passes(Level::Live),
@@ -121,6 +131,7 @@ impl<'a> Overview<'a> {
             ready: assessment.passes(Level::Ready),
             timeline: snapshot.stages.iter().map(stage).collect(),
             restarts: *restarts,
+            last_restart: healing.as_ref().map(RestartLine::new),
             heartbeat: heartbeat.configured.then(|| HeartbeatLine {
                 written: heartbeat.written,
                 failed: heartbeat.failed.values().sum(),
@@ -136,14 +147,21 @@ impl<'a> Overview<'a> {
     }
 }
 
+impl<'a> RestartLine<'a> {
+    fn new(Healing { check, stage }: &'a Healing) -> Self {
+        Self { check, state: stage.word() }
+    }
+}
+
 impl<'a> ModuleLine<'a> {
     fn new(module: &'a Module, look: Look, authority: bool) -> Self {
-        let Child { pid, restarts, status, .. } = &module.child;
+        let Child { pid, restarts, status, healing, .. } = &module.child;
         Self {
             name: &module.name,
             state: module.state.word(),
             counts: module.counts,
             restarts: *restarts,
+            last_restart: healing.as_ref().map(RestartLine::new),
             since_s: look.now.since(module.since).as_secs(),
             private: authority.then_some(ModuleDetails { pid: *pid, says: status.as_deref(), trouble: module.trouble.as_deref() }),
         }

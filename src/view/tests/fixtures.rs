@@ -10,7 +10,9 @@ use crate::plan::{Affects, Service};
 use crate::state::check::Check;
 use crate::state::event::{LockHolder, Readiness};
 use crate::state::instances::{Instance, Instances};
-use crate::state::snapshot::{Child, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
+use crate::state::snapshot::{
+    Child, Healing, HealingStage, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step,
+};
 
 /// The driver's words that nobody without authority may see.
 pub(super) const WORDS: &str = "WRONGPASS for the user default on redis:6379/1";
@@ -166,7 +168,14 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     let module =
         |name: &str, state, counts| Module { name: name.to_owned(), version: "1.2.0".to_owned(), state, counts, ..Module::default() };
     modules.modules = vec![module("reports", ModuleState::Broken, false), module("beat", ModuleState::Activated, true)];
-    modules.child = Child { pid: Some(42), restarts: 2, last_exit: Some(Ended::Signal(9)), status: Some("serving".to_owned()) };
+    modules.child = Child {
+        pid: Some(42),
+        restarts: 2,
+        restarts_by_check: 1,
+        last_exit: Some(Ended::Signal(9)),
+        status: Some("serving".to_owned()),
+        healing: Some(Healing { check: "web".to_owned(), stage: HealingStage::Done }),
+    };
     modules.heartbeat.last_written = Some(at(80));
     modules.heartbeat.failed = [(Class::Timeout, 1), (Class::Auth, 2)].into();
     modules.heartbeat.trouble = Some(Class::Auth);

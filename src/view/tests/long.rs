@@ -17,6 +17,8 @@ fn one_component_of_any_size_leaves_the_others_in_spring_s_health() {
     let part = |index: usize| Part {
         name: format!("endpoint-{index}"),
         target: format!("http://dify:5001/{index}"),
+        client: None,
+        status: None,
         result: Err(Failure::new(Class::Timeout, &"x".repeat(300))),
         elapsed: Duration::from_millis(41),
     };

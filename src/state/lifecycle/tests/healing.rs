@@ -4,7 +4,7 @@ use super::modules::{ONE, module};
 use super::*;
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ModulePlan, OnDown};
-use crate::state::snapshot::ModuleState;
+use crate::state::snapshot::{HealingStage, ModuleState};
 
 const MODULE: ProcessId = ProcessId::Module(ONE);
 
@@ -81,7 +81,8 @@ fn a_module_is_restarted_for_its_own_check_and_nobody_else_is() {
 #[test]
 fn with_a_heartbeat_it_waits_for_its_turn_and_gives_it_back_when_ready_again() {
     let plan = || Plan { checks: vec![ill("web")], heartbeat: full().heartbeat, ..bare() };
-    let length = Some(Duration::from_secs(8 + 10));
+    // Its stop, its pause, its start, and ten seconds.
+    let length = Some(Duration::from_secs(8 + 1 + 10));
     let mut run = running(plan());
     let effects = probe(&mut run, "oee");
     assert!(effects.contains(&Effect::RestartLease(length)) && !asked(&effects, ProcessId::Main), "{effects:?}");
@@ -106,4 +107,78 @@ fn a_stop_that_comes_during_the_restart_ends_the_run_within_its_own_deadline() {
     assert!(effects.contains(&Effect::Arm(Timer::Grace, Duration::from_secs(8))), "{effects:?}");
     run.apply(Event::Exited(ProcessId::Main, Ended::Signal(15)));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(143));
+}
+
+fn stage(run: &Run) -> Option<HealingStage> {
+    run.lifecycle.snapshot().child.healing.as_ref().map(|healing| healing.stage)
+}
+
+#[test]
+fn the_lease_covers_the_pause_and_what_the_start_waits_for() {
+    let restart = RestartPlan { delay: Duration::from_secs(300), longest_delay: Duration::from_secs(300), ..RestartPlan::default() };
+    let main = Some(ProcessPlan { restart, ..process() });
+    let checks = vec![ill("web"), check("db", 90, Affects::Health)];
+    let mut run = Run::of(Plan { main, checks, heartbeat: full().heartbeat, ..bare() });
+    run.all([Event::Begin, Event::Probed(1, passed()), Event::Spawned(ProcessId::Main, PID)]);
+    assert!(probe(&mut run, "oee").contains(&Effect::RestartLease(Some(Duration::from_secs(8 + 300 + 90 + 10)))));
+}
+
+#[test]
+fn the_lease_stays_while_anybody_here_is_being_restarted() {
+    let module = ModulePlan { checks: vec![1], ..module(0) };
+    let checks = vec![ill("web"), ill("m0.web")];
+    let mut run = running(Plan { checks, modules: vec![module], heartbeat: full().heartbeat, ..bare() });
+    run.apply(Event::Spawned(MODULE, PID + 1));
+    let of_module = |results: &str| {
+        results.chars().map(|result| Event::Probed(1, if result == 'o' { passed() } else { refused() })).collect::<Vec<_>>()
+    };
+    run.all(of_module("oee"));
+    run.all([Event::RestartGranted, Event::Exited(MODULE, Ended::Signal(15))]);
+    let effects = probe(&mut run, "oee");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::RestartLease(Some(_)))), "each asks for itself: {effects:?}");
+    let effects = probe(&mut run, "oo");
+    assert!(!effects.contains(&Effect::RestartLease(None)), "the module is in its pause: {effects:?}");
+    let again = Event::Elapsed(Timer::Process(MODULE, ProcessTimer::Restart));
+    assert!(run.all([again, Event::Spawned(MODULE, PID + 2)]).contains(&Effect::RestartLease(None)));
+}
+
+#[test]
+fn whoever_ends_while_it_waits_or_is_stopped_keeps_no_lease() {
+    let plan = || Plan { checks: vec![ill("web")], heartbeat: full().heartbeat, ..bare() };
+    let restart = RestartPlan { policy: RestartPolicy::Always, ..RestartPlan::default() };
+    let mut run = running(Plan { main: Some(ProcessPlan { restart, ..process() }), ..plan() });
+    probe(&mut run, "oee");
+    assert_eq!(stage(&run), Some(HealingStage::Waiting));
+    assert!(run.apply(Event::Exited(ProcessId::Main, Ended::Code(3))).contains(&Effect::RestartLease(None)));
+    assert_eq!((stage(&run), run.lifecycle.snapshot().child.restarts_by_check), (None, 0), "its end is why it is restarted");
+    assert_eq!(run.apply(Event::RestartGranted), []);
+    let mut run = running(plan());
+    probe(&mut run, "oee");
+    run.apply(Event::RestartGranted);
+    assert_eq!(stage(&run), Some(HealingStage::Restarting));
+    assert!(run.apply(signal(libc::SIGTERM)).contains(&Effect::RestartLease(None)), "in the shutdown nobody is restarted");
+}
+
+#[test]
+fn a_second_check_that_is_down_restarts_the_process_when_the_first_is_up_again() {
+    let mut run = running(Plan { checks: vec![ill("web"), ill("queue")], heartbeat: full().heartbeat, ..bare() });
+    run.all([Event::Probed(1, passed()), Event::Probed(0, passed())]);
+    run.all([Event::Probed(0, refused()), Event::Probed(0, refused()), Event::Probed(1, refused()), Event::Probed(1, refused())]);
+    probe(&mut run, "o");
+    let healing = run.lifecycle.snapshot().child.healing.clone();
+    assert_eq!(healing.map(|healing| healing.check).as_deref(), Some("queue"));
+}
+
+#[test]
+fn it_is_told_why_it_was_restarted_and_that_the_limit_is_spent() {
+    let restart = RestartPlan { policy: RestartPolicy::Always, limit: 1, ..RestartPlan::default() };
+    let mut run = running(Plan { checks: vec![ill("web")], main: Some(ProcessPlan { restart, ..process() }), ..bare() });
+    probe(&mut run, "oee");
+    let again = Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart));
+    run.all([Event::Exited(ProcessId::Main, Ended::Signal(15)), again, Event::Spawned(ProcessId::Main, PID)]);
+    assert_eq!((stage(&run), run.lifecycle.snapshot().child.restarts_by_check), (Some(HealingStage::Done), 1));
+    probe(&mut run, "oee");
+    assert_eq!(stage(&run), Some(HealingStage::Spent));
+    probe(&mut run, "o");
+    assert_eq!(stage(&run), None, "it is well again");
 }

@@ -122,6 +122,9 @@ impl World {
         let checks: Vec<_> = snapshot.checks.iter().map(|check| (check.name.as_str(), check.verdict)).collect();
         let modules: Vec<_> = snapshot.modules.iter().map(|module| (module.state, module.child.pid.is_some())).collect();
         let migration = std::mem::discriminant(&snapshot.migration);
+        let healing = |child: &crate::state::snapshot::Child| child.healing.as_ref().map(|healing| healing.stage);
+        let healing: Vec<_> = snapshot.modules.iter().map(|module| &module.child).chain([&snapshot.child]).map(healing).collect();
+        let _ = write!(text, "{healing:?} {}", run.leased.is_some());
         let ending = run.ending().map(|ending| (ending.code, ending.as_asked));
         let _ = write!(text, "{:?} {:?} {steps:?} {checks:?} {modules:?} {migration:?} {ending:?}", snapshot.phase, run.start);
         let _ = write!(text, "{:?} {:?} {} {:?}", run.migrating, run.shutdown, run.requests.count, run.announced);

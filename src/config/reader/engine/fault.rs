@@ -1,0 +1,101 @@
+//! What is wrong with a value, as serde passes it up to the section that is read.
+
+use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
+
+use super::SHOWN;
+
+/// One step from a section to a value in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config::reader) enum Step {
+    /// Of a table.
+    Key(String),
+    /// Of a list.
+    Item(usize),
+}
+
+/// Why a value cannot be read.
+#[derive(Debug)]
+pub(in crate::config::reader) enum Why {
+    /// What is wrong, as the rest of a sentence that begins with the key; several for a text with several wrong variables.
+    Said(Vec<String>),
+    /// A key of a table is none of these.
+    Unknown(Vec<&'static str>),
+    /// A key is missing.
+    Missing(&'static str),
+    /// It holds a variable, and its form alone is looked at; or a fault was found there before.
+    Open,
+    /// A variable or an option writes a list or a table as text; with the sentence for one that does not.
+    Unfold(String),
+}
+
+/// What is wrong, with its place below the section that is read. Boxed wherever it is passed on, which every key of every section does.
+#[derive(Debug)]
+pub(in crate::config::reader) struct Fault {
+    pub(in crate::config::reader) path: Vec<Step>,
+    pub(in crate::config::reader) why: Why,
+}
+
+impl Fault {
+    pub(super) fn new(why: Why) -> Box<Self> {
+        Box::new(Self { path: Vec::new(), why })
+    }
+
+    pub(super) fn said(text: impl Into<String>) -> Box<Self> {
+        Self::new(Why::Said(vec![text.into()]))
+    }
+
+    pub(super) fn within(mut self: Box<Self>, step: Step) -> Box<Self> {
+        self.path.insert(0, step);
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.why)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl de::Error for Box<Fault> {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Fault::said(text.to_string())
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Fault::new(Why::Missing(field))
+    }
+
+    /// The engine refuses unknown keys before serde sees them; this is for the words of an enum behind a visitor of its own.
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Fault::said(format!("is `{SHOWN}`; one of {} is wanted", listed(known)))
+    }
+
+    fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Bool(_) => "a boolean",
+            Unexpected::Str(_) => "a string",
+            Unexpected::Seq => "a list",
+            Unexpected::Map => "a table",
+            _ => "a number",
+        };
+        Fault::said(format!("is {found}; {} is wanted", named(wanted)))
+    }
+}
+
+/// What a visitor of serde's own wants, in our words.
+pub(super) fn named(wanted: &dyn Expected) -> String {
+    match wanted.to_string().as_str() {
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a table".to_owned(),
+        "any valid JSON value" => "a value that JSON has".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+pub(super) fn listed(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}

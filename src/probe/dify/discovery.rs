@@ -1,0 +1,118 @@
+//! Looks up the keys of all apps and of the knowledge, and never creates one.
+
+use serde::Deserialize;
+
+use super::caller::Caller;
+use super::session::Session;
+use super::{Key, is_id};
+use crate::outcome::{Class, Failure};
+use crate::plan::target::{Client, DifyTarget, Keys};
+use crate::secret::Secret;
+
+/// Apps on a page.
+const PAGE: usize = 50;
+
+/// More apps than this are not asked: a report of all of them would be kept in memory and sent to whoever looks at it.
+const MOST_APPS: usize = 500;
+
+/// The keys that the account found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    chat: Vec<Key>,
+    workflow: Vec<Key>,
+    dataset: Option<Key>,
+}
+
+/// A page of apps.
+#[derive(Deserialize)]
+struct Apps {
+    #[serde(default)]
+    data: Vec<App>,
+    #[serde(default)]
+    has_more: bool,
+}
+
+#[derive(Deserialize)]
+struct App {
+    id: String,
+    #[serde(default)]
+    mode: String,
+}
+
+/// The keys of an app, or of the knowledge.
+#[derive(Deserialize)]
+struct ApiKeys {
+    #[serde(default)]
+    data: Vec<ApiKey>,
+}
+
+#[derive(Deserialize)]
+struct ApiKey {
+    #[serde(default)]
+    token: String,
+}
+
+impl Found {
+    /// The keys of this client: one for each app, and one for the knowledge.
+    pub(super) fn of(&self, client: Client) -> Vec<Key> {
+        match client {
+            Client::DifyChat => self.chat.clone(),
+            Client::DifyWorkflow => self.workflow.clone(),
+            Client::DifyDataset => self.dataset.iter().cloned().collect(),
+            Client::DifyServer => Vec::new(),
+        }
+    }
+}
+
+/// Looks up the keys of the clients that have none of their own; the failure of the list of apps, without which no app is known.
+pub(super) async fn discover(session: &mut Session, caller: &Caller, target: &DifyTarget) -> Result<Found, Failure> {
+    let wants = |client| target.clients.iter().any(|plan| plan.client == client && plan.keys == Keys::Discovered);
+    let mut found = Found::default();
+    if wants(Client::DifyDataset) {
+        found.dataset = Some(key(session, caller, "/console/api/datasets/api-keys").await);
+    }
+    if !wants(Client::DifyChat) && !wants(Client::DifyWorkflow) {
+        return Ok(found);
+    }
+    for app in apps(session, caller).await? {
+        let (client, keys) = match app.mode.as_str() {
+            "workflow" => (Client::DifyWorkflow, &mut found.workflow),
+            _ => (Client::DifyChat, &mut found.chat),
+        };
+        if wants(client) {
+            keys.push(key(session, caller, &format!("/console/api/apps/{}/api-keys", app.id)).await);
+        }
+    }
+    Ok(found)
+}
+
+/// All apps over all pages.
+async fn apps(session: &mut Session, caller: &Caller) -> Result<Vec<App>, Failure> {
+    let mut apps: Vec<App> = Vec::new();
+    for page in 1_usize.. {
+        let answer = session.get(caller, &format!("/console/api/apps?page={page}&limit={PAGE}")).await.result?;
+        let Apps { data, has_more } = answer.read()?;
+        let any = !data.is_empty();
+        if data.iter().any(|app| !is_id(&app.id)) {
+            return Err(Failure::new(Class::Protocol, "the id of an app is none that is known"));
+        }
+        apps.extend(data);
+        let ends = !has_more || !any;
+        if apps.len() > MOST_APPS || (apps.len() == MOST_APPS && !ends) {
+            tracing::warn!("Dify has more than {MOST_APPS} apps; the others are not asked: name the keys that matter");
+            apps.truncate(MOST_APPS);
+            break;
+        }
+        if ends {
+            break;
+        }
+    }
+    Ok(apps)
+}
+
+/// The first key there; none where there is none, for it is not ours to create one.
+async fn key(session: &mut Session, caller: &Caller, path: &str) -> Key {
+    let keys: ApiKeys =
+        session.get(caller, path).await.result.and_then(|answer| answer.read()).map_err(|failure| failure.of("looking up its key"))?;
+    Ok(keys.data.into_iter().map(|key| key.token).find(|token| !token.is_empty()).map(Secret::unlisted))
+}
