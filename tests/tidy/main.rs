@@ -18,7 +18,6 @@ const LONGEST_TESTS: usize = 500;
 const LONG: &[(&str, &str)] = &[
     ("command/plan.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
     ("config/interpolate.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
-    ("config/values.rs", "the new kinds of values, still being written; to be split by kind when the old reader goes"),
     ("plan/resolve.rs", "the configuration is redesigned (one declaration); it goes with the old reader"),
 ];
 

@@ -1,21 +1,22 @@
 //! `mode`, `[modes.NAME]` and `[process]`: which process is started, and how it is stopped.
 
+mod variant;
+
 use std::time::Duration;
 
 use crate::config::configuration::{Configuration, ExtraArguments};
 use crate::config::interpolate::Text;
-use crate::config::mode::{Migrate, Mode, Refuse, Variant};
-use crate::config::node::{Entry, Value};
+use crate::config::mode::{Migrate, Mode};
+use crate::config::node::Entry;
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, nearest, suggest};
 use crate::config::process::{MainKeys, ProcessKeys};
 use crate::config::reader::{Context, Depth, Section};
-use crate::exit::Exit;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::{General, Template};
 use crate::plan::resolve::variables::Variables;
-use crate::plan::resolve::{Own, Request, checks, condition, started};
+use crate::plan::resolve::{Own, Request, checks, started};
 use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
 
 /// What was decided about the process.
@@ -263,44 +264,7 @@ impl<'c> Reading<'_, 'c> {
         })
     }
 
-    /// The first variant whose `when` holds, with the refusal that it may be; its variables are applied.
-    fn variant(&self, section: &Section<'c>, template: &mut Template) -> Option<(Section<'c>, Option<Refusal>)> {
-        let context = section.context();
-        let path = format!("{}.variants", section.path());
-        let mut chosen = None;
-        for node in section.list("variants").unwrap_or_default() {
-            let when = if let Value::Table(table) = &node.value { table.get("when").map(|entry| &entry.node) } else { None };
-            let holds = condition::holds(context, when, &path, self.depth) && self.depth == Depth::Whole && chosen.is_none();
-            let Some(mut variant) = context.open(&node, &path, if holds { self.depth } else { Depth::Form }) else { continue };
-            let declared: Variant = variant.declared();
-            if !variant.has("when") {
-                variant.problem("when", "is missing: it says in which case the variant is taken");
-            }
-            let refusal = declared.refuse.and_then(|refuse| refusal(&variant, refuse));
-            if holds {
-                template.variables.set_all(variant.table("set"));
-                chosen = Some((variant, refusal));
-            } else {
-                Variables::default().set_all(variant.table("set"));
-                self.started(&variant);
-            }
-        }
-        chosen
-    }
-
     fn started(&self, section: &Section<'_>) -> Option<StartedPlan> {
         started::read(section, if self.looks { section.depth() } else { Depth::Form })
     }
-}
-
-/// `refuse` of a variant: no process, and why.
-fn refusal(variant: &Section<'_>, refuse: Refuse) -> Option<Refusal> {
-    if variant.has("command") || variant.has("started") {
-        variant.problem("refuse", "starts no process, and `command` and `started` are about one");
-    }
-    if let Some(section) = variant.table("refuse").filter(|section| !section.has("message")) {
-        section.problem("message", "is missing: it says what to do instead");
-    }
-    let message = refuse.message.0.map(|text| text.shown()).unwrap_or_default();
-    (variant.depth() == Depth::Whole).then(|| Refusal { code: refuse.code.to().unwrap_or(Exit::Usage.code()), message })
 }
