@@ -28,6 +28,7 @@ pub enum Details {
 /// The health endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "health")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a key that is true or false")]
 pub struct Health {
     /// Whether there is one at all.

@@ -46,6 +46,7 @@ pub enum Question {
 /// The command that runs once across all replicas before the process starts.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "migrations")]
 pub struct Migrations {
     /// Whether it runs; by default, where there is a `[migrations]`.
     pub enabled: Part<bool>,

@@ -2,6 +2,7 @@
 
 mod address;
 mod argv;
+mod asked;
 mod checks;
 mod condition;
 mod dify;
@@ -24,7 +25,6 @@ use crate::config::configuration::Configuration;
 use crate::config::effective::Effective;
 use crate::config::interpolate::Text;
 use crate::config::layers::{self, Layers, Override};
-use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, Problems, suggest};
 use crate::config::reader::{Context, Depth, Section, truth};
@@ -35,6 +35,7 @@ use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
 
 pub use crate::config::schema::document as schema;
 pub use crate::config::values::process::limit_name;
+pub use asked::{TlsFlags, targets, targets_with};
 pub use health::{HealthAddress, health_address, health_token};
 
 /// After TERM Docker waits this long before it kills, unless told otherwise; Kubernetes waits 30 s.
@@ -59,70 +60,6 @@ pub struct Request {
     pub bare: bool,
     /// Options that stand for keys.
     pub overrides: Vec<Override>,
-}
-
-/// Resolves targets that the command line names by their URLs; with notices.
-pub fn targets(urls: &[String], environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
-    targets_with(urls, &TlsFlags::default(), environment)
-}
-
-/// What the command line says of TLS: for every target whose scheme asks for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFlags {
-    /// `--ca`.
-    pub ca: Option<String>,
-    /// `--client-certificate`.
-    pub client_certificate: Option<String>,
-    /// `--client-key`.
-    pub client_key: Option<String>,
-    /// `--insecure`.
-    pub insecure: bool,
-}
-
-impl TlsFlags {
-    /// The keys that a check has for them, with the flag of each.
-    fn entries(&self) -> Vec<Entry> {
-        let text = |value: &Option<String>| value.clone().map(Value::String);
-        let flags = [
-            ("ca", "--ca", text(&self.ca)),
-            ("client_certificate", "--client-certificate", text(&self.client_certificate)),
-            ("client_key", "--client-key", text(&self.client_key)),
-            ("insecure", "--insecure", self.insecure.then_some(Value::Boolean(true))),
-        ];
-        let entry = |(key, flag, value): (&str, &str, Option<Value>)| {
-            let origin = Origin::Flag(flag.into());
-            Some(Entry { key: key.to_owned(), origin: origin.clone(), node: Node { value: value?, origin } })
-        };
-        flags.into_iter().filter_map(entry).collect()
-    }
-}
-
-/// As [`targets`]; `flags` without a target that they concern are an error.
-pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
-    let context = Context::new(environment);
-    let flags = flags.entries();
-    if !flags.is_empty() && !urls.iter().any(|url| target::is_secure(url)) {
-        let told: Vec<_> = flags.iter().map(|flag| flag.origin.to_string()).collect();
-        let why = "concerns https, rediss and grpcs targets, and there is none; databases take it in their url, as `sslrootcert=`";
-        context.problem(Problem::usage(format!("{}: {why}", told.join(", "))));
-    }
-    let read = |(index, url): (usize, &String)| {
-        // Its number and not its text, which may hold a password in the wrong place.
-        let origin = Origin::Flag(format!("target {}", index + 1).into());
-        let url = &given::expanded(&context, index + 1, url);
-        let node = Node { value: Value::String(url.clone()), origin: origin.clone() };
-        let mut table = Table::default();
-        table.insert(Entry { key: "url".to_owned(), origin: origin.clone(), node });
-        flags.iter().filter(|_| target::is_secure(url)).cloned().for_each(|flag| table.insert(flag));
-        let mut section = context.section(table, "", Some(origin), Depth::Whole);
-        let keys = section.declared();
-        target::read(&section, &keys).map(|target| given::with_password(&context, target))
-    };
-    let targets: Vec<Target> = urls.iter().enumerate().filter_map(read).collect();
-    if targets.iter().any(|target| matches!(target, Target::Process | Target::Module(_))) {
-        context.problem(Problem::usage("`process:` is the process that `portcullis run` starts; there is none here"));
-    }
-    context.finish().map(|notices| (targets, notices))
 }
 
 /// Resolves where a reader of the readiness registry asks for `service`: the Redis and the shared key; none without a Redis.
