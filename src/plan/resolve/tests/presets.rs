@@ -1,6 +1,7 @@
 //! Every preset resolved: what Dify's variables name, and that none of them is wrong.
 
 use super::*;
+use crate::config::node::Value;
 
 fn of(preset: &str, variables: &[(&str, &str)]) -> Result<Plan, Problems> {
     let request = Request { preset: Some(preset.to_owned()), ..Request::default() };
