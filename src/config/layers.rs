@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::configuration::Configuration;
 use crate::config::fit;
 use crate::config::interpolate::looks_secret;
-use crate::config::node::{Entry, Node, Table, Value, parse_document, parse_inline};
+use crate::config::node::{Entry, Node, Table, Value, merge, parse_document};
 use crate::config::origin::Origin;
 use crate::config::preset::{self, Differences};
 use crate::config::problem::Problem;
@@ -28,10 +28,6 @@ const OWN_VARIABLES: [&str; 9] = [
     "PORTCULLIS_LOG_FORMAT",
     "PORTCULLIS_PRESET",
 ];
-
-/// Keys that say in parts what `url` says at once.
-pub const URL_PARTS: [&str; 13] =
-    ["kind", "host", "port", "user", "username", "password", "database", "path", "query", "tls", "sslmode", "check", "variables"];
 
 /// An option of the command line that stands for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,31 +119,6 @@ fn own_variable(name: &str, environment: &Environment, problems: &mut Vec<Proble
         Err(why) => {
             problems.push(Problem::at(&origin, why));
             None
-        }
-    }
-}
-
-/// Lays `upper` over `lower`: tables are merged, anything else is replaced; an address given anew replaces the old one whole.
-pub fn merge(lower: &mut Table, upper: Table) {
-    if upper.get("url").is_some() {
-        lower.retain(|entry| !URL_PARTS.contains(&entry.key.as_str()));
-    } else if upper.get("check").is_some() {
-        lower.retain(|entry| entry.key != "url" && !URL_PARTS.contains(&entry.key.as_str()));
-    }
-    for entry in upper {
-        let Some(present) = lower.get_mut(&entry.key) else {
-            lower.insert(entry);
-            continue;
-        };
-        let node = match entry.node {
-            Node { value: Value::String(text), origin } if origin.verbatim() && matches!(present.node.value, Value::Table(_)) => {
-                parse_inline(&text, &origin).unwrap_or(Node { value: Value::String(text), origin })
-            }
-            node => node,
-        };
-        match (&mut present.node.value, node) {
-            (Value::Table(below), Node { value: Value::Table(above), .. }) => merge(below, above),
-            (_, node) => *present = Entry { key: entry.key, origin: entry.origin, node },
         }
     }
 }

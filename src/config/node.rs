@@ -1,10 +1,12 @@
 //! What an operator wrote, as a tree in which every value knows where it was written.
 
 mod document;
+mod merge;
 
 use crate::config::origin::Origin;
 
 pub use document::{parse_document, parse_inline};
+pub use merge::merge;
 
 /// A value and where it was written. It may hold a secret, so it cannot be printed.
 #[derive(Clone)]

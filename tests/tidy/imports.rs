@@ -6,7 +6,6 @@ use super::{Source, below, none};
 
 /// Folders in which modules still import each other in a circle, and why. Each has to go; one that is no longer needed is refused.
 const CIRCLES: &[(&str, &str)] = &[
-    ("src/config", "its nodes, presets and problems know each other; it goes with the old reader"),
     (
         "src/plan",
         "a process names the SQL and exec targets it is asked by, and a target its command; it goes with the configuration's redesign",

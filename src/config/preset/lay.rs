@@ -1,6 +1,6 @@
 //! Lays differences over what they extend, as deep as that goes.
 
-use crate::config::layers::merge;
+use crate::config::node::merge;
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::preset::parse;
 use crate::config::problem::Problem;

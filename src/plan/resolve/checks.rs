@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::config::check::{Check, MissingDatabase, OnDown, RESERVED};
-use crate::config::layers::merge;
 use crate::config::node::Entry;
+use crate::config::node::merge;
 use crate::config::problem::Problem;
 use crate::config::reader::{Depth, Section};
 use crate::plan::CheckPlan;

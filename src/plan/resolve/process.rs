@@ -1,7 +1,7 @@
 //! How a process is started, signalled, stopped and started again, from what `[process]`, a mode or a module say of it.
 
 use crate::config::accounts::{Account, Accounts};
-use crate::config::layers::merge;
+use crate::config::node::merge;
 use crate::config::node::{Node, Table, Value};
 use crate::config::origin::Origin;
 use crate::config::process::{MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
