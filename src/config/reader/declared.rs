@@ -92,7 +92,10 @@ impl Section<'_> {
                     _ => self.tell(culprit, &path, &sentence),
                 }
             }
-            Why::Missing(key) => self.tell(culprit, &path, &format!("lacks `{key}`")),
+            Why::Missing(key) => {
+                let text = format!("[{}] lacks `{key}`", self.path_of(&path));
+                self.context.problem(Problem::at(&culprit.origin, text));
+            }
             Why::Said(sentences) => sentences.iter().for_each(|sentence| self.tell(culprit, &path, sentence)),
             Why::Unknown(known) => {
                 let Value::Table(table) = &mut culprit.value else { return None };

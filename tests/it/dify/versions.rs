@@ -94,7 +94,8 @@ fn every_preset_of_dify_is_recorded_and_listed_in_its_document() {
     let firsts: Vec<_> = recorded().iter().map(|(preset, _)| own(preset)).collect();
     assert_eq!(firsts, listed.iter().map(|name| own(name)).collect::<Vec<_>>());
     let document = include_str!("../../../docs/dify.md");
-    let rows: Vec<&str> = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let rows: Vec<&str> =
+        document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).filter(|name| name.starts_with("dify")).collect();
     assert_eq!(rows, listed);
 }
 
