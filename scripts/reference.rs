@@ -22,7 +22,7 @@ fn main() {
     }
 }
 
-/// The schema as it is committed.
+/// The schema as it is committed, and printed by `portcullis schema`.
 pub fn document(schema: &Value) -> String {
     format!("{schema:#}\n")
 }
