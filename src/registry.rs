@@ -67,7 +67,7 @@ impl Duty {
 /// It also returns when the readiness' sender is dropped, and leaves the records to their expiry.
 pub async fn run(duty: Duty) {
     let mut pen = duty.pen();
-    let Duty { plan, published, mut readiness, mailbox, .. } = duty;
+    let Duty { plan, published, mut readiness, mailbox, identity } = duty;
     let mut trouble = Trouble::default();
     loop {
         let wanted = *readiness.borrow_and_update();
@@ -105,7 +105,8 @@ pub async fn run(duty: Duty) {
     }
     let (snapshot, look) = published.look();
     let snapshot = snapshot.as_published();
-    let written = in_time(pen.write(Readiness::Stopped, Some((&snapshot, look)))).await;
+    let stopped = in_time(pen.write(Readiness::Stopped, Some((&snapshot, look))));
+    let (written, _) = tokio::join!(stopped, timeout(WITHDRAW_LIMIT, lease::give_back(&plan, &identity)));
     trouble.note(&written, &plan);
     mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
     mailbox.send(Event::Withdrawn);

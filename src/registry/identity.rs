@@ -17,12 +17,14 @@ pub(super) struct Who {
     pub(super) sequence: u64,
     /// Whether this run has taken the id over: its first beat clears what a predecessor left behind.
     pub(super) taken: bool,
+    /// Whether the lease to restart what is unhealthy may be this run's.
+    pub(super) leases: bool,
 }
 
 impl Who {
     /// A new run's, which goes on from this number.
     pub(super) fn new(id: String, sequence: u64) -> Self {
-        Self { id, token: format!("{:016x}", fastrand::u64(..)), sequence, taken: false }
+        Self { id, token: format!("{:016x}", fastrand::u64(..)), sequence, taken: false, leases: false }
     }
 }
 

@@ -32,28 +32,38 @@ const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return re
 /// It expires by itself after the time it was asked for. Where Redis does not answer it is granted: a replica that is unhealthy does
 /// not stay so for the sake of others that nobody can ask.
 pub async fn keep(plan: HeartbeatPlan, identity: Identity, mut wanted: watch::Receiver<Option<Duration>>, mailbox: Mailbox) {
-    let key = format!("portcullis:{{{}}}:restart", plan.key);
+    let key = key(&plan);
     // The run's own, so that a thread that takes the place of one that hangs goes on with the same lease.
     let token = identity.change(|who| who.token.clone());
-    let mut may_be_ours = false;
     loop {
         let length = *wanted.borrow_and_update();
         if let Some(length) = length {
-            may_be_ours = true;
+            identity.change(|who| who.leases = true);
             tokio::select! {
                 () = take(&plan, &key, &token, length) => mailbox.send(Event::RestartGranted),
                 gone = wanted.changed() => if gone.is_ok() { continue } else { return },
             }
-        } else if std::mem::take(&mut may_be_ours) {
-            let mut command = redis::cmd("EVAL");
-            command.arg(GIVE_BACK).arg(1).arg(&key).arg(&token);
-            // What is not given back expires.
-            let _ = asked(&plan, &command).await;
+        } else {
+            give_back(&plan, &identity).await;
         }
         if wanted.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// Gives the lease back where it may be this run's. Both who keeps it and the end of the run do so, because neither waits for the other;
+/// what is not given back expires.
+pub(super) async fn give_back(plan: &HeartbeatPlan, identity: &Identity) {
+    let Some(token) = identity.change(|who| who.leases.then(|| who.token.clone())) else { return };
+    let mut command = redis::cmd("EVAL");
+    command.arg(GIVE_BACK).arg(1).arg(key(plan)).arg(token);
+    let _ = asked(plan, &command).await;
+    identity.change(|who| who.leases = false);
+}
+
+fn key(plan: &HeartbeatPlan) -> String {
+    format!("portcullis:{{{}}}:restart", plan.key)
 }
 
 /// Waits until the lease is this replica's, or Redis cannot be asked.
