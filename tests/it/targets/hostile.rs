@@ -98,10 +98,10 @@ fn floods(url: &str) -> Vec<(&'static [u8], &'static [u8])> {
 }
 
 /// What a probe may take under this flood in KiB. A debug build's frames are some ten times a release's, and the parser of lists in lists
-/// has a hundred of them.
-fn bound(more: &[u8]) -> u64 {
+/// has a hundred of them. The head of an HTTP answer may have the 400 KiB at which hyper stops, in a buffer that doubles.
+fn bound(url: &str, more: &[u8]) -> u64 {
     let debug = binary().components().any(|part| part.as_os_str() == "debug");
-    if debug && more == b"*1\r\n" { 2048 } else { 1024 }
+    if url.starts_with("http") || (debug && more == b"*1\r\n") { 2048 } else { 1024 }
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn who_floods_gets_no_memory() {
         let quiet = suffers(url, Manner::Garbage);
         for (words, more) in floods(url) {
             let flooded = suffers(url, Manner::Flooding(words, more));
-            assert!(flooded < quiet + bound(more), "{url}: {flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
+            assert!(flooded < quiet + bound(url, more), "{url}: {flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
         }
     }
 }
@@ -137,7 +137,7 @@ fn redis_on_a_unix_socket_that_misbehaves_gets_no_memory() {
     // What is read is read as over TCP: one flood of each shape.
     for (words, more) in [(b"$1073741824\r\n".as_slice(), b"x".as_slice()), (b"", b"+OK\r\n"), (b"+", b"a")] {
         let flooded = suffers(Manner::Flooding(words, more));
-        assert!(flooded < quiet + bound(more), "{flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
+        assert!(flooded < quiet + bound("redis+unix", more), "{flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
     }
 }
 
@@ -169,7 +169,7 @@ fn no_memory_behind_tls(url: &str, opening: Opening) {
     behind(Manner::Dripping(b""));
     for (words, more) in floods(url) {
         let flooded = behind(Manner::Flooding(words, more));
-        assert!(flooded < quiet + bound(more), "{url}: {flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
+        assert!(flooded < quiet + bound(url, more), "{url}: {flooded} KiB under {words:?} {more:?}, {quiet} KiB in peace");
     }
 }
 
