@@ -28,7 +28,7 @@ struct Entry {
     from: String,
 }
 
-/// What no value of a file can be shown by; `#` and the words after it.
+/// Where a value comes from that nobody wrote.
 const BY_DEFAULT: &str = "default";
 
 impl Effective {
@@ -151,7 +151,7 @@ impl Shown<'_> {
     }
 }
 
-/// The name of a table. A check's own name may hold a `.`, so what lies below a section of names is one name.
+/// The name of a table. A path does not tell a `.` in the name of a check from one between two names: such a check is printed as nested tables.
 fn header(path: &str) -> String {
     path.split('.').map(name).collect::<Vec<_>>().join(".")
 }
