@@ -60,7 +60,7 @@ pub enum StepAction {
     /// Runs these commands, one after another.
     Commands(Vec<ProcessPlan>),
     /// Runs what is found in a directory, one after another.
-    Hooks(HooksPlan),
+    Hooks(Box<HooksPlan>),
 }
 
 /// A directory of programs.
