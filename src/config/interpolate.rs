@@ -152,7 +152,7 @@ impl Template {
             Part::Value { source, otherwise } => {
                 let alone = Self(vec![part.clone()]);
                 let text = alone.expand(environment, &mut Findings::default());
-                if !text.is_secret() && !(secret && source.variable().is_some()) {
+                if !(text.is_secret() || secret && source.variable().is_some()) {
                     return text.value().replace('$', "$$");
                 }
                 // One that is not set stands for its default, in which there may be a secret, too.

@@ -126,125 +126,131 @@ mod tests {
 36 31 0:33 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:14 - cgroup cgroup rw,cpu,cpuacct\n\
 37 31 0:34 / /sys/fs/cgroup/cpuset rw,relatime shared:15 - cgroup cgroup rw,cpuset\n";
 
-    #[test]
-    fn recorded_layouts_grant_what_they_say() {
-        let docker_v1 = "\
+    const DOCKER_V1: &str = "\
 1263 1262 0:29 /docker/4f5e /sys/fs/cgroup/systemd ro,relatime master:10 - cgroup cgroup rw,xattr,name=systemd\n\
 1266 1262 0:33 /docker/4f5e /sys/fs/cgroup/cpu,cpuacct ro,relatime master:14 - cgroup cgroup rw,cpu,cpuacct\n";
-        let hybrid = format!("{V1}42 31 0:41 / /sys/fs/cgroup/unified rw,relatime shared:20 - cgroup2 cgroup2 rw,nsdelegate\n");
-        let hybrid_own = "12:cpu,cpuacct:/a\n1:name=systemd:/a\n0::/a\n";
-        let cases: &[(&str, &[(&str, &str)], usize)] = &[
-            ("nothing at all", &[], 8),
-            (
-                "v2, a container with a namespace of its own",
-                &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "150000 100000\n")],
-                2,
-            ),
-            (
-                "v2 without a limit",
-                &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "max 100000\n")],
-                8,
-            ),
-            (
-                "v2, more than there is",
-                &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "6400000 100000\n")],
-                8,
-            ),
-            (
-                "v2, a tenth of one",
-                &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "10000 100000\n")],
-                1,
-            ),
-            (
-                "v2, a host whose topmost cgroup has no such file",
-                &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/user.slice/u.scope\n")],
-                8,
-            ),
-            (
-                "v2, nested: a slice above grants less than the cgroup itself",
-                &[
-                    ("proc/self/mountinfo", V2),
-                    ("proc/self/cgroup", "0::/kubepods.slice/pod1.slice/c1.scope\n"),
-                    ("sys/fs/cgroup/kubepods.slice/cpu.max", "max 100000\n"),
-                    ("sys/fs/cgroup/kubepods.slice/pod1.slice/cpu.max", "300000 100000\n"),
-                    ("sys/fs/cgroup/kubepods.slice/pod1.slice/c1.scope/cpu.max", "400000 100000\n"),
-                ],
-                3,
-            ),
-            (
-                "v2, moved out of its namespace",
-                &[
-                    ("proc/self/mountinfo", V2),
-                    ("proc/self/cgroup", "0::/../other\n"),
-                    ("sys/fs/cgroup/cpu.max", "200000 100000\n"),
-                    ("sys/fs/other/cpu.max", "100000 100000\n"),
-                ],
-                2,
-            ),
-            (
-                "v2, a container of the host's namespace: its cgroup is the root of the mount",
-                &[
-                    ("proc/self/mountinfo", "700 690 0:30 /docker/4f5e /sys/fs/cgroup ro,relatime - cgroup2 cgroup rw\n"),
-                    ("proc/self/cgroup", "0::/docker/4f5e\n"),
-                    ("sys/fs/cgroup/cpu.max", "250000 100000\n"),
-                ],
-                3,
-            ),
-            (
-                "v1, docker",
-                &[
-                    ("proc/self/mountinfo", docker_v1),
-                    ("proc/self/cgroup", "11:cpuset:/docker/4f5e\n4:cpu,cpuacct:/docker/4f5e\n1:name=systemd:/docker/4f5e\n"),
-                    ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "120000\n"),
-                    ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "50000\n"),
-                ],
-                3,
-            ),
-            (
-                "v1 without a limit, on a host",
-                &[
-                    ("proc/self/mountinfo", V1),
-                    ("proc/self/cgroup", "4:cpu,cpuacct:/system.slice/x.service\n"),
-                    ("sys/fs/cgroup/cpu,cpuacct/system.slice/x.service/cpu.cfs_quota_us", "-1\n"),
-                    ("sys/fs/cgroup/cpu,cpuacct/system.slice/x.service/cpu.cfs_period_us", "100000\n"),
-                ],
-                8,
-            ),
-            (
-                "v1, nested",
-                &[
-                    ("proc/self/mountinfo", V1),
-                    ("proc/self/cgroup", "4:cpu,cpuacct:/pod/c\n"),
-                    ("sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_quota_us", "200000\n"),
-                    ("sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_period_us", "100000\n"),
-                    ("sys/fs/cgroup/cpu,cpuacct/pod/c/cpu.cfs_quota_us", "-1\n"),
-                    ("sys/fs/cgroup/cpu,cpuacct/pod/c/cpu.cfs_period_us", "100000\n"),
-                ],
-                2,
-            ),
-            (
-                "both: version 1 has the controller",
-                &[
-                    ("proc/self/mountinfo", &hybrid),
-                    ("proc/self/cgroup", hybrid_own),
-                    ("sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "400000\n"),
-                    ("sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n"),
-                    ("sys/fs/cgroup/unified/a/cgroup.procs", "1\n"),
-                ],
-                4,
-            ),
-            (
-                "a mount point with a blank and a backslash in it",
-                &[
-                    ("proc/self/mountinfo", "35 25 0:30 / /sys/c\\040g\\134 rw - cgroup2 cgroup2 rw\n"),
-                    ("proc/self/cgroup", "0::/\n"),
-                    ("sys/c g\\/cpu.max", "100000 100000\n"),
-                ],
-                1,
-            ),
-            ("nonsense", &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "100000 0\n")], 8),
-        ];
-        for (index, (name, files, expected)) in cases.iter().enumerate() {
+    const HYBRID: &str = "\
+36 31 0:33 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:14 - cgroup cgroup rw,cpu,cpuacct\n\
+42 31 0:41 / /sys/fs/cgroup/unified rw,relatime shared:20 - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    /// What it is, its files, and the processors of eight that it grants.
+    type Layout = (&'static str, &'static [(&'static str, &'static str)], usize);
+
+    const LAYOUTS: &[Layout] = &[
+        ("nothing at all", &[], 8),
+        (
+            "v2, a container with a namespace of its own",
+            &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "150000 100000\n")],
+            2,
+        ),
+        (
+            "v2 without a limit",
+            &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "max 100000\n")],
+            8,
+        ),
+        (
+            "v2, more than there is",
+            &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "6400000 100000\n")],
+            8,
+        ),
+        (
+            "v2, a tenth of one",
+            &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "10000 100000\n")],
+            1,
+        ),
+        (
+            "v2, a host whose topmost cgroup has no such file",
+            &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/user.slice/u.scope\n")],
+            8,
+        ),
+        (
+            "v2, nested: a slice above grants less than the cgroup itself",
+            &[
+                ("proc/self/mountinfo", V2),
+                ("proc/self/cgroup", "0::/kubepods.slice/pod1.slice/c1.scope\n"),
+                ("sys/fs/cgroup/kubepods.slice/cpu.max", "max 100000\n"),
+                ("sys/fs/cgroup/kubepods.slice/pod1.slice/cpu.max", "300000 100000\n"),
+                ("sys/fs/cgroup/kubepods.slice/pod1.slice/c1.scope/cpu.max", "400000 100000\n"),
+            ],
+            3,
+        ),
+        (
+            "v2, moved out of its namespace",
+            &[
+                ("proc/self/mountinfo", V2),
+                ("proc/self/cgroup", "0::/../other\n"),
+                ("sys/fs/cgroup/cpu.max", "200000 100000\n"),
+                ("sys/fs/other/cpu.max", "100000 100000\n"),
+            ],
+            2,
+        ),
+        (
+            "v2, a container of the host's namespace: its cgroup is the root of the mount",
+            &[
+                ("proc/self/mountinfo", "700 690 0:30 /docker/4f5e /sys/fs/cgroup ro,relatime - cgroup2 cgroup rw\n"),
+                ("proc/self/cgroup", "0::/docker/4f5e\n"),
+                ("sys/fs/cgroup/cpu.max", "250000 100000\n"),
+            ],
+            3,
+        ),
+        (
+            "v1, docker",
+            &[
+                ("proc/self/mountinfo", DOCKER_V1),
+                ("proc/self/cgroup", "11:cpuset:/docker/4f5e\n4:cpu,cpuacct:/docker/4f5e\n1:name=systemd:/docker/4f5e\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "120000\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "50000\n"),
+            ],
+            3,
+        ),
+        (
+            "v1 without a limit, on a host",
+            &[
+                ("proc/self/mountinfo", V1),
+                ("proc/self/cgroup", "4:cpu,cpuacct:/system.slice/x.service\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/system.slice/x.service/cpu.cfs_quota_us", "-1\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/system.slice/x.service/cpu.cfs_period_us", "100000\n"),
+            ],
+            8,
+        ),
+        (
+            "v1, nested",
+            &[
+                ("proc/self/mountinfo", V1),
+                ("proc/self/cgroup", "4:cpu,cpuacct:/pod/c\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_quota_us", "200000\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_period_us", "100000\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/pod/c/cpu.cfs_quota_us", "-1\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/pod/c/cpu.cfs_period_us", "100000\n"),
+            ],
+            2,
+        ),
+        (
+            "both: version 1 has the controller",
+            &[
+                ("proc/self/mountinfo", HYBRID),
+                ("proc/self/cgroup", "12:cpu,cpuacct:/a\n1:name=systemd:/a\n0::/a\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "400000\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_period_us", "100000\n"),
+                ("sys/fs/cgroup/unified/a/cgroup.procs", "1\n"),
+            ],
+            4,
+        ),
+        (
+            "a mount point with a blank and a backslash in it",
+            &[
+                ("proc/self/mountinfo", "35 25 0:30 / /sys/c\\040g\\134 rw - cgroup2 cgroup2 rw\n"),
+                ("proc/self/cgroup", "0::/\n"),
+                ("sys/c g\\/cpu.max", "100000 100000\n"),
+            ],
+            1,
+        ),
+        ("nonsense", &[("proc/self/mountinfo", V2), ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", "100000 0\n")], 8),
+    ];
+
+    #[test]
+    fn recorded_layouts_grant_what_they_say() {
+        for (index, (name, files, expected)) in LAYOUTS.iter().enumerate() {
             let root = Root::new(&index.to_string(), files);
             assert_eq!(granted(&root.0, 8), *expected, "{name}");
         }
