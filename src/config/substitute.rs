@@ -130,7 +130,7 @@ fn open_at_end(text: &str) -> bool {
 }
 
 /// The lines of a text with their numbers; those of which one goes on in the next are one.
-fn numbered<'t>(text: &'t str, goes_on: impl Fn(&str) -> bool) -> Vec<(usize, &'t str)> {
+fn numbered(text: &str, goes_on: impl Fn(&str) -> bool) -> Vec<(usize, &str)> {
     /// A default goes on over more lines than this only where its `}` is missing.
     const LONGEST: usize = 200;
     let (mut found, mut start, mut first, mut number) = (Vec::new(), 0, 1, 1);

@@ -137,6 +137,21 @@ fn full(file: &mut File, block: &mut [u8]) -> std::io::Result<usize> {
     Ok(count)
 }
 
+/// Copies a link; whether it was another one.
+fn link(from: (BorrowedFd<'_>, &Path), to: (BorrowedFd<'_>, &Path), name: &OsStr, is_there: bool) -> Result<bool, Fault> {
+    let fail = |error| Fault::kernel("make the link", to.1, error);
+    let target = readlinkat(from.0, name).map_err(|error| Fault::kernel("read", from.1, error))?;
+    if readlinkat(to.0, name).is_ok_and(|now| now == target) {
+        return Ok(false);
+    }
+    if !is_there {
+        return symlinkat(target.as_os_str(), to.0, name).map(|()| true).map_err(fail);
+    }
+    let temporary = write::temporary();
+    symlinkat(target.as_os_str(), to.0, temporary.as_str()).map_err(fail)?;
+    renameat(to.0, temporary.as_str(), to.0, name).map(|()| true).map_err(fail)
+}
+
 struct Pass<'a> {
     wanted: &'a Wanted<'a>,
     watch: &'a Watch<'a>,
@@ -185,7 +200,7 @@ impl Pass<'_> {
             return Err(Fault::of("copy to", to.1, "a directory is there and a file is to be; take it away, or list it in `exclude`"));
         }
         if is_link(&found) {
-            let made = self.link(from, to, name, there.is_some())?;
+            let made = link(from, to, name, there.is_some())?;
             return Ok(self.watch.counted(of_owner()? || made));
         }
         if !is_file(&found) {
@@ -217,21 +232,6 @@ impl Pass<'_> {
                 made.map(|()| true).map_err(|error| Fault::kernel("make the directory", to.1, error))
             }
         }
-    }
-
-    /// Copies a link; whether it was another one.
-    fn link(&self, from: (BorrowedFd<'_>, &Path), to: (BorrowedFd<'_>, &Path), name: &OsStr, is_there: bool) -> Result<bool, Fault> {
-        let fail = |error| Fault::kernel("make the link", to.1, error);
-        let target = readlinkat(from.0, name).map_err(|error| Fault::kernel("read", from.1, error))?;
-        if readlinkat(to.0, name).is_ok_and(|now| now == target) {
-            return Ok(false);
-        }
-        if !is_there {
-            return symlinkat(target.as_os_str(), to.0, name).map(|()| true).map_err(fail);
-        }
-        let temporary = write::temporary();
-        symlinkat(target.as_os_str(), to.0, temporary.as_str()).map_err(fail)?;
-        renameat(to.0, temporary.as_str(), to.0, name).map(|()| true).map_err(fail)
     }
 
     /// Takes away what the source has not.

@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Fault;
+use crate::clock::Moment;
 
 /// Between two lines about long work.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -14,7 +15,7 @@ pub(super) struct Watch<'a> {
     cancel: &'a AtomicBool,
     progress: &'a dyn Fn(String),
     what: String,
-    told: Cell<Instant>,
+    told: Cell<Moment>,
     seen: Cell<u64>,
     changed: Cell<u64>,
 }
@@ -22,7 +23,7 @@ pub(super) struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Work on `what` that begins now.
     pub(super) fn new(cancel: &'a AtomicBool, progress: &'a dyn Fn(String), what: String) -> Self {
-        Self { cancel, progress, what, told: Cell::new(Instant::now()), seen: Cell::new(0), changed: Cell::new(0) }
+        Self { cancel, progress, what, told: Cell::new(Moment::now()), seen: Cell::new(0), changed: Cell::new(0) }
     }
 
     /// Whether to go on.
@@ -30,8 +31,9 @@ impl<'a> Watch<'a> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(Fault::Cancelled);
         }
-        if self.told.get().elapsed() >= BETWEEN_LINES {
-            self.told.set(Instant::now());
+        let now = Moment::now();
+        if now.since(self.told.get()) >= BETWEEN_LINES {
+            self.told.set(now);
             (self.progress)(format!("{}: {} entries so far, {} of them changed", self.what, self.seen.get(), self.changed.get()));
         }
         Ok(())

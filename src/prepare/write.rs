@@ -70,24 +70,24 @@ pub(super) fn put(place: &Place, there: Option<&FileStat>, present: Option<&[u8]
     if present == Some(bytes) {
         return wanted.attributes().of_entry(place.dir(), place.name(), place.shown());
     }
-    let fill = |file: &mut File| file.write_all(bytes);
-    replace_by(place, there, wanted, fill).map(|()| true)
+    let write_to = |file: &mut File| file.write_all(bytes);
+    replace_by(place, there, wanted, write_to).map(|()| true)
 }
 
-/// Puts a new file in this place; `fill` writes it. Where the directory does not let one be made, or lets none take this place because it is a mount
+/// Puts a new file in this place; `write_to` writes it. Where the directory does not let one be made, or lets none take this place because it is a mount
 /// point, the file that is there is written over.
 pub(super) fn replace_by(
     place: &Place,
     there: Option<&FileStat>,
     wanted: Wanted,
-    mut fill: impl FnMut(&mut File) -> std::io::Result<()>,
+    mut write_to: impl FnMut(&mut File) -> std::io::Result<()>,
 ) -> Result<(), Fault> {
     let fail = |error| Fault::kernel("write", place.shown(), error);
     let name = temporary();
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let written = match openat(place.dir(), name.as_str(), flags, Mode::from_bits_truncate(0o600)) {
         Ok(file) => {
-            let written = beside(place, &name, File::from(file), wanted, &mut fill);
+            let written = beside(place, &name, File::from(file), wanted, &mut write_to);
             if written.is_err() {
                 let _ = unlinkat(place.dir(), name.as_str(), UnlinkatFlags::NoRemoveDir);
             }
@@ -97,7 +97,7 @@ pub(super) fn replace_by(
         Err(error) => Err(Beside::Failed(fail(error))),
     };
     match written {
-        Err(Beside::NotPossible(error)) if there.is_some() => match over(place, wanted, fill) {
+        Err(Beside::NotPossible(error)) if there.is_some() => match over(place, wanted, write_to) {
             // What stood in the way of the better way is what is to be told.
             Err(Over::NotOpened) => Err(fail(error)),
             Err(Over::Refused(fault)) => Err(fault),
@@ -123,11 +123,11 @@ fn beside(
     name: &str,
     mut file: File,
     wanted: Wanted,
-    fill: &mut impl FnMut(&mut File) -> std::io::Result<()>,
+    write_to: &mut impl FnMut(&mut File) -> std::io::Result<()>,
 ) -> Result<(), Beside> {
     let failed = |error| Beside::Failed(Fault::kernel("write", place.shown(), error));
     wanted.give_owner(file.as_fd()).map_err(Beside::NotPossible)?;
-    fill(&mut file).map_err(|error| failed(errno(&error)))?;
+    write_to(&mut file).map_err(|error| failed(errno(&error)))?;
     fchmod(&file, Mode::from_bits_truncate(wanted.mode)).map_err(failed)?;
     match renameat(place.dir(), name, place.dir(), place.name()) {
         // A file that was mounted by itself.
@@ -144,7 +144,7 @@ enum Over {
 }
 
 /// Writes over the file that is there.
-fn over(place: &Place, wanted: Wanted, mut fill: impl FnMut(&mut File) -> std::io::Result<()>) -> Result<(), Over> {
+fn over(place: &Place, wanted: Wanted, mut write_to: impl FnMut(&mut File) -> std::io::Result<()>) -> Result<(), Over> {
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file: OwnedFd = openat(place.dir(), place.name(), flags, Mode::empty()).map_err(|_| Over::NotOpened)?;
     let found = fstat(&file).map_err(Over::Failed)?;
@@ -156,7 +156,7 @@ fn over(place: &Place, wanted: Wanted, mut fill: impl FnMut(&mut File) -> std::i
     let attributes = wanted.attributes();
     attributes.of_entry(place.dir(), place.name(), place.shown()).map_err(Over::Refused)?;
     ftruncate(&file, 0).map_err(Over::Failed)?;
-    fill(&mut File::from(file)).map_err(|error| Over::Failed(errno(&error)))
+    write_to(&mut File::from(file)).map_err(|error| Over::Failed(errno(&error)))
 }
 
 /// The kernel's error in one of std's.

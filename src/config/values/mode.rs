@@ -66,9 +66,8 @@ impl Change {
     fn applied(&self, mode: u32, is_directory: bool, umask: u32) -> u32 {
         let kept = if is_directory { SET_IDS & !self.mentioned } else { 0 };
         let value = match self.value {
-            Value::Bits(bits) => bits,
             Value::BitsAndX(bits) if is_directory || mode & 0o111 != 0 => bits | 0o111,
-            Value::BitsAndX(bits) => bits,
+            Value::Bits(bits) | Value::BitsAndX(bits) => bits,
             Value::CopyOf(whose) => [0o444, 0o222, 0o111].into_iter().filter(|kind| mode & whose & kind != 0).sum(),
         };
         let value = value & if self.affected == 0 { !umask } else { self.affected } & !kept;
