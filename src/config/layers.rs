@@ -206,7 +206,7 @@ fn put(tree: &mut Table, path: &[&str], value: &str, origin: &Origin) {
 fn matching_key(table: Option<&Table>, segment: &str, keep_case: bool) -> String {
     let folded = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
     if keep_case {
-        let own = ["default", "expand_files"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
+        let own = ["default", "expand_files", "expand_files_conflict"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
         return own.unwrap_or(segment).to_owned();
     }
     let present = table.and_then(|table| table.iter().find(|entry| folded(&entry.key) == folded(segment)));

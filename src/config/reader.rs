@@ -101,7 +101,24 @@ impl<'e> Context<'e> {
 
     /// A reading of a part of the same tree, in another environment.
     pub fn of_part<'p>(&self, environment: &'p Environment) -> Context<'p> {
-        Context { effective: self.effective.as_ref().map(|_| RefCell::default()), ..Context::new(environment) }
+        Context {
+            effective: self.effective.as_ref().map(|_| RefCell::default()),
+            has_arguments: self.has_arguments,
+            ..Context::new(environment)
+        }
+    }
+
+    /// The same reading in another environment from here on.
+    #[must_use]
+    pub fn in_environment(self, environment: &Environment) -> Context<'_> {
+        Context {
+            environment,
+            has_arguments: self.has_arguments,
+            faults: self.faults,
+            notices: self.notices,
+            remarks: self.remarks,
+            effective: self.effective,
+        }
     }
 
     /// Takes over what another reading has found, of a part of the same tree.

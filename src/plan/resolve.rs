@@ -25,11 +25,13 @@ use crate::config::configuration::Configuration;
 use crate::config::effective::Effective;
 use crate::config::interpolate::Text;
 use crate::config::layers::{self, Layers, Override};
+use crate::config::node::Table;
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, Problems, suggest};
 use crate::config::reader::{Context, Depth, Section, truth};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
+use crate::plan::resolve::variables::Variables;
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
 
@@ -72,7 +74,6 @@ pub fn registry(
     environment: &Environment,
 ) -> Result<Option<(RedisPlace, String)>, Problems> {
     let url = url.map(|url| targets(&[url.to_owned()], environment)).transpose()?.and_then(|(targets, _)| targets.into_iter().next());
-    let context = Context::new(environment);
     let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[] };
     if let Some(target) = &url {
         let place = heartbeat::place(target);
@@ -80,6 +81,8 @@ pub fn registry(
         return Ok(place.map(|place| (place, key)));
     }
     let tree = layers::load(layers, environment, &mut Vec::new());
+    let seen = variables::seen(&tree, environment);
+    let context = Context::new(&seen);
     let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
     let found = heartbeat::registry(&root, &configuration, service);
@@ -99,16 +102,24 @@ pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Ef
 
 fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
     let context = context.with_arguments(!request.arguments.is_empty());
-    let plan = read(request, &context);
+    let tree = load(request, &context);
+    let (variables, seen) = variables::read(&context, &tree);
+    let context = context.in_environment(&seen);
+    let plan = read(request, &context, tree, variables);
     let effective = context.effective();
     Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
 }
 
-fn read(request: &Request, context: &Context<'_>) -> Plan {
+/// Every layer of the configuration, laid over each other.
+fn load(request: &Request, context: &Context<'_>) -> Table {
     let mut overrides = request.overrides.clone();
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides };
-    let mut root = context.section(layers::load_and_look(layers, context), "", None, Depth::Whole);
+    layers::load_and_look(layers, context)
+}
+
+fn read(request: &Request, context: &Context<'_>, tree: Table, variables: Variables) -> Plan {
+    let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
     root.note(&configuration);
     let bare = request.bare || flag(context, "PORTCULLIS_BARE");
@@ -117,7 +128,7 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
     let looks = !bare && own != Some(Own { waits: false });
 
     let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Form });
-    let mut chosen = modes::read(&root, &configuration, request, variables::read(&root), own, looks);
+    let mut chosen = modes::read(&root, &configuration, request, variables, own, looks);
     // What the mode says of a check stands above what is said for all of them.
     checks.retain(|check| !chosen.checks.iter().any(|own| own.name == check.name));
     checks.append(&mut chosen.checks);

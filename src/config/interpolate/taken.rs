@@ -52,7 +52,13 @@ impl Source {
         match (found, otherwise) {
             (Some(_), Otherwise::Instead { text, .. }) | (None, Otherwise::Default { text, .. }) => return Taken::Other(text),
             (None, Otherwise::Instead { .. }) => {}
-            (Some(found), _) => return Taken::Piece(self.piece(found, findings)),
+            (Some(found), _) => {
+                let mut piece = self.piece(found, findings);
+                if self.variable().is_some_and(|name| environment.is_unknown(name)) {
+                    piece.shown = super::source_text(self.name());
+                }
+                return Taken::Piece(piece);
+            }
             (None, Otherwise::Refuse) => findings.problems.push(match self {
                 Self::Variable(name) => format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"),
                 Self::Own(own) => own.missing(),

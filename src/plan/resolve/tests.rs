@@ -6,6 +6,7 @@ mod faults;
 mod modules;
 mod presets;
 mod process;
+mod variables;
 mod variants;
 
 use std::time::Duration;
