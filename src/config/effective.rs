@@ -58,7 +58,9 @@ impl Effective {
         for (key, value) in defaults.into_iter().filter(|(key, value)| !value.is_null() && table.get(key).is_none()) {
             values.push(Entry { key, value, from: BY_DEFAULT.to_owned() });
         }
-        self.0.push(Section { path: path.to_owned(), values });
+        // `[env]` is read before all else, and the keys of the top level have to stand before any table.
+        let at = if path.is_empty() { 0 } else { self.0.len() };
+        self.0.insert(at, Section { path: path.to_owned(), values });
     }
 
     /// Adds one entry to the section `path`.

@@ -102,7 +102,7 @@ impl Sayings {
         starting: &mpsc::Receiver<Result<(), SpawnError>>,
         within: Duration,
     ) -> Result<String, String> {
-        let (until, mut said, mut open) = (Moment::now().after(within), Vec::new(), true);
+        let (begun, mut said, mut open) = (Moment::now(), Vec::new(), true);
         loop {
             if let Ok(Err(error)) = starting.try_recv() {
                 return Err(format!("fails: {}", error.sentence));
@@ -114,7 +114,7 @@ impl Sayings {
             if let Some(ended) = ended {
                 return text(said, ended, starting);
             }
-            if Moment::now() >= until {
+            if Moment::now().since(begun) >= within {
                 return Err(format!("did not end within {}; it was killed", humantime::format_duration(within)));
             }
             let mut files = vec![PollFd::new(stops.as_fd(), PollFlags::POLLIN)];

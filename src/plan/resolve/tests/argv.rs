@@ -18,7 +18,7 @@ fn every_construct_of_an_argv_gives_its_words() {
         main.env.iter().map(|(name, value)| format!("{name}={}", value.value())).collect::<Vec<_>>()
     };
     let plan = with(CONSTRUCTS, &[("MODE", "worker"), ("LANG", "de")], &[]);
-    assert_eq!(environment(&plan), ["PYTHONIOENCODING=utf-8", "NUMBER=5", "PLAIN=2"]);
+    assert_eq!(environment(&plan), ["NUMBER=5", "PYTHONIOENCODING=utf-8", "PLAIN=2"]);
     let debug = with(CONSTRUCTS, &[("MODE", "api"), ("DEBUG", "true")], &[]);
     assert_eq!((argv(&debug), environment(&debug).last().unwrap().as_str()), (vec!["python", "-m", "app"], "HOST=0.0.0.0"));
     assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "api"), ("DEBUG", "True")], &[])), ["gunicorn"]);
