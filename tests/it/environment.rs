@@ -58,7 +58,7 @@ fn a_process_finds_what_the_configuration_makes_of_its_environment() {
     std::fs::write(dir.path().join("libb.so.2"), "").unwrap();
     std::fs::write(dir.path().join("liba.so.2"), "").unwrap();
     let config = format!(
-        "[env]\nARCH = {{ command = ['sh', '-c', 'echo \"<$GIVEN>\"; echo passed-on >&2'] }}\nSEEN = '${{ARCH}}!'\nTOKEN = {{ file = '{}' }}\n\
+        "[env]\nARCH = {{ command = ['sh', '-c', 'echo \"<$$GIVEN>\"; echo passed-on >&2'] }}\nSEEN = '${{ARCH}}!'\nTOKEN = {{ file = '{}' }}\n\
          LIB = {{ glob = '{}/lib*.so.*' }}\nNO = {{ glob = '/no/such/*' }}\nGONE = {{ unset = true }}\nURL = {{ url = 'x://${{U}}@h/' }}\n\
          [modes.api]\ncommand = ['sh', '-c', 'echo \"$$ARCH|$$SEEN|$$TOKEN|$$LIB|$${{NO-unset}}|$${{GONE-unset}}|$$URL\"']\n",
         token.display(),

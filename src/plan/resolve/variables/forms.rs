@@ -37,7 +37,8 @@ pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: 
     if section.has("keep") && !section.has("generate") {
         section.problem("keep", "is the file of what is generated; name it beside `generate`");
     }
-    if !wanted || forms.iter().any(|form| section.is_broken(form)) {
+    // A command that lacks a word which is wrong is another command, and nothing is made where anything is wrong with this value.
+    if !wanted || !context.is_clean() {
         return None;
     }
     if let Some(text) = assigned.value {
