@@ -13,7 +13,7 @@ use crate::config::values::{Maybe, Number, Part};
 #[schemars(untagged, rename = "condition")]
 pub enum Condition {
     /// One test.
-    Test(Test),
+    Test(Box<Test>),
     /// Holds when one of them does.
     Any(#[schemars(length(min = 1))] Vec<Condition>),
 }

@@ -6,6 +6,7 @@ use crate::config::interpolate::{Text, looks_secret};
 use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Section, truth};
+use crate::config::values::Number;
 use crate::plan::argv::Argv;
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
 use crate::plan::resolve::argv::word;
@@ -112,7 +113,7 @@ impl<'c> Reader<'c, '_> {
                 Some(name) => value(section, &name).map_or_else(Found::nothing, |value| self.compared(comparison, &name, &value)),
                 None => Found::nothing(),
             },
-            "argument" => match keys.argument.map(|number| number.get()) {
+            "argument" => match keys.argument.map(Number::get) {
                 Some(0) => {
                     section.problem("argument", "is 0; the first argument is 1, the last is -1");
                     Found::nothing()
