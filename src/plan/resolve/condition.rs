@@ -7,9 +7,8 @@ use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Section, truth};
 use crate::config::values::Number;
-use crate::plan::argv::Argv;
+use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
-use crate::plan::resolve::argv::word;
 use crate::plan::resolve::process::Template;
 
 /// Whether the test at `node` holds now, or one of a list of them; true for no test at all, and at [`Depth::Form`], which only looks at
@@ -206,7 +205,7 @@ impl<'c> Reader<'c, '_> {
             );
             return Found::nothing();
         };
-        let argv = Argv::new(command.iter().map(word).collect()).filter(|argv| !argv.program().is_empty());
+        let argv = Argv::new(command.iter().map(Word::of).collect()).filter(|argv| !argv.program().is_empty());
         let Some(argv) = argv else {
             if self.depth == Depth::Whole {
                 section.problem("command", "names no program");
