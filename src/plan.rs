@@ -7,6 +7,7 @@ pub mod module;
 pub mod process;
 pub mod reload;
 pub mod resolve;
+pub mod step;
 pub mod target;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
+pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
 use target::{RedisPlace, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
@@ -41,6 +43,8 @@ pub struct Plan {
     pub service: Service,
     /// What is waited for and watched, in the order of the configuration; then the modules' own checks.
     pub checks: Vec<CheckPlan>,
+    /// What is done once, in the order in which it is done.
+    pub steps: Vec<StepPlan>,
     /// The migration of this mode; none when it is off.
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
@@ -71,6 +75,7 @@ impl Plan {
         Self {
             service,
             checks: Vec::new(),
+            steps: Vec::new(),
             migration: None,
             main: None,
             modules: Vec::new(),
