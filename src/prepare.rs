@@ -8,6 +8,7 @@
 mod attributes;
 mod copy;
 mod place;
+mod privileges;
 mod remove;
 mod text;
 mod tree;
@@ -27,6 +28,7 @@ use crate::secret::scrub;
 use crate::visible;
 use attributes::Attributes;
 use place::{Last, Place};
+pub use privileges::obstacle;
 use watch::Watch;
 
 /// What came of a file.
