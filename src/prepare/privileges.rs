@@ -5,12 +5,21 @@ use std::os::unix::fs::MetadataExt;
 use nix::unistd::{getegid, geteuid, getgroups};
 
 use crate::plan::file::{FilePlan, Owner};
+use crate::plan::{OnFailure, Plan, StepAction, StepPlan};
 
 /// The number of CAP_CHOWN (capabilities(7)).
 const CHOWN: u32 = 0;
 
+/// What of the plan's files cannot be done for want of power, one sentence each; where a failure is no end of the start, or a condition does not hold
+/// now, nothing is said.
+pub fn obstacles(plan: &Plan) -> Vec<String> {
+    let counts = |step: &&StepPlan| step.on_failure == OnFailure::Stop && step.condition.holds(&mut |_| false);
+    let file = |step: &StepPlan| if let StepAction::File(file) = &step.action { obstacle(file) } else { None };
+    plan.steps.iter().filter(counts).filter_map(file).collect()
+}
+
 /// Why this file cannot get its owner, in one sentence; none where it can, or has it already. It looks at the file system.
-pub fn obstacle(file: &FilePlan) -> Option<String> {
+fn obstacle(file: &FilePlan) -> Option<String> {
     let owner = file.owner.filter(|_| !may_chown())?;
     let is_ours = owner.uid.is_none_or(|uid| uid == geteuid().as_raw()) && owner.gid.is_none_or(is_our_group);
     if is_ours || has(file, owner) {

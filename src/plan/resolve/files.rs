@@ -136,7 +136,10 @@ impl Reading<'_, '_> {
         let [action, other @ ..] = written.as_slice() else {
             if !["replace", "mode", "owner"].into_iter().any(|key| section.has(key)) && section.has("path") {
                 let known = ACTIONS.join("`, `");
-                section.problem("path", format!("is all that is said; add what is done with it: one of `{known}`, or `mode`, `owner` or `replace`"));
+                section.problem(
+                    "path",
+                    format!("is all that is said; add what is done with it: one of `{known}`, or `mode`, `owner` or `replace`"),
+                );
             }
             return self.only(&["variables", "append", "delete", "exclude", "keep", "secret"], "what is there already", "");
         };
@@ -144,7 +147,9 @@ impl Reading<'_, '_> {
             section.problem(other, format!("stands beside `{action}`; a file has one of them"));
         }
         for key in ["directory", "remove"] {
-            if section.origin(key).is_some() && [("directory", declared.directory), ("remove", declared.remove)].contains(&(key, Some(false))) {
+            if section.origin(key).is_some()
+                && [("directory", declared.directory), ("remove", declared.remove)].contains(&(key, Some(false)))
+            {
                 section.problem(key, "is `false`, which says nothing; leave it out");
             }
         }
