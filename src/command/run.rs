@@ -136,11 +136,15 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
 fn refused(plan: &Plan, surroundings: &Surroundings) -> Option<u8> {
     let Look { mut obstacles, missing } = prepare::look(plan, surroundings, LONGEST_LOOK);
     let (missing, perhaps): (Vec<Missing>, Vec<Missing>) = missing.into_iter().partition(|missing| missing.certain);
-    perhaps.iter().for_each(|missing| info!("{}", missing.sentence));
+    for Missing { sentence, .. } in &perhaps {
+        info!("{sentence}");
+    }
     let exit = if obstacles.is_empty() { Exit::NotFound } else { Exit::Config };
     obstacles.splice(0..0, missing.into_iter().map(|missing| missing.sentence));
     let (last, others) = obstacles.split_last()?;
-    others.iter().for_each(|obstacle| error!("{obstacle}"));
+    for obstacle in others {
+        error!("{obstacle}");
+    }
     Some(last_line(exit.code(), last))
 }
 

@@ -10,10 +10,25 @@ use crate::config::values::{FileMode, Maybe, Part};
 
 /// A file, a directory or a link, and how it has to be when the process is started: exactly one of `template`, `content`, `copy`, `directory`, `link`
 /// and `remove`, or none, for what is there already. What is right already is not touched, so that nothing has to be writable for it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "file")]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "file", deny_unknown_fields)]
 pub struct File {
+    /// What it is.
+    #[serde(flatten)]
+    pub what: What,
+    /// Whose it is, and who may do what with it.
+    #[serde(flatten)]
+    pub access: Access,
+    /// When it is done.
+    #[serde(flatten)]
+    pub turn: Turn,
+}
+crate::union!(File { what: What, access: Access, turn: Turn });
+
+/// Which file is meant, and what becomes of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct What {
     /// Where it is. Directories that are missing on the way are made.
     #[schemars(required)]
     pub path: Maybe<Text>,
@@ -41,6 +56,12 @@ pub struct File {
     pub delete: bool,
     /// What is neither copied nor deleted: names, or paths below the source that begin with `/`; `*` stands for any text.
     pub exclude: Vec<Text>,
+}
+
+/// Whose a file is, and who may do what with it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Access {
     /// What may be done with it, octal or as `chmod` takes it; by default as with what was there, else as usual for a new file.
     pub mode: Option<FileMode>,
     /// Whose it is: `user`, `user:group`, `:group` or numbers, of `/etc/passwd` and `/etc/group` of the image.
@@ -51,6 +72,12 @@ pub struct File {
     pub keep: bool,
     /// Whether its owner alone may read it (0600); by default where a secret goes in, and it belongs to the user of the process then.
     pub secret: Option<bool>,
+}
+
+/// When a file is made, and whether at all.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Turn {
     /// When it is done at all; by default always. It is tested when its turn has come.
     pub when: Part<Condition>,
     /// The modes in which it is done; by default all.

@@ -28,7 +28,7 @@ struct Wanted<'p> {
 }
 
 /// The programs of the plan that are nowhere, in the order of the start. It looks at the file system.
-pub fn missing(plan: &Plan, surroundings: &Surroundings) -> Vec<Missing> {
+pub(super) fn missing(plan: &Plan, surroundings: &Surroundings) -> Vec<Missing> {
     let mut found: Vec<Missing> = Vec::new();
     for Wanted { process, who, before } in wanted(plan) {
         let places = places(process, surroundings);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::config::accounts::Accounts;
-use crate::config::file::{File, Replace};
+use crate::config::file::{Access, File, Replace, What};
 use crate::config::interpolate::Text;
 use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
@@ -32,7 +32,7 @@ struct Switch {
 }
 
 /// Every file of this run, in the order of the configuration; `mode` is the one that is started, `own_command` whether it is a command of one's own.
-pub(super) fn read<'c>(root: &Section<'c>, mode: Option<&str>, own_command: bool, template: &Template) -> Vec<StepPlan> {
+pub(super) fn read(root: &Section<'_>, mode: Option<&str>, own_command: bool, template: &Template) -> Vec<StepPlan> {
     let context = root.context();
     let Some(nodes) = root.list("files") else { return Vec::new() };
     let values = Values(Arc::new(placed(context.environment)));
@@ -87,42 +87,47 @@ struct Reading<'s, 'c> {
 
 impl Reading<'_, '_> {
     fn read(mut self) -> Option<(FilePlan, StepAt, OnFailure)> {
-        let declared: File = self.section.declared();
+        let File { what, access, turn } = self.section.declared();
         let section = &self.section;
         let is_whole = section.depth() == Depth::Whole;
         if !section.has("path") {
             section.problem("path", "is missing: it says which file is meant");
         }
         let replace = self.replacements();
-        self.fit(&declared);
-        let action = self.action(&declared, replace);
-        let owner = declared.owner.value().filter(|_| is_whole).and_then(|owner| {
+        self.fit(&what, &access);
+        let action = self.action(&what, replace);
+        let owner = access.owner.value().filter(|_| is_whole).and_then(|owner| {
             let found = Accounts::read().owner(&owner).map_err(|why| section.problem("owner", why)).ok();
             found.map(|(uid, gid)| Owner { uid, gid })
         });
-        let path = self.place("path", &declared.path)?;
+        let path = self.place("path", &what.path)?;
         if !is_whole {
             return None;
         }
-        let at = declared.at.unwrap_or(StepAt::Files);
+        let at = turn.at.unwrap_or(StepAt::Files);
         let file = FilePlan {
             path,
             action: action?,
             owner,
-            mode: declared.mode,
-            recursive: declared.recursive,
-            keep: declared.keep,
-            secret: declared.secret,
+            mode: access.mode,
+            recursive: access.recursive,
+            keep: access.keep,
+            secret: access.secret,
             reader: self.template.user().map(|user| Owner { uid: Some(user.uid), gid: Some(user.gid) }),
         };
-        Some((file, at, declared.on_failure.unwrap_or_else(|| OnFailure::default_at(at))))
+        Some((file, at, turn.on_failure.unwrap_or_else(|| OnFailure::default_at(at))))
     }
 
     /// An absolute path without steps upwards.
     fn place(&self, key: &str, text: &Maybe<Text>) -> Option<PathBuf> {
-        let text = text.value()?;
+        let Some(text) = text.value() else {
+            if self.section.has(key) && !self.section.is_broken(key) && self.section.depth() == Depth::Whole {
+                self.section.problem(key, "is empty; a path is wanted");
+            }
+            return None;
+        };
         let path = self.values.0.place(&text);
-        if text.contains('\0') || path.components().any(|part| part == Component::ParentDir) {
+        if text.contains('\0') || key != "link" && path.components().any(|part| part == Component::ParentDir) {
             self.section.problem(key, format!("is `{text}`; a path without `..` is wanted"));
             return None;
         }
@@ -130,7 +135,7 @@ impl Reading<'_, '_> {
     }
 
     /// Which keys go with which action.
-    fn fit(&self, declared: &File) {
+    fn fit(&self, what: &What, access: &Access) {
         let section = &self.section;
         let written: Vec<&str> = ACTIONS.into_iter().filter(|key| section.has(key)).collect();
         let [action, other @ ..] = written.as_slice() else {
@@ -147,9 +152,7 @@ impl Reading<'_, '_> {
             section.problem(other, format!("stands beside `{action}`; a file has one of them"));
         }
         for key in ["directory", "remove"] {
-            if section.origin(key).is_some()
-                && [("directory", declared.directory), ("remove", declared.remove)].contains(&(key, Some(false)))
-            {
+            if section.origin(key).is_some() && [("directory", what.directory), ("remove", what.remove)].contains(&(key, Some(false))) {
                 section.problem(key, "is `false`, which says nothing; leave it out");
             }
         }
@@ -161,12 +164,12 @@ impl Reading<'_, '_> {
             _ => {
                 let none = ["variables", "append", "replace", "delete", "exclude", "secret", "mode", "owner", "recursive", "keep"];
                 self.only(&none, "what is removed", action);
-                if declared.path.value().is_some_and(|path| self.values.0.place(path).components().count() < 2) {
+                if what.path.value().is_some_and(|path| self.values.0.place(path).components().count() < 2) {
                     section.problem("path", "is the root directory, which cannot be removed");
                 }
             }
         }
-        if declared.recursive && declared.mode.is_none() && !section.has("owner") && !section.is_broken("mode") {
+        if access.recursive && access.mode.is_none() && !section.has("owner") && !section.is_broken("mode") {
             section.problem("recursive", "is about `owner` and `mode`, and neither is there");
         }
     }
@@ -178,16 +181,16 @@ impl Reading<'_, '_> {
         }
     }
 
-    fn action(&self, declared: &File, replace: Vec<Replacement>) -> Option<FileAction> {
+    fn action(&self, what: &What, replace: Vec<Replacement>) -> Option<FileAction> {
         let section = &self.section;
         let texts = |texts: &[Text]| texts.iter().map(Text::value).collect::<Vec<_>>();
-        let variables = declared.variables.as_deref().map(texts);
+        let variables = what.variables.as_deref().map(texts);
         if let Some(wrong) = variables.iter().flatten().find(|name| name.is_empty() || name.contains(['$', '{', '}', ' '])) {
             section.problem("variables", format!("has `{wrong}`; the names of variables are wanted, as `[\"DB_HOST\"]`"));
         }
-        let append = declared.append;
+        let append = what.append;
         if section.has("template") {
-            let from = self.place("template", &declared.template)?;
+            let from = self.place("template", &what.template)?;
             let text = FileText::Template { from, variables, values: self.values.clone() };
             return Some(FileAction::Write { text, append, replace });
         }
@@ -196,11 +199,11 @@ impl Reading<'_, '_> {
             return Some(FileAction::Write { text, append, replace });
         }
         if section.has("copy") {
-            let from = self.place("copy", &declared.copy)?;
-            return Some(FileAction::Copy { from, delete: declared.delete, exclude: texts(&declared.exclude), replace });
+            let from = self.place("copy", &what.copy)?;
+            return Some(FileAction::Copy { from, delete: what.delete, exclude: texts(&what.exclude), replace });
         }
         if section.has("link") {
-            return declared.link.value().map(|target| FileAction::Link(target.into()));
+            return self.place("link", &what.link).and(what.link.value()).map(|target| FileAction::Link(target.into()));
         }
         if section.has("directory") {
             return Some(FileAction::Directory);

@@ -108,6 +108,8 @@ fn what_cannot_be_meant_is_told() {
         ("path = '/a'", "is all that is said; add what is done with it"),
         ("path = '/a/../b'\nremove = true", "is `/a/../b`; a path without `..` is wanted"),
         ("path = '/'\nremove = true", "is the root directory, which cannot be removed"),
+        ("path = '${EMPTY:-}'\nremove = true", "`path` in [files] is empty; a path is wanted"),
+        ("path = '/a'\ncopy = '${EMPTY:-}'", "`copy` in [files] is empty; a path is wanted"),
         ("path = '/a'\ncopy = '/b'\nlink = '/c'", "`link` in [files] stands beside `copy`; a file has one of them"),
         ("path = '/a'\nlink = '/c'\nmode = '0600'", "`mode` in [files] means nothing for a link (`link`)"),
         ("path = '/a'\ndirectory = true\nmode = 640", "is a number; write it in octal and in quotes, as \"0640\""),
