@@ -2,6 +2,7 @@
 
 pub mod argv;
 pub mod condition;
+pub mod file;
 pub mod migration;
 pub mod module;
 pub mod process;
