@@ -5,8 +5,8 @@ use crate::config::reader::{Depth, Section};
 use crate::config::started::{Start, Started};
 use crate::config::values::Number;
 use crate::plan::StartedPlan;
-use crate::plan::process::StartSign;
 use crate::plan::argv::Word;
+use crate::plan::process::StartSign;
 use crate::plan::resolve::target;
 
 /// The longest text that is looked for in the output, in bytes.
