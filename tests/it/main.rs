@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod dify;
 mod docker;
+mod entrypoints;
 mod flood;
 mod gate;
 mod hangs;
