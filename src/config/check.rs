@@ -117,7 +117,7 @@ pub struct Watching {
     pub affects: Affects,
     /// The pause between two tries while running; at least that long, and at most a tenth longer. By default 5s.
     pub interval: Option<Span<100, DAY>>,
-    /// How long one try may take.
+    /// How long one try may take; of several targets, how long each may.
     pub timeout: Span<10, 600_000>,
     /// How many failures in a row make it down.
     pub failure_threshold: Number<1, 1000>,

@@ -8,6 +8,7 @@ mod tls;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::process::ProcessPlan;
 use crate::secret::{Secret, scrub};
@@ -88,7 +89,7 @@ impl Target {
     pub fn endpoints(&self) -> Vec<&str> {
         match self {
             Self::Http(http) => vec![&http.shown],
-            Self::Several(several) => several.members.iter().map(|(_, http)| http.shown.as_str()).collect(),
+            Self::Several(several) => several.members.iter().map(|member| member.http.shown.as_str()).collect(),
             _ => Vec::new(),
         }
     }
@@ -167,15 +168,37 @@ pub struct HttpTarget {
 /// Several HTTP endpoints under one name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeveralTarget {
-    /// Each endpoint with its name, in order; at least one.
-    pub members: Vec<(String, HttpTarget)>,
+    /// The endpoints in order; at least one.
+    pub members: Vec<Member>,
     /// How many are asked at a time, at least 1.
     pub at_once: usize,
+    /// How long each may take.
+    pub timeout: Duration,
+}
+
+/// One of several HTTP endpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its name, unique among them.
+    pub name: String,
+    /// What is asked.
+    pub http: HttpTarget,
+    /// Whether the key that it is asked with was written and is empty: then it is not asked.
+    pub lacks_key: bool,
+}
+
+impl SeveralTarget {
+    /// The longest that asking all of them may take: so many rounds, each as long as one, and a tenth to tell it.
+    pub fn longest(&self) -> Duration {
+        let rounds = u32::try_from(self.members.len().div_ceil(self.at_once.max(1))).unwrap_or(u32::MAX);
+        let all = self.timeout.saturating_mul(rounds);
+        all.saturating_add(all / 10)
+    }
 }
 
 impl fmt::Display for SeveralTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (name, http)) in self.members.iter().enumerate() {
+        for (index, Member { name, http, .. }) in self.members.iter().enumerate() {
             write!(f, "{}{name} {}", if index > 0 { ", " } else { "" }, http.shown)?;
         }
         Ok(())

@@ -29,11 +29,13 @@ pub(super) struct HttpProbe {
     tls: Option<ClientConfig>,
     /// Whether the server may have heard the last question.
     reached: bool,
+    /// The status of the last answer to it; none where none came.
+    status: Option<u16>,
 }
 
 impl HttpProbe {
     pub(super) const fn new(target: HttpTarget) -> Self {
-        Self { target, client: None, tls: None, reached: true }
+        Self { target, client: None, tls: None, reached: true, status: None }
     }
 
     /// Whether the server may have heard the last question; false only where it is known that no connection to it came about.
@@ -41,9 +43,14 @@ impl HttpProbe {
         self.reached
     }
 
+    /// The status of the last answer to the last question, also where its body did not come; none where no answer came.
+    pub(super) const fn status(&self) -> Option<u16> {
+        self.status
+    }
+
     /// Sends the request and follows redirects as the target says; connecting may take `within`, and the caller bounds the whole.
     pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
-        self.reached = true;
+        (self.reached, self.status) = (true, None);
         let result = self.exchange(within).await;
         if result.as_ref().is_err_and(|failure| failure.class == Class::Tls) {
             // The files of the certificates are read again: they may have been renewed.
@@ -68,6 +75,7 @@ impl HttpProbe {
                 error.failure
             })?;
             answered = true;
+            self.status = Some(response.status().as_u16());
             match next(&response, &url) {
                 Some(mut to) if left > 0 && (elsewhere || same_origin(&url, &to)) => {
                     left = left.saturating_sub(1);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::dial::shown;
 use super::http::HttpProbe;
-use crate::outcome::{Class, Failure, Part};
-use crate::plan::target::SeveralTarget;
+use crate::outcome::{Cause, Class, Failure, Part};
+use crate::plan::target::{Member, SeveralTarget};
 
 /// A check of several endpoints.
 #[derive(Debug)]
@@ -27,56 +27,75 @@ impl SeveralProbe {
 
     /// Whether one of them may have heard the last question; see [`HttpProbe::reached`].
     pub(super) fn reached(&self) -> bool {
-        self.members.iter().any(|member| member.as_ref().is_none_or(HttpProbe::reached))
+        let mut asked = self.members.iter().zip(&self.target.members).filter(|(_, member)| !member.lacks_key);
+        asked.any(|(probe, _)| probe.as_ref().is_none_or(HttpProbe::reached))
     }
 
-    /// Asks all of them, each within `within` less what it waited for its turn; the result is the first failure in their order.
+    /// Asks all of them, each within its own time once it is its turn, and all within `within`; the result is the first failure in
+    /// their order.
     pub(super) async fn ask(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
         let turns = Arc::new(Semaphore::new(self.target.at_once));
-        let began = Instant::now();
+        let (each, now) = (self.target.timeout, Instant::now());
+        let until = now.checked_add(within.mul_f64(0.98)).unwrap_or(now);
         let mut tasks = JoinSet::new();
-        for (index, (slot, (_, target))) in self.members.iter_mut().zip(&self.target.members).enumerate() {
-            let mut probe = slot.take().unwrap_or_else(|| HttpProbe::new(target.clone()));
+        for (index, (slot, member)) in self.members.iter_mut().zip(&self.target.members).enumerate() {
+            if member.lacks_key {
+                continue;
+            }
+            let mut probe = slot.take().unwrap_or_else(|| HttpProbe::new(member.http.clone()));
             let turns = Arc::clone(&turns);
             tasks.spawn(async move {
-                let turn = timeout(within, turns.acquire_owned()).await;
-                let asked = Instant::now();
-                let left = within.saturating_sub(began.elapsed());
-                let result = match turn {
-                    Ok(_turn) => timeout(left, probe.ask(left.mul_f64(0.95))).await,
-                    Err(elapsed) => Err(elapsed),
-                };
-                let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within))));
-                (index, probe, result.unwrap_or_else(late), asked.elapsed())
+                let turn = timeout_at(until, turns.acquire_owned()).await;
+                let began = Instant::now();
+                if turn.is_err() || began >= until {
+                    return (index, probe, Err(not_asked()), None, Duration::ZERO);
+                }
+                let own = each.min(until.saturating_duration_since(began));
+                let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(own))));
+                let result = timeout(own, probe.ask(own.mul_f64(0.95))).await.unwrap_or_else(late);
+                let status = probe.status();
+                (index, probe, result, status, began.elapsed())
             });
         }
-        let mut parts: Vec<Part> = self
-            .target
-            .members
-            .iter()
-            .map(|(name, http)| Part {
-                name: name.clone(),
-                target: http.shown.clone(),
-                client: None,
-                result: Err(Failure::new(Class::Internal, "the probe panicked")),
-                status: None,
-                elapsed: Duration::ZERO,
-            })
-            .collect();
+        let mut parts: Vec<Part> = self.target.members.iter().map(unasked).collect();
         while let Some(joined) = tasks.join_next().await {
-            let Ok((index, probe, result, elapsed)) = joined else { continue };
+            let Ok((index, probe, result, status, elapsed)) = joined else { continue };
             if let (Some(slot), Some(part)) = (self.members.get_mut(index), parts.get_mut(index)) {
                 *slot = Some(probe);
-                part.status = result.as_ref().map_or_else(|failure| failure.status, |()| Some(200));
-                (part.result, part.elapsed) = (result, elapsed);
+                (part.result, part.status, part.elapsed) = (result, status, elapsed);
             }
         }
         (summary(&parts), parts)
     }
 }
 
+/// The part of an endpoint before it has answered.
+fn unasked(member: &Member) -> Part {
+    let failure = if member.lacks_key {
+        Failure::new(Class::Missing, "it was not asked: its key is empty").because(Cause::NotConfigured)
+    } else {
+        Failure::new(Class::Internal, "the probe panicked")
+    };
+    Part {
+        name: member.name.clone(),
+        target: member.http.shown.clone(),
+        client: None,
+        result: Err(failure),
+        status: None,
+        elapsed: Duration::ZERO,
+    }
+}
+
+fn not_asked() -> Failure {
+    Failure::new(Class::Timeout, "it was not asked: the time of the check was over before its turn")
+}
+
+/// All have to answer; one without a key stands in the report, and fails the check only where nothing else was asked.
 fn summary(parts: &[Part]) -> Result<(), Failure> {
-    parts.iter().find(|part| part.result.is_err()).map_or(Ok(()), |first| Err(failed(parts, first, &first.name)))
+    let asked = |part: &&Part| part.result.as_ref().err().is_none_or(|failure| failure.cause != Cause::NotConfigured);
+    let failing =
+        if parts.iter().any(|part| asked(&part)) { parts.iter().filter(asked).find(|part| part.result.is_err()) } else { parts.first() };
+    failing.map_or(Ok(()), |first| Err(failed(parts, first, &first.name)))
 }
 
 /// The failure of a check of which parts failed, in the words of one that is called `name`.
@@ -84,4 +103,83 @@ pub(super) fn failed(parts: &[Part], one: &Part, name: &str) -> Failure {
     let failed = parts.iter().filter(|part| part.result.is_err()).count();
     let failure = one.result.as_ref().err().cloned().unwrap_or_else(|| Failure::new(Class::Internal, "it passed"));
     Failure { status: None, ..failure.of(&format!("{failed} of {} failed, first {name}", parts.len())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::plan::target::{Expect, HttpTarget, Tls};
+    use crate::secret::Secret;
+
+    fn member(name: &str, port: u16, lacks_key: bool) -> Member {
+        let url = format!("http://127.0.0.1:{port}/{name}");
+        let http = HttpTarget {
+            shown: url.clone(),
+            url: Secret::unlisted(url),
+            method: "GET".to_owned(),
+            headers: Vec::new(),
+            expect: Expect { status: vec![204, 404], ..Expect::default() },
+            tls: Tls::default(),
+            redirects: None,
+            environment_proxy: false,
+        };
+        Member { name: name.to_owned(), http, lacks_key }
+    }
+
+    async fn serving(answer: &'static str) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(answer.as_bytes()).await;
+                held.push(stream);
+            }
+        });
+        port
+    }
+
+    /// What each part says of its result: the cause, the status, the words.
+    fn told(parts: &[Part]) -> Vec<(Option<u16>, String)> {
+        parts
+            .iter()
+            .map(|part| (part.status, part.result.as_ref().err().map_or_else(String::new, |failure| failure.private.as_str().to_owned())))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn each_has_its_own_time_and_who_is_not_asked_says_so() {
+        let silent = serving("").await;
+        let halfway = serving("HTTP/1.1 204 No Content\r\n\r\n").await;
+        let timeout = Duration::from_millis(200);
+        let members = vec![member("a", silent, false), member("b", silent, false), member("c", halfway, false), member("d", 9, true)];
+        let target = SeveralTarget { members, at_once: 1, timeout };
+        let longest = target.longest();
+        assert!(longest >= timeout * 4);
+        let late = "no answer within 200ms".to_owned();
+        let keyless = "it was not asked: its key is empty".to_owned();
+        let (result, parts) = SeveralProbe::new(target.clone()).ask(longest).await;
+        assert_eq!(told(&parts), [(None, late.clone()), (None, late), (Some(204), String::new()), (None, keyless)]);
+        assert!(result.is_err() && parts.iter().all(|part| part.elapsed < timeout * 2));
+        // Where the whole has less time than that, the last ones do not get their turn.
+        let (_, parts) = SeveralProbe::new(target).ask(Duration::from_millis(150)).await;
+        assert_eq!(told(&parts)[2], (None, not_asked().private.as_str().to_owned()));
+    }
+
+    #[tokio::test]
+    async fn the_status_is_what_came_and_one_without_a_key_fails_nothing_but_itself() {
+        let (missing, empty) =
+            (serving("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await, serving("HTTP/1.1 204 No Content\r\n\r\n").await);
+        let members = vec![member("a", missing, false), member("b", empty, false), member("c", 9, true)];
+        let mut probe = SeveralProbe::new(SeveralTarget { members, at_once: 4, timeout: Duration::from_secs(5) });
+        let (result, parts) = probe.ask(Duration::from_secs(6)).await;
+        assert_eq!(parts.iter().map(|part| part.status).collect::<Vec<_>>(), [Some(404), Some(204), None]);
+        assert_eq!(result, Ok(()));
+        let alone = SeveralTarget { members: vec![member("c", 9, true)], at_once: 1, timeout: Duration::from_secs(5) };
+        let (result, _) = SeveralProbe::new(alone).ask(Duration::from_secs(6)).await;
+        assert_eq!(result.unwrap_err().cause, Cause::NotConfigured);
+    }
 }

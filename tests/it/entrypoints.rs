@@ -73,12 +73,13 @@ fn start(cases: &Cases, case: &Case, by: By<'_>, tree: &Tree, mounts: &Dir) -> R
         }
         By::Portcullis(text) => {
             tree.text("portcullis.toml", text);
-            let bare = if cases.image.bare { &["--bare"][..] } else { &[] };
+            let bare = if case.bare.unwrap_or(cases.image.bare) { &["--bare"][..] } else { &[] };
             let words = ["/portcullis", "run"].iter().chain(bare).chain(&["-c", "/portcullis.toml", "--"]);
             ("no", words.map(|word| (*word).to_owned()).collect())
         }
     };
-    words.extend(case.args.iter().cloned());
+    let here = case.here.as_ref().filter(|_| matches!(by, By::Portcullis(_)));
+    words.extend(here.unwrap_or(&case.args).iter().cloned());
     let enter = mounts.file("enter.sh", &helper("enter.sh"));
     let (root, shared) = (tree.root().display(), image::shared().display());
     let directory = cases.image.directory.display();
@@ -99,7 +100,11 @@ fn run(cases: &Cases, case: &Case, by: By<'_>, wanted: Option<usize>) -> (Outcom
     let mut running = start(cases, case, by, &tree, &mounts);
     let stays = case.does.iter().chain(&cases.image.does).any(|rule| rule.stays);
     let calls = || outcome::calls(tree.root(), &given, &cases.image.random);
-    let exit = if stays { stopped(&mut running, wanted, || outcome::shared(&calls(), cases, case)) } else { ended(&mut running) };
+    let exit = if stays {
+        stopped(&mut running, matches!(by, By::Portcullis(_)), wanted, || outcome::shared(&calls(), cases, case))
+    } else {
+        ended(&mut running)
+    };
     let files = tree.look(&cases.image.look, &cases.image.random_files);
     let (stdout, stderr) = running.said();
     (Outcome { case: case.name.clone(), exit, calls: calls(), files }, format!("{stdout}{stderr}"))
@@ -113,7 +118,7 @@ fn ended(running: &mut Running) -> Option<i32> {
 }
 
 /// Ends a start that stays, once it has come as far as it comes; None, unless it ended by itself.
-fn stopped(running: &mut Running, wanted: Option<usize>, count: impl Fn() -> usize) -> Option<i32> {
+fn stopped(running: &mut Running, portcullis: bool, wanted: Option<usize>, count: impl Fn() -> usize) -> Option<i32> {
     let (mut last, mut since, watch) = (0, Stopwatch::start(), Stopwatch::start());
     // A script sleeps between its parts for up to five seconds.
     let quiet = if wanted.is_some() { Duration::from_millis(100) } else { secs(7) };
@@ -124,8 +129,11 @@ fn stopped(running: &mut Running, wanted: Option<usize>, count: impl Fn() -> usi
         }
         let enough = wanted.is_none_or(|wanted| now >= wanted) || watch.elapsed() > secs(40);
         if enough && since.elapsed() > quiet {
-            running.signal(15);
-            running.ends_within(secs(20));
+            // The end of a script is none of the facts: dropped, it is killed.
+            if portcullis {
+                running.signal(15);
+                running.exits(0);
+            }
             return None;
         }
         std::thread::park_timeout(Duration::from_millis(2));
@@ -289,7 +297,7 @@ fn a_difference_of_any_kind_is_seen() {
     );
     assert_eq!(run(&cases, &cases.cases[2], By::Script(dir.path()), None).0.exit, Some(7));
     assert_eq!(run(&cases, &cases.cases[3], By::Script(dir.path()), Some(2)).0.exit, None);
-    let right = "[env.default]\nGREETING = \"hello\"\n[process]\nuser = \"app\"\numask = \"0027\"\n\
+    let right = "mode = \"app\"\n[env.default]\nGREETING = \"hello\"\n[modes.app]\nuser = \"app\"\numask = \"0027\"\n\
                  command = [\"server\", \"--name\", \"${GREETING:-hello}\", { args = true }]\n";
     for case in [plain, flagged, &cases.cases[3]] {
         let recorded = run(&cases, case, By::Script(dir.path()), Some(2)).0;

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod dify;
 mod docker;
+mod documents;
 mod entrypoints;
 mod flood;
 mod gate;

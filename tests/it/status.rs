@@ -1,6 +1,7 @@
 //! `portcullis status` and the answers beside the probes' own: Spring's, the article's, ConfigCat's, and what is switched off.
 
 use crate::support::child::polite;
+use crate::support::hostile::{Hostile, Manner};
 use crate::support::{Exit, Http, Portcullis, Redis, Running, eventually, secs};
 
 fn run(http: &Http, health: &str) -> Running {
@@ -170,4 +171,37 @@ fn the_endpoints_of_one_check_are_reported_in_dify_statuss_words() {
     assert_eq!((&apis[0]["status"], &apis[1]["status"]), (&"normal".into(), &"not_found_404".into()), "{told}");
     assert_eq!(apis[1]["httpStatusCode"], 404);
     assert!(!run.get("/actuator/health/dify").body.contains("datasets"), "details need authority");
+}
+
+#[test]
+fn each_endpoint_has_its_own_time_its_own_status_and_a_key_or_none() {
+    let (created, well) = (Http::answering(201, ""), Http::answering(200, ""));
+    let silent = Hostile::new(Manner::Silent);
+    let target = |name: &str, port: u16| format!("[[checks.apis.targets]]\nname = \"{name}\"\nurl = \"http://127.0.0.1:{port}/{name}\"\n");
+    let toml = format!(
+        "mode = \"api\"\n[checks.apis]\nwait = \"0s\"\ninterval = \"100ms\"\ntimeout = \"300ms\"\nparallel = 1\n{}{}{}{}bearer = \"${{FLOW_KEY:-}}\"\n\
+         [modes.api]\ncommand = [\"@\"]\n",
+        target("silent", silent.port),
+        target("mute", silent.port),
+        target("created", created.port),
+        target("flow", well.port),
+    );
+    let run = Portcullis::new();
+    let toml = toml.replace('@', &run.script("child", &polite()).display().to_string());
+    let run = run.config(&toml).start();
+    run.until_status("/livez", 200, secs(20));
+    let told = eventually("the report", secs(20), || {
+        let told = run.get_over_socket("/actuator/health/apis").json();
+        (told["details"]["totalApis"] == 4).then_some(told)
+    });
+    let apis = &told["details"]["clientReports"][0]["apiStatuses"];
+    let of = |key: &str| (0..4).map(|index| apis[index][key].clone()).collect::<Vec<_>>();
+    assert_eq!(of("status"), ["timeout", "timeout", "normal", "not_configured"], "{told}");
+    assert_eq!(apis[2]["httpStatusCode"], 201);
+    assert!(apis[0].get("httpStatusCode").is_none() && apis[3].get("httpStatusCode").is_none(), "{told}");
+    assert_eq!(
+        (&apis[1]["errorMessage"], &apis[3]["errorMessage"]),
+        (&"no answer within 300ms".into(), &"it was not asked: its key is empty".into())
+    );
+    assert!(well.seen().is_empty(), "nobody is asked without the key that was ordered");
 }

@@ -43,11 +43,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let [failure_threshold, success_threshold]: [u32; 2] =
         [watching.failure_threshold, watching.success_threshold].map(|number| number.to().unwrap_or(1));
     let (affects, creates_database) = (watching.affects, watching.missing_database == MissingDatabase::Ready);
-    let target = if section.has("targets") {
-        target::several(&section, watching.parallel.to().unwrap_or(1))?
-    } else {
-        target::read(&section, &keys)?
-    };
+    let target = if section.has("targets") { target::several(&section, &watching)? } else { target::read(&section, &keys)? };
     if creates_database && !matches!(target, Target::Postgres(_) | Target::Mysql(_)) {
         section.problem("missing_database", "is for a check of a postgres or mysql database");
     }
@@ -77,6 +73,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         Target::Http(_) => interval.is_some(),
         _ => false,
     };
+    let timeout = if let Target::Several(several) = &target { several.longest() } else { watching.timeout.0 };
     let (wait, interval) = (wait.unwrap_or(longest), interval.unwrap_or(Duration::from_secs(5)));
     if used && spaced && !wait.is_zero() {
         let passes = success_threshold;
@@ -100,7 +97,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         affects,
         interval,
         spaced,
-        timeout: watching.timeout.0,
+        timeout,
         failure_threshold,
         success_threshold,
         on_down: watching.on_down,
@@ -165,7 +162,7 @@ fn leaves_the_container(target: &Target) -> bool {
         Target::Unix(_) | Target::File(_) | Target::Disk(_) | Target::Exec(_) | Target::Process | Target::Module(_) => false,
         Target::Dns(_) | Target::Dify(_) | Target::Sentinel(_) | Target::Cluster(_) | Target::Ready(_) => true,
         Target::Http(http) => !local_url(http),
-        Target::Several(several) => !several.members.iter().all(|(_, http)| local_url(http)),
+        Target::Several(several) => !several.members.iter().all(|member| local_url(&member.http)),
         Target::Grpc(grpc) => !local(&grpc.address.host),
         Target::Postgres(postgres) => !postgres.hosts.iter().all(|host| local(&host.address.host)),
         Target::Broker(broker) => !broker.addresses.iter().all(|address| local(&address.host)),

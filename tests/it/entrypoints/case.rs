@@ -85,6 +85,9 @@ pub enum Entry {
         mode: Option<String>,
         /// `UID:GID`.
         owner: Option<String>,
+        /// A unix socket that nobody listens on.
+        #[serde(default)]
+        socket: bool,
     },
 }
 
@@ -139,6 +142,10 @@ pub struct Case {
     pub name: String,
     #[serde(default)]
     pub args: Vec<String>,
+    /// Those of portcullis where they are others: an image with another entrypoint has another command, too.
+    pub here: Option<Vec<String>>,
+    /// As that of the image.
+    pub bare: Option<bool>,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     pub user: Option<String>,

@@ -6,6 +6,7 @@ use nix::unistd::mkfifo;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -144,8 +145,12 @@ impl Tree {
                 self.directory(path.parent().unwrap());
                 symlink(link, self.below(path)).expect("make a link of the image");
             }
-            Entry::Full { text, mode, owner, .. } => {
+            Entry::Full { text, mode, owner, socket, .. } => {
                 match text {
+                    _ if *socket => {
+                        self.directory(path.parent().unwrap());
+                        drop(UnixListener::bind(self.below(path)).expect("make a socket of the image"));
+                    }
                     Some(text) => drop(self.text(path, text)),
                     None => self.directory(path),
                 }

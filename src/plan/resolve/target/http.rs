@@ -1,17 +1,17 @@
 //! HTTP by URL and by parts, what its answer has to be, and several endpoints under one name.
 
 use super::{Written, beside};
-use crate::config::check::Endpoint;
+use crate::config::check::{Endpoint, Watching};
 use crate::config::interpolate::looks_secret;
 use crate::config::reader::{Depth, Section};
 use crate::config::target::{Expect as Expected, TargetKeys};
 use crate::config::values::Number;
 use crate::plan::resolve::address;
-use crate::plan::target::{Expect, HttpTarget, SeveralTarget, Target};
+use crate::plan::target::{Expect, HttpTarget, Member, SeveralTarget, Target};
 use crate::secret::Secret;
 
-/// `[[checks.NAME.targets]]`: endpoints of which `at_once` are asked in parallel and which make one result.
-pub(in crate::plan::resolve) fn several(section: &Section<'_>, at_once: usize) -> Option<Target> {
+/// `[[checks.NAME.targets]]`: endpoints of which `parallel` are asked at a time and which make one result.
+pub(in crate::plan::resolve) fn several(section: &Section<'_>, watching: &Watching) -> Option<Target> {
     for key in beside(section, &[]) {
         section.problem(key, "and `targets` exclude each other; write it with each target");
     }
@@ -19,7 +19,7 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, at_once: usize) -
     if nodes.is_empty() && section.depth() == Depth::Whole {
         section.problem("targets", "names no target");
     }
-    let mut members: Vec<(String, HttpTarget)> = Vec::new();
+    let mut members: Vec<Member> = Vec::new();
     for (index, node) in nodes.iter().enumerate() {
         let path = format!("{}.{}", section.below("targets"), index + 1);
         let Some(mut member) = section.context().open(node, &path, section.depth()) else { continue };
@@ -31,10 +31,11 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, at_once: usize) -
         match target {
             Some(Target::Http(http)) => {
                 let name = endpoint.label.name.value().unwrap_or_else(|| (index + 1).to_string());
-                if members.iter().any(|(other, _)| *other == name) {
+                if members.iter().any(|other| other.name == name) {
                     member.problem("name", format!("is `{name}`, as that of another target"));
                 }
-                members.push((name, http));
+                let lacks_key = member.has("bearer") && endpoint.target.bearer.0.is_none();
+                members.push(Member { name, http, lacks_key });
             }
             Some(other) => {
                 let key = ["kind", "variables"].into_iter().find(|key| member.has(key)).unwrap_or("url");
@@ -44,7 +45,8 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, at_once: usize) -
         }
     }
     // Those that are wrong have been told.
-    (!members.is_empty()).then_some(Target::Several(SeveralTarget { members, at_once }))
+    let several = SeveralTarget { members, at_once: watching.parallel.to().unwrap_or(1), timeout: watching.timeout.0 };
+    (!several.members.is_empty()).then_some(Target::Several(several))
 }
 
 impl Written<'_, '_> {
