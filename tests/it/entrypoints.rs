@@ -103,17 +103,17 @@ fn run(cases: &Cases, case: &Case, by: By<'_>, wanted: Option<usize>) -> (Outcom
     let exit = if stays {
         stopped(&mut running, matches!(by, By::Portcullis(_)), wanted, || outcome::shared(&calls(), cases, case))
     } else {
-        ended(&mut running)
+        Some(ended(&mut running))
     };
     let files = tree.look(&cases.image.look, &cases.image.random_files);
     let (stdout, stderr) = running.said();
     (Outcome { case: case.name.clone(), exit, calls: calls(), files }, format!("{stdout}{stderr}"))
 }
 
-fn ended(running: &mut Running) -> Option<i32> {
+fn ended(running: &mut Running) -> i32 {
     match running.wait_exit(secs(60)) {
-        Exit::Code(code) => Some(code),
-        Exit::Signal(number) => Some(128 + number),
+        Exit::Code(code) => code,
+        Exit::Signal(number) => 128 + number,
     }
 }
 
@@ -138,7 +138,7 @@ fn stopped(running: &mut Running, portcullis: bool, wanted: Option<usize>, count
         }
         std::thread::park_timeout(Duration::from_millis(2));
     }
-    ended(running)
+    Some(ended(running))
 }
 
 #[allow(dead_code, reason = "until the first script is listed")]
@@ -148,15 +148,15 @@ fn held(test: &str, name: &str) {
         return;
     }
     let cases = Cases::read(name);
-    let text = std::fs::read_to_string(configuration(name)).unwrap();
+    let configured = std::fs::read_to_string(configuration(name)).unwrap();
     let recorded: BTreeMap<String, Outcome> = recordings(name).into_iter().map(|outcome| (outcome.case.clone(), outcome)).collect();
     let told = all(&cases, |case| {
         let recorded = recorded.get(&case.name).unwrap_or_else(|| panic!("{name}: {} has no recording", case.name)).clone();
-        differs(&cases, case, &text, recorded)
+        differs(&cases, case, &configured, recorded)
     });
     let told: Vec<_> = told.into_iter().flatten().collect();
-    assert!(told.is_empty(), "{name}: {} of {} cases differ\n{}", told.len(), cases.cases.len(), told.join("\n"));
-    assert_eq!(recorded.len(), cases.cases.len(), "{name} has recordings of cases that are none");
+    assert!(told.is_empty(), "{name}: {} of {} cases differ\n{}", told.len(), cases.all.len(), told.join("\n"));
+    assert_eq!(recorded.len(), cases.all.len(), "{name} has recordings of cases that are none");
 }
 
 /// In what portcullis with this configuration differs from what was recorded.
@@ -164,14 +164,15 @@ fn differs(cases: &Cases, case: &Case, configuration: &str, recorded: Outcome) -
     let expected = recorded.expected(cases, case);
     let (seen, said) = run(cases, case, By::Portcullis(configuration), Some(expected.count()));
     let difference = expected.difference(&seen.seen(cases, case))?;
-    Some(format!("{}:\n{difference}{}", case.name, said.lines().map(|line| format!("  | {line}\n")).collect::<String>()))
+    let said: Vec<_> = said.lines().map(|line| format!("  | {line}\n")).collect();
+    Some(format!("{}:\n{difference}{}", case.name, said.concat()))
 }
 
 /// Does something with each case, four at a time, and hands back the results in the order of the cases.
 fn all<T: Send>(cases: &Cases, each: impl Fn(&Case) -> T + Sync) -> Vec<T> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
-        while let Some((number, case)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, cases.cases.get(at)?))) {
+        while let Some((number, case)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, cases.all.get(at)?))) {
             let result = each(case);
             done.lock().unwrap().push((number, result));
         }
@@ -214,7 +215,7 @@ fn the_page_and_the_heads_say_what_is_there() {
         let (cases, text) = (Cases::read(name), std::fs::read_to_string(configuration(name)).unwrap());
         let Script { repository, paths, commit, lines, .. } = &cases.script;
         let (ours, commit) = (text.lines().count(), &commit[..10]);
-        let count = cases.cases.len();
+        let count = cases.all.len();
         let row = format!(
             "| [{name}](../docker/entrypoints/{name}/portcullis.toml) | {repository} `{}` | {commit} | {lines} | {ours} | {count} |",
             paths[0]
@@ -225,7 +226,7 @@ fn the_page_and_the_heads_say_what_is_there() {
         let shells = ["\"-c\", \"", "\"sh\"", "\"bash\"", "/sh\"", "/bash\""];
         let started = text.lines().filter(|line| line.contains("command") && shells.iter().any(|shell| line.contains(shell)));
         assert_eq!(started.collect::<Vec<_>>(), [""; 0], "{name} starts a shell");
-        for case in &cases.cases {
+        for case in &cases.all {
             let Otherwise { env, without, with, exit, calls, files, why } = &case.otherwise;
             let any = exit.is_some() || calls.is_some() || ![env, without, with].iter().all(|list| list.is_empty()) || !files.is_empty();
             assert_eq!(any, !why.is_empty(), "{name}: {}: what is otherwise has a reason", case.name);
@@ -286,7 +287,7 @@ fn a_difference_of_any_kind_is_seen() {
     }
     let (dir, mut cases) = (Dir::new(), Cases::parse(CASES).unwrap());
     dir.file("entrypoint.sh", EXAMPLE);
-    let (plain, flagged) = (&cases.cases[0], &cases.cases[1]);
+    let (plain, flagged) = (&cases.all[0], &cases.all[1]);
     let script = run(&cases, plain, By::Script(dir.path()), None).0;
     assert_eq!(
         serde_json::to_string(&script).unwrap(),
@@ -295,11 +296,11 @@ fn a_difference_of_any_kind_is_seen() {
          {\"run\":[\"server\",\"--name\",\"hello\"],\"as\":\"1000:1000 0027 /srv/app\",\"set\":{\"GREETING\":\"hello\",\"HOME\":\"/home/app\"},\"unset\":[\"SECRET\"]}],\
          \"files\":[[\"/data\",\"d 0750 0:0\"]]}"
     );
-    assert_eq!(run(&cases, &cases.cases[2], By::Script(dir.path()), None).0.exit, Some(7));
-    assert_eq!(run(&cases, &cases.cases[3], By::Script(dir.path()), Some(2)).0.exit, None);
+    assert_eq!(run(&cases, &cases.all[2], By::Script(dir.path()), None).0.exit, Some(7));
+    assert_eq!(run(&cases, &cases.all[3], By::Script(dir.path()), Some(2)).0.exit, None);
     let right = "mode = \"app\"\n[env.default]\nGREETING = \"hello\"\n[modes.app]\nuser = \"app\"\numask = \"0027\"\n\
                  command = [\"server\", \"--name\", \"${GREETING:-hello}\", { args = true }]\n";
-    for case in [plain, flagged, &cases.cases[3]] {
+    for case in [plain, flagged, &cases.all[3]] {
         let recorded = run(&cases, case, By::Script(dir.path()), Some(2)).0;
         assert_eq!(differs(&cases, case, right, recorded), None);
     }
@@ -317,6 +318,6 @@ fn a_difference_of_any_kind_is_seen() {
     }
     cases.otherwise.without.clear();
     cases.otherwise.env.clear();
-    let difference = differs(&cases, &cases.cases[0], right, script).unwrap();
+    let difference = differs(&cases, &cases.all[0], right, script).unwrap();
     assert!(difference.contains("\"migrate\"") && difference.contains("SECRET"), "{difference}");
 }

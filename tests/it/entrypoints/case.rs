@@ -14,7 +14,8 @@ pub struct Cases {
     /// What the configuration does otherwise, on purpose, in every case.
     #[serde(default)]
     pub otherwise: Otherwise,
-    pub cases: Vec<Case>,
+    #[serde(rename = "cases")]
+    pub all: Vec<Case>,
 }
 
 /// Where the script is read, which is nowhere in this repository.

@@ -82,7 +82,7 @@ impl Tree {
         }
         for program in &cases.image.quiet {
             let name = Path::new(program).file_name().unwrap().to_str().unwrap();
-            tree.text(&format!("box/quiet/{name}"), "");
+            tree.text(format!("box/quiet/{name}"), "");
         }
         tree.rules(case.does.iter().chain(&cases.image.does));
         tree
@@ -194,7 +194,7 @@ impl Tree {
                 format!("f {mode:04o} {owner} random")
             } else {
                 let hash = Sha256::digest(fs::read(&real).unwrap());
-                format!("f {mode:04o} {owner} {}", hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>())
+                format!("f {mode:04o} {owner} {:012x}", hash.iter().take(6).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)))
             };
             seen.push((path.display().to_string(), what));
         }
