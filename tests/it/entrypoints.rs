@@ -86,6 +86,10 @@ fn start(cases: &Cases, case: &Case, by: By<'_>, tree: &Tree, mounts: &Dir) -> R
     let mut run = Portcullis::new().in_pid_namespace().through("unshare --uts bash").program(&enter).without("PATH");
     if matches!(by, By::Script(_)) {
         run = run.without("PORTCULLIS_HEALTH__LISTEN").without("PORTCULLIS_HEALTH__SOCKET");
+    } else {
+        for (key, value) in &cases.image.without_servers {
+            run = run.env(&format!("PORTCULLIS_{key}"), value);
+        }
     }
     let into = [root.to_string(), user.clone(), directory.to_string(), shared.to_string(), programs.to_owned()];
     for (name, value) in cases.env(case) {
@@ -197,7 +201,8 @@ fn record(name: &str, dir: &Path) {
     let cases = Cases::read(name);
     let outcomes = all(&cases, |case| run(&cases, case, By::Script(dir), None));
     let mut text = String::new();
-    for (outcome, said) in outcomes {
+    for (mut outcome, said) in outcomes {
+        outcome.order(&cases);
         if variable("PORTCULLIS_RECORD_SHOW").is_some() {
             eprintln!("{name}: {}\n{said}", outcome.case);
         }

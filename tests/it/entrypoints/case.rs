@@ -69,6 +69,9 @@ pub struct Image {
     pub together: Vec<String>,
     #[serde(default)]
     pub does: Vec<Rule>,
+    /// Keys of portcullis that a run without servers has otherwise, as `CHECKS__DB__WAIT = "0s"`.
+    #[serde(default)]
+    pub without_servers: BTreeMap<String, String>,
     /// Without checks, heartbeat and health endpoint; modules need them.
     #[serde(default = "yes")]
     pub bare: bool,
@@ -152,6 +155,9 @@ pub struct Case {
     pub user: Option<String>,
     #[serde(default)]
     pub files: BTreeMap<PathBuf, Entry>,
+    /// Stand-ins beside those of the image.
+    #[serde(default)]
+    pub programs: Vec<String>,
     /// Files and stand-ins of the image that are not there.
     #[serde(default)]
     pub missing: Vec<PathBuf>,

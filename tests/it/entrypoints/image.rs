@@ -74,7 +74,7 @@ impl Tree {
         for (path, entry) in files.filter(|(path, _)| !case.missing.contains(path)) {
             tree.entry(path, entry);
         }
-        for program in cases.image.programs.iter().chain(&cases.image.quiet) {
+        for program in cases.image.programs.iter().chain(&cases.image.quiet).chain(&case.programs) {
             let path = if program.starts_with('/') { PathBuf::from(program) } else { Path::new("/usr/local/bin").join(program) };
             if !case.missing.contains(&path) {
                 tree.program(&path, &super::helper("stand_in.sh"));

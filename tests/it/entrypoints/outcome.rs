@@ -114,11 +114,17 @@ impl Outcome {
             call.unset.retain(|name| !both.iter().any(|otherwise| otherwise.env.contains(name)));
         }
         self.files.retain(|(path, _)| !both.iter().any(|otherwise| otherwise.files.iter().any(|left| Path::new(path) == left)));
-        let (mut together, mut calls): (Vec<_>, Vec<_>) = self.calls.into_iter().partition(|call| call.is(&cases.image.together));
+        self.order(cases);
+        self
+    }
+
+    /// Puts the calls that come in no order among themselves into one, after the others.
+    pub fn order(&mut self, cases: &Cases) {
+        let calls = std::mem::take(&mut self.calls);
+        let (mut together, mut calls): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.is(&cases.image.together));
         together.sort();
         calls.append(&mut together);
         self.calls = calls;
-        self
     }
 
     /// How many calls come.
