@@ -232,8 +232,9 @@ fn the_page_and_the_heads_say_what_is_there() {
         let started = text.lines().filter(|line| line.contains("command") && shells.iter().any(|shell| line.contains(shell)));
         assert_eq!(started.collect::<Vec<_>>(), [""; 0], "{name} starts a shell");
         for case in &cases.all {
-            let Otherwise { env, without, with, exit, calls, files, why } = &case.otherwise;
-            let any = exit.is_some() || calls.is_some() || ![env, without, with].iter().all(|list| list.is_empty()) || !files.is_empty();
+            let Otherwise { env, without, with, exit, calls, files, modes, why } = &case.otherwise;
+            let any = exit.is_some() || calls.is_some() || ![env, without, with].iter().all(|list| list.is_empty());
+            let any = any || !files.is_empty() || !modes.is_empty();
             assert_eq!(any, !why.is_empty(), "{name}: {}: what is otherwise has a reason", case.name);
         }
     }

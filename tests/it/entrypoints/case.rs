@@ -134,6 +134,9 @@ pub struct Otherwise {
     /// Files that are left out of the comparison.
     #[serde(default)]
     pub files: Vec<PathBuf>,
+    /// Files whose mode is left out of it, as where a secret is kept from others.
+    #[serde(default)]
+    pub modes: Vec<PathBuf>,
     /// In words.
     #[serde(default)]
     pub why: String,

@@ -114,6 +114,11 @@ impl Outcome {
             call.unset.retain(|name| !both.iter().any(|otherwise| otherwise.env.contains(name)));
         }
         self.files.retain(|(path, _)| !both.iter().any(|otherwise| otherwise.files.iter().any(|left| Path::new(path) == left)));
+        for (path, what) in &mut self.files {
+            if both.iter().any(|otherwise| otherwise.modes.iter().any(|other| Path::new(path) == other)) {
+                what.replace_range(2..6, "mode");
+            }
+        }
         self.order(cases);
         self
     }
