@@ -9,6 +9,7 @@ mod dify;
 mod docker;
 mod documents;
 mod entrypoints;
+mod environment;
 mod flood;
 mod gate;
 mod hangs;
