@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::command;
 use crate::command::order::ClientOrder;
@@ -225,6 +225,11 @@ struct ReadyArgs {
     /// Take the Redis from the table `heartbeat` of this file [default: the file that `run` would take]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// The whole command line as a description: for the man pages and the shell completions, which `scripts/pages` writes.
+pub fn description() -> clap::Command {
+    Cli::command()
 }
 
 impl ReadyArgs {
