@@ -6,6 +6,7 @@ pub mod module;
 pub mod process;
 pub mod reload;
 pub mod resolve;
+pub mod step;
 pub mod target;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
+pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
 use target::{RedisPlace, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
@@ -39,6 +41,8 @@ pub struct Plan {
     pub service: Service,
     /// What is waited for and watched, in the order of the configuration; then the modules' own checks.
     pub checks: Vec<CheckPlan>,
+    /// What is done once, in the order in which it is done.
+    pub steps: Vec<StepPlan>,
     /// The migration of this mode; none when it is off.
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
@@ -69,6 +73,7 @@ impl Plan {
         Self {
             service,
             checks: Vec::new(),
+            steps: Vec::new(),
             migration: None,
             main: None,
             modules: Vec::new(),
@@ -269,7 +274,7 @@ impl Plan {
     pub fn stop_budget(&self) -> Duration {
         let withdraw = if self.heartbeat.is_some() { WITHDRAW_LIMIT } else { Duration::ZERO };
         let mut processes = self.main.iter().chain(self.modules.iter().map(|module| &module.process));
-        let output = if processes.any(|process| process.label.is_some()) { OUTPUT_LIMIT } else { Duration::ZERO };
+        let output = if processes.any(ProcessPlan::is_relayed) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
     }
