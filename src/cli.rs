@@ -7,13 +7,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::command;
 use crate::command::order::ClientOrder;
 use crate::config::layers::Override;
 use crate::plan::resolve::Request;
-pub use answering::main;
+pub use answering::{description, main};
 use wait::WaitArgs;
 
 /// The gate at a container's entry.
@@ -225,11 +225,6 @@ struct ReadyArgs {
     /// Take the Redis from the table `heartbeat` of this file [default: the file that `run` would take]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-}
-
-/// The whole command line as a description: for the man pages and the shell completions, which `scripts/pages` writes.
-pub fn description() -> clap::Command {
-    Cli::command()
 }
 
 impl ReadyArgs {
