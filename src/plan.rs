@@ -1,6 +1,7 @@
 //! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
 
 pub mod argv;
+pub mod file;
 pub mod migration;
 pub mod module;
 pub mod process;
