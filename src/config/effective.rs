@@ -142,12 +142,18 @@ impl Shown<'_> {
             Value::Float(number) => json!(number),
             Value::Boolean(flag) => json!(flag),
             Value::List(items) => items.iter().map(|item| self.node(key, item, secret)).collect(),
-            Value::Table(table) => {
-                // A variable's value may be one of the forms of a table: its name says what is secret there, too.
-                let named = |own: &str| if self.named && ["value", "url"].contains(&own) { key.to_owned() } else { own.to_owned() };
-                table.iter().map(|entry| (entry.key.clone(), self.node(&named(&entry.key), &entry.node, secret))).collect()
-            }
+            Value::Table(table) => table.iter().map(|entry| (entry.key.clone(), self.entry(key, table, entry, secret))).collect(),
             Value::Datetime | Value::Hole => Json::Null,
+        }
+    }
+
+    /// One key of a table. The text of a file in which listed variables alone are replaced is as it was written.
+    fn entry(&self, key: &str, table: &Table, entry: &crate::config::node::Entry, secret: bool) -> Json {
+        match &entry.node.value {
+            // A variable's value may be one of the forms of a table: its name says what is secret there, too.
+            _ if self.named && ["value", "url"].contains(&entry.key.as_str()) => self.node(key, &entry.node, secret),
+            Value::String(text) if entry.key == "content" && table.get("variables").is_some() => Json::String(scrub(text)),
+            _ => self.node(&entry.key, &entry.node, secret),
         }
     }
 

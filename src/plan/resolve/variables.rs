@@ -10,7 +10,6 @@ use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::plan::argv::Word;
-use crate::plan::resolve::argv::word;
 use crate::secret::MASK;
 
 /// Variables to set, and variables to take away, in order.
@@ -97,7 +96,7 @@ fn outcome<'c>(context: &'c Context<'c>, path: &str, depth: Depth, entry: &Entry
         Value::List(cases) => first(context, cases, &section.below(name), name, depth),
         _ => {
             let declared: environment::Variables = section.declared();
-            declared.0.0.first().map(|(_, text)| Outcome::Is(hidden(name, word(&text.0))))
+            declared.0.0.first().map(|(_, text)| Outcome::Is(hidden(name, Word::of(&text.0))))
         }
     };
     let holds_nul = matches!(&outcome, Some(Outcome::Is(value)) if value.value().contains('\0'));
@@ -116,7 +115,7 @@ fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, d
             Value::Table(_) => forms::read(context, case, path, name, depth),
             Value::String(_) => {
                 let text = context.text(case, &format!("a case of [{path}]"), depth);
-                text.map(|text| Outcome::Is(hidden(name, word(&text))))
+                text.map(|text| Outcome::Is(hidden(name, Word::of(&text))))
             }
             value => {
                 let why =

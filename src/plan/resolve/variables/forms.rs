@@ -12,7 +12,6 @@ use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::read_secret;
 use crate::config::substitute::matches;
 use crate::plan::argv::Word;
-use crate::plan::resolve::argv::word;
 use crate::plan::resolve::{address, condition};
 use crate::secret::scrub;
 
@@ -42,7 +41,7 @@ pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: 
         return None;
     }
     if let Some(text) = assigned.value {
-        return Some(Outcome::Is(hidden(name, word(&text.0))));
+        return Some(Outcome::Is(hidden(name, Word::of(&text.0))));
     }
     if let Some(text) = assigned.url {
         return url(&section, &text).map(|url| Outcome::Is(hidden(name, url)));
