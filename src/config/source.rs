@@ -1,11 +1,13 @@
 //! Where a configuration comes from: the one home of the process' environment, of secret files and of the choice of the file.
 
+mod arguments;
 mod processors;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid, gethostname};
@@ -25,6 +27,10 @@ pub struct Environment {
     ids: (u32, u32),
     instance: Option<u32>,
     each: Option<Found>,
+    /// What follows the options of portcullis, as far as nothing has taken it yet.
+    arguments: Vec<String>,
+    /// What the conditions of `[conditions]` came to, by name; the same for all copies, because each is asked once.
+    answers: Arc<Mutex<BTreeMap<String, bool>>>,
     /// Where `/proc` and the cgroups lie; none where nothing is granted.
     root: Option<PathBuf>,
     default_files: Vec<PathBuf>,
@@ -53,6 +59,8 @@ impl Environment {
             ids: (geteuid().as_raw(), getegid().as_raw()),
             instance: None,
             each: None,
+            arguments: Vec::new(),
+            answers: Arc::default(),
             root: Some(PathBuf::from("/")),
             default_files: DEFAULT_FILES.map(PathBuf::from).to_vec(),
             directory: PathBuf::new(),

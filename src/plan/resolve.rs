@@ -1,6 +1,7 @@
 //! From what an operator wrote to the orders of one run, or to everything that is wrong with it.
 
 mod address;
+mod arguments;
 mod argv;
 mod asked;
 mod checks;
@@ -26,6 +27,7 @@ use crate::config::configuration::Configuration;
 use crate::config::effective::Effective;
 use crate::config::interpolate::Text;
 use crate::config::layers::{self, Layers, Override};
+use crate::config::node::Table;
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, Problems, suggest};
 use crate::config::reader::{Context, Depth, Section, truth};
@@ -33,6 +35,8 @@ use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
+
+use arguments::Given;
 
 pub use crate::config::schema::document as schema;
 pub use crate::config::values::process::limit_name;
@@ -99,26 +103,50 @@ pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Ef
 }
 
 fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
-    let context = context.with_arguments(&request.arguments);
-    let plan = read(request, &context);
+    let mut tree = tree(request, &context);
+    let bare = request.bare || flag(&context, "PORTCULLIS_BARE");
+    let mut given = Given { own: own_command(request, &context, bare), arguments: request.arguments.clone(), ..Given::default() };
+    if given.own.is_none() {
+        let root = context.section(tree.clone(), "", None, Depth::Whole);
+        (given.arguments, given.variables) = arguments::options(&root, &request.arguments);
+    }
+    // What options say stands in `${}` everywhere, arguments in `${@1}`.
+    let before = context.environment.with_variables(&given.variables).with_arguments(given.arguments.clone());
+    let context = context.in_environment(&before);
+    {
+        let root = context.section(tree.clone(), "", None, Depth::Whole);
+        condition::ask_all(&root);
+        arguments::refusals(&root);
+        arguments::rules(&root, &mut given, bare);
+    }
+    given.select(&mut tree);
+    let after = before.with_arguments(given.arguments.clone());
+    let context = context.in_environment(&after);
+    // Where the start is refused nothing else is looked at.
+    let plan = if context.is_refused() { Plan::of(Service::default()) } else { read(&context, tree, &given, bare) };
     let effective = context.effective();
     Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
 }
 
-fn read(request: &Request, context: &Context<'_>) -> Plan {
+fn tree(request: &Request, context: &Context<'_>) -> Table {
     let mut overrides = request.overrides.clone();
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides };
-    let mut root = context.section(layers::load_and_look(layers, context), "", None, Depth::Whole);
+    layers::load_and_look(layers, context)
+}
+
+fn read(context: &Context<'_>, tree: Table, given: &Given, bare: bool) -> Plan {
+    let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
     root.note(&configuration);
-    let bare = request.bare || flag(context, "PORTCULLIS_BARE");
-    let own = own_command(request, context, bare);
+    let own = given.own;
     // What is not waited for need not be readable.
     let looks = !bare && own != Some(Own { waits: false });
 
     let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Form });
-    let mut chosen = modes::read(&root, &configuration, request, variables::read(&root), own, looks);
+    let mut variables = variables::read(&root);
+    variables.set_options(&given.variables);
+    let mut chosen = modes::read(&root, &configuration, given, variables, looks);
     // What the mode says of a check stands above what is said for all of them.
     checks.retain(|check| !chosen.checks.iter().any(|own| own.name == check.name));
     checks.append(&mut chosen.checks);
@@ -165,6 +193,7 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
         main: chosen.main,
         modules,
         own_command: own.is_some(),
+        arguments: given.why.clone(),
         refusal: chosen.refusal,
         heartbeat,
         health,

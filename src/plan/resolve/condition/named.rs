@@ -1,0 +1,46 @@
+//! `[conditions]`: each is asked once in a start, before anything else is done.
+
+use std::time::Duration;
+
+use super::{Commands, Reader};
+use crate::config::node::Node;
+use crate::config::problem::Problem;
+use crate::config::reader::{Context, Depth, NamedCondition, Section};
+use crate::plan::argv::Word;
+use crate::sys;
+
+/// How long a command may take.
+const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whether the condition `name` of `[conditions]`, which stands at `node`, holds; it is asked once in a start, its commands are, too.
+pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> bool {
+    if let Some(known) = context.environment.answer(name) {
+        return known;
+    }
+    let before = context.faults_so_far();
+    context.name_condition(name, NamedCondition::Asked);
+    let found = Reader { context, depth: Depth::Whole, commands: Commands::Asked }.read(node, &format!("conditions.{name}"));
+    let holds = found.plan.holds(&mut |process| {
+        let words: Vec<&str> = process.argv.words().iter().map(Word::value).collect();
+        sys::ask::succeeds(&words, context.environment.variables(), COMMAND_LIMIT).unwrap_or_else(|why| {
+            let text = format!("`command` in [conditions.{name}] cannot be asked: {}: {why}", process.argv.program());
+            context.problem(Problem::at(&node.origin, text));
+            false
+        })
+    });
+    context.name_condition(name, NamedCondition::Written(node.clone()));
+    if context.faults_so_far() == before {
+        context.environment.note_answer(name, holds);
+    }
+    holds
+}
+
+/// Reads `[conditions]`, and asks each that was not asked before.
+pub(in crate::plan::resolve) fn ask_all(root: &Section<'_>) {
+    let (context, Some(section)) = (root.context(), root.table("conditions")) else { return };
+    let written = || section.entries().map(|entry| (&entry.key, &entry.node));
+    written().for_each(|(name, node)| context.name_condition(name, NamedCondition::Written(node.clone())));
+    for (name, node) in written() {
+        decide(context, name, node);
+    }
+}
