@@ -54,6 +54,8 @@ pub struct Plan {
     pub modules: Vec<ModulePlan>,
     /// Whether the process is a command of one's own (`run --exec`): a shell, a management command, and not the service.
     pub own_command: bool,
+    /// Which rule of `[[arguments]]` held, why, and what the arguments came to; none where none held.
+    pub arguments: Option<String>,
     /// Why there is no process, where the mode says that this is an error.
     pub refusal: Option<Refusal>,
     /// The readiness heartbeat; none without a Redis.
@@ -81,6 +83,7 @@ impl Plan {
             main: None,
             modules: Vec::new(),
             own_command: false,
+            arguments: None,
             refusal: None,
             heartbeat: None,
             health: None,
@@ -102,7 +105,7 @@ pub struct Refusal {
 }
 
 /// Who this is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     /// The service's name; the mode when nothing else was said.
     pub name: String,

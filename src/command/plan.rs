@@ -47,7 +47,7 @@ fn who(plan: &Plan) -> String {
 
 /// What a run does, in its order.
 fn steps(plan: &Plan) -> Vec<String> {
-    let mut steps = Vec::new();
+    let mut steps: Vec<String> = plan.arguments.iter().cloned().collect();
     match &plan.health {
         Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
             let socket = scrub(&socket.to_string());

@@ -87,9 +87,12 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
             }
             // So many that they fill the queue must not cost the line that tells the exit code.
             log::flush(log::LAST_WORDS);
-            let exit = problems.exit();
-            let what = if exit == Exit::Usage { "the command line is wrong" } else { "the configuration is wrong" };
-            return (last_line(exit.code(), what), patience);
+            let what = match problems.exit() {
+                _ if problems.are_refusals() => "the configuration refuses this start",
+                Exit::Usage => "the command line is wrong",
+                _ => "the configuration is wrong",
+            };
+            return (last_line(problems.code(), what), patience);
         }
     };
     for notice in &plan.notices {

@@ -1,5 +1,6 @@
 //! Where a configuration comes from: the one home of the process' environment, of secret files and of the choice of the file.
 
+mod arguments;
 mod making;
 mod processors;
 
@@ -34,6 +35,10 @@ pub struct Environment {
     /// What was made so far, by name; the same for all copies.
     made: Arc<Mutex<BTreeMap<String, String>>>,
     asker: Option<Arc<dyn Asker>>,
+    /// What follows the options of portcullis, as far as nothing has taken it yet.
+    arguments: Vec<String>,
+    /// What the conditions of `[conditions]` came to, by name; the same for all copies, because each is asked once.
+    answers: Arc<Mutex<BTreeMap<String, bool>>>,
     /// Where `/proc` and the cgroups lie; none where nothing is granted.
     root: Option<PathBuf>,
     default_files: Vec<PathBuf>,

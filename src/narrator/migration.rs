@@ -169,6 +169,7 @@ mod tests {
             main: Some(process()),
             modules: Vec::new(),
             own_command: false,
+            arguments: None,
             refusal: None,
             heartbeat: None,
             health: None,

@@ -1,6 +1,7 @@
 //! From what an operator wrote to the orders of one run, or to everything that is wrong with it.
 
 mod address;
+mod arguments;
 mod argv;
 mod asked;
 mod checks;
@@ -19,12 +20,12 @@ mod target;
 mod variables;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::configuration::Configuration;
 use crate::config::effective::Effective;
-use crate::config::interpolate::Text;
+use crate::config::interpolate::{Text, looks_secret};
 use crate::config::layers::{self, Layers, Override};
 use crate::config::node::Table;
 use crate::config::origin::Origin;
@@ -33,12 +34,14 @@ use crate::config::reader::{Context, Depth, Section, truth};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::variables::Variables;
-use crate::plan::target::{RedisPlace, Target};
+use crate::plan::target::Target;
 use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
+
+use arguments::Given;
 
 pub use crate::config::schema::document as schema;
 pub use crate::config::values::process::limit_name;
-pub use asked::{TlsFlags, targets, targets_with};
+pub use asked::{TlsFlags, registry, targets, targets_with};
 pub use health::{HealthAddress, health_address, health_token};
 
 /// After TERM Docker waits this long before it kills, unless told otherwise; Kubernetes waits 30 s.
@@ -65,32 +68,6 @@ pub struct Request {
     pub overrides: Vec<Override>,
 }
 
-/// Resolves where a reader of the readiness registry asks for `service`: the Redis and the shared key; none without a Redis.
-///
-/// The URL when there is one, else the configuration's heartbeat; without a file that is what `REDIS_HOST` names.
-pub fn registry(
-    file: Option<&Path>,
-    url: Option<&str>,
-    service: &str,
-    environment: &Environment,
-) -> Result<Option<(RedisPlace, String)>, Problems> {
-    let url = url.map(|url| targets(&[url.to_owned()], environment)).transpose()?.and_then(|(targets, _)| targets.into_iter().next());
-    let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[] };
-    if let Some(target) = &url {
-        let place = heartbeat::place(target);
-        let key = if let Target::Ready(target) = target { target.key.clone() } else { format!("{service}_service_status") };
-        return Ok(place.map(|place| (place, key)));
-    }
-    let tree = layers::load(layers, environment, &mut Vec::new());
-    let seen = variables::seen(&tree, environment);
-    let context = Context::new(&seen);
-    let mut root = context.section(tree, "", None, Depth::Whole);
-    let configuration: Configuration = root.declared();
-    let found = heartbeat::registry(&root, &configuration, service);
-    // Without a Redis at all there is nothing wrong but that.
-    if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
-}
-
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.
 pub fn resolve(request: &Request, environment: &Environment) -> Result<Plan, Problems> {
     resolved(request, Context::new(environment)).map(|(plan, _)| plan)
@@ -102,34 +79,56 @@ pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Ef
 }
 
 fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
-    let context = context.with_arguments(&request.arguments);
-    let tree = load(request, &context);
-    let (variables, seen) = variables::read(&context, &tree);
+    let mut tree = tree(request, &context);
+    let bare = request.bare || flag(&context, "PORTCULLIS_BARE");
+    let mut given = Given { own: own_command(request, &context, bare), arguments: request.arguments.clone(), ..Given::default() };
+    if given.own.is_none() {
+        let root = context.section(tree.clone(), "", None, Depth::Whole);
+        (given.arguments, given.variables) = arguments::options(&root, &request.arguments);
+    }
+    // What options say stands in `${}` everywhere, above what `[env]` says; arguments in `${@1}`.
+    let before = context.environment.with_variables(&given.variables).with_arguments(given.arguments.clone());
+    let context = context.in_environment(&before);
+    condition::name_all(&context.section(tree.clone(), "", None, Depth::Whole));
+    let (variables, mut seen) = variables::read(&context, &tree);
+    for (name, value) in &given.variables {
+        seen.set(name, value, looks_secret(name, value));
+    }
     let context = context.in_environment(&seen);
-    let plan = read(request, &context, tree, variables);
+    {
+        let root = context.section(tree.clone(), "", None, Depth::Whole);
+        condition::ask_all(&root);
+        arguments::refusals(&root);
+        arguments::rules(&root, &mut given, bare);
+    }
+    given.select(&mut tree);
+    let after = seen.with_arguments(given.arguments.clone());
+    let context = context.in_environment(&after);
+    // Where the start is refused nothing else is looked at.
+    let plan = if context.is_refused() { Plan::of(Service::default()) } else { read(&context, tree, &given, variables, bare) };
     let effective = context.effective();
     Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
 }
 
 /// Every layer of the configuration, laid over each other.
-fn load(request: &Request, context: &Context<'_>) -> Table {
+fn tree(request: &Request, context: &Context<'_>) -> Table {
     let mut overrides = request.overrides.clone();
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides };
     layers::load_and_look(layers, context)
 }
 
-fn read(request: &Request, context: &Context<'_>, tree: Table, variables: Variables) -> Plan {
+fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variables, bare: bool) -> Plan {
     let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
     root.note(&configuration);
-    let bare = request.bare || flag(context, "PORTCULLIS_BARE");
-    let own = own_command(request, context, bare);
+    let own = given.own;
     // What is not waited for need not be readable.
     let looks = !bare && own != Some(Own { waits: false });
 
     let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Form });
-    let mut chosen = modes::read(&root, &configuration, request, variables, own, looks);
+    variables.set_options(&given.variables);
+    let mut chosen = modes::read(&root, &configuration, given, variables, looks);
     // What the mode says of a check stands above what is said for all of them.
     checks.retain(|check| !chosen.checks.iter().any(|own| own.name == check.name));
     checks.append(&mut chosen.checks);
@@ -176,6 +175,7 @@ fn read(request: &Request, context: &Context<'_>, tree: Table, variables: Variab
         main: chosen.main,
         modules,
         own_command: own.is_some(),
+        arguments: given.why.clone(),
         refusal: chosen.refusal,
         heartbeat,
         health,

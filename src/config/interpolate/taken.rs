@@ -26,7 +26,7 @@ impl Source {
     /// As it stands behind `${`.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Variable(name) => name,
+            Self::Variable(name) | Self::Argument { name, .. } => name,
             Self::Own(own) => own.name(),
         }
     }
@@ -39,6 +39,9 @@ impl Source {
     pub(super) fn take<'t>(&self, otherwise: &'t Otherwise, environment: &Environment, findings: &mut Findings) -> Taken<'t> {
         let found = match self {
             Self::Variable(name) => environment.lookup(name),
+            Self::Argument { number, .. } => {
+                Ok(environment.argument(*number).map(|value| Found { value: value.to_owned(), secret: false }))
+            }
             Self::Own(own) => Ok(own.value(environment)),
         };
         let found = match found {
@@ -61,6 +64,7 @@ impl Source {
             }
             (None, Otherwise::Refuse) => findings.problems.push(match self {
                 Self::Variable(name) => format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"),
+                Self::Argument { name, .. } => format!("there is no argument `${{{name}}}`; give it, or a default: `${{{name}:-…}}`"),
                 Self::Own(own) => own.missing(),
             }),
             (None, Otherwise::Message(message)) => {

@@ -1,11 +1,13 @@
 //! How a process is started, signalled, stopped and started again, from what `[process]`, a mode or a module say of it.
 
 use crate::config::accounts::{Account, Accounts};
+use crate::config::interpolate::Text;
 use crate::config::node::merge;
 use crate::config::node::{Node, Table, Value};
 use crate::config::origin::Origin;
 use crate::config::process::{MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
 use crate::config::reader::{Depth, Section};
+use crate::config::values::Maybe;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
@@ -108,6 +110,16 @@ impl Template {
             restart: RestartPlan::of(keys),
             watchdog: keys.watchdog.map(|longest| longest.0),
             ..ProcessPlan::new(argv)
+        }
+    }
+
+    /// Takes `user` of `section` in place of its own, where there is one.
+    pub(super) fn run_as(&mut self, section: &mut Section<'_>, user: &Maybe<Text>) {
+        if let Some(user) = user.value() {
+            match Accounts::read().find(&user) {
+                Ok(account) => self.account = Some(account),
+                Err(why) => section.refuse("user", why),
+            }
         }
     }
 

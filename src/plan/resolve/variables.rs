@@ -42,6 +42,14 @@ impl Variables {
         self.remove.push(name.to_owned());
     }
 
+    /// Sets what options of the command line became, over everything else.
+    pub(super) fn set_options(&mut self, options: &[(String, String)]) {
+        for (name, value) in options {
+            let is_secret = looks_secret(name, value) && !value.is_empty();
+            self.set(name, if is_secret { secret(value.clone()) } else { Word::plain(value) });
+        }
+    }
+
     /// Sets every entry of a table of names, each seeing those before it; without a table nothing.
     pub(super) fn set_all(&mut self, section: Option<Section<'_>>) {
         let Some(section) = section else { return };
