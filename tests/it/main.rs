@@ -39,6 +39,7 @@ mod reference;
 mod registry;
 mod schema;
 mod secrets;
+mod seeds;
 mod socket_peers;
 mod status;
 mod storm;
