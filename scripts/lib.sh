@@ -124,7 +124,7 @@ ensure_venv() {
     "$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
 }
 
-# Installs redis-py and says where the Python is that has it: the README's lines for it are run.
+# Installs redis-py and says where the Python is that has it: the lines for it in docs/heartbeat.md are run.
 ensure_redis_py() {
     local venv=$target_dir/clients/redis-py
     ensure_programs python3=python3

@@ -26,5 +26,7 @@ pub mod reader;
 pub mod schema;
 pub mod source;
 pub mod started;
+pub mod step;
+pub mod substitute;
 pub mod target;
 pub mod values;

@@ -33,7 +33,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Every code with what it means to the person who reads it, in the README's order.
+    /// Every code with what it means to the person who reads it, in the order of `docs/exit-codes.md`.
     pub const TABLE: [(Self, &'static str); 12] = [
         (Self::Success, "the run did what it was asked for"),
         (Self::Usage, "wrong usage of the command line"),

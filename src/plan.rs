@@ -1,11 +1,13 @@
 //! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
 
 pub mod argv;
+pub mod file;
 pub mod migration;
 pub mod module;
 pub mod process;
 pub mod reload;
 pub mod resolve;
+pub mod step;
 pub mod target;
 mod views;
 
@@ -20,6 +22,7 @@ pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
+pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
 use target::{RedisPlace, Target};
 pub use views::{Switch, Views};
 
@@ -40,6 +43,8 @@ pub struct Plan {
     pub service: Service,
     /// What is waited for and watched, in the order of the configuration; then the modules' own checks.
     pub checks: Vec<CheckPlan>,
+    /// What is done once, in the order in which it is done.
+    pub steps: Vec<StepPlan>,
     /// The migration of this mode; none when it is off.
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
@@ -70,6 +75,7 @@ impl Plan {
         Self {
             service,
             checks: Vec::new(),
+            steps: Vec::new(),
             migration: None,
             main: None,
             modules: Vec::new(),
@@ -214,7 +220,7 @@ impl Plan {
     pub fn stop_budget(&self) -> Duration {
         let withdraw = if self.heartbeat.is_some() { WITHDRAW_LIMIT } else { Duration::ZERO };
         let mut processes = self.main.iter().chain(self.modules.iter().map(|module| &module.process));
-        let output = if processes.any(|process| process.label.is_some()) { OUTPUT_LIMIT } else { Duration::ZERO };
+        let output = if processes.any(ProcessPlan::is_relayed) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
     }

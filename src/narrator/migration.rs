@@ -164,6 +164,7 @@ mod tests {
         let plan = Plan {
             service,
             checks: vec![],
+            steps: Vec::new(),
             migration: Some(MigrationPlan::new(process(), LockPlan::File("/lock".into()))),
             main: Some(process()),
             modules: Vec::new(),

@@ -158,6 +158,7 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
     let plan = Plan {
         service,
         checks,
+        steps: Vec::new(),
         migration,
         main: chosen.main,
         modules,

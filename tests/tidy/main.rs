@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod citations;
+mod documents;
 mod imports;
 
 use std::collections::BTreeSet;
@@ -183,63 +184,4 @@ fn no_test_is_ignored_and_nothing_is_left_to_do() {
         wrong.extend(found.map(|(index, line)| format!("{}: {}", source.at(index + 1), line.trim())));
     }
     none("ignored or left to do", &wrong);
-}
-
-#[test]
-fn the_readme_tells_every_exit_code_as_the_code_does() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
-    for (exit, meaning) in portcullis::exit::Exit::TABLE {
-        if exit.code() != 0 {
-            let row = format!("| {} | {meaning} |", exit.code());
-            assert!(readme.contains(&row), "the README lacks this row: {row}");
-        }
-    }
-}
-
-#[test]
-fn every_test_that_the_threat_model_names_is_there() {
-    let model = fs::read_to_string(root().join("SECURITY.md")).expect("SECURITY.md");
-    let rows: Vec<&str> = model.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| Test |")).collect();
-    assert!(rows.len() > 20, "{rows:?}");
-    let sources: String = below("src").into_iter().chain(below("tests")).map(|source| source.text).collect();
-    let mut wrong = Vec::new();
-    for row in rows {
-        let named = row.rsplit('|').nth(1).map(str::trim).unwrap_or_default();
-        match named.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
-            // Those of the supervisors that panic have no functions of their own and print their names.
-            Some(name) if sources.contains(&format!("fn {name}()")) || sources.contains(&format!("test {name} ...")) => {}
-            None if named == "\u{2014}" && row.starts_with("| **can**") => {}
-            _ => wrong.push(row.to_owned()),
-        }
-    }
-    none("lines of SECURITY.md without their test", &wrong);
-}
-
-#[test]
-fn every_test_that_the_page_of_the_five_documents_names_is_there() {
-    let page = fs::read_to_string(root().join("docs/seeds.md")).expect("docs/seeds.md");
-    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| test |")).collect();
-    assert!(rows.len() > 80, "{}", rows.len());
-    assert_eq!(page.lines().filter(|line| line.starts_with("## ")).count(), 5);
-    let sources: String = below("src").into_iter().chain(below("tests")).map(|source| source.text).collect();
-    let is_there = |name: &str| {
-        let name = name.strip_prefix('`').and_then(|name| name.strip_suffix('`'));
-        name.is_some_and(|name| sources.contains(&format!("fn {name}(")))
-    };
-    let named = |row: &&str| row.rsplit('|').nth(1).is_some_and(|tests| tests.split(',').map(str::trim).all(is_there));
-    let wrong: Vec<&str> = rows.into_iter().filter(|row| !named(row)).collect();
-    none("lines of docs/seeds.md without their test", &wrong);
-}
-
-#[test]
-fn what_the_readme_takes_from_a_file_is_in_that_file() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
-    let taken: Vec<_> = readme.split("<!-- from ").skip(1).collect();
-    assert!(taken.len() >= 4, "{taken:?}");
-    for text in taken {
-        let (path, after) = text.split_once(" -->\n```").expect("a path and a block");
-        let block = after.split_once('\n').and_then(|(_, block)| block.split_once("\n```")).expect("a whole block").0;
-        let file = fs::read_to_string(root().join(path)).expect(path);
-        assert!(file.contains(block), "not in {path}:\n{block}");
-    }
 }

@@ -1,4 +1,4 @@
-//! What the README tells a person with Dify's repository to change, done to lines of the real files, and what then runs.
+//! What docs/dify.md tells a person with Dify's repository to change, done to lines of the real files, and what then runs.
 
 use super::PROGRAMS;
 use crate::support::child::polite;
@@ -15,19 +15,19 @@ const DOCKERFILES: [(&str, &str); 3] = [
 pub const NEWEST_DOCKERFILE: &str = DOCKERFILES[2].0;
 pub const COMPOSE: &str = include_str!("upstream/docker-compose.yaml");
 
-/// A block of the README for Dify's repository, by its language.
+/// A block of docs/dify.md for Dify's repository, by its language.
 pub fn block(language: &str) -> &'static str {
-    let after = include_str!("../../../README.md").split_once(&format!("<!-- in Dify's repository -->\n```{language}\n"));
-    after.unwrap_or_else(|| panic!("the README has no {language} for Dify's repository")).1.split("\n```").next().unwrap()
+    let after = include_str!("../../../docs/dify.md").split_once(&format!("<!-- in Dify's repository -->\n```{language}\n"));
+    after.unwrap_or_else(|| panic!("docs/dify.md has no {language} for Dify's repository")).1.split("\n```").next().unwrap()
 }
 
-/// The text of a file with the README's changes of it. Each line that goes has to be there once.
+/// The text of a file with the page's changes of it. Each line that goes has to be there once.
 #[track_caller]
 pub fn changed(path: &str, text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     let diff = block("diff").split("--- ").find_map(|part| part.strip_prefix(path)?.strip_prefix('\n'));
     let mut at = None;
-    for line in diff.unwrap_or_else(|| panic!("the README changes nothing in {path}")).lines() {
+    for line in diff.unwrap_or_else(|| panic!("docs/dify.md changes nothing in {path}")).lines() {
         if let Some(gone) = line.strip_prefix('-') {
             let found: Vec<_> = (0..lines.len()).filter(|number| lines[*number] == gone).collect();
             assert_eq!(found.len(), 1, "{gone:?} in {path}:\n{text}");
@@ -69,7 +69,7 @@ fn two_lines_take_the_place_of_one_in_every_dockerfile_of_dify() {
         assert!(new.ends_with(
             "\nCOPY --from=portcullis /portcullis /portcullis\nENTRYPOINT [\"/portcullis\", \"run\", \"--preset\", \"dify\", \"--\"]\n"
         ));
-        // What it still copies is there in the context that the README names for it.
+        // What it still copies is there in the context that the page names for it.
         assert_eq!(new.contains(" api/docker/entrypoint.sh /entrypoint.sh\n"), context == ".", "{new}");
     }
     assert!(block("sh").ends_with(" ."), "the newest context");

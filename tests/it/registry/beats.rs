@@ -138,7 +138,7 @@ fn what_an_instance_says_of_itself_is_short_and_a_change_is_published() {
 
 /// The least rights of a writer and of a reader as the manual has them, and those of two who have less.
 fn with_users(redis: &Redis) {
-    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let manual = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/heartbeat.md")).unwrap();
     let documented = |name: &str, password: &str| {
         let line = manual.lines().find(|line| line.starts_with(&format!("ACL SETUSER {name} "))).expect("the manual's line");
         assert!(line.contains(KEY) && line.contains(">PASSWORD "), "{line}");

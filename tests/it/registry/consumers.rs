@@ -1,4 +1,4 @@
-//! Who reads the registry: the commands, and the one-liners of the README as they stand there.
+//! Who reads the registry: the commands, and the one-liners of docs/heartbeat.md as they stand there.
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;
@@ -129,9 +129,9 @@ fn a_watcher_tells_what_changes() {
 }
 
 /// The lines between `<!-- NAME -->` and the end of the code block after it.
-fn readme(name: &str) -> Vec<String> {
-    let text = include_str!("../../../README.md");
-    let after = text.split_once(&format!("<!-- {name} -->\n")).unwrap_or_else(|| panic!("the README has no {name}")).1;
+fn page(name: &str) -> Vec<String> {
+    let text = include_str!("../../../docs/heartbeat.md");
+    let after = text.split_once(&format!("<!-- {name} -->\n")).unwrap_or_else(|| panic!("docs/heartbeat.md has no {name}")).1;
     let block = after.split("```").nth(1).expect("a code block");
     block.lines().skip(1).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
@@ -144,7 +144,7 @@ fn python() -> String {
     variable("PORTCULLIS_PYTHON").map_or_else(|| "python3".to_owned(), |path| path.to_string_lossy().into_owned())
 }
 
-/// Runs a line of the README with its host and port put in the place of the real ones.
+/// Runs a line of the page with its host and port put in the place of the real ones.
 fn runs(line: &str, redis: &Redis) -> (bool, String) {
     let line = line
         .replace("python3", &python())
@@ -160,9 +160,9 @@ fn runs(line: &str, redis: &Redis) -> (bool, String) {
 }
 
 #[test]
-fn the_one_liners_of_the_readme_do_what_they_say() {
+fn the_one_liners_of_the_manual_do_what_they_say() {
     let redis = Redis::start();
-    let lines = [readme("consumers in sh"), readme("consumers in Python")].concat();
+    let lines = [page("consumers in sh"), page("consumers in Python")].concat();
     assert!(lines.len() >= 6, "{lines:?}");
     let counting = |line: &str| line.contains("ZCOUNT") || line.contains("zcount");
     for line in lines.iter().filter(|line| counting(line)) {
@@ -185,7 +185,7 @@ fn the_one_liners_with_a_password_and_with_redis_py_do_what_they_say() {
         left_out(name, "in part: wants redis-py; scripts/test installs it");
     }
     let redis = Redis::with_password(PASSWORD);
-    let lines = readme("consumers with a password");
+    let lines = page("consumers with a password");
     assert!(lines.len() >= 4, "{lines:?}");
     let lines: Vec<_> = lines.iter().filter(|line| has_client || !line.contains("import os, redis")).collect();
     let counts = |line: &str| line.contains("zcount");

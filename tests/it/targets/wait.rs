@@ -110,15 +110,15 @@ fn a_dumb_terminal_gets_lines() {
     assert!(!terminal.shown().contains('\x1b'), "{:?}", terminal.shown());
 }
 
-/// The examples of the README's table of targets.
+/// The examples of the table of targets in docs/waiting.md.
 fn examples() -> Vec<&'static str> {
-    let table = include_str!("../../../README.md").split("| target | is ready when |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let table = include_str!("../../../docs/waiting.md").split("| target | is ready when |").nth(1).unwrap().split("\n\n").next().unwrap();
     let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
     cells.flat_map(|cell| cell.split('`').step_by(2)).filter(|example| !example.contains('\u{2026}') && !example.contains(" = ")).collect()
 }
 
 #[test]
-fn every_example_of_the_readme_is_understood_by_wait_and_by_plan() {
+fn every_example_of_the_manual_is_understood_by_wait_and_by_plan() {
     let examples = examples();
     assert!(examples.len() >= 20, "{examples:?}");
     for example in examples {

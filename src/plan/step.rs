@@ -1,0 +1,79 @@
+//! A step of the ordered start: something that is done once, when it is its turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::ProcessPlan;
+use super::argv::Argv;
+pub use crate::config::step::{OnFailure, StepAt};
+
+/// Index of a step in [`Plan::steps`](super::Plan::steps).
+pub type StepId = usize;
+
+/// Something that is done once in a start of the container, and never when the process is started again in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepPlan {
+    /// Its name, unique among the steps: in the log, in health answers and in metrics.
+    pub name: String,
+    /// When its turn is.
+    pub at: StepAt,
+    /// What is done.
+    pub action: StepAction,
+    /// Asks by its exit status whether there is anything to do: 0 says that there is not.
+    pub check: Option<Box<ProcessPlan>>,
+    /// Whether it is done under the lock of the start: one replica at a time.
+    pub locked: bool,
+    /// How long one command may run (exit 124 after it); zero: no limit.
+    pub timeout: Duration,
+    /// How often a command that failed is run again.
+    pub retries: u32,
+    /// The pause before that.
+    pub retry_delay: Duration,
+    /// Exit codes that count as success, besides 0.
+    pub success_codes: BTreeSet<u8>,
+    /// What its failure means for the start.
+    pub on_failure: OnFailure,
+}
+
+impl StepPlan {
+    /// A step of this name at this time, under the defaults.
+    pub fn new(name: &str, at: StepAt, action: StepAction) -> Self {
+        Self {
+            name: name.to_owned(),
+            at,
+            action,
+            check: None,
+            locked: false,
+            timeout: Duration::ZERO,
+            retries: 0,
+            retry_delay: Duration::from_secs(2),
+            success_codes: BTreeSet::new(),
+            on_failure: OnFailure::default_at(at),
+        }
+    }
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepAction {
+    /// Runs these commands, one after another.
+    Commands(Vec<ProcessPlan>),
+    /// Runs what is found in a directory, one after another.
+    Hooks(Box<HooksPlan>),
+}
+
+/// A directory of programs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HooksPlan {
+    /// The directory; nothing is done where it is absent.
+    pub directory: PathBuf,
+    /// What a file's name has to match; none: every name.
+    pub pattern: Option<String>,
+    /// Who runs a file that is not executable, by the end of its name.
+    pub interpreters: BTreeMap<String, Argv>,
+    /// Whether directories below it count, too.
+    pub descend: bool,
+    /// What each of them finds around it; the file takes the place of its command.
+    pub process: ProcessPlan,
+}
