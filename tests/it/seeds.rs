@@ -77,7 +77,8 @@ fn every_address_that_is_written_is_listened_on() {
     let second = std::net::TcpStream::connect(("127.0.0.2", two)).expect("the second is bound, too");
     drop(second);
     assert_eq!(http::ask_abstract(&format!("portcullis/{one}"), "/readyz").unwrap().code, 200, "the socket is named after the first");
-    assert!(run.beside(["healthcheck"]).exits(0).stdout.starts_with("healthy"));
+    let asked = with(&both, "").args(["healthcheck"]).output().exits(0).stdout;
+    assert!(asked.starts_with("healthy"), "{asked}");
     run.signal(15);
     run.exits(0);
 
@@ -208,6 +209,7 @@ fn a_base_that_fails_to_start_is_down_everywhere_while_a_module_still_starts() {
          [modules.slow]\ncommand = [\"{child}\"]\nstarted = {{ url = \"file:///nowhere/slow\", within = \"10m\" }}\n"
     );
     let run = run.config(&toml).start();
+    run.until_status("/actuator/health", 503, secs(20));
     let told = eventually("it is down", secs(20), || Some(run.get("/actuator/health").json()).filter(|told| told["status"] == "DOWN"));
     for part in ["startup", "masterBizStartUp"] {
         assert_eq!(told["components"][part]["status"], "DOWN", "{told}");
