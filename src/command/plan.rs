@@ -10,7 +10,10 @@ use crate::config::effective::Effective;
 use crate::exit::signal_name;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
-use crate::plan::{Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, Plan, ProcessPlan, Question};
+use crate::plan::{
+    Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, Question, StepAction, StepAt, StepPlan,
+};
+use crate::prepare;
 use crate::secret::scrub;
 use crate::visible;
 
@@ -20,7 +23,7 @@ pub fn render(plan: &Plan, effective: &Effective) -> String {
     for (index, step) in steps(plan).iter().enumerate() {
         let _ = writeln!(out, "# {}. {}", index + 1, visible::line(step));
     }
-    for notice in plan.remarks.iter().chain(&plan.notices) {
+    for notice in plan.remarks.iter().chain(&plan.notices).chain(&prepare::obstacles(plan)) {
         let _ = writeln!(out, "# Notice: {}", visible::line(notice));
     }
     out
@@ -32,7 +35,7 @@ pub fn render_json(plan: &Plan, effective: &Effective) -> String {
     let mut value = effective.json();
     value["service"] = json!({ "name": service.name, "mode": service.mode, "instance": service.instance, "version": service.version, "build": service.build });
     value["order"] = json!(steps(plan));
-    value["notices"] = plan.remarks.iter().chain(&plan.notices).map(String::as_str).collect();
+    value["notices"] = plan.remarks.iter().chain(&plan.notices).chain(&prepare::obstacles(plan)).map(String::as_str).collect();
     format!("{value:#}\n")
 }
 
@@ -53,21 +56,26 @@ fn steps(plan: &Plan) -> Vec<String> {
         Some(health) => steps.push(format!("answer on {}", endpoint(health))),
         None => {}
     }
+    let at = |steps: &mut Vec<String>, times: &[StepAt]| steps.extend(plan.steps.iter().filter(|step| times.contains(&step.at)).map(once));
+    at(&mut steps, &[StepAt::Files, StepAt::First]);
     let checks = || plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id)).map(|(_, check)| check);
     steps.extend(
         checks()
             .filter(|check| !check.wait.is_zero())
             .map(|check| format!("wait for {} up to {}: {}", check.name, format_duration(check.wait), check.target)),
     );
+    at(&mut steps, &[StepAt::Ready]);
     if let Some(migration) = &plan.migration {
         let verb = if migration.waits { "wait for the migration of another mode" } else { "migrate" };
         steps.push(format!("{verb}: {}; {}; {}", migration.process.argv, environment(&migration.process), migration_limits(migration)));
     }
+    at(&mut steps, &[StepAt::Migrated]);
     match (&plan.main, &plan.refusal) {
         (Some(main), _) => steps.push(format!("start {}{}", main.argv, start(main))),
         (None, Some(refusal)) => steps.push(format!("refuse with exit code {}: {}", refusal.code, refusal.message)),
         (None, None) => steps.push("end: no process is started after the migration".to_owned()),
     }
+    at(&mut steps, &[StepAt::Up]);
     steps.extend(plan.modules.iter().map(|module| of_module(plan, module)));
     let watched: Vec<String> = checks().map(|check| format!("{} ({})", check.name, check.target)).collect();
     if !watched.is_empty() {
@@ -81,6 +89,19 @@ fn steps(plan: &Plan) -> Vec<String> {
         steps.push(stop(main, plan.stop_budget()));
     }
     steps
+}
+
+/// What is done once.
+fn once(step: &StepPlan) -> String {
+    let commands = |commands: &[ProcessPlan]| commands.iter().map(|command| command.argv.to_string()).collect::<Vec<_>>().join(", then ");
+    let what = match &step.action {
+        StepAction::File(file) => format!("make {file}"),
+        StepAction::Commands(several) => format!("{}: {}", step.name, commands(several)),
+        StepAction::Hooks(hooks) => format!("{}: the programs in {}", step.name, hooks.directory.display()),
+    };
+    let condition = if step.condition.is_constant() { String::new() } else { format!("; only where {}", step.condition) };
+    let goes_on = if step.on_failure == OnFailure::Continue { "; the start goes on where it fails" } else { "" };
+    format!("{what}{condition}{goes_on}")
 }
 
 /// What a process finds around it, and when it counts as started.

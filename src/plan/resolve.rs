@@ -6,6 +6,7 @@ mod asked;
 mod checks;
 mod condition;
 mod dify;
+mod files;
 mod given;
 mod health;
 mod heartbeat;
@@ -98,7 +99,7 @@ pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Ef
 }
 
 fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
-    let context = context.with_arguments(!request.arguments.is_empty());
+    let context = context.with_arguments(&request.arguments);
     let plan = read(request, &context);
     let effective = context.effective();
     Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
@@ -154,11 +155,12 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
     let (modules, of_modules) = context.reading_modules(|| modules::read(&root, &chosen.general, with_modules, first));
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
+    let steps = files::read(&root, service.mode.as_deref(), own.is_some(), &chosen.template);
     let hold = chosen.template.holds();
     let plan = Plan {
         service,
         checks,
-        steps: Vec::new(),
+        steps,
         migration,
         main: chosen.main,
         modules,
