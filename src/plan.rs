@@ -22,6 +22,7 @@ pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
 pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
+use module::ModuleStart;
 use target::{RedisPlace, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
@@ -49,6 +50,8 @@ pub struct Plan {
     pub main: Option<ProcessPlan>,
     /// Further processes beside it, in the order of the configuration.
     pub modules: Vec<ModulePlan>,
+    /// Those of them that have to be up before the process is started.
+    pub after: Vec<ModuleId>,
     /// Whether the process is a command of one's own (`run --exec`): a shell, a management command, and not the service.
     pub own_command: bool,
     /// Why there is no process, where the mode says that this is an error.
@@ -77,6 +80,7 @@ impl Plan {
             migration: None,
             main: None,
             modules: Vec::new(),
+            after: Vec::new(),
             own_command: false,
             refusal: None,
             heartbeat: None,
@@ -277,6 +281,11 @@ impl Plan {
         let output = if processes.any(ProcessPlan::is_relayed) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
+    }
+
+    /// The modules that come before the waits.
+    pub fn first(&self) -> impl Iterator<Item = &ModulePlan> {
+        self.modules.iter().filter(|module| module.start == ModuleStart::First)
     }
 
     /// The module of this number.

@@ -30,6 +30,7 @@ use crate::config::problem::{Problem, Problems, suggest};
 use crate::config::reader::{Context, Depth, Section, truth};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
+use crate::plan::resolve::modules::{Modules, Wanted};
 use crate::plan::target::{RedisPlace, Target};
 use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
 
@@ -150,8 +151,13 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
         checks.retain(|check| !check.wait.is_zero());
         context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");
     }
-    let (first, with_modules) = (checks.len(), !bare && !chosen.ends_after_migration && own.is_none());
-    let (modules, of_modules) = context.reading_modules(|| modules::read(&root, &chosen.general, with_modules, first));
+    let wanted = match () {
+        () if bare || own.is_some() => Wanted::None,
+        () if chosen.ends_after_migration => Wanted::First,
+        () => Wanted::All,
+    };
+    let read = || modules::read(&root, &chosen.general, wanted, checks.len(), &chosen.template.after);
+    let Modules { plans: modules, checks: of_modules, after } = context.reading_modules(read);
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
     let hold = chosen.template.holds();
@@ -162,6 +168,7 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
         migration,
         main: chosen.main,
         modules,
+        after,
         own_command: own.is_some(),
         refusal: chosen.refusal,
         heartbeat,

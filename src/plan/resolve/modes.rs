@@ -14,7 +14,7 @@ use crate::config::process::{MainKeys, ProcessKeys};
 use crate::config::reader::{Context, Depth, Section};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::Builder;
-use crate::plan::resolve::process::{General, Template};
+use crate::plan::resolve::process::{General, Predecessors, Template};
 use crate::plan::resolve::variables::Variables;
 use crate::plan::resolve::{Own, Request, checks, started};
 use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
@@ -206,6 +206,7 @@ impl<'c> Reading<'_, 'c> {
         section.note(&mode);
         let Mode { own, process, main } = mode;
         let mut template = Template::of(Some(&mut section), process, main, self.general.variables.clone());
+        template.after = Predecessors::read(&section);
         template.variables.set_all(section.table("env"));
         Some((section, template, own.migrate))
     }
