@@ -18,11 +18,11 @@ pub use crate::config::check::{Affects, OnDown};
 pub use crate::config::health::Details;
 use crate::secret::Secret;
 pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
+use module::ModuleStart;
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
 pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
-use module::ModuleStart;
 use target::{RedisPlace, Target};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.

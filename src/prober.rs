@@ -74,7 +74,13 @@ struct Watcher {
 
 impl Watcher {
     /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that is to be asked and has none.
-    fn follow(&self, plan: &Plan, asked: impl Fn(&CheckPlan) -> bool, watched: &mut BTreeMap<CheckId, AbortHandle>, tasks: &mut JoinSet<()>) {
+    fn follow(
+        &self,
+        plan: &Plan,
+        asked: impl Fn(&CheckPlan) -> bool,
+        watched: &mut BTreeMap<CheckId, AbortHandle>,
+        tasks: &mut JoinSet<()>,
+    ) {
         watched.retain(|id, task| {
             let stays = !plan.retired.checks.contains(id);
             if !stays {

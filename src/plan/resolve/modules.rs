@@ -77,7 +77,9 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
             if index == 0 {
                 section.context().absorb(context);
             }
-            let Some((plan, checks)) = found.filter(|_| module.used && wanted != Wanted::None && module.instances != Some(0)) else { continue };
+            let Some((plan, checks)) = found.filter(|_| module.used && wanted != Wanted::None && module.instances != Some(0)) else {
+                continue;
+            };
             let checks_from = first_check + own.len();
             own.extend(checks);
             plans.push(ModulePlan {
@@ -101,7 +103,8 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Want
     }
     let path = modules.below(&entry.key);
     let form = context.open(&entry.node, &path, Depth::Form)?;
-    let is_first = || context.open(&entry.node, &path, depth).is_some_and(|mut section| section.part::<Family>().start == ModuleStart::First);
+    let is_first =
+        || context.open(&entry.node, &path, depth).is_some_and(|mut section| section.part::<Family>().start == ModuleStart::First);
     let used = condition::holds(context, form.node("when"), &path, depth) && (wanted != Wanted::First || is_first());
     let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Form })?;
     let Family { instances, start, .. } = section.part();

@@ -58,7 +58,8 @@ impl Lifecycle {
 
     /// Spawns whoever's turn it is, modules before the process. Derived from the state after each event, so that no turn can be missed.
     pub(super) fn spawn_in_turn(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.shutdown.is_some() {
+        // The end may be decided before the shutdown begins: the migration's lock is given back first.
+        if self.shutdown.is_some() || self.ending.is_some() {
             return;
         }
         self.first_modules_up(now, effects);

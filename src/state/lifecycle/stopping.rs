@@ -2,7 +2,8 @@
 
 use super::deadlines::REAP_LIMIT;
 use super::{
-    Duration, Effect, Event, Lifecycle, Moment, Phase, ProcessId, ProcessTimer, Readiness, RunState, Shutdown, StartStage, Then, Timer, Watch,
+    Duration, Effect, Event, Lifecycle, Moment, Phase, ProcessId, ProcessTimer, Readiness, RunState, Shutdown, StartStage, Then, Timer,
+    Watch,
 };
 use crate::exit::{Ended, signal_code, signal_name};
 use crate::plan::{ProcessPlan, WITHDRAW_LIMIT};

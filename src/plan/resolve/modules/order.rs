@@ -26,7 +26,9 @@ pub(super) fn resolve(context: &Context<'_>, written: &[Written<'_>]) -> After {
             if !known().any(|other| other == name) {
                 let text = format!("{what} names the unknown module `{name}`{}", suggest(name, known()));
                 context.problem(Problem::at(&node.origin, text));
-            } else if module.start == ModuleStart::First && !written.iter().any(|other| other.entry.key == *name && other.start == ModuleStart::First) {
+            } else if module.start == ModuleStart::First
+                && !written.iter().any(|other| other.entry.key == *name && other.start == ModuleStart::First)
+            {
                 let text = format!("{what} names `{name}`, which is started later than a module with `start = \"first\"`");
                 context.problem(Problem::at(&node.origin, text));
             } else {

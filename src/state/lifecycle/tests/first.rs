@@ -116,7 +116,7 @@ fn term_while_it_starts_stops_it() {
     assert_eq!(asked(&run.apply(signal(libc::SIGTERM))), [PROXY]);
     run.all([ended(ONE, 0)]);
     assert_eq!(run.apply(Event::NoneLeft), [Effect::Exit(143)]);
-    assert_eq!(exit(&run).1, "ended by TERM while modules were started first, with no process running");
+    assert_eq!(exit(&run).1, "ended by SIGTERM while modules were started first, with no process running");
 }
 
 #[test]
