@@ -10,7 +10,10 @@ use crate::config::effective::Effective;
 use crate::exit::signal_name;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
-use crate::plan::{Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, Plan, ProcessPlan, Question};
+use crate::plan::{
+    Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, Question, StepAction, StepAt, StepPlan,
+};
+use crate::prepare;
 use crate::secret::scrub;
 use crate::visible;
 
@@ -20,7 +23,7 @@ pub fn render(plan: &Plan, effective: &Effective) -> String {
     for (index, step) in steps(plan).iter().enumerate() {
         let _ = writeln!(out, "# {}. {}", index + 1, visible::line(step));
     }
-    for notice in plan.remarks.iter().chain(&plan.notices) {
+    for notice in plan.remarks.iter().chain(&plan.notices).chain(&prepare::obstacles(plan)) {
         let _ = writeln!(out, "# Notice: {}", visible::line(notice));
     }
     out
@@ -32,7 +35,7 @@ pub fn render_json(plan: &Plan, effective: &Effective) -> String {
     let mut value = effective.json();
     value["service"] = json!({ "name": service.name, "mode": service.mode, "instance": service.instance, "version": service.version });
     value["order"] = json!(steps(plan));
-    value["notices"] = plan.remarks.iter().chain(&plan.notices).map(String::as_str).collect();
+    value["notices"] = plan.remarks.iter().chain(&plan.notices).chain(&prepare::obstacles(plan)).map(String::as_str).collect();
     format!("{value:#}\n")
 }
 
@@ -53,6 +56,8 @@ fn steps(plan: &Plan) -> Vec<String> {
         Some(health) => steps.push(format!("answer on {}", endpoint(health))),
         None => {}
     }
+    let at = |steps: &mut Vec<String>, times: &[StepAt]| steps.extend(plan.steps.iter().filter(|step| times.contains(&step.at)).map(once));
+    at(&mut steps, &[StepAt::Files, StepAt::First]);
     let checks = || plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id)).map(|(_, check)| check);
     steps.extend(plan.first().map(|module| of_module(plan, module)));
     steps.extend(
@@ -60,10 +65,12 @@ fn steps(plan: &Plan) -> Vec<String> {
             .filter(|check| !check.wait.is_zero())
             .map(|check| format!("wait for {} up to {}: {}", check.name, format_duration(check.wait), check.target)),
     );
+    at(&mut steps, &[StepAt::Ready]);
     if let Some(migration) = &plan.migration {
         let verb = if migration.waits { "wait for the migration of another mode" } else { "migrate" };
         steps.push(format!("{verb}: {}; {}; {}", migration.process.argv, environment(&migration.process), migration_limits(migration)));
     }
+    at(&mut steps, &[StepAt::Migrated]);
     match (&plan.main, &plan.refusal) {
         (Some(main), _) => {
             let after: Vec<&str> = plan.after.iter().filter_map(|id| plan.module(*id)).map(|module| module.name.as_str()).collect();
@@ -73,6 +80,7 @@ fn steps(plan: &Plan) -> Vec<String> {
         (None, Some(refusal)) => steps.push(format!("refuse with exit code {}: {}", refusal.code, refusal.message)),
         (None, None) => steps.push("end: no process is started after the migration".to_owned()),
     }
+    at(&mut steps, &[StepAt::Up]);
     let beside = plan.modules.iter().filter(|module| module.start != ModuleStart::First);
     steps.extend(beside.map(|module| of_module(plan, module)));
     let watched: Vec<String> = checks().map(|check| format!("{} ({})", check.name, check.target)).collect();
@@ -87,6 +95,19 @@ fn steps(plan: &Plan) -> Vec<String> {
         steps.push(stop(main, plan.stop_budget()));
     }
     steps
+}
+
+/// What is done once.
+fn once(step: &StepPlan) -> String {
+    let commands = |commands: &[ProcessPlan]| commands.iter().map(|command| command.argv.to_string()).collect::<Vec<_>>().join(", then ");
+    let what = match &step.action {
+        StepAction::File(file) => format!("make {file}"),
+        StepAction::Commands(several) => format!("{}: {}", step.name, commands(several)),
+        StepAction::Hooks(hooks) => format!("{}: the programs in {}", step.name, hooks.directory.display()),
+    };
+    let condition = if step.condition.is_constant() { String::new() } else { format!("; only where {}", step.condition) };
+    let goes_on = if step.on_failure == OnFailure::Continue { "; the start goes on where it fails" } else { "" };
+    format!("{what}{condition}{goes_on}")
 }
 
 /// What a process finds around it, and when it counts as started.
@@ -311,5 +332,27 @@ mod tests {
             assert_eq!(quiet(again), quiet(plan), "{preset}: {text}");
         }
         std::fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn a_name_with_a_dot_in_it_is_printed_as_one_name() {
+        let file = std::env::temp_dir().join(format!("portcullis-plan-dotted-{}.toml", std::process::id()));
+        let config = "mode = 'web.1'\n[checks.'db.main']\nurl = 'tcp://127.0.0.1:1'\n[[checks.'db.main'.variants]]\nwhen = { var = 'A', eq = 'b' }\n\
+            url = 'tcp://127.0.0.1:2'\n[checks.db]\nurl = 'tcp://127.0.0.1:3'\n[modes.'web.1']\ncommand = ['true']\n[modes.'web.1'.env]\n'A.B' = 'x'\n\
+            [modules.'side.car']\ncommand = ['true']\n[modules.'side.car'.limits]\nnofile = 64\n";
+        std::fs::write(&file, config).unwrap();
+        let request = Request { file: Some(file.clone()), ..Request::default() };
+        let environment = Environment::new([("HOME", "/")]);
+        let (plan, effective) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{problems}"));
+        let text = render(&plan, &effective);
+        std::fs::write(&file, &text).unwrap();
+        let (again, _) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(again, plan, "{text}");
+        for section in ["[checks.\"db.main\"]", "[modes.\"web.1\"]", "[modules.\"side.car\"]"] {
+            assert!(text.contains(section), "{section}: {text}");
+        }
+        let json: Value = serde_json::from_str(&render_json(&plan, &effective)).unwrap();
+        assert_eq!(json["values"]["checks.\"db.main\""]["url"], "tcp://127.0.0.1:1");
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::check::Check;
 use crate::config::dify::Dify;
 use crate::config::environment::Environment;
+use crate::config::file::File;
 use crate::config::health::Health;
 use crate::config::heartbeat::Heartbeat;
 use crate::config::interpolate::Text;
@@ -45,6 +46,8 @@ pub struct Configuration {
     pub checks: Part<Named<Check>>,
     /// The command that runs once across all replicas.
     pub migrations: Part<Migrations>,
+    /// What is written, copied, made, removed or given to somebody before the process is started, in this order.
+    pub files: Part<Vec<File>>,
     /// The processes of which one is started, by name.
     #[schemars(extend("propertyNames" = serde_json::json!({ "minLength": 1 })))]
     pub modes: Part<Named<Mode>>,
@@ -67,7 +70,7 @@ pub struct Configuration {
 #[derive(JsonSchema)]
 #[schemars(
     title = "portcullis.toml",
-    description = "The configuration of portcullis. A string may hold ${NAME}, ${NAME:-default} and ${NAME:?message}.",
+    description = "The configuration of portcullis. A string may hold ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:+instead}, ${NAME+instead}, ${NAME:?message}, $$, and ${@cpus}, ${@nproc}, ${@hostname}, ${@uid}, ${@gid}, ${@instance}.",
     deny_unknown_fields
 )]
 pub struct Document {

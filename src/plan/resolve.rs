@@ -6,6 +6,7 @@ mod asked;
 mod checks;
 mod condition;
 mod dify;
+mod files;
 mod given;
 mod health;
 mod heartbeat;
@@ -99,7 +100,7 @@ pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Ef
 }
 
 fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
-    let context = context.with_arguments(!request.arguments.is_empty());
+    let context = context.with_arguments(&request.arguments);
     let plan = read(request, &context);
     let effective = context.effective();
     Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
@@ -160,11 +161,12 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
     let Modules { plans: modules, checks: of_modules, after } = context.reading_modules(read);
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
+    let steps = files::read(&root, service.mode.as_deref(), own.is_some(), &chosen.template);
     let hold = chosen.template.holds();
     let plan = Plan {
         service,
         checks,
-        steps: Vec::new(),
+        steps,
         migration,
         main: chosen.main,
         modules,

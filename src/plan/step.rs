@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::ProcessPlan;
 use super::argv::Argv;
+use super::condition::ConditionPlan;
+use super::file::FilePlan;
 pub use crate::config::step::{OnFailure, StepAt};
 
 /// Index of a step in [`Plan::steps`](super::Plan::steps).
@@ -20,6 +22,8 @@ pub struct StepPlan {
     pub at: StepAt,
     /// What is done.
     pub action: StepAction,
+    /// Whether it is done at all, asked when its turn has come.
+    pub condition: ConditionPlan,
     /// Asks by its exit status whether there is anything to do: 0 says that there is not.
     pub check: Option<Box<ProcessPlan>>,
     /// Whether it is done under the lock of the start: one replica at a time.
@@ -43,6 +47,7 @@ impl StepPlan {
             name: name.to_owned(),
             at,
             action,
+            condition: ConditionPlan::Always,
             check: None,
             locked: false,
             timeout: Duration::ZERO,
@@ -61,6 +66,8 @@ pub enum StepAction {
     Commands(Vec<ProcessPlan>),
     /// Runs what is found in a directory, one after another.
     Hooks(Box<HooksPlan>),
+    /// Makes a file as it has to be, away from the loop.
+    File(Box<FilePlan>),
 }
 
 /// A directory of programs.

@@ -11,6 +11,7 @@ use crate::plan::argv::{Argv, Word};
 use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
 use crate::plan::resolve::variables::Variables;
 use crate::plan::{ProcessPlan, StartedPlan};
+use crate::sys::start::Credentials;
 
 /// What is said of every process, before a mode or a module has its say.
 #[derive(Clone)]
@@ -86,6 +87,11 @@ impl Template {
             .zip(keys.user.0.as_ref())
             .and_then(|(section, user)| Accounts::read().find(&user.value()).map_err(|why| section.refuse("user", why)).ok());
         Self { variables, after: Predecessors::default(), account, keys, main }
+    }
+
+    /// Who the process is, where that is not portcullis' own user.
+    pub(super) fn user(&self) -> Option<&Credentials> {
+        self.account.as_ref().map(|account| &account.credentials)
     }
 
     /// A process of this mode that runs `argv`.
