@@ -8,7 +8,9 @@ impl Lifecycle {
     pub(in crate::state::lifecycle) fn begin_first_modules(&mut self, now: Moment) -> Progress {
         let first: Vec<ModuleId> = self.plan.first().map(|module| module.id).collect();
         let progress = if first.is_empty() { Progress::Done } else { Progress::Pending };
-        first.into_iter().for_each(|id| self.install(now, id));
+        for id in first {
+            self.install(now, id);
+        }
         progress
     }
 
