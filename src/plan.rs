@@ -21,7 +21,6 @@ pub use crate::config::health::Details;
 use crate::secret::Secret;
 pub use condition::ConditionPlan;
 pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
-use module::ModuleStart;
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
@@ -284,16 +283,6 @@ impl Plan {
         let output = if processes.any(ProcessPlan::is_relayed) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
-    }
-
-    /// The modules that come before the waits.
-    pub fn first(&self) -> impl Iterator<Item = &ModulePlan> {
-        self.modules.iter().filter(|module| module.start == ModuleStart::First)
-    }
-
-    /// The module of this number.
-    pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
-        self.modules.iter().find(|module| module.id == id)
     }
 
     /// Whether this check is asked only while its module runs.
