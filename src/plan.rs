@@ -53,6 +53,8 @@ pub struct Plan {
     pub main: Option<ProcessPlan>,
     /// Further processes beside it, in the order of the configuration.
     pub modules: Vec<ModulePlan>,
+    /// Those of them that have to be up before the process is started.
+    pub after: Vec<ModuleId>,
     /// Whether the process is a command of one's own (`run --exec`): a shell, a management command, and not the service.
     pub own_command: bool,
     /// Which rule of `[[arguments]]` held, why, and what the arguments came to; none where none held.
@@ -83,6 +85,7 @@ impl Plan {
             migration: None,
             main: None,
             modules: Vec::new(),
+            after: Vec::new(),
             own_command: false,
             arguments: None,
             refusal: None,
@@ -228,11 +231,6 @@ impl Plan {
         let output = if processes.any(ProcessPlan::is_relayed) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
-    }
-
-    /// The module of this number.
-    pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
-        self.modules.iter().find(|module| module.id == id)
     }
 
     /// Whether this check is asked only while its module runs.

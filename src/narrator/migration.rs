@@ -168,6 +168,7 @@ mod tests {
             migration: Some(MigrationPlan::new(process(), LockPlan::File("/lock".into()))),
             main: Some(process()),
             modules: Vec::new(),
+            after: Vec::new(),
             own_command: false,
             arguments: None,
             refusal: None,

@@ -5,6 +5,7 @@ mod arguments;
 mod argv;
 mod asked;
 mod checks;
+mod coherence;
 mod condition;
 mod dify;
 mod files;
@@ -14,38 +15,36 @@ mod heartbeat;
 mod migrations;
 mod modes;
 mod modules;
+mod own;
 mod process;
 mod started;
 mod target;
 mod variables;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::config::configuration::Configuration;
 use crate::config::effective::Effective;
 use crate::config::interpolate::{Text, looks_secret};
 use crate::config::layers::{self, Layers, Override};
 use crate::config::node::Table;
-use crate::config::origin::Origin;
-use crate::config::problem::{Problem, Problems, suggest};
-use crate::config::reader::{Context, Depth, Section, truth};
+use crate::config::problem::{Problem, Problems};
+use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
+use crate::plan::resolve::modules::{Modules, Wanted};
 use crate::plan::resolve::variables::Variables;
 use crate::plan::target::Target;
-use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
+use crate::plan::{Plan, Retired, Service};
 
 use arguments::Given;
+use coherence::{advise, names};
+use own::{Own, flag, own_command};
 
 pub use crate::config::schema::document as schema;
 pub use crate::config::values::process::limit_name;
 pub use asked::{TlsFlags, registry, targets, targets_with};
 pub use health::{HealthAddress, health_address, health_token};
-
-/// After TERM Docker waits this long before it kills, unless told otherwise; Kubernetes waits 30 s.
-const DOCKER_GRACE: Duration = Duration::from_secs(10);
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,8 +160,13 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
         checks.retain(|check| !check.wait.is_zero());
         context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");
     }
-    let (first, with_modules) = (checks.len(), !bare && !chosen.ends_after_migration && own.is_none());
-    let (modules, of_modules) = context.reading_modules(|| modules::read(&root, &chosen.general, with_modules, first));
+    let wanted = match () {
+        () if bare || own.is_some() => Wanted::None,
+        () if chosen.ends_after_migration => Wanted::First,
+        () => Wanted::All,
+    };
+    let read = || modules::read(&root, &chosen.general, wanted, checks.len(), &chosen.template.after);
+    let Modules { plans: modules, checks: of_modules, after } = context.reading_modules(read);
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
     let steps = files::read(&root, service.mode.as_deref(), own.is_some(), &chosen.template);
@@ -174,6 +178,7 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
         migration,
         main: chosen.main,
         modules,
+        after,
         own_command: own.is_some(),
         arguments: given.why.clone(),
         refusal: chosen.refusal,
@@ -188,80 +193,6 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
         advise(context, &plan, chosen.grace);
     }
     plan
-}
-
-/// Checks and modules stand beside each other in every answer, so no two may share a name; and who asks for a module has to name one.
-fn names(context: &Context<'_>, checks: &[CheckPlan], main: Option<&ProcessPlan>, modules: &[ModulePlan]) {
-    let mut seen = BTreeSet::new();
-    for name in checks.iter().map(|check| &check.name).chain(modules.iter().map(|module| &module.name)) {
-        if !seen.insert(name) {
-            context.problem(Problem::missing(format!("two of the checks and modules are named `{name}`")));
-        }
-    }
-    let processes = modules.iter().map(|module| (module.name.as_str(), &module.process)).chain(main.map(|main| ("started", main)));
-    let of_start = processes.filter_map(|(name, process)| match &process.started.as_ref()?.sign {
-        StartSign::Answers { target, .. } => Some((name, target.as_ref())),
-        _ => None,
-    });
-    for (asker, target) in checks.iter().map(|check| (check.name.as_str(), &check.target)).chain(of_start) {
-        if let Target::Module(name) = target
-            && !modules.iter().any(|module| module.name == *name)
-            && context.modules_are_right()
-        {
-            let near = suggest(name, modules.iter().map(|module| module.name.as_str()).chain(["main"]));
-            context.problem(Problem::missing(format!("`{asker}` asks for the module `{name}`, and there is none of this name{near}")));
-        }
-    }
-}
-
-/// Says when a stop may take longer than the orchestrator waits before it kills everything.
-fn advise(context: &Context<'_>, plan: &Plan, grace: Option<Duration>) {
-    let budget = plan.stop_budget();
-    if budget <= grace.unwrap_or(DOCKER_GRACE) {
-        return;
-    }
-    let seconds = budget.as_millis().div_ceil(1000) + 1;
-    let than = match grace {
-        Some(grace) => format!("the {} of grace_period", humantime::format_duration(grace)),
-        None => "the 10s after which Docker kills".to_owned(),
-    };
-    context.notice(format!(
-        "a stop may take {}, more than {than}: give it `docker stop --time {seconds}`, `stop_grace_period: {seconds}s` or \
-         `terminationGracePeriodSeconds: {seconds}`, and say so by grace_period = \"{seconds}s\" in [process]",
-        humantime::format_duration(budget)
-    ));
-}
-
-/// A command of one's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Own {
-    /// Whether it waits for the checks first.
-    waits: bool,
-}
-
-/// Whether the arguments are a command of one's own: `--exec`, or `PORTCULLIS_EXEC` where the entrypoint ends in `--`.
-fn own_command(request: &Request, context: &Context<'_>, bare: bool) -> Option<Own> {
-    let value = context.environment.lookup("PORTCULLIS_EXEC").ok().flatten().map(|found| found.value).unwrap_or_default();
-    let (by_variable, waits) = match truth(&value) {
-        Some(wanted) => (wanted, false),
-        None if value.trim().eq_ignore_ascii_case("wait") => (true, true),
-        None => {
-            let origin = Origin::Variable("PORTCULLIS_EXEC".into());
-            context.problem(Problem::at(&origin, format!("is `{value}`; `true`, `wait` or `false` is wanted")));
-            (false, false)
-        }
-    };
-    (request.exec || by_variable).then_some(Own { waits: (request.wait || waits) && !bare })
-}
-
-/// Whether a variable of portcullis' own is true.
-fn flag(context: &Context<'_>, name: &str) -> bool {
-    let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
-    truth(&value).unwrap_or_else(|| {
-        let origin = Origin::Variable(name.into());
-        context.problem(Problem::at(&origin, format!("is `{value}`; `true` or `false` is wanted")));
-        false
-    })
 }
 
 fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<String>) -> Service {

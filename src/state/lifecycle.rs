@@ -83,7 +83,8 @@ impl Lifecycle {
     /// A run of `plan` that has not begun.
     pub fn new(plan: Arc<Plan>, now: Moment) -> Self {
         let stage = |name: String| Stage { name, step: Step::Unknown, counts: true, began: None, ended: None };
-        let mut stages: Vec<Stage> = plan.awaited().map(|(_, check)| stage(format!("wait:{}", check.name))).collect();
+        let mut stages: Vec<Stage> = plan.first().map(Self::module_stage).collect();
+        stages.extend(plan.awaited().map(|(_, check)| stage(format!("wait:{}", check.name))));
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id));
         let mut checks: Vec<Check> = own.map(|(id, check)| Check { id: Some(id), ..Check::new(check) }).collect();
         if plan.migration.is_some() {

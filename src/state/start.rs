@@ -3,6 +3,8 @@
 /// A stage of the start, in the order in which they are walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StartStage {
+    /// The modules that come before the waits are started, and awaited.
+    FirstModules,
     /// The dependencies are waited for.
     Waits,
     /// The schema is migrated, or another replica is waited for that does.
@@ -15,11 +17,12 @@ pub enum StartStage {
 
 impl StartStage {
     /// Every stage in order.
-    pub const ORDER: [Self; 4] = [Self::Waits, Self::Migration, Self::Modules, Self::Process];
+    pub const ORDER: [Self; 5] = [Self::FirstModules, Self::Waits, Self::Migration, Self::Modules, Self::Process];
 
     /// The word for the log and the drawing.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::FirstModules => "first_modules",
             Self::Waits => "waits",
             Self::Migration => "migration",
             Self::Modules => "modules",
@@ -54,6 +57,11 @@ impl Start {
     pub fn advance(&mut self) -> Option<StartStage> {
         self.begun = self.begun.saturating_add(1).min(StartStage::ORDER.len() + 1);
         self.stage()
+    }
+
+    /// Whether any stage was begun.
+    pub const fn has_begun(self) -> bool {
+        self.begun > 0
     }
 
     /// Whether this stage was begun.

@@ -9,7 +9,8 @@ use crate::config::origin::Origin;
 use crate::config::problem::Problem;
 use crate::config::reader::{Depth, Section};
 use crate::plan::argv::Word;
-use crate::plan::resolve::{Own, condition};
+use crate::plan::resolve::condition;
+use crate::plan::resolve::own::Own;
 pub(super) use options::options;
 
 /// What becomes of arguments that the mode's command does not take.

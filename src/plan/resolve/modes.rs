@@ -16,7 +16,7 @@ use crate::config::reader::{Depth, Section};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::arguments::{Given, Rest};
 use crate::plan::resolve::argv::Builder;
-use crate::plan::resolve::process::{General, Template};
+use crate::plan::resolve::process::{General, Predecessors, Template};
 use crate::plan::resolve::variables::Variables;
 use crate::plan::resolve::{checks, started};
 use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
@@ -183,6 +183,7 @@ impl<'c> Reading<'_, 'c> {
         section.note(&mode);
         let Mode { own, process, main } = mode;
         let mut template = Template::of(Some(&mut section), process, main, self.general.variables.clone());
+        template.after = Predecessors::read(&section);
         template.variables.set_all(section.table("env"));
         Some((section, template, own.migrate))
     }

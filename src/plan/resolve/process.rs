@@ -32,7 +32,8 @@ impl<'c> General<'c> {
     pub(super) fn read(root: &Section<'c>, variables: Variables) -> (Self, Template, Process) {
         let mut section = root.table("process");
         let process: Process = section.as_mut().map(Section::declared).unwrap_or_default();
-        let template = Template::of(section.as_mut(), process.shared.clone(), process.main.clone(), variables.clone());
+        let mut template = Template::of(section.as_mut(), process.shared.clone(), process.main.clone(), variables.clone());
+        template.after = section.as_ref().map(Predecessors::read).unwrap_or_default();
         (Self { section, variables, with_all_modules: health::counts_all_modules(root) }, template, process)
     }
 
@@ -54,10 +55,30 @@ impl<'c> General<'c> {
     }
 }
 
+/// The names in `after`, each with where it was written.
+#[derive(Clone, Default)]
+pub(super) struct Predecessors {
+    /// `after` and its section, for messages.
+    pub what: String,
+    /// The names.
+    pub names: Vec<(String, Node)>,
+}
+
+impl Predecessors {
+    /// What `after` of this section names.
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let what = section.what("after");
+        let text = |node: Node| Some((section.context().text(&node, &what, section.depth())?.value(), node));
+        Self { names: section.list("after").unwrap_or_default().into_iter().filter_map(text).collect(), what }
+    }
+}
+
 /// What all children of a mode, or of a module, share.
 #[derive(Clone)]
 pub(super) struct Template {
     pub variables: Variables,
+    /// The modules that the main process comes after.
+    pub after: Predecessors,
     account: Option<Account>,
     keys: ProcessKeys,
     main: MainKeys,
@@ -70,7 +91,7 @@ impl Template {
             .filter(|section| section.depth() == Depth::Whole)
             .zip(keys.user.0.as_ref())
             .and_then(|(section, user)| Accounts::read().find(&user.value()).map_err(|why| section.refuse("user", why)).ok());
-        Self { variables, account, keys, main }
+        Self { variables, after: Predecessors::default(), account, keys, main }
     }
 
     /// Who the process is, where that is not portcullis' own user.
@@ -80,7 +101,7 @@ impl Template {
 
     /// A process of this mode that runs `argv`.
     pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> ProcessPlan {
-        let Self { variables, account, keys, main } = self;
+        let Self { variables, account, keys, main, .. } = self;
         let mut env = variables.set.clone();
         // A user's programs look for its files at home; what the operator sets stands above that.
         let home = account.as_ref().filter(|_| !env.iter().any(|(name, _)| name == "HOME"));
@@ -142,6 +163,7 @@ impl Template {
         let rest = MainKeys::default();
         (self.keys.restart, self.keys.watchdog, self.keys.output) = (Some(RestartPolicy::Never), None, Output::Inherit);
         self.main.success_codes.clear();
+        self.after = Predecessors::default();
         (self.main.drain_delay, self.main.on_startup_failure) = (rest.drain_delay, rest.on_startup_failure);
         self.variables.remove("PORTCULLIS_EXEC");
     }
