@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use crate::config::check::{Affects, OnDown};
 pub use crate::config::health::Details;
 use crate::secret::Secret;
-pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
+pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
@@ -43,6 +43,8 @@ pub struct Plan {
     pub checks: Vec<CheckPlan>,
     /// What is done once, in the order in which it is done.
     pub steps: Vec<StepPlan>,
+    /// The lock of those that want one, where the migration of this mode does not hold it.
+    pub step_lock: Option<HoldPlan>,
     /// The migration of this mode; none when it is off.
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
@@ -74,6 +76,7 @@ impl Plan {
             service,
             checks: Vec::new(),
             steps: Vec::new(),
+            step_lock: None,
             migration: None,
             main: None,
             modules: Vec::new(),
@@ -277,6 +280,21 @@ impl Plan {
         let output = if processes.any(|process| process.label.is_some()) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
+    }
+
+    /// What keeps the one lock of this start; none where nothing wants one.
+    pub fn keeper(&self) -> Option<KeeperPlan> {
+        let of_migration = self.migration.as_ref().map(MigrationPlan::keeper);
+        match (of_migration, self.step_lock.clone()) {
+            (Some(keeper), Some(hold)) => Some(KeeperPlan { hold, ..keeper }),
+            (None, Some(hold)) => Some(KeeperPlan { hold, waits: false, check: None, verify: None }),
+            (keeper, None) => keeper,
+        }
+    }
+
+    /// Whether what has lost its lock goes on; else it is stopped.
+    pub fn goes_on_unlocked(&self) -> bool {
+        self.migration.as_ref().map_or_else(|| self.step_lock.as_ref().is_some_and(|hold| hold.unlocked), |migration| migration.unlocked)
     }
 
     /// The module of this number.

@@ -4,6 +4,7 @@ pub mod children;
 pub mod descendants;
 mod executable;
 mod lineage;
+pub mod hooks;
 pub mod memory;
 pub mod notify;
 pub mod output;

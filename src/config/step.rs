@@ -21,6 +21,11 @@ pub enum StepAt {
     Up,
 }
 
+impl StepAt {
+    /// Every time, in order.
+    pub const ALL: [Self; 5] = [Self::Files, Self::First, Self::Ready, Self::Migrated, Self::Up];
+}
+
 /// What the failure of a step means for the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -108,6 +108,56 @@ pub enum LockPlan {
     None,
 }
 
+/// The lock of steps, where there is no migration that has the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HoldPlan {
+    /// What keeps other replicas out.
+    pub lock: LockPlan,
+    /// A key in Redis that is held as well.
+    pub second: Option<SecondLock>,
+    /// How long to queue for the lock (exit 75 after it).
+    pub lock_timeout: Duration,
+    /// Whether a command that has lost its lock goes on; else it is stopped (exit 76).
+    pub unlocked: bool,
+    /// What is done about sessions that an earlier command left in the database.
+    pub orphans: Orphans,
+}
+
+/// What the keeper of the one lock of a start is to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeeperPlan {
+    /// The lock.
+    pub hold: HoldPlan,
+    /// Whether the migration is another mode's.
+    pub waits: bool,
+    /// The statement that says whether there is anything to migrate.
+    pub check: Option<String>,
+    /// The statement that says whether the migration has done what it should.
+    pub verify: Option<String>,
+}
+
+impl MigrationPlan {
+    /// What keeps its lock.
+    pub fn keeper(&self) -> KeeperPlan {
+        let statement = |question: &Option<Question>| match question {
+            Some(Question::Sql(statement)) => Some(statement.clone()),
+            _ => None,
+        };
+        KeeperPlan {
+            hold: HoldPlan {
+                lock: self.lock.clone(),
+                second: self.second.clone(),
+                lock_timeout: self.lock_timeout,
+                unlocked: self.unlocked,
+                orphans: self.orphans,
+            },
+            waits: self.waits,
+            check: statement(&self.check),
+            verify: statement(&self.verify),
+        }
+    }
+}
+
 /// A key in Redis as redis-py's `Lock` takes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecondLock {

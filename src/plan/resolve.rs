@@ -159,6 +159,7 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
         service,
         checks,
         steps: Vec::new(),
+        step_lock: None,
         migration,
         main: chosen.main,
         modules,

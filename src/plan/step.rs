@@ -54,6 +54,13 @@ impl StepPlan {
     }
 }
 
+impl StepPlan {
+    /// Whether something is to be found out, or done, before it can run a command.
+    pub const fn is_prepared(&self) -> bool {
+        !matches!(self.action, StepAction::Commands(_))
+    }
+}
+
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepAction {
