@@ -27,5 +27,6 @@ pub mod schema;
 pub mod source;
 pub mod started;
 pub mod step;
+pub mod substitute;
 pub mod target;
 pub mod values;

@@ -12,7 +12,7 @@
 //! | 3 | `state` | what is known of a run, and the one place where it changes: no I/O, no clock |
 //! | 4 | `mailbox` `published` | the way of events to the supervisor, and of its snapshots to readers |
 //! | 5 | `view` `process` | a snapshot, or a command line and how it ended |
-//! | 6 | `probe` | one target |
+//! | 6 | `probe` `prepare` | one target; the files of a start |
 //! | 7 | `prober` `migration` `registry` `server` `control` `narrator` | floors below and events, not each other |
 //! | 8 | `supervisor` | the loop: perform effects, publish, take the next event |
 //! | 9 | `command` | one subcommand each |
@@ -40,6 +40,7 @@ pub mod names;
 pub mod narrator;
 pub mod outcome;
 pub mod plan;
+pub mod prepare;
 pub mod probe;
 pub mod prober;
 pub mod process;

@@ -1,6 +1,7 @@
 //! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
 
 pub mod argv;
+pub mod file;
 pub mod migration;
 pub mod module;
 pub mod process;
@@ -277,7 +278,7 @@ impl Plan {
     pub fn stop_budget(&self) -> Duration {
         let withdraw = if self.heartbeat.is_some() { WITHDRAW_LIMIT } else { Duration::ZERO };
         let mut processes = self.main.iter().chain(self.modules.iter().map(|module| &module.process));
-        let output = if processes.any(|process| process.label.is_some()) { OUTPUT_LIMIT } else { Duration::ZERO };
+        let output = if processes.any(ProcessPlan::is_relayed) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
     }

@@ -203,6 +203,7 @@ fn sign(sign: &StartSign) -> String {
         StartSign::Answers { target, timeout } => format!("{target} passes ({} at most a try)", format_duration(*timeout)),
         StartSign::Notifies => "it sends READY=1".to_owned(),
         StartSign::Writes(descriptor) => format!("it writes a line to descriptor {descriptor}"),
+        StartSign::Line(text) => format!("its output has a line with `{}`", text.shown()),
     }
 }
 

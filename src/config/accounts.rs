@@ -63,6 +63,23 @@ impl Accounts {
         Ok(Account { credentials, home })
     }
 
+    /// Finds `user`, `user:group`, `:group` or `user:` (with the group of the user), by names or numbers, as `chown(1)` takes them: whose a
+    /// file is to be, and of which group; none for what stays.
+    ///
+    /// # Errors
+    /// What is unknown, and what to write instead.
+    pub fn owner(&self, wanted: &str) -> Result<(Option<u32>, Option<u32>), String> {
+        let (user, group) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
+        match (user, group) {
+            ("", None | Some("")) => Err("is empty; name a user, or `:group`".to_owned()),
+            ("", Some(group)) => self.group_id(group).map(|gid| (None, Some(gid))),
+            (user, Some("")) => self.find(user).map(|account| (Some(account.credentials.uid), Some(account.credentials.gid))),
+            // Any group will do to find the user.
+            (user, None) => self.find(&format!("{user}:0")).map(|account| (Some(account.credentials.uid), None)),
+            _ => self.find(wanted).map(|account| (Some(account.credentials.uid), Some(account.credentials.gid))),
+        }
+    }
+
     fn group_id(&self, group: &str) -> Result<u32, String> {
         let entry = records(&self.group).find(|fields| fields.first() == Some(&group));
         let found = entry.and_then(|fields| id(fields.get(2))).or_else(|| group.parse().ok());
@@ -116,6 +133,23 @@ mod tests {
         assert_eq!(found("app:7"), (1000, 7, vec![7], "/srv/app".to_owned()));
         assert_eq!(found("4711:4712"), (4711, 4712, vec![4712], "/".to_owned()));
         assert_eq!(found("odd"), (1002, 1002, vec![1002], "/".to_owned()));
+    }
+
+    #[test]
+    fn owners_are_found_as_chown_finds_them() {
+        for (wanted, owner) in [
+            ("app", (Some(1000), None)),
+            ("app:", (Some(1000), Some(1001))),
+            ("app:video", (Some(1000), Some(44))),
+            (":ssl", (None, Some(105))),
+            ("4711", (Some(4711), None)),
+            ("4711:4712", (Some(4711), Some(4712))),
+        ] {
+            assert_eq!(accounts().owner(wanted), Ok(owner), "{wanted}");
+        }
+        for wanted in ["", ":", "nobody", "app:nogroup", ":nogroup", "4711:"] {
+            assert!(accounts().owner(wanted).is_err(), "{wanted}");
+        }
     }
 
     #[test]

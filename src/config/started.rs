@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
 use crate::config::values::{Number, Span, YEAR};
 
@@ -18,15 +19,19 @@ pub struct Start {
     pub notify: bool,
     /// The descriptor on which the process says by a line that it is ready, in place of a target.
     pub notify_fd: Option<Number<3, 255>>,
+    /// What a line of the process' own standard output or standard error contains once it is ready, in place of a target: `Listening at`. It
+    /// is compared byte for byte, colours included, and counts as soon as it is written; up to 1024 bytes. Both streams are pipes then, as
+    /// with `output = "prefix"`, also where portcullis has a terminal; what goes through them is unchanged.
+    pub line: Option<Text>,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self { within: const { Span::of(120_000) }, timeout: const { Span::of(2000) }, notify: false, notify_fd: None }
+        Self { within: const { Span::of(120_000) }, timeout: const { Span::of(2000) }, notify: false, notify_fd: None, line: None }
     }
 }
 
-/// The startup check of a process: a target that has to answer once, or a notification.
+/// The startup check of a process: a target that has to answer once, a notification, or a line of its output.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "started", deny_unknown_fields)]
 pub struct Started {

@@ -1,5 +1,6 @@
 //! Values with a rule of their own: what they take, and what the schema says of them. None ever prints what it was given.
 
+mod mode;
 pub mod process;
 mod shape;
 pub mod signal;
@@ -15,6 +16,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
+pub use mode::FileMode;
 pub use shape::{Maybe, Named, OneOrMore, Part};
 pub use size::Size;
 pub use text::Scalar;

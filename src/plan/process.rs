@@ -21,7 +21,7 @@ pub struct ProcessPlan {
     pub env_remove: Vec<String>,
     /// What else it finds around it.
     pub conditions: Conditions,
-    /// The name before each line of its output; none: it writes to our own streams itself.
+    /// The name before each line of its output; none: it writes to our own streams itself, or as if it did.
     pub label: Option<String>,
     /// The startup check: it is starting until this passes.
     pub started: Option<StartedPlan>,
@@ -61,6 +61,19 @@ impl ProcessPlan {
             self.conditions.parent_death_signal = libc::SIGKILL;
         }
         self
+    }
+
+    /// The text in the process' own output by which it is up; none where something else says so.
+    pub fn awaited_line(&self) -> Option<&Word> {
+        match self.started.as_ref().map(|started| &started.sign) {
+            Some(StartSign::Line(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether its output goes through portcullis.
+    pub fn is_relayed(&self) -> bool {
+        self.label.is_some() || self.awaited_line().is_some()
     }
 
     /// A command under the defaults.
@@ -106,6 +119,8 @@ pub enum StartSign {
     Notifies,
     /// The process writes a line to this descriptor (s6's notification-fd).
     Writes(i32),
+    /// Its standard output or standard error contains this, which is not empty and no longer than a line.
+    Line(Word),
 }
 
 /// What a process finds around it, besides its environment.

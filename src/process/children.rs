@@ -10,7 +10,7 @@ use nix::sys::eventfd::EventFd;
 
 use super::lineage::Lineage;
 use super::notify::NotifyWays;
-use super::output::{Deadline, Output};
+use super::output::{Deadline, Output, Pipes, Scan};
 use super::spawn::{self, SpawnError, Surroundings};
 use super::starter::{Report, Starters};
 use super::{memory, terminal};
@@ -107,14 +107,20 @@ impl Children {
 
     /// Starts a command. Its pid is known here before anything can be reaped; whether its program executes is told by [`news`](Self::news).
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
-        let open = |label| self.output.open(plan.conditions.user.as_ref()).map(|pipes| (label, pipes));
-        let pipes = plan.label.as_ref().map(open).transpose().map_err(|error| SpawnError::no_pipe(plan, &error))?;
-        let pass = pipes.iter().flat_map(|(_, pipes)| pipes.pass()).chain(ways.pass.iter().copied()).collect();
-        let prepared = spawn::prepare(plan, &self.surroundings, &NotifyWays { environment: ways.environment.clone(), pass })?;
+        let open = || self.output.open(plan.conditions.user.as_ref());
+        let pipes = plan.is_relayed().then(open).transpose().map_err(|error| SpawnError::no_pipe(plan, &error))?;
+        let pass = pipes.iter().flat_map(Pipes::pass).chain(ways.pass.iter().copied()).collect();
+        let ways_out = NotifyWays { environment: ways.environment.clone(), pass, seen: None };
+        let prepared = spawn::prepare(plan, &self.surroundings, &ways_out)?;
         let pid = self.starters.start(prepared, id == ProcessId::Main)?;
         self.starts.insert(pid, Start::default());
-        if let Some((label, pipes)) = pipes {
-            self.output.take(pid, label, pipes);
+        if let Some(pipes) = pipes {
+            if plan.label.is_none() {
+                self.output.mention_terminal();
+            }
+            let awaited = plan.awaited_line().zip(ways.seen.as_ref());
+            let scan = awaited.map(|(line, seen)| Scan::new(line.value().as_bytes(), Arc::clone(seen)));
+            self.output.take(pid, plan.label.as_deref(), scan.as_ref(), pipes);
         }
         if id == ProcessId::Main && plan.restart.policy == RestartPolicy::Never {
             // They are the child's now; held open here, their readers would never see an end.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IoSliceMut, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -13,6 +14,7 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
+use super::output::Seen;
 use crate::plan::process::{ProcessPlan, StartSign};
 use crate::state::event::Notice;
 
@@ -29,6 +31,8 @@ pub struct NotifyWays {
     pub environment: Vec<(OsString, OsString)>,
     /// Descriptors for it: ours, theirs.
     pub pass: Vec<(i32, i32)>,
+    /// Where is said that its output has the awaited line.
+    pub seen: Option<Arc<Seen>>,
 }
 
 /// The receiving ends of what one start of a process reports; nothing is opened that the plan does not ask for.
@@ -64,12 +68,17 @@ impl Reports {
             }
             reports.socket = Some(receiving);
         }
-        if let Some(StartSign::Writes(number)) = sign {
+        if let Some(sign @ (StartSign::Writes(_) | StartSign::Line(_))) = sign {
             let (reading, writing) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
             // Only ours: the child writes to its end as to any other.
             fcntl(&reading, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            reports.ways.pass.push((writing.as_raw_fd(), *number));
-            (reports.pipe, reports.writing) = (Some(std::fs::File::from(reading)), Some(writing));
+            reports.pipe = Some(std::fs::File::from(reading));
+            if let StartSign::Writes(number) = sign {
+                reports.ways.pass.push((writing.as_raw_fd(), *number));
+                reports.writing = Some(writing);
+            } else {
+                reports.ways.seen = Some(Arc::new(Seen::new(writing)));
+            }
         }
         Ok(reports)
     }
@@ -79,9 +88,9 @@ impl Reports {
         &self.ways
     }
 
-    /// Closes our copy of what the child has by now.
+    /// Closes our copy of what the child, or whoever reads its output, has by now.
     pub fn handed_over(&mut self) {
-        self.writing = None;
+        (self.writing, self.ways.seen) = (None, None);
     }
 
     /// Whether anything can be reported.

@@ -1,4 +1,4 @@
-//! Children's output behind their names: pipes that threads of their own read, and pass on by whole lines.
+//! Children's output behind their names, or as it is where a line of it is awaited: pipes that threads of their own read and pass on.
 //!
 //! The supervising thread hands pipes over and never waits for what becomes of them, but for a bounded time at the very end.
 //! Standard output and standard error are apart from the child to our own streams, so that a reader that does not read one of
@@ -6,8 +6,9 @@
 
 mod lines;
 mod relay;
+mod scan;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::log::{LAST_WORDS, LONGEST_LAST_WORDS};
 use crate::plan::OUTPUT_LIMIT;
 use crate::sys::start::Credentials;
 use relay::{Relay, Stream};
+pub use scan::{Scan, Seen};
 
 /// At the end: how long nothing may get any further before the rest is given up.
 const STALLED: Duration = Duration::from_secs(1);
@@ -31,7 +33,7 @@ const LONGEST_END: Duration = Duration::from_secs(5);
 #[cfg(fuzzing)]
 pub(crate) fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
     let mut page = lines::Page::default();
-    let mut children: Vec<_> = names.iter().zip(1..).map(|(name, key)| lines::Lines::new(key, name)).collect();
+    let mut children: Vec<_> = names.iter().zip(1..).map(|(name, key)| lines::Lines::new(key, Some(name))).collect();
     for (whose, bytes) in pieces {
         if let Some(child) = children.get_mut(*whose) {
             page.add(child, bytes);
@@ -70,6 +72,8 @@ pub fn last_words(now: Moment, stop: Option<Deadline>) -> Duration {
 pub struct Output {
     stdout: Option<Relay>,
     stderr: Option<Relay>,
+    /// Whether was said that a process gets a pipe in place of our terminal.
+    mentioned: bool,
 }
 
 /// One stream of one child: the end that is read here and the one that is written there.
@@ -107,12 +111,21 @@ impl Output {
         Ok(Pipes { stdout: pipe(user)?, stderr: pipe(user)? })
     }
 
-    /// Passes on from now on what comes out of this child; ours are closed of the ends that it writes to.
-    pub fn take(&self, pid: i32, label: &str, pipes: Pipes) {
+    /// Says, once, that a process that would have the terminal has a pipe.
+    pub fn mention_terminal(&mut self) {
+        let is_terminal = io::stdout().is_terminal() || io::stderr().is_terminal();
+        if is_terminal && !std::mem::replace(&mut self.mentioned, true) {
+            tracing::info!("the process has pipes in place of the terminal for its output, because a line of it is awaited");
+        }
+    }
+
+    /// Passes on from now on what comes out of this child, byte for byte without a label, and looks for a line in it as long as `scan`
+    /// wants. Our copies of the ends that the child writes to are closed.
+    pub fn take(&self, pid: i32, label: Option<&str>, scan: Option<&Scan>, pipes: Pipes) {
         for (relay, pipe) in [(&self.stdout, pipes.stdout), (&self.stderr, pipes.stderr)] {
             drop(pipe.writing);
             if let Some(relay) = relay {
-                relay.take(pid, label, pipe.reading);
+                relay.take(pid, label, scan.cloned(), pipe.reading);
             }
         }
     }

@@ -52,7 +52,7 @@ impl Supervisor {
         };
         let own = std::iter::once(inbox.bell().as_fd()).chain(signals.files());
         let mut files: Vec<_> =
-            own.chain(self.reports.values().flat_map(Reports::files)).map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+            own.chain(self.heard_reports().flat_map(Reports::files)).map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
         let hint = self.memory.hint();
         files.extend(hint.map(|(file, event)| PollFd::new(file, event)));
         if let Err(errno) = poll(&mut files, timeout)
@@ -108,11 +108,19 @@ impl Supervisor {
         self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
     }
 
+    /// What may be heard now. A process may say something before it is known here that it executes, which would mean nothing yet.
+    fn heard_reports(&self) -> impl Iterator<Item = &Reports> {
+        self.reports.iter().filter(|(id, _)| self.children.runs(**id)).map(|(_, reports)| reports)
+    }
+
     /// Each process has its share of the datagrams, so that none of them keeps another from being heard.
     fn take_reports(&mut self) {
         let share = MOST_DATAGRAMS.checked_div(self.reports.len()).unwrap_or_default().max(1);
         let children = &mut self.children;
         for (id, reports) in &mut self.reports {
+            if !children.runs(*id) {
+                continue;
+            }
             let notices = reports.take(share, |pid| children.is_ours(pid));
             self.queue.extend(notices.into_iter().map(|notice| Event::Notified(*id, notice)));
         }

@@ -27,6 +27,7 @@ mod own_command;
 mod page;
 mod pid1_gap;
 mod pid1_leftovers;
+mod pid1_line;
 mod pid1_notify;
 mod pid1_restart;
 mod pid1_signals;

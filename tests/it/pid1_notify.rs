@@ -120,8 +120,10 @@ fn a_leftover_of_the_previous_start_cannot_make_the_next_one_ready() {
     let pipe =
         "echo >&3\n(trap '' TERM; exec setsid sh -c 'trap \"\" PIPE; sleep 1; echo >&3; echo said; sleep 1000') &\nsleep 0.3; exit 1\n";
     let line = "echo >&3; sleep 0.3; echo >&3; exit 1\n";
+    let output =
+        "echo now ready\n(trap '' TERM; exec setsid sh -c 'sleep 1; echo now ready; echo said; sleep 1000') &\nsleep 0.3; exit 1\n";
     let restart = "[process]\nrestart = \"on-failure\"\nrestart_delay = \"200ms\"\nstop_timeout = \"2s\"\n";
-    for (how, sign) in [(socket, "notify = true"), (pipe, "notify_fd = 3"), (line, "notify_fd = 3")] {
+    for (how, sign) in [(socket, "notify = true"), (pipe, "notify_fd = 3"), (line, "notify_fd = 3"), (output, "line = \"now ready\"")] {
         let run = Portcullis::new();
         let tool = notify(run.dir());
         let text = format!("TOOL={0}\nnotify() {{ {0} \"$@\"; }}\ncd {1}\n{script}{how}", tool.display(), run.dir().display());

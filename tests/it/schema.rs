@@ -85,7 +85,7 @@ const SECTIONS: [(&str, &str); 20] = [
 /// What makes the reader look at a key that only some targets have.
 fn target_of(key: &str) -> &'static str {
     match key {
-        "url" | "targets" | "variables" | "notify" | "notify_fd" | "nonsense" => "",
+        "url" | "targets" | "variables" | "notify" | "notify_fd" | "line" | "nonsense" => "",
         "parallel" => "targets = [{ url = 'http://h' }]",
         "headers" | "method" | "expect" | "bearer" | "redirects" | "proxy" => "kind = 'http'\nhost = 'h'",
         "key" | "min" => "kind = 'redis+ready'\nhost = 'h'\nservice = 's'",

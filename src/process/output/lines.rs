@@ -1,4 +1,4 @@
-//! From a child's bytes to lines behind its name, in bounded memory and without a byte lost.
+//! From a child's bytes to lines behind its name, or to just these bytes, in bounded memory and without a byte lost.
 #![warn(clippy::arithmetic_side_effects)]
 
 /// The longest line that is held back until it is whole; a longer one is passed on as it comes.
@@ -12,7 +12,8 @@ const SOMEBODY_ELSE: u64 = 0;
 pub(super) struct Lines {
     /// Tells the streams of one page apart.
     key: u64,
-    label: Vec<u8>,
+    /// None: its bytes go through as they come, and nothing is added.
+    label: Option<Vec<u8>>,
     held: Vec<u8>,
 }
 
@@ -25,14 +26,18 @@ pub(super) struct Page {
 
 impl Lines {
     /// Nothing said yet. `key` is unique on its page, and not 0.
-    pub(super) fn new(key: u64, label: &str) -> Self {
-        Self { key, label: format!("{label} | ").into_bytes(), held: Vec::new() }
+    pub(super) fn new(key: u64, label: Option<&str>) -> Self {
+        Self { key, label: label.map(|label| format!("{label} | ").into_bytes()), held: Vec::new() }
     }
 }
 
 impl Page {
     /// Takes in what a child said: whole lines are written, the rest is held back until it is a line or too long for that.
     pub(super) fn add(&mut self, lines: &mut Lines, bytes: &[u8]) {
+        if lines.label.is_none() {
+            self.write(lines, &[bytes], true);
+            return;
+        }
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last.saturating_add(1));
         let (whole, rest) = bytes.split_at(whole);
         for line in whole.split_inclusive(|byte| *byte == b'\n') {
@@ -60,7 +65,7 @@ impl Page {
             if self.open.is_some() {
                 self.out.push(b'\n');
             }
-            self.out.extend_from_slice(&lines.label);
+            self.out.extend(lines.label.iter().flatten());
         }
         for part in parts {
             self.out.extend_from_slice(part);
@@ -96,7 +101,7 @@ mod tests {
 
     #[test]
     fn lines_are_labelled_and_a_partial_one_waits_for_its_end() {
-        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, "a"), Lines::new(2, "b"));
+        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, Some("a")), Lines::new(2, Some("b")));
         page.add(&mut a, b"one\ntwo\nthr");
         page.add(&mut b, b"\n");
         page.add(&mut a, b"ee\nfour");
@@ -108,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_one_line_unless_somebody_else_speaks() {
-        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, "a"), Lines::new(2, "b"));
+        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, Some("a")), Lines::new(2, Some("b")));
         let long = vec![b'x'; LONGEST_HELD + 1];
         page.add(&mut a, &long);
         page.add(&mut a, b"yy");
@@ -124,10 +129,26 @@ mod tests {
         assert!(said(&mut page).ends_with("xx\n"));
     }
 
+    #[test]
+    fn without_a_label_nothing_is_held_back_or_added() {
+        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, Some("a")), Lines::new(2, None));
+        page.add(&mut b, b"..");
+        assert_eq!(said(&mut page), "..");
+        page.add(&mut b, b".\n\nx");
+        page.add(&mut a, b"one\n");
+        page.add(&mut b, b"y");
+        page.complete(&mut b);
+        assert_eq!(said(&mut page), ".\n\nxa | one\ny");
+        page.add(&mut a, &vec![b'x'; LONGEST_HELD + 1]);
+        page.add(&mut b, b"z");
+        page.add(&mut a, b"more\n");
+        assert!(said(&mut page).ends_with("x\nza | more\n"), "an open line of another is ended");
+    }
+
     proptest! {
         #[test]
         fn no_byte_is_lost_wherever_the_pieces_are_cut(bytes in prop::collection::vec(any::<u8>(), 0..2000), cuts in prop::collection::vec(1usize..300, 1..20)) {
-            let (mut page, mut lines, mut rest, mut cuts) = (Page::default(), Lines::new(1, "n"), bytes.as_slice(), cuts.iter().cycle());
+            let (mut page, mut lines, mut rest, mut cuts) = (Page::default(), Lines::new(1, Some("n")), bytes.as_slice(), cuts.iter().cycle());
             let mut out = Vec::new();
             while !rest.is_empty() {
                 let (piece, left) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));

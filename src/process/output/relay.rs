@@ -1,4 +1,4 @@
-//! The thread that passes one of our two streams on: it reads every child's pipe and writes whole lines in turn.
+//! The thread that passes one of our two streams on: it reads every child's pipe and writes in turn what came, by whole lines where they are labelled.
 
 use std::fmt;
 use std::io::{self, StderrLock};
@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::lines::{Lines, Page};
+use super::scan::Scan;
 use crate::log;
 use crate::sys;
 
@@ -66,7 +67,9 @@ enum Instruction {
 struct Source {
     /// Its pid; none once it is gone and others hold the pipe.
     pid: Option<i32>,
-    label: String,
+    label: Option<String>,
+    /// What is looked for in it; none once that was found.
+    scan: Option<Scan>,
     reading: OwnedFd,
 }
 
@@ -116,8 +119,8 @@ impl Relay {
         self.written.load(Ordering::Relaxed)
     }
 
-    pub(super) fn take(&self, pid: i32, label: &str, reading: OwnedFd) {
-        self.instruct(Instruction::Take(Source { pid: Some(pid), label: label.to_owned(), reading }));
+    pub(super) fn take(&self, pid: i32, label: Option<&str>, scan: Option<Scan>, reading: OwnedFd) {
+        self.instruct(Instruction::Take(Source { pid: Some(pid), label: label.map(str::to_owned), scan, reading }));
     }
 
     pub(super) fn ended(&self, pid: i32) {
@@ -197,7 +200,7 @@ impl Pump {
         match instruction {
             Instruction::Take(source) => {
                 self.next += 1;
-                let lines = Lines::new(self.next, &source.label);
+                let lines = Lines::new(self.next, source.label.as_deref());
                 self.sources.push((source, lines));
             }
             Instruction::Ended(pid) => {
@@ -225,7 +228,7 @@ impl Pump {
         if ended {
             self.sources.remove(index);
         } else if let Some((source, lines)) = self.sources.get_mut(index) {
-            source.pid = None;
+            (source.pid, source.scan) = (None, None);
             let guard = guard(self.stream, self.shared, &mut self.page);
             self.page.complete(lines);
             self.write_out();
@@ -248,6 +251,11 @@ impl Pump {
             Err(Errno::EAGAIN) => return Look::Empty,
             Err(_) => Look::End,
         };
+        if let Look::Bytes(count) = look
+            && source.scan.as_mut().is_some_and(|scan| scan.is_over(self.chunk.get(..count).unwrap_or_default()))
+        {
+            source.scan = None;
+        }
         let guard = guard(self.stream, self.shared, &mut self.page);
         match look {
             Look::Bytes(count) => self.page.add(lines, self.chunk.get(..count).unwrap_or_default()),

@@ -112,10 +112,16 @@ fn not_executed(started: Option<&StartedPlan>) -> String {
 
 /// What a start that took too long lacks, and what to check; `last` is what its target answered last.
 fn not_through(started: &StartedPlan, last: Why) -> String {
-    let why = match started.sign {
+    let why = match &started.sign {
         StartSign::Answers { .. } => format!("{}; {}", last.words(), last.advice()),
         StartSign::Notifies => "no READY=1 came; check that the process sends it to NOTIFY_SOCKET".to_owned(),
         StartSign::Writes(fd) => format!("no line came on descriptor {fd}; check that the process writes one to it"),
+        StartSign::Line(text) => {
+            format!(
+                "its output had no line with `{}`; check what it writes, and whether it does so at once where its output is a pipe",
+                text.shown()
+            )
+        }
     };
     format!("startup check did not pass within {}: {why}", humantime::format_duration(started.within))
 }

@@ -1,0 +1,245 @@
+//! `${NAME}` in a whole file, which has dollars of its own: in all of it by our grammar, or of the listed variables alone as `envsubst(1)` has it.
+
+use crate::config::interpolate::{Findings, Template, Text};
+use crate::config::source::Environment;
+
+/// Replaces every `${…}` by the grammar of the configuration. `$${` stands for a `${` that stays; every other `$` is left as it is.
+///
+/// # Errors
+/// What is wrong, with the number of its line.
+pub fn every(text: &str, environment: &Environment) -> Result<Text, String> {
+    let mut findings = Findings::default();
+    let mut pieces = Vec::new();
+    for (number, line) in numbered(text, open_at_end) {
+        let why = |why: String| format!("line {number}: {why}");
+        let template = Template::parse(&quoted(line)).map_err(why)?;
+        pieces.extend(template.expand(environment, &mut findings).pieces().iter().cloned());
+        if let Some(first) = findings.problems.first() {
+            return Err(why(first.clone()));
+        }
+    }
+    Ok(Text::of(pieces))
+}
+
+/// Replaces `$NAME`, `${NAME}` and the forms of `${NAME…}` for the names that one of `patterns` matches, and leaves all else as it is. One that is
+/// listed and unset becomes empty, as with `envsubst`; a pattern with a `*` means variables that are set.
+///
+/// # Errors
+/// What is wrong, with the number of its line.
+pub fn listed(text: &str, patterns: &[String], environment: &Environment) -> Result<Text, String> {
+    let mut findings = Findings::default();
+    let (mut pieces, mut rest, mut literal) = (Vec::new(), text, String::new());
+    while let Some(at) = rest.find('$') {
+        literal.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let Some(length) = reference(rest, patterns, environment) else {
+            literal.push('$');
+            rest = &rest[1..];
+            continue;
+        };
+        let (written, after) = rest.split_at(length);
+        let number = text[..text.len() - rest.len()].matches('\n').count() + 1;
+        rest = after;
+        // `$NAME` and `${NAME}` are empty where it is unset, by way of an empty default.
+        let inner = written.trim_start_matches('$').trim_start_matches('{').trim_end_matches('}');
+        let plain = inner.bytes().all(is_of_name);
+        let template = Template::parse(&if plain { format!("${{{inner}:-}}") } else { quoted(written) });
+        // A form that only a shell knows stays, as it stays with `envsubst`.
+        let Ok(template) = template else {
+            literal.push_str(written);
+            continue;
+        };
+        pieces.extend(Text::literal(std::mem::take(&mut literal)).pieces().iter().cloned());
+        pieces.extend(template.expand(environment, &mut findings).pieces().iter().cloned());
+        if let Some(first) = findings.problems.first() {
+            return Err(format!("line {number}: {first}"));
+        }
+    }
+    literal.push_str(rest);
+    pieces.extend(Text::literal(literal).pieces().iter().cloned());
+    Ok(Text::of(pieces))
+}
+
+/// How long the reference to a listed variable is that `text` begins with; none where it begins with none.
+fn reference(text: &str, patterns: &[String], environment: &Environment) -> Option<usize> {
+    let braced = text.starts_with("${");
+    let start = if braced { 2 } else { 1 };
+    let name: &str = &text[start..];
+    let name = &name[..name.bytes().position(|byte| !is_of_name(byte)).unwrap_or(name.len())];
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !is_listed(name, patterns, environment) {
+        return None;
+    }
+    if braced { closing(text) } else { Some(start + name.len()) }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn is_listed(name: &str, patterns: &[String], environment: &Environment) -> bool {
+    let is_set = || environment.get(name).is_some() || environment.nonempty(&format!("{name}_FILE"));
+    patterns.iter().any(|pattern| if pattern.contains('*') { matches(pattern, name) && is_set() } else { pattern == name })
+}
+
+/// Where the `}` ends that closes the `${` at the beginning; none where it is not closed.
+fn closing(text: &str) -> Option<usize> {
+    let (mut depth, bytes) = (0_usize, text.as_bytes());
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'{' if at > 0 && bytes[at - 1] == b'$' => depth += 1,
+            b'}' if depth == 1 => return Some(at + 1),
+            b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The text for the grammar of the configuration, in which a lone `$` is doubled.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        quoted.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let (written, length) = match rest {
+            rest if rest.starts_with("$${") => ("$${", 3),
+            rest if rest.starts_with("${") => ("${", 2),
+            _ => ("$$", 1),
+        };
+        quoted.push_str(written);
+        rest = &rest[length..];
+    }
+    quoted.push_str(rest);
+    quoted
+}
+
+/// Whether a `${` is not closed yet where the text ends.
+fn open_at_end(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let escaped = rest[..at].ends_with('$');
+        rest = &rest[at..];
+        match closing(rest).filter(|_| !escaped) {
+            Some(end) => rest = &rest[end..],
+            None if escaped => rest = &rest[2..],
+            None => return true,
+        }
+    }
+    false
+}
+
+/// The lines of a text with their numbers; those of which one goes on in the next are one.
+fn numbered(text: &str, goes_on: impl Fn(&str) -> bool) -> Vec<(usize, &str)> {
+    /// A default goes on over more lines than this only where its `}` is missing.
+    const LONGEST: usize = 200;
+    let (mut found, mut start, mut first, mut number) = (Vec::new(), 0, 1, 1);
+    for (at, _) in text.match_indices('\n') {
+        if number - first >= LONGEST || !goes_on(&text[start..=at]) {
+            found.push((first, &text[start..=at]));
+            (start, first) = (at + 1, number + 1);
+        }
+        number += 1;
+    }
+    found.push((first, &text[start..]));
+    found
+}
+
+/// Whether `name` is what `pattern` says, in which `*` stands for any text.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
+    let Some(rest) = name.strip_prefix(head) else { return false };
+    (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| matches(tail, &rest[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn environment() -> Environment {
+        Environment::new([("HOST", "db"), ("PORT", "5432"), ("EMPTY", ""), ("DB_PASSWORD", "for the template")])
+    }
+
+    #[test]
+    fn every_reference_is_replaced_and_other_dollars_stay() {
+        for (text, result) in [
+            ("a ${HOST}:${PORT}\n", "a db:5432\n"),
+            ("$host $1 $$ DO $$ BEGIN $$;\n${UNSET:-x$y}\n", "$host $1 $$ DO $$ BEGIN $$;\nx$y\n"),
+            ("$${HOST} ${HOST}", "${HOST} db"),
+            ("${UNSET:-two\nlines}\n", "two\nlines\n"),
+            ("no newline", "no newline"),
+        ] {
+            assert_eq!(every(text, &environment()).map(|text| text.value()), Ok(result.to_owned()), "{text}");
+        }
+        for (text, problem) in [
+            ("a\nb ${UNSET}\n", "line 2: UNSET is not set"),
+            ("a\n\n${UNSET:?name it}\n", "line 3: UNSET is not set: name it"),
+            ("\n${HOST", "line 2: a `${` without its `}`"),
+        ] {
+            let why = every(text, &environment()).err().unwrap();
+            assert!(why.starts_with(problem), "{text}: {why}");
+        }
+        assert!(every("${DB_PASSWORD}", &environment()).unwrap().is_secret());
+    }
+
+    #[test]
+    fn only_the_listed_variables_are_replaced() {
+        let names = ["HOST", "UNSET", "N_*"].map(str::to_owned);
+        for (text, result) in [
+            ("$HOST ${HOST} $host ${PORT} $PORT", "db db $host ${PORT} $PORT"),
+            ("${UNSET:-x${PORT}} <$UNSET> ${UNSET}", "x5432 <> "),
+            ("${HOST%.*} ${HOST ${HOST", "${HOST%.*} ${HOST ${HOST"),
+            ("$HOSTNAME $$HOST {$HOST}", "$HOSTNAME $db {db}"),
+            ("$N_X ${N_X}", "$N_X ${N_X}"),
+        ] {
+            assert_eq!(listed(text, &names, &environment()).map(|text| text.value()), Ok(result.to_owned()), "{text}");
+        }
+        let every_one = listed("$HOST $EMPTY $UNSET", &["*".to_owned()], &environment()).unwrap().value();
+        assert_eq!(every_one, "db  $UNSET");
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, name, expected) in
+            [("A*", "A", true), ("A*C", "ABC", true), ("A*C", "AB", false), ("*", "", true), ("A", "AB", false), ("*_*_X", "A_B_X", true)]
+        {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    fn envsubst(text: &str) -> Option<String> {
+        let mut child = Command::new("envsubst")
+            .arg("$HOST $PORT $UNSET")
+            .env_clear()
+            .envs([("HOST", "db"), ("PORT", "5432"), ("PATH", "/usr/bin:/bin")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        child.stdin.take()?.write_all(text.as_bytes()).ok()?;
+        String::from_utf8(child.wait_with_output().ok()?.stdout).ok()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn listed_variables_are_replaced_as_envsubst_replaces_them(parts in prop::collection::vec("[ a$}\n]|\\$\\{|HOST|PORT|UNSET|_", 0..14)) {
+            let text = parts.concat();
+            let names = ["HOST", "PORT", "UNSET"].map(str::to_owned);
+            if let Some(theirs) = envsubst(&text) {
+                prop_assert_eq!(listed(&text, &names, &environment()).unwrap().value(), theirs, "{}", text);
+            }
+        }
+
+        #[test]
+        fn a_text_without_braces_is_left_alone(text in "[^{]*") {
+            prop_assert_eq!(every(&text, &environment()).unwrap().value(), text);
+        }
+    }
+}

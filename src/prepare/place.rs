@@ -1,0 +1,232 @@
+//! The way to a path, component by component, so that what was looked at is what is used.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::geteuid;
+
+use super::Fault;
+
+/// As many links as the kernel follows in one path (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+/// The number that no user has (chown(2)).
+const NOBODY: u32 = u32::MAX;
+
+/// What is meant where the last component is a link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// What it leads to.
+    Followed,
+    /// The link itself.
+    Itself,
+}
+
+/// A name in a directory that is held open; what it leads to is not followed any more.
+pub(super) struct Place {
+    dir: OwnedFd,
+    name: OsString,
+    shown: PathBuf,
+}
+
+impl Place {
+    /// The place of this path; missing directories on the way are made.
+    pub(super) fn make(path: &Path, last: Last) -> Result<Self, Fault> {
+        Walk::new(path, last, true)?.go()?.ok_or_else(|| Fault::kernel("make", path, Errno::ENOENT))
+    }
+
+    /// The place of this path; none where a directory on the way is missing.
+    pub(super) fn find(path: &Path, last: Last) -> Result<Option<Self>, Fault> {
+        Walk::new(path, last, false)?.go()
+    }
+
+    /// The place of something that is there.
+    pub(super) fn existing(path: &Path, last: Last) -> Result<Self, Fault> {
+        let found = Self::find(path, last)?.filter(Self::exists);
+        found.ok_or_else(|| Fault::kernel("find", path, Errno::ENOENT))
+    }
+
+    /// A name in a directory that is open.
+    pub(super) fn at(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, what: &str) -> Result<Self, Fault> {
+        let dir = dir.try_clone_to_owned().map_err(|error| Fault::of(what, shown, error))?;
+        Ok(Self { dir, name: name.to_owned(), shown: shown.to_owned() })
+    }
+
+    /// The directory.
+    pub(super) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// The name in it; `.` for the root directory.
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// The path as the configuration has it.
+    pub(super) fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// What is there; none where nothing is.
+    pub(super) fn stat(&self) -> Result<Option<FileStat>, Fault> {
+        super::stat(&self.dir, &self.name, &self.shown)
+    }
+
+    /// Whether anything is there.
+    pub(super) fn exists(&self) -> bool {
+        self.stat().is_ok_and(|found| found.is_some())
+    }
+}
+
+/// Whether this is a directory.
+pub(super) fn is_directory(found: &FileStat) -> bool {
+    found.st_mode & libc::S_IFMT == libc::S_IFDIR
+}
+
+/// Whether this is a regular file.
+pub(super) fn is_file(found: &FileStat) -> bool {
+    found.st_mode & libc::S_IFMT == libc::S_IFREG
+}
+
+/// Whether this is a symbolic link.
+pub(super) fn is_link(found: &FileStat) -> bool {
+    found.st_mode & libc::S_IFMT == libc::S_IFLNK
+}
+
+/// Whether nobody but root, and ourselves where we are not root, can have put a link or a name into this directory.
+pub(super) fn is_closed(dir: &FileStat, fd: BorrowedFd<'_>) -> bool {
+    let own = geteuid().as_raw();
+    let by_others = dir.st_mode & 0o022 != 0 && dir.st_mode & libc::S_ISVTX == 0;
+    let is_read_only = || fstatvfs(fd).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY));
+    is_ours(dir.st_uid, own) && (!by_others || is_read_only())
+}
+
+fn is_ours(uid: u32, own: u32) -> bool {
+    uid == 0 || uid == own
+}
+
+struct Walk<'a> {
+    path: &'a Path,
+    last: Last,
+    makes: bool,
+    dir: OwnedFd,
+    left: VecDeque<OsString>,
+    links: usize,
+    /// Of each link that somebody else made: who, and how many components are left where it has led to its end.
+    fences: Vec<(u32, usize)>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(path: &'a Path, last: Last, makes: bool) -> Result<Self, Fault> {
+        let dir = root().map_err(|error| Fault::kernel("open the root directory on the way to", path, error))?;
+        Ok(Self { path, last, makes, dir, left: components(path), links: 0, fences: Vec::new() })
+    }
+
+    fn fail(&self, error: Errno) -> Fault {
+        Fault::kernel("get to", self.path, error)
+    }
+
+    fn go(mut self) -> Result<Option<Place>, Fault> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        while let Some(name) = self.left.pop_front() {
+            let is_last = self.left.is_empty();
+            let opened = match openat(&self.dir, name.as_os_str(), flags, Mode::empty()) {
+                Ok(opened) => opened,
+                // A link that leads to nothing tells nothing of whose it would be.
+                Err(Errno::ENOENT) if is_last && self.fences.is_empty() => return Ok(Some(self.place(name))),
+                Err(Errno::ENOENT) if self.makes && self.fences.is_empty() => {
+                    match mkdirat(&self.dir, name.as_os_str(), Mode::from_bits_truncate(0o777)) {
+                        Ok(()) | Err(Errno::EEXIST) => self.left.push_front(name),
+                        Err(error) => return Err(Fault::kernel("make the directories of", self.path, error)),
+                    }
+                    continue;
+                }
+                Err(Errno::ENOENT) if !self.makes => return Ok(None),
+                Err(error) => return Err(self.fail(error)),
+            };
+            let found = fstat(&opened).map_err(|error| self.fail(error))?;
+            if is_link(&found) && !(is_last && self.last == Last::Itself) {
+                self.follow(&opened, &found)?;
+                continue;
+            }
+            self.pass(&found)?;
+            if is_last && name != ".." {
+                return Ok(Some(self.place(name)));
+            }
+            if !is_directory(&found) {
+                return Err(self.fail(Errno::ENOTDIR));
+            }
+            self.dir = opened;
+        }
+        let found = fstat(&self.dir).map_err(|error| self.fail(error))?;
+        self.pass(&found)?;
+        Ok(Some(self.place(OsString::from("."))))
+    }
+
+    fn place(self, name: OsString) -> Place {
+        Place { dir: self.dir, name, shown: self.path.to_owned() }
+    }
+
+    /// Goes on where a link leads to, by the rule of this module.
+    fn follow(&mut self, link: &OwnedFd, found: &FileStat) -> Result<(), Fault> {
+        self.links += 1;
+        if self.links > MOST_LINKS {
+            return Err(self.fail(Errno::ELOOP));
+        }
+        let dir = fstat(&self.dir).map_err(|error| self.fail(error))?;
+        let own = geteuid().as_raw();
+        let is_trusted = if own == 0 {
+            found.st_uid == 0 && is_closed(&dir, self.dir.as_fd())
+        } else {
+            is_ours(found.st_uid, own) || dir.st_mode & 0o002 == 0
+        };
+        if !is_trusted {
+            // Whoever may write there may have moved one of root's to it; nothing is theirs where that may be anybody.
+            let uid = [found.st_uid, dir.st_uid].into_iter().find(|uid| !is_ours(*uid, own)).unwrap_or(NOBODY);
+            self.fences.push((uid, self.left.len()));
+        }
+        // Of the link that is held open, and not of its name, which may be another one by now.
+        let target = readlinkat(link, "").map_err(|error| self.fail(error))?;
+        let target = Path::new(&target);
+        if target.is_absolute() {
+            self.dir = root().map_err(|error| self.fail(error))?;
+        }
+        for name in components(target).into_iter().rev() {
+            self.left.push_front(name);
+        }
+        Ok(())
+    }
+
+    /// Where the link of somebody else has led to its end, that has to be theirs.
+    fn pass(&mut self, found: &FileStat) -> Result<(), Fault> {
+        while let Some((uid, left)) = self.fences.last().copied() {
+            if self.left.len() > left {
+                return Ok(());
+            }
+            if found.st_uid != uid {
+                let who = if uid == NOBODY { "anybody".to_owned() } else { format!("user {uid}") };
+                let why = format!(
+                    "a symbolic link on the way may have been put there by {who}, and leads to what is not theirs; name the path that it \
+                     leads to, or take it away"
+                );
+                return Err(Fault::of("use", self.path, why));
+            }
+            self.fences.pop();
+        }
+        Ok(())
+    }
+}
+
+fn root() -> nix::Result<OwnedFd> {
+    open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+fn components(path: &Path) -> VecDeque<OsString> {
+    let named = |component| matches!(component, Component::Normal(_) | Component::ParentDir);
+    path.components().filter(|component| named(*component)).map(|component| component.as_os_str().to_owned()).collect()
+}

@@ -1,0 +1,56 @@
+//! Takes away a file, or a directory with everything below it; no link is followed, and no other file system emptied.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::Fault;
+use super::place::is_directory;
+use super::tree::list;
+use super::watch::Watch;
+
+/// Removes `name` in `dir` and everything below it; whether anything was there.
+pub(super) fn below(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, watch: &Watch<'_>) -> Result<bool, Fault> {
+    let device = fstat(dir).map_err(|error| Fault::kernel("remove", shown, error))?.st_dev;
+    entry(dir, name, shown, watch, (device, 0))
+}
+
+fn entry(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path, watch: &Watch<'_>, (device, depth): (libc::dev_t, usize)) -> Result<bool, Fault> {
+    watch.entry()?;
+    let fail = |error| Fault::kernel("remove", shown, error);
+    let Some(found) = super::stat(dir, name, shown)? else { return Ok(false) };
+    let gone = |how| match unlinkat(dir, name, how) {
+        Ok(()) => Ok(watch.counted(true)),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(error) => Err(fail(error)),
+    };
+    if !is_directory(&found) {
+        return gone(UnlinkatFlags::NoRemoveDir);
+    }
+    if found.st_dev != device {
+        return Err(Fault::of("remove", shown, "another file system is mounted there"));
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let opened = openat(dir, name, flags, Mode::empty()).map_err(fail)?;
+    // What was removed from a directory under reading may hide what comes after it: it is read until it is empty.
+    loop {
+        let mut removed = false;
+        let mut listing = list(opened.as_fd(), shown, depth)?;
+        for inner in listing.iter() {
+            let inner = inner.map_err(fail)?.file_name().to_owned();
+            if !matches!(inner.to_bytes(), b"." | b"..") {
+                let inner = OsStr::from_bytes(inner.to_bytes());
+                removed |= entry(opened.as_fd(), inner, &shown.join(inner), watch, (device, depth + 1))?;
+            }
+        }
+        if !removed {
+            return gone(UnlinkatFlags::RemoveDir);
+        }
+    }
+}

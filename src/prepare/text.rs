@@ -1,0 +1,166 @@
+//! The text of a file: rendered from its template, changed where texts in it are to be replaced.
+
+use std::io::Read;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
+
+use super::Fault;
+use super::place::{Last, Place, is_file};
+use crate::config::interpolate::Text;
+use crate::config::substitute;
+use crate::plan::file::{FileText, Replacement};
+
+/// The longest file that is rendered, or in which texts are replaced: it is held in memory.
+pub(super) const LONGEST: u64 = 64 << 20;
+
+/// A text, and whether a secret is in it.
+pub(super) struct Rendered {
+    pub(super) bytes: Vec<u8>,
+    pub(super) has_secret: bool,
+}
+
+/// The text of a file, as it is now.
+pub(super) fn render(text: &FileText) -> Result<Rendered, Fault> {
+    let of = |text: &Text| Rendered { bytes: text.value().into_bytes(), has_secret: text.is_secret() };
+    match text {
+        FileText::Content(content) => Ok(of(content)),
+        FileText::Template { from, variables, values } => {
+            let template = String::from_utf8(read(from)?).map_err(|_| Fault::of("render", from, "it is not UTF-8"))?;
+            let rendered = match variables {
+                Some(names) => substitute::listed(&template, names, &values.0),
+                None => substitute::every(&template, &values.0),
+            };
+            rendered.map(|text| of(&text)).map_err(|why| Fault::of("render", from, why))
+        }
+    }
+}
+
+/// The bytes of a file that is a source.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+    let place = Place::existing(path, Last::Followed)?;
+    let file = open(&place)?;
+    whole(file, path)
+}
+
+/// Opens a regular file to read it; nothing else, which might wait for somebody.
+pub(super) fn open(place: &Place) -> Result<std::fs::File, Fault> {
+    let fail = |error| Fault::kernel("read", place.shown(), error);
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = openat(place.dir(), place.name(), flags, Mode::empty()).map_err(fail)?;
+    if !is_file(&fstat(&file).map_err(fail)?) {
+        return Err(Fault::of("read", place.shown(), "it is no regular file"));
+    }
+    Ok(file.into())
+}
+
+/// Everything in a file.
+pub(super) fn whole(file: std::fs::File, shown: &Path) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Fault::kernel("read", shown, Errno::from_raw(error.raw_os_error().unwrap_or_default())))?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(Fault::of("read", shown, "it is larger than 64 MiB, and it would be held in memory"));
+    }
+    Ok(bytes)
+}
+
+/// Replaces every text that is to be replaced. What stands in the place of one already stays, so that a second start changes nothing.
+///
+/// # Errors
+/// Which text is not there.
+pub(super) fn replaced(mut bytes: Vec<u8>, replacements: &[Replacement]) -> Result<(Vec<u8>, bool), String> {
+    let mut has_secret = false;
+    for Replacement { from, to, optional } in replacements {
+        let value = to.value();
+        let (changed, found) = one_replaced(&bytes, from.as_bytes(), value.as_bytes());
+        if !found && !optional {
+            return Err(format!("`{from}` is not in it; correct `from` in `replace`, or say `optional = true` there"));
+        }
+        has_secret |= found && to.is_secret();
+        bytes = changed;
+    }
+    Ok((bytes, has_secret))
+}
+
+/// The text with every `from` as `to`, and whether either is in it.
+fn one_replaced(text: &[u8], from: &[u8], to: &[u8]) -> (Vec<u8>, bool) {
+    let (mut out, mut rest, mut found) = (Vec::with_capacity(text.len()), text, false);
+    while let Some(first) = rest.first() {
+        if !to.is_empty() && rest.starts_with(to) {
+            out.extend_from_slice(to);
+            (rest, found) = (&rest[to.len()..], true);
+        } else if rest.starts_with(from) {
+            out.extend_from_slice(to);
+            (rest, found) = (&rest[from.len()..], true);
+        } else {
+            out.push(*first);
+            rest = &rest[1..];
+        }
+    }
+    (out, found)
+}
+
+/// What a file holds once `text` is added to `there`; none where it is in it already.
+pub(super) fn appended(there: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+    let is_in = text.is_empty() || there.windows(text.len()).any(|window| window == text);
+    (!is_in).then(|| {
+        let mut all = there.to_vec();
+        if !all.is_empty() && !all.ends_with(b"\n") {
+            all.push(b'\n');
+        }
+        all.extend_from_slice(text);
+        all
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn replacement(from: &str, to: &str, optional: bool) -> Replacement {
+        Replacement { from: from.to_owned(), to: Text::literal(to), optional }
+    }
+
+    fn text(there: &str, replacements: &[Replacement]) -> Result<String, String> {
+        replaced(there.as_bytes().to_vec(), replacements).map(|(bytes, _)| String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn each_text_is_replaced_everywhere_and_one_that_is_missing_is_named() {
+        assert_eq!(text("a b a", &[replacement("a", "x", false)]), Ok("x b x".into()));
+        assert_eq!(
+            text("listen 80; listen 80;", &[replacement("listen 80", "listen 8080", false)]),
+            Ok("listen 8080; listen 8080;".into())
+        );
+        assert_eq!(text("user root;", &[replacement("user root;", "", false)]), Ok(String::new()));
+        assert!(text("b", &[replacement("a", "x", false)]).unwrap_err().contains("`a` is not in it"));
+        assert_eq!(text("b", &[replacement("a", "x", true)]), Ok("b".into()));
+    }
+
+    #[test]
+    fn a_text_is_added_once_on_a_line_of_its_own() {
+        assert_eq!(appended(b"", b"x\n"), Some(b"x\n".to_vec()));
+        assert_eq!(appended(b"a", b"x\n"), Some(b"a\nx\n".to_vec()));
+        assert_eq!(appended(b"a\n", b"x"), Some(b"a\nx".to_vec()));
+        assert_eq!(appended(b"a\nx\nb", b"x\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_second_start_changes_nothing(there in "[ab]{0,9}", from in "[ab]{1,2}", to in "[abc]{1,4}") {
+            // Where the new text makes the old one together with what stands around it, there is no telling.
+            prop_assume!(!(0..to.len()).any(|at| from.starts_with(&to[at..]) || from.ends_with(&to[..=at])) || to.contains(&from));
+            let replacements = [replacement(&from, &to, true)];
+            let once = text(&there, &replacements).unwrap();
+            if !to.contains(&from) {
+                prop_assert_eq!(text(&once, &replacements).unwrap(), once.clone());
+            }
+            prop_assert_eq!(appended(once.as_bytes(), to.as_bytes()).and_then(|all| appended(&all, to.as_bytes())), None);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What long work is asked in between: whether it is still wanted, and how far it is.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::Fault;
+use crate::clock::Moment;
+
+/// Between two lines about long work.
+const BETWEEN_LINES: Duration = Duration::from_secs(5);
+
+/// One file's work under way.
+pub(super) struct Watch<'a> {
+    cancel: &'a AtomicBool,
+    progress: &'a dyn Fn(String),
+    what: String,
+    told: Cell<Moment>,
+    seen: Cell<u64>,
+    changed: Cell<u64>,
+}
+
+impl<'a> Watch<'a> {
+    /// Work on `what` that begins now.
+    pub(super) fn new(cancel: &'a AtomicBool, progress: &'a dyn Fn(String), what: String) -> Self {
+        Self { cancel, progress, what, told: Cell::new(Moment::now()), seen: Cell::new(0), changed: Cell::new(0) }
+    }
+
+    /// Whether to go on.
+    pub(super) fn look(&self) -> Result<(), Fault> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Fault::Cancelled);
+        }
+        let now = Moment::now();
+        if now.since(self.told.get()) >= BETWEEN_LINES {
+            self.told.set(now);
+            (self.progress)(format!("{}: {} entries so far, {} of them changed", self.what, self.seen.get(), self.changed.get()));
+        }
+        Ok(())
+    }
+
+    /// One more entry, before anything is done with it.
+    pub(super) fn entry(&self) -> Result<(), Fault> {
+        self.seen.set(self.seen.get() + 1);
+        self.look()
+    }
+
+    /// Counts an entry that was changed; whether it was.
+    pub(super) fn counted(&self, changed: bool) -> bool {
+        self.changed.set(self.changed.get() + u64::from(changed));
+        changed
+    }
+
+    /// `, 12 of 100 entries` for a tree, as the end of a sentence; nothing where there was none.
+    pub(super) fn count(&self) -> String {
+        if self.seen.get() > 1 { format!(", {} of {} entries", self.changed.get(), self.seen.get()) } else { String::new() }
+    }
+}

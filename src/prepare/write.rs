@@ -1,0 +1,165 @@
+//! A file gets its text: under a name of its own first, and then by rename, so that nobody ever sees half of it.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat};
+use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
+
+use super::Fault;
+use super::attributes::{Attributes, Wanted, may_have_one_name};
+use super::place::{Place, is_directory, is_file};
+use super::text::{self, Rendered};
+use crate::plan::file::Replacement;
+
+/// Bits of a file that somebody made without saying any.
+const USUAL: u32 = 0o666;
+
+/// A name that nothing has yet, whose first character hides it.
+pub(super) fn temporary() -> String {
+    format!(".portcullis-{:016x}", fastrand::u64(..))
+}
+
+/// Writes a text, or adds it to what is there; whether anything was changed.
+pub(super) fn text(
+    place: &Place,
+    rendered: &Rendered,
+    (append, replacements): (bool, &[Replacement]),
+    attributes: &Attributes,
+) -> Result<bool, Fault> {
+    let there = there(place)?;
+    let (mut bytes, of_replacement) = replace_in(rendered.bytes.clone(), replacements, place.shown())?;
+    let present = there.as_ref().map(|_| text::open(place).and_then(|file| text::whole(file, place.shown())));
+    if append && let Some(present) = &present {
+        let present = present.as_ref().map_err(Clone::clone)?;
+        bytes = text::appended(present, &bytes).unwrap_or_else(|| present.clone());
+    }
+    let wanted = attributes.for_text(there.as_ref(), USUAL, rendered.has_secret || of_replacement);
+    // What may be written and not read is written.
+    put(place, there.as_ref(), present.and_then(Result::ok).as_deref(), &bytes, wanted)
+}
+
+/// Replaces texts in what is there; whether anything was changed.
+pub(super) fn replace(place: &Place, replacements: &[Replacement], attributes: &Attributes) -> Result<bool, Fault> {
+    let there = there(place)?.ok_or_else(|| Fault::kernel("find", place.shown(), Errno::ENOENT))?;
+    let present = text::whole(text::open(place)?, place.shown())?;
+    let (bytes, has_secret) = replace_in(present.clone(), replacements, place.shown())?;
+    put(place, Some(&there), Some(&present), &bytes, attributes.for_text(Some(&there), USUAL, has_secret))
+}
+
+/// Texts replaced, with a sentence where one is missing.
+pub(super) fn replace_in(bytes: Vec<u8>, replacements: &[Replacement], shown: &Path) -> Result<(Vec<u8>, bool), Fault> {
+    text::replaced(bytes, replacements).map_err(|why| Fault::of("replace a text in", shown, why))
+}
+
+/// The regular file that is there; none where nothing is.
+pub(super) fn there(place: &Place) -> Result<Option<FileStat>, Fault> {
+    match place.stat()? {
+        Some(found) if is_directory(&found) => Err(Fault::of("write", place.shown(), "it is a directory; name the file in it")),
+        Some(found) if !is_file(&found) => Err(Fault::of("write", place.shown(), "what is there is no regular file")),
+        found => Ok(found),
+    }
+}
+
+/// Makes the file be these bytes; whether it was not.
+pub(super) fn put(place: &Place, there: Option<&FileStat>, present: Option<&[u8]>, bytes: &[u8], wanted: Wanted) -> Result<bool, Fault> {
+    if present == Some(bytes) {
+        return wanted.attributes().of_entry(place.dir(), place.name(), place.shown());
+    }
+    let write_to = |file: &mut File| file.write_all(bytes);
+    replace_by(place, there, wanted, write_to).map(|()| true)
+}
+
+/// Puts a new file in this place; `write_to` writes it. Where the directory does not let one be made, or lets none take this place because it is a mount
+/// point, the file that is there is written over.
+pub(super) fn replace_by(
+    place: &Place,
+    there: Option<&FileStat>,
+    wanted: Wanted,
+    mut write_to: impl FnMut(&mut File) -> std::io::Result<()>,
+) -> Result<(), Fault> {
+    let fail = |error| Fault::kernel("write", place.shown(), error);
+    let name = temporary();
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let written = match openat(place.dir(), name.as_str(), flags, Mode::from_bits_truncate(0o600)) {
+        Ok(file) => {
+            let written = beside(place, &name, File::from(file), wanted, &mut write_to);
+            if written.is_err() {
+                let _ = unlinkat(place.dir(), name.as_str(), UnlinkatFlags::NoRemoveDir);
+            }
+            written
+        }
+        Err(error @ (Errno::EACCES | Errno::EPERM | Errno::EROFS)) => Err(Beside::NotPossible(error)),
+        Err(error) => Err(Beside::Failed(fail(error))),
+    };
+    match written {
+        Err(Beside::NotPossible(error)) if there.is_some() => match over(place, wanted, write_to) {
+            // What stood in the way of the better way is what is to be told.
+            Err(Over::NotOpened) => Err(fail(error)),
+            Err(Over::Refused(fault)) => Err(fault),
+            Err(Over::Failed(error)) => Err(fail(error)),
+            Ok(()) => Ok(()),
+        },
+        Err(Beside::NotPossible(error)) => Err(fail(error)),
+        Err(Beside::Failed(fault)) => Err(fault),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Why no new file was put in the place of one.
+enum Beside {
+    /// The directory, or the owner of the file, does not let it be; the file that is there may be written over.
+    NotPossible(Errno),
+    Failed(Fault),
+}
+
+/// Fills a new file, and renames it.
+fn beside(
+    place: &Place,
+    name: &str,
+    mut file: File,
+    wanted: Wanted,
+    write_to: &mut impl FnMut(&mut File) -> std::io::Result<()>,
+) -> Result<(), Beside> {
+    let failed = |error| Beside::Failed(Fault::kernel("write", place.shown(), error));
+    wanted.give_owner(file.as_fd()).map_err(Beside::NotPossible)?;
+    write_to(&mut file).map_err(|error| failed(errno(&error)))?;
+    fchmod(&file, Mode::from_bits_truncate(wanted.mode)).map_err(failed)?;
+    match renameat(place.dir(), name, place.dir(), place.name()) {
+        // A file that was mounted by itself.
+        Err(error @ Errno::EBUSY) => Err(Beside::NotPossible(error)),
+        result => result.map_err(failed),
+    }
+}
+
+/// Why a file was not written over.
+enum Over {
+    NotOpened,
+    Failed(Errno),
+    Refused(Fault),
+}
+
+/// Writes over the file that is there.
+fn over(place: &Place, wanted: Wanted, mut write_to: impl FnMut(&mut File) -> std::io::Result<()>) -> Result<(), Over> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file: OwnedFd = openat(place.dir(), place.name(), flags, Mode::empty()).map_err(|_| Over::NotOpened)?;
+    let found = fstat(&file).map_err(Over::Failed)?;
+    if !is_file(&found) {
+        return Err(Over::NotOpened);
+    }
+    may_have_one_name(&found, Some(place.dir()), "write over", place.shown()).map_err(Over::Refused)?;
+    // Before a secret is in it.
+    let attributes = wanted.attributes();
+    attributes.of_entry(place.dir(), place.name(), place.shown()).map_err(Over::Refused)?;
+    ftruncate(&file, 0).map_err(Over::Failed)?;
+    write_to(&mut File::from(file)).map_err(|error| Over::Failed(errno(&error)))
+}
+
+/// The kernel's error in one of std's.
+pub(super) fn errno(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
