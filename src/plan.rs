@@ -1,6 +1,7 @@
 //! The validated, immutable orders of one run: everything that was read, decided and defaulted, and nothing that changes.
 
 pub mod argv;
+pub mod condition;
 pub mod file;
 pub mod migration;
 pub mod module;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use crate::config::check::{Affects, OnDown};
 pub use crate::config::health::Details;
 use crate::secret::Secret;
+pub use condition::ConditionPlan;
 pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};

@@ -1,10 +1,11 @@
-//! `when`: tests of what a container was started with, and how several of them count together.
+//! `when`: tests of what a container was started with and of what it finds, and how several of them count together.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::interpolate::Text;
-use crate::config::values::{Maybe, Part};
+use crate::config::reader::truth;
+use crate::config::values::{Maybe, Number, Part};
 
 // It is read test by test, in `plan::resolve::condition`.
 /// One test, or a list of conditions of which one has to hold.
@@ -12,12 +13,12 @@ use crate::config::values::{Maybe, Part};
 #[schemars(untagged, rename = "condition")]
 pub enum Condition {
     /// One test.
-    Test(Test),
+    Test(Box<Test>),
     /// Holds when one of them does.
     Any(#[schemars(length(min = 1))] Vec<Condition>),
 }
 
-/// What is tested: a variable by one comparison, or one of the others alone.
+/// What is tested: a variable or an argument by one comparison, a file or a directory by one property, or one of the others alone.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "test", deny_unknown_fields)]
 pub struct Test {
@@ -27,8 +28,11 @@ pub struct Test {
     /// What its value is compared with.
     #[serde(flatten)]
     pub comparison: Comparison,
+    /// What a file or a directory is.
+    #[serde(flatten)]
+    pub property: Property,
 }
-crate::union!(Test { subject: Subject, comparison: Comparison });
+crate::union!(Test { subject: Subject, comparison: Comparison, property: Property });
 
 /// What is tested; exactly one of these.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -36,24 +40,66 @@ crate::union!(Test { subject: Subject, comparison: Comparison });
 pub struct Subject {
     /// The variable whose value is compared; one that is unset is empty.
     pub var: Maybe<Text>,
+    /// The argument whose value is compared: the first is 1, the last is -1; one that is not there is empty.
+    pub argument: Option<Number<-1000, 1000>>,
+    /// The file of which a property is tested; links are followed, and a directory is none.
+    pub file: Maybe<Text>,
+    /// The directory of which a property is tested; links are followed.
+    pub directory: Maybe<Text>,
     /// Whether arguments follow the options of portcullis (`true`), or none do (`false`).
     pub args: Option<bool>,
+    /// Whether portcullis runs as root (`true`), or as anybody else (`false`).
+    pub root: Option<bool>,
+    /// The user that portcullis runs as, by name or by number.
+    pub user: Maybe<Text>,
+    /// A command that ends with 0 within 10 seconds.
+    #[schemars(length(min = 1))]
+    pub command: Vec<Text>,
     /// Conditions that have to hold all.
+    #[schemars(length(min = 1))]
     pub all: Part<Vec<Condition>>,
+    /// Conditions of which one has to hold, as in a list.
+    #[schemars(length(min = 1))]
+    pub any: Part<Vec<Condition>>,
+    /// A condition that must not hold.
+    pub not: Part<Condition>,
 }
 
-/// How the value of a variable is compared; exactly one of these.
+/// How the value of a variable or of an argument is compared; exactly one of these.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Comparison {
     /// The value is this text.
     pub eq: Option<Text>,
+    /// The value is any other text.
+    pub ne: Option<Text>,
     /// The value is this text, in upper or lower case.
     pub ieq: Option<Text>,
     /// The value begins with this text.
     pub prefix: Option<Text>,
+    /// The value ends with this text.
+    pub suffix: Option<Text>,
+    /// The value contains this text. Of a file: its first 16 MiB contain this text; of a directory: it has an entry of this name.
+    pub contains: Option<Text>,
     /// Whether the value is not empty (`true`), or empty (`false`).
     pub nonempty: Option<bool>,
+    /// Whether the value is `1`, `true`, `yes` or `on` in any case (`true`), or anything else (`false`).
+    pub truthy: Option<bool>,
+    /// The value is one of these texts.
+    #[schemars(length(min = 1))]
+    pub one_of: Vec<Text>,
+}
+
+/// What a file or a directory is; exactly one of these, or `contains`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Property {
+    /// Whether it is there (`true`), or not (`false`).
+    pub exists: Option<bool>,
+    /// Whether there is nothing in it (`true`), or something (`false`); what is not there is empty.
+    pub empty: Option<bool>,
+    /// Whether portcullis may execute the file (`true`), or may not (`false`).
+    pub executable: Option<bool>,
 }
 
 impl Comparison {
@@ -61,8 +107,31 @@ impl Comparison {
     pub fn holds(&self, value: &str) -> bool {
         let text = |wanted: &Option<Text>, passes: &dyn Fn(&str) -> bool| wanted.as_ref().is_none_or(|text| passes(&text.value()));
         text(&self.eq, &|wanted| value == wanted)
+            && text(&self.ne, &|wanted| value != wanted)
             && text(&self.ieq, &|wanted| value.to_lowercase() == wanted.to_lowercase())
             && text(&self.prefix, &|wanted| value.starts_with(wanted))
+            && text(&self.suffix, &|wanted| value.ends_with(wanted))
+            && text(&self.contains, &|wanted| value.contains(wanted))
             && self.nonempty.is_none_or(|wanted| value.is_empty() != wanted)
+            && self.truthy.is_none_or(|wanted| truth(value).unwrap_or(false) == wanted)
+            && (self.one_of.is_empty() || self.one_of.iter().any(|text| text.value() == value))
+    }
+
+    /// The comparison as the end of a sentence, as in "`X` begins with `-`".
+    pub fn words(&self) -> String {
+        let shown = |text: &Text| format!("`{}`", text.shown());
+        let texts = [
+            ("is", &self.eq),
+            ("is not", &self.ne),
+            ("is, in any case,", &self.ieq),
+            ("begins with", &self.prefix),
+            ("ends with", &self.suffix),
+            ("contains", &self.contains),
+        ];
+        let text = texts.into_iter().find_map(|(verb, text)| text.as_ref().map(|text| format!("{verb} {}", shown(text))));
+        let is = |wanted: bool, word: &str| if wanted { format!("is {word}") } else { format!("is not {word}") };
+        text.or_else(|| self.nonempty.map(|wanted| is(!wanted, "empty")))
+            .or_else(|| self.truthy.map(|wanted| is(wanted, "true")))
+            .unwrap_or_else(|| format!("is one of {}", self.one_of.iter().map(shown).collect::<Vec<_>>().join(", ")))
     }
 }

@@ -23,8 +23,8 @@ pub use values::truth;
 pub struct Context<'e> {
     /// Where variables come from.
     pub environment: &'e Environment,
-    /// Whether the command line has arguments for the command.
-    pub has_arguments: bool,
+    /// The arguments for the command, as far as nothing has taken them yet.
+    arguments: RefCell<Vec<String>>,
     faults: Faults,
     notices: RefCell<Vec<String>>,
     remarks: RefCell<Vec<String>>,
@@ -55,7 +55,7 @@ impl<'e> Context<'e> {
     pub fn new(environment: &'e Environment) -> Self {
         Self {
             environment,
-            has_arguments: false,
+            arguments: RefCell::default(),
             faults: Faults::default(),
             notices: RefCell::default(),
             remarks: RefCell::default(),
@@ -63,10 +63,10 @@ impl<'e> Context<'e> {
         }
     }
 
-    /// The same, with or without arguments for the command.
+    /// The same, with these arguments for the command.
     #[must_use]
-    pub fn with_arguments(self, has_arguments: bool) -> Self {
-        Self { has_arguments, ..self }
+    pub fn with_arguments(self, arguments: &[String]) -> Self {
+        Self { arguments: RefCell::new(arguments.to_vec()), ..self }
     }
 
     /// The same, noting what every section comes to, for `plan`.
@@ -101,7 +101,11 @@ impl<'e> Context<'e> {
 
     /// A reading of a part of the same tree, in another environment.
     pub fn of_part<'p>(&self, environment: &'p Environment) -> Context<'p> {
-        Context { effective: self.effective.as_ref().map(|_| RefCell::default()), ..Context::new(environment) }
+        Context {
+            effective: self.effective.as_ref().map(|_| RefCell::default()),
+            arguments: self.arguments.clone(),
+            ..Context::new(environment)
+        }
     }
 
     /// Takes over what another reading has found, of a part of the same tree.

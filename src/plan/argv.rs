@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::interpolate::Text;
 use crate::secret::scrub;
 
 /// One word of a command line, or one environment value, with a form that may be shown.
@@ -22,6 +23,11 @@ impl Word {
     /// A word made of parts some of which must not be shown.
     pub fn masked(value: impl Into<String>, shown: &str) -> Self {
         Self { value: value.into(), shown: scrub(shown) }
+    }
+
+    /// The word that a text is, masked where it is secret.
+    pub fn of(text: &Text) -> Self {
+        if text.is_secret() { Self::masked(text.value(), &text.shown()) } else { Self::plain(text.value()) }
     }
 
     /// The word itself, for `execve(2)`.

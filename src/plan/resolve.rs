@@ -98,7 +98,7 @@ pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Ef
 }
 
 fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
-    let context = context.with_arguments(!request.arguments.is_empty());
+    let context = context.with_arguments(&request.arguments);
     let plan = read(request, &context);
     let effective = context.effective();
     Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))

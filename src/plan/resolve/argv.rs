@@ -28,11 +28,6 @@ pub(super) struct Builder<'c, 'a> {
     pub took_arguments: bool,
 }
 
-/// A value as a word, masked where it is secret.
-pub(super) fn word(text: &Text) -> Word {
-    if text.is_secret() { Word::masked(text.value(), &text.shown()) } else { Word::plain(text.value()) }
-}
-
 /// The words of an option's or a variable's text that is not a list: split at blanks, as long as it needs no shell to be understood.
 fn plain_words(node: &Node) -> Option<Vec<Word>> {
     let Value::String(text) = &node.value else { return None };
@@ -66,7 +61,7 @@ impl<'c> Builder<'c, '_> {
             match &item.value {
                 Value::String(_) => {
                     if let Some(text) = self.context.text(item, &format!("an argument in [{path}]"), depth) {
-                        self.words.push(word(&text));
+                        self.words.push(Word::of(&text));
                     }
                 }
                 Value::Table(table) => match FORMS.into_iter().find(|key| table.get(key).is_some()) {

@@ -1,54 +1,220 @@
-//! `when`: whether a test on one variable, or on the arguments, holds; or one of several, or all of them.
+//! `when`: the tests on variables, arguments, files and users; decided at once, or as far as they can be.
 
-use crate::config::condition::{Comparison, Subject, Test};
+use crate::config::accounts::Accounts;
+use crate::config::condition::{Comparison, Property, Subject, Test};
+use crate::config::interpolate::{Text, looks_secret};
 use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
-use crate::config::reader::{Context, Depth, Section};
+use crate::config::reader::{Context, Depth, Section, truth};
+use crate::config::values::Number;
+use crate::plan::argv::{Argv, Word};
+use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
+use crate::plan::resolve::process::Template;
 
-/// Whether the test at `node` holds, or one of a list of them; true for no test at all, and at [`Depth::Form`], which only looks at how
-/// it is written.
+/// Whether the test at `node` holds now, or one of a list of them; true for no test at all, and at [`Depth::Form`], which only looks at
+/// how it is written. It asks no command: one is a problem.
 pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth) -> bool {
-    let Some(node) = node else { return true };
-    if let Value::List(tests) = &node.value {
-        return each(context, tests, node, path, depth).any(|holds| holds);
-    }
-    let Some(mut section) = context.open(node, &format!("{path}.when"), depth) else { return true };
-    let keys = section.entries().count();
-    let Test { subject, comparison } = section.declared();
-    // What is missing may be what was misspelt, and that was told.
-    let is_complete = section.entries().count() == keys;
-    let (subjects, comparisons) = (section.written::<Subject>(), section.written::<Comparison>());
-    let alone = subjects.iter().find(|key| **key != "var");
-    if let Some(key) = alone.filter(|_| subjects.len() + comparisons.len() > 1) {
-        section.problem(key, "stands beside another test; keep one of them, or list them in `all`");
-    }
-    if let Some(wanted) = subject.args {
-        return depth == Depth::Form || context.has_arguments == wanted;
-    }
-    if section.has("all") {
-        let Some(tests) = section.list("all") else { return true };
-        return each(context, &tests, node, path, depth).all(|holds| holds);
-    }
-    if alone.is_some() {
-        return true;
-    }
-    if is_complete && !section.has("var") {
-        section.problem("var", "is missing: it names the variable");
-    }
-    if comparisons.len() > 1 || (is_complete && comparisons.is_empty()) {
-        let known = context.keys_of::<Comparison>().join("`, `");
-        context.problem(Problem::at(&node.origin, format!("[{}] wants exactly one of `{known}` beside `var`", section.path())));
-    }
-    let variable = subject.var.0.filter(|_| depth == Depth::Whole).map(|name| value(&section, &name.value()));
-    variable.flatten().is_none_or(|value| comparison.holds(&value))
+    let found = node.map(|node| Reader { context, depth, template: None }.read(node, &format!("{path}.when")));
+    found.is_none_or(|found| found.plan.holds(&mut |_| false))
 }
 
-/// Each of them is read before any counts, so that every mistake is told.
-fn each<'c>(context: &'c Context<'c>, tests: &[Node], node: &Node, path: &str, depth: Depth) -> std::vec::IntoIter<bool> {
-    if tests.is_empty() {
-        context.problem(Problem::at(&node.origin, format!("[{path}.when] lists no test")));
+/// The same for what comes later in a start: files are looked at and commands are asked when it is about to be done. Commands run as
+/// those of `template` do.
+#[allow(dead_code, reason = "files and steps are about to use it")]
+pub(super) fn deferred<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth, template: &Template) -> ConditionPlan {
+    let reader = Reader { context, depth, template: Some(template) };
+    node.map_or(ConditionPlan::Always, |node| reader.read(node, &format!("{path}.when")).plan)
+}
+
+/// A condition that was read.
+struct Found {
+    plan: ConditionPlan,
+    /// What it tests, as a part of a sentence.
+    words: String,
+}
+
+impl Found {
+    /// Nothing is known of what is read for its form, or is wrong.
+    fn nothing() -> Self {
+        Self { plan: ConditionPlan::Always, words: String::new() }
     }
-    tests.iter().map(|test| holds(context, Some(test), path, depth)).collect::<Vec<_>>().into_iter()
+
+    fn decided(holds: bool, words: impl Into<String>) -> Self {
+        Self { plan: ConditionPlan::of(holds), words: words.into() }
+    }
+}
+
+/// Where a condition stands.
+struct Reader<'c, 't> {
+    context: &'c Context<'c>,
+    depth: Depth,
+    /// How commands run; none where they cannot be asked.
+    template: Option<&'t Template>,
+}
+
+impl<'c> Reader<'c, '_> {
+    /// The condition at `node`, in the section `path`.
+    fn read(&self, node: &Node, path: &str) -> Found {
+        if let Value::List(tests) = &node.value {
+            return self.several(tests, node, path, false);
+        }
+        let Some(mut section) = self.context.open(node, path, self.depth) else { return Found::nothing() };
+        let keys = section.entries().count();
+        let test: Test = section.declared();
+        // What is missing may be what was misspelt, and that was told.
+        let is_complete = section.entries().count() == keys;
+        let subject = self.only_subject(&section, node, is_complete);
+        let found = subject.map_or_else(Found::nothing, |subject| self.test(subject, &test, &mut section, node));
+        if self.depth == Depth::Form { Found::nothing() } else { found }
+    }
+
+    /// What is tested, where that is one thing, compared as it can be.
+    fn only_subject(&self, section: &Section<'_>, node: &Node, is_complete: bool) -> Option<&'static str> {
+        let subjects = section.written::<Subject>();
+        let mut compared = section.written::<Comparison>();
+        compared.extend(section.written::<Property>());
+        let alone = subjects.iter().copied().find(|key| !["var", "argument", "file", "directory"].contains(key));
+        let [subject] = *subjects.as_slice() else {
+            match alone.or(subjects.get(1).copied()) {
+                Some(key) => section.problem(key, "stands beside another test; keep one of them, or list them in `all`"),
+                None if is_complete => section.problem("var", "is missing: it names the variable"),
+                None => {}
+            }
+            return None;
+        };
+        if alone.is_some() {
+            if !compared.is_empty() {
+                section.problem(subject, "stands beside another test; keep one of them, or list them in `all`");
+            }
+            return Some(subject).filter(|_| compared.is_empty());
+        }
+        let mut known = self.context.keys_of::<Comparison>();
+        if ["file", "directory"].contains(&subject) {
+            known = self.context.keys_of::<Property>();
+            known.retain(|key| subject == "file" || *key != "executable");
+            known.push("contains");
+        }
+        let fits = |key: &&str| known.contains(key);
+        if compared.len() > 1 || !compared.iter().all(fits) || (is_complete && compared.is_empty()) {
+            let known = known.join("`, `");
+            let text = format!("[{}] wants exactly one of `{known}` beside `{subject}`", section.path());
+            self.context.problem(Problem::at(&node.origin, text));
+            return None;
+        }
+        (compared.len() == 1).then_some(subject)
+    }
+
+    fn test(&self, subject: &str, test: &Test, section: &mut Section<'c>, node: &Node) -> Found {
+        let (Test { subject: keys, comparison, .. }, is_whole) = (test, self.depth == Depth::Whole);
+        let path = section.path().to_owned();
+        match subject {
+            "var" => match keys.var.0.as_ref().filter(|_| is_whole).map(Text::value) {
+                Some(name) => value(section, &name).map_or_else(Found::nothing, |value| self.compared(comparison, &name, &value)),
+                None => Found::nothing(),
+            },
+            "argument" => match keys.argument.map(Number::get) {
+                Some(0) => {
+                    section.problem("argument", "is 0; the first argument is 1, the last is -1");
+                    Found::nothing()
+                }
+                Some(number) => {
+                    let name = if number == -1 { "the last argument".to_owned() } else { format!("argument {number}") };
+                    self.compared(comparison, &name, &self.context.argument(number).unwrap_or_default())
+                }
+                None => Found::nothing(),
+            },
+            "file" => self.path(keys.file.0.as_ref(), false, test),
+            "directory" => self.path(keys.directory.0.as_ref(), true, test),
+            "args" => keys.args.map_or_else(Found::nothing, |wanted| {
+                let words = if wanted { "there are arguments" } else { "there are no arguments" };
+                Found::decided(self.context.has_arguments() == wanted, words)
+            }),
+            "root" => keys.root.map_or_else(Found::nothing, |wanted| {
+                let words = if wanted { "portcullis runs as root" } else { "portcullis does not run as root" };
+                Found::decided(nix::unistd::geteuid().is_root() == wanted, words)
+            }),
+            "user" => self.user(keys.user.0.as_ref(), section),
+            "command" => self.command(&keys.command, section),
+            "not" => section.node("not").cloned().map_or_else(Found::nothing, |inner| {
+                let Found { plan, words } = self.read(&inner, &format!("{path}.not"));
+                Found { plan: plan.negated(), words: format!("not ({words})") }
+            }),
+            key => section.list(key).map_or_else(Found::nothing, |tests| self.several(&tests, node, &path, key == "all")),
+        }
+    }
+
+    /// Each of them is read before any counts, so that every mistake is told.
+    fn several(&self, tests: &[Node], node: &Node, path: &str, all: bool) -> Found {
+        if tests.is_empty() {
+            self.context.problem(Problem::at(&node.origin, format!("[{path}] lists no test")));
+        }
+        let found = tests.iter().map(|test| self.read(test, path));
+        let (plans, words): (Vec<_>, Vec<_>) = found.map(|found| (found.plan, found.words)).unzip();
+        let plan = if all { ConditionPlan::all(plans) } else { ConditionPlan::any(plans) };
+        Found { plan, words: words.join(if all { " and " } else { " or " }) }
+    }
+
+    fn compared(&self, comparison: &Comparison, name: &str, value: &str) -> Found {
+        if self.depth == Depth::Whole && comparison.truthy.is_some() && truth(value).is_none() {
+            let shown = if looks_secret(name, value) { String::new() } else { format!(" is `{value}`, which") };
+            self.context.notice(format!("{name}{shown} says neither `true` nor `false`; it counts as not true"));
+        }
+        Found::decided(comparison.holds(value), format!("{name} {}", comparison.words()))
+    }
+
+    fn path(&self, path: Option<&Text>, directory: bool, test: &Test) -> Found {
+        let (Some(path), Test { property, comparison, .. }) = (path, test) else { return Found::nothing() };
+        let tested = [
+            (PathProperty::Exists, property.exists),
+            (PathProperty::Empty, property.empty),
+            (PathProperty::Executable, property.executable),
+        ];
+        let tested = tested.into_iter().find_map(|(property, wanted)| Some((property, wanted?)));
+        let contains = || Some((PathProperty::Contains(comparison.contains.as_ref()?.value()), true));
+        let Some((property, wanted)) = tested.or_else(contains) else { return Found::nothing() };
+        let place = self.context.environment.place(path.value());
+        let place = std::path::absolute(&place).unwrap_or(place);
+        let plan = ConditionPlan::Path(PathTest { path: place, directory, property });
+        let plan = if wanted { plan } else { plan.negated() };
+        Found { words: plan.to_string(), plan }
+    }
+
+    fn user(&self, user: Option<&Text>, section: &Section<'_>) -> Found {
+        let Some(user) = user.filter(|_| self.depth == Depth::Whole).map(Text::value) else { return Found::nothing() };
+        match Accounts::read().find(&user) {
+            Ok(account) => {
+                let is = nix::unistd::geteuid().as_raw() == account.credentials.uid;
+                Found::decided(is, format!("portcullis runs as {user}"))
+            }
+            // A number needs no account to be compared.
+            Err(_) if user.parse::<u32>().is_ok() => {
+                Found::decided(user.parse() == Ok(nix::unistd::geteuid().as_raw()), format!("portcullis runs as {user}"))
+            }
+            Err(why) => {
+                section.problem("user", why);
+                Found::nothing()
+            }
+        }
+    }
+
+    fn command(&self, command: &[Text], section: &Section<'_>) -> Found {
+        let Some(template) = self.template else {
+            section.problem(
+                "command",
+                "can be asked in [conditions], [[files]] and [[steps]] alone; name it in [conditions] and write `condition` here",
+            );
+            return Found::nothing();
+        };
+        let argv = Argv::new(command.iter().map(Word::of).collect()).filter(|argv| !argv.program().is_empty());
+        let Some(argv) = argv else {
+            if self.depth == Depth::Whole {
+                section.problem("command", "names no program");
+            }
+            return Found::nothing();
+        };
+        let plan = ConditionPlan::Command(Box::new(template.process(argv, None).aside()));
+        Found { words: plan.to_string(), plan }
+    }
 }
 
 /// The value of a variable, empty when it is unset; none when it cannot be read.
@@ -58,6 +224,46 @@ fn value(section: &Section<'_>, name: &str) -> Option<String> {
         Err(why) => {
             section.problem("var", format!("cannot be tested: {why}"));
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::node::parse_document;
+    use crate::config::origin::Origin;
+    use crate::config::process::{MainKeys, ProcessKeys};
+    use crate::config::source::Environment;
+    use crate::plan::resolve::variables::Variables;
+
+    fn later(when: &str) -> String {
+        let environment = Environment::new([("FLAG", "yes"), ("NAME", "a")]);
+        let (tree, broken) = parse_document(&format!("when = {when}"), &|line, column| Origin::File { path: "p".into(), line, column });
+        assert_eq!(broken, []);
+        let context = Context::new(&environment).with_arguments(&["web".to_owned()]);
+        let template = Template::of(None, ProcessKeys::default(), MainKeys::default(), Variables::default());
+        let plan = deferred(&context, Some(&tree.get("when").unwrap().node), "steps", Depth::Whole, &template);
+        context.finish().map_or_else(|problems| panic!("{problems}"), |_| plan.to_string())
+    }
+
+    #[test]
+    fn what_is_known_is_decided_and_files_and_commands_stay() {
+        for (when, left) in [
+            ("{ var = 'FLAG', truthy = true }", "always"),
+            ("{ argument = 1, one_of = ['worker'] }", "never"),
+            ("{ file = '/x', exists = false }", "the file /x does not exist"),
+            ("{ not = { file = '/x', empty = true } }", "the file /x is not empty"),
+            ("{ directory = '/x/${NAME}', exists = true }", "the directory /x/a exists"),
+            ("{ all = [{ var = 'FLAG', truthy = true }, { file = '/x', executable = true }] }", "the file /x is executable"),
+            ("[{ var = 'FLAG', truthy = true }, { file = '/x', executable = true }]", "always"),
+            (
+                "[{ command = ['test', '-e', '/${NAME}'] }, { file = '/x', contains = 'y' }]",
+                "`test -e /a` ends with 0 or the file /x contains what is wanted",
+            ),
+            ("{ all = [{ root = true }, { root = false }, { command = ['true'] }] }", "never"),
+        ] {
+            assert_eq!(later(when), left, "{when}");
         }
     }
 }

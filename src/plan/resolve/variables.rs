@@ -5,7 +5,6 @@ use crate::config::interpolate::{looks_secret, remember};
 use crate::config::problem::Problem;
 use crate::config::reader::Section;
 use crate::plan::argv::Word;
-use crate::plan::resolve::argv::word;
 use crate::secret::MASK;
 
 /// Variables to set, and variables to take away, in order.
@@ -44,7 +43,7 @@ impl Variables {
             } else if wanted(name) {
                 let text = value.0.value();
                 let is_secret = looks_secret(name, &text) && !text.is_empty();
-                self.set(name, if is_secret { secret(text) } else { word(&value.0) });
+                self.set(name, if is_secret { secret(text) } else { Word::of(&value.0) });
             }
         }
     }

@@ -26,11 +26,47 @@ fn each_test_holds_when_it_should() {
         ("{ args = false }", true),
         ("[{ var = 'UNSET', nonempty = true }, { var = 'FLAG', nonempty = true }]", true),
         ("{ all = [{ var = 'UNSET', nonempty = true }, { var = 'FLAG', nonempty = true }] }", false),
+        ("{ any = [{ var = 'UNSET', nonempty = true }, { var = 'FLAG', nonempty = true }] }", true),
+        ("{ not = { var = 'FLAG', nonempty = true } }", false),
+        ("{ not = [{ var = 'UNSET', nonempty = true }, { var = 'EMPTY', nonempty = true }] }", true),
+        ("{ var = 'FLAG', ne = 'true' }", true),
+        ("{ var = 'URL', suffix = 'cache' }", true),
+        ("{ var = 'URL', contains = '://c' }", true),
+        ("{ var = 'FLAG', truthy = true }", true),
+        ("{ var = 'UNSET', truthy = false }", true),
+        ("{ var = 'URL', truthy = true }", false),
+        ("{ var = 'FLAG', one_of = ['x', 'True'] }", true),
+        ("{ var = 'FLAG', one_of = ['x', 'true'] }", false),
+        ("{ argument = 1, eq = '' }", true),
+        ("{ file = '/etc/passwd', exists = true }", true),
+        ("{ file = '/etc', exists = true }", false),
+        ("{ directory = '/etc', exists = true }", true),
+        ("{ directory = '/etc', empty = false }", true),
+        ("{ directory = '/etc', contains = 'passwd' }", true),
+        ("{ file = '/etc/passwd', contains = 'root:' }", true),
+        ("{ file = '/etc/passwd', executable = false }", true),
+        ("{ file = '/nonexistent', exists = false }", true),
         ("{ all = [{ args = false }, [{ var = 'UNSET', eq = 'x' }, { var = 'FLAG', eq = 'True' }]] }", true),
     ] {
         assert_eq!(holds(when, &url, &[]), held, "{when}");
     }
     assert!(holds("{ args = true }", &[], &["x"]) && !holds("{ args = false }", &[], &["x"]));
+    for (when, held) in [
+        ("{ argument = 1, eq = 'server' }", true),
+        ("{ argument = 2, prefix = '-' }", true),
+        ("{ argument = -1, eq = '-p' }", true),
+        ("{ argument = -2, one_of = ['server'] }", true),
+        ("{ argument = -3, nonempty = true }", false),
+        ("{ argument = 3, nonempty = true }", false),
+    ] {
+        assert_eq!(holds(when, &[], &["server", "-p"]), held, "{when}");
+    }
+    let root = nix::unistd::geteuid().is_root();
+    assert_eq!(holds("{ root = true }", &[], &[]), root);
+    assert_eq!(holds("{ user = 'root' }", &[], &[]), root);
+    assert!(holds(&format!("{{ user = '{}' }}", nix::unistd::geteuid()), &[], &[]) && !holds("{ user = '54321' }", &[], &[]));
+    let odd = with("[modes.api]\ncommand = ['x', { when = { var = 'A', truthy = true }, then = ['y'] }]\n", &[("A", "maybe")], &[]);
+    assert_eq!(odd.notices, ["A is `maybe`, which says neither `true` nor `false`; it counts as not true"]);
     for (when, told_once) in
         [("{ var = 'A', eqq = 'x' }", "unknown key `eqq`"), ("{ all = { var = 'A' } }", "`all` in [modes.api.when] is a table")]
     {
@@ -42,7 +78,19 @@ fn each_test_holds_when_it_should() {
         ("{ args = true, var = 'A' }", "`args` in [modes.api.when] stands beside another test"),
         ("{ all = [], var = 'A', eq = 'x' }", "`all` in [modes.api.when] stands beside another test"),
         ("{ all = [] }", "[modes.api.when] lists no test"),
-        ("{ var = 'A', eq = 'x', prefix = 'y' }", "wants exactly one of `eq`, `ieq`, `prefix`, `nonempty` beside `var`"),
+        ("{ not = { args = true, root = true } }", "`args` in [modes.api.when.not] stands beside another test"),
+        (
+            "{ var = 'A', eq = 'x', prefix = 'y' }",
+            "wants exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `nonempty`, `truthy`, `one_of` beside `var`",
+        ),
+        ("{ var = 'A', exists = true }", "`one_of` beside `var`"),
+        ("{ var = 'A' }", "`one_of` beside `var`"),
+        ("{ file = '/x', eq = 'y' }", "wants exactly one of `exists`, `empty`, `executable`, `contains` beside `file`"),
+        ("{ directory = '/x', executable = true }", "wants exactly one of `exists`, `empty`, `contains` beside `directory`"),
+        ("{ root = true, eq = 'y' }", "`root` in [modes.api.when] stands beside another test"),
+        ("{ argument = 0, eq = 'y' }", "`argument` in [modes.api.when] is 0; the first argument is 1, the last is -1"),
+        ("{ user = 'no-such-user' }", "`user` in [modes.api.when] knows no user `no-such-user`"),
+        ("{ command = ['true'] }", "`command` in [modes.api.when] can be asked in [conditions], [[files]] and [[steps]] alone"),
         ("{ prefix = 'y' }", "`var` in [modes.api.when] is missing"),
     ] {
         let toml = format!("[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");

@@ -1,0 +1,286 @@
+//! A condition whose answer is not known before it is needed: files may have come by then, and commands are asked.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, eaccess};
+
+use super::ProcessPlan;
+use crate::config::source::open_file;
+
+/// How much of a file is searched for a text.
+const SEARCHED: u64 = 16 << 20;
+
+/// A condition in which everything that was known is folded away.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum ConditionPlan {
+    /// It holds whatever else is the case.
+    #[default]
+    Always,
+    /// It cannot hold.
+    Never,
+    /// What stands at a path.
+    Path(PathTest),
+    /// Whether a command ends with 0.
+    Command(Box<ProcessPlan>),
+    /// What must not hold.
+    Not(Box<Self>),
+    /// What has to hold all.
+    All(Vec<Self>),
+    /// Of which one has to hold.
+    Any(Vec<Self>),
+}
+
+/// What is tested at a path; links are followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTest {
+    /// The path, absolute.
+    pub path: PathBuf,
+    /// Whether a directory is wanted there; else anything but one.
+    pub directory: bool,
+    /// Which of its properties.
+    pub property: PathProperty,
+}
+
+/// A property of a file or of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathProperty {
+    /// It is there.
+    Exists,
+    /// There is nothing in it, or it is not there.
+    Empty,
+    /// It is a regular file that portcullis may execute.
+    Executable,
+    /// The file's text contains this; the directory has an entry of this name.
+    Contains(String),
+}
+
+impl ConditionPlan {
+    /// One that is decided.
+    pub const fn of(holds: bool) -> Self {
+        if holds { Self::Always } else { Self::Never }
+    }
+
+    /// Whether it holds, where that is known already.
+    pub const fn constant(&self) -> Option<bool> {
+        match self {
+            Self::Always => Some(true),
+            Self::Never => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether it is known already.
+    pub const fn is_constant(&self) -> bool {
+        self.constant().is_some()
+    }
+
+    /// The opposite.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        match self {
+            Self::Always => Self::Never,
+            Self::Never => Self::Always,
+            Self::Not(inner) => *inner,
+            other => Self::Not(Box::new(other)),
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(conditions: impl IntoIterator<Item = Self>) -> Self {
+        let mut open: Vec<Self> = conditions.into_iter().filter(|condition| *condition != Self::Always).collect();
+        match open.len() {
+            0 => Self::Always,
+            _ if open.contains(&Self::Never) => Self::Never,
+            1 => open.swap_remove(0),
+            _ => Self::All(open),
+        }
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn any(conditions: impl IntoIterator<Item = Self>) -> Self {
+        let mut open: Vec<Self> = conditions.into_iter().filter(|condition| *condition != Self::Never).collect();
+        match open.len() {
+            0 => Self::Never,
+            _ if open.contains(&Self::Always) => Self::Always,
+            1 => open.swap_remove(0),
+            _ => Self::Any(open),
+        }
+    }
+
+    /// Whether it holds now; `run` says whether a command ends with 0. It reads the file system and blocks: never on the thread that owns
+    /// the signals. What comes after the answer is known is not looked at.
+    pub fn holds(&self, run: &mut dyn FnMut(&ProcessPlan) -> bool) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Path(test) => test.holds(),
+            Self::Command(process) => run(process),
+            Self::Not(inner) => !inner.holds(run),
+            Self::All(all) => all.iter().all(|condition| condition.holds(run)),
+            Self::Any(any) => any.iter().any(|condition| condition.holds(run)),
+        }
+    }
+
+    /// The commands that may be asked.
+    pub fn commands(&self) -> Vec<&ProcessPlan> {
+        match self {
+            Self::Command(process) => vec![process],
+            Self::Not(inner) => inner.commands(),
+            Self::All(several) | Self::Any(several) => several.iter().flat_map(Self::commands).collect(),
+            Self::Always | Self::Never | Self::Path(_) => Vec::new(),
+        }
+    }
+}
+
+impl PathTest {
+    /// Whether the path has the property now. It blocks.
+    pub fn holds(&self) -> bool {
+        let found = std::fs::metadata(&self.path).ok().filter(|found| found.is_dir() == self.directory);
+        let is_regular = found.as_ref().is_some_and(std::fs::Metadata::is_file);
+        match &self.property {
+            PathProperty::Exists => found.is_some(),
+            PathProperty::Empty if self.directory => std::fs::read_dir(&self.path).map_or(true, |mut entries| entries.next().is_none()),
+            PathProperty::Empty => found.is_none_or(|found| found.len() == 0),
+            PathProperty::Executable => is_regular && eaccess(&self.path, AccessFlags::X_OK).is_ok(),
+            PathProperty::Contains(name) if self.directory => {
+                found.is_some() && std::fs::read_dir(&self.path).is_ok_and(|mut entries| entries.any(|entry| is_named(entry, name)))
+            }
+            PathProperty::Contains(text) => is_regular && contains(&self.path, text.as_bytes()).unwrap_or(false),
+        }
+    }
+}
+
+fn is_named(entry: std::io::Result<std::fs::DirEntry>, name: &str) -> bool {
+    entry.is_ok_and(|entry| entry.file_name() == name)
+}
+
+/// Whether a file has these bytes in what is searched of it.
+fn contains(path: &Path, wanted: &[u8]) -> std::io::Result<bool> {
+    if wanted.is_empty() {
+        return Ok(true);
+    }
+    let (mut file, mut window, mut part) = (open_file(path)?.take(SEARCHED), Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let length = file.read(&mut part)?;
+        if length == 0 {
+            return Ok(false);
+        }
+        window.extend_from_slice(part.get(..length).unwrap_or_default());
+        if window.windows(wanted.len()).any(|found| found == wanted) {
+            return Ok(true);
+        }
+        // What may be the beginning of it stays.
+        let kept = window.len().min(wanted.len() - 1);
+        window.drain(..window.len() - kept);
+    }
+}
+
+impl fmt::Display for ConditionPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, several: &[Self], word: &str| {
+            for (index, one) in several.iter().enumerate() {
+                let between = if index > 0 { word } else { "" };
+                match one {
+                    Self::All(_) | Self::Any(_) => write!(f, "{between}({one})")?,
+                    _ => write!(f, "{between}{one}")?,
+                }
+            }
+            Ok(())
+        };
+        match self {
+            Self::Always => f.write_str("always"),
+            Self::Never => f.write_str("never"),
+            Self::Path(test) => test.write(f, true),
+            Self::Command(process) => write!(f, "`{}` ends with 0", process.argv),
+            Self::Not(inner) => match inner.as_ref() {
+                Self::Path(test) => test.write(f, false),
+                Self::Command(process) => write!(f, "`{}` does not end with 0", process.argv),
+                inner => write!(f, "not ({inner})"),
+            },
+            Self::All(all) => list(f, all, " and "),
+            Self::Any(any) => list(f, any, " or "),
+        }
+    }
+}
+
+impl PathTest {
+    fn write(&self, f: &mut fmt::Formatter<'_>, holds: bool) -> fmt::Result {
+        let kind = if self.directory { "directory" } else { "file" };
+        write!(f, "the {kind} {} ", self.path.display())?;
+        let not = if holds { "" } else { " not" };
+        match &self.property {
+            PathProperty::Exists if holds => f.write_str("exists"),
+            PathProperty::Exists => f.write_str("does not exist"),
+            PathProperty::Empty => write!(f, "is{not} empty"),
+            PathProperty::Executable => write!(f, "is{not} executable"),
+            // The text may be what is nobody's business.
+            PathProperty::Contains(_) if holds => f.write_str("contains what is wanted"),
+            PathProperty::Contains(_) => f.write_str("does not contain what is wanted"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::argv::{Argv, Word};
+
+    fn path(path: &Path, directory: bool, property: PathProperty) -> ConditionPlan {
+        ConditionPlan::Path(PathTest { path: path.to_owned(), directory, property })
+    }
+
+    #[test]
+    fn what_is_known_is_folded_away_and_what_is_not_is_asked_in_order_until_the_answer_is_known() {
+        let command = |name: &str| ConditionPlan::Command(Box::new(ProcessPlan::new(Argv::new(vec![Word::plain(name)]).unwrap())));
+        let (always, never) = (ConditionPlan::Always, ConditionPlan::Never);
+        assert_eq!(ConditionPlan::all([always.clone(), command("a")]), command("a"));
+        assert_eq!(ConditionPlan::all([command("a"), never.clone()]), never);
+        assert_eq!(ConditionPlan::any([never.clone(), command("a")]), command("a"));
+        assert_eq!(ConditionPlan::any([command("a"), always.clone()]), always);
+        assert_eq!((ConditionPlan::all([]), ConditionPlan::any([])), (always, never));
+        assert_eq!(command("a").negated().negated(), command("a"));
+        let both = ConditionPlan::all([command("a"), command("b").negated(), ConditionPlan::any([command("c"), command("d")])]);
+        assert_eq!(both.to_string(), "`a` ends with 0 and `b` does not end with 0 and (`c` ends with 0 or `d` ends with 0)");
+        for (passing, asked) in [("", "a"), ("a", "abcd"), ("ab", "ab"), ("ac", "abc"), ("ad", "abcd")] {
+            let mut heard = String::new();
+            let holds = both.holds(&mut |process| {
+                heard.push_str(process.argv.program());
+                passing.contains(process.argv.program())
+            });
+            assert_eq!((heard.as_str(), holds), (asked, ["ac", "ad"].contains(&passing)), "{passing}");
+        }
+        assert_eq!(both.commands().len(), 4);
+    }
+
+    #[test]
+    fn paths_are_looked_at_when_they_are_asked_for() {
+        let base = std::env::temp_dir().join(format!("portcullis-condition-{}", std::process::id()));
+        let (file, directory) = (base.join("file"), base.join("directory"));
+        let holds = |at: &Path, is_directory, property: &PathProperty| path(at, is_directory, property.clone()).holds(&mut |_| false);
+        let all = |at: &Path, is_directory| {
+            let contains = |text: &str| PathProperty::Contains(text.into());
+            [PathProperty::Exists, PathProperty::Empty, PathProperty::Executable, contains("needle"), contains("")]
+                .map(|property| holds(at, is_directory, &property))
+        };
+        assert_eq!(all(&file, false), [false, true, false, false, false], "nothing there");
+        std::fs::create_dir_all(&directory).unwrap();
+        assert_eq!(all(&directory, true), [true, true, false, false, false], "empty");
+        assert_eq!(all(&directory, false), [false, true, false, false, false], "a directory is no file");
+        std::fs::write(directory.join("needle"), "").unwrap();
+        assert_eq!(all(&directory, true), [true, false, false, true, false]);
+        // On the border of what is read at once.
+        std::fs::write(&file, format!("{}needle", "x".repeat((64 << 10) - 3))).unwrap();
+        assert_eq!(all(&file, false), [true, false, false, true, true]);
+        assert!(!holds(&file, false, &PathProperty::Contains("needles".into())));
+        std::os::unix::fs::symlink(&file, base.join("link")).unwrap();
+        assert!(holds(&base.join("link"), false, &PathProperty::Exists));
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(holds(&file, false, &PathProperty::Executable));
+        assert_eq!(path(&file, false, PathProperty::Exists).negated().to_string(), format!("the file {} does not exist", file.display()));
+        std::fs::remove_dir_all(base).unwrap();
+    }
+}
