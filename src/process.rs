@@ -3,6 +3,7 @@
 pub mod children;
 pub mod descendants;
 mod executable;
+mod input;
 mod lineage;
 pub mod hooks;
 pub mod memory;

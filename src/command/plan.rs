@@ -305,4 +305,26 @@ mod tests {
         }
         std::fs::remove_file(&file).unwrap();
     }
+
+    #[test]
+    fn a_name_with_a_dot_in_it_is_printed_as_one_name() {
+        let file = std::env::temp_dir().join(format!("portcullis-plan-dotted-{}.toml", std::process::id()));
+        let config = "mode = 'web.1'\n[checks.'db.main']\nurl = 'tcp://127.0.0.1:1'\n[[checks.'db.main'.variants]]\nwhen = { var = 'A', eq = 'b' }\n\
+            url = 'tcp://127.0.0.1:2'\n[checks.db]\nurl = 'tcp://127.0.0.1:3'\n[modes.'web.1']\ncommand = ['true']\n[modes.'web.1'.env]\n'A.B' = 'x'\n\
+            [modules.'side.car']\ncommand = ['true']\n[modules.'side.car'.limits]\nnofile = 64\n";
+        std::fs::write(&file, config).unwrap();
+        let request = Request { file: Some(file.clone()), ..Request::default() };
+        let environment = Environment::new([("HOME", "/")]);
+        let (plan, effective) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{problems}"));
+        let text = render(&plan, &effective);
+        std::fs::write(&file, &text).unwrap();
+        let (again, _) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(again, plan, "{text}");
+        for section in ["[checks.\"db.main\"]", "[modes.\"web.1\"]", "[modules.\"side.car\"]"] {
+            assert!(text.contains(section), "{section}: {text}");
+        }
+        let json: Value = serde_json::from_str(&render_json(&plan, &effective)).unwrap();
+        assert_eq!(json["values"]["checks.\"db.main\""]["url"], "tcp://127.0.0.1:1");
+    }
 }

@@ -67,7 +67,7 @@ pub struct Configuration {
 #[derive(JsonSchema)]
 #[schemars(
     title = "portcullis.toml",
-    description = "The configuration of portcullis. A string may hold ${NAME}, ${NAME:-default} and ${NAME:?message}.",
+    description = "The configuration of portcullis. A string may hold ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:+instead}, ${NAME+instead}, ${NAME:?message}, $$, and ${@cpus}, ${@nproc}, ${@hostname}, ${@uid}, ${@gid}, ${@instance}.",
     deny_unknown_fields
 )]
 pub struct Document {

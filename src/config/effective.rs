@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::interpolate::{Template, looks_secret};
-use crate::config::node::{Node, Table, Value};
+use crate::config::node::{Node, Table, Value, dotted, quoted, written_key};
 use crate::config::origin::Origin;
 use crate::config::source::Environment;
 use crate::secret::{MASK, scrub};
@@ -15,7 +15,7 @@ use crate::secret::{MASK, scrub};
 #[derive(Default)]
 pub struct Effective(Vec<Section>);
 
-/// One table: its name, and its values.
+/// One table: its name as TOML has it, and its values.
 struct Section {
     path: String,
     values: Vec<Entry>,
@@ -68,7 +68,7 @@ impl Effective {
 
     /// The sections that are told by themselves, and so not once more inside another.
     fn is_section(&self, path: &str, key: &str) -> bool {
-        let below = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let below = dotted(path, key);
         let inside = format!("{below}.");
         self.0.iter().any(|section| section.path == below || section.path.starts_with(&inside))
     }
@@ -84,10 +84,10 @@ impl Effective {
         let mut out = String::new();
         for section in &self.0 {
             if !section.path.is_empty() {
-                let _ = writeln!(out, "\n[{}]", header(&section.path));
+                let _ = writeln!(out, "\n[{}]", section.path);
             }
             for Entry { key, value, from } in self.own(section) {
-                let _ = writeln!(out, "{} = {}  # {from}", name(key), toml(value));
+                let _ = writeln!(out, "{} = {}  # {from}", written_key(key), toml(value));
             }
         }
         out
@@ -151,29 +151,13 @@ impl Shown<'_> {
     }
 }
 
-/// The name of a table. A path does not tell a `.` in the name of a check from one between two names: such a check is printed as nested tables.
-fn header(path: &str) -> String {
-    path.split('.').map(name).collect::<Vec<_>>().join(".")
-}
-
-/// A key, in quotes where TOML wants it so.
-fn name(key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if bare { key.to_owned() } else { quoted(key) }
-}
-
-/// A basic string of TOML 1.0, whose escapes JSON's are among.
-fn quoted(text: &str) -> String {
-    Json::from(text).to_string().replace('\u{7f}', "\\u007f")
-}
-
 fn toml(value: &Json) -> String {
     match value {
         Json::String(text) => quoted(text),
         Json::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
         Json::Object(table) if table.is_empty() => "{}".to_owned(),
         Json::Object(table) => {
-            let entries = table.iter().map(|(key, value)| format!("{} = {}", name(key), toml(value)));
+            let entries = table.iter().map(|(key, value)| format!("{} = {}", written_key(key), toml(value)));
             format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),

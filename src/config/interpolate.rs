@@ -1,11 +1,15 @@
 //! `${NAME}` and its kin: a string's parts, and the value and the shown form that an environment gives them.
 
+mod own;
 mod parse;
+mod taken;
 
 use std::collections::BTreeSet;
 
 use crate::config::source::Environment;
-use crate::secret::{MASK, Secret};
+use crate::secret::Secret;
+use own::Own;
+use taken::Taken;
 
 /// A string as written, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,17 +18,27 @@ pub struct Template(Vec<Part>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Literal(String),
-    Variable { name: String, otherwise: Otherwise },
-    Processors,
-    Instance,
+    Value { source: Source, otherwise: Otherwise },
 }
 
-/// What to do when a variable is unset (or empty, where something else is given).
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Variable(String),
+    Own(Own),
+}
+
+/// What a value is used for, and what stands there where it is unset. With `colon`, as in `:-`, one that is empty is as good as unset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Otherwise {
+    /// Itself; unset is an error.
     Refuse,
+    /// Itself; unset or empty is an error of these words.
     Message(String),
-    Default(Template),
+    /// Itself; this text where it is unset.
+    Default { colon: bool, text: Template },
+    /// Nothing; this text where it is set.
+    Instead { colon: bool, text: Template },
 }
 
 /// A string after interpolation. It may hold a secret, so only its shown form can be printed.
@@ -111,10 +125,15 @@ impl Template {
     pub fn set_variables(&self, environment: &Environment) -> Vec<&str> {
         let mut names = Vec::new();
         for part in &self.0 {
-            let Part::Variable { name, otherwise } = part else { continue };
+            let Part::Value { source, otherwise } = part else { continue };
+            let is_set = match source {
+                Source::Variable(name) => environment.nonempty(name) || environment.nonempty(&format!("{name}_FILE")),
+                Source::Own(_) => true,
+            };
+            names.extend(source.variable().filter(|_| is_set));
             match otherwise {
-                _ if environment.nonempty(name) || environment.nonempty(&format!("{name}_FILE")) => names.push(name.as_str()),
-                Otherwise::Default(default) => names.extend(default.set_variables(environment)),
+                Otherwise::Default { text, .. } if !is_set => names.extend(text.set_variables(environment)),
+                Otherwise::Instead { text, .. } if is_set => names.extend(text.set_variables(environment)),
                 _ => {}
             }
         }
@@ -126,28 +145,29 @@ impl Template {
     /// The text as a configuration could have it written out: every variable by its value, but for secrets, which stay variables. Where the
     /// whole is `secret`, all of them stay.
     pub fn written_out(&self, environment: &Environment, secret: bool) -> String {
-        let part = |part: &Part| {
-            let alone = Self(vec![part.clone()]);
-            let text = alone.expand(environment, &mut Findings::default());
-            match part {
-                Part::Instance => "${@instance}".to_owned(),
+        let part = |part: &Part| match part {
+            Part::Literal(text) => text.replace('$', "$$"),
+            // It differs from one reading of the text to the next.
+            Part::Value { source: Source::Own(own), .. } if own.is_of_a_part() => source_text(own.name()),
+            Part::Value { source, otherwise } => {
+                let alone = Self(vec![part.clone()]);
+                let text = alone.expand(environment, &mut Findings::default());
+                if !(text.is_secret() || secret && source.variable().is_some()) {
+                    return text.value().replace('$', "$$");
+                }
                 // One that is not set stands for its default, in which there may be a secret, too.
-                Part::Variable { name, .. } if secret => format!("${{{name}}}"),
-                Part::Variable { name, otherwise } if text.is_secret() => match otherwise {
-                    Otherwise::Default(default) if !environment.nonempty(name) && !environment.nonempty(&format!("{name}_FILE")) => {
-                        default.written_out(environment, false)
-                    }
-                    _ => format!("${{{name}}}"),
-                },
-                _ => text.value().replace('$', "$$"),
+                match source.take(otherwise, environment, &mut Findings::default()) {
+                    Taken::Other(other) if !secret || other.0.is_empty() => other.written_out(environment, secret),
+                    _ => source_text(source.name()),
+                }
             }
         };
         self.0.iter().map(part).collect()
     }
 
     /// Whether it is one variable and nothing else.
-    fn sole_variable(&self) -> bool {
-        matches!(self.0.as_slice(), [Part::Variable { .. }])
+    fn is_sole_value(&self) -> bool {
+        matches!(self.0.as_slice(), [Part::Value { .. }])
     }
 
     /// The text that `environment` gives; what could not be had is empty in it and named in `findings`.
@@ -156,76 +176,25 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Literal(value) => pieces.push(Piece { value: value.clone(), shown: value.clone(), interpolated: false }),
-                Part::Processors => {
-                    let value = environment.processors().to_string();
-                    pieces.push(Piece { shown: value.clone(), value, interpolated: true });
-                }
-                Part::Instance => match environment.instance() {
-                    Some(number) => {
-                        let value = number.to_string();
-                        pieces.push(Piece { shown: value.clone(), value, interpolated: true });
+                Part::Value { source, otherwise } => match source.take(otherwise, environment, findings) {
+                    Taken::Piece(piece) => pieces.push(piece),
+                    // A default that is the whole text stays in pieces, so that a URL in it is encoded like any other.
+                    Taken::Other(other) if self.is_sole_value() => return other.expand(environment, findings),
+                    Taken::Other(other) => {
+                        let text = other.expand(environment, findings);
+                        pieces.push(Piece { value: text.value(), shown: text.shown(), interpolated: true });
                     }
-                    None => {
-                        findings
-                            .problems
-                            .push("`${@instance}` is the number of a module's instance; only a module with `instances` has one".to_owned());
-                    }
+                    Taken::Nothing => {}
                 },
-                Part::Variable { name, otherwise } => {
-                    let value = variable(name, otherwise, environment, findings);
-                    match (value, otherwise) {
-                        (Some(piece), _) => pieces.push(piece),
-                        // A default that is the whole text stays in pieces, so that a URL in it is encoded like any other.
-                        (None, Otherwise::Default(default)) if self.sole_variable() => return default.expand(environment, findings),
-                        (None, Otherwise::Default(default)) => {
-                            let text = default.expand(environment, findings);
-                            pieces.push(Piece { value: text.value(), shown: text.shown(), interpolated: true });
-                        }
-                        (None, _) => {}
-                    }
-                }
             }
         }
         Text(pieces)
     }
 }
 
-/// The piece that a variable gives; none when it is unset, or empty where a default or a message is given.
-fn variable(name: &str, otherwise: &Otherwise, environment: &Environment, findings: &mut Findings) -> Option<Piece> {
-    let found = match environment.lookup(name) {
-        Ok(found) => found,
-        Err(problem) => {
-            findings.problems.push(problem);
-            return Some(Piece { value: String::new(), shown: String::new(), interpolated: true });
-        }
-    };
-    match (found, otherwise) {
-        (Some(found), otherwise) if !found.value.is_empty() || *otherwise == Otherwise::Refuse => {
-            let secret = found.from_file || looks_secret(name, &found.value);
-            let mut value = found.value;
-            if name.ends_with("_PORT")
-                && let Some(port) = injected_port(&value)
-            {
-                findings.notices.push(format!("{name} is `{value}`, as Kubernetes injects it; port {port} is taken"));
-                value = port.to_owned();
-            }
-            let shown = if secret && !value.is_empty() { MASK.to_owned() } else { value.clone() };
-            if secret {
-                remember(&value);
-            }
-            Some(Piece { value, shown, interpolated: true })
-        }
-        (None, Otherwise::Refuse) => {
-            findings.problems.push(format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"));
-            None
-        }
-        (_, Otherwise::Message(message)) => {
-            let message = if message.is_empty() { "it is needed" } else { message };
-            findings.problems.push(format!("{name} is not set: {message}"));
-            None
-        }
-        (_, _) => None,
-    }
+/// A value as it is written in a text.
+fn source_text(name: &str) -> String {
+    format!("${{{name}}}")
 }
 
 /// Whether the value of a variable of this name, or this value, has to be hidden.
@@ -249,13 +218,6 @@ fn userinfo(value: &str) -> Option<&str> {
     let (_, rest) = value.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     authority.rsplit_once('@').map(|(userinfo, _)| userinfo).filter(|userinfo| !userinfo.is_empty())
-}
-
-/// The port of `tcp://10.0.0.1:6379`, what Kubernetes puts into `<SERVICE>_PORT` of every container of a namespace.
-fn injected_port(value: &str) -> Option<&str> {
-    let address = ["tcp://", "udp://", "sctp://"].iter().find_map(|scheme| value.strip_prefix(scheme))?;
-    let (host, port) = address.rsplit_once(':')?;
-    (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(port)
 }
 
 #[cfg(test)]
@@ -286,6 +248,25 @@ mod tests {
             ("${A:-unused ${U}}", "1"),
             ("${A:?message}", "1"),
             ("${@nproc}", "4"),
+            ("${@cpus}", "4"),
+            ("${@hostname}", "localhost"),
+            ("${@uid}:${@gid}", "1000:1000"),
+            ("${@instance:-none}${@each-none}${@each:+some}", "nonenone"),
+            ("${@nproc:-1}${@nproc:+x}", "4x"),
+            ("${E-d}", ""),
+            ("${U-d}", "d"),
+            ("${A-d}", "1"),
+            ("${A:+x}", "x"),
+            ("${E:+x}", ""),
+            ("${U:+x}", ""),
+            ("${A+x}", "x"),
+            ("${E+x}", "x"),
+            ("${U+x}", ""),
+            ("${A:+--b=${B}}", "--b=two words"),
+            ("${U:+${V}}", ""),
+            ("${A+a${U-b}c}", "abc"),
+            ("${A:+:}", ":"),
+            ("${U:-+}${U--}", "+-"),
             ("$$", "$"),
             ("$${A}", "${A}"),
             ("5$ and $1 a}", "5$ and $1 a}"),
@@ -304,6 +285,11 @@ mod tests {
             ("${U:?name the database}", "U is not set: name the database"),
             ("${E:?name the database}", "E is not set: name the database"),
             ("${U:-${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
+            ("${U-${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
+            ("${E+${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
+            ("${@instance}", "`${@instance}` is the number of a module's instance; only a module with `instances` has one"),
+            ("${@each}", "`${@each}` is the item of a step's `each`; only a step that has one gives it"),
+            ("${@each:?no item}", "@each is not set: no item"),
         ] {
             assert_eq!(expand(text, &[("E", "")]).2.problems, [problem], "{text}");
         }
@@ -313,8 +299,18 @@ mod tests {
             ("${A:-b", "a `${` without its `}`"),
             ("${}", "a `${` without a variable's name"),
             ("${1}", "a `${` without a variable's name"),
-            ("${A-b}", "`${A` goes on with something unknown; there are `${A}`, `${A:-default}` and `${A:?message}`"),
+            (
+                "${A?b}",
+                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
+            ),
+            (
+                "${A:b}",
+                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
+            ),
             ("${@nprocs}", "unknown `${@nprocs}`; did you mean `nproc`?"),
+            ("${@}", "unknown `${@}`; known: `nproc`, `cpus`, `hostname`, `uid`, `gid`, `instance`, `each`"),
+            ("${@cpu", "a `${` without its `}`"),
+            ("${A+b", "a `${` without its `}`"),
             ("$HOME/x", "`$HOME` is not interpolated: write `${HOME}` for the variable, `$$HOME` for the text"),
         ] {
             assert_eq!(Template::parse(text).unwrap_err(), problem, "{text}");
@@ -342,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_value_passes_unchanged_and_any_text_is_parsed_or_refused(value in "[^\0]*", text in "[$a{}:?@A_-]{0,12}") {
+        fn any_value_passes_unchanged_and_any_text_is_parsed_or_refused(value in "[^\0]*", text in "[$a{}:?@A_+-]{0,12}") {
             prop_assert_eq!(expand("<${X}>", &[("X", &value)]).0, format!("<{value}>"));
             if let Ok(template) = Template::parse(&text) {
                 template.expand(&Environment::new([("A", "1")]), &mut Findings::default());

@@ -148,7 +148,7 @@ fn from_environment(tree: &mut Table, keys: &[&str], environment: &Environment, 
         }
         match environment.lookup(plain) {
             Ok(Some(found)) => {
-                if found.from_file || looks_secret("", &found.value) {
+                if found.secret || looks_secret("", &found.value) {
                     crate::config::interpolate::remember(&found.value);
                 }
                 put(tree, &path, &found.value, &origin);

@@ -1,11 +1,13 @@
 //! What an operator wrote, as a tree in which every value knows where it was written.
 
 mod document;
+mod key;
 mod merge;
 
 use crate::config::origin::Origin;
 
 pub use document::{parse_document, parse_inline};
+pub use key::{dotted, quoted, written_key};
 pub use merge::merge;
 
 /// A value and where it was written. It may hold a secret, so it cannot be printed.

@@ -10,7 +10,7 @@ use std::fmt::Display;
 
 use crate::config::effective::Effective;
 use crate::config::interpolate::{Findings, Template, Text};
-use crate::config::node::{Entry, Node, Table, Value, parse_inline};
+use crate::config::node::{Entry, Node, Table, Value, dotted, parse_inline};
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, Problems};
 use crate::config::source::Environment;
@@ -256,8 +256,8 @@ impl<'c> Section<'c> {
         if self.path.is_empty() { format!("`{key}`") } else { format!("`{key}` in [{}]", self.path) }
     }
 
-    /// The name of the section below `key`.
+    /// The name of the section below `key`, as TOML has it.
     pub fn below(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        dotted(&self.path, key)
     }
 }

@@ -1,12 +1,14 @@
 //! Where a configuration comes from: the one home of the process' environment, of secret files and of the choice of the file.
 
+mod processors;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CpuSet, sched_getaffinity};
-use nix::unistd::{Pid, gethostname};
+use nix::unistd::{Pid, getegid, geteuid, gethostname};
 
 /// Where the file is looked for when nobody names one.
 const DEFAULT_FILES: [&str; 2] = ["/etc/portcullis.toml", "portcullis.toml"];
@@ -20,7 +22,11 @@ pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     host_name: String,
     processors: usize,
+    ids: (u32, u32),
     instance: Option<u32>,
+    each: Option<Found>,
+    /// Where `/proc` and the cgroups lie; none where nothing is granted.
+    root: Option<PathBuf>,
     default_files: Vec<PathBuf>,
     /// Where relative paths begin; at the working directory when empty.
     directory: PathBuf,
@@ -31,8 +37,8 @@ pub struct Environment {
 pub struct Found {
     /// The value; without the newline at its end when it comes from a file.
     pub value: String,
-    /// Whether it was read from the file that `NAME_FILE` names, and so is a secret.
-    pub from_file: bool,
+    /// Whether it is a secret whatever it looks like, as what was read from the file that `NAME_FILE` names.
+    pub secret: bool,
 }
 
 impl Environment {
@@ -44,23 +50,19 @@ impl Environment {
             variables: std::env::vars_os().collect(),
             host_name: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             processors,
+            ids: (geteuid().as_raw(), getegid().as_raw()),
             instance: None,
+            each: None,
+            root: Some(PathBuf::from("/")),
             default_files: DEFAULT_FILES.map(PathBuf::from).to_vec(),
             directory: PathBuf::new(),
         }
     }
 
-    /// An environment of these variables, host `localhost`, four processors and no default file.
+    /// An environment of these variables, host `localhost`, user and group 1000, four processors and no default file.
     pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self {
-            variables,
-            host_name: "localhost".to_owned(),
-            processors: 4,
-            instance: None,
-            default_files: Vec::new(),
-            directory: PathBuf::new(),
-        }
+        Self { variables, host_name: "localhost".to_owned(), processors: 4, ids: (1000, 1000), ..Self::default() }
     }
 
     /// The same for who has left the working directory since: relative paths begin at `directory`.
@@ -91,6 +93,28 @@ impl Environment {
         };
         let available = number("OMP_NUM_THREADS").unwrap_or(self.processors.max(1));
         number("OMP_THREAD_LIMIT").map_or(available, |limit| available.min(limit))
+    }
+
+    /// The processors that the cgroups of this process grant and its affinity allows, rounded up; at least 1.
+    pub fn granted_processors(&self) -> usize {
+        let own = self.processors.max(1);
+        self.root.as_deref().map_or(own, |root| processors::granted(root, own))
+    }
+
+    /// User and group of this process.
+    pub fn ids(&self) -> (u32, u32) {
+        self.ids
+    }
+
+    /// The item of a step's `each` that is being read; none outside of one.
+    pub fn each(&self) -> Option<&Found> {
+        self.each.as_ref()
+    }
+
+    /// The same environment as a step finds it for this item of its `each`; `secret` where no part of the item may be shown.
+    #[must_use]
+    pub fn of_item(&self, value: impl Into<String>, secret: bool) -> Self {
+        Self { each: Some(Found { value: value.into(), secret }), ..self.clone() }
     }
 
     /// The number of the module's instance that is being read; none outside of one.
@@ -125,10 +149,10 @@ impl Environment {
                 let path = &self.directory.join(path);
                 let text =
                     read_secret(path).map_err(|why| format!("cannot read {}, which {file_variable} names: {why}", path.display()))?;
-                Ok(Some(Found { value: text, from_file: true }))
+                Ok(Some(Found { value: text, secret: true }))
             }
             (Some(value), None) => match value.to_str() {
-                Some(value) => Ok(Some(Found { value: value.to_owned(), from_file: false })),
+                Some(value) => Ok(Some(Found { value: value.to_owned(), secret: false })),
                 None => Err(format!("the value of {name} is not UTF-8")),
             },
             (None, None) => Ok(None),
@@ -193,7 +217,7 @@ mod tests {
         let file = || ("DB_PASSWORD_FILE", path.to_str().unwrap());
         for environment in [Environment::new([file()]), Environment::new([file(), ("DB_PASSWORD", "")])] {
             let found = environment.lookup("DB_PASSWORD").unwrap().unwrap();
-            assert_eq!((found.value.as_str(), found.from_file), ("hunter 2 ", true));
+            assert_eq!((found.value.as_str(), found.secret), ("hunter 2 ", true));
         }
         let both = Environment::new([file(), ("DB_PASSWORD", "x")]);
         assert_eq!(both.lookup("DB_PASSWORD").err().unwrap(), "both DB_PASSWORD and DB_PASSWORD_FILE are set; unset one of them");

@@ -39,8 +39,8 @@ pub enum Prepared {
     Skipped,
     /// These commands are to be run.
     Commands(Vec<ProcessPlan>),
-    /// It is done.
-    Done,
+    /// It is done, and what was, in words.
+    Done(String),
     /// It goes on: how far it is, in words.
     Progress(String),
     /// It has failed: the code to end with, and why.

@@ -6,9 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::exit::Exit;
-use crate::mailbox::Mailbox;
-use crate::plan::{StepAction, StepId, StepPlan};
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use crate::exit::{Ended, Exit};
+use crate::mailbox::{Mailbox, Request};
+use crate::plan::argv::Word;
+use crate::plan::{ProcessPlan, StepAction, StepId, StepPlan};
+use crate::prepare::{self, Fault};
 use crate::process::hooks;
 use crate::state::event::{Event, Prepared};
 use crate::sys;
@@ -32,7 +37,7 @@ impl Preparer {
         self.cancelled = Arc::default();
         let (mailbox, cancelled) = (self.mailbox.clone(), Arc::clone(&self.cancelled));
         let body = move || {
-            let news = catch_unwind(AssertUnwindSafe(|| prepare(&step)));
+            let news = catch_unwind(AssertUnwindSafe(|| prepare(id, &step, &cancelled, &mailbox)));
             let fault = |_| Prepared::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
             if !cancelled.load(Ordering::Relaxed) {
                 mailbox.send(Event::Prepared(id, news.unwrap_or_else(fault)));
@@ -50,12 +55,50 @@ impl Preparer {
     }
 }
 
-fn prepare(step: &StepPlan) -> Prepared {
+fn prepare(id: StepId, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbox) -> Prepared {
+    if !step.condition.holds(&mut |command| passes(command, mailbox)) {
+        return Prepared::Skipped;
+    }
     match &step.action {
         StepAction::Commands(commands) => Prepared::Commands(commands.clone()),
         StepAction::Hooks(hooks) => match hooks::commands(hooks) {
             Ok(commands) => Prepared::Commands(commands),
             Err(why) => Prepared::Failed(Exit::Config.code(), why),
         },
+        StepAction::File(file) => {
+            let tell = |words| mailbox.send(Event::Prepared(id, Prepared::Progress(words)));
+            match prepare::perform(file, cancelled, &tell) {
+                Ok(done) => Prepared::Done(done.words),
+                Err(Fault::Cancelled) => Prepared::Done(String::new()),
+                Err(Fault::Failed(why)) => Prepared::Failed(Exit::Config.code(), why),
+            }
+        }
+    }
+}
+
+/// Whether a command of a condition ends with 0 in time; it is a child of the loop's like every other, and killed after that.
+fn passes(command: &ProcessPlan, mailbox: &Mailbox) -> bool {
+    let (answer, answered) = oneshot::channel();
+    mailbox.ask(Request::Run(Box::new(command.clone()), answer));
+    let program = command.argv.words().first().map_or("", Word::shown);
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+        warn!("the condition `{program}` cannot be asked, so it does not hold: there is no room for it; check the limits");
+        return false;
+    };
+    let ended = runtime.block_on(async { tokio::time::timeout(StepPlan::CONDITION_LIMIT, answered).await });
+    match ended {
+        Ok(Ok(Ok(ended))) => ended == Ended::Code(0),
+        Ok(Ok(Err(why))) => {
+            warn!("the condition `{program}` cannot be asked, so it does not hold: {why}");
+            false
+        }
+        // Everything is on its way out.
+        Ok(Err(_)) => false,
+        Err(_) => {
+            // It is killed once it is seen that nobody waits for it any more.
+            mailbox.ring();
+            warn!("the condition `{program}` took longer than 10s, so it does not hold");
+            false
+        }
     }
 }

@@ -1,10 +1,6 @@
 //! The syntax of `${NAME}` and its kin.
 
-use super::{Otherwise, Part, Template};
-use crate::config::problem::suggest;
-
-/// Values that begin with `@` and come from portcullis itself.
-const BUILT_IN: [&str; 2] = ["nproc", "instance"];
+use super::{Otherwise, Own, Part, Source, Template};
 
 /// Defaults inside defaults: deeper than anybody means, and far from the end of the stack.
 const DEEPEST: usize = 32;
@@ -51,36 +47,55 @@ pub(super) fn until(rest: &mut &str, depth: usize) -> Result<Template, String> {
 
 /// Reads what follows `${`, its `}` included.
 fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
-    if let Some(after) = rest.strip_prefix('@') {
-        let (name, after) = after.split_once('}').ok_or("a `${` without its `}`")?;
-        *rest = after;
-        return match name {
-            "nproc" => Ok(Part::Processors),
-            "instance" => Ok(Part::Instance),
-            _ => Err(format!("unknown `${{@{name}}}`{}", suggest(name, BUILT_IN))),
-        };
-    }
-    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).ok_or("a `${` without its `}`")?;
-    let name = rest[..end].to_owned();
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err("a `${` without a variable's name".to_owned());
-    }
-    *rest = &rest[end..];
-    if let Some(after) = rest.strip_prefix('}') {
-        *rest = after;
-        Ok(Part::Variable { name, otherwise: Otherwise::Refuse })
-    } else if let Some(after) = rest.strip_prefix(":-") {
-        *rest = after;
-        let default = until(rest, depth + 1)?;
-        *rest = rest.strip_prefix('}').unwrap_or(rest);
-        Ok(Part::Variable { name, otherwise: Otherwise::Default(default) })
-    } else if let Some(after) = rest.strip_prefix(":?") {
-        let (message, after) = after.split_once('}').ok_or("a `${` without its `}`")?;
-        *rest = after;
-        Ok(Part::Variable { name, otherwise: Otherwise::Message(message.trim().to_owned()) })
-    } else {
-        Err(format!(
-            "`${{{name}` goes on with something unknown; there are `${{{name}}}`, `${{{name}:-default}}` and `${{{name}:?message}}`"
-        ))
-    }
+    // `@-1` is a name, too.
+    let start = ["@-", "@"].into_iter().find(|start| rest.starts_with(start)).map_or(0, str::len);
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let end = rest[start..].find(|c| !is_of_name(c)).ok_or("a `${` without its `}`")? + start;
+    let (name, mut after) = rest.split_at(end);
+    let source = match name {
+        own if own.starts_with('@') => Source::Own(Own::named(own)?),
+        name if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) => {
+            return Err("a `${` without a variable's name".to_owned());
+        }
+        name => Source::Variable(name.to_owned()),
+    };
+    let forms = [
+        ("}", Form::Itself),
+        (":?", Form::Message),
+        (":-", Form::Default),
+        ("-", Form::Default),
+        (":+", Form::Instead),
+        ("+", Form::Instead),
+    ];
+    let Some((mark, form)) = forms.into_iter().find(|(mark, _)| after.starts_with(mark)) else {
+        let all = ["", ":-…", "-…", ":+…", "+…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
+        return Err(format!("`${{{name}` goes on with something unknown; there are {all} and `${{{name}:?message}}`"));
+    };
+    let colon = mark.starts_with(':');
+    after = &after[mark.len()..];
+    let mut other = || {
+        let text = until(&mut after, depth + 1)?;
+        after = after.strip_prefix('}').unwrap_or(after);
+        Ok::<_, String>(text)
+    };
+    let otherwise = match form {
+        Form::Itself => Otherwise::Refuse,
+        Form::Default => Otherwise::Default { colon, text: other()? },
+        Form::Instead => Otherwise::Instead { colon, text: other()? },
+        Form::Message => {
+            let (message, behind) = after.split_once('}').ok_or("a `${` without its `}`")?;
+            after = behind;
+            Otherwise::Message(message.trim().to_owned())
+        }
+    };
+    *rest = after;
+    Ok(Part::Value { source, otherwise })
+}
+
+/// What a value is used for.
+enum Form {
+    Itself,
+    Message,
+    Default,
+    Instead,
 }

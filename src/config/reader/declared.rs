@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::engine::{Fault, Reader, SHOWN, Step, Why};
 use super::{Context, Depth, Section};
-use crate::config::node::{Entry, Node, Table, Value, parse_inline};
+use crate::config::node::{Entry, Node, Table, Value, dotted, parse_inline};
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, suggest};
 
@@ -139,8 +139,8 @@ impl Section<'_> {
 
     /// The dotted name of a section below this one.
     fn path_of(&self, path: &[Step]) -> String {
-        let keys = path.iter().filter_map(|step| if let Step::Key(key) = step { Some(key.as_str()) } else { None });
-        std::iter::once(self.path.as_str()).filter(|own| !own.is_empty()).chain(keys).collect::<Vec<_>>().join(".")
+        let keys = path.iter().filter_map(|step| if let Step::Key(key) = step { Some(key) } else { None });
+        keys.fold(self.path.clone(), |path, key| dotted(&path, key))
     }
 }
 

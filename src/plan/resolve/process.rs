@@ -85,6 +85,7 @@ impl Template {
                 limits: keys.limits.written().map(|(resource, limit)| (resource, limit.soft, limit.hard)).collect(),
                 no_new_privileges: keys.no_new_privileges,
                 parent_death_signal: keys.parent_death_signal.map_or(0, |signal| signal.0),
+                input: None,
                 aside: false,
             },
             started,

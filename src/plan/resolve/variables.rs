@@ -66,7 +66,7 @@ impl Variables {
             }
             match context.environment.lookup(&name) {
                 Ok(found) => {
-                    for found in found.into_iter().filter(|found| found.from_file) {
+                    for found in found.into_iter().filter(|found| found.secret) {
                         self.set(&name, secret(found.value));
                         self.remove.push(format!("{name}_FILE"));
                     }

@@ -156,7 +156,7 @@ impl Lifecycle {
         }
         match news {
             Prepared::Skipped => self.step_over(now, Step::Up, Some("skipped: its condition does not hold".to_owned()), effects),
-            Prepared::Done => self.step_over(now, Step::Up, None, effects),
+            Prepared::Done(words) => self.step_over(now, Step::Up, Some(words), effects),
             Prepared::Failed(code, why) => self.step_failed(now, code, why, effects),
             Prepared::Commands(commands) => {
                 self.stepping.commands = commands;

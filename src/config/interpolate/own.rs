@@ -1,0 +1,77 @@
+//! `${@NAME}`: the values that portcullis gives itself.
+
+use crate::config::problem::suggest;
+use crate::config::source::{Environment, Found};
+
+/// A value of portcullis' own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// Processors, as `nproc(1)` counts them.
+    Processors,
+    /// Processors that the cgroup grants, rounded up.
+    Granted,
+    /// The name of this host.
+    Host,
+    /// Our user id.
+    User,
+    /// Our group id.
+    Group,
+    /// The number of a module's instance.
+    Instance,
+    /// The item of a step's `each`.
+    Each,
+}
+
+/// Each with its name.
+const ALL: [(&str, Own); 7] = [
+    ("@nproc", Own::Processors),
+    ("@cpus", Own::Granted),
+    ("@hostname", Own::Host),
+    ("@uid", Own::User),
+    ("@gid", Own::Group),
+    ("@instance", Own::Instance),
+    ("@each", Own::Each),
+];
+
+impl Own {
+    /// The value of this name, its `@` included; a message where there is none.
+    pub(super) fn named(name: &str) -> Result<Self, String> {
+        ALL.iter().find(|(known, _)| *known == name).map(|(_, own)| *own).ok_or_else(|| {
+            let near = suggest(name.trim_start_matches('@'), ALL.iter().map(|(known, _)| known.trim_start_matches('@')));
+            format!("unknown `${{{name}}}`{near}")
+        })
+    }
+
+    /// The name, with its `@`.
+    pub(super) fn name(self) -> &'static str {
+        ALL.iter().find(|(_, own)| *own == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether it differs from one part of the configuration to the next.
+    pub(super) const fn is_of_a_part(self) -> bool {
+        matches!(self, Self::Instance | Self::Each)
+    }
+
+    /// What it is here; none where nothing gives it.
+    pub(super) fn value(self, environment: &Environment) -> Option<Found> {
+        let value = match self {
+            Self::Processors => environment.processors().to_string(),
+            Self::Granted => environment.granted_processors().to_string(),
+            Self::Host => environment.host_name().to_owned(),
+            Self::User => environment.ids().0.to_string(),
+            Self::Group => environment.ids().1.to_string(),
+            Self::Instance => environment.instance()?.to_string(),
+            Self::Each => return environment.each().cloned(),
+        };
+        Some(Found { value, secret: false })
+    }
+
+    /// What to say where nothing gives it.
+    pub(super) fn missing(self) -> String {
+        match self {
+            Self::Instance => "`${@instance}` is the number of a module's instance; only a module with `instances` has one".to_owned(),
+            Self::Each => "`${@each}` is the item of a step's `each`; only a step that has one gives it".to_owned(),
+            other => format!("`${{{}}}` is not known here", other.name()),
+        }
+    }
+}

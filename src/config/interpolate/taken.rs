@@ -1,0 +1,91 @@
+//! What stands in the place of `${…}`: the value itself, or what was written for the case that it is unset, or set.
+
+use super::{Findings, Otherwise, Piece, Source, Template, looks_secret, remember};
+use crate::config::source::{Environment, Found};
+use crate::secret::MASK;
+
+/// What stands in the place of a variable.
+pub(super) enum Taken<'t> {
+    Piece(Piece),
+    Other(&'t Template),
+    Nothing,
+}
+
+impl Otherwise {
+    /// Whether one that is empty is as good as unset.
+    const fn wants_text(&self) -> bool {
+        match self {
+            Self::Refuse => false,
+            Self::Message(_) => true,
+            Self::Default { colon, .. } | Self::Instead { colon, .. } => *colon,
+        }
+    }
+}
+
+impl Source {
+    /// As it stands behind `${`.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Variable(name) => name,
+            Self::Own(own) => own.name(),
+        }
+    }
+
+    /// The variable's name; none for a value of portcullis' own.
+    pub(super) fn variable(&self) -> Option<&str> {
+        if let Self::Variable(name) = self { Some(name) } else { None }
+    }
+
+    pub(super) fn take<'t>(&self, otherwise: &'t Otherwise, environment: &Environment, findings: &mut Findings) -> Taken<'t> {
+        let found = match self {
+            Self::Variable(name) => environment.lookup(name),
+            Self::Own(own) => Ok(own.value(environment)),
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(problem) => {
+                findings.problems.push(problem);
+                return Taken::Piece(Piece { value: String::new(), shown: String::new(), interpolated: true });
+            }
+        };
+        let found = found.filter(|found| !(found.value.is_empty() && otherwise.wants_text()));
+        match (found, otherwise) {
+            (Some(_), Otherwise::Instead { text, .. }) | (None, Otherwise::Default { text, .. }) => return Taken::Other(text),
+            (None, Otherwise::Instead { .. }) => {}
+            (Some(found), _) => return Taken::Piece(self.piece(found, findings)),
+            (None, Otherwise::Refuse) => findings.problems.push(match self {
+                Self::Variable(name) => format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"),
+                Self::Own(own) => own.missing(),
+            }),
+            (None, Otherwise::Message(message)) => {
+                let message = if message.is_empty() { "it is needed" } else { message };
+                findings.problems.push(format!("{} is not set: {message}", self.name()));
+            }
+        }
+        Taken::Nothing
+    }
+
+    fn piece(&self, found: Found, findings: &mut Findings) -> Piece {
+        let name = self.variable().unwrap_or_default();
+        let secret = found.secret || looks_secret(name, &found.value);
+        let mut value = found.value;
+        if name.ends_with("_PORT")
+            && let Some(port) = injected_port(&value)
+        {
+            findings.notices.push(format!("{name} is `{value}`, as Kubernetes injects it; port {port} is taken"));
+            value = port.to_owned();
+        }
+        let shown = if secret && !value.is_empty() { MASK.to_owned() } else { value.clone() };
+        if secret {
+            remember(&value);
+        }
+        Piece { value, shown, interpolated: true }
+    }
+}
+
+/// The port of `tcp://10.0.0.1:6379`, what Kubernetes puts into `<SERVICE>_PORT` of every container of a namespace.
+fn injected_port(value: &str) -> Option<&str> {
+    let address = ["tcp://", "udp://", "sctp://"].iter().find_map(|scheme| value.strip_prefix(scheme))?;
+    let (host, port) = address.rsplit_once(':')?;
+    (!host.is_empty() && port.parse::<u16>().is_ok()).then_some(port)
+}
