@@ -8,6 +8,7 @@ mod control;
 mod dify;
 mod docker;
 mod documents;
+mod entrypoints;
 mod environment;
 mod flood;
 mod gate;
