@@ -73,8 +73,8 @@ pub async fn run(plan: KeeperPlan, instance: String, mut orders: UnboundedReceiv
 mod tests {
     use super::*;
     use crate::mailbox::mailbox;
-    use crate::plan::{MigrationPlan, ProcessPlan};
     use crate::plan::argv::{Argv, Word};
+    use crate::plan::{MigrationPlan, ProcessPlan};
 
     #[tokio::test]
     async fn without_a_lock_every_order_is_granted() {

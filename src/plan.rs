@@ -285,21 +285,6 @@ impl Plan {
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
     }
 
-    /// What keeps the one lock of this start; none where nothing wants one.
-    pub fn keeper(&self) -> Option<KeeperPlan> {
-        let of_migration = self.migration.as_ref().map(MigrationPlan::keeper);
-        match (of_migration, self.step_lock.clone()) {
-            (Some(keeper), Some(hold)) => Some(KeeperPlan { hold, ..keeper }),
-            (None, Some(hold)) => Some(KeeperPlan { hold, waits: false, check: None, verify: None }),
-            (keeper, None) => keeper,
-        }
-    }
-
-    /// Whether what has lost its lock goes on; else it is stopped.
-    pub fn goes_on_unlocked(&self) -> bool {
-        self.migration.as_ref().map_or_else(|| self.step_lock.as_ref().is_some_and(|hold| hold.unlocked), |migration| migration.unlocked)
-    }
-
     /// The module of this number.
     pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
         self.modules.iter().find(|module| module.id == id)

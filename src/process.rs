@@ -3,9 +3,9 @@
 pub mod children;
 pub mod descendants;
 mod executable;
+pub mod hooks;
 mod input;
 mod lineage;
-pub mod hooks;
 pub mod memory;
 pub mod notify;
 pub mod output;

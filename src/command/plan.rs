@@ -1,5 +1,7 @@
 //! `portcullis plan`: what the configuration comes to, and what `run` would do, without any secret and without doing it.
 
+mod steps;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -10,14 +12,14 @@ use crate::config::effective::Effective;
 use crate::exit::signal_name;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
-use crate::plan::{Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, Plan, ProcessPlan, Question};
+use crate::plan::{Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, Plan, ProcessPlan, Question, StepAt};
 use crate::secret::scrub;
 use crate::visible;
 
 /// The plan for a person: TOML that could stand in the configuration's place, then in comments what happens in which order.
 pub fn render(plan: &Plan, effective: &Effective) -> String {
     let mut out = format!("# {}\n{}\n# What happens, in this order:\n", who(plan), effective.toml());
-    for (index, step) in steps(plan).iter().enumerate() {
+    for (index, step) in order(plan).iter().enumerate() {
         let _ = writeln!(out, "# {}. {}", index + 1, visible::line(step));
     }
     for notice in plan.remarks.iter().chain(&plan.notices) {
@@ -31,7 +33,7 @@ pub fn render_json(plan: &Plan, effective: &Effective) -> String {
     let service = &plan.service;
     let mut value = effective.json();
     value["service"] = json!({ "name": service.name, "mode": service.mode, "instance": service.instance, "version": service.version });
-    value["order"] = json!(steps(plan));
+    value["order"] = json!(order(plan));
     value["notices"] = plan.remarks.iter().chain(&plan.notices).map(String::as_str).collect();
     format!("{value:#}\n")
 }
@@ -43,7 +45,7 @@ fn who(plan: &Plan) -> String {
 }
 
 /// What a run does, in its order.
-fn steps(plan: &Plan) -> Vec<String> {
+fn order(plan: &Plan) -> Vec<String> {
     let mut steps = Vec::new();
     match &plan.health {
         Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
@@ -53,22 +55,28 @@ fn steps(plan: &Plan) -> Vec<String> {
         Some(health) => steps.push(format!("answer on {}", endpoint(health))),
         None => {}
     }
+    steps.extend(steps::at(plan, StepAt::Files).chain(steps::at(plan, StepAt::First)));
     let checks = || plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id)).map(|(_, check)| check);
     steps.extend(
         checks()
             .filter(|check| !check.wait.is_zero())
             .map(|check| format!("wait for {} up to {}: {}", check.name, format_duration(check.wait), check.target)),
     );
+    steps.extend(steps::at(plan, StepAt::Ready));
     if let Some(migration) = &plan.migration {
         let verb = if migration.waits { "wait for the migration of another mode" } else { "migrate" };
         steps.push(format!("{verb}: {}; {}; {}", migration.process.argv, environment(&migration.process), migration_limits(migration)));
     }
+    steps.extend(steps::at(plan, StepAt::Migrated));
     match (&plan.main, &plan.refusal) {
         (Some(main), _) => steps.push(format!("start {}{}", main.argv, start(main))),
         (None, Some(refusal)) => steps.push(format!("refuse with exit code {}: {}", refusal.code, refusal.message)),
         (None, None) => steps.push("end: no process is started after the migration".to_owned()),
     }
     steps.extend(plan.modules.iter().map(|module| of_module(plan, module)));
+    if plan.main.is_some() {
+        steps.extend(steps::at(plan, StepAt::Up));
+    }
     let watched: Vec<String> = checks().map(|check| format!("{} ({})", check.name, check.target)).collect();
     if !watched.is_empty() {
         steps.push(format!("check meanwhile {}", watched.join(", ")));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 pub use crate::config::migration::Orphans;
 
-use super::ProcessPlan;
+use super::{Plan, ProcessPlan};
 use super::target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget};
 
 /// Run this command once across all replicas.
@@ -155,6 +155,23 @@ impl MigrationPlan {
             check: statement(&self.check),
             verify: statement(&self.verify),
         }
+    }
+}
+
+impl Plan {
+    /// What keeps the one lock of this start; none where nothing wants one.
+    pub fn keeper(&self) -> Option<KeeperPlan> {
+        let of_migration = self.migration.as_ref().map(MigrationPlan::keeper);
+        match (of_migration, self.step_lock.clone()) {
+            (Some(keeper), Some(hold)) => Some(KeeperPlan { hold, ..keeper }),
+            (None, Some(hold)) => Some(KeeperPlan { hold, waits: false, check: None, verify: None }),
+            (keeper, None) => keeper,
+        }
+    }
+
+    /// Whether what has lost its lock goes on; else it is stopped.
+    pub fn goes_on_unlocked(&self) -> bool {
+        self.migration.as_ref().map_or_else(|| self.step_lock.as_ref().is_some_and(|hold| hold.unlocked), |migration| migration.unlocked)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod argv;
+mod around;
 mod asked;
 mod checks;
 mod condition;
@@ -14,6 +15,7 @@ mod modes;
 mod modules;
 mod process;
 mod started;
+mod steps;
 mod target;
 mod variables;
 
@@ -130,7 +132,19 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
             **process = chosen.template.process(process.argv.clone(), None).aside();
         }
     }
-    let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, &chosen.template);
+    let mode = chosen.mode.clone();
+    let of_mode = (mode.as_deref(), &chosen.template);
+    let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, of_mode);
+    let (steps, step_lock) = steps::Steps {
+        root: &root,
+        template: &chosen.template,
+        mode: mode.as_deref(),
+        own_command: own.is_some(),
+        locks: looks,
+        checks: &checks,
+        migration: migration.as_ref(),
+    }
+    .read();
     if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) {
         let mode = chosen.mode.as_deref().unwrap_or_default();
         let problem = format!(
@@ -158,8 +172,8 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
     let plan = Plan {
         service,
         checks,
-        steps: Vec::new(),
-        step_lock: None,
+        steps,
+        step_lock,
         migration,
         main: chosen.main,
         modules,

@@ -100,7 +100,8 @@ mod tests {
     fn what_can_be_run_is_run_by_name() {
         let directory = std::env::temp_dir().join(format!("portcullis-hooks-{}", std::process::id()));
         fs::create_dir_all(directory.join("sub")).unwrap();
-        for (name, mode) in [("20-b", 0o755), ("10-a", 0o755), ("30-c.php", 0o644), ("notes.txt", 0o644), ("Z", 0o755), ("sub/deep", 0o755)] {
+        for (name, mode) in [("20-b", 0o755), ("10-a", 0o755), ("30-c.php", 0o644), ("notes.txt", 0o644), ("Z", 0o755), ("sub/deep", 0o755)]
+        {
             fs::write(directory.join(name), "").unwrap();
             fs::set_permissions(directory.join(name), fs::Permissions::from_mode(mode)).unwrap();
         }
@@ -120,7 +121,9 @@ mod tests {
 
     #[test]
     fn a_pattern_is_matched_whole() {
-        for (pattern, name, expected) in [("*", "x", true), ("*.sh", "a.sh", true), ("*.sh", "a.sh.bak", false), ("?", "", false), ("a*b*c", "axbxc", true)] {
+        for (pattern, name, expected) in
+            [("*", "x", true), ("*.sh", "a.sh", true), ("*.sh", "a.sh.bak", false), ("?", "", false), ("a*b*c", "axbxc", true)]
+        {
             assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
         }
     }

@@ -27,17 +27,8 @@ pub enum StartStage {
 
 impl StartStage {
     /// Every stage in order.
-    pub const ORDER: [Self; 9] = [
-        Self::Files,
-        Self::First,
-        Self::Waits,
-        Self::Ready,
-        Self::Migration,
-        Self::Migrated,
-        Self::Modules,
-        Self::Process,
-        Self::Up,
-    ];
+    pub const ORDER: [Self; 9] =
+        [Self::Files, Self::First, Self::Waits, Self::Ready, Self::Migration, Self::Migrated, Self::Modules, Self::Process, Self::Up];
 
     /// The stage in which steps of this time are done.
     pub const fn of(at: StepAt) -> Self {

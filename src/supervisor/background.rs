@@ -211,14 +211,10 @@ impl Background {
         });
     }
 
-    pub(super) fn acquire_lock(&mut self) {
+    /// Queues for the lock by one of [`LockOrder::Acquire`] and [`LockOrder::Take`].
+    pub(super) fn acquire_lock(&mut self, order: LockOrder) {
         self.lock_is_out = true;
-        let _ = self.locks.send(LockOrder::Acquire);
-    }
-
-    pub(super) fn take_lock(&mut self) {
-        self.lock_is_out = true;
-        let _ = self.locks.send(LockOrder::Take);
+        let _ = self.locks.send(order);
     }
 
     pub(super) fn verify(&self) {

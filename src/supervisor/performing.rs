@@ -7,6 +7,7 @@ use tracing::{debug, error, warn};
 
 use super::Supervisor;
 use crate::clock::Moment;
+use crate::migration::LockOrder;
 use crate::plan::process::StartSign;
 use crate::prober::ProcessWatch;
 use crate::process::terminal;
@@ -27,8 +28,8 @@ impl Supervisor {
             }
             Effect::Extend(timer, by) => self.timers.extend(timer, now, by),
             Effect::Disarm(timer) => self.timers.disarm(timer),
-            Effect::AcquireLock => self.background.acquire_lock(),
-            Effect::TakeLock => self.background.take_lock(),
+            Effect::AcquireLock => self.background.acquire_lock(LockOrder::Acquire),
+            Effect::TakeLock => self.background.acquire_lock(LockOrder::Take),
             Effect::ReleaseLock => self.background.release_lock(),
             Effect::AskDatabase => self.background.verify(),
             Effect::ConfirmLock => self.background.confirm_lock(),

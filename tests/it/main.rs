@@ -45,6 +45,7 @@ mod schema;
 mod secrets;
 mod socket_peers;
 mod status;
+mod steps;
 mod storm;
 mod support;
 mod targets;

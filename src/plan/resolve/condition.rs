@@ -20,7 +20,6 @@ pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &st
 
 /// The same for what comes later in a start: files are looked at and commands are asked when it is about to be done. Commands run as
 /// those of `template` do.
-#[allow(dead_code, reason = "files and steps are about to use it")]
 pub(super) fn deferred<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth, template: &Template) -> ConditionPlan {
     let reader = Reader { context, depth, template: Some(template) };
     node.map_or(ConditionPlan::Always, |node| reader.read(node, &format!("{path}.when")).plan)

@@ -6,6 +6,7 @@ use crate::config::node::{Node, Table, Value};
 use crate::config::origin::Origin;
 use crate::config::process::{MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
 use crate::config::reader::{Depth, Section};
+use crate::config::step::Around;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
@@ -65,6 +66,29 @@ impl Template {
             .zip(keys.user.0.as_ref())
             .and_then(|(section, user)| Accounts::read().find(&user.value()).map_err(|why| section.refuse("user", why)).ok());
         Self { variables, account, keys, main }
+    }
+
+    /// The same for something that runs once, as `section` has it.
+    pub(super) fn around(&self, section: &mut Section<'_>, around: &Around) -> Self {
+        let keys = ProcessKeys {
+            user: if around.user.0.is_some() { around.user.clone() } else { self.keys.user.clone() },
+            working_directory: if around.working_directory.0.is_some() {
+                around.working_directory.clone()
+            } else {
+                self.keys.working_directory.clone()
+            },
+            umask: around.umask.or(self.keys.umask),
+            watchdog: None,
+            restart: None,
+            ..self.keys.clone()
+        };
+        let mut template = if around.user.0.is_some() {
+            Self::of(Some(section), keys, self.main.clone(), self.variables.clone())
+        } else {
+            Self { keys, ..self.clone() }
+        };
+        template.variables.set_all(section.table("env"));
+        template
     }
 
     /// A process of this mode that runs `argv`.

@@ -5,8 +5,8 @@ use crate::config::reader::{Depth, Section};
 use crate::config::started::{Start, Started};
 use crate::config::values::Number;
 use crate::plan::StartedPlan;
+use crate::plan::argv::Word;
 use crate::plan::process::StartSign;
-use crate::plan::resolve::argv::word;
 use crate::plan::resolve::target;
 
 /// The longest text that is looked for in the output, in bytes.
@@ -43,7 +43,7 @@ fn sign(section: &Section<'_>, start: &Start) -> Option<StartSign> {
             section.problem("line", fault);
             None
         }
-        None => Some(StartSign::Line(word(text))),
+        None => Some(StartSign::Line(Word::of(text))),
     });
     descriptor.or(start.notify.then_some(StartSign::Notifies)).or(line)
 }

@@ -3,7 +3,9 @@
 mod stopping;
 
 use super::stages::step_stage;
-use super::{Duration, Effect, Ended, Exit, Lifecycle, Moment, ProcessId, ProcessPlan, ProcessTimer, Progress, RunState, Step, Then, Timer};
+use super::{
+    Duration, Effect, Ended, Exit, Lifecycle, Moment, ProcessId, ProcessPlan, ProcessTimer, Progress, RunState, Step, Then, Timer,
+};
 use crate::plan::{OnFailure, StepAction, StepAt, StepId, StepPlan};
 use crate::state::event::Prepared;
 use crate::state::snapshot::{CurrentStep, Doing};
@@ -247,28 +249,6 @@ impl Lifecycle {
             self.step_over(now, Step::Down, None, effects);
         } else {
             self.run_step(now, number, effects);
-        }
-    }
-
-    /// It took longer than it may: a check is killed, a command asked to end, and what is prepared left off.
-    pub(super) fn step_took_too_long(&mut self, now: Moment, id: StepId, effects: &mut Vec<Effect>) {
-        let Some((_, task)) = self.stepping.current.filter(|(current, _)| *current == id && self.ending.is_none()) else { return };
-        let process = ProcessId::Step(id);
-        match (task, self.state(process)) {
-            (Task::Prepare, _) => {
-                let took = humantime::format_duration(self.step_limit());
-                effects.push(Effect::CancelPreparation);
-                self.step_failed(now, Exit::MigrationTimeout.code(), format!("took longer than {took}"), effects);
-            }
-            (Task::Check, RunState::Forked | RunState::Up(_)) => effects.push(Effect::SignalGroup(process, libc::SIGKILL)),
-            (Task::Run(_), RunState::Forked | RunState::Up(_)) => {
-                self.stepping.overdue = true;
-                self.transition(process, RunState::Stopping(Then::Rest));
-                effects.extend([libc::SIGTERM, libc::SIGCONT].map(|number| Effect::Signal(process, number)));
-                let grace = self.process(process).rules.timeout;
-                effects.push(Effect::Arm(Timer::Process(process, ProcessTimer::Grace), grace));
-            }
-            _ => {}
         }
     }
 

@@ -13,6 +13,7 @@ mod order;
 mod orders;
 mod reloading;
 mod restarting;
+mod stepping;
 mod table;
 mod walk;
 mod world;

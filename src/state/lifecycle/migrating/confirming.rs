@@ -20,10 +20,8 @@ impl Lifecycle {
     /// The event, unless it would begin another step under a lock that is to be confirmed first. A stop is held up by nothing.
     pub(in crate::state::lifecycle) fn held_back(&mut self, event: Event) -> Option<Event> {
         let goes_on = match event {
-            Event::GroupGone(id) => id.is_one_off(),
-            Event::Elapsed(Timer::Process(id, ProcessTimer::Restart)) => id.is_one_off(),
-            Event::Prepared(_, Prepared::Progress(_)) => false,
-            Event::Prepared(..) => true,
+            Event::GroupGone(id) | Event::Elapsed(Timer::Process(id, ProcessTimer::Restart)) => id.is_one_off(),
+            Event::Prepared(_, ref news) => !matches!(news, Prepared::Progress(_)),
             Event::Lock(LockNews::Held | LockNews::Verified(_)) => true,
             _ => false,
         };

@@ -58,7 +58,7 @@ impl Lifecycle {
         match self.migrating.lock {
             Lock::Idle => self.lock_is_back(now, effects),
             Lock::Releasing => {}
-            _ if self.ending.is_none() && self.lock_is_wanted() => self.go_on(now, effects),
+            Lock::Held | Lock::Forfeited | Lock::Lost(_) if self.ending.is_none() && self.lock_is_wanted() => self.go_on(now, effects),
             _ => self.release_lock(effects),
         }
     }
@@ -88,10 +88,7 @@ impl Lifecycle {
                 self.nothing_to_do(now, ahead, effects);
             }
             LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(now, effects),
-            LockNews::Current { ahead } if queues && self.ending.is_none() => {
-                self.migrating.lock = Lock::Idle;
-                self.nothing_to_do(now, ahead, effects);
-            }
+            LockNews::Current { ahead } if queues && self.ending.is_none() => self.nothing_to_do(now, ahead, effects),
             LockNews::Checked(took) if queues => self.check_answered(now, took),
             LockNews::Preparing(preparation) if queues => {
                 self.snapshot.migration_lock.preparing = Some(preparation);

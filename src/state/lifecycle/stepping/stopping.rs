@@ -1,6 +1,6 @@
 //! Steps and the stop: before the process a step is stopped as a migration is, beside the process together with that.
 
-use super::{Effect, Lifecycle, Moment, ProcessId, RunState, Step, StepId, Task, Then, retry};
+use super::{Effect, Exit, Lifecycle, Moment, ProcessId, ProcessTimer, RunState, Step, StepId, Task, Then, Timer, retry};
 use crate::exit::{signal_code, signal_name};
 use crate::state::shutdown::Shutdown;
 
@@ -21,12 +21,18 @@ impl Lifecycle {
     }
 
     /// Somebody asks for the end while a step is under way and no process of the mode runs.
-    pub(in crate::state::lifecycle) fn stop_before_process(&mut self, now: Moment, process: ProcessId, number: i32, effects: &mut Vec<Effect>) {
+    pub(in crate::state::lifecycle) fn stop_before_process(
+        &mut self,
+        now: Moment,
+        process: ProcessId,
+        number: i32,
+        effects: &mut Vec<Effect>,
+    ) {
         let ProcessId::Step(id) = process else { return };
         let (signal, name) = (signal_name(number), self.current_step().map(|step| step.name.clone()).unwrap_or_default());
         self.decide(signal_code(number as u8), format!("ended by {signal} while the step `{name}` ran"));
         match self.state(process) {
-            state if state.runs() => self.stop_task(process, number, super::Timer::Grace, self.stop_timeout(), effects),
+            state if state.runs() => self.stop_task(process, number, Timer::Grace, self.stop_timeout(), effects),
             RunState::Clearing(_) if self.requests.count >= 3 => self.kill(process, effects),
             RunState::Clearing(_) => {}
             _ => {
@@ -49,6 +55,28 @@ impl Lifecycle {
             RunState::Idle | RunState::Backoff => {
                 self.leave_off(id, effects);
                 self.step_abandoned(now, effects);
+            }
+            _ => {}
+        }
+    }
+
+    /// It took longer than it may: a check is killed, a command asked to end, and what is prepared left off.
+    pub(in crate::state::lifecycle) fn step_took_too_long(&mut self, now: Moment, id: StepId, effects: &mut Vec<Effect>) {
+        let Some((_, task)) = self.stepping.current.filter(|(current, _)| *current == id && self.ending.is_none()) else { return };
+        let process = ProcessId::Step(id);
+        match (task, self.state(process)) {
+            (Task::Prepare, _) => {
+                let took = humantime::format_duration(self.step_limit());
+                effects.push(Effect::CancelPreparation);
+                self.step_failed(now, Exit::MigrationTimeout.code(), format!("took longer than {took}"), effects);
+            }
+            (Task::Check, RunState::Forked | RunState::Up(_)) => effects.push(Effect::SignalGroup(process, libc::SIGKILL)),
+            (Task::Run(_), RunState::Forked | RunState::Up(_)) => {
+                self.stepping.overdue = true;
+                self.transition(process, RunState::Stopping(Then::Rest));
+                effects.extend([libc::SIGTERM, libc::SIGCONT].map(|number| Effect::Signal(process, number)));
+                let grace = self.process(process).rules.timeout;
+                effects.push(Effect::Arm(Timer::Process(process, ProcessTimer::Grace), grace));
             }
             _ => {}
         }
