@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod dify;
 pub mod effective;
 pub mod environment;
+pub mod file;
 pub mod fit;
 pub mod health;
 pub mod heartbeat;

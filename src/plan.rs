@@ -285,11 +285,6 @@ impl Plan {
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
     }
 
-    /// The module of this number.
-    pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
-        self.modules.iter().find(|module| module.id == id)
-    }
-
     /// Whether this check is asked only while its module runs.
     pub fn is_of_module(&self, id: CheckId) -> bool {
         self.modules.iter().any(|module| module.checks.contains(&id))

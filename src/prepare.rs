@@ -7,7 +7,9 @@
 
 mod attributes;
 mod copy;
+mod executables;
 mod place;
+mod privileges;
 mod remove;
 mod text;
 mod tree;
@@ -16,18 +18,45 @@ mod write;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::symlinkat;
 
+use crate::plan::Plan;
 use crate::plan::file::{FileAction, FilePlan};
+use crate::process::spawn::Surroundings;
 use crate::secret::scrub;
-use crate::visible;
+use crate::{sys, visible};
 use attributes::Attributes;
+pub use executables::Missing;
+use executables::missing;
 use place::{Last, Place};
+pub use privileges::obstacles;
 use watch::Watch;
+
+/// What was found out about a plan before anything of it is done.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// What cannot be done for want of power.
+    pub obstacles: Vec<String>,
+    /// The programs that are nowhere.
+    pub missing: Vec<Missing>,
+}
+
+/// Looks for what stands in the way of a plan, on a thread of its own: a file system that does not answer `within` this time must not keep anybody from being
+/// stopped, and nothing is found then.
+pub fn look(plan: &Plan, surroundings: &Surroundings, within: Duration) -> Look {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (plan, surroundings) = (plan.clone(), surroundings.clone());
+    let body = move || {
+        // Nobody may be waiting any more.
+        let _ = sender.send(Look { obstacles: obstacles(&plan), missing: missing(&plan, &surroundings) });
+    };
+    sys::start_thread("look", body).ok().and_then(|()| receiver.recv_timeout(within).ok()).unwrap_or_default()
+}
 
 /// What came of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,5 @@
 //! `portcullis plan`: what the configuration comes to, and what `run` would do, without any secret and without doing it.
 
-mod steps;
-
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -12,17 +10,20 @@ use crate::config::effective::Effective;
 use crate::exit::signal_name;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
-use crate::plan::{Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, Plan, ProcessPlan, Question, StepAt};
+use crate::plan::{
+    Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, Question, StepAction, StepAt, StepPlan,
+};
+use crate::prepare;
 use crate::secret::scrub;
 use crate::visible;
 
 /// The plan for a person: TOML that could stand in the configuration's place, then in comments what happens in which order.
 pub fn render(plan: &Plan, effective: &Effective) -> String {
     let mut out = format!("# {}\n{}\n# What happens, in this order:\n", who(plan), effective.toml());
-    for (index, step) in order(plan).iter().enumerate() {
+    for (index, step) in steps(plan).iter().enumerate() {
         let _ = writeln!(out, "# {}. {}", index + 1, visible::line(step));
     }
-    for notice in plan.remarks.iter().chain(&plan.notices) {
+    for notice in plan.remarks.iter().chain(&plan.notices).chain(&prepare::obstacles(plan)) {
         let _ = writeln!(out, "# Notice: {}", visible::line(notice));
     }
     out
@@ -33,8 +34,8 @@ pub fn render_json(plan: &Plan, effective: &Effective) -> String {
     let service = &plan.service;
     let mut value = effective.json();
     value["service"] = json!({ "name": service.name, "mode": service.mode, "instance": service.instance, "version": service.version });
-    value["order"] = json!(order(plan));
-    value["notices"] = plan.remarks.iter().chain(&plan.notices).map(String::as_str).collect();
+    value["order"] = json!(steps(plan));
+    value["notices"] = plan.remarks.iter().chain(&plan.notices).chain(&prepare::obstacles(plan)).map(String::as_str).collect();
     format!("{value:#}\n")
 }
 
@@ -45,7 +46,7 @@ fn who(plan: &Plan) -> String {
 }
 
 /// What a run does, in its order.
-fn order(plan: &Plan) -> Vec<String> {
+fn steps(plan: &Plan) -> Vec<String> {
     let mut steps = Vec::new();
     match &plan.health {
         Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
@@ -55,28 +56,27 @@ fn order(plan: &Plan) -> Vec<String> {
         Some(health) => steps.push(format!("answer on {}", endpoint(health))),
         None => {}
     }
-    steps.extend(steps::at(plan, StepAt::Files).chain(steps::at(plan, StepAt::First)));
+    let at = |steps: &mut Vec<String>, times: &[StepAt]| steps.extend(plan.steps.iter().filter(|step| times.contains(&step.at)).map(once));
+    at(&mut steps, &[StepAt::Files, StepAt::First]);
     let checks = || plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id)).map(|(_, check)| check);
     steps.extend(
         checks()
             .filter(|check| !check.wait.is_zero())
             .map(|check| format!("wait for {} up to {}: {}", check.name, format_duration(check.wait), check.target)),
     );
-    steps.extend(steps::at(plan, StepAt::Ready));
+    at(&mut steps, &[StepAt::Ready]);
     if let Some(migration) = &plan.migration {
         let verb = if migration.waits { "wait for the migration of another mode" } else { "migrate" };
         steps.push(format!("{verb}: {}; {}; {}", migration.process.argv, environment(&migration.process), migration_limits(migration)));
     }
-    steps.extend(steps::at(plan, StepAt::Migrated));
+    at(&mut steps, &[StepAt::Migrated]);
     match (&plan.main, &plan.refusal) {
         (Some(main), _) => steps.push(format!("start {}{}", main.argv, start(main))),
         (None, Some(refusal)) => steps.push(format!("refuse with exit code {}: {}", refusal.code, refusal.message)),
         (None, None) => steps.push("end: no process is started after the migration".to_owned()),
     }
+    at(&mut steps, &[StepAt::Up]);
     steps.extend(plan.modules.iter().map(|module| of_module(plan, module)));
-    if plan.main.is_some() {
-        steps.extend(steps::at(plan, StepAt::Up));
-    }
     let watched: Vec<String> = checks().map(|check| format!("{} ({})", check.name, check.target)).collect();
     if !watched.is_empty() {
         steps.push(format!("check meanwhile {}", watched.join(", ")));
@@ -89,6 +89,19 @@ fn order(plan: &Plan) -> Vec<String> {
         steps.push(stop(main, plan.stop_budget()));
     }
     steps
+}
+
+/// What is done once.
+fn once(step: &StepPlan) -> String {
+    let commands = |commands: &[ProcessPlan]| commands.iter().map(|command| command.argv.to_string()).collect::<Vec<_>>().join(", then ");
+    let what = match &step.action {
+        StepAction::File(file) => format!("make {file}"),
+        StepAction::Commands(several) => format!("{}: {}", step.name, commands(several)),
+        StepAction::Hooks(hooks) => format!("{}: the programs in {}", step.name, hooks.directory.display()),
+    };
+    let condition = if step.condition.is_constant() { String::new() } else { format!("; only where {}", step.condition) };
+    let goes_on = if step.on_failure == OnFailure::Continue { "; the start goes on where it fails" } else { "" };
+    format!("{what}{condition}{goes_on}")
 }
 
 /// What a process finds around it, and when it counts as started.

@@ -9,7 +9,9 @@ use crate::config::source::Environment;
 use crate::control::Sources;
 use crate::exit::Exit;
 use crate::log;
+use crate::plan::Plan;
 use crate::plan::resolve::{Request, resolve};
+use crate::prepare::{self, Look, Missing};
 use crate::process::signals::bound_queue;
 use crate::process::spawn::Surroundings;
 use crate::server::Listeners;
@@ -17,6 +19,9 @@ use crate::state::lifecycle::Ending;
 use crate::supervisor;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
+
+/// How long is looked for what stands in the way, where a file system does not answer.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs as the container's entry and returns the exit code.
 pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems) -> u8 {
@@ -85,6 +90,10 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     for remark in &plan.remarks {
         info!("{remark}");
     }
+    let surroundings = surroundings(environment, descriptors);
+    if let Some(code) = refused(&plan, &surroundings) {
+        return (code, patience);
+    }
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
         Ok(listeners) => listeners,
         Err(cause) if plan.health.as_ref().is_some_and(|health| health.required) => {
@@ -101,7 +110,6 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     // Removed when this returns, whatever with; after a KILL the next one finds it stale.
     let _file = listeners.as_ref().and_then(Listeners::file);
-    let surroundings = surroundings(environment, descriptors);
     let directory = surroundings.directory.clone().unwrap_or_default();
     let sources = || {
         let environment = environment.clone().at(directory);
@@ -122,6 +130,22 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
             (last_line(Exit::Internal.code(), &sentence), patience)
         }
     }
+}
+
+/// What ends the start before anything of it was done, the health endpoint included: programs that are nowhere, files that only root can make so.
+fn refused(plan: &Plan, surroundings: &Surroundings) -> Option<u8> {
+    let Look { mut obstacles, missing } = prepare::look(plan, surroundings, LONGEST_LOOK);
+    let (missing, perhaps): (Vec<Missing>, Vec<Missing>) = missing.into_iter().partition(|missing| missing.certain);
+    for Missing { sentence, .. } in &perhaps {
+        info!("{sentence}");
+    }
+    let exit = if obstacles.is_empty() { Exit::NotFound } else { Exit::Config };
+    obstacles.splice(0..0, missing.into_iter().map(|missing| missing.sentence));
+    let (last, others) = obstacles.split_last()?;
+    for obstacle in others {
+        error!("{obstacle}");
+    }
+    Some(last_line(exit.code(), last))
 }
 
 /// What the children inherit. We leave the working directory ourselves, so that its file system can be unmounted.

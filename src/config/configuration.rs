@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::check::Check;
 use crate::config::dify::Dify;
 use crate::config::environment::Environment;
+use crate::config::file::File;
 use crate::config::health::Health;
 use crate::config::heartbeat::Heartbeat;
 use crate::config::interpolate::Text;
@@ -48,6 +49,8 @@ pub struct Configuration {
     pub steps: Part<Vec<Step>>,
     /// The command that runs once across all replicas.
     pub migrations: Part<Migrations>,
+    /// What is written, copied, made, removed or given to somebody before the process is started, in this order.
+    pub files: Part<Vec<File>>,
     /// The processes of which one is started, by name.
     #[schemars(extend("propertyNames" = serde_json::json!({ "minLength": 1 })))]
     pub modes: Part<Named<Mode>>,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 pub use crate::config::migration::Orphans;
 
-use super::{Plan, ProcessPlan};
 use super::target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget};
+use super::{Plan, ProcessPlan};
 
 /// Run this command once across all replicas.
 #[derive(Clone, Debug, PartialEq)]

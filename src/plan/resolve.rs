@@ -7,6 +7,7 @@ mod asked;
 mod checks;
 mod condition;
 mod dify;
+mod files;
 mod given;
 mod health;
 mod heartbeat;
@@ -132,19 +133,12 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
             **process = chosen.template.process(process.argv.clone(), None).aside();
         }
     }
-    let mode = chosen.mode.clone();
-    let of_mode = (mode.as_deref(), &chosen.template);
-    let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, of_mode);
-    let (steps, step_lock) = steps::Steps {
-        root: &root,
-        template: &chosen.template,
-        mode: mode.as_deref(),
-        own_command: own.is_some(),
-        locks: looks,
-        checks: &checks,
-        migration: migration.as_ref(),
-    }
-    .read();
+    let (mode, template) = (chosen.mode.as_deref(), &chosen.template);
+    let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, (mode, template));
+    let files = files::read(&root, mode, own.is_some(), template);
+    let (own_command, migrating) = (own.is_some(), migration.as_ref());
+    let steps = steps::Steps { root: &root, template, mode, own_command, locks: looks, checks: &checks, migration: migrating };
+    let (steps, step_lock) = steps.read(files);
     if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) {
         let mode = chosen.mode.as_deref().unwrap_or_default();
         let problem = format!(

@@ -46,7 +46,7 @@ impl Attributes {
         let named = self.owner.unwrap_or(Owner { uid: None, gid: None });
         let is_secret = self.secret.unwrap_or(has_secret);
         // Whoever is to read a secret owns it, so that nobody else has to be let in.
-        let reader = self.reader.filter(|_| is_secret && self.owner.is_none()).map(|reader| match there {
+        let reader = self.reader.filter(|_| is_secret && self.owner.is_none() && geteuid().is_root()).map(|reader| match there {
             None => reader,
             Some(_) => Owner { uid: reader.uid, gid: None },
         });

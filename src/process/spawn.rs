@@ -185,6 +185,12 @@ fn entries(environment: &BTreeMap<OsString, OsString>) -> Vec<CString> {
         .collect()
 }
 
+/// The paths at which the program of this command may be, as its child looks for it.
+pub fn places(plan: &ProcessPlan, surroundings: &Surroundings) -> Vec<PathBuf> {
+    let home = directory(plan, surroundings).unwrap_or_default();
+    candidates(plan, &environment(plan, surroundings, &NotifyWays::default())).into_iter().map(|path| home.join(path)).collect()
+}
+
 /// The paths at which the program may be, as `execvp(3)` would try them with the child's own PATH.
 fn candidates(plan: &ProcessPlan, environment: &BTreeMap<OsString, OsString>) -> Vec<PathBuf> {
     let program = plan.argv.program();

@@ -12,6 +12,7 @@ use crate::plan::argv::{Argv, Word};
 use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
 use crate::plan::resolve::variables::Variables;
 use crate::plan::{ProcessPlan, StartedPlan};
+use crate::sys::start::Credentials;
 
 /// What is said of every process, before a mode or a module has its say.
 #[derive(Clone)]
@@ -89,6 +90,11 @@ impl Template {
         };
         template.variables.set_all(section.table("env"));
         template
+    }
+
+    /// Who the process is, where that is not portcullis' own user.
+    pub(super) fn user(&self) -> Option<&Credentials> {
+        self.account.as_ref().map(|account| &account.credentials)
     }
 
     /// A process of this mode that runs `argv`.

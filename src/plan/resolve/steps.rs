@@ -18,7 +18,7 @@ use crate::plan::resolve::condition;
 use crate::plan::resolve::migrations::Locks;
 use crate::plan::resolve::process::Template;
 use crate::plan::step::HooksPlan;
-use crate::plan::{CheckPlan, ConditionPlan, HoldPlan, LockPlan, MigrationPlan, ProcessPlan, StepAction, StepPlan};
+use crate::plan::{CheckPlan, HoldPlan, LockPlan, MigrationPlan, ProcessPlan, StepAction, StepPlan};
 
 /// What steps are read for.
 pub(super) struct Steps<'a, 'c> {
@@ -51,9 +51,9 @@ struct Found {
 }
 
 impl Steps<'_, '_> {
-    /// Every step of this run, in the order in which they are done, and the lock of those that want one where the migration has none.
-    pub(super) fn read(&self) -> (Vec<StepPlan>, Option<HoldPlan>) {
-        let (mut plans, mut hold): (Vec<StepPlan>, Option<HoldPlan>) = (Vec::new(), None);
+    /// Every step of this run, in the order in which they are done, those that make files before the others of their time; and the lock of those that want one where the migration has none.
+    pub(super) fn read(&self, files: Vec<StepPlan>) -> (Vec<StepPlan>, Option<HoldPlan>) {
+        let (mut plans, mut hold) = (files, None);
         for (index, node) in self.root.list("steps").unwrap_or_default().iter().enumerate() {
             let path = format!("steps.{}", index + 1);
             let Some(Found { mut plan, lock }) = self.step(node, &path) else { continue };
@@ -89,7 +89,7 @@ impl Steps<'_, '_> {
         let form = context.open(node, path, Depth::Form)?;
         let condition = condition::deferred(context, form.node("when"), path, depth, self.template);
         let whole = context.open(node, path, depth)?;
-        let is_used = is_for_mode(&whole, self.root, self.mode) && condition != ConditionPlan::Never;
+        let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
         let items = if form.has("each") { each(&whole, if is_used { depth } else { Depth::Form }) } else { vec![None] };
         let scratch = context.of_part(context.environment);
         let own = || scratch.open(node, path, Depth::Form).is_some_and(|mut section| section.part::<Switch>().own);

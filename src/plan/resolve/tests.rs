@@ -3,6 +3,7 @@
 mod argv;
 mod dify;
 mod faults;
+mod files;
 mod modules;
 mod presets;
 mod process;

@@ -1,0 +1,153 @@
+//! The programs of a start, looked for before anything is waited for: a misspelt one ends it at once, and not after the migration.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::problem::nearest;
+use crate::plan::file::FileAction;
+use crate::plan::module::ModuleStart;
+use crate::plan::{Plan, ProcessPlan, Question, StepAction, StepPlan};
+use crate::process::spawn::{Surroundings, places};
+use crate::secret::scrub;
+
+/// A program that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Whether nothing before its turn can make it.
+    pub certain: bool,
+    /// What is missing, what wants it, and what may be meant.
+    pub sentence: String,
+}
+
+/// Who wants a program, and how many of the steps are done before its turn.
+struct Wanted<'p> {
+    process: &'p ProcessPlan,
+    who: String,
+    before: usize,
+}
+
+/// The programs of the plan that are nowhere, in the order of the start. It looks at the file system.
+pub(super) fn missing(plan: &Plan, surroundings: &Surroundings) -> Vec<Missing> {
+    let mut found: Vec<Missing> = Vec::new();
+    for Wanted { process, who, before } in wanted(plan) {
+        let places = places(process, surroundings);
+        let program = process.argv.program();
+        if program.is_empty() || !places.iter().all(|place| is_nowhere(place)) {
+            continue;
+        }
+        let maker = plan.steps.iter().take(before).find(|step| may_make(step, &places));
+        let near = near(program, &places).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let later = maker.map(|maker| format!(", unless the step {} makes it", maker.name)).unwrap_or_default();
+        let check = if near.is_empty() && maker.is_none() { "; check the name, PATH and the image" } else { "" };
+        let sentence = scrub(&format!("cannot start {program}, the program of {who}: it was not found{later}{near}{check}"));
+        if !found.iter().any(|other| other.sentence == sentence) {
+            found.push(Missing { certain: maker.is_none(), sentence });
+        }
+    }
+    found
+}
+
+fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
+    let mut wanted = Vec::new();
+    let all = plan.steps.len();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let commands: Vec<&ProcessPlan> =
+            if let StepAction::Commands(commands) = &step.action { commands.iter().collect() } else { Vec::new() };
+        // Where it may not be done at all, or may fail, its turn decides.
+        if step.condition.is_constant() {
+            wanted.extend(commands.into_iter().chain(step.check.as_deref()).map(|process| Wanted {
+                process,
+                who: format!("the step {}", step.name),
+                before: index,
+            }));
+        }
+    }
+    if let Some(migration) = plan.migration.as_ref() {
+        let questions = [&migration.check, &migration.verify].into_iter().flatten();
+        let questions =
+            questions.filter_map(|question| if let Question::Command(process) = question { Some(process.as_ref()) } else { None });
+        let own = Some(&migration.process).filter(|_| !migration.waits);
+        wanted.extend(own.into_iter().chain(questions).map(|process| Wanted { process, who: "the migration".to_owned(), before: all }));
+    }
+    wanted.extend(plan.main.iter().map(|process| Wanted { process, who: "the process".to_owned(), before: all }));
+    let modules = plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain);
+    wanted.extend(modules.map(|module| Wanted { process: &module.process, who: format!("the module {}", module.name), before: all }));
+    wanted
+}
+
+/// Whether nothing has this path. What cannot be looked at may be there, and the start of the program says why it cannot be.
+fn is_nowhere(place: &Path) -> bool {
+    place.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Whether a step may put something at one of these places: a command may make anything, a file what lies at its path or below.
+fn may_make(step: &StepPlan, places: &[PathBuf]) -> bool {
+    match &step.action {
+        StepAction::File(file) => match file.action {
+            FileAction::Remove | FileAction::Change(_) | FileAction::Directory => false,
+            _ => places.iter().any(|place| place.starts_with(&file.path)),
+        },
+        _ => true,
+    }
+}
+
+/// The program of the nearest name in the directories where it was looked for.
+fn near(program: &str, places: &[PathBuf]) -> Option<String> {
+    let name = Path::new(program).file_name()?.to_str()?;
+    let names: Vec<String> = places
+        .iter()
+        .filter_map(|place| std::fs::read_dir(place.parent()?).ok())
+        .flatten()
+        .filter_map(|entry| OsStr::from_bytes(entry.ok()?.file_name().as_bytes()).to_str().map(str::to_owned))
+        .collect();
+    let near = nearest(name, names.iter().map(String::as_str))?;
+    Some(match program.rsplit_once('/') {
+        Some((directory, _)) => format!("{directory}/{near}"),
+        None => near.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::argv::{Argv, Word};
+    use crate::plan::file::{FileAction, FilePlan};
+    use crate::plan::{Service, StepAt};
+
+    fn process(program: &str) -> ProcessPlan {
+        ProcessPlan::new(Argv::new(vec![Word::plain(program)]).unwrap())
+    }
+
+    #[test]
+    fn a_program_that_is_nowhere_is_named_with_the_nearest_unless_somebody_may_make_it() {
+        let home = std::env::temp_dir().join(format!("portcullis-executables-{}", std::process::id()));
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::write(home.join("gunicorn"), "").unwrap();
+        let surroundings = Surroundings { environment: [("PATH".into(), home.clone().into())].into(), ..Surroundings::default() };
+        let service = Service { name: "app".into(), mode: None, instance: "x".into(), version: "0" };
+        let mut plan = Plan { main: Some(process("gunicorn")), ..Plan::of(service) };
+        assert_eq!(missing(&plan, &surroundings), []);
+        plan.main = Some(process("gunicron"));
+        let sentence = "cannot start gunicron, the program of the process: it was not found; did you mean `gunicorn`?".to_owned();
+        assert_eq!(missing(&plan, &surroundings), [Missing { certain: true, sentence }]);
+        // A file of another place cannot be it, one of this place can.
+        let file = |path: PathBuf| {
+            let action = FileAction::Copy { from: "/x".into(), delete: false, exclude: Vec::new(), replace: Vec::new() };
+            let file = FilePlan { path, action, owner: None, mode: None, recursive: false, keep: false, secret: None, reader: None };
+            StepPlan::new("the copy", StepAt::Files, StepAction::File(Box::new(file)))
+        };
+        plan.steps = vec![file("/elsewhere".into())];
+        assert!(missing(&plan, &surroundings).iter().all(|missing| missing.certain));
+        plan.steps = vec![file(home.clone())];
+        let found = missing(&plan, &surroundings);
+        assert!(
+            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy makes it")),
+            "{found:?}"
+        );
+        // What cannot be looked at is no business of this.
+        plan = Plan { main: Some(process(home.join("gunicorn/below").to_str().unwrap())), steps: Vec::new(), ..plan };
+        assert_eq!(missing(&plan, &surroundings), []);
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+}
