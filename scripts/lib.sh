@@ -102,6 +102,14 @@ ensure_deny() {
     fi
 }
 
+# Builds cargo-cyclonedx, which lists the crates in the binary.
+ensure_cyclonedx() {
+    if ! cargo cyclonedx --version >/dev/null 2>&1; then
+        say "installing cargo-cyclonedx (a few minutes, once)"
+        cargo install --quiet --locked cargo-cyclonedx >&2
+    fi
+}
+
 # Builds watchctl, which is on crates.io, beside the other clients.
 ensure_watchctl() {
     ensure_cargo

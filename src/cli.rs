@@ -13,7 +13,7 @@ use crate::command;
 use crate::command::order::ClientOrder;
 use crate::config::layers::Override;
 use crate::plan::resolve::Request;
-pub use answering::main;
+pub use answering::{description, main};
 use wait::WaitArgs;
 
 /// The gate at a container's entry.

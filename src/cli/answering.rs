@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::{Alone, Cli, Command, RunArgs, StatusArgs, WaitArgs, wait};
 use crate::command;
@@ -16,6 +16,11 @@ use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
 use crate::visible;
+
+/// The whole command line as a description: for the man pages and the shell completions, which `scripts/pages.rs` writes.
+pub fn description() -> clap::Command {
+    Cli::command()
+}
 
 /// Answers a command line without the program's name; returns the exit code.
 pub fn main(arguments: Vec<OsString>) -> u8 {

@@ -41,6 +41,7 @@ mod privileges;
 mod process;
 mod reference;
 mod registry;
+mod release;
 mod schema;
 mod secrets;
 mod socket_peers;
