@@ -285,6 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn files_are_shown_as_they_are_made_and_without_their_texts() {
+        let file = std::env::temp_dir().join(format!("portcullis-plan-files-{}.toml", std::process::id()));
+        let toml = "[checks]\n[[files]]\npath = '/conf'\ncontent = 'a ${DB_PASSWORD} $host ${X%.*}'\nvariables = ['DB_PASSWORD']\nmode = '0640'\n\
+                    [[files]]\npath = '/data'\ndirectory = true\nwhen = { directory = '/data', exists = false }\non_failure = 'continue'\n";
+        std::fs::write(&file, toml).unwrap();
+        let request = Request { file: Some(file.clone()), arguments: vec!["serve".to_owned()], ..Request::default() };
+        let environment = Environment::new([("DB_PASSWORD", "planned-file-password")]);
+        let (plan, effective) = explain(&request, &environment).unwrap();
+        let text = render(&plan, &effective);
+        assert!(text.contains("content = \"a ${DB_PASSWORD} $host ${X%.*}\"") && !text.contains("planned-file"), "{text}");
+        assert!(text.contains(". make /conf: a text of the configuration, mode 0640\n"), "{text}");
+        assert!(text.contains(". make /data: a directory; only where "), "{text}");
+        std::fs::write(&file, &text).unwrap();
+        let (again, _) = explain(&request, &environment).unwrap();
+        assert_eq!(again.steps, plan.steps, "{text}");
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
     fn what_is_printed_can_stand_in_the_configurations_place() {
         let variables = [
             ("DB_HOST", "db"),

@@ -118,8 +118,16 @@ impl Shown<'_> {
             Value::Float(number) => json!(number),
             Value::Boolean(flag) => json!(flag),
             Value::List(items) => items.iter().map(|item| self.node(key, item, secret)).collect(),
-            Value::Table(table) => table.iter().map(|entry| (entry.key.clone(), self.node(&entry.key, &entry.node, secret))).collect(),
+            Value::Table(table) => table.iter().map(|entry| (entry.key.clone(), self.entry(table, entry, secret))).collect(),
             Value::Datetime | Value::Hole => Json::Null,
+        }
+    }
+
+    /// One key of a table. The text of a file in which listed variables alone are replaced is as it was written.
+    fn entry(&self, table: &Table, entry: &crate::config::node::Entry, secret: bool) -> Json {
+        match &entry.node.value {
+            Value::String(text) if entry.key == "content" && table.get("variables").is_some() => Json::String(scrub(text)),
+            _ => self.node(&entry.key, &entry.node, secret),
         }
     }
 

@@ -92,7 +92,7 @@ fn one(source: &Place, place: &Place, wanted: &Wanted<'_>, watch: &Watch<'_>) ->
 /// Copies the bytes and the time of the last change.
 fn transfer(file: &mut File, into: &mut File, found: &FileStat, watch: &Watch<'_>, cancelled: &mut bool) -> std::io::Result<()> {
     file.rewind()?;
-    let mut block = vec![0; BLOCK];
+    let mut block = vec![0; block(found)];
     loop {
         if watch.look().is_err() {
             *cancelled = true;
@@ -112,17 +112,23 @@ fn transfer(file: &mut File, into: &mut File, found: &FileStat, watch: &Watch<'_
 fn is_same(file: &mut File, place: &Place, watch: &Watch<'_>) -> Result<bool, Fault> {
     let Ok(mut there) = text::open(place) else { return Ok(false) };
     let fail = |error: std::io::Error| Fault::kernel("read", place.shown(), write::errno(&error));
-    let [mut one, mut other] = [vec![0; BLOCK], vec![0; BLOCK]];
+    let length = block(&fstat(&*file).map_err(|error| Fault::kernel("read", place.shown(), error))?);
+    let [mut one, mut other] = [vec![0; length], vec![0; length]];
     loop {
         watch.look()?;
         let [count, other_count] = [full(file, &mut one).map_err(fail)?, full(&mut there, &mut other).map_err(fail)?];
         if one.get(..count) != other.get(..other_count) {
             return Ok(false);
         }
-        if count < BLOCK {
+        if count < length {
             return Ok(true);
         }
     }
+}
+
+/// How long a block is worth its while for this file: to its end and one byte more, which tells that it is the end.
+fn block(found: &FileStat) -> usize {
+    usize::try_from(found.st_size).unwrap_or(BLOCK).saturating_add(1).min(BLOCK)
 }
 
 /// Reads until the block is full or the file is at its end.

@@ -10,6 +10,7 @@ mod docker;
 mod documents;
 mod entrypoints;
 mod environment;
+mod files;
 mod flood;
 mod gate;
 mod hangs;
