@@ -36,6 +36,8 @@ pub enum ExtraArguments {
 pub struct Configuration {
     /// The service's name in health answers, in Redis and in metrics; by default the mode, else `app`.
     pub service: Maybe<Text>,
+    /// The application's version in `/health`, `/actuator/info`, Redis and on the page, as `"${VERSION:-}"`; by default none is told.
+    pub version: Maybe<Text>,
     /// The mode that is started; by default what `MODE` says, or the only one there is.
     pub mode: Maybe<Text>,
     /// The mode to take where the one that is asked for is unknown, or none is.

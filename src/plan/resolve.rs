@@ -287,7 +287,11 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
             "the instance id (PORTCULLIS_INSTANCE_ID, else the host's name) has to be 1 to 255 bytes without blanks",
         ));
     }
-    Service { name, mode, instance, version: env!("CARGO_PKG_VERSION") }
+    let version = configuration.version.value().filter(|version| !version.is_empty());
+    if version.as_ref().is_some_and(|version| version.len() > 128 || version.chars().any(char::is_control)) {
+        root.problem("version", "is longer than 128 bytes, or holds a control character");
+    }
+    Service { name, mode, instance, version, build: env!("CARGO_PKG_VERSION") }
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ impl Page<'_> {
         let mode = service.mode.as_ref().filter(|mode| **mode != service.name).map(|mode| format!(", mode {}", escape(mode)));
         let instance = if self.authority { format!(" on {}", escape(&service.instance)) } else { String::new() };
         let phase = summary::phase(snapshot, look);
-        let name = escape(&service.name);
+        let name = escape(&summary::named(service));
         let _ = write!(self.html, "<p><strong>{name}</strong>{}{instance}, {phase}</p><ul class=\"levels\">", mode.unwrap_or_default());
         for (name, holds) in levels(self.assessment) {
             let (class, mark, not) = if holds { ("yes", "\u{2713}", "") } else { ("no", "\u{2715}", "not ") };
@@ -239,8 +239,8 @@ impl Page<'_> {
         } else {
             format!("loads itself again every {REFRESH} s, <a href=\"?hold\">hold it still</a>")
         };
-        let version = self.snapshot.service.version;
-        let _ = write!(self.html, "<footer>Seen at {clock} UTC; {link}. portcullis {version}</footer></body></html>");
+        let build = self.snapshot.service.build;
+        let _ = write!(self.html, "<footer>Seen at {clock} UTC; {link}. portcullis {build}</footer></body></html>");
     }
 }
 

@@ -6,6 +6,7 @@ mod start;
 use super::{details, reason, time, words};
 use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
+use crate::plan::Service;
 use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
 use crate::state::snapshot::{
@@ -19,6 +20,11 @@ pub(super) fn levels(assessment: &Assessment<'_>) -> [(&'static str, bool); 4] {
     let healthy = assessment.status() == Status::Up;
     let [live, started, ready] = [Level::Live, Level::Started, Level::Ready].map(|level| assessment.passes(level));
     [("live", live), ("started", started), ("ready", ready), ("healthy", healthy)]
+}
+
+/// The service with its version, where it has one.
+pub(super) fn named(service: &Service) -> String {
+    service.version.as_ref().map_or_else(|| service.name.clone(), |version| format!("{} {version}", service.name))
 }
 
 /// The status in words of one's own.

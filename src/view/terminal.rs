@@ -22,10 +22,10 @@ pub(super) fn render(assessment: &Assessment<'_>, authority: bool) -> String {
     let mut text = String::with_capacity(4096);
     let status = assessment.status();
     let service = &snapshot.service;
-    add(&mut text, format_args!("{} {}  {}{}", shape(status), title(status), service.name, mode(snapshot)));
+    add(&mut text, format_args!("{} {}  {}{}", shape(status), title(status), summary::named(service), mode(snapshot)));
     add(&mut text, format_args!("  {}", summary::phase(snapshot, look)));
     if authority {
-        add(&mut text, format_args!("  instance {}, portcullis {}", service.instance, service.version));
+        add(&mut text, format_args!("  instance {}, portcullis {}", service.instance, service.build));
     }
     let answers = levels(assessment).map(|(name, holds)| if holds { name.to_owned() } else { format!("not {name}") });
     add(&mut text, format_args!("  {}", answers.join(", ")));

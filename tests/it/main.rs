@@ -45,6 +45,7 @@ mod registry;
 mod release;
 mod schema;
 mod secrets;
+mod seeds;
 mod socket_peers;
 mod status;
 mod steps;

@@ -10,6 +10,7 @@ use crate::config::step::Around;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
+use crate::plan::resolve::health;
 use crate::plan::resolve::variables::Variables;
 use crate::plan::{ProcessPlan, StartedPlan};
 use crate::sys::start::Credentials;
@@ -21,6 +22,8 @@ pub(super) struct General<'c> {
     pub section: Option<Section<'c>>,
     /// `[env]`.
     pub variables: Variables,
+    /// Whether the start of every module counts that does not say otherwise.
+    pub with_all_modules: bool,
 }
 
 impl<'c> General<'c> {
@@ -29,7 +32,7 @@ impl<'c> General<'c> {
         let mut section = root.table("process");
         let process: Process = section.as_mut().map(Section::declared).unwrap_or_default();
         let template = Template::of(section.as_mut(), process.shared.clone(), process.main.clone(), variables.clone());
-        (Self { section, variables }, template, process)
+        (Self { section, variables, with_all_modules: health::counts_all_modules(root) }, template, process)
     }
 
     /// What was written for a mode or a module laid over what `[process]` says of these `keys`. Of what is a table of its own, `limits` are

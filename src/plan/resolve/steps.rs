@@ -115,7 +115,11 @@ impl Steps<'_, '_> {
                 (Some(_), None) => {}
             }
         }
-        let found = found.filter(|_| is_used)?;
+        let mut found = found.filter(|_| is_used)?;
+        if items.is_empty() {
+            // What was read for its form alone is not run.
+            found.plan.action = StepAction::Commands(Vec::new());
+        }
         Some(Found { plan: StepPlan { condition, ..found.plan }, ..found })
     }
 
