@@ -54,11 +54,7 @@ prop_compose! {
 
 prop_compose! {
     fn stage(index: usize)(step in prop::sample::select(vec![Step::Unknown, Step::Up, Step::Up, Step::Up, Step::Down]), counts in any::<bool>()) -> Stage {
-<<<<<<< HEAD
-        Stage { name: format!("wait:c{index}"), step, counts, began: None, ended: None, note: None }
-=======
-        Stage { name: format!("{}:c{index}", ["wait", "module"][index % 2]), step, counts, began: None, ended: None }
->>>>>>> main
+        Stage { name: format!("{}:c{index}", ["wait", "module"][index % 2]), step, counts, began: None, ended: None, note: None }
     }
 }
 
