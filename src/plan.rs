@@ -20,7 +20,7 @@ pub use crate::config::check::{Affects, OnDown};
 pub use crate::config::health::{ComponentNames, Details, Listen};
 use crate::secret::Secret;
 pub use condition::ConditionPlan;
-pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
+pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
@@ -47,6 +47,8 @@ pub struct Plan {
     pub checks: Vec<CheckPlan>,
     /// What is done once, in the order in which it is done.
     pub steps: Vec<StepPlan>,
+    /// The lock of those that want one, where the migration of this mode does not hold it.
+    pub step_lock: Option<HoldPlan>,
     /// The migration of this mode; none when it is off.
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
@@ -82,6 +84,7 @@ impl Plan {
             service,
             checks: Vec::new(),
             steps: Vec::new(),
+            step_lock: None,
             migration: None,
             main: None,
             modules: Vec::new(),

@@ -17,6 +17,7 @@ use crate::config::mode::Mode;
 use crate::config::module::Module;
 use crate::config::preset_keys::PresetKeys;
 use crate::config::process::Process;
+use crate::config::step::Step;
 use crate::config::values::{Maybe, Named, Part};
 
 /// The top level, and the tables that are read by themselves.
@@ -43,6 +44,8 @@ pub struct Configuration {
     /// The dependencies that are waited for and watched, by name.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
     pub checks: Part<Named<Check>>,
+    /// What is done once in a start, in this order within each of its times.
+    pub steps: Part<Vec<Step>>,
     /// The command that runs once across all replicas.
     pub migrations: Part<Migrations>,
     /// What is written, copied, made, removed or given to somebody before the process is started, in this order.

@@ -165,6 +165,7 @@ mod tests {
             service,
             checks: vec![],
             steps: Vec::new(),
+            step_lock: None,
             migration: Some(MigrationPlan::new(process(), LockPlan::File("/lock".into()))),
             main: Some(process()),
             modules: Vec::new(),

@@ -3,6 +3,7 @@
 mod address;
 mod arguments;
 mod argv;
+mod around;
 mod asked;
 mod checks;
 mod coherence;
@@ -18,6 +19,7 @@ mod modules;
 mod own;
 mod process;
 mod started;
+mod steps;
 mod target;
 mod variables;
 
@@ -140,7 +142,12 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
             **process = chosen.template.process(process.argv.clone(), None).aside();
         }
     }
-    let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, &chosen.template);
+    let (mode, template) = (chosen.mode.as_deref(), &chosen.template);
+    let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, (mode, template));
+    let files = files::read(&root, mode, own.is_some(), template);
+    let (own_command, migrating) = (own.is_some(), migration.as_ref());
+    let steps = steps::Steps { root: &root, template, mode, own_command, locks: looks, checks: &checks, migration: migrating };
+    let (steps, step_lock) = steps.read(files);
     if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) {
         let mode = chosen.mode.as_deref().unwrap_or_default();
         let problem = format!(
@@ -169,12 +176,12 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let Modules { plans: modules, checks: of_modules, after } = context.reading_modules(read);
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
-    let steps = files::read(&root, service.mode.as_deref(), own.is_some(), &chosen.template);
     let hold = chosen.template.holds();
     let plan = Plan {
         service,
         checks,
         steps,
+        step_lock,
         migration,
         main: chosen.main,
         modules,

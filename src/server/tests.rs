@@ -70,6 +70,7 @@ fn published() -> Arc<Published> {
         modules: Vec::new(),
         reloads: 0,
         reloads_refused: 0,
+        step: None,
         instances: None,
     };
     let plan = Plan::of(snapshot.service.clone());

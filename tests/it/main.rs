@@ -49,6 +49,7 @@ mod secrets;
 mod seeds;
 mod socket_peers;
 mod status;
+mod steps;
 mod storm;
 mod support;
 mod targets;

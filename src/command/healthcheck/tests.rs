@@ -227,6 +227,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         modules: Vec::new(),
         reloads: 0,
         reloads_refused: 0,
+        step: None,
         instances: None,
     };
     let known = Plan::of(snapshot.service.clone());

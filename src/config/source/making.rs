@@ -43,11 +43,11 @@ impl Environment {
         if let Some(value) = known().get(name) {
             return Some(Ok(value.clone()));
         }
-        let made = make(self.asker.as_deref()?);
-        if let Ok(value) = &made {
+        let value = make(self.asker.as_deref()?);
+        if let Ok(value) = &value {
             known().insert(name.to_owned(), value.clone());
         }
-        Some(made)
+        Some(value)
     }
 
     /// Sets `name` for everything that is read after this; `secret` where no part of the value may be shown.

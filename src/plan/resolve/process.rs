@@ -7,6 +7,7 @@ use crate::config::node::{Node, Table, Value};
 use crate::config::origin::Origin;
 use crate::config::process::{MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
 use crate::config::reader::{Depth, Section};
+use crate::config::step::Around;
 use crate::config::values::Maybe;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
@@ -94,6 +95,29 @@ impl Template {
         Self { variables, after: Predecessors::default(), account, keys, main }
     }
 
+    /// The same for something that runs once, as `section` has it.
+    pub(super) fn around(&self, section: &mut Section<'_>, around: &Around) -> Self {
+        let keys = ProcessKeys {
+            user: if around.user.0.is_some() { around.user.clone() } else { self.keys.user.clone() },
+            working_directory: if around.working_directory.0.is_some() {
+                around.working_directory.clone()
+            } else {
+                self.keys.working_directory.clone()
+            },
+            umask: around.umask.or(self.keys.umask),
+            watchdog: None,
+            restart: None,
+            ..self.keys.clone()
+        };
+        let mut template = if around.user.0.is_some() {
+            Self::of(Some(section), keys, self.main.clone(), self.variables.clone())
+        } else {
+            Self { keys, ..self.clone() }
+        };
+        template.variables.set_all(section.table("env"));
+        template
+    }
+
     /// Who the process is, where that is not portcullis' own user.
     pub(super) fn user(&self) -> Option<&Credentials> {
         self.account.as_ref().map(|account| &account.credentials)
@@ -117,6 +141,7 @@ impl Template {
                 limits: keys.limits.written().map(|(resource, limit)| (resource, limit.soft, limit.hard)).collect(),
                 no_new_privileges: keys.no_new_privileges,
                 parent_death_signal: keys.parent_death_signal.map_or(0, |signal| signal.0),
+                input: None,
                 aside: false,
             },
             started,

@@ -3,6 +3,7 @@
 use super::{APP, CheckId, Class, Duration, Effect, Ended, Exit, Lifecycle, Machine, Moment, Outcome, Phase, ProcessId};
 use super::{Progress, RunState, Shutdown, StartStage, Step, Then, Timer, Watch};
 use crate::exit::signal_code;
+use crate::plan::StepAt;
 use crate::state::process::refusal;
 use std::collections::BTreeSet;
 
@@ -20,11 +21,16 @@ impl Lifecycle {
             let stage = self.start.advance();
             self.note(Machine::Start, from, self.start.word());
             let progress = match stage {
+                Some(StartStage::Files) => self.begin_steps(now, StepAt::Files, effects),
+                Some(StartStage::First) => self.begin_steps(now, StepAt::First, effects),
                 Some(StartStage::FirstModules) => self.begin_first_modules(now),
                 Some(StartStage::Waits) => self.begin_waits(now, effects),
+                Some(StartStage::Ready) => self.begin_steps(now, StepAt::Ready, effects),
                 Some(StartStage::Migration) => self.begin_migration(now, effects),
+                Some(StartStage::Migrated) => self.begin_steps(now, StepAt::Migrated, effects),
                 Some(StartStage::Modules) => self.begin_modules(now),
                 Some(StartStage::Process) => self.begin_process(now, effects),
+                Some(StartStage::Up) => self.begin_steps(now, StepAt::Up, effects),
                 None => return,
             };
             if progress == Progress::Pending {

@@ -14,6 +14,7 @@ mod order;
 mod orders;
 mod reloading;
 mod restarting;
+mod stepping;
 mod table;
 mod walk;
 mod world;

@@ -54,7 +54,7 @@ prop_compose! {
 
 prop_compose! {
     fn stage(index: usize)(step in prop::sample::select(vec![Step::Unknown, Step::Up, Step::Up, Step::Up, Step::Down]), counts in any::<bool>()) -> Stage {
-        Stage { name: format!("{}:c{index}", ["wait", "module"][index % 2]), step, counts, began: None, ended: None }
+        Stage { name: format!("{}:c{index}", ["wait", "module"][index % 2]), step, counts, began: None, ended: None, note: None }
     }
 }
 
@@ -126,6 +126,7 @@ prop_compose! {
             modules,
             reloads: 0,
             reloads_refused: 0,
+        step: None,
             instances: instances.map(|listed| Arc::new(Instances::new(moment(90), 1 + listed.len() as u64, 1, listed))),
         };
         (snapshot, Look { now: moment(100), beat: moment(beat).mono, given_up, stuck: false })

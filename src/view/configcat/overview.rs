@@ -113,7 +113,7 @@ impl<'a> Overview<'a> {
     pub(super) fn new(assessment: &Assessment<'a>, authority: bool) -> Self {
         let Assessment { snapshot, look, .. } = *assessment;
         let seconds = |at: Option<Moment>| at.map(|at| at.since(snapshot.started_at).as_secs_f64());
-        let stage = |Stage { name, step, counts, began, ended }: &'a Stage| StageLine {
+        let stage = |Stage { name, step, counts, began, ended, .. }: &'a Stage| StageLine {
             name,
             state: match step {
                 Step::Up => "up",

@@ -49,7 +49,14 @@ fn step(snapshot: &mut Snapshot, name: &str, step: Step) {
 }
 
 fn base() -> Snapshot {
-    let stage = |name: &str| Stage { name: name.to_owned(), step: Step::Up, counts: name != "module:reports", began: None, ended: None };
+    let stage = |name: &str| Stage {
+        name: name.to_owned(),
+        step: Step::Up,
+        counts: name != "module:reports",
+        began: None,
+        ended: None,
+        note: None,
+    };
     Snapshot {
         sequence: 1,
         started_at: at(0),
@@ -78,6 +85,7 @@ fn base() -> Snapshot {
         modules: Vec::new(),
         reloads: 0,
         reloads_refused: 0,
+        step: None,
         instances: None,
     }
 }

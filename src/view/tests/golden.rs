@@ -40,7 +40,7 @@ fn codes_in_every_situation() {
 #[test]
 fn the_api_servers_bytes() {
     let (up, look) = named("no checks");
-    let stage = Stage { name: "bad".to_owned(), step: Step::Down, counts: true, began: None, ended: None };
+    let stage = Stage { name: "bad".to_owned(), step: Step::Down, counts: true, began: None, ended: None, note: None };
     let bad = Snapshot { stages: vec![stage], started: false, ..up.clone() };
     for (snapshot, target, status, body) in [
         (&up, "", 200, "ok"),

@@ -159,7 +159,7 @@ fn the_time_of_a_dependency_is_a_histogram() {
 fn koupleless() -> Snapshot {
     let (mut snapshot, _) = named("all up");
     (snapshot.service.name, snapshot.service.version) = ("base".to_owned(), Some("1.0.0".to_owned()));
-    let stage = |name: &str, step| Stage { name: name.to_owned(), step, counts: false, began: None, ended: None };
+    let stage = |name: &str, step| Stage { name: name.to_owned(), step, counts: false, began: None, ended: None, note: None };
     snapshot.stages =
         vec![Stage { counts: true, ..stage("spawn:app", Step::Up) }, stage("module:biz1", Step::Up), stage("module:biz2", Step::Down)];
     let module = |id, name: &str, state| Module {

@@ -28,9 +28,10 @@ impl Variables {
             let environment = context.environment;
             // Those of portcullis' own are its keys, and no process' variables.
             let fits = |found: &&str| matches(&name, found) && !found.starts_with("PORTCULLIS_") && !found.is_empty();
-            let names: Vec<String> = match name.contains('*') {
-                false => vec![name],
-                true => environment.names().filter_map(|file| file.strip_suffix("_FILE")).filter(fits).map(str::to_owned).collect(),
+            let names: Vec<String> = if name.contains('*') {
+                environment.names().filter_map(|file| file.strip_suffix("_FILE")).filter(fits).map(str::to_owned).collect()
+            } else {
+                vec![name]
             };
             for name in names {
                 if let Err(why) = self.expand_file(&name, conflict, environment, seen) {

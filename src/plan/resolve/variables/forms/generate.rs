@@ -53,7 +53,10 @@ impl Form {
             Ok::<_, String>(bytes)
         };
         match self {
-            Self::Hex(count) => Ok(random(count)?.iter().map(|byte| format!("{byte:02x}")).collect()),
+            Self::Hex(count) => {
+                let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+                Ok(random(count)?.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+            }
             Self::Base64(count) => Ok(STANDARD.encode(random(count)?)),
             Self::Alnum(count) => {
                 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
