@@ -32,6 +32,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    rails "rails",
     taiga "taiga",
 }
 
