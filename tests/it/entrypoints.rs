@@ -32,6 +32,12 @@ macro_rules! scripts {
 }
 
 scripts! {
+    airflow "airflow",
+    langfuse "langfuse",
+    netbox "netbox",
+    paperless "paperless",
+    ragflow "ragflow",
+    redash "redash",
     taiga "taiga",
 }
 
