@@ -37,6 +37,7 @@ scripts! {
     netbox "netbox",
     paperless "paperless",
     ragflow "ragflow",
+    rails "rails",
     redash "redash",
     taiga "taiga",
 }
