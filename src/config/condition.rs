@@ -83,6 +83,8 @@ pub struct Comparison {
     pub suffix: Option<Text>,
     /// The value contains this text. Of a file: its first 16 MiB contain this text; of a directory: it has an entry of this name.
     pub contains: Option<Text>,
+    /// Whether it is set, if only to nothing (`true`), or not set at all (`false`), as `${X+y}` asks; of an argument: whether there is one.
+    pub set: Option<bool>,
     /// Whether the value is not empty (`true`), or empty (`false`).
     pub nonempty: Option<bool>,
     /// Whether the value is `1`, `true`, `yes` or `on` in any case (`true`), or anything else (`false`).
@@ -105,8 +107,9 @@ pub struct Property {
 }
 
 impl Comparison {
-    /// Whether `value` passes; true for no comparison at all.
-    pub fn holds(&self, value: &str) -> bool {
+    /// Whether `value` passes, none being what is unset; true for no comparison at all.
+    pub fn holds(&self, value: Option<&str>) -> bool {
+        let (is_set, value) = (value.is_some(), value.unwrap_or_default());
         let text = |wanted: &Option<Text>, passes: &dyn Fn(&str) -> bool| wanted.as_ref().is_none_or(|text| passes(&text.value()));
         text(&self.eq, &|wanted| value == wanted)
             && text(&self.ne, &|wanted| value != wanted)
@@ -114,6 +117,7 @@ impl Comparison {
             && text(&self.prefix, &|wanted| value.starts_with(wanted))
             && text(&self.suffix, &|wanted| value.ends_with(wanted))
             && text(&self.contains, &|wanted| value.contains(wanted))
+            && self.set.is_none_or(|wanted| is_set == wanted)
             && self.nonempty.is_none_or(|wanted| value.is_empty() != wanted)
             && self.truthy.is_none_or(|wanted| truth(value).unwrap_or(false) == wanted)
             && (self.one_of.is_empty() || self.one_of.iter().any(|text| text.value() == value))
@@ -132,7 +136,8 @@ impl Comparison {
         ];
         let text = texts.into_iter().find_map(|(verb, text)| text.as_ref().map(|text| format!("{verb} {}", shown(text))));
         let is = |wanted: bool, word: &str| if wanted { format!("is {word}") } else { format!("is not {word}") };
-        text.or_else(|| self.nonempty.map(|wanted| is(!wanted, "empty")))
+        text.or_else(|| self.set.map(|wanted| is(wanted, "set")))
+            .or_else(|| self.nonempty.map(|wanted| is(!wanted, "empty")))
             .or_else(|| self.truthy.map(|wanted| is(wanted, "true")))
             .unwrap_or_else(|| format!("is one of {}", self.one_of.iter().map(shown).collect::<Vec<_>>().join(", ")))
     }

@@ -313,7 +313,7 @@ mod tests {
                 "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
             ),
             ("${@nprocs}", "unknown `${@nprocs}`; did you mean `nproc`?"),
-            ("${@}", "unknown `${@}`; known: `nproc`, `cpus`, `hostname`, `uid`, `gid`, `instance`, `each`"),
+            ("${@}", "unknown `${@}`; known: `nproc`, `cpus`, `hostname`, `uid`, `gid`, `instance`, `each`, `index`"),
             ("${@cpu", "a `${` without its `}`"),
             ("${A+b", "a `${` without its `}`"),
             ("$HOME/x", "`$HOME` is not interpolated: write `${HOME}` for the variable, `$$HOME` for the text"),

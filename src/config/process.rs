@@ -73,6 +73,18 @@ pub enum OnStartupFailure {
     Hold,
 }
 
+/// Where `user` holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum DropUser {
+    /// Everywhere; where portcullis may not change its user, the start ends.
+    #[default]
+    Always,
+    /// Where portcullis runs as root; as anybody else it stays who it is, as in a container that is started with `--user`.
+    Root,
+}
+
 /// What every process has, a module's as well.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -80,6 +92,8 @@ pub struct ProcessKeys {
     /// Who it runs as: `app`, `app:group` or `1000:1000`, from `/etc/passwd` and `/etc/group` of the image, with the supplementary groups
     /// unless a group is named; by default who portcullis is. It sets `HOME`, and holds for the migration, too.
     pub user: Maybe<Text>,
+    /// Where `user` holds.
+    pub drop: DropUser,
     /// The directory in which it starts; by default portcullis' own.
     pub working_directory: Maybe<Text>,
     /// Its file mode creation mask, in octal; by default portcullis' own.
@@ -117,6 +131,7 @@ impl Default for ProcessKeys {
     fn default() -> Self {
         Self {
             user: Maybe(None),
+            drop: DropUser::Always,
             working_directory: Maybe(None),
             umask: None,
             limits: Limits::default(),

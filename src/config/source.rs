@@ -30,6 +30,7 @@ pub struct Environment {
     ids: (u32, u32),
     instance: Option<u32>,
     each: Option<Found>,
+    item_number: Option<usize>,
     /// What the configuration sets, above `variables`.
     set: BTreeMap<String, making::Set>,
     /// What was made so far, by name; the same for all copies.
@@ -123,10 +124,15 @@ impl Environment {
         self.each.as_ref()
     }
 
-    /// The same environment as a step finds it for this item of its `each`; `secret` where no part of the item may be shown.
+    /// The number of that item, from 1.
+    pub fn item_number(&self) -> Option<usize> {
+        self.item_number
+    }
+
+    /// The same environment as a step finds it for this item of its `each`, the `number`-th; `secret` where no part of the item may be shown.
     #[must_use]
-    pub fn of_item(&self, value: impl Into<String>, secret: bool) -> Self {
-        Self { each: Some(Found { value: value.into(), secret }), ..self.clone() }
+    pub fn of_item(&self, value: impl Into<String>, secret: bool, number: usize) -> Self {
+        Self { each: Some(Found { value: value.into(), secret }), item_number: Some(number), ..self.clone() }
     }
 
     /// The number of the module's instance that is being read; none outside of one.

@@ -7,30 +7,31 @@ use std::path::{Path, PathBuf};
 use crate::config::problem::nearest;
 use crate::plan::file::FileAction;
 use crate::plan::module::ModuleStart;
-use crate::plan::{Plan, ProcessPlan, Question, StepAction, StepPlan};
+use crate::plan::{OnFailure, Plan, ProcessPlan, Question, StepAction, StepPlan};
 use crate::process::spawn::{Surroundings, places};
 use crate::secret::scrub;
 
 /// A program that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Whether nothing before its turn can make it.
+    /// Whether the start is sure to fail for want of it: nothing before its turn can make it, and what wants it has to succeed.
     pub certain: bool,
     /// What is missing, what wants it, and what may be meant.
     pub sentence: String,
 }
 
-/// Who wants a program, and how many of the steps are done before its turn.
+/// Who wants a program, how many of the steps are done before its turn, and whether the start can go on without it.
 struct Wanted<'p> {
     process: &'p ProcessPlan,
     who: String,
     before: usize,
+    spared: bool,
 }
 
 /// The programs of the plan that are nowhere, in the order of the start. It looks at the file system.
 pub(super) fn missing(plan: &Plan, surroundings: &Surroundings) -> Vec<Missing> {
     let mut found: Vec<Missing> = Vec::new();
-    for Wanted { process, who, before } in wanted(plan) {
+    for Wanted { process, who, before, spared } in wanted(plan) {
         let places = places(process, surroundings);
         let program = process.argv.program();
         if program.is_empty() || !places.iter().all(|place| is_nowhere(place)) {
@@ -42,7 +43,8 @@ pub(super) fn missing(plan: &Plan, surroundings: &Surroundings) -> Vec<Missing> 
         let check = if near.is_empty() && maker.is_none() { "; check the name, PATH and the image" } else { "" };
         let sentence = scrub(&format!("cannot start {program}, the program of {who}: it was not found{later}{near}{check}"));
         if !found.iter().any(|other| other.sentence == sentence) {
-            found.push(Missing { certain: maker.is_none(), sentence });
+            // A start that failed may be held for somebody to look at it: then it has to begin.
+            found.push(Missing { certain: maker.is_none() && !spared && !plan.hold, sentence });
         }
     }
     found
@@ -60,6 +62,7 @@ fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
                 process,
                 who: format!("the step {}", step.name),
                 before: index,
+                spared: step.on_failure == OnFailure::Continue,
             }));
         }
     }
@@ -68,11 +71,16 @@ fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
         let questions =
             questions.filter_map(|question| if let Question::Command(process) = question { Some(process.as_ref()) } else { None });
         let own = Some(&migration.process).filter(|_| !migration.waits);
-        wanted.extend(own.into_iter().chain(questions).map(|process| Wanted { process, who: "the migration".to_owned(), before: all }));
+        let of = |process| Wanted { process, who: "the migration".to_owned(), before: all, spared: false };
+        wanted.extend(own.into_iter().chain(questions).map(of));
     }
-    wanted.extend(plan.main.iter().map(|process| Wanted { process, who: "the process".to_owned(), before: all }));
+    wanted.extend(plan.main.iter().map(|process| Wanted { process, who: "the process".to_owned(), before: all, spared: false }));
     let modules = plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain);
-    wanted.extend(modules.map(|module| Wanted { process: &module.process, who: format!("the module {}", module.name), before: all }));
+    // A module that cannot be started is seen in its health, and ends nothing.
+    wanted.extend(modules.map(|module| {
+        let who = format!("the module {}", module.name);
+        Wanted { process: &module.process, who, before: all, spared: true }
+    }));
     wanted
 }
 

@@ -33,8 +33,15 @@ macro_rules! scripts {
 
 scripts! {
     airflow "airflow",
+    authentik "authentik",
+    cookiecutter_django "cookiecutter-django",
+    immich "immich",
+    label_studio "label-studio",
     langfuse "langfuse",
+    laravel "laravel",
     netbox "netbox",
+    nextcloud "nextcloud",
+    open_webui "open-webui",
     paperless "paperless",
     ragflow "ragflow",
     rails "rails",

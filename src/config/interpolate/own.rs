@@ -20,10 +20,12 @@ pub(super) enum Own {
     Instance,
     /// The item of a step's `each`.
     Each,
+    /// Its number, from 1.
+    Index,
 }
 
 /// Each with its name.
-const ALL: [(&str, Own); 7] = [
+const ALL: [(&str, Own); 8] = [
     ("@nproc", Own::Processors),
     ("@cpus", Own::Granted),
     ("@hostname", Own::Host),
@@ -31,6 +33,7 @@ const ALL: [(&str, Own); 7] = [
     ("@gid", Own::Group),
     ("@instance", Own::Instance),
     ("@each", Own::Each),
+    ("@index", Own::Index),
 ];
 
 impl Own {
@@ -49,7 +52,7 @@ impl Own {
 
     /// Whether it differs from one part of the configuration to the next.
     pub(super) const fn is_of_a_part(self) -> bool {
-        matches!(self, Self::Instance | Self::Each)
+        matches!(self, Self::Instance | Self::Each | Self::Index)
     }
 
     /// What it is here; none where nothing gives it.
@@ -62,6 +65,7 @@ impl Own {
             Self::Group => environment.ids().1.to_string(),
             Self::Instance => environment.instance()?.to_string(),
             Self::Each => return environment.each().cloned(),
+            Self::Index => environment.item_number()?.to_string(),
         };
         Some(Found { value, secret: false })
     }
@@ -71,6 +75,7 @@ impl Own {
         match self {
             Self::Instance => "`${@instance}` is the number of a module's instance; only a module with `instances` has one".to_owned(),
             Self::Each => "`${@each}` is the item of a step's `each`; only a step that has one gives it".to_owned(),
+            Self::Index => "`${@index}` is the number of the item of a step's `each`; only a step that has one gives it".to_owned(),
             other => format!("`${{{}}}` is not known here", other.name()),
         }
     }

@@ -131,7 +131,7 @@ impl<'c> Reader<'c, '_> {
         let path = section.path().to_owned();
         match subject {
             "var" => match keys.var.0.as_ref().filter(|_| is_whole).map(Text::value) {
-                Some(name) => value(section, &name).map_or_else(Found::nothing, |value| self.compared(comparison, &name, &value)),
+                Some(name) => value(section, &name).map_or_else(Found::nothing, |value| self.compared(comparison, &name, value.as_deref())),
                 None => Found::nothing(),
             },
             "argument" => match keys.argument.map(Number::get) {
@@ -141,7 +141,7 @@ impl<'c> Reader<'c, '_> {
                 }
                 Some(number) => {
                     let name = if number == -1 { "the last argument".to_owned() } else { format!("argument {number}") };
-                    self.compared(comparison, &name, self.context.environment.argument(number).unwrap_or_default())
+                    self.compared(comparison, &name, self.context.environment.argument(number))
                 }
                 None => Found::nothing(),
             },
@@ -177,8 +177,9 @@ impl<'c> Reader<'c, '_> {
         Found { plan, words: words.join(if all { " and " } else { " or " }) }
     }
 
-    fn compared(&self, comparison: &Comparison, name: &str, value: &str) -> Found {
-        if self.depth == Depth::Whole && comparison.truthy.is_some() && truth(value).is_none() {
+    fn compared(&self, comparison: &Comparison, name: &str, value: Option<&str>) -> Found {
+        let unsure = value.filter(|value| self.depth == Depth::Whole && comparison.truthy.is_some() && truth(value).is_none());
+        if let Some(value) = unsure {
             let shown = if looks_secret(name, value) { String::new() } else { format!(" is `{value}`, which") };
             self.context.notice(format!("{name}{shown} says neither `true` nor `false`; it counts as not true"));
         }
@@ -262,10 +263,10 @@ impl<'c> Reader<'c, '_> {
     }
 }
 
-/// The value of a variable, empty when it is unset; none when it cannot be read.
-fn value(section: &Section<'_>, name: &str) -> Option<String> {
+/// The value of a variable, as far as it is set; none when it cannot be read.
+fn value(section: &Section<'_>, name: &str) -> Option<Option<String>> {
     match section.context().environment.lookup(name) {
-        Ok(found) => Some(found.map(|found| found.value).unwrap_or_default()),
+        Ok(found) => Some(found.map(|found| found.value)),
         Err(why) => {
             section.problem("var", format!("cannot be tested: {why}"));
             None

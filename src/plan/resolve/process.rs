@@ -7,7 +7,7 @@ use crate::config::interpolate::Text;
 use crate::config::node::merge;
 use crate::config::node::{Node, Table, Value};
 use crate::config::origin::Origin;
-use crate::config::process::{MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
+use crate::config::process::{DropUser, MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
 use crate::config::reader::{Depth, Section};
 use crate::config::step::Around;
 use crate::config::values::Maybe;
@@ -100,6 +100,7 @@ impl Template {
         let account = section
             .filter(|section| section.depth() == Depth::Whole)
             .zip(keys.user.0.as_ref())
+            .filter(|_| keys.drop == DropUser::Always || nix::unistd::geteuid().is_root())
             .and_then(|(section, user)| Accounts::read().find(&user.value()).map_err(|why| section.refuse("user", why)).ok());
         Self { variables, after: Predecessors::default(), account, keys, main }
     }

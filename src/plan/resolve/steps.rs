@@ -98,7 +98,7 @@ impl Steps<'_, '_> {
         let mut found: Option<Found> = None;
         let none_at_all = [None];
         for (number, item) in if items.is_empty() { none_at_all.iter() } else { items.iter() }.enumerate() {
-            let environment = item_environment(context.environment, item.as_ref());
+            let environment = item_environment(context.environment, item.as_ref(), number + 1);
             // Each is read as if it were alone; what is wrong with all of them is said once.
             let of_item = context.of_part(&environment);
             let read = self.item(&of_item, node, path, depth);
@@ -115,11 +115,8 @@ impl Steps<'_, '_> {
                 (Some(_), None) => {}
             }
         }
-        let mut found = found.filter(|_| is_used)?;
-        if items.is_empty() {
-            // What was read for its form alone is not run.
-            found.plan.action = StepAction::Commands(Vec::new());
-        }
+        // A step for no item has nothing to do.
+        let found = found.filter(|_| is_used && !items.is_empty())?;
         Some(Found { plan: StepPlan { condition, ..found.plan }, ..found })
     }
 
@@ -251,6 +248,6 @@ fn each(section: &Section<'_>, depth: Depth) -> Vec<Option<Item>> {
     texts.filter(|text| !text.is_empty()).map(|text| Some((text.value(), text.is_secret()))).collect()
 }
 
-fn item_environment(environment: &Environment, item: Option<&Item>) -> Environment {
-    item.map_or_else(|| environment.clone(), |(value, is_secret)| environment.of_item(value.as_str(), *is_secret))
+fn item_environment(environment: &Environment, item: Option<&Item>, number: usize) -> Environment {
+    item.map_or_else(|| environment.clone(), |(value, is_secret)| environment.of_item(value.as_str(), *is_secret, number))
 }
