@@ -110,6 +110,8 @@ pub struct Service {
     pub mode: Option<String>,
     /// This replica: `PORTCULLIS_INSTANCE_ID`, else the host's name.
     pub instance: String,
+    /// The host's name, as this container has it.
+    pub host: String,
     /// The version of portcullis.
     pub version: &'static str,
 }

@@ -160,7 +160,7 @@ mod tests {
 
     fn migrating() -> Lifecycle {
         let process = || ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
-        let service = Service { name: "api".to_owned(), mode: None, instance: "api-2".to_owned(), version: "0" };
+        let service = Service { name: "api".to_owned(), mode: None, instance: "api-2".to_owned(), host: String::new(), version: "0" };
         let plan = Plan {
             service,
             checks: vec![],

@@ -280,7 +280,7 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
             "the instance id (PORTCULLIS_INSTANCE_ID, else the host's name) has to be 1 to 255 bytes without blanks",
         ));
     }
-    Service { name, mode, instance, version: env!("CARGO_PKG_VERSION") }
+    Service { name, mode, instance, host: environment.host_name().to_owned(), version: env!("CARGO_PKG_VERSION") }
 }
 
 #[cfg(test)]

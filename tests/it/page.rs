@@ -114,22 +114,22 @@ fn states_change_before_ones_eyes() {
     let browser = Browser::start();
     // Opened once: from here on it is the page that loads itself again.
     browser.open(&format!("http://127.0.0.1:{}/", run.port));
-    browser.until_title("UNKNOWN");
+    browser.until_title("STARTING");
     let text = browser.see("document.body.innerText");
     assert!(text.as_str().unwrap().contains("waiting for redis"), "{text}");
     redis = redis.started();
-    browser.until_title("UP");
+    browser.until_title("\u{25cf} SERVING");
     redis.stop();
-    browser.until_title("DOWN");
+    browser.until_title("SERVING, degraded: redis");
     let text = browser.see("document.body.innerText");
     assert!(text.as_str().unwrap().contains("redis: connection refused"), "{text}");
     redis.restart();
-    browser.until_title("UP");
+    browser.until_title("\u{25cf} SERVING");
 
     browser.open(&format!("http://127.0.0.1:{}/?hold", run.port));
     let style = browser.see("getComputedStyle(document.querySelector('header')).borderBottomStyle");
     assert_eq!(style, "solid", "the policy lets the page's own style in");
-    let told = browser.see("(document.querySelector('summary').click(), document.querySelector('details[open] p').innerText)");
+    let told = browser.see("([...document.querySelectorAll('summary')].find(s => s.checkVisibility()).click(), document.querySelector('details[open] p').innerText)");
     assert!(told.as_str().unwrap().contains(" failed, slowest "), "{told}");
     browser.narrow(390);
     let told = browser.see("document.querySelector('details[open] p').getBoundingClientRect().height <= 64");
@@ -164,7 +164,7 @@ const DARK: &str = "getComputedStyle(document.body).backgroundColor.match(/\\d+/
 
 /// Looks at one state on a desk and on a phone, by day and by night, and leaves the pictures.
 fn look(browser: &Browser, run: &Running, state: &str) {
-    for (screen, width, height) in [("desktop", 1280, 900), ("phone", 360, 740)] {
+    for (screen, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
         for scheme in ["light", "dark"] {
             browser.screen(width, height, screen == "phone");
             browser.prefers(scheme);
