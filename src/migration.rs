@@ -16,7 +16,7 @@ mod table;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::mailbox::Mailbox;
-use crate::plan::{LockPlan, MigrationPlan};
+use crate::plan::{KeeperPlan, LockPlan};
 use crate::state::event::{Event, LockNews};
 use any::AnyLock;
 use keeper::Rules;
@@ -26,8 +26,10 @@ use second::Both;
 /// What the supervisor wants of the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockOrder {
-    /// Queue for it, for the plan's `lock_timeout` at most.
+    /// Queue for it, for the plan's `lock_timeout` at most, unless there is nothing to migrate; where it is held, say whether there is.
     Acquire,
+    /// The same, whether or not there is anything to migrate, and whoever migrates.
+    Take,
     /// Ask its database the question that follows the migration.
     Verify,
     /// Say whether it is still held, after a time in which nobody here could look.
@@ -39,10 +41,10 @@ pub enum LockOrder {
 /// Follows the orders until they end; every order is answered, also when the database hangs.
 ///
 /// Dropping the future closes the connection that holds the lock, and with it the lock is free.
-pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedReceiver<LockOrder>, mailbox: Mailbox) {
+pub async fn run(plan: KeeperPlan, instance: String, mut orders: UnboundedReceiver<LockOrder>, mailbox: Mailbox) {
     let tell = |news| mailbox.send(Event::Lock(news));
     let rules = Rules::of(&plan);
-    let lock: Box<dyn AnyLock> = match plan.lock {
+    let lock: Box<dyn AnyLock> = match plan.hold.lock {
         LockPlan::Postgres { target, key, tag, migrated } => Box::new(postgres::PostgresLock::new(target, key, tag, migrated, &instance)),
         LockPlan::Table { target, table, row } => Box::new(table::TableLock::new(target, table, row, &instance)),
         LockPlan::Mysql { target, name, migrated } => Box::new(mysql::MysqlLock::new(target, name, migrated)),
@@ -51,7 +53,7 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
         LockPlan::None => {
             while let Some(order) = orders.recv().await {
                 tell(match order {
-                    LockOrder::Acquire => LockNews::Held,
+                    LockOrder::Acquire | LockOrder::Take => LockNews::Held,
                     LockOrder::Verify => LockNews::Verified(Err("there is no database to ask".to_owned())),
                     LockOrder::Confirm => LockNews::Confirmed,
                     LockOrder::Release => LockNews::Released,
@@ -60,7 +62,7 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
             return;
         }
     };
-    let mut lock = match plan.second {
+    let mut lock = match plan.hold.second {
         Some(second) => Box::new(Both::new(lock, second, &instance)),
         None => lock,
     };
@@ -71,8 +73,8 @@ pub async fn run(plan: MigrationPlan, instance: String, mut orders: UnboundedRec
 mod tests {
     use super::*;
     use crate::mailbox::mailbox;
-    use crate::plan::ProcessPlan;
     use crate::plan::argv::{Argv, Word};
+    use crate::plan::{MigrationPlan, ProcessPlan};
 
     #[tokio::test]
     async fn without_a_lock_every_order_is_granted() {
@@ -83,7 +85,7 @@ mod tests {
         sender.send(LockOrder::Acquire).unwrap();
         sender.send(LockOrder::Release).unwrap();
         drop(sender);
-        run(plan, "one".to_owned(), orders, mailbox).await;
+        run(plan.keeper(), "one".to_owned(), orders, mailbox).await;
         let events = inbox.take(usize::MAX);
         assert!(matches!(&events[..], [Event::Lock(LockNews::Held), Event::Lock(LockNews::Released)]), "{events:?}");
     }

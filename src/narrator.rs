@@ -2,6 +2,7 @@
 
 mod migration;
 mod modules;
+mod steps;
 
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ impl Narrator {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }
         }
+        steps::tell(before, after);
         migration::tell(before, after, now);
         tell_phase(before, after, &self.limits);
         tell_spent("the process", &before.child, &after.child);
@@ -147,12 +149,15 @@ impl Narrator {
     /// Whether the lines may be drawn over: not once a child writes to the same terminal.
     fn may_draw(&self, snapshot: &Snapshot) -> bool {
         let migrates = matches!(snapshot.migration, Migration::Holder { .. });
-        self.terminal && (snapshot.phase == Phase::Waiting || (snapshot.phase == Phase::Migrating && !migrates))
+        self.terminal && snapshot.step.is_none() && (snapshot.phase == Phase::Waiting || (snapshot.phase == Phase::Migrating && !migrates))
     }
 
     fn lines(&self, snapshot: &Snapshot, now: Moment) -> Vec<String> {
         let whole = |since: Moment| format!("{}s", now.since(since).as_secs());
         let since = whole(snapshot.phase_since);
+        if let Some(step) = &snapshot.step {
+            return vec![steps::line(step, snapshot, now)];
+        }
         match snapshot.phase {
             Phase::Waiting => {
                 let waits =
@@ -216,7 +221,7 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
 
 /// Whether this is a phase in which somebody may ask what takes so long.
 fn waits(snapshot: &Snapshot) -> bool {
-    matches!(snapshot.phase, Phase::Waiting | Phase::Migrating | Phase::Starting)
+    snapshot.step.is_some() || matches!(snapshot.phase, Phase::Waiting | Phase::Migrating | Phase::Starting)
 }
 
 fn took(began: Option<Moment>, ended: Option<Moment>) -> String {

@@ -233,6 +233,19 @@ pub struct Part {
     pub elapsed: Duration,
 }
 
+/// A file system as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its bytes; 0 where it is not there.
+    pub total: u64,
+    /// Bytes that are free for users who are not root.
+    pub free: u64,
+    /// Bytes that have to be.
+    pub threshold: u64,
+    /// Whether its path is there.
+    pub exists: bool,
+}
+
 /// What one run of a probe yielded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -242,17 +255,19 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// What each of several endpoints yielded; empty for a check of one.
     pub parts: Vec<Part>,
+    /// The file system that was looked at, where it was one.
+    pub volume: Option<Volume>,
 }
 
 impl Outcome {
     /// A pass that took `elapsed`.
     pub fn passed(elapsed: Duration) -> Self {
-        Self { result: Ok(()), elapsed, parts: Vec::new() }
+        Self { result: Ok(()), elapsed, parts: Vec::new(), volume: None }
     }
 
     /// A failure that took `elapsed`.
     pub fn failed(class: Class, words: &str, elapsed: Duration) -> Self {
-        Self { result: Err(Failure::new(class, words)), elapsed, parts: Vec::new() }
+        Self { result: Err(Failure::new(class, words)), elapsed, parts: Vec::new(), volume: None }
     }
 
     /// The class of the result.

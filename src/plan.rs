@@ -10,22 +10,23 @@ pub mod reload;
 pub mod resolve;
 pub mod step;
 pub mod target;
+mod views;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::config::check::{Affects, OnDown};
-pub use crate::config::health::Details;
+pub use crate::config::health::{ComponentNames, Details, Listen};
 use crate::secret::Secret;
 pub use condition::ConditionPlan;
-pub use migration::{LockPlan, MigrationPlan, Orphans, Question, SecondLock};
+pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
 pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
 use target::{RedisPlace, Target};
+pub use views::{Switch, Views};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
@@ -46,6 +47,8 @@ pub struct Plan {
     pub checks: Vec<CheckPlan>,
     /// What is done once, in the order in which it is done.
     pub steps: Vec<StepPlan>,
+    /// The lock of those that want one, where the migration of this mode does not hold it.
+    pub step_lock: Option<HoldPlan>,
     /// The migration of this mode; none when it is off.
     pub migration: Option<MigrationPlan>,
     /// The process; none when the mode ends after the migration.
@@ -77,6 +80,7 @@ impl Plan {
             service,
             checks: Vec::new(),
             steps: Vec::new(),
+            step_lock: None,
             migration: None,
             main: None,
             modules: Vec::new(),
@@ -112,8 +116,10 @@ pub struct Service {
     pub instance: String,
     /// The host's name, as this container has it.
     pub host: String,
+    /// The application's version, as the configuration says it; none where it does not.
+    pub version: Option<String>,
     /// The version of portcullis.
-    pub version: &'static str,
+    pub build: &'static str,
 }
 
 /// One dependency: waited for before the start, checked while running.
@@ -173,8 +179,8 @@ pub struct HeartbeatPlan {
 /// The health endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HealthPlan {
-    /// Addresses to listen on, the first that binds wins; empty: no TCP.
-    pub listen: Vec<SocketAddr>,
+    /// What to listen on, each at the first of its addresses that binds; empty: no TCP.
+    pub listen: Vec<Listen>,
     /// The unix socket for `healthcheck` and `status`.
     pub socket: Option<SocketName>,
     /// Whether a listener that cannot be bound ends the start (exit 78).
@@ -189,64 +195,6 @@ pub struct HealthPlan {
     pub views: Views,
     /// Whether orders for modules are taken on the unix socket: only where the configuration knows of modules.
     pub control: bool,
-}
-
-/// A health answer that can be switched off, by its key in `[health]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Switch {
-    /// RAGFlow's `/healthz` and its two other paths.
-    Healthz,
-    /// Kubernetes' `/livez`, `/readyz` and `/startupz`.
-    Kubernetes,
-    /// Spring's `/actuator` and what is below it.
-    Actuator,
-    /// The Dify article's `/health`.
-    Health,
-    /// ConfigCat's `/status`.
-    Status,
-    /// Prometheus' `/metrics`.
-    Metrics,
-    /// The page at `/`.
-    Page,
-}
-
-impl Switch {
-    /// All of them with their keys, in the order of the manual.
-    pub const ALL: [(Self, &'static str); 7] = [
-        (Self::Healthz, "healthz"),
-        (Self::Kubernetes, "kubernetes"),
-        (Self::Actuator, "actuator"),
-        (Self::Health, "health"),
-        (Self::Status, "status"),
-        (Self::Metrics, "metrics"),
-        (Self::Page, "page"),
-    ];
-}
-
-/// The health answers that are given; all by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Views {
-    /// Those that are switched off, a bit each.
-    off: u8,
-}
-
-impl Views {
-    /// The same without those whose key says false.
-    #[must_use]
-    pub fn with(self, keys: impl IntoIterator<Item = (Switch, bool)>) -> Self {
-        let off = keys.into_iter().filter(|(_, on)| !on).fold(self.off, |off, (switch, _)| off | 1 << switch as u8);
-        Self { off }
-    }
-
-    /// Whether this one is given.
-    pub const fn has(self, switch: Switch) -> bool {
-        self.off & 1 << switch as u8 == 0
-    }
-
-    /// The keys of those that are switched off, in the order of the manual.
-    pub fn off(self) -> Vec<&'static str> {
-        Switch::ALL.into_iter().filter(|(switch, _)| !self.has(*switch)).map(|(_, key)| key).collect()
-    }
 }
 
 /// A unix socket's name.
@@ -282,11 +230,6 @@ impl Plan {
         let output = if processes.any(ProcessPlan::is_relayed) { OUTPUT_LIMIT } else { Duration::ZERO };
         let own = |process: &ProcessPlan| process.drain_delay.saturating_add(process.stop_timeout);
         self.main.as_ref().map_or(Duration::ZERO, own).saturating_add(withdraw).saturating_add(output)
-    }
-
-    /// The module of this number.
-    pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
-        self.modules.iter().find(|module| module.id == id)
     }
 
     /// Whether this check is asked only while its module runs.

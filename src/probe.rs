@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::mailbox::Mailbox;
-use crate::outcome::{Class, Failure, Outcome, Part};
+use crate::outcome::{Class, Failure, Outcome, Part, Volume};
 use crate::plan::ProcessPlan;
 use crate::plan::target::{BrokerTarget, DiskTarget, GrpcTarget, Target};
 use dial::shown;
@@ -56,6 +56,19 @@ enum Kind {
     Sentinel(Box<redis::SentinelProbe>),
     Cluster(Box<redis::ClusterProbe>),
     Ready(Box<redis::ReadyProbe>),
+}
+
+/// What a question found.
+struct Found {
+    result: Result<(), Failure>,
+    parts: Vec<Part>,
+    volume: Option<Volume>,
+}
+
+impl From<Result<(), Failure>> for Found {
+    fn from(result: Result<(), Failure>) -> Self {
+        Self { result, parts: Vec::new(), volume: None }
+    }
 }
 
 impl Probe {
@@ -96,18 +109,23 @@ impl Probe {
         let (began, kept) = (Instant::now(), self.kind.session());
         // Connecting gets a little less, so that its own words come before these.
         let answered = timeout(within, self.once(within.mul_f64(0.95))).await;
-        let late = |_| (Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within)))), Vec::new());
-        let (result, parts) = answered.unwrap_or_else(late);
+        let late = |_| Found::from(Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within)))));
+        let Found { result, parts, volume } = answered.unwrap_or_else(late);
         self.lost = kept.is_some() && self.kind.session() != kept;
-        Outcome { result, elapsed: began.elapsed().min(within), parts }
+        Outcome { result, elapsed: began.elapsed().min(within), parts, volume }
     }
 
-    async fn once(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
-        match &mut self.kind {
+    async fn once(&mut self, within: Duration) -> Found {
+        let (result, parts) = match &mut self.kind {
             Kind::Several(probe) => probe.ask(within).await,
             Kind::Dify(probe) => probe.ask(within).await,
-            single => (single.ask(within).await, Vec::new()),
-        }
+            Kind::Disk(disk) => {
+                let (result, volume) = local::ask_disk(disk);
+                return Found { volume: Some(volume), ..Found::from(result) };
+            }
+            single => return single.ask(within).await.into(),
+        };
+        Found { parts, ..Found::from(result) }
     }
 
     /// Whether a peer may have heard the last question. A connection that never came about was heard by nobody; only HTTP tells.
@@ -153,7 +171,7 @@ impl Kind {
             Self::Unix(path) => local::ask_unix(path).await,
             Self::File(path) => local::ask_file(path),
             Self::Dns(name) => local::ask_name(name, within).await,
-            Self::Disk(disk) => local::ask_disk(disk),
+            Self::Disk(disk) => local::ask_disk(disk).0,
             Self::Exec(process, supervisor) => exec::ask_command(process, supervisor.as_ref()).await,
             Self::Process(module, supervisor) => exec::ask_process(module.as_deref(), supervisor.as_ref()).await,
             Self::Grpc(target) => grpc::ask(target, within).await,

@@ -3,6 +3,8 @@
 pub mod children;
 pub mod descendants;
 mod executable;
+pub mod hooks;
+mod input;
 mod lineage;
 pub mod memory;
 pub mod notify;

@@ -38,9 +38,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
 
 use crate::clock::Moment;
-use crate::plan::{Details, HealthPlan, Views};
+use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
 use crate::view::{self, Access, Request};
 use answers::{Answer, Answers};
@@ -101,14 +102,27 @@ pub fn serve(
     });
     runtime.block_on(async {
         let (tcp, unix) = listeners.into_tokio()?;
-        // A listener that is not there never has anything to accept.
-        tokio::join!(accept(tcp, &shared), accept(unix, &shared));
+        let mut accepting = JoinSet::new();
+        for listener in tcp {
+            let shared = Arc::clone(&shared);
+            accepting.spawn(async move { accept(listener, &shared).await });
+        }
+        if let Some(listener) = unix {
+            accepting.spawn(async move { accept(listener, &shared).await });
+        }
+        // None of them ends but by a panic, which is the caller's.
+        while let Some(ended) = accepting.join_next().await {
+            if let Err(fault) = ended
+                && fault.is_panic()
+            {
+                std::panic::resume_unwind(fault.into_panic());
+            }
+        }
         std::future::pending().await
     })
 }
 
-async fn accept<L: Accept>(listener: Option<L>, shared: &Arc<Shared>) {
-    let Some(listener) = listener else { return };
+async fn accept(listener: impl Accept, shared: &Arc<Shared>) {
     let mut connections = Connections::new(MOST_CONNECTIONS);
     loop {
         let (stream, peer) = connections.next(&listener).await;
@@ -188,7 +202,7 @@ async fn answer(
             accept: &accept.join(","),
             authority: authority(&shared.plan, peer == Peer::Trusted, headers),
             access: access(&shared.plan),
-            views: if peer == Peer::Network { shared.plan.views } else { Views::default() },
+            views: if peer == Peer::Network { shared.plan.views } else { shared.plan.views.all() },
             figures: None,
         };
         let found = if long { shared.long(&question, peer == Peer::Trusted).await } else { shared.short(&question) };

@@ -10,6 +10,7 @@ mod intake;
 mod left;
 mod performing;
 mod pings;
+mod preparing;
 mod spawning;
 mod timers;
 mod upward;
@@ -44,6 +45,7 @@ use background::{Background, Subsystems};
 use errands::Errands;
 use gap::Gaps;
 use left::Left;
+use preparing::Preparer;
 use timers::Timers;
 use upward::Upward;
 
@@ -56,6 +58,7 @@ struct Supervisor {
     lifecycle: Lifecycle,
     children: Children,
     errands: Errands,
+    preparer: Preparer,
     reports: BTreeMap<ProcessId, Reports>,
     memory: OutOfMemory,
     left: Left,
@@ -115,6 +118,7 @@ pub fn run(
         lifecycle,
         children: Children::new(surroundings, Arc::clone(inbox.bell())),
         errands: Errands::default(),
+        preparer: Preparer::new(sender),
         timers: Timers::default(),
         gaps: Gaps::new(now, processor_time(), suspended()),
         queue: VecDeque::from([Event::Begin]),

@@ -33,7 +33,7 @@ pub fn render(plan: &Plan, effective: &Effective) -> String {
 pub fn render_json(plan: &Plan, effective: &Effective) -> String {
     let service = &plan.service;
     let mut value = effective.json();
-    value["service"] = json!({ "name": service.name, "mode": service.mode, "instance": service.instance, "version": service.version });
+    value["service"] = json!({ "name": service.name, "mode": service.mode, "instance": service.instance, "version": service.version, "build": service.build });
     value["order"] = json!(steps(plan));
     value["notices"] = plan.remarks.iter().chain(&plan.notices).chain(&prepare::obstacles(plan)).map(String::as_str).collect();
     format!("{value:#}\n")
@@ -203,9 +203,9 @@ fn stop(process: &ProcessPlan, budget: Duration) -> String {
 
 fn endpoint(health: &HealthPlan) -> String {
     let mut parts: Vec<String> = Vec::new();
-    let listen: Vec<String> = health.listen.iter().map(ToString::to_string).collect();
-    if !listen.is_empty() {
-        parts.push(listen.join(", else "));
+    for listen in &health.listen {
+        let addresses: Vec<String> = listen.0.iter().map(ToString::to_string).collect();
+        parts.push(addresses.join(", else "));
     }
     parts.extend(health.socket.iter().map(|socket| format!("unix socket {}", scrub(&socket.to_string()))));
     parts.push(readers(health).to_owned());

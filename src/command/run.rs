@@ -95,7 +95,12 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
         return (code, patience);
     }
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
-        Ok(listeners) => listeners,
+        Ok(listeners) => {
+            for cause in listeners.iter().flat_map(Listeners::missing) {
+                warn!("{cause}; going on without it");
+            }
+            listeners
+        }
         Err(cause) if plan.health.as_ref().is_some_and(|health| health.required) => {
             return (last_line(Exit::Config.code(), &cause.to_string()), patience);
         }

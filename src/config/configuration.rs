@@ -15,6 +15,7 @@ use crate::config::mode::Mode;
 use crate::config::module::Module;
 use crate::config::preset_keys::PresetKeys;
 use crate::config::process::Process;
+use crate::config::step::Step;
 use crate::config::values::{Maybe, Named, Part};
 
 /// What happens to arguments behind portcullis' own options that no command takes.
@@ -35,6 +36,8 @@ pub enum ExtraArguments {
 pub struct Configuration {
     /// The service's name in health answers, in Redis and in metrics; by default the mode, else `app`.
     pub service: Maybe<Text>,
+    /// The application's version in `/health`, `/actuator/info`, Redis and on the page, as `"${VERSION:-}"`; by default none is told.
+    pub version: Maybe<Text>,
     /// The mode that is started; by default what `MODE` says, or the only one there is.
     pub mode: Maybe<Text>,
     /// The mode to take where the one that is asked for is unknown, or none is.
@@ -44,6 +47,8 @@ pub struct Configuration {
     /// The dependencies that are waited for and watched, by name.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
     pub checks: Part<Named<Check>>,
+    /// What is done once in a start, in this order within each of its times.
+    pub steps: Part<Vec<Step>>,
     /// The command that runs once across all replicas.
     pub migrations: Part<Migrations>,
     /// What is written, copied, made, removed or given to somebody before the process is started, in this order.

@@ -25,6 +25,18 @@ pub enum Details {
     Always,
 }
 
+/// What the components that tell of Koupleless' modules are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum ComponentNames {
+    /// As its document on health checks has them.
+    #[default]
+    Document,
+    /// As upstream has them since.
+    Current,
+}
+
 /// The health endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -33,7 +45,8 @@ pub enum Details {
 pub struct Health {
     /// Whether there is one at all.
     pub enabled: bool,
-    /// The TCP addresses, as `:8051` (every address of the host), `127.0.0.1:8051` or `[::1]:8051`; `""`: none. By default `:8051`.
+    /// The TCP address, as `:8051` (every address of the host), `127.0.0.1:8051` or `[::1]:8051`, or a list of which each is bound; `""`:
+    /// none. The first one names the socket and is what `healthcheck` asks. By default `:8051`.
     pub listen: Option<OneOrMore<Listen>>,
     /// The unix socket: `@name` for an abstract one, or a path; `""`: none. By default `@portcullis/PORT`.
     pub socket: Option<Socket>,
@@ -43,8 +56,13 @@ pub struct Health {
     pub token: Maybe<Secret>,
     /// The names that a request over TCP may be for, besides addresses and `localhost`; empty: any.
     pub hosts: Vec<HostName>,
-    /// Whether an address that cannot be bound ends the start with 78; else the run goes on without it.
+    /// Whether an address or a socket that cannot be bound ends the start with 78; else the run goes on without it.
     pub required: bool,
+    /// Whether the start of every module counts for the status, on demand or not, unless its `startup_affects_health` says otherwise.
+    pub with_all_modules: bool,
+    /// What the two components of `/actuator/health` are called that tell of modules: `document`: `arkBizAggregate` and `masterBizStartUp`;
+    /// `current`: `compositeAllBiz` and `baseStartUp`, as Koupleless calls them since.
+    pub component_names: ComponentNames,
     /// RAGFlow's `/healthz` and its two other paths, over TCP.
     pub healthz: bool,
     /// Kubernetes' `/livez`, `/readyz` and `/startupz`, over TCP.
@@ -71,6 +89,8 @@ impl Default for Health {
             token: Maybe(None),
             hosts: Vec::new(),
             required: true,
+            with_all_modules: false,
+            component_names: ComponentNames::default(),
             healthz: true,
             kubernetes: true,
             actuator: true,

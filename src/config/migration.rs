@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::argument::Command;
 use crate::config::interpolate::Text;
+use crate::config::step::Around;
 use crate::config::values::{Maybe, Number, Part, Span, YEAR};
 
 /// What happens to a migration whose lock is lost.
@@ -43,11 +44,10 @@ pub enum Question {
     Command(Command),
 }
 
-/// The command that runs once across all replicas before the process starts.
+/// What the migration has.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "migrations")]
-pub struct Migrations {
+#[serde(default)]
+pub struct MigrationKeys {
     /// Whether it runs; by default, where there is a `[migrations]`.
     pub enabled: Part<bool>,
     /// The command that migrates.
@@ -82,7 +82,7 @@ pub struct Migrations {
     pub retries: Number<0, 1000>,
 }
 
-impl Default for Migrations {
+impl Default for MigrationKeys {
     fn default() -> Self {
         Self {
             enabled: Part::default(),
@@ -103,3 +103,16 @@ impl Default for Migrations {
         }
     }
 }
+
+/// The command that runs once across all replicas before the process starts.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "migrations", deny_unknown_fields)]
+pub struct Migrations {
+    /// What the migration has.
+    #[serde(flatten)]
+    pub own: MigrationKeys,
+    /// When it runs, and what it finds around it.
+    #[serde(flatten)]
+    pub around: Around,
+}
+crate::union!(Migrations { own: MigrationKeys, around: Around });

@@ -62,7 +62,8 @@ pub struct ModuleKeys {
     pub env: Part<Variables>,
     /// When it is started.
     pub start: ModuleStart,
-    /// Whether its start counts for the status: UNKNOWN while it starts, DOWN when that fails; by default unless it starts on demand.
+    /// Whether its start counts for the status: UNKNOWN while it starts, DOWN when that fails; by default unless it starts on demand, and with `with_all_modules` of
+    /// `[health]` always.
     pub startup_affects_health: Option<bool>,
     /// What its running counts for, once it was up.
     pub affects: Affects,

@@ -3,6 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::argument::{Argument, Command};
+use crate::config::condition::Condition;
+use crate::config::environment::Variables;
+use crate::config::interpolate::Text;
+use crate::config::values::process::Umask;
+use crate::config::values::{DAY, Maybe, Named, Number, Part, Span, YEAR};
+
 /// When something is done in the ordered start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -19,6 +26,11 @@ pub enum StepAt {
     Migrated,
     /// Beside the process, once it is up.
     Up,
+}
+
+impl StepAt {
+    /// Every time, in order.
+    pub const ALL: [Self; 5] = [Self::Files, Self::First, Self::Ready, Self::Migrated, Self::Up];
 }
 
 /// What the failure of a step means for the start.
@@ -38,3 +50,119 @@ impl OnFailure {
         if matches!(at, StepAt::Up) { Self::Continue } else { Self::Stop }
     }
 }
+
+/// When something that runs once runs, and what it finds around it; each of these by default as the mode has it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Around {
+    /// It runs only where this holds. Files are looked at, and commands asked, right before it.
+    pub when: Part<Condition>,
+    /// The modes in which it runs; by default in all of them.
+    pub modes: Part<Vec<Text>>,
+    /// Who it runs as, as `user` of `[process]`.
+    pub user: Maybe<Text>,
+    /// Variables of it alone.
+    pub env: Part<Variables>,
+    /// The directory in which it starts.
+    pub working_directory: Maybe<Text>,
+    /// Its file mode creation mask, in octal.
+    pub umask: Option<Umask>,
+}
+
+/// For what a step is repeated.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(untagged, inline)]
+pub enum Each {
+    /// For each of these.
+    Items(Vec<Text>),
+    /// For each part of a text.
+    Parts(Parts),
+}
+
+/// The parts of a text.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline, deny_unknown_fields, extend("required" = ["split"]))]
+pub struct Parts {
+    /// The text; blanks around a part, and parts without a character, are left out.
+    pub split: Option<Text>,
+    /// What stands between two parts; by default blanks.
+    pub at: Option<Text>,
+}
+
+/// What a step has.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct StepKeys {
+    /// Its name, in the log, in health answers and in metrics; by default that of its program or directory.
+    pub name: Maybe<Text>,
+    /// The command; or `directory`.
+    pub command: Command,
+    /// When its turn is: `first` (before the waits), `ready` (after them), `migrated` (after the migration), `up` (beside the process).
+    pub at: StepAt,
+    /// The lock under which it runs, one replica at a time: as `lock` in `[migrations]`, and the same one. Not with `at = "first"`.
+    pub lock: Maybe<Text>,
+    /// A command that says by its status whether there is anything to do, under the lock where there is one: 0 says that there is not.
+    pub check: Command,
+    /// How long one command may run; then it has failed with 124. `0s`: no limit.
+    pub timeout: Span<0, YEAR>,
+    /// How often a command that failed is run again.
+    pub retries: Number<0, 1000>,
+    /// The pause before that.
+    pub retry_delay: Span<0, DAY>,
+    /// What its commands read on their standard input; by default nothing.
+    pub input: Maybe<Text>,
+    /// Exit codes that are a success, besides 0.
+    pub success_codes: Vec<Number<0, 255>>,
+    /// What its failure means; by default `stop`, beside the process `continue`.
+    pub on_failure: Option<OnFailure>,
+    /// Whether it runs before a command of one's own, too (`run --exec`).
+    pub own: bool,
+    /// Its command runs once for each of these items, one after another; `${@each}` is the item.
+    pub each: Part<Each>,
+    /// A directory whose programs are run, by name; nothing where it is absent. In place of `command`.
+    pub directory: Maybe<Text>,
+    /// What the name of such a program has to match, with `*` and `?`; by default every name.
+    pub pattern: Maybe<Text>,
+    /// Commands that run the files there that are not executable, by the end of their names, as `{ ".php" = ["php"] }`.
+    pub interpreter: Part<Named<Vec<Argument>>>,
+    /// Whether directories below it count, too.
+    pub descend: bool,
+}
+
+impl Default for StepKeys {
+    fn default() -> Self {
+        Self {
+            name: Maybe(None),
+            command: Part::default(),
+            at: StepAt::default(),
+            lock: Maybe(None),
+            check: Part::default(),
+            timeout: const { Span::of(0) },
+            retries: const { Number::of(0) },
+            retry_delay: const { Span::of(2_000) },
+            input: Maybe(None),
+            success_codes: Vec::new(),
+            on_failure: None,
+            own: false,
+            each: Part::default(),
+            directory: Maybe(None),
+            pattern: Maybe(None),
+            interpreter: Part::default(),
+            descend: false,
+        }
+    }
+}
+
+/// Something that is done once in a start, and not again when the process is started again in place.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "step", deny_unknown_fields)]
+pub struct Step {
+    /// What a step has.
+    #[serde(flatten)]
+    pub own: StepKeys,
+    /// When it runs, and what it finds around it.
+    #[serde(flatten)]
+    pub around: Around,
+}
+crate::union!(Step { own: StepKeys, around: Around });

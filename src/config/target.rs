@@ -92,6 +92,9 @@ pub struct TargetKeys {
     pub proxy: Option<Proxy>,
     /// The token of an HTTP request's header `Authorization: Bearer`.
     pub bearer: Maybe<Secret>,
+    /// Which of the `headers` of an HTTP request holds a key. It is kept secret; `/status` shows it to the authorized, masked to its last five
+    /// characters where it has at least 20, as it does with `bearer`.
+    pub key_header: Maybe<Text>,
     /// The service that a gRPC server is asked for, whose instances are counted in the registry, or the master that Sentinels watch.
     pub service: Maybe<Text>,
     /// The registry's key; by default `SERVICE_service_status`.

@@ -15,7 +15,7 @@ use super::lock::{Try, bounded};
 use super::question::{Answer, Asker};
 use crate::clock::patience::within;
 use crate::exit::Exit;
-use crate::plan::{MigrationPlan, Orphans, Question};
+use crate::plan::{KeeperPlan, Orphans};
 use crate::probe::dial::shown;
 use crate::state::event::{ANOTHER_MODE, LockHolder, LockNews};
 use obstacle::Obstacle;
@@ -39,18 +39,19 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn of(plan: &MigrationPlan) -> Self {
-        let statement = |question: &Option<Question>| match question {
-            Some(Question::Sql(statement)) => Some(statement.clone()),
-            _ => None,
-        };
+    pub(super) fn of(plan: &KeeperPlan) -> Self {
         Self {
-            limit: plan.lock_timeout,
+            limit: plan.hold.lock_timeout,
             waits: plan.waits,
-            orphans: plan.orphans,
-            check: statement(&plan.check),
-            verify: statement(&plan.verify),
+            orphans: plan.hold.orphans,
+            check: plan.check.clone(),
+            verify: plan.verify.clone(),
         }
+    }
+
+    /// Those of a step: it wants the lock whatever is to be migrated, and by whom.
+    fn of_step(&self) -> Self {
+        Self { waits: false, check: None, ..self.clone() }
     }
 }
 
@@ -63,7 +64,9 @@ enum Queued {
 /// Follows the orders until they end.
 pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut UnboundedReceiver<LockOrder>, tell: impl Fn(LockNews) + Sync) {
     let mut asker = lock.asker();
+    let of_step = rules.of_step();
     while let Some(order) = orders.recv().await {
+        let of_this = if order == LockOrder::Take { &of_step } else { rules };
         match order {
             LockOrder::Release => {
                 tell(LockNews::Released);
@@ -77,12 +80,12 @@ pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut Unbo
                 tell(LockNews::Confirmed);
                 continue;
             }
-            LockOrder::Acquire => {}
+            LockOrder::Acquire | LockOrder::Take => {}
         }
         let queued = tokio::select! {
             biased;
             open = released(orders, &tell) => if open { None } else { return },
-            queued = queue(lock, &mut asker, rules, &tell) => Some(queued),
+            queued = queue(lock, &mut asker, of_this, &tell) => Some(queued),
         };
         let mut held = match queued {
             Some(Ok(Queued::Held(held))) => held,
@@ -129,7 +132,22 @@ pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut Unbo
                         break;
                     }
                 },
-                Some(LockOrder::Acquire) => {}
+                // A step has taken it before.
+                Some(LockOrder::Acquire) => {
+                    let current = tokio::select! {
+                        current = current(&mut asker, rules, &tell) => Ok(current),
+                        why = keep(lock, &mut held, &mut ward) => Err(why),
+                    };
+                    match current {
+                        Ok(Some(ahead)) => tell(LockNews::Current { ahead }),
+                        Ok(None) => tell(LockNews::Held),
+                        Err(why) => {
+                            tell(LockNews::Lost(why));
+                            break;
+                        }
+                    }
+                }
+                Some(LockOrder::Take) => tell(LockNews::Held),
                 order => {
                     let _ = timeout(RELEASE, lock.give_back(held)).await;
                     if order.is_none() {
@@ -149,7 +167,7 @@ async fn released(orders: &mut UnboundedReceiver<LockOrder>, tell: &(impl Fn(Loc
         match order {
             LockOrder::Release => return true,
             LockOrder::Confirm => tell(LockNews::Confirmed),
-            LockOrder::Acquire | LockOrder::Verify => {}
+            LockOrder::Acquire | LockOrder::Take | LockOrder::Verify => {}
         }
     }
     false

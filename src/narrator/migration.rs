@@ -160,11 +160,13 @@ mod tests {
 
     fn migrating() -> Lifecycle {
         let process = || ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
-        let service = Service { name: "api".to_owned(), mode: None, instance: "api-2".to_owned(), host: String::new(), version: "0" };
+        let service =
+            Service { name: "api".to_owned(), mode: None, instance: "api-2".to_owned(), host: String::new(), version: None, build: "0" };
         let plan = Plan {
             service,
             checks: vec![],
             steps: Vec::new(),
+            step_lock: None,
             migration: Some(MigrationPlan::new(process(), LockPlan::File("/lock".into()))),
             main: Some(process()),
             modules: Vec::new(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 pub use crate::config::migration::Orphans;
 
-use super::ProcessPlan;
 use super::target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget};
+use super::{Plan, ProcessPlan};
 
 /// Run this command once across all replicas.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +106,73 @@ pub enum LockPlan {
     },
     /// Nothing: the operator knows that there is one replica.
     None,
+}
+
+/// The lock of steps, where there is no migration that has the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HoldPlan {
+    /// What keeps other replicas out.
+    pub lock: LockPlan,
+    /// A key in Redis that is held as well.
+    pub second: Option<SecondLock>,
+    /// How long to queue for the lock (exit 75 after it).
+    pub lock_timeout: Duration,
+    /// Whether a command that has lost its lock goes on; else it is stopped (exit 76).
+    pub unlocked: bool,
+    /// What is done about sessions that an earlier command left in the database.
+    pub orphans: Orphans,
+}
+
+/// What the keeper of the one lock of a start is to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeeperPlan {
+    /// The lock.
+    pub hold: HoldPlan,
+    /// Whether the migration is another mode's.
+    pub waits: bool,
+    /// The statement that says whether there is anything to migrate.
+    pub check: Option<String>,
+    /// The statement that says whether the migration has done what it should.
+    pub verify: Option<String>,
+}
+
+impl MigrationPlan {
+    /// What keeps its lock.
+    pub fn keeper(&self) -> KeeperPlan {
+        let statement = |question: &Option<Question>| match question {
+            Some(Question::Sql(statement)) => Some(statement.clone()),
+            _ => None,
+        };
+        KeeperPlan {
+            hold: HoldPlan {
+                lock: self.lock.clone(),
+                second: self.second.clone(),
+                lock_timeout: self.lock_timeout,
+                unlocked: self.unlocked,
+                orphans: self.orphans,
+            },
+            waits: self.waits,
+            check: statement(&self.check),
+            verify: statement(&self.verify),
+        }
+    }
+}
+
+impl Plan {
+    /// What keeps the one lock of this start; none where nothing wants one.
+    pub fn keeper(&self) -> Option<KeeperPlan> {
+        let of_migration = self.migration.as_ref().map(MigrationPlan::keeper);
+        match (of_migration, self.step_lock.clone()) {
+            (Some(keeper), Some(hold)) => Some(KeeperPlan { hold, ..keeper }),
+            (None, Some(hold)) => Some(KeeperPlan { hold, waits: false, check: None, verify: None }),
+            (keeper, None) => keeper,
+        }
+    }
+
+    /// Whether what has lost its lock goes on; else it is stopped.
+    pub fn goes_on_unlocked(&self) -> bool {
+        self.migration.as_ref().map_or_else(|| self.step_lock.as_ref().is_some_and(|hold| hold.unlocked), |migration| migration.unlocked)
+    }
 }
 
 /// A key in Redis as redis-py's `Lock` takes it.

@@ -1,7 +1,7 @@
 //! A module: a further process beside the main one, when it starts, and what becomes of the whole when it does not run.
 
 use super::process::ProcessPlan;
-use super::{Affects, CheckId};
+use super::{Affects, CheckId, Plan};
 pub use crate::config::module::{ModuleStart, OnExit};
 
 /// The number of a module within a run. It is given once: a module that is taken away leaves its number unused.
@@ -64,4 +64,11 @@ pub enum Predecessor {
     Main,
     /// Another module, its startup check passed.
     Module(ModuleId),
+}
+
+impl Plan {
+    /// The module of this number.
+    pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
+        self.modules.iter().find(|module| module.id == id)
+    }
 }

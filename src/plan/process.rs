@@ -138,6 +138,8 @@ pub struct Conditions {
     pub no_new_privileges: bool,
     /// The signal it gets should portcullis die; 0: none.
     pub parent_death_signal: i32,
+    /// What it reads on its standard input, where it runs beside the process.
+    pub input: Option<Word>,
     /// Whether it runs beside the process: with an empty standard input, and never in the terminal's foreground.
     pub aside: bool,
 }

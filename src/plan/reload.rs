@@ -168,6 +168,7 @@ fn fixed(running: &Plan, read: &Plan) -> Vec<String> {
         }
     };
     compare("the service's name", running.service.name == read.service.name);
+    compare("the application's `version`", running.service.version == read.service.version);
     compare("the mode", running.service.mode == read.service.mode);
     compare("the instance's name", running.service.instance == read.service.instance);
     match (&running.main, &read.main) {
@@ -201,7 +202,8 @@ fn compare_health(running: &HealthPlan, read: &HealthPlan, compare: &mut impl Fn
     compare("`listen` of [health]", running.listen == read.listen);
     compare("`socket` of [health]", running.socket == read.socket);
     compare("`token` or `details` of [health]", running.token == read.token && running.details == read.details);
-    compare("what is switched off in [health]", running.views == read.views);
+    compare("what is switched off in [health]", running.views.off() == read.views.off());
+    compare("`component_names` of [health]", running.views.names == read.views.names);
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod address;
 mod argv;
+mod around;
 mod asked;
 mod checks;
 mod condition;
@@ -15,6 +16,7 @@ mod modes;
 mod modules;
 mod process;
 mod started;
+mod steps;
 mod target;
 mod variables;
 
@@ -131,7 +133,12 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
             **process = chosen.template.process(process.argv.clone(), None).aside();
         }
     }
-    let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, &chosen.template);
+    let (mode, template) = (chosen.mode.as_deref(), &chosen.template);
+    let migration = migrations::read(&root, wanted && chosen.migrates, chosen.waits, bare, &checks, (mode, template));
+    let files = files::read(&root, mode, own.is_some(), template);
+    let (own_command, migrating) = (own.is_some(), migration.as_ref());
+    let steps = steps::Steps { root: &root, template, mode, own_command, locks: looks, checks: &checks, migration: migrating };
+    let (steps, step_lock) = steps.read(files);
     if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) {
         let mode = chosen.mode.as_deref().unwrap_or_default();
         let problem = format!(
@@ -155,12 +162,12 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
     let (modules, of_modules) = context.reading_modules(|| modules::read(&root, &chosen.general, with_modules, first));
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
-    let steps = files::read(&root, service.mode.as_deref(), own.is_some(), &chosen.template);
     let hold = chosen.template.holds();
     let plan = Plan {
         service,
         checks,
         steps,
+        step_lock,
         migration,
         main: chosen.main,
         modules,
@@ -280,7 +287,11 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
             "the instance id (PORTCULLIS_INSTANCE_ID, else the host's name) has to be 1 to 255 bytes without blanks",
         ));
     }
-    Service { name, mode, instance, host: environment.host_name().to_owned(), version: env!("CARGO_PKG_VERSION") }
+    let version = configuration.version.value().filter(|version| !version.is_empty());
+    if version.as_ref().is_some_and(|version| version.len() > 128 || version.chars().any(char::is_control)) {
+        root.problem("version", "is longer than 128 bytes, or holds a control character");
+    }
+    Service { name, mode, instance, host: environment.host_name().to_owned(), version, build: env!("CARGO_PKG_VERSION") }
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ProcessPlan;
 use super::argv::Argv;
-use super::condition::ConditionPlan;
 use super::file::FilePlan;
+use super::{ConditionPlan, ProcessPlan};
 pub use crate::config::step::{OnFailure, StepAt};
 
 /// Index of a step in [`Plan::steps`](super::Plan::steps).
@@ -22,7 +21,7 @@ pub struct StepPlan {
     pub at: StepAt,
     /// What is done.
     pub action: StepAction,
-    /// Whether it is done at all, asked when its turn has come.
+    /// Whether it is done at all, as it turns out when its turn has come.
     pub condition: ConditionPlan,
     /// Asks by its exit status whether there is anything to do: 0 says that there is not.
     pub check: Option<Box<ProcessPlan>>,
@@ -59,6 +58,16 @@ impl StepPlan {
     }
 }
 
+impl StepPlan {
+    /// The longest that a command of its condition may take.
+    pub const CONDITION_LIMIT: Duration = Duration::from_secs(10);
+
+    /// Whether something is to be found out, or done, before it can run a command.
+    pub const fn is_prepared(&self) -> bool {
+        !(matches!(self.action, StepAction::Commands(_)) && matches!(self.condition, ConditionPlan::Always))
+    }
+}
+
 /// What a step does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepAction {
@@ -66,7 +75,7 @@ pub enum StepAction {
     Commands(Vec<ProcessPlan>),
     /// Runs what is found in a directory, one after another.
     Hooks(Box<HooksPlan>),
-    /// Makes a file as it has to be, away from the loop.
+    /// Makes a file.
     File(Box<FilePlan>),
 }
 

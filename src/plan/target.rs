@@ -85,6 +85,11 @@ impl Target {
         }
     }
 
+    /// The key that an HTTP check is asked with, masked.
+    pub fn masked_key(&self) -> Option<&str> {
+        if let Self::Http(http) = self { http.masked_key.as_deref() } else { None }
+    }
+
     /// The URLs that an HTTP check asks, without user and query; none for other kinds.
     pub fn endpoints(&self) -> Vec<&str> {
         match self {
@@ -154,6 +159,8 @@ pub struct HttpTarget {
     pub method: String,
     /// Headers; their values may be tokens.
     pub headers: Vec<(String, Secret)>,
+    /// The key that it is asked with, masked; none where there is none.
+    pub masked_key: Option<String>,
     /// What the answer has to be.
     pub expect: Expect,
     /// How the server is verified, for https.

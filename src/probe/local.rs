@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
 use super::dial::{dial_unix, resolve};
-use crate::outcome::{Cause, Class, Failure};
+use crate::outcome::{Cause, Class, Failure, Volume};
 use crate::plan::target::{Address, DiskTarget, Room};
 
 /// Passes when the unix socket accepts a connection; it is closed at once.
@@ -26,13 +27,19 @@ pub(super) async fn ask_name(name: &str, within: Duration) -> Result<(), Failure
 }
 
 /// Passes when the file system has room for those who are not root.
-pub(super) fn ask_disk(disk: &DiskTarget) -> Result<(), Failure> {
-    let status = statvfs(&disk.path)
-        .map_err(|errno| Failure::new(Class::Missing, &format!("asking for the room on {}: {errno}", disk.path.display())))?;
-    let free = status.blocks_available().saturating_mul(status.fragment_size());
-    if free >= disk.free {
-        return Ok(());
-    }
-    let words = format!("{} free on {}, {} wanted", Room(free), disk.path.display(), Room(disk.free));
-    Err(Failure::new(Class::Status, &words).because(Cause::NoRoom))
+pub(super) fn ask_disk(disk: &DiskTarget) -> (Result<(), Failure>, Volume) {
+    let mut volume = Volume { total: 0, free: 0, threshold: disk.free, exists: false };
+    let status = match statvfs(&disk.path) {
+        Ok(status) => status,
+        Err(errno) => {
+            volume.exists = errno != Errno::ENOENT;
+            let words = format!("asking for the room on {}: {errno}", disk.path.display());
+            return (Err(Failure::new(Class::Missing, &words)), volume);
+        }
+    };
+    let bytes = |blocks: u64| blocks.saturating_mul(status.fragment_size());
+    volume = Volume { total: bytes(status.blocks()), free: bytes(status.blocks_available()), exists: true, ..volume };
+    let words = || format!("{} free on {}, {} wanted", Room(volume.free), disk.path.display(), Room(disk.free));
+    let short = volume.free < disk.free;
+    (if short { Err(Failure::new(Class::Status, &words()).because(Cause::NoRoom)) } else { Ok(()) }, volume)
 }

@@ -121,6 +121,7 @@ mod tests {
             url: Secret::unlisted(url),
             method: "GET".to_owned(),
             headers: Vec::new(),
+            masked_key: None,
             expect: Expect { status: vec![204, 404], ..Expect::default() },
             tls: Tls::default(),
             redirects: None,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::executable::{Kind, kind};
 use super::notify::{self, NotifyWays};
-use super::{streams, terminal};
+use super::{input, streams, terminal};
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
@@ -46,6 +46,12 @@ impl SpawnError {
     /// The kernel has no room for what the output goes through.
     pub(super) fn no_pipe(plan: &ProcessPlan, error: &io::Error) -> Self {
         let sentence = format!("cannot start {}: there is no room for the pipes of its output ({error}); check the limits", shown(plan));
+        Self { code: Exit::Internal.code(), sentence }
+    }
+
+    /// The kernel has no room for its standard input.
+    fn no_input(plan: &ProcessPlan, error: &io::Error) -> Self {
+        let sentence = format!("cannot start {}: there is no room for its standard input ({error}); check the limits", shown(plan));
         Self { code: Exit::Internal.code(), sentence }
     }
 
@@ -92,8 +98,8 @@ pub struct Prepared {
 pub fn prepare(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> Result<Prepared, SpawnError> {
     let environment = environment(plan, surroundings, ways);
     let candidates = candidates(plan, &environment);
-    let nothing = plan.conditions.aside.then(|| File::open("/dev/null").ok()).flatten();
-    let input = nothing.as_ref().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO));
+    let own_input = input::of(&plan.conditions).map_err(|error| SpawnError::no_input(plan, &error))?;
+    let input = own_input.as_ref().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO));
     let home = directory(plan, surroundings);
     let recipe = Recipe {
         argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
@@ -117,7 +123,7 @@ pub fn prepare(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWay
         name: shown(plan).to_owned(),
         home: home.unwrap_or_default(),
         candidates,
-        _input: nothing,
+        _input: own_input,
     })
 }
 

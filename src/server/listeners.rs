@@ -35,9 +35,11 @@ pub struct BindError(String);
 /// The bound sockets of one run.
 #[derive(Debug)]
 pub struct Listeners {
-    tcp: Option<TcpListener>,
+    tcp: Vec<TcpListener>,
     unix: Option<UnixListener>,
     file: Option<Lying>,
+    /// What could not be bound, where the run goes on without it.
+    missing: Vec<BindError>,
 }
 
 /// The file of a unix socket with a path: removed when this is dropped, unless another one lies in its place by then.
@@ -70,22 +72,46 @@ fn number(path: &Path) -> Option<(u64, u64, i64, i64)> {
 }
 
 impl Listeners {
-    /// Binds the first of the addresses that can be bound, and the unix socket.
+    /// Binds everything that the plan names, and where it does not require all of it, what can be [bound](Self::missing).
     ///
     /// A path gets mode 0600; a socket that lies there already and that nobody listens on is replaced. The file stays until whoever
     /// took [it](Self::file) lets go of it.
     pub fn bind(plan: &HealthPlan) -> Result<Self, BindError> {
-        let tcp = bind_tcp(&plan.listen)?;
-        let unix = plan.socket.as_ref().map(bind_unix).transpose()?;
+        let (mut tcp, mut unix, mut missing) = (Vec::new(), None, Vec::new());
+        let mut lacking = |failure| {
+            if plan.required {
+                return Err(failure);
+            }
+            missing.push(failure);
+            Ok(())
+        };
+        for listen in &plan.listen {
+            match bind_tcp(&listen.0) {
+                Ok(listener) => tcp.push(listener),
+                Err(failure) => lacking(failure)?,
+            }
+        }
+        match plan.socket.as_ref().map(bind_unix).transpose() {
+            Ok(listener) => unix = listener,
+            Err(failure) => lacking(failure)?,
+        }
+        if tcp.is_empty() && unix.is_none() && !missing.is_empty() {
+            return Err(missing.swap_remove(0));
+        }
         let file = if let (Some(SocketName::Path(path)), Some(_)) = (&plan.socket, &unix) { Lying::at(path) } else { None };
-        Ok(Self { tcp, unix, file })
+        Ok(Self { tcp, unix, file, missing })
+    }
+
+    /// What could not be bound and is done without.
+    pub fn missing(&self) -> &[BindError] {
+        &self.missing
     }
 
     /// The same sockets once more, to serve again from after a panic.
     pub fn try_clone(&self) -> io::Result<Self> {
-        let tcp = self.tcp.as_ref().map(TcpListener::try_clone).transpose()?;
+        let tcp = self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
         let unix = self.unix.as_ref().map(UnixListener::try_clone).transpose()?;
-        Ok(Self { tcp, unix, file: self.file.clone() })
+        Ok(Self { tcp, unix, file: self.file.clone(), missing: Vec::new() })
     }
 
     /// The unix socket's file, for whoever sees the end of the run; none without a path.
@@ -98,35 +124,34 @@ impl Listeners {
         self.unix
     }
 
-    /// The address that was bound; none without TCP.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
+    /// The addresses that were bound; none without TCP.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.tcp.iter().filter_map(|tcp| tcp.local_addr().ok()).collect()
     }
 
     /// Hands the sockets to the runtime in whose context this is called.
-    pub(super) fn into_tokio(self) -> io::Result<(Option<tokio::net::TcpListener>, Option<tokio::net::UnixListener>)> {
-        let tcp = self.tcp.map(|tcp| tcp.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(tcp)));
+    pub(super) fn into_tokio(self) -> io::Result<(Vec<tokio::net::TcpListener>, Option<tokio::net::UnixListener>)> {
+        let tcp = self.tcp.into_iter().map(|tcp| tcp.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(tcp)));
+        let tcp = tcp.collect::<io::Result<_>>()?;
         let unix = self.unix.map(|unix| unix.set_nonblocking(true).and_then(|()| tokio::net::UnixListener::from_std(unix)));
-        Ok((tcp.transpose()?, unix.transpose()?))
+        Ok((tcp, unix.transpose()?))
     }
 }
 
-fn bind_tcp(addresses: &[SocketAddr]) -> Result<Option<TcpListener>, BindError> {
+/// One listener at the first of these addresses that can be bound.
+fn bind_tcp(addresses: &[SocketAddr]) -> Result<TcpListener, BindError> {
     let mut failures = String::new();
     for address in addresses {
         // The standard library sets SO_REUSEADDR, so that connections in TIME_WAIT do not keep a successor out.
         match TcpListener::bind(address) {
             Ok(listener) => {
                 widen(&listener);
-                return Ok(Some(listener));
+                return Ok(listener);
             }
             Err(error) => {
                 let _ = write!(failures, "{address}: {}, ", error.kind());
             }
         }
-    }
-    if addresses.is_empty() {
-        return Ok(None);
     }
     Err(BindError(format!(
         "{failures}check that the address is this host's and that no other process has the port, or set another with PORTCULLIS_HEALTH__LISTEN"

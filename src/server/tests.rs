@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::{Listeners, MOST_CONNECTIONS, serve};
 use crate::clock::Moment;
 use crate::outcome::{Class, Outcome};
-use crate::plan::{Affects, Details, HealthPlan, Plan, Service, SocketName, Views};
+use crate::plan::{Affects, Details, HealthPlan, Listen, Plan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::secret::Secret;
 use crate::state::check::Check;
@@ -27,7 +27,7 @@ const WORDS: &str = "WRONGPASS for app on redis:6379";
 
 fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
     HealthPlan {
-        listen: listen.iter().map(|address| address.parse().unwrap()).collect(),
+        listen: listen.iter().map(|address| Listen(vec![address.parse().unwrap()])).collect(),
         socket,
         required: true,
         details: Details::WhenAuthorized,
@@ -56,7 +56,14 @@ fn published() -> Arc<Published> {
     let snapshot = Snapshot {
         sequence: 1,
         started_at: now,
-        service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: "0.1.0" },
+        service: Service {
+            name: "api".to_owned(),
+            mode: None,
+            instance: "one".to_owned(),
+            host: String::new(),
+            version: None,
+            build: "0.1.0",
+        },
         phase: Phase::Running,
         phase_since: now,
         shutdown: None,
@@ -71,6 +78,7 @@ fn published() -> Arc<Published> {
         modules: Vec::new(),
         reloads: 0,
         reloads_refused: 0,
+        step: None,
         instances: None,
     };
     let plan = Plan::of(snapshot.service.clone());
@@ -80,7 +88,7 @@ fn published() -> Arc<Published> {
 /// Serves in a thread that ends with the test process.
 fn started(plan: HealthPlan) -> SocketAddr {
     let listeners = Listeners::bind(&plan).unwrap();
-    let address = listeners.address().unwrap();
+    let address = listeners.addresses()[0];
     thread::spawn(move || serve(listeners, Arc::new(plan), published(), None));
     address
 }
@@ -263,14 +271,31 @@ fn details_for_everybody_or_nobody() {
 }
 
 #[test]
-fn the_first_address_that_can_be_bound_is_taken() {
+fn every_address_that_is_written_is_bound_at_the_first_of_its_own_that_can_be() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = holder.local_addr().unwrap();
-    let both = Listeners::bind(&plan(&[&busy.to_string(), "127.0.0.1:0"], None)).unwrap();
-    assert_ne!(both.address().unwrap(), busy);
-    let refused = Listeners::bind(&plan(&[&busy.to_string()], None)).unwrap_err().to_string();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let either = HealthPlan { listen: vec![Listen(vec![busy, any])], ..plan(&[], None) };
+    assert_ne!(Listeners::bind(&either).unwrap().addresses(), [busy]);
+    let several = plan(&["127.0.0.1:0", "127.0.0.2:0", "127.0.0.1:0"], None);
+    let bound = Listeners::bind(&several).unwrap();
+    let addresses = bound.addresses();
+    assert_eq!(addresses.len(), 3);
+    thread::spawn(move || serve(bound, Arc::new(several), published(), None));
+    for address in addresses {
+        let mut stream = connected(address);
+        stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200 ") || answer.starts_with("HTTP/1.1 200 "), "{address}: {answer}");
+    }
+    let one_busy = plan(&["127.0.0.1:0", &busy.to_string()], None);
+    let refused = Listeners::bind(&one_busy).unwrap_err().to_string();
     assert!(refused.starts_with(&format!("listening for health questions failed: {busy}: address in use, ")), "{refused}");
-    assert!(Listeners::bind(&plan(&[], None)).unwrap().address().is_none());
+    let rest = Listeners::bind(&HealthPlan { required: false, ..one_busy }).unwrap();
+    assert_eq!((rest.addresses().len(), rest.missing().len()), (1, 1));
+    assert!(Listeners::bind(&HealthPlan { required: false, ..plan(&[&busy.to_string()], None) }).is_err());
+    assert!(Listeners::bind(&plan(&[], None)).unwrap().addresses().is_empty());
 }
 
 #[test]
@@ -313,7 +338,7 @@ fn a_taken_abstract_name_is_named() {
 fn a_second_server_takes_over_from_cloned_listeners() {
     let plan = plan(&["127.0.0.1:0"], None);
     let kept = Listeners::bind(&plan).unwrap();
-    let address = kept.address().unwrap();
+    let address = kept.addresses()[0];
     let broken = kept.try_clone().unwrap();
     // The first server's thread dies with its runtime; the sockets live on in the clone.
     let died = thread::spawn(move || {
@@ -365,7 +390,7 @@ fn orders_are_taken_over_the_unix_socket_by_post_and_with_the_token() {
 fn on_the_network_there_are_no_orders() {
     let plan = plan(&["127.0.0.1:0"], None);
     let listeners = Listeners::bind(&plan).unwrap();
-    let address = listeners.address().unwrap();
+    let address = listeners.addresses()[0];
     let controller: super::Controller = Arc::new(|_| panic!("an order came over TCP"));
     thread::spawn(move || serve(listeners, Arc::new(plan), published(), Some(controller)));
     let bearer = "Authorization: Bearer the bearer's token\r\n";

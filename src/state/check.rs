@@ -1,5 +1,6 @@
 //! One check: its last records, and what they mean once thresholds and staleness are applied.
 
+pub mod durations;
 pub mod history;
 
 use std::collections::BTreeMap;
@@ -7,8 +8,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::outcome::{Cause, Class, Outcome, Part, Private, Why};
+use crate::outcome::{Cause, Class, Outcome, Part, Private, Volume, Why};
 use crate::plan::{Affects, CheckId, CheckPlan, ModuleId};
+use durations::Durations;
 use history::History;
 
 /// How many records are kept, as ConfigCat Proxy keeps them.
@@ -32,6 +34,8 @@ pub struct Record {
     pub elapsed: Duration,
     /// What each of several endpoints yielded; empty for a check of one, and once there is a newer record.
     pub parts: Vec<Part>,
+    /// The file system that was looked at, where it was one.
+    pub volume: Option<Volume>,
 }
 
 /// A check's verdict before staleness.
@@ -94,6 +98,8 @@ pub struct Check {
     pub affects: Affects,
     /// The target without secrets: a detail.
     pub target: String,
+    /// The key that it is asked with, masked: a detail; none where there is none.
+    pub masked_key: Option<String>,
     /// Age from which the last result is not believed; none for a check that is fed by events.
     pub stale_after: Option<Duration>,
     /// Failures in a row that make it down.
@@ -118,6 +124,8 @@ pub struct Check {
     pub totals: BTreeMap<Class, u64>,
     /// The last half hour.
     pub history: History,
+    /// How long the runs took that passed, and those that failed.
+    pub durations: [Durations; 2],
 }
 
 impl Check {
@@ -125,6 +133,7 @@ impl Check {
     pub fn new(plan: &CheckPlan) -> Self {
         Self {
             target: plan.target.to_string(),
+            masked_key: plan.target.masked_key().map(str::to_owned),
             stale_after: Some(plan.interval.mul_f64(2.5) + plan.timeout),
             failure_threshold: plan.failure_threshold,
             success_threshold: plan.success_threshold,
@@ -141,6 +150,7 @@ impl Check {
             kind,
             affects,
             target: String::new(),
+            masked_key: None,
             stale_after: None,
             failure_threshold: 1,
             success_threshold: 1,
@@ -153,6 +163,7 @@ impl Check {
             last_passed: None,
             totals: BTreeMap::new(),
             history: History::default(),
+            durations: Default::default(),
         }
     }
 
@@ -161,6 +172,8 @@ impl Check {
         let Why { class, cause } = outcome.why();
         *self.totals.entry(class).or_default() += 1;
         self.history.feed(now, outcome.result.is_ok(), outcome.elapsed);
+        let [passed, failed] = &mut self.durations;
+        if outcome.result.is_ok() { passed } else { failed }.observe(outcome.elapsed);
         let verdict = match outcome.result {
             Ok(()) => {
                 self.passes = self.passes.saturating_add(1);
@@ -188,13 +201,20 @@ impl Check {
         if let Some(last) = self.records.back_mut() {
             last.parts = Vec::new();
         }
-        let private = outcome.result.err().map(|failure| failure.private).unwrap_or_default();
-        self.records.push_back(Record { at: now, class, cause, private, elapsed: outcome.elapsed, parts: outcome.parts });
+        let private = outcome.result.as_ref().err().map(|failure| failure.private.clone()).unwrap_or_default();
+        let Outcome { elapsed, parts, volume, .. } = outcome;
+        self.records.push_back(Record { at: now, class, cause, private, elapsed, parts, volume });
     }
 
     /// Whether it is a report on a whole system rather than a check of one dependency.
     pub fn is_report(&self) -> bool {
         self.kind == "dify"
+    }
+
+    /// Whether the configuration names it as a dependency of the service: not the process, a module or a check of one, the heartbeat,
+    /// or a report.
+    pub fn is_dependency(&self) -> bool {
+        self.id.is_some() && self.module.is_none() && !self.is_report()
     }
 
     /// The newest record.

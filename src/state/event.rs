@@ -10,7 +10,7 @@ use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::{Class, Outcome};
 pub use crate::plan::CheckId;
-use crate::plan::{ModuleId, Plan};
+use crate::plan::{ModuleId, Plan, ProcessPlan, StepId};
 
 /// A process that the supervisor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +21,30 @@ pub enum ProcessId {
     Migration,
     /// A module.
     Module(ModuleId),
+    /// A command of a step.
+    Step(StepId),
+}
+
+impl ProcessId {
+    /// Whether it is a command that is to end before the start goes on: one of the migration, or of a step.
+    pub const fn is_one_off(self) -> bool {
+        matches!(self, Self::Migration | Self::Step(_))
+    }
+}
+
+/// What was found or done for a step, away from the loop.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Prepared {
+    /// Its condition does not hold.
+    Skipped,
+    /// These commands are to be run.
+    Commands(Vec<ProcessPlan>),
+    /// It is done, and what was, in words.
+    Done(String),
+    /// It goes on: how far it is, in words.
+    Progress(String),
+    /// It has failed: the code to end with, and why.
+    Failed(u8, String),
 }
 
 /// What somebody wants of a module.
@@ -57,6 +81,8 @@ pub enum Event {
     Exited(ProcessId, Ended),
     /// Nobody is left of a process' group.
     GroupGone(ProcessId),
+    /// News of [`Effect::Prepare`].
+    Prepared(StepId, Prepared),
     /// A process was stopped by this signal; it has not ended.
     Stopped(ProcessId, i32),
     /// The kernel killed this process for want of memory; comes right before its end.
@@ -183,12 +209,18 @@ pub enum Effect {
     Extend(Timer, Duration),
     /// Forget the timer.
     Disarm(Timer),
-    /// Queue for the migration lock.
+    /// Queue for the migration lock; where it is ours, ask its database whether there is anything to migrate.
     AcquireLock,
+    /// Queue for the same lock on behalf of a step, whatever is to be migrated.
+    TakeLock,
     /// Say [`LockNews::Confirmed`] if it is still ours, or was not yet, and [`LockNews::Lost`] otherwise.
     ConfirmLock,
     /// Give it back.
     ReleaseLock,
+    /// Find out away from the loop what there is to do for a step, and do it where that is no command: [`Event::Prepared`].
+    Prepare(StepId),
+    /// Leave off what is being prepared.
+    CancelPreparation,
     /// Start the process at once: [`Event::Forked`] or [`Event::SpawnFailed`] is the next event that is applied.
     Spawn(ProcessId),
     /// Start the command that says how the schema stands; the news are those of [`ProcessId::Migration`].

@@ -19,6 +19,7 @@ mod processes;
 mod signals;
 mod stages;
 mod starting;
+mod stepping;
 mod stopping;
 #[cfg(test)]
 mod tests;
@@ -31,17 +32,17 @@ use super::check::{Check, Verdict};
 use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, ProcessTimer, Readiness, Timer, Watch};
 use super::process::{Process, RunState, StopRules, Then};
 use super::shutdown::{Requests, Shutdown};
-use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, MigrationStep, Phase, Snapshot, Stage, Step};
+use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, MigrationStep, Phase, Snapshot, Step};
 use super::start::{Progress, Start, StartStage};
 use super::transition::{Machine, Transition};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
 use crate::outcome::{Class, Outcome};
-use crate::plan::module::ModuleStart;
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, Plan, ProcessPlan};
 use migrating::Migrating;
 use signals::Job;
+use stepping::Stepping;
 
 /// Why a run ends, decided once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,7 @@ pub struct Lifecycle {
     start: Start,
     processes: BTreeMap<ProcessId, Process>,
     migrating: Migrating,
+    stepping: Stepping,
     shutdown: Option<Shutdown>,
     requests: Requests,
     ending: Option<Ending>,
@@ -82,20 +84,10 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A run of `plan` that has not begun.
     pub fn new(plan: Arc<Plan>, now: Moment) -> Self {
-        let stage = |name: String| Stage { name, step: Step::Unknown, counts: true, began: None, ended: None };
-        let mut stages: Vec<Stage> = plan.awaited().map(|(_, check)| stage(format!("wait:{}", check.name))).collect();
+        let stages = Self::stages(&plan);
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id));
         let mut checks: Vec<Check> = own.map(|(id, check)| Check { id: Some(id), ..Check::new(check) }).collect();
-        if plan.migration.is_some() {
-            stages.push(stage("migrate".to_owned()));
-        }
-        if let Some(main) = &plan.main {
-            stages.push(stage(format!("spawn:{APP}")));
-            if main.started.is_some() {
-                stages.push(stage(format!("started:{APP}")));
-            }
-            let with_main = plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain);
-            stages.extend(with_main.map(Self::module_stage));
+        if plan.main.is_some() {
             checks.push(Check::event(APP, "process", Affects::Readiness));
         }
         checks.extend(plan.heartbeat.as_ref().filter(|heartbeat| heartbeat.required).map(beating::check));
@@ -109,6 +101,7 @@ impl Lifecycle {
             started: false,
             start_over: None,
             stages,
+            step: None,
             checks,
             child: Child::default(),
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
@@ -125,6 +118,7 @@ impl Lifecycle {
             start: Start::default(),
             processes: BTreeMap::new(),
             migrating: Migrating::default(),
+            stepping: Stepping::default(),
             shutdown: None,
             requests: Requests::default(),
             ending: None,
@@ -182,6 +176,7 @@ impl Lifecycle {
         self.forget_retired();
         self.spawn_in_turn(now, &mut effects);
         self.stop_in_turn(now, &mut effects);
+        self.stop_step(now, &mut effects);
         self.announce(now, &mut effects);
         self.settle_healing(&mut effects);
         self.note_start_over(now);
@@ -203,6 +198,7 @@ impl Lifecycle {
             Event::SpawnFailed(id, code, why) => self.spawn_failed(now, id, code, why, effects),
             Event::Exited(id, ended) => self.ended(now, id, ended, effects),
             Event::GroupGone(id) => self.group_gone(now, id, effects),
+            Event::Prepared(id, news) => self.prepared(now, id, news, effects),
             Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::OutOfMemory(id) => self.out_of_memory = Some(id),
             Event::Notified(id, notice) => self.notified(now, id, notice, effects),

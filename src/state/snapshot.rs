@@ -38,10 +38,10 @@ pub enum Step {
     Down,
 }
 
-/// One step of the start: a wait, the migration, the spawn.
+/// One part of the start: a wait, a step, the migration, the spawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
-    /// `wait:db`, `migrate`, `spawn:app`, `started:app`.
+    /// `step:static files`, `wait:db`, `migrate`, `spawn:app`, `started:app`.
     pub name: String,
     /// Where it stands.
     pub step: Step,
@@ -51,6 +51,43 @@ pub struct Stage {
     pub began: Option<Moment>,
     /// When it was decided; none before.
     pub ended: Option<Moment>,
+    /// What is to be said of how it ended: that there was nothing to do, or why it failed although the start went on. A detail.
+    pub note: Option<String>,
+}
+
+impl Stage {
+    /// One of this name that has not begun.
+    pub const fn new(name: String) -> Self {
+        Self { name, step: Step::Unknown, counts: true, began: None, ended: None, note: None }
+    }
+}
+
+/// The step of the start that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentStep {
+    /// Its stage, `step:NAME`.
+    pub stage: String,
+    /// What it is doing.
+    pub doing: Doing,
+    /// Since when.
+    pub since: Moment,
+    /// How far it is, in words, where it says so.
+    pub progress: Option<String>,
+}
+
+/// What a step of the start is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It queues for the lock.
+    Queueing,
+    /// It is found out what there is to do, or done where that is no command.
+    Preparing,
+    /// Its check says whether there is anything to do.
+    Checking,
+    /// A command runs: which one, and of how many.
+    Running(usize, usize),
+    /// A command failed, so often, and is run again after a pause.
+    Pausing(u32),
 }
 
 /// The main process.
@@ -223,6 +260,8 @@ pub struct Snapshot {
     pub start_over: Option<Moment>,
     /// The steps of the start in order.
     pub stages: Vec<Stage>,
+    /// The step that is under way; none between steps.
+    pub step: Option<CurrentStep>,
     /// The checks in the order of the configuration, the process itself last.
     pub checks: Vec<Check>,
     /// The main process.

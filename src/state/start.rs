@@ -1,29 +1,58 @@
 //! The ordered start: a list of stages that is walked. A further kind of stage is a row here and its runner in the reducer.
 
+use crate::plan::StepAt;
+
 /// A stage of the start, in the order in which they are walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StartStage {
+    /// Files are written, and what else comes before everything.
+    Files,
+    /// Steps that come before the waits.
+    First,
     /// The dependencies are waited for.
     Waits,
+    /// Steps that come after the waits.
+    Ready,
     /// The schema is migrated, or another replica is waited for that does.
     Migration,
+    /// Steps that come after the migration.
+    Migrated,
     /// The modules that start with the process are asked for; they come up beside it.
     Modules,
     /// The process is started, and its startup check awaited.
     Process,
+    /// Steps beside the process, which is up.
+    Up,
 }
 
 impl StartStage {
     /// Every stage in order.
-    pub const ORDER: [Self; 4] = [Self::Waits, Self::Migration, Self::Modules, Self::Process];
+    pub const ORDER: [Self; 9] =
+        [Self::Files, Self::First, Self::Waits, Self::Ready, Self::Migration, Self::Migrated, Self::Modules, Self::Process, Self::Up];
+
+    /// The stage in which steps of this time are done.
+    pub const fn of(at: StepAt) -> Self {
+        match at {
+            StepAt::Files => Self::Files,
+            StepAt::First => Self::First,
+            StepAt::Ready => Self::Ready,
+            StepAt::Migrated => Self::Migrated,
+            StepAt::Up => Self::Up,
+        }
+    }
 
     /// The word for the log and the drawing.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Files => "files",
+            Self::First => "first",
             Self::Waits => "waits",
+            Self::Ready => "ready",
             Self::Migration => "migration",
+            Self::Migrated => "migrated",
             Self::Modules => "modules",
             Self::Process => "process",
+            Self::Up => "up",
         }
     }
 }

@@ -20,6 +20,7 @@ impl std::fmt::Display for Machine {
             Self::Process(ProcessId::Main) => f.write_str("process"),
             Self::Process(ProcessId::Migration) => f.write_str("migration"),
             Self::Process(ProcessId::Module(id)) => write!(f, "module {}", id.0),
+            Self::Process(ProcessId::Step(id)) => write!(f, "step {id}"),
             Self::Shutdown => f.write_str("shutdown"),
         }
     }

@@ -19,7 +19,7 @@ use super::wedge::{Finding, Watchdog};
 use crate::clock::{Moment, Pulse};
 use crate::mailbox::{Mailbox, Term};
 use crate::migration::{self, LockOrder};
-use crate::plan::{HealthPlan, MigrationPlan, Plan};
+use crate::plan::{HealthPlan, KeeperPlan, Plan};
 use crate::prober::{self, Orders, ProcessWatch};
 use crate::published::Published;
 use crate::registry::{self, Duty, Identity};
@@ -50,7 +50,7 @@ pub struct Subsystems {
     /// Keeps the readiness in Redis true.
     pub heartbeat: fn(Duty) -> Work,
     /// Holds the migration lock.
-    pub lock: fn(MigrationPlan, String, mpsc::UnboundedReceiver<LockOrder>, Mailbox) -> Work,
+    pub lock: fn(KeeperPlan, String, mpsc::UnboundedReceiver<LockOrder>, Mailbox) -> Work,
     /// Answers health questions; blocks its thread.
     pub health: Serve,
 }
@@ -108,7 +108,7 @@ impl Background {
         let started = plan.main.as_ref().is_some_and(|main| main.started.is_some());
         if !plan.checks.is_empty()
             || started
-            || plan.migration.is_some()
+            || plan.keeper().is_some()
             || plan.heartbeat.is_some()
             || plan.health.as_ref().is_some_and(|health| health.control)
             || !plan.modules.is_empty()
@@ -211,9 +211,10 @@ impl Background {
         });
     }
 
-    pub(super) fn acquire_lock(&mut self) {
+    /// Queues for the lock by one of [`LockOrder::Acquire`] and [`LockOrder::Take`].
+    pub(super) fn acquire_lock(&mut self, order: LockOrder) {
         self.lock_is_out = true;
-        let _ = self.locks.send(LockOrder::Acquire);
+        let _ = self.locks.send(order);
     }
 
     pub(super) fn verify(&self) {
@@ -271,8 +272,8 @@ struct Thread {
 impl Thread {
     async fn tasks(self, locks: mpsc::UnboundedReceiver<LockOrder>) {
         let Self { start: Start { subsystems, plan, published, identity, .. }, term, mailbox, orders, readiness, lease } = self;
-        if let Some(migration) = plan.migration.clone() {
-            let keeper = (subsystems.lock)(migration, plan.service.instance.clone(), locks, mailbox.clone());
+        if let Some(keeper) = plan.keeper() {
+            let keeper = (subsystems.lock)(keeper, plan.service.instance.clone(), locks, mailbox.clone());
             tokio::spawn(keep_lock(keeper, mailbox.clone()));
         }
         if let Some(heartbeat) = plan.heartbeat.clone() {

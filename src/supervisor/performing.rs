@@ -7,6 +7,7 @@ use tracing::{debug, error, warn};
 
 use super::Supervisor;
 use crate::clock::Moment;
+use crate::migration::LockOrder;
 use crate::plan::process::StartSign;
 use crate::prober::ProcessWatch;
 use crate::process::terminal;
@@ -27,10 +28,17 @@ impl Supervisor {
             }
             Effect::Extend(timer, by) => self.timers.extend(timer, now, by),
             Effect::Disarm(timer) => self.timers.disarm(timer),
-            Effect::AcquireLock => self.background.acquire_lock(),
+            Effect::AcquireLock => self.background.acquire_lock(LockOrder::Acquire),
+            Effect::TakeLock => self.background.acquire_lock(LockOrder::Take),
             Effect::ReleaseLock => self.background.release_lock(),
             Effect::AskDatabase => self.background.verify(),
             Effect::ConfirmLock => self.background.confirm_lock(),
+            Effect::Prepare(id) => {
+                if let Some(step) = self.lifecycle.plan().steps.get(id) {
+                    self.preparer.begin(id, step.clone());
+                }
+            }
+            Effect::CancelPreparation => self.preparer.cancel(),
             Effect::Spawn(id) => self.spawn(id, None),
             Effect::Ask(asked) => self.spawn(ProcessId::Migration, Some(asked)),
             Effect::AwaitGroup(id) => {

@@ -14,6 +14,10 @@ impl Supervisor {
         let plan = match (id, asked) {
             (ProcessId::Main, _) => self.lifecycle.plan().main.clone(),
             (ProcessId::Module(module), _) => self.lifecycle.plan().module(module).map(|module| module.process.clone()),
+            (ProcessId::Step(_), _) => {
+                let command = self.lifecycle.step_command();
+                if self.lifecycle.step_is_locked() { command.map(|plan| self.named_after_lock(plan)) } else { command.cloned() }
+            }
             (ProcessId::Migration, asked) => self.lifecycle.plan().migration.as_ref().and_then(|migration| self.task(migration, asked)),
         };
         let Some(plan) = &plan else { return };

@@ -1,16 +1,20 @@
 //! Spring Boot's Actuator: `/actuator`, `/actuator/health` with its groups, components and modules, and `/actuator/info`.
 
 mod component;
+mod modules;
 mod report;
+
+use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::members::Members;
 use super::{JSON, Response, accept};
-use crate::state::snapshot::{Assessment, Level, ModuleState, Phase, Snapshot};
+use crate::plan::ComponentNames;
+use crate::state::snapshot::{Assessment, Level, ModuleState, Phase, Snapshot, Step};
 pub(super) use component::Component;
-use component::{components, state};
+use component::{Parts, Syntax, of_check, startup, state};
 
 const V3: &str = "application/vnd.spring-boot.actuator.v3+json";
 const V2: &str = "application/vnd.spring-boot.actuator.v2+json";
@@ -31,28 +35,68 @@ pub(super) fn syntax(accept: &str) -> &'static str {
 }
 
 /// Answers the path below `/actuator`.
-pub(super) fn render(assessment: &Assessment<'_>, path: &[&str], accept: &str, authority: bool) -> Option<Response> {
-    let syntax = syntax(accept);
-    let told = |component: &Component<'_>| Response::document(code(component.status), syntax, component);
-    let all = || components(assessment, authority, syntax == V2);
+pub(super) fn render(assessment: &Assessment<'_>, path: &[&str], accept: &str, authority: bool, names: ComponentNames) -> Option<Response> {
+    let kind = syntax(accept);
+    let told = |component: &Component<'_>| Response::document(code(component.status), kind, component);
+    let written = if kind == V2 { Syntax::V2 } else { Syntax::V3 };
+    let all = || components(assessment, authority, names, written);
     match path {
-        [] => Some(Response::document(200, syntax, &index())),
-        ["info"] => Some(Response::document(200, syntax, &info(assessment.snapshot))),
+        [] => Some(Response::document(200, kind, &index())),
+        ["info"] => Some(Response::document(200, kind, &info(assessment.snapshot))),
         ["health"] => {
             let health = ActuatorHealth { component: all(), groups: GROUPS };
-            Some(Response::document(code(health.component.status), syntax, &health))
+            Some(Response::document(code(health.component.status), kind, &health))
         }
         ["health", group] if GROUPS.contains(group) => {
             let level = if *group == "liveness" { Level::Live } else { Level::Ready };
             Some(told(&Component::leaf(state(level, assessment.passes(level)))))
         }
-        ["health", names @ ..] => Some(match all().descend(names) {
-            Some(component) => told(&component),
+        ["health", names @ ..] => {
+            let has_modules = !assessment.snapshot.modules.is_empty();
+            let found = match names {
+                ["modules", names @ ..] if has_modules => modules::all(assessment, authority, written).descend(names),
+                [name] => all().descend(names).or_else(|| {
+                    let of_module = assessment.counted().find(|assessed| assessed.check.name == *name)?;
+                    Some(of_check(of_module, authority))
+                }),
+                names => all().descend(names),
+            };
             // Spring's answer to an unknown component has no body.
-            None => Response::new(404, syntax, String::new()),
-        }),
+            Some(found.map_or_else(|| Response::new(404, kind, String::new()), |component| told(&component)))
+        }
         _ => None,
     }
+}
+
+/// Answers a path below the one of a module's own pages: its health, and a component of it.
+pub(super) fn render_own(assessment: &Assessment<'_>, path: &[&str], accept: &str, authority: bool) -> Option<Response> {
+    let kind = syntax(accept);
+    let (web_path, below) = path.split_at(path.iter().rposition(|segment| *segment == "actuator")?);
+    let written = if kind == V2 { Syntax::V2 } else { Syntax::V3 };
+    let module = modules::own(assessment, web_path, authority, written)?;
+    let component = match below {
+        ["actuator", "health" | "info"] => module,
+        ["actuator", "health", names @ ..] => module.descend(names)?,
+        _ => return None,
+    };
+    Some(Response::document(code(component.status), kind, &component))
+}
+
+/// The whole, and every component in it.
+fn components<'a>(assessment: &Assessment<'a>, authority: bool, names: ComponentNames, syntax: Syntax) -> Component<'a> {
+    // Those of a module stand below it.
+    let own = assessment.counted().filter(|assessed| assessed.check.module.is_none());
+    let of_checks = own.map(|assessed| (assessed.check.name.as_str().into(), of_check(assessed, authority)));
+    let mut parts: Parts<'a> = of_checks.collect();
+    parts.insert("startup".into(), startup(assessment, authority));
+    for (name, level) in [("livenessState", Level::Live), ("readinessState", Level::Ready)] {
+        parts.insert(name.into(), Component::leaf(state(level, assessment.passes(level))));
+    }
+    if !assessment.snapshot.modules.is_empty() {
+        let both = [modules::running(assessment, authority), modules::start(assessment.snapshot)];
+        parts.extend(modules::names(names).map(Cow::from).into_iter().zip(both));
+    }
+    Component::composite(assessment.status().word(), parts, syntax)
 }
 
 /// DOWN, OUT_OF_SERVICE and also UNKNOWN are 503: who is still starting shall get no traffic.
@@ -95,6 +139,9 @@ pub(super) struct ActuatorInfo<'a> {
     build: Build,
     /// The main process (Koupleless' "base") first.
     ark_biz_info: Vec<Biz<'a>>,
+    /// There are none here, and its readers look for the list.
+    #[schemars(length(max = 0))]
+    ark_plugin_info: Vec<&'static str>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -102,8 +149,12 @@ pub(super) struct ActuatorInfo<'a> {
 struct App<'a> {
     name: &'a str,
     mode: Option<&'a str>,
+    /// As the configuration says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
 }
 
+/// portcullis itself.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 struct Build {
@@ -128,12 +179,14 @@ struct Biz<'a> {
 fn info(snapshot: &Snapshot) -> ActuatorInfo<'_> {
     let service = &snapshot.service;
     let base = match snapshot.phase {
+        _ if !snapshot.started && snapshot.base_start() == Step::Down => ModuleState::Broken,
         Phase::Init | Phase::Waiting | Phase::Migrating | Phase::Starting => ModuleState::Resolved,
         Phase::Running => ModuleState::Activated,
         Phase::Draining | Phase::Stopped => ModuleState::Deactivated,
         Phase::Failed => ModuleState::Broken,
     };
-    let mut modules = vec![Biz { name: &service.name, version: "", state: base.word(), path: "/" }];
+    let version = service.version.as_deref().unwrap_or_default();
+    let mut modules = vec![Biz { name: &service.name, version, state: base.word(), path: "/" }];
     modules.extend(snapshot.modules.iter().map(|module| Biz {
         name: &module.name,
         version: &module.version,
@@ -141,8 +194,9 @@ fn info(snapshot: &Snapshot) -> ActuatorInfo<'_> {
         path: &module.web_path,
     }));
     ActuatorInfo {
-        app: App { name: &service.name, mode: service.mode.as_deref() },
-        build: Build { name: "portcullis", version: service.version },
+        app: App { name: &service.name, mode: service.mode.as_deref(), version: service.version.as_deref() },
+        build: Build { name: "portcullis", version: service.build },
         ark_biz_info: modules,
+        ark_plugin_info: Vec::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! The Dify article's `/health`: deep, one key a check with `healthy` or `unhealthy`, 200 or 503.
+//! The Dify article's `/health`: deep, exactly the checks with `healthy` or `unhealthy`, `status` and `version`; 200 or 503.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -7,13 +7,14 @@ use super::members::Members;
 use super::{JSON, Response};
 use crate::state::snapshot::{Assessment, Status};
 
-/// The document: the verdict, every check that counts, portcullis' version.
+/// The document: the verdict, the configured checks (another one joins them while it fails), the application's version.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Article<'a> {
     status: Health,
     #[serde(flatten)]
     checks: Members<'a, Health>,
-    version: &'a str,
+    /// As the configuration says it; `null` where it says none.
+    version: Option<&'a str>,
 }
 
 #[derive(Clone, Copy, Serialize, JsonSchema)]
@@ -28,7 +29,8 @@ enum Health {
 pub(super) fn render(assessment: &Assessment<'_>) -> Response {
     let word = |holds| if holds { Health::Healthy } else { Health::Unhealthy };
     let up = assessment.status() == Status::Up;
-    let checks = Members(assessment.counted().map(|assessed| (assessed.check.name.as_str(), word(assessed.state.passes()))).collect());
-    let document = Article { status: word(up), checks, version: assessment.snapshot.service.version };
+    let named = assessment.named().into_iter();
+    let checks = Members(named.filter(|item| item.check.is_some()).map(|item| (item.name, word(item.passes))).collect());
+    let document = Article { status: word(up), checks, version: assessment.snapshot.service.version.as_deref() };
     Response::document(if up { 200 } else { 503 }, JSON, &document)
 }

@@ -8,7 +8,7 @@ use crate::plan::Views;
 const LONGEST_PATH: usize = 128;
 
 /// A request without everything that its answer does not depend on. Query and `Accept` are fixed words, so that whoever asks cannot
-/// make two of one; only the path below `/actuator/health` is the asker's own.
+/// make two of one; only the path below `/actuator/health`, or to that of a module, is the asker's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Canonical {
     path: String,
@@ -32,7 +32,7 @@ impl Canonical {
             (View::Article, _) => ("", "", false),
             (View::Status, _) => (word("verbose"), "", authority),
             (View::Metrics, _) => ("", exposition::syntax(accept), false),
-            (View::Actuator, names) if names.iter().all(|name| is_plain(name)) => ("", actuator::syntax(accept), authority),
+            (View::Actuator | View::Module, names) if names.iter().all(|name| is_plain(name)) => ("", actuator::syntax(accept), authority),
             _ => return None,
         };
         let access = if endpoint.view == View::Page { request.access } else { Access::default() };

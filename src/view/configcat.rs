@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::{JSON, MigrationPart, Response, has_key, time};
 use crate::outcome::Class;
 use crate::state::check::{Check, Record};
-use crate::state::snapshot::{Assessed, Assessment, Level, Phase};
+use crate::state::snapshot::{Assessed, Assessment, Level, Phase, Step};
 use overview::Overview;
 
 /// Errors in a row from which a component is not healthy.
@@ -36,6 +36,8 @@ pub(super) struct Status<'a> {
 #[derive(Serialize, JsonSchema)]
 struct CheckStatus<'a> {
     r#type: &'static str,
+    #[serde(flatten)]
+    sdk: Option<Sdk<'a>>,
     /// Whether it counts for health.
     counts: bool,
     #[schemars(extend("enum" = STATUSES))]
@@ -45,6 +47,29 @@ struct CheckStatus<'a> {
     records: Vec<String>,
     #[serde(flatten)]
     more: Option<More<'a>>,
+}
+
+/// A check that is asked with a key, as ConfigCat's proxy tells of an SDK.
+#[derive(Serialize, JsonSchema)]
+struct Sdk<'a> {
+    /// Masked, and for those with authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[schemars(extend("enum" = ["online"]))]
+    mode: &'static str,
+    source: Source,
+}
+
+/// Where its answers come from, with the status and the records of the check.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+struct Source {
+    #[schemars(extend("enum" = ["remote"]))]
+    r#type: &'static str,
+    #[schemars(extend("enum" = STATUSES))]
+    status: &'static str,
+    #[schemars(length(max = crate::state::check::RECORDS))]
+    records: Vec<String>,
 }
 
 /// What the page shows of a check beyond its records.
@@ -84,9 +109,14 @@ impl Serialize for Checks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.assessment.checks.iter().map(|assessed| {
             let Assessed { check, counts, .. } = *assessed;
-            let records = check.records.iter().map(|record| line(check, record, self.authority)).collect();
+            let records: Vec<String> = check.records.iter().map(|record| line(check, record, self.authority)).collect();
             let more = self.verbose.then(|| more(assessed, self.assessment, self.authority));
-            (&check.name, CheckStatus { r#type: check.kind, counts, status: status(assessed), records, more })
+            let sdk = check.masked_key.as_deref().map(|key| Sdk {
+                key: self.authority.then_some(key),
+                mode: "online",
+                source: Source { r#type: "remote", status: status(assessed), records: records.clone() },
+            });
+            (&check.name, CheckStatus { r#type: check.kind, sdk, counts, status: status(assessed), records, more })
         }))
     }
 }
@@ -121,11 +151,13 @@ fn status(Assessed { check, class, .. }: &Assessed<'_>) -> &'static str {
 
 fn root(assessment: &Assessment<'_>) -> &'static str {
     let Assessment { snapshot, checks, .. } = assessment;
-    let failed = matches!(snapshot.phase, Phase::Failed | Phase::Stopped);
+    let failed = matches!(snapshot.phase, Phase::Failed | Phase::Stopped) || (!snapshot.started && snapshot.base_start() == Step::Down);
     let all = |word| checks.iter().all(|assessed| status(assessed) == word);
+    // What is asked, in the place of ConfigCat's SDKs: that the process runs does not make up for sources that are all down.
+    let mut sources = checks.iter().filter(|assessed| assessed.check.id.is_some()).map(status).peekable();
     match () {
         () if !snapshot.started && !failed => "initializing",
-        () if failed || (!checks.is_empty() && all("down")) => "down",
+        () if failed || (sources.peek().is_some() && sources.all(|status| status == "down")) => "down",
         () if all("healthy") && snapshot.phase == Phase::Running && assessment.passes(Level::Ready) => "healthy",
         () => "degraded",
     }

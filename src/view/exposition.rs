@@ -1,6 +1,7 @@
 //! The exposition formats of Prometheus, family by family: text 0.0.4 and OpenMetrics 1.0.0.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
 use super::accept;
 
@@ -83,6 +84,28 @@ impl Exposition {
                 c => self.text.push(c),
             }
         }
+    }
+
+    /// One series of the histogram that was begun last: each limit with what fell into its bucket alone, then all of it.
+    pub(super) fn histogram<'l>(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        buckets: impl Iterator<Item = (&'l f64, u64)>,
+        count: u64,
+        sum: Duration,
+    ) {
+        let bucket = format!("{name}_bucket");
+        let mut below = 0;
+        for (limit, within) in buckets {
+            below += within;
+            // OpenMetrics wants a point in it.
+            let limit = format!("{limit:?}");
+            self.sample(&bucket, &[labels, &[("le", &limit)]].concat(), below);
+        }
+        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), count);
+        self.sample(&format!("{name}_sum"), labels, sum.as_secs_f64());
+        self.sample(&format!("{name}_count"), labels, count);
     }
 
     /// A family with one sample and no labels.

@@ -108,7 +108,7 @@ impl Page<'_> {
         let mode = service.mode.as_ref().filter(|mode| **mode != service.name).map(|mode| format!(", mode {}", escape(mode)));
         let place = summary::place(service).filter(|_| self.authority).map(|place| format!(" on {}", escape(&place)));
         let (mode, place) = (mode.unwrap_or_default(), place.unwrap_or_default());
-        let (name, phase) = (escape(&service.name), summary::phase(snapshot, look));
+        let (name, phase) = (escape(&summary::named(service)), summary::phase(snapshot, look));
         let _ = write!(self.html, "</h1><p><strong>{name}</strong>{mode}{place}, {phase}</p><ul class=\"levels\">");
         for (name, holds) in levels(self.assessment) {
             let (class, mark, not) = if holds { ("yes", "\u{2713}", "") } else { ("no", "\u{2715}", "not ") };
@@ -219,8 +219,8 @@ impl Page<'_> {
         } else {
             format!("loads itself again every {REFRESH} s, <a href=\"?hold\">hold it still</a>")
         };
-        let version = self.snapshot.service.version;
-        let _ = write!(self.html, "<p>Seen at {clock} UTC; {link}. portcullis {version}</p></footer></body></html>");
+        let build = self.snapshot.service.build;
+        let _ = write!(self.html, "<p>Seen at {clock} UTC; {link}. portcullis {build}</p></footer></body></html>");
     }
 }
 

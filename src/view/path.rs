@@ -15,6 +15,8 @@ pub(super) enum View {
     Ragflow,
     Kubernetes(Level),
     Actuator,
+    /// A module's own, below the path of its pages.
+    Module,
     Article,
     Status,
     Metrics,
@@ -50,6 +52,7 @@ impl<'a> Endpoint<'a> {
             ["actuator", "info"] => (View::Actuator, "/actuator/info", false),
             ["actuator", "health", name] if actuator::GROUPS.contains(&name) => (View::Actuator, "/actuator/health", false),
             ["actuator", "health", ..] => (View::Actuator, "/actuator/health", true),
+            [_, .., "actuator", "health" | "info"] | [_, .., "actuator", "health", _] => (View::Module, "/{web_path}/actuator", true),
             ["health"] => (View::Article, "/health", false),
             ["status"] => (View::Status, "/status", true),
             ["metrics"] => (View::Metrics, "/metrics", true),
@@ -58,9 +61,10 @@ impl<'a> Endpoint<'a> {
         Some(Self { view, route, is_long, segments })
     }
 
-    /// The segments behind the first one.
+    /// The segments behind the first one; all of them where that is a name, too.
     pub(super) fn names(&self) -> Vec<&str> {
-        self.segments.iter().skip(1).map(AsRef::as_ref).collect()
+        let fixed = usize::from(self.view != View::Module);
+        self.segments.iter().skip(fixed).map(AsRef::as_ref).collect()
     }
 
     /// By which key this is switched off.
@@ -69,7 +73,7 @@ impl<'a> Endpoint<'a> {
             View::Page => Switch::Page,
             View::Ragflow => Switch::Healthz,
             View::Kubernetes(_) => Switch::Kubernetes,
-            View::Actuator => Switch::Actuator,
+            View::Actuator | View::Module => Switch::Actuator,
             View::Article => Switch::Health,
             View::Status => Switch::Status,
             View::Metrics => Switch::Metrics,

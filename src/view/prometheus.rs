@@ -7,7 +7,7 @@ use super::Response;
 use super::exposition::{Exposition, Kind, OPENMETRICS, TEXT_FORMAT, syntax};
 use super::figures::{Figures, LIMITS};
 use crate::outcome::Class;
-use crate::state::check::{Check, State};
+use crate::state::check::{Check, State, durations};
 use crate::state::snapshot::{APP, Assessed, Assessment, Level, Look, Migration, ModuleState, Phase, Snapshot, Stage};
 
 /// Every family. Base units, a fixed vocabulary, no addresses and no error texts.
@@ -18,7 +18,7 @@ pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<
     let openmetrics = !syntax(accept).is_empty();
     let mut page = Exposition::new(openmetrics);
     page.family("portcullis_build_info", Kind::Info, "Build of portcullis.", "");
-    page.sample("portcullis_build_info", &[("version", snapshot.service.version)], 1);
+    page.sample("portcullis_build_info", &[("version", snapshot.service.build)], 1);
     page.family("portcullis_phase", Kind::Gauge, "Lifecycle phase, one is 1.", "");
     for phase in Phase::ALL {
         page.sample("portcullis_phase", &[("phase", phase.word())], u8::from(phase == snapshot.phase));
@@ -31,6 +31,7 @@ pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<
         page.single(name, Kind::Gauge, help, "", u8::from(assessment.passes(level)));
     }
     checks(&mut page, assessment);
+    dependencies(&mut page, assessment);
     let restarts = snapshot.child.restarts;
     page.single("portcullis_child_restarts_total", Kind::Counter, "Restarts of the supervised process.", "", restarts);
     restarts_by_reason(&mut page, snapshot);
@@ -174,15 +175,19 @@ fn requests(page: &mut Exposition, figures: &Figures) {
     for (key, observed) in figures.requests.iter() {
         let status = key.status.to_string();
         let labels = [("route", key.route), ("method", key.method), ("status", status.as_str())];
-        let mut below = 0;
-        for (limit, count) in LIMITS.iter().zip(observed.counts) {
-            below += count;
-            let limit = limit.to_string();
-            page.sample(&format!("{name}_bucket"), &[labels.as_slice(), &[("le", &limit)]].concat(), below);
+        page.histogram(name, &labels, LIMITS.iter().zip(observed.counts), observed.count, observed.sum);
+    }
+}
+
+/// How long the dependencies took to answer. A run that failed has a series of its own, so that timeouts do not look like slow answers.
+fn dependencies(page: &mut Exposition, assessment: &Assessment<'_>) {
+    let name = "portcullis_dependency_duration_seconds";
+    page.family(name, Kind::Histogram, "Time that the runs of a check took, by whether they passed.", "seconds");
+    for Assessed { check, .. } in assessment.checks.iter().filter(|assessed| assessed.check.id.is_some()) {
+        for (result, durations) in ["ok", "error"].into_iter().zip(&check.durations).filter(|(_, durations)| durations.count > 0) {
+            let labels = [("check", check.name.as_str()), ("result", result)];
+            page.histogram(name, &labels, durations::LIMITS.iter().zip(durations.counts), durations.count, durations.sum);
         }
-        page.sample(&format!("{name}_bucket"), &[labels.as_slice(), &[("le", "+Inf")]].concat(), observed.count);
-        page.sample(&format!("{name}_sum"), &labels, observed.sum.as_secs_f64());
-        page.sample(&format!("{name}_count"), &labels, observed.count);
     }
 }
 

@@ -1,4 +1,4 @@
-//! RAGFlow's `/healthz`: one key a check with `ok` or `nok`, the verdict, and why each failure fails.
+//! RAGFlow's `/healthz`: one key a configured dependency with `ok` or `nok`, the verdict, and why each failure fails.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::members::Members;
-use super::{JSON, Response, words};
-use crate::state::snapshot::{Assessment, Level, Status};
+use super::{JSON, Response, details};
+use crate::state::snapshot::{Assessment, Status};
 
 /// The document. Its keys stand in the documented order.
 #[derive(Serialize, JsonSchema)]
@@ -46,18 +46,24 @@ impl<'a> Failing<'a> {
 
 /// The deep answer: 200 when all that counts is up, else 500.
 pub(super) fn render(assessment: &Assessment<'_>, authority: bool) -> Response {
-    let mut told = Vec::new();
-    // A report on a whole Dify is no dependency of RAGFlow's kind: it appears when it fails.
-    for assessed in assessment.counted().filter(|assessed| !assessed.check.is_report() || !assessed.state.passes()) {
-        let elapsed = assessed.check.last().map(|record| record.elapsed).unwrap_or_default();
-        told.push((assessed.check.name.as_str(), (!assessed.state.passes()).then(|| Failing::new(elapsed, words(assessed, authority)))));
-    }
-    // What portcullis says of itself appears only when it fails: RAGFlow's readers know their dependencies.
     let snapshot = assessment.snapshot;
-    for item in assessment.items(Level::Deep).into_iter().filter(|item| !item.passes && item.check.is_none()) {
-        let why = if item.name == "startup" { snapshot.phase.word() } else { item.class.public() };
-        told.push((item.name, Some(Failing::new(assessment.look.now.since(snapshot.started_at), why))));
-    }
+    let told: Vec<_> = assessment
+        .named()
+        .into_iter()
+        .map(|item| {
+            let failing = (!item.passes).then(|| match item.check {
+                Some(check) => {
+                    let elapsed = check.last().map(|record| record.elapsed).unwrap_or_default();
+                    Failing::new(elapsed, details(check, item.class, authority))
+                }
+                None => {
+                    let why = if item.name == "startup" { snapshot.phase.word() } else { item.class.public() };
+                    Failing::new(assessment.look.now.since(snapshot.started_at), why)
+                }
+            });
+            (item.name, failing)
+        })
+        .collect();
     let checks = Members(told.iter().map(|(name, failing)| (*name, if failing.is_some() { Word::Nok } else { Word::Ok })).collect());
     let meta: Vec<_> = told.into_iter().filter_map(|(name, failing)| Some((name, failing?))).collect();
     let meta = (!meta.is_empty()).then_some(Members(meta));

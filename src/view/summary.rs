@@ -22,6 +22,11 @@ pub(super) fn levels(assessment: &Assessment<'_>) -> [(&'static str, bool); 4] {
     [("live", live), ("started", started), ("ready", ready), ("healthy", healthy)]
 }
 
+/// The service with its version, where it has one.
+pub(super) fn named(service: &Service) -> String {
+    service.version.as_ref().map_or_else(|| service.name.clone(), |version| format!("{} {version}", service.name))
+}
+
 /// A shape for a check.
 pub(super) const fn mark(state: State) -> &'static str {
     match state {

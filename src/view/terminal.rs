@@ -23,11 +23,11 @@ pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Stri
     let mut text = String::with_capacity(4096);
     let headline = headline(assessment, authority);
     let service = &snapshot.service;
-    add(&mut text, format_args!("{} {headline}  {}{}", headline.tone.shape(), service.name, mode(snapshot)));
+    add(&mut text, format_args!("{} {headline}  {}{}", headline.tone.shape(), summary::named(service), mode(snapshot)));
     add(&mut text, format_args!("  {}", summary::phase(snapshot, look)));
     if authority {
         let place = summary::place(service).unwrap_or_default();
-        add(&mut text, format_args!("  instance {place}, portcullis {}", service.version));
+        add(&mut text, format_args!("  instance {place}, portcullis {}", service.build));
     }
     let answers = levels(assessment).map(|(name, holds)| if holds { name.to_owned() } else { format!("not {name}") });
     add(&mut text, format_args!("  {}", answers.join(", ")));

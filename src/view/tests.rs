@@ -7,6 +7,7 @@ mod http;
 mod laws;
 mod long;
 mod openapi;
+mod seeds;
 mod start;
 
 use super::{Request, Response, route};

@@ -189,10 +189,9 @@ fn ragflow_waits_for_its_own_servers_migrates_under_its_lock_and_beats() {
     let mut run = run.start();
     run.until_status("/healthz", 200, secs(60));
     let told = run.get("/v1/system/healthz").json();
-    for name in ["db", "redis", "doc_engine", "storage"] {
-        assert_eq!(told[name], "ok", "{told}");
-    }
-    assert_eq!(told["status"], "ok", "{told}");
+    let keys: Vec<&String> = told.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["db", "redis", "doc_engine", "storage", "status"]);
+    assert!(told.as_object().unwrap().values().all(|value| value == "ok"), "{told}");
     run.until_stdout("tables", secs(20));
     let asked: String = search.seen().concat();
     assert!(asked.contains("GET /_cluster/health ") && asked.to_lowercase().contains("authorization: basic "), "{asked}");

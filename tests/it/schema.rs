@@ -87,7 +87,7 @@ fn target_of(key: &str) -> &'static str {
     match key {
         "url" | "targets" | "variables" | "notify" | "notify_fd" | "line" | "nonsense" => "",
         "parallel" => "targets = [{ url = 'http://h' }]",
-        "headers" | "method" | "expect" | "bearer" | "redirects" | "proxy" => "kind = 'http'\nhost = 'h'",
+        "headers" | "method" | "expect" | "bearer" | "key_header" | "redirects" | "proxy" => "kind = 'http'\nhost = 'h'",
         "key" | "min" => "kind = 'redis+ready'\nhost = 'h'\nservice = 's'",
         "free" => "kind = 'disk'\npath = '/'",
         "path" => "kind = 'file'",

@@ -170,6 +170,7 @@ fn no_secret_is_in_what_a_reload_says() {
     let (http, redis, postgres) = (Http::answering(401, CANARY), Redis::reserve(), Postgres::reserve());
     let mut run = run(&Ports::of(&http, &redis, &postgres, free_port())).start();
     run.until_stdout("ready", secs(20));
+    run.until_status("/startupz", 200, secs(20));
     let path = run.dir().join("portcullis.toml");
     let written = std::fs::read_to_string(&path).unwrap();
     // What is told of a check, of a module, of what cannot change, and of what is wrong; each once with another secret in its place.

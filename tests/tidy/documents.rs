@@ -105,6 +105,22 @@ fn every_test_that_the_threat_model_names_is_there() {
 }
 
 #[test]
+fn every_test_that_the_page_of_the_five_documents_names_is_there() {
+    let page = fs::read_to_string(root().join("docs/seeds.md")).expect("docs/seeds.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| test |")).collect();
+    assert!(rows.len() > 80, "{}", rows.len());
+    assert_eq!(page.lines().filter(|line| line.starts_with("## ")).count(), 5);
+    let sources: String = below("src").into_iter().chain(below("tests")).map(|source| source.text).collect();
+    let is_there = |name: &str| {
+        let name = name.strip_prefix('`').and_then(|name| name.strip_suffix('`'));
+        name.is_some_and(|name| sources.contains(&format!("fn {name}(")))
+    };
+    let named = |row: &&str| row.rsplit('|').nth(1).is_some_and(|tests| tests.split(',').map(str::trim).all(is_there));
+    let wrong: Vec<&str> = rows.into_iter().filter(|row| !named(row)).collect();
+    none("lines of docs/seeds.md without their test", &wrong);
+}
+
+#[test]
 fn what_a_page_takes_from_a_file_is_in_that_file() {
     let pages = pages();
     let taken: Vec<&str> = pages.iter().flat_map(|(_, text)| text.split("<!-- from ").skip(1)).collect();

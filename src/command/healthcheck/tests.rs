@@ -213,7 +213,14 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
     let snapshot = Snapshot {
         sequence: 1,
         started_at: now,
-        service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: "0.1.0" },
+        service: Service {
+            name: "api".to_owned(),
+            mode: None,
+            instance: "one".to_owned(),
+            host: String::new(),
+            version: None,
+            build: "0.1.0",
+        },
         phase: Phase::Running,
         phase_since: now,
         shutdown: None,
@@ -228,6 +235,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         modules: Vec::new(),
         reloads: 0,
         reloads_refused: 0,
+        step: None,
         instances: None,
     };
     let known = Plan::of(snapshot.service.clone());

@@ -19,7 +19,7 @@ const DEFAULT_PORT: u16 = 8051;
 /// Where a running portcullis answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthAddress {
-    /// TCP addresses, the first that binds wins; empty: none.
+    /// The TCP addresses of the first that is listened on; empty: none.
     pub listen: Vec<SocketAddr>,
     /// The unix socket.
     pub socket: Option<SocketName>,
@@ -60,6 +60,18 @@ impl Default for Gate {
     }
 }
 
+/// What decides whether the start of a module counts that says nothing of it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Counting {
+    with_all_modules: bool,
+}
+
+/// Whether the start of every module counts that does not say otherwise.
+pub(super) fn counts_all_modules(root: &Section<'_>) -> bool {
+    root.table("health").is_some_and(|mut section| section.part::<Counting>().with_all_modules)
+}
+
 /// The health endpoint; none when it is switched off.
 pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     let enabled = root.table("health").is_none_or(|mut section| section.part::<Gate>().enabled) && !bare;
@@ -69,7 +81,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     if !enabled {
         return None;
     }
-    let HealthAddress { listen, socket } = address(&health);
+    let (listen, socket) = (listeners(&health), address(&health).socket);
     if listen.is_empty() && socket.is_none() {
         section.problem("listen", "is empty and so is `socket`: nobody could ask; write `enabled = false` for no endpoint at all");
     }
@@ -89,7 +101,7 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         details: health.details,
         token: health.token.0,
         hosts: health.hosts.into_iter().map(|host| host.0).collect(),
-        views: Views::default().with(switches),
+        views: Views::naming(health.component_names).with(switches),
         control: root.has("modules"),
     })
 }
@@ -118,11 +130,17 @@ pub(super) fn marker(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     })
 }
 
+/// Every listener that is written; by default one on every address of the host.
+fn listeners(health: &Health) -> Vec<Listen> {
+    match &health.listen {
+        None => vec![Listen::everywhere(DEFAULT_PORT)],
+        Some(written) => written.0.iter().filter(|listen| !listen.0.is_empty()).cloned().collect(),
+    }
+}
+
+/// The first listener, after whose port the socket is named by default.
 fn address(health: &Health) -> HealthAddress {
-    let listen: Vec<SocketAddr> = match &health.listen {
-        None => Listen::everywhere(DEFAULT_PORT).0,
-        Some(addresses) => addresses.0.iter().flat_map(|listen| listen.0.clone()).collect(),
-    };
+    let listen = listeners(health).into_iter().next().map(|first| first.0).unwrap_or_default();
     let port = listen.first().map_or(DEFAULT_PORT, SocketAddr::port);
     let socket = match &health.socket {
         Some(Socket(name)) => Some(name).filter(|name| !name.is_empty()).map(|name| SocketName::new(name)),
@@ -150,7 +168,8 @@ mod tests {
             assert_eq!(address_of(&[("PORTCULLIS_HEALTH__LISTEN", any)]), (expected, Some("@portcullis/9".into())), "{any}");
         }
         assert_eq!(address_of(&[("PORTCULLIS_HEALTH__LISTEN", "[::1]:9")]), (vec!["[::1]:9".into()], Some("@portcullis/9".into())));
-        assert_eq!(address_of(&[("PORTCULLIS_HEALTH__LISTEN", r#"["127.0.0.1:9", "[::1]:9"]"#)]).0.len(), 2);
+        let several = r#"["127.0.0.1:9", "[::1]:10", ""]"#;
+        assert_eq!(address_of(&[("PORTCULLIS_HEALTH__LISTEN", several)]), (vec!["127.0.0.1:9".into()], Some("@portcullis/9".into())));
         assert_eq!(
             address_of(&[("PORTCULLIS_HEALTH__LISTEN", ""), ("PORTCULLIS_HEALTH__SOCKET", "/run/p")]),
             (vec![], Some("/run/p".into()))

@@ -10,9 +10,11 @@ use crate::config::origin::Origin;
 use crate::config::reader::{Depth, Section, truth};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::Builder;
+use crate::plan::resolve::around::is_for_mode;
+use crate::plan::resolve::condition;
 use crate::plan::resolve::process::Template;
 use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Question};
-use lock::Locks;
+pub(super) use lock::Locks;
 
 /// What decides how the rest is read.
 #[derive(Default, Deserialize)]
@@ -46,12 +48,18 @@ pub(super) fn read(
     waits: bool,
     bare: bool,
     checks: &[CheckPlan],
-    template: &Template,
+    (mode, template): (Option<&str>, &Template),
 ) -> Option<MigrationPlan> {
+    let form = root.table_at("migrations", Depth::Form)?;
+    let now = if wanted { root.depth() } else { Depth::Form };
+    let holds = condition::holds(root.context(), form.node("when"), "migrations", now);
+    let wanted = wanted && holds && root.table_at("migrations", now).is_some_and(|section| is_for_mode(&section, root, mode));
     let depth = if wanted { Depth::Whole } else { Depth::Form };
     let mut section = root.table_at("migrations", depth)?;
     let declared: Migrations = section.declared();
     section.note(&declared);
+    let Migrations { own: declared, around } = declared;
+    let template = &template.around(&mut section, &around);
     let command = command(&section, "command", depth);
     if wanted && !section.has("command") && !waits {
         section.problem("command", "is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`");

@@ -101,7 +101,7 @@ fn instance<'c>(
     let module: Module = section.declared();
     section.note(&module);
     let Module { own, mut process, .. } = module;
-    let counts = own.startup_affects_health.unwrap_or(own.start == ModuleStart::WithMain);
+    let counts = own.startup_affects_health.unwrap_or(general.with_all_modules || own.start == ModuleStart::WithMain);
     let [version, web_path] = [own.version, own.web_path].map(|text| text.0.map(|text| text.value()).unwrap_or_default());
     let stops_all = own.on_exit == OnExit::StopAll;
     process.restart.get_or_insert(if stops_all { RestartPolicy::Never } else { RestartPolicy::OnFailure });

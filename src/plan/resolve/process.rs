@@ -6,9 +6,11 @@ use crate::config::node::{Node, Table, Value};
 use crate::config::origin::Origin;
 use crate::config::process::{MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
 use crate::config::reader::{Depth, Section};
+use crate::config::step::Around;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
+use crate::plan::resolve::health;
 use crate::plan::resolve::variables::Variables;
 use crate::plan::{ProcessPlan, StartedPlan};
 use crate::sys::start::Credentials;
@@ -20,6 +22,8 @@ pub(super) struct General<'c> {
     pub section: Option<Section<'c>>,
     /// `[env]`.
     pub variables: Variables,
+    /// Whether the start of every module counts that does not say otherwise.
+    pub with_all_modules: bool,
 }
 
 impl<'c> General<'c> {
@@ -28,7 +32,7 @@ impl<'c> General<'c> {
         let mut section = root.table("process");
         let process: Process = section.as_mut().map(Section::declared).unwrap_or_default();
         let template = Template::of(section.as_mut(), process.shared.clone(), process.main.clone(), variables.clone());
-        (Self { section, variables }, template, process)
+        (Self { section, variables, with_all_modules: health::counts_all_modules(root) }, template, process)
     }
 
     /// What was written for a mode or a module laid over what `[process]` says of these `keys`. Of what is a table of its own, `limits` are
@@ -68,6 +72,29 @@ impl Template {
         Self { variables, account, keys, main }
     }
 
+    /// The same for something that runs once, as `section` has it.
+    pub(super) fn around(&self, section: &mut Section<'_>, around: &Around) -> Self {
+        let keys = ProcessKeys {
+            user: if around.user.0.is_some() { around.user.clone() } else { self.keys.user.clone() },
+            working_directory: if around.working_directory.0.is_some() {
+                around.working_directory.clone()
+            } else {
+                self.keys.working_directory.clone()
+            },
+            umask: around.umask.or(self.keys.umask),
+            watchdog: None,
+            restart: None,
+            ..self.keys.clone()
+        };
+        let mut template = if around.user.0.is_some() {
+            Self::of(Some(section), keys, self.main.clone(), self.variables.clone())
+        } else {
+            Self { keys, ..self.clone() }
+        };
+        template.variables.set_all(section.table("env"));
+        template
+    }
+
     /// Who the process is, where that is not portcullis' own user.
     pub(super) fn user(&self) -> Option<&Credentials> {
         self.account.as_ref().map(|account| &account.credentials)
@@ -91,6 +118,7 @@ impl Template {
                 limits: keys.limits.written().map(|(resource, limit)| (resource, limit.soft, limit.hard)).collect(),
                 no_new_privileges: keys.no_new_privileges,
                 parent_death_signal: keys.parent_death_signal.map_or(0, |signal| signal.0),
+                input: None,
                 aside: false,
             },
             started,

@@ -78,7 +78,7 @@ fn nothing_but_a_command_is_enough() {
     assert_eq!(plan.notices, Vec::<String>::new(), "nothing is amiss");
     assert_eq!((plan.service.name.as_str(), plan.service.instance.as_str(), plan.service.mode), ("app", "localhost", None));
     let health = plan.health.unwrap();
-    assert_eq!(health.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), ["[::]:8051", "0.0.0.0:8051"]);
+    assert_eq!(health.listen[0].0.iter().map(ToString::to_string).collect::<Vec<_>>(), ["[::]:8051", "0.0.0.0:8051"]);
     assert_eq!((health.socket, health.required), (Some(SocketName::Abstract("portcullis/8051".into())), true));
     let missing = bare_environment(&[], &[]).unwrap_err();
     assert_eq!(missing.exit(), Exit::Config);

@@ -25,6 +25,7 @@ impl Pen {
             "seq": who.sequence,
             "mode": snapshot.service.mode,
             "version": snapshot.service.version,
+            "build": snapshot.service.build,
             "host": self.host,
             "addr": session.local().map(|address| address.to_string()),
             "ttl": self.plan.ttl.as_secs(),
@@ -68,7 +69,7 @@ fn shortened(mut payload: serde_json::Value) -> String {
         let kept = (0..=room).rev().find_map(|end| reason.get(..end)).unwrap_or_default();
         payload["reason"] = if kept.is_empty() { serde_json::Value::Null } else { format!("{kept}\u{2026}").into() };
     }
-    for less in ["host", "addr", "version", "mode", "modules"] {
+    for less in ["build", "host", "addr", "version", "mode", "modules"] {
         if payload.to_string().len() <= LONGEST_PAYLOAD {
             break;
         }

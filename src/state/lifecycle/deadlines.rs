@@ -15,6 +15,7 @@ impl Lifecycle {
         let started = self.process_plan(id).and_then(|plan| plan.started.as_ref());
         let limit = match id {
             ProcessId::Migration => self.task_limit(),
+            ProcessId::Step(_) => self.step_limit(),
             ProcessId::Main | ProcessId::Module(_) => started.map_or(EXEC_LIMIT, |started| started.within),
         };
         if !limit.is_zero() {
@@ -35,6 +36,10 @@ impl Lifecycle {
         let kill = Effect::SignalGroup(id, libc::SIGKILL);
         match (timer, self.state(id)) {
             (ProcessTimer::Limit, _) if id == ProcessId::Migration => self.task_took_too_long(now, effects),
+            (ProcessTimer::Limit | ProcessTimer::Restart, _) if let ProcessId::Step(step) = id => match timer {
+                ProcessTimer::Limit => self.step_took_too_long(now, step, effects),
+                _ => self.retry_step(now, step, effects),
+            },
             (ProcessTimer::Limit, RunState::Forked | RunState::Starting(_)) if self.goes_on(id) => self.took_too_long(now, id, effects),
             (ProcessTimer::Grace, RunState::Stopping(_) | RunState::Clearing(_)) => {
                 effects.extend([kill, Effect::Arm(Timer::Process(id, ProcessTimer::Reap), REAP_LIMIT)]);
@@ -67,7 +72,7 @@ impl Lifecycle {
         };
         match id {
             ProcessId::Main => self.main_start_failed(now, stage, &why, effects),
-            ProcessId::Migration => {}
+            ProcessId::Migration | ProcessId::Step(_) => {}
             ProcessId::Module(module) => {
                 self.stop_module(now, module, Then::Failed(Exit::Unavailable.code()), effects);
                 self.module_failed(now, module, format!("its {why}"));
@@ -79,6 +84,7 @@ impl Lifecycle {
         match id {
             ProcessId::Main => self.main_stuck(now, effects),
             ProcessId::Migration => {}
+            ProcessId::Step(_) => self.taken_for_dead(now, id, effects),
             ProcessId::Module(module) => {
                 self.transition(id, RunState::Idle);
                 self.module_stuck(now, module);

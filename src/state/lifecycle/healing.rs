@@ -73,7 +73,7 @@ impl Lifecycle {
     fn healing(&self, id: ProcessId) -> Option<&Healing> {
         match id {
             ProcessId::Main => self.snapshot.child.healing.as_ref(),
-            ProcessId::Migration => None,
+            ProcessId::Migration | ProcessId::Step(_) => None,
             ProcessId::Module(id) => self.snapshot.modules.iter().find(|module| module.id == id)?.child.healing.as_ref(),
         }
     }
@@ -136,7 +136,7 @@ impl Lifecycle {
                     self.wake(effects);
                     effects.push(Effect::Arm(Timer::Process(id, ProcessTimer::Grace), self.stop_timeout()));
                 }
-                ProcessId::Migration => {}
+                ProcessId::Migration | ProcessId::Step(_) => {}
             }
             self.heals(id, Some(Healing { stage: HealingStage::Restarting, ..healing }));
         }

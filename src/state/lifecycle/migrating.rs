@@ -54,12 +54,21 @@ pub(super) enum Lock {
     Asked,
     /// It is ours.
     Held,
+    /// It is ours, and its database is asked whether there is anything to migrate.
+    Checking,
     /// It went, and why, while no command ran: the next one is not begun.
     Lost(String),
     /// It went, and what runs is being stopped, or may go on without it.
     Forfeited,
     /// It is being given back.
     Releasing,
+}
+
+impl Lock {
+    /// Whether it is ours.
+    const fn is_ours(&self) -> bool {
+        matches!(self, Self::Held | Self::Checking)
+    }
 }
 
 /// Where the migration stands, beside what the snapshot tells and the state of its process.
@@ -83,7 +92,9 @@ impl Lifecycle {
         }
         self.enter(now, Phase::Migrating);
         self.stage_began(now, "migrate");
-        if self.asks_by_command() {
+        if self.lost_meanwhile() {
+            self.migration_over(now, Step::Down, effects);
+        } else if self.asks_by_command() {
             self.start_task(now, Task::Check, effects);
         } else {
             self.ask_lock(now, effects);
@@ -115,6 +126,9 @@ impl Lifecycle {
     }
 
     fn run_migration(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if !matches!(self.snapshot.migration, Migration::Holder { .. }) {
+            self.snapshot.migration = Migration::Holder { since: now };
+        }
         self.snapshot.migration_lock.attempts += 1;
         self.start_task(now, Task::Run, effects);
     }
@@ -129,26 +143,27 @@ impl Lifecycle {
     }
 
     /// Asks the command to stop, and wakes it should it be stopped; once `timer` has run out it is killed.
-    pub(super) fn stop_task(&mut self, number: i32, timer: Timer, grace: Duration, effects: &mut Vec<Effect>) {
+    pub(super) fn stop_task(&mut self, id: ProcessId, number: i32, timer: Timer, grace: Duration, effects: &mut Vec<Effect>) {
         if !self.shutdown.is_some_and(Shutdown::kills) {
-            self.shut(Shutdown::Stopping(ProcessId::Migration));
+            self.shut(Shutdown::Stopping(id));
         }
-        if self.state(ProcessId::Migration).runs() {
-            self.transition(ProcessId::Migration, RunState::Stopping(Then::Rest));
-            effects.extend([number, libc::SIGCONT].map(|number| Effect::Signal(ProcessId::Migration, number)));
+        if self.state(id).runs() {
+            self.transition(id, RunState::Stopping(Then::Rest));
+            effects.extend([number, libc::SIGCONT].map(|number| Effect::Signal(id, number)));
         }
         effects.push(Effect::Arm(timer, grace));
     }
 
-    pub(super) fn task_ended(&mut self, ended: Ended, for_memory: &'static str, effects: &mut Vec<Effect>) {
-        if self.migrating.task == Task::Run {
+    /// A command of the migration or of a step has ended; what it left in its group is seen off before anything else begins.
+    pub(super) fn task_ended(&mut self, id: ProcessId, ended: Ended, for_memory: &'static str, effects: &mut Vec<Effect>) {
+        if id == ProcessId::Migration && self.migrating.task == Task::Run {
             self.snapshot.migration_lock.last_exit = Some(ended);
         }
-        effects.push(Effect::Disarm(LIMIT));
+        effects.push(Effect::Disarm(Timer::Process(id, ProcessTimer::Limit)));
         // Once KILL was sent nobody of the group gets another grace, and the deadline of a stop holds for all of it.
         let number = if self.shutdown.is_some_and(Shutdown::kills) { libc::SIGKILL } else { libc::SIGTERM };
         let grace = self.shutdown.is_none().then_some(LEFTOVER_GRACE);
-        self.clear(ProcessId::Migration, Then::Next(ended, for_memory), number, grace, effects);
+        self.clear(id, Then::Next(ended, for_memory), number, grace, effects);
     }
 
     /// The command and all of its group are gone: only now may anything else touch the database.
@@ -214,12 +229,7 @@ impl Lifecycle {
         effects.push(Effect::Disarm(Timer::Schema));
         self.snapshot.migration_lock.ahead = ahead;
         self.stage_ended(now, "migrate", Step::Up);
-        if self.migrating.lock == Lock::Idle {
-            self.snapshot.migration = Migration::Done;
-            self.stage_is_over(now, StartStage::Migration, effects);
-        } else {
-            self.release_lock(effects);
-        }
+        self.part_over(now, effects);
     }
 
     fn retries_left(&self) -> bool {
@@ -247,7 +257,8 @@ impl Lifecycle {
 
     /// Whether the lock is ours, or was asked about, and no command runs.
     pub(super) fn between_tasks(&self) -> bool {
-        matches!(self.state(ProcessId::Migration), RunState::Clearing(_)) || self.migrating.lock == Lock::Held
+        let migrates = self.start.stage() == Some(StartStage::Migration);
+        migrates && (matches!(self.state(ProcessId::Migration), RunState::Clearing(_)) || self.migrating.lock.is_ours())
     }
 
     pub(super) fn stop_between_tasks(&mut self, now: Moment, effects: &mut Vec<Effect>) {
@@ -266,7 +277,7 @@ impl Lifecycle {
             if self.migrating.task == Task::Run {
                 let limit = humantime::format_duration(self.task_limit());
                 self.decide(Exit::MigrationTimeout.code(), format!("the migration ran longer than {limit}"));
-                self.stop_task(libc::SIGTERM, Timer::Grace, self.stop_timeout(), effects);
+                self.stop_task(ProcessId::Migration, libc::SIGTERM, Timer::Grace, self.stop_timeout(), effects);
             } else {
                 effects.push(Effect::SignalGroup(ProcessId::Migration, libc::SIGKILL));
             }
@@ -276,12 +287,6 @@ impl Lifecycle {
     pub(super) fn migration_over(&mut self, now: Moment, step: Step, effects: &mut Vec<Effect>) {
         self.stage_ended(now, "migrate", step);
         self.snapshot.migration_lock.step = None;
-        if self.migrating.lock == Lock::Idle {
-            // A check that failed to start, or TERM during it: nothing is held yet.
-            self.migrating.lock = Lock::Releasing;
-            self.lock_released(now, effects);
-        } else {
-            self.release_lock(effects);
-        }
+        self.part_over(now, effects);
     }
 }

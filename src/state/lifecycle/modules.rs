@@ -24,7 +24,7 @@ impl Lifecycle {
 
     /// What the start of a module of this name is called among the steps of the start.
     pub(super) fn module_stage(plan: &ModulePlan) -> Stage {
-        Stage { name: stage_name(&plan.name), step: Step::Unknown, counts: plan.counts, began: None, ended: None }
+        Stage { counts: plan.counts, ..Stage::new(stage_name(&plan.name)) }
     }
 
     /// Asks for those that start with the process, save those that somebody has ordered otherwise by then. They outlive its restarts.

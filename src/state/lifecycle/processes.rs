@@ -12,14 +12,15 @@ impl Lifecycle {
             ProcessId::Main => self.plan.main.as_ref(),
             ProcessId::Migration => self.plan.migration.as_ref().map(|plan| &plan.process),
             ProcessId::Module(id) => self.plan.module(id).map(|plan| &plan.process),
+            ProcessId::Step(_) => self.step_command(),
         }
     }
 
-    /// What the snapshot tells of the process; nothing of a migration's.
+    /// What the snapshot tells of the process; nothing of a migration's or a step's.
     pub(super) fn child(&mut self, id: ProcessId) -> Option<&mut Child> {
         match id {
             ProcessId::Main => Some(&mut self.snapshot.child),
-            ProcessId::Migration => None,
+            ProcessId::Migration | ProcessId::Step(_) => None,
             ProcessId::Module(id) => self.module_mut(id).map(|module| &mut module.child),
         }
     }
@@ -28,7 +29,7 @@ impl Lifecycle {
     pub(super) fn feed(&mut self, now: Moment, id: ProcessId, outcome: Outcome) {
         let own = |check: &&mut Check| match id {
             ProcessId::Main => check.name == APP,
-            ProcessId::Migration => false,
+            ProcessId::Migration | ProcessId::Step(_) => false,
             ProcessId::Module(id) => check.module == Some(id) && check.id.is_none(),
         };
         if let Some(check) = self.snapshot.checks.iter_mut().find(own) {
@@ -70,7 +71,7 @@ impl Lifecycle {
         if id == ProcessId::Main {
             self.main_executes(now);
         }
-        let started = self.process_plan(id).and_then(|plan| plan.started.as_ref()).filter(|_| id != ProcessId::Migration);
+        let started = self.process_plan(id).and_then(|plan| plan.started.as_ref()).filter(|_| !id.is_one_off());
         let asks = started.is_some_and(|started| matches!(started.sign, StartSign::Answers { .. }));
         if started.is_some() {
             self.transition(id, RunState::Starting(Class::Never.into()));
@@ -78,7 +79,7 @@ impl Lifecycle {
             if asks {
                 effects.push(Effect::Watch(id, Watch::Start));
             }
-        } else if id == ProcessId::Migration {
+        } else if id.is_one_off() {
             self.transition(id, RunState::Up(now));
             if !was_forked {
                 self.arm_limit(id, effects);
@@ -99,7 +100,7 @@ impl Lifecycle {
         }
         match id {
             ProcessId::Main => self.main_up(now, is_checked, effects),
-            ProcessId::Migration => {}
+            ProcessId::Migration | ProcessId::Step(_) => {}
             ProcessId::Module(module) => self.module_up(now, module, effects),
         }
         self.expect_watchdog(id, effects);
@@ -144,7 +145,7 @@ impl Lifecycle {
                 effects.push(Effect::Disarm(Timer::Process(id, ProcessTimer::Limit)));
             }
             // It was asked to stop before it executed its program, and never did.
-            RunState::Forked | RunState::Stopping(_) if id != ProcessId::Migration => {
+            RunState::Forked | RunState::Stopping(_) if !id.is_one_off() => {
                 return self.ended(now, id, Ended::Code(code), effects);
             }
             RunState::Spawning | RunState::Stopping(_) => {}
@@ -156,7 +157,7 @@ impl Lifecycle {
         // A full process table may have room in a while; a missing program will not appear.
         let in_a_row = self.process(id).in_a_row;
         let again = |plan: &ProcessPlan| refusal(&plan.restart, in_a_row, None, Ended::Code(code)).is_none();
-        let is_passing = code == Exit::Internal.code() && id != ProcessId::Migration && !shuts;
+        let is_passing = code == Exit::Internal.code() && !id.is_one_off() && !shuts;
         if let ProcessId::Module(module) = id {
             self.module_failed(now, module, why.clone());
         }
@@ -171,6 +172,7 @@ impl Lifecycle {
                 self.decide(code, why);
                 self.migration_over(now, super::Step::Down, effects);
             }
+            ProcessId::Step(_) => self.step_spawn_failed(now, code, why, effects),
             ProcessId::Module(module) if shuts => self.module_left(now, module, effects),
             ProcessId::Module(module) => self.module_over(now, module, code, effects),
         }
@@ -192,7 +194,7 @@ impl Lifecycle {
         }
         match id {
             ProcessId::Main => self.main_ended(now, ended, ran, for_memory, effects),
-            ProcessId::Migration => self.task_ended(ended, for_memory, effects),
+            ProcessId::Migration | ProcessId::Step(_) => self.task_ended(id, ended, for_memory, effects),
             ProcessId::Module(module) => self.module_ended(now, module, ended, ran, for_memory, effects),
         }
     }
@@ -230,6 +232,7 @@ impl Lifecycle {
         match (id, then) {
             (ProcessId::Module(module), _) => self.module_cleared(now, module, then),
             (ProcessId::Migration, Then::Next(ended, for_memory)) => self.task_over(now, ended, for_memory, effects),
+            (ProcessId::Step(step), Then::Next(ended, for_memory)) => self.step_task_over(now, step, ended, for_memory, effects),
             _ => {}
         }
     }

@@ -50,7 +50,8 @@ impl Lifecycle {
 
     /// A stopped child has not ended. Stopped by its terminal, it is a job that was put aside, and so are we.
     pub(super) fn was_stopped(&mut self, id: ProcessId, number: i32, effects: &mut Vec<Effect>) {
-        if matches!(id, ProcessId::Module(_)) {
+        // What runs beside the process is no job of the terminal.
+        if matches!(id, ProcessId::Module(_)) || (matches!(id, ProcessId::Step(_)) && self.main_lives()) {
             return;
         }
         self.job.stopped = true;

@@ -1,8 +1,35 @@
 //! The steps of the start: when each began, how and when it ended, and when all of them were over.
 
-use super::{Lifecycle, Moment, Step};
+use super::{APP, Lifecycle, Moment, Step};
+use crate::plan::module::ModuleStart;
+use crate::plan::{OnFailure, Plan, StepAt, StepPlan};
+use crate::state::snapshot::Stage;
+
+/// What a step is called among the parts of the start.
+pub(super) fn step_stage(step: &StepPlan) -> String {
+    format!("step:{}", step.name)
+}
 
 impl Lifecycle {
+    /// Everything that the start goes through, in its order. What may fail without ending the start counts for nothing.
+    pub(super) fn stages(plan: &Plan) -> Vec<Stage> {
+        let step = |step: &StepPlan| Stage { counts: step.on_failure == OnFailure::Stop, ..Stage::new(step_stage(step)) };
+        let steps = |at: StepAt| plan.steps.iter().filter(move |step| step.at == at).map(step);
+        let mut stages: Vec<Stage> = steps(StepAt::Files).chain(steps(StepAt::First)).collect();
+        stages.extend(plan.awaited().map(|(_, check)| Stage::new(format!("wait:{}", check.name))));
+        stages.extend(steps(StepAt::Ready));
+        stages.extend(plan.migration.iter().map(|_| Stage::new("migrate".to_owned())));
+        stages.extend(steps(StepAt::Migrated));
+        if let Some(main) = &plan.main {
+            stages.push(Stage::new(format!("spawn:{APP}")));
+            stages.extend(main.started.iter().map(|_| Stage::new(format!("started:{APP}"))));
+            let with_main = plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain);
+            stages.extend(with_main.map(Self::module_stage));
+            stages.extend(steps(StepAt::Up));
+        }
+        stages
+    }
+
     /// Takes down when the start is over: what modules or another start in place do later is no part of it.
     pub(super) fn note_start_over(&mut self, now: Moment) {
         let snapshot = &mut self.snapshot;

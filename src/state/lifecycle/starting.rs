@@ -3,12 +3,13 @@
 use super::{APP, CheckId, Class, Duration, Effect, Ended, Exit, Lifecycle, Machine, Moment, Outcome, Phase, ProcessId};
 use super::{Progress, RunState, Shutdown, StartStage, Step, Then, Timer, Watch};
 use crate::exit::signal_code;
+use crate::plan::StepAt;
 use crate::state::process::refusal;
 use std::collections::BTreeSet;
 
 impl Lifecycle {
     pub(super) fn begin(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.shutdown.is_none() && !self.start.has_reached(StartStage::Waits) {
+        if self.shutdown.is_none() && !self.start.has_reached(StartStage::Files) {
             self.walk_start(now, effects);
         }
     }
@@ -20,10 +21,15 @@ impl Lifecycle {
             let stage = self.start.advance();
             self.note(Machine::Start, from, self.start.word());
             let progress = match stage {
+                Some(StartStage::Files) => self.begin_steps(now, StepAt::Files, effects),
+                Some(StartStage::First) => self.begin_steps(now, StepAt::First, effects),
                 Some(StartStage::Waits) => self.begin_waits(now, effects),
+                Some(StartStage::Ready) => self.begin_steps(now, StepAt::Ready, effects),
                 Some(StartStage::Migration) => self.begin_migration(now, effects),
+                Some(StartStage::Migrated) => self.begin_steps(now, StepAt::Migrated, effects),
                 Some(StartStage::Modules) => self.begin_modules(now),
                 Some(StartStage::Process) => self.begin_process(now, effects),
+                Some(StartStage::Up) => self.begin_steps(now, StepAt::Up, effects),
                 None => return,
             };
             if progress == Progress::Pending {

@@ -21,7 +21,7 @@ impl Lifecycle {
             return;
         }
         let stops = matches!(number, libc::SIGTERM | libc::SIGINT) || plan.stop_on.contains(&number);
-        let child = [ProcessId::Main, ProcessId::Migration].into_iter().find(|id| self.state(*id).runs());
+        let child = [ProcessId::Main, ProcessId::Migration].into_iter().chain(self.step_under_way()).find(|id| self.state(*id).runs());
         match child {
             _ if stops => self.stop_requested(now, number, effects),
             Some(id) => self.pass_on(id, number, effects),
@@ -41,8 +41,9 @@ impl Lifecycle {
             None if self.main_lives() => self.leave(now, number, effects),
             None if self.state(ProcessId::Migration).runs() => {
                 self.decide(signal_code(number as u8), format!("ended by {name} while the migration ran"));
-                self.stop_task(number, Timer::Grace, self.stop_timeout(), effects);
+                self.stop_task(ProcessId::Migration, number, Timer::Grace, self.stop_timeout(), effects);
             }
+            None if let Some(id) = self.step_under_way() => self.stop_before_process(now, id, number, effects),
             None if self.between_tasks() => {
                 self.decide(signal_code(number as u8), format!("ended by {name} between two steps of the migration"));
                 self.stop_between_tasks(now, effects);
@@ -214,13 +215,16 @@ impl Lifecycle {
     /// What is still there after KILL is stuck in the kernel and goes with the container.
     pub(super) fn reap_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match self.shutdown {
-            Some(Shutdown::Killing(ProcessId::Migration)) => {
-                self.ended(now, ProcessId::Migration, Ended::Signal(libc::SIGKILL as u8), effects);
-                self.step(now, Event::GroupGone(ProcessId::Migration), effects);
-            }
+            Some(Shutdown::Killing(id)) if id.is_one_off() => self.taken_for_dead(now, id, effects),
             Some(Shutdown::Killing(_)) => self.main_stuck(now, effects),
             _ => self.none_left(),
         }
+    }
+
+    /// A command did not end after KILL: it goes with the container, and what follows it goes on.
+    pub(super) fn taken_for_dead(&mut self, now: Moment, id: ProcessId, effects: &mut Vec<Effect>) {
+        self.ended(now, id, Ended::Signal(libc::SIGKILL as u8), effects);
+        self.step(now, Event::GroupGone(id), effects);
     }
 
     /// Nothing is left to supervise: sees off what the processes left behind, within the deadline that already runs.

@@ -13,6 +13,7 @@ mod order;
 mod orders;
 mod reloading;
 mod restarting;
+mod stepping;
 mod table;
 mod walk;
 mod world;
@@ -76,7 +77,8 @@ fn process() -> ProcessPlan {
 
 /// A process and nothing else.
 fn bare() -> Plan {
-    let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: "0.1.0" };
+    let service =
+        Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0.1.0" };
     Plan { main: Some(process()), ..Plan::of(service) }
 }
 

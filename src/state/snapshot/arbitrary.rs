@@ -35,8 +35,10 @@ prop_compose! {
         stale_after in prop::option::of(20..40u64),
         begin in prop::sample::select(vec![0u64, 90]),
         outcomes in vec(outcome(), 0..8),
+        dependency in any::<bool>(),
     ) -> Check {
         let mut check = Check {
+            id: dependency.then_some(index),
             failure_threshold: thresholds.0,
             success_threshold: thresholds.1,
             stale_after: stale_after.map(Duration::from_secs),
@@ -52,7 +54,7 @@ prop_compose! {
 
 prop_compose! {
     fn stage(index: usize)(step in prop::sample::select(vec![Step::Unknown, Step::Up, Step::Up, Step::Up, Step::Down]), counts in any::<bool>()) -> Stage {
-        Stage { name: format!("wait:c{index}"), step, counts, began: None, ended: None }
+        Stage { name: format!("{}:c{index}", ["wait", "module"][index % 2]), step, counts, began: None, ended: None, note: None }
     }
 }
 
@@ -61,7 +63,7 @@ prop_compose! {
         state in prop::sample::select(vec![ModuleState::Resolved, ModuleState::Activated, ModuleState::Deactivated, ModuleState::Broken]),
         counts in any::<bool>(),
     ) -> Module {
-        Module { name: format!("c{index}"), state, counts, ..Module::default() }
+        Module { name: format!("c{index}"), web_path: format!("/c{index}"), state, counts, ..Module::default() }
     }
 }
 
@@ -110,7 +112,7 @@ prop_compose! {
         let snapshot = Snapshot {
             sequence: 1,
             started_at: moment(0),
-            service: Service { name: "api".to_owned(), mode: None, instance: PRIVATE.to_owned(), host: PRIVATE.to_owned(), version: "0.1.0" },
+            service: Service { name: "api".to_owned(), mode: None, instance: PRIVATE.to_owned(), host: PRIVATE.to_owned(), version: None, build: "0.1.0" },
             phase,
             phase_since: moment(50),
             shutdown: None,
@@ -125,6 +127,7 @@ prop_compose! {
             modules,
             reloads: 0,
             reloads_refused: 0,
+        step: None,
             instances: instances.map(|listed| Arc::new(Instances::new(moment(90), 1 + listed.len() as u64, 1, listed))),
         };
         (snapshot, Look { now: moment(100), beat: moment(beat).mono, given_up, stuck: false })

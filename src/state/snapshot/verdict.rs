@@ -142,6 +142,17 @@ impl<'a> Assessment<'a> {
         items
     }
 
+    /// What a flat answer names: the configured dependencies that count, and whatever else keeps the status from being UP. Who reads
+    /// such an answer knows the dependencies; modules, the process, a report and the run itself join them when they fail.
+    pub fn named(&self) -> Vec<Item<'a>> {
+        let of = |one: &Assessed<'a>| Item { name: &one.check.name, passes: one.state.passes(), class: one.class, check: Some(one.check) };
+        let of_checks = |dependencies: bool| self.counted().filter(move |one| one.check.is_dependency() == dependencies).map(of);
+        let mut named: Vec<Item<'a>> = of_checks(true).collect();
+        named.extend(of_checks(false).filter(|item| !item.passes));
+        named.extend(self.items(Level::Deep).into_iter().filter(|item| !item.passes && item.check.is_none()));
+        named
+    }
+
     /// Whether every line of this level passes.
     pub fn passes(&self, level: Level) -> bool {
         self.items(level).iter().all(|item| item.passes)
@@ -153,6 +164,7 @@ impl<'a> Assessment<'a> {
         match snapshot.phase {
             Phase::Failed | Phase::Stopped => Status::Down,
             Phase::Draining => Status::OutOfService,
+            _ if !snapshot.started && snapshot.base_start() == Step::Down => Status::Down,
             _ if !snapshot.started => Status::Unknown,
             Phase::Running if snapshot.stages.iter().any(|stage| stage.counts && stage.step == Step::Unknown) => Status::Unknown,
             _ if self.passes(Level::Deep) => Status::Up,
@@ -204,10 +216,22 @@ impl Snapshot {
         }
     }
 
-    /// The start as a whole over the steps that count, as Koupleless sums it up: any unknown before any down.
+    /// The start of the service itself, without that of its modules.
+    pub fn base_start(&self) -> Step {
+        let steps = || self.stages.iter().filter(|stage| stage.counts && !stage.name.starts_with("module:")).map(|stage| stage.step);
+        match () {
+            () if self.phase == Phase::Failed || steps().any(|step| step == Step::Down) => Step::Down,
+            () if steps().all(|step| step == Step::Up) => Step::Up,
+            () => Step::Unknown,
+        }
+    }
+
+    /// The start as a whole over the steps that count, as Koupleless sums it up: any unknown before any down, but for a start of the
+    /// service itself that has failed.
     pub fn startup(&self) -> Step {
         let counted = || self.stages.iter().filter(|stage| stage.counts).map(|stage| stage.step);
         match () {
+            () if self.base_start() == Step::Down => Step::Down,
             () if counted().all(|step| step == Step::Up) => Step::Up,
             () if counted().any(|step| step == Step::Unknown) => Step::Unknown,
             () => Step::Down,

@@ -1,13 +1,15 @@
-//! The components of Actuator's health: each check, the start, the two probe states, and the modules.
+//! The components of Actuator's health: each check, the start, and the two probe states.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::report::Report;
+use crate::outcome::Volume;
 use crate::state::check::State;
-use crate::state::snapshot::{Assessed, Assessment, Level, Migration, Module, ModuleState, Step};
+use crate::state::snapshot::{Assessed, Assessment, Level, Migration, Step};
 use crate::view::members::Members;
 use crate::view::{MigrationPart, time, words};
 
@@ -25,12 +27,21 @@ pub(in crate::view) struct Component<'a> {
 }
 
 /// Sorted by name, as Spring's `TreeMap` has them.
-type Parts<'a> = BTreeMap<&'a str, Component<'a>>;
+pub(super) type Parts<'a> = BTreeMap<Cow<'a, str>, Component<'a>>;
+
+/// How a composite is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// Its parts are its `details`.
+    V2,
+    /// Its parts are its `components`.
+    V3,
+}
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 #[serde(untagged)]
-enum Details<'a> {
+pub(super) enum Details<'a> {
     Parts(Parts<'a>),
     Check(Box<CheckDetails<'a>>),
     Start(Members<'a, StageDetails<'a>>),
@@ -39,7 +50,7 @@ enum Details<'a> {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct CheckDetails<'a> {
+pub(super) struct CheckDetails<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
@@ -51,11 +62,22 @@ struct CheckDetails<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     check_time: Option<String>,
     #[serde(flatten)]
+    volume: Option<DiskSpace>,
+    #[serde(flatten)]
     report: Option<Report<'a>>,
 }
 
+// A file system, in bytes, as Spring's `diskSpace` tells of it. Not a doc comment, which would become that of the whole component.
 #[derive(Serialize, JsonSchema)]
-struct StageDetails<'a> {
+struct DiskSpace {
+    total: u64,
+    free: u64,
+    threshold: u64,
+    exists: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct StageDetails<'a> {
     status: &'static str,
     #[serde(flatten)]
     migration: Option<MigrationPart<'a>>,
@@ -63,13 +85,13 @@ struct StageDetails<'a> {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ModuleDetails<'a> {
-    biz_state: &'static str,
-    startup_affects_health: bool,
+pub(super) struct ModuleDetails<'a> {
+    pub(super) biz_state: &'static str,
+    pub(super) startup_affects_health: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    restarts: Option<u32>,
+    pub(super) restarts: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
+    pub(super) error: Option<&'a str>,
 }
 
 impl<'a> Component<'a> {
@@ -77,11 +99,14 @@ impl<'a> Component<'a> {
         Self { status, components: None, details: None }
     }
 
-    fn composite(status: &'static str, parts: Parts<'a>, is_v2: bool) -> Self {
-        if is_v2 {
-            Self { details: Some(Details::Parts(parts)), ..Self::leaf(status) }
-        } else {
-            Self { components: Some(parts), ..Self::leaf(status) }
+    pub(super) const fn detailed(status: &'static str, details: Option<Details<'a>>) -> Self {
+        Self { status, components: None, details }
+    }
+
+    pub(super) fn composite(status: &'static str, parts: Parts<'a>, syntax: Syntax) -> Self {
+        match syntax {
+            Syntax::V2 => Self { details: Some(Details::Parts(parts)), ..Self::leaf(status) },
+            Syntax::V3 => Self { components: Some(parts), ..Self::leaf(status) },
         }
     }
 
@@ -102,20 +127,8 @@ pub(super) const fn state(level: Level, holds: bool) -> &'static str {
     }
 }
 
-/// The whole, and every component in it.
-pub(super) fn components<'a>(assessment: &Assessment<'a>, authority: bool, is_v2: bool) -> Component<'a> {
-    let mut parts: Parts<'a> = assessment.counted().map(|assessed| (assessed.check.name.as_str(), of_check(assessed, authority))).collect();
-    parts.insert("startup", startup(assessment, authority));
-    for (name, level) in [("livenessState", Level::Live), ("readinessState", Level::Ready)] {
-        parts.insert(name, Component::leaf(state(level, assessment.passes(level))));
-    }
-    if !assessment.snapshot.modules.is_empty() {
-        parts.insert("modules", modules(assessment, authority, is_v2));
-    }
-    Component::composite(assessment.status().word(), parts, is_v2)
-}
-
-fn of_check<'a>(assessed: &Assessed<'a>, authority: bool) -> Component<'a> {
+/// A check that counts.
+pub(super) fn of_check<'a>(assessed: &Assessed<'a>, authority: bool) -> Component<'a> {
     let Assessed { check, state, .. } = *assessed;
     let details = authority.then(|| {
         let last = check.last();
@@ -126,13 +139,20 @@ fn of_check<'a>(assessed: &Assessed<'a>, authority: bool) -> Component<'a> {
             degraded: state == State::Degraded,
             response_time_ms: last.map(|last| milliseconds(last.elapsed.as_secs_f64())),
             check_time: last.map(|last| time::iso(last.at)),
+            volume: last.and_then(|last| last.volume).map(|Volume { total, free, threshold, exists }| DiskSpace {
+                total,
+                free,
+                threshold,
+                exists,
+            }),
             report: last.filter(|last| !last.parts.is_empty() || check.is_report()).map(|last| Report::new(&check.name, last)),
         }))
     });
     Component { details, ..Component::leaf(word(state)) }
 }
 
-const fn word(state: State) -> &'static str {
+/// What Spring calls a state.
+pub(super) const fn word(state: State) -> &'static str {
     match state {
         State::Up | State::Degraded => "UP",
         State::Down => "DOWN",
@@ -140,7 +160,8 @@ const fn word(state: State) -> &'static str {
     }
 }
 
-const fn step_word(step: Step) -> &'static str {
+/// What Spring calls a step of the start.
+pub(super) const fn step_word(step: Step) -> &'static str {
     match step {
         Step::Up => "UP",
         Step::Unknown => "UNKNOWN",
@@ -148,7 +169,8 @@ const fn step_word(step: Step) -> &'static str {
     }
 }
 
-fn startup<'a>(assessment: &Assessment<'a>, authority: bool) -> Component<'a> {
+/// The start with its steps.
+pub(super) fn startup<'a>(assessment: &Assessment<'a>, authority: bool) -> Component<'a> {
     let snapshot = assessment.snapshot;
     let migrates = matches!(snapshot.migration, Migration::Queued { .. } | Migration::Holder { .. });
     let stages = snapshot.stages.iter().map(|stage| {
@@ -157,43 +179,4 @@ fn startup<'a>(assessment: &Assessment<'a>, authority: bool) -> Component<'a> {
     });
     let details = (authority && !snapshot.stages.is_empty()).then(|| Details::Start(Members(stages.collect())));
     Component { details, ..Component::leaf(step_word(snapshot.startup())) }
-}
-
-/// Koupleless' composite: UP while the failure of a module that does not count stands below it.
-fn modules<'a>(assessment: &Assessment<'a>, authority: bool, is_v2: bool) -> Component<'a> {
-    let all = &assessment.snapshot.modules;
-    let counted = all.iter().filter(|module| module.counts);
-    let starts: Vec<Step> = counted.filter_map(|module| assessment.snapshot.start_of(module)).map(|stage| stage.step).collect();
-    let checks = all.iter().flat_map(|module| assessment.checks_of(module)).filter(|assessed| assessed.counts);
-    let runtime: Vec<&str> = checks.map(|assessed| word(assessed.state)).collect();
-    let status = match () {
-        () if starts.contains(&Step::Unknown) => "UNKNOWN",
-        () if starts.contains(&Step::Down) || runtime.contains(&"DOWN") => "DOWN",
-        () if runtime.contains(&"UNKNOWN") => "UNKNOWN",
-        () => "UP",
-    };
-    let parts = all.iter().map(|module| (module.name.as_str(), of_module(assessment, module, authority)));
-    Component::composite(status, parts.collect(), is_v2)
-}
-
-/// One module: where it stands, and while it runs the worst of its checks.
-fn of_module<'a>(assessment: &Assessment<'a>, module: &'a Module, authority: bool) -> Component<'a> {
-    let checks = || assessment.checks_of(module);
-    let worst = [State::Down, State::Unknown].into_iter().find(|bad| checks().any(|assessed| assessed.state == *bad));
-    let status = match module.state {
-        ModuleState::Activated => worst.map_or("UP", word),
-        // What was stopped on purpose is not broken.
-        ModuleState::Stopping | ModuleState::Deactivated => "OUT_OF_SERVICE",
-        state => step_word(state.step()),
-    };
-    let failing = || checks().find(|assessed| assessed.state != State::Up).map(|assessed| words(assessed, authority));
-    let details = authority.then(|| {
-        Details::Module(ModuleDetails {
-            biz_state: module.state.word(),
-            startup_affects_health: module.counts,
-            restarts: Some(module.child.restarts).filter(|restarts| *restarts > 0),
-            error: module.trouble.as_deref().or_else(failing),
-        })
-    });
-    Component { details, ..Component::leaf(status) }
 }

@@ -166,7 +166,7 @@ mod tests {
         };
         let parts = results.into_iter().enumerate().map(part).collect();
         let at = Moment { wall: Duration::from_secs(1_767_607_200), ..Moment::default() };
-        Record { at, class: Class::Ok, cause: Cause::Plain, private: Private::default(), elapsed: Duration::ZERO, parts }
+        Record { at, class: Class::Ok, cause: Cause::Plain, private: Private::default(), elapsed: Duration::ZERO, parts, volume: None }
     }
 
     #[test]

@@ -24,7 +24,10 @@ pub(super) struct Overview<'a> {
     modules: Vec<ModuleLine<'a>>,
     instances: Option<InstancesPart<'a>>,
     service: &'a str,
-    version: &'static str,
+    /// The application's; none where the configuration says none.
+    version: Option<&'a str>,
+    /// The version of portcullis.
+    build: &'static str,
     #[serde(flatten)]
     private: Option<Own<'a>>,
 }
@@ -110,7 +113,7 @@ impl<'a> Overview<'a> {
     pub(super) fn new(assessment: &Assessment<'a>, authority: bool) -> Self {
         let Assessment { snapshot, look, .. } = *assessment;
         let seconds = |at: Option<Moment>| at.map(|at| at.since(snapshot.started_at).as_secs_f64());
-        let stage = |Stage { name, step, counts, began, ended }: &'a Stage| StageLine {
+        let stage = |Stage { name, step, counts, began, ended, .. }: &'a Stage| StageLine {
             name,
             state: match step {
                 Step::Up => "up",
@@ -141,7 +144,8 @@ impl<'a> Overview<'a> {
             modules: snapshot.modules.iter().map(|module| ModuleLine::new(module, look, authority)).collect(),
             instances: snapshot.instances.as_ref().map(|instances| InstancesPart::new(instances, look, authority)),
             service: &service.name,
-            version: service.version,
+            version: service.version.as_deref(),
+            build: service.build,
             private: authority.then_some(Own { instance: &service.instance, pid: *pid, says: status.as_deref() }),
         }
     }

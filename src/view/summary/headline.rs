@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::exit::{Ended, signal_name};
 use crate::state::check::State;
-use crate::state::snapshot::{APP, Assessment, HealingStage, Level, Migration, Phase, Shutdown, Snapshot, Stage, Step};
+use crate::state::snapshot::{APP, Assessment, HealingStage, Level, Migration, Phase, Shutdown, Snapshot, Stage, Status, Step};
 use crate::view::time;
 
 /// Names that a headline lists; more of them are counted.
@@ -80,6 +80,7 @@ pub(in crate::view) fn headline(assessment: &Assessment<'_>, authority: bool) ->
             because(Tone::Leaving, word, &why)
         }
         _ if !assessment.passes(Level::Live) => because(Tone::Down, "DOWN", &failing(assessment, Level::Live)),
+        _ if !snapshot.started && assessment.status() == Status::Down => because(Tone::Down, "DOWN", "the start failed"),
         _ if !snapshot.started => because(Tone::Starting, "STARTING", &now_doing(assessment, authority)),
         _ if !assessment.passes(Level::Ready) => match process_down(assessment) {
             Some(why) => because(Tone::Down, "DOWN", &why),

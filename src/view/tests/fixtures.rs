@@ -50,7 +50,14 @@ fn step(snapshot: &mut Snapshot, name: &str, step: Step) {
 }
 
 fn base() -> Snapshot {
-    let stage = |name: &str| Stage { name: name.to_owned(), step: Step::Up, counts: name != "module:reports", began: None, ended: None };
+    let stage = |name: &str| Stage {
+        name: name.to_owned(),
+        step: Step::Up,
+        counts: name != "module:reports",
+        began: None,
+        ended: None,
+        note: None,
+    };
     Snapshot {
         sequence: 1,
         started_at: at(0),
@@ -59,7 +66,8 @@ fn base() -> Snapshot {
             mode: None,
             instance: "api-7d9f".to_owned(),
             host: "node-3".to_owned(),
-            version: "0.3.1",
+            version: Some("1.4.1".to_owned()),
+            build: "0.3.1",
         },
         phase: Phase::Running,
         phase_since: at(20),
@@ -68,8 +76,8 @@ fn base() -> Snapshot {
         start_over: None,
         stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).to_vec(),
         checks: vec![
-            passing(check("db", "postgres", Affects::Health), 3100),
-            passing(check("redis", "redis", Affects::Health), 800),
+            passing(Check { id: Some(0), ..check("db", "postgres", Affects::Health) }, 3100),
+            passing(Check { id: Some(1), ..check("redis", "redis", Affects::Health) }, 800),
             passing(check("app", "process", Affects::Readiness), 0),
             passing(check("reports", "http", Affects::None), 21_000),
         ],
@@ -80,6 +88,7 @@ fn base() -> Snapshot {
         modules: Vec::new(),
         reloads: 0,
         reloads_refused: 0,
+        step: None,
         instances: None,
     }
 }
@@ -87,7 +96,12 @@ fn base() -> Snapshot {
 fn waiting() -> Snapshot {
     let mut snapshot = Snapshot { phase: Phase::Waiting, started: false, ..base() };
     for check in &mut snapshot.checks {
-        *check = Check { stale_after: check.stale_after, failure_threshold: 3, ..Check::event(&check.name, check.kind, check.affects) };
+        *check = Check {
+            id: check.id,
+            stale_after: check.stale_after,
+            failure_threshold: 3,
+            ..Check::event(&check.name, check.kind, check.affects)
+        };
     }
     snapshot.checks[0].feed(at(95), Outcome::passed(Duration::from_millis(4)));
     fails(&mut snapshot, 1, &[95, 96], Class::Dns, "lookup redis-7.prod.internal: no such host", 20_000);

@@ -40,7 +40,7 @@ fn codes_in_every_situation() {
 #[test]
 fn the_api_servers_bytes() {
     let (up, look) = named("no checks");
-    let stage = Stage { name: "bad".to_owned(), step: Step::Down, counts: true, began: None, ended: None };
+    let stage = Stage { name: "bad".to_owned(), step: Step::Down, counts: true, began: None, ended: None, note: None };
     let bad = Snapshot { stages: vec![stage], started: false, ..up.clone() };
     for (snapshot, target, status, body) in [
         (&up, "", 200, "ok"),
@@ -82,17 +82,13 @@ fn ready_says_what_is_not() {
 fn healthz() {
     for (name, authority, body) in [
         ("no checks", false, r#"{"status":"ok"}"#),
-        ("all up", false, r#"{"db":"ok","redis":"ok","app":"ok","status":"ok"}"#),
+        ("all up", false, r#"{"db":"ok","redis":"ok","status":"ok"}"#),
         (
             "redis down",
             false,
-            r#"{"db":"ok","redis":"nok","app":"ok","status":"nok","_meta":{"redis":{"elapsed":"5.2","error":"authentication failed"}}}"#,
+            r#"{"db":"ok","redis":"nok","status":"nok","_meta":{"redis":{"elapsed":"5.2","error":"authentication failed"}}}"#,
         ),
-        (
-            "stale",
-            true,
-            r#"{"db":"nok","redis":"ok","app":"ok","status":"nok","_meta":{"db":{"elapsed":"3.0","error":"result is stale"}}}"#,
-        ),
+        ("stale", true, r#"{"db":"nok","redis":"ok","status":"nok","_meta":{"db":{"elapsed":"3.0","error":"result is stale"}}}"#),
         (
             "waiting",
             false,
@@ -114,7 +110,8 @@ fn a_long_body_names_the_failures_and_counts_the_rest() {
     let (mut snapshot, look) = named("all up");
     snapshot.checks = (0..400)
         .map(|index| {
-            let mut check = Check::event(&format!("a-check-with-a-rather-long-name-{index:03}"), "tcp", Affects::Readiness);
+            let name = format!("a-check-with-a-rather-long-name-{index:03}");
+            let mut check = Check { id: Some(index), ..Check::event(&name, "tcp", Affects::Readiness) };
             let elapsed = Duration::ZERO;
             check.feed(look.now, if index == 399 { Outcome::failed(Class::Refused, "", elapsed) } else { Outcome::passed(elapsed) });
             check

@@ -34,10 +34,10 @@ fn the_verdict_is_in_words() {
         ("module failed", "\u{25cf} SERVING"),
     ];
     for ((name, snapshot, look), (row, words)) in all().into_iter().zip(rows) {
-        assert_eq!((name, first(&snapshot, look, false)), (row, format!("{words}  dify-api")));
+        assert_eq!((name, first(&snapshot, look, false)), (row, format!("{words}  dify-api 1.4.1")));
     }
     let (_, queued, look) = further().into_iter().next().unwrap();
-    assert_eq!(first(&queued, look, false), "\u{25cc} STARTING: another replica migrates, queueing for 2 s  dify-api");
+    assert_eq!(first(&queued, look, false), "\u{25cc} STARTING: another replica migrates, queueing for 2 s  dify-api 1.4.1");
     assert!(first(&queued, look, true).contains("migrates (portcullis-mig:api-1 at 10.0.0.7), queueing"));
 }
 
@@ -45,7 +45,14 @@ fn the_verdict_is_in_words() {
 fn a_start_says_what_it_is_doing() {
     let (base, look) = named("waiting");
     let doing = |phase, names: &[&str]| {
-        let stage = |name: &&str| Stage { name: (*name).to_owned(), step: Step::Unknown, counts: true, began: Some(at(1)), ended: None };
+        let stage = |name: &&str| Stage {
+            name: (*name).to_owned(),
+            step: Step::Unknown,
+            counts: true,
+            began: Some(at(1)),
+            ended: None,
+            note: None,
+        };
         first(&Snapshot { phase, stages: names.iter().map(stage).collect(), ..base.clone() }, look, false)
     };
     for (phase, names, words) in [
@@ -55,7 +62,7 @@ fn a_start_says_what_it_is_doing() {
         (Phase::Starting, &["spawn:app"], "starting the process"),
         (Phase::Starting, &["started:app"], "waiting for the process to pass its startup check"),
     ] {
-        assert_eq!(doing(phase, names), format!("\u{25cc} STARTING: {words}  dify-api"));
+        assert_eq!(doing(phase, names), format!("\u{25cc} STARTING: {words}  dify-api 1.4.1"));
     }
 }
 
@@ -67,12 +74,12 @@ fn a_process_that_ended_and_one_that_starts_late_are_told_apart() {
         snapshot.checks[2].feed(at(second), Outcome::failed(Class::Exited, "", Duration::ZERO));
     }
     snapshot.child = Child { last_exit: Some(Ended::Code(3)), restarts: 1, ..Child::default() };
-    assert_eq!(first(&snapshot, look, false), "\u{2715} DOWN: the process ended with status 3 and is being started again  dify-api");
+    assert_eq!(first(&snapshot, look, false), "\u{2715} DOWN: the process ended with status 3 and is being started again  dify-api 1.4.1");
     snapshot.child.pid = Some(7);
-    assert_eq!(first(&snapshot, look, false), "\u{2715} NOT READY: waiting for the process to be ready, app  dify-api");
+    assert_eq!(first(&snapshot, look, false), "\u{2715} NOT READY: waiting for the process to be ready, app  dify-api 1.4.1");
     let (mut late, look) = named("all up");
     late.stages[4] = Stage { step: Step::Unknown, counts: true, ..late.stages[4].clone() };
-    assert_eq!(first(&late, look, false), "\u{25b2} SERVING, starting: reports  dify-api");
+    assert_eq!(first(&late, look, false), "\u{25b2} SERVING, starting: reports  dify-api 1.4.1");
 }
 
 #[test]
@@ -95,7 +102,7 @@ fn the_end_of_a_run_says_what_is_left() {
         (Phase::Draining, Shutdown::Killing(ProcessId::Main), false, "STOPPING: the process, module beat killed, being reaped"),
         (Phase::Stopped, Shutdown::Exited, true, "STOPPED"),
     ] {
-        assert_eq!(told(phase, shutdown, gone), format!("\u{25d1} {words}  dify-api"));
+        assert_eq!(told(phase, shutdown, gone), format!("\u{25d1} {words}  dify-api 1.4.1"));
     }
 }
 

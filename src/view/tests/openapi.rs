@@ -41,7 +41,7 @@ fn every_path_of_the_document_is_answered_as_it_says() {
     for (path, item) in document["paths"].as_object().unwrap() {
         let asked = names.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
         // The fixture has no module.
-        if asked.contains("{module}") {
+        if asked.contains("{module}") || asked.contains("{web_path}") {
             continue;
         }
         let told = find(&snapshot, look, &Request { method: "GET", path: &asked, ..Request::default() }).unwrap();
@@ -141,6 +141,10 @@ fn paths(schemas: &mut SchemaGenerator) -> Value {
     let one = [up, down, UNKNOWN];
     add("/actuator/health/{component}", path("One component of it", &[segment("component")], &one));
     add("/actuator/health/modules/{module}", path("One module", &[segment("module")], &one));
+    for name in ["health", "info"] {
+        let what = "The health of the module whose pages are at this path";
+        add(&format!("/{{web_path}}/actuator/{name}"), path(what, &[segment("web_path")], &one));
+    }
     let article = content(&[JSON], &schema::<Article<'_>>(schemas));
     let answers = [(200, "Healthy", article.clone()), (503, "Unhealthy", article)];
     add("/health", path("The Dify article's answer, deep", &[], &answers));

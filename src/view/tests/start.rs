@@ -16,6 +16,7 @@ fn the_bars_of_a_start_end_when_it_ended() {
         counts: step == Step::Up,
         began: Some(at(began)),
         ended: ended.map(at),
+        note: None,
     };
     snapshot.started_at = at(0);
     snapshot.start_over = Some(at(20));

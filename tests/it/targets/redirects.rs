@@ -93,6 +93,7 @@ fn asked(url: &str, redirects: Option<u8>) -> Result<(), Failure> {
         url: Secret::unlisted(url.replace("://", "://me:open-sesame@")),
         shown: url.to_owned(),
         method: "GET".to_owned(),
+        masked_key: None,
         headers: [("X-Key", "key-of-ours"), ("Cookie", "session=ours")]
             .map(|(name, value)| (name.to_owned(), Secret::unlisted(value)))
             .into(),

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::config::interpolate::Text;
-use crate::config::migration::Migrations;
+use crate::config::migration::MigrationKeys;
 use crate::config::problem::suggest;
 use crate::config::reader::Section;
 use crate::plan::resolve::heartbeat;
@@ -17,15 +17,15 @@ const MAINTENANCE: &str = "postgres";
 const LONGEST_IDENTIFIER: usize = 63;
 
 /// What is said of the lock, and the checks that could hold it.
-pub(super) struct Locks<'a> {
+pub(in crate::plan::resolve) struct Locks<'a> {
     pub section: &'a Section<'a>,
-    pub declared: &'a Migrations,
+    pub declared: &'a MigrationKeys,
     pub checks: &'a [CheckPlan],
 }
 
 impl Locks<'_> {
     /// The lock; none when it is wrong.
-    pub(super) fn lock(&self) -> Option<LockPlan> {
+    pub(in crate::plan::resolve) fn lock(&self) -> Option<LockPlan> {
         let lock = self.keyed(self.place()?);
         Some(self.in_table(lock))
     }
@@ -128,7 +128,7 @@ impl Locks<'_> {
     }
 
     /// The key in Redis that is held as well.
-    pub(super) fn second(&self) -> Option<SecondLock> {
+    pub(in crate::plan::resolve) fn second(&self) -> Option<SecondLock> {
         let Self { section, checks, .. } = *self;
         let [key, named] = [&self.declared.also_redis_lock, &self.declared.also_redis_check].map(|text| text.0.as_ref().map(Text::value));
         let Some(key) = key else {

@@ -34,7 +34,8 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, watching: &Watchi
                 if members.iter().any(|other| other.name == name) {
                     member.problem("name", format!("is `{name}`, as that of another target"));
                 }
-                let lacks_key = member.has("bearer") && endpoint.target.bearer.0.is_none();
+                let keyed = member.has("bearer") || member.has("key_header");
+                let lacks_key = keyed && http.masked_key.is_none();
                 members.push(Member { name, http, lacks_key });
             }
             Some(other) => {
@@ -78,12 +79,21 @@ impl Written<'_, '_> {
         let _ = (shown.set_username(""), shown.set_password(None));
         shown.set_query(None);
         let shown = crate::secret::scrub(shown.as_str());
-        let HttpOptions { method, headers, expect } = self.http;
+        if let Some(header) = self.keys.key_header.value() {
+            if !self.keys.headers.0.iter().any(|(name, _)| name.eq_ignore_ascii_case(&header)) {
+                self.section.problem("key_header", format!("is `{header}`, which is none of the `headers`"));
+            }
+            if self.section.has("bearer") {
+                self.section.problem("key_header", "and `bearer` both say where the key is; keep one of them");
+            }
+        }
+        let HttpOptions { method, headers, masked_key, expect } = self.http;
         Some(Target::Http(HttpTarget {
             url: Secret::unlisted(url.as_str()),
             shown,
             method,
             headers,
+            masked_key,
             expect,
             tls: tls.unwrap_or_default(),
             redirects: self.keys.redirects.and_then(Number::to),
@@ -96,6 +106,7 @@ impl Written<'_, '_> {
 pub(super) struct HttpOptions {
     method: String,
     headers: Vec<(String, Secret)>,
+    masked_key: Option<String>,
     expect: Expect,
 }
 
@@ -106,6 +117,8 @@ impl HttpOptions {
             section.problem("method", format!("is `{method}`, not a method as `GET` or `HEAD`"));
         }
         let mut headers = Vec::new();
+        let key_header = keys.key_header.value();
+        let is_key = |name: &str| key_header.as_ref().is_some_and(|header| header.eq_ignore_ascii_case(name));
         for (name, value) in &keys.headers.0 {
             let value = value.value();
             let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
@@ -114,10 +127,13 @@ impl HttpOptions {
             {
                 table.problem(name, "cannot be sent as a header");
             }
-            let secret = looks_secret(name, &value) || ["authorization", "cookie"].contains(&name.to_ascii_lowercase().as_str());
+            let secret =
+                is_key(name) || looks_secret(name, &value) || ["authorization", "cookie"].contains(&name.to_ascii_lowercase().as_str());
             headers.push((name.clone(), if secret { Secret::new(value) } else { Secret::unlisted(value) }));
         }
+        let mut key = headers.iter().find(|(name, _)| is_key(name)).map(|(_, value)| value.clone());
         if let Some(token) = &keys.bearer.0 {
+            key = Some(token.clone());
             if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
                 section.problem("bearer", "and the header `Authorization` exclude each other");
             }
@@ -126,8 +142,25 @@ impl HttpOptions {
             }
             headers.push(("Authorization".to_owned(), Secret::new(format!("Bearer {}", token.expose()))));
         }
-        Self { method, headers, expect: keys.expect.as_ref().map(|expected| expectation(section, expected)).unwrap_or_default() }
+        let masked_key = key.filter(|key| !key.is_empty()).map(|key| masked(key.expose()));
+        Self {
+            method,
+            headers,
+            masked_key,
+            expect: keys.expect.as_ref().map(|expected| expectation(section, expected)).unwrap_or_default(),
+        }
     }
+}
+
+/// A key as those with authority may see it: a star a character, forty at most, and its last five where they are a quarter of it at most.
+fn masked(key: &str) -> String {
+    const SHOWN: usize = 5;
+    let length = key.chars().count();
+    if length < 4 * SHOWN {
+        return "*".repeat(SHOWN);
+    }
+    let hidden = length.saturating_sub(SHOWN);
+    "*".repeat(hidden.min(40)) + &key.chars().skip(hidden).collect::<String>()
 }
 
 fn expectation(section: &Section<'_>, expected: &Expected) -> Expect {
@@ -138,4 +171,24 @@ fn expectation(section: &Section<'_>, expected: &Expected) -> Expect {
         }
     }
     Expect { status: expected.status.0.iter().filter_map(|status| status.to()).collect(), body: expected.body.value(), json }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn a_key_shows_its_last_five_characters_where_they_are_a_quarter_of_it_at_most() {
+        for (key, shown) in [
+            ("", "*****"),
+            ("abcde", "*****"),
+            ("configcat-proxy-key", "*****"),
+            ("configcat-proxy-key1", "***************-key1"),
+            ("configcat-sdk-1/AAAAAAAAAAAAAAAAAAAAAA/BBBBBBBBBBBBBBBBBhwTYg", "****************************************hwTYg"),
+        ] {
+            assert_eq!(masked(key), shown.to_owned(), "{key}");
+        }
+        let long = masked(&"\u{fc}".repeat(1000));
+        assert!(long.chars().count() == 45 && long.ends_with(&"\u{fc}".repeat(5)));
+    }
 }

@@ -21,7 +21,7 @@ pub(super) struct Kind {
 }
 
 const LOGIN: &[&str] = &["user", "username", "password"];
-const HTTP: &[&str] = &["path", "headers", "method", "expect", "bearer", "redirects", "proxy"];
+const HTTP: &[&str] = &["path", "headers", "method", "expect", "bearer", "key_header", "redirects", "proxy"];
 /// What TLS needs, however it is asked for.
 const FILES: &[&str] = &["ca", "client_certificate", "client_key"];
 const TLS: &[&str] = &["ca", "client_certificate", "client_key", "tls", "insecure"];

@@ -68,13 +68,13 @@ when = {{ var = 'UNSET', nonempty = true }}
         shown,
         [
             "/conf/app.yaml: rendered from /conf/app.yaml.template, owner 4711:4712, mode 0640",
-            "/conf/secret: gets a text of the configuration at its end",
             "/conf/verbatim: a text of the configuration",
             "/srv: a copy of /usr/src/app, and nothing else",
             "/data: a directory, mode u+rwX, with everything below it",
             "/conf/link: a link to ../x",
             "/run/pid: removed",
             "/data, owner 4711, with everything below it",
+            "/conf/secret: gets a text of the configuration at its end",
         ]
     );
     let steps: Vec<(&str, StepAt)> = plan.steps.iter().map(|step| (step.name.as_str(), step.at)).collect();

@@ -1,6 +1,7 @@
 //! The migration's lock after a time in which nobody looked: confirmed before the next step, which waits until then.
 
-use super::{Duration, Effect, Event, Lifecycle, Lock, LockNews, Moment, Phase, ProcessId, RETRY, Timer};
+use super::{Duration, Effect, Event, Lifecycle, Lock, LockNews, Moment, ProcessTimer, Timer};
+use crate::state::event::Prepared;
 
 /// How long the lock's keeper may take to confirm it: more than its question and its try to regain the lock take.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
@@ -9,7 +10,7 @@ impl Lifecycle {
     /// Nobody here ran for `lost`, or the machine was suspended. Only what is leased from others is in doubt (`docs/decisions.md`, 2).
     pub(in crate::state::lifecycle) fn was_away(&mut self, now: Moment, lost: Duration, effects: &mut Vec<Effect>) {
         self.requests.forgive(now, lost);
-        if !matches!(self.migrating.lock, Lock::Idle | Lock::Releasing) && self.snapshot.phase == Phase::Migrating {
+        if self.lock_is_out() && !self.snapshot.phase.is_leaving() {
             self.migrating.unconfirmed.get_or_insert_default();
             effects.push(Effect::ConfirmLock);
             effects.push(Effect::Arm(Timer::Confirm, CONFIRM_LIMIT));
@@ -19,8 +20,8 @@ impl Lifecycle {
     /// The event, unless it would begin another step under a lock that is to be confirmed first. A stop is held up by nothing.
     pub(in crate::state::lifecycle) fn held_back(&mut self, event: Event) -> Option<Event> {
         let goes_on = match event {
-            Event::GroupGone(id) => id == ProcessId::Migration,
-            Event::Elapsed(timer) => timer == RETRY,
+            Event::GroupGone(id) | Event::Elapsed(Timer::Process(id, ProcessTimer::Restart)) => id.is_one_off(),
+            Event::Prepared(_, ref news) => !matches!(news, Prepared::Progress(_)),
             Event::Lock(LockNews::Held | LockNews::Verified(_)) => true,
             _ => false,
         };
@@ -46,14 +47,14 @@ impl Lifecycle {
     pub(super) fn lock_gone(&mut self, now: Moment, why: String, effects: &mut Vec<Effect>) {
         let waits = |event: &Event| matches!(event, Event::Lock(LockNews::Held));
         let just_held = self.migrating.unconfirmed.as_ref().is_some_and(|waiting| waiting.iter().any(waits));
-        if self.migrating.lock == Lock::Held || just_held {
-            self.lock_lost(why, effects);
+        if self.migrating.lock.is_ours() || just_held {
+            self.lock_lost(now, why, effects);
         }
         self.lock_confirmed(now, effects);
     }
 
     pub(in crate::state::lifecycle) fn lock_unconfirmed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.verifies_by_sql() {
+        if self.verifies_by_sql() || self.migrating.lock == Lock::Checking {
             // The keeper does one thing after another, and this one has its own limit.
             effects.push(Effect::Arm(Timer::Confirm, CONFIRM_LIMIT));
         } else if self.migrating.unconfirmed.is_some() {

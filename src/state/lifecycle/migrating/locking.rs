@@ -1,7 +1,8 @@
 //! The migration's lock: when it is asked for, what its keeper says of it, and when it is given back.
 
 use super::{Duration, Effect, Exit, Lifecycle, Lock, LockHolder, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId};
-use super::{Question, RETRY, RunState, StartStage, Step, Timer};
+use super::{ProcessTimer, Progress, Question, RETRY, RunState, StartStage, Step, Timer};
+use crate::plan::StepAt;
 
 /// How long giving the lock back may take; the database frees it with the connection anyway.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
@@ -11,36 +12,100 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
 impl Lifecycle {
+    /// Asks for the lock; where a step has taken it before, its database is asked at most whether there is anything to do.
     pub(super) fn ask_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let checks = self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(Question::Sql(_))));
         let step = if checks { MigrationStep::Checking } else { MigrationStep::Asking };
         self.snapshot.migration_lock.step = Some((step, now));
-        self.migrating.lock = Lock::Asked;
+        match self.migrating.lock {
+            Lock::Held if checks => self.migrating.lock = Lock::Checking,
+            Lock::Held | Lock::Forfeited => return self.run_migration(now, effects),
+            _ => self.migrating.lock = Lock::Asked,
+        }
         effects.push(Effect::AcquireLock);
     }
 
+    /// Asks for the lock on behalf of a step.
+    pub(in crate::state::lifecycle) fn take_lock(&mut self, effects: &mut Vec<Effect>) {
+        self.migrating.lock = Lock::Asked;
+        effects.push(Effect::TakeLock);
+    }
+
+    /// Whether the lock is ours, or was and may be done without.
+    pub(in crate::state::lifecycle) const fn has_lock(&self) -> bool {
+        matches!(self.migrating.lock, Lock::Held | Lock::Forfeited)
+    }
+
+    /// Whether the lock was asked for and is not being given back.
+    pub(in crate::state::lifecycle) const fn lock_is_out(&self) -> bool {
+        !matches!(self.migrating.lock, Lock::Idle | Lock::Releasing)
+    }
+
+    /// Whether something that follows is done under the same hold of the lock. While another replica's migration is waited for nothing is
+    /// held, and beside the process it is taken anew.
+    fn lock_is_wanted(&self) -> bool {
+        let waits = self.plan.migration.as_ref().is_some_and(|plan| plan.waits);
+        let is_ahead = !self.start.has_reached(StartStage::Migration);
+        match () {
+            () if self.start.has_reached(StartStage::Process) => self.later_step_is_locked(|at| at == StepAt::Up),
+            () if waits && is_ahead => self.later_step_is_locked(|at| at < StepAt::Migrated),
+            () => (is_ahead && self.plan.migration.is_some()) || self.later_step_is_locked(|at| at < StepAt::Up),
+        }
+    }
+
+    /// A part of the start is over that may have needed the lock: that is given back once nothing more needs it, and the start goes on.
+    pub(in crate::state::lifecycle) fn part_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        match self.migrating.lock {
+            Lock::Idle => self.lock_is_back(now, effects),
+            Lock::Releasing => {}
+            Lock::Held | Lock::Forfeited | Lock::Lost(_) if self.ending.is_none() && self.lock_is_wanted() => self.go_on(now, effects),
+            _ => self.release_lock(effects),
+        }
+    }
+
+    fn go_on(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.plan.migration.is_some() && self.start.has_reached(StartStage::Migration) {
+            self.snapshot.migration = Migration::Done;
+        }
+        let Some(stage) = self.start.stage() else { return };
+        let at = StepAt::ALL.into_iter().find(|at| StartStage::of(*at) == stage);
+        if at.is_none_or(|at| self.begin_steps(now, at, effects) == Progress::Done) {
+            self.stage_is_over(now, stage, effects);
+        }
+    }
+
     pub(in crate::state::lifecycle) fn lock(&mut self, now: Moment, news: LockNews, effects: &mut Vec<Effect>) {
-        let queues =
-            self.snapshot.phase == Phase::Migrating && matches!(self.snapshot.migration, Migration::Idle | Migration::Queued { .. });
-        let queues = queues && self.migrating.lock != Lock::Releasing;
+        let queues = matches!(self.migrating.lock, Lock::Asked | Lock::Lost(_)) && !self.snapshot.phase.is_leaving();
+        let checks = self.migrating.lock == Lock::Checking;
         match news {
             LockNews::Queued(holder) if queues => self.queued(now, holder),
+            LockNews::Held if checks => {
+                self.migrating.lock = Lock::Held;
+                self.run_migration(now, effects);
+            }
+            LockNews::Current { ahead } if checks => {
+                self.migrating.lock = Lock::Held;
+                self.nothing_to_do(now, ahead, effects);
+            }
             LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(now, effects),
             LockNews::Current { ahead } if queues && self.ending.is_none() => self.nothing_to_do(now, ahead, effects),
             LockNews::Checked(took) if queues => self.check_answered(now, took),
             LockNews::Preparing(preparation) if queues => {
                 self.snapshot.migration_lock.preparing = Some(preparation);
-                if self.snapshot.migration == Migration::Idle {
+                if self.snapshot.migration == Migration::Idle && !self.step_queues() {
                     self.snapshot.migration = Migration::Queued { since: now, holder: String::new() };
                 }
             }
             LockNews::Held if queues && self.ending.is_none() => {
-                self.snapshot.migration = Migration::Holder { since: now };
                 self.snapshot.migration_lock.held_at = Some(now);
                 self.snapshot.migration_lock.preparing = None;
                 if !matches!(self.migrating.lock, Lock::Lost(_)) {
                     self.migrating.lock = Lock::Held;
                 }
+                if self.step_queues() {
+                    return self.step_has_lock(now, effects);
+                }
+                self.snapshot.migration = Migration::Holder { since: now };
                 if self.lost_meanwhile() {
                     self.migration_over(now, Step::Down, effects);
                 } else if self.asks_by_command() {
@@ -52,17 +117,20 @@ impl Lifecycle {
             LockNews::Held if !matches!(self.migrating.lock, Lock::Held | Lock::Releasing) => effects.push(Effect::ReleaseLock),
             LockNews::Confirmed => self.lock_confirmed(now, effects),
             LockNews::Lost(why) if self.migrating.unconfirmed.is_some() => self.lock_gone(now, why, effects),
-            LockNews::Lost(why) if self.migrating.lock == Lock::Held => self.lock_lost(why, effects),
+            LockNews::Lost(why) if self.migrating.lock.is_ours() => self.lock_lost(now, why, effects),
             LockNews::Verified(answer) if self.verifies_by_sql() => self.verified(now, answer, effects),
             LockNews::Unavailable(exit, why) if queues => {
-                self.stage_ended(now, "migrate", Step::Down);
                 self.migrating.lock = Lock::Idle;
+                if self.step_queues() {
+                    return self.step_failed(now, exit.code(), why, effects);
+                }
+                self.stage_ended(now, "migrate", Step::Down);
                 if matches!(self.state(ProcessId::Migration), RunState::Idle | RunState::Backoff) {
                     self.fail(now, exit.code(), why, effects);
                 } else {
                     // The check that runs beside the queue ends first.
                     self.decide(exit.code(), why);
-                    self.stop_task(libc::SIGTERM, Timer::Grace, self.stop_timeout(), effects);
+                    self.stop_task(ProcessId::Migration, libc::SIGTERM, Timer::Grace, self.stop_timeout(), effects);
                 }
             }
             LockNews::Released => self.lock_released(now, effects),
@@ -80,36 +148,61 @@ impl Lifecycle {
     }
 
     pub(super) fn queued(&mut self, now: Moment, holder: LockHolder) {
+        self.snapshot.migration_lock.preparing = None;
+        if self.step_queues() {
+            self.snapshot.migration_lock.holder = Some((holder, now));
+            return;
+        }
         let since = match &self.snapshot.migration {
             Migration::Queued { since, .. } => *since,
             _ => now,
         };
         self.snapshot.migration = Migration::Queued { since, holder: holder.words.clone() };
-        self.snapshot.migration_lock.preparing = None;
         self.snapshot.migration_lock.holder = Some((holder, now));
     }
 
     /// One that runs on without its lock may overlap with another's; while no command runs the next one is not begun.
-    pub(super) fn lock_lost(&mut self, why: String, effects: &mut Vec<Effect>) {
+    pub(super) fn lock_lost(&mut self, now: Moment, why: String, effects: &mut Vec<Effect>) {
         self.snapshot.migration_lock.lost += 1;
-        self.migrating.lock = Lock::Forfeited;
-        if self.plan.migration.as_ref().is_some_and(|plan| plan.unlocked) {
+        let checks = std::mem::replace(&mut self.migrating.lock, Lock::Forfeited) == Lock::Checking;
+        if self.plan.goes_on_unlocked() {
+            if checks {
+                self.run_migration(now, effects);
+            }
             return;
         }
-        if self.state(ProcessId::Migration).runs() {
-            self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
-            self.stop_task(libc::SIGTERM, Timer::Overlap, LOST_LOCK_GRACE, effects);
-        } else {
-            self.migrating.lock = Lock::Lost(why);
+        let step = self.step_under_way().filter(|id| self.step_is_locked() && self.state(*id).runs());
+        match step {
+            _ if self.state(ProcessId::Migration).runs() => {
+                self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the migration ran: {why}"));
+                self.stop_task(ProcessId::Migration, libc::SIGTERM, Timer::Overlap, LOST_LOCK_GRACE, effects);
+            }
+            Some(id) => {
+                let name = self.current_step().map(|step| step.name.clone()).unwrap_or_default();
+                self.decide(Exit::LockLost.code(), format!("the migration lock was lost while the step `{name}` ran: {why}"));
+                if self.start.has_reached(StartStage::Process) {
+                    effects.push(Effect::Arm(Timer::Process(id, ProcessTimer::Grace), LOST_LOCK_GRACE));
+                    self.leave(now, libc::SIGTERM, effects);
+                } else {
+                    self.stop_task(id, libc::SIGTERM, Timer::Overlap, LOST_LOCK_GRACE, effects);
+                }
+            }
+            None => {
+                self.migrating.lock = Lock::Lost(why);
+                if checks && self.lost_meanwhile() {
+                    self.migration_over(now, Step::Down, effects);
+                }
+            }
         }
     }
 
     /// Whether the lock went while no command ran; then the run ends.
-    pub(super) fn lost_meanwhile(&mut self) -> bool {
+    pub(in crate::state::lifecycle) fn lost_meanwhile(&mut self) -> bool {
         let Lock::Lost(why) = &self.migrating.lock else { return false };
         let why = why.clone();
         self.migrating.lock = Lock::Forfeited;
-        self.decide(Exit::LockLost.code(), format!("the migration lock was lost before the migration was over: {why}"));
+        let what = if self.step_is_locked() { "the step that needs it" } else { "the migration" };
+        self.decide(Exit::LockLost.code(), format!("the migration lock was lost before {what} was over: {why}"));
         true
     }
 
@@ -127,15 +220,25 @@ impl Lifecycle {
         if self.migrating.lock != Lock::Releasing {
             return;
         }
-        self.migrating.lock = Lock::Idle;
-        self.snapshot.migration = Migration::Done;
-        self.snapshot.migration_lock.preparing = None;
         effects.push(Effect::Disarm(Timer::Release));
-        if self.ending.is_some() {
-            self.enter(now, Phase::Failed);
-            self.close(effects);
-        } else {
-            self.stage_is_over(now, StartStage::Migration, effects);
+        self.lock_is_back(now, effects);
+    }
+
+    /// Nothing is held, and nothing is under way that would have to be: the start goes on, or the run ends.
+    fn lock_is_back(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.migrating.lock = Lock::Idle;
+        self.snapshot.migration_lock.preparing = None;
+        match self.shutdown {
+            None if self.ending.is_none() => return self.go_on(now, effects),
+            None if self.main_lives() => self.leave(now, libc::SIGTERM, effects),
+            Some(_) if !self.stops_one_off() => {}
+            _ => {
+                self.enter(now, if self.snapshot.started { Phase::Stopped } else { Phase::Failed });
+                self.close(effects);
+            }
+        }
+        if self.plan.migration.is_some() && self.start.has_reached(StartStage::Migration) {
+            self.snapshot.migration = Migration::Done;
         }
     }
 }

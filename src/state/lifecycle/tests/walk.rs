@@ -10,11 +10,11 @@ use std::hash::{Hash, Hasher};
 use super::modules::{ONE, checked, module, restarting};
 use super::*;
 use crate::exit::Exit;
-use crate::plan::ModulePlan;
 use crate::plan::module::Predecessor;
 use crate::plan::process::RestartPolicy;
+use crate::plan::{ConditionPlan, ModulePlan, StepAction, StepAt, StepPlan};
 use crate::state::check::Verdict;
-use crate::state::event::{Order, Readiness};
+use crate::state::event::{Order, Prepared, Readiness};
 use crate::state::process::{RunState, Then};
 use crate::state::snapshot::{Level, Look, Migration};
 use crate::state::transition::{Machine, Transition};
@@ -51,6 +51,20 @@ fn beside() -> Plan {
     Plan { main, migration: None, heartbeat: None, modules: vec![module], ..whole }
 }
 
+/// A process that is started again, a migration, and steps around it: one whose files are looked at first, one under the lock that is
+/// tried again, and one beside the process.
+fn stepped() -> Plan {
+    let again = again();
+    let command = || StepAction::Commands(vec![process()]);
+    let first = StepPlan { condition: ConditionPlan::Any(Vec::new()), ..StepPlan::new("first", StepAt::First, command()) };
+    let check = Some(Box::new(process()));
+    let locked = StepPlan { locked: true, retries: 1, check, ..StepPlan::new("locked", StepAt::Migrated, command()) };
+    let beside = StepPlan { timeout: Duration::from_secs(9), ..StepPlan::new("beside", StepAt::Up, command()) };
+    let main = again.main.clone().map(|main| ProcessPlan { started: None, watchdog: None, ..main });
+    let migration = again.migration.clone().map(|migration| MigrationPlan { retries: 0, ..migration });
+    Plan { checks: Vec::new(), heartbeat: None, main, migration, steps: vec![first, locked, beside], hold: false, ..again }
+}
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Life {
@@ -82,6 +96,8 @@ struct World {
     keeper: Keeper,
     doubted: bool,
     withdraws: bool,
+    /// The step that is prepared away from the loop.
+    prepares: Option<usize>,
     /// Whether the permission to restart is asked for.
     asks: bool,
     survivors: bool,
@@ -98,6 +114,7 @@ impl World {
             keeper: Keeper::Idle,
             doubted: false,
             withdraws: false,
+            prepares: None,
             asks: false,
             survivors: false,
             exit: None,
@@ -128,6 +145,7 @@ impl World {
         let ending = run.ending().map(|ending| (ending.code, ending.as_asked));
         let _ = write!(text, "{:?} {:?} {steps:?} {checks:?} {modules:?} {migration:?} {ending:?}", snapshot.phase, run.start);
         let _ = write!(text, "{:?} {:?} {} {:?}", run.migrating, run.shutdown, run.requests.count, run.announced);
+        let _ = write!(text, "{:?} {:?} {:?}", run.stepping, self.prepares, snapshot.step.as_ref().map(|step| step.doing));
         let _ = write!(text, "{} {} {}", run.ever_ready, run.ever_spawned, snapshot.child.pid.is_some());
         let _ = write!(text, "{:?} {:?} {:?} {:?}", self.timers, self.alive, self.groups, self.keeper);
         let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, self.exit);
@@ -179,6 +197,10 @@ impl World {
             Keeper::Releasing => events.push(Event::Lock(LockNews::Released)),
             Keeper::Idle => {}
         }
+        if let Some(id) = self.prepares {
+            let news = [Prepared::Skipped, Prepared::Commands(vec![process()]), Prepared::Failed(1, String::new())];
+            events.extend(news.map(|news| Event::Prepared(id, news)));
+        }
         if self.asks {
             events.push(Event::RestartGranted);
         }
@@ -213,6 +235,7 @@ impl World {
             Event::Withdrawn => self.withdraws = false,
             Event::NoneLeft => self.survivors = false,
             Event::RestartGranted => self.asks = false,
+            Event::Prepared(..) => self.prepares = None,
             Event::Signalled(_) => self.run.now = self.run.now.after(Duration::from_secs(1)),
             _ => {}
         }
@@ -236,12 +259,21 @@ impl World {
             match effect {
                 Effect::Arm(timer, _) => drop(self.timers.insert(timer)),
                 Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
-                Effect::AcquireLock => self.keeper = Keeper::Asked,
+                Effect::AcquireLock | Effect::TakeLock => self.keeper = Keeper::Asked,
+                Effect::Prepare(id) => {
+                    assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: step {id} is begun in the shutdown");
+                    self.prepares = Some(id);
+                }
+                Effect::CancelPreparation => self.prepares = None,
                 Effect::ConfirmLock => self.doubted = true,
                 Effect::ReleaseLock => (self.keeper, self.doubted) = (Keeper::Releasing, false),
                 Effect::Spawn(id) => {
                     assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: {id:?} is started in the shutdown");
                     assert!(!self.alive.contains_key(&id), "{shown}: {id:?} is started twice");
+                    let one_off = |id: &ProcessId| id.is_one_off();
+                    assert!(!one_off(&id) || !self.alive.keys().any(one_off), "{shown}: {id:?} is started beside another one");
+                    let is_locked = id.is_one_off() && run.step_is_locked();
+                    assert!(!is_locked || self.keeper == Keeper::Held, "{shown}: a step without its lock");
                     let migrates = id == ProcessId::Migration;
                     assert!(!migrates || self.keeper == Keeper::Held, "{shown}: migrates without its lock");
                     assert!(!migrates || snapshot.migration != Migration::Done, "{shown}: migrates again");
@@ -331,7 +363,7 @@ fn drawn(heading: &str) -> BTreeSet<(String, String)> {
 #[test]
 fn every_reachable_state_keeps_the_laws_and_the_drawings_show_every_transition() {
     let mut transitions = BTreeSet::new();
-    for (name, plan) in [("whole", whole()), ("again", again()), ("beside", beside())] {
+    for (name, plan) in [("whole", whole()), ("again", again()), ("beside", beside()), ("stepped", stepped())] {
         let (states, endless) = walk(plan, &mut transitions);
         println!("{name}: {states} states");
         assert_eq!(endless, 0, "{name}: from some states no path leads to an exit");

@@ -171,7 +171,7 @@ impl World {
         match id {
             ProcessId::Main => &mut self.main,
             ProcessId::Migration => &mut self.migration,
-            ProcessId::Module(_) => panic!("no plan here has modules"),
+            ProcessId::Module(_) | ProcessId::Step(_) => panic!("no plan here has modules or steps"),
         }
     }
 
@@ -220,6 +220,7 @@ impl World {
                 self.hit(id, number);
             }
             Effect::AwaitGroup(_) => self.group_awaited = true,
+            Effect::TakeLock | Effect::Prepare(_) | Effect::CancelPreparation => panic!("{shown} does a step that no plan here has"),
             Effect::Ask(_) | Effect::AskDatabase => panic!("{shown} asks a question that no plan here has"),
             Effect::SignalGroup(id, number) => {
                 if id == ProcessId::Migration && self.dies_of(number) {

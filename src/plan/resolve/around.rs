@@ -1,0 +1,23 @@
+//! In which modes something that runs once does so.
+
+use crate::config::problem::{Problem, suggest};
+use crate::config::reader::{Depth, Section};
+
+/// Whether this mode is among those that are listed; all of them where none is.
+pub(super) fn is_for_mode(section: &Section<'_>, root: &Section<'_>, mode: Option<&str>) -> bool {
+    let Some(items) = section.list("modes").filter(|_| section.has("modes")) else { return !section.has("modes") };
+    let known = root.table_at("modes", Depth::Form);
+    let mut is_listed = false;
+    for item in items {
+        let Some(name) = section.context().text(&item, &section.what("modes"), section.depth()).map(|text| text.value()) else { continue };
+        if let Some(known) = known.as_ref().filter(|known| known.node(&name).is_none()) {
+            let names: Vec<&str> = known.entries().map(|entry| entry.key.as_str()).collect();
+            let near = suggest(&name, names.iter().copied());
+            section
+                .context()
+                .problem(Problem::at(&item.origin, format!("{} names the unknown mode `{name}`{near}", section.what("modes"))));
+        }
+        is_listed |= mode == Some(&name);
+    }
+    is_listed
+}

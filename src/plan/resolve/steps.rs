@@ -1,0 +1,256 @@
+//! `[[steps]]`: what is done once in a start, in the order in which it is done.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::config::interpolate::Text;
+use crate::config::migration::{MigrationKeys, OnLockLost};
+use crate::config::node::{Node, Value};
+use crate::config::problem::Problem;
+use crate::config::reader::{Context, Depth, Section};
+use crate::config::source::Environment;
+use crate::config::step::{OnFailure, Parts, Step, StepAt};
+use crate::plan::argv::{Argv, Word};
+use crate::plan::resolve::argv::Builder;
+use crate::plan::resolve::around::is_for_mode;
+use crate::plan::resolve::condition;
+use crate::plan::resolve::migrations::Locks;
+use crate::plan::resolve::process::Template;
+use crate::plan::step::HooksPlan;
+use crate::plan::{CheckPlan, HoldPlan, LockPlan, MigrationPlan, ProcessPlan, StepAction, StepPlan};
+
+/// What steps are read for.
+pub(super) struct Steps<'a, 'c> {
+    pub root: &'a Section<'c>,
+    /// What a command of this mode finds around it.
+    pub template: &'a Template,
+    pub mode: Option<&'a str>,
+    /// The mode's process is a command of one's own.
+    pub own_command: bool,
+    /// Whether locks are taken.
+    pub locks: bool,
+    pub checks: &'a [CheckPlan],
+    pub migration: Option<&'a MigrationPlan>,
+}
+
+/// What decides how the rest is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Switch {
+    own: bool,
+}
+
+/// An item of `each`, and whether no part of it may be shown.
+type Item = (String, bool);
+
+/// One step as it was read.
+struct Found {
+    plan: StepPlan,
+    lock: Option<HoldPlan>,
+}
+
+impl Steps<'_, '_> {
+    /// Every step of this run, in the order in which they are done, those that make files before the others of their time; and the lock of those that want one where the migration has none.
+    pub(super) fn read(&self, files: Vec<StepPlan>) -> (Vec<StepPlan>, Option<HoldPlan>) {
+        let (mut plans, mut hold) = (files, None);
+        for (index, node) in self.root.list("steps").unwrap_or_default().iter().enumerate() {
+            let path = format!("steps.{}", index + 1);
+            let Some(Found { mut plan, lock }) = self.step(node, &path) else { continue };
+            if let Some(lock) = lock {
+                self.take(&path, node, lock, &mut hold);
+            }
+            let taken = |name: &str| plans.iter().any(|other| other.name == name);
+            if taken(&plan.name) {
+                let numbered = (2..=plans.len() + 1).map(|number| format!("{} {number}", plan.name)).find(|name| !taken(name));
+                plan.name = numbered.unwrap_or_default();
+            }
+            plans.push(plan);
+        }
+        plans.sort_by_key(|step| step.at);
+        (plans, hold)
+    }
+
+    /// All that needs a lock in a start needs the same one: two that are held at once could be waited for in two orders.
+    fn take(&self, path: &str, node: &Node, lock: HoldPlan, hold: &mut Option<HoldPlan>) {
+        let of_migration = self.migration.filter(|migration| !migration.waits && migration.lock != LockPlan::None);
+        let differs = hold.as_ref().is_some_and(|hold| hold.lock != lock.lock);
+        if differs || of_migration.is_some_and(|migration| migration.lock != lock.lock) {
+            let problem =
+                format!("`lock` in [{path}] is another one than that of [migrations] or of another step; a start holds one lock at most");
+            self.root.context().problem(Problem::at(&node.origin, problem));
+        } else if of_migration.is_none() {
+            hold.get_or_insert(lock);
+        }
+    }
+
+    fn step(&self, node: &Node, path: &str) -> Option<Found> {
+        let (context, depth) = (self.root.context(), self.root.depth());
+        let form = context.open(node, path, Depth::Form)?;
+        let condition = condition::deferred(context, form.node("when"), path, depth, self.template);
+        let whole = context.open(node, path, depth)?;
+        let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
+        let items = if form.has("each") { each(&whole, if is_used { depth } else { Depth::Form }) } else { vec![None] };
+        let scratch = context.of_part(context.environment);
+        let own = || scratch.open(node, path, Depth::Form).is_some_and(|mut section| section.part::<Switch>().own);
+        let is_used = is_used && (!self.own_command || own());
+        let depth = if is_used && !items.is_empty() { depth } else { Depth::Form };
+        let mut found: Option<Found> = None;
+        let none_at_all = [None];
+        for (number, item) in if items.is_empty() { none_at_all.iter() } else { items.iter() }.enumerate() {
+            let environment = item_environment(context.environment, item.as_ref());
+            // Each is read as if it were alone; what is wrong with all of them is said once.
+            let of_item = context.of_part(&environment);
+            let read = self.item(&of_item, node, path, depth);
+            if number == 0 {
+                context.absorb(of_item);
+            }
+            match (&mut found, read) {
+                (Some(found), Some(read)) => {
+                    if let (StepAction::Commands(commands), StepAction::Commands(more)) = (&mut found.plan.action, read.plan.action) {
+                        commands.extend(more);
+                    }
+                }
+                (None, read) => found = read,
+                (Some(_), None) => {}
+            }
+        }
+        let mut found = found.filter(|_| is_used)?;
+        if items.is_empty() {
+            // What was read for its form alone is not run.
+            found.plan.action = StepAction::Commands(Vec::new());
+        }
+        Some(Found { plan: StepPlan { condition, ..found.plan }, ..found })
+    }
+
+    /// The step, with one command for one item of its `each`.
+    fn item(&self, context: &Context<'_>, node: &Node, path: &str, depth: Depth) -> Option<Found> {
+        let mut section = context.open(node, path, depth)?;
+        let Step { own, around } = section.declared();
+        if own.at == StepAt::Files {
+            section.problem("at", "is `files`, which is for [[files]]; a step has `first`, `ready`, `migrated` or `up`");
+        }
+        let template = self.template.around(&mut section, &around);
+        let check = command(&section, "check", depth).map(|argv| Box::new(of_step(&template, argv)));
+        let directory = own.directory.value();
+        let names = [section.has("command"), section.has("directory")];
+        match names {
+            [false, false] => section.problem("command", "is missing; a step has a `command` or a `directory`"),
+            [true, true] => section.problem("directory", "stands beside `command`; a step has one of them"),
+            _ => {}
+        }
+        for key in ["pattern", "interpreter", "descend"].into_iter().filter(|key| names == [true, false] && section.has(key)) {
+            section.problem(key, "is about the programs of a `directory`, and this step has a `command`");
+        }
+        if names[1] && section.has("each") {
+            section.problem("each", "repeats a `command`, and this step has a `directory`");
+        }
+        let argv = command(&section, "command", depth).filter(|argv| !argv.program().is_empty());
+        let interpreters = interpreters(&section, depth);
+        let action = match (argv, directory) {
+            (Some(argv), None) => {
+                let mut process = of_step(&template, argv);
+                process.conditions.input = own.input.0.as_ref().map(Word::of);
+                StepAction::Commands(vec![process])
+            }
+            (None, Some(directory)) => {
+                let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?);
+                process.conditions.input = own.input.0.as_ref().map(Word::of);
+                let pattern = own.pattern.value();
+                StepAction::Hooks(Box::new(HooksPlan { directory: directory.into(), pattern, interpreters, descend: own.descend, process }))
+            }
+            _ if depth == Depth::Form => StepAction::Commands(Vec::new()),
+            _ => return None,
+        };
+        let lock = own.lock.value().filter(|lock| lock != "none");
+        if lock.is_some() && own.at <= StepAt::First {
+            section.problem("lock", "cannot be had before the dependencies are there; `at = \"ready\"` is the first time for it");
+            return None;
+        }
+        let lock = lock.filter(|_| self.locks && depth == Depth::Whole).and_then(|_| self.hold(&section, own.lock.0.clone()));
+        let name = own.name.value().unwrap_or_else(|| default_name(&action));
+        let plan = StepPlan {
+            check,
+            locked: lock.is_some(),
+            timeout: own.timeout.0,
+            retries: own.retries.to().unwrap_or_default(),
+            retry_delay: own.retry_delay.0,
+            success_codes: own.success_codes.iter().filter_map(|code| code.to()).collect(),
+            on_failure: own.on_failure.unwrap_or(OnFailure::default_at(own.at)),
+            ..StepPlan::new(&name, own.at, action)
+        };
+        Some(Found { plan, lock })
+    }
+
+    /// The lock that a step names, under the name and within the time that `[migrations]` says.
+    fn hold(&self, section: &Section<'_>, lock: Option<Text>) -> Option<HoldPlan> {
+        // What is wrong there is said where it is read.
+        let context = self.root.context().of_part(self.root.context().environment);
+        let keys = self.root.node("migrations").and_then(|node| context.open(node, "migrations", Depth::Whole));
+        let keys = MigrationKeys { lock, ..keys.map(|mut section| section.part::<MigrationKeys>()).unwrap_or_default() };
+        let locks = Locks { section, declared: &keys, checks: self.checks };
+        Some(HoldPlan {
+            lock: locks.lock()?,
+            second: locks.second(),
+            lock_timeout: keys.lock_timeout.0,
+            unlocked: keys.on_lock_lost == OnLockLost::Continue,
+            orphans: keys.orphans,
+        })
+    }
+}
+
+/// A command of a step: with nothing to read, and gone when we are.
+fn of_step(template: &Template, argv: Argv) -> ProcessPlan {
+    template.process(argv, None).aside()
+}
+
+fn default_name(action: &StepAction) -> String {
+    match action {
+        StepAction::Commands(commands) => {
+            let program = commands.first().and_then(|command| command.argv.words().first()).map_or("step", Word::shown);
+            program.rsplit('/').find(|part| !part.is_empty()).unwrap_or("step").to_owned()
+        }
+        StepAction::Hooks(hooks) => hooks.directory.display().to_string(),
+        StepAction::File(file) => file.path.display().to_string(),
+    }
+}
+
+/// A command line; none when there is none, or when it is wrong.
+fn command(section: &Section<'_>, key: &str, depth: Depth) -> Option<Argv> {
+    let node = section.node(key)?;
+    let mut builder = Builder { context: section.context(), arguments: &[], groups: None, words: Vec::new(), took_arguments: false };
+    let understood = builder.command(node, section.path(), depth);
+    let argv = Argv::new(builder.words);
+    if argv.is_none() && understood && depth == Depth::Whole {
+        section.problem(key, "has no word");
+    }
+    argv
+}
+
+fn interpreters(section: &Section<'_>, depth: Depth) -> BTreeMap<String, Argv> {
+    let Some(table) = section.table("interpreter") else { return BTreeMap::new() };
+    let keys: Vec<String> = table.entries().map(|entry| entry.key.clone()).collect();
+    keys.into_iter().filter_map(|key| command(&table, &key, depth).map(|argv| (key, argv))).collect()
+}
+
+/// The items of `each`.
+fn each(section: &Section<'_>, depth: Depth) -> Vec<Option<Item>> {
+    let (context, what) = (section.context(), section.what("each"));
+    let Some(node) = section.node("each") else { return Vec::new() };
+    if let Value::Table(_) = node.value {
+        let parts: Parts = section.table_at("each", depth).map(|mut parts| parts.declared()).unwrap_or_default();
+        let Some(text) = parts.split else { return Vec::new() };
+        let at = parts.at.map(|at| at.value()).filter(|at| !at.is_empty());
+        let value = text.value();
+        let split: Vec<&str> = at.as_ref().map_or_else(|| value.split_whitespace().collect(), |at| value.split(at.as_str()).collect());
+        let items = split.into_iter().map(str::trim).filter(|part| !part.is_empty());
+        return items.map(|part| Some((part.to_owned(), text.is_secret()))).collect();
+    }
+    let items = context.list(node, &what).unwrap_or_default();
+    let texts = items.iter().filter_map(|item| context.text(item, &what, depth));
+    texts.filter(|text| !text.is_empty()).map(|text| Some((text.value(), text.is_secret()))).collect()
+}
+
+fn item_environment(environment: &Environment, item: Option<&Item>) -> Environment {
+    item.map_or_else(|| environment.clone(), |(value, is_secret)| environment.of_item(value.as_str(), *is_secret))
+}

@@ -1,0 +1,74 @@
+//! Which health answers are given, and what they call what has two names.
+
+use crate::config::health::ComponentNames;
+
+/// A health answer that can be switched off, by its key in `[health]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// RAGFlow's `/healthz` and its two other paths.
+    Healthz,
+    /// Kubernetes' `/livez`, `/readyz` and `/startupz`.
+    Kubernetes,
+    /// Spring's `/actuator` and what is below it.
+    Actuator,
+    /// The Dify article's `/health`.
+    Health,
+    /// ConfigCat's `/status`.
+    Status,
+    /// Prometheus' `/metrics`.
+    Metrics,
+    /// The page at `/`.
+    Page,
+}
+
+impl Switch {
+    /// All of them with their keys, in the order of the manual.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::Healthz, "healthz"),
+        (Self::Kubernetes, "kubernetes"),
+        (Self::Actuator, "actuator"),
+        (Self::Health, "health"),
+        (Self::Status, "status"),
+        (Self::Metrics, "metrics"),
+        (Self::Page, "page"),
+    ];
+}
+
+/// The health answers that are given; all by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Views {
+    /// Those that are switched off, a bit each.
+    off: u8,
+    /// What the components of Koupleless are called.
+    pub names: ComponentNames,
+}
+
+impl Views {
+    /// All of them, with the components of Koupleless called so.
+    pub const fn naming(names: ComponentNames) -> Self {
+        Self { off: 0, names }
+    }
+
+    /// The same without those whose key says false.
+    #[must_use]
+    pub fn with(self, keys: impl IntoIterator<Item = (Switch, bool)>) -> Self {
+        let off = keys.into_iter().filter(|(_, on)| !on).fold(self.off, |off, (switch, _)| off | 1 << switch as u8);
+        Self { off, ..self }
+    }
+
+    /// The same with all of them.
+    #[must_use]
+    pub const fn all(self) -> Self {
+        Self::naming(self.names)
+    }
+
+    /// Whether this one is given.
+    pub const fn has(self, switch: Switch) -> bool {
+        self.off & 1 << switch as u8 == 0
+    }
+
+    /// The keys of those that are switched off, in the order of the manual.
+    pub fn off(self) -> Vec<&'static str> {
+        Switch::ALL.into_iter().filter(|(switch, _)| !self.has(*switch)).map(|(_, key)| key).collect()
+    }
+}

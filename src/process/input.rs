@@ -1,0 +1,19 @@
+//! What a child beside the process reads on its standard input: a text of the configuration, or nothing.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::plan::process::Conditions;
+
+/// The file that becomes its standard input; none where it inherits ours. A text is in memory, so that writing it waits for nobody.
+pub(super) fn of(conditions: &Conditions) -> io::Result<Option<File>> {
+    let Some(text) = &conditions.input else {
+        return Ok(conditions.aside.then(|| File::open("/dev/null").ok()).flatten());
+    };
+    let mut memory = File::from(memfd_create(c"input", MFdFlags::MFD_CLOEXEC)?);
+    memory.write_all(text.value().as_bytes())?;
+    memory.rewind()?;
+    Ok(Some(memory))
+}

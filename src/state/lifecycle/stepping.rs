@@ -1,0 +1,286 @@
+//! The steps of the start, one after another: under the lock where they want it, found out about, checked, run, tried again.
+
+mod stopping;
+
+use super::stages::step_stage;
+use super::{
+    Duration, Effect, Ended, Exit, Lifecycle, Moment, ProcessId, ProcessPlan, ProcessTimer, Progress, RunState, Step, Then, Timer,
+};
+use crate::plan::{OnFailure, StepAction, StepAt, StepId, StepPlan};
+use crate::state::event::Prepared;
+use crate::state::snapshot::{CurrentStep, Doing};
+
+/// How long the check of a step may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// What a step does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    /// It queues for the lock.
+    Queue,
+    /// It is found out away from the loop what there is to do, or done there.
+    Prepare,
+    /// Its check says whether there is anything to do.
+    Check,
+    /// Its command of this number runs, or is tried again after a pause.
+    Run(usize),
+}
+
+/// Where the steps stand, beside what the snapshot tells and the states of their processes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stepping {
+    /// The first step that was not begun.
+    next: StepId,
+    current: Option<(StepId, Task)>,
+    /// What the current one runs.
+    commands: Vec<ProcessPlan>,
+    /// Tries of its command that failed.
+    failures: u32,
+    /// Whether its command is being stopped because it took too long.
+    overdue: bool,
+}
+
+/// The limit of what a step does now.
+const fn limit(id: StepId) -> Timer {
+    Timer::Process(ProcessId::Step(id), ProcessTimer::Limit)
+}
+
+/// The pause before its command is run again.
+const fn retry(id: StepId) -> Timer {
+    Timer::Process(ProcessId::Step(id), ProcessTimer::Restart)
+}
+
+impl Lifecycle {
+    /// The command that the current step is to run.
+    pub fn step_command(&self) -> Option<&ProcessPlan> {
+        match self.stepping.current? {
+            (id, Task::Check) => self.plan.steps.get(id)?.check.as_deref(),
+            (_, Task::Run(number)) => self.stepping.commands.get(number),
+            (_, Task::Queue | Task::Prepare) => None,
+        }
+    }
+
+    /// Whether the current step is done under the lock.
+    pub fn step_is_locked(&self) -> bool {
+        self.current_step().is_some_and(|step| step.locked)
+    }
+
+    pub(super) fn current_step(&self) -> Option<&StepPlan> {
+        self.stepping.current.and_then(|(id, _)| self.plan.steps.get(id))
+    }
+
+    /// Whether the current step queues for the lock.
+    pub(super) fn step_queues(&self) -> bool {
+        matches!(self.stepping.current, Some((_, Task::Queue)))
+    }
+
+    /// Whether a step from here on wants the lock before `until`.
+    pub(super) fn later_step_is_locked(&self, within: impl Fn(StepAt) -> bool) -> bool {
+        self.plan.steps.iter().skip(self.stepping.next).any(|step| step.locked && within(step.at))
+    }
+
+    /// How long the command may run; zero: without limit.
+    pub(super) fn step_limit(&self) -> Duration {
+        match self.stepping.current {
+            Some((_, Task::Check)) => CHECK_LIMIT,
+            _ => self.current_step().map_or(Duration::ZERO, |step| step.timeout),
+        }
+    }
+
+    /// Begins the next step of this time, if there is one.
+    pub(super) fn begin_steps(&mut self, now: Moment, at: StepAt, effects: &mut Vec<Effect>) -> Progress {
+        let id = self.stepping.next;
+        let Some((name, locked)) = self.plan.steps.get(id).filter(|step| step.at == at).map(|step| (step_stage(step), step.locked)) else {
+            return Progress::Done;
+        };
+        self.stepping = Stepping { next: id + 1, current: Some((id, Task::Queue)), ..Stepping::default() };
+        self.stage_began(now, &name);
+        if !locked || self.has_lock() {
+            self.prepare_step(now, effects);
+        } else if self.lost_meanwhile() {
+            self.step_over(now, Step::Down, None, effects);
+        } else {
+            self.step_does(now, Doing::Queueing);
+            self.take_lock(effects);
+        }
+        Progress::Pending
+    }
+
+    fn step_does(&mut self, now: Moment, doing: Doing) {
+        let stage = self.current_step().map(step_stage).unwrap_or_default();
+        self.snapshot.step = Some(CurrentStep { stage, doing, since: now, progress: None });
+    }
+
+    fn enter_task(&mut self, task: Task) {
+        if let Some((_, current)) = &mut self.stepping.current {
+            *current = task;
+        }
+    }
+
+    /// The lock that the step queued for is ours, unless it went before anybody looked.
+    pub(super) fn step_has_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.lost_meanwhile() {
+            self.step_over(now, Step::Down, None, effects);
+        } else {
+            self.prepare_step(now, effects);
+        }
+    }
+
+    fn prepare_step(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let Some((id, step)) = self.stepping.current.and_then(|(id, _)| Some((id, self.plan.steps.get(id)?))) else { return };
+        let (is_prepared, timeout) = (step.is_prepared(), step.timeout);
+        if let (false, StepAction::Commands(commands)) = (is_prepared, &step.action) {
+            self.stepping.commands.clone_from(commands);
+            return self.check_step(now, effects);
+        }
+        self.enter_task(Task::Prepare);
+        self.step_does(now, Doing::Preparing);
+        effects.push(Effect::Prepare(id));
+        if !timeout.is_zero() {
+            effects.push(Effect::Arm(limit(id), timeout));
+        }
+    }
+
+    /// News of what is prepared away from the loop; of a step that is over they are nobody's.
+    pub(super) fn prepared(&mut self, now: Moment, id: StepId, news: Prepared, effects: &mut Vec<Effect>) {
+        if self.stepping.current != Some((id, Task::Prepare)) || self.ending.is_some() {
+            return;
+        }
+        if let Prepared::Progress(words) = news {
+            if let Some(step) = &mut self.snapshot.step {
+                step.progress = Some(words);
+            }
+            return;
+        }
+        effects.push(Effect::Disarm(limit(id)));
+        if self.step_is_locked() && self.lost_meanwhile() {
+            return self.step_over(now, Step::Down, None, effects);
+        }
+        match news {
+            Prepared::Skipped => self.step_over(now, Step::Up, Some("skipped: its condition does not hold".to_owned()), effects),
+            Prepared::Done(words) => self.step_over(now, Step::Up, Some(words), effects),
+            Prepared::Failed(code, why) => self.step_failed(now, code, why, effects),
+            Prepared::Commands(commands) => {
+                self.stepping.commands = commands;
+                self.check_step(now, effects);
+            }
+            Prepared::Progress(_) => {}
+        }
+    }
+
+    fn check_step(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.stepping.commands.is_empty() {
+            self.step_over(now, Step::Up, Some("nothing to do".to_owned()), effects);
+        } else if self.current_step().is_some_and(|step| step.check.is_some()) {
+            self.start_step_task(now, Task::Check, Doing::Checking, effects);
+        } else {
+            self.run_step(now, 0, effects);
+        }
+    }
+
+    fn run_step(&mut self, now: Moment, number: usize, effects: &mut Vec<Effect>) {
+        let count = self.stepping.commands.len();
+        if number < count {
+            self.start_step_task(now, Task::Run(number), Doing::Running(number + 1, count), effects);
+        } else {
+            self.step_over(now, Step::Up, None, effects);
+        }
+    }
+
+    fn start_step_task(&mut self, now: Moment, task: Task, doing: Doing, effects: &mut Vec<Effect>) {
+        self.enter_task(task);
+        self.step_does(now, doing);
+        self.stepping.overdue = false;
+        if let Some((id, _)) = self.stepping.current {
+            self.spawn(ProcessId::Step(id), Effect::Spawn(ProcessId::Step(id)), effects);
+        }
+    }
+
+    /// The command and all of its group are gone.
+    pub(super) fn step_task_over(&mut self, now: Moment, id: StepId, ended: Ended, for_memory: &str, effects: &mut Vec<Effect>) {
+        let Some((_, task)) = self.stepping.current.filter(|(current, _)| *current == id) else { return };
+        if self.is_stopped_with(ProcessId::Step(id)) {
+            effects.extend([Timer::Grace, Timer::Overlap, Timer::Reap].map(Effect::Disarm));
+        } else if self.shutdown.is_some() {
+            return self.step_abandoned(now, effects);
+        }
+        if self.ending.is_some() || (self.step_is_locked() && self.lost_meanwhile()) {
+            return self.step_over(now, Step::Down, None, effects);
+        }
+        match task {
+            Task::Check if ended == Ended::Code(0) => self.step_over(now, Step::Up, Some("nothing to do".to_owned()), effects),
+            Task::Check => self.run_step(now, 0, effects),
+            Task::Run(number) if self.is_success(ended) => {
+                self.stepping.failures = 0;
+                self.run_step(now, number + 1, effects);
+            }
+            Task::Run(_) => self.try_again(now, id, ended, for_memory, effects),
+            Task::Queue | Task::Prepare => {}
+        }
+    }
+
+    fn is_success(&self, ended: Ended) -> bool {
+        let listed = |step: &StepPlan| matches!(ended, Ended::Code(code) if step.success_codes.contains(&code));
+        !self.stepping.overdue && (ended == Ended::Code(0) || self.current_step().is_some_and(listed))
+    }
+
+    fn try_again(&mut self, now: Moment, id: StepId, ended: Ended, for_memory: &str, effects: &mut Vec<Effect>) {
+        let Some((retries, pause)) = self.current_step().map(|step| (step.retries, step.retry_delay)) else { return };
+        if self.stepping.failures < retries {
+            self.stepping.failures += 1;
+            self.step_does(now, Doing::Pausing(self.stepping.failures));
+            self.transition(ProcessId::Step(id), RunState::Backoff);
+            effects.push(Effect::Arm(retry(id), pause));
+        } else if self.stepping.overdue {
+            let took = humantime::format_duration(self.step_limit());
+            self.step_failed(now, Exit::MigrationTimeout.code(), format!("ran longer than {took}"), effects);
+        } else {
+            self.step_failed(now, ended.exit_code(), format!("ended with {ended}{for_memory}"), effects);
+        }
+    }
+
+    pub(super) fn retry_step(&mut self, now: Moment, id: StepId, effects: &mut Vec<Effect>) {
+        let Some((_, Task::Run(number))) = self.stepping.current.filter(|(current, _)| *current == id) else { return };
+        if *self.state(ProcessId::Step(id)) != RunState::Backoff || self.ending.is_some() {
+            return;
+        }
+        self.transition(ProcessId::Step(id), RunState::Idle);
+        if self.step_is_locked() && self.lost_meanwhile() {
+            self.step_over(now, Step::Down, None, effects);
+        } else {
+            self.run_step(now, number, effects);
+        }
+    }
+
+    pub(super) fn step_spawn_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
+        if self.shutdown.is_some() && !self.stops_one_off() {
+            self.step_abandoned(now, effects);
+        } else {
+            self.step_failed(now, code, why, effects);
+        }
+    }
+
+    /// Ends the start with this code, unless it shall go on all the same.
+    pub(super) fn step_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
+        if let Some(step) = self.current_step().filter(|step| step.on_failure == OnFailure::Stop) {
+            let before = if step.at == StepAt::Up { "" } else { ", so the process was not started" };
+            let sentence = format!("the step `{}` failed: it {why}{before}", step.name);
+            self.decide(code, sentence);
+        }
+        self.step_over(now, Step::Down, Some(why), effects);
+    }
+
+    fn step_over(&mut self, now: Moment, step: Step, note: Option<String>, effects: &mut Vec<Effect>) {
+        self.note_step(now, step, note);
+        self.part_over(now, effects);
+    }
+
+    fn note_step(&mut self, now: Moment, step: Step, note: Option<String>) {
+        let Some(name) = self.current_step().map(step_stage) else { return };
+        self.stage_ended(now, &name, step);
+        if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {
+            stage.note = note;
+        }
+        (self.snapshot.step, self.stepping.current) = (None, None);
+    }
+}

@@ -1,0 +1,209 @@
+//! Steps: their order, how they fail and are tried again, what a stop makes of them, and the lock that they share with the migration.
+
+use super::*;
+use crate::plan::{ConditionPlan, HoldPlan, OnFailure, Orphans, StepAction, StepAt, StepPlan};
+use crate::state::event::Prepared;
+use crate::state::snapshot::Step;
+
+fn step(name: &str, at: StepAt) -> StepPlan {
+    StepPlan::new(name, at, StepAction::Commands(vec![process()]))
+}
+
+fn plan(steps: Vec<StepPlan>) -> Plan {
+    Plan { steps, ..bare() }
+}
+
+fn locked(step: StepPlan) -> StepPlan {
+    StepPlan { locked: true, ..step }
+}
+
+const fn own(id: usize) -> ProcessId {
+    ProcessId::Step(id)
+}
+
+/// A command of a step from its start to its end, with nobody left.
+fn runs(id: usize, code: u8) -> [Event; 4] {
+    [Event::Forked(own(id)), Event::Spawned(own(id), PID), Event::Exited(own(id), Ended::Code(code)), Event::GroupGone(own(id))]
+}
+
+fn spawns(effects: &[Effect]) -> Vec<ProcessId> {
+    effects.iter().filter_map(|effect| if let Effect::Spawn(id) = effect { Some(*id) } else { None }).collect()
+}
+
+fn stage(run: &Run, name: &str) -> (Step, Option<String>) {
+    let stage = run.lifecycle.snapshot().stage(name).unwrap();
+    (stage.step, stage.note.clone())
+}
+
+#[test]
+fn steps_are_done_in_their_order_around_waits_migration_and_process() {
+    let times = [StepAt::First, StepAt::Ready, StepAt::Migrated, StepAt::Up];
+    let steps = times.map(|at| step(&format!("{at:?}"), at)).to_vec();
+    let mut run = Run::of(Plan { steps, main: Some(process()), heartbeat: None, ..full() });
+    assert_eq!(spawns(&run.apply(Event::Begin)), [own(0)]);
+    assert_eq!(spawns(&run.all(runs(0, 0))), []);
+    assert_eq!(run.phase(), Phase::Waiting);
+    assert_eq!(spawns(&run.apply(Event::Probed(0, passed()))), [own(1)]);
+    assert!(run.all(runs(1, 0)).contains(&Effect::AcquireLock));
+    run.all([Event::Lock(LockNews::Held), Event::Spawned(ProcessId::Migration, PID)]);
+    run.all([Event::Exited(ProcessId::Migration, Ended::Code(0)), Event::GroupGone(ProcessId::Migration)]);
+    assert_eq!(spawns(&run.apply(Event::Lock(LockNews::Released))), [own(2)]);
+    assert_eq!(spawns(&run.all(runs(2, 0))), [ProcessId::Main]);
+    assert_eq!(spawns(&run.apply(Event::Spawned(ProcessId::Main, PID))), [own(3)]);
+    run.all(runs(3, 0));
+    assert!(run.lifecycle.snapshot().stages.iter().all(|stage| stage.step == Step::Up));
+    assert_eq!(run.lifecycle.snapshot().step, None);
+}
+
+#[test]
+fn a_step_that_fails_ends_the_start_with_its_code_unless_it_may() {
+    let mut run = Run::of(plan(vec![step("seed", StepAt::Migrated)]));
+    run.apply(Event::Begin);
+    assert_eq!(exit_of(&run.all(runs(0, 3).into_iter().chain([Event::NoneLeft]))), Some(3));
+    assert_eq!(run.ending().1, "the step `seed` failed: it ended with status 3, so the process was not started");
+
+    let mut run = Run::of(plan(vec![StepPlan { on_failure: OnFailure::Continue, ..step("seed", StepAt::Migrated) }]));
+    run.apply(Event::Begin);
+    assert_eq!(spawns(&run.all(runs(0, 3))), [ProcessId::Main]);
+    assert_eq!(stage(&run, "step:seed"), (Step::Down, Some("ended with status 3".to_owned())));
+    run.apply(Event::Spawned(ProcessId::Main, PID));
+    assert!(run.lifecycle.snapshot().started);
+
+    let mut run = Run::of(plan(vec![StepPlan { success_codes: BTreeSet::from([3]), ..step("seed", StepAt::Migrated) }]));
+    run.apply(Event::Begin);
+    assert_eq!(spawns(&run.all(runs(0, 3))), [ProcessId::Main]);
+}
+
+#[test]
+fn a_step_is_tried_again_after_its_pause_and_no_more_often_than_it_may() {
+    let retries = StepPlan { retries: 1, retry_delay: Duration::from_secs(7), ..step("seed", StepAt::First) };
+    let mut run = Run::of(plan(vec![retries]));
+    run.apply(Event::Begin);
+    let again = Timer::Process(own(0), ProcessTimer::Restart);
+    assert!(run.all(runs(0, 1)).contains(&Effect::Arm(again, Duration::from_secs(7))));
+    assert_eq!(spawns(&run.apply(Event::Elapsed(again))), [own(0)]);
+    assert_eq!(exit_of(&run.all(runs(0, 1).into_iter().chain([Event::NoneLeft]))), Some(1));
+}
+
+#[test]
+fn a_step_that_takes_too_long_is_asked_to_end_then_killed_and_has_failed_with_124() {
+    let mut run = Run::of(plan(vec![StepPlan { timeout: Duration::from_secs(5), ..step("seed", StepAt::First) }]));
+    run.apply(Event::Begin);
+    let [limit, grace] = [ProcessTimer::Limit, ProcessTimer::Grace].map(|timer| Timer::Process(own(0), timer));
+    assert!(run.apply(Event::Forked(own(0))).contains(&Effect::Arm(limit, Duration::from_secs(5))));
+    run.apply(Event::Spawned(own(0), PID));
+    let effects = run.apply(Event::Elapsed(limit));
+    assert!(effects.contains(&Effect::Signal(own(0), libc::SIGTERM)), "{effects:?}");
+    assert!(run.apply(Event::Elapsed(grace)).contains(&Effect::SignalGroup(own(0), libc::SIGKILL)));
+    let last = [Event::Exited(own(0), Ended::Signal(9)), Event::GroupGone(own(0)), Event::NoneLeft];
+    assert_eq!(exit_of(&run.all(last)), Some(124));
+    assert_eq!(run.ending().1, "the step `seed` failed: it ran longer than 5s, so the process was not started");
+}
+
+#[test]
+fn a_check_that_ends_with_0_says_that_there_is_nothing_to_do() {
+    for (code, expected) in [(0, ProcessId::Main), (1, own(0))] {
+        let mut run = Run::of(plan(vec![StepPlan { check: Some(Box::new(process())), ..step("seed", StepAt::Migrated) }]));
+        run.apply(Event::Begin);
+        assert_eq!(spawns(&run.all(runs(0, code))), [expected]);
+    }
+}
+
+#[test]
+fn what_is_found_out_away_from_the_loop_decides() {
+    let conditional = || StepPlan { condition: ConditionPlan::Any(Vec::new()), ..step("seed", StepAt::Migrated) };
+    let begin = || {
+        let mut run = Run::of(plan(vec![conditional()]));
+        assert_eq!(run.apply(Event::Begin), [Effect::Prepare(0)]);
+        run
+    };
+    assert_eq!(spawns(&begin().apply(Event::Prepared(0, Prepared::Skipped))), [ProcessId::Main]);
+    let mut run = begin();
+    assert_eq!(spawns(&run.apply(Event::Prepared(0, Prepared::Commands(vec![process(), process()])))), [own(0)]);
+    assert_eq!(spawns(&run.all(runs(0, 0))), [own(0)], "the second one");
+    assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
+    let mut run = begin();
+    assert_eq!(exit_of(&run.apply(Event::Prepared(0, Prepared::Failed(78, "cannot be".to_owned())))), Some(78));
+    let mut run = begin();
+    let effects = run.apply(signal(libc::SIGTERM));
+    assert!(effects.contains(&Effect::CancelPreparation), "{effects:?}");
+    assert_eq!(exit_of(&effects), Some(143), "nobody waits for a file system");
+    assert_eq!(run.apply(Event::Prepared(0, Prepared::Skipped)), []);
+}
+
+#[test]
+fn a_stop_is_forwarded_to_the_step_and_waits_for_its_group() {
+    let mut run = Run::of(plan(vec![step("seed", StepAt::Migrated)]));
+    run.all([Event::Begin, Event::Forked(own(0)), Event::Spawned(own(0), PID)]);
+    assert!(run.apply(signal(libc::SIGTERM)).contains(&Effect::Signal(own(0), libc::SIGTERM)));
+    assert!(run.apply(Event::Elapsed(Timer::Grace)).contains(&Effect::SignalGroup(own(0), libc::SIGKILL)));
+    assert!(run.apply(Event::Exited(own(0), Ended::Signal(9))).contains(&Effect::AwaitGroup(own(0))));
+    assert_eq!(exit_of(&run.all([Event::GroupGone(own(0)), Event::NoneLeft])), Some(143));
+    assert_eq!(run.ending().1, "ended by SIGTERM while the step `seed` ran");
+}
+
+#[test]
+fn a_step_beside_the_process_is_stopped_with_it_and_runs_once() {
+    let mut run = Run::of(plan(vec![step("warm", StepAt::Up)]));
+    run.all([
+        Event::Begin,
+        Event::Forked(ProcessId::Main),
+        Event::Spawned(ProcessId::Main, PID),
+        Event::Forked(own(0)),
+        Event::Spawned(own(0), PID),
+    ]);
+    let effects = run.apply(signal(libc::SIGTERM));
+    for id in [ProcessId::Main, own(0)] {
+        assert!(effects.contains(&Effect::Signal(id, libc::SIGTERM)), "{id:?}: {effects:?}");
+    }
+    run.apply(Event::Exited(own(0), Ended::Signal(15)));
+    run.all([Event::Exited(ProcessId::Main, Ended::Code(0)), Event::GroupGone(own(0))]);
+    assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(0));
+}
+
+#[test]
+fn one_hold_of_the_lock_reaches_from_the_first_that_wants_it_to_the_last() {
+    let steps = vec![locked(step("before", StepAt::Ready)), step("between", StepAt::Migrated), locked(step("after", StepAt::Migrated))];
+    let full = full();
+    let mut run = Run::of(Plan { steps, heartbeat: None, ..full });
+    run.apply(Event::Begin);
+    let effects = run.apply(Event::Probed(0, passed()));
+    assert!(effects.contains(&Effect::TakeLock), "{effects:?}");
+    assert_eq!(spawns(&run.apply(Event::Lock(LockNews::Held))), [own(0)]);
+    assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Migration], "under the same hold");
+    run.all([Event::Forked(ProcessId::Migration), Event::Spawned(ProcessId::Migration, PID)]);
+    run.apply(Event::Exited(ProcessId::Migration, Ended::Code(0)));
+    assert_eq!(spawns(&run.apply(Event::GroupGone(ProcessId::Migration))), [own(1)]);
+    assert_eq!(spawns(&run.all(runs(1, 0))), [own(2)]);
+    let effects = run.all(runs(2, 0));
+    assert!(effects.contains(&Effect::ReleaseLock) && spawns(&effects).is_empty(), "{effects:?}");
+    assert_eq!(spawns(&run.apply(Event::Lock(LockNews::Released))), [ProcessId::Main]);
+}
+
+#[test]
+fn steps_take_a_lock_without_a_migration_and_lose_it_like_one() {
+    let hold = HoldPlan {
+        lock: LockPlan::File("/lock".into()),
+        second: None,
+        lock_timeout: Duration::from_secs(60),
+        unlocked: false,
+        orphans: Orphans::default(),
+    };
+    let of = || Plan { step_lock: Some(hold.clone()), ..plan(vec![locked(step("seed", StepAt::Migrated))]) };
+    let mut run = Run::of(of());
+    assert_eq!(run.apply(Event::Begin), [Effect::TakeLock]);
+    run.all([Event::Lock(LockNews::Held), Event::Forked(own(0)), Event::Spawned(own(0), PID)]);
+    let effects = run.apply(Event::Lock(LockNews::Lost("eof".to_owned())));
+    assert!(effects.contains(&Effect::Signal(own(0), libc::SIGTERM)), "{effects:?}");
+    let last = [Event::Exited(own(0), Ended::Signal(15)), Event::GroupGone(own(0)), Event::Lock(LockNews::Released), Event::NoneLeft];
+    assert_eq!(exit_of(&run.all(last)), Some(76));
+    assert_eq!(run.ending().1, "the migration lock was lost while the step `seed` ran: eof");
+
+    let mut run = Run::of(of());
+    run.apply(Event::Begin);
+    let unavailable = Event::Lock(LockNews::Unavailable(crate::exit::Exit::LockTimeout, "was not to be had".to_owned()));
+    assert_eq!(exit_of(&run.apply(unavailable)), Some(75));
+    let mut run = Run::of(of());
+    run.apply(Event::Begin);
+    assert_eq!(exit_of(&run.apply(signal(libc::SIGTERM))), Some(143));
+}

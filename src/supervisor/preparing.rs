@@ -1,0 +1,104 @@
+//! What a step needs before its commands, or in their place: found out and done on a thread of its own, and left off on order.
+//!
+//! A file system that does not answer holds up that thread and nothing else; its news of a step that is over are nobody's.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use crate::exit::{Ended, Exit};
+use crate::mailbox::{Mailbox, Request};
+use crate::plan::argv::Word;
+use crate::plan::{ProcessPlan, StepAction, StepId, StepPlan};
+use crate::prepare::{self, Fault};
+use crate::process::hooks;
+use crate::state::event::{Event, Prepared};
+use crate::sys;
+
+/// Starts such threads, one step after another.
+#[derive(Debug)]
+pub(super) struct Preparer {
+    mailbox: Mailbox,
+    /// Whether what is under way is to be left off.
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Preparer {
+    /// Its news go to `mailbox`.
+    pub(super) fn new(mailbox: Mailbox) -> Self {
+        Self { mailbox, cancelled: Arc::default() }
+    }
+
+    /// Begins with this step.
+    pub(super) fn begin(&mut self, id: StepId, step: StepPlan) {
+        self.cancelled = Arc::default();
+        let (mailbox, cancelled) = (self.mailbox.clone(), Arc::clone(&self.cancelled));
+        let body = move || {
+            let news = catch_unwind(AssertUnwindSafe(|| prepare(id, &step, &cancelled, &mailbox)));
+            let fault = |_| Prepared::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
+            if !cancelled.load(Ordering::Relaxed) {
+                mailbox.send(Event::Prepared(id, news.unwrap_or_else(fault)));
+            }
+        };
+        if let Err(error) = sys::start_thread("step", body) {
+            let why = format!("cannot begin: there is no room for another thread ({error}); check the limits");
+            self.mailbox.send(Event::Prepared(id, Prepared::Failed(Exit::Internal.code(), why)));
+        }
+    }
+
+    /// Leaves off what is under way.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+fn prepare(id: StepId, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbox) -> Prepared {
+    if !step.condition.holds(&mut |command| passes(command, mailbox)) {
+        return Prepared::Skipped;
+    }
+    match &step.action {
+        StepAction::Commands(commands) => Prepared::Commands(commands.clone()),
+        StepAction::Hooks(hooks) => match hooks::commands(hooks) {
+            Ok(commands) => Prepared::Commands(commands),
+            Err(why) => Prepared::Failed(Exit::Config.code(), why),
+        },
+        StepAction::File(file) => {
+            let tell = |words| mailbox.send(Event::Prepared(id, Prepared::Progress(words)));
+            match prepare::perform(file, cancelled, &tell) {
+                Ok(done) => Prepared::Done(done.words),
+                Err(Fault::Cancelled) => Prepared::Done(String::new()),
+                Err(Fault::Failed(why)) => Prepared::Failed(Exit::Config.code(), why),
+            }
+        }
+    }
+}
+
+/// Whether a command of a condition ends with 0 in time; it is a child of the loop's like every other, and killed after that.
+fn passes(command: &ProcessPlan, mailbox: &Mailbox) -> bool {
+    let (answer, answered) = oneshot::channel();
+    mailbox.ask(Request::Run(Box::new(command.clone()), answer));
+    let program = command.argv.words().first().map_or("", Word::shown);
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
+        warn!("the condition `{program}` cannot be asked, so it does not hold: there is no room for it; check the limits");
+        return false;
+    };
+    let ended = runtime.block_on(async { tokio::time::timeout(StepPlan::CONDITION_LIMIT, answered).await });
+    match ended {
+        Ok(Ok(Ok(ended))) => ended == Ended::Code(0),
+        Ok(Ok(Err(why))) => {
+            warn!("the condition `{program}` cannot be asked, so it does not hold: {why}");
+            false
+        }
+        // Everything is on its way out.
+        Ok(Err(_)) => false,
+        Err(_) => {
+            // It is killed once it is seen that nobody waits for it any more.
+            mailbox.ring();
+            warn!("the condition `{program}` took longer than 10s, so it does not hold");
+            false
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Koupleless' modules in Actuator's health: how they run, how their starts went, and each under its own path.
+
+use std::borrow::Cow;
+
+use super::component::{Component, Details, ModuleDetails, Parts, Syntax, of_check, step_word, word};
+use crate::plan::ComponentNames;
+use crate::state::check::State;
+use crate::state::snapshot::{Assessed, Assessment, Module, ModuleState, Snapshot, Step};
+use crate::view::words;
+
+/// What stands for the process of a module among its checks: Spring's `ping`, which says that it answers at all.
+const PROCESS: &str = "ping";
+
+/// The names of the two components, as the document has them and as upstream has them since.
+pub(super) const fn names(wanted: ComponentNames) -> [&'static str; 2] {
+    match wanted {
+        ComponentNames::Document => ["arkBizAggregate", "masterBizStartUp"],
+        ComponentNames::Current => ["compositeAllBiz", "baseStartUp"],
+    }
+}
+
+/// `arkBizAggregate`: the modules whose start is through, each with its checks; of those that count, DOWN before UNKNOWN before UP.
+pub(super) fn running<'a>(assessment: &Assessment<'a>, authority: bool) -> Component<'a> {
+    let snapshot = assessment.snapshot;
+    let is_there = |module: &&Module| {
+        let through = snapshot.start_of(module).is_some_and(|stage| stage.step == Step::Up);
+        through && assessment.checks_of(module).next().is_some()
+    };
+    let there = || snapshot.modules.iter().filter(is_there);
+    let counted = there().flat_map(|module| assessment.checks_of(module)).filter(|assessed| assessed.counts);
+    let status = word(worst(counted));
+    let parts = there().map(|module| {
+        let status = word(worst(assessment.checks_of(module)));
+        let own = Component::composite(status, checks(assessment, module, authority), Syntax::V2);
+        (full_name(&module.name, &module.version), own)
+    });
+    Component::composite(status, parts.collect(), Syntax::V2)
+}
+
+/// `masterBizStartUp`: how the starts went, of the service itself and of each module that somebody has asked for.
+pub(super) fn start<'a>(snapshot: &'a Snapshot) -> Component<'a> {
+    let started = snapshot.modules.iter().filter_map(|module| Some((module, snapshot.start_of(module)?)));
+    let mut parts: Parts<'a> =
+        started.map(|(module, stage)| (full_name(&module.name, &module.version), Component::leaf(step_word(stage.step)))).collect();
+    let (service, version) = (&snapshot.service, snapshot.service.version.as_deref().unwrap_or_default());
+    let base = full_name(&service.name, version);
+    // A module may be named as the service is.
+    let base = if parts.contains_key(&base) { full_name("main", version) } else { base };
+    parts.insert(base, Component::leaf(step_word(snapshot.base_start())));
+    Component::composite(step_word(snapshot.startup()), parts, Syntax::V2)
+}
+
+/// `name:version`; the name alone where nobody says a version.
+fn full_name<'a>(name: &'a str, version: &str) -> Cow<'a, str> {
+    if version.is_empty() { name.into() } else { format!("{name}:{version}").into() }
+}
+
+/// What is asked of a module, by its names within it.
+fn checks<'a>(assessment: &Assessment<'a>, module: &'a Module, authority: bool) -> Parts<'a> {
+    let within = |name: &'a str| name.strip_prefix(&*module.name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(PROCESS);
+    assessment.checks_of(module).map(|assessed| (within(&assessed.check.name).into(), of_check(assessed, authority))).collect()
+}
+
+fn worst<'b, 'a: 'b>(checks: impl Iterator<Item = &'b Assessed<'a>>) -> State {
+    let rank = |state: &State| match state {
+        State::Down => 2,
+        State::Unknown => 1,
+        State::Up | State::Degraded => 0,
+    };
+    checks.map(|assessed| assessed.state).max_by_key(rank).unwrap_or(State::Up)
+}
+
+/// The module whose pages are at this path, as its own Actuator would tell of it: `/{web_path}/actuator/health`. Koupleless' document
+/// names `/info` for the same.
+pub(super) fn own<'a>(assessment: &Assessment<'a>, web_path: &[&str], authority: bool, syntax: Syntax) -> Option<Component<'a>> {
+    let is_meant = |module: &&Module| {
+        let path = module.web_path.trim_matches('/');
+        !path.is_empty() && path.split('/').eq(web_path.iter().copied())
+    };
+    let module = assessment.snapshot.modules.iter().find(is_meant)?;
+    Some(Component::composite(status(assessment, module), checks(assessment, module, authority), syntax))
+}
+
+/// All modules by name, with their states: what stands at `/actuator/health/modules`.
+pub(super) fn all<'a>(assessment: &Assessment<'a>, authority: bool, syntax: Syntax) -> Component<'a> {
+    let all = &assessment.snapshot.modules;
+    let counted = all.iter().filter(|module| module.counts);
+    let starts: Vec<Step> = counted.filter_map(|module| assessment.snapshot.start_of(module)).map(|stage| stage.step).collect();
+    let runtime = worst(all.iter().flat_map(|module| assessment.checks_of(module)).filter(|assessed| assessed.counts));
+    let status = match () {
+        () if starts.contains(&Step::Unknown) => "UNKNOWN",
+        () if starts.contains(&Step::Down) => "DOWN",
+        () => word(runtime),
+    };
+    let parts = all.iter().map(|module| (module.name.as_str().into(), of_module(assessment, module, authority)));
+    Component::composite(status, parts.collect(), syntax)
+}
+
+/// Where a module stands, and while it runs the worst of its checks.
+fn status(assessment: &Assessment<'_>, module: &Module) -> &'static str {
+    match module.state {
+        ModuleState::Activated => word(worst(assessment.checks_of(module))),
+        // What was stopped on purpose is not broken.
+        ModuleState::Stopping | ModuleState::Deactivated => "OUT_OF_SERVICE",
+        state => step_word(state.step()),
+    }
+}
+
+fn of_module<'a>(assessment: &Assessment<'a>, module: &'a Module, authority: bool) -> Component<'a> {
+    let failing = || assessment.checks_of(module).find(|assessed| assessed.state != State::Up).map(|assessed| words(assessed, authority));
+    let details = authority.then(|| {
+        Details::Module(ModuleDetails {
+            biz_state: module.state.word(),
+            startup_affects_health: module.counts,
+            restarts: Some(module.child.restarts).filter(|restarts| *restarts > 0),
+            error: module.trouble.as_deref().or_else(failing),
+        })
+    });
+    Component::detailed(status(assessment, module), details)
+}

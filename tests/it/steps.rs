@@ -1,0 +1,174 @@
+//! `[[steps]]`: what is done once in a start, in its order, and what a stop, a failure and a restart make of it.
+
+use crate::support::{Exit, Portcullis, Postgres, Running, eventually, secs};
+use std::fs;
+
+/// A step that adds its name to a file.
+fn noting(name: &str, more: &str) -> String {
+    format!("[[steps]]\nname = \"{name}\"\ncommand = [\"sh\", \"-c\", \"echo {name} >> order\"]\n{more}\n")
+}
+
+fn order(run: &Running) -> Vec<String> {
+    fs::read_to_string(run.dir().join("order")).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn steps_run_in_their_order_and_not_again_when_the_process_is_started_again() {
+    let toml = [
+        noting("migrated", ""),
+        noting("up", "at = \"up\""),
+        noting("first", "at = \"first\""),
+        noting("skipped", "when = { var = \"SKIP\", ne = \"yes\" }"),
+        noting("absent", "when = { file = \"/nonexistent\", exists = true }"),
+        noting("ready", "at = \"ready\""),
+        "[migrations]\ncommand = [\"sh\", \"-c\", \"echo migration >> order\"]\nlock = \"none\"\n\
+         [process]\nrestart = \"always\"\nrestart_delay = \"10ms\"\n"
+            .to_owned(),
+    ]
+    .concat();
+    let run = Portcullis::new().config(&toml).env("SKIP", "yes").sh("echo process >> order; exec sleep 600").start();
+    let expected = ["first", "ready", "migration", "migrated", "process", "up"];
+    eventually("the start is through", secs(20), || (order(&run).len() == expected.len()).then_some(()));
+    // A process without a startup check is up as soon as it executes.
+    let mut seen = order(&run);
+    assert_eq!(seen.drain(..4).collect::<Vec<_>>(), expected[..4]);
+    seen.sort();
+    assert_eq!(seen, expected[4..]);
+    nix_kill(run.child_pid("sleep 600"));
+    eventually("the process is started again", secs(20), || (order(&run).len() > expected.len()).then_some(()));
+    assert_eq!(order(&run).last().map(String::as_str), Some("process"));
+    let metrics = run.get("/status?verbose").body;
+    assert!(metrics.contains("step:first"), "{metrics}");
+}
+
+fn nix_kill(pid: i32) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).expect("kill");
+}
+
+#[test]
+fn a_step_that_fails_ends_the_start_with_its_code_and_one_that_may_does_not() {
+    let failing =
+        "[[steps]]\nname = \"seed\"\ncommand = [\"sh\", \"-c\", \"echo tried >> order; exit 3\"]\nretries = 1\nretry_delay = \"10ms\"\n";
+    let mut run = Portcullis::new().config(failing).sh("echo process >> order").start();
+    run.exits(3);
+    assert_eq!(order(&run), ["tried", "tried"]);
+    assert!(run.said().1.contains("the step `seed` failed: it ended with status 3, so the process was not started"), "{}", run.said().1);
+    let mut run = Portcullis::new().config(&format!("{failing}on_failure = \"continue\"\n")).sh("echo process >> order").start();
+    run.exits(0);
+    assert_eq!(order(&run), ["tried", "tried", "process"]);
+    assert!(run.said().1.contains("the start goes on"), "{}", run.said().1);
+    let mut run = Portcullis::new().config(&format!("{failing}success_codes = [3]\n")).sh("echo process >> order").start();
+    run.exits(0);
+    assert_eq!(order(&run), ["tried", "process"]);
+}
+
+#[test]
+fn a_step_has_its_time_its_input_its_items_and_its_variables() {
+    let toml = "[[steps]]\nname = \"slow\"\ncommand = [\"sleep\", \"600\"]\ntimeout = \"200ms\"\n";
+    let mut run = Portcullis::new().config(toml).sh("true").start();
+    run.exits(124);
+    let toml = "[[steps]]\ncommand = [\"sh\", \"-c\", \"cat >> order; echo $$GREETING >> order; umask >> order\"]\ninput = \"\"\"text of ${NAME}\n\"\"\"\n\
+                env = { GREETING = \"hello\" }\numask = \"0027\"\n\
+                [[steps]]\ncommand = [\"sh\", \"-c\", \"echo item ${@each} >> order\"]\neach = { split = \"${LIST}\", at = \",\" }\n\
+                [[steps]]\ncommand = [\"sh\", \"-c\", \"echo never >> order\"]\neach = { split = \"${EMPTY:-}\" }\n";
+    let mut run = Portcullis::new().config(toml).env("NAME", "somebody").env("LIST", "a, b,").sh("true").start();
+    run.exits(0);
+    assert_eq!(order(&run), ["text of somebody", "hello", "0027", "item a", "item b"]);
+}
+
+#[test]
+fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_nobody_behind() {
+    let polite =
+        "[[steps]]\ncommand = [\"sh\", \"-c\", \"trap 'echo asked >> order; exit 0' TERM; echo ready; while :; do sleep 0.05; done\"]\n";
+    let mut run = Portcullis::new().config(polite).sh("echo process >> order").start();
+    run.until_stdout("ready", secs(20));
+    run.signal(15);
+    run.exits(143);
+    assert_eq!(order(&run), ["asked"]);
+    let stubborn = "[process]\nstop_timeout = \"300ms\"\n[[steps]]\ncommand = [\"sh\", \"-c\", \"sleep 600 & trap '' TERM; echo ready; while :; do sleep 0.05; done\"]\n";
+    let mut run = Portcullis::new().config(stubborn).sh("true").start();
+    run.until_stdout("ready", secs(20));
+    run.signal(15);
+    run.exits(143);
+    run.leaves_nothing();
+}
+
+#[test]
+fn what_a_step_leaves_in_its_group_is_seen_off_before_the_process() {
+    let toml = "[[steps]]\ncommand = [\"sh\", \"-c\", \"sleep 600 & echo done\"]\n";
+    let run = Portcullis::new().config(toml).sh("echo process; exec sleep 500").start();
+    run.until_stdout("process", secs(20));
+    assert_eq!(run.descendants().len(), 1, "{:?}", run.descendants());
+}
+
+#[test]
+fn hooks_run_by_name_and_a_directory_that_is_absent_is_nothing() {
+    let run = Portcullis::new();
+    let hooks = run.dir().join("hooks.d");
+    fs::create_dir(&hooks).unwrap();
+    for (name, text, mode) in
+        [("20-b.sh", "echo b >> order", 0o644), ("10-a", "#!/bin/sh\necho a >> order", 0o755), ("notes", "echo no >> order", 0o644)]
+    {
+        fs::write(hooks.join(name), text).unwrap();
+        fs::set_permissions(hooks.join(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let toml = format!(
+        "[[steps]]\ndirectory = \"{}\"\ninterpreter = {{ \".sh\" = [\"sh\"] }}\n[[steps]]\ndirectory = \"/nonexistent\"\n",
+        hooks.display()
+    );
+    let mut run = run.config(&toml).sh("true").start();
+    run.exits(0);
+    assert_eq!(order(&run), ["a", "b"]);
+    assert!(run.said().1.contains("notes is skipped"), "{}", run.said().1);
+}
+
+#[test]
+fn a_command_of_ones_own_runs_only_the_steps_that_say_so() {
+    let toml = noting("usual", "") + &noting("own", "own = true");
+    let mut run = Portcullis::new().config(&toml).args(["run", "--exec", "--", "sh", "-c", "echo process >> order"]).start();
+    run.exits(0);
+    assert_eq!(order(&run), ["own", "process"]);
+}
+
+#[test]
+fn bare_runs_steps_and_a_lock_that_cannot_be_is_refused() {
+    let mut run = Portcullis::new().config(&noting("usual", "")).args(["run", "--bare", "--", "sh", "-c", "echo process >> order"]).start();
+    run.exits(0);
+    assert_eq!(order(&run), ["usual", "process"]);
+    let said = Portcullis::new().config(&noting("early", "at = \"first\"\nlock = \"file:///tmp/x\"")).sh("true").output().exits(78);
+    said.says(&["`lock` in [steps.1] cannot be had before the dependencies are there"]);
+}
+
+#[test]
+fn of_two_replicas_one_runs_a_step_under_the_lock_that_the_migration_has_too() {
+    let server = Postgres::start();
+    let config = format!(
+        "[checks.db]\nurl = \"{}\"\n\
+         [[steps]]\nname = \"index\"\nat = \"migrated\"\nlock = \"db\"\ncommand = [\"sh\", \"-c\", \"echo index >> $$SHARED/order; sleep 0.5\"]\n\
+         check = [\"sh\", \"-c\", \"grep -q index $$SHARED/order\"]\n\
+         [migrations]\nlock = \"db\"\ncommand = [\"sh\", \"-c\", \"echo migration >> $$SHARED/order; sleep 0.2\"]\n\
+         check = [\"sh\", \"-c\", \"grep -q migration $$SHARED/order\"]\n",
+        server.url()
+    );
+    let shared = Portcullis::new();
+    fs::write(shared.dir().join("order"), "").unwrap();
+    let start = || Portcullis::new().config(&config).env("SHARED", shared.dir()).sh("exec sleep 600").start();
+    let runs = [start(), start()];
+    for run in &runs {
+        run.until_status("/readyz", 200, secs(60));
+    }
+    assert_eq!(fs::read_to_string(shared.dir().join("order")).unwrap(), "migration\nindex\n");
+    let waited = runs.iter().filter(|run| run.said().1.contains("the step `index` queues for the lock")).count();
+    assert!(waited <= 1, "one hold covers both");
+}
+
+#[test]
+fn a_step_beside_the_process_ends_with_it() {
+    let toml = "[[steps]]\nname = \"warm\"\nat = \"up\"\ncommand = [\"sh\", \"-c\", \"echo warming; exec sleep 700\"]\n";
+    let mut run = Portcullis::new().config(toml).sh("exec sleep 600").start();
+    run.until_stdout("warming", secs(20));
+    run.until_status("/readyz", 200, secs(20));
+    run.signal(15);
+    assert!(matches!(run.wait_exit(secs(20)), Exit::Code(143) | Exit::Signal(15)));
+    run.leaves_nothing();
+}
