@@ -31,7 +31,9 @@ macro_rules! scripts {
     };
 }
 
-scripts! {}
+scripts! {
+    rails "rails",
+}
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
