@@ -211,7 +211,7 @@ impl Page<'_> {
     }
 
     fn foot(&mut self) {
-        self.push("<footer id=\"details\">");
+        self.push("<footer id=\"access\">");
         access::notice(&mut self.html, self.authority, self.access, self.holds);
         let clock = time::clock(self.look.now.wall);
         let link = if self.holds {

@@ -10,7 +10,7 @@ pub(super) const ACTION: &str = "token";
 pub(super) fn notice(html: &mut String, authority: bool, access: Access, holds: bool) {
     if authority {
         if access == Access::Token {
-            html.push_str("<p>Details are shown. <a href=\"?hold#details\">Hide them again</a></p>");
+            html.push_str("<p>Details are shown. <a href=\"?hold#access\">Hide them again</a></p>");
             if holds {
                 form(html, "Forget the token in this browser", "hidden");
             }
@@ -20,7 +20,7 @@ pub(super) fn notice(html: &mut String, authority: bool, access: Access, holds: 
     html.push_str("<p>Targets, causes and names of instances are hidden. ");
     html.push_str(match (access, holds) {
         (Access::Token, true) => "The token of [health] shows them in this browser, until it is closed:</p>",
-        (Access::Token, false) => "<a href=\"?hold#details\">Enter the token to see them</a></p>",
+        (Access::Token, false) => "<a href=\"?hold#access\">Enter the token to see them</a></p>",
         (Access::Local, _) => {
             "<code>portcullis status</code> in the container shows them to root and to portcullis' own user; with a <code>token</code> in \
              [health] they can be seen here</p>"
