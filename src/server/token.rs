@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -79,16 +81,15 @@ pub(super) fn has_cookie(token: Option<&Secret>, headers: &HeaderMap) -> bool {
     let Some(token) = token.filter(|token| !token.is_empty()) else { return false };
     let all = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
     let pairs = all.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut sent = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value);
+    let sent = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value);
     // One under this path and one under another may both come; more are none of ours.
     let wanted = value(token.expose().as_bytes());
-    sent.by_ref().take(2).fold(false, |found, sent| same(sent.as_bytes(), wanted.as_bytes()) || found)
+    sent.take(2).any(|sent| same(sent.as_bytes(), wanted.as_bytes()))
 }
 
 /// What the cookie holds for this token: it proves that somebody had it, and is not it.
 fn value(token: &[u8]) -> String {
-    let digest = Sha256::new().chain_update(b"portcullis details\0").chain_update(token).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    URL_SAFE_NO_PAD.encode(Sha256::new().chain_update(b"portcullis details\0").chain_update(token).finalize())
 }
 
 fn answer(status: u16, body: &'static str, more: Option<(HeaderName, HeaderValue)>) -> Response {
