@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod argument;
+pub mod arguments;
 pub mod check;
 pub mod condition;
 pub mod configuration;

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use crate::clock::Moment;
 use crate::log;
 use crate::outcome::Class;
-use crate::plan::Plan;
+use crate::plan::{ModuleId, Plan};
 use crate::state::check::{Check, State, Verdict};
 use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, Step};
 
@@ -26,6 +26,8 @@ const LIVE_EVERY: Duration = Duration::from_millis(250);
 pub struct Narrator {
     terminal: bool,
     limits: Vec<Duration>,
+    /// The modules that the start waits for.
+    needed: Vec<ModuleId>,
     /// Whether the process is the service, which takes traffic.
     serves: bool,
     told: Moment,
@@ -38,7 +40,8 @@ impl Narrator {
     /// A narrator of a run of this plan.
     pub fn new(plan: &Plan, now: Moment) -> Self {
         let limits = plan.checks.iter().map(|check| check.wait).collect();
-        Self { terminal: log::is_terminal(), limits, serves: !plan.own_command, told: now, drawn: false, ready: None }
+        let needed = plan.first().map(|module| module.id).chain(plan.after.iter().copied()).collect();
+        Self { terminal: log::is_terminal(), limits, needed, serves: !plan.own_command, told: now, drawn: false, ready: None }
     }
 
     /// Tells what is different in `after`.
@@ -175,6 +178,8 @@ impl Narrator {
                     .collect()
             }
             Phase::Migrating => migration::line(snapshot, now).into_iter().collect(),
+            Phase::Init => modules::awaited(snapshot, &self.needed, now),
+            Phase::Starting if snapshot.child.pid.is_none() => modules::awaited(snapshot, &self.needed, now),
             Phase::Starting => vec![format!("still waiting for the startup check, {since}")],
             _ => Vec::new(),
         }
@@ -221,7 +226,8 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
 
 /// Whether this is a phase in which somebody may ask what takes so long.
 fn waits(snapshot: &Snapshot) -> bool {
-    snapshot.step.is_some() || matches!(snapshot.phase, Phase::Waiting | Phase::Migrating | Phase::Starting)
+    let first = snapshot.phase == Phase::Init && !snapshot.modules.is_empty();
+    first || snapshot.step.is_some() || matches!(snapshot.phase, Phase::Waiting | Phase::Migrating | Phase::Starting)
 }
 
 fn took(began: Option<Moment>, ended: Option<Moment>) -> String {

@@ -55,8 +55,12 @@ pub struct Plan {
     pub main: Option<ProcessPlan>,
     /// Further processes beside it, in the order of the configuration.
     pub modules: Vec<ModulePlan>,
+    /// Those of them that have to be up before the process is started.
+    pub after: Vec<ModuleId>,
     /// Whether the process is a command of one's own (`run --exec`): a shell, a management command, and not the service.
     pub own_command: bool,
+    /// Which rule of `[[arguments]]` held, why, and what the arguments came to; none where none held.
+    pub arguments: Option<String>,
     /// Why there is no process, where the mode says that this is an error.
     pub refusal: Option<Refusal>,
     /// The readiness heartbeat; none without a Redis.
@@ -84,7 +88,9 @@ impl Plan {
             migration: None,
             main: None,
             modules: Vec::new(),
+            after: Vec::new(),
             own_command: false,
+            arguments: None,
             refusal: None,
             heartbeat: None,
             health: None,
@@ -106,7 +112,7 @@ pub struct Refusal {
 }
 
 /// Who this is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     /// The service's name; the mode when nothing else was said.
     pub name: String,

@@ -34,6 +34,8 @@ pub use processes::ProcessWatch;
 pub struct Orders {
     /// Also the checks that were not waited for.
     pub all: bool,
+    /// Whether even the awaited checks are not asked yet: what they may need is being started.
+    pub held: bool,
     /// Grows when the awaited checks are to be asked at once, before the process is started again.
     pub again: u64,
     /// The plan that a reload has put in the place of the first one.
@@ -54,8 +56,9 @@ pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: 
     let mut of_processes = processes::Processes::default();
     let watcher = Watcher { orders: orders.clone(), mailbox: mailbox.clone() };
     loop {
-        let Orders { all, plan: newer, .. } = orders.borrow_and_update().clone();
-        watcher.follow(newer.as_ref().unwrap_or(&plan), all, &mut tasks_of_checks, &mut tasks);
+        let Orders { all, held, plan: newer, .. } = orders.borrow_and_update().clone();
+        let asked = |check: &CheckPlan| all || (!held && !check.wait.is_zero());
+        watcher.follow(newer.as_ref().unwrap_or(&plan), asked, &mut tasks_of_checks, &mut tasks);
         of_processes.follow(&orders, &mut tasks, &mailbox);
         if orders.changed().await.is_err() {
             return;
@@ -70,9 +73,14 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that has none: for those that
-    /// are waited for, or for all.
-    fn follow(&self, plan: &Plan, all: bool, watched: &mut BTreeMap<CheckId, AbortHandle>, tasks: &mut JoinSet<()>) {
+    /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that is to be asked and has none.
+    fn follow(
+        &self,
+        plan: &Plan,
+        asked: impl Fn(&CheckPlan) -> bool,
+        watched: &mut BTreeMap<CheckId, AbortHandle>,
+        tasks: &mut JoinSet<()>,
+    ) {
         watched.retain(|id, task| {
             let stays = !plan.retired.checks.contains(id);
             if !stays {
@@ -82,7 +90,7 @@ impl Watcher {
         });
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id) && !plan.retired.checks.contains(id));
         let until_up = plan.own_command;
-        for (id, check) in own.filter(|(_, check)| all || !check.wait.is_zero()) {
+        for (id, check) in own.filter(|(_, check)| asked(check)) {
             watched.entry(id).or_insert_with(|| {
                 let mailbox = self.mailbox.clone();
                 let asked = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));

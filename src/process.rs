@@ -9,6 +9,7 @@ mod lineage;
 pub mod memory;
 pub mod notify;
 pub mod output;
+pub mod saying;
 pub mod signals;
 pub mod spawn;
 mod starter;

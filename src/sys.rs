@@ -6,6 +6,7 @@
 //! its status.
 #![allow(unsafe_code)]
 
+pub mod ask;
 pub mod descriptors;
 pub mod peer;
 pub mod start;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
@@ -12,10 +13,15 @@ use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::log::stream;
 use crate::plan::resolve;
+use crate::prepare;
+use crate::process::spawn::Surroundings;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
 use crate::visible;
+
+/// How long `plan` looks for the programs that `run` would start.
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
 /// The whole command line as a description: for the man pages and the shell completions, which `scripts/pages.rs` writes.
 pub fn description() -> clap::Command {
@@ -63,11 +69,20 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
 fn answer(command: Command, environment: &Environment) -> u8 {
     match command {
         Command::Plan(arguments) => match resolve::explain(&arguments.run.request(), environment) {
-            Ok((plan, effective)) if arguments.json => print(&command::plan::render_json(&plan, &effective)),
-            Ok((plan, effective)) => print(&command::plan::render(&plan, &effective)),
+            Ok((mut plan, effective)) => {
+                let surroundings = Surroundings {
+                    environment: environment.variables().clone(),
+                    directory: std::env::current_dir().ok(),
+                    ..Surroundings::default()
+                };
+                let missing = prepare::look(&plan, &surroundings, LONGEST_LOOK).missing;
+                plan.notices.extend(missing.into_iter().map(|missing| missing.sentence));
+                let render = if arguments.json { command::plan::render_json } else { command::plan::render };
+                print(&render(&plan, &effective))
+            }
             Err(problems) => {
                 let _ = writeln!(stream::stderr(), "{problems}");
-                problems.exit().code()
+                problems.code()
             }
         },
         Command::Ready(arguments) => command::ready::run(&arguments.options(), environment),

@@ -47,7 +47,7 @@ fn who(plan: &Plan) -> String {
 
 /// What a run does, in its order.
 fn steps(plan: &Plan) -> Vec<String> {
-    let mut steps = Vec::new();
+    let mut steps: Vec<String> = plan.arguments.iter().cloned().collect();
     match &plan.health {
         Some(HealthPlan { socket: Some(socket), .. }) if plan.own_command => {
             let socket = scrub(&socket.to_string());
@@ -59,6 +59,7 @@ fn steps(plan: &Plan) -> Vec<String> {
     let at = |steps: &mut Vec<String>, times: &[StepAt]| steps.extend(plan.steps.iter().filter(|step| times.contains(&step.at)).map(once));
     at(&mut steps, &[StepAt::Files, StepAt::First]);
     let checks = || plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id)).map(|(_, check)| check);
+    steps.extend(plan.first().map(|module| of_module(plan, module)));
     steps.extend(
         checks()
             .filter(|check| !check.wait.is_zero())
@@ -71,12 +72,17 @@ fn steps(plan: &Plan) -> Vec<String> {
     }
     at(&mut steps, &[StepAt::Migrated]);
     match (&plan.main, &plan.refusal) {
-        (Some(main), _) => steps.push(format!("start {}{}", main.argv, start(main))),
+        (Some(main), _) => {
+            let after: Vec<&str> = plan.after.iter().filter_map(|id| plan.module(*id)).map(|module| module.name.as_str()).collect();
+            let after = if after.is_empty() { String::new() } else { format!(" once {} is up:", after.join(", ")) };
+            steps.push(format!("start{after} {}{}", main.argv, start(main)));
+        }
         (None, Some(refusal)) => steps.push(format!("refuse with exit code {}: {}", refusal.code, refusal.message)),
         (None, None) => steps.push("end: no process is started after the migration".to_owned()),
     }
     at(&mut steps, &[StepAt::Up]);
-    steps.extend(plan.modules.iter().map(|module| of_module(plan, module)));
+    let beside = plan.modules.iter().filter(|module| module.start != ModuleStart::First);
+    steps.extend(beside.map(|module| of_module(plan, module)));
     let watched: Vec<String> = checks().map(|check| format!("{} ({})", check.name, check.target)).collect();
     if !watched.is_empty() {
         steps.push(format!("check meanwhile {}", watched.join(", ")));
@@ -123,6 +129,7 @@ fn of_module(plan: &Plan, module: &ModulePlan) -> String {
     let after: Vec<&str> = module.after.iter().filter_map(name).collect();
     let after = if after.is_empty() { String::new() } else { format!(" once {} is up", after.join(", ")) };
     let verb = match module.start {
+        ModuleStart::First => "before all else start",
         ModuleStart::WithMain => "start",
         ModuleStart::OnDemand => "on demand, start",
     };

@@ -1,17 +1,19 @@
 //! `portcullis run`: the entrypoint, from the configuration to the last line.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
 use crate::config::interpolate::looks_secret;
-use crate::config::source::Environment;
+use crate::config::source::{Asker, Environment};
 use crate::control::Sources;
-use crate::exit::Exit;
+use crate::exit::{Exit, signal_code, signal_name};
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::resolve::{Request, resolve};
 use crate::prepare::{self, Look, Missing};
+use crate::process::saying::Sayings;
 use crate::process::signals::bound_queue;
 use crate::process::spawn::Surroundings;
 use crate::server::Listeners;
@@ -71,17 +73,26 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     if let Err(cause) = sys::become_subreaper() {
         warn!("cannot become a subreaper: {cause}; orphans will be neither stopped nor reaped");
     }
+    let sayings = Arc::new(Sayings::default());
+    let environment = &environment.clone().asking(Arc::clone(&sayings) as Arc<dyn Asker>);
     let plan = match resolve(request, environment) {
         Ok(plan) => plan,
         Err(problems) => {
+            if let Some(number) = sayings.stopped_by() {
+                let code = signal_code(u8::try_from(number).unwrap_or_default());
+                return (last_line(code, &format!("ended by {} before anything was started", signal_name(number))), patience);
+            }
             for problem in &problems {
                 error!("{problem}");
             }
             // So many that they fill the queue must not cost the line that tells the exit code.
             log::flush(log::LAST_WORDS);
-            let exit = problems.exit();
-            let what = if exit == Exit::Usage { "the command line is wrong" } else { "the configuration is wrong" };
-            return (last_line(exit.code(), what), patience);
+            let what = match problems.exit() {
+                _ if problems.are_refusals() => "the configuration refuses this start",
+                Exit::Usage => "the command line is wrong",
+                _ => "the configuration is wrong",
+            };
+            return (last_line(problems.code(), what), patience);
         }
     };
     for notice in &plan.notices {
@@ -117,7 +128,7 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     let _file = listeners.as_ref().and_then(Listeners::file);
     let directory = surroundings.directory.clone().unwrap_or_default();
     let sources = || {
-        let environment = environment.clone().at(directory);
+        let environment = environment.clone().recalling().at(directory);
         // The file that was found stays the file: without it a reload would find nothing to run, or another one.
         Sources { request: Request { file: environment.file(request.file.as_deref()), ..request.clone() }, environment }
     };

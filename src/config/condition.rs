@@ -55,6 +55,8 @@ pub struct Subject {
     /// A command that ends with 0 within 10 seconds.
     #[schemars(length(min = 1))]
     pub command: Vec<Text>,
+    /// A condition of `[conditions]`, by its name.
+    pub condition: Maybe<Text>,
     /// Conditions that have to hold all.
     #[schemars(length(min = 1))]
     pub all: Part<Vec<Condition>>,

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::arguments::{Refused, Rule, Taken};
 use crate::config::check::Check;
+use crate::config::condition::Condition;
 use crate::config::dify::Dify;
 use crate::config::environment::Environment;
 use crate::config::file::File;
@@ -18,18 +20,6 @@ use crate::config::process::Process;
 use crate::config::step::Step;
 use crate::config::values::{Maybe, Named, Part};
 
-/// What happens to arguments behind portcullis' own options that no command takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum ExtraArguments {
-    /// The run ends with 64.
-    #[default]
-    Error,
-    /// They are left out.
-    Ignore,
-}
-
 /// The top level, and the tables that are read by themselves.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -42,8 +32,15 @@ pub struct Configuration {
     pub mode: Maybe<Text>,
     /// The mode to take where the one that is asked for is unknown, or none is.
     pub mode_fallback: Maybe<Text>,
-    /// What happens to arguments that the mode's command does not take.
-    pub extra_args: ExtraArguments,
+    /// Conditions by name, for `{ condition = "NAME" }`; each is asked once in a start, before anything else is done.
+    pub conditions: Part<Named<Condition>>,
+    /// Cases in which nothing is started; all that hold are told at once, before anything else is done.
+    pub refuse: Part<Vec<Refused>>,
+    /// What becomes of the arguments: the first rule that holds says so. Where none does, the mode's command has to take them.
+    pub arguments: Part<Vec<Rule>>,
+    /// Options among the arguments, before a `--`, that become variables and are taken off, as `"--workers" = "WORKERS"`.
+    #[schemars(extend("propertyNames" = serde_json::json!({ "pattern": "^-" })))]
+    pub options: Part<Named<Taken>>,
     /// The dependencies that are waited for and watched, by name.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
     pub checks: Part<Named<Check>>,

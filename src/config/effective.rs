@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::interpolate::{Template, looks_secret};
-use crate::config::node::{Node, Table, Value, dotted, quoted, written_key};
+use crate::config::node::{Entry as Written, Node, Table, Value, dotted, quoted, written_key};
 use crate::config::origin::Origin;
 use crate::config::source::Environment;
 use crate::secret::{MASK, scrub};
@@ -28,6 +28,11 @@ struct Entry {
     from: String,
 }
 
+/// Whether the keys of a section are names of variables, which say what is secret.
+fn is_named(path: &str) -> bool {
+    path.split('.').any(|step| ["env", "set", "default", "headers"].contains(&step))
+}
+
 /// Where a value comes from that nobody wrote.
 const BY_DEFAULT: &str = "default";
 
@@ -41,8 +46,7 @@ impl Effective {
         else {
             return;
         };
-        let named = path.split('.').any(|step| ["env", "set", "default", "headers"].contains(&step));
-        let shown = Shown { environment, named };
+        let shown = Shown { environment, named: is_named(path) };
         let mut values: Vec<Entry> = table
             .iter()
             .filter(|entry| !matches!(entry.node.value, Value::Hole))
@@ -54,14 +58,34 @@ impl Effective {
         for (key, value) in defaults.into_iter().filter(|(key, value)| !value.is_null() && table.get(key).is_none()) {
             values.push(Entry { key, value, from: BY_DEFAULT.to_owned() });
         }
-        self.0.push(Section { path: path.to_owned(), values });
+        // `[env]` is read before all else, and the keys of the top level have to stand before any table.
+        let at = if path.is_empty() { 0 } else { self.0.len() };
+        self.0.insert(at, Section { path: path.to_owned(), values });
+    }
+
+    /// Adds one entry to the section `path`.
+    pub fn add_entry(&mut self, path: &str, entry: &Written, environment: &Environment) {
+        let shown = Shown { environment, named: is_named(path) };
+        let entry = Entry { key: entry.key.clone(), value: shown.node(&entry.key, &entry.node, false), from: shown.origin(&entry.node) };
+        match self.0.iter_mut().find(|section| section.path == path) {
+            Some(section) if section.values.iter().any(|present| present.key == entry.key) => {}
+            Some(section) => section.values.push(entry),
+            None => self.0.push(Section { path: path.to_owned(), values: vec![entry] }),
+        }
     }
 
     /// Adds the sections of another reading that are not there yet.
     pub fn extend(&mut self, other: Self) {
         for section in other.0 {
-            if self.0.iter().all(|present| present.path != section.path) {
-                self.0.push(section);
+            match self.0.iter_mut().find(|present| present.path == section.path) {
+                None => self.0.push(section),
+                Some(present) => {
+                    for value in section.values {
+                        if present.values.iter().all(|known| known.key != value.key) {
+                            present.values.push(value);
+                        }
+                    }
+                }
             }
         }
     }
@@ -118,14 +142,16 @@ impl Shown<'_> {
             Value::Float(number) => json!(number),
             Value::Boolean(flag) => json!(flag),
             Value::List(items) => items.iter().map(|item| self.node(key, item, secret)).collect(),
-            Value::Table(table) => table.iter().map(|entry| (entry.key.clone(), self.entry(table, entry, secret))).collect(),
+            Value::Table(table) => table.iter().map(|entry| (entry.key.clone(), self.entry(key, table, entry, secret))).collect(),
             Value::Datetime | Value::Hole => Json::Null,
         }
     }
 
     /// One key of a table. The text of a file in which listed variables alone are replaced is as it was written.
-    fn entry(&self, table: &Table, entry: &crate::config::node::Entry, secret: bool) -> Json {
+    fn entry(&self, key: &str, table: &Table, entry: &crate::config::node::Entry, secret: bool) -> Json {
         match &entry.node.value {
+            // A variable's value may be one of the forms of a table: its name says what is secret there, too.
+            _ if self.named && ["value", "url"].contains(&entry.key.as_str()) => self.node(key, &entry.node, secret),
             Value::String(text) if entry.key == "content" && table.get("variables").is_some() => Json::String(scrub(text)),
             _ => self.node(&entry.key, &entry.node, secret),
         }

@@ -5,12 +5,84 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
-use crate::config::values::{Named, Scalar};
+use crate::config::values::{Maybe, Named, OneOrMore, Part, Scalar, Span};
 
-/// Variables by name, each a text; a number or a boolean stands for its text.
+/// Variables by name, each a text, for which a number or a boolean may stand; a table that says where the value comes from; or a list of
+/// these, of which the first whose `when` holds is taken.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Variables(pub Named<Scalar>);
+
+/// Where the value of a variable comes from: exactly one of `value`, `url`, `generate`, `command`, `glob`, `file` and `unset`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline, deny_unknown_fields)]
+pub struct Assigned {
+    /// The text itself.
+    pub value: Option<Scalar>,
+    /// A URL; each `${}` in it is percent-encoded for its place.
+    pub url: Option<Text>,
+    /// A new secret: `hex:32` (bytes), `base64:32` (bytes) or `alnum:32` (letters and digits).
+    pub generate: Option<Text>,
+    /// The file that keeps what is generated: made once, with mode 0600, and read by every later start and by every replica that shares it.
+    /// Without one each start makes its own.
+    pub keep: Maybe<Text>,
+    /// What this command writes to its standard output, without the newline at its end; 64 KiB at most. It is run before anything else.
+    pub command: OneOrMore<Text>,
+    /// How long that command may take.
+    pub timeout: Span<1, 600_000>,
+    /// The first path, in alphabetical order, that this pattern of `*` fits; unset where there is none.
+    pub glob: Option<Text>,
+    /// The text of this file, without the newline at its end.
+    pub file: Option<Text>,
+    /// Whether the variable is taken away.
+    pub unset: bool,
+    /// Only where the variable is unset or empty.
+    pub default: bool,
+    /// Only where it holds.
+    pub when: Part<Condition>,
+}
+
+impl Default for Assigned {
+    fn default() -> Self {
+        Self {
+            value: None,
+            url: None,
+            generate: None,
+            keep: Maybe(None),
+            command: OneOrMore(Vec::new()),
+            timeout: const { Span::of(10_000) },
+            glob: None,
+            file: None,
+            unset: false,
+            default: false,
+            when: Part::default(),
+        }
+    }
+}
+
+/// What becomes of a variable of `expand_files` that is set itself, and its file is named, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Conflict {
+    /// It is an error.
+    #[default]
+    Error,
+    /// The file is taken.
+    File,
+    /// The variable is taken.
+    Variable,
+}
+
+/// What is read of `[env]` before its names.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Conflicts {
+    /// As in [`Environment`].
+    pub expand_files_conflict: Conflict,
+}
 
 impl JsonSchema for Variables {
     fn inline_schema() -> bool {
@@ -22,22 +94,29 @@ impl JsonSchema for Variables {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let value = generator.subschema_for::<Scalar>();
+        let (text, table) = (generator.subschema_for::<Scalar>(), generator.subschema_for::<Assigned>());
+        let one = serde_json::json!([text, table]);
+        let value = json_schema!({ "anyOf": [text, table, { "type": "array", "minItems": 1, "items": { "anyOf": one } }] });
         json_schema!({ "type": "object", "propertyNames": { "pattern": "^[^=]+$" }, "additionalProperties": value })
     }
 }
 
 // It is read by itself, in `plan::resolve::variables`: beside its two keys stand names.
-/// The variables of every process that is started, above those of portcullis itself.
+/// The variables of every process that is started, above those of portcullis itself. `${}` sees them everywhere in the configuration, in the order
+/// in which they are written.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename = "environment", inline)]
 pub struct Environment {
-    /// Variables for what is unset or empty.
+    /// Variables for what is unset or empty; one that is not used is not looked at.
     #[schemars(default)]
     pub default: Variables,
-    /// The variables that are set from the file that `NAME_FILE` names, as `["DB_PASSWORD"]`; `NAME_FILE` itself is then not handed on.
+    /// The variables that are set from the file that `NAME_FILE` names, as `["DB_PASSWORD", "POSTGRES_*"]`: names, or patterns for the names
+    /// whose `NAME_FILE` is set. `NAME_FILE` itself is then not handed on.
     #[schemars(default)]
     pub expand_files: Vec<Text>,
+    /// What becomes of one of them that is set itself, too.
+    #[schemars(default)]
+    pub expand_files_conflict: Conflict,
     /// Variables; a mode's or a module's own stand above them.
     #[schemars(flatten)]
     pub names: Variables,

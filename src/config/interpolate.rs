@@ -25,6 +25,11 @@ enum Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     Variable(String),
+    /// The argument of this number, from 1 or from the last one by -1.
+    Argument {
+        name: String,
+        number: i64,
+    },
     Own(Own),
 }
 
@@ -128,7 +133,7 @@ impl Template {
             let Part::Value { source, otherwise } = part else { continue };
             let is_set = match source {
                 Source::Variable(name) => environment.nonempty(name) || environment.nonempty(&format!("{name}_FILE")),
-                Source::Own(_) => true,
+                Source::Argument { .. } | Source::Own(_) => true,
             };
             names.extend(source.variable().filter(|_| is_set));
             match otherwise {

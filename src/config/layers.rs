@@ -29,6 +29,12 @@ const OWN_VARIABLES: [&str; 9] = [
     "PORTCULLIS_PRESET",
 ];
 
+/// Keys that were there once, and what takes their place.
+const GONE: [(&str, &str); 1] = [(
+    "extra_args",
+    "is gone: what becomes of arguments is said by rules; `[[arguments]]` with `ignore = true` leaves out those that a mode does not take",
+)];
+
 /// An option of the command line that stands for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
@@ -53,14 +59,26 @@ pub struct Layers<'a> {
 
 /// Reads every layer and lays them over each other.
 pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem>) -> Table {
-    lay(layers, environment, problems).0
+    let mut tree = lay(layers, environment, problems).0;
+    take_gone(&mut tree);
+    tree
+}
+
+/// Takes away the keys that were there once; what to say of each.
+fn take_gone(tree: &mut Table) -> Vec<Problem> {
+    let told = GONE.iter().filter_map(|(key, why)| Some(Problem::at(&tree.get(key)?.origin, format!("`{key}` {why}")))).collect();
+    tree.retain(|entry| GONE.iter().all(|(key, _)| entry.key != *key));
+    told
 }
 
 /// As [`load`] for a whole reading, and looks whether the preset is the one for where it stands; a notice where it is not.
 pub fn load_and_look<'e>(layers: Layers<'_>, context: &'e Context<'e>) -> Table {
     let mut broken = Vec::new();
-    let (tree, chosen, section) = lay(layers, context.environment, &mut broken);
+    let (mut tree, chosen, section) = lay(layers, context.environment, &mut broken);
     context.unreadable(broken);
+    for problem in take_gone(&mut tree) {
+        context.problem(problem);
+    }
     if let Some(section) = section {
         fit::look(&section, chosen, context);
     }
@@ -85,7 +103,8 @@ fn lay(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Problem
     // Nothing is left out of a preset that is not there, and that is no second fault.
     let mut tree = below.map(|below| differences.leave_out(below, problems)).unwrap_or_default();
     merge(&mut tree, upper);
-    let keys = Context::new(environment).keys_of::<Configuration>();
+    let mut keys = Context::new(environment).keys_of::<Configuration>();
+    keys.extend(GONE.map(|(key, _)| key));
     from_environment(&mut tree, &keys, environment, problems);
     for Override { key, value, flag } in layers.overrides {
         let path: Vec<&str> = key.split('.').collect();
@@ -206,7 +225,7 @@ fn put(tree: &mut Table, path: &[&str], value: &str, origin: &Origin) {
 fn matching_key(table: Option<&Table>, segment: &str, keep_case: bool) -> String {
     let folded = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
     if keep_case {
-        let own = ["default", "expand_files"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
+        let own = ["default", "expand_files", "expand_files_conflict"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
         return own.unwrap_or(segment).to_owned();
     }
     let present = table.and_then(|table| table.iter().find(|entry| folded(&entry.key) == folded(segment)));

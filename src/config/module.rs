@@ -17,6 +17,9 @@ use crate::config::values::{Maybe, Named, Number, Part};
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum ModuleStart {
+    /// Before the waits, which begin once its startup check has passed: a proxy that the checks go through. Where it cannot start, the
+    /// start has failed. It is stopped last, after the main process and all other modules.
+    First,
     /// With the main process.
     #[default]
     WithMain,
@@ -48,6 +51,8 @@ pub struct Family {
     pub after: Part<Vec<Text>>,
     /// There is such a module only where it holds.
     pub when: Part<Condition>,
+    /// When it is started.
+    pub start: ModuleStart,
 }
 
 /// What a module has beside the keys of its process.
@@ -60,8 +65,6 @@ pub struct ModuleKeys {
     pub groups: Groups,
     /// Variables of this module, above `[env]`.
     pub env: Part<Variables>,
-    /// When it is started.
-    pub start: ModuleStart,
     /// Whether its start counts for the status: UNKNOWN while it starts, DOWN when that fails; by default unless it starts on demand, and with `with_all_modules` of
     /// `[health]` always.
     pub startup_affects_health: Option<bool>,

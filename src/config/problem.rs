@@ -16,22 +16,29 @@ pub struct Problem {
     pub text: String,
     /// Whether the command line is at fault (exit 64) rather than the configuration (exit 78).
     pub usage: bool,
+    /// The exit code with which the configuration refuses this start; none where something is wrong.
+    pub refusal: Option<u8>,
 }
 
 impl Problem {
     /// A problem of the configuration at `origin`.
     pub fn at(origin: &Origin, text: impl AsRef<str>) -> Self {
-        Self { origin: Some(origin.clone()), text: told(text.as_ref()), usage: false }
+        Self { origin: Some(origin.clone()), text: told(text.as_ref()), usage: false, refusal: None }
+    }
+
+    /// A start that the configuration refuses: its own words, and the exit code.
+    pub fn refused(origin: &Origin, words: impl AsRef<str>, code: u8) -> Self {
+        Self { refusal: Some(code), ..Self::at(origin, words) }
     }
 
     /// Something that the configuration lacks.
     pub fn missing(text: impl AsRef<str>) -> Self {
-        Self { origin: None, text: told(text.as_ref()), usage: false }
+        Self { origin: None, text: told(text.as_ref()), usage: false, refusal: None }
     }
 
     /// A command line that does not fit the configuration.
     pub fn usage(text: impl AsRef<str>) -> Self {
-        Self { origin: None, text: told(text.as_ref()), usage: true }
+        Self { origin: None, text: told(text.as_ref()), usage: true, refusal: None }
     }
 }
 
@@ -43,8 +50,8 @@ fn told(text: &str) -> String {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
-            Some(origin) => write!(f, "{origin}: {}", self.text),
-            None => f.write_str(&self.text),
+            Some(origin) if self.refusal.is_none() => write!(f, "{origin}: {}", self.text),
+            _ => f.write_str(&self.text),
         }
     }
 }
@@ -57,6 +64,10 @@ impl Problems {
     /// Sorts by place and drops what was found twice; none for no problem.
     pub fn new(mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort_by(|a, b| a.origin.is_none().cmp(&b.origin.is_none()).then_with(|| a.origin.cmp(&b.origin)));
+        // Nothing else is done where the start is refused, so nothing else is wrong.
+        if problems.iter().any(|problem| problem.refusal.is_some()) {
+            problems.retain(|problem| problem.refusal.is_some());
+        }
         let mut unique: Vec<Problem> = Vec::with_capacity(problems.len());
         for problem in problems {
             if !unique.contains(&problem) {
@@ -69,6 +80,16 @@ impl Problems {
     /// Each problem, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
+    }
+
+    /// Whether the configuration refuses the start, rather than being wrong.
+    pub fn are_refusals(&self) -> bool {
+        self.0.iter().any(|problem| problem.refusal.is_some())
+    }
+
+    /// The exit code: that of the first refusal, else that of [`exit`](Self::exit).
+    pub fn code(&self) -> u8 {
+        self.0.iter().find_map(|problem| problem.refusal).unwrap_or_else(|| self.exit().code())
     }
 
     /// 64 when nothing but the command line is wrong, else 78.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::interpolate::Text;
 use crate::config::values::process::{Limits, Umask};
 use crate::config::values::signal::{Rewrites, SignalNumber};
-use crate::config::values::{DAY, Maybe, Number, Span, YEAR};
+use crate::config::values::{DAY, Maybe, Number, Part, Span, YEAR};
 
 /// Milliseconds from the stop signal to KILL: under Docker's ten seconds with the heartbeat withdrawn before.
 pub const STOP_TIMEOUT: u64 = 8_000;
@@ -154,6 +154,9 @@ pub struct MainKeys {
     pub success_codes: Vec<Number<0, 255>>,
     /// What becomes of a start that failed.
     pub on_startup_failure: OnStartupFailure,
+    /// Modules that have to be up before it is started, or started again in place; one that was stopped by `portcullis stop` holds nothing up.
+    /// Where one of them cannot start, the start has failed.
+    pub after: Part<Vec<Text>>,
 }
 
 impl Default for MainKeys {
@@ -166,6 +169,7 @@ impl Default for MainKeys {
             drain_delay: const { Span::of(0) },
             success_codes: Vec::new(),
             on_startup_failure: OnStartupFailure::Exit,
+            after: Part::default(),
         }
     }
 }

@@ -3,9 +3,11 @@
 mod declared;
 mod engine;
 mod faults;
+mod named;
 mod values;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::config::effective::Effective;
@@ -17,15 +19,15 @@ use crate::config::source::Environment;
 use faults::Faults;
 
 pub use engine::{SHOWN, own_way};
+pub use named::NamedCondition;
 pub use values::truth;
 
 /// What all sections of one reading share: the environment, and what was found.
 pub struct Context<'e> {
     /// Where variables come from.
     pub environment: &'e Environment,
-    /// The arguments for the command, as far as nothing has taken them yet.
-    arguments: RefCell<Vec<String>>,
     faults: Faults,
+    named: RefCell<BTreeMap<String, NamedCondition>>,
     notices: RefCell<Vec<String>>,
     remarks: RefCell<Vec<String>>,
     effective: Option<RefCell<Effective>>,
@@ -55,18 +57,12 @@ impl<'e> Context<'e> {
     pub fn new(environment: &'e Environment) -> Self {
         Self {
             environment,
-            arguments: RefCell::default(),
+            named: RefCell::default(),
             faults: Faults::default(),
             notices: RefCell::default(),
             remarks: RefCell::default(),
             effective: None,
         }
-    }
-
-    /// The same, with these arguments for the command.
-    #[must_use]
-    pub fn with_arguments(self, arguments: &[String]) -> Self {
-        Self { arguments: RefCell::new(arguments.to_vec()), ..self }
     }
 
     /// The same, noting what every section comes to, for `plan`.
@@ -101,10 +97,19 @@ impl<'e> Context<'e> {
 
     /// A reading of a part of the same tree, in another environment.
     pub fn of_part<'p>(&self, environment: &'p Environment) -> Context<'p> {
+        Context { effective: self.effective.as_ref().map(|_| RefCell::default()), named: self.named.clone(), ..Context::new(environment) }
+    }
+
+    /// The same reading in another environment from here on.
+    #[must_use]
+    pub fn in_environment(self, environment: &Environment) -> Context<'_> {
         Context {
-            effective: self.effective.as_ref().map(|_| RefCell::default()),
-            arguments: self.arguments.clone(),
-            ..Context::new(environment)
+            environment,
+            faults: self.faults,
+            named: self.named,
+            notices: self.notices,
+            remarks: self.remarks,
+            effective: self.effective,
         }
     }
 

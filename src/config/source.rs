@@ -1,14 +1,19 @@
 //! Where a configuration comes from: the one home of the process' environment, of secret files and of the choice of the file.
 
+mod arguments;
+mod making;
 mod processors;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid, gethostname};
+
+pub use making::Asker;
 
 /// Where the file is looked for when nobody names one.
 const DEFAULT_FILES: [&str; 2] = ["/etc/portcullis.toml", "portcullis.toml"];
@@ -25,6 +30,15 @@ pub struct Environment {
     ids: (u32, u32),
     instance: Option<u32>,
     each: Option<Found>,
+    /// What the configuration sets, above `variables`.
+    set: BTreeMap<String, making::Set>,
+    /// What was made so far, by name; the same for all copies.
+    made: Arc<Mutex<BTreeMap<String, String>>>,
+    asker: Option<Arc<dyn Asker>>,
+    /// What follows the options of portcullis, as far as nothing has taken it yet.
+    arguments: Vec<String>,
+    /// What the conditions of `[conditions]` came to, by name; the same for all copies, because each is asked once.
+    answers: Arc<Mutex<BTreeMap<String, bool>>>,
     /// Where `/proc` and the cgroups lie; none where nothing is granted.
     root: Option<PathBuf>,
     default_files: Vec<PathBuf>,
@@ -51,11 +65,9 @@ impl Environment {
             host_name: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             processors,
             ids: (geteuid().as_raw(), getegid().as_raw()),
-            instance: None,
-            each: None,
             root: Some(PathBuf::from("/")),
             default_files: DEFAULT_FILES.map(PathBuf::from).to_vec(),
-            directory: PathBuf::new(),
+            ..Self::default()
         }
     }
 
@@ -140,6 +152,10 @@ impl Environment {
 
     /// The value of `name`, or the text of the file that `NAME_FILE` names when `name` is unset or empty; why not, as a message.
     pub fn lookup(&self, name: &str) -> Result<Option<Found>, String> {
+        // What the configuration says stands above a file that the container names.
+        if let Some(set) = self.set.get(name) {
+            return Ok(set.found.clone());
+        }
         let own = self.variables.get(OsStr::new(name));
         let file_variable = format!("{name}_FILE");
         let file = self.variables.get(OsStr::new(&file_variable)).filter(|path| !path.is_empty());
@@ -182,7 +198,8 @@ pub fn open_file(path: &Path) -> std::io::Result<std::fs::File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("it is not a regular file")) }
 }
 
-fn read_secret(path: &Path) -> Result<String, String> {
+/// The text of a file of 1 MiB at most, without the newline at its end.
+pub fn read_secret(path: &Path) -> Result<String, String> {
     use std::io::Read;
     let mut text = String::new();
     let file = open_file(path).map_err(|error| error.to_string())?;

@@ -3,6 +3,8 @@
 use tracing::{info, warn};
 
 use super::tell_spent;
+use crate::clock::Moment;
+use crate::plan::ModuleId;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 
 /// Tells what is different in `after`.
@@ -13,6 +15,13 @@ pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
             tell_one(old, new, after.phase);
         }
     }
+}
+
+/// Says for each of these that the start still waits for it.
+pub(super) fn awaited(snapshot: &Snapshot, needed: &[ModuleId], now: Moment) -> Vec<String> {
+    let waits = |module: &&Module| matches!(module.state, ModuleState::Starting | ModuleState::Broken) && needed.contains(&module.id);
+    let line = |module: &Module| format!("still waiting for module {}, {}s", module.name, now.since(module.since).as_secs());
+    snapshot.modules.iter().filter(waits).map(line).collect()
 }
 
 fn tell_one(old: &Module, new: &Module, phase: Phase) {

@@ -71,4 +71,9 @@ impl Plan {
     pub fn module(&self, id: ModuleId) -> Option<&ModulePlan> {
         self.modules.iter().find(|module| module.id == id)
     }
+
+    /// The modules that come before the waits.
+    pub fn first(&self) -> impl Iterator<Item = &ModulePlan> {
+        self.modules.iter().filter(|module| module.start == ModuleStart::First)
+    }
 }

@@ -159,6 +159,11 @@ fn owner(plan: &Plan, check: CheckId) -> Option<&str> {
     plan.modules.iter().find(|module| module.checks.contains(&check)).map(|module| module.name.as_str())
 }
 
+/// The names of these modules.
+fn names_of<'p>(plan: &'p Plan, ids: &[ModuleId]) -> Vec<&'p str> {
+    ids.iter().filter_map(|id| plan.module(*id)).map(|module| module.name.as_str()).collect()
+}
+
 /// Everything that differs and cannot change while it runs, a sentence each.
 fn fixed(running: &Plan, read: &Plan) -> Vec<String> {
     let mut changed: Vec<String> = Vec::new();
@@ -175,6 +180,7 @@ fn fixed(running: &Plan, read: &Plan) -> Vec<String> {
         (Some(running), Some(read)) => compare_process(running, read, &mut compare),
         (running, read) => compare("whether there is a process", running.is_none() == read.is_none()),
     }
+    compare("`after` of the process", names_of(running, &running.after) == names_of(read, &read.after));
     compare("[migrations]", running.migration == read.migration);
     compare("[heartbeat]", running.heartbeat == read.heartbeat);
     match (&running.health, &read.health) {

@@ -1,10 +1,12 @@
 //! From what an operator wrote to the orders of one run, or to everything that is wrong with it.
 
 mod address;
+mod arguments;
 mod argv;
 mod around;
 mod asked;
 mod checks;
+mod coherence;
 mod condition;
 mod dify;
 mod files;
@@ -14,35 +16,37 @@ mod heartbeat;
 mod migrations;
 mod modes;
 mod modules;
+mod own;
 mod process;
 mod started;
 mod steps;
 mod target;
 mod variables;
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use crate::config::configuration::Configuration;
 use crate::config::effective::Effective;
-use crate::config::interpolate::Text;
+use crate::config::interpolate::{Text, looks_secret};
 use crate::config::layers::{self, Layers, Override};
-use crate::config::origin::Origin;
-use crate::config::problem::{Problem, Problems, suggest};
-use crate::config::reader::{Context, Depth, Section, truth};
+use crate::config::node::Table;
+use crate::config::problem::{Problem, Problems};
+use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
-use crate::plan::target::{RedisPlace, Target};
-use crate::plan::{CheckPlan, ModulePlan, Plan, ProcessPlan, Retired, Service};
+use crate::plan::resolve::modules::{Modules, Wanted};
+use crate::plan::resolve::variables::Variables;
+use crate::plan::target::Target;
+use crate::plan::{Plan, Retired, Service};
+
+use arguments::Given;
+use coherence::{advise, names};
+use own::{Own, flag, own_command};
 
 pub use crate::config::schema::document as schema;
 pub use crate::config::values::process::limit_name;
-pub use asked::{TlsFlags, targets, targets_with};
+pub use asked::{TlsFlags, registry, targets, targets_with};
 pub use health::{HealthAddress, health_address, health_token};
-
-/// After TERM Docker waits this long before it kills, unless told otherwise; Kubernetes waits 30 s.
-const DOCKER_GRACE: Duration = Duration::from_secs(10);
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,31 +69,6 @@ pub struct Request {
     pub overrides: Vec<Override>,
 }
 
-/// Resolves where a reader of the readiness registry asks for `service`: the Redis and the shared key; none without a Redis.
-///
-/// The URL when there is one, else the configuration's heartbeat; without a file that is what `REDIS_HOST` names.
-pub fn registry(
-    file: Option<&Path>,
-    url: Option<&str>,
-    service: &str,
-    environment: &Environment,
-) -> Result<Option<(RedisPlace, String)>, Problems> {
-    let url = url.map(|url| targets(&[url.to_owned()], environment)).transpose()?.and_then(|(targets, _)| targets.into_iter().next());
-    let context = Context::new(environment);
-    let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[] };
-    if let Some(target) = &url {
-        let place = heartbeat::place(target);
-        let key = if let Target::Ready(target) = target { target.key.clone() } else { format!("{service}_service_status") };
-        return Ok(place.map(|place| (place, key)));
-    }
-    let tree = layers::load(layers, environment, &mut Vec::new());
-    let mut root = context.section(tree, "", None, Depth::Whole);
-    let configuration: Configuration = root.declared();
-    let found = heartbeat::registry(&root, &configuration, service);
-    // Without a Redis at all there is nothing wrong but that.
-    if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
-}
-
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.
 pub fn resolve(request: &Request, environment: &Environment) -> Result<Plan, Problems> {
     resolved(request, Context::new(environment)).map(|(plan, _)| plan)
@@ -101,26 +80,56 @@ pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Ef
 }
 
 fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
-    let context = context.with_arguments(&request.arguments);
-    let plan = read(request, &context);
+    let mut tree = tree(request, &context);
+    let bare = request.bare || flag(&context, "PORTCULLIS_BARE");
+    let mut given = Given { own: own_command(request, &context, bare), arguments: request.arguments.clone(), ..Given::default() };
+    if given.own.is_none() {
+        let root = context.section(tree.clone(), "", None, Depth::Whole);
+        (given.arguments, given.variables) = arguments::options(&root, &request.arguments);
+    }
+    // What options say stands in `${}` everywhere, above what `[env]` says; arguments in `${@1}`.
+    let before = context.environment.with_variables(&given.variables).with_arguments(given.arguments.clone());
+    let context = context.in_environment(&before);
+    condition::name_all(&context.section(tree.clone(), "", None, Depth::Whole));
+    let (variables, mut seen) = variables::read(&context, &tree);
+    for (name, value) in &given.variables {
+        seen.set(name, value, looks_secret(name, value));
+    }
+    let context = context.in_environment(&seen);
+    {
+        let root = context.section(tree.clone(), "", None, Depth::Whole);
+        condition::ask_all(&root);
+        arguments::refusals(&root);
+        arguments::rules(&root, &mut given, bare);
+    }
+    given.select(&mut tree);
+    let after = seen.with_arguments(given.arguments.clone());
+    let context = context.in_environment(&after);
+    // Where the start is refused nothing else is looked at.
+    let plan = if context.is_refused() { Plan::of(Service::default()) } else { read(&context, tree, &given, variables, bare) };
     let effective = context.effective();
     Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
 }
 
-fn read(request: &Request, context: &Context<'_>) -> Plan {
+/// Every layer of the configuration, laid over each other.
+fn tree(request: &Request, context: &Context<'_>) -> Table {
     let mut overrides = request.overrides.clone();
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides };
-    let mut root = context.section(layers::load_and_look(layers, context), "", None, Depth::Whole);
+    layers::load_and_look(layers, context)
+}
+
+fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variables, bare: bool) -> Plan {
+    let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
     root.note(&configuration);
-    let bare = request.bare || flag(context, "PORTCULLIS_BARE");
-    let own = own_command(request, context, bare);
+    let own = given.own;
     // What is not waited for need not be readable.
     let looks = !bare && own != Some(Own { waits: false });
 
     let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Form });
-    let mut chosen = modes::read(&root, &configuration, request, variables::read(&root), own, looks);
+    variables.set_options(&given.variables);
+    let mut chosen = modes::read(&root, &configuration, given, variables, looks);
     // What the mode says of a check stands above what is said for all of them.
     checks.retain(|check| !chosen.checks.iter().any(|own| own.name == check.name));
     checks.append(&mut chosen.checks);
@@ -158,8 +167,13 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
         checks.retain(|check| !check.wait.is_zero());
         context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");
     }
-    let (first, with_modules) = (checks.len(), !bare && !chosen.ends_after_migration && own.is_none());
-    let (modules, of_modules) = context.reading_modules(|| modules::read(&root, &chosen.general, with_modules, first));
+    let wanted = match () {
+        () if bare || own.is_some() => Wanted::None,
+        () if chosen.ends_after_migration => Wanted::First,
+        () => Wanted::All,
+    };
+    let read = || modules::read(&root, &chosen.general, wanted, checks.len(), &chosen.template.after);
+    let Modules { plans: modules, checks: of_modules, after } = context.reading_modules(read);
     checks.extend(of_modules);
     names(context, &checks, chosen.main.as_ref(), &modules);
     let hold = chosen.template.holds();
@@ -171,7 +185,9 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
         migration,
         main: chosen.main,
         modules,
+        after,
         own_command: own.is_some(),
+        arguments: given.why.clone(),
         refusal: chosen.refusal,
         heartbeat,
         health,
@@ -184,80 +200,6 @@ fn read(request: &Request, context: &Context<'_>) -> Plan {
         advise(context, &plan, chosen.grace);
     }
     plan
-}
-
-/// Checks and modules stand beside each other in every answer, so no two may share a name; and who asks for a module has to name one.
-fn names(context: &Context<'_>, checks: &[CheckPlan], main: Option<&ProcessPlan>, modules: &[ModulePlan]) {
-    let mut seen = BTreeSet::new();
-    for name in checks.iter().map(|check| &check.name).chain(modules.iter().map(|module| &module.name)) {
-        if !seen.insert(name) {
-            context.problem(Problem::missing(format!("two of the checks and modules are named `{name}`")));
-        }
-    }
-    let processes = modules.iter().map(|module| (module.name.as_str(), &module.process)).chain(main.map(|main| ("started", main)));
-    let of_start = processes.filter_map(|(name, process)| match &process.started.as_ref()?.sign {
-        StartSign::Answers { target, .. } => Some((name, target.as_ref())),
-        _ => None,
-    });
-    for (asker, target) in checks.iter().map(|check| (check.name.as_str(), &check.target)).chain(of_start) {
-        if let Target::Module(name) = target
-            && !modules.iter().any(|module| module.name == *name)
-            && context.modules_are_right()
-        {
-            let near = suggest(name, modules.iter().map(|module| module.name.as_str()).chain(["main"]));
-            context.problem(Problem::missing(format!("`{asker}` asks for the module `{name}`, and there is none of this name{near}")));
-        }
-    }
-}
-
-/// Says when a stop may take longer than the orchestrator waits before it kills everything.
-fn advise(context: &Context<'_>, plan: &Plan, grace: Option<Duration>) {
-    let budget = plan.stop_budget();
-    if budget <= grace.unwrap_or(DOCKER_GRACE) {
-        return;
-    }
-    let seconds = budget.as_millis().div_ceil(1000) + 1;
-    let than = match grace {
-        Some(grace) => format!("the {} of grace_period", humantime::format_duration(grace)),
-        None => "the 10s after which Docker kills".to_owned(),
-    };
-    context.notice(format!(
-        "a stop may take {}, more than {than}: give it `docker stop --time {seconds}`, `stop_grace_period: {seconds}s` or \
-         `terminationGracePeriodSeconds: {seconds}`, and say so by grace_period = \"{seconds}s\" in [process]",
-        humantime::format_duration(budget)
-    ));
-}
-
-/// A command of one's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Own {
-    /// Whether it waits for the checks first.
-    waits: bool,
-}
-
-/// Whether the arguments are a command of one's own: `--exec`, or `PORTCULLIS_EXEC` where the entrypoint ends in `--`.
-fn own_command(request: &Request, context: &Context<'_>, bare: bool) -> Option<Own> {
-    let value = context.environment.lookup("PORTCULLIS_EXEC").ok().flatten().map(|found| found.value).unwrap_or_default();
-    let (by_variable, waits) = match truth(&value) {
-        Some(wanted) => (wanted, false),
-        None if value.trim().eq_ignore_ascii_case("wait") => (true, true),
-        None => {
-            let origin = Origin::Variable("PORTCULLIS_EXEC".into());
-            context.problem(Problem::at(&origin, format!("is `{value}`; `true`, `wait` or `false` is wanted")));
-            (false, false)
-        }
-    };
-    (request.exec || by_variable).then_some(Own { waits: (request.wait || waits) && !bare })
-}
-
-/// Whether a variable of portcullis' own is true.
-fn flag(context: &Context<'_>, name: &str) -> bool {
-    let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
-    truth(&value).unwrap_or_else(|| {
-        let origin = Origin::Variable(name.into());
-        context.problem(Problem::at(&origin, format!("is `{value}`; `true` or `false` is wanted")));
-        false
-    })
 }
 
 fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<String>) -> Service {

@@ -244,7 +244,7 @@ pub enum Effect {
     Watch(ProcessId, Watch),
     /// Begin with the checks that were not waited for.
     AskAll,
-    /// Ask the awaited checks at once, before the process is started again.
+    /// Ask the awaited checks at once: the modules that come before the waits are up, or the process is to be started again.
     AskAgain,
     /// Stop portcullis itself until CONT; PID 1 cannot be stopped.
     Suspend(ProcessId, Suspend),

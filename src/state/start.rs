@@ -9,6 +9,8 @@ pub enum StartStage {
     Files,
     /// Steps that come before the waits.
     First,
+    /// The modules that come before the waits are started, and awaited.
+    FirstModules,
     /// The dependencies are waited for.
     Waits,
     /// Steps that come after the waits.
@@ -27,8 +29,18 @@ pub enum StartStage {
 
 impl StartStage {
     /// Every stage in order.
-    pub const ORDER: [Self; 9] =
-        [Self::Files, Self::First, Self::Waits, Self::Ready, Self::Migration, Self::Migrated, Self::Modules, Self::Process, Self::Up];
+    pub const ORDER: [Self; 10] = [
+        Self::Files,
+        Self::First,
+        Self::FirstModules,
+        Self::Waits,
+        Self::Ready,
+        Self::Migration,
+        Self::Migrated,
+        Self::Modules,
+        Self::Process,
+        Self::Up,
+    ];
 
     /// The stage in which steps of this time are done.
     pub const fn of(at: StepAt) -> Self {
@@ -46,6 +58,7 @@ impl StartStage {
         match self {
             Self::Files => "files",
             Self::First => "first",
+            Self::FirstModules => "first_modules",
             Self::Waits => "waits",
             Self::Ready => "ready",
             Self::Migration => "migration",
@@ -83,6 +96,11 @@ impl Start {
     pub fn advance(&mut self) -> Option<StartStage> {
         self.begun = self.begun.saturating_add(1).min(StartStage::ORDER.len() + 1);
         self.stage()
+    }
+
+    /// Whether any stage was begun.
+    pub const fn has_begun(self) -> bool {
+        self.begun > 0
     }
 
     /// Whether this stage was begun.

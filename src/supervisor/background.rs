@@ -97,7 +97,7 @@ impl Background {
     /// The kernel has no room for another thread or for its files.
     pub fn start(plan: &Arc<Plan>, published: &Arc<Published>, mailbox: &Mailbox, subsystems: Subsystems) -> io::Result<Self> {
         let mut background = Self {
-            orders: watch::Sender::new(Orders::default()),
+            orders: watch::Sender::new(Orders { held: plan.first().next().is_some(), ..Orders::default() }),
             locks: mpsc::unbounded_channel().0,
             readiness: watch::Sender::new(Readiness::default()),
             lease: watch::Sender::new(None),
@@ -197,7 +197,7 @@ impl Background {
     }
 
     pub(super) fn ask_again(&self) {
-        self.orders.send_modify(|orders| orders.again += 1);
+        self.orders.send_modify(|orders| (orders.held, orders.again) = (false, orders.again + 1));
     }
 
     /// What is asked of a process from now on; none: nothing.

@@ -33,6 +33,7 @@ macro_rules! scripts {
 
 scripts! {
     rails "rails",
+    taiga "taiga",
 }
 
 fn repository(path: &str) -> PathBuf {
@@ -100,11 +101,13 @@ fn start(cases: &Cases, case: &Case, by: By<'_>, tree: &Tree, mounts: &Dir) -> R
     run.args(into.into_iter().chain(words)).start()
 }
 
-/// Runs a case to its end. `wanted` is how many calls come of a start that stays; unknown, it is ended once there is quiet.
-fn run(cases: &Cases, case: &Case, by: By<'_>, wanted: Option<usize>) -> (Outcome, String) {
+/// Runs a case to its end. `wanted` is what comes of it; unknown, a start that stays is ended once there is quiet.
+fn run(cases: &Cases, case: &Case, by: By<'_>, wanted: Option<&Outcome>) -> (Outcome, String) {
     let (tree, mounts, given) = (Tree::new(cases, case), Dir::new(), cases.env(case));
     let mut running = start(cases, case, by, &tree, &mounts);
-    let stays = case.does.iter().chain(&cases.image.does).any(|rule| rule.stays);
+    let may_stay = case.does.iter().chain(&cases.image.does).any(|rule| rule.stays);
+    let stays = wanted.map_or(may_stay, |wanted| wanted.exit.is_none());
+    let wanted = wanted.map(Outcome::count);
     let calls = || outcome::calls(tree.root(), &given, &cases.image.random);
     let exit = if stays {
         stopped(&mut running, matches!(by, By::Portcullis(_)), wanted, || outcome::shared(&calls(), cases, case))
@@ -137,8 +140,7 @@ fn stopped(running: &mut Running, portcullis: bool, wanted: Option<usize>, count
         if enough && since.elapsed() > quiet {
             // The end of a script is none of the facts: dropped, it is killed.
             if portcullis {
-                running.signal(15);
-                running.exits(0);
+                running.stop();
             }
             return None;
         }
@@ -147,7 +149,6 @@ fn stopped(running: &mut Running, portcullis: bool, wanted: Option<usize>, count
     Some(ended(running))
 }
 
-#[allow(dead_code, reason = "until the first script is listed")]
 /// Holds each case of a script to its recording.
 fn held(test: &str, name: &str) {
     if !root(test) {
@@ -168,7 +169,7 @@ fn held(test: &str, name: &str) {
 /// In what portcullis with this configuration differs from what was recorded.
 fn differs(cases: &Cases, case: &Case, configuration: &str, recorded: Outcome) -> Option<String> {
     let expected = recorded.expected(cases, case);
-    let (seen, said) = run(cases, case, By::Portcullis(configuration), Some(expected.count()));
+    let (seen, said) = run(cases, case, By::Portcullis(configuration), Some(&expected));
     let difference = expected.difference(&seen.seen(cases, case))?;
     let said: Vec<_> = said.lines().map(|line| format!("  | {line}\n")).collect();
     Some(format!("{}:\n{difference}{}", case.name, said.concat()))
@@ -234,9 +235,9 @@ fn the_page_and_the_heads_say_what_is_there() {
         let started = text.lines().filter(|line| line.contains("command") && shells.iter().any(|shell| line.contains(shell)));
         assert_eq!(started.collect::<Vec<_>>(), [""; 0], "{name} starts a shell");
         for case in &cases.all {
-            let Otherwise { env, without, with, exit, calls, files, modes, why } = &case.otherwise;
+            let Otherwise { env, env_of, without, with, exit, calls, files, modes, why } = &case.otherwise;
             let any = exit.is_some() || calls.is_some() || ![env, without, with].iter().all(|list| list.is_empty());
-            let any = any || !files.is_empty() || !modes.is_empty();
+            let any = any || !files.is_empty() || !modes.is_empty() || !env_of.is_empty();
             assert_eq!(any, !why.is_empty(), "{name}: {}: what is otherwise has a reason", case.name);
         }
     }
@@ -305,11 +306,11 @@ fn a_difference_of_any_kind_is_seen() {
          \"files\":[[\"/data\",\"d 0750 0:0\"]]}"
     );
     assert_eq!(run(&cases, &cases.all[2], By::Script(dir.path()), None).0.exit, Some(7));
-    assert_eq!(run(&cases, &cases.all[3], By::Script(dir.path()), Some(2)).0.exit, None);
+    assert_eq!(run(&cases, &cases.all[3], By::Script(dir.path()), None).0.exit, None);
     let right = "mode = \"app\"\n[env.default]\nGREETING = \"hello\"\n[modes.app]\nuser = \"app\"\numask = \"0027\"\n\
                  command = [\"server\", \"--name\", \"${GREETING:-hello}\", { args = true }]\n";
     for case in [plain, flagged, &cases.all[3]] {
-        let recorded = run(&cases, case, By::Script(dir.path()), Some(2)).0;
+        let recorded = run(&cases, case, By::Script(dir.path()), None).0;
         assert_eq!(differs(&cases, case, right, recorded), None);
     }
     for (from, to, told) in [

@@ -1,6 +1,6 @@
 //! What the processes find in their environment, and what of it comes from the machine.
 
-use crate::support::{Dir, Portcullis, left_out, root, unique};
+use crate::support::{Dir, Portcullis, eventually, left_out, root, secs, unique};
 use std::path::{Path, PathBuf};
 
 /// A cgroup that grants a part of the processors, gone when dropped.
@@ -49,4 +49,70 @@ fn the_processors_are_those_that_the_cgroup_grants() {
     drop(inner);
     let said = Portcullis::new().config(config).output().exits(0).stdout;
     assert!(said.starts_with(&format!("{count} of ")), "{said}");
+}
+
+#[test]
+fn a_process_finds_what_the_configuration_makes_of_its_environment() {
+    let dir = Dir::new();
+    let token = dir.file("token", "from the file\n");
+    std::fs::write(dir.path().join("libb.so.2"), "").unwrap();
+    std::fs::write(dir.path().join("liba.so.2"), "").unwrap();
+    let config = format!(
+        "[env]\nARCH = {{ command = ['sh', '-c', 'echo \"<$$GIVEN>\"; echo passed-on >&2'] }}\nSEEN = '${{ARCH}}!'\nTOKEN = {{ file = '{}' }}\n\
+         LIB = {{ glob = '{}/lib*.so.*' }}\nNO = {{ glob = '/no/such/*' }}\nGONE = {{ unset = true }}\nURL = {{ url = 'x://${{U}}@h/' }}\n\
+         [modes.api]\ncommand = ['sh', '-c', 'echo \"$$ARCH|$$SEEN|$$TOKEN|$$LIB|$${{NO-unset}}|$${{GONE-unset}}|$$URL\"']\n",
+        token.display(),
+        dir.path().display()
+    );
+    let run = Portcullis::new().config(&config).env("GIVEN", "g").env("GONE", "x").env("NO", "x").env("U", "a@b");
+    let said = run.output().exits(0).says(&["passed-on"]);
+    assert_eq!(said.stdout, format!("<g>|<g>!|from the file|{}/liba.so.2|unset|unset|x://a%40b@h/\n", dir.path().display()));
+    assert!(!said.stderr.contains("from the file"), "{}", said.stderr);
+}
+
+#[test]
+fn several_replicas_have_one_generated_key() {
+    let dir = Dir::new();
+    let keep = dir.path().join("key");
+    let config = format!(
+        "[env]\nSECRET_KEY = {{ generate = 'hex:32', keep = '{}' }}\n[modes.api]\ncommand = ['sh', '-c', 'echo $$SECRET_KEY']\n",
+        keep.display()
+    );
+    let replicas: Vec<_> = (0..4).map(|_| Portcullis::new().config(&config)).collect();
+    let keys: Vec<String> = std::thread::scope(|scope| {
+        let runs: Vec<_> = replicas.into_iter().map(|run| scope.spawn(move || run.output().exits(0).stdout)).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    let kept = std::fs::read_to_string(&keep).unwrap();
+    assert_eq!(kept.trim_end().len(), 64);
+    assert!(keys.iter().all(|key| *key == kept), "{keys:?} {kept}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&keep).unwrap().permissions()) & 0o777, 0o600);
+    std::fs::write(&keep, "").unwrap();
+    Portcullis::new().config(&config).output().exits(78).says(&["key", "has 0 characters and not the 64"]);
+}
+
+#[test]
+fn a_command_that_fails_hangs_or_says_too_much_is_78_with_the_reason() {
+    for (command, words) in [
+        ("command = ['false']", "ended with"),
+        ("command = ['no-such-program']", "was not found"),
+        ("command = ['sleep', '600'], timeout = '100ms'", "did not end within 100ms"),
+        ("command = ['sh', '-c', 'yes | head -c 70000']", "says more than 64 KiB"),
+    ] {
+        let config = format!("[env]\nA = {{ {command} }}\n[modes.api]\ncommand = ['true']\n");
+        Portcullis::new().config(&config).output().exits(78).says(&["`command` in [env.A]", words]);
+    }
+}
+
+#[test]
+fn a_term_while_a_command_runs_ends_the_run() {
+    let dir = Dir::new();
+    let here = dir.path().join("here");
+    let config =
+        format!("[env]\nA = {{ command = ['sh', '-c', 'touch {} && exec sleep 600'] }}\n[modes.api]\ncommand = ['true']\n", here.display());
+    let mut running = Portcullis::new().config(&config).start();
+    eventually("the command runs", secs(20), || here.exists().then_some(()));
+    running.signal(libc::SIGTERM);
+    running.exits(143);
 }

@@ -1,5 +1,6 @@
 //! Modules on real processes: Koupleless' scenarios, order of start and stop, ends and restarts, floods, and nothing left behind.
 
+mod first;
 mod floods;
 mod orders;
 mod own;

@@ -53,7 +53,11 @@ fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
     let end = rest[start..].find(|c| !is_of_name(c)).ok_or("a `${` without its `}`")? + start;
     let (name, mut after) = rest.split_at(end);
     let source = match name {
-        own if own.starts_with('@') => Source::Own(Own::named(own)?),
+        own if own.starts_with('@') => match own.strip_prefix('@').and_then(|number| number.parse::<i64>().ok()) {
+            Some(0) => return Err("`${@0}` is no argument: the first is `${@1}`, the last `${@-1}`".to_owned()),
+            Some(number) => Source::Argument { name: own.to_owned(), number },
+            None => Source::Own(Own::named(own)?),
+        },
         name if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) => {
             return Err("a `${` without a variable's name".to_owned());
         }

@@ -26,7 +26,7 @@ impl Source {
     /// As it stands behind `${`.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Variable(name) => name,
+            Self::Variable(name) | Self::Argument { name, .. } => name,
             Self::Own(own) => own.name(),
         }
     }
@@ -39,6 +39,9 @@ impl Source {
     pub(super) fn take<'t>(&self, otherwise: &'t Otherwise, environment: &Environment, findings: &mut Findings) -> Taken<'t> {
         let found = match self {
             Self::Variable(name) => environment.lookup(name),
+            Self::Argument { number, .. } => {
+                Ok(environment.argument(*number).map(|value| Found { value: value.to_owned(), secret: false }))
+            }
             Self::Own(own) => Ok(own.value(environment)),
         };
         let found = match found {
@@ -52,9 +55,16 @@ impl Source {
         match (found, otherwise) {
             (Some(_), Otherwise::Instead { text, .. }) | (None, Otherwise::Default { text, .. }) => return Taken::Other(text),
             (None, Otherwise::Instead { .. }) => {}
-            (Some(found), _) => return Taken::Piece(self.piece(found, findings)),
+            (Some(found), _) => {
+                let mut piece = self.piece(found, findings);
+                if self.variable().is_some_and(|name| environment.is_unknown(name)) {
+                    piece.shown = super::source_text(self.name());
+                }
+                return Taken::Piece(piece);
+            }
             (None, Otherwise::Refuse) => findings.problems.push(match self {
                 Self::Variable(name) => format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"),
+                Self::Argument { name, .. } => format!("there is no argument `${{{name}}}`; give it, or a default: `${{{name}:-…}}`"),
                 Self::Own(own) => own.missing(),
             }),
             (None, Otherwise::Message(message)) => {

@@ -153,6 +153,14 @@ impl Context<'_> {
         keys.into_inner()
     }
 
+    /// Notes for `plan` one entry of the section `path`, whose entries are read each in an environment of its own.
+    pub fn note_entry(&self, path: &str, entry: &Entry, depth: Depth) {
+        // A variant is one of a list, which is no section.
+        if let Some(effective) = self.effective.as_ref().filter(|_| depth == Depth::Whole && !path.contains(".variants")) {
+            effective.borrow_mut().add_entry(path, entry, self.environment);
+        }
+    }
+
     /// Tells each key of a table that is none of `known`. Where the file is no TOML somewhere, keys may stand in the wrong table.
     pub(super) fn refuse_unknown(&self, table: &Table, path: &str, known: &[&'static str]) {
         if self.is_garbled() {

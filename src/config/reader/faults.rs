@@ -40,6 +40,16 @@ impl Context<'_> {
         }
     }
 
+    /// How many faults were told so far: more afterwards say that what was read is wrong.
+    pub fn faults_so_far(&self) -> usize {
+        self.faults.problems.borrow().len()
+    }
+
+    /// Whether the configuration refuses this start.
+    pub fn is_refused(&self) -> bool {
+        self.faults.problems.borrow().iter().any(|problem| problem.refusal.is_some())
+    }
+
     /// Whether nothing is wrong so far.
     pub fn is_clean(&self) -> bool {
         self.faults.problems.borrow().is_empty()

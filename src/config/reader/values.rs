@@ -1,6 +1,6 @@
 //! The parts of a section that are read by themselves.
 
-use super::{Context, Depth, Section};
+use super::{Depth, Section};
 use crate::config::interpolate::Text;
 use crate::config::node::Node;
 
@@ -10,20 +10,6 @@ pub fn truth(text: &str) -> Option<bool> {
         "1" | "true" | "yes" | "on" => Some(true),
         "" | "0" | "false" | "no" | "off" => Some(false),
         _ => None,
-    }
-}
-
-impl Context<'_> {
-    /// Whether there are arguments for the command.
-    pub fn has_arguments(&self) -> bool {
-        !self.arguments.borrow().is_empty()
-    }
-
-    /// The argument of this number: from 1, or from the last one by -1; none where there is none.
-    pub fn argument(&self, number: i64) -> Option<String> {
-        let arguments = self.arguments.borrow();
-        let index = if number < 0 { i64::try_from(arguments.len()).ok()? + number } else { number - 1 };
-        arguments.get(usize::try_from(index).ok()?).cloned()
     }
 }
 

@@ -39,21 +39,41 @@ enum Place {
 
 /// The URL that `text` stands for; a text that is one variable, or was never interpolated, is taken as it is.
 pub(super) fn assemble(text: &Text) -> String {
-    let pieces = text.pieces();
-    if let [only] = pieces {
-        return only.value.clone();
+    put_together(text).0
+}
+
+/// The same where a variable in the port's place has to be a port, and the whole a URL.
+pub(super) fn assemble_strictly(text: &Text) -> Result<String, &'static str> {
+    let (url, ports) = put_together(text);
+    if ports.iter().any(|port| port.parse::<u16>().is_err()) {
+        return Err("has a variable for its port that is no number from 0 to 65535");
     }
-    let mut url = String::new();
+    if text.pieces().len() > 1 {
+        Address::parse(&url)?;
+    }
+    Ok(url)
+}
+
+/// The URL, and what variables gave for its ports.
+fn put_together(text: &Text) -> (String, Vec<&str>) {
+    let (pieces, mut url, mut ports) = (text.pieces(), String::new(), Vec::new());
+    if let [only] = pieces {
+        return (only.value.clone(), ports);
+    }
     for (index, piece) in pieces.iter().enumerate() {
         if piece.interpolated {
             let following = pieces.get(index + 1..).unwrap_or_default();
-            let encoded = encode(&piece.value, place(&url, following), &url, following);
+            let place = place(&url, following);
+            if place == Place::Port {
+                ports.push(piece.value.as_str());
+            }
+            let encoded = encode(&piece.value, place, &url, following);
             url.push_str(&encoded);
         } else {
             url.push_str(&piece.value);
         }
     }
-    url
+    (url, ports)
 }
 
 /// The place of what comes after `before`, seen from what was written before and after it.

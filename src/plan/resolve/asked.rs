@@ -1,12 +1,16 @@
 //! The targets that a command line names by their URLs.
 
+use std::path::Path;
+
+use crate::config::configuration::Configuration;
+use crate::config::layers::{self, Layers};
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, Problems};
 use crate::config::reader::{Context, Depth};
 use crate::config::source::Environment;
-use crate::plan::resolve::{given, target};
-use crate::plan::target::Target;
+use crate::plan::resolve::{given, heartbeat, target, variables};
+use crate::plan::target::{RedisPlace, Target};
 
 /// Resolves targets that the command line names by their URLs; with notices.
 pub fn targets(urls: &[String], environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
@@ -70,4 +74,30 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
         context.problem(Problem::usage("`process:` is the process that `portcullis run` starts; there is none here"));
     }
     context.finish().map(|notices| (targets, notices))
+}
+
+/// Resolves where a reader of the readiness registry asks for `service`: the Redis and the shared key; none without a Redis.
+///
+/// The URL when there is one, else the configuration's heartbeat; without a file that is what `REDIS_HOST` names.
+pub fn registry(
+    file: Option<&Path>,
+    url: Option<&str>,
+    service: &str,
+    environment: &Environment,
+) -> Result<Option<(RedisPlace, String)>, Problems> {
+    let url = url.map(|url| targets(&[url.to_owned()], environment)).transpose()?.and_then(|(targets, _)| targets.into_iter().next());
+    let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[] };
+    if let Some(target) = &url {
+        let place = heartbeat::place(target);
+        let key = if let Target::Ready(target) = target { target.key.clone() } else { format!("{service}_service_status") };
+        return Ok(place.map(|place| (place, key)));
+    }
+    let tree = layers::load(layers, environment, &mut Vec::new());
+    let seen = variables::seen(&tree, environment);
+    let context = Context::new(&seen);
+    let mut root = context.section(tree, "", None, Depth::Whole);
+    let configuration: Configuration = root.declared();
+    let found = heartbeat::registry(&root, &configuration, service);
+    // Without a Redis at all there is nothing wrong but that.
+    if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
 }

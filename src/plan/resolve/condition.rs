@@ -1,27 +1,38 @@
 //! `when`: the tests on variables, arguments, files and users; decided at once, or as far as they can be.
 
+mod named;
+
 use crate::config::accounts::Accounts;
 use crate::config::condition::{Comparison, Property, Subject, Test};
 use crate::config::interpolate::{Text, looks_secret};
 use crate::config::node::{Node, Value};
-use crate::config::problem::Problem;
-use crate::config::reader::{Context, Depth, Section, truth};
+use crate::config::problem::{Problem, suggest};
+use crate::config::reader::{Context, Depth, NamedCondition, Section, truth};
 use crate::config::values::Number;
+use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
 use crate::plan::resolve::process::Template;
+pub(super) use named::{ask_all, name_all};
 
 /// Whether the test at `node` holds now, or one of a list of them; true for no test at all, and at [`Depth::Form`], which only looks at
 /// how it is written. It asks no command: one is a problem.
 pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth) -> bool {
-    let found = node.map(|node| Reader { context, depth, template: None }.read(node, &format!("{path}.when")));
+    let found = node.map(|node| Reader { context, depth, commands: Commands::Refused }.read(node, &format!("{path}.when")));
     found.is_none_or(|found| found.plan.holds(&mut |_| false))
+}
+
+/// The same with what was tested, in words; none where something is wrong with it.
+pub(super) fn told<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Option<(bool, String)> {
+    let before = context.faults_so_far();
+    let found = Reader { context, depth: Depth::Whole, commands: Commands::Refused }.read(node, &format!("{path}.when"));
+    (context.faults_so_far() == before).then(|| (found.plan.holds(&mut |_| false), found.words))
 }
 
 /// The same for what comes later in a start: files are looked at and commands are asked when it is about to be done. Commands run as
 /// those of `template` do.
 pub(super) fn deferred<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth, template: &Template) -> ConditionPlan {
-    let reader = Reader { context, depth, template: Some(template) };
+    let reader = Reader { context, depth, commands: Commands::Later(template) };
     node.map_or(ConditionPlan::Always, |node| reader.read(node, &format!("{path}.when")).plan)
 }
 
@@ -43,12 +54,22 @@ impl Found {
     }
 }
 
+/// What becomes of commands.
+#[derive(Clone, Copy)]
+enum Commands<'t> {
+    /// They cannot be asked here.
+    Refused,
+    /// They are asked at once, as portcullis itself.
+    Asked,
+    /// They are asked later, and run as those of this template do.
+    Later(&'t Template),
+}
+
 /// Where a condition stands.
 struct Reader<'c, 't> {
     context: &'c Context<'c>,
     depth: Depth,
-    /// How commands run; none where they cannot be asked.
-    template: Option<&'t Template>,
+    commands: Commands<'t>,
 }
 
 impl<'c> Reader<'c, '_> {
@@ -118,7 +139,7 @@ impl<'c> Reader<'c, '_> {
                 }
                 Some(number) => {
                     let name = if number == -1 { "the last argument".to_owned() } else { format!("argument {number}") };
-                    self.compared(comparison, &name, &self.context.argument(number).unwrap_or_default())
+                    self.compared(comparison, &name, self.context.environment.argument(number).unwrap_or_default())
                 }
                 None => Found::nothing(),
             },
@@ -126,7 +147,7 @@ impl<'c> Reader<'c, '_> {
             "directory" => self.path(keys.directory.0.as_ref(), true, test),
             "args" => keys.args.map_or_else(Found::nothing, |wanted| {
                 let words = if wanted { "there are arguments" } else { "there are no arguments" };
-                Found::decided(self.context.has_arguments() == wanted, words)
+                Found::decided(self.context.environment.arguments().is_empty() != wanted, words)
             }),
             "root" => keys.root.map_or_else(Found::nothing, |wanted| {
                 let words = if wanted { "portcullis runs as root" } else { "portcullis does not run as root" };
@@ -134,6 +155,7 @@ impl<'c> Reader<'c, '_> {
             }),
             "user" => self.user(keys.user.0.as_ref(), section),
             "command" => self.command(&keys.command, section),
+            "condition" => keys.condition.0.as_ref().map_or_else(Found::nothing, |name| self.named(&name.value(), section)),
             "not" => section.node("not").cloned().map_or_else(Found::nothing, |inner| {
                 let Found { plan, words } = self.read(&inner, &format!("{path}.not"));
                 Found { plan: plan.negated(), words: format!("not ({words})") }
@@ -196,14 +218,32 @@ impl<'c> Reader<'c, '_> {
         }
     }
 
+    fn named(&self, name: &str, section: &Section<'_>) -> Found {
+        let holds = match self.context.condition(name) {
+            Some(NamedCondition::Written(_)) if self.depth == Depth::Form => return Found::nothing(),
+            Some(NamedCondition::Written(node)) => named::decide(self.context, name, &node),
+            Some(NamedCondition::Asked) => {
+                section.problem("condition", format!("names `{name}`, which is itself decided by this"));
+                return Found::nothing();
+            }
+            None => {
+                let known = self.context.condition_names();
+                let near = suggest(name, known.iter().map(String::as_str));
+                section.problem("condition", format!("names `{name}`, and [conditions] has none of this name{near}"));
+                return Found::nothing();
+            }
+        };
+        Found::decided(holds, format!("the condition {name} {}", if holds { "holds" } else { "does not hold" }))
+    }
+
     fn command(&self, command: &[Text], section: &Section<'_>) -> Found {
-        let Some(template) = self.template else {
+        if matches!(self.commands, Commands::Refused) {
             section.problem(
                 "command",
                 "can be asked in [conditions], [[files]] and [[steps]] alone; name it in [conditions] and write `condition` here",
             );
             return Found::nothing();
-        };
+        }
         let argv = Argv::new(command.iter().map(Word::of).collect()).filter(|argv| !argv.program().is_empty());
         let Some(argv) = argv else {
             if self.depth == Depth::Whole {
@@ -211,7 +251,11 @@ impl<'c> Reader<'c, '_> {
             }
             return Found::nothing();
         };
-        let plan = ConditionPlan::Command(Box::new(template.process(argv, None).aside()));
+        let process = match self.commands {
+            Commands::Later(template) => template.process(argv, None).aside(),
+            _ => ProcessPlan::new(argv),
+        };
+        let plan = ConditionPlan::Command(Box::new(process));
         Found { words: plan.to_string(), plan }
     }
 }
@@ -228,41 +272,4 @@ fn value(section: &Section<'_>, name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::node::parse_document;
-    use crate::config::origin::Origin;
-    use crate::config::process::{MainKeys, ProcessKeys};
-    use crate::config::source::Environment;
-    use crate::plan::resolve::variables::Variables;
-
-    fn later(when: &str) -> String {
-        let environment = Environment::new([("FLAG", "yes"), ("NAME", "a")]);
-        let (tree, broken) = parse_document(&format!("when = {when}"), &|line, column| Origin::File { path: "p".into(), line, column });
-        assert_eq!(broken, []);
-        let context = Context::new(&environment).with_arguments(&["web".to_owned()]);
-        let template = Template::of(None, ProcessKeys::default(), MainKeys::default(), Variables::default());
-        let plan = deferred(&context, Some(&tree.get("when").unwrap().node), "steps", Depth::Whole, &template);
-        context.finish().map_or_else(|problems| panic!("{problems}"), |_| plan.to_string())
-    }
-
-    #[test]
-    fn what_is_known_is_decided_and_files_and_commands_stay() {
-        for (when, left) in [
-            ("{ var = 'FLAG', truthy = true }", "always"),
-            ("{ argument = 1, one_of = ['worker'] }", "never"),
-            ("{ file = '/x', exists = false }", "the file /x does not exist"),
-            ("{ not = { file = '/x', empty = true } }", "the file /x is not empty"),
-            ("{ directory = '/x/${NAME}', exists = true }", "the directory /x/a exists"),
-            ("{ all = [{ var = 'FLAG', truthy = true }, { file = '/x', executable = true }] }", "the file /x is executable"),
-            ("[{ var = 'FLAG', truthy = true }, { file = '/x', executable = true }]", "always"),
-            (
-                "[{ command = ['test', '-e', '/${NAME}'] }, { file = '/x', contains = 'y' }]",
-                "`test -e /a` ends with 0 or the file /x contains what is wanted",
-            ),
-            ("{ all = [{ root = true }, { root = false }, { command = ['true'] }] }", "never"),
-        ] {
-            assert_eq!(later(when), left, "{when}");
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use crate::config::layers::{self, Layers};
 use crate::config::node::Table;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
+use crate::plan::resolve::variables;
 use crate::plan::{Details, HealthPlan, SocketName, Switch, Views};
 use crate::secret::Secret;
 
@@ -36,7 +37,8 @@ pub fn health_address(file: Option<&Path>, environment: &Environment) -> HealthA
 /// `[health]` as far as it can be read, whatever else is wrong.
 fn readable(layers: Layers<'_>, environment: &Environment) -> Health {
     let tree = layers::load(layers, environment, &mut Vec::new());
-    let context = Context::new(environment);
+    let seen = variables::seen(&tree, environment);
+    let context = Context::new(&seen);
     let root = context.section(tree, "", None, Depth::Whole);
     root.table("health").map(|mut health| health.part()).unwrap_or_default()
 }

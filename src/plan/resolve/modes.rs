@@ -1,22 +1,24 @@
 //! `mode`, `[modes.NAME]` and `[process]`: which process is started, and how it is stopped.
 
+mod own;
 mod variant;
 
 use std::time::Duration;
 
-use crate::config::configuration::{Configuration, ExtraArguments};
+use crate::config::configuration::Configuration;
 use crate::config::interpolate::Text;
 use crate::config::mode::{Migrate, Mode};
 use crate::config::node::Entry;
 use crate::config::origin::Origin;
 use crate::config::problem::{Problem, nearest, suggest};
 use crate::config::process::{MainKeys, ProcessKeys};
-use crate::config::reader::{Context, Depth, Section};
+use crate::config::reader::{Depth, Section};
 use crate::plan::argv::{Argv, Word};
+use crate::plan::resolve::arguments::{Given, Rest};
 use crate::plan::resolve::argv::Builder;
-use crate::plan::resolve::process::{General, Template};
+use crate::plan::resolve::process::{General, Predecessors, Template};
 use crate::plan::resolve::variables::Variables;
-use crate::plan::resolve::{Own, Request, checks, started};
+use crate::plan::resolve::{checks, started};
 use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
 
 /// What was decided about the process.
@@ -44,15 +46,8 @@ pub(super) struct Chosen<'c> {
 }
 
 /// Chooses the mode, reads it whole, and looks at the form of all others. `looks` is whether checks are asked at all.
-pub(super) fn read<'c>(
-    root: &Section<'c>,
-    configuration: &Configuration,
-    request: &Request,
-    variables: Variables,
-    own: Option<Own>,
-    looks: bool,
-) -> Chosen<'c> {
-    let context = root.context();
+pub(super) fn read<'c>(root: &Section<'c>, configuration: &Configuration, given: &Given, variables: Variables, looks: bool) -> Chosen<'c> {
+    let (context, own) = (root.context(), given.own);
     let (mode, is_told) = if root.has("mode") {
         (configuration.mode.0.as_ref().map(Text::value), !root.is_broken("mode"))
     } else {
@@ -62,7 +57,6 @@ pub(super) fn read<'c>(
         (found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty()), is_told)
     };
     let fallback = configuration.mode_fallback.0.as_ref().map(Text::value);
-    let ignore_extra = configuration.extra_args == ExtraArguments::Ignore;
     let (general, template, process) = General::read(root, variables);
     let modes = root.table("modes");
     let known: Vec<&Entry> = modes.as_ref().map(|modes| modes.entries().collect()).unwrap_or_default();
@@ -74,7 +68,7 @@ pub(super) fn read<'c>(
     }
     if let Some(modes) = &modes {
         for entry in &known {
-            Reading { modes, entry, request, looks, depth: Depth::Form, general: &general }.read();
+            Reading { modes, entry, given, looks, depth: Depth::Form, general: &general }.read();
         }
     }
     let mut chosen = Chosen {
@@ -94,13 +88,13 @@ pub(super) fn read<'c>(
             (chosen.migrates, chosen.waits) = (false, false);
             chosen.template.is_own_command();
         }
-        chosen.main = of_arguments(context, &chosen.template, request);
+        chosen.main = own::process(context, &mut chosen.template, given);
         return chosen;
     };
     let names = || known.iter().map(|entry| entry.key.as_str());
-    let given = chosen.mode.clone().filter(|mode| modes.node(mode).is_some());
+    let known_mode = chosen.mode.clone().filter(|mode| modes.node(mode).is_some());
     let only = || if let (None, [only]) = (&chosen.mode, known.as_slice()) { Some(only.key.clone()) } else { None };
-    let name = given.or(fallback.filter(|name| modes.node(name).is_some())).or_else(only);
+    let name = known_mode.or(fallback.filter(|name| modes.node(name).is_some())).or_else(only);
     if own.is_some() {
         if let (None, Some(mode)) = (&name, &chosen.mode) {
             // A shell is wanted just where something is wrong.
@@ -108,14 +102,14 @@ pub(super) fn read<'c>(
                 .notice(format!("unknown mode `{mode}`: the command gets what [process] and [env] say, and no mode's user or variables"));
         }
         if let Some(entry) = known.iter().find(|entry| Some(&entry.key) == name.as_ref()) {
-            let reading = Reading { modes, entry, request, looks, depth: Depth::Whole, general: &general };
+            let reading = Reading { modes, entry, given, looks, depth: Depth::Whole, general: &general };
             if let Some((template, checks)) = reading.surroundings() {
                 (chosen.template, chosen.checks) = (template, checks);
             }
         }
         (chosen.mode, chosen.migrates) = (name, false);
         chosen.template.is_own_command();
-        chosen.main = of_arguments(context, &chosen.template, request);
+        chosen.main = own::process(context, &mut chosen.template, given);
         return chosen;
     }
     let Some(name) = name else {
@@ -139,17 +133,17 @@ pub(super) fn read<'c>(
     };
     let Some(entry) = known.iter().find(|entry| entry.key == name) else { return chosen };
     chosen.mode = Some(name);
-    let reading = Reading { modes, entry, request, looks, depth: Depth::Whole, general: &general };
+    let reading = Reading { modes, entry, given, looks, depth: Depth::Whole, general: &general };
     if let Some(read) = reading.read() {
         chosen.template = read.template;
         (chosen.migrates, chosen.waits) = (read.migrate != Migrate::Off, read.migrate == Migrate::Wait);
         chosen.ends_after_migration = read.ends_after_migration;
         (chosen.main, chosen.refusal, chosen.checks) = (read.main, read.refusal, read.checks);
-        if !request.arguments.is_empty() && !read.took_arguments && !ignore_extra {
-            let extra = request.arguments.iter().map(|argument| Word::plain(argument).shown().to_owned()).collect::<Vec<_>>().join(" ");
+        if !given.arguments.is_empty() && !read.took_arguments && given.rest != Rest::Ignored {
             let problem = format!(
-                "mode `{}` takes no arguments and got `{extra}`: use `run --exec -- COMMAND` to run a command of your own, or extra_args = \"ignore\"",
-                entry.key
+                "mode `{}` takes no arguments and got `{}`: use `run --exec -- COMMAND` to run a command of your own, or say in [[arguments]] what becomes of them",
+                entry.key,
+                given.shown()
             );
             context.problem(Problem::usage(problem));
         }
@@ -157,28 +151,11 @@ pub(super) fn read<'c>(
     chosen
 }
 
-/// The process that the arguments are.
-fn of_arguments(context: &Context<'_>, template: &Template, request: &Request) -> Option<ProcessPlan> {
-    match Argv::new(request.arguments.iter().map(Word::plain).collect()) {
-        Some(argv) if argv.program().is_empty() => {
-            context.problem(Problem::usage("the command begins with an empty word, which names no program; check the variable in it"));
-            None
-        }
-        Some(argv) => Some(template.process(argv, None)),
-        None => {
-            context.problem(Problem::missing(
-                "no command to run: give it behind the options, as `portcullis run -- COMMAND`, or configure [modes]",
-            ));
-            None
-        }
-    }
-}
-
 /// One mode under reading.
 struct Reading<'s, 'c> {
     modes: &'s Section<'c>,
     entry: &'s Entry,
-    request: &'s Request,
+    given: &'s Given,
     looks: bool,
     depth: Depth,
     general: &'s General<'c>,
@@ -206,6 +183,7 @@ impl<'c> Reading<'_, 'c> {
         section.note(&mode);
         let Mode { own, process, main } = mode;
         let mut template = Template::of(Some(&mut section), process, main, self.general.variables.clone());
+        template.after = Predecessors::read(&section);
         template.variables.set_all(section.table("env"));
         Some((section, template, own.migrate))
     }
@@ -231,7 +209,7 @@ impl<'c> Reading<'_, 'c> {
         let command = own("command").node("command").filter(|_| refusal.is_none()).cloned();
         let mut builder = Builder {
             context,
-            arguments: &self.request.arguments,
+            arguments: &self.given.arguments,
             groups: section.table_at("groups", self.depth),
             words: Vec::new(),
             took_arguments: false,
@@ -239,6 +217,10 @@ impl<'c> Reading<'_, 'c> {
         let understood = command.as_ref().is_some_and(|command| builder.command(command, section.path(), self.depth));
         if command.is_none() && refusal.is_none() {
             section.problem("command", "is missing; `[]` says that the mode ends after the migration");
+        }
+        if self.given.rest == Rest::Appended && self.depth == Depth::Whole && !builder.took_arguments && !builder.words.is_empty() {
+            builder.words.extend(self.given.arguments.iter().map(Word::plain));
+            builder.took_arguments = true;
         }
         let no_words = command.and_then(|command| context.list_quietly(&command)).is_some_and(|items| items.is_empty());
         let ends_after_migration = no_words || refusal.is_some();

@@ -11,7 +11,7 @@ use crate::config::values::Number;
 use crate::plan::argv::Argv;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
-use crate::plan::resolve::process::{General, Template};
+use crate::plan::resolve::process::{General, Predecessors, Template};
 use crate::plan::resolve::{checks, condition, started};
 use crate::plan::target::Target;
 use crate::plan::{CheckPlan, ModuleId, ModulePlan};
@@ -20,18 +20,44 @@ use crate::plan::{CheckPlan, ModuleId, ModulePlan};
 struct Written<'c> {
     entry: &'c Entry,
     path: String,
-    /// Whether its `when` holds.
+    /// Whether its `when` holds, and modules that start when it does are wanted.
     used: bool,
+    start: ModuleStart,
     /// Whether it is numbered, and how many there are.
     instances: Option<u32>,
-    after: Vec<(String, Node)>,
+    after: Predecessors,
 }
 
-/// Every module whose `when` holds, in order, with the checks that belong to them; the numbers of those begin at `first_check`.
-pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: bool, first_check: usize) -> (Vec<ModulePlan>, Vec<CheckPlan>) {
-    let depth = if wanted { root.depth() } else { Depth::Form };
-    let Some(section) = root.table_at("modules", depth) else { return (Vec::new(), Vec::new()) };
-    let written: Vec<Written<'_>> = section.entries().filter_map(|entry| write(&section, entry, depth)).collect();
+/// Which modules a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// None.
+    None,
+    /// Those that come before the waits: there is no process that others could be beside.
+    First,
+    /// All of them.
+    All,
+}
+
+/// The modules of a run.
+#[derive(Default)]
+pub(super) struct Modules {
+    /// Every one whose `when` holds, in order.
+    pub plans: Vec<ModulePlan>,
+    /// The checks that belong to them.
+    pub checks: Vec<CheckPlan>,
+    /// Those that have to be up before the process is started.
+    pub after: Vec<ModuleId>,
+}
+
+/// The modules that are wanted; the numbers of their checks begin at `first_check`. The process comes after `of_main`.
+pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, first_check: usize, of_main: &Predecessors) -> Modules {
+    let depth = if wanted == Wanted::None { Depth::Form } else { root.depth() };
+    let Some(section) = root.table_at("modules", depth) else {
+        order::before_main(root.context(), of_main, &[], &order::After::new(), &[]);
+        return Modules::default();
+    };
+    let written: Vec<Written<'_>> = section.entries().filter_map(|entry| write(&section, entry, depth, wanted)).collect();
     let after = order::resolve(section.context(), &written);
     let (mut plans, mut own) = (Vec::new(), Vec::new());
     for module in &written {
@@ -51,7 +77,9 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: bool, firs
             if index == 0 {
                 section.context().absorb(context);
             }
-            let Some((plan, checks)) = found.filter(|_| module.used && wanted && module.instances != Some(0)) else { continue };
+            let Some((plan, checks)) = found.filter(|_| module.used && wanted != Wanted::None && module.instances != Some(0)) else {
+                continue;
+            };
             let checks_from = first_check + own.len();
             own.extend(checks);
             plans.push(ModulePlan {
@@ -63,27 +91,24 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: bool, firs
         }
     }
     order::apply(&mut plans, &written, &after);
-    (plans, own)
+    let before_main = order::before_main(section.context(), of_main, &written, &after, &plans);
+    Modules { plans, checks: own, after: before_main }
 }
 
 /// What of a module does not differ between its instances.
-fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth) -> Option<Written<'c>> {
+fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Wanted) -> Option<Written<'c>> {
     let context = modules.context();
     if let Err(why) = checks::check_name(&entry.key) {
         context.problem(Problem::at(&entry.origin, format!("a module cannot be named `{}`: {why}", entry.key)));
     }
     let path = modules.below(&entry.key);
     let form = context.open(&entry.node, &path, Depth::Form)?;
-    let used = condition::holds(context, form.node("when"), &path, depth);
+    let is_first =
+        || context.open(&entry.node, &path, depth).is_some_and(|mut section| section.part::<Family>().start == ModuleStart::First);
+    let used = condition::holds(context, form.node("when"), &path, depth) && (wanted != Wanted::First || is_first());
     let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Form })?;
-    let instances = section.part::<Family>().instances.and_then(Number::to);
-    let mut after = Vec::new();
-    for node in section.list("after").unwrap_or_default() {
-        if let Some(text) = context.text(&node, &section.what("after"), section.depth()) {
-            after.push((text.value(), node));
-        }
-    }
-    Some(Written { entry, path, used, instances, after })
+    let Family { instances, start, .. } = section.part();
+    Some(Written { entry, path, used, start, instances: instances.and_then(Number::to), after: Predecessors::read(&section) })
 }
 
 fn instance<'c>(
@@ -100,14 +125,18 @@ fn instance<'c>(
     let mut section = context.open(&general.below(node, &keys, false), path, depth)?;
     let module: Module = section.declared();
     section.note(&module);
-    let Module { own, mut process, .. } = module;
-    let counts = own.startup_affects_health.unwrap_or(general.with_all_modules || own.start == ModuleStart::WithMain);
+    let Module { own, mut process, family: Family { start, .. } } = module;
+    let counts = own.startup_affects_health.unwrap_or(general.with_all_modules || start != ModuleStart::OnDemand);
     let [version, web_path] = [own.version, own.web_path].map(|text| text.0.map(|text| text.value()).unwrap_or_default());
     let stops_all = own.on_exit == OnExit::StopAll;
     process.restart.get_or_insert(if stops_all { RestartPolicy::Never } else { RestartPolicy::OnFailure });
     let mut template = Template::of(Some(&mut section), process, MainKeys::default(), general.variables.clone());
     template.variables.set_all(section.table("env"));
     let mut started = started::read(&section, depth);
+    if start == ModuleStart::First && started.is_none() && depth == Depth::Whole {
+        let why = "it counts as ready as soon as it runs; `started` says when it is";
+        context.notice(format!("module {name} comes before the waits and has no startup check: {why}"));
+    }
     let mut checks = checks::of_module(&section, name);
     let mut builder =
         Builder { context, arguments: &[], groups: section.table_at("groups", depth), words: Vec::new(), took_arguments: false };
@@ -136,5 +165,5 @@ fn instance<'c>(
     let mut process = template.process(argv?, started).beside();
     process.label = template.is_labelled().then(|| name.to_owned());
     let plan = ModulePlan::new(ModuleId(0), name, process);
-    Some((ModulePlan { version, web_path, start: own.start, counts, affects: own.affects, on_exit: own.on_exit, ..plan }, checks))
+    Some((ModulePlan { version, web_path, start, counts, affects: own.affects, on_exit: own.on_exit, ..plan }, checks))
 }

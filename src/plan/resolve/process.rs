@@ -1,12 +1,14 @@
 //! How a process is started, signalled, stopped and started again, from what `[process]`, a mode or a module say of it.
 
 use crate::config::accounts::{Account, Accounts};
+use crate::config::interpolate::Text;
 use crate::config::node::merge;
 use crate::config::node::{Node, Table, Value};
 use crate::config::origin::Origin;
 use crate::config::process::{MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
 use crate::config::reader::{Depth, Section};
 use crate::config::step::Around;
+use crate::config::values::Maybe;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
@@ -31,7 +33,8 @@ impl<'c> General<'c> {
     pub(super) fn read(root: &Section<'c>, variables: Variables) -> (Self, Template, Process) {
         let mut section = root.table("process");
         let process: Process = section.as_mut().map(Section::declared).unwrap_or_default();
-        let template = Template::of(section.as_mut(), process.shared.clone(), process.main.clone(), variables.clone());
+        let mut template = Template::of(section.as_mut(), process.shared.clone(), process.main.clone(), variables.clone());
+        template.after = section.as_ref().map(Predecessors::read).unwrap_or_default();
         (Self { section, variables, with_all_modules: health::counts_all_modules(root) }, template, process)
     }
 
@@ -53,10 +56,30 @@ impl<'c> General<'c> {
     }
 }
 
+/// The names in `after`, each with where it was written.
+#[derive(Clone, Default)]
+pub(super) struct Predecessors {
+    /// `after` and its section, for messages.
+    pub what: String,
+    /// The names.
+    pub names: Vec<(String, Node)>,
+}
+
+impl Predecessors {
+    /// What `after` of this section names.
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let what = section.what("after");
+        let text = |node: Node| Some((section.context().text(&node, &what, section.depth())?.value(), node));
+        Self { names: section.list("after").unwrap_or_default().into_iter().filter_map(text).collect(), what }
+    }
+}
+
 /// What all children of a mode, or of a module, share.
 #[derive(Clone)]
 pub(super) struct Template {
     pub variables: Variables,
+    /// The modules that the main process comes after.
+    pub after: Predecessors,
     account: Option<Account>,
     keys: ProcessKeys,
     main: MainKeys,
@@ -69,7 +92,7 @@ impl Template {
             .filter(|section| section.depth() == Depth::Whole)
             .zip(keys.user.0.as_ref())
             .and_then(|(section, user)| Accounts::read().find(&user.value()).map_err(|why| section.refuse("user", why)).ok());
-        Self { variables, account, keys, main }
+        Self { variables, after: Predecessors::default(), account, keys, main }
     }
 
     /// The same for something that runs once, as `section` has it.
@@ -102,7 +125,7 @@ impl Template {
 
     /// A process of this mode that runs `argv`.
     pub(super) fn process(&self, argv: Argv, started: Option<StartedPlan>) -> ProcessPlan {
-        let Self { variables, account, keys, main } = self;
+        let Self { variables, account, keys, main, .. } = self;
         let mut env = variables.set.clone();
         // A user's programs look for its files at home; what the operator sets stands above that.
         let home = account.as_ref().filter(|_| !env.iter().any(|(name, _)| name == "HOME"));
@@ -139,6 +162,16 @@ impl Template {
         }
     }
 
+    /// Takes `user` of `section` in place of its own, where there is one.
+    pub(super) fn run_as(&mut self, section: &mut Section<'_>, user: &Maybe<Text>) {
+        if let Some(user) = user.value() {
+            match Accounts::read().find(&user) {
+                Ok(account) => self.account = Some(account),
+                Err(why) => section.refuse("user", why),
+            }
+        }
+    }
+
     /// Whether a start that failed is held for inspection.
     pub(super) fn holds(&self) -> bool {
         self.main.on_startup_failure == OnStartupFailure::Hold
@@ -155,6 +188,7 @@ impl Template {
         let rest = MainKeys::default();
         (self.keys.restart, self.keys.watchdog, self.keys.output) = (Some(RestartPolicy::Never), None, Output::Inherit);
         self.main.success_codes.clear();
+        self.after = Predecessors::default();
         (self.main.drain_delay, self.main.on_startup_failure) = (rest.drain_delay, rest.on_startup_failure);
         self.variables.remove("PORTCULLIS_EXEC");
     }

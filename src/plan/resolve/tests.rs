@@ -1,5 +1,6 @@
 //! Whole configurations and what becomes of them.
 
+mod arguments;
 mod argv;
 mod dify;
 mod faults;
@@ -7,6 +8,7 @@ mod files;
 mod modules;
 mod presets;
 mod process;
+mod variables;
 mod variants;
 
 use std::time::Duration;
@@ -293,7 +295,6 @@ details = "sometimes"
 
 /// The constructs that replace a shell, as in Dify's worker.
 const CONSTRUCTS: &str = r#"
-extra_args = "error"
 [env]
 PLAIN = "1"
 NUMBER = 5

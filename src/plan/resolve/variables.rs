@@ -1,9 +1,14 @@
-//! `[env]`: what every child's environment has beyond portcullis' own.
+//! `[env]`: what every child's environment has beyond portcullis' own, and what `${}` sees of it.
+
+mod files;
+mod forms;
 
 use crate::config::environment;
 use crate::config::interpolate::{looks_secret, remember};
+use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::problem::Problem;
-use crate::config::reader::Section;
+use crate::config::reader::{Context, Depth, Section};
+use crate::config::source::Environment;
 use crate::plan::argv::Word;
 use crate::secret::MASK;
 
@@ -12,6 +17,16 @@ use crate::secret::MASK;
 pub(super) struct Variables {
     pub set: Vec<(String, Word)>,
     pub remove: Vec<String>,
+}
+
+/// What a form makes of a variable.
+enum Outcome {
+    /// It has this value.
+    Is(Word),
+    /// It has a value that nobody makes here; this stands in its place.
+    Unknown(String),
+    /// It is taken away.
+    Unset,
 }
 
 impl Variables {
@@ -27,54 +42,105 @@ impl Variables {
         self.remove.push(name.to_owned());
     }
 
-    /// Sets every entry of a table of names; without a table nothing.
+    /// Sets what options of the command line became, over everything else.
+    pub(super) fn set_options(&mut self, options: &[(String, String)]) {
+        for (name, value) in options {
+            let is_secret = looks_secret(name, value) && !value.is_empty();
+            self.set(name, if is_secret { secret(value.clone()) } else { Word::plain(value) });
+        }
+    }
+
+    /// Sets every entry of a table of names, each seeing those before it; without a table nothing.
     pub(super) fn set_all(&mut self, section: Option<Section<'_>>) {
-        self.set_where(section, |_| true);
-    }
-
-    fn set_where(&mut self, section: Option<Section<'_>>, wanted: impl Fn(&str) -> bool) {
-        let Some(mut section) = section else { return };
-        let declared: environment::Variables = section.declared();
-        for (name, value) in &declared.0.0 {
-            if name.is_empty() || name.contains(['=', '\0']) {
-                section.problem(name, "cannot be a variable's name");
-            } else if value.0.value().contains('\0') {
-                section.problem(name, "holds a NUL, which no variable can");
-            } else if wanted(name) {
-                let text = value.0.value();
-                let is_secret = looks_secret(name, &text) && !text.is_empty();
-                self.set(name, if is_secret { secret(text) } else { Word::of(&value.0) });
-            }
+        let Some(section) = section else { return };
+        let mut seen = section.context().environment.clone();
+        let entries: Vec<Entry> = section.entries().cloned().collect();
+        for entry in &entries {
+            self.entry((section.context(), section.path(), section.depth()), entry, &mut seen);
         }
     }
 
-    /// `NAME` from the file that `NAME_FILE` names, for each of `expand_files`; `NAME_FILE` itself is not handed on.
-    fn expand_files(&mut self, section: &Section<'_>) {
-        let (context, key) = (section.context(), "expand_files");
-        let Some(node) = section.node(key) else { return };
-        let Some(items) = context.list_quietly(node) else {
-            let found = node.value.kind();
-            let why = format!("is {found}; the variables that come from a file are listed by name, as `{key} = [\"DB_PASSWORD\"]`");
-            return section.problem(key, why);
+    /// Reads one entry of a table of names in what was seen so far, and applies it to both.
+    fn entry(&mut self, (outer, path, depth): (&Context<'_>, &str, Depth), entry: &Entry, seen: &mut Environment) {
+        let environment = seen.clone();
+        let context = outer.of_part(&environment);
+        let outcome = outcome(&context, path, depth, entry);
+        context.note_entry(path, entry, depth);
+        outer.absorb(context);
+        self.apply(&entry.key, outcome, seen);
+    }
+
+    fn apply(&mut self, name: &str, outcome: Option<Outcome>, seen: &mut Environment) {
+        match outcome {
+            None => {}
+            Some(Outcome::Unset) => {
+                self.remove(name);
+                seen.unset(name);
+            }
+            Some(Outcome::Unknown(stand_in)) => {
+                seen.set_unknown(name, &stand_in);
+                self.set(name, Word::masked(stand_in, &format!("${{{name}}}")));
+            }
+            Some(Outcome::Is(value)) => {
+                seen.set(name, value.value(), value.shown() != value.value());
+                self.set(name, value);
+            }
+        }
+    }
+}
+
+/// What becomes of the variable of an entry; none where nothing does, or where it is wrong.
+fn outcome<'c>(context: &'c Context<'c>, path: &str, depth: Depth, entry: &Entry) -> Option<Outcome> {
+    let name = entry.key.as_str();
+    let mut table = Table::default();
+    table.insert(entry.clone());
+    let mut section = context.section(table, path, None, depth);
+    if name.is_empty() || name.contains(['=', '\0']) {
+        section.problem(name, "cannot be a variable's name");
+        return None;
+    }
+    let outcome = match &entry.node.value {
+        Value::Table(_) => forms::read(context, &entry.node, &section.below(name), name, depth),
+        Value::List(cases) => first(context, cases, &section.below(name), name, depth),
+        _ => {
+            let declared: environment::Variables = section.declared();
+            declared.0.0.first().map(|(_, text)| Outcome::Is(hidden(name, Word::of(&text.0))))
+        }
+    };
+    let holds_nul = matches!(&outcome, Some(Outcome::Is(value)) if value.value().contains('\0'));
+    if holds_nul {
+        section.problem(name, "holds a NUL, which no variable can");
+    }
+    outcome.filter(|_| !holds_nul)
+}
+
+/// The first case that holds; the others are looked at for their form.
+fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, depth: Depth) -> Option<Outcome> {
+    let mut found = None;
+    for case in cases {
+        let depth = if found.is_none() { depth } else { Depth::Form };
+        let outcome = match &case.value {
+            Value::Table(_) => forms::read(context, case, path, name, depth),
+            Value::String(_) => {
+                let text = context.text(case, &format!("a case of [{path}]"), depth);
+                text.map(|text| Outcome::Is(hidden(name, Word::of(&text))))
+            }
+            value => {
+                let why =
+                    format!("a case of [{path}] is {}; a text or a table is wanted, as `{{ when = …, value = \"x\" }}`", value.kind());
+                context.problem(Problem::at(&case.origin, why));
+                None
+            }
         };
-        for item in items {
-            let Some(name) = context.text(&item, &section.what(key), section.depth()).map(|text| text.value()) else { continue };
-            if let Some(name) = name.strip_suffix("_FILE") {
-                let why = format!("{} names `{name}_FILE`; name the variable that gets its value, `{name}`", section.what(key));
-                context.problem(Problem::at(&item.origin, why));
-                continue;
-            }
-            match context.environment.lookup(&name) {
-                Ok(found) => {
-                    for found in found.into_iter().filter(|found| found.secret) {
-                        self.set(&name, secret(found.value));
-                        self.remove.push(format!("{name}_FILE"));
-                    }
-                }
-                Err(why) => context.problem(Problem::at(&item.origin, format!("{}: {why}", section.what(key)))),
-            }
-        }
+        found = found.or(outcome);
     }
+    found
+}
+
+/// The same value, masked where the name says that it is a secret.
+fn hidden(name: &str, value: Word) -> Word {
+    let is_secret = looks_secret(name, value.value()) && !value.value().is_empty();
+    if is_secret { secret(value.value().to_owned()) } else { value }
 }
 
 fn secret(value: String) -> Word {
@@ -82,13 +148,47 @@ fn secret(value: String) -> Word {
     Word::masked(value, MASK)
 }
 
-/// `[env]`, `expand_files` and `[env.default]`, in this order of precedence from high to low.
-pub(super) fn read(root: &Section<'_>) -> Variables {
-    let mut variables = Variables::default();
-    let Some(section) = root.table("env") else { return variables };
-    section.note(&serde_json::Map::new());
-    variables.set_where(section.table("default"), |name| !section.context().environment.nonempty(name));
-    variables.expand_files(&section);
-    variables.set_all(Some(section.without(&["default", "expand_files"])));
-    variables
+/// `[env]` with `expand_files` and `[env.default]`, and the environment as everything else sees it.
+pub(super) fn read(context: &Context<'_>, tree: &Table) -> (Variables, Environment) {
+    let (mut variables, mut seen) = (Variables::default(), context.environment.clone());
+    let Some(node) = tree.get("env").map(|entry| &entry.node) else { return (variables, seen) };
+    let outer = context.of_part(context.environment);
+    if let Some(section) = outer.open(node, "env", Depth::Whole) {
+        variables.expand_files(&section, &mut seen);
+        for entry in section.entries() {
+            if ["expand_files", "expand_files_conflict"].contains(&entry.key.as_str()) {
+                outer.note_entry("env", entry, Depth::Whole);
+            } else if entry.key == "default" {
+                variables.defaults(&section, &mut seen);
+            } else {
+                variables.entry((&outer, "env", Depth::Whole), entry, &mut seen);
+            }
+        }
+    }
+    context.absorb(outer);
+    (variables, seen)
+}
+
+/// The environment as everything but `[env]` sees it, for who reads a part of the configuration only: what is wrong with it says nothing.
+pub(super) fn seen(tree: &Table, environment: &Environment) -> Environment {
+    read(&Context::new(environment), tree).1
+}
+
+impl Variables {
+    /// `[env.default]`: what is unset or empty, and is not set in `[env]` itself whatever happens.
+    fn defaults(&mut self, env: &Section<'_>, seen: &mut Environment) {
+        let Some(section) = env.table("default") else { return };
+        let stands = |name: &str| env.node(name).is_some_and(|node| !matches!(node.value, Value::Table(_) | Value::List(_)));
+        let entries: Vec<Entry> = section.entries().cloned().collect();
+        for entry in &entries {
+            let name = entry.key.as_str();
+            let wanted = !seen.nonempty(name) && !stands(name) && self.set.iter().all(|(set, _)| set != name);
+            let depth = if wanted { Depth::Whole } else { Depth::Form };
+            let before = (self.clone(), seen.clone());
+            self.entry((env.context(), section.path(), depth), entry, seen);
+            if !wanted {
+                (*self, *seen) = before;
+            }
+        }
+    }
 }

@@ -7,6 +7,10 @@ use super::{
 impl Lifecycle {
     pub(super) fn begin_waits(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Progress {
         self.enter(now, Phase::Waiting);
+        if self.plan.first().next().is_some() {
+            // They were not asked before, because they may need what was started first.
+            effects.push(Effect::AskAgain);
+        }
         let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();
         for (id, name, wait) in waits {
             self.stage_began(now, &format!("wait:{name}"));

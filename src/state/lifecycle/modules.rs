@@ -1,12 +1,13 @@
 //! Modules on their way up: asked for, waiting for whom they come after, spawned, up.
 
 mod ending;
+mod needed;
 mod orders;
 mod reloading;
 mod stopping;
 
 use super::{Class, Duration, Effect, Lifecycle, Moment, Outcome, Phase, ProcessId, ProcessTimer, Step, Timer, Watch};
-use super::{Progress, RunState, Then};
+use super::{Progress, RunState, StartStage, Then};
 use crate::exit::Ended;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::{ModuleId, ModulePlan};
@@ -39,7 +40,8 @@ impl Lifecycle {
 
     pub(super) fn spawn_modules(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let plan = std::sync::Arc::clone(&self.plan);
-        for module in &plan.modules {
+        let all = self.start.has_reached(StartStage::Modules);
+        for module in plan.modules.iter().filter(|module| all || module.start == ModuleStart::First) {
             if self.awaits(module.id) && module.after.iter().all(|predecessor| self.is_up(*predecessor)) {
                 let name = stage_name(&module.name);
                 if self.snapshot.stage(&name).is_some_and(|stage| stage.began.is_none()) {
@@ -91,9 +93,12 @@ impl Lifecycle {
 
     /// What a module counts by that has yet to start.
     fn lay_out(&mut self, now: Moment, id: ModuleId) {
-        self.uninstall(id);
         let Some(plan) = self.plan.module(id).cloned() else { return };
-        self.snapshot.stages.push(Self::module_stage(&plan));
+        let stage = Self::module_stage(&plan);
+        // What comes first stays first.
+        let place = self.snapshot.stages.iter().position(|known| known.name == stage.name && plan.start == ModuleStart::First);
+        self.uninstall(id);
+        self.snapshot.stages.insert(place.unwrap_or(self.snapshot.stages.len()), stage);
         if plan.counts {
             self.show_check(now, &plan);
         }

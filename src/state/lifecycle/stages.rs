@@ -16,6 +16,7 @@ impl Lifecycle {
         let step = |step: &StepPlan| Stage { counts: step.on_failure == OnFailure::Stop, ..Stage::new(step_stage(step)) };
         let steps = |at: StepAt| plan.steps.iter().filter(move |step| step.at == at).map(step);
         let mut stages: Vec<Stage> = steps(StepAt::Files).chain(steps(StepAt::First)).collect();
+        stages.extend(plan.first().map(Self::module_stage));
         stages.extend(plan.awaited().map(|(_, check)| Stage::new(format!("wait:{}", check.name))));
         stages.extend(steps(StepAt::Ready));
         stages.extend(plan.migration.iter().map(|_| Stage::new("migrate".to_owned())));

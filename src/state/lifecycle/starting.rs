@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 impl Lifecycle {
     pub(super) fn begin(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.shutdown.is_none() && !self.start.has_reached(StartStage::Files) {
+        if self.shutdown.is_none() && !self.start.has_begun() {
             self.walk_start(now, effects);
         }
     }
@@ -23,6 +23,7 @@ impl Lifecycle {
             let progress = match stage {
                 Some(StartStage::Files) => self.begin_steps(now, StepAt::Files, effects),
                 Some(StartStage::First) => self.begin_steps(now, StepAt::First, effects),
+                Some(StartStage::FirstModules) => self.begin_first_modules(now),
                 Some(StartStage::Waits) => self.begin_waits(now, effects),
                 Some(StartStage::Ready) => self.begin_steps(now, StepAt::Ready, effects),
                 Some(StartStage::Migration) => self.begin_migration(now, effects),
@@ -63,11 +64,14 @@ impl Lifecycle {
 
     /// Spawns whoever's turn it is, modules before the process. Derived from the state after each event, so that no turn can be missed.
     pub(super) fn spawn_in_turn(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.shutdown.is_some() || !self.start.has_reached(StartStage::Modules) {
+        // The end may be decided before the shutdown begins: the migration's lock is given back first.
+        if self.shutdown.is_some() || self.ending.is_some() {
             return;
         }
+        self.first_modules_up(now, effects);
         self.spawn_modules(now, effects);
-        if matches!(self.state(ProcessId::Main), RunState::Waiting(unanswered) if unanswered.is_empty()) {
+        let waits = matches!(self.state(ProcessId::Main), RunState::Waiting(unanswered) if unanswered.is_empty());
+        if waits && !self.plan.after.iter().any(|id| self.is_awaited(*id)) {
             self.enter(now, Phase::Starting);
             self.spawn(ProcessId::Main, Effect::Spawn(ProcessId::Main), effects);
         }

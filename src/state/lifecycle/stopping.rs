@@ -2,7 +2,8 @@
 
 use super::deadlines::REAP_LIMIT;
 use super::{
-    Duration, Effect, Event, Lifecycle, Moment, Phase, ProcessId, ProcessTimer, Readiness, RunState, Shutdown, Then, Timer, Watch,
+    Duration, Effect, Event, Lifecycle, Moment, Phase, ProcessId, ProcessTimer, Readiness, RunState, Shutdown, StartStage, Then, Timer,
+    Watch,
 };
 use crate::exit::{Ended, signal_code, signal_name};
 use crate::plan::{ProcessPlan, WITHDRAW_LIMIT};
@@ -49,7 +50,8 @@ impl Lifecycle {
                 self.stop_between_tasks(now, effects);
             }
             None => {
-                let phase = self.snapshot.phase.word();
+                let first = self.start.stage() == Some(StartStage::FirstModules);
+                let phase = if first { "modules were started first" } else { self.snapshot.phase.word() };
                 self.decide(signal_code(number as u8), format!("ended by {name} while {phase}, with no process running"));
                 self.leave(now, number, effects);
             }

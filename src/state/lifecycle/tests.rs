@@ -1,6 +1,7 @@
 //! The reducer's rules: one run in order, every way out, every signal, and laws on random runs.
 
 mod beating;
+mod first;
 mod forwarding;
 mod hanging;
 mod healing;

@@ -121,13 +121,16 @@ pub struct Otherwise {
     /// Variables that are left out of the comparison.
     #[serde(default)]
     pub env: Vec<String>,
+    /// Variables that are left out of the comparison of certain calls, by a pattern of these.
+    #[serde(default)]
+    pub env_of: BTreeMap<String, Vec<String>>,
     /// Calls that only the script makes, as by a loop that waits.
     #[serde(default)]
     pub without: Vec<String>,
     /// Calls that only portcullis makes.
     #[serde(default)]
     pub with: Vec<String>,
-    /// The exit code.
+    /// The exit code; -1: it runs until it is ended.
     pub exit: Option<i32>,
     /// How many of the script's calls come, where a start is refused sooner than the script refuses it.
     pub calls: Option<usize>,

@@ -94,7 +94,7 @@ impl Outcome {
             if let Some(count) = otherwise.calls {
                 self.calls.truncate(count);
             }
-            self.exit = otherwise.exit.or(self.exit);
+            self.exit = otherwise.exit.map_or(self.exit, |code| (code >= 0).then_some(code));
         }
         self.compared(cases, case)
     }
@@ -110,8 +110,10 @@ impl Outcome {
     fn compared(mut self, cases: &Cases, case: &Case) -> Self {
         let both: [&Otherwise; 2] = [&cases.otherwise, &case.otherwise];
         for call in &mut self.calls {
-            call.set.retain(|name, _| !both.iter().any(|otherwise| otherwise.env.contains(name)));
-            call.unset.retain(|name| !both.iter().any(|otherwise| otherwise.env.contains(name)));
+            let of = both.iter().flat_map(|otherwise| &otherwise.env_of).filter(|(pattern, _)| matches(pattern, &call.run.join(" ")));
+            let left: Vec<&String> = both.iter().flat_map(|otherwise| &otherwise.env).chain(of.flat_map(|(_, names)| names)).collect();
+            call.set.retain(|name, _| !left.contains(&name));
+            call.unset.retain(|name| !left.contains(&name));
         }
         self.files.retain(|(path, _)| !both.iter().any(|otherwise| otherwise.files.iter().any(|left| Path::new(path) == left)));
         for (path, what) in &mut self.files {

@@ -295,12 +295,25 @@ pub struct Running {
 impl Running {
     /// portcullis' own pid, seen from here.
     pub fn pid(&self) -> i32 {
+        eventually("portcullis runs as PID 1", secs(20), || self.inner())
+    }
+
+    /// portcullis' own pid where it runs now.
+    fn inner(&self) -> Option<i32> {
         if !self.pid1 {
-            return self.outer;
+            return Some(self.outer);
         }
         let name = binary();
         let is_it = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.file_name() == name.file_name());
-        eventually("portcullis runs as PID 1", secs(20), || process::children(self.outer).into_iter().find(is_it))
+        process::children(self.outer).into_iter().find(is_it)
+    }
+
+    /// Asks it to stop, if it has not ended by itself, and waits for the end.
+    pub fn stop(&mut self) -> Exit {
+        if let Some(pid) = self.inner() {
+            process::send(pid, 15);
+        }
+        self.wait_exit(secs(60))
     }
 
     /// Where it runs, with its configuration and scripts.

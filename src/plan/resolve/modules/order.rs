@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::Written;
 use crate::config::problem::{Problem, suggest};
 use crate::config::reader::Context;
-use crate::plan::ModulePlan;
-use crate::plan::module::Predecessor;
+use crate::plan::module::{ModuleStart, Predecessor};
+use crate::plan::resolve::process::Predecessors;
+use crate::plan::{ModuleId, ModulePlan};
 
 /// The main process' name in `after`.
 const MAIN: &str = "main";
@@ -20,12 +21,18 @@ pub(super) fn resolve(context: &Context<'_>, written: &[Written<'_>]) -> After {
     for module in written {
         let known = || written.iter().map(|other| other.entry.key.as_str()).chain([MAIN]);
         let mut names = Vec::new();
-        for (name, node) in &module.after {
-            if known().any(|other| other == name) {
-                names.push(name.clone());
-            } else {
-                let text = format!("`after` in [{}] names the unknown module `{name}`{}", module.path, suggest(name, known()));
+        for (name, node) in &module.after.names {
+            let what = &module.after.what;
+            if !known().any(|other| other == name) {
+                let text = format!("{what} names the unknown module `{name}`{}", suggest(name, known()));
                 context.problem(Problem::at(&node.origin, text));
+            } else if module.start == ModuleStart::First
+                && !written.iter().any(|other| other.entry.key == *name && other.start == ModuleStart::First)
+            {
+                let text = format!("{what} names `{name}`, which is started later than a module with `start = \"first\"`");
+                context.problem(Problem::at(&node.origin, text));
+            } else {
+                names.push(name.clone());
             }
         }
         after.insert(module.entry.key.clone(), names);
@@ -59,6 +66,40 @@ fn circle(after: &After, from: &str) -> Option<Vec<String>> {
         }
     }
     None
+}
+
+/// The modules that the process comes after, and what is wrong with them. One that this run does not use is nobody to wait for.
+pub(super) fn before_main(
+    context: &Context<'_>,
+    of_main: &Predecessors,
+    written: &[Written<'_>],
+    after: &After,
+    plans: &[ModulePlan],
+) -> Vec<ModuleId> {
+    let what = &of_main.what;
+    let mut ids = Vec::new();
+    for (name, node) in &of_main.names {
+        let known = || written.iter().map(|module| module.entry.key.as_str());
+        let fault = match written.iter().find(|module| module.entry.key == *name) {
+            None => format!("{what} names the unknown module `{name}`{}", suggest(name, known())),
+            Some(module) if module.start == ModuleStart::OnDemand => {
+                format!("{what} names `{name}`, which is started only when somebody asks for it")
+            }
+            Some(_) if is_behind_main(after, name, written.len()) => format!("{what} names `{name}`, which itself comes after the process"),
+            Some(_) => {
+                ids.extend(plans.iter().filter(|plan| plan.table == *name).map(|plan| plan.id));
+                continue;
+            }
+        };
+        context.problem(Problem::at(&node.origin, fault));
+    }
+    ids
+}
+
+/// Whether this module comes after the process, itself or by one that it comes after; `depth`: of so many at most.
+fn is_behind_main(after: &After, name: &str, depth: usize) -> bool {
+    let names = after.get(name).into_iter().flatten();
+    names.into_iter().any(|other| other == MAIN || (depth > 0 && is_behind_main(after, other, depth - 1)))
 }
 
 /// Gives every instance its predecessors. One that this run does not use is nobody to wait for.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::Affects;
+use crate::plan::CheckPlan;
 use crate::plan::target::{Api, Client, DifyTarget, Keys};
 
 fn read(keys: &str) -> (CheckPlan, DifyTarget) {

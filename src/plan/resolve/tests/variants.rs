@@ -6,7 +6,7 @@ use crate::plan::target::SslMode;
 
 /// Whether the words `then` are in the command when `when` is asked with these variables and arguments.
 fn holds(when: &str, variables: &[(&str, &str)], arguments: &[&str]) -> bool {
-    let toml = format!("extra_args = 'ignore'\n[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
+    let toml = format!("arguments = [{{ ignore = true }}]\n[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
     argv(&with(&toml, variables, arguments)) == ["serve", "yes"]
 }
 
@@ -190,7 +190,7 @@ fn a_query_stands_behind_the_parts_as_it_is() {
 }
 
 const MODES: &str = "
-extra_args = 'ignore'
+arguments = [{ ignore = true }]
 [checks.db]
 url = 'tcp://general:1'
 [modes.api]

@@ -96,6 +96,9 @@ impl Lifecycle {
 
     /// What its end for good means for the whole.
     pub(in crate::state::lifecycle) fn module_over(&mut self, now: Moment, id: ModuleId, code: u8, effects: &mut Vec<Effect>) {
+        if self.fails_the_start(now, id, code, effects) {
+            return;
+        }
         match self.plan.module(id).map(|plan| plan.on_exit) {
             Some(OnExit::Ignore) if code == 0 => self.module_enters(now, id, ModuleState::Deactivated),
             Some(OnExit::StopAll) => {

@@ -61,7 +61,7 @@ impl Lifecycle {
 
     fn add_module(&mut self, now: Moment, plan: &ModulePlan) {
         self.snapshot.modules.push(Self::module_at_rest(plan, now));
-        if plan.start == ModuleStart::WithMain {
+        if plan.start != ModuleStart::OnDemand {
             self.install(now, plan.id);
         }
     }
@@ -72,7 +72,7 @@ impl Lifecycle {
         (module.counts, module.table) = (plan.counts, plan.table.clone());
         (module.version, module.web_path) = (plan.version.clone(), plan.web_path.clone());
         let state = module.state;
-        let begins = before.start != plan.start && plan.start == ModuleStart::WithMain && state == ModuleState::Resolved;
+        let begins = before.start != plan.start && plan.start != ModuleStart::OnDemand && state == ModuleState::Resolved;
         if begins || self.awaits(plan.id) {
             self.install(now, plan.id);
         } else if matches!(state, ModuleState::Starting | ModuleState::Activated | ModuleState::Broken) {

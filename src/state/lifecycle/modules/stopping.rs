@@ -1,7 +1,7 @@
 //! Modules in the shutdown: stopped in the reverse of the order in which they started, with the process among them.
 
 use super::{Effect, Lifecycle, ModuleId, ModuleStart, ModuleState, Moment, Predecessor, ProcessId, ProcessTimer, RunState, Then, Timer};
-use crate::state::shutdown::{Shutdown, Survivors};
+use crate::state::shutdown::{Shutdown, Survivors, Withdrawal};
 
 impl Lifecycle {
     /// Asks whoever's turn it is. Derived from the state after each event, so that no turn can be missed.
@@ -26,12 +26,23 @@ impl Lifecycle {
 
     /// Whether everybody who started after this module is gone.
     fn leaves_now(&self, id: ModuleId) -> bool {
+        if self.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First) && !self.is_last() {
+            return false;
+        }
         let main_goes_first = self.main_lives() && !self.is_behind_main(id);
         let needs = |other: &ModuleId| {
             let after = self.plan.module(*other).is_some_and(|plan| plan.after.contains(&Predecessor::Module(id)));
             after && self.at(*other).lives()
         };
         !main_goes_first && !self.known_modules().any(|other| needs(&other))
+    }
+
+    /// Whether nobody is left but modules that came before everything: no process, no migration with its lock, no other module, and no
+    /// heartbeat that is still being withdrawn.
+    fn is_last(&self) -> bool {
+        let is_over = matches!(self.shutdown, Some(Shutdown::Reaping { heartbeat: Withdrawal::Done, .. }));
+        let others = self.plan.modules.iter().filter(|module| module.start != ModuleStart::First);
+        is_over && !others.into_iter().any(|module| self.at(module.id).lives())
     }
 
     fn known_modules(&self) -> impl Iterator<Item = ModuleId> {

@@ -17,13 +17,16 @@ use crate::state::snapshot::{Level, Look, ModuleState, Status};
 const MODULES: u32 = 4;
 
 prop_compose! {
-    /// Modules that come after main, after those with a smaller number, or after nobody.
+    /// Modules that come before everything, after main, after those with a smaller number, or after nobody.
     fn plans()(
-        seeds in vec((any::<[bool; 6]>(), 0..3u8, 0..3u8), 0..=MODULES as usize),
+        seeds in vec((any::<[bool; 7]>(), 0..3u8, 0..3u8), 0..=MODULES as usize),
     ) -> Vec<ModulePlan> {
-        let plan = |(index, (flags, on_exit, policy)): (usize, ([bool; 6], u8, u8))| {
-            let [after_main, after_last, on_demand, counts, has_check, all] = flags;
+        let mut before_is_first = true;
+        let plan = |(index, (flags, on_exit, policy)): (usize, ([bool; 7], u8, u8))| {
+            let [first, after_main, after_last, on_demand, counts, has_check, all] = flags;
             let number = index as u32;
+            let first = first && !after_main && (!after_last || before_is_first);
+            before_is_first = first;
             let mut after = Vec::new();
             after.extend(after_main.then_some(Predecessor::Main));
             after.extend((after_last && number > 0).then(|| Predecessor::Module(ModuleId(number - 1))));
@@ -31,7 +34,11 @@ prop_compose! {
             let affects = if all { Affects::Readiness } else { Affects::Health };
             let plan = ModulePlan {
                 after,
-                start: if on_demand { ModuleStart::OnDemand } else { ModuleStart::WithMain },
+                start: match () {
+                    () if first => ModuleStart::First,
+                    () if on_demand => ModuleStart::OnDemand,
+                    () => ModuleStart::WithMain,
+                },
                 counts,
                 affects,
                 on_exit: [OnExit::Ignore, OnExit::Degrade, OnExit::StopAll][on_exit as usize],
@@ -88,9 +95,10 @@ struct World {
 }
 
 impl World {
-    fn new(plans: Vec<ModulePlan>, stubborn: bool) -> Self {
-        Self {
-            run: Run::of(Plan { modules: plans.clone(), ..bare() }),
+    /// The process comes after every module that can be waited for, where it `waits`.
+    fn new(plans: Vec<ModulePlan>, stubborn: bool, waits: bool) -> Self {
+        let mut world = Self {
+            run: Run::of(bare()),
             plans,
             timers: HashMap::new(),
             alive: BTreeMap::new(),
@@ -101,7 +109,11 @@ impl World {
             hurried: false,
             survivors_told: false,
             exit: None,
-        }
+        };
+        let before = world.plans.iter().filter(|plan| waits && !world.is_behind_main(plan.id));
+        let after = before.map(|plan| plan.id).collect();
+        world.run = Run::of(Plan { modules: world.plans.clone(), after, ..bare() });
+        world
     }
 
     fn apply(&mut self, event: Event) {
@@ -159,6 +171,8 @@ impl World {
             Effect::Arm(timer, after) => drop(self.timers.insert(timer, self.run.now.after(after))),
             Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
             Effect::Spawn(id) => {
+                let awaited = self.run.lifecycle.plan.after.iter().find(|module| self.run.lifecycle.is_awaited(**module));
+                assert!(id != ProcessId::Main || awaited.is_none(), "{shown} starts the process before {awaited:?}");
                 assert!(!self.alive.contains_key(&id) && !news.contains(&id), "{shown} spawns {id:?} a second time");
                 if let ProcessId::Module(id) = id {
                     for predecessor in &self.plans[id.0 as usize].after {
@@ -177,6 +191,14 @@ impl World {
                     let first = self.alive.keys().find(|id| matches!(id, ProcessId::Module(id) if self.is_behind_main(*id)));
                     assert!(self.hurried || first.is_none(), "{shown} stops the process before {first:?}");
                 }
+                if let ProcessId::Module(module) = id
+                    && number == libc::SIGTERM
+                    && self.comes_first(id)
+                    && self.run.lifecycle.shutdown.is_some()
+                {
+                    let others: Vec<_> = self.alive.keys().filter(|other| !self.comes_first(**other)).collect();
+                    assert!(others.is_empty(), "{shown} stops {module:?} before {others:?}");
+                }
                 self.hit(id, number);
             }
             Effect::SignalGroup(id, number) => self.hit(id, number),
@@ -194,6 +216,10 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    fn comes_first(&self, id: ProcessId) -> bool {
+        matches!(id, ProcessId::Module(id) if self.plans[id.0 as usize].start == ModuleStart::First)
     }
 
     fn is_behind_main(&self, id: ModuleId) -> bool {
@@ -312,8 +338,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn every_run_with_modules_keeps_the_laws_and_a_stop_ends_it(plans in plans(), stubborn in any::<bool>(), steps in vec(happening(), 0..80)) {
-        let mut world = World::new(plans, stubborn);
+    fn every_run_with_modules_keeps_the_laws_and_a_stop_ends_it(plans in plans(), stubborn in any::<bool>(), waits in any::<bool>(), steps in vec(happening(), 0..80)) {
+        let mut world = World::new(plans, stubborn, waits);
         world.apply(Event::Begin);
         for step in steps {
             world.step(step);
@@ -325,7 +351,7 @@ proptest! {
 
     #[test]
     fn even_impossible_news_of_modules_never_lead_back(plans in plans(), choices in vec((0..MODULES, 0..22u8), 0..60)) {
-        let mut world = World::new(plans, false);
+        let mut world = World::new(plans, false, true);
         world.run.apply(Event::Begin);
         let mut exits = 0;
         for (number, choice) in choices {

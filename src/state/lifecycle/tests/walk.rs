@@ -10,13 +10,14 @@ use std::hash::{Hash, Hasher};
 use super::modules::{ONE, checked, module, restarting};
 use super::*;
 use crate::exit::Exit;
-use crate::plan::module::Predecessor;
+use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
-use crate::plan::{ConditionPlan, ModulePlan, StepAction, StepAt, StepPlan};
+use crate::plan::{ConditionPlan, ModuleId, ModulePlan, StepAction, StepAt, StepPlan};
 use crate::state::check::Verdict;
 use crate::state::event::{Order, Prepared, Readiness};
 use crate::state::process::{RunState, Then};
 use crate::state::snapshot::{Level, Look, Migration};
+use crate::state::start::StartStage;
 use crate::state::transition::{Machine, Transition};
 
 /// More than these were never seen; a walk that does not end is a fault of its own.
@@ -49,6 +50,21 @@ fn beside() -> Plan {
     let main = whole.main.clone().map(|main| ProcessPlan { started: None, ..main });
     let module = restarting(checked(whole.modules[0].clone()), RestartPolicy::OnFailure, 1);
     Plan { main, migration: None, heartbeat: None, modules: vec![module], ..whole }
+}
+
+/// A migration under a lock behind a module that comes before everything.
+fn behind_proxy() -> Plan {
+    let whole = whole();
+    let module = ModulePlan { start: ModuleStart::First, after: Vec::new(), ..whole.modules[0].clone() };
+    let main = whole.main.clone().map(|main| ProcessPlan { started: None, ..main });
+    Plan { checks: Vec::new(), main, heartbeat: None, modules: vec![module], ..whole }
+}
+
+/// The process comes after a module that starts with it.
+fn after_module() -> Plan {
+    let beside = beside();
+    let module = ModulePlan { after: Vec::new(), ..beside.modules[0].clone() };
+    Plan { checks: Vec::new(), after: vec![ONE], modules: vec![module], ..beside }
 }
 
 /// A process that is started again, a migration, and steps around it: one whose files are looked at first, one under the lock that is
@@ -101,12 +117,16 @@ struct World {
     /// Whether the permission to restart is asked for.
     asks: bool,
     survivors: bool,
+    /// Whether the checks are asked.
+    asked: bool,
     exit: Option<u8>,
 }
 
 impl World {
     fn new(plan: Plan) -> Self {
+        let asked = plan.first().next().is_none();
         Self {
+            asked,
             run: Run::of(plan),
             timers: BTreeSet::new(),
             alive: BTreeMap::new(),
@@ -148,7 +168,7 @@ impl World {
         let _ = write!(text, "{:?} {:?} {:?}", run.stepping, self.prepares, snapshot.step.as_ref().map(|step| step.doing));
         let _ = write!(text, "{} {} {}", run.ever_ready, run.ever_spawned, snapshot.child.pid.is_some());
         let _ = write!(text, "{:?} {:?} {:?} {:?}", self.timers, self.alive, self.groups, self.keeper);
-        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, self.exit);
+        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, (self.asked, self.exit));
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         hasher.finish()
@@ -157,14 +177,17 @@ impl World {
     /// Everything that may happen now.
     fn events(&self) -> Vec<Event> {
         let run = &self.run.lifecycle;
-        if run.snapshot().phase == Phase::Init && run.ending().is_none() {
+        if !run.start.has_begun() && run.ending().is_none() {
             return vec![Event::Begin, signal(libc::SIGTERM)];
         }
         if let Some((id, _)) = self.alive.iter().find(|(_, life)| **life == Life::Asked) {
             let failed = [Exit::NotFound, Exit::Internal].map(|exit| Event::SpawnFailed(*id, exit.code(), String::new()));
             return std::iter::once(Event::Forked(*id)).chain(failed).collect();
         }
-        let mut events = vec![Event::Probed(0, passed()), Event::Probed(0, refused())];
+        let mut events = Vec::new();
+        if !run.plan.checks.is_empty() && self.asked {
+            events.extend([Event::Probed(0, passed()), Event::Probed(0, refused())]);
+        }
         if run.requests.count < 3 {
             events.push(signal(libc::SIGTERM));
         }
@@ -210,7 +233,8 @@ impl World {
         if self.survivors && self.alive.is_empty() {
             events.push(Event::NoneLeft);
         }
-        if run.snapshot().phase == Phase::Running && run.shutdown.is_none() && !run.plan.modules.is_empty() {
+        let first = run.start.stage() == Some(StartStage::FirstModules);
+        if (run.snapshot().phase == Phase::Running || first) && run.shutdown.is_none() && !run.plan.modules.is_empty() {
             events.extend([Order::Start(ONE), Order::Stop(ONE), Order::Restart(ONE)].map(Event::Asked));
         }
         events
@@ -240,6 +264,8 @@ impl World {
             _ => {}
         }
         let before = (self.run.lifecycle.ending().cloned(), self.run.lifecycle.shutdown, self.run.lifecycle.announced);
+        // One that does not come up is stopped whatever else goes on.
+        let takes_too_long = matches!(event, Event::Elapsed(Timer::Process(_, ProcessTimer::Limit)));
         let of_main = if let Event::Exited(ProcessId::Main, ended) = &event { Some(ended.exit_code()) } else { None };
         let effects = self.run.lifecycle.apply(self.run.now, event);
         let run = &self.run.lifecycle;
@@ -252,11 +278,18 @@ impl World {
             assert!(again || run.ending().map(|ending| ending.code) == Some(code), "{shown}: the exit code is the process': {state:?}");
         }
         let snapshot = run.snapshot();
-        let check = snapshot.check("db").map(|check| check.verdict);
+        let check = snapshot.check("db").map_or(Verdict::Up, |check| check.verdict);
         let ready = snapshot.verdict(Level::Ready, Look::fresh(self.run.now));
-        assert!(!ready || (check == Some(Verdict::Up) && snapshot.child.pid.is_some()), "{shown}: ready while the check is {check:?}");
+        assert!(!ready || (check == Verdict::Up && snapshot.child.pid.is_some()), "{shown}: ready while the check is {check:?}");
+        let comes_first = |id: ModuleId| run.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First);
         for effect in effects {
+            self.asked |= effect == Effect::AskAgain;
             match effect {
+                Effect::Signal(ProcessId::Module(id), libc::SIGTERM) if run.shutdown.is_some() && comes_first(id) && !takes_too_long => {
+                    let before = [ProcessId::Main, ProcessId::Migration].into_iter().find(|id| self.alive.contains_key(id));
+                    assert_eq!(before, None, "{shown}: a module that came first is stopped before it");
+                    assert_ne!(self.keeper, Keeper::Held, "{shown}: a module that came first is stopped before the lock is given back");
+                }
                 Effect::Arm(timer, _) => drop(self.timers.insert(timer)),
                 Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
                 Effect::AcquireLock | Effect::TakeLock => self.keeper = Keeper::Asked,
@@ -277,6 +310,10 @@ impl World {
                     let migrates = id == ProcessId::Migration;
                     assert!(!migrates || self.keeper == Keeper::Held, "{shown}: migrates without its lock");
                     assert!(!migrates || snapshot.migration != Migration::Done, "{shown}: migrates again");
+                    let is_first = matches!(id, ProcessId::Module(id) if comes_first(id));
+                    assert!(is_first || run.start.stage() != Some(StartStage::FirstModules), "{shown}: {id:?} does not wait");
+                    let held = id == ProcessId::Main && run.plan.after.iter().any(|id| run.is_awaited(*id));
+                    assert!(!held, "{shown}: the process does not wait for those that it comes after");
                     self.alive.insert(id, Life::Asked);
                 }
                 Effect::Signal(id, libc::SIGKILL) | Effect::SignalGroup(id, libc::SIGKILL) => {
@@ -363,8 +400,16 @@ fn drawn(heading: &str) -> BTreeSet<(String, String)> {
 #[test]
 fn every_reachable_state_keeps_the_laws_and_the_drawings_show_every_transition() {
     let mut transitions = BTreeSet::new();
-    for (name, plan) in [("whole", whole()), ("again", again()), ("beside", beside()), ("stepped", stepped())] {
-        let (states, endless) = walk(plan, &mut transitions);
+    let plans: [(&str, fn() -> Plan); 6] = [
+        ("whole", whole),
+        ("again", again),
+        ("beside", beside),
+        ("behind proxy", behind_proxy),
+        ("after module", after_module),
+        ("stepped", stepped),
+    ];
+    for (name, plan) in plans {
+        let (states, endless) = walk(plan(), &mut transitions);
         println!("{name}: {states} states");
         assert_eq!(endless, 0, "{name}: from some states no path leads to an exit");
     }

@@ -1,0 +1,80 @@
+//! What the configuration makes of its variables: values that stand above those of the process, and who makes what has to be made.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::{Environment, Found};
+
+/// Runs the commands whose output becomes a variable.
+pub trait Asker: Send + Sync {
+    /// What `argv` writes to its standard output within that time, in an environment of these variables.
+    ///
+    /// # Errors
+    /// What failed, and why, as the end of a sentence about the command.
+    fn output(&self, argv: &[String], variables: &BTreeMap<OsString, OsString>, within: Duration) -> Result<String, String>;
+}
+
+/// A variable that the configuration sets.
+#[derive(Clone)]
+pub(super) struct Set {
+    pub(super) found: Option<Found>,
+    /// Whether its value is not known here, because nobody makes it.
+    pub(super) unknown: bool,
+}
+
+impl Environment {
+    /// The same with somebody who makes what has to be made: `run` alone has one.
+    #[must_use]
+    pub fn asking(self, asker: std::sync::Arc<dyn Asker>) -> Self {
+        Self { asker: Some(asker), ..self }
+    }
+
+    /// The same for who reads the configuration again: what was made stays, and nothing is made.
+    #[must_use]
+    pub fn recalling(self) -> Self {
+        Self { asker: None, ..self }
+    }
+
+    /// What was made under this name before, else what `make` makes now; none where nobody may make anything.
+    pub fn made(&self, name: &str, make: impl FnOnce(&dyn Asker) -> Result<String, String>) -> Option<Result<String, String>> {
+        let known = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = known().get(name) {
+            return Some(Ok(value.clone()));
+        }
+        let value = make(self.asker.as_deref()?);
+        if let Ok(value) = &value {
+            known().insert(name.to_owned(), value.clone());
+        }
+        Some(value)
+    }
+
+    /// Sets `name` for everything that is read after this; `secret` where no part of the value may be shown.
+    pub fn set(&mut self, name: &str, value: &str, secret: bool) {
+        self.put(name, Some(Found { value: value.to_owned(), secret }), false);
+    }
+
+    /// Sets `name` to what nobody knows here, with `value` in its place.
+    pub fn set_unknown(&mut self, name: &str, value: &str) {
+        self.put(name, Some(Found { value: value.to_owned(), secret: false }), true);
+    }
+
+    /// Takes `name` away for everything that is read after this.
+    pub fn unset(&mut self, name: &str) {
+        self.put(name, None, false);
+    }
+
+    fn put(&mut self, name: &str, found: Option<Found>, unknown: bool) {
+        match &found {
+            Some(found) => self.variables.insert(name.into(), found.value.as_str().into()),
+            None => self.variables.remove(OsStr::new(name)),
+        };
+        self.set.insert(name.to_owned(), Set { found, unknown });
+    }
+
+    /// Whether the value of `name` is not known here.
+    pub fn is_unknown(&self, name: &str) -> bool {
+        self.set.get(name).is_some_and(|set| set.unknown)
+    }
+}

@@ -1,0 +1,172 @@
+//! `[options]`, `[[refuse]]` and `[[arguments]]`: what the arguments of the container come to, before a mode is chosen.
+
+mod options;
+
+use crate::config::arguments::{Refused, Rule};
+use crate::config::interpolate::Text;
+use crate::config::node::{Entry, Node, Table, Value};
+use crate::config::origin::Origin;
+use crate::config::problem::Problem;
+use crate::config::reader::{Depth, Section};
+use crate::plan::argv::Word;
+use crate::plan::resolve::condition;
+use crate::plan::resolve::own::Own;
+pub(super) use options::options;
+
+/// What becomes of arguments that the mode's command does not take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// The run ends with 64.
+    #[default]
+    Refused,
+    /// They are left out.
+    Ignored,
+    /// They are appended.
+    Appended,
+}
+
+/// What the arguments came to.
+#[derive(Default)]
+pub(super) struct Given {
+    /// Those that are left.
+    pub arguments: Vec<String>,
+    /// The variables that options became.
+    pub variables: Vec<(String, String)>,
+    /// The mode that a rule selects, and where it says so.
+    pub mode: Option<(String, Origin)>,
+    /// The command of one's own that they are.
+    pub own: Option<Own>,
+    /// The rule that says so; none where the command line does.
+    pub rule: Option<Node>,
+    pub rest: Rest,
+    /// Which rule held and why.
+    pub why: Option<String>,
+}
+
+impl Given {
+    /// Puts the mode that a rule selects into the configuration, where no option of the command line names one.
+    pub(super) fn select(&self, tree: &mut Table) {
+        let Some((mode, origin)) = &self.mode else { return };
+        let present = tree.get("mode").map(|entry| &entry.node.origin);
+        if !matches!(present, Some(Origin::Flag(_))) {
+            // It is no text with variables any more.
+            let node = Node { value: Value::String(mode.replace('$', "$$")), origin: origin.clone() };
+            tree.insert(Entry { key: "mode".into(), origin: origin.clone(), node });
+        }
+    }
+
+    /// What is said of arguments that nobody takes.
+    pub(super) fn shown(&self) -> String {
+        self.arguments.iter().map(|argument| Word::plain(argument).shown().to_owned()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Tells every case of `[[refuse]]` that holds.
+pub(super) fn refusals(root: &Section<'_>) {
+    let context = root.context();
+    for node in root.list("refuse").unwrap_or_default() {
+        let Some(mut section) = context.open(&node, "refuse", Depth::Form) else { continue };
+        let _: Refused = section.declared();
+        for key in ["when", "message"].into_iter().filter(|key| !section.has(key)) {
+            let what = if key == "when" { "it says in which case nothing is started" } else { "it says what to do instead" };
+            section.problem(key, format!("is missing: {what}"));
+        }
+        let Some(when) = section.node("when") else { continue };
+        let holds = condition::told(context, when, "refuse").is_some_and(|(holds, _)| holds) && section.has("message");
+        let whole = context.open(&node, "refuse", Depth::Whole).filter(|_| holds);
+        if let Some(mut section) = whole {
+            let refused: Refused = section.declared();
+            let message = refused.message.0.map(|text| text.shown()).unwrap_or_default();
+            context.problem(Problem::refused(&node.origin, message, refused.code.to().unwrap_or(64)));
+        }
+    }
+}
+
+/// Applies the first rule of `[[arguments]]` that holds to `given`; none where the command line says itself that they are a command of
+/// one's own. Every rule is looked at for its form.
+pub(super) fn rules(root: &Section<'_>, given: &mut Given, bare: bool) {
+    let context = root.context();
+    let mut is_decided = given.own.is_some();
+    for (index, node) in root.list("arguments").unwrap_or_default().iter().enumerate() {
+        let Some(mut section) = context.open(node, "arguments", Depth::Form) else { continue };
+        let keys = section.entries().count();
+        let rule: Rule = section.declared();
+        form(&section, section.entries().count() == keys);
+        let nothing_to_run = rule.run && !section.has("command") && given.arguments.is_empty();
+        let held = match section.node("when") {
+            Some(when) if is_decided || nothing_to_run => {
+                condition::holds(context, Some(when), "arguments", Depth::Form);
+                None
+            }
+            Some(when) => condition::told(context, when, "arguments").filter(|(holds, _)| *holds).map(|(_, words)| words),
+            None => Some("it always holds".to_owned()).filter(|_| !is_decided && !nothing_to_run),
+        };
+        if let Some(words) = held {
+            is_decided = true;
+            apply(root, node, given, bare);
+            given.why = Some(told(given, index + 1, &words));
+        }
+    }
+}
+
+/// Which keys of a rule go together.
+fn form(section: &Section<'_>, is_complete: bool) {
+    let written = |keys: &[&'static str]| keys.iter().copied().filter(|key| section.has(key)).collect::<Vec<_>>();
+    let whats = written(&["mode", "run", "refuse"]);
+    if let [first, second, ..] = whats.as_slice() {
+        section.problem(second, format!("stands beside `{first}`; a rule has one of `mode`, `run` and `refuse`"));
+    }
+    let rests = written(&["ignore", "append"]);
+    if let [_, second] = rests.as_slice() {
+        section.problem(second, "stands beside `ignore`; arguments are left out or appended");
+    }
+    for key in rests.iter().filter(|_| section.has("run") || section.has("refuse")) {
+        section.problem(key, "is about the command of a mode, and this rule starts none");
+    }
+    for key in written(&["command", "env", "wait", "user"]).into_iter().filter(|_| !section.has("run")) {
+        section.problem(key, "is for a command of one's own: write `run = true` beside it");
+    }
+    if section.has("code") && !section.has("refuse") {
+        section.problem("code", "is the exit code of `refuse`, and the rule has none");
+    }
+    if is_complete && whats.is_empty() && rests.is_empty() && written(&["drop", "prepend"]).is_empty() {
+        section.problem("mode", "is missing: a rule says what becomes of the arguments, by `mode`, `run`, `refuse`, `ignore` or `append`");
+    }
+}
+
+/// Does what the rule says.
+fn apply(root: &Section<'_>, node: &Node, given: &mut Given, bare: bool) {
+    let Some(mut section) = root.context().open(node, "arguments", Depth::Whole) else { return };
+    let rule: Rule = section.declared();
+    if let Some(refuse) = &rule.refuse.0 {
+        let origin = section.origin("refuse").unwrap_or(&node.origin);
+        root.context().problem(Problem::refused(origin, refuse.shown(), rule.code.to().unwrap_or(64)));
+        return;
+    }
+    if let (Some(mode), Some(origin)) = (&rule.mode.0, section.origin("mode")) {
+        given.mode = Some((mode.value(), origin.clone()));
+    }
+    let dropped = rule.drop.to::<usize>().unwrap_or_default().min(given.arguments.len());
+    given.arguments.drain(..dropped);
+    drop(given.arguments.splice(0..0, rule.prepend.iter().map(Text::value)));
+    if rule.run {
+        given.own = Some(Own { waits: rule.wait && !bare });
+        given.rule = Some(node.clone());
+    }
+    given.rest = match (rule.ignore, rule.append) {
+        (true, _) => Rest::Ignored,
+        (_, true) => Rest::Appended,
+        _ => Rest::Refused,
+    };
+}
+
+fn told(given: &Given, number: usize, words: &str) -> String {
+    let what = match (&given.mode, given.own) {
+        (_, Some(own)) if own.waits => "a command of one's own, after the waits".to_owned(),
+        (_, Some(_)) => "a command of one's own".to_owned(),
+        (Some((mode, _)), None) => format!("the mode {mode}"),
+        (None, None) => "the mode as it is chosen without arguments".to_owned(),
+    };
+    let left = if given.arguments.is_empty() { "none is left".to_owned() } else { format!("`{}` is left", given.shown()) };
+    format!("the arguments select {what}, by rule {number} of [[arguments]] ({words}); {left}")
+}

@@ -1,0 +1,50 @@
+//! `[conditions]`: each is asked once in a start, before anything else is done.
+
+use std::time::Duration;
+
+use super::{Commands, Reader};
+use crate::config::node::Node;
+use crate::config::problem::Problem;
+use crate::config::reader::{Context, Depth, NamedCondition, Section};
+use crate::plan::argv::Word;
+use crate::sys;
+
+/// How long a command may take.
+const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whether the condition `name` of `[conditions]`, which stands at `node`, holds; it is asked once in a start, its commands are, too.
+pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> bool {
+    if let Some(known) = context.environment.answer(name) {
+        return known;
+    }
+    let before = context.faults_so_far();
+    context.name_condition(name, NamedCondition::Asked);
+    let found = Reader { context, depth: Depth::Whole, commands: Commands::Asked }.read(node, &format!("conditions.{name}"));
+    let holds = found.plan.holds(&mut |process| {
+        let words: Vec<&str> = process.argv.words().iter().map(Word::value).collect();
+        sys::ask::succeeds(&words, context.environment.variables(), COMMAND_LIMIT).unwrap_or_else(|why| {
+            let text = format!("`command` in [conditions.{name}] cannot be asked: {}: {why}", process.argv.program());
+            context.problem(Problem::at(&node.origin, text));
+            false
+        })
+    });
+    context.name_condition(name, NamedCondition::Written(node.clone()));
+    if context.faults_so_far() == before {
+        context.environment.note_answer(name, holds);
+    }
+    holds
+}
+
+/// Notes what `[conditions]` has, so that each can be asked as soon as something names it.
+pub(in crate::plan::resolve) fn name_all(root: &Section<'_>) {
+    let Some(section) = root.table("conditions") else { return };
+    section.entries().for_each(|entry| root.context().name_condition(&entry.key, NamedCondition::Written(entry.node.clone())));
+}
+
+/// Asks each of `[conditions]` that was not asked before.
+pub(in crate::plan::resolve) fn ask_all(root: &Section<'_>) {
+    let Some(section) = root.table("conditions") else { return };
+    for entry in section.entries() {
+        decide(root.context(), &entry.key, &entry.node);
+    }
+}

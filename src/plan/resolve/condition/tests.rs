@@ -1,0 +1,38 @@
+//! What of a condition is decided at once, and what stays.
+
+use super::*;
+use crate::config::node::parse_document;
+use crate::config::origin::Origin;
+use crate::config::process::{MainKeys, ProcessKeys};
+use crate::config::source::Environment;
+use crate::plan::resolve::variables::Variables;
+
+fn later(when: &str) -> String {
+    let environment = Environment::new([("FLAG", "yes"), ("NAME", "a")]).with_arguments(vec!["web".to_owned()]);
+    let (tree, broken) = parse_document(&format!("when = {when}"), &|line, column| Origin::File { path: "p".into(), line, column });
+    assert_eq!(broken, []);
+    let context = Context::new(&environment);
+    let template = Template::of(None, ProcessKeys::default(), MainKeys::default(), Variables::default());
+    let plan = deferred(&context, Some(&tree.get("when").unwrap().node), "steps", Depth::Whole, &template);
+    context.finish().map_or_else(|problems| panic!("{problems}"), |_| plan.to_string())
+}
+
+#[test]
+fn what_is_known_is_decided_and_files_and_commands_stay() {
+    for (when, left) in [
+        ("{ var = 'FLAG', truthy = true }", "always"),
+        ("{ argument = 1, one_of = ['worker'] }", "never"),
+        ("{ file = '/x', exists = false }", "the file /x does not exist"),
+        ("{ not = { file = '/x', empty = true } }", "the file /x is not empty"),
+        ("{ directory = '/x/${NAME}', exists = true }", "the directory /x/a exists"),
+        ("{ all = [{ var = 'FLAG', truthy = true }, { file = '/x', executable = true }] }", "the file /x is executable"),
+        ("[{ var = 'FLAG', truthy = true }, { file = '/x', executable = true }]", "always"),
+        (
+            "[{ command = ['test', '-e', '/${NAME}'] }, { file = '/x', contains = 'y' }]",
+            "`test -e /a` ends with 0 or the file /x contains what is wanted",
+        ),
+        ("{ all = [{ root = true }, { root = false }, { command = ['true'] }] }", "never"),
+    ] {
+        assert_eq!(later(when), left, "{when}");
+    }
+}

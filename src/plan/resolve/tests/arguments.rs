@@ -1,0 +1,165 @@
+//! `[conditions]`, `[[refuse]]`, `[options]` and `[[arguments]]`: what arguments come to.
+
+use super::*;
+
+/// Rules as the entrypoints of images have them.
+const RULES: &str = r#"
+mode = "server"
+[options]
+"--workers" = "WS"
+"-c" = { variable = "CONF" }
+"--debug" = { flag = "DEBUG" }
+"--no-cache" = { flag = "CACHE", value = 0 }
+[[arguments]]
+when = { argument = 1, one_of = ["server", "worker"] }
+mode = "${@1}"
+drop = 1
+[[arguments]]
+when = { argument = 1, prefix = "-" }
+mode = "server"
+append = true
+[[arguments]]
+when = { argument = 1, eq = "quiet" }
+ignore = true
+[[arguments]]
+when = { argument = 1, eq = "shell" }
+run = true
+drop = 1
+command = ["tini", "--", { args = true }, "${@1:-none}"]
+env = { WHO = "own" }
+[[arguments]]
+when = { argument = -1, eq = "stop" }
+refuse = "name a command, not ${@-1}"
+code = 3
+[[arguments]]
+when = { argument = 1, eq = "manage" }
+run = true
+prepend = ["python"]
+wait = true
+[[arguments]]
+run = true
+[checks.db]
+url = "tcp://db:1"
+[modes.server]
+command = ["serve", "--workers=${WS:-1}", "--debug=${DEBUG:-}", "--first=${@1:-}"]
+[modes.worker]
+command = ["work", { args = true }]
+"#;
+
+/// The command, and whether it is one's own and waits.
+fn came_to(arguments: &[&str]) -> (String, bool, bool) {
+    let plan = with(RULES, &[], arguments);
+    (argv(&plan).join(" "), plan.own_command, !plan.checks.is_empty())
+}
+
+#[test]
+fn the_first_rule_that_holds_says_what_arguments_come_to() {
+    for (arguments, command, own, waits) in [
+        (&[][..], "serve --workers=1 --debug= --first=", false, true),
+        (&["server"], "serve --workers=1 --debug= --first=", false, true),
+        (&["worker", "a", "b"], "work a b", false, true),
+        (&["--flag", "x"], "serve --workers=1 --debug= --first=--flag --flag x", false, true),
+        (&["quiet", "x"], "serve --workers=1 --debug= --first=quiet", false, true),
+        (&["bash", "-l"], "bash -l", true, false),
+        (&["shell", "bash"], "tini -- bash bash", true, false),
+        (&["shell"], "tini -- none", true, false),
+        (&["manage", "migrate"], "python manage migrate", true, true),
+        (&["worker", "--workers", "4", "--debug", "x"], "work x", false, true),
+        (&["--workers=4", "--debug"], "serve --workers=4 --debug=true --first=", false, true),
+        (&["worker", "--", "--workers", "4"], "work -- --workers 4", false, true),
+    ] {
+        assert_eq!(came_to(arguments), (command.to_owned(), own, waits), "{arguments:?}");
+    }
+    let plan = with(RULES, &[], &["worker", "--no-cache", "-c", "x.toml", "--workers=4"]);
+    let set: Vec<(&str, &str)> = plan.main.as_ref().unwrap().env.iter().map(|(name, word)| (name.as_str(), word.value())).collect();
+    assert_eq!(set, [("CACHE", "0"), ("CONF", "x.toml"), ("WS", "4")]);
+    assert_eq!(
+        plan.arguments.as_deref(),
+        Some("the arguments select the mode worker, by rule 1 of [[arguments]] (argument 1 is one of `server`, `worker`); none is left")
+    );
+    assert_eq!(plan.service.name, "worker");
+    let own = with(RULES, &[], &["shell", "bash"]);
+    assert!(own.main.unwrap().env.iter().any(|(name, word)| name == "WHO" && word.value() == "own"));
+}
+
+fn asked(toml: &str, arguments: &[&str], change: impl FnOnce(&mut Request)) -> Result<Plan, Problems> {
+    let file = File::new(toml);
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let mut request = Request { file: Some(file.0.clone()), arguments, ..Request::default() };
+    change(&mut request);
+    resolve(&request, &Environment::new([("PATH", "/usr/bin:/bin")]))
+}
+
+#[test]
+fn what_is_written_on_the_command_line_stands_above_the_rules() {
+    let plan = asked(RULES, &["server", "x"], |request| request.mode = Some("worker".into())).unwrap();
+    assert_eq!(argv(&plan), ["work", "x"]);
+    let plan = asked(RULES, &["worker", "--workers", "1"], |request| request.exec = true).unwrap();
+    assert_eq!((argv(&plan), plan.own_command), (vec!["worker", "--workers", "1"], true));
+    let plan = asked(RULES, &["worker", "--workers", "1"], |request| request.bare = true).unwrap();
+    assert_eq!((argv(&plan), plan.checks.len()), (vec!["work"], 0));
+}
+
+#[test]
+fn a_start_that_is_refused_says_why_and_nothing_else() {
+    let refused = try_with(RULES, &[], &["x", "stop"]).unwrap_err();
+    assert_eq!((refused.to_string().as_str(), refused.code()), ("name a command, not stop", 3));
+    let toml = "
+[conditions]
+new = { file = '/nonexistent/version', exists = false }
+asked = { all = [{ condition = 'new' }, { command = ['sh', '-c', 'exit 0'] }] }
+[[refuse]]
+when = { var = 'KEY', nonempty = false }
+message = 'set KEY'
+[[refuse]]
+when = { condition = 'asked' }
+message = 'this is new'
+code = 1
+[[refuse]]
+when = { not = { condition = 'new' } }
+message = 'never'
+[modes.a]
+command = ['a', '${KEY}']
+unknown = 1
+";
+    let refused = asked(toml, &[], |_| ()).unwrap_err();
+    assert_eq!((refused.to_string().as_str(), refused.code()), ("set KEY\nthis is new", 64));
+}
+
+#[test]
+fn what_is_wrong_with_rules_and_conditions_is_told() {
+    for (toml, problem) in [
+        ("extra_args = 'ignore'", "p:1:1: `extra_args` is gone: what becomes of arguments is said by rules"),
+        ("[[arguments]]\nmode = 'a'\nrun = true", "`run` in [arguments] stands beside `mode`; a rule has one of"),
+        ("[[arguments]]\nignore = true\nappend = true", "`append` in [arguments] stands beside `ignore`"),
+        ("[[arguments]]\nrun = true\nignore = true", "`ignore` in [arguments] is about the command of a mode"),
+        ("[[arguments]]\nmode = 'a'\nwait = true", "`wait` in [arguments] is for a command of one's own"),
+        ("[[arguments]]\nmode = 'a'\ncode = 3", "`code` in [arguments] is the exit code of `refuse`"),
+        ("[[arguments]]\nwhen = { args = true }", "`mode` in [arguments] is missing: a rule says what becomes of"),
+        ("[[arguments]]\nmod = 'a'", "unknown key `mod` in [arguments]; did you mean `mode`?"),
+        ("[[arguments]]\nmode = 'b'", "p:2:8: unknown mode `b`; known: `a`"),
+        ("[options]\nworkers = 'W'", "[options.workers] is no option"),
+        ("[options]\n'--w' = { flag = 'A', variable = 'B' }", "[options.--w] wants one of `variable` and `flag`"),
+        ("[options]\n'--w' = { variable = 'B', value = '1' }", "[options.--w] has a `value` of its own"),
+        ("[[refuse]]\nmessage = 'x'", "`when` in [refuse] is missing"),
+        ("[[refuse]]\nwhen = { args = false }", "`message` in [refuse] is missing"),
+        ("[conditions]\na = { condition = 'b' }\nb = { condition = 'a' }", "`condition` in [conditions.b] names `a`, which is itself"),
+        ("[conditions]\nnew = { condition = 'mew' }", "and [conditions] has none of this name; did you mean `new`?"),
+        ("[conditions]\na = { command = ['no-such-program'] }", "`command` in [conditions.a] cannot be asked: no-such-program: it was not"),
+        ("[conditions]\na = { var = 'X' }", "[conditions.a] wants exactly one of"),
+        ("service = '${@1}'", "there is no argument `${@1}`; give it, or a default: `${@1:-…}`"),
+        ("service = '${@0}'", "`${@0}` is no argument"),
+    ] {
+        let told = problems(&format!("{toml}\n[modes.a]\ncommand = ['a']\n"), &[], &[]).join("\n");
+        assert!(told.contains(problem), "{toml}: {told}");
+    }
+    for (arguments, problem) in
+        [(&["--workers"][..], "the option --workers wants a value"), (&["--debug=1"], "the option --debug takes no value")]
+    {
+        let problems = try_with(RULES, &[], arguments).unwrap_err();
+        assert!(problems.to_string().contains(problem), "{problems}");
+        assert_eq!(problems.exit(), Exit::Usage);
+    }
+    let told = try_with("[modes.a]\ncommand = ['a']\n", &[("PORTCULLIS_EXTRA_ARGS", "ignore")], &[]).unwrap_err().to_string();
+    assert!(told.starts_with("environment variable PORTCULLIS_EXTRA_ARGS: `extra_args` is gone"), "{told}");
+}

@@ -1,0 +1,111 @@
+//! What `[env]` makes of the environment, and who sees it.
+
+use super::*;
+
+/// The value of a variable that the process gets; none where it is not set by the plan.
+fn value<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {
+    plan.main.as_ref()?.env.iter().find(|(set, _)| set == name).map(|(_, word)| word.value())
+}
+
+const TAIL: &str = "[modes.api]\ncommand = ['true']\n";
+
+#[test]
+fn each_entry_sees_those_before_it_and_the_whole_configuration_sees_all() {
+    let toml = "[env]\nHOST = 'db'\nURL = 'http://${HOST}:${PORT:-1}/'\nPATH = '/x:${PATH}'\nPORT = 2\n[checks.web]\nurl = 'tcp://${HOST}:${PORT}'\n\
+        [modes.api]\ncommand = ['echo', '${URL}', '${PATH}']\nenv = { A = '${HOST}-a', B = '${A}-b' }\n";
+    let plan = with(toml, &[("PATH", "/bin"), ("HOST", "other")], &[]);
+    assert_eq!(argv(&plan), ["echo", "http://db:1/", "/x:/bin"]);
+    assert_eq!(plan.checks.first().unwrap().target.to_string(), "tcp://db:2");
+    assert_eq!((value(&plan, "A"), value(&plan, "B")), (Some("db-a"), Some("db-a-b")));
+}
+
+#[test]
+fn a_default_is_for_what_is_unset_or_empty_and_is_not_looked_at_otherwise() {
+    let toml =
+        format!("[env]\nOWN = 'own'\n[env.default]\nOWN = '${{UNSET}}'\nGIVEN = '${{UNSET}}'\nEMPTY = 'e-${{OWN}}'\nNONE = 'n'\n{TAIL}");
+    let plan = with(&toml, &[("GIVEN", "g"), ("EMPTY", "")], &[]);
+    assert_eq!(
+        [value(&plan, "OWN"), value(&plan, "GIVEN"), value(&plan, "EMPTY"), value(&plan, "NONE")],
+        [Some("own"), None, Some("e-own"), Some("n")]
+    );
+    let before = with("[env.default]\nA = 'd'\n[env]\nB = '${A}'\n[modes.api]\ncommand = ['true']\n", &[], &[]);
+    assert_eq!(value(&before, "B"), Some("d"), "a table that is written first is seen first");
+}
+
+#[test]
+fn the_first_case_that_holds_is_taken() {
+    let toml = format!(
+        "[env]\nA = [{{ value = 'one', when = {{ var = 'X', eq = '1' }} }}, {{ value = 'two', when = {{ var = 'X', eq = '2' }} }}]\n\
+         B = {{ value = 'b', default = true }}\nC = {{ unset = true }}\n{TAIL}"
+    );
+    let plan = with(&toml, &[("X", "2"), ("B", "given"), ("C", "c")], &[]);
+    assert_eq!((value(&plan, "A"), value(&plan, "B")), (Some("two"), None));
+    assert_eq!(plan.main.as_ref().unwrap().env_remove, ["C"]);
+    assert_eq!(value(&with(&toml, &[("X", "3")], &[]), "A"), None, "none holds: untouched");
+}
+
+#[test]
+fn a_value_has_exactly_one_form() {
+    for (entry, problem) in [
+        ("A = { value = 'x', url = 'tcp://h:1' }", "stands alone: a variable has exactly one of"),
+        ("A = { default = true }", "stands alone: a variable has exactly one of"),
+        ("A = { value = 'x', keep = '/k' }", "is the file of what is generated"),
+        ("A = { generate = 'hex' }", "is none of `hex:N`"),
+        ("A = { generate = 'alnum:0' }", "is none of `hex:N`"),
+        ("A = { vaule = 'x' }", "unknown key `vaule`"),
+        ("A = { url = 'tcp://h:${P}' }", "has a variable for its port"),
+        ("A = { file = '/no/such/file' }", "cannot be read"),
+        ("A = [1]", "a case of [env.A] is a number"),
+    ] {
+        let found = problems(&format!("[env]\n{entry}\n{TAIL}"), &[("P", "x/y")], &[]);
+        assert!(found.len() == 1 && found.first().unwrap().contains(problem), "{entry}: {found:?}");
+    }
+}
+
+#[test]
+fn files_stand_for_the_names_that_a_pattern_fits_and_a_conflict_goes_as_is_said() {
+    let file = File::new("from-the-file\n");
+    let path = file.0.to_str().unwrap();
+    let variables = [("PG_USER_FILE", path), ("PG_PASS_FILE", path), ("PG_PASS", "own"), ("OTHER_FILE", path)];
+    let read = |conflict: &str| try_with(&format!("[env]\nexpand_files = ['PG_*']\n{conflict}\n{TAIL}"), &variables, &[]);
+    assert!(read("").err().unwrap().to_string().contains("both PG_PASS and PG_PASS_FILE are set"));
+    let by_file = read("expand_files_conflict = 'file'").unwrap();
+    assert_eq!(
+        [value(&by_file, "PG_USER"), value(&by_file, "PG_PASS"), value(&by_file, "OTHER")],
+        [Some("from-the-file"), Some("from-the-file"), None]
+    );
+    let by_variable = read("expand_files_conflict = 'variable'").unwrap();
+    assert_eq!((value(&by_variable, "PG_USER"), value(&by_variable, "PG_PASS")), (Some("from-the-file"), None));
+    assert!(by_variable.main.unwrap().env_remove.contains(&"PG_PASS_FILE".to_owned()));
+}
+
+#[test]
+fn nothing_is_made_where_nobody_makes_it() {
+    let keep = std::env::temp_dir().join(format!("portcullis-kept-{}", std::process::id()));
+    let toml = format!(
+        "[env]\nK = {{ generate = 'hex:4', keep = '{}' }}\nC = {{ command = ['touch', '/no/such/place'] }}\n{TAIL}",
+        keep.display()
+    );
+    let plan = with(&toml, &[], &[]);
+    assert!(!keep.exists());
+    assert_eq!(plan.notices.iter().filter(|notice| notice.contains("`run`")).count(), 2, "{:?}", plan.notices);
+    std::fs::write(&keep, "abc\n").unwrap();
+    let short = problems(&toml, &[], &[]);
+    std::fs::remove_file(&keep).unwrap();
+    assert!(short.first().unwrap().contains("which has 3 characters and not the 8"), "{short:?}");
+}
+
+proptest! {
+    #[test]
+    fn what_a_url_is_made_of_is_read_back_from_it(user in "\\PC+", password in "\\PC+", database in "\\PC+", option in "\\PC+", port in 1_u16..) {
+        let number = port.to_string();
+        let variables = [("U", user.as_str()), ("P", password.as_str()), ("D", database.as_str()), ("O", option.as_str()), ("N", number.as_str())];
+        let toml = format!("[env]\nA = {{ url = 'pg+x://${{U}}:${{P}}@${{H:-::1}}:${{N}}/${{D}}?o=${{O}}' }}\n{TAIL}");
+        let plan = with(&toml, &variables, &[]);
+        let address = address::Address::parse(value(&plan, "A").unwrap()).unwrap();
+        prop_assert_eq!((address.user.as_deref(), address.password.as_deref()), (Some(user.as_str()), Some(password.as_str())));
+        prop_assert_eq!((address.host.as_str(), address.port), ("::1", Some(port)));
+        prop_assert_eq!(address.database().unwrap(), database);
+        prop_assert_eq!(address.parameters(), [("o".to_owned(), option)]);
+    }
+}
