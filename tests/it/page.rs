@@ -196,7 +196,7 @@ fn every_state_is_readable_on_a_desk_and_on_a_phone_by_day_and_by_night() {
     // Everything that the page can show, with words that are as long as words get; each step waits for a file of its name.
     let toml = format!(
         "mode = \"api\"\nservice = \"api\"\n\
-         [checks.redis]\nurl = \"redis://127.0.0.1:{port}/0\"\ninterval = \"200ms\"\nfailure_threshold = 2\n\
+         [checks.redis]\nurl = \"redis://127.0.0.1:{port}/0\"\ninterval = \"200ms\"\nfailure_threshold = 2\nwait = \"10m\"\n\
          [checks.a-search-engine-with-a-name-that-hardly-ends]\nurl = \"http://127.0.0.1:9/_cluster/health?wait_for_status=yellow&timeout=50s\"\nwait = \"0s\"\naffects = \"none\"\n\
          [checks.disk]\nurl = \"disk:///?free=1MiB\"\n\
          [migrations]\nenabled = true\nlock = \"none\"\ncommand = [\"{until}\", \"{gates}/migrated\", \"0\"]\n\
