@@ -399,8 +399,9 @@ fn drawn(heading: &str) -> BTreeSet<(String, String)> {
 
 #[test]
 fn every_reachable_state_keeps_the_laws_and_the_drawings_show_every_transition() {
+    type Named = (&'static str, fn() -> Plan);
     let mut transitions = BTreeSet::new();
-    let plans: [(&str, fn() -> Plan); 6] = [
+    let plans: [Named; 6] = [
         ("whole", whole),
         ("again", again),
         ("beside", beside),
