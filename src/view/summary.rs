@@ -73,7 +73,7 @@ fn causes_but(assessment: &Assessment<'_>, authority: bool, known: &[&str]) -> V
         .collect()
 }
 
-/// The same without what the [headline] says already.
+/// The same without what the headline says already.
 pub(super) fn reasons(assessment: &Assessment<'_>, authority: bool) -> Vec<String> {
     causes_but(assessment, authority, &["startup", "shutdown", "supervisor"])
 }
