@@ -12,7 +12,6 @@ use crate::config::values::Number;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
-use crate::plan::resolve::process::Template;
 pub(super) use named::{ask_all, name_all};
 
 /// Whether the test at `node` holds now, or one of a list of them; true for no test at all, and at [`Depth::Form`], which only looks at
@@ -30,9 +29,9 @@ pub(super) fn told<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Opt
 }
 
 /// The same for what comes later in a start: files are looked at and commands are asked when it is about to be done. Commands run as
-/// those of `template` do.
-pub(super) fn deferred<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth, template: &Template) -> ConditionPlan {
-    let reader = Reader { context, depth, commands: Commands::Later(template) };
+/// `run` makes them.
+pub(super) fn deferred<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth, run: Run<'_>) -> ConditionPlan {
+    let reader = Reader { context, depth, commands: Commands::Later(run) };
     node.map_or(ConditionPlan::Always, |node| reader.read(node, &format!("{path}.when")).plan)
 }
 
@@ -54,6 +53,9 @@ impl Found {
     }
 }
 
+/// Makes the process of a condition's command.
+type Run<'t> = &'t dyn Fn(Argv) -> ProcessPlan;
+
 /// What becomes of commands.
 #[derive(Clone, Copy)]
 enum Commands<'t> {
@@ -61,8 +63,8 @@ enum Commands<'t> {
     Refused,
     /// They are asked at once, as portcullis itself.
     Asked,
-    /// They are asked later, and run as those of this template do.
-    Later(&'t Template),
+    /// They are asked later, and run so.
+    Later(Run<'t>),
 }
 
 /// Where a condition stands.
@@ -252,7 +254,7 @@ impl<'c> Reader<'c, '_> {
             return Found::nothing();
         };
         let process = match self.commands {
-            Commands::Later(template) => template.process(argv, None).aside(),
+            Commands::Later(run) => run(argv),
             _ => ProcessPlan::new(argv),
         };
         let plan = ConditionPlan::Command(Box::new(process));

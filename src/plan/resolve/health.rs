@@ -62,18 +62,6 @@ impl Default for Gate {
     }
 }
 
-/// What decides whether the start of a module counts that says nothing of it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Counting {
-    with_all_modules: bool,
-}
-
-/// Whether the start of every module counts that does not say otherwise.
-pub(super) fn counts_all_modules(root: &Section<'_>) -> bool {
-    root.table("health").is_some_and(|mut section| section.part::<Counting>().with_all_modules)
-}
-
 /// The health endpoint; none when it is switched off.
 pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     let enabled = root.table("health").is_none_or(|mut section| section.part::<Gate>().enabled) && !bare;

@@ -1,5 +1,7 @@
 //! How a process is started, signalled, stopped and started again, from what `[process]`, a mode or a module say of it.
 
+use serde::Deserialize;
+
 use crate::config::accounts::{Account, Accounts};
 use crate::config::interpolate::Text;
 use crate::config::node::merge;
@@ -12,7 +14,6 @@ use crate::config::values::Maybe;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
-use crate::plan::resolve::health;
 use crate::plan::resolve::variables::Variables;
 use crate::plan::{ProcessPlan, StartedPlan};
 use crate::sys::start::Credentials;
@@ -28,6 +29,13 @@ pub(super) struct General<'c> {
     pub with_all_modules: bool,
 }
 
+/// What decides whether the start of a module counts that says nothing of it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Counting {
+    with_all_modules: bool,
+}
+
 impl<'c> General<'c> {
     /// `[process]` and `[env]`, and what a process is that nobody says more of.
     pub(super) fn read(root: &Section<'c>, variables: Variables) -> (Self, Template, Process) {
@@ -35,7 +43,8 @@ impl<'c> General<'c> {
         let process: Process = section.as_mut().map(Section::declared).unwrap_or_default();
         let mut template = Template::of(section.as_mut(), process.shared.clone(), process.main.clone(), variables.clone());
         template.after = section.as_ref().map(Predecessors::read).unwrap_or_default();
-        (Self { section, variables, with_all_modules: health::counts_all_modules(root) }, template, process)
+        let with_all_modules = root.table("health").is_some_and(|mut section| section.part::<Counting>().with_all_modules);
+        (Self { section, variables, with_all_modules }, template, process)
     }
 
     /// What was written for a mode or a module laid over what `[process]` says of these `keys`. Of what is a table of its own, `limits` are

@@ -87,7 +87,7 @@ impl Steps<'_, '_> {
     fn step(&self, node: &Node, path: &str) -> Option<Found> {
         let (context, depth) = (self.root.context(), self.root.depth());
         let form = context.open(node, path, Depth::Form)?;
-        let condition = condition::deferred(context, form.node("when"), path, depth, self.template);
+        let condition = condition::deferred(context, form.node("when"), path, depth, &|argv| self.template.process(argv, None).aside());
         let whole = context.open(node, path, depth)?;
         let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
         let items = if form.has("each") { each(&whole, if is_used { depth } else { Depth::Form }) } else { vec![None] };

@@ -5,6 +5,7 @@ use crate::config::node::parse_document;
 use crate::config::origin::Origin;
 use crate::config::process::{MainKeys, ProcessKeys};
 use crate::config::source::Environment;
+use crate::plan::resolve::process::Template;
 use crate::plan::resolve::variables::Variables;
 
 fn later(when: &str) -> String {
@@ -13,7 +14,8 @@ fn later(when: &str) -> String {
     assert_eq!(broken, []);
     let context = Context::new(&environment);
     let template = Template::of(None, ProcessKeys::default(), MainKeys::default(), Variables::default());
-    let plan = deferred(&context, Some(&tree.get("when").unwrap().node), "steps", Depth::Whole, &template);
+    let plan =
+        deferred(&context, Some(&tree.get("when").unwrap().node), "steps", Depth::Whole, &|argv| template.process(argv, None).aside());
     context.finish().map_or_else(|problems| panic!("{problems}"), |_| plan.to_string())
 }
 

@@ -399,10 +399,9 @@ fn drawn(heading: &str) -> BTreeSet<(String, String)> {
 
 #[test]
 fn every_reachable_state_keeps_the_laws_and_the_drawings_show_every_transition() {
-    type Named = (&'static str, fn() -> Plan);
     let mut transitions = BTreeSet::new();
-    let plans: [Named; 6] = [
-        ("whole", whole),
+    let plans = [
+        ("whole", whole as fn() -> Plan),
         ("again", again),
         ("beside", beside),
         ("behind proxy", behind_proxy),
