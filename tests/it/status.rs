@@ -125,7 +125,7 @@ fn who_may_not_see_details_is_told_so() {
 #[test]
 fn the_token_in_a_browser_shows_details_and_gives_no_orders() {
     let http = Http::answering(500, "");
-    let run = run(&http, "");
+    let run = run(&http, "[modules.idle]\ncommand = [\"true\"]\nstart = \"on-demand\"");
     let target = format!("127.0.0.1:{}", http.port);
     let form = |body: &str, more: &str| {
         let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
