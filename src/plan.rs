@@ -120,6 +120,8 @@ pub struct Service {
     pub mode: Option<String>,
     /// This replica: `PORTCULLIS_INSTANCE_ID`, else the host's name.
     pub instance: String,
+    /// The host's name, as this container has it.
+    pub host: String,
     /// The application's version, as the configuration says it; none where it does not.
     pub version: Option<String>,
     /// The version of portcullis.

@@ -77,7 +77,14 @@ mod tests {
     use crate::state::lifecycle::Lifecycle;
 
     fn plan() -> Arc<Plan> {
-        Arc::new(Plan::of(Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: None, build: "0" }))
+        Arc::new(Plan::of(Service {
+            name: "api".to_owned(),
+            mode: None,
+            instance: "one".to_owned(),
+            host: String::new(),
+            version: None,
+            build: "0",
+        }))
     }
 
     #[tokio::test]

@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn readiness_is_only_told_while_the_snapshot_says_so_too() {
         let process = ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
-        let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: None, build: "0" };
+        let service =
+            Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };
         let plan = Plan { main: Some(process), ..Plan::of(service) };
         let now = Moment::default();
         let mut lifecycle = Lifecycle::new(Arc::new(plan), now);

@@ -19,6 +19,7 @@ pub mod own;
 mod pages;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -42,7 +43,7 @@ use tokio::task::JoinSet;
 use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
-use crate::view::{self, Request};
+use crate::view::{self, Access, Request};
 use answers::{Answer, Answers};
 use body::Pieces;
 use connections::{Accept, Connections, Peer, Usage};
@@ -142,6 +143,9 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
             if usage.has_answered() {
                 tokio::task::yield_now().await;
             }
+            if token::is_for(&request, peer, shared) {
+                return token::take(request, peer, shared).await.map(|answer| answer.map(Either::Left));
+            }
             match control::ordered(&request, peer, shared) {
                 None => answer(&request, peer, shared, usage).await.map(|answer| answer.map(Either::Right)),
                 Some(Err(refusal)) => control::response(refusal.0, refusal.1).map(|answer| answer.map(Either::Left)),
@@ -187,6 +191,8 @@ async fn answer(
     let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
     let told = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
         Answer::from(view::Response::new(status, view::TEXT, sentence.to_owned()))
+    } else if let Some(refusal) = view::token_in_query(request.uri().query().unwrap_or_default()) {
+        Answer::from(refusal)
     } else {
         let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
         let question = Request {
@@ -195,6 +201,7 @@ async fn answer(
             query: request.uri().query().unwrap_or_default(),
             accept: &accept.join(","),
             authority: authority(&shared.plan, peer == Peer::Trusted, headers),
+            access: access(&shared.plan),
             views: if peer == Peer::Network { shared.plan.views } else { shared.plan.views.all() },
             figures: None,
         };
@@ -243,6 +250,7 @@ impl Shared {
             query: question.query.to_owned(),
             accept: question.accept.to_owned(),
             authority: question.authority,
+            access: question.access,
             views: question.views,
             figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
         };
@@ -252,7 +260,20 @@ impl Shared {
     }
 }
 
-/// Whether the asker may see private texts: a trusted peer or the token's bearer, unless it asks for less (RFC 7240).
+/// How who may not see private texts gets to see them.
+fn access(plan: &HealthPlan) -> Access {
+    match plan.details {
+        Details::Never => Access::Never,
+        Details::WhenAuthorized if has_token(plan) => Access::Token,
+        Details::WhenAuthorized | Details::Always => Access::Local,
+    }
+}
+
+fn has_token(plan: &HealthPlan) -> bool {
+    plan.token.as_ref().is_some_and(|token| !token.is_empty())
+}
+
+/// Whether the asker may see private texts: a trusted peer, the token's bearer or who gave it to the page's form, unless it asks for less (RFC 7240).
 fn authority(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
     if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
         return false;
@@ -260,7 +281,7 @@ fn authority(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bo
     match plan.details {
         Details::Never => false,
         Details::Always => true,
-        Details::WhenAuthorized => trusted || bears_token(plan, headers),
+        Details::WhenAuthorized => trusted || bears_token(plan, headers) || token::has_cookie(plan.token.as_ref(), headers),
     }
 }
 

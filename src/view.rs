@@ -50,6 +50,18 @@ pub const LONGEST_BODY: usize = 8 * 1024;
 /// What may be asked with; `HEAD` is answered as `GET`, and whoever sends the answer leaves the body out.
 const ALLOW: (&str, &str) = ("allow", "GET, HEAD, OPTIONS");
 
+/// How somebody who sees no details gets to see them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Over the unix socket alone, as root or portcullis' own user: there is no token.
+    #[default]
+    Local,
+    /// By the token, too: as `Authorization: Bearer`, or by the page's form.
+    Token,
+    /// Nobody does.
+    Never,
+}
+
 /// The facts of a request that an answer may depend on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
@@ -63,6 +75,8 @@ pub struct Request<'a> {
     pub accept: &'a str,
     /// Whether the asker may see private texts.
     pub authority: bool,
+    /// How who may not gets to see them; only the page tells it.
+    pub access: Access,
     /// What is answered at all.
     pub views: Views,
     /// What the server knows of itself; only `/metrics` tells it.
@@ -134,6 +148,13 @@ pub fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Re
         (View::Status, _) => Some(configcat::render(assessment, query, authority)),
         (View::Metrics, _) => Some(prometheus::render(assessment, accept, request.figures)),
     }
+}
+
+/// What is told in place of any view where the token stands in the query.
+pub fn token_in_query(query: &str) -> Option<Response> {
+    let sentence = "the token does not belong into the address, which histories, logs and proxies keep; change it if it is the real one, \
+                    and send it as `Authorization: Bearer` or by the form of the page at `/`\n";
+    has_key(query, "token").then(|| Response::new(400, TEXT, sentence.to_owned()))
 }
 
 /// Whether the query has this key, with whatever value.

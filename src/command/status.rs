@@ -1,6 +1,7 @@
 //! `portcullis status`: how the running portcullis is, for a person in a terminal, or as JSON.
 
 mod fit;
+mod paint;
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::fit::fit;
+use self::paint::paint;
 use super::ask::endpoint::{Endpoint, Place};
 use super::ask::{self, Question};
 use crate::clock::Moment;
@@ -54,14 +56,16 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
         Ok(endpoints) => endpoints,
         Err(problem) => return complain(&problem, Exit::Usage),
     };
-    // Who reads a pipe or a file wants text and no orders to a terminal.
+    // Who reads a pipe or a file wants text, no colour and no orders to a terminal.
     let redraws = !options.json && io::stdout().is_terminal() && environment.get("TERM").is_none_or(|name| name != "dumb");
+    let no_color = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let shown = |text: String| if redraws && !no_color { paint(&text) } else { text };
     let mut first = true;
     loop {
         let told = look(&endpoints, options.json);
         if !options.watch {
             return match told {
-                Ok(text) => print(&text).map_or_else(|_| Exit::Success.code(), |()| Exit::Success.code()),
+                Ok(text) => print(&shown(text)).map_or_else(|_| Exit::Success.code(), |()| Exit::Success.code()),
                 Err(problem) => complain(&problem, Exit::Unavailable),
             };
         }
@@ -75,7 +79,7 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
         let printed = match told {
             Ok(text) if redraws => {
                 let (columns, rows) = sys::terminal_size(io::stdout().as_fd()).unwrap_or(USUAL_SIZE);
-                print(&format!("{before}{}", fit(&text, columns, rows)))
+                print(&format!("{before}{}", shown(fit(&text, columns, rows))))
             }
             Ok(text) => print(&format!("{before}{text}")),
             Err(problem) if options.json => {

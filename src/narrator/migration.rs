@@ -160,7 +160,8 @@ mod tests {
 
     fn migrating() -> Lifecycle {
         let process = || ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
-        let service = Service { name: "api".to_owned(), mode: None, instance: "api-2".to_owned(), version: None, build: "0" };
+        let service =
+            Service { name: "api".to_owned(), mode: None, instance: "api-2".to_owned(), host: String::new(), version: None, build: "0" };
         let plan = Plan {
             service,
             checks: vec![],

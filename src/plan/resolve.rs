@@ -233,7 +233,7 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
     if version.as_ref().is_some_and(|version| version.len() > 128 || version.chars().any(char::is_control)) {
         root.problem("version", "is longer than 128 bytes, or holds a control character");
     }
-    Service { name, mode, instance, version, build: env!("CARGO_PKG_VERSION") }
+    Service { name, mode, instance, host: environment.host_name().to_owned(), version, build: env!("CARGO_PKG_VERSION") }
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ mod tests {
         std::fs::create_dir_all(&home).unwrap();
         std::fs::write(home.join("gunicorn"), "").unwrap();
         let surroundings = Surroundings { environment: [("PATH".into(), home.clone().into())].into(), ..Surroundings::default() };
-        let service = Service { name: "app".into(), mode: None, instance: "x".into(), version: None, build: "0" };
+        let service = Service { name: "app".into(), mode: None, instance: "x".into(), host: String::new(), version: None, build: "0" };
         let mut plan = Plan { main: Some(process("gunicorn")), ..Plan::of(service) };
         assert_eq!(missing(&plan, &surroundings), []);
         plan.main = Some(process("gunicron"));

@@ -135,7 +135,8 @@ async fn received(inbox: &crate::mailbox::Inbox) -> Vec<Event> {
 
 #[tokio::test]
 async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
-    let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: None, build: "0" };
+    let service =
+        Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };
     let checks = vec![check(Duration::ZERO, 1)];
     let plan = Plan { checks, ..Plan::of(service) };
     let (sender, orders) = watch::channel(Orders::default());

@@ -166,7 +166,8 @@ mod tests {
     }
 
     fn run() -> (Snapshot, Look) {
-        let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: None, build: "0" };
+        let service =
+            Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };
         let now = Moment::default().after(Duration::from_secs(99));
         (Lifecycle::new(Arc::new(Plan::of(service)), now).snapshot().clone(), Look::fresh(now))
     }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::connections::Peer;
-use super::{Shared, bears_token, head};
+use super::{Shared, bears_token, has_token, head};
 use crate::clock::Moment;
 use crate::exit::Exit;
 use crate::view::JSON;
@@ -89,8 +89,8 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
         refuse(shared, &uid.map_or_else(|| "a user that the kernel does not name".to_owned(), |uid| format!("user {uid}")));
         return told(403, "orders are taken from root and from portcullis' own user");
     }
-    let has_token = shared.plan.token.as_ref().is_some_and(|token| !token.is_empty());
-    if has_token && !bears_token(&shared.plan, request.headers()) {
+    // The cookie of a browser shows details, and gives no orders.
+    if has_token(&shared.plan) && !bears_token(&shared.plan, request.headers()) {
         refuse(shared, "somebody without the token of [health]");
         return told(403, "orders need the token of [health]");
     }

@@ -13,8 +13,8 @@ use crate::clock::Moment;
 use crate::plan::Views;
 use crate::published::Published;
 use crate::sys;
-use crate::view::Request;
 use crate::view::figures::Figures;
+use crate::view::{Access, Request};
 
 /// How long it rests for each moment of work; who asks meanwhile shares the next rendering.
 const REST: u32 = 3;
@@ -31,6 +31,7 @@ pub(super) struct Question {
     pub(super) query: String,
     pub(super) accept: String,
     pub(super) authority: bool,
+    pub(super) access: Access,
     pub(super) views: Views,
     pub(super) figures: Option<Figures>,
 }
@@ -149,8 +150,17 @@ fn work(desk: &Desk, published: &Published) {
             continue;
         }
         let before = processor_time();
-        let Question { path, query, accept, authority, views, figures } = &question;
-        let request = Request { method: "GET", path, query, accept, authority: *authority, views: *views, figures: figures.as_ref() };
+        let Question { path, query, accept, authority, access, views, figures } = &question;
+        let request = Request {
+            method: "GET",
+            path,
+            query,
+            accept,
+            authority: *authority,
+            access: *access,
+            views: *views,
+            figures: figures.as_ref(),
+        };
         let (snapshot, look) = published.look();
         let _ = reply.send(answers.answer(&snapshot, look, &request));
         let now = Moment::now().mono;

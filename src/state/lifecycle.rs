@@ -97,6 +97,7 @@ impl Lifecycle {
             service: plan.service.clone(),
             phase: Phase::Init,
             phase_since: now,
+            shutdown: None,
             started: false,
             start_over: None,
             stages,
@@ -261,6 +262,7 @@ impl Lifecycle {
     fn shut(&mut self, to: Shutdown) {
         self.note(Machine::Shutdown, self.shutdown.map_or("none", Shutdown::word), to.word());
         self.shutdown = Some(to);
+        self.snapshot.shutdown = Some(to);
     }
 
     fn note(&mut self, machine: Machine, from: &'static str, to: &'static str) {

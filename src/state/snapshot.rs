@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::check::Check;
+use super::check::history::History;
 use super::instances::Instances;
 pub use super::migration::{Migration, MigrationLock, MigrationStep};
 pub use super::phase::{Phase, Status};
+pub use super::shutdown::Shutdown;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::Class;
@@ -101,6 +103,8 @@ pub struct Child {
     pub healing: Option<Healing>,
     /// How it last ended.
     pub last_exit: Option<Ended>,
+    /// Its ends in the last half hour: as it was meant to is a pass, anything else a failure, and what took time is how long it ran.
+    pub ends: History,
     /// What it last said it is doing (`STATUS=` of `sd_notify(3)`): a detail.
     pub status: Option<String>,
 }
@@ -248,6 +252,8 @@ pub struct Snapshot {
     pub phase: Phase,
     /// Since when.
     pub phase_since: Moment,
+    /// Where the shutdown stands; none while nothing is being stopped.
+    pub shutdown: Option<Shutdown>,
     /// Whether the start was ever through; never taken back.
     pub started: bool,
     /// When everything that counts for the start had ended for the first time; none before.

@@ -1,7 +1,7 @@
 //! What an answer depends on: requests that differ in nothing else are told the same, so one rendering serves them all.
 
 use super::path::{Endpoint, View};
-use super::{Request, actuator, exposition, has_key, page};
+use super::{Access, Request, actuator, exposition, has_key, page};
 use crate::plan::Views;
 
 /// The longest path below `/actuator/health` that is kept; a longer one names nothing that there is, or is rendered each time.
@@ -15,6 +15,7 @@ pub struct Canonical {
     query: &'static str,
     accept: &'static str,
     authority: bool,
+    access: Access,
     views: Views,
 }
 
@@ -34,14 +35,15 @@ impl Canonical {
             (View::Actuator | View::Module, names) if names.iter().all(|name| is_plain(name)) => ("", actuator::syntax(accept), authority),
             _ => return None,
         };
+        let access = if endpoint.view == View::Page { request.access } else { Access::default() };
         let path = format!("/{}", endpoint.segments.join("/"));
-        (path.len() <= LONGEST_PATH).then_some(Self { path, query, accept, authority, views })
+        (path.len() <= LONGEST_PATH).then_some(Self { path, query, accept, authority, access, views })
     }
 
     /// The request that this stands for.
     pub fn request(&self) -> Request<'_> {
-        let Self { path, query, accept, authority, views } = self;
-        Request { method: "GET", path, query, accept, authority: *authority, views: *views, figures: None }
+        let Self { path, query, accept, authority, access, views } = self;
+        Request { method: "GET", path, query, accept, authority: *authority, access: *access, views: *views, figures: None }
     }
 }
 

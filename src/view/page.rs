@@ -2,7 +2,9 @@
 //!
 //! No script and nothing from elsewhere; it loads itself again every few seconds, unless it is asked to hold still.
 
+mod access;
 mod check;
+mod processes;
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -12,9 +14,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::summary::{self, by_urgency, causes, levels, mark, outcome, shape, timeline, title};
-use super::{Request, Response, TEXT, accept, fit, has_key, terminal, time};
-use crate::state::snapshot::{Assessment, Look, Snapshot, Status, Step};
+use super::summary::{self, Headline, by_urgency, headline, levels, mark, outcome, reasons, timeline};
+use super::{Access, Request, Response, TEXT, accept, fit, has_key, terminal, time};
+use crate::state::snapshot::{Assessment, Look, Snapshot, Step};
 use check::check;
 
 /// The page's whole style. Its hash is the only thing that the page's policy lets in.
@@ -31,7 +33,7 @@ const MOST_CAUSES: usize = 12;
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
-    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 });
 
 /// What asks for the text of a terminal.
@@ -47,19 +49,23 @@ pub(super) fn syntax(accept: &str) -> &'static str {
 pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Response {
     let vary = ("vary", "Accept");
     if syntax(request.accept) == PLAIN {
-        return Response { headers: vec![vary], ..Response::new(200, TEXT, terminal::render(assessment, request.authority)) };
+        return Response { headers: vec![vary], ..Response::new(200, TEXT, terminal::render(assessment, request)) };
     }
     let holds = has_key(request.query, "hold");
     let Assessment { snapshot, look, .. } = *assessment;
-    let mut page = Page { html: String::with_capacity(16 * 1024), assessment, snapshot, look, authority: request.authority };
-    page.head(holds);
-    page.verdict();
+    let html = String::with_capacity(16 * 1024);
+    let mut page = Page { html, assessment, snapshot, look, authority: request.authority, access: request.access, holds };
+    let headline = headline(assessment, request.authority);
+    page.head(&headline);
+    page.verdict(&headline);
+    page.push("<main>");
     page.checks();
     page.start();
-    page.modules();
-    page.process();
+    processes::modules(&mut page.html, snapshot, look, request.authority);
+    processes::process(&mut page.html, snapshot, look, request.authority);
     page.instances();
-    page.foot(holds);
+    page.push("</main>");
+    page.foot();
     let headers = vec![vary, ("content-security-policy", POLICY.as_str()), ("referrer-policy", "no-referrer")];
     Response { headers, ..Response::new(200, "text/html; charset=utf-8", page.html) }
 }
@@ -70,6 +76,8 @@ struct Page<'a> {
     snapshot: &'a Snapshot,
     look: Look,
     authority: bool,
+    access: Access,
+    holds: bool,
 }
 
 impl Page<'_> {
@@ -77,42 +85,37 @@ impl Page<'_> {
         self.html.push_str(html);
     }
 
-    fn head(&mut self, holds: bool) {
-        let status = self.assessment.status();
-        let refresh = if holds { String::new() } else { format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">") };
-        let name = escape(&self.snapshot.service.name);
+    fn head(&mut self, headline: &Headline) {
+        let refresh = if self.holds { String::new() } else { format!("<meta http-equiv=\"refresh\" content=\"{REFRESH}\">") };
+        let (name, shape, words) = (escape(&self.snapshot.service.name), headline.tone.shape(), escape(&headline.to_string()));
         let _ = write!(
             self.html,
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">{refresh}\
-             <title>{} {} {name}</title><style>{STYLE}</style></head><body>",
-            shape(status),
-            title(status)
+             <title>{shape} {words} - {name}</title><style>{STYLE}</style></head><body>"
         );
     }
 
-    fn verdict(&mut self) {
+    fn verdict(&mut self, headline: &Headline) {
         let (snapshot, look) = (self.snapshot, self.look);
-        let status = self.assessment.status();
-        let class = match status {
-            Status::Up => "up",
-            Status::Down => "down",
-            Status::Unknown => "unknown",
-            Status::OutOfService => "service",
-        };
-        let _ = write!(self.html, "<header class=\"{class}\"><h1>{} {}</h1>", shape(status), title(status));
+        let Headline { tone, word, rest } = headline;
+        let (class, shape) = (tone.class(), tone.shape());
+        let _ = write!(self.html, "<header class=\"{class}\"><h1>{shape} {word}");
+        if !rest.is_empty() {
+            let _ = write!(self.html, "<span>{}</span>", escape(rest));
+        }
         let service = &snapshot.service;
         let mode = service.mode.as_ref().filter(|mode| **mode != service.name).map(|mode| format!(", mode {}", escape(mode)));
-        let instance = if self.authority { format!(" on {}", escape(&service.instance)) } else { String::new() };
-        let phase = summary::phase(snapshot, look);
-        let name = escape(&summary::named(service));
-        let _ = write!(self.html, "<p><strong>{name}</strong>{}{instance}, {phase}</p><ul class=\"levels\">", mode.unwrap_or_default());
+        let place = summary::place(service).filter(|_| self.authority).map(|place| format!(" on {}", escape(&place)));
+        let (mode, place) = (mode.unwrap_or_default(), place.unwrap_or_default());
+        let (name, phase) = (escape(&summary::named(service)), summary::phase(snapshot, look));
+        let _ = write!(self.html, "</h1><p><strong>{name}</strong>{mode}{place}, {phase}</p><ul class=\"levels\">");
         for (name, holds) in levels(self.assessment) {
             let (class, mark, not) = if holds { ("yes", "\u{2713}", "") } else { ("no", "\u{2715}", "not ") };
             let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {not}{name}</li>");
         }
         self.push("</ul>");
-        let causes = causes(self.assessment, self.authority);
+        let causes = reasons(self.assessment, self.authority);
         if !causes.is_empty() {
             self.push("<ul>");
             let listed = causes.iter().take(MOST_CAUSES);
@@ -133,9 +136,12 @@ impl Page<'_> {
         if checks.is_empty() {
             return;
         }
-        self.push("<section><h2>Checks <small>and their last 30 minutes</small></h2>");
-        let (look, authority) = (self.look, self.authority);
-        let left_out = fit::append(&mut self.html, LONGEST_PAGE, checks, |html, assessed| check(html, assessed, look, authority));
+        self.push(
+            "<section class=\"checks\"><h2>Checks <small>and their last 30 minutes: <span class=\"key\"><i class=\"ok\"></i> all ok, \
+             <i class=\"mixed\"></i> some failed, <i class=\"bad\"></i> all failed, <i></i> no check ran</span></small></h2>",
+        );
+        let (look, authority, late) = (self.look, self.authority, summary::checks_are_late(self.assessment));
+        let left_out = fit::append(&mut self.html, LONGEST_PAGE, checks, |html, assessed| check(html, assessed, look, authority, late));
         if left_out > 0 {
             let _ = write!(self.html, "<p>and {left_out} more</p>");
         }
@@ -177,39 +183,11 @@ impl Page<'_> {
         self.push("</div></section>");
     }
 
-    fn modules(&mut self) {
-        if self.snapshot.modules.is_empty() {
-            return;
-        }
-        self.push("<section><h2>Modules</h2><ul>");
-        for module in &self.snapshot.modules {
-            let state = summary::module_mark(module);
-            let (class, mark) = (state.word(), mark(state));
-            let counts = if module.counts { "" } else { ", start not counted for health" };
-            let (name, words) = (escape(&module.name), escape(&summary::module(module, self.authority)));
-            let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {name}: {words}{counts}</li>");
-        }
-        self.push("</ul></section>");
-    }
-
-    fn process(&mut self) {
-        let process = escape(&summary::process(self.snapshot, self.authority));
-        let _ = write!(self.html, "<section><h2>Process</h2><p>{process}</p></section>");
-        if let Some(heartbeat) = summary::heartbeat(self.snapshot, self.look) {
-            let class = match (self.snapshot.heartbeat.trouble, self.snapshot.heartbeat.last_written) {
-                (Some(_), _) => "down",
-                (None, Some(_)) => "up",
-                (None, None) => "unknown",
-            };
-            let (mark, words) = heartbeat.split_once(' ').unwrap_or_default();
-            let _ = write!(self.html, "<section><h2>Heartbeat in Redis</h2><p class=\"{class}\"><b>{mark}</b> {words}</p></section>");
-        }
-    }
-
     /// How many there are for everybody, who they are with authority.
     fn instances(&mut self) {
         let Some((told, words)) = self.snapshot.instances.as_ref().zip(summary::instances(self.snapshot, self.look)) else { return };
-        let _ = write!(self.html, "<section><h2>Instances of {}</h2><p>{words}</p>", escape(&self.snapshot.service.name));
+        let (class, old) = if summary::instances_are_old(told, self.look) { (" class=\"old\"", " <em>old</em>") } else { ("", "") };
+        let _ = write!(self.html, "<section{class}><h2>Instances of {}{old}</h2><p>{words}</p>", escape(&self.snapshot.service.name));
         if self.authority {
             self.push("<ul class=\"instances\">");
             for instance in &told.listed {
@@ -232,15 +210,17 @@ impl Page<'_> {
         self.push("</section>");
     }
 
-    fn foot(&mut self, holds: bool) {
+    fn foot(&mut self) {
+        self.push("<footer id=\"access\">");
+        access::notice(&mut self.html, self.authority, self.access, self.holds);
         let clock = time::clock(self.look.now.wall);
-        let link = if holds {
+        let link = if self.holds {
             "it holds still, <a href=\"?\">let it run</a>".to_owned()
         } else {
             format!("loads itself again every {REFRESH} s, <a href=\"?hold\">hold it still</a>")
         };
         let build = self.snapshot.service.build;
-        let _ = write!(self.html, "<footer>Seen at {clock} UTC; {link}. portcullis {build}</footer></body></html>");
+        let _ = write!(self.html, "<p>Seen at {clock} UTC; {link}. portcullis {build}</p></footer></body></html>");
     }
 }
 

@@ -1,18 +1,18 @@
 //! What a person wants to know first, for the page and the terminal alike: the verdict, why, and the way of the start.
 
+mod headline;
 mod instances;
 mod start;
 
 use super::{details, reason, time, words};
-use crate::exit::{Ended, signal_name};
 use crate::outcome::Class;
 use crate::plan::Service;
 use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{
-    Assessed, Assessment, Child, Healing, HealingStage, Level, Look, Migration, Module, ModuleState, Snapshot, Stage, Status,
-};
-pub(super) use instances::{instance, instances};
+use crate::state::snapshot::{Assessed, Assessment, Child, Healing, HealingStage, Level, Look, Module, ModuleState, Snapshot, Status};
+pub(super) use headline::{Headline, headline};
+use headline::{ended_with, now_doing};
+pub(super) use instances::{instance, instances, instances_are_old};
 pub(super) use start::{outcome, timeline};
 
 /// The questions that orchestrators ask, with their answers.
@@ -25,24 +25,6 @@ pub(super) fn levels(assessment: &Assessment<'_>) -> [(&'static str, bool); 4] {
 /// The service with its version, where it has one.
 pub(super) fn named(service: &Service) -> String {
     service.version.as_ref().map_or_else(|| service.name.clone(), |version| format!("{} {version}", service.name))
-}
-
-/// The status in words of one's own.
-pub(super) const fn title(status: Status) -> &'static str {
-    match status {
-        Status::OutOfService => "OUT OF SERVICE",
-        status => status.word(),
-    }
-}
-
-/// A shape for the status, readable without colour.
-pub(super) const fn shape(status: Status) -> &'static str {
-    match status {
-        Status::Up => "\u{25cf}",
-        Status::Down => "\u{2715}",
-        Status::Unknown => "\u{25cc}",
-        Status::OutOfService => "\u{25d1}",
-    }
 }
 
 /// A shape for a check.
@@ -71,10 +53,15 @@ pub(super) fn by_urgency<'b, 'a>(assessment: &'b Assessment<'a>) -> Vec<&'b Asse
 
 /// Everything that keeps the status from being UP, each in a few words, the same for a person on the page and in a terminal.
 pub(super) fn causes(assessment: &Assessment<'_>, authority: bool) -> Vec<String> {
+    causes_but(assessment, authority, &[])
+}
+
+fn causes_but(assessment: &Assessment<'_>, authority: bool, known: &[&str]) -> Vec<String> {
     // Before the start is through, what was not asked yet is no cause but a consequence.
     let failing = assessment.items(Level::Deep).into_iter();
     let failing = failing.filter(|item| !item.passes && (assessment.snapshot.started || item.class != Class::Never));
     failing
+        .filter(|item| item.check.is_some() || !known.contains(&item.name))
         .map(|item| match (item.name, item.check) {
             (name, Some(check)) => format!("{name}: {}", details(check, item.class, authority)),
             ("startup", _) => format!("start not complete: {}", now_doing(assessment, authority)),
@@ -86,28 +73,9 @@ pub(super) fn causes(assessment: &Assessment<'_>, authority: bool) -> Vec<String
         .collect()
 }
 
-/// What the run is doing in this phase; who else migrates is a detail.
-fn now_doing(assessment: &Assessment<'_>, authority: bool) -> String {
-    let Assessment { snapshot, look, .. } = *assessment;
-    let waiting: Vec<&str> = open(snapshot).filter_map(|stage| stage.name.strip_prefix("wait:")).collect();
-    if !waiting.is_empty() {
-        return format!("waiting for {}", waiting.join(", "));
-    }
-    let since = match snapshot.migration {
-        Migration::Queued { since, .. } | Migration::Holder { since } => time::rough(look.now.since(since)),
-        Migration::Idle | Migration::Done => return snapshot.phase.word().to_owned(),
-    };
-    let holder = snapshot.migration_lock.holder.as_ref().filter(|_| authority);
-    let holder = holder.map(|(holder, _)| format!(" ({})", holder.words)).unwrap_or_default();
-    match snapshot.migration_role() {
-        Some("waiter") => format!("another replica migrates{holder}, queueing for {since}"),
-        Some(role @ ("settling" | "fencing")) => format!("{role} before the migration, for {since}"),
-        _ => format!("migrating for {since}"),
-    }
-}
-
-fn open(snapshot: &Snapshot) -> impl Iterator<Item = &Stage> {
-    snapshot.stages.iter().filter(|stage| stage.began.is_some() && stage.ended.is_none())
+/// The same without what the headline says already.
+pub(super) fn reasons(assessment: &Assessment<'_>, authority: bool) -> Vec<String> {
+    causes_but(assessment, authority, &["startup", "shutdown", "supervisor"])
 }
 
 /// What is said of a check beside its name.
@@ -138,12 +106,36 @@ pub(super) fn bucket(bucket: Bucket) -> (char, String) {
         (0, _) => '\u{2588}',
         _ => '\u{2585}',
     };
-    let text = if bucket.is_empty() {
-        "not asked".to_owned()
-    } else {
-        format!("{} ok, {} failed, slowest {}", bucket.passed, bucket.failed, time::length(bucket.slowest()))
+    let class = match (bucket.passed, bucket.failed) {
+        (0, 0) => return (shape, "no check ran".to_owned()),
+        (_, 0) => "all ok",
+        (0, _) => "all failed",
+        _ => "some failed",
     };
-    (shape, text)
+    (shape, format!("{class}: {} ok, {} failed, slowest {}", bucket.passed, bucket.failed, time::length(bucket.slowest())))
+}
+
+/// How a process ended within one bucket.
+pub(super) fn ends(bucket: Bucket) -> (char, String) {
+    let (all, failed) = (bucket.passed.saturating_add(bucket.failed), bucket.failed);
+    let times = if all == 1 { "ended once".to_owned() } else { format!("ended {all} times") };
+    let how = match (all, failed) {
+        (0, _) => return ('\u{b7}', "it did not end".to_owned()),
+        (_, 0) => "as it was meant to".to_owned(),
+        (all, failed) if all == failed => "unexpectedly".to_owned(),
+        (_, failed) => format!("{failed} of them unexpectedly"),
+    };
+    (self::bucket(bucket).0, format!("{times}, {how}; up for {} at most", time::length(bucket.slowest())))
+}
+
+/// Whether a process ended within the last half hour, so that its ends are worth a strip.
+pub(super) fn has_ended(child: &Child, look: Look) -> bool {
+    child.ends.seen(look.now).any(|(_, bucket)| !bucket.is_empty())
+}
+
+/// Whether the checks' thread has not turned lately: whatever was found is old.
+pub(super) fn checks_are_late(assessment: &Assessment<'_>) -> bool {
+    assessment.items(Level::Ready).iter().any(|item| item.check.is_none() && item.name == "scheduler" && !item.passes)
 }
 
 /// The main process in a few words; its pid and what it says of itself are details.
@@ -155,11 +147,7 @@ pub(super) fn process(snapshot: &Snapshot, authority: bool) -> String {
         None => "not running".to_owned(),
     }];
     parts.push(restarted(child.restarts).unwrap_or_else(|| "never restarted".to_owned()));
-    match child.last_exit {
-        Some(Ended::Code(code)) => parts.push(format!("last ended with status {code}")),
-        Some(Ended::Signal(number)) => parts.push(format!("last ended by {}", signal_name(i32::from(number)))),
-        None => {}
-    }
+    parts.extend(child.last_exit.map(|ended| format!("last {}", ended_with(ended))));
     parts.extend(healing(child));
     parts.extend(says(child, authority));
     parts.join(", ")
@@ -198,6 +186,13 @@ pub(super) const fn module_mark(module: &Module) -> State {
     }
 }
 
+/// The replica, and the host that it is on where that has another name.
+pub(super) fn place(service: &Service) -> Option<String> {
+    let Service { instance, host, .. } = service;
+    let place = if host == instance || host.is_empty() { instance.clone() } else { format!("{instance} (host {host})") };
+    (!place.is_empty()).then_some(place)
+}
+
 /// The phase, for how long, and when the whole began where that was before.
 pub(super) fn phase(snapshot: &Snapshot, look: Look) -> String {
     let [phase, whole] = [snapshot.phase_since, snapshot.started_at].map(|since| time::rough(look.now.since(since)));
@@ -211,7 +206,11 @@ pub(super) fn module(module: &Module, authority: bool) -> String {
     parts.extend(module.child.pid.filter(|_| authority).map(|pid| format!("pid {pid}")));
     parts.extend(restarted(module.child.restarts));
     parts.extend(healing(&module.child));
-    parts.extend(module.trouble.as_ref().filter(|_| authority).cloned());
+    match module.trouble.as_ref().filter(|_| authority) {
+        // It has the same in it, and more.
+        Some(trouble) => parts.push(trouble.clone()),
+        None => parts.extend(module.child.last_exit.map(|ended| format!("last {}", ended_with(ended)))),
+    }
     parts.extend(says(&module.child, authority));
     parts.join(", ")
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::summary::{self, bucket, by_urgency, causes, last_try, levels, mark, outcome, shape, timeline, title};
-use super::{fit, time};
-use crate::state::snapshot::{Assessed, Assessment, Look, Snapshot, Step};
+use super::summary::{self, bucket, by_urgency, ends, has_ended, headline, last_try, levels, mark, outcome, reasons, timeline};
+use super::{Access, Request, fit, time};
+use crate::state::snapshot::{Assessed, Assessment, Child, Look, Snapshot, Step};
 use crate::visible;
 
 /// Bytes from which checks are counted in place of shown; the ones that fail stand before them.
@@ -17,20 +17,23 @@ const BAR: usize = 40;
 const WIDEST_NAME: usize = 24;
 
 /// The whole text. A name or a dependency's words can neither steer the terminal nor make lines: control characters are shown.
-pub(super) fn render(assessment: &Assessment<'_>, authority: bool) -> String {
+pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> String {
+    let authority = request.authority;
     let Assessment { snapshot, look, .. } = *assessment;
     let mut text = String::with_capacity(4096);
-    let status = assessment.status();
+    let headline = headline(assessment, authority);
     let service = &snapshot.service;
-    add(&mut text, format_args!("{} {}  {}{}", shape(status), title(status), summary::named(service), mode(snapshot)));
+    add(&mut text, format_args!("{} {headline}  {}{}", headline.tone.shape(), summary::named(service), mode(snapshot)));
     add(&mut text, format_args!("  {}", summary::phase(snapshot, look)));
     if authority {
-        add(&mut text, format_args!("  instance {}, portcullis {}", service.instance, service.build));
+        let place = summary::place(service).unwrap_or_default();
+        add(&mut text, format_args!("  instance {place}, portcullis {}", service.build));
     }
     let answers = levels(assessment).map(|(name, holds)| if holds { name.to_owned() } else { format!("not {name}") });
     add(&mut text, format_args!("  {}", answers.join(", ")));
-    let causes = causes(assessment, authority);
-    match fit::append(&mut text, LONGEST_TEXT / 2, causes, |text, cause| add(text, format_args!("  \u{2715} {cause}"))) {
+    match fit::append(&mut text, LONGEST_TEXT / 2, reasons(assessment, authority), |text, cause| {
+        add(text, format_args!("  \u{2715} {cause}"))
+    }) {
         0 => {}
         left_out => add(&mut text, format_args!("  and {left_out} more")),
     }
@@ -43,21 +46,35 @@ pub(super) fn render(assessment: &Assessment<'_>, authority: bool) -> String {
             let counts = if module.counts { "" } else { ", start not counted for health" };
             let mark = mark(summary::module_mark(module));
             add(&mut text, format_args!("{mark} {:width$}  {}{counts}", module.name, summary::module(module, authority)));
+            strip_of_ends(&mut text, &module.child, look, width);
         }
     }
     text.push('\n');
     add(&mut text, format_args!("Process    {}", summary::process(snapshot, authority)));
+    strip_of_ends(&mut text, &snapshot.child, look, 7);
     if let Some(heartbeat) = summary::heartbeat(snapshot, look) {
         add(&mut text, format_args!("Heartbeat  {heartbeat}"));
     }
     instances(&mut text, snapshot, look, authority);
     if !authority {
-        text.push_str(
-            "\nTargets, causes and names of instances are hidden: [health] says who sees them, by default root and portcullis' own\n",
-        );
-        text.push_str("user over the unix socket, and who sends the token\n");
+        text.push_str("\nTargets, causes and names of instances are hidden: [health] says who sees them, ");
+        text.push_str(match request.access {
+            Access::Local => "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container)\n",
+            Access::Token => {
+                "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container), and who sends the token\n"
+            }
+            Access::Never => "nobody (`details = \"never\"`)\n",
+        });
     }
     text
+}
+
+/// The ends of a process in the last half hour, where there were some.
+fn strip_of_ends(text: &mut String, child: &Child, look: Look, width: usize) {
+    if has_ended(child, look) {
+        let strip: String = child.ends.seen(look.now).map(|(_, seen)| ends(seen).0).collect();
+        add(text, format_args!("  {:width$}  {strip}  ends", ""));
+    }
 }
 
 /// Adds one line and no more, whatever stands in it.

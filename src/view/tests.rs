@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod golden;
+mod headline;
 mod http;
 mod laws;
 mod long;

@@ -114,22 +114,22 @@ fn states_change_before_ones_eyes() {
     let browser = Browser::start();
     // Opened once: from here on it is the page that loads itself again.
     browser.open(&format!("http://127.0.0.1:{}/", run.port));
-    browser.until_title("UNKNOWN");
+    browser.until_title("STARTING");
     let text = browser.see("document.body.innerText");
     assert!(text.as_str().unwrap().contains("waiting for redis"), "{text}");
     redis = redis.started();
-    browser.until_title("UP");
+    browser.until_title("\u{25cf} SERVING");
     redis.stop();
-    browser.until_title("DOWN");
+    browser.until_title("SERVING, degraded: redis");
     let text = browser.see("document.body.innerText");
     assert!(text.as_str().unwrap().contains("redis: connection refused"), "{text}");
     redis.restart();
-    browser.until_title("UP");
+    browser.until_title("\u{25cf} SERVING");
 
     browser.open(&format!("http://127.0.0.1:{}/?hold", run.port));
     let style = browser.see("getComputedStyle(document.querySelector('header')).borderBottomStyle");
     assert_eq!(style, "solid", "the policy lets the page's own style in");
-    let told = browser.see("(document.querySelector('summary').click(), document.querySelector('details[open] p').innerText)");
+    let told = browser.see("([...document.querySelectorAll('summary')].find(s => s.checkVisibility()).click(), document.querySelector('details[open] p').innerText)");
     assert!(told.as_str().unwrap().contains(" failed, slowest "), "{told}");
     browser.narrow(390);
     let told = browser.see("document.querySelector('details[open] p').getBoundingClientRect().height <= 64");
@@ -164,7 +164,7 @@ const DARK: &str = "getComputedStyle(document.body).backgroundColor.match(/\\d+/
 
 /// Looks at one state on a desk and on a phone, by day and by night, and leaves the pictures.
 fn look(browser: &Browser, run: &Running, state: &str) {
-    for (screen, width, height) in [("desktop", 1280, 900), ("phone", 360, 740)] {
+    for (screen, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
         for scheme in ["light", "dark"] {
             browser.screen(width, height, screen == "phone");
             browser.prefers(scheme);
@@ -190,28 +190,55 @@ fn every_state_is_readable_on_a_desk_and_on_a_phone_by_day_and_by_night() {
     let mut redis = Redis::reserve();
     let run = Portcullis::new();
     let child = run.script("child", &polite()).display().to_string();
-    // Everything that the page can show, with words that are as long as words get.
+    let until = run.script("until", "while [ ! -e \"$1\" ]; do sleep 0.1; done\nexit $2\n").display().to_string();
+    let dir = run.dir().to_owned();
+    let gates = dir.display();
+    // Everything that the page can show, with words that are as long as words get; each step waits for a file of its name.
     let toml = format!(
         "mode = \"api\"\nservice = \"api\"\n\
-         [checks.redis]\nurl = \"redis://127.0.0.1:{port}/0\"\ninterval = \"200ms\"\nfailure_threshold = 2\n\
+         [checks.redis]\nurl = \"redis://127.0.0.1:{port}/0\"\ninterval = \"200ms\"\nfailure_threshold = 2\nwait = \"10m\"\n\
          [checks.a-search-engine-with-a-name-that-hardly-ends]\nurl = \"http://127.0.0.1:9/_cluster/health?wait_for_status=yellow&timeout=50s\"\nwait = \"0s\"\naffects = \"none\"\n\
          [checks.disk]\nurl = \"disk:///?free=1MiB\"\n\
-         [migrations]\nenabled = true\nlock = \"none\"\ncommand = [\"true\"]\n\
-         [modes.api]\ncommand = [\"{child}\"]\n\
-         [modules.beat]\ncommand = [\"{child}\"]\n[modules.reports]\ncommand = [\"{child}\"]\nstart = \"on-demand\"\n\
-         [modules.broken]\ncommand = [\"false\"]\nstartup_affects_health = false\nrestart = \"never\"\naffects = \"none\"\n\
+         [migrations]\nenabled = true\nlock = \"none\"\ncommand = [\"{until}\", \"{gates}/migrated\", \"0\"]\n\
+         [process]\ndrain_delay = \"100s\"\n\
+         [modes.api]\ncommand = [\"{child}\"]\nstarted = {{ url = \"file://{gates}/up\", within = \"100s\" }}\n\
+         [modules.beat]\ncommand = [\"{until}\", \"{gates}/crash\", \"3\"]\nrestart = \"always\"\n\
+         [modules.reports]\ncommand = [\"{child}\"]\nstart = \"on-demand\"\n\
          [heartbeat]\nurl = \"redis://127.0.0.1:{port}/0\"\n[health]\ndetails = \"always\"\n",
         port = redis.port
     );
     let run = run.config(&toml).start();
     run.until_status("/livez", 200, secs(20));
     let browser = Browser::start();
-    look(&browser, &run, "waiting");
+    let says = |words: &str| eventually(&format!("the page says {words}"), secs(100), || run.get("/").body.contains(words).then_some(()));
+    says("waiting for 1m ");
+    look(&browser, &run, "waiting-long");
     redis = redis.started();
+    says("STARTING<span>: migrating");
+    look(&browser, &run, "migrating");
+    File::create(dir.join("migrated")).unwrap();
+    says("to pass its startup check</span>");
+    look(&browser, &run, "starting");
+    File::create(dir.join("up")).unwrap();
     run.until_status("/healthz", 200, secs(40));
-    eventually("the instances are read", secs(40), || run.get("/").body.contains("1 of 1 ready").then_some(()));
-    look(&browser, &run, "up");
+    says("1 of 1 ready");
+    look(&browser, &run, "serving");
+    File::create(dir.join("crash")).unwrap();
+    says("ended with status 3");
+    look(&browser, &run, "crashing");
+    std::fs::remove_file(dir.join("crash")).unwrap();
+    run.until_status("/healthz", 200, secs(100));
     redis.stop();
     run.until_status("/healthz", 500, secs(40));
-    look(&browser, &run, "down");
+    says("SERVING<span>, degraded: redis</span>");
+    look(&browser, &run, "degraded");
+    run.signal(15);
+    says("DRAINING<span>: ");
+    look(&browser, &run, "draining");
+    let failed = Portcullis::new();
+    let held = "mode = \"api\"\n[process]\non_startup_failure = \"hold\"\n[modes.api]\ncommand = [\"false\"]\nstarted = { url = \"file:///nowhere/up\", within = \"9s\" }\n";
+    let failed = failed.config(held).start();
+    failed.until_status("/livez", 500, secs(40));
+    eventually("the start has failed", secs(40), || failed.get("/").body.contains("DOWN<span>: the start failed").then_some(()));
+    look(&browser, &failed, "down");
 }

@@ -3,6 +3,9 @@
 use crate::support::child::polite;
 use crate::support::hostile::{Hostile, Manner};
 use crate::support::{Exit, Http, Portcullis, Redis, Running, eventually, secs};
+use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 
 fn run(http: &Http, health: &str) -> Running {
     let run = Portcullis::new();
@@ -78,13 +81,15 @@ fn status_shows_a_person_what_is_wrong() {
     run.until_status("/healthz", 200, secs(20));
     let up = run.beside(["status"]);
     assert_eq!(up.exit, Exit::Code(0), "{up:?}");
-    for words in ["UP  api", "live, started, ready, healthy", "wait:redis", "spawn:app", &format!("redis://127.0.0.1:{}", redis.port)] {
+    for words in
+        ["\u{25cf} SERVING  api", "live, started, ready, healthy", "wait:redis", "spawn:app", &format!("redis://127.0.0.1:{}", redis.port)]
+    {
         assert!(up.stdout.contains(words), "{words} in {}", up.stdout);
     }
     redis.stop();
     run.until_status("/healthz", 500, secs(20));
     let down = run.beside(["status"]).stdout;
-    assert!(down.contains("DOWN  api") && down.contains("not healthy"), "{down}");
+    assert!(down.contains("\u{25b2} SERVING, degraded: redis  api") && down.contains("not healthy"), "{down}");
     let told: serde_json::Value = serde_json::from_str(&run.beside(["status", "--json"]).stdout).unwrap();
     assert_eq!((&told["overall"], &told["checks"]["redis"]["state"]), (&"DOWN".into(), &"down".into()));
     assert!(told["checks"]["redis"]["history"][0]["failed"].as_u64().unwrap() > 0, "{told}");
@@ -101,7 +106,7 @@ fn watching_into_a_pipe_moves_no_cursor() {
     run.until_status("/healthz", 200, secs(20));
     let new = Portcullis::new().args(["status", "--watch", "--socket", &format!("@{}", run.socket)]);
     let watch = new.env("TERM", "xterm").start();
-    eventually("a second look", secs(20), || (watch.said().0.matches("UP  api").count() > 1).then_some(()));
+    eventually("a second look", secs(20), || (watch.said().0.matches("SERVING  api").count() > 1).then_some(()));
     assert!(!watch.said().0.contains('\x1b'), "{:?}", watch.said().0);
 }
 
@@ -118,6 +123,67 @@ fn who_may_not_see_details_is_told_so() {
 }
 
 #[test]
+fn the_token_in_a_browser_shows_details_and_gives_no_orders() {
+    let http = Http::answering(500, "");
+    let run = run(&http, "[modules.idle]\ncommand = [\"true\"]\nstart = \"on-demand\"");
+    let target = format!("127.0.0.1:{}", http.port);
+    let form = |body: &str, more: &str| {
+        let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+        run.ask("POST", "/token", &format!("{kind}{more}Content-Length: {}\r\n\r\n{body}", body.len()))
+    };
+    assert!(run.get("/?hold").body.contains("<form method=\"post\" action=\"token\">"));
+    let given = form("token=opensesame", "Sec-Fetch-Site: same-origin\r\n");
+    assert_eq!((given.code, given.header("location")), (303, "./"));
+    let (cookie, rest) = given.header("set-cookie").split_once(';').unwrap();
+    assert_eq!(rest, " SameSite=Strict; HttpOnly");
+    assert!(!cookie.contains("opensesame"), "the cookie is not the token: {cookie}");
+    for path in ["/", "/status?verbose", "/actuator/health/web"] {
+        let (with, without) = (run.ask("GET", path, &format!("Cookie: a=b; {cookie}\r\n")), run.get(path));
+        assert!(with.body.len() > without.body.len() && with.code == without.code, "{path}: {} {}", with.body, without.body);
+        let wrong = run.ask("GET", path, &format!("Cookie: {cookie}0\r\n"));
+        assert!(!wrong.body.contains(&target) && wrong.body.len() < with.body.len(), "{path}: {}", wrong.body);
+    }
+    let page = run.ask("GET", "/?hold", &format!("Cookie: {cookie}\r\n")).body;
+    assert!(page.contains("Forget the token") && page.contains(&target), "{page}");
+    for (body, more, code) in [
+        ("token=opensesam", "", 403),
+        ("token=opensesame", "Sec-Fetch-Site: cross-site\r\n", 403),
+        (&format!("token={}", "x".repeat(9000)), "", 400),
+    ] {
+        let refused = form(body, more);
+        assert_eq!((refused.code, refused.header("set-cookie")), (code, ""), "{}", refused.body);
+    }
+    assert!(form("token=", "").header("set-cookie").contains("Max-Age=0"), "an empty form forgets the token");
+    // An order wants the token itself, also of somebody who has the cookie.
+    let order = format!("POST /control/reload HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let name = SocketAddr::from_abstract_name(&run.socket).unwrap();
+    let mut stream = UnixStream::connect_addr(&name).unwrap();
+    stream.write_all(order.as_bytes()).unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 403 ") && told.contains("orders need the token"), "{told}");
+    // A token in the address is in too many logs already to be worth anything.
+    let queried = run.get("/status?token=opensesame");
+    assert!(queried.code == 400 && queried.body.contains("does not belong into the address"), "{}", queried.body);
+}
+
+#[test]
+fn a_terminal_that_wants_colour_gets_it() {
+    let http = Http::answering(200, "");
+    let run = run(&http, "");
+    run.until_status("/healthz", 200, secs(20));
+    let socket = format!("@{}", run.socket);
+    for (name, value, colour) in [("TERM", "xterm", true), ("NO_COLOR", "1", false), ("TERM", "dumb", false)] {
+        let (status, terminal) = Portcullis::new().args(["status", "--socket", &socket]).env(name, value).on_terminal();
+        let _status = status.start();
+        terminal.until("Process", secs(20));
+        let shown = terminal.shown();
+        assert_eq!(shown.contains("\x1b[32m\u{25cf}"), colour, "{name}={value}: {shown:?}");
+    }
+    assert!(!run.beside(["status"]).exits(0).stdout.contains('\x1b'));
+}
+
+#[test]
 fn a_watch_shows_every_change_until_it_is_interrupted() {
     let http = Http::answering(200, "");
     let run = run(&http, "");
@@ -126,10 +192,10 @@ fn a_watch_shows_every_change_until_it_is_interrupted() {
     let watch = |more: &[&str]| Portcullis::new().args(["status", "--watch", "--socket", &socket].iter().chain(more));
     let (person, mut terminal) = watch(&[]).env("TERM", "xterm").on_terminal();
     let (mut person, mut script) = (person.start(), watch(&["--json"]).start());
-    terminal.until("UP  api", secs(20));
+    terminal.until("SERVING", secs(20));
     script.until_stdout("\"overall\":\"UP\"", secs(20));
     http.set(500, "");
-    terminal.until("DOWN  api", secs(20));
+    terminal.until(", degraded: web", secs(20));
     script.until_stdout("\"overall\":\"DOWN\"", secs(20));
     // Each look takes the place of the one before, and a script gets a document a line.
     let shown = terminal.shown();

@@ -213,9 +213,17 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
     let snapshot = Snapshot {
         sequence: 1,
         started_at: now,
-        service: Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: None, build: "0.1.0" },
+        service: Service {
+            name: "api".to_owned(),
+            mode: None,
+            instance: "one".to_owned(),
+            host: String::new(),
+            version: None,
+            build: "0.1.0",
+        },
         phase: Phase::Running,
         phase_since: now,
+        shutdown: None,
         started: true,
         start_over: None,
         stages: Vec::new(),

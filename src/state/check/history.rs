@@ -27,6 +27,15 @@ impl Bucket {
         Duration::from_micros(u64::from(self.slowest))
     }
 
+    /// Both together.
+    fn and(self, other: Self) -> Self {
+        Self {
+            passed: self.passed.saturating_add(other.passed),
+            failed: self.failed.saturating_add(other.failed),
+            slowest: self.slowest.max(other.slowest),
+        }
+    }
+
     /// Whether nothing happened.
     pub const fn is_empty(&self) -> bool {
         self.passed == 0 && self.failed == 0
@@ -49,7 +58,7 @@ impl Default for History {
 
 impl History {
     /// Counts one run that ended at `now`.
-    pub(super) fn feed(&mut self, now: Moment, passed: bool, elapsed: Duration) {
+    pub fn feed(&mut self, now: Moment, passed: bool, elapsed: Duration) {
         let number = number_of(now);
         for skipped in (self.newest + 1..=number).take(BUCKETS) {
             *self.slot(skipped) = Bucket::default();
@@ -63,14 +72,19 @@ impl History {
 
     /// Sixty buckets as they are seen at `now`, the oldest first, each with the age of its beginning.
     pub fn seen(&self, now: Moment) -> impl Iterator<Item = (Duration, Bucket)> {
-        let last = number_of(now);
-        let first = (last + 1).saturating_sub(BUCKETS as u64);
-        // In the first half hour the strip begins with buckets from before the beginning.
-        let before = BUCKETS as u64 - (last + 1 - first);
-        let missing = (0..before).map(move |index| (last + before - index, Bucket::default()));
-        let kept = (first..=last).map(move |number| (last - number, self.bucket(number)));
-        let into = Duration::from_nanos((now.mono.as_nanos() % BUCKET.as_nanos()) as u64);
-        missing.chain(kept).map(move |(distance, bucket)| (BUCKET * distance as u32 + into, bucket))
+        self.grouped(now, 1)
+    }
+
+    /// The same in groups of `each` buckets, a divisor of sixty. Their bounds stay where they are as time goes by: the newest fills.
+    pub fn grouped(&self, now: Moment, each: u64) -> impl Iterator<Item = (Duration, Bucket)> {
+        let last = number_of(now) / each;
+        let into = now.mono.saturating_sub(BUCKET * (last * each) as u32);
+        (0..BUCKETS as u64 / each).rev().map(move |distance| {
+            // In the first half hour the strip begins with buckets from before the beginning.
+            let numbers = last.checked_sub(distance).map_or(0..0, |group| group * each..(group + 1) * each);
+            let bucket = numbers.map(|number| self.bucket(number)).fold(Bucket::default(), Bucket::and);
+            (BUCKET * (distance * each) as u32 + into, bucket)
+        })
     }
 
     fn bucket(&self, number: u64) -> Bucket {
@@ -127,6 +141,26 @@ mod tests {
         let ages: Vec<u64> = History::default().seen(at(95)).map(|(age, _)| age.as_secs()).collect();
         assert_eq!((ages.len(), ages.first(), ages.last()), (BUCKETS, Some(&1775), Some(&5)));
         assert!(ages.windows(2).all(|pair| pair[0] == pair[1] + 30));
+    }
+
+    #[test]
+    fn groups_keep_their_bounds() {
+        let mut history = History::default();
+        for second in [30, 119, 120, 150] {
+            history.feed(at(second), second < 120, Duration::from_millis(second));
+        }
+        let groups = |seconds| {
+            let seen = history.grouped(at(seconds), 4).collect::<Vec<_>>();
+            assert_eq!(seen.len(), BUCKETS / 4);
+            seen.into_iter()
+                .filter(|(_, bucket)| !bucket.is_empty())
+                .map(|(age, bucket)| (age.as_secs(), bucket.passed, bucket.failed))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(groups(150), [(150, 2, 0), (30, 0, 2)]);
+        assert_eq!(groups(239), [(239, 2, 0), (119, 0, 2)]);
+        assert_eq!(groups(240), [(240, 2, 0), (120, 0, 2)]);
+        assert_eq!(groups(120 * 15), [(120 * 14, 0, 2)]);
     }
 
     proptest! {

@@ -151,6 +151,9 @@ impl Lifecycle {
             RunState::Spawning | RunState::Stopping(_) => {}
             _ => return,
         }
+        if let Some(child) = self.child(id) {
+            child.ends.feed(now, false, Duration::ZERO);
+        }
         // A full process table may have room in a while; a missing program will not appear.
         let in_a_row = self.process(id).in_a_row;
         let again = |plan: &ProcessPlan| refusal(&plan.restart, in_a_row, None, Ended::Code(code)).is_none();
@@ -181,8 +184,13 @@ impl Lifecycle {
         }
         let ran = self.state(id).ran(now);
         let for_memory = self.of_memory(id);
+        let as_meant = match self.state(id) {
+            RunState::Stopping(then) => !matches!(then, Then::Failed(_) | Then::Restart(_)),
+            _ => ended == Ended::Code(0),
+        };
         if let Some(child) = self.child(id) {
             (child.pid, child.last_exit) = (None, Some(ended));
+            child.ends.feed(now, as_meant, ran.unwrap_or_default());
         }
         match id {
             ProcessId::Main => self.main_ended(now, ended, ran, for_memory, effects),

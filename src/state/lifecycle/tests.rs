@@ -78,7 +78,8 @@ fn process() -> ProcessPlan {
 
 /// A process and nothing else.
 fn bare() -> Plan {
-    let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: None, build: "0.1.0" };
+    let service =
+        Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0.1.0" };
     Plan { main: Some(process()), ..Plan::of(service) }
 }
 

@@ -112,9 +112,10 @@ prop_compose! {
         let snapshot = Snapshot {
             sequence: 1,
             started_at: moment(0),
-            service: Service { name: "api".to_owned(), mode: None, instance: PRIVATE.to_owned(), version: None, build: "0.1.0" },
+            service: Service { name: "api".to_owned(), mode: None, instance: PRIVATE.to_owned(), host: PRIVATE.to_owned(), version: None, build: "0.1.0" },
             phase,
             phase_since: moment(50),
+            shutdown: None,
             started,
             start_over: started.then(|| moment(50)),
             stages,

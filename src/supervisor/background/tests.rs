@@ -42,7 +42,8 @@ fn plan() -> Arc<Plan> {
         spaced: false,
         on_down: crate::plan::OnDown::default(),
     };
-    let service = Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), version: None, build: "0" };
+    let service =
+        Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };
     Arc::new(Plan { checks: vec![check], ..Plan::of(service) })
 }
 

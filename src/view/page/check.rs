@@ -4,21 +4,25 @@ use std::fmt::Write;
 
 use super::escape;
 use crate::clock::Moment;
-use crate::state::check::Check;
+use crate::outcome::Class;
+use crate::state::check::history::{Bucket, History};
 use crate::state::snapshot::{Assessed, Look};
 use crate::view::summary::{self, bucket, last_try, mark};
 use crate::view::time;
 
-/// Appends the whole of it.
-pub(super) fn check(html: &mut String, assessed: &Assessed<'_>, look: Look, authority: bool) {
-    let Assessed { check, state, counts, .. } = *assessed;
+/// Appends the whole of it; `late`: the checks do not run any more, so that whatever it found is old.
+pub(super) fn check(html: &mut String, assessed: &Assessed<'_>, look: Look, authority: bool, late: bool) {
+    let Assessed { check, state, counts, class: why } = *assessed;
     let (class, mark) = (state.word(), mark(state));
+    let is_old = check.stale_after.is_some() && (late || why == Class::Stale);
     let (name, kind) = (escape(&check.name), check.kind);
-    let _ = write!(html, "<article><h3 class=\"{class}\"><b>{mark}</b> {name} <small>{kind}");
+    html.push_str(if is_old { "<article class=\"old\">" } else { "<article>" });
+    let _ = write!(html, "<h3 class=\"{class}\"><b>{mark}</b> {name} <small>{kind}");
     if authority && !check.target.is_empty() {
         let _ = write!(html, ", {}", escape(&check.target));
     }
-    let _ = write!(html, "</small></h3><p>{}", escape(&summary::verdict(assessed, look, authority)));
+    html.push_str(if is_old { "</small> <em>old</em></h3>" } else { "</small></h3>" });
+    let _ = write!(html, "<p>{}", escape(&summary::verdict(assessed, look, authority)));
     if let Some(tried) = last_try(check, look) {
         let _ = write!(html, ", {tried}");
     }
@@ -28,28 +32,33 @@ pub(super) fn check(html: &mut String, assessed: &Assessed<'_>, look: Look, auth
     html.push_str(if counts { "</p>" } else { ", not counted for health</p>" });
     // What is told by events has no runs whose absence would mean anything.
     if check.stale_after.is_some() {
-        strip(html, check, look.now);
+        strip(html, &check.history, look.now, bucket);
     }
     html.push_str("</article>");
 }
 
-fn strip(html: &mut String, check: &Check, now: Moment) {
-    html.push_str("<div class=\"strip\">");
-    for (age, seen) in check.history.seen(now) {
-        let class = match (seen.passed, seen.failed) {
-            (0, 0) => {
-                html.push_str("<i></i>");
-                continue;
-            }
-            (_, 0) => "ok",
-            (0, _) => "bad",
-            _ => "mixed",
-        };
-        let (begin, text) = (time::clock(now.wall.saturating_sub(age)), bucket(seen).1);
-        let _ = write!(
-            html,
-            "<details name=\"bucket\" class=\"{class}\"><summary title=\"{begin} {text}\"></summary><p>{begin} UTC: {text}</p></details>"
-        );
+/// The last half hour twice: thirty buckets of a minute, and fifteen of two for a finger. The style shows one of them.
+pub(super) fn strip(html: &mut String, history: &History, now: Moment, words: fn(Bucket) -> (char, String)) {
+    html.push_str("<div class=\"history\">");
+    for (size, each) in [("fine", 2), ("coarse", 4)] {
+        let _ = write!(html, "<div class=\"strip {size}\">");
+        for (age, seen) in history.grouped(now, each) {
+            let class = match (seen.passed, seen.failed) {
+                (0, 0) => {
+                    html.push_str("<i></i>");
+                    continue;
+                }
+                (_, 0) => "ok",
+                (0, _) => "bad",
+                _ => "mixed",
+            };
+            let (begin, text) = (time::clock(now.wall.saturating_sub(age)), words(seen).1);
+            let _ = write!(
+                html,
+                "<details name=\"bucket\" class=\"{class}\"><summary title=\"{begin} {text}\"></summary><p>From {begin} UTC {text}</p></details>"
+            );
+        }
+        html.push_str("</div>");
     }
-    html.push_str("</div><div class=\"axis\"><span>30 minutes ago</span><span>now</span></div>");
+    html.push_str("<div class=\"axis\"><span>30 minutes ago</span><span>now</span></div></div>");
 }

@@ -1,17 +1,26 @@
 //! The instances of the service, as the registry told of them, in a few words each.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::state::check::State;
 use crate::state::event::Readiness;
-use crate::state::instances::Instance;
+use crate::state::instances::{Instance, Instances};
 use crate::state::snapshot::{Look, Phase, Snapshot, Status};
 use crate::view::time;
+
+/// The usual time to live of a record: what was read before that has expired, where nobody wrote it again.
+const OLD: Duration = Duration::from_secs(60);
 
 /// How many instances of the service there are; none where the registry did not tell.
 pub(in crate::view) fn instances(snapshot: &Snapshot, look: Look) -> Option<String> {
     let told = snapshot.instances.as_ref()?;
     Some(format!("{} of {} ready, read from Redis {} ago", told.ready, told.all, time::rough(look.now.since(told.read))))
+}
+
+/// Whether they were read so long ago that much may have changed: they come with each beat.
+pub(in crate::view) fn instances_are_old(told: &Instances, look: Look) -> bool {
+    look.now.since(told.read) > OLD
 }
 
 /// One instance in a few words, and how it does.

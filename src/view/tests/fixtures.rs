@@ -8,6 +8,7 @@ use crate::exit::Ended;
 use crate::outcome::{Class, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
+use crate::state::check::history::History;
 use crate::state::event::{LockHolder, Readiness};
 use crate::state::instances::{Instance, Instances};
 use crate::state::snapshot::{
@@ -64,11 +65,13 @@ fn base() -> Snapshot {
             name: "dify-api".to_owned(),
             mode: None,
             instance: "api-7d9f".to_owned(),
+            host: "node-3".to_owned(),
             version: Some("1.4.1".to_owned()),
             build: "0.3.1",
         },
         phase: Phase::Running,
         phase_since: at(20),
+        shutdown: None,
         started: true,
         start_over: None,
         stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).to_vec(),
@@ -192,6 +195,7 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
         restarts: 2,
         restarts_by_check: 1,
         last_exit: Some(Ended::Signal(9)),
+        ends: History::default(),
         status: Some("serving".to_owned()),
         healing: Some(Healing { check: "web".to_owned(), stage: HealingStage::Done }),
     };

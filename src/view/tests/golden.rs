@@ -181,15 +181,21 @@ fn the_page_tells_what_is_wrong_and_loads_nothing() {
     let (snapshot, look) = named("redis down");
     let page = ask(&snapshot, look, "GET /", "text/html,*/*;q=0.8", false);
     assert_eq!((page.status, page.content_type), (200, "text/html; charset=utf-8"));
-    for words in ["<h1>\u{2715} DOWN</h1>", "redis: authentication failed", "not healthy", "http-equiv=\"refresh\"", "wait:db"] {
+    for words in [
+        "<h1>\u{25b2} SERVING<span>, degraded: redis</span></h1>",
+        "redis: authentication failed",
+        "not healthy",
+        "http-equiv=\"refresh\"",
+        "wait:db",
+    ] {
         assert!(page.body.contains(words), "{words} in {}", page.body);
     }
-    for never in ["<script", "http://", "https://", "src=", " style=", " onclick", WORDS, "api-7d9f"] {
+    for never in ["<script", "http://", "https://", "src=", " style=", " onclick", WORDS, "api-7d9f", "node-3"] {
         assert!(!page.body.contains(never), "{never} in {}", page.body);
     }
     assert!(!ask(&snapshot, look, "GET /?hold", "", false).body.contains("http-equiv"));
     let told = ask(&snapshot, look, "GET /", "", true).body;
-    assert!(told.contains(WORDS) && told.contains("api-7d9f"), "{told}");
+    assert!(told.contains(WORDS) && told.contains("on api-7d9f (host node-3)"), "{told}");
     let policy = page.headers.iter().find(|(name, _)| *name == "content-security-policy").unwrap().1;
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
 }

@@ -94,7 +94,7 @@ fn the_version_is_the_applications_and_portcullis_own_is_the_build() {
     let page = ask(&snapshot, look(), "GET /", "", false).body;
     assert!(page.contains("<strong>dify-api 1.4.1</strong>") && page.contains("portcullis 0.3.1"), "{page}");
     let text = ask(&snapshot, look(), "GET /", "text/plain", true).body;
-    assert!(text.contains("UP  dify-api 1.4.1\n") && text.contains("portcullis 0.3.1"), "{text}");
+    assert!(text.contains("SERVING  dify-api 1.4.1\n") && text.contains("portcullis 0.3.1"), "{text}");
 }
 
 /// Two sources that are asked with a key.

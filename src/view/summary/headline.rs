@@ -1,0 +1,230 @@
+//! The verdict in words: what the replica does right now, and what is away or wrong, by name.
+
+use std::fmt;
+
+use crate::exit::{Ended, signal_name};
+use crate::state::check::State;
+use crate::state::snapshot::{APP, Assessment, HealingStage, Level, Migration, Phase, Shutdown, Snapshot, Stage, Status, Step};
+use crate::view::time;
+
+/// Names that a headline lists; more of them are counted.
+const MOST_NAMES: usize = 3;
+
+/// How much of a reason for getting up it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::view) enum Tone {
+    /// Traffic may come, and nothing is away.
+    Up,
+    /// Traffic may come, and something is away.
+    Degraded,
+    /// Traffic may not come.
+    Down,
+    /// Not yet.
+    Starting,
+    /// Not any more, on purpose.
+    Leaving,
+}
+
+impl Tone {
+    /// A shape for it, readable without colour.
+    pub(in crate::view) const fn shape(self) -> char {
+        match self {
+            Self::Up => '\u{25cf}',
+            Self::Degraded => '\u{25b2}',
+            Self::Down => '\u{2715}',
+            Self::Starting => '\u{25cc}',
+            Self::Leaving => '\u{25d1}',
+        }
+    }
+
+    /// The word for the page's style.
+    pub(in crate::view) const fn class(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+            Self::Starting => "unknown",
+            Self::Leaving => "leaving",
+        }
+    }
+}
+
+/// `SERVING, degraded: redis`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::view) struct Headline {
+    pub(in crate::view) tone: Tone,
+    /// `SERVING`.
+    pub(in crate::view) word: &'static str,
+    /// `, degraded: redis`; empty where there is nothing to add.
+    pub(in crate::view) rest: String,
+}
+
+impl fmt::Display for Headline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.word, self.rest)
+    }
+}
+
+/// What to say first. Who else migrates is a detail.
+pub(in crate::view) fn headline(assessment: &Assessment<'_>, authority: bool) -> Headline {
+    let snapshot = assessment.snapshot;
+    let of = |tone, word, rest: String| Headline { tone, word, rest };
+    let because = |tone, word, why: &str| of(tone, word, if why.is_empty() { String::new() } else { format!(": {why}") });
+    match snapshot.phase {
+        Phase::Failed if snapshot.shutdown == Some(Shutdown::Held) => {
+            because(Tone::Down, "DOWN", "the start failed, and is held for inspection")
+        }
+        Phase::Failed => because(Tone::Down, "DOWN", "the start failed"),
+        Phase::Draining | Phase::Stopped => {
+            let (word, why) = leaving(snapshot);
+            because(Tone::Leaving, word, &why)
+        }
+        _ if !assessment.passes(Level::Live) => because(Tone::Down, "DOWN", &failing(assessment, Level::Live)),
+        _ if !snapshot.started && assessment.status() == Status::Down => because(Tone::Down, "DOWN", "the start failed"),
+        _ if !snapshot.started => because(Tone::Starting, "STARTING", &now_doing(assessment, authority)),
+        _ if !assessment.passes(Level::Ready) => match process_down(assessment) {
+            Some(why) => because(Tone::Down, "DOWN", &why),
+            None => because(Tone::Down, "NOT READY", &failing(assessment, Level::Ready)),
+        },
+        _ => {
+            let (away, starting) = away(assessment);
+            let mut rest = String::new();
+            for (what, names) in [("degraded", &away), ("starting", &starting)] {
+                if !names.is_empty() {
+                    rest = format!("{rest}, {what}: {}", listed(names));
+                }
+            }
+            of(if rest.is_empty() { Tone::Up } else { Tone::Degraded }, "SERVING", rest)
+        }
+    }
+}
+
+/// What counts and is away, and what has yet to come up, by name.
+fn away(assessment: &Assessment<'_>) -> (Vec<String>, Vec<String>) {
+    let snapshot = assessment.snapshot;
+    let mut away: Vec<String> = Vec::new();
+    let failing = assessment.items(Level::Deep).into_iter().filter(|item| !item.passes && item.check.is_some()).map(|item| item.name);
+    let degraded = assessment.counted().filter(|check| check.state == State::Degraded).map(|check| check.check.name.as_str());
+    let counted = || snapshot.stages.iter().filter(|stage| stage.counts);
+    let failed = counted().filter(|stage| stage.step == Step::Down).map(|stage| bare(&stage.name));
+    for name in failing.chain(degraded).chain(failed) {
+        if !away.iter().any(|other| other == name) {
+            away.push(name.to_owned());
+        }
+    }
+    let starting = counted().filter(|stage| stage.step == Step::Unknown).map(|stage| bare(&stage.name).to_owned());
+    let starting: Vec<String> = starting.collect();
+    // A module that has yet to come up has a check that was never run.
+    away.retain(|name| !starting.contains(name));
+    (away, starting)
+}
+
+/// What keeps this level from passing, by name.
+fn failing(assessment: &Assessment<'_>, level: Level) -> String {
+    let failing = assessment.items(level).into_iter().filter(|item| !item.passes);
+    let name = |name: &str| match name {
+        "scheduler" => "the checks do not run any more".to_owned(),
+        "supervisor" => "portcullis itself hangs".to_owned(),
+        "startup" => now_doing(assessment, false),
+        name => name.to_owned(),
+    };
+    listed(&failing.map(|item| if item.check.is_some() { item.name.to_owned() } else { name(item.name) }).collect::<Vec<_>>())
+}
+
+/// Why the process that was up is down; none where it runs.
+fn process_down(assessment: &Assessment<'_>) -> Option<String> {
+    let Assessment { snapshot, .. } = *assessment;
+    let is_up = || assessment.checks.iter().any(|check| check.check.name == APP && check.state.passes());
+    if snapshot.child.pid.is_some() || is_up() {
+        return None;
+    }
+    let healing = snapshot.child.healing.as_ref().filter(|healing| healing.stage == HealingStage::Restarting);
+    Some(match (healing, snapshot.child.last_exit) {
+        (Some(healing), _) => format!("the process is being restarted, because check {} went down", healing.check),
+        (None, Some(ended)) => format!("the process {} and is being started again", ended_with(ended)),
+        (None, None) => "the process does not run".to_owned(),
+    })
+}
+
+/// `ended with status 1`.
+pub(in crate::view) fn ended_with(ended: Ended) -> String {
+    match ended {
+        Ended::Code(code) => format!("ended with status {code}"),
+        Ended::Signal(number) => format!("ended by {}", signal_name(i32::from(number))),
+    }
+}
+
+/// How far the shutdown is, and what is left of the run.
+fn leaving(snapshot: &Snapshot) -> (&'static str, String) {
+    let main = snapshot.child.pid.map(|_| "the process".to_owned());
+    let modules = snapshot.modules.iter().filter(|module| module.child.pid.is_some());
+    let left: Vec<String> = main.into_iter().chain(modules.map(|module| format!("module {}", module.name))).collect();
+    let names = listed(&left);
+    match snapshot.shutdown {
+        None if snapshot.phase == Phase::Stopped => ("STOPPED", String::new()),
+        None => ("DRAINING", String::new()),
+        Some(Shutdown::Withdrawing(_) | Shutdown::Draining(_)) if left.is_empty() => ("DRAINING", String::new()),
+        Some(Shutdown::Withdrawing(_) | Shutdown::Draining(_)) => {
+            ("DRAINING", format!("requests go elsewhere, then {names} will be stopped"))
+        }
+        Some(Shutdown::Held | Shutdown::Exited) => ("STOPPED", String::new()),
+        Some(Shutdown::Killing(_)) => ("STOPPING", format!("{} killed, being reaped", if left.is_empty() { "all" } else { &names })),
+        Some(_) if !left.is_empty() => ("STOPPING", format!("waiting for {names} to end")),
+        Some(_) if snapshot.phase == Phase::Stopped => ("STOPPED", "what processes left behind is being seen off".to_owned()),
+        Some(_) => ("STOPPING", "what processes left behind is being seen off".to_owned()),
+    }
+}
+
+/// What the start is doing now; who else migrates is a detail.
+pub(super) fn now_doing(assessment: &Assessment<'_>, authority: bool) -> String {
+    let Assessment { snapshot, look, .. } = *assessment;
+    let of = |kind: &str| -> Vec<String> { open(snapshot).filter_map(|stage| stage.name.strip_prefix(kind)).map(str::to_owned).collect() };
+    let (steps, waits) = (of("step:"), of("wait:"));
+    if !steps.is_empty() {
+        return format!("step {}", listed(&steps));
+    }
+    if !waits.is_empty() {
+        return format!("waiting for {}", listed(&waits));
+    }
+    let since = match snapshot.migration {
+        Migration::Queued { since, .. } | Migration::Holder { since } => time::rough(look.now.since(since)),
+        Migration::Idle | Migration::Done => return starting(snapshot),
+    };
+    let holder = snapshot.migration_lock.holder.as_ref().filter(|_| authority);
+    let holder = holder.map(|(holder, _)| format!(" ({})", holder.words)).unwrap_or_default();
+    match snapshot.migration_role() {
+        Some("waiter") => format!("another replica migrates{holder}, queueing for {since}"),
+        Some(role @ ("settling" | "fencing")) => format!("{role} before the migration, for {since}"),
+        _ => format!("migrating for {since}"),
+    }
+}
+
+fn starting(snapshot: &Snapshot) -> String {
+    if snapshot.phase != Phase::Starting {
+        return snapshot.phase.word().to_owned();
+    }
+    let is_open = |name: &str| open(snapshot).any(|stage| stage.name.strip_prefix(name) == Some(APP));
+    match () {
+        () if is_open("started:") => "waiting for the process to pass its startup check".to_owned(),
+        () if is_open("spawn:") || snapshot.child.pid.is_none() => "starting the process".to_owned(),
+        () => "waiting for the process to be ready".to_owned(),
+    }
+}
+
+fn open(snapshot: &Snapshot) -> impl Iterator<Item = &Stage> {
+    snapshot.stages.iter().filter(|stage| stage.began.is_some() && stage.ended.is_none())
+}
+
+/// The name of what a stage is about.
+fn bare(stage: &str) -> &str {
+    stage.split_once(':').map_or(stage, |(_, name)| name)
+}
+
+/// `db, redis, search and 4 more`.
+fn listed(names: &[String]) -> String {
+    let shown = names.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST_NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
