@@ -131,7 +131,13 @@ impl<'c> Reader<'c, '_> {
         let path = section.path().to_owned();
         match subject {
             "var" => match keys.var.0.as_ref().filter(|_| is_whole).map(Text::value) {
-                Some(name) => value(section, &name).map_or_else(Found::nothing, |value| self.compared(comparison, &name, value.as_deref())),
+                Some(name) => match self.context.environment.lookup(&name) {
+                    Ok(found) => self.compared(comparison, &name, found.map(|found| found.value).as_deref()),
+                    Err(why) => {
+                        section.problem("var", format!("cannot be tested: {why}"));
+                        Found::nothing()
+                    }
+                },
                 None => Found::nothing(),
             },
             "argument" => match keys.argument.map(Number::get) {
@@ -260,17 +266,6 @@ impl<'c> Reader<'c, '_> {
         };
         let plan = ConditionPlan::Command(Box::new(process));
         Found { words: plan.to_string(), plan }
-    }
-}
-
-/// The value of a variable, as far as it is set; none when it cannot be read.
-fn value(section: &Section<'_>, name: &str) -> Option<Option<String>> {
-    match section.context().environment.lookup(name) {
-        Ok(found) => Some(found.map(|found| found.value)),
-        Err(why) => {
-            section.problem("var", format!("cannot be tested: {why}"));
-            None
-        }
     }
 }
 
