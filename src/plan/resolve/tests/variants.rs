@@ -84,7 +84,7 @@ fn each_test_holds_when_it_should() {
         ("{ not = { args = true, root = true } }", "`args` in [modes.api.when.not] stands beside another test"),
         (
             "{ var = 'A', eq = 'x', prefix = 'y' }",
-            "wants exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `nonempty`, `truthy`, `one_of` beside `var`",
+            "wants exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `set`, `nonempty`, `truthy`, `one_of` beside `var`",
         ),
         ("{ var = 'A', exists = true }", "`one_of` beside `var`"),
         ("{ var = 'A' }", "`one_of` beside `var`"),

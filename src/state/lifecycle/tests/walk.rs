@@ -21,7 +21,7 @@ use crate::state::start::StartStage;
 use crate::state::transition::{Machine, Transition};
 
 /// More than these were never seen; a walk that does not end is a fault of its own.
-const MOST: usize = 200_000;
+const MOST: usize = 1_000_000;
 
 /// A process, a module that comes after it, a readiness check, a migration under a lock, and a heartbeat; none is started again.
 fn whole() -> Plan {
