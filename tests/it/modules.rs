@@ -286,7 +286,10 @@ fn every_view_shows_the_modules() {
         assert!(metrics.contains(line), "{metrics}");
     }
     let page = run.get("/").body;
-    assert!(page.contains("good: up") && page.contains("bad: failed") && page.contains("hot: not started"), "{page}");
+    assert!(
+        page.contains("good</strong>: up") && page.contains("bad</strong>: failed") && page.contains("hot</strong>: not started"),
+        "{page}"
+    );
     let healthz = run.get("/healthz").body;
     assert!(!healthz.contains("good") && !healthz.contains("bad"), "they join when they fail and count: {healthz}");
     let terminal = run.beside(["status"]).exits(0).stdout;

@@ -62,7 +62,7 @@ fn without_its_heartbeat_it_is_not_ready_and_the_process_never_hears_of_it() {
         assert_eq!(record(&redis), ("UP".to_owned(), serde_json::Value::Null), "round {round}");
         let well = run.get("/healthz").json();
         assert!(well["status"] == "ok" && well.get("heartbeat").is_none(), "{well}");
-        assert!(run.beside(["status"]).stdout.contains("UP"), "round {round}");
+        assert!(run.beside(["status"]).stdout.contains("SERVING"), "round {round}");
         redis.stop();
         run.until_stderr("expires within 1m, and without it this replica is not ready: ", secs(30));
         is_not_ready(&run);
