@@ -5,7 +5,7 @@ use crate::config::interpolate::Text;
 use crate::config::node::{Node, Value};
 use crate::config::problem::{Problem, suggest};
 use crate::config::reader::{Context, Depth, Section};
-use crate::plan::argv::Word;
+use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::condition;
 use crate::secret::MASK;
 
@@ -26,6 +26,18 @@ pub(super) struct Builder<'c, 'a> {
     pub words: Vec<Word>,
     /// Whether an item took the arguments.
     pub took_arguments: bool,
+}
+
+/// A command line; none when there is none, or when it is wrong.
+pub(super) fn command(section: &Section<'_>, key: &str, depth: Depth) -> Option<Argv> {
+    let node = section.node(key)?;
+    let mut builder = Builder { context: section.context(), arguments: &[], groups: None, words: Vec::new(), took_arguments: false };
+    let understood = builder.command(node, section.path(), depth);
+    let argv = Argv::new(builder.words);
+    if argv.is_none() && understood && depth == Depth::Whole {
+        section.problem(key, "has no word");
+    }
+    argv
 }
 
 /// The words of an option's or a variable's text that is not a list: split at blanks, as long as it needs no shell to be understood.

@@ -9,7 +9,7 @@ use crate::config::node::Value;
 use crate::config::origin::Origin;
 use crate::config::reader::{Depth, Section, truth};
 use crate::plan::argv::{Argv, Word};
-use crate::plan::resolve::argv::Builder;
+use crate::plan::resolve::argv::command;
 use crate::plan::resolve::around::is_for_mode;
 use crate::plan::resolve::condition;
 use crate::plan::resolve::process::Template;
@@ -97,18 +97,6 @@ pub(super) fn read(
         orphans: declared.orphans,
         retries: declared.retries.to().unwrap_or_default(),
     })
-}
-
-/// A command line; none when there is none, or when it is wrong.
-fn command(section: &Section<'_>, key: &str, depth: Depth) -> Option<Argv> {
-    let node = section.node(key)?;
-    let mut builder = Builder { context: section.context(), arguments: &[], groups: None, words: Vec::new(), took_arguments: false };
-    let understood = builder.command(node, section.path(), depth);
-    let argv = Argv::new(builder.words);
-    if argv.is_none() && understood && depth == Depth::Whole {
-        section.problem(key, "has no word");
-    }
-    argv
 }
 
 /// A text is a statement, a list is a command.

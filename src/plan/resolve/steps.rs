@@ -12,7 +12,7 @@ use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::config::step::{OnFailure, Parts, Step, StepAt};
 use crate::plan::argv::{Argv, Word};
-use crate::plan::resolve::argv::Builder;
+use crate::plan::resolve::argv::command;
 use crate::plan::resolve::around::is_for_mode;
 use crate::plan::resolve::condition;
 use crate::plan::resolve::migrations::Locks;
@@ -87,7 +87,7 @@ impl Steps<'_, '_> {
     fn step(&self, node: &Node, path: &str) -> Option<Found> {
         let (context, depth) = (self.root.context(), self.root.depth());
         let form = context.open(node, path, Depth::Form)?;
-        let condition = condition::deferred(context, form.node("when"), path, depth, &|argv| self.template.process(argv, None).aside());
+        let condition = condition::deferred(context, form.node("when"), path, depth, &|argv| of_step(self.template, argv));
         let whole = context.open(node, path, depth)?;
         let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
         let items = if form.has("each") { each(&whole, if is_used { depth } else { Depth::Form }) } else { vec![None] };
@@ -210,18 +210,6 @@ fn default_name(action: &StepAction) -> String {
         StepAction::Hooks(hooks) => hooks.directory.display().to_string(),
         StepAction::File(file) => file.path.display().to_string(),
     }
-}
-
-/// A command line; none when there is none, or when it is wrong.
-fn command(section: &Section<'_>, key: &str, depth: Depth) -> Option<Argv> {
-    let node = section.node(key)?;
-    let mut builder = Builder { context: section.context(), arguments: &[], groups: None, words: Vec::new(), took_arguments: false };
-    let understood = builder.command(node, section.path(), depth);
-    let argv = Argv::new(builder.words);
-    if argv.is_none() && understood && depth == Depth::Whole {
-        section.problem(key, "has no word");
-    }
-    argv
 }
 
 fn interpreters(section: &Section<'_>, depth: Depth) -> BTreeMap<String, Argv> {
