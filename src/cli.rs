@@ -278,7 +278,7 @@ impl RunArgs {
 }
 
 fn pair(text: &str) -> Result<(String, String), &'static str> {
-    text.split_once('=').map(|(from, to)| (from.to_owned(), to.to_owned())).ok_or("two signals are wanted, as TERM=QUIT")
+    text.split_once('=').map(|(from, to)| (from.to_owned(), to.to_owned())).ok_or("expected two signals, for example TERM=QUIT")
 }
 
 /// Values of a repeated option as a list of the configuration's language; none for no value.

@@ -292,8 +292,8 @@ mod tests {
             ("${U:-${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
             ("${U-${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
             ("${E+${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
-            ("${@instance}", "`${@instance}` is the number of a module's instance; only a module with `instances` has one"),
-            ("${@each}", "`${@each}` is the item of a step's `each`; only a step that has one gives it"),
+            ("${@instance}", "`${@instance}` is the number of a module's instance; it exists only in a module with `instances`"),
+            ("${@each}", "`${@each}` is the item of a step's `each`; it exists only in such a step"),
             ("${@each:?no item}", "@each is not set: no item"),
         ] {
             assert_eq!(expand(text, &[("E", "")]).2.problems, [problem], "{text}");
@@ -306,11 +306,11 @@ mod tests {
             ("${1}", "a `${` without a variable's name"),
             (
                 "${A?b}",
-                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
+                "`${A` is followed by something unknown; the forms are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
             ),
             (
                 "${A:b}",
-                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
+                "`${A` is followed by something unknown; the forms are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
             ),
             ("${@nprocs}", "unknown `${@nprocs}`; did you mean `nproc`?"),
             ("${@}", "unknown `${@}`; known: `nproc`, `cpus`, `hostname`, `uid`, `gid`, `instance`, `each`, `index`"),
@@ -336,7 +336,7 @@ mod tests {
     fn a_port_that_kubernetes_injected_is_understood() {
         let (value, _, findings) = expand("h:${REDIS_PORT:-6379}", &[("REDIS_PORT", "tcp://10.0.0.1:6380")]);
         assert_eq!(value, "h:6380");
-        assert_eq!(findings.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes injects it; port 6380 is taken"]);
+        assert_eq!(findings.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes sets it; port 6380 is used"]);
         assert_eq!(expand("${REDIS_PORT}", &[("REDIS_PORT", "tcp://10.0.0.1:6380")]).0, "6380");
         assert_eq!(expand("${REDIS_URL}", &[("REDIS_URL", "tcp://10.0.0.1:6380")]).0, "tcp://10.0.0.1:6380");
     }

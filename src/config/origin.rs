@@ -1,12 +1,12 @@
-//! Where something was written.
+//! The place where a value was written.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of what drives a run that has neither file nor preset; no preset that could be printed.
+/// The name of the built-in configuration of a run without file and preset; it cannot be printed as a preset.
 pub const ENVIRONMENT: &str = "environment";
 
-/// Where something was written; ordered as problems are shown.
+/// The place where a value was written; ordered as problems are shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A built-in preset.

@@ -216,7 +216,7 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
         root.problem(
             key,
             format!(
-                "gives the service name `{name}`; up to 63 letters, digits, `_`, `.` and `-` are wanted, the first a letter or a digit"
+                "gives the service name `{name}`; expected up to 63 letters, digits, `_`, `.` and `-`, the first a letter or a digit"
             ),
         );
     }

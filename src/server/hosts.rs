@@ -11,7 +11,7 @@ pub(super) fn refusal<B>(request: &hyper::Request<B>, hosts: &[String]) -> Optio
     let mut named = request.headers().get_all(header::HOST).iter();
     let (host, more) = (named.next(), named.next().is_some());
     if more || (host.is_none() && request.version() >= Version::HTTP_11) {
-        return Some((400, "exactly one Host is wanted\n"));
+        return Some((400, "exactly one Host header is required\n"));
     }
     let authority = match host.map(HeaderValue::as_bytes) {
         // An empty one is that of a target without authority (RFC 9110, 7.2).

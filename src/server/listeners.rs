@@ -223,7 +223,7 @@ const fn advice(kind: io::ErrorKind, is_file: bool) -> &'static str {
         io::ErrorKind::PermissionDenied => "check that this user may write to its directory",
         io::ErrorKind::ReadOnlyFilesystem => "its directory is on a read-only file system",
         // ENAMETOOLONG: the kernel's sockaddr_un has room for so many, and the zero at the end.
-        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => "at most 107 bytes are wanted",
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => "at most 107 bytes are allowed",
         _ if is_file => "check that no other file has this name",
         _ => "check that no other portcullis has this name",
     }
@@ -316,7 +316,7 @@ mod tests {
         for (name, advice) in [
             (name("missing/x.sock"), "check that its directory is there"),
             (name("file/x.sock"), "check that its directory is there"),
-            (name(&"long".repeat(50)), "at most 107 bytes are wanted"),
+            (name(&"long".repeat(50)), "at most 107 bytes are allowed"),
             (name("file"), "check that no other file has this name"),
             (name("held"), own.as_str()),
             (taken, own.as_str()),

@@ -35,24 +35,24 @@ const SAMPLES: [&str; 21] = [
 
 /// Words of the reader about a value that is wrong whatever else there is; what it says beyond these the schema need not know.
 pub(crate) const WRONG: [&str; 18] = [
-    "a string is wanted",
-    "a list is wanted",
-    "a list, as `",
+    "expected a string",
+    "expected a list",
+    "a list such as `",
     "listed by name",
-    "a table is wanted",
-    "a number is wanted",
+    "expected a table",
+    "expected a number",
     "whole number from",
-    "`true` or `false` is wanted",
-    "; one of `",
+    "expected `true` or `false`",
+    "expected one of `",
     "bare number",
     "not a duration",
     "unknown key",
     "in octal",
     "an octal mask",
-    "a table, as `",
-    "a size as `",
-    "where an argument is wanted",
-    "`soft:hard` is wanted",
+    "a table such as `",
+    "a size such as `",
+    "where an argument is expected",
+    "`unlimited` or `soft:hard`",
 ];
 
 /// Where in the schema a section stands, behind `#` which of several places has its keys, and what a configuration needs before one.
@@ -130,7 +130,7 @@ fn complaint(file: &Path, toml: &str, line: usize) -> Option<String> {
 
 /// The words that the reader says it knows.
 fn words(complaint: &str) -> Vec<String> {
-    let list = complaint.split("; one of ").nth(1).and_then(|rest| rest.strip_suffix(" is wanted")).unwrap_or_default();
+    let list = complaint.split("; expected one of ").nth(1).unwrap_or_default();
     list.split(", ").filter(|word| !word.is_empty()).map(|word| format!("'{}'", word.trim_matches('`'))).collect()
 }
 

@@ -1,12 +1,12 @@
-//! One table laid over another.
+//! Merges one table over another.
 
 use super::{Entry, Node, Table, Value, parse_inline};
 
-/// Keys that say in parts what `url` says at once.
+/// Keys that are parts of a `url`.
 const URL_PARTS: [&str; 13] =
     ["kind", "host", "port", "user", "username", "password", "database", "path", "query", "tls", "sslmode", "check", "variables"];
 
-/// Lays `upper` over `lower`: tables are merged, anything else is replaced; an address given anew replaces the old one whole.
+/// Merges `upper` over `lower`: tables are merged, anything else is replaced; a new address replaces the whole old one.
 pub fn merge(lower: &mut Table, upper: Table) {
     if upper.get("url").is_some() {
         lower.retain(|entry| !URL_PARTS.contains(&entry.key.as_str()));

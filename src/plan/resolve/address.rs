@@ -148,7 +148,7 @@ impl Address {
     /// The whole path, decoded: that of a file.
     pub(super) fn file(&self) -> Result<std::path::PathBuf, &'static str> {
         if !self.host.is_empty() || !self.path.starts_with('/') {
-            return Err("wants three slashes and a path, as `kind:///path`");
+            return Err("wants three slashes and a path, for example `kind:///path`");
         }
         decoded(&self.path).map(std::path::PathBuf::from)
     }

@@ -58,7 +58,7 @@ impl<'c> Builder<'c, '_> {
         }
         let Some(items) = self.context.list_quietly(node) else {
             let problem = format!(
-                "the command in [{path}] is {}; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
+                "the command in [{path}] is {}; expected a list such as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
                 node.value.kind()
             );
             self.context.problem(Problem::at(&node.origin, problem));
@@ -174,7 +174,7 @@ impl<'c> Builder<'c, '_> {
 
     fn refuse(&self, item: &Node, path: &str) {
         let problem = format!(
-            "[{path}] has {} where an argument is wanted: a string, `{{ split = … }}`, `{{ first = … }}`, `{{ args = true }}` or `{{ when = …, then = […] }}`",
+            "[{path}] has {} where an argument is expected: a string, `{{ split = … }}`, `{{ first = … }}`, `{{ args = true }}` or `{{ when = …, then = […] }}`",
             item.value.kind()
         );
         self.context.problem(Problem::at(&item.origin, problem));

@@ -54,7 +54,7 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
     let flags = flags.entries();
     if !flags.is_empty() && !urls.iter().any(|url| target::is_secure(url)) {
         let told: Vec<_> = flags.iter().map(|flag| flag.origin.to_string()).collect();
-        let why = "concerns https, rediss and grpcs targets, and there is none; databases take it in their url, as `sslrootcert=`";
+        let why = "concerns https, rediss and grpcs targets, and there is none; databases take it in their url, for example `sslrootcert=`";
         context.problem(Problem::usage(format!("{}: {why}", told.join(", "))));
     }
     let read = |(index, url): (usize, &String)| {

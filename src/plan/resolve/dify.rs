@@ -60,7 +60,7 @@ pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
 /// The URL without a slash at its end.
 fn url(section: &Section<'_>, dify: &Dify) -> Option<String> {
     let Some(text) = dify.url.value() else {
-        section.problem("url", "is missing: write where Dify is, as `http://api:5001`");
+        section.problem("url", "is missing: write where Dify is, for example `http://api:5001`");
         return None;
     };
     let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());

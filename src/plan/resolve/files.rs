@@ -122,13 +122,13 @@ impl Reading<'_, '_> {
     fn place(&self, key: &str, text: &Maybe<Text>) -> Option<PathBuf> {
         let Some(text) = text.value() else {
             if self.section.has(key) && !self.section.is_broken(key) && self.section.depth() == Depth::Whole {
-                self.section.problem(key, "is empty; a path is wanted");
+                self.section.problem(key, "is empty; expected a path");
             }
             return None;
         };
         let path = self.values.0.place(&text);
         if text.contains('\0') || key != "link" && path.components().any(|part| part == Component::ParentDir) {
-            self.section.problem(key, format!("is `{text}`; a path without `..` is wanted"));
+            self.section.problem(key, format!("is `{text}`; expected a path without `..`"));
             return None;
         }
         Some(path.components().collect())
@@ -186,7 +186,7 @@ impl Reading<'_, '_> {
         let texts = |texts: &[Text]| texts.iter().map(Text::value).collect::<Vec<_>>();
         let variables = what.variables.as_deref().map(texts);
         if let Some(wrong) = variables.iter().flatten().find(|name| name.is_empty() || name.contains(['$', '{', '}', ' '])) {
-            section.problem("variables", format!("has `{wrong}`; the names of variables are wanted, as `[\"DB_HOST\"]`"));
+            section.problem("variables", format!("has `{wrong}`; expected names of variables such as `[\"DB_HOST\"]`"));
         }
         let append = what.append;
         if section.has("template") {

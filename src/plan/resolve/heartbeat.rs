@@ -91,7 +91,7 @@ fn redis(section: &Section<'_>, heartbeat: &Heartbeat, checks: &[CheckPlan]) -> 
         let target = target::read(section, &heartbeat.target)?;
         let place = place(&target);
         if place.is_none() {
-            section.problem(if section.has("kind") { "kind" } else { "url" }, format!("is of kind {}; a redis is wanted", target.kind()));
+            section.problem(if section.has("kind") { "kind" } else { "url" }, format!("is of kind {}; expected a redis", target.kind()));
         }
         return place;
     }

@@ -20,7 +20,7 @@ pub(super) fn own_command(request: &Request, context: &Context<'_>, bare: bool) 
         None if value.trim().eq_ignore_ascii_case("wait") => (true, true),
         None => {
             let origin = Origin::Variable("PORTCULLIS_EXEC".into());
-            context.problem(Problem::at(&origin, format!("is `{value}`; `true`, `wait` or `false` is wanted")));
+            context.problem(Problem::at(&origin, format!("is `{value}`; expected `true`, `wait` or `false`")));
             (false, false)
         }
     };
@@ -32,7 +32,7 @@ pub(super) fn flag(context: &Context<'_>, name: &str) -> bool {
     let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
     truth(&value).unwrap_or_else(|| {
         let origin = Origin::Variable(name.into());
-        context.problem(Problem::at(&origin, format!("is `{value}`; `true` or `false` is wanted")));
+        context.problem(Problem::at(&origin, format!("is `{value}`; expected `true` or `false`")));
         false
     })
 }

@@ -84,7 +84,7 @@ fn nothing_but_a_command_is_enough() {
     assert_eq!((health.socket, health.required), (Some(SocketName::Abstract("portcullis/8051".into())), true));
     let missing = bare_environment(&[], &[]).unwrap_err();
     assert_eq!(missing.exit(), Exit::Config);
-    assert_eq!(missing.to_string(), "no command to run: give it behind the options, as `portcullis run -- COMMAND`, or configure [modes]");
+    assert_eq!(missing.to_string(), "no command to run: give it behind the options, for example `portcullis run -- COMMAND`, or configure [modes]");
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn the_environment_alone_drives_a_run_without_a_file() {
     assert_eq!(db.password.as_ref().unwrap().expose(), "p@ss:w/rd?#");
     assert_eq!(plan.heartbeat.unwrap().key, "worker_service_status");
     assert_eq!(plan.migration.unwrap().process.argv.to_string(), "flask db upgrade");
-    assert_eq!(plan.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes injects it; port 6380 is taken"]);
+    assert_eq!(plan.notices, ["REDIS_PORT is `tcp://10.0.0.1:6380`, as Kubernetes sets it; port 6380 is used"]);
     let without = variables.into_iter().filter(|(name, _)| !name.ends_with("COMMAND")).collect::<Vec<_>>();
     let problem = bare_environment(&without, &["serve"]).unwrap_err().to_string();
     assert!(
         problem.ends_with(
-            "variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`"
+            "variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing: migrations are on; name the command that migrates, for example `[\"flask\", \"db\", \"upgrade\"]`"
         ),
         "{problem}"
     );
@@ -262,29 +262,29 @@ details = "sometimes"
         "p:2:1: unknown key `serv`; did you mean `service`?",
         "p:4:7: `url` in [checks.db] has a port that is not a number from 1 to 65535; in a password `@`, `:`, `/`, `?` and `#` have to be percent-encoded",
         "p:5:1: unknown key `waits` in [checks.db]; did you mean `wait`?",
-        "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, as `60s` or `500ms`",
-        "p:7:11: `affects` in [checks.db] is `helth` (did you mean `health`?); one of `none`, `health`, `readiness`, `liveness` is wanted",
+        "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, such as `60s` or `500ms`",
+        "p:7:11: `affects` in [checks.db] is `helth` (did you mean `health`?); expected one of `none`, `health`, `readiness`, `liveness`",
         "p:8:9: a check cannot be named `app`: the name is reserved",
-        "p:9:7: `url` in [checks.app] wants words that need no shell, or a list, as `exec:[\"test\", \"-e\", \"/a b\"]`",
+        "p:9:7: `url` in [checks.app] wants words that need no shell, or a list, for example `exec:[\"test\", \"-e\", \"/a b\"]`",
         "p:11:7: `url` in [checks.web] is of the unknown kind `htp`; did you mean `http`?",
         "p:15:11: `affects` in [checks.live] is `liveness`, but its target is outside the container: an outage there would kill every replica; \
          write `i_know = true` to have it so",
         "p:19:11: `sslmode` in [checks.pg] asks for the unknown sslmode `verify-ful`; did you mean `verify-full`?",
         "p:20:8: `path` in [checks.pg] means nothing to a target of kind postgres",
         "p:22:11: `command` in [modules.beat] names no program",
-        "p:24:11: the command in [migrations] is a string; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
-        "p:27:17: [modes.a] has a number where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
-        "p:27:20: [modes.a] has a table where an argument is wanted: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
+        "p:24:11: the command in [migrations] is a string; expected a list such as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
+        "p:27:17: [modes.a] has a number where an argument is expected: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
+        "p:27:20: [modes.a] has a table where an argument is expected: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:36: an argument in [modes.a]: UNSET is not set; set it, or give a default: `${UNSET:-…}`",
         "p:27:48: an argument in [modes.a]: `$HOME` is not interpolated: write `${HOME}` for the variable, `$$HOME` for the text",
         "p:27:67: `first` in [modes.a] names the unknown group `g`",
-        "p:28:11: `migrate` in [modes.a] is `later`; one of `run`, `wait`, `off` is wanted",
+        "p:28:11: `migrate` in [modes.a] is `later`; expected one of `run`, `wait`, `off`",
         "p:29:15: `stop_signal` in [modes.a] is `TERMINATE`, not a signal as `TERM` or `15`",
         "p:32:1: `url` in [modes.b.started] is missing: name the target by `url`, or by `kind`, `host` and `port`",
-        "p:34:7: `url` in [heartbeat] is of kind tcp; a redis is wanted",
+        "p:34:7: `url` in [heartbeat] is of kind tcp; expected a redis",
         "p:36:9: `every` in [heartbeat] is 10s, not shorter than the expiry of 10s",
-        "p:38:10: `listen` in [health] is `80x51`, not an address as `0.0.0.0:8051`, `[::]:8051` or `:8051`",
-        "p:39:11: `details` in [health] is `sometimes`; one of `never`, `when-authorized`, `always` is wanted",
+        "p:38:10: `listen` in [health] is `80x51`, not an address such as `0.0.0.0:8051`, `[::]:8051` or `:8051`",
+        "p:39:11: `details` in [health] is `sometimes`; expected one of `never`, `when-authorized`, `always`",
     ];
     let found = problems(toml, &[("MODE", "a")], &[]);
     for (found, expected) in found.iter().zip(expected) {
@@ -357,7 +357,7 @@ fn secret_files_reach_the_child_only_when_asked() {
     for (value, problem) in [
         (
             "true",
-            "p:2:16: `expand_files` in [env] is a boolean; the variables that come from a file are listed by name, as `expand_files = [\"DB_PASSWORD\"]`",
+            "p:2:16: `expand_files` in [env] is a boolean; the variables that come from a file are listed by name, for example `expand_files = [\"DB_PASSWORD\"]`",
         ),
         ("['NO_FILE']", "p:2:17: `expand_files` in [env] names `NO_FILE`; name the variable that gets its value, `NO`"),
         (

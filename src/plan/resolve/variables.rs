@@ -127,7 +127,7 @@ fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, d
             }
             value => {
                 let why =
-                    format!("a case of [{path}] is {}; a text or a table is wanted, as `{{ when = …, value = \"x\" }}`", value.kind());
+                    format!("a case of [{path}] is {}; expected a text or a table such as `{{ when = …, value = \"x\" }}`", value.kind());
                 context.problem(Problem::at(&case.origin, why));
                 None
             }

@@ -71,7 +71,7 @@ impl de::Error for Box<Fault> {
 
     /// The engine refuses unknown keys before serde sees them; this is for the words of an enum behind a visitor of its own.
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Fault::said(format!("is `{SHOWN}`; one of {} is wanted", listed(known)))
+        Fault::said(format!("is `{SHOWN}`; expected one of {}", listed(known)))
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
@@ -82,7 +82,7 @@ impl de::Error for Box<Fault> {
             Unexpected::Map => "a table",
             _ => "a number",
         };
-        Fault::said(format!("is {found}; {} is wanted", named(wanted)))
+        Fault::said(format!("is {found}; expected {}", named(wanted)))
     }
 }
 

@@ -40,7 +40,7 @@ pub(in crate::plan::resolve) fn options(root: &Section<'_>, arguments: &[String]
             (Some(_), Some(_)) => usage(format!("the option {name} takes no value; write it alone")),
             (None, value) => match value.or_else(|| arguments.next().cloned()) {
                 Some(value) => variables.push((option.variable.clone(), value)),
-                None => usage(format!("the option {name} wants a value, as `{name} VALUE` or `{name}=VALUE`")),
+                None => usage(format!("the option {name} wants a value, for example `{name} VALUE` or `{name}=VALUE`")),
             },
         }
     }
@@ -56,7 +56,7 @@ fn read(section: &Section<'_>, entry: &Entry) -> Option<Known> {
         None
     };
     if !entry.key.starts_with('-') || entry.key == "--" || entry.key.contains(['=', ' ']) {
-        return wrong("is no option: one begins with `-`, as `--workers`, and has neither `=` nor blanks");
+        return wrong("is no option: one begins with `-`, for example `--workers`, and has neither `=` nor blanks");
     }
     let keys = if let Value::Table(_) = entry.node.value {
         let mut keys = context.open(&entry.node, &path, section.depth())?;

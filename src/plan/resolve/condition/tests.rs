@@ -31,7 +31,7 @@ fn what_is_known_is_decided_and_files_and_commands_stay() {
         ("[{ var = 'FLAG', truthy = true }, { file = '/x', executable = true }]", "always"),
         (
             "[{ command = ['test', '-e', '/${NAME}'] }, { file = '/x', contains = 'y' }]",
-            "`test -e /a` ends with 0 or the file /x contains what is wanted",
+            "`test -e /a` ends with 0 or the file /x contains the expected text",
         ),
         ("{ all = [{ root = true }, { root = false }, { command = ['true'] }] }", "never"),
     ] {

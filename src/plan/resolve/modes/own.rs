@@ -41,7 +41,7 @@ fn of_words(context: &Context<'_>, template: &Template, words: Vec<Word>) -> Opt
         Some(argv) => Some(template.process(argv, None)),
         None => {
             context.problem(Problem::missing(
-                "no command to run: give it behind the options, as `portcullis run -- COMMAND`, or configure [modes]",
+                "no command to run: give it behind the options, for example `portcullis run -- COMMAND`, or configure [modes]",
             ));
             None
         }

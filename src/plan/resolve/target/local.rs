@@ -35,7 +35,7 @@ impl Written<'_, '_> {
             return Some(Target::Disk(DiskTarget { path, free: free.0 }));
         }
         let Some((_, text)) = self.address.parameters().into_iter().find(|(name, _)| name == "free") else {
-            self.section.problem(self.key("free"), "names no room that has to be free, as `free=1GiB`");
+            self.section.problem(self.key("free"), "names no room that has to be free, for example `free=1GiB`");
             return None;
         };
         let Some(free) = Size::parse(&text) else {

@@ -26,7 +26,7 @@ pub(super) fn read(section: &Section<'_>, url: &Text, scheme: &str) -> Option<Ta
         return Some(process(rest));
     }
     let Some(words) = words(section, rest) else {
-        section.problem("url", "wants words that need no shell, or a list, as `exec:[\"test\", \"-e\", \"/a b\"]`");
+        section.problem("url", "wants words that need no shell, or a list, for example `exec:[\"test\", \"-e\", \"/a b\"]`");
         return None;
     };
     let word = |word: String| if url.is_secret() { Word::masked(word, MASK) } else { Word::plain(word) };

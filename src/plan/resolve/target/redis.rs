@@ -37,7 +37,7 @@ impl Written<'_, '_> {
         );
         let service = self.keys.service.value().or(parameters.service).unwrap_or(name);
         if service.is_empty() {
-            self.section.problem(self.key("service"), "does not name the master that the sentinels watch, as `/mymaster` behind the hosts");
+            self.section.problem(self.key("service"), "does not name the master that the sentinels watch, for example `/mymaster` behind the hosts");
         }
         let sentinels = self.places(26379)?;
         let database = self.database_part().or(database.filter(|text| !text.is_empty())).or(parameters.database);
@@ -61,7 +61,7 @@ impl Written<'_, '_> {
         let service = self.keys.service.value().or(parameters.service);
         let key = self.keys.key.value().or(parameters.key);
         let Some(key) = key.or_else(|| service.map(|service| format!("{service}_service_status"))) else {
-            self.section.problem(self.key("service"), "names no service, as `?service=api`");
+            self.section.problem(self.key("service"), "names no service, for example `?service=api`");
             return None;
         };
         let min = match (self.keys.min, parameters.min.map(|text| text.parse::<u64>())) {

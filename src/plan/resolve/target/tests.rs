@@ -269,8 +269,8 @@ fn an_http_check_says_which_redirects_and_which_proxy() {
     assert_eq!(http("redirects = 0"), (Some(0), false));
     assert_eq!(http("redirects = '3'\nproxy = 'environment'"), (Some(3), true));
     for (keys, words) in [
-        ("redirects = 21", "`redirects` in [checks.a] is `21`; a whole number from 0 to 20 is wanted"),
-        ("proxy = 'http://p:1'", "`proxy` in [checks.a] is `http://p:1`; one of `environment` is wanted"),
+        ("redirects = 21", "`redirects` in [checks.a] is `21`; expected a whole number from 0 to 20"),
+        ("proxy = 'http://p:1'", "`proxy` in [checks.a] is `http://p:1`; expected one of `environment`"),
         ("kind = 'tcp'\nproxy = 'environment'", "the url begins with"),
     ] {
         let problems = of_http(keys).unwrap_err();
@@ -359,7 +359,7 @@ fn what_is_wrong_with_the_variables_names_them() {
         (&[("REDIS_USE_SENTINEL", "true")][..], "REDIS_USE_SENTINEL, but REDIS_SENTINELS is not set"),
         (&[("REDIS_USE_SENTINEL", "true"), ("REDIS_SENTINELS", "a")], "but REDIS_SENTINEL_SERVICE_NAME is not set"),
         (&[("REDIS_USE_CLUSTERS", "true")], "REDIS_USE_CLUSTERS, but REDIS_CLUSTERS is not set"),
-        (&[("REDIS_HOST", "a"), ("REDIS_USE_SSL", "maybe")], "REDIS_USE_SSL to be `maybe`; `true` or `false` is wanted"),
+        (&[("REDIS_HOST", "a"), ("REDIS_USE_SSL", "maybe")], "REDIS_USE_SSL to be `maybe`; expected `true` or `false`"),
         (&[("REDIS_HOST", "a"), ("REDIS_PORT", "x")], "REDIS_HOST with REDIS_PORT has a port that is not a number"),
         (&[("REDIS_HOST", "a"), ("REDIS_DB", "x")], "`variables` in [checks.redis] names a database that is not a number"),
         (&[("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__KIND", "redis")], "and so does `kind`; keep one of them"),

@@ -20,7 +20,7 @@ pub(super) fn address(section: &Section<'_>, keys: &TargetKeys) -> Option<Addres
     let prefix = keys.variables.value().map(|prefix| prefix.trim_end_matches('_').to_owned());
     let named = |prefix: &String| prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !prefix.is_empty();
     let Some(prefix) = prefix.filter(named) else {
-        section.problem("variables", "wants what the variables' names begin with, as `REDIS` for REDIS_HOST and its kin");
+        section.problem("variables", "wants what the variables' names begin with, for example `REDIS` for REDIS_HOST and its kin");
         return None;
     };
     Variables { section, prefix }.address().ok()
@@ -122,7 +122,7 @@ impl Variables<'_, '_> {
     fn flag(&self, name: &str) -> Result<bool, Said> {
         let value = self.text(name)?.unwrap_or_default();
         truth(&value).ok_or_else(|| {
-            self.section.problem("variables", format!("finds {}_{name} to be `{value}`; `true` or `false` is wanted", self.prefix));
+            self.section.problem("variables", format!("finds {}_{name} to be `{value}`; expected `true` or `false`", self.prefix));
             Said
         })
     }

@@ -147,7 +147,7 @@ fn what_is_wrong_with_rules_and_conditions_is_told() {
         ("[conditions]\nnew = { condition = 'mew' }", "and [conditions] has none of this name; did you mean `new`?"),
         ("[conditions]\na = { command = ['no-such-program'] }", "`command` in [conditions.a] cannot be asked: no-such-program: it was not"),
         ("[conditions]\na = { var = 'X' }", "[conditions.a] wants exactly one of"),
-        ("service = '${@1}'", "there is no argument `${@1}`; give it, or a default: `${@1:-…}`"),
+        ("service = '${@1}'", "there is no argument `${@1}`; add the argument, or a default: `${@1:-…}`"),
         ("service = '${@0}'", "`${@0}` is no argument"),
     ] {
         let told = problems(&format!("{toml}\n[modes.a]\ncommand = ['a']\n"), &[], &[]).join("\n");

@@ -54,6 +54,6 @@ fn a_flag_stands_above_variable_mode_and_file() {
     let problems = resolve(&Request { overrides: vec![wrong], ..request }, &Environment::new([("A", "b")])).unwrap_err();
     assert_eq!(
         problems.to_string(),
-        "--stop-timeout: `stop_timeout` in [process] is the bare number `9`; write it with its unit, as `60s` or `500ms`"
+        "--stop-timeout: `stop_timeout` in [process] is the bare number `9`; write it with its unit, such as `60s` or `500ms`"
     );
 }

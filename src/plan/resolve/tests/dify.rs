@@ -84,7 +84,7 @@ fn what_cannot_be_meant_is_told_at_its_place() {
         ("[dify]\nurl = 'http://api'\ndiscover = true\n", "p:3:12: `discover` in [dify] needs the account"),
         (
             "[dify]\nurl = 'http://api'\naffects = 'readiness'\n",
-            "p:3:11: `affects` in [dify] is `readiness`; one of `none`, `health` is wanted",
+            "p:3:11: `affects` in [dify] is `readiness`; expected one of `none`, `health`",
         ),
         ("[dify]\nurl = 'http://api'\nclients = ['DifyChats']\n", "is `DifyChats` (did you mean `DifyChat`?); one of"),
         ("[dify]\nurl = 'http://api'\nclients = []\n", "p:3:11: `clients` in [dify] names no client"),

@@ -75,13 +75,13 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
         assert_eq!(with("", &[("PORTCULLIS_BARE", word)], &["app"]).health.is_none(), truth, "{word:?}");
     }
     for (name, told) in [
-        ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; `true` or `false` is wanted"),
-        ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; `true` or `false` is wanted"),
+        ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; expected `true` or `false`"),
+        ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; expected `true` or `false`"),
         (
             "PORTCULLIS_HEALTH__PAGE",
-            "environment variable PORTCULLIS_HEALTH__PAGE: `page` in [health] is `maybe`; `true` or `false` is wanted",
+            "environment variable PORTCULLIS_HEALTH__PAGE: `page` in [health] is `maybe`; expected `true` or `false`",
         ),
-        ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; `true` or `false` is wanted"),
+        ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; expected `true` or `false`"),
     ] {
         let found = problems(file, &[(name, "maybe")], &["app"]);
         assert!(found.len() == 1 && found[0].ends_with(told), "{found:?}");

@@ -243,7 +243,7 @@ fn a_mode_refuses_a_process_after_its_migration() {
     let plan = with(MODES, &[("MODE", "job")], &["create"]);
     assert_eq!((argv(&plan), &plan.refusal), (vec!["flask", "create"], &None));
     for (from, to, problem) in [
-        ("code = 3, ", "code = 0, ", "a whole number from 1 to 255 is wanted"),
+        ("code = 3, ", "code = 0, ", "expected a whole number from 1 to 255"),
         (", message = 'name a command'", "", "`message` in [modes.job.variants.refuse] is missing"),
         ("refuse = {", "command = ['x']\nrefuse = {", "starts no process, and `command` and `started` are about one"),
     ] {
