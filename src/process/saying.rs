@@ -71,7 +71,7 @@ impl Asker for Sayings {
             return Err("was not run: portcullis was asked to stop".to_owned());
         }
         let words = argv.iter().map(Word::plain).collect();
-        let plan = ProcessPlan::new(Argv::new(words).ok_or("names no program")?).aside();
+        let plan = ProcessPlan::new(Argv::new(words).ok_or("contains no program")?).aside();
         let room = |error: nix::Error| format!("cannot be run: there is no room for its pipe ({error}); check the limits");
         let (reading, writing) = pipe2(OFlag::O_CLOEXEC).map_err(room)?;
         nix::fcntl::fcntl(&reading, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(room)?;

@@ -326,7 +326,7 @@ fn what_is_wrong_with_modules_is_said_at_once() {
         "the container's arguments are the main process'",
         "`instances` in [modules.two] is `-1`",
         "a module cannot be named `main`",
-        "`command` in [modules.main] names no program",
+        "`command` in [modules.main] contains no program",
         "`on_exit` in [modules.main] is `stop`",
         "unknown key `stop_on` in [modules.main]",
         "two of the checks and modules are named `two`",
@@ -334,7 +334,7 @@ fn what_is_wrong_with_modules_is_said_at_once() {
         assert!(said.contains(words), "{words:?} is not in:\n{said}");
     }
     // Whether a module of that name is missing can only be told where the modules themselves are right.
-    let asks = "asks for the module `nobody`";
+    let asks = "refers to the module `nobody`";
     assert!(!said.contains(asks), "{said}");
     let right = "[modes.api]\ncommand = [\"true\"]\n[checks.two]\nurl = \"process:nobody\"\n[modules.one]\ncommand = [\"x\"]\n";
     let said = Portcullis::new().config(right).args(["plan"]).output().exits(78).stderr;

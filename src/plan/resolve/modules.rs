@@ -1,4 +1,4 @@
-//! `[modules.NAME]`: further processes beside the main one, by name and by number.
+//! `[modules.NAME]`: further processes beside the main one.
 
 mod order;
 
@@ -16,14 +16,14 @@ use crate::plan::resolve::{checks, condition, started};
 use crate::plan::target::Target;
 use crate::plan::{CheckPlan, ModuleId, ModulePlan};
 
-/// One module as written: its instances, and whom it comes after by name.
+/// One module of the configuration: its instances, and the names in its `after`.
 struct Written<'c> {
     entry: &'c Entry,
     path: String,
-    /// Whether its `when` holds, and modules that start when it does are wanted.
+    /// Whether its `when` holds, and the run has modules with its `start`.
     used: bool,
     start: ModuleStart,
-    /// Whether it is numbered, and how many there are.
+    /// Whether it is numbered, and the number of instances.
     instances: Option<u32>,
     after: Predecessors,
 }
@@ -33,7 +33,7 @@ struct Written<'c> {
 pub(super) enum Wanted {
     /// None.
     None,
-    /// Those that come before the waits: there is no process that others could be beside.
+    /// Only those with `start = "first"`: there is no process.
     First,
     /// All of them.
     All,
@@ -42,7 +42,7 @@ pub(super) enum Wanted {
 /// The modules of a run.
 #[derive(Default)]
 pub(super) struct Modules {
-    /// Every one whose `when` holds, in order.
+    /// All whose `when` holds, in order.
     pub plans: Vec<ModulePlan>,
     /// The checks that belong to them.
     pub checks: Vec<CheckPlan>,
@@ -50,7 +50,7 @@ pub(super) struct Modules {
     pub after: Vec<ModuleId>,
 }
 
-/// The modules that are wanted; the numbers of their checks begin at `first_check`. The process comes after `of_main`.
+/// The modules of this run; the numbers of their checks begin at `first_check`. `of_main` is the `after` of the process.
 pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, first_check: usize, of_main: &Predecessors) -> Modules {
     let depth = if wanted == Wanted::None { Depth::Form } else { root.depth() };
     let Some(section) = root.table_at("modules", depth) else {
@@ -61,7 +61,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
     let after = order::resolve(section.context(), &written);
     let (mut plans, mut own) = (Vec::new(), Vec::new());
     for module in &written {
-        // The form of one is looked at even where there shall be none.
+        // The form is checked even if the run has no modules.
         let depth = if module.used && module.instances != Some(0) { depth } else { Depth::Form };
         let numbers: Vec<Option<u32>> = match module.instances {
             None | Some(0) => vec![None],
@@ -71,7 +71,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
             let name = number.map_or_else(|| module.entry.key.clone(), |number| format!("{}-{number}", module.entry.key));
             let environment = section.context().environment;
             let environment = number.map_or_else(|| environment.clone(), |number| environment.of_instance(number));
-            // Each instance is read as if it were alone; what is wrong with all of them is said once.
+            // Each instance is read separately; an error in all of them is reported once.
             let context = section.context().of_part(&environment);
             let found = instance(&context, &module.entry.node, &module.path, &name, general, depth);
             if index == 0 {
@@ -95,7 +95,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
     Modules { plans, checks: own, after: before_main }
 }
 
-/// What of a module does not differ between its instances.
+/// The keys of a module that are the same for all its instances.
 fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Wanted) -> Option<Written<'c>> {
     let context = modules.context();
     if let Err(why) = checks::check_name(&entry.key) {
@@ -119,7 +119,7 @@ fn instance<'c>(
     general: &General<'_>,
     depth: Depth,
 ) -> Option<(ModulePlan, Vec<CheckPlan>)> {
-    // Whether and how often it is started again is its own affair.
+    // A module has its own restart settings.
     let own_affair = ["restart", "restart_limit", "watchdog"];
     let keys = context.keys_of::<ProcessKeys>().into_iter().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
     let mut section = context.open(&general.below(node, &keys, false), path, depth)?;
@@ -134,7 +134,7 @@ fn instance<'c>(
     template.variables.set_all(section.table("env"));
     let mut started = started::read(&section, depth);
     if start == ModuleStart::First && started.is_none() && depth == Depth::Whole {
-        let why = "it counts as ready as soon as it runs; `started` says when it is";
+        let why = "it counts as ready as soon as it runs; add `started` to say when it is ready";
         context.notice(format!("module {name} comes before the waits and has no startup check: {why}"));
     }
     let mut checks = checks::of_module(&section, name);
@@ -152,7 +152,7 @@ fn instance<'c>(
     }
     let argv = Argv::new(builder.words).filter(|argv| !argv.program().is_empty());
     if argv.is_none() && understood && depth == Depth::Whole {
-        section.problem("command", "names no program");
+        section.problem("command", "contains no program");
     }
     let of_start = started
         .as_mut()

@@ -1,18 +1,18 @@
-//! Whether the arguments are a command of one's own, and other switches of portcullis itself.
+//! Whether the arguments are an ad-hoc command, and other switches of portcullis itself.
 
 use crate::config::origin::Origin;
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, truth};
 use crate::plan::resolve::Request;
 
-/// A command of one's own.
+/// An ad-hoc command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Own {
     /// Whether it waits for the checks first.
     pub(super) waits: bool,
 }
 
-/// Whether the arguments are a command of one's own: `--exec`, or `PORTCULLIS_EXEC` where the entrypoint ends in `--`.
+/// Whether the arguments are an ad-hoc command: `--exec`, or `PORTCULLIS_EXEC` if the entrypoint ends in `--`.
 pub(super) fn own_command(request: &Request, context: &Context<'_>, bare: bool) -> Option<Own> {
     let value = context.environment.lookup("PORTCULLIS_EXEC").ok().flatten().map(|found| found.value).unwrap_or_default();
     let (by_variable, waits) = match truth(&value) {
@@ -27,7 +27,7 @@ pub(super) fn own_command(request: &Request, context: &Context<'_>, bare: bool) 
     (request.exec || by_variable).then_some(Own { waits: (request.wait || waits) && !bare })
 }
 
-/// Whether a variable of portcullis' own is true.
+/// Whether a variable of portcullis is true.
 pub(super) fn flag(context: &Context<'_>, name: &str) -> bool {
     let value = context.environment.lookup(name).ok().flatten().map(|found| found.value).unwrap_or_default();
     truth(&value).unwrap_or_else(|| {

@@ -76,7 +76,7 @@ fn nothing_but_a_command_is_enough() {
     let plan = bare_environment(&[], &["sleep", "1"]).unwrap();
     assert_eq!((argv(&plan), plan.checks.len()), (vec!["sleep", "1"], 0));
     assert!(plan.heartbeat.is_none() && plan.migration.is_none());
-    assert_eq!(plan.remarks, ["no heartbeat: no Redis is configured that readiness could be written to"]);
+    assert_eq!(plan.remarks, ["no heartbeat: no Redis is configured to write it to"]);
     assert_eq!(plan.notices, Vec::<String>::new(), "nothing is amiss");
     assert_eq!((plan.service.name.as_str(), plan.service.instance.as_str(), plan.service.mode), ("app", "localhost", None));
     let health = plan.health.unwrap();
@@ -84,7 +84,7 @@ fn nothing_but_a_command_is_enough() {
     assert_eq!((health.socket, health.required), (Some(SocketName::Abstract("portcullis/8051".into())), true));
     let missing = bare_environment(&[], &[]).unwrap_err();
     assert_eq!(missing.exit(), Exit::Config);
-    assert_eq!(missing.to_string(), "no command to run: give it behind the options, for example `portcullis run -- COMMAND`, or configure [modes]");
+    assert_eq!(missing.to_string(), "no command to run: write it after the options (`portcullis run -- COMMAND`), or configure [modes]");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn the_environment_alone_drives_a_run_without_a_file() {
     let problem = bare_environment(&without, &["serve"]).unwrap_err().to_string();
     assert!(
         problem.ends_with(
-            "variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing: migrations are on; name the command that migrates, for example `[\"flask\", \"db\", \"upgrade\"]`"
+            "variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing: migrations are enabled; name the command that migrates, for example `[\"flask\", \"db\", \"upgrade\"]`"
         ),
         "{problem}"
     );
@@ -208,7 +208,7 @@ fn a_mode_that_has_nothing_to_do_or_is_unknown_is_refused() {
     let nothing = problems(EXAMPLE, &example(&[("MODE", "migration")]), &[]);
     assert_eq!(
         nothing,
-        ["mode `migration` has no command and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"]
+        ["mode `migration` has no command and migrations are off, so there is nothing to do; enable them by `enabled` in [migrations]"]
     );
     let unknown = problems(EXAMPLE, &example(&[("MODE", "Worker")]), &[]);
     assert_eq!(unknown, ["p:3:8: unknown mode `Worker`; did you mean `worker`? known: `api`, `worker`, `migration`"]);
@@ -265,14 +265,14 @@ details = "sometimes"
         "p:6:12: `interval` in [checks.db] is a bare number; write it with its unit, such as `60s` or `500ms`",
         "p:7:11: `affects` in [checks.db] is `helth` (did you mean `health`?); expected one of `none`, `health`, `readiness`, `liveness`",
         "p:8:9: a check cannot be named `app`: the name is reserved",
-        "p:9:7: `url` in [checks.app] wants words that need no shell, or a list, for example `exec:[\"test\", \"-e\", \"/a b\"]`",
+        "p:9:7: `url` in [checks.app] has to be plain words, without shell syntax, or a list such as `exec:[\"test\", \"-e\", \"/a b\"]`",
         "p:11:7: `url` in [checks.web] is of the unknown kind `htp`; did you mean `http`?",
         "p:15:11: `affects` in [checks.live] is `liveness`, but its target is outside the container: an outage there would kill every replica; \
-         write `i_know = true` to have it so",
-        "p:19:11: `sslmode` in [checks.pg] asks for the unknown sslmode `verify-ful`; did you mean `verify-full`?",
-        "p:20:8: `path` in [checks.pg] means nothing to a target of kind postgres",
-        "p:22:11: `command` in [modules.beat] names no program",
-        "p:24:11: the command in [migrations] is a string; expected a list such as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
+         write `i_know = true` if you really want this",
+        "p:19:11: `sslmode` in [checks.pg] has the unknown sslmode `verify-ful`; did you mean `verify-full`?",
+        "p:20:8: `path` in [checks.pg] has no effect for a target of kind postgres",
+        "p:22:11: `command` in [modules.beat] contains no program",
+        "p:24:11: the command in [migrations] is a string; expected a list such as `[\"flask\", \"db\", \"upgrade\"]`: no shell splits a string",
         "p:27:17: [modes.a] has a number where an argument is expected: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:20: [modes.a] has a table where an argument is expected: a string, `{ split = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:36: an argument in [modes.a]: UNSET is not set; set it, or give a default: `${UNSET:-…}`",
@@ -331,7 +331,7 @@ fn the_lock_is_that_of_the_only_database() {
     let lock = |lock: &str| problems(&format!("{two}lock = '{lock}'\n"), &[], &["y"]);
     assert_eq!(lock("b"), Vec::<String>::new());
     assert_eq!(lock("none"), Vec::<String>::new());
-    assert_eq!(lock("c"), ["p:9:8: `lock` in [migrations] names `c`, which is no database or redis check and cannot hold the lock"]);
+    assert_eq!(lock("c"), ["p:9:8: `lock` in [migrations] names `c`, which is not a database or redis check and cannot hold the lock"]);
     assert_eq!(lock("d"), ["p:9:8: `lock` in [migrations] names the unknown check `d`; known: `a`, `b`, `auto`, `none`"]);
 }
 

@@ -67,5 +67,5 @@ fn a_migration_creates_the_database_in_mariadb() {
 #[test]
 fn what_is_no_database_has_none_that_could_be_missing() {
     let run = Portcullis::new().config("[checks.x]\nurl = \"tcp://127.0.0.1:1\"\nmissing_database = \"ready\"\n").command(["true"]);
-    run.output().exits(78).says(&["is for a check of a postgres or mysql database"]);
+    run.output().exits(78).says(&["applies only to a check of a postgres or mysql database"]);
 }

@@ -247,7 +247,7 @@ fn parts_of_another_kind_are_named() {
     let problems = resolve(&request, &Environment::new::<&str, &str>([])).err().unwrap().to_string();
     std::fs::remove_file(&file).unwrap();
     for words in [
-        "`expect` in [checks.a] means nothing to a target of kind redis",
+        "`expect` in [checks.a] has no effect for a target of kind redis",
         "`ca` in [checks.a] has no use without TLS",
         "`targets` in [checks.b] names no target",
         "`ca` in [checks.c] and `targets` exclude each other",

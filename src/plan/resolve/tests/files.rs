@@ -104,7 +104,7 @@ fn a_command_of_ones_own_gets_those_that_are_for_it() {
 #[test]
 fn what_cannot_be_meant_is_told() {
     for (entry, problem) in [
-        ("directory = true", "p:6:1: `path` in [files] is missing: it says which file is meant"),
+        ("directory = true", "p:6:1: `path` in [files] is missing: it is the path of the file"),
         ("path = '/a'", "is all that is said; add what is done with it"),
         ("path = '/a/../b'\nremove = true", "is `/a/../b`; expected a path without `..`"),
         ("path = '/'\nremove = true", "is the root directory, which cannot be removed"),
@@ -120,8 +120,8 @@ fn what_cannot_be_meant_is_told() {
         ("path = '/a'\ncontent = '${UNSET}'", "`content` in [files]: UNSET is not set"),
         ("path = '/a'\ncopy = '/b'\nreplace = [{ to = 'x' }]", "[files.replace] lacks `from`"),
         ("path = '/a'\nremove = true\nmodes = ['webb']", "names the unknown mode `webb`; did you mean `web`?"),
-        ("path = '/a'\ndirectory = true\nrecursive = true", "is about `owner` and `mode`, and neither is there"),
-        ("path = '/a'\ndirectory = false", "is `false`, which says nothing; leave it out"),
+        ("path = '/a'\ndirectory = true\nrecursive = true", "applies to `owner` and `mode`, and neither is set"),
+        ("path = '/a'\ndirectory = false", "is `false`, which has no effect; remove it"),
         ("path = '/a'\ntemplat = '/b'", "unknown key `templat` in [files]; did you mean `template`?"),
     ] {
         let found = problems(&format!("{MODES}[[files]]\n{entry}\n"), &[], &[]);

@@ -47,8 +47,8 @@ fn the_first_case_that_holds_is_taken() {
 #[test]
 fn a_value_has_exactly_one_form() {
     for (entry, problem) in [
-        ("A = { value = 'x', url = 'tcp://h:1' }", "stands alone: a variable has exactly one of"),
-        ("A = { default = true }", "stands alone: a variable has exactly one of"),
+        ("A = { value = 'x', url = 'tcp://h:1' }", "excludes other forms: a variable has exactly one of"),
+        ("A = { default = true }", "excludes other forms: a variable has exactly one of"),
         ("A = { value = 'x', keep = '/k' }", "is the file of what is generated"),
         ("A = { generate = 'hex' }", "is none of `hex:N`"),
         ("A = { generate = 'alnum:0' }", "is none of `hex:N`"),

@@ -69,7 +69,7 @@ fn each_test_holds_when_it_should() {
     assert_eq!(holds("{ user = 'root' }", &[], &[]), root);
     assert!(holds(&format!("{{ user = '{}' }}", nix::unistd::geteuid()), &[], &[]) && !holds("{ user = '54321' }", &[], &[]));
     let odd = with("[modes.api]\ncommand = ['x', { when = { var = 'A', truthy = true }, then = ['y'] }]\n", &[("A", "maybe")], &[]);
-    assert_eq!(odd.notices, ["A is `maybe`, which says neither `true` nor `false`; it counts as not true"]);
+    assert_eq!(odd.notices, ["A is `maybe`, which is neither `true` nor `false`; it counts as not true"]);
     for (when, told_once) in
         [("{ var = 'A', eqq = 'x' }", "unknown key `eqq`"), ("{ all = { var = 'A' } }", "`all` in [modes.api.when] is a table")]
     {
@@ -189,7 +189,7 @@ fn a_query_stands_behind_the_parts_as_it_is() {
         matches!(&with(&beside, &[("EXTRAS", "connect_timeout=3")], &[]).checks[0].target, Target::Postgres(target) if target.sslmode == SslMode::Allow)
     );
     let other = toml.replace("'postgres'", "'tcp'");
-    assert!(problems(&other, &[], &[]).join("\n").contains("`query` in [checks.db] means nothing to a target of kind tcp"));
+    assert!(problems(&other, &[], &[]).join("\n").contains("`query` in [checks.db] has no effect for a target of kind tcp"));
 }
 
 const MODES: &str = "
@@ -245,7 +245,7 @@ fn a_mode_refuses_a_process_after_its_migration() {
     for (from, to, problem) in [
         ("code = 3, ", "code = 0, ", "expected a whole number from 1 to 255"),
         (", message = 'name a command'", "", "`message` in [modes.job.variants.refuse] is missing"),
-        ("refuse = {", "command = ['x']\nrefuse = {", "starts no process, and `command` and `started` are about one"),
+        ("refuse = {", "command = ['x']\nrefuse = {", "starts no process, so `command` and `started` have no effect"),
     ] {
         let told = problems(&MODES.replace(from, to), &[("MODE", "api")], &[]).join("\n");
         assert!(told.contains(problem), "{told}");

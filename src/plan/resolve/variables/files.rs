@@ -8,7 +8,7 @@ use crate::config::source::{Environment, read_secret};
 use crate::config::substitute::matches;
 
 impl Variables {
-    /// `NAME` from the file that `NAME_FILE` names, for each of `expand_files`; `NAME_FILE` itself is not handed on.
+    /// `NAME` from the file that `NAME_FILE` names, for each of `expand_files`; `NAME_FILE` itself is not passed on.
     pub(super) fn expand_files(&mut self, section: &Section<'_>, seen: &mut Environment) {
         let (context, key) = (section.context(), "expand_files");
         let conflict = section.clone().part::<Conflicts>().expand_files_conflict;
@@ -26,7 +26,7 @@ impl Variables {
                 continue;
             }
             let environment = context.environment;
-            // Those of portcullis' own are its keys, and no process' variables.
+            // The variables of portcullis set its keys; they are not passed to processes.
             let fits = |found: &&str| matches(&name, found) && !found.starts_with("PORTCULLIS_") && !found.is_empty();
             let names: Vec<String> = if name.contains('*') {
                 environment.names().filter_map(|file| file.strip_suffix("_FILE")).filter(fits).map(str::to_owned).collect()
