@@ -215,9 +215,7 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
     if !fits(&name, "_.-") {
         root.problem(
             key,
-            format!(
-                "gives the service name `{name}`; expected up to 63 letters, digits, `_`, `.` and `-`, the first a letter or a digit"
-            ),
+            format!("gives the service name `{name}`; expected up to 63 letters, digits, `_`, `.` and `-`, the first a letter or a digit"),
         );
     }
     let instance = match environment.lookup("PORTCULLIS_INSTANCE_ID") {

@@ -64,7 +64,9 @@ impl Source {
             }
             (None, Otherwise::Refuse) => findings.problems.push(match self {
                 Self::Variable(name) => format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"),
-                Self::Argument { name, .. } => format!("there is no argument `${{{name}}}`; add the argument, or a default: `${{{name}:-…}}`"),
+                Self::Argument { name, .. } => {
+                    format!("there is no argument `${{{name}}}`; add the argument, or a default: `${{{name}:-…}}`")
+                }
                 Self::Own(own) => own.missing(),
             }),
             (None, Otherwise::Message(message)) => {

@@ -263,7 +263,10 @@ mod tests {
             ("wait = '5'", "p.toml:2:8: `wait` in [s] is the bare number `5`; write it with its unit, such as `60s` or `500ms`"),
             ("wait = '2h'", "p.toml:2:8: `wait` in [s] is `2h`; from 0s to 1h is possible"),
             ("wait = 'soon'", "p.toml:2:8: `wait` in [s] is `soon`, not a duration such as `60s`, `500ms` or `30m`"),
-            ("wait = '${SECRET_WAIT}'", "p.toml:2:8: `wait` in [s], from SECRET_WAIT, is `***`, not a duration such as `60s`, `500ms` or `30m`"),
+            (
+                "wait = '${SECRET_WAIT}'",
+                "p.toml:2:8: `wait` in [s], from SECRET_WAIT, is `***`, not a duration such as `60s`, `500ms` or `30m`",
+            ),
             ("wait = '${UNSET}'", "p.toml:2:8: `wait` in [s]: UNSET is not set; set it, or give a default: `${UNSET:-…}`"),
             ("wait = []", "p.toml:2:8: `wait` in [s] is a list; expected a string"),
             ("count = 0", "p.toml:2:9: `count` in [s] is `0`; expected a whole number from 1 to 9"),

@@ -65,7 +65,10 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         section.problem("wait", "is for dependencies that have to be ready before the process, and this check is the process itself");
     }
     if module.is_some() && section.has("wait") {
-        section.problem("wait", "is for dependencies that have to be ready before the process; a module's own checks are probed only while it runs");
+        section.problem(
+            "wait",
+            "is for dependencies that have to be ready before the process; a module's own checks are probed only while it runs",
+        );
     }
     let longest = if of_process || module.is_some() { Duration::ZERO } else { Duration::from_secs(60) };
     let spaced = match target {

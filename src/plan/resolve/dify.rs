@@ -66,7 +66,9 @@ fn url(section: &Section<'_>, dify: &Dify) -> Option<String> {
     let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let why = match &url {
         None => "is not a URL such as `http://api:5001`",
-        Some(url) if !url.username().is_empty() || url.password().is_some() => "contains a user; Dify uses API keys, and the account in `email`",
+        Some(url) if !url.username().is_empty() || url.password().is_some() => {
+            "contains a user; Dify uses API keys, and the account in `email`"
+        }
         Some(url) if url.query().is_some() || url.fragment().is_some() => "contains more than host, port and path",
         Some(url) if url.path().trim_end_matches('/').ends_with("/v1") => {
             "ends in `/v1`, which is already part of the paths of the APIs: remove it"

@@ -73,7 +73,8 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     }
     let (listen, socket) = (listeners(&health), address(&health).socket);
     if listen.is_empty() && socket.is_none() {
-        section.problem("listen", "is empty, and so is `socket`: no client could connect; write `enabled = false` to switch the endpoint off");
+        section
+            .problem("listen", "is empty, and so is `socket`: no client could connect; write `enabled = false` to switch the endpoint off");
     }
     let switches = [
         (Switch::Healthz, health.healthz),

@@ -62,7 +62,10 @@ pub(super) fn read(
     let template = &template.around(&mut section, &around);
     let command = command(&section, "command", depth);
     if wanted && !section.has("command") && !waits {
-        section.problem("command", "is missing: migrations are enabled; name the command that migrates, for example `[\"flask\", \"db\", \"upgrade\"]`");
+        section.problem(
+            "command",
+            "is missing: migrations are enabled; name the command that migrates, for example `[\"flask\", \"db\", \"upgrade\"]`",
+        );
     }
     let [check, verify] = ["check", "verify"].map(|key| question(&section, key, depth, template));
     if !wanted {

@@ -98,8 +98,9 @@ pub(super) fn read<'c>(root: &Section<'c>, configuration: &Configuration, given:
     if own.is_some() {
         if let (None, Some(mode)) = (&name, &chosen.mode) {
             // A shell is needed most when something is wrong.
-            context
-                .notice(format!("unknown mode `{mode}`: the command gets the settings of [process] and [env], and no user or variables of a mode"));
+            context.notice(format!(
+                "unknown mode `{mode}`: the command gets the settings of [process] and [env], and no user or variables of a mode"
+            ));
         }
         if let Some(entry) = known.iter().find(|entry| Some(&entry.key) == name.as_ref()) {
             let reading = Reading { modes, entry, given, looks, depth: Depth::Whole, general: &general };

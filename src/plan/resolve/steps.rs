@@ -76,8 +76,7 @@ impl Steps<'_, '_> {
         let of_migration = self.migration.filter(|migration| !migration.waits && migration.lock != LockPlan::None);
         let differs = hold.as_ref().is_some_and(|hold| hold.lock != lock.lock);
         if differs || of_migration.is_some_and(|migration| migration.lock != lock.lock) {
-            let problem =
-                format!("`lock` in [{path}] differs from that of [migrations] or of another step; a start has only one lock");
+            let problem = format!("`lock` in [{path}] differs from that of [migrations] or of another step; a start has only one lock");
             self.root.context().problem(Problem::at(&node.origin, problem));
         } else if of_migration.is_none() {
             hold.get_or_insert(lock);

@@ -158,7 +158,10 @@ fn a_file_extends_a_preset_as_presets_extend_each_other() {
         ("extends = \"dfy\"\nwithout = [\"modes.beat\"]\n", ":1:11: unknown preset `dfy`; did you mean `dify`?"),
         ("extends = [\"dify\"]\n", ":1:11: `extends` is a list; expected a string"),
         ("extends = \"dify@0.5\"\n", "the first one is `dify@0.6.16`"),
-        ("extends = \"dify\"\nwithout = [\"modes.bet\"]\n", ":2:12: `without` names `modes.bet`, which does not exist in the extended preset"),
+        (
+            "extends = \"dify\"\nwithout = [\"modes.bet\"]\n",
+            ":2:12: `without` names `modes.bet`, which does not exist in the extended preset",
+        ),
         ("extends = \"dify\"\nwithout = \"modes.beat\"\n", ":2:11: `without` is a string; expected a list"),
         ("extends = \"dify\"\n[preset]\nneed = []\n", ":3:1: unknown key `need` in [preset]; did you mean `needs`?"),
         ("extends = \"dify\"\n[preset]\nneeds = [{ file = \"x\" }]\n", ":3:10: [preset.needs] lacks `least`"),

@@ -180,10 +180,7 @@ fn what_cannot_come_in_that_order_is_refused() {
             "`after` in [modes.api] names the unknown module `prxy`; did you mean `proxy`?",
         ),
         ("after = [\"proxy\"]\n", "`after` in [modes.api] names the unknown module `proxy`"),
-        (
-            "after = [\"m\"]\n[modules.m]\ncommand = [\"x\"]\nstart = \"on-demand\"\n",
-            "names `m`, which is started only on demand",
-        ),
+        ("after = [\"m\"]\n[modules.m]\ncommand = [\"x\"]\nstart = \"on-demand\"\n", "names `m`, which is started only on demand"),
         (
             "after = [\"m\"]\n[modules.m]\ncommand = [\"x\"]\nafter = [\"n\"]\n[modules.n]\ncommand = [\"x\"]\nafter = [\"main\"]\n",
             "names `m`, which itself comes after the process",

@@ -93,8 +93,7 @@ impl Locks<'_> {
             }
             (lock @ LockPlan::None, Some(_)) | (lock, None) => lock,
             (lock, Some(_)) => {
-                self.section
-                    .problem("lock_key", "is for an advisory lock of PostgreSQL, but the lock is of another kind; use `lock_name`");
+                self.section.problem("lock_key", "is for an advisory lock of PostgreSQL, but the lock is of another kind; use `lock_name`");
                 lock
             }
         }

@@ -60,10 +60,7 @@ impl Written<'_, '_> {
     /// Reports that a parameter of the URL is ignored, or that its requirement is not supported.
     pub(super) fn ignored(&self, name: &str, value: &str) {
         if asks_for_security(name, value) {
-            self.refused(
-                name,
-                "it requires security and is not supported here; use the keys of the target instead, or remove it",
-            );
+            self.refused(name, "it requires security and is not supported here; use the keys of the target instead, or remove it");
         } else {
             self.section.context().notice(format!("{}: the parameter `{name}` is ignored", self.section.what("url")));
         }

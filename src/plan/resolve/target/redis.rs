@@ -37,7 +37,10 @@ impl Written<'_, '_> {
         );
         let service = self.keys.service.value().or(parameters.service).unwrap_or(name);
         if service.is_empty() {
-            self.section.problem(self.key("service"), "does not name the master that the sentinels monitor, for example `/mymaster` after the hosts");
+            self.section.problem(
+                self.key("service"),
+                "does not name the master that the sentinels monitor, for example `/mymaster` after the hosts",
+            );
         }
         let sentinels = self.places(26379)?;
         let database = self.database_part().or(database.filter(|text| !text.is_empty())).or(parameters.database);

@@ -31,7 +31,10 @@ fn every_construct_of_an_argv_gives_its_words() {
 fn arguments_go_where_the_mode_takes_them_and_nowhere_else() {
     assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "job")], &["create tenant", "-x"])), ["flask", "create tenant", "-x"]);
     let few = try_with(CONSTRUCTS, &[("MODE", "job")], &[]).unwrap_err();
-    assert_eq!((few.exit(), few.to_string()), (Exit::Usage, "[modes.job] wants at least 1 arguments after the options, but there are only 0".into()));
+    assert_eq!(
+        (few.exit(), few.to_string()),
+        (Exit::Usage, "[modes.job] wants at least 1 arguments after the options, but there are only 0".into())
+    );
     let extra = try_with(CONSTRUCTS, &[("MODE", "api")], &["x"]).unwrap_err();
     assert_eq!(extra.exit(), Exit::Usage);
     assert!(extra.to_string().starts_with("mode `api` takes no arguments and got `x`: "), "{extra}");

@@ -15,7 +15,8 @@ impl Variables {
         let Some(node) = section.node(key) else { return };
         let Some(items) = context.list_quietly(node) else {
             let found = node.value.kind();
-            let why = format!("is {found}; the variables that come from a file are listed by name, for example `{key} = [\"DB_PASSWORD\"]`");
+            let why =
+                format!("is {found}; the variables that come from a file are listed by name, for example `{key} = [\"DB_PASSWORD\"]`");
             return section.problem(key, why);
         };
         for item in items {

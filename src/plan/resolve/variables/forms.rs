@@ -88,7 +88,8 @@ fn command(section: &Section<'_>, name: &str, argv: &[String], within: std::time
             None
         }
         None => {
-            context.notice(format!("{name} comes from a command, which only `run` runs: values that depend on it are shown as `${{{name}}}`"));
+            context
+                .notice(format!("{name} comes from a command, which only `run` runs: values that depend on it are shown as `${{{name}}}`"));
             Some(Outcome::Unknown("1".to_owned()))
         }
     }

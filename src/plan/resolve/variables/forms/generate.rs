@@ -125,9 +125,8 @@ fn kept(path: &Path, form: Form) -> Result<Option<String>, String> {
 
 /// Creates the file with a new secret, atomically; if another replica was faster, its secret is used.
 fn keep_new(path: &Path, form: Form) -> Result<String, String> {
-    let failed = |what: &str, error: &std::io::Error| {
-        format!("cannot be {what}: {error}; it is {}, whose directory has to exist", path.display())
-    };
+    let failed =
+        |what: &str, error: &std::io::Error| format!("cannot be {what}: {error}; it is {}, whose directory has to exist", path.display());
     let value = form.make()?;
     let name = path.file_name().ok_or("is not the path of a file")?.to_string_lossy().into_owned();
     let draft = path.with_file_name(format!(".{name}.{}", Form::Hex(8).make()?));
