@@ -1,8 +1,7 @@
-//! The library behind the `portcullis` binary: a map of who may know whom, and the life of one run in order.
+//! The library of the `portcullis` binary: which module may import which, and the course of one run.
 //!
-//! A module imports only from floors below its own, and modules of one floor do not know each other, but for the words and for the
-//! program itself, the lowest and the highest floor. `tests/tidy` reads this table and refuses what it does not allow, and circles
-//! between the modules of any folder.
+//! A module imports only from floors below its own, and modules of one floor do not import each other, except on the lowest and the highest
+//! floor. `tests/tidy` reads this table and refuses any other import, and cycles between the modules of a folder.
 //!
 //! | floor | modules | know |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! Standard error, written by a thread of its own: a reader that is slow or gone never holds portcullis up.
+//! The log on standard error, written by a separate thread, so that a slow or missing reader never blocks portcullis.
 
 mod lines;
 pub mod stream;
@@ -22,16 +22,16 @@ use lines::Queue;
 
 pub use lines::{leave_line_open, open_line};
 
-/// How long the end waits at least for a slow reader of standard error; so much of a stop's budget is for this.
+/// The minimum time for a slow reader of standard error at the end; this much of a stop's budget is reserved for it.
 pub const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// How long it waits where no stop's budget is in the way.
+/// How long it waits without the limit of a stop.
 pub const LONGEST_LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// The target of the line that says why a run ends: it is written whatever `PORTCULLIS_LOG` leaves out.
+/// The target of the line that says why a run ends: it is written regardless of `PORTCULLIS_LOG`.
 pub const LAST_LINE: &str = "portcullis::last_line";
 
-/// How lines look.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Short lines for people.
@@ -43,13 +43,14 @@ pub enum Format {
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// Queues every event for standard error from now on, where [`write()`] or [`flush()`] brings it; `filter` is `PORTCULLIS_LOG`: a level, or `target=level` pairs.
+/// Queues all events from now on for standard error; [`write()`] or [`flush()`] writes them; `filter` is `PORTCULLIS_LOG`: a level, or
+/// `target=level` pairs.
 ///
 /// # Errors
-/// A sentence when the filter cannot be read; the log is then set up with the level `info`.
+/// A sentence if the filter is invalid; the log is then set up with the level `info`.
 pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), String> {
     let parsed = targets(filter.unwrap_or_default().trim());
-    let complaint = parsed.as_ref().err().map(|why| format!("PORTCULLIS_LOG cannot be read: {why}; it is `info` now"));
+    let complaint = parsed.as_ref().err().map(|why| format!("PORTCULLIS_LOG is invalid: {why}; using `info`"));
     let targets = parsed.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let targets = targets.with_target(LAST_LINE, LevelFilter::INFO);
     let writer = QUEUE.get_or_init(|| Queue::new(format)).clone();
@@ -66,18 +67,19 @@ pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), S
     }
 }
 
-/// A level for everything, or levels for targets. A bare word that is no level would pass for a target's name, and silence all others.
+/// A level for everything, or levels for targets. A single word that is not a level is refused: it would count as a target's name and
+/// silence all others.
 fn targets(filter: &str) -> Result<Targets, String> {
     if filter.is_empty() {
         return Ok(Targets::new().with_default(LevelFilter::INFO));
     }
     if let Some(word) = filter.split(',').map(str::trim).find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err()) {
-        return Err(format!("`{word}` is none of error, warn, info, debug, trace, off"));
+        return Err(format!("`{word}` is not one of error, warn, info, debug, trace, off"));
     }
     filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
 }
 
-/// Whether lines may be coloured: a terminal, and `NO_COLOR` is not set.
+/// Whether lines may be coloured: standard error is a terminal, and `NO_COLOR` is not set.
 pub fn may_colour(no_color: bool) -> bool {
     is_terminal() && !no_color
 }
@@ -87,36 +89,36 @@ pub fn is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Shows these lines below the log until others take their place; nothing is shown for none.
+/// Shows these lines below the log until they are replaced; an empty list removes them.
 pub fn live(lines: Vec<String>) {
     if let Some(queue) = QUEUE.get() {
         queue.live(lines);
     }
 }
 
-/// Starts to write what is queued. Apart from [`start`] because a thread costs more than the few lines of a start that waits for
-/// nothing, and those can be written while the process is starting.
+/// Starts to write the queue. Separate from [`start`], because creating the thread takes longer than writing the few lines of a start
+/// without waits, and those can be written while the process is starting.
 pub fn write() {
     if let Some(queue) = QUEUE.get() {
         queue.begin();
     }
 }
 
-/// Waits until what was logged is written, `limit` at most.
+/// Waits until everything logged so far is written, for at most `limit`.
 pub fn flush(limit: Duration) {
     if let Some(queue) = QUEUE.get() {
         queue.flush(limit, false);
     }
 }
 
-/// The same before the process ends: where there is too much for that time the last line is written, and how many are lost.
+/// The same before the process ends: if there is too much for that time, the last line and the number of lost lines are written.
 pub fn finish(limit: Duration) {
     if let Some(queue) = QUEUE.get() {
         queue.flush(limit, true);
     }
 }
 
-/// One short line: when, who, how bad, what. The name stands in it because the child writes to the same place.
+/// One short line: time, name, level, message. It contains the name, because the child writes to the same stream.
 struct Line {
     colour: bool,
 }
@@ -140,7 +142,7 @@ where
         } else {
             write!(writer, "{when} portcullis {word} ")?;
         }
-        // What a server or a process said stands in some lines; it shall neither steer a terminal nor make lines of its own.
+        // Some lines contain texts of servers or processes; these must neither control the terminal nor forge lines.
         let mut words = String::new();
         context.field_format().format_fields(Writer::new(&mut words), event)?;
         writeln!(writer, "{}", visible::line(&words))

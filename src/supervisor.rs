@@ -140,7 +140,7 @@ fn controller(control: Arc<Control>) -> Controller {
             let taking = Arc::clone(&control);
             match tokio::spawn(async move { taking.take(&target).await }).await {
                 Ok(taken) => control.answer(taken).await,
-                Err(_) => (500, "{\"exit\":70,\"sentence\":\"the order failed; see the log\"}\n".to_owned()),
+                Err(_) => (500, "{\"exit\":70,\"sentence\":\"the request failed; see the log\"}\n".to_owned()),
             }
         })
     })

@@ -106,7 +106,7 @@ fn once(step: &StepPlan) -> String {
         StepAction::Hooks(hooks) => format!("{}: the programs in {}", step.name, hooks.directory.display()),
     };
     let condition = if step.condition.is_constant() { String::new() } else { format!("; only where {}", step.condition) };
-    let goes_on = if step.on_failure == OnFailure::Continue { "; the start goes on where it fails" } else { "" };
+    let goes_on = if step.on_failure == OnFailure::Continue { "; if it fails, the start continues" } else { "" };
     format!("{what}{condition}{goes_on}")
 }
 
@@ -217,7 +217,7 @@ fn endpoint(health: &HealthPlan) -> String {
     parts.extend(health.socket.iter().map(|socket| format!("unix socket {}", scrub(&socket.to_string()))));
     parts.push(readers(health).to_owned());
     if !health.required {
-        parts.push("goes on without it where an address is taken".to_owned());
+        parts.push("continues without an address that is in use".to_owned());
     }
     if !health.views.off().is_empty() {
         parts.push(format!("without {}", health.views.off().join(", ")));

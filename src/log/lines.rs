@@ -1,4 +1,4 @@
-//! The lines between whoever says something and the thread that writes them: bounded, and what does not fit is counted and told.
+//! The bounded queue between the code that logs and the thread that writes; lines that do not fit are counted and reported.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -15,34 +15,33 @@ use crate::clock::Moment;
 use crate::secret::scrub;
 use crate::sys;
 
-/// Lines that may wait for a slow reader; what comes on top is counted and dropped, but for the newest.
+/// The number of lines that may wait for a slow reader; further ones are dropped and counted, except the newest.
 const QUEUE: usize = 1024;
 
-/// Columns of the narrowest terminal that live lines are made for.
+/// The minimum width of a terminal for live lines, in columns.
 const NARROWEST: usize = 80;
 
-/// The descriptor of ours whose line stands last on standard error without its end; 0 for none. Changed under the lock of standard
-/// error only.
+/// The descriptor whose unfinished line is the last output on standard error; 0 for none. Changed only under the lock of standard error.
 static OPEN_LINE: AtomicI32 = AtomicI32::new(0);
 
-/// Says whose line stands last on standard error without its end, 0 for nobody's; the caller holds the lock of standard error.
+/// Sets whose unfinished line is the last output on standard error, 0 for none; the caller holds the lock of standard error.
 pub fn leave_line_open(of: i32) {
     OPEN_LINE.store(of, Ordering::Relaxed);
 }
 
-/// Whose line that is; the caller holds the lock of standard error.
+/// Returns it; the caller holds the lock of standard error.
 pub fn open_line() -> i32 {
     OPEN_LINE.load(Ordering::Relaxed)
 }
 
-/// What the writing thread is told.
+/// A message to the writing thread.
 enum Message {
     Line(Vec<u8>),
     Live(Vec<String>),
     Flush(SyncSender<()>),
 }
 
-/// What did not fit into the queue: how many lines are lost, and the newest, which is kept because it may be the last.
+/// Lines that did not fit into the queue: the number of lost ones, and the newest, which is kept because it may be the last.
 #[derive(Default)]
 struct Overflow {
     lost: u64,
@@ -56,15 +55,15 @@ impl Overflow {
     }
 }
 
-/// The way to the writing thread.
+/// The queue to the writing thread.
 #[derive(Clone)]
 pub(super) struct Queue {
     format: Format,
     sender: SyncSender<Message>,
-    /// What the thread reads from; none once it has begun.
+    /// The receiver for the thread; none once the thread has begun.
     unread: Arc<Mutex<Option<Receiver<Message>>>>,
     overflow: Arc<Mutex<Overflow>>,
-    /// The end is near: only the newest line is written, and what stands before it is counted.
+    /// The program is about to end: only the newest line is written, and the ones before it are counted.
     hurry: Arc<AtomicBool>,
 }
 
@@ -82,13 +81,13 @@ impl Queue {
         Self { format, sender, unread: Arc::new(Mutex::new(Some(receiver))), overflow: Arc::default(), hurry: Arc::default() }
     }
 
-    /// Shows these lines below the log until others take their place.
+    /// Shows these lines below the log until they are replaced.
     pub(super) fn live(&self, lines: Vec<String>) {
         let _ = self.sender.try_send(Message::Live(lines));
     }
 
-    /// Starts the writing thread, once. Where there is no room for a thread, what fits into standard error at once is written
-    /// here, and the thread is tried again the next time.
+    /// Starts the writing thread, once. If no thread can be created, the lines that standard error accepts at once are written here, and
+    /// the thread is tried again the next time.
     pub(super) fn begin(&self) {
         let Some(unread) = locked(&self.unread).take() else { return };
         let slot = Arc::new(Mutex::new(Some(unread)));
@@ -108,7 +107,7 @@ impl Queue {
         }
     }
 
-    /// Without waiting: the caller may be the thread that owns the signals.
+    /// Never waits: the caller may be the thread that owns the signals.
     fn write_what_fits(&self, messages: &Receiver<Message>) {
         while stream::has_room(io::stderr().as_fd(), PollTimeout::ZERO) {
             match messages.try_recv() {
@@ -125,8 +124,8 @@ impl Queue {
         }
     }
 
-    /// Waits until what was said so far is written, `limit` at most. With `hurry` the second half of that time is for the newest
-    /// line alone: a reader that lives gets the last line, however much stands before it.
+    /// Waits until everything logged so far is written, for at most `limit`. With `hurry` the second half of that time is only for the
+    /// newest line: a live reader gets the last line, however many are queued before it.
     pub(super) fn flush(&self, limit: Duration, hurry: bool) {
         self.begin();
         let (done, written) = mpsc::sync_channel(1);
@@ -144,7 +143,7 @@ impl Queue {
             if hurry && passed >= limit / 2 {
                 self.hurry.store(true, Ordering::Relaxed);
             }
-            // Without a thread of its own nobody else writes.
+            // Without the thread, the lines have to be written here.
             self.begin();
             let pause = if flush.is_some() { Duration::from_millis(1) } else { Duration::from_millis(10).min(limit / 2) };
             if written.recv_timeout(pause) != Err(mpsc::RecvTimeoutError::Timeout) {
@@ -153,7 +152,7 @@ impl Queue {
         }
     }
 
-    /// What did not fit, as the lines that tell it.
+    /// The lines that report what did not fit.
     fn overflowed(&self) -> Option<Vec<u8>> {
         let Overflow { lost, newest } = std::mem::take(&mut *locked(&self.overflow));
         let mut bytes = if lost > 0 { gap(self.format, lost).into_bytes() } else { Vec::new() };
@@ -163,7 +162,7 @@ impl Queue {
 
     fn write_from(&self, messages: &Receiver<Message>) {
         let mut screen = Screen::default();
-        // In a hurry: how many lines are left out, and the newest.
+        // With `hurry`: how many lines are skipped, and the newest.
         let (mut left_out, mut newest) = (0, None);
         while let Ok(message) = messages.recv() {
             match message {
@@ -184,7 +183,7 @@ impl Queue {
     }
 }
 
-/// What stands at the end of standard error.
+/// The live lines at the end of standard error.
 #[derive(Default)]
 struct Screen {
     shown: usize,
@@ -197,11 +196,11 @@ impl Screen {
         self.show(b"");
     }
 
-    /// Writes below what was said before, and the live lines below that.
+    /// Writes the text after the previous log lines, and the live lines below it.
     fn show(&mut self, said: &[u8]) {
         let mut bytes = Vec::new();
         if self.shown > 0 {
-            // Moves the cursor up over what is shown and clears it (ECMA-48: CUU and ED).
+            // Moves the cursor up over the live lines and clears them (ECMA-48: CUU and ED).
             bytes.extend_from_slice(format!("\x1b[{}A\x1b[J", self.shown).as_bytes());
         }
         bytes.extend_from_slice(said);
@@ -215,7 +214,7 @@ impl Screen {
         if !bytes.is_empty() && OPEN_LINE.swap(0, Ordering::Relaxed) != 0 {
             bytes.insert(0, b'\n');
         }
-        // A reader that is gone is no reason to stop reading the queue, let alone to end.
+        // If the reader is gone, the thread still has to empty the queue.
         let _ = stream::write_all(stderr.as_fd(), &bytes, |_| {});
     }
 }
@@ -229,7 +228,7 @@ impl<'a> MakeWriter<'a> for Queue {
 }
 
 impl Write for Queue {
-    /// Queues one whole line, scrubbed once more: the last line of defence against a secret in a log. Never waits.
+    /// Queues one whole line, scrubbed again as a last defence against secrets in the log. Never waits.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let clean = scrub(&String::from_utf8_lossy(line)).into_bytes();
         let mut overflow = locked(&self.overflow);
@@ -244,7 +243,7 @@ impl Write for Queue {
         }
         drop(overflow);
         let sent = match self.sender.try_send(Message::Line(clean)) {
-            // Nobody reads it yet: a start may have more to say than the queue holds.
+            // The thread does not run yet: a start may log more lines than the queue holds.
             Err(TrySendError::Full(line)) => {
                 self.begin();
                 self.sender.try_send(line)
@@ -262,7 +261,7 @@ impl Write for Queue {
     }
 }
 
-/// The line that stands for those that were lost.
+/// The line that reports lost lines.
 fn gap(format: Format, lost: u64) -> String {
     let when = UNIX_EPOCH + Moment::now().wall;
     let words = format!("{lost} log lines were dropped: standard error was not read");

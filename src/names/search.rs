@@ -1,4 +1,4 @@
-//! Under which full names a name is looked for, and what is found under them.
+//! The search list: which full names are looked up for a name, and how the results are combined.
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -12,17 +12,17 @@ use super::exchange::{Heard, ask};
 use super::message::{Family, Said};
 use super::resolv::{Settings, Switch};
 
-/// A name is not longer (RFC 1035, 2.3.4), nor is a part of one.
+/// The maximum length of a name and of a label (RFC 1035, 2.3.4).
 const LONGEST: usize = 253;
 const LONGEST_PART: usize = 63;
 
-/// How long the other family has once one has an address: some networks drop each question for one of them.
+/// How long to wait for the other family once one has an address: some networks drop all queries for one of them.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// How long the other family has once one is known to have no address.
+/// How long to wait for the other family once one is known to have no address.
 const LONG_GRACE: Duration = Duration::from_secs(2);
 
-/// A lookup is over after this time, whatever the options say.
+/// The maximum time of a lookup, whatever the options say.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The name in lower case, with the dot at its end if it has one.
@@ -36,12 +36,12 @@ pub(super) fn checked(host: &str) -> Result<String, Trouble> {
     }
     let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
     if name.split('.').any(|part| part.is_empty() || !part.bytes().all(fits)) {
-        return Err(Trouble::Malformed("this can be no name of a host"));
+        return Err(Trouble::Malformed("this is not a valid host name"));
     }
     Ok(host.to_ascii_lowercase())
 }
 
-/// The full names to look for, in order: as it is first where it has dots enough, last otherwise (resolv.conf(5), `ndots`).
+/// The full names to look up, in order: the unchanged name first if it has enough dots, otherwise last (resolv.conf(5), `ndots`).
 fn candidates(name: &str, settings: &Settings) -> Vec<String> {
     if let Some(absolute) = name.strip_suffix('.') {
         return vec![absolute.to_owned()];
@@ -64,8 +64,8 @@ fn candidates(name: &str, settings: &Settings) -> Vec<String> {
     all
 }
 
-/// Looks for the name. The search goes on over names that are not there, that have no address, and that a server cannot tell; it ends
-/// with servers that are silent, as glibc's does.
+/// Looks up the name. The search continues after names that do not exist, have no address, or cause a server error; it ends if the servers
+/// do not respond, as in glibc.
 pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> Result<Vec<IpAddr>, Trouble> {
     let looking = async {
         let (mut tried, mut told) = (0, None);
@@ -80,7 +80,7 @@ pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> 
                 Heard::Internal(why) => return Err(Trouble::Internal(why)),
             };
             told = Some(match (told, trouble) {
-                // That a server cannot tell, or knows the name, says more than that others do not.
+                // A server error, or an existing name, is more informative than a missing name.
                 (Some(before @ Trouble::Refused(..)), _) | (Some(before @ Trouble::NoAddress(_)), Trouble::Missing(..)) => before,
                 (_, trouble) => trouble,
             });
@@ -90,7 +90,7 @@ pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> 
     timeout(LIMIT, looking).await.unwrap_or(Err(Trouble::Silent(None)))
 }
 
-/// The addresses of both families: those of one are enough.
+/// The addresses of both families; those of one are enough.
 async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> Heard {
     let v4 = ask(full, Family::V4, settings, asked);
     if settings.has(Switch::NoAaaa) {
@@ -103,7 +103,7 @@ async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> Heard {
         let second = timeout(patience(&first).unwrap_or(LIMIT), v6).await.unwrap_or(Heard::Silent(None));
         return joined(first, second);
     }
-    // The IPv4 address comes first where both are there: see `dial` for the order in which they are tried.
+    // IPv4 addresses come first if there are both; `dial` decides the order of connecting.
     tokio::select! {
         first = &mut v4 => {
             let second = late(patience(&first), &mut v6).await;
@@ -116,7 +116,7 @@ async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> Heard {
     }
 }
 
-/// How long the other family is waited for; none: for as long as its servers have.
+/// How long to wait for the other family; none: for the timeouts of the servers.
 const fn patience(heard: &Heard) -> Option<Duration> {
     match heard {
         Heard::Said(Said::Addresses(_), _) => Some(GRACE),
@@ -132,7 +132,7 @@ async fn late(patience: Option<Duration>, other: impl Future<Output = Heard>) ->
     }
 }
 
-/// What two families say together: addresses before all, then what is sure.
+/// Combines the results of both families: addresses first, then definite answers.
 fn joined(v4: Heard, v6: Heard) -> Heard {
     match (v4, v6) {
         (Heard::Said(Said::Addresses(mut found), server), Heard::Said(Said::Addresses(more), _)) => {
@@ -142,7 +142,7 @@ fn joined(v4: Heard, v6: Heard) -> Heard {
         (found @ Heard::Said(Said::Addresses(_), _), _) | (_, found @ Heard::Said(Said::Addresses(_), _)) => found,
         (ours @ Heard::Internal(_), _) | (_, ours @ Heard::Internal(_)) => ours,
         (refused @ Heard::Said(Said::Refused(_), _), _) | (_, refused @ Heard::Said(Said::Refused(_), _)) => refused,
-        // One family says that the name is there.
+        // One family shows that the name exists.
         (nothing @ Heard::Said(Said::Nothing, _), _) | (_, nothing @ Heard::Said(Said::Nothing, _)) => nothing,
         (missing @ Heard::Said(Said::Missing, _), _) | (_, missing @ Heard::Said(Said::Missing, _)) => missing,
         (silent @ Heard::Silent(Some(_)), _) | (_, silent) => silent,

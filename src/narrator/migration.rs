@@ -1,4 +1,4 @@
-//! What the log hears of the migration: who holds the lock and for how long that is waited for, and how it ended.
+//! Logs the migration: who holds the lock, how long this replica waits for it, and how the migration ended.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::exit::Ended;
 use crate::state::event::{ANOTHER_MODE, LockHolder, Preparation};
 use crate::state::snapshot::{Migration, MigrationLock, MigrationStep, Snapshot, Step};
 
-/// When a replica that queues mentions it, after the line that it begins with; from then on every [`MENTIONED_EVERY`].
+/// When a waiting replica logs that it waits, after the first line; from then on every [`MENTIONED_EVERY`].
 const MENTIONED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 
-/// How often a queue that lasts is mentioned.
+/// How often a long wait for the lock is logged.
 const MENTIONED_EVERY: Duration = Duration::from_secs(30);
 
-/// When a replica that began to queue at `since` mentions it next, having last said something at `told`.
+/// When a replica that has been waiting since `since` logs that next, if it last logged something at `told`.
 pub(super) fn next_mention(since: Moment, told: Moment) -> Moment {
     let told = told.since(since);
     let first = MENTIONED.into_iter().find(|after| told < *after);
@@ -27,25 +27,25 @@ pub(super) fn next_mention(since: Moment, told: Moment) -> Moment {
     }))
 }
 
-/// What goes on in the phase of the migration; none when it is over.
+/// The current activity of the migration; none if it is over.
 pub(super) fn line(snapshot: &Snapshot, now: Moment) -> Option<String> {
     let whole = |since: Moment| format!("{}s", now.since(since).as_secs());
     let lock = &snapshot.migration_lock;
     let step = lock.step.map(|(step, since)| (step, whole(since)));
     match (&snapshot.migration, lock.preparing, step) {
         (Migration::Done, ..) => None,
-        // A check runs beside the queue, and is the shorter of the two.
+        // A check runs in parallel with the wait for the lock, and is the shorter of the two.
         (Migration::Idle | Migration::Holder { .. }, _, Some((step, time))) => Some(match step {
-            MigrationStep::Asking => format!("still asking for the migration lock, {time}"),
+            MigrationStep::Asking => format!("still requesting the migration lock, {time}"),
             MigrationStep::Checking => format!("still checking whether there is anything to migrate, {time}"),
             MigrationStep::Running => format!("the migration has run for {time}"),
             MigrationStep::Verifying => format!("still verifying the migration, {time}"),
         }),
         (Migration::Idle, _, None) => Some(format!("the migration is next, {}", whole(snapshot.phase_since))),
         (Migration::Holder { since }, _, None) => {
-            Some(format!("the migration goes on in a moment; its lock is held for {}", whole(*since)))
+            Some(format!("the migration continues shortly; its lock has been held for {}", whole(*since)))
         }
-        (Migration::Queued { .. }, Some(Preparation::Settling), _) => Some("still giving the last holder time to stop".to_owned()),
+        (Migration::Queued { .. }, Some(Preparation::Settling), _) => Some("still waiting for the last holder to stop".to_owned()),
         (Migration::Queued { .. }, Some(Preparation::Fencing(count)), _) => {
             Some(format!("still waiting for the sessions of an earlier migration to end, {count} of them"))
         }
@@ -55,7 +55,7 @@ pub(super) fn line(snapshot: &Snapshot, now: Moment) -> Option<String> {
     }
 }
 
-/// Who holds the lock, since when, and what that means for us.
+/// Who holds the lock, since when, and what this replica does.
 fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
     let LockHolder { words, instance, address, held, gone } = holder;
     if words == ANOTHER_MODE {
@@ -67,19 +67,19 @@ fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
         (None, _) => words.clone(),
     };
     let holds = if *gone { "held" } else { "holds" };
-    // The age of its connection: what it queued itself is part of it.
+    // The age of its connection, which includes its own wait for the lock.
     let since = held.map(|held| format!(", connected for {}s", (held + now.since(heard)).as_secs())).unwrap_or_default();
-    format!("{who} {holds} the migration lock{since}; queueing")
+    format!("{who} {holds} the migration lock{since}; waiting for it")
 }
 
-/// Tells what is different in `after`.
+/// Logs what is different in `after`.
 pub(super) fn tell(before: &Snapshot, after: &Snapshot, now: Moment) {
     let lock = &after.migration_lock;
     if before.migration_lock.step != lock.step {
         match lock.step {
-            Some((MigrationStep::Asking, _)) if lock.kind.is_some() => info!("asking for the migration lock"),
+            Some((MigrationStep::Asking, _)) if lock.kind.is_some() => info!("requesting the migration lock"),
             Some((MigrationStep::Checking, _)) => info!("checking whether there is anything to migrate"),
-            Some((MigrationStep::Verifying, _)) => info!("the migration ended well after {}; verifying it", ran(lock)),
+            Some((MigrationStep::Verifying, _)) => info!("the migration succeeded after {}; verifying it", ran(lock)),
             _ => {}
         }
     }
@@ -92,11 +92,11 @@ pub(super) fn tell(before: &Snapshot, after: &Snapshot, now: Moment) {
         attempts if attempts == before.migration_lock.attempts => {}
         1 if lock.kind.is_none() => info!("running the migration, without a lock"),
         1 => info!("running the migration"),
-        attempts => warn!("{}; running it again, try {attempts}", ended(lock.last_exit)),
+        attempts => warn!("{}; running it again, attempt {attempts}", ended(lock.last_exit)),
     }
 }
 
-/// One line on what has become of the migration, and whether it has to be noticed.
+/// One line on the result of the migration, and whether it is a warning.
 fn news(before: &Snapshot, after: &Snapshot, now: Moment) -> Option<(bool, String)> {
     if before.migration == after.migration {
         return None;
@@ -111,15 +111,15 @@ fn news(before: &Snapshot, after: &Snapshot, now: Moment) -> Option<(bool, Strin
             format!("{}{session}", queues(holder, *heard, now))
         }
         (_, Migration::Holder { .. }) if lock.kind.is_some() => match before.migration_lock.step {
-            Some((MigrationStep::Asking, since)) => format!("the migration lock is ours after {}", seconds(now.since(since))),
-            _ => "the migration lock is ours".to_owned(),
+            Some((MigrationStep::Asking, since)) => format!("got the migration lock after {}", seconds(now.since(since))),
+            _ => "got the migration lock".to_owned(),
         },
         (_, Migration::Done) if through && lock.ahead => {
-            let line = "the schema is ahead of this replica, so the migration is left out; check that the versions fit together";
+            let line = "the schema is ahead of this replica, so the migration is skipped; check that the versions match";
             return Some((true, line.to_owned()));
         }
-        (_, Migration::Done) if through && lock.attempts == 0 => "the schema is as it should be, so the migration is left out".to_owned(),
-        (Migration::Holder { .. }, Migration::Done) if through => format!("the migration is over after {}", ran(lock)),
+        (_, Migration::Done) if through && lock.attempts == 0 => "the schema is up to date, so the migration is skipped".to_owned(),
+        (Migration::Holder { .. }, Migration::Done) if through => format!("the migration is done after {}", ran(lock)),
         (Migration::Holder { .. }, Migration::Done) if lock.attempts > 0 => {
             return Some((true, format!("{} after {}", ended(lock.last_exit), ran(lock))));
         }
@@ -128,12 +128,12 @@ fn news(before: &Snapshot, after: &Snapshot, now: Moment) -> Option<(bool, Strin
     Some((false, line))
 }
 
-/// How long the command ran: the lock, the check before it and the verification have their own times.
+/// How long the command ran; the lock, the check before it and the verification have their own times.
 fn ran(lock: &MigrationLock) -> String {
     seconds(lock.ran.unwrap_or_default())
 }
 
-/// How a migration ended that is not through.
+/// How an unsuccessful migration ended.
 fn ended(last: Option<Ended>) -> String {
     match last {
         Some(Ended::Code(0)) => "the migration ended with status 0, but is not confirmed,".to_owned(),
@@ -255,12 +255,12 @@ mod tests {
     #[test]
     fn a_migration_that_failed_is_not_called_over() {
         for (ended, expected) in [
-            (Ended::Code(0), (false, "the migration is over after 3.000s")),
+            (Ended::Code(0), (false, "the migration is done after 3.000s")),
             (Ended::Code(3), (true, "the migration failed with status 3 after 3.000s")),
             (Ended::Signal(9), (true, "the migration was ended by SIGKILL after 3.000s")),
         ] {
             let mut run = migrating();
-            assert_eq!(told(&mut run, at(1), Event::Lock(LockNews::Held)).unwrap().1, "the migration lock is ours after 1.000s");
+            assert_eq!(told(&mut run, at(1), Event::Lock(LockNews::Held)).unwrap().1, "got the migration lock after 1.000s");
             for event in [
                 Event::Spawned(ProcessId::Migration, 7),
                 Event::Exited(ProcessId::Migration, ended),

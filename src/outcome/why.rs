@@ -1,58 +1,58 @@
-//! Why a probe failed in words that are true where those of its class alone would not be.
+//! More exact texts for a failed probe where the text of its class would be misleading.
 
 use super::Class;
 
-/// What happened within a class that covers several things. Only the log, the command line and those with authority are told.
+/// The cause within a class that covers several. It is shown only in the log, on the command line and to authorized readers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cause {
-    /// What the class says.
+    /// The text of the class.
     #[default]
     Plain,
-    /// The peer took the connection and closed it in place of an answer.
+    /// The peer accepted the connection and closed it without an answer.
     Closed,
     /// There is no unix socket at the path.
     NoSocket,
-    /// The unix socket is there, and nobody takes connections from it.
+    /// The unix socket exists, but no process accepts connections on it.
     Deserted,
-    /// The server is there, and the database is not.
+    /// The server is reachable, but the database does not exist.
     NoDatabase,
-    /// The file system has less room than is wanted.
+    /// The file system has less free space than required.
     NoRoom,
-    /// Fewer instances are ready than are wanted.
+    /// Fewer instances are ready than required.
     TooFew,
     /// The status is right, but the body is not.
     Body,
-    /// The server, or the role, has all the connections that it may have.
+    /// The server, or the role, has reached its limit of connections.
     Full,
-    /// It is not asked, because nothing was configured for it.
+    /// It is not called, because it has no key or account.
     NotConfigured,
-    /// It is not asked, because what it would be asked for is not there.
+    /// It is not called, because the data that it needs does not exist.
     Skipped,
 }
 
-/// A class and what happened within it.
+/// A class and the cause within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Why {
     /// The class.
     pub class: Class,
-    /// What happened within it.
+    /// The cause within it.
     pub cause: Cause,
 }
 
 impl From<Class> for Why {
-    /// Nothing but the class is known.
+    /// Only the class is known.
     fn from(class: Class) -> Self {
         Self { class, cause: Cause::Plain }
     }
 }
 
 impl Why {
-    /// Whether the peer is there and refuses who asks or what is asked for, so that waiting alone will not help.
+    /// Whether the peer is reachable and refuses the login or the request, so that waiting does not help.
     pub const fn is_refusal(self) -> bool {
         matches!(self.class, Class::Auth) || matches!(self.cause, Cause::NoDatabase)
     }
 
-    /// What happened, in 22 characters at most: a column of `wait` is as wide.
+    /// The cause in at most 22 characters, the width of a column of `wait`.
     pub const fn words(self) -> &'static str {
         match self.cause {
             Cause::Plain | Cause::Deserted => self.class.public(),
@@ -68,19 +68,19 @@ impl Why {
         }
     }
 
-    /// What a person should look at.
+    /// What to check.
     pub const fn advice(self) -> &'static str {
         match self.cause {
             Cause::Plain => self.class.advice(),
             Cause::Closed => "check that the server behind this port is up and speaks the expected protocol",
             Cause::NoSocket => "check the path and that the server is running",
             Cause::Deserted => "check that the server is running and listens on this socket",
-            Cause::NoDatabase => "check its name and create it, or let the migration do so (`missing_database = \"ready\"`)",
-            Cause::NoRoom => "free some space, or ask for less",
+            Cause::NoDatabase => "check its name, create it, or let the migration create it (`missing_database = \"ready\"`)",
+            Cause::NoRoom => "free some space, or require less",
             Cause::TooFew => "check that its instances run and write their heartbeat to this Redis",
-            Cause::Body => "check the url and what is expected of the answer",
-            Cause::NotConfigured => "write the key or the account that it is asked with",
-            Cause::Skipped => "nothing: there is nothing yet that it could be asked for",
+            Cause::Body => "check the url and the expected response",
+            Cause::NotConfigured => "configure its API key or account",
+            Cause::Skipped => "nothing to do: it has no data yet",
             Cause::Full => "close some connections, or raise the limit of the server, the database or the role",
         }
     }

@@ -102,7 +102,7 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
 
 /// The answer where there is no [room](Rooms): nothing was ordered.
 pub(super) fn too_many() -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
-    let sentence = "too many orders are waited for already; nothing was ordered, try again once they are done";
+    let sentence = "too many requests are already waited for; nothing was done, try again later";
     response(503, ControlAnswer::text(Some(Exit::Unavailable), sentence))
 }
 

@@ -87,7 +87,7 @@ impl Supervisor {
         self.timers.shift(now, found.lost);
         if found.lost >= TOLD {
             let lost = found.lost.as_secs();
-            warn!("nobody here could run for {lost}s (paused, stopped or starved); deadlines are moved by as much");
+            warn!("this process could not run for {lost}s (paused, stopped or starved); deadlines are extended by that time");
         }
         if found.away {
             self.queue.push_back(Event::Away(found.lost));

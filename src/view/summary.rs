@@ -168,7 +168,7 @@ fn healing(child: &Child) -> Option<String> {
         HealingStage::Waiting => format!("to be restarted because check {check} went down: waits for another replica's restart"),
         HealingStage::Restarting => format!("being restarted because check {check} went down"),
         HealingStage::Done => format!("last restarted because check {check} went down"),
-        HealingStage::Spent => format!("not restarted although check {check} went down: `restart_limit` is spent"),
+        HealingStage::Spent => format!("not restarted although check {check} went down: `restart_limit` is used up"),
     })
 }
 

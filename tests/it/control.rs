@@ -72,7 +72,7 @@ fn a_module_that_does_not_come_up_is_told_with_the_reason() {
                   [modules.slow]\ncommand = [\"@\"]\nstart = \"on-demand\"\nstarted = { notify = true, within = \"60s\" }\n";
     let (run, _) = run(tables);
     order(&run, &["start", "gone"], 69, "module gone did not come up: cannot start /nowhere/gone: it was not found");
-    order(&run, &["start", "slow", "--timeout", "200ms"], 69, "module slow is still starting; this goes on");
+    order(&run, &["start", "slow", "--timeout", "200ms"], 69, "module slow is still starting; it continues");
     order(&run, &["stop", "slow"], 0, "module slow");
     assert_eq!(run.get("/readyz").code, 200);
 }
@@ -82,10 +82,10 @@ fn all_instances_of_a_module_are_ordered_by_its_name() {
     let (run, _) = run("[modules.executor]\ncommand = [\"@\"]\ninstances = 3\n");
     eventually("all are up", secs(20), || {
         let output = run.beside(["start", "executor"]);
-        output.stdout.contains("3 of 3 modules are as ordered").then_some(())
+        output.stdout.contains("3 of 3 modules are in the requested state").then_some(())
     });
     let before = order(&run, &["start", "executor-1"], 0, "module executor-1 runs already");
-    let output = order(&run, &["restart", "executor"], 0, "3 of 3 modules are as ordered");
+    let output = order(&run, &["restart", "executor"], 0, "3 of 3 modules are in the requested state");
     for name in ["executor-0", "executor-1", "executor-2"] {
         assert!(output.stdout.contains(&format!("\n  module {name} is up with pid ")), "{}", output.stdout);
     }
@@ -100,7 +100,7 @@ fn a_name_means_a_module_or_its_instances_and_nothing_that_looks_alike() {
         order(&run, &["start", name], 0, "");
     }
     order(&run, &["stop", "web"], 64, "there is no module `web`; did you mean `web-1`?");
-    order(&run, &["stop", "job"], 0, "2 of 2 modules are as ordered");
+    order(&run, &["stop", "job"], 0, "2 of 2 modules are in the requested state");
     for name in ["web-1", "job-7"] {
         order(&run, &["start", name], 0, &format!("module {name} runs already"));
     }
@@ -131,8 +131,8 @@ fn orders_that_wait_leave_room_for_health_questions() {
         assert_eq!(run.get_over_socket("/livez").code, 200);
     }
     let told = read(&waiting[63]);
-    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\"exit\":69") && told.contains("orders are waited for"), "{told}");
-    order(&run, &["restart", "slow"], 69, "too many orders are waited for already");
+    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\"exit\":69") && told.contains("requests are already waited for"), "{told}");
+    order(&run, &["restart", "slow"], 69, "too many requests are already waited for");
     order(&run, &["reload"], 0, "nothing has changed");
     order(&run, &["stop", "slow"], 0, "module slow");
     let ended: Vec<String> = waiting[..63].iter().map(read).collect();
@@ -230,7 +230,7 @@ fn nothing_is_ordered_on_the_way_out() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_status("/readyz", 500, secs(20));
-    order(&run, &["start", "reports"], 69, "nothing is started any more: the phase is draining");
+    order(&run, &["start", "reports"], 69, "nothing can be started any more: the phase is draining");
     order(&run, &["reload"], 69, "nothing is started any more");
     run.signal(15);
     run.exits(0);

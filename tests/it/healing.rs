@@ -161,7 +161,7 @@ fn a_process_that_ends_while_it_waits_for_the_lease_ends_the_run_with_its_code()
     eventually("it is started", secs(20), || (starts(&run, "main") == 1).then_some(()));
     until_up(&run, "web");
     std::fs::remove_file(run.dir().join("web.up")).unwrap();
-    run.until_stderr("another replica of the service restarts what is unhealthy: this one stays down and waits for it", secs(20));
+    run.until_stderr("another replica of the service is restarting: this one stays down and waits for it", secs(20));
     eventually("it is told", secs(10), || run.get("/").body.contains("waits for another replica").then_some(()));
     assert_eq!(run.get("/status?verbose").json()["last_restart"]["state"], "waiting");
     assert_eq!(starts(&run, "main"), 1);
@@ -181,7 +181,7 @@ fn what_may_not_be_restarted_again_stays_down_and_says_so() {
         until_up(&run, "web");
         std::fs::remove_file(run.dir().join("web.up")).unwrap();
     }
-    run.until_stderr("the process stays down: its check web went down, and `restart_limit` is spent", secs(20));
+    run.until_stderr("the process stays down: its check web went down, and `restart_limit` is used up", secs(20));
     never("it is restarted", Duration::from_secs(1), || starts(&run, "main") > 2);
     run.signal(15);
     run.exits(0);

@@ -33,7 +33,7 @@ fn a_watchdog_does_not_count_time_in_which_nobody_could_run() {
     let mut run = run.config("[process]\nwatchdog = \"1s\"\n").command([child]).start();
     run.until_stdout("speaks", secs(20));
     freeze(&run, secs(4), || {});
-    run.until_stderr("nobody here could run for", secs(10));
+    run.until_stderr("this process could not run for", secs(10));
     wait::never("the watchdog ends it", secs(2), || !run.runs());
     run.signal(15);
     run.exits(143);

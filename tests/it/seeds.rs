@@ -133,7 +133,7 @@ fn a_header_that_shall_hold_the_key_has_to_be_there() {
         let run = Portcullis::new().sh("true");
         run.config(&format!("[checks.it]\nurl = \"http://h/\"\n{rest}\n")).output().exits(78)
     };
-    check("key_header = \"X-Key\"").says(&["key_header", "is `X-Key`, which is none of the `headers`"]);
+    check("key_header = \"X-Key\"").says(&["key_header", "is `X-Key`, which is not one of the `headers`"]);
     check("headers = { X-Key = \"k\" }\nkey_header = \"X-Key\"\nbearer = \"b\"").says(&["key_header", "keep one of them"]);
 }
 

@@ -56,7 +56,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_and_one_that_may_does_not() {
     let mut run = Portcullis::new().config(&format!("{failing}on_failure = \"continue\"\n")).sh("echo process >> order").start();
     run.exits(0);
     assert_eq!(order(&run), ["tried", "tried", "process"]);
-    assert!(run.said().1.contains("the start goes on"), "{}", run.said().1);
+    assert!(run.said().1.contains("the start continues"), "{}", run.said().1);
     let mut run = Portcullis::new().config(&format!("{failing}success_codes = [3]\n")).sh("echo process >> order").start();
     run.exits(0);
     assert_eq!(order(&run), ["tried", "process"]);
@@ -158,7 +158,7 @@ fn of_two_replicas_one_runs_a_step_under_the_lock_that_the_migration_has_too() {
         run.until_status("/readyz", 200, secs(60));
     }
     assert_eq!(fs::read_to_string(shared.dir().join("order")).unwrap(), "migration\nindex\n");
-    let waited = runs.iter().filter(|run| run.said().1.contains("the step `index` queues for the lock")).count();
+    let waited = runs.iter().filter(|run| run.said().1.contains("the step `index` waits for the lock")).count();
     assert!(waited <= 1, "one hold covers both");
 }
 

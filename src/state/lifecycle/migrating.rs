@@ -183,7 +183,7 @@ impl Lifecycle {
                 self.decide(ended.exit_code(), format!("the migration ended with {ended}{for_memory}, so the process was not started"));
             }
             Task::Verify if failed => {
-                let why = format!("the migration ended well, but its verification with {ended}, so the process was not started");
+                let why = format!("the migration succeeded, but its verification ended with {ended}, so the process was not started");
                 self.decide(ended.exit_code(), why);
             }
             _ => {}
@@ -216,7 +216,7 @@ impl Lifecycle {
     fn wait_on(&mut self, now: Moment, limit: Duration, effects: &mut Vec<Effect>) {
         if self.migrating.overdue {
             let shown = humantime::format_duration(limit);
-            let why = format!("the schema was not migrated by another replica within {shown}; check the one whose mode migrates");
+            let why = format!("the schema was not migrated by another replica within {shown}; check the replica whose mode migrates");
             self.stage_ended(now, "migrate", Step::Down);
             self.fail(now, Exit::LockTimeout.code(), why, effects);
             return;

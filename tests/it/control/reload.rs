@@ -58,7 +58,7 @@ fn a_reload_leaves_a_module_stopped_that_somebody_has_stopped() {
     let (run, path) = run("[modules.m]\ncommand = [\"@\", \"before\"]\n");
     order(&run, &["stop", "m"], 0, "module m");
     std::fs::write(&path, config(&path, "[modules.m]\ncommand = [\"@\", \"after\"]\n")).unwrap();
-    order(&run, &["reload"], 0, "module m changed\n  module m did not run, and stays so");
+    order(&run, &["reload"], 0, "module m changed\n  module m did not run, and stays stopped");
     let after = pid(&order(&run, &["start", "m"], 0, "module m is up with pid "));
     assert!(process::command_line(after).contains("after"));
 }
@@ -96,7 +96,7 @@ fn a_reload_is_all_or_nothing() {
     let main = run.child_pid("child");
     let added = format!("{ON_DEMAND}[modules.added]\ncommand = [\"@\", \"added\"]\n");
     std::fs::write(&path, config(&path, &format!("{added}comand = 1\n[checks.x]\nurl = \"nonsense://\"\n"))).unwrap();
-    let output = order(&run, &["reload"], 78, "the configuration is wrong; nothing was changed");
+    let output = order(&run, &["reload"], 78, "the configuration has errors; nothing was changed");
     assert!(output.stderr.contains("comand") && output.stderr.contains("nonsense"), "every problem is told: {}", output.stderr);
     let fixed = config(&path, &added).replace("/child\"]", "/child\", \"more\"]");
     std::fs::write(&path, format!("{fixed}[health]\ntoken = \"other\"\n")).unwrap();

@@ -30,7 +30,7 @@ fn of_twenty_replicas_at_once_one_migrates_and_nineteen_skip() {
     }
     assert_eq!(runs(&server), "1");
     assert_eq!(server.psql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
-    let skipped = replicas.iter().filter(|run| run.said().1.contains("the migration is left out")).count();
+    let skipped = replicas.iter().filter(|run| run.said().1.contains("the migration is skipped")).count();
     assert_eq!(skipped, 19);
     for run in &mut replicas {
         run.signal(15);
@@ -49,7 +49,7 @@ fn a_schema_that_is_current_needs_no_lock() {
     other.until_stdout("migrating", secs(60));
     let run = replica(&server, "one", "exit 9\n", CURRENT).start();
     run.until_status("/readyz", 200, secs(60));
-    run.until_stderr("the migration is left out", secs(10));
+    run.until_stderr("the migration is skipped", secs(10));
     other.signal(9);
     other.wait_exit(secs(20));
 }
@@ -170,7 +170,7 @@ fn the_check_looks_where_the_applications_url_looks() {
         let config = file(&server, &migrate, &child, "check = \"SELECT n FROM state\"").replace(&server.url(), &url);
         let run = run.config(&config).start();
         run.until_status("/readyz", 200, secs(60));
-        run.until_stderr("the migration is left out", secs(10));
+        run.until_stderr("the migration is skipped", secs(10));
     }
     // Without it the other table is read.
     replica(&server, "one", "exit 9\n", "check = \"SELECT n FROM state\"").output().exits(9);

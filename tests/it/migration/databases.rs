@@ -93,14 +93,14 @@ fn mariadb_lets_one_migrate_at_a_time_and_frees_the_lock_of_the_dead() {
     let runs: Vec<_> = (0..5).map(|number| elsewhere(&format!("replica-{number}"), &noted(&dir), &check, "").start()).collect();
     all_ready(&runs);
     in_series(&dir, 5);
-    let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
+    let settled = runs.iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 0, "clean ends were taken for unclean ones");
     drop(runs);
     let holder = elsewhere("holder", &stubborn().replace("ready", "migrating"), &check, "").start();
     holder.until_stdout("migrating", secs(60));
     let next = elsewhere("next", "true\n", &check, "").start();
     kill_hands_over(holder, &next, "holds the migration lock; queueing");
-    assert!(next.said().1.contains("vanished without a word"));
+    assert!(next.said().1.contains("disappeared without releasing it"));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn redis_holds_the_lock_only_where_it_is_asked_to_by_name() {
     all_ready(&runs);
     in_series(&dir, 3);
     assert_eq!(redis.get("portcullis:{migrate:default}:lock"), None);
-    let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
+    let settled = runs.iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 0);
 }
 
@@ -204,7 +204,7 @@ fn a_container_that_migrates_by_itself_and_those_of_ours_keep_each_other_out() {
     all_ready(&runs);
     in_series(&dir, 3);
     assert_eq!(redis.get(UNWRAPPED), None);
-    let settled = runs.iter().filter(|run| run.said().1.contains("vanished without a word")).count();
+    let settled = runs.iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
     assert_eq!(settled, 0);
     runs.clear();
     let holder = beside(&server, &redis, "holder", &stubborn().replace("ready", "migrating")).start();
@@ -282,7 +282,7 @@ fn a_session_left_in_mariadb_is_waited_for_and_left_alone_because_it_may_be_anyb
     for host in ["127.0.0.1", "[::1]"] {
         let server = MariaDb::start("secret", &["--skip-name-resolve", "--innodb-lock-wait-timeout=600", "--bind-address=*"]);
         let (next, took, left) = orphaned(&server, host);
-        assert!(next.said().1.contains("may be an earlier migration's or anybody's"), "{}", next.said().1);
+        assert!(next.said().1.contains("may belong to an earlier migration"), "{}", next.said().1);
         assert_eq!(left, "1");
         assert!(took >= secs(30) && took < secs(60), "{took:?}");
     }
@@ -301,5 +301,5 @@ fn a_container_that_ends_after_its_migration_ends_cleanly_in_mariadb() {
     let watch = Stopwatch::start();
     next.until_status("/readyz", 200, secs(60));
     assert!(watch.elapsed() < secs(6), "{:?}", watch.elapsed());
-    assert!(!next.said().1.contains("vanished without a word"), "{}", next.said().1);
+    assert!(!next.said().1.contains("disappeared without releasing it"), "{}", next.said().1);
 }

@@ -51,8 +51,8 @@ fn killed_twenty_times(server: &Postgres, pooler: &PgBouncer, seed: u64) {
         runs[victim] = start(&format!("replica-{round}-again"));
         for run in &runs {
             run.until_status("/readyz", 200, secs(120));
-            settled += usize::from(run.said().1.contains("vanished without a word"));
-            waited += usize::from(run.said().1.contains("may be an earlier migration's"));
+            settled += usize::from(run.said().1.contains("disappeared without releasing it"));
+            waited += usize::from(run.said().1.contains("may belong to an earlier migration"));
             assert!(!run.said().1.contains("ending the sessions"), "{}", run.said().1);
         }
         assert_eq!(server.psql(&format!("SELECT count(*) FROM version WHERE n = {round}")), "1");
@@ -107,7 +107,7 @@ fn hands_over(place: &str, check: &str) {
     let took = watch.elapsed();
     eprintln!("ten replicas handed over in {took:?}: {place}");
     for run in runs.values() {
-        assert!(!run.said().1.contains("vanished without a word"), "{}", run.said().1);
+        assert!(!run.said().1.contains("disappeared without releasing it"), "{}", run.said().1);
     }
     assert!(took < secs(6), "{took:?}");
 }

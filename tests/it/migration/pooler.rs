@@ -73,10 +73,10 @@ fn the_end_of_a_leftover_is_seen_under_the_pooled_lock() {
     eventually("it is at work", secs(30), || (server.psql(sql) == "1").then_some(()));
     let watch = Stopwatch::start();
     let run = through(&server, &pooler, Lock::Pooled, "one", "true\n", "").start();
-    run.until_stderr("may be an earlier migration's or anybody's", secs(30));
+    run.until_stderr("may belong to an earlier migration", secs(30));
     run.until_status("/readyz", 200, secs(60));
     assert!(watch.elapsed() < secs(25), "{:?}", watch.elapsed());
-    assert!(run.said().1.contains("nothing of an earlier migration is at work any more"), "{}", run.said().1);
+    assert!(run.said().1.contains("no session of an earlier migration is at work any more"), "{}", run.said().1);
     assert!(left.wait().expect("wait for psql").success(), "it was ended");
 }
 
@@ -97,7 +97,7 @@ fn lent(lock: Lock) {
     holder.signal(9);
     assert_eq!(holder.wait_exit(secs(20)), Exit::Signal(9));
     drop(holder);
-    next.until_stderr("may be an earlier migration's or anybody's", secs(30));
+    next.until_stderr("may belong to an earlier migration", secs(30));
     next.until_status("/readyz", 200, secs(90));
     assert!(application.wait().expect("wait for psql").success(), "a session of the application was ended; {}", next.said().1);
 }
@@ -121,7 +121,7 @@ fn a_session_that_the_pooler_lends_is_left_alone_by_a_lock_that_goes_past_it() {
 pub(super) fn none_settled(runs: &[Running]) {
     for run in runs {
         let said = run.said().1;
-        assert!(!said.contains("vanished without a word"), "{said}");
+        assert!(!said.contains("disappeared without releasing it"), "{said}");
     }
 }
 
@@ -153,7 +153,7 @@ fn a_holder_that_is_killed_behind_a_pooler_still_has_a_successor_that_settles() 
     holder.signal(9);
     holder.wait_exit(secs(20));
     drop(holder);
-    next.until_stderr("vanished without a word", secs(30));
+    next.until_stderr("disappeared without releasing it", secs(30));
     next.until_status("/readyz", 200, secs(60));
 }
 

@@ -61,7 +61,7 @@ fn a_row_lets_one_migrate_at_a_time_where_there_are_no_advisory_locks_and_counts
     for run in &runs {
         run.until_status("/readyz", 200, secs(120));
         let said = run.said().1;
-        assert!(!said.contains("vanished without a word"), "{said}");
+        assert!(!said.contains("disappeared without releasing it"), "{said}");
     }
     let events = server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs");
     assert_eq!(events, "begin 1 end begin 2 end begin 3 end begin 4 end");
@@ -102,7 +102,7 @@ fn the_row_of_a_killed_holder_is_taken_when_its_lease_is_over() {
     holder.wait_exit(secs(20));
     drop(holder);
     let watch = Stopwatch::start();
-    next.until_stderr("vanished without a word", secs(60));
+    next.until_stderr("disappeared without releasing it", secs(60));
     assert!(watch.elapsed() > secs(23), "{:?}", watch.elapsed());
     next.until_status("/readyz", 200, secs(60));
 }

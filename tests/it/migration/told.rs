@@ -19,12 +19,12 @@ fn a_check_in_sql_is_told_and_its_time_is_none_of_the_locks() {
     let run = replica(&server, "first", &script, check).start();
     run.until_status("/readyz", 200, secs(60));
     // The log is written by a thread of its own.
-    run.until_stderr("ready: traffic may come", secs(20));
+    run.until_stderr("ready: accepting traffic", secs(20));
     let log = run.said().1;
     let steps = [
         "checking whether there is anything to migrate",
-        "asking for the migration lock",
-        "the migration lock is ours after ",
+        "requesting the migration lock",
+        "got the migration lock after ",
         "running the migration",
     ];
     let places: Vec<_> = steps.iter().map(|step| log.find(step).unwrap_or_else(|| panic!("no `{step}` in {log}"))).collect();
@@ -45,15 +45,15 @@ fn each_step_of_a_migration_is_told_with_its_own_time() {
     let more = format!("check = [\"{0}\"]\nverify = [\"{0}\"]", path.display());
     let first = replica(&server, "first", &script, &more).start();
     first.until_status("/readyz", 200, secs(60));
-    first.until_stderr("ready: traffic may come", secs(20));
+    first.until_stderr("ready: accepting traffic", secs(20));
     let log = first.said().1;
     let steps = [
         "checking whether there is anything to migrate",
-        "asking for the migration lock",
-        "the migration lock is ours after ",
+        "requesting the migration lock",
+        "got the migration lock after ",
         "running the migration",
-        "the migration ended well after ",
-        "the migration is over after ",
+        "the migration succeeded after ",
+        "the migration is done after ",
     ];
     let places: Vec<_> = steps.iter().map(|step| log.find(step).unwrap_or_else(|| panic!("no `{step}` in {log}"))).collect();
     assert!(places.is_sorted(), "{log}");
@@ -63,8 +63,8 @@ fn each_step_of_a_migration_is_told_with_its_own_time() {
     // The next one finds nothing to do, and says nothing of a migration that ran.
     let second = replica(&server, "second", &script, &more).start();
     second.until_status("/readyz", 200, secs(60));
-    second.until_stderr("ready: traffic may come", secs(20));
+    second.until_stderr("ready: accepting traffic", secs(20));
     let log = second.said().1;
     assert!(log.contains("checking whether there is anything to migrate"), "{log}");
-    assert!(log.contains("the schema is as it should be, so the migration is left out") && !log.contains("over after"), "{log}");
+    assert!(log.contains("the schema is up to date, so the migration is skipped") && !log.contains("done after"), "{log}");
 }

@@ -48,15 +48,15 @@ fn without_its_heartbeat_it_is_not_ready_and_the_process_never_hears_of_it() {
     let mut run = replica(&redis.url(), "one", "").env(REQUIRED, "true").start();
     run.until_stdout("ready", secs(30));
     let child = run.child_pid("child");
-    run.until_stderr("not ready: traffic may not come", secs(30));
-    assert!(!run.said().1.contains("ready: traffic may come"), "{}", run.said().1);
+    run.until_stderr("not ready: not accepting traffic", secs(30));
+    assert!(!run.said().1.contains("ready: accepting traffic"), "{}", run.said().1);
     run.until_stderr("is not written yet, and without it this replica is not ready: connection refused", secs(30));
     is_not_ready(&run);
     for round in 0..2 {
         redis.restart();
         run.until_status("/readyz", 200, secs(30));
         until_key(&redis, Some("ready"));
-        let told = run.said().1.matches(" ready: traffic may come").count();
+        let told = run.said().1.matches(" ready: accepting traffic").count();
         assert_eq!(told, round + 1, "{}", run.said().1);
         // The first beat that was written tells nothing of those that were not: the next one comes in 20 s.
         assert_eq!(record(&redis), ("UP".to_owned(), serde_json::Value::Null), "round {round}");

@@ -101,7 +101,7 @@ impl Written<'_, '_> {
                 "channel_binding" => match value.as_str() {
                     "disable" | "prefer" => {}
                     "require" => found.demands.channel_binding = true,
-                    _ => self.refused(&name, "it is none of `disable`, `prefer` and `require`"),
+                    _ => self.refused(&name, "it is not one of `disable`, `prefer` and `require`"),
                 },
                 "require_auth" if !value.is_empty() => match AuthMethods::parse(&value) {
                     Ok(methods) if !methods.meets(AuthMethods::SPOKEN) => {

@@ -11,7 +11,7 @@ fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
         (
             format!("[checks.db]\nurl = 'postgres://${{DB_HOST/x'\n[checks.cache]\nurl = 'redis://${{CACHE}}/0'\n{migrations}"),
             &[][..],
-            &["p:2:7: `url` in [checks.db]: `${DB_HOST` goes on", "p:4:7: `url` in [checks.cache]: CACHE is not set"][..],
+            &["p:2:7: `url` in [checks.db]: `${DB_HOST` is followed", "p:4:7: `url` in [checks.cache]: CACHE is not set"][..],
         ),
         ("[checks.db]\nurl = 'htpp://x'\n[migrations]\ncommand = ['m']\nlock = 'db'\n".to_owned(), &[], &["p:2:7: "]),
         // What is not TOML may hold the mode and the command.

@@ -25,7 +25,7 @@ impl Lifecycle {
     pub(super) fn verified(&mut self, now: Moment, answer: Result<(), String>, effects: &mut Vec<Effect>) {
         effects.push(Effect::Disarm(LIMIT));
         if let Err(why) = answer {
-            self.decide(1, format!("the migration ended well, but its verification did not: {why}"));
+            self.decide(1, format!("the migration succeeded, but its verification failed: {why}"));
         }
         self.lost_meanwhile();
         let step = if self.ending.is_none() { Step::Up } else { Step::Down };

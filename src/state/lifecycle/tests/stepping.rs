@@ -201,7 +201,7 @@ fn steps_take_a_lock_without_a_migration_and_lose_it_like_one() {
 
     let mut run = Run::of(of());
     run.apply(Event::Begin);
-    let unavailable = Event::Lock(LockNews::Unavailable(crate::exit::Exit::LockTimeout, "was not to be had".to_owned()));
+    let unavailable = Event::Lock(LockNews::Unavailable(crate::exit::Exit::LockTimeout, "was not available".to_owned()));
     assert_eq!(exit_of(&run.apply(unavailable)), Some(75));
     let mut run = Run::of(of());
     run.apply(Event::Begin);

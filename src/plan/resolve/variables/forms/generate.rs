@@ -80,7 +80,7 @@ impl Form {
 pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&str>) -> Option<Outcome> {
     let environment = section.context().environment;
     let Some(form) = Form::parse(form) else {
-        section.problem("generate", format!("is none of `hex:N`, `base64:N` and `alnum:N` with N from 1 to {LONGEST}"));
+        section.problem("generate", format!("is not one of `hex:N`, `base64:N` and `alnum:N` with N from 1 to {LONGEST}"));
         return None;
     };
     let (key, made) = match keep.map(|path| environment.place(path)) {
