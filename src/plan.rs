@@ -31,8 +31,8 @@ pub use views::{Switch, Views};
 /// The time limit for withdrawing the heartbeat before the process gets its stop signal.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
 
-/// With `output = "prefix"`: how long the end of a stop that has used up its time is delayed to pass on the last lines, those of the children and
-/// then our own.
+/// With `output = "prefix"`: how long the end of a stop that has used up its time is delayed to pass on the last lines, those of the
+/// children and then our own.
 pub const OUTPUT_LIMIT: Duration = Duration::from_millis(500);
 
 /// Index of a check in [`Plan::checks`].
@@ -146,7 +146,7 @@ pub struct CheckPlan {
     /// The minimum time from the end of one probe to the start of the next while running; up to a tenth is added.
     pub interval: Duration,
     /// Whether its peer is probed at most once per interval, also during the wait, before a restart of the process and after a reload.
-    pub spaced: bool,
+    pub rate_limited: bool,
     /// How long one run may take.
     pub timeout: Duration,
     /// Failures in a row until its state is down, at least 1.

@@ -85,7 +85,7 @@ fn give(options: &Options, environment: &Environment) -> (u8, String) {
     };
     // Orders are taken nowhere else.
     let Some(socket) = endpoints.into_iter().find(|endpoint| matches!(endpoint, Endpoint::Unix(_))) else {
-        return (Exit::Usage.code(), "orders are given over the unix socket, and [health] has none; name it with --socket".to_owned());
+        return (Exit::Usage.code(), "control requests go over the unix socket, and [health] has none; name it with --socket".to_owned());
     };
     let token = health_token(options.config.as_deref(), environment);
     let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
@@ -112,7 +112,7 @@ fn told(answer: &Answer) -> (u8, String) {
             let lines = lines.iter().flatten().map(|line| visible::line(line));
             (code, std::iter::once(sentence).chain(lines).collect::<Vec<_>>().join("\n  "))
         }
-        (404, ..) => (Exit::Unavailable.code(), "the running portcullis takes no orders: no modules are configured".to_owned()),
+        (404, ..) => (Exit::Unavailable.code(), "the running portcullis accepts no control requests: no modules are configured".to_owned()),
         (status, ..) => (Exit::Internal.code(), format!("answered with status {status} and no words")),
     }
 }

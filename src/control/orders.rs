@@ -192,13 +192,7 @@ mod tests {
             (Activated, Activated, Verb::Start, Exit::Success, "module m runs already"),
             (Resolved, Broken, Verb::Start, Exit::Unavailable, "module m did not come up"),
             (Resolved, Starting, Verb::Start, Exit::Unavailable, "module m is still starting; it continues, see `portcullis status`"),
-            (
-                Activated,
-                Stopping,
-                Verb::Stop,
-                Exit::Unavailable,
-                "module m is still being stopped; it continues, see `portcullis status`",
-            ),
+            (Activated, Stopping, Verb::Stop, Exit::Unavailable, "module m is still being stopped; it continues, see `portcullis status`"),
             (Activated, Deactivated, Verb::Stop, Exit::Success, "module m is stopped"),
             (Deactivated, Deactivated, Verb::Stop, Exit::Success, "module m did not run"),
             (Activated, Activated, Verb::Restart, Exit::Success, "module m is up"),
@@ -211,6 +205,9 @@ mod tests {
     #[test]
     fn several_are_summed_up_and_the_first_failure_is_the_code() {
         let answer = summed(vec![(Exit::Success, "a".to_owned()), (Exit::Unavailable, "b".to_owned())]);
-        assert_eq!((answer.exit, answer.sentence.as_str(), answer.lines.len()), (Exit::Unavailable, "1 of 2 modules are in the requested state", 2));
+        assert_eq!(
+            (answer.exit, answer.sentence.as_str(), answer.lines.len()),
+            (Exit::Unavailable, "1 of 2 modules are in the requested state", 2)
+        );
     }
 }

@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::lock::{Lock, Try};
 use super::name::{Name, instance_in};
 use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::LockHolder;
 
 /// The lock file; its contents name the holder, or say that the last one has released it.
@@ -48,7 +48,10 @@ impl Lock for FileLock {
 
     async fn attempt(&mut self) -> Result<Try<Flock<File>>, Failure> {
         let unusable = |why: &dyn std::fmt::Display| {
-            Ok(Try::Unusable(format!("the migration lock {} cannot be used: {why}; check the path and its permissions", self.path.display())))
+            Ok(Try::Unusable(format!(
+                "the migration lock {} cannot be used: {why}; check the path and its permissions",
+                self.path.display()
+            )))
         };
         let file = match self.open() {
             Ok(file) => file,
@@ -86,7 +89,7 @@ impl Lock for FileLock {
 
     /// A lock on a replaced file no longer excludes anybody.
     async fn holds(&self, held: &mut Flock<File>) -> Result<bool, Failure> {
-        let failed = |error: std::io::Error| Failure::new(Class::Internal, &error.to_string());
+        let failed = |error: std::io::Error| Failure::new(ErrorKind::Internal, &error.to_string());
         let ours = held.metadata().map_err(failed)?;
         match std::fs::metadata(&self.path) {
             Ok(there) => Ok(there.ino() == ours.ino() && there.dev() == ours.dev()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{MysqlTarget, PostgresTarget};
 use crate::probe::mysql;
 use crate::probe::postgres::Session;
@@ -62,7 +62,9 @@ impl Asker {
     fn pending(&mut self, failure: Failure) -> Answer {
         if self.told.as_ref() != Some(&failure) {
             let why = failure.private.as_str();
-            tracing::warn!("the check's statement failed ({why}), which means that there is work to do; check the statement unless this is the first migration");
+            tracing::warn!(
+                "the check's statement failed ({why}), which means that there is work to do; check the statement unless this is the first migration"
+            );
             self.told = Some(failure);
         }
         Answer::Pending
@@ -70,7 +72,7 @@ impl Asker {
 
     /// An error of the statement means that the schema does not exist yet; an error of the connection is no result.
     pub(super) async fn ask(&mut self, statement: &str) -> Result<Answer, Failure> {
-        timeout(LIMIT, self.once(statement)).await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "the statement took too long")))
+        timeout(LIMIT, self.once(statement)).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "the statement took too long")))
     }
 
     async fn once(&mut self, statement: &str) -> Result<Answer, Failure> {
@@ -100,11 +102,11 @@ impl Asker {
                         *session = Some(open);
                         Ok(judge(value.as_deref()))
                     }
-                    Err(failure) if matches!(failure.class, Class::Protocol | Class::Auth) => Ok(self.pending(failure)),
+                    Err(failure) if matches!(failure.class, ErrorKind::Protocol | ErrorKind::Auth) => Ok(self.pending(failure)),
                     Err(failure) => Err(failure),
                 }
             }
-            Place::Nobody => Err(Failure::new(Class::Internal, "there is no database to query")),
+            Place::Nobody => Err(Failure::new(ErrorKind::Internal, "there is no database to query")),
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct ProcessPlan {
     /// Variables of portcullis' own environment that are not passed on.
     pub env_remove: Vec<String>,
     /// Its other attributes: user, directory, limits and so on.
-    pub conditions: Conditions,
+    pub attributes: ProcessAttributes,
     /// The name before each line of its output; none: its output is not changed.
     pub label: Option<String>,
     /// The startup check: the process is starting until this passes.
@@ -48,17 +48,18 @@ impl ProcessPlan {
     /// The same command beside the process: with empty standard input, never in the terminal's foreground, and killed if portcullis dies.
     #[must_use]
     pub const fn aside(mut self) -> Self {
-        self.conditions.aside = true;
-        self.conditions.parent_death_signal = libc::SIGKILL;
+        self.attributes.aside = true;
+        self.attributes.parent_death_signal = libc::SIGKILL;
         self
     }
 
-    /// The same command as a module: with empty standard input, never in the terminal's foreground, and by default killed if portcullis dies.
+    /// The same command as a module: with empty standard input, never in the terminal's foreground, and by default killed if portcullis
+    /// dies.
     #[must_use]
     pub const fn beside(mut self) -> Self {
-        self.conditions.aside = true;
-        if self.conditions.parent_death_signal == 0 {
-            self.conditions.parent_death_signal = libc::SIGKILL;
+        self.attributes.aside = true;
+        if self.attributes.parent_death_signal == 0 {
+            self.attributes.parent_death_signal = libc::SIGKILL;
         }
         self
     }
@@ -82,7 +83,7 @@ impl ProcessPlan {
             argv,
             env: Vec::new(),
             env_remove: Vec::new(),
-            conditions: Conditions::default(),
+            attributes: ProcessAttributes::default(),
             label: None,
             started: None,
             signals: SignalPlan::default(),
@@ -125,7 +126,7 @@ pub enum StartSign {
 
 /// The attributes of a process besides its environment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Conditions {
+pub struct ProcessAttributes {
     /// Its user; none: the user of portcullis.
     pub user: Option<Credentials>,
     /// Its working directory; none: that of portcullis.

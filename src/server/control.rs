@@ -87,15 +87,15 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
     let told = |status, sentence: &str| Some(Err((status, ControlAnswer::text(None, sentence))));
     if let Peer::Local(uid) = peer {
         refuse(shared, &uid.map_or_else(|| "a user that the kernel does not name".to_owned(), |uid| format!("user {uid}")));
-        return told(403, "orders are taken from root and from portcullis' own user");
+        return told(403, "control requests are accepted only from root and portcullis' own user");
     }
     // The cookie of a browser shows details, and gives no orders.
     if has_token(&shared.plan) && !bears_token(&shared.plan, request.headers()) {
         refuse(shared, "somebody without the token of [health]");
-        return told(403, "orders need the token of [health]");
+        return told(403, "control requests need the token of [health]");
     }
     if request.method() != hyper::Method::POST {
-        return told(405, "orders are given by POST");
+        return told(405, "control requests use POST");
     }
     Some(Ok(Ordered { kind: Kind::of(target), under_way: controller(target.to_owned()) }))
 }

@@ -98,7 +98,7 @@ fn what_is_wrong_without_a_file_names_variables_and_no_file() {
         "environment variable PORTCULLIS_MIGRATIONS__COMMAND: `command` in [migrations] is missing",
         "the environment: `variables` in [checks.redis] finds that REDIS_HOST with REDIS_PORT has a port",
     ]);
-    assert!(!said.stderr.contains("preset") && !said.stderr.contains("no redis check"), "{}", said.stderr);
+    assert!(!said.stderr.contains("preset") && !said.stderr.contains("not a redis check"), "{}", said.stderr);
     let preset = |name, value| Portcullis::new().args(["plan", "--preset", "gunicorn"]).env(name, value).output().exits(78);
     preset("MODE", "wroker").says(&["environment variable MODE: unknown mode `wroker`"]);
     preset("MODE", "api").says(&["line ", " of `portcullis preset gunicorn`: ", "GUNICORN_APP is not set"]);

@@ -131,7 +131,10 @@ fn orders_that_wait_leave_room_for_health_questions() {
         assert_eq!(run.get_over_socket("/livez").code, 200);
     }
     let told = read(&waiting[63]);
-    assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\"exit\":69") && told.contains("requests are already waited for"), "{told}");
+    assert!(
+        told.starts_with("HTTP/1.1 503 ") && told.contains("\"exit\":69") && told.contains("requests are already waited for"),
+        "{told}"
+    );
     order(&run, &["restart", "slow"], 69, "too many requests are already waited for");
     order(&run, &["reload"], 0, "nothing has changed");
     order(&run, &["stop", "slow"], 0, "module slow");
@@ -139,7 +142,7 @@ fn orders_that_wait_leave_room_for_health_questions() {
     let told = |words: &str| ended.iter().filter(|answer| answer.contains(words)).count();
     assert!(told("module slow does not run: it has ended, or was stopped meanwhile") > 0, "{ended:?}");
     let more: Vec<UnixStream> = (0..64).map(|_| sent(&run, "/control/modules/slow/start?wait_ms=60000")).collect();
-    let full = || run.beside(["restart", "slow", "--timeout", "100ms"]).stderr.contains("too many orders");
+    let full = || run.beside(["restart", "slow", "--timeout", "100ms"]).stderr.contains("too many requests");
     eventually("no room is left", secs(20), || full().then_some(()));
     drop((waiting, more));
     eventually("who is gone leaves room", secs(20), || (!full()).then_some(()));
@@ -178,7 +181,7 @@ fn a_module_whose_end_is_the_end_of_all_is_told_before_it_comes() {
 #[test]
 fn without_modules_no_orders_are_taken_and_never_on_the_network() {
     let (plain, _) = run("");
-    order(&plain, &["reload"], 69, "takes no orders: no modules are configured");
+    order(&plain, &["reload"], 69, "accepts no control requests: no modules are configured");
     drop(plain);
     let (run, _) = run(ON_DEMAND);
     for method in ["POST", "GET"] {
@@ -190,7 +193,7 @@ fn without_modules_no_orders_are_taken_and_never_on_the_network() {
 #[test]
 fn orders_need_the_token_where_there_is_one() {
     let (run, path) = run(&format!("{ON_DEMAND}[health]\ntoken = \"open sesame\"\n"));
-    order(&run, &["start", "reports"], 77, "orders need the token of [health]");
+    order(&run, &["start", "reports"], 77, "control requests need the token of [health]");
     run.until_stderr("refused an order of somebody without the token of [health]", secs(20));
     order(&run, &["start", "reports", "-c", path.to_str().unwrap()], 0, "module reports is up");
 }
@@ -214,7 +217,7 @@ fn another_user_is_refused() {
         .unwrap();
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
     assert_eq!(other.status.code(), Some(77), "{said}");
-    assert!(said.contains("orders are taken from root and from portcullis' own user"), "{said}");
+    assert!(said.contains("control requests are accepted only from root and portcullis' own user"), "{said}");
     run.until_stderr("refused an order of user 65534", secs(20));
     assert!(run.get_over_socket("/livez").code == 200);
 }

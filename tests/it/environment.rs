@@ -89,7 +89,7 @@ fn several_replicas_have_one_generated_key() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&keep).unwrap().permissions()) & 0o777, 0o600);
     std::fs::write(&keep, "").unwrap();
-    Portcullis::new().config(&config).output().exits(78).says(&["key", "has 0 characters and not the 64"]);
+    Portcullis::new().config(&config).output().exits(78).says(&["key", "has 0 characters instead of 64"]);
 }
 
 #[test]

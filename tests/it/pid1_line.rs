@@ -114,8 +114,8 @@ fn on_a_terminal_the_process_has_pipes_and_that_is_said() {
 #[test]
 fn the_start_is_known_in_one_way() {
     for (keys, words) in [
-        ("line = \"up\", notify = true", "`line` in [modes.api.started] stands beside `notify`"),
-        ("line = \"up\", url = \"tcp://x:1\"", "`url` in [modes.api.started] stands beside `line`"),
+        ("line = \"up\", notify = true", "`line` in [modes.api.started] excludes `notify`"),
+        ("line = \"up\", url = \"tcp://x:1\"", "`url` in [modes.api.started] excludes `line`"),
         ("line = \"\"", "`line` in [modes.api.started] is empty"),
         ("line = \"a\\nb\"", "`line` in [modes.api.started] has more than one line"),
     ] {

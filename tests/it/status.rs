@@ -165,7 +165,7 @@ fn the_token_in_a_browser_shows_details_and_gives_no_orders() {
     stream.write_all(order.as_bytes()).unwrap();
     let mut told = String::new();
     stream.read_to_string(&mut told).unwrap();
-    assert!(told.starts_with("HTTP/1.1 403 ") && told.contains("orders need the token"), "{told}");
+    assert!(told.starts_with("HTTP/1.1 403 ") && told.contains("control requests need the token"), "{told}");
     // A token in the address is in too many logs already to be worth anything.
     let queried = run.get("/status?token=opensesame");
     assert!(queried.code == 400 && queried.body.contains("does not belong into the address"), "{}", queried.body);
@@ -240,7 +240,7 @@ fn the_endpoints_of_one_check_are_reported_in_dify_statuss_words() {
     let apis = &details["clientReports"][0]["apiStatuses"];
     assert_eq!((&apis[0]["status"], &apis[1]["status"]), (&"normal".into(), &"not_found_404".into()), "{told}");
     assert_eq!(apis[1]["httpStatusCode"], 404);
-    assert!(!run.get("/actuator/health/dify").body.contains("datasets"), "details need authority");
+    assert!(!run.get("/actuator/health/dify").body.contains("datasets"), "details need authorization");
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn bare_runs_steps_and_a_lock_that_cannot_be_is_refused() {
     run.exits(0);
     assert_eq!(order(&run), ["usual", "process"]);
     let said = Portcullis::new().config(&noting("early", "at = \"first\"\nlock = \"file:///tmp/x\"")).sh("true").output().exits(78);
-    said.says(&["`lock` in [steps.1] cannot be had before the dependencies are there"]);
+    said.says(&["`lock` in [steps.1] is not possible before the dependencies are ready"]);
 }
 
 #[test]

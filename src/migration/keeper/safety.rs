@@ -10,7 +10,7 @@ use super::{Rules, current};
 use crate::migration::any::{AnyHeld, AnyLock};
 use crate::migration::lock::{Leftover, bounded};
 use crate::migration::question::Asker;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::Orphans;
 use crate::probe::dial::shown;
 use crate::state::event::{LockNews, Preparation};
@@ -32,12 +32,12 @@ pub(super) async fn prepare(
     tell: &(impl Fn(LockNews) + Sync),
 ) -> Result<Option<bool>, Failure> {
     if !bounded(lock.holds(held)).await? {
-        return Err(Failure::new(Class::NotReady, "the lock was lost again at once"));
+        return Err(Failure::new(ErrorKind::NotReady, "the lock was lost again at once"));
     }
     if let Some(ahead) = current(asker, rules, tell).await {
         return Ok(Some(ahead));
     }
-    let gone = |why: &str| Failure::new(Class::NotReady, why);
+    let gone = |why: &str| Failure::new(ErrorKind::NotReady, why);
     if !bounded(lock.succeeds_cleanly(held)).await? {
         tracing::info!("the last holder of the migration lock disappeared without releasing it: waiting {} for it to stop", shown(SETTLE));
         tell(LockNews::Preparing(Preparation::Settling));
@@ -78,9 +78,7 @@ async fn fence(lock: &dyn AnyLock, rules: &Rules, held: &mut AnyHeld, tell: &(im
             tracing::warn!("sessions of an earlier migration are still at work, waiting for them: {words}");
         }
         if let Some(words) = of(&new, false) {
-            tracing::warn!(
-                "sessions are at work that may belong to an earlier migration, waiting for them without ending them: {words}"
-            );
+            tracing::warn!("sessions are at work that may belong to an earlier migration, waiting for them without ending them: {words}");
         }
         if !new.is_empty() {
             tell(LockNews::Preparing(Preparation::Fencing(left.len())));
@@ -96,7 +94,9 @@ async fn fence(lock: &dyn AnyLock, rules: &Rules, held: &mut AnyHeld, tell: &(im
                 Some(_) => {}
                 None => {
                     let words = of(&left, false).unwrap_or_default();
-                    tracing::warn!("continuing, although sessions that may belong to an earlier migration are still at work, check them: {words}");
+                    tracing::warn!(
+                        "continuing, although sessions that may belong to an earlier migration are still at work, check them: {words}"
+                    );
                     return Ok(());
                 }
             }

@@ -79,7 +79,7 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
 /// Resolves the Redis and the shared key for a reader of the readiness of `service`; none without a Redis.
 ///
 /// From the URL if there is one, else the heartbeat of the configuration; without a file from `REDIS_HOST`.
-pub fn registry(
+pub fn heartbeat_location(
     file: Option<&Path>,
     url: Option<&str>,
     service: &str,
@@ -97,7 +97,7 @@ pub fn registry(
     let context = Context::new(&seen);
     let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
-    let found = heartbeat::registry(&root, &configuration, service);
+    let found = heartbeat::heartbeat_location(&root, &configuration, service);
     // A missing Redis is then the only error.
     if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
 }

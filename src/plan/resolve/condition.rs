@@ -14,8 +14,8 @@ use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
 pub(super) use named::{ask_all, name_all};
 
-/// Whether the test at `node`, or one test of a list, holds now; true without a test, and at [`Depth::Form`], which only checks the form. Commands
-/// are not allowed: they are a problem.
+/// Whether the test at `node`, or one test of a list, holds now; true without a test, and at [`Depth::Syntax`], which only checks the form.
+/// Commands are not allowed: they are a problem.
 pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth) -> bool {
     let found = node.map(|node| Reader { context, depth, commands: Commands::Refused }.read(node, &format!("{path}.when")));
     found.is_none_or(|found| found.plan.holds(&mut |_| false))
@@ -28,7 +28,8 @@ pub(super) fn told<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Opt
     (context.faults_so_far() == before).then(|| (found.plan.holds(&mut |_| false), found.words))
 }
 
-/// The same for later parts of a start: files and commands are tested right before that part runs. `run` builds the processes of the commands.
+/// The same for later parts of a start: files and commands are tested right before that part runs. `run` builds the processes of the
+/// commands.
 pub(super) fn deferred<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth, run: Run<'_>) -> ConditionPlan {
     let reader = Reader { context, depth, commands: Commands::Later(run) };
     node.map_or(ConditionPlan::Always, |node| reader.read(node, &format!("{path}.when")).plan)
@@ -86,7 +87,7 @@ impl<'c> Reader<'c, '_> {
         let is_complete = section.entries().count() == keys;
         let subject = self.only_subject(&section, node, is_complete);
         let found = subject.map_or_else(Found::nothing, |subject| self.test(subject, &test, &mut section, node));
-        if self.depth == Depth::Form { Found::nothing() } else { found }
+        if self.depth == Depth::Syntax { Found::nothing() } else { found }
     }
 
     /// The single subject of a test, with a comparison that fits it.
@@ -118,7 +119,7 @@ impl<'c> Reader<'c, '_> {
         let fits = |key: &&str| known.contains(key);
         if compared.len() > 1 || !compared.iter().all(fits) || (is_complete && compared.is_empty()) {
             let known = known.join("`, `");
-            let text = format!("[{}] wants exactly one of `{known}` beside `{subject}`", section.path());
+            let text = format!("[{}] needs exactly one of `{known}` beside `{subject}`", section.path());
             self.context.problem(Problem::at(&node.origin, text));
             return None;
         }
@@ -228,7 +229,7 @@ impl<'c> Reader<'c, '_> {
 
     fn named(&self, name: &str, section: &Section<'_>) -> Found {
         let holds = match self.context.condition(name) {
-            Some(NamedCondition::Written(_)) if self.depth == Depth::Form => return Found::nothing(),
+            Some(NamedCondition::Written(_)) if self.depth == Depth::Syntax => return Found::nothing(),
             Some(NamedCondition::Written(node)) => named::decide(self.context, name, &node),
             Some(NamedCondition::Asked) => {
                 section.problem("condition", format!("refers to `{name}`, which itself depends on this condition"));

@@ -428,7 +428,7 @@ fn a_spaced_check_that_cannot_pass_in_time_is_a_problem_and_one_question_a_notic
         |keys: &str| with(&toml(keys), &[("MODE", "api")], &[]).notices.iter().filter(|notice| notice.contains("check web")).count();
     let wrong = |keys: &str| problems(&toml(keys), &[("MODE", "api")], &[]).join("\n");
     assert!(
-        wrong("success_threshold = 3\n").contains("is too short for 3 passes (`success_threshold`) of a check that is asked every 30s")
+        wrong("success_threshold = 3\n").contains("is too short for 3 successes (`success_threshold`) of a check that is probed every 30s")
     );
     assert_eq!(notices("success_threshold = 3\nwait = '70s'\n"), 0);
     assert_eq!((notices("wait = '30s'\n"), notices("wait = '31s'\n"), notices("wait = '0s'\n")), (1, 0, 0));

@@ -100,7 +100,7 @@ fn a_reload_is_all_or_nothing() {
     assert!(output.stderr.contains("comand") && output.stderr.contains("nonsense"), "every problem is told: {}", output.stderr);
     let fixed = config(&path, &added).replace("/child\"]", "/child\", \"more\"]");
     std::fs::write(&path, format!("{fixed}[health]\ntoken = \"other\"\n")).unwrap();
-    let output = order(&run, &["reload"], 79, "the container has to be started anew for it; nothing was changed");
+    let output = order(&run, &["reload"], 79, "restart the container to apply it; nothing was changed");
     for item in ["the process' command differs", "`token` or `details` of [health] differs"] {
         assert!(output.stderr.contains(item), "{}", output.stderr);
     }

@@ -50,7 +50,7 @@ fn difys_repository_with_the_changed_lines_comes_up_healthy() {
     for service in SERVICES {
         assert_eq!(dify.container(service).until_health("healthy")["Output"], "healthy\n", "{service}");
         let logs = dify.container(service).logs();
-        assert!(logs.contains("flask upgrade-db\n") && logs.contains("the migration is over"), "{service}: {logs}");
+        assert!(logs.contains("flask upgrade-db\n") && logs.contains("the migration is done"), "{service}: {logs}");
     }
     let ready = dify.container("api_1").exec(&["/portcullis", "ready", "api"]);
     assert!(ready.status.success(), "{ready:?}");

@@ -115,13 +115,13 @@ fn a_mode_that_waits_starts_after_another_has_migrated() {
 #[test]
 fn what_does_not_verify_has_failed() {
     let server = Postgres::start();
-    replica(&server, "one", "true\n", "verify = \"SELECT 1\"").output().exits(1).says(&["its verification did not"]);
+    replica(&server, "one", "true\n", "verify = \"SELECT 1\"").output().exits(1).says(&["its verification failed"]);
     let verify = Portcullis::new();
     let path = verify.script("verify", "exit 5\n");
     replica(&server, "two", "true\n", &format!("verify = [\"{}\"]", path.display()))
         .output()
         .exits(5)
-        .says(&["its verification with status 5"]);
+        .says(&["its verification ended with status 5"]);
     let run = replica(&server, "three", "true\n", "verify = \"SELECT true\"").start();
     run.until_status("/readyz", 200, secs(60));
 }
@@ -132,7 +132,7 @@ fn a_command_that_failed_is_tried_again_as_often_as_it_may_be() {
     let script = "echo try >> tries\ntest $(wc -l < tries) -ge 2\n";
     let run = replica(&server, "one", script, "retries = 1").start();
     run.until_status("/readyz", 200, secs(60));
-    run.until_stderr("running it again, try 2", secs(10));
+    run.until_stderr("running it again, attempt 2", secs(10));
     assert!(run.get("/status").body.contains("\"attempt\":2"), "{}", run.get("/status").body);
     replica(&server, "two", "exit 3\n", "retries = 1").output().exits(3);
 }

@@ -60,7 +60,7 @@ fn behind_a_pooler_the_lock_is_one_of_a_transaction_and_none_is_left() {
     };
     let runs: Vec<_> = (0..2).map(|number| through(&format!("replica-{number}"), &migration(&server, "1")).start()).collect();
     all_ready(&runs);
-    assert!(runs[0].said().1.contains("a pooler is in between"));
+    assert!(runs[0].said().1.contains("there is a pooler in between"));
     assert_eq!(server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs"), "begin end begin end");
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
     eventually("no lock is left", secs(10), || (server.psql(locks) == "0").then_some(()));
@@ -196,7 +196,7 @@ fn a_container_that_migrates_by_itself_and_those_of_ours_keep_each_other_out() {
     assert!(taken_by_hand(&redis));
     let mut runs: Vec<_> = (0..3).map(|number| beside(&server, &redis, &format!("replica-{number}"), &noted(&dir)).start()).collect();
     for run in &runs {
-        run.until_stderr("a container that migrates by itself", secs(60));
+        run.until_stderr("a container that migrates without portcullis", secs(60));
     }
     assert!(!dir.path().join("notes").exists());
     redis.command(&["DEL", UNWRAPPED]);

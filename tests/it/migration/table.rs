@@ -45,7 +45,7 @@ fn a_server_that_lacks_what_the_lock_needs_is_78_at_once_and_names_the_other_loc
         let told = elsewhere("one", "echo migrated\n", &check(port), "").output().exits(78);
         assert!(told.took < secs(20), "{:?}", told.took);
         assert_eq!(told.stdout, "");
-        told.says(&["the server refuses what it needs (ERROR ", "`lock_table`", "lock = \"none\""]);
+        told.says(&["the server does not support what it needs (ERROR ", "`lock_table`", "lock = \"none\""]);
     }
 }
 
@@ -144,7 +144,7 @@ fn a_table_that_may_not_be_made_is_78_with_the_statement_that_makes_it() {
 fn a_table_fits_only_a_lock_in_postgres() {
     let server = prepared();
     for (more, words) in [
-        ("lock_table = \"a.b.c\"", "is no name of a table"),
+        ("lock_table = \"a.b.c\"", "is not the name of a table"),
         ("lock_table = \"locks\"\nlock_key = 1", "two kinds of lock"),
         ("lock_table = \"locks\"\nlock = \"file:///tmp/lock\"", "the lock is of another kind"),
     ] {

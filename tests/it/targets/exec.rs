@@ -10,8 +10,8 @@ fn a_command_is_ready_when_it_ends_with_status_0() {
     fails(r#"exec:["sh", "-c", "exit 3"]"#, &["command failed", "ended with status 3"]);
     fails(r#"exec:["sh", "-c", "kill -9 $$"]"#, &["command failed", "KILL"]);
     fails("exec:/nonexistent", &["cannot start /nonexistent", "it was not found"]);
-    wait_with(&["exec:echo hello | cat"]).exits(64).says(&["target 1", "need no shell"]);
-    wait_with(&["process:"]).exits(64).says(&["there is none here"]);
+    wait_with(&["exec:echo hello | cat"]).exits(64).says(&["target 1", "without shell syntax"]);
+    wait_with(&["process:"]).exits(64).says(&["`wait` starts none"]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn https_is_verified_against_the_given_authority() {
     let wait = |more: &[&str]| super::wait_with(&[&["--timeout", "2s"], more].concat());
     wait(&["--ca", &ca.display().to_string(), &url]).exits(0);
     wait(&["--insecure", &url]).exits(0);
-    wait(&["--insecure", "--ca", &ca.display().to_string(), &url]).exits(64).says(&["--insecure", "`ca` has no use"]);
+    wait(&["--insecure", "--ca", &ca.display().to_string(), &url]).exits(64).says(&["--insecure", "`ca` has no effect"]);
     wait(&["--ca", "/nonexistent.pem", &url]).exits(69).says(&["tls handshake failed", "/nonexistent.pem"]);
     wait(&["--ca", "/ca.pem", "--client-key", "/key.pem", "tcp://h:1"]).exits(64).says(&["--ca, --client-key", "there is none"]);
     let other = Https::start(&certificates, "other", &[]);

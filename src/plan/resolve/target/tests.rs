@@ -182,7 +182,7 @@ fn several_hosts_are_read_as_libpq_does() {
     for (url, words) in [
         ("postgres://u@a,b/x?port=1,2,3", "number of ports"),
         ("postgres://u@a,b/x?hostaddr=10.0.0.1", "number of addresses"),
-        ("postgres://u@a/x?hostaddr=b", "no IP address"),
+        ("postgres://u@a/x?hostaddr=b", "not an IP address"),
         ("postgres://u@a,/x", "names no host"),
         ("postgres://u@a,b/x?port=0", "1 to 65535"),
         ("mysql://u@a,b/x", "several hosts"),
@@ -213,21 +213,21 @@ fn what_is_wrong_is_said_of_the_target_by_its_number() {
     for (url, words) in [
         ("tcp://db", "target 1: `url` names no port"),
         ("tcp://a:1,b:2", "names several hosts"),
-        ("file://relative/path", "wants three slashes"),
-        ("disk:///", "names no room"),
-        ("disk:///?free=lots", "no size"),
+        ("file://relative/path", "has to have three slashes"),
+        ("disk:///", "does not say how much space"),
+        ("disk:///?free=lots", "not a size"),
         ("redis+sentinel://a:26379", "does not name the master"),
         ("redis+ready://h/0", "names no service"),
         ("redis+ready://h/0?service=api&min=0", "not a whole number"),
         ("redis+cluster://a/3", "only number 0"),
         ("postgres://h/x?sslmode=verify", "unknown sslmode"),
         ("exec:", "names no command"),
-        ("exec:a | b", "need no shell"),
-        ("process:", "none here"),
-        ("process:worker", "none here"),
+        ("exec:a | b", "without shell syntax"),
+        ("process:", "`wait` starts none"),
+        ("process:worker", "`wait` starts none"),
         ("rediz://h", "did you mean `redis`?"),
         ("https+x://h", "write `https://`"),
-        ("mssql://h", "`tcp://host:port` asks whether its port accepts a connection"),
+        ("mssql://h", "`tcp://host:port` checks whether the port accepts a connection"),
         ("kafka://h/topic", "more than `kafka://host:port`"),
         ("mongodb://h/?tlsCertificateKeyFile=/x", "not supported"),
     ] {
@@ -248,7 +248,7 @@ fn parts_of_another_kind_are_named() {
     std::fs::remove_file(&file).unwrap();
     for words in [
         "`expect` in [checks.a] has no effect for a target of kind redis",
-        "`ca` in [checks.a] has no use without TLS",
+        "`ca` in [checks.a] has no effect without TLS",
         "`targets` in [checks.b] names no target",
         "`ca` in [checks.c] and `targets` exclude each other",
         "is of kind tcp; several targets have to be of kind http",
@@ -362,7 +362,10 @@ fn what_is_wrong_with_the_variables_names_them() {
         (&[("REDIS_HOST", "a"), ("REDIS_USE_SSL", "maybe")], "REDIS_USE_SSL to be `maybe`; expected `true` or `false`"),
         (&[("REDIS_HOST", "a"), ("REDIS_PORT", "x")], "REDIS_HOST with REDIS_PORT has a port that is not a number"),
         (&[("REDIS_HOST", "a"), ("REDIS_DB", "x")], "`variables` in [checks.redis] names a database that is not a number"),
-        (&[("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__KIND", "redis")], "and so does `kind`; keep one of them"),
+        (
+            &[("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__KIND", "redis")],
+            "excludes `kind`: both say what kind of Redis it is; keep one of them",
+        ),
     ] {
         let told = by_variables(variables).err().unwrap_or_else(|| panic!("{variables:?} is taken"));
         assert!(told.contains(problem), "{variables:?}: {told}");

@@ -129,24 +129,24 @@ unknown = 1
 #[test]
 fn what_is_wrong_with_rules_and_conditions_is_told() {
     for (toml, problem) in [
-        ("extra_args = 'ignore'", "p:1:1: `extra_args` is gone: what becomes of arguments is said by rules"),
-        ("[[arguments]]\nmode = 'a'\nrun = true", "`run` in [arguments] stands beside `mode`; a rule has one of"),
-        ("[[arguments]]\nignore = true\nappend = true", "`append` in [arguments] stands beside `ignore`"),
-        ("[[arguments]]\nrun = true\nignore = true", "`ignore` in [arguments] is about the command of a mode"),
-        ("[[arguments]]\nmode = 'a'\nwait = true", "`wait` in [arguments] is for a command of one's own"),
+        ("extra_args = 'ignore'", "p:1:1: `extra_args` no longer exists: rules in `[[arguments]]` handle the arguments"),
+        ("[[arguments]]\nmode = 'a'\nrun = true", "`run` in [arguments] excludes `mode`; a rule has only one of"),
+        ("[[arguments]]\nignore = true\nappend = true", "`append` in [arguments] excludes `ignore`"),
+        ("[[arguments]]\nrun = true\nignore = true", "`ignore` in [arguments] applies to the command of a mode"),
+        ("[[arguments]]\nmode = 'a'\nwait = true", "`wait` in [arguments] applies to an ad-hoc command"),
         ("[[arguments]]\nmode = 'a'\ncode = 3", "`code` in [arguments] is the exit code of `refuse`"),
-        ("[[arguments]]\nwhen = { args = true }", "`mode` in [arguments] is missing: a rule says what becomes of"),
+        ("[[arguments]]\nwhen = { args = true }", "`mode` in [arguments] is missing: a rule needs one of"),
         ("[[arguments]]\nmod = 'a'", "unknown key `mod` in [arguments]; did you mean `mode`?"),
         ("[[arguments]]\nmode = 'b'", "p:2:8: unknown mode `b`; known: `a`"),
-        ("[options]\nworkers = 'W'", "[options.workers] is no option"),
-        ("[options]\n'--w' = { flag = 'A', variable = 'B' }", "[options.--w] wants one of `variable` and `flag`"),
-        ("[options]\n'--w' = { variable = 'B', value = '1' }", "[options.--w] has a `value` of its own"),
+        ("[options]\nworkers = 'W'", "[options.workers] is not an option"),
+        ("[options]\n'--w' = { flag = 'A', variable = 'B' }", "[options.--w] needs either `variable` or `flag`"),
+        ("[options]\n'--w' = { variable = 'B', value = '1' }", "[options.--w] has a `value`, which is only for"),
         ("[[refuse]]\nmessage = 'x'", "`when` in [refuse] is missing"),
         ("[[refuse]]\nwhen = { args = false }", "`message` in [refuse] is missing"),
-        ("[conditions]\na = { condition = 'b' }\nb = { condition = 'a' }", "`condition` in [conditions.b] names `a`, which is itself"),
-        ("[conditions]\nnew = { condition = 'mew' }", "and [conditions] has none of this name; did you mean `new`?"),
-        ("[conditions]\na = { command = ['no-such-program'] }", "`command` in [conditions.a] cannot be asked: no-such-program: it was not"),
-        ("[conditions]\na = { var = 'X' }", "[conditions.a] wants exactly one of"),
+        ("[conditions]\na = { condition = 'b' }\nb = { condition = 'a' }", "`condition` in [conditions.b] refers to `a`, which itself"),
+        ("[conditions]\nnew = { condition = 'mew' }", "which does not exist in [conditions]; did you mean `new`?"),
+        ("[conditions]\na = { command = ['no-such-program'] }", "`command` in [conditions.a] cannot be run: no-such-program: it was not"),
+        ("[conditions]\na = { var = 'X' }", "[conditions.a] needs exactly one of"),
         ("service = '${@1}'", "there is no argument `${@1}`; add the argument, or a default: `${@1:-…}`"),
         ("service = '${@0}'", "`${@0}` is no argument"),
     ] {
@@ -161,5 +161,5 @@ fn what_is_wrong_with_rules_and_conditions_is_told() {
         assert_eq!(problems.exit(), Exit::Usage);
     }
     let told = try_with("[modes.a]\ncommand = ['a']\n", &[("PORTCULLIS_EXTRA_ARGS", "ignore")], &[]).unwrap_err().to_string();
-    assert!(told.starts_with("environment variable PORTCULLIS_EXTRA_ARGS: `extra_args` is gone"), "{told}");
+    assert!(told.starts_with("environment variable PORTCULLIS_EXTRA_ARGS: `extra_args` no longer exists"), "{told}");
 }

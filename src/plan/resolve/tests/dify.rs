@@ -76,11 +76,11 @@ fn what_is_asked_follows_clients_and_methods_in_the_order_of_the_report() {
 fn what_cannot_be_meant_is_told_at_its_place() {
     for (toml, told) in [
         ("[dify]\n", "`url` in [dify] is missing"),
-        ("[dify]\nurl = 'api:5001'\n", "p:2:7: `url` in [dify] is no URL as"),
-        ("[dify]\nurl = 'http://u:p@api'\n", "p:2:7: `url` in [dify] holds a user"),
+        ("[dify]\nurl = 'api:5001'\n", "p:2:7: `url` in [dify] is not a URL such as"),
+        ("[dify]\nurl = 'http://u:p@api'\n", "p:2:7: `url` in [dify] contains a user"),
         ("[dify]\nurl = 'http://api/v1/'\n", "p:2:7: `url` in [dify] ends in `/v1`"),
         ("[dify]\nurl = 'http://api?x=1'\n", "p:2:7: `url` in [dify] holds more"),
-        ("[dify]\nurl = 'http://api'\nemail = 'a@b.c'\n", "`password` in [dify] is missing, and `email` is there"),
+        ("[dify]\nurl = 'http://api'\nemail = 'a@b.c'\n", "`password` in [dify] is missing, although `email` is set"),
         ("[dify]\nurl = 'http://api'\ndiscover = true\n", "p:3:12: `discover` in [dify] needs the account"),
         (
             "[dify]\nurl = 'http://api'\naffects = 'readiness'\n",

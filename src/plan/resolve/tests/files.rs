@@ -105,12 +105,12 @@ fn a_command_of_ones_own_gets_those_that_are_for_it() {
 fn what_cannot_be_meant_is_told() {
     for (entry, problem) in [
         ("directory = true", "p:6:1: `path` in [files] is missing: it is the path of the file"),
-        ("path = '/a'", "is all that is said; add what is done with it"),
+        ("path = '/a'", "is not enough; say what to do with the file"),
         ("path = '/a/../b'\nremove = true", "is `/a/../b`; expected a path without `..`"),
         ("path = '/'\nremove = true", "is the root directory, which cannot be removed"),
         ("path = '${EMPTY:-}'\nremove = true", "`path` in [files] is empty; expected a path"),
         ("path = '/a'\ncopy = '${EMPTY:-}'", "`copy` in [files] is empty; expected a path"),
-        ("path = '/a'\ncopy = '/b'\nlink = '/c'", "`link` in [files] stands beside `copy`; a file has one of them"),
+        ("path = '/a'\ncopy = '/b'\nlink = '/c'", "`link` in [files] excludes `copy`; a file has only one of them"),
         ("path = '/a'\nlink = '/c'\nmode = '0600'", "`mode` in [files] means nothing for a link (`link`)"),
         ("path = '/a'\ndirectory = true\nmode = 640", "is a number; write it in octal and in quotes, as \"0640\""),
         ("path = '/a'\ndirectory = true\nmode = 'rw'", "is `rw`; expected a mode such as \"0640\" or \"u+rwX,g-w\""),
@@ -118,7 +118,7 @@ fn what_cannot_be_meant_is_told() {
         ("path = '/a'\ncontent = 'x'\nvariables = ['${A}']", "A is not set"),
         ("path = '/a'\ncontent = 'x'\nvariables = ['$$A']", "has `$A`; expected names of variables"),
         ("path = '/a'\ncontent = '${UNSET}'", "`content` in [files]: UNSET is not set"),
-        ("path = '/a'\ncopy = '/b'\nreplace = [{ to = 'x' }]", "[files.replace] lacks `from`"),
+        ("path = '/a'\ncopy = '/b'\nreplace = [{ to = 'x' }]", "[files.replace] needs `from`"),
         ("path = '/a'\nremove = true\nmodes = ['webb']", "names the unknown mode `webb`; did you mean `web`?"),
         ("path = '/a'\ndirectory = true\nrecursive = true", "applies to `owner` and `mode`, and neither is set"),
         ("path = '/a'\ndirectory = false", "is `false`, which has no effect; remove it"),

@@ -128,12 +128,12 @@ fn difys_heartbeat_bears_the_prefix_of_its_keys() {
             let heartbeat = of(preset, &[("REDIS_KEY_PREFIX", prefix)]).unwrap().heartbeat.unwrap();
             assert_eq!(heartbeat.key, key);
         }
-        assert!(of(preset, &[("REDIS_KEY_PREFIX", "{a}")]).unwrap_err().to_string().contains("`prefix` in [heartbeat] holds a brace"));
+        assert!(of(preset, &[("REDIS_KEY_PREFIX", "{a}")]).unwrap_err().to_string().contains("`prefix` in [heartbeat] contains a brace"));
         let both = [("REDIS_KEY_PREFIX", "team-a"), ("PORTCULLIS_HEARTBEAT__KEY", "mine")];
         assert_eq!(of(preset, &both).unwrap().heartbeat.unwrap().key, "mine");
     }
     let environment = Environment::new([("REDIS_KEY_PREFIX", "team-a"), ("PORTCULLIS_PRESET", "dify")]);
-    let (_, key) = registry(None, None, "worker", &environment).unwrap().unwrap();
+    let (_, key) = heartbeat_location(None, None, "worker", &environment).unwrap().unwrap();
     assert_eq!(key, "team-a:worker_service_status");
 }
 

@@ -49,7 +49,7 @@ fn a_value_has_exactly_one_form() {
     for (entry, problem) in [
         ("A = { value = 'x', url = 'tcp://h:1' }", "excludes other forms: a variable has exactly one of"),
         ("A = { default = true }", "excludes other forms: a variable has exactly one of"),
-        ("A = { value = 'x', keep = '/k' }", "is the file of what is generated"),
+        ("A = { value = 'x', keep = '/k' }", "is the file of a generated value"),
         ("A = { generate = 'hex' }", "is not one of `hex:N`"),
         ("A = { generate = 'alnum:0' }", "is not one of `hex:N`"),
         ("A = { vaule = 'x' }", "unknown key `vaule`"),
@@ -92,7 +92,7 @@ fn nothing_is_made_where_nobody_makes_it() {
     std::fs::write(&keep, "abc\n").unwrap();
     let short = problems(&toml, &[], &[]);
     std::fs::remove_file(&keep).unwrap();
-    assert!(short.first().unwrap().contains("which has 3 characters and not the 8"), "{short:?}");
+    assert!(short.first().unwrap().contains("which has 3 characters instead of 8"), "{short:?}");
 }
 
 proptest! {

@@ -84,16 +84,16 @@ fn each_test_holds_when_it_should() {
         ("{ not = { args = true, root = true } }", "`args` in [modes.api.when.not] stands beside another test"),
         (
             "{ var = 'A', eq = 'x', prefix = 'y' }",
-            "wants exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `set`, `nonempty`, `truthy`, `one_of` beside `var`",
+            "needs exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `set`, `nonempty`, `truthy`, `one_of` beside `var`",
         ),
         ("{ var = 'A', exists = true }", "`one_of` beside `var`"),
         ("{ var = 'A' }", "`one_of` beside `var`"),
-        ("{ file = '/x', eq = 'y' }", "wants exactly one of `exists`, `empty`, `executable`, `contains` beside `file`"),
-        ("{ directory = '/x', executable = true }", "wants exactly one of `exists`, `empty`, `contains` beside `directory`"),
+        ("{ file = '/x', eq = 'y' }", "needs exactly one of `exists`, `empty`, `executable`, `contains` beside `file`"),
+        ("{ directory = '/x', executable = true }", "needs exactly one of `exists`, `empty`, `contains` beside `directory`"),
         ("{ root = true, eq = 'y' }", "`root` in [modes.api.when] stands beside another test"),
         ("{ argument = 0, eq = 'y' }", "`argument` in [modes.api.when] is 0; the first argument is 1, the last is -1"),
         ("{ user = 'no-such-user' }", "`user` in [modes.api.when] knows no user `no-such-user`"),
-        ("{ command = ['true'] }", "`command` in [modes.api.when] can be asked in [conditions], [[files]] and [[steps]] alone"),
+        ("{ command = ['true'] }", "`command` in [modes.api.when] is possible only in [conditions], [[files]] and [[steps]]"),
         ("{ prefix = 'y' }", "`var` in [modes.api.when] is missing"),
     ] {
         let toml = format!("[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");

@@ -1,0 +1,114 @@
+//! More exact texts for a failed probe where the text of its class would be misleading.
+
+use super::ErrorKind;
+
+/// The cause within a class that covers several. It is shown only in the log, on the command line and to authorized readers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// The text of the class.
+    #[default]
+    Plain,
+    /// The peer accepted the connection and closed it without an answer.
+    Closed,
+    /// There is no unix socket at the path.
+    NoSocket,
+    /// The unix socket exists, but no process accepts connections on it.
+    Deserted,
+    /// The server is reachable, but the database does not exist.
+    NoDatabase,
+    /// The file system has less free space than required.
+    NoRoom,
+    /// Fewer instances are ready than required.
+    TooFew,
+    /// The status is right, but the body is not.
+    Body,
+    /// The server, or the role, has reached its limit of connections.
+    Full,
+    /// It is not called, because it has no key or account.
+    NotConfigured,
+    /// It is not called, because the data that it needs does not exist.
+    Skipped,
+}
+
+/// A class and the cause within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The class.
+    pub class: ErrorKind,
+    /// The cause within it.
+    pub cause: Detail,
+}
+
+impl From<ErrorKind> for Reason {
+    /// Only the class is known.
+    fn from(class: ErrorKind) -> Self {
+        Self { class, cause: Detail::Plain }
+    }
+}
+
+impl Reason {
+    /// Whether the peer is reachable and refuses the login or the request, so that waiting does not help.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self.class, ErrorKind::Auth) || matches!(self.cause, Detail::NoDatabase)
+    }
+
+    /// The cause in at most 22 characters, the width of a column of `wait`.
+    pub const fn words(self) -> &'static str {
+        match self.cause {
+            Detail::Plain | Detail::Deserted => self.class.public(),
+            Detail::Closed => "connection closed",
+            Detail::NoSocket => "no such socket",
+            Detail::NoDatabase => "no such database",
+            Detail::NoRoom => "too little free space",
+            Detail::TooFew => "too few are ready",
+            Detail::Body => "unexpected answer",
+            Detail::Full => "too many connections",
+            Detail::NotConfigured => "not configured",
+            Detail::Skipped => "skipped",
+        }
+    }
+
+    /// What to check.
+    pub const fn advice(self) -> &'static str {
+        match self.cause {
+            Detail::Plain => self.class.advice(),
+            Detail::Closed => "check that the server behind this port is up and speaks the expected protocol",
+            Detail::NoSocket => "check the path and that the server is running",
+            Detail::Deserted => "check that the server is running and listens on this socket",
+            Detail::NoDatabase => "check its name, create it, or let the migration create it (`missing_database = \"ready\"`)",
+            Detail::NoRoom => "free some space, or require less",
+            Detail::TooFew => "check that its instances run and write their heartbeat to this Redis",
+            Detail::Body => "check the url and the expected response",
+            Detail::NotConfigured => "configure its API key or account",
+            Detail::Skipped => "nothing to do: it has no data yet",
+            Detail::Full => "close some connections, or raise the limit of the server, the database or the role",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_fit_their_column_and_say_what_the_class_says_unless_more_is_known() {
+        for class in ErrorKind::ALL {
+            assert_eq!((Reason::from(class).words(), Reason::from(class).advice()), (class.public(), class.advice()));
+        }
+        for cause in [
+            Detail::Closed,
+            Detail::NoSocket,
+            Detail::Deserted,
+            Detail::NoDatabase,
+            Detail::NoRoom,
+            Detail::TooFew,
+            Detail::Body,
+            Detail::Full,
+            Detail::NotConfigured,
+            Detail::Skipped,
+        ] {
+            let reason = Reason { class: ErrorKind::Refused, cause };
+            assert!(reason.words().len() <= 22 && reason.advice() != ErrorKind::Refused.advice(), "{reason:?}");
+        }
+    }
+}
