@@ -1,4 +1,4 @@
-//! What `wait` takes on the command line: its own words, and those of wait-for-it, whose place it can take in a script.
+//! The command line of `wait`: its own options, and those of wait-for-it, which it can replace in a script.
 
 use std::ffi::OsString;
 use std::net::Ipv6Addr;
@@ -17,22 +17,23 @@ pub(super) struct WaitArgs {
     /// redis+ready amqp amqps mongodb kafka grpc grpcs unix file dns disk exec
     #[arg(required_unless_present = "host", value_name = "TARGET")]
     targets: Vec<String>,
-    /// The host of a port to wait for, with --port, as wait-for-it has it
+    /// The host to wait for, with --port, as in wait-for-it
     #[arg(short = 'h', long, requires = "port", value_name = "HOST")]
     host: Option<String>,
     /// The port of that host
     #[arg(short = 'p', long, requires = "host", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// How long to wait at most, as 500ms or 5m, or a number of seconds; 0s asks each target once, 0 waits without an end
+    /// How long to wait at most, such as 500ms or 5m, or a number of seconds; 0s probes each target once, 0 means no limit
     #[arg(short, long, value_name = "DURATION", default_value = "60s", value_parser = limit)]
     timeout: Duration,
-    /// How long one try may take, as 500ms or 2s
+    /// How long one attempt may take, such as 500ms or 2s
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
     try_timeout: Duration,
-    /// The pause between two tries, as 100ms [default: 10ms at first, growing to 250ms]
+    /// The pause between two attempts, such as 100ms [default: 10ms at first, growing to 250ms]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     interval: Option<Duration>,
-    /// For how long each target has to be ready without a break, as 5s; looked at every 1s or --interval; a lost session is a break
+    /// For how long each target has to be ready without interruption, such as 5s; probed every 1s or --interval; a lost session is an
+    /// interruption
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     stable: Duration,
     /// Stop waiting as soon as one target is ready
@@ -40,7 +41,7 @@ pub(super) struct WaitArgs {
     any: bool,
     #[command(flatten)]
     report: ReportArgs,
-    /// Taken as wait-for-it has it, and always so: COMMAND never runs when the targets are not ready in time
+    /// Accepted for wait-for-it and always on: COMMAND never runs if the targets are not ready in time
     #[arg(short, long)]
     strict: bool,
     /// Give up at once on a wrong password, user or database
@@ -51,35 +52,35 @@ pub(super) struct WaitArgs {
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
-    /// What to become once the targets are ready: same process id, no shell [default: nothing, exit 0]
+    /// The command to execute in place of this process once the targets are ready: same process id, no shell [default: none, exit 0]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
-/// How the wait is reported.
+/// The output options.
 #[derive(Args, Debug)]
 struct ReportArgs {
-    /// Print JSON in place of text: to standard output, with a COMMAND to standard error
+    /// Print JSON instead of text: to standard output, with a COMMAND to standard error
     #[arg(long)]
     json: bool,
-    /// Say nothing of how the wait goes
+    /// Print no progress and no result
     #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
 }
 
-/// How targets that speak TLS by their scheme are spoken to.
+/// The TLS options, for targets whose scheme implies TLS.
 #[derive(Args, Debug)]
 struct TlsArgs {
-    /// The authorities (PEM) to trust for targets that speak TLS by their scheme, or a server's own certificate [default: the system's]
+    /// The authorities (PEM) to trust for targets whose scheme implies TLS, or a server's own certificate [default: the system's]
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
-    /// The certificate (PEM) to show to these targets [default: none]
+    /// The client certificate (PEM) for these targets [default: none]
     #[arg(long, value_name = "FILE")]
     client_certificate: Option<String>,
     /// Its private key (PEM) [default: in the certificate's file]
     #[arg(long, value_name = "FILE")]
     client_key: Option<String>,
-    /// Take any certificate of these targets: whoever is in between can read along
+    /// Accept any certificate of these targets: an attacker in between can read the traffic
     #[arg(long)]
     insecure: bool,
 }
@@ -100,12 +101,12 @@ impl WaitArgs {
     }
 }
 
-/// The command line; `wait -h` without a host asks for help, as `-h` does everywhere else.
+/// The command line; `wait -h` without a host prints help, like `-h` everywhere else.
 pub(super) fn plain(arguments: Vec<OsString>) -> Vec<OsString> {
     if arguments == ["wait", "-h"] { vec!["wait".into(), "--help".into()] } else { arguments }
 }
 
-/// A duration, or seconds as wait-for-it has them, where zero is no limit.
+/// A duration, or a number of seconds as in wait-for-it, where zero means no limit.
 fn limit(text: &str) -> Result<Duration, humantime::DurationError> {
     match text.parse::<u64>() {
         Ok(0) => Ok(Duration::MAX),
@@ -118,7 +119,7 @@ fn limit(text: &str) -> Result<Duration, humantime::DurationError> {
 fn target(word: String) -> String {
     let own = ["exec:", "process:"].iter().any(|scheme| word.starts_with(scheme));
     match word.rsplit_once(':') {
-        // A port above 65535 is told as one.
+        // A port above 65535 is reported as a wrong port later.
         Some((host, port)) if !own && !host.is_empty() && !host.contains('/') && is_number(port) => format!("tcp://{word}"),
         _ => word,
     }

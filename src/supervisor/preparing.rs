@@ -38,7 +38,7 @@ impl Preparer {
         let (mailbox, cancelled) = (self.mailbox.clone(), Arc::clone(&self.cancelled));
         let body = move || {
             let news = catch_unwind(AssertUnwindSafe(|| prepare(id, &step, &cancelled, &mailbox)));
-            let fault = |_| Prepared::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
+            let fault = |_| Prepared::Failed(Exit::Internal.code(), "failed by an internal error of portcullis; see the log".to_owned());
             if !cancelled.load(Ordering::Relaxed) {
                 mailbox.send(Event::Prepared(id, news.unwrap_or_else(fault)));
             }

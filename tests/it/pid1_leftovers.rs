@@ -95,7 +95,7 @@ fn with_a_full_process_table_names_are_resolved_and_nobody_is_blamed() {
     let through = "setpriv --reuid 54373 --regid 54373 --clear-groups prlimit --nproc=4 --";
     let config = "[checks.target]\nurl = \"tcp://no-such-name.invalid:1\"\nwait = \"1s\"\n";
     let output = Portcullis::new().config(config).through(through).command(["true"]).output().exits(69);
-    assert!(!output.stderr.contains("fault of portcullis") && !output.stderr.contains("internal error"), "{}", output.stderr);
+    assert!(!output.stderr.contains("internal error of portcullis") && !output.stderr.contains("internal error"), "{}", output.stderr);
 }
 
 /// A run that waits for what never comes.

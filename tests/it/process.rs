@@ -251,7 +251,7 @@ fn the_last_line_is_written_whatever_the_log_leaves_out() {
         assert!(lines.len() == 1 && lines[0].ends_with(&format!("; exit code {status}")), "{level}: {}", output.stderr);
     }
     let output = Portcullis::new().env("PORTCULLIS_LOG", "off").config("nonsense = 1").output().exits(78);
-    assert!(output.stderr.trim().ends_with("the configuration is wrong; exit code 78"), "{}", output.stderr);
+    assert!(output.stderr.trim().ends_with("the configuration has errors; exit code 78"), "{}", output.stderr);
 }
 
 #[test]
@@ -305,5 +305,5 @@ fn term_in_the_first_milliseconds_is_never_lost() {
 #[test]
 fn more_problems_than_the_log_can_queue_do_not_cost_its_last_line() {
     let checks: String = (0..3000).fold(String::new(), |text, n| text + &format!("[checks.c{n}]\nurl = \"pg://h/\"\n"));
-    Portcullis::new().config(&checks).command(["true"]).output().exits(78).says(&["the configuration is wrong; exit code 78"]);
+    Portcullis::new().config(&checks).command(["true"]).output().exits(78).says(&["the configuration has errors; exit code 78"]);
 }

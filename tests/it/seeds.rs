@@ -85,7 +85,7 @@ fn every_address_that_is_written_is_listened_on() {
     let holder = TcpListener::bind(("127.0.0.2", two)).unwrap();
     with(&both, "").output().exits(78).says(&[&format!("127.0.0.2:{two}: address in use")]);
     let mut rest = with(&both, "required = false").start();
-    rest.until_stderr("going on without it", secs(20));
+    rest.until_stderr("continuing without it", secs(20));
     rest.until_stdout("ready", secs(20));
     eventually("the first answers", secs(20), || http::ask(one, "GET", "/readyz", "").ok().filter(|told| told.code == 200));
     rest.signal(15);

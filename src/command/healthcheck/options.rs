@@ -1,4 +1,4 @@
-//! The options of `portcullis healthcheck`, read without the command line's library: it runs every few seconds.
+//! The options of `portcullis healthcheck`, parsed without the command line library, because it runs every few seconds.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -7,49 +7,49 @@ use super::DEFAULT_TIMEOUT;
 use super::Place;
 use crate::state::snapshot::Level;
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(super) const USAGE: &str = "\
-Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
+Check the health of the running portcullis; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
 
 Usage: portcullis healthcheck [OPTIONS]
 
 Options:
-      --level <LEVEL>       What to ask: live, ready, or deep, the dependencies included; where the unhealthy are killed, ready or live [default: deep]
-      --timeout <DURATION>  How long the answer may take, as 500ms or 3s [default: 3s]
-      --socket <NAME>       Ask this unix socket: a path, or @name in the abstract namespace [default: as the configuration says]
-      --listen <ADDRESS>    Ask this address, as 127.0.0.1:8051 [default: as the configuration says]
-  -c, --config <FILE>       Take socket and address from [health] of this file [default: the file that `run` would take]
+      --level <LEVEL>       live, ready, or deep (includes dependencies); use ready or live if the orchestrator kills unhealthy containers [default: deep]
+      --timeout <DURATION>  How long the response may take, such as 500ms or 3s [default: 3s]
+      --socket <NAME>       Use this unix socket: a path, or @name in the abstract namespace [default: from the configuration]
+      --listen <ADDRESS>    Use this address, such as 127.0.0.1:8051 [default: from the configuration]
+  -c, --config <FILE>       Read socket and address from [health] of this file [default: the file that `run` would use]
   -h, --help                Print help
 
-Without --socket and --listen, PORTCULLIS_HEALTH__SOCKET and PORTCULLIS_HEALTH__LISTEN say where to ask, else the file
-that `run` would take, else it is @portcullis/8051, then 127.0.0.1:8051 and [::1]:8051.
+Without --socket and --listen, PORTCULLIS_HEALTH__SOCKET and PORTCULLIS_HEALTH__LISTEN name the endpoint, else the file
+that `run` would use, else @portcullis/8051, then 127.0.0.1:8051 and [::1]:8051 are tried.
 
 Example:
   HEALTHCHECK --interval=10s CMD [\"/portcullis\", \"healthcheck\"]";
 
-/// What the command line asks for.
+/// The request of the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// A question to the server.
+    /// A request to the server.
     Question(Options),
     /// The usage.
     Help,
 }
 
-/// How the server is asked.
+/// The options of the request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Options {
-    /// How deep.
+    /// The level.
     pub(super) level: Level,
     /// How long all attempts together may take.
     pub(super) timeout: Duration,
-    /// Where, as far as the options say.
+    /// The endpoint, as far as the options name it.
     pub(super) place: Place,
     /// The configuration file.
     pub(super) file: Option<OsString>,
 }
 
-/// Reads `--name value`, `--name=value`, `-c FILE` and `-cFILE`; the last of several wins.
+/// Parses `--name value`, `--name=value`, `-c FILE` and `-cFILE`; the last of several counts.
 pub(super) fn parse(arguments: &[OsString]) -> Result<Asked, String> {
     let mut options = Options { level: Level::Deep, timeout: DEFAULT_TIMEOUT, place: Place::default(), file: None };
     let mut arguments = arguments.iter();

@@ -92,7 +92,7 @@ fn a_wait_for_what_stays_begins_anew_with_every_break() {
     until_looked(&redis);
     redis.command(&["SET", KEY, "ready"]);
     let watch = Stopwatch::start();
-    run.until_stderr("ready, but not yet for 8s without a break", secs(30));
+    run.until_stderr("ready, but not yet for 8s without interruption", secs(30));
     run.until_stdout("started", secs(60));
     assert!(watch.elapsed() >= secs(8), "{:?}", watch.elapsed());
     run.exits(0);

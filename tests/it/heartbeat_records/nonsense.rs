@@ -146,7 +146,7 @@ fn nonsense_in_the_registry_disturbs_no_replica_and_its_stop_withdraws() {
         answers(&run);
     }
     let said = run.said().1;
-    assert!(!said.contains("fault of portcullis") && !said.contains("is not written"), "{said}");
+    assert!(!said.contains("internal error of portcullis") && !said.contains("is not written"), "{said}");
     run.signal(15);
     run.exits(0);
     eventually("it is withdrawn", secs(5), || {

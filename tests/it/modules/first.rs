@@ -200,7 +200,7 @@ fn what_cannot_come_in_that_order_is_refused() {
     let toml = format!("{base}after = [\"proxy\"]\n[modules.proxy]\ncommand = [\"x\"]\nstart = \"first\"\n");
     let output = Portcullis::new().config(&toml).args(["plan"]).output().exits(0);
     assert!(
-        output.stdout.contains("start once proxy is up: true") && output.stdout.contains("before all else start the module proxy"),
+        output.stdout.contains("start once proxy is up: true") && output.stdout.contains("before everything else start the module proxy"),
         "{}",
         output.stdout
     );
