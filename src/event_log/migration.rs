@@ -69,7 +69,7 @@ fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
     let holds = if *gone { "held" } else { "holds" };
     // The age of its connection, which includes its own wait for the lock.
     let since = held.map(|held| format!(", connected for {}s", (held + now.since(heard)).as_secs())).unwrap_or_default();
-    format!("{who} {holds} the migration lock{since}; waiting for it")
+    format!("{who} {holds} the migration lock{since}; waiting")
 }
 
 /// Logs what is different in `after`.
@@ -209,7 +209,7 @@ mod tests {
         let (loud, line) = told(&mut run, at(5), Event::Lock(LockNews::Queued(holder()))).unwrap();
         assert_eq!(
             line,
-            "api-1 at 10.0.0.7 holds the migration lock, connected for 40s; queueing behind portcullis-lock:45c95949:api-1:0badcafe (pid 41, at 10.0.0.7)"
+            "api-1 at 10.0.0.7 holds the migration lock, connected for 40s; waiting behind portcullis-lock:45c95949:api-1:0badcafe (pid 41, at 10.0.0.7)"
         );
         assert!(!loud);
         assert_eq!(

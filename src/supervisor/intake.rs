@@ -75,7 +75,7 @@ impl Supervisor {
             1 => "a process of this container".to_owned(),
             count => format!("{count} processes of this container"),
         };
-        warn!("the kernel killed {who} for want of memory, and not one that portcullis started; check the container's memory limit");
+        warn!("the kernel killed {who} because memory ran out, and not one that portcullis started; check the container's memory limit");
     }
 
     /// Turns what happened meanwhile into events.

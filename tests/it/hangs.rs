@@ -106,7 +106,7 @@ fn a_program_that_hangs_beyond_its_startup_limit_has_failed() {
     );
     let mut run = run.config(&config).start();
     run.exits(69);
-    run.until_stderr("the program was not executed within 400ms: its file does not answer; check the file system", secs(5));
+    run.until_stderr("the program was not executed within 400ms: reading its file blocks; check its file system", secs(5));
     run.leaves_nothing();
 }
 

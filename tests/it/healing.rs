@@ -59,7 +59,7 @@ fn a_worker_whose_check_goes_down_is_restarted_and_nobody_else() {
     until_up(&run, "worker.queue");
     std::fs::remove_file(run.dir().join("worker.up")).unwrap();
     eventually("it is started again", secs(20), || (starts(&run, "worker") == 2).then_some(()));
-    run.until_stderr("its check worker.queue went down, so it is started anew", secs(5));
+    run.until_stderr("its check worker.queue went down, so it is restarted", secs(5));
     assert_eq!(starts(&run, "main"), 1);
     run.signal(15);
     run.exits(0);

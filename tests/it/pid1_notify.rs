@@ -66,7 +66,7 @@ fn the_notification_descriptor_blocks_as_every_other_does() {
 fn a_process_that_never_says_so_has_failed_its_start() {
     let mut run = notifying("started = { notify = true, within = \"300ms\" }", "", &talker(&[], 3));
     run.exits(69);
-    run.until_stderr("startup check did not pass within 300ms: no READY=1 came", secs(5));
+    run.until_stderr("startup check did not pass within 300ms: no READY=1 was received", secs(5));
     run.leaves_nothing();
 }
 

@@ -29,7 +29,7 @@ fn a_signal_is_a_failure_and_the_limit_ends_with_the_last_status() {
     let mut run = restarting("restart_limit = 2\n").sh(&counting("echo start $n; kill -SEGV $$")).start();
     run.exits(139);
     assert_eq!(run.said().0.matches("start").count(), 3);
-    run.until_stderr("it is not started again: `restart_limit` allows 2 in a row, until one runs for", secs(5));
+    run.until_stderr("it is not restarted: `restart_limit` allows 2 restarts in a row, until it has run for", secs(5));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn the_limit_counts_failures_that_follow_each_other() {
 #[test]
 fn status_125_says_that_starting_again_is_of_no_use() {
     let run = Portcullis::new().config("[process]\nrestart = \"always\"\nrestart_delay = \"0s\"\n");
-    let output = run.sh("echo start; exit 125").output().exits(125).says(&["that status says that it would be of no use"]);
+    let output = run.sh("echo start; exit 125").output().exits(125).says(&["that status means that a restart is of no use"]);
     assert_eq!(output.stdout, "start\n");
 }
 

@@ -218,7 +218,7 @@ fn a_kill_for_want_of_memory_is_told_apart() {
     let eater = "my @a; push @a, 'x' x 1_000_000 while 1";
     let output = run.through(&inside.display().to_string()).command(["perl", "-e", eater]).output();
     eventually("the cgroup is empty", secs(10), || std::fs::remove_dir(&cgroup).ok());
-    output.exits(137).says(&["for want of memory", "memory limit"]);
+    output.exits(137).says(&["because memory ran out", "memory limit"]);
     // The same signal from somebody is something else.
     let plain = Portcullis::new().sh("kill -KILL $$").output().exits(137);
     assert!(!plain.stderr.contains("memory"), "{}", plain.stderr);
@@ -243,7 +243,7 @@ fn a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else() 
     let script = "trap '' TERM\n(echo 1000 > /proc/self/oom_score_adj; exec perl -e 'my @a; push @a, q(x) x 1_000_000 while 1')\necho over\nwhile :; do sleep 0.1; done";
     let mut run = run.through(&inside.display().to_string()).sh(script).start();
     run.until_stdout("over", secs(30));
-    run.until_stderr("killed a process of this container for want of memory, and not one that portcullis started", secs(15));
+    run.until_stderr("killed a process of this container because memory ran out, and not one that portcullis started", secs(15));
     run.signal(15);
     run.exits(137);
     eventually("the cgroup is empty", secs(10), || std::fs::remove_dir(&cgroup).ok());

@@ -1,4 +1,4 @@
-//! Every verdict that is derived from a snapshot at a look: live, started, ready, deep, and the status as a whole.
+//! The verdicts that are derived from a snapshot at a given time: live, started, ready, deep, and the overall status.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,52 +11,52 @@ use crate::outcome::ErrorKind;
 use crate::state::check::{Check, State};
 use crate::state::event::Preparation;
 
-/// When a snapshot is looked at, and when the thread that feeds it last turned.
+/// The time of an assessment, and the last activity of the thread that runs the checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
-    /// The time of the look.
+    /// The time of the assessment.
     pub now: Moment,
-    /// The last turn of the checks' thread ([`Pulse::last`]).
+    /// The last activity of the checks' thread ([`Pulse::last`]).
     pub beat: Duration,
-    /// Whether that thread hangs and another one in its place did not help ([`Pulse::is_given_up`]).
+    /// Whether that thread hangs and its replacement did not help ([`Pulse::is_given_up`]).
     pub given_up: bool,
     /// Whether the loop that owns the signals is stuck ([`Turns::is_stuck`]).
     pub stuck: bool,
 }
 
 impl Look {
-    /// Looks at `now` with the checks' thread known to be turning.
+    /// An assessment at `now` with an active checks' thread.
     pub const fn fresh(now: Moment) -> Self {
         Self { now, beat: now.mono, given_up: false, stuck: false }
     }
 
-    /// Whether the checks' thread is as this level wants it.
+    /// Whether the checks' thread is active enough for this level.
     ///
-    /// Ready and deep rest on what it found, so that it has to have turned lately: five ticks and five seconds are its limit. For
-    /// live it only has to be worth waiting for: after a freeze it is, and while another one takes its place.
+    /// Ready and deep depend on its results, so it must have been active recently: within five ticks plus five seconds. For live it only
+    /// must not be given up: after a freeze, and while it is being replaced, live still passes.
     fn scheduler_passes(&self, level: Level) -> bool {
         let turned_lately = || self.now.mono.saturating_sub(self.beat) <= Pulse::TICK * 5 + Duration::from_secs(5);
         !self.given_up && (level == Level::Live || turned_lately())
     }
 }
 
-/// How deep a question goes.
+/// The level of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Does portcullis itself turn? (`/livez`)
+    /// Does portcullis itself work? (`/livez`)
     Live,
-    /// Is the start through? (`/startupz`)
+    /// Is the start complete? (`/startupz`)
     Started,
-    /// May traffic come? (`/readyz`, the heartbeat)
+    /// Does it accept traffic? (`/readyz`, the heartbeat)
     Ready,
     /// Is everything that counts up? (`/healthz`)
     Deep,
 }
 
-/// One line of an answer.
+/// One line of a response.
 #[derive(Clone, Debug)]
 pub struct Item<'a> {
-    /// What is judged.
+    /// Its name.
     pub name: &'a str,
     /// Whether it passes.
     pub passes: bool,
@@ -66,25 +66,25 @@ pub struct Item<'a> {
     pub check: Option<&'a Check>,
 }
 
-/// A check as a look finds it: after thresholds and staleness.
+/// The assessment of a check, after thresholds and staleness.
 #[derive(Clone, Copy, Debug)]
 pub struct Assessed<'a> {
     /// The check with its records.
     pub check: &'a Check,
-    /// What it is now.
+    /// Its current state.
     pub state: State,
     /// Why it is not simply up.
     pub class: ErrorKind,
-    /// Whether it counts for the status; every document lists those that do.
+    /// Whether it counts for the status; every view lists those that do.
     pub counts: bool,
 }
 
-/// A snapshot at a look, with every check judged once. The views write it and decide nothing.
+/// The assessment of a snapshot: every check is assessed once. The views only write it.
 #[derive(Clone, Debug)]
 pub struct Assessment<'a> {
-    /// What is looked at.
+    /// The snapshot.
     pub snapshot: &'a Snapshot,
-    /// The circumstances of the look.
+    /// Time and pulse of the assessment.
     pub look: Look,
     /// Every check in the order of the snapshot.
     pub checks: Vec<Assessed<'a>>,
@@ -101,7 +101,7 @@ impl<'a> Assessment<'a> {
         self.checks.iter().filter(|Assessed { check, .. }| check.module == Some(module.id) || check.name == module.name)
     }
 
-    /// Every line that a question of this level asks for.
+    /// All lines of a health check at this level.
     ///
     /// Ready contains live, and deep contains ready, so that neither can hold without the other.
     pub fn items(&self, level: Level) -> Vec<Item<'a>> {

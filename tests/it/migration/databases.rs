@@ -70,7 +70,7 @@ fn behind_a_pooler_the_lock_is_one_of_a_transaction_and_none_is_left() {
     let holder = through("holder", &stubborn().replace("ready", "migrating")).start();
     holder.until_stdout("migrating", secs(60));
     let next = through("next", "true\n").start();
-    kill_hands_over(holder, &next, "queueing behind portcullis-lock:45c95949:holder:");
+    kill_hands_over(holder, &next, "waiting behind portcullis-lock:45c95949:holder:");
     assert_eq!(server.psql(locks), "0");
 }
 
@@ -142,7 +142,7 @@ fn a_file_keeps_the_replicas_of_one_host_apart() {
     let holder = elsewhere("holder", &stubborn().replace("ready", "migrating"), "", &lock).start();
     holder.until_stdout("migrating", secs(60));
     let next = elsewhere("next", "true\n", "", &lock).start();
-    kill_hands_over(holder, &next, "queueing behind portcullis-lock:file:holder:");
+    kill_hands_over(holder, &next, "waiting behind portcullis-lock:file:holder:");
     let nowhere = "lock = \"file:///no/such/directory/lock\"";
     elsewhere("one", "true\n", "", nowhere).output().exits(78).says(&["/no/such/directory/lock", "check the path"]);
 }
@@ -170,7 +170,7 @@ fn a_key_of_another_tool_is_the_lock_that_is_taken() {
     let sql = "SELECT (classid::bigint << 32 | objid::bigint)::text FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted";
     assert_eq!(server.psql(sql), "-12345");
     let next = replica(&server, "next", "true\n", "lock_key = \"-12345\"").start();
-    next.until_stderr("queueing behind portcullis-lock:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:", secs(60));
     run.signal(9);
     run.wait_exit(secs(20));
     next.until_status("/readyz", 200, secs(60));
@@ -212,7 +212,7 @@ fn a_container_that_migrates_by_itself_and_those_of_ours_keep_each_other_out() {
     assert!(!taken_by_hand(&redis), "it is ours");
     assert!((1..=60_000).contains(&redis.pttl(UNWRAPPED)));
     let next = beside(&server, &redis, "next", "true\n").start();
-    kill_hands_over(holder, &next, "queueing behind portcullis-lock:45c95949:holder:");
+    kill_hands_over(holder, &next, "waiting behind portcullis-lock:45c95949:holder:");
     assert_eq!(redis.get(UNWRAPPED), None);
 }
 

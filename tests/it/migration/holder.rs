@@ -86,9 +86,9 @@ fn a_clean_hand_over_takes_no_time_and_an_unclean_one_settles() {
     first.until_stdout("migrating", secs(60));
     let second = replica(&server, "second", "sleep 2\n", "").start();
     second.until_stderr("first at 127.0.0.1 holds the migration lock, connected for ", secs(60));
-    second.until_stderr("queueing behind portcullis-lock:45c95949:first:", secs(60));
+    second.until_stderr("waiting behind portcullis-lock:45c95949:first:", secs(60));
     let third = replica(&server, "third", "true\n", "").start();
-    third.until_stderr("queueing behind portcullis-lock:45c95949:first:", secs(60));
+    third.until_stderr("waiting behind portcullis-lock:45c95949:first:", secs(60));
     let child = first.child_pid("migrate");
     first.signal(9);
     assert_eq!(first.wait_exit(secs(20)), Exit::Signal(9));
@@ -122,7 +122,7 @@ fn the_session_of_a_killed_holder_is_gone_before_the_next_one_migrates() {
     let mut holder = as_app(replica(&server, "holder", &blocking(&server, ""), "")).start();
     until_locked(&server);
     let next = replica(&server, "next", &migration(&server, "0"), "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     holder.signal(9);
     holder.wait_exit(secs(20));
     drop(holder);
@@ -144,7 +144,7 @@ fn a_session_that_outlives_its_client_is_ended_after_half_a_minute_and_no_other_
     let mut holder = holder.start();
     until_locked(&server);
     let next = replica(&server, "next", &migration(&server, "0"), "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     // Whose it is, its holder says every few seconds; nothing but the next such word says that the one who queues has heard it.
     holder.until_stderr("a session of the migration is directly connected", secs(30));
     wait::never("the holder ends by itself", secs(6), || !holder.runs());
@@ -191,7 +191,7 @@ fn a_lock_session_that_is_ended_while_another_replica_queues_lets_no_two_migrate
     let mut holder = replica(&server, "holder", &migration(&server, "3"), "").start();
     eventually("it migrates", secs(60), || (server.psql("SELECT count(*) FROM runs") == "1").then_some(()));
     let next = replica(&server, "next", &migration(&server, "0.1"), "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     end_lock_sessions(&server, "holder");
     next.until_status("/readyz", 200, secs(60));
     let events = server.psql("SELECT string_agg(event, ' ' ORDER BY id) FROM runs");

@@ -55,7 +55,7 @@ fn a_holder_that_is_cut_off_has_stopped_before_another_one_migrates() {
     let far = far(&server, &network, &stubborn().replace("ready", "migrating"));
     far.until_stdout("migrating", secs(60));
     let near = replica(&server, "near", "echo migrating\n", "").start();
-    near.until_stderr("queueing behind portcullis-lock:45c95949:far:", secs(60));
+    near.until_stderr("waiting behind portcullis-lock:45c95949:far:", secs(60));
     cut_off(&network, far, "migrate", &near);
 }
 
@@ -79,7 +79,7 @@ fn the_session_of_a_migration_that_is_cut_off_is_gone_before_another_one_migrate
     assert_eq!(server.psql(left), "1");
     let counts = format!("echo migrating, $({} -c \"{left}\") left\n", server.psql_line());
     let near = replica(&server, "near", &counts, "").start();
-    near.until_stderr("queueing behind portcullis-lock:45c95949:far:", secs(60));
+    near.until_stderr("waiting behind portcullis-lock:45c95949:far:", secs(60));
     cut_off(&network, far, "psql", &near);
     assert!(near.said().0.contains("migrating, 0 left"), "{}", near.said().0);
     // The server saw by itself that nobody is there: nothing had to be ended.

@@ -93,7 +93,7 @@ fn lent(lock: Lock) {
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(50)%' AND application_name LIKE 'portcullis-mig:%:holder:%'";
     eventually("the application has a session under the migration's name", secs(30), || (server.psql(sql) == "1").then_some(()));
     let next = through(&server, &pooler, lock, "next", "true\n", "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     holder.signal(9);
     assert_eq!(holder.wait_exit(secs(20)), Exit::Signal(9));
     drop(holder);
@@ -134,7 +134,7 @@ fn a_container_that_ends_after_its_migration_ends_cleanly_behind_a_pooler() {
     let mut job = job.config(&config).start();
     job.until_stdout("migrating", secs(60));
     let next = through(&server, &pooler, Lock::Pooled, "next", "true\n", "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:job:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:job:", secs(60));
     job.exits(0);
     let watch = Stopwatch::start();
     next.until_status("/readyz", 200, secs(60));
@@ -149,7 +149,7 @@ fn a_holder_that_is_killed_behind_a_pooler_still_has_a_successor_that_settles() 
     let mut holder = through(&server, &pooler, Lock::Pooled, "holder", &stubborn().replace("ready", "migrating"), "").start();
     holder.until_stdout("migrating", secs(60));
     let next = through(&server, &pooler, Lock::Pooled, "next", "true\n", "").start();
-    next.until_stderr("queueing behind portcullis-lock:45c95949:holder:", secs(60));
+    next.until_stderr("waiting behind portcullis-lock:45c95949:holder:", secs(60));
     holder.signal(9);
     holder.wait_exit(secs(20));
     drop(holder);

@@ -184,8 +184,8 @@ mod tests {
             ("rediz", "did you mean `redis`?"),
             ("https+x", "write `https://`"),
             ("postgresql+x", "write `postgresql://`"),
-            ("mssql", "`tcp://host:port` asks"),
-            ("mongodb+srv", "`tcp://host:port` asks"),
+            ("mssql", "`tcp://host:port` checks"),
+            ("mongodb+srv", "`tcp://host:port` checks"),
             ("cassandra", "`exec:` runs a command"),
         ] {
             assert!(unknown(scheme).contains(words), "{}", unknown(scheme));

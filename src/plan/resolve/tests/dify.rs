@@ -79,14 +79,14 @@ fn what_cannot_be_meant_is_told_at_its_place() {
         ("[dify]\nurl = 'api:5001'\n", "p:2:7: `url` in [dify] is not a URL such as"),
         ("[dify]\nurl = 'http://u:p@api'\n", "p:2:7: `url` in [dify] contains a user"),
         ("[dify]\nurl = 'http://api/v1/'\n", "p:2:7: `url` in [dify] ends in `/v1`"),
-        ("[dify]\nurl = 'http://api?x=1'\n", "p:2:7: `url` in [dify] holds more"),
+        ("[dify]\nurl = 'http://api?x=1'\n", "p:2:7: `url` in [dify] contains more"),
         ("[dify]\nurl = 'http://api'\nemail = 'a@b.c'\n", "`password` in [dify] is missing, although `email` is set"),
         ("[dify]\nurl = 'http://api'\ndiscover = true\n", "p:3:12: `discover` in [dify] needs the account"),
         (
             "[dify]\nurl = 'http://api'\naffects = 'readiness'\n",
             "p:3:11: `affects` in [dify] is `readiness`; expected one of `none`, `health`",
         ),
-        ("[dify]\nurl = 'http://api'\nclients = ['DifyChats']\n", "is `DifyChats` (did you mean `DifyChat`?); one of"),
+        ("[dify]\nurl = 'http://api'\nclients = ['DifyChats']\n", "is `DifyChats` (did you mean `DifyChat`?); expected one of"),
         ("[dify]\nurl = 'http://api'\nclients = []\n", "p:3:11: `clients` in [dify] names no client"),
         (
             "[dify]\nurl = 'http://api'\nmethods = { DifyServer = ['logs'] }\n",

@@ -34,7 +34,7 @@ fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
         (
             "[checks.web]\nurl = 'tcp://a:1'\naffects = '${COUNTS}'\n".to_owned(),
             &[("COUNTS", "readines")],
-            &["p:3:11: `affects` in [checks.web], from COUNTS, is `readines` (did you mean `readiness`?); one of"],
+            &["p:3:11: `affects` in [checks.web], from COUNTS, is `readines` (did you mean `readiness`?); expected one of"],
         ),
     ] {
         let command: &[&str] = if toml.contains("[modes") { &[] } else { &["app"] };

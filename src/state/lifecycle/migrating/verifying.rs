@@ -1,4 +1,4 @@
-//! The question after the migration: whether it has done what it should, by a command or by the lock's database.
+//! The verification after the migration, by a command or in the lock's database.
 
 use super::{Effect, LIMIT, Lifecycle, Lock, MigrationStep, Moment, QUESTION_LIMIT, Question, Step, Task};
 
@@ -16,7 +16,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the database is asked for its verification.
+    /// Whether the verification is a statement in the database.
     pub(super) fn verifies_by_sql(&self) -> bool {
         let under_way = !matches!(self.migrating.lock, Lock::Idle | Lock::Releasing);
         self.migrating.task == Task::AskDatabase && under_way

@@ -225,7 +225,7 @@ fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
 
 #[test]
 fn a_start_that_was_never_told_to_be_through_says_what_did_not_come() {
-    for (sign, words) in [(StartSign::Notifies, "no READY=1 came"), (StartSign::Writes(4), "no line came on descriptor 4")] {
+    for (sign, words) in [(StartSign::Notifies, "no READY=1 was received"), (StartSign::Writes(4), "no line was written to descriptor 4")] {
         let started = Some(StartedPlan { sign, within: Duration::from_millis(100) });
         let process = ProcessPlan { started, ..process() };
         let mut run = running(vec![ModulePlan { process: process.clone(), ..module(0) }]);

@@ -313,7 +313,7 @@ fn only_the_death_that_was_for_want_of_memory_is_told_so() {
         let mut run = run_in(Phase::Running);
         run.all(evidence.map(Event::OutOfMemory));
         run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));
-        assert_eq!(run.ending().1.contains("for want of memory"), told, "{evidence:?}: {}", run.ending().1);
+        assert_eq!(run.ending().1.contains("because memory ran out"), told, "{evidence:?}: {}", run.ending().1);
     }
 }
 

@@ -205,7 +205,7 @@ fn every_phase_has_its_way_out() {
             "TERM while running",
             then(way_to(Phase::Draining), &died(Ended::Code(7))),
             7,
-            "the process ended with status 7 after it was asked to stop",
+            "the process ended with status 7 after a stop was requested",
         ),
         ("what is left behind", then(way_to(Phase::Stopped), &[Event::Withdrawn, Event::NoneLeft]), 0, "the process ended with status 0"),
     ];
