@@ -217,10 +217,10 @@ mod tests {
             None
         );
         let now = line_of(&run, at(15));
-        assert_eq!(now, "api-1 at 10.0.0.7 holds the migration lock, connected for 50s; queueing for 10s");
+        assert_eq!(now, "api-1 at 10.0.0.7 holds the migration lock, connected for 50s; waiting for 10s");
         for (holder, expected) in [
-            ("connection 12 of app".into(), "connection 12 of app holds the migration lock; queueing for 11s"),
-            (LockHolder::gone("a session that has just ended"), "a session that has just ended held the migration lock; queueing for 11s"),
+            ("connection 12 of app".into(), "connection 12 of app holds the migration lock; waiting for 11s"),
+            (LockHolder::gone("a session that has just ended"), "a session that has just ended held the migration lock; waiting for 11s"),
             (ANOTHER_MODE.into(), "another replica, whose mode migrates, has not migrated yet; waiting for 11s"),
         ] {
             run.apply(at(16), Event::Lock(LockNews::Queued(holder)));
