@@ -267,14 +267,14 @@ mod tests {
         let (toml, order) = text.split_once("\n# What happens, in this order:\n").unwrap();
         assert!(toml.contains("\n[migrations]\n") && toml.contains("lock_timeout = \"30m\"  # default\n"), "{toml}");
         let expected = "\
-# 1. answer on [::]:8051, else 0.0.0.0:8051; unix socket @portcullis/8051; details for root and portcullis' own user on the socket, and with the token
+# 1. serve health on [::]:8051, else 0.0.0.0:8051; unix socket @portcullis/8051; details for root and portcullis' own user on the socket, and with the token
 # 2. wait for db up to 1m: postgres://postgres@db:5432/postgres
 # 3. wait for redis up to 1m: redis://cache:6379/0
-# 4. migrate: flask db upgrade --token ***; environment: sets API_TOKEN; in each replica, one at a time, under advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, waited for up to 30m; no time limit
+# 4. migrate: flask db upgrade --token ***; environment: sets API_TOKEN; in each replica, one at a time, under advisory lock 5028648633260024730 in postgres://postgres@db:5432/postgres, waiting for up to 30m; no time limit
 # 5. start serve --key=***; environment: sets API_TOKEN
-# 6. check meanwhile db (postgres://postgres@db:5432/postgres), redis (redis://cache:6379/0)
+# 6. meanwhile check db (postgres://postgres@db:5432/postgres), redis (redis://cache:6379/0)
 # 7. write the heartbeat api_service_status in redis://cache:6379/0, every 20s, expires after 1m
-# 8. on TERM or INT: passes it on, and SIGKILL after 8s; a stop takes 9s at most
+# 8. on TERM or INT: forwards it, and SIGKILL after 8s; a stop takes 9s at most
 ";
         assert_eq!(order, expected);
     }

@@ -192,7 +192,7 @@ fn texts_are_added_and_replaced_once() {
     stays(&plan(path.clone(), more));
     holds(&path, "listen 8080;\nuser app;\n");
     fails(&plan(home.at("none"), FileAction::Change(replace.clone())), "No such file");
-    fails(&plan(home.with("other", "x"), FileAction::Change(replace)), "`listen 80;` is not in it");
+    fails(&plan(home.with("other", "x"), FileAction::Change(replace)), "`listen 80;` is not in the file");
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn a_planted_link_leads_nowhere() {
     assert_eq!((owner(&target), owner(home.at("etc"))), (0, 0));
     home.with("new/file", "new");
     home.with("new/dir/shadow", "new");
-    fails(&plan(theirs, copy_of(home.at("new"))), "this is none");
+    fails(&plan(theirs, copy_of(home.at("new"))), "the target does not");
     holds(&target, "root's");
     // What is the stranger's own may be reached by a link of theirs, and an image's links lead where they lead.
     home.of_stranger("own");

@@ -1,39 +1,39 @@
-//! What kind of file a program is, for the message when the kernel would not run it.
+//! Examines a program file that the kernel refused to run, for the error message.
 
 use std::fs::{File, FileType};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What was found in a program's file.
+/// The kind of a program file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A script whose first line names this interpreter.
     Script(String),
-    /// A program for this machine, with the dynamic loader it asks for.
+    /// A program for this machine, with its dynamic loader.
     Program {
-        /// The machine's name as `uname -m` says it.
+        /// The machine's name as in `uname -m`.
         machine: &'static str,
         /// The loader's path; none for a static program.
         loader: Option<String>,
     },
-    /// No regular file but this, which is never opened: that might wait for somebody.
+    /// Not a regular file; it is never opened, because that might block.
     NoFile(&'static str),
     /// Anything else, unreadable or empty.
     Other,
 }
 
-/// How much of a file is looked at: a first line or an ELF header with its program headers.
+/// How much of a file is read: a first line or an ELF header with its program headers.
 const HEAD: u64 = 4096;
 
-/// Looks at the beginning of the file.
+/// Examines the beginning of the file.
 pub(super) fn kind(path: &Path) -> Kind {
     let mut head = Vec::new();
     let Ok(found) = std::fs::metadata(path) else { return Kind::Other };
     if !found.is_file() {
         return Kind::NoFile(what_it_is(found.file_type()));
     }
-    // Should it have become something else meanwhile, nobody is waited for.
+    // Non-blocking, in case it has been replaced by something else meanwhile.
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let Ok(mut file) = opened else { return Kind::Other };
     if file.by_ref().take(HEAD).read_to_end(&mut head).is_err() || head.is_empty() {

@@ -1,4 +1,4 @@
-//! The programs of a directory, as the commands of a step: by name, executable or with an interpreter for the end of their names.
+//! The programs of a directory as the commands of a step: sorted by name, executable or with an interpreter for the end of their names.
 
 use std::fs;
 use std::io;
@@ -11,13 +11,13 @@ use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::step::HooksPlan;
 
-/// Directories below each other at most: more is a loop of mounts.
+/// The maximum depth of directories: more is a loop of mounts.
 const DEEPEST: usize = 32;
 
-/// A command for each program that there is, in the order of their names, byte by byte; none for a directory that is absent.
+/// A command for each program, in the order of their names, byte by byte; none if the directory does not exist.
 ///
 /// # Errors
-/// The directory cannot be read, in words that follow "it".
+/// The directory cannot be read; the text continues a sentence after "it".
 pub fn commands(plan: &HooksPlan) -> Result<Vec<ProcessPlan>, String> {
     let mut files = Vec::new();
     collect(&plan.directory, plan, 0, &mut files)?;
@@ -45,7 +45,7 @@ fn collect(directory: &Path, plan: &HooksPlan, depth: usize, files: &mut Vec<Pat
     Ok(())
 }
 
-/// The command of one file; none, which is said, for one that nobody can run.
+/// The command of one file; none, with a log line, for one that cannot be run.
 fn command(plan: &HooksPlan, file: &Path) -> Option<ProcessPlan> {
     let word = Word::plain(file.to_string_lossy());
     let name = file.file_name().unwrap_or_default().to_string_lossy();

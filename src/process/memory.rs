@@ -1,4 +1,4 @@
-//! Whether the kernel killed something in our cgroup for want of memory, and whose death that was.
+//! Detects out-of-memory kills in our cgroup, and which process they ended.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,31 +15,31 @@ use crate::clock::Moment;
 /// Where cgroup file systems are mounted (cgroups(7)).
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Pause between a hint of the kernel and a look at the count, and between two looks: who is killed takes a moment to die.
+/// The pause between a hint of the kernel and reading the count, and between two readings: a killed process takes a moment to end.
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// How long after a hint the count is looked at: version 1 hints before it kills.
+/// How long after a hint the count is read: version 1 sends the hint before the kill.
 const HINTED: Duration = Duration::from_secs(2);
 
-/// How often the count is looked at where the kernel gives no hints, because the cgroups are mounted read-only.
+/// How often the count is read without hints of the kernel, because the cgroups are mounted read-only.
 const UNHINTED: Duration = Duration::from_secs(10);
 
-/// The longest file that counts.
+/// The maximum size of the file with the count.
 const LONGEST: usize = 1024;
 
-/// The count of out-of-memory kills in our cgroup, and how many of them are told.
+/// The count of out-of-memory kills in our cgroup, and how many of them were reported.
 #[derive(Debug)]
 pub struct OutOfMemory {
     file: Option<File>,
     hints: Hints,
-    /// Kills whose victim is known, or was told to be one of nobody's.
+    /// Kills whose victim is known, or that were reported without one.
     told: u64,
-    /// When the count is looked at next, and until when without a kill.
+    /// When the count is read next, and until when if there is no kill.
     look: Option<Duration>,
     until: Duration,
 }
 
-/// What says that the count may have changed.
+/// The source of hints that the count may have changed.
 #[derive(Debug)]
 enum Hints {
     None,
@@ -50,7 +50,7 @@ enum Hints {
 }
 
 impl OutOfMemory {
-    /// Notes the count so far.
+    /// Records the count so far.
     pub fn new(now: Moment) -> Self {
         let path = file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
         Self::of(path.as_deref(), now)
@@ -68,7 +68,7 @@ impl OutOfMemory {
         Self { file, hints, told, look, until: Duration::ZERO }
     }
 
-    /// What is to be polled for a hint, and for what; none while the count is looked at anyway.
+    /// What to poll for a hint, and for which events; none while the count is read anyway.
     pub fn hint(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         match &self.hints {
             _ if self.look.is_some() => None,
@@ -78,7 +78,7 @@ impl OutOfMemory {
         }
     }
 
-    /// Takes a hint in.
+    /// Handles a hint.
     pub fn hinted(&mut self, now: Moment) {
         if let Hints::Event(event) = &self.hints {
             let _ = event.read();
@@ -87,8 +87,7 @@ impl OutOfMemory {
         self.until = now.mono + HINTED;
     }
 
-    /// How many were killed of whose death nobody here hears, when it is time to look; `dying`: whether a child of ours is being
-    /// killed, to whom the kills may belong then.
+    /// When it is due: how many kills did not end a child. `dying`: whether a child is being killed, to which the kills may belong.
     pub fn look(&mut self, now: Moment, dying: impl FnOnce() -> bool) -> u64 {
         if self.look.is_none_or(|at| now.mono < at) {
             return 0;
@@ -102,12 +101,12 @@ impl OutOfMemory {
         others
     }
 
-    /// Time until the next look; none when the kernel says when.
+    /// Time until the next reading; none if the kernel sends hints.
     pub fn next(&self, now: Moment) -> Option<Duration> {
         self.look.map(|at| at.saturating_sub(now.mono))
     }
 
-    /// Whether a child of ours that KILL has just ended, and nobody here killed, died for want of memory.
+    /// Whether a child that ended by KILL, which portcullis did not send, was killed because memory ran out.
     pub fn claim(&mut self) -> bool {
         let is_one = self.unknown() > 0;
         self.told += u64::from(is_one);
@@ -119,7 +118,7 @@ impl OutOfMemory {
     }
 }
 
-/// Whether KILL is on its way to the process, or it is ending already (`/proc/PID/status` and the flags of `/proc/PID/stat`, proc(5)).
+/// Whether a KILL is pending for the process, or it is already ending (`/proc/PID/status` and the flags of `/proc/PID/stat`, proc(5)).
 pub fn is_dying(pid: i32) -> bool {
     /// The kernel's `PF_EXITING`.
     const EXITING: u64 = 4;
@@ -144,7 +143,7 @@ fn registered(path: &Path, file: &File) -> Option<EventFd> {
     Some(event)
 }
 
-/// The file that counts for the cgroup named in `/proc/self/cgroup`: `memory.events` of version 2, `memory.oom_control` of 1.
+/// The file with the count for the cgroup named in `/proc/self/cgroup`: `memory.events` of version 2, `memory.oom_control` of 1.
 ///
 /// In a container without a cgroup namespace that path is the host's, and the cgroup itself is mounted at the root.
 fn file(own: &str) -> Option<PathBuf> {
@@ -162,7 +161,7 @@ fn file(own: &str) -> Option<PathBuf> {
     candidates.into_iter().find(|path| File::open(path).is_ok_and(|file| count(&file).is_some()))
 }
 
-/// The number behind `oom_kill`, read anew from the file's beginning.
+/// The number after `oom_kill`, read again from the beginning of the file.
 fn count(file: &File) -> Option<u64> {
     let mut bytes = [0; LONGEST];
     let length = file.read_at(&mut bytes, 0).ok()?;
@@ -231,7 +230,7 @@ mod tests {
         let mut memory = counter.memory();
         memory.hinted(at(0));
         assert_eq!(memory.look(at(100), || false), 0, "it is not time yet");
-        // Version 1 says so before it kills.
+        // Version 1 sends the hint before the kill.
         assert_eq!(memory.look(at(250), || false), 0);
         counter.set("oom_kill 3\n");
         assert_eq!(memory.look(at(500), || false), 2);

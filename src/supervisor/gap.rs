@@ -1,7 +1,7 @@
-//! Tells time in which nobody could run from time in which this loop was busy.
+//! Detects gaps: time in which this process could not run, as opposed to time in which the loop was busy.
 //!
-//! A freezer (`docker pause`), SIGSTOP or a machine without a processor to spare stops the loop and those it watches alike, so such
-//! a time proves nothing about anybody. The monotonic clock runs on meanwhile; while the machine itself is suspended it stands.
+//! A freezer (`docker pause`), SIGSTOP or an overloaded machine stops the loop and the supervised processes alike, so such time says
+//! nothing about them. The monotonic clock continues meanwhile; while the machine itself is suspended it stops.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use super::Supervisor;
 use crate::clock::{Moment, Pulse, suspended};
 use crate::state::event::Event;
 
-/// Lateness up to here is a busy machine and no gap.
+/// A delay up to this is a busy machine and not a gap.
 pub(super) const SLACK: Duration = Duration::from_millis(500);
 
-/// A gap from here on is told.
+/// Longer gaps are logged.
 const TOLD: Duration = Duration::from_secs(2);
 
-/// How far the wall clock or the clock of suspends may move against the monotonic one before what others lease us is doubted.
+/// How far the wall clock or the suspend clock may deviate from the monotonic one before leases have to be confirmed.
 const JUMP: Duration = Duration::from_secs(2);
 
-/// What the clocks show about the time since the last turn.
+/// The state of the clocks since the last turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClockGap {
-    /// Time in which nobody could run; deadlines against others are moved by as much.
+    /// Time in which this process could not run; deadlines for other processes are extended by it.
     pub(super) lost: Duration,
-    /// Whether others may have lived on without us: the gap above, a suspend of the machine, or a jump of its wall clock.
+    /// Whether other machines may have continued meanwhile: after a gap, a suspend of this machine, or a jump of its wall clock.
     pub(super) away: bool,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// From now on; `used` is this thread's processor time, `suspended` the time for which the machine was suspended since it booted.
+    /// Starts now; `used` is this thread's processor time, `suspended` the total time of suspends since boot.
     pub(super) const fn new(now: Moment, used: Duration, suspended: Duration) -> Self {
         Self { woke: now, used, suspended }
     }
@@ -49,10 +49,10 @@ impl Gaps {
         self.woke
     }
 
-    /// Looks at a turn that went to sleep at `slept`, for `planned` at most (none: until something happens), and woke at `now`.
+    /// Examines a turn that went to sleep at `slept`, for at most `planned` (none: until an event), and woke at `now`.
     ///
-    /// Asleep too long, the loop was not busy. Between waking and the next sleep it was, for as long as it used the processor; the
-    /// rest is a gap, unless another thread turned in the midst of it: `pulse` is when that was last.
+    /// A sleep that lasted too long is a gap. Between waking and the next sleep the loop was busy for as long as it used the processor; the
+    /// rest is a gap, unless another thread was active in the middle of it: `pulse` is its last activity.
     pub(super) fn look(
         &mut self,
         slept: Moment,
@@ -74,13 +74,13 @@ impl Gaps {
     }
 }
 
-/// How long to sleep at most while the deadline that comes first is `left` away, so that a gap takes at most a quarter of that.
+/// The longest sleep while the next deadline is `left` away, so that a gap takes at most a quarter of it.
 pub(super) fn slice(left: Duration) -> Duration {
     (left / 4).clamp(SLACK / 2, Pulse::TICK)
 }
 
 impl Supervisor {
-    /// Time in which nobody could run is held against nobody, and what others lease us is doubted after it.
+    /// After a gap, deadlines are extended, and leases have to be confirmed.
     pub(super) fn look_for_gap(&mut self, slept: Moment, planned: Option<Duration>, used: Duration) {
         let now = Moment::now();
         let found = self.gaps.look(slept, planned, now, used, suspended(), self.published.pulse.last());

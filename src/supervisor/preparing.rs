@@ -1,6 +1,6 @@
-//! What a step needs before its commands, or in their place: found out and done on a thread of its own, and left off on order.
+//! Prepares a step before, or instead of, its commands: on a separate thread, and cancellable.
 //!
-//! A file system that does not answer holds up that thread and nothing else; its news of a step that is over are nobody's.
+//! A file system that blocks delays only that thread; its results for a finished step are ignored.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use crate::process::hooks;
 use crate::state::event::{Event, Prepared};
 use crate::sys;
 
-/// Starts such threads, one step after another.
+/// Starts these threads, one step after another.
 #[derive(Debug)]
 pub(super) struct Preparer {
     mailbox: Mailbox,
-    /// Whether what is under way is to be left off.
+    /// Whether the current preparation is cancelled.
     cancelled: Arc<AtomicBool>,
 }
 
 impl Preparer {
-    /// Its news go to `mailbox`.
+    /// Results go to `mailbox`.
     pub(super) fn new(mailbox: Mailbox) -> Self {
         Self { mailbox, cancelled: Arc::default() }
     }
 
-    /// Begins with this step.
+    /// Begins the preparation of this step.
     pub(super) fn begin(&mut self, id: StepId, step: StepPlan) {
         self.cancelled = Arc::default();
         let (mailbox, cancelled) = (self.mailbox.clone(), Arc::clone(&self.cancelled));
@@ -44,12 +44,12 @@ impl Preparer {
             }
         };
         if let Err(error) = sys::start_thread("step", body) {
-            let why = format!("cannot begin: there is no room for another thread ({error}); check the limits");
+            let why = format!("cannot begin: no further thread can be created ({error}); check the limits");
             self.mailbox.send(Event::Prepared(id, Prepared::Failed(Exit::Internal.code(), why)));
         }
     }
 
-    /// Leaves off what is under way.
+    /// Cancels the current preparation.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
@@ -76,26 +76,26 @@ fn prepare(id: StepId, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbo
     }
 }
 
-/// Whether a command of a condition ends with 0 in time; it is a child of the loop's like every other, and killed after that.
+/// Whether a command of a condition exits with 0 in time; it is a child of the loop like all others, and killed after that.
 fn passes(command: &ProcessPlan, mailbox: &Mailbox) -> bool {
     let (answer, answered) = oneshot::channel();
     mailbox.ask(Request::Run(Box::new(command.clone()), answer));
     let program = command.argv.words().first().map_or("", Word::shown);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
-        warn!("the condition `{program}` cannot be asked, so it does not hold: there is no room for it; check the limits");
+        warn!("the condition `{program}` cannot be tested, so it does not hold: its process cannot be created; check the limits");
         return false;
     };
     let ended = runtime.block_on(async { tokio::time::timeout(StepPlan::CONDITION_LIMIT, answered).await });
     match ended {
         Ok(Ok(Ok(ended))) => ended == Ended::Code(0),
         Ok(Ok(Err(why))) => {
-            warn!("the condition `{program}` cannot be asked, so it does not hold: {why}");
+            warn!("the condition `{program}` cannot be tested, so it does not hold: {why}");
             false
         }
-        // Everything is on its way out.
+        // The shutdown has begun.
         Ok(Err(_)) => false,
         Err(_) => {
-            // It is killed once it is seen that nobody waits for it any more.
+            // The loop kills it because the receiver is dropped.
             mailbox.ring();
             warn!("the condition `{program}` took longer than 10s, so it does not hold");
             false

@@ -1,4 +1,4 @@
-//! Asks a program whether something is so, before anything is supervised: it ends within a limit, or it is killed.
+//! Runs a test command before anything is supervised: it ends within a limit, or it is killed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,14 +14,14 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::clock::Moment;
 
-/// The longest pause between two looks at it: the pauses grow up to this.
+/// The longest pause between two checks of its end: the pauses grow up to this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Whether the command of these words, in an environment of these variables, ends with 0 within `limit`. It has nothing to read, and what
-/// it writes to standard output is dropped. A TERM, INT or QUIT that arrives meanwhile ends it, and stays for who handles signals.
+/// Whether the command of these words, in an environment of these variables, exits with 0 within `limit`. Its standard input is empty, and
+/// its standard output is dropped. A TERM, INT or QUIT that arrives meanwhile ends it, and stays pending for the signal handling.
 ///
 /// # Errors
-/// Why it could not be asked.
+/// Why it could not be run.
 pub fn succeeds(words: &[&str], variables: &BTreeMap<OsString, OsString>, limit: Duration) -> Result<bool, String> {
     let Some((program, arguments)) = words.split_first() else { return Err("it has no word".to_owned()) };
     let mut command = Command::new(program);
@@ -32,7 +32,7 @@ pub fn succeeds(words: &[&str], variables: &BTreeMap<OsString, OsString>, limit:
     })?;
     let answer = wait(&mut child, limit);
     if answer.is_err() {
-        // The whole group: what it started would outlive it.
+        // The whole group, because its children would outlive it.
         let _ = super::send(i32::try_from(child.id()).unwrap_or(i32::MAX).saturating_neg(), libc::SIGKILL);
         let _ = child.wait();
     }

@@ -19,7 +19,7 @@ fn an_owner_that_takes_root_is_told_before_anything_is_done() {
     // Who gives nothing away, or has nothing to give away, may be anybody.
     let run = run.config(&config).through("setpriv --reuid=1234 --regid=1234 --clear-groups --");
     let output = run.output().exits(78);
-    output.says(&["/data is to belong to 4711:4711, which takes root, and portcullis runs as user 1234; start the container as root"]);
+    output.says(&["changing the owner of /data to 4711:4711 needs root, and portcullis runs as user 1234; start the container as root"]);
     assert!(!made.exists());
 }
 

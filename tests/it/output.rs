@@ -164,7 +164,7 @@ fn a_reader_that_is_gone_does_not_end_the_child() {
     let mut first = [0; 10];
     (&reading).read_exact(&mut first).unwrap();
     drop(reading);
-    run.until_stderr("standard output takes no more output", secs(20));
+    run.until_stderr("standard output accepts no more output", secs(20));
     wait::never("it ends", Duration::from_millis(300), || !run.runs());
     run.signal(15);
     assert_eq!(run.wait_exit(secs(20)), Exit::Code(143));

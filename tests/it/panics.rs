@@ -151,13 +151,13 @@ fn a_stall_is_cured() {
     let mut run = start("stalled once", &config, &talker(&[10], 7));
     run.until_stdout("ready", secs(20));
     let watch = Stopwatch::start();
-    while !run.said().1.contains("the thread of the checks turns again") {
+    while !run.said().1.contains("the thread of the checks runs again") {
         assert_eq!(run.get("/livez").code, 200, "{}", run.said().1);
         assert!(watch.elapsed() < secs(60), "{}", run.said().1);
         std::thread::park_timeout(Duration::from_millis(100));
     }
     let said = run.said().1;
-    assert_eq!(said.matches("another one takes its place").count(), 1, "{said}");
+    assert_eq!(said.matches("it is replaced by a new thread").count(), 1, "{said}");
     run.until_status("/readyz", 200, secs(20));
     run.signal(15);
     run.exits(7);
@@ -174,7 +174,7 @@ fn a_stall_is_told() {
     let mut run = start("stalled", config, &talker(&[10], 7));
     run.until_stdout("ready", secs(20));
     run.until_status("/livez", 200, secs(20));
-    run.until_stderr("another one takes its place", secs(40));
+    run.until_stderr("it is replaced by a new thread", secs(40));
     assert_eq!(run.get("/livez").code, 200);
     let told = run.until_status("/livez", 500, secs(60));
     assert!(told.body.contains("[-]scheduler failed"), "{}", told.body);

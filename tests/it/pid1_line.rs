@@ -62,7 +62,7 @@ fn a_process_that_never_writes_it_has_failed_its_start() {
     let config = config(&child.display().to_string(), "").replace("60s", "300ms");
     let mut run = run.config(&config).start();
     run.exits(69);
-    run.until_stderr("startup check did not pass within 300ms: its output had no line with `Listening at`; check what it writes", secs(5));
+    run.until_stderr("startup check did not pass within 300ms: its output had no line with `Listening at`; check its output", secs(5));
     run.leaves_nothing();
 }
 
@@ -104,7 +104,7 @@ fn on_a_terminal_the_process_has_pipes_and_that_is_said() {
     let (run, terminal) = Portcullis::new().on_terminal();
     let child = run.script("child", "[ -t 0 ] && ! [ -t 1 ] && ! [ -t 2 ] && echo Listening at 80; exec sleep 1000\n");
     let mut run = run.config(&config(&child.display().to_string(), "")).env("TERM", "dumb").start();
-    terminal.until("pipes in place of the terminal", secs(20));
+    terminal.until("pipes instead of the terminal", secs(20));
     terminal.until("Listening at 80", secs(20));
     run.until_status("/readyz", 200, secs(20));
     process::send(run.pid(), 15);

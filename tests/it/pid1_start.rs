@@ -149,7 +149,7 @@ fn a_full_process_table_is_70() {
     // One process of this user is enough for portcullis, and neither for a child nor for the thread that writes the log.
     let through = "setpriv --reuid 54371 --regid 54371 --clear-groups prlimit --nproc=1 --";
     let run = Portcullis::new().through(through).args(["run", "--bare", "--", "true"]);
-    run.output().exits(70).says(&["no room for another process"]);
+    run.output().exits(70).says(&["cannot create another process"]);
 }
 
 #[test]

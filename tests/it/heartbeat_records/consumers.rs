@@ -44,7 +44,7 @@ fn the_redis_is_found_where_the_configuration_or_the_environment_names_it() {
     Portcullis::new().args(["ready", "api"]).env("REDIS_HOST", "127.0.0.1").env("REDIS_PORT", &port).output().exits(0);
     let file = format!("service = \"api\"\n[heartbeat]\nurl = \"{}\"\n", redis.url());
     Portcullis::new().args(["ready", "api"]).config(&file).output().exits(0);
-    Portcullis::new().args(["ready", "api"]).output().exits(78).says(&["no Redis is named"]);
+    Portcullis::new().args(["ready", "api"]).output().exits(78).says(&["no Redis is configured"]);
     ready(&["api", "--url", "redis://127.0.0.1:1/0"]).exits(69).says(&["connection refused"]);
     ready(&["api", "--url", "http://127.0.0.1/"]).exits(78);
     ready(&[]).exits(64);
