@@ -135,7 +135,7 @@ async fn watch_check(
                 if !seen && outcome.reason().cause == Detail::NoDatabase {
                     if passes == 0 {
                         tracing::info!(
-                            "{}: the database is not there yet, which counts as ready because the migration creates it",
+                            "{}: the database does not exist yet, which counts as ready because the migration creates it",
                             check.name
                         );
                     }

@@ -254,7 +254,7 @@ impl Shared {
             views: question.views,
             figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
         };
-        let sentence = "too many ask for this; probes are answered all the same\n";
+        let sentence = "too many requests for this; probes are still served\n";
         let too_many = || Answer::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
         self.pages.ask(question, trusted).await.unwrap_or_else(too_many)
     }

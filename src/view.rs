@@ -107,7 +107,7 @@ impl Response {
         match serde_json::to_string(document) {
             Ok(body) => Self::new(status, content_type, body),
             // Every key of a view's document is a string, so that this is a fault of ours.
-            Err(_) => Self::new(500, TEXT, "the answer could not be composed\n".to_owned()),
+            Err(_) => Self::new(500, TEXT, "the response could not be composed\n".to_owned()),
         }
     }
 
@@ -152,7 +152,7 @@ pub fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Re
 
 /// What is told in place of any view where the token stands in the query.
 pub fn token_in_query(query: &str) -> Option<Response> {
-    let sentence = "the token does not belong into the address, which histories, logs and proxies keep; change it if it is the real one, \
+    let sentence = "the token must not be in the URL, which histories, logs and proxies store; change it if it is the real one, \
                     and send it as `Authorization: Bearer` or by the form of the page at `/`\n";
     has_key(query, "token").then(|| Response::new(400, TEXT, sentence.to_owned()))
 }

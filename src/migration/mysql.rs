@@ -159,7 +159,7 @@ impl Lock for MysqlLock {
                 Ok(Try::Taken(holder))
             }
             Ok((None, _)) | Err(_) => {
-                let why = answer.err().map_or("GET_LOCK was answered with NULL", String::as_str);
+                let why = answer.err().map_or("GET_LOCK returned NULL", String::as_str);
                 let advice = "use a lock of another kind, or `lock = \"none\"` if there is only one replica";
                 Ok(Try::Unusable(format!("the migration lock at {} cannot be used: {why}; {advice}", self.target)))
             }

@@ -208,7 +208,7 @@ fn directories_links_and_removals_are_made_once() {
     changes(&plan(link.path.clone(), FileAction::Link("/dev/null".into())));
     assert_eq!(fs::read_link(&link.path).unwrap(), Path::new("/dev/null"));
     changes(&plan(home.with("a/log", "x"), FileAction::Link("/dev/stdout".into())));
-    fails(&plan(directory.path.clone(), FileAction::Link("x".into())), "a directory is there");
+    fails(&plan(directory.path.clone(), FileAction::Link("x".into())), "there is a directory");
     let outside = home.with("outside/kept", "x");
     symlink(home.at("outside"), home.at("a/b/out")).unwrap();
     home.with("a/b/c/d", "x");

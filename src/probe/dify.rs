@@ -157,7 +157,7 @@ impl Job {
         let conversation = if self.apis.iter().any(|api| dependents.contains(api)) {
             conversation(&get(caller, key, CONVERSATIONS).await)
         } else {
-            Err(skipped("no conversation was looked for"))
+            Err(skipped("no conversation was searched"))
         };
         let mut parts = Vec::new();
         for api in &self.apis {
@@ -221,10 +221,10 @@ fn conversation(call: &Call) -> Result<String, Failure> {
         Ok(answer) => answer,
         Err(failure) => return Err(skipped(&format!("the conversations could not be read: {}", failure.private.as_str()))),
     };
-    let page: Conversations = answer.read().map_err(|_| skipped("the conversations could not be read: they are none that are known"))?;
+    let page: Conversations = answer.read().map_err(|_| skipped("the conversations could not be read: they have an unknown form"))?;
     match page.data.into_iter().next() {
         Some(conversation) if is_id(&conversation.id) => Ok(conversation.id),
-        Some(_) => Err(skipped("the id of the newest conversation is none that is known")),
+        Some(_) => Err(skipped("the id of the newest conversation has an unknown form")),
         None => Err(skipped("there is no conversation yet")),
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn ask_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>
 
 /// Passes while the main process runs, or the module of this name.
 pub(super) async fn ask_process(module: Option<&str>, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
-    let Some(mailbox) = supervisor else { return Err(Failure::new(ErrorKind::Exited, "there is no process here to look at")) };
+    let Some(mailbox) = supervisor else { return Err(Failure::new(ErrorKind::Exited, "there is no process here")) };
     let (answer, answered) = oneshot::channel();
     mailbox.ask(Request::Runs(module.map(str::to_owned), answer));
     match answered.await {
@@ -49,7 +49,7 @@ pub(super) async fn ask_process(module: Option<&str>, supervisor: Option<&Mailbo
 }
 
 fn shutting_down() -> Failure {
-    Failure::new(ErrorKind::Exited, "portcullis is leaving")
+    Failure::new(ErrorKind::Exited, "portcullis is shutting down")
 }
 
 /// Wakes the supervisor when the question is dropped, so that it sees that nobody waits any more.

@@ -44,10 +44,10 @@ where
             },
             () = sleep_until(due), if more => continue,
             () = sleep_until(deadline), if !asking.is_empty() => {
-                let words = format!("{} asked, no answer within {}", asking.len(), shown(within));
+                let words = format!("{} queried, no answer within {}", asking.len(), shown(within));
                 return Err(told.filter(says_much).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
             }
-            else => return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "nobody is named"))),
+            else => return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "no server is named"))),
         };
         if !told.as_ref().is_some_and(says_much) {
             told = Some(failure);

@@ -153,7 +153,7 @@ fn judge(answer: &Answer, service: &str) -> Result<(), Failure> {
             ErrorKind::Protocol,
             "the call ended without an answer, check that grpc.health.v1.Health is registered and the service known",
         ),
-        _ => fail(ErrorKind::Protocol, "the answer is no health status"),
+        _ => fail(ErrorKind::Protocol, "the answer is not a health status"),
     }
 }
 
@@ -170,7 +170,7 @@ fn failure(error: &h2::Error) -> Failure {
         return Failure::new(class_of_io(io), &format!("calling: {io}")).once_connected();
     }
     match error.reason() {
-        Some(_) if error.is_go_away() && error.is_remote() => Failure::new(ErrorKind::NotReady, "the server takes no new calls (GOAWAY)"),
+        Some(_) if error.is_go_away() && error.is_remote() => Failure::new(ErrorKind::NotReady, "the server accepts no new calls (GOAWAY)"),
         Some(reason) if error.is_reset() && error.is_remote() => {
             Failure::new(ErrorKind::Protocol, &format!("the server ended the call without an answer (RST_STREAM {})", u32::from(reason)))
         }

@@ -135,7 +135,7 @@ fn headers(target: &HttpTarget, trusted: bool) -> Result<HeaderMap, Failure> {
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     for (name, value) in target.headers.iter().filter(|_| trusted) {
         // The value may be a token, so the error says the name only.
-        let wrong = || internal(&format!("header {name} is not one that can be sent"));
+        let wrong = || internal(&format!("header {name} cannot be sent"));
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
         headers.insert(key, HeaderValue::from_str(value.expose()).map_err(|_| wrong())?);
     }
@@ -194,7 +194,7 @@ fn matches_body(expect: &Expect, body: &[u8]) -> Result<(), String> {
     if let Some(text) = &expect.body
         && !String::from_utf8_lossy(body).contains(text.as_str())
     {
-        return Err(format!("the body does not hold {text:?}"));
+        return Err(format!("the body does not contain {text:?}"));
     }
     if expect.json.is_empty() {
         return Ok(());

@@ -33,13 +33,13 @@ pub(super) fn ask_disk(disk: &DiskTarget) -> (Result<(), Failure>, Volume) {
         Ok(status) => status,
         Err(errno) => {
             volume.exists = errno != Errno::ENOENT;
-            let words = format!("asking for the room on {}: {errno}", disk.path.display());
+            let words = format!("reading the free space on {}: {errno}", disk.path.display());
             return (Err(Failure::new(ErrorKind::Missing, &words)), volume);
         }
     };
     let bytes = |blocks: u64| blocks.saturating_mul(status.fragment_size());
     volume = Volume { total: bytes(status.blocks()), free: bytes(status.blocks_available()), exists: true, ..volume };
-    let words = || format!("{} free on {}, {} wanted", Room(volume.free), disk.path.display(), Room(disk.free));
+    let words = || format!("{} free on {}, {} required", Room(volume.free), disk.path.display(), Room(disk.free));
     let short = volume.free < disk.free;
     (if short { Err(Failure::new(ErrorKind::Status, &words()).because(Detail::NoRoom)) } else { Ok(()) }, volume)
 }

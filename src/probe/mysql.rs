@@ -177,7 +177,7 @@ impl Wire {
             SslMode::Disable => false,
             SslMode::Allow | SslMode::Prefer => greeting.offers_tls(),
             SslMode::Require if greeting.offers_tls() => true,
-            SslMode::Require => return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode asks for")),
+            SslMode::Require => return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode requires")),
         };
         if encrypted {
             wire.send(&greeting.tls_request(target)).await?;
@@ -201,7 +201,7 @@ impl Wire {
     async fn select_one(&mut self) -> Result<(), Failure> {
         match self.query("SELECT 1").await?.as_slice() {
             [row] if row.as_slice() == [Some("1".to_owned())] => Ok(()),
-            _ => Err(Failure::new(ErrorKind::Protocol, "SELECT 1 was not answered with 1")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "SELECT 1 did not return 1")),
         }
     }
 
@@ -224,7 +224,7 @@ impl Wire {
             match self.receive().await?.as_slice() {
                 [0xff, rest @ ..] => return Err(refusal(rest)),
                 [0xfe, rest @ ..] if rest.len() < 8 => ends = ends.saturating_add(1),
-                row if ends == 1 => rows.push(columns(row).ok_or_else(|| wrong("a row is cut short"))?),
+                row if ends == 1 => rows.push(columns(row).ok_or_else(|| wrong("a row is incomplete"))?),
                 _ => {}
             }
             if ends == 2 {

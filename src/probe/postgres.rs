@@ -211,7 +211,7 @@ impl PostgresProbe {
 async fn select_one(session: &Session, role: ServerRole) -> Result<(), Failure> {
     match session.value("SELECT 1").await?.as_deref() {
         Some("1") => {}
-        other => return Err(Failure::new(ErrorKind::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
+        other => return Err(Failure::new(ErrorKind::Protocol, &format!("SELECT 1 returned {other:?}"))),
     }
     has_role(session, role).await
 }
@@ -220,10 +220,10 @@ async fn select_one(session: &Session, role: ServerRole) -> Result<(), Failure> 
 async fn has_role(session: &Session, role: ServerRole) -> Result<(), Failure> {
     let (question, wanted, words) = match role {
         ServerRole::Any | ServerRole::PreferStandby => return Ok(()),
-        ServerRole::ReadWrite => ("SHOW transaction_read_only", "off", "the server takes no writes"),
-        ServerRole::ReadOnly => ("SHOW transaction_read_only", "on", "the server takes writes"),
+        ServerRole::ReadWrite => ("SHOW transaction_read_only", "off", "the server accepts no writes"),
+        ServerRole::ReadOnly => ("SHOW transaction_read_only", "on", "the server accepts writes"),
         ServerRole::Primary => ("SELECT pg_catalog.pg_is_in_recovery()", "f", "the server is a standby"),
-        ServerRole::Standby => ("SELECT pg_catalog.pg_is_in_recovery()", "t", "the server is no standby"),
+        ServerRole::Standby => ("SELECT pg_catalog.pg_is_in_recovery()", "t", "the server is not a standby"),
     };
     if session.value(question).await?.as_deref() == Some(wanted) { Ok(()) } else { Err(Failure::new(ErrorKind::NotReady, words)) }
 }

@@ -96,7 +96,7 @@ impl Session {
     pub async fn ping(&mut self) -> Result<(), Failure> {
         match self.query(&redis::cmd("PING")).await? {
             Value::SimpleString(word) if word == "PONG" => Ok(()),
-            other => Err(Failure::new(ErrorKind::Protocol, &format!("PING was answered with {other:?}"))),
+            other => Err(Failure::new(ErrorKind::Protocol, &format!("PING returned {other:?}"))),
         }
     }
 

@@ -72,7 +72,7 @@ impl SeveralProbe {
 /// The part of an endpoint before it has answered.
 fn unasked(member: &Member) -> Part {
     let failure = if member.lacks_key {
-        Failure::new(ErrorKind::Missing, "it was not asked: its key is empty").because(Detail::NotConfigured)
+        Failure::new(ErrorKind::Missing, "it was not called: its key is empty").because(Detail::NotConfigured)
     } else {
         Failure::new(ErrorKind::Internal, "the probe panicked")
     };
@@ -87,7 +87,7 @@ fn unasked(member: &Member) -> Part {
 }
 
 fn not_asked() -> Failure {
-    Failure::new(ErrorKind::Timeout, "it was not asked: the time of the check was over before its turn")
+    Failure::new(ErrorKind::Timeout, "it was not called: the time of the check was over before its turn")
 }
 
 /// All have to answer; one without a key stands in the report, and fails the check only where nothing else was asked.
@@ -161,7 +161,7 @@ mod tests {
         let longest = target.longest();
         assert!(longest >= timeout * 4);
         let late = "no answer within 200ms".to_owned();
-        let keyless = "it was not asked: its key is empty".to_owned();
+        let keyless = "it was not called: its key is empty".to_owned();
         let (result, parts) = SeveralProbe::new(target.clone()).ask(longest).await;
         assert_eq!(told(&parts), [(None, late.clone()), (None, late), (Some(204), String::new()), (None, keyless)]);
         assert!(result.is_err() && parts.iter().all(|part| part.elapsed < timeout * 2));

@@ -37,7 +37,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 /// Speaks TLS over `stream` with the server that is called `host`.
 pub(super) async fn wrap<S: Duplex>(stream: S, host: &str, config: Arc<ClientConfig>) -> Result<TlsStream<S>, Failure> {
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Failure::new(ErrorKind::Tls, &format!("{host} is not a name that a certificate can bear")))?;
+        .map_err(|_| Failure::new(ErrorKind::Tls, &format!("{host} is not a name that a certificate can contain")))?;
     TlsConnector::from(config).connect(name, stream).await.map_err(|error| failure(&error))
 }
 
@@ -80,7 +80,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failur
     let unreadable = |error| unreadable("certificates", path, &error);
     let found: Vec<_> = CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
     if found.is_empty() {
-        return Err(Failure::new(ErrorKind::Tls, &format!("{} holds no certificate in PEM", path.display())));
+        return Err(Failure::new(ErrorKind::Tls, &format!("{} contains no certificate in PEM", path.display())));
     }
     Ok(found)
 }
@@ -232,7 +232,7 @@ pub(super) fn words(error: &rustls::Error) -> String {
 
 fn hint(error: &rustls::Error) -> Option<&'static str> {
     use rustls::Error as E;
-    let refused = "the server refuses our certificate or wants one; name it by a client certificate and its key";
+    let refused = "the server refuses our client certificate or requires one; configure a client certificate and its key";
     Some(match error {
         E::InvalidCertificate(problem) => return certificate_hint(problem),
         E::InvalidMessage(_) => "the server does not speak TLS on this port",
@@ -243,23 +243,23 @@ fn hint(error: &rustls::Error) -> Option<&'static str> {
             | AlertDescription::CertificateUnknown
             | AlertDescription::AccessDenied,
         ) => refused,
-        E::AlertReceived(AlertDescription::HandshakeFailure) => "the server has no cipher in common with us, or wants a client certificate",
+        E::AlertReceived(AlertDescription::HandshakeFailure) => "the server has no cipher in common with us, or requires a client certificate",
         E::AlertReceived(AlertDescription::ProtocolVersion) | E::PeerIncompatible(_) => {
-            "the server speaks no version of TLS from 1.2 on that we have in common"
+            "the server has no version of TLS from 1.2 on in common with us"
         }
-        E::AlertReceived(AlertDescription::UnrecognisedName) => "the server knows no host of this name",
+        E::AlertReceived(AlertDescription::UnrecognisedName) => "the server does not know this host name",
         _ => return None,
     })
 }
 
 fn certificate_hint(problem: &CertificateError) -> Option<&'static str> {
     Some(match problem {
-        CertificateError::UnknownIssuer => "no trusted authority signed it; name the file of the one that did (`ca`, `sslrootcert`)",
+        CertificateError::UnknownIssuer => "no trusted authority signed it; name the file of the authority that did (`ca`, `sslrootcert`)",
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            "it names no host at all, or only in its common name (CN), which is not looked at; make one with a subjectAltName"
+            "it names no host at all, or only in its common name (CN), which is ignored; create one with a subjectAltName"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it belongs to another host; connect by a name that it bears, or verify the authority alone (`verify-ca`)"
+            "it belongs to another host; connect by a name that it contains, or verify only the authority (`verify-ca`)"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired; renew it, or check the clock",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet; check the clock",
@@ -269,7 +269,7 @@ fn certificate_hint(problem: &CertificateError) -> Option<&'static str> {
                 "the server shows the certificate of an authority (CA:TRUE) as its own, for example `openssl req -x509` makes it; name that very \
                  certificate as `ca` (`sslrootcert`), or make one with CA:FALSE"
             } else if text.contains("UnsupportedCertVersion") {
-                "it is of X.509 version 1, without extensions; make one of version 3 with a subjectAltName, or verify nothing (`require`)"
+                "it is of X.509 version 1, without extensions; create one of version 3 with a subjectAltName, or verify nothing (`require`)"
             } else {
                 return None;
             }

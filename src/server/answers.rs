@@ -104,7 +104,7 @@ impl Answers {
         // What is rendered is the canonical form, so that an answer cannot depend on what its key does not hold.
         let asked = key.as_ref().map_or(*request, |key| Request { figures: request.figures, ..key.request() });
         let rendered = catch_unwind(AssertUnwindSafe(|| view::find(snapshot, look, &asked)));
-        let failed = || Response::new(500, view::TEXT, "the answer could not be composed; see the log\n".to_owned());
+        let failed = || Response::new(500, view::TEXT, "the response could not be composed; see the log\n".to_owned());
         let answer = Answer::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
         if let Some(key) = key.filter(|_| answer.status != 404) {
             self.kept.retain(|kept| kept.key != key);

@@ -149,7 +149,7 @@ impl Connections {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     if pause == FIRST_PAUSE {
-                        tracing::warn!("accepting a health question failed: {error}; check the limit of open files");
+                        tracing::warn!("accepting a health request failed: {error}; check the limit of open files");
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

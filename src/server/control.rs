@@ -86,12 +86,12 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
     let target = request.uri().path_and_query()?.as_str().strip_prefix(ROOT)?;
     let told = |status, sentence: &str| Some(Err((status, ControlAnswer::text(None, sentence))));
     if let Peer::Local(uid) = peer {
-        refuse(shared, &uid.map_or_else(|| "a user that the kernel does not name".to_owned(), |uid| format!("user {uid}")));
+        refuse(shared, &uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}")));
         return told(403, "control requests are accepted only from root and portcullis' own user");
     }
     // The cookie of a browser shows details, and gives no orders.
     if has_token(&shared.plan) && !bears_token(&shared.plan, request.headers()) {
-        refuse(shared, "somebody without the token of [health]");
+        refuse(shared, "a client without the token of [health]");
         return told(403, "control requests need the token of [health]");
     }
     if request.method() != hyper::Method::POST {
@@ -110,7 +110,7 @@ pub(super) fn too_many() -> Result<hyper::Response<Full<Bytes>>, hyper::http::Er
 fn refuse(shared: &Shared, who: &str) {
     let second = Moment::now().mono.as_secs() + 1;
     if shared.refused.swap(second, Ordering::Relaxed) != second {
-        warn!("refused an order of {who} on the unix socket");
+        warn!("refused a control request of {who} on the unix socket");
     }
 }
 

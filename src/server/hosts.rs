@@ -18,7 +18,7 @@ pub(super) fn refusal<B>(request: &hyper::Request<B>, hosts: &[String]) -> Optio
         None | Some(b"") => None,
         Some(host) => match Authority::try_from(host) {
             Ok(authority) if !authority.as_str().contains('@') => Some(authority),
-            _ => return Some((400, "the Host is none\n")),
+            _ => return Some((400, "the Host header is empty\n")),
         },
     };
     if hosts.is_empty() {
@@ -26,7 +26,7 @@ pub(super) fn refusal<B>(request: &hyper::Request<B>, hosts: &[String]) -> Optio
     }
     // The authority of an absolute target wins over the header (RFC 9112, 3.2.2).
     let name = request.uri().authority().or(authority.as_ref()).map(Authority::host).unwrap_or_default();
-    (!is_meant(name, hosts)).then_some((421, "not the host that is answered for: see `hosts` in [health]\n"))
+    (!is_meant(name, hosts)).then_some((421, "this host name is not allowed: see `hosts` in [health]\n"))
 }
 
 /// Whether `name` is one of `hosts`. An address always is: no web page can have a name resolve to one that stands in its own Host.

@@ -29,7 +29,7 @@ const YIELD_PAUSE: Duration = Duration::from_millis(5);
 
 /// A health listener that could not be bound, in one sentence that names every address that was tried.
 #[derive(Debug, thiserror::Error)]
-#[error("listening for health questions failed: {0}")]
+#[error("listening for health requests failed: {0}")]
 pub struct BindError(String);
 
 /// The bound sockets of one run.
@@ -154,7 +154,7 @@ fn bind_tcp(addresses: &[SocketAddr]) -> Result<TcpListener, BindError> {
         }
     }
     Err(BindError(format!(
-        "{failures}check that the address is this host's and that no other process has the port, or set another with PORTCULLIS_HEALTH__LISTEN"
+        "{failures}check that the address belongs to this host and that no other process uses the port, or set another with PORTCULLIS_HEALTH__LISTEN"
     )))
 }
 
@@ -178,7 +178,7 @@ fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
             && let Some(holder) = holder(name)
         {
             return BindError(format!(
-                "{name}: {holder} listens there already, check whether that is another portcullis, or set another with PORTCULLIS_HEALTH__SOCKET"
+                "{name}: {holder} already listens there, check whether that is another portcullis, or set another with PORTCULLIS_HEALTH__SOCKET"
             ));
         }
         let is_file = matches!(name, SocketName::Path(path) if !is_socket(path));
@@ -219,7 +219,7 @@ fn bind_abstract(name: &str) -> io::Result<UnixListener> {
 /// What to look at when a unix socket could not be bound; `is_file` where something else may have its path.
 const fn advice(kind: io::ErrorKind, is_file: bool) -> &'static str {
     match kind {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "check that its directory is there",
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "check that its directory exists",
         io::ErrorKind::PermissionDenied => "check that this user may write to its directory",
         io::ErrorKind::ReadOnlyFilesystem => "its directory is on a read-only file system",
         // ENAMETOOLONG: the kernel's sockaddr_un has room for so many, and the zero at the end.
@@ -312,10 +312,10 @@ mod tests {
         let taken = SocketName::Abstract(format!("portcullis-listeners-{}", std::process::id()));
         std::fs::write(dir.join("file"), "").unwrap();
         let _held = (bind_unix(&name("held")).unwrap(), bind_unix(&taken).unwrap());
-        let own = format!("user {} (process {}) listens there already", nix::unistd::geteuid(), std::process::id());
+        let own = format!("user {} (process {}) already listens there", nix::unistd::geteuid(), std::process::id());
         for (name, advice) in [
-            (name("missing/x.sock"), "check that its directory is there"),
-            (name("file/x.sock"), "check that its directory is there"),
+            (name("missing/x.sock"), "check that its directory exists"),
+            (name("file/x.sock"), "check that its directory exists"),
             (name(&"long".repeat(50)), "at most 107 bytes are allowed"),
             (name("file"), "check that no other file has this name"),
             (name("held"), own.as_str()),

@@ -291,7 +291,7 @@ fn every_address_that_is_written_is_bound_at_the_first_of_its_own_that_can_be() 
     }
     let one_busy = plan(&["127.0.0.1:0", &busy.to_string()], None);
     let refused = Listeners::bind(&one_busy).unwrap_err().to_string();
-    assert!(refused.starts_with(&format!("listening for health questions failed: {busy}: address in use, ")), "{refused}");
+    assert!(refused.starts_with(&format!("listening for health requests failed: {busy}: address in use, ")), "{refused}");
     let rest = Listeners::bind(&HealthPlan { required: false, ..one_busy }).unwrap();
     assert_eq!((rest.addresses().len(), rest.missing().len()), (1, 1));
     assert!(Listeners::bind(&HealthPlan { required: false, ..plan(&[&busy.to_string()], None) }).is_err());
@@ -306,7 +306,7 @@ fn a_socket_path_is_private_and_a_stale_one_is_replaced() {
     let first = Listeners::bind(&plan).unwrap();
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let second = Listeners::bind(&plan).unwrap_err().to_string();
-    let held = format!("(process {}) listens there already", std::process::id());
+    let held = format!("(process {}) already listens there", std::process::id());
     assert!(second.contains(&format!("{}: user ", path.display())) && second.contains(&held), "{second}");
     thread::spawn({
         let plan = Arc::new(plan.clone());
@@ -331,7 +331,7 @@ fn a_taken_abstract_name_is_named() {
     let plan = plan(&[], Some(abstract_name("taken")));
     let _first = Listeners::bind(&plan).unwrap();
     let second = Listeners::bind(&plan).unwrap_err().to_string();
-    assert!(second.contains("/taken: user ") && second.contains("listens there already"), "{second}");
+    assert!(second.contains("/taken: user ") && second.contains("already listens there"), "{second}");
 }
 
 #[test]

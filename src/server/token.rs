@@ -48,7 +48,7 @@ pub(super) async fn take(request: hyper::Request<Incoming>, peer: Peer, shared: 
     if request.method() != hyper::Method::POST {
         return answer(
             405,
-            "the token is sent by POST: use the form of the page\n",
+            "send the token by POST: use the form of the page\n",
             Some((header::ALLOW, HeaderValue::from_static("POST"))),
         );
     }
@@ -58,7 +58,7 @@ pub(super) async fn take(request: hyper::Request<Incoming>, peer: Peer, shared: 
         return answer(403, "the form has to come from the page itself\n", None);
     }
     let body = tokio::time::timeout(PATIENCE, Limited::new(request.into_body(), LONGEST_FORM).collect()).await;
-    let Ok(Ok(body)) = body else { return answer(400, "the form is too long, too slow or broken off\n", None) };
+    let Ok(Ok(body)) = body else { return answer(400, "the form is too long, too slow or incomplete\n", None) };
     let body = body.to_bytes();
     let sent = url::form_urlencoded::parse(&body).find(|(key, _)| key == "token").map(|(_, token)| token).unwrap_or_default();
     let token = shared.plan.token.as_ref().map(|token| token.expose().as_bytes()).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What is answered where a command of one's own runs in place of the service, and how that answer is known.
 
 /// What the answer begins with.
-const WORDS: &str = "a command of one's own runs here, and no service";
+const WORDS: &str = "an ad-hoc command runs here, not a service";
 
 /// The answer beside the program of this name or path.
 pub fn render(program: &str) -> String {

@@ -43,7 +43,7 @@ pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<
     if let Some(figures) = figures {
         requests(&mut page, figures);
         let name = "portcullis_loop_longest_turn_seconds";
-        let help = "Longest processor time of one turn of the loop that takes signals.";
+        let help = "Longest processor time of one turn of the main loop.";
         page.single(name, Kind::Gauge, help, "seconds", figures.longest_turn.as_secs_f64());
         process(&mut page, figures);
     }
@@ -95,7 +95,7 @@ fn runs(page: &mut Exposition, name: &str, check: &Check) {
 
 fn restarts_by_reason(page: &mut Exposition, snapshot: &Snapshot) {
     let name = "portcullis_restarts_total";
-    page.family(name, Kind::Counter, "Restarts in place by why: the process ended, or a check of it went down.", "");
+    page.family(name, Kind::Counter, "Restarts by reason: the process ended, or a check of it went down.", "");
     let modules = snapshot.modules.iter().map(|module| (module.name.as_str(), &module.child));
     for (process, child) in std::iter::once((APP, &snapshot.child)).chain(modules) {
         let ended = child.restarts.saturating_sub(child.restarts_by_check);
@@ -110,12 +110,12 @@ fn modules(page: &mut Exposition, snapshot: &Snapshot) {
         return;
     }
     let name = "portcullis_module_up";
-    page.family(name, Kind::Gauge, "1 while the module runs and its start is through.", "");
+    page.family(name, Kind::Gauge, "1 while the module runs and its start is complete.", "");
     for module in &snapshot.modules {
         page.sample(name, &[("module", &module.name)], u8::from(module.state == ModuleState::Activated));
     }
     let name = "portcullis_module_restarts_total";
-    page.family(name, Kind::Counter, "Times the module was started again in place.", "");
+    page.family(name, Kind::Counter, "Restarts of the module.", "");
     for module in &snapshot.modules {
         page.sample(name, &[("module", &module.name)], module.child.restarts);
     }
@@ -128,12 +128,12 @@ fn heartbeat(page: &mut Exposition, snapshot: &Snapshot) {
     page.sample(name, &[("result", "ok")], heartbeat.written);
     page.sample(name, &[("result", "error")], heartbeat.failed.values().sum::<u64>());
     let name = "portcullis_heartbeat_failures_total";
-    page.family(name, Kind::Counter, "Readiness heartbeats that Redis did not take, by why.", "");
+    page.family(name, Kind::Counter, "Readiness heartbeats that could not be written, by reason.", "");
     for (class, count) in &heartbeat.failed {
         page.sample(name, &[("reason", class.word())], count);
     }
     let name = "portcullis_heartbeat_last_success_seconds";
-    page.family(name, Kind::Gauge, "When Redis last took a heartbeat, since the epoch.", "seconds");
+    page.family(name, Kind::Gauge, "When a heartbeat was last written, since the epoch.", "seconds");
     if let Some(written) = heartbeat.last_written {
         page.sample(name, &[], written.wall.as_secs_f64());
     }
@@ -148,13 +148,13 @@ fn migration(page: &mut Exposition, snapshot: &Snapshot, look: Look) {
         Migration::Idle => "idle",
     };
     let name = "portcullis_migration_phase";
-    page.family(name, Kind::Gauge, "Part of this replica in the migration, one is 1.", "");
+    page.family(name, Kind::Gauge, "Role of this replica in the migration, one is 1.", "");
     for phase in ["idle", "queued", "running", "done"] {
         page.sample(name, &[("phase", phase)], u8::from(phase == now));
     }
     let (waited, ran) = migration_times(stage, snapshot, look);
     let name = "portcullis_migration_wait_seconds";
-    page.single(name, Kind::Gauge, "Time that this replica queued for the migration lock.", "seconds", waited.as_secs_f64());
+    page.single(name, Kind::Gauge, "Time that this replica waited for the migration lock.", "seconds", waited.as_secs_f64());
     let name = "portcullis_migration_run_seconds";
     page.single(name, Kind::Gauge, "Time that this replica held the migration lock.", "seconds", ran.as_secs_f64());
     let name = "portcullis_migration_lock_lost_total";
@@ -171,7 +171,7 @@ fn migration_times(stage: &Stage, snapshot: &Snapshot, look: Look) -> (Duration,
 
 fn requests(page: &mut Exposition, figures: &Figures) {
     let name = "portcullis_http_request_duration_seconds";
-    page.family(name, Kind::Histogram, "Time to compose an answer to a health question.", "seconds");
+    page.family(name, Kind::Histogram, "Time to compose a health response.", "seconds");
     for (key, observed) in figures.requests.iter() {
         let status = key.status.to_string();
         let labels = [("route", key.route), ("method", key.method), ("status", status.as_str())];
@@ -182,7 +182,7 @@ fn requests(page: &mut Exposition, figures: &Figures) {
 /// How long the dependencies took to answer. A run that failed has a series of its own, so that timeouts do not look like slow answers.
 fn dependencies(page: &mut Exposition, assessment: &Assessment<'_>) {
     let name = "portcullis_dependency_duration_seconds";
-    page.family(name, Kind::Histogram, "Time that the runs of a check took, by whether they passed.", "seconds");
+    page.family(name, Kind::Histogram, "Duration of the runs of a check, by result.", "seconds");
     for Assessed { check, .. } in assessment.checks.iter().filter(|assessed| assessed.check.id.is_some()) {
         for (result, durations) in ["ok", "error"].into_iter().zip(&check.durations).filter(|(_, durations)| durations.count > 0) {
             let labels = [("check", check.name.as_str()), ("result", result)];
@@ -197,7 +197,7 @@ fn process(page: &mut Exposition, figures: &Figures) {
     let name = "process_cpu_seconds_total";
     page.single(name, Kind::Counter, "Processor time of portcullis itself, user and system.", "seconds", process.cpu.as_secs_f64());
     page.single("process_open_fds", Kind::Gauge, "Open file descriptors of portcullis itself.", "", process.open_files);
-    page.single("process_max_fds", Kind::Gauge, "Most file descriptors that may be open.", "", process.most_files);
+    page.single("process_max_fds", Kind::Gauge, "Maximum number of open file descriptors.", "", process.most_files);
     let name = "process_virtual_memory_bytes";
     page.single(name, Kind::Gauge, "Virtual memory of portcullis itself.", "bytes", process.virtual_memory);
     let name = "process_resident_memory_bytes";

@@ -121,7 +121,7 @@ pub(super) fn ends(bucket: Bucket) -> (char, String) {
     let times = if all == 1 { "ended once".to_owned() } else { format!("ended {all} times") };
     let how = match (all, failed) {
         (0, _) => return ('\u{b7}', "it did not end".to_owned()),
-        (_, 0) => "as it was meant to".to_owned(),
+        (_, 0) => "as intended".to_owned(),
         (all, failed) if all == failed => "unexpectedly".to_owned(),
         (_, failed) => format!("{failed} of them unexpectedly"),
     };

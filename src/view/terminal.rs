@@ -61,9 +61,9 @@ pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Stri
         text.push_str(match request.access {
             Access::Local => "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container)\n",
             Access::Token => {
-                "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container), and who sends the token\n"
+                "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container), and clients that send the token\n"
             }
-            Access::Never => "nobody (`details = \"never\"`)\n",
+            Access::Never => "no one (`details = \"never\"`)\n",
         });
     }
     text

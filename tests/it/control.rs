@@ -194,7 +194,7 @@ fn without_modules_no_orders_are_taken_and_never_on_the_network() {
 fn orders_need_the_token_where_there_is_one() {
     let (run, path) = run(&format!("{ON_DEMAND}[health]\ntoken = \"open sesame\"\n"));
     order(&run, &["start", "reports"], 77, "control requests need the token of [health]");
-    run.until_stderr("refused an order of somebody without the token of [health]", secs(20));
+    run.until_stderr("refused a control request of a client without the token of [health]", secs(20));
     order(&run, &["start", "reports", "-c", path.to_str().unwrap()], 0, "module reports is up");
 }
 
@@ -218,7 +218,7 @@ fn another_user_is_refused() {
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
     assert_eq!(other.status.code(), Some(77), "{said}");
     assert!(said.contains("control requests are accepted only from root and portcullis' own user"), "{said}");
-    run.until_stderr("refused an order of user 65534", secs(20));
+    run.until_stderr("refused a control request of user 65534", secs(20));
     assert!(run.get_over_socket("/livez").code == 200);
 }
 

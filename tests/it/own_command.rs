@@ -128,7 +128,7 @@ fn healthcheck_beside_it_is_0_and_says_what_runs() {
     let mut run = own_run(free_port()).args(["run", "--exec", "--", "sleep", "1000"]).start();
     run.child_pid("sleep");
     for level in ["live", "ready", "deep"] {
-        assert_eq!(healthcheck(&run, level), "a command of one's own runs here, and no service: sleep\n");
+        assert_eq!(healthcheck(&run, level), "an ad-hoc command runs here, not a service: sleep\n");
     }
     assert!(run.beside(["status"]).exits(0).stdout.contains("no service: sleep"));
     // Whoever says nothing holds nobody up.

@@ -168,7 +168,7 @@ fn the_token_in_a_browser_shows_details_and_gives_no_orders() {
     assert!(told.starts_with("HTTP/1.1 403 ") && told.contains("control requests need the token"), "{told}");
     // A token in the address is in too many logs already to be worth anything.
     let queried = run.get("/status?token=opensesame");
-    assert!(queried.code == 400 && queried.body.contains("does not belong into the address"), "{}", queried.body);
+    assert!(queried.code == 400 && queried.body.contains("must not be in the URL"), "{}", queried.body);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn each_endpoint_has_its_own_time_its_own_status_and_a_key_or_none() {
     assert!(apis[0].get("httpStatusCode").is_none() && apis[3].get("httpStatusCode").is_none(), "{told}");
     assert_eq!(
         (&apis[1]["errorMessage"], &apis[3]["errorMessage"]),
-        (&"no answer within 300ms".into(), &"it was not asked: its key is empty".into())
+        (&"no answer within 300ms".into(), &"it was not called: its key is empty".into())
     );
     assert!(well.seen().is_empty(), "nobody is asked without the key that was ordered");
 }

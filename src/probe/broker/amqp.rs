@@ -36,7 +36,7 @@ pub(super) async fn ask(stream: &mut Stream, user: &str, password: &Secret, vhos
     method(stream, START_OK, &start_ok(user, password)).await?;
     let tune = expect(stream, TUNE).await?;
     // The broker's own limits, and no heartbeat.
-    let limits = tune.get(..6).ok_or_else(|| protocol("the broker's limits are cut short"))?;
+    let limits = tune.get(..6).ok_or_else(|| protocol("the broker's limits are incomplete"))?;
     method(stream, TUNE_OK, &[limits, &[0, 0]].concat()).await?;
     method(stream, OPEN, &[short(vhost), vec![0, 0]].concat()).await?;
     expect(stream, OPEN_OK).await?;
@@ -100,7 +100,7 @@ async fn expect(stream: &mut Stream, wanted: u16) -> Result<Vec<u8>, Failure> {
 
 /// What a broker says when it closes the connection: a code and words.
 fn refusal(arguments: &[u8]) -> Failure {
-    let [high, low, length, rest @ ..] = arguments else { return protocol("the broker's refusal is cut short") };
+    let [high, low, length, rest @ ..] = arguments else { return protocol("the broker's refusal is incomplete") };
     let code = u16::from_be_bytes([*high, *low]);
     let words = String::from_utf8_lossy(rest.get(..usize::from(*length)).unwrap_or(rest)).into_owned();
     let class = match code {

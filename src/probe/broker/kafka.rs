@@ -44,7 +44,7 @@ fn judge(answer: &[u8]) -> Option<Result<(), Failure>> {
     }
     match i16::from_be_bytes(*code) {
         0 => {}
-        code => return Some(Err(Failure::new(ErrorKind::NotReady, &format!("ApiVersions was answered with error {code}")))),
+        code => return Some(Err(Failure::new(ErrorKind::NotReady, &format!("ApiVersions returned error {code}")))),
     }
     let (count, rest) = rest.split_first_chunk()?;
     let count = usize::try_from(i32::from_be_bytes(*count)).ok()?;

@@ -44,7 +44,7 @@ async fn command(stream: &mut Stream, number: i32, name: &str) -> Result<Vec<(St
         [_, _, _, _, 0, document @ ..] => fields(document),
         _ => None,
     };
-    let fields = fields.ok_or_else(|| protocol("the answer is no document"))?;
+    let fields = fields.ok_or_else(|| protocol("the answer is not a document"))?;
     let value = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     if value("ok") == Some(Value::Number(1.0)) {
         return Ok(fields);

@@ -98,7 +98,7 @@ impl Caller {
         let turn = timeout_at(self.until, self.turns.acquire()).await;
         let began = Instant::now();
         if !matches!(turn, Ok(Ok(_))) || began >= self.until {
-            return Call::unasked(Failure::new(ErrorKind::Timeout, "it was not asked: the time of the report was over before its turn"));
+            return Call::unasked(Failure::new(ErrorKind::Timeout, "it was not called: the time of the report was over before its turn"));
         }
         let within = self.timeout.min(self.until.saturating_duration_since(began));
         let mut request = self.client.request(method, url.clone()).header(ACCEPT, "application/json").header(CONNECTION, "close");
@@ -123,7 +123,7 @@ async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: 
     *status = Some(code);
     if !response.status().is_success() {
         let failure = Failure::answered(code);
-        let words = format!("{}, a redirect that is not followed: write where it leads in `url`", failure.private.as_str());
+        let words = format!("{}, a redirect that is not followed: write its target in `url`", failure.private.as_str());
         return Err(if response.status().is_redirection() { Failure { private: Private::new(&words), ..failure } } else { failure });
     }
     let headers = response.headers().clone();
@@ -172,7 +172,7 @@ impl Answer {
     /// The body as what it should be. Its own words, and those of the parser about them, are not repeated.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|_| {
-            let failure = Failure::new(ErrorKind::Protocol, "the answer is not the JSON that was expected");
+            let failure = Failure::new(ErrorKind::Protocol, "the answer is not the expected JSON");
             Failure { status: Some(self.status), ..failure }
         })
     }

@@ -94,12 +94,12 @@ async fn apps(session: &mut Session, caller: &Caller) -> Result<Vec<App>, Failur
         let Apps { data, has_more } = answer.read()?;
         let any = !data.is_empty();
         if data.iter().any(|app| !is_id(&app.id)) {
-            return Err(Failure::new(ErrorKind::Protocol, "the id of an app is none that is known"));
+            return Err(Failure::new(ErrorKind::Protocol, "the id of an app has an unknown form"));
         }
         apps.extend(data);
         let ends = !has_more || !any;
         if apps.len() > MOST_APPS || (apps.len() == MOST_APPS && !ends) {
-            tracing::warn!("Dify has more than {MOST_APPS} apps; the others are not asked: name the keys that matter");
+            tracing::warn!("Dify has more than {MOST_APPS} apps; the others are not checked: give the keys that matter");
             apps.truncate(MOST_APPS);
             break;
         }

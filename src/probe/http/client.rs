@@ -34,7 +34,7 @@ pub(in crate::probe) fn build(tls: ClientConfig, environment_proxy: bool, within
     let builder = if environment_proxy { builder } else { builder.no_proxy() };
     builder
         .build()
-        .map_err(|error| Failure::new(ErrorKind::Internal, &format!("the HTTP client cannot be made: {}", words_of_chain(&error))))
+        .map_err(|error| Failure::new(ErrorKind::Internal, &format!("the HTTP client cannot be created: {}", words_of_chain(&error))))
 }
 
 /// Resolves names as every other check does, within a time.

@@ -69,7 +69,7 @@ impl Greeting {
         let mut packet = self.head(target, encrypted);
         for text in [Some(&target.user), target.database.as_ref()].into_iter().flatten() {
             if text.contains('\0') {
-                return Err(Failure::new(ErrorKind::Auth, "a user or a database whose name holds a NUL cannot be logged in"));
+                return Err(Failure::new(ErrorKind::Auth, "the name of a user or a database must not contain a NUL byte"));
             }
         }
         packet.extend_from_slice(target.user.as_bytes());
@@ -117,7 +117,7 @@ pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8]) -> Result<Ve
         other => Err(Failure::new(
             ErrorKind::Auth,
             &format!(
-                "the server wants the authentication {other}, which is not supported; give the user a password of caching_sha2_password, sha256_password or mysql_native_password"
+                "the server requires the authentication {other}, which is not supported; give the user a password of caching_sha2_password, sha256_password or mysql_native_password"
             ),
         )),
     }

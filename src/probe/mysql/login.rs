@@ -46,7 +46,7 @@ pub(super) async fn finish(wire: &mut Wire, target: &MysqlTarget, challenge: &[u
                     // As it is, and to nobody but the server: the clients of MySQL want to be told to do even that.
                     "mysql_clear_password" if channel == Channel::Proven => wire.send(&plain()).await?,
                     "mysql_clear_password" => {
-                        let words = "the server wants the password in clear (mysql_clear_password), which is told over TLS with a verified \
+                        let words = "the server requires the password in clear (mysql_clear_password), which is sent only over TLS with a verified \
                                      certificate (sslmode=verify-full) or a unix socket only";
                         return Err(Failure::new(ErrorKind::Auth, words));
                     }
@@ -67,7 +67,7 @@ pub(super) async fn finish(wire: &mut Wire, target: &MysqlTarget, challenge: &[u
 async fn encrypted(wire: &mut Wire, target: &MysqlTarget, password: &str, challenge: &[u8], request: u8) -> Result<(), Failure> {
     let key = match &target.server_key {
         ServerKey::None => {
-            let words = "the server wants the password itself, which is told over TLS, over a unix socket, or by the server's key, whose \
+            let words = "the server requires the password itself, which is sent over TLS, over a unix socket, or encrypted with the server's key, whose \
                          retrieval the url forbids";
             return Err(Failure::new(ErrorKind::Auth, words));
         }
@@ -77,7 +77,7 @@ async fn encrypted(wire: &mut Wire, target: &MysqlTarget, password: &str, challe
             match wire.receive().await?.as_slice() {
                 [0x01, key @ ..] => String::from_utf8_lossy(key).into_owned(),
                 [0xff, rest @ ..] => return Err(refusal(rest)),
-                _ => return Err(Failure::new(ErrorKind::Protocol, "the server does not tell its key")),
+                _ => return Err(Failure::new(ErrorKind::Protocol, "the server does not send its key")),
             }
         }
     };

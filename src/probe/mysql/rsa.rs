@@ -17,15 +17,15 @@ const LONGEST_KEY: u64 = 16 * 1024;
 /// The password, made unlike that of any other login by the server's challenge, and encrypted by its key (PEM).
 pub(super) fn seal(key: &str, password: &str, challenge: &[u8]) -> Result<Vec<u8>, Failure> {
     if challenge.is_empty() {
-        return Err(Failure::new(ErrorKind::Protocol, "the server gives no challenge"));
+        return Err(Failure::new(ErrorKind::Protocol, "the server sends no challenge"));
     }
     // The server ends its own file with a NUL.
     let key = PublicKey::from_public_key_pem(key.trim_end_matches(|c: char| c == '\0' || c.is_whitespace()))
-        .map_err(|error| Failure::new(ErrorKind::Protocol, &format!("the server's public key is none: {error}")))?;
+        .map_err(|error| Failure::new(ErrorKind::Protocol, &format!("the server's public key is invalid: {error}")))?;
     let plain = password.as_bytes().iter().chain(&[0]);
     let mixed: Vec<u8> = plain.zip(challenge.iter().cycle()).map(|(one, other)| one ^ other).collect();
     key.oaep_encrypt::<Sha1>(&mixed)
-        .map_err(|error| Failure::new(ErrorKind::Protocol, &format!("the server's public key encrypts nothing: {error}")))
+        .map_err(|error| Failure::new(ErrorKind::Protocol, &format!("the server's public key cannot encrypt: {error}")))
 }
 
 /// The key that a file holds.

@@ -105,16 +105,16 @@ impl Watch {
         let (allowed, words) = match code {
             0 => {
                 self.over = true;
-                (self.asked || allowed("none"), "the server lets us in without a proof, which require_auth forbids")
+                (self.asked || allowed("none"), "the server accepts the login without authentication, which require_auth forbids")
             }
-            3 => (allowed("password"), "the server wants the password in clear, which require_auth forbids"),
-            5 => (allowed("md5"), "the server wants an MD5 of the password, which require_auth forbids"),
-            7 | 8 => (allowed("gss"), "the server wants a login by GSSAPI, which require_auth forbids"),
-            9 => (allowed("sspi"), "the server wants a login by SSPI, which require_auth forbids"),
-            10 => (allowed("scram-sha-256"), "the server wants a login by SCRAM, which require_auth forbids"),
+            3 => (allowed("password"), "the server requires the password in clear, which require_auth forbids"),
+            5 => (allowed("md5"), "the server requires an MD5 of the password, which require_auth forbids"),
+            7 | 8 => (allowed("gss"), "the server requires a login by GSSAPI, which require_auth forbids"),
+            9 => (allowed("sspi"), "the server requires a login by SSPI, which require_auth forbids"),
+            10 => (allowed("scram-sha-256"), "the server requires a login by SCRAM, which require_auth forbids"),
             // The further steps of SCRAM, which began with 10.
-            11 | 12 => (self.asked, "the server goes on with a login that it did not begin"),
-            _ => (self.methods.is_none(), "the server wants a login of another kind, which require_auth forbids"),
+            11 | 12 => (self.asked, "the server continues a login that it did not begin"),
+            _ => (self.methods.is_none(), "the server requires a login of another kind, which require_auth forbids"),
         };
         self.asked |= code != 0;
         if allowed { Ok(()) } else { Err(Wrong::Breach(words)) }

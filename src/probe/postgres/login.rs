@@ -95,13 +95,13 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
         let secured = tls::wrap(stream, &address.host, Arc::new(tls::config(&target.tls, protocols)?)).await?;
         let session = secured.get_ref().1;
         if demands.direct_tls && session.alpn_protocol() != Some(ALPN) {
-            return Err(Failure::new(ErrorKind::Tls, "the server speaks TLS at once, but does not say that it is a PostgreSQL").into());
+            return Err(Failure::new(ErrorKind::Tls, "the server uses TLS at once, but does not identify itself as PostgreSQL").into());
         }
         if demands.channel_binding {
             let certificate = session.peer_certificates().and_then(<[_]>::first);
             spoken = Spoken(certificate.and_then(|certificate| of_certificate(certificate)));
             if spoken.0.is_none() {
-                let words = "the signature of the server's certificate names no hash, so that channel_binding=require cannot be met";
+                let words = "the signature of the server's certificate names no hash, so channel_binding=require is not possible";
                 return Err(Failure::new(ErrorKind::Tls, words).into());
             }
             // The driver gets what is spoken already as if it had begun it.
@@ -109,9 +109,9 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
         }
         stream = Box::new(secured);
     } else if encrypt == Encrypt::Yes {
-        return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode asks for").into());
+        return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode requires").into());
     } else if demands.channel_binding {
-        return Err(Failure::new(ErrorKind::Tls, "the connection is not encrypted, which channel_binding=require asks for").into());
+        return Err(Failure::new(ErrorKind::Tls, "the connection is not encrypted, which channel_binding=require needs").into());
     }
     config.user(&target.user).dbname(&target.database).application_name(name);
     // Without one the driver would not ask the server; an empty one is refused by it in its own words.
@@ -127,7 +127,7 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
         let failure = match breach.get() {
             Some(words) => Failure::new(ErrorKind::Auth, words),
             None if unbound => {
-                Failure::new(ErrorKind::Auth, "the server does not bind the login to its certificate, as channel_binding=require asks")
+                Failure::new(ErrorKind::Auth, "the server does not bind the login to its certificate, which channel_binding=require needs")
             }
             None => failure(&error),
         };
@@ -138,7 +138,7 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
 
 /// Asks for TLS (`SSLRequest`); one byte is the answer, and nothing may come before it is encrypted.
 async fn offers_tls(stream: &mut Box<dyn Duplex>) -> Result<bool, Failure> {
-    let lost = |error: io::Error| Failure::new(class_of_io(&error), &format!("asking for TLS: {error}")).once_connected();
+    let lost = |error: io::Error| Failure::new(class_of_io(&error), &format!("requesting TLS: {error}")).once_connected();
     stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await.map_err(lost)?;
     match stream.read_u8().await.map_err(lost)? {
         b'S' => Ok(true),

@@ -76,10 +76,10 @@ impl HeartbeatReader {
                 Ok(Value::Array(parts)) => {
                     return match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
                         Some([counted, shared]) => Ok((*counted).max(*shared)),
-                        _ => Err(Failure::new(ErrorKind::Protocol, "the counting script was answered without numbers")),
+                        _ => Err(Failure::new(ErrorKind::Protocol, "the counting script returned no numbers")),
                     };
                 }
-                Ok(other) => return Err(Failure::new(ErrorKind::Protocol, &format!("the counting script was answered with {other:?}"))),
+                Ok(other) => return Err(Failure::new(ErrorKind::Protocol, &format!("the counting script returned {other:?}"))),
                 Err(error) if is_refused(&error) => {
                     self.way = if self.way == Way::Script { Way::ReadOnlyScript } else { Way::Plain };
                 }
@@ -91,7 +91,7 @@ impl HeartbeatReader {
     async fn count_plainly(&self, session: &mut Session) -> Result<u64, Failure> {
         let now = time(session).await?;
         let counted = session.query(redis::cmd("ZCOUNT").arg(self.set("ready")).arg(now).arg(now.saturating_add(LONGEST_LIFE))).await?;
-        let counted = number(&counted).ok_or_else(|| Failure::new(ErrorKind::Protocol, "ZCOUNT was answered without a number"))?;
+        let counted = number(&counted).ok_or_else(|| Failure::new(ErrorKind::Protocol, "ZCOUNT returned no number"))?;
         if counted > 0 {
             return Ok(counted);
         }
@@ -121,7 +121,7 @@ impl HeartbeatReader {
             command.arg(include_str!("list.lua")).arg(1).arg(self.set("all")).arg(self.set("i:"));
             command.arg(first).arg(PAGE).arg(LONGEST_ID).arg(LONGEST_PAYLOAD);
             let answer = session.query_list(&command).await?;
-            let strange = || Failure::new(ErrorKind::Protocol, "the listing script was answered with something else");
+            let strange = || Failure::new(ErrorKind::Protocol, "the listing script returned an unexpected reply");
             let (looked_at, found) = page(&answer).ok_or_else(strange)?;
             instances.extend(found);
             if looked_at < PAGE {
@@ -196,9 +196,9 @@ async fn time(session: &mut Session) -> Result<u64, Failure> {
     match session.query(&redis::cmd("TIME")).await? {
         Value::Array(parts) => match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
             Some([seconds, micros]) => Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000).min(LATEST)),
-            _ => Err(Failure::new(ErrorKind::Protocol, "TIME was answered without a time")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "TIME returned no time")),
         },
-        other => Err(Failure::new(ErrorKind::Protocol, &format!("TIME was answered with {other:?}"))),
+        other => Err(Failure::new(ErrorKind::Protocol, &format!("TIME returned {other:?}"))),
     }
 }
 

@@ -79,10 +79,10 @@ async fn ask_sentinel(login: RedisTarget, service: String, within: Duration) -> 
     match session.query(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&service)).await? {
         Value::Array(parts) => match parts.as_slice() {
             [host, port] => told_address(&text(host), &text(port)).map_err(|failure| failure.of("the address that the sentinel gives")),
-            _ => Err(Failure::new(ErrorKind::Protocol, "the sentinel's answer is no address")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "the sentinel's reply is not an address")),
         },
-        Value::Nil => Err(Failure::new(ErrorKind::NotReady, &format!("the sentinel knows no master {service}, check its name"))),
-        other => Err(Failure::new(ErrorKind::Protocol, &format!("the sentinel's answer is no address: {other:?}"))),
+        Value::Nil => Err(Failure::new(ErrorKind::NotReady, &format!("the sentinel does not know the master {service}, check its name"))),
+        other => Err(Failure::new(ErrorKind::Protocol, &format!("the sentinel's reply is not an address: {other:?}"))),
     }
 }
 
@@ -145,7 +145,7 @@ fn told_address(host: &str, port: &str) -> Result<Address, Failure> {
     }
     match port.parse() {
         Ok(port @ 1..) => Ok(Address { host: bare.to_owned(), port }),
-        _ => Err(Failure::new(ErrorKind::Protocol, "its port is none")),
+        _ => Err(Failure::new(ErrorKind::Protocol, "its port is invalid")),
     }
 }
 
@@ -157,7 +157,7 @@ async fn is_master(session: &mut Session) -> Result<(), Failure> {
             let role = parts.first().map(text).unwrap_or_default();
             Err(Failure::new(ErrorKind::NotReady, &format!("the server that the sentinels name is a {role}: a failover is under way")))
         }
-        other => Err(Failure::new(ErrorKind::Protocol, &format!("ROLE was answered with {other:?}"))),
+        other => Err(Failure::new(ErrorKind::Protocol, &format!("ROLE returned {other:?}"))),
     }
 }
 
@@ -208,7 +208,7 @@ async fn state(session: &mut Session) -> Result<(), Failure> {
             let slots = value("cluster_slots_ok").unwrap_or("?");
             Err(Failure::new(ErrorKind::NotReady, &format!("the cluster's state is {state}, {slots} of 16384 slots are served")))
         }
-        None => Err(Failure::new(ErrorKind::Protocol, "CLUSTER INFO tells no state")),
+        None => Err(Failure::new(ErrorKind::Protocol, "CLUSTER INFO contains no state")),
     }
 }
 

@@ -28,12 +28,12 @@ pub(super) enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unreadable => "the trusted certificate cannot be read; make another one",
+            Self::Unreadable => "the trusted certificate cannot be read; create another one",
             Self::Expired => "the trusted certificate has expired; renew it, or check the clock",
             Self::NotYet => "the trusted certificate is not valid yet; check the clock",
-            Self::NoServer => "the trusted certificate is not for servers, as its key usage says; make one for servers (serverAuth)",
+            Self::NoServer => "the trusted certificate is not for servers, according to its key usage; create one for servers (serverAuth)",
             Self::NoAuthority => {
-                "the trusted certificate is no authority's (CA:FALSE), so it signs no others; name the authority's, or the server's own"
+                "the trusted certificate does not belong to an authority (CA:FALSE), so it signs no others; name that of the authority, or the server's own"
             }
         })
     }

@@ -25,7 +25,7 @@ pub(super) fn notice(html: &mut String, authorized: bool, access: Access, holds:
             "<code>portcullis status</code> in the container shows them to root and to portcullis' own user; with a <code>token</code> in \
              [health] they can be seen here</p>"
         }
-        (Access::Never, _) => "The configuration shows them to nobody: <code>details = \"never\"</code> in [health]</p>",
+        (Access::Never, _) => "The configuration shows them to no one: <code>details = \"never\"</code> in [health]</p>",
     });
     if access == Access::Token && holds {
         form(html, "Show details", "password");

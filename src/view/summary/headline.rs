@@ -170,8 +170,8 @@ fn shutdown(snapshot: &Snapshot) -> (&'static str, String) {
         Some(Shutdown::Held | Shutdown::Exited) => ("STOPPED", String::new()),
         Some(Shutdown::Killing(_)) => ("STOPPING", format!("{} killed, being reaped", if left.is_empty() { "all" } else { &names })),
         Some(_) if !left.is_empty() => ("STOPPING", format!("waiting for {names} to end")),
-        Some(_) if snapshot.phase == Phase::Stopped => ("STOPPED", "what processes left behind is being seen off".to_owned()),
-        Some(_) => ("STOPPING", "what processes left behind is being seen off".to_owned()),
+        Some(_) if snapshot.phase == Phase::Stopped => ("STOPPED", "ending leftover processes".to_owned()),
+        Some(_) => ("STOPPING", "ending leftover processes".to_owned()),
     }
 }
 

@@ -330,7 +330,7 @@ fn more_apps_than_a_report_has_room_for_are_left_out_and_that_is_said() {
     let app = |number: usize| App { id: format!("app-{number:04}"), mode: if number < 499 { "chat" } else { "workflow" }, key: None };
     dify.world().apps = (0..620).map(app).collect();
     let run = start(&dify, &format!("{}interval = \"1h\"\nclients = [\"DifyWorkflow\"]\n", account()));
-    run.until_stderr("Dify has more than 500 apps; the others are not asked: name the keys that matter", secs(30));
+    run.until_stderr("Dify has more than 500 apps; the others are not checked: give the keys that matter", secs(30));
     assert_eq!(report(&run, "a report", |_| true)["totalApis"], 1);
     assert_eq!(dify.count("GET /console/api/apps?page="), 10);
 }
@@ -408,7 +408,7 @@ fn a_slow_dify_costs_a_call_its_own_time_and_a_report_a_bounded_one() {
     let report = report(&run, "a report", |_| true);
     assert_eq!((&report["totalApis"], &report["healthyApis"]), (&json!(180), &json!(0)));
     let words = report["clientReports"][19]["apiStatuses"][0]["errorMessage"].as_str().unwrap();
-    assert_eq!(words, "it was not asked: the time of the report was over before its turn");
+    assert_eq!(words, "it was not called: the time of the report was over before its turn");
     assert_eq!(report["clientReports"][19]["apiStatuses"][0]["status"], "timeout");
     assert_eq!(report["clientReports"][0]["apiStatuses"][0]["errorMessage"], "no answer within 50ms");
 }

@@ -109,7 +109,7 @@ fn a_standby_answers_and_is_told_from_a_primary() {
     server.until_up();
     passes(&server.url());
     passes(&format!("{}?target_session_attrs=standby", server.url()));
-    fails(&format!("{}?target_session_attrs=read-write", server.url()), &["peer not ready", "takes no writes"]);
+    fails(&format!("{}?target_session_attrs=read-write", server.url()), &["peer not ready", "accepts no writes"]);
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_login_is_bound_to_the_certificate_and_made_in_the_ways_that_are_allowed() {
     crate::support::eventually("nothing is asked for", crate::support::secs(30), || {
         wait_with(&["--timeout", "1s", &of("require_auth=none")]).stderr.contains("is ready after").then_some(())
     });
-    fails(&of("require_auth=scram-sha-256"), &["without a proof"]);
+    fails(&of("require_auth=scram-sha-256"), &["without authentication"]);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn the_master_is_found_through_its_sentinels_after_a_failover_too() {
     let sentinel = Redis::sentinel("mymaster", master.port);
     let url = format!("redis+sentinel://127.0.0.1:{},127.0.0.1:{}/mymaster/0", free_port(), sentinel.port);
     passes(&url);
-    fails(&url.replace("mymaster", "other"), &["knows no master other"]);
+    fails(&url.replace("mymaster", "other"), &["does not know the master other"]);
     eventually("the sentinel knows the replica", secs(60), || match sentinel.command(&["SENTINEL", "REPLICAS", "mymaster"]) {
         Reply::List(replicas) => (!replicas.is_empty()).then_some(()),
         _ => None,
