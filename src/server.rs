@@ -1,11 +1,11 @@
-//! Serves the views over HTTP on TCP and on a unix socket, from a thread and a runtime of its own.
+//! Serves the views over HTTP on TCP and on a unix socket, on a separate thread and runtime.
 //!
-//! A request is answered from the newest snapshot without a check, a look-up or a disk, so an answer takes the same time whatever
-//! hangs elsewhere. Whoever connects and says nothing is cut after [`HEAD_TIMEOUT`], whoever does not read after as long, and when
-//! [`MOST_CONNECTIONS`] are open the newest one takes the place of the one that was answered the longest ago.
+//! A request is answered from the newest snapshot without a probe, a name lookup or disk access, so a response takes the same time whatever
+//! hangs elsewhere. A client that sends nothing is disconnected after [`HEAD_TIMEOUT`], one that does not read after the same time, and
+//! when [`MOST_CONNECTIONS`] are open a new one replaces the one whose last response is the oldest.
 //!
-//! A flood costs only those who flood: an answer is rendered once for all who may share it, long ones on a thread of their own; each
-//! connection has one answer a turn, a long one piece by piece; and all long ones together have half of this thread's time.
+//! A flood delays only its senders: a response is rendered once for all clients that may share it, long ones on a separate thread; each
+//! connection gets one response per turn, a long one piece by piece; and all long ones together get half of this thread's time.
 
 mod answers;
 mod body;
@@ -53,16 +53,16 @@ use pages::{Pages, Question};
 
 pub use listeners::{BindError, Listeners};
 
-/// How long a request's head may take, and how long a kept connection may idle.
+/// How long a request's header may take, and how long a kept connection may be idle.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest head that is read; a longer one is answered 431.
+/// The maximum size of a request header; a longer one gets 431.
 pub const LONGEST_HEAD: usize = 8 * 1024;
 
-/// Open connections a listener, so that a flood on one does not shut out the other.
+/// The maximum number of connections per listener, so that a flood on one does not block the other.
 pub const MOST_CONNECTIONS: usize = 64;
 
-/// Does what `POST /control/target` asks for and answers with an HTTP status and a JSON document, some time later.
+/// Handles `POST /control/target` and returns an HTTP status and a JSON document, some time later.
 pub type Controller = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = (u16, String)> + Send>> + Send + Sync>;
 
 /// What every connection needs.
@@ -70,17 +70,17 @@ struct Shared {
     plan: Arc<HealthPlan>,
     published: Arc<Published>,
     controller: Option<Controller>,
-    /// For the orders whose end is waited for.
+    /// The slots for waiting control requests.
     rooms: Rooms,
-    /// The second in which somebody was last refused, so that a flood of them is no flood of lines.
+    /// The second of the last logged refusal, to limit the log lines.
     refused: AtomicU64,
-    /// The answers to probes; this thread alone asks for them.
+    /// The cached responses to probes, used only on this thread.
     answers: Mutex<Answers>,
     pages: Pages,
     budget: Budget,
 }
 
-/// Answers health questions until the process ends, or until the runtime cannot be built.
+/// Serves health requests until the process ends, or until the runtime cannot be built.
 ///
 /// It blocks its thread. After a panic the caller may call it again with a [clone](Listeners::try_clone) of the listeners that it kept.
 pub fn serve(
@@ -110,7 +110,7 @@ pub fn serve(
         if let Some(listener) = unix {
             accepting.spawn(async move { accept(listener, &shared).await });
         }
-        // None of them ends but by a panic, which is the caller's.
+        // They end only by a panic, which the caller handles.
         while let Some(ended) = accepting.join_next().await {
             if let Err(fault) = ended
                 && fault.is_panic()
@@ -139,7 +139,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
         usage.touch();
         let (shared, usage) = (&shared, &usage);
         async move {
-            // However many questions wait on this connection, the others have their turn first.
+            // Other connections have their turn first, however many requests wait on this one.
             if usage.has_answered() {
                 tokio::task::yield_now().await;
             }
@@ -163,7 +163,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
     let mut conversation = pin!(protocol.serve_connection(TokioIo::new(Impatient::new(stream, Patience::default())), service));
-    // A peer that breaks off or talks nonsense has been told so already, where that was possible.
+    // A peer that aborts or sends nonsense has already got its error response, if possible.
     let _ = poll_fn(|context| {
         usage.turn();
         let began = Moment::now();
@@ -217,13 +217,13 @@ async fn answer(
     response.body(body)
 }
 
-/// The head that all answers share.
+/// The headers that all responses share.
 fn head(status: u16, content_type: &'static str, length: usize) -> hyper::http::response::Builder {
     let response = hyper::Response::builder()
         .status(status)
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
         .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
-        // Nothing here is for other sites' pages to embed, and there is no CORS header that would let them read it.
+        // Pages of other sites must not embed anything here, and no CORS header allows them to read it.
         .header(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
     // RFC 9110, 8.6: a 204 has no length; a HEAD has that of its GET.
     if status == 204 {
@@ -233,13 +233,13 @@ fn head(status: u16, content_type: &'static str, length: usize) -> hyper::http::
 }
 
 impl Shared {
-    /// A probe's answer, at once.
+    /// The response to a probe, at once.
     fn short(&self, question: &Request<'_>) -> Answer {
         let (snapshot, look) = self.published.look();
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
     }
 
-    /// A long answer, rendered on the thread for those, when it is the turn of one.
+    /// A long response, rendered on the separate thread, when it is its turn.
     async fn long(&self, question: &Request<'_>, trusted: bool) -> Answer {
         let wait = self.budget.wait(Moment::now());
         if !trusted && !wait.is_zero() {
@@ -260,7 +260,7 @@ impl Shared {
     }
 }
 
-/// How who may not see private texts gets to see them.
+/// How a client without access to private texts can get it.
 fn access(plan: &HealthPlan) -> Access {
     match plan.details {
         Details::Never => Access::Never,
@@ -273,7 +273,8 @@ fn has_token(plan: &HealthPlan) -> bool {
     plan.token.as_ref().is_some_and(|token| !token.is_empty())
 }
 
-/// Whether the asker may see private texts: a trusted peer, the token's bearer or who gave it to the page's form, unless it asks for less (RFC 7240).
+/// Whether the client may see private texts: a trusted peer, or one with the token or the page's cookie, unless it requests less (RFC
+/// 7240).
 fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
     if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
         return false;
@@ -292,7 +293,7 @@ fn bears_token(plan: &HealthPlan, headers: &hyper::HeaderMap) -> bool {
     scheme.eq_ignore_ascii_case(b"Bearer ") && same(sent, token.expose().as_bytes())
 }
 
-/// Compares without telling by the time it takes where two texts differ, or whether their lengths do.
+/// Compares in constant time, also for different lengths.
 fn same(left: &[u8], right: &[u8]) -> bool {
     let (left, right) = (Sha256::digest(left), Sha256::digest(right));
     std::hint::black_box(left.iter().zip(right.iter()).fold(0, |difference, (left, right)| difference | (left ^ right))) == 0

@@ -1,4 +1,4 @@
-//! Asks the APIs of a Dify as its clients do, and only reads.
+//! Calls the APIs of a Dify like its clients, read-only.
 
 mod caller;
 mod discovery;
@@ -18,10 +18,10 @@ use caller::{Call, Caller, Callers, header};
 use discovery::Found;
 use session::Session;
 
-/// A key; none where none is configured, and why not where it could not be found out.
+/// A key; none if none is configured, or the failure of its lookup.
 type Key = Result<Option<Secret>, Failure>;
 
-/// The check of a Dify: the session at its console is kept from one report to the next.
+/// The check of a Dify; the console session is kept between reports.
 #[derive(Debug)]
 pub(super) struct DifyProbe {
     target: DifyTarget,
@@ -42,10 +42,10 @@ impl DifyProbe {
         Self { callers: Callers::new(&target), session: Session::new(target.account.clone()), target }
     }
 
-    /// Asks everything within `within`; it passes while any API is well, or where there is none.
+    /// Calls all APIs within `within`; it passes if any API succeeds, or if there is none.
     pub(super) async fn ask(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
         let now = Instant::now();
-        // A report that ends by itself tells what it has; one that is cut short tells nothing.
+        // The report limits its own time, because a cancelled one would have no results.
         let caller = match self.callers.caller(now.checked_add(within.mul_f64(0.95)).unwrap_or(now)) {
             Ok(caller) => caller,
             Err(failure) => return (Err(failure), Vec::new()),
@@ -67,7 +67,7 @@ impl DifyProbe {
         (verdict(&parts), parts)
     }
 
-    /// What is asked with a key, and what with the session.
+    /// The calls with a key, and those with the session.
     fn jobs(&self, found: &Result<Found, Failure>) -> (Vec<Job>, Option<Job>) {
         let (mut with_keys, mut with_session) = (Vec::new(), None);
         for plan in &self.target.clients {
@@ -88,7 +88,7 @@ impl DifyProbe {
     }
 }
 
-/// It passes while any API is well: what fails beside it stands in the report.
+/// It passes if any API succeeds; failures of others are in the report.
 fn verdict(parts: &[Part]) -> Result<(), Failure> {
     if parts.is_empty() || parts.iter().any(|part| part.result.is_ok()) {
         return Ok(());
@@ -99,7 +99,7 @@ fn verdict(parts: &[Part]) -> Result<(), Failure> {
     Err(several::failed(parts, first, &format!("{client} {}", first.name)))
 }
 
-/// Asks all jobs, so many at a time; their parts in order.
+/// Runs all jobs with limited parallelism; returns their parts in order.
 async fn all(caller: &Caller, jobs: Vec<Job>, at_once: usize) -> Vec<Part> {
     let mut parts: Vec<Vec<Part>> = jobs.iter().map(|job| job.unasked(&Failure::new(ErrorKind::Internal, "the probe panicked"))).collect();
     let mut waiting = jobs.into_iter().enumerate();
@@ -121,7 +121,7 @@ async fn all(caller: &Caller, jobs: Vec<Job>, at_once: usize) -> Vec<Part> {
     }
 }
 
-/// Asks what the console serves to the account.
+/// Calls the APIs of the console for the account.
 async fn console(caller: &Caller, job: Option<Job>, session: &mut Session) -> Vec<Part> {
     let Some(job) = job else { return Vec::new() };
     let mut parts = Vec::new();
@@ -132,7 +132,7 @@ async fn console(caller: &Caller, job: Option<Job>, session: &mut Session) -> Ve
     parts
 }
 
-/// The page of conversations, of which the first is what its two dependents are asked for.
+/// The page of conversations; the first one is used in the two dependent calls.
 #[derive(Deserialize)]
 struct Conversations {
     #[serde(default)]
@@ -170,7 +170,7 @@ impl Job {
         parts
     }
 
-    /// Every API with this failure, because none is asked.
+    /// All APIs with this failure, without calling them.
     fn unasked(&self, failure: &Failure) -> Vec<Part> {
         self.apis.iter().map(|api| self.part(*api, Call::unasked(failure.clone()))).collect()
     }
@@ -194,7 +194,7 @@ async fn get(caller: &Caller, key: &Secret, path: &str) -> Call {
     }
 }
 
-/// What is asked of an API that a key serves; why not where it needs a conversation and there is none.
+/// The path of an API with a key; the failure if it needs a conversation and there is none.
 fn path<'f>(api: Api, conversation: Result<&str, &'f Failure>) -> Result<String, &'f Failure> {
     Ok(match api {
         Api::Messages => format!("/v1/messages?conversation_id={}&limit=1", conversation?),
@@ -229,7 +229,7 @@ fn conversation(call: &Call) -> Result<String, Failure> {
     }
 }
 
-/// Whether this may stand in a path as it is. Dify's are UUIDs.
+/// Whether this can be used in a path unchanged. Dify uses UUIDs.
 fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }

@@ -1,4 +1,4 @@
-//! Asks a gRPC server for its health (`grpc.health.v1.Health/Check`) in one call over HTTP/2.
+//! Checks the health of a gRPC server (`grpc.health.v1.Health/Check`) in one call over HTTP/2.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::tls;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::GrpcTarget;
 
-/// A health status has seven bytes; more than this is something else.
+/// The maximum response; a health status has seven bytes.
 const LONGEST_MESSAGE: usize = 16_384;
 
 /// The longest header block that the server may send, in bytes.
 const LONGEST_HEADERS: u32 = 16_384;
 
-/// Passes when the server says SERVING. A new connection each time: whether it takes one is part of the question.
+/// Passes if the server returns SERVING. It opens a new connection each time, because accepting one is part of the check.
 pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Failure> {
     let mut stream: Box<dyn Duplex> = dial_either(&target.address, within).await?;
     if let Some(tls) = &target.tls {
@@ -31,7 +31,7 @@ pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Fai
     let (sender, mut connection) = settings.handshake::<_, Bytes>(stream).await.map_err(|error| failure(&error))?;
     let call = call(sender, target);
     tokio::pin!(call);
-    // The connection moves the frames of the call. Its end is the call's end, too: the call then knows the reason.
+    // The connection transports the frames of the call. Its end also ends the call, which has the reason.
     let answer = tokio::select! {
         biased;
         answer = &mut call => answer,
@@ -43,12 +43,12 @@ pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Fai
     judge(&answer.map_err(|error| failure(&error))?, &target.service)
 }
 
-/// What the server answered.
+/// The response of the server.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Answer {
     /// The message with its prefix of five bytes.
     message: Vec<u8>,
-    /// `grpc-status`, from the trailers or from an answer without a message.
+    /// `grpc-status`, from the trailers or from a response without a message.
     status: Option<u32>,
 }
 
@@ -73,7 +73,7 @@ async fn call(sender: SendRequest<Bytes>, target: &GrpcTarget) -> Result<Answer,
     Ok(answer)
 }
 
-/// The head of the call (gRPC over HTTP2, Requests).
+/// The header of the call (gRPC over HTTP2, Requests).
 fn head(target: &GrpcTarget) -> Request<()> {
     let scheme = if target.tls.is_some() { "https" } else { "http" };
     let authority = if target.address.host.starts_with('/') { "localhost".to_owned() } else { target.address.to_string() };
@@ -84,7 +84,7 @@ fn head(target: &GrpcTarget) -> Request<()> {
             .header("te", "trailers")
             .body(())
     };
-    // A host that no URL can hold was refused with the configuration; should one come by, the call is made all the same.
+    // The configuration refuses hosts that are not valid in a URL; if there is one all the same, the call is made without it.
     build(&authority).or_else(|_| build("localhost")).unwrap_or_default()
 }
 
@@ -102,7 +102,7 @@ fn message(service: &str) -> Bytes {
     message.into()
 }
 
-/// An integer of protocol buffers: seven bits a byte, the lowest first.
+/// A varint of protocol buffers: seven bits per byte, the lowest first.
 fn varint(bytes: &mut Vec<u8>, mut number: usize) {
     while number >= 128 {
         bytes.push((number & 127) as u8 | 128);
@@ -115,7 +115,7 @@ fn status_in(headers: &HeaderMap) -> Option<u32> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
-/// The status that gRPC's clients take an HTTP status for where no `grpc-status` came, as from a proxy (gRPC, http-grpc-status-mapping).
+/// The gRPC status for an HTTP status without `grpc-status`, for example from a proxy (gRPC, http-grpc-status-mapping).
 fn status_of_http(status: StatusCode) -> Option<u32> {
     match status.as_u16() {
         200 => None,
@@ -157,7 +157,7 @@ fn judge(answer: &Answer, service: &str) -> Result<(), Failure> {
     }
 }
 
-/// Why a call ended without an answer.
+/// Why a call ended without a response.
 fn failure(error: &h2::Error) -> Failure {
     if let Some(io) = error.get_io() {
         // A connection that ends inside a frame has no error number: the codec above the socket says so.

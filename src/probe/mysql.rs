@@ -1,4 +1,4 @@
-//! Asks whether a MySQL or MariaDB takes a login and answers `SELECT 1`, with the few packets of its protocol that this takes.
+//! Probes a MySQL or MariaDB by a login and `SELECT 1`, with a minimal part of its protocol.
 
 mod handshake;
 mod login;
@@ -19,13 +19,13 @@ use handshake::Greeting;
 use login::Channel;
 use refusal::{lost, refusal};
 
-/// How long sent data may stay unacknowledged before the kernel gives the connection up.
+/// How long sent data may stay unacknowledged before the kernel drops the connection.
 const LOSS: Duration = Duration::from_secs(10);
 
-/// No packet of a login or of `SELECT 1` is longer.
+/// The maximum packet size of a login or of `SELECT 1`.
 const LONGEST_PACKET: usize = 16 * 1024;
 
-/// More packets than this are no answer to any question of ours.
+/// The maximum number of packets of a response.
 const MOST_ROWS: usize = 1024;
 
 const QUERY: u8 = 3;
@@ -47,7 +47,7 @@ impl MysqlProbe {
         self.wire.as_ref().map(|wire| wire.number)
     }
 
-    /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
+    /// `SELECT 1` over the kept connection; a lost one is replaced within the same run.
     pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut wire) = self.wire.take()
             && wire.select_one().await.is_ok()
@@ -61,7 +61,7 @@ impl MysqlProbe {
         Ok(())
     }
 
-    /// Takes leave, so that the server's log does not speak of an aborted connection.
+    /// Closes the session properly, so that the server does not log an aborted connection.
     pub(super) async fn close(&mut self) {
         if let Some(mut wire) = self.wire.take() {
             wire.sequence = 0;
@@ -76,10 +76,10 @@ impl std::fmt::Debug for MysqlProbe {
     }
 }
 
-/// The rows of an answer; none for NULL.
+/// The rows of a result; none for NULL.
 pub type Rows = Vec<Vec<Option<String>>>;
 
-/// The values of a row of the text protocol: a length and its bytes each, 0xfb for NULL.
+/// The values of a row of the text protocol: each a length and its bytes, 0xfb for NULL.
 fn columns(mut row: &[u8]) -> Option<Vec<Option<String>>> {
     let mut values = Vec::new();
     while let Some((first, rest)) = row.split_first() {
@@ -100,7 +100,7 @@ fn columns(mut row: &[u8]) -> Option<Vec<Option<String>>> {
     Some(values)
 }
 
-/// One connection that is logged in, for those who have more to ask; dropping it closes it.
+/// One logged-in connection, for further statements; dropping it closes it.
 pub struct Session(Wire);
 
 impl std::fmt::Debug for Session {
@@ -110,12 +110,12 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    /// Connects and logs in; what is slow about it is the caller's to give up.
+    /// Connects and logs in; the caller limits the time.
     pub async fn open(target: &MysqlTarget, within: Duration) -> Result<Self, Failure> {
         Wire::open(target, within).await.map(Self)
     }
 
-    /// Runs one statement and returns its rows. Not to be used any more once it was cancelled.
+    /// Runs one statement and returns its rows. After a cancellation the session must not be used again.
     pub async fn query(&mut self, statement: &str) -> Result<Rows, Failure> {
         self.0.query(statement).await
     }
@@ -125,12 +125,12 @@ impl Session {
         Ok(self.query(statement).await?.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
     }
 
-    /// Returns once the server says something unasked, which is a farewell, or the connection has ended. Safe to cancel.
+    /// Returns once the server sends something unrequested, which announces the end, or the connection has ended. Safe to cancel.
     pub async fn ended(&mut self) {
         let _ = self.0.stream.fill_buf().await;
     }
 
-    /// Takes leave.
+    /// Closes the session.
     pub async fn close(mut self) {
         self.0.sequence = 0;
         let _ = self.0.send(&[QUIT]).await;
@@ -156,7 +156,7 @@ impl Wire {
         }
     }
 
-    /// Connects and logs in; what is slow about it is the caller's to give up.
+    /// Connects and logs in; the caller limits the time.
     async fn open(target: &MysqlTarget, within: Duration) -> Result<Self, Failure> {
         let local = target.address.host.starts_with('/');
         let stream: Box<dyn Duplex> = if local {
@@ -205,7 +205,7 @@ impl Wire {
         }
     }
 
-    /// Runs one statement and takes its rows: a count of columns, their definitions, an end, the rows, an end.
+    /// Runs one statement and reads its rows: a count of columns, their definitions, an end, the rows, an end.
     async fn query(&mut self, statement: &str) -> Result<Rows, Failure> {
         self.allowance.renew();
         self.sequence = 0;

@@ -1,4 +1,4 @@
-//! Agrees on TLS with a server over a stream that is there, and says in plain words why that failed.
+//! Opens a TLS session with a server over an existing stream, and explains failures in plain words.
 
 mod fitness;
 
@@ -23,25 +23,25 @@ use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{Identity, Tls, Verify};
 use fitness::{Unfit, serves, signs};
 
-/// The one cryptography of this program; nothing is left to a default that another crate could choose.
+/// The cryptography provider of this program, set explicitly so that no other crate can choose a default.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let provider = PROVIDER.get_or_init(|| {
-        // Also for those who ask the process for its provider; it can only be there already.
+        // Also for code that uses the process-wide provider; this fails only if it is already set.
         let _ = ring::default_provider().install_default();
         Arc::new(ring::default_provider())
     });
     Arc::clone(provider)
 }
 
-/// Speaks TLS over `stream` with the server that is called `host`.
+/// Opens TLS over `stream` with the server named `host`.
 pub(super) async fn wrap<S: Duplex>(stream: S, host: &str, config: Arc<ClientConfig>) -> Result<TlsStream<S>, Failure> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Failure::new(ErrorKind::Tls, &format!("{host} is not a name that a certificate can contain")))?;
     TlsConnector::from(config).connect(name, stream).await.map_err(|error| failure(&error))
 }
 
-/// What TLS is spoken with; reads the files of `tls`.
+/// The TLS configuration; reads the files of `tls`.
 pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Failure> {
     let versions = if tls.newest_only { &[&TLS13][..] } else { rustls::DEFAULT_VERSIONS };
     let builder = ClientConfig::builder_with_provider(provider())
@@ -63,7 +63,7 @@ pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Fai
     Ok(config)
 }
 
-/// What no server can be spoken with: for a client that wants a configuration and has no use for it.
+/// A configuration that trusts no server, for a client that needs one without using it.
 pub(super) fn nobody() -> Result<ClientConfig, Failure> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -89,7 +89,7 @@ fn unreadable(what: &str, path: &Path, error: &dyn Error) -> Failure {
     Failure::new(ErrorKind::Tls, &format!("cannot read {what} of {}: {error}", path.display()))
 }
 
-/// The system's trusted certificates, read once; in an image that has none those of Mozilla, built in.
+/// The system's trusted certificates, read once; in an image without any, the built-in ones of Mozilla.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
@@ -104,15 +104,15 @@ fn system_roots() -> Arc<RootCertStore> {
     Arc::clone(roots)
 }
 
-/// Verifies as much of a server's certificate as was asked for.
+/// Verifies as much of a server's certificate as is configured.
 #[derive(Debug)]
 struct Judge {
     verify: Verify,
-    /// None where nothing is verified.
+    /// None if nothing is verified.
     chain: Option<Arc<WebPkiServerVerifier>>,
-    /// Certificates of the given file: one of them may be the server's own, as OpenSSL has it.
+    /// Certificates of the configured file: one of them may be the server's own, as in OpenSSL.
     own: Vec<CertificateDer<'static>>,
-    /// Why one of them is no authority; told where none of them is.
+    /// Why one of them is not an authority; reported if none of them is.
     unfit: Option<Unfit>,
     provider: Arc<CryptoProvider>,
 }
@@ -139,7 +139,7 @@ impl Judge {
             }
             None => system_roots(),
         };
-        // Without any authority the file may still hold the server's own certificate.
+        // Without any authority the file may still contain the server's own certificate.
         if !roots.is_empty() {
             let chain = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
             judge.chain = Some(chain.map_err(|error| Failure::new(ErrorKind::Tls, &error.to_string()))?);
@@ -171,7 +171,7 @@ impl ServerCertVerifier for Judge {
             return Err(self.unfit.map_or_else(|| CertificateError::UnknownIssuer.into(), rustls::Error::from));
         };
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // The name is looked at last, so all else is in order.
+            // The name is verified last, so everything else is valid.
             Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
                 if self.verify == Verify::Chain =>
             {
@@ -187,7 +187,7 @@ impl ServerCertVerifier for Judge {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // A certificate that rustls cannot read at all (X.509 v1) is nobody's concern where nothing is verified.
+        // A certificate that rustls cannot parse (X.509 v1) does not matter if nothing is verified.
         match verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms) {
             Err(rustls::Error::InvalidCertificate(_)) if self.verify == Verify::Nothing => Ok(HandshakeSignatureValid::assertion()),
             verdict => verdict,
@@ -211,7 +211,7 @@ impl ServerCertVerifier for Judge {
     }
 }
 
-/// What an error of a handshake, or of a session later on, means.
+/// Classifies an error of a handshake, or of an established session.
 pub(super) fn failure(error: &io::Error) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => Failure::new(ErrorKind::Tls, &words(error)),
@@ -219,7 +219,7 @@ pub(super) fn failure(error: &io::Error) -> Failure {
     }
 }
 
-/// The words of an error of rustls, with what they mean where libpq or a browser would say something else.
+/// The text of an error of rustls, with an explanation.
 pub(super) fn words(error: &rustls::Error) -> String {
     if let Some(unfit) = Unfit::of(error) {
         return unfit.to_string();

@@ -1,4 +1,4 @@
-//! Prometheus' `/metrics`: text 0.0.4, or OpenMetrics 1.0.0 where the scraper asks for it; always 200.
+//! Prometheus' `/metrics`: text 0.0.4, or OpenMetrics 1.0.0 if the scraper requests it; always 200.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::state::snapshot::{APP, Assessed, Assessment, Level, Look, Migration, 
 
 /// Every family. Base units, a fixed vocabulary, no addresses and no error texts.
 ///
-/// `figures` is what the server knows of itself; without it the families of the server and of the process are missing.
+/// `figures` are the metrics of the server itself; without them the families of the server and of the process are missing.
 pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<&Figures>) -> Response {
     let Assessment { snapshot, look, .. } = *assessment;
     let openmetrics = !syntax(accept).is_empty();
@@ -52,7 +52,7 @@ pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<
 }
 
 fn checks(page: &mut Exposition, assessment: &Assessment<'_>) {
-    /// A family that has at most one sample a check.
+    /// A family with at most one sample per check.
     fn each<T: Display>(page: &mut Exposition, of: (&str, &str, &str), all: &Assessment<'_>, value: impl Fn(&Check) -> Option<T>) {
         let (name, help, unit) = of;
         page.family(name, Kind::Gauge, help, unit);
@@ -85,7 +85,7 @@ fn checks(page: &mut Exposition, assessment: &Assessment<'_>) {
 }
 
 fn runs(page: &mut Exposition, name: &str, check: &Check) {
-    // The passes stand there from the start, so that their rate is known when they begin.
+    // Successes are exported from the start, so that their rate is correct from the first one.
     let passed = check.totals.get(&ErrorKind::Ok).copied().unwrap_or_default();
     page.sample(name, &[("check", &check.name), ("class", ErrorKind::Ok.word())], passed);
     for (class, count) in check.totals.iter().filter(|(class, _)| **class != ErrorKind::Ok) {
@@ -161,7 +161,7 @@ fn migration(page: &mut Exposition, snapshot: &Snapshot, look: Look) {
     page.single(name, Kind::Counter, "Migration locks lost while the migration ran.", "", snapshot.migration_lock.lost);
 }
 
-/// How long the migration queued, and how long it ran.
+/// How long the migration waited for its lock, and how long it ran.
 fn migration_times(stage: &Stage, snapshot: &Snapshot, look: Look) -> (Duration, Duration) {
     let Some(began) = stage.began else { return Default::default() };
     let ended = stage.ended.unwrap_or(look.now);
@@ -179,7 +179,7 @@ fn requests(page: &mut Exposition, figures: &Figures) {
     }
 }
 
-/// How long the dependencies took to answer. A run that failed has a series of its own, so that timeouts do not look like slow answers.
+/// The durations of the checks. Failed runs have a separate series, so that timeouts do not look like slow responses.
 fn dependencies(page: &mut Exposition, assessment: &Assessment<'_>) {
     let name = "portcullis_dependency_duration_seconds";
     page.family(name, Kind::Histogram, "Duration of the runs of a check, by result.", "seconds");
@@ -191,7 +191,7 @@ fn dependencies(page: &mut Exposition, assessment: &Assessment<'_>) {
     }
 }
 
-/// The families that every client library of Prometheus tells of its own process.
+/// The standard families of Prometheus client libraries about the process.
 fn process(page: &mut Exposition, figures: &Figures) {
     let Some(process) = &figures.process else { return };
     let name = "process_cpu_seconds_total";

@@ -1,4 +1,4 @@
-//! One call of a Dify: bounded in time, in size, and in how many are under way.
+//! One call of a Dify, with limits for time, size and parallelism.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::probe::http::client;
 use crate::probe::tls;
 use crate::secret::Secret;
 
-/// The longest answer that is read to its end. A page of fifty apps is a tenth of it.
+/// The longest response that is read completely. A page of fifty apps is a tenth of it.
 const LONGEST: usize = 2 * 1024 * 1024;
 
-/// What the calls of one Dify share from report to report.
+/// The shared state of the calls of one Dify.
 #[derive(Debug)]
 pub(super) struct Callers {
     url: String,
@@ -36,19 +36,19 @@ pub(super) struct Caller {
     url: Arc<str>,
     timeout: Duration,
     turns: Arc<Semaphore>,
-    /// When the report has to be done.
+    /// The deadline of the report.
     until: Instant,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) result: Result<Answer, Failure>,
-    /// How long it took, waiting for its turn left out.
+    /// How long it took, without the wait for its turn.
     pub(super) elapsed: Duration,
 }
 
-/// An answer whose status is from 200 to 299.
+/// A response with status 200 to 299.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -61,7 +61,7 @@ impl Callers {
         Self { url: target.url.clone(), timeout: target.timeout, turns: Arc::new(Semaphore::new(target.at_once)), client: None }
     }
 
-    /// Who makes the calls of a report that has to be done by `until`.
+    /// A caller for a report with the deadline `until`.
     pub(super) fn caller(&mut self, until: Instant) -> Result<Caller, Failure> {
         let client = match &self.client {
             Some(client) => client,
@@ -81,12 +81,12 @@ impl Callers {
 }
 
 impl Caller {
-    /// Reads what is at this path and query.
+    /// A GET of this path and query.
     pub(super) async fn get(&self, path: &str, headers: &[(&'static str, HeaderValue)]) -> Call {
         self.call(Method::GET, path, headers, None).await
     }
 
-    /// Sends JSON, which only logging in does.
+    /// A POST of JSON, which is used only for the login.
     pub(super) async fn post(&self, path: &str, headers: &[(&'static str, HeaderValue)], json: String) -> Call {
         self.call(Method::POST, path, headers, Some(json)).await
     }
@@ -108,7 +108,7 @@ impl Caller {
         if let Some(json) = json {
             request = request.header("content-type", "application/json").body(json);
         }
-        // Also what came before the time was over is told.
+        // A status that arrived before the deadline is reported, too.
         let mut status = None;
         let answered = timeout(within, exchange(request, &url, self.timeout, &mut status)).await;
         let late = |_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(within))));
@@ -135,7 +135,7 @@ async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: 
     Ok(answer)
 }
 
-/// The body, and whether this is all of it.
+/// The body, and whether it is complete.
 async fn read(mut response: Response) -> Result<(Vec<u8>, bool), Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| client::response_failure(&error))? {
@@ -148,12 +148,12 @@ async fn read(mut response: Response) -> Result<(Vec<u8>, bool), Failure> {
 }
 
 impl Call {
-    /// Of an API that was not asked.
+    /// The result of an API that was not called.
     pub(super) const fn unasked(failure: Failure) -> Self {
         Self { result: Err(failure), elapsed: Duration::ZERO }
     }
 
-    /// The status that came.
+    /// The received status.
     pub(super) fn status(&self) -> Option<u16> {
         match &self.result {
             Ok(answer) => Some(answer.status),
@@ -169,7 +169,7 @@ impl Call {
 }
 
 impl Answer {
-    /// The body as what it should be. Its own words, and those of the parser about them, are not repeated.
+    /// The parsed body. Neither its text nor the parser's message about it is repeated in errors.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|_| {
             let failure = Failure::new(ErrorKind::Protocol, "the answer is not the expected JSON");
@@ -178,7 +178,7 @@ impl Answer {
     }
 }
 
-/// The value of a header that no trace shows.
+/// A header value that is marked as sensitive.
 pub(super) fn header(before: &str, secret: &Secret) -> Result<HeaderValue, Failure> {
     let mut value = HeaderValue::from_str(&format!("{before}{}", secret.expose()))
         .map_err(|_| Failure::new(ErrorKind::Protocol, "a key or token that cannot be sent in a header"))?;

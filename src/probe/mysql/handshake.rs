@@ -1,4 +1,4 @@
-//! What a MySQL server says first, and what proves a password to it.
+//! The greeting of a MySQL server, and the authentication with a password.
 
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use sha2::{Digest, Sha256};
@@ -14,10 +14,10 @@ const TRANSACTIONS: u32 = 0x2000;
 const SECURE_CONNECTION: u32 = 0x8000;
 const PLUGIN_AUTH: u32 = 0x8_0000;
 
-/// utf8mb4_general_ci, known to every server since MySQL 5.5.
+/// utf8mb4_general_ci, supported by every server since MySQL 5.5.
 const CHARACTER_SET: u8 = 45;
 
-/// What the server says first (protocol version 10).
+/// The greeting of the server (protocol version 10).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Greeting {
     capabilities: u32,
@@ -26,11 +26,11 @@ pub(super) struct Greeting {
 }
 
 impl Greeting {
-    /// Reads a greeting; none when it is not one.
+    /// Parses a greeting; none if it is not one.
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
         let rest = packet.strip_prefix(&[10])?;
         let version_ends = rest.iter().position(|byte| *byte == 0)?;
-        // Behind the version, its end and the connection's number.
+        // After the version, its end and the connection's number.
         let rest = rest.get(version_ends..)?.get(5..)?;
         let (first, rest) = rest.split_at_checked(8)?;
         let [_, low, middle, _, _, _, high, top, length, rest @ ..] = rest else { return None };
@@ -53,15 +53,15 @@ impl Greeting {
         self.capabilities & TLS != 0
     }
 
-    /// The beginning of a login that says: what follows is encrypted.
+    /// The beginning of a login that requests TLS.
     pub(super) fn tls_request(&self, target: &MysqlTarget) -> Vec<u8> {
         self.head(target, true)
     }
 
-    /// The login, with the proof that the server's default plugin wants; it asks again when the user has another one.
+    /// The login, with the authentication for the server's default plugin; the server requests another one if the user has another plugin.
     pub(super) fn login(&self, target: &MysqlTarget, encrypted: bool) -> Result<Vec<u8>, Failure> {
         let password = target.password.as_ref().map_or("", |password| password.expose());
-        // A plugin that we do not know may not be this user's: then the server asks for another one.
+        // An unknown default plugin may not be that of this user: then the server requests another one.
         let (plugin, proof) = match proof(&self.plugin, password, &self.challenge) {
             Ok(proof) => (self.plugin.as_str(), proof),
             Err(_) => ("mysql_native_password", proof("mysql_native_password", password, &self.challenge)?),
@@ -101,7 +101,7 @@ impl Greeting {
     }
 }
 
-/// What proves `password` to `plugin` without telling it.
+/// The authentication for `plugin` that does not reveal the password.
 pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8]) -> Result<Vec<u8>, Failure> {
     let password = password.as_bytes();
     match plugin {

@@ -1,4 +1,5 @@
-//! The bytes of a login, looked at before the driver sees them: whether a PostgreSQL speaks, and asks for the password only as it may.
+//! Inspects the bytes of a login before the driver gets them: whether the peer is a PostgreSQL, and requests the password only in an
+//! allowed way.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -8,16 +9,16 @@ use crate::plan::target::AuthMethods;
 use crate::probe::bounded::Bounded;
 use crate::probe::dial::Duplex;
 
-/// What the server did that was not to be done; empty while all is well.
+/// The violation of the server; empty without one.
 pub(super) type Breach = Arc<OnceLock<&'static str>>;
 
-/// A stream whose first byte has to be one that a PostgreSQL can begin with, and on which the password is asked for in allowed ways only.
+/// A stream whose first byte has to be a valid first byte of a PostgreSQL, and on which only allowed authentication methods pass.
 ///
-/// Without the former a peer of another kind would be waited for: in its first words the driver sees the length of a huge message. The
-/// latter has to stand below the driver, which answers a request for the password at once.
+/// Without the former, the driver would wait for a peer with another protocol, because it reads the first bytes as the length of a huge
+/// message. The latter has to be below the driver, which answers a password request at once.
 pub(super) type Guard = HookedStream<Bounded<Box<dyn Duplex>>, Watch>;
 
-/// Watches a login whose password may be asked for in these ways, in any where there are none.
+/// Inspects a login with these allowed methods; none: all methods.
 pub(super) fn guard(stream: Bounded<Box<dyn Duplex>>, methods: Option<AuthMethods>) -> (Guard, Breach) {
     let breach = Breach::default();
     (Guard::new(stream, Watch { breach: Arc::clone(&breach), ..Watch::new(methods) }), breach)
@@ -48,12 +49,12 @@ enum Wrong {
 pub(super) struct Watch {
     breach: Breach,
     methods: Option<AuthMethods>,
-    /// The head of the message that is being received: its kind, its length, of an `R` also its code.
+    /// The header of the current message: its kind, its length, for an `R` also its code.
     head: Vec<u8>,
-    /// Bytes of a body that are to be passed over.
+    /// The rest of a body to skip.
     skip: usize,
     begun: bool,
-    /// Whether the server asked for a proof.
+    /// Whether the server requested authentication.
     asked: bool,
     over: bool,
 }
@@ -84,7 +85,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Judges the message once enough of it is there.
+    /// Checks the message once enough of it is received.
     fn message(&mut self) -> Result<(), Wrong> {
         let Some((kind, rest)) = self.head.split_first() else { return Ok(()) };
         let Some((length, code)) = rest.split_first_chunk::<4>() else { return Ok(()) };
@@ -167,7 +168,7 @@ mod tests {
         for bytes in [&b"HTTP/1.1 400"[..], b"R\0\0\0\x02", b"R\0\0\0\x06\0\0\0\0", b"E\0\0\0\0"] {
             assert_eq!(verdict(None, bytes, 1), Err(Wrong::NotPostgres), "{bytes:?}");
         }
-        // Behind the login anything may come.
+        // After the login anything may follow.
         assert_eq!(verdict(Some("none"), &[authentication(0), b"HTTP".to_vec()].concat(), 3), Ok(()));
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the readiness registry: who is ready, by the clock of the Redis that holds it. What stands there is anybody's, so it is bounded.
+//! Reads the readiness registry: the ready instances, by the clock of its Redis. Its data is untrusted, so it is bounded.
 
 use redis::{RedisError, Value};
 use serde_json::Value as Json;
@@ -6,25 +6,25 @@ use serde_json::Value as Json;
 use super::{Session, failure};
 use crate::outcome::{ErrorKind, Failure};
 
-/// More instances than these are counted and not listed.
+/// The maximum number of listed instances; further ones are only counted.
 const MOST_LISTED: u64 = 1000;
 
-/// Instances a page: with ids and payloads as long as may be, an answer stays within what is read of one.
+/// The number of instances per page, so that a reply with the longest ids and payloads stays within the response limit.
 const PAGE: u64 = 200;
 
-/// Bytes of an instance's name that are read: what portcullis itself allows for one.
+/// The maximum length of an instance's name in bytes: the limit of portcullis itself.
 const LONGEST_ID: usize = 255;
 
-/// Bytes of what an instance says of itself: what portcullis itself writes at most.
+/// The maximum length of an instance's payload in bytes: the limit of portcullis itself.
 const LONGEST_PAYLOAD: usize = 512;
 
-/// The latest deadline from now in milliseconds: the longest time to live is a day, the second one is for servers whose clocks differ.
+/// The latest accepted deadline from now in milliseconds: the longest time to live is a day, and another day is for clocks that differ.
 const LONGEST_LIFE: u64 = 172_800_000;
 
-/// The last point in time that is one, in milliseconds since the epoch: the end of the year 9999.
+/// The last accepted time in milliseconds since the epoch: the end of the year 9999.
 const LATEST: u64 = 253_402_300_799_999;
 
-/// One service's records, and the way in which this user may count them.
+/// One service's records, and the method by which this user may count them.
 #[derive(Clone, Debug)]
 pub struct HeartbeatReader {
     key: String,
@@ -48,7 +48,7 @@ pub struct Instance {
     pub ready: bool,
     /// When its record expires, in milliseconds from now by the clock of that Redis.
     pub expires_in: i64,
-    /// What it says of itself; null for none.
+    /// Its payload; null without one.
     pub said: Json,
 }
 
@@ -62,7 +62,7 @@ impl HeartbeatReader {
         format!("portcullis:{{{}}}:{name}", self.key)
     }
 
-    /// How many instances are ready. Where one is enough the shared key says so even where instances are not recorded.
+    /// How many instances are ready. If one is enough, the shared key is used even if there are no records of instances.
     pub async fn count(&mut self, session: &mut Session) -> Result<u64, Failure> {
         loop {
             let verb = match self.way {
@@ -101,9 +101,9 @@ impl HeartbeatReader {
         }
     }
 
-    /// Every instance that reports, by name; a thousand of them at most, those that were silent the longest.
+    /// All reporting instances, by name; at most a thousand, those that have been silent longest.
     ///
-    /// It goes the way that [`HeartbeatReader::count`] has found, so that one is asked first.
+    /// It goes the way that [`HeartbeatReader::count`] has found, so call that one first.
     pub async fn list(&self, session: &mut Session) -> Result<Vec<Instance>, Failure> {
         let mut instances = match self.way {
             Way::Script => self.list_by_script(session, "EVAL").await?,
@@ -131,7 +131,7 @@ impl HeartbeatReader {
         Ok(instances)
     }
 
-    /// Where scripts are forbidden: a name that is longer than an answer may be still hides the others there.
+    /// Without scripts: a name that is longer than the response limit still hides the others.
     async fn list_plainly(&self, session: &mut Session) -> Result<Vec<Instance>, Failure> {
         let now = time(session).await?;
         let within = |set: String| {
@@ -150,10 +150,10 @@ impl HeartbeatReader {
         Ok(instances)
     }
 
-    /// What an instance says of itself; null where its record is too long or something else than ours.
+    /// The payload of an instance; null if its record is too long or invalid.
     async fn said(&self, session: &mut Session, id: &str) -> Result<Json, Failure> {
         let record = self.set(&format!("i:{id}"));
-        // Who may not ask this may ask the next all the same.
+        // Without the right to this command, the next one may still be allowed.
         if let Ok(Value::Int(length)) = session.ask(redis::cmd("HSTRLEN").arg(&record).arg("p")).await
             && length > LONGEST_PAYLOAD as i64
         {
@@ -168,7 +168,7 @@ impl HeartbeatReader {
     }
 }
 
-/// How many instances a page of the listing script looked at, and those that it told; none for another answer.
+/// How many instances a page of the listing script examined, and those that it returned; none for an invalid reply.
 pub(crate) fn page(value: &Value) -> Option<(u64, Vec<Instance>)> {
     let Value::Array(parts) = value else { return None };
     let (looked_at, rest) = parts.split_first()?;
@@ -185,7 +185,7 @@ pub(crate) fn page(value: &Value) -> Option<(u64, Vec<Instance>)> {
     Some((number(looked_at)?, listed.take(PAGE as usize).collect()))
 }
 
-/// Whether the server has no such command for this user, or not at all.
+/// Whether the server does not have this command, or not for this user.
 fn is_refused(error: &RedisError) -> bool {
     let unknown = error.detail().is_some_and(|words| words.contains("unknown command"));
     unknown || (error.code() == Some("NOPERM") && error.detail().is_some_and(|words| words.contains("'eval")))
@@ -210,7 +210,7 @@ fn number(value: &Value) -> Option<u64> {
     }
 }
 
-/// Members of a sorted set and their scores, without those that no instance can have.
+/// Members of a sorted set and their scores, without impossible scores.
 fn pairs(value: &Value) -> Vec<(String, i64)> {
     let Value::Array(parts) = value else { return Vec::new() };
     let (members, _) = parts.as_chunks::<2>();

@@ -1,4 +1,4 @@
-//! Redis behind Sentinels, and Redis in a Cluster: whom to ask, and whether it is the one that is meant.
+//! Redis behind Sentinels, and Redis in a Cluster: finds the right server and verifies its role.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{Address, ClusterTarget, RedisPlace, RedisTarget, SentinelTarget};
 use crate::probe::first::first_of;
 
-/// A check of the master that Sentinels watch, with the connection it keeps between two runs.
+/// A check of the master that Sentinels monitor, with the connection it keeps between two runs.
 #[derive(Debug)]
 pub(in crate::probe) struct SentinelProbe {
     target: SentinelTarget,
@@ -29,7 +29,7 @@ impl SentinelProbe {
         self.session.as_ref().map(|session| session.number)
     }
 
-    /// Asks the kept connection whether it still leads to the master; else asks the Sentinels who that is.
+    /// Checks that the kept connection still leads to the master; otherwise queries the Sentinels for it.
     pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut session) = self.session.take()
             && !session.is_closed()
@@ -48,9 +48,9 @@ impl SentinelProbe {
         Ok(())
     }
 
-    /// The address that the first Sentinel which knows the master gives.
+    /// The address from the first Sentinel that knows the master.
     async fn master(&self, within: Duration) -> Result<Address, Failure> {
-        // Some of the time is the master's.
+        // A part of the time is reserved for the master.
         let within = within.mul_f64(0.6);
         let ask = |sentinel: Named| {
             let (username, password) = self.target.sentinel_login.clone();
@@ -61,7 +61,7 @@ impl SentinelProbe {
     }
 }
 
-/// One of several servers, and what it is.
+/// One of several servers, and its kind.
 struct Named(&'static str, Address);
 
 impl fmt::Display for Named {
@@ -86,7 +86,7 @@ async fn ask_sentinel(login: RedisTarget, service: String, within: Duration) -> 
     }
 }
 
-/// Connects to the server that takes writes of `key`, in whichever way the Redis is run.
+/// Connects to the server that accepts writes of `key`, in any deployment form.
 pub async fn open(place: &RedisPlace, key: &str, within: Duration) -> Result<Session, Failure> {
     match place {
         RedisPlace::One(target) => Session::open(target, within).await,
@@ -108,10 +108,10 @@ pub async fn open(place: &RedisPlace, key: &str, within: Duration) -> Result<Ses
     }
 }
 
-/// The node that has the key's slot, as this one says.
+/// The node with the key's slot, according to this one.
 async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Duration) -> Result<Session, Failure> {
     let mut address = node.clone();
-    // One word of a node that is itself out of date may have to be followed by another.
+    // A node may be out of date, so several redirections may be needed.
     for _ in 0..3 {
         let login = RedisTarget { address: address.clone(), ..target.login.clone() };
         let asked = tokio::time::timeout(within, async {
@@ -123,15 +123,15 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
         let Err(error) = answer else { return Ok(session) };
         let Some((place, _)) = error.redirect_node() else { return Err(super::failure(&error)) };
         let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
-        // An empty host means the one that was asked (Redis 7).
+        // An empty host means the queried one (Redis 7).
         let host = if host.is_empty() { address.host.as_str() } else { host };
         address = told_address(host, port).map_err(|failure| failure.of("the key's owner that the node names"))?;
     }
     Err(Failure::new(ErrorKind::NotReady, "the nodes do not agree on who has the key"))
 }
 
-/// An address as a server gives it: a name or an IP address, and a port. Anything else, a path above all, would send the password where
-/// the operator has never meant it to go.
+/// An address from a server: a name or an IP address, and a port. Anything else, especially a path, could send the password to an
+/// unintended place.
 fn told_address(host: &str, port: &str) -> Result<Address, Failure> {
     /// RFC 1035, 2.3.4.
     const LONGEST: usize = 253;
@@ -149,7 +149,7 @@ fn told_address(host: &str, port: &str) -> Result<Address, Failure> {
     }
 }
 
-/// During a failover the address may still be that of a server which is the master no more.
+/// During a failover the address may still be that of the former master.
 async fn is_master(session: &mut Session) -> Result<(), Failure> {
     match session.query(&redis::cmd("ROLE")).await? {
         Value::Array(parts) if parts.first().map(text).as_deref() == Some("master") => Ok(()),
@@ -178,7 +178,7 @@ impl ClusterProbe {
         self.session.as_ref().map(|session| session.number)
     }
 
-    /// Asks a node for the state of the cluster: `ok` when all slots are served and it sees the majority.
+    /// Queries the state of the cluster from a node: `ok` if all slots are served and it sees the majority.
     pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut session) = self.session.take()
             && !session.is_closed()
