@@ -13,7 +13,7 @@ use crate::log;
 use crate::outcome::ErrorKind;
 use crate::plan::{ModuleId, Plan};
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, Step};
+use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, StageState};
 
 /// How often a wait that goes on is mentioned.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ impl EventLog {
                 self.tell_check(old, new, before.phase, now);
             }
         }
-        for new in after.stages.iter().filter(|stage| stage.step == Step::Up && stage.name.starts_with("wait:")) {
+        for new in after.stages.iter().filter(|stage| stage.step == StageState::Up && stage.name.starts_with("wait:")) {
             if before.stage(&new.name).is_some_and(|old| old.step != new.step) {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }

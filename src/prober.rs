@@ -25,7 +25,7 @@ use crate::plan::target::Target;
 use crate::plan::{CheckId, CheckPlan, Plan};
 use crate::probe::Probe;
 use crate::state::event::{Event, ProcessId};
-pub use answers::Answers;
+pub use answers::LastResults;
 pub use pace::{Pace, delay};
 pub use processes::ProcessWatch;
 
@@ -43,7 +43,7 @@ pub struct Orders {
     /// What is asked of each process.
     pub processes: BTreeMap<ProcessId, Arc<ProcessWatch>>,
     /// What is known of peers that are not to be asked at will: whoever follows these orders next has to know it, too.
-    pub answers: Arc<Answers>,
+    pub answers: Arc<LastResults>,
 }
 
 /// Asks every check of the plan until the orders end, and sends what it finds.
@@ -164,7 +164,7 @@ async fn watch_check(
 }
 
 /// Asks once, and notes it where somebody heard the question or may have.
-async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &Answers) -> Outcome {
+async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &LastResults) -> Outcome {
     let mut unanswered = Unanswered { check, answers, open: true };
     let outcome = patiently(asked, check.timeout).await;
     unanswered.open = false;
@@ -184,7 +184,7 @@ async fn patiently(asked: &mut impl Ask, within: Duration) -> Outcome {
 /// A question that is under way; dropped while it is open, nobody waits for its answer any more, and the peer may have heard it.
 struct Unanswered<'a> {
     check: &'a CheckPlan,
-    answers: &'a Answers,
+    answers: &'a LastResults,
     open: bool,
 }
 

@@ -32,7 +32,7 @@ use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::Reports;
-use crate::process::output::{self, Deadline};
+use crate::process::output::{self, StopDeadline};
 use crate::process::signals::Signals;
 use crate::process::spawn::InheritedEnvironment;
 use crate::published::Published;
@@ -154,7 +154,7 @@ impl Supervisor {
             if self.work() {
                 self.children.see_all_off();
                 let budget = self.lifecycle.plan().stop_budget();
-                let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
+                let stop = self.lifecycle.stop_since().map(|since| StopDeadline { since, budget });
                 self.children.finish_output(stop);
                 let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
                     code: 70,

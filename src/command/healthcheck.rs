@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::ask::endpoint::Endpoint;
-use super::ask::{self, Answer, Question};
+use super::ask::{self, HttpRequest, HttpResponse};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::log::stream;
@@ -23,9 +23,9 @@ use crate::outcome::ErrorKind;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::{own, reason};
-use options::{Asked, Options, USAGE};
+use options::{Invocation, Options, USAGE};
 
-pub use super::ask::endpoint::Place;
+pub use super::ask::endpoint::ServerLocation;
 
 /// How long the question may take where nothing else is said: far below Docker's own 30 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -43,11 +43,11 @@ const LONGEST_ANSWER: usize = 1024 * 1024;
 pub fn run(
     arguments: &[OsString],
     environment: impl Fn(&str) -> Option<OsString>,
-    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> u8 {
     let options = match options::parse(arguments) {
-        Ok(Asked::Question(options)) => options,
-        Ok(Asked::Help) => {
+        Ok(Invocation::Question(options)) => options,
+        Ok(Invocation::Help) => {
             print(USAGE);
             return 0;
         }
@@ -80,7 +80,7 @@ fn print(line: &str) {
 /// Asks the first endpoint that answers; all of them together have the time of the options.
 fn ask(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
     // What is asked for is the answer for everybody: a trusted peer would be shown more than an event may hold.
-    let question = Question {
+    let question = HttpRequest {
         method: "GET",
         target: path(options.level),
         headers: "Prefer: return=minimal\r\n",
@@ -115,7 +115,7 @@ const fn verdict(level: Level, passes: bool) -> &'static str {
     }
 }
 
-fn judge(level: Level, answer: &Answer) -> (bool, String) {
+fn judge(level: Level, answer: &HttpResponse) -> (bool, String) {
     if let (200, Some(line)) = (answer.status, own::read(&answer.body)) {
         return (true, line);
     }

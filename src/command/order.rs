@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use percent_encoding::utf8_percent_encode;
 
-use super::ask::endpoint::{Endpoint, Place};
-use super::ask::{self, Answer, Question};
+use super::ask::endpoint::{Endpoint, ServerLocation};
+use super::ask::{self, HttpRequest, HttpResponse};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
@@ -78,7 +78,7 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 }
 
 fn give(options: &Options, environment: &Environment) -> (u8, String) {
-    let said = Place { listen: None, socket: options.socket.clone() };
+    let said = ServerLocation { listen: None, socket: options.socket.clone() };
     let endpoints = match ask::endpoints(&said, options.config.as_deref(), environment) {
         Ok(endpoints) => endpoints,
         Err(problem) => return (Exit::Usage.code(), problem),
@@ -89,7 +89,7 @@ fn give(options: &Options, environment: &Environment) -> (u8, String) {
     };
     let token = health_token(options.config.as_deref(), environment);
     let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
-    let question = Question {
+    let question = HttpRequest {
         method: "POST",
         target: &format!("{}?wait_ms={}", options.order.path(), options.timeout.as_millis()),
         headers: &format!("Content-Length: 0\r\n{bearer}"),
@@ -103,7 +103,7 @@ fn give(options: &Options, environment: &Environment) -> (u8, String) {
 }
 
 /// The code and the words of an answer.
-fn told(answer: &Answer) -> (u8, String) {
+fn told(answer: &HttpResponse) -> (u8, String) {
     let ControlAnswer { exit, sentence, lines } = serde_json::from_str(&answer.body).unwrap_or_default();
     let sentence = sentence.as_deref().map(visible::line);
     match (answer.status, sentence, exit) {
@@ -121,8 +121,8 @@ fn told(answer: &Answer) -> (u8, String) {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: body.to_owned() }
+    fn answer(status: u16, body: &str) -> HttpResponse {
+        HttpResponse { status, body: body.to_owned() }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::took;
 use crate::clock::Moment;
-use crate::state::snapshot::{CurrentStep, Doing, Snapshot, Stage, Step};
+use crate::state::snapshot::{CurrentStep, Doing, Snapshot, Stage, StageState};
 
 /// The name of a step, by its stage.
 fn name(stage: &str) -> &str {
@@ -38,11 +38,11 @@ pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
 fn tell_end(stage: &Stage) {
     let (name, took) = (name(&stage.name), took(stage.began, stage.ended));
     match (stage.step, &stage.note) {
-        (Step::Up, Some(note)) if !note.is_empty() => info!("the step `{name}` is over after {took}: {note}"),
-        (Step::Up, _) => info!("the step `{name}` is done after {took}"),
-        (Step::Down, Some(why)) if !stage.counts => warn!("the step `{name}` failed after {took}: it {why}; the start goes on"),
-        (Step::Down, _) => warn!("the step `{name}` failed after {took}"),
-        (Step::Unknown, _) => {}
+        (StageState::Up, Some(note)) if !note.is_empty() => info!("the step `{name}` is over after {took}: {note}"),
+        (StageState::Up, _) => info!("the step `{name}` is done after {took}"),
+        (StageState::Down, Some(why)) if !stage.counts => warn!("the step `{name}` failed after {took}: it {why}; the start goes on"),
+        (StageState::Down, _) => warn!("the step `{name}` failed after {took}"),
+        (StageState::Unknown, _) => {}
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::LockOrder;
 use super::any::{AnyHeld, AnyLock};
 use super::lock::{Try, bounded};
-use super::question::{Answer, Asker};
+use super::question::{SchemaQuery, SchemaState};
 use crate::clock::patience::within;
 use crate::exit::Exit;
 use crate::plan::{KeeperPlan, Orphans};
@@ -173,10 +173,10 @@ async fn released(orders: &mut UnboundedReceiver<LockOrder>, tell: &(impl Fn(Loc
     false
 }
 
-async fn verify(asker: &mut Asker, rules: &Rules) -> Result<(), String> {
+async fn verify(asker: &mut SchemaQuery, rules: &Rules) -> Result<(), String> {
     let Some(statement) = &rules.verify else { return Ok(()) };
     match asker.ask(statement).await {
-        Ok(Answer::Current) => Ok(()),
+        Ok(SchemaState::Current) => Ok(()),
         Ok(_) => Err("its statement says that the schema is not as it should be".to_owned()),
         Err(failure) => Err(format!("{}; {}", failure.reason().words(), failure.reason().advice())),
     }
@@ -185,7 +185,7 @@ async fn verify(asker: &mut Asker, rules: &Rules) -> Result<(), String> {
 /// Tries until the lock is ours, the schema is current, or the limit has passed.
 async fn queue(
     lock: &mut dyn AnyLock,
-    asker: &mut Asker,
+    asker: &mut SchemaQuery,
     rules: &Rules,
     tell: &(impl Fn(LockNews) + Sync),
 ) -> Result<Queued, (Exit, String)> {
@@ -206,7 +206,7 @@ async fn queue(
 
 async fn queue_patiently(
     lock: &mut dyn AnyLock,
-    asker: &mut Asker,
+    asker: &mut SchemaQuery,
     rules: &Rules,
     obstacle: &mut Obstacle,
     tell: &(impl Fn(LockNews) + Sync),
@@ -256,12 +256,12 @@ async fn queue_patiently(
 }
 
 /// Whether the check says that there is nothing to do, and whether because the schema is ahead; none when it does not say so.
-async fn current(asker: &mut Asker, rules: &Rules, tell: &(impl Fn(LockNews) + Sync)) -> Option<bool> {
+async fn current(asker: &mut SchemaQuery, rules: &Rules, tell: &(impl Fn(LockNews) + Sync)) -> Option<bool> {
     let began = Instant::now();
     match asker.ask(rules.check.as_ref()?).await {
-        Ok(Answer::Current) => Some(false),
-        Ok(Answer::Ahead) => Some(true),
-        Ok(Answer::Pending) | Err(_) => {
+        Ok(SchemaState::Current) => Some(false),
+        Ok(SchemaState::Ahead) => Some(true),
+        Ok(SchemaState::Pending) | Err(_) => {
             tell(LockNews::Checked(began.elapsed()));
             None
         }

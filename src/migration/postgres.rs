@@ -12,14 +12,14 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::lock::{HINT_AFTER, Leftover, Lock, Try};
 use super::name::{Name, instance_in};
-use super::question::Asker;
+use super::question::SchemaQuery;
 use crate::outcome::Failure;
 use crate::plan::target::PostgresTarget;
-use crate::probe::postgres::Refused;
+use crate::probe::postgres::StatementError;
 use crate::state::event::LockHolder;
 use link::Link;
 use seen::Seen;
-use sessions::Place;
+use sessions::SessionFilter;
 pub(super) use sessions::quoted;
 
 /// For the migration's sessions: they end within half a minute of their client.
@@ -64,8 +64,8 @@ impl PostgresLock {
         )
     }
 
-    fn place(&self) -> Place<'_> {
-        Place { tag: self.tag, database: self.migrated.as_ref().map(|target| target.database.as_str()) }
+    fn place(&self) -> SessionFilter<'_> {
+        SessionFilter { tag: self.tag, database: self.migrated.as_ref().map(|target| target.database.as_str()) }
     }
 
     /// The channel on which holders come and go.
@@ -78,7 +78,7 @@ impl PostgresLock {
     }
 
     /// Who holds the lock, as far as the server shows it to this role, and the transaction that is the lock.
-    async fn holder(&self, link: &Link) -> Result<(LockHolder, Option<String>), Refused> {
+    async fn holder(&self, link: &Link) -> Result<(LockHolder, Option<String>), StatementError> {
         // The id of a transaction is shown as its lower half: it is one of the last 2^32 that were given.
         let full = "(SELECT txid_snapshot_xmax(txid_current_snapshot()) - ((txid_snapshot_xmax(txid_current_snapshot()) - \
                     transactionid::text::bigint) & 4294967295) FROM pg_locks WHERE pid = held.pid AND locktype = 'transactionid' \
@@ -94,7 +94,7 @@ impl PostgresLock {
         Ok((holder(row), row.try_get(4).ok().flatten().map(str::to_owned)))
     }
 
-    async fn attempt_once(&mut self) -> Result<Try<Link>, Refused> {
+    async fn attempt_once(&mut self) -> Result<Try<Link>, StatementError> {
         let mut link = match self.waiting.take() {
             Some(link) if !link.session.is_closed() => link,
             _ => Link::open(&self.target, &self.name.of_lock(), &self.channel()).await?,
@@ -118,7 +118,7 @@ impl PostgresLock {
         // The setting's row may stand before it.
         let answer = rows.last().and_then(|row| row.try_get(0).ok().flatten()).map(str::to_owned);
         match answer.as_deref() {
-            Some("held") if self.holds(&mut link).await.map_err(Refused::from)? => {
+            Some("held") if self.holds(&mut link).await.map_err(StatementError::from)? => {
                 link.begin_hold().await?;
                 if !link.pooled {
                     link.session.tell(&self.word("begin", &self.name.of_lock())).await?;
@@ -287,7 +287,7 @@ impl Lock for PostgresLock {
         held.session.close().await;
     }
 
-    fn asker(&self) -> Asker {
-        Asker::postgres(self.migrated.as_ref().unwrap_or(&self.target).clone(), self.name.of_lock())
+    fn asker(&self) -> SchemaQuery {
+        SchemaQuery::postgres(self.migrated.as_ref().unwrap_or(&self.target).clone(), self.name.of_lock())
     }
 }

@@ -35,7 +35,7 @@ use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::modules::{Modules, Wanted};
-use crate::plan::resolve::variables::Variables;
+use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::target::Target;
 use crate::plan::{Plan, Retired, Service};
 
@@ -50,7 +50,7 @@ pub use health::{HealthAddress, health_address, health_token};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct RunOptions {
     /// `-c`.
     pub file: Option<PathBuf>,
     /// `--preset`.
@@ -70,16 +70,16 @@ pub struct Request {
 }
 
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.
-pub fn resolve(request: &Request, environment: &Environment) -> Result<Plan, Problems> {
+pub fn resolve(request: &RunOptions, environment: &Environment) -> Result<Plan, Problems> {
     resolved(request, Context::new(environment)).map(|(plan, _)| plan)
 }
 
 /// The same with what the configuration comes to: every value and where it comes from.
-pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Effective), Problems> {
+pub fn explain(request: &RunOptions, environment: &Environment) -> Result<(Plan, Effective), Problems> {
     resolved(request, Context::new(environment).recording())
 }
 
-fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
+fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
     let mut tree = tree(request, &context);
     let bare = request.bare || flag(&context, "PORTCULLIS_BARE");
     let mut given = Given { own: own_command(request, &context, bare), arguments: request.arguments.clone(), ..Given::default() };
@@ -112,14 +112,14 @@ fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective)
 }
 
 /// Every layer of the configuration, laid over each other.
-fn tree(request: &Request, context: &Context<'_>) -> Table {
+fn tree(request: &RunOptions, context: &Context<'_>) -> Table {
     let mut overrides = request.overrides.clone();
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides };
     layers::load_and_look(layers, context)
 }
 
-fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variables, bare: bool) -> Plan {
+fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: VariableChanges, bare: bool) -> Plan {
     let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
     root.note(&configuration);

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::exit::Ended;
-use crate::mailbox::{Mailbox, Request};
+use crate::mailbox::{Mailbox, ProcessRequest};
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::ProcessPlan;
 use crate::process::notify::NotifyWays;
@@ -37,7 +37,7 @@ pub(super) async fn ask_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>
 pub(super) async fn ask_process(module: Option<&str>, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
     let Some(mailbox) = supervisor else { return Err(Failure::new(ErrorKind::Exited, "there is no process here to look at")) };
     let (answer, answered) = oneshot::channel();
-    mailbox.ask(Request::Runs(module.map(str::to_owned), answer));
+    mailbox.ask(ProcessRequest::Runs(module.map(str::to_owned), answer));
     match answered.await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::new(
@@ -65,7 +65,7 @@ async fn through(mailbox: &Mailbox, plan: &ProcessPlan) -> Result<Result<Ended, 
     // Dropped after the answer's receiver, which is younger: the supervisor then finds that closed.
     let _wake = Wake(mailbox);
     let (answer, answered) = oneshot::channel();
-    mailbox.ask(Request::Run(Box::new(plan.clone()), answer));
+    mailbox.ask(ProcessRequest::Run(Box::new(plan.clone()), answer));
     answered.await.map_err(|_| shutting_down())
 }
 

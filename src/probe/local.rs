@@ -8,7 +8,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::dial::{dial_unix, resolve};
 use crate::outcome::{Detail, ErrorKind, Failure, Volume};
-use crate::plan::target::{Address, DiskTarget, Room};
+use crate::plan::target::{Address, ByteSize, DiskTarget};
 
 /// Passes when the unix socket accepts a connection; it is closed at once.
 pub(super) async fn ask_unix(path: &Path) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ pub(super) fn ask_disk(disk: &DiskTarget) -> (Result<(), Failure>, Volume) {
     };
     let bytes = |blocks: u64| blocks.saturating_mul(status.fragment_size());
     volume = Volume { total: bytes(status.blocks()), free: bytes(status.blocks_available()), exists: true, ..volume };
-    let words = || format!("{} free on {}, {} wanted", Room(volume.free), disk.path.display(), Room(disk.free));
+    let words = || format!("{} free on {}, {} wanted", ByteSize(volume.free), disk.path.display(), ByteSize(disk.free));
     let short = volume.free < disk.free;
     (if short { Err(Failure::new(ErrorKind::Status, &words()).because(Detail::NoRoom)) } else { Ok(()) }, volume)
 }

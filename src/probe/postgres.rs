@@ -37,14 +37,14 @@ pub struct Session {
 
 /// A statement that failed.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct StatementError {
     /// What it means.
     pub failure: Failure,
     /// The SQLSTATE, where it was the server that refused the statement.
     pub state: Option<String>,
 }
 
-impl Refused {
+impl StatementError {
     /// Whether the server refuses the statement by its nature, so that asking again is no use: it has no such feature or no such function,
     /// cannot parse it, or does not grant the right (SQLSTATE classes 0A and 42).
     pub fn is_final(&self) -> bool {
@@ -52,7 +52,7 @@ impl Refused {
     }
 }
 
-impl From<Failure> for Refused {
+impl From<Failure> for StatementError {
     fn from(failure: Failure) -> Self {
         Self { failure, state: None }
     }
@@ -89,13 +89,13 @@ impl Session {
     }
 
     /// As [`query`](Self::query), with the server's own code for a refusal.
-    pub async fn tell(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Refused> {
+    pub async fn tell(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         self.allowance.renew();
         let messages = self
             .client
             .simple_query(statement)
             .await
-            .map_err(|error| Refused { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
+            .map_err(|error| StatementError { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {

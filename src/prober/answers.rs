@@ -13,10 +13,10 @@ use crate::plan::CheckPlan;
 /// A task that asks a check may end and another one begin, by a reload, the restart of a module, or a fault of ours; the peer must
 /// not be asked the more often for it.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<Vec<Answer>>);
+pub struct LastResults(Mutex<Vec<LastResult>>);
 
 #[derive(Debug)]
-struct Answer {
+struct LastResult {
     check: String,
     endpoints: Vec<String>,
     asked: Instant,
@@ -32,7 +32,7 @@ pub(super) struct NotYet {
     pub told: Option<(Moment, Outcome)>,
 }
 
-impl Answers {
+impl LastResults {
     /// None where the check may be asked at once.
     pub(super) fn not_yet(&self, check: &CheckPlan) -> Option<NotYet> {
         let known = self.known();
@@ -58,15 +58,15 @@ impl Answers {
             !is_replaced && asked.duration_since(answer.asked) <= CheckPlan::LONGEST_INTERVAL
         });
         let endpoints = check.target.endpoints().into_iter().map(str::to_owned).collect();
-        known.push(Answer { check: check.name.clone(), endpoints, asked, told });
+        known.push(LastResult { check: check.name.clone(), endpoints, asked, told });
     }
 
-    fn known(&self) -> MutexGuard<'_, Vec<Answer>> {
+    fn known(&self) -> MutexGuard<'_, Vec<LastResult>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Answer {
+impl LastResult {
     /// Whether it came from a peer that the check asks, too.
     fn is_of(&self, check: &CheckPlan) -> bool {
         let asks = check.target.endpoints();

@@ -10,7 +10,7 @@ use nix::sys::eventfd::EventFd;
 
 use super::lineage::Lineage;
 use super::notify::NotifyWays;
-use super::output::{Deadline, Output, Pipes, Scan};
+use super::output::{OutputRelays, Pipes, Scan, StopDeadline};
 use super::spawn::{self, InheritedEnvironment, SpawnError};
 use super::starter::{Report, Starters};
 use super::{memory, terminal};
@@ -81,7 +81,7 @@ pub struct Children {
     running: HashMap<i32, ProcessId>,
     groups: HashMap<ProcessId, i32>,
     exec_probes: HashSet<i32>,
-    output: Output,
+    output: OutputRelays,
     seeing_off: SeeingOff,
     /// Who was sent KILL from here: nothing else need have ended it.
     killed: HashSet<ProcessId>,
@@ -98,7 +98,7 @@ impl Children {
             running: HashMap::new(),
             groups: HashMap::new(),
             exec_probes: HashSet::new(),
-            output: Output::default(),
+            output: OutputRelays::default(),
             seeing_off: SeeingOff::default(),
             killed: HashSet::new(),
             lineage: Lineage::default(),
@@ -246,8 +246,8 @@ impl Children {
         self.running.keys().any(|pid| memory::is_dying(*pid))
     }
 
-    /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].
-    pub fn finish_output(&self, stop: Option<Deadline>) {
+    /// Passes on the rest of what children wrote, for a bounded time; see [`OutputRelays::finish`].
+    pub fn finish_output(&self, stop: Option<StopDeadline>) {
         self.output.finish(stop);
     }
 

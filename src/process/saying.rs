@@ -17,7 +17,7 @@ use nix::unistd::pipe2;
 use super::notify::NotifyWays;
 use super::spawn::{self, InheritedEnvironment, SpawnError};
 use crate::clock::Moment;
-use crate::config::source::Asker;
+use crate::config::source::CommandRunner;
 use crate::exit::Ended;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
@@ -65,7 +65,7 @@ impl Drop for Running {
     }
 }
 
-impl Asker for Sayings {
+impl CommandRunner for Sayings {
     fn output(&self, argv: &[String], variables: &BTreeMap<OsString, OsString>, within: Duration) -> Result<String, String> {
         if self.stopped_by().is_some() {
             return Err("was not run: portcullis was asked to stop".to_owned());

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::options::{Asked, Options, parse as parse_options};
-use super::{Answer, Endpoint, LONGEST_LINE, Place, ask, judge, run, shortened};
+use super::options::{Invocation, Options, parse as parse_options};
+use super::{Endpoint, HttpResponse, LONGEST_LINE, ServerLocation, ask, judge, run, shortened};
 use crate::clock::Moment;
 use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Details, HealthPlan, Plan, Service, SocketName, Views};
@@ -25,28 +25,28 @@ fn words(line: &str) -> Vec<OsString> {
 
 fn options(line: &str) -> Options {
     match parse_options(&words(line)).unwrap() {
-        Asked::Question(options) => options,
-        Asked::Help => panic!("{line} asks for help"),
+        Invocation::Question(options) => options,
+        Invocation::Help => panic!("{line} asks for help"),
     }
 }
 
 fn find(
     options: &Options,
     environment: impl Fn(&str) -> Option<OsString>,
-    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> Result<Vec<Endpoint>, String> {
     ask::find(&options.place, options.file.as_deref(), environment, file_settings)
 }
 
 /// The endpoints as they are written, for a command line, an environment and a file.
-fn ways(line: &str, environment: &[(&str, &str)], file: Option<Place>) -> String {
+fn ways(line: &str, environment: &[(&str, &str)], file: Option<ServerLocation>) -> String {
     let lookup = |name: &str| environment.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(*value));
     let endpoints = find(&options(line), lookup, |_| file).unwrap();
     endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn place(listen: Option<&str>, socket: Option<&str>) -> Place {
-    Place { listen: listen.map(str::to_owned), socket: socket.map(str::to_owned) }
+fn place(listen: Option<&str>, socket: Option<&str>) -> ServerLocation {
+    ServerLocation { listen: listen.map(str::to_owned), socket: socket.map(str::to_owned) }
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn options_are_read_in_every_form() {
         assert_eq!(options(form).file, Some(OsString::from("file")), "{form}");
     }
     for form in ["-h", "--help", "--level live --help"] {
-        assert_eq!(parse_options(&words(form)), Ok(Asked::Help), "{form}");
+        assert_eq!(parse_options(&words(form)), Ok(Invocation::Help), "{form}");
     }
 }
 
@@ -120,7 +120,7 @@ fn the_file_is_read_only_when_nothing_else_says_where() {
 }
 
 fn line_of(level: Level, status: u16, body: &str) -> (bool, String) {
-    judge(level, &Answer { status, body: body.to_owned() })
+    judge(level, &HttpResponse { status, body: body.to_owned() })
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Node, Table, Value};
 use crate::config::problem::nearest;
 use access::{Entries, Groups, Items};
-pub(super) use fault::{Fault, FaultKind, Step};
+pub(super) use fault::{Fault, FaultKind, PathSegment};
 use fault::{listed, named};
 
 /// Stands in a type's sentence for the value: the reader puts its masked form there, so no type ever prints what it was given.

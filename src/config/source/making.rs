@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Environment, Found};
 
 /// Runs the commands whose output becomes a variable.
-pub trait Asker: Send + Sync {
+pub trait CommandRunner: Send + Sync {
     /// What `argv` writes to its standard output within that time, in an environment of these variables.
     ///
     /// # Errors
@@ -27,7 +27,7 @@ pub(super) struct Set {
 impl Environment {
     /// The same with somebody who makes what has to be made: `run` alone has one.
     #[must_use]
-    pub fn asking(self, asker: std::sync::Arc<dyn Asker>) -> Self {
+    pub fn asking(self, asker: std::sync::Arc<dyn CommandRunner>) -> Self {
         Self { asker: Some(asker), ..self }
     }
 
@@ -38,7 +38,7 @@ impl Environment {
     }
 
     /// What was made under this name before, else what `make` makes now; none where nobody may make anything.
-    pub fn made(&self, name: &str, make: impl FnOnce(&dyn Asker) -> Result<String, String>) -> Option<Result<String, String>> {
+    pub fn made(&self, name: &str, make: impl FnOnce(&dyn CommandRunner) -> Result<String, String>) -> Option<Result<String, String>> {
         let known = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = known().get(name) {
             return Some(Ok(value.clone()));

@@ -9,7 +9,7 @@ use super::watch::{REGAIN, watch};
 use super::{Rules, current};
 use crate::migration::any::{AnyHeld, AnyLock};
 use crate::migration::lock::{Leftover, bounded};
-use crate::migration::question::Asker;
+use crate::migration::question::SchemaQuery;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::Orphans;
 use crate::probe::dial::shown;
@@ -26,7 +26,7 @@ const ORPHAN_WAIT: Duration = Duration::from_secs(30);
 /// Makes the lock safe to work under. What it says about the schema is asked again in the end, for another may have migrated.
 pub(super) async fn prepare(
     lock: &mut dyn AnyLock,
-    asker: &mut Asker,
+    asker: &mut SchemaQuery,
     rules: &Rules,
     held: &mut AnyHeld,
     tell: &(impl Fn(LockNews) + Sync),

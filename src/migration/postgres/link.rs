@@ -8,7 +8,7 @@ use super::seen::SessionId;
 use crate::migration::lock::{ANSWER, LEASE_SECONDS};
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::PostgresTarget;
-use crate::probe::postgres::{Refused, Session};
+use crate::probe::postgres::{Session, StatementError};
 
 /// What every session of the lock asks for, each tolerated when the server refuses it: an old version, a hosted service.
 ///
@@ -50,7 +50,7 @@ pub(in crate::migration) struct Link {
 impl Link {
     /// A session, and whether it is ours alone, which is found out before anything is set or taken: in a pooler both would stay
     /// behind in a session that others get, too.
-    pub(super) async fn open(target: &PostgresTarget, name: &str, channel: &str) -> Result<Self, Refused> {
+    pub(super) async fn open(target: &PostgresTarget, name: &str, channel: &str) -> Result<Self, StatementError> {
         let session = Session::open(target, name, ANSWER).await?;
         let serving = session.tell("SELECT pg_backend_pid()").await?;
         let serving = serving.first().and_then(|row| row.try_get(0).ok().flatten());
@@ -77,7 +77,7 @@ impl Link {
     }
 
     /// The lock has just become ours.
-    pub(super) async fn begin_hold(&mut self) -> Result<(), Refused> {
+    pub(super) async fn begin_hold(&mut self) -> Result<(), StatementError> {
         let rows = self.session.tell("SELECT extract(epoch FROM clock_timestamp())").await?;
         if let Some(now) = rows.first().and_then(|row| row.try_get(0).ok().flatten()) {
             now.clone_into(&mut self.since);

@@ -2,7 +2,7 @@
 
 mod options;
 
-use crate::config::arguments::{Refused, Rule};
+use crate::config::arguments::{RefusalSection, Rule};
 use crate::config::interpolate::Text;
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::origin::Origin;
@@ -66,7 +66,7 @@ pub(super) fn refusals(root: &Section<'_>) {
     let context = root.context();
     for node in root.list("refuse").unwrap_or_default() {
         let Some(mut section) = context.open(&node, "refuse", Depth::Syntax) else { continue };
-        let _: Refused = section.declared();
+        let _: RefusalSection = section.declared();
         for key in ["when", "message"].into_iter().filter(|key| !section.has(key)) {
             let what = if key == "when" { "it says in which case nothing is started" } else { "it says what to do instead" };
             section.problem(key, format!("is missing: {what}"));
@@ -75,7 +75,7 @@ pub(super) fn refusals(root: &Section<'_>) {
         let holds = condition::told(context, when, "refuse").is_some_and(|(holds, _)| holds) && section.has("message");
         let whole = context.open(&node, "refuse", Depth::Whole).filter(|_| holds);
         if let Some(mut section) = whole {
-            let refused: Refused = section.declared();
+            let refused: RefusalSection = section.declared();
             let message = refused.message.0.map(|text| text.shown()).unwrap_or_default();
             context.problem(Problem::refused(&node.origin, message, refused.code.to().unwrap_or(64)));
         }

@@ -26,9 +26,9 @@ const CLOSEST: Duration = Duration::from_millis(10);
 /// A socket that was refused at once, kept for the next try: making and unmaking one is a fifth of what a try costs where the port
 /// is one of this host.
 #[derive(Debug, Default)]
-pub struct Refused(Option<(AddressFamily, OwnedFd)>);
+pub struct RefusedSocket(Option<(AddressFamily, OwnedFd)>);
 
-impl Refused {
+impl RefusedSocket {
     fn take(&mut self, family: AddressFamily) -> Option<OwnedFd> {
         self.0.take_if(|(kept, _)| *kept == family).map(|(_, file)| file)
     }
@@ -44,7 +44,7 @@ type Open = (SocketAddr, TcpStream);
 
 /// Connects to one of the addresses, at least one, until `deadline`. A failure brings the next one at once, silence after a quarter of a
 /// second or as soon as all can be tried in time. When none accepts, the most telling failure is returned: a refusal says more than silence.
-pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refused: &mut Refused) -> Result<TcpStream, Failure> {
+pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refused: &mut RefusedSocket) -> Result<TcpStream, Failure> {
     let began = Instant::now();
     let time = deadline.saturating_duration_since(began);
     let stagger = STAGGER.min(shared(time, addresses.len().saturating_add(1))).max(CLOSEST);
@@ -119,7 +119,7 @@ enum Begun {
     Pending(TcpStream),
 }
 
-fn begin(address: SocketAddr, refused: &mut Refused) -> io::Result<Begun> {
+fn begin(address: SocketAddr, refused: &mut RefusedSocket) -> io::Result<Begun> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let mut kept = refused.take(family);
     loop {

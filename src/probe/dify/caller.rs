@@ -43,14 +43,14 @@ pub(super) struct Caller {
 /// What came of a call.
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) result: Result<Answer, Failure>,
+    pub(super) result: Result<HttpReply, Failure>,
     /// How long it took, waiting for its turn left out.
     pub(super) elapsed: Duration,
 }
 
 /// An answer whose status is from 200 to 299.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpReply {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     body: Vec<u8>,
@@ -117,8 +117,8 @@ impl Caller {
     }
 }
 
-async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: &mut Option<u16>) -> Result<Answer, Failure> {
-    let response = request.send().await.map_err(|error| client::Trouble::of(&error, url, within).failure)?;
+async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: &mut Option<u16>) -> Result<HttpReply, Failure> {
+    let response = request.send().await.map_err(|error| client::ExchangeError::of(&error, url, within).failure)?;
     let code = response.status().as_u16();
     *status = Some(code);
     if !response.status().is_success() {
@@ -128,7 +128,7 @@ async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: 
     }
     let headers = response.headers().clone();
     let (body, whole) = read(response).await?;
-    let answer = Answer { status: code, headers, body };
+    let answer = HttpReply { status: code, headers, body };
     if whole && code != 204 {
         answer.read::<IgnoredAny>()?;
     }
@@ -163,12 +163,12 @@ impl Call {
 
     #[cfg(test)]
     pub(super) fn answered(status: u16, body: &[u8]) -> Self {
-        let answer = Answer { status, headers: HeaderMap::new(), body: body.to_vec() };
+        let answer = HttpReply { status, headers: HeaderMap::new(), body: body.to_vec() };
         Self { result: Ok(answer), elapsed: Duration::ZERO }
     }
 }
 
-impl Answer {
+impl HttpReply {
     /// The body as what it should be. Its own words, and those of the parser about them, are not repeated.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|_| {

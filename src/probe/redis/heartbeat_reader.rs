@@ -41,7 +41,7 @@ enum Way {
 
 /// One instance that reports.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Instance {
+pub struct InstanceRecord {
     /// Its name.
     pub id: String,
     /// Whether it is ready.
@@ -104,7 +104,7 @@ impl HeartbeatReader {
     /// Every instance that reports, by name; a thousand of them at most, those that were silent the longest.
     ///
     /// It goes the way that [`HeartbeatReader::count`] has found, so that one is asked first.
-    pub async fn list(&self, session: &mut Session) -> Result<Vec<Instance>, Failure> {
+    pub async fn list(&self, session: &mut Session) -> Result<Vec<InstanceRecord>, Failure> {
         let mut instances = match self.way {
             Way::Script => self.list_by_script(session, "EVAL").await?,
             Way::ReadOnlyScript => self.list_by_script(session, "EVAL_RO").await?,
@@ -114,7 +114,7 @@ impl HeartbeatReader {
         Ok(instances)
     }
 
-    async fn list_by_script(&self, session: &mut Session, verb: &str) -> Result<Vec<Instance>, Failure> {
+    async fn list_by_script(&self, session: &mut Session, verb: &str) -> Result<Vec<InstanceRecord>, Failure> {
         let mut instances = Vec::new();
         for first in (0..MOST_LISTED).step_by(PAGE as usize) {
             let mut command = redis::cmd(verb);
@@ -132,7 +132,7 @@ impl HeartbeatReader {
     }
 
     /// Where scripts are forbidden: a name that is longer than an answer may be still hides the others there.
-    async fn list_plainly(&self, session: &mut Session) -> Result<Vec<Instance>, Failure> {
+    async fn list_plainly(&self, session: &mut Session) -> Result<Vec<InstanceRecord>, Failure> {
         let now = time(session).await?;
         let within = |set: String| {
             let mut command = redis::cmd("ZRANGE");
@@ -145,7 +145,7 @@ impl HeartbeatReader {
         for (id, deadline) in pairs(&session.query_list(&within(self.set("all"))).await?) {
             let said = self.said(session, &id).await?;
             let is_ready = ready.iter().any(|(other, _)| *other == id);
-            instances.push(Instance { id, ready: is_ready, expires_in: deadline.saturating_sub(now.cast_signed()), said });
+            instances.push(InstanceRecord { id, ready: is_ready, expires_in: deadline.saturating_sub(now.cast_signed()), said });
         }
         Ok(instances)
     }
@@ -169,17 +169,19 @@ impl HeartbeatReader {
 }
 
 /// How many instances a page of the listing script looked at, and those that it told; none for another answer.
-pub(crate) fn page(value: &Value) -> Option<(u64, Vec<Instance>)> {
+pub(crate) fn page(value: &Value) -> Option<(u64, Vec<InstanceRecord>)> {
     let Value::Array(parts) = value else { return None };
     let (looked_at, rest) = parts.split_first()?;
     let (records, _) = rest.as_chunks::<4>();
     let listed = records.iter().filter_map(|[id, left, ready, payload]| {
         let (Value::BulkString(id), Value::Int(left), Value::BulkString(payload)) = (id, left, payload) else { return None };
-        (id.len() <= LONGEST_ID && payload.len() <= LONGEST_PAYLOAD && (0..=LONGEST_LIFE.cast_signed()).contains(left)).then(|| Instance {
-            id: String::from_utf8_lossy(id).into_owned(),
-            ready: *ready == Value::Int(1),
-            expires_in: *left,
-            said: serde_json::from_slice(payload).unwrap_or(Json::Null),
+        (id.len() <= LONGEST_ID && payload.len() <= LONGEST_PAYLOAD && (0..=LONGEST_LIFE.cast_signed()).contains(left)).then(|| {
+            InstanceRecord {
+                id: String::from_utf8_lossy(id).into_owned(),
+                ready: *ready == Value::Int(1),
+                expires_in: *left,
+                said: serde_json::from_slice(payload).unwrap_or(Json::Null),
+            }
         })
     });
     Some((number(looked_at)?, listed.take(PAGE as usize).collect()))

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{Children, Harvest, group_of};
 use crate::clock::processor_time;
 use crate::exit::signal_name;
-use crate::process::descendants::{Descendant, Reserve, Step, Walk};
+use crate::process::descendants::{Descendant, Reserve, Walk, WalkStep};
 use crate::state::event::ProcessId;
 use crate::sys;
 
@@ -165,9 +165,9 @@ impl Children {
             self.seeing_off.seen_off.clear();
         }
         match self.seeing_off.reserve.step(&mut round.walk) {
-            Ok(Step::Over) => self.seeing_off.reserve.refill(),
+            Ok(WalkStep::Over) => self.seeing_off.reserve.refill(),
             Ok(step) => {
-                if let Step::Found(descendant) = step
+                if let WalkStep::Found(descendant) = step
                     && (!round.is_old || descendant.is_still_there())
                 {
                     self.send(descendant, round.number, round.to);
@@ -237,9 +237,9 @@ impl Children {
         let (began, mut walk) = (processor_time(), Walk::default());
         let are_all = loop {
             match self.seeing_off.reserve.step(&mut walk) {
-                Ok(Step::Over) => break true,
-                Ok(Step::Read | Step::Found(_)) if processor_time().saturating_sub(began) < SHARE => {}
-                Ok(Step::Read | Step::Found(_)) | Err(_) => break false,
+                Ok(WalkStep::Over) => break true,
+                Ok(WalkStep::Read | WalkStep::Found(_)) if processor_time().saturating_sub(began) < SHARE => {}
+                Ok(WalkStep::Read | WalkStep::Found(_)) | Err(_) => break false,
             }
         };
         self.seeing_off.reserve.refill();

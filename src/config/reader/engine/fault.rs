@@ -8,7 +8,7 @@ use super::SHOWN;
 
 /// One step from a section to a value in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::config::reader) enum Step {
+pub(in crate::config::reader) enum PathSegment {
     /// Of a table.
     Key(String),
     /// Of a list.
@@ -33,7 +33,7 @@ pub(in crate::config::reader) enum FaultKind {
 /// What is wrong, with its place below the section that is read. Boxed wherever it is passed on, which every key of every section does.
 #[derive(Debug)]
 pub(in crate::config::reader) struct Fault {
-    pub(in crate::config::reader) path: Vec<Step>,
+    pub(in crate::config::reader) path: Vec<PathSegment>,
     pub(in crate::config::reader) kind: FaultKind,
 }
 
@@ -46,7 +46,7 @@ impl Fault {
         Self::new(FaultKind::Said(vec![text.into()]))
     }
 
-    pub(super) fn within(mut self: Box<Self>, step: Step) -> Box<Self> {
+    pub(super) fn within(mut self: Box<Self>, step: PathSegment) -> Box<Self> {
         self.path.insert(0, step);
         self
     }

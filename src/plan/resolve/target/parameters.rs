@@ -1,7 +1,7 @@
 //! Parameters of a URL that mean nothing here: ignored with a notice, unless they ask for security that would then be missing.
 
 use super::Written;
-use crate::plan::target::Identity;
+use crate::plan::target::ClientCertificate;
 
 /// What a name holds that asks for encryption, for proof of who the server is, or for a way to log in.
 const SOUNDS_OF_SECURITY: [&str; 10] = ["ssl", "tls", "cert", "crl", "verify", "gss", "binding", "requir", "fingerprint", "publickey"];
@@ -82,7 +82,7 @@ impl Written<'_, '_> {
     /// Takes a client certificate of the parameters over those of the section.
     pub(super) fn take_identity(&mut self, certificate: Option<std::path::PathBuf>, key: Option<std::path::PathBuf>) {
         if let Some(certificate) = certificate {
-            self.tls.identity = Some(Identity { key: key.unwrap_or_else(|| certificate.clone()), certificate });
+            self.tls.identity = Some(ClientCertificate { key: key.unwrap_or_else(|| certificate.clone()), certificate });
         } else if key.is_some() {
             self.section.problem(self.place_of_query(), "names the key of a client certificate without the certificate");
         }

@@ -6,7 +6,7 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ModuleId, ModulePlan};
 use crate::state::event::Order;
-use crate::state::snapshot::Step;
+use crate::state::snapshot::StageState;
 
 const PROXY: ProcessId = ProcessId::Module(ONE);
 
@@ -141,7 +141,7 @@ fn a_migration_without_a_process_has_it_too() {
     run.all([Event::Lock(LockNews::Held), Event::Spawned(ProcessId::Migration, PID)]);
     let effects = run.apply(signal(libc::SIGTERM));
     assert_eq!(asked(&effects), [ProcessId::Migration], "{effects:?}");
-    assert_eq!(run.lifecycle.snapshot().stage("module:m0").map(|stage| stage.step), Some(Step::Up));
+    assert_eq!(run.lifecycle.snapshot().stage("module:m0").map(|stage| stage.step), Some(StageState::Up));
     run.all([Event::Exited(ProcessId::Migration, Ended::Signal(15)), Event::GroupGone(ProcessId::Migration)]);
     assert_eq!(asked(&run.apply(Event::Lock(LockNews::Released))), [PROXY]);
 }

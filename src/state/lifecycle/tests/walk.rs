@@ -14,7 +14,7 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ConditionPlan, ModuleId, ModulePlan, StepAction, StepAt, StepPlan};
 use crate::state::check::Verdict;
-use crate::state::event::{Order, Prepared, Readiness};
+use crate::state::event::{Order, PreparedStep, Readiness};
 use crate::state::process::{RunState, Then};
 use crate::state::snapshot::{Level, Look, Migration};
 use crate::state::start::StartStage;
@@ -221,7 +221,7 @@ impl World {
             Keeper::Idle => {}
         }
         if let Some(id) = self.prepares {
-            let news = [Prepared::Skipped, Prepared::Commands(vec![process()]), Prepared::Failed(1, String::new())];
+            let news = [PreparedStep::Skipped, PreparedStep::Commands(vec![process()]), PreparedStep::Failed(1, String::new())];
             events.extend(news.map(|news| Event::Prepared(id, news)));
         }
         if self.asks {

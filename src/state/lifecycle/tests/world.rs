@@ -7,7 +7,7 @@ use super::*;
 use crate::exit::Exit;
 use crate::plan::process::{RestartPlan, RestartPolicy};
 use crate::state::event::Readiness;
-use crate::state::snapshot::{Level, Look, Status, Step};
+use crate::state::snapshot::{Level, Look, StageState, Status};
 
 /// How processes take being asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,8 +207,9 @@ impl World {
                 self.releasing = true;
             }
             Effect::Spawn(id) => {
-                let waits =
-                    |step: &str| snapshot.stages.iter().filter(|stage| stage.name.starts_with(step)).all(|stage| stage.step == Step::Up);
+                let waits = |step: &str| {
+                    snapshot.stages.iter().filter(|stage| stage.name.starts_with(step)).all(|stage| stage.step == StageState::Up)
+                };
                 assert!(waits("wait:"), "{shown} spawns {id:?} before the waits are through");
                 assert!(id == ProcessId::Migration || waits("migrate"), "{shown} spawns {id:?} before the migration is through");
                 assert!(!self.doubted, "{shown} spawns {id:?} under a lock that is in doubt");
