@@ -103,7 +103,7 @@ impl Mailbox {
     }
 
     /// Hands a request in and wakes the supervisor; after that has left, the answer's sender is dropped.
-    pub fn ask(&self, request: ProcessRequest) {
+    pub fn request(&self, request: ProcessRequest) {
         if self.is_open() && self.requests.send(request).is_ok() {
             self.ring();
         }
@@ -159,7 +159,7 @@ mod tests {
         let second = mailbox.during(Term::new(&generation));
         first.send(Event::Withdrawn);
         let (answer, answered) = oneshot::channel();
-        first.ask(ProcessRequest::Runs(None, answer));
+        first.request(ProcessRequest::Runs(None, answer));
         assert!(answered.blocking_recv().is_err());
         assert_eq!(inbox.take(9).len(), 1);
         second.send(Event::Withdrawn);

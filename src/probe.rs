@@ -105,7 +105,7 @@ impl Probe {
 
     /// Asks once. After `within` the question is dropped together with its connection, whatever state that is in,
     /// so a peer that accepts and then stays silent is a [`ErrorKind::Timeout`] like any other.
-    pub async fn ask(&mut self, within: Duration) -> Outcome {
+    pub async fn probe(&mut self, within: Duration) -> Outcome {
         let (began, kept) = (Instant::now(), self.kind.session());
         // Connecting gets a little less, so that its own words come before these.
         let answered = timeout(within, self.once(within.mul_f64(0.95))).await;
@@ -117,13 +117,13 @@ impl Probe {
 
     async fn once(&mut self, within: Duration) -> Found {
         let (result, parts) = match &mut self.kind {
-            AnyProbe::Several(probe) => probe.ask(within).await,
-            AnyProbe::Dify(probe) => probe.ask(within).await,
+            AnyProbe::Several(probe) => probe.probe(within).await,
+            AnyProbe::Dify(probe) => probe.probe(within).await,
             AnyProbe::Disk(disk) => {
-                let (result, volume) = local::ask_disk(disk);
+                let (result, volume) = local::probe_disk(disk);
                 return Found { volume: Some(volume), ..Found::from(result) };
             }
-            single => return single.ask(within).await.into(),
+            single => return single.probe(within).await.into(),
         };
         Found { parts, ..Found::from(result) }
     }
@@ -165,26 +165,26 @@ impl AnyProbe {
     }
 
     /// While a question is open its connection belongs to the question's future: dropping that closes it.
-    async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         match self {
-            Self::Tcp(probe) => probe.ask(within).await,
-            Self::Unix(path) => local::ask_unix(path).await,
-            Self::File(path) => local::ask_file(path),
-            Self::Dns(name) => local::ask_name(name, within).await,
-            Self::Disk(disk) => local::ask_disk(disk).0,
-            Self::Exec(process, supervisor) => exec::ask_command(process, supervisor.as_ref()).await,
-            Self::Process(module, supervisor) => exec::ask_process(module.as_deref(), supervisor.as_ref()).await,
-            Self::Grpc(target) => grpc::ask(target, within).await,
-            Self::Broker(target) => broker::ask(target, within).await,
-            Self::Http(probe) => probe.ask(within).await,
-            Self::Several(probe) => probe.ask(within).await.0,
-            Self::Dify(probe) => probe.ask(within).await.0,
-            Self::Postgres(probe) => probe.ask(within).await,
-            Self::Mysql(probe) => probe.ask(within).await,
-            Self::Redis(probe) => probe.ask(within).await,
-            Self::Sentinel(probe) => probe.ask(within).await,
-            Self::Cluster(probe) => probe.ask(within).await,
-            Self::Ready(probe) => probe.ask(within).await,
+            Self::Tcp(probe) => probe.probe(within).await,
+            Self::Unix(path) => local::probe_unix(path).await,
+            Self::File(path) => local::probe_file(path),
+            Self::Dns(name) => local::probe_name(name, within).await,
+            Self::Disk(disk) => local::probe_disk(disk).0,
+            Self::Exec(process, supervisor) => exec::probe_command(process, supervisor.as_ref()).await,
+            Self::Process(module, supervisor) => exec::probe_process(module.as_deref(), supervisor.as_ref()).await,
+            Self::Grpc(target) => grpc::probe(target, within).await,
+            Self::Broker(target) => broker::probe(target, within).await,
+            Self::Http(probe) => probe.probe(within).await,
+            Self::Several(probe) => probe.probe(within).await.0,
+            Self::Dify(probe) => probe.probe(within).await.0,
+            Self::Postgres(probe) => probe.probe(within).await,
+            Self::Mysql(probe) => probe.probe(within).await,
+            Self::Redis(probe) => probe.probe(within).await,
+            Self::Sentinel(probe) => probe.probe(within).await,
+            Self::Cluster(probe) => probe.probe(within).await,
+            Self::Ready(probe) => probe.probe(within).await,
         }
     }
 }

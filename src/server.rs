@@ -7,7 +7,6 @@
 //! A flood costs only those who flood: an answer is rendered once for all who may share it, long ones on a thread of their own; each
 //! connection has one answer a turn, a long one piece by piece; and all long ones together have half of this thread's time.
 
-mod answers;
 mod body;
 mod connections;
 mod control;
@@ -16,7 +15,8 @@ mod figures;
 mod hosts;
 mod listeners;
 pub mod own;
-mod pages;
+mod renderer;
+mod response_cache;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -44,12 +44,12 @@ use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
 use crate::view::{self, DetailAccess, Request};
-use answers::{ResponseCache, SharedResponse};
 use body::Pieces;
 use connections::{Accept, Connections, Peer, Usage};
 use control::OrderLimits;
 use fair::{Budget, Impatient, Patience};
-use pages::{RenderRequest, Renderer};
+use renderer::{RenderRequest, Renderer};
+use response_cache::{ResponseCache, SharedResponse};
 
 pub use listeners::{BindError, Listeners};
 
@@ -75,8 +75,8 @@ struct Shared {
     /// The second in which somebody was last refused, so that a flood of them is no flood of lines.
     refused: AtomicU64,
     /// The answers to probes; this thread alone asks for them.
-    answers: Mutex<ResponseCache>,
-    pages: Renderer,
+    response_cache: Mutex<ResponseCache>,
+    renderer: Renderer,
     budget: Budget,
 }
 
@@ -95,8 +95,8 @@ pub fn serve(
         controller,
         rooms: OrderLimits::default(),
         refused: AtomicU64::new(0),
-        answers: Mutex::default(),
-        pages: Renderer::new(Arc::clone(&published)),
+        response_cache: Mutex::default(),
+        renderer: Renderer::new(Arc::clone(&published)),
         budget: Budget::default(),
         published,
     });
@@ -236,7 +236,7 @@ impl Shared {
     /// A probe's answer, at once.
     fn short(&self, question: &Request<'_>) -> SharedResponse {
         let (snapshot, look) = self.published.look();
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
+        self.response_cache.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
     }
 
     /// A long answer, rendered on the thread for those, when it is the turn of one.
@@ -256,7 +256,7 @@ impl Shared {
         };
         let sentence = "too many ask for this; probes are answered all the same\n";
         let too_many = || SharedResponse::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
-        self.pages.ask(question, trusted).await.unwrap_or_else(too_many)
+        self.renderer.render(question, trusted).await.unwrap_or_else(too_many)
     }
 }
 

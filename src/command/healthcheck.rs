@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::endpoint::Endpoint;
-use super::ask::{self, HttpRequest, HttpResponse};
+use super::http_client::endpoint::Endpoint;
+use super::http_client::{self, HttpRequest, HttpResponse};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::log::stream;
@@ -25,7 +25,7 @@ use crate::sys;
 use crate::view::{own, reason};
 use options::{Invocation, Options, USAGE};
 
-pub use super::ask::endpoint::ServerLocation;
+pub use super::http_client::endpoint::ServerLocation;
 
 /// How long the question may take where nothing else is said: far below Docker's own 30 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -56,8 +56,8 @@ pub fn run(
             return 1;
         }
     };
-    let (healthy, line) = match ask::find(&options.place, options.file.as_deref(), environment, file_settings) {
-        Ok(endpoints) => ask(&endpoints, &options),
+    let (healthy, line) = match http_client::find(&options.place, options.file.as_deref(), environment, file_settings) {
+        Ok(endpoints) => query(&endpoints, &options),
         Err(problem) => (false, format!("{}: {problem}", verdict(options.level, false))),
     };
     print(&shortened(line));
@@ -68,7 +68,7 @@ pub fn run(
 pub fn main(arguments: &[OsString]) -> u8 {
     sys::unblock_every_signal();
     let environment = Environment::of_process();
-    let settings = |file: Option<&OsStr>| Some(ask::settings(file, &environment));
+    let settings = |file: Option<&OsStr>| Some(http_client::settings(file, &environment));
     run(arguments, |name| environment.get(name).map(OsString::from), settings)
 }
 
@@ -78,7 +78,7 @@ fn print(line: &str) {
 }
 
 /// Asks the first endpoint that answers; all of them together have the time of the options.
-fn ask(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
+fn query(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
     // What is asked for is the answer for everybody: a trusted peer would be shown more than an event may hold.
     let question = HttpRequest {
         method: "GET",
@@ -87,7 +87,7 @@ fn ask(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
         longest: LONGEST_ANSWER,
         end: Moment::now().after(options.timeout),
     };
-    match ask::first(endpoints, question) {
+    match http_client::first(endpoints, question) {
         Ok(answer) => judge(options.level, &answer),
         Err(failures) => (false, format!("{}: {failures}", verdict(options.level, false))),
     }

@@ -176,7 +176,7 @@ fn migration_limits(migration: &MigrationPlan) -> String {
     };
     let waits = if migration.waits { "run by another mode, and waited for; " } else { "" };
     let [check, verify] = [("checked by", &migration.check), ("verified by", &migration.verify)]
-        .map(|(word, question)| question.as_ref().map_or(String::new(), |question| format!("; {word} {}", asked(question))));
+        .map(|(word, question)| question.as_ref().map_or(String::new(), |question| format!("; {word} {}", describe_check(question))));
     let second =
         migration.second.as_ref().map_or(String::new(), |second| format!(", and under the key {} in {}", second.key, second.target));
     format!("{waits}{lock}{second}; {limit}{check}{verify}")
@@ -194,7 +194,7 @@ fn lock_place(lock: &LockPlan) -> Option<String> {
 }
 
 /// A statement is not shown whole: it may hold what is nobody's business.
-fn asked(question: &SchemaCheck) -> String {
+fn describe_check(question: &SchemaCheck) -> String {
     match question {
         SchemaCheck::Sql(_) => "a statement".to_owned(),
         SchemaCheck::Command(process) => process.argv.to_string(),

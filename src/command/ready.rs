@@ -138,8 +138,8 @@ impl Found {
 
 fn as_text(options: &Options, found: &Found) -> String {
     let mut text = format!("{}: {} ready, {} wanted\n", options.service, found.ready, options.min);
-    for InstanceRecord { id, ready, said, .. } in &found.instances {
-        let word = |name: &str| visible::line(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
+    for InstanceRecord { id, ready, payload, .. } in &found.instances {
+        let word = |name: &str| visible::line(payload.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
         let id = visible::line(id);
         let state = if *ready { "ready" } else { "not ready" };
         let _ = writeln!(text, "  {id:<32} {state:<10} {:<8} {:<10} {}", word("state"), word("phase"), word("addr"));
@@ -154,7 +154,7 @@ fn as_json(options: &Options, key: &str, found: &Found) -> String {
     let instances: Vec<_> = found
         .instances
         .iter()
-        .map(|instance| json!({ "id": instance.id, "ready": instance.ready, "expires_in_ms": instance.expires_in, "said": instance.said }))
+        .map(|instance| json!({ "id": instance.id, "ready": instance.ready, "expires_in_ms": instance.expires_in, "said": instance.payload }))
         .collect();
     let document = json!({
         "service": options.service, "key": key, "ready": found.ready, "min": options.min, "enough": found.ready >= options.min,

@@ -13,7 +13,7 @@ use crate::log;
 use crate::plan::Plan;
 use crate::plan::resolve::{RunOptions, resolve};
 use crate::prepare::{self, Inspection, Missing};
-use crate::process::saying::Sayings;
+use crate::process::capture::CommandCapture;
 use crate::process::signals::bound_queue;
 use crate::process::spawn::InheritedEnvironment;
 use crate::server::Listeners;
@@ -73,8 +73,8 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
     if let Err(cause) = sys::become_subreaper() {
         warn!("cannot become a subreaper: {cause}; orphans will be neither stopped nor reaped");
     }
-    let sayings = Arc::new(Sayings::default());
-    let environment = &environment.clone().asking(Arc::clone(&sayings) as Arc<dyn CommandRunner>);
+    let sayings = Arc::new(CommandCapture::default());
+    let environment = &environment.clone().with_command_runner(Arc::clone(&sayings) as Arc<dyn CommandRunner>);
     let plan = match resolve(request, environment) {
         Ok(plan) => plan,
         Err(problems) => {

@@ -159,7 +159,7 @@ async fn wait(request: &Options, targets: Vec<Target>, board: &mut Board, signal
     let mut frame = interval_at(began + period, period);
     let late = deadline.passed();
     tokio::pin!(late);
-    let listening = Interrupt::heard(signals);
+    let listening = Interrupt::received(signals);
     tokio::pin!(listening);
     loop {
         tokio::select! {

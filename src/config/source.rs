@@ -35,7 +35,7 @@ pub struct Environment {
     set: BTreeMap<String, making::Set>,
     /// What was made so far, by name; the same for all copies.
     made: Arc<Mutex<BTreeMap<String, String>>>,
-    asker: Option<Arc<dyn CommandRunner>>,
+    command_runner: Option<Arc<dyn CommandRunner>>,
     /// What follows the options of portcullis, as far as nothing has taken it yet.
     arguments: Vec<String>,
     /// What the conditions of `[conditions]` came to, by name; the same for all copies, because each is asked once.

@@ -73,7 +73,7 @@ fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
 }
 
 /// Tells what is different in `after`.
-pub(super) fn tell(before: &Snapshot, after: &Snapshot, now: Moment) {
+pub(super) fn record(before: &Snapshot, after: &Snapshot, now: Moment) {
     let lock = &after.migration_lock;
     if before.migration_lock.step != lock.step {
         match lock.step {

@@ -12,14 +12,14 @@ fn name(stage: &str) -> &str {
 }
 
 /// Tells what is different in `after`.
-pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
+pub(super) fn record(before: &Snapshot, after: &Snapshot) {
     for new in after.stages.iter().filter(|stage| stage.name.starts_with("step:")) {
         let Some(old) = before.stage(&new.name) else { continue };
         if old.began.is_none() && new.began.is_some() {
             info!("the step `{}` begins", name(&new.name));
         }
         if old.step != new.step {
-            tell_end(new);
+            record_end(new);
         }
     }
     let doing = |snapshot: &Snapshot| snapshot.step.as_ref().map(|step| (step.stage.clone(), step.doing));
@@ -35,7 +35,7 @@ pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
     }
 }
 
-fn tell_end(stage: &Stage) {
+fn record_end(stage: &Stage) {
     let (name, took) = (name(&stage.name), took(stage.began, stage.ended));
     match (stage.step, &stage.note) {
         (StageState::Up, Some(note)) if !note.is_empty() => info!("the step `{name}` is over after {took}: {note}"),

@@ -221,22 +221,22 @@ impl HeartbeatWriter {
         } else {
             return Ok(());
         };
-        ask(session, &command).await?.map(drop).map_err(|error| failure(&error))
+        send(session, &command).await?.map(drop).map_err(|error| failure(&error))
     }
 }
 
 /// Runs a script by its hash, and by its text where the server has not seen it yet.
 async fn run(session: &mut Session, script: &Script, text: &str, arguments: &[String]) -> Result<redis::RedisResult<Value>, Failure> {
     let command = |verb, body| redis::cmd(verb).arg(body).arg(arguments).clone();
-    match ask(session, &command("EVALSHA", script.get_hash())).await? {
-        Err(error) if error.code() == Some("NOSCRIPT") => ask(session, &command("EVAL", text)).await,
+    match send(session, &command("EVALSHA", script.get_hash())).await? {
+        Err(error) if error.code() == Some("NOSCRIPT") => send(session, &command("EVAL", text)).await,
         answer => Ok(answer),
     }
 }
 
 /// Sends one command and waits [`ANSWER`] for it; the outer error is the silence.
-async fn ask(session: &mut Session, command: &Cmd) -> Result<redis::RedisResult<Value>, Failure> {
-    bounded(async { Ok(session.ask(command).await) }).await
+async fn send(session: &mut Session, command: &Cmd) -> Result<redis::RedisResult<Value>, Failure> {
+    bounded(async { Ok(session.send(command).await) }).await
 }
 
 async fn bounded<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -58,7 +58,7 @@ pub(super) async fn give_back(plan: &HeartbeatPlan, identity: &InstanceIdentity)
     let Some(token) = identity.change(|who| who.leases.then(|| who.token.clone())) else { return };
     let mut command = redis::cmd("EVAL");
     command.arg(GIVE_BACK).arg(1).arg(key(plan)).arg(token);
-    let _ = asked(plan, &command).await;
+    let _ = answer(plan, &command).await;
     identity.change(|who| who.leases = false);
 }
 
@@ -72,7 +72,7 @@ async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
     let mut command = redis::cmd("EVAL");
     command.arg(TAKE).arg(1).arg(key).arg(token).arg(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
     loop {
-        match asked(plan, &command).await {
+        match answer(plan, &command).await {
             Some(Value::Nil) => {}
             Some(_) => return,
             None => {
@@ -89,7 +89,7 @@ async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
 }
 
 /// What Redis answers to this command on a connection of its own; none where it does not.
-async fn asked(plan: &HeartbeatPlan, command: &Cmd) -> Option<Value> {
-    let answer = async { open(&plan.target, &plan.key, ANSWER).await.ok()?.ask(command).await.ok() };
+async fn answer(plan: &HeartbeatPlan, command: &Cmd) -> Option<Value> {
+    let answer = async { open(&plan.target, &plan.key, ANSWER).await.ok()?.send(command).await.ok() };
     timeout(ANSWER, answer).await.ok().flatten()
 }

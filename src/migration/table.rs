@@ -11,7 +11,7 @@ use tokio_postgres::SimpleQueryRow;
 use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
 use super::name::{Name, instance_in};
 use super::postgres::quoted;
-use super::question::SchemaQuery;
+use super::schema_query::SchemaQuery;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::PostgresTarget;
 use crate::probe::postgres::{Session, StatementError};
@@ -58,7 +58,7 @@ impl TableLock {
     async fn run(&self, session: &Session, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         let mut tries = 0;
         loop {
-            let answer = session.tell(statement).await;
+            let answer = session.run_statement(statement).await;
             let collided = |refused: &StatementError| matches!(refused.state.as_deref(), Some("40001" | "40P01"));
             if tries + 1 < TRIES && answer.as_ref().is_err_and(collided) {
                 sleep(PAUSE.saturating_mul(1 << tries).mul_f64(0.5 + fastrand::f64())).await;
@@ -213,7 +213,7 @@ impl Lock for TableLock {
         held.session.close().await;
     }
 
-    fn asker(&self) -> SchemaQuery {
+    fn schema_query(&self) -> SchemaQuery {
         SchemaQuery::postgres(self.target.clone(), self.name.of_lock())
     }
 }

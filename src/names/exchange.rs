@@ -24,7 +24,7 @@ const LONGEST: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum QueryOutcome {
     /// What a server said, and which.
-    Said(DnsResult, SocketAddr),
+    Answered(DnsResult, SocketAddr),
     /// Nobody answered; what the kernel said of it.
     Silent(Option<String>),
     /// No socket could be opened.
@@ -32,7 +32,7 @@ pub(super) enum QueryOutcome {
 }
 
 /// Asks the servers in turn. `asked` counts each question that is sent.
-pub(super) async fn ask(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
+pub(super) async fn query(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
     let first = if settings.has(ResolverOption::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
     let round = settings.servers.iter().cycle().skip(first).take(settings.servers.len());
     let mut turns = std::iter::repeat_n(round, settings.attempts).flatten().copied();
@@ -63,8 +63,8 @@ pub(super) async fn ask(name: &str, family: Family, settings: &Settings, asked: 
             Some(answered) = open.join_next() => {
                 let Ok((server, answered)) = answered else { continue };
                 match answered {
-                    Ok(Some(DnsMessage { said: DnsResult::Refused(word), .. })) => heard = QueryOutcome::Said(DnsResult::Refused(word), server),
-                    Ok(Some(DnsMessage { said, .. })) => return QueryOutcome::Said(said, server),
+                    Ok(Some(DnsMessage { result: DnsResult::Refused(word), .. })) => heard = QueryOutcome::Answered(DnsResult::Refused(word), server),
+                    Ok(Some(DnsMessage { result, .. })) => return QueryOutcome::Answered(result, server),
                     // Silence may be a lost packet.
                     Ok(None) => continue,
                     Err(Fault::Ours(error)) => return QueryOutcome::Internal(error.to_string()),
@@ -97,13 +97,13 @@ async fn one(server: SocketAddr, question: &DnsQuery, time: Duration, tcp: bool)
     }
     let Ok(answer) = timeout(time, over_udp(server, question)).await else { return Ok(None) };
     let answer = answer?;
-    if !answer.cut {
+    if !answer.truncated {
         return Ok(Some(answer));
     }
     match timeout(time, over_tcp(server, question)).await {
         Ok(Ok(Some(whole))) => Ok(Some(whole)),
         // What fitted is better than nothing; an answer without any of it is none.
-        _ if matches!(answer.said, DnsResult::Addresses(_)) => Ok(Some(answer)),
+        _ if matches!(answer.result, DnsResult::Addresses(_)) => Ok(Some(answer)),
         Ok(Err(fault)) => Err(fault),
         _ => Ok(None),
     }

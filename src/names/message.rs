@@ -54,9 +54,9 @@ pub(super) enum DnsResult {
 /// An answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DnsMessage {
-    pub said: DnsResult,
+    pub result: DnsResult,
     /// Whether there was more than fitted: to be asked for over TCP.
-    pub cut: bool,
+    pub truncated: bool,
 }
 
 impl DnsQuery {
@@ -98,7 +98,7 @@ impl DnsQuery {
         if header.opcode() != Opcode::QUERY || !(answer.is_answer(&question) || refused && header.rcode() != Rcode::NOERROR) {
             return None;
         }
-        let said = match header.rcode() {
+        let result = match header.rcode() {
             Rcode::NOERROR => match self.addresses(&answer) {
                 addresses if addresses.is_empty() => DnsResult::Nothing,
                 addresses => DnsResult::Addresses(addresses),
@@ -110,7 +110,7 @@ impl DnsQuery {
             Rcode::FORMERR => DnsResult::Refused("FORMERR"),
             _ => DnsResult::Refused("with an unknown code"),
         };
-        Some(DnsMessage { said, cut: header.tc() })
+        Some(DnsMessage { result, truncated: header.tc() })
     }
 
     /// The addresses of the name at the end of the chain of aliases; a chain without an end has none.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::LookupError;
-use super::exchange::{QueryOutcome, ask};
+use super::exchange::{QueryOutcome, query};
 use super::message::{DnsResult, Family};
 use super::resolv::{ResolverOption, Settings};
 
@@ -72,10 +72,10 @@ pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> 
         for full in candidates(name, settings) {
             tried += 1;
             let trouble = match both(&full, settings, asked).await {
-                QueryOutcome::Said(DnsResult::Addresses(found), _) => return Ok(found),
-                QueryOutcome::Said(DnsResult::Missing, server) => LookupError::Missing(tried, server),
-                QueryOutcome::Said(DnsResult::Nothing, server) => LookupError::NoAddress(server),
-                QueryOutcome::Said(DnsResult::Refused(word), server) => LookupError::Refused(word, server),
+                QueryOutcome::Answered(DnsResult::Addresses(found), _) => return Ok(found),
+                QueryOutcome::Answered(DnsResult::Missing, server) => LookupError::Missing(tried, server),
+                QueryOutcome::Answered(DnsResult::Nothing, server) => LookupError::NoAddress(server),
+                QueryOutcome::Answered(DnsResult::Refused(word), server) => LookupError::Refused(word, server),
                 QueryOutcome::Silent(why) => return Err(LookupError::Silent(why)),
                 QueryOutcome::Internal(why) => return Err(LookupError::Internal(why)),
             };
@@ -94,11 +94,11 @@ pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> 
 
 /// The addresses of both families: those of one are enough.
 async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
-    let v4 = ask(full, Family::V4, settings, asked);
+    let v4 = query(full, Family::V4, settings, asked);
     if settings.has(ResolverOption::NoAaaa) {
         return v4.await;
     }
-    let v6 = ask(full, Family::V6, settings, asked);
+    let v6 = query(full, Family::V6, settings, asked);
     let (mut v4, mut v6) = (pin!(v4), pin!(v6));
     if settings.has(ResolverOption::OneByOne) {
         let first = v4.await;
@@ -121,8 +121,8 @@ async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> QueryOutcom
 /// How long the other family is waited for; none: for as long as its servers have.
 const fn patience(heard: &QueryOutcome) -> Option<Duration> {
     match heard {
-        QueryOutcome::Said(DnsResult::Addresses(_), _) => Some(GRACE),
-        QueryOutcome::Said(DnsResult::Nothing | DnsResult::Missing, _) => Some(LONG_GRACE),
+        QueryOutcome::Answered(DnsResult::Addresses(_), _) => Some(GRACE),
+        QueryOutcome::Answered(DnsResult::Nothing | DnsResult::Missing, _) => Some(LONG_GRACE),
         _ => None,
     }
 }
@@ -137,18 +137,22 @@ async fn late(patience: Option<Duration>, other: impl Future<Output = QueryOutco
 /// What two families say together: addresses before all, then what is sure.
 fn joined(v4: QueryOutcome, v6: QueryOutcome) -> QueryOutcome {
     match (v4, v6) {
-        (QueryOutcome::Said(DnsResult::Addresses(mut found), server), QueryOutcome::Said(DnsResult::Addresses(more), _)) => {
+        (QueryOutcome::Answered(DnsResult::Addresses(mut found), server), QueryOutcome::Answered(DnsResult::Addresses(more), _)) => {
             found.extend(more);
-            QueryOutcome::Said(DnsResult::Addresses(found), server)
+            QueryOutcome::Answered(DnsResult::Addresses(found), server)
         }
-        (found @ QueryOutcome::Said(DnsResult::Addresses(_), _), _) | (_, found @ QueryOutcome::Said(DnsResult::Addresses(_), _)) => found,
+        (found @ QueryOutcome::Answered(DnsResult::Addresses(_), _), _)
+        | (_, found @ QueryOutcome::Answered(DnsResult::Addresses(_), _)) => found,
         (ours @ QueryOutcome::Internal(_), _) | (_, ours @ QueryOutcome::Internal(_)) => ours,
-        (refused @ QueryOutcome::Said(DnsResult::Refused(_), _), _) | (_, refused @ QueryOutcome::Said(DnsResult::Refused(_), _)) => {
-            refused
-        }
+        (refused @ QueryOutcome::Answered(DnsResult::Refused(_), _), _)
+        | (_, refused @ QueryOutcome::Answered(DnsResult::Refused(_), _)) => refused,
         // One family says that the name is there.
-        (nothing @ QueryOutcome::Said(DnsResult::Nothing, _), _) | (_, nothing @ QueryOutcome::Said(DnsResult::Nothing, _)) => nothing,
-        (missing @ QueryOutcome::Said(DnsResult::Missing, _), _) | (_, missing @ QueryOutcome::Said(DnsResult::Missing, _)) => missing,
+        (nothing @ QueryOutcome::Answered(DnsResult::Nothing, _), _) | (_, nothing @ QueryOutcome::Answered(DnsResult::Nothing, _)) => {
+            nothing
+        }
+        (missing @ QueryOutcome::Answered(DnsResult::Missing, _), _) | (_, missing @ QueryOutcome::Answered(DnsResult::Missing, _)) => {
+            missing
+        }
         (silent @ QueryOutcome::Silent(Some(_)), _) | (_, silent) => silent,
     }
 }

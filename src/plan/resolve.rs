@@ -1,10 +1,8 @@
 //! From what an operator wrote to the orders of one run, or to everything that is wrong with it.
 
-mod address;
 mod arguments;
 mod argv;
 mod around;
-mod asked;
 mod checks;
 mod coherence;
 mod condition;
@@ -21,6 +19,8 @@ mod process;
 mod started;
 mod steps;
 mod target;
+mod target_url;
+mod url_targets;
 mod variables;
 
 use std::path::PathBuf;
@@ -45,8 +45,8 @@ use own::{Own, flag, own_command};
 
 pub use crate::config::schema::document as schema;
 pub use crate::config::values::process::limit_name;
-pub use asked::{TlsFlags, heartbeat_location, targets, targets_with};
 pub use health::{HealthAddress, health_address, health_token};
+pub use url_targets::{TlsFlags, heartbeat_location, targets, targets_with};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effecti
     let context = context.in_environment(&seen);
     {
         let root = context.section(tree.clone(), "", None, Depth::Whole);
-        condition::ask_all(&root);
+        condition::evaluate_all(&root);
         arguments::refusals(&root);
         arguments::rules(&root, &mut given, bare);
     }

@@ -43,7 +43,7 @@ impl DifyProbe {
     }
 
     /// Asks everything within `within`; it passes while any API is well, or where there is none.
-    pub(super) async fn ask(&mut self, within: Duration) -> (Result<(), Failure>, Vec<EndpointResult>) {
+    pub(super) async fn probe(&mut self, within: Duration) -> (Result<(), Failure>, Vec<EndpointResult>) {
         let now = Instant::now();
         // A report that ends by itself tells what it has; one that is cut short tells nothing.
         let caller = match self.callers.caller(now.checked_add(within.mul_f64(0.95)).unwrap_or(now)) {
@@ -102,7 +102,7 @@ fn verdict(parts: &[EndpointResult]) -> Result<(), Failure> {
 /// Asks all jobs, so many at a time; their parts in order.
 async fn all(caller: &Caller, jobs: Vec<Job>, at_once: usize) -> Vec<EndpointResult> {
     let mut parts: Vec<Vec<EndpointResult>> =
-        jobs.iter().map(|job| job.unasked(&Failure::new(ErrorKind::Internal, "the probe panicked"))).collect();
+        jobs.iter().map(|job| job.not_probed(&Failure::new(ErrorKind::Internal, "the probe panicked"))).collect();
     let mut waiting = jobs.into_iter().enumerate();
     let mut tasks = JoinSet::new();
     loop {
@@ -151,8 +151,8 @@ impl Job {
     async fn run(&self, caller: &Caller) -> Vec<EndpointResult> {
         let key = match &self.key {
             Ok(Some(key)) => key,
-            Ok(None) => return self.unasked(&not_configured()),
-            Err(failure) => return self.unasked(failure),
+            Ok(None) => return self.not_probed(&not_configured()),
+            Err(failure) => return self.not_probed(failure),
         };
         let dependents = [Api::Messages, Api::ConversationVariables];
         let conversation = if self.apis.iter().any(|api| dependents.contains(api)) {
@@ -164,7 +164,7 @@ impl Job {
         for api in &self.apis {
             let call = match path(*api, conversation.as_deref()) {
                 Ok(path) => get(caller, key, &path).await,
-                Err(skipped) => Call::unasked(skipped.clone()),
+                Err(skipped) => Call::not_probed(skipped.clone()),
             };
             parts.push(self.part(*api, call));
         }
@@ -172,8 +172,8 @@ impl Job {
     }
 
     /// Every API with this failure, because none is asked.
-    fn unasked(&self, failure: &Failure) -> Vec<EndpointResult> {
-        self.apis.iter().map(|api| self.part(*api, Call::unasked(failure.clone()))).collect()
+    fn not_probed(&self, failure: &Failure) -> Vec<EndpointResult> {
+        self.apis.iter().map(|api| self.part(*api, Call::not_probed(failure.clone()))).collect()
     }
 
     fn part(&self, api: Api, call: Call) -> EndpointResult {
@@ -191,7 +191,7 @@ impl Job {
 async fn get(caller: &Caller, key: &Secret, path: &str) -> Call {
     match header("Bearer ", key) {
         Ok(bearer) => caller.get(path, &[("authorization", bearer)]).await,
-        Err(failure) => Call::unasked(failure),
+        Err(failure) => Call::not_probed(failure),
     }
 }
 
@@ -278,7 +278,7 @@ mod tests {
         for body in [r#"{"data":[]}"#, "{}", r#"{"data":[{"id":"../x"}]}"#, r#"{"data":[{"id":""}]}"#, "[1]", "<html>"] {
             assert_eq!(found(body), Err(Detail::Skipped), "{body}");
         }
-        let failed = Call::unasked(Failure::answered(503));
+        let failed = Call::not_probed(Failure::answered(503));
         assert_eq!(conversation(&failed).unwrap_err().private.as_str(), "the conversations could not be read: the answer's status is 503");
     }
 }

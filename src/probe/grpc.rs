@@ -20,7 +20,7 @@ const LONGEST_MESSAGE: usize = 16_384;
 const LONGEST_HEADERS: u32 = 16_384;
 
 /// Passes when the server says SERVING. A new connection each time: whether it takes one is part of the question.
-pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Failure> {
+pub(super) async fn probe(target: &GrpcTarget, within: Duration) -> Result<(), Failure> {
     let mut stream: Box<dyn Duplex> = dial_either(&target.address, within).await?;
     if let Some(tls) = &target.tls {
         stream = Box::new(tls::wrap(stream, &target.address.host, Arc::new(tls::config(tls, &[b"h2"])?)).await?);

@@ -49,7 +49,7 @@ impl HttpProbe {
     }
 
     /// Sends the request and follows redirects as the target says; connecting may take `within`, and the caller bounds the whole.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         (self.reached, self.status) = (true, None);
         let result = self.exchange(within).await;
         if result.as_ref().is_err_and(|failure| failure.class == ErrorKind::Tls) {
@@ -116,7 +116,7 @@ impl HttpProbe {
         let tls = match &self.tls {
             Some(config) => config,
             None if secure => self.tls.insert(tls::config(&self.target.tls, &[b"http/1.1"])?),
-            None => self.tls.insert(tls::nobody()?),
+            None => self.tls.insert(tls::trusting_none()?),
         };
         let client = client::build(tls.clone(), self.target.environment_proxy, within)?;
         self.client = Some((within, client.clone()));

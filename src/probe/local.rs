@@ -11,23 +11,23 @@ use crate::outcome::{Detail, ErrorKind, Failure, Volume};
 use crate::plan::target::{Address, ByteSize, DiskTarget};
 
 /// Passes when the unix socket accepts a connection; it is closed at once.
-pub(super) async fn ask_unix(path: &Path) -> Result<(), Failure> {
+pub(super) async fn probe_unix(path: &Path) -> Result<(), Failure> {
     dial_unix(path).await.map(drop)
 }
 
 /// Passes when something of that name exists, whatever it is.
-pub(super) fn ask_file(path: &Path) -> Result<(), Failure> {
+pub(super) fn probe_file(path: &Path) -> Result<(), Failure> {
     let found = std::fs::metadata(path).map(drop);
     found.map_err(|error| Failure::new(ErrorKind::Missing, &format!("looking for {}: {error}", path.display())))
 }
 
 /// Passes when the name has an address.
-pub(super) async fn ask_name(name: &str, within: Duration) -> Result<(), Failure> {
+pub(super) async fn probe_name(name: &str, within: Duration) -> Result<(), Failure> {
     resolve(&Address { host: name.to_owned(), port: 0 }, within).await.map(drop)
 }
 
 /// Passes when the file system has room for those who are not root.
-pub(super) fn ask_disk(disk: &DiskTarget) -> (Result<(), Failure>, Volume) {
+pub(super) fn probe_disk(disk: &DiskTarget) -> (Result<(), Failure>, Volume) {
     let mut volume = Volume { total: 0, free: 0, threshold: disk.free, exists: false };
     let status = match statvfs(&disk.path) {
         Ok(status) => status,

@@ -85,11 +85,11 @@ impl Session {
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
     pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
-        self.tell(statement).await.map_err(|refused| refused.failure)
+        self.run_statement(statement).await.map_err(|refused| refused.failure)
     }
 
     /// As [`query`](Self::query), with the server's own code for a refusal.
-    pub async fn tell(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
+    pub async fn run_statement(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         self.allowance.renew();
         let messages = self
             .client
@@ -122,12 +122,12 @@ impl Session {
     }
 
     /// The next word that was heard by `LISTEN`; none yet.
-    pub fn heard(&mut self) -> Option<String> {
+    pub fn next_notification(&mut self) -> Option<String> {
         self.notes.try_recv().ok()
     }
 
     /// Waits for the next word that is heard by `LISTEN`; for ever once the connection has ended. Safe to cancel.
-    pub async fn hear(&mut self) -> String {
+    pub async fn notification(&mut self) -> String {
         match self.notes.recv().await {
             Some(word) => word,
             None => std::future::pending().await,
@@ -188,7 +188,7 @@ impl PostgresProbe {
     }
 
     /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(session) = self.session.take()
             && !session.is_closed()
         {

@@ -33,7 +33,7 @@ impl SeveralProbe {
 
     /// Asks all of them, each within its own time once it is its turn, and all within `within`; the result is the first failure in
     /// their order.
-    pub(super) async fn ask(&mut self, within: Duration) -> (Result<(), Failure>, Vec<EndpointResult>) {
+    pub(super) async fn probe(&mut self, within: Duration) -> (Result<(), Failure>, Vec<EndpointResult>) {
         let turns = Arc::new(Semaphore::new(self.target.at_once));
         let (each, now) = (self.target.timeout, Instant::now());
         let until = now.checked_add(within.mul_f64(0.98)).unwrap_or(now);
@@ -48,16 +48,16 @@ impl SeveralProbe {
                 let turn = timeout_at(until, turns.acquire_owned()).await;
                 let began = Instant::now();
                 if turn.is_err() || began >= until {
-                    return (index, probe, Err(not_asked()), None, Duration::ZERO);
+                    return (index, probe, Err(out_of_time()), None, Duration::ZERO);
                 }
                 let own = each.min(until.saturating_duration_since(began));
                 let late = |_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(own))));
-                let result = timeout(own, probe.ask(own.mul_f64(0.95))).await.unwrap_or_else(late);
+                let result = timeout(own, probe.probe(own.mul_f64(0.95))).await.unwrap_or_else(late);
                 let status = probe.status();
                 (index, probe, result, status, began.elapsed())
             });
         }
-        let mut parts: Vec<EndpointResult> = self.target.members.iter().map(unasked).collect();
+        let mut parts: Vec<EndpointResult> = self.target.members.iter().map(not_probed).collect();
         while let Some(joined) = tasks.join_next().await {
             let Ok((index, probe, result, status, elapsed)) = joined else { continue };
             if let (Some(slot), Some(part)) = (self.members.get_mut(index), parts.get_mut(index)) {
@@ -70,7 +70,7 @@ impl SeveralProbe {
 }
 
 /// The part of an endpoint before it has answered.
-fn unasked(member: &Member) -> EndpointResult {
+fn not_probed(member: &Member) -> EndpointResult {
     let failure = if member.lacks_key {
         Failure::new(ErrorKind::Missing, "it was not asked: its key is empty").because(Detail::NotConfigured)
     } else {
@@ -86,7 +86,7 @@ fn unasked(member: &Member) -> EndpointResult {
     }
 }
 
-fn not_asked() -> Failure {
+fn out_of_time() -> Failure {
     Failure::new(ErrorKind::Timeout, "it was not asked: the time of the check was over before its turn")
 }
 
@@ -162,12 +162,12 @@ mod tests {
         assert!(longest >= timeout * 4);
         let late = "no answer within 200ms".to_owned();
         let keyless = "it was not asked: its key is empty".to_owned();
-        let (result, parts) = SeveralProbe::new(target.clone()).ask(longest).await;
+        let (result, parts) = SeveralProbe::new(target.clone()).probe(longest).await;
         assert_eq!(told(&parts), [(None, late.clone()), (None, late), (Some(204), String::new()), (None, keyless)]);
         assert!(result.is_err() && parts.iter().all(|part| part.elapsed < timeout * 2));
         // Where the whole has less time than that, the last ones do not get their turn.
-        let (_, parts) = SeveralProbe::new(target).ask(Duration::from_millis(150)).await;
-        assert_eq!(told(&parts)[2], (None, not_asked().private.as_str().to_owned()));
+        let (_, parts) = SeveralProbe::new(target).probe(Duration::from_millis(150)).await;
+        assert_eq!(told(&parts)[2], (None, out_of_time().private.as_str().to_owned()));
     }
 
     #[tokio::test]
@@ -176,11 +176,11 @@ mod tests {
             (serving("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await, serving("HTTP/1.1 204 No Content\r\n\r\n").await);
         let members = vec![member("a", missing, false), member("b", empty, false), member("c", 9, true)];
         let mut probe = SeveralProbe::new(SeveralTarget { members, at_once: 4, timeout: Duration::from_secs(5) });
-        let (result, parts) = probe.ask(Duration::from_secs(6)).await;
+        let (result, parts) = probe.probe(Duration::from_secs(6)).await;
         assert_eq!(parts.iter().map(|part| part.status).collect::<Vec<_>>(), [Some(404), Some(204), None]);
         assert_eq!(result, Ok(()));
         let alone = SeveralTarget { members: vec![member("c", 9, true)], at_once: 1, timeout: Duration::from_secs(5) };
-        let (result, _) = SeveralProbe::new(alone).ask(Duration::from_secs(6)).await;
+        let (result, _) = SeveralProbe::new(alone).probe(Duration::from_secs(6)).await;
         assert_eq!(result.unwrap_err().cause, Detail::NotConfigured);
     }
 }

@@ -19,7 +19,7 @@ impl TcpProbe {
     }
 
     /// Passes when one address of the host accepts a connection; it is closed at once.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         dial_again(&self.address, within, &mut self.refused).await.map(drop)
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Fai
 }
 
 /// What no server can be spoken with: for a client that wants a configuration and has no use for it.
-pub(super) fn nobody() -> Result<ClientConfig, Failure> {
+pub(super) fn trusting_none() -> Result<ClientConfig, Failure> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::new(ErrorKind::Internal, &error.to_string()))?;

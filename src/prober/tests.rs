@@ -22,7 +22,7 @@ impl Script {
 }
 
 impl Ask for Script {
-    async fn ask(&mut self, _within: Duration) -> Outcome {
+    async fn probe(&mut self, _within: Duration) -> Outcome {
         sleep(Duration::from_millis(5)).await;
         let class = if self.answers.len() > 1 { self.answers.pop_front() } else { self.answers.front().copied() };
         self.reached = class != Some(ErrorKind::Refused);

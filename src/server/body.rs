@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::task::AbortHandle;
 
-use super::answers::SharedText;
+use super::response_cache::SharedText;
 
 /// Bytes that are sent before others have their turn. They are copied: the connection's buffer would hold the whole text otherwise.
 const PIECE: usize = 16 * 1024;

@@ -202,7 +202,7 @@ impl Lifecycle {
             Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::OutOfMemory(id) => self.out_of_memory = Some(id),
             Event::Notified(id, notice) => self.notified(now, id, notice, effects),
-            Event::Asked(order) => self.asked(now, order, effects),
+            Event::Asked(order) => self.take_order(now, order, effects),
             Event::Reloaded(plan) => self.reloaded(now, &plan, effects),
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
@@ -224,7 +224,7 @@ impl Lifecycle {
             Timer::Schema => self.migrating.overdue = true,
             Timer::Withdraw => self.withdrawn(effects),
             Timer::Drain => self.drained(effects),
-            Timer::Precedence => self.ask_held_main(effects),
+            Timer::Precedence => self.stop_held_main(effects),
             Timer::Grace | Timer::Overlap => self.grace_over(effects),
             Timer::Reap => self.reap_over(now, effects),
         }

@@ -70,7 +70,7 @@ impl Shutdown {
     }
 
     /// Whether processes are being asked to end, or are gone.
-    pub const fn has_asked(self) -> bool {
+    pub const fn has_begun_stopping(self) -> bool {
         !matches!(self, Self::Withdrawing(_) | Self::Draining(_))
     }
 

@@ -188,7 +188,7 @@ impl ModuleState {
     }
 
     /// The word for people.
-    pub const fn told(self) -> &'static str {
+    pub const fn words(self) -> &'static str {
         match self {
             Self::Resolved => "not started",
             Self::Starting => "starting",

@@ -187,7 +187,7 @@ impl Background {
         }
     }
 
-    pub(super) fn ask_all(&self) {
+    pub(super) fn probe_all(&self) {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
     }
 
@@ -196,7 +196,7 @@ impl Background {
         self.orders.send_modify(|orders| orders.plan = Some(plan));
     }
 
-    pub(super) fn ask_again(&self) {
+    pub(super) fn probe_now(&self) {
         self.orders.send_modify(|orders| (orders.held, orders.again) = (false, orders.again + 1));
     }
 

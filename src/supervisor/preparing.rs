@@ -79,7 +79,7 @@ fn prepare(id: StepId, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbo
 /// Whether a command of a condition ends with 0 in time; it is a child of the loop's like every other, and killed after that.
 fn passes(command: &ProcessPlan, mailbox: &Mailbox) -> bool {
     let (answer, answered) = oneshot::channel();
-    mailbox.ask(ProcessRequest::Run(Box::new(command.clone()), answer));
+    mailbox.request(ProcessRequest::Run(Box::new(command.clone()), answer));
     let program = command.argv.words().first().map_or("", Word::shown);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
         warn!("the condition `{program}` cannot be asked, so it does not hold: there is no room for it; check the limits");

@@ -102,12 +102,12 @@ impl Recipe {
         let pid = unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut launch).cast::<c_void>()) };
         if pid < 0 {
             let error = io::Error::last_os_error();
-            birth.tell(error.raw_os_error().unwrap_or(libc::EAGAIN).saturating_neg());
+            birth.report(error.raw_os_error().unwrap_or(libc::EAGAIN).saturating_neg());
             return Err(failed(error));
         }
         // It has told so itself, but where it was killed before its first instruction, or on memory of its own under an emulator.
         let shares_memory = birth.pid().is_some();
-        birth.tell(pid);
+        birth.report(pid);
         drop(writing);
         if shares_memory {
             // Held until here, this thread finds the whole report, or none. The end of the pipe is not awaited: somebody who was forked

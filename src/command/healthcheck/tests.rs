@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::options::{Invocation, Options, parse as parse_options};
-use super::{Endpoint, HttpResponse, LONGEST_LINE, ServerLocation, ask, judge, run, shortened};
+use super::{Endpoint, HttpResponse, LONGEST_LINE, ServerLocation, http_client, judge, query, run, shortened};
 use crate::clock::Moment;
 use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Details, HealthPlan, Plan, Service, SocketName, Views};
@@ -35,7 +35,7 @@ fn find(
     environment: impl Fn(&str) -> Option<OsString>,
     file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> Result<Vec<Endpoint>, String> {
-    ask::find(&options.place, options.file.as_deref(), environment, file_settings)
+    http_client::find(&options.place, options.file.as_deref(), environment, file_settings)
 }
 
 /// The endpoints as they are written, for a command line, an environment and a file.
@@ -174,8 +174,8 @@ fn the_first_that_answers_decides() {
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let address = one_answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
     let endpoints = [Endpoint::Unix(SocketName::new("@portcullis-test/nobody")), Endpoint::Tcp(unused), Endpoint::Tcp(address)];
-    assert_eq!(ask(&endpoints, &options("")), (true, "healthy".to_owned()));
-    let (healthy, line) = ask(&endpoints[..2], &options(""));
+    assert_eq!(query(&endpoints, &options("")), (true, "healthy".to_owned()));
+    let (healthy, line) = query(&endpoints[..2], &options(""));
     assert!(!healthy);
     assert_eq!(line, format!("not healthy: no answer from @portcullis-test/nobody: connection refused, {unused}: connection refused"));
 }
@@ -183,11 +183,11 @@ fn the_first_that_answers_decides() {
 #[test]
 fn nonsense_and_silence_are_not_healthy() {
     let endpoints = [Endpoint::Tcp(one_answer("SSH-2.0-OpenSSH_9.2\r\n"))];
-    assert!(ask(&endpoints, &options("")).1.ends_with(": invalid data"));
+    assert!(query(&endpoints, &options("")).1.ends_with(": invalid data"));
     let name = format!("portcullis-test/{}/silent", std::process::id());
     let silent = UnixListener::bind_addr(&UnixSocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let endpoints = [Endpoint::Unix(SocketName::Abstract(name))];
-    let (healthy, line) = ask(&endpoints, &options("--timeout 50ms"));
+    let (healthy, line) = query(&endpoints, &options("--timeout 50ms"));
     assert!(!healthy && line.ends_with(": timed out"), "{line}");
     drop(silent);
 }
@@ -246,7 +246,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         [("deep", false, "not healthy: redis: authentication failed"), ("ready", false, "not ready: redis"), ("live", true, "live")]
     {
         let options = options(&format!("--level {level}"));
-        assert_eq!(ask(&[Endpoint::Unix(name.clone())], &options), (healthy, line.to_owned()));
+        assert_eq!(query(&[Endpoint::Unix(name.clone())], &options), (healthy, line.to_owned()));
         assert_eq!(run(&words(&format!("--level {level} --socket {name}")), |_| None, |_| None), u8::from(!healthy));
     }
 }

@@ -89,14 +89,14 @@ impl Section<'_> {
                         *culprit = whole;
                         return Some(());
                     }
-                    _ => self.tell(culprit, &path, &sentence),
+                    _ => self.report(culprit, &path, &sentence),
                 }
             }
             FaultKind::Missing(key) => {
                 let text = format!("[{}] lacks `{key}`", self.path_of(&path));
                 self.context.problem(Problem::at(&culprit.origin, text));
             }
-            FaultKind::Said(sentences) => sentences.iter().for_each(|sentence| self.tell(culprit, &path, sentence)),
+            FaultKind::Messages(sentences) => sentences.iter().for_each(|sentence| self.report(culprit, &path, sentence)),
             FaultKind::Unknown(known) => {
                 let Value::Table(table) = &mut culprit.value else { return None };
                 self.context.refuse_unknown(table, &self.path_of(&path), &known);
@@ -112,7 +112,7 @@ impl Section<'_> {
     }
 
     /// Says what is wrong with the value at `path`.
-    fn tell(&self, culprit: &Node, path: &[PathSegment], sentence: &str) {
+    fn report(&self, culprit: &Node, path: &[PathSegment], sentence: &str) {
         let shown = match &culprit.value {
             Value::String(text) => self.context.shown(text, &culprit.origin),
             Value::Integer(number) => number.to_string(),

@@ -16,7 +16,7 @@ use crate::config::interpolate::Text;
 use crate::config::reader::{Depth, Section};
 use crate::config::target::TargetKeys;
 use crate::config::values::Number;
-use crate::plan::resolve::address::{self, ParsedUrl};
+use crate::plan::resolve::target_url::{self, ParsedUrl};
 use crate::plan::target::{self, GrpcTarget, Target};
 use crate::secret::Secret;
 use http::HttpOptions;
@@ -66,7 +66,7 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
     let mut address = match &keys.url {
         _ if by_variables && section.depth() == Depth::Syntax => return None,
         _ if by_variables => variables::address(section, keys)?,
-        Some(text) => ParsedUrl::parse(&address::assemble(text)).map_err(|why| section.problem("url", why)).ok()?,
+        Some(text) => ParsedUrl::parse(&target_url::assemble(text)).map_err(|why| section.problem("url", why)).ok()?,
         None if section.has("url") => return None,
         None => ParsedUrl::default(),
     };
@@ -74,7 +74,7 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
         let _ = Secret::new(password);
     }
     let word = keys.kind.as_ref().map(Text::value);
-    let secure = kinds::says_tls(&address.scheme) || word.as_deref().is_some_and(kinds::says_tls);
+    let secure = kinds::is_tls_scheme(&address.scheme) || word.as_deref().is_some_and(kinds::is_tls_scheme);
     match word {
         Some(word) if address.scheme.is_empty() => address.scheme = word,
         Some(word) if !kinds::same(&address.scheme, &word) => {
@@ -116,7 +116,7 @@ fn beside<'s>(section: &'s Section<'_>, these: &'s [&str]) -> impl Iterator<Item
 
 /// Whether a URL's scheme says that TLS is spoken.
 pub(super) fn is_secure(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(scheme, _)| kinds::says_tls(&scheme.to_ascii_lowercase()))
+    url.split_once("://").is_some_and(|(scheme, _)| kinds::is_tls_scheme(&scheme.to_ascii_lowercase()))
 }
 
 impl Written<'_, '_> {
@@ -134,7 +134,7 @@ impl Written<'_, '_> {
             self.section.problem(self.key("host"), "names no host");
             return None;
         }
-        if let Err(why) = address::check_host(&host) {
+        if let Err(why) = target_url::check_host(&host) {
             self.section.problem(self.key("host"), why);
             return None;
         }

@@ -66,7 +66,8 @@ impl Callers {
         let client = match &self.client {
             Some(client) => client,
             None => {
-                let tls = if self.url.starts_with("https:") { tls::config(&Tls::default(), &[b"http/1.1"])? } else { tls::nobody()? };
+                let tls =
+                    if self.url.starts_with("https:") { tls::config(&Tls::default(), &[b"http/1.1"])? } else { tls::trusting_none()? };
                 self.client.insert(client::build(tls, false, self.timeout)?)
             }
         };
@@ -93,12 +94,12 @@ impl Caller {
 
     async fn call(&self, method: Method, path: &str, headers: &[(&'static str, HeaderValue)], json: Option<String>) -> Call {
         let Ok(url) = Url::parse(&format!("{}{path}", self.url)) else {
-            return Call::unasked(Failure::new(ErrorKind::Internal, "the URL cannot be read"));
+            return Call::not_probed(Failure::new(ErrorKind::Internal, "the URL cannot be read"));
         };
         let turn = timeout_at(self.until, self.turns.acquire()).await;
         let began = Instant::now();
         if !matches!(turn, Ok(Ok(_))) || began >= self.until {
-            return Call::unasked(Failure::new(ErrorKind::Timeout, "it was not asked: the time of the report was over before its turn"));
+            return Call::not_probed(Failure::new(ErrorKind::Timeout, "it was not asked: the time of the report was over before its turn"));
         }
         let within = self.timeout.min(self.until.saturating_duration_since(began));
         let mut request = self.client.request(method, url.clone()).header(ACCEPT, "application/json").header(CONNECTION, "close");
@@ -149,7 +150,7 @@ async fn read(mut response: Response) -> Result<(Vec<u8>, bool), Failure> {
 
 impl Call {
     /// Of an API that was not asked.
-    pub(super) const fn unasked(failure: Failure) -> Self {
+    pub(super) const fn not_probed(failure: Failure) -> Self {
         Self { result: Err(failure), elapsed: Duration::ZERO }
     }
 

@@ -68,11 +68,11 @@ impl Session {
             if self.tokens.access.is_none()
                 && let Err(failure) = self.login(caller).await
             {
-                return Call::unasked(failure);
+                return Call::not_probed(failure);
             }
             let headers = match self.tokens.headers() {
                 Ok(headers) => headers,
-                Err(failure) => return Call::unasked(failure),
+                Err(failure) => return Call::not_probed(failure),
             };
             let call = caller.get(path, &headers).await;
             if call.status() != Some(401) || left == 0 {

@@ -49,7 +49,7 @@ pub struct InstanceRecord {
     /// When its record expires, in milliseconds from now by the clock of that Redis.
     pub expires_in: i64,
     /// What it says of itself; null for none.
-    pub said: Json,
+    pub payload: Json,
 }
 
 impl HeartbeatReader {
@@ -72,7 +72,7 @@ impl HeartbeatReader {
             };
             let mut command = redis::cmd(verb);
             command.arg(include_str!("count.lua")).arg(2).arg(&self.key).arg(self.set("ready"));
-            match session.ask(&command).await {
+            match session.send(&command).await {
                 Ok(Value::Array(parts)) => {
                     return match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
                         Some([counted, shared]) => Ok((*counted).max(*shared)),
@@ -143,23 +143,23 @@ impl HeartbeatReader {
         let ready = pairs(&session.query_list(&within(self.set("ready"))).await?);
         let mut instances = Vec::new();
         for (id, deadline) in pairs(&session.query_list(&within(self.set("all"))).await?) {
-            let said = self.said(session, &id).await?;
+            let payload = self.payload(session, &id).await?;
             let is_ready = ready.iter().any(|(other, _)| *other == id);
-            instances.push(InstanceRecord { id, ready: is_ready, expires_in: deadline.saturating_sub(now.cast_signed()), said });
+            instances.push(InstanceRecord { id, ready: is_ready, expires_in: deadline.saturating_sub(now.cast_signed()), payload });
         }
         Ok(instances)
     }
 
     /// What an instance says of itself; null where its record is too long or something else than ours.
-    async fn said(&self, session: &mut Session, id: &str) -> Result<Json, Failure> {
+    async fn payload(&self, session: &mut Session, id: &str) -> Result<Json, Failure> {
         let record = self.set(&format!("i:{id}"));
         // Who may not ask this may ask the next all the same.
-        if let Ok(Value::Int(length)) = session.ask(redis::cmd("HSTRLEN").arg(&record).arg("p")).await
+        if let Ok(Value::Int(length)) = session.send(redis::cmd("HSTRLEN").arg(&record).arg("p")).await
             && length > LONGEST_PAYLOAD as i64
         {
             return Ok(Json::Null);
         }
-        match session.ask(redis::cmd("HGET").arg(&record).arg("p")).await {
+        match session.send(redis::cmd("HGET").arg(&record).arg("p")).await {
             Ok(Value::BulkString(bytes)) => Ok(serde_json::from_slice(&bytes).unwrap_or(Json::Null)),
             Ok(_) => Ok(Json::Null),
             Err(error) if error.code() == Some("WRONGTYPE") => Ok(Json::Null),
@@ -180,7 +180,7 @@ pub(crate) fn page(value: &Value) -> Option<(u64, Vec<InstanceRecord>)> {
                 id: String::from_utf8_lossy(id).into_owned(),
                 ready: *ready == Value::Int(1),
                 expires_in: *left,
-                said: serde_json::from_slice(payload).unwrap_or(Json::Null),
+                payload: serde_json::from_slice(payload).unwrap_or(Json::Null),
             }
         })
     });
@@ -248,7 +248,7 @@ mod tests {
             vec![bulk(b"cut")],
         ];
         let (looked_at, found) = page(&Value::Array(parts.concat())).unwrap();
-        let told: Vec<_> = found.iter().map(|instance| (instance.id.as_str(), instance.expires_in, &instance.said)).collect();
+        let told: Vec<_> = found.iter().map(|instance| (instance.id.as_str(), instance.expires_in, &instance.payload)).collect();
         assert_eq!((looked_at, told), (8, vec![("sound", 5, &serde_json::json!({})), ("\u{fffd}\u{fffd}", 5, &Json::Null)]));
         assert!(page(&Value::Nil).is_none() && page(&Value::Array(vec![bulk(b"x")])).is_none());
         let scores: [&[u8]; 6] = [b"inf", b"-inf", b"nan", b"1e300", b"-1", b"1700000000000.5"];

@@ -10,7 +10,7 @@ impl Lifecycle {
         self.enter(now, Phase::Waiting);
         if self.plan.first().next().is_some() {
             // They were not asked before, because they may need what was started first.
-            effects.push(Effect::AskAgain);
+            effects.push(Effect::ProbeNow);
         }
         let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();
         for (id, name, wait) in waits {

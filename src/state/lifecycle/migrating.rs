@@ -43,7 +43,7 @@ pub(super) enum Task {
     /// A command says whether it has done what it should.
     Verify,
     /// The lock's database says so.
-    AskDatabase,
+    QueryDatabase,
 }
 
 /// Where this replica stands with the migration's lock.
@@ -96,10 +96,10 @@ impl Lifecycle {
         self.stage_began(now, "migrate");
         if self.lost_meanwhile() {
             self.migration_over(now, StageState::Down, effects);
-        } else if self.asks_by_command() {
+        } else if self.checks_by_command() {
             self.start_task(now, Task::Check, effects);
         } else {
-            self.ask_lock(now, effects);
+            self.acquire_lock(now, effects);
         }
         Progress::Pending
     }
@@ -112,15 +112,15 @@ impl Lifecycle {
         }
     }
 
-    fn asks_by_command(&self) -> bool {
+    fn checks_by_command(&self) -> bool {
         self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(SchemaCheck::Command(_))))
     }
 
     fn start_task(&mut self, now: Moment, task: Task, effects: &mut Vec<Effect>) {
         let (step, spawn) = match task {
-            Task::Check | Task::OutdatedCheck => (MigrationStep::Checking, Effect::Ask(SchemaQuestion::Check)),
+            Task::Check | Task::OutdatedCheck => (MigrationStep::Checking, Effect::QuerySchema(SchemaQuestion::Check)),
             Task::Run => (MigrationStep::Running, Effect::Spawn(ProcessId::Migration)),
-            Task::Verify | Task::AskDatabase => (MigrationStep::Verifying, Effect::Ask(SchemaQuestion::Verify)),
+            Task::Verify | Task::QueryDatabase => (MigrationStep::Verifying, Effect::QuerySchema(SchemaQuestion::Verify)),
         };
         self.snapshot.migration_lock.step = Some((step, now));
         self.migrating.task = task;
@@ -197,7 +197,7 @@ impl Lifecycle {
         match task {
             Task::Check | Task::OutdatedCheck => self.checked(now, ended, effects),
             Task::Run => self.verify(now, effects),
-            Task::Verify | Task::AskDatabase => self.migration_over(now, StageState::Up, effects),
+            Task::Verify | Task::QueryDatabase => self.migration_over(now, StageState::Up, effects),
         }
     }
 
@@ -209,7 +209,7 @@ impl Lifecycle {
             _ if waits => self.wait_on(now, limit, effects),
             _ if self.migrating.task == Task::OutdatedCheck => self.start_task(now, Task::Check, effects),
             (_, Lock::Held | Lock::Forfeited) => self.run_migration(now, effects),
-            (_, Lock::Idle) => self.ask_lock(now, effects),
+            (_, Lock::Idle) => self.acquire_lock(now, effects),
             _ => {}
         }
     }

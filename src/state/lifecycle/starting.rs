@@ -87,7 +87,7 @@ impl Lifecycle {
             }
         }
         if !unanswered.is_empty() {
-            effects.push(Effect::AskAgain);
+            effects.push(Effect::ProbeNow);
         }
         self.transition(id, RunState::Waiting(unanswered));
     }
@@ -106,7 +106,7 @@ impl Lifecycle {
         self.enter(now, Phase::Running);
         self.snapshot.started = true;
         if !self.plan.own_command {
-            effects.push(Effect::AskAll);
+            effects.push(Effect::ProbeAll);
         }
         self.stage_is_over(now, StartStage::Process, effects);
     }

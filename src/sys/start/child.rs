@@ -75,7 +75,7 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
         let pid = libc::getpid();
         // Before its pid is told, so that whoever knows it can reach the group.
         libc::setpgid(0, 0);
-        birth.tell(pid);
+        birth.report(pid);
         for withheld in &recipe.withheld {
             libc::fcntl(*withheld, libc::F_SETFD, libc::FD_CLOEXEC);
         }

@@ -103,7 +103,7 @@ fn asked(url: &str, redirects: Option<u8>) -> Result<(), Failure> {
         environment_proxy: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { Probe::new(&Target::Http(target)).ask(Duration::from_secs(20)).await.result })
+    runtime.block_on(async { Probe::new(&Target::Http(target)).probe(Duration::from_secs(20)).await.result })
 }
 
 #[test]

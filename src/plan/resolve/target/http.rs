@@ -6,7 +6,7 @@ use crate::config::interpolate::looks_secret;
 use crate::config::reader::{Depth, Section};
 use crate::config::target::{Expect as Expected, TargetKeys};
 use crate::config::values::Number;
-use crate::plan::resolve::address;
+use crate::plan::resolve::target_url;
 use crate::plan::target::{Expectation, HttpTarget, Member, SeveralTarget, Target};
 use crate::secret::Secret;
 
@@ -65,9 +65,9 @@ impl Written<'_, '_> {
         };
         let login = match (self.user(), self.password()) {
             (None, None) => String::new(),
-            (user, None) => format!("{}@", address::encode_user(&user.unwrap_or_default())),
+            (user, None) => format!("{}@", target_url::encode_user(&user.unwrap_or_default())),
             (user, Some(password)) => {
-                format!("{}:{}@", address::encode_user(&user.unwrap_or_default()), address::encode_user(password.expose()))
+                format!("{}:{}@", target_url::encode_user(&user.unwrap_or_default()), target_url::encode_user(password.expose()))
             }
         };
         let Ok(url) = url::Url::parse(&format!("{scheme}://{login}{place}{raw_path}")) else {

@@ -124,7 +124,7 @@ pub(super) fn is_particular(key: &str) -> bool {
 }
 
 /// Whether a scheme says that TLS is spoken.
-pub(super) fn says_tls(scheme: &str) -> bool {
+pub(super) fn is_tls_scheme(scheme: &str) -> bool {
     KINDS.iter().any(|kind| kind.secure.contains(&scheme))
 }
 
@@ -180,7 +180,7 @@ mod tests {
         ] {
             assert_eq!(TargetKind::of(scheme).map_or("", TargetKind::name), kind, "{scheme}");
         }
-        assert!(says_tls("valkeys") && says_tls("amqps") && !says_tls("valkey"));
+        assert!(is_tls_scheme("valkeys") && is_tls_scheme("amqps") && !is_tls_scheme("valkey"));
     }
 
     #[test]

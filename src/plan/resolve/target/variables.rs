@@ -7,7 +7,7 @@ use super::AlreadyReported;
 use crate::config::interpolate::{Findings, Template};
 use crate::config::reader::{Section, truth};
 use crate::config::target::TargetKeys;
-use crate::plan::resolve::address::{ParsedUrl, place_of};
+use crate::plan::resolve::target_url::{ParsedUrl, place_of};
 
 /// The variables under one prefix.
 struct RedisVariables<'s, 'c> {

@@ -13,7 +13,7 @@ const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
 impl Lifecycle {
     /// Asks for the lock; where a step has taken it before, its database is asked at most whether there is anything to do.
-    pub(super) fn ask_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+    pub(super) fn acquire_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let checks = self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(SchemaCheck::Sql(_))));
         let step = if checks { MigrationStep::Checking } else { MigrationStep::Asking };
         self.snapshot.migration_lock.step = Some((step, now));
@@ -87,7 +87,7 @@ impl Lifecycle {
                 self.migrating.lock = Lock::Held;
                 self.nothing_to_do(now, ahead, effects);
             }
-            LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(now, effects),
+            LockNews::HandedOn if queues && self.checks_by_command() && self.ending.is_none() => self.check_again(now, effects),
             LockNews::Current { ahead } if queues && self.ending.is_none() => self.nothing_to_do(now, ahead, effects),
             LockNews::Checked(took) if queues => self.check_answered(now, took),
             LockNews::Preparing(preparation) if queues => {
@@ -108,7 +108,7 @@ impl Lifecycle {
                 self.snapshot.migration = Migration::Holder { since: now };
                 if self.lost_meanwhile() {
                     self.migration_over(now, StageState::Down, effects);
-                } else if self.asks_by_command() {
+                } else if self.checks_by_command() {
                     self.check_again(now, effects);
                 } else {
                     self.run_migration(now, effects);

@@ -7,9 +7,9 @@ impl Lifecycle {
         match self.plan.migration.as_ref().and_then(|plan| plan.verify.as_ref()) {
             Some(SchemaCheck::Command(_)) => self.start_task(now, Task::Verify, effects),
             Some(SchemaCheck::Sql(_)) => {
-                self.migrating.task = Task::AskDatabase;
+                self.migrating.task = Task::QueryDatabase;
                 self.snapshot.migration_lock.step = Some((MigrationStep::Verifying, now));
-                effects.push(Effect::AskDatabase);
+                effects.push(Effect::QueryDatabase);
                 effects.push(Effect::Arm(LIMIT, QUESTION_LIMIT));
             }
             None => self.migration_over(now, StageState::Up, effects),
@@ -19,7 +19,7 @@ impl Lifecycle {
     /// Whether the database is asked for its verification.
     pub(super) fn verifies_by_sql(&self) -> bool {
         let under_way = !matches!(self.migrating.lock, Lock::Idle | Lock::Releasing);
-        self.migrating.task == Task::AskDatabase && under_way
+        self.migrating.task == Task::QueryDatabase && under_way
     }
 
     pub(super) fn verified(&mut self, now: Moment, answer: Result<(), String>, effects: &mut Vec<Effect>) {

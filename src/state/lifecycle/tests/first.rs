@@ -46,7 +46,7 @@ fn it_is_up_before_anything_is_waited_for_and_gone_after_everything_else() {
     assert_eq!(names, ["module:m0", "wait:db", "spawn:app", "module:m1"]);
     assert_eq!(run.apply(spawned(ONE)).iter().filter(|effect| matches!(effect, Effect::Arm(Timer::Wait(_), _))).count(), 0);
     let effects = run.apply(passes(ONE));
-    assert!(effects.contains(&Effect::AskAgain) && effects.contains(&Effect::Arm(Timer::Wait(0), Duration::from_secs(60))), "{effects:?}");
+    assert!(effects.contains(&Effect::ProbeNow) && effects.contains(&Effect::Arm(Timer::Wait(0), Duration::from_secs(60))), "{effects:?}");
     assert_eq!(starts(&run.apply(Event::Probed(0, passed()))), [ProcessId::Module(TWO), ProcessId::Main]);
     run.all([spawned(TWO), Event::Spawned(ProcessId::Main, PID)]);
     assert_eq!(run.phase(), Phase::Running);

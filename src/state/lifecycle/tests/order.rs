@@ -71,7 +71,7 @@ fn a_run_from_init_to_stopped() {
             vec![
                 Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Limit)),
                 Effect::Watch(ProcessId::Main, Watch::Nothing),
-                Effect::AskAll,
+                Effect::ProbeAll,
                 Effect::Announce(Readiness::NotReady),
             ],
             Phase::Running,
@@ -156,7 +156,7 @@ fn a_run_from_init_to_stopped() {
 fn with_nothing_to_wait_for_the_process_starts_at_once() {
     let mut run = Run::of(bare());
     assert_eq!(run.apply(Event::Begin), [Effect::Spawn(ProcessId::Main)]);
-    assert_eq!(run.apply(Event::Spawned(ProcessId::Main, PID)), [Effect::AskAll, Effect::Announce(Readiness::Ready)]);
+    assert_eq!(run.apply(Event::Spawned(ProcessId::Main, PID)), [Effect::ProbeAll, Effect::Announce(Readiness::Ready)]);
     assert_eq!((run.phase(), status(&run)), (Phase::Running, Status::Up));
 }
 

@@ -283,7 +283,7 @@ impl World {
         assert!(!ready || (check == Verdict::Up && snapshot.child.pid.is_some()), "{shown}: ready while the check is {check:?}");
         let comes_first = |id: ModuleId| run.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First);
         for effect in effects {
-            self.asked |= effect == Effect::AskAgain;
+            self.asked |= effect == Effect::ProbeNow;
             match effect {
                 Effect::Signal(ProcessId::Module(id), libc::SIGTERM) if run.shutdown.is_some() && comes_first(id) && !takes_too_long => {
                     let before = [ProcessId::Main, ProcessId::Migration].into_iter().find(|id| self.alive.contains_key(id));

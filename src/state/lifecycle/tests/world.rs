@@ -222,7 +222,7 @@ impl World {
             }
             Effect::AwaitGroup(_) => self.group_awaited = true,
             Effect::TakeLock | Effect::Prepare(_) | Effect::CancelPreparation => panic!("{shown} does a step that no plan here has"),
-            Effect::Ask(_) | Effect::AskDatabase => panic!("{shown} asks a question that no plan here has"),
+            Effect::QuerySchema(_) | Effect::QueryDatabase => panic!("{shown} asks a question that no plan here has"),
             Effect::SignalGroup(id, number) => {
                 if id == ProcessId::Migration && self.dies_of(number) {
                     self.group = false;
@@ -251,8 +251,8 @@ impl World {
             Effect::Reload
             | Effect::Extend(..)
             | Effect::Watch(..)
-            | Effect::AskAll
-            | Effect::AskAgain
+            | Effect::ProbeAll
+            | Effect::ProbeNow
             | Effect::Suspend(..)
             | Effect::Resume(_)
             | Effect::RestartLease(_)

@@ -20,7 +20,7 @@ struct LastResult {
     check: String,
     endpoints: Vec<String>,
     asked: Instant,
-    told: Option<(Moment, Outcome)>,
+    outcome: Option<(Moment, Outcome)>,
 }
 
 /// Why a check is not asked now.
@@ -29,7 +29,7 @@ pub(super) struct NotYet {
     /// From when on it may be asked.
     pub due: Instant,
     /// What it last said, and when.
-    pub told: Option<(Moment, Outcome)>,
+    pub outcome: Option<(Moment, Outcome)>,
 }
 
 impl LastResults {
@@ -38,27 +38,27 @@ impl LastResults {
         let known = self.known();
         let last = known.iter().filter(|answer| check.rate_limited && answer.is_of(check)).max_by_key(|answer| answer.asked)?;
         let due = last.asked + check.interval;
-        (due > Instant::now()).then(|| NotYet { due, told: last.told.clone() })
+        (due > Instant::now()).then(|| NotYet { due, outcome: last.outcome.clone() })
     }
 
     /// Notes the end of a question, or with none that it was cut short and may have been heard.
-    pub(super) fn note(&self, check: &CheckPlan, told: Option<&Outcome>) {
+    pub(super) fn note(&self, check: &CheckPlan, outcome: Option<&Outcome>) {
         if !check.rate_limited {
             return;
         }
         let asked = Instant::now();
         let mut known = self.known();
-        let mut told = told.map(|outcome| (Moment::now(), outcome.clone()));
+        let mut outcome = outcome.map(|outcome| (Moment::now(), outcome.clone()));
         known.retain_mut(|answer| {
             let is_replaced = answer.is_of(check);
-            if is_replaced && told.is_none() {
-                told = answer.told.take();
+            if is_replaced && outcome.is_none() {
+                outcome = answer.outcome.take();
             }
             // Names and endpoints come and go with reloads; what holds nobody back any more is forgotten.
             !is_replaced && asked.duration_since(answer.asked) <= CheckPlan::LONGEST_INTERVAL
         });
         let endpoints = check.target.endpoints().into_iter().map(str::to_owned).collect();
-        known.push(LastResult { check: check.name.clone(), endpoints, asked, told });
+        known.push(LastResult { check: check.name.clone(), endpoints, asked, outcome });
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<LastResult>> {

@@ -8,7 +8,7 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::answers::{ResponseCache, SharedResponse};
+use super::response_cache::{ResponseCache, SharedResponse};
 use crate::clock::Moment;
 use crate::plan::Views;
 use crate::published::Published;
@@ -62,7 +62,7 @@ impl Renderer {
     }
 
     /// The answer; none when too many wait already, or when there is no thread for it.
-    pub(super) async fn ask(&self, question: RenderRequest, trusted: bool) -> Option<SharedResponse> {
+    pub(super) async fn render(&self, question: RenderRequest, trusted: bool) -> Option<SharedResponse> {
         let (reply, answer) = oneshot::channel();
         {
             let mut waiting = self.desk.waiting();

@@ -27,7 +27,7 @@ pub(super) enum SchemaState {
 pub(super) struct SchemaQuery {
     place: QueryConnection,
     /// The last error of the statement, which is told once.
-    told: Option<Failure>,
+    reported: Option<Failure>,
 }
 
 #[derive(Debug)]
@@ -47,29 +47,29 @@ enum QueryConnection {
 
 impl SchemaQuery {
     pub(super) fn postgres(target: PostgresTarget, name: String) -> Self {
-        Self { place: QueryConnection::Postgres { target: Box::new(target), name, session: None }, told: None }
+        Self { place: QueryConnection::Postgres { target: Box::new(target), name, session: None }, reported: None }
     }
 
     pub(super) const fn mysql(target: MysqlTarget) -> Self {
-        Self { place: QueryConnection::Mysql { target, session: None }, told: None }
+        Self { place: QueryConnection::Mysql { target, session: None }, reported: None }
     }
 
-    pub(super) const fn nobody() -> Self {
-        Self { place: QueryConnection::Nobody, told: None }
+    pub(super) const fn without_database() -> Self {
+        Self { place: QueryConnection::Nobody, reported: None }
     }
 
     /// A table that is not there yet is no news to anybody; a right that is missing is.
     fn pending(&mut self, failure: Failure) -> SchemaState {
-        if self.told.as_ref() != Some(&failure) {
+        if self.reported.as_ref() != Some(&failure) {
             let why = failure.private.as_str();
             tracing::warn!("the check's statement failed ({why}), which counts as work to do; check it unless this is the first migration");
-            self.told = Some(failure);
+            self.reported = Some(failure);
         }
         SchemaState::Pending
     }
 
     /// An error of the statement is a schema that is not there yet; one of the connection is no answer.
-    pub(super) async fn ask(&mut self, statement: &str) -> Result<SchemaState, Failure> {
+    pub(super) async fn run(&mut self, statement: &str) -> Result<SchemaState, Failure> {
         timeout(LIMIT, self.once(statement)).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "the statement took too long")))
     }
 
