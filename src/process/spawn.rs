@@ -97,10 +97,8 @@ pub struct PreparedCommand {
 /// No word of a command may hold a NUL byte.
 pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<PreparedCommand, SpawnError> {
     let environment = environment(plan, inherited, ways);
-    let candidates = candidates(plan, &environment);
+    let (candidates, home) = (candidates(plan, &environment), directory(plan, inherited));
     let own_input = input::of(&plan.attributes).map_err(|error| SpawnError::no_input(plan, &error))?;
-    let input = own_input.as_ref().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO));
-    let home = directory(plan, inherited);
     let recipe = Recipe {
         argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
@@ -115,7 +113,7 @@ pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &Noti
         // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
         withheld: if plan.attributes.aside { inherited.descriptors.clone() } else { Vec::new() },
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
-        pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
+        pass: own_input.iter().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO)).chain(ways.pass.iter().copied()).collect(),
     };
     Ok(PreparedCommand {
         recipe,
