@@ -17,7 +17,7 @@ use crate::clock::patience::within;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::mailbox::Mailbox;
-use crate::plan::resolve::Request;
+use crate::plan::resolve::RunOptions;
 use crate::published::Published;
 use crate::state::snapshot::{Module, Snapshot};
 use crate::view::control::ControlAnswer;
@@ -36,7 +36,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Sources {
     /// The options of the command line.
-    pub request: Request,
+    pub request: RunOptions,
     /// The environment at the start.
     pub environment: Environment,
 }
@@ -54,7 +54,7 @@ pub struct Control {
 
 /// The result of a control request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
+struct OrderResult {
     /// The exit code of the command.
     exit: Exit,
     /// One sentence for a person.
@@ -63,7 +63,7 @@ struct Answer {
     lines: Vec<String>,
 }
 
-impl Answer {
+impl OrderResult {
     fn new(exit: Exit, sentence: impl Into<String>) -> Self {
         Self { exit, sentence: sentence.into(), lines: Vec::new() }
     }
@@ -86,7 +86,7 @@ impl Answer {
 }
 
 /// An accepted request; waiting for its result is optional.
-pub struct Taken {
+pub struct AcceptedOrder {
     until: Moment,
     rest: Rest,
 }
@@ -94,7 +94,7 @@ pub struct Taken {
 /// The rest of an accepted request.
 enum Rest {
     /// Nothing: this is the result.
-    Answer(Answer),
+    Answer(OrderResult),
     /// These modules (with their previous state) have to reach the requested state.
     Modules(Verb, Vec<Module>),
     /// The modules of a reload have to reach their state.
@@ -108,7 +108,7 @@ impl Control {
     }
 
     /// Begins the request `POST /control/target`. Do not cancel it in the middle.
-    pub async fn take(&self, target: &str) -> Taken {
+    pub async fn take(&self, target: &str) -> AcceptedOrder {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let until = Moment::now().after(wait(query));
         let segments: Vec<&str> = path.split('/').collect();
@@ -116,18 +116,18 @@ impl Control {
             ["reload"] => self.reload().await.map_or_else(Rest::Answer, Rest::Reload),
             ["modules", name, verb] => match Verb::new(verb) {
                 Some(verb) => self.order(name, verb).await.map_or_else(Rest::Answer, |before| Rest::Modules(verb, before)),
-                None => Rest::Answer(Answer::new(Exit::Usage, "the known verbs are start, stop and restart")),
+                None => Rest::Answer(OrderResult::new(Exit::Usage, "the known verbs are start, stop and restart")),
             },
             _ => {
                 let known = "the known paths are /control/reload and /control/modules/NAME/start, …/stop and …/restart";
-                Rest::Answer(Answer::new(Exit::Usage, known))
+                Rest::Answer(OrderResult::new(Exit::Usage, known))
             }
         };
-        Taken { until, rest }
+        AcceptedOrder { until, rest }
     }
 
     /// Waits for the result of a request: an HTTP status and a JSON document with `exit`, `sentence` and `lines`. Safe to cancel.
-    pub async fn answer(&self, taken: Taken) -> (u16, String) {
+    pub async fn answer(&self, taken: AcceptedOrder) -> (u16, String) {
         let answer = match taken.rest {
             Rest::Answer(answer) => answer,
             Rest::Modules(verb, before) => self.ordered(verb, &before, taken.until).await,
@@ -139,10 +139,10 @@ impl Control {
     }
 
     /// Why no requests are accepted any more; none while they are.
-    fn over(&self) -> Option<Answer> {
+    fn over(&self) -> Option<OrderResult> {
         let phase = self.published.look().0.phase;
         let sentence = || format!("nothing can be started any more: the phase is {}", phase.word());
-        phase.is_leaving().then(|| Answer::new(Exit::Unavailable, sentence()))
+        phase.is_leaving().then(|| OrderResult::new(Exit::Unavailable, sentence()))
     }
 
     /// Calls `found` for every new snapshot until it returns something; none if the time is over.

@@ -20,7 +20,7 @@ use crate::state::event::{Event, Readiness};
 use crate::state::snapshot::{Level, Look, Snapshot};
 use beat::HeartbeatWriter;
 
-pub use identity::Identity;
+pub use identity::InstanceIdentity;
 
 /// The pauses after consecutive failed heartbeats, before jitter of minus 30 % at most; the last one repeats.
 ///
@@ -51,7 +51,7 @@ pub struct HeartbeatContext {
     /// The mailbox for its events.
     pub mailbox: Mailbox,
     /// The identity under which it is written.
-    pub identity: Identity,
+    pub identity: InstanceIdentity,
 }
 
 impl HeartbeatContext {

@@ -208,7 +208,7 @@ impl Failure {
 
 /// One of several clients whose endpoints a check probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct EndpointClient {
     /// Its name, which several may share.
     pub name: &'static str,
     /// Its number among the clients of this name.
@@ -217,13 +217,13 @@ pub struct Client {
 
 /// The result of one of several endpoints of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct EndpointResult {
     /// The endpoint's name, unique within its client.
     pub name: String,
     /// Its address, without secrets: a detail.
     pub target: String,
     /// Its client, if the endpoints of a check belong to several clients.
-    pub client: Option<Client>,
+    pub client: Option<EndpointClient>,
     /// `Ok` or why not.
     pub result: Result<(), Failure>,
     /// The status of its HTTP response; none if there was no response.
@@ -253,7 +253,7 @@ pub struct Outcome {
     /// How long the probe took, at most its timeout.
     pub elapsed: Duration,
     /// The result of each of several endpoints; empty for a single one.
-    pub parts: Vec<Part>,
+    pub parts: Vec<EndpointResult>,
     /// The examined file system, if it was one.
     pub volume: Option<Volume>,
 }

@@ -20,13 +20,13 @@ pub use crate::config::check::{Affects, OnDown};
 pub use crate::config::health::{ComponentNames, Details, Listen};
 use crate::secret::Secret;
 pub use condition::ConditionPlan;
-pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
+pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, SchemaCheck, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
 pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
 use target::{RedisPlace, Target};
-pub use views::{Switch, Views};
+pub use views::{ViewSwitch, Views};
 
 /// The time limit for withdrawing the heartbeat before the process gets its stop signal.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ pub struct Plan {
     /// Which rule of `[[arguments]]` applied, why, and the resulting arguments; none if no rule applied.
     pub arguments: Option<String>,
     /// Why there is no process, if the mode declares this as an error.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<StartRefusal>,
     /// The readiness heartbeat; none without a Redis.
     pub heartbeat: Option<HeartbeatPlan>,
     /// The health endpoint; none when it is switched off.
@@ -104,7 +104,7 @@ impl Plan {
 
 /// How a run ends if a mode refuses to start a process: after its migration, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct StartRefusal {
     /// The exit code, 1 to 255.
     pub code: u8,
     /// What to do instead.

@@ -1,6 +1,6 @@
 //! Schedules the probes of all checks: with back-off while waiting, at a fixed interval while running.
 
-mod answers;
+mod last_results;
 mod pace;
 mod processes;
 #[cfg(test)]
@@ -25,7 +25,7 @@ use crate::plan::target::Target;
 use crate::plan::{CheckId, CheckPlan, Plan};
 use crate::probe::Probe;
 use crate::state::event::{Event, ProcessId};
-pub use answers::Answers;
+pub use last_results::LastResults;
 pub use pace::{Pace, delay};
 pub use processes::ProcessWatch;
 
@@ -43,7 +43,7 @@ pub struct Orders {
     /// The probes of each process.
     pub processes: BTreeMap<ProcessId, Arc<ProcessWatch>>,
     /// The last results of rate-limited peers, shared with the next prober task.
-    pub answers: Arc<Answers>,
+    pub answers: Arc<LastResults>,
 }
 
 /// Probes all checks of the plan until the requests end, and sends the results.
@@ -124,7 +124,7 @@ async fn watch_check(
     loop {
         let next = match answers.not_yet(&check) {
             Some(last) => {
-                if let Some((at, outcome)) = last.told {
+                if let Some((at, outcome)) = last.outcome {
                     tell(Event::Recalled(id, at, outcome));
                 }
                 last.due
@@ -164,7 +164,7 @@ async fn watch_check(
 }
 
 /// Probes once, and records it if the peer may have received the request.
-async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &Answers) -> Outcome {
+async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &LastResults) -> Outcome {
     let mut unanswered = Unanswered { check, answers, open: true };
     let outcome = patiently(asked, check.timeout).await;
     unanswered.open = false;
@@ -177,14 +177,14 @@ async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &Answers) ->
 /// Probes, and repeats it if the failure means nothing because this process did not run for a part of the time.
 async fn patiently(asked: &mut impl Ask, within: Duration) -> Outcome {
     let began = Instant::now();
-    let outcome = asked.ask(within).await;
-    if outcome.result.is_err() && began.elapsed() > within.saturating_add(SLACK) { asked.ask(within).await } else { outcome }
+    let outcome = asked.probe(within).await;
+    if outcome.result.is_err() && began.elapsed() > within.saturating_add(SLACK) { asked.probe(within).await } else { outcome }
 }
 
 /// A running probe; if it is dropped early, the peer may have received the request.
 struct Unanswered<'a> {
     check: &'a CheckPlan,
-    answers: &'a Answers,
+    answers: &'a LastResults,
     open: bool,
 }
 
@@ -220,7 +220,7 @@ async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell:
 
 /// Something that can be probed.
 trait Ask: Send + 'static {
-    fn ask(&mut self, within: Duration) -> impl Future<Output = Outcome> + Send;
+    fn probe(&mut self, within: Duration) -> impl Future<Output = Outcome> + Send;
 
     /// Whether a peer may have received the last request.
     fn reached(&self) -> bool;
@@ -240,10 +240,10 @@ impl Guarded {
         Self { probe: Probe::under(&target, supervisor.as_ref()), target, supervisor }
     }
 
-    /// Probes once; see [`Probe::ask`].
+    /// Probes once; see [`Probe::probe`].
     pub async fn once(&mut self, within: Duration) -> Outcome {
         let began = Instant::now();
-        let Some(outcome) = guarded(self.probe.ask(within)).await else {
+        let Some(outcome) = guarded(self.probe.probe(within)).await else {
             self.probe = Probe::under(&self.target, self.supervisor.as_ref());
             return Outcome::failed(ErrorKind::Internal, "the probe panicked", began.elapsed());
         };
@@ -262,7 +262,7 @@ impl Guarded {
 }
 
 impl Ask for Guarded {
-    async fn ask(&mut self, within: Duration) -> Outcome {
+    async fn probe(&mut self, within: Duration) -> Outcome {
         self.once(within).await
     }
 

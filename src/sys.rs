@@ -5,7 +5,7 @@
 //! because its `Signal` knows no real-time signals, and a child killed by one would lose its status.
 #![allow(unsafe_code)]
 
-pub mod ask;
+pub mod command;
 pub mod descriptors;
 pub mod peer;
 pub mod start;
@@ -192,7 +192,7 @@ pub fn send(pid: i32, number: i32) -> io::Result<()> {
 }
 
 /// Whether there is no process, or for a negative number no group, with this number, as for [`send`].
-pub fn is_nobody(pid: i32) -> bool {
+pub fn is_free(pid: i32) -> bool {
     send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 

@@ -52,7 +52,7 @@ const ALLOW: (&str, &str) = ("allow", "GET, HEAD, OPTIONS");
 
 /// How a client without details can get them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Access {
+pub enum DetailAccess {
     /// Only over the unix socket, as root or portcullis' own user: there is no token.
     #[default]
     Local,
@@ -76,7 +76,7 @@ pub struct Request<'a> {
     /// Whether the client may see private texts.
     pub authorized: bool,
     /// How it can get access otherwise; only the page shows this.
-    pub access: Access,
+    pub access: DetailAccess,
     /// The enabled views.
     pub views: Views,
     /// The metrics of the server itself; only `/metrics` shows them.

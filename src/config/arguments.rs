@@ -7,7 +7,7 @@ use crate::config::argument::Command;
 use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
-use crate::config::values::{Maybe, Number, Part, Scalar};
+use crate::config::values::{Deferred, Maybe, Number, Scalar};
 
 /// A rule for the container's arguments. It has at most one of `mode`, `run` and `refuse`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -16,7 +16,7 @@ use crate::config::values::{Maybe, Number, Part, Scalar};
 #[allow(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Rule {
     /// When the rule applies; without it always. A rule with `run` and without `command` applies only if there are arguments.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// The mode to start, for example `${@1}`; `--mode` on the command line overrides it.
     pub mode: Maybe<Text>,
     /// How many arguments are removed at the beginning.
@@ -28,7 +28,7 @@ pub struct Rule {
     /// With `run`: the command, if it is more than the remaining arguments; `{ args = true }` inserts them.
     pub command: Command,
     /// With `run`: variables of the command; they override those of the mode.
-    pub env: Part<Variables>,
+    pub env: Deferred<Variables>,
     /// With `run`: whether the command waits for the checks first.
     pub wait: bool,
     /// With `run`: the user of the command, instead of the mode's.
@@ -46,13 +46,13 @@ pub struct Rule {
 impl Default for Rule {
     fn default() -> Self {
         Self {
-            when: Part::default(),
+            when: Deferred::default(),
             mode: Maybe(None),
             drop: const { Number::of(0) },
             prepend: Vec::new(),
             run: false,
-            command: Part::default(),
-            env: Part::default(),
+            command: Deferred::default(),
+            env: Deferred::default(),
             wait: false,
             user: Maybe(None),
             refuse: Maybe(None),
@@ -67,7 +67,7 @@ impl Default for Rule {
 /// The variable that an option among the arguments sets.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, rename = "option")]
-pub enum Taken {
+pub enum OptionSection {
     /// The variable that gets the value of `--name VALUE` or `--name=VALUE`.
     Variable(Text),
     /// The long form, or a flag.
@@ -91,17 +91,17 @@ pub struct OptionKeys {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "refusal", deny_unknown_fields, extend("required" = ["when", "message"]))]
-pub struct Refused {
+pub struct RefusalSection {
     /// When the start is refused.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// The text that is logged; it should say what to do instead.
     pub message: Maybe<Text>,
     /// The exit code; if several refusals apply, that of the first.
     pub code: Number<1, 255>,
 }
 
-impl Default for Refused {
+impl Default for RefusalSection {
     fn default() -> Self {
-        Self { when: Part::default(), message: Maybe(None), code: const { Number::of(64) } }
+        Self { when: Deferred::default(), message: Maybe(None), code: const { Number::of(64) } }
     }
 }

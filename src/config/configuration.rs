@@ -3,22 +3,22 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::arguments::{Refused, Rule, Taken};
-use crate::config::check::Check;
+use crate::config::arguments::{OptionSection, RefusalSection, Rule};
+use crate::config::check::CheckSection;
 use crate::config::condition::Condition;
 use crate::config::dify::Dify;
-use crate::config::environment::Environment;
+use crate::config::environment::EnvironmentSection;
 use crate::config::file::File;
 use crate::config::health::Health;
-use crate::config::heartbeat::Heartbeat;
+use crate::config::heartbeat::HeartbeatSection;
 use crate::config::interpolate::Text;
 use crate::config::migration::Migrations;
 use crate::config::mode::Mode;
-use crate::config::module::Module;
+use crate::config::module::ModuleSection;
 use crate::config::preset_keys::PresetKeys;
-use crate::config::process::Process;
-use crate::config::step::Step;
-use crate::config::values::{Maybe, Named, Part};
+use crate::config::process::ProcessSection;
+use crate::config::step::StepSection;
+use crate::config::values::{Deferred, Maybe, Named};
 
 /// The top level, and the tables that are read separately.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -33,39 +33,39 @@ pub struct Configuration {
     /// The mode to start if the requested one is unknown, or none is requested.
     pub mode_fallback: Maybe<Text>,
     /// Conditions by name, for `{ condition = "NAME" }`; each is evaluated once in a start, before anything else.
-    pub conditions: Part<Named<Condition>>,
+    pub conditions: Deferred<Named<Condition>>,
     /// Cases in which the start is refused; all that apply are reported at once, before anything else.
-    pub refuse: Part<Vec<Refused>>,
+    pub refuse: Deferred<Vec<RefusalSection>>,
     /// Rules for the arguments: the first one whose `when` holds applies. If none does, the mode's command has to take the arguments.
-    pub arguments: Part<Vec<Rule>>,
+    pub arguments: Deferred<Vec<Rule>>,
     /// Options among the arguments, before a `--`, that set variables and are removed from the arguments, for example `"--workers" = "WORKERS"`.
     #[schemars(extend("propertyNames" = serde_json::json!({ "pattern": "^-" })))]
-    pub options: Part<Named<Taken>>,
+    pub options: Deferred<Named<OptionSection>>,
     /// The dependencies that are waited for and then checked while running, by name.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
-    pub checks: Part<Named<Check>>,
+    pub checks: Deferred<Named<CheckSection>>,
     /// Commands that run once in a start; those with the same `at` run in this order.
-    pub steps: Part<Vec<Step>>,
+    pub steps: Deferred<Vec<StepSection>>,
     /// The command that runs once for all replicas.
-    pub migrations: Part<Migrations>,
+    pub migrations: Deferred<Migrations>,
     /// Files, directories and links that are written, copied, created, removed or changed before the process is started, in this order.
-    pub files: Part<Vec<File>>,
+    pub files: Deferred<Vec<File>>,
     /// The processes, by name; one of them is started.
     #[schemars(extend("propertyNames" = serde_json::json!({ "minLength": 1 })))]
-    pub modes: Part<Named<Mode>>,
+    pub modes: Deferred<Named<Mode>>,
     /// Where and how often the readiness is written to Redis.
-    pub heartbeat: Part<Heartbeat>,
+    pub heartbeat: Deferred<HeartbeatSection>,
     /// The health endpoint.
-    pub health: Part<Health>,
+    pub health: Deferred<Health>,
     /// A Dify whose APIs are monitored; the report is in `/actuator/health`.
-    pub dify: Part<Dify>,
+    pub dify: Deferred<Dify>,
     /// Settings of every process.
-    pub process: Part<Process>,
+    pub process: Deferred<ProcessSection>,
     /// The variables of every process.
-    pub env: Part<Environment>,
+    pub env: Deferred<EnvironmentSection>,
     /// Further processes beside the main process, by name.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
-    pub modules: Part<Named<Module>>,
+    pub modules: Deferred<Named<ModuleSection>>,
 }
 
 /// The same as a document: with the keys that are removed before the rest is read.

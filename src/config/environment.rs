@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
-use crate::config::values::{Maybe, Named, OneOrMore, Part, Scalar, Span};
+use crate::config::values::{Deferred, Maybe, Named, OneOrMore, Scalar, Span};
 
 /// Variables by name. Each is a text (a number or a boolean is accepted), a table that says where the value comes from, or a list of these; the first
 /// item of a list whose `when` holds applies.
@@ -41,7 +41,7 @@ pub struct Assigned {
     /// Only if the variable is unset or empty.
     pub default: bool,
     /// Only if this condition holds.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
 }
 
 impl Default for Assigned {
@@ -57,7 +57,7 @@ impl Default for Assigned {
             file: None,
             unset: false,
             default: false,
-            when: Part::default(),
+            when: Deferred::default(),
         }
     }
 }
@@ -80,7 +80,7 @@ pub enum Conflict {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Conflicts {
-    /// As in [`Environment`].
+    /// As in [`EnvironmentSection`].
     pub expand_files_conflict: Conflict,
 }
 
@@ -106,7 +106,7 @@ impl JsonSchema for Variables {
 /// in the order in which they are written.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename = "environment", inline)]
-pub struct Environment {
+pub struct EnvironmentSection {
     /// Variables for what is unset or empty; an unused one is not evaluated.
     #[schemars(default)]
     pub default: Variables,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
 use crate::config::step::{OnFailure, StepAt};
-use crate::config::values::{FileMode, Maybe, Part};
+use crate::config::values::{Deferred, FileMode, Maybe};
 
 /// A file, a directory or a link, and its required state when the process is started: exactly one of `template`, `content`, `copy`, `directory`,
 /// `link` and `remove`, or none to change an existing file. What is already correct is not touched, so it need not be writable.
@@ -18,12 +18,12 @@ pub struct File {
     pub what: What,
     /// Owner and permissions.
     #[serde(flatten)]
-    pub access: Access,
+    pub access: FileAccess,
     /// When it is applied.
     #[serde(flatten)]
     pub turn: Turn,
 }
-crate::union!(File { what: What, access: Access, turn: Turn });
+crate::union!(File { what: What, access: FileAccess, turn: Turn });
 
 /// The path of a file, and its contents.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +36,7 @@ pub struct What {
     /// replaced as in the configuration, `$${` gives `${`, and any other `$` stays.
     pub template: Maybe<Text>,
     /// Write this text.
-    pub content: Part<Text>,
+    pub content: Deferred<Text>,
     /// Copy this file or directory; links in it are copied as links. What is already the same is not written.
     pub copy: Maybe<Text>,
     /// Create a directory (`true`).
@@ -51,7 +51,7 @@ pub struct What {
     /// Whether the text is appended to the existing file, unless the file contains it already.
     pub append: bool,
     /// Texts that are replaced in `template`, `content` or `copy`, or in the existing file.
-    pub replace: Part<Vec<Replace>>,
+    pub replace: Deferred<Vec<Replace>>,
     /// Whether entries that the source does not have are deleted from a copied directory.
     pub delete: bool,
     /// Entries that are neither copied nor deleted: names, or paths below the source that begin with `/`; `*` matches any text.
@@ -61,7 +61,7 @@ pub struct What {
 /// Owner and permissions of a file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Access {
+pub struct FileAccess {
     /// Its permissions, octal or in the form of `chmod`; by default those of the existing file, else the usual ones of a new file.
     pub mode: Option<FileMode>,
     /// Its owner: `user`, `user:group`, `:group` or numbers, from `/etc/passwd` and `/etc/group` of the image.
@@ -79,7 +79,7 @@ pub struct Access {
 #[serde(default)]
 pub struct Turn {
     /// Whether it is applied; by default always. The condition is tested when this entry is reached.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// The modes in which it is applied; by default all.
     pub modes: Option<Vec<Text>>,
     /// The point of the start at which it is applied: `files` is before everything else.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::argument::Command;
 use crate::config::interpolate::Text;
 use crate::config::step::Around;
-use crate::config::values::{Maybe, Number, Part, Span, YEAR};
+use crate::config::values::{Deferred, Maybe, Number, Span, YEAR};
 
 /// What happens to a migration that loses its lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +37,7 @@ pub enum Orphans {
 /// A check of the database schema.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, inline)]
-pub enum Question {
+pub enum SchemaCheckKey {
     /// A statement; the first value of its first row is the result.
     Statement(Text),
     /// A command; its exit status is the result.
@@ -49,14 +49,14 @@ pub enum Question {
 #[serde(default)]
 pub struct MigrationKeys {
     /// Whether it runs; by default if there is a section `[migrations]`.
-    pub enabled: Part<bool>,
+    pub enabled: Deferred<bool>,
     /// The command that migrates.
     pub command: Command,
     /// Checks whether there is anything to do: a statement, whose first value is the result, or a command, whose exit status is the result. 0
     /// (`true`, `current`): nothing to do; 2 (`ahead`): the schema is newer than this replica; anything else: there is work.
-    pub check: Part<Question>,
+    pub check: Deferred<SchemaCheckKey>,
     /// The same check after the command, under the lock: whether the command did what it should.
-    pub verify: Part<Question>,
+    pub verify: Deferred<SchemaCheckKey>,
     /// The lock against other replicas: `auto` (in the only database among the checks), the name of a database or redis check, `file:///PATH`, or
     /// `none`.
     pub lock: Option<Text>,
@@ -85,10 +85,10 @@ pub struct MigrationKeys {
 impl Default for MigrationKeys {
     fn default() -> Self {
         Self {
-            enabled: Part::default(),
-            command: Part::default(),
-            check: Part::default(),
-            verify: Part::default(),
+            enabled: Deferred::default(),
+            command: Deferred::default(),
+            check: Deferred::default(),
+            verify: Deferred::default(),
             lock: None,
             lock_name: Maybe(None),
             lock_key: None,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::interpolate::Text;
 use crate::config::values::process::{Limits, Umask};
 use crate::config::values::signal::{Rewrites, SignalNumber};
-use crate::config::values::{DAY, Maybe, Number, Part, Span, YEAR};
+use crate::config::values::{DAY, Deferred, Maybe, Number, Span, YEAR};
 
 /// Milliseconds from the stop signal to KILL: less than Docker's ten seconds, including the withdrawal of the heartbeat.
 pub const STOP_TIMEOUT: u64 = 8_000;
@@ -172,7 +172,7 @@ pub struct MainKeys {
     pub on_startup_failure: OnStartupFailure,
     /// Modules that have to be up before it is started or restarted; a module that was stopped by `portcullis stop` is not waited for. If one of them
     /// cannot start, the start fails.
-    pub after: Part<Vec<Text>>,
+    pub after: Deferred<Vec<Text>>,
 }
 
 impl Default for MainKeys {
@@ -185,7 +185,7 @@ impl Default for MainKeys {
             drain_delay: const { Span::of(0) },
             success_codes: Vec::new(),
             on_startup_failure: OnStartupFailure::Exit,
-            after: Part::default(),
+            after: Deferred::default(),
         }
     }
 }
@@ -193,7 +193,7 @@ impl Default for MainKeys {
 /// How every process of this configuration is started, signalled, stopped and restarted. The keys of a mode or a module override it.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "process", deny_unknown_fields)]
-pub struct Process {
+pub struct ProcessSection {
     /// The keys of every process.
     #[serde(flatten)]
     pub shared: ProcessKeys,
@@ -204,7 +204,7 @@ pub struct Process {
     #[serde(flatten)]
     pub orchestrator: Orchestrator,
 }
-crate::union!(Process { shared: ProcessKeys, main: MainKeys, orchestrator: Orchestrator });
+crate::union!(ProcessSection { shared: ProcessKeys, main: MainKeys, orchestrator: Orchestrator });
 
 /// What is known about the orchestrator that starts the container.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

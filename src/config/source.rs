@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid, gethostname};
 
-pub use making::Asker;
+pub use making::CommandRunner;
 
 /// The default paths of the configuration file.
 const DEFAULT_FILES: [&str; 2] = ["/etc/portcullis.toml", "portcullis.toml"];
@@ -35,7 +35,7 @@ pub struct Environment {
     set: BTreeMap<String, making::Set>,
     /// The generated values so far, by name; shared by all copies.
     made: Arc<Mutex<BTreeMap<String, String>>>,
-    asker: Option<Arc<dyn Asker>>,
+    command_runner: Option<Arc<dyn CommandRunner>>,
     /// The arguments after the options of portcullis that no rule or option has used yet.
     arguments: Vec<String>,
     /// The results of `[conditions]`, by name; shared by all copies, because each is evaluated once.

@@ -8,7 +8,7 @@ use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::values::process::Umask;
-use crate::config::values::{DAY, Maybe, Named, Number, Part, Span, YEAR};
+use crate::config::values::{DAY, Deferred, Maybe, Named, Number, Span, YEAR};
 
 /// The point of the start at which something is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -56,13 +56,13 @@ impl OnFailure {
 #[serde(default)]
 pub struct Around {
     /// It runs only if this condition holds. Files and commands in it are tested right before it runs.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// The modes in which it runs; by default in all of them.
-    pub modes: Part<Vec<Text>>,
+    pub modes: Deferred<Vec<Text>>,
     /// The user that it runs as, like `user` of `[process]`.
     pub user: Maybe<Text>,
     /// Variables for it only.
-    pub env: Part<Variables>,
+    pub env: Deferred<Variables>,
     /// Its working directory.
     pub working_directory: Maybe<Text>,
     /// Its file mode creation mask, in octal.
@@ -119,13 +119,13 @@ pub struct StepKeys {
     /// Whether it also runs before an ad-hoc command (`run --exec`).
     pub own: bool,
     /// Its command runs once for each of these items, one after another; `${@each}` is the item.
-    pub each: Part<Each>,
+    pub each: Deferred<Each>,
     /// A directory whose programs run in alphabetical order; nothing happens if it does not exist. Instead of `command`.
     pub directory: Maybe<Text>,
     /// The pattern, with `*` and `?`, that the names of these programs have to match; by default all names.
     pub pattern: Maybe<Text>,
     /// Commands that run the files that are not executable, by the end of their names, for example `{ ".php" = ["php"] }`.
-    pub interpreter: Part<Named<Vec<Argument>>>,
+    pub interpreter: Deferred<Named<Vec<Argument>>>,
     /// Whether subdirectories are included.
     pub descend: bool,
 }
@@ -134,10 +134,10 @@ impl Default for StepKeys {
     fn default() -> Self {
         Self {
             name: Maybe(None),
-            command: Part::default(),
+            command: Deferred::default(),
             at: StepAt::default(),
             lock: Maybe(None),
-            check: Part::default(),
+            check: Deferred::default(),
             timeout: const { Span::of(0) },
             retries: const { Number::of(0) },
             retry_delay: const { Span::of(2_000) },
@@ -145,10 +145,10 @@ impl Default for StepKeys {
             success_codes: Vec::new(),
             on_failure: None,
             own: false,
-            each: Part::default(),
+            each: Deferred::default(),
             directory: Maybe(None),
             pattern: Maybe(None),
-            interpreter: Part::default(),
+            interpreter: Deferred::default(),
             descend: false,
         }
     }
@@ -157,7 +157,7 @@ impl Default for StepKeys {
 /// A command that runs once in a start, and not again when the process is restarted.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "step", deny_unknown_fields)]
-pub struct Step {
+pub struct StepSection {
     /// The keys of a step.
     #[serde(flatten)]
     pub own: StepKeys,
@@ -165,4 +165,4 @@ pub struct Step {
     #[serde(flatten)]
     pub around: Around,
 }
-crate::union!(Step { own: StepKeys, around: Around });
+crate::union!(StepSection { own: StepKeys, around: Around });

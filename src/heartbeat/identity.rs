@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The name and the state of this run in the registry; a restarted heartbeat task continues from there.
 #[derive(Clone, Debug)]
-pub struct Identity(Arc<Mutex<Who>>);
+pub struct InstanceIdentity(Arc<Mutex<Who>>);
 
 /// The name of an instance, and the number of its next heartbeat.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Who {
     }
 }
 
-impl Identity {
+impl InstanceIdentity {
     /// The identity of an instance that has written nothing yet.
     pub fn new(instance: &str) -> Self {
         Self(Arc::new(Mutex::new(Who::new(instance.to_owned(), 0))))

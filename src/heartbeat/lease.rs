@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Identity;
+use super::InstanceIdentity;
 use super::beat::ANSWER;
 use crate::mailbox::Mailbox;
 use crate::plan::HeartbeatPlan;
@@ -31,7 +31,7 @@ const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return re
 ///
 /// It expires by itself after the requested time. If Redis does not answer, it is granted: an unhealthy replica must not wait for replicas
 /// that cannot be reached.
-pub async fn keep(plan: HeartbeatPlan, identity: Identity, mut wanted: watch::Receiver<Option<Duration>>, mailbox: Mailbox) {
+pub async fn keep(plan: HeartbeatPlan, identity: InstanceIdentity, mut wanted: watch::Receiver<Option<Duration>>, mailbox: Mailbox) {
     let key = key(&plan);
     // One value per run, so that the replacement of a hanging thread continues with the same lease.
     let token = identity.change(|who| who.token.clone());
@@ -54,11 +54,11 @@ pub async fn keep(plan: HeartbeatPlan, identity: Identity, mut wanted: watch::Re
 
 /// Releases the lease if this run may hold it. Both the lease task and the end of the run call it, because neither waits for the other; a
 /// lease that is not released expires.
-pub(super) async fn give_back(plan: &HeartbeatPlan, identity: &Identity) {
+pub(super) async fn give_back(plan: &HeartbeatPlan, identity: &InstanceIdentity) {
     let Some(token) = identity.change(|who| who.leases.then(|| who.token.clone())) else { return };
     let mut command = redis::cmd("EVAL");
     command.arg(GIVE_BACK).arg(1).arg(key(plan)).arg(token);
-    let _ = asked(plan, &command).await;
+    let _ = answer(plan, &command).await;
     identity.change(|who| who.leases = false);
 }
 
@@ -72,7 +72,7 @@ async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
     let mut command = redis::cmd("EVAL");
     command.arg(TAKE).arg(1).arg(key).arg(token).arg(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
     loop {
-        match asked(plan, &command).await {
+        match answer(plan, &command).await {
             Some(Value::Nil) => {}
             Some(_) => return,
             None => {
@@ -89,7 +89,7 @@ async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
 }
 
 /// The reply of Redis to this command on a separate connection; none without a reply.
-async fn asked(plan: &HeartbeatPlan, command: &Cmd) -> Option<Value> {
-    let answer = async { open(&plan.target, &plan.key, ANSWER).await.ok()?.ask(command).await.ok() };
+async fn answer(plan: &HeartbeatPlan, command: &Cmd) -> Option<Value> {
+    let answer = async { open(&plan.target, &plan.key, ANSWER).await.ok()?.send(command).await.ok() };
     timeout(ANSWER, answer).await.ok().flatten()
 }

@@ -10,8 +10,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::message::{Answer, Family, Question, Said};
-use super::resolv::{Settings, Switch};
+use super::message::{DnsMessage, DnsQuery, DnsResult, Family};
+use super::resolv::{ResolverOption, Settings};
 
 /// After this time without a response the next server is queried, or the same one again. Later responses still count: the C libraries wait
 /// for 5 s, which is longer than the timeout of a check.
@@ -22,9 +22,9 @@ const LONGEST: usize = 4096;
 
 /// The result of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum QueryOutcome {
     /// The response of a server, and which one.
-    Said(Said, SocketAddr),
+    Answered(DnsResult, SocketAddr),
     /// No server answered; with the error of the kernel.
     Silent(Option<String>),
     /// No socket could be opened.
@@ -32,25 +32,25 @@ pub(super) enum Heard {
 }
 
 /// Queries the servers in turn. `asked` counts the queries that are sent.
-pub(super) async fn ask(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> Heard {
-    let first = if settings.has(Switch::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
+pub(super) async fn query(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
+    let first = if settings.has(ResolverOption::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
     let round = settings.servers.iter().cycle().skip(first).take(settings.servers.len());
     let mut turns = std::iter::repeat_n(round, settings.attempts).flatten().copied();
     let mut open = JoinSet::new();
     // Servers that returned an error, or are unreachable: they are not queried again.
-    let (mut done, mut heard) = (Vec::new(), Heard::Silent(None));
+    let (mut done, mut heard) = (Vec::new(), QueryOutcome::Silent(None));
     let mut due = Instant::now();
     let mut left = true;
     loop {
         if left && due <= Instant::now() {
             match turns.find(|server| !done.contains(server)) {
                 Some(server) => {
-                    let Some(question) = Question::new(name, family, settings.has(Switch::Edns)) else {
-                        return Heard::Internal("no query is possible for this name".to_owned());
+                    let Some(question) = DnsQuery::new(name, family, settings.has(ResolverOption::Edns)) else {
+                        return QueryOutcome::Internal("no query is possible for this name".to_owned());
                     };
                     asked.fetch_add(1, Ordering::Relaxed);
                     due = Instant::now() + PATIENCE.min(settings.timeout);
-                    let (time, tcp) = (settings.timeout, settings.has(Switch::Tcp));
+                    let (time, tcp) = (settings.timeout, settings.has(ResolverOption::Tcp));
                     open.spawn(async move { (server, one(server, &question, time, tcp).await) });
                 }
                 None => left = false,
@@ -63,14 +63,14 @@ pub(super) async fn ask(name: &str, family: Family, settings: &Settings, asked: 
             Some(answered) = open.join_next() => {
                 let Ok((server, answered)) = answered else { continue };
                 match answered {
-                    Ok(Some(Answer { said: Said::Refused(word), .. })) => heard = Heard::Said(Said::Refused(word), server),
-                    Ok(Some(Answer { said, .. })) => return Heard::Said(said, server),
+                    Ok(Some(DnsMessage { result: DnsResult::Refused(word), .. })) => heard = QueryOutcome::Answered(DnsResult::Refused(word), server),
+                    Ok(Some(DnsMessage { result, .. })) => return QueryOutcome::Answered(result, server),
                     // No response may mean a lost packet.
                     Ok(None) => continue,
-                    Err(Fault::Ours(error)) => return Heard::Internal(error.to_string()),
+                    Err(Fault::Ours(error)) => return QueryOutcome::Internal(error.to_string()),
                     Err(Fault::Way(error)) => {
-                        if matches!(heard, Heard::Silent(_)) {
-                            heard = Heard::Silent(Some(format!("{}: {error}", server.ip())));
+                        if matches!(heard, QueryOutcome::Silent(_)) {
+                            heard = QueryOutcome::Silent(Some(format!("{}: {error}", server.ip())));
                         }
                     }
                 }
@@ -91,19 +91,19 @@ enum Fault {
 }
 
 /// Queries one server once; none if it does not respond.
-async fn one(server: SocketAddr, question: &Question, time: Duration, tcp: bool) -> Result<Option<Answer>, Fault> {
+async fn one(server: SocketAddr, question: &DnsQuery, time: Duration, tcp: bool) -> Result<Option<DnsMessage>, Fault> {
     if tcp {
         return timeout(time, over_tcp(server, question)).await.unwrap_or(Ok(None));
     }
     let Ok(answer) = timeout(time, over_udp(server, question)).await else { return Ok(None) };
     let answer = answer?;
-    if !answer.cut {
+    if !answer.truncated {
         return Ok(Some(answer));
     }
     match timeout(time, over_tcp(server, question)).await {
         Ok(Ok(Some(whole))) => Ok(Some(whole)),
         // A partial response is better than nothing; one without any address does not count.
-        _ if matches!(answer.said, Said::Addresses(_)) => Ok(Some(answer)),
+        _ if matches!(answer.result, DnsResult::Addresses(_)) => Ok(Some(answer)),
         Ok(Err(fault)) => Err(fault),
         _ => Ok(None),
     }
@@ -111,7 +111,7 @@ async fn one(server: SocketAddr, question: &Question, time: Duration, tcp: bool)
 
 /// Each query has its own socket, and so its own port. The kernel accepts packets only from the server's address, and everything that is
 /// not a response to the query is ignored (RFC 5452).
-async fn over_udp(server: SocketAddr, question: &Question) -> Result<Answer, Fault> {
+async fn over_udp(server: SocketAddr, question: &DnsQuery) -> Result<DnsMessage, Fault> {
     let any: SocketAddr = if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any).await.map_err(Fault::Ours)?;
     socket.connect(server).await.map_err(Fault::Way)?;
@@ -126,7 +126,7 @@ async fn over_udp(server: SocketAddr, question: &Question) -> Result<Answer, Fau
 }
 
 /// None if it is not a response to the query.
-async fn over_tcp(server: SocketAddr, question: &Question) -> Result<Option<Answer>, Fault> {
+async fn over_tcp(server: SocketAddr, question: &DnsQuery) -> Result<Option<DnsMessage>, Fault> {
     let told = async {
         let mut stream = TcpStream::connect(server).await?;
         // The length goes first, in the same packet as the rest, because some servers read only one packet (RFC 7766, 8).

@@ -33,14 +33,14 @@ impl Family {
 
 /// A query, ready to be sent.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub(super) struct DnsQuery {
     bytes: Box<[u8]>,
     family: Family,
 }
 
 /// The response of a name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum DnsResult {
     /// The name's addresses, at least one.
     Addresses(Vec<IpAddr>),
     /// The name exists, and has no address of this family.
@@ -53,13 +53,13 @@ pub(super) enum Said {
 
 /// A response to a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub said: Said,
+pub(super) struct DnsMessage {
+    pub result: DnsResult,
     /// Whether it was truncated, so that it has to be repeated over TCP.
-    pub cut: bool,
+    pub truncated: bool,
 }
 
-impl Question {
+impl DnsQuery {
     /// A query for the addresses of a full name; none if it is too long, or no random number is available.
     pub(super) fn new(name: &str, family: Family, edns: bool) -> Option<Self> {
         let name: Name<Array<255>> = Name::from_chars(name.chars()).ok()?;
@@ -90,7 +90,7 @@ impl Question {
     /// Decodes a response; none if it is not a response to this query.
     ///
     /// Only the question, the aliases (CNAME) and the addresses are read; other records are ignored.
-    pub(super) fn read(&self, bytes: &[u8]) -> Option<Answer> {
+    pub(super) fn read(&self, bytes: &[u8]) -> Option<DnsMessage> {
         let (answer, question) = (Message::from_octets(bytes).ok()?, Message::from_octets(&*self.bytes).ok()?);
         let header = answer.header();
         // Some servers refuse a query without repeating the question.
@@ -98,19 +98,19 @@ impl Question {
         if header.opcode() != Opcode::QUERY || !(answer.is_answer(&question) || refused && header.rcode() != Rcode::NOERROR) {
             return None;
         }
-        let said = match header.rcode() {
+        let result = match header.rcode() {
             Rcode::NOERROR => match self.addresses(&answer) {
-                addresses if addresses.is_empty() => Said::Nothing,
-                addresses => Said::Addresses(addresses),
+                addresses if addresses.is_empty() => DnsResult::Nothing,
+                addresses => DnsResult::Addresses(addresses),
             },
-            Rcode::NXDOMAIN => Said::Missing,
-            Rcode::SERVFAIL => Said::Refused("SERVFAIL"),
-            Rcode::REFUSED => Said::Refused("REFUSED"),
-            Rcode::NOTIMP => Said::Refused("NOTIMP"),
-            Rcode::FORMERR => Said::Refused("FORMERR"),
-            _ => Said::Refused("with an unknown code"),
+            Rcode::NXDOMAIN => DnsResult::Missing,
+            Rcode::SERVFAIL => DnsResult::Refused("SERVFAIL"),
+            Rcode::REFUSED => DnsResult::Refused("REFUSED"),
+            Rcode::NOTIMP => DnsResult::Refused("NOTIMP"),
+            Rcode::FORMERR => DnsResult::Refused("FORMERR"),
+            _ => DnsResult::Refused("with an unknown code"),
         };
-        Some(Answer { said, cut: header.tc() })
+        Some(DnsMessage { result, truncated: header.tc() })
     }
 
     /// The addresses of the name at the end of the chain of aliases; an endless chain has none.

@@ -14,7 +14,7 @@ const DOMAINS: usize = 16;
 
 /// The flags that options of the file switch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Switch {
+pub(super) enum ResolverOption {
     /// The servers are queried in rotation.
     Rotate,
     /// Queries use TCP.
@@ -29,7 +29,7 @@ pub(super) enum Switch {
     Edns,
 }
 
-impl Switch {
+impl ResolverOption {
     /// The known flags, by their names in the file. `single-request-reopen` is always on: each query has its own socket.
     const ALL: [(&str, Self); 6] = [
         ("rotate", Self::Rotate),
@@ -55,7 +55,7 @@ pub(super) struct Settings {
     /// How often each server is queried; 1 to 5.
     pub attempts: usize,
     /// The flags of `options`.
-    pub switches: BTreeSet<Switch>,
+    pub switches: BTreeSet<ResolverOption>,
 }
 
 impl Default for Settings {
@@ -66,7 +66,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Whether this flag is on.
-    pub(super) fn has(&self, switch: Switch) -> bool {
+    pub(super) fn has(&self, switch: ResolverOption) -> bool {
         self.switches.contains(&switch)
     }
 
@@ -103,7 +103,7 @@ impl Settings {
             ("ndots", Some(number)) => self.ndots = number.min(15),
             ("timeout", Some(number)) => self.timeout = Duration::from_secs(number.clamp(1, 30) as u64),
             ("attempts", Some(number)) => self.attempts = number.clamp(1, 5),
-            (name, _) => self.switches.extend(Switch::ALL.iter().find(|(known, _)| *known == name).map(|(_, switch)| *switch)),
+            (name, _) => self.switches.extend(ResolverOption::ALL.iter().find(|(known, _)| *known == name).map(|(_, switch)| *switch)),
         }
     }
 }
@@ -128,7 +128,7 @@ mod tests {
             ndots: 5,
             timeout: Duration::from_secs(30),
             attempts: 1,
-            switches: Switch::ALL.iter().map(|(_, switch)| *switch).collect(),
+            switches: ResolverOption::ALL.iter().map(|(_, switch)| *switch).collect(),
         };
         assert_eq!(settings, expected);
     }

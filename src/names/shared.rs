@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Trouble;
+use super::LookupError;
 use super::resolv::Settings;
 use super::search::look;
 
@@ -23,7 +23,7 @@ const AHEAD: Duration = Duration::from_secs(1);
 const MANY: usize = 256;
 
 /// The result of a lookup.
-type Known = Result<Arc<[IpAddr]>, Trouble>;
+type Known = Result<Arc<[IpAddr]>, LookupError>;
 
 /// A name that was looked up.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Shared {
                 return known.clone();
             }
         }
-        Err(Trouble::Internal("the lookup ended without a result".to_owned()))
+        Err(LookupError::Internal("the lookup ended without a result".to_owned()))
     }
 
     fn lookup(self: &Arc<Self>, name: &str, settings: &Arc<Settings>) -> watch::Receiver<Option<Known>> {

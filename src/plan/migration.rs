@@ -16,9 +16,9 @@ pub struct MigrationPlan {
     /// Whether this mode only waits until another replica has migrated; it then has a check.
     pub waits: bool,
     /// Checks whether there is anything to do, before and under the lock.
-    pub check: Option<Question>,
+    pub check: Option<SchemaCheck>,
     /// Checks under the lock whether the command has done what it should.
-    pub verify: Option<Question>,
+    pub verify: Option<SchemaCheck>,
     /// The lock against other replicas.
     pub lock: LockPlan,
     /// A key in Redis that is held as well, against containers that migrate without portcullis.
@@ -56,7 +56,7 @@ impl MigrationPlan {
 
 /// Checks the schema: 0 is up to date, 2 is ahead of this replica, anything else is work to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Question {
+pub enum SchemaCheck {
     /// A statement; the first value of its first row is the result.
     Sql(String),
     /// A command; its exit status is the result.
@@ -139,8 +139,8 @@ pub struct KeeperPlan {
 impl MigrationPlan {
     /// The settings for the keeper of its lock.
     pub fn keeper(&self) -> KeeperPlan {
-        let statement = |question: &Option<Question>| match question {
-            Some(Question::Sql(statement)) => Some(statement.clone()),
+        let statement = |question: &Option<SchemaCheck>| match question {
+            Some(SchemaCheck::Sql(statement)) => Some(statement.clone()),
             _ => None,
         };
         KeeperPlan {

@@ -12,7 +12,7 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::Fault;
 use super::attributes::Attributes;
-use super::place::{Place, is_directory};
+use super::place::{PinnedPath, is_directory};
 use super::watch::Watch;
 
 /// The maximum depth of directories; each level keeps a descriptor open.
@@ -20,7 +20,7 @@ pub(super) const DEEPEST: usize = 256;
 
 /// Sets owner and mode at `place` and of everything below it; returns whether anything was changed. Links are not followed, and other file
 /// systems below are not entered.
-pub(super) fn apply(place: &Place, attributes: &Attributes, watch: &Watch<'_>) -> Result<bool, Fault> {
+pub(super) fn apply(place: &PinnedPath, attributes: &Attributes, watch: &Watch<'_>) -> Result<bool, Fault> {
     if attributes.is_empty() {
         return Ok(false);
     }

@@ -15,7 +15,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Queries the servers in order: the next one at once after a failure, or after a quarter of a second without a response. Each may take the
 /// rest of `within`. If none succeeds, the most informative failure is returned with its server: a server that responded says more than one
 /// that did not.
-pub(super) async fn first_of<P, T, F>(places: impl IntoIterator<Item = P>, within: Duration, ask: impl Fn(P) -> F) -> Result<T, Failure>
+pub(super) async fn first_of<P, T, F>(places: impl IntoIterator<Item = P>, within: Duration, probe: impl Fn(P) -> F) -> Result<T, Failure>
 where
     P: ToString,
     F: Future<Output = Result<T, Failure>> + Send + 'static,
@@ -31,7 +31,7 @@ where
             && let Some(place) = waiting.pop_front()
         {
             let who = place.to_string();
-            let asked = ask(place);
+            let asked = probe(place);
             asking.spawn(async move { asked.await.map_err(|failure| failure.of(&who)) });
             due = after(stagger);
         }
@@ -46,11 +46,11 @@ where
             () = sleep_until(due), if more => continue,
             () = sleep_until(deadline), if !asking.is_empty() => {
                 let words = format!("{} queried, no answer within {}", asking.len(), shown(within));
-                return Err(told.filter(says_much).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
+                return Err(told.filter(is_answer).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
             }
             else => return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "no server is named"))),
         };
-        if !told.as_ref().is_some_and(says_much) {
+        if !told.as_ref().is_some_and(is_answer) {
             told = Some(failure);
         }
         due = Instant::now();
@@ -58,7 +58,7 @@ where
 }
 
 /// Whether there was a response.
-const fn says_much(failure: &Failure) -> bool {
+const fn is_answer(failure: &Failure) -> bool {
     !matches!(failure.class, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Dns | ErrorKind::Unreachable)
 }
 

@@ -37,14 +37,14 @@ pub struct Session {
 
 /// A statement that failed.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct StatementError {
     /// Its classification.
     pub failure: Failure,
     /// The SQLSTATE, if the server refused the statement.
     pub state: Option<String>,
 }
 
-impl Refused {
+impl StatementError {
     /// Whether the refusal is permanent: the server lacks the feature or function, cannot parse the statement, or denies the right
     /// (SQLSTATE classes 0A and 42).
     pub fn is_final(&self) -> bool {
@@ -52,7 +52,7 @@ impl Refused {
     }
 }
 
-impl From<Failure> for Refused {
+impl From<Failure> for StatementError {
     fn from(failure: Failure) -> Self {
         Self { failure, state: None }
     }
@@ -84,17 +84,17 @@ impl Session {
 
     /// Runs one statement with the simple protocol, which every pooler supports, and returns its rows.
     pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
-        self.tell(statement).await.map_err(|refused| refused.failure)
+        self.run_statement(statement).await.map_err(|refused| refused.failure)
     }
 
     /// Like [`query`](Self::query), with the server's code for a refusal.
-    pub async fn tell(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Refused> {
+    pub async fn run_statement(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         self.allowance.renew();
         let messages = self
             .client
             .simple_query(statement)
             .await
-            .map_err(|error| Refused { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
+            .map_err(|error| StatementError { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
@@ -121,12 +121,12 @@ impl Session {
     }
 
     /// The next received notification, if any.
-    pub fn heard(&mut self) -> Option<String> {
+    pub fn next_notification(&mut self) -> Option<String> {
         self.notes.try_recv().ok()
     }
 
     /// Waits for the next notification; forever once the connection has ended. Safe to cancel.
-    pub async fn hear(&mut self) -> String {
+    pub async fn notification(&mut self) -> String {
         match self.notes.recv().await {
             Some(word) => word,
             None => std::future::pending().await,
@@ -187,7 +187,7 @@ impl PostgresProbe {
     }
 
     /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(session) = self.session.take()
             && !session.is_closed()
         {

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::dial::{Duplex, class_of_io};
 use crate::outcome::{ErrorKind, Failure};
-use crate::plan::target::{Identity, Tls, Verify};
+use crate::plan::target::{ClientCertificate, Tls, Verify};
 use fitness::{Unfit, serves, signs};
 
 /// The cryptography provider of this program, set explicitly so that no other crate can choose a default.
@@ -64,14 +64,14 @@ pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Fai
 }
 
 /// A configuration that trusts no server, for a client that needs one without using it.
-pub(super) fn nobody() -> Result<ClientConfig, Failure> {
+pub(super) fn trusting_none() -> Result<ClientConfig, Failure> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::new(ErrorKind::Internal, &error.to_string()))?;
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-fn read_identity(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
+fn read_identity(identity: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
     let key = PrivateKeyDer::from_pem_file(&identity.key).map_err(|error| unreadable("the private key", &identity.key, &error))?;
     Ok((read_certificates(&identity.certificate)?, key))
 }
@@ -243,7 +243,9 @@ fn hint(error: &rustls::Error) -> Option<&'static str> {
             | AlertDescription::CertificateUnknown
             | AlertDescription::AccessDenied,
         ) => refused,
-        E::AlertReceived(AlertDescription::HandshakeFailure) => "the server has no cipher in common with us, or requires a client certificate",
+        E::AlertReceived(AlertDescription::HandshakeFailure) => {
+            "the server has no cipher in common with us, or requires a client certificate"
+        }
         E::AlertReceived(AlertDescription::ProtocolVersion) | E::PeerIncompatible(_) => {
             "the server has no version of TLS from 1.2 on in common with us"
         }

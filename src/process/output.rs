@@ -33,7 +33,7 @@ const LONGEST_END: Duration = Duration::from_secs(5);
 /// The resulting stream if children of these names, by index, write these pieces and end.
 #[cfg(fuzzing)]
 pub(crate) fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
-    let mut page = lines::Page::default();
+    let mut page = lines::OutputBuffer::default();
     let mut children: Vec<_> = names.iter().zip(1..).map(|(name, key)| lines::Lines::new(key, Some(name))).collect();
     for (whose, bytes) in pieces {
         if let Some(child) = children.get_mut(*whose) {
@@ -46,7 +46,7 @@ pub(crate) fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
 
 /// A requested stop and its budget.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline {
+pub struct StopDeadline {
     /// When it was requested.
     pub since: Moment,
     /// [`Plan::stop_budget`](crate::plan::Plan::stop_budget).
@@ -54,23 +54,23 @@ pub struct Deadline {
 }
 
 /// Until when the rest may be passed on: within the budget, using the part that is reserved for it.
-fn end(now: Moment, stop: Option<Deadline>) -> Moment {
+fn end(now: Moment, stop: Option<StopDeadline>) -> Moment {
     let longest = now.after(LONGEST_END);
-    let Some(Deadline { since, budget }) = stop else { return longest };
+    let Some(StopDeadline { since, budget }) = stop else { return longest };
     let own = OUTPUT_LIMIT.saturating_sub(LAST_WORDS);
     let left = budget.saturating_sub(LAST_WORDS).saturating_sub(now.since(since));
     if left.max(own) < LONGEST_END { now.after(left.max(own)) } else { longest }
 }
 
 /// How long a slow reader may take for our own last line: within the budget, and at least the part that is reserved for it.
-pub fn last_words(now: Moment, stop: Option<Deadline>) -> Duration {
-    let Some(Deadline { since, budget }) = stop else { return LONGEST_LAST_WORDS };
+pub fn last_words(now: Moment, stop: Option<StopDeadline>) -> Duration {
+    let Some(StopDeadline { since, budget }) = stop else { return LONGEST_LAST_WORDS };
     budget.saturating_sub(now.since(since)).clamp(LAST_WORDS, LONGEST_LAST_WORDS)
 }
 
 /// The two threads that pass on output; each is started when a child first needs it.
 #[derive(Debug, Default)]
-pub struct Output {
+pub struct OutputRelays {
     stdout: Option<Relay>,
     stderr: Option<Relay>,
     /// Whether it was logged that a process has a pipe instead of our terminal.
@@ -98,7 +98,7 @@ impl Pipes {
     }
 }
 
-impl Output {
+impl OutputRelays {
     /// Creates the pipes for a child of this user, and starts the threads for the first one.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Output {
 
     /// Waits until all output is passed on, as long as there is progress, and five seconds at most; after a requested `stop` only within
     /// its budget.
-    pub fn finish(&self, stop: Option<Deadline>) {
+    pub fn finish(&self, stop: Option<StopDeadline>) {
         let end = end(Moment::now(), stop);
         let mut waiting: Vec<_> = self.relays().map(|relay| (relay, relay.finish(), relay.written())).collect();
         while !waiting.is_empty() {
@@ -185,14 +185,14 @@ mod tests {
         let budget = Duration::from_millis(8_500);
         let left = |passed: u64| {
             let now = begin.after(Duration::from_millis(passed));
-            end(now, Some(Deadline { since: begin, budget })).since(now).as_millis()
+            end(now, Some(StopDeadline { since: begin, budget })).since(now).as_millis()
         };
         assert_eq!(end(begin, None).since(begin), LONGEST_END, "nobody waits for an end that nobody asked for");
         for (passed, millis) in [(0, 5_000), (3_000, 5_000), (5_000, 3_250), (8_000, 250), (9_000, 250)] {
             assert_eq!(left(passed), millis, "after {passed} ms");
         }
         for (passed, millis) in [(0, 1_000), (8_000, 500), (8_400, 250), (60_000, 250)] {
-            let words = last_words(begin.after(Duration::from_millis(passed)), Some(Deadline { since: begin, budget }));
+            let words = last_words(begin.after(Duration::from_millis(passed)), Some(StopDeadline { since: begin, budget }));
             assert_eq!(words.as_millis(), millis, "after {passed} ms");
         }
         assert_eq!(last_words(begin, None), LONGEST_LAST_WORDS);

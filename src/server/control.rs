@@ -27,37 +27,37 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How many requests can wait for their results at a time. Together far below [`MOST_CONNECTIONS`](super::MOST_CONNECTIONS), because such a
 /// connection is not replaced; and separate for each kind, so that a stop or a reload is always possible.
-pub(super) struct Rooms {
+pub(super) struct OrderLimits {
     starts: Semaphore,
     reloads: Semaphore,
     stops: Semaphore,
 }
 
-impl Default for Rooms {
+impl Default for OrderLimits {
     fn default() -> Self {
         Self { starts: Semaphore::new(16), reloads: Semaphore::new(4), stops: Semaphore::new(8) }
     }
 }
 
-impl Rooms {
+impl OrderLimits {
     pub(super) const fn of(&self, order: &Ordered) -> &Semaphore {
         match order.kind {
-            Kind::Start => &self.starts,
-            Kind::Reload => &self.reloads,
-            Kind::Stop => &self.stops,
+            OrderKind::Start => &self.starts,
+            OrderKind::Reload => &self.reloads,
+            OrderKind::Stop => &self.stops,
         }
     }
 }
 
 /// A pending control request.
 pub(super) struct Ordered {
-    kind: Kind,
+    kind: OrderKind,
     pub(super) under_way: UnderWay,
 }
 
 /// The kind of slot of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum OrderKind {
     /// It starts a module, and may wait for a long time.
     Start,
     /// It reads the configuration again.
@@ -66,7 +66,7 @@ enum Kind {
     Stop,
 }
 
-impl Kind {
+impl OrderKind {
     fn of(target: &str) -> Self {
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         match path.rsplit('/').next() {
@@ -97,10 +97,10 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
     if request.method() != hyper::Method::POST {
         return told(405, "control requests use POST");
     }
-    Some(Ok(Ordered { kind: Kind::of(target), under_way: controller(target.to_owned()) }))
+    Some(Ok(Ordered { kind: OrderKind::of(target), under_way: controller(target.to_owned()) }))
 }
 
-/// The response if there is no free [slot](Rooms): nothing was done.
+/// The response if there is no free [slot](OrderLimits): nothing was done.
 pub(super) fn too_many() -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
     let sentence = "too many requests are already waited for; nothing was done, try again later";
     response(503, ControlAnswer::text(Some(Exit::Unavailable), sentence))
@@ -130,14 +130,14 @@ mod tests {
     #[test]
     fn a_stop_and_a_reload_have_rooms_of_their_own() {
         for (target, kind) in [
-            ("modules/slow/start?wait_ms=1", Kind::Start),
-            ("modules/slow/restart", Kind::Start),
-            ("modules/stop/start", Kind::Start),
-            ("modules/reload/stop?x=/start", Kind::Stop),
-            ("reload?wait_ms=1", Kind::Reload),
-            ("nonsense", Kind::Start),
+            ("modules/slow/start?wait_ms=1", OrderKind::Start),
+            ("modules/slow/restart", OrderKind::Start),
+            ("modules/stop/start", OrderKind::Start),
+            ("modules/reload/stop?x=/start", OrderKind::Stop),
+            ("reload?wait_ms=1", OrderKind::Reload),
+            ("nonsense", OrderKind::Start),
         ] {
-            assert_eq!(Kind::of(target), kind, "{target}");
+            assert_eq!(OrderKind::of(target), kind, "{target}");
         }
     }
 }

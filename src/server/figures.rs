@@ -10,11 +10,11 @@ use nix::sys::time::TimeValLike;
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::clock::Moment;
-use crate::view::figures::{Figures, ProcessFigures, Requests};
+use crate::view::figures::{Figures, ProcessFigures, RequestCounts};
 
 thread_local! {
     // Only the serving thread counts and reads; after a panic the restarted server continues counting.
-    static REQUESTS: RefCell<Requests> = RefCell::default();
+    static REQUESTS: RefCell<RequestCounts> = RefCell::default();
 }
 
 /// Counts one response.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::connections::Peer;
 use super::{HEAD_TIMEOUT, Shared, has_token, head, hosts, same};
-use crate::plan::{Details, Switch};
+use crate::plan::{Details, ViewSwitch};
 use crate::secret::Secret;
 use crate::view::TEXT;
 
@@ -35,7 +35,7 @@ type Response = Result<hyper::Response<Full<Bytes>>, hyper::http::Error>;
 
 /// Whether the request is for this path, which exists only with the page and if a token shows anything.
 pub(super) fn is_for<B>(request: &hyper::Request<B>, peer: Peer, shared: &Shared) -> bool {
-    let is_there = has_token(&shared.plan) && (peer != Peer::Network || shared.plan.views.has(Switch::Page));
+    let is_there = has_token(&shared.plan) && (peer != Peer::Network || shared.plan.views.has(ViewSwitch::Page));
     is_there && request.uri().path() == PATH && matches!(shared.plan.details, Details::WhenAuthorized)
 }
 
@@ -46,11 +46,7 @@ pub(super) async fn take(request: hyper::Request<Incoming>, peer: Peer, shared: 
         return answer(status, sentence, None);
     }
     if request.method() != hyper::Method::POST {
-        return answer(
-            405,
-            "send the token by POST: use the form of the page\n",
-            Some((header::ALLOW, HeaderValue::from_static("POST"))),
-        );
+        return answer(405, "send the token by POST: use the form of the page\n", Some((header::ALLOW, HeaderValue::from_static("POST"))));
     }
     // Browsers send the origin of a form; pages of other sites are refused.
     let site = request.headers().get(HeaderName::from_static("sec-fetch-site")).map(HeaderValue::as_bytes);

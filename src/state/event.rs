@@ -34,7 +34,7 @@ impl ProcessId {
 
 /// The result of the preparation of a step, outside of the loop.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Prepared {
+pub enum PreparedStep {
     /// Its condition does not hold.
     Skipped,
     /// These commands have to run.
@@ -82,7 +82,7 @@ pub enum Event {
     /// The group of a process is empty.
     GroupGone(ProcessId),
     /// News of [`Effect::Prepare`].
-    Prepared(StepId, Prepared),
+    Prepared(StepId, PreparedStep),
     /// A process was stopped by this signal; it has not ended.
     Stopped(ProcessId, i32),
     /// The kernel killed this process because memory ran out; sent right before its end.
@@ -193,7 +193,7 @@ pub enum Suspend {
 
 /// A check of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum SchemaQuestion {
     /// Is there anything to do?
     Check,
     /// Is it done?
@@ -225,9 +225,9 @@ pub enum Effect {
     /// Start the process at once: the next applied event is [`Event::Forked`] or [`Event::SpawnFailed`].
     Spawn(ProcessId),
     /// Start the command that checks the schema; its events are those of [`ProcessId::Migration`].
-    Ask(Asked),
+    QuerySchema(SchemaQuestion),
     /// Verify the migration in the lock's database: [`LockNews::Verified`].
-    AskDatabase,
+    QueryDatabase,
     /// Send [`Event::GroupGone`] as soon as the process' group is empty.
     AwaitGroup(ProcessId),
     /// Send this signal to the process only.
@@ -244,9 +244,9 @@ pub enum Effect {
     /// From now on run only these probes of the process.
     Watch(ProcessId, Watch),
     /// Start the checks that were not waited for.
-    AskAll,
+    ProbeAll,
     /// Probe the awaited checks at once: the modules with `start = "first"` are up, or the process will be restarted.
-    AskAgain,
+    ProbeNow,
     /// Suspend portcullis itself until CONT; PID 1 cannot be suspended.
     Suspend(ProcessId, Suspend),
     /// Resume the process and its whole group, in the foreground if we own the terminal.

@@ -71,7 +71,7 @@ impl Shutdown {
     }
 
     /// Whether processes have got their stop signal, or have ended.
-    pub const fn has_asked(self) -> bool {
+    pub const fn has_begun_stopping(self) -> bool {
         !matches!(self, Self::Withdrawing(_) | Self::Draining(_))
     }
 
@@ -88,7 +88,7 @@ impl Shutdown {
 
 /// The received stop requests.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Requests {
+pub struct StopRequests {
     /// How many.
     pub count: u32,
     /// When the first was received.
@@ -97,7 +97,7 @@ pub struct Requests {
     last: Option<(i32, Moment)>,
 }
 
-impl Requests {
+impl StopRequests {
     /// Records one; false if it repeats the last one.
     pub fn take(&mut self, now: Moment, number: i32) -> bool {
         if self.last.is_some_and(|(last, at)| last == number && now.since(at) < ECHO) {

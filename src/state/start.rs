@@ -81,12 +81,12 @@ pub enum Progress {
 
 /// The progress of the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Start {
+pub struct StartSequence {
     /// How many stages have begun; one more than their number once the last one is done.
     begun: usize,
 }
 
-impl Start {
+impl StartSequence {
     /// The current stage; none before the first and after the last.
     pub fn stage(self) -> Option<StartStage> {
         self.begun.checked_sub(1).and_then(|index| StartStage::ORDER.get(index)).copied()

@@ -40,7 +40,7 @@ impl SystemdNotifier {
     }
 
     /// Reports changes.
-    pub(super) fn tell(&self, before: &Snapshot, after: &Snapshot) {
+    pub(super) fn notify(&self, before: &Snapshot, after: &Snapshot) {
         if before.phase == after.phase {
             return;
         }

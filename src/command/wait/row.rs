@@ -105,12 +105,12 @@ impl Row {
 
     /// Why it is not ready: the last failure, and the first one if it differs.
     pub(super) fn cause(&self) -> String {
-        self.hold().unwrap_or_else(|| self.told(self.last.as_ref()))
+        self.hold().unwrap_or_else(|| self.describe(self.last.as_ref()))
     }
 
     /// Why it was not ready: the cause that lasted longest, and the first and last ones if they differ.
     pub(super) fn verdict(&self) -> String {
-        self.hold().unwrap_or_else(|| self.told(self.longest()))
+        self.hold().unwrap_or_else(|| self.describe(self.longest()))
     }
 
     fn longest(&self) -> Option<&Failure> {
@@ -118,7 +118,7 @@ impl Row {
         longest.map(|(failure, _)| failure).or(self.last.as_ref())
     }
 
-    fn told(&self, main: Option<&Failure>) -> String {
+    fn describe(&self, main: Option<&Failure>) -> String {
         let Some(main) = main else { return "no response yet; check that the server responds".to_owned() };
         let other = |when: &str, other: Option<&Failure>| match other {
             Some(other) if other.class != main.class => format!("; {when}: {} ({})", other.reason().words(), other.private.as_str()),

@@ -16,7 +16,7 @@ use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Node, Table, Value};
 use crate::config::problem::nearest;
 use access::{Entries, Groups, Items};
-pub(super) use fault::{Fault, FaultKind, Step};
+pub(super) use fault::{Fault, FaultKind, PathSegment};
 use fault::{listed, named};
 
 /// A placeholder for the value in the error message of a type: the reader inserts the masked value, so no type prints a value itself.
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         if self.node.origin.verbatim() {
             return Ok(Text::literal(text));
         }
-        let template = Template::parse(text).map_err(|why| Fault::said(format!(": {why}")))?;
+        let template = Template::parse(text).map_err(|why| Fault::message(format!(": {why}")))?;
         if self.depth == Depth::Syntax && !template.is_literal() {
             return Err(Fault::new(FaultKind::Open));
         }
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         if findings.problems.is_empty() {
             return Ok(text);
         }
-        Err(Fault::new(FaultKind::Said(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
+        Err(Fault::new(FaultKind::Messages(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
     }
 
     /// The message if `what` is expected and something else was written.
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
         match &self.node.value {
             Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(FaultKind::Unfold(why)),
             Value::Hole => Fault::new(FaultKind::Open),
-            _ => Fault::said(why),
+            _ => Fault::message(why),
         }
     }
 
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
             return Ok(word);
         }
         let near = nearest(&text, words.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-        Err(Fault::said(format!("is `{SHOWN}`{near}; expected one of {}", listed(words))))
+        Err(Fault::message(format!("is `{SHOWN}`{near}; expected one of {}", listed(words))))
     }
 
     /// A text in pieces: each has its value, its printable form, and a marker if a variable gave it.
@@ -129,7 +129,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         match &self.node.value {
             Value::String(text) => {
                 let flag = truth(&self.text(text)?.value());
-                visitor.visit_bool(flag.ok_or_else(|| Fault::said(format!("is `{SHOWN}`; expected `true` or `false`")))?)
+                visitor.visit_bool(flag.ok_or_else(|| Fault::message(format!("is `{SHOWN}`; expected `true` or `false`")))?)
             }
             Value::Boolean(flag) => visitor.visit_bool(*flag),
             _ => Err(self.wants("`true` or `false`")),

@@ -16,14 +16,14 @@ const MOST: usize = 100;
 
 /// How to find the sessions of migrations under one lock.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct SessionFilter<'a> {
     /// The part of the lock's key in session names.
     pub(super) tag: u32,
     /// The migrated database; none: the one that holds the lock.
     pub(super) database: Option<&'a str>,
 }
 
-impl Place<'_> {
+impl SessionFilter<'_> {
     fn rows(&self, columns: &str, also: &str) -> String {
         let database = self.database.map_or_else(|| "current_database()".to_owned(), quoted);
         format!(

@@ -12,7 +12,7 @@ use crate::config::values::Number;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
-pub(super) use named::{ask_all, name_all};
+pub(super) use named::{evaluate_all, name_all};
 
 /// Whether the test at `node`, or one test of a list, holds now; true without a test, and at [`Depth::Syntax`], which only checks the form.
 /// Commands are not allowed: they are a problem.
@@ -22,7 +22,7 @@ pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &st
 }
 
 /// The same with a description of the test; none if it has errors.
-pub(super) fn told<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Option<(bool, String)> {
+pub(super) fn evaluated<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Option<(bool, String)> {
     let before = context.faults_so_far();
     let found = Reader { context, depth: Depth::Whole, commands: Commands::Refused }.read(node, &format!("{path}.when"));
     (context.faults_so_far() == before).then(|| (found.plan.holds(&mut |_| false), found.words))

@@ -10,7 +10,7 @@ pub struct Tls {
     /// Trusted certificates (PEM) instead of the system's; it may contain the server's own certificate.
     pub ca: Option<PathBuf>,
     /// The client certificate.
-    pub identity: Option<Identity>,
+    pub identity: Option<ClientCertificate>,
     /// Whether only TLS 1.3 is allowed; otherwise 1.2 and 1.3.
     pub newest_only: bool,
 }
@@ -41,7 +41,7 @@ pub enum Verify {
 
 /// A client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct ClientCertificate {
     /// The certificate and its intermediates (PEM).
     pub certificate: PathBuf,
     /// Its private key (PEM).

@@ -26,9 +26,9 @@ const CLOSEST: Duration = Duration::from_millis(10);
 /// A socket whose connection was refused at once, kept for the next attempt: creating and closing one is a fifth of the cost of an attempt
 /// on a local port.
 #[derive(Debug, Default)]
-pub struct Refused(Option<(AddressFamily, OwnedFd)>);
+pub struct RefusedSocket(Option<(AddressFamily, OwnedFd)>);
 
-impl Refused {
+impl RefusedSocket {
     fn take(&mut self, family: AddressFamily) -> Option<OwnedFd> {
         self.0.take_if(|(kept, _)| *kept == family).map(|(_, file)| file)
     }
@@ -45,7 +45,7 @@ type Open = (SocketAddr, TcpStream);
 /// Connects to one of the addresses, at least one, until `deadline`. After a failure the next one is tried at once; without a response
 /// after a quarter of a second, or earlier so that all can be tried in time. If none accepts, the most informative failure is returned: a
 /// refusal says more than a timeout.
-pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refused: &mut Refused) -> Result<TcpStream, Failure> {
+pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refused: &mut RefusedSocket) -> Result<TcpStream, Failure> {
     let began = Instant::now();
     let time = deadline.saturating_duration_since(began);
     let stagger = STAGGER.min(shared(time, addresses.len().saturating_add(1))).max(CLOSEST);
@@ -61,7 +61,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
                 Ok(Begun::Connected(stream)) => return Ok(stream),
                 Ok(Begun::Pending(stream)) => open.push((address, stream)),
                 Err(error) => {
-                    tell(&mut told, address, &error);
+                    keep_refusal(&mut told, address, &error);
                     due = Instant::now();
                     continue;
                 }
@@ -76,7 +76,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
             (address, decided) = poll_fn(|context| first_decided(&mut open, context)) => match decided {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
-                    tell(&mut told, address, &error);
+                    keep_refusal(&mut told, address, &error);
                     due = Instant::now();
                 }
             },
@@ -98,7 +98,7 @@ fn first_decided(open: &mut Vec<Open>, context: &mut Context<'_>) -> Poll<(Socke
     Poll::Ready((address, result.map(|()| stream)))
 }
 
-fn tell(told: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
+fn keep_refusal(told: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
     if told.as_ref().is_none_or(|before| before.class != ErrorKind::Refused) {
         *told = Some(Failure::new(class_of_io(error), &format!("connecting to {address}: {error}")));
     }
@@ -120,7 +120,7 @@ enum Begun {
     Pending(TcpStream),
 }
 
-fn begin(address: SocketAddr, refused: &mut Refused) -> io::Result<Begun> {
+fn begin(address: SocketAddr, refused: &mut RefusedSocket) -> io::Result<Begun> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let mut kept = refused.take(family);
     loop {
@@ -128,7 +128,7 @@ fn begin(address: SocketAddr, refused: &mut Refused) -> io::Result<Begun> {
             Some(file) => (file, true),
             None => (socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?, false),
         };
-        match ask_kernel(&file, address) {
+        match connect_now(&file, address) {
             Ok(pending) => {
                 let stream = TcpStream::from_std(file.into())?;
                 return Ok(if pending { Begun::Pending(stream) } else { Begun::Connected(stream) });
@@ -145,7 +145,7 @@ fn begin(address: SocketAddr, refused: &mut Refused) -> io::Result<Begun> {
 }
 
 /// Begins to connect; returns whether it is still undecided.
-fn ask_kernel(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
+fn connect_now(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
     let to = SockaddrStorage::from(address);
     // A second connect returns the result, and on this host it is decided by then.
     let asked = || nix::sys::socket::connect(file.as_raw_fd(), &to);

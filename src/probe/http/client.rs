@@ -59,12 +59,12 @@ impl Resolve for OwnNames {
 struct Unresolved(Failure);
 
 /// Why a request failed, and whether there was a connection.
-pub(in crate::probe) struct Trouble {
+pub(in crate::probe) struct ExchangeError {
     pub failure: Failure,
     pub connected: bool,
 }
 
-impl Trouble {
+impl ExchangeError {
     /// Classifies an error of the client. Its own text contains the URL, whose query may contain a key, so only its causes are used.
     pub(in crate::probe) fn of(error: &reqwest::Error, url: &Url, within: Duration) -> Self {
         let connecting = |class, words: &dyn std::fmt::Display| {

@@ -48,8 +48,8 @@ impl Children {
         let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
         if self.running.get(&group) != Some(&id) {
             // Its leader has ended, so the group id may be reused: only descendants get the signal. Usually the group is empty.
-            if !sys::is_nobody(-group) {
-                self.seeing_off.signal_group(group, number);
+            if !sys::is_free(-group) {
+                self.survivors.signal_group(group, number);
             }
             return Ok(());
         }

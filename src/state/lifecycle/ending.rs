@@ -2,7 +2,7 @@
 
 use super::{Duration, Effect, Ended, Ending, Lifecycle, Moment, Phase, ProcessId};
 use crate::plan::process::RestartPlan;
-use crate::state::process::{Refusal, refusal};
+use crate::state::process::{NoRestart, refusal};
 
 /// The text for an out-of-memory kill.
 const FOR_MEMORY: &str = ": the kernel killed it because memory ran out; check the container's memory limit";
@@ -44,12 +44,12 @@ impl Lifecycle {
 /// Why a process is not restarted although its settings allow restarts; empty otherwise.
 pub(super) fn why_not_again(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>, ended: Ended) -> String {
     match refusal(plan, in_a_row, ran, ended) {
-        Some(Refusal::Permanent) => "; it is not restarted, because that status means that a restart is of no use".to_owned(),
-        Some(Refusal::Limit) => format!(
+        Some(NoRestart::Permanent) => "; it is not restarted, because that status means that a restart is of no use".to_owned(),
+        Some(NoRestart::Limit) => format!(
             "; it is not restarted: `restart_limit` allows {} restarts in a row, until it has run for {} (`restart_reset`)",
             plan.limit,
             humantime::format_duration(plan.healthy_after)
         ),
-        Some(Refusal::Policy) | None => String::new(),
+        Some(NoRestart::Policy) | None => String::new(),
     }
 }

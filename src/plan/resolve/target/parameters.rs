@@ -1,7 +1,7 @@
 //! Unsupported parameters of a URL: ignored with a notice, unless they require security that would then be missing.
 
 use super::Written;
-use crate::plan::target::Identity;
+use crate::plan::target::ClientCertificate;
 
 /// Words in the names of parameters that require encryption, verification of the server, or an authentication method.
 const SOUNDS_OF_SECURITY: [&str; 10] = ["ssl", "tls", "cert", "crl", "verify", "gss", "binding", "requir", "fingerprint", "publickey"];
@@ -41,7 +41,7 @@ pub(super) fn plain(name: &str) -> String {
 }
 
 /// Whether an unknown parameter requires security.
-fn asks_for_security(name: &str, value: &str) -> bool {
+fn requests_security(name: &str, value: &str) -> bool {
     let name = plain(name);
     let sounds = SOUNDS_OF_SECURITY.iter().any(|word| name.contains(word));
     sounds && !HARMLESS.contains(&name.as_str()) && !NOTHING.contains(&value.to_ascii_lowercase().as_str())
@@ -59,7 +59,7 @@ pub(super) fn truth(value: &str) -> Option<bool> {
 impl Written<'_, '_> {
     /// Reports that a parameter of the URL is ignored, or that its requirement is not supported.
     pub(super) fn ignored(&self, name: &str, value: &str) {
-        if asks_for_security(name, value) {
+        if requests_security(name, value) {
             self.refused(name, "it requires security and is not supported here; use the keys of the target instead, or remove it");
         } else {
             self.section.context().notice(format!("{}: the parameter `{name}` is ignored", self.section.what("url")));
@@ -79,7 +79,7 @@ impl Written<'_, '_> {
     /// Uses a client certificate of the parameters instead of that of the section.
     pub(super) fn take_identity(&mut self, certificate: Option<std::path::PathBuf>, key: Option<std::path::PathBuf>) {
         if let Some(certificate) = certificate {
-            self.tls.identity = Some(Identity { key: key.unwrap_or_else(|| certificate.clone()), certificate });
+            self.tls.identity = Some(ClientCertificate { key: key.unwrap_or_else(|| certificate.clone()), certificate });
         } else if key.is_some() {
             self.section.problem(self.place_of_query(), "names the key of a client certificate without the certificate");
         }
@@ -110,7 +110,7 @@ mod tests {
             ("requirepeer", "postgres"),
             ("serverSslCert", "/ca.pem"),
         ] {
-            assert!(asks_for_security(name, value), "{name}");
+            assert!(requests_security(name, value), "{name}");
         }
         for (name, value) in [
             ("sslpassword", "x"),
@@ -122,7 +122,7 @@ mod tests {
             ("target", "x"),
             ("tlsmode", "DISABLED"),
         ] {
-            assert!(!asks_for_security(name, value), "{name}");
+            assert!(!requests_security(name, value), "{name}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::parameters::{plain, truth};
 use super::tls::absolute;
-use super::{Said, Written};
+use super::{AlreadyReported, Written};
 use crate::plan::target::{Address, ClusterTarget, ReadyTarget, RedisTarget, SentinelTarget, Target};
 use crate::secret::Secret;
 
@@ -88,7 +88,7 @@ impl Written<'_, '_> {
     }
 
     /// The database's number: from the part, else the parameter `db`, else the URL's path, as in redis-py.
-    fn numbered(&self, parameter: Option<String>) -> Result<Option<String>, Said> {
+    fn numbered(&self, parameter: Option<String>) -> Result<Option<String>, AlreadyReported> {
         let written = self.database()?;
         Ok(if self.database_part().is_some() { written } else { parameter.or(written) })
     }

@@ -2,7 +2,7 @@
 //! container.
 
 use super::{Duration, Effect, Ended, ErrorKind, Lifecycle, ModuleId, ModuleState, Moment, Outcome, ProcessId, ProcessTimer, RunState};
-use super::{Step, Then, Timer, stage_name};
+use super::{StageState, Then, Timer, stage_name};
 use crate::plan::module::OnExit;
 use crate::state::lifecycle::ending::why_not_again;
 use crate::state::process::refusal;
@@ -15,8 +15,8 @@ impl Lifecycle {
         if let Some(module) = self.module_mut(id) {
             module.trouble = Some(why);
         }
-        if self.step_of(&name) != Some(Step::Up) {
-            self.stage_ended(now, &name, Step::Down);
+        if self.step_of(&name) != Some(StageState::Up) {
+            self.stage_ended(now, &name, StageState::Down);
         }
         self.module_enters(now, id, ModuleState::Broken);
         // If its end means nothing, there is no check that could be down.

@@ -13,14 +13,14 @@ use crate::plan::CheckPlan;
 /// The task of a check may be replaced after a reload, the restart of a module, or an internal error; the peer must not be probed more
 /// often because of that.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<Vec<Answer>>);
+pub struct LastResults(Mutex<Vec<LastResult>>);
 
 #[derive(Debug)]
-struct Answer {
+struct LastResult {
     check: String,
     endpoints: Vec<String>,
     asked: Instant,
-    told: Option<(Moment, Outcome)>,
+    outcome: Option<(Moment, Outcome)>,
 }
 
 /// Why a check is not probed now.
@@ -29,44 +29,44 @@ pub(super) struct NotYet {
     /// From when on it may be probed.
     pub due: Instant,
     /// Its last result, and when.
-    pub told: Option<(Moment, Outcome)>,
+    pub outcome: Option<(Moment, Outcome)>,
 }
 
-impl Answers {
+impl LastResults {
     /// None if the check may be probed at once.
     pub(super) fn not_yet(&self, check: &CheckPlan) -> Option<NotYet> {
         let known = self.known();
         let last = known.iter().filter(|answer| check.rate_limited && answer.is_of(check)).max_by_key(|answer| answer.asked)?;
         let due = last.asked + check.interval;
-        (due > Instant::now()).then(|| NotYet { due, told: last.told.clone() })
+        (due > Instant::now()).then(|| NotYet { due, outcome: last.outcome.clone() })
     }
 
     /// Records the end of a probe; none: it was cancelled and may have reached the peer.
-    pub(super) fn note(&self, check: &CheckPlan, told: Option<&Outcome>) {
+    pub(super) fn note(&self, check: &CheckPlan, outcome: Option<&Outcome>) {
         if !check.rate_limited {
             return;
         }
         let asked = Instant::now();
         let mut known = self.known();
-        let mut told = told.map(|outcome| (Moment::now(), outcome.clone()));
+        let mut outcome = outcome.map(|outcome| (Moment::now(), outcome.clone()));
         known.retain_mut(|answer| {
             let is_replaced = answer.is_of(check);
-            if is_replaced && told.is_none() {
-                told = answer.told.take();
+            if is_replaced && outcome.is_none() {
+                outcome = answer.outcome.take();
             }
             // Names and endpoints change with reloads, so entries without effect are dropped.
             !is_replaced && asked.duration_since(answer.asked) <= CheckPlan::LONGEST_INTERVAL
         });
         let endpoints = check.target.endpoints().into_iter().map(str::to_owned).collect();
-        known.push(Answer { check: check.name.clone(), endpoints, asked, told });
+        known.push(LastResult { check: check.name.clone(), endpoints, asked, outcome });
     }
 
-    fn known(&self) -> MutexGuard<'_, Vec<Answer>> {
+    fn known(&self) -> MutexGuard<'_, Vec<LastResult>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Answer {
+impl LastResult {
     /// Whether it came from a peer of this check.
     fn is_of(&self, check: &CheckPlan) -> bool {
         let asks = check.target.endpoints();

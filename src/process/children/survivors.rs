@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{Children, Harvest, group_of};
 use crate::clock::processor_time;
 use crate::exit::signal_name;
-use crate::process::descendants::{Descendant, Reserve, Step, Walk};
+use crate::process::descendants::{Descendant, Reserve, Walk, WalkStep};
 use crate::state::event::ProcessId;
 use crate::sys;
 
@@ -22,7 +22,7 @@ const MOST_ROUNDS: usize = 256;
 /// The maximum number of processes that are examined for a listing.
 const MOST_THERE: usize = 1000;
 
-/// Means all processes in [`SeeingOff::seen_off`]; no process has this pid.
+/// Means all processes in [`SurvivorSignals::signalled`]; no process has this pid.
 const ALL: i32 = -1;
 
 /// The target of a signal.
@@ -55,11 +55,11 @@ impl Round {
 
 /// The queued signals, and the processes that were sent one.
 #[derive(Debug, Default)]
-pub(super) struct SeeingOff {
+pub(super) struct SurvivorSignals {
     /// The queue.
     rounds: VecDeque<Round>,
     /// The leftover processes that were sent a signal.
-    seen_off: HashSet<i32>,
+    signalled: HashSet<i32>,
     /// The signal for all remaining processes, once that has begun.
     number: Option<i32>,
     /// Whether an orphan ended since the last listing.
@@ -67,10 +67,10 @@ pub(super) struct SeeingOff {
     killing: bool,
     reserve: Reserve,
     /// Whether it was logged that leftovers cannot be listed.
-    told_unseen: bool,
+    warned_unseen: bool,
 }
 
-impl SeeingOff {
+impl SurvivorSignals {
     /// A queued round that has not begun also covers a repeated request, as with pending signals.
     fn push(&mut self, number: i32, to: To) {
         let same = |round: &Round| !round.has_begun && (round.number, round.to) == (number, to);
@@ -86,7 +86,7 @@ impl SeeingOff {
 
     /// Forgets this pid: its process was reaped.
     pub(super) fn forget(&mut self, pid: i32) {
-        self.seen_off.remove(&pid);
+        self.signalled.remove(&pid);
         for round in &mut self.rounds {
             round.walk.forget(pid);
         }
@@ -104,75 +104,75 @@ pub struct There {
 
 impl Children {
     /// Queues a signal to the remaining descendants: adopted orphans and members of groups whose leader has ended, and for KILL all.
-    /// [`see_off`](Self::see_off) sends it.
+    /// [`send_signals`](Self::send_signals) sends it.
     ///
     /// Never `kill(-1)`: in the host's pid namespace that would kill the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
-        self.seeing_off.number = Some(number);
+        self.survivors.number = Some(number);
         if number == libc::SIGKILL {
-            self.seeing_off.killing = true;
+            self.survivors.killing = true;
             self.killed.extend(self.running.values());
             // No other signal is needed after it.
-            self.seeing_off.rounds.retain(|round| (round.number, round.to) == (libc::SIGKILL, To::Left));
+            self.survivors.rounds.retain(|round| (round.number, round.to) == (libc::SIGKILL, To::Left));
         }
-        self.seeing_off.push(number, To::Left);
+        self.survivors.push(number, To::Left);
     }
 
     /// The same for those that have not had a signal yet.
     pub fn signal_latecomers(&mut self, number: i32) {
-        self.seeing_off.push(number, To::Latecomers);
+        self.survivors.push(number, To::Latecomers);
     }
 
     /// Called after a turn of reaping: newly adopted orphans are handled after the dead ones are reaped.
-    pub(super) fn see_off_more(&mut self, harvest: &Harvest) {
-        self.seeing_off.orphaned |= harvest.orphans > 0;
+    pub(super) fn signal_new_survivors(&mut self, harvest: &Harvest) {
+        self.survivors.orphaned |= harvest.orphans > 0;
         if harvest.none_left || harvest.unfinished {
             return;
         }
-        if self.seeing_off.killing {
+        if self.survivors.killing {
             // After the death of a parent its children are adopted by us.
             self.signal_survivors(libc::SIGKILL);
-        } else if let Some(number) = self.seeing_off.number.filter(|_| self.seeing_off.orphaned) {
-            self.seeing_off.orphaned = false;
+        } else if let Some(number) = self.survivors.number.filter(|_| self.survivors.orphaned) {
+            self.survivors.orphaned = false;
             // Leftovers may have left further orphans, which are adopted by us.
             self.signal_latecomers(number);
         }
     }
 
     /// Whether signals are queued.
-    pub fn sees_off(&self) -> bool {
-        !self.seeing_off.rounds.is_empty()
+    pub fn has_signals_to_send(&self) -> bool {
+        !self.survivors.rounds.is_empty()
     }
 
     /// Sends as many of them as fit into a turn of the loop.
-    pub fn see_off(&mut self) {
+    pub fn send_signals(&mut self) {
         let began = processor_time();
-        while self.see_one_off() && processor_time().saturating_sub(began) < SHARE {}
-        if let Some(round) = self.seeing_off.rounds.front_mut() {
+        while self.send_next() && processor_time().saturating_sub(began) < SHARE {}
+        if let Some(round) = self.survivors.rounds.front_mut() {
             round.is_old = true;
         }
     }
 
     /// Sends all of them, because there is no further turn.
-    pub fn see_all_off(&mut self) {
-        while self.see_one_off() {}
+    pub fn send_all_signals(&mut self) {
+        while self.send_next() {}
     }
 
     /// Makes one step; false if all signals are sent.
-    fn see_one_off(&mut self) -> bool {
-        let Some(mut round) = self.seeing_off.rounds.pop_front() else { return false };
+    fn send_next(&mut self) -> bool {
+        let Some(mut round) = self.survivors.rounds.pop_front() else { return false };
         if !std::mem::replace(&mut round.has_begun, true) && round.to == To::Left {
-            self.seeing_off.seen_off.clear();
+            self.survivors.signalled.clear();
         }
-        match self.seeing_off.reserve.step(&mut round.walk) {
-            Ok(Step::Over) => self.seeing_off.reserve.refill(),
+        match self.survivors.reserve.step(&mut round.walk) {
+            Ok(WalkStep::Over) => self.survivors.reserve.refill(),
             Ok(step) => {
-                if let Step::Found(descendant) = step
+                if let WalkStep::Found(descendant) = step
                     && (!round.is_old || descendant.is_still_there())
                 {
                     self.send(descendant, round.number, round.to);
                 }
-                self.seeing_off.rounds.push_front(round);
+                self.survivors.rounds.push_front(round);
             }
             Err(error) => self.signal_unseen(round.number, round.to, &error),
         }
@@ -191,12 +191,12 @@ impl Children {
             To::Group(meant) => group == Some(meant) && !self.running.contains_key(&meant) && !self.exec_probes.contains(&meant),
             To::Left | To::Latecomers if number == libc::SIGKILL => true,
             To::Left => is_left(),
-            To::Latecomers => is_left() && !self.seeing_off.seen_off.contains(&pid),
+            To::Latecomers => is_left() && !self.survivors.signalled.contains(&pid),
         };
         if is_meant {
             // It may have ended since it was found.
             let _ = sys::send(pid, number);
-            self.seeing_off.seen_off.insert(pid);
+            self.survivors.signalled.insert(pid);
             if number != libc::SIGKILL && !matches!(to, To::Group(_)) {
                 let _ = sys::send(pid, libc::SIGCONT);
             }
@@ -211,7 +211,7 @@ impl Children {
         }
         let kills = number == libc::SIGKILL;
         let everybody = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
-        if !std::mem::replace(&mut self.seeing_off.told_unseen, true) {
+        if !std::mem::replace(&mut self.survivors.warned_unseen, true) {
             let missing = match error.kind() {
                 io::ErrorKind::NotFound => "there is no /proc here; mount it".to_owned(),
                 _ => format!("/proc cannot be read ({error}); raise the limit of open files"),
@@ -222,7 +222,7 @@ impl Children {
         }
         if everybody {
             // A signal that can be caught is sent only once, so that a process that cleans up is not interrupted again.
-            if kills || self.seeing_off.seen_off.insert(ALL) {
+            if kills || self.survivors.signalled.insert(ALL) {
                 sys::send_to_everybody(number);
             }
             return;
@@ -237,13 +237,13 @@ impl Children {
     pub fn there(&mut self, id: Option<ProcessId>) -> There {
         let (began, mut walk) = (processor_time(), Walk::default());
         let are_all = loop {
-            match self.seeing_off.reserve.step(&mut walk) {
-                Ok(Step::Over) => break true,
-                Ok(Step::Read | Step::Found(_)) if processor_time().saturating_sub(began) < SHARE => {}
-                Ok(Step::Read | Step::Found(_)) | Err(_) => break false,
+            match self.survivors.reserve.step(&mut walk) {
+                Ok(WalkStep::Over) => break true,
+                Ok(WalkStep::Read | WalkStep::Found(_)) if processor_time().saturating_sub(began) < SHARE => {}
+                Ok(WalkStep::Read | WalkStep::Found(_)) | Err(_) => break false,
             }
         };
-        self.seeing_off.reserve.refill();
+        self.survivors.reserve.refill();
         let group = id.map(|id| self.groups.get(&id).copied());
         let is_meant = |pid: &i32| match group {
             Some(group) => group_of(*pid) == group && group.is_some(),

@@ -18,7 +18,7 @@ const DEFAULT_PORT: u16 = 8051;
 
 /// The endpoint as written in options, environment or file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct ServerLocation {
     /// One address or several with commas between, each like `0.0.0.0:8051`, `[::]:8051`, `:8051` or `8051`.
     pub listen: Option<String>,
     /// A path, or `@name` in the abstract namespace; empty if the server has none.
@@ -34,7 +34,7 @@ pub(in crate::command) enum Endpoint {
     Tcp(SocketAddr),
 }
 
-impl Place {
+impl ServerLocation {
     /// The endpoints of the server in the order in which they are tried.
     ///
     /// `guess` adds the defaults: the unix socket that is named after the port, and the default address.
