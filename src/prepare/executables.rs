@@ -151,7 +151,7 @@ mod tests {
         plan.steps = vec![file(home.clone())];
         let found = missing(&plan, &inherited);
         assert!(
-            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy makes it")),
+            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy creates it")),
             "{found:?}"
         );
         // A path that cannot be examined is not reported here.
