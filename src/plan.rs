@@ -133,7 +133,7 @@ pub struct Service {
 pub struct CheckPlan {
     /// Its name, `[a-z0-9][a-z0-9_.-]{0,62}`, unique and not reserved.
     pub name: String,
-    /// What is asked.
+    /// The target.
     pub target: Target,
     /// How long the start waits for it; zero: not at all, and it is first probed once the process runs.
     pub wait: Duration,

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// A server that closes its first connections over the question, and how often it was asked.
+    /// The result with a server that closes its first connections after the request, and how many it got.
     fn asked(closes: usize) -> (Result<HttpResponse, String>, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());

@@ -99,7 +99,7 @@ impl Effective {
     }
 
     fn own<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
-        // A table of the top level is told by its sections, or is of no matter to this run.
+        // A table at the top level is shown as its sections, or has no effect on this run.
         let at_top = section.path.is_empty();
         section.values.iter().filter(move |entry| !(self.is_section(&section.path, &entry.key) || at_top && entry.value.is_object()))
     }

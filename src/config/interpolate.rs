@@ -77,7 +77,7 @@ pub struct Findings {
 }
 
 impl Text {
-    /// A text that nobody interpolated.
+    /// A text without interpolation.
     pub fn literal(value: impl Into<String>) -> Self {
         let value = value.into();
         Self(vec![Piece { shown: value.clone(), value, interpolated: false }])

@@ -36,7 +36,7 @@ pub enum Value {
     List(Vec<Node>),
     /// A table.
     Table(Table),
-    /// What was wrong, and has been reported. Its key counts as written, and nobody reads it.
+    /// A wrong value that has been reported. Its key counts as written, and the value is not read.
     Hole,
 }
 

@@ -34,7 +34,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether text from there is taken as it is: nobody expects `$` to mean something in a variable's value or an option.
+    /// Whether text from there is used unchanged: a `$` has no meaning in a variable's value or an option.
     pub const fn verbatim(&self) -> bool {
         matches!(self, Self::Variable(_) | Self::Flag(_))
     }

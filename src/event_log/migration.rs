@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    /// What is told of one event.
+    /// The log line of one event.
     fn told(run: &mut Lifecycle, now: Moment, event: Event) -> Option<(bool, String)> {
         let before = run.snapshot().clone();
         run.apply(now, event);

@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Writes all bytes, waiting for room as long as it takes, and tells how many each write took.
+/// Writes all bytes, waiting for room without limit, and reports how many each write took.
 ///
 /// # Errors
-/// What `write(2)` fails with: the reader is gone, the file system is full. A stream that is closed takes everything.
+/// The error of `write(2)`, for example that the reader is gone or the file system is full. A closed stream accepts everything.
 pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut taken: impl FnMut(usize)) -> nix::Result<()> {
     while !bytes.is_empty() {
         match nix::unistd::write(to, bytes) {

@@ -87,7 +87,7 @@ impl Lock for FileLock {
         !self.found.starts_with("held ")
     }
 
-    /// A lock on a replaced file no longer excludes anybody.
+    /// A lock on a replaced file no longer excludes other processes.
     async fn holds(&self, held: &mut Flock<File>) -> Result<bool, Failure> {
         let failed = |error: std::io::Error| Failure::new(ErrorKind::Internal, &error.to_string());
         let ours = held.metadata().map_err(failed)?;

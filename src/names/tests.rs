@@ -16,7 +16,7 @@ type Rule = Option<(u8, Vec<IpAddr>)>;
 /// A name server on a port of its own, for as long as the runtime lives.
 #[derive(Clone, Default)]
 struct Server {
-    /// By the name and whether IPv6 is asked for; anything else is NXDOMAIN.
+    /// By the name and whether IPv6 is queried; anything else is NXDOMAIN.
     rules: Arc<BTreeMap<(&'static str, bool), Rule>>,
     /// The questions so far.
     asked: Arc<Mutex<Vec<String>>>,
@@ -180,7 +180,7 @@ async fn a_server_that_is_not_there_or_silent_is_passed_over() {
     let server = Server::new(&[("db", false, ok(&["10.0.0.1"]))]);
     let names = server.names("", "").await;
     let good = names.resolv.get().servers[0];
-    // Bound, and nobody reads from it.
+    // Bound, and never read.
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for first in ["127.0.0.1:1".parse().unwrap(), silent.local_addr().unwrap()] {
         let settings = Settings { servers: vec![first, good], ..Settings::parse("", 53) };

@@ -111,7 +111,7 @@ pub struct StartedPlan {
 pub enum StartSign {
     /// This target is ready.
     Answers {
-        /// What is asked.
+        /// The target.
         target: Box<Target>,
         /// How long one run may take.
         timeout: Duration,

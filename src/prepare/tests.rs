@@ -323,7 +323,7 @@ fn a_planted_link_leads_nowhere() {
     ] {
         fails(&FilePlan { owner: owner_of, ..plan(path, action) }, "a symbolic link on the way");
     }
-    // One that leads to nothing tells nothing.
+    // A link without a target reveals nothing.
     plant("theirs/dangling", &home.at("etc/cron"), STRANGER);
     fails(&plan(home.at("theirs/dangling"), content("theirs")), "cannot");
     assert_eq!((owner(&target), names(home.at("etc"))), (0, vec!["shadow".to_owned()]));

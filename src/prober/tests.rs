@@ -1,4 +1,4 @@
-//! When a check is asked, on a clock that the tests turn.
+//! When a check is probed, on a clock that the tests advance.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use crate::plan::target::{Address, Expectation, HttpTarget, Tls};
 use crate::plan::{Affects, Service};
 use crate::secret::Secret;
 
-/// Answers one class after another, the last one for ever; each answer takes 5 ms. A refusal comes before anybody has heard the question.
+/// Answers one class after another, the last one forever; each answer takes 5 ms. A refusal comes before the peer has received the request.
 struct Script {
     answers: VecDeque<ErrorKind>,
     reached: bool,
@@ -151,7 +151,7 @@ async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
     prober.await.unwrap();
 }
 
-/// A check of an HTTP endpoint that may be asked every 5 s at most.
+/// A check of an HTTP endpoint that may be probed every 5 s at most.
 fn rate_limited(url: &str, success_threshold: u32) -> CheckPlan {
     let http = HttpTarget {
         url: Secret::unlisted(url),
@@ -167,7 +167,7 @@ fn rate_limited(url: &str, success_threshold: u32) -> CheckPlan {
     CheckPlan { target: Target::Http(http), rate_limited: true, ..check(Duration::from_secs(60), success_threshold) }
 }
 
-/// A check under way, and what it tells: when in milliseconds, and whether its peer was asked for that.
+/// A running check and its results: when, in milliseconds, and whether its peer was probed for it.
 struct WatchedCheck {
     task: tokio::task::JoinHandle<()>,
     receiver: mpsc::Receiver<(u128, bool)>,

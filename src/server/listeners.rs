@@ -187,7 +187,7 @@ fn bind_unix(name: &SocketName) -> Result<UnixListener, BindError> {
     })
 }
 
-/// The holder of a name in use; none if nobody listens, or does not accept.
+/// The holder of a name in use; none if no process listens, or it does not accept.
 fn holder(name: &SocketName) -> Option<Peer> {
     let address = match name {
         SocketName::Abstract(name) => UnixAddr::new_abstract(name.as_bytes()),

@@ -1,4 +1,4 @@
-//! The server asked over real sockets.
+//! Requests to the server over real sockets.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,5 @@
-//! Whether the thread of the checks is wedged: told from a gap of the clock, answered by another thread first and given up last.
+//! Whether the thread of the checks hangs, as opposed to a gap of the clock. First another thread replaces it; if that does not help, it is
+//! given up.
 
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ mod tests {
         Moment::default().after(Duration::from_secs(seconds))
     }
 
-    /// Looks as often as the watchdog wants to until `end`, and tells what was found when. The thread turned last at 0.
+    /// Looks as often as the watchdog requests until `end`, and returns what it found and when. The thread was last active at 0.
     fn stalls(detector: &mut StallDetector, from: u64, end: u64) -> Vec<(u64, Stall)> {
         let (mut now, mut found) = (at(from), Vec::new());
         while now.mono <= at(end).mono {

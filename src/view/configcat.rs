@@ -120,7 +120,7 @@ impl Serialize for Checks<'_> {
     }
 }
 
-/// The document. `verbose` in the query adds what the page shows: `portcullis status --json` asks for it.
+/// The document. `verbose` in the query adds what the page shows: `portcullis status --json` sets it.
 pub(super) fn render(assessment: &Assessment<'_>, query: &str, authorized: bool) -> Response {
     let verbose = has_key(query, "verbose");
     let document = Status {

@@ -16,8 +16,8 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Whether a session proves the identity of the server: its name was verified, or a configured authority signed it. The system's authorities sign
-    /// for anybody.
+    /// Whether a session proves the identity of the server: its name was verified, or a configured authority signed it. The system's
+    /// authorities sign for any server.
     pub const fn proves_the_server(&self) -> bool {
         match self.verify {
             Verify::Nothing => false,

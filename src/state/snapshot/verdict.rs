@@ -194,8 +194,8 @@ impl Snapshot {
         self.assess(look).status()
     }
 
-    /// What the heartbeat itself tells: all but whether it is written. A beat that told of its own absence would keep what it mends:
-    /// the record would say "not ready" until the beat after the one that made it so.
+    /// The snapshot that the heartbeat publishes: without the check of the heartbeat itself. Otherwise a heartbeat that is written again
+    /// would still report its own absence, and the record would say "not ready" until the next one.
     pub fn as_published(&self) -> Cow<'_, Self> {
         if self.check(HEARTBEAT).is_none() {
             return Cow::Borrowed(self);
@@ -244,7 +244,7 @@ impl Snapshot {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
-    /// The step that is this module's start; none while nobody has asked for it.
+    /// The step that is this module's start; none until the start is requested.
     pub fn start_of(&self, module: &Module) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name))
     }

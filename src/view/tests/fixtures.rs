@@ -168,7 +168,7 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
     ]
 }
 
-/// Situations in which a page has more to tell: another replica migrates; a module that does not count has failed.
+/// Situations in which a page shows more: another replica migrates; a module that does not count has failed.
 pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     let mut queued = waiting();
     queued.phase = Phase::Migrating;

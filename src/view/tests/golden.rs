@@ -117,7 +117,7 @@ fn a_long_body_names_the_failures_and_counts_the_rest() {
             check
         })
         .collect();
-    // The kubelet cuts at 10 KiB; everybody else is told of every check.
+    // The kubelet truncates at 10 KiB; all other clients get every check.
     for path in ["/actuator/health", "/status", "/status?verbose", "/health", "/healthz"] {
         let body = ask(&snapshot, look, &format!("GET {path}"), "", true).body;
         assert!(snapshot.checks.iter().all(|check| body.contains(&format!("\"{}\":", check.name))), "{path}: {body}");

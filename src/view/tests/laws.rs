@@ -1,4 +1,4 @@
-//! What holds for every snapshot, whatever is asked.
+//! What holds for every snapshot and every request.
 
 use proptest::prelude::*;
 use serde_json::Value;

@@ -97,7 +97,7 @@ fn the_version_is_the_applications_and_portcullis_own_is_the_build() {
     assert!(text.contains("SERVING  dify-api 1.4.1\n") && text.contains("portcullis 0.3.1"), "{text}");
 }
 
-/// Two sources that are asked with a key.
+/// Two sources that are queried with a key.
 fn configcat() -> Snapshot {
     let (mut snapshot, _) = named("all up");
     let key = Some("****************************************hwTYg".to_owned());

@@ -161,7 +161,7 @@ impl Written<'_, '_> {
 
     fn postgres_tls(&self, parameters: &Parameters) -> (SslMode, crate::plan::target::Tls) {
         let word = self.keys.sslmode.value().or_else(|| parameters.sslmode.clone());
-        // As in libpq: the system's authorities sign for anybody, so only the name identifies the server.
+        // As in libpq: the system's authorities sign for any server, so only the name identifies it.
         let word = word.or_else(|| parameters.system_roots.then(|| "verify-full".to_owned()));
         let (sslmode, mut tls) = self.tls.by_mode(self.section, self.key("sslmode"), word.as_deref());
         let shown = word.unwrap_or_else(|| "prefer".to_owned());

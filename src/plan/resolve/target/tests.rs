@@ -66,7 +66,7 @@ fn sslmode_means_what_libpq_means() {
         ("sslmode=require&sslrootcert=/ca.pem", SslMode::Require, Verify::Chain),
         ("sslmode=verify-ca", SslMode::Require, Verify::Chain),
         ("sslmode=verify-full&sslrootcert=system", SslMode::Require, Verify::Full),
-        // The system's authorities sign for anybody.
+        // The system's authorities sign for any server.
         ("sslrootcert=system", SslMode::Require, Verify::Full),
         ("sslmode=no-verify&sslrootcert=/ca.pem", SslMode::Require, Verify::Nothing),
         ("ssl=true", SslMode::Require, Verify::Nothing),
@@ -290,7 +290,7 @@ fn of_http(keys: &str) -> Result<Target, String> {
 fn by_variables(variables: &[(&str, &str)]) -> Result<(String, Target, Vec<String>), String> {
     let mut set = vec![("REDIS_USE_SENTINEL", "")];
     set.extend(variables);
-    // The preset of a run without a file, which everybody gets who names no file.
+    // The preset of a run without a file, which applies to all runs that name no file.
     let plan = resolve(&RunOptions { arguments: vec!["true".into()], ..RunOptions::default() }, &Environment::new(set))
         .map_err(|why| why.to_string())?;
     let check = plan.checks.into_iter().next().ok_or("no check")?;

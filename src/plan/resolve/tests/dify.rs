@@ -1,4 +1,4 @@
-//! `[dify]`: whose keys are asked, where they come from, and what cannot be meant.
+//! `[dify]`: whose keys are checked, where they come from, and refused combinations.
 
 use super::*;
 use crate::plan::Affects;

@@ -1,4 +1,4 @@
-//! Every fault is told once, at its cause and with the variable that brings it; and the words for a boolean.
+//! Every error is reported once, at its cause and with the variable that causes it; and the words for a boolean.
 
 use super::*;
 use crate::plan::ViewSwitch;

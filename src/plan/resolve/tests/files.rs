@@ -1,4 +1,4 @@
-//! `[[files]]`: what is read as which action, for whom, and what is refused.
+//! `[[files]]`: the action, the owner and the refused combinations of an entry.
 
 use super::*;
 use crate::plan::file::{FileAction, FilePlan, FileText};

@@ -1,4 +1,4 @@
-//! `[modules.NAME]`: what each one gets, who comes after whom, and which runs have them at all.
+//! `[modules.NAME]`: the plan of each one, the order of their starts, and which runs have them.
 
 use super::*;
 use crate::plan::module::{ModuleStart, OnExit, Predecessor};

@@ -4,7 +4,7 @@ use super::*;
 use crate::plan::StartRefusal;
 use crate::plan::target::SslMode;
 
-/// Whether the words `then` are in the command when `when` is asked with these variables and arguments.
+/// Whether the words `then` are in the command if `when` is evaluated with these variables and arguments.
 fn holds(when: &str, variables: &[(&str, &str)], arguments: &[&str]) -> bool {
     let toml = format!("arguments = [{{ ignore = true }}]\n[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
     argv(&with(&toml, variables, arguments)) == ["serve", "yes"]

@@ -1,4 +1,4 @@
-//! A readiness that waits for its heartbeat: what fails, what is told all the same, and what nobody touches.
+//! A readiness that waits for its heartbeat: what fails, what is reported all the same, and what does not change.
 
 use super::*;
 use crate::plan::ModulePlan;
@@ -13,7 +13,7 @@ fn required() -> Plan {
     Plan { heartbeat: full.heartbeat.clone().map(|heartbeat| HeartbeatPlan { required: true, ..heartbeat }), ..full }
 }
 
-/// A run of [`required`] whose process is up, and of whose heartbeat nothing was heard yet.
+/// A run of [`required`] whose process is up, and whose heartbeat has no result yet.
 fn up() -> (Run, Vec<Effect>) {
     let mut run = Run::of(required());
     let way = way_to(Phase::Running).into_iter().filter(|event| !matches!(event, Event::Beaten(_)));
@@ -42,7 +42,7 @@ fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
         assert_eq!(run.apply(Event::Beaten(Ok(()))), [], "round {round}");
         assert_eq!((verdicts(&run), failing(&run)), ([true; 4], vec![]), "round {round}");
         assert_eq!(run.lifecycle.snapshot().overall(Look::fresh(run.now)), Status::Up);
-        // The first that fails is enough, whatever it fails of.
+        // The first that fails is enough, whatever the reason.
         for class in [ErrorKind::Refused, ErrorKind::Auth] {
             assert_eq!(run.apply(Event::Beaten(Err(class))), [], "neither the process nor the heartbeat hears of it");
             assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), class)]), "round {round}");
@@ -60,7 +60,7 @@ fn what_is_told_to_redis_does_not_wait_for_being_told() {
     let told = run.lifecycle.snapshot().as_published();
     let look = Look::fresh(run.now);
     assert!(told.check(HEARTBEAT).is_none() && told.verdict(Level::Deep, look) && told.overall(look) == Status::Up);
-    // What else is wrong is told.
+    // Other failures are reported.
     let effects = run.all([refused(), refused()].map(|outcome| Event::Probed(1, outcome)));
     assert_eq!(effects, [Effect::Announce(Readiness::NotReady)]);
     assert!(!run.lifecycle.snapshot().as_published().verdict(Level::Ready, Look::fresh(run.now)));

@@ -1,4 +1,4 @@
-//! Modules that the start needs: those that come before the waits, and those that the process comes after.
+//! Modules that the start needs: those that start before the waits, and those that the process starts after.
 
 use super::modules::{ONE, TWO, checked, ended, gone, module, restarting, spawned};
 use super::*;
@@ -82,7 +82,7 @@ fn a_start_that_needs_a_module_ends_with_what_keeps_that_from_starting() {
         run.apply(Event::Exited(PROXY, Ended::Signal(15)));
         let (code, sentence) = exit(&run);
         assert!(code == 69 && sentence.starts_with("the start needs module m0: its startup check did not pass within 30s"), "{sentence}");
-        // It is tried again as often as it may be.
+        // It is restarted up to its limit.
         let mut run = begun(restarting(checked(module(0)), RestartPolicy::OnFailure, 1));
         run.all([spawned(ONE), ended(ONE, 3)]);
         assert_eq!(run.lifecycle.ending(), None);

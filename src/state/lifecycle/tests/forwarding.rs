@@ -21,9 +21,9 @@ fn ctrl_z_puts_both_aside_and_cont_takes_both_up_again() {
         assert_eq!(run.apply(Event::Stopped(ProcessId::Main, libc::SIGTSTP)), put_aside);
         assert_eq!(run.apply(signal(libc::SIGCONT)), [Effect::Resume(ProcessId::Main)]);
     }
-    // One that only was told to go on is not asked for its group.
+    // For one that was only continued, the group is not examined.
     assert_eq!(run.apply(signal(libc::SIGCONT)), [Effect::Signal(ProcessId::Main, libc::SIGCONT)]);
-    // Reading from behind stops a job, and going on at once would stop it again.
+    // A background job that reads is stopped; continuing it at once would stop it again.
     assert_eq!(run.apply(Event::Stopped(ProcessId::Main, libc::SIGTTIN)), [Effect::Suspend(ProcessId::Main, Suspend::AsJob)]);
 }
 
@@ -82,7 +82,7 @@ fn a_start_that_failed_is_held_until_somebody_asks_for_the_end() {
         assert_eq!(run.phase(), Phase::Failed);
         assert_eq!(exit_of(&run.apply(signal(stop))), Some(127), "{stop}");
     }
-    // A process that ran and ended is no failed start.
+    // The end of a process that ran is not a failed start.
     let mut run = Run::of(Plan { hold: true, ..bare() });
     run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID), Event::Exited(ProcessId::Main, Ended::Code(1))]);
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(1));

@@ -1,4 +1,4 @@
-//! Programs whose files do not answer: the process is there, and whether it executes is not known.
+//! Programs on a file system that does not respond: the process exists, and it is unknown whether it executes its program.
 
 use super::*;
 use crate::exit::Exit;

@@ -1,4 +1,4 @@
-//! Restart on ill health in the reducer: who is restarted for which check, within which limits, and when nobody is.
+//! Restart because of a failed check in the reducer: what is restarted for which check, within which limits, and when nothing is.
 
 use super::modules::{ONE, module};
 use super::*;
@@ -8,7 +8,7 @@ use crate::state::snapshot::{HealingStage, ModuleState};
 
 const MODULE: ProcessId = ProcessId::Module(ONE);
 
-/// Of a check that is asked while the process runs and makes it restart.
+/// A check that is probed while the process runs and makes it restart.
 fn ill(name: &str) -> CheckPlan {
     CheckPlan { on_down: OnDown::Restart, failure_threshold: 2, ..check(name, 0, Affects::Health) }
 }

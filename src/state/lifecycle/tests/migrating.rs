@@ -1,4 +1,4 @@
-//! The migration's own rules: checks that skip it, what it leaves behind, other tries, its verification, a lock that goes.
+//! The migration's own rules: checks that skip it, leftovers, retries, its verification, a lost lock.
 
 use super::*;
 use crate::plan::SchemaCheck;
@@ -13,7 +13,7 @@ fn by_command() -> SchemaCheck {
     SchemaCheck::Command(Box::new(process()))
 }
 
-/// A run with this migration, in front of it.
+/// A run with this migration, before the migration.
 fn run_with(change: impl Fn(&mut MigrationPlan)) -> (Run, Vec<Effect>) {
     let mut plan = full();
     change(plan.migration.as_mut().unwrap());
@@ -23,7 +23,7 @@ fn run_with(change: impl Fn(&mut MigrationPlan)) -> (Run, Vec<Effect>) {
     (run, effects)
 }
 
-/// A command of the migration from its spawn until nothing of it is left; what follows.
+/// A command of the migration from its spawn until none of its processes is left; returns the effects.
 fn task(run: &mut Run, code: u8) -> Vec<Effect> {
     let [spawned, ended] = [Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(code))];
     run.all([spawned, ended, Event::GroupGone(ProcessId::Migration)])
@@ -221,7 +221,7 @@ fn a_mode_that_waits_asks_until_another_has_migrated_or_its_time_is_over() {
     assert_eq!(run.ending().0, 75);
 }
 
-/// A run whose migration has ended well while nobody looked; the lock is to be confirmed before the verification begins.
+/// A run whose migration succeeded while portcullis could not run; the lock has to be confirmed before the verification begins.
 fn thawed() -> Run {
     let (mut run, _) = run_with(|plan| plan.verify = Some(by_command()));
     run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(0))]);

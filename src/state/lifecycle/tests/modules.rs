@@ -1,4 +1,4 @@
-//! Modules in the reducer: Koupleless' scenarios as a table, and each rule of starting, ending, restarting and leaving.
+//! Modules in the reducer: Koupleless' scenarios as a table, and each rule of starting, ending, restarting and stopping.
 
 use super::*;
 use crate::exit::Exit;
@@ -15,7 +15,7 @@ pub(super) fn module(number: u32) -> ModulePlan {
     ModulePlan::new(ModuleId(number), &format!("m{number}"), process())
 }
 
-/// With a startup check that asks a target.
+/// With a startup check that probes a target.
 pub(super) fn checked(plan: ModulePlan) -> ModulePlan {
     let sign = StartSign::Answers { target: Box::new(target()), timeout: Duration::from_secs(2) };
     let started = Some(StartedPlan { sign, within: Duration::from_secs(30) });
@@ -31,7 +31,7 @@ fn with(modules: Vec<ModulePlan>) -> Run {
     Run::of(Plan { modules, ..bare() })
 }
 
-/// A run whose process is up, and whose modules were asked for.
+/// A run whose process is up, and whose modules were requested.
 pub(super) fn running(modules: Vec<ModulePlan>) -> Run {
     let mut run = with(modules);
     run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID)]);
@@ -73,13 +73,13 @@ fn asks_to_stop(effects: &[Effect], id: ProcessId) -> bool {
     effects.contains(&Effect::Signal(id, libc::SIGTERM))
 }
 
-/// Koupleless' table (its manual, "Health Check"): what the whole is, by where the base and the module stand; both ways of counting the
-/// module's start, and the reinstallation that Koupleless itself does not have.
+/// Koupleless' table (its manual, "Health Check"): the overall status by the states of the base and the module, with and without counting
+/// the module's start, and the reinstallation that Koupleless itself does not have.
 #[test]
 fn the_scenarios_of_koupleless() {
     use Status::{Down, Unknown, Up};
     let passes = |id| Event::StartupProbed(ProcessId::Module(id), passed());
-    // Scenario 1: the base alone.
+    // Scenario 1: only the base.
     let mut run = with(Vec::new());
     run.apply(Event::Begin);
     assert_eq!(run.status(), Unknown, "the base starts");
@@ -105,7 +105,7 @@ fn the_scenarios_of_koupleless() {
         run.all([ended(ONE, 1), gone(ONE)]);
         assert_eq!((run.status(), run.state(ONE)), (by_counting(Down, Up), ModuleState::Broken), "its start failed, counted: {counts}");
 
-        // Scenario 3: a module that is started hot.
+        // Scenario 3: a module that is started while the base runs.
         let hot = || {
             let mut run = running(vec![plan(ModuleStart::OnDemand)]);
             assert_eq!((run.status(), run.state(ONE)), (Up, ModuleState::Resolved), "nobody has asked for it");
@@ -122,7 +122,7 @@ fn the_scenarios_of_koupleless() {
         run.apply(passes(ONE));
         assert_eq!((run.status(), run.state(ONE)), (Up, ModuleState::Activated));
 
-        // Scenario 4: both run. Whatever its start counted for, its running does.
+        // Scenario 4: both run. Whether or not its start counted, its running does.
         let mut broken = run.clone();
         broken.all([ended(ONE, 1), gone(ONE)]);
         assert_eq!((broken.status(), broken.state(ONE)), (Down, ModuleState::Broken), "a module that ran has ended");
@@ -136,7 +136,7 @@ fn the_scenarios_of_koupleless() {
             "what was stopped on purpose counts for nothing"
         );
 
-        // Scenario 5: it is installed anew.
+        // Scenario 5: it is reinstalled.
         run.apply(Event::Asked(Order::Restart(ONE)));
         assert_eq!(run.status(), by_counting(Unknown, Up), "it is stopped and will start, counted: {counts}");
         run.all([ended(ONE, 143), gone(ONE)]);
@@ -357,7 +357,7 @@ fn a_module_that_affects_readiness_takes_the_service_out() {
     assert!(!run.ready());
 }
 
-/// What starts after the process is asked first, then the process, then what does not depend on it; each once the one before is gone.
+/// What starts after the process is stopped first, then the process, then what does not depend on it; each after the end of the one before.
 #[test]
 fn a_stop_goes_in_the_reverse_of_the_order_of_the_start() {
     let (behind, last) =

@@ -1,4 +1,4 @@
-//! Orders to modules in the reducer, at every moment: before the process starts, during a pause, and when the orders themselves change.
+//! Control requests for modules in the reducer, at every moment: before the process starts, during a pause, and across a reload.
 
 use super::modules::{ONE, ended, gone, module, restarting, running, spawned};
 use super::*;
@@ -37,7 +37,7 @@ fn the_last_order_before_the_process_starts_holds() {
     }
 }
 
-/// A run whose module has ended and is to be started again after a pause.
+/// A run whose module has ended and is restarted after a pause.
 fn pausing() -> Run {
     let mut run = running(vec![restarting(module(0), RestartPolicy::Always, 0)]);
     let effects = run.all([spawned(ONE), ended(ONE, 3)]);

@@ -1,4 +1,4 @@
-//! A reload in the reducer: what is kept keeps all that is known of it, what goes ends, what has changed begins anew.
+//! A reload in the reducer: what is unchanged keeps its state, what is removed ends, what has changed begins anew.
 
 use super::modules::{checked, module};
 use super::*;
@@ -13,7 +13,7 @@ fn plan(checks: &[&str], modules: Vec<ModulePlan>) -> Plan {
     Plan { checks: checks.iter().map(|name| check(name, 0, Affects::Health)).collect(), modules, ..bare() }
 }
 
-/// A run whose process is up, and its modules too.
+/// A run whose process and modules are up.
 fn running(plan: Plan) -> Run {
     let modules: Vec<ModuleId> =
         plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain).map(|module| module.id).collect();
@@ -27,7 +27,7 @@ fn spawned(id: ModuleId) -> Event {
     Event::Spawned(ProcessId::Module(id), PID + 10 + id.0 as i32)
 }
 
-/// What a reload from one plan to the other brings.
+/// The effects of a reload from one plan to the other.
 fn reloaded(from: &Plan, to: Plan) -> Event {
     Event::Reloaded(Arc::new(Reload::new(from, to).unwrap().plan))
 }
@@ -59,7 +59,7 @@ fn what_is_kept_keeps_all_that_is_known_of_it() {
     assert_eq!(check_names(&run)[..3], ["db", "es", "app"]);
     assert_eq!(found(&run, "m0").and_then(|module| module.child.pid), Some(PID + 10));
     assert!(effects.contains(&Effect::Spawn(ProcessId::Module(ModuleId(1)))), "{effects:?}");
-    // What was on its way from a check that is gone is nobody's.
+    // A late result of a removed check is dropped.
     run.apply(Event::Probed(1, refused()));
     assert!(snapshot(&run).check("cache").is_none());
 }
@@ -131,7 +131,7 @@ fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
     assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Starting), "it has a startup check now");
     run.apply(Event::StartupProbed(ProcessId::Module(one), passed()));
     assert_eq!(found(&run, "m0").map(|module| module.state), Some(ModuleState::Activated));
-    // One that nobody has asked for is what the new orders say, and not started.
+    // One that was not requested is as in the new plan, and not started.
     assert_eq!(found(&run, "m1").map(|module| (module.state, module.version.as_str())), Some((ModuleState::Resolved, "2")));
 }
 

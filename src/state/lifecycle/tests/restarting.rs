@@ -1,4 +1,4 @@
-//! Pauses before another start in the reducer, of the process and of modules.
+//! Pauses before a restart in the reducer, of the process and of modules.
 
 use super::modules::{ONE, checked, ended, module, restarting, running, spawned};
 use super::*;

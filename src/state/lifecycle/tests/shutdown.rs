@@ -1,4 +1,4 @@
-//! How a run ends: every order of signals, every deadline.
+//! How a run ends: every sequence of signals, every deadline.
 
 use super::*;
 use crate::plan::process::RestartPolicy;

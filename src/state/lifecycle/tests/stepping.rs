@@ -1,4 +1,4 @@
-//! Steps: their order, how they fail and are tried again, what a stop makes of them, and the lock that they share with the migration.
+//! Steps: their order, their failures and retries, the effect of a stop on them, and the lock that they share with the migration.
 
 use super::*;
 use crate::plan::{ConditionPlan, HoldPlan, OnFailure, Orphans, StepAction, StepAt, StepPlan};
@@ -21,7 +21,7 @@ const fn own(id: usize) -> ProcessId {
     ProcessId::Step(id)
 }
 
-/// A command of a step from its start to its end, with nobody left.
+/// A command of a step from its start to its end, without leftovers.
 fn runs(id: usize, code: u8) -> [Event; 4] {
     [Event::Forked(own(id)), Event::Spawned(own(id), PID), Event::Exited(own(id), Ended::Code(code)), Event::GroupGone(own(id))]
 }

@@ -1,4 +1,4 @@
-//! Every event in every phase, and a way out of every phase with its code.
+//! Every event in every phase, and an exit from every phase with its code.
 
 use super::*;
 use crate::exit::Exit;
