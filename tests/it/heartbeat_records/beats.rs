@@ -47,7 +47,7 @@ fn a_beat_of_somebody_else_changes_nothing_and_a_successor_clears_what_it_finds(
     beat(&redis, "one", "a", 2, "READY", false, 0).unwrap();
     assert_eq!(beat(&redis, "one", "b", 9, "NOT_READY", false, 0), Ok(-1));
     assert_eq!(redis.get(KEY).as_deref(), Some("ready"));
-    assert!(beat(&redis, "one", "b", 1, "READY", true, 0).unwrap_err().contains("cannot claim to be ready"));
+    assert!(beat(&redis, "one", "b", 1, "READY", true, 0).unwrap_err().contains("cannot report ready"));
     assert_eq!(beat(&redis, "one", "b", 1, "UNKNOWN", true, 0), Ok(1));
     assert_eq!(redis.get(KEY), None, "the successor is not ready");
     assert_eq!(beat(&redis, "one", "a", 3, "READY", false, 0), Ok(-1), "the predecessor's late beat");
