@@ -9,6 +9,7 @@ mod exec;
 mod first;
 mod grpc;
 mod http;
+mod kept;
 mod local;
 pub mod mysql;
 pub mod postgres;
@@ -25,8 +26,11 @@ use tokio::time::{Instant, timeout};
 use crate::mailbox::Mailbox;
 use crate::outcome::{ErrorKind, Failure, Outcome, Part, Volume};
 use crate::plan::ProcessPlan;
-use crate::plan::target::{BrokerTarget, DiskTarget, GrpcTarget, Target};
+use crate::plan::target::{
+    BrokerTarget, ClusterTarget, DiskTarget, GrpcTarget, MysqlTarget, PostgresTarget, RedisTarget, SentinelTarget, Target,
+};
 use dial::shown;
+use kept::Kept;
 
 /// A target with the connection that is kept between two questions.
 #[derive(Debug)]
@@ -50,11 +54,11 @@ enum Kind {
     Http(Box<http::HttpProbe>),
     Several(several::SeveralProbe),
     Dify(Box<dify::DifyProbe>),
-    Postgres(Box<postgres::PostgresProbe>),
-    Mysql(Box<mysql::MysqlProbe>),
-    Redis(Box<redis::RedisProbe>),
-    Sentinel(Box<redis::SentinelProbe>),
-    Cluster(Box<redis::ClusterProbe>),
+    Postgres(Box<Kept<PostgresTarget>>),
+    Mysql(Box<Kept<MysqlTarget>>),
+    Redis(Box<Kept<RedisTarget>>),
+    Sentinel(Box<Kept<SentinelTarget>>),
+    Cluster(Box<Kept<ClusterTarget>>),
     Ready(Box<redis::ReadyProbe>),
 }
 
@@ -93,11 +97,11 @@ impl Probe {
             Target::Http(target) => Kind::Http(Box::new(http::HttpProbe::new(target))),
             Target::Several(target) => Kind::Several(several::SeveralProbe::new(target)),
             Target::Dify(target) => Kind::Dify(Box::new(dify::DifyProbe::new(*target))),
-            Target::Postgres(target) => Kind::Postgres(Box::new(postgres::PostgresProbe::new(target))),
-            Target::Mysql(target) => Kind::Mysql(Box::new(mysql::MysqlProbe::new(target))),
-            Target::Redis(target) => Kind::Redis(Box::new(redis::RedisProbe::new(target))),
-            Target::Sentinel(target) => Kind::Sentinel(Box::new(redis::SentinelProbe::new(target))),
-            Target::Cluster(target) => Kind::Cluster(Box::new(redis::ClusterProbe::new(target))),
+            Target::Postgres(target) => Kind::Postgres(Box::new(Kept::new(target))),
+            Target::Mysql(target) => Kind::Mysql(Box::new(Kept::new(target))),
+            Target::Redis(target) => Kind::Redis(Box::new(Kept::new(target))),
+            Target::Sentinel(target) => Kind::Sentinel(Box::new(Kept::new(target))),
+            Target::Cluster(target) => Kind::Cluster(Box::new(Kept::new(target))),
             Target::Ready(target) => Kind::Ready(Box::new(redis::ReadyProbe::new(target))),
         };
         Self { kind, lost: false }
