@@ -44,7 +44,7 @@ impl<S: Server> Kept<S> {
     /// Probes over the kept session. Where that fails, over a new one within the same run: the old connection alone may have been closed.
     ///
     /// While a run lasts, the session belongs to its future: a run that is dropped closes the session.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut session) = self.take()
             && self.server.probe(&mut session).await.is_ok()
         {

@@ -103,11 +103,11 @@ impl Session {
 
     /// Sends one command and takes its answer; an error that the server answers is a failure, too.
     pub async fn query(&mut self, command: &Cmd) -> Result<Value, Failure> {
-        self.ask(command).await.map_err(|error| failure(&error))
+        self.send(command).await.map_err(|error| failure(&error))
     }
 
     /// As [`Session::query`], with the driver's error for those who have to know its code.
-    pub async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+    pub async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         self.allowance.renew_to(LONGEST_ANSWER);
         self.connection.send_packed_command(command).await?.extract_error()
     }
