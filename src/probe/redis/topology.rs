@@ -189,7 +189,7 @@ async fn state(session: &mut Session) -> Result<(), Failure> {
     }
 }
 
-/// The text of a simple or bulk answer; empty for anything else.
+/// The text of a simple or bulk reply; empty for anything else.
 fn text(value: &Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
