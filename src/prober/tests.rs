@@ -218,7 +218,7 @@ async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
     let asked: Vec<bool> = told.iter().map(|(_, asked)| *asked).collect();
     assert_eq!(asked, [true, false, false, true], "{told:?}");
     assert_eq!((told[1].0, told[2].0), (1_000, 2_000));
-    assert_eq!(told[3].0 - told[0].0, 5_005, "it is asked as soon as it may be: {told:?}");
+    assert_eq!(told[3].0 - told[0].0, 5_005, "it is probed as soon as allowed: {told:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,8 +234,8 @@ async fn whoever_asks_a_peer_next_keeps_its_interval() {
     assert_eq!(under_other_rules.end(), [(1_000, false), (5_010, true)]);
     let another = told(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(2)).await;
-    assert_eq!(another.end(), [], "it was cut short while it asked");
+    assert_eq!(another.end(), [], "it was cancelled during the probe");
     let after_it = told(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(5_010)).await;
-    assert_eq!(after_it.end(), [(10_507, true)], "the peer may have heard the question that nobody waited for");
+    assert_eq!(after_it.end(), [(10_507, true)], "the peer may have received the cancelled request");
 }

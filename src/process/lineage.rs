@@ -96,12 +96,12 @@ mod tests {
         let pid = i32::try_from(child.id()).unwrap();
         let mut lineage = Lineage::default();
         for _ in 0..2 {
-            assert_eq!(lineage.is_below(pid), Some(true), "asked and remembered");
+            assert_eq!(lineage.is_below(pid), Some(true), "examined and remembered");
         }
         assert_eq!(lineage.is_below(nix::unistd::getppid().as_raw()), Some(false));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(lineage.is_below(pid), None, "a pid that is nobody's is not the one that was remembered");
+        assert_eq!(lineage.is_below(pid), None, "the pid of no process is not the remembered one");
     }
 
     #[test]

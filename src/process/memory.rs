@@ -235,7 +235,7 @@ mod tests {
         counter.set("oom_kill 3\n");
         assert_eq!(memory.look(at(500), || false), 2);
         assert_eq!(memory.next(at(500)), None);
-        assert!(!memory.claim(), "the worker's death is told already");
+        assert!(!memory.claim(), "the worker's death is already counted");
     }
 
     #[test]

@@ -187,7 +187,7 @@ mod tests {
             let now = begin.after(Duration::from_millis(passed));
             end(now, Some(StopDeadline { since: begin, budget })).since(now).as_millis()
         };
-        assert_eq!(end(begin, None).since(begin), LONGEST_END, "nobody waits for an end that nobody asked for");
+        assert_eq!(end(begin, None).since(begin), LONGEST_END, "without a stop request the end does not wait");
         for (passed, millis) in [(0, 5_000), (3_000, 5_000), (5_000, 3_250), (8_000, 250), (9_000, 250)] {
             assert_eq!(left(passed), millis, "after {passed} ms");
         }

@@ -190,7 +190,7 @@ mod tests {
         }
         snapshot.sequence += 1;
         let second = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
-        assert!(!Arc::ptr_eq(&first, &second), "a new snapshot is told at once");
+        assert!(!Arc::ptr_eq(&first, &second), "a new snapshot is rendered at once");
         let mut after = |time| {
             let look = Look::fresh(look.now.after(time));
             Arc::ptr_eq(&second, &answers.answer(&snapshot, look, &asked("/status?verbose", false)).text)

@@ -148,6 +148,6 @@ mod tests {
         }
         let last = start.after(seconds(15));
         timers.extend(Timer::Grace, last, Duration::MAX);
-        assert_eq!(left(&timers, last), Some(seconds(1)), "asked again and again it is no longer");
+        assert_eq!(left(&timers, last), Some(seconds(1)), "repeated requests do not make it longer");
     }
 }

@@ -42,7 +42,7 @@ fn docker_sees_it_healthy_and_unhealthy_and_healthy_again() {
 fn docker_calls_it_starting_while_it_waits() {
     let Some(engine) = Engine::start("docker_calls_it_starting_while_it_waits") else { return };
     let container = engine.run(CONFIG, &healthcheck("--start-period=120s --retries=1"), &APP);
-    let state = eventually("docker has asked three times", secs(60), || {
+    let state = eventually("docker has probed three times", secs(60), || {
         let state = container.state();
         (state["Health"]["Log"].as_array()?.len() >= 3).then_some(state)
     });
@@ -67,7 +67,7 @@ fn docker_stop_ends_in_time_with_the_code_of_the_app() {
     assert!(took < secs(8), "{took:?}, so that it was not KILL after the 10 s of docker");
     // While waiting there is no app that could have a code.
     let container = engine.run(CONFIG, &healthcheck("--start-period=60s"), &APP);
-    eventually("docker has asked", secs(30), || newest(&container.state())["ExitCode"].as_i64());
+    eventually("docker has probed", secs(30), || newest(&container.state())["ExitCode"].as_i64());
     let watch = Stopwatch::start();
     container.docker(&["stop", "--time", "10"]);
     let state = container.state();

@@ -162,7 +162,7 @@ fn a_process_that_ends_while_it_waits_for_the_lease_ends_the_run_with_its_code()
     until_up(&run, "web");
     std::fs::remove_file(run.dir().join("web.up")).unwrap();
     run.until_stderr("another replica of the service is restarting: this one stays down and waits for it", secs(20));
-    eventually("it is told", secs(10), || run.get("/").body.contains("waits for another replica").then_some(()));
+    eventually("it is reported", secs(10), || run.get("/").body.contains("waits for another replica").then_some(()));
     assert_eq!(run.get("/status?verbose").json()["last_restart"]["state"], "waiting");
     assert_eq!(starts(&run, "main"), 1);
     std::fs::write(run.dir().join("leave"), "").unwrap();

@@ -40,7 +40,7 @@ fn the_sockets_file_is_gone_after_the_end_and_a_stale_one_is_no_obstacle() {
     killed.until_status("/readyz", 200, secs(20));
     killed.signal(SIGKILL);
     killed.wait_exit(secs(20));
-    assert!(path.exists(), "nobody was there to remove it");
+    assert!(path.exists(), "no process has removed it");
     let next = Portcullis::new().without("PORTCULLIS_HEALTH__SOCKET").env("PORTCULLIS_HEALTH__SOCKET", &path).sh("exit 5");
     next.output().exits(5);
     assert!(!path.exists());

@@ -87,7 +87,7 @@ fn once_the_wait_is_over_nobody_is_asked_any_more() {
     run.until_stdout("ready", secs(20));
     listener.set_nonblocking(true).unwrap();
     while listener.accept().is_ok() {}
-    wait::never("it is asked again", Duration::from_millis(700), || listener.accept().is_ok());
+    wait::never("it is probed again", Duration::from_millis(700), || listener.accept().is_ok());
     run.signal(15);
     run.exits(143);
 }

@@ -101,7 +101,7 @@ fn in_group_scope_job_control_stops_both_as_with_dumb_init() {
             }
             run.signal(18);
             eventually("both go on", secs(10), || (!process::stands_still(child) && !process::stands_still(own)).then_some(()));
-            eventually("the child is told", secs(10), || (run.said().0.matches("got 18").count() == count + 1).then_some(()));
+            eventually("the child gets it", secs(10), || (run.said().0.matches("got 18").count() == count + 1).then_some(()));
         }
         run.signal(15);
         run.exits(4);

@@ -26,7 +26,7 @@ fn the_stop_keeps_its_order() {
     let watch = Stopwatch::start();
     run.signal(15);
     eventually("the heartbeat is withdrawn", secs(5), || (key() != "ready").then_some(()));
-    assert_eq!((run.get("/readyz").code, run.get("/livez").code), (500, 200), "told, and alive");
+    assert_eq!((run.get("/readyz").code, run.get("/livez").code), (500, 200), "reported, and alive");
     let mut bytes = [0; 512];
     loop {
         let count = above.recv(&mut bytes).unwrap();
@@ -34,8 +34,8 @@ fn the_stop_keeps_its_order() {
             break;
         }
     }
-    assert!(watch.elapsed() < Duration::from_millis(1400), "told within {:?}", watch.elapsed());
-    assert!(!run.said().0.contains("got 15"), "the process is not asked before the drain is over");
+    assert!(watch.elapsed() < Duration::from_millis(1400), "reported within {:?}", watch.elapsed());
+    assert!(!run.said().0.contains("got 15"), "the process gets no stop signal before the drain is over");
     run.exits(9);
     assert!(watch.elapsed() >= Duration::from_millis(1450), "drained for {:?}", watch.elapsed());
     let said = run.said().0;
@@ -56,7 +56,7 @@ fn the_second_term_cuts_the_drain_and_the_third_kills() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.until_stderr("stopping", secs(20));
-    wait::never("it is asked at once", Duration::from_millis(150), || run.said().0.contains("got 15"));
+    wait::never("it gets the signal at once", Duration::from_millis(150), || run.said().0.contains("got 15"));
     run.signal(15);
     run.exits(3);
 

@@ -273,5 +273,5 @@ fn each_endpoint_has_its_own_time_its_own_status_and_a_key_or_none() {
         (&apis[1]["errorMessage"], &apis[3]["errorMessage"]),
         (&"no answer within 300ms".into(), &"it was not called: its key is empty".into())
     );
-    assert!(well.seen().is_empty(), "nobody is asked without the key that was ordered");
+    assert!(well.seen().is_empty(), "nothing is probed without the required key");
 }

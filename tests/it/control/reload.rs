@@ -83,7 +83,7 @@ fn a_reload_adds_changes_and_removes_without_touching_anything_else() {
     assert_eq!((run.child_pid("child"), run.child_pid("keep")), (main, kept));
     assert!(!process::alive(gone) && !process::alive(before));
     assert!(run.child_pid("sleeper after") > 0 && run.child_pid("sleeper new") > 0);
-    eventually("the new check is asked", secs(20), || run.get("/healthz").body.contains("\"file\":\"ok\"").then_some(()));
+    eventually("the new check is probed", secs(20), || run.get("/healthz").body.contains("\"file\":\"ok\"").then_some(()));
     assert!(!run.get("/healthz").body.contains("disk"), "{}", run.get("/healthz").body);
     order(&run, &["stop", "old"], 64, "there is no module `");
     order(&run, &["start", "later"], 0, "module later is up");
@@ -97,7 +97,7 @@ fn a_reload_is_all_or_nothing() {
     let added = format!("{ON_DEMAND}[modules.added]\ncommand = [\"@\", \"added\"]\n");
     std::fs::write(&path, config(&path, &format!("{added}comand = 1\n[checks.x]\nurl = \"nonsense://\"\n"))).unwrap();
     let output = order(&run, &["reload"], 78, "the configuration has errors; nothing was changed");
-    assert!(output.stderr.contains("comand") && output.stderr.contains("nonsense"), "every problem is told: {}", output.stderr);
+    assert!(output.stderr.contains("comand") && output.stderr.contains("nonsense"), "every problem is reported: {}", output.stderr);
     let fixed = config(&path, &added).replace("/child\"]", "/child\", \"more\"]");
     std::fs::write(&path, format!("{fixed}[health]\ntoken = \"other\"\n")).unwrap();
     let output = order(&run, &["reload"], 79, "restart the container to apply it; nothing was changed");

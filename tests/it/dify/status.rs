@@ -189,7 +189,7 @@ fn each_status_is_produced_with_the_code_that_came() {
     assert_eq!(report["clientSummary"], summary);
     assert_eq!((&report["totalApis"], &report["healthyApis"], &report["unhealthyApis"]), (&json!(16), &json!(5), &json!(11)));
     assert_eq!(component(&run).unwrap()["status"], "UP");
-    assert_eq!(dify.count("POST"), 0, "nobody logs in without an account");
+    assert_eq!(dify.count("POST"), 0, "without an account no login is tried");
     assert!(!report.to_string().contains("foreign words"));
 }
 

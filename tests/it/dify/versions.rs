@@ -168,6 +168,6 @@ fn a_file_extends_a_preset_as_presets_extend_each_other() {
     ] {
         let output = Portcullis::new().config(file).args(["plan"]).output().exits(78);
         assert!(output.stderr.contains(why), "{why}: {}", output.stderr);
-        assert_eq!(output.stderr.matches("portcullis.toml:").count(), 1, "told once: {}", output.stderr);
+        assert_eq!(output.stderr.matches("portcullis.toml:").count(), 1, "reported once: {}", output.stderr);
     }
 }

@@ -101,7 +101,7 @@ fn a_clean_hand_over_takes_no_time_and_an_unclean_one_settles() {
     }
     assert!(watch.elapsed() >= secs(8) && watch.elapsed() < secs(20), "{:?}", watch.elapsed());
     let settled = [&second, &third].iter().filter(|run| run.said().1.contains("disappeared without releasing it")).count();
-    assert_eq!(settled, 1, "whoever came after a clean end did not wait");
+    assert_eq!(settled, 1, "a replica that came after a clean end did not wait");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn the_checks_go_through_a_module_that_comes_first_and_is_stopped_last() {
         ["begin proxy", "proxy is ready for new connections", "migrated", "begin main"]
     );
     let log = run.said().1;
-    assert!(!log.contains("db is not ready"), "the database is not asked before the proxy is up:\n{log}");
+    assert!(!log.contains("db is not ready"), "the database is not probed before the proxy is up:\n{log}");
     let status = run.get("/status?verbose").body;
     assert!(status.find("module:proxy") < status.find("wait:db"), "{status}");
     run.signal(15);

@@ -49,7 +49,7 @@ fn a_check_of_a_module_is_asked_while_it_runs_and_goes_with_it() {
     ));
     run.until_stdout("begin two", secs(20));
     until(&run, HEALTH, "UP");
-    assert_eq!((http.seen().len(), run.get("/actuator/health/one.store").code), (0, 404), "it is not asked before its module runs");
+    assert_eq!((http.seen().len(), run.get("/actuator/health/one.store").code), (0, 404), "it is not probed before its module runs");
 
     run.beside(["start", "one"]).exits(0);
     until(&run, "/actuator/health/one.store", "UP");
@@ -75,7 +75,7 @@ fn a_check_of_a_module_is_asked_while_it_runs_and_goes_with_it() {
         assert!(!run.get(path).body.contains("one.store"), "{path}: {}", run.get(path).body);
     }
     let asked = http.seen().len();
-    crate::support::wait::never("it is asked", std::time::Duration::from_millis(300), || http.seen().len() > asked + 1);
+    crate::support::wait::never("it is probed", std::time::Duration::from_millis(300), || http.seen().len() > asked + 1);
 
     // A new start asks anew, from the beginning.
     http.set(200, "");

@@ -22,7 +22,7 @@ fn a_wrong_login_is_told_from_a_missing_database_and_from_a_full_server() {
     fails(&elsewhere(&server.url()), &["no such database", "3D000", "missing_database"]);
     let fast = wait_with(&["--fail-fast", "--timeout", "30s", &server.url_with("wrong")]).exits(69);
     assert!(fast.took < secs(10), "{:?}", fast.took);
-    assert_eq!(fast.stderr.matches("28P01").count(), 1, "the cause is told once: {}", fast.stderr);
+    assert_eq!(fast.stderr.matches("28P01").count(), 1, "the cause is reported once: {}", fast.stderr);
     let holders: Vec<_> =
         (0..3).map(|_| Portcullis::new().sh(&format!("echo 'SELECT pg_sleep(60)' | {}", server.psql_line())).start()).collect();
     eventually("no connection is left", secs(30), || {

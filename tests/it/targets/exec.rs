@@ -56,7 +56,7 @@ fn the_gate_waits_for_commands_and_kills_those_that_hang() {
     let body = run.until_status("/healthz", 500, secs(20)).json();
     assert_eq!((&body["file"], &body["runs"], &body["hangs"]), (&"ok".into(), &"ok".into(), &"nok".into()), "{body}");
     run.signal(15);
-    assert!(run.ends_within(secs(4)), "a check's command holds nobody up");
+    assert!(run.ends_within(secs(4)), "a check's command does not delay the end");
     assert!(hangs().is_empty());
     run.leaves_nothing();
 }

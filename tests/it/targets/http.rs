@@ -95,7 +95,7 @@ fn several_endpoints_have_a_key_each_and_one_result() {
         one.port, two.port
     );
     let mut run = gate(&check).env("CHAT_KEY", "app-chat-secret").env("FLOW_KEY", "app-flow-secret").start();
-    eventually("both were asked", secs(20), || (!one.seen().is_empty() && !two.seen().is_empty()).then_some(()));
+    eventually("both were probed", secs(20), || (!one.seen().is_empty() && !two.seen().is_empty()).then_some(()));
     run.until_stderr("1 of 2 failed, first flow: the answer's status is 401", secs(20));
     two.set(200, "{}");
     run.exits(0);
@@ -165,8 +165,8 @@ fn as_many_endpoints_are_asked_at_once_as_parallel_says() {
         let target = |name: usize| format!("[[checks.many.targets]]\nname = \"n{name}\"\nurl = \"http://127.0.0.1:{}/\"\n", server.port);
         let targets: String = (0..12).map(target).collect();
         let mut run = gate(&format!("[checks.many]\nwait = \"60s\"\ntimeout = \"30s\"\ninterval = \"1h\"\n{parallel}{targets}")).start();
-        eventually("so many are asked", secs(30), || (server.counts().0 == at_once).then_some(()));
-        wait::never("one more is asked", Duration::from_millis(300), || server.counts().0 > at_once);
+        eventually("so many are probed", secs(30), || (server.counts().0 == at_once).then_some(()));
+        wait::never("one more is probed", Duration::from_millis(300), || server.counts().0 > at_once);
         server.let_go();
         run.exits(0);
         assert_eq!(run.said().0, "started\n");

@@ -138,7 +138,7 @@ fn http_keeps_no_connection() {
     let (http, certificates) = (Http::answering(200, "{}"), Certificates::make());
     keeps_none("http", http.port);
     keeps_none("https", Secure::before(http.port, &certificates).port);
-    assert_eq!(http.seen().len(), 2000, "each probe asked once");
+    assert_eq!(http.seen().len(), 2000, "each probe sent one request");
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_name_that_glibc_resolves_is_resolved() {
             format!("{below}api.example.com A 127.0.0.9\napi.example.com AAAA NODATA\n"),
             "tcp://api.example.com:7000",
         ),
-        ("IPv6 first, and nobody listens there", format!("{found}db.default.svc.cluster.local AAAA ::1\n"), "tcp://db:7000"),
+        ("IPv6 first, and nothing listens there", format!("{found}db.default.svc.cluster.local AAAA ::1\n"), "tcp://db:7000"),
         (
             "IPv4 only has silence",
             "db.default.svc.cluster.local A drop\ndb.default.svc.cluster.local AAAA ::1\n".to_owned(),

@@ -65,13 +65,13 @@ fn a_login_is_bound_to_the_certificate_and_made_in_the_ways_that_are_allowed() {
     server.psql(&format!("SET password_encryption = md5; ALTER ROLE app PASSWORD '{}'", PASSWORD.replace('\'', "''")));
     server.access("local all all trust\nhost all all 127.0.0.1/32 md5\n");
     server.psql("SELECT pg_reload_conf()");
-    crate::support::eventually("MD5 is asked for", crate::support::secs(30), || {
+    crate::support::eventually("MD5 is requested", crate::support::secs(30), || {
         wait_with(&["--timeout", "1s", &of("require_auth=md5")]).stderr.contains("is ready after").then_some(())
     });
     fails(&of("sslmode=require&channel_binding=require"), &["does not bind the login"]);
     server.access("local all all trust\nhost all all 127.0.0.1/32 trust\n");
     server.psql("SELECT pg_reload_conf()");
-    crate::support::eventually("nothing is asked for", crate::support::secs(30), || {
+    crate::support::eventually("nothing is requested", crate::support::secs(30), || {
         wait_with(&["--timeout", "1s", &of("require_auth=none")]).stderr.contains("is ready after").then_some(())
     });
     fails(&of("require_auth=scram-sha-256"), &["without authentication"]);

@@ -78,7 +78,7 @@ fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_
     let mut run = run.config(&text(3)).start();
     let asked = |least: usize| {
         let before = [group, single].map(|peer| peer.seen().len());
-        eventually("both are asked again", secs(60), || {
+        eventually("both are probed again", secs(60), || {
             [group, single].iter().zip(before).all(|(peer, before)| peer.seen().len() >= before + least).then_some(())
         });
     };
@@ -102,7 +102,7 @@ fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_
         run.until_status("/readyz", 200, secs(60));
     }
     asked(2);
-    eventually("the module's own check is asked, too", secs(60), || (of_module.seen().len() >= 2).then_some(()));
+    eventually("the module's own check is probed, too", secs(60), || (of_module.seen().len() >= 2).then_some(()));
     drop(viewers);
     for peer in &peers {
         // In this order: what is asked in between is not held against anybody.

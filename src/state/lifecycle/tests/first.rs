@@ -53,7 +53,7 @@ fn it_is_up_before_anything_is_waited_for_and_gone_after_everything_else() {
 
     assert_eq!(asked(&run.apply(signal(libc::SIGTERM))), [ProcessId::Main]);
     assert_eq!(asked(&run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)))), [ProcessId::Module(TWO)]);
-    assert_eq!(asked(&run.apply(ended(TWO, 0))), [PROXY], "nobody else is left");
+    assert_eq!(asked(&run.apply(ended(TWO, 0))), [PROXY], "no other process is left");
     assert_eq!(run.apply(ended(ONE, 0)).last(), Some(&Effect::SignalLatecomers(libc::SIGTERM)));
     assert_eq!(run.apply(Event::NoneLeft), [Effect::Exit(0)]);
 }

@@ -78,7 +78,7 @@ fn a_start_that_failed_is_held_until_somebody_asks_for_the_end() {
         let missing = || Event::SpawnFailed(ProcessId::Main, 127, "not found".to_owned());
         let effects = run.all([Event::Begin, missing()]);
         assert_eq!((effects.last(), exit_of(&effects)), (Some(&Effect::Hold), None));
-        assert_eq!(run.apply(Event::NoneLeft), [], "told once");
+        assert_eq!(run.apply(Event::NoneLeft), [], "reported once");
         assert_eq!(run.phase(), Phase::Failed);
         assert_eq!(exit_of(&run.apply(signal(stop))), Some(127), "{stop}");
     }

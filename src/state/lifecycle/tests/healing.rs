@@ -91,7 +91,7 @@ fn with_a_heartbeat_it_waits_for_its_turn_and_gives_it_back_when_ready_again() {
     assert!(!asked(&recovered.apply(Event::RestartGranted), ProcessId::Main), "it came too late");
     let mut leaving = run.clone();
     leaving.apply(signal(libc::SIGTERM));
-    assert_eq!(leaving.apply(Event::RestartGranted), [], "nobody is restarted in the shutdown");
+    assert_eq!(leaving.apply(Event::RestartGranted), [], "nothing is restarted in the shutdown");
     assert!(asked(&run.apply(Event::RestartGranted), ProcessId::Main));
     let again = Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart));
     run.all([Event::Exited(ProcessId::Main, Ended::Signal(15)), again]);
@@ -156,7 +156,7 @@ fn whoever_ends_while_it_waits_or_is_stopped_keeps_no_lease() {
     probe(&mut run, "oee");
     run.apply(Event::RestartGranted);
     assert_eq!(stage(&run), Some(HealingStage::Restarting));
-    assert!(run.apply(signal(libc::SIGTERM)).contains(&Effect::RestartLease(None)), "in the shutdown nobody is restarted");
+    assert!(run.apply(signal(libc::SIGTERM)).contains(&Effect::RestartLease(None)), "nothing is restarted in the shutdown");
 }
 
 #[test]

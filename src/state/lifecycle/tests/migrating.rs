@@ -110,7 +110,7 @@ fn leftovers_that_had_to_be_killed_take_nothing_from_the_stop_of_the_process() {
     run.all([signal(libc::SIGTERM), Event::Elapsed(Timer::Drain)]);
     let mut ended = run.clone();
     let effects = ended.apply(Event::Exited(ProcessId::Main, Ended::Signal(15)));
-    assert!(has(&effects, Effect::SignalSurvivors(libc::SIGTERM)), "what it leaves behind is asked: {effects:?}");
+    assert!(has(&effects, Effect::SignalSurvivors(libc::SIGTERM)), "its leftovers get the stop signal: {effects:?}");
     let effects = run.apply(Event::Elapsed(Timer::Grace));
     assert!(has(&effects, Effect::Arm(Timer::Reap, Duration::from_secs(1))), "KILL is not waited for without end: {effects:?}");
 }

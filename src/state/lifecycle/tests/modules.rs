@@ -108,10 +108,10 @@ fn the_scenarios_of_koupleless() {
         // Scenario 3: a module that is started while the base runs.
         let hot = || {
             let mut run = running(vec![plan(ModuleStart::OnDemand)]);
-            assert_eq!((run.status(), run.state(ONE)), (Up, ModuleState::Resolved), "nobody has asked for it");
+            assert_eq!((run.status(), run.state(ONE)), (Up, ModuleState::Resolved), "its start was not requested");
             run.all([Event::Asked(Order::Start(ONE)), spawned(ONE)]);
             assert_eq!(run.status(), by_counting(Unknown, Up), "it starts, counted: {counts}");
-            assert!(run.ready(), "a start that was asked for does not take the base out of service");
+            assert!(run.ready(), "a requested start does not take the base out of service");
             run
         };
         let mut run = hot();
@@ -220,7 +220,7 @@ fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
     let trouble = run.module(ONE).trouble.clone().unwrap();
     assert!(trouble.contains("within 30s") && trouble.contains(ErrorKind::Refused.public()), "{trouble}");
     run.all([ended(ONE, 0), gone(ONE)]);
-    assert_eq!(run.state(ONE), ModuleState::Broken, "whatever it ends with when it is asked to");
+    assert_eq!(run.state(ONE), ModuleState::Broken, "whatever its exit status after a stop request");
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn a_process_that_ends_takes_its_modules_with_it() {
     assert!(asks_to_stop(&effects, ProcessId::Module(ONE)));
     assert!(
         effects.contains(&Effect::Disarm(Timer::Process(ProcessId::Module(TWO), ProcessTimer::Restart))),
-        "nobody starts again: {effects:?}"
+        "nothing is restarted: {effects:?}"
     );
     assert!(!run.apply(Event::Asked(Order::Start(TWO))).contains(&Effect::Spawn(ProcessId::Module(TWO))));
     run.apply(ended(ONE, 0));

@@ -114,7 +114,7 @@ fn whom_a_module_at_rest_holds_up_is_told_until_that_one_is_on_its_way() {
     run.apply(spawned(second));
     run.apply(spawned(third));
     run.all([Event::Asked(Order::Stop(first)), ended(first, 0), gone(first)]);
-    assert_eq!(held(&run), [None, None, None], "those that run need nobody any more");
+    assert_eq!(held(&run), [None, None, None], "running modules no longer wait for others");
     run.all([Event::Asked(Order::Restart(second)), Event::Asked(Order::Restart(third))]);
     run.all([ended(second, 0), gone(second), ended(third, 0), gone(third)]);
     assert_eq!(held(&run), [None, Some("m0".to_owned()), Some("m0".to_owned())], "the third one through the second");

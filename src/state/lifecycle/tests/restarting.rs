@@ -55,5 +55,5 @@ fn a_dependency_that_may_not_be_asked_yet_answers_by_what_it_last_said() {
     assert!(!run.apply(Event::Recalled(0, at, refused())).contains(&Effect::Spawn(ProcessId::Main)));
     assert!(run.apply(Event::Recalled(0, at, passed())).contains(&Effect::Spawn(ProcessId::Main)));
     let known = run.lifecycle.snapshot().check("dify").map(|check| check.records.len());
-    assert_eq!(known, Some(1), "nobody was asked");
+    assert_eq!(known, Some(1), "no permission was requested");
 }

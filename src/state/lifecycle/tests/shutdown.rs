@@ -328,5 +328,5 @@ fn a_process_that_pings_while_it_drains_is_not_aborted() {
     assert!(has(&run.apply(signal(libc::SIGTERM)), Effect::Arm(Timer::Drain, Duration::from_secs(20))));
     assert!(has(&run.apply(Event::Notified(ProcessId::Main, Notice::Watchdog)), ping), "it is served on");
     run.apply(Event::Elapsed(Timer::Drain));
-    assert!(!has(&run.apply(Event::Notified(ProcessId::Main, Notice::Watchdog)), ping), "once asked to stop it has the time to stop");
+    assert!(!has(&run.apply(Event::Notified(ProcessId::Main, Notice::Watchdog)), ping), "after a stop request it has the whole stop timeout");
 }

@@ -127,7 +127,7 @@ fn what_is_found_out_away_from_the_loop_decides() {
     let mut run = begin();
     let effects = run.apply(signal(libc::SIGTERM));
     assert!(effects.contains(&Effect::CancelPreparation), "{effects:?}");
-    assert_eq!(exit_of(&effects), Some(143), "nobody waits for a file system");
+    assert_eq!(exit_of(&effects), Some(143), "a hanging file system is not waited for");
     assert_eq!(run.apply(Event::Prepared(0, PreparedStep::Skipped)), []);
 }
 
