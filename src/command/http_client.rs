@@ -157,7 +157,7 @@ mod tests {
     use std::net::TcpListener;
 
     /// The result with a server that closes its first connections after the request, and how many it got.
-    fn asked(closes: usize) -> (Result<HttpResponse, String>, usize) {
+    fn with_closed_connections(closes: usize) -> (Result<HttpResponse, String>, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn a_question_that_was_not_heard_is_asked_again() {
-        let (answer, count) = asked(5);
+        let (answer, count) = with_closed_connections(5);
         assert_eq!((answer.unwrap().status, count), (200, 5));
     }
 
     #[test]
     fn who_never_answers_is_told_after_a_few_times() {
-        let (answer, count) = asked(usize::MAX);
+        let (answer, count) = with_closed_connections(usize::MAX);
         let problem = answer.unwrap_err();
         assert!(problem.contains("unexpected end of file") || problem.contains("connection reset"), "{problem}");
         assert_eq!(count, AGAIN as usize);

@@ -115,8 +115,8 @@ fn blackbox_exporter_probes_it() {
     let probes = |path: &str, wanted: u8| {
         let target = format!("/probe?module=http_2xx&target=http://127.0.0.1:{}{path}", run.port);
         eventually(&format!("{path} probes as {wanted}"), secs(30), || {
-            let told = ask(port, "GET", &target, "").ok()?.body;
-            told.contains(&format!("probe_success {wanted}\n")).then_some(())
+            let reported = ask(port, "GET", &target, "").ok()?.body;
+            reported.contains(&format!("probe_success {wanted}\n")).then_some(())
         });
     };
     probes("/readyz", 1);
@@ -164,7 +164,7 @@ fn schemathesis_finds_the_answers_as_the_document_says() {
     command.arg("run").arg(file).args(["--url", &format!("http://127.0.0.1:{}", run.port), "--max-examples", "15", "--seed", "1"]);
     // 500 and 503 are what these answers are for, and a key of the query that nobody knows is left aside.
     command.args(["--exclude-checks", "not_a_server_error,negative_data_rejection", "--phases", "examples,coverage,fuzzing", "--no-color"]);
-    let told = succeeds(command.env("PYTHONUTF8", "1").current_dir(dir.path()));
-    assert!(told.contains("fuzzing") || told.contains("Fuzzing"), "{told}");
+    let reported = succeeds(command.env("PYTHONUTF8", "1").current_dir(dir.path()));
+    assert!(reported.contains("fuzzing") || reported.contains("Fuzzing"), "{reported}");
     assert_eq!(run.get("/livez").code, 200);
 }

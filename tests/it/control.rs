@@ -130,17 +130,17 @@ fn orders_that_wait_leave_room_for_health_questions() {
     for _ in 0..70 {
         assert_eq!(run.get_over_socket("/livez").code, 200);
     }
-    let told = read(&waiting[63]);
+    let reported = read(&waiting[63]);
     assert!(
-        told.starts_with("HTTP/1.1 503 ") && told.contains("\"exit\":69") && told.contains("requests are already waited for"),
-        "{told}"
+        reported.starts_with("HTTP/1.1 503 ") && reported.contains("\"exit\":69") && reported.contains("requests are already waited for"),
+        "{reported}"
     );
     order(&run, &["restart", "slow"], 69, "too many requests are already waited for");
     order(&run, &["reload"], 0, "nothing has changed");
     order(&run, &["stop", "slow"], 0, "module slow");
     let ended: Vec<String> = waiting[..63].iter().map(read).collect();
-    let told = |words: &str| ended.iter().filter(|answer| answer.contains(words)).count();
-    assert!(told("module slow does not run: it has ended, or was stopped meanwhile") > 0, "{ended:?}");
+    let reported = |words: &str| ended.iter().filter(|answer| answer.contains(words)).count();
+    assert!(reported("module slow does not run: it has ended, or was stopped meanwhile") > 0, "{ended:?}");
     let more: Vec<UnixStream> = (0..64).map(|_| sent(&run, "/control/modules/slow/start?wait_ms=60000")).collect();
     let full = || run.beside(["restart", "slow", "--timeout", "100ms"]).stderr.contains("too many requests");
     eventually("no room is left", secs(20), || full().then_some(()));

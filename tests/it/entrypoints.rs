@@ -170,12 +170,12 @@ fn held(test: &str, name: &str) {
     let cases = Cases::read(name);
     let configured = std::fs::read_to_string(configuration(name)).unwrap();
     let recorded: BTreeMap<String, Outcome> = recordings(name).into_iter().map(|outcome| (outcome.case.clone(), outcome)).collect();
-    let told = all(&cases, |case| {
+    let reported = all(&cases, |case| {
         let recorded = recorded.get(&case.name).unwrap_or_else(|| panic!("{name}: {} has no recording", case.name)).clone();
         differs(&cases, case, &configured, recorded)
     });
-    let told: Vec<_> = told.into_iter().flatten().collect();
-    assert!(told.is_empty(), "{name}: {} of {} cases differ\n{}", told.len(), cases.all.len(), told.join("\n"));
+    let reported: Vec<_> = reported.into_iter().flatten().collect();
+    assert!(reported.is_empty(), "{name}: {} of {} cases differ\n{}", reported.len(), cases.all.len(), reported.join("\n"));
     assert_eq!(recorded.len(), cases.all.len(), "{name} has recordings of cases that are none");
 }
 
@@ -326,7 +326,7 @@ fn a_difference_of_any_kind_is_seen() {
         let recorded = run(&cases, case, By::Script(dir.path()), None).0;
         assert_eq!(differs(&cases, case, right, recorded), None);
     }
-    for (from, to, told) in [
+    for (from, to, reported) in [
         ("0027", "0022", "0022 /srv/app"),
         ("user = \"app\"", "user = \"1000:0\"", "1000:0 0027"),
         ("\"--name\"", "\"--nome\"", "--nome"),
@@ -336,7 +336,7 @@ fn a_difference_of_any_kind_is_seen() {
         ("\"server\"", "\"nothing\"", "exit Some(127)"),
     ] {
         let difference = differs(&cases, plain, &right.replacen(from, to, 1), script.clone()).unwrap();
-        assert!(difference.contains(told), "{told:?} is not in\n{difference}");
+        assert!(difference.contains(reported), "{reported:?} is not in\n{difference}");
     }
     cases.otherwise.without.clear();
     cases.otherwise.env.clear();

@@ -67,8 +67,8 @@ fn in_a_flood(run: &Running, path: &str, times: usize) -> (Vec<Duration>, Vec<Du
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let probe = || assert_eq!(ask(run.port, "GET", "/livez", "").expect("livez answers").code, 200);
             let healthcheck = || {
-                let told = run.beside(["healthcheck", "--level", "live"]);
-                assert_eq!((told.exit, told.stdout.trim()), (Exit::Code(0), "live"), "{told:?}");
+                let reported = run.beside(["healthcheck", "--level", "live"]);
+                assert_eq!((reported.exit, reported.stdout.trim()), (Exit::Code(0), "live"), "{reported:?}");
             };
             let probes = (0..times).map(|_| measured(&probe)).collect();
             (probes, (0..times / 10).map(|_| measured(&healthcheck)).collect())

@@ -47,8 +47,8 @@ fn http_is_waited_for_until_status_and_body_are_right() {
     let run = one_check(&url, expect).start();
     eventually("it was probed", secs(20), || (http.seen().len() > 2).then_some(()));
     http.set(200, "{\"status\":\"red\"}");
-    let asked = http.seen().len();
-    eventually("it was probed again", secs(20), || (http.seen().len() > asked + 2).then_some(()));
+    let requested = http.seen().len();
+    eventually("it was probed again", secs(20), || (http.seen().len() > requested + 2).then_some(()));
     assert_eq!(run.said().0, "");
     http.set(200, "{\"status\":\"yellow\"}");
     run.until_stdout("ready", secs(20));

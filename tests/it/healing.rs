@@ -66,11 +66,11 @@ fn a_worker_whose_check_goes_down_is_restarted_and_nobody_else() {
 }
 
 /// A replica that says in a file of both when it stops and when it runs.
-fn replica(redis: &Redis, name: &str, told: &Path, keys: &str) -> Running {
+fn replica(redis: &Redis, name: &str, message: &Path, keys: &str) -> Running {
     let run = Portcullis::new().env("PORTCULLIS_INSTANCE_ID", name);
-    let told = told.display();
+    let message = message.display();
     let script = format!(
-        "#!/bin/sh\ntrap 'echo {name} stops >> {told}; sleep 0.7; exit 0' TERM\nsleep 0.3\ntouch web.up\necho {name} runs >> {told}\necho begin main\nwhile ! [ -e leave ]; do sleep 0.05; done\nexit 3\n"
+        "#!/bin/sh\ntrap 'echo {name} stops >> {message}; sleep 0.7; exit 0' TERM\nsleep 0.3\ntouch web.up\necho {name} runs >> {message}\necho begin main\nwhile ! [ -e leave ]; do sleep 0.05; done\nexit 3\n"
     );
     let child = run.script("child", &script);
     let config = format!(
@@ -87,8 +87,8 @@ fn replica(redis: &Redis, name: &str, told: &Path, keys: &str) -> Running {
 fn two_replicas_are_never_restarted_at_once() {
     let redis = Redis::start();
     let place = Portcullis::new();
-    let told = place.dir().join("told");
-    let mut runs = ["one", "two"].map(|name| replica(&redis, name, &told, "restart_delay = \"50ms\"\n"));
+    let message = place.dir().join("told");
+    let mut runs = ["one", "two"].map(|name| replica(&redis, name, &message, "restart_delay = \"50ms\"\n"));
     for run in &runs {
         eventually("it is started", secs(20), || (starts(run, "main") == 1).then_some(()));
         until_up(run, "web");
@@ -99,7 +99,7 @@ fn two_replicas_are_never_restarted_at_once() {
     for run in &runs {
         eventually("it is started again", secs(30), || (starts(run, "main") == 2).then_some(()));
     }
-    let lines = std::fs::read_to_string(&told).unwrap();
+    let lines = std::fs::read_to_string(&message).unwrap();
     let order: Vec<&str> = lines.lines().skip(2).collect();
     let [first, second] = if order[0].starts_with("one") { ["one", "two"] } else { ["two", "one"] };
     let expected = [format!("{first} stops"), format!("{first} runs"), format!("{second} stops"), format!("{second} runs")];

@@ -42,11 +42,11 @@ fn a_process_that_makes_standard_error_non_blocking_costs_no_line() {
     run.exits(137);
     drop(run);
     let said = reader.join().unwrap();
-    let told = said.matches("got SIGWINCH").count();
+    let reported = said.matches("got SIGWINCH").count();
     let dropped = said.contains("log lines were dropped");
     // Signals of one number merge while we do not look; what was looked at is told, or counted.
     let taken = said.matches("sent SIGWINCH").count();
-    assert!(dropped || (told >= 40 && told == taken), "{told} and {taken} of 60 told, none counted");
+    assert!(dropped || (reported >= 40 && reported == taken), "{reported} and {taken} of 60 told, none counted");
     let last = said.lines().last().unwrap_or_default();
     assert!(last.contains("exit code 137"), "the last line is {last:?}");
 }

@@ -8,7 +8,7 @@ mod loss;
 mod missing;
 mod pooler;
 mod table;
-mod told;
+mod reported;
 
 use crate::support::child::polite;
 use crate::support::{Exit, Portcullis, Postgres, eventually, secs};

@@ -277,8 +277,8 @@ fn every_view_shows_the_modules() {
     assert_eq!((&modules[2]["bizState"], &modules[3]["bizState"]), (&"BROKEN".into(), &"RESOLVED".into()));
     let status = run.get_over_socket("/status?verbose").body;
     assert!(status.contains("cannot start /nowhere/bad"), "{status}");
-    let told = run.get("/status?verbose").body;
-    assert!(!told.contains("/nowhere/bad"), "a detail for an unauthorized reader: {told}");
+    let reported = run.get("/status?verbose").body;
+    assert!(!reported.contains("/nowhere/bad"), "a detail for an unauthorized reader: {reported}");
     let metrics = run.get("/metrics").body;
     for line in
         ["portcullis_module_up{module=\"good\"} 1", "portcullis_module_up{module=\"bad\"} 0", "portcullis_module_up{module=\"hot\"} 0"]

@@ -177,8 +177,8 @@ fn a_service_that_starts_beside_it_takes_the_socket() {
     let service = Portcullis::new().without("PORTCULLIS_HEALTH__SOCKET").env("PORTCULLIS_HEALTH__SOCKET", &socket);
     let mut service = service.command(["sleep", "1000"]).start();
     service.until_status("/readyz", 200, secs(20));
-    let told = service.beside(["healthcheck", "--socket", &socket]).exits(0).stdout;
-    assert_eq!(told, "healthy\n");
+    let reported = service.beside(["healthcheck", "--socket", &socket]).exits(0).stdout;
+    assert_eq!(reported, "healthy\n");
     for run in [&mut own, &mut service] {
         run.signal(15);
         run.exits(143);

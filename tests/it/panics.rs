@@ -176,8 +176,8 @@ fn a_stall_is_told() {
     run.until_status("/livez", 200, secs(20));
     run.until_stderr("it is replaced by a new thread", secs(40));
     assert_eq!(run.get("/livez").code, 200);
-    let told = run.until_status("/livez", 500, secs(60));
-    assert!(told.body.contains("[-]scheduler failed"), "{}", told.body);
+    let reported = run.until_status("/livez", 500, secs(60));
+    assert!(reported.body.contains("[-]scheduler failed"), "{}", reported.body);
     assert_eq!((run.get("/readyz").code, run.get("/startupz").code), (500, 200));
     run.signal(10);
     run.until_stdout("got 10", secs(20));

@@ -156,9 +156,9 @@ fn a_declared_success_code_is_0_after_a_stop_and_itself_otherwise() {
         run.child_pid("tail");
         run
     };
-    let mut asked = start();
-    asked.signal(15);
-    asked.exits(0);
+    let mut requested = start();
+    requested.signal(15);
+    requested.exits(0);
     let mut unasked = start();
     process::send(unasked.child_pid("tail"), 15);
     unasked.exits(143);

@@ -188,13 +188,13 @@ fn ragflow_waits_for_its_own_servers_migrates_under_its_lock_and_beats() {
     run = run.env("DO_python3", tell).env("HOSTNAME", "one");
     let mut run = run.start();
     run.until_status("/healthz", 200, secs(60));
-    let told = run.get("/v1/system/healthz").json();
-    let keys: Vec<&String> = told.as_object().unwrap().keys().collect();
+    let reported = run.get("/v1/system/healthz").json();
+    let keys: Vec<&String> = reported.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["db", "redis", "doc_engine", "storage", "status"]);
-    assert!(told.as_object().unwrap().values().all(|value| value == "ok"), "{told}");
+    assert!(reported.as_object().unwrap().values().all(|value| value == "ok"), "{reported}");
     run.until_stdout("tables", secs(20));
-    let asked: String = search.seen().concat();
-    assert!(asked.contains("GET /_cluster/health ") && asked.to_lowercase().contains("authorization: basic "), "{asked}");
+    let requested: String = search.seen().concat();
+    assert!(requested.contains("GET /_cluster/health ") && requested.to_lowercase().contains("authorization: basic "), "{requested}");
     assert!(store.seen().concat().contains("GET /minio/health/live "), "{:?}", store.seen());
     // In the database that RAGFlow uses, which is number 1.
     let key = |number: &str| {
@@ -209,8 +209,8 @@ fn ragflow_waits_for_its_own_servers_migrates_under_its_lock_and_beats() {
     store.set(503, "");
     doors[..2].iter().for_each(Proxy::freeze);
     eventually("all four are missed", secs(60), || {
-        let told = run.get("/healthz").json();
-        ["db", "redis", "doc_engine", "storage"].iter().all(|name| told[*name] == "nok").then_some(())
+        let reported = run.get("/healthz").json();
+        ["db", "redis", "doc_engine", "storage"].iter().all(|name| reported[*name] == "nok").then_some(())
     });
     assert_eq!(run.get("/readyz").code, 200, "health, not readiness");
     search.set(200, "{\"status\": \"green\"}");

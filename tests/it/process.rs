@@ -50,9 +50,9 @@ fn the_last_line_says_why_and_with_which_code() {
 fn an_end_that_was_asked_for_is_no_error() {
     let sleeps = "echo up; exec sleep 1000";
     let own_code = "trap 'kill $!; exit 3' TERM; sleep 1000 & echo up; wait";
-    for (asked, script, code, level) in [(true, sleeps, 143, "info"), (true, own_code, 3, "error"), (false, "kill $$", 143, "error")] {
+    for (requested, script, code, level) in [(true, sleeps, 143, "info"), (true, own_code, 3, "error"), (false, "kill $$", 143, "error")] {
         let mut run = Portcullis::new().sh(script).start();
-        if asked {
+        if requested {
             run.until_stdout("up", secs(20));
             run.signal(15);
         }

@@ -124,8 +124,8 @@ fn complaint(file: &Path, toml: &str, line: usize) -> Option<String> {
     let request = RunOptions { file: Some(file.to_owned()), arguments: vec!["true".to_owned()], ..RunOptions::default() };
     let problems = resolve::resolve(&request, &Environment::new([("X", "60s")])).err()?.to_string();
     let mark = format!("{}:{line}:", file.display());
-    let told: Vec<&str> = problems.lines().filter(|problem| problem.starts_with(&mark)).collect();
-    (!told.is_empty()).then(|| told.join("\n"))
+    let reported: Vec<&str> = problems.lines().filter(|problem| problem.starts_with(&mark)).collect();
+    (!reported.is_empty()).then(|| reported.join("\n"))
 }
 
 /// The words that the reader says it knows.
@@ -187,8 +187,8 @@ fn the_schema_takes_and_refuses_what_the_reader_does() {
         judge("", "[modes.m]\ncommand = ['true']", "variants", &format!("[{{ when = {{ var = 'X', eq = '60s' }}, command = {sample} }}]"));
     }
     assert!(cases.len() > 4000, "{}", cases.len());
-    let told = validate(&dir, &json!({ "schema": schema, "cases": cases }));
-    assert!(told.ends_with("agree"), "{told}");
+    let reported = validate(&dir, &json!({ "schema": schema, "cases": cases }));
+    assert!(reported.ends_with("agree"), "{reported}");
 }
 
 #[test]
@@ -210,8 +210,8 @@ fn the_schema_takes_every_configuration_that_is_shown() {
     }
     assert!(shown.len() >= before + 3 + 8, "{}", shown.len() - before);
     let cases: Vec<Value> = shown.iter().map(|toml| json!({ "toml": toml, "refused": false })).collect();
-    let told = validate(&Dir::new(), &json!({ "schema": schema, "cases": cases }));
-    assert!(told.ends_with("agree"), "{told}");
+    let reported = validate(&Dir::new(), &json!({ "schema": schema, "cases": cases }));
+    assert!(reported.ends_with("agree"), "{reported}");
 }
 
 /// What the validator says: every case on which it differs, or that all agree.
@@ -221,16 +221,16 @@ pub(crate) fn validate(dir: &Dir, input: &Value) -> String {
         script,
         "import json, sys, tomllib\n\
          from jsonschema import Draft202012Validator as Validator\n\
-         told = json.load(open(sys.argv[1]))\n\
-         Validator.check_schema(told['schema'])\n\
-         validator = Validator(told['schema'])\n\
+         reported = json.load(open(sys.argv[1]))\n\
+         Validator.check_schema(reported['schema'])\n\
+         validator = Validator(reported['schema'])\n\
          judged = 0\n\
-         for case in told['cases']:\n    \
+         for case in reported['cases']:\n    \
              error = next(validator.iter_errors(tomllib.loads(case['toml'])), None)\n    \
              judged += case['refused'] is not None\n    \
              if case['refused'] is not None and case['refused'] != (error is not None):\n        \
                  print('---', case['toml'], case.get('why'), error and error.message, sep='\\n')\n\
-         print(judged, 'of', len(told['cases']), 'agree')\n"
+         print(judged, 'of', len(reported['cases']), 'agree')\n"
     );
     let (script, input) = (dir.file("validate.py", &script), dir.file("input.json", &input.to_string()));
     let python =

@@ -231,7 +231,7 @@ fn no_secret_is_in_a_message_about_a_wrong_configuration() {
         "[migrations]\nenabled = true\nlock = \"none\"\ncommand = [\"sh\", \"-c\", \"exit 3\", \"${DB_PASSWORD}\"]",
         "[modules.one]\ncommand = [\"/nosuch/${DB_PASSWORD}\"]\non_exit = \"stop-all\"",
     ];
-    let mut told = String::new();
+    let mut reported = String::new();
     for odd in odd {
         let modes = "mode = \"api\"\n[modes.api]\ncommand = [\"/nosuch/${DB_PASSWORD}\"]\n";
         for args in [&["run"][..], &["plan"], &["plan", "--json"]] {
@@ -240,10 +240,10 @@ fn no_secret_is_in_a_message_about_a_wrong_configuration() {
             let own = own.into_iter().find(|(key, _)| odd.starts_with(&format!("[health]\n{key}")));
             let run = own.into_iter().fold(run, |run, (_, variable)| run.without(variable));
             let output = run.args(args).output();
-            let _ = writeln!(told, "{}{}", output.stdout, output.stderr);
+            let _ = writeln!(reported, "{}{}", output.stdout, output.stderr);
         }
     }
-    clean("a run or a plan", &told);
+    clean("a run or a plan", &reported);
 }
 
 #[test]

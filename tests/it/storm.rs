@@ -161,8 +161,8 @@ sleep 1 while 1;
 /// What the log says of the longest turn of a run that is over.
 fn longest_turn(run: &Running) -> Duration {
     let stderr = run.said().1;
-    let told = stderr.rsplit_once("the longest turn of the loop so far took ").and_then(|(_, rest)| rest.split_once(" us"));
-    Duration::from_micros(told.and_then(|(micros, _)| micros.parse().ok()).unwrap_or_else(|| panic!("nothing is reported:\n{stderr}")))
+    let message = stderr.rsplit_once("the longest turn of the loop so far took ").and_then(|(_, rest)| rest.split_once(" us"));
+    Duration::from_micros(message.and_then(|(micros, _)| micros.parse().ok()).unwrap_or_else(|| panic!("nothing is reported:\n{stderr}")))
 }
 
 /// One stop of a pool whose workers stay behind; how long the longest turn was.

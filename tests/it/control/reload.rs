@@ -43,8 +43,8 @@ fn a_reload_that_the_end_of_the_process_overtakes_is_refused_and_the_next_one_is
         wait::moment(Duration::from_millis(turn));
         process::send(first, 9);
         let watch = Stopwatch::start();
-        let told = read(&reload);
-        assert!(told.contains("\"exit\":0,") || told.contains("\"exit\":69,"), "{told}");
+        let message = read(&reload);
+        assert!(message.contains("\"exit\":0,") || message.contains("\"exit\":69,"), "{message}");
         assert!(watch.elapsed() < secs(8), "turn {turn}: {:?}", watch.elapsed());
         eventually("another process runs", secs(20), || (run.child_pid(&child.display().to_string()) != first).then_some(()));
     }

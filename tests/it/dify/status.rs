@@ -108,8 +108,8 @@ fn every_api_of_the_four_clients_is_asked_as_ordered_and_reported_by_its_name() 
     assert_eq!(chat["statusSummary"], json!({ "normal": 9 }));
     assert!(chat["apiStatuses"][0]["responseTimeMs"].is_u64() && chat["apiStatuses"][0]["checkTime"].is_string());
     assert_eq!(run.get("/actuator/health").json()["components"]["dify"]["status"], "UP");
-    let mut asked = dify.asked();
-    asked.sort();
+    let mut requested = dify.requested();
+    requested.sort();
     let mut expected = [
         "/v1/parameters",
         "/v1/info",
@@ -134,7 +134,7 @@ fn every_api_of_the_four_clients_is_asked_as_ordered_and_reported_by_its_name() 
     .to_vec();
     expected.push("POST /console/api/login".to_owned());
     expected.sort();
-    assert_eq!(asked, expected);
+    assert_eq!(requested, expected);
     let world = dify.world();
     for request in world.seen.iter().filter(|request| request.path.starts_with("/v1/")) {
         let key = match request.path.as_str() {
@@ -249,8 +249,8 @@ fn a_session_is_refreshed_when_it_ends_and_made_anew_where_that_is_refused() {
         dify.end_session();
         eventually("it was refreshed", secs(20), || (dify.count("POST /console/api/refresh-token") == 1).then_some(()));
         // A whole report after it: a token that ends while a question is asked again is another case.
-        let asked = dify.count("GET /console/api/datasets/api-keys");
-        eventually("another report", secs(20), || (dify.count("GET /console/api/datasets/api-keys") > asked + 1).then_some(()));
+        let requested = dify.count("GET /console/api/datasets/api-keys");
+        eventually("another report", secs(20), || (dify.count("GET /console/api/datasets/api-keys") > requested + 1).then_some(()));
         report(&run, "all well", |report| report["healthyApis"] == 2);
         assert_eq!(dify.count("POST /console/api/login"), 1, "{tokens_in:?}");
         dify.world().takes_refreshes = false;
@@ -389,11 +389,11 @@ fn no_more_calls_are_under_way_than_parallel_says_and_no_viewer_makes_one() {
         let report = report(&run, "a report", |_| true);
         assert_eq!(report["healthyApis"], 72);
         assert_eq!(dify.world().most, expected);
-        let asked = dify.asked().len();
+        let requested = dify.requested().len();
         for _ in 0..20 {
             component(&run).unwrap();
         }
-        assert_eq!(dify.asked().len(), asked, "the report is kept for the interval");
+        assert_eq!(dify.requested().len(), requested, "the report is kept for the interval");
     }
 }
 
@@ -423,14 +423,14 @@ fn neither_keys_nor_tokens_nor_foreign_words_are_told_to_anybody_and_details_onl
     run.until_status("/healthz", 200, secs(20));
     let open = run.get("/actuator/health/dify").json();
     assert_eq!(open, json!({ "status": "UP" }));
-    let told = run.get_over_socket("/actuator/health/dify").body;
-    assert!(told.contains("\"client_error\""), "{told}");
+    let reported = run.get_over_socket("/actuator/health/dify").body;
+    assert!(reported.contains("\"client_error\""), "{reported}");
     let paths = ["/", "/health", "/healthz", "/status", "/metrics", "/actuator/health"];
     let mut all: Vec<String> = paths.iter().flat_map(|path| [run.get(path).body, run.get_over_socket(path).body]).collect();
     run.signal(15);
     run.wait_exit(secs(20));
     let (stdout, stderr) = run.said();
-    all.extend([told, stdout, stderr]);
+    all.extend([reported, stdout, stderr]);
     for secret in [
         "app-chat-key-1",
         "app-flow-key-1",

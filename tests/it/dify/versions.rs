@@ -113,7 +113,7 @@ fn a_preset_in_another_version_is_told_once() {
              needs = [{{ file = \"{place}/lib/*/gunicorn-*.dist-info\", least = \"{least}\" }}]\n"
         )
     };
-    for (pyproject, extends, least, told) in [
+    for (pyproject, extends, least, message) in [
         (
             "name = 'a'\nversion = \"1.13.2\"\n",
             "dify@1.9.1",
@@ -133,8 +133,8 @@ fn a_preset_in_another_version_is_told_once() {
     ] {
         let run = Portcullis::new().config(&file(pyproject, extends, least)).without("PATH").env("PATH", programs.path());
         let output = run.env("PORTCULLIS_BARE", "true").args(["run", "--"]).output().exits(0);
-        match told {
-            Some(told) => assert_eq!(output.stderr.matches(told).count(), 1, "{told}: {}", output.stderr),
+        match message {
+            Some(message) => assert_eq!(output.stderr.matches(message).count(), 1, "{message}: {}", output.stderr),
             None => assert!(!output.stderr.contains("another's") && !output.stderr.contains("needs"), "{}", output.stderr),
         }
     }

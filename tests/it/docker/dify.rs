@@ -45,7 +45,7 @@ fn difys_repository_with_the_changed_lines_comes_up_healthy() {
     let compose = compose.replace(celery, "test: [\"CMD\", \"/portcullis\", \"healthcheck\"]").replace(switch, "");
     fs::write(root.join("docker/docker-compose.yaml"), compose).expect("write the compose file");
 
-    dify.told("sh", &["-ec", block("sh")]);
+    dify.reported("sh", &["-ec", block("sh")]);
     dify.compose(&["-f", "docker/docker-compose.yaml", "up", "--detach", "--no-build"]);
     for service in SERVICES {
         assert_eq!(dify.container(service).until_health("healthy")["Output"], "healthy\n", "{service}");

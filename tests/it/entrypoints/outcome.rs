@@ -152,7 +152,7 @@ impl Outcome {
         }
         let missing = wanted.iter().filter(|line| !found.contains(line)).map(|line| format!("  script     {line}\n"));
         let more = found.iter().filter(|line| !wanted.contains(line)).map(|line| format!("  portcullis {line}\n"));
-        let told: String = missing.chain(more).collect();
-        Some(if told.is_empty() { format!("  the order: {wanted:#?}\n  and not    {found:#?}\n") } else { told })
+        let reported: String = missing.chain(more).collect();
+        Some(if reported.is_empty() { format!("  the order: {wanted:#?}\n  and not    {found:#?}\n") } else { reported })
     }
 }

@@ -163,8 +163,8 @@ fn the_least_rights_of_a_writer_and_of_a_reader_are_enough() {
     let mut run = replica(&as_user(&redis, "portcullis:w"), "one", "").start();
     until_key(&redis, Some("ready"));
     assert_eq!(redis.command(&["ZCARD", &format!("portcullis:{{{KEY}}}:ready")]), Reply::Number(1));
-    let told = || run.beside(["status"]).stdout.contains("1 of 1 ready").then_some(());
-    eventually("the writer may also see who is there", secs(20), told);
+    let reported = || run.beside(["status"]).stdout.contains("1 of 1 ready").then_some(());
+    eventually("the writer may also see who is there", secs(20), reported);
     for login in ["reader:r", "poor:p"] {
         let read = run.beside(["ready", "api", "--url", &as_user(&redis, login)]).exits(0);
         assert!(read.stdout.contains("api: 1 ready") && read.stdout.contains("one"), "{login}: {} {}", read.stdout, read.stderr);

@@ -28,20 +28,20 @@ fn who_is_there_is_shown_to_authorized_readers_and_asks_redis_nothing() {
     assert!(line("replica-one").contains("this one") && !line("replica-two").contains("this one"), "{text}");
     until_told(&second, "2 of 2 ready");
     for path in ["/", "/status?verbose", "/actuator/health", "/metrics"] {
-        let told = first.get(path).body;
-        assert!(!told.contains("replica-"), "{path}: {told}");
+        let reported = first.get(path).body;
+        assert!(!reported.contains("replica-"), "{path}: {reported}");
     }
     assert!(first.get("/").body.contains("2 of 2 ready, read from Redis"), "{}", first.get("/").body);
-    let told = first.get("/status?verbose").json();
-    assert_eq!((&told["instances"]["all"], &told["instances"]["listed"]), (&2.into(), &serde_json::Value::Null), "{told}");
-    let told = first.get_over_socket("/status?verbose").json();
-    assert_eq!((&told["instances"]["ready"], told["instances"]["listed"].as_array().unwrap().len()), (&2.into(), 2), "{told}");
+    let reported = first.get("/status?verbose").json();
+    assert_eq!((&reported["instances"]["all"], &reported["instances"]["listed"]), (&2.into(), &serde_json::Value::Null), "{reported}");
+    let reported = first.get_over_socket("/status?verbose").json();
+    assert_eq!((&reported["instances"]["ready"], reported["instances"]["listed"].as_array().unwrap().len()), (&2.into(), 2), "{reported}");
     let before = processed(&redis);
     for _ in 0..300 {
         first.get_over_socket("/");
     }
-    let asked = processed(&redis) - before;
-    assert!(asked < 200, "{asked} commands beside the beats of a few seconds");
+    let requested = processed(&redis) - before;
+    assert!(requested < 200, "{requested} commands beside the beats of a few seconds");
     // A Redis that hangs is nobody's to wait for.
     redis.signal(19);
     assert!(first.get_over_socket("/").body.contains("replica-two"));

@@ -125,8 +125,8 @@ fn replicas_of_before_and_of_now_share_one_registry() {
 fn answers(run: &Running) {
     assert_eq!((run.get("/livez").code, run.get("/readyz").code), (200, 200), "{}", run.said().1);
     for path in ["/status?verbose", "/actuator/health"] {
-        let told = run.get_over_socket(path);
-        assert!(told.code == 200 && serde_json::from_str::<serde_json::Value>(&told.body).is_ok(), "{path}: {told:?}");
+        let reported = run.get_over_socket(path);
+        assert!(reported.code == 200 && serde_json::from_str::<serde_json::Value>(&reported.body).is_ok(), "{path}: {reported:?}");
     }
     assert!(run.get_over_socket("/").body.contains("odd-0") && run.beside(["status"]).stdout.contains("odd-0"));
 }
@@ -160,15 +160,15 @@ fn readers_count_and_list_past_nonsense() {
     poison(&redis);
     let ready = |more: &[&str]| Portcullis::new().args(["ready", "api", "--url", &redis.url(), "--json"].iter().chain(more)).output();
     let none = ready(&[]).exits(69);
-    let told: serde_json::Value = serde_json::from_str(&none.stdout).unwrap_or_else(|error| panic!("{error}: {none:?}"));
-    assert_eq!(told["ready"], 0, "a deadline that no instance can have counts for nobody: {told}");
+    let reported: serde_json::Value = serde_json::from_str(&none.stdout).unwrap_or_else(|error| panic!("{error}: {none:?}"));
+    assert_eq!(reported["ready"], 0, "a deadline that no instance can have counts for nobody: {reported}");
     for (sequence, state) in [(1, "UNKNOWN"), (2, "READY")] {
         beat(&redis, NOW, "sound", sequence, state);
     }
     neighbour(&redis, "long", &"x".repeat(300_000));
     let one = ready(&[]).exits(0);
-    let told: serde_json::Value = serde_json::from_str(&one.stdout).unwrap();
-    let ids: Vec<&str> = told["instances"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str()).collect();
+    let reported: serde_json::Value = serde_json::from_str(&one.stdout).unwrap();
+    let ids: Vec<&str> = reported["instances"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str()).collect();
     assert!(["sound", "odd-0", "long", "deep", "no-hash"].iter().all(|id| ids.contains(id)), "{ids:?}");
     assert!(ids.iter().all(|id| id.len() < 300), "{}", ids.len());
     // A user without scripts sees the same, but for names that are longer than an answer may be.

@@ -28,11 +28,11 @@ fn is_not_ready(run: &Running) {
     for line in ["portcullis_ready 0", "portcullis_live 1", "portcullis_check_state{check=\"heartbeat\",state=\"down\"} 1"] {
         assert!(metrics.lines().any(|other| other == line), "{line} is not in {metrics}");
     }
-    for told in [run.get("/").body, run.beside(["status"]).stdout] {
-        assert!(told.contains("heartbeat: connection refused"), "{told}");
+    for reported in [run.get("/").body, run.beside(["status"]).stdout] {
+        assert!(reported.contains("heartbeat: connection refused"), "{reported}");
     }
-    let asked = run.beside(["healthcheck", "--level", "ready"]).exits(1);
-    assert!(asked.stdout.contains("heartbeat"), "{}", asked.stdout);
+    let requested = run.beside(["healthcheck", "--level", "ready"]).exits(1);
+    assert!(requested.stdout.contains("heartbeat"), "{}", requested.stdout);
 }
 
 /// What the record says of the replica: its status, and why it is not up.
@@ -56,8 +56,8 @@ fn without_its_heartbeat_it_is_not_ready_and_the_process_never_hears_of_it() {
         redis.restart();
         run.until_status("/readyz", 200, secs(30));
         until_key(&redis, Some("ready"));
-        let told = run.said().1.matches(" ready: accepting traffic").count();
-        assert_eq!(told, round + 1, "{}", run.said().1);
+        let reported = run.said().1.matches(" ready: accepting traffic").count();
+        assert_eq!(reported, round + 1, "{}", run.said().1);
         // The first beat that was written tells nothing of those that were not: the next one comes in 20 s.
         assert_eq!(record(&redis), ("UP".to_owned(), serde_json::Value::Null), "round {round}");
         let well = run.get("/healthz").json();
@@ -88,9 +88,9 @@ fn by_default_the_readiness_does_not_know_the_heartbeat() {
 fn the_plan_says_so_and_the_name_is_taken() {
     let file = "[heartbeat]\nurl = \"redis://redis\"\nrequired = true\n[modes.api]\ncommand = [\"true\"]\n";
     let plan = |file: &str, more: &[&str]| Portcullis::new().config(file).env("MODE", "api").args(["plan"].iter().chain(more)).output();
-    let told = plan(file, &[]).exits(0).stdout;
-    assert!(told.lines().any(|line| line.starts_with("required = true  # ")), "{told}");
-    let told: serde_json::Value = serde_json::from_str(&plan(file, &["--json"]).exits(0).stdout).unwrap();
-    assert_eq!(told["values"]["heartbeat"]["required"], true);
+    let reported = plan(file, &[]).exits(0).stdout;
+    assert!(reported.lines().any(|line| line.starts_with("required = true  # ")), "{reported}");
+    let reported: serde_json::Value = serde_json::from_str(&plan(file, &["--json"]).exits(0).stdout).unwrap();
+    assert_eq!(reported["values"]["heartbeat"]["required"], true);
     plan(&format!("{file}[checks.heartbeat]\nurl = \"tcp://db:1\"\n"), &[]).exits(78).says(&["`heartbeat`", "reserved"]);
 }

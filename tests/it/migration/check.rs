@@ -145,10 +145,10 @@ fn the_role_and_the_holder_are_told_while_it_queues() {
     assert!(holder.get("/status").body.contains(r#""migration":{"role":"holder","lock":"postgres""#), "{}", holder.get("/status").body);
     let waiter = replica(&server, "waiter", "true\n", "").start();
     waiter.until_stderr("portcullis-lock:45c95949:holder:", secs(60));
-    let told = waiter.get("/status").body;
-    assert!(told.contains(r#""role":"waiter""#) && !told.contains("127.0.0.1"), "{told}");
-    let told = waiter.get_over_socket("/status?verbose").body;
-    assert!(told.contains(r#""instance":"holder","addr":"127.0.0.1""#), "{told}");
+    let reported = waiter.get("/status").body;
+    assert!(reported.contains(r#""role":"waiter""#) && !reported.contains("127.0.0.1"), "{reported}");
+    let reported = waiter.get_over_socket("/status?verbose").body;
+    assert!(reported.contains(r#""instance":"holder","addr":"127.0.0.1""#), "{reported}");
     assert_eq!(waiter.get("/livez").code, 200);
     holder.signal(15);
     holder.exits(143);

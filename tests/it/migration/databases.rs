@@ -80,9 +80,9 @@ fn a_standby_never_grants_the_lock() {
     server.standby();
     server.launch();
     server.until_up();
-    let told = replica(&server, "one", "echo migrated\n", "lock_timeout = \"3s\"").output().exits(75);
-    assert!(told.stderr.contains("standby"), "{}", told.stderr);
-    assert_eq!(told.stdout, "");
+    let reported = replica(&server, "one", "echo migrated\n", "lock_timeout = \"3s\"").output().exits(75);
+    assert!(reported.stderr.contains("standby"), "{}", reported.stderr);
+    assert_eq!(reported.stdout, "");
 }
 
 #[test]

@@ -14,8 +14,8 @@ const READY: &str = "missing_database = \"ready\"";
 #[test]
 fn a_database_that_is_not_there_is_missing_and_ends_the_wait_where_that_is_wanted() {
     let server = Postgres::start();
-    let told = elsewhere("one", "true\n", &check(&server, "nowhere", "fail_fast = true"), "").output().exits(69);
-    told.says(&["no such database", "[missing]", "3D000", "missing_database"]);
+    let reported = elsewhere("one", "true\n", &check(&server, "nowhere", "fail_fast = true"), "").output().exits(69);
+    reported.says(&["no such database", "[missing]", "3D000", "missing_database"]);
 }
 
 #[test]

@@ -42,10 +42,10 @@ fn a_server_that_lacks_what_the_lock_needs_is_78_at_once_and_names_the_other_loc
     for rule in [&[("LISTEN", "0A000")][..], &[("pg_try_advisory", "42883")], &[("pg_locks", "42501")], LACKING] {
         let rule: &'static [Rule] = Vec::leak(rule.to_vec());
         let port = Refusing::before(server.port, rule).port;
-        let told = elsewhere("one", "echo migrated\n", &check(port), "").output().exits(78);
-        assert!(told.took < secs(20), "{:?}", told.took);
-        assert_eq!(told.stdout, "");
-        told.says(&["the server does not support what it needs (ERROR ", "`lock_table`", "lock = \"none\""]);
+        let reported = elsewhere("one", "echo migrated\n", &check(port), "").output().exits(78);
+        assert!(reported.took < secs(20), "{:?}", reported.took);
+        assert_eq!(reported.stdout, "");
+        reported.says(&["the server does not support what it needs (ERROR ", "`lock_table`", "lock = \"none\""]);
     }
 }
 

@@ -47,7 +47,7 @@ fn an_order_during_the_pause_leaves_nothing_of_the_old_process() {
 fn a_reload_asks_the_old_process_by_the_signal_it_was_started_with() {
     let tables = |signal: &str| {
         format!(
-            "[modules.one]\nstop_signal = \"{signal}\"\ncommand = [\"sh\", \"-c\", \"trap 'echo asked INT; exit' INT; trap 'echo asked USR1; exit' USR1; \
+            "[modules.one]\nstop_signal = \"{signal}\"\ncommand = [\"sh\", \"-c\", \"trap 'echo requested INT; exit' INT; trap 'echo requested USR1; exit' USR1; \
              echo begin one; while :; do sleep 0.02; done\"]\n"
         )
     };

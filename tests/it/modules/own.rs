@@ -74,8 +74,8 @@ fn a_check_of_a_module_is_asked_while_it_runs_and_goes_with_it() {
     for path in ["/healthz", "/status", "/metrics", "/", "/actuator/health"] {
         assert!(!run.get(path).body.contains("one.store"), "{path}: {}", run.get(path).body);
     }
-    let asked = http.seen().len();
-    crate::support::wait::never("it is probed", std::time::Duration::from_millis(300), || http.seen().len() > asked + 1);
+    let requested = http.seen().len();
+    crate::support::wait::never("it is probed", std::time::Duration::from_millis(300), || http.seen().len() > requested + 1);
 
     // A new start asks anew, from the beginning.
     http.set(200, "");

@@ -17,11 +17,11 @@ pub fn left_out(test: &str, why: &str) {
 
 /// Tells whether the slow group was asked for, else leaves the test out.
 pub fn slow(test: &str) -> bool {
-    let asked = everything();
-    if !asked {
+    let requested = everything();
+    if !requested {
         left_out(test, "slow; scripts/test --all runs it");
     }
-    asked
+    requested
 }
 
 /// Tells whether we are root, else leaves the test out.

@@ -63,9 +63,9 @@ fn mariadb_sees_one_session_and_no_change() {
 
 /// A figure that the server tells of itself.
 fn figure(server: &Redis, name: &str) -> i64 {
-    let Reply::Text(told) = server.command(&["INFO"]) else { panic!("no text") };
-    let line = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.unwrap_or_else(|| panic!("{name} is not in {told}")).parse().unwrap()
+    let Reply::Text(reported) = server.command(&["INFO"]) else { panic!("no text") };
+    let line = reported.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{name} is not in {reported}")).parse().unwrap()
 }
 
 /// How many connections these servers have ever taken, less those that ask for it, and how many changes they have seen.

@@ -81,8 +81,8 @@ fn over_tls_that_proves_nobody_no_password_is_told_in_clear() {
         (impostor.was_told("open-sesame"), said)
     };
     for parameters in ["", "sslmode=prefer", "sslmode=require", "ssl-mode=REQUIRED"] {
-        let (told, said) = ask(CLEAR, parameters);
-        assert!(!told, "{parameters}: {}", said.stderr);
+        let (reported, said) = ask(CLEAR, parameters);
+        assert!(!reported, "{parameters}: {}", said.stderr);
         said.says(&["authentication failed", "mysql_clear_password", "verified certificate"]);
         assert!(!ask(b"\xfedialog\0", parameters).0, "{parameters}");
     }

@@ -33,8 +33,8 @@ impl Apart<'_> {
             ),
         );
         let output = portcullis.through(&format!("unshare --net --mount {}", script.display())).output();
-        let asked = output.stderr.lines().filter(|line| line.ends_with(" udp") || line.ends_with(" tcp")).map(str::to_owned).collect();
-        Some((output, asked))
+        let requested = output.stderr.lines().filter(|line| line.ends_with(" udp") || line.ends_with(" tcp")).map(str::to_owned).collect();
+        Some((output, requested))
     }
 }
 
@@ -84,8 +84,8 @@ fn a_name_that_glibc_resolves_is_resolved() {
     ];
     for (case, rules, url) in cases {
         let apart = Apart { test: TEST, rules: &rules, resolv: POD, hosts: "" };
-        let Some((output, asked)) = apart.run(wait(url, "5s")) else { return };
-        assert!(output.stderr.contains("is ready after") && !asked.is_empty(), "{case}: {} {asked:?}", output.stderr);
+        let Some((output, requested)) = apart.run(wait(url, "5s")) else { return };
+        assert!(output.stderr.contains("is ready after") && !requested.is_empty(), "{case}: {} {requested:?}", output.stderr);
         output.exits(0);
     }
 }
@@ -98,19 +98,19 @@ fn the_hosts_file_comes_before_the_name_servers() {
         resolv: POD,
         hosts: "127.0.0.9 cache db # as compose writes it\n",
     };
-    let Some((output, asked)) = apart.run(wait("tcp://db:7000", "5s")) else { return };
+    let Some((output, requested)) = apart.run(wait("tcp://db:7000", "5s")) else { return };
     output.exits(0);
-    assert_eq!(asked, [] as [&str; 0]);
+    assert_eq!(requested, [] as [&str; 0]);
 }
 
 #[test]
 fn a_name_that_is_missing_is_not_asked_for_without_end() {
     let apart = Apart { test: "a_name_that_is_missing_is_not_asked_for_without_end", rules: "", resolv: POD, hosts: "" };
-    let Some((output, asked)) = apart.run(wait("tcp://db:7000", "4s")) else { return };
+    let Some((output, requested)) = apart.run(wait("tcp://db:7000", "4s")) else { return };
     let words = "db: no such name, says name server 127.0.0.1; 4 names of the search list were tried";
     output.exits(69).says(&["name resolution failed", words]);
     // Four seconds of ten each, one second ahead, and what the last lookup overdraws.
-    assert!((8..=58).contains(&asked.len()), "{} questions", asked.len());
+    assert!((8..=58).contains(&requested.len()), "{} questions", requested.len());
 }
 
 #[test]

@@ -76,14 +76,14 @@ fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_
     let text = |failure_threshold| config(group, single, of_module, failure_threshold).replace('@', &child);
     let began = Stopwatch::start();
     let mut run = run.config(&text(3)).start();
-    let asked = |least: usize| {
+    let requested = |least: usize| {
         let before = [group, single].map(|peer| peer.seen().len());
         eventually("both are probed again", secs(60), || {
             [group, single].iter().zip(before).all(|(peer, before)| peer.seen().len() >= before + least).then_some(())
         });
     };
     let viewers = Viewers::of(&run.socket);
-    asked(3);
+    requested(3);
     assert_eq!(run.get("/readyz").code, 500, "both answers keep the start waiting");
     for peer in [group, single] {
         peer.set(200, "{}");
@@ -101,7 +101,7 @@ fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_
         assert!(said.contains("dify, search changed"), "{said}");
         run.until_status("/readyz", 200, secs(60));
     }
-    asked(2);
+    requested(2);
     eventually("the module's own check is probed, too", secs(60), || (of_module.seen().len() >= 2).then_some(()));
     drop(viewers);
     for peer in &peers {
