@@ -7,8 +7,8 @@ mod holder;
 mod loss;
 mod missing;
 mod pooler;
-mod table;
 mod reported;
+mod table;
 
 use crate::support::child::polite;
 use crate::support::{Exit, Portcullis, Postgres, eventually, secs};

@@ -139,7 +139,8 @@ fn ten_thousand_changed_configurations_are_judged_alike() {
         let toml = changed(&seeds[random.usize(..seeds.len())], &known, &mut random);
         let reported = complaints(&file, &toml);
         // What is no TOML any more, as a key that stands twice, is nobody's to judge.
-        if reported.as_ref().is_some_and(|reported| reported.iter().any(|reported| reported.contains("TOML") || reported.contains("twice"))) {
+        if reported.as_ref().is_some_and(|reported| reported.iter().any(|reported| reported.contains("TOML") || reported.contains("twice")))
+        {
             continue;
         }
         cases.push(json!({ "toml": toml, "refused": refused(reported.as_deref()), "why": reported }));

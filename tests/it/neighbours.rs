@@ -15,7 +15,10 @@ fn secrets_of_its_own_are_not_handed_on() {
         .sh("env")
         .output()
         .exits(0);
-    assert!(reported.stdout.contains("APP_TOKEN=of-the-application") && reported.stdout.contains("PORTCULLIS_CHECKS__WEB__WAIT=0s"), "{reported:?}");
+    assert!(
+        reported.stdout.contains("APP_TOKEN=of-the-application") && reported.stdout.contains("PORTCULLIS_CHECKS__WEB__WAIT=0s"),
+        "{reported:?}"
+    );
     assert!(!reported.stdout.contains("of-portcullis-own"), "{reported:?}");
 }
 

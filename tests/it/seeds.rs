@@ -211,7 +211,8 @@ fn a_base_that_fails_to_start_is_down_everywhere_while_a_module_still_starts() {
     );
     let run = run.config(&toml).start();
     run.until_status("/actuator/health", 503, secs(20));
-    let reported = eventually("it is down", secs(20), || Some(run.get("/actuator/health").json()).filter(|reported| reported["status"] == "DOWN"));
+    let reported =
+        eventually("it is down", secs(20), || Some(run.get("/actuator/health").json()).filter(|reported| reported["status"] == "DOWN"));
     for part in ["startup", "masterBizStartUp"] {
         assert_eq!(reported["components"][part]["status"], "DOWN", "{reported}");
     }

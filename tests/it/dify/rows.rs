@@ -1,6 +1,6 @@
 //! One row a case: the variables, the arguments, and what has to come of them, written down by hand.
 
-use super::{NEWEST, OLD, PROGRAMS, start, reported, variables};
+use super::{NEWEST, OLD, PROGRAMS, reported, start, variables};
 use crate::support::StandIns;
 
 const API: &str = "gunicorn --no-control-socket --bind 0.0.0.0:5001 --workers 1 --worker-class geventwebsocket.gunicorn.workers.GeventWebSocketWorker --worker-connections 10 --timeout 200 app:socketio_app";
