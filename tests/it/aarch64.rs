@@ -3,7 +3,7 @@
 use crate::support::child::polite;
 use crate::support::{Exit, Portcullis, eventually, left_out, secs, slow, variable};
 
-/// A run of it. Nothing where the slow group was not asked for or nobody built it, which is said.
+/// A run of it. None if the slow group was not requested or it was not built, which is reported.
 fn aarch64(test: &str) -> Option<Portcullis> {
     if !slow(test) {
         return None;

@@ -162,7 +162,7 @@ fn schemathesis_finds_the_answers_as_the_document_says() {
     let file = dir.file("openapi.json", &document);
     let mut command = Command::new(installed("venv/bin/schemathesis"));
     command.arg("run").arg(file).args(["--url", &format!("http://127.0.0.1:{}", run.port), "--max-examples", "15", "--seed", "1"]);
-    // 500 and 503 are what these answers are for, and a key of the query that nobody knows is left aside.
+    // 500 and 503 are the purpose of these answers, and an unknown key of the query is ignored.
     command.args(["--exclude-checks", "not_a_server_error,negative_data_rejection", "--phases", "examples,coverage,fuzzing", "--no-color"]);
     let reported = succeeds(command.env("PYTHONUTF8", "1").current_dir(dir.path()));
     assert!(reported.contains("fuzzing") || reported.contains("Fuzzing"), "{reported}");

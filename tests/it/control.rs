@@ -278,7 +278,7 @@ impl Load {
 
 #[test]
 fn hot_orders_and_reloads_drop_no_request_of_the_main_process() {
-    // The main process is a real server: another portcullis, asked on its own port.
+    // The main process is a real server: another portcullis, probed on its own port.
     let (run, port) = (Portcullis::new(), free_port());
     let path = run.dir().join("portcullis.toml");
     run.script("sleeper", &polite());

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const CONFIG: &str = "service = \"api\"\n[checks.flag]\nurl = \"file:///flags/up\"\ninterval = \"200ms\"\nfailure_threshold = 2\n";
 
-/// Waits in a child of its own, and ends on TERM with a code that nobody else would take.
+/// Waits in a child, and ends on TERM with a distinctive code.
 const APP: [&str; 4] = ["/busybox", "sh", "-c", "trap 'exit 7' TERM; echo ready; /busybox sleep 1000 & wait"];
 
 /// The instruction as people write it, with a clock of this engine's age: it has no interval for the start.

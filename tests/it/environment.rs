@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// None where this machine lets nobody make one.
+    /// None if this machine does not permit one.
     fn granting(microseconds: u32) -> Option<Self> {
         let (one, two) = (Path::new("/sys/fs/cgroup/cpu"), Path::new("/sys/fs/cgroup"));
         let name = unique("portcullis-it");

@@ -86,7 +86,7 @@ fn a_flood_of_long_answers_delays_no_probe() {
         probes.sort_unstable();
         let p99 = probes[probes.len() * 99 / 100];
         eprintln!("{path}: /livez p50 {:?}, p99 {p99:?}; healthcheck {healthchecks:?}", probes[probes.len() / 2]);
-        // Without fairness nobody is answered within five seconds; scripts/bench-health holds the figure of an idle machine.
+        // Without fairness no client gets an answer within five seconds; scripts/bench-health measures it on an idle machine.
         assert!(p99 < secs(1), "{path}: {probes:?}");
         assert!(healthchecks.iter().all(|took| *took < secs(2)), "{path}: {healthchecks:?}");
     }

@@ -1,6 +1,6 @@
-//! Programs whose files do not answer: the start hangs, and nothing else does.
+//! Programs on a file system that does not respond: the start hangs, and nothing else does.
 //!
-//! A write lease (fcntl(2), F_SETLEASE) stands for a network file system that is gone: whoever opens the file waits for its holder,
+//! A write lease (fcntl(2), F_SETLEASE) simulates a lost network file system: a process that opens the file waits for the lease's holder,
 //! for 45 s by default.
 
 use crate::support::process::{self, Tool};

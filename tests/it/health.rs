@@ -5,7 +5,7 @@ use crate::support::{Http, Portcullis, Redis, eventually, secs};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
-/// A process with the checks of `toml`, which are asked often.
+/// A process with the checks of `toml`, which are probed often.
 fn with_checks(toml: &str) -> Portcullis {
     let run = Portcullis::new();
     let child = run.script("child", &polite());

@@ -1,4 +1,4 @@
-//! The key in Redis says `ready` while somebody is ready, and at no other time.
+//! The key in Redis says `ready` while an instance is ready, and at no other time.
 
 use crate::support::child::{polite, talker};
 use crate::support::{Http, Portcullis, Proxy, Redis, Running, Stopwatch, eventually, secs, slow, wait};

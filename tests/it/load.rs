@@ -39,7 +39,7 @@ fn livez_answers_while_every_check_hangs_and_every_core_is_busy() {
     if !slow("livez_answers_while_every_check_hangs_and_every_core_is_busy") {
         return;
     }
-    // It accepts nothing and refuses nothing: whoever asks it hangs.
+    // It neither accepts nor refuses connections: every client hangs.
     let silent = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let port = silent.local_addr().unwrap().port();
     let check = |index: usize| {

@@ -1,4 +1,4 @@
-//! portcullis' own lines: none lost in silence, the last one there while anybody reads.
+//! portcullis' own lines: none is lost without notice, and the last one arrives as long as there is a reader.
 
 use crate::support::{Portcullis, process, secs, wait};
 use std::io::{PipeReader, Read};
@@ -44,7 +44,7 @@ fn a_process_that_makes_standard_error_non_blocking_costs_no_line() {
     let said = reader.join().unwrap();
     let reported = said.matches("got SIGWINCH").count();
     let dropped = said.contains("log lines were dropped");
-    // Signals of one number merge while we do not look; what was looked at is told, or counted.
+    // Pending signals of one number merge; every received signal is logged, or counted as dropped.
     let taken = said.matches("sent SIGWINCH").count();
     assert!(dropped || (reported >= 40 && reported == taken), "{reported} and {taken} of 60 told, none counted");
     let last = said.lines().last().unwrap_or_default();
@@ -54,7 +54,7 @@ fn a_process_that_makes_standard_error_non_blocking_costs_no_line() {
 #[test]
 fn the_last_line_arrives_and_what_is_lost_before_it_is_counted() {
     let (reading, writing) = std::io::pipe().unwrap();
-    // More lines than the pipe and the queue hold, before anybody reads; then the reader is slow, but alive.
+    // More lines than the pipe and the queue hold, before they are read; then the reader is slow, but alive.
     let run = Portcullis::new().stderr_to(writing).env("PORTCULLIS_LOG", "debug");
     let mut run = run.sh("trap '' 35; trap 'exit 5' USR1; echo up; while :; do sleep 0.02; done").start();
     run.until_stdout("up", secs(20));

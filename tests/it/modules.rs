@@ -333,7 +333,7 @@ fn what_is_wrong_with_modules_is_said_at_once() {
     ] {
         assert!(said.contains(words), "{words:?} is not in:\n{said}");
     }
-    // Whether a module of that name is missing can only be told where the modules themselves are right.
+    // Whether a module of that name is missing is known only if the modules themselves are valid.
     let asks = "refers to the module `nobody`";
     assert!(!said.contains(asks), "{said}");
     let right = "[modes.api]\ncommand = [\"true\"]\n[checks.two]\nurl = \"process:nobody\"\n[modules.one]\ncommand = [\"x\"]\n";

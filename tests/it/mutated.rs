@@ -138,7 +138,7 @@ fn ten_thousand_changed_configurations_are_judged_alike() {
     while cases.len() < CASES {
         let toml = changed(&seeds[random.usize(..seeds.len())], &known, &mut random);
         let reported = complaints(&file, &toml);
-        // What is no TOML any more, as a key that stands twice, is nobody's to judge.
+        // A text that is no longer TOML, for example because of a duplicate key, is not judged.
         if reported.as_ref().is_some_and(|reported| reported.iter().any(|reported| reported.contains("TOML") || reported.contains("twice")))
         {
             continue;

@@ -1,4 +1,4 @@
-//! `output = "prefix"`: every line behind its process' name, none lost, and nobody held up.
+//! `output = "prefix"`: every line after its process' name, none lost, and no process delayed.
 
 use crate::support::{Exit, Portcullis, Stopwatch, eventually, process, root, secs, wait};
 use std::io::{BufRead, BufReader, PipeReader, Read};
@@ -10,7 +10,7 @@ fn labelled() -> Portcullis {
     Portcullis::new().config(PREFIX)
 }
 
-/// Bytes that look random, each the same wherever it is asked for.
+/// Pseudo-random bytes, the same in every call.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length + 8);

@@ -4,7 +4,7 @@ use crate::support::{Portcullis, Redis, Running, eventually, free_port, process,
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// A service that migrates, beats and is asked whether it has started; its check's target is the port, waited for in vain for 40 s.
+/// A service with a migration, a heartbeat and a startup check; its check's target is the port, which is waited for in vain for 40 s.
 fn service(port: u16) -> String {
     format!(
         "[env]\nCOMMON = \"of all\"\n[checks.target]\nurl = \"tcp://127.0.0.1:{port}\"\nwait = \"40s\"\n\
@@ -131,7 +131,7 @@ fn healthcheck_beside_it_is_0_and_says_what_runs() {
         assert_eq!(healthcheck(&run, level), "an ad-hoc command runs here, not a service: sleep\n");
     }
     assert!(run.beside(["status"]).exits(0).stdout.contains("no service: sleep"));
-    // Whoever says nothing holds nobody up.
+    // A client that sends nothing delays no other client.
     let silent: Vec<_> = (0..4).map(|_| connect(&run.socket)).collect();
     healthcheck(&run, "deep");
     drop(silent);

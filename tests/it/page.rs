@@ -72,7 +72,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    /// Puts the whole page, as it is shown now, below `target`, so that somebody can look at it.
+    /// Puts the whole page, as it is shown now, below `target`, so that people can look at it.
     fn picture(&self, name: &str) {
         let reported = self.devtools("Page.captureScreenshot", &json!({ "format": "png", "captureBeyondViewport": true }));
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{name}.png"));

@@ -1,4 +1,4 @@
-//! Time in which nobody could run (`docker pause`, SIGSTOP) is held against nobody.
+//! Time in which no process could run (`docker pause`, SIGSTOP) does not count against any deadline.
 
 use crate::support::child::{polite, talker};
 use crate::support::{Portcullis, Running, chmod, free_port, process, secs, wait};

@@ -5,12 +5,12 @@ use crate::support::{Portcullis, Stopwatch, Terminal, eventually, free_port, pro
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Says so when it is asked to stop.
+/// Reports its stop signal.
 const DAEMON: &str = "(setsid bash -c 'trap \"echo cleaned; exit 0\" TERM; echo daemon; while :; do sleep 0.05; done' &)\n";
 
 #[test]
 fn leftovers_of_leftovers_are_asked_to_stop_too() {
-    // A shell that dies of TERM leaves its own child behind, which nobody has asked yet.
+    // A shell that dies of TERM leaves its own child behind, which has not got a signal yet.
     let script = "setsid sh -c 'sleep 300; echo x' & sleep 0.3";
     let watch = Stopwatch::start();
     let mut run = Portcullis::new().args(["run", "--bare", "--", "sh", "-c", script]).start();
@@ -73,7 +73,7 @@ fn with_no_descriptor_left_the_leftovers_are_found() {
     run.until_stdout("daemon", secs(20));
     run.until_stdout("ready", secs(20));
     run.until_status("/livez", 200, secs(20));
-    // Whoever asks for health takes the descriptors one by one.
+    // Clients of the health endpoint use up the descriptors one by one.
     let taken: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(("127.0.0.1", run.port)).unwrap()).collect();
     let open = || std::fs::read_dir(format!("/proc/{}/fd", run.pid())).map_or(0, Iterator::count);
     eventually("all are taken", secs(20), || (open() >= 40).then_some(()));

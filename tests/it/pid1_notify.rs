@@ -111,7 +111,7 @@ fn asking_for_a_moment_never_takes_away_what_there_is() {
     run.exits(3);
 }
 
-/// Started twice; the first one leaves somebody behind who says READY=1 while the second, which never says so, runs.
+/// Started twice; the first one leaves a process behind that sends READY=1 while the second, which never does, runs.
 #[test]
 fn a_leftover_of_the_previous_start_cannot_make_the_next_one_ready() {
     let script = "if [ -e started ]; then echo second; sleep 1000 & wait; fi\ntouch started\n";

@@ -30,7 +30,7 @@ fn early_terms(starts: u32, pid1: bool, options: &[&str]) -> u32 {
         wait::moment(delay);
         process::send(pid, 15);
         if pid1 && !run.ends_within(secs(2)) {
-            // The kernel drops for PID 1 what arrives before the mask is set; nobody can keep that.
+            // For PID 1 the kernel drops signals that arrive before the mask is set; no init can receive them.
             lost += 1;
             process::send(pid, 9);
             run.wait_exit(secs(20));
@@ -73,7 +73,7 @@ fn passed_descriptors_reach_the_child_and_nobody_else() {
         sender.send(text).unwrap();
     });
     run.until_stdout("ready", secs(20));
-    // The end is seen while everything runs: nobody but the child has held it open.
+    // The end is seen while everything runs: no process but the child held it open.
     assert_eq!(receiver.recv_timeout(secs(20)).expect("the reader sees the end"), "data\n");
     let said = run.said().0;
     let usual = std::process::Command::new("ls").arg("/proc/self/fd").output().unwrap().stdout;

@@ -1,4 +1,5 @@
-//! PID 1 at the end: told first, then asked, then waited for, then killed, all in one deadline, and the code is the process' own.
+//! PID 1 at the end: first not ready, then the stop signal, then the wait, then KILL, all within one deadline, and the exit code is that of
+//! the process.
 
 use crate::support::child::{polite, stubborn, talker};
 use crate::support::{Portcullis, Redis, Stopwatch, eventually, left_out, process, root, secs, unique, wait};
@@ -219,7 +220,7 @@ fn a_kill_for_want_of_memory_is_told_apart() {
     let output = run.through(&inside.display().to_string()).command(["perl", "-e", eater]).output();
     eventually("the cgroup is empty", secs(10), || std::fs::remove_dir(&cgroup).ok());
     output.exits(137).says(&["because memory ran out", "memory limit"]);
-    // The same signal from somebody is something else.
+    // The same signal from another process is a different case.
     let plain = Portcullis::new().sh("kill -KILL $$").output().exits(137);
     assert!(!plain.stderr.contains("memory"), "{}", plain.stderr);
 }

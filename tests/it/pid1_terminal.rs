@@ -1,4 +1,4 @@
-//! PID 1 and a terminal: it belongs to the process, ctrl-C is seen once, and ctrl-Z leaves nobody stuck.
+//! PID 1 and a terminal: it belongs to the process, ctrl-C arrives once, and ctrl-Z leaves no process stuck.
 
 use crate::support::child::talker;
 use crate::support::{Portcullis, Running, Terminal, eventually, process, secs, wait};

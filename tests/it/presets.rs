@@ -3,8 +3,8 @@
 use crate::support::child::polite;
 use crate::support::{Certificates, Http, MariaDb, Portcullis, Postgres, Proxy, Redis, StandIns, eventually, own_address, secs};
 
-/// Its preset, its variables, its arguments, and the calls that come of them (a check is asked before its lock and under it); `PORT`
-/// stands for the port that answers.
+/// Its preset, its variables, its arguments, and the resulting calls (a check runs before its lock and under it); `PORT` stands for the
+/// port that answers.
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str], &'static [&'static str]);
 
 const ROWS: [Row; 13] = [
@@ -74,7 +74,7 @@ const ROWS: [Row; 13] = [
     ("dify@0.15.3", &[("MODE", "beat")], &[], &["celery -A app.celery beat --loglevel INFO"]),
 ];
 
-/// Programs stay, but for what migrates, checks and is run by hand; a check that is asked says that there is work.
+/// Programs keep running, except those that migrate, check or are run by hand; a check reports that there is work.
 const DO: &str = r#"case "$*" in *--check|*abort_if*) exit 1 ;; *migrate*|"db upgrade"|"-c from"*|create-tenant) exit 0 ;; esac
 "#;
 
@@ -88,7 +88,7 @@ fn every_preset_runs_its_programs() {
         for program in ["bundle", "celery", "flask", "gunicorn", "node", "npm", "python", "python3"] {
             run = run.env(&format!("DO_{program}"), format!("{DO}{}", polite()));
         }
-        // The dependencies that these name without being asked to.
+        // The dependencies that these presets name by default.
         let named: &[&str] = match preset {
             "ragflow" => &["DB", "REDIS", "DOC_ENGINE", "STORAGE"],
             "dify" | "dify@0.15.3" => &["DB", "REDIS"],

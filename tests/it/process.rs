@@ -5,8 +5,8 @@ use crate::support::{Exit, Portcullis, Stopwatch, eventually, process, secs, slo
 use std::io::Write;
 use std::time::Duration;
 
-/// What a process may be sent and portcullis hands on: not KILL and STOP (the kernel's), CHLD (ours), TERM and INT (the stop),
-/// the fault signals (a fault is never somebody's message) and 32, 33 (the thread library's own).
+/// What a process may be sent and portcullis hands on: not KILL and STOP (the kernel's), CHLD (ours), TERM and INT (the stop), the fault
+/// signals (a fault is never sent by another process) and 32, 33 (the thread library's own).
 fn forwardable() -> Vec<i32> {
     let own = [4, 5, 6, 7, 8, 9, 11, 15, 2, 17, 18, 19, 31, 32, 33];
     (1..=64).filter(|number| !own.contains(number)).collect()

@@ -5,7 +5,7 @@ use crate::support::portcullis::binary;
 use crate::support::{Dir, Portcullis, chmod, eventually, root, secs, unique};
 use std::process::{Child, Command, Stdio};
 
-/// Somebody else who has taken this abstract name and answers everything with 200; what it hears stands in the file.
+/// Another process that has taken this abstract name and answers everything with 200; what it receives is written to the file.
 struct Squatter(Child, Dir);
 
 impl Squatter {

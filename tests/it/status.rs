@@ -158,7 +158,7 @@ fn the_token_in_a_browser_shows_details_and_gives_no_orders() {
         assert_eq!((refused.code, refused.header("set-cookie")), (code, ""), "{}", refused.body);
     }
     assert!(form("token=", "").header("set-cookie").contains("Max-Age=0"), "an empty form forgets the token");
-    // An order wants the token itself, also of somebody who has the cookie.
+    // A control request needs the token itself, even with the cookie.
     let order = format!("POST /control/reload HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let name = SocketAddr::from_abstract_name(&run.socket).unwrap();
     let mut stream = UnixStream::connect_addr(&name).unwrap();

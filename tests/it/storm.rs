@@ -27,7 +27,7 @@ flood(sub { print "a line of output that is passed on by its whole length\n" x 2
 sleep 1 while 1;
 "#;
 
-/// Threads that ask, and give orders, until they are told to end; what they had answered.
+/// Threads that send requests and control requests until they have to end; counts the responses.
 struct Crowd {
     ends: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
@@ -70,8 +70,8 @@ const fn most(is_optimized: bool) -> Duration {
     Duration::from_millis(if is_optimized { 5 } else { 25 })
 }
 
-/// Holds that a run stays within the bound, or that the two after it do: what interrupts and other tests take away from a processor
-/// counts as the time of whoever runs on it, so that a single run beyond the bound is outvoted.
+/// Requires that a run stays within the bound, or that the two after it do: the kernel charges interrupts and other disturbances to the
+/// running process, so a single run beyond the bound is ignored.
 fn stays_within(what: &str, bound: Duration, mut measured: impl FnMut() -> Duration) {
     let first = measured();
     if first < bound {

@@ -20,7 +20,7 @@ pub(super) enum Channel {
     Proven,
     /// Encrypted, but the peer is not verified.
     Encrypted,
-    /// Readable by anybody in between.
+    /// Readable by any host in between.
     Clear,
 }
 

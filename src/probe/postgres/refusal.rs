@@ -45,7 +45,7 @@ pub(super) fn reason_of_state(state: &SqlState, words: &str) -> Reason {
         "08P01" if says(&["does not exist"]) => absent,
         "08P01" if says(&REFUSALS_OF_LOGINS) => ErrorKind::Auth.into(),
         "08P01" if says(&PASSING_REFUSALS) => ErrorKind::NotReady.into(),
-        // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: nobody can connect to it.
+        // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: no client can connect to it.
         "55000" if says(&["not currently accepting connections"]) => absent,
         "3D000" => absent,
         _ => class_of_state(state).into(),

@@ -115,7 +115,7 @@ fn every_api_of_the_four_clients_is_asked_as_ordered_and_reported_by_its_name() 
         "/v1/info",
         "/v1/meta",
         "/v1/site",
-        // Once before, for the conversation that the two others are asked for.
+        // Once before, for the conversation that the two other requests need.
         "/v1/conversations?sort_by=-updated_at&limit=1",
         "/v1/conversations?sort_by=-updated_at&limit=1",
         &format!("/v1/messages?conversation_id={CONVERSATION}&limit=1"),
@@ -175,7 +175,7 @@ fn each_status_is_produced_with_the_code_that_came() {
         "DifyChat pageAppAnnotation /annotations unknown_error 200",
         "DifyChat conversationVariables /conversation-variables unknown_error 302",
         "DifyDataset datasets /datasets normal 203",
-        // What is longer than anybody reads is an answer all the same.
+        // A response that is too long to be read counts as a response all the same.
         "DifyDataset listTag /tags normal 200",
         "DifyWorkflow logs /logs not_configured -",
         "DifyServer apps /apps not_configured -",
@@ -248,7 +248,7 @@ fn a_session_is_refreshed_when_it_ends_and_made_anew_where_that_is_refused() {
         assert_eq!((dify.count("POST /console/api/login"), dify.count("POST /console/api/refresh-token")), (1, 0), "{tokens_in:?}");
         dify.end_session();
         eventually("it was refreshed", secs(20), || (dify.count("POST /console/api/refresh-token") == 1).then_some(()));
-        // A whole report after it: a token that ends while a question is asked again is another case.
+        // A whole report after it: a token that expires during a retry is another case.
         let requested = dify.count("GET /console/api/datasets/api-keys");
         eventually("another report", secs(20), || (dify.count("GET /console/api/datasets/api-keys") > requested + 1).then_some(()));
         report(&run, "all well", |report| report["healthyApis"] == 2);

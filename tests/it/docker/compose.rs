@@ -67,7 +67,7 @@ fn compose_loses_redis_and_stops_with_the_codes_of_the_apps() {
     shop.docker(&["start", "shop_redis_1"]);
     assert_eq!(api.until_health("healthy")["Output"], "healthy\n");
     eventually("the heartbeat is back", secs(60), || api.exec(&["/portcullis", "ready", "api"]).status.success().then_some(()));
-    // This Celery may not consume any more once its broker was away, whoever supervises it.
+    // This Celery may stop consuming once its broker was away, under any supervisor.
     worker.docker(&["restart"]);
     worker.until_health("healthy");
     // Celery finishes what it holds.

@@ -77,7 +77,7 @@ pub struct Image {
     pub bare: bool,
 }
 
-/// Something in the file system: a file by its text, or told in full.
+/// Something in the file system: a file by its text, or in full detail.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Entry {
@@ -89,7 +89,7 @@ pub enum Entry {
         mode: Option<String>,
         /// `UID:GID`.
         owner: Option<String>,
-        /// A unix socket that nobody listens on.
+        /// A unix socket without a listener.
         #[serde(default)]
         socket: bool,
     },

@@ -42,7 +42,7 @@ fn who_is_there_is_shown_to_authorized_readers_and_asks_redis_nothing() {
     }
     let requested = processed(&redis) - before;
     assert!(requested < 200, "{requested} commands beside the beats of a few seconds");
-    // A Redis that hangs is nobody's to wait for.
+    // A Redis that hangs is not waited for.
     redis.signal(19);
     assert!(first.get_over_socket("/").body.contains("replica-two"));
     redis.signal(18);

@@ -25,7 +25,7 @@ fn code(reply: &Reply) -> Option<i64> {
     }
 }
 
-/// A record of somebody who is there for half a minute more, with this payload.
+/// A record of an instance that is there for half a minute more, with this payload.
 fn neighbour(redis: &Redis, id: &str, payload: &str) {
     let script = "local t = redis.call('TIME') redis.call('ZADD', KEYS[1], t[1] * 1000 + 30000, ARGV[1]) \
                   redis.call('HSET', KEYS[2], 's', 'READY', 'p', ARGV[2])";
@@ -139,7 +139,7 @@ fn nonsense_in_the_registry_disturbs_no_replica_and_its_stop_withdraws() {
     until_key(&redis, Some("ready"));
     eventually("the neighbours are shown", secs(30), || run.beside(["status"]).stdout.contains("odd-0").then_some(()));
     answers(&run);
-    // Whoever writes it again and again costs no beat.
+    // Writing it again and again prevents no heartbeat.
     let watch = Stopwatch::start();
     while watch.elapsed() < secs(3) {
         poison(&redis);

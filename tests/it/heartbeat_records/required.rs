@@ -1,4 +1,4 @@
-//! `heartbeat.required`: without its heartbeat a replica is not ready, in every view and for nobody else.
+//! `heartbeat.required`: without its heartbeat a replica is not ready in any view; other replicas are not affected.
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;

@@ -44,7 +44,7 @@ fn of_twenty_replicas_at_once_one_migrates_and_nineteen_skip() {
 fn a_schema_that_is_current_needs_no_lock() {
     let server = prepared();
     server.psql("INSERT INTO runs (event) VALUES ('end')");
-    // Somebody else's lock is in nobody's way then.
+    // Then the lock of another application is not in the way.
     let mut other = replica(&server, "other", &crate::support::child::stubborn().replace("ready", "migrating"), "").start();
     other.until_stdout("migrating", secs(60));
     let run = replica(&server, "one", "exit 9\n", CURRENT).start();

@@ -69,7 +69,7 @@ fn a_lock_that_went_while_nobody_ran_lets_nothing_go_on() {
     run.signal(libc::SIGSTOP);
     eventually("it stands still", secs(20), || process::stands_still(run.pid()).then_some(()));
     end_lock_sessions(&server, "first");
-    // The migration itself ends well meanwhile; nobody can know who else had the lock by then.
+    // The migration itself succeeds meanwhile; it is unknown who else had the lock by then.
     std::fs::write(run.dir().join("go"), "").unwrap();
     eventually("the migration is over", secs(20), || (!process::alive(migration)).then_some(()));
     wait::never("it runs", secs(13), || !process::stands_still(run.pid()));

@@ -28,7 +28,7 @@ fn far(server: &Postgres, network: &Network, script: &str) -> Running {
     run.config(&config).through(&format!("ip netns exec {}", network.name)).start()
 }
 
-/// Cuts `far` off while `program` migrates and `near` queues: the one has stopped before its lock is anybody's, and only then the other begins.
+/// Cuts `far` off while `program` migrates and `near` waits: `far` has stopped before its lock is released, and only then `near` begins.
 fn cut_off(network: &Network, mut far: Running, program: &str, near: &Running) {
     let migration = far.child_pid(program);
     network.cut();
@@ -82,7 +82,7 @@ fn the_session_of_a_migration_that_is_cut_off_is_gone_before_another_one_migrate
     near.until_stderr("waiting behind portcullis-lock:45c95949:far:", secs(60));
     cut_off(&network, far, "psql", &near);
     assert!(near.said().0.contains("migrating, 0 left"), "{}", near.said().0);
-    // The server saw by itself that nobody is there: nothing had to be ended.
+    // The server noticed by itself that the client was gone: nothing had to be ended.
     assert!(!near.said().1.contains("ending the sessions"), "{}", near.said().1);
 }
 

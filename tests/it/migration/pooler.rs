@@ -1,4 +1,4 @@
-//! Behind a pooler that lends a server's session, name and all, to one client after another: nobody's session is taken for a migration's.
+//! Behind a pooler that lends a server's session with its name to one client after another: no such session is mistaken for a migration's.
 
 use super::{TABLE, file};
 use crate::support::child::{polite, stubborn};

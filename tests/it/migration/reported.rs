@@ -29,7 +29,7 @@ fn a_check_in_sql_is_told_and_its_time_is_none_of_the_locks() {
     ];
     let places: Vec<_> = steps.iter().map(|step| log.find(step).unwrap_or_else(|| panic!("no `{step}` in {log}"))).collect();
     assert!(places.is_sorted(), "{log}");
-    // It is asked three times: before the lock, once it is ours, and once it is safe to work under.
+    // It is run three times: before the lock, once the lock is ours, and once it is safe to work under it.
     assert!(seconds(&log, steps[2]) < 0.7, "{log}");
 }
 

@@ -1,4 +1,4 @@
-//! Orders to modules on real processes, at moments when nobody expects them: before the process starts, and during a pause.
+//! Control requests for modules of real processes at unexpected moments: before the process starts, and during a pause.
 
 use super::{HEALTH, lines, run, until, up};
 use crate::support::{Running, eventually, process, secs};

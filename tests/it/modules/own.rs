@@ -66,7 +66,7 @@ fn a_check_of_a_module_is_asked_while_it_runs_and_goes_with_it() {
     assert!(status.lines().any(|line| line.contains("one.store") && line.contains("down")), "{status}");
     assert!(run.get("/metrics").body.contains("check=\"one.store\""), "{}", run.get("/metrics").body);
 
-    // Stopped, it counts for nothing any more, and nobody is asked.
+    // Once stopped, it no longer counts, and nothing is probed.
     run.beside(["stop", "one"]).exits(0);
     until(&run, HEALTH, "UP");
     run.until_status("/healthz", 200, secs(20));

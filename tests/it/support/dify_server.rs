@@ -133,7 +133,7 @@ impl DifyServer {
         self.world.lock().expect("the world")
     }
 
-    /// What was asked so far, as `METHOD path`.
+    /// The requests so far, as `METHOD path`.
     pub fn requested(&self) -> Vec<String> {
         self.world().seen.iter().map(|request| format!("{} {}", request.method, request.path)).collect()
     }
@@ -194,7 +194,7 @@ fn serve(stream: TcpStream, world: &Mutex<World>, ended: &AtomicBool) -> std::io
         }
         None => answer(&request, &mut world.lock().expect("the world")),
     };
-    // Told before it is answered: whoever asks next is not in hand beside it.
+    // Counted before it is answered, so that the next request does not overlap with it.
     world.lock().expect("the world").now -= 1;
     let cookies: Vec<String> = cookies.iter().map(|cookie| format!("Set-Cookie: {cookie}; Path=/; HttpOnly\r\n")).collect();
     let cookies = cookies.concat();

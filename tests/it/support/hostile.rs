@@ -166,7 +166,7 @@ fn hold(stream: &mut TcpStream, ended: &AtomicBool) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A server that is none: it answers by what the test says, and keeps what it is told.
+/// A fake server: it answers as the test specifies, and keeps what it receives.
 #[derive(Debug)]
 pub struct Impostor {
     pub port: u16,
@@ -199,7 +199,7 @@ impl Impostor {
         Self { port, reported }
     }
 
-    /// Whether anybody said this to it.
+    /// Whether it received this.
     pub fn was_told(&self, text: &str) -> bool {
         self.reported.lock().expect("impostor").windows(text.len()).any(|window| window == text.as_bytes())
     }

@@ -31,7 +31,7 @@ fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<HttpRe
     stream.write_all(head.as_bytes())?;
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
-    // Some servers keep the connection, whatever they were asked.
+    // Some servers keep the connection, whatever the request says.
     while !is_whole(&bytes) {
         match stream.read(&mut piece)? {
             0 => break,

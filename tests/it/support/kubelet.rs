@@ -134,7 +134,7 @@ impl Kubelet {
         Self { port, second: Duration::from_millis(second), since: Stopwatch::start(), terminating: false, startup, liveness, readiness }
     }
 
-    /// The pod is deleted: startup and liveness are not asked any more, readiness is.
+    /// The pod is deleted: startup and liveness are no longer probed, readiness is.
     pub fn terminate(&mut self) {
         self.terminating = true;
     }

@@ -38,7 +38,7 @@ impl Network {
         Some(network)
     }
 
-    /// Nothing passes any more, and nobody is told.
+    /// Drops all packets silently.
     pub fn cut(&self) {
         assert!(ip(&format!("link set {} down", self.link)), "cut the link");
     }

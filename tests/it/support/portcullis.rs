@@ -455,7 +455,7 @@ impl Running {
         }
     }
 
-    /// Another command of the binary, told where this run serves.
+    /// Another command of the binary, with the endpoint of this run.
     pub fn beside<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Output {
         let socket = format!("@{}", self.socket);
         let other = Portcullis::new().args(args);

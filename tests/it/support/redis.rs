@@ -59,7 +59,7 @@ impl Redis {
         Self { port, password: None, options: Vec::new(), home, mark, dir, child: None }
     }
 
-    /// A node of a Cluster, whose bus has a free port, too: by itself it takes the one 10,000 above, whoever has that.
+    /// A node of a Cluster whose bus has a free port, too: by default it takes the port 10,000 above, even if that is in use.
     pub fn of_cluster() -> Self {
         Self::cluster_node().started()
     }

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 #[derive(Clone, Copy, Debug)]
 pub enum Opening {
     Nothing,
-    /// The client asks for TLS, and is told that it may begin.
+    /// The client requests TLS, and gets permission to begin.
     Postgres,
     /// The server greets and offers TLS, the client asks for it.
     Mysql,

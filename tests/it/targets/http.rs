@@ -140,7 +140,7 @@ impl Held {
         (held.now, held.all) = (held.now + 1, held.all + 1);
         held.most = held.most.max(held.now);
         let mut held = bell.wait_while(held, |held| !held.let_go).unwrap();
-        // Told before it is answered: whoever asks next is not in hand beside it.
+        // Counted before it is answered, so that the next request does not overlap with it.
         held.now -= 1;
         drop(held);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

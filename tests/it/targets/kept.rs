@@ -73,7 +73,7 @@ fn connections(servers: &[&Redis]) -> Vec<(i64, i64)> {
     servers.iter().map(|server| (figure(server, "total_connections_received"), figure(server, "rdb_changes_since_last_save"))).collect()
 }
 
-/// Fails unless nobody has connected but the two that looked at each figure, and nothing was written.
+/// Fails if there were connections other than the two that read the figures, or if anything was written.
 #[track_caller]
 fn stays(url: &str, servers: &[&Redis]) {
     let (first, last) = asks_a_thousand_times(url, || connections(servers));

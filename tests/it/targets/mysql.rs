@@ -47,7 +47,7 @@ fn impostor_with(asks: &'static [u8]) -> Impostor {
     Impostor::start(Some(packet(0, &greeting)), move |count, _| packet(2 * count as u8, asks))
 }
 
-/// One behind TLS that another has greeted and agreed on; the client asked for TLS in between.
+/// One behind TLS after a plain greeting; the client requested TLS in between.
 fn impostor_behind_tls(asks: &'static [u8], certificates: &Certificates) -> (Impostor, Secure) {
     let impostor = Impostor::start(None, move |count, _| packet(2 * count as u8 + 1, asks));
     let secure = Secure::after(Opening::Mysql, impostor.port, certificates);
@@ -86,7 +86,7 @@ fn over_tls_that_proves_nobody_no_password_is_told_in_clear() {
         said.says(&["authentication failed", "mysql_clear_password", "verified certificate"]);
         assert!(!ask(b"\xfedialog\0", parameters).0, "{parameters}");
     }
-    // Who is proven is told: the impostor would hear it.
+    // To a proven server the password is sent: then the impostor gets it.
     let ca = certificates.pem("ca");
     assert!(ask(CLEAR, &format!("ssl-mode=VERIFY_IDENTITY&ssl-ca={}", ca.display())).0);
 }

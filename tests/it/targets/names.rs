@@ -15,7 +15,7 @@ struct Apart<'a> {
 }
 
 impl Apart<'_> {
-    /// What portcullis says there, and the questions that were asked; none without the right to make a namespace, which is said.
+    /// The output of portcullis there, and the queries that it sent; none without the permission to create a namespace, which is reported.
     fn run(&self, portcullis: Portcullis) -> Option<(Output, Vec<String>)> {
         if !root(self.test) {
             return None;

@@ -1,4 +1,4 @@
-//! Parameters of a URL on the real server, and in front of an impostor: what asks for security is kept, the rest changes what is asked.
+//! Parameters of a URL with the real server and with an impostor: parameters for security are enforced, the others change the request.
 
 use super::{fails, passes, wait_with};
 use crate::support::postgres::{PASSWORD, percent};
@@ -37,11 +37,11 @@ fn an_impostor_never_gets_the_password_where_security_was_asked_for() {
         let said = wait_with(&["--timeout", "300ms", &url]);
         assert!(!said.stderr.contains("is ready after") && !impostor.was_told("open-sesame"), "{parameters}: {}", said.stderr);
     }
-    // It is one that would be told.
+    // Without the parameter this impostor gets the password.
     let impostor = impostor_with(CLEAR);
     wait_with(&["--timeout", "300ms", &format!("postgres://app:open-sesame@127.0.0.1:{}/app", impostor.port)]);
     assert!(impostor.was_told("open-sesame"));
-    // An MD5 of it is a proof, and not asked for here.
+    // An MD5 of it is a proof, and not required here.
     let impostor = impostor_with(b"R\0\0\0\x0c\0\0\0\x05abcd");
     let url = format!("postgres://app:open-sesame@127.0.0.1:{}/app?require_auth=scram-sha-256", impostor.port);
     fails(&url, &["authentication failed", "MD5", "require_auth"]);

@@ -1,4 +1,4 @@
-//! What a real pgbouncer says when it lets nobody in: one SQLSTATE for nearly all of it, so that its words tell what is wrong.
+//! The errors of a real pgbouncer that refuses all logins: nearly all have one SQLSTATE, so the text shows the reason.
 
 use super::{passes, wait_with};
 use crate::support::pgbouncer::PgBouncer;

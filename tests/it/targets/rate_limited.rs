@@ -1,4 +1,4 @@
-//! A peer with an interval of its own is asked at most that often, whatever happens here and whoever looks.
+//! A peer with its own interval is probed at most that often, whatever happens here and whichever client looks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,7 +105,7 @@ fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_
     eventually("the module's own check is probed, too", secs(60), || (of_module.seen().len() >= 2).then_some(()));
     drop(viewers);
     for peer in &peers {
-        // In this order: what is asked in between is not held against anybody.
+        // In this order, so that probes in between do no harm.
         let (count, elapsed) = (peer.seen().len(), began.elapsed());
         assert!(count as f64 <= elapsed.as_secs_f64() + 1.0, "{count} questions in {elapsed:?}");
     }
