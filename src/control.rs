@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_is_bounded_whatever_is_asked() {
+    fn the_wait_is_limited_whatever_is_requested() {
         assert_eq!(wait(""), DEFAULT_WAIT);
         assert_eq!(wait("x=1&wait_ms=250"), Duration::from_millis(250));
         assert_eq!(wait("wait_ms=18446744073709551615"), LONGEST_WAIT);

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn readiness_is_only_told_while_the_snapshot_says_so_too() {
+    fn readiness_is_published_only_while_the_snapshot_is_ready_too() {
         let process = ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
         let service =
             Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };

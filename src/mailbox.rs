@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_replaced_is_not_heard_any_more() {
+    fn results_of_a_replaced_task_are_ignored() {
         let (mailbox, inbox) = mailbox().unwrap();
         let generation = watch::Sender::new(0);
         let first = mailbox.during(Term::new(&generation));

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_the_snapshot_that_it_waits_for() {
+    async fn a_waiter_is_woken_by_the_snapshot_that_it_waits_for() {
         let first = Lifecycle::new(plan(), Moment::now()).snapshot().clone();
         let published = Arc::new(Published::new(first.clone(), plan()));
         let waiting = Arc::clone(&published);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_replaced_with_the_snapshot_that_tells_of_it() {
+    fn a_plan_is_replaced_together_with_its_snapshot() {
         let (first, second) = (plan(), plan());
         let snapshot = Lifecycle::new(plan(), Moment::now()).snapshot().clone();
         let published = Published::new(snapshot.clone(), Arc::clone(&first));

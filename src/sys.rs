@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_but_one_process_or_one_group_can_be_meant() {
+    fn only_one_process_or_one_group_can_be_signalled() {
         for pid in [-1, 0, 1] {
             // Signal 0 is harmless, should the check ever fail.
             assert_eq!(send(pid, 0).unwrap_err().raw_os_error(), Some(libc::EINVAL), "{pid}");

@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_was_not_heard_is_asked_again() {
+    fn a_query_that_was_lost_is_sent_again() {
         let (answer, count) = with_closed_connections(5);
         assert_eq!((answer.unwrap().status, count), (200, 5));
     }
 
     #[test]
-    fn who_never_answers_is_told_after_a_few_times() {
+    fn a_server_that_never_answers_is_reported_after_a_few_attempts() {
         let (answer, count) = with_closed_connections(usize::MAX);
         let problem = answer.unwrap_err();
         assert!(problem.contains("unexpected end of file") || problem.contains("connection reset"), "{problem}");

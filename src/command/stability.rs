@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_saw_is_no_part_of_it() {
+    fn unseen_time_is_not_part_of_it() {
         let (mut stability, seconds) = (Stability::new(Duration::from_secs(5)), Duration::from_secs);
         assert_eq!(stability.look(seconds(0), seconds(0), true), Some(seconds(5)));
         stability.interrupt();

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_timeout_of_zero_asks_once() {
+    async fn a_timeout_of_zero_probes_once() {
         let request = request(&["tcp://127.0.0.1:1"], Duration::ZERO);
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
         let mut board = Board::new(&targets, false, Reporting::Text);

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_disturb_only_who_asks_for_them() {
+    fn bytes_that_are_not_text_disturb_only_requests_for_them() {
         let environment = Environment::new([("BAD", OsString::from_vec(vec![0xff])), ("GOOD", OsString::from("1"))]);
         assert_eq!(environment.names().count(), 2);
         assert!(environment.lookup("GOOD").unwrap().is_some());

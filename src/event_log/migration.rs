@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_the_lock_is_said_first_and_since_when() {
+    fn the_holder_of_the_lock_is_reported_first_with_its_time() {
         let mut run = migrating();
         let (loud, line) = logged_at(&mut run, at(5), Event::Lock(LockNews::Queued(holder()))).unwrap();
         assert_eq!(

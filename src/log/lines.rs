@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_dropped_is_told_before_the_next_line_and_as_a_line_of_its_kind() {
+    fn dropped_lines_are_reported_before_the_next_line_in_the_same_format() {
         for format in [Format::Text, Format::Json] {
             let mut queue = Queue::of(format, 2);
             let receiver = locked(&queue.unread).take().unwrap();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_is_kept_where_the_queue_is_full_and_told_with_what_is_lost() {
+    fn the_last_line_is_kept_if_the_queue_is_full_and_written_with_the_number_of_lost_ones() {
         let mut queue = Queue::of(Format::Text, 1);
         let _receiver = locked(&queue.unread).take().unwrap();
         for line in ["first\n", "second\n", "third\n", "last\n"] {

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_file_this_host_is_asked() {
+    fn without_a_file_this_host_is_queried() {
         let settings = Settings::parse("nameserver nonsense\n", 53);
         assert_eq!(settings.servers, ["127.0.0.1:53".parse().unwrap()]);
         assert_eq!((settings.ndots, settings.attempts, settings.timeout), (1, 2, Duration::from_secs(5)));

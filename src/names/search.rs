@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_name_is_not_asked_for() {
+    fn what_cannot_be_a_name_is_not_queried() {
         for good in ["db", "DB.Example.", "_sip.x-y", &"a".repeat(63)] {
             assert_eq!(checked(good), Ok(good.to_ascii_lowercase()));
         }

@@ -118,7 +118,7 @@ async fn found(names: &Names, host: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn numbers_hosts_and_localhost_ask_nobody() {
+async fn numbers_hosts_and_localhost_send_no_query() {
     let server = Server::default();
     let names = server.names("", "10.0.0.9 Db\n").await;
     assert_eq!(found(&names, "10.0.0.1").await, ["10.0.0.1:7"]);
@@ -150,7 +150,7 @@ async fn the_search_goes_on_over_what_is_not_there() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_fit_is_asked_for_over_tcp() {
+async fn an_answer_that_does_not_fit_is_queried_over_tcp() {
     let many: Vec<String> = (1..=40).map(|n| format!("10.0.0.{n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let server = Server::new(&[("db", false, ok(&many)), ("db", true, ok(&[]))]);
@@ -162,7 +162,7 @@ async fn an_answer_that_does_not_fit_is_asked_for_over_tcp() {
 }
 
 #[tokio::test]
-async fn why_there_is_no_address_is_told() {
+async fn the_reason_for_a_missing_address_is_reported() {
     let server = Server::new(&[("none", false, ok(&[])), ("sick.a", false, code(2)), ("sick.a", true, code(2))]);
     let names = server.names("search a\n", "").await;
     for (host, words) in [
@@ -208,7 +208,7 @@ async fn a_name_that_is_missing_costs_ten_questions_a_second() {
 }
 
 #[tokio::test]
-async fn those_who_ask_for_one_name_share_its_lookup() {
+async fn concurrent_lookups_of_one_name_are_shared() {
     let server = Server::new(&[("db", false, ok(&["10.0.0.1"])), ("db", true, ok(&[]))]);
     let names = Arc::new(server.names("", "").await);
     let mut asking = tokio::task::JoinSet::new();

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_folded_away_and_what_is_not_is_asked_in_order_until_the_answer_is_known() {
+    fn known_parts_are_folded_and_the_rest_is_evaluated_in_order_until_the_result_is_known() {
         let command = |name: &str| ConditionPlan::Command(Box::new(ProcessPlan::new(Argv::new(vec![Word::plain(name)]).unwrap())));
         let (always, never) = (ConditionPlan::Always, ConditionPlan::Never);
         assert_eq!(ConditionPlan::all([always.clone(), command("a")]), command("a"));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_looked_at_when_they_are_asked_for() {
+    fn paths_are_examined_when_they_are_needed() {
         let base = std::env::temp_dir().join(format!("portcullis-condition-{}", std::process::id()));
         let (file, directory) = (base.join("file"), base.join("directory"));
         let holds = |at: &Path, is_directory, property: &PathProperty| path(at, is_directory, property.clone()).holds(&mut |_| false);

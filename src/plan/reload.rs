@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_change_is_told_item_by_item_and_nothing_is_done() {
+    fn impossible_changes_are_reported_item_by_item_and_nothing_is_done() {
         let first = plan(&[("db", 5)], &[]);
         let mut read = plan(&[("db", 7)], &[("beat", "beat", &[])]);
         read.main = Some(ProcessPlan::new(Argv::new(vec![Word::plain("other")]).unwrap()));

@@ -349,7 +349,7 @@ fn a_planted_link_leads_nowhere() {
 }
 
 #[test]
-fn long_work_ends_when_nobody_wants_it_any_more() {
+fn long_work_ends_when_it_is_cancelled() {
     let home = Home::new();
     for number in 0..300 {
         home.with(&format!("data/{number}"), "x");

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_socket_is_asked_again_and_connects_once_somebody_listens() {
+    async fn a_refused_socket_is_tried_again_and_connects_once_there_is_a_listener() {
         let reserved = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let place = reserved.local_addr().unwrap();
         drop(reserved);

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_has_its_own_time_and_who_is_not_asked_says_so() {
+    async fn each_has_its_own_time_and_one_that_is_not_probed_is_shown_as_such() {
         let silent = serving("").await;
         let halfway = serving("HTTP/1.1 204 No Content\r\n\r\n").await;
         let timeout = Duration::from_millis(200);

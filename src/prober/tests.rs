@@ -66,7 +66,7 @@ async fn times(check: CheckPlan, script: &[ErrorKind], seconds: u64) -> Vec<u128
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dependency_is_asked_often_until_it_passes_and_then_in_step() {
+async fn a_dependency_is_probed_often_until_it_passes_and_then_in_step() {
     use ErrorKind::{Ok, Refused};
     let times = times(check(Duration::from_secs(60), 1), &[Refused, Refused, Refused, Ok], 17).await;
     assert!(times[3] <= 60, "{times:?}");
@@ -82,13 +82,13 @@ async fn the_first_pass_of_several_does_not_slow_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_nobody_waits_for_is_in_step_from_the_start() {
+async fn a_check_without_a_wait_is_in_step_from_the_start() {
     let times = times(check(Duration::ZERO, 1), &[ErrorKind::Refused], 13).await;
     assert_eq!(times.len(), 3, "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_asks_a_check_at_once_and_often_until_it_passes() {
+async fn an_order_probes_a_check_at_once_and_often_until_it_passes() {
     use ErrorKind::{Ok, Refused};
     let (orders, receiver_of_orders) = watch::channel(Orders::default());
     let (sender, receiver) = mpsc::channel();
@@ -134,7 +134,7 @@ async fn received(inbox: &crate::mailbox::Inbox) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
+async fn a_check_without_a_wait_is_probed_only_on_order() {
     let service =
         Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };
     let checks = vec![check(Duration::ZERO, 1)];
@@ -187,7 +187,7 @@ impl WatchedCheck {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spaced_check_is_asked_once_an_interval_at_most_also_while_it_is_waited_for() {
+async fn a_rate_limited_check_is_probed_once_an_interval_at_most_also_while_it_is_waited_for() {
     use ErrorKind::{Auth, Ok, Protocol, Status, Timeout};
     for script in [&[Status][..], &[Timeout, Auth, Protocol, Ok], &[Ok, Status, Ok, Ok, Ok]] {
         let times = times(rate_limited("http://es/", 3), script, 60).await;
@@ -205,7 +205,7 @@ async fn a_connection_that_never_came_about_is_no_question() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
+async fn the_last_result_of_a_rate_limited_peer_is_used_before_a_restart() {
     let (orders, _) = watch::channel(Orders::default());
     let results = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
     sleep(Duration::from_secs(1)).await;
@@ -222,7 +222,7 @@ async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_asks_a_peer_next_keeps_its_interval() {
+async fn the_next_task_of_a_peer_keeps_its_interval() {
     let (orders, _) = watch::channel(Orders::default());
     let began = Instant::now();
     let results = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn without_lists_of_children_the_parents_tell_the_same() {
+    fn without_lists_of_children_the_parents_give_the_same() {
         let script = "sleep 60 & echo ready; read line; kill $!";
         let mut shell = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_reaped_meanwhile_is_not_told() {
+    fn processes_that_were_reaped_meanwhile_are_not_listed() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let mut walk = Walk::default();

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_s_death_is_told_when_it_happens_and_is_nobody_else_s_later() {
+    fn a_worker_s_death_is_reported_at_once_and_attributed_to_no_other_later() {
         let counter = Counter::new("worker");
         let mut memory = counter.memory();
         memory.hinted(at(0));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lives_is_not_dying() {
+    fn a_living_process_is_not_dying() {
         assert!(!is_dying(i32::try_from(std::process::id()).unwrap()));
         assert!(is_dying(i32::MAX));
     }

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_for_five_seconds_is_cut_and_who_takes_little_is_not() {
+    async fn a_client_that_reads_nothing_for_five_seconds_is_cut_and_a_slow_one_is_not() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
         let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_tells_of_this_process() {
+    fn the_kernel_reports_the_figures_of_this_process() {
         let reported = process().unwrap();
         assert!(reported.open_files >= 3 && reported.most_files >= reported.open_files, "{reported:?}");
         assert!(reported.resident_memory > 100_000 && reported.virtual_memory >= reported.resident_memory, "{reported:?}");

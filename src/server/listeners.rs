@@ -204,7 +204,7 @@ fn bind_abstract(name: &str) -> io::Result<UnixListener> {
     let bind = || UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address));
     let mut bound = bind();
     let in_use = |bound: &io::Result<UnixListener>| bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
-    if in_use(&bound) && own::ask_to_yield(name) {
+    if in_use(&bound) && own::request_yield(name) {
         for _ in 0..YIELD_TRIES {
             bound = bind();
             if !in_use(&bound) {
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_cannot_be_bound_is_told_with_what_to_check() {
+    fn a_socket_that_cannot_be_bound_is_reported_with_advice() {
         let dir = std::env::temp_dir().join(format!("portcullis-listeners-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let name = |path: &str| SocketName::Path(dir.join(path));

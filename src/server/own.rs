@@ -76,7 +76,7 @@ fn converse(mut stream: UnixStream, answer: &str) -> bool {
 }
 
 /// Requests this abstract name from its holder; returns whether that was an ad-hoc command, which releases it.
-pub(super) fn ask_to_yield(name: &str) -> bool {
+pub(super) fn request_yield(name: &str) -> bool {
     let connected = SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address));
     let Ok(mut stream) = connected else { return false };
     let timeout = Some(PATIENCE);

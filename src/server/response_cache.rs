@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_asked_only_so_much_is_kept() {
+    fn for_any_requests_the_cache_is_limited() {
         let (snapshot, look) = run();
         let mut answers = ResponseCache::default();
         for number in 0..1000 {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_still_reads_an_old_long_answer_makes_room_for_a_new_one() {
+    async fn readers_of_an_old_long_answer_make_room_for_a_new_one() {
         let (mut snapshot, look) = run();
         let mut answers = ResponseCache::default();
         snapshot.service.name = "x".repeat(MOST_BYTES / 4);

@@ -165,7 +165,7 @@ fn a_connection_is_kept_and_answers_come_in_order() {
 }
 
 #[test]
-fn who_says_nothing_makes_room_for_who_asks() {
+fn silent_clients_make_room_for_active_ones() {
     let address = started(plan(&["127.0.0.1:0"], None));
     let mut kept = connected(address);
     let mut silent: Vec<TcpStream> = (0..MOST_CONNECTIONS).map(|_| connected(address)).collect();
@@ -179,7 +179,7 @@ fn who_says_nothing_makes_room_for_who_asks() {
 }
 
 #[test]
-fn exactly_one_host_is_asked_and_where_some_are_named_one_of_those() {
+fn exactly_one_host_is_probed_and_if_some_are_named_one_of_those() {
     let name = abstract_name("hosts");
     let plan = HealthPlan { hosts: vec!["health.example".to_owned()], ..plan(&["127.0.0.1:0"], Some(name.clone())) };
     let address = started(plan);
@@ -236,7 +236,7 @@ fn details_need_authorization() {
 }
 
 #[test]
-fn details_for_everybody_or_nobody() {
+fn details_for_all_readers_or_none() {
     let always = started(HealthPlan { details: Details::Always, ..plan(&["127.0.0.1:0"], None) });
     assert!(get(always, "/healthz", "").contains(WORDS));
     let never = started(HealthPlan { details: Details::Never, ..plan(&["127.0.0.1:0"], None) });

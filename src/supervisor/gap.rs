@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspend_and_a_jump_of_the_wall_clock_take_no_deadline_s_time_but_are_told() {
+    fn a_suspend_and_a_jump_of_the_wall_clock_take_no_deadline_s_time_but_are_reported() {
         let mut gaps = Gaps::new(at(0), NONE, NONE);
         let hour = Duration::from_secs(3600);
         assert_eq!(gaps.look(at(1), None, at(100), NONE, hour, None), ClockGap { lost: NONE, away: true });

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_asked_and_one_that_hangs_is_killed_with_what_it_started() {
+    fn a_program_is_run_and_one_that_hangs_is_killed_with_its_children() {
         let variables: BTreeMap<OsString, OsString> = std::env::vars_os().chain([("ANSWER".into(), "0".into())]).collect();
         let ask = |script: &str, limit| succeeds(&["sh", "-c", script], &variables, Duration::from_millis(limit));
         assert_eq!(ask("exit $ANSWER", 10_000), Ok(true));

@@ -105,7 +105,7 @@ fn healthcheck_beside_a_command_of_ones_own_is_0() {
 }
 
 #[test]
-fn plan_tells_of_a_missing_program() {
+fn plan_reports_a_missing_program() {
     let plan = Portcullis::new().config("[modes.a]\ncommand = [\"slep\", \"1\"]\n").args(["plan"]).output().exits(0).stdout;
     assert!(plan.contains("# Notice: cannot start slep, the program of the process: it was not found; did you mean `sleep`?"), "{plan}");
 }

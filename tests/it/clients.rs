@@ -129,8 +129,8 @@ fn blackbox_exporter_probes_it() {
 }
 
 #[test]
-fn nagios_and_wait_on_tell_ready_from_not_ready() {
-    if !slow("nagios_and_wait_on_tell_ready_from_not_ready") {
+fn nagios_and_wait_on_distinguish_ready_from_not_ready() {
+    if !slow("nagios_and_wait_on_distinguish_ready_from_not_ready") {
         return;
     }
     let (run, http) = run();

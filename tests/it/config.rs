@@ -54,7 +54,7 @@ fn help_of_every_command_is_0_and_shows_an_example() {
 }
 
 #[test]
-fn colours_are_for_terminals_and_for_those_who_want_them() {
+fn colours_are_for_terminals_or_on_request() {
     for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false), (Some("0"), false)] {
         let (run, terminal) = Portcullis::new().env("TERM", "xterm").command(["true"]).on_terminal();
         let run = no_color.into_iter().fold(run, |run, value| run.env("NO_COLOR", value));
@@ -81,7 +81,7 @@ fn every_subcommand_helps_in_the_same_words() {
 }
 
 #[test]
-fn a_redis_that_nobody_asked_for_is_no_warning() {
+fn a_redis_that_was_not_requested_is_no_warning() {
     let said = Portcullis::new().command(["true"]).env("NO_COLOR", "1").output().exits(0);
     assert!(said.stderr.contains("portcullis info no heartbeat: no Redis is configured"), "{}", said.stderr);
     let config = "[checks.cache]\nurl = \"redis://127.0.0.1:1\"\nwait = \"0s\"\n[modes.api]\ncommand = [\"true\"]\n";
@@ -177,7 +177,7 @@ fn a_secret_is_read_from_its_file_and_never_from_two_places() {
 }
 
 #[test]
-fn extra_arguments_go_where_the_mode_asks_for_them() {
+fn extra_arguments_go_where_the_mode_names_them() {
     let asks = "mode = \"job\"\n[modes.job]\ncommand = [\"echo\", \"flask\", { args = true }]\n";
     let run = Portcullis::new().config(asks).args(["run", "--", "create-tenant", "--email", "x"]);
     assert_eq!(run.output().exits(0).stdout, "flask create-tenant --email x\n");

@@ -67,7 +67,7 @@ fn a_module_is_started_restarted_and_stopped_while_the_process_goes_on() {
 }
 
 #[test]
-fn a_module_that_does_not_come_up_is_told_with_the_reason() {
+fn a_module_that_does_not_come_up_is_reported_with_the_reason() {
     let tables = "[modules.gone]\ncommand = [\"/nowhere/gone\"]\nstart = \"on-demand\"\nrestart = \"never\"\n\
                   [modules.slow]\ncommand = [\"@\"]\nstart = \"on-demand\"\nstarted = { notify = true, within = \"60s\" }\n";
     let (run, _) = run(tables);
@@ -149,7 +149,7 @@ fn orders_that_wait_leave_room_for_health_questions() {
 }
 
 #[test]
-fn who_waits_behind_a_module_that_somebody_stopped_is_told_at_once() {
+fn a_request_behind_a_stopped_module_is_answered_at_once() {
     let tables = |word: &str| {
         format!("[modules.first]\ncommand = [\"@\", \"first\"]\n[modules.second]\ncommand = [\"@\", \"{word}\"]\nafter = [\"first\"]\n")
     };
@@ -168,7 +168,7 @@ fn who_waits_behind_a_module_that_somebody_stopped_is_told_at_once() {
 }
 
 #[test]
-fn a_module_whose_end_is_the_end_of_all_is_told_before_it_comes() {
+fn a_module_whose_end_ends_the_run_is_reported_before() {
     let run = Portcullis::new();
     let child = run.script("child", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done");
     let gone = "[modules.gone]\ncommand = [\"/nowhere/gone\"]\nstart = \"on-demand\"\non_exit = \"stop-all\"\n";

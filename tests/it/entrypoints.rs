@@ -261,7 +261,7 @@ fn the_page_and_the_heads_say_what_is_there() {
 
 /// Not a test but the recorder of `scripts/record-entrypoints`, which names the scripts' directory and the names.
 #[test]
-fn recordings_are_made_anew_where_that_is_asked_for() {
+fn recordings_are_renewed_on_request() {
     let Some(dir) = variable("PORTCULLIS_RECORD") else { return };
     let names = variable("PORTCULLIS_RECORD_NAMES").expect("the names of the scripts").into_string().unwrap();
     for name in names.split(' ') {

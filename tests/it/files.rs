@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 const API: &str = "mode = \"api\"\n[checks]\n[modes.api]\ncommand = [\"true\"]\n";
 
 #[test]
-fn an_owner_that_takes_root_is_told_before_anything_is_done() {
-    if !root("an_owner_that_takes_root_is_told_before_anything_is_done") {
+fn an_owner_that_needs_root_is_reported_before_anything_is_done() {
+    if !root("an_owner_that_needs_root_is_reported_before_anything_is_done") {
         return;
     }
     let run = Portcullis::new();

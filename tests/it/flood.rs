@@ -94,8 +94,8 @@ fn a_flood_of_long_answers_delays_no_probe() {
 }
 
 #[test]
-fn whoever_does_not_read_is_cut_and_costs_little() {
-    if !slow("whoever_does_not_read_is_cut_and_costs_little") {
+fn a_client_that_does_not_read_is_cut_and_costs_little() {
+    if !slow("a_client_that_does_not_read_is_cut_and_costs_little") {
         return;
     }
     let run = many_checks();

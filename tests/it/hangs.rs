@@ -50,7 +50,7 @@ fn stops(run: &mut Running, within: Duration, code: i32) {
 }
 
 #[test]
-fn a_check_whose_program_hangs_holds_up_nobody() {
+fn a_check_whose_program_hangs_delays_no_other() {
     let run = Portcullis::new();
     let program = run.dir().join("probe");
     std::fs::copy("/bin/true", &program).unwrap();
@@ -175,7 +175,7 @@ fn what_is_no_file_is_not_opened_but_refused() {
 }
 
 #[test]
-fn a_module_whose_program_becomes_a_fifo_fails_and_harms_nobody() {
+fn a_module_whose_program_becomes_a_fifo_fails_and_harms_no_other() {
     let run = Portcullis::new();
     let program = run.script("program", "#!/bin/sh\nexec sleep 1000\n");
     let config = format!("[modules.one]\ncommand = [\"{}\"]\n", program.display());

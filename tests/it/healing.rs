@@ -46,7 +46,7 @@ fn a_process_that_hangs_and_ignores_term_is_restarted() {
 }
 
 #[test]
-fn a_worker_whose_check_goes_down_is_restarted_and_nobody_else() {
+fn a_worker_whose_check_goes_down_is_restarted_and_no_other() {
     let run = Portcullis::new();
     let child = run.script("child", "#!/bin/sh\ntrap 'exit 0' TERM\ntouch $1.up\necho begin $1\nwhile :; do sleep 0.05; done\n");
     let (child, check) = (child.display(), check(run.dir(), "worker.up"));
@@ -114,14 +114,14 @@ fn two_replicas_are_never_restarted_at_once() {
 }
 
 #[test]
-fn what_is_outside_the_container_restarts_nobody_unless_it_is_meant() {
+fn what_is_outside_the_container_restarts_nothing_unless_configured() {
     let config = |more: &str| format!("[checks.db]\nurl = \"tcp://db.invalid:5432\"\nwait = \"0s\"\non_down = \"restart\"\n{more}");
     Portcullis::new().config(&config("")).sh("exit 0").output().exits(78).says(&["on_down", "i_know = true"]);
     Portcullis::new().config(&config("i_know = true\n")).sh("exit 0").output().exits(0);
 }
 
 #[test]
-fn a_check_that_was_never_up_restarts_nobody() {
+fn a_check_that_was_never_up_restarts_nothing() {
     let run = Portcullis::new();
     let config = format!("[checks.web]\n{}", check(run.dir(), "web.up"));
     let mut run = run.config(&config).sh("trap 'exit 0' TERM\necho begin main\nwhile :; do sleep 0.05; done").start();

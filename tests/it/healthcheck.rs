@@ -51,7 +51,7 @@ fn while_waiting_it_is_live_and_not_ready() {
 }
 
 #[test]
-fn nobody_there_is_1() {
+fn without_a_server_it_ends_with_1() {
     one_line(&Portcullis::new().args(["healthcheck"]).output(), 1);
 }
 

@@ -131,7 +131,7 @@ fn odd_requests_get_the_right_codes() {
 }
 
 #[test]
-fn whoever_asks_how_often_the_database_has_one_connection() {
+fn any_number_of_requests_uses_one_connection_to_the_database() {
     let server = Postgres::start();
     let run = Portcullis::new();
     let child = run.script("child", &polite());

@@ -146,7 +146,7 @@ fn modules_start_in_order_once_the_others_are_up_and_stop_in_the_reverse() {
 }
 
 #[test]
-fn a_module_that_hangs_is_killed_within_the_deadline_and_the_process_is_asked_all_the_same() {
+fn a_module_that_hangs_is_killed_within_the_deadline_and_the_process_is_stopped_all_the_same() {
     let mut run = run(
         "[process]\nstop_timeout = \"2s\"\n[modules.deaf]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo begin deaf; while :; do sleep 0.1; done\"]\nafter = [\"main\"]\n",
     );
@@ -219,7 +219,7 @@ fn a_module_is_started_again_as_its_policy_says() {
 }
 
 #[test]
-fn who_ends_at_once_is_not_started_again_and_again_without_a_pause() {
+fn a_module_that_ends_at_once_is_not_restarted_without_a_pause() {
     let run = run("[modules.hasty]\ncommand = [\"sh\", \"-c\", \"echo begin hasty\"]\nrestart = \"always\"\nrestart_delay = \"0s\"\n");
     eventually("it was started again", secs(20), || (lines(&run, &["begin hasty"]).len() >= 3).then_some(()));
     // 0, 20, 40, 80, 160, 320, 640 and 1280 ms, each less a fifth at most: the tenth start comes after two seconds.
@@ -239,7 +239,7 @@ fn sockets_that_were_passed_on_are_the_process_alone() {
 }
 
 #[test]
-fn a_check_can_ask_whether_a_module_runs() {
+fn a_check_can_probe_whether_a_module_runs() {
     let run = run("[checks.worker]\nurl = \"process:one\"\ninterval = \"100ms\"\nfailure_threshold = 1\n\
          [modules.one]\ncommand = [\"@\", \"one\"]\nrestart = \"never\"\naffects = \"none\"\n");
     run.until_stdout("begin one", secs(20));
@@ -250,7 +250,7 @@ fn a_check_can_ask_whether_a_module_runs() {
 }
 
 #[test]
-fn a_module_may_tell_itself_that_it_is_up() {
+fn a_module_may_report_itself_that_it_is_up() {
     let run = run(
         "[modules.one]\ncommand = [\"sh\", \"-c\", \"until [ -e one.up ]; do sleep 0.02; done; echo >&4; exec sleep 1000\"]\nstarted = { notify_fd = 4 }\n",
     );

@@ -143,7 +143,7 @@ fn a_reader_that_pauses_holds_up_its_stream_alone_and_loses_nothing() {
 }
 
 #[test]
-fn nobody_reading_holds_up_neither_the_stop_nor_the_end() {
+fn without_a_reader_neither_the_stop_nor_the_end_is_delayed() {
     let (reading, writing) = std::io::pipe().unwrap();
     let mut run = labelled().stdout_to(writing).sh("echo ready >&2; exec yes").start();
     run.until_stderr("ready", secs(20));

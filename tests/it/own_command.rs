@@ -62,7 +62,7 @@ fn signals_and_the_user_are_those_of_the_mode() {
 }
 
 #[test]
-fn it_waits_for_the_checks_only_where_that_was_asked_for() {
+fn it_waits_for_the_checks_only_if_requested() {
     let port = free_port();
     for ask in [&["run", "--exec", "--wait", "--", "echo", "after"][..], &["run", "--", "echo", "after"]] {
         let mut run = own_run(port).env("PORTCULLIS_EXEC", if ask.len() == 4 { "wait" } else { "" }).args(ask).start();
@@ -78,7 +78,7 @@ fn it_waits_for_the_checks_only_where_that_was_asked_for() {
 }
 
 #[test]
-fn once_the_wait_is_over_nobody_is_asked_any_more() {
+fn once_the_wait_is_over_nothing_is_probed_any_more() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let config = format!("[checks.target]\nurl = \"tcp://127.0.0.1:{port}\"\nwait = \"40s\"\ninterval = \"100ms\"\n");
@@ -93,7 +93,7 @@ fn once_the_wait_is_over_nobody_is_asked_any_more() {
 }
 
 #[test]
-fn a_variable_asks_for_it_and_is_not_handed_on() {
+fn a_variable_enables_it_and_is_not_passed_on() {
     for word in ["true", "YES", "1", "on"] {
         let run = own_run(free_port()).env("PORTCULLIS_EXEC", word).command(["sh", "-c", "echo \"[$PORTCULLIS_EXEC] $OWN\""]);
         assert_eq!(run.output().exits(0).stdout, "[] of the mode\n", "{word}");
@@ -111,7 +111,7 @@ fn a_variable_asks_for_it_and_is_not_handed_on() {
 }
 
 #[test]
-fn an_unknown_mode_is_told_and_no_mode_is_none() {
+fn an_unknown_mode_is_reported_and_no_mode_is_none() {
     let run = Portcullis::new().config(&service(1)).env("MODE", "apj");
     assert_eq!(exec(run, "echo \"$COMMON [$OWN]\"").output().exits(0).says(&["unknown mode `apj`"]).stdout, "of all []\n");
     let run = Portcullis::new().config(&service(1));

@@ -166,7 +166,7 @@ fn a_stall_is_cured() {
 }
 
 /// A task that never comes back holds up the thread of the checks, however often that is replaced, and nothing else.
-fn a_stall_is_told() {
+fn a_stall_is_reported() {
     if !slow("a_thread_of_the_checks_that_hangs_every_time_fails_livez_and_nothing_else") {
         return;
     }
@@ -253,6 +253,6 @@ fn main() -> ExitCode {
     child_is_kept("health", "", "/livez");
     lock_panics();
     a_stall_is_cured();
-    a_stall_is_told();
+    a_stall_is_reported();
     ExitCode::SUCCESS
 }

@@ -25,7 +25,7 @@ const SPEAKS: &str = "#!/usr/bin/perl\nuse Socket;\nmy $name = $ENV{NOTIFY_SOCKE
                       while (1) { send(S, 'WATCHDOG=1', 0, pack_sockaddr_un($name)); select(undef, undef, undef, 0.2) }\n";
 
 #[test]
-fn a_watchdog_does_not_count_time_in_which_nobody_could_run() {
+fn a_watchdog_does_not_count_time_in_which_no_process_could_run() {
     let run = Portcullis::new();
     let child = run.dir().join("speaks");
     std::fs::write(&child, SPEAKS).unwrap();
@@ -40,7 +40,7 @@ fn a_watchdog_does_not_count_time_in_which_nobody_could_run() {
 }
 
 #[test]
-fn a_wait_does_not_count_time_in_which_nobody_could_run() {
+fn a_wait_does_not_count_time_in_which_no_process_could_run() {
     let port = free_port();
     let run = Portcullis::new();
     let child = run.script("child", &polite());

@@ -9,7 +9,7 @@ use std::time::Duration;
 const DAEMON: &str = "(setsid bash -c 'trap \"echo cleaned; exit 0\" TERM; echo daemon; while :; do sleep 0.05; done' &)\n";
 
 #[test]
-fn leftovers_of_leftovers_are_asked_to_stop_too() {
+fn leftovers_of_leftovers_get_a_stop_signal_too() {
     // A shell that dies of TERM leaves its own child behind, which has not got a signal yet.
     let script = "setsid sh -c 'sleep 300; echo x' & sleep 0.3";
     let watch = Stopwatch::start();
@@ -31,8 +31,8 @@ fn leftovers_of_leftovers_are_asked_to_stop_too() {
 }
 
 #[test]
-fn without_proc_everybody_in_our_own_pid_namespace_is_asked_to_stop() {
-    if !root("without_proc_everybody_in_our_own_pid_namespace_is_asked_to_stop") {
+fn without_proc_all_processes_in_our_own_pid_namespace_get_a_stop_signal() {
+    if !root("without_proc_all_processes_in_our_own_pid_namespace_get_a_stop_signal") {
         return;
     }
     let run = Portcullis::new();
@@ -87,8 +87,8 @@ fn with_no_descriptor_left_the_leftovers_are_found() {
 }
 
 #[test]
-fn with_a_full_process_table_names_are_resolved_and_nobody_is_blamed() {
-    if !root("with_a_full_process_table_names_are_resolved_and_nobody_is_blamed") {
+fn with_a_full_process_table_names_are_resolved_and_no_process_is_blamed() {
+    if !root("with_a_full_process_table_names_are_resolved_and_no_process_is_blamed") {
         return;
     }
     // Room for our own threads and for none beside them, with a user of its own.

@@ -71,7 +71,7 @@ fn a_process_that_never_says_so_has_failed_its_start() {
 }
 
 #[test]
-fn it_may_ask_for_longer_to_start() {
+fn it_may_request_more_time_to_start() {
     let script = "notify EXTEND_TIMEOUT_USEC=20000000\n".to_owned()
         + &talker(&[], 3).replace("echo ready", "trap 'notify READY=1' USR1; echo waiting");
     let mut run = notifying("started = { notify = true, within = \"2s\" }", "", &script);
@@ -84,7 +84,7 @@ fn it_may_ask_for_longer_to_start() {
 }
 
 #[test]
-fn it_may_ask_for_longer_to_stop_but_not_for_ever() {
+fn it_may_request_more_time_to_stop_but_not_without_limit() {
     let script = "trap 'notify EXTEND_TIMEOUT_USEC=20000000; sleep 3; exit 5' TERM\nnotify READY=1; echo ready\nsleep 1000 & wait\n";
     let mut run = notifying("started = { notify = true }", "[process]\nstop_timeout = \"2s\"\n", script);
     run.until_status("/readyz", 200, secs(20));
@@ -150,7 +150,7 @@ fn a_process_that_falls_silent_is_aborted_and_one_that_speaks_is_not() {
 }
 
 #[test]
-fn the_supervisor_above_is_told_and_the_child_does_not_get_its_socket() {
+fn the_supervisor_above_is_notified_and_the_child_does_not_get_its_socket() {
     let name = unique("portcullis-above");
     let above = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     above.set_read_timeout(Some(secs(20))).unwrap();
@@ -177,7 +177,7 @@ fn the_supervisor_above_is_told_and_the_child_does_not_get_its_socket() {
 }
 
 #[test]
-fn a_socket_with_a_path_is_told_too_and_one_that_is_gone_harms_nothing() {
+fn a_socket_with_a_path_is_notified_too_and_a_missing_one_harms_nothing() {
     let dir = Dir::new();
     let path = dir.path().join("above");
     let above = UnixDatagram::bind(&path).unwrap();

@@ -69,7 +69,7 @@ fn a_stop_during_the_pause_leaves_at_once() {
 }
 
 #[test]
-fn a_process_that_was_asked_to_stop_is_not_started_again() {
+fn a_process_that_got_a_stop_signal_is_not_restarted() {
     let mut run = Portcullis::new().config("[process]\nrestart = \"always\"\nrestart_delay = \"0s\"\n").sh(&talker(&[], 7)).start();
     run.until_stdout("ready", secs(20));
     run.signal(15);
@@ -78,7 +78,7 @@ fn a_process_that_was_asked_to_stop_is_not_started_again() {
 }
 
 #[test]
-fn dependencies_are_asked_again_before_each_start() {
+fn dependencies_are_probed_again_before_each_start() {
     let port = free_port();
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let checks = format!("[checks.db]\nurl = \"tcp://127.0.0.1:{port}\"\nwait = \"60s\"\n");

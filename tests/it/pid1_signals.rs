@@ -5,7 +5,7 @@ use crate::support::{Exit, Portcullis, eventually, process, root, secs, wait};
 use std::time::Duration;
 
 #[test]
-fn signals_that_usually_tell_of_faults_are_forwarded_when_somebody_sends_them() {
+fn signals_that_usually_report_faults_are_forwarded_if_a_process_sends_them() {
     let faults = [4, 5, 6, 7, 8, 11, 16, 31];
     for pid1 in [false, true] {
         let new = Portcullis::new().sh(&talker(&faults, 0));
@@ -212,7 +212,7 @@ fn idle_it_never_wakes() {
 }
 
 #[test]
-fn the_child_dies_with_us_only_when_that_was_asked_for() {
+fn the_child_dies_with_us_only_if_requested() {
     for (option, dies) in [("--parent-death-signal=TERM", true), ("--stop-timeout=8s", false)] {
         let mut run = Portcullis::new().args(["run", option, "--", "bash", "-c", &talker(&[], 0)]).start();
         run.until_stdout("ready", secs(20));

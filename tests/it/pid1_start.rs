@@ -59,7 +59,7 @@ fn pid_1_loses_an_early_term_only_before_its_mask_is_set() {
 }
 
 #[test]
-fn passed_descriptors_reach_the_child_and_nobody_else() {
+fn passed_descriptors_reach_only_the_child() {
     let run = Portcullis::new();
     let pipe = run.dir().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();

@@ -199,13 +199,13 @@ fn a_failed_start_is_held_with_its_health_until_term() {
 }
 
 #[test]
-fn a_kill_for_want_of_memory_is_told_apart() {
+fn a_kill_because_memory_ran_out_is_recognized() {
     let cgroup = std::path::PathBuf::from("/sys/fs/cgroup/memory").join(unique("portcullis-it"));
     let (limit, tasks, bytes) = ("memory.limit_in_bytes", "cgroup.procs", "60000000");
     let version2 = !std::path::Path::new("/sys/fs/cgroup/memory").exists();
     let cgroup = if version2 { std::path::PathBuf::from("/sys/fs/cgroup").join(unique("portcullis-it")) } else { cgroup };
     let limit = if version2 { "memory.max" } else { limit };
-    let name = "a_kill_for_want_of_memory_is_told_apart";
+    let name = "a_kill_because_memory_ran_out_is_recognized";
     if !root(name) {
         return;
     }
@@ -226,8 +226,8 @@ fn a_kill_for_want_of_memory_is_told_apart() {
 }
 
 #[test]
-fn a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else() {
-    let name = "a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else";
+fn a_worker_s_death_because_memory_ran_out_is_reported_at_once_and_attributed_to_no_other() {
+    let name = "a_worker_s_death_because_memory_ran_out_is_reported_at_once_and_attributed_to_no_other";
     if !root(name) {
         return;
     }
@@ -255,7 +255,7 @@ fn a_worker_s_death_for_want_of_memory_is_told_then_and_blamed_on_nobody_else() 
 }
 
 #[test]
-fn who_is_waited_for_at_the_end_and_who_was_killed_is_said() {
+fn remaining_and_killed_processes_are_reported_at_the_end() {
     let run = Portcullis::new().config("[process]\nstop_timeout = \"3s\"\n");
     let helper = run.script("helper", &stubborn().replace("echo ready", "echo helper"));
     let mut run = run.sh(&format!("setsid {} & read -t 2 line < <(sleep 1); exit 3", helper.display())).start();

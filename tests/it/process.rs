@@ -47,7 +47,7 @@ fn the_last_line_says_why_and_with_which_code() {
 }
 
 #[test]
-fn an_end_that_was_asked_for_is_no_error() {
+fn an_end_that_was_requested_is_no_error() {
     let sleeps = "echo up; exec sleep 1000";
     let own_code = "trap 'kill $!; exit 3' TERM; sleep 1000 & echo up; wait";
     for (requested, script, code, level) in [(true, sleeps, 143, "info"), (true, own_code, 3, "error"), (false, "kill $$", 143, "error")] {

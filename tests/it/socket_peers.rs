@@ -34,8 +34,8 @@ impl Drop for Squatter {
 }
 
 #[test]
-fn who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing() {
-    if !root("who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing") {
+fn a_process_that_takes_the_socket_first_gets_nothing_and_is_not_trusted() {
+    if !root("a_process_that_takes_the_socket_first_gets_nothing_and_is_not_trusted") {
         return;
     }
     let name = unique("squatted");
@@ -64,8 +64,8 @@ fn who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing() {
 }
 
 #[test]
-fn who_only_shows_as_our_user_gives_no_orders() {
-    if !root("who_only_shows_as_our_user_gives_no_orders") {
+fn a_peer_that_only_appears_as_our_user_cannot_send_control_requests() {
+    if !root("a_peer_that_only_appears_as_our_user_cannot_send_control_requests") {
         return;
     }
     let run = Portcullis::new().through("unshare --user --map-user=65534 --map-group=65534");

@@ -21,7 +21,7 @@ fn run(http: &Http, health: &str) -> Running {
 }
 
 #[test]
-fn every_language_tells_the_same() {
+fn every_language_gets_the_same() {
     let http = Http::answering(200, "");
     let run = run(&http, "");
     run.until_status("/actuator/health", 200, secs(20));
@@ -115,7 +115,7 @@ fn watching_into_a_pipe_moves_no_cursor() {
 }
 
 #[test]
-fn who_may_not_see_details_is_told_so() {
+fn readers_without_access_to_details_are_informed() {
     let http = Http::answering(200, "");
     let run = run(&http, "");
     run.until_status("/healthz", 200, secs(20));

@@ -77,7 +77,7 @@ fn a_step_has_its_time_its_input_its_items_and_its_variables() {
 }
 
 #[test]
-fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_nobody_behind() {
+fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_no_process_behind() {
     let polite =
         "[[steps]]\ncommand = [\"sh\", \"-c\", \"trap 'echo asked >> order; exit 0' TERM; echo ready; while :; do sleep 0.05; done\"]\n";
     let mut run = Portcullis::new().config(polite).sh("echo process >> order").start();

@@ -83,7 +83,7 @@ fn wrong_options_are_named_and_end_with_1() {
 }
 
 #[test]
-fn the_server_is_looked_for_where_it_was_told_to_be() {
+fn the_server_is_searched_at_the_configured_endpoints() {
     const LISTEN: &str = "PORTCULLIS_HEALTH__LISTEN";
     const SOCKET: &str = "PORTCULLIS_HEALTH__SOCKET";
     let file = || Some(place(Some("0.0.0.0:7000"), Some("/run/file.sock")));
@@ -194,7 +194,7 @@ fn nonsense_and_silence_are_not_healthy() {
 
 /// The peer of the unix socket is trusted, so the server would send it all details.
 #[test]
-fn a_real_server_tells_the_subcommand_public_words_only() {
+fn a_real_server_gives_the_subcommand_only_public_words() {
     let name = SocketName::Abstract(format!("portcullis-test/{}/healthcheck", std::process::id()));
     let socket = Some(name.clone());
     let plan = HealthPlan {

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_pause_is_as_long_as_it_was_asked_to_be() {
+    async fn every_pause_is_as_long_as_requested() {
         let mut alarm = Alarm::new();
         for length in [3, 0, 20, 7, 0, 30].map(Duration::from_millis) {
             let began = Instant::now();

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_or_low_terminal_shows_who_is_missing_and_never_wraps() {
+    fn a_narrow_or_low_terminal_shows_what_is_missing_and_never_wraps() {
         let lines = board(9).lines(Duration::from_secs(1), (40, 5));
         assert_eq!(
             lines,

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_that_stood_longest_is_the_one_that_is_told() {
+    fn the_cause_that_lasted_longest_is_reported() {
         let mut row = row();
         row.fails(Failure::new(ErrorKind::Dns, "no such name"), at(10));
         row.fails(Failure::new(ErrorKind::Refused, "refused"), at(1_000));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn one_cause_is_told_once() {
+    fn one_cause_is_reported_once() {
         let mut row = row();
         row.fails(Failure::new(ErrorKind::Refused, "refused"), at(10));
         row.conclude(at(30_000));

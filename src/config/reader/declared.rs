@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_together_and_each_is_a_hole_afterwards() {
+    fn faults_are_reported_together_and_each_leaves_a_hole() {
         let toml = "[s]\nwait = 5\nwaits = 1\ncount = '${UNSET}${OTHER}'\nlist = [1, 'a', 2]\n";
         let found = read::<Sample>(toml, Depth::Whole, |some, section| {
             assert_eq!(some.list.len(), 1);

@@ -114,7 +114,7 @@ fn counts_that_promise_more_than_there_is_are_no_harm() {
 }
 
 #[test]
-fn edns_is_asked_for_where_it_is_wanted() {
+fn edns_is_requested_if_configured() {
     let plain = question();
     let longer = DnsQuery::new("db.example", Family::V4, true).unwrap();
     assert_eq!(longer.bytes().len(), plain.bytes().len() + 11);

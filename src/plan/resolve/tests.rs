@@ -346,7 +346,7 @@ fn bare_keeps_mode_migration_and_process_alone() {
 }
 
 #[test]
-fn secret_files_reach_the_child_only_when_asked() {
+fn secret_files_reach_the_child_only_on_request() {
     let secret = File::new("from-a-file\n");
     let path = secret.0.to_str().unwrap();
     let variables = [("API_SECRET_FILE", path), ("NO_FILE", "/nowhere/at-all")];

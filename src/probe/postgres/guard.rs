@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_asked_for_in_allowed_ways_only_however_the_bytes_come() {
+    fn the_password_is_requested_in_allowed_ways_only_however_the_bytes_come() {
         let notice = message(b'N', b"SNOTICE\0\0");
         let clear = [notice.clone(), authentication(3), authentication(0)].concat();
         let scram = [notice, message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0"), message(b'R', b"\0\0\0\x0br=x"), authentication(0)].concat();

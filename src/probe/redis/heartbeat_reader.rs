@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_left_out_and_the_others_are_told() {
+    fn invalid_records_are_left_out_and_the_others_are_listed() {
         let record = |id: &[u8], left, payload: &[u8]| vec![bulk(id), left, Value::Int(1), bulk(payload)];
         let parts = [
             vec![Value::Int(8)],

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_one_line_unless_somebody_else_speaks() {
+    fn a_line_that_is_too_long_is_one_line_unless_another_process_writes() {
         let (mut page, mut a, mut b) = (OutputBuffer::default(), Lines::new(1, Some("a")), Lines::new(2, Some("b")));
         let long = vec![b'x'; LONGEST_HELD + 1];
         page.add(&mut a, &long);

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_listens_any_more_is_no_fault() {
+    fn a_listener_that_is_gone_is_no_error() {
         let (reading, mut scan) = scan(b"x");
         drop(reading);
         assert!(scan.is_over(b"x"));

@@ -155,7 +155,7 @@ impl Lifecycle {
             // It is being restarted: from here on the deadline of the shutdown applies.
             Self::end_deadlines(ProcessId::Main, effects);
         }
-        if self.somebody_goes_before_main() {
+        if self.a_module_starts_before_main() {
             self.shut(Shutdown::Preceding(number));
             effects.push(Effect::Arm(Timer::Precedence, self.stop_timeout() / 2));
         } else {

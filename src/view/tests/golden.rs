@@ -177,7 +177,7 @@ fn every_view_in_every_situation() {
 }
 
 #[test]
-fn the_page_tells_what_is_wrong_and_loads_nothing() {
+fn the_page_shows_what_is_wrong_and_loads_nothing() {
     let (snapshot, look) = named("redis down");
     let page = ask(&snapshot, look, "GET /", "text/html,*/*;q=0.8", false);
     assert_eq!((page.status, page.content_type), (200, "text/html; charset=utf-8"));

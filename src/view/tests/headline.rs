@@ -67,7 +67,7 @@ fn a_start_says_what_it_is_doing() {
 }
 
 #[test]
-fn a_process_that_ended_and_one_that_starts_late_are_told_apart() {
+fn a_process_that_ended_and_one_that_starts_late_are_distinguished() {
     let (mut snapshot, look) = named("all up");
     snapshot.phase = Phase::Starting;
     for second in [97, 98, 99] {

@@ -201,7 +201,7 @@ fn koupleless_names_both_components_and_every_module_with_its_version() {
 }
 
 #[test]
-fn koupleless_tells_the_room_of_a_disk() {
+fn koupleless_shows_the_free_space_of_a_disk() {
     let (_, response) = body(&koupleless(), "/actuator/health", true);
     let disk = &response["components"]["arkBizAggregate"]["details"]["biz1:0.0.1-SNAPSHOT"]["details"]["disk"];
     let room = ["total", "free", "threshold", "exists"].map(|key| disk["details"][key].clone());

@@ -54,7 +54,7 @@ fn a_reload_that_the_end_of_the_process_overtakes_is_refused_and_the_next_one_is
 }
 
 #[test]
-fn a_reload_leaves_a_module_stopped_that_somebody_has_stopped() {
+fn a_reload_leaves_a_module_stopped_that_was_stopped_on_request() {
     let (run, path) = run("[modules.m]\ncommand = [\"@\", \"before\"]\n");
     order(&run, &["stop", "m"], 0, "module m");
     std::fs::write(&path, config(&path, "[modules.m]\ncommand = [\"@\", \"after\"]\n")).unwrap();
@@ -132,7 +132,7 @@ fn a_reload_reads_from_where_the_run_was_started() {
 }
 
 #[test]
-fn a_reload_goes_on_when_nobody_waits_for_it_any_more() {
+fn a_reload_continues_if_its_client_has_gone() {
     let slow = |word: &str| {
         let script = "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done";
         format!("[modules.slow]\ncommand = [\"sh\", \"-c\", \"{script}\", \"{word}\"]\n")

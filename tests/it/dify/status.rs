@@ -90,7 +90,7 @@ const WELL: [&str; 16] = [
 ];
 
 #[test]
-fn every_api_of_the_four_clients_is_asked_as_ordered_and_reported_by_its_name() {
+fn every_api_of_the_four_clients_is_probed_as_configured_and_reported_by_its_name() {
     let dify = DifyServer::start();
     let run = start(&dify, &format!("{}{KEYS}interval = \"1h\"\n", account()));
     let report = report(&run, "a report", |_| true);
@@ -194,7 +194,7 @@ fn each_status_is_produced_with_the_code_that_came() {
 }
 
 #[test]
-fn without_a_conversation_both_that_need_one_are_skipped_and_asked_once_there_is_one() {
+fn without_a_conversation_both_that_need_one_are_skipped_and_probed_once_there_is_one() {
     let dify = DifyServer::start();
     dify.world().talks = false;
     let run = start(&dify, "clients = [\"DifyChat\"]\napi_key = \"app-chat-key-1\"\n");
@@ -262,7 +262,7 @@ fn a_session_is_refreshed_when_it_ends_and_made_anew_where_that_is_refused() {
 }
 
 #[test]
-fn a_question_that_stays_refused_is_asked_three_times() {
+fn a_query_that_stays_refused_is_sent_three_times() {
     let dify = DifyServer::start();
     dify.world().faults.insert("/console/api/datasets/api-keys", Fault::Status(401));
     let run = start(&dify, &format!("{}clients = [\"DifyServer\"]\ninterval = \"1h\"\n", account()));
@@ -336,7 +336,7 @@ fn more_apps_than_a_report_has_room_for_are_left_out_and_that_is_said() {
 }
 
 #[test]
-fn what_the_lookup_cannot_find_out_is_told_as_its_failure() {
+fn what_the_lookup_cannot_find_is_reported_as_its_failure() {
     let dify = DifyServer::start();
     dify.world()
         .faults
@@ -414,7 +414,7 @@ fn a_slow_dify_costs_a_call_its_own_time_and_a_report_a_bounded_one() {
 }
 
 #[test]
-fn neither_keys_nor_tokens_nor_foreign_words_are_told_to_anybody_and_details_only_to_the_authorized() {
+fn keys_tokens_and_foreign_words_are_shown_to_no_one_and_details_only_to_authorized_readers() {
     let dify = DifyServer::start();
     dify.world().faults.insert("/v1/info", Fault::Status(403));
     let run = service(&dify, &account()).env("PORTCULLIS_LOG", "trace").env("PORTCULLIS_HEALTH__DETAILS", "when-authorized");

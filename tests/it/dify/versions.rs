@@ -101,7 +101,7 @@ fn every_preset_of_dify_is_recorded_and_listed_in_its_document() {
 
 /// The version that `/app/api` says is another's: one plain sentence, and nothing where it is the preset's own.
 #[test]
-fn a_preset_in_another_version_is_told_once() {
+fn a_preset_in_another_version_is_reported_once() {
     let programs = StandIns::new(&PROGRAMS);
     let file = |pyproject: &str, extends: &str, least: &str| {
         let place = programs.path();

@@ -41,7 +41,7 @@ fn a_late_beat_changes_nothing() {
 }
 
 #[test]
-fn a_beat_of_somebody_else_changes_nothing_and_a_successor_clears_what_it_finds() {
+fn a_heartbeat_with_another_token_changes_nothing_and_a_successor_replaces_the_record() {
     let redis = Redis::start();
     beat(&redis, "one", "a", 1, "UNKNOWN", true, 0).unwrap();
     beat(&redis, "one", "a", 2, "READY", false, 0).unwrap();

@@ -116,7 +116,7 @@ fn another_producer_of_the_shared_key_counts_as_one() {
 }
 
 #[test]
-fn a_watcher_tells_what_changes() {
+fn a_watcher_reports_changes() {
     let redis = Redis::start();
     let watcher = Portcullis::new().args(["ready", "api", "--watch", "--url", &redis.url()]).start();
     watcher.until_stdout("api: 0 ready", secs(20));

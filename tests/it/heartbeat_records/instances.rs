@@ -9,7 +9,7 @@ fn quick(run: Portcullis) -> Running {
     run.env("PORTCULLIS_HEARTBEAT__EVERY", "1s").env("PORTCULLIS_HEARTBEAT__TTL", "20s").start()
 }
 
-fn until_told(run: &Running, words: &str) -> String {
+fn until_reported(run: &Running, words: &str) -> String {
     eventually(words, secs(30), || Some(run.beside(["status"]).stdout).filter(|text| text.contains(words)))
 }
 
@@ -19,14 +19,14 @@ fn processed(redis: &Redis) -> u64 {
 }
 
 #[test]
-fn who_is_there_is_shown_to_authorized_readers_and_asks_redis_nothing() {
+fn instances_are_shown_to_authorized_readers_without_a_query_to_redis() {
     let redis = Redis::start();
     let first = quick(replica(&redis.url(), "replica-one", ""));
     let second = quick(replica(&redis.url(), "replica-two", ""));
-    let text = until_told(&first, "2 of 2 ready");
+    let text = until_reported(&first, "2 of 2 ready");
     let line = |name: &str| text.lines().find(|line| line.contains(name) && line.contains("ready for")).unwrap_or_else(|| panic!("{text}"));
     assert!(line("replica-one").contains("this one") && !line("replica-two").contains("this one"), "{text}");
-    until_told(&second, "2 of 2 ready");
+    until_reported(&second, "2 of 2 ready");
     for path in ["/", "/status?verbose", "/actuator/health", "/metrics"] {
         let reported = first.get(path).body;
         assert!(!reported.contains("replica-"), "{path}: {reported}");
@@ -47,8 +47,8 @@ fn who_is_there_is_shown_to_authorized_readers_and_asks_redis_nothing() {
     assert!(first.get_over_socket("/").body.contains("replica-two"));
     redis.signal(18);
     second.signal(9);
-    until_told(&first, "silent for");
-    until_told(&first, "1 of 1 ready");
+    until_reported(&first, "silent for");
+    until_reported(&first, "1 of 1 ready");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_hundred_are_listed_the_rest_is_counted_and_nonsense_is_left_out() {
     redis.command(&["EVAL", hour, "1", &all, &"n".repeat(300_000)]);
     redis.command(&["ZADD", &all, "9999999999999", "of-another-age"]);
     let run = quick(replica(&redis.url(), "one", ""));
-    let text = until_told(&run, "1 of 153 ready");
+    let text = until_reported(&run, "1 of 153 ready");
     assert_eq!(text.lines().filter(|line| line.contains("  not ready, starting")).count(), 99, "{text}");
     assert!(text.contains("● one") && text.contains("  and 53 more"), "{text}");
     assert_eq!(run.beside(["healthcheck"]).stdout.trim(), "healthy");

@@ -138,7 +138,7 @@ fn a_command_that_failed_is_tried_again_as_often_as_it_may_be() {
 }
 
 #[test]
-fn the_role_and_the_holder_are_told_while_it_queues() {
+fn the_role_and_the_holder_are_reported_while_it_waits() {
     let server = prepared();
     let mut holder = replica(&server, "holder", &migration(&server, "600"), "").start();
     eventually("the holder migrates", secs(60), || (runs(&server) == "1").then_some(()));

@@ -104,7 +104,7 @@ fn mariadb_lets_one_migrate_at_a_time_and_frees_the_lock_of_the_dead() {
 }
 
 #[test]
-fn mariadb_is_asked_what_there_is_to_do() {
+fn mariadb_is_queried_for_pending_work() {
     let server = MariaDb::start("secret", &[]);
     server.sql("CREATE TABLE app.version (n int); INSERT INTO app.version VALUES (7)");
     let check = format!("[checks.db]\nurl = \"mysql://app:secret@127.0.0.1:{}/app\"", server.port);
@@ -148,7 +148,7 @@ fn a_file_keeps_the_replicas_of_one_host_apart() {
 }
 
 #[test]
-fn redis_holds_the_lock_only_where_it_is_asked_to_by_name() {
+fn redis_holds_the_lock_only_if_it_is_named() {
     let redis = Redis::start();
     let dir = Dir::new();
     let check = format!("[checks.cache]\nurl = \"{}\"", redis.url());

@@ -68,18 +68,18 @@ fn killed_twenty_times(server: &Postgres, pooler: &PgBouncer, seed: u64) {
 }
 
 #[test]
-fn twenty_kills_behind_a_pooler_that_lends_names_lose_nobody_a_session() {
-    if slow("twenty_kills_behind_a_pooler_that_lends_names_lose_nobody_a_session") {
+fn twenty_kills_behind_a_pooler_that_lends_names_cost_no_other_client_its_session() {
+    if slow("twenty_kills_behind_a_pooler_that_lends_names_cost_no_other_client_its_session") {
         let server = prepared();
         killed_twenty_times(&server, &PgBouncer::with(&server, "default_pool_size = 12\n"), 0x9e37_79b9_7f4a_7c15);
     }
 }
 
 #[test]
-fn twenty_kills_behind_a_current_pooler_lose_nobody_a_session() {
+fn twenty_kills_behind_a_current_pooler_cost_no_other_client_its_session() {
     let server = prepared();
     if let Some(pooler) =
-        PgBouncer::current("twenty_kills_behind_a_current_pooler_lose_nobody_a_session", &server, "default_pool_size = 12\n")
+        PgBouncer::current("twenty_kills_behind_a_current_pooler_cost_no_other_client_its_session", &server, "default_pool_size = 12\n")
     {
         killed_twenty_times(&server, &pooler, 0x2545_f491_4f6c_dd1d);
     }

@@ -61,7 +61,7 @@ fn end(mut child: Child) {
 }
 
 #[test]
-fn a_lock_that_went_while_nobody_ran_lets_nothing_go_on() {
+fn a_lock_that_was_lost_in_a_gap_lets_nothing_continue() {
     let server = prepared();
     let mut run = replica(&server, "first", "echo migrating; while [ ! -e go ]; do sleep 0.1; done\n", "").start();
     run.until_stdout("migrating", secs(60));
@@ -175,7 +175,7 @@ fn what_a_migration_leaves_in_its_group_is_gone_before_the_lock_is() {
 }
 
 #[test]
-fn a_lock_session_that_is_ended_is_regained_when_nobody_wants_it() {
+fn a_lock_session_that_is_ended_is_regained_if_no_replica_waits_for_it() {
     let server = prepared();
     let run = replica(&server, "one", &migration(&server, "3"), "").start();
     eventually("it migrates", secs(60), || (server.psql("SELECT count(*) FROM runs") == "1").then_some(()));
@@ -206,7 +206,7 @@ fn a_lock_session_that_is_ended_while_another_replica_queues_lets_no_two_migrate
 }
 
 #[test]
-fn a_lock_that_somebody_else_got_stops_the_migration_with_76() {
+fn a_lock_that_another_replica_got_stops_the_migration_with_76() {
     let server = prepared();
     let mut run = replica(&server, "one", &crate::support::child::talker(&[], 0).replace("ready", "migrating"), "").start();
     run.until_stdout("migrating", secs(60));

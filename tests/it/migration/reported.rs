@@ -10,7 +10,7 @@ fn seconds(log: &str, words: &str) -> f64 {
 }
 
 #[test]
-fn a_check_in_sql_is_told_and_its_time_is_none_of_the_locks() {
+fn a_check_in_sql_is_reported_and_its_time_does_not_count_for_the_lock() {
     let server = Postgres::start();
     server.psql(TABLE);
     server.psql("ALTER TABLE runs OWNER TO app; GRANT ALL ON SEQUENCE runs_id_seq TO app");
@@ -34,7 +34,7 @@ fn a_check_in_sql_is_told_and_its_time_is_none_of_the_locks() {
 }
 
 #[test]
-fn each_step_of_a_migration_is_told_with_its_own_time() {
+fn each_step_of_a_migration_is_reported_with_its_own_time() {
     let server = Postgres::start();
     server.psql(TABLE);
     server.psql("ALTER TABLE runs OWNER TO app; GRANT ALL ON SEQUENCE runs_id_seq TO app");

@@ -108,7 +108,7 @@ fn the_row_of_a_killed_holder_is_taken_when_its_lease_is_over() {
 }
 
 #[test]
-fn a_row_that_somebody_else_got_stops_the_migration_with_76() {
+fn a_row_that_another_replica_got_stops_the_migration_with_76() {
     let server = server();
     let mut run = at(server.port, "one", &crate::support::child::talker(&[], 0).replace("ready", "migrating"), "locks").start();
     run.until_stdout("migrating", secs(60));

@@ -40,7 +40,7 @@ fn a_module_has_a_user_of_its_own() {
 }
 
 #[test]
-fn a_check_of_a_module_is_asked_while_it_runs_and_goes_with_it() {
+fn a_check_of_a_module_is_probed_while_it_runs_and_ends_with_it() {
     let http = Http::answering(200, "");
     let check = format!("url = \"http://127.0.0.1:{}/\"\ninterval = \"100ms\"\nfailure_threshold = 2\n", http.port);
     let mut run = run(&format!(

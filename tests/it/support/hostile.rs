@@ -200,7 +200,7 @@ impl Impostor {
     }
 
     /// Whether it received this.
-    pub fn was_told(&self, text: &str) -> bool {
+    pub fn has_received(&self, text: &str) -> bool {
         self.reported.lock().expect("impostor").windows(text.len()).any(|window| window == text.as_bytes())
     }
 }

@@ -61,7 +61,7 @@ mod tests {
     use std::panic::catch_unwind;
 
     #[test]
-    fn what_is_left_out_is_written_down_and_fails_where_everything_was_asked_for() {
+    fn what_is_left_out_is_written_down_and_fails_if_everything_was_requested() {
         let dir = Dir::new();
         let list = dir.path().join("list");
         leave_out("one", "needs root", false, Some(&list));

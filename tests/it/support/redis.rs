@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redis_starts_private_and_asks_for_its_password() {
+    fn redis_starts_private_and_requires_its_password() {
         let mut redis = Redis::with_password("s3cret");
         redis.command(&["SET", "key", "value", "PX", "60000"]);
         assert_eq!(redis.get("key").as_deref(), Some("value"));

@@ -56,7 +56,7 @@ fn a_mongodb_is_ready_once_it_is_a_primary_or_a_secondary() {
 }
 
 #[test]
-fn a_kafka_is_ready_once_it_says_what_it_can_be_asked() {
+fn a_kafka_is_ready_once_it_lists_its_apis() {
     // Kafka's protocol guide: length, correlation id, error, and for each question its number with the versions from and to.
     let answer = |keys: &[u8]| {
         let keys: Vec<u8> = keys.iter().flat_map(|key| [0, *key, 0, 0, 0, 9]).collect();
@@ -70,8 +70,8 @@ fn a_kafka_is_ready_once_it_says_what_it_can_be_asked() {
 }
 
 #[test]
-fn a_rabbitmq_tells_a_wrong_password_and_a_wrong_virtual_host() {
-    let Some(broker) = RabbitMq::start("a_rabbitmq_tells_a_wrong_password_and_a_wrong_virtual_host", "pass word/1") else { return };
+fn a_rabbitmq_reports_a_wrong_password_and_a_wrong_virtual_host() {
+    let Some(broker) = RabbitMq::start("a_rabbitmq_reports_a_wrong_password_and_a_wrong_virtual_host", "pass word/1") else { return };
     let url = |login: &str, vhost: &str| format!("amqp://{login}@127.0.0.1:{}/{vhost}", broker.port);
     wait_with(&["--timeout", "60s", &url("app:pass%20word%2F1", "tasks")]).exits(0).says(&["/tasks is ready"]);
     let said = wait_with(&["--timeout", "0s", "--try-timeout", "10s", &url("app:hunter2hunter2", "tasks")]).exits(69);

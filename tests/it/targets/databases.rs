@@ -10,7 +10,7 @@ fn elsewhere(url: &str) -> String {
 }
 
 #[test]
-fn a_wrong_login_is_told_from_a_missing_database_and_from_a_full_server() {
+fn a_wrong_login_is_distinguished_from_a_missing_database_and_from_a_full_server() {
     let mut server = Postgres::reserve();
     server.setting("max_connections=4");
     server.setting("superuser_reserved_connections=1");
@@ -36,7 +36,7 @@ fn a_wrong_login_is_told_from_a_missing_database_and_from_a_full_server() {
 }
 
 #[test]
-fn a_role_without_room_and_a_database_that_takes_nobody_are_told_apart() {
+fn a_role_without_room_and_a_database_without_connections_are_distinguished() {
     let server = Postgres::start();
     server.psql("ALTER ROLE app CONNECTION LIMIT 0");
     fails(&server.url(), &["too many connections", "53300", "for role \"app\""]);
@@ -102,7 +102,7 @@ fn sslmode_means_what_libpq_means() {
 }
 
 #[test]
-fn a_standby_answers_and_is_told_from_a_primary() {
+fn a_standby_answers_and_is_distinguished_from_a_primary() {
     let mut server = Postgres::reserve();
     server.standby();
     server.launch();

@@ -159,7 +159,7 @@ impl Held {
 }
 
 #[test]
-fn as_many_endpoints_are_asked_at_once_as_parallel_says() {
+fn as_many_endpoints_are_probed_at_once_as_parallel_permits() {
     for (parallel, at_once) in [("parallel = 2\n", 2), ("", 8)] {
         let server = Held::start();
         let target = |name: usize| format!("[[checks.many.targets]]\nname = \"n{name}\"\nurl = \"http://127.0.0.1:{}/\"\n", server.port);
@@ -190,7 +190,7 @@ fn a_slow_head_and_a_slow_body_end_with_the_timeout() {
 }
 
 #[test]
-fn a_body_that_is_no_json_or_another_one_is_told_from_the_expected_one() {
+fn a_body_that_is_not_json_or_not_as_expected_is_recognized() {
     let server = Http::answering(200, "{\"status\": gree");
     let check = format!(
         "[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ json = {{ \"/status\" = [\"green\"] }} }}",

@@ -104,8 +104,8 @@ fn the_hosts_file_comes_before_the_name_servers() {
 }
 
 #[test]
-fn a_name_that_is_missing_is_not_asked_for_without_end() {
-    let apart = Apart { test: "a_name_that_is_missing_is_not_asked_for_without_end", rules: "", resolv: POD, hosts: "" };
+fn a_name_that_is_missing_is_not_queried_without_end() {
+    let apart = Apart { test: "a_name_that_is_missing_is_not_queried_without_end", rules: "", resolv: POD, hosts: "" };
     let Some((output, requested)) = apart.run(wait("tcp://db:7000", "4s")) else { return };
     let words = "db: no such name, says name server 127.0.0.1; 4 names of the search list were tried";
     output.exits(69).says(&["name resolution failed", words]);

@@ -12,7 +12,7 @@ fn impostor_with(asks: &'static [u8]) -> Impostor {
 const CLEAR: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 
 #[test]
-fn an_impostor_never_gets_the_password_where_security_was_asked_for() {
+fn an_impostor_never_gets_the_password_if_security_was_requested() {
     for parameters in [
         "sslrootcert=system",
         "channel_binding=require",
@@ -35,17 +35,17 @@ fn an_impostor_never_gets_the_password_where_security_was_asked_for() {
         let impostor = impostor_with(CLEAR);
         let url = format!("postgres://app:open-sesame@127.0.0.1:{}/app?{parameters}", impostor.port);
         let said = wait_with(&["--timeout", "300ms", &url]);
-        assert!(!said.stderr.contains("is ready after") && !impostor.was_told("open-sesame"), "{parameters}: {}", said.stderr);
+        assert!(!said.stderr.contains("is ready after") && !impostor.has_received("open-sesame"), "{parameters}: {}", said.stderr);
     }
     // Without the parameter this impostor gets the password.
     let impostor = impostor_with(CLEAR);
     wait_with(&["--timeout", "300ms", &format!("postgres://app:open-sesame@127.0.0.1:{}/app", impostor.port)]);
-    assert!(impostor.was_told("open-sesame"));
+    assert!(impostor.has_received("open-sesame"));
     // An MD5 of it is a proof, and not required here.
     let impostor = impostor_with(b"R\0\0\0\x0c\0\0\0\x05abcd");
     let url = format!("postgres://app:open-sesame@127.0.0.1:{}/app?require_auth=scram-sha-256", impostor.port);
     fails(&url, &["authentication failed", "MD5", "require_auth"]);
-    assert!(!impostor.was_told("md5"));
+    assert!(!impostor.has_received("md5"));
 }
 
 #[test]

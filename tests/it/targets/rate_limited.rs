@@ -68,7 +68,7 @@ impl Drop for Viewers {
 }
 
 #[test]
-fn a_peer_is_asked_once_an_interval_at_most_at_the_gate_in_step_before_restarts_and_after_reloads() {
+fn a_peer_is_probed_once_an_interval_at_most_at_the_gate_in_step_before_restarts_and_after_reloads() {
     let peers = [Http::answering(500, "{}"), Http::answering(401, "{}"), Http::answering(200, "{}")];
     let [group, single, of_module] = &peers;
     let run = Portcullis::new();

@@ -6,7 +6,7 @@ use crate::support::{Certificates, Portcullis, Redis, eventually, free_port, sec
 use std::process::Command;
 
 #[test]
-fn a_missing_and_a_wrong_password_are_told_apart() {
+fn a_missing_and_a_wrong_password_are_distinguished() {
     let server = Redis::with_password("right password");
     passes(&server.url().replace("right password", "right%20password"));
     fails(&format!("redis://127.0.0.1:{}/0", server.port), &["authentication failed", "NOAUTH"]);

@@ -35,7 +35,7 @@ fn a_port_that_opens_is_noticed_within_a_moment() {
 }
 
 #[test]
-fn who_was_not_ready_is_told_with_the_cause() {
+fn targets_that_were_not_ready_are_reported_with_the_cause() {
     let port = free_port();
     let (closed, file) = (format!("tcp://127.0.0.1:{port}"), "file:///nonexistent");
     let said = wait_with(&["--timeout", "300ms", &closed, file, "dns://localhost"]).exits(69);
@@ -158,7 +158,7 @@ fn pid_1_ends_at_once_by_term_and_int() {
 }
 
 #[test]
-fn a_name_without_an_address_is_told_from_a_refusal() {
+fn a_name_without_an_address_is_distinguished_from_a_refusal() {
     wait_for("tcp://nonexistent.invalid:1").exits(69).says(&["name resolution failed"]);
 }
 

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_asks_for_security_is_told_from_what_does_not() {
+    fn parameters_for_security_are_recognized() {
         for (name, value) in [
             ("sslmod", "require"),
             ("ssl_validate_ocsp", "true"),

@@ -103,7 +103,7 @@ fn postgres(parameters: &str) -> PostgresTarget {
 }
 
 #[test]
-fn what_asks_for_security_is_kept_or_refused() {
+fn parameters_for_security_are_kept_or_refused() {
     assert!(postgres("channel_binding=require").demands.channel_binding);
     assert!(!postgres("channel_binding=prefer").demands.channel_binding);
     assert!(postgres("sslmode=require&sslnegotiation=direct").demands.direct_tls);
@@ -334,7 +334,7 @@ fn an_applications_own_variables_name_its_redis_in_every_way_it_is_run() {
 }
 
 #[test]
-fn variables_verify_a_certificate_only_where_they_ask_for_it_and_that_is_said() {
+fn variables_verify_a_certificate_only_if_they_request_it_and_that_is_reported() {
     let files = [("REDIS_SSL_CA_CERTS", "/ca.pem"), ("REDIS_SSL_CERTFILE", "/c.pem"), ("REDIS_SSL_KEYFILE", "/k.pem")];
     let with = |demands: &'static str| {
         let mut variables = vec![("REDIS_HOST", "h"), ("REDIS_USE_SSL", "1"), ("REDIS_SSL_CERT_REQS", demands)];

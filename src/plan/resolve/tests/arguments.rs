@@ -127,7 +127,7 @@ unknown = 1
 }
 
 #[test]
-fn what_is_wrong_with_rules_and_conditions_is_told() {
+fn errors_of_rules_and_conditions_are_reported() {
     for (toml, problem) in [
         ("extra_args = 'ignore'", "p:1:1: `extra_args` no longer exists: rules in `[[arguments]]` handle the arguments"),
         ("[[arguments]]\nmode = 'a'\nrun = true", "`run` in [arguments] excludes `mode`; a rule has only one of"),

@@ -61,7 +61,7 @@ fn a_client_takes_its_own_keys_else_those_that_are_found_else_that_of_all() {
 }
 
 #[test]
-fn what_is_asked_follows_clients_and_methods_in_the_order_of_the_report() {
+fn requests_follow_clients_and_methods_in_the_order_of_the_report() {
     let (check, target) = read(
         "clients = ['DifyServer', 'DifyChat']\nmethods = { DifyChat = ['messages', 'info'] }\nname = 'ai'\naffects = 'none'\nparallel = 2\ntimeout = '1m'\ninterval = '5m'\n",
     );
@@ -73,7 +73,7 @@ fn what_is_asked_follows_clients_and_methods_in_the_order_of_the_report() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_told_at_its_place() {
+fn impossible_combinations_are_reported_at_their_place() {
     for (toml, reported) in [
         ("[dify]\n", "`url` in [dify] is missing"),
         ("[dify]\nurl = 'api:5001'\n", "p:2:7: `url` in [dify] is not a URL such as"),

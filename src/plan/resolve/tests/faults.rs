@@ -4,7 +4,7 @@ use super::*;
 use crate::plan::ViewSwitch;
 
 #[test]
-fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
+fn every_error_is_reported_once_without_its_consequences() {
     let migrations = "[migrations]\ncommand = ['m']\n[heartbeat]\ncheck = 'cache'\n";
     for (toml, variables, reported) in [
         // The database of the lock and the Redis of the heartbeat are those of checks that are wrong.

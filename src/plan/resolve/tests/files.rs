@@ -106,7 +106,7 @@ fn a_command_of_ones_own_gets_those_that_are_for_it() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_told() {
+fn impossible_combinations_are_reported() {
     for (entry, problem) in [
         ("directory = true", "p:6:1: `path` in [files] is missing: it is the path of the file"),
         ("path = '/a'", "is not enough; say what to do with the file"),

@@ -55,7 +55,7 @@ fn instances_are_numbered_and_counted_by_a_variable() {
 }
 
 #[test]
-fn a_run_without_a_process_or_bare_has_no_modules_and_one_that_is_not_wanted_is_nobody_to_wait_for() {
+fn a_run_without_a_process_or_bare_has_no_modules_and_a_disabled_one_is_not_waited_for() {
     let toml = "[modules.beat]\ncommand = [\"beat\", \"${UNSET_HERE}\"]\nwhen = { var = \"BEAT\", eq = \"true\" }\n\
                 [modules.next]\ncommand = [\"next\"]\nafter = [\"beat\"]\n";
     assert_eq!(modules(toml, &[("BEAT", "true"), ("UNSET_HERE", "x")]).len(), 2);

@@ -138,7 +138,7 @@ fn difys_heartbeat_bears_the_prefix_of_its_keys() {
 }
 
 #[test]
-fn difys_health_is_asked_where_it_binds() {
+fn difys_health_is_probed_where_it_binds() {
     let started = |preset: &str, variables: &[(&str, &str)]| {
         let plan = of(preset, variables).unwrap();
         let StartSign::Answers { target, .. } = plan.main.unwrap().started.unwrap().sign else { panic!("it answers") };

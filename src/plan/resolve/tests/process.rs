@@ -96,7 +96,7 @@ fn wrong_values_of_the_process_are_each_named() {
 }
 
 #[test]
-fn a_fault_of_the_process_is_told_once_and_at_its_place_whatever_is_laid_over_it() {
+fn an_error_of_the_process_is_reported_once_and_at_its_place_in_every_layer() {
     let toml = "[process]\nstop_timeout = '5'\nuser = 'no-such-user'\nlimits = { nofile = 'x' }\n\
                 [modes.api]\ncommand = ['serve']\nlimits = { core = 0 }\n[modules.beat]\ncommand = ['beat']\n";
     let found = problems(toml, &[("MODE", "api")], &[]);
@@ -109,7 +109,7 @@ fn a_fault_of_the_process_is_told_once_and_at_its_place_whatever_is_laid_over_it
 }
 
 #[test]
-fn a_stop_that_outlasts_the_grace_is_told_with_the_grace_to_set() {
+fn a_stop_that_outlasts_the_grace_is_reported_with_the_grace_to_set() {
     let notices =
         |toml: &str| with(toml, &[], &["serve"]).notices.into_iter().filter(|notice| notice.contains("grace")).collect::<Vec<_>>();
     assert_eq!(notices("[process]\n").len(), 0);

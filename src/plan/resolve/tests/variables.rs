@@ -80,7 +80,7 @@ fn files_stand_for_the_names_that_a_pattern_fits_and_a_conflict_goes_as_is_said(
 }
 
 #[test]
-fn nothing_is_made_where_nobody_makes_it() {
+fn nothing_is_created_if_no_step_creates_it() {
     let keep = std::env::temp_dir().join(format!("portcullis-kept-{}", std::process::id()));
     let toml = format!(
         "[env]\nK = {{ generate = 'hex:4', keep = '{}' }}\nC = {{ command = ['touch', '/no/such/place'] }}\n{TAIL}",

@@ -135,7 +135,7 @@ fn a_check_is_varied_by_the_first_variant_that_holds() {
 }
 
 #[test]
-fn what_is_wrong_with_a_check_or_a_variant_is_told_where_it_was_written_whether_or_not_it_is_taken() {
+fn errors_of_a_check_or_a_variant_are_reported_where_they_were_written_whether_or_not_it_is_selected() {
     let wrong = "[checks.db]\nkind = 'mysql'\nhost = 'h'\nwait = 5\n\
                  [[checks.db.variants]]\nwhen = { var = 'KIND', eq = 'p' }\nwait = '7s'\naffects = 'all'\n\
                  [[checks.db.variants]]\nwhen = { var = 'KIND', eq = 'q' }\ntimeout = '1ms'\nport = '${UNSET}'\n";

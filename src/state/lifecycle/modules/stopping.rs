@@ -19,7 +19,7 @@ impl Lifecycle {
                 _ => {}
             }
         }
-        if !self.somebody_goes_before_main() {
+        if !self.a_module_starts_before_main() {
             self.stop_held_main(effects);
         }
     }
@@ -61,7 +61,7 @@ impl Lifecycle {
     }
 
     /// Whether a module is alive that has to end before the process gets its stop signal.
-    pub(in crate::state::lifecycle) fn somebody_goes_before_main(&self) -> bool {
+    pub(in crate::state::lifecycle) fn a_module_starts_before_main(&self) -> bool {
         self.known_modules().any(|id| self.at(id).lives() && self.is_behind_main(id))
     }
 

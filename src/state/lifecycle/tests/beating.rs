@@ -53,7 +53,7 @@ fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
 }
 
 #[test]
-fn what_is_told_to_redis_does_not_wait_for_being_told() {
+fn what_is_published_to_redis_does_not_depend_on_the_heartbeat() {
     let (mut run, effects) = up();
     assert!(effects.contains(&Effect::Announce(Readiness::Ready)), "{effects:?}");
     run.apply(Event::Beaten(Err(ErrorKind::Timeout)));

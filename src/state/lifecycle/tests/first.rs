@@ -147,7 +147,7 @@ fn a_migration_without_a_process_has_it_too() {
 }
 
 #[test]
-fn the_process_waits_for_whom_it_comes_after_whenever_it_starts() {
+fn the_process_waits_for_its_predecessors_whenever_it_starts() {
     let main = bare().main.map(|main| {
         let restart = RestartPlan { policy: RestartPolicy::OnFailure, ..RestartPlan::default() };
         ProcessPlan { restart, ..main }

@@ -28,7 +28,7 @@ fn ctrl_z_puts_both_aside_and_cont_takes_both_up_again() {
 }
 
 #[test]
-fn a_child_that_was_told_to_stop_stays_stopped() {
+fn a_stopped_child_stays_stopped() {
     let mut run = running(SignalPlan::default());
     let message = vec![Effect::Signal(ProcessId::Main, libc::SIGTSTP), Effect::Suspend(ProcessId::Main, Suspend::AsJob)];
     assert_eq!(run.apply(signal(libc::SIGTSTP)), message);
@@ -72,7 +72,7 @@ fn a_stop_signal_that_was_named_is_not_rewritten_and_the_one_that_came_is() {
 }
 
 #[test]
-fn a_start_that_failed_is_held_until_somebody_asks_for_the_end() {
+fn a_start_that_failed_is_held_until_a_stop_is_requested() {
     for stop in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
         let mut run = Run::of(Plan { hold: true, ..bare() });
         let missing = || Event::SpawnFailed(ProcessId::Main, 127, "not found".to_owned());

@@ -66,7 +66,7 @@ fn the_limit_of_restarts_holds() {
 }
 
 #[test]
-fn a_module_is_restarted_for_its_own_check_and_nobody_else_is() {
+fn a_module_is_restarted_for_its_own_check_and_no_other_is() {
     let mut run = running(Plan { checks: vec![ill("m0.web")], modules: vec![ModulePlan { checks: vec![0], ..module(0) }], ..bare() });
     run.apply(Event::Spawned(MODULE, PID + 1));
     let effects = probe(&mut run, "oee");
@@ -124,7 +124,7 @@ fn the_lease_covers_the_pause_and_what_the_start_waits_for() {
 }
 
 #[test]
-fn the_lease_stays_while_anybody_here_is_being_restarted() {
+fn the_lease_stays_during_any_restart_here() {
     let module = ModulePlan { checks: vec![1], ..module(0) };
     let checks = vec![ill("web"), ill("m0.web")];
     let mut run = running(Plan { checks, modules: vec![module], heartbeat: full().heartbeat, ..bare() });
@@ -143,7 +143,7 @@ fn the_lease_stays_while_anybody_here_is_being_restarted() {
 }
 
 #[test]
-fn whoever_ends_while_it_waits_or_is_stopped_keeps_no_lease() {
+fn a_process_that_ends_while_it_waits_or_is_stopped_keeps_no_lease() {
     let plan = || Plan { checks: vec![ill("web")], heartbeat: full().heartbeat, ..bare() };
     let restart = RestartPlan { policy: RestartPolicy::Always, ..RestartPlan::default() };
     let mut run = running(Plan { main: Some(ProcessPlan { restart, ..process() }), ..plan() });
@@ -170,7 +170,7 @@ fn a_second_check_that_is_down_restarts_the_process_when_the_first_is_up_again()
 }
 
 #[test]
-fn it_is_told_why_it_was_restarted_and_that_the_limit_is_spent() {
+fn the_reason_of_a_restart_and_an_exhausted_limit_are_reported() {
     let restart = RestartPlan { policy: RestartPolicy::Always, limit: 1, ..RestartPlan::default() };
     let mut run = running(Plan { checks: vec![ill("web")], main: Some(ProcessPlan { restart, ..process() }), ..bare() });
     probe(&mut run, "oee");

@@ -38,7 +38,7 @@ fn held() -> Event {
 }
 
 #[test]
-fn a_current_schema_is_not_migrated_and_its_lock_not_asked_for() {
+fn a_current_schema_is_not_migrated_and_its_lock_not_requested() {
     for code in [0, 2] {
         let (mut run, effects) = run_with(|plan| plan.check = Some(by_command()));
         assert_eq!(effects.last(), Some(&Effect::QuerySchema(SchemaQuestion::Check)));
@@ -51,7 +51,7 @@ fn a_current_schema_is_not_migrated_and_its_lock_not_asked_for() {
 }
 
 #[test]
-fn work_to_do_is_asked_about_again_under_the_lock() {
+fn pending_work_is_checked_again_under_the_lock() {
     for (second, next) in [(1, SPAWN), (0, Effect::ReleaseLock)] {
         let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
         assert!(has(&task(&mut run, 1), Effect::AcquireLock));
@@ -62,7 +62,7 @@ fn work_to_do_is_asked_about_again_under_the_lock() {
 }
 
 #[test]
-fn a_waiter_asks_when_the_holder_is_done_and_trusts_no_answer_from_before_its_own_turn() {
+fn a_waiter_checks_when_the_holder_is_done_and_trusts_no_result_from_before_its_own_turn() {
     let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
     task(&mut run, 1);
     assert_eq!(run.apply(Event::Lock(LockNews::HandedOn)), [Effect::QuerySchema(SchemaQuestion::Check)]);
@@ -197,7 +197,7 @@ fn a_migration_that_may_run_on_without_its_lock_does() {
 }
 
 #[test]
-fn a_mode_that_waits_asks_until_another_has_migrated_or_its_time_is_over() {
+fn a_mode_that_waits_checks_until_another_has_migrated_or_its_time_is_over() {
     let waiting = |plan: &mut MigrationPlan| {
         plan.waits = true;
         plan.check = Some(by_command());
@@ -246,7 +246,7 @@ fn after_a_gap_the_lock_is_confirmed_before_anything_goes_on() {
 }
 
 #[test]
-fn a_lock_that_was_got_and_lost_while_nobody_looked_begins_no_migration() {
+fn a_lock_that_was_got_and_lost_in_a_gap_begins_no_migration() {
     let lost = || Event::Lock(LockNews::Lost("eof".to_owned()));
     for (news, goes_on) in [(Event::Lock(LockNews::Confirmed), true), (lost(), false)] {
         let (mut run, _) = run_with(|_| {});
@@ -268,7 +268,7 @@ fn what_keeps_two_migrations_apart_gets_no_grace() {
 }
 
 #[test]
-fn the_role_is_told() {
+fn the_role_is_reported() {
     let (mut run, _) = run_with(|_| {});
     let role = |run: &Run| run.lifecycle.snapshot().migration_role();
     assert_eq!(role(&run), None);

@@ -69,7 +69,7 @@ impl Run {
     }
 }
 
-fn asks_to_stop(effects: &[Effect], id: ProcessId) -> bool {
+fn sends_stop_signal(effects: &[Effect], id: ProcessId) -> bool {
     effects.contains(&Effect::Signal(id, libc::SIGTERM))
 }
 
@@ -215,7 +215,7 @@ fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
     let mut run = running(vec![checked(module(0))]);
     run.all([spawned(ONE), Event::StartupProbed(ProcessId::Module(ONE), refused())]);
     let effects = run.apply(Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Limit)));
-    assert!(asks_to_stop(&effects, ProcessId::Module(ONE)));
+    assert!(sends_stop_signal(&effects, ProcessId::Module(ONE)));
     assert_eq!((run.state(ONE), run.status()), (ModuleState::Broken, Status::Down));
     let trouble = run.module(ONE).trouble.clone().unwrap();
     assert!(trouble.contains("within 30s") && trouble.contains(ErrorKind::Refused.public()), "{trouble}");
@@ -224,7 +224,7 @@ fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
 }
 
 #[test]
-fn a_start_that_was_never_told_to_be_through_says_what_did_not_come() {
+fn a_start_that_was_never_reported_complete_names_the_missing_sign() {
     for (sign, words) in [(StartSign::Notifies, "no READY=1 was received"), (StartSign::Writes(4), "no line was written to descriptor 4")] {
         let started = Some(StartedPlan { sign, within: Duration::from_millis(100) });
         let process = ProcessPlan { started, ..process() };
@@ -297,7 +297,7 @@ fn the_end_for_good_means_what_on_exit_says() {
         let mut run = running(vec![ModulePlan { on_exit, ..module(0) }]);
         run.apply(spawned(ONE));
         let effects = run.apply(ended(ONE, 7));
-        assert_eq!(asks_to_stop(&effects, ProcessId::Main), code.is_some(), "{on_exit:?}");
+        assert_eq!(sends_stop_signal(&effects, ProcessId::Main), code.is_some(), "{on_exit:?}");
         match code {
             None => assert_eq!((run.status(), run.phase()), (status, Phase::Running), "{on_exit:?}"),
             Some(code) => {
@@ -367,7 +367,7 @@ fn a_stop_goes_in_the_reverse_of_the_order_of_the_start() {
     let mut run = with(vec![behind, last, beside]);
     run.all([Event::Begin, spawned(three), Event::Spawned(ProcessId::Main, PID), spawned(ONE), spawned(TWO)]);
     let all = [ProcessId::Main, ProcessId::Module(ONE), ProcessId::Module(TWO), ProcessId::Module(three)];
-    let stop_requested = |effects: &[Effect]| all.into_iter().filter(|id| asks_to_stop(effects, *id)).collect::<Vec<_>>();
+    let stop_requested = |effects: &[Effect]| all.into_iter().filter(|id| sends_stop_signal(effects, *id)).collect::<Vec<_>>();
     assert_eq!(stop_requested(&run.apply(signal(libc::SIGTERM))), [ProcessId::Module(TWO)]);
     assert_eq!(stop_requested(&run.apply(ended(TWO, 0))), [ProcessId::Module(ONE)]);
     assert_eq!(stop_requested(&run.apply(ended(ONE, 0))), [ProcessId::Main]);
@@ -382,10 +382,10 @@ fn a_module_that_hangs_holds_the_process_up_for_half_of_the_time_at_most() {
     let mut run = running(vec![ModulePlan { after: vec![Predecessor::Main], ..module(0) }]);
     run.apply(spawned(ONE));
     let effects = run.apply(signal(libc::SIGTERM));
-    assert!(!asks_to_stop(&effects, ProcessId::Main));
+    assert!(!sends_stop_signal(&effects, ProcessId::Main));
     assert!(effects.contains(&Effect::Arm(Timer::Precedence, Duration::from_secs(4))));
     assert!(effects.contains(&Effect::Arm(Timer::Grace, Duration::from_secs(8))));
-    assert!(asks_to_stop(&run.apply(Event::Elapsed(Timer::Precedence)), ProcessId::Main));
+    assert!(sends_stop_signal(&run.apply(Event::Elapsed(Timer::Precedence)), ProcessId::Main));
     let effects = run.apply(Event::Elapsed(Timer::Grace));
     assert!(effects.contains(&Effect::SignalSurvivors(libc::SIGKILL)), "{effects:?}");
 }
@@ -394,7 +394,7 @@ fn a_module_that_hangs_holds_the_process_up_for_half_of_the_time_at_most() {
 fn the_second_stop_no_longer_waits_for_modules_and_the_third_kills() {
     let mut run = running(vec![ModulePlan { after: vec![Predecessor::Main], ..module(0) }]);
     run.all([spawned(ONE), signal(libc::SIGTERM)]);
-    assert!(asks_to_stop(&run.apply(signal(libc::SIGTERM)), ProcessId::Main));
+    assert!(sends_stop_signal(&run.apply(signal(libc::SIGTERM)), ProcessId::Main));
     assert!(run.apply(signal(libc::SIGTERM)).contains(&Effect::SignalSurvivors(libc::SIGKILL)));
 }
 
@@ -403,7 +403,7 @@ fn a_process_that_ends_takes_its_modules_with_it() {
     let mut run = running(vec![module(0), restarting(module(1), RestartPolicy::Always, 0)]);
     run.all([spawned(ONE), spawned(TWO), ended(TWO, 1)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)));
-    assert!(asks_to_stop(&effects, ProcessId::Module(ONE)));
+    assert!(sends_stop_signal(&effects, ProcessId::Module(ONE)));
     assert!(
         effects.contains(&Effect::Disarm(Timer::Process(ProcessId::Module(TWO), ProcessTimer::Restart))),
         "nothing is restarted: {effects:?}"
@@ -432,7 +432,7 @@ fn a_process_that_cannot_be_spawned_takes_the_modules_with_it_that_just_were() {
     run.apply(Event::Begin);
     let effects = run.apply(Event::SpawnFailed(ProcessId::Main, 127, "not found".to_owned()));
     assert_eq!(exit_of(&effects), None, "a module is on its way");
-    assert!(asks_to_stop(&run.apply(spawned(ONE)), ProcessId::Module(ONE)));
+    assert!(sends_stop_signal(&run.apply(spawned(ONE)), ProcessId::Module(ONE)));
     run.apply(ended(ONE, 0));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(127));
 }

@@ -104,7 +104,7 @@ fn a_reload_stops_the_old_process_by_the_rules_it_was_started_with() {
 }
 
 #[test]
-fn whom_a_module_at_rest_holds_up_is_told_until_that_one_is_on_its_way() {
+fn what_waits_for_a_stopped_module_is_reported_until_that_one_starts() {
     let after = |number: u32| ModulePlan { after: vec![Predecessor::Module(ModuleId(number - 1))], ..module(number) };
     let mut run = running(vec![module(0), after(1), after(2)]);
     let [first, second, third] = [ModuleId(0), ModuleId(1), ModuleId(2)];

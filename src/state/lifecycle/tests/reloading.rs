@@ -65,7 +65,7 @@ fn what_is_kept_keeps_all_that_is_known_of_it() {
 }
 
 #[test]
-fn what_has_changed_and_may_not_be_asked_yet_is_as_it_last_said_it_was() {
+fn a_changed_rate_limited_check_keeps_its_last_result() {
     let dify = || {
         let mut plan = plan(&["dify"], vec![]);
         plan.checks[0].interval = Duration::from_secs(60);

@@ -65,7 +65,7 @@ fn while_waiting_a_signal_that_ends_no_process_ends_nothing_but_winch_ends_pid_1
 }
 
 #[test]
-fn between_two_starts_only_what_asks_to_stop_ends_the_run() {
+fn between_two_starts_only_a_stop_signal_ends_the_run() {
     let restart = RestartPlan { policy: RestartPolicy::Always, ..RestartPlan::default() };
     for (number, ends) in [(10, false), (28, false), (30, false), (1, true), (15, true)] {
         let mut run = Run::of(Plan { main: Some(ProcessPlan { restart: restart.clone(), ..process() }), ..bare() });
@@ -76,7 +76,7 @@ fn between_two_starts_only_what_asks_to_stop_ends_the_run() {
 }
 
 #[test]
-fn a_running_process_is_asked_then_asked_again_then_killed() {
+fn a_running_process_gets_the_signal_then_the_second_one_then_kill() {
     for sequence in sequences() {
         let mut run = running_bare();
         let mut requests = 0;
@@ -148,7 +148,7 @@ fn a_second_request_cuts_the_drain_short() {
 }
 
 #[test]
-fn a_migration_is_asked_then_asked_again_then_killed() {
+fn a_migration_gets_the_signal_then_the_second_one_then_kill() {
     for sequence in sequences() {
         let mut run = migrating();
         let mut requests = Vec::new();
@@ -170,7 +170,7 @@ fn a_migration_is_asked_then_asked_again_then_killed() {
 }
 
 #[test]
-fn who_does_not_stop_in_time_is_killed_and_left_behind_when_even_that_does_not_help() {
+fn a_process_that_does_not_stop_in_time_is_killed_and_left_behind_if_even_that_does_not_help() {
     let mut run = running_bare();
     run.apply(signal(libc::SIGTERM));
     let killed = run.apply(Event::Elapsed(Timer::Grace));
@@ -222,7 +222,7 @@ fn the_stop_has_one_deadline() {
 }
 
 #[test]
-fn what_a_process_leaves_behind_has_its_own_grace_when_nobody_asked_for_the_stop() {
+fn leftovers_have_their_own_grace_if_no_stop_was_requested() {
     let mut run = running_bare();
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(3)));
     assert!(has(&effects, Effect::Arm(Timer::Grace, Duration::from_secs(8))));
@@ -308,7 +308,7 @@ fn two_requests_within_50_ms_are_one() {
 }
 
 #[test]
-fn only_the_death_that_was_for_want_of_memory_is_told_so() {
+fn only_the_death_because_memory_ran_out_is_reported_so() {
     for (evidence, reported) in [(Some(ProcessId::Main), true), (Some(ProcessId::Migration), false), (None, false)] {
         let mut run = run_in(Phase::Running);
         run.all(evidence.map(Event::OutOfMemory));

@@ -86,7 +86,7 @@ fn a_step_is_tried_again_after_its_pause_and_no_more_often_than_it_may() {
 }
 
 #[test]
-fn a_step_that_takes_too_long_is_asked_to_end_then_killed_and_has_failed_with_124() {
+fn a_step_that_takes_too_long_gets_a_stop_signal_then_kill_and_has_failed_with_124() {
     let mut run = Run::of(plan(vec![StepPlan { timeout: Duration::from_secs(5), ..step("seed", StepAt::First) }]));
     run.apply(Event::Begin);
     let [limit, grace] = [ProcessTimer::Limit, ProcessTimer::Grace].map(|timer| Timer::Process(own(0), timer));

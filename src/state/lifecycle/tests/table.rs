@@ -229,7 +229,7 @@ fn a_wait_that_saw_too_few_passes_says_so() {
 }
 
 #[test]
-fn a_wrong_password_ends_the_wait_only_when_asked_to() {
+fn a_wrong_password_ends_the_wait_only_if_requested() {
     let refused = || Event::Probed(0, Outcome::failed(ErrorKind::Auth, "", Duration::ZERO));
     let mut patient = run_in(Phase::Waiting);
     assert_eq!(patient.apply(refused()), []);
