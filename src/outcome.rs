@@ -158,7 +158,7 @@ impl Private {
     }
 }
 
-/// Why a probe failed: the class for everybody, the details for authorized readers.
+/// Why a probe failed: the class for all readers, the details for authorized readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The class; never [`ErrorKind::Ok`].

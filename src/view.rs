@@ -189,7 +189,7 @@ pub fn why(snapshot: &Snapshot, look: Look) -> Option<String> {
     (!causes.is_empty()).then(|| causes.join("; "))
 }
 
-/// The role of this replica in the migration: role and age for everybody; the holder for authorized readers.
+/// The role of this replica in the migration: role and age for all readers; the holder for authorized readers.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Migration")]
 struct MigrationPart<'a> {

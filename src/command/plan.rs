@@ -142,7 +142,7 @@ fn of_module(plan: &Plan, module: &ModulePlan) -> String {
 const fn readers(health: &HealthPlan) -> &'static str {
     match (health.details, health.token.is_some()) {
         (Details::Never, _) => "details for no one",
-        (Details::Always, _) => "details for everybody",
+        (Details::Always, _) => "details for all readers",
         (Details::WhenAuthorized, false) => "details for root and portcullis' own user on the socket",
         (Details::WhenAuthorized, true) => "details for root and portcullis' own user on the socket, and with the token",
     }

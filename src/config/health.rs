@@ -21,7 +21,7 @@ pub enum Details {
     /// Root and portcullis' own user on the unix socket, and clients that send the token.
     #[default]
     WhenAuthorized,
-    /// Everybody.
+    /// All readers.
     Always,
 }
 

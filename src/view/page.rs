@@ -183,7 +183,7 @@ impl Page<'_> {
         self.push("</div></section>");
     }
 
-    /// Their number for everybody, their names for authorized readers.
+    /// Their number for all readers, their names for authorized readers.
     fn instances(&mut self) {
         let Some((reported, words)) = self.snapshot.instances.as_ref().zip(summary::instances(self.snapshot, self.look)) else { return };
         let (class, old) = if summary::instances_are_old(reported, self.look) { (" class=\"old\"", " <em>old</em>") } else { ("", "") };

@@ -86,7 +86,7 @@ struct ModuleDetails<'a> {
     trouble: Option<&'a str>,
 }
 
-/// The number of instances for everybody, their names for authorized readers.
+/// The number of instances for all readers, their names for authorized readers.
 #[derive(Serialize, JsonSchema)]
 struct InstancesPart<'a> {
     ready: u64,

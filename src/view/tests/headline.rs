@@ -166,7 +166,7 @@ fn the_page_says_that_details_are_hidden_and_how_to_see_them() {
         ("", DetailAccess::Token, false, "Enter the token to see them", false),
         ("hold", DetailAccess::Token, false, "Show details", true),
         ("", DetailAccess::Local, false, "portcullis status", false),
-        ("hold", DetailAccess::Never, false, "to nobody", false),
+        ("hold", DetailAccess::Never, false, "to no one", false),
         ("", DetailAccess::Token, true, "Details are shown", false),
         ("hold", DetailAccess::Token, true, "Forget the token", true),
         ("hold", DetailAccess::Local, true, "Seen at", false),
