@@ -66,9 +66,10 @@ def pages():
 
 
 def documents():
-    """(name, bytes) of the pages for people, with the schema for editors; their links lead to each other."""
+    """(name, bytes) of the pages for people, with the schema for editors and the example; their links lead to each other."""
     top = ("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-    return [(name, (SOURCE / name).read_bytes()) for name in (*top, *sorted(f"docs/{path.name}" for path in (SOURCE / "docs").iterdir()))]
+    below = sorted(path for folder in ("docs", "docker/example") for path in (SOURCE / folder).iterdir())
+    return [(name, (SOURCE / name).read_bytes()) for name in (*top, *(str(path.relative_to(SOURCE)) for path in below))]
 
 
 def tarball(machine):

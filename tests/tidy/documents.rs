@@ -192,5 +192,8 @@ fn every_page_names_this_version() {
         .flat_map(|(path, text)| versions(text).filter(|version| *version != this).map(|version| format!("{}: {version}", path.display())))
         .collect();
     none("packages of another version", &wrong);
-    assert_eq!(versions("portcullis-1.2.3-x86_64 portcullis:4.5.6-amd64 portcullis_7.8.9.deb portcullis-mig:1").collect::<Vec<_>>().join(" "), "1.2.3 4.5.6 7.8.9");
+    assert_eq!(
+        versions("portcullis-1.2.3-x86_64 portcullis:4.5.6-amd64 portcullis_7.8.9.deb portcullis-mig:1").collect::<Vec<_>>().join(" "),
+        "1.2.3 4.5.6 7.8.9"
+    );
 }
