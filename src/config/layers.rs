@@ -75,12 +75,11 @@ fn take_gone(tree: &mut Table) -> Vec<Problem> {
 fn take_misnamed(tree: &mut Table) -> Option<Problem> {
     let has_modes = tree.get("modes").is_some();
     let named = tree.get_mut("mode").filter(|entry| matches!(entry.node.value, Value::Table(_)))?;
-    let problem =
-        Problem::at(&named.origin, "`mode` is a table; did you mean `modes`? `mode` names the one of them that is started".to_owned());
+    let problem = Problem::at(&named.origin, "`mode` is a table; did you mean `modes`? `mode` names the one of them that is started");
     if has_modes {
         tree.retain(|entry| entry.key != "mode");
     } else {
-        named.key = "modes".to_owned();
+        "modes".clone_into(&mut named.key);
     }
     Some(problem)
 }
