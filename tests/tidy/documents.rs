@@ -143,7 +143,8 @@ fn not_there(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let prose = prose(page);
     let (mut wrong, mut file) = (Vec::new(), None);
     for span in prose.split('`').skip(1).step_by(2) {
-        if span.starts_with("src/") && span.ends_with(".rs") || span.starts_with("tests/") && span.ends_with(".rs") {
+        let is_source = Path::new(span).extension().is_some_and(|extension| extension == "rs");
+        if is_source && (span.starts_with("src/") || span.starts_with("tests/")) {
             let text = read(span);
             if text.is_none() {
                 wrong.push(span.to_owned());
