@@ -21,6 +21,7 @@
 //! of all problems, `server` binds, `supervisor` opens the signalfd and begins: the prober probes what the start waits for, the migration
 //! waits for its lock and runs once, the process is spawned, its startup check passes, the phase is running, the heartbeat writes `ready`.
 //! TERM reverses this order: not ready, heartbeat withdrawn, drained, stopped, remaining processes ended, exit.
+//! `docs/architecture.md` goes through it by function: a start, a failing check up to every view, and TERM.
 
 pub mod cli;
 pub mod clock;

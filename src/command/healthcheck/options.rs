@@ -7,8 +7,8 @@ use super::DEFAULT_TIMEOUT;
 use super::ServerLocation;
 use crate::state::snapshot::Level;
 
-/// The text of `--help`.
-pub(super) const USAGE: &str = "\
+/// The text of `--help`: description, usage, options and the rest, separated by empty lines; `scripts/pages.rs` makes the man page from it.
+pub const USAGE: &str = "\
 Check the health of the running portcullis; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
 
 Usage: portcullis healthcheck [OPTIONS]

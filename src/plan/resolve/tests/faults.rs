@@ -17,6 +17,11 @@ fn every_error_is_reported_once_without_its_consequences() {
         // What is not TOML may hold the mode and the command.
         ("[modes.api\ncommand = ['a']\n".to_owned(), &[], &["p:1:"]),
         (
+            "[mode.api] # for [modes.api]\ncommand = ['a']\nstartd = { url = 'http://a' }\n".to_owned(),
+            &[],
+            &["p:1:2: `mode` is a table; did you mean `modes`? `mode` names the one that is started", "p:3:1: unknown key `startd`"],
+        ),
+        (
             "mode = '${WHICH}'\n[modes.api]\ncommand = ['a']\n[modes.worker]\ncommand = ['b']\n".to_owned(),
             &[],
             &["p:1:8: `mode`: WHICH is not set"],
