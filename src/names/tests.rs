@@ -1,4 +1,4 @@
-//! Names resolved by files of one's own and name servers that answer as they like.
+//! Names resolved with test files and name servers that answer as the test specifies.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! What follows `run --`: rules that select a mode, run a command of one's own or refuse it; options that become variables.
+//! The arguments after `run --`: rules that select a mode, run an ad-hoc command or refuse it; options that become variables.
 
 use crate::support::{Portcullis, secs};
 
@@ -95,11 +95,11 @@ fn plan_says_which_rule_holds_and_why() {
 }
 
 #[test]
-fn healthcheck_beside_a_command_of_ones_own_is_0() {
+fn healthcheck_beside_an_ad_hoc_command_is_0() {
     let mut run = image().env("WS", "1").command(["sh", "-c", "echo ready; exec sleep 1000"]).start();
     run.until_stdout("ready", secs(20));
     let said = run.beside(["healthcheck"]).exits(0).stdout;
-    assert!(said.contains("command of one's own"), "{said}");
+    assert!(said.contains("an ad-hoc command runs here"), "{said}");
     run.signal(15);
     run.exits(143);
 }

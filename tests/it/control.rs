@@ -234,7 +234,7 @@ fn nothing_is_ordered_on_the_way_out() {
     run.signal(15);
     run.until_status("/readyz", 500, secs(20));
     order(&run, &["start", "reports"], 69, "nothing can be started any more: the phase is draining");
-    order(&run, &["reload"], 69, "nothing is started any more");
+    order(&run, &["reload"], 69, "nothing can be started any more");
     run.signal(15);
     run.exits(0);
     run.leaves_nothing();

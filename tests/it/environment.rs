@@ -98,7 +98,7 @@ fn a_command_that_fails_hangs_or_says_too_much_is_78_with_the_reason() {
         ("command = ['false']", "ended with"),
         ("command = ['no-such-program']", "was not found"),
         ("command = ['sleep', '600'], timeout = '100ms'", "did not end within 100ms"),
-        ("command = ['sh', '-c', 'yes | head -c 70000']", "says more than 64 KiB"),
+        ("command = ['sh', '-c', 'yes | head -c 70000']", "writes more than 64 KiB"),
     ] {
         let config = format!("[env]\nA = {{ {command} }}\n[modes.api]\ncommand = ['true']\n");
         Portcullis::new().config(&config).output().exits(78).says(&["`command` in [env.A]", words]);

@@ -1,4 +1,4 @@
-//! `run --exec`: a command of one's own in the surroundings of the service, and nothing that says that the service runs.
+//! `run --exec`: an ad-hoc command in the environment of the service, without any sign that the service runs.
 
 use crate::support::{Portcullis, Redis, Running, eventually, free_port, process, root, secs, wait};
 use std::net::TcpListener;
@@ -45,7 +45,7 @@ fn it_has_the_surroundings_of_the_mode_and_nothing_of_the_service() {
     assert!(run.ends_within(secs(10)));
     run.exits(7);
     let said = run.said().1;
-    assert!(said.contains("command of one's own") && !said.contains("traffic"), "{said}");
+    assert!(said.contains("ad-hoc command") && !said.contains("traffic"), "{said}");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_variable_enables_it_and_is_not_passed_on() {
         assert_eq!(run.output().exits(0).stdout, "[] of the mode\n", "{word}");
     }
     let plan = own_run(free_port()).env("PORTCULLIS_EXEC", "true").args(["plan", "--", "sh"]).output().exits(0).stdout;
-    for word in ["command of one's own", "removes PORTCULLIS_EXEC", "no health endpoint"] {
+    for word in ["ad-hoc command", "removes PORTCULLIS_EXEC", "no health endpoint"] {
         assert!(plan.contains(word), "{word} is not in\n{plan}");
     }
     assert!(!plan.contains("write the heartbeat"), "{plan}");

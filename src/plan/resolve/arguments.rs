@@ -163,7 +163,7 @@ fn apply(root: &Section<'_>, node: &Node, given: &mut Given, bare: bool) {
 fn selection_notice(given: &Given, number: usize, words: &str) -> String {
     let what = match (&given.mode, given.own) {
         (_, Some(own)) if own.waits => "an ad-hoc command, after the waits".to_owned(),
-        (_, Some(_)) => "a command of one's own".to_owned(),
+        (_, Some(_)) => "an ad-hoc command".to_owned(),
         (Some((mode, _)), None) => format!("the mode {mode}"),
         (None, None) => "the default mode".to_owned(),
     };

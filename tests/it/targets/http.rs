@@ -207,7 +207,7 @@ fn a_body_that_is_not_json_or_not_as_expected_is_recognized() {
 fn a_huge_body_is_read_no_further_than_is_looked_at() {
     let server = Hostile::new(Manner::Flooding(b"HTTP/1.1 200 OK\r\nContent-Length: 2147483648\r\n\r\n", b"x"));
     let check = format!("[checks.it]\nurl = \"http://127.0.0.1:{}/\"\nwait = \"1s\"\nexpect = {{ body = \"up\" }}", server.port);
-    gate(&check).output().exits(69).says(&["the body does not hold"]);
+    gate(&check).output().exits(69).says(&["the body does not contain"]);
 }
 
 #[test]

@@ -46,7 +46,7 @@ command = ["serve", "--workers=${WS:-1}", "--debug=${DEBUG:-}", "--first=${@1:-}
 command = ["work", { args = true }]
 "#;
 
-/// The command, and whether it is one's own and waits.
+/// The command, and whether it is an ad-hoc command and waits.
 fn came_to(arguments: &[&str]) -> (String, bool, bool) {
     let plan = with(RULES, &[], arguments);
     (argv(&plan).join(" "), plan.own_command, !plan.checks.is_empty())
