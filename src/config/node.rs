@@ -1,4 +1,4 @@
-//! What an operator wrote, as a tree in which every value knows where it was written.
+//! The written configuration as a tree in which every value has its place.
 
 mod document;
 mod key;
@@ -15,7 +15,7 @@ pub use merge::merge;
 pub struct Node {
     /// What was written.
     pub value: Value,
-    /// Where.
+    /// Its place.
     pub origin: Origin,
 }
 
@@ -30,7 +30,7 @@ pub enum Value {
     Float(f64),
     /// `true` or `false`.
     Boolean(bool),
-    /// A date or a time, which no key wants.
+    /// A date or a time, which no key accepts.
     Datetime,
     /// A list.
     List(Vec<Node>),
@@ -81,7 +81,7 @@ impl Table {
         self.0.iter_mut().find(|entry| entry.key == key)
     }
 
-    /// Adds `entry`, in the place of one with the same key.
+    /// Adds `entry`, replacing one with the same key.
     pub fn insert(&mut self, entry: Entry) {
         match self.get_mut(&entry.key) {
             Some(present) => *present = entry,
@@ -89,7 +89,7 @@ impl Table {
         }
     }
 
-    /// Drops the entries that `keep` refuses.
+    /// Keeps only the entries that `keep` accepts.
     pub fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
         self.0.retain(keep);
     }

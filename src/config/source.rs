@@ -1,4 +1,5 @@
-//! Where a configuration comes from: the only module that reads the environment of the process and secret files, and selects the configuration file.
+//! The sources of a configuration: the only module that reads the environment of the process and secret files, and selects the
+//! configuration file.
 
 mod arguments;
 mod making;
@@ -47,7 +48,7 @@ pub struct Environment {
     directory: PathBuf,
 }
 
-/// A variable's value, as an interpolation gets it.
+/// A variable's value for an interpolation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Found {
     /// The value; without the newline at its end if it comes from a file.
@@ -84,7 +85,7 @@ impl Environment {
         Self { directory, ..self }
     }
 
-    /// A variable's own value; none when it is unset or not UTF-8.
+    /// A variable's own value; none if it is unset or not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(OsStr::new(name))?.to_str()
     }

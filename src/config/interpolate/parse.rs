@@ -1,4 +1,4 @@
-//! The syntax of `${NAME}` and its kin.
+//! The syntax of `${NAME}` and its other forms.
 
 use super::{Otherwise, Own, Source, Template, TemplatePart};
 

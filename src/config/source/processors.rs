@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// A root of its own, gone when dropped.
+    /// A temporary root directory, removed on drop.
     struct Root(PathBuf);
 
     impl Root {
@@ -133,7 +133,7 @@ mod tests {
 36 31 0:33 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:14 - cgroup cgroup rw,cpu,cpuacct\n\
 42 31 0:41 / /sys/fs/cgroup/unified rw,relatime shared:20 - cgroup2 cgroup2 rw,nsdelegate\n";
 
-    /// What it is, its files, and the processors of eight that it grants.
+    /// The case, its files, and how many of eight processors it grants.
     type Layout = (&'static str, &'static [(&'static str, &'static str)], usize);
 
     const LAYOUTS: &[Layout] = &[

@@ -223,7 +223,7 @@ mod tests {
 
         #[test]
         fn a_mode_does_what_chmod_does(written in written(), old in 0..=0o7777_u32, directory in any::<bool>()) {
-            // Root's chmod is the reference; of others the kernel takes bits away.
+            // The chmod of root is the reference; for other users the kernel removes bits.
             if nix::unistd::geteuid().is_root() {
                 let path = std::env::temp_dir().join(format!("portcullis-mode-{}", std::process::id()));
                 if directory { std::fs::create_dir(&path).unwrap() } else { std::fs::write(&path, "").unwrap() }
@@ -231,7 +231,7 @@ mod tests {
                 let run = Command::new("sh").args(["-c", "umask 027; chmod -- \"$0\" \"$1\" 2>/dev/null"]).args([&written]).arg(&path).status();
                 let new = std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
                 if directory { std::fs::remove_dir(&path).unwrap() } else { std::fs::remove_file(&path).unwrap() }
-                // It ends with 1 where the umask took something, having done it all the same.
+                // It exits with 1 if the umask removed a bit, although it made the change.
                 run.unwrap();
                 let ours = FileMode::parse(&written).unwrap().applied(old, directory, 0o027);
                 prop_assert_eq!(format!("{ours:o}"), format!("{new:o}"), "{} on {:o}", written, old);

@@ -59,9 +59,9 @@ impl JsonSchema for Umask {
 /// A resource limit: one number for both the soft and the hard one, or `soft:hard`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What the process may use; `u64::MAX` for no limit.
+    /// The soft limit; `u64::MAX` for no limit.
     pub soft: u64,
-    /// What it may raise the soft limit to.
+    /// The hard limit, up to which the process may raise the soft one.
     pub hard: u64,
 }
 
