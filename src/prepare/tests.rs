@@ -1,4 +1,4 @@
-//! Files as a start makes them, in directories of their own; what root alone can set up is left out for others.
+//! Files that a start creates, in temporary directories; tests that need root are left out for other users.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};

@@ -1,4 +1,4 @@
-//! The binary for aarch64, run by an emulator of user programs over programs of this machine.
+//! The binary for aarch64, run by a user-mode emulator with programs of this machine.
 
 use crate::support::child::polite;
 use crate::support::{Exit, Portcullis, eventually, left_out, secs, slow, variable};

@@ -1,4 +1,4 @@
-//! What an operator may write, where it comes from, and how wrong words are answered.
+//! Valid configurations, their sources, and the messages for invalid ones.
 
 use crate::support::child::polite;
 use crate::support::{Portcullis, secs};

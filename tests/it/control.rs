@@ -1,4 +1,4 @@
-//! Orders over the unix socket: modules started, stopped and restarted hot, and who may ask for it.
+//! Control requests over the unix socket: modules are started, stopped and restarted while the process runs, and who may request it.
 
 mod reload;
 

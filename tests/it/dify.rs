@@ -1,4 +1,4 @@
-//! The presets `dify` and `dify@0.15.3` against what Dify's own entrypoint does, and what they add to it.
+//! The presets `dify` and `dify@0.15.3` compared with Dify's own entrypoint, and their additions.
 
 mod alive;
 pub mod diff;

@@ -1,4 +1,4 @@
-//! Docker's HEALTHCHECK as its engine runs it, in an image that holds no shell, without a network, a user or a place to write to.
+//! Docker's HEALTHCHECK, run by a real engine, in an image without a shell, a network, a user and a writable directory.
 
 mod compose;
 mod dify;

@@ -1,7 +1,7 @@
-//! Real entrypoint scripts and the configurations that replace them: each start makes the calls that were recorded of the script.
+//! Real entrypoint scripts and the configurations that replace them: each start makes the calls that were recorded from the script.
 //!
-//! `entrypoints/NAME.toml` says what is tried, `NAME.jsonl` what the script did, `docker/entrypoints/NAME/portcullis.toml` what does it here.
-//! The recordings are made by `scripts/record-entrypoints` from scripts that are in no file of this repository.
+//! `entrypoints/NAME.toml` has the cases, `NAME.jsonl` the recordings of the script, `docker/entrypoints/NAME/portcullis.toml` the
+//! configuration. `scripts/record-entrypoints` makes the recordings from the scripts, which are not in this repository.
 
 mod case;
 mod image;

@@ -1,4 +1,4 @@
-//! What the processes find in their environment, and what of it comes from the machine.
+//! The environment of the processes, and its values that come from the machine.
 
 use crate::support::{Dir, Portcullis, eventually, left_out, root, secs, unique};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Hostile neighbours of the health endpoint: floods of pipelined questions for long answers, and peers that never read theirs.
+//! Hostile clients of the health endpoint: floods of pipelined requests for long responses, and clients that never read theirs.
 
 use crate::support::child::polite;
 use crate::support::http::ask;

@@ -1,4 +1,4 @@
-//! The gate stays down until every dependency answers, and says what it waits for.
+//! The start waits until every dependency is ready, and reports what it waits for.
 
 use crate::support::child::polite;
 use crate::support::postgres::PASSWORD;

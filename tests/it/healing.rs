@@ -1,4 +1,5 @@
-//! Restart on ill health with real processes: what hangs is stopped by its own rules and started anew, one replica at a time.
+//! Restart because of a failed check with real processes: a hanging process is stopped by its own rules and restarted, one replica at a
+//! time.
 
 use crate::support::{Portcullis, Redis, Running, eventually, never, secs};
 use std::path::Path;

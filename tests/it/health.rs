@@ -1,4 +1,4 @@
-//! The health answers, byte for byte where others parse them, over TCP and the unix socket.
+//! The health responses, byte for byte if other programs parse them, over TCP and the unix socket.
 
 use crate::support::child::{polite, stubborn};
 use crate::support::{Http, Portcullis, Redis, eventually, secs};

@@ -1,4 +1,4 @@
-//! `portcullis healthcheck`: one question, one line, 0 or 1, and nothing needed around it.
+//! `portcullis healthcheck`: one request, one line, 0 or 1, without any other requirement.
 
 use crate::support::child::polite;
 use crate::support::portcullis::{Output, binary};

@@ -1,4 +1,4 @@
-//! The kubelet at the door: its requests, its thresholds and its patience, against a starting, ready, lost, draining and hung portcullis.
+//! The kubelet: its requests, its thresholds and its timeouts, with a starting, ready, lost, draining and hanging portcullis.
 
 use crate::support::child::polite;
 use crate::support::kubelet::{ContainerStatus, Kubelet, Settings, manifest};

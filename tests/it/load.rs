@@ -1,4 +1,4 @@
-//! The health endpoint under pressure: hung checks, busy cores, floods of slow and silent connections, long and odd requests.
+//! The health endpoint under load: hanging checks, busy cores, floods of slow and silent connections, long and unusual requests.
 
 use crate::support::child::polite;
 use crate::support::http::ask;

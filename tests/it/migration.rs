@@ -1,4 +1,4 @@
-//! The migration runs once at a time across replicas, and its failure is the end.
+//! The migration runs once at a time across replicas, and its failure ends the run.
 
 mod check;
 mod databases;

@@ -1,4 +1,4 @@
-//! Modules on real processes: Koupleless' scenarios, order of start and stop, ends and restarts, floods, and nothing left behind.
+//! Modules with real processes: Koupleless' scenarios, order of start and stop, ends and restarts, floods, and no leftovers.
 
 mod first;
 mod floods;

@@ -1,8 +1,8 @@
-//! Ten thousand configurations, each a preset or an example with one line changed: the schema and the reader take and refuse the same.
+//! Ten thousand configurations, each a preset or an example with one changed line: the schema and the reader accept and refuse the same
+//! ones.
 //!
-//! Where the schema cannot know, the case is not compared. By rule, that is: what a variable holds, what several keys say together, a
-//! name that another part of the file has to give, the bounds of a duration and of a number that is written as a string, and what is
-//! wrong inside the text of a URL.
+//! If the schema cannot know, the case is not compared. That is: the value of a variable, combinations of several keys, a name that another
+//! part of the file has to define, the bounds of a duration and of a number in a string, and errors inside a URL.
 
 use std::path::{Path, PathBuf};
 

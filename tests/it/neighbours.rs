@@ -1,4 +1,4 @@
-//! What reaches others of portcullis: the processes that it starts, the file of its socket, and the terminals of people.
+//! What other programs see of portcullis: the processes that it starts, the file of its socket, and the terminals of people.
 
 use crate::support::child::polite;
 use crate::support::hostile::{Hostile, Manner};

@@ -1,4 +1,4 @@
-//! The page at `/` in a real browser: its states change before one's eyes, without a script and under its own strict policy.
+//! The page at `/` in a real browser: its state is updated without a script and under its own strict policy.
 
 use crate::support::child::polite;
 use crate::support::http::{ask, send};

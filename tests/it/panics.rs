@@ -1,4 +1,4 @@
-//! A panic in any subsystem leaves the process supervised: its signals forwarded, its code kept, the subsystem started again.
+//! After a panic in any subsystem the process is still supervised: its signals are forwarded, its code is kept, the subsystem is restarted.
 //!
 //! The test starts itself once for each subsystem: with `PANICS_IN` it is a supervisor whose subsystem of that name panics first.
 #![allow(

@@ -1,4 +1,4 @@
-//! What a process leaves behind is found and seen off, also where the machine shows little of it.
+//! The leftovers of a process are found and ended, even if the machine shows little of them.
 
 use crate::support::child::polite;
 use crate::support::{Portcullis, Stopwatch, Terminal, eventually, free_port, process, root, secs, wait};

@@ -1,4 +1,4 @@
-//! `started = { line = ... }`: what the process writes makes it ready, and what it writes is passed on as it is.
+//! `started = { line = ... }`: a line in the output makes the process ready, and its output is passed on unchanged.
 
 use crate::support::child::talker;
 use crate::support::{Portcullis, Running, process, secs, wait};

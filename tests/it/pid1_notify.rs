@@ -1,4 +1,4 @@
-//! What the process tells of itself, and what we tell the supervisor above us (`sd_notify(3)`, s6's notification-fd).
+//! Notifications of the process to us, and of us to the supervisor above us (`sd_notify(3)`, s6's notification-fd).
 
 use crate::support::child::talker;
 use crate::support::{Dir, Portcullis, Running, secs, unique, wait};

@@ -1,4 +1,4 @@
-//! Starting the process again in place: when, how soon, how often, and never against the operator's will.
+//! Restarts of the process in the container: when, how soon, how often, and never against the operator's will.
 
 use crate::support::child::talker;
 use crate::support::{Portcullis, Stopwatch, eventually, free_port, secs, wait};

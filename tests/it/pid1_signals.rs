@@ -1,4 +1,4 @@
-//! PID 1 and signals: each one to the right process, once, and a stopped child is not a dead one.
+//! PID 1 and signals: each one goes to the right process, once, and a stopped child does not count as ended.
 
 use crate::support::child::{polite, talker};
 use crate::support::{Exit, Portcullis, eventually, process, root, secs, wait};

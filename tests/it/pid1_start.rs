@@ -1,4 +1,4 @@
-//! PID 1 at the start: nothing lost, nothing leaked, nothing inherited that harms, and every failure named.
+//! PID 1 at the start: nothing is lost or leaked, nothing harmful is inherited, and every failure is reported.
 
 use crate::support::child::{polite, talker};
 use crate::support::{Exit, Portcullis, chmod, process, root, secs, slow, wait};

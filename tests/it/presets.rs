@@ -1,4 +1,4 @@
-//! Each preset as a container runs it, with stand-ins for its programs; and as a file to start from.
+//! Each preset as in a container, with stand-ins for its programs; and as the base of a file.
 
 use crate::support::child::polite;
 use crate::support::{Certificates, Http, MariaDb, Portcullis, Postgres, Proxy, Redis, StandIns, eventually, own_address, secs};

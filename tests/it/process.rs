@@ -1,4 +1,4 @@
-//! One process, started and ended as the container's own: exit codes, signals, reaping, PID 1.
+//! One process as the main process of a container: exit codes, signals, reaping, PID 1.
 
 use crate::support::child::{polite, stubborn, talker};
 use crate::support::{Exit, Portcullis, Stopwatch, eventually, process, secs, slow, wait};

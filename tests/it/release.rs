@@ -1,4 +1,4 @@
-//! The packages of `scripts/release`, packed around the binary under test: the same bytes twice, and each installed by its own tool.
+//! The packages of `scripts/release` with the binary under test: the same bytes twice, and each is installed with its own tool.
 
 use crate::support::portcullis::binary;
 use crate::support::{Dir, left_out};

@@ -1,4 +1,4 @@
-//! The JSON Schema of the configuration beside the reader: both take and refuse the same, key by key, in the eyes of a real validator.
+//! The JSON Schema of the configuration compared with the reader: both accept and refuse the same, key by key, with a real validator.
 
 use crate::support::{Dir, Portcullis, slow, variable};
 use portcullis::config::source::Environment;

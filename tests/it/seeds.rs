@@ -1,4 +1,4 @@
-//! What the five documents say, over real HTTP (docs/seeds.md): versions, several listeners, keys, modules under Koupleless' names.
+//! The five documents over real HTTP (docs/seeds.md): versions, several listeners, keys, modules under Koupleless' names.
 
 use std::net::TcpListener;
 

@@ -1,4 +1,5 @@
-//! Neighbours in the network namespace, which abstract sockets belong to: who takes our name first, and who only looks like us.
+//! Other processes in the network namespace, to which abstract sockets belong: one that takes our name first, and one that only looks like
+//! us.
 
 use crate::support::child::polite;
 use crate::support::portcullis::binary;

@@ -1,4 +1,4 @@
-//! `portcullis status` and the answers beside the probes' own: Spring's, the article's, ConfigCat's, and what is switched off.
+//! `portcullis status` and the further responses: Spring's, the article's, ConfigCat's, and disabled ones.
 
 use crate::support::child::polite;
 use crate::support::hostile::{Hostile, Manner};

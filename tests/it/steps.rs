@@ -1,4 +1,4 @@
-//! `[[steps]]`: what is done once in a start, in its order, and what a stop, a failure and a restart make of it.
+//! `[[steps]]`: actions that run once per start, their order, and the effects of a stop, a failure and a restart.
 
 use crate::support::{Exit, Portcullis, Postgres, Running, eventually, secs};
 use std::fs;

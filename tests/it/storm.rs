@@ -1,4 +1,4 @@
-//! Every input of the loop flooded at once: TERM is taken with its next turn, no turn is long, and the end comes in time.
+//! Every input of the loop is flooded at once: TERM is handled in its next turn, no turn is long, and the end comes in time.
 
 use crate::support::http::ask;
 use crate::support::portcullis::is_optimized;

@@ -1,4 +1,5 @@
-//! What the documents say of the code and of each other: exit codes, tests, excerpts, links, and how long the first page may be.
+//! Statements of the documents about the code and about each other: exit codes, tests, excerpts, links, and the maximum length of the first
+//! page.
 
 use std::collections::BTreeSet;
 use std::fs;

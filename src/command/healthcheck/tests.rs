@@ -1,4 +1,4 @@
-//! The subcommand's options, its way to the server and its line.
+//! The subcommand's options, its connection to the server and its output line.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};

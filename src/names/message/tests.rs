@@ -1,4 +1,4 @@
-//! What is believed of an answer, and that no answer does harm.
+//! Which parts of an answer are trusted, and that no answer does harm.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Whole configurations and what becomes of them.
+//! Whole configurations and their plans.
 
 mod arguments;
 mod argv;

@@ -1,4 +1,4 @@
-//! The reducer's rules: one run in order, every way out, every signal, and laws on random runs.
+//! The reducer's rules: one run in order, every exit, every signal, and laws on random runs.
 
 mod beating;
 mod first;

@@ -1,4 +1,4 @@
-//! Threads that hang, and those that take their place.
+//! Threads that hang, and their replacements.
 
 use super::*;
 use crate::outcome::Outcome;

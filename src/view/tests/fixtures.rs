@@ -1,4 +1,4 @@
-//! Eleven situations of one service, each a snapshot to be looked at 101 seconds after its start.
+//! Eleven situations of one service, each a snapshot 101 seconds after its start.
 
 use std::sync::Arc;
 use std::time::Duration;

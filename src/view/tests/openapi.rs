@@ -1,4 +1,4 @@
-//! The OpenAPI document is what the views' structs and the table of paths say.
+//! The OpenAPI document matches the views' structs and the table of paths.
 
 use std::fmt::Write;
 

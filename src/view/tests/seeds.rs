@@ -1,4 +1,4 @@
-//! The examples of the five documents that the views were made after, key by key (docs/seeds.md).
+//! The examples of the five documents that the views follow, key by key (docs/seeds.md).
 
 use std::time::Duration;
 

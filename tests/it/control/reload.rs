@@ -1,4 +1,4 @@
-//! The configuration read again while it runs: as a whole or not at all, and nothing touched that stays the same.
+//! The configuration is read again during a run: completely or not at all, and unchanged parts are not affected.
 
 use super::{ON_DEMAND, SLOW, config, order, pid, read, run, sent};
 use crate::support::child::polite;

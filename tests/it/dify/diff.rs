@@ -1,4 +1,4 @@
-//! What docs/dify.md tells a person with Dify's repository to change, done to lines of the real files, and what then runs.
+//! The changes to Dify's repository that docs/dify.md describes, applied to lines of the real files, and the result.
 
 use super::PROGRAMS;
 use crate::support::child::polite;

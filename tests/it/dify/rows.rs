@@ -1,4 +1,4 @@
-//! One row a case: the variables, the arguments, and what has to come of them, written down by hand.
+//! One row per case: the variables, the arguments, and the expected result, written by hand.
 
 use super::{NEWEST, OLD, PROGRAMS, reported, start, variables};
 use crate::support::StandIns;

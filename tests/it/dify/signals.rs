@@ -1,4 +1,4 @@
-//! Every signal reaches Dify's process, also where the script's shell kept it to itself.
+//! Every signal reaches Dify's process, including those that the script's shell kept.
 
 use super::{NEWEST, OLD, PROGRAMS};
 use crate::support::{Running, StandIns, secs};

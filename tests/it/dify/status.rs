@@ -1,4 +1,4 @@
-//! The component `[dify]`: every API as dify-status asks and reports it, against a Dify with sessions, pages and every failure.
+//! The component `[dify]`: every API is called and reported as in dify-status, with a Dify with sessions, pages and every failure.
 
 use crate::support::child::polite;
 use crate::support::dify_server::{App, CONVERSATION, DifyServer, EMAIL, Fault, PASSWORD, TokensIn};

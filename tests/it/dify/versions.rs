@@ -1,8 +1,8 @@
-//! Every version's preset against what that version's own script did.
+//! Every version's preset compared with the script of that version.
 //!
-//! `recorded.jsonl` was recorded from the scripts, with stand-ins for their programs: which calls a start makes, and which variables it sets
-//! for them. A version has lines only where it differs from the one before it in the file, which is the newer
-//! one, and one for its name. `·` is a blank in a word.
+//! `recorded.jsonl` was recorded from the scripts, with stand-ins for their programs: the calls of a start, and the variables that it sets
+//! for them. A version has lines only for its differences to the one before it in the file, which is the newer one, and one for its name.
+//! `·` is a space in a word.
 
 use super::{PROGRAMS, Variables, start};
 use crate::support::{Exit, Portcullis, StandIns};

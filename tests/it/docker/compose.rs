@@ -1,4 +1,4 @@
-//! docker/example under docker-compose: the order of its start, one migration, a lost Redis, stops within their budgets.
+//! docker/example with docker-compose: the order of its start, one migration, a lost Redis, stops within their budgets.
 
 use crate::support::{Shop, Stopwatch, eventually, secs};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What docs/dify.md says of Dify's repository, done there by its words, and brought up by compose with stand-ins for Dify's own programs.
+//! The changes to Dify's repository in docs/dify.md, applied literally, and started by compose with stand-ins for Dify's programs.
 
 use crate::dify::diff::{COMPOSE, NEWEST_DOCKERFILE, block, changed};
 use crate::support::{Shop, Stopwatch, chmod, secs};

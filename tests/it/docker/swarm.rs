@@ -1,4 +1,4 @@
-//! docker/example on a swarm of one: it waits by itself, outlives its Redis, and is renewed one by one.
+//! docker/example on a swarm with one node: it waits by itself, survives a lost Redis, and is updated one by one.
 
 use crate::support::wait::never;
 use crate::support::{Shop, eventually, secs};

@@ -1,4 +1,4 @@
-//! The ways in which `docker run` puts portcullis somewhere else than it would like to be.
+//! Unusual environments that `docker run` can give to portcullis.
 
 use crate::support::docker::newest;
 use crate::support::{Engine, Stopwatch, eventually, process, secs, unique};

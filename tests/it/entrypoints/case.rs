@@ -1,4 +1,4 @@
-//! What is tried with one script: its image, and each start of it.
+//! The cases of one script: its image, and each start.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What one start came to: every call, the end, and the files afterwards; as a line of a recording, and to compare.
+//! The result of one start: every call, the end, and the files afterwards; as a line of a recording, and for comparison.
 
 use super::case::{Case, Cases, Otherwise};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! The script's rules, one beat at a time: ownership, order, fencing, the shared key, and the rights that it needs.
+//! The script's rules, one heartbeat at a time: ownership, order, fencing, the shared key, and the permissions that it needs.
 
 use super::{KEY, replica, until_key};
 use crate::support::child::polite;

@@ -1,4 +1,4 @@
-//! Who reads the registry: the commands, and the one-liners of docs/heartbeat.md as they stand there.
+//! Readers of the registry: the commands, and the unchanged one-liners of docs/heartbeat.md.
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;

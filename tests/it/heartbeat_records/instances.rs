@@ -1,4 +1,4 @@
-//! Who is in the registry, as the page and `portcullis status` show it: read with a beat, never by a request.
+//! The instances in the registry on the page and in `portcullis status`: read together with a heartbeat, never by a request.
 
 use super::beats::SCRIPT;
 use super::{KEY, replica};

@@ -1,4 +1,4 @@
-//! What a neighbour writes into the registry is its own concern: whatever stands there, the others beat, count, list, show and withdraw.
+//! Whatever another client writes into the registry, the instances continue to write, count, list, show and withdraw.
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;

@@ -1,4 +1,4 @@
-//! Redis in every kind of trouble: the process and `/livez` never notice, and the key is back as soon as it can be written again.
+//! Redis with every kind of failure: the process and `/livez` are not affected, and the key is back as soon as it can be written again.
 
 use super::{KEY, replica, until_key};
 use crate::support::redis::Reply;

@@ -1,4 +1,4 @@
-//! What is already done is not done again: checks in both forms, modes that wait, verification, other tries.
+//! A completed migration is not repeated: checks in both forms, modes that wait, verification, retries.
 
 use super::{TABLE, file, migration, replica};
 use crate::support::child::polite;

@@ -1,4 +1,4 @@
-//! The lock in each place that can hold one: behind a pooler, on a standby, in MariaDB, in a file, in Redis.
+//! The lock in each place that supports one: behind a pooler, on a standby, in MariaDB, in a file, in Redis.
 
 use super::{TABLE, file, migration, replica};
 use crate::support::child::{polite, stubborn};

@@ -1,4 +1,5 @@
-//! A fleet: killed at random behind a pooler it migrates once each and ends no session of the application; ten replicas hand over quickly.
+//! Many replicas: killed at random behind a pooler, each migrates once and ends no session of the application; ten replicas hand over
+//! quickly.
 
 use super::databases::elsewhere;
 use super::pooler::{application, prepared, psql};

@@ -1,4 +1,4 @@
-//! The holder and those after it: hand-overs, what an earlier migration left behind, a lock that is lost.
+//! The holder and the replicas after it: hand-overs, leftovers of an earlier migration, a lost lock.
 
 use super::{TABLE, migration, replica};
 use crate::support::child::stubborn;

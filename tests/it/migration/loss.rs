@@ -1,4 +1,4 @@
-//! A host that is lost without a word: its holder stops by itself, and only then does another one begin.
+//! A host that is lost without notice: its holder stops by itself, and only then another one begins.
 
 use super::databases::elsewhere;
 use super::{TABLE, file, replica};

@@ -1,4 +1,4 @@
-//! A database that is not there: what it is called, and a migration that creates it.
+//! A missing database: its class, and a migration that creates it.
 
 use super::databases::elsewhere;
 use crate::support::mariadb::MariaDb;

@@ -1,4 +1,4 @@
-//! What the log says of a migration is so: each step when it begins, and each with its own time.
+//! The log of a migration is accurate: each step when it begins, and each with its own time.
 
 use super::{TABLE, replica};
 use crate::support::{Portcullis, Postgres, secs};

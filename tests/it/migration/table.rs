@@ -1,4 +1,4 @@
-//! The lock is a row of a table, on servers that speak PostgreSQL's protocol and know no advisory locks, and on PostgreSQL itself.
+//! The lock is a row of a table, on servers with PostgreSQL's protocol but without advisory locks, and on PostgreSQL itself.
 
 use super::databases::elsewhere;
 use super::pooler::prepared;

@@ -1,4 +1,4 @@
-//! `start = "first"` and `after` of the process: a proxy that the checks go through is up before them, and gone after everything.
+//! `start = "first"` and `after` of the process: a proxy that the checks use is up before them, and ends after everything else.
 
 use super::{end, lines, run, up};
 use crate::support::{Portcullis, Postgres, Stopwatch, free_port, process, secs, wait};

@@ -1,4 +1,4 @@
-//! Modules that flood their output and fork without end: answers and the stop come all the same, and nothing is left behind.
+//! Modules that flood their output and fork endlessly: responses and the stop still work, and nothing is left behind.
 
 use super::prepared;
 use crate::support::{Running, Stopwatch, eventually, process, root, secs};

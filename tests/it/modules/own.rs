@@ -1,4 +1,4 @@
-//! What a module has of its own: its user, environment and directory, and its checks.
+//! A module's own settings: its user, environment and directory, and its checks.
 
 use super::{HEALTH, run, until};
 use crate::support::{Http, eventually, root, secs};

@@ -1,4 +1,4 @@
-//! RAGFlow's entrypoint as modules, with stand-ins for its programs: the example that the manual names, as it is.
+//! RAGFlow's entrypoint as modules, with stand-ins for its programs: the unchanged example of the documentation.
 
 use super::{HEALTH, lines, until};
 use crate::support::{Portcullis, eventually, free_port, process, secs};

@@ -1,5 +1,5 @@
-//! docker/example, or Dify's repository, on an engine of one test: their files as they stand, on images that are made here because none
-//! can be pulled.
+//! docker/example, or Dify's repository, on the engine of one test: their unchanged files, with images that are built here because none can
+//! be pulled.
 
 use super::docker::{Container, Engine};
 use super::portcullis::binary;

@@ -1,4 +1,4 @@
-//! A Dify that is none: its service API and its console, as dify-status asks them, with sessions that end and every way to fail.
+//! A fake Dify: its service API and its console, as dify-status uses them, with sessions that expire and every kind of failure.
 
 use super::free_port;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A Docker engine of one test: in namespaces of its own, so that nothing of it outlives it, however the test ends.
+//! The Docker engine of one test: in its own namespaces, so that nothing of it remains, however the test ends.
 
 use super::portcullis::binary;
 use super::process::Tool;

@@ -1,4 +1,4 @@
-//! A peer that does what no server should.
+//! A peer that misbehaves.
 
 use super::{Dir, free_port};
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! The smallest HTTP there is: a client that reads one answer, and a server whose answer the test sets.
+//! A minimal HTTP implementation: a client that reads one response, and a server whose response the test sets.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

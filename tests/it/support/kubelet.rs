@@ -1,4 +1,5 @@
-//! The kubelet's prober as its source has it (pkg/kubelet/prober/worker.go, pkg/probe/http): one request a period, verdicts by thresholds.
+//! The kubelet's prober, written after its source (pkg/kubelet/prober/worker.go, pkg/probe/http): one request per period, verdicts by
+//! thresholds.
 
 use super::Stopwatch;
 use std::fs;

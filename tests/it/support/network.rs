@@ -1,4 +1,4 @@
-//! A network namespace behind a link that can be cut: a host that is lost without a word.
+//! A network namespace behind a link that can be cut: a host that is lost without notice.
 
 use super::{left_out, unique};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! `Portcullis::new().config(…).env(…).start()`: one run of the binary, said in a sentence.
+//! `Portcullis::new().config(…).env(…).start()`: one run of the binary.
 
 use super::http::{HttpResponse, ask, ask_abstract};
 use super::process::{self, MARK};

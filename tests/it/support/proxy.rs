@@ -1,4 +1,4 @@
-//! A TCP proxy that can freeze, thaw and cut what runs through it.
+//! A TCP proxy that can freeze, thaw and cut its connections.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};

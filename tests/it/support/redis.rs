@@ -1,4 +1,4 @@
-//! A private redis-server on a free port, and its protocol spoken by hand.
+//! A private redis-server on a free port, and a minimal client.
 
 use super::home::Home;
 use super::process::{self, MARK};

@@ -1,4 +1,4 @@
-//! TLS in front of a server that speaks none.
+//! TLS in front of a server without TLS.
 
 use super::Certificates;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Message brokers and MongoDB: a real RabbitMQ, and answers as the manuals of the others have them.
+//! Message brokers and MongoDB: a real RabbitMQ, and responses from the manuals of the others.
 
 use super::wait_with;
 use crate::support::rabbitmq::RabbitMq;

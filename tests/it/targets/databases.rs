@@ -1,4 +1,4 @@
-//! PostgreSQL and MariaDB: every login that can go wrong, TLS as libpq has it, a server that is full.
+//! PostgreSQL and MariaDB: every failing login, TLS as in libpq, a full server.
 
 use super::{fails, passes, wait_with};
 use crate::support::postgres::{PASSWORD, percent};

@@ -1,4 +1,4 @@
-//! Commands as checks: their status, their end by the timeout, their user, and that nothing of them is left.
+//! Commands as checks: their status, their end by the timeout, their user, and that no process of them is left.
 
 use super::{fails, passes, wait_with};
 use crate::support::{Portcullis, eventually, process, secs};

@@ -1,4 +1,5 @@
-//! A peer that never answers, talks nonsense, drips, floods or hangs up: each ends in time, in little memory, without a fault.
+//! A peer that never answers, sends nonsense, drips, floods or closes: each probe ends in time, in little memory, without an internal
+//! error.
 
 use crate::support::portcullis::binary;
 use crate::support::{

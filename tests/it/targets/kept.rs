@@ -1,4 +1,4 @@
-//! A thousand probes of each kind: one connection that is never made again, or none that is left, and nothing written.
+//! A thousand probes of each kind: one kept connection, or none that is left, and nothing written.
 
 use crate::support::postgres::{PASSWORD, percent};
 use crate::support::redis::Reply;

@@ -1,4 +1,4 @@
-//! What needs no server: files, sockets, room on a disk; and gRPC, whose server is small.
+//! Targets without a server: files, sockets, free space on a disk; and gRPC, whose server is small.
 
 use super::{fails, passes};
 use crate::support::{Grpc, Portcullis};

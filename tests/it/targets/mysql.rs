@@ -1,4 +1,4 @@
-//! A current MySQL: every way to prove a password to it, with TLS and without, and an impostor that wants it in clear.
+//! A current MySQL: every authentication method, with and without TLS, and an impostor that requests the password in clear.
 
 use super::{fails, passes, wait_with};
 use crate::support::postgres::{PASSWORD, percent};

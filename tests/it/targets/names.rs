@@ -1,4 +1,4 @@
-//! Names as pods and containers have them, by a name server and a resolv.conf of a namespace's own.
+//! Names in pods and containers, with a name server and a resolv.conf in a separate namespace.
 
 use crate::support::portcullis::Output;
 use crate::support::{Portcullis, root, secs};

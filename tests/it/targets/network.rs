@@ -1,4 +1,4 @@
-//! Networks that swallow packets and networks that come late, each in a namespace of its own.
+//! Networks that drop packets and networks that come late, each in its own namespace.
 
 use crate::support::{Portcullis, Stopwatch, root, secs};
 

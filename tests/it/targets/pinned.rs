@@ -1,4 +1,4 @@
-//! A certificate that is named as trusted is trusted for what it is good for, as curl has it with `--cacert`.
+//! A certificate that is configured as trusted is trusted only for its purpose, as in curl with `--cacert`.
 
 use crate::support::{Certificates, Portcullis, eventually, free_port, secs};
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,4 @@
-//! Which redirects of an HTTP endpoint are followed, and who gets the check's credentials then.
+//! Which redirects of an HTTP endpoint are followed, and which server then gets the check's credentials.
 
 use super::{fails, passes};
 use crate::support::{Portcullis, free_port};

@@ -1,4 +1,4 @@
-//! Redis in every state and way of running it, and the registry in it.
+//! Redis in every state and deployment form, and the registry in it.
 
 use super::{fails, passes};
 use crate::support::redis::Reply;

@@ -1,4 +1,4 @@
-//! `portcullis wait` as a command: in place, in parallel, with its own exit codes, and gone at TERM.
+//! `portcullis wait` as a command: it executes in place, probes in parallel, has its own exit codes, and ends at TERM.
 
 use super::{wait_for, wait_with};
 use crate::support::{Exit, Portcullis, Stopwatch, free_port, secs};

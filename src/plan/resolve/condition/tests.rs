@@ -1,4 +1,4 @@
-//! What of a condition is decided at once, and what stays.
+//! Which parts of a condition are decided at once, and which remain.
 
 use super::*;
 use crate::config::node::parse_document;

@@ -1,4 +1,4 @@
-//! Every kind by its URL and by its parts, and what is wrong with those that are.
+//! Every kind by its URL and by its parts, and the errors of invalid ones.
 
 use crate::config::source::Environment;
 use crate::plan::resolve::{RunOptions, resolve, targets};

@@ -1,4 +1,4 @@
-//! `[conditions]`, `[[refuse]]`, `[options]` and `[[arguments]]`: what arguments come to.
+//! `[conditions]`, `[[refuse]]`, `[options]` and `[[arguments]]`: the effects of arguments.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Every preset resolved: what Dify's variables name, and that none of them is wrong.
+//! Every preset resolved: the effects of Dify's variables, and that no preset is invalid.
 
 use super::*;
 use crate::config::node::Value;

@@ -1,4 +1,4 @@
-//! `[process]` and what a mode says of its own process.
+//! `[process]` and the settings of a mode for its process.
 
 use super::*;
 

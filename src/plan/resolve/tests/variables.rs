@@ -1,4 +1,4 @@
-//! What `[env]` makes of the environment, and who sees it.
+//! How `[env]` changes the environment, and who sees it.
 
 use super::*;
 

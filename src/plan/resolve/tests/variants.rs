@@ -1,4 +1,4 @@
-//! What a configuration makes of its variables: tests, variants of checks and modes, refusals, checks of one mode.
+//! How a configuration depends on variables: tests, variants of checks and modes, refusals, checks of one mode.
 
 use super::*;
 use crate::plan::StartRefusal;
