@@ -212,7 +212,7 @@ mod tests {
     use crate::state::lifecycle::Lifecycle;
 
     #[test]
-    fn a_beat_is_never_late_and_failures_back_off() {
+    fn a_heartbeat_is_never_late_and_failures_back_off() {
         let every = Duration::from_secs(20);
         assert_eq!(interval(every, 0.0), every);
         assert_eq!(interval(every, 1.0), Duration::from_secs(18));

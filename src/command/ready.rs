@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_redis_moves_no_cursor_and_forges_no_line() {
+    fn content_of_redis_moves_no_cursor_and_forges_no_line() {
         assert_eq!(visible::line("\x1b[31mapi-1\n  api-2  ready"), "\\u001b[31mapi-1\\n  api-2  ready");
         assert_eq!(visible::line("api-ü"), "api-ü");
     }

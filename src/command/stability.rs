@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_that_a_look_takes_is_not_part_of_it() {
+    fn the_duration_of_a_probe_is_not_part_of_it() {
         assert_eq!(run(5, &[(0, 4, true), (5, 9, true), (9, 10, true)]), [Some(5), Some(4), Some(0)]);
     }
 }

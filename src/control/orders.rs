@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_became_of_an_order_is_one_sentence_and_one_code() {
+    fn the_result_of_a_control_request_is_one_sentence_and_one_code() {
         use ModuleState::{Activated, Broken, Deactivated, Resolved, Starting, Stopping};
         for (was, is, verb, exit, words) in [
             (Resolved, Activated, Verb::Start, Exit::Success, "module m is up"),

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_is_answered_while_queueing_is_no_news() {
+    fn a_check_result_while_waiting_for_the_lock_is_not_logged() {
         let mut run = migrating();
         let mut told = |now, event| {
             let before = run.snapshot().migration_lock.clone();

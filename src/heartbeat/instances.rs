@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_instance_can_say_of_itself_is_left_out() {
+    fn impossible_values_in_a_record_are_ignored() {
         let read_one = |deadline: i64, said: &str| {
             let answer =
                 vec![Value::Int(100_000), Value::Int(1), Value::Int(1), bulk("a"), Value::Int(deadline), bulk("READY"), bulk(said)];

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_fit_their_column_and_say_what_the_class_says_unless_more_is_known() {
+    fn the_words_fit_their_column_and_are_those_of_the_class_unless_more_is_known() {
         for class in ErrorKind::ALL {
             assert_eq!((Reason::from(class).words(), Reason::from(class).advice()), (class.public(), class.advice()));
         }

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_stays_and_nothing_is_numbered_twice() {
+    fn unchanged_items_stay_and_no_index_is_used_twice() {
         let first = plan(&[("db", 5), ("cache", 5)], &[("beat", "beat", &[]), ("mail", "mail", &[])]);
         let same = Reload::new(&first, first.clone()).unwrap();
         assert_eq!((same.plan.clone(), same.words()), (first.clone(), "nothing has changed".to_owned()));

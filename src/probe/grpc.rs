@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_answers_for_the_server_is_taken_as_grpcs_clients_take_it() {
+    fn a_proxy_that_answers_for_the_server_is_handled_as_by_grpcs_clients() {
         for (http, status) in [(200, None), (401, Some(16)), (403, Some(7)), (404, Some(12)), (503, Some(14)), (500, Some(2))] {
             assert_eq!(status_of_http(StatusCode::from_u16(http).unwrap()), status, "{http}");
         }

@@ -115,7 +115,7 @@ async fn a_long_wait_is_late_by_a_few_per_cent_at_most() {
 }
 
 #[tokio::test]
-async fn a_panic_is_none_and_not_the_end() {
+async fn a_panic_returns_none_and_does_not_end_the_run() {
     let panics = async || -> u8 { panic!("as ordered by the test") };
     assert_eq!(guarded(panics()).await, None);
     assert_eq!(guarded(async { 7 }).await, Some(7));
@@ -197,7 +197,7 @@ async fn a_rate_limited_check_is_probed_once_an_interval_at_most_also_while_it_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_never_came_about_is_no_question() {
+async fn a_failed_connection_attempt_is_not_a_request() {
     use ErrorKind::{Ok, Refused, Status};
     let times = times(rate_limited("http://es/", 1), &[Refused, Refused, Refused, Status, Ok], 6).await;
     assert!(times[3] <= 60, "{times:?}");

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_takes_a_bounded_number_and_the_pings_of_a_start_are_one() {
+    fn a_turn_handles_a_bounded_number_and_merges_the_pings_of_a_start() {
         let mut reports = Reports::open(&notifying(StartSign::Notifies)).unwrap();
         let sender = sender(&reports);
         for text in ["WATCHDOG=1", "STATUS=one", "WATCHDOG=1\nSTATUS=two", "READY=1", "WATCHDOG=1"] {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn each_start_has_ways_of_its_own() {
+    fn each_start_has_its_own_channels() {
         let (mut one, mut two) = (notifying(StartSign::Notifies), notifying(StartSign::Notifies));
         (one.watchdog, two.watchdog) = (None, None);
         let old = Reports::open(&one).unwrap();

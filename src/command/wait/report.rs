@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_ready_and_was_not_for_long_enough_says_so() {
+    fn a_target_that_was_not_ready_long_enough_is_reported() {
         let mut board = board(2);
         board.holding(1, Hold { wanted: Duration::from_secs(5), lost: 0 }, Duration::ZERO);
         let line = &board.lines(Duration::from_secs(61), (80, 24))[1];

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_names_the_key_and_a_second_place_the_first() {
+    fn a_syntax_error_names_the_key_and_a_duplicate_its_first_place() {
         for (text, problem) in [
             (
                 "[checks.db]\nwait = \"1s\"\nurl = \"a\"\nwait = \"2s\"\n",

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_session_whose_holder_said_so_is_proven() {
+    fn only_a_session_that_its_holder_recorded_is_proven() {
         let mut seen = Seen::default();
         assert!(!seen.hear("direct 12@1700000000.5"));
         assert!(seen.is_proven(&SessionId::new("12", "1700000000.5")));

@@ -76,7 +76,7 @@ fn lies_are_not_believed() {
 }
 
 #[test]
-fn what_is_no_answer_to_the_question_is_passed_over() {
+fn answers_to_other_queries_are_ignored() {
     let query = question();
     let good = answer(&query, 0, 1, &[record(&ASKED, 1, &[10, 0, 0, 1])]);
     assert!(query.read(&good).is_some());

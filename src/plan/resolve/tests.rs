@@ -381,7 +381,7 @@ fn a_password_from_parts_stands_above_the_url() {
 }
 
 #[test]
-fn what_an_http_check_sends_is_kept_and_hidden() {
+fn headers_of_an_http_check_are_kept_and_masked() {
     let toml = "[checks.es]\nurl = 'http://me:hidden-pw@es:9200/a?key=hidden-key'\nmethod = 'HEAD'\nbearer = '${ES_TOKEN}'\nheaders = { X-A = 'b' }\n\
                 expect = { status = [200, 204], body = 'ok' }\n";
     let problem = problems(&toml.replace("X-A", "Authorization"), &[("ES_TOKEN", "hidden-token")], &["x"]);

@@ -169,7 +169,7 @@ mod tests {
     const CACHING: &str = "746ebe205d56a0707acb3e796e834e0dd7b1d61743b26bd5202c7a623230c7c9";
 
     #[test]
-    fn what_is_cut_short_is_no_greeting() {
+    fn a_truncated_greeting_is_refused() {
         let mut packet = vec![10];
         packet.extend_from_slice(b"10.11.6-MariaDB\0\x01\0\0\x0012345678\0");
         packet.extend_from_slice(&[0xfe, 0xf7, 45, 2, 0, 0xff, 0x81, 21]);

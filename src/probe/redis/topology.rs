@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_names_is_a_name_or_an_address_and_a_port() {
+    fn an_address_from_a_server_is_a_name_or_an_ip_address_and_a_port() {
         for (host, port, expected) in [
             ("10.0.0.7", "6379", "10.0.0.7"),
             ("::1", "1", "::1"),

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_stream_has_seen_ends_the_search_in_both_and_is_said_once() {
+    fn a_match_in_one_stream_ends_the_search_in_both_and_is_reported_once() {
         let (mut reading, mut one) = scan(b"aab");
         let mut other = one.clone();
         assert!(!one.is_over(b"aa") && !other.is_over(b"b"), "each stream is for itself");

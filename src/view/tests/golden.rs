@@ -72,7 +72,7 @@ fn the_api_servers_bytes() {
 }
 
 #[test]
-fn ready_says_what_is_not() {
+fn ready_reports_what_is_not_ready() {
     let (snapshot, look) = named("redis down for readiness");
     let body = "[+]ping ok\n[+]scheduler ok\n[+]supervisor ok\n[+]startup ok\n[+]shutdown ok\n[-]redis failed: reason withheld\n[+]app ok\nreadyz check failed\n";
     assert_eq!(ask(&snapshot, look, "GET /readyz", "", true).body, body);
@@ -201,7 +201,7 @@ fn the_page_shows_what_is_wrong_and_loads_nothing() {
 }
 
 #[test]
-fn what_others_say_cannot_steer_the_page_or_the_terminal() {
+fn foreign_text_cannot_control_the_page_or_the_terminal() {
     let (mut snapshot, look) = named("redis down");
     snapshot.service.name = "<b>&\"'\u{1b}[2J".to_owned();
     snapshot.child.status = Some("<img src=x>\u{7}".to_owned());

@@ -76,7 +76,7 @@ fn a_redirect_that_is_expected_is_not_followed() {
 }
 
 #[test]
-fn the_key_of_a_check_says_how_many_are_followed() {
+fn the_key_of_a_check_sets_how_many_are_followed() {
     let (server, other) = (Redirecting::start(), Redirecting::start());
     for (redirects, code) in [(0, 69), (1, 0)] {
         let url = server.url(&format!("/to/{}", other.url("/there")));

@@ -53,7 +53,7 @@ fn came_to(arguments: &[&str]) -> (String, bool, bool) {
 }
 
 #[test]
-fn the_first_rule_that_holds_says_what_arguments_come_to() {
+fn the_first_rule_that_holds_decides_about_the_arguments() {
     for (arguments, command, own, waits) in [
         (&[][..], "serve --workers=1 --debug= --first=", false, true),
         (&["server"], "serve --workers=1 --debug= --first=", false, true),
@@ -91,7 +91,7 @@ fn with_arguments(toml: &str, arguments: &[&str], change: impl FnOnce(&mut RunOp
 }
 
 #[test]
-fn what_is_written_on_the_command_line_stands_above_the_rules() {
+fn the_command_line_overrides_the_rules() {
     let plan = with_arguments(RULES, &["server", "x"], |request| request.mode = Some("worker".into())).unwrap();
     assert_eq!(argv(&plan), ["work", "x"]);
     let plan = with_arguments(RULES, &["worker", "--workers", "1"], |request| request.exec = true).unwrap();
@@ -101,7 +101,7 @@ fn what_is_written_on_the_command_line_stands_above_the_rules() {
 }
 
 #[test]
-fn a_start_that_is_refused_says_why_and_nothing_else() {
+fn a_refused_start_reports_only_the_reason() {
     let refused = try_with(RULES, &[], &["x", "stop"]).unwrap_err();
     assert_eq!((refused.to_string().as_str(), refused.code()), ("name a command, not stop", 3));
     let toml = "

@@ -39,7 +39,7 @@ fn secs(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_client_takes_its_own_keys_else_those_that_are_found_else_that_of_all() {
+fn a_client_uses_its_own_keys_else_the_found_ones_else_the_common_one() {
     use DifyClient::{DifyChat, DifyDataset, DifyServer, DifyWorkflow};
     let account = "email = 'a@b.c'\npassword = 'p'\n";
     let own = "chat_api_keys = ['c1', '', 'c2']\nworkflow_api_keys = 'w'\ndataset_api_key = 'd'\n";

@@ -94,7 +94,7 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
 }
 
 #[test]
-fn dify_takes_what_its_own_script_takes_and_says_loudly_what_it_does_not_take() {
+fn dify_accepts_what_its_own_script_accepts_and_warns_of_the_rest() {
     let on = |preset: &str, value: &str| {
         let request = RunOptions { preset: Some(preset.to_owned()), mode: Some("api".to_owned()), ..RunOptions::default() };
         let plan = resolve(&request, &Environment::new([("MIGRATION_ENABLED", value)])).unwrap();

@@ -216,7 +216,7 @@ lock = 'none'
 ";
 
 #[test]
-fn a_mode_has_checks_of_its_own_and_a_variant_a_start_of_its_own() {
+fn a_mode_has_its_own_checks_and_a_variant_its_own_start() {
     let checks = |mode: &str| -> Vec<String> {
         with(MODES, &[("MODE", mode)], &["x"]).checks.iter().map(|check| format!("{} {}", check.name, check.target)).collect()
     };

@@ -35,7 +35,7 @@ fn failing(run: &Run) -> Vec<(String, ErrorKind)> {
 const NOT_READY: [bool; 4] = [true, true, false, false];
 
 #[test]
-fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
+fn ready_once_the_first_heartbeat_is_written_and_again_once_one_is() {
     let (mut run, _) = up();
     assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), ErrorKind::Never)]));
     for round in 0..2 {
@@ -74,7 +74,7 @@ fn a_stop_withdraws_what_was_announced_though_it_was_never_written() {
 }
 
 #[test]
-fn a_beat_before_the_process_runs_counts_and_is_no_start() {
+fn a_heartbeat_before_the_process_runs_counts_and_is_not_a_start() {
     let mut run = Run::of(required());
     run.apply(Event::Begin);
     run.apply(Event::Beaten(Ok(())));

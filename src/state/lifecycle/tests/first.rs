@@ -93,7 +93,7 @@ fn a_start_that_needs_a_module_ends_with_what_keeps_that_from_starting() {
 }
 
 #[test]
-fn what_became_of_it_later_ends_no_start() {
+fn its_later_end_does_not_fail_a_start() {
     let mut run = Run::of(Plan { modules: vec![first(module(0))], ..bare() });
     run.all([Event::Begin, spawned(ONE)]);
     run.all([ended(ONE, 3), gone(ONE), Event::Spawned(ProcessId::Main, PID)]);

@@ -14,7 +14,7 @@ fn as_dumb_init() -> Run {
 }
 
 #[test]
-fn ctrl_z_puts_both_aside_and_cont_takes_both_up_again() {
+fn ctrl_z_suspends_both_and_cont_resumes_both() {
     let mut run = running(SignalPlan::default());
     let put_aside = vec![Effect::Suspend(ProcessId::Main, Suspend::AsJobOrNotAtAll)];
     for _ in 0..2 {

@@ -200,7 +200,7 @@ fn a_stop_that_came_during_the_stop_of_a_restart_wins() {
 }
 
 #[test]
-fn what_a_module_leaves_in_its_group_is_gone_before_it_starts_again() {
+fn leftovers_in_a_modules_group_end_before_its_restart() {
     let mut run = running(vec![module(0)]);
     run.all([spawned(ONE), Event::Asked(Order::Restart(ONE))]);
     let effects = run.apply(ended(ONE, 0));
@@ -211,7 +211,7 @@ fn what_a_module_leaves_in_its_group_is_gone_before_it_starts_again() {
 }
 
 #[test]
-fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
+fn a_start_that_takes_too_long_has_failed_and_its_process_is_stopped() {
     let mut run = running(vec![checked(module(0))]);
     run.all([spawned(ONE), Event::StartupProbed(ProcessId::Module(ONE), refused())]);
     let effects = run.apply(Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Limit)));
@@ -251,7 +251,7 @@ fn the_deadlines_of_one_process_do_not_outlive_it() {
 }
 
 #[test]
-fn a_module_is_started_again_as_its_policy_says() {
+fn a_module_is_restarted_by_its_policy() {
     use RestartPolicy::{Always, Never, OnFailure};
     for (policy, code, again) in
         [(Never, 1, false), (OnFailure, 0, false), (OnFailure, 1, true), (OnFailure, 125, false), (Always, 0, true), (Always, 125, false)]
@@ -319,7 +319,7 @@ fn without_stop_all_the_process_decides_the_exit_code() {
 }
 
 #[test]
-fn a_module_that_cannot_be_spawned_is_broken_and_says_why() {
+fn a_module_that_cannot_be_spawned_is_broken_with_its_reason() {
     let failed = |code: Exit| Event::SpawnFailed(ProcessId::Module(ONE), code.code(), "cannot start it".to_owned());
     let mut run = running(vec![restarting(module(0), RestartPolicy::OnFailure, 0)]);
     let effects = run.apply(failed(Exit::NotFound));
@@ -399,7 +399,7 @@ fn the_second_stop_no_longer_waits_for_modules_and_the_third_kills() {
 }
 
 #[test]
-fn a_process_that_ends_takes_its_modules_with_it() {
+fn a_process_that_ends_ends_its_modules() {
     let mut run = running(vec![module(0), restarting(module(1), RestartPolicy::Always, 0)]);
     run.all([spawned(ONE), spawned(TWO), ended(TWO, 1)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)));
@@ -414,7 +414,7 @@ fn a_process_that_ends_takes_its_modules_with_it() {
 }
 
 #[test]
-fn modules_go_on_while_the_process_is_started_again() {
+fn modules_continue_while_the_process_is_restarted() {
     let restart = RestartPlan { policy: RestartPolicy::Always, ..RestartPlan::default() };
     let mut run = Run::of(Plan { main: Some(ProcessPlan { restart, ..process() }), modules: vec![module(0)], ..bare() });
     run.all([Event::Begin, spawned(ONE), Event::Spawned(ProcessId::Main, PID)]);
@@ -427,7 +427,7 @@ fn modules_go_on_while_the_process_is_started_again() {
 }
 
 #[test]
-fn a_process_that_cannot_be_spawned_takes_the_modules_with_it_that_just_were() {
+fn a_process_that_cannot_be_spawned_ends_the_modules_that_just_started() {
     let mut run = with(vec![module(0)]);
     run.apply(Event::Begin);
     let effects = run.apply(Event::SpawnFailed(ProcessId::Main, 127, "not found".to_owned()));

@@ -67,7 +67,7 @@ fn an_order_during_the_pause_sees_off_what_the_process_left_first() {
 }
 
 #[test]
-fn an_order_while_the_rest_of_a_failed_module_is_seen_off_is_not_answered_by_the_failure() {
+fn a_request_while_leftovers_of_a_failed_module_end_does_not_get_the_failure_as_its_result() {
     for (order, state) in [(Order::Start(ONE), ModuleState::Starting), (Order::Stop(ONE), ModuleState::Deactivated)] {
         let mut run = running(vec![module(0)]);
         run.all([spawned(ONE), ended(ONE, 3)]);

@@ -45,7 +45,7 @@ fn check_names(run: &Run) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_kept_keeps_all_that_is_known_of_it() {
+fn unchanged_parts_keep_their_state() {
     let old = plan(&["db", "cache"], vec![module(0)]);
     let mut run = running(old.clone());
     run.all([Event::Probed(0, passed()), Event::Probed(1, passed())]);
@@ -87,7 +87,7 @@ fn a_changed_rate_limited_check_keeps_its_last_result() {
 }
 
 #[test]
-fn a_module_that_is_started_again_is_not_judged_by_what_its_predecessor_said() {
+fn a_restarted_module_is_not_judged_by_its_predecessors_results() {
     let own = |id: usize| {
         let mut plan = plan(&["m0.web"], vec![ModulePlan { checks: vec![id], ..module(0) }]);
         plan.checks[id].interval = Duration::from_secs(60);
@@ -114,7 +114,7 @@ fn a_module_that_is_started_again_is_not_judged_by_what_its_predecessor_said() {
 }
 
 #[test]
-fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
+fn changed_modules_are_stopped_and_started_by_the_new_plan() {
     let old = plan(&[], vec![module(0), ModulePlan { start: ModuleStart::OnDemand, counts: false, ..module(1) }]);
     let mut run = running(old.clone());
     let new = plan(
@@ -136,7 +136,7 @@ fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
 }
 
 #[test]
-fn what_is_gone_is_stopped_and_then_forgotten_with_everything_it_counted_by() {
+fn removed_modules_are_stopped_and_then_forgotten_with_their_checks() {
     let old = plan(&[], vec![module(0), module(1)]);
     let mut run = running(old.clone());
     let new = plan(&[], vec![module(1)]);
@@ -152,7 +152,7 @@ fn what_is_gone_is_stopped_and_then_forgotten_with_everything_it_counted_by() {
 }
 
 #[test]
-fn before_the_process_runs_and_on_the_way_out_nothing_is_taken_over() {
+fn no_reload_is_applied_before_the_process_runs_or_during_the_stop() {
     for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Running) {
         let mut run = run_in(phase);
         let plan = Arc::clone(run.lifecycle.plan());

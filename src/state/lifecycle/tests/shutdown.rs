@@ -100,7 +100,7 @@ fn a_running_process_gets_the_signal_then_the_second_one_then_kill() {
 }
 
 #[test]
-fn what_a_process_leaves_behind_that_ended_by_itself_gets_no_more_than_the_default_time() {
+fn leftovers_of_a_process_that_ended_by_itself_get_at_most_the_default_time() {
     for (timeout, grace) in [(900, 8), (8, 8), (3, 3)] {
         let mut plan = bare();
         plan.main.as_mut().unwrap().stop_timeout = Duration::from_secs(timeout);
@@ -190,7 +190,7 @@ fn a_process_that_does_not_stop_in_time_is_killed_and_left_behind_if_even_that_d
 }
 
 #[test]
-fn what_a_killed_process_leaves_behind_is_killed_without_another_grace() {
+fn leftovers_of_a_killed_process_are_killed_without_another_grace() {
     let mut run = running_bare();
     run.all([signal(libc::SIGTERM), Event::Elapsed(Timer::Grace)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));

@@ -124,7 +124,7 @@ fn migrating() -> Vec<Event> {
 }
 
 #[test]
-fn every_phase_has_its_way_out() {
+fn every_phase_has_an_exit() {
     let term = || signal(libc::SIGTERM);
     let released = || Event::Lock(LockNews::Released);
     let gone = || Event::GroupGone(ProcessId::Migration);
@@ -219,7 +219,7 @@ fn every_phase_has_its_way_out() {
 }
 
 #[test]
-fn a_wait_that_saw_too_few_passes_says_so() {
+fn a_wait_with_too_few_successes_reports_that() {
     let mut plan = full();
     plan.checks[0].success_threshold = 3;
     let mut run = Run::of(plan);
