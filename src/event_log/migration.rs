@@ -248,15 +248,15 @@ mod tests {
     #[test]
     fn a_check_result_while_waiting_for_the_lock_is_not_logged() {
         let mut run = migrating();
-        let mut told = |now, event| {
+        let mut line = |now, event| {
             let before = run.snapshot().migration_lock.clone();
             run.apply(now, Event::Lock(event));
             begun(&before, &run.snapshot().migration_lock)
         };
         let took = Duration::from_millis(5);
-        assert_eq!(told(at(1), LockNews::Queued(holder())), None);
+        assert_eq!(line(at(1), LockNews::Queued(holder())), None);
         for tries in 2..5 {
-            assert_eq!(told(at(tries), LockNews::Checked(took)), None, "it queues on");
+            assert_eq!(line(at(tries), LockNews::Checked(took)), None, "it queues on");
         }
     }
 

@@ -90,7 +90,7 @@ mod tests {
         assert!(seen.ended_cleanly());
         seen.meet("one", None);
         assert_eq!(seen.last, Last::Holding("one".to_owned()));
-        assert!(!seen.hear("done two"), "somebody else's leave");
+        assert!(!seen.hear("done two"), "the leave of another holder");
         assert!(seen.hear("done one"));
         seen.meet("one", None);
         assert_eq!(seen.last, Last::Done("one".to_owned()), "seen once more on its way out");

@@ -185,7 +185,7 @@ fn the_documented_example_resolves() {
     let main = plan.main.as_ref().unwrap();
     assert_eq!((main.stop_signal, main.stop_timeout), (Some(15), Duration::from_secs(8)));
     let started = main.started.as_ref().unwrap();
-    let StartSign::Answers { target, .. } = &started.sign else { panic!("a URL is asked: {started:?}") };
+    let StartSign::Answers { target, .. } = &started.sign else { panic!("a URL is probed: {started:?}") };
     assert_eq!((target.to_string().as_str(), started.within), ("http://127.0.0.1:5001/health", Duration::from_secs(120)));
     let Target::Http(http) = &plan.checks[2].target else { panic!("http") };
     assert_eq!(http.expect.status, [200]);

@@ -210,7 +210,7 @@ impl World {
                 }
             }
             Effect::Exit(code) => {
-                assert_eq!(self.alive, BTreeMap::new(), "{shown} leaves somebody behind");
+                assert_eq!(self.alive, BTreeMap::new(), "{shown} leaves a process behind");
                 assert_eq!(self.run.lifecycle.ending().map(|ending| ending.code), Some(code));
                 self.exit = Some(code);
             }

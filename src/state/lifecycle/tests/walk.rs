@@ -104,7 +104,7 @@ enum Keeper {
 
 /// The run and its surroundings.
 #[derive(Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is somebody else's")]
+#[allow(clippy::struct_excessive_bools, reason = "each belongs to another part")]
 struct World {
     run: Run,
     timers: BTreeSet<Timer>,
