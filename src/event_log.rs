@@ -30,7 +30,7 @@ pub struct EventLog {
     needed: Vec<ModuleId>,
     /// Whether the process is the service, which takes traffic.
     serves: bool,
-    logged_at: Moment,
+    told: Moment,
     drawn: bool,
     /// The readiness that was last logged; none before the start is complete.
     ready: Option<bool>,
@@ -41,14 +41,14 @@ impl EventLog {
     pub fn new(plan: &Plan, now: Moment) -> Self {
         let limits = plan.checks.iter().map(|check| check.wait).collect();
         let needed = plan.first().map(|module| module.id).chain(plan.after.iter().copied()).collect();
-        Self { terminal: log::is_terminal(), limits, needed, serves: !plan.own_command, logged_at: now, drawn: false, ready: None }
+        Self { terminal: log::is_terminal(), limits, needed, serves: !plan.own_command, told: now, drawn: false, ready: None }
     }
 
     /// Logs what is different in `after`.
     pub fn record(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
         // Changes of a module's process are logged for the module, those of the heartbeat by its writer.
-        let logged_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
-        for new in after.checks.iter().filter(|check| !logged_elsewhere(check)) {
+        let told_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
+        for new in after.checks.iter().filter(|check| !told_elsewhere(check)) {
             if let Some(old) = before.check(&new.name).filter(|old| old.totals != new.totals) {
                 self.record_check(old, new, before.phase, now);
             }
@@ -134,7 +134,7 @@ impl EventLog {
     /// The lines about what the start waits for, which then count as logged; none before they are due.
     fn due(&mut self, snapshot: &Snapshot, now: Moment) -> Option<Vec<String>> {
         (self.next(snapshot, now) == Some(Duration::ZERO)).then(|| {
-            self.logged_at = now;
+            self.told = now;
             self.lines(snapshot, now)
         })
     }
@@ -142,8 +142,8 @@ impl EventLog {
     /// When [`Self::progress`] is due again; none while the start waits for nothing.
     pub fn next(&self, snapshot: &Snapshot, now: Moment) -> Option<Duration> {
         let next = match &snapshot.migration {
-            Migration::Queued { since, .. } if !self.may_draw(snapshot) => migration::next_mention(*since, self.logged_at),
-            _ => self.logged_at.after(self.every(snapshot)),
+            Migration::Queued { since, .. } if !self.may_draw(snapshot) => migration::next_mention(*since, self.told),
+            _ => self.told.after(self.every(snapshot)),
         };
         waits(snapshot).then(|| next.since(now))
     }

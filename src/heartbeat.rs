@@ -168,7 +168,7 @@ fn retry(in_a_row: usize, class: ErrorKind, chance: f64) -> Duration {
 struct Trouble {
     in_a_row: usize,
     class: Option<ErrorKind>,
-    reported: Option<Instant>,
+    told: Option<Instant>,
     ever_written: bool,
 }
 
@@ -181,16 +181,16 @@ impl Trouble {
                 let again = if self.ever_written { " again" } else { " now" };
                 tracing::info!("the heartbeat {} is written{again}", plan.key);
             }
-            Err(failure) if self.class != now || self.reported.is_none_or(|reported| reported.elapsed() >= REMINDER) => {
-                self.reported = Some(Instant::now());
+            Err(failure) if self.class != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
+                self.told = Some(Instant::now());
                 let (why, words) = (failure.reason(), failure.private.as_str());
                 let so = if plan.required { ", and without it this replica is not ready" } else { "" };
-                let reported = format!("{} [{}] at {} ({words}); {}", why.words(), why.class.word(), plan.target, why.advice());
+                let told = format!("{} [{}] at {} ({words}); {}", why.words(), why.class.word(), plan.target, why.advice());
                 if self.ever_written {
                     let after = humantime::format_duration(plan.ttl);
-                    tracing::warn!("the heartbeat {} is not written and expires within {after}{so}: {reported}", plan.key);
+                    tracing::warn!("the heartbeat {} is not written and expires within {after}{so}: {told}", plan.key);
                 } else {
-                    tracing::info!("the heartbeat {} is not written yet{so}: {reported}", plan.key);
+                    tracing::info!("the heartbeat {} is not written yet{so}: {told}", plan.key);
                 }
             }
             _ => {}

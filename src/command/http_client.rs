@@ -157,7 +157,7 @@ mod tests {
     use std::net::TcpListener;
 
     /// The result with a server that closes its first connections after the request, and how many it got.
-    fn with_closed_connections(closes: usize) -> (Result<HttpResponse, String>, usize) {
+    fn asked(closes: usize) -> (Result<HttpResponse, String>, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn a_query_that_was_lost_is_sent_again() {
-        let (answer, count) = with_closed_connections(5);
+        let (answer, count) = asked(5);
         assert_eq!((answer.unwrap().status, count), (200, 5));
     }
 
     #[test]
     fn a_server_that_never_answers_is_reported_after_a_few_attempts() {
-        let (answer, count) = with_closed_connections(usize::MAX);
+        let (answer, count) = asked(usize::MAX);
         let problem = answer.unwrap_err();
         assert!(problem.contains("unexpected end of file") || problem.contains("connection reset"), "{problem}");
         assert_eq!(count, AGAIN as usize);

@@ -201,28 +201,28 @@ struct Asking {
 
 impl Asking {
     async fn until_ready(self, target: Target, tell: impl Fn(News)) {
-        let mut probe = Guarded::new(target, None);
+        let mut asked = Guarded::new(target, None);
         let mut alarm = Alarm::new();
         let began = Instant::now();
-        let (mut reported, mut known): (Option<Failure>, bool) = (None, false);
+        let (mut told, mut known): (Option<Failure>, bool) = (None, false);
         let mut stability = Stability::new(self.stable);
         let mut lost = 0;
         loop {
-            let probed_at = began.elapsed();
+            let asked_at = began.elapsed();
             // A little less than the remaining time, so that the error of the last attempt arrives before the end.
             let left = self.deadline.left().mul_f64(0.98);
             let given = left.min(self.try_timeout);
-            let Outcome { result, elapsed, .. } = probe.once(given).await;
-            if probe.lost_session() {
+            let Outcome { result, elapsed, .. } = asked.once(given).await;
+            if asked.lost_session() {
                 // A server that was restarted in between answers normally.
-                stability.look(probed_at, began.elapsed(), false);
+                stability.look(asked_at, began.elapsed(), false);
                 lost += 1;
             }
-            let held = stability.look(probed_at, began.elapsed(), result.is_ok());
+            let held = stability.look(asked_at, began.elapsed(), result.is_ok());
             let class = match result {
                 Ok(()) if held.is_some_and(|left| !left.is_zero()) => {
                     tell(News::Holding(lost));
-                    (reported, known) = (None, true);
+                    (told, known) = (None, true);
                     let pause = self.interval.unwrap_or(HOLDING).min(held.unwrap_or_default());
                     let slept = Instant::now();
                     alarm.sleep(pause).await;
@@ -233,7 +233,7 @@ impl Asking {
                 }
                 Ok(()) => {
                     // After this result is sent, this process may become the command at any moment.
-                    let _ = timeout_at(Instant::now() + LEAVE, probe.close()).await;
+                    let _ = timeout_at(Instant::now() + LEAVE, asked.close()).await;
                     return tell(News::Ready);
                 }
                 // The end of the wait interrupted it: the previous error is more informative.
@@ -241,9 +241,9 @@ impl Asking {
                 Err(failure) => {
                     let class = failure.class;
                     // A repeated result is not sent, because that would cost as much as the probe.
-                    if reported.as_ref() != Some(&failure) {
+                    if told.as_ref() != Some(&failure) {
                         tell(News::Failed(failure.clone()));
-                        (reported, known) = (Some(failure), true);
+                        (told, known) = (Some(failure), true);
                     }
                     class
                 }

@@ -16,13 +16,13 @@ const MENTIONED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10
 /// How often a long wait for the lock is logged.
 const MENTIONED_EVERY: Duration = Duration::from_secs(30);
 
-/// When a replica that has been waiting since `since` logs that next, if it last logged something at `logged_at`.
-pub(super) fn next_mention(since: Moment, logged_at: Moment) -> Moment {
-    let logged_at = logged_at.since(since);
-    let first = MENTIONED.into_iter().find(|after| logged_at < *after);
+/// When a replica that has been waiting since `since` logs that next, if it last logged something at `told`.
+pub(super) fn next_mention(since: Moment, told: Moment) -> Moment {
+    let told = told.since(since);
+    let first = MENTIONED.into_iter().find(|after| told < *after);
     since.after(first.unwrap_or_else(|| {
         let [.., last] = MENTIONED;
-        let rounds = logged_at.saturating_sub(last).as_secs() / MENTIONED_EVERY.as_secs() + 1;
+        let rounds = told.saturating_sub(last).as_secs() / MENTIONED_EVERY.as_secs() + 1;
         last + MENTIONED_EVERY.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }))
 }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     /// The log line of one event.
-    fn logged_at(run: &mut Lifecycle, now: Moment, event: Event) -> Option<(bool, String)> {
+    fn told(run: &mut Lifecycle, now: Moment, event: Event) -> Option<(bool, String)> {
         let before = run.snapshot().clone();
         run.apply(now, event);
         news(&before, run.snapshot(), now)
@@ -199,14 +199,14 @@ mod tests {
     #[test]
     fn the_holder_of_the_lock_is_reported_first_with_its_time() {
         let mut run = migrating();
-        let (loud, line) = logged_at(&mut run, at(5), Event::Lock(LockNews::Queued(holder()))).unwrap();
+        let (loud, line) = told(&mut run, at(5), Event::Lock(LockNews::Queued(holder()))).unwrap();
         assert_eq!(
             line,
             "api-1 at 10.0.0.7 holds the migration lock, connected for 40s; waiting behind portcullis-lock:45c95949:api-1:0badcafe (pid 41, at 10.0.0.7)"
         );
         assert!(!loud);
         assert_eq!(
-            logged_at(&mut run, at(7), Event::Lock(LockNews::Queued(LockHolder { held: Some(Duration::from_secs(42)), ..holder() }))),
+            told(&mut run, at(7), Event::Lock(LockNews::Queued(LockHolder { held: Some(Duration::from_secs(42)), ..holder() }))),
             None
         );
         let now = line_of(&run, at(15));
@@ -268,17 +268,17 @@ mod tests {
             (Ended::Signal(9), (true, "the migration was ended by SIGKILL after 3.000s")),
         ] {
             let mut run = migrating();
-            assert_eq!(logged_at(&mut run, at(1), Event::Lock(LockNews::Held)).unwrap().1, "got the migration lock after 1.000s");
+            assert_eq!(told(&mut run, at(1), Event::Lock(LockNews::Held)).unwrap().1, "got the migration lock after 1.000s");
             for event in [
                 Event::Spawned(ProcessId::Migration, 7),
                 Event::Exited(ProcessId::Migration, ended),
                 Event::GroupGone(ProcessId::Migration),
             ] {
-                assert_eq!(logged_at(&mut run, at(4), event), None);
+                assert_eq!(told(&mut run, at(4), event), None);
                 assert!(line(run.snapshot(), at(4)).is_none_or(|line| !line.ends_with("4s")), "its own time alone");
             }
-            let logged_at = logged_at(&mut run, at(9), Event::Lock(LockNews::Released)).unwrap();
-            assert_eq!((logged_at.0, logged_at.1.as_str()), expected);
+            let told = told(&mut run, at(9), Event::Lock(LockNews::Released)).unwrap();
+            assert_eq!((told.0, told.1.as_str()), expected);
         }
     }
 }

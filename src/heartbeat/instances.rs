@@ -123,8 +123,8 @@ mod tests {
         ]);
         let read = read(&answer, "b", Duration::from_secs(30), Moment::default()).unwrap();
         assert_eq!((read.all, read.ready), (5, 2));
-        let reported: Vec<_> = read.listed.iter().map(|one| (one.name.as_str(), one.own, one.silent.as_secs(), one.late)).collect();
-        assert_eq!(reported, [("silent", false, 20, false), ("a", false, 50, true), ("b", true, 5, false)]);
+        let told: Vec<_> = read.listed.iter().map(|one| (one.name.as_str(), one.own, one.silent.as_secs(), one.late)).collect();
+        assert_eq!(told, [("silent", false, 20, false), ("a", false, 50, true), ("b", true, 5, false)]);
         let own = &read.listed[2];
         assert_eq!((own.status, own.phase, own.since), (Some(Status::Up), Some(Phase::Running), Some(Duration::from_secs(5))));
         assert_eq!((own.address.as_deref(), read.listed[0].status), (Some("10.0.0.7"), None));

@@ -31,8 +31,8 @@ pub(super) enum QueryOutcome {
     Internal(String),
 }
 
-/// Queries the servers in turn. `queries` counts the queries that are sent.
-pub(super) async fn query(name: &str, family: Family, settings: &Settings, queries: &AtomicU32) -> QueryOutcome {
+/// Queries the servers in turn. `asked` counts the queries that are sent.
+pub(super) async fn query(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
     let first = if settings.has(ResolverOption::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
     let round = settings.servers.iter().cycle().skip(first).take(settings.servers.len());
     let mut turns = std::iter::repeat_n(round, settings.attempts).flatten().copied();
@@ -48,7 +48,7 @@ pub(super) async fn query(name: &str, family: Family, settings: &Settings, queri
                     let Some(question) = DnsQuery::new(name, family, settings.has(ResolverOption::Edns)) else {
                         return QueryOutcome::Internal("no query is possible for this name".to_owned());
                     };
-                    queries.fetch_add(1, Ordering::Relaxed);
+                    asked.fetch_add(1, Ordering::Relaxed);
                     due = Instant::now() + PATIENCE.min(settings.timeout);
                     let (time, tcp) = (settings.timeout, settings.has(ResolverOption::Tcp));
                     open.spawn(async move { (server, one(server, &question, time, tcp).await) });
@@ -127,7 +127,7 @@ async fn over_udp(server: SocketAddr, question: &DnsQuery) -> Result<DnsMessage,
 
 /// None if it is not a response to the query.
 async fn over_tcp(server: SocketAddr, question: &DnsQuery) -> Result<Option<DnsMessage>, Fault> {
-    let reply = async {
+    let told = async {
         let mut stream = TcpStream::connect(server).await?;
         // The length goes first, in the same packet as the rest, because some servers read only one packet (RFC 7766, 8).
         let mut bytes = (question.bytes().len() as u16).to_be_bytes().to_vec();
@@ -137,5 +137,5 @@ async fn over_tcp(server: SocketAddr, question: &DnsQuery) -> Result<Option<DnsM
         stream.read_exact(&mut answer).await?;
         Ok(question.read(&answer))
     };
-    reply.await.map_err(Fault::Way)
+    told.await.map_err(Fault::Way)
 }

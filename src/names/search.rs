@@ -66,12 +66,12 @@ fn candidates(name: &str, settings: &Settings) -> Vec<String> {
 
 /// Looks up the name. The search continues after names that do not exist, have no address, or cause a server error; it ends if the servers
 /// do not respond, as in glibc.
-pub(super) async fn look(name: &str, settings: &Settings, queries: &AtomicU32) -> Result<Vec<IpAddr>, LookupError> {
+pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> Result<Vec<IpAddr>, LookupError> {
     let looking = async {
-        let (mut tried, mut reported) = (0, None);
+        let (mut tried, mut told) = (0, None);
         for full in candidates(name, settings) {
             tried += 1;
-            let trouble = match both(&full, settings, queries).await {
+            let trouble = match both(&full, settings, asked).await {
                 QueryOutcome::Answered(DnsResult::Addresses(found), _) => return Ok(found),
                 QueryOutcome::Answered(DnsResult::Missing, server) => LookupError::Missing(tried, server),
                 QueryOutcome::Answered(DnsResult::Nothing, server) => LookupError::NoAddress(server),
@@ -79,7 +79,7 @@ pub(super) async fn look(name: &str, settings: &Settings, queries: &AtomicU32) -
                 QueryOutcome::Silent(why) => return Err(LookupError::Silent(why)),
                 QueryOutcome::Internal(why) => return Err(LookupError::Internal(why)),
             };
-            reported = Some(match (reported, trouble) {
+            told = Some(match (told, trouble) {
                 // A server error, or an existing name, is more informative than a missing name.
                 (Some(before @ LookupError::Refused(..)), _) | (Some(before @ LookupError::NoAddress(_)), LookupError::Missing(..)) => {
                     before
@@ -87,18 +87,18 @@ pub(super) async fn look(name: &str, settings: &Settings, queries: &AtomicU32) -
                 (_, trouble) => trouble,
             });
         }
-        Err(reported.unwrap_or(LookupError::Malformed("the name or a part of it is too long")))
+        Err(told.unwrap_or(LookupError::Malformed("the name or a part of it is too long")))
     };
     timeout(LIMIT, looking).await.unwrap_or(Err(LookupError::Silent(None)))
 }
 
 /// The addresses of both families; those of one are enough.
-async fn both(full: &str, settings: &Settings, queries: &AtomicU32) -> QueryOutcome {
-    let v4 = query(full, Family::V4, settings, queries);
+async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
+    let v4 = query(full, Family::V4, settings, asked);
     if settings.has(ResolverOption::NoAaaa) {
         return v4.await;
     }
-    let v6 = query(full, Family::V6, settings, queries);
+    let v6 = query(full, Family::V6, settings, asked);
     let (mut v4, mut v6) = (pin!(v4), pin!(v6));
     if settings.has(ResolverOption::OneByOne) {
         let first = v4.await;

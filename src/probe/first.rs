@@ -25,14 +25,14 @@ where
     let stagger = STAGGER.min(shared(within, waiting.len().saturating_add(1)));
     let (deadline, mut due) = (after(within), Instant::now());
     let mut asking = JoinSet::new();
-    let mut reported: Option<Failure> = None;
+    let mut told: Option<Failure> = None;
     loop {
         if due <= Instant::now()
             && let Some(place) = waiting.pop_front()
         {
             let who = place.to_string();
-            let requested = probe(place);
-            asking.spawn(async move { requested.await.map_err(|failure| failure.of(&who)) });
+            let asked = probe(place);
+            asking.spawn(async move { asked.await.map_err(|failure| failure.of(&who)) });
             due = after(stagger);
         }
         let more = !waiting.is_empty();
@@ -46,12 +46,12 @@ where
             () = sleep_until(due), if more => continue,
             () = sleep_until(deadline), if !asking.is_empty() => {
                 let words = format!("{} queried, no answer within {}", asking.len(), shown(within));
-                return Err(reported.filter(is_answer).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
+                return Err(told.filter(is_answer).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
             }
-            else => return Err(reported.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "no server is named"))),
+            else => return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "no server is named"))),
         };
-        if !reported.as_ref().is_some_and(is_answer) {
-            reported = Some(failure);
+        if !told.as_ref().is_some_and(is_answer) {
+            told = Some(failure);
         }
         due = Instant::now();
     }

@@ -156,9 +156,9 @@ impl Session {
 
 /// Classifies an error of the driver or the server; SQLSTATE and the server's text become the details.
 fn failure(error: &Error) -> Failure {
-    if let Some(reported) = error.as_db_error() {
-        let Reason { class, cause } = reason_of_state(reported.code(), reported.message());
-        return Failure::new(class, &format!("{} {}: {}", reported.severity(), reported.code().code(), reported.message())).because(cause);
+    if let Some(told) = error.as_db_error() {
+        let Reason { class, cause } = reason_of_state(told.code(), told.message());
+        return Failure::new(class, &format!("{} {}: {}", told.severity(), told.code().code(), told.message())).because(cause);
     }
     let class = match class_of_chain(error) {
         // The driver's text for a connection that ended in the middle of a response.

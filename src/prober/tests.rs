@@ -207,35 +207,35 @@ async fn a_failed_connection_attempt_is_not_a_request() {
 #[tokio::test(start_paused = true)]
 async fn the_last_result_of_a_rate_limited_peer_is_used_before_a_restart() {
     let (orders, _) = watch::channel(Orders::default());
-    let results = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
+    let told = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
     sleep(Duration::from_secs(1)).await;
     for _ in 0..2 {
         orders.send_modify(|orders| orders.again += 1);
         sleep(Duration::from_secs(1)).await;
     }
     sleep(Duration::from_secs(3)).await;
-    let results = results.end();
-    let requested: Vec<bool> = results.iter().map(|(_, requested)| *requested).collect();
-    assert_eq!(requested, [true, false, false, true], "{results:?}");
-    assert_eq!((results[1].0, results[2].0), (1_000, 2_000));
-    assert_eq!(results[3].0 - results[0].0, 5_005, "it is probed as soon as allowed: {results:?}");
+    let told = told.end();
+    let asked: Vec<bool> = told.iter().map(|(_, asked)| *asked).collect();
+    assert_eq!(asked, [true, false, false, true], "{told:?}");
+    assert_eq!((told[1].0, told[2].0), (1_000, 2_000));
+    assert_eq!(told[3].0 - told[0].0, 5_005, "it is probed as soon as allowed: {told:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_next_task_of_a_peer_keeps_its_interval() {
     let (orders, _) = watch::channel(Orders::default());
     let began = Instant::now();
-    let results = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);
-    let first = results(rate_limited("http://es/", 1), &[ErrorKind::Ok]);
+    let told = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);
+    let first = told(rate_limited("http://es/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(first.end(), [(5, true)]);
-    let under_other_rules = results(CheckPlan { failure_threshold: 1, ..rate_limited("http://es/", 1) }, &[ErrorKind::Ok]);
+    let under_other_rules = told(CheckPlan { failure_threshold: 1, ..rate_limited("http://es/", 1) }, &[ErrorKind::Ok]);
     sleep(Duration::from_millis(4_500)).await;
     assert_eq!(under_other_rules.end(), [(1_000, false), (5_010, true)]);
-    let another = results(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
+    let another = told(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(2)).await;
     assert_eq!(another.end(), [], "it was cancelled during the probe");
-    let after_it = results(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
+    let after_it = told(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(5_010)).await;
     assert_eq!(after_it.end(), [(10_507, true)], "the peer may have received the cancelled request");
 }

@@ -50,7 +50,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
     let time = deadline.saturating_duration_since(began);
     let stagger = STAGGER.min(shared(time, addresses.len().saturating_add(1))).max(CLOSEST);
     let mut waiting: VecDeque<_> = addresses.into();
-    let (mut open, mut reported): (Vec<Open>, Option<Failure>) = (Vec::new(), None);
+    let (mut open, mut told): (Vec<Open>, Option<Failure>) = (Vec::new(), None);
     let mut due = began;
     loop {
         if due <= Instant::now()
@@ -61,14 +61,14 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
                 Ok(Begun::Connected(stream)) => return Ok(stream),
                 Ok(Begun::Pending(stream)) => open.push((address, stream)),
                 Err(error) => {
-                    keep_refusal(&mut reported, address, &error);
+                    keep_refusal(&mut told, address, &error);
                     due = Instant::now();
                     continue;
                 }
             }
         }
         if open.is_empty() && waiting.is_empty() {
-            return Err(reported.unwrap_or_else(|| Failure::new(ErrorKind::Dns, "the name has no address")));
+            return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Dns, "the name has no address")));
         }
         let more = !waiting.is_empty();
         tokio::select! {
@@ -76,12 +76,12 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
             (address, decided) = poll_fn(|context| first_decided(&mut open, context)) => match decided {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
-                    keep_refusal(&mut reported, address, &error);
+                    keep_refusal(&mut told, address, &error);
                     due = Instant::now();
                 }
             },
             () = sleep_until(due), if more => {}
-            () = sleep_until(deadline) => return Err(reported.filter(|reported| reported.class == ErrorKind::Refused).unwrap_or_else(|| silent(&open, time))),
+            () = sleep_until(deadline) => return Err(told.filter(|told| told.class == ErrorKind::Refused).unwrap_or_else(|| silent(&open, time))),
         }
     }
 }
@@ -98,9 +98,9 @@ fn first_decided(open: &mut Vec<Open>, context: &mut Context<'_>) -> Poll<(Socke
     Poll::Ready((address, result.map(|()| stream)))
 }
 
-fn keep_refusal(reported: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
-    if reported.as_ref().is_none_or(|before| before.class != ErrorKind::Refused) {
-        *reported = Some(Failure::new(class_of_io(error), &format!("connecting to {address}: {error}")));
+fn keep_refusal(told: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
+    if told.as_ref().is_none_or(|before| before.class != ErrorKind::Refused) {
+        *told = Some(Failure::new(class_of_io(error), &format!("connecting to {address}: {error}")));
     }
 }
 
@@ -148,8 +148,8 @@ fn begin(address: SocketAddr, refused: &mut RefusedSocket) -> io::Result<Begun> 
 fn connect_now(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
     let to = SockaddrStorage::from(address);
     // A second connect returns the result, and on this host it is decided by then.
-    let attempt = || nix::sys::socket::connect(file.as_raw_fd(), &to);
-    match attempt().or_else(|errno| if errno == Errno::EINPROGRESS { attempt() } else { Err(errno) }) {
+    let asked = || nix::sys::socket::connect(file.as_raw_fd(), &to);
+    match asked().or_else(|errno| if errno == Errno::EINPROGRESS { asked() } else { Err(errno) }) {
         Ok(()) | Err(Errno::EISCONN) => Ok(false),
         Err(Errno::EINPROGRESS | Errno::EALREADY) => Ok(true),
         Err(errno) => Err(errno),

@@ -176,8 +176,8 @@ impl Lifecycle {
     fn stop_main(&mut self, number: i32, effects: &mut Vec<Effect>) {
         self.shut(Shutdown::Stopping(ProcessId::Main));
         self.transition(ProcessId::Main, RunState::Stopping(Then::Rest));
-        let requested = self.main().and_then(|main| main.stop_signal);
-        effects.push(requested.map_or_else(|| self.forward(ProcessId::Main, number), |signal| self.send(ProcessId::Main, signal)));
+        let asked = self.main().and_then(|main| main.stop_signal);
+        effects.push(asked.map_or_else(|| self.forward(ProcessId::Main, number), |signal| self.send(ProcessId::Main, signal)));
         self.wake(effects);
     }
 

@@ -119,8 +119,8 @@ impl<'a> Assessment<'a> {
         items.push(own("supervisor", snapshot.phase != Phase::Failed && !look.stuck, class));
         let of =
             |Assessed { check, class, .. }: &Assessed<'a>, passes| Item { name: &check.name, passes, class: *class, check: Some(*check) };
-        let of_all = |selected: fn(&Assessed<'a>) -> bool, passes: fn(State) -> bool| {
-            self.checks.iter().filter(move |check| selected(check)).map(move |check| of(check, passes(check.state)))
+        let of_all = |asked: fn(&Assessed<'a>) -> bool, passes: fn(State) -> bool| {
+            self.checks.iter().filter(move |check| asked(check)).map(move |check| of(check, passes(check.state)))
         };
         // Unknown does not kill, but it is not well.
         let passes = if level == Level::Deep { State::passes } else { |state| state != State::Down };
@@ -200,9 +200,9 @@ impl Snapshot {
         if self.check(HEARTBEAT).is_none() {
             return Cow::Borrowed(self);
         }
-        let mut published = self.clone();
-        published.checks.retain(|check| check.name != HEARTBEAT);
-        Cow::Owned(published)
+        let mut told = self.clone();
+        told.checks.retain(|check| check.name != HEARTBEAT);
+        Cow::Owned(told)
     }
 
     /// The part of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.

@@ -57,9 +57,9 @@ fn what_is_published_to_redis_does_not_depend_on_the_heartbeat() {
     let (mut run, effects) = up();
     assert!(effects.contains(&Effect::Announce(Readiness::Ready)), "{effects:?}");
     run.apply(Event::Beaten(Err(ErrorKind::Timeout)));
-    let reported = run.lifecycle.snapshot().as_published();
+    let told = run.lifecycle.snapshot().as_published();
     let look = Look::fresh(run.now);
-    assert!(reported.check(HEARTBEAT).is_none() && reported.verdict(Level::Deep, look) && reported.overall(look) == Status::Up);
+    assert!(told.check(HEARTBEAT).is_none() && told.verdict(Level::Deep, look) && told.overall(look) == Status::Up);
     // Other failures are reported.
     let effects = run.all([refused(), refused()].map(|outcome| Event::Probed(1, outcome)));
     assert_eq!(effects, [Effect::Announce(Readiness::NotReady)]);

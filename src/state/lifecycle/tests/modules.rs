@@ -367,12 +367,12 @@ fn a_stop_goes_in_the_reverse_of_the_order_of_the_start() {
     let mut run = with(vec![behind, last, beside]);
     run.all([Event::Begin, spawned(three), Event::Spawned(ProcessId::Main, PID), spawned(ONE), spawned(TWO)]);
     let all = [ProcessId::Main, ProcessId::Module(ONE), ProcessId::Module(TWO), ProcessId::Module(three)];
-    let stop_requested = |effects: &[Effect]| all.into_iter().filter(|id| sends_stop_signal(effects, *id)).collect::<Vec<_>>();
-    assert_eq!(stop_requested(&run.apply(signal(libc::SIGTERM))), [ProcessId::Module(TWO)]);
-    assert_eq!(stop_requested(&run.apply(ended(TWO, 0))), [ProcessId::Module(ONE)]);
-    assert_eq!(stop_requested(&run.apply(ended(ONE, 0))), [ProcessId::Main]);
+    let asked = |effects: &[Effect]| all.into_iter().filter(|id| sends_stop_signal(effects, *id)).collect::<Vec<_>>();
+    assert_eq!(asked(&run.apply(signal(libc::SIGTERM))), [ProcessId::Module(TWO)]);
+    assert_eq!(asked(&run.apply(ended(TWO, 0))), [ProcessId::Module(ONE)]);
+    assert_eq!(asked(&run.apply(ended(ONE, 0))), [ProcessId::Main]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(5)));
-    assert_eq!(stop_requested(&effects), [ProcessId::Module(three)]);
+    assert_eq!(asked(&effects), [ProcessId::Module(three)]);
     assert!(run.apply(ended(three, 0)).contains(&Effect::SignalLatecomers(libc::SIGTERM)));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(5));
 }

@@ -119,15 +119,15 @@ struct World {
     asks: bool,
     survivors: bool,
     /// Whether the checks are probed.
-    probes: bool,
+    asked: bool,
     exit: Option<u8>,
 }
 
 impl World {
     fn new(plan: Plan) -> Self {
-        let probes = plan.first().next().is_none();
+        let asked = plan.first().next().is_none();
         Self {
-            probes,
+            asked,
             run: Run::of(plan),
             timers: BTreeSet::new(),
             alive: BTreeMap::new(),
@@ -163,13 +163,13 @@ impl World {
         let healing = |child: &crate::state::snapshot::Child| child.healing.as_ref().map(|healing| healing.stage);
         let healing: Vec<_> = snapshot.modules.iter().map(|module| &module.child).chain([&snapshot.child]).map(healing).collect();
         let _ = write!(text, "{healing:?} {}", run.leased.is_some());
-        let ending = run.ending().map(|ending| (ending.code, ending.as_requested));
+        let ending = run.ending().map(|ending| (ending.code, ending.as_asked));
         let _ = write!(text, "{:?} {:?} {steps:?} {checks:?} {modules:?} {migration:?} {ending:?}", snapshot.phase, run.start);
         let _ = write!(text, "{:?} {:?} {} {:?}", run.migrating, run.shutdown, run.requests.count, run.announced);
         let _ = write!(text, "{:?} {:?} {:?}", run.stepping, self.prepares, snapshot.step.as_ref().map(|step| step.doing));
         let _ = write!(text, "{} {} {}", run.ever_ready, run.ever_spawned, snapshot.child.pid.is_some());
         let _ = write!(text, "{:?} {:?} {:?} {:?}", self.timers, self.alive, self.groups, self.keeper);
-        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, (self.probes, self.exit));
+        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, (self.asked, self.exit));
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         hasher.finish()
@@ -186,7 +186,7 @@ impl World {
             return std::iter::once(Event::Forked(*id)).chain(failed).collect();
         }
         let mut events = Vec::new();
-        if !run.plan.checks.is_empty() && self.probes {
+        if !run.plan.checks.is_empty() && self.asked {
             events.extend([Event::Probed(0, passed()), Event::Probed(0, refused())]);
         }
         if run.requests.count < 3 {
@@ -284,7 +284,7 @@ impl World {
         assert!(!ready || (check == Verdict::Up && snapshot.child.pid.is_some()), "{shown}: ready while the check is {check:?}");
         let comes_first = |id: ModuleId| run.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First);
         for effect in effects {
-            self.probes |= effect == Effect::ProbeNow;
+            self.asked |= effect == Effect::ProbeNow;
             match effect {
                 Effect::Signal(ProcessId::Module(id), libc::SIGTERM) if run.shutdown.is_some() && comes_first(id) && !takes_too_long => {
                     let before = [ProcessId::Main, ProcessId::Migration].into_iter().find(|id| self.alive.contains_key(id));
