@@ -80,15 +80,15 @@ impl EventLog {
 
     fn record_check(&self, old: &Check, new: &Check, phase: Phase, now: Moment) {
         let Some(record) = new.last() else { return };
-        let was = old.last().map(|record| record.class);
+        let was = old.last().map(|record| record.kind);
         let waiting = phase == Phase::Waiting && new.id.and_then(|id| self.limits.get(id)).is_some_and(|limit| !limit.is_zero());
         if waiting {
-            if record.class != ErrorKind::Ok && was != Some(record.class) {
+            if record.kind != ErrorKind::Ok && was != Some(record.kind) {
                 let (name, target, words) = (&new.name, &new.target, record.private.as_str());
-                let (class, why) = (record.class, new.why(record.class));
-                let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", why.words(), class.word(), why.advice());
+                let (kind, why) = (record.kind, new.why(record.kind));
+                let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", why.words(), kind.word(), why.advice());
                 // What time alone will not mend is said loudly.
-                if why.is_refusal() || matches!(class, ErrorKind::Tls | ErrorKind::Protocol | ErrorKind::Status) {
+                if why.is_refusal() || matches!(kind, ErrorKind::Tls | ErrorKind::Protocol | ErrorKind::Status) {
                     error!("{line}")
                 } else {
                     info!("{line}")
@@ -99,8 +99,8 @@ impl EventLog {
         if old.verdict == new.verdict && old.effective(now).0 == new.effective(now).0 {
             return;
         }
-        let (state, class) = new.effective(now);
-        let why = new.why(class);
+        let (state, kind) = new.effective(now);
+        let why = new.why(kind);
         match state {
             State::Down if new.stale_after.is_some() => {
                 warn!("{} is down: {} at {} ({}); {}", new.name, why.words(), new.target, record.private.as_str(), why.advice());
@@ -167,11 +167,11 @@ impl EventLog {
                     snapshot.checks.iter().zip(&self.limits).filter(|(check, limit)| !limit.is_zero() && check.verdict != Verdict::Up);
                 waits
                     .map(|(check, limit)| {
-                        let class = check.last().map_or(ErrorKind::Never, |record| record.class);
+                        let kind = check.last().map_or(ErrorKind::Never, |record| record.kind);
                         format!(
                             "still waiting for {}: {}, {since} of {}",
                             check.name,
-                            check.why(class).words(),
+                            check.why(kind).words(),
                             humantime::format_duration(*limit)
                         )
                     })

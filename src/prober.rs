@@ -132,7 +132,7 @@ async fn watch_check(
             None => {
                 let mut outcome = question(&check, &mut asked, &answers).await;
                 seen = seen || outcome.result.is_ok();
-                if !seen && outcome.reason().cause == Detail::NoDatabase {
+                if !seen && outcome.reason().detail == Detail::NoDatabase {
                     if passes == 0 {
                         tracing::info!(
                             "{}: the database is not there yet, which counts as ready because the migration creates it",
@@ -141,15 +141,15 @@ async fn watch_check(
                     }
                     outcome.result = Ok(());
                 }
-                let class = outcome.class();
-                passes = if class == ErrorKind::Ok { passes + 1 } else { 0 };
+                let kind = outcome.kind();
+                passes = if kind == ErrorKind::Ok { passes + 1 } else { 0 };
                 in_step = in_step || passes >= check.success_threshold;
                 tell(Event::Probed(id, outcome));
                 if until_up && in_step {
                     return;
                 }
                 let held = in_step || (check.rate_limited && asked.reached());
-                let pace = if held { Pace::InStep(check.interval) } else { Pace::Waiting { waited: began.elapsed(), class } };
+                let pace = if held { Pace::InStep(check.interval) } else { Pace::Waiting { waited: began.elapsed(), kind } };
                 Instant::now() + delay(pace, fastrand::f64())
             }
         };
@@ -209,12 +209,12 @@ async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell:
     let began = Instant::now();
     loop {
         let outcome = patiently(&mut asked, timeout).await;
-        let class = outcome.class();
+        let kind = outcome.kind();
         tell(outcome);
-        if class == ErrorKind::Ok {
+        if kind == ErrorKind::Ok {
             return;
         }
-        sleep(delay(Pace::Waiting { waited: began.elapsed(), class }, fastrand::f64())).await;
+        sleep(delay(Pace::Waiting { waited: began.elapsed(), kind }, fastrand::f64())).await;
     }
 }
 

@@ -103,7 +103,7 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
             }
             Err(failure) => {
                 let (why, details) = (failure.reason(), failure.private.as_str());
-                let words = format!("cannot ask {place}: {} [{}] ({details}); {}", why.words(), why.class.word(), why.advice());
+                let words = format!("cannot ask {place}: {} [{}] ({details}); {}", why.words(), why.kind.word(), why.advice());
                 if words != told {
                     complain(&words, Exit::Unavailable);
                     told = words;

@@ -219,7 +219,7 @@ impl Asking {
                 lost += 1;
             }
             let held = stability.look(asked_at, began.elapsed(), result.is_ok());
-            let class = match result {
+            let kind = match result {
                 Ok(()) if held.is_some_and(|left| !left.is_zero()) => {
                     tell(News::Holding(lost));
                     (told, known) = (None, true);
@@ -239,19 +239,19 @@ impl Asking {
                 // Cut short by the end, whatever words that has: what is known already says more.
                 Err(_) if known && left < self.try_timeout && elapsed >= given.mul_f64(0.9) => return,
                 Err(failure) => {
-                    let class = failure.class;
+                    let kind = failure.kind;
                     // The same once more is no news, and telling it costs as much as asking.
                     if told.as_ref() != Some(&failure) {
                         tell(News::Failed(failure.clone()));
                         (told, known) = (Some(failure), true);
                     }
-                    class
+                    kind
                 }
             };
             if self.once {
                 return;
             }
-            let pace = Pace::Waiting { waited: began.elapsed(), class };
+            let pace = Pace::Waiting { waited: began.elapsed(), kind };
             alarm.sleep(self.interval.unwrap_or_else(|| delay(pace, fastrand::f64()))).await;
         }
     }
@@ -286,6 +286,6 @@ mod tests {
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
         let mut board = Board::new(&targets, false, Reporting::Text);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
-        assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [ErrorKind::Refused]);
+        assert_eq!(board.rows().iter().filter_map(Row::kind).collect::<Vec<_>>(), [ErrorKind::Refused]);
     }
 }

@@ -58,7 +58,7 @@ where
 
 /// Whether there was an answer.
 const fn is_answer(failure: &Failure) -> bool {
-    !matches!(failure.class, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Dns | ErrorKind::Unreachable)
+    !matches!(failure.kind, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Dns | ErrorKind::Unreachable)
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
         let (refused, took) = first(&[(5, false), (6, false)], 2000).await;
         assert_eq!((refused.unwrap_err().private.as_str(), took), ("6: refused", 11));
         let (late, took) = first(&[(60_000, true), (5, false)], 2000).await;
-        assert_eq!((late.unwrap_err().class, took), (ErrorKind::Timeout, 2000));
-        assert_eq!(first(&[], 2000).await.0.unwrap_err().class, ErrorKind::Internal);
+        assert_eq!((late.unwrap_err().kind, took), (ErrorKind::Timeout, 2000));
+        assert_eq!(first(&[], 2000).await.0.unwrap_err().kind, ErrorKind::Internal);
     }
 }

@@ -92,7 +92,7 @@ fn out_of_time() -> Failure {
 
 /// All have to answer; one without a key stands in the report, and fails the check only where nothing else was asked.
 fn summary(parts: &[EndpointResult]) -> Result<(), Failure> {
-    let asked = |part: &&EndpointResult| part.result.as_ref().err().is_none_or(|failure| failure.cause != Detail::NotConfigured);
+    let asked = |part: &&EndpointResult| part.result.as_ref().err().is_none_or(|failure| failure.detail != Detail::NotConfigured);
     let failing =
         if parts.iter().any(|part| asked(&part)) { parts.iter().filter(asked).find(|part| part.result.is_err()) } else { parts.first() };
     failing.map_or(Ok(()), |first| Err(failed(parts, first, &first.name)))
@@ -181,6 +181,6 @@ mod tests {
         assert_eq!(result, Ok(()));
         let alone = SeveralTarget { members: vec![member("c", 9, true)], at_once: 1, timeout: Duration::from_secs(5) };
         let (result, _) = SeveralProbe::new(alone).probe(Duration::from_secs(6)).await;
-        assert_eq!(result.unwrap_err().cause, Detail::NotConfigured);
+        assert_eq!(result.unwrap_err().detail, Detail::NotConfigured);
     }
 }

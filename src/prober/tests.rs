@@ -24,11 +24,11 @@ impl Script {
 impl Ask for Script {
     async fn probe(&mut self, _within: Duration) -> Outcome {
         sleep(Duration::from_millis(5)).await;
-        let class = if self.answers.len() > 1 { self.answers.pop_front() } else { self.answers.front().copied() };
-        self.reached = class != Some(ErrorKind::Refused);
-        match class {
+        let kind = if self.answers.len() > 1 { self.answers.pop_front() } else { self.answers.front().copied() };
+        self.reached = kind != Some(ErrorKind::Refused);
+        match kind {
             Some(ErrorKind::Ok) | None => Outcome::passed(Duration::ZERO),
-            Some(class) => Outcome::failed(class, "", Duration::ZERO),
+            Some(kind) => Outcome::failed(kind, "", Duration::ZERO),
         }
     }
 
@@ -146,7 +146,7 @@ async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
     assert!(inbox.take(usize::MAX).is_empty());
     sender.send(Orders { all: true, ..Orders::default() }).unwrap();
     let events = received(&inbox).await;
-    assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.class() == ErrorKind::Refused), "{events:?}");
+    assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.kind() == ErrorKind::Refused), "{events:?}");
     drop(sender);
     prober.await.unwrap();
 }

@@ -54,10 +54,10 @@ pub(super) fn render(assessment: &Assessment<'_>, authorized: bool) -> Response 
             let failing = (!item.passes).then(|| match item.check {
                 Some(check) => {
                     let elapsed = check.last().map(|record| record.elapsed).unwrap_or_default();
-                    Failing::new(elapsed, details(check, item.class, authorized))
+                    Failing::new(elapsed, details(check, item.kind, authorized))
                 }
                 None => {
-                    let why = if item.name == "startup" { snapshot.phase.word() } else { item.class.public() };
+                    let why = if item.name == "startup" { snapshot.phase.word() } else { item.kind.public() };
                     Failing::new(assessment.look.now.since(snapshot.started_at), why)
                 }
             });

@@ -82,7 +82,7 @@ impl Board {
     /// A refused login is said at once, because it does not mend itself, unless the wait ends with it.
     pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Duration, tell: bool) {
         let Some(row) = self.rows.get_mut(index) else { return };
-        let news = failure.reason().is_refusal() && row.class() != Some(failure.class);
+        let news = failure.reason().is_refusal() && row.kind() != Some(failure.kind);
         row.fails(failure, waited);
         if tell && news && !self.live && !self.quiet {
             say(&format!("{} is not ready after {}: {}", row.shown, took(waited), row.cause()));

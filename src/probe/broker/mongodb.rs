@@ -50,14 +50,14 @@ async fn command(stream: &mut Stream, number: i32, name: &str) -> Result<Vec<(St
         return Ok(fields);
     }
     let words = if let Some(Value::Text(words)) = value("errmsg") { words } else { "the command failed".to_owned() };
-    let class = match value("code") {
+    let kind = match value("code") {
         // Unauthorized, AuthenticationFailed, AuthenticationRestrictionUnmet.
         Some(Value::Number(13.0 | 18.0 | 8000.0)) => ErrorKind::Auth,
         // ShutdownInProgress, NotYetInitialized, InterruptedAtShutdown, PrimarySteppedDown, InterruptedDueToReplStateChange.
         Some(Value::Number(91.0 | 94.0 | 11600.0 | 189.0 | 11602.0)) => ErrorKind::NotReady,
         _ => ErrorKind::Protocol,
     };
-    Err(Failure::new(class, &format!("{name}: {words}")))
+    Err(Failure::new(kind, &format!("{name}: {words}")))
 }
 
 fn message(number: i32, name: &str) -> Vec<u8> {

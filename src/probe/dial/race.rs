@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::{after, shared};
-use super::{class_of_io, shown};
+use super::{kind_of_io, shown};
 use crate::outcome::{ErrorKind, Failure};
 
 /// After so long without an answer the next address is tried beside the one before (RFC 8305, 5).
@@ -80,7 +80,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
                 }
             },
             () = sleep_until(due), if more => {}
-            () = sleep_until(deadline) => return Err(told.filter(|told| told.class == ErrorKind::Refused).unwrap_or_else(|| silent(&open, time))),
+            () = sleep_until(deadline) => return Err(told.filter(|told| told.kind == ErrorKind::Refused).unwrap_or_else(|| silent(&open, time))),
         }
     }
 }
@@ -98,8 +98,8 @@ fn first_decided(open: &mut Vec<Open>, context: &mut Context<'_>) -> Poll<(Socke
 }
 
 fn keep_refusal(told: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
-    if told.as_ref().is_none_or(|before| before.class != ErrorKind::Refused) {
-        *told = Some(Failure::new(class_of_io(error), &format!("connecting to {address}: {error}")));
+    if told.as_ref().is_none_or(|before| before.kind != ErrorKind::Refused) {
+        *told = Some(Failure::new(kind_of_io(error), &format!("connecting to {address}: {error}")));
     }
 }
 

@@ -57,8 +57,8 @@ async fn first(
 
 /// One failure in the words of all: of the kind that says most, which is what a server said of itself.
 fn summary(told: &[(&PostgresHost, Failure)]) -> Failure {
-    let most = told.iter().find(|(_, failure)| failure.class == ErrorKind::NotReady).or(told.first());
+    let most = told.iter().find(|(_, failure)| failure.kind == ErrorKind::NotReady).or(told.first());
     let words: Vec<_> = told.iter().map(|(host, failure)| format!("{}: {}", host.address, failure.private.as_str())).collect();
     let why = most.map_or(ErrorKind::Internal.into(), |(_, failure)| failure.reason());
-    Failure::new(why.class, &words.join("; ")).because(why.cause)
+    Failure::new(why.kind, &words.join("; ")).because(why.detail)
 }
