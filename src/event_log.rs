@@ -30,7 +30,7 @@ pub struct EventLog {
     needed: Vec<ModuleId>,
     /// Whether the process is the service, which takes traffic.
     serves: bool,
-    told: Moment,
+    last_report: Moment,
     drawn: bool,
     /// Whether traffic may come, as it was last told; none before the start is through.
     ready: Option<bool>,
@@ -41,7 +41,7 @@ impl EventLog {
     pub fn new(plan: &Plan, now: Moment) -> Self {
         let limits = plan.checks.iter().map(|check| check.wait).collect();
         let needed = plan.first().map(|module| module.id).chain(plan.after.iter().copied()).collect();
-        Self { terminal: log::is_terminal(), limits, needed, serves: !plan.own_command, told: now, drawn: false, ready: None }
+        Self { terminal: log::is_terminal(), limits, needed, serves: !plan.own_command, last_report: now, drawn: false, ready: None }
     }
 
     /// Tells what is different in `after`.
@@ -131,7 +131,7 @@ impl EventLog {
     /// What is to be said of what is still waited for, and takes it for said; none before it is time to.
     fn due(&mut self, snapshot: &Snapshot, now: Moment) -> Option<Vec<String>> {
         (self.next(snapshot, now) == Some(Duration::ZERO)).then(|| {
-            self.told = now;
+            self.last_report = now;
             self.lines(snapshot, now)
         })
     }
@@ -139,8 +139,8 @@ impl EventLog {
     /// When [`Self::progress`] has something to do again; none while nothing is waited for.
     pub fn next(&self, snapshot: &Snapshot, now: Moment) -> Option<Duration> {
         let next = match &snapshot.migration {
-            Migration::Queued { since, .. } if !self.may_draw(snapshot) => migration::next_mention(*since, self.told),
-            _ => self.told.after(self.every(snapshot)),
+            Migration::Queued { since, .. } if !self.may_draw(snapshot) => migration::next_mention(*since, self.last_report),
+            _ => self.last_report.after(self.every(snapshot)),
         };
         waits(snapshot).then(|| next.since(now))
     }

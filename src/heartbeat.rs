@@ -166,7 +166,7 @@ fn retry(in_a_row: usize, kind: ErrorKind, chance: f64) -> Duration {
 struct Trouble {
     in_a_row: usize,
     kind: Option<ErrorKind>,
-    told: Option<Instant>,
+    last_warning: Option<Instant>,
     ever_written: bool,
 }
 
@@ -179,16 +179,16 @@ impl Trouble {
                 let again = if self.ever_written { " again" } else { " now" };
                 tracing::info!("the heartbeat {} is written{again}", plan.key);
             }
-            Err(failure) if self.kind != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
-                self.told = Some(Instant::now());
+            Err(failure) if self.kind != now || self.last_warning.is_none_or(|last_warning| last_warning.elapsed() >= REMINDER) => {
+                self.last_warning = Some(Instant::now());
                 let (why, words) = (failure.reason(), failure.private.as_str());
                 let so = if plan.required { ", and without it this replica is not ready" } else { "" };
-                let told = format!("{} [{}] at {} ({words}); {}", why.words(), why.kind.word(), plan.target, why.advice());
+                let words_of_failure = format!("{} [{}] at {} ({words}); {}", why.words(), why.kind.word(), plan.target, why.advice());
                 if self.ever_written {
                     let after = humantime::format_duration(plan.ttl);
-                    tracing::warn!("the heartbeat {} is not written and expires within {after}{so}: {told}", plan.key);
+                    tracing::warn!("the heartbeat {} is not written and expires within {after}{so}: {words_of_failure}", plan.key);
                 } else {
-                    tracing::info!("the heartbeat {} is not written yet{so}: {told}", plan.key);
+                    tracing::info!("the heartbeat {} is not written yet{so}: {words_of_failure}", plan.key);
                 }
             }
             _ => {}

@@ -232,10 +232,10 @@ impl<'a> MigrationPart<'a> {
             lock: known.kind,
             since_s: since.map(|since| look.now.since(since).as_secs()),
             attempt: Some(known.attempts).filter(|attempts| *attempts > 0),
-            holder: holder.map(|(holder, heard)| HolderPart {
+            holder: holder.map(|(holder, seen_at)| HolderPart {
                 instance: holder.instance.as_deref(),
                 addr: holder.address.as_deref(),
-                held_s: holder.held.map(|held| (held + look.now.since(*heard)).as_secs()),
+                held_s: holder.held.map(|held| (held + look.now.since(*seen_at)).as_secs()),
                 session: &holder.words,
             }),
         })

@@ -249,9 +249,9 @@ mod tests {
 
     #[test]
     fn every_path_is_the_one_that_was_ordered() {
-        let asked: Vec<String> = Api::ALL.into_iter().map(|api| path(api, Ok("c-1")).unwrap()).collect();
+        let paths: Vec<String> = Api::ALL.into_iter().map(|api| path(api, Ok("c-1")).unwrap()).collect();
         assert_eq!(
-            asked[..14],
+            paths[..14],
             [
                 "/v1/parameters",
                 "/v1/info",

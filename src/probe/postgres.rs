@@ -156,9 +156,9 @@ impl Session {
 
 /// What an error of the driver or the server means; SQLSTATE and the server's words become the private text.
 fn failure(error: &Error) -> Failure {
-    if let Some(told) = error.as_db_error() {
-        let Reason { kind, detail } = reason_of_state(told.code(), told.message());
-        return Failure::new(kind, &format!("{} {}: {}", told.severity(), told.code().code(), told.message())).because(detail);
+    if let Some(refusal) = error.as_db_error() {
+        let Reason { kind, detail } = reason_of_state(refusal.code(), refusal.message());
+        return Failure::new(kind, &format!("{} {}: {}", refusal.severity(), refusal.code().code(), refusal.message())).because(detail);
     }
     let kind = match kind_of_chain(error) {
         // The driver's words for a connection that ended in the middle of an answer.

@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn a_time_has_the_digits_that_matter() {
-        for (microseconds, said) in
+        for (microseconds, words) in
             [(40, "0.1ms"), (412, "0.4ms"), (12_345, "12ms"), (3_412_000, "3.4s"), (5_001_000, "5s"), (61_700_000, "1m 1s")]
         {
-            assert_eq!(took(Duration::from_micros(microseconds)), said);
+            assert_eq!(took(Duration::from_micros(microseconds)), words);
         }
     }
 

@@ -199,9 +199,9 @@ mod tests {
     #[test]
     fn lost_sessions_are_counted_where_it_has_to_stay_ready() {
         let mut row = row();
-        for (lost, said) in [(0, ""), (1, "; its connection was lost once"), (2, "; its connection was lost 2 times")] {
+        for (lost, words) in [(0, ""), (1, "; its connection was lost once"), (2, "; its connection was lost 2 times")] {
             row.holds(Hold { wanted: at(5_000), lost }, at(1));
-            assert_eq!(row.verdict(), format!("ready, but not yet for 5s without a break{said}"));
+            assert_eq!(row.verdict(), format!("ready, but not yet for 5s without a break{words}"));
         }
     }
 }

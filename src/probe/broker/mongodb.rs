@@ -117,8 +117,8 @@ mod tests {
         // MongoDB's manual, "OP_MSG": header, flags, kind 0, {ping: 1, $db: "admin"}.
         let expected = b"\x33\0\0\0\x02\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\x1e\0\0\0\x10ping\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0";
         assert_eq!(message(2, "ping"), expected);
-        let told = fields(&message(2, "ping")[21..]).unwrap();
-        assert_eq!(told, [("ping".to_owned(), Value::Number(1.0)), ("$db".to_owned(), Value::Text("admin".to_owned()))]);
+        let sent = fields(&message(2, "ping")[21..]).unwrap();
+        assert_eq!(sent, [("ping".to_owned(), Value::Number(1.0)), ("$db".to_owned(), Value::Text("admin".to_owned()))]);
     }
 
     proptest! {

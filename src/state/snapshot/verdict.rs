@@ -118,8 +118,8 @@ impl<'a> Assessment<'a> {
         let kind = if look.stuck { ErrorKind::Stale } else { ErrorKind::Exited };
         items.push(own("supervisor", snapshot.phase != Phase::Failed && !look.stuck, kind));
         let of = |Assessed { check, kind, .. }: &Assessed<'a>, passes| Item { name: &check.name, passes, kind: *kind, check: Some(*check) };
-        let of_all = |asked: fn(&Assessed<'a>) -> bool, passes: fn(State) -> bool| {
-            self.checks.iter().filter(move |check| asked(check)).map(move |check| of(check, passes(check.state)))
+        let of_all = |counts_for: fn(&Assessed<'a>) -> bool, passes: fn(State) -> bool| {
+            self.checks.iter().filter(move |check| counts_for(check)).map(move |check| of(check, passes(check.state)))
         };
         // Unknown does not kill, but it is not well.
         let passes = if level == Level::Deep { State::passes } else { |state| state != State::Down };
@@ -199,9 +199,9 @@ impl Snapshot {
         if self.check(HEARTBEAT).is_none() {
             return Cow::Borrowed(self);
         }
-        let mut told = self.clone();
-        told.checks.retain(|check| check.name != HEARTBEAT);
-        Cow::Owned(told)
+        let mut copy = self.clone();
+        copy.checks.retain(|check| check.name != HEARTBEAT);
+        Cow::Owned(copy)
     }
 
     /// The part of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.

@@ -236,8 +236,8 @@ mod tests {
         ] {
             let record = of_clients(&clients);
             let report = Report::new("dify", &record);
-            let told: Vec<String> = report.client_summary.iter().map(|(name, status)| format!("{name}={status}")).collect();
-            assert_eq!((report.overall_status, told.join(" ").as_str()), (overall, summary), "{clients:?}");
+            let summary_words: Vec<String> = report.client_summary.iter().map(|(name, status)| format!("{name}={status}")).collect();
+            assert_eq!((report.overall_status, summary_words.join(" ").as_str()), (overall, summary), "{clients:?}");
             let (all, well): (String, usize) =
                 (clients.iter().map(|client| client.2).collect(), clients.iter().map(|client| client.2.matches('o').count()).sum());
             assert_eq!((report.total_apis, report.healthy_apis, report.unhealthy_apis), (all.len(), well, all.len() - well));

@@ -57,9 +57,9 @@ fn what_is_told_to_redis_does_not_wait_for_being_told() {
     let (mut run, effects) = up();
     assert!(effects.contains(&Effect::Announce(Readiness::Ready)), "{effects:?}");
     run.apply(Event::Beaten(Err(ErrorKind::Timeout)));
-    let told = run.lifecycle.snapshot().as_published();
+    let published = run.lifecycle.snapshot().as_published();
     let look = Look::fresh(run.now);
-    assert!(told.check(HEARTBEAT).is_none() && told.verdict(Level::Deep, look) && told.overall(look) == Status::Up);
+    assert!(published.check(HEARTBEAT).is_none() && published.verdict(Level::Deep, look) && published.overall(look) == Status::Up);
     // What else is wrong is told.
     let effects = run.all([refused(), refused()].map(|outcome| Event::Probed(1, outcome)));
     assert_eq!(effects, [Effect::Announce(Readiness::NotReady)]);
