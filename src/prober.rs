@@ -73,7 +73,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that is to be is_due and has none.
+    /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that is due and has none.
     fn follow(
         &self,
         plan: &Plan,

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::event_log::EventLog;
     use crate::plan::argv::{Argv, Word};
-    use crate::plan::{LockPlan, MigrationPlan, Plan, ProcessPlan, Retired, Service};
+    use crate::plan::{LockPlan, MigrationPlan, Plan, ProcessPlan, Service};
     use crate::state::event::{Event, LockNews, ProcessId};
     use crate::state::lifecycle::Lifecycle;
 
@@ -163,23 +163,9 @@ mod tests {
         let service =
             Service { name: "api".to_owned(), mode: None, instance: "api-2".to_owned(), host: String::new(), version: None, build: "0" };
         let plan = Plan {
-            service,
-            checks: vec![],
-            steps: Vec::new(),
-            step_lock: None,
             migration: Some(MigrationPlan::new(process(), LockPlan::File("/lock".into()))),
             main: Some(process()),
-            modules: Vec::new(),
-            after: Vec::new(),
-            own_command: false,
-            arguments: None,
-            refusal: None,
-            heartbeat: None,
-            health: None,
-            hold: false,
-            notices: vec![],
-            remarks: Vec::new(),
-            retired: Retired::default(),
+            ..Plan::of(service)
         };
         let mut run = Lifecycle::new(Arc::new(plan), at(0));
         run.apply(at(0), Event::Begin);
