@@ -66,9 +66,9 @@ pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Pr
 
 /// Removes the keys that no longer exist; returns a message for each.
 fn take_gone(tree: &mut Table) -> Vec<Problem> {
-    let told = GONE.iter().filter_map(|(key, why)| Some(Problem::at(&tree.get(key)?.origin, format!("`{key}` {why}")))).collect();
+    let problems = GONE.iter().filter_map(|(key, why)| Some(Problem::at(&tree.get(key)?.origin, format!("`{key}` {why}")))).collect();
     tree.retain(|entry| GONE.iter().all(|(key, _)| entry.key != *key));
-    told
+    problems
 }
 
 /// Reads `[mode.api]` as the intended `[modes.api]`, so that its content is validated, too; returns the problem to report.

@@ -367,8 +367,8 @@ fn errors_of_variables_name_them() {
             "excludes `kind`: both say what kind of Redis it is; keep one of them",
         ),
     ] {
-        let told = by_variables(variables).err().unwrap_or_else(|| panic!("{variables:?} is taken"));
-        assert!(told.contains(problem), "{variables:?}: {told}");
+        let problem_text = by_variables(variables).err().unwrap_or_else(|| panic!("{variables:?} is taken"));
+        assert!(problem_text.contains(problem), "{variables:?}: {problem_text}");
     }
     let over = [("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__PASSWORD", "other"), ("PORTCULLIS_CHECKS__REDIS__DATABASE", "5")];
     assert_eq!(by_variables(&over).unwrap().0, "redis://a:6379/5", "parts lie over the variables");

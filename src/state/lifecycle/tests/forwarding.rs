@@ -30,8 +30,8 @@ fn ctrl_z_suspends_both_and_cont_resumes_both() {
 #[test]
 fn a_stopped_child_stays_stopped() {
     let mut run = running(SignalPlan::default());
-    let told = vec![Effect::Signal(ProcessId::Main, libc::SIGTSTP), Effect::Suspend(ProcessId::Main, Suspend::AsJob)];
-    assert_eq!(run.apply(signal(libc::SIGTSTP)), told);
+    let expected = vec![Effect::Signal(ProcessId::Main, libc::SIGTSTP), Effect::Suspend(ProcessId::Main, Suspend::AsJob)];
+    assert_eq!(run.apply(signal(libc::SIGTSTP)), expected);
     assert_eq!(run.apply(Event::Stopped(ProcessId::Main, libc::SIGTSTP)), []);
     let mut other = running(SignalPlan::default());
     assert_eq!(other.apply(Event::Stopped(ProcessId::Main, libc::SIGSTOP)), []);
