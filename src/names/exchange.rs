@@ -31,7 +31,7 @@ pub(super) enum QueryOutcome {
     Internal(String),
 }
 
-/// Queries the servers in turn. `queries_sent` counts the queries that are sent.
+/// Queries the servers in turn. `queries_sent` counts them.
 pub(super) async fn query(name: &str, family: Family, settings: &Settings, queries_sent: &AtomicU32) -> QueryOutcome {
     let first = if settings.has(ResolverOption::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
     let round = settings.servers.iter().cycle().skip(first).take(settings.servers.len());
