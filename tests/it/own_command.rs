@@ -130,7 +130,7 @@ fn healthcheck_beside_it_is_0_and_reports_what_runs() {
     for level in ["live", "ready", "deep"] {
         assert_eq!(healthcheck(&run, level), "an ad-hoc command runs here, not a service: sleep\n");
     }
-    assert!(run.beside(["status"]).exits(0).stdout.contains("no service: sleep"));
+    assert!(run.beside(["status"]).exits(0).stdout.contains("not a service: sleep"));
     // A client that sends nothing delays no other client.
     let silent: Vec<_> = (0..4).map(|_| connect(&run.socket)).collect();
     healthcheck(&run, "deep");
