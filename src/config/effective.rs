@@ -90,6 +90,21 @@ impl Effective {
         }
     }
 
+    /// Leaves out the files and steps of other modes, which are not told either.
+    pub fn of_mode(&mut self, mode: &str) {
+        let named = |item: &Json| item.get("modes").and_then(Json::as_array).is_none_or(|names| names.iter().any(|name| name == mode));
+        for section in self.0.iter_mut().filter(|section| section.path.is_empty()) {
+            for entry in section.values.iter_mut().filter(|entry| ["files", "steps"].contains(&entry.key.as_str())) {
+                let items = entry.value.as_array_mut().map(std::mem::take).unwrap_or_default();
+                let mut items: Vec<Json> = items.into_iter().filter(named).collect();
+                for item in items.iter_mut().filter_map(Json::as_object_mut).filter(|item| item.contains_key("modes")) {
+                    item.insert("modes".to_owned(), json!([mode]));
+                }
+                entry.value = Json::Array(items);
+            }
+        }
+    }
+
     /// The sections that are told by themselves, and so not once more inside another.
     fn is_section(&self, path: &str, key: &str) -> bool {
         let below = dotted(path, key);
