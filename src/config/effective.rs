@@ -113,9 +113,13 @@ impl Effective {
     }
 
     fn own<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
-        // A table of the top level is told by its sections, or is of no matter to this run.
+        // A table of the top level is told by its sections, or is of no matter to this run, but for the conditions that files and steps name.
         let at_top = section.path.is_empty();
-        section.values.iter().filter(move |entry| !(self.is_section(&section.path, &entry.key) || at_top && entry.value.is_object()))
+        let is_told = move |entry: &&Entry| {
+            let by_sections = at_top && entry.value.is_object() && entry.key != "conditions";
+            !(self.is_section(&section.path, &entry.key) || by_sections)
+        };
+        section.values.iter().filter(is_told)
     }
 
     /// The whole of it as TOML, each value with a comment that tells where it comes from.

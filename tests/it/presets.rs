@@ -222,7 +222,7 @@ fn does() -> String {
         let patterns: Vec<String> = words.iter().map(|words| format!("*\"{words}\"*")).collect();
         format!("{}) exit {code} ;; ", patterns.join("|"))
     };
-    format!("case \"$*\" in {}{}esac\n{}", case(&ASKS, 1), case(&ONCE, 0), polite())
+    format!("case \"$*\" in {}{}esac\ntrap 'exit 0' 3\n{}", case(&ASKS, 1), case(&ONCE, 0), polite())
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Want
     let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Form })?;
     let Family { instances, start, .. } = section.part();
         // Where they are wrong there are some, whose `${@instance}` is no fault.
-    let instances = instances.map(|numbers| numbers.0).or_else(|| section.has("instances").then_some(0..0));
+    let instances = instances.map(|numbers| numbers.0).or_else(|| section.has("instances").then_some(0..1));
     Some(Written { entry, path, used, start, instances, after: Predecessors::read(&section) })
 }
 
