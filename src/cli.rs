@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-mod answering;
+mod dispatch;
 mod wait;
 
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use crate::command;
 use crate::command::order::ClientOrder;
 use crate::config::layers::Override;
 use crate::plan::resolve::Request;
-pub use answering::{description, main};
+pub use dispatch::{description, main};
 use wait::WaitArgs;
 
 /// The gate at a container's entry.

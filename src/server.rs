@@ -200,7 +200,7 @@ async fn answer(
             path,
             query: request.uri().query().unwrap_or_default(),
             accept: &accept.join(","),
-            authority: authority(&shared.plan, peer == Peer::Trusted, headers),
+            authorized: is_authorized(&shared.plan, peer == Peer::Trusted, headers),
             access: access(&shared.plan),
             views: if peer == Peer::Network { shared.plan.views } else { shared.plan.views.all() },
             figures: None,
@@ -249,7 +249,7 @@ impl Shared {
             path: question.path.to_owned(),
             query: question.query.to_owned(),
             accept: question.accept.to_owned(),
-            authority: question.authority,
+            authorized: question.authorized,
             access: question.access,
             views: question.views,
             figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
@@ -274,7 +274,7 @@ fn has_token(plan: &HealthPlan) -> bool {
 }
 
 /// Whether the asker may see private texts: a trusted peer, the token's bearer or who gave it to the page's form, unless it asks for less (RFC 7240).
-fn authority(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
+fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
     if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
         return false;
     }

@@ -179,12 +179,9 @@ mod tests {
         ] {
             assert_eq!(every(text, &environment(), Unset::Error).map(|text| text.value()), Ok(result.to_owned()), "{text}");
         }
-        for (text, result) in [
-            ("a ${UNSET} ${HOST}", "a  db"),
-            ("${UNSET:-${EMPTY:+x}${UNSET}}", ""),
-            ("${HOST:+<${UNSET}>}", "<>"),
-            ("${UNSET:-d}", "d"),
-        ] {
+        for (text, result) in
+            [("a ${UNSET} ${HOST}", "a  db"), ("${UNSET:-${EMPTY:+x}${UNSET}}", ""), ("${HOST:+<${UNSET}>}", "<>"), ("${UNSET:-d}", "d")]
+        {
             assert_eq!(every(text, &environment(), Unset::Empty).map(|text| text.value()), Ok(result.to_owned()), "{text}");
         }
         assert!(every("${UNSET:?name it}", &environment(), Unset::Empty).is_err());

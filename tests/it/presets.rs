@@ -88,7 +88,12 @@ const ROWS: &[Row] = &[
     },
     Row {
         preset: "gunicorn",
-        variables: &[("GUNICORN_APP", "app:app"), ("WEB_CONCURRENCY", "2"), ("GUNICORN_OPTIONS", "-k gevent"), ("MIGRATION_ENABLED", "true")],
+        variables: &[
+            ("GUNICORN_APP", "app:app"),
+            ("WEB_CONCURRENCY", "2"),
+            ("GUNICORN_OPTIONS", "-k gevent"),
+            ("MIGRATION_ENABLED", "true"),
+        ],
         calls: &["flask db upgrade", "gunicorn --bind 0.0.0.0:PORT --workers 2 --timeout 200 -k gevent app:app"],
         ..NONE
     },
@@ -169,12 +174,7 @@ const ROWS: &[Row] = &[
         ],
         ..NONE
     },
-    Row {
-        preset: "rails",
-        variables: &[("MODE", "worker"), ("SIDEKIQ_OPTIONS", "-c 5")],
-        calls: &["bundle exec sidekiq -c 5"],
-        ..NONE
-    },
+    Row { preset: "rails", variables: &[("MODE", "worker"), ("SIDEKIQ_OPTIONS", "-c 5")], calls: &["bundle exec sidekiq -c 5"], ..NONE },
     Row { preset: "rails", variables: &[("MODE", "worker")], files: &["bin/jobs"], calls: &["jobs"], ..NONE },
     Row {
         preset: "ragflow",
@@ -205,15 +205,27 @@ const ROWS: &[Row] = &[
 ];
 
 const PROGRAMS: [&str; 17] = [
-    "alembic", "bundle", "celery", "flask", "gunicorn", "jobs", "nginx", "node", "npm", "php", "php-fpm", "prisma", "python", "python3", "rails",
-    "sh", "thrust",
+    "alembic", "bundle", "celery", "flask", "gunicorn", "jobs", "nginx", "node", "npm", "php", "php-fpm", "prisma", "python", "python3",
+    "rails", "sh", "thrust",
 ];
 
 /// What checks whether there is work, and what is over once it is done, by words of its call; everything else stays.
 const ASKS: [&str; 2] = ["--check", "abort_if"];
 const ONCE: [&str; 14] = [
-    "migrate", "db upgrade", "upgrade head", "-c from", "create-tenant", "db:prepare", "storage:link", "config:clear", "optimize", "collectstatic",
-    "compress", "createsuperuser", "inspect ping", "prestart.sh",
+    "migrate",
+    "db upgrade",
+    "upgrade head",
+    "-c from",
+    "create-tenant",
+    "db:prepare",
+    "storage:link",
+    "config:clear",
+    "optimize",
+    "collectstatic",
+    "compress",
+    "createsuperuser",
+    "inspect ping",
+    "prestart.sh",
 ];
 
 /// Programs stay, but for what migrates, checks and is run by hand; a check that is asked says that there is work.

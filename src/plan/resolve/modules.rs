@@ -53,7 +53,7 @@ pub(super) struct Modules {
 
 /// The modules that are wanted; the numbers of their checks begin at `first_check`. The process comes after `of_main`.
 pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, first_check: usize, of_main: &Predecessors) -> Modules {
-    let depth = if wanted == Wanted::None { Depth::Form } else { root.depth() };
+    let depth = if wanted == Wanted::None { Depth::Syntax } else { root.depth() };
     let Some(section) = root.table_at("modules", depth) else {
         order::before_main(root.context(), of_main, &[], &order::After::new(), &[]);
         return Modules::default();
@@ -64,7 +64,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
     for module in &written {
         // The form of one is looked at even where there shall be none.
         let some = !module.instances.as_ref().is_some_and(Range::is_empty);
-        let depth = if module.used && some { depth } else { Depth::Form };
+        let depth = if module.used && some { depth } else { Depth::Syntax };
         let numbers: Vec<Option<u32>> = match &module.instances {
             Some(numbers) if some => numbers.clone().map(Some).collect(),
             _ => vec![None],
@@ -104,13 +104,13 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Want
         context.problem(Problem::at(&entry.origin, format!("a module cannot be named `{}`: {why}", entry.key)));
     }
     let path = modules.below(&entry.key);
-    let form = context.open(&entry.node, &path, Depth::Form)?;
+    let form = context.open(&entry.node, &path, Depth::Syntax)?;
     let is_first =
         || context.open(&entry.node, &path, depth).is_some_and(|mut section| section.part::<Family>().start == ModuleStart::First);
     let used = condition::holds(context, form.node("when"), &path, depth) && (wanted != Wanted::First || is_first());
-    let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Form })?;
+    let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Syntax })?;
     let Family { instances, start, .. } = section.part();
-        // Where they are wrong there are some, whose `${@instance}` is no fault.
+    // Where `instances` is wrong there is at least one, and its `${@instance}` is right.
     let instances = instances.map(|numbers| numbers.0).or_else(|| section.has("instances").then_some(0..1));
     Some(Written { entry, path, used, start, instances, after: Predecessors::read(&section) })
 }

@@ -52,7 +52,6 @@ impl Image<'_> {
     }
 }
 
-
 /// The calls that a container's programs made: when, and how.
 fn calls(shop: &Shop, name: &str) -> Vec<(String, u64, String)> {
     let logs = shop.container(name).logs();
@@ -76,7 +75,8 @@ fn until_begun(shop: &Shop, name: &str, count: usize) -> Vec<String> {
 
 /// `portcullis plan` in a container of its own; it does nothing.
 fn plan(shop: &Shop, options: &[&str], image: &str, arguments: &[&str]) -> String {
-    let words = [&["run", "--rm", "--network", "none", "--entrypoint", "/portcullis"], options, &[image, "plan", "-c", "/portcullis.toml", "--"]];
+    let words =
+        [&["run", "--rm", "--network", "none", "--entrypoint", "/portcullis"], options, &[image, "plan", "-c", "/portcullis.toml", "--"]];
     shop.docker(&[&words.concat()[..], arguments].concat())
 }
 
@@ -84,17 +84,23 @@ fn compose(shop: &Shop, text: &str) {
     fs::write(shop.directory().join("docker-compose.yml"), text).expect("write the compose file");
 }
 
-const DB: &str = "  db:\n    image: postgres:17\n    environment: { POSTGRES_USER: app, POSTGRES_PASSWORD: \"p w:%/@\", POSTGRES_DB: app }\n";
+const DB: &str =
+    "  db:\n    image: postgres:17\n    environment: { POSTGRES_USER: app, POSTGRES_PASSWORD: \"p w:%/@\", POSTGRES_DB: app }\n";
 
 #[test]
 fn cookiecutter_django_waits_for_its_database_and_runs_what_its_roles_run() {
     let name = "cookiecutter_django_waits_for_its_database_and_runs_what_its_roles_run";
     let Some(shop) = Shop::with_servers(name, "django", ["postgres:17", "redis:8"]) else { return };
     let programs = ["/usr/local/bin/python", "/usr/local/bin/gunicorn", "/usr/local/bin/celery"];
-    Image { name: "cookiecutter-django", base: "debian:bookworm-slim", directory: "/app", user: "101:101", programs: &programs }.build(&shop);
-    let variables = "POSTGRES_HOST: db, POSTGRES_PORT: \"5432\", REDIS_URL: \"redis://redis:6379/0\", CELERY_FLOWER_USER: f, CELERY_FLOWER_PASSWORD: g";
+    Image { name: "cookiecutter-django", base: "debian:bookworm-slim", directory: "/app", user: "101:101", programs: &programs }
+        .build(&shop);
+    let variables =
+        "POSTGRES_HOST: db, POSTGRES_PORT: \"5432\", REDIS_URL: \"redis://redis:6379/0\", CELERY_FLOWER_USER: f, CELERY_FLOWER_PASSWORD: g";
     let service = |role: &str| {
-        format!("  {role}:\n    image: cookiecutter-django\n    command: [\"/start{}\"]\n    environment: {{ {variables}, STAYS: \"gunicorn,worker,flower\" }}\n", if role == "web" { String::new() } else { format!("-{role}") })
+        format!(
+            "  {role}:\n    image: cookiecutter-django\n    command: [\"/start{}\"]\n    environment: {{ {variables}, STAYS: \"gunicorn,worker,flower\" }}\n",
+            if role == "web" { String::new() } else { format!("-{role}") }
+        )
     };
     let roles = ["web", "celeryworker", "flower"].map(service).concat();
     compose(&shop, &format!("version: \"2.4\"\nservices:\n{DB}  redis:\n    image: redis:8\n{roles}"));
@@ -106,10 +112,15 @@ fn cookiecutter_django_waits_for_its_database_and_runs_what_its_roles_run() {
     assert!(begun(&shop, "web_1").is_empty() && begun(&shop, "celeryworker_1").is_empty(), "nothing is done before the database is there");
     shop.compose(&["up", "--detach", "--no-build"]);
     let web = until_begun(&shop, "web_1", 3);
-    let wanted = ["python /app/manage.py collectstatic --noinput", "python /app/manage.py compress", "gunicorn config.wsgi --bind 0.0.0.0:5000 --chdir=/app"];
+    let wanted = [
+        "python /app/manage.py collectstatic --noinput",
+        "python /app/manage.py compress",
+        "gunicorn config.wsgi --bind 0.0.0.0:5000 --chdir=/app",
+    ];
     assert_eq!(web, wanted);
     assert_eq!(until_begun(&shop, "celeryworker_1", 1), ["celery -A config.celery_app worker -l INFO"]);
-    let flower = ["celery -A config.celery_app inspect ping", "celery -A config.celery_app -b redis://redis:6379/0 flower --basic_auth=f:g"];
+    let flower =
+        ["celery -A config.celery_app inspect ping", "celery -A config.celery_app -b redis://redis:6379/0 flower --basic_auth=f:g"];
     assert_eq!(until_begun(&shop, "flower_1", 2), flower);
     for role in ["web_1", "celeryworker_1", "flower_1"] {
         assert_eq!(shop.container(role).until_health("healthy")["Output"], "healthy\n", "{role}");
@@ -121,13 +132,15 @@ fn cookiecutter_django_waits_for_its_database_and_runs_what_its_roles_run() {
 
 #[test]
 fn netbox_migrates_one_replica_after_the_other_and_configures_unit() {
-    let Some(shop) = Shop::with_servers("netbox_migrates_one_replica_after_the_other_and_configures_unit", "netbox", ["postgres:17", "redis:8"])
+    let Some(shop) =
+        Shop::with_servers("netbox_migrates_one_replica_after_the_other_and_configures_unit", "netbox", ["postgres:17", "redis:8"])
     else {
         return;
     };
     let programs = ["/opt/netbox/netbox/manage.py", "/usr/local/bin/unitd", "/usr/local/bin/curl"];
     Image { name: "netbox", base: "debian:bookworm-slim", directory: "/opt/netbox/netbox", user: "0:0", programs: &programs }.build(&shop);
-    let variables = "DB_HOST: db, DB_USER: app, DB_NAME: app, DB_PASSWORD: \"p w:%/@\", STAYS: unitd, FAILS: \"--check\", SLOW: \"migrate --no-input\"";
+    let variables =
+        "DB_HOST: db, DB_USER: app, DB_NAME: app, DB_PASSWORD: \"p w:%/@\", STAYS: unitd, FAILS: \"--check\", SLOW: \"migrate --no-input\"";
     compose(&shop, &format!("version: \"2.4\"\nservices:\n{DB}  web:\n    image: netbox\n    environment: {{ {variables} }}\n"));
     shop.compose(&["up", "--detach", "--no-build", "--scale", "web=2"]);
     let mut migrations: Vec<(u64, u64)> = ["web_1", "web_2"]
@@ -154,18 +167,20 @@ fn netbox_migrates_one_replica_after_the_other_and_configures_unit() {
 
 #[test]
 fn langfuse_waits_for_both_databases_and_migrates_both() {
-    let Some(shop) = Shop::with_servers("langfuse_waits_for_both_databases_and_migrates_both", "langfuse", ["postgres:17", "redis:8"]) else {
+    let Some(shop) = Shop::with_servers("langfuse_waits_for_both_databases_and_migrates_both", "langfuse", ["postgres:17", "redis:8"])
+    else {
         return;
     };
     // ClickHouse's migration is a script of its own, that the image has for `sh`.
     let programs = ["/usr/local/bin/prisma", "/usr/local/bin/node", "/usr/local/bin/sh"];
     Image { name: "langfuse", base: "debian:bookworm-slim", directory: "/app", user: "0:0", programs: &programs }.build(&shop);
-    let variables =
-        "DATABASE_HOST: db, DATABASE_USERNAME: app, DATABASE_NAME: app, DATABASE_PASSWORD: \"p w:%/@\", CLICKHOUSE_URL: \"http://clickhouse:8123\"";
+    let variables = "DATABASE_HOST: db, DATABASE_USERNAME: app, DATABASE_NAME: app, DATABASE_PASSWORD: \"p w:%/@\", CLICKHOUSE_URL: \"http://clickhouse:8123\"";
     let clickhouse = "  clickhouse:\n    image: debian:bookworm-slim\n    command: [\"sh\", \"-c\", \"cd /tmp && touch ping && exec python3 -m http.server 8123\"]\n";
     compose(
         &shop,
-        &format!("version: \"2.4\"\nservices:\n{DB}{clickhouse}  web:\n    image: langfuse\n    working_dir: /app\n    environment: {{ {variables}, STAYS: \"./web/server.js\", FAILS: cleanup }}\n    volumes: [\"packages:/app/packages/shared\"]\nvolumes: {{ packages: }}\n"),
+        &format!(
+            "version: \"2.4\"\nservices:\n{DB}{clickhouse}  web:\n    image: langfuse\n    working_dir: /app\n    environment: {{ {variables}, STAYS: \"./web/server.js\", FAILS: cleanup }}\n    volumes: [\"packages:/app/packages/shared\"]\nvolumes: {{ packages: }}\n"
+        ),
     );
     shop.compose(&["up", "--detach", "--no-build", "db", "web"]);
     eventually("the web waits", secs(60), || shop.container("web_1").logs().contains("waiting for clickhouse").then_some(()));
@@ -190,11 +205,15 @@ fn rails_is_planned_and_run_in_an_image_of_nothing_else() {
     let Some(shop) = Shop::with_servers("rails_is_planned_and_run_in_an_image_of_nothing_else", "rails", ["postgres:17", "redis:8"]) else {
         return;
     };
-    Image { name: "rails", base: "scratch", directory: "/rails", user: "1000:1000", programs: &["/rails/bin/rails", "/rails/bin/thrust"] }.build(&shop);
+    Image { name: "rails", base: "scratch", directory: "/rails", user: "1000:1000", programs: &["/rails/bin/rails", "/rails/bin/thrust"] }
+        .build(&shop);
     let arguments = ["./bin/thrust", "./bin/rails", "server"];
     let plan = plan(&shop, &[], "rails", &arguments);
     assert!(plan.contains("./bin/rails db:prepare") && plan.contains("./bin/thrust ./bin/rails server"), "{plan}");
-    shop.docker(&[&["run", "--detach", "--read-only", "--network", "none", "--name", "rails_web_1", "-e", "STAYS=thrust", "rails"], &arguments[..]].concat());
+    shop.docker(
+        &[&["run", "--detach", "--read-only", "--network", "none", "--name", "rails_web_1", "-e", "STAYS=thrust", "rails"], &arguments[..]]
+            .concat(),
+    );
     assert_eq!(until_begun(&shop, "web_1", 2), ["./bin/rails db:prepare", "./bin/thrust ./bin/rails server"]);
     assert_eq!(shop.container("web_1").until_health("healthy")["Output"], "healthy\n");
     shop.docker(&["stop", "--time", "10", "rails_web_1"]);

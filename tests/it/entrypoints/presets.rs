@@ -28,7 +28,13 @@ fn the_preset_rails_does_what_the_script_that_rails_generates_does() {
     }
     let mut cases = Cases::read("rails");
     // There is something to prepare.
-    cases.image.does.push(Rule { call: "*db:abort_if_pending_migrations".to_owned(), exit: 1, says: String::new(), stays: false, first: 0 });
+    cases.image.does.push(Rule {
+        call: "*db:abort_if_pending_migrations".to_owned(),
+        exit: 1,
+        says: String::new(),
+        stays: false,
+        first: 0,
+    });
     let names = [
         "server",
         "server behind Thruster",

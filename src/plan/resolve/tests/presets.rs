@@ -39,7 +39,8 @@ fn every_mode_of_every_preset_can_be_planned() {
                 ("DB_HOST", "db"),
             ]);
             // The arguments are the whole command in some modes.
-            let arguments = (mode == "command" || mode == "server" && preset == "rails").then(|| vec!["./bin/rails".into(), "server".into()]);
+            let arguments =
+                (mode == "command" || mode == "server" && preset == "rails").then(|| vec!["./bin/rails".into(), "server".into()]);
             let request = Request { preset: Some(preset.to_owned()), arguments: arguments.unwrap_or_default(), ..Request::default() };
             let environment = Environment::new(variables.iter().copied());
             let plan = resolve(&request, &environment).unwrap_or_else(|problems| panic!("{preset} {mode}: {problems}"));
@@ -137,7 +138,7 @@ fn difys_heartbeat_bears_the_prefix_of_its_keys() {
         assert_eq!(of(preset, &both).unwrap().heartbeat.unwrap().key, "mine");
     }
     let environment = Environment::new([("REDIS_KEY_PREFIX", "team-a"), ("PORTCULLIS_PRESET", "dify")]);
-    let (_, key) = registry(None, None, "worker", &environment).unwrap().unwrap();
+    let (_, key) = heartbeat_location(None, None, "worker", &environment).unwrap().unwrap();
     assert_eq!(key, "team-a:worker_service_status");
 }
 

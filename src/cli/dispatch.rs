@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::log::stream;
 use crate::plan::resolve;
 use crate::prepare;
-use crate::process::spawn::Surroundings;
+use crate::process::spawn::InheritedEnvironment;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
@@ -70,12 +70,12 @@ fn answer(command: Command, environment: &Environment) -> u8 {
     match command {
         Command::Plan(arguments) => match resolve::explain(&arguments.run.request(), environment) {
             Ok((mut plan, effective)) => {
-                let surroundings = Surroundings {
+                let inherited = InheritedEnvironment {
                     environment: environment.variables().clone(),
                     directory: std::env::current_dir().ok(),
-                    ..Surroundings::default()
+                    ..InheritedEnvironment::default()
                 };
-                let missing = prepare::look(&plan, &surroundings, LONGEST_LOOK).missing;
+                let missing = prepare::look(&plan, &inherited, LONGEST_LOOK).missing;
                 plan.notices.extend(missing.into_iter().map(|missing| missing.sentence));
                 let render = if arguments.json { command::plan::render_json } else { command::plan::render };
                 print(&render(&plan, &effective))
