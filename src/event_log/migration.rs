@@ -8,7 +8,7 @@ use super::seconds;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::state::event::{ANOTHER_MODE, LockHolder, Preparation};
-use crate::state::snapshot::{Migration, MigrationLock, MigrationStep, Snapshot, Step};
+use crate::state::snapshot::{Migration, MigrationLock, MigrationStep, Snapshot, StageState};
 
 /// When a replica that queues mentions it, after the line that it begins with; from then on every [`MENTIONED_EVERY`].
 const MENTIONED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
@@ -73,7 +73,7 @@ fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
 }
 
 /// Tells what is different in `after`.
-pub(super) fn tell(before: &Snapshot, after: &Snapshot, now: Moment) {
+pub(super) fn record(before: &Snapshot, after: &Snapshot, now: Moment) {
     let lock = &after.migration_lock;
     if before.migration_lock.step != lock.step {
         match lock.step {
@@ -102,7 +102,7 @@ fn news(before: &Snapshot, after: &Snapshot, now: Moment) -> Option<(bool, Strin
         return None;
     }
     let lock = &after.migration_lock;
-    let through = after.stage("migrate").is_some_and(|stage| stage.step == Step::Up);
+    let through = after.stage("migrate").is_some_and(|stage| stage.step == StageState::Up);
     let line = match (&before.migration, &after.migration) {
         (Migration::Queued { holder: old, .. }, Migration::Queued { holder, .. }) if old == holder => return None,
         (_, Migration::Queued { .. }) => {

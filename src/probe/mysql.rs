@@ -48,7 +48,7 @@ impl MysqlProbe {
     }
 
     /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut wire) = self.wire.take()
             && wire.select_one().await.is_ok()
         {

@@ -37,14 +37,14 @@ pub struct Session {
 
 /// A statement that failed.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct StatementError {
     /// What it means.
     pub failure: Failure,
     /// The SQLSTATE, where it was the server that refused the statement.
     pub state: Option<String>,
 }
 
-impl Refused {
+impl StatementError {
     /// Whether the server refuses the statement by its nature, so that asking again is no use: it has no such feature or no such function,
     /// cannot parse it, or does not grant the right (SQLSTATE classes 0A and 42).
     pub fn is_final(&self) -> bool {
@@ -52,7 +52,7 @@ impl Refused {
     }
 }
 
-impl From<Failure> for Refused {
+impl From<Failure> for StatementError {
     fn from(failure: Failure) -> Self {
         Self { failure, state: None }
     }
@@ -85,17 +85,17 @@ impl Session {
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
     pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
-        self.tell(statement).await.map_err(|refused| refused.failure)
+        self.run_statement(statement).await.map_err(|refused| refused.failure)
     }
 
     /// As [`query`](Self::query), with the server's own code for a refusal.
-    pub async fn tell(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Refused> {
+    pub async fn run_statement(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         self.allowance.renew();
         let messages = self
             .client
             .simple_query(statement)
             .await
-            .map_err(|error| Refused { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
+            .map_err(|error| StatementError { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
@@ -122,12 +122,12 @@ impl Session {
     }
 
     /// The next word that was heard by `LISTEN`; none yet.
-    pub fn heard(&mut self) -> Option<String> {
+    pub fn next_notification(&mut self) -> Option<String> {
         self.notes.try_recv().ok()
     }
 
     /// Waits for the next word that is heard by `LISTEN`; for ever once the connection has ended. Safe to cancel.
-    pub async fn hear(&mut self) -> String {
+    pub async fn notification(&mut self) -> String {
         match self.notes.recv().await {
             Some(word) => word,
             None => std::future::pending().await,
@@ -188,7 +188,7 @@ impl PostgresProbe {
     }
 
     /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(session) = self.session.take()
             && !session.is_closed()
         {

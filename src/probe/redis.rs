@@ -102,11 +102,11 @@ impl Session {
 
     /// Sends one command and takes its answer; an error that the server answers is a failure, too.
     pub async fn query(&mut self, command: &Cmd) -> Result<Value, Failure> {
-        self.ask(command).await.map_err(|error| failure(&error))
+        self.send(command).await.map_err(|error| failure(&error))
     }
 
     /// As [`Session::query`], with the driver's error for those who have to know its code.
-    pub async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+    pub async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         self.allowance.renew_to(LONGEST_ANSWER);
         self.connection.send_packed_command(command).await?.extract_error()
     }
@@ -184,11 +184,11 @@ impl RedisProbe {
     }
 
     /// PING over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut session) = self.session.take()
             && !session.is_closed()
         {
-            match session.ask(&redis::cmd("PING")).await {
+            match session.send(&redis::cmd("PING")).await {
                 Err(error) if error.is_connection_dropped() => {}
                 Err(error) => return Err(failure(&error)),
                 Ok(_) => {

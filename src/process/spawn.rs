@@ -8,14 +8,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::executable::{Kind, kind};
+use super::executable::{FileKind, kind};
 use super::notify::{self, NotifyWays};
 use super::{input, streams, terminal};
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
 use crate::sys;
-use crate::sys::start::{Birth, Credentials, Recipe, Step};
+use crate::sys::start::{Birth, Credentials, Recipe, SpawnStep};
 
 /// Where programs are looked for when PATH is not set at all, as libc's `execvp(3)` does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
@@ -76,7 +76,7 @@ impl SpawnError {
 
 /// A command that can be started on any thread.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedCommand {
     recipe: Recipe,
     /// Whether the streams that it inherits are its user's rather than another's.
     has_precedence: bool,
@@ -95,12 +95,10 @@ pub struct Prepared {
 ///
 /// # Errors
 /// No word of a command may hold a NUL byte.
-pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<Prepared, SpawnError> {
+pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<PreparedCommand, SpawnError> {
     let environment = environment(plan, inherited, ways);
-    let candidates = candidates(plan, &environment);
+    let (candidates, home) = (candidates(plan, &environment), directory(plan, inherited));
     let own_input = input::of(&plan.attributes).map_err(|error| SpawnError::no_input(plan, &error))?;
-    let input = own_input.as_ref().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO));
-    let home = directory(plan, inherited);
     let recipe = Recipe {
         argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
@@ -115,9 +113,9 @@ pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &Noti
         // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
         withheld: if plan.attributes.aside { inherited.descriptors.clone() } else { Vec::new() },
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
-        pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
+        pass: own_input.iter().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO)).chain(ways.pass.iter().copied()).collect(),
     };
-    Ok(Prepared {
+    Ok(PreparedCommand {
         recipe,
         has_precedence: !plan.attributes.aside,
         name: shown(plan).to_owned(),
@@ -127,7 +125,7 @@ pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &Noti
     })
 }
 
-impl Prepared {
+impl PreparedCommand {
     /// The program's name for messages.
     pub fn name(&self) -> &str {
         &self.name
@@ -242,46 +240,48 @@ fn unusable(plan: &ProcessPlan) -> SpawnError {
     SpawnError { code: Exit::NotExecutable.code(), sentence }
 }
 
-impl Prepared {
-    fn explain(&self, step: Step, error: &io::Error) -> SpawnError {
+impl PreparedCommand {
+    fn explain(&self, step: SpawnStep, error: &io::Error) -> SpawnError {
         let (exit, why) = match step {
-            Step::Fork => return SpawnError::no_process(&self.name, error),
-            Step::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
-            Step::Limit => {
+            SpawnStep::Fork => return SpawnError::no_process(&self.name, error),
+            SpawnStep::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
+            SpawnStep::Limit => {
                 (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's"))
             }
-            Step::Directory => (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists")),
-            Step::Credentials => {
+            SpawnStep::Directory => {
+                (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists"))
+            }
+            SpawnStep::Credentials => {
                 let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
                 (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
             }
-            Step::Exec => self.explain_exec(error),
+            SpawnStep::Exec => self.explain_exec(error),
         };
         SpawnError { code: exit.code(), sentence: format!("cannot start {}: {why}", self.name) }
     }
 
     fn explain_exec(&self, error: &io::Error) -> (Exit, String) {
         let found = self.candidates.iter().map(|path| self.home.join(path)).find(|path| path.exists());
-        let kind = found.as_deref().map_or(Kind::Other, kind);
+        let kind = found.as_deref().map_or(FileKind::Other, kind);
         match (error.raw_os_error(), kind) {
             (Some(libc::ENOENT), _) if found.is_none() => {
                 (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned())
             }
-            (Some(libc::ENOENT), Kind::Script(interpreter)) => {
+            (Some(libc::ENOENT), FileKind::Script(interpreter)) => {
                 (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
             }
-            (Some(libc::ENOENT), Kind::Program { loader: Some(loader), .. }) => {
+            (Some(libc::ENOENT), FileKind::Program { loader: Some(loader), .. }) => {
                 (Exit::NotFound, format!("its loader {loader} is missing; the program was built for another kind of image"))
             }
             (Some(libc::ENOENT), _) => (Exit::NotFound, "its interpreter is missing; check what it needs".to_owned()),
             (Some(libc::ENOTDIR), _) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
-            (Some(libc::EACCES), Kind::NoFile(what)) => {
+            (Some(libc::EACCES), FileKind::NoFile(what)) => {
                 (Exit::NotExecutable, format!("it is not executable: it is {what}; check the path"))
             }
             (Some(libc::EACCES), _) => {
                 (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned())
             }
-            (Some(libc::ENOEXEC), Kind::Program { machine, .. }) => {
+            (Some(libc::ENOEXEC), FileKind::Program { machine, .. }) => {
                 (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
             }
             (Some(libc::E2BIG), _) => {

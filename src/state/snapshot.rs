@@ -29,7 +29,7 @@ pub const HEARTBEAT: &str = "heartbeat";
 
 /// Where one step of the start stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum StageState {
     /// Not through yet.
     Unknown,
     /// Done.
@@ -44,7 +44,7 @@ pub struct Stage {
     /// `step:static files`, `wait:db`, `migrate`, `spawn:app`, `started:app`.
     pub name: String,
     /// Where it stands.
-    pub step: Step,
+    pub step: StageState,
     /// Whether it counts for the status.
     pub counts: bool,
     /// When it began; none before.
@@ -58,7 +58,7 @@ pub struct Stage {
 impl Stage {
     /// One of this name that has not begun.
     pub const fn new(name: String) -> Self {
-        Self { name, step: Step::Unknown, counts: true, began: None, ended: None, note: None }
+        Self { name, step: StageState::Unknown, counts: true, began: None, ended: None, note: None }
     }
 }
 
@@ -188,7 +188,7 @@ impl ModuleState {
     }
 
     /// The word for people.
-    pub const fn told(self) -> &'static str {
+    pub const fn words(self) -> &'static str {
         match self {
             Self::Resolved => "not started",
             Self::Starting => "starting",
@@ -200,11 +200,11 @@ impl ModuleState {
     }
 
     /// What it means for the start.
-    pub const fn step(self) -> Step {
+    pub const fn step(self) -> StageState {
         match self {
-            Self::Resolved | Self::Starting => Step::Unknown,
-            Self::Activated => Step::Up,
-            Self::Stopping | Self::Deactivated | Self::Broken => Step::Down,
+            Self::Resolved | Self::Starting => StageState::Unknown,
+            Self::Activated => StageState::Up,
+            Self::Stopping | Self::Deactivated | Self::Broken => StageState::Down,
         }
     }
 }

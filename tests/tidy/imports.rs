@@ -32,6 +32,11 @@ struct Module {
 
 /// Words and signs of a Rust source with their lines; comments, strings, characters and items under `#[cfg(test)]` are left out.
 fn tokens(text: &str) -> Vec<(usize, String)> {
+    without_tests(&tokens_with_tests(text))
+}
+
+/// The same with the items under `#[cfg(test)]`.
+pub(super) fn tokens_with_tests(text: &str) -> Vec<(usize, String)> {
     let characters: Vec<char> = text.chars().collect();
     let at = |index: usize| characters.get(index).copied().unwrap_or('\0');
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
@@ -88,7 +93,7 @@ fn tokens(text: &str) -> Vec<(usize, String)> {
         }
         line += characters[begin..index.min(characters.len())].iter().filter(|c| **c == '\n').count();
     }
-    without_tests(&found)
+    found
 }
 
 fn without_tests(tokens: &[(usize, String)]) -> Vec<(usize, String)> {

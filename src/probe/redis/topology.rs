@@ -30,7 +30,7 @@ impl SentinelProbe {
     }
 
     /// Asks the kept connection whether it still leads to the master; else asks the Sentinels who that is.
-    pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(in crate::probe) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut session) = self.session.take()
             && !session.is_closed()
             && is_master(&mut session).await.is_ok()
@@ -52,12 +52,12 @@ impl SentinelProbe {
     async fn master(&self, within: Duration) -> Result<Address, Failure> {
         // Some of the time is the master's.
         let within = within.mul_f64(0.6);
-        let ask = |sentinel: Named| {
+        let probe = |sentinel: Named| {
             let (username, password) = self.target.sentinel_login.clone();
             let login = RedisTarget { address: sentinel.1, username, password, database: 0, tls: self.target.master.tls.clone() };
-            ask_sentinel(login, self.target.service.clone(), within)
+            query_sentinel(login, self.target.service.clone(), within)
         };
-        first_of(named("sentinel", &self.target.sentinels), within, ask).await
+        first_of(named("sentinel", &self.target.sentinels), within, probe).await
     }
 }
 
@@ -74,11 +74,11 @@ fn named(what: &'static str, addresses: &[Address]) -> impl Iterator<Item = Name
     addresses.iter().map(move |address| Named(what, address.clone()))
 }
 
-async fn ask_sentinel(login: RedisTarget, service: String, within: Duration) -> Result<Address, Failure> {
+async fn query_sentinel(login: RedisTarget, service: String, within: Duration) -> Result<Address, Failure> {
     let mut session = Session::connect(&login, within).await?;
     match session.query(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&service)).await? {
         Value::Array(parts) => match parts.as_slice() {
-            [host, port] => told_address(&text(host), &text(port)).map_err(|failure| failure.of("the address that the sentinel gives")),
+            [host, port] => parse_address(&text(host), &text(port)).map_err(|failure| failure.of("the address that the sentinel gives")),
             _ => Err(Failure::new(ErrorKind::Protocol, "the sentinel's answer is no address")),
         },
         Value::Nil => Err(Failure::new(ErrorKind::NotReady, &format!("the sentinel knows no master {service}, check its name"))),
@@ -99,11 +99,11 @@ pub async fn open(place: &RedisPlace, key: &str, within: Duration) -> Result<Ses
         }
         RedisPlace::Cluster(target) => {
             let target = Arc::new(target.clone());
-            let ask = |node: Named| {
+            let probe = |node: Named| {
                 let (target, key) = (Arc::clone(&target), key.to_owned());
                 async move { owner(&target, &node.1, &key, within).await }
             };
-            first_of(named("node", &target.nodes), within, ask).await
+            first_of(named("node", &target.nodes), within, probe).await
         }
     }
 }
@@ -116,7 +116,7 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
         let login = RedisTarget { address: address.clone(), ..target.login.clone() };
         let asked = tokio::time::timeout(within, async {
             let mut session = Session::open(&login, within).await?;
-            let answer = session.ask(redis::cmd("EXISTS").arg(key)).await;
+            let answer = session.send(redis::cmd("EXISTS").arg(key)).await;
             Ok::<_, Failure>((session, answer))
         });
         let (session, answer) = asked.await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer")))?;
@@ -125,14 +125,14 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
         let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
         // An empty host means the one that was asked (Redis 7).
         let host = if host.is_empty() { address.host.as_str() } else { host };
-        address = told_address(host, port).map_err(|failure| failure.of("the key's owner that the node names"))?;
+        address = parse_address(host, port).map_err(|failure| failure.of("the key's owner that the node names"))?;
     }
     Err(Failure::new(ErrorKind::NotReady, "the nodes do not agree on who has the key"))
 }
 
 /// An address as a server gives it: a name or an IP address, and a port. Anything else, a path above all, would send the password where
 /// the operator has never meant it to go.
-fn told_address(host: &str, port: &str) -> Result<Address, Failure> {
+fn parse_address(host: &str, port: &str) -> Result<Address, Failure> {
     /// RFC 1035, 2.3.4.
     const LONGEST: usize = 253;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -179,7 +179,7 @@ impl ClusterProbe {
     }
 
     /// Asks a node for the state of the cluster: `ok` when all slots are served and it sees the majority.
-    pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(in crate::probe) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         if let Some(mut session) = self.session.take()
             && !session.is_closed()
             && state(&mut session).await.is_ok()
@@ -187,14 +187,14 @@ impl ClusterProbe {
             self.session = Some(session);
             return Ok(());
         }
-        let ask = |node: Named| {
+        let probe = |node: Named| {
             let login = RedisTarget { address: node.1, ..self.target.login.clone() };
             async move {
                 let mut session = Session::open(&login, within).await?;
                 state(&mut session).await.map(|()| session)
             }
         };
-        self.session = Some(first_of(named("node", &self.target.nodes), within, ask).await?);
+        self.session = Some(first_of(named("node", &self.target.nodes), within, probe).await?);
         Ok(())
     }
 }
@@ -235,17 +235,17 @@ mod tests {
             ("redis-0.redis.default.svc.cluster.local.", "6379", "redis-0.redis.default.svc.cluster.local."),
             ("my_redis", "6379", "my_redis"),
         ] {
-            let address = told_address(host, port).unwrap();
+            let address = parse_address(host, port).unwrap();
             assert_eq!((address.host.as_str(), address.port.to_string().as_str()), (expected, port));
         }
         let long = "a".repeat(254);
         for host in
             ["/tmp/x.sock", "", "@abstract", "\0abstract", "a/b", "a b", "-a", ".", "a\r\nb", "a:1", "[a]", "h\u{e9}", "unix:/x", &long]
         {
-            assert!(told_address(host, "6379").is_err(), "{host:?}");
+            assert!(parse_address(host, "6379").is_err(), "{host:?}");
         }
         for port in ["0", "65536", "-1", "", "6379 ", "1e3", "18446744073709551616"] {
-            assert!(told_address("a", port).is_err(), "{port:?}");
+            assert!(parse_address("a", port).is_err(), "{port:?}");
         }
     }
 }

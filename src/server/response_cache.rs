@@ -24,12 +24,12 @@ const MOST_BYTES: usize = 5 << 20;
 
 /// One rendered text, shared by all that read it.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(super) struct SharedText {
     text: Box<str>,
     readers: Mutex<Vec<(u64, AbortHandle)>>,
 }
 
-impl Text {
+impl SharedText {
     pub(super) fn bytes(&self) -> &[u8] {
         self.text.as_bytes()
     }
@@ -58,26 +58,26 @@ impl Text {
 
 /// An answer, cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct SharedResponse {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) headers: Vec<(&'static str, &'static str)>,
-    pub(super) text: Arc<Text>,
+    pub(super) text: Arc<SharedText>,
 }
 
-impl From<Response> for Answer {
+impl From<Response> for SharedResponse {
     fn from(response: Response) -> Self {
         let Response { status, content_type, headers, body } = response;
-        Self { status, content_type, headers, text: Arc::new(Text { text: body.into_boxed_str(), readers: Mutex::default() }) }
+        Self { status, content_type, headers, text: Arc::new(SharedText { text: body.into_boxed_str(), readers: Mutex::default() }) }
     }
 }
 
 /// Kept answers, the ones rendered the longest ago first.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(super) struct ResponseCache {
     kept: Vec<Kept>,
     /// Every long text that was rendered here and may still be read.
-    living: Vec<Weak<Text>>,
+    living: Vec<Weak<SharedText>>,
 }
 
 #[derive(Debug)]
@@ -86,12 +86,12 @@ struct Kept {
     sequence: u64,
     given_up: bool,
     at: Duration,
-    answer: Answer,
+    answer: SharedResponse,
 }
 
-impl Answers {
+impl ResponseCache {
     /// The answer to `request`, rendered at most once for a snapshot and a canonical form, and at least once in [`LONGEST_AGE`].
-    pub(super) fn answer(&mut self, snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Answer {
+    pub(super) fn answer(&mut self, snapshot: &Snapshot, look: Look, request: &Request<'_>) -> SharedResponse {
         let key = Canonical::of(request);
         let found = key.as_ref().and_then(|key| self.kept.iter().find(|kept| kept.key == *key));
         if let Some(kept) = found
@@ -105,7 +105,7 @@ impl Answers {
         let asked = key.as_ref().map_or(*request, |key| Request { figures: request.figures, ..key.request() });
         let rendered = catch_unwind(AssertUnwindSafe(|| view::find(snapshot, look, &asked)));
         let failed = || Response::new(500, view::TEXT, "the answer could not be composed; see the log\n".to_owned());
-        let answer = Answer::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
+        let answer = SharedResponse::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
         if let Some(key) = key.filter(|_| answer.status != 404) {
             self.kept.retain(|kept| kept.key != key);
             let (sequence, given_up, at) = (snapshot.sequence, look.given_up, look.now.mono);
@@ -139,7 +139,7 @@ impl Answers {
     /// Whoever still reads the oldest answers makes room for those that are kept.
     fn make_room(&mut self) {
         self.living.retain(|text| text.strong_count() > 0);
-        let living: Vec<Arc<Text>> = self.living.iter().filter_map(Weak::upgrade).collect();
+        let living: Vec<Arc<SharedText>> = self.living.iter().filter_map(Weak::upgrade).collect();
         let mut bytes: usize = living.iter().map(|text| text.bytes().len()).sum();
         for text in living {
             if bytes <= MOST_BYTES {
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_snapshot_is_rendered_once_for_each_view_query_and_authorization() {
         let (mut snapshot, look) = run();
-        let mut answers = Answers::default();
+        let mut answers = ResponseCache::default();
         let first = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
         for (path, authorized, same) in [
             ("/status?verbose", false, true),
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn whatever_is_asked_only_so_much_is_kept() {
         let (snapshot, look) = run();
-        let mut answers = Answers::default();
+        let mut answers = ResponseCache::default();
         for number in 0..1000 {
             answers.answer(&snapshot, look, &asked(&format!("/actuator/health/nobody-{number}"), false));
             answers.answer(&snapshot, look, &asked(&format!("/readyz?exclude=x{number}"), false));
@@ -215,7 +215,7 @@ mod tests {
     #[tokio::test]
     async fn who_still_reads_an_old_long_answer_makes_room_for_a_new_one() {
         let (mut snapshot, look) = run();
-        let mut answers = Answers::default();
+        let mut answers = ResponseCache::default();
         snapshot.service.name = "x".repeat(MOST_BYTES / 4);
         let mut readers = Vec::new();
         for second in 0..8 {
