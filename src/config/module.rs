@@ -10,11 +10,7 @@ use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::process::ProcessKeys;
 use crate::config::started::Started;
-<<<<<<< HEAD
-use crate::config::values::{Maybe, Named, Numbers, Part};
-=======
-use crate::config::values::{Deferred, Maybe, Named, Number};
->>>>>>> main
+use crate::config::values::{Deferred, Maybe, Named, Numbers};
 
 /// When a module is started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

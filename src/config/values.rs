@@ -18,12 +18,8 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
 pub use mode::FileMode;
-<<<<<<< HEAD
 pub use numbers::Numbers;
-pub use shape::{Maybe, Named, OneOrMore, Part};
-=======
 pub use shape::{Deferred, Maybe, Named, OneOrMore};
->>>>>>> main
 pub use size::Size;
 pub use text::Scalar;
 

@@ -2,13 +2,9 @@
 
 mod order;
 
-<<<<<<< HEAD
 use std::ops::Range;
 
-use crate::config::module::{Family, Module, ModuleStart, OnExit};
-=======
 use crate::config::module::{Family, ModuleSection, ModuleStart, OnExit};
->>>>>>> main
 use crate::config::node::{Entry, Node};
 use crate::config::problem::Problem;
 use crate::config::process::{MainKeys, ProcessKeys, RestartPolicy};
