@@ -173,15 +173,15 @@ impl Template {
     /// The same, in which a variable is empty that is unset and has no default.
     pub fn with_empty_for_unset(self) -> Self {
         let part = |part| match part {
-            Part::Literal(text) => Part::Literal(text),
-            Part::Value { source, otherwise } => {
+            TemplatePart::Literal(text) => TemplatePart::Literal(text),
+            TemplatePart::Value { source, otherwise } => {
                 let otherwise = match otherwise {
                     Otherwise::Refuse => Otherwise::Default { colon: false, text: Self(Vec::new()) },
                     Otherwise::Default { colon, text } => Otherwise::Default { colon, text: text.with_empty_for_unset() },
                     Otherwise::Instead { colon, text } => Otherwise::Instead { colon, text: text.with_empty_for_unset() },
                     message @ Otherwise::Message(_) => message,
                 };
-                Part::Value { source, otherwise }
+                TemplatePart::Value { source, otherwise }
             }
         };
         Self(self.0.into_iter().map(part).collect())

@@ -41,7 +41,7 @@ fn every_mode_of_every_preset_can_be_planned() {
             // The arguments are the whole command in some modes.
             let arguments =
                 (mode == "command" || mode == "server" && preset == "rails").then(|| vec!["./bin/rails".into(), "server".into()]);
-            let request = Request { preset: Some(preset.to_owned()), arguments: arguments.unwrap_or_default(), ..Request::default() };
+            let request = RunOptions { preset: Some(preset.to_owned()), arguments: arguments.unwrap_or_default(), ..RunOptions::default() };
             let environment = Environment::new(variables.iter().copied());
             let plan = resolve(&request, &environment).unwrap_or_else(|problems| panic!("{preset} {mode}: {problems}"));
             let refused = plan.refusal.is_some();
