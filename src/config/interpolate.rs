@@ -171,6 +171,7 @@ impl Template {
     }
 
     /// The same, in which a variable is empty that is unset and has no default.
+    #[must_use]
     pub fn with_empty_for_unset(self) -> Self {
         let part = |part| match part {
             TemplatePart::Literal(text) => TemplatePart::Literal(text),
