@@ -9,6 +9,7 @@ mod exec;
 mod first;
 mod grpc;
 mod http;
+mod kept;
 mod local;
 pub mod mysql;
 pub mod postgres;
@@ -25,8 +26,11 @@ use tokio::time::{Instant, timeout};
 use crate::mailbox::Mailbox;
 use crate::outcome::{EndpointResult, ErrorKind, Failure, Outcome, Volume};
 use crate::plan::ProcessPlan;
-use crate::plan::target::{BrokerTarget, DiskTarget, GrpcTarget, Target};
+use crate::plan::target::{
+    BrokerTarget, ClusterTarget, DiskTarget, GrpcTarget, MysqlTarget, PostgresTarget, RedisTarget, SentinelTarget, Target,
+};
 use dial::shown;
+use kept::Kept;
 
 /// A target with the connection that is kept between two questions.
 #[derive(Debug)]
@@ -50,11 +54,11 @@ enum AnyProbe {
     Http(Box<http::HttpProbe>),
     Several(several::SeveralProbe),
     Dify(Box<dify::DifyProbe>),
-    Postgres(Box<postgres::PostgresProbe>),
-    Mysql(Box<mysql::MysqlProbe>),
-    Redis(Box<redis::RedisProbe>),
-    Sentinel(Box<redis::SentinelProbe>),
-    Cluster(Box<redis::ClusterProbe>),
+    Postgres(Box<Kept<PostgresTarget>>),
+    Mysql(Box<Kept<MysqlTarget>>),
+    Redis(Box<Kept<RedisTarget>>),
+    Sentinel(Box<Kept<SentinelTarget>>),
+    Cluster(Box<Kept<ClusterTarget>>),
     Ready(Box<redis::ReadyProbe>),
 }
 
@@ -93,11 +97,11 @@ impl Probe {
             Target::Http(target) => AnyProbe::Http(Box::new(http::HttpProbe::new(target))),
             Target::Several(target) => AnyProbe::Several(several::SeveralProbe::new(target)),
             Target::Dify(target) => AnyProbe::Dify(Box::new(dify::DifyProbe::new(*target))),
-            Target::Postgres(target) => AnyProbe::Postgres(Box::new(postgres::PostgresProbe::new(target))),
-            Target::Mysql(target) => AnyProbe::Mysql(Box::new(mysql::MysqlProbe::new(target))),
-            Target::Redis(target) => AnyProbe::Redis(Box::new(redis::RedisProbe::new(target))),
-            Target::Sentinel(target) => AnyProbe::Sentinel(Box::new(redis::SentinelProbe::new(target))),
-            Target::Cluster(target) => AnyProbe::Cluster(Box::new(redis::ClusterProbe::new(target))),
+            Target::Postgres(target) => AnyProbe::Postgres(Box::new(Kept::new(target))),
+            Target::Mysql(target) => AnyProbe::Mysql(Box::new(Kept::new(target))),
+            Target::Redis(target) => AnyProbe::Redis(Box::new(Kept::new(target))),
+            Target::Sentinel(target) => AnyProbe::Sentinel(Box::new(Kept::new(target))),
+            Target::Cluster(target) => AnyProbe::Cluster(Box::new(Kept::new(target))),
             Target::Ready(target) => AnyProbe::Ready(Box::new(redis::ReadyProbe::new(target))),
         };
         Self { kind, lost: false }

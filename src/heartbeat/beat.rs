@@ -18,7 +18,6 @@ use crate::probe::redis::{Session, failure, open};
 use crate::state::event::Readiness;
 use crate::state::instances::Instances;
 use crate::state::snapshot::{Look, Snapshot};
-pub(super) use payload::LONGEST_PAYLOAD;
 
 /// The script of a beat.
 const BEAT: &str = include_str!("beat.lua");

@@ -15,6 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQuer
 
 use super::bounded::Allowance;
 use super::dial::{class_of_chain, session_number, words_of_chain};
+use super::kept::Server;
 use crate::outcome::{ErrorKind, Failure, Reason};
 use crate::plan::target::{PostgresTarget, ServerRole};
 use binding::Spoken;
@@ -170,41 +171,25 @@ fn failure(error: &Error) -> Failure {
     Failure::new(class, &words_of_chain(error)).once_connected()
 }
 
-/// A check of a PostgreSQL with the connection it keeps between two runs.
-#[derive(Debug)]
-pub(super) struct PostgresProbe {
-    target: PostgresTarget,
-    session: Option<Session>,
-}
+impl Server for PostgresTarget {
+    type Session = Session;
 
-impl PostgresProbe {
-    pub(super) const fn new(target: PostgresTarget) -> Self {
-        Self { target, session: None }
+    fn number(session: &Session) -> u64 {
+        session.number
     }
 
-    /// Which session is kept; none without one.
-    pub(super) fn session(&self) -> Option<u64> {
-        self.session.as_ref().map(|session| session.number)
+    fn is_closed(session: &mut Session) -> bool {
+        session.is_closed()
     }
 
-    /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
-        if let Some(session) = self.session.take()
-            && !session.is_closed()
-        {
-            match select_one(&session, self.target.role).await {
-                Ok(()) => {
-                    self.session = Some(session);
-                    return Ok(());
-                }
-                // It may be this connection alone that was ended; the new one will tell.
-                Err(_) => drop(session),
-            }
-        }
-        let session = Session::open(&self.target, "portcullis", within).await?;
-        select_one(&session, self.target.role).await?;
-        self.session = Some(session);
-        Ok(())
+    async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
+        select_one(session, self.role).await
+    }
+
+    async fn open(&self, within: Duration) -> Result<Session, Failure> {
+        let session = Session::open(self, "portcullis", within).await?;
+        select_one(&session, self.role).await?;
+        Ok(session)
     }
 }
 

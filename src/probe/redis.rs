@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss, session_number};
+use super::kept::Server;
 use super::tls;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::RedisTarget;
@@ -164,40 +165,23 @@ fn class(error: &RedisError) -> ErrorKind {
 
 pub(super) use ready::ReadyProbe;
 pub use topology::open;
-pub(super) use topology::{ClusterProbe, SentinelProbe};
 
-/// A check of a Redis with the connection it keeps between two runs.
-#[derive(Debug)]
-pub(super) struct RedisProbe {
-    target: RedisTarget,
-    session: Option<Session>,
-}
+impl Server for RedisTarget {
+    type Session = Session;
 
-impl RedisProbe {
-    pub(super) const fn new(target: RedisTarget) -> Self {
-        Self { target, session: None }
+    fn number(session: &Session) -> u64 {
+        session.number
     }
 
-    /// Which session is kept; none without one.
-    pub(super) fn session(&self) -> Option<u64> {
-        self.session.as_ref().map(|session| session.number)
+    fn is_closed(session: &mut Session) -> bool {
+        session.is_closed()
     }
 
-    /// PING over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
-        if let Some(mut session) = self.session.take()
-            && !session.is_closed()
-        {
-            match session.send(&redis::cmd("PING")).await {
-                Err(error) if error.is_connection_dropped() => {}
-                Err(error) => return Err(failure(&error)),
-                Ok(_) => {
-                    self.session = Some(session);
-                    return Ok(());
-                }
-            }
-        }
-        self.session = Some(Session::open(&self.target, within).await?);
-        Ok(())
+    async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
+        session.ping().await
+    }
+
+    async fn open(&self, within: Duration) -> Result<Session, Failure> {
+        Session::open(self, within).await
     }
 }

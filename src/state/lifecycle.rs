@@ -92,25 +92,12 @@ impl Lifecycle {
         }
         checks.extend(plan.heartbeat.as_ref().filter(|heartbeat| heartbeat.required).map(beating::check));
         let snapshot = Snapshot {
-            sequence: 0,
-            started_at: now,
-            service: plan.service.clone(),
-            phase: Phase::Init,
-            phase_since: now,
-            shutdown: None,
-            started: false,
-            start_over: None,
             stages,
-            step: None,
             checks,
-            child: Child::default(),
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
-            migration: Migration::Idle,
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
             modules: plan.modules.iter().map(|module| Self::module_at_rest(module, now)).collect(),
-            reloads: 0,
-            reloads_refused: 0,
-            instances: None,
+            ..Snapshot::new(plan.service.clone(), now)
         };
         Self {
             plan,

@@ -281,3 +281,30 @@ pub struct Snapshot {
     /// The instances of the service, as the registry told them with a beat; none before, or without a registry.
     pub instances: Option<Arc<Instances>>,
 }
+
+impl Snapshot {
+    /// A run that has not begun, with nothing to start and nothing to check.
+    pub fn new(service: Service, now: Moment) -> Self {
+        Self {
+            sequence: 0,
+            started_at: now,
+            service,
+            phase: Phase::Init,
+            phase_since: now,
+            shutdown: None,
+            started: false,
+            start_over: None,
+            stages: Vec::new(),
+            step: None,
+            checks: Vec::new(),
+            child: Child::default(),
+            heartbeat: Heartbeat::default(),
+            migration: Migration::Idle,
+            migration_lock: MigrationLock::default(),
+            modules: Vec::new(),
+            reloads: 0,
+            reloads_refused: 0,
+            instances: None,
+        }
+    }
+}

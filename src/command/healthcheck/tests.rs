@@ -17,7 +17,7 @@ use crate::plan::{Affects, Details, HealthPlan, Plan, Service, SocketName, Views
 use crate::published::Published;
 use crate::server::{Listeners, serve};
 use crate::state::check::Check;
-use crate::state::snapshot::{Child, Heartbeat, Level, Migration, MigrationLock, Phase, Snapshot};
+use crate::state::snapshot::{Level, Phase, Snapshot};
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
@@ -210,34 +210,9 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Readiness);
     redis.feed(now, Outcome::failed(ErrorKind::Auth, "WRONGPASS for app", Duration::from_millis(5)));
-    let snapshot = Snapshot {
-        sequence: 1,
-        started_at: now,
-        service: Service {
-            name: "api".to_owned(),
-            mode: None,
-            instance: "one".to_owned(),
-            host: String::new(),
-            version: None,
-            build: "0.1.0",
-        },
-        phase: Phase::Running,
-        phase_since: now,
-        shutdown: None,
-        started: true,
-        start_over: None,
-        stages: Vec::new(),
-        checks: vec![redis],
-        child: Child::default(),
-        heartbeat: Heartbeat::default(),
-        migration: Migration::Idle,
-        migration_lock: MigrationLock::default(),
-        modules: Vec::new(),
-        reloads: 0,
-        reloads_refused: 0,
-        step: None,
-        instances: None,
-    };
+    let service =
+        Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0.1.0" };
+    let snapshot = Snapshot { phase: Phase::Running, started: true, checks: vec![redis], ..Snapshot::new(service, now) };
     let known = Plan::of(snapshot.service.clone());
     let published = Published::new(snapshot, Arc::new(known));
     let listeners = Listeners::bind(&plan).unwrap();

@@ -59,22 +59,19 @@ fn base() -> Snapshot {
         ended: None,
         note: None,
     };
+    let service = Service {
+        name: "dify-api".to_owned(),
+        mode: None,
+        instance: "api-7d9f".to_owned(),
+        host: "node-3".to_owned(),
+        version: Some("1.4.1".to_owned()),
+        build: "0.3.1",
+    };
     Snapshot {
         sequence: 1,
-        started_at: at(0),
-        service: Service {
-            name: "dify-api".to_owned(),
-            mode: None,
-            instance: "api-7d9f".to_owned(),
-            host: "node-3".to_owned(),
-            version: Some("1.4.1".to_owned()),
-            build: "0.3.1",
-        },
         phase: Phase::Running,
         phase_since: at(20),
-        shutdown: None,
         started: true,
-        start_over: None,
         stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).to_vec(),
         checks: vec![
             passing(Check { id: Some(0), ..check("db", "postgres", Affects::Health) }, 3100),
@@ -82,15 +79,8 @@ fn base() -> Snapshot {
             passing(check("app", "process", Affects::Readiness), 0),
             passing(check("reports", "http", Affects::None), 21_000),
         ],
-        child: Child::default(),
         heartbeat: Heartbeat { configured: true, written: 3, ..Heartbeat::default() },
-        migration: Migration::Idle,
-        migration_lock: MigrationLock::default(),
-        modules: Vec::new(),
-        reloads: 0,
-        reloads_refused: 0,
-        step: None,
-        instances: None,
+        ..Snapshot::new(service, at(0))
     }
 }
 
