@@ -14,8 +14,10 @@ fn every_configuration_is_planned_without_a_shell() {
     }
     let mut wrong = Vec::new();
     for name in NAMES {
-        let (cases, text) = (Cases::read(name), std::fs::read_to_string(configuration(name)).unwrap());
+        let (mut cases, text) = (Cases::read(name), std::fs::read_to_string(configuration(name)).unwrap());
         let recorded: BTreeMap<String, _> = recordings(name).into_iter().map(|outcome| (outcome.case.clone(), outcome)).collect();
+        // What a program does when it is called changes no plan.
+        cases.all.retain(|case| case.does.is_empty());
         let told = all(&cases, |case| {
             let (tree, mounts) = (super::image::Tree::new(&cases, case), Dir::new());
             // Its own stand-in for a shell, where a script calls one.

@@ -45,11 +45,11 @@ fn held(name: &str, cases: &Cases, wait: &Wait, text: &str) -> Option<String> {
     let watch = Stopwatch::start();
     eventually("nothing more is called", secs(30), || (watch.elapsed() > Duration::from_millis(700)).then_some(()));
     let stderr = running.said().1;
-    let waited = stderr.lines().filter(|line| line.contains(" info waiting for ") && line.ends_with(" at most")).count();
+    let waits = stderr.lines().filter(|line| line.contains(" info waiting for ") && line.ends_with(" at most")).count();
     let seen = Outcome { case: case.name.clone(), exit: wanted.exit, calls: calls(), files: wanted.files.clone() };
     running.stop();
-    if waited != wait.checks.len() {
-        return Some(format!("{name}: {}: {waited} dependencies are waited for, not {}\n{stderr}", case.name, wait.checks.len()));
+    if waits != wait.checks.len() {
+        return Some(format!("{name}: {}: {waits} dependencies are waited for, not {}\n{stderr}", case.name, wait.checks.len()));
     }
     let difference = wanted.difference(&seen.seen(cases, case))?;
     Some(format!("{name}: {}: before the wait\n{difference}{stderr}", case.name))
