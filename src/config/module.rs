@@ -45,8 +45,8 @@ pub enum OnExit {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Family {
-    /// The number of instances, named `NAME-0`, `NAME-1`, …; `${@instance}` is the number of the instance. By default there is one, without a number. A range has
-    /// other numbers: `"5..8"` are 5, 6 and 7.
+    /// The number of instances, named `NAME-0`, `NAME-1`, …; `${@instance}` is the number of the instance. By default there is one, without
+    /// a number. A range selects other numbers: `"5..8"` means 5, 6 and 7.
     pub instances: Option<Numbers>,
     /// The processes that have to be up before it is started: other modules, or `main`.
     pub after: Deferred<Vec<Text>>,

@@ -20,7 +20,7 @@ const HIGHEST: u32 = 1_000_000;
 pub struct Numbers(pub Range<u32>);
 
 impl Numbers {
-    /// What a text says; none where it is neither a count nor a range within the bounds.
+    /// The numbers of a text; none if it is neither a count nor a range within the bounds.
     fn parse(text: &str) -> Option<Self> {
         let (from, below) = text.split_once("..").unwrap_or(("0", text));
         let (from, below): (u32, u32) = (from.trim().parse().ok()?, below.trim().parse().ok()?);
