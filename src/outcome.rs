@@ -163,7 +163,7 @@ impl Private {
 pub struct Failure {
     /// The kind; never [`ErrorKind::Ok`].
     pub kind: ErrorKind,
-    /// What happened within the kind.
+    /// The detail within the kind.
     pub detail: Detail,
     /// The details.
     pub private: Private,

@@ -91,7 +91,7 @@ impl Effective {
         }
     }
 
-    /// Leaves out the files and steps of other modes, which are not told either.
+    /// Omits the files and steps of other modes, which are not listed either.
     pub fn of_mode(&mut self, mode: &str) {
         let named = |item: &Json| item.get("modes").and_then(Json::as_array).is_none_or(|names| names.iter().any(|name| name == mode));
         for section in self.0.iter_mut().filter(|section| section.path.is_empty()) {

@@ -170,7 +170,7 @@ impl Template {
         self.0.iter().map(part).collect()
     }
 
-    /// The same, in which a variable is empty that is unset and has no default.
+    /// The same, but an unset variable without a default is empty.
     #[must_use]
     pub fn with_empty_for_unset(self) -> Self {
         let part = |part| match part {

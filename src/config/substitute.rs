@@ -4,8 +4,8 @@ use crate::config::file::Unset;
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::source::Environment;
 
-/// Replaces every `${…}` by the grammar of the configuration. `$${` gives `${`; every other `$` stays.
-/// `unset`: what one becomes that is unset and has no default.
+/// Replaces every `${…}` by the grammar of the configuration. `$${` gives `${`; every other `$` stays. `unset`: how an unset variable
+/// without a default is replaced.
 ///
 /// # Errors
 /// What is wrong, with the line number.

@@ -283,7 +283,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A run that has not begun, with nothing to start and nothing to check.
+    /// A run that has not begun, without anything to start or check.
     pub fn new(service: Service, now: Moment) -> Self {
         Self {
             sequence: 0,

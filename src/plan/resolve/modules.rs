@@ -110,7 +110,7 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Want
     let used = condition::holds(context, form.node("when"), &path, depth) && (wanted != Wanted::First || is_first());
     let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Syntax })?;
     let Family { instances, start, .. } = section.part();
-    // Where `instances` is wrong there is at least one, and its `${@instance}` is right.
+    // If `instances` is wrong, there is at least one instance, with a valid `${@instance}`.
     let instances = instances.map(|numbers| numbers.0).or_else(|| section.has("instances").then_some(0..1));
     Some(Written { entry, path, used, start, instances, after: Predecessors::read(&section) })
 }

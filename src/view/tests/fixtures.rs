@@ -16,7 +16,7 @@ use crate::state::snapshot::{
     Status,
 };
 
-/// The driver's words that no unauthorized reader may see.
+/// The driver's text, which no unauthorized reader may see.
 pub(super) const WORDS: &str = "WRONGPASS for the user default on redis:6379/1";
 
 /// `seconds` after the start.
