@@ -47,8 +47,8 @@ impl EventLog {
     /// Logs what is different in `after`.
     pub fn record(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
         // Changes of a module's process are logged for the module, those of the heartbeat by its writer.
-        let told_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
-        for new in after.checks.iter().filter(|check| !told_elsewhere(check)) {
+        let logged_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
+        for new in after.checks.iter().filter(|check| !logged_elsewhere(check)) {
             if let Some(old) = before.check(&new.name).filter(|old| old.totals != new.totals) {
                 self.record_check(old, new, before.phase, now);
             }

@@ -52,7 +52,7 @@ pub struct Ending {
     /// One sentence for the last line.
     pub sentence: String,
     /// Whether the run ended as requested: with 0, or with the code of a stop by TERM or INT (128 plus the signal's number).
-    pub as_asked: bool,
+    pub as_requested: bool,
 }
 
 /// A run's state and the rules by which it changes.

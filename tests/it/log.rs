@@ -46,7 +46,7 @@ fn a_process_that_makes_standard_error_non_blocking_costs_no_line() {
     let dropped = said.contains("log lines were dropped");
     // Pending signals of one number merge; every received signal is logged, or counted as dropped.
     let taken = said.matches("sent SIGWINCH").count();
-    assert!(dropped || (reported >= 40 && reported == taken), "{reported} and {taken} of 60 told, none counted");
+    assert!(dropped || (reported >= 40 && reported == taken), "{reported} and {taken} of 60 reported, none counted");
     let last = said.lines().last().unwrap_or_default();
     assert!(last.contains("exit code 137"), "the last line is {last:?}");
 }

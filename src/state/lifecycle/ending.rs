@@ -11,8 +11,8 @@ impl Lifecycle {
     /// Decides how the run ends; the first decision counts.
     pub(super) fn decide(&mut self, code: u8, sentence: String) {
         let stopped = [libc::SIGTERM, libc::SIGINT].into_iter().any(|signal| code == Ended::Signal(signal as u8).exit_code());
-        let as_asked = code == 0 || self.requests.count > 0 && stopped;
-        self.ending.get_or_insert(Ending { code, sentence, as_asked });
+        let as_requested = code == 0 || self.requests.count > 0 && stopped;
+        self.ending.get_or_insert(Ending { code, sentence, as_requested });
     }
 
     pub(super) fn fail(&mut self, now: Moment, code: u8, sentence: String, effects: &mut Vec<Effect>) {

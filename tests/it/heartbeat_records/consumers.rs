@@ -125,7 +125,7 @@ fn a_watcher_reports_changes() {
     run.until_stdout("ready", secs(20));
     run.signal(15);
     run.exits(0);
-    eventually("the end is told", secs(20), || watcher.said().0.ends_with("api: 0 ready, 1 wanted\n").then_some(()));
+    eventually("the end is reported", secs(20), || watcher.said().0.ends_with("api: 0 ready, 1 wanted\n").then_some(()));
 }
 
 /// The lines between `<!-- NAME -->` and the end of the code block after it.

@@ -13,7 +13,7 @@ fn is_not_ready(run: &Running) {
     assert_eq!((run.get("/livez").code, run.get("/startupz").code), (200, 200));
     assert_eq!((run.get("/readyz/heartbeat").code, run.get("/readyz/app").code), (500, 200));
     let refused = |healthz: &serde_json::Value| healthz["_meta"]["heartbeat"]["error"] == "connection refused";
-    let healthz = eventually("it is told why", secs(30), || Some(run.get("/healthz").json()).filter(refused));
+    let healthz = eventually("the reason is reported", secs(30), || Some(run.get("/healthz").json()).filter(refused));
     assert_eq!((&healthz["heartbeat"], &healthz["status"]), (&"nok".into(), &"nok".into()));
     let actuator = run.get("/actuator/health").json();
     assert_eq!((&actuator["status"], &actuator["components"]["heartbeat"]["status"]), (&"DOWN".into(), &"DOWN".into()), "{actuator}");

@@ -31,7 +31,7 @@ impl Watched {
     /// comes just after a beat that failed, with the longest pause ahead.
     fn through(&self, trouble: &str) {
         let before = self.failures();
-        eventually(&format!("{trouble} is told"), secs(30), || {
+        eventually(&format!("{trouble} is reported"), secs(30), || {
             self.lives();
             (self.run.said().1.contains(trouble) && self.failures() >= before + 3).then_some(())
         });
@@ -39,7 +39,7 @@ impl Watched {
 
     /// As [`Watched::through`], for what is tried again every half minute.
     fn through_once(&self, trouble: &str) {
-        eventually(&format!("{trouble} is told"), secs(30), || {
+        eventually(&format!("{trouble} is reported"), secs(30), || {
             self.lives();
             self.run.said().1.contains(trouble).then_some(())
         });

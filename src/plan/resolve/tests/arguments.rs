@@ -107,12 +107,12 @@ fn a_refused_start_reports_only_the_reason() {
     let toml = "
 [conditions]
 new = { file = '/nonexistent/version', exists = false }
-asked = { all = [{ condition = 'new' }, { command = ['sh', '-c', 'exit 0'] }] }
+with_arguments = { all = [{ condition = 'new' }, { command = ['sh', '-c', 'exit 0'] }] }
 [[refuse]]
 when = { var = 'KEY', nonempty = false }
 message = 'set KEY'
 [[refuse]]
-when = { condition = 'asked' }
+when = { condition = 'with_arguments' }
 message = 'this is new'
 code = 1
 [[refuse]]

@@ -90,7 +90,7 @@ struct World {
     next_pid: i32,
     /// Whether the process may get its stop signal before the end of those that started after it.
     hurried: bool,
-    survivors_told: bool,
+    survivors_signalled: bool,
     exit: Option<u8>,
 }
 
@@ -107,7 +107,7 @@ impl World {
             stubborn,
             next_pid: 100,
             hurried: false,
-            survivors_told: false,
+            survivors_signalled: false,
             exit: None,
         };
         let before = world.plans.iter().filter(|plan| waits && !world.is_behind_main(plan.id));
@@ -204,7 +204,7 @@ impl World {
             Effect::SignalGroup(id, number) => self.hit(id, number),
             Effect::AwaitGroup(id) => self.groups.push(id),
             Effect::SignalSurvivors(number) | Effect::SignalLatecomers(number) => {
-                self.survivors_told = true;
+                self.survivors_signalled = true;
                 if number == libc::SIGKILL {
                     self.dying = self.alive.keys().copied().collect();
                 }
@@ -284,7 +284,7 @@ impl World {
             self.dies(id, Ended::Signal(15));
         } else if let Some(id) = self.groups.pop() {
             self.apply(Event::GroupGone(id));
-        } else if self.alive.is_empty() && std::mem::take(&mut self.survivors_told) {
+        } else if self.alive.is_empty() && std::mem::take(&mut self.survivors_signalled) {
             self.apply(Event::NoneLeft);
         } else {
             return false;

@@ -163,7 +163,7 @@ impl World {
         let healing = |child: &crate::state::snapshot::Child| child.healing.as_ref().map(|healing| healing.stage);
         let healing: Vec<_> = snapshot.modules.iter().map(|module| &module.child).chain([&snapshot.child]).map(healing).collect();
         let _ = write!(text, "{healing:?} {}", run.leased.is_some());
-        let ending = run.ending().map(|ending| (ending.code, ending.as_asked));
+        let ending = run.ending().map(|ending| (ending.code, ending.as_requested));
         let _ = write!(text, "{:?} {:?} {steps:?} {checks:?} {modules:?} {migration:?} {ending:?}", snapshot.phase, run.start);
         let _ = write!(text, "{:?} {:?} {} {:?}", run.migrating, run.shutdown, run.requests.count, run.announced);
         let _ = write!(text, "{:?} {:?} {:?}", run.stepping, self.prepares, snapshot.step.as_ref().map(|step| step.doing));
