@@ -116,11 +116,11 @@ impl Effective {
     fn own<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
         // A table at the top level is shown as its sections, or has no effect on this run, but for the conditions that files and steps name.
         let at_top = section.path.is_empty();
-        let is_known = move |entry: &&Entry| {
+        let is_listed = move |entry: &&Entry| {
             let by_sections = at_top && entry.value.is_object() && entry.key != "conditions";
             !(self.is_section(&section.path, &entry.key) || by_sections)
         };
-        section.values.iter().filter(is_known)
+        section.values.iter().filter(is_listed)
     }
 
     /// The whole configuration as TOML, each value with its origin as a comment.

@@ -107,12 +107,12 @@ fn a_refused_start_reports_only_the_reason() {
     let toml = "
 [conditions]
 new = { file = '/nonexistent/version', exists = false }
-with_arguments = { all = [{ condition = 'new' }, { command = ['sh', '-c', 'exit 0'] }] }
+evaluated = { all = [{ condition = 'new' }, { command = ['sh', '-c', 'exit 0'] }] }
 [[refuse]]
 when = { var = 'KEY', nonempty = false }
 message = 'set KEY'
 [[refuse]]
-when = { condition = 'with_arguments' }
+when = { condition = 'evaluated' }
 message = 'this is new'
 code = 1
 [[refuse]]
