@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pulse_is_none_until_it_beats() {
+    fn a_pulse_is_none_until_its_first_beat() {
         let pulse = Pulse::default();
         assert_eq!(pulse.last(), None);
         pulse.beat(Moment::default());
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_takes_back_that_the_thread_was_given_up() {
+    fn a_turn_revokes_that_the_thread_was_given_up() {
         let (pulse, now) = (Pulse::default(), Moment::default());
         assert!(!pulse.is_given_up());
         pulse.beat(now);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_freeze_is_no_turn_that_is_stuck() {
+    fn a_freeze_is_not_a_hanging_turn() {
         let (turns, now) = (Turns::default(), Moment::default());
         let seconds = |seconds| now.after(Duration::from_secs(seconds));
         turns.begin(now);

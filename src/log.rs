@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_that_is_no_level_is_a_complaint_and_not_silence() {
+    fn an_invalid_log_level_is_reported_and_does_not_silence_the_log() {
         for filter in ["", "info", "WARN", "off", "info,portcullis::prober=trace"] {
             assert!(targets(filter).is_ok(), "{filter}");
         }

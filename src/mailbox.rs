@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_takes_a_bounded_number_and_the_rest_rings_again() {
+    fn a_turn_handles_a_bounded_number_and_the_rest_wakes_the_loop_again() {
         let (mailbox, inbox) = mailbox().unwrap();
         (0..5).for_each(|_| mailbox.send(Event::Withdrawn));
         assert_eq!(inbox.take(3).len(), 3);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_again_by_itself_never_piles_up_and_everything_else_arrives() {
+    fn repeating_events_never_pile_up_and_all_others_arrive() {
         let (mailbox, inbox) = mailbox().unwrap();
         (0..MOST_UNREAD + 100).for_each(|_| mailbox.send(Event::Beaten(Ok(()))));
         mailbox.send(Event::Withdrawn);

@@ -3,7 +3,7 @@
 //! The rule for symbolic links, in any part of a path: as root, a link is followed if it belongs to root and is in a directory of root that
 //! no other user can change (a sticky one, or one on a read-only file system, counts). Any other link is followed only to files of the user
 //! who created it, so that no user can reach the files of another. If portcullis does not run as root, a link is followed unless a third
-//! user may have created it in a directory that everybody can write to. Inside trees no link is followed.
+//! user may have created it in a directory that all users can write to. Inside trees no link is followed.
 
 mod attributes;
 mod copy;

@@ -159,7 +159,7 @@ impl Supervisor {
                 let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
                     code: 70,
                     sentence: "no end was decided".to_owned(),
-                    as_requested: false,
+                    as_asked: false,
                 });
                 return (ending, output::last_words(Moment::now(), stop));
             }

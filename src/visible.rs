@@ -44,7 +44,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown() {
+    fn control_characters_are_shown_as_escapes() {
         assert_eq!(line("a\r\n\tb\x1b[2J\u{9b}31m\x7f\0"), "a\\r\\n\\tb\\u001b[2J\\u009b31m\\u007f\\u0000");
         assert_eq!(lines("a\r\nb"), "a\\r\nb");
         assert!(matches!(line("api-ü \\ \u{2713}"), Cow::Borrowed(_)));

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn gaps_without_end_do_not_hold_a_deadline_up_for_ever() {
+    async fn endless_gaps_do_not_delay_a_deadline_without_limit() {
         let deadline = Deadline::after(Duration::from_secs(8));
         let follower = deadline.clone();
         let passed = tokio::spawn(async move { follower.passed().await });

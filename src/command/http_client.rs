@@ -42,14 +42,14 @@ pub(super) struct HttpRequest<'a> {
 
 /// The endpoint: from the command line, else the environment, else the file, else the default.
 pub(super) fn find(
-    said: &ServerLocation,
+    location: &ServerLocation,
     file: Option<&OsStr>,
     environment: impl Fn(&str) -> Option<OsString>,
     file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> Result<Vec<Endpoint>, String> {
     let variable = |name| environment(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
-    if *said != ServerLocation::default() {
-        return said.endpoints(false);
+    if *location != ServerLocation::default() {
+        return location.endpoints(false);
     }
     let place = ServerLocation { listen: variable("PORTCULLIS_HEALTH__LISTEN"), socket: variable("PORTCULLIS_HEALTH__SOCKET") };
     // Values that only the configuration's reader understands, such as a list, are left to it; it also reads the environment.
@@ -61,10 +61,10 @@ pub(super) fn find(
     file_settings(file).unwrap_or_default().endpoints(true)
 }
 
-/// The same for a subcommand with this environment; `said` are the options of its command line.
-pub(super) fn endpoints(said: &ServerLocation, config: Option<&Path>, environment: &Environment) -> Result<Vec<Endpoint>, String> {
+/// The same for a subcommand with this environment; `location` are the options of its command line.
+pub(super) fn endpoints(location: &ServerLocation, config: Option<&Path>, environment: &Environment) -> Result<Vec<Endpoint>, String> {
     let variable = |name: &str| environment.get(name).map(OsString::from);
-    find(said, config.map(Path::as_os_str), variable, |file| Some(settings(file, environment)))
+    find(location, config.map(Path::as_os_str), variable, |file| Some(settings(file, environment)))
 }
 
 /// The endpoint in the configuration: from the `[health]` table of `file`, else of the one that `run` would use.
@@ -157,7 +157,7 @@ mod tests {
     use std::net::TcpListener;
 
     /// The result with a server that closes its first connections after the request, and how many it got.
-    fn with_closed_connections(closes: usize) -> (Result<HttpResponse, String>, usize) {
+    fn request_counted(closes: usize) -> (Result<HttpResponse, String>, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn a_query_that_was_lost_is_sent_again() {
-        let (answer, count) = with_closed_connections(5);
+        let (answer, count) = request_counted(5);
         assert_eq!((answer.unwrap().status, count), (200, 5));
     }
 
     #[test]
     fn a_server_that_never_answers_is_reported_after_a_few_attempts() {
-        let (answer, count) = with_closed_connections(usize::MAX);
+        let (answer, count) = request_counted(usize::MAX);
         let problem = answer.unwrap_err();
         assert!(problem.contains("unexpected end of file") || problem.contains("connection reset"), "{problem}");
         assert_eq!(count, AGAIN as usize);

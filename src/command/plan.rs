@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_can_stand_in_the_configurations_place() {
+    fn the_printed_plan_is_a_valid_configuration() {
         let variables = [
             ("DB_HOST", "db"),
             ("DB_PASSWORD", "planned$password"),

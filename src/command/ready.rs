@@ -77,14 +77,14 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 
 async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
     let mut reader = HeartbeatReader::new(key);
-    let mut shown = String::new();
+    let mut printed = String::new();
     let (began, mut stability) = (Instant::now(), Stability::new(options.stable));
     loop {
-        let probed_at = began.elapsed();
+        let began_look = began.elapsed();
         let look = timeout(TIMEOUT, look(place, key, &mut reader)).await;
         let look = look.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no response in time")));
         let enough = look.as_ref().is_ok_and(|found| found.ready >= options.min);
-        let left = stability.look(probed_at, began.elapsed(), enough);
+        let left = stability.look(began_look, began.elapsed(), enough);
         if let Some(left) = left.filter(|left| !options.watch && !left.is_zero()) {
             if !patience::pause(pause().min(left)).await {
                 stability.interrupt();
@@ -96,8 +96,8 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
                 let text = if options.json { as_json(options, key, found) } else { as_text(options, found) };
                 // A change of only the age is not printed.
                 let news = if options.json { text.clone() } else { as_text(options, &found.timeless()) };
-                if news != shown {
-                    shown = news;
+                if news != printed {
+                    printed = news;
                     if stream::stdout().write_all(text.as_bytes()).is_err() {
                         return Exit::Success.code();
                     }
@@ -105,10 +105,10 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
             }
             Err(failure) => {
                 let (why, details) = (failure.reason(), failure.private.as_str());
-                let words = format!("cannot read {place}: {} [{}] ({details}); {}", why.words(), why.class.word(), why.advice());
-                if words != shown {
+                let words = format!("cannot read {place}: {} [{}] ({details}); {}", why.words(), why.kind.word(), why.advice());
+                if words != printed {
                     complain(&words, Exit::Unavailable);
-                    shown = words;
+                    printed = words;
                 }
             }
         }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_redis_moves_no_cursor_and_forges_no_line() {
+    fn content_of_redis_moves_no_cursor_and_forges_no_line() {
         assert_eq!(visible::line("\x1b[31mapi-1\n  api-2  ready"), "\\u001b[31mapi-1\\n  api-2  ready");
         assert_eq!(visible::line("api-ü"), "api-ü");
     }

@@ -134,7 +134,7 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
     };
     let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
     match supervisor::run(plan, listeners, inherited, sources, subsystems) {
-        Ok((Ending { code, sentence, as_requested: true }, patience)) => {
+        Ok((Ending { code, sentence, as_asked: true }, patience)) => {
             log::live(Vec::new());
             info!(target: log::LAST_LINE, "{sentence}; exit code {code}");
             (code, patience)

@@ -15,17 +15,17 @@ impl Stability {
         Self { wanted, began: None }
     }
 
-    /// Adds the result of a probe that began at `sent` and ended at `answered`. Returns how much longer it has to hold: zero if it has
+    /// Adds the result of a probe that began at `began_at` and ended at `ended_at`. Returns how much longer it has to hold: zero if it has
     /// held long enough, none if it does not hold.
     ///
     /// It counts from the end of the first probe to the begin of the last one, the time that is certain.
-    pub(super) fn look(&mut self, sent: Duration, answered: Duration, holds: bool) -> Option<Duration> {
+    pub(super) fn look(&mut self, began_at: Duration, ended_at: Duration, holds: bool) -> Option<Duration> {
         if !holds {
             self.began = None;
             return None;
         }
-        let began = *self.began.get_or_insert(answered);
-        Some(self.wanted.saturating_sub(sent.saturating_sub(began)))
+        let began = *self.began.get_or_insert(ended_at);
+        Some(self.wanted.saturating_sub(began_at.saturating_sub(began)))
     }
 
     /// After a pause of this process the condition may have been interrupted, so it starts again.
@@ -44,7 +44,7 @@ mod tests {
         let seconds = Duration::from_secs;
         looks
             .iter()
-            .map(|(sent, answered, holds)| stability.look(seconds(*sent), seconds(*answered), *holds).map(|left| left.as_secs()))
+            .map(|(began_at, ended_at, holds)| stability.look(seconds(*began_at), seconds(*ended_at), *holds).map(|left| left.as_secs()))
             .collect()
     }
 
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_that_a_look_takes_is_not_part_of_it() {
+    fn the_duration_of_a_probe_is_not_part_of_it() {
         assert_eq!(run(5, &[(0, 4, true), (5, 9, true), (9, 10, true)]), [Some(5), Some(4), Some(0)]);
     }
 }

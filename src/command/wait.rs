@@ -150,7 +150,7 @@ async fn wait(request: &Options, targets: Vec<Target>, board: &mut Board, signal
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().enumerate() {
         let Options { try_timeout, interval, stable, .. } = *request;
-        let asking = Asking { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline: deadline.clone() };
+        let asking = TargetWait { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline: deadline.clone() };
         let sender = sender.clone();
         tasks.spawn(async move { asking.until_ready(target, |item| drop(sender.send((index, item)))).await });
     }
@@ -191,7 +191,7 @@ async fn wait(request: &Options, targets: Vec<Target>, board: &mut Board, signal
 }
 
 /// How one target is probed.
-struct Asking {
+struct TargetWait {
     try_timeout: Duration,
     interval: Option<Duration>,
     stable: Duration,
@@ -199,7 +199,7 @@ struct Asking {
     deadline: Deadline,
 }
 
-impl Asking {
+impl TargetWait {
     async fn until_ready(self, target: Target, tell: impl Fn(News)) {
         let mut probe = Guarded::new(target, None);
         let mut alarm = Alarm::new();
@@ -208,18 +208,18 @@ impl Asking {
         let mut stability = Stability::new(self.stable);
         let mut lost = 0;
         loop {
-            let probed_at = began.elapsed();
+            let began_at = began.elapsed();
             // A little less than the remaining time, so that the error of the last attempt arrives before the end.
             let left = self.deadline.left().mul_f64(0.98);
             let given = left.min(self.try_timeout);
             let Outcome { result, elapsed, .. } = probe.once(given).await;
             if probe.lost_session() {
                 // A server that was restarted in between answers normally.
-                stability.look(probed_at, began.elapsed(), false);
+                stability.look(began_at, began.elapsed(), false);
                 lost += 1;
             }
-            let held = stability.look(probed_at, began.elapsed(), result.is_ok());
-            let class = match result {
+            let held = stability.look(began_at, began.elapsed(), result.is_ok());
+            let kind = match result {
                 Ok(()) if held.is_some_and(|left| !left.is_zero()) => {
                     tell(News::Holding(lost));
                     (reported, known) = (None, true);
@@ -239,19 +239,19 @@ impl Asking {
                 // The end of the wait interrupted it: the previous error is more informative.
                 Err(_) if known && left < self.try_timeout && elapsed >= given.mul_f64(0.9) => return,
                 Err(failure) => {
-                    let class = failure.class;
+                    let kind = failure.kind;
                     // A repeated result is not sent, because that would cost as much as the probe.
                     if reported.as_ref() != Some(&failure) {
                         tell(News::Failed(failure.clone()));
                         (reported, known) = (Some(failure), true);
                     }
-                    class
+                    kind
                 }
             };
             if self.once {
                 return;
             }
-            let pace = Pace::Waiting { waited: began.elapsed(), class };
+            let pace = Pace::Waiting { waited: began.elapsed(), kind };
             alarm.sleep(self.interval.unwrap_or_else(|| delay(pace, fastrand::f64()))).await;
         }
     }
@@ -286,6 +286,6 @@ mod tests {
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
         let mut board = Board::new(&targets, false, Reporting::Text);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
-        assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [ErrorKind::Refused]);
+        assert_eq!(board.rows().iter().filter_map(Row::kind).collect::<Vec<_>>(), [ErrorKind::Refused]);
     }
 }

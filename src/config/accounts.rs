@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_named() {
+    fn unknown_names_are_reported() {
         for (wanted, word) in [
             ("nobody", "no user `nobody`"),
             ("app:nogroup", "no group `nogroup`"),

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_malformed_is_said() {
+    fn missing_or_malformed_values_are_reported() {
         for (text, problem) in [
             ("${U}", "U is not set; set it, or give a default: `${U:-…}`"),
             ("${U:?name the database}", "U is not set: name the database"),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_secret_is_masked_and_scrubbed_from_everything() {
+    fn probable_secrets_are_masked_and_scrubbed_everywhere() {
         let variables = [("DB_PASSWORD", "interpolated-pw"), ("LINK", "redis://:in%20the%20url@h/0"), ("PLAIN", "x")];
         let (value, shown, _) = expand("a ${DB_PASSWORD} ${LINK} ${PLAIN} ${U:-${DB_PASSWORD}}", &variables);
         assert_eq!(value, "a interpolated-pw redis://:in%20the%20url@h/0 x interpolated-pw");

@@ -66,9 +66,9 @@ pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Pr
 
 /// Removes the keys that no longer exist; returns a message for each.
 fn take_gone(tree: &mut Table) -> Vec<Problem> {
-    let reported = GONE.iter().filter_map(|(key, why)| Some(Problem::at(&tree.get(key)?.origin, format!("`{key}` {why}")))).collect();
+    let problems = GONE.iter().filter_map(|(key, why)| Some(Problem::at(&tree.get(key)?.origin, format!("`{key}` {why}")))).collect();
     tree.retain(|entry| GONE.iter().all(|(key, _)| entry.key != *key));
-    reported
+    problems
 }
 
 /// Reads `[mode.api]` as the intended `[modes.api]`, so that its content is validated, too; returns the problem to report.
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_given_anew_replaces_the_old_one_whole() {
+    fn a_new_address_replaces_the_whole_old_one() {
         let file = "[checks.db]\nkind = 'postgres'\nhost = 'a'\npassword = 'b'\nquery = 'c'\nwait = 1\n";
         assert_eq!(lay(file, &[("PORTCULLIS_CHECKS__DB__URL", "tcp://x:1")], &[]).0, "checks={db={wait=1 url=tcp://x:1}}");
         assert_eq!(lay("[checks.db]\nurl = 'a'\n", &[("PORTCULLIS_CHECKS__DB__HOST", "x")], &[]).0, "checks={db={url=a host=x}}");

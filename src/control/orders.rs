@@ -87,7 +87,7 @@ impl Control {
         let known: Vec<(ModuleId, u64)> =
             modules.iter().filter_map(|module| Some((module.id, find(&snapshot, module.id)?.orders))).collect();
         for (id, _) in &known {
-            self.mailbox.send(Event::Asked(verb.order(*id)));
+            self.mailbox.send(Event::Ordered(verb.order(*id)));
         }
         let taken = |snapshot: &Snapshot| {
             known.iter().all(|(id, orders)| find(snapshot, *id).is_none_or(|module| module.orders > *orders)).then_some(())
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_became_of_an_order_is_one_sentence_and_one_code() {
+    fn the_result_of_a_control_request_is_one_sentence_and_one_code() {
         use ModuleState::{Activated, Broken, Deactivated, Resolved, Starting, Stopping};
         for (was, is, verb, exit, words) in [
             (Resolved, Activated, Verb::Start, Exit::Success, "module m is up"),

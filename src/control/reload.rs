@@ -98,9 +98,9 @@ impl Control {
         let snapshot = self.published.look().0;
         let gone = plan.retired.modules.iter().filter_map(|id| find(&snapshot, *id));
         let gone = gone.map(|module| (Exit::Unavailable, format!("module {} is still being stopped", module.name)));
-        let requested = |id: &ModuleId| find(&snapshot, *id).filter(|module| module.state != ModuleState::Resolved);
+        let asked_for = |id: &ModuleId| find(&snapshot, *id).filter(|module| module.state != ModuleState::Resolved);
         let results: Vec<(Exit, String)> =
-            concerned.iter().filter_map(requested).map(|module| became(find(before, module.id), module)).chain(gone).collect();
+            concerned.iter().filter_map(asked_for).map(|module| became(find(before, module.id), module)).chain(gone).collect();
         let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
         OrderResult::new(exit, words.as_str()).with(results.into_iter().map(|(_, sentence)| sentence).collect())
     }

@@ -75,8 +75,8 @@ impl HeartbeatWriter {
     /// Writes one heartbeat; the first one takes over the id. Without a snapshot it contains only the state.
     ///
     /// Connecting and each command may take [`ANSWER`]. Any failure closes the connection, because the next one may lead to another server.
-    pub(super) async fn write(&mut self, state: Readiness, source: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
-        if let Some((_, look)) = source.filter(|_| state != self.state) {
+    pub(super) async fn write(&mut self, state: Readiness, published: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
+        if let Some((_, look)) = published.filter(|_| state != self.state) {
             self.state = state;
             self.since = look.now.wall;
         }
@@ -89,7 +89,7 @@ impl HeartbeatWriter {
                 bounded(open(&self.plan.target, &self.plan.key, ANSWER)).await?
             }
         };
-        self.beat(&mut session, state, source).await?;
+        self.beat(&mut session, state, published).await?;
         self.session = Some(session);
         Ok(())
     }
@@ -124,7 +124,7 @@ impl HeartbeatWriter {
         read.inspect_err(|refusal| tracing::info!("the instances are not listed: {}", refusal.private.as_str())).ok()
     }
 
-    async fn beat(&mut self, session: &mut Session, state: Readiness, source: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
+    async fn beat(&mut self, session: &mut Session, state: Readiness, published: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
         // Another id, taking over, a new clock, simple mode: each may take an attempt; more than these is an error.
         for _ in 0..6 {
             if self.simple {
@@ -132,7 +132,7 @@ impl HeartbeatWriter {
             }
             let who = self.identity.next();
             let now = if !who.taken && state == Readiness::Ready { Readiness::Unknown } else { state };
-            match self.script_beat(session, now, &who, source).await? {
+            match self.script_beat(session, now, &who, published).await? {
                 None => {
                     tracing::warn!(
                         key = self.plan.key,
@@ -166,9 +166,9 @@ impl HeartbeatWriter {
         session: &mut Session,
         state: Readiness,
         who: &Who,
-        source: Option<(&Snapshot, Look)>,
+        published: Option<(&Snapshot, Look)>,
     ) -> Result<Option<BeatResult>, Failure> {
-        let payload = match source {
+        let payload = match published {
             Some((snapshot, look)) => self.payload(state, who, session, snapshot, look),
             None => json!({ "v": 1, "instance": who.id, "state": "UNKNOWN", "seq": who.sequence }).to_string(),
         };
@@ -237,8 +237,8 @@ async fn send(session: &mut Session, command: &Cmd) -> Result<redis::RedisResult
     bounded(async { Ok(session.send(command).await) }).await
 }
 
-async fn bounded<T>(operation: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    timeout(ANSWER, operation)
+async fn bounded<T>(exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(ANSWER, exchange)
         .await
         .unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(ANSWER)))))
 }

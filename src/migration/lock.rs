@@ -94,8 +94,8 @@ pub(super) trait Lock: Send + Sync {
     fn schema_query(&self) -> SchemaQuery;
 }
 
-pub(super) async fn bounded<T>(operation: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    timeout(ANSWER, operation)
+pub(super) async fn bounded<T>(exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(ANSWER, exchange)
         .await
         .unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(ANSWER)))))
 }

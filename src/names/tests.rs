@@ -142,7 +142,7 @@ async fn either_family_is_enough_whatever_comes_of_the_other() {
 }
 
 #[tokio::test]
-async fn the_search_goes_on_over_what_is_not_there() {
+async fn the_search_continues_after_missing_names() {
     for first in [code(3), ok(&[]), code(2), code(5)] {
         let rules = [("db.a", false, first.clone()), ("db.a", true, first), ("db.b", false, ok(&["10.0.0.2"])), ("db.b", true, ok(&[]))];
         assert_eq!(found(&Server::new(&rules).names("search a b\n", "").await, "db").await, ["10.0.0.2:7"]);

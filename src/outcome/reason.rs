@@ -1,11 +1,11 @@
-//! More exact texts for a failed probe where the text of its class would be misleading.
+//! More exact texts for a failed probe where the text of its kind would be misleading.
 
 use super::ErrorKind;
 
-/// The cause within a class that covers several. It is shown only in the log, on the command line and to authorized readers.
+/// The detail within a kind that covers several. It is shown only in the log, on the command line and to authorized readers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// The text of the class.
+    /// The text of the kind.
     #[default]
     Plain,
     /// The peer accepted the connection and closed it without an answer.
@@ -30,32 +30,32 @@ pub enum Detail {
     Skipped,
 }
 
-/// A class and the cause within it.
+/// A kind and the detail within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// The class.
-    pub class: ErrorKind,
-    /// The cause within it.
-    pub cause: Detail,
+    /// The kind.
+    pub kind: ErrorKind,
+    /// The detail within it.
+    pub detail: Detail,
 }
 
 impl From<ErrorKind> for Reason {
-    /// Only the class is known.
-    fn from(class: ErrorKind) -> Self {
-        Self { class, cause: Detail::Plain }
+    /// Only the kind is known.
+    fn from(kind: ErrorKind) -> Self {
+        Self { kind, detail: Detail::Plain }
     }
 }
 
 impl Reason {
     /// Whether the peer is reachable and refuses the login or the request, so that waiting does not help.
     pub const fn is_refusal(self) -> bool {
-        matches!(self.class, ErrorKind::Auth) || matches!(self.cause, Detail::NoDatabase)
+        matches!(self.kind, ErrorKind::Auth) || matches!(self.detail, Detail::NoDatabase)
     }
 
-    /// The cause in at most 22 characters, the width of a column of `wait`.
+    /// The detail in at most 22 characters, the width of a column of `wait`.
     pub const fn words(self) -> &'static str {
-        match self.cause {
-            Detail::Plain | Detail::Deserted => self.class.public(),
+        match self.detail {
+            Detail::Plain | Detail::Deserted => self.kind.public(),
             Detail::Closed => "connection closed",
             Detail::NoSocket => "no such socket",
             Detail::NoDatabase => "no such database",
@@ -70,8 +70,8 @@ impl Reason {
 
     /// What to check.
     pub const fn advice(self) -> &'static str {
-        match self.cause {
-            Detail::Plain => self.class.advice(),
+        match self.detail {
+            Detail::Plain => self.kind.advice(),
             Detail::Closed => "check that the server behind this port is up and speaks the expected protocol",
             Detail::NoSocket => "check the path and that the server is running",
             Detail::Deserted => "check that the server is running and listens on this socket",
@@ -91,11 +91,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_fit_their_column_and_say_what_the_class_says_unless_more_is_known() {
-        for class in ErrorKind::ALL {
-            assert_eq!((Reason::from(class).words(), Reason::from(class).advice()), (class.public(), class.advice()));
+    fn the_words_fit_their_column_and_are_those_of_the_class_unless_more_is_known() {
+        for kind in ErrorKind::ALL {
+            assert_eq!((Reason::from(kind).words(), Reason::from(kind).advice()), (kind.public(), kind.advice()));
         }
-        for cause in [
+        for detail in [
             Detail::Closed,
             Detail::NoSocket,
             Detail::Deserted,
@@ -107,7 +107,7 @@ mod tests {
             Detail::NotConfigured,
             Detail::Skipped,
         ] {
-            let reason = Reason { class: ErrorKind::Refused, cause };
+            let reason = Reason { kind: ErrorKind::Refused, detail };
             assert!(reason.words().len() <= 22 && reason.advice() != ErrorKind::Refused.advice(), "{reason:?}");
         }
     }

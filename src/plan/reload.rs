@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_stays_and_nothing_is_numbered_twice() {
+    fn unchanged_items_stay_and_no_index_is_used_twice() {
         let first = plan(&[("db", 5), ("cache", 5)], &[("beat", "beat", &[]), ("mail", "mail", &[])]);
         let same = Reload::new(&first, first.clone()).unwrap();
         assert_eq!((same.plan.clone(), same.words()), (first.clone(), "nothing has changed".to_owned()));
@@ -288,9 +288,9 @@ mod tests {
         read.main = Some(ProcessPlan::new(Argv::new(vec![Word::plain("other")]).unwrap()));
         read.health = read.health.map(|health| HealthPlan { listen: Vec::new(), ..health });
         read.hold = true;
-        let reported = Reload::new(&first, read).unwrap_err();
+        let differences = Reload::new(&first, read).unwrap_err();
         assert_eq!(
-            reported,
+            differences,
             ["the process' command", "`listen` of [health]", "`on_startup_failure`"].map(|what| format!("{what} differs"))
         );
     }

@@ -129,7 +129,7 @@ fn a_text_is_written_once_by_rename_and_leaves_nothing_else() {
 }
 
 #[test]
-fn what_was_there_keeps_its_mode_and_its_owner() {
+fn existing_files_keep_their_mode_and_owner() {
     let home = Home::new();
     let path = home.with("conf", "old");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();

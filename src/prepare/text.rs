@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_added_once_on_a_line_of_its_own() {
+    fn a_text_is_added_once_on_a_separate_line() {
         assert_eq!(appended(b"", b"x\n"), Some(b"x\n".to_vec()));
         assert_eq!(appended(b"a", b"x\n"), Some(b"a\nx\n".to_vec()));
         assert_eq!(appended(b"a\n", b"x"), Some(b"a\nx".to_vec()));

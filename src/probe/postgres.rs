@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQueryRow};
 
 use super::bounded::Allowance;
-use super::dial::{class_of_chain, session_number, words_of_chain};
+use super::dial::{kind_of_chain, session_number, words_of_chain};
 use super::kept::Server;
 use crate::outcome::{ErrorKind, Failure, Reason};
 use crate::plan::target::{PostgresTarget, ServerRole};
@@ -156,18 +156,18 @@ impl Session {
 
 /// Classifies an error of the driver or the server; SQLSTATE and the server's text become the details.
 fn failure(error: &Error) -> Failure {
-    if let Some(reported) = error.as_db_error() {
-        let Reason { class, cause } = reason_of_state(reported.code(), reported.message());
-        return Failure::new(class, &format!("{} {}: {}", reported.severity(), reported.code().code(), reported.message())).because(cause);
+    if let Some(refusal) = error.as_db_error() {
+        let Reason { kind, detail } = reason_of_state(refusal.code(), refusal.message());
+        return Failure::new(kind, &format!("{} {}: {}", refusal.severity(), refusal.code().code(), refusal.message())).because(detail);
     }
-    let class = match class_of_chain(error) {
+    let kind = match kind_of_chain(error) {
         // The driver's text for a connection that ended in the middle of a response.
         Some(ErrorKind::Internal) if words_of_chain(error).contains("bytes remaining on stream") => ErrorKind::Refused,
-        Some(class) => class,
+        Some(kind) => kind,
         None if error.is_closed() => ErrorKind::Refused,
         None => ErrorKind::Protocol,
     };
-    Failure::new(class, &words_of_chain(error)).once_connected()
+    Failure::new(kind, &words_of_chain(error)).once_connected()
 }
 
 impl Server for PostgresTarget {

@@ -12,7 +12,7 @@ pub enum Pace {
         /// The time since its first probe.
         waited: Duration,
         /// Its last result.
-        class: ErrorKind,
+        kind: ErrorKind,
     },
     /// It has passed once, or is rate-limited: this interval applies.
     InStep(Duration),
@@ -26,7 +26,7 @@ pub enum Pace {
 /// probed at most once per interval.
 pub fn delay(pace: Pace, chance: f64) -> Duration {
     match pace {
-        Pace::Waiting { class: ErrorKind::Auth, .. } => Duration::from_secs(1),
+        Pace::Waiting { kind: ErrorKind::Auth, .. } => Duration::from_secs(1),
         Pace::Waiting { waited, .. } => {
             waited.mul_f64(0.03).clamp(Duration::from_millis(10), Duration::from_millis(250)).mul_f64(1.0 - 0.1 * chance)
         }
@@ -38,8 +38,8 @@ pub fn delay(pace: Pace, chance: f64) -> Duration {
 mod tests {
     use super::*;
 
-    fn waiting(waited_ms: u64, class: ErrorKind) -> Pace {
-        Pace::Waiting { waited: Duration::from_millis(waited_ms), class }
+    fn waiting(waited_ms: u64, kind: ErrorKind) -> Pace {
+        Pace::Waiting { waited: Duration::from_millis(waited_ms), kind }
     }
 
     #[test]

@@ -21,14 +21,14 @@ impl Script {
     }
 }
 
-impl Ask for Script {
+impl Probing for Script {
     async fn probe(&mut self, _within: Duration) -> Outcome {
         sleep(Duration::from_millis(5)).await;
-        let class = if self.answers.len() > 1 { self.answers.pop_front() } else { self.answers.front().copied() };
-        self.reached = class != Some(ErrorKind::Refused);
-        match class {
+        let kind = if self.answers.len() > 1 { self.answers.pop_front() } else { self.answers.front().copied() };
+        self.reached = kind != Some(ErrorKind::Refused);
+        match kind {
             Some(ErrorKind::Ok) | None => Outcome::passed(Duration::ZERO),
-            Some(class) => Outcome::failed(class, "", Duration::ZERO),
+            Some(kind) => Outcome::failed(kind, "", Duration::ZERO),
         }
     }
 
@@ -115,7 +115,7 @@ async fn a_long_wait_is_late_by_a_few_per_cent_at_most() {
 }
 
 #[tokio::test]
-async fn a_panic_is_none_and_not_the_end() {
+async fn a_panic_returns_none_and_does_not_end_the_run() {
     let panics = async || -> u8 { panic!("as ordered by the test") };
     assert_eq!(guarded(panics()).await, None);
     assert_eq!(guarded(async { 7 }).await, Some(7));
@@ -146,7 +146,7 @@ async fn a_check_without_a_wait_is_probed_only_on_order() {
     assert!(inbox.take(usize::MAX).is_empty());
     sender.send(Orders { all: true, ..Orders::default() }).unwrap();
     let events = received(&inbox).await;
-    assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.class() == ErrorKind::Refused), "{events:?}");
+    assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.kind() == ErrorKind::Refused), "{events:?}");
     drop(sender);
     prober.await.unwrap();
 }
@@ -197,7 +197,7 @@ async fn a_rate_limited_check_is_probed_once_an_interval_at_most_also_while_it_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_never_came_about_is_no_question() {
+async fn a_failed_connection_attempt_is_not_a_request() {
     use ErrorKind::{Ok, Refused, Status};
     let times = times(rate_limited("http://es/", 1), &[Refused, Refused, Refused, Status, Ok], 6).await;
     assert!(times[3] <= 60, "{times:?}");
@@ -207,35 +207,35 @@ async fn a_connection_that_never_came_about_is_no_question() {
 #[tokio::test(start_paused = true)]
 async fn the_last_result_of_a_rate_limited_peer_is_used_before_a_restart() {
     let (orders, _) = watch::channel(Orders::default());
-    let results = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
+    let events = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
     sleep(Duration::from_secs(1)).await;
     for _ in 0..2 {
         orders.send_modify(|orders| orders.again += 1);
         sleep(Duration::from_secs(1)).await;
     }
     sleep(Duration::from_secs(3)).await;
-    let results = results.end();
-    let requested: Vec<bool> = results.iter().map(|(_, requested)| *requested).collect();
-    assert_eq!(requested, [true, false, false, true], "{results:?}");
-    assert_eq!((results[1].0, results[2].0), (1_000, 2_000));
-    assert_eq!(results[3].0 - results[0].0, 5_005, "it is probed as soon as allowed: {results:?}");
+    let events = events.end();
+    let probed: Vec<bool> = events.iter().map(|(_, probed)| *probed).collect();
+    assert_eq!(probed, [true, false, false, true], "{events:?}");
+    assert_eq!((events[1].0, events[2].0), (1_000, 2_000));
+    assert_eq!(events[3].0 - events[0].0, 5_005, "it is probed as soon as allowed: {events:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_next_task_of_a_peer_keeps_its_interval() {
     let (orders, _) = watch::channel(Orders::default());
     let began = Instant::now();
-    let results = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);
-    let first = results(rate_limited("http://es/", 1), &[ErrorKind::Ok]);
+    let watch = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);
+    let first = watch(rate_limited("http://es/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(first.end(), [(5, true)]);
-    let under_other_rules = results(CheckPlan { failure_threshold: 1, ..rate_limited("http://es/", 1) }, &[ErrorKind::Ok]);
+    let under_other_rules = watch(CheckPlan { failure_threshold: 1, ..rate_limited("http://es/", 1) }, &[ErrorKind::Ok]);
     sleep(Duration::from_millis(4_500)).await;
     assert_eq!(under_other_rules.end(), [(1_000, false), (5_010, true)]);
-    let another = results(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
+    let another = watch(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(2)).await;
     assert_eq!(another.end(), [], "it was cancelled during the probe");
-    let after_it = results(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
+    let after_it = watch(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(5_010)).await;
     assert_eq!(after_it.end(), [(10_507, true)], "the peer may have received the cancelled request");
 }

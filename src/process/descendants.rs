@@ -60,7 +60,7 @@ pub struct Walk {
     /// How many of those found were returned.
     returned: usize,
     /// The processes whose children are read: first this one, then each that was found.
-    queried: usize,
+    searched: usize,
     parent: i32,
     /// Threads of that parent whose lists are still to be read.
     threads: Vec<i32>,
@@ -108,13 +108,13 @@ impl Walk {
             return Ok(WalkStep::Read);
         }
         // The first one is this process.
-        if self.returned < self.queried.saturating_sub(1)
+        if self.returned < self.searched.saturating_sub(1)
             && let Some(descendant) = self.found.get(self.returned)
         {
             self.returned = self.returned.saturating_add(1);
             return Ok(if descendant.pid == NOBODY { WalkStep::Read } else { WalkStep::Found(*descendant) });
         }
-        let parent = match self.queried.checked_sub(1) {
+        let parent = match self.searched.checked_sub(1) {
             None => sys::own_ids().0,
             Some(next) => match self.found.get(next) {
                 Some(descendant) => descendant.pid,
@@ -132,7 +132,7 @@ impl Walk {
                 Vec::new()
             }
         };
-        (self.parent, self.queried) = (parent, self.queried.saturating_add(1));
+        (self.parent, self.searched) = (parent, self.searched.saturating_add(1));
         for pid in children {
             self.find(pid);
         }

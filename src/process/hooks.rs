@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_run_is_run_by_name() {
+    fn an_executable_is_found_by_name() {
         let directory = std::env::temp_dir().join(format!("portcullis-hooks-{}", std::process::id()));
         fs::create_dir_all(directory.join("sub")).unwrap();
         for (name, mode) in [("20-b", 0o755), ("10-a", 0o755), ("30-c.php", 0o644), ("notes.txt", 0o644), ("Z", 0o755), ("sub/deep", 0o755)]

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_names_a_process_not_a_number() {
+    fn the_cache_is_bounded_and_identifies_processes_not_numbers() {
         let (own, _) = sys::own_ids();
         let mut lineage = Lineage((0..MOST_KNOWN as i32).map(|pid| (-pid - 2, (0, true))).collect());
         lineage.0.insert(own, (0, true));

@@ -202,18 +202,18 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_takes_a_bounded_number_and_the_pings_of_a_start_are_one() {
+    fn a_turn_handles_a_bounded_number_and_merges_the_pings_of_a_start() {
         let mut reports = Reports::open(&notifying(StartSign::Notifies)).unwrap();
         let sender = sender(&reports);
         for text in ["WATCHDOG=1", "STATUS=one", "WATCHDOG=1\nSTATUS=two", "READY=1", "WATCHDOG=1"] {
             sender.send(text.as_bytes()).unwrap();
         }
-        let mut requested = 0;
+        let mut checked = 0;
         let first = reports.take(4, |_| {
-            requested += 1;
+            checked += 1;
             true
         });
-        assert_eq!((first, requested), (vec![Notice::Watchdog, Notice::Status("two".to_owned()), Notice::Ready], 1));
+        assert_eq!((first, checked), (vec![Notice::Watchdog, Notice::Status("two".to_owned()), Notice::Ready], 1));
         assert!(reports.may_hold_more());
         assert_eq!(reports.take(4, |_| true), [Notice::Watchdog], "the rest is taken with the next turn");
         assert!(!reports.may_hold_more());
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn each_start_has_ways_of_its_own() {
+    fn each_start_has_its_own_channels() {
         let (mut one, mut two) = (notifying(StartSign::Notifies), notifying(StartSign::Notifies));
         (one.watchdog, two.watchdog) = (None, None);
         let old = Reports::open(&one).unwrap();

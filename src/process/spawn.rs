@@ -211,8 +211,7 @@ fn is_us(who: &Credentials) -> bool {
     !uid.is_root() && uid.as_raw() == who.uid && gid.as_raw() == who.gid
 }
 
-/// The kernel's limit for one argument or one variable in bytes, including its name and the final NUL (MAX_ARG_STRLEN, 32 pages;
-/// execve(2)).
+/// The kernel's limit for one argument, or one variable with its name and NUL, in bytes (MAX_ARG_STRLEN, 32 pages; execve(2)).
 const LONGEST_STRING: usize = 32 * 4096;
 
 /// Why the kernel reports that the argument list is too long (E2BIG): a single string, which is named but not shown, or all together.

@@ -84,18 +84,18 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
         return None;
     }
     let target = request.uri().path_and_query()?.as_str().strip_prefix(ROOT)?;
-    let reported = |status, sentence: &str| Some(Err((status, ControlAnswer::text(None, sentence))));
+    let refusal = |status, sentence: &str| Some(Err((status, ControlAnswer::text(None, sentence))));
     if let Peer::Local(uid) = peer {
         refuse(shared, &uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}")));
-        return reported(403, "control requests are accepted only from root and portcullis' own user");
+        return refusal(403, "control requests are accepted only from root and portcullis' own user");
     }
     // The cookie of a browser shows details, but does not allow control requests.
     if has_token(&shared.plan) && !bears_token(&shared.plan, request.headers()) {
         refuse(shared, "a client without the token of [health]");
-        return reported(403, "control requests need the token of [health]");
+        return refusal(403, "control requests need the token of [health]");
     }
     if request.method() != hyper::Method::POST {
-        return reported(405, "control requests use POST");
+        return refusal(405, "control requests use POST");
     }
     Some(Ok(Ordered { kind: OrderKind::of(target), under_way: controller(target.to_owned()) }))
 }

@@ -70,12 +70,12 @@ mod tests {
 
     #[test]
     fn the_kernel_reports_the_figures_of_this_process() {
-        let reported = process().unwrap();
-        assert!(reported.open_files >= 3 && reported.most_files >= reported.open_files, "{reported:?}");
-        assert!(reported.resident_memory > 100_000 && reported.virtual_memory >= reported.resident_memory, "{reported:?}");
-        let age = Moment::now().wall.checked_sub(reported.started).unwrap();
+        let figures = process().unwrap();
+        assert!(figures.open_files >= 3 && figures.most_files >= figures.open_files, "{figures:?}");
+        assert!(figures.resident_memory > 100_000 && figures.virtual_memory >= figures.resident_memory, "{figures:?}");
+        let age = Moment::now().wall.checked_sub(figures.started).unwrap();
         assert!(age < Duration::from_secs(3600), "{age:?}");
         let counted = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-        assert!(reported.open_files.abs_diff(counted) < 32, "{reported:?}, and the directory has {counted}");
+        assert!(figures.open_files.abs_diff(counted) < 32, "{figures:?}, and the directory has {counted}");
     }
 }

@@ -246,7 +246,7 @@ fn details_for_all_readers_or_none() {
 }
 
 #[test]
-fn every_address_that_is_written_is_bound_at_the_first_of_its_own_that_can_be() {
+fn each_item_of_listen_is_bound_at_its_first_free_address() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = holder.local_addr().unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
@@ -302,7 +302,7 @@ fn another_file_in_the_sockets_place_is_left_alone() {
 }
 
 #[test]
-fn a_taken_abstract_name_is_named() {
+fn an_abstract_name_in_use_is_reported() {
     let plan = plan(&[], Some(abstract_name("taken")));
     let _first = Listeners::bind(&plan).unwrap();
     let second = Listeners::bind(&plan).unwrap_err().to_string();
@@ -349,7 +349,7 @@ fn over(name: &SocketName, request: &str) -> String {
 }
 
 #[test]
-fn orders_are_taken_over_the_unix_socket_by_post_and_with_the_token() {
+fn control_requests_are_accepted_over_the_unix_socket_by_post_and_with_the_token() {
     let (name, orders) = ordered("orders");
     let bearer = " HTTP/1.1\r\nAuthorization: Bearer the bearer's token\r\nX: ";
     assert!(over(&name, "POST /control/reload").starts_with("HTTP/1.1 403 "));

@@ -90,7 +90,7 @@ pub enum Event {
     /// A process reported its state.
     Notified(ProcessId, Notice),
     /// An authorized control request for a module.
-    Asked(Order),
+    Ordered(Order),
     /// The configuration was read again; this is the new plan. Only checks and modules differ.
     Reloaded(Arc<Plan>),
     /// No child is left.

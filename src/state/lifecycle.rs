@@ -52,7 +52,7 @@ pub struct Ending {
     /// One sentence for the last line.
     pub sentence: String,
     /// Whether the run ended as requested: with 0, or with the code of a stop by TERM or INT (128 plus the signal's number).
-    pub as_requested: bool,
+    pub as_asked: bool,
 }
 
 /// A run's state and the rules by which it changes.
@@ -189,7 +189,7 @@ impl Lifecycle {
             Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::OutOfMemory(id) => self.out_of_memory = Some(id),
             Event::Notified(id, notice) => self.notified(now, id, notice, effects),
-            Event::Asked(order) => self.take_order(now, order, effects),
+            Event::Ordered(order) => self.take_order(now, order, effects),
             Event::Reloaded(plan) => self.reloaded(now, &plan, effects),
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),

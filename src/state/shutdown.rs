@@ -39,7 +39,7 @@ pub enum Shutdown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survivors {
     /// They were sent TERM.
-    Asked,
+    Stopping,
     /// They were sent KILL.
     Killed,
     /// None is left.

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn waking_late_is_a_gap_and_waking_in_time_is_none() {
+    fn waking_late_is_a_gap_and_waking_in_time_is_not() {
         assert_eq!(lost(1, Some(1_000), 1_001, 1, None), 0);
         assert_eq!(lost(1, Some(1_000), 1_400, 1, None), 0, "a busy machine");
         assert_eq!(lost(1, Some(1_000), 9_001, 1, None), 8_000);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_loop_is_no_gap_and_a_frozen_one_is() {
+    fn a_busy_loop_is_not_a_gap_and_a_frozen_one_is() {
         assert_eq!(lost(8_000, Some(1_000), 8_100, 7_900, None), 0);
         assert_eq!(lost(8_000, Some(1_000), 8_100, 5, None), 7_995);
         assert_eq!(lost(8_000, Some(1_000), 8_100, 5, Some(4_000)), 0, "another thread ran meanwhile: this one alone was stuck");

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_before_it_has_taken_a_while() {
+    fn nothing_is_logged_before_it_has_taken_a_while() {
         let (mut left, now) = (Remaining::default(), Moment::default());
         assert_eq!(left.next(now), None);
         left.armed(Timer::Process(ProcessId::Main, ProcessTimer::Watchdog), now, Duration::from_secs(5));

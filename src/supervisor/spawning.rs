@@ -10,17 +10,15 @@ use crate::process::spawn::SpawnError;
 use crate::state::event::{Event, ProcessId, SchemaQuestion};
 
 impl Supervisor {
-    pub(super) fn spawn(&mut self, id: ProcessId, schema_question: Option<SchemaQuestion>) {
-        let plan = match (id, schema_question) {
+    pub(super) fn spawn(&mut self, id: ProcessId, purpose: Option<SchemaQuestion>) {
+        let plan = match (id, purpose) {
             (ProcessId::Main, _) => self.lifecycle.plan().main.clone(),
             (ProcessId::Module(module), _) => self.lifecycle.plan().module(module).map(|module| module.process.clone()),
             (ProcessId::Step(_), _) => {
                 let command = self.lifecycle.step_command();
                 if self.lifecycle.step_is_locked() { command.map(|plan| self.named_after_lock(plan)) } else { command.cloned() }
             }
-            (ProcessId::Migration, schema_question) => {
-                self.lifecycle.plan().migration.as_ref().and_then(|migration| self.task(migration, schema_question))
-            }
+            (ProcessId::Migration, purpose) => self.lifecycle.plan().migration.as_ref().and_then(|migration| self.task(migration, purpose)),
         };
         let Some(plan) = &plan else { return };
         debug!("starting {}", plan.argv);
@@ -48,14 +46,14 @@ impl Supervisor {
 
     /// A command of the migration. Commands under the lock have the lock's name in the database; a check does not, because it may run while
     /// another replica holds the lock, and must not be mistaken for a leftover.
-    fn task(&self, migration: &MigrationPlan, schema_question: Option<SchemaQuestion>) -> Option<ProcessPlan> {
-        let question = match schema_question {
+    fn task(&self, migration: &MigrationPlan, purpose: Option<SchemaQuestion>) -> Option<ProcessPlan> {
+        let question = match purpose {
             None => return Some(self.named_after_lock(&migration.process)),
             Some(SchemaQuestion::Check) => &migration.check,
             Some(SchemaQuestion::Verify) => &migration.verify,
         };
         match question {
-            Some(SchemaCheck::Command(command)) if schema_question == Some(SchemaQuestion::Verify) => Some(self.named_after_lock(command)),
+            Some(SchemaCheck::Command(command)) if purpose == Some(SchemaQuestion::Verify) => Some(self.named_after_lock(command)),
             Some(SchemaCheck::Command(command)) => Some(command.as_ref().clone()),
             Some(SchemaCheck::Sql(_)) | None => None,
         }

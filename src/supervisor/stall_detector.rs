@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_of_the_clock_is_no_wedge_and_gives_a_full_tick() {
+    fn a_gap_of_the_clock_is_not_a_stall_and_grants_a_full_tick() {
         for (before, thaw) in [(3, 603), (16, 616), (19, 100)] {
             let mut detector = StallDetector::new(at(0));
             assert_eq!(stalls(&mut detector, 0, before), [], "{before}");

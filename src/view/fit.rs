@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_not_written_for_ever() {
+    fn a_blocked_write_ends_in_time() {
         let written = std::cell::Cell::new(0);
         let left_out = append(&mut String::new(), 4, 0..1000, |text, _| {
             written.set(written.get() + 1);

@@ -16,8 +16,8 @@ fn aarch64(test: &str) -> Option<Portcullis> {
 }
 
 #[test]
-fn aarch64_says_its_version() {
-    let Some(run) = aarch64("aarch64_says_its_version") else { return };
+fn aarch64_prints_its_version() {
+    let Some(run) = aarch64("aarch64_prints_its_version") else { return };
     assert_eq!(run.args(["--version"]).output().exits(0).stdout, format!("portcullis {}\n", env!("CARGO_PKG_VERSION")));
 }
 

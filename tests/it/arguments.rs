@@ -64,7 +64,7 @@ fn arguments_select_the_mode_or_are_a_command_of_ones_own() {
 }
 
 #[test]
-fn what_is_refused_is_said_and_ends_with_its_code() {
+fn a_refusal_is_reported_and_ends_with_its_code() {
     let run = image().args(["run"]).output();
     run.exits(64).says(&["name `server` or `worker`", "the configuration refuses this start; exit code 64"]);
     image().env("BROKEN", "yes").command(["server"]).output().exits(9).says(&["the image is broken: nobody knows why"]);
@@ -84,7 +84,7 @@ fn the_command_line_stands_above_the_rules_and_bare_has_them_too() {
 }
 
 #[test]
-fn plan_says_which_rule_holds_and_why() {
+fn plan_reports_which_rule_holds_and_why() {
     let plan = image().args(["plan", "--", "worker", "x"]).output().exits(0).stdout;
     let rule =
         "# 1. the arguments select the mode worker, by rule 1 of [[arguments]] (argument 1 is one of `server`, `worker`); `x` is left\n";

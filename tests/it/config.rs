@@ -90,7 +90,7 @@ fn a_redis_that_was_not_requested_is_no_warning() {
 }
 
 #[test]
-fn what_is_wrong_without_a_file_names_variables_and_no_file() {
+fn errors_without_a_file_name_variables_and_no_file() {
     let wrong = [("DB_HOST", "db"), ("DB_PORT", "abc"), ("MIGRATION_ENABLED", "true"), ("REDIS_HOST", "cache"), ("REDIS_PORT", "x")];
     let new = wrong.into_iter().fold(Portcullis::new(), |new, (name, value)| new.env(name, value));
     let said = new.args(["plan", "--", "true"]).output().exits(78).says(&[
@@ -152,7 +152,7 @@ fn the_environment_wins_over_the_file() {
 }
 
 #[test]
-fn interpolation_takes_defaults_and_requires() {
+fn interpolation_supports_defaults_and_required_values() {
     let file = r#"
 [modes.api]
 command = ["printf", "%s|", "${SET}", "${UNSET:-fallback}", "${EMPTY:-${SET}}", { split = "${WORDS}" }, { split = "${UNSET:-}" }]

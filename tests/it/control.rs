@@ -50,7 +50,7 @@ fn pid(output: &Output) -> i32 {
 const ON_DEMAND: &str = "[modules.reports]\ncommand = [\"@\", \"reports\"]\nstart = \"on-demand\"\n";
 
 #[test]
-fn a_module_is_started_restarted_and_stopped_while_the_process_goes_on() {
+fn a_module_is_started_restarted_and_stopped_while_the_process_runs() {
     let (run, _) = run(ON_DEMAND);
     let main = run.child_pid("child");
     let first = pid(&order(&run, &["start", "reports"], 0, "module reports is up with pid "));
@@ -179,7 +179,7 @@ fn a_module_whose_end_ends_the_run_is_reported_before() {
 }
 
 #[test]
-fn without_modules_no_orders_are_taken_and_never_on_the_network() {
+fn control_requests_need_modules_and_never_work_over_the_network() {
     let (plain, _) = run("");
     order(&plain, &["reload"], 69, "accepts no control requests: no modules are configured");
     drop(plain);
@@ -223,7 +223,7 @@ fn another_user_is_refused() {
 }
 
 #[test]
-fn nothing_is_ordered_on_the_way_out() {
+fn no_control_request_is_accepted_during_the_stop() {
     let run = Portcullis::new();
     let child = run.script("child", &polite());
     let tables = format!("[process]\ndrain_delay = \"100s\"\n{}", ON_DEMAND.replace('@', "sleep"));

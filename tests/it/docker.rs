@@ -100,8 +100,8 @@ fn docker_inspect_shows_one_public_line() {
 }
 
 #[test]
-fn docker_hears_of_a_hung_portcullis_before_it_loses_patience() {
-    let Some(engine) = Engine::start("docker_hears_of_a_hung_portcullis_before_it_loses_patience") else { return };
+fn docker_notices_a_hanging_portcullis_in_time() {
+    let Some(engine) = Engine::start("docker_notices_a_hanging_portcullis_in_time") else { return };
     let container = engine.run(CONFIG, &healthcheck("--retries=2"), &APP);
     container.raise("up");
     container.until_health("healthy");

@@ -93,7 +93,7 @@ fn several_replicas_have_one_generated_key() {
 }
 
 #[test]
-fn a_command_that_fails_hangs_or_says_too_much_is_78_with_the_reason() {
+fn a_command_that_fails_hangs_or_writes_too_much_is_78_with_the_reason() {
     for (command, words) in [
         ("command = ['false']", "ended with"),
         ("command = ['no-such-program']", "was not found"),

@@ -162,7 +162,7 @@ fn of_two_programs_that_hang_each_runs_when_its_own_file_answers() {
 }
 
 #[test]
-fn what_is_no_file_is_not_opened_but_refused() {
+fn a_path_that_is_not_a_file_is_refused_without_opening_it() {
     let run = Portcullis::new();
     let fifo = run.dir().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();

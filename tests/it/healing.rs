@@ -172,7 +172,7 @@ fn a_process_that_ends_while_it_waits_for_the_lease_ends_the_run_with_its_code()
 }
 
 #[test]
-fn what_may_not_be_restarted_again_stays_down_and_says_so() {
+fn without_restarts_left_it_stays_down_and_reports_that() {
     let run = Portcullis::new();
     let check = check(run.dir(), "web.up");
     let config = format!("[process]\nrestart = \"on-failure\"\nrestart_limit = 1\nrestart_delay = \"50ms\"\n[checks.web]\n{check}");

@@ -78,7 +78,7 @@ fn the_last_line_arrives_and_what_is_lost_before_it_is_counted() {
 }
 
 #[test]
-fn what_a_command_prints_is_whole_where_standard_output_does_not_block() {
+fn output_is_complete_even_if_standard_output_does_not_block() {
     let (mut reading, writing) = std::io::pipe().unwrap();
     let flags = nix::fcntl::OFlag::O_NONBLOCK;
     nix::fcntl::fcntl(&writing, nix::fcntl::FcntlArg::F_SETFL(flags)).unwrap();

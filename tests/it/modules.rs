@@ -160,7 +160,7 @@ fn a_module_that_hangs_is_killed_within_the_deadline_and_the_process_is_stopped_
 }
 
 #[test]
-fn what_a_module_left_behind_is_gone_once_it_is_stopped() {
+fn leftovers_of_a_module_are_gone_once_it_is_stopped() {
     let run = run(
         "[modules.messy]\ncommand = [\"sh\", \"-c\", \"(trap '' TERM; exec sleep 1000) & echo begin messy; wait\"]\nstop_timeout = \"500ms\"\n",
     );
@@ -197,7 +197,7 @@ fn the_end_of_a_module_means_what_on_exit_says() {
 }
 
 #[test]
-fn a_module_is_started_again_as_its_policy_says() {
+fn a_module_is_restarted_by_its_policy() {
     for (policy, code, again) in
         [("never", 1, false), ("on-failure", 0, false), ("on-failure", 1, true), ("on-failure", 125, false), ("always", 0, true)]
     {
@@ -315,7 +315,7 @@ fn fifty_modules_start_and_stop_within_the_deadline_and_leave_nothing() {
 }
 
 #[test]
-fn what_is_wrong_with_modules_is_said_at_once() {
+fn errors_of_modules_are_reported_together() {
     let tables = "[checks.two]\nurl = \"process:nobody\"\n[modules.one]\ncommand = [\"x\"]\nafter = [\"two\", \"mian\"]\n[modules.two]\ncommand = [\"x\", { args = true }]\n\
          after = [\"one\"]\ninstances = -1\n[modules.main]\ncommand = []\non_exit = \"stop\"\nstop_on = \"HUP\"\n";
     let output = Portcullis::new().config(&format!("[modes.api]\ncommand = [\"true\"]\n{tables}")).args(["plan"]).output().exits(78);

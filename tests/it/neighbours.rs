@@ -6,7 +6,7 @@ use crate::support::{Portcullis, eventually, secs};
 use nix::libc::{SIGKILL, SIGTERM};
 
 #[test]
-fn secrets_of_its_own_are_not_handed_on() {
+fn its_own_secrets_are_not_passed_on() {
     let reported = Portcullis::new()
         .env("PORTCULLIS_HEALTH__TOKEN", "of-portcullis-own")
         .env("PORTCULLIS_CHECKS__WEB__URL", "http://me:of-portcullis-own@127.0.0.1:1/")
@@ -23,7 +23,7 @@ fn secrets_of_its_own_are_not_handed_on() {
 }
 
 #[test]
-fn the_sockets_file_is_gone_after_the_end_and_a_stale_one_is_no_obstacle() {
+fn the_sockets_file_is_removed_at_the_end_and_a_stale_one_is_replaced() {
     let run = || {
         let run = Portcullis::new().without("PORTCULLIS_HEALTH__SOCKET");
         let path = run.dir().join("health.sock");
@@ -50,7 +50,7 @@ fn the_sockets_file_is_gone_after_the_end_and_a_stale_one_is_no_obstacle() {
 }
 
 #[test]
-fn what_a_server_says_steers_no_terminal() {
+fn the_text_of_a_server_cannot_control_the_terminal() {
     let words = b"-ERR \x1b[2J\x1b]0;title\x07 gone\xc2\x9b31m\r\n";
     let server = Hostile::new(Manner::Dripping(words));
     let url = format!("redis://127.0.0.1:{}/0", server.port);

@@ -124,13 +124,13 @@ fn healthcheck(run: &Running, level: &str) -> String {
 }
 
 #[test]
-fn healthcheck_beside_it_is_0_and_says_what_runs() {
+fn healthcheck_beside_it_is_0_and_reports_what_runs() {
     let mut run = own_run(free_port()).args(["run", "--exec", "--", "sleep", "1000"]).start();
     run.child_pid("sleep");
     for level in ["live", "ready", "deep"] {
         assert_eq!(healthcheck(&run, level), "an ad-hoc command runs here, not a service: sleep\n");
     }
-    assert!(run.beside(["status"]).exits(0).stdout.contains("no service: sleep"));
+    assert!(run.beside(["status"]).exits(0).stdout.contains("not a service: sleep"));
     // A client that sends nothing delays no other client.
     let silent: Vec<_> = (0..4).map(|_| connect(&run.socket)).collect();
     healthcheck(&run, "deep");
@@ -147,7 +147,7 @@ fn connect(name: &str) -> std::os::unix::net::UnixStream {
 }
 
 #[test]
-fn beside_a_service_it_is_the_service_that_healthcheck_hears_of() {
+fn beside_a_service_healthcheck_reaches_the_service() {
     // As `docker exec` starts it, beside the service that has the socket.
     let failing = format!("[checks.target]\nurl = \"tcp://127.0.0.1:{}\"\nwait = \"0s\"\n", free_port());
     let mut service = Portcullis::new().config(&failing).command(["sleep", "1000"]).start();
@@ -169,7 +169,7 @@ fn beside_a_service_it_is_the_service_that_healthcheck_hears_of() {
 }
 
 #[test]
-fn a_service_that_starts_beside_it_takes_the_socket() {
+fn a_service_that_starts_beside_it_gets_the_socket() {
     let mut own = own_run(free_port()).args(["run", "--exec", "--", "sleep", "1000"]).start();
     own.child_pid("sleep");
     healthcheck(&own, "deep");

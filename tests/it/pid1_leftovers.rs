@@ -51,8 +51,8 @@ fn without_proc_all_processes_in_our_own_pid_namespace_get_a_stop_signal() {
 }
 
 #[test]
-fn the_proc_of_another_pid_namespace_is_none() {
-    if !root("the_proc_of_another_pid_namespace_is_none") {
+fn the_proc_of_another_pid_namespace_is_not_used() {
+    if !root("the_proc_of_another_pid_namespace_is_not_used") {
         return;
     }
     // Its numbers are others': what stands there under our own number is not below us.

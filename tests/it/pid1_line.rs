@@ -41,7 +41,7 @@ fn a_line_of_either_stream_makes_it_ready_however_it_is_cut_and_however_long_it_
 }
 
 #[test]
-fn what_is_passed_on_is_what_was_written() {
+fn output_is_passed_on_unchanged() {
     let (mut reading, writing) = std::io::pipe().unwrap();
     let run = Portcullis::new().stdout_to(writing);
     let mut bytes: Vec<u8> = (0..3_000_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();

@@ -27,7 +27,7 @@ fn notifying(started: &str, more: &str, script: &str) -> Running {
 }
 
 #[test]
-fn the_process_says_itself_that_it_is_ready() {
+fn the_process_reports_itself_that_it_is_ready() {
     let script = talker(&[], 3).replace("echo ready", "trap 'notify STATUS=warm READY=1' USR1; echo waiting $NOTIFY_SOCKET");
     let mut run = notifying("started = { notify = true }", "", &script);
     run.until_stdout("waiting @", secs(20));
@@ -63,7 +63,7 @@ fn the_notification_descriptor_blocks_as_every_other_does() {
 }
 
 #[test]
-fn a_process_that_never_says_so_has_failed_its_start() {
+fn a_process_that_never_reports_readiness_has_failed_its_start() {
     let mut run = notifying("started = { notify = true, within = \"300ms\" }", "", &talker(&[], 3));
     run.exits(69);
     run.until_stderr("startup check did not pass within 300ms: no READY=1 was received", secs(5));
@@ -98,7 +98,7 @@ fn it_may_request_more_time_to_stop_but_not_without_limit() {
 }
 
 #[test]
-fn asking_for_a_moment_never_takes_away_what_there_is() {
+fn a_request_for_more_time_never_shortens_it() {
     let script = "notify EXTEND_TIMEOUT_USEC=1\n".to_owned()
         + &talker(&[], 3).replace("echo ready", "trap 'notify READY=1' USR1; echo waiting")
         + "\ntrap 'notify EXTEND_TIMEOUT_USEC=1; sleep 1; exit 5' TERM";

@@ -15,7 +15,7 @@ fn counting(then: &str) -> String {
 }
 
 #[test]
-fn it_is_started_again_after_a_failure_and_not_after_a_success() {
+fn it_is_restarted_after_a_failure_and_not_after_a_success() {
     let run = restarting("");
     let dir = run.dir().to_owned();
     let mut run = run.sh(&counting("echo start $n; [ $n = 3 ] && exit 0; exit 7")).start();
@@ -41,7 +41,7 @@ fn the_limit_counts_failures_that_follow_each_other() {
 }
 
 #[test]
-fn status_125_says_that_starting_again_is_of_no_use() {
+fn status_125_means_that_a_restart_is_of_no_use() {
     let run = Portcullis::new().config("[process]\nrestart = \"always\"\nrestart_delay = \"0s\"\n");
     let output = run.sh("echo start; exit 125").output().exits(125).says(&["that status means that a restart is of no use"]);
     assert_eq!(output.stdout, "start\n");
@@ -96,7 +96,7 @@ fn dependencies_are_probed_again_before_each_start() {
 }
 
 #[test]
-fn what_the_old_process_left_in_its_group_does_not_meet_the_new_one() {
+fn leftovers_in_the_old_processs_group_end_before_the_new_one_starts() {
     let run = Portcullis::new().config("[process]\nrestart = \"on-failure\"\nrestart_delay = \"500ms\"\n");
     let helper = run.script("helper", "trap 'echo helper ends; exit' TERM\necho helper; sleep 1000 & wait\n");
     let script = counting(&format!("[ $n = 1 ] || {{ echo second; exit 0; }}\n{} & wait $!\n", helper.display()));

@@ -56,7 +56,7 @@ fn twenty_thousand_orphans_are_reaped_and_the_code_kept() {
 }
 
 #[test]
-fn a_stopped_child_is_no_dead_child() {
+fn a_stopped_child_does_not_count_as_ended() {
     let mut run = Portcullis::new().in_pid_namespace().sh(&talker(&[18], 4)).start();
     run.until_stdout("ready", secs(20));
     let child = run.child_pid("sh");
@@ -168,8 +168,8 @@ fn other_signals_may_start_the_stop() {
 }
 
 #[test]
-fn a_child_that_may_not_be_signalled_is_no_reason_to_leave() {
-    if !root("a_child_that_may_not_be_signalled_is_no_reason_to_leave") {
+fn a_child_that_must_not_be_signalled_does_not_end_the_run() {
+    if !root("a_child_that_must_not_be_signalled_does_not_end_the_run") {
         return;
     }
     // Without CAP_KILL root may not signal another user's process.

@@ -109,7 +109,7 @@ fn missing_standard_streams_are_dev_null_for_us_and_for_the_child() {
 }
 
 #[test]
-fn what_cannot_be_executed_is_named_with_its_reason() {
+fn a_program_that_cannot_be_executed_is_reported_with_its_reason() {
     let run = Portcullis::new();
     let script = run.file("odd", "#!/no/such/interpreter -x\n");
     chmod(&script, 0o755);
@@ -184,7 +184,7 @@ fn programs_are_found_by_the_path_of_the_child() {
 }
 
 #[test]
-fn what_follows_the_first_double_dash_is_the_childs() {
+fn arguments_after_the_first_double_dash_belong_to_the_child() {
     Portcullis::new().args(["run", "--", "--stop-timeout"]).output().exits(127).says(&["--stop-timeout"]);
     let output = Portcullis::new().command(["printf", "%s,", "--", "-x", "--mode"]).output().exits(0);
     assert_eq!(output.stdout, "--,-x,--mode,");
@@ -234,8 +234,8 @@ fn the_process_and_its_migration_run_as_the_user_with_its_groups() {
 }
 
 #[test]
-fn a_user_that_cannot_be_taken_on_is_126() {
-    if !root("a_user_that_cannot_be_taken_on_is_126") {
+fn a_user_that_cannot_be_set_is_126() {
+    if !root("a_user_that_cannot_be_set_is_126") {
         return;
     }
     let config = "[process]\nuser = \"54321:54321\"\n";
@@ -268,7 +268,7 @@ fn no_writable_path_and_no_known_user_are_needed() {
 }
 
 #[test]
-fn a_subreaper_is_made_and_no_stranger_is_signalled() {
+fn a_subreaper_is_set_and_no_foreign_process_is_signalled() {
     let mut stranger = Portcullis::new().sh(&talker(&[], 0)).start();
     stranger.until_stdout("ready", secs(20));
     let orphan = "(setsid sh -c 'trap \"\" TERM; echo orphan; exec sleep 1000' &)\n";

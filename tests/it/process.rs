@@ -19,7 +19,7 @@ fn a_command_runs_without_any_dependency() {
 }
 
 #[test]
-fn no_heartbeat_is_said_once() {
+fn a_missing_heartbeat_is_logged_once() {
     let output = Portcullis::new().command(["true"]).output().exits(0);
     let lines = output.stderr.lines().filter(|line| line.contains("heartbeat")).count();
     assert_eq!(lines, 1, "{}", output.stderr);
@@ -40,14 +40,14 @@ fn death_by_signal_n_is_128_plus_n() {
 }
 
 #[test]
-fn the_last_line_says_why_and_with_which_code() {
+fn the_last_line_has_the_reason_and_the_code() {
     let output = Portcullis::new().sh("exit 7").output().exits(7);
     let last = output.stderr.lines().last().unwrap_or_default();
     assert!(last.contains('7'), "{last:?}");
 }
 
 #[test]
-fn an_end_that_was_requested_is_no_error() {
+fn a_requested_end_is_not_an_error() {
     let sleeps = "echo up; exec sleep 1000";
     let own_code = "trap 'kill $!; exit 3' TERM; sleep 1000 & echo up; wait";
     for (requested, script, code, level) in [(true, sleeps, 143, "info"), (true, own_code, 3, "error"), (false, "kill $$", 143, "error")] {

@@ -135,8 +135,8 @@ fn words(complaint: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_schema_takes_and_refuses_what_the_reader_does() {
-    if !slow("the_schema_takes_and_refuses_what_the_reader_does") {
+fn the_schema_accepts_and_refuses_the_same_as_the_reader() {
+    if !slow("the_schema_accepts_and_refuses_the_same_as_the_reader") {
         return;
     }
     let schema: Value = serde_json::from_str(&Portcullis::new().args(["schema"]).output().exits(0).stdout).unwrap();
@@ -192,8 +192,8 @@ fn the_schema_takes_and_refuses_what_the_reader_does() {
 }
 
 #[test]
-fn the_schema_takes_every_configuration_that_is_shown() {
-    if !slow("the_schema_takes_every_configuration_that_is_shown") {
+fn the_schema_accepts_every_shown_configuration() {
+    if !slow("the_schema_accepts_every_shown_configuration") {
         return;
     }
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));

@@ -172,7 +172,7 @@ fn the_token_in_a_browser_shows_details_and_gives_no_orders() {
 }
 
 #[test]
-fn a_terminal_that_wants_colour_gets_it() {
+fn a_terminal_with_colour_support_gets_colour() {
     let http = Http::answering(200, "");
     let run = run(&http, "");
     run.until_status("/healthz", 200, secs(20));

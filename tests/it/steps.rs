@@ -13,7 +13,7 @@ fn order(run: &Running) -> Vec<String> {
 }
 
 #[test]
-fn steps_run_in_their_order_and_not_again_when_the_process_is_started_again() {
+fn steps_run_in_their_order_and_not_again_when_the_process_is_restarted() {
     let toml = [
         noting("migrated", ""),
         noting("up", "at = \"up\""),
@@ -94,7 +94,7 @@ fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_no_process_behind(
 }
 
 #[test]
-fn what_a_step_leaves_in_its_group_is_seen_off_before_the_process() {
+fn leftovers_in_a_steps_group_end_before_the_process_starts() {
     let toml = "[[steps]]\ncommand = [\"sh\", \"-c\", \"sleep 600 & echo done\"]\n";
     let run = Portcullis::new().config(toml).sh("echo process; exec sleep 500").start();
     run.until_stdout("process", secs(20));

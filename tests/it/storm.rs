@@ -139,7 +139,7 @@ fn storm() -> Duration {
 }
 
 #[test]
-fn term_is_taken_with_the_next_turn_whatever_floods_the_loop() {
+fn term_is_handled_in_the_next_turn_whatever_floods_the_loop() {
     stays_within("the longest turn of a storm", most(is_optimized()), storm);
 }
 
@@ -193,7 +193,7 @@ fn pool(term: &str) -> Duration {
 }
 
 #[test]
-fn a_pool_of_workers_that_is_left_behind_is_seen_off_in_short_turns() {
+fn many_leftover_workers_are_ended_in_short_turns() {
     for term in ["DEFAULT", "IGNORE"] {
         stays_within(term, most(is_optimized()), || pool(term));
     }

@@ -111,7 +111,7 @@ fn the_server_is_searched_at_the_configured_endpoints() {
 }
 
 #[test]
-fn the_file_is_read_only_when_nothing_else_says_where() {
+fn the_file_is_read_only_if_nothing_else_names_the_endpoint() {
     let unread = |_: Option<&OsStr>| panic!("the file was read");
     assert!(find(&options("--socket @x -c file"), |_| None, unread).is_ok());
     assert!(find(&options("-c file"), |name| name.ends_with("SOCKET").then(|| OsString::from("@x")), unread).is_ok());
@@ -124,7 +124,7 @@ fn line_of(level: Level, status: u16, body: &str) -> (bool, String) {
 }
 
 #[test]
-fn the_line_says_what_is_wrong_in_fixed_words() {
+fn the_line_reports_what_is_wrong_in_fixed_words() {
     let meta = r#"{"redis":"nok","app":"nok","status":"nok","_meta":{"redis":{"elapsed":"5.2","error":"authentication failed"},"startup":{"error":"waiting"},"db":{"error":"password=hunter2"},"<b>":{"error":"timed out"}}}"#;
     for (level, status, body, healthy, line) in [
         (Level::Deep, 200, "{}", true, "healthy"),

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_fits_its_terminal_and_says_what_is_left_out() {
+    fn a_page_fits_its_terminal_and_counts_what_is_left_out() {
         for (columns, rows) in [(80, 24), (100, 12), (20, 5), (1, 1)] {
             for text in [page(1, 3), page(2, 50), page(20, 0), String::new()] {
                 let fitted = fit(&text, columns, rows);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_left_as_it_is() {
+    fn a_text_that_fits_is_unchanged() {
         let text = "UP\n  running\n\nChecks\n  a\n";
         assert_eq!(fit(text, 80, 24), text);
     }

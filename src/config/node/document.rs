@@ -87,14 +87,14 @@ pub fn parse_document(text: &str, place: &dyn Fn(u32, u32) -> Origin) -> (Table,
         let span = error.span().unwrap_or_default();
         let origin = places.at(span.start);
         let message = error.message().trim();
-        let reported = if message == "duplicate key" {
+        let sentence = if message == "duplicate key" {
             let key = text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
             let first = places.first(key, span.start, &read).map(|first| format!("; first at {first}")).unwrap_or_default();
             format!("`{key}` is written twice{first}")
         } else {
             format!("{message}{}", places.key(span.start).map(|key| format!(", at `{key}`")).unwrap_or_default())
         };
-        Problem::at(&origin, format!("not TOML: {reported}"))
+        Problem::at(&origin, format!("not TOML: {sentence}"))
     };
     // Later errors in a line are consequences of the first.
     let mut lines = std::collections::BTreeSet::new();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_names_the_key_and_a_second_place_the_first() {
+    fn a_syntax_error_names_the_key_and_a_duplicate_its_first_place() {
         for (text, problem) in [
             (
                 "[checks.db]\nwait = \"1s\"\nurl = \"a\"\nwait = \"2s\"\n",
@@ -174,8 +174,8 @@ mod tests {
             assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [problem], "{text}");
         }
         let (_, problems) = parse_document("a = 1\nmode = 'x\nb = 1\n", &file);
-        let reported = problems.first().unwrap().to_string();
-        assert!(reported.starts_with("p.toml:2:") && reported.ends_with(", at `mode`"), "{reported}");
+        let sentence = problems.first().unwrap().to_string();
+        assert!(sentence.starts_with("p.toml:2:") && sentence.ends_with(", at `mode`"), "{sentence}");
     }
 
     #[test]

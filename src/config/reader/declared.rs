@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_says_where_and_what_is_wanted() {
+    fn every_problem_names_its_place_and_what_is_expected() {
         for (line, problem) in [
             ("waits = '1s'", "p.toml:2:1: unknown key `waits` in [s]; did you mean `wait`?"),
             ("wait = 5", "p.toml:2:8: `wait` in [s] is a bare number; write it with its unit, such as `60s` or `500ms`"),

@@ -9,7 +9,7 @@ pub enum NamedCondition {
     /// It is written here.
     Written(Node),
     /// It is being evaluated, so it cannot refer to itself.
-    Asked,
+    Evaluating,
 }
 
 impl Context<'_> {

@@ -90,7 +90,7 @@ mod tests {
         assert!(seen.ended_cleanly());
         seen.meet("one", None);
         assert_eq!(seen.last, Last::Holding("one".to_owned()));
-        assert!(!seen.hear("done two"), "somebody else's leave");
+        assert!(!seen.hear("done two"), "the leave of another holder");
         assert!(seen.hear("done one"));
         seen.meet("one", None);
         assert_eq!(seen.last, Last::Done("one".to_owned()), "seen once more on its way out");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_session_whose_holder_said_so_is_proven() {
+    fn only_a_session_that_its_holder_recorded_is_proven() {
         let mut seen = Seen::default();
         assert!(!seen.hear("direct 12@1700000000.5"));
         assert!(seen.is_proven(&SessionId::new("12", "1700000000.5")));

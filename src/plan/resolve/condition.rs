@@ -62,7 +62,7 @@ enum Commands<'t> {
     /// They are not allowed here.
     Refused,
     /// They run at once, as the user of portcullis.
-    Asked,
+    Run,
     /// They run later, in this way.
     Later(Run<'t>),
 }
@@ -231,7 +231,7 @@ impl<'c> Reader<'c, '_> {
         let holds = match self.context.condition(name) {
             Some(NamedCondition::Written(_)) if self.depth == Depth::Syntax => return Found::nothing(),
             Some(NamedCondition::Written(node)) => named::decide(self.context, name, &node),
-            Some(NamedCondition::Asked) => {
+            Some(NamedCondition::Evaluating) => {
                 section.problem("condition", format!("refers to `{name}`, which itself depends on this condition"));
                 return Found::nothing();
             }

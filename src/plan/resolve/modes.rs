@@ -54,13 +54,13 @@ pub(super) fn read<'c>(
     looks: bool,
 ) -> Chosen<'c> {
     let (context, own) = (root.context(), given.own);
-    let (mode, is_known) = if root.has("mode") {
+    let (mode, is_told) = if root.has("mode") {
         (configuration.mode.0.as_ref().map(Text::value), !root.is_broken("mode"))
     } else {
         let found = context.environment.lookup("MODE");
         let found = found.map_err(|why| context.problem(Problem::at(&Origin::Variable("MODE".into()), why)));
-        let is_known = found.is_ok();
-        (found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty()), is_known)
+        let is_told = found.is_ok();
+        (found.ok().flatten().map(|found| found.value).filter(|mode| !mode.is_empty()), is_told)
     };
     let fallback = configuration.mode_fallback.0.as_ref().map(Text::value);
     let (general, template, process) = General::read(root, variables);
@@ -129,7 +129,7 @@ pub(super) fn read<'c>(
             None => format!("no mode is given: set MODE or use --mode; known: {list}"),
         };
         // A mode that cannot be read is not missing.
-        if is_known && context.is_complete() {
+        if is_told && context.is_complete() {
             let by_variable = || Problem::at(&Origin::Variable("MODE".into()), &problem);
             let by_nobody = || if chosen.mode.is_some() { by_variable() } else { Problem::missing(&problem) };
             context.problem(root.origin("mode").map_or_else(by_nobody, |origin| Problem::at(origin, &problem)));

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_taken_apart_or_refused_without_repeating_it() {
+    fn a_url_is_parsed_or_refused_without_repeating_it() {
         let address = ParsedUrl::parse("Redis://u%40:p%2F@[::1]:6380/2?a=b%20c#f").unwrap();
         assert_eq!((address.scheme.as_str(), address.user.as_deref(), address.password.as_deref()), ("redis", Some("u@"), Some("p/")));
         assert_eq!((address.host.as_str(), address.port, address.database()), ("::1", Some(6380), Ok("2".to_owned())));

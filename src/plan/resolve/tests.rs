@@ -185,7 +185,7 @@ fn the_documented_example_resolves() {
     let main = plan.main.as_ref().unwrap();
     assert_eq!((main.stop_signal, main.stop_timeout), (Some(15), Duration::from_secs(8)));
     let started = main.started.as_ref().unwrap();
-    let StartSign::Answers { target, .. } = &started.sign else { panic!("a URL is asked: {started:?}") };
+    let StartSign::Answers { target, .. } = &started.sign else { panic!("a URL is probed: {started:?}") };
     assert_eq!((target.to_string().as_str(), started.within), ("http://127.0.0.1:5001/health", Duration::from_secs(120)));
     let Target::Http(http) = &plan.checks[2].target else { panic!("http") };
     assert_eq!(http.expect.status, [200]);
@@ -381,7 +381,7 @@ fn a_password_from_parts_stands_above_the_url() {
 }
 
 #[test]
-fn what_an_http_check_sends_is_kept_and_hidden() {
+fn headers_of_an_http_check_are_kept_and_masked() {
     let toml = "[checks.es]\nurl = 'http://me:hidden-pw@es:9200/a?key=hidden-key'\nmethod = 'HEAD'\nbearer = '${ES_TOKEN}'\nheaders = { X-A = 'b' }\n\
                 expect = { status = [200, 204], body = 'ok' }\n";
     let problem = problems(&toml.replace("X-A", "Authorization"), &[("ES_TOKEN", "hidden-token")], &["x"]);

@@ -53,9 +53,9 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
     let context = Context::new(environment);
     let flags = flags.entries();
     if !flags.is_empty() && !urls.iter().any(|url| target::is_secure(url)) {
-        let reported: Vec<_> = flags.iter().map(|flag| flag.origin.to_string()).collect();
+        let origins: Vec<_> = flags.iter().map(|flag| flag.origin.to_string()).collect();
         let why = "applies to https, rediss and grpcs targets, and there is none; for a database use a parameter of the URL, for example `sslrootcert=`";
-        context.problem(Problem::usage(format!("{}: {why}", reported.join(", "))));
+        context.problem(Problem::usage(format!("{}: {why}", origins.join(", "))));
     }
     let read = |(index, url): (usize, &String)| {
         // Its number instead of its text, which may contain a password in the wrong place.

@@ -129,7 +129,7 @@ pub struct MysqlTarget {
 pub enum ServerKey {
     /// From the server: an eavesdropper learns nothing, but an attacker who answers in place of the server gets the password.
     #[default]
-    Asked,
+    Requested,
     /// None: such a login needs TLS or a unix socket.
     None,
     /// A file (PEM), read for each connection.

@@ -162,14 +162,14 @@ mod tests {
         assert_eq!(hex(&proof("caching_sha2_password", "secret", &challenge).unwrap()), CACHING);
         assert_eq!(proof("mysql_native_password", "", &challenge).unwrap(), b"");
         assert!(proof("mysql_clear_password", "secret", &challenge).is_err());
-        assert_eq!(proof("client_ed25519", "secret", &challenge).unwrap_err().class, ErrorKind::Auth);
+        assert_eq!(proof("client_ed25519", "secret", &challenge).unwrap_err().kind, ErrorKind::Auth);
     }
 
     const NATIVE: &str = "b32bb3a583e1340c0a1108d58b1be49781ad8c2f";
     const CACHING: &str = "746ebe205d56a0707acb3e796e834e0dd7b1d61743b26bd5202c7a623230c7c9";
 
     #[test]
-    fn what_is_cut_short_is_no_greeting() {
+    fn a_truncated_greeting_is_refused() {
         let mut packet = vec![10];
         packet.extend_from_slice(b"10.11.6-MariaDB\0\x01\0\0\x0012345678\0");
         packet.extend_from_slice(&[0xfe, 0xf7, 45, 2, 0, 0xff, 0x81, 21]);

@@ -41,9 +41,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_key_is_refused_and_nothing_is_sent() {
+    fn an_invalid_key_is_refused_and_nothing_is_sent() {
         for key in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "hunter2"] {
-            assert_eq!(seal(key, "secret", b"12345678901234567890").unwrap_err().class, ErrorKind::Protocol);
+            assert_eq!(seal(key, "secret", b"12345678901234567890").unwrap_err().kind, ErrorKind::Protocol);
         }
     }
 }

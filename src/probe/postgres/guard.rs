@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_begin_a_login_is_no_postgres() {
+    fn a_server_that_cannot_begin_a_login_is_not_a_postgres() {
         for bytes in [&b"HTTP/1.1 400"[..], b"R\0\0\0\x02", b"R\0\0\0\x06\0\0\0\0", b"E\0\0\0\0"] {
             assert_eq!(verdict(None, bytes, 1), Err(Wrong::NotPostgres), "{bytes:?}");
         }

@@ -100,12 +100,12 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
     // A node may be out of date, so several redirections may be needed.
     for _ in 0..3 {
         let login = RedisTarget { address: address.clone(), ..target.login.clone() };
-        let requested = tokio::time::timeout(within, async {
+        let exchange = tokio::time::timeout(within, async {
             let mut session = Session::open(&login, within).await?;
             let answer = session.send(redis::cmd("EXISTS").arg(key)).await;
             Ok::<_, Failure>((session, answer))
         });
-        let (session, answer) = requested.await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer")))?;
+        let (session, answer) = exchange.await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer")))?;
         let Err(error) = answer else { return Ok(session) };
         let Some((place, _)) = error.redirect_node() else { return Err(super::failure(&error)) };
         let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_names_is_a_name_or_an_address_and_a_port() {
+    fn an_address_from_a_server_is_a_name_or_an_ip_address_and_a_port() {
         for (host, port, expected) in [
             ("10.0.0.7", "6379", "10.0.0.7"),
             ("::1", "1", "::1"),

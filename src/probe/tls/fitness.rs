@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_certificate_is_good_for_what_it_says_and_in_its_time_only() {
+    fn a_trusted_certificate_is_valid_only_for_its_purpose_and_period() {
         let leaf = include_bytes!("fitness/leaf.pem");
         let authority = include_bytes!("fitness/authority.pem");
         assert_eq!(looked_at(leaf, NOW), (Ok(()), Err(Unfit::NoAuthority)));

@@ -210,17 +210,20 @@ impl Children {
             return;
         }
         let kills = number == libc::SIGKILL;
-        let everybody = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
+        let whole_namespace = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
         if !std::mem::replace(&mut self.survivors.warned_unseen, true) {
             let missing = match error.kind() {
                 io::ErrorKind::NotFound => "there is no /proc here; mount it".to_owned(),
                 _ => format!("/proc cannot be read ({error}); raise the limit of open files"),
             };
-            let who =
-                if everybody { "all processes in this pid namespace get" } else { "only the process groups that portcullis started get" };
+            let who = if whole_namespace {
+                "all processes in this pid namespace get"
+            } else {
+                "only the process groups that portcullis started get"
+            };
             warn!("leftover processes cannot be listed: {missing}; {who} {}", signal_name(number));
         }
-        if everybody {
+        if whole_namespace {
             // A signal that can be caught is sent only once, so that a process that cleans up is not interrupted again.
             if kills || self.survivors.signalled.insert(ALL) {
                 sys::send_to_everybody(number);

@@ -14,7 +14,7 @@ impl Seen {
         Self(Mutex::new(Some(writing)))
     }
 
-    fn is_said(&self) -> bool {
+    fn is_reported(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
@@ -48,7 +48,7 @@ impl Scan {
 
     /// Adds the next output. Returns whether the search is over: the text was found in this stream or in the other one.
     pub(super) fn is_over(&mut self, bytes: &[u8]) -> bool {
-        if self.seen.is_said() {
+        if self.seen.is_reported() {
             return true;
         }
         for byte in bytes {
@@ -87,15 +87,15 @@ mod tests {
     }
 
     #[test]
-    fn what_one_stream_has_seen_ends_the_search_in_both_and_is_said_once() {
+    fn a_match_in_one_stream_ends_the_search_in_both_and_is_reported_once() {
         let (mut reading, mut one) = scan(b"aab");
         let mut other = one.clone();
         assert!(!one.is_over(b"aa") && !other.is_over(b"b"), "each stream is for itself");
         assert!(one.is_over(b"ab and more"));
         assert!(other.is_over(b"aab"));
-        let mut said = Vec::new();
-        reading.read_to_end(&mut said).unwrap();
-        assert_eq!(said, b"\n");
+        let mut bytes = Vec::new();
+        reading.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"\n");
     }
 
     #[test]

@@ -11,8 +11,8 @@ impl Lifecycle {
     /// Decides how the run ends; the first decision counts.
     pub(super) fn decide(&mut self, code: u8, sentence: String) {
         let stopped = [libc::SIGTERM, libc::SIGINT].into_iter().any(|signal| code == Ended::Signal(signal as u8).exit_code());
-        let as_requested = code == 0 || self.requests.count > 0 && stopped;
-        self.ending.get_or_insert(Ending { code, sentence, as_requested });
+        let as_asked = code == 0 || self.requests.count > 0 && stopped;
+        self.ending.get_or_insert(Ending { code, sentence, as_asked });
     }
 
     pub(super) fn fail(&mut self, now: Moment, code: u8, sentence: String, effects: &mut Vec<Effect>) {
@@ -23,13 +23,13 @@ impl Lifecycle {
 
     /// The exit code is the status of the process, unless the operator declared that status a success after a stop.
     pub(super) fn decide_by(&mut self, ended: Ended, ran: Option<Duration>, for_memory: &str) {
-        let probed = self.requests.count > 0;
+        let stop_requested = self.requests.count > 0;
         let in_a_row = self.process(ProcessId::Main).in_a_row;
         let own = ended.exit_code();
-        let success = probed && self.main().is_some_and(|main| main.success_codes.contains(&own));
-        let after = if probed && for_memory.is_empty() { " after a stop was requested" } else { "" };
+        let success = stop_requested && self.main().is_some_and(|main| main.success_codes.contains(&own));
+        let after = if stop_requested && for_memory.is_empty() { " after a stop was requested" } else { "" };
         let not_again = match self.main() {
-            Some(main) if !probed && self.shutdown.is_none() => why_not_again(&main.restart, in_a_row, ran, ended),
+            Some(main) if !stop_requested && self.shutdown.is_none() => why_not_again(&main.restart, in_a_row, ran, ended),
             _ => String::new(),
         };
         self.decide(if success { 0 } else { own }, format!("the process ended with {ended}{after}{for_memory}{not_again}"));

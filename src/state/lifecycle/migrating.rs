@@ -53,7 +53,7 @@ pub(super) enum Lock {
     #[default]
     Idle,
     /// Requested.
-    Asked,
+    Requested,
     /// Held.
     Held,
     /// Held, and its database is queried whether there is anything to migrate.

@@ -14,13 +14,13 @@ const OLD: Duration = Duration::from_secs(60);
 
 /// The number of instances of the service; none if unknown.
 pub(in crate::view) fn instances(snapshot: &Snapshot, look: Look) -> Option<String> {
-    let reported = snapshot.instances.as_ref()?;
-    Some(format!("{} of {} ready, read from Redis {} ago", reported.ready, reported.all, time::rough(look.now.since(reported.read))))
+    let known = snapshot.instances.as_ref()?;
+    Some(format!("{} of {} ready, read from Redis {} ago", known.ready, known.all, time::rough(look.now.since(known.read))))
 }
 
 /// Whether the last reading is too old: they are read with each heartbeat.
-pub(in crate::view) fn instances_are_old(reported: &Instances, look: Look) -> bool {
-    look.now.since(reported.read) > OLD
+pub(in crate::view) fn instances_are_old(known: &Instances, look: Look) -> bool {
+    look.now.since(known.read) > OLD
 }
 
 /// One instance in a few words, and its state.

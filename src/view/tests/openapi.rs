@@ -39,12 +39,12 @@ fn every_path_of_the_document_is_answered_as_it_says() {
     let (snapshot, look) = super::fixtures::named("redis down");
     let names = [("{check}", "ping"), ("{component}", "redis")];
     for (path, item) in document["paths"].as_object().unwrap() {
-        let requested = names.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
+        let target = names.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
         // The fixture has no module.
-        if requested.contains("{module}") || requested.contains("{web_path}") {
+        if target.contains("{module}") || target.contains("{web_path}") {
             continue;
         }
-        let response = find(&snapshot, look, &Request { method: "GET", path: &requested, ..Request::default() }).unwrap();
+        let response = find(&snapshot, look, &Request { method: "GET", path: &target, ..Request::default() }).unwrap();
         let answer = &item["get"]["responses"][response.status.to_string()];
         let kind = response.content_type.split(';').next().unwrap();
         assert!(answer["content"].get(kind).is_some(), "{path}: {} {kind} in {answer}", response.status);

@@ -124,7 +124,7 @@ fn configcat_shows_the_key_the_mode_and_the_source_of_an_sdk() {
         "counts": true, "status": "healthy", "records": [record],
     });
     assert_eq!((&response["status"], &response["checks"]["my_sdk"]), (&"healthy".into(), &sdk));
-    assert!(response["checks"]["app"].get("mode").is_none(), "nothing is asked with a key there: {response}");
+    assert!(response["checks"]["app"].get("mode").is_none(), "nothing is probed with a key there: {response}");
     let (_, response) = body(&snapshot, "/status", false);
     assert!(response["checks"]["my_sdk"].get("key").is_none() && response["checks"]["my_sdk"]["mode"] == "online", "{response}");
 }

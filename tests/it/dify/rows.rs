@@ -56,7 +56,7 @@ fn each_mode_of_0_15_3_has_its_command() {
 }
 
 #[test]
-fn what_the_script_would_serve_by_mistake_is_refused() {
+fn modes_that_the_script_serves_by_mistake_are_refused() {
     for mode in ["API", "Worker", "websocket", "worker ", " worker", "api,worker", "-x"] {
         for preset in [NEWEST, OLD] {
             assert_eq!(reported(preset, &[("MODE", mode)], &[]), (vec![], 78), "{preset} {mode}");

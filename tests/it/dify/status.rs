@@ -239,7 +239,7 @@ fn a_dify_is_down_only_when_none_of_its_apis_is_well_and_never_counts_for_readin
 }
 
 #[test]
-fn a_session_is_refreshed_when_it_ends_and_made_anew_where_that_is_refused() {
+fn a_session_is_refreshed_when_it_ends_and_renewed_if_that_is_refused() {
     for tokens_in in [TokensIn::Body, TokensIn::Cookies, TokensIn::HostCookies] {
         let dify = DifyServer::start();
         dify.world().tokens_in = tokens_in;
@@ -378,7 +378,7 @@ fn a_dify_that_is_gone_is_a_network_error_and_all_of_it_is_down() {
 }
 
 #[test]
-fn no_more_calls_are_under_way_than_parallel_says_and_no_viewer_makes_one() {
+fn no_more_calls_run_than_parallel_permits_and_no_viewer_makes_one() {
     for (parallel, expected) in [(1, 1), (3, 3)] {
         let dify = DifyServer::start();
         dify.world().apps = (0..8).map(|n| App { id: format!("app-{n}"), mode: "chat", key: Some(format!("app-key-{n}")) }).collect();

@@ -73,7 +73,7 @@ fn the_shared_key_belongs_to_all_and_a_foreign_value_to_its_owner() {
 }
 
 #[test]
-fn a_restarted_replica_takes_its_killed_predecessors_ready_away_at_once() {
+fn a_restarted_replica_removes_its_killed_predecessors_readiness_at_once() {
     let redis = Redis::start();
     let mut first = replica(&redis.url(), "one", "").start();
     until_key(&redis, Some("ready"));
@@ -108,7 +108,7 @@ fn two_live_replicas_of_one_name_are_both_counted() {
 }
 
 #[test]
-fn what_an_instance_says_of_itself_is_short_and_a_change_is_published() {
+fn the_record_of_an_instance_is_short_and_a_change_is_published() {
     let redis = Redis::start();
     let mut subscriber = std::process::Command::new("redis-cli");
     let channel = format!("portcullis:{{{KEY}}}:events");
@@ -191,7 +191,7 @@ fn where_scripts_are_forbidden_the_key_alone_is_written_and_never_deleted() {
 }
 
 #[test]
-fn an_instance_says_why_it_is_not_up_in_words_for_everybody() {
+fn an_instance_reports_why_it_is_not_up_in_public_words() {
     let redis = Redis::start();
     let http = Http::answering(200, "");
     let check = format!(
@@ -210,7 +210,7 @@ fn an_instance_says_why_it_is_not_up_in_words_for_everybody() {
 }
 
 #[test]
-fn what_the_modules_do_stands_in_the_record() {
+fn the_record_contains_the_state_of_the_modules() {
     let redis = Redis::start();
     let run = replica(&redis.url(), "one", "").env("PORTCULLIS_HEARTBEAT__EVERY", "1s").env("PORTCULLIS_HEARTBEAT__TTL", "20s");
     let module = run.script("module", &polite());
@@ -241,7 +241,7 @@ fn what_the_modules_do_stands_in_the_record() {
 }
 
 #[test]
-fn the_simple_mode_writes_the_key_alone_and_an_exclusive_replica_takes_it_along() {
+fn the_simple_mode_writes_only_the_key_and_an_exclusive_replica_removes_it() {
     let redis = Redis::start();
     redis.command(&["SET", KEY, "ready"]);
     let app = Http::answering(503, "");

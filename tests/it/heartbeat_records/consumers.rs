@@ -81,7 +81,7 @@ fn enough_that_do_not_stay_are_not_enough() {
 }
 
 #[test]
-fn a_wait_for_what_stays_begins_anew_with_every_break() {
+fn a_wait_for_stability_restarts_with_every_failure() {
     let redis = Redis::start();
     let target = format!("redis+ready://127.0.0.1:{}/0?service=api", redis.port);
     let mut run = Portcullis::new().args(["wait", "--stable", "8s", "--timeout", "5m", &target, "--", "echo", "started"]).start();

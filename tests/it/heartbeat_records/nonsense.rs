@@ -54,7 +54,7 @@ fn poison(redis: &Redis) {
 }
 
 #[test]
-fn a_beat_is_written_whatever_stands_in_its_keys() {
+fn a_heartbeat_is_written_whatever_its_keys_contain() {
     let redis = Redis::start();
     let odd: [(&str, &[&str]); 12] = [
         ("an infinite deadline", &["ZADD", "READY", "+inf", "x"]),

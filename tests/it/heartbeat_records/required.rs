@@ -43,7 +43,7 @@ fn record(redis: &Redis) -> (String, serde_json::Value) {
 }
 
 #[test]
-fn without_its_heartbeat_it_is_not_ready_and_the_process_never_hears_of_it() {
+fn without_its_heartbeat_it_is_not_ready_and_the_process_is_not_affected() {
     let mut redis = Redis::reserve();
     let mut run = replica(&redis.url(), "one", "").env(REQUIRED, "true").start();
     run.until_stdout("ready", secs(30));
@@ -85,7 +85,7 @@ fn by_default_the_readiness_does_not_know_the_heartbeat() {
 }
 
 #[test]
-fn the_plan_says_so_and_the_name_is_taken() {
+fn the_plan_reports_it_and_the_name_is_reserved() {
     let file = "[heartbeat]\nurl = \"redis://redis\"\nrequired = true\n[modes.api]\ncommand = [\"true\"]\n";
     let plan = |file: &str, more: &[&str]| Portcullis::new().config(file).env("MODE", "api").args(["plan"].iter().chain(more)).output();
     let reported = plan(file, &[]).exits(0).stdout;

@@ -129,7 +129,7 @@ fn loading() {
 }
 
 #[test]
-fn out_of_memory_the_beats_pass() {
+fn without_free_memory_heartbeats_still_pass() {
     let redis = Redis::start();
     let run = Watched::start(&redis.url());
     until_key(&redis, Some("ready"));

@@ -113,7 +113,7 @@ fn a_mode_that_waits_starts_after_another_has_migrated() {
 }
 
 #[test]
-fn what_does_not_verify_has_failed() {
+fn a_failed_verification_is_a_failure() {
     let server = Postgres::start();
     replica(&server, "one", "true\n", "verify = \"SELECT 1\"").output().exits(1).says(&["its verification failed"]);
     let verify = Portcullis::new();
@@ -127,7 +127,7 @@ fn what_does_not_verify_has_failed() {
 }
 
 #[test]
-fn a_command_that_failed_is_tried_again_as_often_as_it_may_be() {
+fn a_failed_command_is_retried_up_to_its_limit() {
     let server = Postgres::start();
     let script = "echo try >> tries\ntest $(wc -l < tries) -ge 2\n";
     let run = replica(&server, "one", script, "retries = 1").start();

@@ -161,7 +161,7 @@ fn a_session_that_outlives_its_client_is_ended_after_half_a_minute_and_no_other_
 }
 
 #[test]
-fn what_a_migration_leaves_in_its_group_is_gone_before_the_lock_is() {
+fn leftovers_in_a_migrations_group_end_before_the_lock_is_released() {
     let server = prepared();
     // It ignores TERM, so that only KILL ends it.
     let script = "(trap '' TERM; while :; do sleep 1; done) > /dev/null 2>&1 &\necho left $!\n";

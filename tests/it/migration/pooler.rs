@@ -45,7 +45,7 @@ pub(super) fn prepared() -> Postgres {
 }
 
 #[test]
-fn an_idle_session_that_a_pooler_keeps_under_the_migrations_name_is_no_leftover() {
+fn an_idle_session_that_a_pooler_keeps_under_the_migrations_name_is_not_a_leftover() {
     let server = prepared();
     let pooler = PgBouncer::before(&server);
     let script = format!("{} -c \"INSERT INTO runs (event) VALUES ('run')\"\n", psql(&pooler));
@@ -158,7 +158,7 @@ fn a_holder_that_is_killed_behind_a_pooler_still_has_a_successor_that_settles() 
 }
 
 #[test]
-fn what_a_role_has_set_for_applications_does_not_end_the_lock() {
+fn timeouts_of_a_role_do_not_end_the_lock() {
     let server = prepared();
     for (setting, value) in
         [("statement_timeout", "1s"), ("lock_timeout", "1s"), ("idle_in_transaction_session_timeout", "2s"), ("idle_session_timeout", "2s")]
@@ -193,8 +193,8 @@ fn a_pool_of_one_connection_is_named_after_ten_seconds() {
 }
 
 #[test]
-fn a_key_that_the_tool_takes_itself_is_named_after_ten_seconds() {
-    if !slow("a_key_that_the_tool_takes_itself_is_named_after_ten_seconds") {
+fn a_lock_key_that_the_tool_uses_itself_is_reported_after_ten_seconds() {
+    if !slow("a_lock_key_that_the_tool_uses_itself_is_reported_after_ten_seconds") {
         return;
     }
     let server = prepared();

@@ -89,8 +89,8 @@ fn a_row_behind_a_pooler_is_kept_over_its_lease_and_has_a_schema() {
 }
 
 #[test]
-fn the_row_of_a_killed_holder_is_taken_when_its_lease_is_over() {
-    if !crate::support::slow("the_row_of_a_killed_holder_is_taken_when_its_lease_is_over") {
+fn the_row_of_a_killed_holder_is_taken_over_when_its_lease_is_over() {
+    if !crate::support::slow("the_row_of_a_killed_holder_is_taken_over_when_its_lease_is_over") {
         return;
     }
     let server = server();

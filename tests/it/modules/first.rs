@@ -74,7 +74,7 @@ fn the_checks_go_through_a_module_that_comes_first_and_is_stopped_last() {
 }
 
 #[test]
-fn without_that_the_start_fails_for_want_of_the_proxy() {
+fn without_that_the_start_fails_because_the_proxy_is_missing() {
     let postgres = Postgres::start();
     let (run, port) = (Portcullis::new(), free_port());
     let config = service(&run, &postgres, port, "");
@@ -140,7 +140,7 @@ fn it_outlives_modules_and_workers_and_a_process_that_dies() {
 }
 
 #[test]
-fn one_that_takes_too_long_to_go_is_killed_within_the_stop() {
+fn a_first_module_that_ignores_term_is_killed_within_the_stop() {
     let deaf = "[process]\nstop_timeout = \"2s\"\n[modules.proxy]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo begin deaf; while :; do sleep 0.1; done\"]\nstart = \"first\"\n";
     let mut run = run(deaf);
     run.until_stdout("begin main", secs(20));
@@ -172,7 +172,7 @@ fn the_process_waits_for_the_modules_that_it_comes_after_in_each_start() {
 }
 
 #[test]
-fn what_cannot_come_in_that_order_is_refused() {
+fn messages_in_a_wrong_order_are_refused() {
     let base = "[modes.api]\ncommand = [\"true\"]\n";
     for (toml, words) in [
         (

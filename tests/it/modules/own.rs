@@ -4,7 +4,7 @@ use super::{HEALTH, run, until};
 use crate::support::{Http, eventually, root, secs};
 
 #[test]
-fn a_module_has_an_environment_and_a_directory_of_its_own() {
+fn a_module_has_its_own_environment_and_directory() {
     let tables = "[env]\nSHARED = \"for all\"\n[modules.one]\ninstances = 2\nworking_directory = \"/\"\n\
          command = [\"sh\", \"-c\", \"echo said $$0 $$OWN $$SHARED $$PWD; exec sleep 1000\", \"number ${@instance}\"]\n\
          env = { OWN = \"own-${@instance}\" }\n";
@@ -15,8 +15,8 @@ fn a_module_has_an_environment_and_a_directory_of_its_own() {
 }
 
 #[test]
-fn a_module_has_a_user_of_its_own() {
-    if !root("a_module_has_a_user_of_its_own") {
+fn a_module_has_its_own_user() {
+    if !root("a_module_has_its_own_user") {
         return;
     }
     // `id` shows the groups too; what is run before is the user's own, home and all.

@@ -113,7 +113,7 @@ fn a_standby_answers_and_is_distinguished_from_a_primary() {
 }
 
 #[test]
-fn mariadb_takes_the_login_over_tcp_tls_and_its_socket() {
+fn mariadb_accepts_the_login_over_tcp_tls_and_its_socket() {
     let certificates = Certificates::make();
     let options = [
         format!("--ssl-cert={}", certificates.pem("server").display()),

@@ -26,7 +26,7 @@ fn files_sockets_and_disks_are_looked_at() {
 }
 
 #[test]
-fn grpc_is_ready_when_it_says_serving() {
+fn grpc_is_ready_when_it_reports_serving() {
     let server = Grpc::saying(1);
     let url = format!("grpc://127.0.0.1:{}", server.port);
     passes(&url);

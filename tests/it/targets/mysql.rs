@@ -6,8 +6,8 @@ use crate::support::secure::{Opening, Secure};
 use crate::support::{Certificates, Impostor, MySql, Portcullis};
 
 #[test]
-fn a_current_mysql_takes_the_login_with_a_cold_cache_and_without_tls() {
-    let test = "targets::mysql::a_current_mysql_takes_the_login_with_a_cold_cache_and_without_tls";
+fn a_current_mysql_accepts_the_login_with_a_cold_cache_and_without_tls() {
+    let test = "targets::mysql::a_current_mysql_accepts_the_login_with_a_cold_cache_and_without_tls";
     let Some(server) = MySql::start(test, PASSWORD, &[]) else { return };
     let url = |parameters: &str| format!("mysql://app:{}@127.0.0.1:{}/app?{parameters}", percent(PASSWORD), server.port);
     let cold = || drop(server.sql("FLUSH PRIVILEGES"));

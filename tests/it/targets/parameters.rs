@@ -146,7 +146,7 @@ fn a_redis_user_without_a_password_logs_in_as_redis_py_does() {
 }
 
 #[test]
-fn wait_takes_passwords_from_variables_and_files_as_the_servers_own_clients_do() {
+fn wait_reads_passwords_from_variables_and_files_like_the_servers_own_clients() {
     let (postgres, redis) = (Postgres::start(), Redis::with_password("right password"));
     let database = format!("postgres://app@127.0.0.1:{}/app", postgres.port);
     let cache = format!("redis://127.0.0.1:{}/0", redis.port);

@@ -38,7 +38,7 @@ fn serve(certificates: &Certificates, name: &str) -> (Server, u16) {
 }
 
 #[test]
-fn a_trusted_certificate_is_good_for_what_it_says_only() {
+fn a_trusted_certificate_is_valid_only_for_its_purpose() {
     let certificates = Certificates::make();
     let made = Command::new("bash").args(["-c", SCRIPT]).current_dir(certificates.path()).output().expect("run bash");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

@@ -76,7 +76,7 @@ fn a_redirect_that_is_expected_is_not_followed() {
 }
 
 #[test]
-fn the_key_of_a_check_says_how_many_are_followed() {
+fn the_key_of_a_check_sets_how_many_are_followed() {
     let (server, other) = (Redirecting::start(), Redirecting::start());
     for (redirects, code) in [(0, 69), (1, 0)] {
         let url = server.url(&format!("/to/{}", other.url("/there")));
@@ -121,6 +121,6 @@ fn another_host_that_may_be_followed_to_gets_no_credentials() {
     let home = server.seen()[before..].split("\n\n").find(|head| head.starts_with("get /home")).map(str::to_owned);
     assert!(home.is_some_and(|head| !head.contains("x-key")), "{}", server.seen());
     let refused = requested(&server.url(&format!("/to/{}", other.url("/to//new"))), Some(1)).unwrap_err();
-    assert_eq!((refused.class, refused.status), (ErrorKind::Status, Some(302)));
+    assert_eq!((refused.kind, refused.status), (ErrorKind::Status, Some(302)));
     assert_eq!(requested(&server.url("/to//new"), Some(0)).unwrap_err().status, Some(302));
 }

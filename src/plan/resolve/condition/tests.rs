@@ -20,7 +20,7 @@ fn later(when: &str) -> String {
 }
 
 #[test]
-fn what_is_known_is_decided_and_files_and_commands_stay() {
+fn known_parts_are_decided_and_files_and_commands_remain() {
     for (when, left) in [
         ("{ var = 'FLAG', truthy = true }", "always"),
         ("{ argument = 1, one_of = ['worker'] }", "never"),

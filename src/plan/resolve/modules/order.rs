@@ -37,15 +37,15 @@ pub(super) fn resolve(context: &Context<'_>, written: &[Written<'_>]) -> After {
         }
         after.insert(module.entry.key.clone(), names);
     }
-    let mut said: Vec<&str> = Vec::new();
+    let mut named: Vec<&str> = Vec::new();
     for module in written {
         let Some(circle) = circle(&after, &module.entry.key) else { continue };
-        let again = circle.iter().any(|name| said.contains(&name.as_str()));
+        let again = circle.iter().any(|name| named.contains(&name.as_str()));
         if !again {
             let shown = circle.iter().chain(circle.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" after ");
             context.problem(Problem::at(&module.entry.origin, format!("modules wait for each other in a circle: {shown}")));
         }
-        said.push(&module.entry.key);
+        named.push(&module.entry.key);
     }
     after
 }

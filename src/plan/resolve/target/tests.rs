@@ -145,7 +145,7 @@ fn parameters_for_security_are_kept_or_refused() {
 }
 
 #[test]
-fn what_is_not_about_security_is_ignored_with_a_notice() {
+fn other_parameters_are_ignored_with_a_notice() {
     for url in [
         "postgres://h/x?sslpassword=secret",
         "postgres://h/x?pgbouncer=true&connection_limit=5",
@@ -209,7 +209,7 @@ fn a_redis_url_names_its_login_as_redis_py_reads_it() {
 }
 
 #[test]
-fn what_is_wrong_is_said_of_the_target_by_its_number() {
+fn errors_of_a_target_are_reported_with_its_number() {
     for (url, words) in [
         ("tcp://db", "target 1: `url` names no port"),
         ("tcp://a:1,b:2", "names several hosts"),
@@ -260,7 +260,7 @@ fn parts_of_another_kind_are_named() {
 }
 
 #[test]
-fn an_http_check_says_which_redirects_and_which_proxy() {
+fn an_http_check_reads_its_redirects_and_its_proxy() {
     let http = |keys: &str| match of_http(keys) {
         Ok(Target::Http(http)) => (http.redirects, http.environment_proxy),
         other => panic!("{keys}: {other:?}"),
@@ -354,7 +354,7 @@ fn variables_verify_a_certificate_only_if_they_request_it_and_that_is_reported()
 }
 
 #[test]
-fn what_is_wrong_with_the_variables_names_them() {
+fn errors_of_variables_name_them() {
     for (variables, problem) in [
         (&[("REDIS_USE_SENTINEL", "true")][..], "REDIS_USE_SENTINEL, but REDIS_SENTINELS is not set"),
         (&[("REDIS_USE_SENTINEL", "true"), ("REDIS_SENTINELS", "a")], "but REDIS_SENTINEL_SERVICE_NAME is not set"),
@@ -367,8 +367,8 @@ fn what_is_wrong_with_the_variables_names_them() {
             "excludes `kind`: both say what kind of Redis it is; keep one of them",
         ),
     ] {
-        let reported = by_variables(variables).err().unwrap_or_else(|| panic!("{variables:?} is taken"));
-        assert!(reported.contains(problem), "{variables:?}: {reported}");
+        let problem_text = by_variables(variables).err().unwrap_or_else(|| panic!("{variables:?} is taken"));
+        assert!(problem_text.contains(problem), "{variables:?}: {problem_text}");
     }
     let over = [("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__PASSWORD", "other"), ("PORTCULLIS_CHECKS__REDIS__DATABASE", "5")];
     assert_eq!(by_variables(&over).unwrap().0, "redis://a:6379/5", "parts lie over the variables");

@@ -53,7 +53,7 @@ fn came_to(arguments: &[&str]) -> (String, bool, bool) {
 }
 
 #[test]
-fn the_first_rule_that_holds_says_what_arguments_come_to() {
+fn the_first_rule_that_holds_decides_about_the_arguments() {
     for (arguments, command, own, waits) in [
         (&[][..], "serve --workers=1 --debug= --first=", false, true),
         (&["server"], "serve --workers=1 --debug= --first=", false, true),
@@ -82,7 +82,7 @@ fn the_first_rule_that_holds_says_what_arguments_come_to() {
     assert!(own.main.unwrap().env.iter().any(|(name, word)| name == "WHO" && word.value() == "own"));
 }
 
-fn with_arguments(toml: &str, arguments: &[&str], change: impl FnOnce(&mut RunOptions)) -> Result<Plan, Problems> {
+fn resolve_with(toml: &str, arguments: &[&str], change: impl FnOnce(&mut RunOptions)) -> Result<Plan, Problems> {
     let file = File::new(toml);
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let mut request = RunOptions { file: Some(file.0.clone()), arguments, ..RunOptions::default() };
@@ -91,28 +91,28 @@ fn with_arguments(toml: &str, arguments: &[&str], change: impl FnOnce(&mut RunOp
 }
 
 #[test]
-fn what_is_written_on_the_command_line_stands_above_the_rules() {
-    let plan = with_arguments(RULES, &["server", "x"], |request| request.mode = Some("worker".into())).unwrap();
+fn the_command_line_overrides_the_rules() {
+    let plan = resolve_with(RULES, &["server", "x"], |request| request.mode = Some("worker".into())).unwrap();
     assert_eq!(argv(&plan), ["work", "x"]);
-    let plan = with_arguments(RULES, &["worker", "--workers", "1"], |request| request.exec = true).unwrap();
+    let plan = resolve_with(RULES, &["worker", "--workers", "1"], |request| request.exec = true).unwrap();
     assert_eq!((argv(&plan), plan.own_command), (vec!["worker", "--workers", "1"], true));
-    let plan = with_arguments(RULES, &["worker", "--workers", "1"], |request| request.bare = true).unwrap();
+    let plan = resolve_with(RULES, &["worker", "--workers", "1"], |request| request.bare = true).unwrap();
     assert_eq!((argv(&plan), plan.checks.len()), (vec!["work"], 0));
 }
 
 #[test]
-fn a_start_that_is_refused_says_why_and_nothing_else() {
+fn a_refused_start_reports_only_the_reason() {
     let refused = try_with(RULES, &[], &["x", "stop"]).unwrap_err();
     assert_eq!((refused.to_string().as_str(), refused.code()), ("name a command, not stop", 3));
     let toml = "
 [conditions]
 new = { file = '/nonexistent/version', exists = false }
-with_arguments = { all = [{ condition = 'new' }, { command = ['sh', '-c', 'exit 0'] }] }
+asked = { all = [{ condition = 'new' }, { command = ['sh', '-c', 'exit 0'] }] }
 [[refuse]]
 when = { var = 'KEY', nonempty = false }
 message = 'set KEY'
 [[refuse]]
-when = { condition = 'with_arguments' }
+when = { condition = 'asked' }
 message = 'this is new'
 code = 1
 [[refuse]]
@@ -122,7 +122,7 @@ message = 'never'
 command = ['a', '${KEY}']
 unknown = 1
 ";
-    let refused = with_arguments(toml, &[], |_| ()).unwrap_err();
+    let refused = resolve_with(toml, &[], |_| ()).unwrap_err();
     assert_eq!((refused.to_string().as_str(), refused.code()), ("set KEY\nthis is new", 64));
 }
 
@@ -150,8 +150,8 @@ fn errors_of_rules_and_conditions_are_reported() {
         ("service = '${@1}'", "there is no argument `${@1}`; add the argument, or a default: `${@1:-…}`"),
         ("service = '${@0}'", "`${@0}` is no argument"),
     ] {
-        let reported = problems(&format!("{toml}\n[modes.a]\ncommand = ['a']\n"), &[], &[]).join("\n");
-        assert!(reported.contains(problem), "{toml}: {reported}");
+        let found = problems(&format!("{toml}\n[modes.a]\ncommand = ['a']\n"), &[], &[]).join("\n");
+        assert!(found.contains(problem), "{toml}: {found}");
     }
     for (arguments, problem) in
         [(&["--workers"][..], "the option --workers wants a value"), (&["--debug=1"], "the option --debug takes no value")]
@@ -160,6 +160,6 @@ fn errors_of_rules_and_conditions_are_reported() {
         assert!(problems.to_string().contains(problem), "{problems}");
         assert_eq!(problems.exit(), Exit::Usage);
     }
-    let reported = try_with("[modes.a]\ncommand = ['a']\n", &[("PORTCULLIS_EXTRA_ARGS", "ignore")], &[]).unwrap_err().to_string();
-    assert!(reported.starts_with("environment variable PORTCULLIS_EXTRA_ARGS: `extra_args` no longer exists"), "{reported}");
+    let found = try_with("[modes.a]\ncommand = ['a']\n", &[("PORTCULLIS_EXTRA_ARGS", "ignore")], &[]).unwrap_err().to_string();
+    assert!(found.starts_with("environment variable PORTCULLIS_EXTRA_ARGS: `extra_args` no longer exists"), "{found}");
 }

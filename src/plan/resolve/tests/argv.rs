@@ -28,7 +28,7 @@ fn every_construct_of_an_argv_gives_its_words() {
 }
 
 #[test]
-fn arguments_go_where_the_mode_takes_them_and_nowhere_else() {
+fn arguments_are_inserted_only_where_the_mode_accepts_them() {
     assert_eq!(argv(&with(CONSTRUCTS, &[("MODE", "job")], &["create tenant", "-x"])), ["flask", "create tenant", "-x"]);
     let few = try_with(CONSTRUCTS, &[("MODE", "job")], &[]).unwrap_err();
     assert_eq!(

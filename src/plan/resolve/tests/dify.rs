@@ -39,7 +39,7 @@ fn secs(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_client_takes_its_own_keys_else_those_that_are_found_else_that_of_all() {
+fn a_client_uses_its_own_keys_else_the_found_ones_else_the_common_one() {
     use DifyClient::{DifyChat, DifyDataset, DifyServer, DifyWorkflow};
     let account = "email = 'a@b.c'\npassword = 'p'\n";
     let own = "chat_api_keys = ['c1', '', 'c2']\nworkflow_api_keys = 'w'\ndataset_api_key = 'd'\n";
@@ -65,16 +65,16 @@ fn requests_follow_clients_and_methods_in_the_order_of_the_report() {
     let (check, target) = read(
         "clients = ['DifyServer', 'DifyChat']\nmethods = { DifyChat = ['messages', 'info'] }\nname = 'ai'\naffects = 'none'\nparallel = 2\ntimeout = '1m'\ninterval = '5m'\n",
     );
-    let requested: Vec<_> = target.clients.iter().map(|plan| (plan.client, plan.apis.clone())).collect();
+    let clients: Vec<_> = target.clients.iter().map(|plan| (plan.client, plan.apis.clone())).collect();
     let (chat, server) = (vec![Api::Info, Api::Messages], vec![Api::Apps, Api::GetDatasetApiKey]);
-    assert_eq!(requested, [(DifyClient::DifyChat, chat), (DifyClient::DifyServer, server)]);
+    assert_eq!(clients, [(DifyClient::DifyChat, chat), (DifyClient::DifyServer, server)]);
     assert_eq!((check.name.as_str(), check.affects, check.interval, check.timeout), ("ai", Affects::None, secs(300), secs(600)));
     assert_eq!(target.at_once, 2);
 }
 
 #[test]
 fn impossible_combinations_are_reported_at_their_place() {
-    for (toml, reported) in [
+    for (toml, expected) in [
         ("[dify]\n", "`url` in [dify] is missing"),
         ("[dify]\nurl = 'api:5001'\n", "p:2:7: `url` in [dify] is not a URL such as"),
         ("[dify]\nurl = 'http://u:p@api'\n", "p:2:7: `url` in [dify] contains a user"),
@@ -99,6 +99,6 @@ fn impossible_combinations_are_reported_at_their_place() {
         ("[checks.dify]\nurl = 'tcp://a:1'\n[dify]\nurl = 'http://api'\n", "two of the checks and modules are named `dify`"),
     ] {
         let found = problems(toml, &[], &["app"]);
-        assert!(found.len() == 1 && found[0].contains(reported), "{toml}: {found:?}");
+        assert!(found.len() == 1 && found[0].contains(expected), "{toml}: {found:?}");
     }
 }

@@ -6,7 +6,7 @@ use crate::plan::ViewSwitch;
 #[test]
 fn every_error_is_reported_once_without_its_consequences() {
     let migrations = "[migrations]\ncommand = ['m']\n[heartbeat]\ncheck = 'cache'\n";
-    for (toml, variables, reported) in [
+    for (toml, variables, expected) in [
         // The database of the lock and the Redis of the heartbeat are those of checks that are wrong.
         (
             format!("[checks.db]\nurl = 'postgres://${{DB_HOST/x'\n[checks.cache]\nurl = 'redis://${{CACHE}}/0'\n{migrations}"),
@@ -44,15 +44,15 @@ fn every_error_is_reported_once_without_its_consequences() {
     ] {
         let command: &[&str] = if toml.contains("[modes") { &[] } else { &["app"] };
         let found = problems(&toml, variables, command);
-        let fits = found.len() == reported.len() && found.iter().zip(reported).all(|(found, reported)| found.starts_with(reported));
+        let fits = found.len() == expected.len() && found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected));
         assert!(fits, "{toml}{found:#?}");
     }
     let request = RunOptions { file: Some("/nowhere/portcullis.toml".into()), ..RunOptions::default() };
-    let reported = resolve(&request, &Environment::new([("PORTCULLIS_HEALTH_LISTEN", ":1")])).unwrap_err().to_string();
-    let reported: Vec<&str> = reported.lines().collect();
-    assert_eq!(reported.len(), 2, "{reported:?}");
-    assert!(reported[0].ends_with("PORTCULLIS_HEALTH_LISTEN: portcullis knows no such variable; did you mean PORTCULLIS_HEALTH__LISTEN?"));
-    assert!(reported[1].starts_with("cannot read the configuration /nowhere/portcullis.toml: "));
+    let lines = resolve(&request, &Environment::new([("PORTCULLIS_HEALTH_LISTEN", ":1")])).unwrap_err().to_string();
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].ends_with("PORTCULLIS_HEALTH_LISTEN: portcullis knows no such variable; did you mean PORTCULLIS_HEALTH__LISTEN?"));
+    assert!(lines[1].starts_with("cannot read the configuration /nowhere/portcullis.toml: "));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
         assert_eq!((plan.migration.is_some(), plan.health.unwrap().views.has(ViewSwitch::Page)), (truth, truth), "{word:?}");
         assert_eq!(with("", &[("PORTCULLIS_BARE", word)], &["app"]).health.is_none(), truth, "{word:?}");
     }
-    for (name, reported) in [
+    for (name, expected) in [
         ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; expected `true` or `false`"),
         ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; expected `true` or `false`"),
         (
@@ -89,12 +89,12 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
         ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; expected `true` or `false`"),
     ] {
         let found = problems(file, &[(name, "maybe")], &["app"]);
-        assert!(found.len() == 1 && found[0].ends_with(reported), "{found:?}");
+        assert!(found.len() == 1 && found[0].ends_with(expected), "{found:?}");
     }
 }
 
 #[test]
-fn dify_takes_what_its_own_script_takes_and_says_loudly_what_it_does_not_take() {
+fn dify_accepts_what_its_own_script_accepts_and_warns_of_the_rest() {
     let on = |preset: &str, value: &str| {
         let request = RunOptions { preset: Some(preset.to_owned()), mode: Some("api".to_owned()), ..RunOptions::default() };
         let plan = resolve(&request, &Environment::new([("MIGRATION_ENABLED", value)])).unwrap();

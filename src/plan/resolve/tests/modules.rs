@@ -68,7 +68,7 @@ fn a_run_without_a_process_or_bare_has_no_modules_and_a_disabled_one_is_not_wait
 }
 
 #[test]
-fn what_is_wrong_with_every_instance_is_said_once() {
+fn an_error_of_all_instances_is_reported_once() {
     let toml = "[modules.many]\ncommand = [\"x\", \"${NOT_SET}\"]\ninstances = 3\n[modules.one]\ncommand = [\"x\", \"${@instance}\"]\n";
     let found = problems(&format!("{BASE}{toml}"), &[], &[]);
     let of = |words: &str| found.iter().filter(|problem| problem.contains(words)).count();
@@ -76,7 +76,7 @@ fn what_is_wrong_with_every_instance_is_said_once() {
 }
 
 #[test]
-fn every_circle_is_said_once() {
+fn every_cycle_is_reported_once() {
     let module = |name: &str, after: &str| format!("[modules.{name}]\ncommand = [\"x\"]\nafter = [{after}]\n");
     let toml =
         [module("a", "\"b\""), module("b", "\"c\", \"main\""), module("c", "\"a\""), module("d", "\"d\""), module("e", "\"a\"")].concat();

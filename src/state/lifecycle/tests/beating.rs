@@ -29,13 +29,13 @@ fn verdicts(run: &Run) -> [bool; 4] {
 
 fn failing(run: &Run) -> Vec<(String, ErrorKind)> {
     let items = run.lifecycle.snapshot().assess(Look::fresh(run.now)).items(Level::Ready).into_iter();
-    items.filter(|item| !item.passes).map(|item| (item.name.to_owned(), item.class)).collect()
+    items.filter(|item| !item.passes).map(|item| (item.name.to_owned(), item.kind)).collect()
 }
 
 const NOT_READY: [bool; 4] = [true, true, false, false];
 
 #[test]
-fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
+fn ready_once_the_first_heartbeat_is_written_and_again_once_one_is() {
     let (mut run, _) = up();
     assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), ErrorKind::Never)]));
     for round in 0..2 {
@@ -43,9 +43,9 @@ fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
         assert_eq!((verdicts(&run), failing(&run)), ([true; 4], vec![]), "round {round}");
         assert_eq!(run.lifecycle.snapshot().overall(Look::fresh(run.now)), Status::Up);
         // The first that fails is enough, whatever the reason.
-        for class in [ErrorKind::Refused, ErrorKind::Auth] {
-            assert_eq!(run.apply(Event::Beaten(Err(class))), [], "neither the process nor the heartbeat hears of it");
-            assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), class)]), "round {round}");
+        for kind in [ErrorKind::Refused, ErrorKind::Auth] {
+            assert_eq!(run.apply(Event::Beaten(Err(kind))), [], "neither the process nor the heartbeat hears of it");
+            assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), kind)]), "round {round}");
         }
         assert_eq!(run.lifecycle.snapshot().overall(Look::fresh(run.now)), Status::Down);
     }
@@ -57,9 +57,9 @@ fn what_is_published_to_redis_does_not_depend_on_the_heartbeat() {
     let (mut run, effects) = up();
     assert!(effects.contains(&Effect::Announce(Readiness::Ready)), "{effects:?}");
     run.apply(Event::Beaten(Err(ErrorKind::Timeout)));
-    let reported = run.lifecycle.snapshot().as_published();
+    let published = run.lifecycle.snapshot().as_published();
     let look = Look::fresh(run.now);
-    assert!(reported.check(HEARTBEAT).is_none() && reported.verdict(Level::Deep, look) && reported.overall(look) == Status::Up);
+    assert!(published.check(HEARTBEAT).is_none() && published.verdict(Level::Deep, look) && published.overall(look) == Status::Up);
     // Other failures are reported.
     let effects = run.all([refused(), refused()].map(|outcome| Event::Probed(1, outcome)));
     assert_eq!(effects, [Effect::Announce(Readiness::NotReady)]);
@@ -74,7 +74,7 @@ fn a_stop_withdraws_what_was_announced_though_it_was_never_written() {
 }
 
 #[test]
-fn a_beat_before_the_process_runs_counts_and_is_no_start() {
+fn a_heartbeat_before_the_process_runs_counts_and_is_not_a_start() {
     let mut run = Run::of(required());
     run.apply(Event::Begin);
     run.apply(Event::Beaten(Ok(())));

@@ -14,7 +14,7 @@ fn as_dumb_init() -> Run {
 }
 
 #[test]
-fn ctrl_z_puts_both_aside_and_cont_takes_both_up_again() {
+fn ctrl_z_suspends_both_and_cont_resumes_both() {
     let mut run = running(SignalPlan::default());
     let put_aside = vec![Effect::Suspend(ProcessId::Main, Suspend::AsJobOrNotAtAll)];
     for _ in 0..2 {
@@ -30,8 +30,8 @@ fn ctrl_z_puts_both_aside_and_cont_takes_both_up_again() {
 #[test]
 fn a_stopped_child_stays_stopped() {
     let mut run = running(SignalPlan::default());
-    let message = vec![Effect::Signal(ProcessId::Main, libc::SIGTSTP), Effect::Suspend(ProcessId::Main, Suspend::AsJob)];
-    assert_eq!(run.apply(signal(libc::SIGTSTP)), message);
+    let expected = vec![Effect::Signal(ProcessId::Main, libc::SIGTSTP), Effect::Suspend(ProcessId::Main, Suspend::AsJob)];
+    assert_eq!(run.apply(signal(libc::SIGTSTP)), expected);
     assert_eq!(run.apply(Event::Stopped(ProcessId::Main, libc::SIGTSTP)), []);
     let mut other = running(SignalPlan::default());
     assert_eq!(other.apply(Event::Stopped(ProcessId::Main, libc::SIGSTOP)), []);

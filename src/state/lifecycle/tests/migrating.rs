@@ -87,7 +87,7 @@ fn the_database_may_say_that_there_is_nothing_to_do() {
 }
 
 #[test]
-fn what_the_migration_left_in_its_group_is_gone_before_the_lock_is() {
+fn leftovers_in_the_migrations_group_end_before_the_lock_is_released() {
     let (mut run, _) = run_with(|_| {});
     run.all([held(), Event::Spawned(ProcessId::Migration, PID)]);
     let effects = run.apply(Event::Exited(ProcessId::Migration, Ended::Code(0)));
@@ -116,7 +116,7 @@ fn leftovers_that_had_to_be_killed_take_nothing_from_the_stop_of_the_process() {
 }
 
 #[test]
-fn a_lock_that_goes_during_the_check_under_it_holds_up_none_that_goes_on_without() {
+fn a_lock_that_is_lost_during_its_check_does_not_delay_replicas_that_continue_without_it() {
     let (mut run, _) = run_with(|plan| (plan.check, plan.unlocked) = (Some(by_command()), true));
     task(&mut run, 1);
     run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Lock(LockNews::Lost("eof".to_owned()))]);
@@ -134,7 +134,7 @@ fn term_while_its_leftovers_end_waits_for_them() {
 }
 
 #[test]
-fn a_failed_command_is_tried_again_as_often_as_it_may_be_under_the_same_lock() {
+fn a_failed_command_is_retried_up_to_its_limit_under_the_same_lock() {
     let (mut run, _) = run_with(|plan| plan.retries = 2);
     run.apply(held());
     for pause in [2, 4] {
@@ -231,7 +231,7 @@ fn thawed() -> Run {
 }
 
 #[test]
-fn after_a_gap_the_lock_is_confirmed_before_anything_goes_on() {
+fn after_a_gap_the_lock_is_confirmed_before_anything_continues() {
     let mut run = thawed();
     assert!(has(&run.apply(Event::Lock(LockNews::Confirmed)), Effect::QuerySchema(SchemaQuestion::Verify)));
     assert!(has(&task(&mut run, 0), Effect::ReleaseLock));
@@ -258,7 +258,7 @@ fn a_lock_that_was_got_and_lost_in_a_gap_begins_no_migration() {
 }
 
 #[test]
-fn what_keeps_two_migrations_apart_gets_no_grace() {
+fn the_pause_between_two_migrations_is_not_extended_by_a_gap() {
     let (mut run, _) = run_with(|_| {});
     run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Away(Duration::from_secs(60))]);
     let effects = run.apply(Event::Lock(LockNews::Lost("eof".to_owned())));

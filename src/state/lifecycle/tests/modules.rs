@@ -109,7 +109,7 @@ fn the_scenarios_of_koupleless() {
         let hot = || {
             let mut run = running(vec![plan(ModuleStart::OnDemand)]);
             assert_eq!((run.status(), run.state(ONE)), (Up, ModuleState::Resolved), "its start was not requested");
-            run.all([Event::Asked(Order::Start(ONE)), spawned(ONE)]);
+            run.all([Event::Ordered(Order::Start(ONE)), spawned(ONE)]);
             assert_eq!(run.status(), by_counting(Unknown, Up), "it starts, counted: {counts}");
             assert!(run.ready(), "a requested start does not take the base out of service");
             run
@@ -127,7 +127,7 @@ fn the_scenarios_of_koupleless() {
         broken.all([ended(ONE, 1), gone(ONE)]);
         assert_eq!((broken.status(), broken.state(ONE)), (Down, ModuleState::Broken), "a module that ran has ended");
         let mut stopped = run.clone();
-        stopped.apply(Event::Asked(Order::Stop(ONE)));
+        stopped.apply(Event::Ordered(Order::Stop(ONE)));
         assert_eq!((stopped.status(), stopped.state(ONE)), (Up, ModuleState::Stopping));
         stopped.all([ended(ONE, 143), gone(ONE)]);
         assert_eq!(
@@ -137,7 +137,7 @@ fn the_scenarios_of_koupleless() {
         );
 
         // Scenario 5: it is reinstalled.
-        run.apply(Event::Asked(Order::Restart(ONE)));
+        run.apply(Event::Ordered(Order::Restart(ONE)));
         assert_eq!(run.status(), by_counting(Unknown, Up), "it is stopped and will start, counted: {counts}");
         run.all([ended(ONE, 143), gone(ONE)]);
         assert_eq!((run.status(), run.state(ONE)), (by_counting(Unknown, Up), ModuleState::Starting));
@@ -169,12 +169,12 @@ fn a_module_starts_once_those_it_comes_after_are_up_and_not_merely_started() {
 #[test]
 fn an_order_is_counted_and_one_that_changes_nothing_does_nothing() {
     let mut run = running(vec![ModulePlan { start: ModuleStart::OnDemand, ..module(0) }]);
-    run.all([Event::Asked(Order::Start(ONE)), spawned(ONE)]);
-    assert_eq!(run.apply(Event::Asked(Order::Start(ONE))), []);
-    assert_eq!(run.apply(Event::Asked(Order::Start(TWO))), [], "there is no such module");
+    run.all([Event::Ordered(Order::Start(ONE)), spawned(ONE)]);
+    assert_eq!(run.apply(Event::Ordered(Order::Start(ONE))), []);
+    assert_eq!(run.apply(Event::Ordered(Order::Start(TWO))), [], "there is no such module");
     assert_eq!(run.module(ONE).orders, 2);
-    run.all([Event::Asked(Order::Stop(ONE)), ended(ONE, 0), gone(ONE)]);
-    assert_eq!(run.apply(Event::Asked(Order::Stop(ONE))), []);
+    run.all([Event::Ordered(Order::Stop(ONE)), ended(ONE, 0), gone(ONE)]);
+    assert_eq!(run.apply(Event::Ordered(Order::Stop(ONE))), []);
     assert_eq!(run.module(ONE).orders, 4);
 }
 
@@ -182,7 +182,7 @@ fn an_order_is_counted_and_one_that_changes_nothing_does_nothing() {
 fn an_order_before_the_process_starts_waits_for_it() {
     let mut run = Run::of(Plan { modules: vec![ModulePlan { start: ModuleStart::OnDemand, ..module(0) }], ..full() });
     run.apply(Event::Begin);
-    assert!(!run.apply(Event::Asked(Order::Start(ONE))).contains(&Effect::Spawn(ProcessId::Module(ONE))));
+    assert!(!run.apply(Event::Ordered(Order::Start(ONE))).contains(&Effect::Spawn(ProcessId::Module(ONE))));
     let mut effects = Vec::new();
     for event in &way_to(Phase::Starting)[1..7] {
         effects.extend(run.apply(event.clone()));
@@ -193,16 +193,16 @@ fn an_order_before_the_process_starts_waits_for_it() {
 #[test]
 fn a_stop_that_came_during_the_stop_of_a_restart_wins() {
     let mut run = running(vec![module(0)]);
-    run.all([spawned(ONE), Event::Asked(Order::Restart(ONE)), Event::Asked(Order::Stop(ONE))]);
+    run.all([spawned(ONE), Event::Ordered(Order::Restart(ONE)), Event::Ordered(Order::Stop(ONE))]);
     let effects = run.all([ended(ONE, 0), gone(ONE)]);
     assert!(!effects.contains(&Effect::Spawn(ProcessId::Module(ONE))));
     assert_eq!((run.state(ONE), run.status()), (ModuleState::Deactivated, Status::Up));
 }
 
 #[test]
-fn what_a_module_leaves_in_its_group_is_gone_before_it_starts_again() {
+fn leftovers_in_a_modules_group_end_before_its_restart() {
     let mut run = running(vec![module(0)]);
-    run.all([spawned(ONE), Event::Asked(Order::Restart(ONE))]);
+    run.all([spawned(ONE), Event::Ordered(Order::Restart(ONE))]);
     let effects = run.apply(ended(ONE, 0));
     assert!(effects.contains(&Effect::AwaitGroup(ProcessId::Module(ONE))) && !effects.contains(&Effect::Spawn(ProcessId::Module(ONE))));
     let killed = run.apply(Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Grace)));
@@ -211,7 +211,7 @@ fn what_a_module_leaves_in_its_group_is_gone_before_it_starts_again() {
 }
 
 #[test]
-fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
+fn a_start_that_takes_too_long_has_failed_and_its_process_is_stopped() {
     let mut run = running(vec![checked(module(0))]);
     run.all([spawned(ONE), Event::StartupProbed(ProcessId::Module(ONE), refused())]);
     let effects = run.apply(Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Limit)));
@@ -251,7 +251,7 @@ fn the_deadlines_of_one_process_do_not_outlive_it() {
 }
 
 #[test]
-fn a_module_is_started_again_as_its_policy_says() {
+fn a_module_is_restarted_by_its_policy() {
     use RestartPolicy::{Always, Never, OnFailure};
     for (policy, code, again) in
         [(Never, 1, false), (OnFailure, 0, false), (OnFailure, 1, true), (OnFailure, 125, false), (Always, 0, true), (Always, 125, false)]
@@ -284,7 +284,7 @@ fn the_pauses_grow_until_it_has_run_well_and_the_limit_ends_them() {
     run.apply(spawned(ONE));
     let effects = run.apply(ended(ONE, 1));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Arm(timer, _) if *timer == pause)), "{effects:?}");
-    run.all([gone(ONE), Event::Asked(Order::Start(ONE)), spawned(ONE)]);
+    run.all([gone(ONE), Event::Ordered(Order::Start(ONE)), spawned(ONE)]);
     run.now = run.now.after(Duration::from_secs(100));
     assert!(run.apply(ended(ONE, 1)).contains(&Effect::Arm(pause, Duration::from_secs(1))), "an order begins anew");
 }
@@ -319,7 +319,7 @@ fn without_stop_all_the_process_decides_the_exit_code() {
 }
 
 #[test]
-fn a_module_that_cannot_be_spawned_is_broken_and_says_why() {
+fn a_module_that_cannot_be_spawned_is_broken_with_its_reason() {
     let failed = |code: Exit| Event::SpawnFailed(ProcessId::Module(ONE), code.code(), "cannot start it".to_owned());
     let mut run = running(vec![restarting(module(0), RestartPolicy::OnFailure, 0)]);
     let effects = run.apply(failed(Exit::NotFound));
@@ -342,7 +342,7 @@ fn its_own_checks_are_there_while_it_runs() {
     assert_eq!(run.status(), Status::Up);
     run.apply(Event::Probed(0, refused()));
     assert_eq!(run.status(), Status::Down);
-    assert!(run.apply(Event::Asked(Order::Stop(ONE))).contains(&Effect::Watch(ProcessId::Module(ONE), Watch::Nothing)));
+    assert!(run.apply(Event::Ordered(Order::Stop(ONE))).contains(&Effect::Watch(ProcessId::Module(ONE), Watch::Nothing)));
     run.apply(Event::Probed(0, refused()));
     assert_eq!(run.status(), Status::Up, "late news of a module that is stopped count for nothing");
 }
@@ -367,12 +367,12 @@ fn a_stop_goes_in_the_reverse_of_the_order_of_the_start() {
     let mut run = with(vec![behind, last, beside]);
     run.all([Event::Begin, spawned(three), Event::Spawned(ProcessId::Main, PID), spawned(ONE), spawned(TWO)]);
     let all = [ProcessId::Main, ProcessId::Module(ONE), ProcessId::Module(TWO), ProcessId::Module(three)];
-    let stop_requested = |effects: &[Effect]| all.into_iter().filter(|id| sends_stop_signal(effects, *id)).collect::<Vec<_>>();
-    assert_eq!(stop_requested(&run.apply(signal(libc::SIGTERM))), [ProcessId::Module(TWO)]);
-    assert_eq!(stop_requested(&run.apply(ended(TWO, 0))), [ProcessId::Module(ONE)]);
-    assert_eq!(stop_requested(&run.apply(ended(ONE, 0))), [ProcessId::Main]);
+    let stopped = |effects: &[Effect]| all.into_iter().filter(|id| sends_stop_signal(effects, *id)).collect::<Vec<_>>();
+    assert_eq!(stopped(&run.apply(signal(libc::SIGTERM))), [ProcessId::Module(TWO)]);
+    assert_eq!(stopped(&run.apply(ended(TWO, 0))), [ProcessId::Module(ONE)]);
+    assert_eq!(stopped(&run.apply(ended(ONE, 0))), [ProcessId::Main]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(5)));
-    assert_eq!(stop_requested(&effects), [ProcessId::Module(three)]);
+    assert_eq!(stopped(&effects), [ProcessId::Module(three)]);
     assert!(run.apply(ended(three, 0)).contains(&Effect::SignalLatecomers(libc::SIGTERM)));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(5));
 }
@@ -399,7 +399,7 @@ fn the_second_stop_no_longer_waits_for_modules_and_the_third_kills() {
 }
 
 #[test]
-fn a_process_that_ends_takes_its_modules_with_it() {
+fn a_process_that_ends_ends_its_modules() {
     let mut run = running(vec![module(0), restarting(module(1), RestartPolicy::Always, 0)]);
     run.all([spawned(ONE), spawned(TWO), ended(TWO, 1)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)));
@@ -408,13 +408,13 @@ fn a_process_that_ends_takes_its_modules_with_it() {
         effects.contains(&Effect::Disarm(Timer::Process(ProcessId::Module(TWO), ProcessTimer::Restart))),
         "nothing is restarted: {effects:?}"
     );
-    assert!(!run.apply(Event::Asked(Order::Start(TWO))).contains(&Effect::Spawn(ProcessId::Module(TWO))));
+    assert!(!run.apply(Event::Ordered(Order::Start(TWO))).contains(&Effect::Spawn(ProcessId::Module(TWO))));
     run.apply(ended(ONE, 0));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(0));
 }
 
 #[test]
-fn modules_go_on_while_the_process_is_started_again() {
+fn modules_continue_while_the_process_is_restarted() {
     let restart = RestartPlan { policy: RestartPolicy::Always, ..RestartPlan::default() };
     let mut run = Run::of(Plan { main: Some(ProcessPlan { restart, ..process() }), modules: vec![module(0)], ..bare() });
     run.all([Event::Begin, spawned(ONE), Event::Spawned(ProcessId::Main, PID)]);
@@ -427,7 +427,7 @@ fn modules_go_on_while_the_process_is_started_again() {
 }
 
 #[test]
-fn a_process_that_cannot_be_spawned_takes_the_modules_with_it_that_just_were() {
+fn a_process_that_cannot_be_spawned_ends_the_modules_that_just_started() {
     let mut run = with(vec![module(0)]);
     run.apply(Event::Begin);
     let effects = run.apply(Event::SpawnFailed(ProcessId::Main, 127, "not found".to_owned()));

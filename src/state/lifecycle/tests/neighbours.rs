@@ -90,7 +90,7 @@ struct World {
     next_pid: i32,
     /// Whether the process may get its stop signal before the end of those that started after it.
     hurried: bool,
-    survivors_signalled: bool,
+    survivors_told: bool,
     exit: Option<u8>,
 }
 
@@ -107,7 +107,7 @@ impl World {
             stubborn,
             next_pid: 100,
             hurried: false,
-            survivors_signalled: false,
+            survivors_told: false,
             exit: None,
         };
         let before = world.plans.iter().filter(|plan| waits && !world.is_behind_main(plan.id));
@@ -204,13 +204,13 @@ impl World {
             Effect::SignalGroup(id, number) => self.hit(id, number),
             Effect::AwaitGroup(id) => self.groups.push(id),
             Effect::SignalSurvivors(number) | Effect::SignalLatecomers(number) => {
-                self.survivors_signalled = true;
+                self.survivors_told = true;
                 if number == libc::SIGKILL {
                     self.dying = self.alive.keys().copied().collect();
                 }
             }
             Effect::Exit(code) => {
-                assert_eq!(self.alive, BTreeMap::new(), "{shown} leaves somebody behind");
+                assert_eq!(self.alive, BTreeMap::new(), "{shown} leaves a process behind");
                 assert_eq!(self.run.lifecycle.ending().map(|ending| ending.code), Some(code));
                 self.exit = Some(code);
             }
@@ -255,7 +255,7 @@ impl World {
             Happening::Ends(None, 0) => self.dies(ProcessId::Main, Ended::Code(0)),
             Happening::Order(number, order) => {
                 let order = [Order::Start, Order::Stop, Order::Restart][order as usize](id(number));
-                self.apply(Event::Asked(order));
+                self.apply(Event::Ordered(order));
             }
             Happening::Signal(number) => {
                 self.hurried |= number == libc::SIGTERM && self.run.phase() == Phase::Draining;
@@ -284,7 +284,7 @@ impl World {
             self.dies(id, Ended::Signal(15));
         } else if let Some(id) = self.groups.pop() {
             self.apply(Event::GroupGone(id));
-        } else if self.alive.is_empty() && std::mem::take(&mut self.survivors_signalled) {
+        } else if self.alive.is_empty() && std::mem::take(&mut self.survivors_told) {
             self.apply(Event::NoneLeft);
         } else {
             return false;
@@ -322,9 +322,9 @@ fn any_event(id: ModuleId, choice: u8) -> Event {
         10 => Event::GroupGone(process),
         11 => Event::StartupProbed(ProcessId::Module(id), passed()),
         12 => Event::StartupProbed(ProcessId::Module(id), refused()),
-        13 => Event::Asked(Order::Start(id)),
-        14 => Event::Asked(Order::Stop(id)),
-        15 => Event::Asked(Order::Restart(id)),
+        13 => Event::Ordered(Order::Start(id)),
+        14 => Event::Ordered(Order::Stop(id)),
+        15 => Event::Ordered(Order::Restart(id)),
         16 => Event::Spawned(ProcessId::Main, PID),
         17 => Event::Exited(ProcessId::Main, Ended::Code(0)),
         18 => Event::Elapsed(Timer::Precedence),

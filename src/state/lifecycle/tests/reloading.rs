@@ -45,7 +45,7 @@ fn check_names(run: &Run) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_kept_keeps_all_that_is_known_of_it() {
+fn unchanged_parts_keep_their_state() {
     let old = plan(&["db", "cache"], vec![module(0)]);
     let mut run = running(old.clone());
     run.all([Event::Probed(0, passed()), Event::Probed(1, passed())]);
@@ -87,7 +87,7 @@ fn a_changed_rate_limited_check_keeps_its_last_result() {
 }
 
 #[test]
-fn a_module_that_is_started_again_is_not_judged_by_what_its_predecessor_said() {
+fn a_restarted_module_is_not_judged_by_its_predecessors_results() {
     let own = |id: usize| {
         let mut plan = plan(&["m0.web"], vec![ModulePlan { checks: vec![id], ..module(0) }]);
         plan.checks[id].interval = Duration::from_secs(60);
@@ -96,16 +96,16 @@ fn a_module_that_is_started_again_is_not_judged_by_what_its_predecessor_said() {
     let mut run = running(own(0));
     run.apply(spawned(ModuleId(0)));
     let state = |run: &Run| snapshot(run).check("m0.web").map(|check| check.effective(run.now).0);
-    let requested = run.now.after(Duration::from_secs(1));
-    run.now = requested;
+    let recorded_at = run.now.after(Duration::from_secs(1));
+    run.now = recorded_at;
     run.apply(Event::Probed(0, passed()));
     assert_eq!(state(&run), Some(State::Up));
-    run.now = requested.after(Duration::from_secs(1));
-    run.all([Event::Asked(Order::Restart(ModuleId(0)))]);
+    run.now = recorded_at.after(Duration::from_secs(1));
+    run.all([Event::Ordered(Order::Restart(ModuleId(0)))]);
     run.all([Event::Exited(ProcessId::Module(ModuleId(0)), Ended::Code(0)), Event::GroupGone(ProcessId::Module(ModuleId(0)))]);
-    run.now = requested.after(Duration::from_secs(2));
+    run.now = recorded_at.after(Duration::from_secs(2));
     run.apply(spawned(ModuleId(0)));
-    run.apply(Event::Recalled(0, requested, passed()));
+    run.apply(Event::Recalled(0, recorded_at, passed()));
     assert_eq!(state(&run), Some(State::Unknown), "that was about the process before");
     let since = run.now.after(Duration::from_secs(1));
     run.now = since.after(Duration::from_secs(1));
@@ -114,7 +114,7 @@ fn a_module_that_is_started_again_is_not_judged_by_what_its_predecessor_said() {
 }
 
 #[test]
-fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
+fn changed_modules_are_stopped_and_started_by_the_new_plan() {
     let old = plan(&[], vec![module(0), ModulePlan { start: ModuleStart::OnDemand, counts: false, ..module(1) }]);
     let mut run = running(old.clone());
     let new = plan(
@@ -136,7 +136,7 @@ fn what_has_changed_is_stopped_and_started_as_the_new_orders_say() {
 }
 
 #[test]
-fn what_is_gone_is_stopped_and_then_forgotten_with_everything_it_counted_by() {
+fn removed_modules_are_stopped_and_then_forgotten_with_their_checks() {
     let old = plan(&[], vec![module(0), module(1)]);
     let mut run = running(old.clone());
     let new = plan(&[], vec![module(1)]);
@@ -147,12 +147,12 @@ fn what_is_gone_is_stopped_and_then_forgotten_with_everything_it_counted_by() {
     run.all([Event::Exited(process, Ended::Code(0)), Event::GroupGone(process)]);
     assert!(found(&run, "m0").is_none() && snapshot(&run).check("m0").is_none() && snapshot(&run).stage("module:m0").is_none());
     assert_eq!(found(&run, "m1").map(|module| (module.id, module.state)), Some((ModuleId(1), ModuleState::Activated)));
-    run.apply(Event::Asked(Order::Start(ModuleId(0))));
+    run.apply(Event::Ordered(Order::Start(ModuleId(0))));
     assert!(found(&run, "m0").is_none());
 }
 
 #[test]
-fn before_the_process_runs_and_on_the_way_out_nothing_is_taken_over() {
+fn no_reload_is_applied_before_the_process_runs_or_during_the_stop() {
     for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Running) {
         let mut run = run_in(phase);
         let plan = Arc::clone(run.lifecycle.plan());

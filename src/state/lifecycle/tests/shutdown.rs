@@ -100,7 +100,7 @@ fn a_running_process_gets_the_signal_then_the_second_one_then_kill() {
 }
 
 #[test]
-fn what_a_process_leaves_behind_that_ended_by_itself_gets_no_more_than_the_default_time() {
+fn leftovers_of_a_process_that_ended_by_itself_get_at_most_the_default_time() {
     for (timeout, grace) in [(900, 8), (8, 8), (3, 3)] {
         let mut plan = bare();
         plan.main.as_mut().unwrap().stop_timeout = Duration::from_secs(timeout);
@@ -139,9 +139,9 @@ fn a_second_request_cuts_the_drain_short() {
                 continue;
             }
             requests.push(*number);
-            let requested = requests.first().map(|first| has(&effects, Effect::Signal(ProcessId::Main, *first)));
+            let first_signal_sent = requests.first().map(|first| has(&effects, Effect::Signal(ProcessId::Main, *first)));
             assert_eq!(has(&effects, Effect::Announce(Readiness::Stopped)), requests.len() == 1, "{sequence:?}");
-            assert_eq!(requested, Some(requests.len() == 2), "{sequence:?}");
+            assert_eq!(first_signal_sent, Some(requests.len() == 2), "{sequence:?}");
             assert_eq!(has(&effects, Effect::SignalGroup(ProcessId::Main, libc::SIGKILL)), requests.len() == 3, "{sequence:?}");
         }
     }
@@ -190,7 +190,7 @@ fn a_process_that_does_not_stop_in_time_is_killed_and_left_behind_if_even_that_d
 }
 
 #[test]
-fn what_a_killed_process_leaves_behind_is_killed_without_another_grace() {
+fn leftovers_of_a_killed_process_are_killed_without_another_grace() {
     let mut run = running_bare();
     run.all([signal(libc::SIGTERM), Event::Elapsed(Timer::Grace)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));
@@ -309,11 +309,11 @@ fn two_requests_within_50_ms_are_one() {
 
 #[test]
 fn only_the_death_because_memory_ran_out_is_reported_so() {
-    for (evidence, reported) in [(Some(ProcessId::Main), true), (Some(ProcessId::Migration), false), (None, false)] {
+    for (evidence, expected) in [(Some(ProcessId::Main), true), (Some(ProcessId::Migration), false), (None, false)] {
         let mut run = run_in(Phase::Running);
         run.all(evidence.map(Event::OutOfMemory));
         run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));
-        assert_eq!(run.ending().1.contains("because memory ran out"), reported, "{evidence:?}: {}", run.ending().1);
+        assert_eq!(run.ending().1.contains("because memory ran out"), expected, "{evidence:?}: {}", run.ending().1);
     }
 }
 

@@ -75,7 +75,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_unless_it_may() {
 }
 
 #[test]
-fn a_step_is_tried_again_after_its_pause_and_no_more_often_than_it_may() {
+fn a_step_is_retried_after_its_pause_up_to_its_limit() {
     let retries = StepPlan { retries: 1, retry_delay: Duration::from_secs(7), ..step("seed", StepAt::First) };
     let mut run = Run::of(plan(vec![retries]));
     run.apply(Event::Begin);
@@ -101,7 +101,7 @@ fn a_step_that_takes_too_long_gets_a_stop_signal_then_kill_and_has_failed_with_1
 }
 
 #[test]
-fn a_check_that_ends_with_0_says_that_there_is_nothing_to_do() {
+fn a_check_that_ends_with_0_means_no_pending_work() {
     for (code, expected) in [(0, ProcessId::Main), (1, own(0))] {
         let mut run = Run::of(plan(vec![StepPlan { check: Some(Box::new(process())), ..step("seed", StepAt::Migrated) }]));
         run.apply(Event::Begin);
@@ -110,7 +110,7 @@ fn a_check_that_ends_with_0_says_that_there_is_nothing_to_do() {
 }
 
 #[test]
-fn what_is_found_out_away_from_the_loop_decides() {
+fn the_result_from_another_thread_decides() {
     let conditional = || StepPlan { condition: ConditionPlan::Any(Vec::new()), ..step("seed", StepAt::Migrated) };
     let begin = || {
         let mut run = Run::of(plan(vec![conditional()]));
@@ -162,7 +162,7 @@ fn a_step_beside_the_process_is_stopped_with_it_and_runs_once() {
 }
 
 #[test]
-fn one_hold_of_the_lock_reaches_from_the_first_that_wants_it_to_the_last() {
+fn the_lock_is_held_from_the_first_that_needs_it_to_the_last() {
     let steps = vec![locked(step("before", StepAt::Ready)), step("between", StepAt::Migrated), locked(step("after", StepAt::Migrated))];
     let full = full();
     let mut run = Run::of(Plan { steps, heartbeat: None, ..full });

@@ -124,7 +124,7 @@ fn migrating() -> Vec<Event> {
 }
 
 #[test]
-fn every_phase_has_its_way_out() {
+fn every_phase_has_an_exit() {
     let term = || signal(libc::SIGTERM);
     let released = || Event::Lock(LockNews::Released);
     let gone = || Event::GroupGone(ProcessId::Migration);
@@ -219,13 +219,13 @@ fn every_phase_has_its_way_out() {
 }
 
 #[test]
-fn a_wait_that_saw_too_few_passes_says_so() {
+fn a_wait_with_too_few_successes_reports_that() {
     let mut plan = full();
     plan.checks[0].success_threshold = 3;
     let mut run = Run::of(plan);
     assert_eq!(exit_of(&run.all([Event::Begin, Event::Probed(0, passed()), Event::Elapsed(Timer::Wait(0))])), Some(69));
-    let reported = "db (tcp://db:5432) was not ready within 1m: it passed, but not 3 times in a row; give it a longer `wait` or a lower";
-    assert!(run.ending().1.starts_with(reported), "{}", run.ending().1);
+    let expected = "db (tcp://db:5432) was not ready within 1m: it passed, but not 3 times in a row; give it a longer `wait` or a lower";
+    assert!(run.ending().1.starts_with(expected), "{}", run.ending().1);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn stepped() -> Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Life {
     /// The event of its start comes next.
-    Asked,
+    Requested,
     Forked,
     Executes,
     /// It got KILL.
@@ -97,14 +97,14 @@ enum Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keeper {
     Idle,
-    Asked,
+    Requested,
     Held,
     Releasing,
 }
 
 /// The run and its surroundings.
 #[derive(Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "each is somebody else's")]
+#[allow(clippy::struct_excessive_bools, reason = "each belongs to another part")]
 struct World {
     run: Run,
     timers: BTreeSet<Timer>,
@@ -119,15 +119,15 @@ struct World {
     asks: bool,
     survivors: bool,
     /// Whether the checks are probed.
-    probes: bool,
+    checks_begun: bool,
     exit: Option<u8>,
 }
 
 impl World {
     fn new(plan: Plan) -> Self {
-        let probes = plan.first().next().is_none();
+        let checks_begun = plan.first().next().is_none();
         Self {
-            probes,
+            checks_begun,
             run: Run::of(plan),
             timers: BTreeSet::new(),
             alive: BTreeMap::new(),
@@ -163,13 +163,13 @@ impl World {
         let healing = |child: &crate::state::snapshot::Child| child.healing.as_ref().map(|healing| healing.stage);
         let healing: Vec<_> = snapshot.modules.iter().map(|module| &module.child).chain([&snapshot.child]).map(healing).collect();
         let _ = write!(text, "{healing:?} {}", run.leased.is_some());
-        let ending = run.ending().map(|ending| (ending.code, ending.as_requested));
+        let ending = run.ending().map(|ending| (ending.code, ending.as_asked));
         let _ = write!(text, "{:?} {:?} {steps:?} {checks:?} {modules:?} {migration:?} {ending:?}", snapshot.phase, run.start);
         let _ = write!(text, "{:?} {:?} {} {:?}", run.migrating, run.shutdown, run.requests.count, run.announced);
         let _ = write!(text, "{:?} {:?} {:?}", run.stepping, self.prepares, snapshot.step.as_ref().map(|step| step.doing));
         let _ = write!(text, "{} {} {}", run.ever_ready, run.ever_spawned, snapshot.child.pid.is_some());
         let _ = write!(text, "{:?} {:?} {:?} {:?}", self.timers, self.alive, self.groups, self.keeper);
-        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, (self.probes, self.exit));
+        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, (self.checks_begun, self.exit));
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         hasher.finish()
@@ -181,12 +181,12 @@ impl World {
         if !run.start.has_begun() && run.ending().is_none() {
             return vec![Event::Begin, signal(libc::SIGTERM)];
         }
-        if let Some((id, _)) = self.alive.iter().find(|(_, life)| **life == Life::Asked) {
+        if let Some((id, _)) = self.alive.iter().find(|(_, life)| **life == Life::Requested) {
             let failed = [Exit::NotFound, Exit::Internal].map(|exit| Event::SpawnFailed(*id, exit.code(), String::new()));
             return std::iter::once(Event::Forked(*id)).chain(failed).collect();
         }
         let mut events = Vec::new();
-        if !run.plan.checks.is_empty() && self.probes {
+        if !run.plan.checks.is_empty() && self.checks_begun {
             events.extend([Event::Probed(0, passed()), Event::Probed(0, refused())]);
         }
         if run.requests.count < 3 {
@@ -194,7 +194,7 @@ impl World {
         }
         for (id, life) in &self.alive {
             match life {
-                Life::Asked => {}
+                Life::Requested => {}
                 Life::Forked => events.extend([Event::Spawned(*id, PID), Event::SpawnFailed(*id, 127, String::new())]),
                 Life::Executes => {
                     events.extend([0, 1].map(|code| Event::Exited(*id, Ended::Code(code))));
@@ -212,7 +212,7 @@ impl World {
         let lost = || Event::Lock(LockNews::Lost(String::new()));
         match self.keeper {
             _ if self.doubted => events.extend([Event::Lock(LockNews::Confirmed), lost()]),
-            Keeper::Asked => events.extend([
+            Keeper::Requested => events.extend([
                 Event::Lock(LockNews::Held),
                 Event::Lock(LockNews::Unavailable(Exit::LockTimeout, String::new())),
                 Event::Away(Duration::ZERO),
@@ -236,7 +236,7 @@ impl World {
         }
         let first = run.start.stage() == Some(StartStage::FirstModules);
         if (run.snapshot().phase == Phase::Running || first) && run.shutdown.is_none() && !run.plan.modules.is_empty() {
-            events.extend([Order::Start(ONE), Order::Stop(ONE), Order::Restart(ONE)].map(Event::Asked));
+            events.extend([Order::Start(ONE), Order::Stop(ONE), Order::Restart(ONE)].map(Event::Ordered));
         }
         events
     }
@@ -284,7 +284,7 @@ impl World {
         assert!(!ready || (check == Verdict::Up && snapshot.child.pid.is_some()), "{shown}: ready while the check is {check:?}");
         let comes_first = |id: ModuleId| run.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First);
         for effect in effects {
-            self.probes |= effect == Effect::ProbeNow;
+            self.checks_begun |= effect == Effect::ProbeNow;
             match effect {
                 Effect::Signal(ProcessId::Module(id), libc::SIGTERM) if run.shutdown.is_some() && comes_first(id) && !takes_too_long => {
                     let before = [ProcessId::Main, ProcessId::Migration].into_iter().find(|id| self.alive.contains_key(id));
@@ -293,7 +293,7 @@ impl World {
                 }
                 Effect::Arm(timer, _) => drop(self.timers.insert(timer)),
                 Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
-                Effect::AcquireLock | Effect::TakeLock => self.keeper = Keeper::Asked,
+                Effect::AcquireLock | Effect::TakeLock => self.keeper = Keeper::Requested,
                 Effect::Prepare(id) => {
                     assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: step {id} is begun in the shutdown");
                     self.prepares = Some(id);
@@ -315,7 +315,7 @@ impl World {
                     assert!(is_first || run.start.stage() != Some(StartStage::FirstModules), "{shown}: {id:?} does not wait");
                     let held = id == ProcessId::Main && run.plan.after.iter().any(|id| run.is_awaited(*id));
                     assert!(!held, "{shown}: the process does not wait for those that it comes after");
-                    self.alive.insert(id, Life::Asked);
+                    self.alive.insert(id, Life::Requested);
                 }
                 Effect::Signal(id, libc::SIGKILL) | Effect::SignalGroup(id, libc::SIGKILL) => {
                     self.alive.entry(id).and_modify(|life| *life = Life::Dying);

@@ -74,7 +74,7 @@ pub(super) enum Happening {
 }
 
 /// The run and everything around it.
-#[allow(clippy::struct_excessive_bools, reason = "each is somebody else's")]
+#[allow(clippy::struct_excessive_bools, reason = "each belongs to another part")]
 pub(super) struct World {
     run: Run,
     setting: Setting,
@@ -243,7 +243,7 @@ impl World {
             }
             Effect::Exit(code) => {
                 let left = self.main || self.migration || self.survivors;
-                assert!(!left || self.setting.manners == Manners::Stuck, "{shown} leaves somebody behind");
+                assert!(!left || self.setting.manners == Manners::Stuck, "{shown} leaves a process behind");
                 let ending = self.run.lifecycle.ending().map(|ending| ending.code);
                 assert_eq!(ending, Some(code), "{shown}");
                 self.exit = Some(code);
