@@ -26,8 +26,8 @@ pub const LAST_SIGNAL: i32 = 64;
 /// Replaces the calling thread's mask and returns the old one; the kernel ignores KILL and STOP.
 fn set_mask(mask: KernelSet) -> KernelSet {
     let mut old: KernelSet = 0;
-    // SAFETY: both pointers are to live 8-byte integers and the size passed is 8, as rt_sigprocmask(2) wants it; the call can
-    // only fail for a bad pointer or size. It is async-signal-safe.
+    // SAFETY: both pointers are to live 8-byte integers and the size passed is 8, as rt_sigprocmask(2) requires; the call can only fail for
+    // a bad pointer or size. It is async-signal-safe.
     unsafe {
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<KernelSet>());
     }
@@ -80,7 +80,7 @@ const OF_MUSL: std::ops::RangeInclusive<i32> = 32..=34;
 #[repr(C)]
 struct KernelAction([u64; 4]);
 
-/// The handler of a signal; none for a number that has none.
+/// The handler of a signal; none for an invalid number.
 fn handler(number: i32) -> Option<u64> {
     let mut action = KernelAction::default();
     // SAFETY: the old action is written to a live buffer of at least its size; a null new action changes nothing.

@@ -101,7 +101,7 @@ impl JsonSchema for Variables {
     }
 }
 
-// It is read by itself, in `plan::resolve::variables`: beside its two keys stand names.
+// `plan::resolve::variables` reads it separately, because other names may follow its two keys.
 /// The variables of every process that is started; they override those of portcullis' own environment. Every `${}` in the configuration can use them,
 /// in the order in which they are written.
 #[derive(Clone, Debug, JsonSchema)]

@@ -48,6 +48,8 @@ pub struct What {
     /// The variables that are replaced in `template` or `content`, as `envsubst` replaces them: `$NAME` and `${NAME}`, and the forms with a default;
     /// an unset one becomes empty, everything else stays. `NAME_*` and `*` match variables that are set.
     pub variables: Option<Vec<Text>>,
+    /// How an unset variable of `template` without a default is replaced, if no `variables` are listed.
+    pub unset_variables: Unset,
     /// Whether the text is appended to the existing file, unless the file contains it already.
     pub append: bool,
     /// Texts that are replaced in `template`, `content` or `copy`, or in the existing file.
@@ -56,6 +58,18 @@ pub struct What {
     pub delete: bool,
     /// Entries that are neither copied nor deleted: names, or paths below the source that begin with `/`; `*` matches any text.
     pub exclude: Vec<Text>,
+}
+
+/// How an unset variable without a default is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Unset {
+    /// Not at all: the start ends and reports the variable with its line number.
+    #[default]
+    Error,
+    /// By nothing, as in a shell and with `envsubst`.
+    Empty,
 }
 
 /// Owner and permissions of a file.

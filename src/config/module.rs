@@ -10,7 +10,7 @@ use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::process::ProcessKeys;
 use crate::config::started::Started;
-use crate::config::values::{Deferred, Maybe, Named, Number};
+use crate::config::values::{Deferred, Maybe, Named, Numbers};
 
 /// When a module is started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,8 +45,9 @@ pub enum OnExit {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Family {
-    /// The number of instances, named `NAME-0`, `NAME-1`, …; `${@instance}` is the number of the instance. By default there is one, without a number.
-    pub instances: Option<Number<0, 1000>>,
+    /// The number of instances, named `NAME-0`, `NAME-1`, …; `${@instance}` is the number of the instance. By default there is one, without
+    /// a number. A range selects other numbers: `"5..8"` means 5, 6 and 7.
+    pub instances: Option<Numbers>,
     /// The processes that have to be up before it is started: other modules, or `main`.
     pub after: Deferred<Vec<Text>>,
     /// The module exists only if this condition holds.

@@ -21,9 +21,9 @@ pub(super) fn next_mention(since: Moment, last: Moment) -> Moment {
     let last = last.since(since);
     let first = MENTIONED.into_iter().find(|after| last < *after);
     since.after(first.unwrap_or_else(|| {
-        let [.., last] = MENTIONED;
-        let rounds = last.saturating_sub(last).as_secs() / MENTIONED_EVERY.as_secs() + 1;
-        last + MENTIONED_EVERY.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+        let [.., latest] = MENTIONED;
+        let rounds = last.saturating_sub(latest).as_secs() / MENTIONED_EVERY.as_secs() + 1;
+        latest + MENTIONED_EVERY.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }))
 }
 
@@ -235,7 +235,7 @@ mod tests {
             let (mut now, mut mentioned) = (began, Vec::new());
             while mentioned.len() < expected.len() {
                 now = now.after(event_log.next(run.snapshot(), now).unwrap().max(Duration::from_millis(1)) + late);
-                // News of the holder come every other second, and change nothing of it.
+                // News of the holder come every other second, and do not change this.
                 run.apply(now, Event::Lock(LockNews::Queued(holder())));
                 if event_log.due(run.snapshot(), now).is_some() {
                     mentioned.push(now.since(began).as_secs());
@@ -256,7 +256,7 @@ mod tests {
         let took = Duration::from_millis(5);
         assert_eq!(line(at(1), LockNews::Queued(holder())), None);
         for tries in 2..5 {
-            assert_eq!(line(at(tries), LockNews::Checked(took)), None, "it queues on");
+            assert_eq!(line(at(tries), LockNews::Checked(took)), None, "it still waits");
         }
     }
 

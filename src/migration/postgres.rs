@@ -115,7 +115,7 @@ impl PostgresLock {
         let statement =
             if link.pooled { format!("{BEGIN}{}", choose("pg_try_advisory_xact_lock")) } else { choose("pg_try_advisory_lock") };
         let rows = link.session.run_statement(&statement).await?;
-        // The setting's row may stand before it.
+        // The row of the setting may come before it.
         let answer = rows.last().and_then(|row| row.try_get(0).ok().flatten()).map(str::to_owned);
         match answer.as_deref() {
             Some("held") if self.holds(&mut link).await.map_err(StatementError::from)? => {

@@ -10,15 +10,15 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// What is answered: a code and addresses; none: nothing.
+/// The answer: a code and addresses; none: no answer.
 type Rule = Option<(u8, Vec<IpAddr>)>;
 
-/// A name server on a port of its own, for as long as the runtime lives.
+/// A name server on its own port, as long as the runtime lives.
 #[derive(Clone, Default)]
 struct Server {
     /// By the name and whether IPv6 is queried; anything else is NXDOMAIN.
     rules: Arc<BTreeMap<(&'static str, bool), Rule>>,
-    /// The questions so far.
+    /// The queries so far.
     queries: Arc<Mutex<Vec<String>>>,
 }
 
@@ -28,7 +28,7 @@ impl Server {
         Self { rules: Arc::new(rules), queries: Arc::default() }
     }
 
-    /// Answers a question; over UDP without what does not fit.
+    /// Answers a query; over UDP without the part that does not fit.
     fn answer(&self, question: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let end = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap();
         let (mut name, mut at) = (String::new(), 12);
@@ -56,9 +56,9 @@ impl Server {
         Some(bytes)
     }
 
-    /// Names that are resolved by this server alone, and by these lines of resolv.conf and hosts.
+    /// Names that are resolved only by this server, with these lines of resolv.conf and hosts.
     async fn names(&self, resolv: &str, hosts: &str) -> Names {
-        // A port that is free over UDP is as a rule free over TCP, too.
+        // A port that is free for UDP is usually free for TCP, too.
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
@@ -203,7 +203,7 @@ async fn a_name_that_is_missing_costs_ten_questions_a_second() {
         assert!(names.resolve("db", 7).await.is_err());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Two seconds, one ahead, and what the last lookup overdraws.
+    // Two seconds, one in advance, and the overdraft of the last lookup.
     assert!((16..=40).contains(&server.count()), "{}", server.count());
 }
 

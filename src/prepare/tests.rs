@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::source::Environment;
-use crate::plan::file::{FileMode, FileText, Owner, Replacement, Values};
+use crate::plan::file::{FileMode, FileText, Owner, Replacement, Unset, Values};
 
-/// A user that no image has.
+/// A user that exists in no image.
 const STRANGER: u32 = 54_321;
 
 struct Home(PathBuf);
@@ -150,7 +150,12 @@ fn a_secret_is_for_its_owner_alone() {
     let home = Home::new();
     let environment = Environment::new([("DB_PASSWORD", "a secret of prepare"), ("HOST", "db")]);
     let template = home.with("conf.template", "host ${HOST} $host\npassword ${DB_PASSWORD}\n");
-    let text = |variables| FileText::Template { from: template.clone(), variables, values: Values(Arc::new(environment.clone())) };
+    let text = |variables| FileText::Template {
+        from: template.clone(),
+        variables,
+        unset: Unset::Error,
+        values: Values(Arc::new(environment.clone())),
+    };
     let write = |variables| FileAction::Write { text: text(variables), append: false, replace: Vec::new() };
     let reader = is_root().then_some(Owner { uid: Some(STRANGER), gid: Some(STRANGER) });
     let file = FilePlan { reader, ..plan(home.at("conf"), write(None)) };
@@ -159,14 +164,14 @@ fn a_secret_is_for_its_owner_alone() {
     assert_eq!(mode(&file.path), 0o600);
     assert!(!is_root() || owner(&file.path) == STRANGER);
     stays(&file);
-    // No secret, no change of what may be read.
+    // No secret, so the permissions do not change.
     let plain = FilePlan { reader, ..plan(home.at("plain"), write(Some(vec!["HOST".to_owned()]))) };
     changes(&plain);
     holds(&plain.path, "host db $host\npassword ${DB_PASSWORD}\n");
     assert_eq!(mode(&plain.path), 0o666 & !attributes::umask());
     changes(&FilePlan { secret: Some(true), ..plain.clone() });
     assert_eq!(mode(&plain.path), 0o600);
-    // What had been open to others is theirs no more.
+    // It is no longer readable by others.
     let open = FilePlan { path: home.with("open", ""), ..file.clone() };
     fs::set_permissions(&open.path, fs::Permissions::from_mode(0o644)).unwrap();
     changes(&open);
@@ -284,7 +289,7 @@ fn a_tree_gets_its_owner_where_it_is_wrong() {
     changes(&modes);
     stays(&modes);
     assert_eq!((mode(home.at("data/a")), mode(home.at("data/a/b/c"))), (0o700, 0o600));
-    // As chown(2) leaves them.
+    // As after chown(2).
     fs::set_permissions(home.at("data/right"), fs::Permissions::from_mode(0o6755)).unwrap();
     changes(&FilePlan { owner: Some(Owner { uid: Some(1), gid: None }), ..plan(home.at("data/right"), FileAction::Change(Vec::new())) });
     assert_eq!(mode(home.at("data/right")), 0o755);
@@ -306,7 +311,7 @@ fn a_planted_link_leads_nowhere() {
     };
     let file = plant("theirs/file", &target, STRANGER);
     plant("theirs/dir", &home.at("etc"), STRANGER);
-    // Root's own link, moved to where others may write.
+    // Root's own link, moved to a directory where others may write.
     plant("theirs/moved", &home.at("etc"), 0);
     let owner_of = Some(Owner { uid: Some(STRANGER), gid: None });
     for (path, action) in [
@@ -336,7 +341,7 @@ fn a_planted_link_leads_nowhere() {
     home.with("new/dir/shadow", "new");
     fails(&plan(theirs, copy_of(home.at("new"))), "the target does not");
     holds(&target, "root's");
-    // What is the stranger's own may be reached by a link of theirs, and an image's links lead where they lead.
+    // A link of the stranger may lead to the stranger's own files, and the links of an image are followed.
     home.of_stranger("own");
     plant("theirs/own", &home.at("own"), STRANGER);
     changes(&plan(home.at("theirs/own/file"), content("fine")));

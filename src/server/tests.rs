@@ -19,10 +19,10 @@ use crate::secret::Secret;
 use crate::state::check::Check;
 use crate::state::snapshot::{Phase, Snapshot};
 
-/// Far longer than any answer takes; only a fault waits for it.
+/// Far longer than any response takes; only a failing test waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What only an authorized reader may see.
+/// Data that only an authorized reader may see.
 const WORDS: &str = "WRONGPASS for app on redis:6379";
 
 fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
@@ -86,7 +86,7 @@ fn get(address: SocketAddr, target: &str, headers: &str) -> String {
     exchange(connected(address), &format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"))
 }
 
-/// Reads one answer of known length from a connection that stays open.
+/// Reads one response of known length from a connection that stays open.
 fn read_answer(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\nok") {
@@ -170,7 +170,7 @@ fn silent_clients_make_room_for_active_ones() {
     let mut kept = connected(address);
     let mut silent: Vec<TcpStream> = (0..MOST_CONNECTIONS).map(|_| connected(address)).collect();
     assert!(get(address, "/livez", "").starts_with("HTTP/1.1 200 "));
-    // Two too many: the first ones are closed, the newest stay.
+    // Two too many: the oldest ones are closed, the newest stay.
     assert_eq!(kept.read(&mut [0]).unwrap(), 0);
     assert_eq!(silent.first_mut().unwrap().read(&mut [0]).unwrap(), 0);
     let newest = silent.last_mut().unwrap();
@@ -315,7 +315,7 @@ fn a_second_server_takes_over_from_cloned_listeners() {
     let kept = Listeners::bind(&plan).unwrap();
     let address = kept.addresses()[0];
     let broken = kept.try_clone().unwrap();
-    // The first server's thread dies with its runtime; the sockets live on in the clone.
+    // The first server's thread ends with its runtime; the sockets stay open in the clone.
     let died = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async { broken.into_tokio().map(|_| ()).unwrap() });
@@ -327,7 +327,7 @@ fn a_second_server_takes_over_from_cloned_listeners() {
     assert!(get(address, "/livez", "").ends_with("ok"));
 }
 
-/// A unix socket behind which the orders are taken down.
+/// A unix socket behind which the control requests are recorded.
 fn ordered(test: &str) -> (SocketName, std::sync::mpsc::Receiver<String>) {
     let name = abstract_name(test);
     let plan = plan(&["127.0.0.1:0"], Some(name.clone()));

@@ -105,7 +105,7 @@ mod tests {
 
     const NONE: Duration = Duration::ZERO;
 
-    /// Time lost over a turn that woke at 0, slept at `slept` having used the processor for `used`, and woke at `now` again.
+    /// The lost time of a turn that woke at 0, used the processor for `used`, slept at `slept`, and woke again at `now`.
     fn lost(slept: u64, planned: Option<u64>, now: u64, used: u64, pulse: Option<u64>) -> u128 {
         let (ms, mut gaps) = (Duration::from_millis, Gaps::new(at(0), NONE, NONE));
         let found = gaps.look(at(slept), planned.map(ms), at(now), ms(used), NONE, pulse.map(ms));

@@ -96,9 +96,9 @@ impl Recipe {
         // The memory is shared instead of copied, and this thread is suspended until the child executes or ends: copying the page tables
         // and every page written meanwhile would cost more than the rest of a start. glibc and musl start programs in the same way.
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: the child has a stack of its own, given by its upper end, that outlives it, as does the launch: this thread goes on only
-        // when the child no longer uses either. It calls only what is listed in `child`, and never returns into our frames. Where
-        // an emulator makes a plain fork of this, the child has copies of both.
+        // SAFETY: the child has its own stack, given by its upper end, which outlives it, as does the launch: this thread continues only
+        // when the child no longer uses either. It calls only what is listed in `child`, and never returns into our frames. If an emulator
+        // turns this into a plain fork, the child has copies of both.
         let pid = unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut launch).cast::<c_void>()) };
         if pid < 0 {
             let error = io::Error::last_os_error();

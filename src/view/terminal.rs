@@ -7,7 +7,7 @@ use super::{DetailAccess, Request, fit, time};
 use crate::state::snapshot::{Assessed, Assessment, Child, Look, Snapshot, StageState};
 use crate::visible;
 
-/// Bytes from which checks are counted in place of shown; the ones that fail stand before them.
+/// The size in bytes from which checks are only counted; failing ones come first.
 const LONGEST_TEXT: usize = 512 * 1024;
 
 /// The width of a timeline bar in columns.

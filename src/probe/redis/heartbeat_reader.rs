@@ -103,7 +103,7 @@ impl HeartbeatReader {
 
     /// All reporting instances, by name; at most a thousand, those that have been silent longest.
     ///
-    /// It goes the way that [`HeartbeatReader::count`] has found, so call that one first.
+    /// It uses the method that [`HeartbeatReader::count`] has found, so call that one first.
     pub async fn list(&self, session: &mut Session) -> Result<Vec<InstanceRecord>, Failure> {
         let mut instances = match self.way {
             Way::Script => self.list_by_script(session, "EVAL").await?,

@@ -121,7 +121,7 @@ impl<'a> Assessment<'a> {
         let of_all = |counts_for: fn(&Assessed<'a>) -> bool, passes: fn(State) -> bool| {
             self.checks.iter().filter(move |check| counts_for(check)).map(move |check| of(check, passes(check.state)))
         };
-        // Unknown does not kill, but it is not well.
+        // Unknown is no reason to kill, but not up either.
         let passes = if level == Level::Deep { State::passes } else { |state| state != State::Down };
         items.extend(of_all(|one| one.check.affects.liveness(), passes));
         if level == Level::Live {
@@ -142,8 +142,8 @@ impl<'a> Assessment<'a> {
         items
     }
 
-    /// What a flat answer names: the configured dependencies that count, and whatever else keeps the status from being UP. Who reads
-    /// such an answer knows the dependencies; modules, the process, a report and the run itself join them when they fail.
+    /// The items of a flat response: the configured dependencies that count, and everything else that prevents the status UP. Readers of
+    /// such a response know the dependencies; modules, the process, a report and the run itself are added when they fail.
     pub fn named(&self) -> Vec<Item<'a>> {
         let of = |one: &Assessed<'a>| Item { name: &one.check.name, passes: one.state.passes(), kind: one.kind, check: Some(one.check) };
         let of_checks = |dependencies: bool| self.counted().filter(move |one| one.check.is_dependency() == dependencies).map(of);
@@ -158,7 +158,7 @@ impl<'a> Assessment<'a> {
         self.items(level).iter().all(|item| item.passes)
     }
 
-    /// The status as a whole: the phase decides until the process runs, then what counts does.
+    /// The overall status: until the process runs, that of the phase, then that of the items that count.
     pub fn status(&self) -> Status {
         let snapshot = self.snapshot;
         match snapshot.phase {
@@ -174,7 +174,7 @@ impl<'a> Assessment<'a> {
 }
 
 impl Snapshot {
-    /// Judges every check at this look.
+    /// Assesses every check at this time.
     pub fn assess(&self, look: Look) -> Assessment<'_> {
         let judged = |check| {
             let (state, kind) = Check::effective(check, look.now);
@@ -188,7 +188,7 @@ impl Snapshot {
         self.assess(look).passes(level)
     }
 
-    /// The status as a whole.
+    /// The overall status.
     pub fn overall(&self, look: Look) -> Status {
         self.assess(look).status()
     }
@@ -204,7 +204,7 @@ impl Snapshot {
         Cow::Owned(copy)
     }
 
-    /// The part of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.
+    /// The role of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.
     pub fn migration_role(&self) -> Option<&'static str> {
         match (&self.migration, self.migration_lock.preparing) {
             (Migration::Idle, _) => None,
@@ -216,7 +216,7 @@ impl Snapshot {
         }
     }
 
-    /// The start of the service itself, without that of its modules.
+    /// The start of the service itself, without its modules.
     pub fn base_start(&self) -> StageState {
         let steps = || self.stages.iter().filter(|stage| stage.counts && !stage.name.starts_with("module:")).map(|stage| stage.step);
         match () {
@@ -226,8 +226,8 @@ impl Snapshot {
         }
     }
 
-    /// The start as a whole over the steps that count, as Koupleless sums it up: any unknown before any down, but for a start of the
-    /// service itself that has failed.
+    /// The overall status of the start, from the stages that count, as in Koupleless: unknown has priority over down, except for a failed
+    /// start of the service itself.
     pub fn startup(&self) -> StageState {
         let counted = || self.stages.iter().filter(|stage| stage.counts).map(|stage| stage.step);
         match () {
@@ -238,12 +238,12 @@ impl Snapshot {
         }
     }
 
-    /// The step of the start of this name.
+    /// The stage of the start with this name.
     pub fn stage(&self, name: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
-    /// The step that is this module's start; none until the start is requested.
+    /// The stage of this module's start; none until the start is requested.
     pub fn start_of(&self, module: &Module) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.name.strip_prefix("module:") == Some(&module.name))
     }

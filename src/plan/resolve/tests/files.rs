@@ -116,6 +116,11 @@ fn impossible_combinations_are_reported() {
         ("path = '/a'\ncopy = '${EMPTY:-}'", "`copy` in [files] is empty; expected a path"),
         ("path = '/a'\ncopy = '/b'\nlink = '/c'", "`link` in [files] excludes `copy`; a file has only one of them"),
         ("path = '/a'\nlink = '/c'\nmode = '0600'", "`mode` in [files] means nothing for a link (`link`)"),
+        ("path = '/a'\ncopy = '/c'\nunset_variables = 'empty'", "`unset_variables` in [files] means nothing for a copy (`copy`)"),
+        (
+            "path = '/a'\ntemplate = '/c'\nvariables = ['A']\nunset_variables = 'empty'",
+            "`unset_variables` in [files] means nothing for listed variables, which become empty (`variables`)",
+        ),
         ("path = '/a'\ndirectory = true\nmode = 640", "is a number; write it in octal and in quotes, as \"0640\""),
         ("path = '/a'\ndirectory = true\nmode = 'rw'", "is `rw`; expected a mode such as \"0640\" or \"u+rwX,g-w\""),
         ("path = '/a'\ndirectory = true\nowner = 'no-such-user'", "knows no user `no-such-user` in /etc/passwd"),

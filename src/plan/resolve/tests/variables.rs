@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The value of a variable that the process gets; none where it is not set by the plan.
+/// The value of a variable for the process; none if the plan does not set it.
 fn value<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {
     plan.main.as_ref()?.env.iter().find(|(set, _)| set == name).map(|(_, word)| word.value())
 }
