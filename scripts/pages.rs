@@ -4,11 +4,14 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
+use clap::{Arg, ArgAction, Command};
 use clap_complete::Shell;
+use portcullis::cli::{Count, Opt, SUBCOMMANDS, Subcommand, WITHOUT, Word};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: pages FOLDER")?;
-    let mut command = portcullis::cli::description();
+    let version = env!("CARGO_PKG_VERSION");
+    let mut command = described(&WITHOUT).name("portcullis").version(version).subcommands(SUBCOMMANDS.iter().map(described));
     let (man, completions) = (folder.join("man"), folder.join("completions"));
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
@@ -17,4 +20,36 @@ fn main() -> Result<(), Box<dyn Error>> {
         clap_complete::generate_to(shell, &mut command, "portcullis", &completions)?;
     }
     Ok(())
+}
+
+/// The table of the command line in the words of the library that writes the pages.
+fn described(of: &'static Subcommand) -> Command {
+    let shown = of.options().filter(|option| !option.about.is_empty());
+    let command = Command::new(of.name).about(of.about).after_help(of.example).args(shown.map(option)).args(of.words.iter().map(word));
+    if of.has_short_help() {
+        command
+    } else {
+        command.disable_help_flag(true).arg(Arg::new("help").long("help").action(ArgAction::Help).help("Print help"))
+    }
+}
+
+fn option(of: &'static Opt) -> Arg {
+    let arg = Arg::new(of.long).long(of.long).help(of.about);
+    let arg = if let Some(letter) = of.short { arg.short(letter) } else { arg };
+    match of.value {
+        Some(name) if of.repeats => arg.value_name(name).action(ArgAction::Append),
+        Some(name) => arg.value_name(name),
+        None => arg.action(ArgAction::SetTrue),
+    }
+}
+
+fn word(of: &'static Word) -> Arg {
+    let arg = Arg::new(of.name).value_name(of.name).help(of.about);
+    match of.count {
+        Count::One => arg.required(true),
+        Count::AtMostOne => arg,
+        Count::Many => arg.num_args(0..),
+        Count::Rest => arg.num_args(0..).trailing_var_arg(true),
+        Count::Behind => arg.num_args(0..).last(true),
+    }
 }

@@ -1,6 +1,8 @@
-//! Standard error, written by a thread of its own: a reader that is slow or gone never holds portcullis up.
+//! Standard error: a reader that is slow or gone never holds portcullis up. What it takes at once is written at once, the rest by a
+//! thread of its own.
 
 mod lines;
+mod screen;
 pub mod stream;
 
 use std::fmt;
@@ -20,7 +22,7 @@ use crate::clock::Moment;
 use crate::visible;
 use lines::Queue;
 
-pub use lines::{leave_line_open, open_line};
+pub use screen::{leave_line_open, open_line, share};
 
 /// How long the end waits at least for a slow reader of standard error; so much of a stop's budget is for this.
 pub const LAST_WORDS: Duration = Duration::from_millis(250);
@@ -94,11 +96,10 @@ pub fn live(lines: Vec<String>) {
     }
 }
 
-/// Starts to write what is queued. Apart from [`start`] because a thread costs more than the few lines of a start that waits for
-/// nothing, and those can be written while the process is starting.
+/// Writes what is queued, without waiting for a reader. Apart from the queueing, so that a start has begun before its lines are written.
 pub fn write() {
     if let Some(queue) = QUEUE.get() {
-        queue.begin();
+        queue.write();
     }
 }
 

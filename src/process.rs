@@ -2,7 +2,7 @@
 
 pub mod children;
 pub mod descendants;
-mod executable;
+pub mod executable;
 pub mod hooks;
 mod input;
 mod lineage;

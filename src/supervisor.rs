@@ -110,7 +110,7 @@ pub fn run(
     }
     let supervisor = Supervisor {
         reports: BTreeMap::new(),
-        memory: OutOfMemory::new(now),
+        memory: OutOfMemory::new(),
         left: Left::default(),
         upward: Upward::new(&surroundings.environment, now),
         narrator: Narrator::new(&plan, now),
@@ -166,6 +166,7 @@ impl Supervisor {
             self.children.see_off();
             log::write();
             let now = Moment::now();
+            self.memory.begin(now);
             self.narrator.progress(self.lifecycle.snapshot(), now);
             self.upward.ping(now);
             self.background.look(now);

@@ -102,7 +102,10 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
         info!("{remark}");
     }
     let surroundings = surroundings(environment, descriptors);
-    if let Some(code) = refused(&plan, &surroundings) {
+    // Where its program is nowhere, its own start says so, and nothing was done before.
+    if !plan.is_process_alone()
+        && let Some(code) = refused(&plan, &surroundings)
+    {
         return (code, patience);
     }
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -10,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use nix::poll::PollTimeout;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::screen::{Screen, is_shared};
 use super::{Format, stream};
 use crate::clock::Moment;
 use crate::secret::scrub;
@@ -17,23 +18,6 @@ use crate::sys;
 
 /// Lines that may wait for a slow reader; what comes on top is counted and dropped, but for the newest.
 const QUEUE: usize = 1024;
-
-/// Columns of the narrowest terminal that live lines are made for.
-const NARROWEST: usize = 80;
-
-/// The descriptor of ours whose line stands last on standard error without its end; 0 for none. Changed under the lock of standard
-/// error only.
-static OPEN_LINE: AtomicI32 = AtomicI32::new(0);
-
-/// Says whose line stands last on standard error without its end, 0 for nobody's; the caller holds the lock of standard error.
-pub fn leave_line_open(of: i32) {
-    OPEN_LINE.store(of, Ordering::Relaxed);
-}
-
-/// Whose line that is; the caller holds the lock of standard error.
-pub fn open_line() -> i32 {
-    OPEN_LINE.load(Ordering::Relaxed)
-}
 
 /// What the writing thread is told.
 enum Message {
@@ -87,31 +71,59 @@ impl Queue {
         let _ = self.sender.try_send(Message::Live(lines));
     }
 
+    /// Writes what is queued as far as no reader has to be waited for; the rest is for the thread, which begins then. Whether all is
+    /// written. A log of few lines needs no thread, and no process' end waits for one.
+    pub(super) fn write(&self) -> bool {
+        let mut first = None;
+        if let Some(messages) = locked(&self.unread).as_ref().filter(|_| !is_shared()) {
+            first = loop {
+                match messages.try_recv() {
+                    Ok(Message::Line(line)) => match sys::now::write(io::stderr().as_fd(), &line) {
+                        Ok(count) if count < line.len() => break Some(Message::Line(line.get(count..).unwrap_or_default().to_vec())),
+                        Ok(_) => {}
+                        Err(_) => break Some(Message::Line(line)),
+                    },
+                    // There are none to be taken away: the thread draws them.
+                    Ok(Message::Live(lines)) if lines.is_empty() => {}
+                    Ok(message) => break Some(message),
+                    Err(_) => return true,
+                }
+            };
+        }
+        self.begin_with(first);
+        false
+    }
+
     /// Starts the writing thread, once. Where there is no room for a thread, what fits into standard error at once is written
     /// here, and the thread is tried again the next time.
-    pub(super) fn begin(&self) {
+    fn begin(&self) {
+        self.begin_with(None);
+    }
+
+    /// The same; `first` is written before everything that is queued.
+    fn begin_with(&self, first: Option<Message>) {
         let Some(unread) = locked(&self.unread).take() else { return };
-        let slot = Arc::new(Mutex::new(Some(unread)));
+        let slot = Arc::new(Mutex::new(Some((first, unread))));
         let (theirs, queue) = (Arc::clone(&slot), self.clone());
         let body = move || {
             let unread = locked(&theirs).take();
-            if let Some(messages) = unread {
-                queue.write_from(&messages);
+            if let Some((first, messages)) = unread {
+                queue.write_from(first, &messages);
             }
         };
         if sys::start_thread("log", body).is_err() {
             let unread = locked(&slot).take();
-            if let Some(messages) = &unread {
-                self.write_what_fits(messages);
+            if let Some((first, messages)) = unread {
+                self.write_what_fits(first, &messages);
+                *locked(&self.unread) = Some(messages);
             }
-            *locked(&self.unread) = unread;
         }
     }
 
     /// Without waiting: the caller may be the thread that owns the signals.
-    fn write_what_fits(&self, messages: &Receiver<Message>) {
+    fn write_what_fits(&self, mut first: Option<Message>, messages: &Receiver<Message>) {
         while stream::has_room(io::stderr().as_fd(), PollTimeout::ZERO) {
-            match messages.try_recv() {
+            match first.take().map_or_else(|| messages.try_recv(), Ok) {
                 Ok(Message::Line(line)) => _ = stream::stderr().write(&line),
                 Ok(Message::Live(_)) => {}
                 Ok(Message::Flush(done)) => {
@@ -128,7 +140,9 @@ impl Queue {
     /// Waits until what was said so far is written, `limit` at most. With `hurry` the second half of that time is for the newest
     /// line alone: a reader that lives gets the last line, however much stands before it.
     pub(super) fn flush(&self, limit: Duration, hurry: bool) {
-        self.begin();
+        if self.write() {
+            return;
+        }
         let (done, written) = mpsc::sync_channel(1);
         let mut flush = Some(Message::Flush(done));
         let begun = Moment::now();
@@ -161,11 +175,11 @@ impl Queue {
         (!bytes.is_empty()).then_some(bytes)
     }
 
-    fn write_from(&self, messages: &Receiver<Message>) {
+    fn write_from(&self, mut first: Option<Message>, messages: &Receiver<Message>) {
         let mut screen = Screen::default();
         // In a hurry: how many lines are left out, and the newest.
         let (mut left_out, mut newest) = (0, None);
-        while let Ok(message) = messages.recv() {
+        while let Ok(message) = first.take().map_or_else(|| messages.recv(), Ok) {
             match message {
                 Message::Line(line) if self.hurry.load(Ordering::Relaxed) => left_out += u64::from(newest.replace(line).is_some()),
                 Message::Line(line) => screen.show(&line),
@@ -181,42 +195,6 @@ impl Queue {
                 }
             }
         }
-    }
-}
-
-/// What stands at the end of standard error.
-#[derive(Default)]
-struct Screen {
-    shown: usize,
-    lines: Vec<String>,
-}
-
-impl Screen {
-    fn live(&mut self, lines: Vec<String>) {
-        self.lines = lines;
-        self.show(b"");
-    }
-
-    /// Writes below what was said before, and the live lines below that.
-    fn show(&mut self, said: &[u8]) {
-        let mut bytes = Vec::new();
-        if self.shown > 0 {
-            // Moves the cursor up over what is shown and clears it (ECMA-48: CUU and ED).
-            bytes.extend_from_slice(format!("\x1b[{}A\x1b[J", self.shown).as_bytes());
-        }
-        bytes.extend_from_slice(said);
-        for line in &self.lines {
-            // A line that wraps could not be erased again.
-            bytes.extend(line.chars().take(NARROWEST - 1).collect::<String>().into_bytes());
-            bytes.push(b'\n');
-        }
-        self.shown = self.lines.len();
-        let stderr = io::stderr().lock();
-        if !bytes.is_empty() && OPEN_LINE.swap(0, Ordering::Relaxed) != 0 {
-            bytes.insert(0, b'\n');
-        }
-        // A reader that is gone is no reason to stop reading the queue, let alone to end.
-        let _ = stream::write_all(stderr.as_fd(), &bytes, |_| {});
     }
 }
 

@@ -30,6 +30,8 @@ const LONGEST: usize = 1024;
 /// The count of out-of-memory kills in our cgroup, and how many of them are told.
 #[derive(Debug)]
 pub struct OutOfMemory {
+    /// Whether the count so far was noted.
+    begun: bool,
     file: Option<File>,
     hints: Hints,
     /// Kills whose victim is known, or was told to be one of nobody's.
@@ -50,10 +52,17 @@ enum Hints {
 }
 
 impl OutOfMemory {
-    /// Notes the count so far.
-    pub fn new(now: Moment) -> Self {
-        let path = file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
-        Self::of(path.as_deref(), now)
+    /// Nothing is known yet.
+    pub const fn new() -> Self {
+        Self { begun: false, file: None, hints: Hints::None, told: 0, look: None, until: Duration::ZERO }
+    }
+
+    /// Notes the count so far, once: after the first start, which would wait for it, and before anything can be seen to have ended.
+    pub fn begin(&mut self, now: Moment) {
+        if !self.begun {
+            let path = file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
+            *self = Self::of(path.as_deref(), now);
+        }
     }
 
     fn of(path: Option<&Path>, now: Moment) -> Self {
@@ -65,7 +74,7 @@ impl OutOfMemory {
         };
         let told = file.as_ref().and_then(count).unwrap_or_default();
         let look = (file.is_some() && matches!(hints, Hints::None)).then_some(now.mono + UNHINTED);
-        Self { file, hints, told, look, until: Duration::ZERO }
+        Self { begun: true, file, hints, told, look, until: Duration::ZERO }
     }
 
     /// What is to be polled for a hint, and for what; none while the count is looked at anyway.

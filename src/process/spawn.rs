@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::executable::{Kind, kind};
+use super::executable::{Kind, is_nowhere, kind};
 use super::notify::{self, NotifyWays};
 use super::{input, streams, terminal};
 use crate::exit::Exit;
@@ -61,7 +61,7 @@ impl SpawnError {
         Self { code: Exit::Internal.code(), sentence }
     }
 
-    /// The kernel has no room for the process, or for the thread that starts it.
+    /// There is no room for the process, or for the thread that starts it.
     pub(super) fn no_process(name: &str, error: &io::Error) -> Self {
         let sentence = format!("cannot start {name}: the kernel has no room for another process ({error}); check the limits");
         Self { code: Exit::Internal.code(), sentence }
@@ -261,11 +261,13 @@ impl Prepared {
     }
 
     fn explain_exec(&self, error: &io::Error) -> (Exit, String) {
-        let found = self.candidates.iter().map(|path| self.home.join(path)).find(|path| path.exists());
-        let kind = found.as_deref().map_or(Kind::Other, kind);
+        let places: Vec<PathBuf> = self.candidates.iter().map(|path| self.home.join(path)).collect();
+        let found = places.iter().find(|path| path.exists());
+        let kind = found.map_or(Kind::Other, |path| kind(path));
         match (error.raw_os_error(), kind) {
             (Some(libc::ENOENT), _) if found.is_none() => {
-                (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned())
+                let program = self.recipe.argv.first().map_or("", |word| word.to_str().unwrap_or_default());
+                (Exit::NotFound, is_nowhere(program, &places))
             }
             (Some(libc::ENOENT), Kind::Script(interpreter)) => {
                 (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))

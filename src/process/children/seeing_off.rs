@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{Children, Harvest, group_of};
 use crate::clock::processor_time;
 use crate::exit::signal_name;
-use crate::process::descendants::{Descendant, Reserve, Step, Walk};
+use crate::process::descendants::{self, Descendant, Reserve, Step, Walk};
 use crate::state::event::ProcessId;
 use crate::sys;
 
@@ -126,6 +126,10 @@ impl Children {
     /// After a turn of reaping: who came to be ours by it is met once those that are dead are out of the way.
     pub(super) fn see_off_more(&mut self, harvest: &Harvest) {
         self.seeing_off.orphaned |= harvest.orphans > 0;
+        if harvest.none_left && !self.seeing_off.rounds.is_empty() && descendants::are_known() {
+            // Without a child there is nobody below us. Where that cannot be looked up, others may be meant: see `signal_unseen`.
+            self.seeing_off.rounds.clear();
+        }
         if harvest.none_left || harvest.unfinished {
             return;
         }
