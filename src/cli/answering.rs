@@ -109,11 +109,19 @@ fn answer(name: &str, said: Said) -> Result<u8, Wrong> {
         "restart" => command::order::run(&asked::module("restart", &said)?, environment),
         "reload" => command::order::run(&asked::order(ClientOrder::Reload, &said)?, environment),
         "preset" => preset(said.words.first().map(|name| name.to_string_lossy()).as_deref()),
-        // It is the last one there is. Made of the declarations by scripts/reference and compared with them by a test: to make it here
-        // cost 0.2 MB of the binary.
-        _ if said.has("openapi") => print(openapi::DOCUMENT),
-        _ => print(include_str!("../../docs/portcullis.schema.json")),
+        // The last one there is.
+        _ => schema(said.has("openapi")),
     })
+}
+
+/// Made of the declarations by scripts/reference and compared with them by a test: to make it here cost 0.2 MB of the binary. Its blanks
+/// cost 0.1 MB, so they are put in here.
+fn schema(openapi: bool) -> u8 {
+    if openapi {
+        return print(openapi::DOCUMENT);
+    }
+    let schema: serde_json::Value = serde_json::from_str(include_str!(concat!(env!("OUT_DIR"), "/schema.json"))).unwrap_or_default();
+    print(&format!("{schema:#}\n"))
 }
 
 fn preset(name: Option<&str>) -> u8 {
