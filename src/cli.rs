@@ -1,7 +1,7 @@
 //! What can be said on the command line, and who answers it.
 
-mod answering;
 mod asked;
+mod dispatch;
 mod grammar;
 mod help;
 mod reading;
@@ -10,6 +10,6 @@ mod table;
 mod tests;
 mod wait;
 
-pub use answering::main;
+pub use dispatch::main;
 pub use grammar::{Count, HELP, Opt, Subcommand, Word};
 pub use table::{SUBCOMMANDS, WITHOUT};

@@ -8,6 +8,6 @@ pub mod plan;
 pub mod preset;
 pub mod ready;
 pub mod run;
+mod stability;
 pub mod status;
-mod streak;
 pub mod wait;

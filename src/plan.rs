@@ -152,7 +152,7 @@ pub struct CheckPlan {
     pub interval: Duration,
     /// Whether its peer is promised to be asked once an interval at most: while it is waited for, too, before the process is started
     /// again, and after a reload.
-    pub spaced: bool,
+    pub rate_limited: bool,
     /// How long one run may take.
     pub timeout: Duration,
     /// Failures in a row that make it down, at least 1.
@@ -198,7 +198,7 @@ pub struct HealthPlan {
     pub required: bool,
     /// Who sees details.
     pub details: Details,
-    /// The bearer token that gives authority.
+    /// The bearer token that authorizes.
     pub token: Option<Secret>,
     /// The hosts that requests over TCP may name; empty: any.
     pub hosts: Vec<String>,

@@ -27,7 +27,7 @@ use nix::unistd::symlinkat;
 
 use crate::plan::Plan;
 use crate::plan::file::{FileAction, FilePlan};
-use crate::process::spawn::Surroundings;
+use crate::process::spawn::InheritedEnvironment;
 use crate::secret::scrub;
 use crate::{sys, visible};
 use attributes::Attributes;
@@ -48,12 +48,12 @@ pub struct Look {
 
 /// Looks for what stands in the way of a plan, on a thread of its own: a file system that does not answer `within` this time must not keep anybody from being
 /// stopped, and nothing is found then.
-pub fn look(plan: &Plan, surroundings: &Surroundings, within: Duration) -> Look {
+pub fn look(plan: &Plan, inherited: &InheritedEnvironment, within: Duration) -> Look {
     let (sender, receiver) = std::sync::mpsc::channel();
-    let (plan, surroundings) = (plan.clone(), surroundings.clone());
+    let (plan, inherited) = (plan.clone(), inherited.clone());
     let body = move || {
         // Nobody may be waiting any more.
-        let _ = sender.send(Look { obstacles: obstacles(&plan), missing: missing(&plan, &surroundings) });
+        let _ = sender.send(Look { obstacles: obstacles(&plan), missing: missing(&plan, &inherited) });
     };
     sys::start_thread("look", body).ok().and_then(|()| receiver.recv_timeout(within).ok()).unwrap_or_default()
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::mailbox::Mailbox;
-use crate::outcome::{Class, Failure, Outcome, Part, Volume};
+use crate::outcome::{ErrorKind, Failure, Outcome, Part, Volume};
 use crate::plan::ProcessPlan;
 use crate::plan::target::{BrokerTarget, DiskTarget, GrpcTarget, Target};
 use dial::shown;
@@ -104,12 +104,12 @@ impl Probe {
     }
 
     /// Asks once. After `within` the question is dropped together with its connection, whatever state that is in,
-    /// so a peer that accepts and then stays silent is a [`Class::Timeout`] like any other.
+    /// so a peer that accepts and then stays silent is a [`ErrorKind::Timeout`] like any other.
     pub async fn ask(&mut self, within: Duration) -> Outcome {
         let (began, kept) = (Instant::now(), self.kind.session());
         // Connecting gets a little less, so that its own words come before these.
         let answered = timeout(within, self.once(within.mul_f64(0.95))).await;
-        let late = |_| Found::from(Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within)))));
+        let late = |_| Found::from(Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(within)))));
         let Found { result, parts, volume } = answered.unwrap_or_else(late);
         self.lost = kept.is_some() && self.kind.session() != kept;
         Outcome { result, elapsed: began.elapsed().min(within), parts, volume }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::patience::SLACK;
 use crate::mailbox::Mailbox;
-use crate::outcome::{Cause, Class, Outcome};
+use crate::outcome::{Detail, ErrorKind, Outcome};
 use crate::plan::target::Target;
 use crate::plan::{CheckId, CheckPlan, Plan};
 use crate::probe::Probe;
@@ -132,7 +132,7 @@ async fn watch_check(
             None => {
                 let mut outcome = question(&check, &mut asked, &answers).await;
                 seen = seen || outcome.result.is_ok();
-                if !seen && outcome.why().cause == Cause::NoDatabase {
+                if !seen && outcome.reason().cause == Detail::NoDatabase {
                     if passes == 0 {
                         tracing::info!(
                             "{}: the database is not there yet, which counts as ready because the migration creates it",
@@ -142,13 +142,13 @@ async fn watch_check(
                     outcome.result = Ok(());
                 }
                 let class = outcome.class();
-                passes = if class == Class::Ok { passes + 1 } else { 0 };
+                passes = if class == ErrorKind::Ok { passes + 1 } else { 0 };
                 in_step = in_step || passes >= check.success_threshold;
                 tell(Event::Probed(id, outcome));
                 if until_up && in_step {
                     return;
                 }
-                let held = in_step || (check.spaced && asked.reached());
+                let held = in_step || (check.rate_limited && asked.reached());
                 let pace = if held { Pace::InStep(check.interval) } else { Pace::Waiting { waited: began.elapsed(), class } };
                 Instant::now() + delay(pace, fastrand::f64())
             }
@@ -211,7 +211,7 @@ async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell:
         let outcome = patiently(&mut asked, timeout).await;
         let class = outcome.class();
         tell(outcome);
-        if class == Class::Ok {
+        if class == ErrorKind::Ok {
             return;
         }
         sleep(delay(Pace::Waiting { waited: began.elapsed(), class }, fastrand::f64())).await;
@@ -245,7 +245,7 @@ impl Guarded {
         let began = Instant::now();
         let Some(outcome) = guarded(self.probe.ask(within)).await else {
             self.probe = Probe::under(&self.target, self.supervisor.as_ref());
-            return Outcome::failed(Class::Internal, "the probe panicked", began.elapsed());
+            return Outcome::failed(ErrorKind::Internal, "the probe panicked", began.elapsed());
         };
         outcome
     }

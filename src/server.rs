@@ -46,7 +46,7 @@ use tokio::task::JoinSet;
 use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
-use crate::view::{self, Access, Request};
+use crate::view::Access;
 use answering::answer;
 use answers::Answers;
 use connections::{Accept, Connections, Peer, Usage};
@@ -222,7 +222,7 @@ fn has_token(plan: &HealthPlan) -> bool {
 }
 
 /// Whether the asker may see private texts: a trusted peer, the token's bearer or who gave it to the page's form, unless it asks for less (RFC 7240).
-fn authority(plan: &HealthPlan, trusted: bool, headers: &HeaderMap) -> bool {
+fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &HeaderMap) -> bool {
     if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
         return false;
     }

@@ -4,7 +4,7 @@
 //! that a fault there cannot cost a signal or an exit status.
 
 pub mod background;
-mod errands;
+mod exec_probes;
 mod gap;
 mod intake;
 mod left;
@@ -12,9 +12,9 @@ mod performing;
 mod pings;
 mod preparing;
 mod spawning;
+mod stall_detector;
+mod systemd_notifier;
 mod timers;
-mod upward;
-mod wedge;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -26,16 +26,16 @@ use tracing::debug;
 
 use crate::clock::{Moment, processor_time, suspended};
 use crate::control::{Control, Sources};
+use crate::event_log::EventLog;
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
-use crate::narrator::Narrator;
 use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::Reports;
 use crate::process::output::{self, Deadline};
 use crate::process::signals::Signals;
-use crate::process::spawn::Surroundings;
+use crate::process::spawn::InheritedEnvironment;
 use crate::published::Published;
 use crate::server::{self, Controller, Listeners};
 use crate::state::event::{Effect, Event, LockNews, ProcessId};
@@ -43,12 +43,12 @@ use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::transition::Transition;
 use crate::sys;
 use background::{Background, Subsystems};
-use errands::Errands;
+use exec_probes::ExecProbes;
 use gap::Gaps;
 use left::Left;
 use preparing::Preparer;
+use systemd_notifier::SystemdNotifier;
 use timers::Timers;
-use upward::Upward;
 
 /// Processor time after which a turn takes no further event, so that signals and ends are looked for again.
 const SHARE: Duration = Duration::from_millis(1);
@@ -58,12 +58,12 @@ struct Supervisor {
     /// It has the plan, which a reload changes; everybody else looks at that one.
     lifecycle: Lifecycle,
     children: Children,
-    errands: Errands,
+    exec_probes: ExecProbes,
     preparer: Preparer,
     reports: BTreeMap<ProcessId, Reports>,
     memory: OutOfMemory,
     left: Left,
-    upward: Upward,
+    systemd: SystemdNotifier,
     timers: Timers,
     gaps: Gaps,
     queue: VecDeque<Event>,
@@ -71,7 +71,7 @@ struct Supervisor {
     news: usize,
     published: Arc<Published>,
     background: Background,
-    narrator: Narrator,
+    event_log: EventLog,
     /// What the migration gets into its environment besides its plan's.
     lock_environment: Vec<(String, String)>,
     /// Whose groups' end is awaited.
@@ -91,7 +91,7 @@ struct Supervisor {
 pub fn run(
     plan: Plan,
     listeners: Option<Listeners>,
-    surroundings: Surroundings,
+    inherited: InheritedEnvironment,
     sources: Option<Sources>,
     subsystems: Subsystems,
 ) -> io::Result<(Ending, Duration)> {
@@ -114,12 +114,12 @@ pub fn run(
         reports: BTreeMap::new(),
         memory: OutOfMemory::new(),
         left: Left::default(),
-        upward: Upward::new(&surroundings.environment, now),
-        narrator: Narrator::new(&plan, now),
+        systemd: SystemdNotifier::new(&inherited.environment, now),
+        event_log: EventLog::new(&plan, now),
         background: Background::start(&plan, &published, &sender, subsystems)?,
         lifecycle,
-        children: Children::new(surroundings, Arc::clone(inbox.bell())),
-        errands: Errands::default(),
+        children: Children::new(inherited, Arc::clone(inbox.bell())),
+        exec_probes: ExecProbes::default(),
         preparer: Preparer::new(sender),
         timers: Timers::default(),
         gaps: Gaps::new(now, processor_time(), suspended()),
@@ -169,8 +169,8 @@ impl Supervisor {
             log::write();
             let now = Moment::now();
             self.memory.begin(now);
-            self.narrator.progress(self.lifecycle.snapshot(), now);
-            self.upward.ping(now);
+            self.event_log.progress(self.lifecycle.snapshot(), now);
+            self.systemd.ping(now);
             self.background.look(now);
             self.look_at_memory(now);
             self.mention_left(now);
@@ -238,8 +238,8 @@ impl Supervisor {
         while let Some(effect) = effects.next_if(Effect::is_urgent) {
             self.perform(effect, now);
         }
-        self.narrator.tell(&before, self.lifecycle.snapshot(), now);
-        self.upward.tell(&before, self.lifecycle.snapshot());
+        self.event_log.tell(&before, self.lifecycle.snapshot(), now);
+        self.systemd.tell(&before, self.lifecycle.snapshot());
         effects.any(|effect| self.perform(effect, now))
     }
 }

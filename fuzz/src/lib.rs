@@ -53,11 +53,11 @@ pub const PATHS: [&str; 12] = [
     "/nothing/here",
 ];
 
-/// Renders every view, for strangers and with authority: none is empty, and what says that it is JSON is.
+/// Renders every view, for strangers and for authorized readers: none is empty, and what says that it is JSON is.
 pub fn render_all(snapshot: &Snapshot, look: Look) {
     for path in PATHS {
-        for (authority, accept, query) in [(false, "", ""), (true, "", "verbose"), (true, "text/plain", ""), (true, "text/html", "")] {
-            let request = view::Request { method: "GET", path, query, accept, authority, views: Views::default(), figures: None };
+        for (authorized, accept, query) in [(false, "", ""), (true, "", "verbose"), (true, "text/plain", ""), (true, "text/html", "")] {
+            let request = view::Request { method: "GET", path, query, accept, authorized, views: Views::default(), figures: None };
             let answer = view::route(snapshot, look, &request);
             assert!(!answer.body.is_empty(), "{path} is empty");
             if answer.content_type.contains("json") {

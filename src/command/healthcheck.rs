@@ -19,7 +19,7 @@ use super::ask::{self, Answer, Question};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::log::stream;
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::{own, reason};
@@ -158,7 +158,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn is_public(error: &str) -> bool {
-    Class::ALL.into_iter().any(|class| reason(class) == error || class.public() == error)
+    ErrorKind::ALL.into_iter().any(|class| reason(class) == error || class.public() == error)
         || Phase::ALL.into_iter().any(|phase| phase.word() == error)
 }
 

@@ -112,7 +112,7 @@ fn once(step: &StepPlan) -> String {
 
 /// What a process finds around it, and when it counts as started.
 fn start(process: &ProcessPlan) -> String {
-    let who = process.conditions.user.as_ref().map(|who| {
+    let who = process.attributes.user.as_ref().map(|who| {
         let groups = who.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         format!(" as user {}, group {}, groups {groups}", who.uid, who.gid)
     });

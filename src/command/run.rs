@@ -15,7 +15,7 @@ use crate::plan::resolve::{Request, resolve};
 use crate::prepare::{self, Look, Missing};
 use crate::process::saying::Sayings;
 use crate::process::signals::bound_queue;
-use crate::process::spawn::Surroundings;
+use crate::process::spawn::InheritedEnvironment;
 use crate::server::Listeners;
 use crate::state::lifecycle::Ending;
 use crate::supervisor;
@@ -101,10 +101,10 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     for remark in &plan.remarks {
         info!("{remark}");
     }
-    let surroundings = surroundings(environment, descriptors);
+    let inherited = inherited_environment(environment, descriptors);
     // Where its program is nowhere, its own start says so, and nothing was done before.
     if !plan.is_process_alone()
-        && let Some(code) = refused(&plan, &surroundings)
+        && let Some(code) = refused(&plan, &inherited)
     {
         return (code, patience);
     }
@@ -129,14 +129,14 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     // Removed when this returns, whatever with; after a KILL the next one finds it stale.
     let _file = listeners.as_ref().and_then(Listeners::file);
-    let directory = surroundings.directory.clone().unwrap_or_default();
+    let directory = inherited.directory.clone().unwrap_or_default();
     let sources = || {
         let environment = environment.clone().recalling().at(directory);
         // The file that was found stays the file: without it a reload would find nothing to run, or another one.
         Sources { request: Request { file: environment.file(request.file.as_deref()), ..request.clone() }, environment }
     };
     let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
-    match supervisor::run(plan, listeners, surroundings, sources, subsystems) {
+    match supervisor::run(plan, listeners, inherited, sources, subsystems) {
         Ok((Ending { code, sentence, as_asked: true }, patience)) => {
             log::live(Vec::new());
             info!(target: log::LAST_LINE, "{sentence}; exit code {code}");
@@ -152,8 +152,8 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
 }
 
 /// What ends the start before anything of it was done, the health endpoint included: programs that are nowhere, files that only root can make so.
-fn refused(plan: &Plan, surroundings: &Surroundings) -> Option<u8> {
-    let Look { mut obstacles, missing } = prepare::look(plan, surroundings, LONGEST_LOOK);
+fn refused(plan: &Plan, inherited: &InheritedEnvironment) -> Option<u8> {
+    let Look { mut obstacles, missing } = prepare::look(plan, inherited, LONGEST_LOOK);
     let (missing, perhaps): (Vec<Missing>, Vec<Missing>) = missing.into_iter().partition(|missing| missing.certain);
     for Missing { sentence, .. } in &perhaps {
         info!("{sentence}");
@@ -168,14 +168,14 @@ fn refused(plan: &Plan, surroundings: &Surroundings) -> Option<u8> {
 }
 
 /// What the children inherit. We leave the working directory ourselves, so that its file system can be unmounted.
-fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surroundings {
+fn inherited_environment(environment: &Environment, descriptors: Vec<i32>) -> InheritedEnvironment {
     let directory = std::env::current_dir().ok();
     if directory.is_some() {
         let _ = std::env::set_current_dir("/");
     }
     let mut environment = environment.variables().clone();
     environment.retain(|name, value| !is_own_secret(&name.to_string_lossy(), &value.to_string_lossy()));
-    Surroundings { environment, directory, descriptors, limits: bound_queue().into_iter().collect() }
+    InheritedEnvironment { environment, directory, descriptors, limits: bound_queue().into_iter().collect() }
 }
 
 /// Whether a variable is a secret of portcullis' own, which the process has no use for: its token, a password of a check. A path to a

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout_at};
 
 use super::interrupt::Interrupt;
-use super::streak::Streak;
+use super::stability::Stability;
 use crate::clock::patience::{Deadline, SLACK};
 use crate::config::source::Environment;
 use crate::exit::{Exit, signal_code};
@@ -174,7 +174,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
                 }
                 Some((index, News::Holding(lost))) => board.holding(index, Hold { wanted: request.stable, lost }, began.elapsed()),
                 Some((index, News::Failed(failure))) => {
-                    let hopeless = request.fail_fast && failure.why().is_refusal() && !request.any;
+                    let hopeless = request.fail_fast && failure.reason().is_refusal() && !request.any;
                     // What ends the wait is said at its end.
                     board.failed(index, failure, began.elapsed(), !hopeless && !request.timeout.is_zero());
                     if hopeless {
@@ -205,7 +205,7 @@ impl Asking {
         let mut alarm = Alarm::new();
         let began = Instant::now();
         let (mut told, mut known): (Option<Failure>, bool) = (None, false);
-        let mut streak = Streak::new(self.stable);
+        let mut stability = Stability::new(self.stable);
         let mut lost = 0;
         loop {
             let asked_at = began.elapsed();
@@ -215,10 +215,10 @@ impl Asking {
             let Outcome { result, elapsed, .. } = asked.once(given).await;
             if asked.lost_session() {
                 // A server that was started again in between answers as if nothing had been.
-                streak.look(asked_at, began.elapsed(), false);
+                stability.look(asked_at, began.elapsed(), false);
                 lost += 1;
             }
-            let held = streak.look(asked_at, began.elapsed(), result.is_ok());
+            let held = stability.look(asked_at, began.elapsed(), result.is_ok());
             let class = match result {
                 Ok(()) if held.is_some_and(|left| !left.is_zero()) => {
                     tell(News::Holding(lost));
@@ -227,7 +227,7 @@ impl Asking {
                     let slept = Instant::now();
                     alarm.sleep(pause).await;
                     if slept.elapsed() > pause.saturating_add(SLACK) {
-                        streak.interrupt();
+                        stability.interrupt();
                     }
                     continue;
                 }
@@ -261,7 +261,7 @@ impl Asking {
 mod tests {
     use super::row::Row;
     use super::*;
-    use crate::outcome::Class;
+    use crate::outcome::ErrorKind;
 
     fn request(targets: &[&str], timeout: Duration) -> Request {
         let targets = targets.iter().map(|target| (*target).to_owned()).collect();
@@ -286,6 +286,6 @@ mod tests {
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
         let mut board = Board::new(&targets, false, Output::Text);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
-        assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [Class::Refused]);
+        assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [ErrorKind::Refused]);
     }
 }

@@ -12,7 +12,7 @@ use crate::config::values::{DAY, Maybe, Part, Span};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Form {
+pub enum HeartbeatMode {
     /// A record of each replica beside the key of the service.
     #[default]
     Auto,
@@ -53,7 +53,7 @@ pub struct Beat {
     /// How often it is written; shorter than `ttl`.
     pub every: Span<1000, DAY>,
     /// Which records are written.
-    pub mode: Form,
+    pub mode: HeartbeatMode,
     /// Whether no other replica writes it, so that it may be deleted at the end even with `mode = "simple"`.
     pub exclusive: bool,
     /// Whether the service is not ready while the heartbeat is not written.
@@ -70,7 +70,7 @@ impl Default for Beat {
             prefix: Maybe(None),
             ttl: const { Span::of(60_000) },
             every: const { Span::of(20_000) },
-            mode: Form::Auto,
+            mode: HeartbeatMode::Auto,
             exclusive: false,
             required: false,
         }

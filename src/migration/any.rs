@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::lock::{Leftover, Lock, Try};
 use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::LockHolder;
 
 /// What holds a lock of any kind, for as long as it lives. Only the lock that returned it knows what it is.
@@ -33,7 +33,7 @@ pub(super) trait AnyLock: Send + Sync {
 
 /// As the lock that returned it knows it. That it is another lock's does not happen: there is one lock.
 fn own<H: 'static>(held: &mut AnyHeld) -> Result<&mut H, Failure> {
-    held.downcast_mut().ok_or_else(|| Failure::new(Class::Internal, "what is held belongs to another lock"))
+    held.downcast_mut().ok_or_else(|| Failure::new(ErrorKind::Internal, "what is held belongs to another lock"))
 }
 
 #[async_trait]

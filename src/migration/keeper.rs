@@ -178,7 +178,7 @@ async fn verify(asker: &mut Asker, rules: &Rules) -> Result<(), String> {
     match asker.ask(statement).await {
         Ok(Answer::Current) => Ok(()),
         Ok(_) => Err("its statement says that the schema is not as it should be".to_owned()),
-        Err(failure) => Err(format!("{}; {}", failure.why().words(), failure.why().advice())),
+        Err(failure) => Err(format!("{}; {}", failure.reason().words(), failure.reason().advice())),
     }
 }
 

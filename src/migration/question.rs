@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{MysqlTarget, PostgresTarget};
 use crate::probe::mysql;
 use crate::probe::postgres::Session;
@@ -70,7 +70,7 @@ impl Asker {
 
     /// An error of the statement is a schema that is not there yet; one of the connection is no answer.
     pub(super) async fn ask(&mut self, statement: &str) -> Result<Answer, Failure> {
-        timeout(LIMIT, self.once(statement)).await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "the statement took too long")))
+        timeout(LIMIT, self.once(statement)).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "the statement took too long")))
     }
 
     async fn once(&mut self, statement: &str) -> Result<Answer, Failure> {
@@ -100,11 +100,11 @@ impl Asker {
                         *session = Some(open);
                         Ok(judge(value.as_deref()))
                     }
-                    Err(failure) if matches!(failure.class, Class::Protocol | Class::Auth) => Ok(self.pending(failure)),
+                    Err(failure) if matches!(failure.class, ErrorKind::Protocol | ErrorKind::Auth) => Ok(self.pending(failure)),
                     Err(failure) => Err(failure),
                 }
             }
-            Place::Nobody => Err(Failure::new(Class::Internal, "there is no database to ask")),
+            Place::Nobody => Err(Failure::new(ErrorKind::Internal, "there is no database to ask")),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
 use super::name::{Name, instance_in};
 use super::postgres::quoted;
 use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::PostgresTarget;
 use crate::probe::postgres::{Refused, Session};
 use crate::state::event::LockHolder;
@@ -139,7 +139,7 @@ impl TableLock {
             self.waiting = Some(session);
             return Ok(Try::Taken(holder(&owner)));
         }
-        Err(Failure::new(Class::NotReady, "others came first each time").into())
+        Err(Failure::new(ErrorKind::NotReady, "others came first each time").into())
     }
 
     /// Makes the table or the row, unless another replica is doing it.
@@ -169,7 +169,7 @@ impl Lock for TableLock {
         match self.attempt_once().await {
             // A standby, which may be the primary by the next try, or the name leads to another one by then.
             Err(refused) if refused.state.as_deref() == Some("25006") => {
-                Err(Failure::new(Class::NotReady, "the database takes no writes; name the primary"))
+                Err(Failure::new(ErrorKind::NotReady, "the database takes no writes; name the primary"))
             }
             Err(refused) if refused.is_final() || refused.state.as_deref() == Some("3F000") => Ok(Try::Unusable(format!(
                 "the migration lock in the table {} at {} cannot be used ({}); have it made by `{}` and let this role SELECT, INSERT and UPDATE",

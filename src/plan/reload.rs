@@ -194,7 +194,7 @@ fn fixed(running: &Plan, read: &Plan) -> Vec<String> {
 fn compare_process(running: &ProcessPlan, read: &ProcessPlan, compare: &mut impl FnMut(&str, bool)) {
     compare("the process' command", running.argv == read.argv);
     compare("the process' environment", running.env == read.env && running.env_remove == read.env_remove);
-    compare("the process' user, directory or limits", running.conditions == read.conditions);
+    compare("the process' user, directory or limits", running.attributes == read.attributes);
     compare("the process' `output`", running.label == read.label);
     compare("the process' startup check", running.started == read.started);
     let rules = |plan: &ProcessPlan| (plan.signals.clone(), plan.stop_signal, plan.success_codes.clone());

@@ -46,7 +46,7 @@ use own::{Own, flag, own_command};
 
 pub use crate::config::schema::document as schema;
 pub use crate::config::values::process::limit_name;
-pub use asked::{TlsFlags, registry, targets, targets_with};
+pub use asked::{TlsFlags, heartbeat_location, targets, targets_with};
 pub use health::{HealthAddress, health_address, health_token};
 
 /// What the command line asks for.
@@ -131,7 +131,7 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     // What is not waited for need not be readable.
     let looks = !bare && own != Some(Own { waits: false });
 
-    let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Form });
+    let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Syntax });
     variables.set_options(&given.variables);
     let mut chosen = modes::read(&root, &configuration, given, variables, looks);
     // What the mode says of a check stands above what is said for all of them.
@@ -166,7 +166,7 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let heartbeat = if bare || own.is_some() { None } else { heartbeat::read(&root, &service.name, &checks) };
     let health = if own.is_some() { health::marker(&root, bare) } else { health::read(&root, bare) };
     let mut checks = if looks { checks } else { Vec::new() };
-    checks.extend(dify::read(&root, if looks { Depth::Whole } else { Depth::Form }));
+    checks.extend(dify::read(&root, if looks { Depth::Whole } else { Depth::Syntax }));
     if own.is_some() {
         checks.retain(|check| !check.wait.is_zero());
         context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");

@@ -14,7 +14,7 @@ use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_io, dial_either};
 use super::first::first_of;
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{Address, BrokerTarget, Protocol};
 
 /// A stream to a broker that gives up on one which answers without end.
@@ -65,5 +65,5 @@ fn lost(error: &io::Error) -> Failure {
 }
 
 fn protocol(words: &str) -> Failure {
-    Failure::new(Class::Protocol, words)
+    Failure::new(ErrorKind::Protocol, words)
 }

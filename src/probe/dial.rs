@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use crate::names::{self, Trouble};
-use crate::outcome::{Cause, Class, Failure};
+use crate::outcome::{Detail, ErrorKind, Failure};
 use crate::plan::target::Address;
 pub use race::Refused;
 use race::ordered;
@@ -26,16 +26,16 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Duplex for T {}
 
-/// The addresses of a host, in the order in which they are tried; a name without any is [`Class::Dns`], and so are name servers that say
+/// The addresses of a host, in the order in which they are tried; a name without any is [`ErrorKind::Dns`], and so are name servers that say
 /// nothing `within` that time.
 pub async fn resolve(address: &Address, within: Duration) -> Result<Vec<SocketAddr>, Failure> {
     match timeout(within, names::resolve(&address.host, address.port)).await {
         Ok(Ok(addresses)) => Ok(ordered(addresses)),
         Ok(Err(trouble)) => {
-            let class = if matches!(trouble, Trouble::Internal(_)) { Class::Internal } else { Class::Dns };
+            let class = if matches!(trouble, Trouble::Internal(_)) { ErrorKind::Internal } else { ErrorKind::Dns };
             Err(Failure::new(class, &format!("{}: {trouble}", address.host)))
         }
-        Err(_) => Err(Failure::new(Class::Dns, &format!("{}: no name server answered within {}", address.host, shown(within)))),
+        Err(_) => Err(Failure::new(ErrorKind::Dns, &format!("{}: no name server answered within {}", address.host, shown(within)))),
     }
 }
 
@@ -76,8 +76,8 @@ pub async fn dial_unix(path: &Path) -> Result<UnixStream, Failure> {
     UnixStream::connect(path).await.map_err(|error| {
         let failure = Failure::new(class_of_io(&error), &format!("connecting to {}: {error}", path.display()));
         match error.kind() {
-            io::ErrorKind::NotFound => failure.because(Cause::NoSocket),
-            io::ErrorKind::ConnectionRefused => failure.because(Cause::Deserted),
+            io::ErrorKind::NotFound => failure.because(Detail::NoSocket),
+            io::ErrorKind::ConnectionRefused => failure.because(Detail::Deserted),
             _ => failure,
         }
     })
@@ -106,7 +106,7 @@ pub async fn dial_either(address: &Address, within: Duration) -> Result<Box<dyn 
 ///
 /// A connection that is closed before it answered counts as refused: so behave Docker's proxy in front of a container that
 /// does not listen yet, and a server at its limit of clients.
-pub fn class_of_io(error: &io::Error) -> Class {
+pub fn class_of_io(error: &io::Error) -> ErrorKind {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::ConnectionRefused
@@ -115,21 +115,21 @@ pub fn class_of_io(error: &io::Error) -> Class {
         | Kind::BrokenPipe
         | Kind::NotConnected
         | Kind::UnexpectedEof
-        | Kind::NotFound => Class::Refused,
-        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::AddrNotAvailable => Class::Unreachable,
-        Kind::TimedOut | Kind::WouldBlock => Class::Timeout,
-        Kind::InvalidData | Kind::InvalidInput => Class::Protocol,
+        | Kind::NotFound => ErrorKind::Refused,
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::AddrNotAvailable => ErrorKind::Unreachable,
+        Kind::TimedOut | Kind::WouldBlock => ErrorKind::Timeout,
+        Kind::InvalidData | Kind::InvalidInput => ErrorKind::Protocol,
         // Out of files or memory, or a policy that forbids the call: ours, not the peer's.
-        _ => Class::Internal,
+        _ => ErrorKind::Internal,
     }
 }
 
 /// The class of the first error of the socket layer in a chain of causes; none when there is none.
-pub fn class_of_chain(error: &(dyn Error + 'static)) -> Option<Class> {
+pub fn class_of_chain(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<rustls::Error>() {
-            return Some(Class::Tls);
+            return Some(ErrorKind::Tls);
         }
         // So does the redis driver keep its causes.
         if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
@@ -172,13 +172,13 @@ mod tests {
     #[test]
     fn errors_of_the_socket_layer_have_classes() {
         for (number, class) in [
-            (libc::ECONNREFUSED, Class::Refused),
-            (libc::ECONNRESET, Class::Refused),
-            (libc::ENOENT, Class::Refused),
-            (libc::EHOSTUNREACH, Class::Unreachable),
-            (libc::ENETUNREACH, Class::Unreachable),
-            (libc::ETIMEDOUT, Class::Timeout),
-            (libc::EMFILE, Class::Internal),
+            (libc::ECONNREFUSED, ErrorKind::Refused),
+            (libc::ECONNRESET, ErrorKind::Refused),
+            (libc::ENOENT, ErrorKind::Refused),
+            (libc::EHOSTUNREACH, ErrorKind::Unreachable),
+            (libc::ENETUNREACH, ErrorKind::Unreachable),
+            (libc::ETIMEDOUT, ErrorKind::Timeout),
+            (libc::EMFILE, ErrorKind::Internal),
         ] {
             assert_eq!(class_of_io(&io::Error::from_raw_os_error(number)), class, "{number}");
         }
@@ -193,7 +193,7 @@ mod tests {
         let mut refused = Refused::default();
         for _ in 0..3 {
             let failure = dial_again(&address, Duration::from_secs(5), &mut refused).await.unwrap_err();
-            assert_eq!((failure.class, refused.is_kept()), (Class::Refused, true));
+            assert_eq!((failure.class, refused.is_kept()), (ErrorKind::Refused, true));
         }
         let listener = std::net::TcpListener::bind(place).unwrap();
         let stream = dial_again(&address, Duration::from_secs(5), &mut refused).await.unwrap();
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn the_reason_is_found_under_its_wrappers() {
         let wrapped = io::Error::other(io::Error::other(io::Error::from_raw_os_error(libc::ECONNREFUSED)));
-        assert_eq!(class_of_chain(&wrapped), Some(Class::Refused));
+        assert_eq!(class_of_chain(&wrapped), Some(ErrorKind::Refused));
         assert_eq!(class_of_chain(&std::fmt::Error), None);
     }
 }

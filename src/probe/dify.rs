@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::several;
-use crate::outcome::{self, Cause, Class, Failure, Part};
+use crate::outcome::{self, Detail, ErrorKind, Failure, Part};
 use crate::plan::target::{Api, DifyTarget, Keys};
 use crate::secret::Secret;
 use caller::{Call, Caller, Callers, header};
@@ -60,7 +60,7 @@ impl DifyProbe {
         let (with_keys, with_session) =
             tokio::join!(all(&caller, jobs, self.target.at_once), console(&caller, of_session, &mut self.session));
         let parts: Vec<Part> = with_keys.into_iter().chain(with_session).collect();
-        if parts.iter().any(|part| part.result.as_ref().is_err_and(|failure| failure.class == Class::Tls)) {
+        if parts.iter().any(|part| part.result.as_ref().is_err_and(|failure| failure.class == ErrorKind::Tls)) {
             // The files of the certificates are read again.
             self.callers.forget();
         }
@@ -93,7 +93,7 @@ fn verdict(parts: &[Part]) -> Result<(), Failure> {
     if parts.is_empty() || parts.iter().any(|part| part.result.is_ok()) {
         return Ok(());
     }
-    let of_its_own = |part: &&Part| part.result.as_ref().is_err_and(|failure| failure.cause == Cause::Plain);
+    let of_its_own = |part: &&Part| part.result.as_ref().is_err_and(|failure| failure.cause == Detail::Plain);
     let Some(first) = parts.iter().find(of_its_own).or(parts.first()) else { return Ok(()) };
     let client = first.client.map(|client| client.name).unwrap_or_default();
     Err(several::failed(parts, first, &format!("{client} {}", first.name)))
@@ -101,7 +101,7 @@ fn verdict(parts: &[Part]) -> Result<(), Failure> {
 
 /// Asks all jobs, so many at a time; their parts in order.
 async fn all(caller: &Caller, jobs: Vec<Job>, at_once: usize) -> Vec<Part> {
-    let mut parts: Vec<Vec<Part>> = jobs.iter().map(|job| job.unasked(&Failure::new(Class::Internal, "the probe panicked"))).collect();
+    let mut parts: Vec<Vec<Part>> = jobs.iter().map(|job| job.unasked(&Failure::new(ErrorKind::Internal, "the probe panicked"))).collect();
     let mut waiting = jobs.into_iter().enumerate();
     let mut tasks = JoinSet::new();
     loop {
@@ -235,11 +235,11 @@ fn is_id(text: &str) -> bool {
 }
 
 fn skipped(why: &str) -> Failure {
-    Failure::new(Class::Missing, why).because(Cause::Skipped)
+    Failure::new(ErrorKind::Missing, why).because(Detail::Skipped)
 }
 
 fn not_configured() -> Failure {
-    Failure::new(Class::Missing, "no key is configured").because(Cause::NotConfigured)
+    Failure::new(ErrorKind::Missing, "no key is configured").because(Detail::NotConfigured)
 }
 
 #[cfg(test)]
@@ -275,7 +275,7 @@ mod tests {
         let found = |body: &str| conversation(&Call::answered(200, body.as_bytes())).map_err(|failure| failure.cause);
         assert_eq!(found(r#"{"data":[{"id":"a-1","name":"x"},{"id":"b"}]}"#), Ok("a-1".to_owned()));
         for body in [r#"{"data":[]}"#, "{}", r#"{"data":[{"id":"../x"}]}"#, r#"{"data":[{"id":""}]}"#, "[1]", "<html>"] {
-            assert_eq!(found(body), Err(Cause::Skipped), "{body}");
+            assert_eq!(found(body), Err(Detail::Skipped), "{body}");
         }
         let failed = Call::unasked(Failure::answered(503));
         assert_eq!(conversation(&failed).unwrap_err().private.as_str(), "the conversations could not be read: the answer's status is 503");

@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 use url::Url;
 
 use super::tls;
-use crate::outcome::{Cause, Class, Failure, Private};
+use crate::outcome::{Detail, ErrorKind, Failure, Private};
 use crate::plan::target::{Expect, HttpTarget};
 
 /// The longest body that is read: what is expected has to stand in its first 256 KiB.
@@ -52,7 +52,7 @@ impl HttpProbe {
     pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
         (self.reached, self.status) = (true, None);
         let result = self.exchange(within).await;
-        if result.as_ref().is_err_and(|failure| failure.class == Class::Tls) {
+        if result.as_ref().is_err_and(|failure| failure.class == ErrorKind::Tls) {
             // The files of the certificates are read again: they may have been renewed.
             (self.client, self.tls) = (None, None);
         }
@@ -125,7 +125,7 @@ impl HttpProbe {
 }
 
 fn internal(words: &str) -> Failure {
-    Failure::new(Class::Internal, words)
+    Failure::new(ErrorKind::Internal, words)
 }
 
 /// The headers that the target orders; to a host that is not `trusted` none of them.
@@ -169,7 +169,7 @@ async fn judge(expect: &Expect, mut response: Response, redirect: bool) -> Resul
         return Ok(());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| client::answering(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| client::response_failure(&error))? {
         let known = body.len();
         body.extend_from_slice(&chunk);
         if expect.json.is_empty() && expect.body.as_ref().is_some_and(|text| holds_since(&body, known, text.as_bytes())) {
@@ -180,7 +180,7 @@ async fn judge(expect: &Expect, mut response: Response, redirect: bool) -> Resul
             break;
         }
     }
-    matches_body(expect, &body).map_err(|words| Failure::new(Class::Status, &words).because(Cause::Body))
+    matches_body(expect, &body).map_err(|words| Failure::new(ErrorKind::Status, &words).because(Detail::Body))
 }
 
 /// Whether `text` ends in what has come behind the first `known` bytes of `body`.

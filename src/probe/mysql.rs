@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, dial, dial_unix, notice_loss, session_number};
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{MysqlTarget, SslMode};
 use handshake::Greeting;
 use login::Channel;
@@ -171,13 +171,13 @@ impl Wire {
         if let [0xff, rest @ ..] = greeting.as_slice() {
             return Err(refusal(rest));
         }
-        let greeting = Greeting::parse(&greeting).ok_or_else(|| Failure::new(Class::Protocol, "the peer does not speak MySQL"))?;
+        let greeting = Greeting::parse(&greeting).ok_or_else(|| Failure::new(ErrorKind::Protocol, "the peer does not speak MySQL"))?;
         let encrypted = match target.sslmode {
             _ if local => false,
             SslMode::Disable => false,
             SslMode::Allow | SslMode::Prefer => greeting.offers_tls(),
             SslMode::Require if greeting.offers_tls() => true,
-            SslMode::Require => return Err(Failure::new(Class::Tls, "the server does not offer TLS, which sslmode asks for")),
+            SslMode::Require => return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode asks for")),
         };
         if encrypted {
             wire.send(&greeting.tls_request(target)).await?;
@@ -201,7 +201,7 @@ impl Wire {
     async fn select_one(&mut self) -> Result<(), Failure> {
         match self.query("SELECT 1").await?.as_slice() {
             [row] if row.as_slice() == [Some("1".to_owned())] => Ok(()),
-            _ => Err(Failure::new(Class::Protocol, "SELECT 1 was not answered with 1")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "SELECT 1 was not answered with 1")),
         }
     }
 
@@ -212,7 +212,7 @@ impl Wire {
         let mut query = vec![QUERY];
         query.extend_from_slice(statement.as_bytes());
         self.send(&query).await?;
-        let wrong = |words: &str| Failure::new(Class::Protocol, words);
+        let wrong = |words: &str| Failure::new(ErrorKind::Protocol, words);
         match self.receive().await?.as_slice() {
             [0xff, rest @ ..] => return Err(refusal(rest)),
             [0x00, ..] => return Ok(Vec::new()),
@@ -249,7 +249,7 @@ impl Wire {
         let [low, middle, high, sequence] = head;
         let length = u32::from_le_bytes([low, middle, high, 0]) as usize;
         if length > LONGEST_PACKET {
-            return Err(Failure::new(Class::Protocol, "the peer does not speak MySQL"));
+            return Err(Failure::new(ErrorKind::Protocol, "the peer does not speak MySQL"));
         }
         self.sequence = sequence.wrapping_add(1);
         let mut payload = vec![0; length];

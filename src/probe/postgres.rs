@@ -15,11 +15,11 @@ use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQuer
 
 use super::bounded::Allowance;
 use super::dial::{class_of_chain, session_number, words_of_chain};
-use crate::outcome::{Class, Failure, Why};
+use crate::outcome::{ErrorKind, Failure, Reason};
 use crate::plan::target::{PostgresTarget, ServerRole};
 use binding::Spoken;
 use login::LoggedIn;
-use refusal::why_of_state;
+use refusal::reason_of_state;
 
 /// One connection that is logged in; dropping it closes it.
 #[derive(Debug)]
@@ -157,15 +157,15 @@ impl Session {
 /// What an error of the driver or the server means; SQLSTATE and the server's words become the private text.
 fn failure(error: &Error) -> Failure {
     if let Some(told) = error.as_db_error() {
-        let Why { class, cause } = why_of_state(told.code(), told.message());
+        let Reason { class, cause } = reason_of_state(told.code(), told.message());
         return Failure::new(class, &format!("{} {}: {}", told.severity(), told.code().code(), told.message())).because(cause);
     }
     let class = match class_of_chain(error) {
         // The driver's words for a connection that ended in the middle of an answer.
-        Some(Class::Internal) if words_of_chain(error).contains("bytes remaining on stream") => Class::Refused,
+        Some(ErrorKind::Internal) if words_of_chain(error).contains("bytes remaining on stream") => ErrorKind::Refused,
         Some(class) => class,
-        None if error.is_closed() => Class::Refused,
-        None => Class::Protocol,
+        None if error.is_closed() => ErrorKind::Refused,
+        None => ErrorKind::Protocol,
     };
     Failure::new(class, &words_of_chain(error)).once_connected()
 }
@@ -211,7 +211,7 @@ impl PostgresProbe {
 async fn select_one(session: &Session, role: ServerRole) -> Result<(), Failure> {
     match session.value("SELECT 1").await?.as_deref() {
         Some("1") => {}
-        other => return Err(Failure::new(Class::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
+        other => return Err(Failure::new(ErrorKind::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
     }
     has_role(session, role).await
 }
@@ -225,5 +225,5 @@ async fn has_role(session: &Session, role: ServerRole) -> Result<(), Failure> {
         ServerRole::Primary => ("SELECT pg_catalog.pg_is_in_recovery()", "f", "the server is a standby"),
         ServerRole::Standby => ("SELECT pg_catalog.pg_is_in_recovery()", "t", "the server is no standby"),
     };
-    if session.value(question).await?.as_deref() == Some(wanted) { Ok(()) } else { Err(Failure::new(Class::NotReady, words)) }
+    if session.value(question).await?.as_deref() == Some(wanted) { Ok(()) } else { Err(Failure::new(ErrorKind::NotReady, words)) }
 }

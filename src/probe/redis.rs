@@ -1,7 +1,7 @@
 //! Asks whether a Redis takes AUTH and SELECT and answers PING; it never writes.
 
+pub mod heartbeat_reader;
 mod ready;
-pub mod registry;
 mod topology;
 
 use std::net::IpAddr;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind as RedisErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss, session_number};
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::RedisTarget;
 
 /// How long sent data may stay unacknowledged, so that a stuck write cannot arrive much later than it was decided
@@ -96,7 +96,7 @@ impl Session {
     pub async fn ping(&mut self) -> Result<(), Failure> {
         match self.query(&redis::cmd("PING")).await? {
             Value::SimpleString(word) if word == "PONG" => Ok(()),
-            other => Err(Failure::new(Class::Protocol, &format!("PING was answered with {other:?}"))),
+            other => Err(Failure::new(ErrorKind::Protocol, &format!("PING was answered with {other:?}"))),
         }
     }
 
@@ -138,27 +138,27 @@ pub fn failure(error: &RedisError) -> Failure {
 }
 
 /// The class of an error; the driver knows only some of the server's codes as kinds of their own.
-fn class(error: &RedisError) -> Class {
+fn class(error: &RedisError) -> ErrorKind {
     let words = error.detail().unwrap_or_default();
     match (error.kind(), error.code()) {
-        (ErrorKind::Io, _) if error.is_timeout() => Class::Timeout,
-        (ErrorKind::Io, _) if class_of_chain(error) == Some(Class::Tls) => Class::Tls,
-        (ErrorKind::Io, _) if class_of_chain(error) == Some(Class::Protocol) => Class::Protocol,
+        (RedisErrorKind::Io, _) if error.is_timeout() => ErrorKind::Timeout,
+        (RedisErrorKind::Io, _) if class_of_chain(error) == Some(ErrorKind::Tls) => ErrorKind::Tls,
+        (RedisErrorKind::Io, _) if class_of_chain(error) == Some(ErrorKind::Protocol) => ErrorKind::Protocol,
         // We connect ourselves, so this is a connection that was closed before the answer.
-        (ErrorKind::Io, _) => Class::Refused,
-        (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => Class::Auth,
+        (RedisErrorKind::Io, _) => ErrorKind::Refused,
+        (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => ErrorKind::Auth,
         (_, Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MISCONF" | "NOREPLICAS" | "READONLY" | "OOM")) => {
-            Class::NotReady
+            ErrorKind::NotReady
         }
-        (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => Class::NotReady,
-        (ErrorKind::Server(ServerErrorKind::ResponseError), _) if words.contains("max number of clients") => Class::Refused,
+        (RedisErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => ErrorKind::NotReady,
+        (RedisErrorKind::Server(ServerErrorKind::ResponseError), _) if words.contains("max number of clients") => ErrorKind::Refused,
         // An unknown password, an unknown database, and what Redis answers to long commands before the login.
-        (ErrorKind::Server(ServerErrorKind::ResponseError), _)
+        (RedisErrorKind::Server(ServerErrorKind::ResponseError), _)
             if ["without any password", "DB index", "unauthenticated"].iter().any(|mark| words.contains(mark)) =>
         {
-            Class::Auth
+            ErrorKind::Auth
         }
-        _ => Class::Protocol,
+        _ => ErrorKind::Protocol,
     }
 }
 

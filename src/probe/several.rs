@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::dial::shown;
 use super::http::HttpProbe;
-use crate::outcome::{Cause, Class, Failure, Part};
+use crate::outcome::{Detail, ErrorKind, Failure, Part};
 use crate::plan::target::{Member, SeveralTarget};
 
 /// A check of several endpoints.
@@ -51,7 +51,7 @@ impl SeveralProbe {
                     return (index, probe, Err(not_asked()), None, Duration::ZERO);
                 }
                 let own = each.min(until.saturating_duration_since(began));
-                let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(own))));
+                let late = |_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(own))));
                 let result = timeout(own, probe.ask(own.mul_f64(0.95))).await.unwrap_or_else(late);
                 let status = probe.status();
                 (index, probe, result, status, began.elapsed())
@@ -72,9 +72,9 @@ impl SeveralProbe {
 /// The part of an endpoint before it has answered.
 fn unasked(member: &Member) -> Part {
     let failure = if member.lacks_key {
-        Failure::new(Class::Missing, "it was not asked: its key is empty").because(Cause::NotConfigured)
+        Failure::new(ErrorKind::Missing, "it was not asked: its key is empty").because(Detail::NotConfigured)
     } else {
-        Failure::new(Class::Internal, "the probe panicked")
+        Failure::new(ErrorKind::Internal, "the probe panicked")
     };
     Part {
         name: member.name.clone(),
@@ -87,12 +87,12 @@ fn unasked(member: &Member) -> Part {
 }
 
 fn not_asked() -> Failure {
-    Failure::new(Class::Timeout, "it was not asked: the time of the check was over before its turn")
+    Failure::new(ErrorKind::Timeout, "it was not asked: the time of the check was over before its turn")
 }
 
 /// All have to answer; one without a key stands in the report, and fails the check only where nothing else was asked.
 fn summary(parts: &[Part]) -> Result<(), Failure> {
-    let asked = |part: &&Part| part.result.as_ref().err().is_none_or(|failure| failure.cause != Cause::NotConfigured);
+    let asked = |part: &&Part| part.result.as_ref().err().is_none_or(|failure| failure.cause != Detail::NotConfigured);
     let failing =
         if parts.iter().any(|part| asked(&part)) { parts.iter().filter(asked).find(|part| part.result.is_err()) } else { parts.first() };
     failing.map_or(Ok(()), |first| Err(failed(parts, first, &first.name)))
@@ -101,7 +101,7 @@ fn summary(parts: &[Part]) -> Result<(), Failure> {
 /// The failure of a check of which parts failed, in the words of one that is called `name`.
 pub(super) fn failed(parts: &[Part], one: &Part, name: &str) -> Failure {
     let failed = parts.iter().filter(|part| part.result.is_err()).count();
-    let failure = one.result.as_ref().err().cloned().unwrap_or_else(|| Failure::new(Class::Internal, "it passed"));
+    let failure = one.result.as_ref().err().cloned().unwrap_or_else(|| Failure::new(ErrorKind::Internal, "it passed"));
     Failure { status: None, ..failure.of(&format!("{failed} of {} failed, first {name}", parts.len())) }
 }
 
@@ -181,6 +181,6 @@ mod tests {
         assert_eq!(result, Ok(()));
         let alone = SeveralTarget { members: vec![member("c", 9, true)], at_once: 1, timeout: Duration::from_secs(5) };
         let (result, _) = SeveralProbe::new(alone).ask(Duration::from_secs(6)).await;
-        assert_eq!(result.unwrap_err().cause, Cause::NotConfigured);
+        assert_eq!(result.unwrap_err().cause, Detail::NotConfigured);
     }
 }

@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::outcome::Outcome;
 use crate::plan::CheckPlan;
 
-/// The last answers of spaced checks.
+/// The last answers of rate-limited checks.
 ///
 /// A task that asks a check may end and another one begin, by a reload, the restart of a module, or a fault of ours; the peer must
 /// not be asked the more often for it.
@@ -36,14 +36,14 @@ impl Answers {
     /// None where the check may be asked at once.
     pub(super) fn not_yet(&self, check: &CheckPlan) -> Option<NotYet> {
         let known = self.known();
-        let last = known.iter().filter(|answer| check.spaced && answer.is_of(check)).max_by_key(|answer| answer.asked)?;
+        let last = known.iter().filter(|answer| check.rate_limited && answer.is_of(check)).max_by_key(|answer| answer.asked)?;
         let due = last.asked + check.interval;
         (due > Instant::now()).then(|| NotYet { due, told: last.told.clone() })
     }
 
     /// Notes the end of a question, or with none that it was cut short and may have been heard.
     pub(super) fn note(&self, check: &CheckPlan, told: Option<&Outcome>) {
-        if !check.spaced {
+        if !check.rate_limited {
             return;
         }
         let asked = Instant::now();

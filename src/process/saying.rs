@@ -15,7 +15,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::pipe2;
 
 use super::notify::NotifyWays;
-use super::spawn::{self, SpawnError, Surroundings};
+use super::spawn::{self, InheritedEnvironment, SpawnError};
 use crate::clock::Moment;
 use crate::config::source::Asker;
 use crate::exit::Ended;
@@ -77,9 +77,12 @@ impl Asker for Sayings {
         nix::fcntl::fcntl(&reading, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(room)?;
         let stops = SignalFd::with_flags(&of(&STOPS), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(room)?;
         let ways = NotifyWays { pass: vec![(writing.as_raw_fd(), libc::STDOUT_FILENO)], ..NotifyWays::default() };
-        let surroundings =
-            Surroundings { environment: variables.clone(), directory: std::env::current_dir().ok(), ..Surroundings::default() };
-        let prepared = spawn::prepare(&plan, &surroundings, &ways).map_err(|error| format!("fails: {}", error.sentence))?;
+        let inherited = InheritedEnvironment {
+            environment: variables.clone(),
+            directory: std::env::current_dir().ok(),
+            ..InheritedEnvironment::default()
+        };
+        let prepared = spawn::prepare(&plan, &inherited, &ways).map_err(|error| format!("fails: {}", error.sentence))?;
         let (birth, (until, lives), (started, starting)) = (Arc::new(Birth::default()), mpsc::channel::<()>(), mpsc::channel());
         let theirs = Arc::clone(&birth);
         let body = move || {

@@ -24,7 +24,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
 /// What every child inherits: what portcullis itself was given at its start.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct InheritedEnvironment {
     /// The environment, byte for byte.
     pub environment: BTreeMap<OsString, OsString>,
     /// The working directory; none when it could not be told.
@@ -97,31 +97,31 @@ pub struct Prepared {
 ///
 /// # Errors
 /// No word of a command may hold a NUL byte.
-pub fn prepare(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> Result<Prepared, SpawnError> {
-    let environment = environment(plan, surroundings, ways);
+pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<Prepared, SpawnError> {
+    let environment = environment(plan, inherited, ways);
     let candidates = candidates(plan, &environment);
-    let own_input = input::of(&plan.conditions).map_err(|error| SpawnError::no_input(plan, &error))?;
+    let own_input = input::of(&plan.attributes).map_err(|error| SpawnError::no_input(plan, &error))?;
     let input = own_input.as_ref().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO));
-    let home = directory(plan, surroundings);
+    let home = directory(plan, inherited);
     let recipe = Recipe {
         argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
         env: entries(&environment),
         directory: home.clone().and_then(|path| CString::new(path.into_os_string().into_vec()).ok()),
-        credentials: plan.conditions.user.clone().filter(|who| !is_us(who)),
-        umask: plan.conditions.umask,
-        limits: surroundings.limits.iter().chain(&plan.conditions.limits).copied().collect(),
-        no_new_privileges: plan.conditions.no_new_privileges,
-        parent_death_signal: plan.conditions.parent_death_signal,
-        terminal: !plan.conditions.aside && terminal::is_ours(),
+        credentials: plan.attributes.user.clone().filter(|who| !is_us(who)),
+        umask: plan.attributes.umask,
+        limits: inherited.limits.iter().chain(&plan.attributes.limits).copied().collect(),
+        no_new_privileges: plan.attributes.no_new_privileges,
+        parent_death_signal: plan.attributes.parent_death_signal,
+        terminal: !plan.attributes.aside && terminal::is_ours(),
         // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
-        withheld: if plan.conditions.aside { surroundings.descriptors.clone() } else { Vec::new() },
+        withheld: if plan.attributes.aside { inherited.descriptors.clone() } else { Vec::new() },
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
         pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
     };
     Ok(Prepared {
         recipe,
-        has_precedence: !plan.conditions.aside,
+        has_precedence: !plan.attributes.aside,
         name: shown(plan).to_owned(),
         home: home.unwrap_or_default(),
         candidates,
@@ -150,18 +150,18 @@ impl Prepared {
 }
 
 /// Where the child starts: the plan's directory, relative to our own.
-fn directory(plan: &ProcessPlan, surroundings: &Surroundings) -> Option<PathBuf> {
-    let own = surroundings.directory.clone();
-    match &plan.conditions.directory {
+fn directory(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Option<PathBuf> {
+    let own = inherited.directory.clone();
+    match &plan.attributes.directory {
         Some(path) => Some(own.unwrap_or_default().join(path)),
         None => own,
     }
 }
 
 /// What portcullis got, less what the plan takes away, plus what it sets. The line to our own supervisor is not the child's.
-fn environment(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> BTreeMap<OsString, OsString> {
-    let mut environment = surroundings.environment.clone();
-    let withheld: &[&str] = if plan.conditions.aside { &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] } else { &[] };
+fn environment(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> BTreeMap<OsString, OsString> {
+    let mut environment = inherited.environment.clone();
+    let withheld: &[&str] = if plan.attributes.aside { &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] } else { &[] };
     for name in plan.env_remove.iter().map(String::as_str).chain(notify::VARIABLES).chain(withheld.iter().copied()) {
         environment.remove(&OsString::from(name));
     }
@@ -188,9 +188,9 @@ fn entries(environment: &BTreeMap<OsString, OsString>) -> Vec<CString> {
 }
 
 /// The paths at which the program of this command may be, as its child looks for it.
-pub fn places(plan: &ProcessPlan, surroundings: &Surroundings) -> Vec<PathBuf> {
-    let home = directory(plan, surroundings).unwrap_or_default();
-    candidates(plan, &environment(plan, surroundings, &NotifyWays::default())).into_iter().map(|path| home.join(path)).collect()
+pub fn places(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Vec<PathBuf> {
+    let home = directory(plan, inherited).unwrap_or_default();
+    candidates(plan, &environment(plan, inherited, &NotifyWays::default())).into_iter().map(|path| home.join(path)).collect()
 }
 
 /// The paths at which the program may be, as `execvp(3)` would try them with the child's own PATH.

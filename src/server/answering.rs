@@ -12,7 +12,7 @@ use super::body::Pieces;
 use super::connections::{Peer, Usage};
 use super::pages::Question;
 use super::recent::{Found, Recent, Words};
-use super::{Shared, access, authority, figures, hosts, response};
+use super::{Shared, access, figures, hosts, is_authorized, response};
 use crate::clock::Moment;
 use crate::view::{self, Request};
 
@@ -29,8 +29,8 @@ pub(super) async fn answer(
     let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let trusted = peer == Peer::Trusted;
     let accept = if let [only] = *accept { Cow::Borrowed(only) } else { Cow::Owned(accept.join(",")) };
-    let authority = authority(&shared.plan, trusted, headers);
-    let words = Words { path: request.uri().path(), query, accept: &accept, authority, trusted };
+    let authorized = is_authorized(&shared.plan, trusted, headers);
+    let words = Words { path: request.uri().path(), query, accept: &accept, authorized, trusted };
     let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
     let Found { answer, route, long } = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
         unkept(words.path, view::Response::new(status, view::TEXT, sentence.to_owned()))
@@ -78,7 +78,7 @@ impl Shared {
             path: words.path,
             query: words.query,
             accept: words.accept,
-            authority: words.authority,
+            authorized: words.authorized,
             access: access(&self.plan),
             views: if peer == Peer::Network { self.plan.views } else { self.plan.views.all() },
             figures: None,
@@ -106,7 +106,7 @@ impl Shared {
             path: question.path.to_owned(),
             query: question.query.to_owned(),
             accept: question.accept.to_owned(),
-            authority: question.authority,
+            authorized: question.authorized,
             access: question.access,
             views: question.views,
             figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),

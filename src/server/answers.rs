@@ -190,9 +190,9 @@ mod tests {
     use crate::plan::{Plan, Service};
     use crate::state::lifecycle::Lifecycle;
 
-    fn asked(path: &str, authority: bool) -> Request<'_> {
+    fn asked(path: &str, authorized: bool) -> Request<'_> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        Request { method: "GET", path, query, accept: "", authority, ..Request::default() }
+        Request { method: "GET", path, query, accept: "", authorized, ..Request::default() }
     }
 
     fn run() -> (Snapshot, Look) {
@@ -203,11 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_rendered_once_for_each_view_query_and_authority() {
+    fn a_snapshot_is_rendered_once_for_each_view_query_and_authorization() {
         let (mut snapshot, look) = run();
         let mut answers = Answers::default();
         let first = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
-        for (path, authority, same) in [
+        for (path, authorized, same) in [
             ("/status?verbose", false, true),
             ("/status?x=1&verbose=2&y", false, true),
             ("/%73tatus/?verbose", false, true),
@@ -215,8 +215,8 @@ mod tests {
             ("/status?verbose", true, false),
             ("/?verbose", false, false),
         ] {
-            let text = answers.answer(&snapshot, look, &asked(path, authority)).text;
-            assert_eq!(Arc::ptr_eq(&first, &text), same, "{path} {authority}");
+            let text = answers.answer(&snapshot, look, &asked(path, authorized)).text;
+            assert_eq!(Arc::ptr_eq(&first, &text), same, "{path} {authorized}");
         }
         snapshot.sequence += 1;
         let second = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;

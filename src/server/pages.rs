@@ -30,7 +30,7 @@ pub(super) struct Question {
     pub(super) path: String,
     pub(super) query: String,
     pub(super) accept: String,
-    pub(super) authority: bool,
+    pub(super) authorized: bool,
     pub(super) access: Access,
     pub(super) views: Views,
     pub(super) figures: Option<Figures>,
@@ -150,13 +150,13 @@ fn work(desk: &Desk, published: &Published) {
             continue;
         }
         let before = processor_time();
-        let Question { path, query, accept, authority, access, views, figures } = &question;
+        let Question { path, query, accept, authorized, access, views, figures } = &question;
         let request = Request {
             method: "GET",
             path,
             query,
             accept,
-            authority: *authority,
+            authorized: *authorized,
             access: *access,
             views: *views,
             figures: figures.as_ref(),

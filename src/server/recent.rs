@@ -19,7 +19,7 @@ pub(super) struct Words<'a> {
     pub(super) path: &'a str,
     pub(super) query: &'a str,
     pub(super) accept: &'a str,
-    pub(super) authority: bool,
+    pub(super) authorized: bool,
     /// Whether it came over the unix socket, where everything is answered.
     pub(super) trusted: bool,
 }
@@ -37,7 +37,7 @@ struct Entry {
     path: Box<str>,
     query: Box<str>,
     accept: Box<str>,
-    authority: bool,
+    authorized: bool,
     trusted: bool,
     found: Found,
 }
@@ -47,7 +47,7 @@ impl Entry {
         *self.path == *words.path
             && *self.query == *words.query
             && *self.accept == *words.accept
-            && (self.authority, self.trusted) == (words.authority, words.trusted)
+            && (self.authorized, self.trusted) == (words.authorized, words.trusted)
     }
 }
 
@@ -72,8 +72,8 @@ impl Recent {
         if self.0.len() >= MOST {
             self.0.remove(0);
         }
-        let Words { path, query, accept, authority, trusted } = words;
-        self.0.push(Entry { path: path.into(), query: query.into(), accept: accept.into(), authority, trusted, found });
+        let Words { path, query, accept, authorized, trusted } = words;
+        self.0.push(Entry { path: path.into(), query: query.into(), accept: accept.into(), authorized, trusted, found });
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
         (Lifecycle::new(Arc::new(Plan::of(service)), now).snapshot().clone(), Look::fresh(now))
     }
 
-    const READY: Words<'_> = Words { path: "/readyz", query: "", accept: "", authority: false, trusted: false };
+    const READY: Words<'_> = Words { path: "/readyz", query: "", accept: "", authorized: false, trusted: false };
 
     fn rendered(snapshot: &Snapshot, look: Look, words: Words<'_>) -> Found {
         let request = Request { method: "GET", path: words.path, query: words.query, ..Request::default() };
@@ -111,7 +111,7 @@ mod tests {
             (Words { path: "/livez", ..READY }, false),
             (Words { query: "verbose", ..READY }, false),
             (Words { accept: "text/html", ..READY }, false),
-            (Words { authority: true, ..READY }, false),
+            (Words { authorized: true, ..READY }, false),
             (Words { trusted: true, ..READY }, false),
         ] {
             assert_eq!(recent.find(words, &snapshot, look).is_some(), is_found, "{words:?}");

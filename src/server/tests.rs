@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Listeners, MOST_CONNECTIONS, serve};
 use crate::clock::Moment;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Details, HealthPlan, Listen, Plan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::secret::Secret;
@@ -22,7 +22,7 @@ use crate::state::snapshot::{Child, Heartbeat, Migration, MigrationLock, Phase, 
 /// Far longer than any answer takes; only a fault waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What only a reader with authority may see.
+/// What only an authorized reader may see.
 const WORDS: &str = "WRONGPASS for app on redis:6379";
 
 fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
@@ -52,7 +52,7 @@ fn socket_path(test: &str) -> PathBuf {
 fn published() -> Arc<Published> {
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Health);
-    redis.feed(now, Outcome::failed(Class::Auth, WORDS, Duration::from_millis(5)));
+    redis.feed(now, Outcome::failed(ErrorKind::Auth, WORDS, Duration::from_millis(5)));
     let snapshot = Snapshot {
         sequence: 1,
         started_at: now,
@@ -236,7 +236,7 @@ fn pipelined_long_answers_come_whole_and_in_order() {
 }
 
 #[test]
-fn details_need_authority() {
+fn details_need_authorization() {
     let name = abstract_name("details");
     let address = started(plan(&["127.0.0.1:0"], Some(name.clone())));
     for (headers, sees) in [

@@ -8,7 +8,7 @@ pub use super::migration::{ANOTHER_MODE, LockHolder, LockNews, Preparation};
 pub use super::phase::Readiness;
 use crate::clock::Moment;
 use crate::exit::Ended;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 pub use crate::plan::CheckId;
 use crate::plan::{ModuleId, Plan, ProcessPlan, StepId};
 
@@ -98,7 +98,7 @@ pub enum Event {
     /// A signal arrived; its number.
     Signalled(i32),
     /// A beat was written to Redis, or was not.
-    Beaten(Result<(), Class>),
+    Beaten(Result<(), ErrorKind>),
     /// Who is in the registry.
     Counted(Arc<Instances>),
     /// The heartbeat was withdrawn.

@@ -37,7 +37,7 @@ use super::start::{Progress, Start, StartStage};
 use super::transition::{Machine, Transition};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, Plan, ProcessPlan};
 use migrating::Migrating;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::event::CheckId;
 use crate::clock::Moment;
 use crate::exit::Ended;
-use crate::outcome::Why;
+use crate::outcome::Reason;
 use crate::plan::ProcessPlan;
 use crate::plan::process::{RestartPlan, RestartPolicy};
 
@@ -38,7 +38,7 @@ pub enum RunState {
     /// There is a process that does not execute its program yet.
     Forked,
     /// It executes its program, and its startup check has not passed: what that last yielded.
-    Starting(Why),
+    Starting(Reason),
     /// It runs, since then.
     Up(Moment),
     /// It runs, since then, and this check of it went down: it is restarted as soon as it may be.

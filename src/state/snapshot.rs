@@ -17,7 +17,7 @@ pub use super::phase::{Phase, Status};
 pub use super::shutdown::Shutdown;
 use crate::clock::Moment;
 use crate::exit::Ended;
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::plan::{ModuleId, Service};
 pub use verdict::{Assessed, Assessment, Item, Level, Look};
 
@@ -151,9 +151,9 @@ pub struct Heartbeat {
     /// Beats that Redis took.
     pub written: u64,
     /// Beats that failed, by why.
-    pub failed: BTreeMap<Class, u64>,
+    pub failed: BTreeMap<ErrorKind, u64>,
     /// Why the last beat failed; none when it did not.
-    pub trouble: Option<Class>,
+    pub trouble: Option<ErrorKind>,
     /// When Redis last took one.
     pub last_written: Option<Moment>,
 }

@@ -37,8 +37,8 @@ impl Supervisor {
         if self.unreaped || !self.queue.is_empty() || self.children.sees_off() {
             return Some(Duration::ZERO);
         }
-        let progress = self.narrator.next(self.lifecycle.snapshot(), now);
-        let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
+        let progress = self.event_log.next(self.lifecycle.snapshot(), now);
+        let next = [self.timers.next(now), progress, self.systemd.next(now), self.background.next(now)];
         let next = next.into_iter().chain([self.memory.next(now), self.left.next(now)]);
         next.flatten().min()
     }
@@ -98,9 +98,9 @@ impl Supervisor {
         if rung {
             self.queue.extend(inbox.take(MOST_MESSAGES));
             for request in inbox.requests(MOST_REQUESTS) {
-                self.errands.take(request, self.lifecycle.plan(), &mut self.children);
+                self.exec_probes.take(request, self.lifecycle.plan(), &mut self.children);
             }
-            self.errands.look(&self.children);
+            self.exec_probes.look(&self.children);
             for news in self.children.news() {
                 self.heard(news);
             }
@@ -151,8 +151,8 @@ impl Supervisor {
                 self.queue.push_back(Event::SpawnFailed(id, error.code, error.sentence));
             }
             News::Ended(id, ended) => self.has_ended(id, ended),
-            News::ErrandFailed(pid, sentence) => self.errands.failed(pid, sentence),
-            News::ErrandEnded(pid, ended) => self.errands.ended(pid, ended),
+            News::ExecProbeFailed(pid, sentence) => self.exec_probes.failed(pid, sentence),
+            News::ExecProbeEnded(pid, ended) => self.exec_probes.ended(pid, ended),
         }
     }
 
@@ -162,7 +162,7 @@ impl Supervisor {
         if harvest.orphans > 0 {
             debug!("reaped {} orphans", harvest.orphans);
         }
-        harvest.errands.into_iter().for_each(|(pid, ended)| self.errands.ended(pid, ended));
+        harvest.exec_probes.into_iter().for_each(|(pid, ended)| self.exec_probes.ended(pid, ended));
         self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
         harvest.ended.into_iter().for_each(|(id, ended)| self.has_ended(id, ended));
         if harvest.none_left {

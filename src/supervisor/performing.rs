@@ -53,7 +53,7 @@ impl Supervisor {
                 Self::signalled(number, self.children.signal_group(id, number));
             }
             Effect::SignalSurvivors(number) => {
-                self.errands.close(&self.children);
+                self.exec_probes.close(&self.children);
                 self.left.asked(now);
                 self.tell_killed(number, None);
                 self.children.signal_survivors(number);

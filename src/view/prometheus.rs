@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Response;
 use super::exposition::{Exposition, Kind, OPENMETRICS, TEXT_FORMAT, syntax};
 use super::figures::{Figures, LIMITS};
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::state::check::{Check, State, durations};
 use crate::state::snapshot::{APP, Assessed, Assessment, Level, Look, Migration, ModuleState, Phase, Snapshot, Stage};
 
@@ -86,9 +86,9 @@ fn checks(page: &mut Exposition, assessment: &Assessment<'_>) {
 
 fn runs(page: &mut Exposition, name: &str, check: &Check) {
     // The passes stand there from the start, so that their rate is known when they begin.
-    let passed = check.totals.get(&Class::Ok).copied().unwrap_or_default();
-    page.sample(name, &[("check", &check.name), ("class", Class::Ok.word())], passed);
-    for (class, count) in check.totals.iter().filter(|(class, _)| **class != Class::Ok) {
+    let passed = check.totals.get(&ErrorKind::Ok).copied().unwrap_or_default();
+    page.sample(name, &[("check", &check.name), ("class", ErrorKind::Ok.word())], passed);
+    for (class, count) in check.totals.iter().filter(|(class, _)| **class != ErrorKind::Ok) {
         page.sample(name, &[("check", &check.name), ("class", class.word())], count);
     }
 }

@@ -10,7 +10,7 @@ const CIRCLES: &[(&str, &str)] = &[
         "src/plan",
         "a process names the SQL and exec targets it is asked by, and a target its command; it goes with the configuration's redesign",
     ),
-    ("src/registry", "a beat writes the instances that it reads; it goes with the heartbeat's rewrite"),
+    ("src/heartbeat", "a beat writes the instances that it reads; it goes with the heartbeat's rewrite"),
 ];
 
 /// The segments of a module below the crate, `["state", "check"]`; the crate's root has none.

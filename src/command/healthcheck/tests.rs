@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Answer, DEFAULT_TIMEOUT, Endpoint, LONGEST_LINE, Options, Place, ask, judge, run, shortened};
 use crate::clock::Moment;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Details, HealthPlan, Plan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::server::{Listeners, serve};
@@ -185,7 +185,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
     };
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Readiness);
-    redis.feed(now, Outcome::failed(Class::Auth, "WRONGPASS for app", Duration::from_millis(5)));
+    redis.feed(now, Outcome::failed(ErrorKind::Auth, "WRONGPASS for app", Duration::from_millis(5)));
     let snapshot = Snapshot {
         sequence: 1,
         started_at: now,

@@ -82,7 +82,7 @@ impl Board {
     /// A refused login is said at once, because it does not mend itself, unless the wait ends with it.
     pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Duration, tell: bool) {
         let Some(row) = self.rows.get_mut(index) else { return };
-        let news = failure.why().is_refusal() && row.class() != Some(failure.class);
+        let news = failure.reason().is_refusal() && row.class() != Some(failure.class);
         row.fails(failure, waited);
         if tell && news && !self.live && !self.quiet {
             say(&format!("{} is not ready after {}: {}", row.shown, took(waited), row.cause()));
@@ -181,7 +181,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Class;
+    use crate::outcome::ErrorKind;
     use crate::plan::target::Address;
 
     fn board(count: u16) -> Board {
@@ -189,7 +189,7 @@ mod tests {
         let targets: Vec<Target> = (1..=count).map(|port| Target::Tcp(address(port))).collect();
         let mut board = Board::new(&targets, true, Output::Text);
         board.ready(0, Duration::from_millis(1234));
-        board.failed(1, Failure::new(Class::Dns, "no such name"), Duration::ZERO, false);
+        board.failed(1, Failure::new(ErrorKind::Dns, "no such name"), Duration::ZERO, false);
         board
     }
 
@@ -222,7 +222,7 @@ mod tests {
         let line = &board.lines(Duration::from_secs(61), (80, 24))[1];
         assert_eq!(line, "  61.0s  ready, not long enough  tcp://a-long-name.of.some.host.example.com:2");
         assert_eq!(board.rows[1].cause(), "ready, but not yet for 5s without a break");
-        board.failed(1, Failure::new(Class::Refused, "refused"), Duration::ZERO, false);
+        board.failed(1, Failure::new(ErrorKind::Refused, "refused"), Duration::ZERO, false);
         assert!(board.rows[1].cause().starts_with("connection refused"), "{}", board.rows[1].cause());
     }
 

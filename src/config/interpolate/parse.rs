@@ -64,12 +64,12 @@ fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
         name => Source::Variable(name.to_owned()),
     };
     let forms = [
-        ("}", Form::Itself),
-        (":?", Form::Message),
-        (":-", Form::Default),
-        ("-", Form::Default),
-        (":+", Form::Instead),
-        ("+", Form::Instead),
+        ("}", Operator::Itself),
+        (":?", Operator::Message),
+        (":-", Operator::Default),
+        ("-", Operator::Default),
+        (":+", Operator::Instead),
+        ("+", Operator::Instead),
     ];
     let Some((mark, form)) = forms.into_iter().find(|(mark, _)| after.starts_with(mark)) else {
         let all = ["", ":-…", "-…", ":+…", "+…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
@@ -83,10 +83,10 @@ fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
         Ok::<_, String>(text)
     };
     let otherwise = match form {
-        Form::Itself => Otherwise::Refuse,
-        Form::Default => Otherwise::Default { colon, text: other()? },
-        Form::Instead => Otherwise::Instead { colon, text: other()? },
-        Form::Message => {
+        Operator::Itself => Otherwise::Refuse,
+        Operator::Default => Otherwise::Default { colon, text: other()? },
+        Operator::Instead => Otherwise::Instead { colon, text: other()? },
+        Operator::Message => {
             let (message, behind) = after.split_once('}').ok_or("a `${` without its `}`")?;
             after = behind;
             Otherwise::Message(message.trim().to_owned())
@@ -97,7 +97,7 @@ fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
 }
 
 /// What a value is used for.
-enum Form {
+enum Operator {
     Itself,
     Message,
     Default,

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::engine::{Fault, Reader, SHOWN, Step, Why};
+use super::engine::{Fault, FaultKind, Reader, SHOWN, Step};
 use super::{Context, Depth, Section};
 use crate::config::node::{Entry, Node, Table, Value, dotted, parse_inline};
 use crate::config::origin::Origin;
@@ -78,11 +78,11 @@ impl Section<'_> {
 
     /// Tells a fault and takes it away; none when nothing is left to read then. Apart from the loop to be compiled once for all types.
     fn mend(&self, node: &mut Node, fault: Fault, open: &mut Vec<(Vec<Step>, Node)>) -> Option<()> {
-        let Fault { path, why } = fault;
+        let Fault { path, kind } = fault;
         let culprit = at_mut(node, &path)?;
-        match why {
-            Why::Open => open.push((path.clone(), culprit.clone())),
-            Why::Unfold(sentence) => {
+        match kind {
+            FaultKind::Open => open.push((path.clone(), culprit.clone())),
+            FaultKind::Unfold(sentence) => {
                 let Value::String(text) = &culprit.value else { return None };
                 match parse_inline(text, &culprit.origin) {
                     Some(whole @ Node { value: Value::List(_) | Value::Table(_), .. }) => {
@@ -92,12 +92,12 @@ impl Section<'_> {
                     _ => self.tell(culprit, &path, &sentence),
                 }
             }
-            Why::Missing(key) => {
+            FaultKind::Missing(key) => {
                 let text = format!("[{}] lacks `{key}`", self.path_of(&path));
                 self.context.problem(Problem::at(&culprit.origin, text));
             }
-            Why::Said(sentences) => sentences.iter().for_each(|sentence| self.tell(culprit, &path, sentence)),
-            Why::Unknown(known) => {
+            FaultKind::Said(sentences) => sentences.iter().for_each(|sentence| self.tell(culprit, &path, sentence)),
+            FaultKind::Unknown(known) => {
                 let Value::Table(table) = &mut culprit.value else { return None };
                 self.context.refuse_unknown(table, &self.path_of(&path), &known);
                 table.retain(|entry| known.contains(&entry.key.as_str()));
@@ -149,7 +149,7 @@ impl Context<'_> {
     pub fn keys_of<T: DeserializeOwned>(&self) -> Vec<&'static str> {
         let (keys, node) = (RefCell::default(), Node { value: Value::Table(Table::default()), origin: Origin::Variable("".into()) });
         // An empty table has nothing that could be wrong.
-        let _ = T::deserialize(Reader { node: &node, context: self, depth: Depth::Form, group: Some(&keys) });
+        let _ = T::deserialize(Reader { node: &node, context: self, depth: Depth::Syntax, group: Some(&keys) });
         keys.into_inner()
     }
 
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn the_form_alone_needs_no_variable_and_leaves_everything_where_it_was() {
         let toml = "[s]\nwait = '${UNSET}'\ncount = 0\nlist = ['${UNSET}', 5]\n";
-        let found = read::<Sample>(toml, Depth::Form, |some, section| {
+        let found = read::<Sample>(toml, Depth::Syntax, |some, section| {
             assert!(some.wait.is_none() && section.node("wait").is_some() && section.is_broken("count"));
         });
         assert_eq!(found.len(), 2, "{found:?}");

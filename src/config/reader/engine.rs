@@ -17,7 +17,7 @@ use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Node, Table, Value};
 use crate::config::problem::nearest;
 use access::{Entries, Groups, Items};
-pub(super) use fault::{Fault, Step, Why};
+pub(super) use fault::{Fault, FaultKind, Step};
 use fault::{listed, named};
 
 /// Stands in a type's sentence for the value: the reader puts its masked form there, so no type ever prints what it was given.
@@ -52,8 +52,8 @@ impl<'a> Reader<'a> {
             return Ok(Text::literal(text));
         }
         let template = Template::parse(text).map_err(|why| Fault::said(format!(": {why}")))?;
-        if self.depth == Depth::Form && !template.is_literal() {
-            return Err(Fault::new(Why::Open));
+        if self.depth == Depth::Syntax && !template.is_literal() {
+            return Err(Fault::new(FaultKind::Open));
         }
         let mut findings = Findings::default();
         let text = template.expand(self.context.environment, &mut findings);
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         if findings.problems.is_empty() {
             return Ok(text);
         }
-        Err(Fault::new(Why::Said(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
+        Err(Fault::new(FaultKind::Said(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
     }
 
     /// What to say where `what` is wanted and something else was written.
@@ -73,8 +73,8 @@ impl<'a> Reader<'a> {
     fn wants_as(&self, what: &str, example: &str) -> Box<Fault> {
         let why = format!("is {}; {what} is wanted{example}", self.node.value.kind());
         match &self.node.value {
-            Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(Why::Unfold(why)),
-            Value::Hole => Fault::new(Why::Open),
+            Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(FaultKind::Unfold(why)),
+            Value::Hole => Fault::new(FaultKind::Open),
             _ => Fault::said(why),
         }
     }
@@ -122,7 +122,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Value::Datetime => Err(self.wants(&named(&visitor))),
             Value::List(items) => visitor.visit_seq(Items::new(self, items)),
             Value::Table(table) => visitor.visit_map(Entries::new(self, table, None)),
-            Value::Hole => Err(Fault::new(Why::Open)),
+            Value::Hole => Err(Fault::new(FaultKind::Open)),
         }
     }
 

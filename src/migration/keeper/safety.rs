@@ -10,7 +10,7 @@ use super::{Rules, current};
 use crate::migration::any::{AnyHeld, AnyLock};
 use crate::migration::lock::{Leftover, bounded};
 use crate::migration::question::Asker;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::Orphans;
 use crate::probe::dial::shown;
 use crate::state::event::{LockNews, Preparation};
@@ -32,12 +32,12 @@ pub(super) async fn prepare(
     tell: &(impl Fn(LockNews) + Sync),
 ) -> Result<Option<bool>, Failure> {
     if !bounded(lock.holds(held)).await? {
-        return Err(Failure::new(Class::NotReady, "the lock went again at once"));
+        return Err(Failure::new(ErrorKind::NotReady, "the lock went again at once"));
     }
     if let Some(ahead) = current(asker, rules, tell).await {
         return Ok(Some(ahead));
     }
-    let gone = |why: &str| Failure::new(Class::NotReady, why);
+    let gone = |why: &str| Failure::new(ErrorKind::NotReady, why);
     if !bounded(lock.succeeds_cleanly(held)).await? {
         tracing::info!("the last holder of the migration lock vanished without a word: it gets {} to stop", shown(SETTLE));
         tell(LockNews::Preparing(Preparation::Settling));

@@ -115,7 +115,7 @@ async fn holds(lock: &dyn AnyLock, held: &mut AnyHeld) -> Result<(), String> {
     match bounded(lock.holds(held)).await {
         Ok(true) => Ok(()),
         Ok(false) => Err("its session does not hold it any more".to_owned()),
-        Err(failure) => Err(format!("its connection failed: {}", failure.why().words())),
+        Err(failure) => Err(format!("its connection failed: {}", failure.reason().words())),
     }
 }
 

@@ -6,7 +6,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::seen::SessionId;
 use crate::migration::lock::{ANSWER, LEASE_SECONDS};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::PostgresTarget;
 use crate::probe::postgres::{Refused, Session};
 
@@ -95,5 +95,5 @@ impl Link {
 }
 
 pub(super) fn standby() -> Failure {
-    Failure::new(Class::NotReady, "the database is a read-only standby; name the primary")
+    Failure::new(ErrorKind::NotReady, "the database is a read-only standby; name the primary")
 }

@@ -65,7 +65,7 @@ impl Given {
 pub(super) fn refusals(root: &Section<'_>) {
     let context = root.context();
     for node in root.list("refuse").unwrap_or_default() {
-        let Some(mut section) = context.open(&node, "refuse", Depth::Form) else { continue };
+        let Some(mut section) = context.open(&node, "refuse", Depth::Syntax) else { continue };
         let _: Refused = section.declared();
         for key in ["when", "message"].into_iter().filter(|key| !section.has(key)) {
             let what = if key == "when" { "it says in which case nothing is started" } else { "it says what to do instead" };
@@ -88,14 +88,14 @@ pub(super) fn rules(root: &Section<'_>, given: &mut Given, bare: bool) {
     let context = root.context();
     let mut is_decided = given.own.is_some();
     for (index, node) in root.list("arguments").unwrap_or_default().iter().enumerate() {
-        let Some(mut section) = context.open(node, "arguments", Depth::Form) else { continue };
+        let Some(mut section) = context.open(node, "arguments", Depth::Syntax) else { continue };
         let keys = section.entries().count();
         let rule: Rule = section.declared();
         form(&section, section.entries().count() == keys);
         let nothing_to_run = rule.run && !section.has("command") && given.arguments.is_empty();
         let held = match section.node("when") {
             Some(when) if is_decided || nothing_to_run => {
-                condition::holds(context, Some(when), "arguments", Depth::Form);
+                condition::holds(context, Some(when), "arguments", Depth::Syntax);
                 None
             }
             Some(when) => condition::told(context, when, "arguments").filter(|(holds, _)| *holds).map(|(_, words)| words),

@@ -79,7 +79,7 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
 /// Resolves where a reader of the readiness registry asks for `service`: the Redis and the shared key; none without a Redis.
 ///
 /// The URL when there is one, else the configuration's heartbeat; without a file that is what `REDIS_HOST` names.
-pub fn registry(
+pub fn heartbeat_location(
     file: Option<&Path>,
     url: Option<&str>,
     service: &str,
@@ -97,7 +97,7 @@ pub fn registry(
     let context = Context::new(&seen);
     let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
-    let found = heartbeat::registry(&root, &configuration, service);
+    let found = heartbeat::heartbeat_location(&root, &configuration, service);
     // Without a Redis at all there is nothing wrong but that.
     if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
 }

@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
     let mut section = root.table_at("dify", depth)?;
     let dify: Dify = section.declared();
-    if depth == Depth::Form {
+    if depth == Depth::Syntax {
         return None;
     }
     let name = dify.name.value().unwrap_or_else(|| NAME.to_owned());
@@ -48,7 +48,7 @@ pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
             Counts::Health => Affects::Health,
         },
         interval: dify.interval.0,
-        spaced: false,
+        rate_limited: false,
         timeout: timeout.saturating_mul(CALLS).min(LONGEST),
         // A report is a verdict of many calls.
         failure_threshold: 1,

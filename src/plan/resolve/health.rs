@@ -65,7 +65,7 @@ impl Default for Gate {
 /// The health endpoint; none when it is switched off.
 pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     let enabled = root.table("health").is_none_or(|mut section| section.part::<Gate>().enabled) && !bare;
-    let mut section = section(root, if enabled { Depth::Whole } else { Depth::Form })?;
+    let mut section = section(root, if enabled { Depth::Whole } else { Depth::Syntax })?;
     let health: Health = section.declared();
     section.note(&health);
     if !enabled {
@@ -105,7 +105,7 @@ fn section<'c>(root: &Section<'c>, depth: Depth) -> Option<Section<'c>> {
 /// Beside a command of one's own: the unix socket alone, where `healthcheck` is told that no service runs. What is wrong with the
 /// rest of the table is of no matter to it.
 pub(super) fn marker(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
-    section(root, Depth::Form)?.declared::<Health>();
+    section(root, Depth::Syntax)?.declared::<Health>();
     let health: Health = section(root, Depth::Whole)?.part();
     let socket = address(&health).socket.filter(|_| health.enabled && !bare)?;
     Some(HealthPlan {

@@ -50,11 +50,11 @@ pub(super) fn read(
     checks: &[CheckPlan],
     (mode, template): (Option<&str>, &Template),
 ) -> Option<MigrationPlan> {
-    let form = root.table_at("migrations", Depth::Form)?;
-    let now = if wanted { root.depth() } else { Depth::Form };
+    let form = root.table_at("migrations", Depth::Syntax)?;
+    let now = if wanted { root.depth() } else { Depth::Syntax };
     let holds = condition::holds(root.context(), form.node("when"), "migrations", now);
     let wanted = wanted && holds && root.table_at("migrations", now).is_some_and(|section| is_for_mode(&section, root, mode));
-    let depth = if wanted { Depth::Whole } else { Depth::Form };
+    let depth = if wanted { Depth::Whole } else { Depth::Syntax };
     let mut section = root.table_at("migrations", depth)?;
     let declared: Migrations = section.declared();
     section.note(&declared);
@@ -83,7 +83,7 @@ pub(super) fn read(
     let argv = if waits { command.or_else(|| Argv::new(vec![Word::plain("true")])) } else { command };
     let mut process = template.process(argv?, None);
     // Without its portcullis nobody keeps the lock for it.
-    process.conditions.parent_death_signal = libc::SIGKILL;
+    process.attributes.parent_death_signal = libc::SIGKILL;
     Some(MigrationPlan {
         process,
         waits,
@@ -108,7 +108,7 @@ fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template)
         }
         _ => {
             let mut process = template.process(command(section, key, depth)?, None);
-            process.conditions.parent_death_signal = libc::SIGKILL;
+            process.attributes.parent_death_signal = libc::SIGKILL;
             Some(Question::Command(Box::new(process)))
         }
     }

@@ -68,7 +68,7 @@ pub(super) fn read<'c>(root: &Section<'c>, configuration: &Configuration, given:
     }
     if let Some(modes) = &modes {
         for entry in &known {
-            Reading { modes, entry, given, looks, depth: Depth::Form, general: &general }.read();
+            Reading { modes, entry, given, looks, depth: Depth::Syntax, general: &general }.read();
         }
     }
     let mut chosen = Chosen {
@@ -103,7 +103,7 @@ pub(super) fn read<'c>(root: &Section<'c>, configuration: &Configuration, given:
         }
         if let Some(entry) = known.iter().find(|entry| Some(&entry.key) == name.as_ref()) {
             let reading = Reading { modes, entry, given, looks, depth: Depth::Whole, general: &general };
-            if let Some((template, checks)) = reading.surroundings() {
+            if let Some((template, checks)) = reading.around_the_command() {
                 (chosen.template, chosen.checks) = (template, checks);
             }
         }
@@ -189,10 +189,10 @@ impl<'c> Reading<'_, 'c> {
     }
 
     /// What a command of one's own finds around it in this mode, and its checks; the mode's own command is not looked at.
-    fn surroundings(&self) -> Option<(Template, Vec<CheckPlan>)> {
+    fn around_the_command(&self) -> Option<(Template, Vec<CheckPlan>)> {
         let (section, mut template, _) = self.open()?;
         self.variant(&section, &mut template);
-        Some((template, checks::read(&section, if self.looks { self.depth } else { Depth::Form })))
+        Some((template, checks::read(&section, if self.looks { self.depth } else { Depth::Syntax })))
     }
 
     fn read(&self) -> Option<Read> {
@@ -239,7 +239,7 @@ impl<'c> Reading<'_, 'c> {
             template,
             main: argv.map(|argv| of_main.process(argv, started)),
             refusal,
-            checks: checks::read(&section, if self.looks { self.depth } else { Depth::Form }),
+            checks: checks::read(&section, if self.looks { self.depth } else { Depth::Syntax }),
             migrate,
             ends_after_migration,
             took_arguments: builder.took_arguments,
@@ -247,6 +247,6 @@ impl<'c> Reading<'_, 'c> {
     }
 
     fn started(&self, section: &Section<'_>) -> Option<StartedPlan> {
-        started::read(section, if self.looks { section.depth() } else { Depth::Form })
+        started::read(section, if self.looks { section.depth() } else { Depth::Syntax })
     }
 }

@@ -52,7 +52,7 @@ pub(super) struct Modules {
 
 /// The modules that are wanted; the numbers of their checks begin at `first_check`. The process comes after `of_main`.
 pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, first_check: usize, of_main: &Predecessors) -> Modules {
-    let depth = if wanted == Wanted::None { Depth::Form } else { root.depth() };
+    let depth = if wanted == Wanted::None { Depth::Syntax } else { root.depth() };
     let Some(section) = root.table_at("modules", depth) else {
         order::before_main(root.context(), of_main, &[], &order::After::new(), &[]);
         return Modules::default();
@@ -62,7 +62,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
     let (mut plans, mut own) = (Vec::new(), Vec::new());
     for module in &written {
         // The form of one is looked at even where there shall be none.
-        let depth = if module.used && module.instances != Some(0) { depth } else { Depth::Form };
+        let depth = if module.used && module.instances != Some(0) { depth } else { Depth::Syntax };
         let numbers: Vec<Option<u32>> = match module.instances {
             None | Some(0) => vec![None],
             Some(count) => (0..count).map(Some).collect(),
@@ -102,11 +102,11 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Want
         context.problem(Problem::at(&entry.origin, format!("a module cannot be named `{}`: {why}", entry.key)));
     }
     let path = modules.below(&entry.key);
-    let form = context.open(&entry.node, &path, Depth::Form)?;
+    let form = context.open(&entry.node, &path, Depth::Syntax)?;
     let is_first =
         || context.open(&entry.node, &path, depth).is_some_and(|mut section| section.part::<Family>().start == ModuleStart::First);
     let used = condition::holds(context, form.node("when"), &path, depth) && (wanted != Wanted::First || is_first());
-    let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Form })?;
+    let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Syntax })?;
     let Family { instances, start, .. } = section.part();
     Some(Written { entry, path, used, start, instances: instances.and_then(Number::to), after: Predecessors::read(&section) })
 }

@@ -13,7 +13,7 @@ use crate::config::step::Around;
 use crate::config::values::Maybe;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
-use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
+use crate::plan::process::{ProcessAttributes, RestartPlan, SignalPlan};
 use crate::plan::resolve::variables::Variables;
 use crate::plan::{ProcessPlan, StartedPlan};
 use crate::sys::start::Credentials;
@@ -144,7 +144,7 @@ impl Template {
         ProcessPlan {
             env,
             env_remove: variables.remove.clone(),
-            conditions: Conditions {
+            attributes: ProcessAttributes {
                 user: account.as_ref().map(|account| account.credentials.clone()),
                 directory: keys.working_directory.0.as_ref().map(|text| text.value().into()),
                 umask: keys.umask.map(|mask| mask.0),

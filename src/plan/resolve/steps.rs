@@ -86,15 +86,15 @@ impl Steps<'_, '_> {
 
     fn step(&self, node: &Node, path: &str) -> Option<Found> {
         let (context, depth) = (self.root.context(), self.root.depth());
-        let form = context.open(node, path, Depth::Form)?;
+        let form = context.open(node, path, Depth::Syntax)?;
         let condition = condition::deferred(context, form.node("when"), path, depth, &|argv| of_step(self.template, argv));
         let whole = context.open(node, path, depth)?;
         let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
-        let items = if form.has("each") { each(&whole, if is_used { depth } else { Depth::Form }) } else { vec![None] };
+        let items = if form.has("each") { each(&whole, if is_used { depth } else { Depth::Syntax }) } else { vec![None] };
         let scratch = context.of_part(context.environment);
-        let own = || scratch.open(node, path, Depth::Form).is_some_and(|mut section| section.part::<Switch>().own);
+        let own = || scratch.open(node, path, Depth::Syntax).is_some_and(|mut section| section.part::<Switch>().own);
         let is_used = is_used && (!self.own_command || own());
-        let depth = if is_used && !items.is_empty() { depth } else { Depth::Form };
+        let depth = if is_used && !items.is_empty() { depth } else { Depth::Syntax };
         let mut found: Option<Found> = None;
         let none_at_all = [None];
         for (number, item) in if items.is_empty() { none_at_all.iter() } else { items.iter() }.enumerate() {
@@ -147,16 +147,16 @@ impl Steps<'_, '_> {
         let action = match (argv, directory) {
             (Some(argv), None) => {
                 let mut process = of_step(&template, argv);
-                process.conditions.input = own.input.0.as_ref().map(Word::of);
+                process.attributes.input = own.input.0.as_ref().map(Word::of);
                 StepAction::Commands(vec![process])
             }
             (None, Some(directory)) => {
                 let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?);
-                process.conditions.input = own.input.0.as_ref().map(Word::of);
+                process.attributes.input = own.input.0.as_ref().map(Word::of);
                 let pattern = own.pattern.value();
                 StepAction::Hooks(Box::new(HooksPlan { directory: directory.into(), pattern, interpreters, descend: own.descend, process }))
             }
-            _ if depth == Depth::Form => StepAction::Commands(Vec::new()),
+            _ if depth == Depth::Syntax => StepAction::Commands(Vec::new()),
             _ => return None,
         };
         let lock = own.lock.value().filter(|lock| lock != "none");

@@ -41,7 +41,7 @@ struct Written<'s, 'c> {
 /// What is wrong was said.
 struct Said;
 
-/// Reads the target of `keys`, which `section` wrote; none when it is wrong, or at [`Depth::Form`] when it cannot be told.
+/// Reads the target of `keys`, which `section` wrote; none when it is wrong, or at [`Depth::Syntax`] when it cannot be told.
 pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
     if keys.user.0.is_some() && keys.username.0.is_some() {
         section.problem("username", "says the same as `user`; keep one of them");
@@ -64,7 +64,7 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
         return own::read(section, url, scheme);
     }
     let mut address = match &keys.url {
-        _ if by_variables && section.depth() == Depth::Form => return None,
+        _ if by_variables && section.depth() == Depth::Syntax => return None,
         _ if by_variables => variables::address(section, keys)?,
         Some(text) => Address::parse(&address::assemble(text)).map_err(|why| section.problem("url", why)).ok()?,
         None if section.has("url") => return None,
@@ -85,7 +85,7 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
         None if address.scheme.is_empty() => return None,
         _ => {}
     }
-    if section.depth() == Depth::Form {
+    if section.depth() == Depth::Syntax {
         return None;
     }
     let Some(kind) = Kind::of(&address.scheme) else {

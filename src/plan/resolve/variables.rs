@@ -118,7 +118,7 @@ fn outcome<'c>(context: &'c Context<'c>, path: &str, depth: Depth, entry: &Entry
 fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, depth: Depth) -> Option<Outcome> {
     let mut found = None;
     for case in cases {
-        let depth = if found.is_none() { depth } else { Depth::Form };
+        let depth = if found.is_none() { depth } else { Depth::Syntax };
         let outcome = match &case.value {
             Value::Table(_) => forms::read(context, case, path, name, depth),
             Value::String(_) => {
@@ -183,7 +183,7 @@ impl Variables {
         for entry in &entries {
             let name = entry.key.as_str();
             let wanted = !seen.nonempty(name) && !stands(name) && self.set.iter().all(|(set, _)| set != name);
-            let depth = if wanted { Depth::Whole } else { Depth::Form };
+            let depth = if wanted { Depth::Whole } else { Depth::Syntax };
             let before = (self.clone(), seen.clone());
             self.entry((env.context(), section.path(), depth), entry, seen);
             if !wanted {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{after, shared};
 use super::{class_of_io, shown};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 
 /// After so long without an answer the next address is tried beside the one before (RFC 8305, 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -67,7 +67,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
             }
         }
         if open.is_empty() && waiting.is_empty() {
-            return Err(told.unwrap_or_else(|| Failure::new(Class::Dns, "the name has no address")));
+            return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Dns, "the name has no address")));
         }
         let more = !waiting.is_empty();
         tokio::select! {
@@ -80,7 +80,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
                 }
             },
             () = sleep_until(due), if more => {}
-            () = sleep_until(deadline) => return Err(told.filter(|told| told.class == Class::Refused).unwrap_or_else(|| silent(&open, time))),
+            () = sleep_until(deadline) => return Err(told.filter(|told| told.class == ErrorKind::Refused).unwrap_or_else(|| silent(&open, time))),
         }
     }
 }
@@ -98,7 +98,7 @@ fn first_decided(open: &mut Vec<Open>, context: &mut Context<'_>) -> Poll<(Socke
 }
 
 fn tell(told: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
-    if told.as_ref().is_none_or(|before| before.class != Class::Refused) {
+    if told.as_ref().is_none_or(|before| before.class != ErrorKind::Refused) {
         *told = Some(Failure::new(class_of_io(error), &format!("connecting to {address}: {error}")));
     }
 }
@@ -110,7 +110,7 @@ fn silent(open: &[Open], time: Duration) -> Failure {
         count => format!(" and {} more", count.saturating_sub(1)),
     };
     let first = open.first().map(|(address, _)| address.to_string()).unwrap_or_default();
-    Failure::new(Class::Timeout, &format!("connecting to {first}{others}: no answer within {}", shown(time)))
+    Failure::new(ErrorKind::Timeout, &format!("connecting to {first}{others}: no answer within {}", shown(time)))
 }
 
 /// A connection that has begun; what is decided at once, as on this host, is not waited for.

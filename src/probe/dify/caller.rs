@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use crate::outcome::{Class, Failure, Private};
+use crate::outcome::{ErrorKind, Failure, Private};
 use crate::plan::target::{DifyTarget, Tls};
 use crate::probe::dial::shown;
 use crate::probe::http::client;
@@ -93,12 +93,12 @@ impl Caller {
 
     async fn call(&self, method: Method, path: &str, headers: &[(&'static str, HeaderValue)], json: Option<String>) -> Call {
         let Ok(url) = Url::parse(&format!("{}{path}", self.url)) else {
-            return Call::unasked(Failure::new(Class::Internal, "the URL cannot be read"));
+            return Call::unasked(Failure::new(ErrorKind::Internal, "the URL cannot be read"));
         };
         let turn = timeout_at(self.until, self.turns.acquire()).await;
         let began = Instant::now();
         if !matches!(turn, Ok(Ok(_))) || began >= self.until {
-            return Call::unasked(Failure::new(Class::Timeout, "it was not asked: the time of the report was over before its turn"));
+            return Call::unasked(Failure::new(ErrorKind::Timeout, "it was not asked: the time of the report was over before its turn"));
         }
         let within = self.timeout.min(self.until.saturating_duration_since(began));
         let mut request = self.client.request(method, url.clone()).header(ACCEPT, "application/json").header(CONNECTION, "close");
@@ -111,7 +111,7 @@ impl Caller {
         // Also what came before the time was over is told.
         let mut status = None;
         let answered = timeout(within, exchange(request, &url, self.timeout, &mut status)).await;
-        let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within))));
+        let late = |_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(within))));
         let result = answered.unwrap_or_else(late).map_err(|failure| Failure { status, ..failure });
         Call { result, elapsed: began.elapsed() }
     }
@@ -138,7 +138,7 @@ async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: 
 /// The body, and whether this is all of it.
 async fn read(mut response: Response) -> Result<(Vec<u8>, bool), Failure> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| client::answering(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| client::response_failure(&error))? {
         if body.len().saturating_add(chunk.len()) > LONGEST {
             return Ok((body, false));
         }
@@ -172,7 +172,7 @@ impl Answer {
     /// The body as what it should be. Its own words, and those of the parser about them, are not repeated.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|_| {
-            let failure = Failure::new(Class::Protocol, "the answer is not the JSON that was expected");
+            let failure = Failure::new(ErrorKind::Protocol, "the answer is not the JSON that was expected");
             Failure { status: Some(self.status), ..failure }
         })
     }
@@ -181,7 +181,7 @@ impl Answer {
 /// The value of a header that no trace shows.
 pub(super) fn header(before: &str, secret: &Secret) -> Result<HeaderValue, Failure> {
     let mut value = HeaderValue::from_str(&format!("{before}{}", secret.expose()))
-        .map_err(|_| Failure::new(Class::Protocol, "a key or token that cannot be sent in a header"))?;
+        .map_err(|_| Failure::new(ErrorKind::Protocol, "a key or token that cannot be sent in a header"))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::caller::Caller;
 use super::session::Session;
 use super::{Key, is_id};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{Client, DifyTarget, Keys};
 use crate::secret::Secret;
 
@@ -94,7 +94,7 @@ async fn apps(session: &mut Session, caller: &Caller) -> Result<Vec<App>, Failur
         let Apps { data, has_more } = answer.read()?;
         let any = !data.is_empty();
         if data.iter().any(|app| !is_id(&app.id)) {
-            return Err(Failure::new(Class::Protocol, "the id of an app is none that is known"));
+            return Err(Failure::new(ErrorKind::Protocol, "the id of an app is none that is known"));
         }
         apps.extend(data);
         let ends = !has_more || !any;

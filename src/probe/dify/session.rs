@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::caller::{Answer, Call, Caller, header};
-use crate::outcome::{Cause, Class, Failure};
+use crate::outcome::{Detail, ErrorKind, Failure};
 use crate::plan::target::Account;
 use crate::secret::Secret;
 
@@ -88,7 +88,7 @@ impl Session {
 
     async fn login(&mut self, caller: &Caller) -> Result<(), Failure> {
         let Some(Account { email, password }) = &self.account else {
-            return Err(Failure::new(Class::Missing, "no account is configured").because(Cause::NotConfigured));
+            return Err(Failure::new(ErrorKind::Missing, "no account is configured").because(Detail::NotConfigured));
         };
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
@@ -101,7 +101,7 @@ impl Session {
                 (self.tokens, self.refusals, self.refused) = (tokens, 0, None);
                 return Ok(());
             }
-            Ok(_) => Failure { status, ..Failure::new(Class::Protocol, "the answer has no token") },
+            Ok(_) => Failure { status, ..Failure::new(ErrorKind::Protocol, "the answer has no token") },
             Err(failure) => failure,
         };
         let mut failure = failure.of("the login");

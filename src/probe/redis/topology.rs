@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::Session;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{Address, ClusterTarget, RedisPlace, RedisTarget, SentinelTarget};
 use crate::probe::first::first_of;
 
@@ -79,10 +79,10 @@ async fn ask_sentinel(login: RedisTarget, service: String, within: Duration) -> 
     match session.query(redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(&service)).await? {
         Value::Array(parts) => match parts.as_slice() {
             [host, port] => told_address(&text(host), &text(port)).map_err(|failure| failure.of("the address that the sentinel gives")),
-            _ => Err(Failure::new(Class::Protocol, "the sentinel's answer is no address")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "the sentinel's answer is no address")),
         },
-        Value::Nil => Err(Failure::new(Class::NotReady, &format!("the sentinel knows no master {service}, check its name"))),
-        other => Err(Failure::new(Class::Protocol, &format!("the sentinel's answer is no address: {other:?}"))),
+        Value::Nil => Err(Failure::new(ErrorKind::NotReady, &format!("the sentinel knows no master {service}, check its name"))),
+        other => Err(Failure::new(ErrorKind::Protocol, &format!("the sentinel's answer is no address: {other:?}"))),
     }
 }
 
@@ -119,7 +119,7 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
             let answer = session.ask(redis::cmd("EXISTS").arg(key)).await;
             Ok::<_, Failure>((session, answer))
         });
-        let (session, answer) = asked.await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer")))?;
+        let (session, answer) = asked.await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer")))?;
         let Err(error) = answer else { return Ok(session) };
         let Some((place, _)) = error.redirect_node() else { return Err(super::failure(&error)) };
         let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
@@ -127,7 +127,7 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
         let host = if host.is_empty() { address.host.as_str() } else { host };
         address = told_address(host, port).map_err(|failure| failure.of("the key's owner that the node names"))?;
     }
-    Err(Failure::new(Class::NotReady, "the nodes do not agree on who has the key"))
+    Err(Failure::new(ErrorKind::NotReady, "the nodes do not agree on who has the key"))
 }
 
 /// An address as a server gives it: a name or an IP address, and a port. Anything else, a path above all, would send the password where
@@ -141,11 +141,11 @@ fn told_address(host: &str, port: &str) -> Result<Address, Failure> {
         && !host.starts_with(['-', '.'])
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if !is_name && bare.parse::<IpAddr>().is_err() {
-        return Err(Failure::new(Class::Protocol, "it is neither a name nor an IP address"));
+        return Err(Failure::new(ErrorKind::Protocol, "it is neither a name nor an IP address"));
     }
     match port.parse() {
         Ok(port @ 1..) => Ok(Address { host: bare.to_owned(), port }),
-        _ => Err(Failure::new(Class::Protocol, "its port is none")),
+        _ => Err(Failure::new(ErrorKind::Protocol, "its port is none")),
     }
 }
 
@@ -155,9 +155,9 @@ async fn is_master(session: &mut Session) -> Result<(), Failure> {
         Value::Array(parts) if parts.first().map(text).as_deref() == Some("master") => Ok(()),
         Value::Array(parts) => {
             let role = parts.first().map(text).unwrap_or_default();
-            Err(Failure::new(Class::NotReady, &format!("the server that the sentinels name is a {role}: a failover is under way")))
+            Err(Failure::new(ErrorKind::NotReady, &format!("the server that the sentinels name is a {role}: a failover is under way")))
         }
-        other => Err(Failure::new(Class::Protocol, &format!("ROLE was answered with {other:?}"))),
+        other => Err(Failure::new(ErrorKind::Protocol, &format!("ROLE was answered with {other:?}"))),
     }
 }
 
@@ -206,9 +206,9 @@ async fn state(session: &mut Session) -> Result<(), Failure> {
         Some("ok") => Ok(()),
         Some(state) => {
             let slots = value("cluster_slots_ok").unwrap_or("?");
-            Err(Failure::new(Class::NotReady, &format!("the cluster's state is {state}, {slots} of 16384 slots are served")))
+            Err(Failure::new(ErrorKind::NotReady, &format!("the cluster's state is {state}, {slots} of 16384 slots are served")))
         }
-        None => Err(Failure::new(Class::Protocol, "CLUSTER INFO tells no state")),
+        None => Err(Failure::new(ErrorKind::Protocol, "CLUSTER INFO tells no state")),
     }
 }
 

@@ -192,7 +192,7 @@ impl Children {
         };
         let is_meant = match to {
             // A number that is one of ours again is another group's.
-            To::Group(meant) => group == Some(meant) && !self.running.contains_key(&meant) && !self.errands.contains(&meant),
+            To::Group(meant) => group == Some(meant) && !self.running.contains_key(&meant) && !self.exec_probes.contains(&meant),
             To::Left | To::Latecomers if number == libc::SIGKILL => true,
             To::Left => is_left(),
             To::Latecomers => is_left() && !self.seeing_off.seen_off.contains(&pid),
@@ -250,7 +250,7 @@ impl Children {
         let group = id.map(|id| self.groups.get(&id).copied());
         let is_meant = |pid: &i32| match group {
             Some(group) => group_of(*pid) == group && group.is_some(),
-            None => !self.errands.contains(pid) && !group_of(*pid).is_some_and(|group| self.errands.contains(&group)),
+            None => !self.exec_probes.contains(pid) && !group_of(*pid).is_some_and(|group| self.exec_probes.contains(&group)),
         };
         let are_all = are_all && walk.found().nth(MOST_THERE).is_none();
         There { pids: walk.found().take(MOST_THERE).filter(is_meant).collect(), are_all }

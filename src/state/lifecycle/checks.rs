@@ -1,7 +1,7 @@
 //! What checks find: while the start waits for them, before another start in place, and for the verdicts.
 
 use super::{
-    CheckId, Class, Effect, Exit, Lifecycle, Moment, Outcome, Phase, ProcessId, Progress, RunState, StartStage, Step, Timer, Verdict,
+    CheckId, Effect, ErrorKind, Exit, Lifecycle, Moment, Outcome, Phase, ProcessId, Progress, RunState, StartStage, Step, Timer, Verdict,
 };
 
 impl Lifecycle {
@@ -28,7 +28,7 @@ impl Lifecycle {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let (stage, fail_fast) = (format!("wait:{}", plan.name), plan.fail_fast);
         let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.id == Some(id)) else { return };
-        let (refused, passed) = (outcome.why().is_refusal(), outcome.result.is_ok());
+        let (refused, passed) = (outcome.reason().is_refusal(), outcome.result.is_ok());
         let before = check.verdict;
         check.feed(now, outcome);
         let (after, up) = (check.verdict, check.verdict == Verdict::Up);
@@ -92,8 +92,8 @@ impl Lifecycle {
     fn wait_ended(&mut self, now: Moment, id: CheckId, how: &str, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let check = self.snapshot.checks.iter().find(|check| check.id == Some(id));
-        let why = check.map_or(Class::Never.into(), |check| check.why(check.effective(now).1));
-        let (words, advice) = if why.class == Class::Ok {
+        let why = check.map_or(ErrorKind::Never.into(), |check| check.why(check.effective(now).1));
+        let (words, advice) = if why.class == ErrorKind::Ok {
             let passes = plan.success_threshold;
             (format!("it passed, but not {passes} times in a row"), "give it a longer `wait` or a lower `success_threshold`")
         } else {

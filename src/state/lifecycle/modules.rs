@@ -6,7 +6,7 @@ mod orders;
 mod reloading;
 mod stopping;
 
-use super::{Class, Duration, Effect, Lifecycle, Moment, Outcome, Phase, ProcessId, ProcessTimer, Step, Timer, Watch};
+use super::{Duration, Effect, ErrorKind, Lifecycle, Moment, Outcome, Phase, ProcessId, ProcessTimer, Step, Timer, Watch};
 use super::{Progress, RunState, StartStage, Then};
 use crate::exit::Ended;
 use crate::plan::module::{ModuleStart, Predecessor};

@@ -1,6 +1,6 @@
 //! The runners of the start's stages, and what the main process' start, failure and end mean for the run.
 
-use super::{APP, CheckId, Class, Duration, Effect, Ended, Exit, Lifecycle, Machine, Moment, Outcome, Phase, ProcessId};
+use super::{APP, CheckId, Duration, Effect, Ended, ErrorKind, Exit, Lifecycle, Machine, Moment, Outcome, Phase, ProcessId};
 use super::{Progress, RunState, Shutdown, StartStage, Step, Then, Timer, Watch};
 use crate::exit::signal_code;
 use crate::plan::StepAt;
@@ -120,13 +120,13 @@ impl Lifecycle {
 
     pub(super) fn main_spawn_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
         self.stage_ended(now, &format!("spawn:{APP}"), Step::Down);
-        self.feed(now, ProcessId::Main, Outcome::failed(Class::Exited, "", Duration::ZERO));
+        self.feed(now, ProcessId::Main, Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
         self.fail(now, code, why, effects);
     }
 
     /// Its end ends the run, unless it is started again.
     pub(super) fn main_ended(&mut self, now: Moment, ended: Ended, ran: Option<Duration>, for_memory: &str, effects: &mut Vec<Effect>) {
-        self.feed(now, ProcessId::Main, Outcome::failed(Class::Exited, "", Duration::ZERO));
+        self.feed(now, ProcessId::Main, Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
         Self::stop_watching(ProcessId::Main, effects);
         let in_a_row = self.process(ProcessId::Main).in_a_row;
         let heals = matches!(self.state(ProcessId::Main), RunState::Stopping(Then::Restart(_)));

@@ -7,7 +7,7 @@ use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, Status, Step};
 #[cfg(doc)]
 use crate::clock::Turns;
 use crate::clock::{Moment, Pulse};
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::state::check::{Check, State};
 use crate::state::event::Preparation;
 
@@ -61,7 +61,7 @@ pub struct Item<'a> {
     /// Whether it passes.
     pub passes: bool,
     /// Why not.
-    pub class: Class,
+    pub class: ErrorKind,
     /// The check of that name; none for a line about the run itself.
     pub check: Option<&'a Check>,
 }
@@ -74,7 +74,7 @@ pub struct Assessed<'a> {
     /// What it is now.
     pub state: State,
     /// Why it is not simply up.
-    pub class: Class,
+    pub class: ErrorKind,
     /// Whether it counts for the status; every document lists those that do.
     pub counts: bool,
 }
@@ -108,13 +108,13 @@ impl<'a> Assessment<'a> {
         let Self { snapshot, look, .. } = *self;
         let own = |name, passes, class| Item { name, passes, class, check: None };
         let stages = || snapshot.stages.iter().filter(|stage| stage.counts).map(|stage| (stage.name.as_str(), stage.step == Step::Up));
-        let mut items = vec![own("ping", true, Class::Ok)];
+        let mut items = vec![own("ping", true, ErrorKind::Ok)];
         if level == Level::Started {
-            items.extend(stages().map(|(name, is_up)| own(name, is_up || snapshot.started, Class::NotReady)));
+            items.extend(stages().map(|(name, is_up)| own(name, is_up || snapshot.started, ErrorKind::NotReady)));
             return items;
         }
-        items.push(own("scheduler", look.scheduler_passes(level), Class::Stale));
-        let class = if look.stuck { Class::Stale } else { Class::Exited };
+        items.push(own("scheduler", look.scheduler_passes(level), ErrorKind::Stale));
+        let class = if look.stuck { ErrorKind::Stale } else { ErrorKind::Exited };
         items.push(own("supervisor", snapshot.phase != Phase::Failed && !look.stuck, class));
         let of =
             |Assessed { check, class, .. }: &Assessed<'a>, passes| Item { name: &check.name, passes, class: *class, check: Some(*check) };
@@ -128,15 +128,15 @@ impl<'a> Assessment<'a> {
             return items;
         }
         let through = snapshot.started && (snapshot.phase == Phase::Running || snapshot.phase.is_leaving());
-        items.push(own("startup", through, Class::NotReady));
-        items.push(own("shutdown", !snapshot.phase.is_leaving(), Class::NotReady));
+        items.push(own("startup", through, ErrorKind::NotReady));
+        items.push(own("shutdown", !snapshot.phase.is_leaving(), ErrorKind::NotReady));
         // Unknown is not ready.
         items.extend(of_all(|one| one.check.affects.readiness(), State::passes));
         if level == Level::Ready {
             return items;
         }
         if snapshot.started {
-            items.extend(stages().filter(|(_, is_up)| !is_up).map(|(name, _)| own(name, false, Class::NotReady)));
+            items.extend(stages().filter(|(_, is_up)| !is_up).map(|(name, _)| own(name, false, ErrorKind::NotReady)));
         }
         items.extend(of_all(|one| one.counts && !one.check.affects.readiness() && !one.check.affects.liveness(), State::passes));
         items

@@ -7,8 +7,8 @@ pub(super) const ACTION: &str = "token";
 
 /// How to see the details, or to hide them again. A page that loads itself again would take the token away while it is typed: `holds`
 /// says that it does not.
-pub(super) fn notice(html: &mut String, authority: bool, access: Access, holds: bool) {
-    if authority {
+pub(super) fn notice(html: &mut String, authorized: bool, access: Access, holds: bool) {
+    if authorized {
         if access == Access::Token {
             html.push_str("<p>Details are shown. <a href=\"?hold#access\">Hide them again</a></p>");
             if holds {

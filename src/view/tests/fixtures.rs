@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::exit::Ended;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
 use crate::state::check::history::History;
@@ -15,7 +15,7 @@ use crate::state::snapshot::{
     Child, Healing, HealingStage, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step,
 };
 
-/// The driver's words that nobody without authority may see.
+/// The driver's words that no unauthorized reader may see.
 pub(super) const WORDS: &str = "WRONGPASS for the user default on redis:6379/1";
 
 /// `seconds` after the start.
@@ -39,7 +39,7 @@ fn passing(mut check: Check, microseconds: u64) -> Check {
     check
 }
 
-fn fails(snapshot: &mut Snapshot, index: usize, seconds: &[u64], class: Class, words: &str, microseconds: u64) {
+fn fails(snapshot: &mut Snapshot, index: usize, seconds: &[u64], class: ErrorKind, words: &str, microseconds: u64) {
     for second in seconds {
         snapshot.checks[index].feed(at(*second), Outcome::failed(class, words, Duration::from_micros(microseconds)));
     }
@@ -104,7 +104,7 @@ fn waiting() -> Snapshot {
         };
     }
     snapshot.checks[0].feed(at(95), Outcome::passed(Duration::from_millis(4)));
-    fails(&mut snapshot, 1, &[95, 96], Class::Dns, "lookup redis-7.prod.internal: no such host", 20_000);
+    fails(&mut snapshot, 1, &[95, 96], ErrorKind::Dns, "lookup redis-7.prod.internal: no such host", 20_000);
     for stage in snapshot.stages.iter_mut().skip(1) {
         stage.step = Step::Unknown;
     }
@@ -113,13 +113,13 @@ fn waiting() -> Snapshot {
 
 fn redis_down() -> Snapshot {
     let mut snapshot = base();
-    fails(&mut snapshot, 1, &[91, 94, 97], Class::Auth, WORDS, 5200);
+    fails(&mut snapshot, 1, &[91, 94, 97], ErrorKind::Auth, WORDS, 5200);
     snapshot
 }
 
 fn redis_degraded() -> Snapshot {
     let mut snapshot = base();
-    fails(&mut snapshot, 1, &[94, 97], Class::Timeout, "deadline", 3_000_000);
+    fails(&mut snapshot, 1, &[94, 97], ErrorKind::Timeout, "deadline", 3_000_000);
     snapshot
 }
 
@@ -141,7 +141,7 @@ fn failed() -> Snapshot {
 fn module_failed() -> Snapshot {
     let mut snapshot = base();
     step(&mut snapshot, "module:reports", Step::Down);
-    fails(&mut snapshot, 3, &[91, 94, 97], Class::Refused, "", 1000);
+    fails(&mut snapshot, 3, &[91, 94, 97], ErrorKind::Refused, "", 1000);
     snapshot
 }
 
@@ -150,7 +150,7 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
     let mut readiness = redis_down();
     readiness.checks[1].affects = Affects::Readiness;
     let overdue = Look { beat: at(0).mono, ..look() };
-    let wedged = Look { given_up: true, ..overdue };
+    let stalled = Look { given_up: true, ..overdue };
     vec![
         ("no checks", Snapshot { checks: Vec::new(), stages: Vec::new(), ..base() }, look()),
         ("waiting", waiting(), look()),
@@ -160,7 +160,7 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
         ("redis down for readiness", readiness, look()),
         ("stale", stale(), look()),
         ("overdue", base(), overdue),
-        ("wedged", base(), wedged),
+        ("stalled", base(), stalled),
         ("draining", Snapshot { phase: Phase::Draining, ..base() }, look()),
         ("failed", failed(), look()),
         ("module failed", module_failed(), look()),
@@ -200,8 +200,8 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
         healing: Some(Healing { check: "web".to_owned(), stage: HealingStage::Done }),
     };
     modules.heartbeat.last_written = Some(at(80));
-    modules.heartbeat.failed = [(Class::Timeout, 1), (Class::Auth, 2)].into();
-    modules.heartbeat.trouble = Some(Class::Auth);
+    modules.heartbeat.failed = [(ErrorKind::Timeout, 1), (ErrorKind::Auth, 2)].into();
+    modules.heartbeat.trouble = Some(ErrorKind::Auth);
     modules.migration = Migration::Done;
     modules.migration_lock = MigrationLock { held_at: Some(at(6)), ..MigrationLock::default() };
     for (name, began, ended) in

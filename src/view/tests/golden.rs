@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ask;
 use super::fixtures::{WORDS, all, further, named};
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Switch, Views};
 use crate::state::check::Check;
 use crate::state::snapshot::{Snapshot, Stage, Step};
@@ -23,7 +23,7 @@ fn codes_in_every_situation() {
         ("redis down for readiness", [200, 200, 500, 500]),
         ("stale", [200, 200, 200, 500]),
         ("overdue", [200, 200, 500, 500]),
-        ("wedged", [500, 200, 500, 500]),
+        ("stalled", [500, 200, 500, 500]),
         ("draining", [200, 200, 500, 500]),
         ("failed", [500, 500, 500, 500]),
         ("module failed", [200, 200, 200, 200]),
@@ -80,7 +80,7 @@ fn ready_says_what_is_not() {
 
 #[test]
 fn healthz() {
-    for (name, authority, body) in [
+    for (name, authorized, body) in [
         ("no checks", false, r#"{"status":"ok"}"#),
         ("all up", false, r#"{"db":"ok","redis":"ok","status":"ok"}"#),
         (
@@ -96,7 +96,7 @@ fn healthz() {
         ),
     ] {
         let (snapshot, look) = named(name);
-        let response = ask(&snapshot, look, "GET /healthz", "", authority);
+        let response = ask(&snapshot, look, "GET /healthz", "", authorized);
         assert_eq!(response.body, body, "{name}");
         assert_eq!(response.content_type, "application/json");
     }
@@ -113,7 +113,7 @@ fn a_long_body_names_the_failures_and_counts_the_rest() {
             let name = format!("a-check-with-a-rather-long-name-{index:03}");
             let mut check = Check { id: Some(index), ..Check::event(&name, "tcp", Affects::Readiness) };
             let elapsed = Duration::ZERO;
-            check.feed(look.now, if index == 399 { Outcome::failed(Class::Refused, "", elapsed) } else { Outcome::passed(elapsed) });
+            check.feed(look.now, if index == 399 { Outcome::failed(ErrorKind::Refused, "", elapsed) } else { Outcome::passed(elapsed) });
             check
         })
         .collect();
@@ -160,9 +160,9 @@ fn every_view_in_every_situation() {
     let mut wrong = Vec::new();
     for (name, snapshot, look) in all().into_iter().chain(further()) {
         let mut told = String::new();
-        for (target, accept, authority) in QUESTIONS {
-            let response = ask(&snapshot, look, &format!("GET {target}"), accept, authority);
-            let who = if authority { " with authority" } else { "" };
+        for (target, accept, authorized) in QUESTIONS {
+            let response = ask(&snapshot, look, &format!("GET {target}"), accept, authorized);
+            let who = if authorized { " authorized" } else { "" };
             let Response { status, content_type, body, .. } = response;
             let _ = writeln!(told, ">>> GET {target} {accept}{who}\n{status} {content_type}\n{body}");
         }

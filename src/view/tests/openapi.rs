@@ -88,7 +88,7 @@ fn document() -> Value {
             "title": "portcullis: health",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "How a running portcullis is, in the languages that orchestrators, monitoring and people speak. GET answers; HEAD has \
-                            the same code and headers; OPTIONS is 204; every other method 405. A status code never depends on Accept or on authority.",
+                            the same code and headers; OPTIONS is 204; every other method 405. A status code never depends on Accept or on authorization.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "http://127.0.0.1:8051" }],

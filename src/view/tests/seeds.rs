@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::ask;
 use super::fixtures::{at, look, named};
-use crate::outcome::{Class, Outcome, Volume};
+use crate::outcome::{ErrorKind, Outcome, Volume};
 use crate::plan::{Affects, ComponentNames, ModuleId, Switch, Views};
 use crate::state::check::Check;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot, Stage, Step};
@@ -21,11 +21,11 @@ fn dependency(id: usize, name: &str, kind: &'static str) -> Check {
 
 fn fails(snapshot: &mut Snapshot, name: &str) {
     let check = snapshot.checks.iter_mut().find(|check| check.name == name).unwrap();
-    check.feed(at(90), Outcome::failed(Class::Protocol, "Lost connection!", Duration::from_micros(5200)));
+    check.feed(at(90), Outcome::failed(ErrorKind::Protocol, "Lost connection!", Duration::from_micros(5200)));
 }
 
-fn body(snapshot: &Snapshot, path: &str, authority: bool) -> (u16, Value) {
-    let told = ask(snapshot, look(), &format!("GET {path}"), "application/json", authority);
+fn body(snapshot: &Snapshot, path: &str, authorized: bool) -> (u16, Value) {
+    let told = ask(snapshot, look(), &format!("GET {path}"), "application/json", authorized);
     (told.status, serde_json::from_str(&told.body).unwrap())
 }
 
@@ -139,7 +139,7 @@ fn configcat_is_down_when_every_source_is() {
 fn the_time_of_a_dependency_is_a_histogram() {
     let (mut snapshot, _) = named("no checks");
     snapshot.checks = vec![dependency(0, "db", "postgres")];
-    snapshot.checks[0].feed(at(90), Outcome::failed(Class::Timeout, "", Duration::from_secs(2)));
+    snapshot.checks[0].feed(at(90), Outcome::failed(ErrorKind::Timeout, "", Duration::from_secs(2)));
     let metrics = ask(&snapshot, look(), "GET /metrics", "", false).body;
     for line in [
         "# TYPE portcullis_dependency_duration_seconds histogram",

@@ -2,7 +2,7 @@
 
 use super::{fails, passes};
 use crate::support::{Portcullis, free_port};
-use portcullis::outcome::{Class, Failure};
+use portcullis::outcome::{ErrorKind, Failure};
 use portcullis::plan::target::{Expect, HttpTarget, Target, Tls};
 use portcullis::probe::Probe;
 use portcullis::secret::Secret;
@@ -121,6 +121,6 @@ fn another_host_that_may_be_followed_to_gets_no_credentials() {
     let home = server.seen()[before..].split("\n\n").find(|head| head.starts_with("get /home")).map(str::to_owned);
     assert!(home.is_some_and(|head| !head.contains("x-key")), "{}", server.seen());
     let refused = asked(&server.url(&format!("/to/{}", other.url("/to//new"))), Some(1)).unwrap_err();
-    assert_eq!((refused.class, refused.status), (Class::Status, Some(302)));
+    assert_eq!((refused.class, refused.status), (ErrorKind::Status, Some(302)));
     assert_eq!(asked(&server.url("/to//new"), Some(0)).unwrap_err().status, Some(302));
 }

@@ -17,7 +17,7 @@ pub(in crate::config::reader) enum Step {
 
 /// Why a value cannot be read.
 #[derive(Debug)]
-pub(in crate::config::reader) enum Why {
+pub(in crate::config::reader) enum FaultKind {
     /// What is wrong, as the rest of a sentence that begins with the key; several for a text with several wrong variables.
     Said(Vec<String>),
     /// A key of a table is none of these.
@@ -34,16 +34,16 @@ pub(in crate::config::reader) enum Why {
 #[derive(Debug)]
 pub(in crate::config::reader) struct Fault {
     pub(in crate::config::reader) path: Vec<Step>,
-    pub(in crate::config::reader) why: Why,
+    pub(in crate::config::reader) kind: FaultKind,
 }
 
 impl Fault {
-    pub(super) fn new(why: Why) -> Box<Self> {
-        Box::new(Self { path: Vec::new(), why })
+    pub(super) fn new(kind: FaultKind) -> Box<Self> {
+        Box::new(Self { path: Vec::new(), kind })
     }
 
     pub(super) fn said(text: impl Into<String>) -> Box<Self> {
-        Self::new(Why::Said(vec![text.into()]))
+        Self::new(FaultKind::Said(vec![text.into()]))
     }
 
     pub(super) fn within(mut self: Box<Self>, step: Step) -> Box<Self> {
@@ -54,7 +54,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.why)
+        write!(f, "{:?}", self.kind)
     }
 }
 
@@ -66,7 +66,7 @@ impl de::Error for Box<Fault> {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Fault::new(Why::Missing(field))
+        Fault::new(FaultKind::Missing(field))
     }
 
     /// The engine refuses unknown keys before serde sees them; this is for the words of an enum behind a visitor of its own.

@@ -19,7 +19,7 @@ impl<'c> Reading<'_, 'c> {
         for node in section.list("variants").unwrap_or_default() {
             let when = if let Value::Table(table) = &node.value { table.get("when").map(|entry| &entry.node) } else { None };
             let holds = condition::holds(context, when, &path, self.depth) && self.depth == Depth::Whole && chosen.is_none();
-            let Some(mut variant) = context.open(&node, &path, if holds { self.depth } else { Depth::Form }) else { continue };
+            let Some(mut variant) = context.open(&node, &path, if holds { self.depth } else { Depth::Syntax }) else { continue };
             let declared: Variant = variant.declared();
             if !variant.has("when") {
                 variant.problem("when", "is missing: it says in which case the variant is taken");

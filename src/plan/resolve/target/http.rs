@@ -25,7 +25,7 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, watching: &Watchi
         let Some(mut member) = section.context().open(node, &path, section.depth()) else { continue };
         let endpoint: Endpoint = member.declared();
         let target = super::read(&member, &endpoint.target);
-        if section.depth() == Depth::Form {
+        if section.depth() == Depth::Syntax {
             continue;
         }
         match target {

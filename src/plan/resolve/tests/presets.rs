@@ -133,7 +133,7 @@ fn difys_heartbeat_bears_the_prefix_of_its_keys() {
         assert_eq!(of(preset, &both).unwrap().heartbeat.unwrap().key, "mine");
     }
     let environment = Environment::new([("REDIS_KEY_PREFIX", "team-a"), ("PORTCULLIS_PRESET", "dify")]);
-    let (_, key) = registry(None, None, "worker", &environment).unwrap().unwrap();
+    let (_, key) = heartbeat_location(None, None, "worker", &environment).unwrap().unwrap();
     assert_eq!(key, "team-a:worker_service_status");
 }
 

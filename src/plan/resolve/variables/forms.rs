@@ -22,9 +22,9 @@ const FORMS: [&str; 7] = ["value", "url", "generate", "command", "glob", "file",
 pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: &str, depth: Depth) -> Option<Outcome> {
     let Value::Table(table) = &node.value else { return None };
     let holds = condition::holds(context, table.get("when").map(|entry| &entry.node), path, depth);
-    let is_default = context.open(node, path, Depth::Form)?.part::<Assigned>().default;
+    let is_default = context.open(node, path, Depth::Syntax)?.part::<Assigned>().default;
     let wanted = depth == Depth::Whole && holds && !(is_default && context.environment.nonempty(name));
-    let mut section = context.open(node, path, if wanted { depth } else { Depth::Form })?;
+    let mut section = context.open(node, path, if wanted { depth } else { Depth::Syntax })?;
     let keys = section.entries().count();
     let assigned: Assigned = section.declared();
     let forms: Vec<&str> = FORMS.into_iter().filter(|form| section.has(form)).collect();

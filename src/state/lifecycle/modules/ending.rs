@@ -1,6 +1,6 @@
 //! How a module ends: asked to, by itself, or because its start took too long; started again or not, and what that means for the whole.
 
-use super::{Class, Duration, Effect, Ended, Lifecycle, ModuleId, ModuleState, Moment, Outcome, ProcessId, ProcessTimer, RunState};
+use super::{Duration, Effect, Ended, ErrorKind, Lifecycle, ModuleId, ModuleState, Moment, Outcome, ProcessId, ProcessTimer, RunState};
 use super::{Step, Then, Timer, stage_name};
 use crate::plan::module::OnExit;
 use crate::state::lifecycle::ending::why_not_again;
@@ -21,7 +21,7 @@ impl Lifecycle {
         if on_exit == OnExit::Ignore {
             self.snapshot.checks.retain(|check| check.module != Some(id));
         } else {
-            self.feed(now, ProcessId::Module(id), Outcome::failed(Class::Exited, "", Duration::ZERO));
+            self.feed(now, ProcessId::Module(id), Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
         }
     }
 

@@ -4,7 +4,7 @@ use redis::{RedisError, Value};
 use serde_json::Value as Json;
 
 use super::{Session, failure};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 
 /// More instances than these are counted and not listed.
 const MOST_LISTED: u64 = 1000;
@@ -26,7 +26,7 @@ const LATEST: u64 = 253_402_300_799_999;
 
 /// One service's records, and the way in which this user may count them.
 #[derive(Clone, Debug)]
-pub struct Registry {
+pub struct HeartbeatReader {
     key: String,
     way: Way,
 }
@@ -52,7 +52,7 @@ pub struct Instance {
     pub said: Json,
 }
 
-impl Registry {
+impl HeartbeatReader {
     /// The registry behind this shared key.
     pub fn new(key: &str) -> Self {
         Self { key: key.to_owned(), way: Way::Script }
@@ -76,10 +76,10 @@ impl Registry {
                 Ok(Value::Array(parts)) => {
                     return match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
                         Some([counted, shared]) => Ok((*counted).max(*shared)),
-                        _ => Err(Failure::new(Class::Protocol, "the counting script was answered without numbers")),
+                        _ => Err(Failure::new(ErrorKind::Protocol, "the counting script was answered without numbers")),
                     };
                 }
-                Ok(other) => return Err(Failure::new(Class::Protocol, &format!("the counting script was answered with {other:?}"))),
+                Ok(other) => return Err(Failure::new(ErrorKind::Protocol, &format!("the counting script was answered with {other:?}"))),
                 Err(error) if is_refused(&error) => {
                     self.way = if self.way == Way::Script { Way::ReadOnlyScript } else { Way::Plain };
                 }
@@ -91,7 +91,7 @@ impl Registry {
     async fn count_plainly(&self, session: &mut Session) -> Result<u64, Failure> {
         let now = time(session).await?;
         let counted = session.query(redis::cmd("ZCOUNT").arg(self.set("ready")).arg(now).arg(now.saturating_add(LONGEST_LIFE))).await?;
-        let counted = number(&counted).ok_or_else(|| Failure::new(Class::Protocol, "ZCOUNT was answered without a number"))?;
+        let counted = number(&counted).ok_or_else(|| Failure::new(ErrorKind::Protocol, "ZCOUNT was answered without a number"))?;
         if counted > 0 {
             return Ok(counted);
         }
@@ -103,7 +103,7 @@ impl Registry {
 
     /// Every instance that reports, by name; a thousand of them at most, those that were silent the longest.
     ///
-    /// It goes the way that [`Registry::count`] has found, so that one is asked first.
+    /// It goes the way that [`HeartbeatReader::count`] has found, so that one is asked first.
     pub async fn list(&self, session: &mut Session) -> Result<Vec<Instance>, Failure> {
         let mut instances = match self.way {
             Way::Script => self.list_by_script(session, "EVAL").await?,
@@ -121,7 +121,7 @@ impl Registry {
             command.arg(include_str!("list.lua")).arg(1).arg(self.set("all")).arg(self.set("i:"));
             command.arg(first).arg(PAGE).arg(LONGEST_ID).arg(LONGEST_PAYLOAD);
             let answer = session.query_list(&command).await?;
-            let strange = || Failure::new(Class::Protocol, "the listing script was answered with something else");
+            let strange = || Failure::new(ErrorKind::Protocol, "the listing script was answered with something else");
             let (looked_at, found) = page(&answer).ok_or_else(strange)?;
             instances.extend(found);
             if looked_at < PAGE {
@@ -196,9 +196,9 @@ async fn time(session: &mut Session) -> Result<u64, Failure> {
     match session.query(&redis::cmd("TIME")).await? {
         Value::Array(parts) => match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
             Some([seconds, micros]) => Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000).min(LATEST)),
-            _ => Err(Failure::new(Class::Protocol, "TIME was answered without a time")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "TIME was answered without a time")),
         },
-        other => Err(Failure::new(Class::Protocol, &format!("TIME was answered with {other:?}"))),
+        other => Err(Failure::new(ErrorKind::Protocol, &format!("TIME was answered with {other:?}"))),
     }
 }
 
@@ -259,8 +259,8 @@ mod tests {
         for script in [
             include_str!("count.lua"),
             include_str!("list.lua"),
-            include_str!("../../registry/beat.lua"),
-            include_str!("../../registry/instances.lua"),
+            include_str!("../../heartbeat/beat.lua"),
+            include_str!("../../heartbeat/instances.lua"),
         ] {
             assert!(script.contains(&format!("local longest = {LONGEST_LIFE}\n")), "{script}");
         }

@@ -12,13 +12,13 @@ const HELP: Duration = Duration::from_secs(30);
 
 /// What a look has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum Stall {
     /// The thread hangs: another one has to take its place.
-    Wedged,
+    Detected,
     /// That did not help within 30 s.
-    NotHelped,
+    Persists,
     /// It turns again.
-    Turns,
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +33,13 @@ enum State {
 
 /// Looks at the pulse of the thread of the checks. All times are monotonic, in the terms of [`Moment::mono`].
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(super) struct StallDetector {
     state: State,
     beat: Duration,
     looked: Duration,
 }
 
-impl Watchdog {
+impl StallDetector {
     pub(super) const fn new(now: Moment) -> Self {
         Self { state: State::Turning, beat: now.mono, looked: now.mono }
     }
@@ -47,24 +47,24 @@ impl Watchdog {
     /// Judges the thread whose last turn was at `beat`.
     ///
     /// Time that passed without a look is no evidence: who froze us froze the thread, too, and may have thawed us first.
-    pub(super) fn look(&mut self, now: Moment, beat: Duration) -> Option<Finding> {
+    pub(super) fn look(&mut self, now: Moment, beat: Duration) -> Option<Stall> {
         let now = now.mono;
         let was_away = now.saturating_sub(std::mem::replace(&mut self.looked, now)) > Pulse::TICK * 2;
         if beat != self.beat {
             self.beat = beat;
             let before = std::mem::replace(&mut self.state, State::Turning);
-            return matches!(before, State::Replaced(_) | State::GivenUp).then_some(Finding::Turns);
+            return matches!(before, State::Replaced(_) | State::GivenUp).then_some(Stall::Over);
         }
-        let (state, finding) = match self.state {
+        let (state, stall) = match self.state {
             State::Turning if now.saturating_sub(beat) >= OVERDUE => (State::Suspected(now + Pulse::TICK), None),
             State::Suspected(until) if was_away => (State::Suspected(until.max(now + Pulse::TICK)), None),
             State::Replaced(until) if was_away => (State::Replaced(until.max(now + Pulse::TICK)), None),
-            State::Suspected(until) if now >= until => (State::Replaced(now + HELP), Some(Finding::Wedged)),
-            State::Replaced(until) if now >= until => (State::GivenUp, Some(Finding::NotHelped)),
+            State::Suspected(until) if now >= until => (State::Replaced(now + HELP), Some(Stall::Detected)),
+            State::Replaced(until) if now >= until => (State::GivenUp, Some(Stall::Persists)),
             state => (state, None),
         };
         self.state = state;
-        finding
+        stall
     }
 
     /// Time until the next look.
@@ -87,12 +87,12 @@ mod tests {
     }
 
     /// Looks as often as the watchdog wants to until `end`, and tells what was found when. The thread turned last at 0.
-    fn findings(watchdog: &mut Watchdog, from: u64, end: u64) -> Vec<(u64, Finding)> {
+    fn stalls(detector: &mut StallDetector, from: u64, end: u64) -> Vec<(u64, Stall)> {
         let (mut now, mut found) = (at(from), Vec::new());
         while now.mono <= at(end).mono {
-            found.extend(watchdog.look(now, Duration::ZERO).map(|finding| (now.mono.as_secs(), finding)));
-            let next = watchdog.next(now);
-            assert!(next <= Pulse::TICK * 3, "{watchdog:?}");
+            found.extend(detector.look(now, Duration::ZERO).map(|stall| (now.mono.as_secs(), stall)));
+            let next = detector.next(now);
+            assert!(next <= Pulse::TICK * 3, "{detector:?}");
             now = now.after(next.max(Duration::from_millis(1)));
         }
         found
@@ -100,49 +100,49 @@ mod tests {
 
     #[test]
     fn a_wedge_is_answered_by_another_thread_and_given_up_30_s_later() {
-        let mut watchdog = Watchdog::new(at(0));
-        assert_eq!(findings(&mut watchdog, 0, 200), [(20, Finding::Wedged), (50, Finding::NotHelped)]);
-        assert_eq!(watchdog.look(at(201), at(201).mono), Some(Finding::Turns));
-        assert_eq!(watchdog.look(at(202), at(201).mono), None);
+        let mut detector = StallDetector::new(at(0));
+        assert_eq!(stalls(&mut detector, 0, 200), [(20, Stall::Detected), (50, Stall::Persists)]);
+        assert_eq!(detector.look(at(201), at(201).mono), Some(Stall::Over));
+        assert_eq!(detector.look(at(202), at(201).mono), None);
     }
 
     #[test]
     fn a_turn_of_the_other_thread_ends_the_wedge() {
-        let mut watchdog = Watchdog::new(at(0));
-        assert_eq!(findings(&mut watchdog, 0, 22), [(20, Finding::Wedged)]);
-        assert_eq!(watchdog.look(at(25), at(25).mono), Some(Finding::Turns));
-        assert_eq!(watchdog.next(at(25)), OVERDUE);
+        let mut detector = StallDetector::new(at(0));
+        assert_eq!(stalls(&mut detector, 0, 22), [(20, Stall::Detected)]);
+        assert_eq!(detector.look(at(25), at(25).mono), Some(Stall::Over));
+        assert_eq!(detector.next(at(25)), OVERDUE);
     }
 
     #[test]
     fn a_thread_that_turns_is_never_suspected() {
-        let mut watchdog = Watchdog::new(at(0));
+        let mut detector = StallDetector::new(at(0));
         for second in 1..600 {
-            assert_eq!(watchdog.look(at(second), at(second / 5 * 5).mono), None);
-            assert_eq!(watchdog.state, State::Turning);
+            assert_eq!(detector.look(at(second), at(second / 5 * 5).mono), None);
+            assert_eq!(detector.state, State::Turning);
         }
     }
 
     #[test]
     fn a_gap_of_the_clock_is_no_wedge_and_gives_a_full_tick() {
         for (before, thaw) in [(3, 603), (16, 616), (19, 100)] {
-            let mut watchdog = Watchdog::new(at(0));
-            assert_eq!(findings(&mut watchdog, 0, before), [], "{before}");
+            let mut detector = StallDetector::new(at(0));
+            assert_eq!(stalls(&mut detector, 0, before), [], "{before}");
             // The supervisor thaws first; the thread turns within the tick.
-            assert_eq!(watchdog.look(at(thaw), Duration::ZERO), None, "{before}");
-            assert_eq!(watchdog.look(at(thaw + 4), Duration::ZERO), None, "{before}");
-            assert_eq!(watchdog.look(at(thaw + 4), at(thaw + 4).mono), None, "{before}");
-            assert_eq!(watchdog.state, State::Turning, "{before}");
+            assert_eq!(detector.look(at(thaw), Duration::ZERO), None, "{before}");
+            assert_eq!(detector.look(at(thaw + 4), Duration::ZERO), None, "{before}");
+            assert_eq!(detector.look(at(thaw + 4), at(thaw + 4).mono), None, "{before}");
+            assert_eq!(detector.state, State::Turning, "{before}");
         }
-        let mut wedged = Watchdog::new(at(0));
-        assert_eq!(findings(&mut wedged, 0, 3), []);
-        assert_eq!(findings(&mut wedged, 603, 700), [(608, Finding::Wedged), (638, Finding::NotHelped)]);
+        let mut stalled = StallDetector::new(at(0));
+        assert_eq!(stalls(&mut stalled, 0, 3), []);
+        assert_eq!(stalls(&mut stalled, 603, 700), [(608, Stall::Detected), (638, Stall::Persists)]);
     }
 
     #[test]
     fn a_gap_while_another_thread_has_just_begun_gives_that_one_a_full_tick() {
-        let mut watchdog = Watchdog::new(at(0));
-        assert_eq!(findings(&mut watchdog, 0, 21), [(20, Finding::Wedged)]);
-        assert_eq!(findings(&mut watchdog, 1000, 1100), [(1005, Finding::NotHelped)]);
+        let mut detector = StallDetector::new(at(0));
+        assert_eq!(stalls(&mut detector, 0, 21), [(20, Stall::Detected)]);
+        assert_eq!(stalls(&mut detector, 1000, 1100), [(1005, Stall::Persists)]);
     }
 }

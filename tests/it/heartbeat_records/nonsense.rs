@@ -6,7 +6,7 @@ use crate::support::{Portcullis, Redis, Running, Stopwatch, eventually, secs};
 
 /// The script of a beat as it was before it looked at what others have written.
 const BEFORE: &str = include_str!("before/beat.lua");
-const NOW: &str = include_str!("../../../src/registry/beat.lua");
+const NOW: &str = include_str!("../../../src/heartbeat/beat.lua");
 
 fn set(name: &str) -> String {
     format!("portcullis:{{{KEY}}}:{name}")

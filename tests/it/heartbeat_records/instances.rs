@@ -19,7 +19,7 @@ fn processed(redis: &Redis) -> u64 {
 }
 
 #[test]
-fn who_is_there_is_shown_with_authority_and_asks_redis_nothing() {
+fn who_is_there_is_shown_to_authorized_readers_and_asks_redis_nothing() {
     let redis = Redis::start();
     let first = quick(replica(&redis.url(), "replica-one", ""));
     let second = quick(replica(&redis.url(), "replica-two", ""));

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 /// A condition that has to hold for a while before it counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Streak {
+pub(super) struct Stability {
     wanted: Duration,
     began: Option<Duration>,
 }
 
-impl Streak {
+impl Stability {
     /// One that has to hold for `wanted`; zero: once is enough.
     pub(super) const fn new(wanted: Duration) -> Self {
         Self { wanted, began: None }
@@ -40,11 +40,11 @@ mod tests {
 
     /// What each look yields: its begin and its end in seconds, and what it found.
     fn run(wanted: u64, looks: &[(u64, u64, bool)]) -> Vec<Option<u64>> {
-        let mut streak = Streak::new(Duration::from_secs(wanted));
+        let mut stability = Stability::new(Duration::from_secs(wanted));
         let seconds = Duration::from_secs;
         looks
             .iter()
-            .map(|(asked, answered, holds)| streak.look(seconds(*asked), seconds(*answered), *holds).map(|left| left.as_secs()))
+            .map(|(asked, answered, holds)| stability.look(seconds(*asked), seconds(*answered), *holds).map(|left| left.as_secs()))
             .collect()
     }
 
@@ -60,11 +60,11 @@ mod tests {
 
     #[test]
     fn what_nobody_saw_is_no_part_of_it() {
-        let (mut streak, seconds) = (Streak::new(Duration::from_secs(5)), Duration::from_secs);
-        assert_eq!(streak.look(seconds(0), seconds(0), true), Some(seconds(5)));
-        streak.interrupt();
-        assert_eq!(streak.look(seconds(60), seconds(60), true), Some(seconds(5)));
-        assert_eq!(streak.look(seconds(65), seconds(65), true), Some(seconds(0)));
+        let (mut stability, seconds) = (Stability::new(Duration::from_secs(5)), Duration::from_secs);
+        assert_eq!(stability.look(seconds(0), seconds(0), true), Some(seconds(5)));
+        stability.interrupt();
+        assert_eq!(stability.look(seconds(60), seconds(60), true), Some(seconds(5)));
+        assert_eq!(stability.look(seconds(65), seconds(65), true), Some(seconds(0)));
     }
 
     #[test]

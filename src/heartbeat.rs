@@ -13,12 +13,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::mailbox::Mailbox;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::{HeartbeatPlan, WITHDRAW_LIMIT};
 use crate::published::Published;
 use crate::state::event::{Event, Readiness};
 use crate::state::snapshot::{Level, Look, Snapshot};
-use beat::Pen;
+use beat::HeartbeatWriter;
 
 pub use identity::Identity;
 
@@ -42,7 +42,7 @@ const RETRY_STALE: Duration = Duration::from_secs(1);
 
 /// What a heartbeat is given: once at its start, and once more after a fault.
 #[derive(Clone, Debug)]
-pub struct Duty {
+pub struct HeartbeatContext {
     /// Where, how often and under which key it is written.
     pub plan: HeartbeatPlan,
     /// What is known of the run.
@@ -55,19 +55,19 @@ pub struct Duty {
     pub identity: Identity,
 }
 
-impl Duty {
-    fn pen(&self) -> Pen {
+impl HeartbeatContext {
+    fn writer(&self) -> HeartbeatWriter {
         let (snapshot, _) = self.published.look();
-        Pen::new(self.plan.clone(), self.identity.clone(), &snapshot)
+        HeartbeatWriter::new(self.plan.clone(), self.identity.clone(), &snapshot)
     }
 }
 
 /// Writes beats until the order to stop; then takes this instance out and says [`Event::Withdrawn`], also when that failed.
 ///
 /// It also returns when the readiness' sender is dropped, and leaves the records to their expiry.
-pub async fn run(duty: Duty) {
-    let mut pen = duty.pen();
-    let Duty { plan, published, mut readiness, mailbox, identity } = duty;
+pub async fn run(context: HeartbeatContext) {
+    let mut writer = context.writer();
+    let HeartbeatContext { plan, published, mut readiness, mailbox, identity } = context;
     let mut trouble = Trouble::default();
     loop {
         let wanted = *readiness.borrow_and_update();
@@ -80,7 +80,7 @@ pub async fn run(duty: Duty) {
         let written = tokio::select! {
             // What overtakes a beat makes it obsolete: the next one carries the newer state and a higher number.
             changed = readiness.changed() => if changed.is_ok() { continue } else { return },
-            written = pen.write(state, Some((&snapshot, look))) => written,
+            written = writer.write(state, Some((&snapshot, look))) => written,
         };
         let pause = match &written {
             Ok(()) if state != wanted => RETRY_STALE,
@@ -92,20 +92,20 @@ pub async fn run(duty: Duty) {
         mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
         tokio::select! {
             changed = readiness.changed() => if changed.is_ok() { continue } else { return },
-            around = pen.look_around() => if let Some(instances) = around { mailbox.send(Event::Counted(Arc::new(instances))) },
+            around = writer.look_around() => if let Some(instances) = around { mailbox.send(Event::Counted(Arc::new(instances))) },
         }
         loop {
             tokio::select! {
                 changed = readiness.changed() => if changed.is_err() { return } else { break },
                 () = sleep_until(next) => break,
                 // A server that was restarted may have lost the records: they are not left missing until the next beat.
-                () = pen.lost() => next = next.min(after(retry(0, Class::Unreachable, fastrand::f64()))),
+                () = writer.lost() => next = next.min(after(retry(0, ErrorKind::Unreachable, fastrand::f64()))),
             }
         }
     }
     let (snapshot, look) = published.look();
     let snapshot = snapshot.as_published();
-    let stopped = in_time(pen.write(Readiness::Stopped, Some((&snapshot, look))));
+    let stopped = in_time(writer.write(Readiness::Stopped, Some((&snapshot, look))));
     let (written, _) = tokio::join!(stopped, timeout(WITHDRAW_LIMIT, lease::give_back(&plan, &identity)));
     trouble.note(&written, &plan);
     mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
@@ -113,21 +113,21 @@ pub async fn run(duty: Duty) {
 }
 
 /// After a fault in [`run`]: takes the readiness back, or this instance out where it stops, by a beat that needs nothing of the run.
-pub async fn withdraw(duty: Duty, state: Readiness) {
+pub async fn withdraw(context: HeartbeatContext, state: Readiness) {
     let state = if state == Readiness::Stopped { state } else { Readiness::NotReady };
-    let fault = if let Err(failure) = in_time(duty.pen().write(state, None)).await {
-        let (key, ttl) = (&duty.plan.key, humantime::format_duration(duty.plan.ttl));
+    let fault = if let Err(failure) = in_time(context.writer().write(state, None)).await {
+        let (key, ttl) = (&context.plan.key, humantime::format_duration(context.plan.ttl));
         tracing::warn!("the heartbeat {key} is not withdrawn and expires within {ttl}: {}", failure.private.as_str());
         failure.class
     } else {
-        Class::Internal
+        ErrorKind::Internal
     };
-    duty.mailbox.send(Event::Beaten(Err(fault)));
+    context.mailbox.send(Event::Beaten(Err(fault)));
 }
 
 /// What becomes of a withdrawal within [`WITHDRAW_LIMIT`].
 async fn in_time(written: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    timeout(WITHDRAW_LIMIT, written).await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer in time to withdraw")))
+    timeout(WITHDRAW_LIMIT, written).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer in time to withdraw")))
 }
 
 /// What may be told: ready only as long as the snapshot itself says so now, so that a process that was frozen, or whose
@@ -151,10 +151,10 @@ fn interval(every: Duration, chance: f64) -> Duration {
 }
 
 /// The pause after failure number `in_a_row`, counted from 0.
-fn retry(in_a_row: usize, class: Class, chance: f64) -> Duration {
+fn retry(in_a_row: usize, class: ErrorKind, chance: f64) -> Duration {
     let [first, later] = RETRIES;
     let pause = match (class, in_a_row) {
-        (Class::Auth, _) => RETRY_REFUSED,
+        (ErrorKind::Auth, _) => RETRY_REFUSED,
         (_, 0) => first,
         _ => later,
     };
@@ -165,7 +165,7 @@ fn retry(in_a_row: usize, class: Class, chance: f64) -> Duration {
 #[derive(Debug, Default)]
 struct Trouble {
     in_a_row: usize,
-    class: Option<Class>,
+    class: Option<ErrorKind>,
     told: Option<Instant>,
     ever_written: bool,
 }
@@ -181,7 +181,7 @@ impl Trouble {
             }
             Err(failure) if self.class != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
                 self.told = Some(Instant::now());
-                let (why, words) = (failure.why(), failure.private.as_str());
+                let (why, words) = (failure.reason(), failure.private.as_str());
                 let so = if plan.required { ", and without it this replica is not ready" } else { "" };
                 let told = format!("{} [{}] at {} ({words}); {}", why.words(), why.class.word(), plan.target, why.advice());
                 if self.ever_written {
@@ -215,11 +215,11 @@ mod tests {
         assert_eq!(interval(every, 0.0), every);
         assert_eq!(interval(every, 1.0), Duration::from_secs(18));
         for (in_a_row, class, chance, ms) in [
-            (0, Class::Refused, 0.0, 1_000),
-            (1, Class::Timeout, 0.0, 2_000),
-            (2, Class::NotReady, 0.0, 2_000),
-            (1_000, Class::Dns, 1.0, 1_400),
-            (0, Class::Auth, 0.0, 30_000),
+            (0, ErrorKind::Refused, 0.0, 1_000),
+            (1, ErrorKind::Timeout, 0.0, 2_000),
+            (2, ErrorKind::NotReady, 0.0, 2_000),
+            (1_000, ErrorKind::Dns, 1.0, 1_400),
+            (0, ErrorKind::Auth, 0.0, 30_000),
         ] {
             assert_eq!(retry(in_a_row, class, chance), Duration::from_millis(ms), "{in_a_row} {class:?} {chance}");
         }

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Moment;
 use crate::log;
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::plan::{ModuleId, Plan};
 use crate::state::check::{Check, State, Verdict};
 use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, Step};
@@ -23,7 +23,7 @@ const LIVE_EVERY: Duration = Duration::from_millis(250);
 
 /// Speaks about one run.
 #[derive(Debug)]
-pub struct Narrator {
+pub struct EventLog {
     terminal: bool,
     limits: Vec<Duration>,
     /// The modules that the start waits for.
@@ -36,8 +36,8 @@ pub struct Narrator {
     ready: Option<bool>,
 }
 
-impl Narrator {
-    /// A narrator of a run of this plan.
+impl EventLog {
+    /// The log of a run of this plan.
     pub fn new(plan: &Plan, now: Moment) -> Self {
         let limits = plan.checks.iter().map(|check| check.wait).collect();
         let needed = plan.first().map(|module| module.id).chain(plan.after.iter().copied()).collect();
@@ -83,12 +83,12 @@ impl Narrator {
         let was = old.last().map(|record| record.class);
         let waiting = phase == Phase::Waiting && new.id.and_then(|id| self.limits.get(id)).is_some_and(|limit| !limit.is_zero());
         if waiting {
-            if record.class != Class::Ok && was != Some(record.class) {
+            if record.class != ErrorKind::Ok && was != Some(record.class) {
                 let (name, target, words) = (&new.name, &new.target, record.private.as_str());
                 let (class, why) = (record.class, new.why(record.class));
                 let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", why.words(), class.word(), why.advice());
                 // What time alone will not mend is said loudly.
-                if why.is_refusal() || matches!(class, Class::Tls | Class::Protocol | Class::Status) {
+                if why.is_refusal() || matches!(class, ErrorKind::Tls | ErrorKind::Protocol | ErrorKind::Status) {
                     error!("{line}")
                 } else {
                     info!("{line}")
@@ -167,7 +167,7 @@ impl Narrator {
                     snapshot.checks.iter().zip(&self.limits).filter(|(check, limit)| !limit.is_zero() && check.verdict != Verdict::Up);
                 waits
                     .map(|(check, limit)| {
-                        let class = check.last().map_or(Class::Never, |record| record.class);
+                        let class = check.last().map_or(ErrorKind::Never, |record| record.class);
                         format!(
                             "still waiting for {}: {}, {since} of {}",
                             check.name,

@@ -148,7 +148,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::narrator::Narrator;
+    use crate::event_log::EventLog;
     use crate::plan::argv::{Argv, Word};
     use crate::plan::{LockPlan, MigrationPlan, Plan, ProcessPlan, Retired, Service};
     use crate::state::event::{Event, LockNews, ProcessId};
@@ -236,15 +236,15 @@ mod tests {
     fn a_queue_is_mentioned_after_2_s_10_s_and_then_every_30_s() {
         for (late, expected) in [(Duration::ZERO, [2, 10, 40, 70, 100, 130]), (Duration::from_millis(900), [2, 10, 40, 70, 100, 130])] {
             let mut run = migrating();
-            let mut narrator = Narrator { terminal: false, ..Narrator::new(run.plan(), at(0)) };
+            let mut event_log = EventLog { terminal: false, ..EventLog::new(run.plan(), at(0)) };
             let began = at(3);
             run.apply(began, Event::Lock(LockNews::Queued(holder())));
             let (mut now, mut mentioned) = (began, Vec::new());
             while mentioned.len() < expected.len() {
-                now = now.after(narrator.next(run.snapshot(), now).unwrap().max(Duration::from_millis(1)) + late);
+                now = now.after(event_log.next(run.snapshot(), now).unwrap().max(Duration::from_millis(1)) + late);
                 // News of the holder come every other second, and change nothing of it.
                 run.apply(now, Event::Lock(LockNews::Queued(holder())));
-                if narrator.due(run.snapshot(), now).is_some() {
+                if event_log.due(run.snapshot(), now).is_some() {
                     mentioned.push(now.since(began).as_secs());
                 }
             }

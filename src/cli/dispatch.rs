@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::log::stream;
 use crate::plan::resolve::{self, Request};
 use crate::prepare;
-use crate::process::spawn::Surroundings;
+use crate::process::spawn::InheritedEnvironment;
 use crate::supervisor::background::Subsystems;
 use crate::sys;
 use crate::view::openapi;
@@ -138,12 +138,12 @@ fn preset(name: Option<&str>) -> u8 {
 fn plan(request: &Request, environment: &Environment, json: bool) -> u8 {
     match resolve::explain(request, environment) {
         Ok((mut plan, effective)) => {
-            let surroundings = Surroundings {
+            let inherited = InheritedEnvironment {
                 environment: environment.variables().clone(),
                 directory: std::env::current_dir().ok(),
-                ..Surroundings::default()
+                ..InheritedEnvironment::default()
             };
-            let missing = prepare::look(&plan, &surroundings, LONGEST_LOOK).missing;
+            let missing = prepare::look(&plan, &inherited, LONGEST_LOOK).missing;
             plan.notices.extend(missing.into_iter().map(|missing| missing.sentence));
             let render = if json { command::plan::render_json } else { command::plan::render };
             print(&render(&plan, &effective))

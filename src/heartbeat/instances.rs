@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::beat::LONGEST_PAYLOAD;
 use crate::clock::Moment;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::Readiness;
 use crate::state::instances::{Instance, Instances, LONGEST_NAME, MOST_LISTED};
 use crate::state::snapshot::{Phase, Status};
@@ -45,7 +45,7 @@ const LONGEST_STATE: usize = 16;
 
 /// What the script answered, in the eyes of the instance `own` whose records live for `ttl` where they do not say another time.
 pub(crate) fn read(value: &Value, own: &str, ttl: Duration, now: Moment) -> Result<Instances, Failure> {
-    let strange = || Failure::new(Class::Protocol, "the script that lists the instances was answered with something else");
+    let strange = || Failure::new(ErrorKind::Protocol, "the script that lists the instances was answered with something else");
     let Value::Array(parts) = value else { return Err(strange()) };
     let Some((&[Value::Int(server), Value::Int(all), Value::Int(ready)], rest)) = parts.split_first_chunk() else {
         return Err(strange());

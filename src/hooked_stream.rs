@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What looks at the bytes of a stream of type `S`; an error of it is an error of the stream.
-pub trait Hook<S> {
+pub trait StreamHook<S> {
     /// Asked before each read.
     ///
     /// # Errors
@@ -32,20 +32,20 @@ pub trait Hook<S> {
 
 /// A stream under a hook.
 #[derive(Debug)]
-pub struct Hooked<S, H> {
+pub struct HookedStream<S, H> {
     stream: S,
     /// What looks at it.
     pub hook: H,
 }
 
-impl<S, H: Hook<S>> Hooked<S, H> {
+impl<S, H: StreamHook<S>> HookedStream<S, H> {
     /// `stream` under `hook`.
     pub const fn new(stream: S, hook: H) -> Self {
         Self { stream, hook }
     }
 }
 
-impl<S: AsyncRead + Unpin, H: Hook<S> + Unpin> AsyncRead for Hooked<S, H> {
+impl<S: AsyncRead + Unpin, H: StreamHook<S> + Unpin> AsyncRead for HookedStream<S, H> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.hook.before_read()?;
         let before = buffer.filled().len();
@@ -54,7 +54,7 @@ impl<S: AsyncRead + Unpin, H: Hook<S> + Unpin> AsyncRead for Hooked<S, H> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, H: Hook<S> + Unpin> AsyncWrite for Hooked<S, H> {
+impl<S: AsyncWrite + Unpin, H: StreamHook<S> + Unpin> AsyncWrite for HookedStream<S, H> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Self { stream, hook } = self.get_mut();
         let written = Pin::new(&mut *stream).poll_write(context, bytes);

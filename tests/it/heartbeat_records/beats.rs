@@ -6,7 +6,7 @@ use crate::support::redis::Reply;
 use crate::support::{Exit, Http, Redis, eventually, process, secs, wait};
 use std::path::Path;
 
-pub(super) const SCRIPT: &str = include_str!("../../../src/registry/beat.lua");
+pub(super) const SCRIPT: &str = include_str!("../../../src/heartbeat/beat.lua");
 
 /// One beat by hand; the script's code.
 fn beat(redis: &Redis, id: &str, token: &str, sequence: u64, state: &str, take: bool, latest: i64) -> Result<i64, String> {

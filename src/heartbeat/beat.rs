@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::identity::{Identity, Who};
 use super::instances;
 use crate::clock::Moment;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::HeartbeatPlan;
 use crate::probe::dial::shown;
 use crate::probe::redis::{Session, failure, open};
@@ -27,7 +27,7 @@ const BEAT: &str = include_str!("beat.lua");
 pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
 /// Writes beats under one identity over one connection that it makes, and makes again after any failure.
-pub(super) struct Pen {
+pub(super) struct HeartbeatWriter {
     plan: HeartbeatPlan,
     script: Script,
     listing: Script,
@@ -55,7 +55,7 @@ enum Verdict {
     TooLate,
 }
 
-impl Pen {
+impl HeartbeatWriter {
     pub(super) fn new(plan: HeartbeatPlan, identity: Identity, snapshot: &Snapshot) -> Self {
         Self {
             simple: plan.simple,
@@ -159,7 +159,7 @@ impl Pen {
                 Some(Verdict::TooLate) => {}
             }
         }
-        Err(Failure::new(Class::Protocol, "the beat was refused time and again"))
+        Err(Failure::new(ErrorKind::Protocol, "the beat was refused time and again"))
     }
 
     /// One run of the script; none when scripts are forbidden.
@@ -192,14 +192,14 @@ impl Pen {
     /// The script's answer: code, ready instances, the server's time.
     fn read(&mut self, value: Value) -> Result<Verdict, Failure> {
         let (code, _, now) =
-            <(i64, u64, u64)>::from_redis_value(value).map_err(|error| Failure::new(Class::Protocol, &error.to_string()))?;
+            <(i64, u64, u64)>::from_redis_value(value).map_err(|error| Failure::new(ErrorKind::Protocol, &error.to_string()))?;
         self.clock = Some((now, Instant::now()));
         match code {
             1 => Ok(Verdict::Applied),
             0 => Ok(Verdict::Overtaken),
             -1 => Ok(Verdict::Superseded),
             -2 => Ok(Verdict::TooLate),
-            other => Err(Failure::new(Class::Protocol, &format!("the script answered {other}"))),
+            other => Err(Failure::new(ErrorKind::Protocol, &format!("the script answered {other}"))),
         }
     }
 
@@ -240,7 +240,7 @@ async fn ask(session: &mut Session, command: &Cmd) -> Result<redis::RedisResult<
 }
 
 async fn bounded<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(ANSWER)))))
+    timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(ANSWER)))))
 }
 
 /// The registry's word for membership.

@@ -13,13 +13,13 @@ use crate::sys;
 
 /// The line upwards; without `NOTIFY_SOCKET` it does nothing.
 #[derive(Debug, Default)]
-pub(super) struct Upward {
+pub(super) struct SystemdNotifier {
     line: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
     pinged: Moment,
 }
 
-impl Upward {
+impl SystemdNotifier {
     /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`. Paths and abstract names are known, vsock is not.
     pub(super) fn new(environment: &BTreeMap<OsString, OsString>, now: Moment) -> Self {
         let value = |name: &str| environment.get(&OsString::from(name));
@@ -84,15 +84,15 @@ mod tests {
         let environment = [("NOTIFY_SOCKET", format!("@{name}")), ("WATCHDOG_USEC", "4000000".to_owned())];
         let environment = environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let start = Moment::default();
-        let mut upward = Upward::new(&environment, start);
-        assert_eq!(upward.next(start), Some(Duration::from_secs(2)));
-        upward.ping(start.after(Duration::from_secs(1)));
-        upward.ping(start.after(Duration::from_secs(2)));
+        let mut systemd = SystemdNotifier::new(&environment, start);
+        assert_eq!(systemd.next(start), Some(Duration::from_secs(2)));
+        systemd.ping(start.after(Duration::from_secs(1)));
+        systemd.ping(start.after(Duration::from_secs(2)));
         let mut bytes = [0; 64];
         let count = above.recv(&mut bytes).unwrap();
         assert_eq!(&bytes[..count], b"WATCHDOG=1");
         above.set_nonblocking(true).unwrap();
         assert!(above.recv(&mut bytes).is_err(), "the early ping was sent");
-        assert_eq!(Upward::new(&BTreeMap::new(), start).next(start), None);
+        assert_eq!(SystemdNotifier::new(&BTreeMap::new(), start).next(start), None);
     }
 }

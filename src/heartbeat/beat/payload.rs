@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use super::Pen;
+use super::HeartbeatWriter;
+use crate::heartbeat::identity::Who;
 use crate::probe::redis::Session;
-use crate::registry::identity::Who;
 use crate::state::event::Readiness;
 use crate::state::snapshot::{Look, ModuleState, Snapshot, Status};
 use crate::view;
 
 /// The longest payload in bytes: a reader takes the payloads of all instances at once.
-pub(in crate::registry) const LONGEST_PAYLOAD: usize = 512;
+pub(in crate::heartbeat) const LONGEST_PAYLOAD: usize = 512;
 
-impl Pen {
+impl HeartbeatWriter {
     /// What a reader of the registry sees of this instance.
     pub(super) fn payload(&self, state: Readiness, who: &Who, session: &Session, snapshot: &Snapshot, look: Look) -> String {
         let mut payload = json!({

@@ -15,12 +15,12 @@ type Answer = oneshot::Sender<Result<Ended, String>>;
 
 /// Every command of a probe that runs.
 #[derive(Debug, Default)]
-pub(super) struct Errands {
+pub(super) struct ExecProbes {
     waiting: HashMap<i32, Answer>,
     closed: bool,
 }
 
-impl Errands {
+impl ExecProbes {
     /// Starts what is asked for, or answers at once.
     pub(super) fn take(&mut self, request: Request, plan: &Plan, children: &mut Children) {
         match request {
@@ -32,7 +32,7 @@ impl Errands {
             // Dropped without a word: at the end nothing may be started, and nobody looks at the checks any more.
             Request::Run(_, _) if self.closed => {}
             Request::Run(_, answer) if answer.is_closed() => {}
-            Request::Run(command, answer) => match children.start_errand(&command) {
+            Request::Run(command, answer) => match children.start_exec_probe(&command) {
                 Ok(pid) => drop(self.waiting.insert(pid, answer)),
                 Err(error) => drop(answer.send(Err(error.sentence))),
             },
@@ -57,7 +57,7 @@ impl Errands {
     pub(super) fn look(&mut self, children: &Children) {
         self.waiting.retain(|pid, answer| {
             if answer.is_closed() {
-                children.kill_errand(*pid);
+                children.kill_exec_probe(*pid);
             }
             !answer.is_closed()
         });
@@ -66,6 +66,6 @@ impl Errands {
     /// Kills all of them and starts no other: at the end of a run they must not hold anybody up.
     pub(super) fn close(&mut self, children: &Children) {
         self.closed = true;
-        self.waiting.drain().for_each(|(pid, _)| children.kill_errand(pid));
+        self.waiting.drain().for_each(|(pid, _)| children.kill_exec_probe(pid));
     }
 }
