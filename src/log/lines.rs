@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use nix::poll::PollTimeout;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::screen::{Screen, is_shared};
 use super::{Format, stream};
@@ -64,6 +63,13 @@ impl Queue {
     fn of(format: Format, length: usize) -> Self {
         let (sender, receiver) = mpsc::sync_channel(length);
         Self { format, sender, unread: Arc::new(Mutex::new(Some(receiver))), overflow: Arc::default(), hurry: Arc::default() }
+    }
+
+    /// What was queued, for tests of what makes the lines.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> Vec<String> {
+        let text = |message| if let Message::Line(line) = message { String::from_utf8(line).unwrap() } else { String::new() };
+        locked(&self.unread).as_ref().unwrap().try_iter().map(text).collect()
     }
 
     /// Shows these lines below the log until others take their place.
@@ -198,25 +204,17 @@ impl Queue {
     }
 }
 
-impl<'a> MakeWriter<'a> for Queue {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Write for Queue {
+impl Queue {
     /// Queues one whole line, scrubbed once more: the last line of defence against a secret in a log. Never waits.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let clean = scrub(&String::from_utf8_lossy(line)).into_bytes();
+    pub(super) fn line(&self, line: &str) {
+        let clean = scrub(line).into_bytes();
         let mut overflow = locked(&self.overflow);
         if let Some(newest) = overflow.newest.take() {
             let mut told = if overflow.lost > 0 { gap(self.format, overflow.lost).into_bytes() } else { Vec::new() };
             told.extend(newest);
             if self.sender.try_send(Message::Line(told)).is_err() {
                 *overflow = Overflow { lost: overflow.lost + 1, newest: Some(clean) };
-                return Ok(line.len());
+                return;
             }
             overflow.lost = 0;
         }
@@ -232,11 +230,6 @@ impl Write for Queue {
         if let Err(TrySendError::Full(Message::Line(clean)) | TrySendError::Disconnected(Message::Line(clean))) = sent {
             locked(&self.overflow).keep(clean);
         }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -260,16 +253,16 @@ mod tests {
     #[test]
     fn what_was_dropped_is_told_before_the_next_line_and_as_a_line_of_its_kind() {
         for format in [Format::Text, Format::Json] {
-            let mut queue = Queue::of(format, 2);
+            let queue = Queue::of(format, 2);
             let receiver = locked(&queue.unread).take().unwrap();
             for number in 1..=5 {
-                queue.write_all(format!("{{\"n\":{number}}}\n").as_bytes()).unwrap();
+                queue.line(&format!("{{\"n\":{number}}}\n"));
             }
             let taken =
                 || if let Message::Line(line) = receiver.recv().unwrap() { String::from_utf8(line).unwrap() } else { String::new() };
             assert_eq!(taken() + &taken(), "{\"n\":1}\n{\"n\":2}\n");
             // The third and the fourth are lost, the fifth was kept because it might have been the last.
-            queue.write_all(b"{\"n\":6}\n").unwrap();
+            queue.line("{\"n\":6}\n");
             let told = taken() + &taken();
             let lines: Vec<&str> = told.lines().collect();
             assert!(lines[0].contains("2 log lines were dropped") && lines[1..] == ["{\"n\":5}", "{\"n\":6}"], "{told}");
@@ -281,10 +274,10 @@ mod tests {
 
     #[test]
     fn the_last_line_is_kept_where_the_queue_is_full_and_told_with_what_is_lost() {
-        let mut queue = Queue::of(Format::Text, 1);
+        let queue = Queue::of(Format::Text, 1);
         let _receiver = locked(&queue.unread).take().unwrap();
         for line in ["first\n", "second\n", "third\n", "last\n"] {
-            queue.write_all(line.as_bytes()).unwrap();
+            queue.line(line);
         }
         let rest = String::from_utf8(queue.overflowed().unwrap()).unwrap();
         assert!(rest.contains("2 log lines were dropped") && rest.ends_with("\nlast\n"), "{rest}");

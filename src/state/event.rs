@@ -265,7 +265,7 @@ impl Effect {
     pub fn is_urgent(&self) -> bool {
         match self {
             Self::Signal(_, number) | Self::SignalGroup(_, number) => *number != libc::SIGKILL,
-            Self::Arm(..) | Self::Extend(..) | Self::Disarm(_) | Self::Announce(_) | Self::Spawn(_) => true,
+            Self::Arm(..) | Self::Extend(..) | Self::Disarm(_) | Self::Watch(..) | Self::Announce(_) | Self::Spawn(_) => true,
             _ => false,
         }
     }
