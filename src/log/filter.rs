@@ -26,7 +26,9 @@ impl Filter {
         let mut filter = Self { rest: LevelFilter::OFF, targets: Vec::new() };
         for part in text.split(',').map(str::trim) {
             let (target, word) = part.split_once('=').map_or((None, part), |(target, word)| (Some(target), word));
-            let level = word.parse().map_err(|_| format!("`{word}` is none of error, warn, info, debug, trace, off"))?;
+            // An empty word would be `error`.
+            let level = Some(word).filter(|word| !word.is_empty()).and_then(|word| word.parse().ok());
+            let level = level.ok_or_else(|| format!("`{word}` is none of error, warn, info, debug, trace, off"))?;
             match target {
                 Some(target) => filter.put(target, level),
                 None => filter.rest = level,

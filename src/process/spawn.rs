@@ -135,6 +135,11 @@ impl Prepared {
         &self.name
     }
 
+    /// Whether it gets a signal when the thread ends that starts it.
+    pub fn is_tied_to_thread(&self) -> bool {
+        self.recipe.parent_death_signal != 0
+    }
+
     /// Starts it, and comes back once it executes: as late as the files that this needs answer. `birth` tells its pid before that. The
     /// caller reaps it, also where the start has failed after it was born.
     ///

@@ -126,8 +126,8 @@ impl Children {
     /// After a turn of reaping: who came to be ours by it is met once those that are dead are out of the way.
     pub(super) fn see_off_more(&mut self, harvest: &Harvest) {
         self.seeing_off.orphaned |= harvest.orphans > 0;
-        if harvest.none_left && !self.seeing_off.rounds.is_empty() && descendants::are_known() {
-            // Without a child there is nobody below us. Where that cannot be looked up, others may be meant: see `signal_unseen`.
+        if harvest.none_left && !self.seeing_off.rounds.is_empty() && (sys::own_ids().0 != 1 || descendants::are_known()) {
+            // Without a child there is nobody below us. As PID 1 that cannot look it up, others may be meant: see `signal_unseen`.
             self.seeing_off.rounds.clear();
         }
         if harvest.none_left || harvest.unfinished {
