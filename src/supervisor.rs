@@ -112,7 +112,7 @@ pub fn run(
     // Its end is this process' end, which gives everything back at once: threads that were told to end would run first.
     let mut supervisor = ManuallyDrop::new(Supervisor {
         reports: BTreeMap::new(),
-        memory: OutOfMemory::new(),
+        memory: OutOfMemory::new(now),
         left: Left::default(),
         systemd: SystemdNotifier::new(&inherited.environment, now),
         event_log: EventLog::new(&plan, now),
@@ -168,7 +168,6 @@ impl Supervisor {
             self.children.see_off();
             log::write();
             let now = Moment::now();
-            self.memory.begin(now);
             self.event_log.progress(self.lifecycle.snapshot(), now);
             self.systemd.ping(now);
             self.background.look(now);

@@ -30,8 +30,6 @@ const LONGEST: usize = 1024;
 /// The count of out-of-memory kills in our cgroup, and how many of them are told.
 #[derive(Debug)]
 pub struct OutOfMemory {
-    /// Whether the count so far was noted.
-    begun: bool,
     file: Option<File>,
     hints: Hints,
     /// Kills whose victim is known, or was told to be one of nobody's.
@@ -52,29 +50,21 @@ enum Hints {
 }
 
 impl OutOfMemory {
-    /// Nothing is known yet.
-    pub const fn new() -> Self {
-        Self { begun: false, file: None, hints: Hints::None, told: 0, look: None, until: Duration::ZERO }
+    /// Notes the count so far.
+    pub fn new(now: Moment) -> Self {
+        Self::of(file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default()), now)
     }
 
-    /// Notes the count so far, once: after the first start, which would wait for it, and before anything can be seen to have ended.
-    pub fn begin(&mut self, now: Moment) {
-        if !self.begun {
-            let path = file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
-            *self = Self::of(path.as_deref(), now);
-        }
-    }
-
-    fn of(path: Option<&Path>, now: Moment) -> Self {
-        let file = path.and_then(|path| File::open(path).ok());
-        let hints = match (path, &file) {
-            (Some(path), Some(_)) if path.ends_with("memory.events") => Hints::File,
-            (Some(path), Some(file)) => registered(path, file).map_or(Hints::None, Hints::Event),
-            _ => Hints::None,
+    fn of(found: Option<(PathBuf, File)>, now: Moment) -> Self {
+        let hints = match &found {
+            Some((path, _)) if path.ends_with("memory.events") => Hints::File,
+            Some((path, file)) => registered(path, file).map_or(Hints::None, Hints::Event),
+            None => Hints::None,
         };
+        let file = found.map(|(_, file)| file);
         let told = file.as_ref().and_then(count).unwrap_or_default();
         let look = (file.is_some() && matches!(hints, Hints::None)).then_some(now.mono + UNHINTED);
-        Self { begun: true, file, hints, told, look, until: Duration::ZERO }
+        Self { file, hints, told, look, until: Duration::ZERO }
     }
 
     /// What is to be polled for a hint, and for what; none while the count is looked at anyway.
@@ -153,10 +143,10 @@ fn registered(path: &Path, file: &File) -> Option<EventFd> {
     Some(event)
 }
 
-/// The file that counts for the cgroup named in `/proc/self/cgroup`: `memory.events` of version 2, `memory.oom_control` of 1.
+/// The file that counts, opened, for the cgroup named in `/proc/self/cgroup`: `memory.events` of version 2, `memory.oom_control` of 1.
 ///
 /// In a container without a cgroup namespace that path is the host's, and the cgroup itself is mounted at the root.
-fn file(own: &str) -> Option<PathBuf> {
+fn file(own: &str) -> Option<(PathBuf, File)> {
     let candidates = own.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default().trim_start_matches('/'));
@@ -168,7 +158,10 @@ fn file(own: &str) -> Option<PathBuf> {
             .map(move |path| Path::new(ROOT).join(mount).join(path).join(name))
             .collect::<Vec<_>>()
     });
-    candidates.into_iter().find(|path| File::open(path).is_ok_and(|file| count(&file).is_some()))
+    candidates.into_iter().find_map(|path| {
+        let file = File::open(&path).ok()?;
+        count(&file).map(|_| (path, file))
+    })
 }
 
 /// The number behind `oom_kill`, read anew from the file's beginning.
@@ -197,7 +190,11 @@ mod tests {
         }
 
         fn memory(&self) -> OutOfMemory {
-            OutOfMemory { hints: Hints::File, look: None, ..OutOfMemory::of(Some(&self.0), at(0)) }
+            OutOfMemory {
+                hints: Hints::File,
+                look: None,
+                ..OutOfMemory::of(File::open(&self.0).ok().map(|file| (self.0.clone(), file)), at(0))
+            }
         }
     }
 
