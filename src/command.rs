@@ -1,7 +1,7 @@
 //! One file a subcommand, from its arguments to an exit code.
 
-pub(crate) mod ask;
 pub mod healthcheck;
+pub(crate) mod http_client;
 pub mod interrupt;
 pub mod order;
 pub mod plan;

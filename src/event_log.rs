@@ -13,7 +13,7 @@ use crate::log;
 use crate::outcome::ErrorKind;
 use crate::plan::{ModuleId, Plan};
 use crate::state::check::{Check, State, Verdict};
-use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, Step};
+use crate::state::snapshot::{Child, HEARTBEAT, Healing, HealingStage, Level, Look, Migration, Phase, Snapshot, StageState};
 
 /// How often a wait that goes on is mentioned.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
@@ -45,24 +45,27 @@ impl EventLog {
     }
 
     /// Tells what is different in `after`.
-    pub fn tell(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
+    pub fn record(&mut self, before: &Snapshot, after: &Snapshot, now: Moment) {
         // What becomes of a module's process is told of the module, and of the heartbeat by who writes it.
         let told_elsewhere = |check: &Check| check.id.is_none() && (check.module.is_some() || check.name == HEARTBEAT);
         for new in after.checks.iter().filter(|check| !told_elsewhere(check)) {
             if let Some(old) = before.check(&new.name).filter(|old| old.totals != new.totals) {
-                self.tell_check(old, new, before.phase, now);
+                self.record_check(old, new, before.phase, now);
             }
         }
-        for new in after.stages.iter().filter(|stage| stage.step == Step::Up && stage.name.starts_with("wait:")) {
+        for new in after.stages.iter().filter(|stage| stage.step == StageState::Up && stage.name.starts_with("wait:")) {
             if before.stage(&new.name).is_some_and(|old| old.step != new.step) {
                 info!("{} is ready after {}", new.name.trim_start_matches("wait:"), took(new.began, new.ended));
             }
         }
-        steps::tell(before, after);
-        migration::tell(before, after, now);
-        tell_phase(before, after, &self.limits);
-        tell_spent("the process", &before.child, &after.child);
-        modules::tell(before, after);
+        steps::record(before, after);
+        if before.phase != after.phase && after.phase == Phase::Migrating {
+            info!("{}", if after.checks.is_empty() { "the migration is next" } else { "everything is ready; the migration is next" });
+        }
+        migration::record(before, after, now);
+        record_phase(before, after, &self.limits);
+        record_restart_limit("the process", &before.child, &after.child);
+        modules::record(before, after);
         match self.readiness(after, now) {
             Some(true) => info!("ready: traffic may come"),
             Some(false) if after.phase == Phase::Running => warn!("not ready: traffic may not come"),
@@ -78,7 +81,7 @@ impl EventLog {
         ready.filter(|_| news)
     }
 
-    fn tell_check(&self, old: &Check, new: &Check, phase: Phase, now: Moment) {
+    fn record_check(&self, old: &Check, new: &Check, phase: Phase, now: Moment) {
         let Some(record) = new.last() else { return };
         let was = old.last().map(|record| record.class);
         let waiting = phase == Phase::Waiting && new.id.and_then(|id| self.limits.get(id)).is_some_and(|limit| !limit.is_zero());
@@ -187,14 +190,14 @@ impl EventLog {
 }
 
 /// Tells of a check that went down and cannot restart its process any more.
-fn tell_spent(who: &str, before: &Child, after: &Child) {
+fn record_restart_limit(who: &str, before: &Child, after: &Child) {
     let spent = after.healing.as_ref().filter(|healing| healing.stage == HealingStage::Spent);
     if let Some(Healing { check, .. }) = spent.filter(|_| before.healing != after.healing) {
         warn!("{who} stays down: its check {check} went down, and `restart_limit` is spent");
     }
 }
 
-fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
+fn record_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
     if before.child.pid.is_none()
         && let Some(pid) = after.child.pid
     {
@@ -209,8 +212,6 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
                 info!("waiting for {} ({}), {} at most", check.name, check.target, humantime::format_duration(*limit));
             }
         }
-        Phase::Migrating if after.checks.is_empty() => info!("the migration is next"),
-        Phase::Migrating => info!("everything is ready; the migration is next"),
         Phase::Starting if after.child.pid.is_some() => {
             let check = after.child.healing.as_ref().map_or("", |healing| healing.check.as_str());
             warn!("the process is restarted: its check {check} went down (`on_down = \"restart\"`)");
@@ -220,7 +221,7 @@ fn tell_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
             info!("the process is up, {} after portcullis started", seconds(after.phase_since.since(after.started_at)));
         }
         Phase::Draining => info!("stopping: no longer ready"),
-        Phase::Init | Phase::Stopped | Phase::Failed => {}
+        Phase::Init | Phase::Migrating | Phase::Stopped | Phase::Failed => {}
     }
 }
 

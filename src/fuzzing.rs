@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::heartbeat_reader::instances as records;
 use crate::names;
-use crate::probe::redis::heartbeat_reader::{self, Instance};
+use crate::probe::redis::heartbeat_reader::{self, InstanceRecord};
 use crate::process::{notify, output};
 use crate::state::event::Notice;
 use crate::state::instances::Instances;
@@ -33,7 +33,7 @@ pub fn instances(bytes: &[u8], now: Moment) -> Option<Instances> {
 }
 
 /// The instances in one page of the readers' listing script, in the bytes that Redis sends; none where it is something else.
-pub fn listed(bytes: &[u8]) -> Option<Vec<Instance>> {
+pub fn listed(bytes: &[u8]) -> Option<Vec<InstanceRecord>> {
     let value = redis::parse_redis_value(bytes).ok()?;
     heartbeat_reader::page(&value).map(|(_, found)| found)
 }

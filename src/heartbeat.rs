@@ -20,7 +20,7 @@ use crate::state::event::{Event, Readiness};
 use crate::state::snapshot::{Level, Look, Snapshot};
 use beat::HeartbeatWriter;
 
-pub use identity::Identity;
+pub use identity::InstanceIdentity;
 
 /// The pauses after failed beats in a row, before jitter of minus 30 % at most; the last one stays.
 ///
@@ -52,7 +52,7 @@ pub struct HeartbeatContext {
     /// Where it says what came of it.
     pub mailbox: Mailbox,
     /// Under which name it is written.
-    pub identity: Identity,
+    pub identity: InstanceIdentity,
 }
 
 impl HeartbeatContext {

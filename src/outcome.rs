@@ -209,7 +209,7 @@ impl Failure {
 
 /// One of several clients whose endpoints a check asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct EndpointClient {
     /// Its name, which several may share.
     pub name: &'static str,
     /// Which of those of this name it is.
@@ -218,13 +218,13 @@ pub struct Client {
 
 /// What one of several endpoints of a check yielded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct EndpointResult {
     /// The endpoint's name, unique within its client.
     pub name: String,
     /// Where it is, without secrets: a detail.
     pub target: String,
     /// Whose it is, where the endpoints of a check are those of several clients.
-    pub client: Option<Client>,
+    pub client: Option<EndpointClient>,
     /// `Ok` or why not.
     pub result: Result<(), Failure>,
     /// The status of its HTTP answer; none where there was no answer.
@@ -254,7 +254,7 @@ pub struct Outcome {
     /// How long the probe took, its timeout at most.
     pub elapsed: Duration,
     /// What each of several endpoints yielded; empty for a check of one.
-    pub parts: Vec<Part>,
+    pub parts: Vec<EndpointResult>,
     /// The file system that was looked at, where it was one.
     pub volume: Option<Volume>,
 }

@@ -20,13 +20,13 @@ pub use crate::config::check::{Affects, OnDown};
 pub use crate::config::health::{ComponentNames, Details, Listen};
 use crate::secret::Secret;
 pub use condition::ConditionPlan;
-pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
+pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, SchemaCheck, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
 pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
 use target::{RedisPlace, Target};
-pub use views::{Switch, Views};
+pub use views::{ViewSwitch, Views};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ pub struct Plan {
     /// Which rule of `[[arguments]]` held, why, and what the arguments came to; none where none held.
     pub arguments: Option<String>,
     /// Why there is no process, where the mode says that this is an error.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<StartRefusal>,
     /// The readiness heartbeat; none without a Redis.
     pub heartbeat: Option<HeartbeatPlan>,
     /// The health endpoint; none when it is switched off.
@@ -104,7 +104,7 @@ impl Plan {
 
 /// How a run ends that a mode refuses a process: after its migration, where it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct StartRefusal {
     /// The exit code, 1 to 255.
     pub code: u8,
     /// What to do instead.

@@ -8,7 +8,6 @@
 //! connection has one answer a turn, a long one piece by piece; and all long ones together have half of this thread's time.
 
 mod answering;
-mod answers;
 mod body;
 mod connections;
 mod control;
@@ -17,8 +16,9 @@ mod figures;
 mod hosts;
 mod listeners;
 pub mod own;
-mod pages;
 mod recent;
+mod renderer;
+mod response_cache;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -46,14 +46,14 @@ use tokio::task::JoinSet;
 use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
-use crate::view::Access;
+use crate::view::DetailAccess;
 use answering::answer;
-use answers::Answers;
 use connections::{Accept, Connections, Peer, Usage};
-use control::Rooms;
+use control::OrderLimits;
 use fair::{Budget, Impatient, Patience};
-use pages::Pages;
 use recent::Recent;
+use renderer::Renderer;
+use response_cache::ResponseCache;
 
 pub use listeners::{BindError, Listeners};
 
@@ -75,14 +75,14 @@ struct Shared {
     published: Arc<Published>,
     controller: Option<Controller>,
     /// For the orders whose end is waited for.
-    rooms: Rooms,
+    rooms: OrderLimits,
     /// The second in which somebody was last refused, so that a flood of them is no flood of lines.
     refused: AtomicU64,
     /// The answers to probes; this thread alone asks for them.
-    answers: Mutex<Answers>,
+    response_cache: Mutex<ResponseCache>,
     /// The answers of this thread and of that for long ones; this one alone looks there.
     recent: Mutex<Recent>,
-    pages: Pages,
+    renderer: Renderer,
     budget: Budget,
 }
 
@@ -99,11 +99,11 @@ pub fn serve(
     let shared = Arc::new(Shared {
         plan,
         controller,
-        rooms: Rooms::default(),
+        rooms: OrderLimits::default(),
         refused: AtomicU64::new(0),
-        answers: Mutex::default(),
+        response_cache: Mutex::default(),
         recent: Mutex::default(),
-        pages: Pages::new(Arc::clone(&published)),
+        renderer: Renderer::new(Arc::clone(&published)),
         budget: Budget::default(),
         published,
     });
@@ -209,11 +209,11 @@ fn head(status: u16, content_type: &'static str, length: usize) -> HeaderMap {
 }
 
 /// How who may not see private texts gets to see them.
-fn access(plan: &HealthPlan) -> Access {
+fn access(plan: &HealthPlan) -> DetailAccess {
     match plan.details {
-        Details::Never => Access::Never,
-        Details::WhenAuthorized if has_token(plan) => Access::Token,
-        Details::WhenAuthorized | Details::Always => Access::Local,
+        Details::Never => DetailAccess::Never,
+        Details::WhenAuthorized if has_token(plan) => DetailAccess::Token,
+        Details::WhenAuthorized | Details::Always => DetailAccess::Local,
     }
 }
 

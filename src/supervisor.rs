@@ -7,10 +7,10 @@ pub mod background;
 mod exec_probes;
 mod gap;
 mod intake;
-mod left;
 mod performing;
 mod pings;
 mod preparing;
+mod remaining;
 mod spawning;
 mod stall_detector;
 mod systemd_notifier;
@@ -33,7 +33,7 @@ use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::Reports;
-use crate::process::output::{self, Deadline};
+use crate::process::output::{self, StopDeadline};
 use crate::process::signals::Signals;
 use crate::process::spawn::InheritedEnvironment;
 use crate::published::Published;
@@ -45,8 +45,8 @@ use crate::sys;
 use background::{Background, Subsystems};
 use exec_probes::ExecProbes;
 use gap::Gaps;
-use left::Left;
 use preparing::Preparer;
+use remaining::Remaining;
 use systemd_notifier::SystemdNotifier;
 use timers::Timers;
 
@@ -62,7 +62,7 @@ struct Supervisor {
     preparer: Preparer,
     reports: BTreeMap<ProcessId, Reports>,
     memory: OutOfMemory,
-    left: Left,
+    remaining: Remaining,
     systemd: SystemdNotifier,
     timers: Timers,
     gaps: Gaps,
@@ -113,7 +113,7 @@ pub fn run(
     let mut supervisor = ManuallyDrop::new(Supervisor {
         reports: BTreeMap::new(),
         memory: OutOfMemory::new(now),
-        left: Left::default(),
+        remaining: Remaining::default(),
         systemd: SystemdNotifier::new(&inherited.environment, now),
         event_log: EventLog::new(&plan, now),
         background: Background::start(&plan, &published, &sender, subsystems)?,
@@ -154,9 +154,9 @@ impl Supervisor {
         let mut began = processor_time();
         loop {
             if self.work() {
-                self.children.see_all_off();
+                self.children.send_all_signals();
                 let budget = self.lifecycle.plan().stop_budget();
-                let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
+                let stop = self.lifecycle.stop_since().map(|since| StopDeadline { since, budget });
                 self.children.finish_output(stop);
                 let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
                     code: 70,
@@ -165,7 +165,7 @@ impl Supervisor {
                 });
                 return (ending, output::last_words(Moment::now(), stop));
             }
-            self.children.see_off();
+            self.children.send_signals();
             log::write();
             let now = Moment::now();
             self.event_log.progress(self.lifecycle.snapshot(), now);
@@ -237,8 +237,8 @@ impl Supervisor {
         while let Some(effect) = effects.next_if(Effect::is_urgent) {
             self.perform(effect, now);
         }
-        self.event_log.tell(&before, self.lifecycle.snapshot(), now);
-        self.systemd.tell(&before, self.lifecycle.snapshot());
+        self.event_log.record(&before, self.lifecycle.snapshot(), now);
+        self.systemd.notify(&before, self.lifecycle.snapshot());
         effects.any(|effect| self.perform(effect, now))
     }
 }

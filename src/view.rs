@@ -52,7 +52,7 @@ const ALLOW: (&str, &str) = ("allow", "GET, HEAD, OPTIONS");
 
 /// How somebody who sees no details gets to see them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Access {
+pub enum DetailAccess {
     /// Over the unix socket alone, as root or portcullis' own user: there is no token.
     #[default]
     Local,
@@ -76,7 +76,7 @@ pub struct Request<'a> {
     /// Whether the asker may see private texts.
     pub authorized: bool,
     /// How who may not gets to see them; only the page tells it.
-    pub access: Access,
+    pub access: DetailAccess,
     /// What is answered at all.
     pub views: Views,
     /// What the server knows of itself; only `/metrics` tells it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis::clock::Moment;
 use portcullis::config::source::Environment;
-use portcullis::plan::resolve::{Request, resolve};
+use portcullis::plan::resolve::{RunOptions, resolve};
 use portcullis::plan::{Plan, Views};
 use portcullis::state::event::{Event, ProcessId};
 use portcullis::state::lifecycle::Lifecycle;
@@ -21,7 +21,7 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
 
 /// The plan of a configuration that is right.
 pub fn plan(name: &str, text: &str) -> Arc<Plan> {
-    let request = Request { file: Some(file(name, text.as_bytes())), ..Request::default() };
+    let request = RunOptions { file: Some(file(name, text.as_bytes())), ..RunOptions::default() };
     match resolve(&request, &Environment::new(Vec::<(String, String)>::new())) {
         Ok(plan) => Arc::new(plan),
         Err(problems) => panic!("{problems}"),

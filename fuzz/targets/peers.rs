@@ -79,7 +79,7 @@ fuzz_target!(|data: &[u8]| {
                 return format!("{:?}", read_registry(target).await);
             }
             let mut probe = Probe::new(&targets[number]);
-            let answers = (probe.ask(WITHIN).await, probe.ask(WITHIN).await);
+            let answers = (probe.probe(WITHIN).await, probe.probe(WITHIN).await);
             probe.close().await;
             format!("{answers:?}")
         };

@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::grammar::Wrong;
 use super::reading::Said;
 use crate::command;
-use crate::command::healthcheck::Place;
+use crate::command::healthcheck::ServerLocation;
 use crate::command::order::ClientOrder;
 use crate::config::layers::Override;
-use crate::plan::resolve::Request;
+use crate::plan::resolve::RunOptions;
 use crate::state::snapshot::Level;
 
 /// What is asked of `run` and `plan`.
-pub(super) fn run(said: Said) -> Result<Request, Wrong> {
+pub(super) fn run(said: Said) -> Result<RunOptions, Wrong> {
     said.needs("wait", "exec")?;
     said.apart("wait", "bare")?;
     let mut overrides = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn run(said: Said) -> Result<Request, Wrong> {
     put("process.ignore_signals", "--ignore-signal", list(&said.texts("ignore-signal")?));
     put("process.success_codes", "--success-code", list(&said.texts("success-code")?));
     put("process.rewrite", "--rewrite", table(&said.texts("rewrite")?)?);
-    Ok(Request {
+    Ok(RunOptions {
         file: said.path("config"),
         preset: said.text("preset")?,
         mode: said.text("mode")?,
@@ -94,7 +94,7 @@ pub(super) fn healthcheck(said: &Said) -> Result<command::healthcheck::Options, 
     Ok(command::healthcheck::Options {
         level: said.read("level", level)?.unwrap_or(Level::Deep),
         timeout: said.read("timeout", timeout)?.unwrap_or(command::healthcheck::DEFAULT_TIMEOUT),
-        place: Place { listen, socket: said.text("socket")? },
+        place: ServerLocation { listen, socket: said.text("socket")? },
         file: said.path("config"),
     })
 }

@@ -15,7 +15,7 @@ use crate::config::problem::suggest;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::log::stream;
-use crate::plan::resolve::{self, Request};
+use crate::plan::resolve::{self, RunOptions};
 use crate::prepare;
 use crate::process::spawn::InheritedEnvironment;
 use crate::supervisor::background::Subsystems;
@@ -135,7 +135,7 @@ fn preset(name: Option<&str>) -> u8 {
     }
 }
 
-fn plan(request: &Request, environment: &Environment, json: bool) -> u8 {
+fn plan(request: &RunOptions, environment: &Environment, json: bool) -> u8 {
     match resolve::explain(request, environment) {
         Ok((mut plan, effective)) => {
             let inherited = InheritedEnvironment {

@@ -10,10 +10,10 @@ use super::reading::{Said, read};
 use super::table::{SUBCOMMANDS, WITHOUT};
 use super::{asked, help, wait};
 use crate::command;
-use crate::command::healthcheck::Place;
-use crate::command::wait::Output;
+use crate::command::healthcheck::ServerLocation;
+use crate::command::wait::Reporting;
 use crate::config::layers::Override;
-use crate::plan::resolve::Request;
+use crate::plan::resolve::RunOptions;
 use crate::state::snapshot::Level;
 
 fn said(name: &str, words: &[&str]) -> Result<Said, Wrong> {
@@ -21,11 +21,11 @@ fn said(name: &str, words: &[&str]) -> Result<Said, Wrong> {
     read(of, words.iter().map(OsString::from))
 }
 
-fn run(words: &[&str]) -> Result<Request, Wrong> {
+fn run(words: &[&str]) -> Result<RunOptions, Wrong> {
     said("run", words).and_then(asked::run)
 }
 
-fn wait(words: &[&str]) -> Result<command::wait::Request, Wrong> {
+fn wait(words: &[&str]) -> Result<command::wait::Options, Wrong> {
     said("wait", words).and_then(wait::request)
 }
 
@@ -158,7 +158,7 @@ fn scripts_written_for_wait_for_it_are_understood() {
     ] {
         let request = wait(words).unwrap();
         assert_eq!(
-            (request.targets, request.timeout, request.output == Output::Nothing),
+            (request.targets, request.timeout, request.output == Reporting::Nothing),
             (targets.iter().map(|t| (*t).to_owned()).collect(), Duration::from_secs(timeout), quiet),
             "{words:?}"
         );
@@ -173,7 +173,7 @@ fn scripts_written_for_wait_for_it_are_understood() {
 fn the_options_of_healthcheck_are_read_in_every_form_and_the_last_wins() {
     let all = healthcheck("--level live --level ready --timeout=500ms --socket @x --listen 127.0.0.1:1 -c file").unwrap();
     assert_eq!((all.level, all.timeout), (Level::Ready, Duration::from_millis(500)));
-    assert_eq!(all.place, Place { listen: Some("127.0.0.1:1".to_owned()), socket: Some("@x".to_owned()) });
+    assert_eq!(all.place, ServerLocation { listen: Some("127.0.0.1:1".to_owned()), socket: Some("@x".to_owned()) });
     assert_eq!(all.file, Some(PathBuf::from("file")));
     let none = healthcheck("").unwrap();
     assert_eq!((none.level, none.timeout), (Level::Deep, Duration::from_secs(3)));

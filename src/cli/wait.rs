@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::grammar::Wrong;
 use super::reading::Said;
 use crate::command;
-use crate::command::wait::Output;
+use crate::command::wait::Reporting;
 use crate::plan::resolve::TlsFlags;
 
 /// What is asked of `wait`.
-pub(super) fn request(mut said: Said) -> Result<command::wait::Request, Wrong> {
+pub(super) fn request(mut said: Said) -> Result<command::wait::Options, Wrong> {
     said.needs("host", "port")?;
     said.needs("port", "host")?;
     said.apart("quiet", "json")?;
@@ -25,16 +25,16 @@ pub(super) fn request(mut said: Said) -> Result<command::wait::Request, Wrong> {
         client_key: said.text("client-key")?,
         insecure: said.has("insecure"),
     };
-    Ok(command::wait::Request {
+    Ok(command::wait::Options {
         timeout: said.read("timeout", limit)?.unwrap_or(Duration::from_secs(60)),
         try_timeout: said.read("try-timeout", humantime::parse_duration)?.unwrap_or(Duration::from_secs(2)),
         interval: said.read("interval", humantime::parse_duration)?,
         stable: said.read("stable", humantime::parse_duration)?.unwrap_or_default(),
         any: said.has("any"),
         output: match (said.has("json"), said.has("quiet")) {
-            (true, _) => Output::Json,
-            (false, true) => Output::Nothing,
-            (false, false) => Output::Text,
+            (true, _) => Reporting::Json,
+            (false, true) => Reporting::Nothing,
+            (false, false) => Reporting::Text,
         },
         fail_fast: said.has("fail-fast"),
         tls,

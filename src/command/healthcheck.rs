@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::endpoint::Endpoint;
-use super::ask::{self, Answer, Question};
+use super::http_client::endpoint::Endpoint;
+use super::http_client::{self, HttpRequest, HttpResponse};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::log::stream;
@@ -24,7 +24,7 @@ use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::{own, reason};
 
-pub use super::ask::endpoint::Place;
+pub use super::http_client::endpoint::ServerLocation;
 
 /// How long the question may take where nothing else is said: far below Docker's own 30 s.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -43,7 +43,7 @@ pub struct Options {
     /// How long all attempts together may take.
     pub timeout: Duration,
     /// Where, as far as the options say.
-    pub place: Place,
+    pub place: ServerLocation,
     /// The configuration file.
     pub file: Option<PathBuf>,
 }
@@ -55,10 +55,11 @@ pub struct Options {
 pub fn run(
     options: &Options,
     environment: impl Fn(&str) -> Option<OsString>,
-    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> u8 {
-    let (healthy, line) = match ask::find(&options.place, options.file.as_deref().map(Path::as_os_str), environment, file_settings) {
-        Ok(endpoints) => ask(&endpoints, options),
+    let (healthy, line) = match http_client::find(&options.place, options.file.as_deref().map(Path::as_os_str), environment, file_settings)
+    {
+        Ok(endpoints) => query(&endpoints, options),
         Err(problem) => (false, format!("{}: {problem}", verdict(options.level, false))),
     };
     print(&shortened(line));
@@ -69,7 +70,7 @@ pub fn run(
 pub fn main(options: &Options) -> u8 {
     sys::unblock_every_signal();
     let environment = Environment::of_process();
-    let settings = |file: Option<&OsStr>| Some(ask::settings(file, &environment));
+    let settings = |file: Option<&OsStr>| Some(http_client::settings(file, &environment));
     run(options, |name| environment.get(name).map(OsString::from), settings)
 }
 
@@ -79,16 +80,16 @@ fn print(line: &str) {
 }
 
 /// Asks the first endpoint that answers; all of them together have the time of the options.
-fn ask(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
+fn query(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
     // What is asked for is the answer for everybody: a trusted peer would be shown more than an event may hold.
-    let question = Question {
+    let question = HttpRequest {
         method: "GET",
         target: path(options.level),
         headers: "Prefer: return=minimal\r\n",
         longest: LONGEST_ANSWER,
         end: Moment::now().after(options.timeout),
     };
-    match ask::first(endpoints, question) {
+    match http_client::first(endpoints, question) {
         Ok(answer) => judge(options.level, &answer),
         Err(failures) => (false, format!("{}: {failures}", verdict(options.level, false))),
     }
@@ -116,7 +117,7 @@ const fn verdict(level: Level, passes: bool) -> &'static str {
     }
 }
 
-fn judge(level: Level, answer: &Answer) -> (bool, String) {
+fn judge(level: Level, answer: &HttpResponse) -> (bool, String) {
     if let (200, Some(line)) = (answer.status, own::read(&answer.body)) {
         return (true, line);
     }

@@ -16,7 +16,7 @@ use crate::log::stream;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::resolve;
 use crate::plan::target::RedisPlace;
-use crate::probe::redis::heartbeat_reader::{HeartbeatReader, Instance};
+use crate::probe::redis::heartbeat_reader::{HeartbeatReader, InstanceRecord};
 use crate::probe::redis::open;
 use crate::visible;
 
@@ -49,7 +49,7 @@ pub struct Options {
 #[derive(Debug, PartialEq)]
 struct Found {
     ready: u64,
-    instances: Vec<Instance>,
+    instances: Vec<InstanceRecord>,
 }
 
 /// Lists them; 0 when enough are ready, 69 when not or when Redis cannot be asked.
@@ -131,15 +131,15 @@ async fn look(place: &RedisPlace, key: &str, reader: &mut HeartbeatReader) -> Re
 
 impl Found {
     fn timeless(&self) -> Self {
-        let instances = self.instances.iter().map(|instance| Instance { expires_in: 0, ..instance.clone() }).collect();
+        let instances = self.instances.iter().map(|instance| InstanceRecord { expires_in: 0, ..instance.clone() }).collect();
         Self { ready: self.ready, instances }
     }
 }
 
 fn as_text(options: &Options, found: &Found) -> String {
     let mut text = format!("{}: {} ready, {} wanted\n", options.service, found.ready, options.min);
-    for Instance { id, ready, said, .. } in &found.instances {
-        let word = |name: &str| visible::line(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
+    for InstanceRecord { id, ready, payload, .. } in &found.instances {
+        let word = |name: &str| visible::line(payload.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
         let id = visible::line(id);
         let state = if *ready { "ready" } else { "not ready" };
         let _ = writeln!(text, "  {id:<32} {state:<10} {:<8} {:<10} {}", word("state"), word("phase"), word("addr"));
@@ -154,7 +154,7 @@ fn as_json(options: &Options, key: &str, found: &Found) -> String {
     let instances: Vec<_> = found
         .instances
         .iter()
-        .map(|instance| json!({ "id": instance.id, "ready": instance.ready, "expires_in_ms": instance.expires_in, "said": instance.said }))
+        .map(|instance| json!({ "id": instance.id, "ready": instance.ready, "expires_in_ms": instance.expires_in, "said": instance.payload }))
         .collect();
     let document = json!({
         "service": options.service, "key": key, "ready": found.ready, "min": options.min, "enough": found.ready >= options.min,

@@ -6,14 +6,14 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::config::interpolate::looks_secret;
-use crate::config::source::{Asker, Environment};
+use crate::config::source::{CommandRunner, Environment};
 use crate::control::Sources;
 use crate::exit::{Exit, signal_code, signal_name};
 use crate::log;
 use crate::plan::Plan;
-use crate::plan::resolve::{Request, resolve};
-use crate::prepare::{self, Look, Missing};
-use crate::process::saying::Sayings;
+use crate::plan::resolve::{RunOptions, resolve};
+use crate::prepare::{self, Inspection, Missing};
+use crate::process::capture::CommandCapture;
 use crate::process::signals::bound_queue;
 use crate::process::spawn::InheritedEnvironment;
 use crate::server::Listeners;
@@ -26,7 +26,7 @@ use crate::sys;
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs as the container's entry and returns the exit code.
-pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems) -> u8 {
+pub fn run(request: &RunOptions, environment: &Environment, subsystems: Subsystems) -> u8 {
     let descriptors = inherited_descriptors();
     // Before the first thread is started.
     sys::reset_dispositions();
@@ -68,13 +68,13 @@ fn fault(place: &str, text: &str) -> String {
 }
 
 /// The exit code, and how long a slow reader may take over the last line.
-fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> (u8, Duration) {
+fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> (u8, Duration) {
     let patience = log::LONGEST_LAST_WORDS;
     if let Err(cause) = sys::become_subreaper() {
         warn!("cannot become a subreaper: {cause}; orphans will be neither stopped nor reaped");
     }
-    let sayings = Arc::new(Sayings::default());
-    let environment = &environment.clone().asking(Arc::clone(&sayings) as Arc<dyn Asker>);
+    let sayings = Arc::new(CommandCapture::default());
+    let environment = &environment.clone().with_command_runner(Arc::clone(&sayings) as Arc<dyn CommandRunner>);
     let plan = match resolve(request, environment) {
         Ok(plan) => plan,
         Err(problems) => {
@@ -133,7 +133,7 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     let sources = || {
         let environment = environment.clone().recalling().at(directory);
         // The file that was found stays the file: without it a reload would find nothing to run, or another one.
-        Sources { request: Request { file: environment.file(request.file.as_deref()), ..request.clone() }, environment }
+        Sources { request: RunOptions { file: environment.file(request.file.as_deref()), ..request.clone() }, environment }
     };
     let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
     match supervisor::run(plan, listeners, inherited, sources, subsystems) {
@@ -153,7 +153,7 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
 
 /// What ends the start before anything of it was done, the health endpoint included: programs that are nowhere, files that only root can make so.
 fn refused(plan: &Plan, inherited: &InheritedEnvironment) -> Option<u8> {
-    let Look { mut obstacles, missing } = prepare::look(plan, inherited, LONGEST_LOOK);
+    let Inspection { mut obstacles, missing } = prepare::look(plan, inherited, LONGEST_LOOK);
     let (missing, perhaps): (Vec<Missing>, Vec<Missing>) = missing.into_iter().partition(|missing| missing.certain);
     for Missing { sentence, .. } in &perhaps {
         info!("{sentence}");

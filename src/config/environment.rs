@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
-use crate::config::values::{Maybe, Named, OneOrMore, Part, Scalar, Span};
+use crate::config::values::{Deferred, Maybe, Named, OneOrMore, Scalar, Span};
 
 /// Variables by name, each a text, for which a number or a boolean may stand; a table that says where the value comes from; or a list of
 /// these, of which the first whose `when` holds is taken.
@@ -41,7 +41,7 @@ pub struct Assigned {
     /// Only where the variable is unset or empty.
     pub default: bool,
     /// Only where it holds.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
 }
 
 impl Default for Assigned {
@@ -57,7 +57,7 @@ impl Default for Assigned {
             file: None,
             unset: false,
             default: false,
-            when: Part::default(),
+            when: Deferred::default(),
         }
     }
 }
@@ -80,7 +80,7 @@ pub enum Conflict {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Conflicts {
-    /// As in [`Environment`].
+    /// As in [`EnvironmentSection`].
     pub expand_files_conflict: Conflict,
 }
 
@@ -106,7 +106,7 @@ impl JsonSchema for Variables {
 /// in which they are written.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename = "environment", inline)]
-pub struct Environment {
+pub struct EnvironmentSection {
     /// Variables for what is unset or empty; one that is not used is not looked at.
     #[schemars(default)]
     pub default: Variables,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
-use crate::config::values::{DAY, Maybe, Part, Span};
+use crate::config::values::{DAY, Deferred, Maybe, Span};
 
 /// Whether a key is one for all replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,12 +23,12 @@ pub enum HeartbeatMode {
 /// Whether there is a heartbeat at all.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
-pub struct Switch {
+pub struct HeartbeatSwitch {
     /// As in [`Beat`].
     pub enabled: bool,
 }
 
-impl Default for Switch {
+impl Default for HeartbeatSwitch {
     fn default() -> Self {
         Self { enabled: Beat::default().enabled }
     }
@@ -41,7 +41,7 @@ pub struct Beat {
     /// Whether the readiness is written at all.
     pub enabled: bool,
     /// In which case it is written.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// The redis check that names the Redis, in place of a target.
     pub check: Option<Text>,
     /// The key; by default the prefix, then `SERVICE_service_status`.
@@ -64,7 +64,7 @@ impl Default for Beat {
     fn default() -> Self {
         Self {
             enabled: true,
-            when: Part::default(),
+            when: Deferred::default(),
             check: None,
             key: Maybe(None),
             prefix: Maybe(None),
@@ -80,7 +80,7 @@ impl Default for Beat {
 /// The heartbeat. Its Redis is named as that of a check, or by `check`.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "heartbeat", deny_unknown_fields)]
-pub struct Heartbeat {
+pub struct HeartbeatSection {
     /// The Redis.
     #[serde(flatten)]
     pub target: TargetKeys,
@@ -88,4 +88,4 @@ pub struct Heartbeat {
     #[serde(flatten)]
     pub beat: Beat,
 }
-crate::union!(Heartbeat { target: TargetKeys, beat: Beat });
+crate::union!(HeartbeatSection { target: TargetKeys, beat: Beat });

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid, gethostname};
 
-pub use making::Asker;
+pub use making::CommandRunner;
 
 /// Where the file is looked for when nobody names one.
 const DEFAULT_FILES: [&str; 2] = ["/etc/portcullis.toml", "portcullis.toml"];
@@ -36,7 +36,7 @@ pub struct Environment {
     set: BTreeMap<String, making::Set>,
     /// What was made so far, by name; the same for all copies.
     made: Arc<Mutex<BTreeMap<String, String>>>,
-    asker: Option<Arc<dyn Asker>>,
+    command_runner: Option<Arc<dyn CommandRunner>>,
     /// What follows the options of portcullis, as far as nothing has taken it yet.
     arguments: Vec<String>,
     /// What the conditions of `[conditions]` came to, by name; the same for all copies, because each is asked once.

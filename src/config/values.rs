@@ -17,7 +17,7 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
 pub use mode::FileMode;
-pub use shape::{Maybe, Named, OneOrMore, Part};
+pub use shape::{Deferred, Maybe, Named, OneOrMore};
 pub use size::Size;
 pub use text::Scalar;
 

@@ -8,7 +8,7 @@ use super::seconds;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::state::event::{ANOTHER_MODE, LockHolder, Preparation};
-use crate::state::snapshot::{Migration, MigrationLock, MigrationStep, Snapshot, Step};
+use crate::state::snapshot::{Migration, MigrationLock, MigrationStep, Snapshot, StageState};
 
 /// When a replica that queues mentions it, after the line that it begins with; from then on every [`MENTIONED_EVERY`].
 const MENTIONED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
@@ -73,15 +73,10 @@ fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
 }
 
 /// Tells what is different in `after`.
-pub(super) fn tell(before: &Snapshot, after: &Snapshot, now: Moment) {
+pub(super) fn record(before: &Snapshot, after: &Snapshot, now: Moment) {
     let lock = &after.migration_lock;
-    if before.migration_lock.step != lock.step {
-        match lock.step {
-            Some((MigrationStep::Asking, _)) if lock.kind.is_some() => info!("asking for the migration lock"),
-            Some((MigrationStep::Checking, _)) => info!("checking whether there is anything to migrate"),
-            Some((MigrationStep::Verifying, _)) => info!("the migration ended well after {}; verifying it", ran(lock)),
-            _ => {}
-        }
+    if let Some(line) = begun(&before.migration_lock, lock) {
+        info!("{line}");
     }
     match news(before, after, now) {
         Some((true, line)) => warn!("{line}"),
@@ -96,13 +91,25 @@ pub(super) fn tell(before: &Snapshot, after: &Snapshot, now: Moment) {
     }
 }
 
+/// What has begun; none where the same goes on. A check that is answered while queueing moves the beginning of the queue, which is no news.
+fn begun(before: &MigrationLock, lock: &MigrationLock) -> Option<String> {
+    let step = |lock: &MigrationLock| lock.step.map(|(step, _)| step);
+    let begun = step(lock).filter(|_| step(before) != step(lock))?;
+    match begun {
+        MigrationStep::Asking => lock.kind.is_some().then(|| "asking for the migration lock".to_owned()),
+        MigrationStep::Checking => Some("checking whether there is anything to migrate".to_owned()),
+        MigrationStep::Verifying => Some(format!("the migration ended well after {}; verifying it", ran(lock))),
+        MigrationStep::Running => None,
+    }
+}
+
 /// One line on what has become of the migration, and whether it has to be noticed.
 fn news(before: &Snapshot, after: &Snapshot, now: Moment) -> Option<(bool, String)> {
     if before.migration == after.migration {
         return None;
     }
     let lock = &after.migration_lock;
-    let through = after.stage("migrate").is_some_and(|stage| stage.step == Step::Up);
+    let through = after.stage("migrate").is_some_and(|stage| stage.step == StageState::Up);
     let line = match (&before.migration, &after.migration) {
         (Migration::Queued { holder: old, .. }, Migration::Queued { holder, .. }) if old == holder => return None,
         (_, Migration::Queued { .. }) => {
@@ -150,7 +157,7 @@ mod tests {
     use super::*;
     use crate::event_log::EventLog;
     use crate::plan::argv::{Argv, Word};
-    use crate::plan::{LockPlan, MigrationPlan, Plan, ProcessPlan, Retired, Service};
+    use crate::plan::{LockPlan, MigrationPlan, Plan, ProcessPlan, Service};
     use crate::state::event::{Event, LockNews, ProcessId};
     use crate::state::lifecycle::Lifecycle;
 
@@ -163,23 +170,9 @@ mod tests {
         let service =
             Service { name: "api".to_owned(), mode: None, instance: "api-2".to_owned(), host: String::new(), version: None, build: "0" };
         let plan = Plan {
-            service,
-            checks: vec![],
-            steps: Vec::new(),
-            step_lock: None,
             migration: Some(MigrationPlan::new(process(), LockPlan::File("/lock".into()))),
             main: Some(process()),
-            modules: Vec::new(),
-            after: Vec::new(),
-            own_command: false,
-            arguments: None,
-            refusal: None,
-            heartbeat: None,
-            health: None,
-            hold: false,
-            notices: vec![],
-            remarks: Vec::new(),
-            retired: Retired::default(),
+            ..Plan::of(service)
         };
         let mut run = Lifecycle::new(Arc::new(plan), at(0));
         run.apply(at(0), Event::Begin);
@@ -249,6 +242,21 @@ mod tests {
                 }
             }
             assert_eq!(mentioned, expected, "woken {late:?} late");
+        }
+    }
+
+    #[test]
+    fn a_check_that_is_answered_while_queueing_is_no_news() {
+        let mut run = migrating();
+        let mut told = |now, event| {
+            let before = run.snapshot().migration_lock.clone();
+            run.apply(now, Event::Lock(event));
+            begun(&before, &run.snapshot().migration_lock)
+        };
+        let took = Duration::from_millis(5);
+        assert_eq!(told(at(1), LockNews::Queued(holder())), None);
+        for tries in 2..5 {
+            assert_eq!(told(at(tries), LockNews::Checked(took)), None, "it queues on");
         }
     }
 

@@ -2,17 +2,17 @@
 
 use tracing::{info, warn};
 
-use super::tell_spent;
+use super::record_restart_limit;
 use crate::clock::Moment;
 use crate::plan::ModuleId;
 use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot};
 
 /// Tells what is different in `after`.
-pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
+pub(super) fn record(before: &Snapshot, after: &Snapshot) {
     for new in &after.modules {
         let old = before.modules.iter().find(|old| old.id == new.id);
         if let Some(old) = old.filter(|old| *old != new) {
-            tell_one(old, new, after.phase);
+            record_module(old, new, after.phase);
         }
     }
 }
@@ -24,9 +24,9 @@ pub(super) fn awaited(snapshot: &Snapshot, needed: &[ModuleId], now: Moment) -> 
     snapshot.modules.iter().filter(waits).map(line).collect()
 }
 
-fn tell_one(old: &Module, new: &Module, phase: Phase) {
+fn record_module(old: &Module, new: &Module, phase: Phase) {
     let name = &new.name;
-    tell_spent(&format!("module {name}"), &old.child, &new.child);
+    record_restart_limit(&format!("module {name}"), &old.child, &new.child);
     if let (None, Some(pid)) = (old.child.pid, new.child.pid) {
         info!("module {name} runs as pid {pid}");
     }

@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::took;
 use crate::clock::Moment;
-use crate::state::snapshot::{CurrentStep, Doing, Snapshot, Stage, Step};
+use crate::state::snapshot::{CurrentStep, Doing, Snapshot, Stage, StageState};
 
 /// The name of a step, by its stage.
 fn name(stage: &str) -> &str {
@@ -12,14 +12,14 @@ fn name(stage: &str) -> &str {
 }
 
 /// Tells what is different in `after`.
-pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
+pub(super) fn record(before: &Snapshot, after: &Snapshot) {
     for new in after.stages.iter().filter(|stage| stage.name.starts_with("step:")) {
         let Some(old) = before.stage(&new.name) else { continue };
         if old.began.is_none() && new.began.is_some() {
             info!("the step `{}` begins", name(&new.name));
         }
         if old.step != new.step {
-            tell_end(new);
+            record_end(new);
         }
     }
     let doing = |snapshot: &Snapshot| snapshot.step.as_ref().map(|step| (step.stage.clone(), step.doing));
@@ -35,14 +35,14 @@ pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
     }
 }
 
-fn tell_end(stage: &Stage) {
+fn record_end(stage: &Stage) {
     let (name, took) = (name(&stage.name), took(stage.began, stage.ended));
     match (stage.step, &stage.note) {
-        (Step::Up, Some(note)) if !note.is_empty() => info!("the step `{name}` is over after {took}: {note}"),
-        (Step::Up, _) => info!("the step `{name}` is done after {took}"),
-        (Step::Down, Some(why)) if !stage.counts => warn!("the step `{name}` failed after {took}: it {why}; the start goes on"),
-        (Step::Down, _) => warn!("the step `{name}` failed after {took}"),
-        (Step::Unknown, _) => {}
+        (StageState::Up, Some(note)) if !note.is_empty() => info!("the step `{name}` is over after {took}: {note}"),
+        (StageState::Up, _) => info!("the step `{name}` is done after {took}"),
+        (StageState::Down, Some(why)) if !stage.counts => warn!("the step `{name}` failed after {took}: it {why}; the start goes on"),
+        (StageState::Down, _) => warn!("the step `{name}` failed after {took}"),
+        (StageState::Unknown, _) => {}
     }
 }
 

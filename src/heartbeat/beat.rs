@@ -8,7 +8,7 @@ use redis::{Cmd, FromRedisValue, Script, Value};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use super::identity::{Identity, Who};
+use super::identity::{InstanceIdentity, Who};
 use super::instances;
 use crate::clock::Moment;
 use crate::outcome::{ErrorKind, Failure};
@@ -18,7 +18,6 @@ use crate::probe::redis::{Session, failure, open};
 use crate::state::event::Readiness;
 use crate::state::instances::Instances;
 use crate::state::snapshot::{Look, Snapshot};
-pub(super) use payload::LONGEST_PAYLOAD;
 
 /// The script of a beat.
 const BEAT: &str = include_str!("beat.lua");
@@ -32,7 +31,7 @@ pub(super) struct HeartbeatWriter {
     script: Script,
     listing: Script,
     session: Option<Session>,
-    identity: Identity,
+    identity: InstanceIdentity,
     /// The instance's own name, which the one it writes under may have had to leave to another.
     instance: String,
     /// The server's clock in milliseconds, and when we learnt it.
@@ -48,7 +47,7 @@ pub(super) struct HeartbeatWriter {
 
 /// What the script says to a beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum BeatResult {
     Applied,
     Overtaken,
     Superseded,
@@ -56,7 +55,7 @@ enum Verdict {
 }
 
 impl HeartbeatWriter {
-    pub(super) fn new(plan: HeartbeatPlan, identity: Identity, snapshot: &Snapshot) -> Self {
+    pub(super) fn new(plan: HeartbeatPlan, identity: InstanceIdentity, snapshot: &Snapshot) -> Self {
         Self {
             simple: plan.simple,
             plan,
@@ -142,21 +141,21 @@ impl HeartbeatWriter {
                     );
                     self.simple = true;
                 }
-                Some(Verdict::Applied) => {
+                Some(BeatResult::Applied) => {
                     self.identity.change(|who| who.taken = true);
                     if now == state {
                         return Ok(());
                     }
                 }
-                Some(Verdict::Superseded) => {
+                Some(BeatResult::Superseded) => {
                     let other = format!("{}~{}", self.instance, who.token.get(..8).unwrap_or_default());
                     tracing::warn!(id = who.id, now = other, "another live instance has the same id, set PORTCULLIS_INSTANCE_ID");
                     self.identity.change(|who| (who.id, who.taken) = (other, false));
                 }
                 // Nothing of ours has a higher number, so somebody else wrote that: the record is taken over from them.
-                Some(Verdict::Overtaken) => self.identity.change(|who| *who = Who::new(who.id.clone(), who.sequence)),
+                Some(BeatResult::Overtaken) => self.identity.change(|who| *who = Who::new(who.id.clone(), who.sequence)),
                 // The answer told the clock.
-                Some(Verdict::TooLate) => {}
+                Some(BeatResult::TooLate) => {}
             }
         }
         Err(Failure::new(ErrorKind::Protocol, "the beat was refused time and again"))
@@ -169,7 +168,7 @@ impl HeartbeatWriter {
         state: Readiness,
         who: &Who,
         told: Option<(&Snapshot, Look)>,
-    ) -> Result<Option<Verdict>, Failure> {
+    ) -> Result<Option<BeatResult>, Failure> {
         let payload = match told {
             Some((snapshot, look)) => self.payload(state, who, session, snapshot, look),
             None => json!({ "v": 1, "instance": who.id, "state": "UNKNOWN", "seq": who.sequence }).to_string(),
@@ -190,15 +189,15 @@ impl HeartbeatWriter {
     }
 
     /// The script's answer: code, ready instances, the server's time.
-    fn read(&mut self, value: Value) -> Result<Verdict, Failure> {
+    fn read(&mut self, value: Value) -> Result<BeatResult, Failure> {
         let (code, _, now) =
             <(i64, u64, u64)>::from_redis_value(value).map_err(|error| Failure::new(ErrorKind::Protocol, &error.to_string()))?;
         self.clock = Some((now, Instant::now()));
         match code {
-            1 => Ok(Verdict::Applied),
-            0 => Ok(Verdict::Overtaken),
-            -1 => Ok(Verdict::Superseded),
-            -2 => Ok(Verdict::TooLate),
+            1 => Ok(BeatResult::Applied),
+            0 => Ok(BeatResult::Overtaken),
+            -1 => Ok(BeatResult::Superseded),
+            -2 => Ok(BeatResult::TooLate),
             other => Err(Failure::new(ErrorKind::Protocol, &format!("the script answered {other}"))),
         }
     }
@@ -221,22 +220,22 @@ impl HeartbeatWriter {
         } else {
             return Ok(());
         };
-        ask(session, &command).await?.map(drop).map_err(|error| failure(&error))
+        send(session, &command).await?.map(drop).map_err(|error| failure(&error))
     }
 }
 
 /// Runs a script by its hash, and by its text where the server has not seen it yet.
 async fn run(session: &mut Session, script: &Script, text: &str, arguments: &[String]) -> Result<redis::RedisResult<Value>, Failure> {
     let command = |verb, body| redis::cmd(verb).arg(body).arg(arguments).clone();
-    match ask(session, &command("EVALSHA", script.get_hash())).await? {
-        Err(error) if error.code() == Some("NOSCRIPT") => ask(session, &command("EVAL", text)).await,
+    match send(session, &command("EVALSHA", script.get_hash())).await? {
+        Err(error) if error.code() == Some("NOSCRIPT") => send(session, &command("EVAL", text)).await,
         answer => Ok(answer),
     }
 }
 
 /// Sends one command and waits [`ANSWER`] for it; the outer error is the silence.
-async fn ask(session: &mut Session, command: &Cmd) -> Result<redis::RedisResult<Value>, Failure> {
-    bounded(async { Ok(session.ask(command).await) }).await
+async fn send(session: &mut Session, command: &Cmd) -> Result<redis::RedisResult<Value>, Failure> {
+    bounded(async { Ok(session.send(command).await) }).await
 }
 
 async fn bounded<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

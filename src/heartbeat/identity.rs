@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Under which name this run writes, and what it has written: it outlives whoever writes, so that a successor goes on from there.
 #[derive(Clone, Debug)]
-pub struct Identity(Arc<Mutex<Who>>);
+pub struct InstanceIdentity(Arc<Mutex<Who>>);
 
 /// What an instance is known by, and the number of its next beat.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Who {
     }
 }
 
-impl Identity {
+impl InstanceIdentity {
     /// Of an instance that has written nothing yet.
     pub fn new(instance: &str) -> Self {
         Self(Arc::new(Mutex::new(Who::new(instance.to_owned(), 0))))

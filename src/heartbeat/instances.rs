@@ -5,12 +5,14 @@ use std::time::Duration;
 use redis::Value;
 use serde_json::Value as Json;
 
-use super::beat::LONGEST_PAYLOAD;
 use crate::clock::Moment;
 use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::Readiness;
 use crate::state::instances::{Instance, Instances, LONGEST_NAME, MOST_LISTED};
 use crate::state::snapshot::{Phase, Status};
+
+/// The longest payload of one instance in bytes: a reader takes the payloads of all instances at once.
+pub(super) const LONGEST_PAYLOAD: usize = 512;
 
 /// The script that reads them in one round trip.
 pub(super) const SCRIPT: &str = include_str!("instances.lua");

@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Identity;
+use super::InstanceIdentity;
 use super::beat::ANSWER;
 use crate::mailbox::Mailbox;
 use crate::plan::HeartbeatPlan;
@@ -31,7 +31,7 @@ const GIVE_BACK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return re
 ///
 /// It expires by itself after the time it was asked for. Where Redis does not answer it is granted: a replica that is unhealthy does
 /// not stay so for the sake of others that nobody can ask.
-pub async fn keep(plan: HeartbeatPlan, identity: Identity, mut wanted: watch::Receiver<Option<Duration>>, mailbox: Mailbox) {
+pub async fn keep(plan: HeartbeatPlan, identity: InstanceIdentity, mut wanted: watch::Receiver<Option<Duration>>, mailbox: Mailbox) {
     let key = key(&plan);
     // The run's own, so that a thread that takes the place of one that hangs goes on with the same lease.
     let token = identity.change(|who| who.token.clone());
@@ -54,11 +54,11 @@ pub async fn keep(plan: HeartbeatPlan, identity: Identity, mut wanted: watch::Re
 
 /// Gives the lease back where it may be this run's. Both who keeps it and the end of the run do so, because neither waits for the other;
 /// what is not given back expires.
-pub(super) async fn give_back(plan: &HeartbeatPlan, identity: &Identity) {
+pub(super) async fn give_back(plan: &HeartbeatPlan, identity: &InstanceIdentity) {
     let Some(token) = identity.change(|who| who.leases.then(|| who.token.clone())) else { return };
     let mut command = redis::cmd("EVAL");
     command.arg(GIVE_BACK).arg(1).arg(key(plan)).arg(token);
-    let _ = asked(plan, &command).await;
+    let _ = answer(plan, &command).await;
     identity.change(|who| who.leases = false);
 }
 
@@ -72,7 +72,7 @@ async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
     let mut command = redis::cmd("EVAL");
     command.arg(TAKE).arg(1).arg(key).arg(token).arg(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
     loop {
-        match asked(plan, &command).await {
+        match answer(plan, &command).await {
             Some(Value::Nil) => {}
             Some(_) => return,
             None => {
@@ -89,7 +89,7 @@ async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
 }
 
 /// What Redis answers to this command on a connection of its own; none where it does not.
-async fn asked(plan: &HeartbeatPlan, command: &Cmd) -> Option<Value> {
-    let answer = async { open(&plan.target, &plan.key, ANSWER).await.ok()?.ask(command).await.ok() };
+async fn answer(plan: &HeartbeatPlan, command: &Cmd) -> Option<Value> {
+    let answer = async { open(&plan.target, &plan.key, ANSWER).await.ok()?.send(command).await.ok() };
     timeout(ANSWER, answer).await.ok().flatten()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::lock::{Leftover, Lock, Try};
-use super::question::Asker;
+use super::schema_query::SchemaQuery;
 use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::LockHolder;
 
@@ -28,7 +28,7 @@ pub(super) trait AnyLock: Send + Sync {
     async fn attend(&self, held: &mut AnyHeld, running: Duration) -> Result<Option<String>, Failure>;
     async fn ended(&self, held: &mut AnyHeld);
     async fn give_back(&mut self, held: AnyHeld);
-    fn asker(&self) -> Asker;
+    fn schema_query(&self) -> SchemaQuery;
 }
 
 /// As the lock that returned it knows it. That it is another lock's does not happen: there is one lock.
@@ -94,7 +94,7 @@ impl<L: Lock> AnyLock for L {
         }
     }
 
-    fn asker(&self) -> Asker {
-        Lock::asker(self)
+    fn schema_query(&self) -> SchemaQuery {
+        Lock::schema_query(self)
     }
 }

@@ -10,7 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::lock::{Lock, Try};
 use super::name::{Name, instance_in};
-use super::question::Asker;
+use super::schema_query::SchemaQuery;
 use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::LockHolder;
 
@@ -103,7 +103,7 @@ impl Lock for FileLock {
         let _ = Self::write(&mut held, &format!("done {}\n", self.name.of_lock()));
     }
 
-    fn asker(&self) -> Asker {
-        Asker::nobody()
+    fn schema_query(&self) -> SchemaQuery {
+        SchemaQuery::without_database()
     }
 }

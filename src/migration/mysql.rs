@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::lock::{ANSWER, Leftover, Lock, Try};
-use super::question::Asker;
+use super::schema_query::SchemaQuery;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::MysqlTarget;
 use crate::probe::mysql::Session;
@@ -229,7 +229,7 @@ impl Lock for MysqlLock {
         held.close().await;
     }
 
-    fn asker(&self) -> Asker {
-        Asker::mysql(self.migrated.as_ref().unwrap_or(&self.target).clone())
+    fn schema_query(&self) -> SchemaQuery {
+        SchemaQuery::mysql(self.migrated.as_ref().unwrap_or(&self.target).clone())
     }
 }

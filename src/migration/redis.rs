@@ -4,7 +4,7 @@ use redis::Value;
 
 use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
 use super::name::{Name, instance_in};
-use super::question::Asker;
+use super::schema_query::SchemaQuery;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::RedisTarget;
 use crate::probe::redis::Session;
@@ -102,7 +102,7 @@ impl Lock for RedisLock {
         let _ = held.query(&self.script(GIVE_BACK)).await;
     }
 
-    fn asker(&self) -> Asker {
-        Asker::nobody()
+    fn schema_query(&self) -> SchemaQuery {
+        SchemaQuery::without_database()
     }
 }

@@ -219,18 +219,18 @@ mod tests {
     use super::*;
     use crate::config::source::Environment;
     use crate::plan::argv::{Argv, Word};
-    use crate::plan::resolve::{Request, resolve};
+    use crate::plan::resolve::{RunOptions, resolve};
 
     fn check(name: &str, interval: u64) -> CheckPlan {
         let variables = [("PORTCULLIS_CHECKS__X__URL".to_owned(), "tcp://db:5432".to_owned())];
-        let request = Request { arguments: vec!["serve".to_owned()], ..Request::default() };
+        let request = RunOptions { arguments: vec!["serve".to_owned()], ..RunOptions::default() };
         let plan = resolve(&request, &Environment::new(variables)).unwrap();
         CheckPlan { name: name.to_owned(), interval: Duration::from_secs(interval), ..plan.checks[0].clone() }
     }
 
     /// Modules by name, command and the names of those they come after; a module has the check `NAME.own`.
     fn plan(checks: &[(&str, u64)], modules: &[(&str, &str, &[&str])]) -> Plan {
-        let request = Request { arguments: vec!["serve".to_owned()], ..Request::default() };
+        let request = RunOptions { arguments: vec!["serve".to_owned()], ..RunOptions::default() };
         let mut plan = resolve(&request, &Environment::new([("HOME", "/")])).unwrap();
         plan.checks = checks.iter().map(|(name, interval)| check(name, *interval)).collect();
         for (number, (name, command, after)) in modules.iter().enumerate() {

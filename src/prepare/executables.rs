@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::plan::file::FileAction;
 use crate::plan::module::ModuleStart;
-use crate::plan::{OnFailure, Plan, ProcessPlan, Question, StepAction, StepPlan};
+use crate::plan::{OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepPlan};
 use crate::process::executable::near;
 use crate::process::spawn::{InheritedEnvironment, places};
 use crate::secret::scrub;
@@ -67,7 +67,7 @@ fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
     if let Some(migration) = plan.migration.as_ref() {
         let questions = [&migration.check, &migration.verify].into_iter().flatten();
         let questions =
-            questions.filter_map(|question| if let Question::Command(process) = question { Some(process.as_ref()) } else { None });
+            questions.filter_map(|question| if let SchemaCheck::Command(process) = question { Some(process.as_ref()) } else { None });
         let own = Some(&migration.process).filter(|_| !migration.waits);
         let of = |process| Wanted { process, who: "the migration".to_owned(), before: all, spared: false };
         wanted.extend(own.into_iter().chain(questions).map(of));

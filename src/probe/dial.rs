@@ -15,10 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
-use crate::names::{self, Trouble};
+use crate::names::{self, LookupError};
 use crate::outcome::{Detail, ErrorKind, Failure};
 use crate::plan::target::Address;
-pub use race::Refused;
+pub use race::RefusedSocket;
 use race::ordered;
 
 /// What TCP, unix and TLS streams are.
@@ -32,7 +32,7 @@ pub async fn resolve(address: &Address, within: Duration) -> Result<Vec<SocketAd
     match timeout(within, names::resolve(&address.host, address.port)).await {
         Ok(Ok(addresses)) => Ok(ordered(addresses)),
         Ok(Err(trouble)) => {
-            let class = if matches!(trouble, Trouble::Internal(_)) { ErrorKind::Internal } else { ErrorKind::Dns };
+            let class = if matches!(trouble, LookupError::Internal(_)) { ErrorKind::Internal } else { ErrorKind::Dns };
             Err(Failure::new(class, &format!("{}: {trouble}", address.host)))
         }
         Err(_) => Err(Failure::new(ErrorKind::Dns, &format!("{}: no name server answered within {}", address.host, shown(within)))),
@@ -47,11 +47,11 @@ pub(super) fn session_number() -> u64 {
 
 /// As [`dial_again`], for who does not ask every few milliseconds.
 pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Failure> {
-    dial_again(address, within, &mut Refused::default()).await
+    dial_again(address, within, &mut RefusedSocket::default()).await
 }
 
 /// Connects to the first address of the host that accepts, `within` that time in all.
-pub async fn dial_again(address: &Address, within: Duration, refused: &mut Refused) -> Result<TcpStream, Failure> {
+pub async fn dial_again(address: &Address, within: Duration, refused: &mut RefusedSocket) -> Result<TcpStream, Failure> {
     let deadline = after(within);
     let addresses = resolve(address, within).await?;
     let stream = race::connect(addresses, deadline, refused).await?;
@@ -107,18 +107,20 @@ pub async fn dial_either(address: &Address, within: Duration) -> Result<Box<dyn 
 /// A connection that is closed before it answered counts as refused: so behave Docker's proxy in front of a container that
 /// does not listen yet, and a server at its limit of clients.
 pub fn class_of_io(error: &io::Error) -> ErrorKind {
-    use io::ErrorKind as Kind;
+    use io::ErrorKind as IoErrorKind;
     match error.kind() {
-        Kind::ConnectionRefused
-        | Kind::ConnectionReset
-        | Kind::ConnectionAborted
-        | Kind::BrokenPipe
-        | Kind::NotConnected
-        | Kind::UnexpectedEof
-        | Kind::NotFound => ErrorKind::Refused,
-        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::AddrNotAvailable => ErrorKind::Unreachable,
-        Kind::TimedOut | Kind::WouldBlock => ErrorKind::Timeout,
-        Kind::InvalidData | Kind::InvalidInput => ErrorKind::Protocol,
+        IoErrorKind::ConnectionRefused
+        | IoErrorKind::ConnectionReset
+        | IoErrorKind::ConnectionAborted
+        | IoErrorKind::BrokenPipe
+        | IoErrorKind::NotConnected
+        | IoErrorKind::UnexpectedEof
+        | IoErrorKind::NotFound => ErrorKind::Refused,
+        IoErrorKind::HostUnreachable | IoErrorKind::NetworkUnreachable | IoErrorKind::NetworkDown | IoErrorKind::AddrNotAvailable => {
+            ErrorKind::Unreachable
+        }
+        IoErrorKind::TimedOut | IoErrorKind::WouldBlock => ErrorKind::Timeout,
+        IoErrorKind::InvalidData | IoErrorKind::InvalidInput => ErrorKind::Protocol,
         // Out of files or memory, or a policy that forbids the call: ours, not the peer's.
         _ => ErrorKind::Internal,
     }
@@ -190,7 +192,7 @@ mod tests {
         let place = reserved.local_addr().unwrap();
         drop(reserved);
         let address = Address { host: place.ip().to_string(), port: place.port() };
-        let mut refused = Refused::default();
+        let mut refused = RefusedSocket::default();
         for _ in 0..3 {
             let failure = dial_again(&address, Duration::from_secs(5), &mut refused).await.unwrap_err();
             assert_eq!((failure.class, refused.is_kept()), (ErrorKind::Refused, true));

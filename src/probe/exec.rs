@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::exit::Ended;
-use crate::mailbox::{Mailbox, Request};
+use crate::mailbox::{Mailbox, ProcessRequest};
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::ProcessPlan;
 use crate::process::notify::NotifyWays;
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(3);
 /// Passes when the command ends with status 0. Dropped before that, the command's group is killed.
 ///
 /// With a supervisor it is that which starts and reaps; without one the calling thread has to be the only one that waits for children.
-pub(super) async fn ask_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
+pub(super) async fn probe_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
     let ended = match supervisor {
         Some(mailbox) => through(mailbox, plan).await?,
         None => alone(plan).await,
@@ -34,10 +34,10 @@ pub(super) async fn ask_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>
 }
 
 /// Passes while the main process runs, or the module of this name.
-pub(super) async fn ask_process(module: Option<&str>, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
+pub(super) async fn probe_process(module: Option<&str>, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
     let Some(mailbox) = supervisor else { return Err(Failure::new(ErrorKind::Exited, "there is no process here to look at")) };
     let (answer, answered) = oneshot::channel();
-    mailbox.ask(Request::Runs(module.map(str::to_owned), answer));
+    mailbox.request(ProcessRequest::Runs(module.map(str::to_owned), answer));
     match answered.await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::new(
@@ -65,7 +65,7 @@ async fn through(mailbox: &Mailbox, plan: &ProcessPlan) -> Result<Result<Ended, 
     // Dropped after the answer's receiver, which is younger: the supervisor then finds that closed.
     let _wake = Wake(mailbox);
     let (answer, answered) = oneshot::channel();
-    mailbox.ask(Request::Run(Box::new(plan.clone()), answer));
+    mailbox.request(ProcessRequest::Run(Box::new(plan.clone()), answer));
     answered.await.map_err(|_| shutting_down())
 }
 

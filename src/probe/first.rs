@@ -14,7 +14,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 
 /// Asks the places in order: the next one at once after a failure, or after a quarter of a second of silence. Each may take what is left of
 /// `within`. When none answers the most telling failure is returned, with who it was: one that answered says more than one that did not.
-pub(super) async fn first_of<P, T, F>(places: impl IntoIterator<Item = P>, within: Duration, ask: impl Fn(P) -> F) -> Result<T, Failure>
+pub(super) async fn first_of<P, T, F>(places: impl IntoIterator<Item = P>, within: Duration, probe: impl Fn(P) -> F) -> Result<T, Failure>
 where
     P: ToString,
     F: Future<Output = Result<T, Failure>> + Send + 'static,
@@ -30,7 +30,7 @@ where
             && let Some(place) = waiting.pop_front()
         {
             let who = place.to_string();
-            let asked = ask(place);
+            let asked = probe(place);
             asking.spawn(async move { asked.await.map_err(|failure| failure.of(&who)) });
             due = after(stagger);
         }
@@ -45,11 +45,11 @@ where
             () = sleep_until(due), if more => continue,
             () = sleep_until(deadline), if !asking.is_empty() => {
                 let words = format!("{} asked, no answer within {}", asking.len(), shown(within));
-                return Err(told.filter(says_much).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
+                return Err(told.filter(is_answer).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
             }
             else => return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "nobody is named"))),
         };
-        if !told.as_ref().is_some_and(says_much) {
+        if !told.as_ref().is_some_and(is_answer) {
             told = Some(failure);
         }
         due = Instant::now();
@@ -57,7 +57,7 @@ where
 }
 
 /// Whether there was an answer.
-const fn says_much(failure: &Failure) -> bool {
+const fn is_answer(failure: &Failure) -> bool {
     !matches!(failure.class, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Dns | ErrorKind::Unreachable)
 }
 

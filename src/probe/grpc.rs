@@ -20,7 +20,7 @@ const LONGEST_MESSAGE: usize = 16_384;
 const LONGEST_HEADERS: u32 = 16_384;
 
 /// Passes when the server says SERVING. A new connection each time: whether it takes one is part of the question.
-pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Failure> {
+pub(super) async fn probe(target: &GrpcTarget, within: Duration) -> Result<(), Failure> {
     let mut stream: Box<dyn Duplex> = dial_either(&target.address, within).await?;
     if let Some(tls) = &target.tls {
         stream = Box::new(tls::wrap(stream, &target.address.host, Arc::new(tls::config(tls, &[b"h2"])?)).await?);
@@ -45,19 +45,19 @@ pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Fai
 
 /// What the server answered.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Answer {
+struct GrpcReply {
     /// The message with its prefix of five bytes.
     message: Vec<u8>,
     /// `grpc-status`, from the trailers or from an answer without a message.
     status: Option<u32>,
 }
 
-async fn call(sender: SendRequest<Bytes>, target: &GrpcTarget) -> Result<Answer, h2::Error> {
+async fn call(sender: SendRequest<Bytes>, target: &GrpcTarget) -> Result<GrpcReply, h2::Error> {
     let mut sender = sender.ready().await?;
     let (response, mut body) = sender.send_request(head(target), false)?;
     body.send_data(message(&target.service), true)?;
     let response = response.await?;
-    let mut answer = Answer { message: Vec::new(), status: status_in(response.headers()).or_else(|| status_of_http(response.status())) };
+    let mut answer = GrpcReply { message: Vec::new(), status: status_in(response.headers()).or_else(|| status_of_http(response.status())) };
     let mut body = response.into_body();
     while let Some(piece) = body.data().await {
         let piece = piece?;
@@ -128,7 +128,7 @@ fn status_of_http(status: StatusCode) -> Option<u32> {
     }
 }
 
-fn judge(answer: &Answer, service: &str) -> Result<(), Failure> {
+fn judge(answer: &GrpcReply, service: &str) -> Result<(), Failure> {
     let fail = |class, words: &str| Err(Failure::new(class, words));
     let name = if service.is_empty() { "the server" } else { service };
     match answer.status {
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn class(message: &[u8], status: Option<u32>) -> Option<ErrorKind> {
-        judge(&Answer { message: message.to_vec(), status }, "api.Api").err().map(|failure| failure.class)
+        judge(&GrpcReply { message: message.to_vec(), status }, "api.Api").err().map(|failure| failure.class)
     }
 
     #[test]

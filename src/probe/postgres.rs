@@ -15,6 +15,7 @@ use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQuer
 
 use super::bounded::Allowance;
 use super::dial::{class_of_chain, session_number, words_of_chain};
+use super::kept::Server;
 use crate::outcome::{ErrorKind, Failure, Reason};
 use crate::plan::target::{PostgresTarget, ServerRole};
 use binding::Spoken;
@@ -37,14 +38,14 @@ pub struct Session {
 
 /// A statement that failed.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct StatementError {
     /// What it means.
     pub failure: Failure,
     /// The SQLSTATE, where it was the server that refused the statement.
     pub state: Option<String>,
 }
 
-impl Refused {
+impl StatementError {
     /// Whether the server refuses the statement by its nature, so that asking again is no use: it has no such feature or no such function,
     /// cannot parse it, or does not grant the right (SQLSTATE classes 0A and 42).
     pub fn is_final(&self) -> bool {
@@ -52,7 +53,7 @@ impl Refused {
     }
 }
 
-impl From<Failure> for Refused {
+impl From<Failure> for StatementError {
     fn from(failure: Failure) -> Self {
         Self { failure, state: None }
     }
@@ -85,17 +86,17 @@ impl Session {
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
     pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
-        self.tell(statement).await.map_err(|refused| refused.failure)
+        self.run_statement(statement).await.map_err(|refused| refused.failure)
     }
 
     /// As [`query`](Self::query), with the server's own code for a refusal.
-    pub async fn tell(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Refused> {
+    pub async fn run_statement(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         self.allowance.renew();
         let messages = self
             .client
             .simple_query(statement)
             .await
-            .map_err(|error| Refused { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
+            .map_err(|error| StatementError { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
@@ -122,12 +123,12 @@ impl Session {
     }
 
     /// The next word that was heard by `LISTEN`; none yet.
-    pub fn heard(&mut self) -> Option<String> {
+    pub fn next_notification(&mut self) -> Option<String> {
         self.notes.try_recv().ok()
     }
 
     /// Waits for the next word that is heard by `LISTEN`; for ever once the connection has ended. Safe to cancel.
-    pub async fn hear(&mut self) -> String {
+    pub async fn notification(&mut self) -> String {
         match self.notes.recv().await {
             Some(word) => word,
             None => std::future::pending().await,
@@ -170,41 +171,25 @@ fn failure(error: &Error) -> Failure {
     Failure::new(class, &words_of_chain(error)).once_connected()
 }
 
-/// A check of a PostgreSQL with the connection it keeps between two runs.
-#[derive(Debug)]
-pub(super) struct PostgresProbe {
-    target: PostgresTarget,
-    session: Option<Session>,
-}
+impl Server for PostgresTarget {
+    type Session = Session;
 
-impl PostgresProbe {
-    pub(super) const fn new(target: PostgresTarget) -> Self {
-        Self { target, session: None }
+    fn number(session: &Session) -> u64 {
+        session.number
     }
 
-    /// Which session is kept; none without one.
-    pub(super) fn session(&self) -> Option<u64> {
-        self.session.as_ref().map(|session| session.number)
+    fn is_closed(session: &mut Session) -> bool {
+        session.is_closed()
     }
 
-    /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
-        if let Some(session) = self.session.take()
-            && !session.is_closed()
-        {
-            match select_one(&session, self.target.role).await {
-                Ok(()) => {
-                    self.session = Some(session);
-                    return Ok(());
-                }
-                // It may be this connection alone that was ended; the new one will tell.
-                Err(_) => drop(session),
-            }
-        }
-        let session = Session::open(&self.target, "portcullis", within).await?;
-        select_one(&session, self.target.role).await?;
-        self.session = Some(session);
-        Ok(())
+    async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
+        select_one(session, self.role).await
+    }
+
+    async fn open(&self, within: Duration) -> Result<Session, Failure> {
+        let session = Session::open(self, "portcullis", within).await?;
+        select_one(&session, self.role).await?;
+        Ok(session)
     }
 }
 

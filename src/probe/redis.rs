@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss, session_number};
+use super::kept::Server;
 use super::tls;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::RedisTarget;
@@ -102,11 +103,11 @@ impl Session {
 
     /// Sends one command and takes its answer; an error that the server answers is a failure, too.
     pub async fn query(&mut self, command: &Cmd) -> Result<Value, Failure> {
-        self.ask(command).await.map_err(|error| failure(&error))
+        self.send(command).await.map_err(|error| failure(&error))
     }
 
     /// As [`Session::query`], with the driver's error for those who have to know its code.
-    pub async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+    pub async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         self.allowance.renew_to(LONGEST_ANSWER);
         self.connection.send_packed_command(command).await?.extract_error()
     }
@@ -164,40 +165,23 @@ fn class(error: &RedisError) -> ErrorKind {
 
 pub(super) use ready::ReadyProbe;
 pub use topology::open;
-pub(super) use topology::{ClusterProbe, SentinelProbe};
 
-/// A check of a Redis with the connection it keeps between two runs.
-#[derive(Debug)]
-pub(super) struct RedisProbe {
-    target: RedisTarget,
-    session: Option<Session>,
-}
+impl Server for RedisTarget {
+    type Session = Session;
 
-impl RedisProbe {
-    pub(super) const fn new(target: RedisTarget) -> Self {
-        Self { target, session: None }
+    fn number(session: &Session) -> u64 {
+        session.number
     }
 
-    /// Which session is kept; none without one.
-    pub(super) fn session(&self) -> Option<u64> {
-        self.session.as_ref().map(|session| session.number)
+    fn is_closed(session: &mut Session) -> bool {
+        session.is_closed()
     }
 
-    /// PING over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
-        if let Some(mut session) = self.session.take()
-            && !session.is_closed()
-        {
-            match session.ask(&redis::cmd("PING")).await {
-                Err(error) if error.is_connection_dropped() => {}
-                Err(error) => return Err(failure(&error)),
-                Ok(_) => {
-                    self.session = Some(session);
-                    return Ok(());
-                }
-            }
-        }
-        self.session = Some(Session::open(&self.target, within).await?);
-        Ok(())
+    async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
+        session.ping().await
+    }
+
+    async fn open(&self, within: Duration) -> Result<Session, Failure> {
+        Session::open(self, within).await
     }
 }

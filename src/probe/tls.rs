@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::dial::{Duplex, class_of_io};
 use crate::outcome::{ErrorKind, Failure};
-use crate::plan::target::{Identity, Tls, Verify};
+use crate::plan::target::{ClientCertificate, Tls, Verify};
 use fitness::{Unfit, serves, signs};
 
 /// The one cryptography of this program; nothing is left to a default that another crate could choose.
@@ -64,14 +64,14 @@ pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Fai
 }
 
 /// What no server can be spoken with: for a client that wants a configuration and has no use for it.
-pub(super) fn nobody() -> Result<ClientConfig, Failure> {
+pub(super) fn trusting_none() -> Result<ClientConfig, Failure> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::new(ErrorKind::Internal, &error.to_string()))?;
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-fn read_identity(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
+fn read_identity(identity: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
     let key = PrivateKeyDer::from_pem_file(&identity.key).map_err(|error| unreadable("the private key", &identity.key, &error))?;
     Ok((read_certificates(&identity.certificate)?, key))
 }

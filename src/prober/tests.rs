@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::mailbox::mailbox;
-use crate::plan::target::{Address, Expect, HttpTarget, Tls};
+use crate::plan::target::{Address, Expectation, HttpTarget, Tls};
 use crate::plan::{Affects, Service};
 use crate::secret::Secret;
 
@@ -22,7 +22,7 @@ impl Script {
 }
 
 impl Ask for Script {
-    async fn ask(&mut self, _within: Duration) -> Outcome {
+    async fn probe(&mut self, _within: Duration) -> Outcome {
         sleep(Duration::from_millis(5)).await;
         let class = if self.answers.len() > 1 { self.answers.pop_front() } else { self.answers.front().copied() };
         self.reached = class != Some(ErrorKind::Refused);
@@ -159,7 +159,7 @@ fn rate_limited(url: &str, success_threshold: u32) -> CheckPlan {
         method: "GET".to_owned(),
         masked_key: None,
         headers: Vec::new(),
-        expect: Expect::default(),
+        expect: Expectation::default(),
         tls: Tls::default(),
         redirects: None,
         environment_proxy: false,
@@ -168,12 +168,12 @@ fn rate_limited(url: &str, success_threshold: u32) -> CheckPlan {
 }
 
 /// A check under way, and what it tells: when in milliseconds, and whether its peer was asked for that.
-struct Told {
+struct WatchedCheck {
     task: tokio::task::JoinHandle<()>,
     receiver: mpsc::Receiver<(u128, bool)>,
 }
 
-impl Told {
+impl WatchedCheck {
     fn by(check: CheckPlan, script: &[ErrorKind], orders: &watch::Sender<Orders>, began: Instant) -> Self {
         let (sender, receiver) = mpsc::channel();
         let tell = move |event| sender.send((began.elapsed().as_millis(), matches!(event, Event::Probed(..)))).unwrap();
@@ -207,7 +207,7 @@ async fn a_connection_that_never_came_about_is_no_question() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
     let (orders, _) = watch::channel(Orders::default());
-    let told = Told::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
+    let told = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
     sleep(Duration::from_secs(1)).await;
     for _ in 0..2 {
         orders.send_modify(|orders| orders.again += 1);
@@ -225,7 +225,7 @@ async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
 async fn whoever_asks_a_peer_next_keeps_its_interval() {
     let (orders, _) = watch::channel(Orders::default());
     let began = Instant::now();
-    let told = |check, script: &[ErrorKind]| Told::by(check, script, &orders, began);
+    let told = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);
     let first = told(rate_limited("http://es/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(first.end(), [(5, true)]);

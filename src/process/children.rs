@@ -1,7 +1,7 @@
 //! The table of children: who runs under which pid, how to reach them, and who has ended.
 
-mod seeing_off;
 mod signals;
+mod survivors;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use nix::sys::eventfd::EventFd;
 
 use super::lineage::Lineage;
 use super::notify::NotifyWays;
-use super::output::{Deadline, Output, Pipes, Scan};
+use super::output::{OutputRelays, Pipes, Scan, StopDeadline};
 use super::spawn::{self, InheritedEnvironment, SpawnError};
 use super::starter::{Report, Starters};
 use super::{memory, terminal};
@@ -18,8 +18,8 @@ use crate::exit::Ended;
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
-use seeing_off::SeeingOff;
-pub use seeing_off::There;
+use survivors::SurvivorSignals;
+pub use survivors::There;
 
 /// How many are reaped in one turn of the loop: half a millisecond's work.
 const MOST_REAPED: usize = 32;
@@ -81,8 +81,8 @@ pub struct Children {
     running: HashMap<i32, ProcessId>,
     groups: HashMap<ProcessId, i32>,
     exec_probes: HashSet<i32>,
-    output: Output,
-    seeing_off: SeeingOff,
+    output: OutputRelays,
+    survivors: SurvivorSignals,
     /// Who was sent KILL from here: nothing else need have ended it.
     killed: HashSet<ProcessId>,
     lineage: Lineage,
@@ -98,8 +98,8 @@ impl Children {
             running: HashMap::new(),
             groups: HashMap::new(),
             exec_probes: HashSet::new(),
-            output: Output::default(),
-            seeing_off: SeeingOff::default(),
+            output: OutputRelays::default(),
+            survivors: SurvivorSignals::default(),
             killed: HashSet::new(),
             lineage: Lineage::default(),
         }
@@ -197,9 +197,9 @@ impl Children {
             match sys::reap() {
                 Reaped::Child(pid, ended) => {
                     let who = self.forget(pid);
-                    self.seeing_off.forget(pid);
+                    self.survivors.forget(pid);
                     if matches!(who, Some(Who::ExecProbe)) && sys::send(-pid, 0).is_ok() {
-                        self.seeing_off.signal_group(pid, libc::SIGKILL);
+                        self.survivors.signal_group(pid, libc::SIGKILL);
                     }
                     match (who, self.starts.get_mut(&pid)) {
                         (Some(who), Some(start)) => start.ended = Some((who, ended)),
@@ -219,7 +219,7 @@ impl Children {
                 }
             }
         }
-        self.see_off_more(&harvest);
+        self.signal_new_survivors(&harvest);
         harvest
     }
 
@@ -238,7 +238,7 @@ impl Children {
     /// A helper like `systemd-notify` may be gone before it is asked about: a pid that is ours to see but of nobody is believed. A
     /// process of another pid namespace has the pid 0 here.
     pub fn is_ours(&mut self, pid: i32) -> bool {
-        pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(|| sys::is_nobody(pid)))
+        pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(|| sys::is_free(pid)))
     }
 
     /// Whether KILL is on its way to a child of ours, or one of them is ending already.
@@ -246,8 +246,8 @@ impl Children {
         self.running.keys().any(|pid| memory::is_dying(*pid))
     }
 
-    /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].
-    pub fn finish_output(&self, stop: Option<Deadline>) {
+    /// Passes on the rest of what children wrote, for a bounded time; see [`OutputRelays::finish`].
+    pub fn finish_output(&self, stop: Option<StopDeadline>) {
         self.output.finish(stop);
     }
 

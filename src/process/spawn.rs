@@ -78,7 +78,7 @@ impl SpawnError {
 
 /// A command that can be started on any thread.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedCommand {
     recipe: Recipe,
     /// Whether the streams that it inherits are its user's rather than another's.
     has_precedence: bool,
@@ -97,12 +97,10 @@ pub struct Prepared {
 ///
 /// # Errors
 /// No word of a command may hold a NUL byte.
-pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<Prepared, SpawnError> {
+pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<PreparedCommand, SpawnError> {
     let environment = environment(plan, inherited, ways);
-    let candidates = candidates(plan, &environment);
+    let (candidates, home) = (candidates(plan, &environment), directory(plan, inherited));
     let own_input = input::of(&plan.attributes).map_err(|error| SpawnError::no_input(plan, &error))?;
-    let input = own_input.as_ref().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO));
-    let home = directory(plan, inherited);
     let recipe = Recipe {
         argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
@@ -117,9 +115,9 @@ pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &Noti
         // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
         withheld: if plan.attributes.aside { inherited.descriptors.clone() } else { Vec::new() },
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
-        pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
+        pass: own_input.iter().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO)).chain(ways.pass.iter().copied()).collect(),
     };
-    Ok(Prepared {
+    Ok(PreparedCommand {
         recipe,
         has_precedence: !plan.attributes.aside,
         name: shown(plan).to_owned(),
@@ -129,7 +127,7 @@ pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &Noti
     })
 }
 
-impl Prepared {
+impl PreparedCommand {
     /// The program's name for messages.
     pub fn name(&self) -> &str {
         &self.name

@@ -7,11 +7,11 @@ use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header;
 
-use super::answers::Answer;
 use super::body::Pieces;
 use super::connections::{Peer, Usage};
-use super::pages::Question;
 use super::recent::{Found, Recent, Words};
+use super::renderer::RenderRequest;
+use super::response_cache::SharedResponse;
 use super::{Shared, access, figures, hosts, is_authorized, response};
 use crate::clock::Moment;
 use crate::view::{self, Request};
@@ -43,7 +43,7 @@ pub(super) async fn answer(
         }
     };
     // What is not there is not there by any method.
-    let answer = if answer.status == 404 { answer } else { view::instead(method).map_or(answer, Answer::from) };
+    let answer = if answer.status == 404 { answer } else { view::instead(method).map_or(answer, SharedResponse::from) };
     usage.sending_long(long);
     figures::observe(route, method, answer.status, Moment::now().since(began));
     let body =
@@ -53,7 +53,7 @@ pub(super) async fn answer(
 
 /// An answer that depends on the question alone.
 fn unkept(path: &str, response: view::Response) -> Found {
-    Found { answer: Answer::from(response), route: view::route_of(path), long: view::is_long(path) }
+    Found { answer: SharedResponse::from(response), route: view::route_of(path), long: view::is_long(path) }
 }
 
 impl Shared {
@@ -91,18 +91,18 @@ impl Shared {
     }
 
     /// A probe's answer, at once.
-    fn short(&self, question: &Request<'_>) -> Answer {
+    fn short(&self, question: &Request<'_>) -> SharedResponse {
         let (snapshot, look) = self.published.look();
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
+        self.response_cache.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
     }
 
     /// A long answer, rendered on the thread for those, when it is the turn of one.
-    async fn long(&self, question: &Request<'_>, trusted: bool) -> Answer {
+    async fn long(&self, question: &Request<'_>, trusted: bool) -> SharedResponse {
         let wait = self.budget.wait(Moment::now());
         if !trusted && !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let question = Question {
+        let question = RenderRequest {
             path: question.path.to_owned(),
             query: question.query.to_owned(),
             accept: question.accept.to_owned(),
@@ -112,7 +112,7 @@ impl Shared {
             figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
         };
         let sentence = "too many ask for this; probes are answered all the same\n";
-        let too_many = || Answer::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
-        self.pages.ask(question, trusted).await.unwrap_or_else(too_many)
+        let too_many = || SharedResponse::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
+        self.renderer.render(question, trusted).await.unwrap_or_else(too_many)
     }
 }

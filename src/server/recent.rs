@@ -1,7 +1,7 @@
 //! What was answered last, found again by the very words of its question: neither path nor query is taken apart for it, and no other
 //! thread is asked. It holds no longer than the answer that was rendered.
 
-use super::answers::Answer;
+use super::response_cache::SharedResponse;
 use crate::state::snapshot::{Look, Snapshot};
 
 /// Answers that are found so, a few for each kind of asker.
@@ -27,7 +27,7 @@ pub(super) struct Words<'a> {
 /// An answer, and what is counted of it.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
-    pub(super) answer: Answer,
+    pub(super) answer: SharedResponse,
     pub(super) route: &'static str,
     pub(super) long: bool,
 }
@@ -82,7 +82,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::answers::Answers;
+    use super::super::response_cache::ResponseCache;
     use super::*;
     use crate::clock::Moment;
     use crate::plan::{Plan, Service};
@@ -99,7 +99,7 @@ mod tests {
 
     fn rendered(snapshot: &Snapshot, look: Look, words: Words<'_>) -> Found {
         let request = Request { method: "GET", path: words.path, query: words.query, ..Request::default() };
-        Found { answer: Answers::default().answer(snapshot, look, &request), route: "/readyz", long: false }
+        Found { answer: ResponseCache::default().answer(snapshot, look, &request), route: "/readyz", long: false }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::plan::{Affects, Details, HealthPlan, Listen, Plan, Service, SocketNam
 use crate::published::Published;
 use crate::secret::Secret;
 use crate::state::check::Check;
-use crate::state::snapshot::{Child, Heartbeat, Migration, MigrationLock, Phase, Snapshot};
+use crate::state::snapshot::{Phase, Snapshot};
 
 /// Far longer than any answer takes; only a fault waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -53,34 +53,9 @@ fn published() -> Arc<Published> {
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Health);
     redis.feed(now, Outcome::failed(ErrorKind::Auth, WORDS, Duration::from_millis(5)));
-    let snapshot = Snapshot {
-        sequence: 1,
-        started_at: now,
-        service: Service {
-            name: "api".to_owned(),
-            mode: None,
-            instance: "one".to_owned(),
-            host: String::new(),
-            version: None,
-            build: "0.1.0",
-        },
-        phase: Phase::Running,
-        phase_since: now,
-        shutdown: None,
-        started: true,
-        start_over: None,
-        stages: Vec::new(),
-        checks: vec![redis],
-        child: Child::default(),
-        heartbeat: Heartbeat::default(),
-        migration: Migration::Idle,
-        migration_lock: MigrationLock::default(),
-        modules: Vec::new(),
-        reloads: 0,
-        reloads_refused: 0,
-        step: None,
-        instances: None,
-    };
+    let service =
+        Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0.1.0" };
+    let snapshot = Snapshot { phase: Phase::Running, started: true, checks: vec![redis], ..Snapshot::new(service, now) };
     let plan = Plan::of(snapshot.service.clone());
     Arc::new(Published::new(snapshot, Arc::new(plan)))
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::outcome::{Detail, ErrorKind, Outcome, Part, Private, Reason, Volume};
+use crate::outcome::{Detail, EndpointResult, ErrorKind, Outcome, Private, Reason, Volume};
 use crate::plan::{Affects, CheckId, CheckPlan, ModuleId};
 use durations::Durations;
 use history::History;
@@ -33,7 +33,7 @@ pub struct Record {
     /// How long it took.
     pub elapsed: Duration,
     /// What each of several endpoints yielded; empty for a check of one, and once there is a newer record.
-    pub parts: Vec<Part>,
+    pub parts: Vec<EndpointResult>,
     /// The file system that was looked at, where it was one.
     pub volume: Option<Volume>,
 }

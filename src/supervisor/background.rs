@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use super::stall_detector::{Stall, StallDetector};
 use crate::clock::{Moment, Pulse};
-use crate::heartbeat::{self, HeartbeatContext, Identity};
+use crate::heartbeat::{self, HeartbeatContext, InstanceIdentity};
 use crate::mailbox::{Mailbox, Term};
 use crate::migration::{self, LockOrder};
 use crate::plan::{HealthPlan, KeeperPlan, Plan};
@@ -114,7 +114,7 @@ impl Background {
             || !plan.modules.is_empty()
         {
             let now = Moment::now();
-            let identity = Identity::new(&plan.service.instance);
+            let identity = InstanceIdentity::new(&plan.service.instance);
             let start = Start { subsystems, plan: Arc::clone(plan), published: Arc::clone(published), mailbox: mailbox.clone(), identity };
             // From here on a thread that does not turn is noticed.
             published.pulse.beat(now);
@@ -187,7 +187,7 @@ impl Background {
         }
     }
 
-    pub(super) fn ask_all(&self) {
+    pub(super) fn probe_all(&self) {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
     }
 
@@ -196,7 +196,7 @@ impl Background {
         self.orders.send_modify(|orders| orders.plan = Some(plan));
     }
 
-    pub(super) fn ask_again(&self) {
+    pub(super) fn probe_now(&self) {
         self.orders.send_modify(|orders| (orders.held, orders.again) = (false, orders.again + 1));
     }
 
@@ -255,7 +255,7 @@ struct Start {
     published: Arc<Published>,
     mailbox: Mailbox,
     /// As whom all of them write the heartbeat.
-    identity: Identity,
+    identity: InstanceIdentity,
 }
 
 /// What one background thread runs, until its term ends.

@@ -5,34 +5,34 @@ use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 use crate::exit::Ended;
-use crate::mailbox::Request;
+use crate::mailbox::ProcessRequest;
 use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::state::event::ProcessId;
 
 /// Who waits for the end of a command.
-type Answer = oneshot::Sender<Result<Ended, String>>;
+type ResultSender = oneshot::Sender<Result<Ended, String>>;
 
 /// Every command of a probe that runs.
 #[derive(Debug, Default)]
 pub(super) struct ExecProbes {
-    waiting: HashMap<i32, Answer>,
+    waiting: HashMap<i32, ResultSender>,
     closed: bool,
 }
 
 impl ExecProbes {
     /// Starts what is asked for, or answers at once.
-    pub(super) fn take(&mut self, request: Request, plan: &Plan, children: &mut Children) {
+    pub(super) fn take(&mut self, request: ProcessRequest, plan: &Plan, children: &mut Children) {
         match request {
-            Request::Runs(None, answer) => drop(answer.send(children.runs(ProcessId::Main))),
-            Request::Runs(Some(name), answer) => {
+            ProcessRequest::Runs(None, answer) => drop(answer.send(children.runs(ProcessId::Main))),
+            ProcessRequest::Runs(Some(name), answer) => {
                 let module = plan.modules.iter().find(|module| module.name == name);
                 let _ = answer.send(module.is_some_and(|module| children.runs(ProcessId::Module(module.id))));
             }
             // Dropped without a word: at the end nothing may be started, and nobody looks at the checks any more.
-            Request::Run(_, _) if self.closed => {}
-            Request::Run(_, answer) if answer.is_closed() => {}
-            Request::Run(command, answer) => match children.start_exec_probe(&command) {
+            ProcessRequest::Run(_, _) if self.closed => {}
+            ProcessRequest::Run(_, answer) if answer.is_closed() => {}
+            ProcessRequest::Run(command, answer) => match children.start_exec_probe(&command) {
                 Ok(pid) => drop(self.waiting.insert(pid, answer)),
                 Err(error) => drop(answer.send(Err(error.sentence))),
             },

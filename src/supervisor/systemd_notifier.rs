@@ -40,7 +40,7 @@ impl SystemdNotifier {
     }
 
     /// Tells what changed.
-    pub(super) fn tell(&self, before: &Snapshot, after: &Snapshot) {
+    pub(super) fn notify(&self, before: &Snapshot, after: &Snapshot) {
         if before.phase == after.phase {
             return;
         }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::members::Members;
 use super::{JSON, Response, accept};
 use crate::plan::ComponentNames;
-use crate::state::snapshot::{Assessment, Level, ModuleState, Phase, Snapshot, Step};
+use crate::state::snapshot::{Assessment, Level, ModuleState, Phase, Snapshot, StageState};
 pub(super) use component::Component;
 use component::{Parts, Syntax, of_check, startup, state};
 
@@ -185,7 +185,7 @@ struct Biz<'a> {
 fn info(snapshot: &Snapshot) -> ActuatorInfo<'_> {
     let service = &snapshot.service;
     let base = match snapshot.phase {
-        _ if !snapshot.started && snapshot.base_start() == Step::Down => ModuleState::Broken,
+        _ if !snapshot.started && snapshot.base_start() == StageState::Down => ModuleState::Broken,
         Phase::Init | Phase::Waiting | Phase::Migrating | Phase::Starting => ModuleState::Resolved,
         Phase::Running => ModuleState::Activated,
         Phase::Draining | Phase::Stopped => ModuleState::Deactivated,

@@ -1,7 +1,7 @@
 //! What an answer depends on: requests that differ in nothing else are told the same, so one rendering serves them all.
 
 use super::path::{Endpoint, View};
-use super::{Access, Request, actuator, exposition, has_key, page};
+use super::{DetailAccess, Request, actuator, exposition, has_key, page};
 use crate::plan::Views;
 
 /// The longest path below `/actuator/health` that is kept; a longer one names nothing that there is, or is rendered each time.
@@ -15,7 +15,7 @@ pub struct Canonical {
     query: &'static str,
     accept: &'static str,
     authorized: bool,
-    access: Access,
+    access: DetailAccess,
     views: Views,
 }
 
@@ -35,7 +35,7 @@ impl Canonical {
             (View::Actuator | View::Module, names) if names.iter().all(|name| is_plain(name)) => ("", actuator::syntax(accept), authorized),
             _ => return None,
         };
-        let access = if endpoint.view == View::Page { request.access } else { Access::default() };
+        let access = if endpoint.view == View::Page { request.access } else { DetailAccess::default() };
         let path = format!("/{}", endpoint.segments.join("/"));
         (path.len() <= LONGEST_PATH).then_some(Self { path, query, accept, authorized, access, views })
     }

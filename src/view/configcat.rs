@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::{JSON, MigrationPart, Response, has_key, time};
 use crate::outcome::ErrorKind;
 use crate::state::check::{Check, Record};
-use crate::state::snapshot::{Assessed, Assessment, Level, Phase, Step};
+use crate::state::snapshot::{Assessed, Assessment, Level, Phase, StageState};
 use overview::Overview;
 
 /// Errors in a row from which a component is not healthy.
@@ -151,7 +151,8 @@ fn status(Assessed { check, class, .. }: &Assessed<'_>) -> &'static str {
 
 fn root(assessment: &Assessment<'_>) -> &'static str {
     let Assessment { snapshot, checks, .. } = assessment;
-    let failed = matches!(snapshot.phase, Phase::Failed | Phase::Stopped) || (!snapshot.started && snapshot.base_start() == Step::Down);
+    let failed =
+        matches!(snapshot.phase, Phase::Failed | Phase::Stopped) || (!snapshot.started && snapshot.base_start() == StageState::Down);
     let all = |word| checks.iter().all(|assessed| status(assessed) == word);
     // What is asked, in the place of ConfigCat's SDKs: that the process runs does not make up for sources that are all down.
     let mut sources = checks.iter().filter(|assessed| assessed.check.id.is_some()).map(status).peekable();

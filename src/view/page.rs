@@ -15,8 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::summary::{self, Headline, by_urgency, headline, levels, mark, outcome, reasons, timeline};
-use super::{Access, Request, Response, TEXT, accept, fit, has_key, terminal, time};
-use crate::state::snapshot::{Assessment, Look, Snapshot, Step};
+use super::{DetailAccess, Request, Response, TEXT, accept, fit, has_key, terminal, time};
+use crate::state::snapshot::{Assessment, Look, Snapshot, StageState};
 use check::check;
 
 /// The page's whole style. Its hash is the only thing that the page's policy lets in.
@@ -76,7 +76,7 @@ struct Page<'a> {
     snapshot: &'a Snapshot,
     look: Look,
     authorized: bool,
-    access: Access,
+    access: DetailAccess,
     holds: bool,
 }
 
@@ -158,9 +158,9 @@ impl Page<'_> {
         let scaled = |time: Duration| if span.is_zero() { 0.0 } else { time.as_secs_f64() / span.as_secs_f64() * 1000.0 };
         for bar in &bars {
             let class = match bar.step {
-                Step::Up => "up",
-                Step::Down => "down",
-                Step::Unknown => "unknown",
+                StageState::Up => "up",
+                StageState::Down => "down",
+                StageState::Unknown => "unknown",
             };
             let words = outcome(bar);
             let _ = write!(

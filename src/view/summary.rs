@@ -149,7 +149,7 @@ pub(super) fn process(snapshot: &Snapshot, authorized: bool) -> String {
     parts.push(restarted(child.restarts).unwrap_or_else(|| "never restarted".to_owned()));
     parts.extend(child.last_exit.map(|ended| format!("last {}", ended_with(ended))));
     parts.extend(healing(child));
-    parts.extend(says(child, authorized));
+    parts.extend(child_status(child, authorized));
     parts.join(", ")
 }
 
@@ -172,7 +172,7 @@ fn healing(child: &Child) -> Option<String> {
     })
 }
 
-fn says(child: &Child, authorized: bool) -> Option<String> {
+fn child_status(child: &Child, authorized: bool) -> Option<String> {
     child.status.as_ref().filter(|says| authorized && !says.is_empty()).map(|says| format!("says: {says}"))
 }
 
@@ -202,7 +202,7 @@ pub(super) fn phase(snapshot: &Snapshot, look: Look) -> String {
 
 /// A module in a few words; its pid, what it says of itself and what went wrong are details.
 pub(super) fn module(module: &Module, authorized: bool) -> String {
-    let mut parts = vec![module.state.told().to_owned()];
+    let mut parts = vec![module.state.words().to_owned()];
     parts.extend(module.child.pid.filter(|_| authorized).map(|pid| format!("pid {pid}")));
     parts.extend(restarted(module.child.restarts));
     parts.extend(healing(&module.child));
@@ -211,7 +211,7 @@ pub(super) fn module(module: &Module, authorized: bool) -> String {
         Some(trouble) => parts.push(trouble.clone()),
         None => parts.extend(module.child.last_exit.map(|ended| format!("last {}", ended_with(ended)))),
     }
-    parts.extend(says(&module.child, authorized));
+    parts.extend(child_status(&module.child, authorized));
     parts.join(", ")
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::summary::{self, bucket, by_urgency, ends, has_ended, headline, last_try, levels, mark, outcome, reasons, timeline};
-use super::{Access, Request, fit, time};
-use crate::state::snapshot::{Assessed, Assessment, Child, Look, Snapshot, Step};
+use super::{DetailAccess, Request, fit, time};
+use crate::state::snapshot::{Assessed, Assessment, Child, Look, Snapshot, StageState};
 use crate::visible;
 
 /// Bytes from which checks are counted in place of shown; the ones that fail stand before them.
@@ -59,11 +59,11 @@ pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Stri
     if !authorized {
         text.push_str("\nTargets, causes and names of instances are hidden: [health] says who sees them, ");
         text.push_str(match request.access {
-            Access::Local => "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container)\n",
-            Access::Token => {
+            DetailAccess::Local => "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container)\n",
+            DetailAccess::Token => {
                 "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container), and who sends the token\n"
             }
-            Access::Never => "nobody (`details = \"never\"`)\n",
+            DetailAccess::Never => "nobody (`details = \"never\"`)\n",
         });
     }
     text
@@ -127,9 +127,9 @@ fn start(text: &mut String, snapshot: &Snapshot, look: Look) {
         let drawn = if bar.from.is_some() { column(bar.length).clamp(1, BAR - from) } else { 0 };
         let queued = column(bar.queued).min(drawn);
         let (shape, note) = match bar.step {
-            Step::Up => ("\u{2588}", ""),
-            Step::Unknown => ("\u{2592}", ""),
-            Step::Down => ("\u{2573}", ""),
+            StageState::Up => ("\u{2588}", ""),
+            StageState::Unknown => ("\u{2592}", ""),
+            StageState::Down => ("\u{2573}", ""),
         };
         let line = format!("{}{}{}", " ".repeat(from), "\u{2591}".repeat(queued), shape.repeat(drawn - queued));
         let padding = BAR - from - drawn;

@@ -16,7 +16,7 @@ mod support;
 
 use portcullis::command::run::run;
 use portcullis::config::source::Environment;
-use portcullis::plan::resolve::Request;
+use portcullis::plan::resolve::RunOptions;
 use portcullis::state::event::{Event, LockNews};
 use portcullis::supervisor::background::Subsystems;
 use std::process::ExitCode;
@@ -239,7 +239,7 @@ fn lock_panics() {
 fn main() -> ExitCode {
     if let Some(failing) = variable("PANICS_IN") {
         portcullis::sys::block_every_signal();
-        return run(&Request::default(), &Environment::of_process(), subsystems(failing.to_str().unwrap())).into();
+        return run(&RunOptions::default(), &Environment::of_process(), subsystems(failing.to_str().unwrap())).into();
     }
     if std::env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;

@@ -105,12 +105,12 @@ impl Row {
 
     /// Why it is not ready: the last failure, and what the first one was where that was another.
     pub(super) fn cause(&self) -> String {
-        self.hold().unwrap_or_else(|| self.told(self.last.as_ref()))
+        self.hold().unwrap_or_else(|| self.describe(self.last.as_ref()))
     }
 
     /// Why it was not ready: the cause that stood longest, and what it was at first and at last where that was another.
     pub(super) fn verdict(&self) -> String {
-        self.hold().unwrap_or_else(|| self.told(self.longest()))
+        self.hold().unwrap_or_else(|| self.describe(self.longest()))
     }
 
     fn longest(&self) -> Option<&Failure> {
@@ -118,7 +118,7 @@ impl Row {
         longest.map(|(failure, _)| failure).or(self.last.as_ref())
     }
 
-    fn told(&self, main: Option<&Failure>) -> String {
+    fn describe(&self, main: Option<&Failure>) -> String {
         let Some(main) = main else { return "no answer yet; check that the server answers".to_owned() };
         let other = |when: &str, other: Option<&Failure>| match other {
             Some(other) if other.class != main.class => format!("; {when}: {} ({})", other.reason().words(), other.private.as_str()),

@@ -1,6 +1,6 @@
 //! The syntax of `${NAME}` and its kin.
 
-use super::{Otherwise, Own, Part, Source, Template};
+use super::{Otherwise, Own, Source, Template, TemplatePart};
 
 /// Defaults inside defaults: deeper than anybody means, and far from the end of the stack.
 const DEEPEST: usize = 32;
@@ -13,9 +13,9 @@ pub(super) fn until(rest: &mut &str, depth: usize) -> Result<Template, String> {
     }
     let mut parts = Vec::new();
     let mut literal = String::new();
-    let finish = |parts: &mut Vec<Part>, literal: &mut String| {
+    let finish = |parts: &mut Vec<TemplatePart>, literal: &mut String| {
         if !literal.is_empty() {
-            parts.push(Part::Literal(std::mem::take(literal)));
+            parts.push(TemplatePart::Literal(std::mem::take(literal)));
         }
     };
     loop {
@@ -46,7 +46,7 @@ pub(super) fn until(rest: &mut &str, depth: usize) -> Result<Template, String> {
 }
 
 /// Reads what follows `${`, its `}` included.
-fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
+fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
     // `@-1` is a name, too.
     let start = ["@-", "@"].into_iter().find(|start| rest.starts_with(start)).map_or(0, str::len);
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -93,7 +93,7 @@ fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
         }
     };
     *rest = after;
-    Ok(Part::Value { source, otherwise })
+    Ok(TemplatePart::Value { source, otherwise })
 }
 
 /// What a value is used for.

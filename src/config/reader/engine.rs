@@ -17,7 +17,7 @@ use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Node, Table, Value};
 use crate::config::problem::nearest;
 use access::{Entries, Groups, Items};
-pub(super) use fault::{Fault, FaultKind, Step};
+pub(super) use fault::{Fault, FaultKind, PathSegment};
 use fault::{listed, named};
 
 /// Stands in a type's sentence for the value: the reader puts its masked form there, so no type ever prints what it was given.
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
         if self.node.origin.verbatim() {
             return Ok(Text::literal(text));
         }
-        let template = Template::parse(text).map_err(|why| Fault::said(format!(": {why}")))?;
+        let template = Template::parse(text).map_err(|why| Fault::message(format!(": {why}")))?;
         if self.depth == Depth::Syntax && !template.is_literal() {
             return Err(Fault::new(FaultKind::Open));
         }
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         if findings.problems.is_empty() {
             return Ok(text);
         }
-        Err(Fault::new(FaultKind::Said(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
+        Err(Fault::new(FaultKind::Messages(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
     }
 
     /// What to say where `what` is wanted and something else was written.
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         match &self.node.value {
             Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(FaultKind::Unfold(why)),
             Value::Hole => Fault::new(FaultKind::Open),
-            _ => Fault::said(why),
+            _ => Fault::message(why),
         }
     }
 
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
             return Ok(word);
         }
         let near = nearest(&text, words.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-        Err(Fault::said(format!("is `{SHOWN}`{near}; one of {} is wanted", listed(words))))
+        Err(Fault::message(format!("is `{SHOWN}`{near}; one of {} is wanted", listed(words))))
     }
 
     /// A text piece by piece: each is its value, its shown form, and a word where a variable gave it.
@@ -130,7 +130,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         match &self.node.value {
             Value::String(text) => {
                 let flag = truth(&self.text(text)?.value());
-                visitor.visit_bool(flag.ok_or_else(|| Fault::said(format!("is `{SHOWN}`; `true` or `false` is wanted")))?)
+                visitor.visit_bool(flag.ok_or_else(|| Fault::message(format!("is `{SHOWN}`; `true` or `false` is wanted")))?)
             }
             Value::Boolean(flag) => visitor.visit_bool(*flag),
             _ => Err(self.wants("`true` or `false`")),

@@ -4,13 +4,11 @@ use serde_json::json;
 
 use super::HeartbeatWriter;
 use crate::heartbeat::identity::Who;
+use crate::heartbeat::instances::LONGEST_PAYLOAD;
 use crate::probe::redis::Session;
 use crate::state::event::Readiness;
 use crate::state::snapshot::{Look, ModuleState, Snapshot, Status};
 use crate::view;
-
-/// The longest payload in bytes: a reader takes the payloads of all instances at once.
-pub(in crate::heartbeat) const LONGEST_PAYLOAD: usize = 512;
 
 impl HeartbeatWriter {
     /// What a reader of the registry sees of this instance.

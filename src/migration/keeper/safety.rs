@@ -9,7 +9,7 @@ use super::watch::{REGAIN, watch};
 use super::{Rules, current};
 use crate::migration::any::{AnyHeld, AnyLock};
 use crate::migration::lock::{Leftover, bounded};
-use crate::migration::question::Asker;
+use crate::migration::schema_query::SchemaQuery;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::Orphans;
 use crate::probe::dial::shown;
@@ -26,7 +26,7 @@ const ORPHAN_WAIT: Duration = Duration::from_secs(30);
 /// Makes the lock safe to work under. What it says about the schema is asked again in the end, for another may have migrated.
 pub(super) async fn prepare(
     lock: &mut dyn AnyLock,
-    asker: &mut Asker,
+    schema_query: &mut SchemaQuery,
     rules: &Rules,
     held: &mut AnyHeld,
     tell: &(impl Fn(LockNews) + Sync),
@@ -34,7 +34,7 @@ pub(super) async fn prepare(
     if !bounded(lock.holds(held)).await? {
         return Err(Failure::new(ErrorKind::NotReady, "the lock went again at once"));
     }
-    if let Some(ahead) = current(asker, rules, tell).await {
+    if let Some(ahead) = current(schema_query, rules, tell).await {
         return Ok(Some(ahead));
     }
     let gone = |why: &str| Failure::new(ErrorKind::NotReady, why);
@@ -52,7 +52,7 @@ pub(super) async fn prepare(
     if !bounded(lock.holds(held)).await? {
         return Err(gone("the lock went while it was made safe"));
     }
-    Ok(current(asker, rules, tell).await)
+    Ok(current(schema_query, rules, tell).await)
 }
 
 /// Waits until no session of an earlier migration is at work, and ends those that do not end by themselves where they are certainly its.

@@ -1,6 +1,6 @@
 //! A run with `--bare` where nothing but the command line has a say: its plan, without a configuration being read.
 
-use super::{Request, is_instance};
+use super::{RunOptions, is_instance};
 use crate::config::source::Environment;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::{Plan, ProcessPlan, Service};
@@ -12,8 +12,8 @@ const HEARD: [&str; 3] = ["MIGRATION_ENABLED", "MODE", "VERSION"];
 const UNHEARD: [&str; 2] = ["PORTCULLIS_LOG", "PORTCULLIS_LOG_FORMAT"];
 
 /// The plan of such a run; none where anything else has a say in it, or something is wrong: then the configuration tells.
-pub(super) fn plan(request: &Request, environment: &Environment) -> Option<Plan> {
-    let Request { file: None, preset: None, mode: None, arguments, exec: false, wait: false, bare: true, overrides } = request else {
+pub(super) fn plan(request: &RunOptions, environment: &Environment) -> Option<Plan> {
+    let RunOptions { file: None, preset: None, mode: None, arguments, exec: false, wait: false, bare: true, overrides } = request else {
         return None;
     };
     let is_heard = |name: &str| {
@@ -42,12 +42,12 @@ mod tests {
     use super::*;
     use crate::config::layers::Override;
 
-    fn request(arguments: &[&str]) -> Request {
-        Request { bare: true, arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(), ..Request::default() }
+    fn request(arguments: &[&str]) -> RunOptions {
+        RunOptions { bare: true, arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(), ..RunOptions::default() }
     }
 
     /// The short way and the long one; the long one alone where that is all there is.
-    fn both(request: &Request, variables: &[(&str, &str)]) -> (Option<Plan>, Option<Plan>) {
+    fn both(request: &RunOptions, variables: &[(&str, &str)]) -> (Option<Plan>, Option<Plan>) {
         let environment = Environment::new(variables.iter().copied());
         (plan(request, &environment), resolved(request, Context::new(&environment)).ok().map(|(plan, _)| plan))
     }
@@ -93,16 +93,16 @@ mod tests {
 
     #[test]
     fn whatever_else_has_a_say_goes_the_long_way() {
-        let of = |request: Request| plan(&request, &Environment::new::<&str, &str>([]));
+        let of = |request: RunOptions| plan(&request, &Environment::new::<&str, &str>([]));
         assert!(of(request(&["true"])).is_some());
         let put = Override { key: "process.stop_timeout".to_owned(), value: "1s".to_owned(), flag: "--stop-timeout".to_owned() };
         for other in [
-            Request { bare: false, ..request(&["true"]) },
-            Request { exec: true, ..request(&["true"]) },
-            Request { file: Some("/nowhere".into()), ..request(&["true"]) },
-            Request { preset: Some("node".to_owned()), ..request(&["true"]) },
-            Request { mode: Some("api".to_owned()), ..request(&["true"]) },
-            Request { overrides: vec![put], ..request(&["true"]) },
+            RunOptions { bare: false, ..request(&["true"]) },
+            RunOptions { exec: true, ..request(&["true"]) },
+            RunOptions { file: Some("/nowhere".into()), ..request(&["true"]) },
+            RunOptions { preset: Some("node".to_owned()), ..request(&["true"]) },
+            RunOptions { mode: Some("api".to_owned()), ..request(&["true"]) },
+            RunOptions { overrides: vec![put], ..request(&["true"]) },
             request(&[""]),
             request(&[]),
         ] {

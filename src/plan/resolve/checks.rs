@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::check::{Check, MissingDatabase, OnDown, RESERVED};
+use crate::config::check::{CheckSection, MissingDatabase, OnDown, RESERVED};
 use crate::config::node::Entry;
 use crate::config::node::merge;
 use crate::config::problem::Problem;
@@ -36,9 +36,9 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
     let used = condition::holds(context, form.node("when"), &path, depth);
     let depth = if used { depth } else { Depth::Syntax };
     let mut section = varied(form, depth);
-    let check: Check = section.declared();
+    let check: CheckSection = section.declared();
     section.note_with(&check, &check.watching);
-    let Check { watching, target: keys } = check;
+    let CheckSection { watching, target: keys } = check;
     let [wait, interval] = [watching.wait.map(|wait| wait.0), watching.interval.map(|interval| interval.0)];
     let [failure_threshold, success_threshold]: [u32; 2] =
         [watching.failure_threshold, watching.success_threshold].map(|number| number.to().unwrap_or(1));
@@ -110,10 +110,10 @@ fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
     let (context, path, variants) = (check.context(), check.path().to_owned(), check.below("variants"));
     let mut chosen = None;
     if check.has("variants") {
-        let _: Check = check.declared();
+        let _: CheckSection = check.declared();
         for candidate in check.list("variants").unwrap_or_default() {
             let Some(mut variant) = context.open(&candidate, &variants, Depth::Syntax) else { continue };
-            let _: Check = variant.declared();
+            let _: CheckSection = variant.declared();
             if !variant.has("when") {
                 variant.problem("when", "is missing: it says in which case the variant is taken");
             }

@@ -12,7 +12,7 @@ use crate::config::values::Number;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
-pub(super) use named::{ask_all, name_all};
+pub(super) use named::{evaluate_all, name_all};
 
 /// Whether the test at `node` holds now, or one of a list of them; true for no test at all, and at [`Depth::Syntax`], which only looks at
 /// how it is written. It asks no command: one is a problem.
@@ -22,7 +22,7 @@ pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &st
 }
 
 /// The same with what was tested, in words; none where something is wrong with it.
-pub(super) fn told<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Option<(bool, String)> {
+pub(super) fn evaluated<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Option<(bool, String)> {
     let before = context.faults_so_far();
     let found = Reader { context, depth: Depth::Whole, commands: Commands::Refused }.read(node, &format!("{path}.when"));
     (context.faults_so_far() == before).then(|| (found.plan.holds(&mut |_| false), found.words))

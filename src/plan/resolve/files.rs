@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::config::accounts::Accounts;
-use crate::config::file::{Access, File, Replace, What};
+use crate::config::file::{File, FileAccess, Replace, What};
 use crate::config::interpolate::Text;
 use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
@@ -135,7 +135,7 @@ impl Reading<'_, '_> {
     }
 
     /// Which keys go with which action.
-    fn fit(&self, what: &What, access: &Access) {
+    fn fit(&self, what: &What, access: &FileAccess) {
         let section = &self.section;
         let written: Vec<&str> = ACTIONS.into_iter().filter(|key| section.has(key)).collect();
         let [action, other @ ..] = written.as_slice() else {

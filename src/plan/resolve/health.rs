@@ -11,7 +11,7 @@ use crate::config::node::Table;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::plan::resolve::variables;
-use crate::plan::{Details, HealthPlan, SocketName, Switch, Views};
+use crate::plan::{Details, HealthPlan, SocketName, ViewSwitch, Views};
 use crate::secret::Secret;
 
 /// The port when nobody says another.
@@ -80,13 +80,13 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         section.problem("listen", "is empty and so is `socket`: nobody could ask; write `enabled = false` for no endpoint at all");
     }
     let switches = [
-        (Switch::Healthz, health.healthz),
-        (Switch::Kubernetes, health.kubernetes),
-        (Switch::Actuator, health.actuator),
-        (Switch::Health, health.health),
-        (Switch::Status, health.status),
-        (Switch::Metrics, health.metrics),
-        (Switch::Page, health.page),
+        (ViewSwitch::Healthz, health.healthz),
+        (ViewSwitch::Kubernetes, health.kubernetes),
+        (ViewSwitch::Actuator, health.actuator),
+        (ViewSwitch::Health, health.health),
+        (ViewSwitch::Status, health.status),
+        (ViewSwitch::Metrics, health.metrics),
+        (ViewSwitch::Page, health.page),
     ];
     Some(HealthPlan {
         listen,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::configuration::Configuration;
-use crate::config::heartbeat::{Beat, Heartbeat, HeartbeatMode, Switch};
+use crate::config::heartbeat::{Beat, HeartbeatMode, HeartbeatSection, HeartbeatSwitch};
 use crate::config::interpolate::Text;
 use crate::config::problem::suggest;
 use crate::config::reader::{Depth, Section};
@@ -32,13 +32,13 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
         }
         return None;
     };
-    let enabled = root.table_at("heartbeat", Depth::Whole).is_none_or(|mut section| section.part::<Switch>().enabled);
+    let enabled = root.table_at("heartbeat", Depth::Whole).is_none_or(|mut section| section.part::<HeartbeatSwitch>().enabled);
     let wanted = condition::holds(context, form.node("when"), form.path(), Depth::Whole);
     if enabled && !wanted {
         context.remark(NO_REDIS);
     }
     let mut section = root.table_at("heartbeat", if enabled && wanted { Depth::Whole } else { Depth::Syntax })?;
-    let heartbeat: Heartbeat = section.declared();
+    let heartbeat: HeartbeatSection = section.declared();
     section.note_with(&heartbeat, &heartbeat.beat);
     let target = redis(&section, &heartbeat, checks);
     let beat = heartbeat.beat;
@@ -79,7 +79,7 @@ fn names_redis(section: &Section<'_>) -> bool {
 }
 
 /// The Redis itself, or that of a check.
-fn redis(section: &Section<'_>, heartbeat: &Heartbeat, checks: &[CheckPlan]) -> Option<RedisPlace> {
+fn redis(section: &Section<'_>, heartbeat: &HeartbeatSection, checks: &[CheckPlan]) -> Option<RedisPlace> {
     if !section.has("check") {
         if !names_redis(section) {
             if section.depth() == Depth::Syntax {

@@ -13,7 +13,7 @@ use crate::plan::resolve::argv::command;
 use crate::plan::resolve::around::is_for_mode;
 use crate::plan::resolve::condition;
 use crate::plan::resolve::process::Template;
-use crate::plan::{CheckPlan, LockPlan, MigrationPlan, Question};
+use crate::plan::{CheckPlan, LockPlan, MigrationPlan, SchemaCheck};
 pub(super) use lock::Locks;
 
 /// What decides how the rest is read.
@@ -68,7 +68,7 @@ pub(super) fn read(
     if !wanted {
         return None;
     }
-    let by_command = |question: &Option<Question>| !matches!(question, Some(Question::Sql(_)));
+    let by_command = |question: &Option<SchemaCheck>| !matches!(question, Some(SchemaCheck::Sql(_)));
     if waits && !section.has("check") {
         section.problem("check", "is missing: a mode with `migrate = \"wait\"` asks it until another one has migrated");
     }
@@ -100,16 +100,16 @@ pub(super) fn read(
 }
 
 /// A text is a statement, a list is a command.
-fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template) -> Option<Question> {
+fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template) -> Option<SchemaCheck> {
     let node = section.node(key)?;
     match &node.value {
         Value::String(text) if !(node.origin.verbatim() && text.trim_start().starts_with('[')) => {
-            section.text(key).filter(|text| !text.is_empty()).map(|text| Question::Sql(text.value()))
+            section.text(key).filter(|text| !text.is_empty()).map(|text| SchemaCheck::Sql(text.value()))
         }
         _ => {
             let mut process = template.process(command(section, key, depth)?, None);
             process.attributes.parent_death_signal = libc::SIGKILL;
-            Some(Question::Command(Box::new(process)))
+            Some(SchemaCheck::Command(Box::new(process)))
         }
     }
 }

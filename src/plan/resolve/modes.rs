@@ -17,9 +17,9 @@ use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::arguments::{Given, Rest};
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::{General, Predecessors, Template};
-use crate::plan::resolve::variables::Variables;
+use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::resolve::{checks, started};
-use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
+use crate::plan::{CheckPlan, ProcessPlan, StartRefusal, StartedPlan};
 
 /// What was decided about the process.
 pub(super) struct Chosen<'c> {
@@ -34,7 +34,7 @@ pub(super) struct Chosen<'c> {
     /// Whether the mode says itself that it has no process.
     pub ends_after_migration: bool,
     /// Why there is no process, where that is an error.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<StartRefusal>,
     /// The checks of this mode alone.
     pub checks: Vec<CheckPlan>,
     /// Environment and stop of this mode, for the migration too.
@@ -46,7 +46,13 @@ pub(super) struct Chosen<'c> {
 }
 
 /// Chooses the mode, reads it whole, and looks at the form of all others. `looks` is whether checks are asked at all.
-pub(super) fn read<'c>(root: &Section<'c>, configuration: &Configuration, given: &Given, variables: Variables, looks: bool) -> Chosen<'c> {
+pub(super) fn read<'c>(
+    root: &Section<'c>,
+    configuration: &Configuration,
+    given: &Given,
+    variables: VariableChanges,
+    looks: bool,
+) -> Chosen<'c> {
     let (context, own) = (root.context(), given.own);
     let (mode, is_told) = if root.has("mode") {
         (configuration.mode.0.as_ref().map(Text::value), !root.is_broken("mode"))
@@ -141,7 +147,7 @@ pub(super) fn read<'c>(root: &Section<'c>, configuration: &Configuration, given:
         (chosen.main, chosen.refusal, chosen.checks) = (read.main, read.refusal, read.checks);
         if !given.arguments.is_empty() && !read.took_arguments && given.rest != Rest::Ignored {
             let problem = format!(
-                "mode `{}` takes no arguments and got `{}`: use `run --exec -- COMMAND` to run a command of your own, or say in [[arguments]] what becomes of them",
+                "mode `{}` takes no arguments and got `{}`: remove the image's CMD, because the mode has the command; or use `run --exec -- COMMAND` to run a command of your own, or say in [[arguments]] what becomes of them",
                 entry.key,
                 given.shown()
             );
@@ -164,7 +170,7 @@ struct Reading<'s, 'c> {
 struct Read {
     template: Template,
     main: Option<ProcessPlan>,
-    refusal: Option<Refusal>,
+    refusal: Option<StartRefusal>,
     checks: Vec<CheckPlan>,
     migrate: Migrate,
     ends_after_migration: bool,

@@ -2,7 +2,7 @@
 
 mod order;
 
-use crate::config::module::{Family, Module, ModuleStart, OnExit};
+use crate::config::module::{Family, ModuleSection, ModuleStart, OnExit};
 use crate::config::node::{Entry, Node};
 use crate::config::problem::Problem;
 use crate::config::process::{MainKeys, ProcessKeys, RestartPolicy};
@@ -123,9 +123,9 @@ fn instance<'c>(
     let own_affair = ["restart", "restart_limit", "watchdog"];
     let keys = context.keys_of::<ProcessKeys>().into_iter().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
     let mut section = context.open(&general.below(node, &keys, false), path, depth)?;
-    let module: Module = section.declared();
+    let module: ModuleSection = section.declared();
     section.note(&module);
-    let Module { own, mut process, family: Family { start, .. } } = module;
+    let ModuleSection { own, mut process, family: Family { start, .. } } = module;
     let counts = own.startup_affects_health.unwrap_or(general.with_all_modules || start != ModuleStart::OnDemand);
     let [version, web_path] = [own.version, own.web_path].map(|text| text.0.map(|text| text.value()).unwrap_or_default());
     let stops_all = own.on_exit == OnExit::StopAll;

@@ -10,7 +10,7 @@ use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
-use crate::config::step::{OnFailure, Parts, Step, StepAt};
+use crate::config::step::{OnFailure, Parts, StepAt, StepSection};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::command;
 use crate::plan::resolve::around::is_for_mode;
@@ -123,7 +123,7 @@ impl Steps<'_, '_> {
     /// The step, with one command for one item of its `each`.
     fn item(&self, context: &Context<'_>, node: &Node, path: &str, depth: Depth) -> Option<Found> {
         let mut section = context.open(node, path, depth)?;
-        let Step { own, around } = section.declared();
+        let StepSection { own, around } = section.declared();
         if own.at == StepAt::Files {
             section.problem("at", "is `files`, which is for [[files]]; a step has `first`, `ready`, `migrated` or `up`");
         }

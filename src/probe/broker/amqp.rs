@@ -30,7 +30,7 @@ const LONGEST: usize = 64 * 1024;
 const MOST_FRAMES: usize = 8;
 
 /// Passes when the broker takes the login and opens the virtual host; takes leave then.
-pub(super) async fn ask(stream: &mut Stream, user: &str, password: &Secret, vhost: &str) -> Result<(), Failure> {
+pub(super) async fn probe(stream: &mut Stream, user: &str, password: &Secret, vhost: &str) -> Result<(), Failure> {
     send(stream, &HEADER).await?;
     expect(stream, START).await?;
     method(stream, START_OK, &start_ok(user, password)).await?;

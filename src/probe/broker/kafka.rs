@@ -16,7 +16,7 @@ const NUMBER: i32 = 0x706f_7274;
 const LONGEST: usize = 16 * 1024;
 
 /// Passes when the broker says what it can be asked, and messages are among it.
-pub(super) async fn ask(stream: &mut Stream) -> Result<(), Failure> {
+pub(super) async fn probe(stream: &mut Stream) -> Result<(), Failure> {
     send(stream, &request()).await?;
     let wrong = || protocol("the peer does not speak Kafka's protocol");
     let length = receive(stream, 4).await?;

@@ -19,7 +19,7 @@ enum Value {
 }
 
 /// Passes when the server takes reads or writes and answers a ping.
-pub(super) async fn ask(stream: &mut Stream) -> Result<(), Failure> {
+pub(super) async fn probe(stream: &mut Stream) -> Result<(), Failure> {
     let hello = command(stream, 1, "hello").await?;
     let is = |name: &str| hello.iter().any(|(known, value)| known == name && *value == Value::Bool(true));
     if !is("isWritablePrimary") && !is("secondary") {

@@ -59,12 +59,12 @@ impl Resolve for OwnNames {
 struct Unresolved(Failure);
 
 /// Why an exchange failed, and whether there was a connection by then.
-pub(in crate::probe) struct Trouble {
+pub(in crate::probe) struct ExchangeError {
     pub failure: Failure,
     pub connected: bool,
 }
 
-impl Trouble {
+impl ExchangeError {
     /// What an error of the client means. Its own text names the URL, whose query may hold a key, so only its causes are told.
     pub(in crate::probe) fn of(error: &reqwest::Error, url: &Url, within: Duration) -> Self {
         let connecting = |class, words: &dyn std::fmt::Display| {

@@ -41,7 +41,7 @@ enum Way {
 
 /// One instance that reports.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Instance {
+pub struct InstanceRecord {
     /// Its name.
     pub id: String,
     /// Whether it is ready.
@@ -49,7 +49,7 @@ pub struct Instance {
     /// When its record expires, in milliseconds from now by the clock of that Redis.
     pub expires_in: i64,
     /// What it says of itself; null for none.
-    pub said: Json,
+    pub payload: Json,
 }
 
 impl HeartbeatReader {
@@ -72,7 +72,7 @@ impl HeartbeatReader {
             };
             let mut command = redis::cmd(verb);
             command.arg(include_str!("count.lua")).arg(2).arg(&self.key).arg(self.set("ready"));
-            match session.ask(&command).await {
+            match session.send(&command).await {
                 Ok(Value::Array(parts)) => {
                     return match parts.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
                         Some([counted, shared]) => Ok((*counted).max(*shared)),
@@ -104,7 +104,7 @@ impl HeartbeatReader {
     /// Every instance that reports, by name; a thousand of them at most, those that were silent the longest.
     ///
     /// It goes the way that [`HeartbeatReader::count`] has found, so that one is asked first.
-    pub async fn list(&self, session: &mut Session) -> Result<Vec<Instance>, Failure> {
+    pub async fn list(&self, session: &mut Session) -> Result<Vec<InstanceRecord>, Failure> {
         let mut instances = match self.way {
             Way::Script => self.list_by_script(session, "EVAL").await?,
             Way::ReadOnlyScript => self.list_by_script(session, "EVAL_RO").await?,
@@ -114,7 +114,7 @@ impl HeartbeatReader {
         Ok(instances)
     }
 
-    async fn list_by_script(&self, session: &mut Session, verb: &str) -> Result<Vec<Instance>, Failure> {
+    async fn list_by_script(&self, session: &mut Session, verb: &str) -> Result<Vec<InstanceRecord>, Failure> {
         let mut instances = Vec::new();
         for first in (0..MOST_LISTED).step_by(PAGE as usize) {
             let mut command = redis::cmd(verb);
@@ -132,7 +132,7 @@ impl HeartbeatReader {
     }
 
     /// Where scripts are forbidden: a name that is longer than an answer may be still hides the others there.
-    async fn list_plainly(&self, session: &mut Session) -> Result<Vec<Instance>, Failure> {
+    async fn list_plainly(&self, session: &mut Session) -> Result<Vec<InstanceRecord>, Failure> {
         let now = time(session).await?;
         let within = |set: String| {
             let mut command = redis::cmd("ZRANGE");
@@ -143,23 +143,23 @@ impl HeartbeatReader {
         let ready = pairs(&session.query_list(&within(self.set("ready"))).await?);
         let mut instances = Vec::new();
         for (id, deadline) in pairs(&session.query_list(&within(self.set("all"))).await?) {
-            let said = self.said(session, &id).await?;
+            let payload = self.payload(session, &id).await?;
             let is_ready = ready.iter().any(|(other, _)| *other == id);
-            instances.push(Instance { id, ready: is_ready, expires_in: deadline.saturating_sub(now.cast_signed()), said });
+            instances.push(InstanceRecord { id, ready: is_ready, expires_in: deadline.saturating_sub(now.cast_signed()), payload });
         }
         Ok(instances)
     }
 
     /// What an instance says of itself; null where its record is too long or something else than ours.
-    async fn said(&self, session: &mut Session, id: &str) -> Result<Json, Failure> {
+    async fn payload(&self, session: &mut Session, id: &str) -> Result<Json, Failure> {
         let record = self.set(&format!("i:{id}"));
         // Who may not ask this may ask the next all the same.
-        if let Ok(Value::Int(length)) = session.ask(redis::cmd("HSTRLEN").arg(&record).arg("p")).await
+        if let Ok(Value::Int(length)) = session.send(redis::cmd("HSTRLEN").arg(&record).arg("p")).await
             && length > LONGEST_PAYLOAD as i64
         {
             return Ok(Json::Null);
         }
-        match session.ask(redis::cmd("HGET").arg(&record).arg("p")).await {
+        match session.send(redis::cmd("HGET").arg(&record).arg("p")).await {
             Ok(Value::BulkString(bytes)) => Ok(serde_json::from_slice(&bytes).unwrap_or(Json::Null)),
             Ok(_) => Ok(Json::Null),
             Err(error) if error.code() == Some("WRONGTYPE") => Ok(Json::Null),
@@ -169,17 +169,19 @@ impl HeartbeatReader {
 }
 
 /// How many instances a page of the listing script looked at, and those that it told; none for another answer.
-pub(crate) fn page(value: &Value) -> Option<(u64, Vec<Instance>)> {
+pub(crate) fn page(value: &Value) -> Option<(u64, Vec<InstanceRecord>)> {
     let Value::Array(parts) = value else { return None };
     let (looked_at, rest) = parts.split_first()?;
     let (records, _) = rest.as_chunks::<4>();
     let listed = records.iter().filter_map(|[id, left, ready, payload]| {
         let (Value::BulkString(id), Value::Int(left), Value::BulkString(payload)) = (id, left, payload) else { return None };
-        (id.len() <= LONGEST_ID && payload.len() <= LONGEST_PAYLOAD && (0..=LONGEST_LIFE.cast_signed()).contains(left)).then(|| Instance {
-            id: String::from_utf8_lossy(id).into_owned(),
-            ready: *ready == Value::Int(1),
-            expires_in: *left,
-            said: serde_json::from_slice(payload).unwrap_or(Json::Null),
+        (id.len() <= LONGEST_ID && payload.len() <= LONGEST_PAYLOAD && (0..=LONGEST_LIFE.cast_signed()).contains(left)).then(|| {
+            InstanceRecord {
+                id: String::from_utf8_lossy(id).into_owned(),
+                ready: *ready == Value::Int(1),
+                expires_in: *left,
+                payload: serde_json::from_slice(payload).unwrap_or(Json::Null),
+            }
         })
     });
     Some((number(looked_at)?, listed.take(PAGE as usize).collect()))
@@ -246,7 +248,7 @@ mod tests {
             vec![bulk(b"cut")],
         ];
         let (looked_at, found) = page(&Value::Array(parts.concat())).unwrap();
-        let told: Vec<_> = found.iter().map(|instance| (instance.id.as_str(), instance.expires_in, &instance.said)).collect();
+        let told: Vec<_> = found.iter().map(|instance| (instance.id.as_str(), instance.expires_in, &instance.payload)).collect();
         assert_eq!((looked_at, told), (8, vec![("sound", 5, &serde_json::json!({})), ("\u{fffd}\u{fffd}", 5, &Json::Null)]));
         assert!(page(&Value::Nil).is_none() && page(&Value::Array(vec![bulk(b"x")])).is_none());
         let scores: [&[u8]; 6] = [b"inf", b"-inf", b"nan", b"1e300", b"-1", b"1700000000000.5"];

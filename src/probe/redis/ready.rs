@@ -21,7 +21,7 @@ impl ReadyProbe {
     }
 
     /// Passes when enough instances are ready by the clock of that Redis.
-    pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(in crate::probe) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         let mut session = match self.kept().await {
             Some(session) => session,
             None => Session::open(&self.target.redis, within).await?,

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{Prepared, SpawnError};
+use super::{PreparedCommand, SpawnError};
 use crate::exit::Exit;
-use crate::process::executable::{Kind, is_nowhere, kind};
-use crate::sys::start::Step;
+use crate::process::executable::{FileKind, is_nowhere, kind};
+use crate::sys::start::SpawnStep;
 
 /// Bytes of one word or one variable, its name and the final NUL included, that the kernel takes (MAX_ARG_STRLEN, 32 pages;
 /// execve(2)).
@@ -29,20 +29,22 @@ pub fn too_long<'a>(words: &[&[u8]], variables: impl Iterator<Item = (&'a [u8], 
     format!("its arguments and environment have {all} bytes, more than the kernel takes (a quarter of the stack limit); shorten them")
 }
 
-impl Prepared {
-    pub(super) fn explain(&self, step: Step, error: &io::Error) -> SpawnError {
+impl PreparedCommand {
+    pub(super) fn explain(&self, step: SpawnStep, error: &io::Error) -> SpawnError {
         let (exit, why) = match step {
-            Step::Fork => return SpawnError::no_process(&self.name, error),
-            Step::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
-            Step::Limit => {
+            SpawnStep::Fork => return SpawnError::no_process(&self.name, error),
+            SpawnStep::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
+            SpawnStep::Limit => {
                 (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's"))
             }
-            Step::Directory => (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists")),
-            Step::Credentials => {
+            SpawnStep::Directory => {
+                (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists"))
+            }
+            SpawnStep::Credentials => {
                 let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
                 (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
             }
-            Step::Exec => self.explain_exec(error),
+            SpawnStep::Exec => self.explain_exec(error),
         };
         SpawnError { code: exit.code(), sentence: format!("cannot start {}: {why}", self.name) }
     }
@@ -50,27 +52,27 @@ impl Prepared {
     fn explain_exec(&self, error: &io::Error) -> (Exit, String) {
         let places: Vec<PathBuf> = self.candidates.iter().map(|path| self.home.join(path)).collect();
         let found = places.iter().find(|path| path.exists());
-        let kind = found.map_or(Kind::Other, |path| kind(path));
+        let kind = found.map_or(FileKind::Other, |path| kind(path));
         match (error.raw_os_error(), kind) {
             (Some(libc::ENOENT), _) if found.is_none() => {
                 let program = self.recipe.argv.first().map_or("", |word| word.to_str().unwrap_or_default());
                 (Exit::NotFound, is_nowhere(program, &places))
             }
-            (Some(libc::ENOENT), Kind::Script(interpreter)) => {
+            (Some(libc::ENOENT), FileKind::Script(interpreter)) => {
                 (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
             }
-            (Some(libc::ENOENT), Kind::Program { loader: Some(loader), .. }) => {
+            (Some(libc::ENOENT), FileKind::Program { loader: Some(loader), .. }) => {
                 (Exit::NotFound, format!("its loader {loader} is missing; the program was built for another kind of image"))
             }
             (Some(libc::ENOENT), _) => (Exit::NotFound, "its interpreter is missing; check what it needs".to_owned()),
             (Some(libc::ENOTDIR), _) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
-            (Some(libc::EACCES), Kind::NoFile(what)) => {
+            (Some(libc::EACCES), FileKind::NoFile(what)) => {
                 (Exit::NotExecutable, format!("it is not executable: it is {what}; check the path"))
             }
             (Some(libc::EACCES), _) => {
                 (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned())
             }
-            (Some(libc::ENOEXEC), Kind::Program { machine, .. }) => {
+            (Some(libc::ENOEXEC), FileKind::Program { machine, .. }) => {
                 (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
             }
             (Some(libc::E2BIG), _) => {

@@ -170,7 +170,7 @@ impl Lifecycle {
             ProcessId::Main => self.main_spawn_failed(now, code, why, effects),
             ProcessId::Migration => {
                 self.decide(code, why);
-                self.migration_over(now, super::Step::Down, effects);
+                self.migration_over(now, super::StageState::Down, effects);
             }
             ProcessId::Step(_) => self.step_spawn_failed(now, code, why, effects),
             ProcessId::Module(module) if shuts => self.module_left(now, module, effects),

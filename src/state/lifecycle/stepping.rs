@@ -4,10 +4,10 @@ mod stopping;
 
 use super::stages::step_stage;
 use super::{
-    Duration, Effect, Ended, Exit, Lifecycle, Moment, ProcessId, ProcessPlan, ProcessTimer, Progress, RunState, Step, Then, Timer,
+    Duration, Effect, Ended, Exit, Lifecycle, Moment, ProcessId, ProcessPlan, ProcessTimer, Progress, RunState, StageState, Then, Timer,
 };
 use crate::plan::{OnFailure, StepAction, StepAt, StepId, StepPlan};
-use crate::state::event::Prepared;
+use crate::state::event::PreparedStep;
 use crate::state::snapshot::{CurrentStep, Doing};
 
 /// How long the check of a step may take.
@@ -98,7 +98,7 @@ impl Lifecycle {
         if !locked || self.has_lock() {
             self.prepare_step(now, effects);
         } else if self.lost_meanwhile() {
-            self.step_over(now, Step::Down, None, effects);
+            self.step_over(now, StageState::Down, None, effects);
         } else {
             self.step_does(now, Doing::Queueing);
             self.take_lock(effects);
@@ -120,7 +120,7 @@ impl Lifecycle {
     /// The lock that the step queued for is ours, unless it went before anybody looked.
     pub(super) fn step_has_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.lost_meanwhile() {
-            self.step_over(now, Step::Down, None, effects);
+            self.step_over(now, StageState::Down, None, effects);
         } else {
             self.prepare_step(now, effects);
         }
@@ -142,11 +142,11 @@ impl Lifecycle {
     }
 
     /// News of what is prepared away from the loop; of a step that is over they are nobody's.
-    pub(super) fn prepared(&mut self, now: Moment, id: StepId, news: Prepared, effects: &mut Vec<Effect>) {
+    pub(super) fn prepared(&mut self, now: Moment, id: StepId, news: PreparedStep, effects: &mut Vec<Effect>) {
         if self.stepping.current != Some((id, Task::Prepare)) || self.ending.is_some() {
             return;
         }
-        if let Prepared::Progress(words) = news {
+        if let PreparedStep::Progress(words) = news {
             if let Some(step) = &mut self.snapshot.step {
                 step.progress = Some(words);
             }
@@ -154,23 +154,23 @@ impl Lifecycle {
         }
         effects.push(Effect::Disarm(limit(id)));
         if self.step_is_locked() && self.lost_meanwhile() {
-            return self.step_over(now, Step::Down, None, effects);
+            return self.step_over(now, StageState::Down, None, effects);
         }
         match news {
-            Prepared::Skipped => self.step_over(now, Step::Up, Some("skipped: its condition does not hold".to_owned()), effects),
-            Prepared::Done(words) => self.step_over(now, Step::Up, Some(words), effects),
-            Prepared::Failed(code, why) => self.step_failed(now, code, why, effects),
-            Prepared::Commands(commands) => {
+            PreparedStep::Skipped => self.step_over(now, StageState::Up, Some("skipped: its condition does not hold".to_owned()), effects),
+            PreparedStep::Done(words) => self.step_over(now, StageState::Up, Some(words), effects),
+            PreparedStep::Failed(code, why) => self.step_failed(now, code, why, effects),
+            PreparedStep::Commands(commands) => {
                 self.stepping.commands = commands;
                 self.check_step(now, effects);
             }
-            Prepared::Progress(_) => {}
+            PreparedStep::Progress(_) => {}
         }
     }
 
     fn check_step(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.stepping.commands.is_empty() {
-            self.step_over(now, Step::Up, Some("nothing to do".to_owned()), effects);
+            self.step_over(now, StageState::Up, Some("nothing to do".to_owned()), effects);
         } else if self.current_step().is_some_and(|step| step.check.is_some()) {
             self.start_step_task(now, Task::Check, Doing::Checking, effects);
         } else {
@@ -183,7 +183,7 @@ impl Lifecycle {
         if number < count {
             self.start_step_task(now, Task::Run(number), Doing::Running(number + 1, count), effects);
         } else {
-            self.step_over(now, Step::Up, None, effects);
+            self.step_over(now, StageState::Up, None, effects);
         }
     }
 
@@ -205,10 +205,10 @@ impl Lifecycle {
             return self.step_abandoned(now, effects);
         }
         if self.ending.is_some() || (self.step_is_locked() && self.lost_meanwhile()) {
-            return self.step_over(now, Step::Down, None, effects);
+            return self.step_over(now, StageState::Down, None, effects);
         }
         match task {
-            Task::Check if ended == Ended::Code(0) => self.step_over(now, Step::Up, Some("nothing to do".to_owned()), effects),
+            Task::Check if ended == Ended::Code(0) => self.step_over(now, StageState::Up, Some("nothing to do".to_owned()), effects),
             Task::Check => self.run_step(now, 0, effects),
             Task::Run(number) if self.is_success(ended) => {
                 self.stepping.failures = 0;
@@ -246,7 +246,7 @@ impl Lifecycle {
         }
         self.transition(ProcessId::Step(id), RunState::Idle);
         if self.step_is_locked() && self.lost_meanwhile() {
-            self.step_over(now, Step::Down, None, effects);
+            self.step_over(now, StageState::Down, None, effects);
         } else {
             self.run_step(now, number, effects);
         }
@@ -267,15 +267,15 @@ impl Lifecycle {
             let sentence = format!("the step `{}` failed: it {why}{before}", step.name);
             self.decide(code, sentence);
         }
-        self.step_over(now, Step::Down, Some(why), effects);
+        self.step_over(now, StageState::Down, Some(why), effects);
     }
 
-    fn step_over(&mut self, now: Moment, step: Step, note: Option<String>, effects: &mut Vec<Effect>) {
+    fn step_over(&mut self, now: Moment, step: StageState, note: Option<String>, effects: &mut Vec<Effect>) {
         self.note_step(now, step, note);
         self.part_over(now, effects);
     }
 
-    fn note_step(&mut self, now: Moment, step: Step, note: Option<String>) {
+    fn note_step(&mut self, now: Moment, step: StageState, note: Option<String>) {
         let Some(name) = self.current_step().map(step_stage) else { return };
         self.stage_ended(now, &name, step);
         if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {

@@ -30,7 +30,7 @@ use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::argv::{Argv, Word};
-use crate::plan::process::{ProcessAttributes, RestartPlan, SignalPlan, StartSign};
+use crate::plan::process::{RestartPlan, SignalPlan, StartSign};
 use crate::plan::target::{Address, RedisPlace, RedisTarget, Target};
 use crate::plan::{Affects, CheckPlan, HeartbeatPlan, LockPlan, MigrationPlan, Plan, ProcessPlan, Service, StartedPlan};
 
@@ -59,21 +59,7 @@ fn check(name: &str, wait: u64, affects: Affects) -> CheckPlan {
 }
 
 fn process() -> ProcessPlan {
-    ProcessPlan {
-        argv: Argv::new(vec![Word::plain("serve")]).unwrap(),
-        env: Vec::new(),
-        env_remove: Vec::new(),
-        attributes: ProcessAttributes::default(),
-        label: None,
-        started: None,
-        signals: SignalPlan::default(),
-        stop_signal: None,
-        stop_timeout: Duration::from_secs(8),
-        drain_delay: Duration::ZERO,
-        success_codes: BTreeSet::new(),
-        restart: RestartPlan::default(),
-        watchdog: None,
-    }
+    ProcessPlan { stop_timeout: Duration::from_secs(8), ..ProcessPlan::new(Argv::new(vec![Word::plain("serve")]).unwrap()) }
 }
 
 /// A process and nothing else.

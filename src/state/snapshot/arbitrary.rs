@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Child, HEARTBEAT, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
+use super::{Child, HEARTBEAT, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, StageState, Status};
 use crate::clock::Moment;
 use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Service};
@@ -53,7 +53,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn stage(index: usize)(step in prop::sample::select(vec![Step::Unknown, Step::Up, Step::Up, Step::Up, Step::Down]), counts in any::<bool>()) -> Stage {
+    fn stage(index: usize)(step in prop::sample::select(vec![StageState::Unknown, StageState::Up, StageState::Up, StageState::Up, StageState::Down]), counts in any::<bool>()) -> Stage {
         Stage { name: format!("{}:c{index}", ["wait", "module"][index % 2]), step, counts, began: None, ended: None, note: None }
     }
 }

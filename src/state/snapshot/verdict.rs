@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, Status, Step};
+use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, StageState, Status};
 #[cfg(doc)]
 use crate::clock::Turns;
 use crate::clock::{Moment, Pulse};
@@ -107,7 +107,8 @@ impl<'a> Assessment<'a> {
     pub fn items(&self, level: Level) -> Vec<Item<'a>> {
         let Self { snapshot, look, .. } = *self;
         let own = |name, passes, class| Item { name, passes, class, check: None };
-        let stages = || snapshot.stages.iter().filter(|stage| stage.counts).map(|stage| (stage.name.as_str(), stage.step == Step::Up));
+        let stages =
+            || snapshot.stages.iter().filter(|stage| stage.counts).map(|stage| (stage.name.as_str(), stage.step == StageState::Up));
         let mut items = vec![own("ping", true, ErrorKind::Ok)];
         if level == Level::Started {
             items.extend(stages().map(|(name, is_up)| own(name, is_up || snapshot.started, ErrorKind::NotReady)));
@@ -164,9 +165,9 @@ impl<'a> Assessment<'a> {
         match snapshot.phase {
             Phase::Failed | Phase::Stopped => Status::Down,
             Phase::Draining => Status::OutOfService,
-            _ if !snapshot.started && snapshot.base_start() == Step::Down => Status::Down,
+            _ if !snapshot.started && snapshot.base_start() == StageState::Down => Status::Down,
             _ if !snapshot.started => Status::Unknown,
-            Phase::Running if snapshot.stages.iter().any(|stage| stage.counts && stage.step == Step::Unknown) => Status::Unknown,
+            Phase::Running if snapshot.stages.iter().any(|stage| stage.counts && stage.step == StageState::Unknown) => Status::Unknown,
             _ if self.passes(Level::Deep) => Status::Up,
             _ => Status::Down,
         }
@@ -217,24 +218,24 @@ impl Snapshot {
     }
 
     /// The start of the service itself, without that of its modules.
-    pub fn base_start(&self) -> Step {
+    pub fn base_start(&self) -> StageState {
         let steps = || self.stages.iter().filter(|stage| stage.counts && !stage.name.starts_with("module:")).map(|stage| stage.step);
         match () {
-            () if self.phase == Phase::Failed || steps().any(|step| step == Step::Down) => Step::Down,
-            () if steps().all(|step| step == Step::Up) => Step::Up,
-            () => Step::Unknown,
+            () if self.phase == Phase::Failed || steps().any(|step| step == StageState::Down) => StageState::Down,
+            () if steps().all(|step| step == StageState::Up) => StageState::Up,
+            () => StageState::Unknown,
         }
     }
 
     /// The start as a whole over the steps that count, as Koupleless sums it up: any unknown before any down, but for a start of the
     /// service itself that has failed.
-    pub fn startup(&self) -> Step {
+    pub fn startup(&self) -> StageState {
         let counted = || self.stages.iter().filter(|stage| stage.counts).map(|stage| stage.step);
         match () {
-            () if self.base_start() == Step::Down => Step::Down,
-            () if counted().all(|step| step == Step::Up) => Step::Up,
-            () if counted().any(|step| step == Step::Unknown) => Step::Unknown,
-            () => Step::Down,
+            () if self.base_start() == StageState::Down => StageState::Down,
+            () if counted().all(|step| step == StageState::Up) => StageState::Up,
+            () if counted().any(|step| step == StageState::Unknown) => StageState::Unknown,
+            () => StageState::Down,
         }
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::report::Report;
 use crate::outcome::Volume;
 use crate::state::check::State;
-use crate::state::snapshot::{Assessed, Assessment, Level, Migration, Step};
+use crate::state::snapshot::{Assessed, Assessment, Level, Migration, StageState};
 use crate::view::members::Members;
 use crate::view::{MigrationPart, time, words};
 
@@ -161,11 +161,11 @@ pub(super) const fn word(state: State) -> &'static str {
 }
 
 /// What Spring calls a step of the start.
-pub(super) const fn step_word(step: Step) -> &'static str {
+pub(super) const fn step_word(step: StageState) -> &'static str {
     match step {
-        Step::Up => "UP",
-        Step::Unknown => "UNKNOWN",
-        Step::Down => "DOWN",
+        StageState::Up => "UP",
+        StageState::Unknown => "UNKNOWN",
+        StageState::Down => "DOWN",
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::component::{Component, Details, ModuleDetails, Parts, Syntax, of_check, step_word, word};
 use crate::plan::ComponentNames;
 use crate::state::check::State;
-use crate::state::snapshot::{Assessed, Assessment, Module, ModuleState, Snapshot, Step};
+use crate::state::snapshot::{Assessed, Assessment, Module, ModuleState, Snapshot, StageState};
 use crate::view::words;
 
 /// What stands for the process of a module among its checks: Spring's `ping`, which says that it answers at all.
@@ -23,7 +23,7 @@ pub(super) const fn names(wanted: ComponentNames) -> [&'static str; 2] {
 pub(super) fn running<'a>(assessment: &Assessment<'a>, authorized: bool) -> Component<'a> {
     let snapshot = assessment.snapshot;
     let is_there = |module: &&Module| {
-        let through = snapshot.start_of(module).is_some_and(|stage| stage.step == Step::Up);
+        let through = snapshot.start_of(module).is_some_and(|stage| stage.step == StageState::Up);
         through && assessment.checks_of(module).next().is_some()
     };
     let there = || snapshot.modules.iter().filter(is_there);
@@ -85,11 +85,11 @@ pub(super) fn own<'a>(assessment: &Assessment<'a>, web_path: &[&str], authorized
 pub(super) fn all<'a>(assessment: &Assessment<'a>, authorized: bool, syntax: Syntax) -> Component<'a> {
     let all = &assessment.snapshot.modules;
     let counted = all.iter().filter(|module| module.counts);
-    let starts: Vec<Step> = counted.filter_map(|module| assessment.snapshot.start_of(module)).map(|stage| stage.step).collect();
+    let starts: Vec<StageState> = counted.filter_map(|module| assessment.snapshot.start_of(module)).map(|stage| stage.step).collect();
     let runtime = worst(all.iter().flat_map(|module| assessment.checks_of(module)).filter(|assessed| assessed.counts));
     let status = match () {
-        () if starts.contains(&Step::Unknown) => "UNKNOWN",
-        () if starts.contains(&Step::Down) => "DOWN",
+        () if starts.contains(&StageState::Unknown) => "UNKNOWN",
+        () if starts.contains(&StageState::Down) => "DOWN",
         () => word(runtime),
     };
     let parts = all.iter().map(|module| (module.name.as_str().into(), of_module(assessment, module, authorized)));

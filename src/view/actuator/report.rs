@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::outcome::{Detail, ErrorKind, Failure, Part};
+use crate::outcome::{Detail, EndpointResult, ErrorKind, Failure};
 use crate::state::check::Record;
 use crate::view::time;
 
@@ -81,7 +81,7 @@ impl<'a> Report<'a> {
 
 impl<'a> ClientReport<'a> {
     /// The report on one client, to which these parts belong.
-    fn new(check: &'a str, parts: &'a [Part], at: &str) -> Self {
+    fn new(check: &'a str, parts: &'a [EndpointResult], at: &str) -> Self {
         let mut status_summary: BTreeMap<&str, usize> = BTreeMap::new();
         for part in parts {
             *status_summary.entry(code(part)).or_default() += 1;
@@ -113,7 +113,7 @@ fn worse(one: &'static str, other: &'static str) -> &'static str {
 }
 
 impl<'a> Api<'a> {
-    fn new(part: &'a Part, at: &str) -> Self {
+    fn new(part: &'a EndpointResult, at: &str) -> Self {
         let failure = part.result.as_ref().err();
         let words = |failure: &'a Failure| match failure.private.as_str() {
             "" => failure.class.public(),
@@ -132,7 +132,7 @@ impl<'a> Api<'a> {
 }
 
 /// dify-status' word for what an endpoint yielded.
-fn code(part: &Part) -> &'static str {
+fn code(part: &EndpointResult) -> &'static str {
     let Err(Failure { class, cause, .. }) = &part.result else { return "normal" };
     match (class, part.status) {
         _ if *cause == Detail::NotConfigured => "not_configured",
@@ -153,10 +153,10 @@ mod tests {
 
     use super::*;
     use crate::clock::Moment;
-    use crate::outcome::{Client, Private};
+    use crate::outcome::{EndpointClient, Private};
 
     fn record(results: Vec<Result<(), Failure>>) -> Record {
-        let part = |(index, result): (usize, Result<(), Failure>)| Part {
+        let part = |(index, result): (usize, Result<(), Failure>)| EndpointResult {
             name: format!("api{index}"),
             target: format!("http://dify:5001/{index}"),
             client: None,
@@ -214,8 +214,8 @@ mod tests {
             _ => Err(Failure::answered(500)),
         };
         let whole = record(clients.iter().flat_map(|(_, _, letters)| letters.chars()).map(result).collect());
-        let owners = clients.iter().flat_map(|(name, number, letters)| letters.chars().map(|_| Client { name, number: *number }));
-        let parts = whole.parts.into_iter().zip(owners).map(|(part, client)| Part { client: Some(client), ..part }).collect();
+        let owners = clients.iter().flat_map(|(name, number, letters)| letters.chars().map(|_| EndpointClient { name, number: *number }));
+        let parts = whole.parts.into_iter().zip(owners).map(|(part, client)| EndpointResult { client: Some(client), ..part }).collect();
         Record { parts, ..whole }
     }
 

@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::outcome::ErrorKind;
 use crate::state::event::Readiness;
 use crate::state::instances::{Instance, Instances};
-use crate::state::snapshot::{Assessment, Child, Healing, Level, Look, Module, Phase, Stage, Status, Step};
+use crate::state::snapshot::{Assessment, Child, Healing, Level, Look, Module, Phase, Stage, StageState, Status};
 use crate::view::time;
 
 /// The run as a whole.
@@ -116,9 +116,9 @@ impl<'a> Overview<'a> {
         let stage = |Stage { name, step, counts, began, ended, .. }: &'a Stage| StageLine {
             name,
             state: match step {
-                Step::Up => "up",
-                Step::Down => "down",
-                Step::Unknown => "unknown",
+                StageState::Up => "up",
+                StageState::Down => "down",
+                StageState::Unknown => "unknown",
             },
             counts: *counts,
             began_s: seconds(*began),

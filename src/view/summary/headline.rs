@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::exit::{Ended, signal_name};
 use crate::state::check::State;
-use crate::state::snapshot::{APP, Assessment, HealingStage, Level, Migration, Phase, Shutdown, Snapshot, Stage, Status, Step};
+use crate::state::snapshot::{APP, Assessment, HealingStage, Level, Migration, Phase, Shutdown, Snapshot, Stage, StageState, Status};
 use crate::view::time;
 
 /// Names that a headline lists; more of them are counted.
@@ -106,13 +106,13 @@ fn away(assessment: &Assessment<'_>) -> (Vec<String>, Vec<String>) {
     let failing = assessment.items(Level::Deep).into_iter().filter(|item| !item.passes && item.check.is_some()).map(|item| item.name);
     let degraded = assessment.counted().filter(|check| check.state == State::Degraded).map(|check| check.check.name.as_str());
     let counted = || snapshot.stages.iter().filter(|stage| stage.counts);
-    let failed = counted().filter(|stage| stage.step == Step::Down).map(|stage| bare(&stage.name));
+    let failed = counted().filter(|stage| stage.step == StageState::Down).map(|stage| bare(&stage.name));
     for name in failing.chain(degraded).chain(failed) {
         if !away.iter().any(|other| other == name) {
             away.push(name.to_owned());
         }
     }
-    let starting = counted().filter(|stage| stage.step == Step::Unknown).map(|stage| bare(&stage.name).to_owned());
+    let starting = counted().filter(|stage| stage.step == StageState::Unknown).map(|stage| bare(&stage.name).to_owned());
     let starting: Vec<String> = starting.collect();
     // A module that has yet to come up has a check that was never run.
     away.retain(|name| !starting.contains(name));

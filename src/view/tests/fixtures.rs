@@ -12,7 +12,8 @@ use crate::state::check::history::History;
 use crate::state::event::{LockHolder, Readiness};
 use crate::state::instances::{Instance, Instances};
 use crate::state::snapshot::{
-    Child, Healing, HealingStage, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step,
+    Child, Healing, HealingStage, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, StageState,
+    Status,
 };
 
 /// The driver's words that no unauthorized reader may see.
@@ -45,35 +46,32 @@ fn fails(snapshot: &mut Snapshot, index: usize, seconds: &[u64], class: ErrorKin
     }
 }
 
-fn step(snapshot: &mut Snapshot, name: &str, step: Step) {
+fn step(snapshot: &mut Snapshot, name: &str, step: StageState) {
     snapshot.stages.iter_mut().find(|stage| stage.name == name).unwrap().step = step;
 }
 
 fn base() -> Snapshot {
     let stage = |name: &str| Stage {
         name: name.to_owned(),
-        step: Step::Up,
+        step: StageState::Up,
         counts: name != "module:reports",
         began: None,
         ended: None,
         note: None,
     };
+    let service = Service {
+        name: "dify-api".to_owned(),
+        mode: None,
+        instance: "api-7d9f".to_owned(),
+        host: "node-3".to_owned(),
+        version: Some("1.4.1".to_owned()),
+        build: "0.3.1",
+    };
     Snapshot {
         sequence: 1,
-        started_at: at(0),
-        service: Service {
-            name: "dify-api".to_owned(),
-            mode: None,
-            instance: "api-7d9f".to_owned(),
-            host: "node-3".to_owned(),
-            version: Some("1.4.1".to_owned()),
-            build: "0.3.1",
-        },
         phase: Phase::Running,
         phase_since: at(20),
-        shutdown: None,
         started: true,
-        start_over: None,
         stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).to_vec(),
         checks: vec![
             passing(Check { id: Some(0), ..check("db", "postgres", Affects::Health) }, 3100),
@@ -81,15 +79,8 @@ fn base() -> Snapshot {
             passing(check("app", "process", Affects::Readiness), 0),
             passing(check("reports", "http", Affects::None), 21_000),
         ],
-        child: Child::default(),
         heartbeat: Heartbeat { configured: true, written: 3, ..Heartbeat::default() },
-        migration: Migration::Idle,
-        migration_lock: MigrationLock::default(),
-        modules: Vec::new(),
-        reloads: 0,
-        reloads_refused: 0,
-        step: None,
-        instances: None,
+        ..Snapshot::new(service, at(0))
     }
 }
 
@@ -106,7 +97,7 @@ fn waiting() -> Snapshot {
     snapshot.checks[0].feed(at(95), Outcome::passed(Duration::from_millis(4)));
     fails(&mut snapshot, 1, &[95, 96], ErrorKind::Dns, "lookup redis-7.prod.internal: no such host", 20_000);
     for stage in snapshot.stages.iter_mut().skip(1) {
-        stage.step = Step::Unknown;
+        stage.step = StageState::Unknown;
     }
     snapshot
 }
@@ -132,15 +123,15 @@ fn stale() -> Snapshot {
 
 fn failed() -> Snapshot {
     let mut snapshot = Snapshot { phase: Phase::Failed, started: false, ..base() };
-    step(&mut snapshot, "migrate", Step::Down);
-    step(&mut snapshot, "spawn:app", Step::Unknown);
+    step(&mut snapshot, "migrate", StageState::Down);
+    step(&mut snapshot, "spawn:app", StageState::Unknown);
     snapshot.checks[2] = check("app", "process", Affects::Readiness);
     snapshot
 }
 
 fn module_failed() -> Snapshot {
     let mut snapshot = base();
-    step(&mut snapshot, "module:reports", Step::Down);
+    step(&mut snapshot, "module:reports", StageState::Down);
     fails(&mut snapshot, 3, &[91, 94, 97], ErrorKind::Refused, "", 1000);
     snapshot
 }
@@ -184,7 +175,7 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     for (name, began, ended) in [("wait:db", 0, Some(95)), ("wait:redis", 0, Some(97)), ("migrate", 97, None)] {
         let stage = queued.stages.iter_mut().find(|stage| stage.name == name).unwrap();
         (stage.began, stage.ended) = (Some(at(began)), ended.map(at));
-        stage.step = if ended.is_some() { Step::Up } else { Step::Unknown };
+        stage.step = if ended.is_some() { StageState::Up } else { StageState::Unknown };
     }
     let mut modules = module_failed();
     let module =

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::ask;
 use super::fixtures::{WORDS, all, further, named};
 use crate::outcome::{ErrorKind, Outcome};
-use crate::plan::{Affects, Switch, Views};
+use crate::plan::{Affects, ViewSwitch, Views};
 use crate::state::check::Check;
-use crate::state::snapshot::{Snapshot, Stage, Step};
+use crate::state::snapshot::{Snapshot, Stage, StageState};
 use crate::view::figures::{Figures, ProcessFigures};
 use crate::view::{LONGEST_BODY, Request, Response, route};
 
@@ -40,7 +40,7 @@ fn codes_in_every_situation() {
 #[test]
 fn the_api_servers_bytes() {
     let (up, look) = named("no checks");
-    let stage = Stage { name: "bad".to_owned(), step: Step::Down, counts: true, began: None, ended: None, note: None };
+    let stage = Stage { name: "bad".to_owned(), step: StageState::Down, counts: true, began: None, ended: None, note: None };
     let bad = Snapshot { stages: vec![stage], started: false, ..up.clone() };
     for (snapshot, target, status, body) in [
         (&up, "", 200, "ok"),
@@ -214,12 +214,13 @@ fn what_others_say_cannot_steer_the_page_or_the_terminal() {
 #[test]
 fn a_view_that_is_switched_off_is_not_there() {
     let (snapshot, look) = named("all up");
-    let none = Views::default().with(Switch::ALL.map(|(switch, _)| (switch, false)));
+    let none = Views::default().with(ViewSwitch::ALL.map(|(switch, _)| (switch, false)));
     for path in ["/", "/healthz", "/livez", "/readyz/app", "/actuator", "/actuator/health", "/health", "/status", "/metrics"] {
         let request = Request { method: "GET", path, views: none, ..Request::default() };
         assert_eq!(route(&snapshot, look, &request).status, 404, "{path}");
     }
-    let status = Request { method: "GET", path: "/status", views: Views::default().with([(Switch::Page, false)]), ..Request::default() };
+    let status =
+        Request { method: "GET", path: "/status", views: Views::default().with([(ViewSwitch::Page, false)]), ..Request::default() };
     assert_eq!(route(&snapshot, look, &status).status, 200);
 }
 

@@ -6,8 +6,8 @@ use crate::exit::Ended;
 use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::ModuleId;
 use crate::state::event::ProcessId;
-use crate::state::snapshot::{Child, Look, Module, ModuleState, Phase, Shutdown, Snapshot, Stage, Step};
-use crate::view::Access;
+use crate::state::snapshot::{Child, Look, Module, ModuleState, Phase, Shutdown, Snapshot, Stage, StageState};
+use crate::view::DetailAccess;
 use crate::view::{Request, route};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn a_start_says_what_it_is_doing() {
     let doing = |phase, names: &[&str]| {
         let stage = |name: &&str| Stage {
             name: (*name).to_owned(),
-            step: Step::Unknown,
+            step: StageState::Unknown,
             counts: true,
             began: Some(at(1)),
             ended: None,
@@ -78,7 +78,7 @@ fn a_process_that_ended_and_one_that_starts_late_are_told_apart() {
     snapshot.child.pid = Some(7);
     assert_eq!(first(&snapshot, look, false), "\u{2715} NOT READY: waiting for the process to be ready, app  dify-api 1.4.1");
     let (mut late, look) = named("all up");
-    late.stages[4] = Stage { step: Step::Unknown, counts: true, ..late.stages[4].clone() };
+    late.stages[4] = Stage { step: StageState::Unknown, counts: true, ..late.stages[4].clone() };
     assert_eq!(first(&late, look, false), "\u{25b2} SERVING, starting: reports  dify-api 1.4.1");
 }
 
@@ -163,13 +163,13 @@ fn the_page_says_that_details_are_hidden_and_how_to_see_them() {
     };
     let form = "<form method=\"post\" action=\"token\">";
     for (query, access, authorized, words, has_form) in [
-        ("", Access::Token, false, "Enter the token to see them", false),
-        ("hold", Access::Token, false, "Show details", true),
-        ("", Access::Local, false, "portcullis status", false),
-        ("hold", Access::Never, false, "to nobody", false),
-        ("", Access::Token, true, "Details are shown", false),
-        ("hold", Access::Token, true, "Forget the token", true),
-        ("hold", Access::Local, true, "Seen at", false),
+        ("", DetailAccess::Token, false, "Enter the token to see them", false),
+        ("hold", DetailAccess::Token, false, "Show details", true),
+        ("", DetailAccess::Local, false, "portcullis status", false),
+        ("hold", DetailAccess::Never, false, "to nobody", false),
+        ("", DetailAccess::Token, true, "Details are shown", false),
+        ("hold", DetailAccess::Token, true, "Forget the token", true),
+        ("hold", DetailAccess::Local, true, "Seen at", false),
     ] {
         let page = page(query, access, authorized);
         assert!(page.contains(words) && page.contains(form) == has_form, "{query} {access:?} {authorized}: {page}");

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ask;
 use super::fixtures::named;
-use crate::outcome::{ErrorKind, Failure, Outcome, Part};
+use crate::outcome::{EndpointResult, ErrorKind, Failure, Outcome};
 use crate::plan::Affects;
 use crate::state::check::Check;
 use crate::view::LONGEST_BODY;
@@ -14,7 +14,7 @@ use crate::view::LONGEST_BODY;
 #[test]
 fn one_component_of_any_size_leaves_the_others_in_spring_s_health() {
     let (mut snapshot, look) = named("redis down");
-    let part = |index: usize| Part {
+    let part = |index: usize| EndpointResult {
         name: format!("endpoint-{index}"),
         target: format!("http://dify:5001/{index}"),
         client: None,

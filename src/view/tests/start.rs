@@ -2,7 +2,7 @@
 
 use super::fixtures::named;
 use crate::clock::Moment;
-use crate::state::snapshot::{Stage, Step};
+use crate::state::snapshot::{Stage, StageState};
 use crate::view::summary::timeline;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn the_bars_of_a_start_end_when_it_ended() {
     let stage = |name: &str, step, began: u64, ended: Option<u64>| Stage {
         name: name.to_owned(),
         step,
-        counts: step == Step::Up,
+        counts: step == StageState::Up,
         began: Some(at(began)),
         ended: ended.map(at),
         note: None,
@@ -21,9 +21,9 @@ fn the_bars_of_a_start_end_when_it_ended() {
     snapshot.started_at = at(0);
     snapshot.start_over = Some(at(20));
     snapshot.stages = vec![
-        stage("spawn:app", Step::Up, 5, Some(20)),
-        stage("module:slow", Step::Unknown, 6, None),
-        stage("module:later", Step::Up, 50, Some(60)),
+        stage("spawn:app", StageState::Up, 5, Some(20)),
+        stage("module:slow", StageState::Unknown, 6, None),
+        stage("module:later", StageState::Up, 50, Some(60)),
     ];
     let (bars, span) = timeline(&snapshot, look);
     let shown: Vec<_> = bars.iter().map(|bar| (bar.name, bar.length.as_secs())).collect();

@@ -201,7 +201,7 @@ fn survives_cuts(url: &str, port: u16, step: usize) {
         let urls = [url.replace("PORT", &peer.port.to_string()).replace("SOCKET", &path)];
         let flags = TlsFlags { insecure: url.starts_with("https:") || url.starts_with("grpcs:"), ..TlsFlags::default() };
         let (targets, _) = resolve::targets_with(&urls, &flags, &Environment::new::<&str, &str>([])).unwrap();
-        let outcome = runtime.block_on(async { Probe::new(&targets[0]).ask(Duration::from_secs(5)).await });
+        let outcome = runtime.block_on(async { Probe::new(&targets[0]).probe(Duration::from_secs(5)).await });
         assert!(outcome.elapsed < Duration::from_secs(4), "{url} cut after {after}: {outcome:?}");
         assert!(!matches!(outcome.class(), ErrorKind::Internal), "{url} cut after {after}: {outcome:?}");
         if outcome.class() == ErrorKind::Ok {

@@ -3,7 +3,7 @@
 use super::{fails, passes};
 use crate::support::{Portcullis, free_port};
 use portcullis::outcome::{ErrorKind, Failure};
-use portcullis::plan::target::{Expect, HttpTarget, Target, Tls};
+use portcullis::plan::target::{Expectation, HttpTarget, Target, Tls};
 use portcullis::probe::Probe;
 use portcullis::secret::Secret;
 use std::io::{BufRead, BufReader, Write};
@@ -97,13 +97,13 @@ fn asked(url: &str, redirects: Option<u8>) -> Result<(), Failure> {
         headers: [("X-Key", "key-of-ours"), ("Cookie", "session=ours")]
             .map(|(name, value)| (name.to_owned(), Secret::unlisted(value)))
             .into(),
-        expect: Expect::default(),
+        expect: Expectation::default(),
         tls: Tls::default(),
         redirects,
         environment_proxy: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { Probe::new(&Target::Http(target)).ask(Duration::from_secs(20)).await.result })
+    runtime.block_on(async { Probe::new(&Target::Http(target)).probe(Duration::from_secs(20)).await.result })
 }
 
 #[test]

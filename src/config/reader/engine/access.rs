@@ -2,7 +2,7 @@
 
 use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess};
 
-use super::{Fault, FaultKind, Reader, Step};
+use super::{Fault, FaultKind, PathSegment, Reader};
 use crate::config::node::{Entry, Node, Table, Value};
 
 impl<'a> Reader<'a> {
@@ -57,7 +57,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
             let index = self.next;
             self.next += 1;
             if !matches!(node.value, Value::Hole) {
-                return seed.deserialize(self.reader.below(node)).map(Some).map_err(|fault| fault.within(Step::Item(index)));
+                return seed.deserialize(self.reader.below(node)).map(Some).map_err(|fault| fault.within(PathSegment::Item(index)));
             }
         }
         Ok(None)
@@ -91,6 +91,6 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Box<Fault>> {
         let Some(entry) = self.now.take() else { return Err(Fault::new(FaultKind::Open)) };
-        seed.deserialize(self.reader.below(&entry.node)).map_err(|fault| fault.within(Step::Key(entry.key.clone())))
+        seed.deserialize(self.reader.below(&entry.node)).map_err(|fault| fault.within(PathSegment::Key(entry.key.clone())))
     }
 }

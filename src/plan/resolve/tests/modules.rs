@@ -63,7 +63,7 @@ fn a_run_without_a_process_or_bare_has_no_modules_and_one_that_is_not_wanted_is_
     assert_eq!((next.name.as_str(), &next.after[..]), ("next", &[][..]));
     assert!(modules(toml, &[("MODE", "migration")]).is_empty());
     let file = File::new(&format!("{BASE}{toml}"));
-    let request = Request { file: Some(file.0.clone()), bare: true, ..Request::default() };
+    let request = RunOptions { file: Some(file.0.clone()), bare: true, ..RunOptions::default() };
     assert!(resolve(&request, &Environment::new([("BEAT", "true")])).unwrap().modules.is_empty());
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::node::Value;
 
 fn of(preset: &str, variables: &[(&str, &str)]) -> Result<Plan, Problems> {
-    let request = Request { preset: Some(preset.to_owned()), ..Request::default() };
+    let request = RunOptions { preset: Some(preset.to_owned()), ..RunOptions::default() };
     resolve(&request, &Environment::new(variables.iter().copied()))
 }
 

@@ -12,7 +12,7 @@ use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::read_secret;
 use crate::config::substitute::matches;
 use crate::plan::argv::Word;
-use crate::plan::resolve::{address, condition};
+use crate::plan::resolve::{condition, target_url};
 use crate::secret::scrub;
 
 /// The keys of which a table has exactly one.
@@ -70,7 +70,7 @@ pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: 
 
 /// A URL with each variable encoded for its place.
 fn url(section: &Section<'_>, text: &Text) -> Option<Word> {
-    let url = address::assemble_strictly(text).map_err(|why| section.problem("url", why)).ok()?;
+    let url = target_url::assemble_strictly(text).map_err(|why| section.problem("url", why)).ok()?;
     Some(if text.is_secret() { Word::masked(url.clone(), &scrub(&url)) } else { Word::plain(url) })
 }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::plan::{ConditionPlan, HoldPlan, OnFailure, Orphans, StepAction, StepAt, StepPlan};
-use crate::state::event::Prepared;
-use crate::state::snapshot::Step;
+use crate::state::event::PreparedStep;
+use crate::state::snapshot::StageState;
 
 fn step(name: &str, at: StepAt) -> StepPlan {
     StepPlan::new(name, at, StepAction::Commands(vec![process()]))
@@ -30,7 +30,7 @@ fn spawns(effects: &[Effect]) -> Vec<ProcessId> {
     effects.iter().filter_map(|effect| if let Effect::Spawn(id) = effect { Some(*id) } else { None }).collect()
 }
 
-fn stage(run: &Run, name: &str) -> (Step, Option<String>) {
+fn stage(run: &Run, name: &str) -> (StageState, Option<String>) {
     let stage = run.lifecycle.snapshot().stage(name).unwrap();
     (stage.step, stage.note.clone())
 }
@@ -51,7 +51,7 @@ fn steps_are_done_in_their_order_around_waits_migration_and_process() {
     assert_eq!(spawns(&run.all(runs(2, 0))), [ProcessId::Main]);
     assert_eq!(spawns(&run.apply(Event::Spawned(ProcessId::Main, PID))), [own(3)]);
     run.all(runs(3, 0));
-    assert!(run.lifecycle.snapshot().stages.iter().all(|stage| stage.step == Step::Up));
+    assert!(run.lifecycle.snapshot().stages.iter().all(|stage| stage.step == StageState::Up));
     assert_eq!(run.lifecycle.snapshot().step, None);
 }
 
@@ -65,7 +65,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_unless_it_may() {
     let mut run = Run::of(plan(vec![StepPlan { on_failure: OnFailure::Continue, ..step("seed", StepAt::Migrated) }]));
     run.apply(Event::Begin);
     assert_eq!(spawns(&run.all(runs(0, 3))), [ProcessId::Main]);
-    assert_eq!(stage(&run, "step:seed"), (Step::Down, Some("ended with status 3".to_owned())));
+    assert_eq!(stage(&run, "step:seed"), (StageState::Down, Some("ended with status 3".to_owned())));
     run.apply(Event::Spawned(ProcessId::Main, PID));
     assert!(run.lifecycle.snapshot().started);
 
@@ -117,18 +117,18 @@ fn what_is_found_out_away_from_the_loop_decides() {
         assert_eq!(run.apply(Event::Begin), [Effect::Prepare(0)]);
         run
     };
-    assert_eq!(spawns(&begin().apply(Event::Prepared(0, Prepared::Skipped))), [ProcessId::Main]);
+    assert_eq!(spawns(&begin().apply(Event::Prepared(0, PreparedStep::Skipped))), [ProcessId::Main]);
     let mut run = begin();
-    assert_eq!(spawns(&run.apply(Event::Prepared(0, Prepared::Commands(vec![process(), process()])))), [own(0)]);
+    assert_eq!(spawns(&run.apply(Event::Prepared(0, PreparedStep::Commands(vec![process(), process()])))), [own(0)]);
     assert_eq!(spawns(&run.all(runs(0, 0))), [own(0)], "the second one");
     assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
     let mut run = begin();
-    assert_eq!(exit_of(&run.apply(Event::Prepared(0, Prepared::Failed(78, "cannot be".to_owned())))), Some(78));
+    assert_eq!(exit_of(&run.apply(Event::Prepared(0, PreparedStep::Failed(78, "cannot be".to_owned())))), Some(78));
     let mut run = begin();
     let effects = run.apply(signal(libc::SIGTERM));
     assert!(effects.contains(&Effect::CancelPreparation), "{effects:?}");
     assert_eq!(exit_of(&effects), Some(143), "nobody waits for a file system");
-    assert_eq!(run.apply(Event::Prepared(0, Prepared::Skipped)), []);
+    assert_eq!(run.apply(Event::Prepared(0, PreparedStep::Skipped)), []);
 }
 
 #[test]

@@ -18,13 +18,13 @@ const LONGEST: usize = 4096;
 
 /// What is generated: so many bytes in hexadecimal digits or in base64, or so many letters and digits.
 #[derive(Clone, Copy)]
-enum Form {
+enum RandomFormat {
     Hex(usize),
     Base64(usize),
     Alnum(usize),
 }
 
-impl Form {
+impl RandomFormat {
     fn parse(text: &str) -> Option<Self> {
         let (kind, count) = text.split_once(':')?;
         let count = count.parse().ok().filter(|count| (1..=LONGEST).contains(count))?;
@@ -79,7 +79,7 @@ impl Form {
 /// The secret of the variable `name`.
 pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&str>) -> Option<Outcome> {
     let environment = section.context().environment;
-    let Some(form) = Form::parse(form) else {
+    let Some(form) = RandomFormat::parse(form) else {
         section.problem("generate", format!("is none of `hex:N`, `base64:N` and `alnum:N` with N from 1 to {LONGEST}"));
         return None;
     };
@@ -105,7 +105,7 @@ pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&
 }
 
 /// What the file keeps; none where it is not there.
-fn kept(path: &Path, form: Form) -> Result<Option<String>, String> {
+fn kept(path: &Path, form: RandomFormat) -> Result<Option<String>, String> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot be looked at: {error}; it is {}", path.display())),
@@ -124,13 +124,13 @@ fn kept(path: &Path, form: Form) -> Result<Option<String>, String> {
 }
 
 /// Makes the file with a new secret, whole or not at all; where another replica was faster, its secret is the one.
-fn keep_new(path: &Path, form: Form) -> Result<String, String> {
+fn keep_new(path: &Path, form: RandomFormat) -> Result<String, String> {
     let failed = |what: &str, error: &std::io::Error| {
         format!("cannot be {what}: {error}; it is {}, whose directory has to be there", path.display())
     };
     let value = form.make()?;
     let name = path.file_name().ok_or("is not the path of a file")?.to_string_lossy().into_owned();
-    let draft = path.with_file_name(format!(".{name}.{}", Form::Hex(8).make()?));
+    let draft = path.with_file_name(format!(".{name}.{}", RandomFormat::Hex(8).make()?));
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(value.as_bytes())?;

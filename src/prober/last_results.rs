@@ -13,14 +13,14 @@ use crate::plan::CheckPlan;
 /// A task that asks a check may end and another one begin, by a reload, the restart of a module, or a fault of ours; the peer must
 /// not be asked the more often for it.
 #[derive(Debug, Default)]
-pub struct Answers(Mutex<Vec<Answer>>);
+pub struct LastResults(Mutex<Vec<LastResult>>);
 
 #[derive(Debug)]
-struct Answer {
+struct LastResult {
     check: String,
     endpoints: Vec<String>,
     asked: Instant,
-    told: Option<(Moment, Outcome)>,
+    outcome: Option<(Moment, Outcome)>,
 }
 
 /// Why a check is not asked now.
@@ -29,44 +29,44 @@ pub(super) struct NotYet {
     /// From when on it may be asked.
     pub due: Instant,
     /// What it last said, and when.
-    pub told: Option<(Moment, Outcome)>,
+    pub outcome: Option<(Moment, Outcome)>,
 }
 
-impl Answers {
+impl LastResults {
     /// None where the check may be asked at once.
     pub(super) fn not_yet(&self, check: &CheckPlan) -> Option<NotYet> {
         let known = self.known();
         let last = known.iter().filter(|answer| check.rate_limited && answer.is_of(check)).max_by_key(|answer| answer.asked)?;
         let due = last.asked + check.interval;
-        (due > Instant::now()).then(|| NotYet { due, told: last.told.clone() })
+        (due > Instant::now()).then(|| NotYet { due, outcome: last.outcome.clone() })
     }
 
     /// Notes the end of a question, or with none that it was cut short and may have been heard.
-    pub(super) fn note(&self, check: &CheckPlan, told: Option<&Outcome>) {
+    pub(super) fn note(&self, check: &CheckPlan, outcome: Option<&Outcome>) {
         if !check.rate_limited {
             return;
         }
         let asked = Instant::now();
         let mut known = self.known();
-        let mut told = told.map(|outcome| (Moment::now(), outcome.clone()));
+        let mut outcome = outcome.map(|outcome| (Moment::now(), outcome.clone()));
         known.retain_mut(|answer| {
             let is_replaced = answer.is_of(check);
-            if is_replaced && told.is_none() {
-                told = answer.told.take();
+            if is_replaced && outcome.is_none() {
+                outcome = answer.outcome.take();
             }
             // Names and endpoints come and go with reloads; what holds nobody back any more is forgotten.
             !is_replaced && asked.duration_since(answer.asked) <= CheckPlan::LONGEST_INTERVAL
         });
         let endpoints = check.target.endpoints().into_iter().map(str::to_owned).collect();
-        known.push(Answer { check: check.name.clone(), endpoints, asked, told });
+        known.push(LastResult { check: check.name.clone(), endpoints, asked, outcome });
     }
 
-    fn known(&self) -> MutexGuard<'_, Vec<Answer>> {
+    fn known(&self) -> MutexGuard<'_, Vec<LastResult>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Answer {
+impl LastResult {
     /// Whether it came from a peer that the check asks, too.
     fn is_of(&self, check: &CheckPlan) -> bool {
         let asks = check.target.endpoints();

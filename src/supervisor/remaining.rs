@@ -20,24 +20,24 @@ const MOST_NAMED: usize = 5;
 
 /// What is to be said of those who are left, and when.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub(super) struct Remaining {
     mention: Option<Duration>,
     /// When KILL follows.
     end: Option<Duration>,
     killed: HashSet<i32>,
 }
 
-impl Left {
+impl Remaining {
     /// Takes down until when those who were asked to end have time.
     pub(super) fn armed(&mut self, timer: Timer, now: Moment, after: Duration) {
         if matches!(timer, Timer::Grace | Timer::Overlap | Timer::Process(ProcessId::Migration, ProcessTimer::Grace)) {
             self.end = Some(now.mono.saturating_add(after));
-            self.asked(now);
+            self.stop_requested(now);
         }
     }
 
     /// Somebody was asked to end just now.
-    pub(super) fn asked(&mut self, now: Moment) {
+    pub(super) fn stop_requested(&mut self, now: Moment) {
         self.mention = Some(now.mono + PATIENCE);
     }
 
@@ -50,10 +50,10 @@ impl Left {
 impl Supervisor {
     /// Says what ended and who is still waited for, once that has taken a while.
     pub(super) fn mention_left(&mut self, now: Moment) {
-        if self.left.next(now) != Some(Duration::ZERO) {
+        if self.remaining.next(now) != Some(Duration::ZERO) {
             return;
         }
-        self.left.mention = None;
+        self.remaining.mention = None;
         let snapshot = self.lifecycle.snapshot();
         let ends = snapshot.phase.is_leaving() || self.lifecycle.ending().is_some() || snapshot.child.pid.is_none();
         let there = self.children.there(None);
@@ -61,18 +61,18 @@ impl Supervisor {
             return;
         }
         let ended = self.lifecycle.ending().map(|ending| format!("{}; ", ending.sentence)).unwrap_or_default();
-        let left = self.left.end.map(|end| end.saturating_sub(now.mono).as_secs() + 1);
+        let left = self.remaining.end.map(|end| end.saturating_sub(now.mono).as_secs() + 1);
         let end = left.map(|seconds| format!(", {seconds}s at most")).unwrap_or_default();
         info!("{ended}still waiting for {}{end}", named(&there));
     }
 
     /// Says who is about to be killed, each once.
-    pub(super) fn tell_killed(&mut self, number: i32, id: Option<ProcessId>) {
+    pub(super) fn report_killed(&mut self, number: i32, id: Option<ProcessId>) {
         if number != libc::SIGKILL {
             return;
         }
         let mut who = self.children.there(id);
-        who.pids.retain(|pid| self.left.killed.insert(*pid));
+        who.pids.retain(|pid| self.remaining.killed.insert(*pid));
         if !who.pids.is_empty() {
             warn!("killing {}: still there after the time to end", named(&who));
         }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn nothing_is_said_before_it_has_taken_a_while() {
-        let (mut left, now) = (Left::default(), Moment::default());
+        let (mut left, now) = (Remaining::default(), Moment::default());
         assert_eq!(left.next(now), None);
         left.armed(Timer::Process(ProcessId::Main, ProcessTimer::Watchdog), now, Duration::from_secs(5));
         assert_eq!(left.next(now), None);

@@ -26,12 +26,12 @@ const MOST_BYTES: usize = 5 << 20;
 
 /// One rendered text, shared by all that read it.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(super) struct SharedText {
     text: Box<str>,
     readers: Mutex<Vec<(u64, AbortHandle)>>,
 }
 
-impl Text {
+impl SharedText {
     pub(super) fn bytes(&self) -> &[u8] {
         self.text.as_bytes()
     }
@@ -83,45 +83,45 @@ impl Stamp {
 
 /// An answer, cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct SharedResponse {
     pub(super) status: u16,
     /// Made once, because a table of headers costs as much as the rest of a short answer.
     pub(super) head: Arc<HeaderMap>,
-    pub(super) text: Arc<Text>,
+    pub(super) text: Arc<SharedText>,
     /// None for what depends on no snapshot.
     pub(super) rendered: Option<Stamp>,
 }
 
-impl From<Response> for Answer {
+impl From<Response> for SharedResponse {
     fn from(response: Response) -> Self {
         let Response { status, content_type, headers, body } = response;
         let mut head = super::head(status, content_type, body.len());
         for (name, value) in headers {
             head.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let text = Text { text: body.into_boxed_str(), readers: Mutex::default() };
+        let text = SharedText { text: body.into_boxed_str(), readers: Mutex::default() };
         Self { status, head: Arc::new(head), text: Arc::new(text), rendered: None }
     }
 }
 
 /// Kept answers, the ones rendered the longest ago first.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(super) struct ResponseCache {
     kept: Vec<Kept>,
     /// Every long text that was rendered here and may still be read.
-    living: Vec<Weak<Text>>,
+    living: Vec<Weak<SharedText>>,
 }
 
 #[derive(Debug)]
 struct Kept {
     key: Canonical,
     stamp: Stamp,
-    answer: Answer,
+    answer: SharedResponse,
 }
 
-impl Answers {
+impl ResponseCache {
     /// The answer to `request`, rendered at most once for a snapshot and a canonical form, and at least once in [`LONGEST_AGE`].
-    pub(super) fn answer(&mut self, snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Answer {
+    pub(super) fn answer(&mut self, snapshot: &Snapshot, look: Look, request: &Request<'_>) -> SharedResponse {
         let key = Canonical::of(request);
         let found = key.as_ref().and_then(|key| self.kept.iter().find(|kept| kept.key == *key));
         if let Some(kept) = found
@@ -134,7 +134,7 @@ impl Answers {
         let asked = key.as_ref().map_or(*request, |key| Request { figures: request.figures, ..key.request() });
         let rendered = catch_unwind(AssertUnwindSafe(|| view::find(snapshot, look, &asked)));
         let failed = || Response::new(500, view::TEXT, "the answer could not be composed; see the log\n".to_owned());
-        let mut answer = Answer::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
+        let mut answer = SharedResponse::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
         if let Some(key) = key.filter(|_| answer.status != 404) {
             self.kept.retain(|kept| kept.key != key);
             let stamp = Stamp::new(snapshot, look);
@@ -169,7 +169,7 @@ impl Answers {
     /// Whoever still reads the oldest answers makes room for those that are kept.
     fn make_room(&mut self) {
         self.living.retain(|text| text.strong_count() > 0);
-        let living: Vec<Arc<Text>> = self.living.iter().filter_map(Weak::upgrade).collect();
+        let living: Vec<Arc<SharedText>> = self.living.iter().filter_map(Weak::upgrade).collect();
         let mut bytes: usize = living.iter().map(|text| text.bytes().len()).sum();
         for text in living {
             if bytes <= MOST_BYTES {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_snapshot_is_rendered_once_for_each_view_query_and_authorization() {
         let (mut snapshot, look) = run();
-        let mut answers = Answers::default();
+        let mut answers = ResponseCache::default();
         let first = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
         for (path, authorized, same) in [
             ("/status?verbose", false, true),
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn whatever_is_asked_only_so_much_is_kept() {
         let (snapshot, look) = run();
-        let mut answers = Answers::default();
+        let mut answers = ResponseCache::default();
         for number in 0..1000 {
             answers.answer(&snapshot, look, &asked(&format!("/actuator/health/nobody-{number}"), false));
             answers.answer(&snapshot, look, &asked(&format!("/readyz?exclude=x{number}"), false));
@@ -245,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn who_still_reads_an_old_long_answer_makes_room_for_a_new_one() {
         let (mut snapshot, look) = run();
-        let mut answers = Answers::default();
+        let mut answers = ResponseCache::default();
         snapshot.service.name = "x".repeat(MOST_BYTES / 4);
         let mut readers = Vec::new();
         for second in 0..8 {

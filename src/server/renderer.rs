@@ -8,13 +8,13 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::answers::{Answer, Answers};
+use super::response_cache::{ResponseCache, SharedResponse};
 use crate::clock::Moment;
 use crate::plan::Views;
 use crate::published::Published;
 use crate::sys;
 use crate::view::figures::Figures;
-use crate::view::{Access, Request};
+use crate::view::{DetailAccess, Request};
 
 /// How long it rests for each moment of work; who asks meanwhile shares the next rendering.
 const REST: u32 = 3;
@@ -26,43 +26,43 @@ const RESTS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mi
 const MOST_WAITING: usize = 256;
 
 /// A question for a long answer.
-pub(super) struct Question {
+pub(super) struct RenderRequest {
     pub(super) path: String,
     pub(super) query: String,
     pub(super) accept: String,
     pub(super) authorized: bool,
-    pub(super) access: Access,
+    pub(super) access: DetailAccess,
     pub(super) views: Views,
     pub(super) figures: Option<Figures>,
 }
 
 /// The way to the thread, which begins with the first question and ends with this.
-pub(super) struct Pages {
-    desk: Arc<Desk>,
+pub(super) struct Renderer {
+    desk: Arc<RenderQueue>,
     published: Arc<Published>,
 }
 
 #[derive(Default)]
-struct Desk {
+struct RenderQueue {
     waiting: Mutex<Waiting>,
     bell: Condvar,
 }
 
 #[derive(Default)]
 struct Waiting {
-    trusted: VecDeque<(Question, oneshot::Sender<Answer>)>,
-    others: VecDeque<(Question, oneshot::Sender<Answer>)>,
+    trusted: VecDeque<(RenderRequest, oneshot::Sender<SharedResponse>)>,
+    others: VecDeque<(RenderRequest, oneshot::Sender<SharedResponse>)>,
     open: bool,
     closed: bool,
 }
 
-impl Pages {
+impl Renderer {
     pub(super) fn new(published: Arc<Published>) -> Self {
         Self { desk: Arc::default(), published }
     }
 
     /// The answer; none when too many wait already, or when there is no thread for it.
-    pub(super) async fn ask(&self, question: Question, trusted: bool) -> Option<Answer> {
+    pub(super) async fn render(&self, question: RenderRequest, trusted: bool) -> Option<SharedResponse> {
         let (reply, answer) = oneshot::channel();
         {
             let mut waiting = self.desk.waiting();
@@ -93,7 +93,7 @@ impl Pages {
     }
 }
 
-impl Drop for Pages {
+impl Drop for Renderer {
     fn drop(&mut self) {
         self.desk.waiting().closed = true;
         self.desk.bell.notify_one();
@@ -101,7 +101,7 @@ impl Drop for Pages {
 }
 
 /// However the thread ends, nobody waits for it any more, and the next question starts another.
-struct Closing(Arc<Desk>);
+struct Closing(Arc<RenderQueue>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
@@ -112,13 +112,13 @@ impl Drop for Closing {
     }
 }
 
-impl Desk {
+impl RenderQueue {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next question: one of a trusted peer at once, any other one once the rest is over. None at the end.
-    fn next(&self, rested: Duration) -> Option<(Question, oneshot::Sender<Answer>)> {
+    fn next(&self, rested: Duration) -> Option<(RenderRequest, oneshot::Sender<SharedResponse>)> {
         let mut waiting = self.waiting();
         loop {
             if waiting.closed {
@@ -142,15 +142,15 @@ impl Desk {
     }
 }
 
-fn work(desk: &Desk, published: &Published) {
-    let mut answers = Answers::default();
+fn work(desk: &RenderQueue, published: &Published) {
+    let mut answers = ResponseCache::default();
     let mut rested = Duration::ZERO;
     while let Some((question, reply)) = desk.next(rested) {
         if reply.is_closed() {
             continue;
         }
         let before = processor_time();
-        let Question { path, query, accept, authorized, access, views, figures } = &question;
+        let RenderRequest { path, query, accept, authorized, access, views, figures } = &question;
         let request = Request {
             method: "GET",
             path,

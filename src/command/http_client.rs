@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::plan::resolve::health_address;
-use endpoint::{Endpoint, Held, Place, Stream};
+use endpoint::{Endpoint, Held, ServerLocation, Stream};
 
 /// How often a question is asked again where the connection was closed over it.
 const AGAIN: u32 = 10;
@@ -20,14 +20,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// An answer taken apart.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) body: String,
 }
 
 /// What is asked, and how much of the answer is read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Question<'a> {
+pub(super) struct HttpRequest<'a> {
     /// `GET`, or `POST` for an order.
     pub(super) method: &'static str,
     /// Path and query.
@@ -42,18 +42,18 @@ pub(super) struct Question<'a> {
 
 /// Where to ask: what was said on the command line, else the environment, else the file, else the default.
 pub(super) fn find(
-    said: &Place,
+    said: &ServerLocation,
     file: Option<&OsStr>,
     environment: impl Fn(&str) -> Option<OsString>,
-    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> Result<Vec<Endpoint>, String> {
     let variable = |name| environment(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
-    if *said != Place::default() {
+    if *said != ServerLocation::default() {
         return said.endpoints(false);
     }
-    let place = Place { listen: variable("PORTCULLIS_HEALTH__LISTEN"), socket: variable("PORTCULLIS_HEALTH__SOCKET") };
+    let place = ServerLocation { listen: variable("PORTCULLIS_HEALTH__LISTEN"), socket: variable("PORTCULLIS_HEALTH__SOCKET") };
     // What only the configuration's own reader understands, as a list, is left to it; it knows the environment, too.
-    if place != Place::default()
+    if place != ServerLocation::default()
         && let Ok(endpoints) = place.endpoints(true)
     {
         return Ok(endpoints);
@@ -62,23 +62,23 @@ pub(super) fn find(
 }
 
 /// The same for a subcommand with this environment: `said` on its command line, and the configuration file that it names.
-pub(super) fn endpoints(said: &Place, config: Option<&Path>, environment: &Environment) -> Result<Vec<Endpoint>, String> {
+pub(super) fn endpoints(said: &ServerLocation, config: Option<&Path>, environment: &Environment) -> Result<Vec<Endpoint>, String> {
     let variable = |name: &str| environment.get(name).map(OsString::from);
     find(said, config.map(Path::as_os_str), variable, |file| Some(settings(file, environment)))
 }
 
 /// Where the configuration says that the server is: the `[health]` table of `file`, else of the one that `run` would take.
-pub(super) fn settings(file: Option<&OsStr>, environment: &Environment) -> Place {
+pub(super) fn settings(file: Option<&OsStr>, environment: &Environment) -> ServerLocation {
     let address = health_address(file.map(Path::new), environment);
     let listen: Vec<String> = address.listen.iter().map(ToString::to_string).collect();
     let socket = address.socket.map(|name| name.to_string()).unwrap_or_default();
-    Place { listen: Some(listen.join(",")), socket: Some(socket) }
+    ServerLocation { listen: Some(listen.join(",")), socket: Some(socket) }
 }
 
 /// Asks the first endpoint that answers; where none does, says of each why not.
 ///
 /// A unix socket that another user than root or our own holds ends the asking: before anything was said, and whoever else would answer.
-pub(super) fn first(endpoints: &[Endpoint], question: Question<'_>) -> Result<Answer, String> {
+pub(super) fn first(endpoints: &[Endpoint], question: HttpRequest<'_>) -> Result<HttpResponse, String> {
     let mut failures = Vec::new();
     for endpoint in endpoints {
         match patiently(endpoint, question) {
@@ -95,7 +95,7 @@ pub(super) fn first(endpoints: &[Endpoint], question: Question<'_>) -> Result<An
 }
 
 /// In a flood of connections the server closes those that have not asked yet, ours among them; nothing has been begun for it then.
-fn patiently(endpoint: &Endpoint, question: Question<'_>) -> io::Result<Answer> {
+fn patiently(endpoint: &Endpoint, question: HttpRequest<'_>) -> io::Result<HttpResponse> {
     let mut left = AGAIN;
     loop {
         match one(endpoint, question) {
@@ -113,11 +113,11 @@ fn closed(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
 }
 
-fn one(endpoint: &Endpoint, question: Question<'_>) -> io::Result<Answer> {
+fn one(endpoint: &Endpoint, question: HttpRequest<'_>) -> io::Result<HttpResponse> {
     let left = || Some(question.end.since(Moment::now())).filter(|left| !left.is_zero()).ok_or(io::ErrorKind::TimedOut);
     let mut stream: Stream = endpoint.connect(left()?)?;
     stream.set_timeout(left()?)?;
-    let Question { method, target, headers, .. } = question;
+    let HttpRequest { method, target, headers, .. } = question;
     let head = format!("{method} {target} HTTP/1.1\r\nHost: portcullis\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).map_err(timed_out)?;
     let mut bytes = Vec::with_capacity(2048);
@@ -144,11 +144,11 @@ fn timed_out(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
 
-fn parse(bytes: &[u8]) -> Option<Answer> {
+fn parse(bytes: &[u8]) -> Option<HttpResponse> {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer { status, body: body.to_owned() })
+    Some(HttpResponse { status, body: body.to_owned() })
 }
 
 #[cfg(test)]
@@ -157,7 +157,7 @@ mod tests {
     use std::net::TcpListener;
 
     /// A server that closes its first connections over the question, and how often it was asked.
-    fn asked(closes: usize) -> (Result<Answer, String>, usize) {
+    fn asked(closes: usize) -> (Result<HttpResponse, String>, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
@@ -179,7 +179,7 @@ mod tests {
             0
         });
         let end = Moment::now().after(Duration::from_secs(30));
-        let answer = first(&[endpoint], Question { method: "GET", target: "/livez", headers: "", longest: 1024, end });
+        let answer = first(&[endpoint], HttpRequest { method: "GET", target: "/livez", headers: "", longest: 1024, end });
         (answer, server.join().unwrap())
     }
 

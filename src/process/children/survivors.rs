@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{Children, Harvest, group_of};
 use crate::clock::processor_time;
 use crate::exit::signal_name;
-use crate::process::descendants::{self, Descendant, Reserve, Step, Walk};
+use crate::process::descendants::{self, Descendant, Reserve, Walk, WalkStep};
 use crate::state::event::ProcessId;
 use crate::sys;
 
@@ -22,7 +22,7 @@ const MOST_ROUNDS: usize = 256;
 /// Who is looked at when it is told who is there.
 const MOST_THERE: usize = 1000;
 
-/// Stands for everybody in [`SeeingOff::seen_off`]; no process has this number.
+/// Stands for everybody in [`SurvivorSignals::signalled`]; no process has this number.
 const ALL: i32 = -1;
 
 /// Whom a signal is for.
@@ -55,11 +55,11 @@ impl Round {
 
 /// Which signals are on their way, and who was sent one.
 #[derive(Debug, Default)]
-pub(super) struct SeeingOff {
+pub(super) struct SurvivorSignals {
     /// One after the other.
     rounds: VecDeque<Round>,
     /// Who was left behind and was sent a signal for it.
-    seen_off: HashSet<i32>,
+    signalled: HashSet<i32>,
     /// The signal by which everybody is seen off, once that has begun.
     number: Option<i32>,
     /// Whether an orphan ended since it was last looked who is left.
@@ -67,10 +67,10 @@ pub(super) struct SeeingOff {
     killing: bool,
     reserve: Reserve,
     /// Whether it was said that what is left behind cannot be told.
-    told_unseen: bool,
+    warned_unseen: bool,
 }
 
-impl SeeingOff {
+impl SurvivorSignals {
     /// A round that waits and has not begun stands for the same one asked for again, as with pending signals.
     fn push(&mut self, number: i32, to: To) {
         let same = |round: &Round| !round.has_begun && (round.number, round.to) == (number, to);
@@ -86,7 +86,7 @@ impl SeeingOff {
 
     /// From now on this number means nobody: its process was reaped.
     pub(super) fn forget(&mut self, pid: i32) {
-        self.seen_off.remove(&pid);
+        self.signalled.remove(&pid);
         for round in &mut self.rounds {
             round.walk.forget(pid);
         }
@@ -104,79 +104,79 @@ pub struct There {
 
 impl Children {
     /// Sends what is left below us a signal: adopted orphans and members of groups whose leader has ended, and for KILL everything.
-    /// [`see_off`](Self::see_off) does it.
+    /// [`send_signals`](Self::see_off) does it.
     ///
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {
-        self.seeing_off.number = Some(number);
+        self.survivors.number = Some(number);
         if number == libc::SIGKILL {
-            self.seeing_off.killing = true;
+            self.survivors.killing = true;
             self.killed.extend(self.running.values());
             // Nobody needs another signal beside it.
-            self.seeing_off.rounds.retain(|round| (round.number, round.to) == (libc::SIGKILL, To::Left));
+            self.survivors.rounds.retain(|round| (round.number, round.to) == (libc::SIGKILL, To::Left));
         }
-        self.seeing_off.push(number, To::Left);
+        self.survivors.push(number, To::Left);
     }
 
     /// The same for those who were sent nothing yet.
     pub fn signal_latecomers(&mut self, number: i32) {
-        self.seeing_off.push(number, To::Latecomers);
+        self.survivors.push(number, To::Latecomers);
     }
 
     /// After a turn of reaping: who came to be ours by it is met once those that are dead are out of the way.
-    pub(super) fn see_off_more(&mut self, harvest: &Harvest) {
-        self.seeing_off.orphaned |= harvest.orphans > 0;
-        if harvest.none_left && !self.seeing_off.rounds.is_empty() && (sys::own_ids().0 != 1 || descendants::are_known()) {
+    pub(super) fn signal_new_survivors(&mut self, harvest: &Harvest) {
+        self.survivors.orphaned |= harvest.orphans > 0;
+        if harvest.none_left && !self.survivors.rounds.is_empty() && (sys::own_ids().0 != 1 || descendants::are_known()) {
             // Without a child there is nobody below us. As PID 1 that cannot look it up, others may be meant: see `signal_unseen`.
-            self.seeing_off.rounds.clear();
+            self.survivors.rounds.clear();
         }
         if harvest.none_left || harvest.unfinished {
             return;
         }
-        if self.seeing_off.killing {
+        if self.survivors.killing {
             // Killing a parent makes its children ours.
             self.signal_survivors(libc::SIGKILL);
-        } else if let Some(number) = self.seeing_off.number.filter(|_| self.seeing_off.orphaned) {
-            self.seeing_off.orphaned = false;
+        } else if let Some(number) = self.survivors.number.filter(|_| self.survivors.orphaned) {
+            self.survivors.orphaned = false;
             // What was left behind may have left somebody behind in turn, who is ours now.
             self.signal_latecomers(number);
         }
     }
 
     /// Whether signals are on their way to what is left below us.
-    pub fn sees_off(&self) -> bool {
-        !self.seeing_off.rounds.is_empty()
+    pub fn has_signals_to_send(&self) -> bool {
+        !self.survivors.rounds.is_empty()
     }
 
     /// Sends as many of them as fit a turn of the loop.
-    pub fn see_off(&mut self) {
+    pub fn send_signals(&mut self) {
         let began = processor_time();
-        while self.see_one_off() && processor_time().saturating_sub(began) < SHARE {}
-        if let Some(round) = self.seeing_off.rounds.front_mut() {
+        while self.send_next() && processor_time().saturating_sub(began) < SHARE {}
+        if let Some(round) = self.survivors.rounds.front_mut() {
             round.is_old = true;
         }
     }
 
     /// Sends all of them, because no further turn comes.
-    pub fn see_all_off(&mut self) {
-        while self.see_one_off() {}
+    pub fn send_all_signals(&mut self) {
+        while self.send_next() {}
     }
 
     /// Goes one step further; false when all signals are sent.
-    fn see_one_off(&mut self) -> bool {
-        let Some(mut round) = self.seeing_off.rounds.pop_front() else { return false };
+    fn send_next(&mut self) -> bool {
+        let Some(mut round) = self.survivors.rounds.pop_front() else { return false };
         if !std::mem::replace(&mut round.has_begun, true) && round.to == To::Left {
-            self.seeing_off.seen_off.clear();
+            self.survivors.signalled.clear();
         }
-        match self.seeing_off.reserve.step(&mut round.walk) {
-            Ok(Step::Over) => self.seeing_off.reserve.refill(),
+        match self.survivors.reserve.step(&mut round.walk) {
+            Ok(WalkStep::Over) => self.survivors.reserve.refill(),
             Ok(step) => {
-                if let Step::Found(descendant) = step
+                if let WalkStep::Found(descendant) = step
                     && (!round.is_old || descendant.is_still_there())
                 {
                     self.send(descendant, round.number, round.to);
                 }
-                self.seeing_off.rounds.push_front(round);
+                self.survivors.rounds.push_front(round);
             }
             Err(error) => self.signal_unseen(round.number, round.to, &error),
         }
@@ -195,12 +195,12 @@ impl Children {
             To::Group(meant) => group == Some(meant) && !self.running.contains_key(&meant) && !self.exec_probes.contains(&meant),
             To::Left | To::Latecomers if number == libc::SIGKILL => true,
             To::Left => is_left(),
-            To::Latecomers => is_left() && !self.seeing_off.seen_off.contains(&pid),
+            To::Latecomers => is_left() && !self.survivors.signalled.contains(&pid),
         };
         if is_meant {
             // It may have ended since it was found.
             let _ = sys::send(pid, number);
-            self.seeing_off.seen_off.insert(pid);
+            self.survivors.signalled.insert(pid);
             if number != libc::SIGKILL && !matches!(to, To::Group(_)) {
                 let _ = sys::send(pid, libc::SIGCONT);
             }
@@ -215,7 +215,7 @@ impl Children {
         }
         let kills = number == libc::SIGKILL;
         let everybody = sys::own_ids().0 == 1 && (kills || self.running.is_empty());
-        if !std::mem::replace(&mut self.seeing_off.told_unseen, true) {
+        if !std::mem::replace(&mut self.survivors.warned_unseen, true) {
             let missing = match error.kind() {
                 io::ErrorKind::NotFound => "there is no /proc here; mount it".to_owned(),
                 _ => format!("/proc cannot be read ({error}); raise the limit of open files"),
@@ -225,7 +225,7 @@ impl Children {
         }
         if everybody {
             // Only once by a signal that may be caught: who cleans up shall not be interrupted by the end of each neighbour.
-            if kills || self.seeing_off.seen_off.insert(ALL) {
+            if kills || self.survivors.signalled.insert(ALL) {
                 sys::send_to_everybody(number);
             }
             return;
@@ -240,13 +240,13 @@ impl Children {
     pub fn there(&mut self, id: Option<ProcessId>) -> There {
         let (began, mut walk) = (processor_time(), Walk::default());
         let are_all = loop {
-            match self.seeing_off.reserve.step(&mut walk) {
-                Ok(Step::Over) => break true,
-                Ok(Step::Read | Step::Found(_)) if processor_time().saturating_sub(began) < SHARE => {}
-                Ok(Step::Read | Step::Found(_)) | Err(_) => break false,
+            match self.survivors.reserve.step(&mut walk) {
+                Ok(WalkStep::Over) => break true,
+                Ok(WalkStep::Read | WalkStep::Found(_)) if processor_time().saturating_sub(began) < SHARE => {}
+                Ok(WalkStep::Read | WalkStep::Found(_)) | Err(_) => break false,
             }
         };
-        self.seeing_off.reserve.refill();
+        self.survivors.reserve.refill();
         let group = id.map(|id| self.groups.get(&id).copied());
         let is_meant = |pid: &i32| match group {
             Some(group) => group_of(*pid) == group && group.is_some(),

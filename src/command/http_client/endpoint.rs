@@ -18,7 +18,7 @@ const DEFAULT_PORT: u16 = 8051;
 
 /// Where the server was told to be, as it is written in options, environment or file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct ServerLocation {
     /// One address or several with commas between, each like `0.0.0.0:8051`, `[::]:8051`, `:8051` or `8051`.
     pub listen: Option<String>,
     /// A path, or `@name` in the abstract namespace; empty where the server has none.
@@ -34,7 +34,7 @@ pub(in crate::command) enum Endpoint {
     Tcp(SocketAddr),
 }
 
-impl Place {
+impl ServerLocation {
     /// The ways to the server in the order in which they are tried.
     ///
     /// `guess` adds what follows from what was said: the unix socket that the server names after its port, and the default address.

@@ -9,7 +9,7 @@ use crate::secret::{URL_SEGMENTS as SEGMENTS, URL_VALUE as VALUE};
 
 /// A URL taken apart; it holds a password, so it cannot be printed.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct ParsedUrl {
     pub scheme: String,
     pub user: Option<String>,
     pub password: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Address {
 
 /// Where in a URL a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum UrlPart {
     Scheme,
     User,
     Host,
@@ -49,7 +49,7 @@ pub(super) fn assemble_strictly(text: &Text) -> Result<String, &'static str> {
         return Err("has a variable for its port that is no number from 0 to 65535");
     }
     if text.pieces().len() > 1 {
-        Address::parse(&url)?;
+        ParsedUrl::parse(&url)?;
     }
     Ok(url)
 }
@@ -64,7 +64,7 @@ fn put_together(text: &Text) -> (String, Vec<&str>) {
         if piece.interpolated {
             let following = pieces.get(index + 1..).unwrap_or_default();
             let place = place(&url, following);
-            if place == Place::Port {
+            if place == UrlPart::Port {
                 ports.push(piece.value.as_str());
             }
             let encoded = encode(&piece.value, place, &url, following);
@@ -77,31 +77,31 @@ fn put_together(text: &Text) -> (String, Vec<&str>) {
 }
 
 /// The place of what comes after `before`, seen from what was written before and after it.
-fn place(before: &str, following: &[Piece]) -> Place {
-    let Some((_, rest)) = before.split_once("://") else { return Place::Scheme };
+fn place(before: &str, following: &[Piece]) -> UrlPart {
+    let Some((_, rest)) = before.split_once("://") else { return UrlPart::Scheme };
     if rest.contains(['?', '#']) {
-        return Place::Query;
+        return UrlPart::Query;
     }
     if rest.contains('/') {
-        return Place::Path;
+        return UrlPart::Path;
     }
     let written = following.iter().filter(|piece| !piece.interpolated);
     let next_mark = written.flat_map(|piece| piece.value.chars()).find(|c| matches!(c, '/' | '?' | '#' | '@'));
     if next_mark == Some('@') {
-        return Place::User;
+        return UrlPart::User;
     }
     let host = rest.rsplit('@').next().unwrap_or_default();
     match (host.rfind('['), host.rfind(']'), host.rfind(':')) {
-        (Some(_), None, _) => Place::Bracket,
-        (_, bracket, Some(colon)) if bracket.is_none_or(|bracket| bracket < colon) => Place::Port,
-        _ => Place::Host,
+        (Some(_), None, _) => UrlPart::Bracket,
+        (_, bracket, Some(colon)) if bracket.is_none_or(|bracket| bracket < colon) => UrlPart::Port,
+        _ => UrlPart::Host,
     }
 }
 
-fn encode(value: &str, place: Place, before: &str, following: &[Piece]) -> String {
+fn encode(value: &str, place: UrlPart, before: &str, following: &[Piece]) -> String {
     let set = match place {
-        Place::Scheme | Place::Bracket | Place::Port => return value.to_owned(),
-        Place::Host => {
+        UrlPart::Scheme | UrlPart::Bracket | UrlPart::Port => return value.to_owned(),
+        UrlPart::Host => {
             let port_follows = following.first().is_some_and(|piece| !piece.interpolated && piece.value.starts_with(':'));
             if value.parse::<Ipv6Addr>().is_ok() {
                 return format!("[{value}]");
@@ -112,13 +112,13 @@ fn encode(value: &str, place: Place, before: &str, following: &[Piece]) -> Strin
             }
             VALUE
         }
-        Place::Path if before.starts_with("http") => SEGMENTS,
-        Place::User | Place::Path | Place::Query => VALUE,
+        UrlPart::Path if before.starts_with("http") => SEGMENTS,
+        UrlPart::User | UrlPart::Path | UrlPart::Query => VALUE,
     };
     utf8_percent_encode(value, set).to_string()
 }
 
-impl Address {
+impl ParsedUrl {
     /// Takes `url` apart. The message never repeats any of it, because a misplaced part may be one of a password.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let url = url.split_once("://").filter(|(scheme, _)| !scheme.is_empty());
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_url_is_taken_apart_or_refused_without_repeating_it() {
-        let address = Address::parse("Redis://u%40:p%2F@[::1]:6380/2?a=b%20c#f").unwrap();
+        let address = ParsedUrl::parse("Redis://u%40:p%2F@[::1]:6380/2?a=b%20c#f").unwrap();
         assert_eq!((address.scheme.as_str(), address.user.as_deref(), address.password.as_deref()), ("redis", Some("u@"), Some("p/")));
         assert_eq!((address.host.as_str(), address.port, address.database()), ("::1", Some(6380), Ok("2".to_owned())));
         assert_eq!(address.parameters(), [("a".to_owned(), "b c".to_owned())]);
@@ -258,18 +258,18 @@ mod tests {
             "redis://h%ff/0",
             "tcp://a b:1",
         ] {
-            let problem = Address::parse(wrong).err().unwrap();
+            let problem = ParsedUrl::parse(wrong).err().unwrap();
             assert!(!problem.contains("pass/") && !problem.contains("`pa"), "{problem}");
         }
-        assert!(Address::parse("postgres://user/pa@h/x").is_err());
-        assert!(Address::parse("http://h/@me").is_ok());
+        assert!(ParsedUrl::parse("postgres://user/pa@h/x").is_err());
+        assert!(ParsedUrl::parse("http://h/@me").is_ok());
     }
 
     proptest! {
         #[test]
         fn any_password_user_and_database_survive(user in "\\PC+", password in "\\PC+", database in "\\PC*") {
             let variables = [("U", user.as_str()), ("P", password.as_str()), ("D", database.as_str())];
-            let address = Address::parse(&url("postgres://${U}:${P}@db:5432/${D}", &variables)).unwrap();
+            let address = ParsedUrl::parse(&url("postgres://${U}:${P}@db:5432/${D}", &variables)).unwrap();
             prop_assert_eq!(address.user.as_deref(), Some(user.as_str()));
             prop_assert_eq!(address.password.as_deref(), Some(password.as_str()));
             prop_assert_eq!(address.database().unwrap(), database);

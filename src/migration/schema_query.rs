@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// How the schema stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum SchemaState {
     Current,
     Ahead,
     Pending,
@@ -24,14 +24,14 @@ pub(super) enum Answer {
 /// Asks a database, over a connection that is kept between questions and is not that of the lock: an error must not cost the lock.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one of it")]
-pub(super) struct Asker {
-    place: Place,
+pub(super) struct SchemaQuery {
+    place: QueryConnection,
     /// The last error of the statement, which is told once.
-    told: Option<Failure>,
+    reported: Option<Failure>,
 }
 
 #[derive(Debug)]
-enum Place {
+enum QueryConnection {
     Postgres {
         target: Box<PostgresTarget>,
         name: String,
@@ -45,37 +45,37 @@ enum Place {
     Nobody,
 }
 
-impl Asker {
+impl SchemaQuery {
     pub(super) fn postgres(target: PostgresTarget, name: String) -> Self {
-        Self { place: Place::Postgres { target: Box::new(target), name, session: None }, told: None }
+        Self { place: QueryConnection::Postgres { target: Box::new(target), name, session: None }, reported: None }
     }
 
     pub(super) const fn mysql(target: MysqlTarget) -> Self {
-        Self { place: Place::Mysql { target, session: None }, told: None }
+        Self { place: QueryConnection::Mysql { target, session: None }, reported: None }
     }
 
-    pub(super) const fn nobody() -> Self {
-        Self { place: Place::Nobody, told: None }
+    pub(super) const fn without_database() -> Self {
+        Self { place: QueryConnection::Nobody, reported: None }
     }
 
     /// A table that is not there yet is no news to anybody; a right that is missing is.
-    fn pending(&mut self, failure: Failure) -> Answer {
-        if self.told.as_ref() != Some(&failure) {
+    fn pending(&mut self, failure: Failure) -> SchemaState {
+        if self.reported.as_ref() != Some(&failure) {
             let why = failure.private.as_str();
             tracing::warn!("the check's statement failed ({why}), which counts as work to do; check it unless this is the first migration");
-            self.told = Some(failure);
+            self.reported = Some(failure);
         }
-        Answer::Pending
+        SchemaState::Pending
     }
 
     /// An error of the statement is a schema that is not there yet; one of the connection is no answer.
-    pub(super) async fn ask(&mut self, statement: &str) -> Result<Answer, Failure> {
+    pub(super) async fn run(&mut self, statement: &str) -> Result<SchemaState, Failure> {
         timeout(LIMIT, self.once(statement)).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "the statement took too long")))
     }
 
-    async fn once(&mut self, statement: &str) -> Result<Answer, Failure> {
+    async fn once(&mut self, statement: &str) -> Result<SchemaState, Failure> {
         match &mut self.place {
-            Place::Postgres { target, name, session } => {
+            QueryConnection::Postgres { target, name, session } => {
                 let open = match session.take() {
                     Some(open) if !open.is_closed() => open,
                     _ => Session::open(target, name, LIMIT).await?,
@@ -90,7 +90,7 @@ impl Asker {
                     Err(failure) => Ok(self.pending(failure)),
                 }
             }
-            Place::Mysql { target, session } => {
+            QueryConnection::Mysql { target, session } => {
                 let mut open = match session.take() {
                     Some(open) => open,
                     None => mysql::Session::open(target, LIMIT).await?,
@@ -104,7 +104,7 @@ impl Asker {
                     Err(failure) => Err(failure),
                 }
             }
-            Place::Nobody => Err(Failure::new(ErrorKind::Internal, "there is no database to ask")),
+            QueryConnection::Nobody => Err(Failure::new(ErrorKind::Internal, "there is no database to ask")),
         }
     }
 }
@@ -120,11 +120,11 @@ fn within_schemas<'s>(schemas: &[String], statement: &'s str) -> Cow<'s, str> {
 }
 
 /// The first value of the first row: as an exit status has it, as a truth, or in words.
-fn judge(value: Option<&str>) -> Answer {
+fn judge(value: Option<&str>) -> SchemaState {
     match value {
-        Some("0" | "t" | "true" | "current") => Answer::Current,
-        Some("2" | "ahead") => Answer::Ahead,
-        _ => Answer::Pending,
+        Some("0" | "t" | "true" | "current") => SchemaState::Current,
+        Some("2" | "ahead") => SchemaState::Ahead,
+        _ => SchemaState::Pending,
     }
 }
 
@@ -135,13 +135,13 @@ mod tests {
     #[test]
     fn only_a_clear_word_skips_the_migration() {
         for (value, answer) in [
-            (Some("0"), Answer::Current),
-            (Some("t"), Answer::Current),
-            (Some("2"), Answer::Ahead),
-            (Some("1"), Answer::Pending),
-            (Some("f"), Answer::Pending),
-            (Some("7c31"), Answer::Pending),
-            (None, Answer::Pending),
+            (Some("0"), SchemaState::Current),
+            (Some("t"), SchemaState::Current),
+            (Some("2"), SchemaState::Ahead),
+            (Some("1"), SchemaState::Pending),
+            (Some("f"), SchemaState::Pending),
+            (Some("7c31"), SchemaState::Pending),
+            (None, SchemaState::Pending),
         ] {
             assert_eq!(judge(value), answer, "{value:?}");
         }

@@ -17,7 +17,7 @@ use nix::unistd::pipe2;
 use super::notify::NotifyWays;
 use super::spawn::{self, InheritedEnvironment, SpawnError};
 use crate::clock::Moment;
-use crate::config::source::Asker;
+use crate::config::source::CommandRunner;
 use crate::exit::Ended;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
@@ -35,11 +35,11 @@ const STOPS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUI
 
 /// Runs commands in the calling thread's time, one after another. Nobody else may wait for children meanwhile.
 #[derive(Debug, Default)]
-pub struct Sayings {
+pub struct CommandCapture {
     stopped: AtomicI32,
 }
 
-impl Sayings {
+impl CommandCapture {
     /// The signal that came while a command ran and ends the run.
     pub fn stopped_by(&self) -> Option<i32> {
         Some(self.stopped.load(Ordering::Acquire)).filter(|number| *number > 0)
@@ -65,7 +65,7 @@ impl Drop for Running {
     }
 }
 
-impl Asker for Sayings {
+impl CommandRunner for CommandCapture {
     fn output(&self, argv: &[String], variables: &BTreeMap<OsString, OsString>, within: Duration) -> Result<String, String> {
         if self.stopped_by().is_some() {
             return Err("was not run: portcullis was asked to stop".to_owned());
@@ -92,12 +92,12 @@ impl Asker for Sayings {
         };
         sys::start_thread("start", body).map_err(|error| format!("cannot be run: {error}; check the limits"))?;
         let running = Running { birth, reaped: false, _until: until };
-        self.heard(running, File::from(reading), &stops, &starting, within)
+        self.collect(running, File::from(reading), &stops, &starting, within)
     }
 }
 
-impl Sayings {
-    fn heard(
+impl CommandCapture {
+    fn collect(
         &self,
         mut running: Running,
         mut output: File,
@@ -105,7 +105,7 @@ impl Sayings {
         starting: &mpsc::Receiver<Result<(), SpawnError>>,
         within: Duration,
     ) -> Result<String, String> {
-        let (begun, mut said, mut open) = (Moment::now(), Vec::new(), true);
+        let (begun, mut output_bytes, mut open) = (Moment::now(), Vec::new(), true);
         loop {
             if let Ok(Err(error)) = starting.try_recv() {
                 return Err(format!("fails: {}", error.sentence));
@@ -113,9 +113,9 @@ impl Sayings {
             // Looked at before the last reading, so that what it said at its end is read.
             let ended = running.birth.pid().and_then(|pid| sys::reap_one(pid, false));
             running.reaped = ended.is_some();
-            open = open && read(&mut output, &mut said)?;
+            open = open && read(&mut output, &mut output_bytes)?;
             if let Some(ended) = ended {
-                return text(said, ended, starting);
+                return text(output_bytes, ended, starting);
             }
             if Moment::now().since(begun) >= within {
                 return Err(format!("did not end within {}; it was killed", humantime::format_duration(within)));
@@ -134,24 +134,24 @@ impl Sayings {
 }
 
 /// Reads what is there; whether more may come.
-fn read(output: &mut File, said: &mut Vec<u8>) -> Result<bool, String> {
+fn read(output: &mut File, output_bytes: &mut Vec<u8>) -> Result<bool, String> {
     let mut piece = [0; 4096];
     loop {
         match output.read(&mut piece) {
             Ok(0) => return Ok(false),
-            Ok(count) => said.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            Ok(count) => output_bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
             Err(error) => return Err(format!("cannot be read: {error}")),
         }
-        if said.len() > MOST {
+        if output_bytes.len() > MOST {
             return Err(format!("says more than {} KiB", MOST / 1024));
         }
     }
 }
 
 /// The text that was said by a command which ended well, without the newline at its end.
-fn text(said: Vec<u8>, ended: Ended, starting: &mpsc::Receiver<Result<(), SpawnError>>) -> Result<String, String> {
+fn text(output_bytes: Vec<u8>, ended: Ended, starting: &mpsc::Receiver<Result<(), SpawnError>>) -> Result<String, String> {
     // One that could not be executed has ended, too.
     if let Ok(Err(error)) = starting.recv_timeout(Duration::from_secs(1)) {
         return Err(format!("fails: {}", error.sentence));
@@ -159,7 +159,7 @@ fn text(said: Vec<u8>, ended: Ended, starting: &mpsc::Receiver<Result<(), SpawnE
     if ended != Ended::Code(0) {
         return Err(format!("ended with {ended}; see what it wrote"));
     }
-    let mut text = String::from_utf8(said).map_err(|_| "says what is not UTF-8".to_owned())?;
+    let mut text = String::from_utf8(output_bytes).map_err(|_| "says what is not UTF-8".to_owned())?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
