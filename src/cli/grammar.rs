@@ -18,7 +18,7 @@ pub struct Subcommand {
 }
 
 /// An option.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Opt {
     /// Its name behind `--`.
     pub long: &'static str,
