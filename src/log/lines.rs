@@ -210,9 +210,9 @@ impl Queue {
         let clean = scrub(line).into_bytes();
         let mut overflow = locked(&self.overflow);
         if let Some(newest) = overflow.newest.take() {
-            let mut told = if overflow.lost > 0 { gap(self.format, overflow.lost).into_bytes() } else { Vec::new() };
-            told.extend(newest);
-            if self.sender.try_send(Message::Line(told)).is_err() {
+            let mut text = if overflow.lost > 0 { gap(self.format, overflow.lost).into_bytes() } else { Vec::new() };
+            text.extend(newest);
+            if self.sender.try_send(Message::Line(text)).is_err() {
                 *overflow = Overflow { lost: overflow.lost + 1, newest: Some(clean) };
                 return;
             }
@@ -263,11 +263,11 @@ mod tests {
             assert_eq!(taken() + &taken(), "{\"n\":1}\n{\"n\":2}\n");
             // The third and the fourth are lost, the fifth was kept because it might have been the last.
             queue.line("{\"n\":6}\n");
-            let told = taken() + &taken();
-            let lines: Vec<&str> = told.lines().collect();
-            assert!(lines[0].contains("2 log lines were dropped") && lines[1..] == ["{\"n\":5}", "{\"n\":6}"], "{told}");
+            let text = taken() + &taken();
+            let lines: Vec<&str> = text.lines().collect();
+            assert!(lines[0].contains("2 log lines were dropped") && lines[1..] == ["{\"n\":5}", "{\"n\":6}"], "{text}");
             let json = |line: &&str| serde_json::from_str::<serde_json::Value>(line).is_ok();
-            assert_eq!(lines.iter().all(json), format == Format::Json, "{told}");
+            assert_eq!(lines.iter().all(json), format == Format::Json, "{text}");
             assert!(queue.overflowed().is_none());
         }
     }
