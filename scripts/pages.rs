@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command};
 use clap_complete::Shell;
-use portcullis::cli::{Count, Opt, SUBCOMMANDS, Subcommand, WITHOUT, Word};
+use portcullis::cli::{Count, Opt, Positional, SUBCOMMANDS, Subcommand, WITHOUT};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: pages FOLDER")?;
@@ -43,7 +43,7 @@ fn option(of: &'static Opt) -> Arg {
     }
 }
 
-fn word(of: &'static Word) -> Arg {
+fn word(of: &'static Positional) -> Arg {
     let arg = Arg::new(of.name).value_name(of.name).help(of.about);
     match of.count {
         Count::One => arg.required(true),

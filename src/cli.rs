@@ -1,9 +1,9 @@
 //! What can be said on the command line, and who answers it.
 
-mod asked;
 mod dispatch;
 mod grammar;
 mod help;
+mod options;
 mod reading;
 mod table;
 #[cfg(test)]
@@ -11,5 +11,5 @@ mod tests;
 mod wait;
 
 pub use dispatch::main;
-pub use grammar::{Count, HELP, Opt, Subcommand, Word};
+pub use grammar::{Count, HELP, Opt, Positional, Subcommand};
 pub use table::{SUBCOMMANDS, WITHOUT};

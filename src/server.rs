@@ -7,12 +7,12 @@
 //! A flood costs only those who flood: an answer is rendered once for all who may share it, long ones on a thread of their own; each
 //! connection has one answer a turn, a long one piece by piece; and all long ones together have half of this thread's time.
 
-mod answering;
 mod body;
 mod connections;
 mod control;
 mod fair;
 mod figures;
+mod handler;
 mod hosts;
 mod listeners;
 pub mod own;
@@ -47,10 +47,10 @@ use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
 use crate::view::DetailAccess;
-use answering::answer;
 use connections::{Accept, Connections, Peer, Usage};
 use control::OrderLimits;
 use fair::{Budget, Impatient, Patience};
+use handler::answer;
 use recent::Recent;
 use renderer::Renderer;
 use response_cache::ResponseCache;

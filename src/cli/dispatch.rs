@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::grammar::{HELP, Subcommand, Wrong};
 use super::help::{help, wrong};
-use super::reading::{Said, read};
+use super::reading::{ParsedArguments, read};
 use super::table::{SUBCOMMANDS, WITHOUT};
-use super::{asked, wait};
+use super::{options, wait};
 use crate::command;
 use crate::command::order::ClientOrder;
 use crate::config::problem::suggest;
@@ -87,11 +87,11 @@ fn print_to_person(text: &str) -> u8 {
     print(text)
 }
 
-fn answer(name: &str, said: Said) -> Result<u8, Wrong> {
+fn answer(name: &str, said: ParsedArguments) -> Result<u8, Wrong> {
     match name {
-        "" | "run" => return Ok(command::run::run(&asked::run(said)?, &Environment::of_process(), Subsystems::default())),
+        "" | "run" => return Ok(command::run::run(&options::run(said)?, &Environment::of_process(), Subsystems::default())),
         "wait" => return Ok(command::wait::run(&wait::request(said)?, &Environment::of_process())),
-        "healthcheck" => return Ok(command::healthcheck::main(&asked::healthcheck(&said)?)),
+        "healthcheck" => return Ok(command::healthcheck::main(&options::healthcheck(&said)?)),
         _ => {}
     }
     // Nothing is supervised from here on: ctrl-C shall end us.
@@ -100,14 +100,14 @@ fn answer(name: &str, said: Said) -> Result<u8, Wrong> {
     Ok(match name {
         "plan" => {
             let json = said.has("json");
-            plan(&asked::run(said)?, environment, json)
+            plan(&options::run(said)?, environment, json)
         }
-        "ready" => command::ready::run(&asked::ready(said)?, environment),
-        "status" => command::status::run(&asked::status(&said)?, environment),
-        "start" => command::order::run(&asked::module("start", &said)?, environment),
-        "stop" => command::order::run(&asked::module("stop", &said)?, environment),
-        "restart" => command::order::run(&asked::module("restart", &said)?, environment),
-        "reload" => command::order::run(&asked::order(ClientOrder::Reload, &said)?, environment),
+        "ready" => command::ready::run(&options::ready(said)?, environment),
+        "status" => command::status::run(&options::status(&said)?, environment),
+        "start" => command::order::run(&options::module("start", &said)?, environment),
+        "stop" => command::order::run(&options::module("stop", &said)?, environment),
+        "restart" => command::order::run(&options::module("restart", &said)?, environment),
+        "reload" => command::order::run(&options::order(ClientOrder::Reload, &said)?, environment),
         "preset" => preset(said.words.first().map(|name| name.to_string_lossy()).as_deref()),
         // The last one there is.
         _ => schema(said.has("openapi")),

@@ -12,7 +12,7 @@ pub struct Subcommand {
     /// Its options, in groups that several subcommands share.
     pub options: &'static [&'static [Opt]],
     /// Its words, in order.
-    pub words: &'static [Word],
+    pub words: &'static [Positional],
     /// What help ends with.
     pub example: &'static str,
 }
@@ -34,7 +34,7 @@ pub struct Opt {
 
 /// A word that is no option.
 #[derive(Debug)]
-pub struct Word {
+pub struct Positional {
     /// What it is called.
     pub name: &'static str,
     /// One line for help.

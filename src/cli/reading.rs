@@ -9,7 +9,7 @@ use super::grammar::{Count, HELP, Opt, Subcommand, Wrong};
 
 /// What a command line says.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct ParsedArguments {
     options: Vec<(&'static Opt, OsString)>,
     /// Its words.
     pub(super) words: Vec<OsString>,
@@ -21,8 +21,8 @@ pub(super) struct Said {
 ///
 /// # Errors
 /// An option that it does not have, one without its value, one twice; a word too few or too many.
-pub(super) fn read(of: &'static Subcommand, arguments: impl IntoIterator<Item = OsString>) -> Result<Said, Wrong> {
-    let mut said = Said::default();
+pub(super) fn read(of: &'static Subcommand, arguments: impl IntoIterator<Item = OsString>) -> Result<ParsedArguments, Wrong> {
+    let mut said = ParsedArguments::default();
     let mut arguments = arguments.into_iter();
     let takes = |count: Count| of.words.iter().any(|word| word.count == count);
     while let Some(argument) = arguments.next() {
@@ -62,7 +62,7 @@ pub(super) fn read(of: &'static Subcommand, arguments: impl IntoIterator<Item = 
     Ok(said)
 }
 
-impl Said {
+impl ParsedArguments {
     /// Takes an option in, with the value that is attached to it or follows it.
     fn take(&mut self, option: &'static Opt, attached: Option<&[u8]>, rest: &mut impl Iterator<Item = OsString>) -> Result<(), Wrong> {
         let long = option.long;

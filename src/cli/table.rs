@@ -1,6 +1,6 @@
 //! The words of every subcommand: its options, its arguments and its help.
 
-use super::grammar::{Count, Opt, Subcommand, Word};
+use super::grammar::{Count, Opt, Positional, Subcommand};
 
 /// The command line without a subcommand, which is that of `run`.
 pub static WITHOUT: Subcommand = Subcommand {
@@ -28,12 +28,12 @@ pub static SUBCOMMANDS: [Subcommand; 12] = [
         about: "Wait until targets are ready, then become COMMAND; exit 69 when they are not in time",
         options: &[WAIT],
         words: &[
-            Word {
+            Positional {
                 name: "TARGET",
                 about: "What to wait for: HOST:PORT, or URLs of these kinds: tcp http https postgres mysql redis rediss redis+unix redis+sentinel redis+cluster redis+ready amqp amqps mongodb kafka grpc grpcs unix file dns disk exec",
                 count: Count::Many,
             },
-            Word {
+            Positional {
                 name: "COMMAND",
                 about: "What to become once the targets are ready: same process id, no shell [default: nothing, exit 0]",
                 count: Count::Behind,
@@ -55,7 +55,7 @@ pub static SUBCOMMANDS: [Subcommand; 12] = [
         name: "preset",
         about: "List the built-in presets, or print one as TOML to start from",
         options: &[],
-        words: &[Word { name: "NAME", about: "The preset to print [default: list them]", count: Count::AtMostOne }],
+        words: &[Positional { name: "NAME", about: "The preset to print [default: list them]", count: Count::AtMostOne }],
         example: "Example:\n  portcullis preset gunicorn > portcullis.toml",
     },
     Subcommand {
@@ -125,7 +125,7 @@ pub static SUBCOMMANDS: [Subcommand; 12] = [
             ),
             config("Take the Redis from the table `heartbeat` of this file [default: the file that `run` would take]"),
         ]],
-        words: &[Word { name: "SERVICE", about: "The service's name: its `service`, else its mode", count: Count::One }],
+        words: &[Positional { name: "SERVICE", about: "The service's name: its `service`, else its mode", count: Count::One }],
         example: "Examples:\n  portcullis ready api --min 2 --url redis://redis:6379/0\n  portcullis ready api --min 2 --stable 30s",
     },
     Subcommand {
@@ -167,7 +167,7 @@ const RUN: &[Opt] = &[
     value("parent-death-signal", "SIGNAL", "The signal that the process gets if portcullis is killed, as KILL [default: none]"),
 ];
 
-const COMMAND: &[Word] = &[Word {
+const COMMAND: &[Positional] = &[Positional {
     name: "COMMAND OR ARGUMENTS",
     about: "The command where no modes are configured, else the arguments of the mode's command",
     count: Count::Rest,
@@ -212,8 +212,8 @@ const ORDER: &[Opt] = &[
     config("Take socket and token from the table `health` of this file [default: the file that `run` would take]"),
 ];
 
-const MODULE: &[Word] =
-    &[Word { name: "MODULE", about: "The module's name; NAME-0 is one of several instances, NAME all of them", count: Count::One }];
+const MODULE: &[Positional] =
+    &[Positional { name: "MODULE", about: "The module's name; NAME-0 is one of several instances, NAME all of them", count: Count::One }];
 
 /// In a `HEALTHCHECK` that is put together of pieces, the last word wins.
 const HEALTHCHECK: &[Opt] = &[

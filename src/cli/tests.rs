@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::grammar::Wrong;
-use super::reading::{Said, read};
+use super::reading::{ParsedArguments, read};
 use super::table::{SUBCOMMANDS, WITHOUT};
-use super::{asked, help, wait};
+use super::{help, options, wait};
 use crate::command;
 use crate::command::healthcheck::ServerLocation;
 use crate::command::wait::Reporting;
@@ -16,13 +16,13 @@ use crate::config::layers::Override;
 use crate::plan::resolve::RunOptions;
 use crate::state::snapshot::Level;
 
-fn said(name: &str, words: &[&str]) -> Result<Said, Wrong> {
+fn said(name: &str, words: &[&str]) -> Result<ParsedArguments, Wrong> {
     let of = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name).unwrap();
     read(of, words.iter().map(OsString::from))
 }
 
 fn run(words: &[&str]) -> Result<RunOptions, Wrong> {
-    said("run", words).and_then(asked::run)
+    said("run", words).and_then(options::run)
 }
 
 fn wait(words: &[&str]) -> Result<command::wait::Options, Wrong> {
@@ -31,7 +31,7 @@ fn wait(words: &[&str]) -> Result<command::wait::Options, Wrong> {
 
 fn healthcheck(line: &str) -> Result<command::healthcheck::Options, Wrong> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    said("healthcheck", &words).and_then(|said| asked::healthcheck(&said))
+    said("healthcheck", &words).and_then(|said| options::healthcheck(&said))
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn what_is_wrong_is_one_sentence_with_what_may_be_meant() {
     ] {
         let said = said(name, words);
         let wrong = match name {
-            "run" => said.and_then(asked::run).map(drop),
-            "ready" => said.and_then(asked::ready).map(drop),
+            "run" => said.and_then(options::run).map(drop),
+            "ready" => said.and_then(options::ready).map(drop),
             "wait" => said.and_then(wait::request).map(drop),
             _ => said.map(drop),
         };
@@ -138,9 +138,9 @@ fn what_is_wrong_is_one_sentence_with_what_may_be_meant() {
 #[test]
 fn bytes_that_are_no_text_are_refused_where_text_is_wanted() {
     let bad = |prefix: &str| OsString::from_vec([prefix.as_bytes(), b"\xff"].concat());
-    assert_eq!(read(&WITHOUT, [bad("--config=")]).and_then(asked::run).unwrap().file, Some(PathBuf::from(bad(""))));
+    assert_eq!(read(&WITHOUT, [bad("--config=")]).and_then(options::run).unwrap().file, Some(PathBuf::from(bad(""))));
     for words in [vec![bad("--mode=")], vec!["--".into(), bad("")]] {
-        assert!(read(&WITHOUT, words).and_then(asked::run).is_err_and(|Wrong(why)| why.contains("is not UTF-8")));
+        assert!(read(&WITHOUT, words).and_then(options::run).is_err_and(|Wrong(why)| why.contains("is not UTF-8")));
     }
 }
 

@@ -4,13 +4,13 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use super::grammar::Wrong;
-use super::reading::Said;
+use super::reading::ParsedArguments;
 use crate::command;
 use crate::command::wait::Reporting;
 use crate::plan::resolve::TlsFlags;
 
 /// What is asked of `wait`.
-pub(super) fn request(mut said: Said) -> Result<command::wait::Options, Wrong> {
+pub(super) fn request(mut said: ParsedArguments) -> Result<command::wait::Options, Wrong> {
     said.needs("host", "port")?;
     said.needs("port", "host")?;
     said.apart("quiet", "json")?;

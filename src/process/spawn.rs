@@ -1,6 +1,6 @@
 //! Starts a command as a child in a group of its own, with clean signals, and says what is wrong when it cannot.
 
-mod why;
+mod reason;
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
@@ -17,7 +17,7 @@ use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
 use crate::sys;
 use crate::sys::start::{Birth, Credentials, Recipe};
-pub use why::too_long;
+pub use reason::too_long;
 
 /// Where programs are looked for when PATH is not set at all, as libc's `execvp(3)` does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";

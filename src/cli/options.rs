@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::grammar::Wrong;
-use super::reading::Said;
+use super::reading::ParsedArguments;
 use crate::command;
 use crate::command::healthcheck::ServerLocation;
 use crate::command::order::ClientOrder;
@@ -13,7 +13,7 @@ use crate::plan::resolve::RunOptions;
 use crate::state::snapshot::Level;
 
 /// What is asked of `run` and `plan`.
-pub(super) fn run(said: Said) -> Result<RunOptions, Wrong> {
+pub(super) fn run(said: ParsedArguments) -> Result<RunOptions, Wrong> {
     said.needs("wait", "exec")?;
     said.apart("wait", "bare")?;
     let mut overrides = Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn run(said: Said) -> Result<RunOptions, Wrong> {
 }
 
 /// What is asked of `status`.
-pub(super) fn status(said: &Said) -> Result<command::status::Options, Wrong> {
+pub(super) fn status(said: &ParsedArguments) -> Result<command::status::Options, Wrong> {
     Ok(command::status::Options {
         json: said.has("json"),
         watch: said.has("watch"),
@@ -52,19 +52,19 @@ pub(super) fn status(said: &Said) -> Result<command::status::Options, Wrong> {
 }
 
 /// An order for the module that the words name.
-pub(super) fn module(verb: &'static str, said: &Said) -> Result<command::order::Options, Wrong> {
+pub(super) fn module(verb: &'static str, said: &ParsedArguments) -> Result<command::order::Options, Wrong> {
     let name = said.words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
     order(ClientOrder::Module { verb, name }, said)
 }
 
 /// Any order.
-pub(super) fn order(order: ClientOrder, said: &Said) -> Result<command::order::Options, Wrong> {
+pub(super) fn order(order: ClientOrder, said: &ParsedArguments) -> Result<command::order::Options, Wrong> {
     let timeout = said.read("timeout", humantime::parse_duration)?.unwrap_or(Duration::from_secs(60));
     Ok(command::order::Options { order, timeout, socket: said.text("socket")?, config: said.path("config") })
 }
 
 /// What is asked of `ready`.
-pub(super) fn ready(said: Said) -> Result<command::ready::Options, Wrong> {
+pub(super) fn ready(said: ParsedArguments) -> Result<command::ready::Options, Wrong> {
     said.apart("watch", "stable")?;
     let min = |text: &str| text.parse().ok().filter(|min| *min > 0).ok_or("a whole number from 1 on is wanted");
     Ok(command::ready::Options {
@@ -79,7 +79,7 @@ pub(super) fn ready(said: Said) -> Result<command::ready::Options, Wrong> {
 }
 
 /// What is asked of `healthcheck`.
-pub(super) fn healthcheck(said: &Said) -> Result<command::healthcheck::Options, Wrong> {
+pub(super) fn healthcheck(said: &ParsedArguments) -> Result<command::healthcheck::Options, Wrong> {
     let level = |text: &str| match text {
         "live" => Ok(Level::Live),
         "ready" => Ok(Level::Ready),
