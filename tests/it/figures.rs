@@ -58,10 +58,11 @@ fn a_start_is_a_bounded_number_of_instructions() {
 }
 
 /// Of 1,846,000 before the command line was read by a table and no configuration for it.
-const BARE: u64 = 1;
+const BARE: u64 = 520_000;
 /// Of 2,096,000 before copies of the configuration shared what is in it.
-const WITHOUT_FILE: u64 = 1;
-const WITH_FILE: u64 = 1;
+const WITHOUT_FILE: u64 = 1_600_000;
+/// A mode of one command.
+const WITH_FILE: u64 = 1_000_000;
 
 /// Two runs of which the second does more of the same: what each of that took.
 fn each(count: u64, run: impl Fn(u64) -> u64) -> u64 {
@@ -93,10 +94,11 @@ fn an_answer_and_a_check_are_bounded_numbers_of_instructions() {
 }
 
 /// Of 40,000 before an answer was told again without its path being taken apart.
-const READYZ: u64 = 1;
+const READYZ: u64 = 30_000;
 /// Of 53,000 before it was told again without the thread that renders it.
-const STATUS: u64 = 1;
-const CYCLE: u64 = 1;
+const STATUS: u64 = 33_000;
+/// A connection to a port, its record, the snapshot with it, and the line that is not written.
+const CYCLE: u64 = 70_000;
 
 /// Asks so often on one connection.
 fn ask(port: u16, path: &str, count: u64) {
@@ -126,5 +128,5 @@ fn the_binary_and_its_crates_are_bounded() {
     let listed = Command::new(env!("CARGO")).args(words).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let crates: BTreeSet<&str> = listed.lines().map(|line| line.trim_end_matches(" (*)")).filter(|line| !line.is_empty()).collect();
-    at_most("the binary in crates", crates.len() as u64, 1);
+    at_most("the binary in crates", crates.len() as u64, 222);
 }
