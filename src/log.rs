@@ -1,26 +1,23 @@
-//! The log on standard error, written by a separate thread, so that a slow or missing reader never blocks portcullis.
+//! Standard error: a slow or missing reader never delays portcullis. What the reader accepts at once is written at once, the rest by a
+//! separate thread.
 
+mod event;
+mod filter;
 mod lines;
+mod screen;
 pub mod stream;
 
-use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing::level_filters::LevelFilter;
 
-use crate::clock::Moment;
-use crate::visible;
+use event::Recorder;
+use filter::Filter;
 use lines::Queue;
 
-pub use lines::{leave_line_open, open_line};
+pub use screen::{leave_line_open, open_line, share};
 
 /// The minimum time for a slow reader of standard error at the end; this much of a stop's budget is reserved for it.
 pub const LAST_WORDS: Duration = Duration::from_millis(250);
@@ -31,13 +28,13 @@ pub const LONGEST_LAST_WORDS: Duration = Duration::from_secs(1);
 /// The target of the line that says why a run ends: it is written regardless of `PORTCULLIS_LOG`.
 pub const LAST_LINE: &str = "portcullis::last_line";
 
-/// The form of log lines.
+/// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Short lines for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -49,34 +46,16 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 /// # Errors
 /// A sentence if the filter is invalid; the log is then set up with the level `info`.
 pub fn start(format: Format, filter: Option<&str>, colour: bool) -> Result<(), String> {
-    let parsed = targets(filter.unwrap_or_default().trim());
+    let parsed = Filter::parse(filter.unwrap_or_default().trim());
     let complaint = parsed.as_ref().err().map(|why| format!("PORTCULLIS_LOG is invalid: {why}; using `info`"));
-    let targets = parsed.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    let targets = targets.with_target(LAST_LINE, LevelFilter::INFO);
-    let writer = QUEUE.get_or_init(|| Queue::new(format)).clone();
-    let registry = tracing_subscriber::registry().with(targets);
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).with_ansi(false);
-    let done = match format {
-        Format::Json => registry.with(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init(),
-        Format::Text => registry.with(layer.event_format(Line { colour })).try_init(),
-    };
+    let filter = parsed.unwrap_or_else(|_| Filter::usual()).with(LAST_LINE, LevelFilter::INFO);
+    let queue = QUEUE.get_or_init(|| Queue::new(format)).clone();
+    let done = tracing::subscriber::set_global_default(Recorder { filter, queue, format, colour });
     match (complaint, done) {
         (Some(complaint), _) => Err(complaint),
         (None, Err(error)) => Err(format!("the log cannot be set up: {error}")),
         (None, Ok(())) => Ok(()),
     }
-}
-
-/// A level for everything, or levels for targets. A single word that is not a level is refused: it would count as a target's name and
-/// silence all others.
-fn targets(filter: &str) -> Result<Targets, String> {
-    if filter.is_empty() {
-        return Ok(Targets::new().with_default(LevelFilter::INFO));
-    }
-    if let Some(word) = filter.split(',').map(str::trim).find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err()) {
-        return Err(format!("`{word}` is not one of error, warn, info, debug, trace, off"));
-    }
-    filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
 }
 
 /// Whether lines may be coloured: standard error is a terminal, and `NO_COLOR` is not set.
@@ -96,11 +75,10 @@ pub fn live(lines: Vec<String>) {
     }
 }
 
-/// Starts to write the queue. Separate from [`start`], because creating the thread takes longer than writing the few lines of a start
-/// without waits, and those can be written while the process is starting.
+/// Writes the queued lines without waiting for a reader. Separate from queueing, so that a start has begun before its lines are written.
 pub fn write() {
     if let Some(queue) = QUEUE.get() {
-        queue.begin();
+        queue.write();
     }
 }
 
@@ -115,51 +93,5 @@ pub fn flush(limit: Duration) {
 pub fn finish(limit: Duration) {
     if let Some(queue) = QUEUE.get() {
         queue.flush(limit, true);
-    }
-}
-
-/// One short line: time, name, level, message. It contains the name, because the child writes to the same stream.
-struct Line {
-    colour: bool,
-}
-
-impl<S, N> FormatEvent<S, N> for Line
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let (word, colour) = match *event.metadata().level() {
-            Level::ERROR => ("error", "31"),
-            Level::WARN => ("warn", "33"),
-            Level::INFO => ("info", "32"),
-            Level::DEBUG => ("debug", "34"),
-            Level::TRACE => ("trace", "35"),
-        };
-        let when = humantime::format_rfc3339_millis(UNIX_EPOCH + Moment::now().wall);
-        if self.colour {
-            write!(writer, "\x1b[2m{when}\x1b[0m portcullis \x1b[{colour}m{word}\x1b[0m ")?;
-        } else {
-            write!(writer, "{when} portcullis {word} ")?;
-        }
-        // Some lines contain texts of servers or processes; these must neither control the terminal nor forge lines.
-        let mut words = String::new();
-        context.field_format().format_fields(Writer::new(&mut words), event)?;
-        writeln!(writer, "{}", visible::line(&words))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_invalid_log_level_is_reported_and_does_not_silence_the_log() {
-        for filter in ["", "info", "WARN", "off", "info,portcullis::prober=trace"] {
-            assert!(targets(filter).is_ok(), "{filter}");
-        }
-        for filter in ["verbose", "warning", "info,loud", "portcullis=loud"] {
-            assert!(targets(filter).is_err(), "{filter}");
-        }
     }
 }

@@ -12,9 +12,11 @@ mod connections;
 mod control;
 mod fair;
 mod figures;
+mod handler;
 mod hosts;
 mod listeners;
 pub mod own;
+mod recent;
 mod renderer;
 mod response_cache;
 #[cfg(test)]
@@ -27,10 +29,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::Either;
+use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
@@ -43,13 +46,14 @@ use tokio::task::JoinSet;
 use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
-use crate::view::{self, DetailAccess, Request};
-use body::Pieces;
+use crate::view::DetailAccess;
 use connections::{Accept, Connections, Peer, Usage};
 use control::OrderLimits;
 use fair::{Budget, Impatient, Patience};
-use renderer::{RenderRequest, Renderer};
-use response_cache::{ResponseCache, SharedResponse};
+use handler::answer;
+use recent::Recent;
+use renderer::Renderer;
+use response_cache::ResponseCache;
 
 pub use listeners::{BindError, Listeners};
 
@@ -76,6 +80,8 @@ struct Shared {
     refused: AtomicU64,
     /// The cached responses to probes, used only on this thread.
     response_cache: Mutex<ResponseCache>,
+    /// The recent responses of this thread and of that for long ones; only this thread uses them.
+    recent: Mutex<Recent>,
     renderer: Renderer,
     budget: Budget,
 }
@@ -96,6 +102,7 @@ pub fn serve(
         rooms: OrderLimits::default(),
         refused: AtomicU64::new(0),
         response_cache: Mutex::default(),
+        recent: Mutex::default(),
         renderer: Renderer::new(Arc::clone(&published)),
         budget: Budget::default(),
         published,
@@ -110,7 +117,7 @@ pub fn serve(
         if let Some(listener) = unix {
             accepting.spawn(async move { accept(listener, &shared).await });
         }
-        // They end only by a panic, which the caller handles.
+        // Each of them ends only by a panic, which the caller handles.
         while let Some(ended) = accepting.join_next().await {
             if let Err(fault) = ended
                 && fault.is_panic()
@@ -139,7 +146,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
         usage.touch();
         let (shared, usage) = (&shared, &usage);
         async move {
-            // Other connections have their turn first, however many requests wait on this one.
+            // However many requests wait on this connection, the others have their turn first.
             if usage.has_answered() {
                 tokio::task::yield_now().await;
             }
@@ -163,7 +170,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
     let mut conversation = pin!(protocol.serve_connection(TokioIo::new(Impatient::new(stream, Patience::default())), service));
-    // A peer that aborts or sends nonsense has already got its error response, if possible.
+    // A peer that disconnects or sends nonsense has already got an error, if that was possible.
     let _ = poll_fn(|context| {
         usage.turn();
         let began = Moment::now();
@@ -177,87 +184,28 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     .await;
 }
 
-async fn answer(
-    request: &hyper::Request<Incoming>,
-    peer: Peer,
-    shared: &Shared,
-    usage: &Usage,
-) -> Result<hyper::Response<Pieces>, hyper::http::Error> {
-    let began = Moment::now();
-    let headers = request.headers();
-    let (method, path) = (request.method().as_str(), request.uri().path());
-    let (route, long) = (view::route_of(path), view::is_long(path));
-    usage.sending_long(long);
-    let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
-    let rendered = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
-        SharedResponse::from(view::Response::new(status, view::TEXT, sentence.to_owned()))
-    } else if let Some(refusal) = view::token_in_query(request.uri().query().unwrap_or_default()) {
-        SharedResponse::from(refusal)
-    } else {
-        let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-        let question = Request {
-            method,
-            path,
-            query: request.uri().query().unwrap_or_default(),
-            accept: &accept.join(","),
-            authorized: is_authorized(&shared.plan, peer == Peer::Trusted, headers),
-            access: access(&shared.plan),
-            views: if peer == Peer::Network { shared.plan.views } else { shared.plan.views.all() },
-            figures: None,
-        };
-        let found = if long { shared.long(&question, peer == Peer::Trusted).await } else { shared.short(&question) };
-        if found.status == 404 { found } else { view::instead(method).map_or(found, SharedResponse::from) }
-    };
-    figures::observe(route, method, rendered.status, Moment::now().since(began));
-    let mut response = head(rendered.status, rendered.content_type, rendered.text.bytes().len());
-    for (name, value) in rendered.headers {
-        response = response.header(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    let body = if request.method() == hyper::Method::HEAD { Pieces::default() } else { Pieces::new(rendered.text, usage.connection()) };
-    response.body(body)
+/// The whole response.
+fn response<B>(status: u16, head: HeaderMap, body: B) -> Result<hyper::Response<B>, hyper::http::Error> {
+    let mut response = hyper::Response::new(body);
+    *response.status_mut() = hyper::StatusCode::from_u16(status)?;
+    *response.headers_mut() = head;
+    Ok(response)
 }
 
 /// The headers that all responses share.
-fn head(status: u16, content_type: &'static str, length: usize) -> hyper::http::response::Builder {
-    let response = hyper::Response::builder()
-        .status(status)
-        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
-        .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
-        // Pages of other sites must not embed anything here, and no CORS header allows them to read it.
-        .header(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+fn head(status: u16, content_type: &'static str, length: usize) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(8);
+    let mut put = |name, value| _ = head.insert(name, HeaderValue::from_static(value));
+    put(header::CACHE_CONTROL, "no-store");
+    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // Pages of other sites must not embed anything here, and no CORS header allows them to read it.
+    put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     // RFC 9110, 8.6: a 204 has no length; a HEAD has that of its GET.
-    if status == 204 {
-        return response;
+    if status != 204 {
+        put(header::CONTENT_TYPE, content_type);
+        head.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    response.header(header::CONTENT_TYPE, HeaderValue::from_static(content_type)).header(header::CONTENT_LENGTH, HeaderValue::from(length))
-}
-
-impl Shared {
-    /// The response to a probe, at once.
-    fn short(&self, question: &Request<'_>) -> SharedResponse {
-        let (snapshot, look) = self.published.look();
-        self.response_cache.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
-    }
-
-    /// A long response, rendered on the separate thread, when it is its turn.
-    async fn long(&self, question: &Request<'_>, trusted: bool) -> SharedResponse {
-        let wait = self.budget.wait(Moment::now());
-        if !trusted && !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        let question = RenderRequest {
-            path: question.path.to_owned(),
-            query: question.query.to_owned(),
-            accept: question.accept.to_owned(),
-            authorized: question.authorized,
-            access: question.access,
-            views: question.views,
-            figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
-        };
-        let sentence = "too many requests for this; probes are still served\n";
-        let too_many = || SharedResponse::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
-        self.renderer.render(question, trusted).await.unwrap_or_else(too_many)
-    }
+    head
 }
 
 /// How a client without access to private texts can get it.
@@ -275,7 +223,7 @@ fn has_token(plan: &HealthPlan) -> bool {
 
 /// Whether the client may see private texts: a trusted peer, or one with the token or the page's cookie, unless it requests less (RFC
 /// 7240).
-fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
+fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &HeaderMap) -> bool {
     if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
         return false;
     }
@@ -286,7 +234,7 @@ fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -
     }
 }
 
-fn bears_token(plan: &HealthPlan, headers: &hyper::HeaderMap) -> bool {
+fn bears_token(plan: &HealthPlan, headers: &HeaderMap) -> bool {
     let Some(token) = plan.token.as_ref().filter(|token| !token.is_empty()) else { return false };
     let Some(sent) = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) else { return false };
     let Some((scheme, sent)) = sent.split_at_checked("Bearer ".len()) else { return false };

@@ -7,6 +7,7 @@
 
 pub mod command;
 pub mod descriptors;
+pub mod now;
 pub mod peer;
 pub mod start;
 

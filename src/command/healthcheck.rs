@@ -3,13 +3,13 @@
 //! It runs every few seconds beside the process, so it uses a plain socket: no runtime, no TLS, no logger. Its output appears in events and
 //! in `docker inspect`, so it contains only fixed words and names of checks.
 
-mod options;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,13 +23,11 @@ use crate::outcome::ErrorKind;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::{own, reason};
-use options::{Invocation, Options};
 
 pub use super::http_client::endpoint::ServerLocation;
-pub use options::USAGE;
 
 /// The default timeout: far below Docker's 30 s.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The maximum length of the line in bytes, including its end; Docker keeps 4096, an event of Kubernetes shows fewer.
 const LONGEST_LINE: usize = 512;
@@ -37,28 +35,31 @@ const LONGEST_LINE: usize = 512;
 /// The maximum number of bytes of a response: enough for thousands of checks.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 
+/// What is asked, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How deep.
+    pub level: Level,
+    /// How long all attempts together may take.
+    pub timeout: Duration,
+    /// The endpoint, as far as the options name it.
+    pub place: ServerLocation,
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+}
+
 /// Runs the subcommand and returns its exit code, only 0 or 1: Docker reserves 2.
 ///
 /// `environment` looks up one variable. `file_settings` reads the `[health]` table of the file given with `-c`, else of the one that `run`
 /// would use; it is called only if neither the options nor the environment name the endpoint.
 pub fn run(
-    arguments: &[OsString],
+    options: &Options,
     environment: impl Fn(&str) -> Option<OsString>,
     file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> u8 {
-    let options = match options::parse(arguments) {
-        Ok(Invocation::Question(options)) => options,
-        Ok(Invocation::Help) => {
-            print(USAGE);
-            return 0;
-        }
-        Err(problem) => {
-            let _ = writeln!(stream::stderr(), "portcullis healthcheck: {problem}");
-            return 1;
-        }
-    };
-    let (healthy, line) = match http_client::find(&options.place, options.file.as_deref(), environment, file_settings) {
-        Ok(endpoints) => query(&endpoints, &options),
+    let (healthy, line) = match http_client::find(&options.place, options.file.as_deref().map(Path::as_os_str), environment, file_settings)
+    {
+        Ok(endpoints) => query(&endpoints, options),
         Err(problem) => (false, format!("{}: {problem}", verdict(options.level, false))),
     };
     print(&shortened(line));
@@ -66,11 +67,11 @@ pub fn run(
 }
 
 /// The entry point for `main`: with the environment and the files of this process.
-pub fn main(arguments: &[OsString]) -> u8 {
+pub fn main(options: &Options) -> u8 {
     sys::unblock_every_signal();
     let environment = Environment::of_process();
     let settings = |file: Option<&OsStr>| Some(http_client::settings(file, &environment));
-    run(arguments, |name| environment.get(name).map(OsString::from), settings)
+    run(options, |name| environment.get(name).map(OsString::from), settings)
 }
 
 fn print(line: &str) {

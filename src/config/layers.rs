@@ -13,7 +13,7 @@ use crate::config::reader::Context;
 use crate::config::source::{Environment, open_file};
 
 /// The prefix of all variables of portcullis.
-const PREFIX: &str = "PORTCULLIS_";
+pub const PREFIX: &str = "PORTCULLIS_";
 
 /// Variables of portcullis that are not keys of the file.
 const OWN_VARIABLES: [&str; 9] = [

@@ -1,13 +1,11 @@
 //! Searches for the programs of a start before the waits, so that a misspelt one ends the start at once, and not after the migration.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::problem::nearest;
 use crate::plan::file::FileAction;
 use crate::plan::module::ModuleStart;
 use crate::plan::{OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepPlan};
+use crate::process::executable::near;
 use crate::process::spawn::{InheritedEnvironment, places};
 use crate::secret::scrub;
 
@@ -100,22 +98,6 @@ fn may_make(step: &StepPlan, places: &[PathBuf]) -> bool {
     }
 }
 
-/// The program with the most similar name in the searched directories.
-fn near(program: &str, places: &[PathBuf]) -> Option<String> {
-    let name = Path::new(program).file_name()?.to_str()?;
-    let names: Vec<String> = places
-        .iter()
-        .filter_map(|place| std::fs::read_dir(place.parent()?).ok())
-        .flatten()
-        .filter_map(|entry| OsStr::from_bytes(entry.ok()?.file_name().as_bytes()).to_str().map(str::to_owned))
-        .collect();
-    let near = nearest(name, names.iter().map(String::as_str))?;
-    Some(match program.rsplit_once('/') {
-        Some((directory, _)) => format!("{directory}/{near}"),
-        None => near.to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_is_reported_with_the_nearest_name_unless_a_step_may_create_it() {
+    fn a_program_that_is_nowhere_is_named_with_the_nearest_unless_somebody_may_make_it() {
         let home = std::env::temp_dir().join(format!("portcullis-executables-{}", std::process::id()));
         std::fs::create_dir_all(&home).unwrap();
         std::fs::write(home.join("gunicorn"), "").unwrap();
@@ -151,7 +133,7 @@ mod tests {
         plan.steps = vec![file(home.clone())];
         let found = missing(&plan, &inherited);
         assert!(
-            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy creates it")),
+            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy makes it")),
             "{found:?}"
         );
         // A path that cannot be examined is not reported here.

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod module;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -18,7 +19,8 @@ pub use super::shutdown::Shutdown;
 use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::ErrorKind;
-use crate::plan::{ModuleId, Service};
+use crate::plan::Service;
+pub use module::{Module, ModuleState};
 pub use verdict::{Assessed, Assessment, Item, Level, Look};
 
 /// The check of the main process itself.
@@ -30,7 +32,7 @@ pub const HEARTBEAT: &str = "heartbeat";
 /// The state of one stage of the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageState {
-    /// Not done yet.
+    /// Not through yet.
     Unknown,
     /// Done.
     Up,
@@ -43,11 +45,11 @@ pub enum StageState {
 pub struct Stage {
     /// `step:static files`, `wait:db`, `migrate`, `spawn:app`, `started:app`.
     pub name: String,
-    /// Its state.
+    /// Where it stands.
     pub step: StageState,
     /// Whether it counts for the status.
     pub counts: bool,
-    /// When it began; none before that.
+    /// When it began; none before.
     pub began: Option<Moment>,
     /// When it ended; none before that.
     pub ended: Option<Moment>,
@@ -82,7 +84,7 @@ pub enum Doing {
     Queueing,
     /// It is being prepared, or done if it has no command.
     Preparing,
-    /// Its check runs.
+    /// Its check command runs.
     Checking,
     /// A command runs, with its number and their count.
     Running(usize, usize),
@@ -95,7 +97,7 @@ pub enum Doing {
 pub struct Child {
     /// Its pid while it runs.
     pub pid: Option<i32>,
-    /// How often it was restarted.
+    /// How often it was started again.
     pub restarts: u32,
     /// How many of these because a check of it went down.
     pub restarts_by_check: u32,
@@ -158,97 +160,16 @@ pub struct Heartbeat {
     pub last_written: Option<Moment>,
 }
 
-/// The state of a module, with the names of Koupleless.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ModuleState {
-    /// Known, and not started.
-    #[default]
-    Resolved,
-    /// Starting: it waits for others, or its startup check has not passed yet.
-    Starting,
-    /// It runs, and its startup check has passed.
-    Activated,
-    /// Being stopped.
-    Stopping,
-    /// It was stopped, or ended as intended.
-    Deactivated,
-    /// Its start failed, or it ended by itself.
-    Broken,
-}
-
-impl ModuleState {
-    /// Koupleless' `bizState`.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Resolved | Self::Starting => "RESOLVED",
-            Self::Activated => "ACTIVATED",
-            Self::Stopping | Self::Deactivated => "DEACTIVATED",
-            Self::Broken => "BROKEN",
-        }
-    }
-
-    /// The name for display.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Resolved => "not started",
-            Self::Starting => "starting",
-            Self::Activated => "up",
-            Self::Stopping => "stopping",
-            Self::Deactivated => "stopped",
-            Self::Broken => "failed",
-        }
-    }
-
-    /// What it means for the start.
-    pub const fn step(self) -> StageState {
-        match self {
-            Self::Resolved | Self::Starting => StageState::Unknown,
-            Self::Activated => StageState::Up,
-            Self::Stopping | Self::Deactivated | Self::Broken => StageState::Down,
-        }
-    }
-}
-
-/// A further process beside the main one. Its start is the stage `module:NAME`, its runtime check has its name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Module {
-    /// Its number.
-    pub id: ModuleId,
-    /// Its name.
-    pub name: String,
-    /// The name that all its instances share.
-    pub table: String,
-    /// Its version; empty if unknown.
-    pub version: String,
-    /// Its state.
-    pub state: ModuleState,
-    /// Whether its start counts for the status.
-    pub counts: bool,
-    /// The path of its web pages, for `/actuator/info`; empty if it has none.
-    pub web_path: String,
-    /// Since when it has had this state.
-    pub since: Moment,
-    /// Its process.
-    pub child: Child,
-    /// Why its start failed or how it ended, in words: a detail.
-    pub trouble: Option<String>,
-    /// While it waits to start: the name of the stopped module that it waits for, directly or through others. It waits until that one is
-    /// started.
-    pub held_up_by: Option<String>,
-    /// How many control requests were accepted; it grows when a new one is accepted.
-    pub orders: u64,
-}
-
-/// One snapshot of a run.
+/// One picture of a run.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Grows with every change.
     pub sequence: u64,
     /// When portcullis started.
     pub started_at: Moment,
-    /// The identity of this replica.
+    /// Who this is.
     pub service: Service,
-    /// The phase of the run.
+    /// Where the run stands.
     pub phase: Phase,
     /// Since when.
     pub phase_since: Moment,
