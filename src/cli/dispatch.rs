@@ -77,7 +77,7 @@ fn explain(name: Option<OsString>) -> u8 {
     sys::unblock_every_signal();
     let name = name.to_string_lossy();
     let near = suggest(&name, SUBCOMMANDS.iter().map(|subcommand| subcommand.name));
-    let _ = write!(stream::stderr(), "{}", wrong(&WITHOUT, &Wrong(format!("there is no subcommand `{name}`{near}"))));
+    let _ = write!(stream::stderr(), "{}", wrong(&WITHOUT, &Wrong(format!("unknown subcommand `{name}`{near}"))));
     Exit::Usage.code()
 }
 

@@ -87,8 +87,8 @@ impl Subcommand {
             self.options().filter(|option| !option.about.is_empty()).map(|option| format!("--{}", option.long)).collect();
         let near = suggest(written, known.iter().map(String::as_str));
         let behind =
-            if self.words.iter().any(|word| word.count == Count::Rest) { "; a command of such a name stands behind `--`" } else { "" };
-        Wrong(format!("there is no option `{written}`{near}{behind}"))
+            if self.words.iter().any(|word| word.count == Count::Rest) { "; write a command with such a name after `--`" } else { "" };
+        Wrong(format!("unknown option `{written}`{near}{behind}"))
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn order(order: ClientOrder, said: &ParsedArguments) -> Result<comman
 /// The input of `ready`.
 pub(super) fn ready(said: ParsedArguments) -> Result<command::ready::Options, Wrong> {
     said.apart("watch", "stable")?;
-    let min = |text: &str| text.parse().ok().filter(|min| *min > 0).ok_or("a whole number from 1 on is wanted");
+    let min = |text: &str| text.parse().ok().filter(|min| *min > 0).ok_or("expected a whole number of at least 1");
     Ok(command::ready::Options {
         min: said.read("min", min)?.unwrap_or(1),
         watch: said.has("watch"),
@@ -84,11 +84,11 @@ pub(super) fn healthcheck(said: &ParsedArguments) -> Result<command::healthcheck
         "live" => Ok(Level::Live),
         "ready" => Ok(Level::Ready),
         "deep" => Ok(Level::Deep),
-        _ => Err("one of live, ready, deep is wanted"),
+        _ => Err("expected one of live, ready, deep"),
     };
     let timeout = |text: &str| {
         let timeout = humantime::parse_duration(text).ok().filter(|timeout| !timeout.is_zero());
-        timeout.ok_or("a duration like 500ms or 3s is wanted")
+        timeout.ok_or("expected a duration such as 500ms or 3s")
     };
     let listen = if said.has("listen") { said.text("listen")? } else { said.text("address")? };
     Ok(command::healthcheck::Options {

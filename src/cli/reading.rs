@@ -67,17 +67,17 @@ impl ParsedArguments {
     fn take(&mut self, option: &'static Opt, attached: Option<&[u8]>, rest: &mut impl Iterator<Item = OsString>) -> Result<(), Wrong> {
         let long = option.long;
         if !option.repeats && self.has(long) {
-            return Err(Wrong(format!("--{long} stands twice, and can be said once")));
+            return Err(Wrong(format!("--{long} was given twice; it is allowed once")));
         }
         let value = match (option.value, attached) {
             (None, None) => OsString::new(),
-            (None, Some(_)) => return Err(Wrong(format!("--{long} takes no value"))),
+            (None, Some(_)) => return Err(Wrong(format!("--{long} accepts no value"))),
             (Some(_), Some(value)) => OsString::from_vec(value.to_vec()),
             (Some(name), None) => match rest.next() {
                 Some(value) if !is_option(&value) => value,
                 Some(value) => {
                     let value = value.to_string_lossy();
-                    return Err(Wrong(format!("--{long} needs a value, {name}; one that begins with `-` is written `--{long}={value}`")));
+                    return Err(Wrong(format!("--{long} needs a value, {name}; write one that begins with `-` as `--{long}={value}`")));
                 }
                 None => return Err(Wrong(format!("--{long} needs a value, {name}"))),
             },
@@ -94,7 +94,7 @@ impl ParsedArguments {
             Count::Behind => Some(most),
         });
         if let Some(word) = most.and_then(|most| self.words.get(most)) {
-            return Err(Wrong(format!("there is no place for `{}`", word.to_string_lossy())));
+            return Err(Wrong(format!("unexpected argument `{}`", word.to_string_lossy())));
         }
         let least = of.words.iter().filter(|word| word.count == Count::One).count();
         match of.words.get(self.words.len()) {
@@ -149,7 +149,7 @@ impl ParsedArguments {
     /// # Errors
     /// Both were given.
     pub(super) fn apart(&self, one: &str, other: &str) -> Result<(), Wrong> {
-        if self.has(one) && self.has(other) { Err(Wrong(format!("--{one} and --{other} cannot stand together"))) } else { Ok(()) }
+        if self.has(one) && self.has(other) { Err(Wrong(format!("--{one} and --{other} cannot be combined"))) } else { Ok(()) }
     }
 
     /// Refuses an option without the other one that it requires.
@@ -157,7 +157,7 @@ impl ParsedArguments {
     /// # Errors
     /// It was given without that one.
     pub(super) fn needs(&self, one: &str, other: &str) -> Result<(), Wrong> {
-        if self.has(one) && !self.has(other) { Err(Wrong(format!("--{one} wants --{other} beside it"))) } else { Ok(()) }
+        if self.has(one) && !self.has(other) { Err(Wrong(format!("--{one} requires --{other}"))) } else { Ok(()) }
     }
 
     /// The words as text.

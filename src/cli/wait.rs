@@ -15,9 +15,9 @@ pub(super) fn request(mut said: ParsedArguments) -> Result<command::wait::Option
     said.needs("port", "host")?;
     said.apart("quiet", "json")?;
     if said.words.is_empty() && !said.has("host") {
-        return Err(Wrong("TARGET is missing: name at least one, as db:5432".to_owned()));
+        return Err(Wrong("TARGET is missing: name at least one, for example db:5432".to_owned()));
     }
-    let port = |text: &str| text.parse().ok().filter(|port| *port > 0).ok_or("a port is a number from 1 to 65535");
+    let port = |text: &str| text.parse().ok().filter(|port| *port > 0).ok_or("expected a port from 1 to 65535");
     let named = said.text("host")?.zip(said.read("port", port)?).map(|(host, port)| port_of(&host, port));
     let tls = TlsFlags {
         ca: said.text("ca")?,
