@@ -107,7 +107,7 @@ fn what_is_wrong_is_one_sentence_with_what_may_be_meant() {
         ("status", &["--jsn"], "unknown option `--jsn`; did you mean `--json`?"),
         ("status", &["-x"], "unknown option `-x`; known: `--json`, `--watch`, `--socket`, `--listen`, `--config`"),
         ("run", &["--mode"], "--mode needs a value, MODE"),
-        ("run", &["--mode", "--bare"], "--mode needs a value, MODE; one that begins with `-` is written `--mode=--bare`"),
+        ("run", &["--mode", "--bare"], "--mode needs a value, MODE; write one that begins with `-` as `--mode=--bare`"),
         ("run", &["--bare=true"], "--bare accepts no value"),
         ("run", &["--mode", "a", "--mode=b"], "--mode was given twice; it is allowed once"),
         ("run", &["--wait"], "--wait requires --exec"),
