@@ -129,7 +129,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Its name where nothing says one.
+    /// The default name.
     pub const UNNAMED: &'static str = "app";
 }
 
@@ -233,7 +233,7 @@ impl std::fmt::Display for SocketName {
 }
 
 impl Plan {
-    /// Whether the process is all there is: nothing is done before its start, and nobody asks how it is.
+    /// Whether there is only the process: nothing is done before its start, and there is no health endpoint.
     pub fn is_process_alone(&self) -> bool {
         let Self { checks, steps, migration, main, modules, refusal, heartbeat, health, hold, .. } = self;
         checks.is_empty()

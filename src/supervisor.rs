@@ -109,7 +109,7 @@ pub fn run(
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
-    // Its end is this process' end, which gives everything back at once: threads that were told to end would run first.
+    // It ends with this process, which frees everything at once; dropping it would first wake threads to end them.
     let mut supervisor = ManuallyDrop::new(Supervisor {
         reports: BTreeMap::new(),
         memory: OutOfMemory::new(now),
@@ -233,7 +233,7 @@ impl Supervisor {
         }
         self.published.publish(self.lifecycle.snapshot().clone(), self.lifecycle.plan());
         let mut effects = effects.into_iter().peekable();
-        // What somebody waits for comes before the words about it; they are written at the end of the turn anyway.
+        // The effects come before their log lines, because others wait for them; the lines are written at the end of the turn anyway.
         while let Some(effect) = effects.next_if(Effect::is_urgent) {
             self.perform(effect, now);
         }

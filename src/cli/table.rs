@@ -1,4 +1,4 @@
-//! The words of every subcommand: its options, its arguments and its help.
+//! The table of all subcommands: their options, their arguments and their help.
 
 use super::grammar::{Count, Opt, Positional, Subcommand};
 
@@ -226,7 +226,7 @@ const MODULE: &[Positional] = &[Positional {
     count: Count::One,
 }];
 
-/// In a `HEALTHCHECK` that is put together of pieces, the last word wins.
+/// In a `HEALTHCHECK` that is built from pieces, the last value wins.
 const HEALTHCHECK: &[Opt] = &[
     values(
         "level",

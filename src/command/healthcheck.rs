@@ -35,10 +35,10 @@ const LONGEST_LINE: usize = 512;
 /// The maximum number of bytes of a response: enough for thousands of checks.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 
-/// What is asked, and where.
+/// The level and the endpoint of the request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How deep.
+    /// The level.
     pub level: Level,
     /// How long all attempts together may take.
     pub timeout: Duration,

@@ -102,7 +102,7 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
         info!("{remark}");
     }
     let inherited = inherited_environment(environment, descriptors);
-    // Where its program is nowhere, its own start says so, and nothing was done before.
+    // If its program is missing, its own start reports that, and nothing was done before.
     if !plan.is_process_alone()
         && let Some(code) = refused(&plan, &inherited)
     {

@@ -57,8 +57,8 @@ impl Value {
     }
 }
 
-/// Keys and values in the order in which they were written. A copy shares them until one of the two is changed: every reading of a section
-/// has one of its own.
+/// Keys and values in the order in which they were written. A copy shares them until one of the two is changed, because every reading of a
+/// section has its own copy.
 #[derive(Clone, Default)]
 pub struct Table(Arc<Vec<Entry>>);
 

@@ -27,7 +27,7 @@ const LARGEST_SECRET_FILE: u64 = 1 << 20;
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     host_name: String,
-    /// How many processors this process may use; none: as many as the kernel says when it is asked.
+    /// How many processors this process may use; none: the number from the kernel, read when needed.
     processors: Option<usize>,
     ids: (u32, u32),
     instance: Option<u32>,

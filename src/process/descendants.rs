@@ -186,7 +186,7 @@ fn way() -> io::Result<Way> {
     if Path::new("/proc/thread-self/children").exists() { Ok(Way::Lists) } else { by_parents() }
 }
 
-/// Whether it can be told who is below us.
+/// Whether our descendants can be listed.
 pub fn are_known() -> bool {
     way().is_ok()
 }

@@ -1,4 +1,4 @@
-//! What kind of file a program is, and which one may be meant, for the message when the kernel would not run it.
+//! The kind of a program's file, and a similar name, for the message if the kernel cannot run it.
 
 use std::ffi::OsStr;
 use std::fs::{File, FileType};
@@ -38,7 +38,7 @@ pub(super) fn kind(path: &Path) -> FileKind {
     if !found.is_file() {
         return FileKind::NoFile(what_it_is(found.file_type()));
     }
-    // Should it have become something else meanwhile, nobody is waited for.
+    // Non-blocking, in case it has been replaced by something else meanwhile.
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let Ok(mut file) = opened else { return FileKind::Other };
     if file.by_ref().take(HEAD).read_to_end(&mut head).is_err() || head.is_empty() {
@@ -103,7 +103,7 @@ fn number(head: &[u8], at: usize, size: usize) -> Option<u64> {
     Some(if head.get(5) == Some(&2) { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) })
 }
 
-/// What is said of a program that is at none of these places.
+/// The message for a program that is at none of these paths.
 pub(super) fn is_nowhere(program: &str, places: &[PathBuf]) -> String {
     match near(program, places) {
         Some(near) => format!("it was not found; did you mean `{}`?", scrub(&near)),

@@ -63,7 +63,7 @@ impl SpawnError {
         Self { code: Exit::Internal.code(), sentence }
     }
 
-    /// There is no room for the process, or for the thread that starts it.
+    /// The kernel cannot create the process, or the thread that starts it.
     pub(super) fn no_process(name: &str, error: &io::Error) -> Self {
         let sentence = format!("cannot start {name}: the kernel cannot create another process ({error}); check the limits");
         Self { code: Exit::Internal.code(), sentence }
@@ -133,7 +133,7 @@ impl PreparedCommand {
         &self.name
     }
 
-    /// Whether it gets a signal when the thread ends that starts it.
+    /// Whether it gets a signal at the end of the thread that starts it.
     pub fn is_tied_to_thread(&self) -> bool {
         self.recipe.parent_death_signal != 0
     }

@@ -262,7 +262,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether somebody outside waits for it, or for what stands behind it, and nothing is said of it.
+    /// Whether other processes wait for it, or for an effect after it, and it is not logged.
     pub fn is_urgent(&self) -> bool {
         match self {
             Self::Signal(_, number) | Self::SignalGroup(_, number) => *number != libc::SIGKILL,

@@ -45,7 +45,7 @@ pub enum StageState {
 pub struct Stage {
     /// `step:static files`, `wait:db`, `migrate`, `spawn:app`, `started:app`.
     pub name: String,
-    /// Where it stands.
+    /// Its state.
     pub step: StageState,
     /// Whether it counts for the status.
     pub counts: bool,

@@ -1,4 +1,4 @@
-//! The subcommand's way to the server and its line.
+//! The subcommand's connection to the server and its output line.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
@@ -23,7 +23,7 @@ fn options() -> Options {
     Options { level: Level::Deep, timeout: DEFAULT_TIMEOUT, place: ServerLocation::default(), file: None }
 }
 
-/// Those that name a place or a file: `--listen`, `--socket` or `-c` and a word behind it.
+/// The options for an endpoint or a file: `--listen`, `--socket` or `-c` with the word after it.
 fn naming(line: &str) -> Options {
     let mut options = options();
     let words: Vec<&str> = line.split_whitespace().collect();

@@ -37,7 +37,7 @@ pub fn health_address(file: Option<&Path>, environment: &Environment) -> HealthA
 /// `[health]` as far as it can be read, regardless of other errors.
 fn readable(layers: Layers<'_>, environment: &Environment) -> Health {
     if environment.file(layers.file).is_none() && !environment.names().any(|name| name.starts_with(layers::PREFIX)) {
-        // What is built in says nothing of it without a variable.
+        // The built-in configuration does not set it without a variable.
         return Health::default();
     }
     let tree = layers::load(layers, environment, &mut Vec::new());

@@ -127,7 +127,8 @@ impl Children {
     pub(super) fn signal_new_survivors(&mut self, harvest: &Harvest) {
         self.survivors.orphaned |= harvest.orphans > 0;
         if harvest.none_left && !self.survivors.rounds.is_empty() && (sys::own_ids().0 != 1 || descendants::are_known()) {
-            // Without a child there is nobody below us. As PID 1 that cannot look it up, others may be meant: see `signal_unseen`.
+            // Without a child we have no descendants. If we are PID 1 and cannot list them, other processes may be meant: see
+            // `signal_unseen`.
             self.survivors.rounds.clear();
         }
         if harvest.none_left || harvest.unfinished {
