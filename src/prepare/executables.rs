@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_nowhere_is_named_with_the_nearest_unless_somebody_may_make_it() {
+    fn a_missing_program_is_reported_with_the_nearest_name_unless_a_step_may_create_it() {
         let home = std::env::temp_dir().join(format!("portcullis-executables-{}", std::process::id()));
         std::fs::create_dir_all(&home).unwrap();
         std::fs::write(home.join("gunicorn"), "").unwrap();
@@ -133,7 +133,7 @@ mod tests {
         plan.steps = vec![file(home.clone())];
         let found = missing(&plan, &inherited);
         assert!(
-            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy makes it")),
+            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy creates it")),
             "{found:?}"
         );
         // A path that cannot be examined is not reported here.
