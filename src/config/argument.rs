@@ -22,6 +22,8 @@ pub enum Argument {
     Word(Text),
     /// The words of a text.
     Split(Split),
+    /// The words of a command line.
+    Words(Words),
     /// The first case of a group that holds.
     First(First),
     /// The arguments of the container.
@@ -37,6 +39,18 @@ pub enum Argument {
 pub struct Split {
     /// The text that is split at blanks; none of it where it is blank.
     pub split: Option<Text>,
+    /// Where it does not hold, the item gives nothing.
+    pub when: Part<Condition>,
+}
+
+/// The words of a command line that somebody wrote for a shell.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline, deny_unknown_fields, extend("required" = ["words"]))]
+pub struct Words {
+    /// The command line. Quotes, `\\`, `$NAME` and `${NAME}` mean what they mean in a shell, but that a value stays one word; what only a
+    /// shell can do, as a `|`, is an error.
+    pub words: Option<Text>,
     /// Where it does not hold, the item gives nothing.
     pub when: Part<Condition>,
 }

@@ -1,4 +1,5 @@
-//! `[[arguments]]`, `[options]` and `[[refuse]]`: what becomes of the arguments of the container, and when nothing is started.
+//! `[[arguments]]`, `[options]`, `[[refuse]]` and `[[warn]]`: what becomes of the arguments of the container, and when nothing is started or
+//! something is to be said.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,8 @@ pub struct Rule {
     pub user: Maybe<Text>,
     /// Nothing is started, and this is logged: what to do instead.
     pub refuse: Maybe<Text>,
-    /// With `refuse`: the exit code.
-    pub code: Number<1, 255>,
+    /// With `refuse`: the exit code; 0 where that nothing is started is no failure.
+    pub code: Number<0, 255>,
     /// Whether arguments that the mode's command does not take are left out.
     pub ignore: bool,
     /// Whether arguments that the mode's command does not take are appended to it.
@@ -96,12 +97,23 @@ pub struct Refused {
     pub when: Part<Condition>,
     /// What to do instead; it is logged.
     pub message: Maybe<Text>,
-    /// The exit code; that of the first refusal that holds is the one.
-    pub code: Number<1, 255>,
+    /// The exit code; that of the first refusal that holds is the one. 0: that nothing is started is no failure.
+    pub code: Number<0, 255>,
 }
 
 impl Default for Refused {
     fn default() -> Self {
         Self { when: Part::default(), message: Maybe(None), code: const { Number::of(64) } }
     }
+}
+
+/// A case in which something is to be said.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "warning", deny_unknown_fields, extend("required" = ["when", "message"]))]
+pub struct Warning {
+    /// The case.
+    pub when: Part<Condition>,
+    /// What is logged as a warning.
+    pub message: Maybe<Text>,
 }

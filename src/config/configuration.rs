@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::arguments::{Refused, Rule, Taken};
+use crate::config::arguments::{Refused, Rule, Taken, Warning};
 use crate::config::check::Check;
 use crate::config::condition::Condition;
 use crate::config::dify::Dify;
@@ -36,6 +36,8 @@ pub struct Configuration {
     pub conditions: Part<Named<Condition>>,
     /// Cases in which nothing is started; all that hold are told at once, before anything else is done.
     pub refuse: Part<Vec<Refused>>,
+    /// Cases in which something is to be said; a start goes on all the same.
+    pub warn: Part<Vec<Warning>>,
     /// What becomes of the arguments: the first rule that holds says so. Where none does, the mode's command has to take them.
     pub arguments: Part<Vec<Rule>>,
     /// Options among the arguments, before a `--`, that become variables and are taken off, as `"--workers" = "WORKERS"`.

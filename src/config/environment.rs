@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::config::argument::Command;
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
-use crate::config::values::{Maybe, Named, OneOrMore, Part, Scalar, Span};
+use crate::config::items::Items;
+use crate::config::values::{Maybe, Named, Part, Scalar, Span};
 
 /// Variables by name, each a text, for which a number or a boolean may stand; a table that says where the value comes from; or a list of
 /// these, of which the first whose `when` holds is taken.
@@ -29,7 +31,7 @@ pub struct Assigned {
     /// Without one each start makes its own.
     pub keep: Maybe<Text>,
     /// What this command writes to its standard output, without the newline at its end; 64 KiB at most. It is run before anything else.
-    pub command: OneOrMore<Text>,
+    pub command: Command,
     /// How long that command may take.
     pub timeout: Span<1, 600_000>,
     /// The first path, in alphabetical order, that this pattern of `*` fits; unset where there is none.
@@ -51,7 +53,7 @@ impl Default for Assigned {
             url: None,
             generate: None,
             keep: Maybe(None),
-            command: OneOrMore(Vec::new()),
+            command: Part::default(),
             timeout: const { Span::of(10_000) },
             glob: None,
             file: None,
@@ -107,6 +109,10 @@ impl JsonSchema for Variables {
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename = "environment", inline)]
 pub struct Environment {
+    /// Files of `NAME=value` lines, as a shell sources them: `export`, quotes, comments and `$NAME` are known, what only a shell can do is an
+    /// error. One that is not there is passed over. Their variables are set before all others.
+    #[schemars(default)]
+    pub files: Part<Items>,
     /// Variables for what is unset or empty; one that is not used is not looked at.
     #[schemars(default)]
     pub default: Variables,

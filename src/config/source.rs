@@ -1,6 +1,7 @@
 //! Where a configuration comes from: the one home of the process' environment, of secret files and of the choice of the file.
 
 mod arguments;
+mod keeping;
 mod making;
 mod processors;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex};
 
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -35,6 +37,10 @@ pub struct Environment {
     set: BTreeMap<String, making::Set>,
     /// What was made so far, by name; the same for all copies.
     made: Arc<Mutex<BTreeMap<String, String>>>,
+    /// What is to be kept, by the path of its file; the same for all copies.
+    kept: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+    /// The signal that ended the start while something was asked, 0 before; the same for all copies.
+    stopped: Arc<AtomicI32>,
     asker: Option<Arc<dyn Asker>>,
     /// What follows the options of portcullis, as far as nothing has taken it yet.
     arguments: Vec<String>,
@@ -48,7 +54,7 @@ pub struct Environment {
 }
 
 /// A variable's value, as an interpolation gets it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// The value; without the newline at its end when it comes from a file.
     pub value: String,

@@ -7,6 +7,7 @@ use crate::config::argument::{Argument, Command};
 use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
+use crate::config::items::Items;
 use crate::config::values::process::Umask;
 use crate::config::values::{DAY, Maybe, Named, Number, Part, Span, YEAR};
 
@@ -51,6 +52,18 @@ impl OnFailure {
     }
 }
 
+/// The order of the programs in a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum HookOrder {
+    /// Byte by byte, as `run-parts` and a loop over `*` in the C locale have it: `10-b` comes before `5-a`.
+    #[default]
+    Name,
+    /// Numbers by their value, as `sort -V` has it: `5-a` comes before `10-b`.
+    Version,
+}
+
 /// When something that runs once runs, and what it finds around it; each of these by default as the mode has it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -67,27 +80,6 @@ pub struct Around {
     pub working_directory: Maybe<Text>,
     /// Its file mode creation mask, in octal.
     pub umask: Option<Umask>,
-}
-
-/// For what a step is repeated.
-#[derive(Clone, Debug, JsonSchema)]
-#[schemars(untagged, inline)]
-pub enum Each {
-    /// For each of these.
-    Items(Vec<Text>),
-    /// For each part of a text.
-    Parts(Parts),
-}
-
-/// The parts of a text.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(inline, deny_unknown_fields, extend("required" = ["split"]))]
-pub struct Parts {
-    /// The text; blanks around a part, and parts without a character, are left out.
-    pub split: Option<Text>,
-    /// What stands between two parts; by default blanks.
-    pub at: Option<Text>,
 }
 
 /// What a step has.
@@ -119,11 +111,13 @@ pub struct StepKeys {
     /// Whether it runs before a command of one's own, too (`run --exec`).
     pub own: bool,
     /// Its command runs once for each of these items, one after another; `${@each}` is the item.
-    pub each: Part<Each>,
-    /// A directory whose programs are run, by name; nothing where it is absent. In place of `command`.
+    pub each: Part<Items>,
+    /// A directory whose programs are run, in the order of their names; nothing where it is absent. In place of `command`.
     pub directory: Maybe<Text>,
     /// What the name of such a program has to match, with `*` and `?`; by default every name.
     pub pattern: Maybe<Text>,
+    /// In which order they are run: `name`, byte by byte, or `version`, numbers by their value as `sort -V` has it.
+    pub order: HookOrder,
     /// Commands that run the files there that are not executable, by the end of their names, as `{ ".php" = ["php"] }`.
     pub interpreter: Part<Named<Vec<Argument>>>,
     /// Whether directories below it count, too.
@@ -148,6 +142,7 @@ impl Default for StepKeys {
             each: Part::default(),
             directory: Maybe(None),
             pattern: Maybe(None),
+            order: HookOrder::Name,
             interpreter: Part::default(),
             descend: false,
         }

@@ -1,6 +1,7 @@
 //! Values with a rule of their own: what they take, and what the schema says of them. None ever prints what it was given.
 
 mod mode;
+mod position;
 pub mod process;
 mod shape;
 pub mod signal;
@@ -17,6 +18,7 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
 pub use mode::FileMode;
+pub use position::Position;
 pub use shape::{Maybe, Named, OneOrMore, Part};
 pub use size::Size;
 pub use text::Scalar;

@@ -20,6 +20,8 @@ pub(super) fn tell(before: &Snapshot, after: &Snapshot) {
         }
         if old.step != new.step {
             tell_end(new);
+        } else if let (Step::Unknown, Some(why)) = (new.step, new.note.as_ref().filter(|_| new.note != old.note)) {
+            warn!("the step `{}` goes on with its next command: it {why}", name(&new.name));
         }
     }
     let doing = |snapshot: &Snapshot| snapshot.step.as_ref().map(|step| (step.stage.clone(), step.doing));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::argv::Argv;
 use super::file::FilePlan;
 use super::{ConditionPlan, ProcessPlan};
-pub use crate::config::step::{OnFailure, StepAt};
+pub use crate::config::step::{HookOrder, OnFailure, StepAt};
 
 /// Index of a step in [`Plan::steps`](super::Plan::steps).
 pub type StepId = usize;
@@ -23,7 +23,7 @@ pub struct StepPlan {
     pub action: StepAction,
     /// Whether it is done at all, as it turns out when its turn has come.
     pub condition: ConditionPlan,
-    /// Asks by its exit status whether there is anything to do: 0 says that there is not.
+    /// Asks by its exit status whether any of its commands has anything to do: 0 says that none has.
     pub check: Option<Box<ProcessPlan>>,
     /// Whether it is done under the lock of the start: one replica at a time.
     pub locked: bool,
@@ -72,11 +72,28 @@ impl StepPlan {
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepAction {
     /// Runs these commands, one after another.
-    Commands(Vec<ProcessPlan>),
+    Commands(Vec<ItemPlan>),
     /// Runs what is found in a directory, one after another.
     Hooks(Box<HooksPlan>),
     /// Makes a file.
     File(Box<FilePlan>),
+}
+
+/// One command of a step: that of an item of its `each`, of a program of its directory, or its only one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemPlan {
+    /// The command.
+    pub process: ProcessPlan,
+    /// Whether it is run, as it turns out when its turn has come.
+    pub condition: ConditionPlan,
+    /// Asks by its exit status whether it has anything to do: 0 says that it has not.
+    pub check: Option<Box<ProcessPlan>>,
+}
+
+impl From<ProcessPlan> for ItemPlan {
+    fn from(process: ProcessPlan) -> Self {
+        Self { process, condition: ConditionPlan::Always, check: None }
+    }
 }
 
 /// A directory of programs.
@@ -86,6 +103,8 @@ pub struct HooksPlan {
     pub directory: PathBuf,
     /// What a file's name has to match; none: every name.
     pub pattern: Option<String>,
+    /// In which order they are run.
+    pub order: HookOrder,
     /// Who runs a file that is not executable, by the end of its name.
     pub interpreters: BTreeMap<String, Argv>,
     /// Whether directories below it count, too.

@@ -10,7 +10,8 @@ use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::{Class, Outcome};
 pub use crate::plan::CheckId;
-use crate::plan::{ModuleId, Plan, ProcessPlan, StepId};
+use crate::plan::step::ItemPlan;
+use crate::plan::{ModuleId, Plan, StepId};
 
 /// A process that the supervisor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,14 +33,25 @@ impl ProcessId {
     }
 }
 
-/// What was found or done for a step, away from the loop.
+/// What is found out away from the loop, because a file system or a command may keep it waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inquiry {
+    /// What there is to do for a step; where that is no command, it is done.
+    Step(StepId),
+    /// Whether the condition of the command of this number of a step holds.
+    Item(StepId, usize),
+    /// Whether the condition of the migration holds.
+    Migration,
+}
+
+/// What was found or done, away from the loop.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Prepared {
     /// Its condition does not hold.
     Skipped,
     /// These commands are to be run.
-    Commands(Vec<ProcessPlan>),
-    /// It is done, and what was, in words.
+    Commands(Vec<ItemPlan>),
+    /// It is done, and what was, in words; of a condition: it holds.
     Done(String),
     /// It goes on: how far it is, in words.
     Progress(String),
@@ -82,7 +94,7 @@ pub enum Event {
     /// Nobody is left of a process' group.
     GroupGone(ProcessId),
     /// News of [`Effect::Prepare`].
-    Prepared(StepId, Prepared),
+    Prepared(Inquiry, Prepared),
     /// A process was stopped by this signal; it has not ended.
     Stopped(ProcessId, i32),
     /// The kernel killed this process for want of memory; comes right before its end.
@@ -217,8 +229,8 @@ pub enum Effect {
     ConfirmLock,
     /// Give it back.
     ReleaseLock,
-    /// Find out away from the loop what there is to do for a step, and do it where that is no command: [`Event::Prepared`].
-    Prepare(StepId),
+    /// Find this out away from the loop: [`Event::Prepared`].
+    Prepare(Inquiry),
     /// Leave off what is being prepared.
     CancelPreparation,
     /// Start the process at once: [`Event::Forked`] or [`Event::SpawnFailed`] is the next event that is applied.

@@ -1,6 +1,6 @@
 //! The syntax of `${NAME}` and its kin.
 
-use super::{Otherwise, Own, Part, Source, Template};
+use super::{Otherwise, Own, Part, Source, Template, Trim};
 
 /// Defaults inside defaults: deeper than anybody means, and far from the end of the stack.
 const DEEPEST: usize = 32;
@@ -70,9 +70,13 @@ fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
         ("-", Form::Default),
         (":+", Form::Instead),
         ("+", Form::Instead),
+        ("##", Form::Trimmed),
+        ("#", Form::Trimmed),
+        ("%%", Form::Trimmed),
+        ("%", Form::Trimmed),
     ];
     let Some((mark, form)) = forms.into_iter().find(|(mark, _)| after.starts_with(mark)) else {
-        let all = ["", ":-…", "-…", ":+…", "+…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
+        let all = ["", ":-…", "-…", ":+…", "+…", "#…", "##…", "%…", "%%…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
         return Err(format!("`${{{name}` goes on with something unknown; there are {all} and `${{{name}:?message}}`"));
     };
     let colon = mark.starts_with(':');
@@ -86,6 +90,7 @@ fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
         Form::Itself => Otherwise::Refuse,
         Form::Default => Otherwise::Default { colon, text: other()? },
         Form::Instead => Otherwise::Instead { colon, text: other()? },
+        Form::Trimmed => Otherwise::Trimmed { trim: Trim::of(mark), pattern: other()? },
         Form::Message => {
             let (message, behind) = after.split_once('}').ok_or("a `${` without its `}`")?;
             after = behind;
@@ -102,4 +107,5 @@ enum Form {
     Message,
     Default,
     Instead,
+    Trimmed,
 }

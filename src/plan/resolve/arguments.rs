@@ -1,8 +1,8 @@
-//! `[options]`, `[[refuse]]` and `[[arguments]]`: what the arguments of the container come to, before a mode is chosen.
+//! `[options]`, `[[refuse]]`, `[[warn]]` and `[[arguments]]`: what the arguments of the container come to, before a mode is chosen.
 
 mod options;
 
-use crate::config::arguments::{Refused, Rule};
+use crate::config::arguments::{Refused, Rule, Warning};
 use crate::config::interpolate::Text;
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::origin::Origin;
@@ -78,6 +78,25 @@ pub(super) fn refusals(root: &Section<'_>) {
             let refused: Refused = section.declared();
             let message = refused.message.0.map(|text| text.shown()).unwrap_or_default();
             context.problem(Problem::refused(&node.origin, message, refused.code.to().unwrap_or(64)));
+        }
+    }
+}
+
+/// Says what every case of `[[warn]]` that holds has to say.
+pub(super) fn warnings(root: &Section<'_>) {
+    let context = root.context();
+    for node in root.list("warn").unwrap_or_default() {
+        let Some(mut section) = context.open(&node, "warn", Depth::Form) else { continue };
+        let _: Warning = section.declared();
+        for key in ["when", "message"].into_iter().filter(|key| !section.has(key)) {
+            let what = if key == "when" { "it says in which case something is to be said" } else { "it says what" };
+            section.problem(key, format!("is missing: {what}"));
+        }
+        let Some(when) = section.node("when") else { continue };
+        let holds = condition::told(context, when, "warn").is_some_and(|(holds, _)| holds);
+        if let Some(mut section) = context.open(&node, "warn", Depth::Whole).filter(|_| holds) {
+            let warning: Warning = section.declared();
+            warning.message.0.iter().for_each(|message| context.notice(message.shown()));
         }
     }
 }

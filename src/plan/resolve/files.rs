@@ -146,7 +146,9 @@ impl Reading<'_, '_> {
                     format!("is all that is said; add what is done with it: one of `{known}`, or `mode`, `owner` or `replace`"),
                 );
             }
-            return self.only(&["variables", "append", "delete", "exclude", "keep", "secret"], "what is there already", "");
+            let none = ["variables", "append", "delete", "exclude", "keep", "secret"];
+            let none = none.into_iter().filter(|key| *key != "secret" || !section.has("replace"));
+            return self.only(&none.collect::<Vec<_>>(), "what is there already", "");
         };
         if let Some(other) = other.first() {
             section.problem(other, format!("stands beside `{action}`; a file has one of them"));

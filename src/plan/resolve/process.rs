@@ -105,7 +105,7 @@ impl Template {
         Self { variables, after: Predecessors::default(), account, keys, main }
     }
 
-    /// The same for something that runs once, as `section` has it.
+    /// The same for something that runs once, as `section` has it; its variables are read before it, because it sees them.
     pub(super) fn around(&self, section: &mut Section<'_>, around: &Around) -> Self {
         let keys = ProcessKeys {
             user: if around.user.0.is_some() { around.user.clone() } else { self.keys.user.clone() },
@@ -119,13 +119,16 @@ impl Template {
             restart: None,
             ..self.keys.clone()
         };
-        let mut template = if around.user.0.is_some() {
+        if around.user.0.is_some() {
             Self::of(Some(section), keys, self.main.clone(), self.variables.clone())
         } else {
             Self { keys, ..self.clone() }
-        };
-        template.variables.set_all(section.table("env"));
-        template
+        }
+    }
+
+    /// The same with these variables.
+    pub(super) fn with(&self, variables: Variables) -> Self {
+        Self { variables, ..self.clone() }
     }
 
     /// Who the process is, where that is not portcullis' own user.

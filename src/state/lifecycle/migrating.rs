@@ -4,11 +4,12 @@
 mod confirming;
 mod locking;
 mod verifying;
+mod weighing;
 
 use super::{Duration, Effect, Ended, Event, Exit, Lifecycle, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId, Step, Timer};
 use super::{ProcessTimer, Progress, RunState, Shutdown, StartStage, Then};
 use crate::plan::Question;
-use crate::state::event::{ANOTHER_MODE, Asked, LockHolder};
+use crate::state::event::{ANOTHER_MODE, Asked, Inquiry, LockHolder};
 
 /// How long what a command left in its group may take to end before it is killed.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
@@ -87,17 +88,15 @@ pub(super) struct Migrating {
 impl Lifecycle {
     pub(super) fn begin_migration(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Progress {
         let Some(plan) = &self.plan.migration else { return Progress::Done };
-        if plan.waits {
-            effects.push(Effect::Arm(Timer::Schema, plan.lock_timeout));
-        }
+        let is_decided = plan.condition.is_constant();
         self.enter(now, Phase::Migrating);
         self.stage_began(now, "migrate");
         if self.lost_meanwhile() {
             self.migration_over(now, Step::Down, effects);
-        } else if self.asks_by_command() {
-            self.start_task(now, Task::Check, effects);
+        } else if is_decided {
+            self.migrate(now, effects);
         } else {
-            self.ask_lock(now, effects);
+            effects.push(Effect::Prepare(Inquiry::Migration));
         }
         Progress::Pending
     }
@@ -110,7 +109,7 @@ impl Lifecycle {
         }
     }
 
-    fn asks_by_command(&self) -> bool {
+    pub(super) fn asks_by_command(&self) -> bool {
         self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(Question::Command(_))))
     }
 

@@ -14,7 +14,7 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ConditionPlan, ModuleId, ModulePlan, StepAction, StepAt, StepPlan};
 use crate::state::check::Verdict;
-use crate::state::event::{Order, Prepared, Readiness};
+use crate::state::event::{Inquiry, Order, Prepared, Readiness};
 use crate::state::process::{RunState, Then};
 use crate::state::snapshot::{Level, Look, Migration};
 use crate::state::start::StartStage;
@@ -71,7 +71,7 @@ fn after_module() -> Plan {
 /// tried again, and one beside the process.
 fn stepped() -> Plan {
     let again = again();
-    let command = || StepAction::Commands(vec![process()]);
+    let command = || StepAction::Commands(vec![process().into()]);
     let first = StepPlan { condition: ConditionPlan::Any(Vec::new()), ..StepPlan::new("first", StepAt::First, command()) };
     let check = Some(Box::new(process()));
     let locked = StepPlan { locked: true, retries: 1, check, ..StepPlan::new("locked", StepAt::Migrated, command()) };
@@ -113,7 +113,7 @@ struct World {
     doubted: bool,
     withdraws: bool,
     /// The step that is prepared away from the loop.
-    prepares: Option<usize>,
+    prepares: Option<Inquiry>,
     /// Whether the permission to restart is asked for.
     asks: bool,
     survivors: bool,
@@ -221,7 +221,7 @@ impl World {
             Keeper::Idle => {}
         }
         if let Some(id) = self.prepares {
-            let news = [Prepared::Skipped, Prepared::Commands(vec![process()]), Prepared::Failed(1, String::new())];
+            let news = [Prepared::Skipped, Prepared::Commands(vec![process().into()]), Prepared::Failed(1, String::new())];
             events.extend(news.map(|news| Event::Prepared(id, news)));
         }
         if self.asks {
@@ -294,7 +294,7 @@ impl World {
                 Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
                 Effect::AcquireLock | Effect::TakeLock => self.keeper = Keeper::Asked,
                 Effect::Prepare(id) => {
-                    assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: step {id} is begun in the shutdown");
+                    assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: {id:?} is begun in the shutdown");
                     self.prepares = Some(id);
                 }
                 Effect::CancelPreparation => self.prepares = None,
