@@ -62,6 +62,12 @@ impl StepPlan {
     /// The longest that a command of its condition may take.
     pub const CONDITION_LIMIT: Duration = Duration::from_secs(10);
 
+    /// Whether commands are asked whether it, or one of its commands, is to be done.
+    pub fn asks_commands(&self) -> bool {
+        let items: &[ItemPlan] = if let StepAction::Commands(items) = &self.action { items } else { &[] };
+        std::iter::once(&self.condition).chain(items.iter().map(|item| &item.condition)).any(|condition| !condition.commands().is_empty())
+    }
+
     /// Whether something is to be found out, or done, before it can run a command.
     pub const fn is_prepared(&self) -> bool {
         !(matches!(self.action, StepAction::Commands(_)) && matches!(self.condition, ConditionPlan::Always))

@@ -129,8 +129,9 @@ impl Steps<'_, '_> {
             }
         }
         // A step for no item has nothing to do.
-        let found =
-            found.filter(|found| is_used && !matches!(&found.plan.action, StepAction::Commands(commands) if commands.is_empty()))?;
+        let found = found.filter(|found| {
+            is_used && !items.is_empty() && !matches!(&found.plan.action, StepAction::Commands(commands) if commands.is_empty())
+        })?;
         Some(Found { plan: StepPlan { condition, ..found.plan }, ..found })
     }
 

@@ -93,7 +93,7 @@ fn a_lock_that_goes_while_a_step_runs_ends_the_step_and_the_start() {
     run.until_stdout("here", secs(60));
     // The lock is regained where nobody else wants it, so somebody does.
     let mut other = starting(&toml(""));
-    other.until_stderr("queues for the", secs(60));
+    other.until_stderr("queueing behind", secs(60));
     end();
     let code = run.wait_exit(secs(60));
     let said = run.said().1;
@@ -155,4 +155,10 @@ fn the_command_of_a_condition_decides_in_its_turn() {
     run.exits(0);
     assert_eq!(super::order(&run), ["first", "made", "b"]);
     eventually("nothing is left", secs(20), || run.descendants().is_empty().then_some(()));
+}
+
+#[test]
+fn a_stop_during_a_wait_takes_along_what_the_command_of_a_check_has_started() {
+    let toml = format!("[checks.x]\nurl = 'exec:[\"sh\", \"-c\", \"{STAYS}\"]'\nwait = \"10m\"\ntimeout = \"1m\"\n");
+    ended(starting(&toml));
 }

@@ -128,3 +128,21 @@ fn what_cannot_be_meant_is_told() {
         assert!(found.iter().any(|found| found.contains(problem)), "{entry}: {found:?}");
     }
 }
+
+#[test]
+fn a_template_sees_what_env_says_by_default_and_replaced_texts_may_be_said_to_be_secret() {
+    let toml = format!(
+        "[env]\nOWN = 'own'\n[env.default]\nLEVEL = 'info'\n{MODES}[[files]]\npath = '/c'\ntemplate = '/t'\n\
+         [[files]]\npath = '/n'\nreplace = [{{ from = 'a', to = 'b' }}]\nsecret = false\n"
+    );
+    for (given, level) in [(&[][..], "info"), (&[("LEVEL", "")], "info"), (&[("LEVEL", "debug")], "debug")] {
+        let plan = with(&toml, given, &[]);
+        let files = files(&plan);
+        let FileAction::Write { text: FileText::Template { values, .. }, .. } = &files[0].action else { panic!("{:?}", files[0]) };
+        let rendered = crate::config::substitute::every("${OWN} ${LEVEL}", &values.0).unwrap();
+        assert_eq!(rendered.value(), format!("own {level}"));
+        assert_eq!(files[1].secret, Some(false));
+    }
+    let none = format!("{MODES}[[files]]\npath = '/n'\nmode = '0600'\nsecret = false\n");
+    assert!(problems(&none, &[], &[])[0].contains("`secret` in [files] means nothing"));
+}
