@@ -132,7 +132,7 @@ fn what_cannot_be_meant_is_told() {
 #[test]
 fn a_template_sees_what_env_says_by_default_and_replaced_texts_may_be_said_to_be_secret() {
     let toml = format!(
-        "[env]\nOWN = 'own'\n[env.default]\nLEVEL = 'info'\n{MODES}[[files]]\npath = '/c'\ntemplate = '/t'\n\
+        "{MODES}[env]\nOWN = 'own'\n[env.default]\nLEVEL = 'info'\n[[files]]\npath = '/c'\ntemplate = '/t'\n\
          [[files]]\npath = '/n'\nreplace = [{{ from = 'a', to = 'b' }}]\nsecret = false\n"
     );
     for (given, level) in [(&[][..], "info"), (&[("LEVEL", "")], "info"), (&[("LEVEL", "debug")], "debug")] {
