@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-mod answering;
+mod dispatch;
 mod wait;
 
 use std::ffi::OsString;
@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::command;
 use crate::command::order::ClientOrder;
 use crate::config::layers::Override;
-use crate::plan::resolve::Request;
-pub use answering::{description, main};
+use crate::plan::resolve::RunOptions;
+pub use dispatch::{description, main};
 use wait::WaitArgs;
 
 /// The gate at a container's entry.
@@ -250,7 +250,7 @@ impl<A: Args> Alone<A> {
 }
 
 impl RunArgs {
-    fn request(self) -> Request {
+    fn request(self) -> RunOptions {
         let flags = [
             ("process.stop_signal", "--stop-signal", self.stop_signal),
             ("process.stop_timeout", "--stop-timeout", self.stop_timeout),
@@ -261,7 +261,7 @@ impl RunArgs {
             ("process.success_codes", "--success-code", list(&self.success_code)),
             ("process.rewrite", "--rewrite", table(&self.rewrite)),
         ];
-        Request {
+        RunOptions {
             file: self.config,
             preset: self.preset,
             mode: self.mode,

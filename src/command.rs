@@ -1,13 +1,13 @@
 //! One file a subcommand, from its arguments to an exit code.
 
-pub(crate) mod ask;
 pub mod healthcheck;
+pub(crate) mod http_client;
 pub mod interrupt;
 pub mod order;
 pub mod plan;
 pub mod preset;
 pub mod ready;
 pub mod run;
+mod stability;
 pub mod status;
-mod streak;
 pub mod wait;

@@ -17,7 +17,7 @@ use crate::clock::patience::within;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::mailbox::Mailbox;
-use crate::plan::resolve::Request;
+use crate::plan::resolve::RunOptions;
 use crate::published::Published;
 use crate::state::snapshot::{Module, Snapshot};
 use crate::view::control::ControlAnswer;
@@ -36,7 +36,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Sources {
     /// What the command line asked for.
-    pub request: Request,
+    pub request: RunOptions,
     /// The environment at the start.
     pub environment: Environment,
 }
@@ -54,7 +54,7 @@ pub struct Control {
 
 /// What became of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
+struct OrderResult {
     /// What the command that gave it ends with.
     exit: Exit,
     /// One sentence for a person.
@@ -63,7 +63,7 @@ struct Answer {
     lines: Vec<String>,
 }
 
-impl Answer {
+impl OrderResult {
     fn new(exit: Exit, sentence: impl Into<String>) -> Self {
         Self { exit, sentence: sentence.into(), lines: Vec::new() }
     }
@@ -86,7 +86,7 @@ impl Answer {
 }
 
 /// An order that was taken: what is left is to wait for its end, and whoever does not want to, lets it be.
-pub struct Taken {
+pub struct AcceptedOrder {
     until: Moment,
     rest: Rest,
 }
@@ -94,7 +94,7 @@ pub struct Taken {
 /// What is left of an order that was taken.
 enum Rest {
     /// Nothing: this became of it.
-    Answer(Answer),
+    Answer(OrderResult),
     /// These modules, as they were before, have to get where they should be.
     Modules(Verb, Vec<Module>),
     /// Those that the reload concerns, likewise.
@@ -108,7 +108,7 @@ impl Control {
     }
 
     /// Begins what `POST /control/target` asks for. To be brought to its end: half an order is none.
-    pub async fn take(&self, target: &str) -> Taken {
+    pub async fn take(&self, target: &str) -> AcceptedOrder {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let until = Moment::now().after(wait(query));
         let segments: Vec<&str> = path.split('/').collect();
@@ -116,18 +116,18 @@ impl Control {
             ["reload"] => self.reload().await.map_or_else(Rest::Answer, Rest::Reload),
             ["modules", name, verb] => match Verb::new(verb) {
                 Some(verb) => self.order(name, verb).await.map_or_else(Rest::Answer, |before| Rest::Modules(verb, before)),
-                None => Rest::Answer(Answer::new(Exit::Usage, "known orders are start, stop and restart")),
+                None => Rest::Answer(OrderResult::new(Exit::Usage, "known orders are start, stop and restart")),
             },
             _ => {
                 let known = "known are /control/reload and /control/modules/NAME/start, …/stop and …/restart";
-                Rest::Answer(Answer::new(Exit::Usage, known))
+                Rest::Answer(OrderResult::new(Exit::Usage, known))
             }
         };
-        Taken { until, rest }
+        AcceptedOrder { until, rest }
     }
 
     /// Waits for the end of an order: an HTTP status and a JSON document with `exit`, `sentence` and `lines`. Safe to cancel.
-    pub async fn answer(&self, taken: Taken) -> (u16, String) {
+    pub async fn answer(&self, taken: AcceptedOrder) -> (u16, String) {
         let answer = match taken.rest {
             Rest::Answer(answer) => answer,
             Rest::Modules(verb, before) => self.ordered(verb, &before, taken.until).await,
@@ -139,10 +139,10 @@ impl Control {
     }
 
     /// Why nothing can be ordered any more; none while something can.
-    fn over(&self) -> Option<Answer> {
+    fn over(&self) -> Option<OrderResult> {
         let phase = self.published.look().0.phase;
         let sentence = || format!("nothing is started any more: the phase is {}", phase.word());
-        phase.is_leaving().then(|| Answer::new(Exit::Unavailable, sentence()))
+        phase.is_leaving().then(|| OrderResult::new(Exit::Unavailable, sentence()))
     }
 
     /// Looks at every new snapshot until `found` yields something; none when the time is over.

@@ -1,28 +1,28 @@
-//! Every exit code that portcullis itself can end with.
+//! Every exit code that portcullis itself uses.
 
-/// Codes of portcullis' own; the supervised process' code is passed through as it is.
+/// Exit codes of portcullis itself; the exit code of the supervised process is passed through unchanged.
 ///
 /// 64 to 78 are those of `sysexits.h`; 124, 126 and 127 those of coreutils' `timeout` and `env`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// The run did what it was asked for.
+    /// The run did what was requested.
     Success = 0,
     /// The command line is wrong.
     Usage = 64,
     /// A dependency, or the startup check, was not ready in time.
     Unavailable = 69,
-    /// A fault of portcullis itself.
+    /// An internal error of portcullis.
     Internal = 70,
-    /// The migration lock was not to be had in time.
+    /// The migration lock was not available in time.
     LockTimeout = 75,
     /// The migration lock was lost while the migration ran.
     LockLost = 76,
-    /// The running portcullis takes no orders from this user.
+    /// The running portcullis refuses control requests from this user.
     NotAllowed = 77,
     /// The configuration is wrong.
     Config = 78,
-    /// What was changed in the configuration cannot change while it runs.
+    /// A changed key of the configuration cannot take effect while the service runs.
     NeedsRestart = 79,
     /// The migration ran past its own limit.
     MigrationTimeout = 124,
@@ -35,27 +35,27 @@ pub enum Exit {
 impl Exit {
     /// Every code with what it means to the person who reads it, in the order of `docs/exit-codes.md`.
     pub const TABLE: [(Self, &'static str); 12] = [
-        (Self::Success, "the run did what it was asked for"),
+        (Self::Success, "the run did what was requested"),
         (Self::Usage, "wrong usage of the command line"),
         (Self::Unavailable, "a dependency did not get ready in time, or the startup check did not pass within its limit"),
-        (Self::Internal, "a fault of portcullis itself"),
-        (Self::LockTimeout, "the migration lock was not to be had in time"),
+        (Self::Internal, "an internal error of portcullis"),
+        (Self::LockTimeout, "the migration lock was not available in time"),
         (Self::LockLost, "the migration lock was lost while the migration ran, and the migration was stopped"),
-        (Self::NotAllowed, "the running portcullis takes no orders from this user"),
+        (Self::NotAllowed, "the running portcullis refuses control requests from this user"),
         (Self::Config, "wrong configuration"),
-        (Self::NeedsRestart, "`reload`: what was changed cannot change while it runs"),
+        (Self::NeedsRestart, "`reload`: a changed key cannot take effect while the service runs"),
         (Self::MigrationTimeout, "the migration ran past its own limit"),
         (Self::NotExecutable, "the command is not executable"),
         (Self::NotFound, "the command was not found"),
     ];
 
-    /// The number that the kernel is told.
+    /// The number that is passed to the kernel.
     pub const fn code(self) -> u8 {
         self as u8
     }
 }
 
-/// How a process ended, as `waitpid(2)` tells it.
+/// How a process ended, as `waitpid(2)` reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// It exited with this status.

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::heartbeat_reader::instances as records;
 use crate::names;
-use crate::probe::redis::registry::{self, Instance};
+use crate::probe::redis::heartbeat_reader::{self, InstanceRecord};
 use crate::process::{notify, output};
-use crate::registry::instances as records;
 use crate::state::event::Notice;
 use crate::state::instances::Instances;
 
@@ -33,7 +33,7 @@ pub fn instances(bytes: &[u8], now: Moment) -> Option<Instances> {
 }
 
 /// The instances in one page of the readers' listing script, in the bytes that Redis sends; none where it is something else.
-pub fn listed(bytes: &[u8]) -> Option<Vec<Instance>> {
+pub fn listed(bytes: &[u8]) -> Option<Vec<InstanceRecord>> {
     let value = redis::parse_redis_value(bytes).ok()?;
-    registry::page(&value).map(|(_, found)| found)
+    heartbeat_reader::page(&value).map(|(_, found)| found)
 }

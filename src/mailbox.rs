@@ -16,7 +16,7 @@ const MOST_UNREAD: usize = 4096;
 
 /// What a probe wants of the one thread that starts children and waits for them. It has no part in the run's decisions.
 #[derive(Debug)]
-pub enum Request {
+pub enum ProcessRequest {
     /// Run this command and say how it ended, or in words why it cannot be started. When nobody waits for that any more its group is killed.
     Run(Box<ProcessPlan>, oneshot::Sender<Result<Ended, String>>),
     /// Say whether the main process runs, or the module of this name.
@@ -53,7 +53,7 @@ pub struct Mailbox {
     /// What is sent after its end is nobody's any more; none: it has no end.
     term: Option<Term>,
     sender: Sender<Event>,
-    requests: Sender<Request>,
+    requests: Sender<ProcessRequest>,
     bell: Arc<EventFd>,
     /// Events that were sent and not taken yet.
     unread: Arc<AtomicUsize>,
@@ -63,7 +63,7 @@ pub struct Mailbox {
 #[derive(Debug)]
 pub struct Inbox {
     receiver: Receiver<Event>,
-    requests: Receiver<Request>,
+    requests: Receiver<ProcessRequest>,
     bell: Arc<EventFd>,
     unread: Arc<AtomicUsize>,
 }
@@ -103,7 +103,7 @@ impl Mailbox {
     }
 
     /// Hands a request in and wakes the supervisor; after that has left, the answer's sender is dropped.
-    pub fn ask(&self, request: Request) {
+    pub fn request(&self, request: ProcessRequest) {
         if self.is_open() && self.requests.send(request).is_ok() {
             self.ring();
         }
@@ -132,8 +132,8 @@ impl Inbox {
     }
 
     /// The requests that have arrived, `most` at most; to be called after [`take`](Self::take), which silences the bell.
-    pub fn requests(&self, most: usize) -> Vec<Request> {
-        let taken: Vec<Request> = self.requests.try_iter().take(most).collect();
+    pub fn requests(&self, most: usize) -> Vec<ProcessRequest> {
+        let taken: Vec<ProcessRequest> = self.requests.try_iter().take(most).collect();
         self.ring_again(taken.len() == most);
         taken
     }
@@ -159,7 +159,7 @@ mod tests {
         let second = mailbox.during(Term::new(&generation));
         first.send(Event::Withdrawn);
         let (answer, answered) = oneshot::channel();
-        first.ask(Request::Runs(None, answer));
+        first.request(ProcessRequest::Runs(None, answer));
         assert!(answered.blocking_recv().is_err());
         assert_eq!(inbox.take(9).len(), 1);
         second.send(Event::Withdrawn);

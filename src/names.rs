@@ -29,17 +29,17 @@ const PORT: u16 = 53;
 #[cfg(fuzzing)]
 pub(crate) fn read_answer(name: &str, six: bool, answer: &mut [u8]) -> Option<Vec<IpAddr>> {
     let family = if six { message::Family::V6 } else { message::Family::V4 };
-    let question = message::Question::new(name, family, true)?;
+    let question = message::DnsQuery::new(name, family, true)?;
     answer.iter_mut().zip(question.bytes()).take(2).for_each(|(theirs, ours)| *theirs = *ours);
     match question.read(answer)?.said {
-        message::Said::Addresses(addresses) => Some(addresses),
+        message::DnsResult::Addresses(addresses) => Some(addresses),
         _ => Some(Vec::new()),
     }
 }
 
 /// Why a name has no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum LookupError {
     /// It cannot be a name or an address.
     Malformed(&'static str),
     /// The name servers know no such name; under how many full names it was looked for, and who said so last.
@@ -54,7 +54,7 @@ pub enum Trouble {
     Internal(String),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(why) => f.write_str(why),
@@ -85,7 +85,7 @@ pub struct Names {
 ///
 /// # Errors
 /// Why there is none.
-pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
+pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, LookupError> {
     static SYSTEM: LazyLock<Names> = LazyLock::new(|| Names::new("/etc/resolv.conf", "/etc/hosts", PORT));
     SYSTEM.resolve(host, port).await
 }
@@ -97,7 +97,7 @@ impl Names {
         Self { resolv, hosts: Kept::new(hosts.into(), str::to_owned), shared: Arc::default() }
     }
 
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Trouble> {
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, LookupError> {
         if let Some(address) = numeric::address(host, port)? {
             return Ok(vec![address]);
         }

@@ -1,16 +1,16 @@
 //! What one probe found: its class, the time it took, and words for those who may read them.
 
-mod why;
+mod reason;
 
 use std::time::Duration;
 
 use crate::secret::scrub;
 use crate::visible;
-pub use why::{Cause, Why};
+pub use reason::{Detail, Reason};
 
 /// Why a probe passed or failed; a fixed vocabulary, because each word has a fixed public text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
+pub enum ErrorKind {
     /// The peer answered as it should.
     Ok,
     /// The host's name has no address.
@@ -45,7 +45,7 @@ pub enum Class {
     Internal,
 }
 
-impl Class {
+impl ErrorKind {
     /// Every class, in the order of this page.
     pub const ALL: [Self; 16] = [
         Self::Ok,
@@ -88,7 +88,7 @@ impl Class {
         }
     }
 
-    /// The only text that a reader without authority may see.
+    /// The only text that an unauthorized reader may see.
     pub const fn public(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -131,7 +131,7 @@ impl Class {
     }
 }
 
-/// Words about a failure for those with authority and for the log; scrubbed at birth.
+/// Words about a failure for authorized readers and for the log; scrubbed at birth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Private(Box<str>);
 
@@ -159,13 +159,13 @@ impl Private {
     }
 }
 
-/// Why a probe failed: the class for everyone, the words for those with authority.
+/// Why a probe failed: the class for everyone, the words for authorized readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The class; never [`Class::Ok`].
-    pub class: Class,
+    /// The class; never [`ErrorKind::Ok`].
+    pub class: ErrorKind,
     /// What happened within the class.
-    pub cause: Cause,
+    pub cause: Detail,
     /// The details.
     pub private: Private,
     /// The status of the HTTP answer that was not the expected one.
@@ -174,13 +174,13 @@ pub struct Failure {
 
 impl Failure {
     /// A failure of `class` in a dependency's own words.
-    pub fn new(class: Class, words: &str) -> Self {
-        Self { class, cause: Cause::Plain, private: Private::new(words), status: None }
+    pub fn new(class: ErrorKind, words: &str) -> Self {
+        Self { class, cause: Detail::Plain, private: Private::new(words), status: None }
     }
 
     /// An HTTP answer with a status that was not expected.
     pub fn answered(status: u16) -> Self {
-        Self { status: Some(status), ..Self::new(Class::Status, &format!("the answer's status is {status}")) }
+        Self { status: Some(status), ..Self::new(ErrorKind::Status, &format!("the answer's status is {status}")) }
     }
 
     /// The same, with who of several it is.
@@ -191,25 +191,25 @@ impl Failure {
 
     /// The same, with what happened within its class.
     #[must_use]
-    pub fn because(self, cause: Cause) -> Self {
+    pub fn because(self, cause: Detail) -> Self {
         Self { cause, ..self }
     }
 
     /// The same on a connection that was open already: what counts as a refusal is then its end.
     #[must_use]
     pub fn once_connected(self) -> Self {
-        if self.class == Class::Refused { self.because(Cause::Closed) } else { self }
+        if self.class == ErrorKind::Refused { self.because(Detail::Closed) } else { self }
     }
 
     /// Why, for the log and the command line.
-    pub const fn why(&self) -> Why {
-        Why { class: self.class, cause: self.cause }
+    pub const fn reason(&self) -> Reason {
+        Reason { class: self.class, cause: self.cause }
     }
 }
 
 /// One of several clients whose endpoints a check asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct EndpointClient {
     /// Its name, which several may share.
     pub name: &'static str,
     /// Which of those of this name it is.
@@ -218,13 +218,13 @@ pub struct Client {
 
 /// What one of several endpoints of a check yielded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct EndpointResult {
     /// The endpoint's name, unique within its client.
     pub name: String,
     /// Where it is, without secrets: a detail.
     pub target: String,
     /// Whose it is, where the endpoints of a check are those of several clients.
-    pub client: Option<Client>,
+    pub client: Option<EndpointClient>,
     /// `Ok` or why not.
     pub result: Result<(), Failure>,
     /// The status of its HTTP answer; none where there was no answer.
@@ -254,7 +254,7 @@ pub struct Outcome {
     /// How long the probe took, its timeout at most.
     pub elapsed: Duration,
     /// What each of several endpoints yielded; empty for a check of one.
-    pub parts: Vec<Part>,
+    pub parts: Vec<EndpointResult>,
     /// The file system that was looked at, where it was one.
     pub volume: Option<Volume>,
 }
@@ -266,18 +266,18 @@ impl Outcome {
     }
 
     /// A failure that took `elapsed`.
-    pub fn failed(class: Class, words: &str, elapsed: Duration) -> Self {
+    pub fn failed(class: ErrorKind, words: &str, elapsed: Duration) -> Self {
         Self { result: Err(Failure::new(class, words)), elapsed, parts: Vec::new(), volume: None }
     }
 
     /// The class of the result.
-    pub fn class(&self) -> Class {
-        self.why().class
+    pub fn class(&self) -> ErrorKind {
+        self.reason().class
     }
 
     /// Why, for the log and the command line.
-    pub fn why(&self) -> Why {
-        self.result.as_ref().map_or_else(Failure::why, |()| Class::Ok.into())
+    pub fn reason(&self) -> Reason {
+        self.result.as_ref().map_or_else(Failure::reason, |()| ErrorKind::Ok.into())
     }
 }
 
@@ -294,9 +294,9 @@ mod tests {
 
     #[test]
     fn every_class_has_its_own_word() {
-        let mut words: Vec<_> = Class::ALL.iter().map(|class| class.word()).collect();
+        let mut words: Vec<_> = ErrorKind::ALL.iter().map(|class| class.word()).collect();
         words.sort_unstable();
         words.dedup();
-        assert_eq!(words.len(), Class::ALL.len());
+        assert_eq!(words.len(), ErrorKind::ALL.len());
     }
 }

@@ -20,13 +20,13 @@ pub use crate::config::check::{Affects, OnDown};
 pub use crate::config::health::{ComponentNames, Details, Listen};
 use crate::secret::Secret;
 pub use condition::ConditionPlan;
-pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, Question, SecondLock};
+pub use migration::{HoldPlan, KeeperPlan, LockPlan, MigrationPlan, Orphans, SchemaCheck, SecondLock};
 pub use module::{ModuleId, ModulePlan};
 pub use process::{ProcessPlan, StartedPlan};
 pub use reload::Retired;
 pub use step::{OnFailure, StepAction, StepAt, StepId, StepPlan};
 use target::{RedisPlace, Target};
-pub use views::{Switch, Views};
+pub use views::{ViewSwitch, Views};
 
 /// The longest anything is allowed to hold up the end: withdrawing the heartbeat before the process is signalled.
 pub const WITHDRAW_LIMIT: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ pub struct Plan {
     /// Which rule of `[[arguments]]` held, why, and what the arguments came to; none where none held.
     pub arguments: Option<String>,
     /// Why there is no process, where the mode says that this is an error.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<StartRefusal>,
     /// The readiness heartbeat; none without a Redis.
     pub heartbeat: Option<HeartbeatPlan>,
     /// The health endpoint; none when it is switched off.
@@ -113,7 +113,7 @@ impl Plan {
 
 /// How a run ends that a mode refuses a process: after its migration, where it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct StartRefusal {
     /// The exit code, 1 to 255.
     pub code: u8,
     /// What to do instead.
@@ -156,7 +156,7 @@ pub struct CheckPlan {
     pub interval: Duration,
     /// Whether its peer is promised to be asked once an interval at most: while it is waited for, too, before the process is started
     /// again, and after a reload.
-    pub spaced: bool,
+    pub rate_limited: bool,
     /// How long one run may take.
     pub timeout: Duration,
     /// Failures in a row that make it down, at least 1.
@@ -202,7 +202,7 @@ pub struct HealthPlan {
     pub required: bool,
     /// Who sees details.
     pub details: Details,
-    /// The bearer token that gives authority.
+    /// The bearer token that authorizes.
     pub token: Option<Secret>,
     /// The hosts that requests over TCP may name; empty: any.
     pub hosts: Vec<String>,

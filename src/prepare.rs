@@ -27,19 +27,19 @@ use nix::unistd::symlinkat;
 
 use crate::plan::Plan;
 use crate::plan::file::{FileAction, FilePlan};
-use crate::process::spawn::Surroundings;
+use crate::process::spawn::InheritedEnvironment;
 use crate::secret::scrub;
 use crate::{sys, visible};
 use attributes::Attributes;
 pub use executables::Missing;
 use executables::missing;
-use place::{Last, Place};
+use place::{Last, PinnedPath};
 pub use privileges::obstacles;
 use watch::Watch;
 
 /// What was found out about a plan before anything of it is done.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct Inspection {
     /// What cannot be done for want of power.
     pub obstacles: Vec<String>,
     /// The programs that are nowhere.
@@ -48,12 +48,12 @@ pub struct Look {
 
 /// Looks for what stands in the way of a plan, on a thread of its own: a file system that does not answer `within` this time must not keep anybody from being
 /// stopped, and nothing is found then.
-pub fn look(plan: &Plan, surroundings: &Surroundings, within: Duration) -> Look {
+pub fn look(plan: &Plan, inherited: &InheritedEnvironment, within: Duration) -> Inspection {
     let (sender, receiver) = std::sync::mpsc::channel();
-    let (plan, surroundings) = (plan.clone(), surroundings.clone());
+    let (plan, inherited) = (plan.clone(), inherited.clone());
     let body = move || {
         // Nobody may be waiting any more.
-        let _ = sender.send(Look { obstacles: obstacles(&plan), missing: missing(&plan, &surroundings) });
+        let _ = sender.send(Inspection { obstacles: obstacles(&plan), missing: missing(&plan, &inherited) });
     };
     sys::start_thread("look", body).ok().and_then(|()| receiver.recv_timeout(within).ok()).unwrap_or_default()
 }
@@ -118,14 +118,14 @@ pub fn perform(file: &FilePlan, cancel: &AtomicBool, progress: &dyn Fn(String)) 
     let done =
         |changed: bool, words: &str| Ok(Done { changed, words: if changed { words.to_owned() } else { "is as it should be".to_owned() } });
     if file.keep && !matches!(file.action, FileAction::Copy { .. } | FileAction::Remove | FileAction::Change(_)) {
-        let place = Place::find(&file.path, Last::Itself)?;
+        let place = PinnedPath::find(&file.path, Last::Itself)?;
         if place.is_some_and(|place| place.exists()) {
             return Ok(Done { changed: false, words: "is there and stays as it is".to_owned() });
         }
     }
     match &file.action {
         FileAction::Write { text, append, replace } => {
-            let place = Place::make(&file.path, Last::Followed)?;
+            let place = PinnedPath::make(&file.path, Last::Followed)?;
             let rendered = text::render(text)?;
             let changed = write::text(&place, &rendered, (*append, replace), &attributes)?;
             done(changed, "is written")
@@ -133,27 +133,27 @@ pub fn perform(file: &FilePlan, cancel: &AtomicBool, progress: &dyn Fn(String)) 
         FileAction::Copy { from, delete, exclude, replace } => {
             let wanted = copy::Wanted { delete: *delete, exclude, replace, keep: file.keep, attributes: &attributes };
             let changed = copy::copy(from, &file.path, &wanted, &watch)?;
-            let below = file.recursive && tree::apply(&Place::existing(&file.path, Last::Followed)?, &attributes, &watch)?;
+            let below = file.recursive && tree::apply(&PinnedPath::existing(&file.path, Last::Followed)?, &attributes, &watch)?;
             done(changed || below, &format!("is copied{}", watch.count()))
         }
         FileAction::Directory => {
-            let place = Place::make(&file.path, Last::Followed)?;
+            let place = PinnedPath::make(&file.path, Last::Followed)?;
             let made = directory(&place)?;
             let set = set(&place, file, &attributes, &watch)?;
             done(made || set, if made { "is made" } else { "has its owner and mode now" })
         }
         FileAction::Link(target) => {
-            let place = Place::make(&file.path, Last::Itself)?;
+            let place = PinnedPath::make(&file.path, Last::Itself)?;
             let changed = link(&place, target)?;
             let owned = attributes.of_link(&place)?;
             done(changed || owned, "is a link now")
         }
         FileAction::Remove => {
-            let Some(place) = Place::find(&file.path, Last::Itself)? else { return done(false, "") };
+            let Some(place) = PinnedPath::find(&file.path, Last::Itself)? else { return done(false, "") };
             done(remove::below(place.dir(), place.name(), place.shown(), &watch)?, &format!("is removed{}", watch.count()))
         }
         FileAction::Change(replace) => {
-            let place = Place::existing(&file.path, Last::Followed)?;
+            let place = PinnedPath::existing(&file.path, Last::Followed)?;
             let replaced = !replace.is_empty() && write::replace(&place, replace, &attributes)?;
             let set = set(&place, file, &attributes, &watch)?;
             done(replaced || set, &format!("is changed{}", watch.count()))
@@ -162,12 +162,12 @@ pub fn perform(file: &FilePlan, cancel: &AtomicBool, progress: &dyn Fn(String)) 
 }
 
 /// Owner and mode of what is there, and of what is below it where that is wanted.
-fn set(place: &Place, file: &FilePlan, attributes: &Attributes, watch: &Watch<'_>) -> Result<bool, Fault> {
+fn set(place: &PinnedPath, file: &FilePlan, attributes: &Attributes, watch: &Watch<'_>) -> Result<bool, Fault> {
     if file.recursive { tree::apply(place, attributes, watch) } else { attributes.of_entry(place.dir(), place.name(), place.shown()) }
 }
 
 /// Makes a directory where there is none; whether it did.
-fn directory(place: &Place) -> Result<bool, Fault> {
+fn directory(place: &PinnedPath) -> Result<bool, Fault> {
     let fail = |error| Fault::kernel("make the directory", place.shown(), error);
     match place.stat()? {
         Some(found) if place::is_directory(&found) => Ok(false),
@@ -177,7 +177,7 @@ fn directory(place: &Place) -> Result<bool, Fault> {
 }
 
 /// Makes a link, in the place of another one or of a file; whether it did.
-fn link(place: &Place, target: &Path) -> Result<bool, Fault> {
+fn link(place: &PinnedPath, target: &Path) -> Result<bool, Fault> {
     let fail = |error| Fault::kernel("make the link", place.shown(), error);
     match place.stat()? {
         Some(found) if place::is_directory(&found) => {

@@ -1,6 +1,6 @@
 //! When each check is asked: backing off while it is waited for, in step while running.
 
-mod answers;
+mod last_results;
 mod pace;
 mod processes;
 #[cfg(test)]
@@ -20,12 +20,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::patience::SLACK;
 use crate::mailbox::Mailbox;
-use crate::outcome::{Cause, Class, Outcome};
+use crate::outcome::{Detail, ErrorKind, Outcome};
 use crate::plan::target::Target;
 use crate::plan::{CheckId, CheckPlan, Plan};
 use crate::probe::Probe;
 use crate::state::event::{Event, ProcessId};
-pub use answers::Answers;
+pub use last_results::LastResults;
 pub use pace::{Pace, delay};
 pub use processes::ProcessWatch;
 
@@ -43,7 +43,7 @@ pub struct Orders {
     /// What is asked of each process.
     pub processes: BTreeMap<ProcessId, Arc<ProcessWatch>>,
     /// What is known of peers that are not to be asked at will: whoever follows these orders next has to know it, too.
-    pub answers: Arc<Answers>,
+    pub answers: Arc<LastResults>,
 }
 
 /// Asks every check of the plan until the orders end, and sends what it finds.
@@ -124,7 +124,7 @@ async fn watch_check(
     loop {
         let next = match answers.not_yet(&check) {
             Some(last) => {
-                if let Some((at, outcome)) = last.told {
+                if let Some((at, outcome)) = last.outcome {
                     tell(Event::Recalled(id, at, outcome));
                 }
                 last.due
@@ -132,7 +132,7 @@ async fn watch_check(
             None => {
                 let mut outcome = question(&check, &mut asked, &answers).await;
                 seen = seen || outcome.result.is_ok();
-                if !seen && outcome.why().cause == Cause::NoDatabase {
+                if !seen && outcome.reason().cause == Detail::NoDatabase {
                     if passes == 0 {
                         tracing::info!(
                             "{}: the database is not there yet, which counts as ready because the migration creates it",
@@ -142,13 +142,13 @@ async fn watch_check(
                     outcome.result = Ok(());
                 }
                 let class = outcome.class();
-                passes = if class == Class::Ok { passes + 1 } else { 0 };
+                passes = if class == ErrorKind::Ok { passes + 1 } else { 0 };
                 in_step = in_step || passes >= check.success_threshold;
                 tell(Event::Probed(id, outcome));
                 if until_up && in_step {
                     return;
                 }
-                let held = in_step || (check.spaced && asked.reached());
+                let held = in_step || (check.rate_limited && asked.reached());
                 let pace = if held { Pace::InStep(check.interval) } else { Pace::Waiting { waited: began.elapsed(), class } };
                 Instant::now() + delay(pace, fastrand::f64())
             }
@@ -164,7 +164,7 @@ async fn watch_check(
 }
 
 /// Asks once, and notes it where somebody heard the question or may have.
-async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &Answers) -> Outcome {
+async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &LastResults) -> Outcome {
     let mut unanswered = Unanswered { check, answers, open: true };
     let outcome = patiently(asked, check.timeout).await;
     unanswered.open = false;
@@ -177,14 +177,14 @@ async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &Answers) ->
 /// Asks, and once more where the failure says nothing: nobody here ran for a part of the question's time.
 async fn patiently(asked: &mut impl Ask, within: Duration) -> Outcome {
     let began = Instant::now();
-    let outcome = asked.ask(within).await;
-    if outcome.result.is_err() && began.elapsed() > within.saturating_add(SLACK) { asked.ask(within).await } else { outcome }
+    let outcome = asked.probe(within).await;
+    if outcome.result.is_err() && began.elapsed() > within.saturating_add(SLACK) { asked.probe(within).await } else { outcome }
 }
 
 /// A question that is under way; dropped while it is open, nobody waits for its answer any more, and the peer may have heard it.
 struct Unanswered<'a> {
     check: &'a CheckPlan,
-    answers: &'a Answers,
+    answers: &'a LastResults,
     open: bool,
 }
 
@@ -211,7 +211,7 @@ async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell:
         let outcome = patiently(&mut asked, timeout).await;
         let class = outcome.class();
         tell(outcome);
-        if class == Class::Ok {
+        if class == ErrorKind::Ok {
             return;
         }
         sleep(delay(Pace::Waiting { waited: began.elapsed(), class }, fastrand::f64())).await;
@@ -220,7 +220,7 @@ async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell:
 
 /// Something that can be asked for an outcome.
 trait Ask: Send + 'static {
-    fn ask(&mut self, within: Duration) -> impl Future<Output = Outcome> + Send;
+    fn probe(&mut self, within: Duration) -> impl Future<Output = Outcome> + Send;
 
     /// Whether a peer may have heard the last question.
     fn reached(&self) -> bool;
@@ -240,12 +240,12 @@ impl Guarded {
         Self { probe: Probe::under(&target, supervisor.as_ref()), target, supervisor }
     }
 
-    /// Asks once; see [`Probe::ask`].
+    /// Asks once; see [`Probe::probe`].
     pub async fn once(&mut self, within: Duration) -> Outcome {
         let began = Instant::now();
-        let Some(outcome) = guarded(self.probe.ask(within)).await else {
+        let Some(outcome) = guarded(self.probe.probe(within)).await else {
             self.probe = Probe::under(&self.target, self.supervisor.as_ref());
-            return Outcome::failed(Class::Internal, "the probe panicked", began.elapsed());
+            return Outcome::failed(ErrorKind::Internal, "the probe panicked", began.elapsed());
         };
         outcome
     }
@@ -262,7 +262,7 @@ impl Guarded {
 }
 
 impl Ask for Guarded {
-    async fn ask(&mut self, within: Duration) -> Outcome {
+    async fn probe(&mut self, within: Duration) -> Outcome {
         self.once(within).await
     }
 

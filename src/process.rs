@@ -1,5 +1,6 @@
 //! Children started, signalled and reaped in one place, on the one thread that waits for them.
 
+pub mod capture;
 pub mod children;
 pub mod descendants;
 mod executable;
@@ -9,7 +10,6 @@ mod lineage;
 pub mod memory;
 pub mod notify;
 pub mod output;
-pub mod saying;
 pub mod signals;
 pub mod spawn;
 mod starter;

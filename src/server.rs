@@ -7,7 +7,6 @@
 //! A flood costs only those who flood: an answer is rendered once for all who may share it, long ones on a thread of their own; each
 //! connection has one answer a turn, a long one piece by piece; and all long ones together have half of this thread's time.
 
-mod answers;
 mod body;
 mod connections;
 mod control;
@@ -16,7 +15,8 @@ mod figures;
 mod hosts;
 mod listeners;
 pub mod own;
-mod pages;
+mod renderer;
+mod response_cache;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -43,13 +43,13 @@ use tokio::task::JoinSet;
 use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
-use crate::view::{self, Access, Request};
-use answers::{Answer, Answers};
+use crate::view::{self, DetailAccess, Request};
 use body::Pieces;
 use connections::{Accept, Connections, Peer, Usage};
-use control::Rooms;
+use control::OrderLimits;
 use fair::{Budget, Impatient, Patience};
-use pages::{Pages, Question};
+use renderer::{RenderRequest, Renderer};
+use response_cache::{ResponseCache, SharedResponse};
 
 pub use listeners::{BindError, Listeners};
 
@@ -71,12 +71,12 @@ struct Shared {
     published: Arc<Published>,
     controller: Option<Controller>,
     /// For the orders whose end is waited for.
-    rooms: Rooms,
+    rooms: OrderLimits,
     /// The second in which somebody was last refused, so that a flood of them is no flood of lines.
     refused: AtomicU64,
     /// The answers to probes; this thread alone asks for them.
-    answers: Mutex<Answers>,
-    pages: Pages,
+    response_cache: Mutex<ResponseCache>,
+    renderer: Renderer,
     budget: Budget,
 }
 
@@ -93,10 +93,10 @@ pub fn serve(
     let shared = Arc::new(Shared {
         plan,
         controller,
-        rooms: Rooms::default(),
+        rooms: OrderLimits::default(),
         refused: AtomicU64::new(0),
-        answers: Mutex::default(),
-        pages: Pages::new(Arc::clone(&published)),
+        response_cache: Mutex::default(),
+        renderer: Renderer::new(Arc::clone(&published)),
         budget: Budget::default(),
         published,
     });
@@ -190,9 +190,9 @@ async fn answer(
     usage.sending_long(long);
     let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
     let told = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
-        Answer::from(view::Response::new(status, view::TEXT, sentence.to_owned()))
+        SharedResponse::from(view::Response::new(status, view::TEXT, sentence.to_owned()))
     } else if let Some(refusal) = view::token_in_query(request.uri().query().unwrap_or_default()) {
-        Answer::from(refusal)
+        SharedResponse::from(refusal)
     } else {
         let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
         let question = Request {
@@ -200,13 +200,13 @@ async fn answer(
             path,
             query: request.uri().query().unwrap_or_default(),
             accept: &accept.join(","),
-            authority: authority(&shared.plan, peer == Peer::Trusted, headers),
+            authorized: is_authorized(&shared.plan, peer == Peer::Trusted, headers),
             access: access(&shared.plan),
             views: if peer == Peer::Network { shared.plan.views } else { shared.plan.views.all() },
             figures: None,
         };
         let found = if long { shared.long(&question, peer == Peer::Trusted).await } else { shared.short(&question) };
-        if found.status == 404 { found } else { view::instead(method).map_or(found, Answer::from) }
+        if found.status == 404 { found } else { view::instead(method).map_or(found, SharedResponse::from) }
     };
     figures::observe(route, method, told.status, Moment::now().since(began));
     let mut response = head(told.status, told.content_type, told.text.bytes().len());
@@ -234,38 +234,38 @@ fn head(status: u16, content_type: &'static str, length: usize) -> hyper::http::
 
 impl Shared {
     /// A probe's answer, at once.
-    fn short(&self, question: &Request<'_>) -> Answer {
+    fn short(&self, question: &Request<'_>) -> SharedResponse {
         let (snapshot, look) = self.published.look();
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
+        self.response_cache.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
     }
 
     /// A long answer, rendered on the thread for those, when it is the turn of one.
-    async fn long(&self, question: &Request<'_>, trusted: bool) -> Answer {
+    async fn long(&self, question: &Request<'_>, trusted: bool) -> SharedResponse {
         let wait = self.budget.wait(Moment::now());
         if !trusted && !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let question = Question {
+        let question = RenderRequest {
             path: question.path.to_owned(),
             query: question.query.to_owned(),
             accept: question.accept.to_owned(),
-            authority: question.authority,
+            authorized: question.authorized,
             access: question.access,
             views: question.views,
             figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
         };
         let sentence = "too many ask for this; probes are answered all the same\n";
-        let too_many = || Answer::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
-        self.pages.ask(question, trusted).await.unwrap_or_else(too_many)
+        let too_many = || SharedResponse::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
+        self.renderer.render(question, trusted).await.unwrap_or_else(too_many)
     }
 }
 
 /// How who may not see private texts gets to see them.
-fn access(plan: &HealthPlan) -> Access {
+fn access(plan: &HealthPlan) -> DetailAccess {
     match plan.details {
-        Details::Never => Access::Never,
-        Details::WhenAuthorized if has_token(plan) => Access::Token,
-        Details::WhenAuthorized | Details::Always => Access::Local,
+        Details::Never => DetailAccess::Never,
+        Details::WhenAuthorized if has_token(plan) => DetailAccess::Token,
+        Details::WhenAuthorized | Details::Always => DetailAccess::Local,
     }
 }
 
@@ -274,7 +274,7 @@ fn has_token(plan: &HealthPlan) -> bool {
 }
 
 /// Whether the asker may see private texts: a trusted peer, the token's bearer or who gave it to the page's form, unless it asks for less (RFC 7240).
-fn authority(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
+fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
     if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
         return false;
     }

@@ -4,17 +4,17 @@
 //! that a fault there cannot cost a signal or an exit status.
 
 pub mod background;
-mod errands;
+mod exec_probes;
 mod gap;
 mod intake;
-mod left;
 mod performing;
 mod pings;
 mod preparing;
+mod remaining;
 mod spawning;
+mod stall_detector;
+mod systemd_notifier;
 mod timers;
-mod upward;
-mod wedge;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -25,16 +25,16 @@ use tracing::debug;
 
 use crate::clock::{Moment, processor_time, suspended};
 use crate::control::{Control, Sources};
+use crate::event_log::EventLog;
 use crate::log;
 use crate::mailbox::{Inbox, mailbox};
-use crate::narrator::Narrator;
 use crate::plan::Plan;
 use crate::process::children::Children;
 use crate::process::memory::OutOfMemory;
 use crate::process::notify::Reports;
-use crate::process::output::{self, Deadline};
+use crate::process::output::{self, StopDeadline};
 use crate::process::signals::Signals;
-use crate::process::spawn::Surroundings;
+use crate::process::spawn::InheritedEnvironment;
 use crate::published::Published;
 use crate::server::{self, Controller, Listeners};
 use crate::state::event::{Event, LockNews, ProcessId};
@@ -42,12 +42,12 @@ use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::transition::Transition;
 use crate::sys;
 use background::{Background, Subsystems};
-use errands::Errands;
+use exec_probes::ExecProbes;
 use gap::Gaps;
-use left::Left;
 use preparing::Preparer;
+use remaining::Remaining;
+use systemd_notifier::SystemdNotifier;
 use timers::Timers;
-use upward::Upward;
 
 /// Processor time after which a turn takes no further event, so that signals and ends are looked for again.
 const SHARE: Duration = Duration::from_millis(1);
@@ -57,12 +57,12 @@ struct Supervisor {
     /// It has the plan, which a reload changes; everybody else looks at that one.
     lifecycle: Lifecycle,
     children: Children,
-    errands: Errands,
+    exec_probes: ExecProbes,
     preparer: Preparer,
     reports: BTreeMap<ProcessId, Reports>,
     memory: OutOfMemory,
-    left: Left,
-    upward: Upward,
+    remaining: Remaining,
+    systemd: SystemdNotifier,
     timers: Timers,
     gaps: Gaps,
     queue: VecDeque<Event>,
@@ -70,7 +70,7 @@ struct Supervisor {
     news: usize,
     published: Arc<Published>,
     background: Background,
-    narrator: Narrator,
+    event_log: EventLog,
     /// What the migration gets into its environment besides its plan's.
     lock_environment: Vec<(String, String)>,
     /// Whose groups' end is awaited.
@@ -90,7 +90,7 @@ struct Supervisor {
 pub fn run(
     plan: Plan,
     listeners: Option<Listeners>,
-    surroundings: Surroundings,
+    inherited: InheritedEnvironment,
     sources: Option<Sources>,
     subsystems: Subsystems,
 ) -> io::Result<(Ending, Duration)> {
@@ -111,13 +111,13 @@ pub fn run(
     let supervisor = Supervisor {
         reports: BTreeMap::new(),
         memory: OutOfMemory::new(now),
-        left: Left::default(),
-        upward: Upward::new(&surroundings.environment, now),
-        narrator: Narrator::new(&plan, now),
+        remaining: Remaining::default(),
+        systemd: SystemdNotifier::new(&inherited.environment, now),
+        event_log: EventLog::new(&plan, now),
         background: Background::start(&plan, &published, &sender, subsystems)?,
         lifecycle,
-        children: Children::new(surroundings, Arc::clone(inbox.bell())),
-        errands: Errands::default(),
+        children: Children::new(inherited, Arc::clone(inbox.bell())),
+        exec_probes: ExecProbes::default(),
         preparer: Preparer::new(sender),
         timers: Timers::default(),
         gaps: Gaps::new(now, processor_time(), suspended()),
@@ -152,9 +152,9 @@ impl Supervisor {
         let mut began = processor_time();
         loop {
             if self.work() {
-                self.children.see_all_off();
+                self.children.send_all_signals();
                 let budget = self.lifecycle.plan().stop_budget();
-                let stop = self.lifecycle.stop_since().map(|since| Deadline { since, budget });
+                let stop = self.lifecycle.stop_since().map(|since| StopDeadline { since, budget });
                 self.children.finish_output(stop);
                 let ending = self.lifecycle.ending().cloned().unwrap_or_else(|| Ending {
                     code: 70,
@@ -163,11 +163,11 @@ impl Supervisor {
                 });
                 return (ending, output::last_words(Moment::now(), stop));
             }
-            self.children.see_off();
+            self.children.send_signals();
             log::write();
             let now = Moment::now();
-            self.narrator.progress(self.lifecycle.snapshot(), now);
-            self.upward.ping(now);
+            self.event_log.progress(self.lifecycle.snapshot(), now);
+            self.systemd.ping(now);
             self.background.look(now);
             self.look_at_memory(now);
             self.mention_left(now);
@@ -230,8 +230,8 @@ impl Supervisor {
             debug!("{machine}: {from} -> {to}");
         }
         self.published.publish(self.lifecycle.snapshot().clone(), self.lifecycle.plan());
-        self.narrator.tell(&before, self.lifecycle.snapshot(), now);
-        self.upward.tell(&before, self.lifecycle.snapshot());
+        self.event_log.record(&before, self.lifecycle.snapshot(), now);
+        self.systemd.notify(&before, self.lifecycle.snapshot());
         effects.into_iter().any(|effect| self.perform(effect, now))
     }
 }

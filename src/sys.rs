@@ -6,7 +6,7 @@
 //! its status.
 #![allow(unsafe_code)]
 
-pub mod ask;
+pub mod command;
 pub mod descriptors;
 pub mod peer;
 pub mod start;
@@ -193,7 +193,7 @@ pub fn send(pid: i32, number: i32) -> io::Result<()> {
 }
 
 /// Whether nothing has this number, as for [`send`]: neither a process nor, below 0, a group.
-pub fn is_nobody(pid: i32) -> bool {
+pub fn is_free(pid: i32) -> bool {
     send(pid, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
 }
 

@@ -29,7 +29,7 @@ mod time;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::plan::Views;
 use crate::state::check::Check;
 use crate::state::snapshot::{Assessed, Assessment, Look, Migration, Snapshot};
@@ -52,7 +52,7 @@ const ALLOW: (&str, &str) = ("allow", "GET, HEAD, OPTIONS");
 
 /// How somebody who sees no details gets to see them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Access {
+pub enum DetailAccess {
     /// Over the unix socket alone, as root or portcullis' own user: there is no token.
     #[default]
     Local,
@@ -74,9 +74,9 @@ pub struct Request<'a> {
     /// The `Accept` header; it may change the syntax of an answer, never its meaning.
     pub accept: &'a str,
     /// Whether the asker may see private texts.
-    pub authority: bool,
+    pub authorized: bool,
     /// How who may not gets to see them; only the page tells it.
-    pub access: Access,
+    pub access: DetailAccess,
     /// What is answered at all.
     pub views: Views,
     /// What the server knows of itself; only `/metrics` tells it.
@@ -134,18 +134,18 @@ pub fn instead(method: &str) -> Option<Response> {
 
 /// The view at the request's path, whatever its method; none where there is none.
 pub fn find(snapshot: &Snapshot, look: Look, request: &Request<'_>) -> Option<Response> {
-    let Request { accept, query, authority, views, .. } = *request;
+    let Request { accept, query, authorized, views, .. } = *request;
     let endpoint = Endpoint::of(request.path).filter(|endpoint| views.has(endpoint.switch()))?;
     let assessment = &snapshot.assess(look);
     match (endpoint.view, &endpoint.names()[..]) {
         (View::Page, _) => Some(page::render(assessment, request)),
-        (View::Ragflow, _) => Some(ragflow::render(assessment, authority)),
+        (View::Ragflow, _) => Some(ragflow::render(assessment, authorized)),
         (View::Kubernetes(level), [check]) => kubernetes::render_one(assessment, level, check),
         (View::Kubernetes(level), _) => Some(kubernetes::render(assessment, endpoint.segments.first()?, level, query)),
-        (View::Actuator, path) => actuator::render(assessment, path, accept, authority, views.names),
-        (View::Module, path) => actuator::render_own(assessment, path, accept, authority),
+        (View::Actuator, path) => actuator::render(assessment, path, accept, authorized, views.names),
+        (View::Module, path) => actuator::render_own(assessment, path, accept, authorized),
         (View::Article, _) => Some(article::render(assessment)),
-        (View::Status, _) => Some(configcat::render(assessment, query, authority)),
+        (View::Status, _) => Some(configcat::render(assessment, query, authorized)),
         (View::Metrics, _) => Some(prometheus::render(assessment, accept, request.figures)),
     }
 }
@@ -163,22 +163,22 @@ fn has_key(query: &str, wanted: &str) -> bool {
 }
 
 /// The fixed public text for why something does not pass.
-pub const fn reason(class: Class) -> &'static str {
+pub const fn reason(class: ErrorKind) -> &'static str {
     match class {
         // The last run passed, but not yet as often in a row as the check asks for.
-        Class::Ok => "not passing long enough",
+        ErrorKind::Ok => "not passing long enough",
         class => class.public(),
     }
 }
 
-/// Why a check does not pass: the dependency's own words for those with authority, else the public text.
-fn words<'a>(assessed: &Assessed<'a>, authority: bool) -> &'a str {
-    details(assessed.check, assessed.class, authority)
+/// Why a check does not pass: the dependency's own words for authorized readers, else the public text.
+fn words<'a>(assessed: &Assessed<'a>, authorized: bool) -> &'a str {
+    details(assessed.check, assessed.class, authorized)
 }
 
-fn details(check: &Check, class: Class, authority: bool) -> &str {
+fn details(check: &Check, class: ErrorKind, authorized: bool) -> &str {
     match check.last() {
-        Some(last) if authority && last.class == class && !last.private.as_str().is_empty() => last.private.as_str(),
+        Some(last) if authorized && last.class == class && !last.private.as_str().is_empty() => last.private.as_str(),
         _ => reason(class),
     }
 }
@@ -189,7 +189,7 @@ pub fn why(snapshot: &Snapshot, look: Look) -> Option<String> {
     (!causes.is_empty()).then(|| causes.join("; "))
 }
 
-/// The part of this replica in the migration: role and age for everybody, the holder, which the database names, with authority.
+/// The part of this replica in the migration: role and age for everybody; the holder, which the database names, for authorized readers.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Migration")]
 struct MigrationPart<'a> {
@@ -219,14 +219,14 @@ struct HolderPart<'a> {
 
 impl<'a> MigrationPart<'a> {
     /// None where this replica has none yet.
-    fn new(assessment: &Assessment<'a>, authority: bool) -> Option<Self> {
+    fn new(assessment: &Assessment<'a>, authorized: bool) -> Option<Self> {
         let Assessment { snapshot, look, .. } = *assessment;
         let known = &snapshot.migration_lock;
         let since = match &snapshot.migration {
             Migration::Queued { since, .. } | Migration::Holder { since } => Some(*since),
             Migration::Idle | Migration::Done => None,
         };
-        let holder = known.holder.as_ref().filter(|_| authority && matches!(snapshot.migration, Migration::Queued { .. }));
+        let holder = known.holder.as_ref().filter(|_| authorized && matches!(snapshot.migration, Migration::Queued { .. }));
         Some(Self {
             role: snapshot.migration_role()?,
             lock: known.kind,

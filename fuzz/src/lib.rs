@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis::clock::Moment;
 use portcullis::config::source::Environment;
-use portcullis::plan::resolve::{Request, resolve};
+use portcullis::plan::resolve::{RunOptions, resolve};
 use portcullis::plan::{Plan, Views};
 use portcullis::state::event::{Event, ProcessId};
 use portcullis::state::lifecycle::Lifecycle;
@@ -21,7 +21,7 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
 
 /// The plan of a configuration that is right.
 pub fn plan(name: &str, text: &str) -> Arc<Plan> {
-    let request = Request { file: Some(file(name, text.as_bytes())), ..Request::default() };
+    let request = RunOptions { file: Some(file(name, text.as_bytes())), ..RunOptions::default() };
     match resolve(&request, &Environment::new(Vec::<(String, String)>::new())) {
         Ok(plan) => Arc::new(plan),
         Err(problems) => panic!("{problems}"),
@@ -53,11 +53,11 @@ pub const PATHS: [&str; 12] = [
     "/nothing/here",
 ];
 
-/// Renders every view, for strangers and with authority: none is empty, and what says that it is JSON is.
+/// Renders every view, for strangers and for authorized readers: none is empty, and what says that it is JSON is.
 pub fn render_all(snapshot: &Snapshot, look: Look) {
     for path in PATHS {
-        for (authority, accept, query) in [(false, "", ""), (true, "", "verbose"), (true, "text/plain", ""), (true, "text/html", "")] {
-            let request = view::Request { method: "GET", path, query, accept, authority, views: Views::default(), figures: None };
+        for (authorized, accept, query) in [(false, "", ""), (true, "", "verbose"), (true, "text/plain", ""), (true, "text/html", "")] {
+            let request = view::Request { method: "GET", path, query, accept, authorized, views: Views::default(), figures: None };
             let answer = view::route(snapshot, look, &request);
             assert!(!answer.body.is_empty(), "{path} is empty");
             if answer.content_type.contains("json") {

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use portcullis::command::plan::{render, render_json};
 use portcullis::config::source::Environment;
 use portcullis::plan::reload::Reload;
-use portcullis::plan::resolve::{Request, resolve};
+use portcullis::plan::resolve::{RunOptions, resolve};
 use portcullis_fuzz::{file, holds, split};
 
 const SECRET: &str = "kW7vQx2LmZ";
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         .collect();
     variables.extend(["DB_PASSWORD", "REDIS_PASSWORD"].map(|name| (name.to_owned(), SECRET.to_owned())));
     let environment = Environment::new(variables);
-    let request = Request { file: Some(path), arguments: lines(parts.next()), ..Request::default() };
+    let request = RunOptions { file: Some(path), arguments: lines(parts.next()), ..RunOptions::default() };
     match resolve(&request, &environment) {
         Ok(plan) => {
             let (text, json) = (render(&plan), render_json(&plan));

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::outcome::{Class, Outcome};
+use portcullis::outcome::{ErrorKind, Outcome};
 use portcullis::published::Published;
 use portcullis::server::{Controller, Listeners, serve};
 use portcullis::state::event::Event;
@@ -20,7 +20,7 @@ use portcullis_fuzz::{holds, plan, running};
 
 const TOKEN: &[u8] = b"tHe-t0ken-0f-the-f1le";
 
-/// What a dependency said: for nobody without authority.
+/// What a dependency said: for no unauthorized reader.
 const PRIVATE: &str = "wOrdsOfADependency";
 
 static ORDERS: AtomicUsize = AtomicUsize::new(0);
@@ -41,7 +41,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let plan = plan("http", &text);
     let (mut lifecycle, now) = running(&plan);
     for check in 0..2 {
-        lifecycle.apply(now, Event::Probed(check, Outcome::failed(Class::Refused, PRIVATE, Duration::ZERO)));
+        lifecycle.apply(now, Event::Probed(check, Outcome::failed(ErrorKind::Refused, PRIVATE, Duration::ZERO)));
     }
     let published = Arc::new(Published::new(lifecycle.snapshot().clone(), Arc::clone(&plan)));
     let health = Arc::new(plan.health.clone().expect("a health endpoint"));

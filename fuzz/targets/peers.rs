@@ -13,7 +13,7 @@ use portcullis::plan::resolve::{TlsFlags, targets_with};
 use portcullis::plan::target::Target;
 use portcullis::probe::Probe;
 use portcullis::probe::redis::Session;
-use portcullis::probe::redis::registry::Registry;
+use portcullis::probe::redis::heartbeat_reader::HeartbeatReader;
 use portcullis_fuzz::{holds, split};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -79,7 +79,7 @@ fuzz_target!(|data: &[u8]| {
                 return format!("{:?}", read_registry(target).await);
             }
             let mut probe = Probe::new(&targets[number]);
-            let answers = (probe.ask(WITHIN).await, probe.ask(WITHIN).await);
+            let answers = (probe.probe(WITHIN).await, probe.probe(WITHIN).await);
             probe.close().await;
             format!("{answers:?}")
         };
@@ -93,9 +93,9 @@ fuzz_target!(|data: &[u8]| {
 async fn read_registry(target: &portcullis::plan::target::RedisTarget) -> Result<usize, portcullis::outcome::Failure> {
     let asked = timeout(2 * WITHIN, async {
         let mut session = Session::open(target, WITHIN).await?;
-        let mut registry = Registry::new("api_service_status");
-        registry.count(&mut session).await?;
-        let listed = registry.list(&mut session).await?;
+        let mut reader = HeartbeatReader::new("api_service_status");
+        reader.count(&mut session).await?;
+        let listed = reader.list(&mut session).await?;
         Ok(listed.len())
     });
     asked.await.unwrap_or(Ok(0))

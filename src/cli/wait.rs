@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::command;
-use crate::command::wait::Output;
+use crate::command::wait::Reporting;
 use crate::plan::resolve::TlsFlags;
 
 #[derive(Args, Debug)]
@@ -85,18 +85,18 @@ struct TlsArgs {
 }
 
 impl WaitArgs {
-    pub(super) fn request(self) -> command::wait::Request {
+    pub(super) fn request(self) -> command::wait::Options {
         let Self { timeout, try_timeout, interval, stable, any, fail_fast, command, .. } = self;
         let named = self.host.zip(self.port).map(|(host, port)| port_of(&host, port));
         let targets = named.into_iter().chain(self.targets.into_iter().map(target)).collect();
         let output = match self.report {
-            ReportArgs { json: true, .. } => Output::Json,
-            ReportArgs { quiet: true, .. } => Output::Nothing,
-            ReportArgs { .. } => Output::Text,
+            ReportArgs { json: true, .. } => Reporting::Json,
+            ReportArgs { quiet: true, .. } => Reporting::Nothing,
+            ReportArgs { .. } => Reporting::Text,
         };
         let TlsArgs { ca, client_certificate, client_key, insecure } = self.tls;
         let tls = TlsFlags { ca, client_certificate, client_key, insecure };
-        command::wait::Request { targets, timeout, try_timeout, interval, stable, any, output, fail_fast, tls, command }
+        command::wait::Options { targets, timeout, try_timeout, interval, stable, any, output, fail_fast, tls, command }
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use super::super::Alone;
     use super::*;
 
-    fn request(words: &[&str]) -> command::wait::Request {
+    fn request(words: &[&str]) -> command::wait::Options {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         Alone::<WaitArgs>::parse(&words).expect("they are understood").request()
     }
@@ -155,7 +155,7 @@ mod tests {
         ] {
             let request = request(words);
             assert_eq!(
-                (request.targets, request.timeout, request.output == Output::Nothing),
+                (request.targets, request.timeout, request.output == Reporting::Nothing),
                 (targets.iter().map(|t| (*t).to_owned()).collect(), Duration::from_secs(timeout), quiet),
                 "{words:?}"
             );

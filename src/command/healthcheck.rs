@@ -14,18 +14,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::endpoint::Endpoint;
-use super::ask::{self, Answer, Question};
+use super::http_client::endpoint::Endpoint;
+use super::http_client::{self, HttpRequest, HttpResponse};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::log::stream;
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::{own, reason};
-use options::{Asked, Options, USAGE};
+use options::{Invocation, Options, USAGE};
 
-pub use super::ask::endpoint::Place;
+pub use super::http_client::endpoint::ServerLocation;
 
 /// How long the question may take where nothing else is said: far below Docker's own 30 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -43,11 +43,11 @@ const LONGEST_ANSWER: usize = 1024 * 1024;
 pub fn run(
     arguments: &[OsString],
     environment: impl Fn(&str) -> Option<OsString>,
-    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> u8 {
     let options = match options::parse(arguments) {
-        Ok(Asked::Question(options)) => options,
-        Ok(Asked::Help) => {
+        Ok(Invocation::Question(options)) => options,
+        Ok(Invocation::Help) => {
             print(USAGE);
             return 0;
         }
@@ -56,8 +56,8 @@ pub fn run(
             return 1;
         }
     };
-    let (healthy, line) = match ask::find(&options.place, options.file.as_deref(), environment, file_settings) {
-        Ok(endpoints) => ask(&endpoints, &options),
+    let (healthy, line) = match http_client::find(&options.place, options.file.as_deref(), environment, file_settings) {
+        Ok(endpoints) => query(&endpoints, &options),
         Err(problem) => (false, format!("{}: {problem}", verdict(options.level, false))),
     };
     print(&shortened(line));
@@ -68,7 +68,7 @@ pub fn run(
 pub fn main(arguments: &[OsString]) -> u8 {
     sys::unblock_every_signal();
     let environment = Environment::of_process();
-    let settings = |file: Option<&OsStr>| Some(ask::settings(file, &environment));
+    let settings = |file: Option<&OsStr>| Some(http_client::settings(file, &environment));
     run(arguments, |name| environment.get(name).map(OsString::from), settings)
 }
 
@@ -78,16 +78,16 @@ fn print(line: &str) {
 }
 
 /// Asks the first endpoint that answers; all of them together have the time of the options.
-fn ask(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
+fn query(endpoints: &[Endpoint], options: &Options) -> (bool, String) {
     // What is asked for is the answer for everybody: a trusted peer would be shown more than an event may hold.
-    let question = Question {
+    let question = HttpRequest {
         method: "GET",
         target: path(options.level),
         headers: "Prefer: return=minimal\r\n",
         longest: LONGEST_ANSWER,
         end: Moment::now().after(options.timeout),
     };
-    match ask::first(endpoints, question) {
+    match http_client::first(endpoints, question) {
         Ok(answer) => judge(options.level, &answer),
         Err(failures) => (false, format!("{}: {failures}", verdict(options.level, false))),
     }
@@ -115,7 +115,7 @@ const fn verdict(level: Level, passes: bool) -> &'static str {
     }
 }
 
-fn judge(level: Level, answer: &Answer) -> (bool, String) {
+fn judge(level: Level, answer: &HttpResponse) -> (bool, String) {
     if let (200, Some(line)) = (answer.status, own::read(&answer.body)) {
         return (true, line);
     }
@@ -157,7 +157,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn is_public(error: &str) -> bool {
-    Class::ALL.into_iter().any(|class| reason(class) == error || class.public() == error)
+    ErrorKind::ALL.into_iter().any(|class| reason(class) == error || class.public() == error)
         || Phase::ALL.into_iter().any(|phase| phase.word() == error)
 }
 

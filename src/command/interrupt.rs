@@ -53,7 +53,7 @@ impl Interrupt {
     }
 
     /// The number of the signal, once one has come; never without anybody who listens. To be called within a runtime.
-    pub async fn heard(listening: Option<Self>) -> i32 {
+    pub async fn received(listening: Option<Self>) -> i32 {
         let Some(Self { number, pipe }) = listening else { return pending().await };
         match tokio::net::UnixStream::from_std(pipe) {
             Ok(pipe) if pipe.readable().await.is_ok() => number.load(Ordering::Acquire) as i32,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use percent_encoding::utf8_percent_encode;
 
-use super::ask::endpoint::{Endpoint, Place};
-use super::ask::{self, Answer, Question};
+use super::http_client::endpoint::{Endpoint, ServerLocation};
+use super::http_client::{self, HttpRequest, HttpResponse};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
@@ -78,8 +78,8 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 }
 
 fn give(options: &Options, environment: &Environment) -> (u8, String) {
-    let said = Place { listen: None, socket: options.socket.clone() };
-    let endpoints = match ask::endpoints(&said, options.config.as_deref(), environment) {
+    let said = ServerLocation { listen: None, socket: options.socket.clone() };
+    let endpoints = match http_client::endpoints(&said, options.config.as_deref(), environment) {
         Ok(endpoints) => endpoints,
         Err(problem) => return (Exit::Usage.code(), problem),
     };
@@ -89,21 +89,21 @@ fn give(options: &Options, environment: &Environment) -> (u8, String) {
     };
     let token = health_token(options.config.as_deref(), environment);
     let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
-    let question = Question {
+    let question = HttpRequest {
         method: "POST",
         target: &format!("{}?wait_ms={}", options.order.path(), options.timeout.as_millis()),
         headers: &format!("Content-Length: 0\r\n{bearer}"),
         longest: LONGEST_ANSWER,
         end: Moment::now().after(options.timeout.saturating_add(SLACK)),
     };
-    match ask::first(&[socket], question) {
-        Ok(answer) => told(&answer),
+    match http_client::first(&[socket], question) {
+        Ok(answer) => code_and_sentence(&answer),
         Err(problem) => (Exit::Unavailable.code(), format!("{problem}; is portcullis running there?")),
     }
 }
 
 /// The code and the words of an answer.
-fn told(answer: &Answer) -> (u8, String) {
+fn code_and_sentence(answer: &HttpResponse) -> (u8, String) {
     let ControlAnswer { exit, sentence, lines } = serde_json::from_str(&answer.body).unwrap_or_default();
     let sentence = sentence.as_deref().map(visible::line);
     match (answer.status, sentence, exit) {
@@ -121,18 +121,18 @@ fn told(answer: &Answer) -> (u8, String) {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: body.to_owned() }
+    fn answer(status: u16, body: &str) -> HttpResponse {
+        HttpResponse { status, body: body.to_owned() }
     }
 
     #[test]
     fn every_answer_has_a_code_and_words() {
         let lines = r#"{"exit":78,"sentence":"wrong","lines":["a","b"]}"#;
-        assert_eq!(told(&answer(422, lines)), (78, "wrong\n  a\n  b".to_owned()));
-        assert_eq!(told(&answer(403, r#"{"sentence":"not you"}"#)), (77, "not you".to_owned()));
-        assert_eq!(told(&answer(404, "404 page not found")).0, 69);
+        assert_eq!(code_and_sentence(&answer(422, lines)), (78, "wrong\n  a\n  b".to_owned()));
+        assert_eq!(code_and_sentence(&answer(403, r#"{"sentence":"not you"}"#)), (77, "not you".to_owned()));
+        assert_eq!(code_and_sentence(&answer(404, "404 page not found")).0, 69);
         for nonsense in ["", "null", "[1]", r#"{"exit":700,"sentence":"x"}"#, r#"{"exit":0}"#] {
-            assert_eq!(told(&answer(200, nonsense)).0, 70, "{nonsense}");
+            assert_eq!(code_and_sentence(&answer(200, nonsense)).0, 70, "{nonsense}");
         }
     }
 

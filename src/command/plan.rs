@@ -12,7 +12,7 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
 use crate::plan::step::ItemPlan;
 use crate::plan::{
-    ConditionPlan, Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, Question, StepAction, StepAt,
+    ConditionPlan, Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt,
     StepPlan,
 };
 use crate::prepare;
@@ -117,7 +117,7 @@ fn once(step: &StepPlan) -> String {
 
 /// What a process finds around it, and when it counts as started.
 fn start(process: &ProcessPlan) -> String {
-    let who = process.conditions.user.as_ref().map(|who| {
+    let who = process.attributes.user.as_ref().map(|who| {
         let groups = who.groups.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         format!(" as user {}, group {}, groups {groups}", who.uid, who.gid)
     });
@@ -181,7 +181,7 @@ fn migration_limits(migration: &MigrationPlan) -> String {
     };
     let waits = if migration.waits { "run by another mode, and waited for; " } else { "" };
     let [check, verify] = [("checked by", &migration.check), ("verified by", &migration.verify)]
-        .map(|(word, question)| question.as_ref().map_or(String::new(), |question| format!("; {word} {}", asked(question))));
+        .map(|(word, question)| question.as_ref().map_or(String::new(), |question| format!("; {word} {}", describe_check(question))));
     let second =
         migration.second.as_ref().map_or(String::new(), |second| format!(", and under the key {} in {}", second.key, second.target));
     format!("{waits}{lock}{second}; {limit}{check}{verify}")
@@ -199,10 +199,10 @@ fn lock_place(lock: &LockPlan) -> Option<String> {
 }
 
 /// A statement is not shown whole: it may hold what is nobody's business.
-fn asked(question: &Question) -> String {
+fn describe_check(question: &SchemaCheck) -> String {
     match question {
-        Question::Sql(_) => "a statement".to_owned(),
-        Question::Command(process) => process.argv.to_string(),
+        SchemaCheck::Sql(_) => "a statement".to_owned(),
+        SchemaCheck::Command(process) => process.argv.to_string(),
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
 
     use super::*;
     use crate::config::source::Environment;
-    use crate::plan::resolve::{Request, explain};
+    use crate::plan::resolve::{RunOptions, explain};
 
     fn sample() -> (Plan, Effective) {
         let environment = Environment::new([
@@ -261,8 +261,11 @@ mod tests {
             ("PORTCULLIS_INSTANCE_ID", "web-1"),
             ("MODE", "api"),
         ]);
-        explain(&Request { arguments: ["serve", "--key=planned-password"].map(str::to_owned).to_vec(), ..Request::default() }, &environment)
-            .unwrap()
+        explain(
+            &RunOptions { arguments: ["serve", "--key=planned-password"].map(str::to_owned).to_vec(), ..RunOptions::default() },
+            &environment,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -302,7 +305,7 @@ mod tests {
         let toml = "[checks]\n[[files]]\npath = '/conf'\ncontent = 'a ${DB_PASSWORD} $host ${X%.*}'\nvariables = ['DB_PASSWORD']\nmode = '0640'\n\
                     [[files]]\npath = '/data'\ndirectory = true\nwhen = { directory = '/data', exists = false }\non_failure = 'continue'\n";
         std::fs::write(&file, toml).unwrap();
-        let request = Request { file: Some(file.clone()), arguments: vec!["serve".to_owned()], ..Request::default() };
+        let request = RunOptions { file: Some(file.clone()), arguments: vec!["serve".to_owned()], ..RunOptions::default() };
         let environment = Environment::new([("DB_PASSWORD", "planned-file-password")]);
         let (plan, effective) = explain(&request, &environment).unwrap();
         let text = render(&plan, &effective);
@@ -345,12 +348,12 @@ mod tests {
             } else {
                 "api"
             };
-            let request = Request { preset: Some(preset.to_owned()), mode: Some(mode.to_owned()), ..Request::default() };
+            let request = RunOptions { preset: Some(preset.to_owned()), mode: Some(mode.to_owned()), ..RunOptions::default() };
             let (plan, effective) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{preset}: {problems}"));
             let text = render(&plan, &effective);
             assert!(!text.contains("planned"), "{preset}: {text}");
             std::fs::write(&file, &text).unwrap();
-            let request = Request { file: Some(file.clone()), ..Request::default() };
+            let request = RunOptions { file: Some(file.clone()), ..RunOptions::default() };
             let (again, _) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{preset}: {problems}\n{text}"));
             let quiet = |plan: Plan| Plan { notices: Vec::new(), remarks: Vec::new(), ..plan };
             assert_eq!(quiet(again), quiet(plan), "{preset}: {text}");
@@ -365,7 +368,7 @@ mod tests {
             url = 'tcp://127.0.0.1:2'\n[checks.db]\nurl = 'tcp://127.0.0.1:3'\n[modes.'web.1']\ncommand = ['true']\n[modes.'web.1'.env]\n'A.B' = 'x'\n\
             [modules.'side.car']\ncommand = ['true']\n[modules.'side.car'.limits]\nnofile = 64\n";
         std::fs::write(&file, config).unwrap();
-        let request = Request { file: Some(file.clone()), ..Request::default() };
+        let request = RunOptions { file: Some(file.clone()), ..RunOptions::default() };
         let environment = Environment::new([("HOME", "/")]);
         let (plan, effective) = explain(&request, &environment).unwrap_or_else(|problems| panic!("{problems}"));
         let text = render(&plan, &effective);

@@ -8,16 +8,16 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::streak::Streak;
+use super::stability::Stability;
 use crate::clock::patience;
 use crate::config::source::Environment;
 use crate::exit::Exit;
 use crate::log::stream;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::resolve;
 use crate::plan::target::RedisPlace;
+use crate::probe::redis::heartbeat_reader::{HeartbeatReader, InstanceRecord};
 use crate::probe::redis::open;
-use crate::probe::redis::registry::{Instance, Registry};
 use crate::visible;
 
 /// How long one look may take.
@@ -49,12 +49,12 @@ pub struct Options {
 #[derive(Debug, PartialEq)]
 struct Found {
     ready: u64,
-    instances: Vec<Instance>,
+    instances: Vec<InstanceRecord>,
 }
 
 /// Lists them; 0 when enough are ready, 69 when not or when Redis cannot be asked.
 pub fn run(options: &Options, environment: &Environment) -> u8 {
-    let found = resolve::registry(options.config.as_deref(), options.url.as_deref(), &options.service, environment);
+    let found = resolve::heartbeat_location(options.config.as_deref(), options.url.as_deref(), &options.service, environment);
     let (place, key) = match found {
         Ok(Some(found)) => found,
         Ok(None) => {
@@ -74,18 +74,18 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 }
 
 async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
-    let mut registry = Registry::new(key);
+    let mut reader = HeartbeatReader::new(key);
     let mut told = String::new();
-    let (began, mut streak) = (Instant::now(), Streak::new(options.stable));
+    let (began, mut stability) = (Instant::now(), Stability::new(options.stable));
     loop {
         let asked = began.elapsed();
-        let look = timeout(TIMEOUT, look(place, key, &mut registry)).await;
-        let look = look.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, "no answer in time")));
+        let look = timeout(TIMEOUT, look(place, key, &mut reader)).await;
+        let look = look.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer in time")));
         let enough = look.as_ref().is_ok_and(|found| found.ready >= options.min);
-        let left = streak.look(asked, began.elapsed(), enough);
+        let left = stability.look(asked, began.elapsed(), enough);
         if let Some(left) = left.filter(|left| !options.watch && !left.is_zero()) {
             if !patience::pause(pause().min(left)).await {
-                streak.interrupt();
+                stability.interrupt();
             }
             continue;
         }
@@ -102,7 +102,7 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
                 }
             }
             Err(failure) => {
-                let (why, details) = (failure.why(), failure.private.as_str());
+                let (why, details) = (failure.reason(), failure.private.as_str());
                 let words = format!("cannot ask {place}: {} [{}] ({details}); {}", why.words(), why.class.word(), why.advice());
                 if words != told {
                     complain(&words, Exit::Unavailable);
@@ -122,24 +122,24 @@ fn pause() -> Duration {
     PAUSE.mul_f64(0.8 + 0.4 * fastrand::f64())
 }
 
-async fn look(place: &RedisPlace, key: &str, registry: &mut Registry) -> Result<Found, Failure> {
+async fn look(place: &RedisPlace, key: &str, reader: &mut HeartbeatReader) -> Result<Found, Failure> {
     let mut session = open(place, key, TIMEOUT).await?;
-    let ready = registry.count(&mut session).await?;
-    let instances = registry.list(&mut session).await?;
+    let ready = reader.count(&mut session).await?;
+    let instances = reader.list(&mut session).await?;
     Ok(Found { ready, instances })
 }
 
 impl Found {
     fn timeless(&self) -> Self {
-        let instances = self.instances.iter().map(|instance| Instance { expires_in: 0, ..instance.clone() }).collect();
+        let instances = self.instances.iter().map(|instance| InstanceRecord { expires_in: 0, ..instance.clone() }).collect();
         Self { ready: self.ready, instances }
     }
 }
 
 fn as_text(options: &Options, found: &Found) -> String {
     let mut text = format!("{}: {} ready, {} wanted\n", options.service, found.ready, options.min);
-    for Instance { id, ready, said, .. } in &found.instances {
-        let word = |name: &str| visible::line(said.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
+    for InstanceRecord { id, ready, payload, .. } in &found.instances {
+        let word = |name: &str| visible::line(payload.get(name).and_then(|value| value.as_str()).unwrap_or("-"));
         let id = visible::line(id);
         let state = if *ready { "ready" } else { "not ready" };
         let _ = writeln!(text, "  {id:<32} {state:<10} {:<8} {:<10} {}", word("state"), word("phase"), word("addr"));
@@ -154,7 +154,7 @@ fn as_json(options: &Options, key: &str, found: &Found) -> String {
     let instances: Vec<_> = found
         .instances
         .iter()
-        .map(|instance| json!({ "id": instance.id, "ready": instance.ready, "expires_in_ms": instance.expires_in, "said": instance.said }))
+        .map(|instance| json!({ "id": instance.id, "ready": instance.ready, "expires_in_ms": instance.expires_in, "said": instance.payload }))
         .collect();
     let document = json!({
         "service": options.service, "key": key, "ready": found.ready, "min": options.min, "enough": found.ready >= options.min,

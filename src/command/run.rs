@@ -6,16 +6,16 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::config::interpolate::looks_secret;
-use crate::config::source::{Asker, Environment};
+use crate::config::source::{CommandRunner, Environment};
 use crate::control::Sources;
 use crate::exit::{Exit, signal_code, signal_name};
 use crate::log;
 use crate::plan::Plan;
-use crate::plan::resolve::{Request, resolve};
-use crate::prepare::{self, Look, Missing};
-use crate::process::saying::Sayings;
+use crate::plan::resolve::{RunOptions, resolve};
+use crate::prepare::{self, Inspection, Missing};
+use crate::process::capture::CommandCapture;
 use crate::process::signals::bound_queue;
-use crate::process::spawn::Surroundings;
+use crate::process::spawn::InheritedEnvironment;
 use crate::server::Listeners;
 use crate::state::lifecycle::Ending;
 use crate::supervisor;
@@ -26,7 +26,7 @@ use crate::sys;
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs as the container's entry and returns the exit code.
-pub fn run(request: &Request, environment: &Environment, subsystems: Subsystems) -> u8 {
+pub fn run(request: &RunOptions, environment: &Environment, subsystems: Subsystems) -> u8 {
     let descriptors = inherited_descriptors();
     // Before the first thread is started.
     sys::reset_dispositions();
@@ -68,13 +68,13 @@ fn fault(place: &str, text: &str) -> String {
 }
 
 /// The exit code, and how long a slow reader may take over the last line.
-fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> (u8, Duration) {
+fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, subsystems: Subsystems) -> (u8, Duration) {
     let patience = log::LONGEST_LAST_WORDS;
     if let Err(cause) = sys::become_subreaper() {
         warn!("cannot become a subreaper: {cause}; orphans will be neither stopped nor reaped");
     }
-    let sayings = Arc::new(Sayings::default());
-    let environment = &environment.clone().asking(Arc::clone(&sayings) as Arc<dyn Asker>);
+    let sayings = Arc::new(CommandCapture::default());
+    let environment = &environment.clone().with_command_runner(Arc::clone(&sayings) as Arc<dyn CommandRunner>);
     let plan = match resolve(request, environment) {
         Ok(plan) => plan,
         Err(problems) => {
@@ -108,8 +108,8 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     for remark in &plan.remarks {
         info!("{remark}");
     }
-    let surroundings = surroundings(environment, descriptors);
-    if let Some(code) = refused(&plan, &surroundings) {
+    let inherited = inherited_environment(environment, descriptors);
+    if let Some(code) = refused(&plan, &inherited) {
         return (code, patience);
     }
     let plan = match environment.keep_all() {
@@ -142,14 +142,14 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
     };
     // Removed when this returns, whatever with; after a KILL the next one finds it stale.
     let _file = listeners.as_ref().and_then(Listeners::file);
-    let directory = surroundings.directory.clone().unwrap_or_default();
+    let directory = inherited.directory.clone().unwrap_or_default();
     let sources = || {
         let environment = environment.clone().recalling().at(directory);
         // The file that was found stays the file: without it a reload would find nothing to run, or another one.
-        Sources { request: Request { file: environment.file(request.file.as_deref()), ..request.clone() }, environment }
+        Sources { request: RunOptions { file: environment.file(request.file.as_deref()), ..request.clone() }, environment }
     };
     let sources = plan.health.as_ref().is_some_and(|health| health.control).then(sources);
-    match supervisor::run(plan, listeners, surroundings, sources, subsystems) {
+    match supervisor::run(plan, listeners, inherited, sources, subsystems) {
         Ok((Ending { code, sentence, as_asked: true }, patience)) => {
             log::live(Vec::new());
             info!(target: log::LAST_LINE, "{sentence}; exit code {code}");
@@ -165,8 +165,8 @@ fn gate(request: &Request, environment: &Environment, descriptors: Vec<i32>, sub
 }
 
 /// What ends the start before anything of it was done, the health endpoint included: programs that are nowhere, files that only root can make so.
-fn refused(plan: &Plan, surroundings: &Surroundings) -> Option<u8> {
-    let Look { mut obstacles, missing } = prepare::look(plan, surroundings, LONGEST_LOOK);
+fn refused(plan: &Plan, inherited: &InheritedEnvironment) -> Option<u8> {
+    let Inspection { mut obstacles, missing } = prepare::look(plan, inherited, LONGEST_LOOK);
     let (missing, perhaps): (Vec<Missing>, Vec<Missing>) = missing.into_iter().partition(|missing| missing.certain);
     for Missing { sentence, .. } in &perhaps {
         info!("{sentence}");
@@ -181,14 +181,14 @@ fn refused(plan: &Plan, surroundings: &Surroundings) -> Option<u8> {
 }
 
 /// What the children inherit. We leave the working directory ourselves, so that its file system can be unmounted.
-fn surroundings(environment: &Environment, descriptors: Vec<i32>) -> Surroundings {
+fn inherited_environment(environment: &Environment, descriptors: Vec<i32>) -> InheritedEnvironment {
     let directory = std::env::current_dir().ok();
     if directory.is_some() {
         let _ = std::env::set_current_dir("/");
     }
     let mut environment = environment.variables().clone();
     environment.retain(|name, value| !is_own_secret(&name.to_string_lossy(), &value.to_string_lossy()));
-    Surroundings { environment, directory, descriptors, limits: bound_queue().into_iter().collect() }
+    InheritedEnvironment { environment, directory, descriptors, limits: bound_queue().into_iter().collect() }
 }
 
 /// Whether a variable is a secret of portcullis' own, which the process has no use for: its token, a password of a check. A path to a

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use self::fit::fit;
 use self::paint::paint;
-use super::ask::endpoint::{Endpoint, Place};
-use super::ask::{self, Question};
+use super::http_client::endpoint::{Endpoint, ServerLocation};
+use super::http_client::{self, HttpRequest};
 use crate::clock::Moment;
 use crate::config::source::Environment;
 use crate::exit::Exit;
@@ -51,8 +51,8 @@ pub struct Options {
 
 /// Prints it and returns the exit code: 0 when there was an answer, whatever it says, 69 when there was none.
 pub fn run(options: &Options, environment: &Environment) -> u8 {
-    let said = Place { listen: options.listen.clone(), socket: options.socket.clone() };
-    let endpoints = match ask::endpoints(&said, options.config.as_deref(), environment) {
+    let said = ServerLocation { listen: options.listen.clone(), socket: options.socket.clone() };
+    let endpoints = match http_client::endpoints(&said, options.config.as_deref(), environment) {
         Ok(endpoints) => endpoints,
         Err(problem) => return complain(&problem, Exit::Usage),
     };
@@ -97,8 +97,8 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 
 fn look(endpoints: &[Endpoint], json: bool) -> Result<String, String> {
     let (target, headers) = if json { ("/status?verbose", "") } else { ("/", "Accept: text/plain\r\n") };
-    let question = Question { method: "GET", target, headers, longest: LONGEST_ANSWER, end: Moment::now().after(TIMEOUT) };
-    let answer = ask::first(endpoints, question).map_err(|problem| format!("{problem}; is portcullis running there?"))?;
+    let question = HttpRequest { method: "GET", target, headers, longest: LONGEST_ANSWER, end: Moment::now().after(TIMEOUT) };
+    let answer = http_client::first(endpoints, question).map_err(|problem| format!("{problem}; is portcullis running there?"))?;
     match answer.status {
         // Whoever listens there may be somebody else; none of it is for the terminal to obey.
         200 => Ok(visible::lines(answer.body.strip_suffix('\n').unwrap_or(&answer.body)).into_owned() + "\n"),

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout_at};
 
 use super::interrupt::Interrupt;
-use super::streak::Streak;
+use super::stability::Stability;
 use crate::clock::patience::{Deadline, SLACK};
 use crate::config::source::Environment;
 use crate::exit::{Exit, signal_code};
@@ -40,7 +40,7 @@ const LEAVE: Duration = Duration::from_millis(50);
 
 /// What is waited for, and what comes then.
 #[derive(Debug)]
-pub struct Request {
+pub struct Options {
     /// URLs of targets, at least one.
     pub targets: Vec<String>,
     /// How long to wait at most; zero: each is asked once; `Duration::MAX`: without an end.
@@ -54,7 +54,7 @@ pub struct Request {
     /// Whether one of them is enough.
     pub any: bool,
     /// What is said of how the wait goes.
-    pub output: Output,
+    pub output: Reporting,
     /// Whether a wrong login ends the wait.
     pub fail_fast: bool,
     /// Whom targets that speak TLS by their scheme trust, and as whom we introduce ourselves.
@@ -65,7 +65,7 @@ pub struct Request {
 
 /// What is said of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum Reporting {
     /// How it goes, as text.
     Text,
     /// The same, and the result as JSON.
@@ -82,7 +82,7 @@ enum End {
 }
 
 /// Waits and becomes the command; returns an exit code when there is none, or when it cannot be started.
-pub fn run(request: &Request, environment: &Environment) -> u8 {
+pub fn run(request: &Options, environment: &Environment) -> u8 {
     let signals = Interrupt::listen();
     let (targets, notices) = match resolve::targets_with(&request.targets, &request.tls, environment) {
         Ok(found) => found,
@@ -91,7 +91,7 @@ pub fn run(request: &Request, environment: &Environment) -> u8 {
             return Exit::Usage.code();
         }
     };
-    for notice in notices.iter().filter(|_| request.output != Output::Nothing) {
+    for notice in notices.iter().filter(|_| request.output != Reporting::Nothing) {
         report::say(notice);
     }
     if request.stable >= request.timeout && !request.stable.is_zero() {
@@ -141,7 +141,7 @@ enum News {
     Failed(Failure),
 }
 
-async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signals: Option<Interrupt>) -> End {
+async fn wait(request: &Options, targets: Vec<Target>, board: &mut Board, signals: Option<Interrupt>) -> End {
     let began = Instant::now();
     // A timeout of zero means one try, and that may take as long as a try may.
     let limit = if request.timeout.is_zero() { request.try_timeout } else { request.timeout };
@@ -149,7 +149,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
     let (sender, mut news) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().enumerate() {
-        let Request { try_timeout, interval, stable, .. } = *request;
+        let Options { try_timeout, interval, stable, .. } = *request;
         let asking = Asking { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline: deadline.clone() };
         let sender = sender.clone();
         tasks.spawn(async move { asking.until_ready(target, |item| drop(sender.send((index, item)))).await });
@@ -159,7 +159,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
     let mut frame = interval_at(began + period, period);
     let late = deadline.passed();
     tokio::pin!(late);
-    let listening = Interrupt::heard(signals);
+    let listening = Interrupt::received(signals);
     tokio::pin!(listening);
     loop {
         tokio::select! {
@@ -174,7 +174,7 @@ async fn wait(request: &Request, targets: Vec<Target>, board: &mut Board, signal
                 }
                 Some((index, News::Holding(lost))) => board.holding(index, Hold { wanted: request.stable, lost }, began.elapsed()),
                 Some((index, News::Failed(failure))) => {
-                    let hopeless = request.fail_fast && failure.why().is_refusal() && !request.any;
+                    let hopeless = request.fail_fast && failure.reason().is_refusal() && !request.any;
                     // What ends the wait is said at its end.
                     board.failed(index, failure, began.elapsed(), !hopeless && !request.timeout.is_zero());
                     if hopeless {
@@ -205,7 +205,7 @@ impl Asking {
         let mut alarm = Alarm::new();
         let began = Instant::now();
         let (mut told, mut known): (Option<Failure>, bool) = (None, false);
-        let mut streak = Streak::new(self.stable);
+        let mut stability = Stability::new(self.stable);
         let mut lost = 0;
         loop {
             let asked_at = began.elapsed();
@@ -215,10 +215,10 @@ impl Asking {
             let Outcome { result, elapsed, .. } = asked.once(given).await;
             if asked.lost_session() {
                 // A server that was started again in between answers as if nothing had been.
-                streak.look(asked_at, began.elapsed(), false);
+                stability.look(asked_at, began.elapsed(), false);
                 lost += 1;
             }
-            let held = streak.look(asked_at, began.elapsed(), result.is_ok());
+            let held = stability.look(asked_at, began.elapsed(), result.is_ok());
             let class = match result {
                 Ok(()) if held.is_some_and(|left| !left.is_zero()) => {
                     tell(News::Holding(lost));
@@ -227,7 +227,7 @@ impl Asking {
                     let slept = Instant::now();
                     alarm.sleep(pause).await;
                     if slept.elapsed() > pause.saturating_add(SLACK) {
-                        streak.interrupt();
+                        stability.interrupt();
                     }
                     continue;
                 }
@@ -261,19 +261,19 @@ impl Asking {
 mod tests {
     use super::row::Row;
     use super::*;
-    use crate::outcome::Class;
+    use crate::outcome::ErrorKind;
 
-    fn request(targets: &[&str], timeout: Duration) -> Request {
+    fn request(targets: &[&str], timeout: Duration) -> Options {
         let targets = targets.iter().map(|target| (*target).to_owned()).collect();
         let try_timeout = Duration::from_secs(2);
-        Request {
+        Options {
             targets,
             timeout,
             try_timeout,
             interval: None,
             stable: Duration::ZERO,
             any: false,
-            output: Output::Text,
+            output: Reporting::Text,
             fail_fast: false,
             tls: TlsFlags::default(),
             command: Vec::new(),
@@ -284,8 +284,8 @@ mod tests {
     async fn a_timeout_of_zero_asks_once() {
         let request = request(&["tcp://127.0.0.1:1"], Duration::ZERO);
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
-        let mut board = Board::new(&targets, false, Output::Text);
+        let mut board = Board::new(&targets, false, Reporting::Text);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
-        assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [Class::Refused]);
+        assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [ErrorKind::Refused]);
     }
 }

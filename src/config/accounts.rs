@@ -13,7 +13,7 @@ pub struct Accounts {
 
 /// Who a process shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct UserAccount {
     /// Its ids.
     pub credentials: Credentials,
     /// Its home; `/` for a number that has no account.
@@ -34,7 +34,7 @@ impl Accounts {
     ///
     /// # Errors
     /// What is unknown, and what to write instead.
-    pub fn find(&self, wanted: &str) -> Result<Account, String> {
+    pub fn find(&self, wanted: &str) -> Result<UserAccount, String> {
         let (user, group) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
         let entry = records(&self.passwd).find(|fields| fields.first() == Some(&user));
         let number = user.parse::<u32>().ok();
@@ -60,7 +60,7 @@ impl Accounts {
                 Credentials { uid, gid, groups: self.groups_of(name, gid) }
             }
         };
-        Ok(Account { credentials, home })
+        Ok(UserAccount { credentials, home })
     }
 
     /// Finds `user`, `user:group`, `:group` or `user:` (with the group of the user), by names or numbers, as `chown(1)` takes them: whose a
@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn found(wanted: &str) -> (u32, u32, Vec<u32>, String) {
-        let Account { credentials, home } = accounts().find(wanted).unwrap();
+        let UserAccount { credentials, home } = accounts().find(wanted).unwrap();
         (credentials.uid, credentials.gid, credentials.groups, home)
     }
 

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
-use crate::config::values::{Named, Number, Part};
+use crate::config::values::{Deferred, Named, Number};
 
 /// A command line, item by item; there is no shell. It is read by itself, because an item that is not used is looked at for its form alone.
-pub type Command = Part<Vec<Argument>>;
+pub type Command = Deferred<Vec<Argument>>;
 
 /// Lists of cases by name, from which `first` takes the first that holds.
-pub type Groups = Part<Named<Vec<Case>>>;
+pub type Groups = Deferred<Named<Vec<Case>>>;
 
 // It is read by the key that names its form, in `plan::resolve::argv`.
 /// One item of a command.
@@ -40,7 +40,7 @@ pub struct Split {
     /// The text that is split at blanks; none of it where it is blank.
     pub split: Option<Text>,
     /// Where it does not hold, the item gives nothing.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
 }
 
 /// The words of a command line that somebody wrote for a shell.
@@ -52,7 +52,7 @@ pub struct Words {
     /// shell can do, as a `|`, is an error.
     pub words: Option<Text>,
     /// Where it does not hold, the item gives nothing.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
 }
 
 /// The first case of a group that holds.
@@ -63,7 +63,7 @@ pub struct First {
     /// The group, by its name in `groups`.
     pub first: Option<Text>,
     /// Where it does not hold, the item gives nothing.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
 }
 
 /// The arguments of the container.
@@ -76,12 +76,12 @@ pub struct Arguments {
     /// With fewer arguments than this the run ends with 64.
     pub min_args: Number<0, 1000>,
     /// Where it does not hold, the item gives nothing.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
 }
 
 impl Default for Arguments {
     fn default() -> Self {
-        Self { args: true, min_args: const { Number::of(0) }, when: Part::default() }
+        Self { args: true, min_args: const { Number::of(0) }, when: Deferred::default() }
     }
 }
 
@@ -91,7 +91,7 @@ impl Default for Arguments {
 #[schemars(inline, deny_unknown_fields, extend("required" = ["then"]))]
 pub struct Case {
     /// The items.
-    pub then: Part<Vec<Argument>>,
+    pub then: Deferred<Vec<Argument>>,
     /// Where it does not hold, they give nothing.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
 }

@@ -8,7 +8,7 @@ use crate::config::argument::Command;
 use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
-use crate::config::values::{Maybe, Number, Part, Scalar};
+use crate::config::values::{Deferred, Maybe, Number, Scalar};
 
 /// What becomes of the arguments in one case. A rule has one of `mode`, `run` and `refuse`, or none.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +17,7 @@ use crate::config::values::{Maybe, Number, Part, Scalar};
 #[allow(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Rule {
     /// The case; a rule without it always holds. One with `run` and no `command` holds only where there are arguments.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// The mode that is started, as `${@1}`; `--mode` on the command line stands above it.
     pub mode: Maybe<Text>,
     /// How many arguments are taken off at the beginning.
@@ -29,7 +29,7 @@ pub struct Rule {
     /// With `run`: the command, where it is not the remaining arguments alone; `{ args = true }` stands for them.
     pub command: Command,
     /// With `run`: variables of the command, above those of the mode.
-    pub env: Part<Variables>,
+    pub env: Deferred<Variables>,
     /// With `run`: whether the command waits for the checks first.
     pub wait: bool,
     /// With `run`: the user that the command runs as, in place of the mode's.
@@ -47,13 +47,13 @@ pub struct Rule {
 impl Default for Rule {
     fn default() -> Self {
         Self {
-            when: Part::default(),
+            when: Deferred::default(),
             mode: Maybe(None),
             drop: const { Number::of(0) },
             prepend: Vec::new(),
             run: false,
-            command: Part::default(),
-            env: Part::default(),
+            command: Deferred::default(),
+            env: Deferred::default(),
             wait: false,
             user: Maybe(None),
             refuse: Maybe(None),
@@ -68,7 +68,7 @@ impl Default for Rule {
 /// What an option among the arguments becomes.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, rename = "option")]
-pub enum Taken {
+pub enum OptionSection {
     /// The variable that gets its value, from `--name VALUE` or `--name=VALUE`.
     Variable(Text),
     /// The same in writing, or a flag.
@@ -92,18 +92,18 @@ pub struct OptionKeys {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "refusal", deny_unknown_fields, extend("required" = ["when", "message"]))]
-pub struct Refused {
+pub struct RefusalSection {
     /// The case.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// What to do instead; it is logged.
     pub message: Maybe<Text>,
     /// The exit code; that of the first refusal that holds is the one. 0: that nothing is started is no failure.
     pub code: Number<0, 255>,
 }
 
-impl Default for Refused {
+impl Default for RefusalSection {
     fn default() -> Self {
-        Self { when: Part::default(), message: Maybe(None), code: const { Number::of(64) } }
+        Self { when: Deferred::default(), message: Maybe(None), code: const { Number::of(64) } }
     }
 }
 
@@ -111,9 +111,9 @@ impl Default for Refused {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "warning", deny_unknown_fields, extend("required" = ["when", "message"]))]
-pub struct Warning {
+pub struct WarningSection {
     /// The case.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// What is logged as a warning.
     pub message: Maybe<Text>,
 }

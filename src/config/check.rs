@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
-use crate::config::values::{DAY, Maybe, Number, Part, Span, YEAR};
+use crate::config::values::{DAY, Deferred, Maybe, Number, Span, YEAR};
 
 /// What the name of a check or a module looks like.
 const NAME: &str = "^[a-z0-9][a-z0-9_.-]{0,62}$";
@@ -104,13 +104,13 @@ pub enum MissingDatabase {
 pub struct Watching {
     /// Several HTTP endpoints that are asked in parallel and make one result, in place of one target.
     #[schemars(extend("minItems" = 1))]
-    pub targets: Part<Vec<Endpoint>>,
+    pub targets: Deferred<Vec<Endpoint>>,
     /// How many of several endpoints are asked at a time.
     pub parallel: Number<1, 64>,
     /// In which case there is this check.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// Keys that stand above those of the check; the first variant whose `when` holds is taken.
-    pub variants: Part<Vec<Variant>>,
+    pub variants: Deferred<Vec<CheckVariant>>,
     /// How long the start waits for it; `"0s"`: not at all. By default 60s, and 0s for the process, a module and a check of a module.
     pub wait: Option<Span<0, YEAR>>,
     /// What its result counts for.
@@ -137,10 +137,10 @@ pub struct Watching {
 impl Default for Watching {
     fn default() -> Self {
         Self {
-            targets: Part::default(),
+            targets: Deferred::default(),
             parallel: const { Number::of(8) },
-            when: Part::default(),
-            variants: Part::default(),
+            when: Deferred::default(),
+            variants: Deferred::default(),
             wait: None,
             affects: Affects::default(),
             interval: None,
@@ -158,7 +158,7 @@ impl Default for Watching {
 /// A dependency that is waited for and watched.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "check", deny_unknown_fields)]
-pub struct Check {
+pub struct CheckSection {
     /// When, how often, and what for.
     #[serde(flatten)]
     pub watching: Watching,
@@ -166,13 +166,13 @@ pub struct Check {
     #[serde(flatten)]
     pub target: TargetKeys,
 }
-crate::union!(Check { watching: Watching, target: TargetKeys });
+crate::union!(CheckSection { watching: Watching, target: TargetKeys });
 
 /// The keys of a check that stand above it in the case that `when` names.
 #[derive(Clone, Debug, Serialize)]
-pub struct Variant(Check);
+pub struct CheckVariant(CheckSection);
 
-impl JsonSchema for Variant {
+impl JsonSchema for CheckVariant {
     fn inline_schema() -> bool {
         true
     }
@@ -182,7 +182,7 @@ impl JsonSchema for Variant {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = generator.subschema_for::<Check>();
+        let mut schema = generator.subschema_for::<CheckSection>();
         schema.insert("required".to_owned(), json!(["when"]));
         schema
     }

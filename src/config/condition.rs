@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::interpolate::Text;
 use crate::config::reader::truth;
-use crate::config::values::{Maybe, Part, Position};
+use crate::config::values::{Deferred, Maybe, Position};
 
 // It is read test by test, in `plan::resolve::condition`.
 /// One test, or a list of conditions of which one has to hold.
@@ -61,12 +61,12 @@ pub struct Subject {
     pub condition: Maybe<Text>,
     /// Conditions that have to hold all.
     #[schemars(length(min = 1))]
-    pub all: Part<Vec<Condition>>,
+    pub all: Deferred<Vec<Condition>>,
     /// Conditions of which one has to hold, as in a list.
     #[schemars(length(min = 1))]
-    pub any: Part<Vec<Condition>>,
+    pub any: Deferred<Vec<Condition>>,
     /// A condition that must not hold.
-    pub not: Part<Condition>,
+    pub not: Deferred<Condition>,
 }
 
 /// How the value of a variable or of an argument is compared; exactly one of these.

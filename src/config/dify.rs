@@ -10,7 +10,7 @@ use crate::secret::Secret;
 /// A group of Dify's APIs that share a kind of key, by the names of dify-spring-boot-starter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
-pub enum Client {
+pub enum DifyClient {
     /// What a chat app serves, once for each key.
     DifyChat,
     /// What the knowledge serves.
@@ -21,7 +21,7 @@ pub enum Client {
     DifyServer,
 }
 
-impl Client {
+impl DifyClient {
     /// Every client, in the order of the report.
     pub const ALL: [Self; 4] = [Self::DifyChat, Self::DifyDataset, Self::DifyWorkflow, Self::DifyServer];
 
@@ -97,8 +97,8 @@ impl Api {
     ];
 
     /// Whose it is, its method, and its endpoint as dify-status reports it, which is not the path that is asked.
-    const fn facts(self) -> (Client, &'static str, &'static str) {
-        use Client::{DifyChat, DifyDataset, DifyServer, DifyWorkflow};
+    const fn facts(self) -> (DifyClient, &'static str, &'static str) {
+        use DifyClient::{DifyChat, DifyDataset, DifyServer, DifyWorkflow};
         match self {
             Self::Parameters => (DifyChat, "parameters", "/parameters"),
             Self::Info => (DifyChat, "info", "/info"),
@@ -120,7 +120,7 @@ impl Api {
     }
 
     /// The client that asks it.
-    pub const fn client(self) -> Client {
+    pub const fn client(self) -> DifyClient {
         self.facts().0
     }
 
@@ -156,12 +156,12 @@ pub struct Methods {
 
 impl Methods {
     /// What was written for this client.
-    pub const fn of(&self, client: Client) -> Option<&Vec<Api>> {
+    pub const fn of(&self, client: DifyClient) -> Option<&Vec<Api>> {
         match client {
-            Client::DifyChat => self.chat.as_ref(),
-            Client::DifyDataset => self.dataset.as_ref(),
-            Client::DifyWorkflow => self.workflow.as_ref(),
-            Client::DifyServer => self.server.as_ref(),
+            DifyClient::DifyChat => self.chat.as_ref(),
+            DifyClient::DifyDataset => self.dataset.as_ref(),
+            DifyClient::DifyWorkflow => self.workflow.as_ref(),
+            DifyClient::DifyServer => self.server.as_ref(),
         }
     }
 }
@@ -215,7 +215,7 @@ pub struct Dify {
     /// By default, where there is an `email`.
     pub discover: Option<bool>,
     /// The clients that are asked.
-    pub clients: Vec<Client>,
+    pub clients: Vec<DifyClient>,
     /// Which APIs of a client are asked, as `{ DifyChat = ["parameters"] }`.
     pub methods: Methods,
     /// How many calls are under way at a time.
@@ -242,7 +242,7 @@ impl Default for Dify {
             dataset_api_key: Maybe(None),
             workflow_api_keys: OneOrMore::default(),
             discover: None,
-            clients: Client::ALL.to_vec(),
+            clients: DifyClient::ALL.to_vec(),
             methods: Methods::default(),
             parallel: const { Number::of(4) },
             timeout: const { Span::of(5000) },
@@ -262,7 +262,7 @@ mod tests {
         for api in Api::ALL {
             assert_eq!(serde_json::to_value(api).unwrap(), api.method());
         }
-        for client in Client::ALL {
+        for client in DifyClient::ALL {
             assert_eq!(serde_json::to_value(client).unwrap(), client.word());
         }
     }

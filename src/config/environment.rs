@@ -9,7 +9,7 @@ use crate::config::argument::Command;
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
 use crate::config::items::Items;
-use crate::config::values::{Maybe, Named, Part, Scalar, Span};
+use crate::config::values::{Deferred, Maybe, Named, Scalar, Span};
 
 /// Variables by name, each a text, for which a number or a boolean may stand; a table that says where the value comes from; or a list of
 /// these, of which the first whose `when` holds is taken.
@@ -43,7 +43,7 @@ pub struct Assigned {
     /// Only where the variable is unset or empty.
     pub default: bool,
     /// Only where it holds.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
 }
 
 impl Default for Assigned {
@@ -53,13 +53,13 @@ impl Default for Assigned {
             url: None,
             generate: None,
             keep: Maybe(None),
-            command: Part::default(),
+            command: Deferred::default(),
             timeout: const { Span::of(10_000) },
             glob: None,
             file: None,
             unset: false,
             default: false,
-            when: Part::default(),
+            when: Deferred::default(),
         }
     }
 }
@@ -82,7 +82,7 @@ pub enum Conflict {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Conflicts {
-    /// As in [`Environment`].
+    /// As in [`EnvironmentSection`].
     pub expand_files_conflict: Conflict,
 }
 
@@ -108,11 +108,11 @@ impl JsonSchema for Variables {
 /// in which they are written.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename = "environment", inline)]
-pub struct Environment {
+pub struct EnvironmentSection {
     /// Files of `NAME=value` lines, as a shell sources them: `export`, quotes, comments and `$NAME` are known, what only a shell can do is an
     /// error. One that is not there is passed over. Their variables are set before all others.
     #[schemars(default)]
-    pub files: Part<Items>,
+    pub files: Deferred<Items>,
     /// Variables for what is unset or empty; one that is not used is not looked at.
     #[schemars(default)]
     pub default: Variables,

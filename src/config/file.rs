@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
 use crate::config::step::{OnFailure, StepAt};
-use crate::config::values::{FileMode, Maybe, Part};
+use crate::config::values::{Deferred, FileMode, Maybe};
 
 /// A file, a directory or a link, and how it has to be when the process is started: exactly one of `template`, `content`, `copy`, `directory`, `link`
 /// and `remove`, or none, for what is there already. What is right already is not touched, so that nothing has to be writable for it.
@@ -18,12 +18,12 @@ pub struct File {
     pub what: What,
     /// Whose it is, and who may do what with it.
     #[serde(flatten)]
-    pub access: Access,
+    pub access: FileAccess,
     /// When it is done.
     #[serde(flatten)]
     pub turn: Turn,
 }
-crate::union!(File { what: What, access: Access, turn: Turn });
+crate::union!(File { what: What, access: FileAccess, turn: Turn });
 
 /// Which file is meant, and what becomes of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +36,7 @@ pub struct What {
     /// replaced as in the configuration, `$${` stands for `${`, and any other `$` stays.
     pub template: Maybe<Text>,
     /// It gets this text.
-    pub content: Part<Text>,
+    pub content: Deferred<Text>,
     /// It becomes a copy of this file or directory, links in it being copied as links. What is the same already is not written.
     pub copy: Maybe<Text>,
     /// It is a directory (`true`).
@@ -51,7 +51,7 @@ pub struct What {
     /// Whether the text is added at the end of what is there, unless it is in it already.
     pub append: bool,
     /// Texts that are replaced in `template`, `content` or `copy`, or in what is there.
-    pub replace: Part<Vec<Replace>>,
+    pub replace: Deferred<Vec<Replace>>,
     /// Whether a copied directory loses what its source has not.
     pub delete: bool,
     /// What is neither copied nor deleted: names, or paths below the source that begin with `/`; `*` stands for any text.
@@ -61,7 +61,7 @@ pub struct What {
 /// Whose a file is, and who may do what with it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Access {
+pub struct FileAccess {
     /// What may be done with it, octal or as `chmod` takes it; by default as with what was there, else as usual for a new file.
     pub mode: Option<FileMode>,
     /// Whose it is: `user`, `user:group`, `:group` or numbers, of `/etc/passwd` and `/etc/group` of the image.
@@ -79,7 +79,7 @@ pub struct Access {
 #[serde(default)]
 pub struct Turn {
     /// When it is done at all; by default always. It is tested when its turn has come.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// The modes in which it is done; by default all.
     pub modes: Option<Vec<Text>>,
     /// When its turn is: `files` is before everything else.

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
 use crate::config::target::TargetKeys;
-use crate::config::values::{DAY, Maybe, Part, Span};
+use crate::config::values::{DAY, Deferred, Maybe, Span};
 
 /// Whether a key is one for all replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Form {
+pub enum HeartbeatMode {
     /// A record of each replica beside the key of the service.
     #[default]
     Auto,
@@ -23,12 +23,12 @@ pub enum Form {
 /// Whether there is a heartbeat at all.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
-pub struct Switch {
+pub struct HeartbeatSwitch {
     /// As in [`Beat`].
     pub enabled: bool,
 }
 
-impl Default for Switch {
+impl Default for HeartbeatSwitch {
     fn default() -> Self {
         Self { enabled: Beat::default().enabled }
     }
@@ -41,7 +41,7 @@ pub struct Beat {
     /// Whether the readiness is written at all.
     pub enabled: bool,
     /// In which case it is written.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// The redis check that names the Redis, in place of a target.
     pub check: Option<Text>,
     /// The key; by default the prefix, then `SERVICE_service_status`.
@@ -53,7 +53,7 @@ pub struct Beat {
     /// How often it is written; shorter than `ttl`.
     pub every: Span<1000, DAY>,
     /// Which records are written.
-    pub mode: Form,
+    pub mode: HeartbeatMode,
     /// Whether no other replica writes it, so that it may be deleted at the end even with `mode = "simple"`.
     pub exclusive: bool,
     /// Whether the service is not ready while the heartbeat is not written.
@@ -64,13 +64,13 @@ impl Default for Beat {
     fn default() -> Self {
         Self {
             enabled: true,
-            when: Part::default(),
+            when: Deferred::default(),
             check: None,
             key: Maybe(None),
             prefix: Maybe(None),
             ttl: const { Span::of(60_000) },
             every: const { Span::of(20_000) },
-            mode: Form::Auto,
+            mode: HeartbeatMode::Auto,
             exclusive: false,
             required: false,
         }
@@ -80,7 +80,7 @@ impl Default for Beat {
 /// The heartbeat. Its Redis is named as that of a check, or by `check`.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "heartbeat", deny_unknown_fields)]
-pub struct Heartbeat {
+pub struct HeartbeatSection {
     /// The Redis.
     #[serde(flatten)]
     pub target: TargetKeys,
@@ -88,4 +88,4 @@ pub struct Heartbeat {
     #[serde(flatten)]
     pub beat: Beat,
 }
-crate::union!(Heartbeat { target: TargetKeys, beat: Beat });
+crate::union!(HeartbeatSection { target: TargetKeys, beat: Beat });

@@ -15,10 +15,10 @@ use trim::Trim;
 
 /// A string as written, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Part>);
+pub struct Template(Vec<TemplatePart>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Literal(String),
     Value { source: Source, otherwise: Otherwise },
 }
@@ -127,14 +127,14 @@ impl Template {
 
     /// Whether it holds no variable.
     pub fn is_literal(&self) -> bool {
-        self.0.iter().all(|part| matches!(part, Part::Literal(_)))
+        self.0.iter().all(|part| matches!(part, TemplatePart::Literal(_)))
     }
 
     /// The variables in it that are set to something, each once.
     pub fn set_variables(&self, environment: &Environment) -> Vec<&str> {
         let mut names = Vec::new();
         for part in &self.0 {
-            let Part::Value { source, otherwise } = part else { continue };
+            let TemplatePart::Value { source, otherwise } = part else { continue };
             let is_set = match source {
                 Source::Variable(name) => environment.nonempty(name) || environment.nonempty(&format!("{name}_FILE")),
                 Source::Argument { .. } | Source::Own(_) => true,
@@ -154,11 +154,11 @@ impl Template {
     /// The text as a configuration could have it written out: every variable by its value, but for secrets, which stay variables. Where the
     /// whole is `secret`, all of them stay.
     pub fn written_out(&self, environment: &Environment, secret: bool) -> String {
-        let part = |part: &Part| match part {
-            Part::Literal(text) => text.replace('$', "$$"),
+        let part = |part: &TemplatePart| match part {
+            TemplatePart::Literal(text) => text.replace('$', "$$"),
             // It differs from one reading of the text to the next.
-            Part::Value { source: Source::Own(own), .. } if own.is_of_a_part() => source_text(own.name()),
-            Part::Value { source, otherwise } => {
+            TemplatePart::Value { source: Source::Own(own), .. } if own.is_of_a_part() => source_text(own.name()),
+            TemplatePart::Value { source, otherwise } => {
                 let alone = Self(vec![part.clone()]);
                 let text = alone.expand(environment, &mut Findings::default());
                 if !(text.is_secret() || secret && source.variable().is_some()) {
@@ -176,7 +176,7 @@ impl Template {
 
     /// Whether it is one variable and nothing else.
     fn is_sole_value(&self) -> bool {
-        matches!(self.0.as_slice(), [Part::Value { .. }])
+        matches!(self.0.as_slice(), [TemplatePart::Value { .. }])
     }
 
     /// The text that `environment` gives; what could not be had is empty in it and named in `findings`.
@@ -184,8 +184,8 @@ impl Template {
         let mut pieces = Vec::with_capacity(self.0.len());
         for part in &self.0 {
             match part {
-                Part::Literal(value) => pieces.push(Piece { value: value.clone(), shown: value.clone(), interpolated: false }),
-                Part::Value { source, otherwise } => match source.take(otherwise, environment, findings) {
+                TemplatePart::Literal(value) => pieces.push(Piece { value: value.clone(), shown: value.clone(), interpolated: false }),
+                TemplatePart::Value { source, otherwise } => match source.take(otherwise, environment, findings) {
                     Taken::Piece(piece) => pieces.push(piece),
                     // A default that is the whole text stays in pieces, so that a URL in it is encoded like any other.
                     Taken::Other(other) if self.is_sole_value() => return other.expand(environment, findings),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::argument::Command;
 use crate::config::interpolate::Text;
 use crate::config::step::Around;
-use crate::config::values::{Maybe, Number, Part, Span, YEAR};
+use crate::config::values::{Deferred, Maybe, Number, Span, YEAR};
 
 /// What happens to a migration whose lock is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,7 +37,7 @@ pub enum Orphans {
 /// Asks how the schema of the database stands.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, inline)]
-pub enum Question {
+pub enum SchemaCheckKey {
     /// A statement; the first value of its first row answers.
     Statement(Text),
     /// A command; its exit status answers.
@@ -49,14 +49,14 @@ pub enum Question {
 #[serde(default)]
 pub struct MigrationKeys {
     /// Whether it runs; by default, where there is a `[migrations]`.
-    pub enabled: Part<bool>,
+    pub enabled: Deferred<bool>,
     /// The command that migrates.
     pub command: Command,
     /// Asks whether there is anything to do: a statement, whose first value answers, or a command, whose exit status does. 0 (`true`,
     /// `current`): nothing; 2 (`ahead`): the schema is newer than this replica; anything else: work.
-    pub check: Part<Question>,
+    pub check: Deferred<SchemaCheckKey>,
     /// The same, asked after the command and under the lock: whether it has done what it should.
-    pub verify: Part<Question>,
+    pub verify: Deferred<SchemaCheckKey>,
     /// What keeps other replicas out: `auto` (the one database among the checks), the name of a database or redis check,
     /// `file:///PATH`, or `none`.
     pub lock: Option<Text>,
@@ -85,10 +85,10 @@ pub struct MigrationKeys {
 impl Default for MigrationKeys {
     fn default() -> Self {
         Self {
-            enabled: Part::default(),
-            command: Part::default(),
-            check: Part::default(),
-            verify: Part::default(),
+            enabled: Deferred::default(),
+            command: Deferred::default(),
+            check: Deferred::default(),
+            verify: Deferred::default(),
             lock: None,
             lock_name: Maybe(None),
             lock_key: None,

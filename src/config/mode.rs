@@ -4,13 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::argument::{Command, Groups};
-use crate::config::check::Check;
+use crate::config::check::CheckSection;
 use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::process::{MainKeys, ProcessKeys};
 use crate::config::started::Started;
-use crate::config::values::{Maybe, Named, Number, Part};
+use crate::config::values::{Deferred, Maybe, Named, Number};
 
 /// What a mode has to do with the migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,14 +37,14 @@ pub struct ModeKeys {
     /// What it has to do with the migration.
     pub migrate: Migrate,
     /// The startup check: the process is not ready until it passes.
-    pub started: Part<Started>,
+    pub started: Deferred<Started>,
     /// What is different in some cases; the first whose `when` holds is taken.
-    pub variants: Part<Vec<Variant>>,
+    pub variants: Deferred<Vec<ModeVariant>>,
     /// Variables of this mode, above `[env]`.
-    pub env: Part<Variables>,
+    pub env: Deferred<Variables>,
     /// Checks of this mode alone, in place of those of the same name in `[checks]`.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
-    pub checks: Part<Named<Check>>,
+    pub checks: Deferred<Named<CheckSection>>,
 }
 
 /// A process that the container may be. Its keys stand above those of `[process]`, and options of the command line above both.
@@ -67,15 +67,15 @@ crate::union!(Mode { own: ModeKeys, process: ProcessKeys, main: MainKeys });
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(inline, deny_unknown_fields, extend("required" = ["when"]))]
-pub struct Variant {
+pub struct ModeVariant {
     /// The case.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// Variables, above those of the mode.
-    pub set: Part<Variables>,
+    pub set: Deferred<Variables>,
     /// The command in place of the mode's.
     pub command: Command,
     /// The startup check in place of the mode's.
-    pub started: Part<Started>,
+    pub started: Deferred<Started>,
     /// No process is started in this case: the run ends, after the migration where there is one.
     pub refuse: Option<Refuse>,
 }

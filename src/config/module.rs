@@ -4,13 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::argument::{Command, Groups};
-use crate::config::check::{Affects, Check};
+use crate::config::check::{Affects, CheckSection};
 use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::process::ProcessKeys;
 use crate::config::started::Started;
-use crate::config::values::{Maybe, Named, Number, Part};
+use crate::config::values::{Deferred, Maybe, Named, Number};
 
 /// When a module is started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,9 +48,9 @@ pub struct Family {
     /// How many there are, named `NAME-0`, `NAME-1`, …, where `${@instance}` is the number; by default one, without a number.
     pub instances: Option<Number<0, 1000>>,
     /// Who has to be up before it is started: other modules, and `main`.
-    pub after: Part<Vec<Text>>,
+    pub after: Deferred<Vec<Text>>,
     /// There is such a module only where it holds.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// When it is started.
     pub start: ModuleStart,
 }
@@ -64,7 +64,7 @@ pub struct ModuleKeys {
     /// Lists of cases by name, for `{ first = "NAME" }` in the command.
     pub groups: Groups,
     /// Variables of this module, above `[env]`.
-    pub env: Part<Variables>,
+    pub env: Deferred<Variables>,
     /// Whether its start counts for the status: UNKNOWN while it starts, DOWN when that fails; by default unless it starts on demand, and with `with_all_modules` of
     /// `[health]` always.
     pub startup_affects_health: Option<bool>,
@@ -73,10 +73,10 @@ pub struct ModuleKeys {
     /// What its end means when it is not started again.
     pub on_exit: OnExit,
     /// The startup check; without one it is up as soon as it runs.
-    pub started: Part<Started>,
+    pub started: Deferred<Started>,
     /// Checks that are asked while it runs, shown as `NAME.CHECK`.
     #[schemars(extend("propertyNames" = crate::config::check::names()))]
-    pub checks: Part<Named<Check>>,
+    pub checks: Deferred<Named<CheckSection>>,
     /// Its version, for people.
     pub version: Maybe<Text>,
     /// Where its pages are, for people.
@@ -86,7 +86,7 @@ pub struct ModuleKeys {
 /// A further process beside the main one. Its keys stand above those of `[process]`; what a mode says does not hold for it.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "module", deny_unknown_fields, extend("required" = ["command"]))]
-pub struct Module {
+pub struct ModuleSection {
     /// What is the same for all its instances.
     #[serde(flatten)]
     pub family: Family,
@@ -97,4 +97,4 @@ pub struct Module {
     #[serde(flatten)]
     pub process: ProcessKeys,
 }
-crate::union!(Module { family: Family, own: ModuleKeys, process: ProcessKeys });
+crate::union!(ModuleSection { family: Family, own: ModuleKeys, process: ProcessKeys });

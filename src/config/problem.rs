@@ -23,7 +23,7 @@ pub struct Problem {
 impl Problem {
     /// A problem of the configuration at `origin`.
     pub fn at(origin: &Origin, text: impl AsRef<str>) -> Self {
-        Self { origin: Some(origin.clone()), text: told(text.as_ref()), usage: false, refusal: None }
+        Self { origin: Some(origin.clone()), text: scrubbed_line(text.as_ref()), usage: false, refusal: None }
     }
 
     /// A start that the configuration refuses: its own words, and the exit code.
@@ -33,17 +33,17 @@ impl Problem {
 
     /// Something that the configuration lacks.
     pub fn missing(text: impl AsRef<str>) -> Self {
-        Self { origin: None, text: told(text.as_ref()), usage: false, refusal: None }
+        Self { origin: None, text: scrubbed_line(text.as_ref()), usage: false, refusal: None }
     }
 
     /// A command line that does not fit the configuration.
     pub fn usage(text: impl AsRef<str>) -> Self {
-        Self { origin: None, text: told(text.as_ref()), usage: true, refusal: None }
+        Self { origin: None, text: scrubbed_line(text.as_ref()), usage: true, refusal: None }
     }
 }
 
 /// One line without secrets, in which a carriage return at a value's end is seen.
-fn told(text: &str) -> String {
+fn scrubbed_line(text: &str) -> String {
     visible::line(&scrub(text)).into_owned()
 }
 

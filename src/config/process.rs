@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::interpolate::Text;
 use crate::config::values::process::{Limits, Umask};
 use crate::config::values::signal::{Rewrites, SignalNumber};
-use crate::config::values::{DAY, Maybe, Number, Part, Span, YEAR};
+use crate::config::values::{DAY, Deferred, Maybe, Number, Span, YEAR};
 
 /// Milliseconds from the stop signal to KILL: under Docker's ten seconds with the heartbeat withdrawn before.
 pub const STOP_TIMEOUT: u64 = 8_000;
@@ -171,7 +171,7 @@ pub struct MainKeys {
     pub on_startup_failure: OnStartupFailure,
     /// Modules that have to be up before it is started, or started again in place; one that was stopped by `portcullis stop` holds nothing up.
     /// Where one of them cannot start, the start has failed.
-    pub after: Part<Vec<Text>>,
+    pub after: Deferred<Vec<Text>>,
 }
 
 impl Default for MainKeys {
@@ -184,7 +184,7 @@ impl Default for MainKeys {
             drain_delay: const { Span::of(0) },
             success_codes: Vec::new(),
             on_startup_failure: OnStartupFailure::Exit,
-            after: Part::default(),
+            after: Deferred::default(),
         }
     }
 }
@@ -192,7 +192,7 @@ impl Default for MainKeys {
 /// How every process of this configuration is started, signalled, stopped and started again. A mode and a module have their own above it.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "process", deny_unknown_fields)]
-pub struct Process {
+pub struct ProcessSection {
     /// What every process has.
     #[serde(flatten)]
     pub shared: ProcessKeys,
@@ -203,7 +203,7 @@ pub struct Process {
     #[serde(flatten)]
     pub orchestrator: Orchestrator,
 }
-crate::union!(Process { shared: ProcessKeys, main: MainKeys, orchestrator: Orchestrator });
+crate::union!(ProcessSection { shared: ProcessKeys, main: MainKeys, orchestrator: Orchestrator });
 
 /// What is known of who starts the container.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

@@ -37,7 +37,7 @@ pub struct Context<'e> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// Names, types and syntax alone, for what this run does not use: variables in it may be unset.
-    Form,
+    Syntax,
     /// Everything.
     Whole,
 }
@@ -129,7 +129,7 @@ impl<'e> Context<'e> {
         Problems::new(self.faults.problems.into_inner()).map_or(Ok(self.notices.into_inner()), Err)
     }
 
-    /// The interpolated text of a string; none when `node` is none, or at [`Depth::Form`] when it holds a variable.
+    /// The interpolated text of a string; none when `node` is none, or at [`Depth::Syntax`] when it holds a variable.
     pub fn text(&self, node: &Node, what: &dyn Display, depth: Depth) -> Option<Text> {
         let Value::String(text) = &node.value else {
             self.problem(Problem::at(&node.origin, format!("{what} is {}; a string is wanted", node.value.kind())));
@@ -145,7 +145,7 @@ impl<'e> Context<'e> {
                 return None;
             }
         };
-        if depth == Depth::Form && !template.is_literal() {
+        if depth == Depth::Syntax && !template.is_literal() {
             return None;
         }
         let mut findings = Findings::default();

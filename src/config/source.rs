@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::{Pid, getegid, geteuid, gethostname};
 
-pub use making::Asker;
+pub use making::CommandRunner;
 
 /// Where the file is looked for when nobody names one.
 const DEFAULT_FILES: [&str; 2] = ["/etc/portcullis.toml", "portcullis.toml"];
@@ -41,7 +41,7 @@ pub struct Environment {
     kept: Arc<Mutex<BTreeMap<PathBuf, String>>>,
     /// The signal that ended the start while something was asked, 0 before; the same for all copies.
     stopped: Arc<AtomicI32>,
-    asker: Option<Arc<dyn Asker>>,
+    command_runner: Option<Arc<dyn CommandRunner>>,
     /// What follows the options of portcullis, as far as nothing has taken it yet.
     arguments: Vec<String>,
     /// What the conditions of `[conditions]` came to, by name; the same for all copies, because each is asked once.

@@ -10,7 +10,7 @@ use crate::config::values::{Number, Span, YEAR};
 /// How and how long a start is watched.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Start {
+pub struct StartSection {
     /// How long the start may take.
     pub within: Span<100, YEAR>,
     /// How long one try may take.
@@ -25,7 +25,7 @@ pub struct Start {
     pub line: Option<Text>,
 }
 
-impl Default for Start {
+impl Default for StartSection {
     fn default() -> Self {
         Self { within: const { Span::of(120_000) }, timeout: const { Span::of(2000) }, notify: false, notify_fd: None, line: None }
     }
@@ -37,9 +37,9 @@ impl Default for Start {
 pub struct Started {
     /// How and how long.
     #[serde(flatten)]
-    pub start: Start,
+    pub start: StartSection,
     /// What is asked.
     #[serde(flatten)]
     pub target: TargetKeys,
 }
-crate::union!(Started { start: Start, target: TargetKeys });
+crate::union!(Started { start: StartSection, target: TargetKeys });

@@ -9,7 +9,7 @@ use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::items::Items;
 use crate::config::values::process::Umask;
-use crate::config::values::{DAY, Maybe, Named, Number, Part, Span, YEAR};
+use crate::config::values::{DAY, Deferred, Maybe, Named, Number, Span, YEAR};
 
 /// When something is done in the ordered start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -69,13 +69,13 @@ pub enum HookOrder {
 #[serde(default)]
 pub struct Around {
     /// It runs only where this holds. Files are looked at, and commands asked, right before it.
-    pub when: Part<Condition>,
+    pub when: Deferred<Condition>,
     /// The modes in which it runs; by default in all of them.
-    pub modes: Part<Vec<Text>>,
+    pub modes: Deferred<Vec<Text>>,
     /// Who it runs as, as `user` of `[process]`.
     pub user: Maybe<Text>,
     /// Variables of it alone.
-    pub env: Part<Variables>,
+    pub env: Deferred<Variables>,
     /// The directory in which it starts.
     pub working_directory: Maybe<Text>,
     /// Its file mode creation mask, in octal.
@@ -111,7 +111,7 @@ pub struct StepKeys {
     /// Whether it runs before a command of one's own, too (`run --exec`).
     pub own: bool,
     /// Its command runs once for each of these items, one after another; `${@each}` is the item.
-    pub each: Part<Items>,
+    pub each: Deferred<Items>,
     /// A directory whose programs are run, in the order of their names; nothing where it is absent. In place of `command`.
     pub directory: Maybe<Text>,
     /// What the name of such a program has to match, with `*` and `?`; by default every name.
@@ -119,7 +119,7 @@ pub struct StepKeys {
     /// In which order they are run: `name`, byte by byte, or `version`, numbers by their value as `sort -V` has it.
     pub order: HookOrder,
     /// Commands that run the files there that are not executable, by the end of their names, as `{ ".php" = ["php"] }`.
-    pub interpreter: Part<Named<Vec<Argument>>>,
+    pub interpreter: Deferred<Named<Vec<Argument>>>,
     /// Whether directories below it count, too.
     pub descend: bool,
 }
@@ -128,10 +128,10 @@ impl Default for StepKeys {
     fn default() -> Self {
         Self {
             name: Maybe(None),
-            command: Part::default(),
+            command: Deferred::default(),
             at: StepAt::default(),
             lock: Maybe(None),
-            check: Part::default(),
+            check: Deferred::default(),
             timeout: const { Span::of(0) },
             retries: const { Number::of(0) },
             retry_delay: const { Span::of(2_000) },
@@ -139,11 +139,11 @@ impl Default for StepKeys {
             success_codes: Vec::new(),
             on_failure: None,
             own: false,
-            each: Part::default(),
+            each: Deferred::default(),
             directory: Maybe(None),
             pattern: Maybe(None),
             order: HookOrder::Name,
-            interpreter: Part::default(),
+            interpreter: Deferred::default(),
             descend: false,
         }
     }
@@ -152,7 +152,7 @@ impl Default for StepKeys {
 /// Something that is done once in a start, and not again when the process is started again in place.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[schemars(rename = "step", deny_unknown_fields)]
-pub struct Step {
+pub struct StepSection {
     /// What a step has.
     #[serde(flatten)]
     pub own: StepKeys,
@@ -160,4 +160,4 @@ pub struct Step {
     #[serde(flatten)]
     pub around: Around,
 }
-crate::union!(Step { own: StepKeys, around: Around });
+crate::union!(StepSection { own: StepKeys, around: Around });

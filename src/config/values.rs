@@ -19,7 +19,7 @@ use serde::ser::{Serialize, Serializer};
 use crate::config::reader::SHOWN;
 pub use mode::FileMode;
 pub use position::Position;
-pub use shape::{Maybe, Named, OneOrMore, Part};
+pub use shape::{Deferred, Maybe, Named, OneOrMore};
 pub use size::Size;
 pub use text::Scalar;
 

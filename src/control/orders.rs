@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::{Answer, Control, TAKEN_WITHIN};
+use super::{Control, OrderResult, TAKEN_WITHIN};
 use crate::clock::Moment;
 use crate::config::problem::suggest;
 use crate::exit::Exit;
@@ -45,7 +45,7 @@ impl Verb {
 
 impl Control {
     /// Orders every instance of the module: how they stood before, or why nothing was ordered.
-    pub(super) async fn order(&self, name: &str, verb: Verb) -> Result<Vec<Module>, Answer> {
+    pub(super) async fn order(&self, name: &str, verb: Verb) -> Result<Vec<Module>, OrderResult> {
         if let Some(over) = self.over() {
             return Err(over);
         }
@@ -56,17 +56,17 @@ impl Control {
             let none = if known().next().is_none() { "; there are none" } else { "" };
             let name: String = name.chars().take(LONGEST_NAME).collect();
             let words = format!("there is no module `{name}`{}{none}", suggest(&name, known().collect::<Vec<_>>()));
-            return Err(Answer::new(Exit::Usage, words));
+            return Err(OrderResult::new(Exit::Usage, words));
         }
         info!("ordered: {} {name}", verb.word());
         if !self.give(verb, &before).await {
-            return Err(Answer::new(Exit::Internal, "the order was not taken; see the log"));
+            return Err(OrderResult::new(Exit::Internal, "the order was not taken; see the log"));
         }
         Ok(before)
     }
 
     /// Waits until each of the modules that stood so `before` is where it should be, or cannot get there.
-    pub(super) async fn ordered(&self, verb: Verb, before: &[Module], until: Moment) -> Answer {
+    pub(super) async fn ordered(&self, verb: Verb, before: &[Module], until: Moment) -> OrderResult {
         let ids: Vec<ModuleId> = before.iter().map(|module| module.id).collect();
         let settled = |snapshot: &Snapshot| (snapshot.phase.is_leaving() || ids.iter().all(|id| is_settled(snapshot, *id))).then_some(());
         let in_time = self.until(until, settled).await.is_some();
@@ -74,7 +74,7 @@ impl Control {
         let snapshot = self.published.look().0;
         if let Some(over) = over {
             let failed = ids.iter().filter_map(|id| find(&snapshot, *id)).find(|module| module.state == ModuleState::Broken);
-            return failed.map(up_or_not).map_or(over, |(exit, why)| Answer::new(exit, format!("{why}; everything is stopped")));
+            return failed.map(up_or_not).map_or(over, |(exit, why)| OrderResult::new(exit, format!("{why}; everything is stopped")));
         }
         let results = before.iter().map(|was| result(was, find(&snapshot, was.id), verb, in_time));
         summed(results.collect())
@@ -164,16 +164,16 @@ fn pid(module: &Module) -> String {
 }
 
 /// One answer for several modules: the first failure, or the only result, or how many there are.
-pub(super) fn summed(mut results: Vec<(Exit, String)>) -> Answer {
+pub(super) fn summed(mut results: Vec<(Exit, String)>) -> OrderResult {
     if results.len() == 1
         && let Some((exit, sentence)) = results.pop()
     {
-        return Answer::new(exit, sentence);
+        return OrderResult::new(exit, sentence);
     }
     let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
     let well = results.iter().filter(|(exit, _)| *exit == Exit::Success).count();
     let sentence = format!("{well} of {} modules are as ordered", results.len());
-    Answer::new(exit, sentence).with(results.into_iter().map(|(_, sentence)| sentence).collect())
+    OrderResult::new(exit, sentence).with(results.into_iter().map(|(_, sentence)| sentence).collect())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::orders::{find, is_settled, up_or_not};
-use super::{Answer, Control, TAKEN_WITHIN};
+use super::{Control, OrderResult, TAKEN_WITHIN};
 use crate::clock::Moment;
 use crate::config::problem::Problems;
 use crate::exit::Exit;
@@ -40,7 +40,7 @@ pub(super) struct Applied {
 
 impl Control {
     /// Reads, compares and applies: what was done, or why nothing was or nothing had to be.
-    pub(super) async fn reload(&self) -> Result<Applied, Answer> {
+    pub(super) async fn reload(&self) -> Result<Applied, OrderResult> {
         let mut sent = self.reload.lock().await;
         if sent.is_some() && self.catch_up(&mut sent).await.is_none() {
             return Err(self.over().unwrap_or_else(not_taken));
@@ -53,18 +53,18 @@ impl Control {
             Some(Ok(plan)) => plan,
             Some(Err(problems)) => {
                 let lines = problems.iter().map(ToString::to_string).collect();
-                return Err(Answer::new(Exit::Config, "the configuration is wrong; nothing was changed").with(lines));
+                return Err(OrderResult::new(Exit::Config, "the configuration is wrong; nothing was changed").with(lines));
             }
             None => {
                 let why = "reading the configuration failed; see the log; nothing was changed";
-                return Err(Answer::new(Exit::Internal, why));
+                return Err(OrderResult::new(Exit::Internal, why));
             }
         };
         let reload = match Reload::new(&running, read) {
             Ok(reload) => reload,
             Err(lines) => {
                 let why = "this cannot change while it runs, the container has to be started anew for it; nothing was changed";
-                return Err(Answer::new(Exit::NeedsRestart, why).with(lines));
+                return Err(OrderResult::new(Exit::NeedsRestart, why).with(lines));
             }
         };
         for notice in reload.plan.notices.iter().filter(|notice| !running.notices.contains(notice)) {
@@ -72,7 +72,7 @@ impl Control {
         }
         let words = reload.words();
         if reload.is_empty() {
-            return Err(Answer::new(Exit::Success, words));
+            return Err(OrderResult::new(Exit::Success, words));
         }
         let concerned = concerned(&reload);
         let before = self.published.look().0;
@@ -88,7 +88,7 @@ impl Control {
     }
 
     /// Waits until the modules that a reload concerns are where they should be, or cannot get there.
-    pub(super) async fn reloaded(&self, applied: &Applied, until: Moment) -> Answer {
+    pub(super) async fn reloaded(&self, applied: &Applied, until: Moment) -> OrderResult {
         let Applied { words, before, concerned, plan } = applied;
         let settled = |snapshot: &Snapshot| {
             let removed = || plan.retired.modules.iter().all(|id| find(snapshot, *id).is_none());
@@ -102,7 +102,7 @@ impl Control {
         let results: Vec<(Exit, String)> =
             concerned.iter().filter_map(asked_for).map(|module| became(find(before, module.id), module)).chain(gone).collect();
         let exit = results.iter().map(|(exit, _)| *exit).find(|exit| *exit != Exit::Success).unwrap_or(Exit::Success);
-        Answer::new(exit, words.as_str()).with(results.into_iter().map(|(_, sentence)| sentence).collect())
+        OrderResult::new(exit, words.as_str()).with(results.into_iter().map(|(_, sentence)| sentence).collect())
     }
 
     /// Waits until it is known what became of the reload that was sent last; none where that takes too long or nobody is left to say so.
@@ -118,13 +118,16 @@ impl Control {
         Some(news)
     }
 
-    fn too_early(&self, running: &Plan) -> Option<Answer> {
+    fn too_early(&self, running: &Plan) -> Option<OrderResult> {
         let snapshot = self.published.look().0;
         if snapshot.phase != Phase::Running {
-            return Some(Answer::new(Exit::Unavailable, format!("the process has to run first: the phase is {}", snapshot.phase.word())));
+            return Some(OrderResult::new(
+                Exit::Unavailable,
+                format!("the process has to run first: the phase is {}", snapshot.phase.word()),
+            ));
         }
         let leaving = running.retired.modules.iter().find_map(|id| find(&snapshot, *id))?;
-        Some(Answer::new(Exit::Unavailable, format!("module {} is still being stopped by the last reload", leaving.name)))
+        Some(OrderResult::new(Exit::Unavailable, format!("module {} is still being stopped by the last reload", leaving.name)))
     }
 
     /// On a thread of its own: files may be slow, and health answers shall not wait for them. None when that thread failed.
@@ -137,13 +140,13 @@ impl Control {
     }
 }
 
-fn not_taken() -> Answer {
-    Answer::new(Exit::Internal, "the configuration was not taken over; see the log")
+fn not_taken() -> OrderResult {
+    OrderResult::new(Exit::Internal, "the configuration was not taken over; see the log")
 }
 
 /// The process ended while the configuration was read.
-fn overtaken() -> Answer {
-    Answer::new(Exit::Unavailable, "the process has to run first, and ended meanwhile; nothing was changed")
+fn overtaken() -> OrderResult {
+    OrderResult::new(Exit::Unavailable, "the process has to run first, and ended meanwhile; nothing was changed")
 }
 
 /// What became of a module that the reload concerns: one that did not run is not started by it.

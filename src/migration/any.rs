@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::lock::{Leftover, Lock, Try};
-use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use super::schema_query::SchemaQuery;
+use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::LockHolder;
 
 /// What holds a lock of any kind, for as long as it lives. Only the lock that returned it knows what it is.
@@ -28,12 +28,12 @@ pub(super) trait AnyLock: Send + Sync {
     async fn attend(&self, held: &mut AnyHeld, running: Duration) -> Result<Option<String>, Failure>;
     async fn ended(&self, held: &mut AnyHeld);
     async fn give_back(&mut self, held: AnyHeld);
-    fn asker(&self) -> Asker;
+    fn schema_query(&self) -> SchemaQuery;
 }
 
 /// As the lock that returned it knows it. That it is another lock's does not happen: there is one lock.
 fn own<H: 'static>(held: &mut AnyHeld) -> Result<&mut H, Failure> {
-    held.downcast_mut().ok_or_else(|| Failure::new(Class::Internal, "what is held belongs to another lock"))
+    held.downcast_mut().ok_or_else(|| Failure::new(ErrorKind::Internal, "what is held belongs to another lock"))
 }
 
 #[async_trait]
@@ -94,7 +94,7 @@ impl<L: Lock> AnyLock for L {
         }
     }
 
-    fn asker(&self) -> Asker {
-        Lock::asker(self)
+    fn schema_query(&self) -> SchemaQuery {
+        Lock::schema_query(self)
     }
 }

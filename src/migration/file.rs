@@ -10,8 +10,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::lock::{Lock, Try};
 use super::name::{Name, instance_in};
-use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use super::schema_query::SchemaQuery;
+use crate::outcome::{ErrorKind, Failure};
 use crate::state::event::LockHolder;
 
 /// The lock's file; what stands in it says who holds it, or that he took leave.
@@ -86,7 +86,7 @@ impl Lock for FileLock {
 
     /// A file that was replaced locks nobody out any more.
     async fn holds(&self, held: &mut Flock<File>) -> Result<bool, Failure> {
-        let failed = |error: std::io::Error| Failure::new(Class::Internal, &error.to_string());
+        let failed = |error: std::io::Error| Failure::new(ErrorKind::Internal, &error.to_string());
         let ours = held.metadata().map_err(failed)?;
         match std::fs::metadata(&self.path) {
             Ok(there) => Ok(there.ino() == ours.ino() && there.dev() == ours.dev()),
@@ -103,7 +103,7 @@ impl Lock for FileLock {
         let _ = Self::write(&mut held, &format!("done {}\n", self.name.of_lock()));
     }
 
-    fn asker(&self) -> Asker {
-        Asker::nobody()
+    fn schema_query(&self) -> SchemaQuery {
+        SchemaQuery::without_database()
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::LockOrder;
 use super::any::{AnyHeld, AnyLock};
 use super::lock::{Try, bounded};
-use super::question::{Answer, Asker};
+use super::schema_query::{SchemaQuery, SchemaState};
 use crate::clock::patience::within;
 use crate::exit::Exit;
 use crate::plan::{KeeperPlan, Orphans};
@@ -63,7 +63,7 @@ enum Queued {
 
 /// Follows the orders until they end.
 pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut UnboundedReceiver<LockOrder>, tell: impl Fn(LockNews) + Sync) {
-    let mut asker = lock.asker();
+    let mut schema_query = lock.schema_query();
     let of_step = rules.of_step();
     while let Some(order) = orders.recv().await {
         let of_this = if order == LockOrder::Take { &of_step } else { rules };
@@ -73,7 +73,7 @@ pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut Unbo
                 continue;
             }
             LockOrder::Verify => {
-                tell(LockNews::Verified(verify(&mut asker, rules).await));
+                tell(LockNews::Verified(verify(&mut schema_query, rules).await));
                 continue;
             }
             LockOrder::Confirm => {
@@ -85,7 +85,7 @@ pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut Unbo
         let queued = tokio::select! {
             biased;
             open = released(orders, &tell) => if open { None } else { return },
-            queued = queue(lock, &mut asker, of_this, &tell) => Some(queued),
+            queued = queue(lock, &mut schema_query, of_this, &tell) => Some(queued),
         };
         let mut held = match queued {
             Some(Ok(Queued::Held(held))) => held,
@@ -117,7 +117,7 @@ pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut Unbo
             match order {
                 Some(LockOrder::Verify) => {
                     let answer = tokio::select! {
-                        answer = verify(&mut asker, rules) => answer,
+                        answer = verify(&mut schema_query, rules) => answer,
                         why = keep(lock, &mut held, &mut ward) => {
                             tell(LockNews::Lost(why.clone()));
                             Err(why)
@@ -135,7 +135,7 @@ pub(super) async fn run(lock: &mut dyn AnyLock, rules: &Rules, orders: &mut Unbo
                 // A step has taken it before.
                 Some(LockOrder::Acquire) => {
                     let current = tokio::select! {
-                        current = current(&mut asker, rules, &tell) => Ok(current),
+                        current = current(&mut schema_query, rules, &tell) => Ok(current),
                         why = keep(lock, &mut held, &mut ward) => Err(why),
                     };
                     match current {
@@ -173,25 +173,25 @@ async fn released(orders: &mut UnboundedReceiver<LockOrder>, tell: &(impl Fn(Loc
     false
 }
 
-async fn verify(asker: &mut Asker, rules: &Rules) -> Result<(), String> {
+async fn verify(schema_query: &mut SchemaQuery, rules: &Rules) -> Result<(), String> {
     let Some(statement) = &rules.verify else { return Ok(()) };
-    match asker.ask(statement).await {
-        Ok(Answer::Current) => Ok(()),
+    match schema_query.run(statement).await {
+        Ok(SchemaState::Current) => Ok(()),
         Ok(_) => Err("its statement says that the schema is not as it should be".to_owned()),
-        Err(failure) => Err(format!("{}; {}", failure.why().words(), failure.why().advice())),
+        Err(failure) => Err(format!("{}; {}", failure.reason().words(), failure.reason().advice())),
     }
 }
 
 /// Tries until the lock is ours, the schema is current, or the limit has passed.
 async fn queue(
     lock: &mut dyn AnyLock,
-    asker: &mut Asker,
+    schema_query: &mut SchemaQuery,
     rules: &Rules,
     tell: &(impl Fn(LockNews) + Sync),
 ) -> Result<Queued, (Exit, String)> {
     let mut obstacle = Obstacle::Silence;
     let place = lock.shown();
-    match within(rules.limit, queue_patiently(lock, asker, rules, &mut obstacle, tell)).await {
+    match within(rules.limit, queue_patiently(lock, schema_query, rules, &mut obstacle, tell)).await {
         Some(Ok(queued)) => Ok(queued),
         Some(Err(unusable)) => Err((Exit::Config, unusable)),
         None if rules.waits => {
@@ -206,7 +206,7 @@ async fn queue(
 
 async fn queue_patiently(
     lock: &mut dyn AnyLock,
-    asker: &mut Asker,
+    schema_query: &mut SchemaQuery,
     rules: &Rules,
     obstacle: &mut Obstacle,
     tell: &(impl Fn(LockNews) + Sync),
@@ -220,14 +220,14 @@ async fn queue_patiently(
         }
     };
     loop {
-        if let Some(ahead) = current(asker, rules, tell).await {
+        if let Some(ahead) = current(schema_query, rules, tell).await {
             return Ok(Queued::Current { ahead });
         }
         if rules.waits {
             news(&ANOTHER_MODE.into());
         } else {
             let new = match bounded(lock.attempt()).await {
-                Ok(Try::Held(mut held)) => match prepare(lock, asker, rules, &mut held, tell).await {
+                Ok(Try::Held(mut held)) => match prepare(lock, schema_query, rules, &mut held, tell).await {
                     Ok(None) => return Ok(Queued::Held(held)),
                     Ok(Some(ahead)) => {
                         let _ = timeout(RELEASE, lock.give_back(held)).await;
@@ -256,12 +256,12 @@ async fn queue_patiently(
 }
 
 /// Whether the check says that there is nothing to do, and whether because the schema is ahead; none when it does not say so.
-async fn current(asker: &mut Asker, rules: &Rules, tell: &(impl Fn(LockNews) + Sync)) -> Option<bool> {
+async fn current(schema_query: &mut SchemaQuery, rules: &Rules, tell: &(impl Fn(LockNews) + Sync)) -> Option<bool> {
     let began = Instant::now();
-    match asker.ask(rules.check.as_ref()?).await {
-        Ok(Answer::Current) => Some(false),
-        Ok(Answer::Ahead) => Some(true),
-        Ok(Answer::Pending) | Err(_) => {
+    match schema_query.run(rules.check.as_ref()?).await {
+        Ok(SchemaState::Current) => Some(false),
+        Ok(SchemaState::Ahead) => Some(true),
+        Ok(SchemaState::Pending) | Err(_) => {
             tell(LockNews::Checked(began.elapsed()));
             None
         }

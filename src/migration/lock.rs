@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use super::schema_query::SchemaQuery;
+use crate::outcome::{ErrorKind, Failure};
 use crate::probe::dial::shown;
 use crate::state::event::LockHolder;
 
@@ -91,9 +91,9 @@ pub(super) trait Lock: Send + Sync {
     fn give_back(&mut self, held: Self::Held) -> impl Future<Output = ()> + Send;
 
     /// Who answers questions about the schema.
-    fn asker(&self) -> Asker;
+    fn schema_query(&self) -> SchemaQuery;
 }
 
 pub(super) async fn bounded<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(ANSWER)))))
+    timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(ANSWER)))))
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::lock::{ANSWER, Leftover, Lock, Try};
-use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use super::schema_query::SchemaQuery;
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::MysqlTarget;
 use crate::probe::mysql::Session;
 use crate::state::event::LockHolder;
@@ -86,7 +86,7 @@ impl MysqlLock {
         let mut session = Session::open(&self.target, ANSWER).await?;
         session.query(SILENCE).await?;
         if session.value("SELECT @@GLOBAL.read_only").await.is_ok_and(|value| value.as_deref() == Some("1")) {
-            return Err(Failure::new(Class::NotReady, "the database is a read-only replica; name the primary"));
+            return Err(Failure::new(ErrorKind::NotReady, "the database is a read-only replica; name the primary"));
         }
         if session.value("SELECT @@SESSION.wsrep_on").await.is_ok_and(|value| value.as_deref() == Some("1")) {
             tracing::warn!(lock = %self.target, "a cluster of several writers: its locks are each node's own, so all replicas have to name one node");
@@ -130,7 +130,7 @@ impl Lock for MysqlLock {
         // In one statement: between two, another one may have had it.
         let statement = format!("SELECT GET_LOCK('{0}', 0), IS_FREE_LOCK('{0}:done')", self.name);
         let answer = match session.query(&statement).await {
-            Err(failure) if failure.class == Class::Protocol => Err(failure.private.as_str().to_owned()),
+            Err(failure) if failure.class == ErrorKind::Protocol => Err(failure.private.as_str().to_owned()),
             answer => Ok(answer?.into_iter().next().unwrap_or_default()),
         };
         let answer = answer.as_ref().map(|row| (row.first().and_then(Option::as_deref), row.get(1).and_then(Option::as_deref)));
@@ -229,7 +229,7 @@ impl Lock for MysqlLock {
         held.close().await;
     }
 
-    fn asker(&self) -> Asker {
-        Asker::mysql(self.migrated.as_ref().unwrap_or(&self.target).clone())
+    fn schema_query(&self) -> SchemaQuery {
+        SchemaQuery::mysql(self.migrated.as_ref().unwrap_or(&self.target).clone())
     }
 }

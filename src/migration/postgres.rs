@@ -12,14 +12,14 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::lock::{HINT_AFTER, Leftover, Lock, Try};
 use super::name::{Name, instance_in};
-use super::question::Asker;
+use super::schema_query::SchemaQuery;
 use crate::outcome::Failure;
 use crate::plan::target::PostgresTarget;
-use crate::probe::postgres::Refused;
+use crate::probe::postgres::StatementError;
 use crate::state::event::LockHolder;
 use link::Link;
 use seen::Seen;
-use sessions::Place;
+use sessions::SessionFilter;
 pub(super) use sessions::quoted;
 
 /// For the migration's sessions: they end within half a minute of their client.
@@ -64,8 +64,8 @@ impl PostgresLock {
         )
     }
 
-    fn place(&self) -> Place<'_> {
-        Place { tag: self.tag, database: self.migrated.as_ref().map(|target| target.database.as_str()) }
+    fn place(&self) -> SessionFilter<'_> {
+        SessionFilter { tag: self.tag, database: self.migrated.as_ref().map(|target| target.database.as_str()) }
     }
 
     /// The channel on which holders come and go.
@@ -78,7 +78,7 @@ impl PostgresLock {
     }
 
     /// Who holds the lock, as far as the server shows it to this role, and the transaction that is the lock.
-    async fn holder(&self, link: &Link) -> Result<(LockHolder, Option<String>), Refused> {
+    async fn holder(&self, link: &Link) -> Result<(LockHolder, Option<String>), StatementError> {
         // The id of a transaction is shown as its lower half: it is one of the last 2^32 that were given.
         let full = "(SELECT txid_snapshot_xmax(txid_current_snapshot()) - ((txid_snapshot_xmax(txid_current_snapshot()) - \
                     transactionid::text::bigint) & 4294967295) FROM pg_locks WHERE pid = held.pid AND locktype = 'transactionid' \
@@ -89,17 +89,17 @@ impl PostgresLock {
              FROM pg_locks AS held LEFT JOIN pg_stat_activity AS who ON who.pid = held.pid WHERE {} AND granted",
             self.row()
         );
-        let rows = link.session.tell(&statement).await?;
+        let rows = link.session.run_statement(&statement).await?;
         let Some(row) = rows.first() else { return Ok((LockHolder::gone("a session that has just ended"), None)) };
         Ok((holder(row), row.try_get(4).ok().flatten().map(str::to_owned)))
     }
 
-    async fn attempt_once(&mut self) -> Result<Try<Link>, Refused> {
+    async fn attempt_once(&mut self) -> Result<Try<Link>, StatementError> {
         let mut link = match self.waiting.take() {
             Some(link) if !link.session.is_closed() => link,
             _ => Link::open(&self.target, &self.name.of_lock(), &self.channel()).await?,
         };
-        while let Some(word) = link.session.heard() {
+        while let Some(word) = link.session.next_notification() {
             self.seen.hear(&word);
         }
         let mine = format!("EXISTS (SELECT 1 FROM pg_locks WHERE {} AND granted AND pid = pg_backend_pid())", self.row());
@@ -114,14 +114,14 @@ impl PostgresLock {
         };
         let statement =
             if link.pooled { format!("{BEGIN}{}", choose("pg_try_advisory_xact_lock")) } else { choose("pg_try_advisory_lock") };
-        let rows = link.session.tell(&statement).await?;
+        let rows = link.session.run_statement(&statement).await?;
         // The setting's row may stand before it.
         let answer = rows.last().and_then(|row| row.try_get(0).ok().flatten()).map(str::to_owned);
         match answer.as_deref() {
-            Some("held") if self.holds(&mut link).await.map_err(Refused::from)? => {
+            Some("held") if self.holds(&mut link).await.map_err(StatementError::from)? => {
                 link.begin_hold().await?;
                 if !link.pooled {
-                    link.session.tell(&self.word("begin", &self.name.of_lock())).await?;
+                    link.session.run_statement(&self.word("begin", &self.name.of_lock())).await?;
                 }
                 return Ok(Try::Held(link));
             }
@@ -145,7 +145,7 @@ impl PostgresLock {
         }
         let (holder, transaction) = self.holder(&link).await?;
         if link.pooled {
-            link.session.tell("ROLLBACK").await?;
+            link.session.run_statement("ROLLBACK").await?;
         }
         if let Some(name) = holder.words.split_once(" (").map(|(name, _)| name) {
             self.seen.meet(name, transaction.as_deref());
@@ -197,7 +197,7 @@ impl Lock for PostgresLock {
     /// A word that was sent before the lock was given back has come with the answers since. Where no word comes through, the holder's
     /// transaction tells: it was committed by one that gave the lock back, and by nobody else.
     async fn succeeds_cleanly(&mut self, held: &mut Link) -> bool {
-        while let Some(word) = held.session.heard() {
+        while let Some(word) = held.session.next_notification() {
             if !word.ends_with(&self.name.of_lock()) {
                 self.seen.hear(&word);
             }
@@ -213,7 +213,7 @@ impl Lock for PostgresLock {
     async fn handed_on(&mut self) {
         let Some(link) = self.waiting.as_mut().filter(|link| !link.pooled) else { return std::future::pending().await };
         loop {
-            let word = link.session.hear().await;
+            let word = link.session.notification().await;
             if self.seen.hear(&word) {
                 return;
             }
@@ -287,7 +287,7 @@ impl Lock for PostgresLock {
         held.session.close().await;
     }
 
-    fn asker(&self) -> Asker {
-        Asker::postgres(self.migrated.as_ref().unwrap_or(&self.target).clone(), self.name.of_lock())
+    fn schema_query(&self) -> SchemaQuery {
+        SchemaQuery::postgres(self.migrated.as_ref().unwrap_or(&self.target).clone(), self.name.of_lock())
     }
 }

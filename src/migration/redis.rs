@@ -4,8 +4,8 @@ use redis::Value;
 
 use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
 use super::name::{Name, instance_in};
-use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use super::schema_query::SchemaQuery;
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::RedisTarget;
 use crate::probe::redis::Session;
 use crate::state::event::LockHolder;
@@ -78,7 +78,7 @@ impl Lock for RedisLock {
                 let instance = instance_in(&words).map(str::to_owned);
                 Ok(Try::Taken(LockHolder { words, instance, ..LockHolder::default() }))
             }
-            other => Err(Failure::new(Class::Protocol, &format!("the lock's script answered {other:?}"))),
+            other => Err(Failure::new(ErrorKind::Protocol, &format!("the lock's script answered {other:?}"))),
         }
     }
 
@@ -102,7 +102,7 @@ impl Lock for RedisLock {
         let _ = held.query(&self.script(GIVE_BACK)).await;
     }
 
-    fn asker(&self) -> Asker {
-        Asker::nobody()
+    fn schema_query(&self) -> SchemaQuery {
+        SchemaQuery::without_database()
     }
 }

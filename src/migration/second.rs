@@ -9,7 +9,7 @@ use redis::Value;
 
 use super::any::{AnyHeld, AnyLock};
 use super::lock::{ANSWER, Leftover, Lock, Try, bounded};
-use super::question::Asker;
+use super::schema_query::SchemaQuery;
 use crate::outcome::Failure;
 use crate::plan::SecondLock;
 use crate::probe::redis::{Session, open};
@@ -181,7 +181,7 @@ impl Lock for Both {
         self.first.give_back(held.first).await;
     }
 
-    fn asker(&self) -> Asker {
-        self.first.asker()
+    fn schema_query(&self) -> SchemaQuery {
+        self.first.schema_query()
     }
 }

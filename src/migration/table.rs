@@ -11,10 +11,10 @@ use tokio_postgres::SimpleQueryRow;
 use super::lock::{ANSWER, LEASE_SECONDS, Lock, Try};
 use super::name::{Name, instance_in};
 use super::postgres::quoted;
-use super::question::Asker;
-use crate::outcome::{Class, Failure};
+use super::schema_query::SchemaQuery;
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::PostgresTarget;
-use crate::probe::postgres::{Refused, Session};
+use crate::probe::postgres::{Session, StatementError};
 use crate::state::event::LockHolder;
 
 /// The variable by which the migration learns its fencing number: each holder's is higher than those before it.
@@ -55,11 +55,11 @@ impl TableLock {
     }
 
     /// Runs a statement, again when the server says that it came into the way of another one (SQLSTATE 40001, 40P01).
-    async fn run(&self, session: &Session, statement: &str) -> Result<Vec<SimpleQueryRow>, Refused> {
+    async fn run(&self, session: &Session, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         let mut tries = 0;
         loop {
-            let answer = session.tell(statement).await;
-            let collided = |refused: &Refused| matches!(refused.state.as_deref(), Some("40001" | "40P01"));
+            let answer = session.run_statement(statement).await;
+            let collided = |refused: &StatementError| matches!(refused.state.as_deref(), Some("40001" | "40P01"));
             if tries + 1 < TRIES && answer.as_ref().is_err_and(collided) {
                 sleep(PAUSE.saturating_mul(1 << tries).mul_f64(0.5 + fastrand::f64())).await;
                 tries += 1;
@@ -101,7 +101,7 @@ impl TableLock {
         )
     }
 
-    async fn attempt_once(&mut self) -> Result<Try<Hold>, Refused> {
+    async fn attempt_once(&mut self) -> Result<Try<Hold>, StatementError> {
         let session = match self.waiting.take() {
             Some(session) if !session.is_closed() => session,
             _ => Session::open(&self.target, &self.name.of_lock(), ANSWER).await?,
@@ -139,11 +139,11 @@ impl TableLock {
             self.waiting = Some(session);
             return Ok(Try::Taken(holder(&owner)));
         }
-        Err(Failure::new(Class::NotReady, "others came first each time").into())
+        Err(Failure::new(ErrorKind::NotReady, "others came first each time").into())
     }
 
     /// Makes the table or the row, unless another replica is doing it.
-    async fn make(&self, session: &Session, statement: &str) -> Result<(), Refused> {
+    async fn make(&self, session: &Session, statement: &str) -> Result<(), StatementError> {
         match self.run(session, statement).await {
             Err(refused) if matches!(refused.state.as_deref(), Some("23505" | "42P07" | "42710")) => Ok(()),
             made => made.map(drop),
@@ -169,7 +169,7 @@ impl Lock for TableLock {
         match self.attempt_once().await {
             // A standby, which may be the primary by the next try, or the name leads to another one by then.
             Err(refused) if refused.state.as_deref() == Some("25006") => {
-                Err(Failure::new(Class::NotReady, "the database takes no writes; name the primary"))
+                Err(Failure::new(ErrorKind::NotReady, "the database takes no writes; name the primary"))
             }
             Err(refused) if refused.is_final() || refused.state.as_deref() == Some("3F000") => Ok(Try::Unusable(format!(
                 "the migration lock in the table {} at {} cannot be used ({}); have it made by `{}` and let this role SELECT, INSERT and UPDATE",
@@ -213,7 +213,7 @@ impl Lock for TableLock {
         held.session.close().await;
     }
 
-    fn asker(&self) -> Asker {
-        Asker::postgres(self.target.clone(), self.name.of_lock())
+    fn schema_query(&self) -> SchemaQuery {
+        SchemaQuery::postgres(self.target.clone(), self.name.of_lock())
     }
 }

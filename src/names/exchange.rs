@@ -10,8 +10,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::message::{Answer, Family, Question, Said};
-use super::resolv::{Settings, Switch};
+use super::message::{DnsMessage, DnsQuery, DnsResult, Family};
+use super::resolv::{ResolverOption, Settings};
 
 /// After so much silence the next server is asked, or the same one again. A server that answers later is still heard: the C libraries
 /// wait for 5 s, which is longer than a check has.
@@ -22,9 +22,9 @@ const LONGEST: usize = 4096;
 
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum QueryOutcome {
     /// What a server said, and which.
-    Said(Said, SocketAddr),
+    Answered(DnsResult, SocketAddr),
     /// Nobody answered; what the kernel said of it.
     Silent(Option<String>),
     /// No socket could be opened.
@@ -32,25 +32,25 @@ pub(super) enum Heard {
 }
 
 /// Asks the servers in turn. `asked` counts each question that is sent.
-pub(super) async fn ask(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> Heard {
-    let first = if settings.has(Switch::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
+pub(super) async fn query(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
+    let first = if settings.has(ResolverOption::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
     let round = settings.servers.iter().cycle().skip(first).take(settings.servers.len());
     let mut turns = std::iter::repeat_n(round, settings.attempts).flatten().copied();
     let mut open = JoinSet::new();
     // Servers that cannot tell, or are not there: they are not asked again.
-    let (mut done, mut heard) = (Vec::new(), Heard::Silent(None));
+    let (mut done, mut heard) = (Vec::new(), QueryOutcome::Silent(None));
     let mut due = Instant::now();
     let mut left = true;
     loop {
         if left && due <= Instant::now() {
             match turns.find(|server| !done.contains(server)) {
                 Some(server) => {
-                    let Some(question) = Question::new(name, family, settings.has(Switch::Edns)) else {
-                        return Heard::Internal("no question can be made of the name".to_owned());
+                    let Some(question) = DnsQuery::new(name, family, settings.has(ResolverOption::Edns)) else {
+                        return QueryOutcome::Internal("no question can be made of the name".to_owned());
                     };
                     asked.fetch_add(1, Ordering::Relaxed);
                     due = Instant::now() + PATIENCE.min(settings.timeout);
-                    let (time, tcp) = (settings.timeout, settings.has(Switch::Tcp));
+                    let (time, tcp) = (settings.timeout, settings.has(ResolverOption::Tcp));
                     open.spawn(async move { (server, one(server, &question, time, tcp).await) });
                 }
                 None => left = false,
@@ -63,14 +63,14 @@ pub(super) async fn ask(name: &str, family: Family, settings: &Settings, asked: 
             Some(answered) = open.join_next() => {
                 let Ok((server, answered)) = answered else { continue };
                 match answered {
-                    Ok(Some(Answer { said: Said::Refused(word), .. })) => heard = Heard::Said(Said::Refused(word), server),
-                    Ok(Some(Answer { said, .. })) => return Heard::Said(said, server),
+                    Ok(Some(DnsMessage { result: DnsResult::Refused(word), .. })) => heard = QueryOutcome::Answered(DnsResult::Refused(word), server),
+                    Ok(Some(DnsMessage { result, .. })) => return QueryOutcome::Answered(result, server),
                     // Silence may be a lost packet.
                     Ok(None) => continue,
-                    Err(Fault::Ours(error)) => return Heard::Internal(error.to_string()),
+                    Err(Fault::Ours(error)) => return QueryOutcome::Internal(error.to_string()),
                     Err(Fault::Way(error)) => {
-                        if matches!(heard, Heard::Silent(_)) {
-                            heard = Heard::Silent(Some(format!("{}: {error}", server.ip())));
+                        if matches!(heard, QueryOutcome::Silent(_)) {
+                            heard = QueryOutcome::Silent(Some(format!("{}: {error}", server.ip())));
                         }
                     }
                 }
@@ -91,19 +91,19 @@ enum Fault {
 }
 
 /// Asks one server once; none when it stays silent.
-async fn one(server: SocketAddr, question: &Question, time: Duration, tcp: bool) -> Result<Option<Answer>, Fault> {
+async fn one(server: SocketAddr, question: &DnsQuery, time: Duration, tcp: bool) -> Result<Option<DnsMessage>, Fault> {
     if tcp {
         return timeout(time, over_tcp(server, question)).await.unwrap_or(Ok(None));
     }
     let Ok(answer) = timeout(time, over_udp(server, question)).await else { return Ok(None) };
     let answer = answer?;
-    if !answer.cut {
+    if !answer.truncated {
         return Ok(Some(answer));
     }
     match timeout(time, over_tcp(server, question)).await {
         Ok(Ok(Some(whole))) => Ok(Some(whole)),
         // What fitted is better than nothing; an answer without any of it is none.
-        _ if matches!(answer.said, Said::Addresses(_)) => Ok(Some(answer)),
+        _ if matches!(answer.result, DnsResult::Addresses(_)) => Ok(Some(answer)),
         Ok(Err(fault)) => Err(fault),
         _ => Ok(None),
     }
@@ -111,7 +111,7 @@ async fn one(server: SocketAddr, question: &Question, time: Duration, tcp: bool)
 
 /// Each question has a socket, and so a port, of its own. The kernel lets through what comes from the server's address alone, and what is
 /// no answer to the question is passed over (RFC 5452).
-async fn over_udp(server: SocketAddr, question: &Question) -> Result<Answer, Fault> {
+async fn over_udp(server: SocketAddr, question: &DnsQuery) -> Result<DnsMessage, Fault> {
     let any: SocketAddr = if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any).await.map_err(Fault::Ours)?;
     socket.connect(server).await.map_err(Fault::Way)?;
@@ -126,7 +126,7 @@ async fn over_udp(server: SocketAddr, question: &Question) -> Result<Answer, Fau
 }
 
 /// None for what is no answer to the question.
-async fn over_tcp(server: SocketAddr, question: &Question) -> Result<Option<Answer>, Fault> {
+async fn over_tcp(server: SocketAddr, question: &DnsQuery) -> Result<Option<DnsMessage>, Fault> {
     let told = async {
         let mut stream = TcpStream::connect(server).await?;
         // The length comes first, and in one packet with the rest: some servers read no further (RFC 7766, 8).

@@ -33,14 +33,14 @@ impl Family {
 
 /// A question, ready to be sent.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub(super) struct DnsQuery {
     bytes: Box<[u8]>,
     family: Family,
 }
 
 /// What a name server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum DnsResult {
     /// The name's addresses, at least one.
     Addresses(Vec<IpAddr>),
     /// The name is there, and has none of that family.
@@ -53,13 +53,13 @@ pub(super) enum Said {
 
 /// An answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub said: Said,
+pub(super) struct DnsMessage {
+    pub result: DnsResult,
     /// Whether there was more than fitted: to be asked for over TCP.
-    pub cut: bool,
+    pub truncated: bool,
 }
 
-impl Question {
+impl DnsQuery {
     /// Asks for the addresses of a full name; none where it is too long, or the kernel has no random number for us.
     pub(super) fn new(name: &str, family: Family, edns: bool) -> Option<Self> {
         let name: Name<Array<255>> = Name::from_chars(name.chars()).ok()?;
@@ -90,7 +90,7 @@ impl Question {
     /// Reads an answer; none for what is no answer to this question, whatever it is.
     ///
     /// Only the question, the aliases (CNAME) and the addresses are looked at, so that an odd record elsewhere changes nothing.
-    pub(super) fn read(&self, bytes: &[u8]) -> Option<Answer> {
+    pub(super) fn read(&self, bytes: &[u8]) -> Option<DnsMessage> {
         let (answer, question) = (Message::from_octets(bytes).ok()?, Message::from_octets(&*self.bytes).ok()?);
         let header = answer.header();
         // Some servers refuse a question without repeating it.
@@ -98,19 +98,19 @@ impl Question {
         if header.opcode() != Opcode::QUERY || !(answer.is_answer(&question) || refused && header.rcode() != Rcode::NOERROR) {
             return None;
         }
-        let said = match header.rcode() {
+        let result = match header.rcode() {
             Rcode::NOERROR => match self.addresses(&answer) {
-                addresses if addresses.is_empty() => Said::Nothing,
-                addresses => Said::Addresses(addresses),
+                addresses if addresses.is_empty() => DnsResult::Nothing,
+                addresses => DnsResult::Addresses(addresses),
             },
-            Rcode::NXDOMAIN => Said::Missing,
-            Rcode::SERVFAIL => Said::Refused("SERVFAIL"),
-            Rcode::REFUSED => Said::Refused("REFUSED"),
-            Rcode::NOTIMP => Said::Refused("NOTIMP"),
-            Rcode::FORMERR => Said::Refused("FORMERR"),
-            _ => Said::Refused("with an unknown code"),
+            Rcode::NXDOMAIN => DnsResult::Missing,
+            Rcode::SERVFAIL => DnsResult::Refused("SERVFAIL"),
+            Rcode::REFUSED => DnsResult::Refused("REFUSED"),
+            Rcode::NOTIMP => DnsResult::Refused("NOTIMP"),
+            Rcode::FORMERR => DnsResult::Refused("FORMERR"),
+            _ => DnsResult::Refused("with an unknown code"),
         };
-        Some(Answer { said, cut: header.tc() })
+        Some(DnsMessage { result, truncated: header.tc() })
     }
 
     /// The addresses of the name at the end of the chain of aliases; a chain without an end has none.

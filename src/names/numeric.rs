@@ -4,17 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use nix::net::if_::if_nametoindex;
 
-use super::Trouble;
+use super::LookupError;
 
 /// The address that `host` is; none for a name.
-pub(super) fn address(host: &str, port: u16) -> Result<Option<SocketAddr>, Trouble> {
+pub(super) fn address(host: &str, port: u16) -> Result<Option<SocketAddr>, LookupError> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(Some(SocketAddr::new(ip, port)));
     }
     if let Some((ip, zone)) = host.split_once('%') {
-        let ip: Ipv6Addr = ip.parse().map_err(|_| Trouble::Malformed("what stands before the `%` is no IPv6 address"))?;
+        let ip: Ipv6Addr = ip.parse().map_err(|_| LookupError::Malformed("what stands before the `%` is no IPv6 address"))?;
         let index = zone.parse().or_else(|_| if_nametoindex(zone));
-        let index = index.map_err(|_| Trouble::Malformed("what stands behind the `%` is no network interface here"))?;
+        let index = index.map_err(|_| LookupError::Malformed("what stands behind the `%` is no network interface here"))?;
         return Ok(Some(SocketAddrV6::new(ip, port, 0, index).into()));
     }
     Ok(short(host).map(|ip| SocketAddr::new(ip.into(), port)))

@@ -14,7 +14,7 @@ const DOMAINS: usize = 16;
 
 /// What an option of the file switches on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Switch {
+pub(super) enum ResolverOption {
     /// The servers are asked in turn.
     Rotate,
     /// Questions go over TCP.
@@ -29,7 +29,7 @@ pub(super) enum Switch {
     Edns,
 }
 
-impl Switch {
+impl ResolverOption {
     /// Those that are known, by their names in the file. `single-request-reopen` is how every question is asked here: each has a socket of
     /// its own.
     const ALL: [(&str, Self); 6] = [
@@ -56,7 +56,7 @@ pub(super) struct Settings {
     /// How often each server is asked; 1 to 5.
     pub attempts: usize,
     /// What `options` switches on.
-    pub switches: BTreeSet<Switch>,
+    pub switches: BTreeSet<ResolverOption>,
 }
 
 impl Default for Settings {
@@ -67,7 +67,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Whether this is switched on.
-    pub(super) fn has(&self, switch: Switch) -> bool {
+    pub(super) fn has(&self, switch: ResolverOption) -> bool {
         self.switches.contains(&switch)
     }
 
@@ -104,7 +104,7 @@ impl Settings {
             ("ndots", Some(number)) => self.ndots = number.min(15),
             ("timeout", Some(number)) => self.timeout = Duration::from_secs(number.clamp(1, 30) as u64),
             ("attempts", Some(number)) => self.attempts = number.clamp(1, 5),
-            (name, _) => self.switches.extend(Switch::ALL.iter().find(|(known, _)| *known == name).map(|(_, switch)| *switch)),
+            (name, _) => self.switches.extend(ResolverOption::ALL.iter().find(|(known, _)| *known == name).map(|(_, switch)| *switch)),
         }
     }
 }
@@ -129,7 +129,7 @@ mod tests {
             ndots: 5,
             timeout: Duration::from_secs(30),
             attempts: 1,
-            switches: Switch::ALL.iter().map(|(_, switch)| *switch).collect(),
+            switches: ResolverOption::ALL.iter().map(|(_, switch)| *switch).collect(),
         };
         assert_eq!(settings, expected);
     }

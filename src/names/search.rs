@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::Trouble;
-use super::exchange::{Heard, ask};
-use super::message::{Family, Said};
-use super::resolv::{Settings, Switch};
+use super::LookupError;
+use super::exchange::{QueryOutcome, query};
+use super::message::{DnsResult, Family};
+use super::resolv::{ResolverOption, Settings};
 
 /// A name is not longer (RFC 1035, 2.3.4), nor is a part of one.
 const LONGEST: usize = 253;
@@ -26,17 +26,17 @@ const LONG_GRACE: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The name in lower case, with the dot at its end if it has one.
-pub(super) fn checked(host: &str) -> Result<String, Trouble> {
+pub(super) fn checked(host: &str) -> Result<String, LookupError> {
     let name = host.strip_suffix('.').unwrap_or(host);
     if !name.is_ascii() {
-        return Err(Trouble::Malformed("the name has letters beyond ASCII; write it as `xn--…`"));
+        return Err(LookupError::Malformed("the name has letters beyond ASCII; write it as `xn--…`"));
     }
     if name.len() > LONGEST || name.split('.').any(|part| part.len() > LONGEST_PART) {
-        return Err(Trouble::Malformed("the name or a part of it is too long"));
+        return Err(LookupError::Malformed("the name or a part of it is too long"));
     }
     let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
     if name.split('.').any(|part| part.is_empty() || !part.bytes().all(fits)) {
-        return Err(Trouble::Malformed("this can be no name of a host"));
+        return Err(LookupError::Malformed("this can be no name of a host"));
     }
     Ok(host.to_ascii_lowercase())
 }
@@ -51,7 +51,7 @@ fn candidates(name: &str, settings: &Settings) -> Vec<String> {
     let mut all: Vec<String> = below.filter(|full| full.len() <= LONGEST).collect();
     if dots >= settings.ndots {
         all.insert(0, name.to_owned());
-    } else if dots > 0 || !settings.has(Switch::NoTld) || all.is_empty() {
+    } else if dots > 0 || !settings.has(ResolverOption::NoTld) || all.is_empty() {
         all.push(name.to_owned());
     }
     let mut seen = Vec::new();
@@ -66,41 +66,43 @@ fn candidates(name: &str, settings: &Settings) -> Vec<String> {
 
 /// Looks for the name. The search goes on over names that are not there, that have no address, and that a server cannot tell; it ends
 /// with servers that are silent, as glibc's does.
-pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> Result<Vec<IpAddr>, Trouble> {
+pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> Result<Vec<IpAddr>, LookupError> {
     let looking = async {
         let (mut tried, mut told) = (0, None);
         for full in candidates(name, settings) {
             tried += 1;
             let trouble = match both(&full, settings, asked).await {
-                Heard::Said(Said::Addresses(found), _) => return Ok(found),
-                Heard::Said(Said::Missing, server) => Trouble::Missing(tried, server),
-                Heard::Said(Said::Nothing, server) => Trouble::NoAddress(server),
-                Heard::Said(Said::Refused(word), server) => Trouble::Refused(word, server),
-                Heard::Silent(why) => return Err(Trouble::Silent(why)),
-                Heard::Internal(why) => return Err(Trouble::Internal(why)),
+                QueryOutcome::Answered(DnsResult::Addresses(found), _) => return Ok(found),
+                QueryOutcome::Answered(DnsResult::Missing, server) => LookupError::Missing(tried, server),
+                QueryOutcome::Answered(DnsResult::Nothing, server) => LookupError::NoAddress(server),
+                QueryOutcome::Answered(DnsResult::Refused(word), server) => LookupError::Refused(word, server),
+                QueryOutcome::Silent(why) => return Err(LookupError::Silent(why)),
+                QueryOutcome::Internal(why) => return Err(LookupError::Internal(why)),
             };
             told = Some(match (told, trouble) {
                 // That a server cannot tell, or knows the name, says more than that others do not.
-                (Some(before @ Trouble::Refused(..)), _) | (Some(before @ Trouble::NoAddress(_)), Trouble::Missing(..)) => before,
+                (Some(before @ LookupError::Refused(..)), _) | (Some(before @ LookupError::NoAddress(_)), LookupError::Missing(..)) => {
+                    before
+                }
                 (_, trouble) => trouble,
             });
         }
-        Err(told.unwrap_or(Trouble::Malformed("the name or a part of it is too long")))
+        Err(told.unwrap_or(LookupError::Malformed("the name or a part of it is too long")))
     };
-    timeout(LIMIT, looking).await.unwrap_or(Err(Trouble::Silent(None)))
+    timeout(LIMIT, looking).await.unwrap_or(Err(LookupError::Silent(None)))
 }
 
 /// The addresses of both families: those of one are enough.
-async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> Heard {
-    let v4 = ask(full, Family::V4, settings, asked);
-    if settings.has(Switch::NoAaaa) {
+async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
+    let v4 = query(full, Family::V4, settings, asked);
+    if settings.has(ResolverOption::NoAaaa) {
         return v4.await;
     }
-    let v6 = ask(full, Family::V6, settings, asked);
+    let v6 = query(full, Family::V6, settings, asked);
     let (mut v4, mut v6) = (pin!(v4), pin!(v6));
-    if settings.has(Switch::OneByOne) {
+    if settings.has(ResolverOption::OneByOne) {
         let first = v4.await;
-        let second = timeout(patience(&first).unwrap_or(LIMIT), v6).await.unwrap_or(Heard::Silent(None));
+        let second = timeout(patience(&first).unwrap_or(LIMIT), v6).await.unwrap_or(QueryOutcome::Silent(None));
         return joined(first, second);
     }
     // The IPv4 address comes first where both are there: see `dial` for the order in which they are tried.
@@ -117,35 +119,41 @@ async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> Heard {
 }
 
 /// How long the other family is waited for; none: for as long as its servers have.
-const fn patience(heard: &Heard) -> Option<Duration> {
+const fn patience(heard: &QueryOutcome) -> Option<Duration> {
     match heard {
-        Heard::Said(Said::Addresses(_), _) => Some(GRACE),
-        Heard::Said(Said::Nothing | Said::Missing, _) => Some(LONG_GRACE),
+        QueryOutcome::Answered(DnsResult::Addresses(_), _) => Some(GRACE),
+        QueryOutcome::Answered(DnsResult::Nothing | DnsResult::Missing, _) => Some(LONG_GRACE),
         _ => None,
     }
 }
 
-async fn late(patience: Option<Duration>, other: impl Future<Output = Heard>) -> Heard {
+async fn late(patience: Option<Duration>, other: impl Future<Output = QueryOutcome>) -> QueryOutcome {
     tokio::select! {
         heard = other => heard,
-        () = async { match patience { Some(time) => sleep(time).await, None => std::future::pending().await } } => Heard::Silent(None),
+        () = async { match patience { Some(time) => sleep(time).await, None => std::future::pending().await } } => QueryOutcome::Silent(None),
     }
 }
 
 /// What two families say together: addresses before all, then what is sure.
-fn joined(v4: Heard, v6: Heard) -> Heard {
+fn joined(v4: QueryOutcome, v6: QueryOutcome) -> QueryOutcome {
     match (v4, v6) {
-        (Heard::Said(Said::Addresses(mut found), server), Heard::Said(Said::Addresses(more), _)) => {
+        (QueryOutcome::Answered(DnsResult::Addresses(mut found), server), QueryOutcome::Answered(DnsResult::Addresses(more), _)) => {
             found.extend(more);
-            Heard::Said(Said::Addresses(found), server)
+            QueryOutcome::Answered(DnsResult::Addresses(found), server)
         }
-        (found @ Heard::Said(Said::Addresses(_), _), _) | (_, found @ Heard::Said(Said::Addresses(_), _)) => found,
-        (ours @ Heard::Internal(_), _) | (_, ours @ Heard::Internal(_)) => ours,
-        (refused @ Heard::Said(Said::Refused(_), _), _) | (_, refused @ Heard::Said(Said::Refused(_), _)) => refused,
+        (found @ QueryOutcome::Answered(DnsResult::Addresses(_), _), _)
+        | (_, found @ QueryOutcome::Answered(DnsResult::Addresses(_), _)) => found,
+        (ours @ QueryOutcome::Internal(_), _) | (_, ours @ QueryOutcome::Internal(_)) => ours,
+        (refused @ QueryOutcome::Answered(DnsResult::Refused(_), _), _)
+        | (_, refused @ QueryOutcome::Answered(DnsResult::Refused(_), _)) => refused,
         // One family says that the name is there.
-        (nothing @ Heard::Said(Said::Nothing, _), _) | (_, nothing @ Heard::Said(Said::Nothing, _)) => nothing,
-        (missing @ Heard::Said(Said::Missing, _), _) | (_, missing @ Heard::Said(Said::Missing, _)) => missing,
-        (silent @ Heard::Silent(Some(_)), _) | (_, silent) => silent,
+        (nothing @ QueryOutcome::Answered(DnsResult::Nothing, _), _) | (_, nothing @ QueryOutcome::Answered(DnsResult::Nothing, _)) => {
+            nothing
+        }
+        (missing @ QueryOutcome::Answered(DnsResult::Missing, _), _) | (_, missing @ QueryOutcome::Answered(DnsResult::Missing, _)) => {
+            missing
+        }
+        (silent @ QueryOutcome::Silent(Some(_)), _) | (_, silent) => silent,
     }
 }
 
@@ -178,7 +186,7 @@ mod tests {
             assert_eq!(checked(good), Ok(good.to_ascii_lowercase()));
         }
         for wrong in ["", ".", "a..b", ".a", "a b", "a/b", "\u{e9}", "a\\.b", "/tmp/x.sock", &"a".repeat(64), &"a.".repeat(128)] {
-            assert!(matches!(checked(wrong), Err(Trouble::Malformed(_))), "{wrong}");
+            assert!(matches!(checked(wrong), Err(LookupError::Malformed(_))), "{wrong}");
         }
     }
 }

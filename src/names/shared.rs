@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Trouble;
+use super::LookupError;
 use super::resolv::Settings;
 use super::search::look;
 
@@ -23,7 +23,7 @@ const AHEAD: Duration = Duration::from_secs(1);
 const MANY: usize = 256;
 
 /// What a lookup yields.
-type Known = Result<Arc<[IpAddr]>, Trouble>;
+type Known = Result<Arc<[IpAddr]>, LookupError>;
 
 /// A name that was asked for.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Shared {
                 return known.clone();
             }
         }
-        Err(Trouble::Internal("the lookup ended without a result".to_owned()))
+        Err(LookupError::Internal("the lookup ended without a result".to_owned()))
     }
 
     fn lookup(self: &Arc<Self>, name: &str, settings: &Arc<Settings>) -> watch::Receiver<Option<Known>> {

@@ -191,7 +191,7 @@ async fn a_server_that_is_not_there_or_silent_is_passed_over() {
     }
     let settings = Settings { servers: vec!["127.0.0.1:1".parse().unwrap()], ..Settings::parse("", 53) };
     let refused = search::look("db", &settings, &std::sync::atomic::AtomicU32::new(0)).await.unwrap_err();
-    assert!(matches!(&refused, Trouble::Silent(Some(why)) if why.contains("refused")), "{refused}");
+    assert!(matches!(&refused, LookupError::Silent(Some(why)) if why.contains("refused")), "{refused}");
 }
 
 #[tokio::test]

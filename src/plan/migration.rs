@@ -18,9 +18,9 @@ pub struct MigrationPlan {
     /// Whether this mode only waits until another one has migrated; there is a check then.
     pub waits: bool,
     /// Asks whether there is anything to do, before and under the lock.
-    pub check: Option<Question>,
+    pub check: Option<SchemaCheck>,
     /// Asks under the lock whether the command has done what it should.
-    pub verify: Option<Question>,
+    pub verify: Option<SchemaCheck>,
     /// What keeps other replicas out meanwhile.
     pub lock: LockPlan,
     /// A key in Redis that is held as well, to keep out containers that migrate by themselves.
@@ -59,7 +59,7 @@ impl MigrationPlan {
 
 /// Asks how the schema stands: 0 is as it should be, 2 is ahead of this replica, anything else is work to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Question {
+pub enum SchemaCheck {
     /// A statement; the first value of its first row answers.
     Sql(String),
     /// A command; its exit status answers.
@@ -142,8 +142,8 @@ pub struct KeeperPlan {
 impl MigrationPlan {
     /// What keeps its lock.
     pub fn keeper(&self) -> KeeperPlan {
-        let statement = |question: &Option<Question>| match question {
-            Some(Question::Sql(statement)) => Some(statement.clone()),
+        let statement = |question: &Option<SchemaCheck>| match question {
+            Some(SchemaCheck::Sql(statement)) => Some(statement.clone()),
             _ => None,
         };
         KeeperPlan {

@@ -20,7 +20,7 @@ pub struct ProcessPlan {
     /// Variables of portcullis' own environment that it does not get.
     pub env_remove: Vec<String>,
     /// What else it finds around it.
-    pub conditions: Conditions,
+    pub attributes: ProcessAttributes,
     /// The name before each line of its output; none: it writes to our own streams itself, or as if it did.
     pub label: Option<String>,
     /// The startup check: it is starting until this passes.
@@ -48,17 +48,17 @@ impl ProcessPlan {
     /// The same command beside the process: with nothing to read, never in the terminal's foreground, and gone when we are.
     #[must_use]
     pub const fn aside(mut self) -> Self {
-        self.conditions.aside = true;
-        self.conditions.parent_death_signal = libc::SIGKILL;
+        self.attributes.aside = true;
+        self.attributes.parent_death_signal = libc::SIGKILL;
         self
     }
 
     /// The same command as a module: with nothing to read, never in the terminal's foreground, and by default gone when we are.
     #[must_use]
     pub const fn beside(mut self) -> Self {
-        self.conditions.aside = true;
-        if self.conditions.parent_death_signal == 0 {
-            self.conditions.parent_death_signal = libc::SIGKILL;
+        self.attributes.aside = true;
+        if self.attributes.parent_death_signal == 0 {
+            self.attributes.parent_death_signal = libc::SIGKILL;
         }
         self
     }
@@ -82,7 +82,7 @@ impl ProcessPlan {
             argv,
             env: Vec::new(),
             env_remove: Vec::new(),
-            conditions: Conditions::default(),
+            attributes: ProcessAttributes::default(),
             label: None,
             started: None,
             signals: SignalPlan::default(),
@@ -125,7 +125,7 @@ pub enum StartSign {
 
 /// What a process finds around it, besides its environment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Conditions {
+pub struct ProcessAttributes {
     /// Who it is; portcullis' own user when none.
     pub user: Option<Credentials>,
     /// Where it starts; portcullis' own working directory when none.

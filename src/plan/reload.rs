@@ -194,7 +194,7 @@ fn fixed(running: &Plan, read: &Plan) -> Vec<String> {
 fn compare_process(running: &ProcessPlan, read: &ProcessPlan, compare: &mut impl FnMut(&str, bool)) {
     compare("the process' command", running.argv == read.argv);
     compare("the process' environment", running.env == read.env && running.env_remove == read.env_remove);
-    compare("the process' user, directory or limits", running.conditions == read.conditions);
+    compare("the process' user, directory or limits", running.attributes == read.attributes);
     compare("the process' `output`", running.label == read.label);
     compare("the process' startup check", running.started == read.started);
     let rules = |plan: &ProcessPlan| (plan.signals.clone(), plan.stop_signal, plan.success_codes.clone());
@@ -219,18 +219,18 @@ mod tests {
     use super::*;
     use crate::config::source::Environment;
     use crate::plan::argv::{Argv, Word};
-    use crate::plan::resolve::{Request, resolve};
+    use crate::plan::resolve::{RunOptions, resolve};
 
     fn check(name: &str, interval: u64) -> CheckPlan {
         let variables = [("PORTCULLIS_CHECKS__X__URL".to_owned(), "tcp://db:5432".to_owned())];
-        let request = Request { arguments: vec!["serve".to_owned()], ..Request::default() };
+        let request = RunOptions { arguments: vec!["serve".to_owned()], ..RunOptions::default() };
         let plan = resolve(&request, &Environment::new(variables)).unwrap();
         CheckPlan { name: name.to_owned(), interval: Duration::from_secs(interval), ..plan.checks[0].clone() }
     }
 
     /// Modules by name, command and the names of those they come after; a module has the check `NAME.own`.
     fn plan(checks: &[(&str, u64)], modules: &[(&str, &str, &[&str])]) -> Plan {
-        let request = Request { arguments: vec!["serve".to_owned()], ..Request::default() };
+        let request = RunOptions { arguments: vec!["serve".to_owned()], ..RunOptions::default() };
         let mut plan = resolve(&request, &Environment::new([("HOME", "/")])).unwrap();
         plan.checks = checks.iter().map(|(name, interval)| check(name, *interval)).collect();
         for (number, (name, command, after)) in modules.iter().enumerate() {

@@ -1,10 +1,8 @@
 //! From what an operator wrote to the orders of one run, or to everything that is wrong with it.
 
-mod address;
 mod arguments;
 mod argv;
 mod around;
-mod asked;
 mod checks;
 mod coherence;
 mod condition;
@@ -22,6 +20,8 @@ mod process;
 mod started;
 mod steps;
 mod target;
+mod target_url;
+mod url_targets;
 mod variables;
 
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::modules::{Modules, Wanted};
-use crate::plan::resolve::variables::Variables;
+use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::target::Target;
 use crate::plan::{Plan, Retired, Service};
 
@@ -46,12 +46,12 @@ use own::{Own, flag, own_command};
 
 pub use crate::config::schema::document as schema;
 pub use crate::config::values::process::limit_name;
-pub use asked::{TlsFlags, registry, targets, targets_with};
 pub use health::{HealthAddress, health_address, health_token};
+pub use url_targets::{TlsFlags, heartbeat_location, targets, targets_with};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct RunOptions {
     /// `-c`.
     pub file: Option<PathBuf>,
     /// `--preset`.
@@ -71,16 +71,16 @@ pub struct Request {
 }
 
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.
-pub fn resolve(request: &Request, environment: &Environment) -> Result<Plan, Problems> {
+pub fn resolve(request: &RunOptions, environment: &Environment) -> Result<Plan, Problems> {
     resolved(request, Context::new(environment)).map(|(plan, _)| plan)
 }
 
 /// The same with what the configuration comes to: every value and where it comes from.
-pub fn explain(request: &Request, environment: &Environment) -> Result<(Plan, Effective), Problems> {
+pub fn explain(request: &RunOptions, environment: &Environment) -> Result<(Plan, Effective), Problems> {
     resolved(request, Context::new(environment).recording())
 }
 
-fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
+fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effective), Problems> {
     let mut tree = tree(request, &context);
     let bare = request.bare || flag(&context, "PORTCULLIS_BARE");
     let mut given = Given { own: own_command(request, &context, bare), arguments: request.arguments.clone(), ..Given::default() };
@@ -99,7 +99,7 @@ fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective)
     let context = context.in_environment(&seen);
     {
         let root = context.section(tree.clone(), "", None, Depth::Whole);
-        condition::ask_all(&root);
+        condition::evaluate_all(&root);
         arguments::refusals(&root);
         arguments::warnings(&root);
         arguments::rules(&root, &mut given, bare);
@@ -114,14 +114,14 @@ fn resolved(request: &Request, context: Context<'_>) -> Result<(Plan, Effective)
 }
 
 /// Every layer of the configuration, laid over each other.
-fn tree(request: &Request, context: &Context<'_>) -> Table {
+fn tree(request: &RunOptions, context: &Context<'_>) -> Table {
     let mut overrides = request.overrides.clone();
     overrides.extend(request.mode.iter().map(|mode| Override { key: "mode".into(), value: mode.clone(), flag: "--mode".into() }));
     let layers = Layers { file: request.file.as_deref(), preset: request.preset.as_deref(), overrides: &overrides };
     layers::load_and_look(layers, context)
 }
 
-fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variables, bare: bool) -> Plan {
+fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: VariableChanges, bare: bool) -> Plan {
     let mut root = context.section(tree, "", None, Depth::Whole);
     let configuration: Configuration = root.declared();
     root.note(&configuration);
@@ -129,7 +129,7 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     // What is not waited for need not be readable.
     let looks = !bare && own != Some(Own { waits: false });
 
-    let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Form });
+    let mut checks = checks::read(&root, if looks { Depth::Whole } else { Depth::Syntax });
     variables.set_options(&given.variables);
     let mut chosen = modes::read(&root, &configuration, given, variables, looks);
     // What the mode says of a check stands above what is said for all of them.
@@ -165,7 +165,7 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let heartbeat = if bare || own.is_some() { None } else { heartbeat::read(&root, &service.name, &checks) };
     let health = if own.is_some() { health::marker(&root, bare) } else { health::read(&root, bare) };
     let mut checks = if looks { checks } else { Vec::new() };
-    checks.extend(dify::read(&root, if looks { Depth::Whole } else { Depth::Form }));
+    checks.extend(dify::read(&root, if looks { Depth::Whole } else { Depth::Syntax }));
     if own.is_some() {
         checks.retain(|check| !check.wait.is_zero());
         context.remark("this is a command of one's own and not the service: no migration, heartbeat, startup check or health endpoint");

@@ -14,9 +14,9 @@ use super::process::ProcessPlan;
 use crate::secret::{Secret, scrub};
 pub use broker::{BrokerTarget, Protocol};
 pub use database::{AuthMethods, Demands, MysqlTarget, PostgresHost, PostgresTarget, ServerKey, ServerRole};
-pub use dify::{Account, Api, Client, ClientPlan, DifyTarget, Keys};
+pub use dify::{Api, ClientPlan, DifyAccount, DifyClient, DifyTarget, Keys};
 pub use redis::{ClusterTarget, ReadyTarget, RedisPlace, RedisTarget, SentinelTarget};
-pub use tls::{Identity, SslMode, Tls, Verify};
+pub use tls::{ClientCertificate, SslMode, Tls, Verify};
 
 /// Something that can be asked whether it is there.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,7 +162,7 @@ pub struct HttpTarget {
     /// The key that it is asked with, masked; none where there is none.
     pub masked_key: Option<String>,
     /// What the answer has to be.
-    pub expect: Expect,
+    pub expect: Expectation,
     /// How the server is verified, for https.
     pub tls: Tls,
     /// How many redirects are followed, to other hosts without headers and credentials; none: up to 5 within scheme, host and port, and none
@@ -223,15 +223,15 @@ pub struct DiskTarget {
 
 impl fmt::Display for DiskTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "disk://{}?free={}", self.path.display(), Room(self.free))
+        write!(f, "disk://{}?free={}", self.path.display(), ByteSize(self.free))
     }
 }
 
 /// Bytes as a person writes them: whole where one of the two largest units that fit divides them, else to a tenth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room(pub u64);
+pub struct ByteSize(pub u64);
 
-impl fmt::Display for Room {
+impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 5] = ["", "KiB", "MiB", "GiB", "TiB"];
         let size = |unit: usize| 1_u64 << (10 * unit);
@@ -263,7 +263,7 @@ impl fmt::Display for GrpcTarget {
 
 /// What an HTTP answer has to be.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Expect {
+pub struct Expectation {
     /// Accepted statuses; empty: 200 to 299.
     pub status: Vec<u16>,
     /// A text that the body holds.
@@ -287,7 +287,7 @@ mod tests {
             (74_680_172_544, "69.6GiB"),
             (1537, "1537"),
         ] {
-            assert_eq!(Room(bytes).to_string(), shown);
+            assert_eq!(ByteSize(bytes).to_string(), shown);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::config::health::ComponentNames;
 
 /// A health answer that can be switched off, by its key in `[health]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Switch {
+pub enum ViewSwitch {
     /// RAGFlow's `/healthz` and its two other paths.
     Healthz,
     /// Kubernetes' `/livez`, `/readyz` and `/startupz`.
@@ -21,7 +21,7 @@ pub enum Switch {
     Page,
 }
 
-impl Switch {
+impl ViewSwitch {
     /// All of them with their keys, in the order of the manual.
     pub const ALL: [(Self, &'static str); 7] = [
         (Self::Healthz, "healthz"),
@@ -51,7 +51,7 @@ impl Views {
 
     /// The same without those whose key says false.
     #[must_use]
-    pub fn with(self, keys: impl IntoIterator<Item = (Switch, bool)>) -> Self {
+    pub fn with(self, keys: impl IntoIterator<Item = (ViewSwitch, bool)>) -> Self {
         let off = keys.into_iter().filter(|(_, on)| !on).fold(self.off, |off, (switch, _)| off | 1 << switch as u8);
         Self { off, ..self }
     }
@@ -63,12 +63,12 @@ impl Views {
     }
 
     /// Whether this one is given.
-    pub const fn has(self, switch: Switch) -> bool {
+    pub const fn has(self, switch: ViewSwitch) -> bool {
         self.off & 1 << switch as u8 == 0
     }
 
     /// The keys of those that are switched off, in the order of the manual.
     pub fn off(self) -> Vec<&'static str> {
-        Switch::ALL.into_iter().filter(|(switch, _)| !self.has(*switch)).map(|(_, key)| key).collect()
+        ViewSwitch::ALL.into_iter().filter(|(switch, _)| !self.has(*switch)).map(|(_, key)| key).collect()
     }
 }

@@ -11,7 +11,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat};
 use nix::unistd::{Gid, Uid, fchown, fchownat, geteuid};
 
 use super::Fault;
-use super::place::{Place, is_closed, is_directory, is_link};
+use super::place::{PinnedPath, is_closed, is_directory, is_link};
 use crate::plan::file::{FileMode, FilePlan, Owner};
 
 /// What an entry gets.
@@ -99,7 +99,7 @@ impl Attributes {
     }
 
     /// Changes the owner of a link.
-    pub(super) fn of_link(&self, place: &Place) -> Result<bool, Fault> {
+    pub(super) fn of_link(&self, place: &PinnedPath) -> Result<bool, Fault> {
         let owner = Self { owner: self.owner, mode: None, secret: None, reader: None };
         owner.of_entry(place.dir(), place.name(), place.shown())
     }

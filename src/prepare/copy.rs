@@ -14,7 +14,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
 use super::attributes::Attributes;
-use super::place::{Last, Place, is_directory, is_file, is_link};
+use super::place::{Last, PinnedPath, is_directory, is_file, is_link};
 use super::watch::Watch;
 use super::{Fault, remove, text, tree, write};
 use crate::config::substitute::matches;
@@ -34,12 +34,12 @@ pub(super) struct Wanted<'a> {
 
 /// Copies `from` to `to`; whether anything was changed.
 pub(super) fn copy(from: &Path, to: &Path, wanted: &Wanted<'_>, watch: &Watch<'_>) -> Result<bool, Fault> {
-    let source = Place::existing(from, Last::Followed)?;
+    let source = PinnedPath::existing(from, Last::Followed)?;
     let found = source.stat()?.ok_or_else(|| Fault::kernel("copy", from, Errno::ENOENT))?;
     if is_directory(&found) && to.starts_with(from) {
         return Err(Fault::of("copy", from, format!("{} lies in it", to.display())));
     }
-    let place = Place::make(to, Last::Followed)?;
+    let place = PinnedPath::make(to, Last::Followed)?;
     if !is_directory(&found) {
         if wanted.keep && place.exists() {
             return Ok(false);
@@ -51,7 +51,7 @@ pub(super) fn copy(from: &Path, to: &Path, wanted: &Wanted<'_>, watch: &Watch<'_
     }
     let made = super::directory(&place)?;
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let open = |place: &Place| openat(place.dir(), place.name(), flags, Mode::empty());
+    let open = |place: &PinnedPath| openat(place.dir(), place.name(), flags, Mode::empty());
     let [inside, there] =
         [(&source, from), (&place, to)].map(|(place, shown)| open(place).map_err(|error| Fault::kernel("go into", shown, error)));
     let pass = Pass { wanted, watch, to };
@@ -61,7 +61,7 @@ pub(super) fn copy(from: &Path, to: &Path, wanted: &Wanted<'_>, watch: &Watch<'_
 }
 
 /// Copies one file.
-fn one(source: &Place, place: &Place, wanted: &Wanted<'_>, watch: &Watch<'_>) -> Result<bool, Fault> {
+fn one(source: &PinnedPath, place: &PinnedPath, wanted: &Wanted<'_>, watch: &Watch<'_>) -> Result<bool, Fault> {
     let mut file = text::open(source)?;
     let found = fstat(&file).map_err(|error| Fault::kernel("read", source.shown(), error))?;
     let there = write::there(place)?;
@@ -109,7 +109,7 @@ fn transfer(file: &mut File, into: &mut File, found: &FileStat, watch: &Watch<'_
 }
 
 /// Whether the file that is there holds the same bytes.
-fn is_same(file: &mut File, place: &Place, watch: &Watch<'_>) -> Result<bool, Fault> {
+fn is_same(file: &mut File, place: &PinnedPath, watch: &Watch<'_>) -> Result<bool, Fault> {
     let Ok(mut there) = text::open(place) else { return Ok(false) };
     let fail = |error: std::io::Error| Fault::kernel("read", place.shown(), write::errno(&error));
     let length = block(&fstat(&*file).map_err(|error| Fault::kernel("read", place.shown(), error))?);
@@ -221,7 +221,7 @@ impl Pass<'_> {
         if there.as_ref().is_some_and(|there| !is_file(there)) {
             unlinkat(to.0, name, UnlinkatFlags::NoRemoveDir).map_err(|error| Fault::kernel("replace", to.1, error))?;
         }
-        let [source, place] = [(from, "read"), (to, "write")].map(|((dir, shown), what)| Place::at(dir, name, shown, what));
+        let [source, place] = [(from, "read"), (to, "write")].map(|((dir, shown), what)| PinnedPath::at(dir, name, shown, what));
         let owner = self.wanted.attributes.owner_only();
         one(&source?, &place?, &Wanted { attributes: &owner, ..*self.wanted }, self.watch).map(|changed| self.watch.counted(changed))
     }

@@ -8,8 +8,8 @@ use crate::config::problem::nearest;
 use crate::plan::file::FileAction;
 use crate::plan::module::ModuleStart;
 use crate::plan::step::ItemPlan;
-use crate::plan::{OnFailure, Plan, ProcessPlan, Question, StepAction, StepAt, StepPlan};
-use crate::process::spawn::{Surroundings, places};
+use crate::plan::{OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt, StepPlan};
+use crate::process::spawn::{InheritedEnvironment, places};
 use crate::secret::scrub;
 
 /// A program that is not there.
@@ -30,10 +30,10 @@ struct Wanted<'p> {
 }
 
 /// The programs of the plan that are nowhere, in the order of the start. It looks at the file system.
-pub(super) fn missing(plan: &Plan, surroundings: &Surroundings) -> Vec<Missing> {
+pub(super) fn missing(plan: &Plan, inherited: &InheritedEnvironment) -> Vec<Missing> {
     let mut found: Vec<Missing> = Vec::new();
     for Wanted { process, who, before, spared } in wanted(plan) {
-        let places = places(process, surroundings);
+        let places = places(process, inherited);
         let program = process.argv.program();
         if program.is_empty() || !places.iter().all(|place| is_nowhere(place)) {
             continue;
@@ -71,7 +71,7 @@ fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
     if let Some(migration) = plan.migration.as_ref().filter(|migration| migration.condition.is_constant()) {
         let questions = [&migration.check, &migration.verify].into_iter().flatten();
         let questions =
-            questions.filter_map(|question| if let Question::Command(process) = question { Some(process.as_ref()) } else { None });
+            questions.filter_map(|question| if let SchemaCheck::Command(process) = question { Some(process.as_ref()) } else { None });
         let own = Some(&migration.process).filter(|_| !migration.waits);
         let of = |process| Wanted { process, who: "the migration".to_owned(), before: until(StepAt::Ready), spared: false };
         wanted.extend(own.into_iter().chain(questions).map(of));
@@ -135,13 +135,14 @@ mod tests {
         let home = std::env::temp_dir().join(format!("portcullis-executables-{}", std::process::id()));
         std::fs::create_dir_all(&home).unwrap();
         std::fs::write(home.join("gunicorn"), "").unwrap();
-        let surroundings = Surroundings { environment: [("PATH".into(), home.clone().into())].into(), ..Surroundings::default() };
+        let inherited =
+            InheritedEnvironment { environment: [("PATH".into(), home.clone().into())].into(), ..InheritedEnvironment::default() };
         let service = Service { name: "app".into(), mode: None, instance: "x".into(), host: String::new(), version: None, build: "0" };
         let mut plan = Plan { main: Some(process("gunicorn")), ..Plan::of(service) };
-        assert_eq!(missing(&plan, &surroundings), []);
+        assert_eq!(missing(&plan, &inherited), []);
         plan.main = Some(process("gunicron"));
         let sentence = "cannot start gunicron, the program of the process: it was not found; did you mean `gunicorn`?".to_owned();
-        assert_eq!(missing(&plan, &surroundings), [Missing { certain: true, sentence }]);
+        assert_eq!(missing(&plan, &inherited), [Missing { certain: true, sentence }]);
         // A file of another place cannot be it, one of this place can.
         let file = |path: PathBuf| {
             let action = FileAction::Copy { from: "/x".into(), delete: false, exclude: Vec::new(), replace: Vec::new() };
@@ -149,25 +150,25 @@ mod tests {
             StepPlan::new("the copy", StepAt::Files, StepAction::File(Box::new(file)))
         };
         plan.steps = vec![file("/elsewhere".into())];
-        assert!(missing(&plan, &surroundings).iter().all(|missing| missing.certain));
+        assert!(missing(&plan, &inherited).iter().all(|missing| missing.certain));
         plan.steps = vec![file(home.clone())];
-        let found = missing(&plan, &surroundings);
+        let found = missing(&plan, &inherited);
         assert!(
             found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy makes it")),
             "{found:?}"
         );
         // What comes after its turn makes nothing for it, and one that may be made before it is no error.
         plan.steps = vec![StepPlan::new("late", StepAt::Up, StepAction::Commands(vec![process("sh").into()]))];
-        assert!(missing(&plan, &surroundings).iter().all(|missing| missing.certain || missing.sentence.contains("sh,")));
+        assert!(missing(&plan, &inherited).iter().all(|missing| missing.certain || missing.sentence.contains("sh,")));
         let module = |start| ModulePlan { start, ..ModulePlan::new(ModuleId(0), "proxy", process("gunicron")) };
         for (start, certain) in [(ModuleStart::First, vec![true]), (ModuleStart::WithMain, vec![false]), (ModuleStart::OnDemand, vec![])] {
             let plan = Plan { main: None, modules: vec![module(start)], steps: Vec::new(), ..plan.clone() };
-            let found = missing(&plan, &surroundings);
+            let found = missing(&plan, &inherited);
             assert_eq!(found.iter().map(|missing| missing.certain).collect::<Vec<_>>(), certain, "{start:?}: {found:?}");
         }
         // What cannot be looked at is no business of this.
         plan = Plan { main: Some(process(home.join("gunicorn/below").to_str().unwrap())), steps: Vec::new(), ..plan };
-        assert_eq!(missing(&plan, &surroundings), []);
+        assert_eq!(missing(&plan, &inherited), []);
         std::fs::remove_dir_all(&home).unwrap();
     }
 }

@@ -28,13 +28,13 @@ pub(super) enum Last {
 }
 
 /// A name in a directory that is held open; what it leads to is not followed any more.
-pub(super) struct Place {
+pub(super) struct PinnedPath {
     dir: OwnedFd,
     name: OsString,
     shown: PathBuf,
 }
 
-impl Place {
+impl PinnedPath {
     /// The place of this path; missing directories on the way are made.
     pub(super) fn make(path: &Path, last: Last) -> Result<Self, Fault> {
         Walk::new(path, last, true)?.go()?.ok_or_else(|| Fault::kernel("make", path, Errno::ENOENT))
@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
         Fault::kernel("get to", self.path, error)
     }
 
-    fn go(mut self) -> Result<Option<Place>, Fault> {
+    fn go(mut self) -> Result<Option<PinnedPath>, Fault> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         while let Some(name) = self.left.pop_front() {
             let is_last = self.left.is_empty();
@@ -168,8 +168,8 @@ impl<'a> Walk<'a> {
         Ok(Some(self.place(OsString::from("."))))
     }
 
-    fn place(self, name: OsString) -> Place {
-        Place { dir: self.dir, name, shown: self.path.to_owned() }
+    fn place(self, name: OsString) -> PinnedPath {
+        PinnedPath { dir: self.dir, name, shown: self.path.to_owned() }
     }
 
     /// Goes on where a link leads to, by the rule of this module.

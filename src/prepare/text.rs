@@ -8,7 +8,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 
 use super::Fault;
-use super::place::{Last, Place, is_file};
+use super::place::{Last, PinnedPath, is_file};
 use crate::config::interpolate::Text;
 use crate::config::substitute;
 use crate::plan::file::{FileText, Replacement};
@@ -40,13 +40,13 @@ pub(super) fn render(text: &FileText) -> Result<Rendered, Fault> {
 
 /// The bytes of a file that is a source.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    let place = Place::existing(path, Last::Followed)?;
+    let place = PinnedPath::existing(path, Last::Followed)?;
     let file = open(&place)?;
     whole(file, path)
 }
 
 /// Opens a regular file to read it; nothing else, which might wait for somebody.
-pub(super) fn open(place: &Place) -> Result<std::fs::File, Fault> {
+pub(super) fn open(place: &PinnedPath) -> Result<std::fs::File, Fault> {
     let fail = |error| Fault::kernel("read", place.shown(), error);
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = openat(place.dir(), place.name(), flags, Mode::empty()).map_err(fail)?;

@@ -12,7 +12,7 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::Fault;
 use super::attributes::Attributes;
-use super::place::{Place, is_directory};
+use super::place::{PinnedPath, is_directory};
 use super::watch::Watch;
 
 /// Directories inside each other; each holds a descriptor open.
@@ -20,7 +20,7 @@ pub(super) const DEEPEST: usize = 256;
 
 /// Gives what is at `place`, and everything below it, its owner and mode; whether anything was changed. Links are not followed, and other file systems
 /// that are mounted below are left alone.
-pub(super) fn apply(place: &Place, attributes: &Attributes, watch: &Watch<'_>) -> Result<bool, Fault> {
+pub(super) fn apply(place: &PinnedPath, attributes: &Attributes, watch: &Watch<'_>) -> Result<bool, Fault> {
     if attributes.is_empty() {
         return Ok(false);
     }

@@ -12,7 +12,7 @@ use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 
 use super::Fault;
 use super::attributes::{Attributes, Wanted, may_have_one_name};
-use super::place::{Place, is_directory, is_file};
+use super::place::{PinnedPath, is_directory, is_file};
 use super::text::{self, Rendered};
 use crate::plan::file::Replacement;
 
@@ -26,7 +26,7 @@ pub(super) fn temporary() -> String {
 
 /// Writes a text, or adds it to what is there; whether anything was changed.
 pub(super) fn text(
-    place: &Place,
+    place: &PinnedPath,
     rendered: &Rendered,
     (append, replacements): (bool, &[Replacement]),
     attributes: &Attributes,
@@ -44,7 +44,7 @@ pub(super) fn text(
 }
 
 /// Replaces texts in what is there; whether anything was changed.
-pub(super) fn replace(place: &Place, replacements: &[Replacement], attributes: &Attributes) -> Result<bool, Fault> {
+pub(super) fn replace(place: &PinnedPath, replacements: &[Replacement], attributes: &Attributes) -> Result<bool, Fault> {
     let there = there(place)?.ok_or_else(|| Fault::kernel("find", place.shown(), Errno::ENOENT))?;
     let present = text::whole(text::open(place)?, place.shown())?;
     let (bytes, _) = replace_in(present.clone(), replacements, place.shown())?;
@@ -58,7 +58,7 @@ pub(super) fn replace_in(bytes: Vec<u8>, replacements: &[Replacement], shown: &P
 }
 
 /// The regular file that is there; none where nothing is.
-pub(super) fn there(place: &Place) -> Result<Option<FileStat>, Fault> {
+pub(super) fn there(place: &PinnedPath) -> Result<Option<FileStat>, Fault> {
     match place.stat()? {
         Some(found) if is_directory(&found) => Err(Fault::of("write", place.shown(), "it is a directory; name the file in it")),
         Some(found) if !is_file(&found) => Err(Fault::of("write", place.shown(), "what is there is no regular file")),
@@ -67,7 +67,13 @@ pub(super) fn there(place: &Place) -> Result<Option<FileStat>, Fault> {
 }
 
 /// Makes the file be these bytes; whether it was not.
-pub(super) fn put(place: &Place, there: Option<&FileStat>, present: Option<&[u8]>, bytes: &[u8], wanted: Wanted) -> Result<bool, Fault> {
+pub(super) fn put(
+    place: &PinnedPath,
+    there: Option<&FileStat>,
+    present: Option<&[u8]>,
+    bytes: &[u8],
+    wanted: Wanted,
+) -> Result<bool, Fault> {
     if present == Some(bytes) {
         return wanted.attributes().of_entry(place.dir(), place.name(), place.shown());
     }
@@ -78,7 +84,7 @@ pub(super) fn put(place: &Place, there: Option<&FileStat>, present: Option<&[u8]
 /// Puts a new file in this place; `write_to` writes it. Where the directory does not let one be made, or lets none take this place because it is a mount
 /// point, the file that is there is written over.
 pub(super) fn replace_by(
-    place: &Place,
+    place: &PinnedPath,
     there: Option<&FileStat>,
     wanted: Wanted,
     mut write_to: impl FnMut(&mut File) -> std::io::Result<()>,
@@ -120,7 +126,7 @@ enum Beside {
 
 /// Fills a new file, and renames it.
 fn beside(
-    place: &Place,
+    place: &PinnedPath,
     name: &str,
     mut file: File,
     wanted: Wanted,
@@ -145,7 +151,7 @@ enum Over {
 }
 
 /// Writes over the file that is there.
-fn over(place: &Place, wanted: Wanted, mut write_to: impl FnMut(&mut File) -> std::io::Result<()>) -> Result<(), Over> {
+fn over(place: &PinnedPath, wanted: Wanted, mut write_to: impl FnMut(&mut File) -> std::io::Result<()>) -> Result<(), Over> {
     let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file: OwnedFd = openat(place.dir(), place.name(), flags, Mode::empty()).map_err(|_| Over::NotOpened)?;
     let found = fstat(&file).map_err(Over::Failed)?;

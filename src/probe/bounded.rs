@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::hooked::{Hook, Hooked};
+use crate::hooked_stream::{HookedStream, StreamHook};
 
 /// The longest answer to one question in bytes; what drivers collect of an unfinished one stays below a mebibyte with it.
 pub(super) const LONGEST_ANSWER: usize = 256 * 1024;
@@ -38,9 +38,9 @@ impl Allowance {
 }
 
 /// A stream under an allowance.
-pub(super) type Bounded<S> = Hooked<S, Allowance>;
+pub(super) type Bounded<S> = HookedStream<S, Allowance>;
 
-impl<S> Hook<S> for Allowance {
+impl<S> StreamHook<S> for Allowance {
     fn before_read(&mut self) -> io::Result<()> {
         if self.0.left.load(Ordering::Relaxed) > 0 {
             return Ok(());

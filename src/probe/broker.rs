@@ -14,23 +14,23 @@ use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_io, dial_either};
 use super::first::first_of;
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{Address, BrokerTarget, Protocol};
 
 /// A stream to a broker that gives up on one which answers without end.
 type Stream = Bounded<Box<dyn Duplex>>;
 
 /// Passes when one address answers. A new connection each time: whether it takes one is part of the question.
-pub(super) async fn ask(target: &BrokerTarget, within: Duration) -> Result<(), Failure> {
+pub(super) async fn probe(target: &BrokerTarget, within: Duration) -> Result<(), Failure> {
     if let [only] = target.addresses.as_slice() {
         return one(target, only, within).await;
     }
     let target = Arc::new(target.clone());
-    let ask = |address: Address| {
+    let probe = |address: Address| {
         let target = Arc::clone(&target);
         async move { one(&target, &address, within).await }
     };
-    first_of(target.addresses.clone(), within, ask).await
+    first_of(target.addresses.clone(), within, probe).await
 }
 
 async fn one(target: &BrokerTarget, address: &Address, within: Duration) -> Result<(), Failure> {
@@ -40,9 +40,9 @@ async fn one(target: &BrokerTarget, address: &Address, within: Duration) -> Resu
     }
     let mut stream = Bounded::new(stream, Allowance::new());
     match &target.protocol {
-        Protocol::Amqp { user, password, vhost } => amqp::ask(&mut stream, user, password, vhost).await,
-        Protocol::Mongodb => mongodb::ask(&mut stream).await,
-        Protocol::Kafka => kafka::ask(&mut stream).await,
+        Protocol::Amqp { user, password, vhost } => amqp::probe(&mut stream, user, password, vhost).await,
+        Protocol::Mongodb => mongodb::probe(&mut stream).await,
+        Protocol::Kafka => kafka::probe(&mut stream).await,
     }
 }
 
@@ -65,5 +65,5 @@ fn lost(error: &io::Error) -> Failure {
 }
 
 fn protocol(words: &str) -> Failure {
-    Failure::new(Class::Protocol, words)
+    Failure::new(ErrorKind::Protocol, words)
 }

@@ -15,10 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
-use crate::names::{self, Trouble};
-use crate::outcome::{Cause, Class, Failure};
+use crate::names::{self, LookupError};
+use crate::outcome::{Detail, ErrorKind, Failure};
 use crate::plan::target::Address;
-pub use race::Refused;
+pub use race::RefusedSocket;
 use race::ordered;
 
 /// What TCP, unix and TLS streams are.
@@ -26,16 +26,16 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> Duplex for T {}
 
-/// The addresses of a host, in the order in which they are tried; a name without any is [`Class::Dns`], and so are name servers that say
+/// The addresses of a host, in the order in which they are tried; a name without any is [`ErrorKind::Dns`], and so are name servers that say
 /// nothing `within` that time.
 pub async fn resolve(address: &Address, within: Duration) -> Result<Vec<SocketAddr>, Failure> {
     match timeout(within, names::resolve(&address.host, address.port)).await {
         Ok(Ok(addresses)) => Ok(ordered(addresses)),
         Ok(Err(trouble)) => {
-            let class = if matches!(trouble, Trouble::Internal(_)) { Class::Internal } else { Class::Dns };
+            let class = if matches!(trouble, LookupError::Internal(_)) { ErrorKind::Internal } else { ErrorKind::Dns };
             Err(Failure::new(class, &format!("{}: {trouble}", address.host)))
         }
-        Err(_) => Err(Failure::new(Class::Dns, &format!("{}: no name server answered within {}", address.host, shown(within)))),
+        Err(_) => Err(Failure::new(ErrorKind::Dns, &format!("{}: no name server answered within {}", address.host, shown(within)))),
     }
 }
 
@@ -47,11 +47,11 @@ pub(super) fn session_number() -> u64 {
 
 /// As [`dial_again`], for who does not ask every few milliseconds.
 pub async fn dial(address: &Address, within: Duration) -> Result<TcpStream, Failure> {
-    dial_again(address, within, &mut Refused::default()).await
+    dial_again(address, within, &mut RefusedSocket::default()).await
 }
 
 /// Connects to the first address of the host that accepts, `within` that time in all.
-pub async fn dial_again(address: &Address, within: Duration, refused: &mut Refused) -> Result<TcpStream, Failure> {
+pub async fn dial_again(address: &Address, within: Duration, refused: &mut RefusedSocket) -> Result<TcpStream, Failure> {
     let deadline = after(within);
     let addresses = resolve(address, within).await?;
     let stream = race::connect(addresses, deadline, refused).await?;
@@ -76,8 +76,8 @@ pub async fn dial_unix(path: &Path) -> Result<UnixStream, Failure> {
     UnixStream::connect(path).await.map_err(|error| {
         let failure = Failure::new(class_of_io(&error), &format!("connecting to {}: {error}", path.display()));
         match error.kind() {
-            io::ErrorKind::NotFound => failure.because(Cause::NoSocket),
-            io::ErrorKind::ConnectionRefused => failure.because(Cause::Deserted),
+            io::ErrorKind::NotFound => failure.because(Detail::NoSocket),
+            io::ErrorKind::ConnectionRefused => failure.because(Detail::Deserted),
             _ => failure,
         }
     })
@@ -106,30 +106,32 @@ pub async fn dial_either(address: &Address, within: Duration) -> Result<Box<dyn 
 ///
 /// A connection that is closed before it answered counts as refused: so behave Docker's proxy in front of a container that
 /// does not listen yet, and a server at its limit of clients.
-pub fn class_of_io(error: &io::Error) -> Class {
-    use io::ErrorKind as Kind;
+pub fn class_of_io(error: &io::Error) -> ErrorKind {
+    use io::ErrorKind as IoErrorKind;
     match error.kind() {
-        Kind::ConnectionRefused
-        | Kind::ConnectionReset
-        | Kind::ConnectionAborted
-        | Kind::BrokenPipe
-        | Kind::NotConnected
-        | Kind::UnexpectedEof
-        | Kind::NotFound => Class::Refused,
-        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::AddrNotAvailable => Class::Unreachable,
-        Kind::TimedOut | Kind::WouldBlock => Class::Timeout,
-        Kind::InvalidData | Kind::InvalidInput => Class::Protocol,
+        IoErrorKind::ConnectionRefused
+        | IoErrorKind::ConnectionReset
+        | IoErrorKind::ConnectionAborted
+        | IoErrorKind::BrokenPipe
+        | IoErrorKind::NotConnected
+        | IoErrorKind::UnexpectedEof
+        | IoErrorKind::NotFound => ErrorKind::Refused,
+        IoErrorKind::HostUnreachable | IoErrorKind::NetworkUnreachable | IoErrorKind::NetworkDown | IoErrorKind::AddrNotAvailable => {
+            ErrorKind::Unreachable
+        }
+        IoErrorKind::TimedOut | IoErrorKind::WouldBlock => ErrorKind::Timeout,
+        IoErrorKind::InvalidData | IoErrorKind::InvalidInput => ErrorKind::Protocol,
         // Out of files or memory, or a policy that forbids the call: ours, not the peer's.
-        _ => Class::Internal,
+        _ => ErrorKind::Internal,
     }
 }
 
 /// The class of the first error of the socket layer in a chain of causes; none when there is none.
-pub fn class_of_chain(error: &(dyn Error + 'static)) -> Option<Class> {
+pub fn class_of_chain(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<rustls::Error>() {
-            return Some(Class::Tls);
+            return Some(ErrorKind::Tls);
         }
         // So does the redis driver keep its causes.
         if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
@@ -172,13 +174,13 @@ mod tests {
     #[test]
     fn errors_of_the_socket_layer_have_classes() {
         for (number, class) in [
-            (libc::ECONNREFUSED, Class::Refused),
-            (libc::ECONNRESET, Class::Refused),
-            (libc::ENOENT, Class::Refused),
-            (libc::EHOSTUNREACH, Class::Unreachable),
-            (libc::ENETUNREACH, Class::Unreachable),
-            (libc::ETIMEDOUT, Class::Timeout),
-            (libc::EMFILE, Class::Internal),
+            (libc::ECONNREFUSED, ErrorKind::Refused),
+            (libc::ECONNRESET, ErrorKind::Refused),
+            (libc::ENOENT, ErrorKind::Refused),
+            (libc::EHOSTUNREACH, ErrorKind::Unreachable),
+            (libc::ENETUNREACH, ErrorKind::Unreachable),
+            (libc::ETIMEDOUT, ErrorKind::Timeout),
+            (libc::EMFILE, ErrorKind::Internal),
         ] {
             assert_eq!(class_of_io(&io::Error::from_raw_os_error(number)), class, "{number}");
         }
@@ -190,10 +192,10 @@ mod tests {
         let place = reserved.local_addr().unwrap();
         drop(reserved);
         let address = Address { host: place.ip().to_string(), port: place.port() };
-        let mut refused = Refused::default();
+        let mut refused = RefusedSocket::default();
         for _ in 0..3 {
             let failure = dial_again(&address, Duration::from_secs(5), &mut refused).await.unwrap_err();
-            assert_eq!((failure.class, refused.is_kept()), (Class::Refused, true));
+            assert_eq!((failure.class, refused.is_kept()), (ErrorKind::Refused, true));
         }
         let listener = std::net::TcpListener::bind(place).unwrap();
         let stream = dial_again(&address, Duration::from_secs(5), &mut refused).await.unwrap();
@@ -204,7 +206,7 @@ mod tests {
     #[test]
     fn the_reason_is_found_under_its_wrappers() {
         let wrapped = io::Error::other(io::Error::other(io::Error::from_raw_os_error(libc::ECONNREFUSED)));
-        assert_eq!(class_of_chain(&wrapped), Some(Class::Refused));
+        assert_eq!(class_of_chain(&wrapped), Some(ErrorKind::Refused));
         assert_eq!(class_of_chain(&std::fmt::Error), None);
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::several;
-use crate::outcome::{self, Cause, Class, Failure, Part};
+use crate::outcome::{self, Detail, EndpointResult, ErrorKind, Failure};
 use crate::plan::target::{Api, DifyTarget, Keys};
 use crate::secret::Secret;
 use caller::{Call, Caller, Callers, header};
@@ -32,7 +32,7 @@ pub(super) struct DifyProbe {
 /// One client with one key.
 #[derive(Clone, Debug)]
 struct Job {
-    of: outcome::Client,
+    of: outcome::EndpointClient,
     apis: Vec<Api>,
     key: Key,
 }
@@ -43,7 +43,7 @@ impl DifyProbe {
     }
 
     /// Asks everything within `within`; it passes while any API is well, or where there is none.
-    pub(super) async fn ask(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
+    pub(super) async fn probe(&mut self, within: Duration) -> (Result<(), Failure>, Vec<EndpointResult>) {
         let now = Instant::now();
         // A report that ends by itself tells what it has; one that is cut short tells nothing.
         let caller = match self.callers.caller(now.checked_add(within.mul_f64(0.95)).unwrap_or(now)) {
@@ -59,8 +59,8 @@ impl DifyProbe {
         let (jobs, of_session) = self.jobs(&found);
         let (with_keys, with_session) =
             tokio::join!(all(&caller, jobs, self.target.at_once), console(&caller, of_session, &mut self.session));
-        let parts: Vec<Part> = with_keys.into_iter().chain(with_session).collect();
-        if parts.iter().any(|part| part.result.as_ref().is_err_and(|failure| failure.class == Class::Tls)) {
+        let parts: Vec<EndpointResult> = with_keys.into_iter().chain(with_session).collect();
+        if parts.iter().any(|part| part.result.as_ref().is_err_and(|failure| failure.class == ErrorKind::Tls)) {
             // The files of the certificates are read again.
             self.callers.forget();
         }
@@ -72,7 +72,7 @@ impl DifyProbe {
         let (mut with_keys, mut with_session) = (Vec::new(), None);
         for plan in &self.target.clients {
             let client = plan.client;
-            let job = |(number, key)| Job { of: outcome::Client { name: client.word(), number }, apis: plan.apis.clone(), key };
+            let job = |(number, key)| Job { of: outcome::EndpointClient { name: client.word(), number }, apis: plan.apis.clone(), key };
             let keys: Vec<Key> = match (&plan.keys, found) {
                 (Keys::Session, _) => {
                     with_session = Some(job((0, Ok(None))));
@@ -89,19 +89,20 @@ impl DifyProbe {
 }
 
 /// It passes while any API is well: what fails beside it stands in the report.
-fn verdict(parts: &[Part]) -> Result<(), Failure> {
+fn verdict(parts: &[EndpointResult]) -> Result<(), Failure> {
     if parts.is_empty() || parts.iter().any(|part| part.result.is_ok()) {
         return Ok(());
     }
-    let of_its_own = |part: &&Part| part.result.as_ref().is_err_and(|failure| failure.cause == Cause::Plain);
+    let of_its_own = |part: &&EndpointResult| part.result.as_ref().is_err_and(|failure| failure.cause == Detail::Plain);
     let Some(first) = parts.iter().find(of_its_own).or(parts.first()) else { return Ok(()) };
     let client = first.client.map(|client| client.name).unwrap_or_default();
     Err(several::failed(parts, first, &format!("{client} {}", first.name)))
 }
 
 /// Asks all jobs, so many at a time; their parts in order.
-async fn all(caller: &Caller, jobs: Vec<Job>, at_once: usize) -> Vec<Part> {
-    let mut parts: Vec<Vec<Part>> = jobs.iter().map(|job| job.unasked(&Failure::new(Class::Internal, "the probe panicked"))).collect();
+async fn all(caller: &Caller, jobs: Vec<Job>, at_once: usize) -> Vec<EndpointResult> {
+    let mut parts: Vec<Vec<EndpointResult>> =
+        jobs.iter().map(|job| job.not_probed(&Failure::new(ErrorKind::Internal, "the probe panicked"))).collect();
     let mut waiting = jobs.into_iter().enumerate();
     let mut tasks = JoinSet::new();
     loop {
@@ -122,7 +123,7 @@ async fn all(caller: &Caller, jobs: Vec<Job>, at_once: usize) -> Vec<Part> {
 }
 
 /// Asks what the console serves to the account.
-async fn console(caller: &Caller, job: Option<Job>, session: &mut Session) -> Vec<Part> {
+async fn console(caller: &Caller, job: Option<Job>, session: &mut Session) -> Vec<EndpointResult> {
     let Some(job) = job else { return Vec::new() };
     let mut parts = Vec::new();
     for api in &job.apis {
@@ -147,11 +148,11 @@ struct Conversation {
 const CONVERSATIONS: &str = "/v1/conversations?sort_by=-updated_at&limit=1";
 
 impl Job {
-    async fn run(&self, caller: &Caller) -> Vec<Part> {
+    async fn run(&self, caller: &Caller) -> Vec<EndpointResult> {
         let key = match &self.key {
             Ok(Some(key)) => key,
-            Ok(None) => return self.unasked(&not_configured()),
-            Err(failure) => return self.unasked(failure),
+            Ok(None) => return self.not_probed(&not_configured()),
+            Err(failure) => return self.not_probed(failure),
         };
         let dependents = [Api::Messages, Api::ConversationVariables];
         let conversation = if self.apis.iter().any(|api| dependents.contains(api)) {
@@ -163,7 +164,7 @@ impl Job {
         for api in &self.apis {
             let call = match path(*api, conversation.as_deref()) {
                 Ok(path) => get(caller, key, &path).await,
-                Err(skipped) => Call::unasked(skipped.clone()),
+                Err(skipped) => Call::not_probed(skipped.clone()),
             };
             parts.push(self.part(*api, call));
         }
@@ -171,12 +172,12 @@ impl Job {
     }
 
     /// Every API with this failure, because none is asked.
-    fn unasked(&self, failure: &Failure) -> Vec<Part> {
-        self.apis.iter().map(|api| self.part(*api, Call::unasked(failure.clone()))).collect()
+    fn not_probed(&self, failure: &Failure) -> Vec<EndpointResult> {
+        self.apis.iter().map(|api| self.part(*api, Call::not_probed(failure.clone()))).collect()
     }
 
-    fn part(&self, api: Api, call: Call) -> Part {
-        Part {
+    fn part(&self, api: Api, call: Call) -> EndpointResult {
+        EndpointResult {
             name: api.method().to_owned(),
             target: api.endpoint().to_owned(),
             client: Some(self.of),
@@ -190,7 +191,7 @@ impl Job {
 async fn get(caller: &Caller, key: &Secret, path: &str) -> Call {
     match header("Bearer ", key) {
         Ok(bearer) => caller.get(path, &[("authorization", bearer)]).await,
-        Err(failure) => Call::unasked(failure),
+        Err(failure) => Call::not_probed(failure),
     }
 }
 
@@ -235,11 +236,11 @@ fn is_id(text: &str) -> bool {
 }
 
 fn skipped(why: &str) -> Failure {
-    Failure::new(Class::Missing, why).because(Cause::Skipped)
+    Failure::new(ErrorKind::Missing, why).because(Detail::Skipped)
 }
 
 fn not_configured() -> Failure {
-    Failure::new(Class::Missing, "no key is configured").because(Cause::NotConfigured)
+    Failure::new(ErrorKind::Missing, "no key is configured").because(Detail::NotConfigured)
 }
 
 #[cfg(test)]
@@ -275,9 +276,9 @@ mod tests {
         let found = |body: &str| conversation(&Call::answered(200, body.as_bytes())).map_err(|failure| failure.cause);
         assert_eq!(found(r#"{"data":[{"id":"a-1","name":"x"},{"id":"b"}]}"#), Ok("a-1".to_owned()));
         for body in [r#"{"data":[]}"#, "{}", r#"{"data":[{"id":"../x"}]}"#, r#"{"data":[{"id":""}]}"#, "[1]", "<html>"] {
-            assert_eq!(found(body), Err(Cause::Skipped), "{body}");
+            assert_eq!(found(body), Err(Detail::Skipped), "{body}");
         }
-        let failed = Call::unasked(Failure::answered(503));
+        let failed = Call::not_probed(Failure::answered(503));
         assert_eq!(conversation(&failed).unwrap_err().private.as_str(), "the conversations could not be read: the answer's status is 503");
     }
 }

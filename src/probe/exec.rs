@@ -7,11 +7,11 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::exit::Ended;
-use crate::mailbox::{Mailbox, Request};
-use crate::outcome::{Class, Failure};
+use crate::mailbox::{Mailbox, ProcessRequest};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::ProcessPlan;
 use crate::process::notify::NotifyWays;
-use crate::process::spawn::{self, Surroundings};
+use crate::process::spawn::{self, InheritedEnvironment};
 use crate::sys;
 use crate::sys::start::Birth;
 
@@ -21,35 +21,35 @@ const LOOK: Duration = Duration::from_millis(3);
 /// Passes when the command ends with status 0. Dropped before that, the command's group is killed.
 ///
 /// With a supervisor it is that which starts and reaps; without one the calling thread has to be the only one that waits for children.
-pub(super) async fn ask_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
+pub(super) async fn probe_command(plan: &ProcessPlan, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
     let ended = match supervisor {
         Some(mailbox) => through(mailbox, plan).await?,
         None => alone(plan).await,
     };
     match ended {
         Ok(Ended::Code(0)) => Ok(()),
-        Ok(ended) => Err(Failure::new(Class::Exit, &format!("{} ended with {ended}", plan.argv))),
-        Err(sentence) => Err(Failure::new(Class::Exit, &sentence)),
+        Ok(ended) => Err(Failure::new(ErrorKind::Exit, &format!("{} ended with {ended}", plan.argv))),
+        Err(sentence) => Err(Failure::new(ErrorKind::Exit, &sentence)),
     }
 }
 
 /// Passes while the main process runs, or the module of this name.
-pub(super) async fn ask_process(module: Option<&str>, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
-    let Some(mailbox) = supervisor else { return Err(Failure::new(Class::Exited, "there is no process here to look at")) };
+pub(super) async fn probe_process(module: Option<&str>, supervisor: Option<&Mailbox>) -> Result<(), Failure> {
+    let Some(mailbox) = supervisor else { return Err(Failure::new(ErrorKind::Exited, "there is no process here to look at")) };
     let (answer, answered) = oneshot::channel();
-    mailbox.ask(Request::Runs(module.map(str::to_owned), answer));
+    mailbox.request(ProcessRequest::Runs(module.map(str::to_owned), answer));
     match answered.await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::new(
-            Class::Exited,
+            ErrorKind::Exited,
             &module.map_or_else(|| "the main process does not run".to_owned(), |module| format!("the module {module} does not run")),
         )),
-        Err(_) => Err(leaving()),
+        Err(_) => Err(shutting_down()),
     }
 }
 
-fn leaving() -> Failure {
-    Failure::new(Class::Exited, "portcullis is leaving")
+fn shutting_down() -> Failure {
+    Failure::new(ErrorKind::Exited, "portcullis is leaving")
 }
 
 /// Wakes the supervisor when the question is dropped, so that it sees that nobody waits any more.
@@ -65,8 +65,8 @@ async fn through(mailbox: &Mailbox, plan: &ProcessPlan) -> Result<Result<Ended, 
     // Dropped after the answer's receiver, which is younger: the supervisor then finds that closed.
     let _wake = Wake(mailbox);
     let (answer, answered) = oneshot::channel();
-    mailbox.ask(Request::Run(Box::new(plan.clone()), answer));
-    answered.await.map_err(|_| leaving())
+    mailbox.request(ProcessRequest::Run(Box::new(plan.clone()), answer));
+    answered.await.map_err(|_| shutting_down())
 }
 
 /// A command of our own, killed with its group unless it was reaped. The thread that started it lives as long.
@@ -88,9 +88,12 @@ impl Drop for Own {
 }
 
 async fn alone(plan: &ProcessPlan) -> Result<Ended, String> {
-    let surroundings =
-        Surroundings { environment: std::env::vars_os().collect(), directory: std::env::current_dir().ok(), ..Surroundings::default() };
-    let prepared = spawn::prepare(plan, &surroundings, &NotifyWays::default()).map_err(|error| error.sentence)?;
+    let inherited = InheritedEnvironment {
+        environment: std::env::vars_os().collect(),
+        directory: std::env::current_dir().ok(),
+        ..InheritedEnvironment::default()
+    };
+    let prepared = spawn::prepare(plan, &inherited, &NotifyWays::default()).map_err(|error| error.sentence)?;
     let (birth, (until, lives), (started, starting)) = (Arc::new(Birth::default()), mpsc::channel(), oneshot::channel());
     let theirs = Arc::clone(&birth);
     let body = move || {

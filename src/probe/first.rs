@@ -7,14 +7,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::dial::{after, shared, shown};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 
 /// After so long without an answer the next place is asked beside the one before, as addresses are (RFC 8305, 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// Asks the places in order: the next one at once after a failure, or after a quarter of a second of silence. Each may take what is left of
 /// `within`. When none answers the most telling failure is returned, with who it was: one that answered says more than one that did not.
-pub(super) async fn first_of<P, T, F>(places: impl IntoIterator<Item = P>, within: Duration, ask: impl Fn(P) -> F) -> Result<T, Failure>
+pub(super) async fn first_of<P, T, F>(places: impl IntoIterator<Item = P>, within: Duration, probe: impl Fn(P) -> F) -> Result<T, Failure>
 where
     P: ToString,
     F: Future<Output = Result<T, Failure>> + Send + 'static,
@@ -30,7 +30,7 @@ where
             && let Some(place) = waiting.pop_front()
         {
             let who = place.to_string();
-            let asked = ask(place);
+            let asked = probe(place);
             asking.spawn(async move { asked.await.map_err(|failure| failure.of(&who)) });
             due = after(stagger);
         }
@@ -40,16 +40,16 @@ where
             answered = asking.join_next(), if !asking.is_empty() => match answered {
                 Some(Ok(Ok(found))) => return Ok(found),
                 Some(Ok(Err(failure))) => failure,
-                _ => Failure::new(Class::Internal, "the probe panicked"),
+                _ => Failure::new(ErrorKind::Internal, "the probe panicked"),
             },
             () = sleep_until(due), if more => continue,
             () = sleep_until(deadline), if !asking.is_empty() => {
                 let words = format!("{} asked, no answer within {}", asking.len(), shown(within));
-                return Err(told.filter(says_much).unwrap_or_else(|| Failure::new(Class::Timeout, &words)));
+                return Err(told.filter(is_answer).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
             }
-            else => return Err(told.unwrap_or_else(|| Failure::new(Class::Internal, "nobody is named"))),
+            else => return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "nobody is named"))),
         };
-        if !told.as_ref().is_some_and(says_much) {
+        if !told.as_ref().is_some_and(is_answer) {
             told = Some(failure);
         }
         due = Instant::now();
@@ -57,8 +57,8 @@ where
 }
 
 /// Whether there was an answer.
-const fn says_much(failure: &Failure) -> bool {
-    !matches!(failure.class, Class::Refused | Class::Timeout | Class::Dns | Class::Unreachable)
+const fn is_answer(failure: &Failure) -> bool {
+    !matches!(failure.class, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Dns | ErrorKind::Unreachable)
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
             let answers = places.contains(&(time, true));
             async move {
                 sleep(Duration::from_millis(time)).await;
-                if answers { Ok(time) } else { Err(Failure::new(Class::Refused, "refused")) }
+                if answers { Ok(time) } else { Err(Failure::new(ErrorKind::Refused, "refused")) }
             }
         });
         (found.await, began.elapsed().as_millis() as u64)
@@ -95,7 +95,7 @@ mod tests {
         let (refused, took) = first(&[(5, false), (6, false)], 2000).await;
         assert_eq!((refused.unwrap_err().private.as_str(), took), ("6: refused", 11));
         let (late, took) = first(&[(60_000, true), (5, false)], 2000).await;
-        assert_eq!((late.unwrap_err().class, took), (Class::Timeout, 2000));
-        assert_eq!(first(&[], 2000).await.0.unwrap_err().class, Class::Internal);
+        assert_eq!((late.unwrap_err().class, took), (ErrorKind::Timeout, 2000));
+        assert_eq!(first(&[], 2000).await.0.unwrap_err().class, ErrorKind::Internal);
     }
 }

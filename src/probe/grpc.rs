@@ -10,7 +10,7 @@ use hyper::http::{HeaderMap, Request, StatusCode};
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_io, dial_either};
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::GrpcTarget;
 
 /// A health status has seven bytes; more than this is something else.
@@ -20,7 +20,7 @@ const LONGEST_MESSAGE: usize = 16_384;
 const LONGEST_HEADERS: u32 = 16_384;
 
 /// Passes when the server says SERVING. A new connection each time: whether it takes one is part of the question.
-pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Failure> {
+pub(super) async fn probe(target: &GrpcTarget, within: Duration) -> Result<(), Failure> {
     let mut stream: Box<dyn Duplex> = dial_either(&target.address, within).await?;
     if let Some(tls) = &target.tls {
         stream = Box::new(tls::wrap(stream, &target.address.host, Arc::new(tls::config(tls, &[b"h2"])?)).await?);
@@ -45,19 +45,19 @@ pub(super) async fn ask(target: &GrpcTarget, within: Duration) -> Result<(), Fai
 
 /// What the server answered.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Answer {
+struct GrpcReply {
     /// The message with its prefix of five bytes.
     message: Vec<u8>,
     /// `grpc-status`, from the trailers or from an answer without a message.
     status: Option<u32>,
 }
 
-async fn call(sender: SendRequest<Bytes>, target: &GrpcTarget) -> Result<Answer, h2::Error> {
+async fn call(sender: SendRequest<Bytes>, target: &GrpcTarget) -> Result<GrpcReply, h2::Error> {
     let mut sender = sender.ready().await?;
     let (response, mut body) = sender.send_request(head(target), false)?;
     body.send_data(message(&target.service), true)?;
     let response = response.await?;
-    let mut answer = Answer { message: Vec::new(), status: status_in(response.headers()).or_else(|| status_of_http(response.status())) };
+    let mut answer = GrpcReply { message: Vec::new(), status: status_in(response.headers()).or_else(|| status_of_http(response.status())) };
     let mut body = response.into_body();
     while let Some(piece) = body.data().await {
         let piece = piece?;
@@ -128,29 +128,32 @@ fn status_of_http(status: StatusCode) -> Option<u32> {
     }
 }
 
-fn judge(answer: &Answer, service: &str) -> Result<(), Failure> {
+fn judge(answer: &GrpcReply, service: &str) -> Result<(), Failure> {
     let fail = |class, words: &str| Err(Failure::new(class, words));
     let name = if service.is_empty() { "the server" } else { service };
     match answer.status {
         None | Some(0) => {}
-        Some(5) => return fail(Class::NotReady, &format!("the health service does not know {name} (NOT_FOUND), check the service's name")),
-        Some(12) => return fail(Class::Protocol, "the server has no health service (UNIMPLEMENTED), register grpc.health.v1.Health"),
-        Some(code @ (7 | 16)) => return fail(Class::Auth, &format!("the server refuses the call (grpc-status {code})")),
-        Some(14) => return fail(Class::NotReady, "the server is unavailable (grpc-status 14)"),
-        Some(code) => return fail(Class::Protocol, &format!("the call ended with grpc-status {code}")),
+        Some(5) => {
+            return fail(ErrorKind::NotReady, &format!("the health service does not know {name} (NOT_FOUND), check the service's name"));
+        }
+        Some(12) => return fail(ErrorKind::Protocol, "the server has no health service (UNIMPLEMENTED), register grpc.health.v1.Health"),
+        Some(code @ (7 | 16)) => return fail(ErrorKind::Auth, &format!("the server refuses the call (grpc-status {code})")),
+        Some(14) => return fail(ErrorKind::NotReady, "the server is unavailable (grpc-status 14)"),
+        Some(code) => return fail(ErrorKind::Protocol, &format!("the call ended with grpc-status {code}")),
     }
     match answer.message.as_slice() {
         [0, length @ .., 0x08, status] if length == [0, 0, 0, 2] => match status {
             1 => Ok(()),
-            2 => fail(Class::NotReady, &format!("{name} is NOT_SERVING")),
-            3 => fail(Class::NotReady, &format!("{name} is SERVICE_UNKNOWN, check its name")),
-            _ => fail(Class::NotReady, &format!("{name} is UNKNOWN")),
+            2 => fail(ErrorKind::NotReady, &format!("{name} is NOT_SERVING")),
+            3 => fail(ErrorKind::NotReady, &format!("{name} is SERVICE_UNKNOWN, check its name")),
+            _ => fail(ErrorKind::NotReady, &format!("{name} is UNKNOWN")),
         },
-        [0, 0, 0, 0, 0] => fail(Class::NotReady, &format!("{name} is UNKNOWN")),
-        [] => {
-            fail(Class::Protocol, "the call ended without an answer, check that grpc.health.v1.Health is registered and the service known")
-        }
-        _ => fail(Class::Protocol, "the answer is no health status"),
+        [0, 0, 0, 0, 0] => fail(ErrorKind::NotReady, &format!("{name} is UNKNOWN")),
+        [] => fail(
+            ErrorKind::Protocol,
+            "the call ended without an answer, check that grpc.health.v1.Health is registered and the service known",
+        ),
+        _ => fail(ErrorKind::Protocol, "the answer is no health status"),
     }
 }
 
@@ -162,16 +165,16 @@ fn failure(error: &h2::Error) -> Failure {
             && io.raw_os_error().is_none()
             && io.get_ref().is_none_or(|inner| !inner.is::<rustls::Error>())
         {
-            return Failure::new(Class::Refused, "calling: the connection was closed in the middle of an answer").once_connected();
+            return Failure::new(ErrorKind::Refused, "calling: the connection was closed in the middle of an answer").once_connected();
         }
         return Failure::new(class_of_io(io), &format!("calling: {io}")).once_connected();
     }
     match error.reason() {
-        Some(_) if error.is_go_away() && error.is_remote() => Failure::new(Class::NotReady, "the server takes no new calls (GOAWAY)"),
+        Some(_) if error.is_go_away() && error.is_remote() => Failure::new(ErrorKind::NotReady, "the server takes no new calls (GOAWAY)"),
         Some(reason) if error.is_reset() && error.is_remote() => {
-            Failure::new(Class::Protocol, &format!("the server ended the call without an answer (RST_STREAM {})", u32::from(reason)))
+            Failure::new(ErrorKind::Protocol, &format!("the server ended the call without an answer (RST_STREAM {})", u32::from(reason)))
         }
-        _ => Failure::new(Class::Protocol, "the peer does not speak HTTP/2"),
+        _ => Failure::new(ErrorKind::Protocol, "the peer does not speak HTTP/2"),
     }
 }
 
@@ -179,8 +182,8 @@ fn failure(error: &h2::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn class(message: &[u8], status: Option<u32>) -> Option<Class> {
-        judge(&Answer { message: message.to_vec(), status }, "api.Api").err().map(|failure| failure.class)
+    fn class(message: &[u8], status: Option<u32>) -> Option<ErrorKind> {
+        judge(&GrpcReply { message: message.to_vec(), status }, "api.Api").err().map(|failure| failure.class)
     }
 
     #[test]
@@ -188,15 +191,15 @@ mod tests {
         assert_eq!(class(&[0, 0, 0, 0, 2, 8, 1], Some(0)), None);
         assert_eq!(class(&[0, 0, 0, 0, 2, 8, 1], None), None);
         for (message, status, expected) in [
-            (&[0, 0, 0, 0, 2, 8, 2][..], Some(0), Class::NotReady),
-            (&[0, 0, 0, 0, 2, 8, 3], Some(0), Class::NotReady),
-            (&[0, 0, 0, 0, 0], Some(0), Class::NotReady),
-            (&[], Some(5), Class::NotReady),
-            (&[], Some(12), Class::Protocol),
-            (&[], Some(14), Class::NotReady),
-            (&[], Some(16), Class::Auth),
-            (&[], None, Class::Protocol),
-            (&[1, 2, 3], None, Class::Protocol),
+            (&[0, 0, 0, 0, 2, 8, 2][..], Some(0), ErrorKind::NotReady),
+            (&[0, 0, 0, 0, 2, 8, 3], Some(0), ErrorKind::NotReady),
+            (&[0, 0, 0, 0, 0], Some(0), ErrorKind::NotReady),
+            (&[], Some(5), ErrorKind::NotReady),
+            (&[], Some(12), ErrorKind::Protocol),
+            (&[], Some(14), ErrorKind::NotReady),
+            (&[], Some(16), ErrorKind::Auth),
+            (&[], None, ErrorKind::Protocol),
+            (&[1, 2, 3], None, ErrorKind::Protocol),
         ] {
             assert_eq!(class(message, status), Some(expected), "{message:?} {status:?}");
         }

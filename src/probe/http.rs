@@ -10,8 +10,8 @@ use rustls::ClientConfig;
 use url::Url;
 
 use super::tls;
-use crate::outcome::{Cause, Class, Failure, Private};
-use crate::plan::target::{Expect, HttpTarget};
+use crate::outcome::{Detail, ErrorKind, Failure, Private};
+use crate::plan::target::{Expectation, HttpTarget};
 
 /// The longest body that is read: what is expected has to stand in its first 256 KiB.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -49,10 +49,10 @@ impl HttpProbe {
     }
 
     /// Sends the request and follows redirects as the target says; connecting may take `within`, and the caller bounds the whole.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         (self.reached, self.status) = (true, None);
         let result = self.exchange(within).await;
-        if result.as_ref().is_err_and(|failure| failure.class == Class::Tls) {
+        if result.as_ref().is_err_and(|failure| failure.class == ErrorKind::Tls) {
             // The files of the certificates are read again: they may have been renewed.
             (self.client, self.tls) = (None, None);
         }
@@ -70,7 +70,7 @@ impl HttpProbe {
         loop {
             let request = client.request(method.clone(), url.clone()).headers(headers(&self.target, trusted)?);
             let response = request.send().await.map_err(|error| {
-                let error = client::Trouble::of(&error, &url, within);
+                let error = client::ExchangeError::of(&error, &url, within);
                 self.reached = error.connected || answered;
                 error.failure
             })?;
@@ -116,7 +116,7 @@ impl HttpProbe {
         let tls = match &self.tls {
             Some(config) => config,
             None if secure => self.tls.insert(tls::config(&self.target.tls, &[b"http/1.1"])?),
-            None => self.tls.insert(tls::nobody()?),
+            None => self.tls.insert(tls::trusting_none()?),
         };
         let client = client::build(tls.clone(), self.target.environment_proxy, within)?;
         self.client = Some((within, client.clone()));
@@ -125,7 +125,7 @@ impl HttpProbe {
 }
 
 fn internal(words: &str) -> Failure {
-    Failure::new(Class::Internal, words)
+    Failure::new(ErrorKind::Internal, words)
 }
 
 /// The headers that the target orders; to a host that is not `trusted` none of them.
@@ -157,7 +157,7 @@ fn same_origin(one: &Url, other: &Url) -> bool {
 }
 
 /// Reads no more of the answer than it takes to judge it.
-async fn judge(expect: &Expect, mut response: Response, redirect: bool) -> Result<(), Failure> {
+async fn judge(expect: &Expectation, mut response: Response, redirect: bool) -> Result<(), Failure> {
     let status = response.status().as_u16();
     let accepted = if expect.status.is_empty() { (200..300).contains(&status) } else { expect.status.contains(&status) };
     if !accepted {
@@ -169,7 +169,7 @@ async fn judge(expect: &Expect, mut response: Response, redirect: bool) -> Resul
         return Ok(());
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| client::answering(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| client::response_failure(&error))? {
         let known = body.len();
         body.extend_from_slice(&chunk);
         if expect.json.is_empty() && expect.body.as_ref().is_some_and(|text| holds_since(&body, known, text.as_bytes())) {
@@ -180,7 +180,7 @@ async fn judge(expect: &Expect, mut response: Response, redirect: bool) -> Resul
             break;
         }
     }
-    matches_body(expect, &body).map_err(|words| Failure::new(Class::Status, &words).because(Cause::Body))
+    matches_body(expect, &body).map_err(|words| Failure::new(ErrorKind::Status, &words).because(Detail::Body))
 }
 
 /// Whether `text` ends in what has come behind the first `known` bytes of `body`.
@@ -190,7 +190,7 @@ fn holds_since(body: &[u8], known: usize, text: &[u8]) -> bool {
 }
 
 /// Whether a body holds what is expected, else what is missing.
-fn matches_body(expect: &Expect, body: &[u8]) -> Result<(), String> {
+fn matches_body(expect: &Expectation, body: &[u8]) -> Result<(), String> {
     if let Some(text) = &expect.body
         && !String::from_utf8_lossy(body).contains(text.as_str())
     {
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_body_is_compared_with_what_is_expected() {
         let body = br#"{"status":"green","nodes":3,"a/b":[true]}"#;
-        let expect = |text: Option<&str>, json: Vec<(&str, Vec<serde_json::Value>)>| Expect {
+        let expect = |text: Option<&str>, json: Vec<(&str, Vec<serde_json::Value>)>| Expectation {
             status: vec![],
             body: text.map(str::to_owned),
             json: json.into_iter().map(|(pointer, values)| (pointer.to_owned(), values)).collect(),

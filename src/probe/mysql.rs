@@ -12,8 +12,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, dial, dial_unix, notice_loss, session_number};
+use super::kept::{Kept, Server};
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{MysqlTarget, SslMode};
 use handshake::Greeting;
 use login::Channel;
@@ -31,48 +32,30 @@ const MOST_ROWS: usize = 1024;
 const QUERY: u8 = 3;
 const QUIT: u8 = 1;
 
-/// A check of a MySQL with the connection it keeps between two runs.
-pub(super) struct MysqlProbe {
-    target: MysqlTarget,
-    wire: Option<Wire>,
-}
+impl Server for MysqlTarget {
+    type Session = Wire;
 
-impl MysqlProbe {
-    pub(super) const fn new(target: MysqlTarget) -> Self {
-        Self { target, wire: None }
+    fn number(wire: &Wire) -> u64 {
+        wire.number
     }
 
-    /// Which session is kept; none without one.
-    pub(super) fn session(&self) -> Option<u64> {
-        self.wire.as_ref().map(|wire| wire.number)
+    async fn probe(&self, wire: &mut Wire) -> Result<(), Failure> {
+        wire.select_one().await
     }
 
-    /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
-        if let Some(mut wire) = self.wire.take()
-            && wire.select_one().await.is_ok()
-        {
-            self.wire = Some(wire);
-            return Ok(());
-        }
-        let mut wire = Wire::open(&self.target, within).await?;
+    async fn open(&self, within: Duration) -> Result<Wire, Failure> {
+        let mut wire = Wire::open(self, within).await?;
         wire.select_one().await?;
-        self.wire = Some(wire);
-        Ok(())
-    }
-
-    /// Takes leave, so that the server's log does not speak of an aborted connection.
-    pub(super) async fn close(&mut self) {
-        if let Some(mut wire) = self.wire.take() {
-            wire.sequence = 0;
-            let _ = wire.send(&[QUIT]).await;
-        }
+        Ok(wire)
     }
 }
 
-impl std::fmt::Debug for MysqlProbe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MysqlProbe").field("target", &self.target).field("connected", &self.wire.is_some()).finish()
+impl Kept<MysqlTarget> {
+    /// Sends QUIT, without which the server's log complains about an aborted connection.
+    pub(super) async fn close(&mut self) {
+        if let Some(wire) = self.take() {
+            wire.quit().await;
+        }
     }
 }
 
@@ -101,13 +84,8 @@ fn columns(mut row: &[u8]) -> Option<Vec<Option<String>>> {
 }
 
 /// One connection that is logged in, for those who have more to ask; dropping it closes it.
+#[derive(Debug)]
 pub struct Session(Wire);
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Session")
-    }
-}
 
 impl Session {
     /// Connects and logs in; what is slow about it is the caller's to give up.
@@ -130,15 +108,20 @@ impl Session {
         let _ = self.0.stream.fill_buf().await;
     }
 
-    /// Takes leave.
-    pub async fn close(mut self) {
-        self.0.sequence = 0;
-        let _ = self.0.send(&[QUIT]).await;
+    /// Sends QUIT and closes the connection.
+    pub async fn close(self) {
+        self.0.quit().await;
+    }
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
 /// One connection, and the number of its next packet.
-struct Wire {
+pub(super) struct Wire {
     stream: BufReader<Bounded<Box<dyn Duplex>>>,
     allowance: Allowance,
     sequence: u8,
@@ -171,13 +154,13 @@ impl Wire {
         if let [0xff, rest @ ..] = greeting.as_slice() {
             return Err(refusal(rest));
         }
-        let greeting = Greeting::parse(&greeting).ok_or_else(|| Failure::new(Class::Protocol, "the peer does not speak MySQL"))?;
+        let greeting = Greeting::parse(&greeting).ok_or_else(|| Failure::new(ErrorKind::Protocol, "the peer does not speak MySQL"))?;
         let encrypted = match target.sslmode {
             _ if local => false,
             SslMode::Disable => false,
             SslMode::Allow | SslMode::Prefer => greeting.offers_tls(),
             SslMode::Require if greeting.offers_tls() => true,
-            SslMode::Require => return Err(Failure::new(Class::Tls, "the server does not offer TLS, which sslmode asks for")),
+            SslMode::Require => return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode asks for")),
         };
         if encrypted {
             wire.send(&greeting.tls_request(target)).await?;
@@ -198,10 +181,15 @@ impl Wire {
         Ok(wire)
     }
 
+    async fn quit(mut self) {
+        self.sequence = 0;
+        let _ = self.send(&[QUIT]).await;
+    }
+
     async fn select_one(&mut self) -> Result<(), Failure> {
         match self.query("SELECT 1").await?.as_slice() {
             [row] if row.as_slice() == [Some("1".to_owned())] => Ok(()),
-            _ => Err(Failure::new(Class::Protocol, "SELECT 1 was not answered with 1")),
+            _ => Err(Failure::new(ErrorKind::Protocol, "SELECT 1 was not answered with 1")),
         }
     }
 
@@ -212,7 +200,7 @@ impl Wire {
         let mut query = vec![QUERY];
         query.extend_from_slice(statement.as_bytes());
         self.send(&query).await?;
-        let wrong = |words: &str| Failure::new(Class::Protocol, words);
+        let wrong = |words: &str| Failure::new(ErrorKind::Protocol, words);
         match self.receive().await?.as_slice() {
             [0xff, rest @ ..] => return Err(refusal(rest)),
             [0x00, ..] => return Ok(Vec::new()),
@@ -249,7 +237,7 @@ impl Wire {
         let [low, middle, high, sequence] = head;
         let length = u32::from_le_bytes([low, middle, high, 0]) as usize;
         if length > LONGEST_PACKET {
-            return Err(Failure::new(Class::Protocol, "the peer does not speak MySQL"));
+            return Err(Failure::new(ErrorKind::Protocol, "the peer does not speak MySQL"));
         }
         self.sequence = sequence.wrapping_add(1);
         let mut payload = vec![0; length];

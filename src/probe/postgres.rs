@@ -15,11 +15,12 @@ use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQuer
 
 use super::bounded::Allowance;
 use super::dial::{class_of_chain, session_number, words_of_chain};
-use crate::outcome::{Class, Failure, Why};
+use super::kept::Server;
+use crate::outcome::{ErrorKind, Failure, Reason};
 use crate::plan::target::{PostgresTarget, ServerRole};
 use binding::Spoken;
 use login::LoggedIn;
-use refusal::why_of_state;
+use refusal::reason_of_state;
 
 /// One connection that is logged in; dropping it closes it.
 #[derive(Debug)]
@@ -37,14 +38,14 @@ pub struct Session {
 
 /// A statement that failed.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct StatementError {
     /// What it means.
     pub failure: Failure,
     /// The SQLSTATE, where it was the server that refused the statement.
     pub state: Option<String>,
 }
 
-impl Refused {
+impl StatementError {
     /// Whether the server refuses the statement by its nature, so that asking again is no use: it has no such feature or no such function,
     /// cannot parse it, or does not grant the right (SQLSTATE classes 0A and 42).
     pub fn is_final(&self) -> bool {
@@ -52,7 +53,7 @@ impl Refused {
     }
 }
 
-impl From<Failure> for Refused {
+impl From<Failure> for StatementError {
     fn from(failure: Failure) -> Self {
         Self { failure, state: None }
     }
@@ -85,17 +86,17 @@ impl Session {
 
     /// Runs one statement by the simple protocol, which every pooler takes, and returns its rows.
     pub async fn query(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Failure> {
-        self.tell(statement).await.map_err(|refused| refused.failure)
+        self.run_statement(statement).await.map_err(|refused| refused.failure)
     }
 
     /// As [`query`](Self::query), with the server's own code for a refusal.
-    pub async fn tell(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, Refused> {
+    pub async fn run_statement(&self, statement: &str) -> Result<Vec<SimpleQueryRow>, StatementError> {
         self.allowance.renew();
         let messages = self
             .client
             .simple_query(statement)
             .await
-            .map_err(|error| Refused { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
+            .map_err(|error| StatementError { failure: failure(&error), state: error.code().map(|state| state.code().to_owned()) })?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
@@ -122,12 +123,12 @@ impl Session {
     }
 
     /// The next word that was heard by `LISTEN`; none yet.
-    pub fn heard(&mut self) -> Option<String> {
+    pub fn next_notification(&mut self) -> Option<String> {
         self.notes.try_recv().ok()
     }
 
     /// Waits for the next word that is heard by `LISTEN`; for ever once the connection has ended. Safe to cancel.
-    pub async fn hear(&mut self) -> String {
+    pub async fn notification(&mut self) -> String {
         match self.notes.recv().await {
             Some(word) => word,
             None => std::future::pending().await,
@@ -157,61 +158,45 @@ impl Session {
 /// What an error of the driver or the server means; SQLSTATE and the server's words become the private text.
 fn failure(error: &Error) -> Failure {
     if let Some(told) = error.as_db_error() {
-        let Why { class, cause } = why_of_state(told.code(), told.message());
+        let Reason { class, cause } = reason_of_state(told.code(), told.message());
         return Failure::new(class, &format!("{} {}: {}", told.severity(), told.code().code(), told.message())).because(cause);
     }
     let class = match class_of_chain(error) {
         // The driver's words for a connection that ended in the middle of an answer.
-        Some(Class::Internal) if words_of_chain(error).contains("bytes remaining on stream") => Class::Refused,
+        Some(ErrorKind::Internal) if words_of_chain(error).contains("bytes remaining on stream") => ErrorKind::Refused,
         Some(class) => class,
-        None if error.is_closed() => Class::Refused,
-        None => Class::Protocol,
+        None if error.is_closed() => ErrorKind::Refused,
+        None => ErrorKind::Protocol,
     };
     Failure::new(class, &words_of_chain(error)).once_connected()
 }
 
-/// A check of a PostgreSQL with the connection it keeps between two runs.
-#[derive(Debug)]
-pub(super) struct PostgresProbe {
-    target: PostgresTarget,
-    session: Option<Session>,
-}
+impl Server for PostgresTarget {
+    type Session = Session;
 
-impl PostgresProbe {
-    pub(super) const fn new(target: PostgresTarget) -> Self {
-        Self { target, session: None }
+    fn number(session: &Session) -> u64 {
+        session.number
     }
 
-    /// Which session is kept; none without one.
-    pub(super) fn session(&self) -> Option<u64> {
-        self.session.as_ref().map(|session| session.number)
+    fn is_closed(session: &mut Session) -> bool {
+        session.is_closed()
     }
 
-    /// `SELECT 1` over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
-        if let Some(session) = self.session.take()
-            && !session.is_closed()
-        {
-            match select_one(&session, self.target.role).await {
-                Ok(()) => {
-                    self.session = Some(session);
-                    return Ok(());
-                }
-                // It may be this connection alone that was ended; the new one will tell.
-                Err(_) => drop(session),
-            }
-        }
-        let session = Session::open(&self.target, "portcullis", within).await?;
-        select_one(&session, self.target.role).await?;
-        self.session = Some(session);
-        Ok(())
+    async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
+        select_one(session, self.role).await
+    }
+
+    async fn open(&self, within: Duration) -> Result<Session, Failure> {
+        let session = Session::open(self, "portcullis", within).await?;
+        select_one(&session, self.role).await?;
+        Ok(session)
     }
 }
 
 async fn select_one(session: &Session, role: ServerRole) -> Result<(), Failure> {
     match session.value("SELECT 1").await?.as_deref() {
         Some("1") => {}
-        other => return Err(Failure::new(Class::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
+        other => return Err(Failure::new(ErrorKind::Protocol, &format!("SELECT 1 was answered with {other:?}"))),
     }
     has_role(session, role).await
 }
@@ -225,5 +210,5 @@ async fn has_role(session: &Session, role: ServerRole) -> Result<(), Failure> {
         ServerRole::Primary => ("SELECT pg_catalog.pg_is_in_recovery()", "f", "the server is a standby"),
         ServerRole::Standby => ("SELECT pg_catalog.pg_is_in_recovery()", "t", "the server is no standby"),
     };
-    if session.value(question).await?.as_deref() == Some(wanted) { Ok(()) } else { Err(Failure::new(Class::NotReady, words)) }
+    if session.value(question).await?.as_deref() == Some(wanted) { Ok(()) } else { Err(Failure::new(ErrorKind::NotReady, words)) }
 }

@@ -1,7 +1,7 @@
 //! Asks whether a Redis takes AUTH and SELECT and answers PING; it never writes.
 
+pub mod heartbeat_reader;
 mod ready;
-pub mod registry;
 mod topology;
 
 use std::net::IpAddr;
@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind as RedisErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinSet;
 
 use super::bounded::{Allowance, Bounded};
 use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss, session_number};
+use super::kept::Server;
 use super::tls;
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::RedisTarget;
 
 /// How long sent data may stay unacknowledged, so that a stuck write cannot arrive much later than it was decided
@@ -96,17 +97,17 @@ impl Session {
     pub async fn ping(&mut self) -> Result<(), Failure> {
         match self.query(&redis::cmd("PING")).await? {
             Value::SimpleString(word) if word == "PONG" => Ok(()),
-            other => Err(Failure::new(Class::Protocol, &format!("PING was answered with {other:?}"))),
+            other => Err(Failure::new(ErrorKind::Protocol, &format!("PING was answered with {other:?}"))),
         }
     }
 
     /// Sends one command and takes its answer; an error that the server answers is a failure, too.
     pub async fn query(&mut self, command: &Cmd) -> Result<Value, Failure> {
-        self.ask(command).await.map_err(|error| failure(&error))
+        self.send(command).await.map_err(|error| failure(&error))
     }
 
     /// As [`Session::query`], with the driver's error for those who have to know its code.
-    pub async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+    pub async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         self.allowance.renew_to(LONGEST_ANSWER);
         self.connection.send_packed_command(command).await?.extract_error()
     }
@@ -138,66 +139,49 @@ pub fn failure(error: &RedisError) -> Failure {
 }
 
 /// The class of an error; the driver knows only some of the server's codes as kinds of their own.
-fn class(error: &RedisError) -> Class {
+fn class(error: &RedisError) -> ErrorKind {
     let words = error.detail().unwrap_or_default();
     match (error.kind(), error.code()) {
-        (ErrorKind::Io, _) if error.is_timeout() => Class::Timeout,
-        (ErrorKind::Io, _) if class_of_chain(error) == Some(Class::Tls) => Class::Tls,
-        (ErrorKind::Io, _) if class_of_chain(error) == Some(Class::Protocol) => Class::Protocol,
+        (RedisErrorKind::Io, _) if error.is_timeout() => ErrorKind::Timeout,
+        (RedisErrorKind::Io, _) if class_of_chain(error) == Some(ErrorKind::Tls) => ErrorKind::Tls,
+        (RedisErrorKind::Io, _) if class_of_chain(error) == Some(ErrorKind::Protocol) => ErrorKind::Protocol,
         // We connect ourselves, so this is a connection that was closed before the answer.
-        (ErrorKind::Io, _) => Class::Refused,
-        (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => Class::Auth,
+        (RedisErrorKind::Io, _) => ErrorKind::Refused,
+        (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => ErrorKind::Auth,
         (_, Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MISCONF" | "NOREPLICAS" | "READONLY" | "OOM")) => {
-            Class::NotReady
+            ErrorKind::NotReady
         }
-        (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => Class::NotReady,
-        (ErrorKind::Server(ServerErrorKind::ResponseError), _) if words.contains("max number of clients") => Class::Refused,
+        (RedisErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask), _) => ErrorKind::NotReady,
+        (RedisErrorKind::Server(ServerErrorKind::ResponseError), _) if words.contains("max number of clients") => ErrorKind::Refused,
         // An unknown password, an unknown database, and what Redis answers to long commands before the login.
-        (ErrorKind::Server(ServerErrorKind::ResponseError), _)
+        (RedisErrorKind::Server(ServerErrorKind::ResponseError), _)
             if ["without any password", "DB index", "unauthenticated"].iter().any(|mark| words.contains(mark)) =>
         {
-            Class::Auth
+            ErrorKind::Auth
         }
-        _ => Class::Protocol,
+        _ => ErrorKind::Protocol,
     }
 }
 
 pub(super) use ready::ReadyProbe;
 pub use topology::open;
-pub(super) use topology::{ClusterProbe, SentinelProbe};
 
-/// A check of a Redis with the connection it keeps between two runs.
-#[derive(Debug)]
-pub(super) struct RedisProbe {
-    target: RedisTarget,
-    session: Option<Session>,
-}
+impl Server for RedisTarget {
+    type Session = Session;
 
-impl RedisProbe {
-    pub(super) const fn new(target: RedisTarget) -> Self {
-        Self { target, session: None }
+    fn number(session: &Session) -> u64 {
+        session.number
     }
 
-    /// Which session is kept; none without one.
-    pub(super) fn session(&self) -> Option<u64> {
-        self.session.as_ref().map(|session| session.number)
+    fn is_closed(session: &mut Session) -> bool {
+        session.is_closed()
     }
 
-    /// PING over the kept connection; one that has died meanwhile is replaced within the same run.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
-        if let Some(mut session) = self.session.take()
-            && !session.is_closed()
-        {
-            match session.ask(&redis::cmd("PING")).await {
-                Err(error) if error.is_connection_dropped() => {}
-                Err(error) => return Err(failure(&error)),
-                Ok(_) => {
-                    self.session = Some(session);
-                    return Ok(());
-                }
-            }
-        }
-        self.session = Some(Session::open(&self.target, within).await?);
-        Ok(())
+    async fn probe(&self, session: &mut Session) -> Result<(), Failure> {
+        session.ping().await
+    }
+
+    async fn open(&self, within: Duration) -> Result<Session, Failure> {
+        Session::open(self, within).await
     }
 }

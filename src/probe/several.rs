@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::dial::shown;
 use super::http::HttpProbe;
-use crate::outcome::{Cause, Class, Failure, Part};
+use crate::outcome::{Detail, EndpointResult, ErrorKind, Failure};
 use crate::plan::target::{Member, SeveralTarget};
 
 /// A check of several endpoints.
@@ -33,7 +33,7 @@ impl SeveralProbe {
 
     /// Asks all of them, each within its own time once it is its turn, and all within `within`; the result is the first failure in
     /// their order.
-    pub(super) async fn ask(&mut self, within: Duration) -> (Result<(), Failure>, Vec<Part>) {
+    pub(super) async fn probe(&mut self, within: Duration) -> (Result<(), Failure>, Vec<EndpointResult>) {
         let turns = Arc::new(Semaphore::new(self.target.at_once));
         let (each, now) = (self.target.timeout, Instant::now());
         let until = now.checked_add(within.mul_f64(0.98)).unwrap_or(now);
@@ -48,16 +48,16 @@ impl SeveralProbe {
                 let turn = timeout_at(until, turns.acquire_owned()).await;
                 let began = Instant::now();
                 if turn.is_err() || began >= until {
-                    return (index, probe, Err(not_asked()), None, Duration::ZERO);
+                    return (index, probe, Err(out_of_time()), None, Duration::ZERO);
                 }
                 let own = each.min(until.saturating_duration_since(began));
-                let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(own))));
-                let result = timeout(own, probe.ask(own.mul_f64(0.95))).await.unwrap_or_else(late);
+                let late = |_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(own))));
+                let result = timeout(own, probe.probe(own.mul_f64(0.95))).await.unwrap_or_else(late);
                 let status = probe.status();
                 (index, probe, result, status, began.elapsed())
             });
         }
-        let mut parts: Vec<Part> = self.target.members.iter().map(unasked).collect();
+        let mut parts: Vec<EndpointResult> = self.target.members.iter().map(not_probed).collect();
         while let Some(joined) = tasks.join_next().await {
             let Ok((index, probe, result, status, elapsed)) = joined else { continue };
             if let (Some(slot), Some(part)) = (self.members.get_mut(index), parts.get_mut(index)) {
@@ -70,13 +70,13 @@ impl SeveralProbe {
 }
 
 /// The part of an endpoint before it has answered.
-fn unasked(member: &Member) -> Part {
+fn not_probed(member: &Member) -> EndpointResult {
     let failure = if member.lacks_key {
-        Failure::new(Class::Missing, "it was not asked: its key is empty").because(Cause::NotConfigured)
+        Failure::new(ErrorKind::Missing, "it was not asked: its key is empty").because(Detail::NotConfigured)
     } else {
-        Failure::new(Class::Internal, "the probe panicked")
+        Failure::new(ErrorKind::Internal, "the probe panicked")
     };
-    Part {
+    EndpointResult {
         name: member.name.clone(),
         target: member.http.shown.clone(),
         client: None,
@@ -86,22 +86,22 @@ fn unasked(member: &Member) -> Part {
     }
 }
 
-fn not_asked() -> Failure {
-    Failure::new(Class::Timeout, "it was not asked: the time of the check was over before its turn")
+fn out_of_time() -> Failure {
+    Failure::new(ErrorKind::Timeout, "it was not asked: the time of the check was over before its turn")
 }
 
 /// All have to answer; one without a key stands in the report, and fails the check only where nothing else was asked.
-fn summary(parts: &[Part]) -> Result<(), Failure> {
-    let asked = |part: &&Part| part.result.as_ref().err().is_none_or(|failure| failure.cause != Cause::NotConfigured);
+fn summary(parts: &[EndpointResult]) -> Result<(), Failure> {
+    let asked = |part: &&EndpointResult| part.result.as_ref().err().is_none_or(|failure| failure.cause != Detail::NotConfigured);
     let failing =
         if parts.iter().any(|part| asked(&part)) { parts.iter().filter(asked).find(|part| part.result.is_err()) } else { parts.first() };
     failing.map_or(Ok(()), |first| Err(failed(parts, first, &first.name)))
 }
 
 /// The failure of a check of which parts failed, in the words of one that is called `name`.
-pub(super) fn failed(parts: &[Part], one: &Part, name: &str) -> Failure {
+pub(super) fn failed(parts: &[EndpointResult], one: &EndpointResult, name: &str) -> Failure {
     let failed = parts.iter().filter(|part| part.result.is_err()).count();
-    let failure = one.result.as_ref().err().cloned().unwrap_or_else(|| Failure::new(Class::Internal, "it passed"));
+    let failure = one.result.as_ref().err().cloned().unwrap_or_else(|| Failure::new(ErrorKind::Internal, "it passed"));
     Failure { status: None, ..failure.of(&format!("{failed} of {} failed, first {name}", parts.len())) }
 }
 
@@ -111,7 +111,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::plan::target::{Expect, HttpTarget, Tls};
+    use crate::plan::target::{Expectation, HttpTarget, Tls};
     use crate::secret::Secret;
 
     fn member(name: &str, port: u16, lacks_key: bool) -> Member {
@@ -122,7 +122,7 @@ mod tests {
             method: "GET".to_owned(),
             headers: Vec::new(),
             masked_key: None,
-            expect: Expect { status: vec![204, 404], ..Expect::default() },
+            expect: Expectation { status: vec![204, 404], ..Expectation::default() },
             tls: Tls::default(),
             redirects: None,
             environment_proxy: false,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     /// What each part says of its result: the cause, the status, the words.
-    fn told(parts: &[Part]) -> Vec<(Option<u16>, String)> {
+    fn told(parts: &[EndpointResult]) -> Vec<(Option<u16>, String)> {
         parts
             .iter()
             .map(|part| (part.status, part.result.as_ref().err().map_or_else(String::new, |failure| failure.private.as_str().to_owned())))
@@ -162,12 +162,12 @@ mod tests {
         assert!(longest >= timeout * 4);
         let late = "no answer within 200ms".to_owned();
         let keyless = "it was not asked: its key is empty".to_owned();
-        let (result, parts) = SeveralProbe::new(target.clone()).ask(longest).await;
+        let (result, parts) = SeveralProbe::new(target.clone()).probe(longest).await;
         assert_eq!(told(&parts), [(None, late.clone()), (None, late), (Some(204), String::new()), (None, keyless)]);
         assert!(result.is_err() && parts.iter().all(|part| part.elapsed < timeout * 2));
         // Where the whole has less time than that, the last ones do not get their turn.
-        let (_, parts) = SeveralProbe::new(target).ask(Duration::from_millis(150)).await;
-        assert_eq!(told(&parts)[2], (None, not_asked().private.as_str().to_owned()));
+        let (_, parts) = SeveralProbe::new(target).probe(Duration::from_millis(150)).await;
+        assert_eq!(told(&parts)[2], (None, out_of_time().private.as_str().to_owned()));
     }
 
     #[tokio::test]
@@ -176,11 +176,11 @@ mod tests {
             (serving("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await, serving("HTTP/1.1 204 No Content\r\n\r\n").await);
         let members = vec![member("a", missing, false), member("b", empty, false), member("c", 9, true)];
         let mut probe = SeveralProbe::new(SeveralTarget { members, at_once: 4, timeout: Duration::from_secs(5) });
-        let (result, parts) = probe.ask(Duration::from_secs(6)).await;
+        let (result, parts) = probe.probe(Duration::from_secs(6)).await;
         assert_eq!(parts.iter().map(|part| part.status).collect::<Vec<_>>(), [Some(404), Some(204), None]);
         assert_eq!(result, Ok(()));
         let alone = SeveralTarget { members: vec![member("c", 9, true)], at_once: 1, timeout: Duration::from_secs(5) };
-        let (result, _) = SeveralProbe::new(alone).ask(Duration::from_secs(6)).await;
-        assert_eq!(result.unwrap_err().cause, Cause::NotConfigured);
+        let (result, _) = SeveralProbe::new(alone).probe(Duration::from_secs(6)).await;
+        assert_eq!(result.unwrap_err().cause, Detail::NotConfigured);
     }
 }

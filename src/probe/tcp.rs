@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::dial::{Refused, dial_again};
+use super::dial::{RefusedSocket, dial_again};
 use crate::outcome::Failure;
 use crate::plan::target::Address;
 
@@ -10,16 +10,16 @@ use crate::plan::target::Address;
 #[derive(Debug)]
 pub(super) struct TcpProbe {
     address: Address,
-    refused: Refused,
+    refused: RefusedSocket,
 }
 
 impl TcpProbe {
     pub(super) fn new(address: Address) -> Self {
-        Self { address, refused: Refused::default() }
+        Self { address, refused: RefusedSocket::default() }
     }
 
     /// Passes when one address of the host accepts a connection; it is closed at once.
-    pub(super) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         dial_again(&self.address, within, &mut self.refused).await.map(drop)
     }
 }

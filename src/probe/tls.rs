@@ -19,8 +19,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::dial::{Duplex, class_of_io};
-use crate::outcome::{Class, Failure};
-use crate::plan::target::{Identity, Tls, Verify};
+use crate::outcome::{ErrorKind, Failure};
+use crate::plan::target::{ClientCertificate, Tls, Verify};
 use fitness::{Unfit, serves, signs};
 
 /// The one cryptography of this program; nothing is left to a default that another crate could choose.
@@ -37,7 +37,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 /// Speaks TLS over `stream` with the server that is called `host`.
 pub(super) async fn wrap<S: Duplex>(stream: S, host: &str, config: Arc<ClientConfig>) -> Result<TlsStream<S>, Failure> {
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Failure::new(Class::Tls, &format!("{host} is not a name that a certificate can bear")))?;
+        .map_err(|_| Failure::new(ErrorKind::Tls, &format!("{host} is not a name that a certificate can bear")))?;
     TlsConnector::from(config).connect(name, stream).await.map_err(|error| failure(&error))
 }
 
@@ -46,7 +46,7 @@ pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Fai
     let versions = if tls.newest_only { &[&TLS13][..] } else { rustls::DEFAULT_VERSIONS };
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
-        .map_err(|error| Failure::new(Class::Internal, &error.to_string()))?
+        .map_err(|error| Failure::new(ErrorKind::Internal, &error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Judge::new(tls)?));
     let mut config = match &tls.identity {
@@ -55,7 +55,7 @@ pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Fai
             let (chain, key) = read_identity(identity)?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
                 let words = format!("{} does not fit {}: {error}", identity.key.display(), identity.certificate.display());
-                Failure::new(Class::Tls, &words)
+                Failure::new(ErrorKind::Tls, &words)
             })?
         }
     };
@@ -64,14 +64,14 @@ pub(super) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<ClientConfig, Fai
 }
 
 /// What no server can be spoken with: for a client that wants a configuration and has no use for it.
-pub(super) fn nobody() -> Result<ClientConfig, Failure> {
+pub(super) fn trusting_none() -> Result<ClientConfig, Failure> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(Class::Internal, &error.to_string()))?;
+        .map_err(|error| Failure::new(ErrorKind::Internal, &error.to_string()))?;
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-fn read_identity(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
+fn read_identity(identity: &ClientCertificate) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
     let key = PrivateKeyDer::from_pem_file(&identity.key).map_err(|error| unreadable("the private key", &identity.key, &error))?;
     Ok((read_certificates(&identity.certificate)?, key))
 }
@@ -80,13 +80,13 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failur
     let unreadable = |error| unreadable("certificates", path, &error);
     let found: Vec<_> = CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
     if found.is_empty() {
-        return Err(Failure::new(Class::Tls, &format!("{} holds no certificate in PEM", path.display())));
+        return Err(Failure::new(ErrorKind::Tls, &format!("{} holds no certificate in PEM", path.display())));
     }
     Ok(found)
 }
 
 fn unreadable(what: &str, path: &Path, error: &dyn Error) -> Failure {
-    Failure::new(Class::Tls, &format!("cannot read {what} of {}: {error}", path.display()))
+    Failure::new(ErrorKind::Tls, &format!("cannot read {what} of {}: {error}", path.display()))
 }
 
 /// The system's trusted certificates, read once; in an image that has none those of Mozilla, built in.
@@ -142,7 +142,7 @@ impl Judge {
         // Without any authority the file may still hold the server's own certificate.
         if !roots.is_empty() {
             let chain = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-            judge.chain = Some(chain.map_err(|error| Failure::new(Class::Tls, &error.to_string()))?);
+            judge.chain = Some(chain.map_err(|error| Failure::new(ErrorKind::Tls, &error.to_string()))?);
         }
         Ok(judge)
     }
@@ -214,7 +214,7 @@ impl ServerCertVerifier for Judge {
 /// What an error of a handshake, or of a session later on, means.
 pub(super) fn failure(error: &io::Error) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error) => Failure::new(Class::Tls, &words(error)),
+        Some(error) => Failure::new(ErrorKind::Tls, &words(error)),
         None => Failure::new(class_of_io(error), &format!("TLS handshake: {error}")).once_connected(),
     }
 }

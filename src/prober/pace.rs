@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 
 /// How often a check is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Pace {
         /// Since it was first asked.
         waited: Duration,
         /// What it last yielded.
-        class: Class,
+        class: ErrorKind,
     },
     /// It once passed, or its peer is not to be asked more often: in step from here on, with this interval.
     InStep(Duration),
@@ -26,7 +26,7 @@ pub enum Pace {
 /// and a peer is asked once an interval at most.
 pub fn delay(pace: Pace, chance: f64) -> Duration {
     match pace {
-        Pace::Waiting { class: Class::Auth, .. } => Duration::from_secs(1),
+        Pace::Waiting { class: ErrorKind::Auth, .. } => Duration::from_secs(1),
         Pace::Waiting { waited, .. } => {
             waited.mul_f64(0.03).clamp(Duration::from_millis(10), Duration::from_millis(250)).mul_f64(1.0 - 0.1 * chance)
         }
@@ -38,21 +38,21 @@ pub fn delay(pace: Pace, chance: f64) -> Duration {
 mod tests {
     use super::*;
 
-    fn waiting(waited_ms: u64, class: Class) -> Pace {
+    fn waiting(waited_ms: u64, class: ErrorKind) -> Pace {
         Pace::Waiting { waited: Duration::from_millis(waited_ms), class }
     }
 
     #[test]
     fn the_pace_is_as_documented() {
         for (pace, chance, ms) in [
-            (waiting(0, Class::Refused), 0.0, 10),
-            (waiting(0, Class::Refused), 1.0, 9),
-            (waiting(1_000, Class::Dns), 0.0, 30),
-            (waiting(5_000, Class::Timeout), 0.0, 150),
-            (waiting(5_000, Class::NotReady), 1.0, 135),
-            (waiting(60_000, Class::Refused), 0.0, 250),
-            (waiting(60_000, Class::Refused), 1.0, 225),
-            (waiting(0, Class::Auth), 1.0, 1_000),
+            (waiting(0, ErrorKind::Refused), 0.0, 10),
+            (waiting(0, ErrorKind::Refused), 1.0, 9),
+            (waiting(1_000, ErrorKind::Dns), 0.0, 30),
+            (waiting(5_000, ErrorKind::Timeout), 0.0, 150),
+            (waiting(5_000, ErrorKind::NotReady), 1.0, 135),
+            (waiting(60_000, ErrorKind::Refused), 0.0, 250),
+            (waiting(60_000, ErrorKind::Refused), 1.0, 225),
+            (waiting(0, ErrorKind::Auth), 1.0, 1_000),
             (Pace::InStep(Duration::from_secs(5)), 0.0, 5_000),
             (Pace::InStep(Duration::from_secs(5)), 0.5, 5_250),
             (Pace::InStep(Duration::from_secs(5)), 1.0, 5_500),

@@ -5,29 +5,29 @@ use std::sync::mpsc;
 
 use super::*;
 use crate::mailbox::mailbox;
-use crate::plan::target::{Address, Expect, HttpTarget, Tls};
+use crate::plan::target::{Address, Expectation, HttpTarget, Tls};
 use crate::plan::{Affects, Service};
 use crate::secret::Secret;
 
 /// Answers one class after another, the last one for ever; each answer takes 5 ms. A refusal comes before anybody has heard the question.
 struct Script {
-    answers: VecDeque<Class>,
+    answers: VecDeque<ErrorKind>,
     reached: bool,
 }
 
 impl Script {
-    fn new(answers: &[Class]) -> Self {
+    fn new(answers: &[ErrorKind]) -> Self {
         Self { answers: answers.iter().copied().collect(), reached: true }
     }
 }
 
 impl Ask for Script {
-    async fn ask(&mut self, _within: Duration) -> Outcome {
+    async fn probe(&mut self, _within: Duration) -> Outcome {
         sleep(Duration::from_millis(5)).await;
         let class = if self.answers.len() > 1 { self.answers.pop_front() } else { self.answers.front().copied() };
-        self.reached = class != Some(Class::Refused);
+        self.reached = class != Some(ErrorKind::Refused);
         match class {
-            Some(Class::Ok) | None => Outcome::passed(Duration::ZERO),
+            Some(ErrorKind::Ok) | None => Outcome::passed(Duration::ZERO),
             Some(class) => Outcome::failed(class, "", Duration::ZERO),
         }
     }
@@ -46,7 +46,7 @@ fn check(wait: Duration, success_threshold: u32) -> CheckPlan {
         creates_database: false,
         affects: Affects::Health,
         interval: Duration::from_secs(5),
-        spaced: false,
+        rate_limited: false,
         timeout: Duration::from_secs(2),
         failure_threshold: 3,
         success_threshold,
@@ -55,7 +55,7 @@ fn check(wait: Duration, success_threshold: u32) -> CheckPlan {
 }
 
 /// When the answers came within the first `seconds`, in milliseconds.
-async fn times(check: CheckPlan, script: &[Class], seconds: u64) -> Vec<u128> {
+async fn times(check: CheckPlan, script: &[ErrorKind], seconds: u64) -> Vec<u128> {
     let (sender, receiver) = mpsc::channel();
     let began = Instant::now();
     let tell = move |_| sender.send(began.elapsed().as_millis()).unwrap();
@@ -67,7 +67,7 @@ async fn times(check: CheckPlan, script: &[Class], seconds: u64) -> Vec<u128> {
 
 #[tokio::test(start_paused = true)]
 async fn a_dependency_is_asked_often_until_it_passes_and_then_in_step() {
-    use Class::{Ok, Refused};
+    use ErrorKind::{Ok, Refused};
     let times = times(check(Duration::from_secs(60), 1), &[Refused, Refused, Refused, Ok], 17).await;
     assert!(times[3] <= 60, "{times:?}");
     assert!(times[4] - times[3] >= 5_000, "{times:?}");
@@ -76,20 +76,20 @@ async fn a_dependency_is_asked_often_until_it_passes_and_then_in_step() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_pass_of_several_does_not_slow_the_wait() {
-    let times = times(check(Duration::from_secs(60), 3), &[Class::Ok], 4).await;
+    let times = times(check(Duration::from_secs(60), 3), &[ErrorKind::Ok], 4).await;
     assert_eq!(times.len(), 3, "{times:?}");
     assert!(times[2] <= 60, "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_check_that_nobody_waits_for_is_in_step_from_the_start() {
-    let times = times(check(Duration::ZERO, 1), &[Class::Refused], 13).await;
+    let times = times(check(Duration::ZERO, 1), &[ErrorKind::Refused], 13).await;
     assert_eq!(times.len(), 3, "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_order_asks_a_check_at_once_and_often_until_it_passes() {
-    use Class::{Ok, Refused};
+    use ErrorKind::{Ok, Refused};
     let (orders, receiver_of_orders) = watch::channel(Orders::default());
     let (sender, receiver) = mpsc::channel();
     let began = Instant::now();
@@ -107,7 +107,7 @@ async fn an_order_asks_a_check_at_once_and_often_until_it_passes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_wait_is_late_by_a_few_per_cent_at_most() {
-    let times = times(check(Duration::from_secs(60), 1), &[Class::Refused], 30).await;
+    let times = times(check(Duration::from_secs(60), 1), &[ErrorKind::Refused], 30).await;
     for pair in times.windows(2) {
         assert!((pair[1] - pair[0]) as f64 <= 17.0 + 0.031 * pair[0] as f64, "{pair:?}");
         assert!(pair[1] - pair[0] <= 257, "{pair:?}");
@@ -146,35 +146,35 @@ async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
     assert!(inbox.take(usize::MAX).is_empty());
     sender.send(Orders { all: true, ..Orders::default() }).unwrap();
     let events = received(&inbox).await;
-    assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.class() == Class::Refused), "{events:?}");
+    assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.class() == ErrorKind::Refused), "{events:?}");
     drop(sender);
     prober.await.unwrap();
 }
 
 /// A check of an HTTP endpoint that may be asked every 5 s at most.
-fn spaced(url: &str, success_threshold: u32) -> CheckPlan {
+fn rate_limited(url: &str, success_threshold: u32) -> CheckPlan {
     let http = HttpTarget {
         url: Secret::unlisted(url),
         shown: url.to_owned(),
         method: "GET".to_owned(),
         masked_key: None,
         headers: Vec::new(),
-        expect: Expect::default(),
+        expect: Expectation::default(),
         tls: Tls::default(),
         redirects: None,
         environment_proxy: false,
     };
-    CheckPlan { target: Target::Http(http), spaced: true, ..check(Duration::from_secs(60), success_threshold) }
+    CheckPlan { target: Target::Http(http), rate_limited: true, ..check(Duration::from_secs(60), success_threshold) }
 }
 
 /// A check under way, and what it tells: when in milliseconds, and whether its peer was asked for that.
-struct Told {
+struct WatchedCheck {
     task: tokio::task::JoinHandle<()>,
     receiver: mpsc::Receiver<(u128, bool)>,
 }
 
-impl Told {
-    fn by(check: CheckPlan, script: &[Class], orders: &watch::Sender<Orders>, began: Instant) -> Self {
+impl WatchedCheck {
+    fn by(check: CheckPlan, script: &[ErrorKind], orders: &watch::Sender<Orders>, began: Instant) -> Self {
         let (sender, receiver) = mpsc::channel();
         let tell = move |event| sender.send((began.elapsed().as_millis(), matches!(event, Event::Probed(..)))).unwrap();
         Self { task: tokio::spawn(watch_check(0, check, Script::new(script), orders.subscribe(), false, tell)), receiver }
@@ -188,9 +188,9 @@ impl Told {
 
 #[tokio::test(start_paused = true)]
 async fn a_spaced_check_is_asked_once_an_interval_at_most_also_while_it_is_waited_for() {
-    use Class::{Auth, Ok, Protocol, Status, Timeout};
+    use ErrorKind::{Auth, Ok, Protocol, Status, Timeout};
     for script in [&[Status][..], &[Timeout, Auth, Protocol, Ok], &[Ok, Status, Ok, Ok, Ok]] {
-        let times = times(spaced("http://es/", 3), script, 60).await;
+        let times = times(rate_limited("http://es/", 3), script, 60).await;
         assert!((10..=12).contains(&times.len()), "{script:?} {times:?}");
         assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 5_000), "{script:?} {times:?}");
     }
@@ -198,8 +198,8 @@ async fn a_spaced_check_is_asked_once_an_interval_at_most_also_while_it_is_waite
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_never_came_about_is_no_question() {
-    use Class::{Ok, Refused, Status};
-    let times = times(spaced("http://es/", 1), &[Refused, Refused, Refused, Status, Ok], 6).await;
+    use ErrorKind::{Ok, Refused, Status};
+    let times = times(rate_limited("http://es/", 1), &[Refused, Refused, Refused, Status, Ok], 6).await;
     assert!(times[3] <= 60, "{times:?}");
     assert!(times[4] - times[3] >= 5_000, "{times:?}");
 }
@@ -207,7 +207,7 @@ async fn a_connection_that_never_came_about_is_no_question() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
     let (orders, _) = watch::channel(Orders::default());
-    let told = Told::by(spaced("http://es/", 1), &[Class::Ok], &orders, Instant::now());
+    let told = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
     sleep(Duration::from_secs(1)).await;
     for _ in 0..2 {
         orders.send_modify(|orders| orders.again += 1);
@@ -225,17 +225,17 @@ async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
 async fn whoever_asks_a_peer_next_keeps_its_interval() {
     let (orders, _) = watch::channel(Orders::default());
     let began = Instant::now();
-    let told = |check, script: &[Class]| Told::by(check, script, &orders, began);
-    let first = told(spaced("http://es/", 1), &[Class::Ok]);
+    let told = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);
+    let first = told(rate_limited("http://es/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(first.end(), [(5, true)]);
-    let under_other_rules = told(CheckPlan { failure_threshold: 1, ..spaced("http://es/", 1) }, &[Class::Ok]);
+    let under_other_rules = told(CheckPlan { failure_threshold: 1, ..rate_limited("http://es/", 1) }, &[ErrorKind::Ok]);
     sleep(Duration::from_millis(4_500)).await;
     assert_eq!(under_other_rules.end(), [(1_000, false), (5_010, true)]);
-    let another = told(spaced("http://other/", 1), &[Class::Ok]);
+    let another = told(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(2)).await;
     assert_eq!(another.end(), [], "it was cut short while it asked");
-    let after_it = told(spaced("http://other/", 1), &[Class::Ok]);
+    let after_it = told(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(5_010)).await;
     assert_eq!(after_it.end(), [(10_507, true)], "the peer may have heard the question that nobody waited for");
 }

@@ -1,7 +1,7 @@
 //! The table of children: who runs under which pid, how to reach them, and who has ended.
 
-mod seeing_off;
 mod signals;
+mod survivors;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use nix::sys::eventfd::EventFd;
 
 use super::lineage::Lineage;
 use super::notify::NotifyWays;
-use super::output::{Deadline, Output, Pipes, Scan};
-use super::spawn::{self, SpawnError, Surroundings};
+use super::output::{OutputRelays, Pipes, Scan, StopDeadline};
+use super::spawn::{self, InheritedEnvironment, SpawnError};
 use super::starter::{Report, Starters};
 use super::{memory, terminal};
 use crate::exit::Ended;
 use crate::plan::process::{ProcessPlan, RestartPolicy};
 use crate::state::event::ProcessId;
 use crate::sys::{self, Reaped};
-use seeing_off::SeeingOff;
-pub use seeing_off::There;
+use survivors::SurvivorSignals;
+pub use survivors::There;
 
 /// How many are reaped in one turn of the loop: half a millisecond's work.
 const MOST_REAPED: usize = 32;
@@ -30,7 +30,7 @@ pub struct Harvest {
     /// Children of ours that ended.
     pub ended: Vec<(ProcessId, Ended)>,
     /// Commands of probes that ended, by their pids.
-    pub errands: Vec<(i32, Ended)>,
+    pub exec_probes: Vec<(i32, Ended)>,
     /// Children of ours that were stopped, by which signal.
     pub stopped: Vec<(ProcessId, i32)>,
     /// Orphans that were given to us and ended.
@@ -51,16 +51,16 @@ pub enum News {
     /// It executed its program and has ended.
     Ended(ProcessId, Ended),
     /// The command of a probe could not be executed: its pid, and why.
-    ErrandFailed(i32, String),
+    ExecProbeFailed(i32, String),
     /// The command of a probe has ended.
-    ErrandEnded(i32, Ended),
+    ExecProbeEnded(i32, Ended),
 }
 
 /// Who a child is.
 #[derive(Clone, Copy, Debug)]
 enum Who {
     Process(ProcessId),
-    Errand,
+    ExecProbe,
 }
 
 /// A child of which is not known yet whether it executes its program.
@@ -75,31 +75,31 @@ struct Start {
 /// Every child that was started here. Exits are read in this place only, so that no status can be stolen.
 #[derive(Debug)]
 pub struct Children {
-    surroundings: Surroundings,
+    inherited: InheritedEnvironment,
     starters: Starters,
     starts: HashMap<i32, Start>,
     running: HashMap<i32, ProcessId>,
     groups: HashMap<ProcessId, i32>,
-    errands: HashSet<i32>,
-    output: Output,
-    seeing_off: SeeingOff,
+    exec_probes: HashSet<i32>,
+    output: OutputRelays,
+    survivors: SurvivorSignals,
     /// Who was sent KILL from here: nothing else need have ended it.
     killed: HashSet<ProcessId>,
     lineage: Lineage,
 }
 
 impl Children {
-    /// No children yet; those to come inherit `surroundings`. `bell` is rung when there are [`News`].
-    pub fn new(surroundings: Surroundings, bell: Arc<EventFd>) -> Self {
+    /// No children yet; those to come inherit `inherited`. `bell` is rung when there are [`News`].
+    pub fn new(inherited: InheritedEnvironment, bell: Arc<EventFd>) -> Self {
         Self {
-            surroundings,
+            inherited,
             starters: Starters::new(bell),
             starts: HashMap::new(),
             running: HashMap::new(),
             groups: HashMap::new(),
-            errands: HashSet::new(),
-            output: Output::default(),
-            seeing_off: SeeingOff::default(),
+            exec_probes: HashSet::new(),
+            output: OutputRelays::default(),
+            survivors: SurvivorSignals::default(),
             killed: HashSet::new(),
             lineage: Lineage::default(),
         }
@@ -107,11 +107,11 @@ impl Children {
 
     /// Starts a command. Its pid is known here before anything can be reaped; whether its program executes is told by [`news`](Self::news).
     pub fn start(&mut self, id: ProcessId, plan: &ProcessPlan, ways: &NotifyWays) -> Result<i32, SpawnError> {
-        let open = || self.output.open(plan.conditions.user.as_ref());
+        let open = || self.output.open(plan.attributes.user.as_ref());
         let pipes = plan.is_relayed().then(open).transpose().map_err(|error| SpawnError::no_pipe(plan, &error))?;
         let pass = pipes.iter().flat_map(Pipes::pass).chain(ways.pass.iter().copied()).collect();
         let ways_out = NotifyWays { environment: ways.environment.clone(), pass, seen: None };
-        let prepared = spawn::prepare(plan, &self.surroundings, &ways_out)?;
+        let prepared = spawn::prepare(plan, &self.inherited, &ways_out)?;
         let pid = self.starters.start(prepared, id == ProcessId::Main)?;
         self.starts.insert(pid, Start::default());
         if let Some(pipes) = pipes {
@@ -124,7 +124,7 @@ impl Children {
         }
         if id == ProcessId::Main && plan.restart.policy == RestartPolicy::Never {
             // They are the child's now; held open here, their readers would never see an end.
-            self.surroundings.descriptors.drain(..).for_each(sys::descriptors::close_inherited);
+            self.inherited.descriptors.drain(..).for_each(sys::descriptors::close_inherited);
         }
         self.running.insert(pid, id);
         self.groups.insert(id, pid);
@@ -133,17 +133,17 @@ impl Children {
     }
 
     /// Starts the command of a probe and returns its pid.
-    pub fn start_errand(&mut self, plan: &ProcessPlan) -> Result<i32, SpawnError> {
-        let prepared = spawn::prepare(plan, &self.surroundings, &NotifyWays::default())?;
+    pub fn start_exec_probe(&mut self, plan: &ProcessPlan) -> Result<i32, SpawnError> {
+        let prepared = spawn::prepare(plan, &self.inherited, &NotifyWays::default())?;
         let pid = self.starters.start(prepared, false)?;
         self.starts.insert(pid, Start::default());
-        self.errands.insert(pid);
+        self.exec_probes.insert(pid);
         Ok(pid)
     }
 
     /// Kills the group of a probe's command, as long as that is not reaped: later the number may be a stranger's.
-    pub fn kill_errand(&self, pid: i32) {
-        if self.errands.contains(&pid) {
+    pub fn kill_exec_probe(&self, pid: i32) {
+        if self.exec_probes.contains(&pid) {
             let _ = sys::send(-pid, libc::SIGKILL).or_else(|_| sys::send(pid, libc::SIGKILL));
         }
     }
@@ -156,7 +156,7 @@ impl Children {
             let who = match (&ended, self.running.get(&pid)) {
                 (Some((who, _)), _) => *who,
                 (None, Some(id)) => Who::Process(*id),
-                (None, None) => Who::Errand,
+                (None, None) => Who::ExecProbe,
             };
             if let (Err(_), None) = (&result, &ended) {
                 // It is about to end, with a status that says nothing but this.
@@ -171,8 +171,8 @@ impl Children {
                     held.into_iter().filter(|_| self.running.contains_key(&pid)).for_each(|number| drop(sys::send(pid, number)));
                 }
                 (Who::Process(id), Err(error)) => news.push(News::Failed(id, error)),
-                (Who::Errand, Ok(())) => news.extend(ended.map(|(_, ended)| News::ErrandEnded(pid, ended))),
-                (Who::Errand, Err(error)) => news.push(News::ErrandFailed(pid, error.sentence)),
+                (Who::ExecProbe, Ok(())) => news.extend(ended.map(|(_, ended)| News::ExecProbeEnded(pid, ended))),
+                (Who::ExecProbe, Err(error)) => news.push(News::ExecProbeFailed(pid, error.sentence)),
             }
         }
         news
@@ -186,7 +186,7 @@ impl Children {
                 self.output.ended(pid);
                 Some(Who::Process(id))
             }
-            None => self.errands.remove(&pid).then_some(Who::Errand),
+            None => self.exec_probes.remove(&pid).then_some(Who::ExecProbe),
         }
     }
 
@@ -197,14 +197,14 @@ impl Children {
             match sys::reap() {
                 Reaped::Child(pid, ended) => {
                     let who = self.forget(pid);
-                    self.seeing_off.forget(pid);
-                    if matches!(who, Some(Who::Errand)) && sys::send(-pid, 0).is_ok() {
-                        self.seeing_off.signal_group(pid, libc::SIGKILL);
+                    self.survivors.forget(pid);
+                    if matches!(who, Some(Who::ExecProbe)) && sys::send(-pid, 0).is_ok() {
+                        self.survivors.signal_group(pid, libc::SIGKILL);
                     }
                     match (who, self.starts.get_mut(&pid)) {
                         (Some(who), Some(start)) => start.ended = Some((who, ended)),
                         (Some(Who::Process(id)), None) if self.groups.get(&id) == Some(&pid) => harvest.ended.push((id, ended)),
-                        (Some(Who::Errand), None) => harvest.errands.push((pid, ended)),
+                        (Some(Who::ExecProbe), None) => harvest.exec_probes.push((pid, ended)),
                         _ => harvest.orphans += 1,
                     }
                 }
@@ -219,13 +219,13 @@ impl Children {
                 }
             }
         }
-        self.see_off_more(&harvest);
+        self.signal_new_survivors(&harvest);
         harvest
     }
 
     /// A variable that every child inherits.
     pub fn inherited(&self, name: &str) -> Option<String> {
-        self.surroundings.environment.get(&std::ffi::OsString::from(name)).and_then(|value| value.to_str()).map(str::to_owned)
+        self.inherited.environment.get(&std::ffi::OsString::from(name)).and_then(|value| value.to_str()).map(str::to_owned)
     }
 
     /// Whether this is a process of ours that runs, or in the group of one.
@@ -238,7 +238,7 @@ impl Children {
     /// A helper like `systemd-notify` may be gone before it is asked about: a pid that is ours to see but of nobody is believed. A
     /// process of another pid namespace has the pid 0 here.
     pub fn is_ours(&mut self, pid: i32) -> bool {
-        pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(|| sys::is_nobody(pid)))
+        pid > 0 && (self.running.contains_key(&pid) || self.lineage.is_below(pid).unwrap_or_else(|| sys::is_free(pid)))
     }
 
     /// Whether KILL is on its way to a child of ours, or one of them is ending already.
@@ -246,8 +246,8 @@ impl Children {
         self.running.keys().any(|pid| memory::is_dying(*pid))
     }
 
-    /// Passes on the rest of what children wrote, for a bounded time; see [`Output::finish`].
-    pub fn finish_output(&self, stop: Option<Deadline>) {
+    /// Passes on the rest of what children wrote, for a bounded time; see [`OutputRelays::finish`].
+    pub fn finish_output(&self, stop: Option<StopDeadline>) {
         self.output.finish(stop);
     }
 

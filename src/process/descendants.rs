@@ -40,7 +40,7 @@ impl Descendant {
 
 /// What one step of a [`Walk`] brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum WalkStep {
     /// Something was read, no descendant yet.
     Read,
     /// A descendant, whose own children are known by now.
@@ -81,7 +81,7 @@ impl Walk {
     ///
     /// # Errors
     /// There is no `/proc`, or no descriptor left to read it: who is below us is then not known. The same step can be tried again.
-    pub fn step(&mut self) -> io::Result<Step> {
+    pub fn step(&mut self) -> io::Result<WalkStep> {
         let way = match &mut self.way {
             Some(way) => way,
             None => {
@@ -95,30 +95,30 @@ impl Walk {
             if let Some(stat) = Stat::of(pid) {
                 children.entry(stat.parent).or_default().push(pid);
             }
-            return Ok(Step::Read);
+            return Ok(WalkStep::Read);
         }
         if self.list.is_some() {
             self.read_on();
-            return Ok(Step::Read);
+            return Ok(WalkStep::Read);
         }
         if let Some(thread) = self.threads.last() {
             let list = unless_gone(File::open(format!("/proc/{}/task/{thread}/children", self.parent)))?;
             self.threads.pop();
             self.list = list.map(|file| (file, Vec::new()));
-            return Ok(Step::Read);
+            return Ok(WalkStep::Read);
         }
         // The first one asked is ourselves.
         if self.told < self.asked.saturating_sub(1)
             && let Some(descendant) = self.found.get(self.told)
         {
             self.told = self.told.saturating_add(1);
-            return Ok(if descendant.pid == NOBODY { Step::Read } else { Step::Found(*descendant) });
+            return Ok(if descendant.pid == NOBODY { WalkStep::Read } else { WalkStep::Found(*descendant) });
         }
         let parent = match self.asked.checked_sub(1) {
             None => sys::own_ids().0,
             Some(next) => match self.found.get(next) {
                 Some(descendant) => descendant.pid,
-                None => return Ok(Step::Over),
+                None => return Ok(WalkStep::Over),
             },
         };
         let children = match self.way.as_mut() {
@@ -136,7 +136,7 @@ impl Walk {
         for pid in children {
             self.find(pid);
         }
-        Ok(Step::Read)
+        Ok(WalkStep::Read)
     }
 
     /// Who was found so far, some of them not told yet.
@@ -220,7 +220,7 @@ impl Reserve {
     ///
     /// # Errors
     /// As [`Walk::step`].
-    pub fn step(&mut self, walk: &mut Walk) -> io::Result<Step> {
+    pub fn step(&mut self, walk: &mut Walk) -> io::Result<WalkStep> {
         match walk.step() {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && self.0.take().is_some() => walk.step(),
             stepped => stepped,
@@ -245,9 +245,9 @@ mod tests {
         let mut all = Vec::new();
         loop {
             match walk.step().unwrap() {
-                Step::Read => {}
-                Step::Found(descendant) => all.push(descendant),
-                Step::Over => return all,
+                WalkStep::Read => {}
+                WalkStep::Found(descendant) => all.push(descendant),
+                WalkStep::Over => return all,
             }
         }
     }
@@ -283,7 +283,7 @@ mod tests {
         let pid = i32::try_from(child.id()).unwrap();
         let mut walk = Walk::default();
         while !walk.seen.contains(&pid) {
-            assert_eq!(walk.step().unwrap(), Step::Read);
+            assert_eq!(walk.step().unwrap(), WalkStep::Read);
         }
         child.kill().unwrap();
         child.wait().unwrap();

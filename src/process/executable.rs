@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// What was found in a program's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// A script whose first line names this interpreter.
     Script(String),
     /// A program for this machine, with the dynamic loader it asks for.
@@ -27,26 +27,26 @@ pub(super) enum Kind {
 const HEAD: u64 = 4096;
 
 /// Looks at the beginning of the file.
-pub(super) fn kind(path: &Path) -> Kind {
+pub(super) fn kind(path: &Path) -> FileKind {
     let mut head = Vec::new();
-    let Ok(found) = std::fs::metadata(path) else { return Kind::Other };
+    let Ok(found) = std::fs::metadata(path) else { return FileKind::Other };
     if !found.is_file() {
-        return Kind::NoFile(what_it_is(found.file_type()));
+        return FileKind::NoFile(what_it_is(found.file_type()));
     }
     // Should it have become something else meanwhile, nobody is waited for.
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let Ok(mut file) = opened else { return Kind::Other };
+    let Ok(mut file) = opened else { return FileKind::Other };
     if file.by_ref().take(HEAD).read_to_end(&mut head).is_err() || head.is_empty() {
-        return Kind::Other;
+        return FileKind::Other;
     }
     if let Some(rest) = head.strip_prefix(b"#!") {
         let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        return Kind::Script(String::from_utf8_lossy(line).split_whitespace().next().unwrap_or_default().to_owned());
+        return FileKind::Script(String::from_utf8_lossy(line).split_whitespace().next().unwrap_or_default().to_owned());
     }
     if head.starts_with(b"\x7fELF") {
-        return Kind::Program { machine: machine(&head), loader: loader(&head, &mut file) };
+        return FileKind::Program { machine: machine(&head), loader: loader(&head, &mut file) };
     }
-    Kind::Other
+    FileKind::Other
 }
 
 fn what_it_is(kind: FileType) -> &'static str {
@@ -110,31 +110,31 @@ mod tests {
 
     #[test]
     fn kinds_of_files_are_told_apart() {
-        let cases: [(&str, &[u8], Kind); 5] = [
-            ("script", b"#! /bin/bash -e\nexit 3\n", Kind::Script("/bin/bash".into())),
-            ("text", b"exit 3\n", Kind::Other),
-            ("binary", b"MZ\0\0", Kind::Other),
-            ("empty", b"", Kind::Other),
-            ("truncated", b"\x7fELF\x02\x01\x01", Kind::Program { machine: "another machine", loader: None }),
+        let cases: [(&str, &[u8], FileKind); 5] = [
+            ("script", b"#! /bin/bash -e\nexit 3\n", FileKind::Script("/bin/bash".into())),
+            ("text", b"exit 3\n", FileKind::Other),
+            ("binary", b"MZ\0\0", FileKind::Other),
+            ("empty", b"", FileKind::Other),
+            ("truncated", b"\x7fELF\x02\x01\x01", FileKind::Program { machine: "another machine", loader: None }),
         ];
         for (name, content, expected) in cases {
             let path = file(name, content);
             assert_eq!(kind(&path), expected, "{name}");
             std::fs::remove_file(path).unwrap();
         }
-        assert_eq!(kind(Path::new("/nonexistent")), Kind::Other);
-        assert_eq!(kind(&std::env::temp_dir()), Kind::NoFile("a directory"));
-        assert_eq!(kind(Path::new("/dev/null")), Kind::NoFile("a device"));
+        assert_eq!(kind(Path::new("/nonexistent")), FileKind::Other);
+        assert_eq!(kind(&std::env::temp_dir()), FileKind::NoFile("a directory"));
+        assert_eq!(kind(Path::new("/dev/null")), FileKind::NoFile("a device"));
         let fifo = file("fifo", b"");
         std::fs::remove_file(&fifo).unwrap();
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(kind(&fifo), Kind::NoFile("a named pipe"));
+        assert_eq!(kind(&fifo), FileKind::NoFile("a named pipe"));
         std::fs::remove_file(fifo).unwrap();
     }
 
     #[test]
     fn this_very_test_names_its_machine() {
-        let Kind::Program { machine, .. } = kind(&std::env::current_exe().unwrap()) else { panic!("a test is a program") };
+        let FileKind::Program { machine, .. } = kind(&std::env::current_exe().unwrap()) else { panic!("a test is a program") };
         assert_eq!(machine, std::env::consts::ARCH);
     }
 }

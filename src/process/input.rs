@@ -5,12 +5,12 @@ use std::io::{self, Seek, Write};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::plan::process::Conditions;
+use crate::plan::process::ProcessAttributes;
 
 /// The file that becomes its standard input; none where it inherits ours. A text is in memory, so that writing it waits for nobody.
-pub(super) fn of(conditions: &Conditions) -> io::Result<Option<File>> {
-    let Some(text) = &conditions.input else {
-        return Ok(conditions.aside.then(|| File::open("/dev/null").ok()).flatten());
+pub(super) fn of(attributes: &ProcessAttributes) -> io::Result<Option<File>> {
+    let Some(text) = &attributes.input else {
+        return Ok(attributes.aside.then(|| File::open("/dev/null").ok()).flatten());
     };
     let mut memory = File::from(memfd_create(c"input", MFdFlags::MFD_CLOEXEC)?);
     memory.write_all(text.value().as_bytes())?;

@@ -32,7 +32,7 @@ const LONGEST_END: Duration = Duration::from_secs(5);
 /// What stands on the stream where children of these names, by their place, have written these pieces and ended.
 #[cfg(fuzzing)]
 pub(crate) fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
-    let mut page = lines::Page::default();
+    let mut page = lines::OutputBuffer::default();
     let mut children: Vec<_> = names.iter().zip(1..).map(|(name, key)| lines::Lines::new(key, Some(name))).collect();
     for (whose, bytes) in pieces {
         if let Some(child) = children.get_mut(*whose) {
@@ -45,7 +45,7 @@ pub(crate) fn passed_on(names: &[&str], pieces: &[(usize, &[u8])]) -> Vec<u8> {
 
 /// A stop that somebody has asked for, and may not wait for beyond its budget.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline {
+pub struct StopDeadline {
     /// When it was asked for.
     pub since: Moment,
     /// [`Plan::stop_budget`](crate::plan::Plan::stop_budget).
@@ -53,23 +53,23 @@ pub struct Deadline {
 }
 
 /// Until when the rest may be passed on that is there `now`: within the budget, but for the time that it has for just this.
-fn end(now: Moment, stop: Option<Deadline>) -> Moment {
+fn end(now: Moment, stop: Option<StopDeadline>) -> Moment {
     let longest = now.after(LONGEST_END);
-    let Some(Deadline { since, budget }) = stop else { return longest };
+    let Some(StopDeadline { since, budget }) = stop else { return longest };
     let own = OUTPUT_LIMIT.saturating_sub(LAST_WORDS);
     let left = budget.saturating_sub(LAST_WORDS).saturating_sub(now.since(since));
     if left.max(own) < LONGEST_END { now.after(left.max(own)) } else { longest }
 }
 
 /// How long a slow reader may take over our own last line: within the budget, and no less than what that keeps for it.
-pub fn last_words(now: Moment, stop: Option<Deadline>) -> Duration {
-    let Some(Deadline { since, budget }) = stop else { return LONGEST_LAST_WORDS };
+pub fn last_words(now: Moment, stop: Option<StopDeadline>) -> Duration {
+    let Some(StopDeadline { since, budget }) = stop else { return LONGEST_LAST_WORDS };
     budget.saturating_sub(now.since(since)).clamp(LAST_WORDS, LONGEST_LAST_WORDS)
 }
 
 /// The two threads that pass output on; neither is started before a child needs it.
 #[derive(Debug, Default)]
-pub struct Output {
+pub struct OutputRelays {
     stdout: Option<Relay>,
     stderr: Option<Relay>,
     /// Whether was said that a process gets a pipe in place of our terminal.
@@ -97,7 +97,7 @@ impl Pipes {
     }
 }
 
-impl Output {
+impl OutputRelays {
     /// Makes the pipes for a child of this user, and starts the threads when it is the first one.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Output {
 
     /// Waits until everything that was written is passed on, as long as it gets on, and five seconds at most; after a `stop` that was
     /// asked for not beyond its budget.
-    pub fn finish(&self, stop: Option<Deadline>) {
+    pub fn finish(&self, stop: Option<StopDeadline>) {
         let end = end(Moment::now(), stop);
         let mut waiting: Vec<_> = self.relays().map(|relay| (relay, relay.finish(), relay.written())).collect();
         while !waiting.is_empty() {
@@ -184,14 +184,14 @@ mod tests {
         let budget = Duration::from_millis(8_500);
         let left = |passed: u64| {
             let now = begin.after(Duration::from_millis(passed));
-            end(now, Some(Deadline { since: begin, budget })).since(now).as_millis()
+            end(now, Some(StopDeadline { since: begin, budget })).since(now).as_millis()
         };
         assert_eq!(end(begin, None).since(begin), LONGEST_END, "nobody waits for an end that nobody asked for");
         for (passed, millis) in [(0, 5_000), (3_000, 5_000), (5_000, 3_250), (8_000, 250), (9_000, 250)] {
             assert_eq!(left(passed), millis, "after {passed} ms");
         }
         for (passed, millis) in [(0, 1_000), (8_000, 500), (8_400, 250), (60_000, 250)] {
-            let words = last_words(begin.after(Duration::from_millis(passed)), Some(Deadline { since: begin, budget }));
+            let words = last_words(begin.after(Duration::from_millis(passed)), Some(StopDeadline { since: begin, budget }));
             assert_eq!(words.as_millis(), millis, "after {passed} ms");
         }
         assert_eq!(last_words(begin, None), LONGEST_LAST_WORDS);

@@ -8,21 +8,21 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::executable::{Kind, kind};
+use super::executable::{FileKind, kind};
 use super::notify::{self, NotifyWays};
 use super::{input, streams, terminal};
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
 use crate::sys;
-use crate::sys::start::{Birth, Credentials, Recipe, Step};
+use crate::sys::start::{Birth, Credentials, Recipe, SpawnStep};
 
 /// Where programs are looked for when PATH is not set at all, as libc's `execvp(3)` does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
 /// What every child inherits: what portcullis itself was given at its start.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct InheritedEnvironment {
     /// The environment, byte for byte.
     pub environment: BTreeMap<OsString, OsString>,
     /// The working directory; none when it could not be told.
@@ -76,7 +76,7 @@ impl SpawnError {
 
 /// A command that can be started on any thread.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedCommand {
     recipe: Recipe,
     /// Whether the streams that it inherits are its user's rather than another's.
     has_precedence: bool,
@@ -95,31 +95,29 @@ pub struct Prepared {
 ///
 /// # Errors
 /// No word of a command may hold a NUL byte.
-pub fn prepare(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> Result<Prepared, SpawnError> {
-    let environment = environment(plan, surroundings, ways);
-    let candidates = candidates(plan, &environment);
-    let own_input = input::of(&plan.conditions).map_err(|error| SpawnError::no_input(plan, &error))?;
-    let input = own_input.as_ref().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO));
-    let home = directory(plan, surroundings);
+pub fn prepare(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> Result<PreparedCommand, SpawnError> {
+    let environment = environment(plan, inherited, ways);
+    let (candidates, home) = (candidates(plan, &environment), directory(plan, inherited));
+    let own_input = input::of(&plan.attributes).map_err(|error| SpawnError::no_input(plan, &error))?;
     let recipe = Recipe {
         argv: plan.argv.words().iter().map(|word| c_string(word.value())).collect::<Result<_, _>>().map_err(|()| unusable(plan))?,
         candidates: candidates.iter().filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect(),
         env: entries(&environment),
         directory: home.clone().and_then(|path| CString::new(path.into_os_string().into_vec()).ok()),
-        credentials: plan.conditions.user.clone().filter(|who| !is_us(who)),
-        umask: plan.conditions.umask,
-        limits: surroundings.limits.iter().chain(&plan.conditions.limits).copied().collect(),
-        no_new_privileges: plan.conditions.no_new_privileges,
-        parent_death_signal: plan.conditions.parent_death_signal,
-        terminal: !plan.conditions.aside && terminal::is_ours(),
+        credentials: plan.attributes.user.clone().filter(|who| !is_us(who)),
+        umask: plan.attributes.umask,
+        limits: inherited.limits.iter().chain(&plan.attributes.limits).copied().collect(),
+        no_new_privileges: plan.attributes.no_new_privileges,
+        parent_death_signal: plan.attributes.parent_death_signal,
+        terminal: !plan.attributes.aside && terminal::is_ours(),
         // Sockets that were passed to us are the main process': held open elsewhere, their ports would outlive it.
-        withheld: if plan.conditions.aside { surroundings.descriptors.clone() } else { Vec::new() },
+        withheld: if plan.attributes.aside { inherited.descriptors.clone() } else { Vec::new() },
         // What becomes 0, 1 or 2 goes first: what is passed as a higher number may lie where one of these is.
-        pass: input.into_iter().chain(ways.pass.iter().copied()).collect(),
+        pass: own_input.iter().map(|file| (file.as_raw_fd(), libc::STDIN_FILENO)).chain(ways.pass.iter().copied()).collect(),
     };
-    Ok(Prepared {
+    Ok(PreparedCommand {
         recipe,
-        has_precedence: !plan.conditions.aside,
+        has_precedence: !plan.attributes.aside,
         name: shown(plan).to_owned(),
         home: home.unwrap_or_default(),
         candidates,
@@ -127,7 +125,7 @@ pub fn prepare(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWay
     })
 }
 
-impl Prepared {
+impl PreparedCommand {
     /// The program's name for messages.
     pub fn name(&self) -> &str {
         &self.name
@@ -148,18 +146,18 @@ impl Prepared {
 }
 
 /// Where the child starts: the plan's directory, relative to our own.
-fn directory(plan: &ProcessPlan, surroundings: &Surroundings) -> Option<PathBuf> {
-    let own = surroundings.directory.clone();
-    match &plan.conditions.directory {
+fn directory(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Option<PathBuf> {
+    let own = inherited.directory.clone();
+    match &plan.attributes.directory {
         Some(path) => Some(own.unwrap_or_default().join(path)),
         None => own,
     }
 }
 
 /// What portcullis got, less what the plan takes away, plus what it sets. The line to our own supervisor is not the child's.
-fn environment(plan: &ProcessPlan, surroundings: &Surroundings, ways: &NotifyWays) -> BTreeMap<OsString, OsString> {
-    let mut environment = surroundings.environment.clone();
-    let withheld: &[&str] = if plan.conditions.aside { &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] } else { &[] };
+fn environment(plan: &ProcessPlan, inherited: &InheritedEnvironment, ways: &NotifyWays) -> BTreeMap<OsString, OsString> {
+    let mut environment = inherited.environment.clone();
+    let withheld: &[&str] = if plan.attributes.aside { &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] } else { &[] };
     for name in plan.env_remove.iter().map(String::as_str).chain(notify::VARIABLES).chain(withheld.iter().copied()) {
         environment.remove(&OsString::from(name));
     }
@@ -186,9 +184,9 @@ fn entries(environment: &BTreeMap<OsString, OsString>) -> Vec<CString> {
 }
 
 /// The paths at which the program of this command may be, as its child looks for it.
-pub fn places(plan: &ProcessPlan, surroundings: &Surroundings) -> Vec<PathBuf> {
-    let home = directory(plan, surroundings).unwrap_or_default();
-    candidates(plan, &environment(plan, surroundings, &NotifyWays::default())).into_iter().map(|path| home.join(path)).collect()
+pub fn places(plan: &ProcessPlan, inherited: &InheritedEnvironment) -> Vec<PathBuf> {
+    let home = directory(plan, inherited).unwrap_or_default();
+    candidates(plan, &environment(plan, inherited, &NotifyWays::default())).into_iter().map(|path| home.join(path)).collect()
 }
 
 /// The paths at which the program may be, as `execvp(3)` would try them with the child's own PATH.
@@ -242,46 +240,48 @@ fn unusable(plan: &ProcessPlan) -> SpawnError {
     SpawnError { code: Exit::NotExecutable.code(), sentence }
 }
 
-impl Prepared {
-    fn explain(&self, step: Step, error: &io::Error) -> SpawnError {
+impl PreparedCommand {
+    fn explain(&self, step: SpawnStep, error: &io::Error) -> SpawnError {
         let (exit, why) = match step {
-            Step::Fork => return SpawnError::no_process(&self.name, error),
-            Step::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
-            Step::Limit => {
+            SpawnStep::Fork => return SpawnError::no_process(&self.name, error),
+            SpawnStep::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
+            SpawnStep::Limit => {
                 (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's"))
             }
-            Step::Directory => (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists")),
-            Step::Credentials => {
+            SpawnStep::Directory => {
+                (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists"))
+            }
+            SpawnStep::Credentials => {
                 let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
                 (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
             }
-            Step::Exec => self.explain_exec(error),
+            SpawnStep::Exec => self.explain_exec(error),
         };
         SpawnError { code: exit.code(), sentence: format!("cannot start {}: {why}", self.name) }
     }
 
     fn explain_exec(&self, error: &io::Error) -> (Exit, String) {
         let found = self.candidates.iter().map(|path| self.home.join(path)).find(|path| path.exists());
-        let kind = found.as_deref().map_or(Kind::Other, kind);
+        let kind = found.as_deref().map_or(FileKind::Other, kind);
         match (error.raw_os_error(), kind) {
             (Some(libc::ENOENT), _) if found.is_none() => {
                 (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned())
             }
-            (Some(libc::ENOENT), Kind::Script(interpreter)) => {
+            (Some(libc::ENOENT), FileKind::Script(interpreter)) => {
                 (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
             }
-            (Some(libc::ENOENT), Kind::Program { loader: Some(loader), .. }) => {
+            (Some(libc::ENOENT), FileKind::Program { loader: Some(loader), .. }) => {
                 (Exit::NotFound, format!("its loader {loader} is missing; the program was built for another kind of image"))
             }
             (Some(libc::ENOENT), _) => (Exit::NotFound, "its interpreter is missing; check what it needs".to_owned()),
             (Some(libc::ENOTDIR), _) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
-            (Some(libc::EACCES), Kind::NoFile(what)) => {
+            (Some(libc::EACCES), FileKind::NoFile(what)) => {
                 (Exit::NotExecutable, format!("it is not executable: it is {what}; check the path"))
             }
             (Some(libc::EACCES), _) => {
                 (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned())
             }
-            (Some(libc::ENOEXEC), Kind::Program { machine, .. }) => {
+            (Some(libc::ENOEXEC), FileKind::Program { machine, .. }) => {
                 (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
             }
             (Some(libc::E2BIG), _) => {

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use nix::sys::eventfd::EventFd;
 
-use super::spawn::{Prepared, SpawnError};
+use super::spawn::{PreparedCommand, SpawnError};
 use crate::sys;
 use crate::sys::start::Birth;
 
@@ -28,7 +28,7 @@ pub(super) struct Report {
 }
 
 /// A program to start.
-type Job = (Prepared, Arc<Birth>);
+type Job = (PreparedCommand, Arc<Birth>);
 
 /// One thread.
 struct Starter {
@@ -60,7 +60,7 @@ impl Starters {
     }
 
     /// Makes the process and returns its pid; a [`Report`] follows.
-    pub(super) fn start(&mut self, prepared: Prepared, is_main: bool) -> Result<i32, SpawnError> {
+    pub(super) fn start(&mut self, prepared: PreparedCommand, is_main: bool) -> Result<i32, SpawnError> {
         let name = prepared.name().to_owned();
         let no_thread = |error| SpawnError::no_process(&name, &error);
         let starter = if is_main {

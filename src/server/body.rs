@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::task::AbortHandle;
 
-use super::answers::Text;
+use super::response_cache::SharedText;
 
 /// Bytes that are sent before others have their turn. They are copied: the connection's buffer would hold the whole text otherwise.
 const PIECE: usize = 16 * 1024;
@@ -16,7 +16,7 @@ const PIECE: usize = 16 * 1024;
 /// What one connection still has to send of a text.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
-    text: Arc<Text>,
+    text: Arc<SharedText>,
     sent: usize,
     /// Whether others had their turn since the last piece.
     yielded: bool,
@@ -25,7 +25,7 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// The text for this connection, which is closed when the text has to make room.
-    pub(super) fn new(text: Arc<Text>, connection: Option<AbortHandle>) -> Self {
+    pub(super) fn new(text: Arc<SharedText>, connection: Option<AbortHandle>) -> Self {
         let reader = connection.filter(|_| text.bytes().len() > PIECE).map(|connection| text.join(connection));
         Self { text, sent: 0, yielded: true, reader }
     }

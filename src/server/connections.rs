@@ -29,7 +29,7 @@ pub(super) enum Peer {
     Network,
     /// Another user of this host who reached the unix socket; none where the kernel does not say which.
     Local(Option<u32>),
-    /// Root or our own user on the unix socket: it has authority by the mere fact of who it is.
+    /// Root or our own user on the unix socket: it is authorized by the mere fact of who it is.
     Trusted,
 }
 

@@ -27,37 +27,37 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How many orders' ends are waited for at a time. Together far below [`MOST_CONNECTIONS`](super::MOST_CONNECTIONS), since such a
 /// connection makes room for no other one; and apart, so that what others wait for can always be stopped or changed.
-pub(super) struct Rooms {
+pub(super) struct OrderLimits {
     starts: Semaphore,
     reloads: Semaphore,
     stops: Semaphore,
 }
 
-impl Default for Rooms {
+impl Default for OrderLimits {
     fn default() -> Self {
         Self { starts: Semaphore::new(16), reloads: Semaphore::new(4), stops: Semaphore::new(8) }
     }
 }
 
-impl Rooms {
+impl OrderLimits {
     pub(super) const fn of(&self, order: &Ordered) -> &Semaphore {
         match order.kind {
-            Kind::Start => &self.starts,
-            Kind::Reload => &self.reloads,
-            Kind::Stop => &self.stops,
+            OrderKind::Start => &self.starts,
+            OrderKind::Reload => &self.reloads,
+            OrderKind::Stop => &self.stops,
         }
     }
 }
 
 /// An order on its way.
 pub(super) struct Ordered {
-    kind: Kind,
+    kind: OrderKind,
     pub(super) under_way: UnderWay,
 }
 
 /// In which room an order is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum OrderKind {
     /// It starts something, and may have to wait for as long as that takes.
     Start,
     /// It reads the configuration again.
@@ -66,7 +66,7 @@ enum Kind {
     Stop,
 }
 
-impl Kind {
+impl OrderKind {
     fn of(target: &str) -> Self {
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         match path.rsplit('/').next() {
@@ -97,10 +97,10 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
     if request.method() != hyper::Method::POST {
         return told(405, "orders are given by POST");
     }
-    Some(Ok(Ordered { kind: Kind::of(target), under_way: controller(target.to_owned()) }))
+    Some(Ok(Ordered { kind: OrderKind::of(target), under_way: controller(target.to_owned()) }))
 }
 
-/// The answer where there is no [room](Rooms): nothing was ordered.
+/// The answer where there is no [room](OrderLimits): nothing was ordered.
 pub(super) fn too_many() -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
     let sentence = "too many orders are waited for already; nothing was ordered, try again once they are done";
     response(503, ControlAnswer::text(Some(Exit::Unavailable), sentence))
@@ -130,14 +130,14 @@ mod tests {
     #[test]
     fn a_stop_and_a_reload_have_rooms_of_their_own() {
         for (target, kind) in [
-            ("modules/slow/start?wait_ms=1", Kind::Start),
-            ("modules/slow/restart", Kind::Start),
-            ("modules/stop/start", Kind::Start),
-            ("modules/reload/stop?x=/start", Kind::Stop),
-            ("reload?wait_ms=1", Kind::Reload),
-            ("nonsense", Kind::Start),
+            ("modules/slow/start?wait_ms=1", OrderKind::Start),
+            ("modules/slow/restart", OrderKind::Start),
+            ("modules/stop/start", OrderKind::Start),
+            ("modules/reload/stop?x=/start", OrderKind::Stop),
+            ("reload?wait_ms=1", OrderKind::Reload),
+            ("nonsense", OrderKind::Start),
         ] {
-            assert_eq!(Kind::of(target), kind, "{target}");
+            assert_eq!(OrderKind::of(target), kind, "{target}");
         }
     }
 }

@@ -11,7 +11,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::time::{Sleep, sleep};
 
 use crate::clock::Moment;
-use crate::hooked::{Hook, Hooked};
+use crate::hooked_stream::{HookedStream, StreamHook};
 
 /// How long a peer may take nothing of an answer.
 pub(super) const UNREAD: Duration = Duration::from_secs(5);
@@ -40,13 +40,13 @@ impl Budget {
 }
 
 /// A connection whose writes fail once its peer has taken nothing for [`UNREAD`].
-pub(super) type Impatient<S> = Hooked<S, Patience>;
+pub(super) type Impatient<S> = HookedStream<S, Patience>;
 
 /// How long a peer has taken nothing.
 #[derive(Debug, Default)]
 pub(super) struct Patience(Option<Pin<Box<Sleep>>>);
 
-impl<S: AsFd> Hook<S> for Patience {
+impl<S: AsFd> StreamHook<S> for Patience {
     fn written<T>(&mut self, stream: &S, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.0 = None;

@@ -10,11 +10,11 @@ use nix::sys::time::TimeValLike;
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::clock::Moment;
-use crate::view::figures::{Figures, ProcessFigures, Requests};
+use crate::view::figures::{Figures, ProcessFigures, RequestCounts};
 
 thread_local! {
     // The thread that serves is the only one that counts and reads; a server that is started again after a panic goes on counting.
-    static REQUESTS: RefCell<Requests> = RefCell::default();
+    static REQUESTS: RefCell<RequestCounts> = RefCell::default();
 }
 
 /// Counts one answer.

@@ -204,7 +204,7 @@ fn bind_abstract(name: &str) -> io::Result<UnixListener> {
     let bind = || UnixSocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address));
     let mut bound = bind();
     let in_use = |bound: &io::Result<UnixListener>| bound.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
-    if in_use(&bound) && own::ask_for(name) {
+    if in_use(&bound) && own::ask_to_yield(name) {
         for _ in 0..YIELD_TRIES {
             bound = bind();
             if !in_use(&bound) {

@@ -76,7 +76,7 @@ fn converse(mut stream: UnixStream, answer: &str) -> bool {
 }
 
 /// Asks whoever has this abstract name to give it up; whether it was a command of one's own, which does.
-pub(super) fn ask_for(name: &str) -> bool {
+pub(super) fn ask_to_yield(name: &str) -> bool {
     let connected = SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address));
     let Ok(mut stream) = connected else { return false };
     let timeout = Some(PATIENCE);

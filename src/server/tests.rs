@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use super::{Listeners, MOST_CONNECTIONS, serve};
 use crate::clock::Moment;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Details, HealthPlan, Listen, Plan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::secret::Secret;
 use crate::state::check::Check;
-use crate::state::snapshot::{Child, Heartbeat, Migration, MigrationLock, Phase, Snapshot};
+use crate::state::snapshot::{Phase, Snapshot};
 
 /// Far longer than any answer takes; only a fault waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What only a reader with authority may see.
+/// What only an authorized reader may see.
 const WORDS: &str = "WRONGPASS for app on redis:6379";
 
 fn plan(listen: &[&str], socket: Option<SocketName>) -> HealthPlan {
@@ -52,35 +52,10 @@ fn socket_path(test: &str) -> PathBuf {
 fn published() -> Arc<Published> {
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Health);
-    redis.feed(now, Outcome::failed(Class::Auth, WORDS, Duration::from_millis(5)));
-    let snapshot = Snapshot {
-        sequence: 1,
-        started_at: now,
-        service: Service {
-            name: "api".to_owned(),
-            mode: None,
-            instance: "one".to_owned(),
-            host: String::new(),
-            version: None,
-            build: "0.1.0",
-        },
-        phase: Phase::Running,
-        phase_since: now,
-        shutdown: None,
-        started: true,
-        start_over: None,
-        stages: Vec::new(),
-        checks: vec![redis],
-        child: Child::default(),
-        heartbeat: Heartbeat::default(),
-        migration: Migration::Idle,
-        migration_lock: MigrationLock::default(),
-        modules: Vec::new(),
-        reloads: 0,
-        reloads_refused: 0,
-        step: None,
-        instances: None,
-    };
+    redis.feed(now, Outcome::failed(ErrorKind::Auth, WORDS, Duration::from_millis(5)));
+    let service =
+        Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0.1.0" };
+    let snapshot = Snapshot { phase: Phase::Running, started: true, checks: vec![redis], ..Snapshot::new(service, now) };
     let plan = Plan::of(snapshot.service.clone());
     Arc::new(Published::new(snapshot, Arc::new(plan)))
 }
@@ -236,7 +211,7 @@ fn pipelined_long_answers_come_whole_and_in_order() {
 }
 
 #[test]
-fn details_need_authority() {
+fn details_need_authorization() {
     let name = abstract_name("details");
     let address = started(plan(&["127.0.0.1:0"], Some(name.clone())));
     for (headers, sees) in [

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::connections::Peer;
 use super::{HEAD_TIMEOUT, Shared, has_token, head, hosts, same};
-use crate::plan::{Details, Switch};
+use crate::plan::{Details, ViewSwitch};
 use crate::secret::Secret;
 use crate::view::TEXT;
 
@@ -35,7 +35,7 @@ type Response = Result<hyper::Response<Full<Bytes>>, hyper::http::Error>;
 
 /// Whether the request is for here; only where the page is there, and a token shows anything, is there such a path.
 pub(super) fn is_for<B>(request: &hyper::Request<B>, peer: Peer, shared: &Shared) -> bool {
-    let is_there = has_token(&shared.plan) && (peer != Peer::Network || shared.plan.views.has(Switch::Page));
+    let is_there = has_token(&shared.plan) && (peer != Peer::Network || shared.plan.views.has(ViewSwitch::Page));
     is_there && request.uri().path() == PATH && matches!(shared.plan.details, Details::WhenAuthorized)
 }
 

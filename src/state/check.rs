@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::outcome::{Cause, Class, Outcome, Part, Private, Volume, Why};
+use crate::outcome::{Detail, EndpointResult, ErrorKind, Outcome, Private, Reason, Volume};
 use crate::plan::{Affects, CheckId, CheckPlan, ModuleId};
 use durations::Durations;
 use history::History;
@@ -25,15 +25,15 @@ pub struct Record {
     /// When it ended.
     pub at: Moment,
     /// What it found; `Ok` when it passed.
-    pub class: Class,
+    pub class: ErrorKind,
     /// What happened within that class.
-    pub cause: Cause,
+    pub cause: Detail,
     /// The details of a failure.
     pub private: Private,
     /// How long it took.
     pub elapsed: Duration,
     /// What each of several endpoints yielded; empty for a check of one, and once there is a newer record.
-    pub parts: Vec<Part>,
+    pub parts: Vec<EndpointResult>,
     /// The file system that was looked at, where it was one.
     pub volume: Option<Volume>,
 }
@@ -121,7 +121,7 @@ pub struct Check {
     /// When it last passed.
     pub last_passed: Option<Moment>,
     /// Runs by class.
-    pub totals: BTreeMap<Class, u64>,
+    pub totals: BTreeMap<ErrorKind, u64>,
     /// The last half hour.
     pub history: History,
     /// How long the runs took that passed, and those that failed.
@@ -169,7 +169,7 @@ impl Check {
 
     /// Takes one result in; between the thresholds the old verdict stays (the kubelet's rule).
     pub fn feed(&mut self, now: Moment, outcome: Outcome) {
-        let Why { class, cause } = outcome.why();
+        let Reason { class, cause } = outcome.reason();
         *self.totals.entry(class).or_default() += 1;
         self.history.feed(now, outcome.result.is_ok(), outcome.elapsed);
         let [passed, failed] = &mut self.durations;
@@ -223,20 +223,20 @@ impl Check {
     }
 
     /// What `class` means here, as exactly as the newest record says it.
-    pub fn why(&self, class: Class) -> Why {
-        let cause = self.last().filter(|record| record.class == class).map_or(Cause::Plain, |record| record.cause);
-        Why { class, cause }
+    pub fn why(&self, class: ErrorKind) -> Reason {
+        let cause = self.last().filter(|record| record.class == class).map_or(Detail::Plain, |record| record.cause);
+        Reason { class, cause }
     }
 
     /// What the check is at `now`, and why when it is not simply up.
-    pub fn effective(&self, now: Moment) -> (State, Class) {
-        let Some(last) = self.last() else { return (State::Unknown, Class::Never) };
+    pub fn effective(&self, now: Moment) -> (State, ErrorKind) {
+        let Some(last) = self.last() else { return (State::Unknown, ErrorKind::Never) };
         if self.stale_after.is_some_and(|limit| now.since(last.at) > limit) {
-            return (State::Down, Class::Stale);
+            return (State::Down, ErrorKind::Stale);
         }
         match self.verdict {
             Verdict::Up if self.failures >= DEGRADED_AFTER => (State::Degraded, last.class),
-            Verdict::Up => (State::Up, Class::Ok),
+            Verdict::Up => (State::Up, ErrorKind::Ok),
             Verdict::Down => (State::Down, last.class),
             Verdict::Unknown => (State::Unknown, last.class),
         }
@@ -262,7 +262,7 @@ mod tests {
 
     fn fed(mut check: Check, results: &str) -> Check {
         for (second, result) in results.chars().enumerate() {
-            let outcome = if result == 'o' { Outcome::passed(Duration::ZERO) } else { Outcome::failed(Class::Dns, "", Duration::ZERO) };
+            let outcome = if result == 'o' { Outcome::passed(Duration::ZERO) } else { Outcome::failed(ErrorKind::Dns, "", Duration::ZERO) };
             check.feed(at(second as u64), outcome);
         }
         check
@@ -283,15 +283,15 @@ mod tests {
         ] {
             assert_eq!(fed(check(3, 1), results).effective(at(10)).0, state, "{results}");
         }
-        assert_eq!(fed(check(1, 2), "eo").effective(at(2)), (State::Down, Class::Ok));
-        assert_eq!(fed(check(1, 2), "eoo").effective(at(3)), (State::Up, Class::Ok));
+        assert_eq!(fed(check(1, 2), "eo").effective(at(2)), (State::Down, ErrorKind::Ok));
+        assert_eq!(fed(check(1, 2), "eoo").effective(at(3)), (State::Up, ErrorKind::Ok));
     }
 
     #[test]
     fn an_old_result_is_not_believed() {
         let check = fed(check(3, 1), "o");
         assert_eq!(check.effective(at(28)).0, State::Up);
-        assert_eq!(check.effective(at(29)), (State::Down, Class::Stale));
+        assert_eq!(check.effective(at(29)), (State::Down, ErrorKind::Stale));
         let event = Check { stale_after: None, ..check };
         assert_eq!(event.effective(at(1_000_000)).0, State::Up);
     }

@@ -8,7 +8,7 @@ pub use super::migration::{ANOTHER_MODE, LockHolder, LockNews, Preparation};
 pub use super::phase::Readiness;
 use crate::clock::Moment;
 use crate::exit::Ended;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 pub use crate::plan::CheckId;
 use crate::plan::step::ItemPlan;
 use crate::plan::{ModuleId, Plan, StepId};
@@ -46,7 +46,7 @@ pub enum Inquiry {
 
 /// What was found or done, away from the loop.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Prepared {
+pub enum PreparedStep {
     /// Its condition does not hold.
     Skipped,
     /// These commands are to be run.
@@ -94,7 +94,7 @@ pub enum Event {
     /// Nobody is left of a process' group.
     GroupGone(ProcessId),
     /// News of [`Effect::Prepare`].
-    Prepared(Inquiry, Prepared),
+    Prepared(Inquiry, PreparedStep),
     /// A process was stopped by this signal; it has not ended.
     Stopped(ProcessId, i32),
     /// The kernel killed this process for want of memory; comes right before its end.
@@ -110,7 +110,7 @@ pub enum Event {
     /// A signal arrived; its number.
     Signalled(i32),
     /// A beat was written to Redis, or was not.
-    Beaten(Result<(), Class>),
+    Beaten(Result<(), ErrorKind>),
     /// Who is in the registry.
     Counted(Arc<Instances>),
     /// The heartbeat was withdrawn.
@@ -205,7 +205,7 @@ pub enum Suspend {
 
 /// A question about the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum SchemaQuestion {
     /// Is there anything to do?
     Check,
     /// Is it done?
@@ -236,9 +236,9 @@ pub enum Effect {
     /// Start the process at once: [`Event::Forked`] or [`Event::SpawnFailed`] is the next event that is applied.
     Spawn(ProcessId),
     /// Start the command that says how the schema stands; the news are those of [`ProcessId::Migration`].
-    Ask(Asked),
+    QuerySchema(SchemaQuestion),
     /// Have the lock's database say whether the migration has done what it should: [`LockNews::Verified`].
-    AskDatabase,
+    QueryDatabase,
     /// Say [`Event::GroupGone`] as soon as nobody is left of the process' group.
     AwaitGroup(ProcessId),
     /// Send the process itself this signal.
@@ -255,9 +255,9 @@ pub enum Effect {
     /// Ask this of the process from now on, and nothing else.
     Watch(ProcessId, Watch),
     /// Begin with the checks that were not waited for.
-    AskAll,
+    ProbeAll,
     /// Ask the awaited checks at once: the modules that come before the waits are up, or the process is to be started again.
-    AskAgain,
+    ProbeNow,
     /// Stop portcullis itself until CONT; PID 1 cannot be stopped.
     Suspend(ProcessId, Suspend),
     /// Continue the process and its whole group, in the foreground where the terminal is ours to give.

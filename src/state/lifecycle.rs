@@ -31,13 +31,13 @@ use std::time::Duration;
 use super::check::{Check, Verdict};
 use super::event::{CheckId, Effect, Event, LockNews, Notice, ProcessId, ProcessTimer, Readiness, Timer, Watch};
 use super::process::{Process, RunState, StopRules, Then};
-use super::shutdown::{Requests, Shutdown};
-use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, MigrationStep, Phase, Snapshot, Step};
-use super::start::{Progress, Start, StartStage};
+use super::shutdown::{Shutdown, StopRequests};
+use super::snapshot::{APP, Child, Heartbeat, Level, Look, Migration, MigrationLock, MigrationStep, Phase, Snapshot, StageState};
+use super::start::{Progress, StartSequence, StartStage};
 use super::transition::{Machine, Transition};
 use crate::clock::Moment;
 use crate::exit::{Ended, Exit};
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::process::StartSign;
 use crate::plan::{Affects, Plan, ProcessPlan};
 use migrating::Migrating;
@@ -60,12 +60,12 @@ pub struct Ending {
 pub struct Lifecycle {
     plan: Arc<Plan>,
     snapshot: Snapshot,
-    start: Start,
+    start: StartSequence,
     processes: BTreeMap<ProcessId, Process>,
     migrating: Migrating,
     stepping: Stepping,
     shutdown: Option<Shutdown>,
-    requests: Requests,
+    requests: StopRequests,
     ending: Option<Ending>,
     announced: Readiness,
     /// For how long the lease to restart what is unhealthy was asked for; none where it was not, or is given back.
@@ -92,35 +92,22 @@ impl Lifecycle {
         }
         checks.extend(plan.heartbeat.as_ref().filter(|heartbeat| heartbeat.required).map(beating::check));
         let snapshot = Snapshot {
-            sequence: 0,
-            started_at: now,
-            service: plan.service.clone(),
-            phase: Phase::Init,
-            phase_since: now,
-            shutdown: None,
-            started: false,
-            start_over: None,
             stages,
-            step: None,
             checks,
-            child: Child::default(),
             heartbeat: Heartbeat { configured: plan.heartbeat.is_some(), ..Heartbeat::default() },
-            migration: Migration::Idle,
             migration_lock: MigrationLock { kind: plan.migration.as_ref().and_then(|plan| plan.lock.word()), ..MigrationLock::default() },
             modules: plan.modules.iter().map(|module| Self::module_at_rest(module, now)).collect(),
-            reloads: 0,
-            reloads_refused: 0,
-            instances: None,
+            ..Snapshot::new(plan.service.clone(), now)
         };
         Self {
             plan,
             snapshot,
-            start: Start::default(),
+            start: StartSequence::default(),
             processes: BTreeMap::new(),
             migrating: Migrating::default(),
             stepping: Stepping::default(),
             shutdown: None,
-            requests: Requests::default(),
+            requests: StopRequests::default(),
             ending: None,
             announced: Readiness::Unknown,
             leased: None,
@@ -202,7 +189,7 @@ impl Lifecycle {
             Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::OutOfMemory(id) => self.out_of_memory = Some(id),
             Event::Notified(id, notice) => self.notified(now, id, notice, effects),
-            Event::Asked(order) => self.asked(now, order, effects),
+            Event::Asked(order) => self.take_order(now, order, effects),
             Event::Reloaded(plan) => self.reloaded(now, &plan, effects),
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),
@@ -224,7 +211,7 @@ impl Lifecycle {
             Timer::Schema => self.migrating.overdue = true,
             Timer::Withdraw => self.withdrawn(effects),
             Timer::Drain => self.drained(effects),
-            Timer::Precedence => self.ask_held_main(effects),
+            Timer::Precedence => self.stop_held_main(effects),
             Timer::Grace | Timer::Overlap => self.grace_over(effects),
             Timer::Reap => self.reap_over(now, effects),
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::event::CheckId;
 use crate::clock::Moment;
 use crate::exit::Ended;
-use crate::outcome::Why;
+use crate::outcome::Reason;
 use crate::plan::ProcessPlan;
 use crate::plan::process::{RestartPlan, RestartPolicy};
 
@@ -38,7 +38,7 @@ pub enum RunState {
     /// There is a process that does not execute its program yet.
     Forked,
     /// It executes its program, and its startup check has not passed: what that last yielded.
-    Starting(Why),
+    Starting(Reason),
     /// It runs, since then.
     Up(Moment),
     /// It runs, since then, and this check of it went down: it is restarted as soon as it may be.
@@ -141,7 +141,7 @@ impl StopRules {
 
 /// Why a process is not started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum NoRestart {
     /// The plan does not want it after such an end.
     Policy,
     /// Its status says that it is of no use.
@@ -151,16 +151,16 @@ pub enum Refusal {
 }
 
 /// Why a process that ended so, up for `ran`, is not to be started again after so many starts in a row; none where it is.
-pub fn refusal(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>, ended: Ended) -> Option<Refusal> {
+pub fn refusal(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>, ended: Ended) -> Option<NoRestart> {
     let wanted = match plan.policy {
         RestartPolicy::Never => false,
         RestartPolicy::OnFailure => ended != Ended::Code(0),
         RestartPolicy::Always => true,
     };
     match (wanted, ended) {
-        (false, _) => Some(Refusal::Policy),
-        (true, Ended::Code(PERMANENT_FAILURE)) => Some(Refusal::Permanent),
-        (true, _) => is_spent(plan, in_a_row, ran).then_some(Refusal::Limit),
+        (false, _) => Some(NoRestart::Policy),
+        (true, Ended::Code(PERMANENT_FAILURE)) => Some(NoRestart::Permanent),
+        (true, _) => is_spent(plan, in_a_row, ran).then_some(NoRestart::Limit),
     }
 }
 
@@ -210,11 +210,11 @@ mod tests {
         let plan = RestartPlan { policy: RestartPolicy::OnFailure, limit: 2, healthy_after: minute, ..RestartPlan::default() };
         let refused = |in_a_row, ran, code| refusal(&plan, in_a_row, ran, Ended::Code(code));
         assert_eq!(refused(1, None, 1), None);
-        assert_eq!(refused(2, None, 1), Some(Refusal::Limit));
-        assert_eq!(refused(2, Some(Duration::from_secs(59)), 1), Some(Refusal::Limit));
+        assert_eq!(refused(2, None, 1), Some(NoRestart::Limit));
+        assert_eq!(refused(2, Some(Duration::from_secs(59)), 1), Some(NoRestart::Limit));
         assert_eq!(refused(2, Some(day), 1), None, "it ran well since");
-        assert_eq!(refused(0, None, 125), Some(Refusal::Permanent));
-        assert_eq!(refused(0, None, 0), Some(Refusal::Policy));
+        assert_eq!(refused(0, None, 125), Some(NoRestart::Permanent));
+        assert_eq!(refused(0, None, 0), Some(NoRestart::Policy));
         let mut in_a_row = 0;
         for _ in 0..100 {
             assert_eq!(refused(in_a_row, Some(day), 1), None, "failures spread over days never reach it");

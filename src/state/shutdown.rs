@@ -70,7 +70,7 @@ impl Shutdown {
     }
 
     /// Whether processes are being asked to end, or are gone.
-    pub const fn has_asked(self) -> bool {
+    pub const fn has_begun_stopping(self) -> bool {
         !matches!(self, Self::Withdrawing(_) | Self::Draining(_))
     }
 
@@ -87,7 +87,7 @@ impl Shutdown {
 
 /// The requests to stop that came.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Requests {
+pub struct StopRequests {
     /// How many.
     pub count: u32,
     /// When the first came.
@@ -96,7 +96,7 @@ pub struct Requests {
     last: Option<(i32, Moment)>,
 }
 
-impl Requests {
+impl StopRequests {
     /// Takes one down; false where it is an echo of the last.
     pub fn take(&mut self, now: Moment, number: i32) -> bool {
         if self.last.is_some_and(|(last, at)| last == number && now.since(at) < ECHO) {

@@ -17,7 +17,7 @@ pub use super::phase::{Phase, Status};
 pub use super::shutdown::Shutdown;
 use crate::clock::Moment;
 use crate::exit::Ended;
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::plan::{ModuleId, Service};
 pub use verdict::{Assessed, Assessment, Item, Level, Look};
 
@@ -29,7 +29,7 @@ pub const HEARTBEAT: &str = "heartbeat";
 
 /// Where one step of the start stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum StageState {
     /// Not through yet.
     Unknown,
     /// Done.
@@ -44,7 +44,7 @@ pub struct Stage {
     /// `step:static files`, `wait:db`, `migrate`, `spawn:app`, `started:app`.
     pub name: String,
     /// Where it stands.
-    pub step: Step,
+    pub step: StageState,
     /// Whether it counts for the status.
     pub counts: bool,
     /// When it began; none before.
@@ -58,7 +58,7 @@ pub struct Stage {
 impl Stage {
     /// One of this name that has not begun.
     pub const fn new(name: String) -> Self {
-        Self { name, step: Step::Unknown, counts: true, began: None, ended: None, note: None }
+        Self { name, step: StageState::Unknown, counts: true, began: None, ended: None, note: None }
     }
 }
 
@@ -151,9 +151,9 @@ pub struct Heartbeat {
     /// Beats that Redis took.
     pub written: u64,
     /// Beats that failed, by why.
-    pub failed: BTreeMap<Class, u64>,
+    pub failed: BTreeMap<ErrorKind, u64>,
     /// Why the last beat failed; none when it did not.
-    pub trouble: Option<Class>,
+    pub trouble: Option<ErrorKind>,
     /// When Redis last took one.
     pub last_written: Option<Moment>,
 }
@@ -188,7 +188,7 @@ impl ModuleState {
     }
 
     /// The word for people.
-    pub const fn told(self) -> &'static str {
+    pub const fn words(self) -> &'static str {
         match self {
             Self::Resolved => "not started",
             Self::Starting => "starting",
@@ -200,11 +200,11 @@ impl ModuleState {
     }
 
     /// What it means for the start.
-    pub const fn step(self) -> Step {
+    pub const fn step(self) -> StageState {
         match self {
-            Self::Resolved | Self::Starting => Step::Unknown,
-            Self::Activated => Step::Up,
-            Self::Stopping | Self::Deactivated | Self::Broken => Step::Down,
+            Self::Resolved | Self::Starting => StageState::Unknown,
+            Self::Activated => StageState::Up,
+            Self::Stopping | Self::Deactivated | Self::Broken => StageState::Down,
         }
     }
 }
@@ -280,4 +280,31 @@ pub struct Snapshot {
     pub reloads_refused: u64,
     /// The instances of the service, as the registry told them with a beat; none before, or without a registry.
     pub instances: Option<Arc<Instances>>,
+}
+
+impl Snapshot {
+    /// A run that has not begun, with nothing to start and nothing to check.
+    pub fn new(service: Service, now: Moment) -> Self {
+        Self {
+            sequence: 0,
+            started_at: now,
+            service,
+            phase: Phase::Init,
+            phase_since: now,
+            shutdown: None,
+            started: false,
+            start_over: None,
+            stages: Vec::new(),
+            step: None,
+            checks: Vec::new(),
+            child: Child::default(),
+            heartbeat: Heartbeat::default(),
+            migration: Migration::Idle,
+            migration_lock: MigrationLock::default(),
+            modules: Vec::new(),
+            reloads: 0,
+            reloads_refused: 0,
+            instances: None,
+        }
+    }
 }

@@ -81,12 +81,12 @@ pub enum Progress {
 
 /// Where the start stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Start {
+pub struct StartSequence {
     /// How many stages were begun; one more than there are once the last is through.
     begun: usize,
 }
 
-impl Start {
+impl StartSequence {
     /// The stage that is under way; none before the first and after the last.
     pub fn stage(self) -> Option<StartStage> {
         self.begun.checked_sub(1).and_then(|index| StartStage::ORDER.get(index)).copied()

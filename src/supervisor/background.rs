@@ -15,14 +15,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use super::wedge::{Finding, Watchdog};
+use super::stall_detector::{Stall, StallDetector};
 use crate::clock::{Moment, Pulse};
+use crate::heartbeat::{self, HeartbeatContext, InstanceIdentity};
 use crate::mailbox::{Mailbox, Term};
 use crate::migration::{self, LockOrder};
 use crate::plan::{HealthPlan, KeeperPlan, Plan};
 use crate::prober::{self, Orders, ProcessWatch};
 use crate::published::Published;
-use crate::registry::{self, Duty, Identity};
 use crate::server::{self, Controller, Listeners};
 use crate::state::event::{ProcessId, Readiness};
 use crate::sys;
@@ -48,7 +48,7 @@ pub struct Subsystems {
     /// Asks the checks.
     pub prober: fn(Arc<Plan>, watch::Receiver<Orders>, Mailbox) -> Work,
     /// Keeps the readiness in Redis true.
-    pub heartbeat: fn(Duty) -> Work,
+    pub heartbeat: fn(HeartbeatContext) -> Work,
     /// Holds the migration lock.
     pub lock: fn(KeeperPlan, String, mpsc::UnboundedReceiver<LockOrder>, Mailbox) -> Work,
     /// Answers health questions; blocks its thread.
@@ -59,7 +59,7 @@ impl Default for Subsystems {
     fn default() -> Self {
         Self {
             prober: |plan, orders, mailbox| Box::pin(prober::run(plan, orders, mailbox)),
-            heartbeat: |duty| Box::pin(registry::run(duty)),
+            heartbeat: |context| Box::pin(heartbeat::run(context)),
             lock: |plan, instance, orders, mailbox| Box::pin(migration::run(plan, instance, orders, mailbox)),
             health: server::serve,
         }
@@ -84,7 +84,7 @@ pub struct Background {
 /// The thread of checks, lock and heartbeat, as far as another one may have to take its place.
 #[derive(Debug)]
 struct Watched {
-    watchdog: Watchdog,
+    detector: StallDetector,
     start: Start,
     /// Held by each such thread until it ends.
     alive: Arc<()>,
@@ -114,11 +114,11 @@ impl Background {
             || !plan.modules.is_empty()
         {
             let now = Moment::now();
-            let identity = Identity::new(&plan.service.instance);
+            let identity = InstanceIdentity::new(&plan.service.instance);
             let start = Start { subsystems, plan: Arc::clone(plan), published: Arc::clone(published), mailbox: mailbox.clone(), identity };
             // From here on a thread that does not turn is noticed.
             published.pulse.beat(now);
-            let watched = Watched { watchdog: Watchdog::new(now), start, alive: Arc::default() };
+            let watched = Watched { detector: StallDetector::new(now), start, alive: Arc::default() };
             background.begin(&watched)?;
             background.watched = Some(watched);
         }
@@ -152,15 +152,15 @@ impl Background {
         let Some(mut watched) = self.watched.take() else { return };
         let pulse = &watched.start.published.pulse;
         let beat = pulse.last().unwrap_or(now.mono);
-        match watched.watchdog.look(now, beat) {
-            Some(Finding::Wedged) => self.replace(&watched, now.mono.saturating_sub(beat)),
-            Some(Finding::NotHelped) => {
+        match watched.detector.look(now, beat) {
+            Some(Stall::Detected) => self.replace(&watched, now.mono.saturating_sub(beat)),
+            Some(Stall::Persists) => {
                 pulse.give_up(beat);
                 error!(
                     "the thread of the checks still hangs; /livez fails until it turns, so that the orchestrator starts the container anew"
                 );
             }
-            Some(Finding::Turns) => info!("the thread of the checks turns again"),
+            Some(Stall::Over) => info!("the thread of the checks turns again"),
             None => {}
         }
         self.watched = Some(watched);
@@ -168,7 +168,7 @@ impl Background {
 
     /// Time until the next look; none when there is no such thread.
     pub(super) fn next(&self, now: Moment) -> Option<Duration> {
-        self.watched.as_ref().map(|watched| watched.watchdog.next(now))
+        self.watched.as_ref().map(|watched| watched.detector.next(now))
     }
 
     fn replace(&mut self, watched: &Watched, silent: Duration) {
@@ -187,7 +187,7 @@ impl Background {
         }
     }
 
-    pub(super) fn ask_all(&self) {
+    pub(super) fn probe_all(&self) {
         self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.all, true));
     }
 
@@ -196,7 +196,7 @@ impl Background {
         self.orders.send_modify(|orders| orders.plan = Some(plan));
     }
 
-    pub(super) fn ask_again(&self) {
+    pub(super) fn probe_now(&self) {
         self.orders.send_modify(|orders| (orders.held, orders.again) = (false, orders.again + 1));
     }
 
@@ -255,7 +255,7 @@ struct Start {
     published: Arc<Published>,
     mailbox: Mailbox,
     /// As whom all of them write the heartbeat.
-    identity: Identity,
+    identity: InstanceIdentity,
 }
 
 /// What one background thread runs, until its term ends.
@@ -277,9 +277,10 @@ impl Thread {
             tokio::spawn(keep_lock(keeper, mailbox.clone()));
         }
         if let Some(heartbeat) = plan.heartbeat.clone() {
-            tokio::spawn(during(term.clone(), registry::lease::keep(heartbeat.clone(), identity.clone(), lease, mailbox.clone())));
-            let duty = Duty { plan: heartbeat, published: Arc::clone(&published), readiness, mailbox: mailbox.clone(), identity };
-            tokio::spawn(keep_heartbeat(subsystems.heartbeat, duty, term.clone()));
+            tokio::spawn(during(term.clone(), heartbeat::lease::keep(heartbeat.clone(), identity.clone(), lease, mailbox.clone())));
+            let context =
+                HeartbeatContext { plan: heartbeat, published: Arc::clone(&published), readiness, mailbox: mailbox.clone(), identity };
+            tokio::spawn(keep_heartbeat(subsystems.heartbeat, context, term.clone()));
         }
         let prober = keep("prober", term.clone(), move || (subsystems.prober)(Arc::clone(&plan), orders.clone(), mailbox.clone()));
         tokio::spawn(prober);

@@ -22,7 +22,7 @@ const JUMP: Duration = Duration::from_secs(2);
 
 /// What the clocks show about the time since the last turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Finding {
+pub(super) struct ClockGap {
     /// Time in which nobody could run; deadlines against others are moved by as much.
     pub(super) lost: Duration,
     /// Whether others may have lived on without us: the gap above, a suspend of the machine, or a jump of its wall clock.
@@ -61,7 +61,7 @@ impl Gaps {
         used: Duration,
         suspended: Duration,
         pulse: Option<Duration>,
-    ) -> Finding {
+    ) -> ClockGap {
         let overslept = planned.map_or(Duration::ZERO, |planned| now.since(slept).saturating_sub(planned));
         let worked = slept.since(self.woke);
         let idle = worked.saturating_sub(used.saturating_sub(self.used));
@@ -70,7 +70,7 @@ impl Gaps {
         let wall = now.wall.abs_diff(self.woke.wall).abs_diff(now.since(self.woke));
         let away = !lost.is_zero() || wall > JUMP || suspended.saturating_sub(self.suspended) > JUMP;
         (self.woke, self.used, self.suspended) = (now, used, suspended);
-        Finding { lost, away }
+        ClockGap { lost, away }
     }
 }
 
@@ -136,10 +136,10 @@ mod tests {
     fn a_suspend_and_a_jump_of_the_wall_clock_take_no_deadline_s_time_but_are_told() {
         let mut gaps = Gaps::new(at(0), NONE, NONE);
         let hour = Duration::from_secs(3600);
-        assert_eq!(gaps.look(at(1), None, at(100), NONE, hour, None), Finding { lost: NONE, away: true });
-        assert_eq!(gaps.look(at(101), None, at(200), NONE, hour, None), Finding::default());
+        assert_eq!(gaps.look(at(1), None, at(100), NONE, hour, None), ClockGap { lost: NONE, away: true });
+        assert_eq!(gaps.look(at(101), None, at(200), NONE, hour, None), ClockGap::default());
         let jumped = Moment { wall: at(300).wall + hour, ..at(300) };
-        assert_eq!(gaps.look(at(201), None, jumped, NONE, hour, None), Finding { lost: NONE, away: true });
+        assert_eq!(gaps.look(at(201), None, jumped, NONE, hour, None), ClockGap { lost: NONE, away: true });
     }
 
     #[test]

@@ -34,12 +34,12 @@ const MOST_REQUESTS: usize = 8;
 impl Supervisor {
     /// Time until there is something to do of our own: at once where the last turn left something over; none when there is nothing.
     pub(super) fn next_turn(&self, now: Moment) -> Option<Duration> {
-        if self.unreaped || !self.queue.is_empty() || self.children.sees_off() {
+        if self.unreaped || !self.queue.is_empty() || self.children.has_signals_to_send() {
             return Some(Duration::ZERO);
         }
-        let progress = self.narrator.next(self.lifecycle.snapshot(), now);
-        let next = [self.timers.next(now), progress, self.upward.next(now), self.background.next(now)];
-        let next = next.into_iter().chain([self.memory.next(now), self.left.next(now)]);
+        let progress = self.event_log.next(self.lifecycle.snapshot(), now);
+        let next = [self.timers.next(now), progress, self.systemd.next(now), self.background.next(now)];
+        let next = next.into_iter().chain([self.memory.next(now), self.remaining.next(now)]);
         next.flatten().min()
     }
 
@@ -52,7 +52,7 @@ impl Supervisor {
         };
         let own = std::iter::once(inbox.bell().as_fd()).chain(signals.files());
         let mut files: Vec<_> =
-            own.chain(self.heard_reports().flat_map(Reports::files)).map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+            own.chain(self.open_reports().flat_map(Reports::files)).map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
         let hint = self.memory.hint();
         files.extend(hint.map(|(file, event)| PollFd::new(file, event)));
         if let Err(errno) = poll(&mut files, timeout)
@@ -98,18 +98,18 @@ impl Supervisor {
         if rung {
             self.queue.extend(inbox.take(MOST_MESSAGES));
             for request in inbox.requests(MOST_REQUESTS) {
-                self.errands.take(request, self.lifecycle.plan(), &mut self.children);
+                self.exec_probes.take(request, self.lifecycle.plan(), &mut self.children);
             }
-            self.errands.look(&self.children);
+            self.exec_probes.look(&self.children);
             for news in self.children.news() {
-                self.heard(news);
+                self.handle_news(news);
             }
         }
         self.queue.extend(signals.take_realtime().into_iter().map(Event::Signalled));
     }
 
     /// What may be heard now. A process may say something before it is known here that it executes, which would mean nothing yet.
-    fn heard_reports(&self) -> impl Iterator<Item = &Reports> {
+    fn open_reports(&self) -> impl Iterator<Item = &Reports> {
         self.reports.iter().filter(|(id, _)| self.children.runs(**id)).map(|(_, reports)| reports)
     }
 
@@ -143,7 +143,7 @@ impl Supervisor {
         self.queue.push_back(Event::Exited(id, ended));
     }
 
-    fn heard(&mut self, news: News) {
+    fn handle_news(&mut self, news: News) {
         match news {
             News::Executes(id, pid) => self.queue.push_back(Event::Spawned(id, pid)),
             News::Failed(id, error) => {
@@ -151,8 +151,8 @@ impl Supervisor {
                 self.queue.push_back(Event::SpawnFailed(id, error.code, error.sentence));
             }
             News::Ended(id, ended) => self.has_ended(id, ended),
-            News::ErrandFailed(pid, sentence) => self.errands.failed(pid, sentence),
-            News::ErrandEnded(pid, ended) => self.errands.ended(pid, ended),
+            News::ExecProbeFailed(pid, sentence) => self.exec_probes.failed(pid, sentence),
+            News::ExecProbeEnded(pid, ended) => self.exec_probes.ended(pid, ended),
         }
     }
 
@@ -162,7 +162,7 @@ impl Supervisor {
         if harvest.orphans > 0 {
             debug!("reaped {} orphans", harvest.orphans);
         }
-        harvest.errands.into_iter().for_each(|(pid, ended)| self.errands.ended(pid, ended));
+        harvest.exec_probes.into_iter().for_each(|(pid, ended)| self.exec_probes.ended(pid, ended));
         self.queue.extend(harvest.stopped.into_iter().map(|(id, number)| Event::Stopped(id, number)));
         harvest.ended.into_iter().for_each(|(id, ended)| self.has_ended(id, ended));
         if harvest.none_left {

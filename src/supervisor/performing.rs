@@ -24,7 +24,7 @@ impl Supervisor {
                 self.timers.arm(timer, now, after.mul_f64(0.8 + 0.2 * fastrand::f64()))
             }
             Effect::Arm(timer, after) => {
-                self.left.armed(timer, now, after);
+                self.remaining.armed(timer, now, after);
                 self.timers.arm(timer, now, after);
             }
             Effect::Extend(timer, by) => self.timers.extend(timer, now, by),
@@ -32,7 +32,7 @@ impl Supervisor {
             Effect::AcquireLock => self.background.acquire_lock(LockOrder::Acquire),
             Effect::TakeLock => self.background.acquire_lock(LockOrder::Take),
             Effect::ReleaseLock => self.background.release_lock(),
-            Effect::AskDatabase => self.background.verify(),
+            Effect::QueryDatabase => self.background.verify(),
             Effect::ConfirmLock => self.background.confirm_lock(),
             Effect::Prepare(inquiry) => {
                 let plan = self.lifecycle.plan();
@@ -47,7 +47,7 @@ impl Supervisor {
             }
             Effect::CancelPreparation => self.preparer.cancel(),
             Effect::Spawn(id) => self.spawn(id, None),
-            Effect::Ask(asked) => self.spawn(ProcessId::Migration, Some(asked)),
+            Effect::QuerySchema(asked) => self.spawn(ProcessId::Migration, Some(asked)),
             Effect::AwaitGroup(id) => {
                 if !self.awaited_groups.contains(&id) {
                     self.awaited_groups.push(id);
@@ -56,13 +56,13 @@ impl Supervisor {
             }
             Effect::Signal(id, number) => Self::signalled(number, self.children.signal(id, number)),
             Effect::SignalGroup(id, number) => {
-                self.tell_killed(number, Some(id));
+                self.report_killed(number, Some(id));
                 Self::signalled(number, self.children.signal_group(id, number));
             }
             Effect::SignalSurvivors(number) => {
-                self.errands.close(&self.children);
-                self.left.asked(now);
-                self.tell_killed(number, None);
+                self.exec_probes.close(&self.children);
+                self.remaining.stop_requested(now);
+                self.report_killed(number, None);
                 self.children.signal_survivors(number);
                 self.harvest();
             }
@@ -72,8 +72,8 @@ impl Supervisor {
             }
             Effect::Watch(id, what) => self.background.watch(id, self.watched(id, what)),
             Effect::Reload => self.background.reload(Arc::clone(self.lifecycle.plan())),
-            Effect::AskAll => self.background.ask_all(),
-            Effect::AskAgain => self.background.ask_again(),
+            Effect::ProbeAll => self.background.probe_all(),
+            Effect::ProbeNow => self.background.probe_now(),
             Effect::Suspend(id, how) => self.suspend(id, how),
             Effect::Resume(id) => Self::signalled(libc::SIGCONT, self.children.resume(id)),
             Effect::RestartLease(length) => self.background.lease(length),

@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::exit::{Ended, Exit};
-use crate::mailbox::{Mailbox, Request};
+use crate::mailbox::{Mailbox, ProcessRequest};
 use crate::plan::argv::Word;
 use crate::plan::{ConditionPlan, ProcessPlan, StepAction, StepPlan};
 use crate::prepare::{self, Fault};
 use crate::process::hooks;
-use crate::state::event::{Event, Inquiry, Prepared};
+use crate::state::event::{Event, Inquiry, PreparedStep};
 use crate::sys;
 
 /// What such a thread does.
@@ -49,18 +49,18 @@ impl Preparer {
             let news = catch_unwind(AssertUnwindSafe(|| match &work {
                 Work::Step(step) => prepare(inquiry, step, &cancelled, &mailbox),
                 Work::Condition(condition) => match condition.holds(&mut |command| passes(command, &mailbox)) {
-                    true => Prepared::Done(String::new()),
-                    false => Prepared::Skipped,
+                    true => PreparedStep::Done(String::new()),
+                    false => PreparedStep::Skipped,
                 },
             }));
-            let fault = |_| Prepared::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
+            let fault = |_| PreparedStep::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
             if !cancelled.load(Ordering::Relaxed) {
                 mailbox.send(Event::Prepared(inquiry, news.unwrap_or_else(fault)));
             }
         };
         if let Err(error) = sys::start_thread("step", body) {
             let why = format!("cannot begin: there is no room for another thread ({error}); check the limits");
-            self.mailbox.send(Event::Prepared(inquiry, Prepared::Failed(Exit::Internal.code(), why)));
+            self.mailbox.send(Event::Prepared(inquiry, PreparedStep::Failed(Exit::Internal.code(), why)));
         }
     }
 
@@ -70,22 +70,22 @@ impl Preparer {
     }
 }
 
-fn prepare(inquiry: Inquiry, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbox) -> Prepared {
+fn prepare(inquiry: Inquiry, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbox) -> PreparedStep {
     if !step.condition.holds(&mut |command| passes(command, mailbox)) {
-        return Prepared::Skipped;
+        return PreparedStep::Skipped;
     }
     match &step.action {
-        StepAction::Commands(commands) => Prepared::Commands(commands.clone()),
+        StepAction::Commands(commands) => PreparedStep::Commands(commands.clone()),
         StepAction::Hooks(hooks) => match hooks::commands(hooks) {
-            Ok(commands) => Prepared::Commands(commands.into_iter().map(Into::into).collect()),
-            Err(why) => Prepared::Failed(Exit::Config.code(), why),
+            Ok(commands) => PreparedStep::Commands(commands.into_iter().map(Into::into).collect()),
+            Err(why) => PreparedStep::Failed(Exit::Config.code(), why),
         },
         StepAction::File(file) => {
-            let tell = |words| mailbox.send(Event::Prepared(inquiry, Prepared::Progress(words)));
+            let tell = |words| mailbox.send(Event::Prepared(inquiry, PreparedStep::Progress(words)));
             match prepare::perform(file, cancelled, &tell) {
-                Ok(done) => Prepared::Done(done.words),
-                Err(Fault::Cancelled) => Prepared::Done(String::new()),
-                Err(Fault::Failed(why)) => Prepared::Failed(Exit::Config.code(), why),
+                Ok(done) => PreparedStep::Done(done.words),
+                Err(Fault::Cancelled) => PreparedStep::Done(String::new()),
+                Err(Fault::Failed(why)) => PreparedStep::Failed(Exit::Config.code(), why),
             }
         }
     }
@@ -94,7 +94,7 @@ fn prepare(inquiry: Inquiry, step: &StepPlan, cancelled: &AtomicBool, mailbox: &
 /// Whether a command of a condition ends with 0 in time; it is a child of the loop's like every other, and killed after that.
 fn passes(command: &ProcessPlan, mailbox: &Mailbox) -> bool {
     let (answer, answered) = oneshot::channel();
-    mailbox.ask(Request::Run(Box::new(command.clone()), answer));
+    mailbox.request(ProcessRequest::Run(Box::new(command.clone()), answer));
     let program = command.argv.words().first().map_or("", Word::shown);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
         warn!("the condition `{program}` cannot be asked, so it does not hold: there is no room for it; check the limits");

@@ -4,13 +4,13 @@ use tracing::debug;
 
 use super::Supervisor;
 use crate::plan::argv::Word;
-use crate::plan::{MigrationPlan, ProcessPlan, Question};
+use crate::plan::{MigrationPlan, ProcessPlan, SchemaCheck};
 use crate::process::notify::Reports;
 use crate::process::spawn::SpawnError;
-use crate::state::event::{Asked, Event, ProcessId};
+use crate::state::event::{Event, ProcessId, SchemaQuestion};
 
 impl Supervisor {
-    pub(super) fn spawn(&mut self, id: ProcessId, asked: Option<Asked>) {
+    pub(super) fn spawn(&mut self, id: ProcessId, asked: Option<SchemaQuestion>) {
         let plan = match (id, asked) {
             (ProcessId::Main, _) => self.lifecycle.plan().main.clone(),
             (ProcessId::Module(module), _) => self.lifecycle.plan().module(module).map(|module| module.process.clone()),
@@ -46,16 +46,16 @@ impl Supervisor {
 
     /// The migration's command, or one that is asked about it. What runs under the lock bears the lock's name in the database; a
     /// check may run while another replica holds it, and must not be taken for a leftover.
-    fn task(&self, migration: &MigrationPlan, asked: Option<Asked>) -> Option<ProcessPlan> {
+    fn task(&self, migration: &MigrationPlan, asked: Option<SchemaQuestion>) -> Option<ProcessPlan> {
         let question = match asked {
             None => return Some(self.named_after_lock(&migration.process)),
-            Some(Asked::Check) => &migration.check,
-            Some(Asked::Verify) => &migration.verify,
+            Some(SchemaQuestion::Check) => &migration.check,
+            Some(SchemaQuestion::Verify) => &migration.verify,
         };
         match question {
-            Some(Question::Command(command)) if asked == Some(Asked::Verify) => Some(self.named_after_lock(command)),
-            Some(Question::Command(command)) => Some(command.as_ref().clone()),
-            Some(Question::Sql(_)) | None => None,
+            Some(SchemaCheck::Command(command)) if asked == Some(SchemaQuestion::Verify) => Some(self.named_after_lock(command)),
+            Some(SchemaCheck::Command(command)) => Some(command.as_ref().clone()),
+            Some(SchemaCheck::Sql(_)) | None => None,
         }
     }
 

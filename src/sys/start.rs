@@ -56,7 +56,7 @@ pub struct Credentials {
 /// The step between clone and exec that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Step {
+pub enum SpawnStep {
     /// Making the process.
     Fork = 0,
     /// Passing a descriptor.
@@ -71,7 +71,7 @@ pub enum Step {
     Exec = 5,
 }
 
-impl Step {
+impl SpawnStep {
     const ALL: [Self; 6] = [Self::Fork, Self::Pass, Self::Limit, Self::Directory, Self::Credentials, Self::Exec];
 }
 
@@ -87,8 +87,8 @@ impl Recipe {
     ///
     /// # Errors
     /// The step that failed and why; the child is then about to end. A child that is killed before it executes is no error.
-    pub fn start(&self, birth: &Birth) -> Result<(), (Step, io::Error)> {
-        let failed = |error| (Step::Fork, error);
+    pub fn start(&self, birth: &Birth) -> Result<(), (SpawnStep, io::Error)> {
+        let failed = |error| (SpawnStep::Fork, error);
         let _or_none = OrNone(birth);
         let (reading, writing) = pipe().map_err(failed)?;
         let mut launch = Launch::new(self, writing.as_raw_fd(), birth);
@@ -102,12 +102,12 @@ impl Recipe {
         let pid = unsafe { libc::clone(child, stack.as_mut_ptr_range().end.cast(), flags, (&raw mut launch).cast::<c_void>()) };
         if pid < 0 {
             let error = io::Error::last_os_error();
-            birth.tell(error.raw_os_error().unwrap_or(libc::EAGAIN).saturating_neg());
+            birth.report(error.raw_os_error().unwrap_or(libc::EAGAIN).saturating_neg());
             return Err(failed(error));
         }
         // It has told so itself, but where it was killed before its first instruction, or on memory of its own under an emulator.
         let shares_memory = birth.pid().is_some();
-        birth.tell(pid);
+        birth.report(pid);
         drop(writing);
         if shares_memory {
             // Held until here, this thread finds the whole report, or none. The end of the pipe is not awaited: somebody who was forked
@@ -121,7 +121,7 @@ impl Recipe {
             Err(_) => Ok(()),
             Ok(()) => {
                 let [step, errno @ ..] = report;
-                let step = Step::ALL.into_iter().find(|known| *known as u8 == step).unwrap_or(Step::Exec);
+                let step = SpawnStep::ALL.into_iter().find(|known| *known as u8 == step).unwrap_or(SpawnStep::Exec);
                 Err((step, io::Error::from_raw_os_error(i32::from_ne_bytes(errno))))
             }
         }

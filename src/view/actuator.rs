@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::members::Members;
 use super::{JSON, Response, accept};
 use crate::plan::ComponentNames;
-use crate::state::snapshot::{Assessment, Level, ModuleState, Phase, Snapshot, Step};
+use crate::state::snapshot::{Assessment, Level, ModuleState, Phase, Snapshot, StageState};
 pub(super) use component::Component;
 use component::{Parts, Syntax, of_check, startup, state};
 
@@ -35,11 +35,17 @@ pub(super) fn syntax(accept: &str) -> &'static str {
 }
 
 /// Answers the path below `/actuator`.
-pub(super) fn render(assessment: &Assessment<'_>, path: &[&str], accept: &str, authority: bool, names: ComponentNames) -> Option<Response> {
+pub(super) fn render(
+    assessment: &Assessment<'_>,
+    path: &[&str],
+    accept: &str,
+    authorized: bool,
+    names: ComponentNames,
+) -> Option<Response> {
     let kind = syntax(accept);
     let told = |component: &Component<'_>| Response::document(code(component.status), kind, component);
     let written = if kind == V2 { Syntax::V2 } else { Syntax::V3 };
-    let all = || components(assessment, authority, names, written);
+    let all = || components(assessment, authorized, names, written);
     match path {
         [] => Some(Response::document(200, kind, &index())),
         ["info"] => Some(Response::document(200, kind, &info(assessment.snapshot))),
@@ -54,10 +60,10 @@ pub(super) fn render(assessment: &Assessment<'_>, path: &[&str], accept: &str, a
         ["health", names @ ..] => {
             let has_modules = !assessment.snapshot.modules.is_empty();
             let found = match names {
-                ["modules", names @ ..] if has_modules => modules::all(assessment, authority, written).descend(names),
+                ["modules", names @ ..] if has_modules => modules::all(assessment, authorized, written).descend(names),
                 [name] => all().descend(names).or_else(|| {
                     let of_module = assessment.counted().find(|assessed| assessed.check.name == *name)?;
-                    Some(of_check(of_module, authority))
+                    Some(of_check(of_module, authorized))
                 }),
                 names => all().descend(names),
             };
@@ -69,11 +75,11 @@ pub(super) fn render(assessment: &Assessment<'_>, path: &[&str], accept: &str, a
 }
 
 /// Answers a path below the one of a module's own pages: its health, and a component of it.
-pub(super) fn render_own(assessment: &Assessment<'_>, path: &[&str], accept: &str, authority: bool) -> Option<Response> {
+pub(super) fn render_own(assessment: &Assessment<'_>, path: &[&str], accept: &str, authorized: bool) -> Option<Response> {
     let kind = syntax(accept);
     let (web_path, below) = path.split_at(path.iter().rposition(|segment| *segment == "actuator")?);
     let written = if kind == V2 { Syntax::V2 } else { Syntax::V3 };
-    let module = modules::own(assessment, web_path, authority, written)?;
+    let module = modules::own(assessment, web_path, authorized, written)?;
     let component = match below {
         ["actuator", "health" | "info"] => module,
         ["actuator", "health", names @ ..] => module.descend(names)?,
@@ -83,17 +89,17 @@ pub(super) fn render_own(assessment: &Assessment<'_>, path: &[&str], accept: &st
 }
 
 /// The whole, and every component in it.
-fn components<'a>(assessment: &Assessment<'a>, authority: bool, names: ComponentNames, syntax: Syntax) -> Component<'a> {
+fn components<'a>(assessment: &Assessment<'a>, authorized: bool, names: ComponentNames, syntax: Syntax) -> Component<'a> {
     // Those of a module stand below it.
     let own = assessment.counted().filter(|assessed| assessed.check.module.is_none());
-    let of_checks = own.map(|assessed| (assessed.check.name.as_str().into(), of_check(assessed, authority)));
+    let of_checks = own.map(|assessed| (assessed.check.name.as_str().into(), of_check(assessed, authorized)));
     let mut parts: Parts<'a> = of_checks.collect();
-    parts.insert("startup".into(), startup(assessment, authority));
+    parts.insert("startup".into(), startup(assessment, authorized));
     for (name, level) in [("livenessState", Level::Live), ("readinessState", Level::Ready)] {
         parts.insert(name.into(), Component::leaf(state(level, assessment.passes(level))));
     }
     if !assessment.snapshot.modules.is_empty() {
-        let both = [modules::running(assessment, authority), modules::start(assessment.snapshot)];
+        let both = [modules::running(assessment, authorized), modules::start(assessment.snapshot)];
         parts.extend(modules::names(names).map(Cow::from).into_iter().zip(both));
     }
     Component::composite(assessment.status().word(), parts, syntax)
@@ -179,7 +185,7 @@ struct Biz<'a> {
 fn info(snapshot: &Snapshot) -> ActuatorInfo<'_> {
     let service = &snapshot.service;
     let base = match snapshot.phase {
-        _ if !snapshot.started && snapshot.base_start() == Step::Down => ModuleState::Broken,
+        _ if !snapshot.started && snapshot.base_start() == StageState::Down => ModuleState::Broken,
         Phase::Init | Phase::Waiting | Phase::Migrating | Phase::Starting => ModuleState::Resolved,
         Phase::Running => ModuleState::Activated,
         Phase::Draining | Phase::Stopped => ModuleState::Deactivated,

@@ -1,7 +1,7 @@
 //! What an answer depends on: requests that differ in nothing else are told the same, so one rendering serves them all.
 
 use super::path::{Endpoint, View};
-use super::{Access, Request, actuator, exposition, has_key, page};
+use super::{DetailAccess, Request, actuator, exposition, has_key, page};
 use crate::plan::Views;
 
 /// The longest path below `/actuator/health` that is kept; a longer one names nothing that there is, or is rendered each time.
@@ -14,36 +14,36 @@ pub struct Canonical {
     path: String,
     query: &'static str,
     accept: &'static str,
-    authority: bool,
-    access: Access,
+    authorized: bool,
+    access: DetailAccess,
     views: Views,
 }
 
 impl Canonical {
     /// What `request` comes down to; none where its answer depends on words of the asker's own, or where there is no such path.
     pub fn of(request: &Request<'_>) -> Option<Self> {
-        let Request { query, accept, authority, views, .. } = *request;
+        let Request { query, accept, authorized, views, .. } = *request;
         let endpoint = Endpoint::of(request.path)?;
         let word = |wanted: &'static str| if has_key(query, wanted) { wanted } else { "" };
-        let (query, accept, authority) = match (endpoint.view, &endpoint.names()[..]) {
-            (View::Page, _) => (word("hold"), page::syntax(accept), authority),
-            (View::Ragflow, _) => ("", "", authority),
+        let (query, accept, authorized) = match (endpoint.view, &endpoint.names()[..]) {
+            (View::Page, _) => (word("hold"), page::syntax(accept), authorized),
+            (View::Ragflow, _) => ("", "", authorized),
             (View::Kubernetes(_), []) if !has_key(query, "exclude") => (word("verbose"), "", false),
             (View::Article, _) => ("", "", false),
-            (View::Status, _) => (word("verbose"), "", authority),
+            (View::Status, _) => (word("verbose"), "", authorized),
             (View::Metrics, _) => ("", exposition::syntax(accept), false),
-            (View::Actuator | View::Module, names) if names.iter().all(|name| is_plain(name)) => ("", actuator::syntax(accept), authority),
+            (View::Actuator | View::Module, names) if names.iter().all(|name| is_plain(name)) => ("", actuator::syntax(accept), authorized),
             _ => return None,
         };
-        let access = if endpoint.view == View::Page { request.access } else { Access::default() };
+        let access = if endpoint.view == View::Page { request.access } else { DetailAccess::default() };
         let path = format!("/{}", endpoint.segments.join("/"));
-        (path.len() <= LONGEST_PATH).then_some(Self { path, query, accept, authority, access, views })
+        (path.len() <= LONGEST_PATH).then_some(Self { path, query, accept, authorized, access, views })
     }
 
     /// The request that this stands for.
     pub fn request(&self) -> Request<'_> {
-        let Self { path, query, accept, authority, access, views } = self;
-        Request { method: "GET", path, query, accept, authority: *authority, access: *access, views: *views, figures: None }
+        let Self { path, query, accept, authorized, access, views } = self;
+        Request { method: "GET", path, query, accept, authorized: *authorized, access: *access, views: *views, figures: None }
     }
 }
 

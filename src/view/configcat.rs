@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::{JSON, MigrationPart, Response, has_key, time};
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::state::check::{Check, Record};
-use crate::state::snapshot::{Assessed, Assessment, Level, Phase, Step};
+use crate::state::snapshot::{Assessed, Assessment, Level, Phase, StageState};
 use overview::Overview;
 
 /// Errors in a row from which a component is not healthy.
@@ -52,7 +52,7 @@ struct CheckStatus<'a> {
 /// A check that is asked with a key, as ConfigCat's proxy tells of an SDK.
 #[derive(Serialize, JsonSchema)]
 struct Sdk<'a> {
-    /// Masked, and for those with authority.
+    /// Masked, and for authorized readers.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
     #[schemars(extend("enum" = ["online"]))]
@@ -102,17 +102,17 @@ const STATUSES: [&str; 4] = ["initializing", "healthy", "degraded", "down"];
 struct Checks<'a> {
     assessment: &'a Assessment<'a>,
     verbose: bool,
-    authority: bool,
+    authorized: bool,
 }
 
 impl Serialize for Checks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.assessment.checks.iter().map(|assessed| {
             let Assessed { check, counts, .. } = *assessed;
-            let records: Vec<String> = check.records.iter().map(|record| line(check, record, self.authority)).collect();
-            let more = self.verbose.then(|| more(assessed, self.assessment, self.authority));
+            let records: Vec<String> = check.records.iter().map(|record| line(check, record, self.authorized)).collect();
+            let more = self.verbose.then(|| more(assessed, self.assessment, self.authorized));
             let sdk = check.masked_key.as_deref().map(|key| Sdk {
-                key: self.authority.then_some(key),
+                key: self.authorized.then_some(key),
                 mode: "online",
                 source: Source { r#type: "remote", status: status(assessed), records: records.clone() },
             });
@@ -122,14 +122,14 @@ impl Serialize for Checks<'_> {
 }
 
 /// The document. `verbose` in the query adds what the page shows: `portcullis status --json` asks for it.
-pub(super) fn render(assessment: &Assessment<'_>, query: &str, authority: bool) -> Response {
+pub(super) fn render(assessment: &Assessment<'_>, query: &str, authorized: bool) -> Response {
     let verbose = has_key(query, "verbose");
     let document = Status {
         word: root(assessment),
         phase: assessment.snapshot.phase.word(),
-        checks: Checks { assessment, verbose, authority },
-        migration: MigrationPart::new(assessment, authority),
-        overview: verbose.then(|| Overview::new(assessment, authority)),
+        checks: Checks { assessment, verbose, authorized },
+        migration: MigrationPart::new(assessment, authorized),
+        overview: verbose.then(|| Overview::new(assessment, authorized)),
     };
     Response::document(200, JSON, &document)
 }
@@ -140,18 +140,19 @@ fn status(Assessed { check, class, .. }: &Assessed<'_>) -> &'static str {
         return "initializing";
     }
     let last = check.records.iter().rev().take(DEGRADED_AFTER);
-    let balance: isize = last.map(|record| if record.class == Class::Ok { -1 } else { 1 }).sum();
+    let balance: isize = last.map(|record| if record.class == ErrorKind::Ok { -1 } else { 1 }).sum();
     match balance > 0 && balance >= DEGRADED_AFTER.min(check.records.len()) as isize {
         true if check.ever_passed => "degraded",
         true => "down",
-        false if *class == Class::Stale => "degraded",
+        false if *class == ErrorKind::Stale => "degraded",
         false => "healthy",
     }
 }
 
 fn root(assessment: &Assessment<'_>) -> &'static str {
     let Assessment { snapshot, checks, .. } = assessment;
-    let failed = matches!(snapshot.phase, Phase::Failed | Phase::Stopped) || (!snapshot.started && snapshot.base_start() == Step::Down);
+    let failed =
+        matches!(snapshot.phase, Phase::Failed | Phase::Stopped) || (!snapshot.started && snapshot.base_start() == StageState::Down);
     let all = |word| checks.iter().all(|assessed| status(assessed) == word);
     // What is asked, in the place of ConfigCat's SDKs: that the process runs does not make up for sources that are all down.
     let mut sources = checks.iter().filter(|assessed| assessed.check.id.is_some()).map(status).peekable();
@@ -163,16 +164,16 @@ fn root(assessment: &Assessment<'_>) -> &'static str {
     }
 }
 
-fn line(check: &Check, record: &Record, authority: bool) -> String {
+fn line(check: &Check, record: &Record, authorized: bool) -> String {
     let at = time::rfc1123(record.at);
     match record.class {
-        Class::Ok => format!("{at}: [ok] {} check passed", check.kind),
-        _ if authority && !record.private.as_str().is_empty() => format!("{at}: [error] {}", record.private.as_str()),
+        ErrorKind::Ok => format!("{at}: [ok] {} check passed", check.kind),
+        _ if authorized && !record.private.as_str().is_empty() => format!("{at}: [error] {}", record.private.as_str()),
         class => format!("{at}: [error] {}", class.public()),
     }
 }
 
-fn more<'a>(assessed: &Assessed<'a>, assessment: &Assessment<'_>, authority: bool) -> More<'a> {
+fn more<'a>(assessed: &Assessed<'a>, assessment: &Assessment<'_>, authorized: bool) -> More<'a> {
     let Assessed { check, state, class, .. } = *assessed;
     let buckets = check.history.seen(assessment.look.now).filter(|(_, bucket)| !bucket.is_empty());
     More {
@@ -180,7 +181,7 @@ fn more<'a>(assessed: &Assessed<'a>, assessment: &Assessment<'_>, authority: boo
         class: class.word(),
         elapsed_s: check.last().map(|record| record.elapsed.as_secs_f64()),
         since: (!check.records.is_empty()).then(|| time::iso(check.since)),
-        target: Some(check.target.as_str()).filter(|target| authority && !target.is_empty()),
+        target: Some(check.target.as_str()).filter(|target| authorized && !target.is_empty()),
         history: buckets
             .map(|(age, bucket)| Bucket {
                 age_s: age.as_secs(),
@@ -218,7 +219,7 @@ mod tests {
             let mut check = Check::event("sdk", "http", Affects::Health);
             for (second, record) in (0..).zip(records.chars()) {
                 let now = Moment::default().after(Duration::from_secs(second));
-                let failed = Outcome::failed(Class::Timeout, "", Duration::ZERO);
+                let failed = Outcome::failed(ErrorKind::Timeout, "", Duration::ZERO);
                 check.feed(now, if record == 'o' { Outcome::passed(Duration::ZERO) } else { failed });
             }
             let look = Look::fresh(Moment::default().after(Duration::from_secs(9)));

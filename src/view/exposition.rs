@@ -13,7 +13,7 @@ pub(super) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.
 
 /// The kinds of metric families that are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     Gauge,
     Counter,
     Histogram,
@@ -41,17 +41,17 @@ impl Exposition {
     }
 
     /// Begins a family. OpenMetrics names counters and infos without the suffix that their samples bear.
-    pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str, unit: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: MetricKind, help: &str, unit: &str) {
         let bare = match kind {
-            Kind::Counter if self.openmetrics => name.strip_suffix("_total").unwrap_or(name),
-            Kind::Info if self.openmetrics => name.strip_suffix("_info").unwrap_or(name),
+            MetricKind::Counter if self.openmetrics => name.strip_suffix("_total").unwrap_or(name),
+            MetricKind::Info if self.openmetrics => name.strip_suffix("_info").unwrap_or(name),
             _ => name,
         };
         let word = match kind {
-            Kind::Counter => "counter",
-            Kind::Histogram => "histogram",
-            Kind::Info if self.openmetrics => "info",
-            Kind::Gauge | Kind::Info => "gauge",
+            MetricKind::Counter => "counter",
+            MetricKind::Histogram => "histogram",
+            MetricKind::Info if self.openmetrics => "info",
+            MetricKind::Gauge | MetricKind::Info => "gauge",
         };
         let _ = writeln!(self.text, "# HELP {bare} {help}\n# TYPE {bare} {word}");
         if self.openmetrics && !unit.is_empty() {
@@ -109,7 +109,7 @@ impl Exposition {
     }
 
     /// A family with one sample and no labels.
-    pub(super) fn single(&mut self, name: &str, kind: Kind, help: &str, unit: &str, value: impl Display) {
+    pub(super) fn single(&mut self, name: &str, kind: MetricKind, help: &str, unit: &str, value: impl Display) {
         self.family(name, kind, help, unit);
         self.sample(name, &[], value);
     }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_label_cannot_leave_its_quotes() {
         let mut page = Exposition::new(true);
-        page.family("a_total", Kind::Counter, "A.", "");
+        page.family("a_total", MetricKind::Counter, "A.", "");
         page.sample("a_total", &[("b", "\"\\\n\u{e4}"), ("c", "")], 1);
         assert_eq!(page.finish(), "# HELP a A.\n# TYPE a counter\na_total{b=\"\\\"\\\\\\n\u{e4}\",c=\"\"} 1\n# EOF\n");
     }

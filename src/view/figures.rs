@@ -30,9 +30,9 @@ pub struct Observed {
 
 /// How long requests took.
 #[derive(Clone, Debug, Default)]
-pub struct Requests(BTreeMap<Key, Observed>);
+pub struct RequestCounts(BTreeMap<Key, Observed>);
 
-impl Requests {
+impl RequestCounts {
     /// Counts one request.
     pub fn observe(&mut self, route: &'static str, method: &str, status: u16, took: Duration) {
         let method = ["GET", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).unwrap_or("other");
@@ -71,7 +71,7 @@ pub struct ProcessFigures {
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     /// How long requests took.
-    pub requests: Requests,
+    pub requests: RequestCounts,
     /// The process; none where the kernel does not tell.
     pub process: Option<ProcessFigures>,
     /// Processor time of the longest turn of the loop that owns the signals.
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn requests_fall_into_the_first_bucket_that_holds_them() {
-        let mut requests = Requests::default();
+        let mut requests = RequestCounts::default();
         for (method, micros) in [("GET", 100), ("GET", 101), ("GET", 900_000), ("QUERY", 1), ("PURGE", 1)] {
             requests.observe("/livez", method, 200, Duration::from_micros(micros));
         }

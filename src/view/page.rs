@@ -15,8 +15,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::summary::{self, Headline, by_urgency, headline, levels, mark, outcome, reasons, timeline};
-use super::{Access, Request, Response, TEXT, accept, fit, has_key, terminal, time};
-use crate::state::snapshot::{Assessment, Look, Snapshot, Step};
+use super::{DetailAccess, Request, Response, TEXT, accept, fit, has_key, terminal, time};
+use crate::state::snapshot::{Assessment, Look, Snapshot, StageState};
 use check::check;
 
 /// The page's whole style. Its hash is the only thing that the page's policy lets in.
@@ -54,15 +54,15 @@ pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Resp
     let holds = has_key(request.query, "hold");
     let Assessment { snapshot, look, .. } = *assessment;
     let html = String::with_capacity(16 * 1024);
-    let mut page = Page { html, assessment, snapshot, look, authority: request.authority, access: request.access, holds };
-    let headline = headline(assessment, request.authority);
+    let mut page = Page { html, assessment, snapshot, look, authorized: request.authorized, access: request.access, holds };
+    let headline = headline(assessment, request.authorized);
     page.head(&headline);
     page.verdict(&headline);
     page.push("<main>");
     page.checks();
     page.start();
-    processes::modules(&mut page.html, snapshot, look, request.authority);
-    processes::process(&mut page.html, snapshot, look, request.authority);
+    processes::modules(&mut page.html, snapshot, look, request.authorized);
+    processes::process(&mut page.html, snapshot, look, request.authorized);
     page.instances();
     page.push("</main>");
     page.foot();
@@ -75,8 +75,8 @@ struct Page<'a> {
     assessment: &'a Assessment<'a>,
     snapshot: &'a Snapshot,
     look: Look,
-    authority: bool,
-    access: Access,
+    authorized: bool,
+    access: DetailAccess,
     holds: bool,
 }
 
@@ -106,7 +106,7 @@ impl Page<'_> {
         }
         let service = &snapshot.service;
         let mode = service.mode.as_ref().filter(|mode| **mode != service.name).map(|mode| format!(", mode {}", escape(mode)));
-        let place = summary::place(service).filter(|_| self.authority).map(|place| format!(" on {}", escape(&place)));
+        let place = summary::place(service).filter(|_| self.authorized).map(|place| format!(" on {}", escape(&place)));
         let (mode, place) = (mode.unwrap_or_default(), place.unwrap_or_default());
         let (name, phase) = (escape(&summary::named(service)), summary::phase(snapshot, look));
         let _ = write!(self.html, "</h1><p><strong>{name}</strong>{mode}{place}, {phase}</p><ul class=\"levels\">");
@@ -115,7 +115,7 @@ impl Page<'_> {
             let _ = write!(self.html, "<li class=\"{class}\"><b>{mark}</b> {not}{name}</li>");
         }
         self.push("</ul>");
-        let causes = reasons(self.assessment, self.authority);
+        let causes = reasons(self.assessment, self.authorized);
         if !causes.is_empty() {
             self.push("<ul>");
             let listed = causes.iter().take(MOST_CAUSES);
@@ -140,8 +140,8 @@ impl Page<'_> {
             "<section class=\"checks\"><h2>Checks <small>and their last 30 minutes: <span class=\"key\"><i class=\"ok\"></i> all ok, \
              <i class=\"mixed\"></i> some failed, <i class=\"bad\"></i> all failed, <i></i> no check ran</span></small></h2>",
         );
-        let (look, authority, late) = (self.look, self.authority, summary::checks_are_late(self.assessment));
-        let left_out = fit::append(&mut self.html, LONGEST_PAGE, checks, |html, assessed| check(html, assessed, look, authority, late));
+        let (look, authorized, late) = (self.look, self.authorized, summary::checks_are_late(self.assessment));
+        let left_out = fit::append(&mut self.html, LONGEST_PAGE, checks, |html, assessed| check(html, assessed, look, authorized, late));
         if left_out > 0 {
             let _ = write!(self.html, "<p>and {left_out} more</p>");
         }
@@ -158,9 +158,9 @@ impl Page<'_> {
         let scaled = |time: Duration| if span.is_zero() { 0.0 } else { time.as_secs_f64() / span.as_secs_f64() * 1000.0 };
         for bar in &bars {
             let class = match bar.step {
-                Step::Up => "up",
-                Step::Down => "down",
-                Step::Unknown => "unknown",
+                StageState::Up => "up",
+                StageState::Down => "down",
+                StageState::Unknown => "unknown",
             };
             let words = outcome(bar);
             let _ = write!(
@@ -178,18 +178,18 @@ impl Page<'_> {
                 }
             }
             let queued = if bar.queued.as_millis() > 0 { format!(", {} of it queueing", time::length(bar.queued)) } else { String::new() };
-            let note = bar.note.filter(|_| self.authority).map(|note| format!(" <small>{}</small>", escape(note))).unwrap_or_default();
+            let note = bar.note.filter(|_| self.authorized).map(|note| format!(" <small>{}</small>", escape(note))).unwrap_or_default();
             let _ = write!(self.html, "</svg><span>{words}{queued}{note}</span>");
         }
         self.push("</div></section>");
     }
 
-    /// How many there are for everybody, who they are with authority.
+    /// How many there are for everybody, who they are for authorized readers.
     fn instances(&mut self) {
         let Some((told, words)) = self.snapshot.instances.as_ref().zip(summary::instances(self.snapshot, self.look)) else { return };
         let (class, old) = if summary::instances_are_old(told, self.look) { (" class=\"old\"", " <em>old</em>") } else { ("", "") };
         let _ = write!(self.html, "<section{class}><h2>Instances of {}{old}</h2><p>{words}</p>", escape(&self.snapshot.service.name));
-        if self.authority {
+        if self.authorized {
             self.push("<ul class=\"instances\">");
             for instance in &told.listed {
                 let (state, words) = summary::instance(instance, self.look);
@@ -213,7 +213,7 @@ impl Page<'_> {
 
     fn foot(&mut self) {
         self.push("<footer id=\"access\">");
-        access::notice(&mut self.html, self.authority, self.access, self.holds);
+        access::notice(&mut self.html, self.authorized, self.access, self.holds);
         let clock = time::clock(self.look.now.wall);
         let link = if self.holds {
             "it holds still, <a href=\"?\">let it run</a>".to_owned()

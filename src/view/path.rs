@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::actuator;
-use crate::plan::Switch;
+use crate::plan::ViewSwitch;
 use crate::state::snapshot::Level;
 
 /// A view.
@@ -68,15 +68,15 @@ impl<'a> Endpoint<'a> {
     }
 
     /// By which key this is switched off.
-    pub(super) const fn switch(&self) -> Switch {
+    pub(super) const fn switch(&self) -> ViewSwitch {
         match self.view {
-            View::Page => Switch::Page,
-            View::Ragflow => Switch::Healthz,
-            View::Kubernetes(_) => Switch::Kubernetes,
-            View::Actuator | View::Module => Switch::Actuator,
-            View::Article => Switch::Health,
-            View::Status => Switch::Status,
-            View::Metrics => Switch::Metrics,
+            View::Page => ViewSwitch::Page,
+            View::Ragflow => ViewSwitch::Healthz,
+            View::Kubernetes(_) => ViewSwitch::Kubernetes,
+            View::Actuator | View::Module => ViewSwitch::Actuator,
+            View::Article => ViewSwitch::Health,
+            View::Status => ViewSwitch::Status,
+            View::Metrics => ViewSwitch::Metrics,
         }
     }
 }

@@ -4,11 +4,11 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::Response;
-use super::exposition::{Exposition, Kind, OPENMETRICS, TEXT_FORMAT, syntax};
+use super::exposition::{Exposition, MetricKind, OPENMETRICS, TEXT_FORMAT, syntax};
 use super::figures::{Figures, LIMITS};
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::state::check::{Check, State, durations};
-use crate::state::snapshot::{APP, Assessed, Assessment, Level, Look, Migration, ModuleState, Phase, Snapshot, Stage, Step};
+use crate::state::snapshot::{APP, Assessed, Assessment, Level, Look, Migration, ModuleState, Phase, Snapshot, Stage, StageState};
 
 /// Every family. Base units, a fixed vocabulary, no addresses and no error texts.
 ///
@@ -17,9 +17,9 @@ pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<
     let Assessment { snapshot, look, .. } = *assessment;
     let openmetrics = !syntax(accept).is_empty();
     let mut page = Exposition::new(openmetrics);
-    page.family("portcullis_build_info", Kind::Info, "Build of portcullis.", "");
+    page.family("portcullis_build_info", MetricKind::Info, "Build of portcullis.", "");
     page.sample("portcullis_build_info", &[("version", snapshot.service.build)], 1);
-    page.family("portcullis_phase", Kind::Gauge, "Lifecycle phase, one is 1.", "");
+    page.family("portcullis_phase", MetricKind::Gauge, "Lifecycle phase, one is 1.", "");
     for phase in Phase::ALL {
         page.sample("portcullis_phase", &[("phase", phase.word())], u8::from(phase == snapshot.phase));
     }
@@ -28,24 +28,24 @@ pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<
         ("portcullis_ready", "1 if /readyz would answer 200.", Level::Ready),
         ("portcullis_started", "1 if /startupz would answer 200.", Level::Started),
     ] {
-        page.single(name, Kind::Gauge, help, "", u8::from(assessment.passes(level)));
+        page.single(name, MetricKind::Gauge, help, "", u8::from(assessment.passes(level)));
     }
     checks(&mut page, assessment);
     dependencies(&mut page, assessment);
     let restarts = snapshot.child.restarts;
-    page.single("portcullis_child_restarts_total", Kind::Counter, "Restarts of the supervised process.", "", restarts);
+    page.single("portcullis_child_restarts_total", MetricKind::Counter, "Restarts of the supervised process.", "", restarts);
     restarts_by_reason(&mut page, snapshot);
     modules(&mut page, snapshot);
     heartbeat(&mut page, snapshot);
     steps(&mut page, snapshot, look);
     migration(&mut page, snapshot, look);
     let started = snapshot.started_at.wall.as_secs_f64();
-    page.single("portcullis_start_time_seconds", Kind::Gauge, "Start of portcullis since the epoch.", "seconds", started);
+    page.single("portcullis_start_time_seconds", MetricKind::Gauge, "Start of portcullis since the epoch.", "seconds", started);
     if let Some(figures) = figures {
         requests(&mut page, figures);
         let name = "portcullis_loop_longest_turn_seconds";
         let help = "Longest processor time of one turn of the loop that takes signals.";
-        page.single(name, Kind::Gauge, help, "seconds", figures.longest_turn.as_secs_f64());
+        page.single(name, MetricKind::Gauge, help, "seconds", figures.longest_turn.as_secs_f64());
         process(&mut page, figures);
     }
     let content_type = if openmetrics { OPENMETRICS } else { TEXT_FORMAT };
@@ -56,7 +56,7 @@ fn checks(page: &mut Exposition, assessment: &Assessment<'_>) {
     /// A family that has at most one sample a check.
     fn each<T: Display>(page: &mut Exposition, of: (&str, &str, &str), all: &Assessment<'_>, value: impl Fn(&Check) -> Option<T>) {
         let (name, help, unit) = of;
-        page.family(name, Kind::Gauge, help, unit);
+        page.family(name, MetricKind::Gauge, help, unit);
         for Assessed { check, .. } in &all.checks {
             if let Some(value) = value(check) {
                 page.sample(name, &[("check", &check.name)], value);
@@ -64,7 +64,7 @@ fn checks(page: &mut Exposition, assessment: &Assessment<'_>) {
         }
     }
     let name = "portcullis_check_state";
-    page.family(name, Kind::Gauge, "State of a check after thresholds and staleness, one is 1.", "");
+    page.family(name, MetricKind::Gauge, "State of a check after thresholds and staleness, one is 1.", "");
     for Assessed { check, state, .. } in &assessment.checks {
         for other in State::ALL {
             page.sample(name, &[("check", &check.name), ("state", other.word())], u8::from(other == *state));
@@ -79,7 +79,7 @@ fn checks(page: &mut Exposition, assessment: &Assessment<'_>) {
     let family = ("portcullis_check_last_success_timestamp_seconds", "When the check last passed.", "seconds");
     each(page, family, assessment, |check| check.last_passed.map(|passed| passed.wall.as_secs_f64()));
     let name = "portcullis_check_runs_total";
-    page.family(name, Kind::Counter, "Check runs by outcome; class is a fixed vocabulary.", "");
+    page.family(name, MetricKind::Counter, "Check runs by outcome; class is a fixed vocabulary.", "");
     for Assessed { check, .. } in &assessment.checks {
         runs(page, name, check);
     }
@@ -87,16 +87,16 @@ fn checks(page: &mut Exposition, assessment: &Assessment<'_>) {
 
 fn runs(page: &mut Exposition, name: &str, check: &Check) {
     // The passes stand there from the start, so that their rate is known when they begin.
-    let passed = check.totals.get(&Class::Ok).copied().unwrap_or_default();
-    page.sample(name, &[("check", &check.name), ("class", Class::Ok.word())], passed);
-    for (class, count) in check.totals.iter().filter(|(class, _)| **class != Class::Ok) {
+    let passed = check.totals.get(&ErrorKind::Ok).copied().unwrap_or_default();
+    page.sample(name, &[("check", &check.name), ("class", ErrorKind::Ok.word())], passed);
+    for (class, count) in check.totals.iter().filter(|(class, _)| **class != ErrorKind::Ok) {
         page.sample(name, &[("check", &check.name), ("class", class.word())], count);
     }
 }
 
 fn restarts_by_reason(page: &mut Exposition, snapshot: &Snapshot) {
     let name = "portcullis_restarts_total";
-    page.family(name, Kind::Counter, "Restarts in place by why: the process ended, or a check of it went down.", "");
+    page.family(name, MetricKind::Counter, "Restarts in place by why: the process ended, or a check of it went down.", "");
     let modules = snapshot.modules.iter().map(|module| (module.name.as_str(), &module.child));
     for (process, child) in std::iter::once((APP, &snapshot.child)).chain(modules) {
         let ended = child.restarts.saturating_sub(child.restarts_by_check);
@@ -111,12 +111,12 @@ fn modules(page: &mut Exposition, snapshot: &Snapshot) {
         return;
     }
     let name = "portcullis_module_up";
-    page.family(name, Kind::Gauge, "1 while the module runs and its start is through.", "");
+    page.family(name, MetricKind::Gauge, "1 while the module runs and its start is through.", "");
     for module in &snapshot.modules {
         page.sample(name, &[("module", &module.name)], u8::from(module.state == ModuleState::Activated));
     }
     let name = "portcullis_module_restarts_total";
-    page.family(name, Kind::Counter, "Times the module was started again in place.", "");
+    page.family(name, MetricKind::Counter, "Times the module was started again in place.", "");
     for module in &snapshot.modules {
         page.sample(name, &[("module", &module.name)], module.child.restarts);
     }
@@ -125,16 +125,16 @@ fn modules(page: &mut Exposition, snapshot: &Snapshot) {
 fn heartbeat(page: &mut Exposition, snapshot: &Snapshot) {
     let heartbeat = &snapshot.heartbeat;
     let name = "portcullis_heartbeat_writes_total";
-    page.family(name, Kind::Counter, "Readiness heartbeats written to Redis.", "");
+    page.family(name, MetricKind::Counter, "Readiness heartbeats written to Redis.", "");
     page.sample(name, &[("result", "ok")], heartbeat.written);
     page.sample(name, &[("result", "error")], heartbeat.failed.values().sum::<u64>());
     let name = "portcullis_heartbeat_failures_total";
-    page.family(name, Kind::Counter, "Readiness heartbeats that Redis did not take, by why.", "");
+    page.family(name, MetricKind::Counter, "Readiness heartbeats that Redis did not take, by why.", "");
     for (class, count) in &heartbeat.failed {
         page.sample(name, &[("reason", class.word())], count);
     }
     let name = "portcullis_heartbeat_last_success_seconds";
-    page.family(name, Kind::Gauge, "When Redis last took a heartbeat, since the epoch.", "seconds");
+    page.family(name, MetricKind::Gauge, "When Redis last took a heartbeat, since the epoch.", "seconds");
     if let Some(written) = heartbeat.last_written {
         page.sample(name, &[], written.wall.as_secs_f64());
     }
@@ -147,20 +147,20 @@ fn steps(page: &mut Exposition, snapshot: &Snapshot, look: Look) {
         return;
     }
     let name = "portcullis_step_state";
-    page.family(name, Kind::Gauge, "State of a step of the start, one is 1.", "");
+    page.family(name, MetricKind::Gauge, "State of a step of the start, one is 1.", "");
     for (step, stage) in steps() {
         let now = match (stage.step, stage.began) {
-            (Step::Up, _) => "done",
-            (Step::Down, _) => "failed",
-            (Step::Unknown, Some(_)) => "running",
-            (Step::Unknown, None) => "pending",
+            (StageState::Up, _) => "done",
+            (StageState::Down, _) => "failed",
+            (StageState::Unknown, Some(_)) => "running",
+            (StageState::Unknown, None) => "pending",
         };
         for state in ["pending", "running", "done", "failed"] {
             page.sample(name, &[("step", step), ("state", state)], u8::from(state == now));
         }
     }
     let name = "portcullis_step_duration_seconds";
-    page.family(name, Kind::Gauge, "Time that a step of the start took, or takes already.", "seconds");
+    page.family(name, MetricKind::Gauge, "Time that a step of the start took, or takes already.", "seconds");
     for (step, stage) in steps() {
         if let Some(began) = stage.began {
             page.sample(name, &[("step", step)], stage.ended.unwrap_or(look.now).since(began).as_secs_f64());
@@ -177,17 +177,17 @@ fn migration(page: &mut Exposition, snapshot: &Snapshot, look: Look) {
         Migration::Idle => "idle",
     };
     let name = "portcullis_migration_phase";
-    page.family(name, Kind::Gauge, "Part of this replica in the migration, one is 1.", "");
+    page.family(name, MetricKind::Gauge, "Part of this replica in the migration, one is 1.", "");
     for phase in ["idle", "queued", "running", "done"] {
         page.sample(name, &[("phase", phase)], u8::from(phase == now));
     }
     let (waited, ran) = migration_times(stage, snapshot, look);
     let name = "portcullis_migration_wait_seconds";
-    page.single(name, Kind::Gauge, "Time that this replica queued for the migration lock.", "seconds", waited.as_secs_f64());
+    page.single(name, MetricKind::Gauge, "Time that this replica queued for the migration lock.", "seconds", waited.as_secs_f64());
     let name = "portcullis_migration_run_seconds";
-    page.single(name, Kind::Gauge, "Time that this replica held the migration lock.", "seconds", ran.as_secs_f64());
+    page.single(name, MetricKind::Gauge, "Time that this replica held the migration lock.", "seconds", ran.as_secs_f64());
     let name = "portcullis_migration_lock_lost_total";
-    page.single(name, Kind::Counter, "Migration locks lost while the migration ran.", "", snapshot.migration_lock.lost);
+    page.single(name, MetricKind::Counter, "Migration locks lost while the migration ran.", "", snapshot.migration_lock.lost);
 }
 
 /// How long the migration queued, and how long it ran.
@@ -200,7 +200,7 @@ fn migration_times(stage: &Stage, snapshot: &Snapshot, look: Look) -> (Duration,
 
 fn requests(page: &mut Exposition, figures: &Figures) {
     let name = "portcullis_http_request_duration_seconds";
-    page.family(name, Kind::Histogram, "Time to compose an answer to a health question.", "seconds");
+    page.family(name, MetricKind::Histogram, "Time to compose an answer to a health question.", "seconds");
     for (key, observed) in figures.requests.iter() {
         let status = key.status.to_string();
         let labels = [("route", key.route), ("method", key.method), ("status", status.as_str())];
@@ -211,7 +211,7 @@ fn requests(page: &mut Exposition, figures: &Figures) {
 /// How long the dependencies took to answer. A run that failed has a series of its own, so that timeouts do not look like slow answers.
 fn dependencies(page: &mut Exposition, assessment: &Assessment<'_>) {
     let name = "portcullis_dependency_duration_seconds";
-    page.family(name, Kind::Histogram, "Time that the runs of a check took, by whether they passed.", "seconds");
+    page.family(name, MetricKind::Histogram, "Time that the runs of a check took, by whether they passed.", "seconds");
     for Assessed { check, .. } in assessment.checks.iter().filter(|assessed| assessed.check.id.is_some()) {
         for (result, durations) in ["ok", "error"].into_iter().zip(&check.durations).filter(|(_, durations)| durations.count > 0) {
             let labels = [("check", check.name.as_str()), ("result", result)];
@@ -224,13 +224,13 @@ fn dependencies(page: &mut Exposition, assessment: &Assessment<'_>) {
 fn process(page: &mut Exposition, figures: &Figures) {
     let Some(process) = &figures.process else { return };
     let name = "process_cpu_seconds_total";
-    page.single(name, Kind::Counter, "Processor time of portcullis itself, user and system.", "seconds", process.cpu.as_secs_f64());
-    page.single("process_open_fds", Kind::Gauge, "Open file descriptors of portcullis itself.", "", process.open_files);
-    page.single("process_max_fds", Kind::Gauge, "Most file descriptors that may be open.", "", process.most_files);
+    page.single(name, MetricKind::Counter, "Processor time of portcullis itself, user and system.", "seconds", process.cpu.as_secs_f64());
+    page.single("process_open_fds", MetricKind::Gauge, "Open file descriptors of portcullis itself.", "", process.open_files);
+    page.single("process_max_fds", MetricKind::Gauge, "Most file descriptors that may be open.", "", process.most_files);
     let name = "process_virtual_memory_bytes";
-    page.single(name, Kind::Gauge, "Virtual memory of portcullis itself.", "bytes", process.virtual_memory);
+    page.single(name, MetricKind::Gauge, "Virtual memory of portcullis itself.", "bytes", process.virtual_memory);
     let name = "process_resident_memory_bytes";
-    page.single(name, Kind::Gauge, "Resident memory of portcullis itself.", "bytes", process.resident_memory);
+    page.single(name, MetricKind::Gauge, "Resident memory of portcullis itself.", "bytes", process.resident_memory);
     let name = "process_start_time_seconds";
-    page.single(name, Kind::Gauge, "Start of portcullis' own process since the epoch.", "seconds", process.started.as_secs_f64());
+    page.single(name, MetricKind::Gauge, "Start of portcullis' own process since the epoch.", "seconds", process.started.as_secs_f64());
 }

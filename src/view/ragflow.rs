@@ -45,7 +45,7 @@ impl<'a> Failing<'a> {
 }
 
 /// The deep answer: 200 when all that counts is up, else 500.
-pub(super) fn render(assessment: &Assessment<'_>, authority: bool) -> Response {
+pub(super) fn render(assessment: &Assessment<'_>, authorized: bool) -> Response {
     let snapshot = assessment.snapshot;
     let told: Vec<_> = assessment
         .named()
@@ -54,7 +54,7 @@ pub(super) fn render(assessment: &Assessment<'_>, authority: bool) -> Response {
             let failing = (!item.passes).then(|| match item.check {
                 Some(check) => {
                     let elapsed = check.last().map(|record| record.elapsed).unwrap_or_default();
-                    Failing::new(elapsed, details(check, item.class, authority))
+                    Failing::new(elapsed, details(check, item.class, authorized))
                 }
                 None => {
                     let why = if item.name == "startup" { snapshot.phase.word() } else { item.class.public() };

@@ -5,7 +5,7 @@ mod instances;
 mod start;
 
 use super::{details, reason, time, words};
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::plan::Service;
 use crate::state::check::history::Bucket;
 use crate::state::check::{Check, State, Verdict};
@@ -52,19 +52,19 @@ pub(super) fn by_urgency<'b, 'a>(assessment: &'b Assessment<'a>) -> Vec<&'b Asse
 }
 
 /// Everything that keeps the status from being UP, each in a few words, the same for a person on the page and in a terminal.
-pub(super) fn causes(assessment: &Assessment<'_>, authority: bool) -> Vec<String> {
-    causes_but(assessment, authority, &[])
+pub(super) fn causes(assessment: &Assessment<'_>, authorized: bool) -> Vec<String> {
+    causes_but(assessment, authorized, &[])
 }
 
-fn causes_but(assessment: &Assessment<'_>, authority: bool, known: &[&str]) -> Vec<String> {
+fn causes_but(assessment: &Assessment<'_>, authorized: bool, known: &[&str]) -> Vec<String> {
     // Before the start is through, what was not asked yet is no cause but a consequence.
     let failing = assessment.items(Level::Deep).into_iter();
-    let failing = failing.filter(|item| !item.passes && (assessment.snapshot.started || item.class != Class::Never));
+    let failing = failing.filter(|item| !item.passes && (assessment.snapshot.started || item.class != ErrorKind::Never));
     failing
         .filter(|item| item.check.is_some() || !known.contains(&item.name))
         .map(|item| match (item.name, item.check) {
-            (name, Some(check)) => format!("{name}: {}", details(check, item.class, authority)),
-            ("startup", _) => format!("start not complete: {}", now_doing(assessment, authority)),
+            (name, Some(check)) => format!("{name}: {}", details(check, item.class, authorized)),
+            ("startup", _) => format!("start not complete: {}", now_doing(assessment, authorized)),
             ("shutdown", _) => "it is being stopped".to_owned(),
             ("supervisor", _) => "the start failed".to_owned(),
             ("scheduler", _) => "the checks do not run any more".to_owned(),
@@ -74,12 +74,12 @@ fn causes_but(assessment: &Assessment<'_>, authority: bool, known: &[&str]) -> V
 }
 
 /// The same without what the headline says already.
-pub(super) fn reasons(assessment: &Assessment<'_>, authority: bool) -> Vec<String> {
-    causes_but(assessment, authority, &["startup", "shutdown", "supervisor"])
+pub(super) fn reasons(assessment: &Assessment<'_>, authorized: bool) -> Vec<String> {
+    causes_but(assessment, authorized, &["startup", "shutdown", "supervisor"])
 }
 
 /// What is said of a check beside its name.
-pub(super) fn verdict(assessed: &Assessed<'_>, look: Look, authority: bool) -> String {
+pub(super) fn verdict(assessed: &Assessed<'_>, look: Look, authorized: bool) -> String {
     let Assessed { check, state, .. } = *assessed;
     let decided = match check.verdict {
         Verdict::Up => State::Up,
@@ -94,7 +94,7 @@ pub(super) fn verdict(assessed: &Assessed<'_>, look: Look, authority: bool) -> S
     };
     match state {
         State::Up => format!("up{length}"),
-        state => format!("{}{length}: {}", state.word(), words(assessed, authority)),
+        state => format!("{}{length}: {}", state.word(), words(assessed, authorized)),
     }
 }
 
@@ -139,17 +139,17 @@ pub(super) fn checks_are_late(assessment: &Assessment<'_>) -> bool {
 }
 
 /// The main process in a few words; its pid and what it says of itself are details.
-pub(super) fn process(snapshot: &Snapshot, authority: bool) -> String {
+pub(super) fn process(snapshot: &Snapshot, authorized: bool) -> String {
     let child = &snapshot.child;
     let mut parts = vec![match child.pid {
-        Some(pid) if authority => format!("running, pid {pid}"),
+        Some(pid) if authorized => format!("running, pid {pid}"),
         Some(_) => "running".to_owned(),
         None => "not running".to_owned(),
     }];
     parts.push(restarted(child.restarts).unwrap_or_else(|| "never restarted".to_owned()));
     parts.extend(child.last_exit.map(|ended| format!("last {}", ended_with(ended))));
     parts.extend(healing(child));
-    parts.extend(says(child, authority));
+    parts.extend(child_status(child, authorized));
     parts.join(", ")
 }
 
@@ -172,8 +172,8 @@ fn healing(child: &Child) -> Option<String> {
     })
 }
 
-fn says(child: &Child, authority: bool) -> Option<String> {
-    child.status.as_ref().filter(|says| authority && !says.is_empty()).map(|says| format!("says: {says}"))
+fn child_status(child: &Child, authorized: bool) -> Option<String> {
+    child.status.as_ref().filter(|says| authorized && !says.is_empty()).map(|says| format!("says: {says}"))
 }
 
 /// How a module does: one that was stopped, or never started, is not amiss.
@@ -201,17 +201,17 @@ pub(super) fn phase(snapshot: &Snapshot, look: Look) -> String {
 }
 
 /// A module in a few words; its pid, what it says of itself and what went wrong are details.
-pub(super) fn module(module: &Module, authority: bool) -> String {
-    let mut parts = vec![module.state.told().to_owned()];
-    parts.extend(module.child.pid.filter(|_| authority).map(|pid| format!("pid {pid}")));
+pub(super) fn module(module: &Module, authorized: bool) -> String {
+    let mut parts = vec![module.state.words().to_owned()];
+    parts.extend(module.child.pid.filter(|_| authorized).map(|pid| format!("pid {pid}")));
     parts.extend(restarted(module.child.restarts));
     parts.extend(healing(&module.child));
-    match module.trouble.as_ref().filter(|_| authority) {
+    match module.trouble.as_ref().filter(|_| authorized) {
         // It has the same in it, and more.
         Some(trouble) => parts.push(trouble.clone()),
         None => parts.extend(module.child.last_exit.map(|ended| format!("last {}", ended_with(ended)))),
     }
-    parts.extend(says(&module.child, authority));
+    parts.extend(child_status(&module.child, authorized));
     parts.join(", ")
 }
 

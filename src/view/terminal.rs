@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::summary::{self, bucket, by_urgency, ends, has_ended, headline, last_try, levels, mark, outcome, reasons, timeline};
-use super::{Access, Request, fit, time};
-use crate::state::snapshot::{Assessed, Assessment, Child, Look, Snapshot, Step};
+use super::{DetailAccess, Request, fit, time};
+use crate::state::snapshot::{Assessed, Assessment, Child, Look, Snapshot, StageState};
 use crate::visible;
 
 /// Bytes from which checks are counted in place of shown; the ones that fail stand before them.
@@ -18,52 +18,52 @@ const WIDEST_NAME: usize = 24;
 
 /// The whole text. A name or a dependency's words can neither steer the terminal nor make lines: control characters are shown.
 pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> String {
-    let authority = request.authority;
+    let authorized = request.authorized;
     let Assessment { snapshot, look, .. } = *assessment;
     let mut text = String::with_capacity(4096);
-    let headline = headline(assessment, authority);
+    let headline = headline(assessment, authorized);
     let service = &snapshot.service;
     add(&mut text, format_args!("{} {headline}  {}{}", headline.tone.shape(), summary::named(service), mode(snapshot)));
     add(&mut text, format_args!("  {}", summary::phase(snapshot, look)));
-    if authority {
+    if authorized {
         let place = summary::place(service).unwrap_or_default();
         add(&mut text, format_args!("  instance {place}, portcullis {}", service.build));
     }
     let answers = levels(assessment).map(|(name, holds)| if holds { name.to_owned() } else { format!("not {name}") });
     add(&mut text, format_args!("  {}", answers.join(", ")));
-    match fit::append(&mut text, LONGEST_TEXT / 2, reasons(assessment, authority), |text, cause| {
+    match fit::append(&mut text, LONGEST_TEXT / 2, reasons(assessment, authorized), |text, cause| {
         add(text, format_args!("  \u{2715} {cause}"))
     }) {
         0 => {}
         left_out => add(&mut text, format_args!("  and {left_out} more")),
     }
-    start(&mut text, snapshot, look, authority);
-    checks(&mut text, assessment, authority);
+    start(&mut text, snapshot, look, authorized);
+    checks(&mut text, assessment, authorized);
     if !snapshot.modules.is_empty() {
         text.push_str("\nModules\n");
         let width = width(snapshot.modules.iter().map(|module| module.name.as_str()));
         for module in &snapshot.modules {
             let counts = if module.counts { "" } else { ", start not counted for health" };
             let mark = mark(summary::module_mark(module));
-            add(&mut text, format_args!("{mark} {:width$}  {}{counts}", module.name, summary::module(module, authority)));
+            add(&mut text, format_args!("{mark} {:width$}  {}{counts}", module.name, summary::module(module, authorized)));
             strip_of_ends(&mut text, &module.child, look, width);
         }
     }
     text.push('\n');
-    add(&mut text, format_args!("Process    {}", summary::process(snapshot, authority)));
+    add(&mut text, format_args!("Process    {}", summary::process(snapshot, authorized)));
     strip_of_ends(&mut text, &snapshot.child, look, 7);
     if let Some(heartbeat) = summary::heartbeat(snapshot, look) {
         add(&mut text, format_args!("Heartbeat  {heartbeat}"));
     }
-    instances(&mut text, snapshot, look, authority);
-    if !authority {
+    instances(&mut text, snapshot, look, authorized);
+    if !authorized {
         text.push_str("\nTargets, causes and names of instances are hidden: [health] says who sees them, ");
         text.push_str(match request.access {
-            Access::Local => "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container)\n",
-            Access::Token => {
+            DetailAccess::Local => "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container)\n",
+            DetailAccess::Token => {
                 "root and portcullis' own\nuser over the unix socket (`portcullis status` in the container), and who sends the token\n"
             }
-            Access::Never => "nobody (`details = \"never\"`)\n",
+            DetailAccess::Never => "nobody (`details = \"never\"`)\n",
         });
     }
     text
@@ -83,10 +83,10 @@ fn add(text: &mut String, words: fmt::Arguments<'_>) {
     text.push('\n');
 }
 
-fn instances(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
+fn instances(text: &mut String, snapshot: &Snapshot, look: Look, authorized: bool) {
     let Some((told, words)) = snapshot.instances.as_ref().zip(summary::instances(snapshot, look)) else { return };
     add(text, format_args!("Instances  {words}"));
-    if !authority {
+    if !authorized {
         return;
     }
     let width = width(told.listed.iter().map(|instance| instance.name.as_str()));
@@ -111,7 +111,7 @@ fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(|name| name.chars().count()).max().unwrap_or_default().min(WIDEST_NAME)
 }
 
-fn start(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
+fn start(text: &mut String, snapshot: &Snapshot, look: Look, authorized: bool) {
     let (bars, span) = timeline(snapshot, look);
     if bars.is_empty() {
         return;
@@ -127,18 +127,18 @@ fn start(text: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
         let drawn = if bar.from.is_some() { column(bar.length).clamp(1, BAR - from) } else { 0 };
         let queued = column(bar.queued).min(drawn);
         let shape = match bar.step {
-            Step::Up => "\u{2588}",
-            Step::Unknown => "\u{2592}",
-            Step::Down => "\u{2573}",
+            StageState::Up => "\u{2588}",
+            StageState::Unknown => "\u{2592}",
+            StageState::Down => "\u{2573}",
         };
-        let note = bar.note.filter(|_| authority).map(|note| format!(": {note}")).unwrap_or_default();
+        let note = bar.note.filter(|_| authorized).map(|note| format!(": {note}")).unwrap_or_default();
         let line = format!("{}{}{}", " ".repeat(from), "\u{2591}".repeat(queued), shape.repeat(drawn - queued));
         let padding = BAR - from - drawn;
         add(text, format_args!("  {:width$}  {line}{}  {}{note}", bar.name, " ".repeat(padding), outcome(bar)));
     }
 }
 
-fn checks(text: &mut String, assessment: &Assessment<'_>, authority: bool) {
+fn checks(text: &mut String, assessment: &Assessment<'_>, authorized: bool) {
     if assessment.checks.is_empty() {
         return;
     }
@@ -149,8 +149,8 @@ fn checks(text: &mut String, assessment: &Assessment<'_>, authority: bool) {
         let Assessed { check, state, counts, .. } = *assessed;
         let counts = if counts { "" } else { ", not counted for health" };
         let tried = last_try(check, look).map(|tried| format!(", {tried}")).unwrap_or_default();
-        let target = if authority && !check.target.is_empty() { format!("  {}", check.target) } else { String::new() };
-        let verdict = summary::verdict(assessed, look, authority);
+        let target = if authorized && !check.target.is_empty() { format!("  {}", check.target) } else { String::new() };
+        let verdict = summary::verdict(assessed, look, authorized);
         add(text, format_args!("{} {:width$}  {} {verdict}{tried}{counts}{target}", mark(state), check.name, check.kind));
         if check.stale_after.is_some() {
             let strip: String = check.history.seen(look.now).map(|(_, seen)| bucket(seen).0).collect();

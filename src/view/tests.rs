@@ -14,8 +14,8 @@ use super::{Request, Response, route};
 use crate::state::snapshot::{Look, Snapshot};
 
 /// A request as one reads it: `GET /readyz?verbose`.
-fn ask(snapshot: &Snapshot, look: Look, line: &str, accept: &str, authority: bool) -> Response {
+fn ask(snapshot: &Snapshot, look: Look, line: &str, accept: &str, authorized: bool) -> Response {
     let (method, target) = line.split_once(' ').unwrap();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    route(snapshot, look, &Request { method, path, query, accept, authority, ..Request::default() })
+    route(snapshot, look, &Request { method, path, query, accept, authorized, ..Request::default() })
 }

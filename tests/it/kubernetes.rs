@@ -1,7 +1,7 @@
 //! The kubelet at the door: its requests, its thresholds and its patience, against a starting, ready, lost, draining and hung portcullis.
 
 use crate::support::child::polite;
-use crate::support::kubelet::{Kubelet, Settings, Verdict, manifest};
+use crate::support::kubelet::{ContainerStatus, Kubelet, Settings, manifest};
 use crate::support::{Exit, Http, Portcullis, Running, secs, slow, variable};
 use std::path::Path;
 use std::process::Command;
@@ -34,7 +34,7 @@ fn kubelet_sees_it_start_get_ready_lose_a_server_and_drain() {
     // Ready.
     web.set(200, "");
     let seen = kubelet.until("ready", |kubelet| kubelet.verdict().ready);
-    assert_eq!(seen, Verdict { started: true, ready: true, killed: false });
+    assert_eq!(seen, ContainerStatus { started: true, ready: true, killed: false });
     // A server that traffic needs is lost: out of the Service, but not restarted.
     web.set(503, "");
     let seen = kubelet.until("out of the Service", |kubelet| !kubelet.verdict().ready);

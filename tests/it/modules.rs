@@ -278,7 +278,7 @@ fn every_view_shows_the_modules() {
     let status = run.get_over_socket("/status?verbose").body;
     assert!(status.contains("cannot start /nowhere/bad"), "{status}");
     let told = run.get("/status?verbose").body;
-    assert!(!told.contains("/nowhere/bad"), "a detail without authority: {told}");
+    assert!(!told.contains("/nowhere/bad"), "a detail for an unauthorized reader: {told}");
     let metrics = run.get("/metrics").body;
     for line in
         ["portcullis_module_up{module=\"good\"} 1", "portcullis_module_up{module=\"bad\"} 0", "portcullis_module_up{module=\"hot\"} 0"]

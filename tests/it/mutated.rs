@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis::config::preset;
 use portcullis::config::source::Environment;
-use portcullis::plan::resolve::{self, Request};
+use portcullis::plan::resolve::{self, RunOptions};
 use serde_json::{Value, json};
 
 use crate::schema::{WRONG, validate};
@@ -107,7 +107,7 @@ fn complaints(file: &Path, toml: &str) -> Option<Vec<String>> {
     // Every variable that a preset names is set to something that fits most places.
     let names = toml.split("${").skip(1).filter_map(|rest| rest.split(['}', ':']).next()).filter(|name| !name.starts_with('@'));
     let environment = Environment::new(names.map(|name| (name, if name.ends_with("URL") { "redis://h:1/1" } else { "1" })));
-    let request = Request { file: Some(file.to_owned()), arguments: vec!["true".to_owned()], ..Request::default() };
+    let request = RunOptions { file: Some(file.to_owned()), arguments: vec!["true".to_owned()], ..RunOptions::default() };
     let problems = resolve::resolve(&request, &environment).err()?;
     Some(problems.iter().map(ToString::to_string).collect())
 }

@@ -16,7 +16,7 @@ mod support;
 
 use portcullis::command::run::run;
 use portcullis::config::source::Environment;
-use portcullis::plan::resolve::Request;
+use portcullis::plan::resolve::RunOptions;
 use portcullis::state::event::{Event, LockNews};
 use portcullis::supervisor::background::Subsystems;
 use std::process::ExitCode;
@@ -44,18 +44,18 @@ fn subsystems(failing: &str) -> Subsystems {
             }
         }
         "heartbeat" => {
-            all.heartbeat = |duty| {
+            all.heartbeat = |context| {
                 Box::pin(async move {
                     once("heartbeat");
-                    (Subsystems::default().heartbeat)(duty).await;
+                    (Subsystems::default().heartbeat)(context).await;
                 })
             }
         }
         "heartbeat for a while" => {
-            all.heartbeat = |duty| {
+            all.heartbeat = |context| {
                 Box::pin(async move {
                     tokio::select! {
-                        () = (Subsystems::default().heartbeat)(duty) => {}
+                        () = (Subsystems::default().heartbeat)(context) => {}
                         () = async {
                             while !fault().exists() {
                                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -71,15 +71,15 @@ fn subsystems(failing: &str) -> Subsystems {
                 (Subsystems::default().health)(listeners, plan, published, controller)
             }
         }
-        "wedged" => all.heartbeat = |_| Box::pin(async { hang() }),
-        "wedged once" => {
-            all.heartbeat = |duty| {
+        "stalled" => all.heartbeat = |_| Box::pin(async { hang() }),
+        "stalled once" => {
+            all.heartbeat = |context| {
                 Box::pin(async move {
                     static HUNG: AtomicBool = AtomicBool::new(false);
                     if !HUNG.swap(true, Ordering::SeqCst) {
                         hang();
                     }
-                    (Subsystems::default().heartbeat)(duty).await;
+                    (Subsystems::default().heartbeat)(context).await;
                 })
             }
         }
@@ -142,13 +142,13 @@ fn child_is_kept(failing: &str, more: &str, ready: &str) {
 }
 
 /// Another thread takes the place of one that hangs: an orchestrator that watches /livez notices nothing.
-fn a_wedge_is_cured() {
+fn a_stall_is_cured() {
     if !slow("a_thread_of_the_checks_that_hangs_once_is_replaced_and_livez_stays_200") {
         return;
     }
     let redis = Redis::start();
     let config = format!("[heartbeat]\nurl = \"redis://127.0.0.1:{}/0\"\n[modes.api]\ncommand = [\"CHILD\"]\n", redis.port);
-    let mut run = start("wedged once", &config, &talker(&[10], 7));
+    let mut run = start("stalled once", &config, &talker(&[10], 7));
     run.until_stdout("ready", secs(20));
     let watch = Stopwatch::start();
     while !run.said().1.contains("the thread of the checks turns again") {
@@ -166,12 +166,12 @@ fn a_wedge_is_cured() {
 }
 
 /// A task that never comes back holds up the thread of the checks, however often that is replaced, and nothing else.
-fn a_wedge_is_told() {
+fn a_stall_is_told() {
     if !slow("a_thread_of_the_checks_that_hangs_every_time_fails_livez_and_nothing_else") {
         return;
     }
     let config = "[heartbeat]\nurl = \"redis://127.0.0.1:1/0\"\n[modes.api]\ncommand = [\"CHILD\"]\n";
-    let mut run = start("wedged", config, &talker(&[10], 7));
+    let mut run = start("stalled", config, &talker(&[10], 7));
     run.until_stdout("ready", secs(20));
     run.until_status("/livez", 200, secs(20));
     run.until_stderr("another one takes its place", secs(40));
@@ -239,7 +239,7 @@ fn lock_panics() {
 fn main() -> ExitCode {
     if let Some(failing) = variable("PANICS_IN") {
         portcullis::sys::block_every_signal();
-        return run(&Request::default(), &Environment::of_process(), subsystems(failing.to_str().unwrap())).into();
+        return run(&RunOptions::default(), &Environment::of_process(), subsystems(failing.to_str().unwrap())).into();
     }
     if std::env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
@@ -252,7 +252,7 @@ fn main() -> ExitCode {
     a_heartbeat_that_fails_withdraws();
     child_is_kept("health", "", "/livez");
     lock_panics();
-    a_wedge_is_cured();
-    a_wedge_is_told();
+    a_stall_is_cured();
+    a_stall_is_told();
     ExitCode::SUCCESS
 }

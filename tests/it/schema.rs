@@ -2,7 +2,7 @@
 
 use crate::support::{Dir, Portcullis, slow, variable};
 use portcullis::config::source::Environment;
-use portcullis::plan::resolve::{self, Request};
+use portcullis::plan::resolve::{self, RunOptions};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -121,7 +121,7 @@ fn document(section: &str, head: &str, key: &str, value: &str) -> (String, usize
 /// What the reader says of that line.
 fn complaint(file: &Path, toml: &str, line: usize) -> Option<String> {
     std::fs::write(file, toml).unwrap();
-    let request = Request { file: Some(file.to_owned()), arguments: vec!["true".to_owned()], ..Request::default() };
+    let request = RunOptions { file: Some(file.to_owned()), arguments: vec!["true".to_owned()], ..RunOptions::default() };
     let problems = resolve::resolve(&request, &Environment::new([("X", "60s")])).err()?.to_string();
     let mark = format!("{}:{line}:", file.display());
     let told: Vec<&str> = problems.lines().filter(|problem| problem.starts_with(&mark)).collect();

@@ -240,7 +240,7 @@ fn the_endpoints_of_one_check_are_reported_in_dify_statuss_words() {
     let apis = &details["clientReports"][0]["apiStatuses"];
     assert_eq!((&apis[0]["status"], &apis[1]["status"]), (&"normal".into(), &"not_found_404".into()), "{told}");
     assert_eq!(apis[1]["httpStatusCode"], 404);
-    assert!(!run.get("/actuator/health/dify").body.contains("datasets"), "details need authority");
+    assert!(!run.get("/actuator/health/dify").body.contains("datasets"), "details need authorization");
 }
 
 #[test]

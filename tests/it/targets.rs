@@ -14,9 +14,9 @@ mod network;
 mod parameters;
 mod pinned;
 mod poolers;
+mod rate_limited;
 mod redirects;
 mod redis;
-mod spaced;
 mod wait;
 
 use crate::support::Portcullis;

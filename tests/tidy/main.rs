@@ -1,9 +1,10 @@
-//! The shape of the house: floors, circles, promises, lengths, the home of `unsafe`, citations, and what the documents say of the code.
+//! The shape of the house: floors, circles, promises, lengths, the home of `unsafe`, citations, names, and what the documents say of the code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod citations;
 mod documents;
 mod imports;
+mod names;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

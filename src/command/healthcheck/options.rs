@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
 use super::DEFAULT_TIMEOUT;
-use super::Place;
+use super::ServerLocation;
 use crate::state::snapshot::Level;
 
 /// What `--help` prints.
@@ -29,7 +29,7 @@ Example:
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Invocation {
     /// A question to the server.
     Question(Options),
     /// The usage.
@@ -44,14 +44,14 @@ pub(super) struct Options {
     /// How long all attempts together may take.
     pub(super) timeout: Duration,
     /// Where, as far as the options say.
-    pub(super) place: Place,
+    pub(super) place: ServerLocation,
     /// The configuration file.
     pub(super) file: Option<OsString>,
 }
 
 /// Reads `--name value`, `--name=value`, `-c FILE` and `-cFILE`; the last of several wins.
-pub(super) fn parse(arguments: &[OsString]) -> Result<Asked, String> {
-    let mut options = Options { level: Level::Deep, timeout: DEFAULT_TIMEOUT, place: Place::default(), file: None };
+pub(super) fn parse(arguments: &[OsString]) -> Result<Invocation, String> {
+    let mut options = Options { level: Level::Deep, timeout: DEFAULT_TIMEOUT, place: ServerLocation::default(), file: None };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let Some(text) = argument.to_str() else { return Err(unknown(argument)) };
@@ -61,7 +61,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Asked, String> {
             _ => (text, None),
         };
         if matches!(name, "-h" | "--help") {
-            return Ok(Asked::Help);
+            return Ok(Invocation::Help);
         }
         if !matches!(name, "--level" | "--timeout" | "--socket" | "--listen" | "--address" | "-c" | "--config") {
             return Err(unknown(argument));
@@ -79,7 +79,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Result<Asked, String> {
             _ => options.place.listen = Some(value),
         }
     }
-    Ok(Asked::Question(options))
+    Ok(Invocation::Question(options))
 }
 
 fn unknown(argument: &OsStr) -> String {

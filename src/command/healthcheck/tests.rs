@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::options::{Asked, Options, parse as parse_options};
-use super::{Answer, Endpoint, LONGEST_LINE, Place, ask, judge, run, shortened};
+use super::options::{Invocation, Options, parse as parse_options};
+use super::{Endpoint, HttpResponse, LONGEST_LINE, ServerLocation, http_client, judge, query, run, shortened};
 use crate::clock::Moment;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Details, HealthPlan, Plan, Service, SocketName, Views};
 use crate::published::Published;
 use crate::server::{Listeners, serve};
 use crate::state::check::Check;
-use crate::state::snapshot::{Child, Heartbeat, Level, Migration, MigrationLock, Phase, Snapshot};
+use crate::state::snapshot::{Level, Phase, Snapshot};
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
@@ -25,28 +25,28 @@ fn words(line: &str) -> Vec<OsString> {
 
 fn options(line: &str) -> Options {
     match parse_options(&words(line)).unwrap() {
-        Asked::Question(options) => options,
-        Asked::Help => panic!("{line} asks for help"),
+        Invocation::Question(options) => options,
+        Invocation::Help => panic!("{line} asks for help"),
     }
 }
 
 fn find(
     options: &Options,
     environment: impl Fn(&str) -> Option<OsString>,
-    file_settings: impl FnOnce(Option<&OsStr>) -> Option<Place>,
+    file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> Result<Vec<Endpoint>, String> {
-    ask::find(&options.place, options.file.as_deref(), environment, file_settings)
+    http_client::find(&options.place, options.file.as_deref(), environment, file_settings)
 }
 
 /// The endpoints as they are written, for a command line, an environment and a file.
-fn ways(line: &str, environment: &[(&str, &str)], file: Option<Place>) -> String {
+fn ways(line: &str, environment: &[(&str, &str)], file: Option<ServerLocation>) -> String {
     let lookup = |name: &str| environment.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(*value));
     let endpoints = find(&options(line), lookup, |_| file).unwrap();
     endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn place(listen: Option<&str>, socket: Option<&str>) -> Place {
-    Place { listen: listen.map(str::to_owned), socket: socket.map(str::to_owned) }
+fn place(listen: Option<&str>, socket: Option<&str>) -> ServerLocation {
+    ServerLocation { listen: listen.map(str::to_owned), socket: socket.map(str::to_owned) }
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn options_are_read_in_every_form() {
         assert_eq!(options(form).file, Some(OsString::from("file")), "{form}");
     }
     for form in ["-h", "--help", "--level live --help"] {
-        assert_eq!(parse_options(&words(form)), Ok(Asked::Help), "{form}");
+        assert_eq!(parse_options(&words(form)), Ok(Invocation::Help), "{form}");
     }
 }
 
@@ -120,7 +120,7 @@ fn the_file_is_read_only_when_nothing_else_says_where() {
 }
 
 fn line_of(level: Level, status: u16, body: &str) -> (bool, String) {
-    judge(level, &Answer { status, body: body.to_owned() })
+    judge(level, &HttpResponse { status, body: body.to_owned() })
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn the_first_that_answers_decides() {
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let address = one_answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
     let endpoints = [Endpoint::Unix(SocketName::new("@portcullis-test/nobody")), Endpoint::Tcp(unused), Endpoint::Tcp(address)];
-    assert_eq!(ask(&endpoints, &options("")), (true, "healthy".to_owned()));
-    let (healthy, line) = ask(&endpoints[..2], &options(""));
+    assert_eq!(query(&endpoints, &options("")), (true, "healthy".to_owned()));
+    let (healthy, line) = query(&endpoints[..2], &options(""));
     assert!(!healthy);
     assert_eq!(line, format!("not healthy: no answer from @portcullis-test/nobody: connection refused, {unused}: connection refused"));
 }
@@ -183,11 +183,11 @@ fn the_first_that_answers_decides() {
 #[test]
 fn nonsense_and_silence_are_not_healthy() {
     let endpoints = [Endpoint::Tcp(one_answer("SSH-2.0-OpenSSH_9.2\r\n"))];
-    assert!(ask(&endpoints, &options("")).1.ends_with(": invalid data"));
+    assert!(query(&endpoints, &options("")).1.ends_with(": invalid data"));
     let name = format!("portcullis-test/{}/silent", std::process::id());
     let silent = UnixListener::bind_addr(&UnixSocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let endpoints = [Endpoint::Unix(SocketName::Abstract(name))];
-    let (healthy, line) = ask(&endpoints, &options("--timeout 50ms"));
+    let (healthy, line) = query(&endpoints, &options("--timeout 50ms"));
     assert!(!healthy && line.ends_with(": timed out"), "{line}");
     drop(silent);
 }
@@ -209,35 +209,10 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
     };
     let now = Moment::now();
     let mut redis = Check::event("redis", "redis", Affects::Readiness);
-    redis.feed(now, Outcome::failed(Class::Auth, "WRONGPASS for app", Duration::from_millis(5)));
-    let snapshot = Snapshot {
-        sequence: 1,
-        started_at: now,
-        service: Service {
-            name: "api".to_owned(),
-            mode: None,
-            instance: "one".to_owned(),
-            host: String::new(),
-            version: None,
-            build: "0.1.0",
-        },
-        phase: Phase::Running,
-        phase_since: now,
-        shutdown: None,
-        started: true,
-        start_over: None,
-        stages: Vec::new(),
-        checks: vec![redis],
-        child: Child::default(),
-        heartbeat: Heartbeat::default(),
-        migration: Migration::Idle,
-        migration_lock: MigrationLock::default(),
-        modules: Vec::new(),
-        reloads: 0,
-        reloads_refused: 0,
-        step: None,
-        instances: None,
-    };
+    redis.feed(now, Outcome::failed(ErrorKind::Auth, "WRONGPASS for app", Duration::from_millis(5)));
+    let service =
+        Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0.1.0" };
+    let snapshot = Snapshot { phase: Phase::Running, started: true, checks: vec![redis], ..Snapshot::new(service, now) };
     let known = Plan::of(snapshot.service.clone());
     let published = Published::new(snapshot, Arc::new(known));
     let listeners = Listeners::bind(&plan).unwrap();
@@ -246,7 +221,7 @@ fn a_real_server_tells_the_subcommand_public_words_only() {
         [("deep", false, "not healthy: redis: authentication failed"), ("ready", false, "not ready: redis"), ("live", true, "live")]
     {
         let options = options(&format!("--level {level}"));
-        assert_eq!(ask(&[Endpoint::Unix(name.clone())], &options), (healthy, line.to_owned()));
+        assert_eq!(query(&[Endpoint::Unix(name.clone())], &options), (healthy, line.to_owned()));
         assert_eq!(run(&words(&format!("--level {level} --socket {name}")), |_| None, |_| None), u8::from(!healthy));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::row::{Hold, Row};
-use super::{Output, Request};
+use super::{Options, Reporting};
 use crate::exit::Exit;
 use crate::log::stream;
 use crate::outcome::Failure;
@@ -48,8 +48,8 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(targets: &[Target], live: bool, output: Output) -> Self {
-        let quiet = output == Output::Nothing;
+    pub(super) fn new(targets: &[Target], live: bool, output: Reporting) -> Self {
+        let quiet = output == Reporting::Nothing;
         Self { rows: targets.iter().map(Row::new).collect(), live: live && !quiet, quiet, drawn: 0 }
     }
 
@@ -82,7 +82,7 @@ impl Board {
     /// A refused login is said at once, because it does not mend itself, unless the wait ends with it.
     pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Duration, tell: bool) {
         let Some(row) = self.rows.get_mut(index) else { return };
-        let news = failure.why().is_refusal() && row.class() != Some(failure.class);
+        let news = failure.reason().is_refusal() && row.class() != Some(failure.class);
         row.fails(failure, waited);
         if tell && news && !self.live && !self.quiet {
             say(&format!("{} is not ready after {}: {}", row.shown, took(waited), row.cause()));
@@ -144,10 +144,10 @@ impl Board {
     }
 
     /// One line a target and, where not all is well, one that says with which code it ends; or JSON.
-    pub(super) fn conclude(&mut self, request: &Request, ready: bool, waited: Duration) {
+    pub(super) fn conclude(&mut self, request: &Options, ready: bool, waited: Duration) {
         self.finish();
         self.rows.iter_mut().for_each(|row| row.conclude(waited));
-        if request.output == Output::Json {
+        if request.output == Reporting::Json {
             let document = json!({ "ready": ready, "targets": self.rows.iter().map(Row::json).collect::<Vec<_>>() });
             let text = format!("{document}\n");
             // Standard output belongs to the command.
@@ -181,15 +181,15 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Class;
+    use crate::outcome::ErrorKind;
     use crate::plan::target::Address;
 
     fn board(count: u16) -> Board {
         let address = |port| Address { host: "a-long-name.of.some.host.example.com".to_owned(), port };
         let targets: Vec<Target> = (1..=count).map(|port| Target::Tcp(address(port))).collect();
-        let mut board = Board::new(&targets, true, Output::Text);
+        let mut board = Board::new(&targets, true, Reporting::Text);
         board.ready(0, Duration::from_millis(1234));
-        board.failed(1, Failure::new(Class::Dns, "no such name"), Duration::ZERO, false);
+        board.failed(1, Failure::new(ErrorKind::Dns, "no such name"), Duration::ZERO, false);
         board
     }
 
@@ -222,7 +222,7 @@ mod tests {
         let line = &board.lines(Duration::from_secs(61), (80, 24))[1];
         assert_eq!(line, "  61.0s  ready, not long enough  tcp://a-long-name.of.some.host.example.com:2");
         assert_eq!(board.rows[1].cause(), "ready, but not yet for 5s without a break");
-        board.failed(1, Failure::new(Class::Refused, "refused"), Duration::ZERO, false);
+        board.failed(1, Failure::new(ErrorKind::Refused, "refused"), Duration::ZERO, false);
         assert!(board.rows[1].cause().starts_with("connection refused"), "{}", board.rows[1].cause());
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::Target;
 use crate::probe::dial::shown;
 use crate::visible;
@@ -63,7 +63,7 @@ impl Row {
 
     /// It is not ready.
     pub(super) fn fails(&mut self, failure: Failure, at: Duration) {
-        if self.last.as_ref().map(Failure::why) != Some(failure.why()) {
+        if self.last.as_ref().map(Failure::reason) != Some(failure.reason()) {
             self.note(at);
         }
         self.first.get_or_insert_with(|| failure.clone());
@@ -74,7 +74,7 @@ impl Row {
     fn note(&mut self, now: Duration) {
         let time = now.saturating_sub(std::mem::replace(&mut self.since, now));
         let Some(last) = &self.last else { return };
-        if let Some((before, stood)) = self.stood.iter_mut().find(|(before, _)| before.why() == last.why()) {
+        if let Some((before, stood)) = self.stood.iter_mut().find(|(before, _)| before.reason() == last.reason()) {
             (*before, *stood) = (last.clone(), *stood + time);
         } else if self.stood.len() < MOST_CAUSES {
             self.stood.push((last.clone(), time));
@@ -87,8 +87,8 @@ impl Row {
     }
 
     /// Why it was not ready when it was last asked; none before, and once it is ready.
-    pub(super) fn class(&self) -> Option<Class> {
-        if self.holding.is_some() { Some(Class::NotReady) } else { self.last.as_ref().map(|failure| failure.class) }
+    pub(super) fn class(&self) -> Option<ErrorKind> {
+        if self.holding.is_some() { Some(ErrorKind::NotReady) } else { self.last.as_ref().map(|failure| failure.class) }
     }
 
     /// What is said of one that is ready, and was not for long enough yet.
@@ -105,12 +105,12 @@ impl Row {
 
     /// Why it is not ready: the last failure, and what the first one was where that was another.
     pub(super) fn cause(&self) -> String {
-        self.hold().unwrap_or_else(|| self.told(self.last.as_ref()))
+        self.hold().unwrap_or_else(|| self.describe(self.last.as_ref()))
     }
 
     /// Why it was not ready: the cause that stood longest, and what it was at first and at last where that was another.
     pub(super) fn verdict(&self) -> String {
-        self.hold().unwrap_or_else(|| self.told(self.longest()))
+        self.hold().unwrap_or_else(|| self.describe(self.longest()))
     }
 
     fn longest(&self) -> Option<&Failure> {
@@ -118,15 +118,15 @@ impl Row {
         longest.map(|(failure, _)| failure).or(self.last.as_ref())
     }
 
-    fn told(&self, main: Option<&Failure>) -> String {
+    fn describe(&self, main: Option<&Failure>) -> String {
         let Some(main) = main else { return "no answer yet; check that the server answers".to_owned() };
         let other = |when: &str, other: Option<&Failure>| match other {
-            Some(other) if other.class != main.class => format!("; {when}: {} ({})", other.why().words(), other.private.as_str()),
+            Some(other) if other.class != main.class => format!("; {when}: {} ({})", other.reason().words(), other.private.as_str()),
             _ => String::new(),
         };
         let details = if main.private.as_str().is_empty() { String::new() } else { format!(" ({})", main.private.as_str()) };
         let (first, last) = (other("at first", self.first.as_ref()), other("at last", self.last.as_ref()));
-        format!("{}{details}; {}{first}{last}", main.why().words(), main.why().advice())
+        format!("{}{details}; {}{first}{last}", main.reason().words(), main.reason().advice())
     }
 
     /// The line of a terminal: the time, how it stands and, because that may be cut, who it is.
@@ -134,7 +134,7 @@ impl Row {
         let (word, sentence) = match (self.ready, &self.last) {
             (Some(_), _) => ("ready", "ready"),
             (None, _) if self.holding.is_some() => ("holding", "ready, not long enough"),
-            (None, Some(last)) => (last.class.word(), last.why().words()),
+            (None, Some(last)) => (last.class.word(), last.reason().words()),
             (None, None) => ("asking", "asking"),
         };
         if !wide {
@@ -146,13 +146,13 @@ impl Row {
 
     pub(super) fn json(&self) -> Value {
         let main = if self.holding.is_some() { None } else { self.longest() };
-        let class = if self.holding.is_some() { Some(Class::NotReady) } else { main.map(|failure| failure.class) };
+        let class = if self.holding.is_some() { Some(ErrorKind::NotReady) } else { main.map(|failure| failure.class) };
         json!({
             "target": self.shown,
             "kind": self.kind,
             "ready": self.ready.is_some(),
             "ready_after_ms": self.ready.map(|after| after.as_millis() as u64),
-            "class": if self.ready.is_some() { Some("ok") } else { class.map(Class::word) },
+            "class": if self.ready.is_some() { Some("ok") } else { class.map(ErrorKind::word) },
             "detail": if self.ready.is_some() { None } else { self.hold().or_else(|| main.map(|failure| failure.private.as_str().to_owned())) },
             "first_class": self.first.as_ref().map(|failure| failure.class.word()),
             "first_detail": self.first.as_ref().map(|failure| failure.private.as_str()),
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn the_cause_that_stood_longest_is_the_one_that_is_told() {
         let mut row = row();
-        row.fails(Failure::new(Class::Dns, "no such name"), at(10));
-        row.fails(Failure::new(Class::Refused, "refused"), at(1_000));
-        row.fails(Failure::new(Class::Refused, "refused again"), at(20_000));
-        row.fails(Failure::new(Class::Timeout, "no answer within 17ms"), at(29_983));
+        row.fails(Failure::new(ErrorKind::Dns, "no such name"), at(10));
+        row.fails(Failure::new(ErrorKind::Refused, "refused"), at(1_000));
+        row.fails(Failure::new(ErrorKind::Refused, "refused again"), at(20_000));
+        row.fails(Failure::new(ErrorKind::Timeout, "no answer within 17ms"), at(29_983));
         assert!(row.cause().starts_with("timed out"), "{}", row.cause());
         row.conclude(at(30_000));
         let verdict = row.verdict();
@@ -191,9 +191,9 @@ mod tests {
     #[test]
     fn one_cause_is_told_once() {
         let mut row = row();
-        row.fails(Failure::new(Class::Refused, "refused"), at(10));
+        row.fails(Failure::new(ErrorKind::Refused, "refused"), at(10));
         row.conclude(at(30_000));
-        assert_eq!(row.verdict(), format!("connection refused (refused); {}", Class::Refused.advice()));
+        assert_eq!(row.verdict(), format!("connection refused (refused); {}", ErrorKind::Refused.advice()));
     }
 
     #[test]

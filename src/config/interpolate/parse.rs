@@ -1,6 +1,6 @@
 //! The syntax of `${NAME}` and its kin.
 
-use super::{Otherwise, Own, Part, Source, Template, Trim};
+use super::{Otherwise, Own, Source, Template, TemplatePart, Trim};
 
 /// Defaults inside defaults: deeper than anybody means, and far from the end of the stack.
 const DEEPEST: usize = 32;
@@ -13,9 +13,9 @@ pub(super) fn until(rest: &mut &str, depth: usize) -> Result<Template, String> {
     }
     let mut parts = Vec::new();
     let mut literal = String::new();
-    let finish = |parts: &mut Vec<Part>, literal: &mut String| {
+    let finish = |parts: &mut Vec<TemplatePart>, literal: &mut String| {
         if !literal.is_empty() {
-            parts.push(Part::Literal(std::mem::take(literal)));
+            parts.push(TemplatePart::Literal(std::mem::take(literal)));
         }
     };
     loop {
@@ -46,7 +46,7 @@ pub(super) fn until(rest: &mut &str, depth: usize) -> Result<Template, String> {
 }
 
 /// Reads what follows `${`, its `}` included.
-fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
+fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
     // `@-1` is a name, too.
     let start = ["@-", "@"].into_iter().find(|start| rest.starts_with(start)).map_or(0, str::len);
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -64,16 +64,16 @@ fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
         name => Source::Variable(name.to_owned()),
     };
     let forms = [
-        ("}", Form::Itself),
-        (":?", Form::Message),
-        (":-", Form::Default),
-        ("-", Form::Default),
-        (":+", Form::Instead),
-        ("+", Form::Instead),
-        ("##", Form::Trimmed),
-        ("#", Form::Trimmed),
-        ("%%", Form::Trimmed),
-        ("%", Form::Trimmed),
+        ("}", Operator::Itself),
+        (":?", Operator::Message),
+        (":-", Operator::Default),
+        ("-", Operator::Default),
+        (":+", Operator::Instead),
+        ("+", Operator::Instead),
+        ("##", Operator::Trimmed),
+        ("#", Operator::Trimmed),
+        ("%%", Operator::Trimmed),
+        ("%", Operator::Trimmed),
     ];
     let Some((mark, form)) = forms.into_iter().find(|(mark, _)| after.starts_with(mark)) else {
         let all = ["", ":-…", "-…", ":+…", "+…", "#…", "##…", "%…", "%%…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
@@ -87,22 +87,22 @@ fn variable(rest: &mut &str, depth: usize) -> Result<Part, String> {
         Ok::<_, String>(text)
     };
     let otherwise = match form {
-        Form::Itself => Otherwise::Refuse,
-        Form::Default => Otherwise::Default { colon, text: other()? },
-        Form::Instead => Otherwise::Instead { colon, text: other()? },
-        Form::Trimmed => Otherwise::Trimmed { trim: Trim::of(mark), pattern: other()? },
-        Form::Message => {
+        Operator::Itself => Otherwise::Refuse,
+        Operator::Default => Otherwise::Default { colon, text: other()? },
+        Operator::Instead => Otherwise::Instead { colon, text: other()? },
+        Operator::Trimmed => Otherwise::Trimmed { trim: Trim::of(mark), pattern: other()? },
+        Operator::Message => {
             let (message, behind) = after.split_once('}').ok_or("a `${` without its `}`")?;
             after = behind;
             Otherwise::Message(message.trim().to_owned())
         }
     };
     *rest = after;
-    Ok(Part::Value { source, otherwise })
+    Ok(TemplatePart::Value { source, otherwise })
 }
 
 /// What a value is used for.
-enum Form {
+enum Operator {
     Itself,
     Message,
     Default,

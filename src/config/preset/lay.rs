@@ -92,20 +92,20 @@ pub(super) fn lay(name: &str, find: &Find<'_, '_>) -> Result<Table, String> {
         let differences = Differences::take(&mut document, &mut problems);
         next = differences.name().map(str::to_owned);
         documents.push((differences, document));
-        told(&problems)?;
+        fail_on_problem(&problems)?;
     }
     let mut tree = Table::default();
     for (differences, document) in documents.into_iter().rev() {
         let mut problems = Vec::new();
         tree = differences.leave_out(tree, &mut problems);
-        told(&problems)?;
+        fail_on_problem(&problems)?;
         merge(&mut tree, document);
     }
     Ok(tree)
 }
 
 /// The first of the problems: a built-in preset has none, and a test holds that.
-fn told(problems: &[Problem]) -> Result<(), String> {
+fn fail_on_problem(problems: &[Problem]) -> Result<(), String> {
     problems.first().map_or(Ok(()), |problem| Err(problem.to_string()))
 }
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::engine::{Fault, Reader, SHOWN, Step, Why};
+use super::engine::{Fault, FaultKind, PathSegment, Reader, SHOWN};
 use super::{Context, Depth, Section};
 use crate::config::node::{Entry, Node, Table, Value, dotted, parse_inline};
 use crate::config::origin::Origin;
@@ -52,7 +52,7 @@ impl Section<'_> {
         value
     }
 
-    fn take_back(&mut self, mut node: Node, open: Vec<(Vec<Step>, Node)>) {
+    fn take_back(&mut self, mut node: Node, open: Vec<(Vec<PathSegment>, Node)>) {
         for (path, closed) in open {
             if let Some(place) = at_mut(&mut node, &path) {
                 *place = closed;
@@ -64,7 +64,7 @@ impl Section<'_> {
     }
 
     /// What was passed over for its variable comes back into `open`, to stand in the table again afterwards.
-    fn until_right<T: DeserializeOwned>(&self, node: &mut Node, part: bool, open: &mut Vec<(Vec<Step>, Node)>) -> Option<T> {
+    fn until_right<T: DeserializeOwned>(&self, node: &mut Node, part: bool, open: &mut Vec<(Vec<PathSegment>, Node)>) -> Option<T> {
         for _ in 0..MOST_FAULTS {
             let keys = RefCell::default();
             let reader = Reader { node, context: self.context, depth: self.depth, group: part.then_some(&keys) };
@@ -77,27 +77,27 @@ impl Section<'_> {
     }
 
     /// Tells a fault and takes it away; none when nothing is left to read then. Apart from the loop to be compiled once for all types.
-    fn mend(&self, node: &mut Node, fault: Fault, open: &mut Vec<(Vec<Step>, Node)>) -> Option<()> {
-        let Fault { path, why } = fault;
+    fn mend(&self, node: &mut Node, fault: Fault, open: &mut Vec<(Vec<PathSegment>, Node)>) -> Option<()> {
+        let Fault { path, kind } = fault;
         let culprit = at_mut(node, &path)?;
-        match why {
-            Why::Open => open.push((path.clone(), culprit.clone())),
-            Why::Unfold(sentence) => {
+        match kind {
+            FaultKind::Open => open.push((path.clone(), culprit.clone())),
+            FaultKind::Unfold(sentence) => {
                 let Value::String(text) = &culprit.value else { return None };
                 match parse_inline(text, &culprit.origin) {
                     Some(whole @ Node { value: Value::List(_) | Value::Table(_), .. }) => {
                         *culprit = whole;
                         return Some(());
                     }
-                    _ => self.tell(culprit, &path, &sentence),
+                    _ => self.report(culprit, &path, &sentence),
                 }
             }
-            Why::Missing(key) => {
+            FaultKind::Missing(key) => {
                 let text = format!("[{}] lacks `{key}`", self.path_of(&path));
                 self.context.problem(Problem::at(&culprit.origin, text));
             }
-            Why::Said(sentences) => sentences.iter().for_each(|sentence| self.tell(culprit, &path, sentence)),
-            Why::Unknown(known) => {
+            FaultKind::Messages(sentences) => sentences.iter().for_each(|sentence| self.report(culprit, &path, sentence)),
+            FaultKind::Unknown(known) => {
                 let Value::Table(table) = &mut culprit.value else { return None };
                 self.context.refuse_unknown(table, &self.path_of(&path), &known);
                 table.retain(|entry| known.contains(&entry.key.as_str()));
@@ -112,7 +112,7 @@ impl Section<'_> {
     }
 
     /// Says what is wrong with the value at `path`.
-    fn tell(&self, culprit: &Node, path: &[Step], sentence: &str) {
+    fn report(&self, culprit: &Node, path: &[PathSegment], sentence: &str) {
         let shown = match &culprit.value {
             Value::String(text) => self.context.shown(text, &culprit.origin),
             Value::Integer(number) => number.to_string(),
@@ -125,12 +125,12 @@ impl Section<'_> {
     }
 
     /// A value as messages name it: `key` and its section, or the section itself.
-    fn named(&self, path: &[Step]) -> String {
-        match path.iter().rposition(|step| matches!(step, Step::Key(_))) {
+    fn named(&self, path: &[PathSegment]) -> String {
+        match path.iter().rposition(|step| matches!(step, PathSegment::Key(_))) {
             None => format!("[{}]", self.path),
             Some(last) => {
                 let item = if last + 1 < path.len() { "an item of " } else { "" };
-                let Some(Step::Key(key)) = path.get(last) else { return String::new() };
+                let Some(PathSegment::Key(key)) = path.get(last) else { return String::new() };
                 let section = self.path_of(path.get(..last).unwrap_or_default());
                 if section.is_empty() { format!("{item}`{key}`") } else { format!("{item}`{key}` in [{section}]") }
             }
@@ -138,8 +138,8 @@ impl Section<'_> {
     }
 
     /// The dotted name of a section below this one.
-    fn path_of(&self, path: &[Step]) -> String {
-        let keys = path.iter().filter_map(|step| if let Step::Key(key) = step { Some(key) } else { None });
+    fn path_of(&self, path: &[PathSegment]) -> String {
+        let keys = path.iter().filter_map(|step| if let PathSegment::Key(key) = step { Some(key) } else { None });
         keys.fold(self.path.clone(), |path, key| dotted(&path, key))
     }
 }
@@ -149,7 +149,7 @@ impl Context<'_> {
     pub fn keys_of<T: DeserializeOwned>(&self) -> Vec<&'static str> {
         let (keys, node) = (RefCell::default(), Node { value: Value::Table(Table::default()), origin: Origin::Variable("".into()) });
         // An empty table has nothing that could be wrong.
-        let _ = T::deserialize(Reader { node: &node, context: self, depth: Depth::Form, group: Some(&keys) });
+        let _ = T::deserialize(Reader { node: &node, context: self, depth: Depth::Syntax, group: Some(&keys) });
         keys.into_inner()
     }
 
@@ -180,10 +180,10 @@ impl Context<'_> {
     }
 }
 
-fn at_mut<'n>(node: &'n mut Node, path: &[Step]) -> Option<&'n mut Node> {
+fn at_mut<'n>(node: &'n mut Node, path: &[PathSegment]) -> Option<&'n mut Node> {
     path.iter().try_fold(node, |node, step| match (&mut node.value, step) {
-        (Value::Table(table), Step::Key(key)) => table.get_mut(key).map(|entry| &mut entry.node),
-        (Value::List(items), Step::Item(index)) => items.get_mut(*index),
+        (Value::Table(table), PathSegment::Key(key)) => table.get_mut(key).map(|entry| &mut entry.node),
+        (Value::List(items), PathSegment::Item(index)) => items.get_mut(*index),
         _ => None,
     })
 }
@@ -198,7 +198,7 @@ mod tests {
     use crate::config::interpolate::Text;
     use crate::config::node::parse_document;
     use crate::config::source::Environment;
-    use crate::config::values::{Maybe, Named, Number, OneOrMore, Part, Port, Scalar, Span};
+    use crate::config::values::{Deferred, Maybe, Named, Number, OneOrMore, Port, Scalar, Span};
 
     #[derive(Debug, Default, Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
@@ -228,7 +228,7 @@ mod tests {
         one: OneOrMore<Text>,
         inner: Inner,
         named: Named<Number<0, 9>>,
-        part: Part<Inner>,
+        part: Deferred<Inner>,
     }
 
     #[derive(Debug, Default, Serialize)]
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn the_form_alone_needs_no_variable_and_leaves_everything_where_it_was() {
         let toml = "[s]\nwait = '${UNSET}'\ncount = 0\nlist = ['${UNSET}', 5]\n";
-        let found = read::<Sample>(toml, Depth::Form, |some, section| {
+        let found = read::<Sample>(toml, Depth::Syntax, |some, section| {
             assert!(some.wait.is_none() && section.node("wait").is_some() && section.is_broken("count"));
         });
         assert_eq!(found.len(), 2, "{found:?}");

@@ -17,7 +17,7 @@ use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::node::{Node, Table, Value};
 use crate::config::problem::nearest;
 use access::{Entries, Groups, Items};
-pub(super) use fault::{Fault, Step, Why};
+pub(super) use fault::{Fault, FaultKind, PathSegment};
 use fault::{listed, named};
 
 /// Stands in a type's sentence for the value: the reader puts its masked form there, so no type ever prints what it was given.
@@ -51,9 +51,9 @@ impl<'a> Reader<'a> {
         if self.node.origin.verbatim() {
             return Ok(Text::literal(text));
         }
-        let template = Template::parse(text).map_err(|why| Fault::said(format!(": {why}")))?;
-        if self.depth == Depth::Form && !template.is_literal() {
-            return Err(Fault::new(Why::Open));
+        let template = Template::parse(text).map_err(|why| Fault::message(format!(": {why}")))?;
+        if self.depth == Depth::Syntax && !template.is_literal() {
+            return Err(Fault::new(FaultKind::Open));
         }
         let mut findings = Findings::default();
         let text = template.expand(self.context.environment, &mut findings);
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         if findings.problems.is_empty() {
             return Ok(text);
         }
-        Err(Fault::new(Why::Said(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
+        Err(Fault::new(FaultKind::Messages(findings.problems.into_iter().map(|why| format!(": {why}")).collect())))
     }
 
     /// What to say where `what` is wanted and something else was written.
@@ -73,9 +73,9 @@ impl<'a> Reader<'a> {
     fn wants_as(&self, what: &str, example: &str) -> Box<Fault> {
         let why = format!("is {}; {what} is wanted{example}", self.node.value.kind());
         match &self.node.value {
-            Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(Why::Unfold(why)),
-            Value::Hole => Fault::new(Why::Open),
-            _ => Fault::said(why),
+            Value::String(_) if self.node.origin.verbatim() && !example.is_empty() => Fault::new(FaultKind::Unfold(why)),
+            Value::Hole => Fault::new(FaultKind::Open),
+            _ => Fault::message(why),
         }
     }
 
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
             return Ok(word);
         }
         let near = nearest(&text, words.iter().copied()).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
-        Err(Fault::said(format!("is `{SHOWN}`{near}; one of {} is wanted", listed(words))))
+        Err(Fault::message(format!("is `{SHOWN}`{near}; one of {} is wanted", listed(words))))
     }
 
     /// A text piece by piece: each is its value, its shown form, and a word where a variable gave it.
@@ -122,7 +122,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Value::Datetime => Err(self.wants(&named(&visitor))),
             Value::List(items) => visitor.visit_seq(Items::new(self, items)),
             Value::Table(table) => visitor.visit_map(Entries::new(self, table, None)),
-            Value::Hole => Err(Fault::new(Why::Open)),
+            Value::Hole => Err(Fault::new(FaultKind::Open)),
         }
     }
 
@@ -130,7 +130,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         match &self.node.value {
             Value::String(text) => {
                 let flag = truth(&self.text(text)?.value());
-                visitor.visit_bool(flag.ok_or_else(|| Fault::said(format!("is `{SHOWN}`; `true` or `false` is wanted")))?)
+                visitor.visit_bool(flag.ok_or_else(|| Fault::message(format!("is `{SHOWN}`; `true` or `false` is wanted")))?)
             }
             Value::Boolean(flag) => visitor.visit_bool(*flag),
             _ => Err(self.wants("`true` or `false`")),

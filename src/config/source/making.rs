@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Environment, Found};
 
 /// Runs the commands whose output becomes a variable.
-pub trait Asker: Send + Sync {
+pub trait CommandRunner: Send + Sync {
     /// What `argv` writes to its standard output within that time, in an environment of these variables.
     ///
     /// # Errors
@@ -28,23 +28,23 @@ pub(super) struct Set {
 impl Environment {
     /// The same with somebody who makes what has to be made: `run` alone has one.
     #[must_use]
-    pub fn asking(self, asker: std::sync::Arc<dyn Asker>) -> Self {
-        Self { asker: Some(asker), ..self }
+    pub fn with_command_runner(self, command_runner: std::sync::Arc<dyn CommandRunner>) -> Self {
+        Self { command_runner: Some(command_runner), ..self }
     }
 
     /// The same for who reads the configuration again: what was made stays, and nothing is made.
     #[must_use]
     pub fn recalling(self) -> Self {
-        Self { asker: None, ..self }
+        Self { command_runner: None, ..self }
     }
 
     /// What was made under this name before, else what `make` makes now; none where nobody may make anything.
-    pub fn made(&self, name: &str, make: impl FnOnce(&dyn Asker) -> Result<String, String>) -> Option<Result<String, String>> {
+    pub fn made(&self, name: &str, make: impl FnOnce(&dyn CommandRunner) -> Result<String, String>) -> Option<Result<String, String>> {
         let known = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = known().get(name) {
             return Some(Ok(value.clone()));
         }
-        let value = make(self.asker.as_deref()?);
+        let value = make(self.command_runner.as_deref()?);
         if let Ok(value) = &value {
             known().insert(name.to_owned(), value.clone());
         }

@@ -191,27 +191,27 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
 
 /// A value that is declared here and read by itself, because it decides how deep it is read, or what is laid over it.
 #[derive(Clone, Debug)]
-pub struct Part<T>(PhantomData<T>);
+pub struct Deferred<T>(PhantomData<T>);
 
-impl<T> Default for Part<T> {
+impl<T> Default for Deferred<T> {
     fn default() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<'de, T> Deserialize<'de> for Part<T> {
+impl<'de, T> Deserialize<'de> for Deferred<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_ignored_any(IgnoredAny).map(|_| Self(PhantomData))
     }
 }
 
-impl<T> Serialize for Part<T> {
+impl<T> Serialize for Deferred<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_none()
     }
 }
 
-impl<T: JsonSchema> JsonSchema for Part<T> {
+impl<T: JsonSchema> JsonSchema for Deferred<T> {
     fn inline_schema() -> bool {
         true
     }

@@ -38,7 +38,9 @@ impl fmt::Display for Obstacle {
                 let since = held.map(|held| format!(", connected for {}", shown(held))).unwrap_or_default();
                 write!(f, "held by {words}{since}; check whether its migration still runs")
             }
-            Self::Failed(failure) => write!(f, "{} ({}); {}", failure.why().words(), failure.private.as_str(), failure.why().advice()),
+            Self::Failed(failure) => {
+                write!(f, "{} ({}); {}", failure.reason().words(), failure.private.as_str(), failure.reason().advice())
+            }
         }
     }
 }

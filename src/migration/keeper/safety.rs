@@ -9,8 +9,8 @@ use super::watch::{REGAIN, watch};
 use super::{Rules, current};
 use crate::migration::any::{AnyHeld, AnyLock};
 use crate::migration::lock::{Leftover, bounded};
-use crate::migration::question::Asker;
-use crate::outcome::{Class, Failure};
+use crate::migration::schema_query::SchemaQuery;
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::Orphans;
 use crate::probe::dial::shown;
 use crate::state::event::{LockNews, Preparation};
@@ -26,18 +26,18 @@ const ORPHAN_WAIT: Duration = Duration::from_secs(30);
 /// Makes the lock safe to work under. What it says about the schema is asked again in the end, for another may have migrated.
 pub(super) async fn prepare(
     lock: &mut dyn AnyLock,
-    asker: &mut Asker,
+    schema_query: &mut SchemaQuery,
     rules: &Rules,
     held: &mut AnyHeld,
     tell: &(impl Fn(LockNews) + Sync),
 ) -> Result<Option<bool>, Failure> {
     if !bounded(lock.holds(held)).await? {
-        return Err(Failure::new(Class::NotReady, "the lock went again at once"));
+        return Err(Failure::new(ErrorKind::NotReady, "the lock went again at once"));
     }
-    if let Some(ahead) = current(asker, rules, tell).await {
+    if let Some(ahead) = current(schema_query, rules, tell).await {
         return Ok(Some(ahead));
     }
-    let gone = |why: &str| Failure::new(Class::NotReady, why);
+    let gone = |why: &str| Failure::new(ErrorKind::NotReady, why);
     if !bounded(lock.succeeds_cleanly(held)).await? {
         tracing::info!("the last holder of the migration lock vanished without a word: it gets {} to stop", shown(SETTLE));
         tell(LockNews::Preparing(Preparation::Settling));
@@ -52,7 +52,7 @@ pub(super) async fn prepare(
     if !bounded(lock.holds(held)).await? {
         return Err(gone("the lock went while it was made safe"));
     }
-    Ok(current(asker, rules, tell).await)
+    Ok(current(schema_query, rules, tell).await)
 }
 
 /// Waits until no session of an earlier migration is at work, and ends those that do not end by themselves where they are certainly its.

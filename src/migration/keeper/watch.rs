@@ -61,7 +61,7 @@ impl Ward {
 pub(super) async fn keep(lock: &mut dyn AnyLock, held: &mut AnyHeld, ward: &mut Ward) -> String {
     loop {
         let trouble = watch(lock, held, Some(ward)).await;
-        let Trouble { why: trouble, silent } = trouble;
+        let LostLock { why: trouble, silent } = trouble;
         if silent > LONGEST_SILENCE {
             return format!("{trouble}, and nobody here could look for {}", shown(silent));
         }
@@ -81,13 +81,13 @@ pub(super) async fn keep(lock: &mut dyn AnyLock, held: &mut AnyHeld, ward: &mut 
 }
 
 /// What is wrong with a lock, and for how long nobody had looked by then, suspends of the machine included.
-pub(super) struct Trouble {
+pub(super) struct LostLock {
     pub(super) why: String,
     silent: Duration,
 }
 
 /// Asks every [`PING`] and returns with what is wrong.
-pub(super) async fn watch(lock: &dyn AnyLock, held: &mut AnyHeld, mut ward: Option<&mut Ward>) -> Trouble {
+pub(super) async fn watch(lock: &dyn AnyLock, held: &mut AnyHeld, mut ward: Option<&mut Ward>) -> LostLock {
     let mut pause = if ward.is_some() { FIRST_LOOK } else { PING };
     loop {
         let looked = since_boot();
@@ -98,7 +98,7 @@ pub(super) async fn watch(lock: &dyn AnyLock, held: &mut AnyHeld, mut ward: Opti
         pause = PING;
         let state = if ended { Err("its connection ended".to_owned()) } else { holds(lock, held).await };
         if let Err(why) = state {
-            return Trouble { why, silent: since_boot().saturating_sub(looked) };
+            return LostLock { why, silent: since_boot().saturating_sub(looked) };
         }
         if let Some(ward) = &mut ward {
             ward.attend(lock, held).await;
@@ -115,7 +115,7 @@ async fn holds(lock: &dyn AnyLock, held: &mut AnyHeld) -> Result<(), String> {
     match bounded(lock.holds(held)).await {
         Ok(true) => Ok(()),
         Ok(false) => Err("its session does not hold it any more".to_owned()),
-        Err(failure) => Err(format!("its connection failed: {}", failure.why().words())),
+        Err(failure) => Err(format!("its connection failed: {}", failure.reason().words())),
     }
 }
 

@@ -6,9 +6,9 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::seen::SessionId;
 use crate::migration::lock::{ANSWER, LEASE_SECONDS};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::PostgresTarget;
-use crate::probe::postgres::{Refused, Session};
+use crate::probe::postgres::{Session, StatementError};
 
 /// What every session of the lock asks for, each tolerated when the server refuses it: an old version, a hosted service.
 ///
@@ -50,12 +50,12 @@ pub(in crate::migration) struct Link {
 impl Link {
     /// A session, and whether it is ours alone, which is found out before anything is set or taken: in a pooler both would stay
     /// behind in a session that others get, too.
-    pub(super) async fn open(target: &PostgresTarget, name: &str, channel: &str) -> Result<Self, Refused> {
+    pub(super) async fn open(target: &PostgresTarget, name: &str, channel: &str) -> Result<Self, StatementError> {
         let session = Session::open(target, name, ANSWER).await?;
-        let serving = session.tell("SELECT pg_backend_pid()").await?;
+        let serving = session.run_statement("SELECT pg_backend_pid()").await?;
         let serving = serving.first().and_then(|row| row.try_get(0).ok().flatten());
         let pooled = session.greeted_by().await.is_some_and(|pid| serving != Some(pid.to_string().as_str()));
-        let knows = session.tell("SELECT to_regproc('pg_catalog.txid_status') IS NOT NULL").await;
+        let knows = session.run_statement("SELECT to_regproc('pg_catalog.txid_status') IS NOT NULL").await;
         let tells_ends = knows.is_ok_and(|rows| rows.first().and_then(|row| row.try_get(0).ok().flatten()) == Some("t"));
         let mut link = Self { session, pooled, options: false, tells_ends, since: "0".to_owned(), proven: BTreeSet::new() };
         if pooled {
@@ -68,17 +68,19 @@ impl Link {
             }
         }
         // A standby would grant the same lock a second time, and does not take the listening below either.
-        if link.session.tell("SELECT pg_is_in_recovery()").await?.first().and_then(|row| row.try_get(0).ok().flatten()) == Some("t") {
+        if link.session.run_statement("SELECT pg_is_in_recovery()").await?.first().and_then(|row| row.try_get(0).ok().flatten())
+            == Some("t")
+        {
             return Err(standby().into());
         }
         link.options = link.session.query(CHECK_CLIENT).await.is_ok();
-        link.session.tell(&format!("LISTEN {channel}")).await?;
+        link.session.run_statement(&format!("LISTEN {channel}")).await?;
         Ok(link)
     }
 
     /// The lock has just become ours.
-    pub(super) async fn begin_hold(&mut self) -> Result<(), Refused> {
-        let rows = self.session.tell("SELECT extract(epoch FROM clock_timestamp())").await?;
+    pub(super) async fn begin_hold(&mut self) -> Result<(), StatementError> {
+        let rows = self.session.run_statement("SELECT extract(epoch FROM clock_timestamp())").await?;
         if let Some(now) = rows.first().and_then(|row| row.try_get(0).ok().flatten()) {
             now.clone_into(&mut self.since);
         }
@@ -95,5 +97,5 @@ impl Link {
 }
 
 pub(super) fn standby() -> Failure {
-    Failure::new(Class::NotReady, "the database is a read-only standby; name the primary")
+    Failure::new(ErrorKind::NotReady, "the database is a read-only standby; name the primary")
 }

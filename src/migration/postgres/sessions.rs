@@ -16,14 +16,14 @@ const MOST: usize = 100;
 
 /// Where the sessions of migrations under one lock are found.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct SessionFilter<'a> {
     /// What names bear of the lock's key.
     pub(super) tag: u32,
     /// The database that is migrated; none: the one that holds the lock.
     pub(super) database: Option<&'a str>,
 }
 
-impl Place<'_> {
+impl SessionFilter<'_> {
     fn rows(&self, columns: &str, also: &str) -> String {
         let database = self.database.map_or_else(|| "current_database()".to_owned(), quoted);
         format!(

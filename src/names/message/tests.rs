@@ -20,7 +20,7 @@ fn encoded(name: &str) -> Vec<u8> {
 const ASKED: [u8; 2] = [0xc0, 12];
 
 /// An answer to the question with this code and these records, which are counted as `count`.
-fn answer(question: &Question, code: u8, count: u16, records: &[Vec<u8>]) -> Vec<u8> {
+fn answer(question: &DnsQuery, code: u8, count: u16, records: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = question.bytes().to_vec();
     (bytes[2], bytes[3]) = (0x81, 0x80 | code);
     bytes[6..8].copy_from_slice(&count.to_be_bytes());
@@ -29,46 +29,50 @@ fn answer(question: &Question, code: u8, count: u16, records: &[Vec<u8>]) -> Vec
     bytes
 }
 
-fn question() -> Question {
-    Question::new("db.example", Family::V4, false).unwrap()
+fn question() -> DnsQuery {
+    DnsQuery::new("db.example", Family::V4, false).unwrap()
 }
 
-fn said(records: &[Vec<u8>]) -> Said {
+fn result(records: &[Vec<u8>]) -> DnsResult {
     let question = question();
-    question.read(&answer(&question, 0, records.len() as u16, records)).unwrap().said
+    question.read(&answer(&question, 0, records.len() as u16, records)).unwrap().result
 }
 
-fn addresses(found: &[[u8; 4]]) -> Said {
-    Said::Addresses(found.iter().copied().map(IpAddr::from).collect())
+fn addresses(found: &[[u8; 4]]) -> DnsResult {
+    DnsResult::Addresses(found.iter().copied().map(IpAddr::from).collect())
 }
 
 #[test]
 fn addresses_come_from_the_end_of_the_chain() {
     let (real, other) = (encoded("real.example"), encoded("other.example"));
-    assert_eq!(said(&[record(&ASKED, 1, &[10, 0, 0, 1]), record(&ASKED, 1, &[10, 0, 0, 2])]), addresses(&[[10, 0, 0, 1], [10, 0, 0, 2]]));
+    assert_eq!(result(&[record(&ASKED, 1, &[10, 0, 0, 1]), record(&ASKED, 1, &[10, 0, 0, 2])]), addresses(&[[10, 0, 0, 1], [10, 0, 0, 2]]));
     let chain = [record(&ASKED, 5, &real), record(&real, 5, &other), record(&other, 1, &[10, 0, 0, 3])];
-    assert_eq!(said(&chain), addresses(&[[10, 0, 0, 3]]));
-    assert_eq!(said(&chain.iter().rev().cloned().collect::<Vec<_>>()), addresses(&[[10, 0, 0, 3]]), "in any order");
-    assert_eq!(said(&[record(&ASKED, 16, &[1, b'x']), record(&ASKED, 1, &[10, 0, 0, 4])]), addresses(&[[10, 0, 0, 4]]), "beside a TXT");
-    assert_eq!(said(&[record(&encoded("DB.Example"), 1, &[10, 0, 0, 5])]), addresses(&[[10, 0, 0, 5]]), "in any case");
-    assert_eq!(said(&[]), Said::Nothing);
-    assert_eq!(said(&[record(&ASKED, 5, &real)]), Said::Nothing, "an alias alone");
+    assert_eq!(result(&chain), addresses(&[[10, 0, 0, 3]]));
+    assert_eq!(result(&chain.iter().rev().cloned().collect::<Vec<_>>()), addresses(&[[10, 0, 0, 3]]), "in any order");
+    assert_eq!(result(&[record(&ASKED, 16, &[1, b'x']), record(&ASKED, 1, &[10, 0, 0, 4])]), addresses(&[[10, 0, 0, 4]]), "beside a TXT");
+    assert_eq!(result(&[record(&encoded("DB.Example"), 1, &[10, 0, 0, 5])]), addresses(&[[10, 0, 0, 5]]), "in any case");
+    assert_eq!(result(&[]), DnsResult::Nothing);
+    assert_eq!(result(&[record(&ASKED, 5, &real)]), DnsResult::Nothing, "an alias alone");
 }
 
 #[test]
 fn lies_are_not_believed() {
     let (real, evil) = (encoded("real.example"), encoded("evil.example"));
-    assert_eq!(said(&[record(&evil, 1, &[6, 6, 6, 6])]), Said::Nothing, "another name's address");
-    assert_eq!(said(&[record(&ASKED, 5, &real), record(&ASKED, 1, &[6, 6, 6, 6])]), Said::Nothing, "an alias with an address of its own");
-    assert_eq!(said(&[record(&ASKED, 5, &real), record(&real, 5, &encoded("db.example"))]), Said::Nothing, "a chain in a circle");
-    assert_eq!(said(&[record(&ASKED, 5, &ASKED)]), Said::Nothing, "an alias of itself");
-    assert_eq!(said(&[record(&ASKED, 1, &[6, 6, 6])]), Said::Nothing, "an address that is too short");
-    assert_eq!(said(&[record(&ASKED, 28, &[6; 16])]), Said::Nothing, "another family's address");
+    assert_eq!(result(&[record(&evil, 1, &[6, 6, 6, 6])]), DnsResult::Nothing, "another name's address");
+    assert_eq!(
+        result(&[record(&ASKED, 5, &real), record(&ASKED, 1, &[6, 6, 6, 6])]),
+        DnsResult::Nothing,
+        "an alias with an address of its own"
+    );
+    assert_eq!(result(&[record(&ASKED, 5, &real), record(&real, 5, &encoded("db.example"))]), DnsResult::Nothing, "a chain in a circle");
+    assert_eq!(result(&[record(&ASKED, 5, &ASKED)]), DnsResult::Nothing, "an alias of itself");
+    assert_eq!(result(&[record(&ASKED, 1, &[6, 6, 6])]), DnsResult::Nothing, "an address that is too short");
+    assert_eq!(result(&[record(&ASKED, 28, &[6; 16])]), DnsResult::Nothing, "another family's address");
     let long: Vec<_> = (0..30).map(|n| record(&encoded(&format!("n{n}")), 5, &encoded(&format!("n{}", n + 1)))).collect();
     let long = [vec![record(&ASKED, 5, &encoded("n0"))], long, vec![record(&encoded("n30"), 1, &[6, 6, 6, 6])]].concat();
-    assert_eq!(said(&long), Said::Nothing, "a chain of thirty");
+    assert_eq!(result(&long), DnsResult::Nothing, "a chain of thirty");
     let many: Vec<_> = (0..500_u16).map(|n| record(&ASKED, 1, &[10, 9, n.to_be_bytes()[0], n.to_be_bytes()[1]])).collect();
-    assert!(matches!(said(&many), Said::Addresses(found) if found.len() == MOST));
+    assert!(matches!(result(&many), DnsResult::Addresses(found) if found.len() == MOST));
 }
 
 #[test]
@@ -83,11 +87,11 @@ fn what_is_no_answer_to_the_question_is_passed_over() {
         bytes[index] = value;
         assert_eq!(asked.read(&bytes), None, "{why}");
     }
-    let other = Question::new("db.example", Family::V6, false).unwrap();
+    let other = DnsQuery::new("db.example", Family::V6, false).unwrap();
     assert_eq!(asked.read(&answer(&other, 0, 0, &[])), None, "another family and id");
     let mut none = answer(&asked, 1, 0, &[])[..12].to_vec();
     none[5] = 0;
-    assert_eq!(asked.read(&none).map(|answer| answer.said), Some(Said::Refused("FORMERR")), "a refusal that repeats nothing");
+    assert_eq!(asked.read(&none).map(|answer| answer.result), Some(DnsResult::Refused("FORMERR")), "a refusal that repeats nothing");
     none[3] = 0x80;
     assert_eq!(asked.read(&none), None, "an answer to nothing");
 }
@@ -97,22 +101,22 @@ fn counts_that_promise_more_than_there_is_are_no_harm() {
     let asked = question();
     for count in [2, 0xffff] {
         let bytes = answer(&asked, 0, count, &[record(&ASKED, 1, &[10, 0, 0, 1])]);
-        let read = asked.read(&bytes).unwrap().said;
-        assert!(read == addresses(&[[10, 0, 0, 1]]) || read == Said::Nothing, "{read:?}");
+        let read = asked.read(&bytes).unwrap().result;
+        assert!(read == addresses(&[[10, 0, 0, 1]]) || read == DnsResult::Nothing, "{read:?}");
     }
     let mut bytes = answer(&asked, 3, 0, &[]);
-    assert_eq!(asked.read(&bytes).unwrap().said, Said::Missing);
+    assert_eq!(asked.read(&bytes).unwrap().result, DnsResult::Missing);
     bytes[2] |= 0x02;
-    assert!(asked.read(&bytes).unwrap().cut);
+    assert!(asked.read(&bytes).unwrap().truncated);
     for (code, word) in [(2, "SERVFAIL"), (4, "NOTIMP"), (5, "REFUSED"), (11, "with an unknown code")] {
-        assert_eq!(asked.read(&answer(&asked, code, 0, &[])).unwrap().said, Said::Refused(word));
+        assert_eq!(asked.read(&answer(&asked, code, 0, &[])).unwrap().result, DnsResult::Refused(word));
     }
 }
 
 #[test]
 fn edns_is_asked_for_where_it_is_wanted() {
     let plain = question();
-    let longer = Question::new("db.example", Family::V4, true).unwrap();
+    let longer = DnsQuery::new("db.example", Family::V4, true).unwrap();
     assert_eq!(longer.bytes().len(), plain.bytes().len() + 11);
     assert_eq!(longer.bytes()[11], 1, "one additional record");
     let ids: std::collections::BTreeSet<_> = (0..16).map(|_| question().bytes()[..2].to_vec()).collect();
@@ -139,7 +143,7 @@ proptest! {
             *byte = value;
         }
         bytes.truncate(length);
-        if let Some(Answer { said: Said::Addresses(found), .. }) = asked.read(&bytes) {
+        if let Some(DnsMessage { result: DnsResult::Addresses(found), .. }) = asked.read(&bytes) {
             prop_assert_eq!(found.len(), 1);
         }
     }

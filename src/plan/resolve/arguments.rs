@@ -2,7 +2,7 @@
 
 mod options;
 
-use crate::config::arguments::{Refused, Rule, Warning};
+use crate::config::arguments::{RefusalSection, Rule, WarningSection};
 use crate::config::interpolate::Text;
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::origin::Origin;
@@ -65,17 +65,17 @@ impl Given {
 pub(super) fn refusals(root: &Section<'_>) {
     let context = root.context();
     for node in root.list("refuse").unwrap_or_default() {
-        let Some(mut section) = context.open(&node, "refuse", Depth::Form) else { continue };
-        let _: Refused = section.declared();
+        let Some(mut section) = context.open(&node, "refuse", Depth::Syntax) else { continue };
+        let _: RefusalSection = section.declared();
         for key in ["when", "message"].into_iter().filter(|key| !section.has(key)) {
             let what = if key == "when" { "it says in which case nothing is started" } else { "it says what to do instead" };
             section.problem(key, format!("is missing: {what}"));
         }
         let Some(when) = section.node("when") else { continue };
-        let holds = condition::told(context, when, "refuse").is_some_and(|(holds, _)| holds) && section.has("message");
+        let holds = condition::evaluated(context, when, "refuse").is_some_and(|(holds, _)| holds) && section.has("message");
         let whole = context.open(&node, "refuse", Depth::Whole).filter(|_| holds);
         if let Some(mut section) = whole {
-            let refused: Refused = section.declared();
+            let refused: RefusalSection = section.declared();
             let message = refused.message.0.map(|text| text.shown()).unwrap_or_default();
             context.problem(Problem::refused(&node.origin, message, refused.code.to().unwrap_or(64)));
         }
@@ -86,16 +86,16 @@ pub(super) fn refusals(root: &Section<'_>) {
 pub(super) fn warnings(root: &Section<'_>) {
     let context = root.context();
     for node in root.list("warn").unwrap_or_default() {
-        let Some(mut section) = context.open(&node, "warn", Depth::Form) else { continue };
-        let _: Warning = section.declared();
+        let Some(mut section) = context.open(&node, "warn", Depth::Syntax) else { continue };
+        let _: WarningSection = section.declared();
         for key in ["when", "message"].into_iter().filter(|key| !section.has(key)) {
             let what = if key == "when" { "it says in which case something is to be said" } else { "it says what" };
             section.problem(key, format!("is missing: {what}"));
         }
         let Some(when) = section.node("when") else { continue };
-        let holds = condition::told(context, when, "warn").is_some_and(|(holds, _)| holds);
+        let holds = condition::evaluated(context, when, "warn").is_some_and(|(holds, _)| holds);
         if let Some(mut section) = context.open(&node, "warn", Depth::Whole).filter(|_| holds) {
-            let warning: Warning = section.declared();
+            let warning: WarningSection = section.declared();
             warning.message.0.iter().for_each(|message| context.notice(message.shown()));
         }
     }
@@ -107,23 +107,23 @@ pub(super) fn rules(root: &Section<'_>, given: &mut Given, bare: bool) {
     let context = root.context();
     let mut is_decided = given.own.is_some();
     for (index, node) in root.list("arguments").unwrap_or_default().iter().enumerate() {
-        let Some(mut section) = context.open(node, "arguments", Depth::Form) else { continue };
+        let Some(mut section) = context.open(node, "arguments", Depth::Syntax) else { continue };
         let keys = section.entries().count();
         let rule: Rule = section.declared();
         form(&section, section.entries().count() == keys);
         let nothing_to_run = rule.run && !section.has("command") && given.arguments.is_empty();
         let held = match section.node("when") {
             Some(when) if is_decided || nothing_to_run => {
-                condition::holds(context, Some(when), "arguments", Depth::Form);
+                condition::holds(context, Some(when), "arguments", Depth::Syntax);
                 None
             }
-            Some(when) => condition::told(context, when, "arguments").filter(|(holds, _)| *holds).map(|(_, words)| words),
+            Some(when) => condition::evaluated(context, when, "arguments").filter(|(holds, _)| *holds).map(|(_, words)| words),
             None => Some("it always holds".to_owned()).filter(|_| !is_decided && !nothing_to_run),
         };
         if let Some(words) = held {
             is_decided = true;
             apply(root, node, given, bare);
-            given.why = Some(told(given, index + 1, &words));
+            given.why = Some(selection_notice(given, index + 1, &words));
         }
     }
 }
@@ -179,7 +179,7 @@ fn apply(root: &Section<'_>, node: &Node, given: &mut Given, bare: bool) {
     };
 }
 
-fn told(given: &Given, number: usize, words: &str) -> String {
+fn selection_notice(given: &Given, number: usize, words: &str) -> String {
     let what = match (&given.mode, given.own) {
         (_, Some(own)) if own.waits => "a command of one's own, after the waits".to_owned(),
         (_, Some(_)) => "a command of one's own".to_owned(),

@@ -80,7 +80,7 @@ impl<'c> Builder<'c, '_> {
                 Value::Table(table) => match FORMS.into_iter().find(|key| table.get(key).is_some()) {
                     Some(form) => {
                         let holds = condition::holds(self.context, table.get("when").map(|entry| &entry.node), path, depth);
-                        let depth = if holds { depth } else { Depth::Form };
+                        let depth = if holds { depth } else { Depth::Syntax };
                         // What does not hold is still looked at for its form; its words are dropped.
                         self.kept_if(holds, |builder| {
                             if let Some(section) = builder.context.open(item, path, depth) {
@@ -168,7 +168,7 @@ impl<'c> Builder<'c, '_> {
             let items = section.list("then").unwrap_or_default();
             // A group knows no groups.
             let nested = self.groups.take();
-            self.kept_if(chosen, |builder| builder.items(&items, &path, if chosen { depth } else { Depth::Form }));
+            self.kept_if(chosen, |builder| builder.items(&items, &path, if chosen { depth } else { Depth::Syntax }));
             self.groups = nested;
             found |= chosen && depth == Depth::Whole;
         }

@@ -6,7 +6,7 @@ use crate::config::reader::{Depth, Section};
 /// Whether this mode is among those that are listed; all of them where none is.
 pub(super) fn is_for_mode(section: &Section<'_>, root: &Section<'_>, mode: Option<&str>) -> bool {
     let Some(items) = section.list("modes").filter(|_| section.has("modes")) else { return !section.has("modes") };
-    let known = root.table_at("modes", Depth::Form);
+    let known = root.table_at("modes", Depth::Syntax);
     let mut is_listed = false;
     for item in items {
         let Some(name) = section.context().text(&item, &section.what("modes"), section.depth()).map(|text| text.value()) else { continue };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::check::{Check, MissingDatabase, OnDown, RESERVED};
+use crate::config::check::{CheckSection, MissingDatabase, OnDown, RESERVED};
 use crate::config::node::Entry;
 use crate::config::node::merge;
 use crate::config::problem::Problem;
@@ -32,13 +32,13 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         context.problem(Problem::at(&entry.origin, format!("a check cannot be named `{name}`: {why}")));
     }
     let path = checks.below(&entry.key);
-    let form = context.open(&entry.node, &path, Depth::Form)?;
+    let form = context.open(&entry.node, &path, Depth::Syntax)?;
     let used = condition::holds(context, form.node("when"), &path, depth);
-    let depth = if used { depth } else { Depth::Form };
+    let depth = if used { depth } else { Depth::Syntax };
     let mut section = varied(form, depth);
-    let check: Check = section.declared();
+    let check: CheckSection = section.declared();
     section.note_with(&check, &check.watching);
-    let Check { watching, target: keys } = check;
+    let CheckSection { watching, target: keys } = check;
     let [wait, interval] = [watching.wait.map(|wait| wait.0), watching.interval.map(|interval| interval.0)];
     let [failure_threshold, success_threshold]: [u32; 2] =
         [watching.failure_threshold, watching.success_threshold].map(|number| number.to().unwrap_or(1));
@@ -68,14 +68,14 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         section.problem("wait", "is for what has to be there before the process; a module's own checks are asked while it runs");
     }
     let longest = if of_process || module.is_some() { Duration::ZERO } else { Duration::from_secs(60) };
-    let spaced = match target {
+    let rate_limited = match target {
         Target::Several(_) => true,
         Target::Http(_) => interval.is_some(),
         _ => false,
     };
     let timeout = if let Target::Several(several) = &target { several.longest() } else { watching.timeout.0 };
     let (wait, interval) = (wait.unwrap_or(longest), interval.unwrap_or(Duration::from_secs(5)));
-    if used && spaced && !wait.is_zero() {
+    if used && rate_limited && !wait.is_zero() {
         let passes = success_threshold;
         // From the first answer to the last one that is needed, at the slowest pace.
         let between = interval.saturating_mul(passes.saturating_sub(1));
@@ -96,7 +96,7 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         creates_database,
         affects,
         interval,
-        spaced,
+        rate_limited,
         timeout,
         failure_threshold,
         success_threshold,
@@ -110,10 +110,10 @@ fn varied(mut check: Section<'_>, depth: Depth) -> Section<'_> {
     let (context, path, variants) = (check.context(), check.path().to_owned(), check.below("variants"));
     let mut chosen = None;
     if check.has("variants") {
-        let _: Check = check.declared();
+        let _: CheckSection = check.declared();
         for candidate in check.list("variants").unwrap_or_default() {
-            let Some(mut variant) = context.open(&candidate, &variants, Depth::Form) else { continue };
-            let _: Check = variant.declared();
+            let Some(mut variant) = context.open(&candidate, &variants, Depth::Syntax) else { continue };
+            let _: CheckSection = variant.declared();
             if !variant.has("when") {
                 variant.problem("when", "is missing: it says in which case the variant is taken");
             }

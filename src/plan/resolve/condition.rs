@@ -12,9 +12,9 @@ use crate::config::values::Position;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
-pub(super) use named::{ask_all, name_all};
+pub(super) use named::{evaluate_all, name_all};
 
-/// Whether the test at `node` holds now, or one of a list of them; true for no test at all, and at [`Depth::Form`], which only looks at
+/// Whether the test at `node` holds now, or one of a list of them; true for no test at all, and at [`Depth::Syntax`], which only looks at
 /// how it is written. It asks no command: one is a problem.
 pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &str, depth: Depth) -> bool {
     let found = node.map(|node| Reader { context, depth, commands: Commands::Refused }.read(node, &format!("{path}.when")));
@@ -22,7 +22,7 @@ pub(super) fn holds<'c>(context: &'c Context<'c>, node: Option<&Node>, path: &st
 }
 
 /// The same with what was tested, in words; none where something is wrong with it.
-pub(super) fn told<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Option<(bool, String)> {
+pub(super) fn evaluated<'c>(context: &'c Context<'c>, node: &Node, path: &str) -> Option<(bool, String)> {
     let before = context.faults_so_far();
     let found = Reader { context, depth: Depth::Whole, commands: Commands::Refused }.read(node, &format!("{path}.when"));
     (context.faults_so_far() == before).then(|| (found.plan.holds(&mut |_| false), found.words))
@@ -87,7 +87,7 @@ impl<'c> Reader<'c, '_> {
         let is_complete = section.entries().count() == keys;
         let subject = self.only_subject(&section, node, is_complete);
         let found = subject.map_or_else(Found::nothing, |subject| self.test(subject, &test, &mut section, node));
-        if self.depth == Depth::Form { Found::nothing() } else { found }
+        if self.depth == Depth::Syntax { Found::nothing() } else { found }
     }
 
     /// What is tested, where that is one thing, compared as it can be.
@@ -240,7 +240,7 @@ impl<'c> Reader<'c, '_> {
 
     fn named(&self, name: &str, section: &Section<'_>) -> Found {
         let holds = match self.context.condition(name) {
-            Some(NamedCondition::Written(_)) if self.depth == Depth::Form => return Found::nothing(),
+            Some(NamedCondition::Written(_)) if self.depth == Depth::Syntax => return Found::nothing(),
             Some(NamedCondition::Written(node)) => named::decide(self.context, name, &node),
             Some(NamedCondition::Asked) => {
                 section.problem("condition", format!("names `{name}`, which is itself decided by this"));

@@ -7,10 +7,10 @@ use base64::prelude::BASE64_STANDARD;
 use url::Url;
 
 use super::checks::check_name;
-use crate::config::dify::{Api, Client, Counts, Dify, PasswordEncoding};
+use crate::config::dify::{Api, Counts, Dify, DifyClient, PasswordEncoding};
 use crate::config::reader::{Depth, Section};
 use crate::config::values::Maybe;
-use crate::plan::target::{Account, ClientPlan, DifyTarget, Keys, Target};
+use crate::plan::target::{ClientPlan, DifyAccount, DifyTarget, Keys, Target};
 use crate::plan::{Affects, CheckPlan, OnDown};
 use crate::secret::Secret;
 
@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
     let mut section = root.table_at("dify", depth)?;
     let dify: Dify = section.declared();
-    if depth == Depth::Form {
+    if depth == Depth::Syntax {
         return None;
     }
     let name = dify.name.value().unwrap_or_else(|| NAME.to_owned());
@@ -48,7 +48,7 @@ pub(super) fn read(root: &Section<'_>, depth: Depth) -> Option<CheckPlan> {
             Counts::Health => Affects::Health,
         },
         interval: dify.interval.0,
-        spaced: false,
+        rate_limited: false,
         timeout: timeout.saturating_mul(CALLS).min(LONGEST),
         // A report is a verdict of many calls.
         failure_threshold: 1,
@@ -77,7 +77,7 @@ fn url(section: &Section<'_>, dify: &Dify) -> Option<String> {
     None
 }
 
-fn account(section: &Section<'_>, dify: &Dify) -> Option<Account> {
+fn account(section: &Section<'_>, dify: &Dify) -> Option<DifyAccount> {
     let (email, password) = match (dify.email.value(), &dify.password.0) {
         (Some(email), Some(password)) => (email, password),
         (None, None) => {
@@ -96,19 +96,19 @@ fn account(section: &Section<'_>, dify: &Dify) -> Option<Account> {
         PasswordEncoding::Base64 => Secret::new(BASE64_STANDARD.encode(password.expose())),
         PasswordEncoding::Plain => password.clone(),
     };
-    Some(Account { email, password })
+    Some(DifyAccount { email, password })
 }
 
 fn clients(section: &Section<'_>, dify: &Dify, with_account: bool) -> Vec<ClientPlan> {
     if section.list("clients").is_some_and(|clients| clients.is_empty()) {
         section.problem("clients", "names no client");
     }
-    let wanted = Client::ALL.into_iter().filter(|client| dify.clients.contains(client));
+    let wanted = DifyClient::ALL.into_iter().filter(|client| dify.clients.contains(client));
     wanted.map(|client| ClientPlan { client, apis: apis(section, dify, client), keys: keys(section, dify, client, with_account) }).collect()
 }
 
 /// What this client asks: what `methods` names of it, else everything.
-fn apis(section: &Section<'_>, dify: &Dify, client: Client) -> Vec<Api> {
+fn apis(section: &Section<'_>, dify: &Dify, client: DifyClient) -> Vec<Api> {
     let own = Api::ALL.into_iter().filter(|api| api.client() == client);
     let Some(named) = dify.methods.of(client) else { return own.collect() };
     let others: Vec<&str> = named.iter().filter(|api| api.client() != client).map(|api| api.method()).collect();
@@ -121,13 +121,13 @@ fn apis(section: &Section<'_>, dify: &Dify, client: Client) -> Vec<Api> {
 }
 
 /// Where the keys of this client come from: its own, else those that the account finds, else the key of all.
-fn keys(section: &Section<'_>, dify: &Dify, client: Client, with_account: bool) -> Keys {
+fn keys(section: &Section<'_>, dify: &Dify, client: DifyClient, with_account: bool) -> Keys {
     let one = |key: &Maybe<Secret>| key.0.clone().filter(|key| !key.is_empty());
     let (name, own) = match client {
-        Client::DifyServer => return Keys::Session,
-        Client::DifyChat => ("chat_api_keys", dify.chat_api_keys.0.iter().map(one).collect()),
-        Client::DifyWorkflow => ("workflow_api_keys", dify.workflow_api_keys.0.iter().map(one).collect()),
-        Client::DifyDataset => ("dataset_api_key", one(&dify.dataset_api_key).map(Some).into_iter().collect::<Vec<_>>()),
+        DifyClient::DifyServer => return Keys::Session,
+        DifyClient::DifyChat => ("chat_api_keys", dify.chat_api_keys.0.iter().map(one).collect()),
+        DifyClient::DifyWorkflow => ("workflow_api_keys", dify.workflow_api_keys.0.iter().map(one).collect()),
+        DifyClient::DifyDataset => ("dataset_api_key", one(&dify.dataset_api_key).map(Some).into_iter().collect::<Vec<_>>()),
     };
     let keys = match own {
         own if !own.is_empty() => own,

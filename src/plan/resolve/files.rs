@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::config::accounts::Accounts;
-use crate::config::file::{Access, File, Replace, What};
+use crate::config::file::{File, FileAccess, Replace, What};
 use crate::config::interpolate::Text;
 use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
@@ -40,11 +40,11 @@ pub(super) fn read(root: &Section<'_>, mode: Option<&str>, own_command: bool, te
     let mut steps: Vec<StepPlan> = Vec::new();
     for node in &nodes {
         let wanted = wanted(context, node, mode, own_command, known.as_ref());
-        let depth = if wanted { root.depth() } else { Depth::Form };
+        let depth = if wanted { root.depth() } else { Depth::Syntax };
         let when = if let Value::Table(table) = &node.value { table.get("when").map(|entry| &entry.node) } else { None };
         let condition = condition::deferred(context, when, "files", depth, &|argv| template.process(argv, None).aside());
         let never = condition.constant() == Some(false);
-        let Some(section) = context.open(node, "files", if never { Depth::Form } else { depth }) else { continue };
+        let Some(section) = context.open(node, "files", if never { Depth::Syntax } else { depth }) else { continue };
         let Some((file, at, on_failure)) = (Reading { section, values: &values, template }).read() else { continue };
         if wanted && !never {
             let name = file.path.display().to_string();
@@ -135,7 +135,7 @@ impl Reading<'_, '_> {
     }
 
     /// Which keys go with which action.
-    fn fit(&self, what: &What, access: &Access) {
+    fn fit(&self, what: &What, access: &FileAccess) {
         let section = &self.section;
         let written: Vec<&str> = ACTIONS.into_iter().filter(|key| section.has(key)).collect();
         let [action, other @ ..] = written.as_slice() else {
@@ -220,7 +220,7 @@ impl Reading<'_, '_> {
         let (Some(names), Value::String(text)) = (variables, &node.value) else {
             return context.text(node, &section.what("content"), section.depth());
         };
-        if section.depth() == Depth::Form {
+        if section.depth() == Depth::Syntax {
             return None;
         }
         substitute::listed(text, &names, context.environment).map_err(|why| section.problem("content", format!("has {why}"))).ok()

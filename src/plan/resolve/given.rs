@@ -3,7 +3,7 @@
 use crate::config::interpolate::{Findings, Template, remember};
 use crate::config::problem::Problem;
 use crate::config::reader::Context;
-use crate::plan::resolve::address;
+use crate::plan::resolve::target_url;
 use crate::plan::target::{RedisTarget, Target};
 use crate::secret::Secret;
 
@@ -18,7 +18,7 @@ pub(super) fn expanded(context: &Context<'_>, number: usize, url: &str) -> Strin
     let problems = text.as_ref().err().cloned().into_iter().chain(findings.problems);
     problems.for_each(|why| context.problem(Problem::usage(format!("target {number}: {why}"))));
     findings.notices.into_iter().for_each(|notice| context.notice(notice));
-    text.map(|text| address::assemble(&text)).unwrap_or_default()
+    text.map(|text| target_url::assemble(&text)).unwrap_or_default()
 }
 
 /// Gives a target whose URL names no password the one that psql, mysql and redis-cli would take.

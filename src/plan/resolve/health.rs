@@ -11,7 +11,7 @@ use crate::config::node::Table;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
 use crate::plan::resolve::variables;
-use crate::plan::{Details, HealthPlan, SocketName, Switch, Views};
+use crate::plan::{Details, HealthPlan, SocketName, ViewSwitch, Views};
 use crate::secret::Secret;
 
 /// The port when nobody says another.
@@ -65,7 +65,7 @@ impl Default for Gate {
 /// The health endpoint; none when it is switched off.
 pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
     let enabled = root.table("health").is_none_or(|mut section| section.part::<Gate>().enabled) && !bare;
-    let mut section = section(root, if enabled { Depth::Whole } else { Depth::Form })?;
+    let mut section = section(root, if enabled { Depth::Whole } else { Depth::Syntax })?;
     let health: Health = section.declared();
     section.note(&health);
     if !enabled {
@@ -76,13 +76,13 @@ pub(super) fn read(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
         section.problem("listen", "is empty and so is `socket`: nobody could ask; write `enabled = false` for no endpoint at all");
     }
     let switches = [
-        (Switch::Healthz, health.healthz),
-        (Switch::Kubernetes, health.kubernetes),
-        (Switch::Actuator, health.actuator),
-        (Switch::Health, health.health),
-        (Switch::Status, health.status),
-        (Switch::Metrics, health.metrics),
-        (Switch::Page, health.page),
+        (ViewSwitch::Healthz, health.healthz),
+        (ViewSwitch::Kubernetes, health.kubernetes),
+        (ViewSwitch::Actuator, health.actuator),
+        (ViewSwitch::Health, health.health),
+        (ViewSwitch::Status, health.status),
+        (ViewSwitch::Metrics, health.metrics),
+        (ViewSwitch::Page, health.page),
     ];
     Some(HealthPlan {
         listen,
@@ -105,7 +105,7 @@ fn section<'c>(root: &Section<'c>, depth: Depth) -> Option<Section<'c>> {
 /// Beside a command of one's own: the unix socket alone, where `healthcheck` is told that no service runs. What is wrong with the
 /// rest of the table is of no matter to it.
 pub(super) fn marker(root: &Section<'_>, bare: bool) -> Option<HealthPlan> {
-    section(root, Depth::Form)?.declared::<Health>();
+    section(root, Depth::Syntax)?.declared::<Health>();
     let health: Health = section(root, Depth::Whole)?.part();
     let socket = address(&health).socket.filter(|_| health.enabled && !bare)?;
     Some(HealthPlan {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::configuration::Configuration;
-use crate::config::heartbeat::{Beat, Form, Heartbeat, Switch};
+use crate::config::heartbeat::{Beat, HeartbeatMode, HeartbeatSection, HeartbeatSwitch};
 use crate::config::interpolate::Text;
 use crate::config::problem::suggest;
 use crate::config::reader::{Depth, Section};
@@ -20,7 +20,7 @@ const NO_REDIS: &str = "no heartbeat: no Redis is configured that readiness coul
 /// The heartbeat; none without a Redis, which is said once.
 pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> Option<HeartbeatPlan> {
     let context = root.context();
-    let Some(form) = root.table_at("heartbeat", Depth::Form) else {
+    let Some(form) = root.table_at("heartbeat", Depth::Syntax) else {
         if !root.has("heartbeat") {
             match checks.iter().find(|check| place(&check.target).is_some()) {
                 Some(check) => context.notice(format!(
@@ -32,13 +32,13 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
         }
         return None;
     };
-    let enabled = root.table_at("heartbeat", Depth::Whole).is_none_or(|mut section| section.part::<Switch>().enabled);
+    let enabled = root.table_at("heartbeat", Depth::Whole).is_none_or(|mut section| section.part::<HeartbeatSwitch>().enabled);
     let wanted = condition::holds(context, form.node("when"), form.path(), Depth::Whole);
     if enabled && !wanted {
         context.remark(NO_REDIS);
     }
-    let mut section = root.table_at("heartbeat", if enabled && wanted { Depth::Whole } else { Depth::Form })?;
-    let heartbeat: Heartbeat = section.declared();
+    let mut section = root.table_at("heartbeat", if enabled && wanted { Depth::Whole } else { Depth::Syntax })?;
+    let heartbeat: HeartbeatSection = section.declared();
     section.note_with(&heartbeat, &heartbeat.beat);
     let target = redis(&section, &heartbeat, checks);
     let beat = heartbeat.beat;
@@ -64,7 +64,7 @@ pub(super) fn read(root: &Section<'_>, service: &str, checks: &[CheckPlan]) -> O
         ));
     }
     let key = key.unwrap_or_else(|| default_key(prefix.as_deref(), service));
-    let simple = beat.mode == Form::Simple;
+    let simple = beat.mode == HeartbeatMode::Simple;
     Some(HeartbeatPlan { target: target?, key, ttl, every, simple, exclusive: beat.exclusive, required: beat.required })
 }
 
@@ -79,10 +79,10 @@ fn names_redis(section: &Section<'_>) -> bool {
 }
 
 /// The Redis itself, or that of a check.
-fn redis(section: &Section<'_>, heartbeat: &Heartbeat, checks: &[CheckPlan]) -> Option<RedisPlace> {
+fn redis(section: &Section<'_>, heartbeat: &HeartbeatSection, checks: &[CheckPlan]) -> Option<RedisPlace> {
     if !section.has("check") {
         if !names_redis(section) {
-            if section.depth() == Depth::Form {
+            if section.depth() == Depth::Syntax {
                 return None;
             }
             section.problem("url", "is missing: name the Redis by `url`, or by `check` the redis check that names it");
@@ -125,7 +125,7 @@ pub(super) fn place(target: &Target) -> Option<RedisPlace> {
 
 /// Where the heartbeat of `service` is read, and its shared key; none without a heartbeat. What else the configuration says, or lacks,
 /// is no reader's concern.
-pub(super) fn registry(root: &Section<'_>, configuration: &Configuration, service: &str) -> Option<(RedisPlace, String)> {
+pub(super) fn heartbeat_location(root: &Section<'_>, configuration: &Configuration, service: &str) -> Option<(RedisPlace, String)> {
     let plan = read(root, service, &checks::read(root, Depth::Whole))?;
     let beat: Beat = root.table_at("heartbeat", Depth::Whole)?.part();
     let named = configuration.service.0.as_ref().is_none_or(|text| text.value() == service);

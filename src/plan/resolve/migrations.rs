@@ -13,7 +13,7 @@ use crate::plan::resolve::argv::command;
 use crate::plan::resolve::around::is_for_mode;
 use crate::plan::resolve::condition;
 use crate::plan::resolve::process::Template;
-use crate::plan::{CheckPlan, ConditionPlan, LockPlan, MigrationPlan, Question};
+use crate::plan::{CheckPlan, ConditionPlan, LockPlan, MigrationPlan, SchemaCheck};
 pub(super) use lock::Locks;
 
 /// What decides how the rest is read.
@@ -50,13 +50,13 @@ pub(super) fn read(
     checks: &[CheckPlan],
     (mode, template): (Option<&str>, &Template),
 ) -> Option<MigrationPlan> {
-    let form = root.table_at("migrations", Depth::Form)?;
-    let now = if wanted { root.depth() } else { Depth::Form };
+    let form = root.table_at("migrations", Depth::Syntax)?;
+    let now = if wanted { root.depth() } else { Depth::Syntax };
     let run = |argv| template.process(argv, None).aside();
     let condition = condition::deferred(root.context(), form.node("when"), "migrations", now, &run);
     let holds = condition.constant() != Some(false);
     let wanted = wanted && holds && root.table_at("migrations", now).is_some_and(|section| is_for_mode(&section, root, mode));
-    let depth = if wanted { Depth::Whole } else { Depth::Form };
+    let depth = if wanted { Depth::Whole } else { Depth::Syntax };
     let mut variables = template.variables.clone();
     let environment = variables.set_all(root.table_at("migrations", depth)?.table("env"));
     let context = root.context().of_part(environment.as_ref().unwrap_or(root.context().environment));
@@ -94,7 +94,7 @@ impl Reading<'_> {
         if !wanted {
             return None;
         }
-        let by_command = |question: &Option<Question>| !matches!(question, Some(Question::Sql(_)));
+        let by_command = |question: &Option<SchemaCheck>| !matches!(question, Some(SchemaCheck::Sql(_)));
         if waits && !section.has("check") {
             section.problem("check", "is missing: a mode with `migrate = \"wait\"` asks it until another one has migrated");
         }
@@ -109,7 +109,7 @@ impl Reading<'_> {
         let argv = if waits { command.or_else(|| Argv::new(vec![Word::plain("true")])) } else { command };
         let mut process = template.process(argv?, None);
         // Without its portcullis nobody keeps the lock for it.
-        process.conditions.parent_death_signal = libc::SIGKILL;
+        process.attributes.parent_death_signal = libc::SIGKILL;
         Some(MigrationPlan {
             condition: ConditionPlan::Always,
             process,
@@ -128,16 +128,16 @@ impl Reading<'_> {
 }
 
 /// A text is a statement, a list is a command.
-fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template) -> Option<Question> {
+fn question(section: &Section<'_>, key: &str, depth: Depth, template: &Template) -> Option<SchemaCheck> {
     let node = section.node(key)?;
     match &node.value {
         Value::String(text) if !(node.origin.verbatim() && text.trim_start().starts_with('[')) => {
-            section.text(key).filter(|text| !text.is_empty()).map(|text| Question::Sql(text.value()))
+            section.text(key).filter(|text| !text.is_empty()).map(|text| SchemaCheck::Sql(text.value()))
         }
         _ => {
             let mut process = template.process(command(section, key, depth)?, None);
-            process.conditions.parent_death_signal = libc::SIGKILL;
-            Some(Question::Command(Box::new(process)))
+            process.attributes.parent_death_signal = libc::SIGKILL;
+            Some(SchemaCheck::Command(Box::new(process)))
         }
     }
 }

@@ -17,9 +17,9 @@ use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::arguments::{Given, Rest};
 use crate::plan::resolve::argv::Builder;
 use crate::plan::resolve::process::{General, Predecessors, Template};
-use crate::plan::resolve::variables::Variables;
+use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::resolve::{checks, started};
-use crate::plan::{CheckPlan, ProcessPlan, Refusal, StartedPlan};
+use crate::plan::{CheckPlan, ProcessPlan, StartRefusal, StartedPlan};
 
 /// What was decided about the process.
 pub(super) struct Chosen<'c> {
@@ -34,7 +34,7 @@ pub(super) struct Chosen<'c> {
     /// Whether the mode says itself that it has no process.
     pub ends_after_migration: bool,
     /// Why there is no process, where that is an error.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<StartRefusal>,
     /// The checks of this mode alone.
     pub checks: Vec<CheckPlan>,
     /// Environment and stop of this mode, for the migration too.
@@ -46,7 +46,13 @@ pub(super) struct Chosen<'c> {
 }
 
 /// Chooses the mode, reads it whole, and looks at the form of all others. `looks` is whether checks are asked at all.
-pub(super) fn read<'c>(root: &Section<'c>, configuration: &Configuration, given: &Given, variables: Variables, looks: bool) -> Chosen<'c> {
+pub(super) fn read<'c>(
+    root: &Section<'c>,
+    configuration: &Configuration,
+    given: &Given,
+    variables: VariableChanges,
+    looks: bool,
+) -> Chosen<'c> {
     let (context, own) = (root.context(), given.own);
     let (mode, is_told) = if root.has("mode") {
         (configuration.mode.0.as_ref().map(Text::value), !root.is_broken("mode"))
@@ -68,7 +74,7 @@ pub(super) fn read<'c>(root: &Section<'c>, configuration: &Configuration, given:
     }
     if let Some(modes) = &modes {
         for entry in &known {
-            Reading { modes, entry, given, looks, depth: Depth::Form, general: &general }.read();
+            Reading { modes, entry, given, looks, depth: Depth::Syntax, general: &general }.read();
         }
     }
     let mut chosen = Chosen {
@@ -103,7 +109,7 @@ pub(super) fn read<'c>(root: &Section<'c>, configuration: &Configuration, given:
         }
         if let Some(entry) = known.iter().find(|entry| Some(&entry.key) == name.as_ref()) {
             let reading = Reading { modes, entry, given, looks, depth: Depth::Whole, general: &general };
-            if let Some((template, checks)) = reading.surroundings() {
+            if let Some((template, checks)) = reading.around_the_command() {
                 (chosen.template, chosen.checks) = (template, checks);
             }
         }
@@ -164,7 +170,7 @@ struct Reading<'s, 'c> {
 struct Read {
     template: Template,
     main: Option<ProcessPlan>,
-    refusal: Option<Refusal>,
+    refusal: Option<StartRefusal>,
     checks: Vec<CheckPlan>,
     migrate: Migrate,
     ends_after_migration: bool,
@@ -189,10 +195,10 @@ impl<'c> Reading<'_, 'c> {
     }
 
     /// What a command of one's own finds around it in this mode, and its checks; the mode's own command is not looked at.
-    fn surroundings(&self) -> Option<(Template, Vec<CheckPlan>)> {
+    fn around_the_command(&self) -> Option<(Template, Vec<CheckPlan>)> {
         let (section, mut template, _) = self.open()?;
         self.variant(&section, &mut template);
-        Some((template, checks::read(&section, if self.looks { self.depth } else { Depth::Form })))
+        Some((template, checks::read(&section, if self.looks { self.depth } else { Depth::Syntax })))
     }
 
     fn read(&self) -> Option<Read> {
@@ -239,7 +245,7 @@ impl<'c> Reading<'_, 'c> {
             template,
             main: argv.map(|argv| of_main.process(argv, started)),
             refusal,
-            checks: checks::read(&section, if self.looks { self.depth } else { Depth::Form }),
+            checks: checks::read(&section, if self.looks { self.depth } else { Depth::Syntax }),
             migrate,
             ends_after_migration,
             took_arguments: builder.took_arguments,
@@ -247,6 +253,6 @@ impl<'c> Reading<'_, 'c> {
     }
 
     fn started(&self, section: &Section<'_>) -> Option<StartedPlan> {
-        started::read(section, if self.looks { section.depth() } else { Depth::Form })
+        started::read(section, if self.looks { section.depth() } else { Depth::Syntax })
     }
 }

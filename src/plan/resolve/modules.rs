@@ -2,7 +2,7 @@
 
 mod order;
 
-use crate::config::module::{Family, Module, ModuleStart, OnExit};
+use crate::config::module::{Family, ModuleSection, ModuleStart, OnExit};
 use crate::config::node::{Entry, Node};
 use crate::config::problem::Problem;
 use crate::config::process::{MainKeys, ProcessKeys, RestartPolicy};
@@ -52,7 +52,7 @@ pub(super) struct Modules {
 
 /// The modules that are wanted; the numbers of their checks begin at `first_check`. The process comes after `of_main`.
 pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, first_check: usize, of_main: &Predecessors) -> Modules {
-    let depth = if wanted == Wanted::None { Depth::Form } else { root.depth() };
+    let depth = if wanted == Wanted::None { Depth::Syntax } else { root.depth() };
     let Some(section) = root.table_at("modules", depth) else {
         order::before_main(root.context(), of_main, &[], &order::After::new(), &[]);
         return Modules::default();
@@ -62,7 +62,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
     let (mut plans, mut own) = (Vec::new(), Vec::new());
     for module in &written {
         // The form of one is looked at even where there shall be none.
-        let depth = if module.used && module.instances != Some(0) { depth } else { Depth::Form };
+        let depth = if module.used && module.instances != Some(0) { depth } else { Depth::Syntax };
         let numbers: Vec<Option<u32>> = match module.instances {
             None | Some(0) => vec![None],
             Some(count) => (0..count).map(Some).collect(),
@@ -102,11 +102,11 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Want
         context.problem(Problem::at(&entry.origin, format!("a module cannot be named `{}`: {why}", entry.key)));
     }
     let path = modules.below(&entry.key);
-    let form = context.open(&entry.node, &path, Depth::Form)?;
+    let form = context.open(&entry.node, &path, Depth::Syntax)?;
     let is_first =
         || context.open(&entry.node, &path, depth).is_some_and(|mut section| section.part::<Family>().start == ModuleStart::First);
     let used = condition::holds(context, form.node("when"), &path, depth) && (wanted != Wanted::First || is_first());
-    let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Form })?;
+    let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Syntax })?;
     let Family { instances, start, .. } = section.part();
     Some(Written { entry, path, used, start, instances: instances.and_then(Number::to), after: Predecessors::read(&section) })
 }
@@ -123,9 +123,9 @@ fn instance<'c>(
     let own_affair = ["restart", "restart_limit", "watchdog"];
     let keys = context.keys_of::<ProcessKeys>().into_iter().filter(|key| !own_affair.contains(key)).collect::<Vec<_>>();
     let mut section = context.open(&general.below(node, &keys, false), path, depth)?;
-    let module: Module = section.declared();
+    let module: ModuleSection = section.declared();
     section.note(&module);
-    let Module { own, mut process, family: Family { start, .. } } = module;
+    let ModuleSection { own, mut process, family: Family { start, .. } } = module;
     let counts = own.startup_affects_health.unwrap_or(general.with_all_modules || start != ModuleStart::OnDemand);
     let [version, web_path] = [own.version, own.web_path].map(|text| text.0.map(|text| text.value()).unwrap_or_default());
     let stops_all = own.on_exit == OnExit::StopAll;

@@ -3,7 +3,7 @@
 use crate::config::origin::Origin;
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, truth};
-use crate::plan::resolve::Request;
+use crate::plan::resolve::RunOptions;
 
 /// A command of one's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) struct Own {
 }
 
 /// Whether the arguments are a command of one's own: `--exec`, or `PORTCULLIS_EXEC` where the entrypoint ends in `--`.
-pub(super) fn own_command(request: &Request, context: &Context<'_>, bare: bool) -> Option<Own> {
+pub(super) fn own_command(request: &RunOptions, context: &Context<'_>, bare: bool) -> Option<Own> {
     let value = context.environment.lookup("PORTCULLIS_EXEC").ok().flatten().map(|found| found.value).unwrap_or_default();
     let (by_variable, waits) = match truth(&value) {
         Some(wanted) => (wanted, false),

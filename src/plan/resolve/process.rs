@@ -2,19 +2,21 @@
 
 use serde::Deserialize;
 
-use crate::config::accounts::{Account, Accounts};
+use crate::config::accounts::{Accounts, UserAccount};
 use crate::config::interpolate::Text;
 use crate::config::node::merge;
 use crate::config::node::{Node, Table, Value};
 use crate::config::origin::Origin;
-use crate::config::process::{DropUser, MainKeys, OnStartupFailure, Output, Process, ProcessKeys, RestartPolicy, SignalScope, ThirdStop};
+use crate::config::process::{
+    DropUser, MainKeys, OnStartupFailure, Output, ProcessKeys, ProcessSection, RestartPolicy, SignalScope, ThirdStop,
+};
 use crate::config::reader::{Depth, Section};
 use crate::config::step::Around;
 use crate::config::values::Maybe;
 use crate::config::values::signal::SignalNumber;
 use crate::plan::argv::{Argv, Word};
-use crate::plan::process::{Conditions, RestartPlan, SignalPlan};
-use crate::plan::resolve::variables::Variables;
+use crate::plan::process::{ProcessAttributes, RestartPlan, SignalPlan};
+use crate::plan::resolve::variables::VariableChanges;
 use crate::plan::{ProcessPlan, StartedPlan};
 use crate::sys::start::Credentials;
 
@@ -24,7 +26,7 @@ pub(super) struct General<'c> {
     /// `[process]`; none without one.
     pub section: Option<Section<'c>>,
     /// `[env]`.
-    pub variables: Variables,
+    pub variables: VariableChanges,
     /// Whether the start of every module counts that does not say otherwise.
     pub with_all_modules: bool,
 }
@@ -38,9 +40,9 @@ struct Counting {
 
 impl<'c> General<'c> {
     /// `[process]` and `[env]`, and what a process is that nobody says more of.
-    pub(super) fn read(root: &Section<'c>, variables: Variables) -> (Self, Template, Process) {
+    pub(super) fn read(root: &Section<'c>, variables: VariableChanges) -> (Self, Template, ProcessSection) {
         let mut section = root.table("process");
-        let process: Process = section.as_mut().map(Section::declared).unwrap_or_default();
+        let process: ProcessSection = section.as_mut().map(Section::declared).unwrap_or_default();
         let mut template = Template::of(section.as_mut(), process.shared.clone(), process.main.clone(), variables.clone());
         template.after = section.as_ref().map(Predecessors::read).unwrap_or_default();
         let with_all_modules = root.table("health").is_some_and(|mut section| section.part::<Counting>().with_all_modules);
@@ -86,17 +88,17 @@ impl Predecessors {
 /// What all children of a mode, or of a module, share.
 #[derive(Clone)]
 pub(super) struct Template {
-    pub variables: Variables,
+    pub variables: VariableChanges,
     /// The modules that the main process comes after.
     pub after: Predecessors,
-    account: Option<Account>,
+    account: Option<UserAccount>,
     keys: ProcessKeys,
     main: MainKeys,
 }
 
 impl Template {
     /// What the keys of `section` say; a user that the image does not know is told there.
-    pub(super) fn of(section: Option<&mut Section<'_>>, keys: ProcessKeys, main: MainKeys, variables: Variables) -> Self {
+    pub(super) fn of(section: Option<&mut Section<'_>>, keys: ProcessKeys, main: MainKeys, variables: VariableChanges) -> Self {
         let account = section
             .filter(|section| section.depth() == Depth::Whole)
             .zip(keys.user.0.as_ref())
@@ -127,7 +129,7 @@ impl Template {
     }
 
     /// The same with these variables.
-    pub(super) fn with(&self, variables: Variables) -> Self {
+    pub(super) fn with(&self, variables: VariableChanges) -> Self {
         Self { variables, ..self.clone() }
     }
 
@@ -147,7 +149,7 @@ impl Template {
         ProcessPlan {
             env,
             env_remove: variables.remove.clone(),
-            conditions: Conditions {
+            attributes: ProcessAttributes {
                 user: account.as_ref().map(|account| account.credentials.clone()),
                 directory: keys.working_directory.0.as_ref().map(|text| text.value().into()),
                 umask: keys.umask.map(|mask| mask.0),

@@ -2,7 +2,7 @@
 
 use crate::config::interpolate::Text;
 use crate::config::reader::{Depth, Section};
-use crate::config::started::{Start, Started};
+use crate::config::started::{StartSection, Started};
 use crate::config::values::Number;
 use crate::plan::StartedPlan;
 use crate::plan::argv::Word;
@@ -36,7 +36,7 @@ pub(super) fn read(section: &Section<'_>, depth: Depth) -> Option<StartedPlan> {
 }
 
 /// How the process says itself that it is ready; none where it does not, or where that is wrong.
-fn sign(section: &Section<'_>, start: &Start) -> Option<StartSign> {
+fn sign(section: &Section<'_>, start: &StartSection) -> Option<StartSign> {
     let descriptor = start.notify_fd.and_then(Number::to).map(StartSign::Writes);
     let line = start.line.as_ref().and_then(|text| match fault(text) {
         Some(fault) => {

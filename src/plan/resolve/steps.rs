@@ -10,7 +10,7 @@ use crate::config::node::{Node, Value};
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::Environment;
-use crate::config::step::{OnFailure, Step, StepAt};
+use crate::config::step::{OnFailure, StepAt, StepSection};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::argv::command;
 use crate::plan::resolve::around::is_for_mode;
@@ -84,19 +84,19 @@ impl Steps<'_, '_> {
 
     fn step(&self, node: &Node, path: &str) -> Option<Found> {
         let (context, depth) = (self.root.context(), self.root.depth());
-        let form = context.open(node, path, Depth::Form)?;
+        let form = context.open(node, path, Depth::Syntax)?;
         let when = form.node("when");
         let by_item = form.has("each") && when.is_some_and(names_item);
         let deferred = |context: &Context<'_>, depth| condition::deferred(context, when, path, depth, &|argv| of_step(self.template, argv));
         let condition = if by_item { ConditionPlan::Always } else { deferred(context, depth) };
         let whole = context.open(node, path, depth)?;
         let is_used = is_for_mode(&whole, self.root, self.mode) && condition.constant() != Some(false);
-        let items = || items::read(&whole, "each", if is_used { depth } else { Depth::Form }).into_iter().map(Some).collect();
+        let items = || items::read(&whole, "each", if is_used { depth } else { Depth::Syntax }).into_iter().map(Some).collect();
         let items = if form.has("each") { items() } else { vec![None] };
         let scratch = context.of_part(context.environment);
-        let own = || scratch.open(node, path, Depth::Form).is_some_and(|mut section| section.part::<Switch>().own);
+        let own = || scratch.open(node, path, Depth::Syntax).is_some_and(|mut section| section.part::<Switch>().own);
         let is_used = is_used && (!self.own_command || own());
-        let depth = if is_used && !items.is_empty() { depth } else { Depth::Form };
+        let depth = if is_used && !items.is_empty() { depth } else { Depth::Syntax };
         let mut found: Option<Found> = None;
         let none_at_all = [None];
         for (number, item) in if items.is_empty() { none_at_all.iter() } else { items.iter() }.enumerate() {
@@ -105,7 +105,7 @@ impl Steps<'_, '_> {
             let of_item = context.of_part(&environment);
             let condition = if by_item { deferred(&of_item, depth) } else { ConditionPlan::Always };
             let holds = condition.constant() != Some(false);
-            let read = self.item(&of_item, node, path, if holds { depth } else { Depth::Form });
+            let read = self.item(&of_item, node, path, if holds { depth } else { Depth::Syntax });
             if number == 0 {
                 context.absorb(of_item);
             }
@@ -147,7 +147,7 @@ impl Steps<'_, '_> {
 
     fn in_its_environment(&self, context: &Context<'_>, node: &Node, path: &str, depth: Depth, template: &Template) -> Option<Found> {
         let mut section = context.open(node, path, depth)?;
-        let Step { own, around } = section.declared();
+        let StepSection { own, around } = section.declared();
         if own.at == StepAt::Files {
             section.problem("at", "is `files`, which is for [[files]]; a step has `first`, `ready`, `migrated` or `up`");
         }
@@ -171,17 +171,17 @@ impl Steps<'_, '_> {
         let action = match (argv, directory) {
             (Some(argv), None) => {
                 let mut process = of_step(&template, argv);
-                process.conditions.input = own.input.0.as_ref().map(Word::of);
+                process.attributes.input = own.input.0.as_ref().map(Word::of);
                 StepAction::Commands(vec![process.into()])
             }
             (None, Some(directory)) => {
                 let mut process = of_step(&template, Argv::new(vec![Word::plain("hook")])?);
-                process.conditions.input = own.input.0.as_ref().map(Word::of);
+                process.attributes.input = own.input.0.as_ref().map(Word::of);
                 let pattern = own.pattern.value();
                 let (order, descend) = (own.order, own.descend);
                 StepAction::Hooks(Box::new(HooksPlan { directory: directory.into(), pattern, order, interpreters, descend, process }))
             }
-            _ if depth == Depth::Form => StepAction::Commands(Vec::new()),
+            _ if depth == Depth::Syntax => StepAction::Commands(Vec::new()),
             _ => return None,
         };
         let lock = own.lock.value().filter(|lock| lock != "none");

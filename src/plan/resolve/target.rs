@@ -16,12 +16,12 @@ use crate::config::interpolate::Text;
 use crate::config::reader::{Depth, Section};
 use crate::config::target::TargetKeys;
 use crate::config::values::Number;
-use crate::plan::resolve::address::{self, Address};
+use crate::plan::resolve::target_url::{self, ParsedUrl};
 use crate::plan::target::{self, GrpcTarget, Target};
 use crate::secret::Secret;
 use http::HttpOptions;
 pub(super) use http::several;
-use kinds::Kind;
+use kinds::TargetKind;
 use tls::TlsOptions;
 
 /// The keys of every target, which stand beside a URL that says everything only by mistake.
@@ -31,7 +31,7 @@ const EVERYBODYS: [&str; 5] = ["url", "kind", "variables", "host", "port"];
 struct Written<'s, 'c> {
     section: &'s Section<'c>,
     keys: &'s TargetKeys,
-    address: Address,
+    address: ParsedUrl,
     /// Whether the name of its kind says that TLS is spoken.
     secure: bool,
     tls: TlsOptions,
@@ -39,9 +39,9 @@ struct Written<'s, 'c> {
 }
 
 /// What is wrong was said.
-struct Said;
+struct AlreadyReported;
 
-/// Reads the target of `keys`, which `section` wrote; none when it is wrong, or at [`Depth::Form`] when it cannot be told.
+/// Reads the target of `keys`, which `section` wrote; none when it is wrong, or at [`Depth::Syntax`] when it cannot be told.
 pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
     if keys.user.0.is_some() && keys.username.0.is_some() {
         section.problem("username", "says the same as `user`; keep one of them");
@@ -64,17 +64,17 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
         return own::read(section, url, scheme);
     }
     let mut address = match &keys.url {
-        _ if by_variables && section.depth() == Depth::Form => return None,
+        _ if by_variables && section.depth() == Depth::Syntax => return None,
         _ if by_variables => variables::address(section, keys)?,
-        Some(text) => Address::parse(&address::assemble(text)).map_err(|why| section.problem("url", why)).ok()?,
+        Some(text) => ParsedUrl::parse(&target_url::assemble(text)).map_err(|why| section.problem("url", why)).ok()?,
         None if section.has("url") => return None,
-        None => Address::default(),
+        None => ParsedUrl::default(),
     };
     if let Some(password) = &address.password {
         let _ = Secret::new(password);
     }
     let word = keys.kind.as_ref().map(Text::value);
-    let secure = kinds::says_tls(&address.scheme) || word.as_deref().is_some_and(kinds::says_tls);
+    let secure = kinds::is_tls_scheme(&address.scheme) || word.as_deref().is_some_and(kinds::is_tls_scheme);
     match word {
         Some(word) if address.scheme.is_empty() => address.scheme = word,
         Some(word) if !kinds::same(&address.scheme, &word) => {
@@ -85,10 +85,10 @@ pub(super) fn read(section: &Section<'_>, keys: &TargetKeys) -> Option<Target> {
         None if address.scheme.is_empty() => return None,
         _ => {}
     }
-    if section.depth() == Depth::Form {
+    if section.depth() == Depth::Syntax {
         return None;
     }
-    let Some(kind) = Kind::of(&address.scheme) else {
+    let Some(kind) = TargetKind::of(&address.scheme) else {
         section.problem(if section.has("kind") { "kind" } else { "url" }, kinds::unknown(&address.scheme));
         return None;
     };
@@ -116,7 +116,7 @@ fn beside<'s>(section: &'s Section<'_>, these: &'s [&str]) -> impl Iterator<Item
 
 /// Whether a URL's scheme says that TLS is spoken.
 pub(super) fn is_secure(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(scheme, _)| kinds::says_tls(&scheme.to_ascii_lowercase()))
+    url.split_once("://").is_some_and(|(scheme, _)| kinds::is_tls_scheme(&scheme.to_ascii_lowercase()))
 }
 
 impl Written<'_, '_> {
@@ -134,7 +134,7 @@ impl Written<'_, '_> {
             self.section.problem(self.key("host"), "names no host");
             return None;
         }
-        if let Err(why) = address::check_host(&host) {
+        if let Err(why) = target_url::check_host(&host) {
             self.section.problem(self.key("host"), why);
             return None;
         }
@@ -164,7 +164,7 @@ impl Written<'_, '_> {
     }
 
     /// The database's name, the part before the URL; an empty one is none.
-    fn database(&self) -> Result<Option<String>, Said> {
+    fn database(&self) -> Result<Option<String>, AlreadyReported> {
         if let Some(database) = self.database_part() {
             return Ok(Some(database));
         }
@@ -172,7 +172,7 @@ impl Written<'_, '_> {
             Ok(database) => Ok(Some(database).filter(|database| !database.is_empty())),
             Err(why) => {
                 self.section.problem("url", why);
-                Err(Said)
+                Err(AlreadyReported)
             }
         }
     }

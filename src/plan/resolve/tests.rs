@@ -45,7 +45,7 @@ impl Drop for File {
 fn try_with(toml: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Plan, Problems> {
     let file = File::new(toml);
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    resolve(&Request { file: Some(file.0.clone()), arguments, ..Request::default() }, &Environment::new(variables.iter().copied()))
+    resolve(&RunOptions { file: Some(file.0.clone()), arguments, ..RunOptions::default() }, &Environment::new(variables.iter().copied()))
 }
 
 fn with(toml: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Plan {
@@ -68,7 +68,7 @@ fn argv(plan: &Plan) -> Vec<&str> {
 
 fn bare_environment(variables: &[(&str, &str)], arguments: &[&str]) -> Result<Plan, Problems> {
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    resolve(&Request { arguments, ..Request::default() }, &Environment::new(variables.iter().copied()))
+    resolve(&RunOptions { arguments, ..RunOptions::default() }, &Environment::new(variables.iter().copied()))
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn the_lock_is_that_of_the_only_database() {
 #[test]
 fn bare_keeps_mode_migration_and_process_alone() {
     let file = File::new(EXAMPLE);
-    let request = Request { file: Some(file.0.clone()), bare: true, ..Request::default() };
+    let request = RunOptions { file: Some(file.0.clone()), bare: true, ..RunOptions::default() };
     let plan = resolve(&request, &Environment::new([("MIGRATION_ENABLED", "true")])).unwrap();
     assert!(plan.checks.is_empty() && plan.heartbeat.is_none() && plan.health.is_none());
     assert!(matches!(plan.migration.unwrap().lock, LockPlan::None));

@@ -15,7 +15,7 @@ use crate::secret::MASK;
 
 /// Variables to set, and variables to take away, in order.
 #[derive(Clone, Default)]
-pub(super) struct Variables {
+pub(super) struct VariableChanges {
     pub set: Vec<(String, Word)>,
     pub remove: Vec<String>,
 }
@@ -30,7 +30,7 @@ enum Outcome {
     Unset,
 }
 
-impl Variables {
+impl VariableChanges {
     /// Sets `name`, over what was set before.
     fn set(&mut self, name: &str, value: Word) {
         self.set.retain(|(present, _)| present != name);
@@ -120,7 +120,7 @@ fn outcome<'c>(context: &'c Context<'c>, path: &str, depth: Depth, entry: &Entry
 fn first<'c>(context: &'c Context<'c>, cases: &[Node], path: &str, name: &str, depth: Depth) -> Option<Outcome> {
     let mut found = None;
     for case in cases {
-        let depth = if found.is_none() { depth } else { Depth::Form };
+        let depth = if found.is_none() { depth } else { Depth::Syntax };
         let outcome = match &case.value {
             Value::Table(_) => forms::read(context, case, path, name, depth),
             Value::String(_) => {
@@ -151,8 +151,8 @@ fn secret(value: String) -> Word {
 }
 
 /// `[env]` with `expand_files` and `[env.default]`, and the environment as everything else sees it.
-pub(super) fn read(context: &Context<'_>, tree: &Table) -> (Variables, Environment) {
-    let (mut variables, mut seen) = (Variables::default(), context.environment.clone());
+pub(super) fn read(context: &Context<'_>, tree: &Table) -> (VariableChanges, Environment) {
+    let (mut variables, mut seen) = (VariableChanges::default(), context.environment.clone());
     let Some(node) = tree.get("env").map(|entry| &entry.node) else { return (variables, seen) };
     let outer = context.of_part(context.environment);
     if let Some(section) = outer.open(node, "env", Depth::Whole) {
@@ -177,7 +177,7 @@ pub(super) fn seen(tree: &Table, environment: &Environment) -> Environment {
     read(&Context::new(environment), tree).1
 }
 
-impl Variables {
+impl VariableChanges {
     /// `[env.default]`: what is unset or empty, and is not set in `[env]` itself whatever happens.
     fn defaults(&mut self, env: &Section<'_>, seen: &mut Environment) {
         let Some(section) = env.table("default") else { return };
@@ -186,7 +186,7 @@ impl Variables {
         for entry in &entries {
             let name = entry.key.as_str();
             let wanted = !seen.nonempty(name) && !stands(name) && self.set.iter().all(|(set, _)| set != name);
-            let depth = if wanted { Depth::Whole } else { Depth::Form };
+            let depth = if wanted { Depth::Whole } else { Depth::Syntax };
             let before = (self.clone(), seen.clone());
             self.entry((env.context(), section.path(), depth), entry, seen);
             if !wanted {

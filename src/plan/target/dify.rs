@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-pub use crate::config::dify::{Api, Client};
+pub use crate::config::dify::{Api, DifyClient};
 use crate::secret::Secret;
 
 /// A Dify and what is asked of it.
@@ -12,7 +12,7 @@ pub struct DifyTarget {
     /// Scheme, host, port and the path before `/v1`, without a slash at the end.
     pub url: String,
     /// Who logs in at the console; none: nobody does.
-    pub account: Option<Account>,
+    pub account: Option<DifyAccount>,
     /// The clients, in the order of the report.
     pub clients: Vec<ClientPlan>,
     /// How many calls are under way at a time, at least 1.
@@ -23,7 +23,7 @@ pub struct DifyTarget {
 
 /// Who logs in at the console.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Account {
+pub struct DifyAccount {
     /// The address.
     pub email: String,
     /// The password as it is sent.
@@ -34,7 +34,7 @@ pub struct Account {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientPlan {
     /// Which one.
-    pub client: Client,
+    pub client: DifyClient,
     /// What it asks, in the order of the report.
     pub apis: Vec<Api>,
     /// Its keys.

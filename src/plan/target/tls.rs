@@ -10,7 +10,7 @@ pub struct Tls {
     /// Trusted certificates (PEM) in place of the system's; a server's own certificate in it is trusted as such.
     pub ca: Option<PathBuf>,
     /// Our own certificate.
-    pub identity: Option<Identity>,
+    pub identity: Option<ClientCertificate>,
     /// Whether nothing older than TLS 1.3 is spoken; never less than 1.2 is.
     pub newest_only: bool,
 }
@@ -41,7 +41,7 @@ pub enum Verify {
 
 /// A client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct ClientCertificate {
     /// The certificate and its intermediates (PEM).
     pub certificate: PathBuf,
     /// Its private key (PEM).

@@ -1,7 +1,7 @@
 //! AMQP 0-9-1 up to the opening of a virtual host, where a broker tells a wrong login and a wrong host (specification, 2.2.4).
 
 use super::{Stream, protocol, receive, send};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::secret::Secret;
 
 /// What a client begins with: the name and the version of the protocol.
@@ -30,7 +30,7 @@ const LONGEST: usize = 64 * 1024;
 const MOST_FRAMES: usize = 8;
 
 /// Passes when the broker takes the login and opens the virtual host; takes leave then.
-pub(super) async fn ask(stream: &mut Stream, user: &str, password: &Secret, vhost: &str) -> Result<(), Failure> {
+pub(super) async fn probe(stream: &mut Stream, user: &str, password: &Secret, vhost: &str) -> Result<(), Failure> {
     send(stream, &HEADER).await?;
     expect(stream, START).await?;
     method(stream, START_OK, &start_ok(user, password)).await?;
@@ -104,12 +104,12 @@ fn refusal(arguments: &[u8]) -> Failure {
     let code = u16::from_be_bytes([*high, *low]);
     let words = String::from_utf8_lossy(rest.get(..usize::from(*length)).unwrap_or(rest)).into_owned();
     let class = match code {
-        530 if words.contains("not found") => Class::Missing,
-        530 if words.contains("limit") => Class::NotReady,
-        403 | 530 => Class::Auth,
+        530 if words.contains("not found") => ErrorKind::Missing,
+        530 if words.contains("limit") => ErrorKind::NotReady,
+        403 | 530 => ErrorKind::Auth,
         // It is told to go, lacks memory or disk, or the virtual host is not up yet.
-        320 | 506 | 541 => Class::NotReady,
-        _ => Class::Protocol,
+        320 | 506 | 541 => ErrorKind::NotReady,
+        _ => ErrorKind::Protocol,
     };
     Failure::new(class, &format!("{code} {words}"))
 }
@@ -122,14 +122,14 @@ mod tests {
     fn a_refusal_has_a_class_and_the_brokers_words() {
         let close = |code: u16, words: &str| refusal(&[&code.to_be_bytes()[..], &short(words), &[0; 4]].concat());
         let missing = close(530, "NOT_ALLOWED - vhost x not found");
-        assert_eq!((missing.class, missing.private.as_str()), (Class::Missing, "530 NOT_ALLOWED - vhost x not found"));
-        assert_eq!(close(530, "NOT_ALLOWED - access to vhost '/' refused for user 'a'").class, Class::Auth);
+        assert_eq!((missing.class, missing.private.as_str()), (ErrorKind::Missing, "530 NOT_ALLOWED - vhost x not found"));
+        assert_eq!(close(530, "NOT_ALLOWED - access to vhost '/' refused for user 'a'").class, ErrorKind::Auth);
         assert_eq!(
             close(530, "NOT_ALLOWED - access to vhost '/' refused for user 'a': connection limit (1) is reached").class,
-            Class::NotReady
+            ErrorKind::NotReady
         );
-        assert_eq!(close(403, "ACCESS_REFUSED - Login was refused").class, Class::Auth);
-        assert_eq!(close(541, "INTERNAL_ERROR").class, Class::NotReady);
-        assert_eq!(refusal(&[1]).class, Class::Protocol);
+        assert_eq!(close(403, "ACCESS_REFUSED - Login was refused").class, ErrorKind::Auth);
+        assert_eq!(close(541, "INTERNAL_ERROR").class, ErrorKind::NotReady);
+        assert_eq!(refusal(&[1]).class, ErrorKind::Protocol);
     }
 }

@@ -1,7 +1,7 @@
 //! Kafka's `ApiVersions`, the question that a broker answers before any login (Kafka's protocol guide; KIP-35).
 
 use super::{Stream, protocol, receive, send};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 
 /// `ApiVersions`, version 0.
 const API_VERSIONS: i16 = 18;
@@ -16,7 +16,7 @@ const NUMBER: i32 = 0x706f_7274;
 const LONGEST: usize = 16 * 1024;
 
 /// Passes when the broker says what it can be asked, and messages are among it.
-pub(super) async fn ask(stream: &mut Stream) -> Result<(), Failure> {
+pub(super) async fn probe(stream: &mut Stream) -> Result<(), Failure> {
     send(stream, &request()).await?;
     let wrong = || protocol("the peer does not speak Kafka's protocol");
     let length = receive(stream, 4).await?;
@@ -44,7 +44,7 @@ fn judge(answer: &[u8]) -> Option<Result<(), Failure>> {
     }
     match i16::from_be_bytes(*code) {
         0 => {}
-        code => return Some(Err(Failure::new(Class::NotReady, &format!("ApiVersions was answered with error {code}")))),
+        code => return Some(Err(Failure::new(ErrorKind::NotReady, &format!("ApiVersions was answered with error {code}")))),
     }
     let (count, rest) = rest.split_first_chunk()?;
     let count = usize::try_from(i32::from_be_bytes(*count)).ok()?;
@@ -56,7 +56,7 @@ fn judge(answer: &[u8]) -> Option<Result<(), Failure>> {
     Some(if serves {
         Ok(())
     } else {
-        Err(Failure::new(Class::Protocol, "this is a Kafka controller, not a broker; name the brokers' listener"))
+        Err(Failure::new(ErrorKind::Protocol, "this is a Kafka controller, not a broker; name the brokers' listener"))
     })
 }
 
@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn an_answer_is_judged() {
         assert_eq!(judge(&answer(NUMBER, 0, 3, &[0, 1, 18])), Some(Ok(())));
-        assert_eq!(judge(&answer(NUMBER, 0, 1, &[18])).unwrap().unwrap_err().class, Class::Protocol);
-        assert_eq!(judge(&answer(NUMBER, 35, 0, &[])).unwrap().unwrap_err().class, Class::NotReady);
+        assert_eq!(judge(&answer(NUMBER, 0, 1, &[18])).unwrap().unwrap_err().class, ErrorKind::Protocol);
+        assert_eq!(judge(&answer(NUMBER, 35, 0, &[])).unwrap().unwrap_err().class, ErrorKind::NotReady);
         for wrong in [
             answer(1, 0, 1, &[1]),
             answer(NUMBER, 0, 2, &[1]),

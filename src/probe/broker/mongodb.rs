@@ -1,7 +1,7 @@
 //! MongoDB's wire protocol for `hello` and `ping`, which a server answers without a login (OP_MSG; BSON 1.1).
 
 use super::{Stream, protocol, receive, send};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 
 /// A message with one document.
 const OP_MSG: i32 = 2013;
@@ -19,12 +19,12 @@ enum Value {
 }
 
 /// Passes when the server takes reads or writes and answers a ping.
-pub(super) async fn ask(stream: &mut Stream) -> Result<(), Failure> {
+pub(super) async fn probe(stream: &mut Stream) -> Result<(), Failure> {
     let hello = command(stream, 1, "hello").await?;
     let is = |name: &str| hello.iter().any(|(known, value)| known == name && *value == Value::Bool(true));
     if !is("isWritablePrimary") && !is("secondary") {
         let words = "the server is neither a primary nor a secondary yet: its replica set is starting, recovering or not initiated";
-        return Err(Failure::new(Class::NotReady, words));
+        return Err(Failure::new(ErrorKind::NotReady, words));
     }
     command(stream, 2, "ping").await.map(drop)
 }
@@ -52,10 +52,10 @@ async fn command(stream: &mut Stream, number: i32, name: &str) -> Result<Vec<(St
     let words = if let Some(Value::Text(words)) = value("errmsg") { words } else { "the command failed".to_owned() };
     let class = match value("code") {
         // Unauthorized, AuthenticationFailed, AuthenticationRestrictionUnmet.
-        Some(Value::Number(13.0 | 18.0 | 8000.0)) => Class::Auth,
+        Some(Value::Number(13.0 | 18.0 | 8000.0)) => ErrorKind::Auth,
         // ShutdownInProgress, NotYetInitialized, InterruptedAtShutdown, PrimarySteppedDown, InterruptedDueToReplStateChange.
-        Some(Value::Number(91.0 | 94.0 | 11600.0 | 189.0 | 11602.0)) => Class::NotReady,
-        _ => Class::Protocol,
+        Some(Value::Number(91.0 | 94.0 | 11600.0 | 189.0 | 11602.0)) => ErrorKind::NotReady,
+        _ => ErrorKind::Protocol,
     };
     Err(Failure::new(class, &format!("{name}: {words}")))
 }

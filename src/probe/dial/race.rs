@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{after, shared};
 use super::{class_of_io, shown};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 
 /// After so long without an answer the next address is tried beside the one before (RFC 8305, 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -26,9 +26,9 @@ const CLOSEST: Duration = Duration::from_millis(10);
 /// A socket that was refused at once, kept for the next try: making and unmaking one is a fifth of what a try costs where the port
 /// is one of this host.
 #[derive(Debug, Default)]
-pub struct Refused(Option<(AddressFamily, OwnedFd)>);
+pub struct RefusedSocket(Option<(AddressFamily, OwnedFd)>);
 
-impl Refused {
+impl RefusedSocket {
     fn take(&mut self, family: AddressFamily) -> Option<OwnedFd> {
         self.0.take_if(|(kept, _)| *kept == family).map(|(_, file)| file)
     }
@@ -44,7 +44,7 @@ type Open = (SocketAddr, TcpStream);
 
 /// Connects to one of the addresses, at least one, until `deadline`. A failure brings the next one at once, silence after a quarter of a
 /// second or as soon as all can be tried in time. When none accepts, the most telling failure is returned: a refusal says more than silence.
-pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refused: &mut Refused) -> Result<TcpStream, Failure> {
+pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refused: &mut RefusedSocket) -> Result<TcpStream, Failure> {
     let began = Instant::now();
     let time = deadline.saturating_duration_since(began);
     let stagger = STAGGER.min(shared(time, addresses.len().saturating_add(1))).max(CLOSEST);
@@ -60,14 +60,14 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
                 Ok(Begun::Connected(stream)) => return Ok(stream),
                 Ok(Begun::Pending(stream)) => open.push((address, stream)),
                 Err(error) => {
-                    tell(&mut told, address, &error);
+                    keep_refusal(&mut told, address, &error);
                     due = Instant::now();
                     continue;
                 }
             }
         }
         if open.is_empty() && waiting.is_empty() {
-            return Err(told.unwrap_or_else(|| Failure::new(Class::Dns, "the name has no address")));
+            return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Dns, "the name has no address")));
         }
         let more = !waiting.is_empty();
         tokio::select! {
@@ -75,12 +75,12 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
             (address, decided) = poll_fn(|context| first_decided(&mut open, context)) => match decided {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
-                    tell(&mut told, address, &error);
+                    keep_refusal(&mut told, address, &error);
                     due = Instant::now();
                 }
             },
             () = sleep_until(due), if more => {}
-            () = sleep_until(deadline) => return Err(told.filter(|told| told.class == Class::Refused).unwrap_or_else(|| silent(&open, time))),
+            () = sleep_until(deadline) => return Err(told.filter(|told| told.class == ErrorKind::Refused).unwrap_or_else(|| silent(&open, time))),
         }
     }
 }
@@ -97,8 +97,8 @@ fn first_decided(open: &mut Vec<Open>, context: &mut Context<'_>) -> Poll<(Socke
     Poll::Ready((address, result.map(|()| stream)))
 }
 
-fn tell(told: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
-    if told.as_ref().is_none_or(|before| before.class != Class::Refused) {
+fn keep_refusal(told: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
+    if told.as_ref().is_none_or(|before| before.class != ErrorKind::Refused) {
         *told = Some(Failure::new(class_of_io(error), &format!("connecting to {address}: {error}")));
     }
 }
@@ -110,7 +110,7 @@ fn silent(open: &[Open], time: Duration) -> Failure {
         count => format!(" and {} more", count.saturating_sub(1)),
     };
     let first = open.first().map(|(address, _)| address.to_string()).unwrap_or_default();
-    Failure::new(Class::Timeout, &format!("connecting to {first}{others}: no answer within {}", shown(time)))
+    Failure::new(ErrorKind::Timeout, &format!("connecting to {first}{others}: no answer within {}", shown(time)))
 }
 
 /// A connection that has begun; what is decided at once, as on this host, is not waited for.
@@ -119,7 +119,7 @@ enum Begun {
     Pending(TcpStream),
 }
 
-fn begin(address: SocketAddr, refused: &mut Refused) -> io::Result<Begun> {
+fn begin(address: SocketAddr, refused: &mut RefusedSocket) -> io::Result<Begun> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let mut kept = refused.take(family);
     loop {
@@ -127,7 +127,7 @@ fn begin(address: SocketAddr, refused: &mut Refused) -> io::Result<Begun> {
             Some(file) => (file, true),
             None => (socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?, false),
         };
-        match ask_kernel(&file, address) {
+        match connect_now(&file, address) {
             Ok(pending) => {
                 let stream = TcpStream::from_std(file.into())?;
                 return Ok(if pending { Begun::Pending(stream) } else { Begun::Connected(stream) });
@@ -144,7 +144,7 @@ fn begin(address: SocketAddr, refused: &mut Refused) -> io::Result<Begun> {
 }
 
 /// Begins to connect; whether that is still to be decided.
-fn ask_kernel(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
+fn connect_now(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
     let to = SockaddrStorage::from(address);
     // Asked a second time the kernel says what has come of it, and on this host that is decided by then.
     let asked = || nix::sys::socket::connect(file.as_raw_fd(), &to);

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use crate::outcome::{Class, Failure, Private};
+use crate::outcome::{ErrorKind, Failure, Private};
 use crate::plan::target::{DifyTarget, Tls};
 use crate::probe::dial::shown;
 use crate::probe::http::client;
@@ -43,14 +43,14 @@ pub(super) struct Caller {
 /// What came of a call.
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) result: Result<Answer, Failure>,
+    pub(super) result: Result<HttpReply, Failure>,
     /// How long it took, waiting for its turn left out.
     pub(super) elapsed: Duration,
 }
 
 /// An answer whose status is from 200 to 299.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpReply {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     body: Vec<u8>,
@@ -66,7 +66,8 @@ impl Callers {
         let client = match &self.client {
             Some(client) => client,
             None => {
-                let tls = if self.url.starts_with("https:") { tls::config(&Tls::default(), &[b"http/1.1"])? } else { tls::nobody()? };
+                let tls =
+                    if self.url.starts_with("https:") { tls::config(&Tls::default(), &[b"http/1.1"])? } else { tls::trusting_none()? };
                 self.client.insert(client::build(tls, false, self.timeout)?)
             }
         };
@@ -93,12 +94,12 @@ impl Caller {
 
     async fn call(&self, method: Method, path: &str, headers: &[(&'static str, HeaderValue)], json: Option<String>) -> Call {
         let Ok(url) = Url::parse(&format!("{}{path}", self.url)) else {
-            return Call::unasked(Failure::new(Class::Internal, "the URL cannot be read"));
+            return Call::not_probed(Failure::new(ErrorKind::Internal, "the URL cannot be read"));
         };
         let turn = timeout_at(self.until, self.turns.acquire()).await;
         let began = Instant::now();
         if !matches!(turn, Ok(Ok(_))) || began >= self.until {
-            return Call::unasked(Failure::new(Class::Timeout, "it was not asked: the time of the report was over before its turn"));
+            return Call::not_probed(Failure::new(ErrorKind::Timeout, "it was not asked: the time of the report was over before its turn"));
         }
         let within = self.timeout.min(self.until.saturating_duration_since(began));
         let mut request = self.client.request(method, url.clone()).header(ACCEPT, "application/json").header(CONNECTION, "close");
@@ -111,14 +112,14 @@ impl Caller {
         // Also what came before the time was over is told.
         let mut status = None;
         let answered = timeout(within, exchange(request, &url, self.timeout, &mut status)).await;
-        let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(within))));
+        let late = |_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(within))));
         let result = answered.unwrap_or_else(late).map_err(|failure| Failure { status, ..failure });
         Call { result, elapsed: began.elapsed() }
     }
 }
 
-async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: &mut Option<u16>) -> Result<Answer, Failure> {
-    let response = request.send().await.map_err(|error| client::Trouble::of(&error, url, within).failure)?;
+async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: &mut Option<u16>) -> Result<HttpReply, Failure> {
+    let response = request.send().await.map_err(|error| client::ExchangeError::of(&error, url, within).failure)?;
     let code = response.status().as_u16();
     *status = Some(code);
     if !response.status().is_success() {
@@ -128,7 +129,7 @@ async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: 
     }
     let headers = response.headers().clone();
     let (body, whole) = read(response).await?;
-    let answer = Answer { status: code, headers, body };
+    let answer = HttpReply { status: code, headers, body };
     if whole && code != 204 {
         answer.read::<IgnoredAny>()?;
     }
@@ -138,7 +139,7 @@ async fn exchange(request: RequestBuilder, url: &Url, within: Duration, status: 
 /// The body, and whether this is all of it.
 async fn read(mut response: Response) -> Result<(Vec<u8>, bool), Failure> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| client::answering(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| client::response_failure(&error))? {
         if body.len().saturating_add(chunk.len()) > LONGEST {
             return Ok((body, false));
         }
@@ -149,7 +150,7 @@ async fn read(mut response: Response) -> Result<(Vec<u8>, bool), Failure> {
 
 impl Call {
     /// Of an API that was not asked.
-    pub(super) const fn unasked(failure: Failure) -> Self {
+    pub(super) const fn not_probed(failure: Failure) -> Self {
         Self { result: Err(failure), elapsed: Duration::ZERO }
     }
 
@@ -163,16 +164,16 @@ impl Call {
 
     #[cfg(test)]
     pub(super) fn answered(status: u16, body: &[u8]) -> Self {
-        let answer = Answer { status, headers: HeaderMap::new(), body: body.to_vec() };
+        let answer = HttpReply { status, headers: HeaderMap::new(), body: body.to_vec() };
         Self { result: Ok(answer), elapsed: Duration::ZERO }
     }
 }
 
-impl Answer {
+impl HttpReply {
     /// The body as what it should be. Its own words, and those of the parser about them, are not repeated.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|_| {
-            let failure = Failure::new(Class::Protocol, "the answer is not the JSON that was expected");
+            let failure = Failure::new(ErrorKind::Protocol, "the answer is not the JSON that was expected");
             Failure { status: Some(self.status), ..failure }
         })
     }
@@ -181,7 +182,7 @@ impl Answer {
 /// The value of a header that no trace shows.
 pub(super) fn header(before: &str, secret: &Secret) -> Result<HeaderValue, Failure> {
     let mut value = HeaderValue::from_str(&format!("{before}{}", secret.expose()))
-        .map_err(|_| Failure::new(Class::Protocol, "a key or token that cannot be sent in a header"))?;
+        .map_err(|_| Failure::new(ErrorKind::Protocol, "a key or token that cannot be sent in a header"))?;
     value.set_sensitive(true);
     Ok(value)
 }

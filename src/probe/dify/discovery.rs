@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::caller::Caller;
 use super::session::Session;
 use super::{Key, is_id};
-use crate::outcome::{Class, Failure};
-use crate::plan::target::{Client, DifyTarget, Keys};
+use crate::outcome::{ErrorKind, Failure};
+use crate::plan::target::{DifyClient, DifyTarget, Keys};
 use crate::secret::Secret;
 
 /// Apps on a page.
@@ -54,12 +54,12 @@ struct ApiKey {
 
 impl Found {
     /// The keys of this client: one for each app, and one for the knowledge.
-    pub(super) fn of(&self, client: Client) -> Vec<Key> {
+    pub(super) fn of(&self, client: DifyClient) -> Vec<Key> {
         match client {
-            Client::DifyChat => self.chat.clone(),
-            Client::DifyWorkflow => self.workflow.clone(),
-            Client::DifyDataset => self.dataset.iter().cloned().collect(),
-            Client::DifyServer => Vec::new(),
+            DifyClient::DifyChat => self.chat.clone(),
+            DifyClient::DifyWorkflow => self.workflow.clone(),
+            DifyClient::DifyDataset => self.dataset.iter().cloned().collect(),
+            DifyClient::DifyServer => Vec::new(),
         }
     }
 }
@@ -68,16 +68,16 @@ impl Found {
 pub(super) async fn discover(session: &mut Session, caller: &Caller, target: &DifyTarget) -> Result<Found, Failure> {
     let wants = |client| target.clients.iter().any(|plan| plan.client == client && plan.keys == Keys::Discovered);
     let mut found = Found::default();
-    if wants(Client::DifyDataset) {
+    if wants(DifyClient::DifyDataset) {
         found.dataset = Some(key(session, caller, "/console/api/datasets/api-keys").await);
     }
-    if !wants(Client::DifyChat) && !wants(Client::DifyWorkflow) {
+    if !wants(DifyClient::DifyChat) && !wants(DifyClient::DifyWorkflow) {
         return Ok(found);
     }
     for app in apps(session, caller).await? {
         let (client, keys) = match app.mode.as_str() {
-            "workflow" => (Client::DifyWorkflow, &mut found.workflow),
-            _ => (Client::DifyChat, &mut found.chat),
+            "workflow" => (DifyClient::DifyWorkflow, &mut found.workflow),
+            _ => (DifyClient::DifyChat, &mut found.chat),
         };
         if wants(client) {
             keys.push(key(session, caller, &format!("/console/api/apps/{}/api-keys", app.id)).await);
@@ -94,7 +94,7 @@ async fn apps(session: &mut Session, caller: &Caller) -> Result<Vec<App>, Failur
         let Apps { data, has_more } = answer.read()?;
         let any = !data.is_empty();
         if data.iter().any(|app| !is_id(&app.id)) {
-            return Err(Failure::new(Class::Protocol, "the id of an app is none that is known"));
+            return Err(Failure::new(ErrorKind::Protocol, "the id of an app is none that is known"));
         }
         apps.extend(data);
         let ends = !has_more || !any;

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::caller::{Answer, Call, Caller, header};
-use crate::outcome::{Cause, Class, Failure};
-use crate::plan::target::Account;
+use super::caller::{Call, Caller, HttpReply, header};
+use crate::outcome::{Detail, ErrorKind, Failure};
+use crate::plan::target::DifyAccount;
 use crate::secret::Secret;
 
 /// How often a question is asked that is refused with 401.
@@ -26,7 +26,7 @@ const LONGEST_TOKEN: usize = 8 * 1024;
 /// The session, and what is known of logins that failed.
 #[derive(Debug)]
 pub(super) struct Session {
-    account: Option<Account>,
+    account: Option<DifyAccount>,
     tokens: Tokens,
     /// Why nobody logs in again in this report.
     failed: Option<Failure>,
@@ -45,7 +45,7 @@ struct Tokens {
 }
 
 impl Session {
-    pub(super) const fn new(account: Option<Account>) -> Self {
+    pub(super) const fn new(account: Option<DifyAccount>) -> Self {
         Self { account, tokens: Tokens { access: None, refresh: None, csrf: None }, failed: None, refusals: 0, refused: None }
     }
 
@@ -68,11 +68,11 @@ impl Session {
             if self.tokens.access.is_none()
                 && let Err(failure) = self.login(caller).await
             {
-                return Call::unasked(failure);
+                return Call::not_probed(failure);
             }
             let headers = match self.tokens.headers() {
                 Ok(headers) => headers,
-                Err(failure) => return Call::unasked(failure),
+                Err(failure) => return Call::not_probed(failure),
             };
             let call = caller.get(path, &headers).await;
             if call.status() != Some(401) || left == 0 {
@@ -87,8 +87,8 @@ impl Session {
     }
 
     async fn login(&mut self, caller: &Caller) -> Result<(), Failure> {
-        let Some(Account { email, password }) = &self.account else {
-            return Err(Failure::new(Class::Missing, "no account is configured").because(Cause::NotConfigured));
+        let Some(DifyAccount { email, password }) = &self.account else {
+            return Err(Failure::new(ErrorKind::Missing, "no account is configured").because(Detail::NotConfigured));
         };
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
@@ -101,7 +101,7 @@ impl Session {
                 (self.tokens, self.refusals, self.refused) = (tokens, 0, None);
                 return Ok(());
             }
-            Ok(_) => Failure { status, ..Failure::new(Class::Protocol, "the answer has no token") },
+            Ok(_) => Failure { status, ..Failure::new(ErrorKind::Protocol, "the answer has no token") },
             Err(failure) => failure,
         };
         let mut failure = failure.of("the login");
@@ -160,7 +160,7 @@ struct InBody {
 
 impl Tokens {
     /// Those in the body, else those in the cookies.
-    fn of(answer: &Answer) -> Self {
+    fn of(answer: &HttpReply) -> Self {
         let told = |text: &str| (!text.is_empty() && text.len() <= LONGEST_TOKEN).then(|| Secret::unlisted(text));
         let body = answer.read::<LoggedIn>().ok().map(|answer| answer.data);
         let of = |name: &str, in_body: Option<&str>| in_body.and_then(told).or_else(|| cookie(&answer.headers, name).and_then(told));

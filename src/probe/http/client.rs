@@ -11,7 +11,7 @@ use reqwest::redirect::Policy;
 use rustls::ClientConfig;
 use url::{Position, Url};
 
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::Address;
 use crate::probe::dial::{class_of_chain, class_of_io, resolve, shown, words_of_chain};
 use crate::probe::tls;
@@ -32,7 +32,9 @@ pub(in crate::probe) fn build(tls: ClientConfig, environment_proxy: bool, within
         .http1_max_headers(MOST_HEADERS)
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
     let builder = if environment_proxy { builder } else { builder.no_proxy() };
-    builder.build().map_err(|error| Failure::new(Class::Internal, &format!("the HTTP client cannot be made: {}", words_of_chain(&error))))
+    builder
+        .build()
+        .map_err(|error| Failure::new(ErrorKind::Internal, &format!("the HTTP client cannot be made: {}", words_of_chain(&error))))
 }
 
 /// Resolves names as every other check does, within a time.
@@ -57,12 +59,12 @@ impl Resolve for OwnNames {
 struct Unresolved(Failure);
 
 /// Why an exchange failed, and whether there was a connection by then.
-pub(in crate::probe) struct Trouble {
+pub(in crate::probe) struct ExchangeError {
     pub failure: Failure,
     pub connected: bool,
 }
 
-impl Trouble {
+impl ExchangeError {
     /// What an error of the client means. Its own text names the URL, whose query may hold a key, so only its causes are told.
     pub(in crate::probe) fn of(error: &reqwest::Error, url: &Url, within: Duration) -> Self {
         let connecting = |class, words: &dyn std::fmt::Display| {
@@ -75,29 +77,29 @@ impl Trouble {
         }
         if error.is_connect() && tls_words(error).is_none() {
             return match cause::<io::Error>(error) {
-                _ if error.is_timeout() => connecting(Class::Timeout, &format_args!("no answer within {}", shown(within))),
+                _ if error.is_timeout() => connecting(ErrorKind::Timeout, &format_args!("no answer within {}", shown(within))),
                 // The TLS layer wraps the errors of the stream below it.
                 Some(outer) => match outer.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()) {
                     Some(handshake) => connected(tls::failure(handshake)),
                     None => connecting(class_of_io(outer), outer),
                 },
-                None => connecting(Class::Protocol, &error.source().map(words_of_chain).unwrap_or_default()),
+                None => connecting(ErrorKind::Protocol, &error.source().map(words_of_chain).unwrap_or_default()),
             };
         }
-        connected(answering(error))
+        connected(response_failure(error))
     }
 }
 
 /// What an error means on a connection that was there.
-pub(in crate::probe) fn answering(error: &reqwest::Error) -> Failure {
+pub(in crate::probe) fn response_failure(error: &reqwest::Error) -> Failure {
     if let Some(words) = tls_words(error) {
-        return Failure::new(Class::Tls, &words);
+        return Failure::new(ErrorKind::Tls, &words);
     }
     let Some(error) = cause::<hyper::Error>(error) else {
-        return Failure::new(Class::Protocol, &error.source().map(words_of_chain).unwrap_or_default());
+        return Failure::new(ErrorKind::Protocol, &error.source().map(words_of_chain).unwrap_or_default());
     };
     let closed = error.is_incomplete_message() || error.is_canceled();
-    let class = class_of_chain(error).unwrap_or(if closed { Class::Refused } else { Class::Protocol });
+    let class = class_of_chain(error).unwrap_or(if closed { ErrorKind::Refused } else { ErrorKind::Protocol });
     Failure::new(class, &words_of_chain(error)).once_connected()
 }
 

@@ -3,7 +3,7 @@
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use sha2::{Digest, Sha256};
 
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::MysqlTarget;
 
 const LONG_PASSWORD: u32 = 1;
@@ -69,7 +69,7 @@ impl Greeting {
         let mut packet = self.head(target, encrypted);
         for text in [Some(&target.user), target.database.as_ref()].into_iter().flatten() {
             if text.contains('\0') {
-                return Err(Failure::new(Class::Auth, "a user or a database whose name holds a NUL cannot be logged in"));
+                return Err(Failure::new(ErrorKind::Auth, "a user or a database whose name holds a NUL cannot be logged in"));
             }
         }
         packet.extend_from_slice(target.user.as_bytes());
@@ -115,7 +115,7 @@ pub(super) fn proof(plugin: &str, password: &str, challenge: &[u8]) -> Result<Ve
             Ok(xor(&once, &sha256(&[&sha256(&[&once]), challenge])))
         }
         other => Err(Failure::new(
-            Class::Auth,
+            ErrorKind::Auth,
             &format!(
                 "the server wants the authentication {other}, which is not supported; give the user a password of caching_sha2_password, sha256_password or mysql_native_password"
             ),
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(hex(&proof("caching_sha2_password", "secret", &challenge).unwrap()), CACHING);
         assert_eq!(proof("mysql_native_password", "", &challenge).unwrap(), b"");
         assert!(proof("mysql_clear_password", "secret", &challenge).is_err());
-        assert_eq!(proof("client_ed25519", "secret", &challenge).unwrap_err().class, Class::Auth);
+        assert_eq!(proof("client_ed25519", "secret", &challenge).unwrap_err().class, ErrorKind::Auth);
     }
 
     const NATIVE: &str = "b32bb3a583e1340c0a1108d58b1be49781ad8c2f";

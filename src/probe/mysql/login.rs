@@ -3,7 +3,7 @@
 use super::handshake::proof;
 use super::refusal::refusal;
 use super::{Wire, rsa};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{MysqlTarget, ServerKey};
 
 /// More packets than this are no login.
@@ -48,7 +48,7 @@ pub(super) async fn finish(wire: &mut Wire, target: &MysqlTarget, challenge: &[u
                     "mysql_clear_password" => {
                         let words = "the server wants the password in clear (mysql_clear_password), which is told over TLS with a verified \
                                      certificate (sslmode=verify-full) or a unix socket only";
-                        return Err(Failure::new(Class::Auth, words));
+                        return Err(Failure::new(ErrorKind::Auth, words));
                     }
                     plugin => wire.send(&proof(plugin, password, &challenge)?).await?,
                 }
@@ -57,10 +57,10 @@ pub(super) async fn finish(wire: &mut Wire, target: &MysqlTarget, challenge: &[u
             [0x01, 3] => {}
             [0x01, 4] if channel != Channel::Clear => wire.send(&plain()).await?,
             [0x01, 4] => encrypted(wire, target, password, &challenge, CACHING_WANTS_KEY).await?,
-            _ => return Err(Failure::new(Class::Protocol, "the peer does not speak MySQL")),
+            _ => return Err(Failure::new(ErrorKind::Protocol, "the peer does not speak MySQL")),
         }
     }
-    Err(Failure::new(Class::Protocol, "the login does not end"))
+    Err(Failure::new(ErrorKind::Protocol, "the login does not end"))
 }
 
 /// Sends the password encrypted by the server's key, which is asked for by `request` unless a file has it.
@@ -69,7 +69,7 @@ async fn encrypted(wire: &mut Wire, target: &MysqlTarget, password: &str, challe
         ServerKey::None => {
             let words = "the server wants the password itself, which is told over TLS, over a unix socket, or by the server's key, whose \
                          retrieval the url forbids";
-            return Err(Failure::new(Class::Auth, words));
+            return Err(Failure::new(ErrorKind::Auth, words));
         }
         ServerKey::File(path) => rsa::read(path)?,
         ServerKey::Asked => {
@@ -77,7 +77,7 @@ async fn encrypted(wire: &mut Wire, target: &MysqlTarget, password: &str, challe
             match wire.receive().await?.as_slice() {
                 [0x01, key @ ..] => String::from_utf8_lossy(key).into_owned(),
                 [0xff, rest @ ..] => return Err(refusal(rest)),
-                _ => return Err(Failure::new(Class::Protocol, "the server does not tell its key")),
+                _ => return Err(Failure::new(ErrorKind::Protocol, "the server does not tell its key")),
             }
         }
     };

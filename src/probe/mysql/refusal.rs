@@ -2,14 +2,14 @@
 
 use std::io;
 
-use crate::outcome::{Cause, Class, Failure};
+use crate::outcome::{Detail, ErrorKind, Failure};
 use crate::probe::dial::class_of_io;
 use crate::probe::tls;
 
 /// What the server says when it refuses: a number, after the greeting also a SQLSTATE, and words.
 pub(super) fn refusal(rest: &[u8]) -> Failure {
     let Some((number, rest)) = rest.split_first_chunk() else {
-        return Failure::new(Class::Protocol, "the peer does not speak MySQL");
+        return Failure::new(ErrorKind::Protocol, "the peer does not speak MySQL");
     };
     let number = u16::from_le_bytes(*number);
     let (state, words) = match rest {
@@ -19,24 +19,24 @@ pub(super) fn refusal(rest: &[u8]) -> Failure {
     let (state, words) = (String::from_utf8_lossy(state), String::from_utf8_lossy(words));
     let class = class_of_error(number);
     let cause = match number {
-        1040 | 1203 | 1226 => Cause::Full,
-        _ if class == Class::Missing => Cause::NoDatabase,
-        _ => Cause::Plain,
+        1040 | 1203 | 1226 => Detail::Full,
+        _ if class == ErrorKind::Missing => Detail::NoDatabase,
+        _ => Detail::Plain,
     };
     Failure::new(class, format!("error {number} {state}: {words}").trim()).because(cause)
 }
 
 /// The class of an error number (MySQL's server error reference, MariaDB's alike).
-const fn class_of_error(number: u16) -> Class {
+const fn class_of_error(number: u16) -> ErrorKind {
     match number {
         // User, password, host, right, plugin, expired password, locked account.
-        1044 | 1045 | 1130 | 1142 | 1227 | 1251 | 1524 | 1698 | 1820 | 1862 | 2059 | 3118 | 3955 | 4151 => Class::Auth,
-        3159 => Class::Tls,
+        1044 | 1045 | 1130 | 1142 | 1227 | 1251 | 1524 | 1698 | 1820 | 1862 | 2059 | 3118 | 3955 | 4151 => ErrorKind::Auth,
+        3159 => ErrorKind::Tls,
         // Unknown database.
-        1049 => Class::Missing,
+        1049 => ErrorKind::Missing,
         // Too many connections, blocked host, shutting down, out of memory, too many of this user, read-only or starting up.
-        1040 | 1129 | 1053 | 1037 | 1041 | 1203 | 1226 | 1290 | 3032 | 3168 => Class::NotReady,
-        _ => Class::Protocol,
+        1040 | 1129 | 1053 | 1037 | 1041 | 1203 | 1226 | 1290 | 3032 | 3168 => ErrorKind::NotReady,
+        _ => ErrorKind::Protocol,
     }
 }
 
@@ -55,11 +55,11 @@ mod tests {
     #[test]
     fn a_refusal_has_a_class_and_keeps_its_numbers() {
         let failure = refusal(b"\x15\x04#28000Access denied for user 'app'@'localhost'");
-        assert_eq!(failure.class, Class::Auth);
+        assert_eq!(failure.class, ErrorKind::Auth);
         assert_eq!(failure.private.as_str(), "error 1045 28000: Access denied for user 'app'@'localhost'");
         let missing = refusal(b"\x19\x04#42000Unknown database 'app'");
-        assert_eq!((missing.class, missing.cause), (Class::Missing, Cause::NoDatabase));
-        assert_eq!(refusal(b"\x10\x04Too many connections").class, Class::NotReady);
-        assert_eq!(refusal(b"").class, Class::Protocol);
+        assert_eq!((missing.class, missing.cause), (ErrorKind::Missing, Detail::NoDatabase));
+        assert_eq!(refusal(b"\x10\x04Too many connections").class, ErrorKind::NotReady);
+        assert_eq!(refusal(b"").class, ErrorKind::Protocol);
     }
 }

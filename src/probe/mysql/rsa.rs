@@ -9,7 +9,7 @@ use ::rsa::PublicKey;
 use ::rsa::pkcs8::DecodePublicKey;
 use sha1::Sha1;
 
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 
 /// No key is longer: one of 8192 bits takes 1.5 KiB.
 const LONGEST_KEY: u64 = 16 * 1024;
@@ -17,22 +17,22 @@ const LONGEST_KEY: u64 = 16 * 1024;
 /// The password, made unlike that of any other login by the server's challenge, and encrypted by its key (PEM).
 pub(super) fn seal(key: &str, password: &str, challenge: &[u8]) -> Result<Vec<u8>, Failure> {
     if challenge.is_empty() {
-        return Err(Failure::new(Class::Protocol, "the server gives no challenge"));
+        return Err(Failure::new(ErrorKind::Protocol, "the server gives no challenge"));
     }
     // The server ends its own file with a NUL.
     let key = PublicKey::from_public_key_pem(key.trim_end_matches(|c: char| c == '\0' || c.is_whitespace()))
-        .map_err(|error| Failure::new(Class::Protocol, &format!("the server's public key is none: {error}")))?;
+        .map_err(|error| Failure::new(ErrorKind::Protocol, &format!("the server's public key is none: {error}")))?;
     let plain = password.as_bytes().iter().chain(&[0]);
     let mixed: Vec<u8> = plain.zip(challenge.iter().cycle()).map(|(one, other)| one ^ other).collect();
     key.oaep_encrypt::<Sha1>(&mixed)
-        .map_err(|error| Failure::new(Class::Protocol, &format!("the server's public key encrypts nothing: {error}")))
+        .map_err(|error| Failure::new(ErrorKind::Protocol, &format!("the server's public key encrypts nothing: {error}")))
 }
 
 /// The key that a file holds.
 pub(super) fn read(path: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(LONGEST_KEY).read_to_string(&mut text));
-    read.map_err(|error| Failure::new(Class::Auth, &format!("cannot read the server's public key of {}: {error}", path.display())))?;
+    read.map_err(|error| Failure::new(ErrorKind::Auth, &format!("cannot read the server's public key of {}: {error}", path.display())))?;
     Ok(text)
 }
 
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused_and_nothing_is_sent() {
         for key in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "hunter2"] {
-            assert_eq!(seal(key, "secret", b"12345678901234567890").unwrap_err().class, Class::Protocol);
+            assert_eq!(seal(key, "secret", b"12345678901234567890").unwrap_err().class, ErrorKind::Protocol);
         }
     }
 }

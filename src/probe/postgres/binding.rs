@@ -7,7 +7,7 @@ use ring::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use crate::hooked::{Hook, Hooked};
+use crate::hooked_stream::{HookedStream, StreamHook};
 
 /// The hash of a certificate that both sides know of it; none where its signature names no hash that is in use (RFC 5929, 4.1).
 pub(super) fn of_certificate(certificate: &[u8]) -> Option<Vec<u8>> {
@@ -54,9 +54,9 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 pub(super) struct Spoken(pub Option<Vec<u8>>);
 
 /// A stream and what its login is bound to.
-pub(super) type Bound<S> = Hooked<S, Spoken>;
+pub(super) type Bound<S> = HookedStream<S, Spoken>;
 
-impl<S> Hook<S> for Spoken {}
+impl<S> StreamHook<S> for Spoken {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Spoken {
     type Stream = Bound<S>;

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use crate::hooked::{Hook, Hooked};
+use crate::hooked_stream::{HookedStream, StreamHook};
 use crate::plan::target::AuthMethods;
 use crate::probe::bounded::Bounded;
 use crate::probe::dial::Duplex;
@@ -15,7 +15,7 @@ pub(super) type Breach = Arc<OnceLock<&'static str>>;
 ///
 /// Without the former a peer of another kind would be waited for: in its first words the driver sees the length of a huge message. The
 /// latter has to stand below the driver, which answers a request for the password at once.
-pub(super) type Guard = Hooked<Bounded<Box<dyn Duplex>>, Watch>;
+pub(super) type Guard = HookedStream<Bounded<Box<dyn Duplex>>, Watch>;
 
 /// Watches a login whose password may be asked for in these ways, in any where there are none.
 pub(super) fn guard(stream: Bounded<Box<dyn Duplex>>, methods: Option<AuthMethods>) -> (Guard, Breach) {
@@ -23,7 +23,7 @@ pub(super) fn guard(stream: Bounded<Box<dyn Duplex>>, methods: Option<AuthMethod
     (Guard::new(stream, Watch { breach: Arc::clone(&breach), ..Watch::new(methods) }), breach)
 }
 
-impl<S> Hook<S> for Watch {
+impl<S> StreamHook<S> for Watch {
     fn read(&mut self, come: &[u8]) -> io::Result<()> {
         let words = match self.look(come) {
             Ok(()) => return Ok(()),

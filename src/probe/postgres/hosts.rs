@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::login::log_in;
 use super::{Session, has_role};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{PostgresHost, PostgresTarget, ServerRole};
 use crate::probe::dial::shown;
 
@@ -25,7 +25,7 @@ pub(super) async fn open(target: &PostgresTarget, name: &str, within: Duration) 
     let half = within.checked_div(2).unwrap_or_default();
     // Two rounds: whoever is no standby is taken only where nobody is one.
     match first(target, &hosts, name, half, ServerRole::Standby).await {
-        Err(failure) if !failure.why().is_refusal() => first(target, &hosts, name, half, ServerRole::Any).await,
+        Err(failure) if !failure.reason().is_refusal() => first(target, &hosts, name, half, ServerRole::Any).await,
         decided => decided,
     }
 }
@@ -44,11 +44,11 @@ async fn first(
             let session = Session::new(log_in(target, host, name, share).await?);
             has_role(&session, role).await.map(|()| session)
         };
-        let late = |_| Err(Failure::new(Class::Timeout, &format!("no answer within {}", shown(share))));
+        let late = |_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(share))));
         match timeout(share, attempt).await.unwrap_or_else(late) {
             Ok(session) => return Ok(session),
             // As libpq: who refuses the login refuses it for all of them.
-            Err(failure) if failure.why().is_refusal() => return Err(failure.of(&host.address.to_string())),
+            Err(failure) if failure.reason().is_refusal() => return Err(failure.of(&host.address.to_string())),
             Err(failure) => told.push((*host, failure)),
         }
     }
@@ -57,8 +57,8 @@ async fn first(
 
 /// One failure in the words of all: of the kind that says most, which is what a server said of itself.
 fn summary(told: &[(&PostgresHost, Failure)]) -> Failure {
-    let most = told.iter().find(|(_, failure)| failure.class == Class::NotReady).or(told.first());
+    let most = told.iter().find(|(_, failure)| failure.class == ErrorKind::NotReady).or(told.first());
     let words: Vec<_> = told.iter().map(|(host, failure)| format!("{}: {}", host.address, failure.private.as_str())).collect();
-    let why = most.map_or(Class::Internal.into(), |(_, failure)| failure.why());
+    let why = most.map_or(ErrorKind::Internal.into(), |(_, failure)| failure.reason());
     Failure::new(why.class, &words.join("; ")).because(why.cause)
 }

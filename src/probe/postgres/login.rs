@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Config, Connection};
 use super::binding::{Bound, Spoken, of_certificate};
 use super::failure;
 use super::guard::{Guard, guard};
-use crate::outcome::{Class, Failure};
+use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{Address, PostgresHost, PostgresTarget, SslMode, Verify};
 use crate::probe::bounded::{Allowance, Bounded};
 use crate::probe::dial::{Duplex, class_of_io, dial, dial_unix, notice_loss};
@@ -64,7 +64,7 @@ pub(super) async fn log_in(target: &PostgresTarget, host: &PostgresHost, name: &
         },
         SslMode::Prefer => match once(Encrypt::IfOffered).await {
             // A name that has to be right is not given up for none at all.
-            Err(Refusal { no_rule: true, encrypted: true, .. } | Refusal { failure: Failure { class: Class::Tls, .. }, .. })
+            Err(Refusal { no_rule: true, encrypted: true, .. } | Refusal { failure: Failure { class: ErrorKind::Tls, .. }, .. })
                 if target.tls.verify != Verify::Full && !target.demands.channel_binding =>
             {
                 once(Encrypt::No).await
@@ -95,23 +95,23 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
         let secured = tls::wrap(stream, &address.host, Arc::new(tls::config(&target.tls, protocols)?)).await?;
         let session = secured.get_ref().1;
         if demands.direct_tls && session.alpn_protocol() != Some(ALPN) {
-            return Err(Failure::new(Class::Tls, "the server speaks TLS at once, but does not say that it is a PostgreSQL").into());
+            return Err(Failure::new(ErrorKind::Tls, "the server speaks TLS at once, but does not say that it is a PostgreSQL").into());
         }
         if demands.channel_binding {
             let certificate = session.peer_certificates().and_then(<[_]>::first);
             spoken = Spoken(certificate.and_then(|certificate| of_certificate(certificate)));
             if spoken.0.is_none() {
                 let words = "the signature of the server's certificate names no hash, so that channel_binding=require cannot be met";
-                return Err(Failure::new(Class::Tls, words).into());
+                return Err(Failure::new(ErrorKind::Tls, words).into());
             }
             // The driver gets what is spoken already as if it had begun it.
             config.ssl_mode(DriverSslMode::Require).ssl_negotiation(SslNegotiation::Direct).channel_binding(ChannelBinding::Require);
         }
         stream = Box::new(secured);
     } else if encrypt == Encrypt::Yes {
-        return Err(Failure::new(Class::Tls, "the server does not offer TLS, which sslmode asks for").into());
+        return Err(Failure::new(ErrorKind::Tls, "the server does not offer TLS, which sslmode asks for").into());
     } else if demands.channel_binding {
-        return Err(Failure::new(Class::Tls, "the connection is not encrypted, which channel_binding=require asks for").into());
+        return Err(Failure::new(ErrorKind::Tls, "the connection is not encrypted, which channel_binding=require asks for").into());
     }
     config.user(&target.user).dbname(&target.database).application_name(name);
     // Without one the driver would not ask the server; an empty one is refused by it in its own words.
@@ -125,9 +125,9 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
         let no_rule = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
         let unbound = demands.channel_binding && error.to_string().contains("authentication");
         let failure = match breach.get() {
-            Some(words) => Failure::new(Class::Auth, words),
+            Some(words) => Failure::new(ErrorKind::Auth, words),
             None if unbound => {
-                Failure::new(Class::Auth, "the server does not bind the login to its certificate, as channel_binding=require asks")
+                Failure::new(ErrorKind::Auth, "the server does not bind the login to its certificate, as channel_binding=require asks")
             }
             None => failure(&error),
         };
@@ -143,7 +143,7 @@ async fn offers_tls(stream: &mut Box<dyn Duplex>) -> Result<bool, Failure> {
     match stream.read_u8().await.map_err(lost)? {
         b'S' => Ok(true),
         b'N' => Ok(false),
-        b'E' => Err(Failure::new(Class::NotReady, "the server answers with an error before it can offer TLS")),
-        _ => Err(Failure::new(Class::Protocol, "the peer does not speak PostgreSQL")),
+        b'E' => Err(Failure::new(ErrorKind::NotReady, "the server answers with an error before it can offer TLS")),
+        _ => Err(Failure::new(ErrorKind::Protocol, "the peer does not speak PostgreSQL")),
     }
 }

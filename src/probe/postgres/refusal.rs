@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use crate::outcome::{Cause, Class, Why};
+use crate::outcome::{Detail, ErrorKind, Reason};
 
 /// Parts of the sentences by which pgbouncer, or the server through it, turns a login away.
 const REFUSALS_OF_LOGINS: [&str; 9] = [
@@ -30,21 +30,21 @@ const PASSING_REFUSALS: [&str; 8] = [
 ];
 
 /// What an error means: by its SQLSTATE, and by its words where one SQLSTATE has several meanings.
-pub(super) fn why_of_state(state: &SqlState, words: &str) -> Why {
+pub(super) fn reason_of_state(state: &SqlState, words: &str) -> Reason {
     let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
-    let absent = Why { class: Class::Missing, cause: Cause::NoDatabase };
+    let absent = Reason { class: ErrorKind::Missing, cause: Detail::NoDatabase };
     match state.code() {
         // The server's, the database's or the role's; a pooler's own limit.
-        "53300" => Why { class: Class::NotReady, cause: Cause::Full },
+        "53300" => Reason { class: ErrorKind::NotReady, cause: Detail::Full },
         // pgbouncer has this one SQLSTATE for nearly all that it says itself, and 1.18 for what the server behind it says, too.
         "08P01" if says(&["no more connections allowed", "too many connections", "too many clients", "connection slots are reserved"]) => {
-            Why { class: Class::NotReady, cause: Cause::Full }
+            Reason { class: ErrorKind::NotReady, cause: Detail::Full }
         }
         "08P01" if says(&["no such database", "database does not allow connections", "not currently accepting connections"]) => absent,
-        "08P01" if says(&["role \"", "user \""]) && says(&["does not exist"]) => Class::Auth.into(),
+        "08P01" if says(&["role \"", "user \""]) && says(&["does not exist"]) => ErrorKind::Auth.into(),
         "08P01" if says(&["does not exist"]) => absent,
-        "08P01" if says(&REFUSALS_OF_LOGINS) => Class::Auth.into(),
-        "08P01" if says(&PASSING_REFUSALS) => Class::NotReady.into(),
+        "08P01" if says(&REFUSALS_OF_LOGINS) => ErrorKind::Auth.into(),
+        "08P01" if says(&PASSING_REFUSALS) => ErrorKind::NotReady.into(),
         // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: it is there for nobody.
         "55000" if says(&["not currently accepting connections"]) => absent,
         "3D000" => absent,
@@ -53,15 +53,15 @@ pub(super) fn why_of_state(state: &SqlState, words: &str) -> Why {
 }
 
 /// The class of a SQLSTATE.
-fn class_of_state(state: &SqlState) -> Class {
+fn class_of_state(state: &SqlState) -> ErrorKind {
     match state.code() {
         // Role, password or pg_hba line, no right to connect.
-        "28000" | "28P01" | "42501" => Class::Auth,
+        "28000" | "28P01" | "42501" => ErrorKind::Auth,
         // Unknown database.
-        "3D000" => Class::Missing,
+        "3D000" => ErrorKind::Missing,
         // Too many connections, starting up, shutting down, ended by the administrator: all pass by themselves.
-        code if code.starts_with("53") || code.starts_with("57") => Class::NotReady,
-        _ => Class::Protocol,
+        code if code.starts_with("53") || code.starts_with("57") => ErrorKind::NotReady,
+        _ => ErrorKind::Protocol,
     }
 }
 
@@ -72,42 +72,42 @@ mod tests {
     #[test]
     fn one_sqlstate_of_a_pooler_means_what_its_words_say() {
         for (code, words, class, cause) in [
-            ("08P01", "SASL authentication failed", Class::Auth, Cause::Plain),
-            ("08P01", "password authentication failed for user \"app\"", Class::Auth, Cause::Plain),
-            ("08P01", "role \"app\" does not exist", Class::Auth, Cause::Plain),
-            ("08P01", "role \"app\" is not permitted to log in", Class::Auth, Cause::Plain),
-            ("08P01", "permission denied for database \"app\"", Class::Auth, Cause::Plain),
-            ("08P01", "database \"app\" does not exist", Class::Missing, Cause::NoDatabase),
-            ("08P01", "database \"app\" is not currently accepting connections", Class::Missing, Cause::NoDatabase),
-            ("08P01", "too many connections for role \"app\"", Class::NotReady, Cause::Full),
-            ("08P01", "sorry, too many clients already", Class::NotReady, Cause::Full),
-            ("08P01", "the database system is starting up", Class::NotReady, Cause::Plain),
-            ("08P01", "query_wait_timeout", Class::NotReady, Cause::Plain),
-            ("08P01", "no such user: app", Class::Auth, Cause::Plain),
-            ("08P01", "no such database: app", Class::Missing, Cause::NoDatabase),
-            ("08P01", "no more connections allowed (max_client_conn)", Class::NotReady, Cause::Full),
-            ("08P01", "server login has been failing, try again later (server_login_retry)", Class::NotReady, Cause::Plain),
-            ("08P01", "invalid message format", Class::Protocol, Cause::Plain),
-            ("55000", "database \"template0\" is not currently accepting connections", Class::Missing, Cause::NoDatabase),
-            ("55000", "recovery is not in progress", Class::Protocol, Cause::Plain),
-            ("53300", "too many connections for role \"app\"", Class::NotReady, Cause::Full),
+            ("08P01", "SASL authentication failed", ErrorKind::Auth, Detail::Plain),
+            ("08P01", "password authentication failed for user \"app\"", ErrorKind::Auth, Detail::Plain),
+            ("08P01", "role \"app\" does not exist", ErrorKind::Auth, Detail::Plain),
+            ("08P01", "role \"app\" is not permitted to log in", ErrorKind::Auth, Detail::Plain),
+            ("08P01", "permission denied for database \"app\"", ErrorKind::Auth, Detail::Plain),
+            ("08P01", "database \"app\" does not exist", ErrorKind::Missing, Detail::NoDatabase),
+            ("08P01", "database \"app\" is not currently accepting connections", ErrorKind::Missing, Detail::NoDatabase),
+            ("08P01", "too many connections for role \"app\"", ErrorKind::NotReady, Detail::Full),
+            ("08P01", "sorry, too many clients already", ErrorKind::NotReady, Detail::Full),
+            ("08P01", "the database system is starting up", ErrorKind::NotReady, Detail::Plain),
+            ("08P01", "query_wait_timeout", ErrorKind::NotReady, Detail::Plain),
+            ("08P01", "no such user: app", ErrorKind::Auth, Detail::Plain),
+            ("08P01", "no such database: app", ErrorKind::Missing, Detail::NoDatabase),
+            ("08P01", "no more connections allowed (max_client_conn)", ErrorKind::NotReady, Detail::Full),
+            ("08P01", "server login has been failing, try again later (server_login_retry)", ErrorKind::NotReady, Detail::Plain),
+            ("08P01", "invalid message format", ErrorKind::Protocol, Detail::Plain),
+            ("55000", "database \"template0\" is not currently accepting connections", ErrorKind::Missing, Detail::NoDatabase),
+            ("55000", "recovery is not in progress", ErrorKind::Protocol, Detail::Plain),
+            ("53300", "too many connections for role \"app\"", ErrorKind::NotReady, Detail::Full),
         ] {
-            assert_eq!(why_of_state(&SqlState::from_code(code), words), Why { class, cause }, "{words}");
+            assert_eq!(reason_of_state(&SqlState::from_code(code), words), Reason { class, cause }, "{words}");
         }
     }
 
     #[test]
     fn sqlstates_have_classes() {
         for (code, class) in [
-            ("28P01", Class::Auth),
-            ("28000", Class::Auth),
-            ("3D000", Class::Missing),
-            ("42501", Class::Auth),
-            ("57P03", Class::NotReady),
-            ("57P01", Class::NotReady),
-            ("57P02", Class::NotReady),
-            ("53300", Class::NotReady),
-            ("08P01", Class::Protocol),
+            ("28P01", ErrorKind::Auth),
+            ("28000", ErrorKind::Auth),
+            ("3D000", ErrorKind::Missing),
+            ("42501", ErrorKind::Auth),
+            ("57P03", ErrorKind::NotReady),
+            ("57P01", ErrorKind::NotReady),
+            ("57P02", ErrorKind::NotReady),
+            ("53300", ErrorKind::NotReady),
+            ("08P01", ErrorKind::Protocol),
         ] {
             assert_eq!(class_of_state(&SqlState::from_code(code)), class, "{code}");
         }

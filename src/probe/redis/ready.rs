@@ -3,36 +3,36 @@
 use std::time::Duration;
 
 use super::Session;
-use super::registry::Registry;
-use crate::outcome::{Cause, Class, Failure};
+use super::heartbeat_reader::HeartbeatReader;
+use crate::outcome::{Detail, ErrorKind, Failure};
 use crate::plan::target::ReadyTarget;
 
 /// A reader of the registry with the connection it keeps between two runs.
 #[derive(Debug)]
 pub(in crate::probe) struct ReadyProbe {
     target: ReadyTarget,
-    registry: Registry,
+    reader: HeartbeatReader,
     session: Option<Session>,
 }
 
 impl ReadyProbe {
     pub(in crate::probe) fn new(target: ReadyTarget) -> Self {
-        Self { registry: Registry::new(&target.key), target, session: None }
+        Self { reader: HeartbeatReader::new(&target.key), target, session: None }
     }
 
     /// Passes when enough instances are ready by the clock of that Redis.
-    pub(in crate::probe) async fn ask(&mut self, within: Duration) -> Result<(), Failure> {
+    pub(in crate::probe) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         let mut session = match self.kept().await {
             Some(session) => session,
             None => Session::open(&self.target.redis, within).await?,
         };
-        let ready = self.registry.count(&mut session).await?;
+        let ready = self.reader.count(&mut session).await?;
         self.session = Some(session);
         let ReadyTarget { key, min, .. } = &self.target;
         if ready >= *min {
             return Ok(());
         }
-        Err(Failure::new(Class::NotReady, &format!("{ready} of {min} instances are ready in {key}")).because(Cause::TooFew))
+        Err(Failure::new(ErrorKind::NotReady, &format!("{ready} of {min} instances are ready in {key}")).because(Detail::TooFew))
     }
 
     /// The kept connection, when it still answers.

@@ -48,8 +48,8 @@ impl Children {
         let Some(group) = self.groups.get(&id).copied() else { return Ok(()) };
         if self.running.get(&group) != Some(&id) {
             // Its leader is gone, so the number may be a stranger's by now: only who is below us can be meant. Mostly nobody has it.
-            if !sys::is_nobody(-group) {
-                self.seeing_off.signal_group(group, number);
+            if !sys::is_free(-group) {
+                self.survivors.signal_group(group, number);
             }
             return Ok(());
         }

@@ -19,7 +19,7 @@ pub(super) struct Lines {
 
 /// Where the lines of several children come together, and which of them has a line open there.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(super) struct OutputBuffer {
     open: Option<u64>,
     out: Vec<u8>,
 }
@@ -31,7 +31,7 @@ impl Lines {
     }
 }
 
-impl Page {
+impl OutputBuffer {
     /// Takes in what a child said: whole lines are written, the rest is held back until it is a line or too long for that.
     pub(super) fn add(&mut self, lines: &mut Lines, bytes: &[u8]) {
         if lines.label.is_none() {
@@ -95,13 +95,13 @@ mod tests {
 
     use super::*;
 
-    fn said(page: &mut Page) -> String {
+    fn said(page: &mut OutputBuffer) -> String {
         String::from_utf8(page.take()).unwrap()
     }
 
     #[test]
     fn lines_are_labelled_and_a_partial_one_waits_for_its_end() {
-        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, Some("a")), Lines::new(2, Some("b")));
+        let (mut page, mut a, mut b) = (OutputBuffer::default(), Lines::new(1, Some("a")), Lines::new(2, Some("b")));
         page.add(&mut a, b"one\ntwo\nthr");
         page.add(&mut b, b"\n");
         page.add(&mut a, b"ee\nfour");
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_is_one_line_unless_somebody_else_speaks() {
-        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, Some("a")), Lines::new(2, Some("b")));
+        let (mut page, mut a, mut b) = (OutputBuffer::default(), Lines::new(1, Some("a")), Lines::new(2, Some("b")));
         let long = vec![b'x'; LONGEST_HELD + 1];
         page.add(&mut a, &long);
         page.add(&mut a, b"yy");
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn without_a_label_nothing_is_held_back_or_added() {
-        let (mut page, mut a, mut b) = (Page::default(), Lines::new(1, Some("a")), Lines::new(2, None));
+        let (mut page, mut a, mut b) = (OutputBuffer::default(), Lines::new(1, Some("a")), Lines::new(2, None));
         page.add(&mut b, b"..");
         assert_eq!(said(&mut page), "..");
         page.add(&mut b, b".\n\nx");
@@ -148,7 +148,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_byte_is_lost_wherever_the_pieces_are_cut(bytes in prop::collection::vec(any::<u8>(), 0..2000), cuts in prop::collection::vec(1usize..300, 1..20)) {
-            let (mut page, mut lines, mut rest, mut cuts) = (Page::default(), Lines::new(1, Some("n")), bytes.as_slice(), cuts.iter().cycle());
+            let (mut page, mut lines, mut rest, mut cuts) = (OutputBuffer::default(), Lines::new(1, Some("n")), bytes.as_slice(), cuts.iter().cycle());
             let mut out = Vec::new();
             while !rest.is_empty() {
                 let (piece, left) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::lines::{Lines, Page};
+use super::lines::{Lines, OutputBuffer};
 use super::scan::Scan;
 use crate::log;
 use crate::sys;
@@ -95,7 +95,7 @@ impl Relay {
             bell: Arc::clone(&bell),
             written: Arc::clone(&written),
             sources: Vec::new(),
-            page: Page::default(),
+            page: OutputBuffer::default(),
             chunk: vec![0; CHUNK],
             next: 0,
             gone: false,
@@ -149,7 +149,7 @@ struct Pump {
     bell: Arc<EventFd>,
     written: Arc<AtomicU64>,
     sources: Vec<(Source, Lines)>,
-    page: Page,
+    page: OutputBuffer,
     chunk: Vec<u8>,
     next: u64,
     /// Whether our own stream has failed, which is told once.
@@ -289,7 +289,7 @@ impl Pump {
 }
 
 /// Keeps others out of the middle of our lines, and ends theirs where they have left one open.
-fn guard(stream: Stream, shared: bool, page: &mut Page) -> Option<StderrLock<'static>> {
+fn guard(stream: Stream, shared: bool, page: &mut OutputBuffer) -> Option<StderrLock<'static>> {
     let guard = shared.then(|| io::stderr().lock())?;
     let open = log::open_line();
     if open != stream.descriptor() {

@@ -1,6 +1,6 @@
 //! The heartbeat as part of the run: what its readers shall see, and whether readiness waits for it to be written.
 
-use super::{Affects, Check, Class, Duration, Effect, Level, Lifecycle, Look, Moment, Outcome, Readiness};
+use super::{Affects, Check, Duration, Effect, ErrorKind, Level, Lifecycle, Look, Moment, Outcome, Readiness};
 use crate::plan::HeartbeatPlan;
 use crate::state::snapshot::HEARTBEAT;
 
@@ -11,7 +11,7 @@ pub(super) fn check(plan: &HeartbeatPlan) -> Check {
 }
 
 impl Lifecycle {
-    pub(super) fn beaten(&mut self, now: Moment, result: Result<(), Class>) {
+    pub(super) fn beaten(&mut self, now: Moment, result: Result<(), ErrorKind>) {
         if let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.name == HEARTBEAT) {
             check.feed(
                 now,

@@ -1,7 +1,8 @@
 //! What checks find: while the start waits for them, before another start in place, and for the verdicts.
 
 use super::{
-    CheckId, Class, Effect, Exit, Lifecycle, Moment, Outcome, Phase, ProcessId, Progress, RunState, StartStage, Step, Timer, Verdict,
+    CheckId, Effect, ErrorKind, Exit, Lifecycle, Moment, Outcome, Phase, ProcessId, Progress, RunState, StageState, StartStage, Timer,
+    Verdict,
 };
 
 impl Lifecycle {
@@ -9,7 +10,7 @@ impl Lifecycle {
         self.enter(now, Phase::Waiting);
         if self.plan.first().next().is_some() {
             // They were not asked before, because they may need what was started first.
-            effects.push(Effect::AskAgain);
+            effects.push(Effect::ProbeNow);
         }
         let waits: Vec<_> = self.plan.awaited().map(|(id, check)| (id, check.name.clone(), check.wait)).collect();
         for (id, name, wait) in waits {
@@ -20,7 +21,7 @@ impl Lifecycle {
     }
 
     fn waits(&self) -> Progress {
-        let waits = self.snapshot.stages.iter().any(|stage| stage.name.starts_with("wait:") && stage.step != Step::Up);
+        let waits = self.snapshot.stages.iter().any(|stage| stage.name.starts_with("wait:") && stage.step != StageState::Up);
         if waits { Progress::Pending } else { Progress::Done }
     }
 
@@ -28,7 +29,7 @@ impl Lifecycle {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let (stage, fail_fast) = (format!("wait:{}", plan.name), plan.fail_fast);
         let Some(check) = self.snapshot.checks.iter_mut().find(|check| check.id == Some(id)) else { return };
-        let (refused, passed) = (outcome.why().is_refusal(), outcome.result.is_ok());
+        let (refused, passed) = (outcome.reason().is_refusal(), outcome.result.is_ok());
         let before = check.verdict;
         check.feed(now, outcome);
         let (after, up) = (check.verdict, check.verdict == Verdict::Up);
@@ -40,11 +41,11 @@ impl Lifecycle {
         if passed {
             self.answered_again(id, effects);
         }
-        if self.snapshot.phase != Phase::Waiting || self.step_of(&stage) != Some(Step::Unknown) {
+        if self.snapshot.phase != Phase::Waiting || self.step_of(&stage) != Some(StageState::Unknown) {
             return;
         }
         if up {
-            self.stage_ended(now, &stage, Step::Up);
+            self.stage_ended(now, &stage, StageState::Up);
             effects.push(Effect::Disarm(Timer::Wait(id)));
             if self.waits() == Progress::Done {
                 self.stage_is_over(now, StartStage::Waits, effects);
@@ -82,7 +83,7 @@ impl Lifecycle {
 
     pub(super) fn wait_over(&mut self, now: Moment, id: CheckId, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.checks.get(id) else { return };
-        let first = self.snapshot.phase == Phase::Waiting && self.step_of(&format!("wait:{}", plan.name)) == Some(Step::Unknown);
+        let first = self.snapshot.phase == Phase::Waiting && self.step_of(&format!("wait:{}", plan.name)) == Some(StageState::Unknown);
         let again = matches!(self.state(ProcessId::Main), RunState::Waiting(unanswered) if unanswered.contains(&id));
         if first || again {
             self.wait_ended(now, id, &format!("was not ready within {}", humantime::format_duration(plan.wait)), effects);
@@ -92,8 +93,8 @@ impl Lifecycle {
     fn wait_ended(&mut self, now: Moment, id: CheckId, how: &str, effects: &mut Vec<Effect>) {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let check = self.snapshot.checks.iter().find(|check| check.id == Some(id));
-        let why = check.map_or(Class::Never.into(), |check| check.why(check.effective(now).1));
-        let (words, advice) = if why.class == Class::Ok {
+        let why = check.map_or(ErrorKind::Never.into(), |check| check.why(check.effective(now).1));
+        let (words, advice) = if why.class == ErrorKind::Ok {
             let passes = plan.success_threshold;
             (format!("it passed, but not {passes} times in a row"), "give it a longer `wait` or a lower `success_threshold`")
         } else {
@@ -101,7 +102,7 @@ impl Lifecycle {
         };
         let sentence = format!("{} ({}) {how}: {words}; {advice}", plan.name, plan.target);
         let name = format!("wait:{}", plan.name);
-        self.stage_ended(now, &name, Step::Down);
+        self.stage_ended(now, &name, StageState::Down);
         self.fail(now, Exit::Unavailable.code(), sentence, effects);
     }
 }

@@ -1,7 +1,7 @@
 //! The deadlines of one process: until it is up, between two signs of life, from its stop signal to KILL, and what follows when one passes.
 
 use super::{Duration, Effect, Event, Exit, Lifecycle, Moment, ProcessId, ProcessTimer, RunState, StartSign, Then, Timer, Watch};
-use crate::outcome::Why;
+use crate::outcome::Reason;
 use crate::plan::StartedPlan;
 
 /// How long a program that has no startup check may take to be executed.
@@ -111,7 +111,7 @@ fn not_executed(started: Option<&StartedPlan>) -> String {
 }
 
 /// What a start that took too long lacks, and what to check; `last` is what its target answered last.
-fn not_through(started: &StartedPlan, last: Why) -> String {
+fn not_through(started: &StartedPlan, last: Reason) -> String {
     let why = match &started.sign {
         StartSign::Answers { .. } => format!("{}; {}", last.words(), last.advice()),
         StartSign::Notifies => "no READY=1 came; check that the process sends it to NOTIFY_SOCKET".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{Duration, Effect, Ended, Ending, Lifecycle, Moment, Phase, ProcessId};
 use crate::plan::process::RestartPlan;
-use crate::state::process::{Refusal, refusal};
+use crate::state::process::{NoRestart, refusal};
 
 /// What is said of a death for want of memory.
 const FOR_MEMORY: &str = ": the kernel killed it for want of memory; check the container's memory limit";
@@ -44,12 +44,12 @@ impl Lifecycle {
 /// Why a process that ended so is not started again although it might have been; empty where nobody expects it.
 pub(super) fn why_not_again(plan: &RestartPlan, in_a_row: u32, ran: Option<Duration>, ended: Ended) -> String {
     match refusal(plan, in_a_row, ran, ended) {
-        Some(Refusal::Permanent) => "; it is not started again, because that status says that it would be of no use".to_owned(),
-        Some(Refusal::Limit) => format!(
+        Some(NoRestart::Permanent) => "; it is not started again, because that status says that it would be of no use".to_owned(),
+        Some(NoRestart::Limit) => format!(
             "; it is not started again: `restart_limit` allows {} in a row, until one runs for {} (`restart_reset`)",
             plan.limit,
             humantime::format_duration(plan.healthy_after)
         ),
-        Some(Refusal::Policy) | None => String::new(),
+        Some(NoRestart::Policy) | None => String::new(),
     }
 }

@@ -6,10 +6,12 @@ mod locking;
 mod verifying;
 mod weighing;
 
-use super::{Duration, Effect, Ended, Event, Exit, Lifecycle, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId, Step, Timer};
+use super::{
+    Duration, Effect, Ended, Event, Exit, Lifecycle, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId, StageState, Timer,
+};
 use super::{ProcessTimer, Progress, RunState, Shutdown, StartStage, Then};
-use crate::plan::Question;
-use crate::state::event::{ANOTHER_MODE, Asked, Inquiry, LockHolder};
+use crate::plan::SchemaCheck;
+use crate::state::event::{ANOTHER_MODE, Inquiry, LockHolder, SchemaQuestion};
 
 /// How long what a command left in its group may take to end before it is killed.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
@@ -42,7 +44,7 @@ pub(super) enum Task {
     /// A command says whether it has done what it should.
     Verify,
     /// The lock's database says so.
-    AskDatabase,
+    QueryDatabase,
 }
 
 /// Where this replica stands with the migration's lock.
@@ -92,7 +94,7 @@ impl Lifecycle {
         self.enter(now, Phase::Migrating);
         self.stage_began(now, "migrate");
         if self.lost_meanwhile() {
-            self.migration_over(now, Step::Down, effects);
+            self.migration_over(now, StageState::Down, effects);
         } else if is_decided {
             self.migrate(now, effects);
         } else {
@@ -109,15 +111,15 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn asks_by_command(&self) -> bool {
-        self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(Question::Command(_))))
+    pub(super) fn checks_by_command(&self) -> bool {
+        self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(SchemaCheck::Command(_))))
     }
 
     fn start_task(&mut self, now: Moment, task: Task, effects: &mut Vec<Effect>) {
         let (step, spawn) = match task {
-            Task::Check | Task::OutdatedCheck => (MigrationStep::Checking, Effect::Ask(Asked::Check)),
+            Task::Check | Task::OutdatedCheck => (MigrationStep::Checking, Effect::QuerySchema(SchemaQuestion::Check)),
             Task::Run => (MigrationStep::Running, Effect::Spawn(ProcessId::Migration)),
-            Task::Verify | Task::AskDatabase => (MigrationStep::Verifying, Effect::Ask(Asked::Verify)),
+            Task::Verify | Task::QueryDatabase => (MigrationStep::Verifying, Effect::QuerySchema(SchemaQuestion::Verify)),
         };
         self.snapshot.migration_lock.step = Some((step, now));
         self.migrating.task = task;
@@ -188,13 +190,13 @@ impl Lifecycle {
             _ => {}
         }
         if self.ending.is_some() || self.lost_meanwhile() {
-            self.migration_over(now, Step::Down, effects);
+            self.migration_over(now, StageState::Down, effects);
             return;
         }
         match task {
             Task::Check | Task::OutdatedCheck => self.checked(now, ended, effects),
             Task::Run => self.verify(now, effects),
-            Task::Verify | Task::AskDatabase => self.migration_over(now, Step::Up, effects),
+            Task::Verify | Task::QueryDatabase => self.migration_over(now, StageState::Up, effects),
         }
     }
 
@@ -206,7 +208,7 @@ impl Lifecycle {
             _ if waits => self.wait_on(now, limit, effects),
             _ if self.migrating.task == Task::OutdatedCheck => self.start_task(now, Task::Check, effects),
             (_, Lock::Held | Lock::Forfeited) => self.run_migration(now, effects),
-            (_, Lock::Idle) => self.ask_lock(now, effects),
+            (_, Lock::Idle) => self.acquire_lock(now, effects),
             _ => {}
         }
     }
@@ -216,7 +218,7 @@ impl Lifecycle {
         if self.migrating.overdue {
             let shown = humantime::format_duration(limit);
             let why = format!("the schema was not migrated by another replica within {shown}; check the one whose mode migrates");
-            self.stage_ended(now, "migrate", Step::Down);
+            self.stage_ended(now, "migrate", StageState::Down);
             self.fail(now, Exit::LockTimeout.code(), why, effects);
             return;
         }
@@ -227,7 +229,7 @@ impl Lifecycle {
     fn nothing_to_do(&mut self, now: Moment, ahead: bool, effects: &mut Vec<Effect>) {
         effects.push(Effect::Disarm(Timer::Schema));
         self.snapshot.migration_lock.ahead = ahead;
-        self.stage_ended(now, "migrate", Step::Up);
+        self.stage_ended(now, "migrate", StageState::Up);
         self.part_over(now, effects);
     }
 
@@ -246,7 +248,7 @@ impl Lifecycle {
         }
         self.transition(ProcessId::Migration, RunState::Idle);
         if self.lost_meanwhile() {
-            self.migration_over(now, Step::Down, effects);
+            self.migration_over(now, StageState::Down, effects);
         } else if self.migrating.task == Task::Run {
             self.run_migration(now, effects);
         } else {
@@ -262,7 +264,7 @@ impl Lifecycle {
 
     pub(super) fn stop_between_tasks(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if !matches!(self.state(ProcessId::Migration), RunState::Clearing(_)) {
-            self.migration_over(now, Step::Down, effects);
+            self.migration_over(now, StageState::Down, effects);
         } else if self.requests.count >= 3 {
             self.kill(ProcessId::Migration, effects);
         }
@@ -283,7 +285,7 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn migration_over(&mut self, now: Moment, step: Step, effects: &mut Vec<Effect>) {
+    pub(super) fn migration_over(&mut self, now: Moment, step: StageState, effects: &mut Vec<Effect>) {
         self.stage_ended(now, "migrate", step);
         self.snapshot.migration_lock.step = None;
         self.part_over(now, effects);

@@ -6,7 +6,7 @@ mod orders;
 mod reloading;
 mod stopping;
 
-use super::{Class, Duration, Effect, Lifecycle, Moment, Outcome, Phase, ProcessId, ProcessTimer, Step, Timer, Watch};
+use super::{Duration, Effect, ErrorKind, Lifecycle, Moment, Outcome, Phase, ProcessId, ProcessTimer, StageState, Timer, Watch};
 use super::{Progress, RunState, StartStage, Then};
 use crate::exit::Ended;
 use crate::plan::module::{ModuleStart, Predecessor};
@@ -127,7 +127,7 @@ impl Lifecycle {
             module.trouble = None;
         }
         self.module_enters(now, id, ModuleState::Activated);
-        self.stage_ended(now, &stage_name(&plan.name), Step::Up);
+        self.stage_ended(now, &stage_name(&plan.name), StageState::Up);
         self.show_check(now, &plan);
         self.feed(now, ProcessId::Module(id), Outcome::passed(Duration::ZERO));
         let own = plan.checks.iter().filter_map(|check| self.plan.checks.get(*check).map(|found| (*check, found)));

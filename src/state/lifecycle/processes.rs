@@ -2,7 +2,7 @@
 //! the run is its owner's policy.
 
 use super::{APP, Check, Child, Phase, RunState, StartSign, StopRules, Then, Timer, Watch};
-use super::{Class, Duration, Effect, Ended, Exit, Lifecycle, Moment, Notice, Outcome, ProcessId, ProcessPlan, ProcessTimer};
+use super::{Duration, Effect, Ended, ErrorKind, Exit, Lifecycle, Moment, Notice, Outcome, ProcessId, ProcessPlan, ProcessTimer};
 use crate::state::process::{next_pause, refusal};
 use crate::state::snapshot::HealingStage;
 
@@ -74,7 +74,7 @@ impl Lifecycle {
         let started = self.process_plan(id).and_then(|plan| plan.started.as_ref()).filter(|_| !id.is_one_off());
         let asks = started.is_some_and(|started| matches!(started.sign, StartSign::Answers { .. }));
         if started.is_some() {
-            self.transition(id, RunState::Starting(Class::Never.into()));
+            self.transition(id, RunState::Starting(ErrorKind::Never.into()));
             self.arm_limit(id, effects);
             if asks {
                 effects.push(Effect::Watch(id, Watch::Start));
@@ -108,7 +108,7 @@ impl Lifecycle {
 
     pub(super) fn startup_probed(&mut self, now: Moment, id: ProcessId, outcome: &Outcome, effects: &mut Vec<Effect>) {
         if matches!(self.state(id), RunState::Starting(_)) && self.goes_on(id) {
-            self.transition(id, RunState::Starting(outcome.why()));
+            self.transition(id, RunState::Starting(outcome.reason()));
             if outcome.result.is_ok() {
                 self.up(now, id, effects);
             }
@@ -170,7 +170,7 @@ impl Lifecycle {
             ProcessId::Main => self.main_spawn_failed(now, code, why, effects),
             ProcessId::Migration => {
                 self.decide(code, why);
-                self.migration_over(now, super::Step::Down, effects);
+                self.migration_over(now, super::StageState::Down, effects);
             }
             ProcessId::Step(_) => self.step_spawn_failed(now, code, why, effects),
             ProcessId::Module(module) if shuts => self.module_left(now, module, effects),

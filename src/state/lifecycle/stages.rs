@@ -1,6 +1,6 @@
 //! The steps of the start: when each began, how and when it ended, and when all of them were over.
 
-use super::{APP, Lifecycle, Moment, Step};
+use super::{APP, Lifecycle, Moment, StageState};
 use crate::plan::module::ModuleStart;
 use crate::plan::{OnFailure, Plan, StepAt, StepPlan};
 use crate::state::snapshot::Stage;
@@ -34,13 +34,13 @@ impl Lifecycle {
     /// Takes down when the start is over: what modules or another start in place do later is no part of it.
     pub(super) fn note_start_over(&mut self, now: Moment) {
         let snapshot = &mut self.snapshot;
-        let is_over = || snapshot.stages.iter().all(|stage| !stage.counts || stage.step != Step::Unknown);
+        let is_over = || snapshot.stages.iter().all(|stage| !stage.counts || stage.step != StageState::Unknown);
         if snapshot.started && snapshot.start_over.is_none() && is_over() {
             snapshot.start_over = Some(now);
         }
     }
 
-    pub(super) fn step_of(&self, name: &str) -> Option<Step> {
+    pub(super) fn step_of(&self, name: &str) -> Option<StageState> {
         self.snapshot.stages.iter().find(|stage| stage.name == name).map(|stage| stage.step)
     }
 
@@ -54,7 +54,7 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn stage_ended(&mut self, now: Moment, name: &str, step: Step) {
+    pub(super) fn stage_ended(&mut self, now: Moment, name: &str, step: StageState) {
         let is_over = self.snapshot.start_over.is_some();
         if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {
             stage.step = step;

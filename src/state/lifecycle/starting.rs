@@ -1,7 +1,7 @@
 //! The runners of the start's stages, and what the main process' start, failure and end mean for the run.
 
-use super::{APP, CheckId, Class, Duration, Effect, Ended, Exit, Lifecycle, Machine, Moment, Outcome, Phase, ProcessId};
-use super::{Progress, RunState, Shutdown, StartStage, Step, Then, Timer, Watch};
+use super::{APP, CheckId, Duration, Effect, Ended, ErrorKind, Exit, Lifecycle, Machine, Moment, Outcome, Phase, ProcessId};
+use super::{Progress, RunState, Shutdown, StageState, StartStage, Then, Timer, Watch};
 use crate::exit::signal_code;
 use crate::plan::StepAt;
 use crate::state::process::refusal;
@@ -87,46 +87,46 @@ impl Lifecycle {
             }
         }
         if !unanswered.is_empty() {
-            effects.push(Effect::AskAgain);
+            effects.push(Effect::ProbeNow);
         }
         self.transition(id, RunState::Waiting(unanswered));
     }
 
     pub(super) fn main_executes(&mut self, now: Moment) {
-        self.stage_ended(now, &format!("spawn:{APP}"), Step::Up);
+        self.stage_ended(now, &format!("spawn:{APP}"), StageState::Up);
         self.feed(now, ProcessId::Main, Outcome::passed(Duration::ZERO));
         self.stage_began(now, &format!("started:{APP}"));
     }
 
     pub(super) fn main_up(&mut self, now: Moment, is_checked: bool, effects: &mut Vec<Effect>) {
         if is_checked {
-            self.stage_ended(now, &format!("started:{APP}"), Step::Up);
+            self.stage_ended(now, &format!("started:{APP}"), StageState::Up);
             effects.push(Effect::Watch(ProcessId::Main, Watch::Nothing));
         }
         self.enter(now, Phase::Running);
         self.snapshot.started = true;
         if !self.plan.own_command {
-            effects.push(Effect::AskAll);
+            effects.push(Effect::ProbeAll);
         }
         self.stage_is_over(now, StartStage::Process, effects);
     }
 
     pub(super) fn main_start_failed(&mut self, now: Moment, stage: &str, why: &str, effects: &mut Vec<Effect>) {
         self.decide(Exit::Unavailable.code(), format!("the {why}"));
-        self.stage_ended(now, &format!("{stage}:{APP}"), Step::Down);
+        self.stage_ended(now, &format!("{stage}:{APP}"), StageState::Down);
         self.enter(now, Phase::Failed);
         self.send_stop(libc::SIGTERM, effects);
     }
 
     pub(super) fn main_spawn_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
-        self.stage_ended(now, &format!("spawn:{APP}"), Step::Down);
-        self.feed(now, ProcessId::Main, Outcome::failed(Class::Exited, "", Duration::ZERO));
+        self.stage_ended(now, &format!("spawn:{APP}"), StageState::Down);
+        self.feed(now, ProcessId::Main, Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
         self.fail(now, code, why, effects);
     }
 
     /// Its end ends the run, unless it is started again.
     pub(super) fn main_ended(&mut self, now: Moment, ended: Ended, ran: Option<Duration>, for_memory: &str, effects: &mut Vec<Effect>) {
-        self.feed(now, ProcessId::Main, Outcome::failed(Class::Exited, "", Duration::ZERO));
+        self.feed(now, ProcessId::Main, Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
         Self::stop_watching(ProcessId::Main, effects);
         let in_a_row = self.process(ProcessId::Main).in_a_row;
         let heals = matches!(self.state(ProcessId::Main), RunState::Stopping(Then::Restart(_)));

@@ -5,11 +5,11 @@ mod stopping;
 
 use super::stages::step_stage;
 use super::{
-    Duration, Effect, Ended, Exit, Lifecycle, Moment, ProcessId, ProcessPlan, ProcessTimer, Progress, RunState, Step, Then, Timer,
+    Duration, Effect, Ended, Exit, Lifecycle, Moment, ProcessId, ProcessPlan, ProcessTimer, Progress, RunState, StageState, Then, Timer,
 };
 use crate::plan::step::ItemPlan;
 use crate::plan::{OnFailure, StepAction, StepAt, StepId, StepPlan};
-use crate::state::event::{Inquiry, Prepared};
+use crate::state::event::{Inquiry, PreparedStep};
 use crate::state::snapshot::{CurrentStep, Doing};
 
 /// How long the check of a step may take.
@@ -114,7 +114,7 @@ impl Lifecycle {
         if !locked || self.has_lock() {
             self.prepare_step(now, effects);
         } else if self.lost_meanwhile() {
-            self.step_over(now, Step::Down, None, effects);
+            self.step_over(now, StageState::Down, None, effects);
         } else {
             self.step_does(now, Doing::Queueing);
             self.take_lock(effects);
@@ -136,7 +136,7 @@ impl Lifecycle {
     /// The lock that the step queued for is ours, unless it went before anybody looked.
     pub(super) fn step_has_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.lost_meanwhile() {
-            self.step_over(now, Step::Down, None, effects);
+            self.step_over(now, StageState::Down, None, effects);
         } else {
             self.prepare_step(now, effects);
         }
@@ -158,7 +158,7 @@ impl Lifecycle {
     }
 
     /// News of what is found out away from the loop; those of a step that is over concern nothing.
-    pub(super) fn prepared(&mut self, now: Moment, inquiry: Inquiry, news: Prepared, effects: &mut Vec<Effect>) {
+    pub(super) fn prepared(&mut self, now: Moment, inquiry: Inquiry, news: PreparedStep, effects: &mut Vec<Effect>) {
         let current = match inquiry {
             Inquiry::Migration => return self.migration_weighed(now, &news, effects),
             Inquiry::Step(id) => (id, Task::Prepare),
@@ -167,7 +167,7 @@ impl Lifecycle {
         if self.stepping.current != Some(current) || self.ending.is_some() {
             return;
         }
-        if let Prepared::Progress(words) = news {
+        if let PreparedStep::Progress(words) = news {
             if let Some(step) = &mut self.snapshot.step {
                 step.progress = Some(words);
             }
@@ -175,19 +175,21 @@ impl Lifecycle {
         }
         effects.push(Effect::Disarm(limit(current.0)));
         if self.step_is_locked() && self.lost_meanwhile() {
-            return self.step_over(now, Step::Down, None, effects);
+            return self.step_over(now, StageState::Down, None, effects);
         }
         match (current.1, news) {
-            (Task::Weigh(number), Prepared::Skipped) => self.begin_item(now, number + 1, effects),
+            (Task::Weigh(number), PreparedStep::Skipped) => self.begin_item(now, number + 1, effects),
             (Task::Weigh(number), _) => self.check_item(now, number, effects),
-            (_, Prepared::Skipped) => self.step_over(now, Step::Up, Some("skipped: its condition does not hold".to_owned()), effects),
-            (_, Prepared::Done(words)) => self.step_over(now, Step::Up, Some(words), effects),
-            (_, Prepared::Failed(code, why)) => self.step_failed(now, code, why, effects),
-            (_, Prepared::Commands(commands)) => {
+            (_, PreparedStep::Skipped) => {
+                self.step_over(now, StageState::Up, Some("skipped: its condition does not hold".to_owned()), effects)
+            }
+            (_, PreparedStep::Done(words)) => self.step_over(now, StageState::Up, Some(words), effects),
+            (_, PreparedStep::Failed(code, why)) => self.step_failed(now, code, why, effects),
+            (_, PreparedStep::Commands(commands)) => {
                 self.stepping.commands = commands;
                 self.check_step(now, effects);
             }
-            (_, Prepared::Progress(_)) => {}
+            (_, PreparedStep::Progress(_)) => {}
         }
     }
 
@@ -217,10 +219,10 @@ impl Lifecycle {
             return self.step_abandoned(now, effects);
         }
         if self.ending.is_some() || (self.step_is_locked() && self.lost_meanwhile()) {
-            return self.step_over(now, Step::Down, None, effects);
+            return self.step_over(now, StageState::Down, None, effects);
         }
         match task {
-            Task::Check if ended == Ended::Code(0) => self.step_over(now, Step::Up, Some("nothing to do".to_owned()), effects),
+            Task::Check if ended == Ended::Code(0) => self.step_over(now, StageState::Up, Some("nothing to do".to_owned()), effects),
             Task::Check => self.begin_item(now, 0, effects),
             Task::CheckItem(number) if ended == Ended::Code(0) => self.begin_item(now, number + 1, effects),
             Task::CheckItem(number) => self.run_item(now, number, effects),
@@ -237,7 +239,7 @@ impl Lifecycle {
         }
         self.transition(ProcessId::Step(id), RunState::Idle);
         if self.step_is_locked() && self.lost_meanwhile() {
-            self.step_over(now, Step::Down, None, effects);
+            self.step_over(now, StageState::Down, None, effects);
         } else {
             self.run_item(now, number, effects);
         }
@@ -258,15 +260,15 @@ impl Lifecycle {
             let sentence = format!("the step `{}` failed: it {why}{before}", step.name);
             self.decide(code, sentence);
         }
-        self.step_over(now, Step::Down, Some(why), effects);
+        self.step_over(now, StageState::Down, Some(why), effects);
     }
 
-    fn step_over(&mut self, now: Moment, step: Step, note: Option<String>, effects: &mut Vec<Effect>) {
+    fn step_over(&mut self, now: Moment, step: StageState, note: Option<String>, effects: &mut Vec<Effect>) {
         self.note_step(now, step, note);
         self.part_over(now, effects);
     }
 
-    fn note_step(&mut self, now: Moment, step: Step, note: Option<String>) {
+    fn note_step(&mut self, now: Moment, step: StageState, note: Option<String>) {
         let Some(name) = self.current_step().map(step_stage) else { return };
         self.stage_ended(now, &name, step);
         if let Some(stage) = self.snapshot.stages.iter_mut().find(|stage| stage.name == name) {

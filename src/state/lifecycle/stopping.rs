@@ -88,7 +88,7 @@ impl Lifecycle {
                 effects.extend([Timer::Withdraw, Timer::Drain].map(Effect::Disarm));
                 self.send_stop(first, effects);
             }
-            Shutdown::Preceding(_) if !is_last || never_kills => self.ask_held_main(effects),
+            Shutdown::Preceding(_) if !is_last || never_kills => self.stop_held_main(effects),
             Shutdown::Preceding(_) => self.kill(ProcessId::Main, effects),
             Shutdown::Stopping(id) | Shutdown::Killing(id) => match self.state(id) {
                 RunState::Stopping(_) if !is_last || (never_kills && id == ProcessId::Main) => {
@@ -159,21 +159,21 @@ impl Lifecycle {
             self.shut(Shutdown::Preceding(number));
             effects.push(Effect::Arm(Timer::Precedence, self.stop_timeout() / 2));
         } else {
-            self.ask_main(number, effects);
+            self.stop_main(number, effects);
         }
         effects.push(Effect::Arm(Timer::Grace, self.stop_timeout()));
     }
 
     /// Asks the main child to stop that was to wait for modules, if there is one.
-    pub(super) fn ask_held_main(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn stop_held_main(&mut self, effects: &mut Vec<Effect>) {
         if let Some(Shutdown::Preceding(number)) = self.shutdown {
             effects.push(Effect::Disarm(Timer::Precedence));
-            self.ask_main(number, effects);
+            self.stop_main(number, effects);
         }
     }
 
     /// Asks the main child, and wakes it should it be stopped: a signal to a stopped process stays pending.
-    fn ask_main(&mut self, number: i32, effects: &mut Vec<Effect>) {
+    fn stop_main(&mut self, number: i32, effects: &mut Vec<Effect>) {
         self.shut(Shutdown::Stopping(ProcessId::Main));
         self.transition(ProcessId::Main, RunState::Stopping(Then::Rest));
         let asked = self.main().and_then(|main| main.stop_signal);

@@ -6,7 +6,6 @@ mod forwarding;
 mod hanging;
 mod healing;
 mod laws;
-mod leaving;
 mod migrating;
 mod modules;
 mod neighbours;
@@ -14,6 +13,7 @@ mod order;
 mod orders;
 mod reloading;
 mod restarting;
+mod shutdown;
 mod stepping;
 mod table;
 mod walk;
@@ -28,9 +28,9 @@ use super::super::snapshot::Phase;
 use super::Lifecycle;
 use crate::clock::Moment;
 use crate::exit::Ended;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::argv::{Argv, Word};
-use crate::plan::process::{Conditions, RestartPlan, SignalPlan, StartSign};
+use crate::plan::process::{RestartPlan, SignalPlan, StartSign};
 use crate::plan::target::{Address, RedisPlace, RedisTarget, Target};
 use crate::plan::{Affects, CheckPlan, HeartbeatPlan, LockPlan, MigrationPlan, Plan, ProcessPlan, Service, StartedPlan};
 
@@ -50,7 +50,7 @@ fn check(name: &str, wait: u64, affects: Affects) -> CheckPlan {
         creates_database: false,
         affects,
         interval: Duration::from_secs(5),
-        spaced: false,
+        rate_limited: false,
         timeout: Duration::from_secs(2),
         failure_threshold: 2,
         success_threshold: 1,
@@ -59,21 +59,7 @@ fn check(name: &str, wait: u64, affects: Affects) -> CheckPlan {
 }
 
 fn process() -> ProcessPlan {
-    ProcessPlan {
-        argv: Argv::new(vec![Word::plain("serve")]).unwrap(),
-        env: Vec::new(),
-        env_remove: Vec::new(),
-        conditions: Conditions::default(),
-        label: None,
-        started: None,
-        signals: SignalPlan::default(),
-        stop_signal: None,
-        stop_timeout: Duration::from_secs(8),
-        drain_delay: Duration::ZERO,
-        success_codes: BTreeSet::new(),
-        restart: RestartPlan::default(),
-        watchdog: None,
-    }
+    ProcessPlan { stop_timeout: Duration::from_secs(8), ..ProcessPlan::new(Argv::new(vec![Word::plain("serve")]).unwrap()) }
 }
 
 /// A process and nothing else.
@@ -148,7 +134,7 @@ fn passed() -> Outcome {
 }
 
 fn refused() -> Outcome {
-    Outcome::failed(Class::Refused, "", Duration::from_millis(1))
+    Outcome::failed(ErrorKind::Refused, "", Duration::from_millis(1))
 }
 
 fn signal(number: i32) -> Event {

@@ -6,15 +6,15 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Child, HEARTBEAT, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step};
+use super::{Child, HEARTBEAT, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, StageState, Status};
 use crate::clock::Moment;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
 use crate::state::event::Readiness;
 use crate::state::instances::{Instance, Instances};
 
-/// The private words of every failure: no answer without authority may hold them.
+/// The private words of every failure: no answer to an unauthorized reader may hold them.
 pub(crate) const PRIVATE: &str = "words of a driver";
 
 fn moment(seconds: u64) -> Moment {
@@ -22,9 +22,9 @@ fn moment(seconds: u64) -> Moment {
 }
 
 prop_compose! {
-    fn outcome()(class in prop::sample::select(Class::ALL.to_vec()), passes in any::<bool>(), elapsed in 0..4000u64) -> Outcome {
+    fn outcome()(class in prop::sample::select(ErrorKind::ALL.to_vec()), passes in any::<bool>(), elapsed in 0..4000u64) -> Outcome {
         let elapsed = Duration::from_millis(elapsed);
-        if passes || class == Class::Ok { Outcome::passed(elapsed) } else { Outcome::failed(class, PRIVATE, elapsed) }
+        if passes || class == ErrorKind::Ok { Outcome::passed(elapsed) } else { Outcome::failed(class, PRIVATE, elapsed) }
     }
 }
 
@@ -53,7 +53,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn stage(index: usize)(step in prop::sample::select(vec![Step::Unknown, Step::Up, Step::Up, Step::Up, Step::Down]), counts in any::<bool>()) -> Stage {
+    fn stage(index: usize)(step in prop::sample::select(vec![StageState::Unknown, StageState::Up, StageState::Up, StageState::Up, StageState::Down]), counts in any::<bool>()) -> Stage {
         Stage { name: format!("{}:c{index}", ["wait", "module"][index % 2]), step, counts, began: None, ended: None, note: None }
     }
 }
@@ -121,7 +121,7 @@ prop_compose! {
             stages,
             checks,
             child: Child { restarts: counters.2, status: Some(PRIVATE.to_owned()), ..Child::default() },
-            heartbeat: Heartbeat { configured: true, written: counters.0, failed: [(Class::Timeout, counters.1)].into(), ..Heartbeat::default() },
+            heartbeat: Heartbeat { configured: true, written: counters.0, failed: [(ErrorKind::Timeout, counters.1)].into(), ..Heartbeat::default() },
             migration,
             migration_lock: MigrationLock { holder: Some((PRIVATE.into(), moment(40))), ..MigrationLock::default() },
             modules,

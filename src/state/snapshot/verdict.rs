@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, Status, Step};
+use super::{HEARTBEAT, Migration, Module, Phase, Snapshot, Stage, StageState, Status};
 #[cfg(doc)]
 use crate::clock::Turns;
 use crate::clock::{Moment, Pulse};
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::state::check::{Check, State};
 use crate::state::event::Preparation;
 
@@ -61,7 +61,7 @@ pub struct Item<'a> {
     /// Whether it passes.
     pub passes: bool,
     /// Why not.
-    pub class: Class,
+    pub class: ErrorKind,
     /// The check of that name; none for a line about the run itself.
     pub check: Option<&'a Check>,
 }
@@ -74,7 +74,7 @@ pub struct Assessed<'a> {
     /// What it is now.
     pub state: State,
     /// Why it is not simply up.
-    pub class: Class,
+    pub class: ErrorKind,
     /// Whether it counts for the status; every document lists those that do.
     pub counts: bool,
 }
@@ -107,14 +107,15 @@ impl<'a> Assessment<'a> {
     pub fn items(&self, level: Level) -> Vec<Item<'a>> {
         let Self { snapshot, look, .. } = *self;
         let own = |name, passes, class| Item { name, passes, class, check: None };
-        let stages = || snapshot.stages.iter().filter(|stage| stage.counts).map(|stage| (stage.name.as_str(), stage.step == Step::Up));
-        let mut items = vec![own("ping", true, Class::Ok)];
+        let stages =
+            || snapshot.stages.iter().filter(|stage| stage.counts).map(|stage| (stage.name.as_str(), stage.step == StageState::Up));
+        let mut items = vec![own("ping", true, ErrorKind::Ok)];
         if level == Level::Started {
-            items.extend(stages().map(|(name, is_up)| own(name, is_up || snapshot.started, Class::NotReady)));
+            items.extend(stages().map(|(name, is_up)| own(name, is_up || snapshot.started, ErrorKind::NotReady)));
             return items;
         }
-        items.push(own("scheduler", look.scheduler_passes(level), Class::Stale));
-        let class = if look.stuck { Class::Stale } else { Class::Exited };
+        items.push(own("scheduler", look.scheduler_passes(level), ErrorKind::Stale));
+        let class = if look.stuck { ErrorKind::Stale } else { ErrorKind::Exited };
         items.push(own("supervisor", snapshot.phase != Phase::Failed && !look.stuck, class));
         let of =
             |Assessed { check, class, .. }: &Assessed<'a>, passes| Item { name: &check.name, passes, class: *class, check: Some(*check) };
@@ -128,15 +129,15 @@ impl<'a> Assessment<'a> {
             return items;
         }
         let through = snapshot.started && (snapshot.phase == Phase::Running || snapshot.phase.is_leaving());
-        items.push(own("startup", through, Class::NotReady));
-        items.push(own("shutdown", !snapshot.phase.is_leaving(), Class::NotReady));
+        items.push(own("startup", through, ErrorKind::NotReady));
+        items.push(own("shutdown", !snapshot.phase.is_leaving(), ErrorKind::NotReady));
         // Unknown is not ready.
         items.extend(of_all(|one| one.check.affects.readiness(), State::passes));
         if level == Level::Ready {
             return items;
         }
         if snapshot.started {
-            items.extend(stages().filter(|(_, is_up)| !is_up).map(|(name, _)| own(name, false, Class::NotReady)));
+            items.extend(stages().filter(|(_, is_up)| !is_up).map(|(name, _)| own(name, false, ErrorKind::NotReady)));
         }
         items.extend(of_all(|one| one.counts && !one.check.affects.readiness() && !one.check.affects.liveness(), State::passes));
         items
@@ -164,9 +165,9 @@ impl<'a> Assessment<'a> {
         match snapshot.phase {
             Phase::Failed | Phase::Stopped => Status::Down,
             Phase::Draining => Status::OutOfService,
-            _ if !snapshot.started && snapshot.base_start() == Step::Down => Status::Down,
+            _ if !snapshot.started && snapshot.base_start() == StageState::Down => Status::Down,
             _ if !snapshot.started => Status::Unknown,
-            Phase::Running if snapshot.stages.iter().any(|stage| stage.counts && stage.step == Step::Unknown) => Status::Unknown,
+            Phase::Running if snapshot.stages.iter().any(|stage| stage.counts && stage.step == StageState::Unknown) => Status::Unknown,
             _ if self.passes(Level::Deep) => Status::Up,
             _ => Status::Down,
         }
@@ -217,24 +218,24 @@ impl Snapshot {
     }
 
     /// The start of the service itself, without that of its modules.
-    pub fn base_start(&self) -> Step {
+    pub fn base_start(&self) -> StageState {
         let steps = || self.stages.iter().filter(|stage| stage.counts && !stage.name.starts_with("module:")).map(|stage| stage.step);
         match () {
-            () if self.phase == Phase::Failed || steps().any(|step| step == Step::Down) => Step::Down,
-            () if steps().all(|step| step == Step::Up) => Step::Up,
-            () => Step::Unknown,
+            () if self.phase == Phase::Failed || steps().any(|step| step == StageState::Down) => StageState::Down,
+            () if steps().all(|step| step == StageState::Up) => StageState::Up,
+            () => StageState::Unknown,
         }
     }
 
     /// The start as a whole over the steps that count, as Koupleless sums it up: any unknown before any down, but for a start of the
     /// service itself that has failed.
-    pub fn startup(&self) -> Step {
+    pub fn startup(&self) -> StageState {
         let counted = || self.stages.iter().filter(|stage| stage.counts).map(|stage| stage.step);
         match () {
-            () if self.base_start() == Step::Down => Step::Down,
-            () if counted().all(|step| step == Step::Up) => Step::Up,
-            () if counted().any(|step| step == Step::Unknown) => Step::Unknown,
-            () => Step::Down,
+            () if self.base_start() == StageState::Down => StageState::Down,
+            () if counted().all(|step| step == StageState::Up) => StageState::Up,
+            () if counted().any(|step| step == StageState::Unknown) => StageState::Unknown,
+            () => StageState::Down,
         }
     }
 

@@ -4,8 +4,8 @@ use tracing::error;
 
 use super::{FIRST_PAUSE, LONGEST_PAUSE, Work};
 use crate::exit::Exit;
+use crate::heartbeat::{self, HeartbeatContext};
 use crate::mailbox::{Mailbox, Term};
-use crate::registry::{self, Duty};
 use crate::state::event::{Event, LockNews, Readiness};
 
 /// Works until the end of the term at most: a thread that was replaced and turns again does no further work.
@@ -28,24 +28,24 @@ pub(super) async fn keep<F: Future<Output = ()> + Send + 'static>(name: &'static
 }
 
 /// As [`keep`]; what others read of this instance is taken back first, it is back within a beat, and a stop ends the pause.
-pub(super) async fn keep_heartbeat(start: fn(Duty) -> Work, mut duty: Duty, term: Term) {
+pub(super) async fn keep_heartbeat(start: fn(HeartbeatContext) -> Work, mut context: HeartbeatContext, term: Term) {
     let mut pause = FIRST_PAUSE;
-    while let Err(fault) = tokio::spawn(during(term.clone(), start(duty.clone()))).await {
-        pause = pause.min(duty.plan.every);
+    while let Err(fault) = tokio::spawn(during(term.clone(), start(context.clone()))).await {
+        pause = pause.min(context.plan.every);
         let (why, after) = (describe(&fault), humantime::format_duration(pause));
         error!("the heartbeat failed ({why}); what it has written is withdrawn, starting it again in {after}");
-        let state = *duty.readiness.borrow_and_update();
-        let withdrawn = tokio::spawn(during(term.clone(), registry::withdraw(duty.clone(), state))).await;
+        let state = *context.readiness.borrow_and_update();
+        let withdrawn = tokio::spawn(during(term.clone(), heartbeat::withdraw(context.clone(), state))).await;
         if let Err(fault) = withdrawn {
             error!("withdrawing the heartbeat failed ({})", describe(&fault));
         }
         if state == Readiness::Stopped {
-            duty.mailbox.send(Event::Withdrawn);
+            context.mailbox.send(Event::Withdrawn);
             return;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = duty.readiness.wait_for(|readiness| *readiness == Readiness::Stopped) => {}
+            _ = context.readiness.wait_for(|readiness| *readiness == Readiness::Stopped) => {}
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

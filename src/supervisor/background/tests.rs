@@ -39,7 +39,7 @@ fn plan() -> Arc<Plan> {
         timeout: Duration::from_secs(2),
         failure_threshold: 3,
         success_threshold: 1,
-        spaced: false,
+        rate_limited: false,
         on_down: crate::plan::OnDown::default(),
     };
     let service =

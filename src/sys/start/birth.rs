@@ -35,7 +35,7 @@ impl Birth {
     }
 
     /// Tells a pid, or an errno below 0, unless one was told before; async-signal-safe.
-    pub(super) fn tell(&self, what: i32) {
+    pub(super) fn report(&self, what: i32) {
         if self.0.compare_exchange(0, what, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             // SAFETY: futex(2) wakes whoever waits at this address; it reads nothing.
             unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), FUTEX_WAKE, i32::MAX) };
@@ -48,6 +48,6 @@ pub(super) struct OrNone<'b>(pub(super) &'b Birth);
 
 impl Drop for OrNone<'_> {
     fn drop(&mut self) {
-        self.0.tell(-libc::EAGAIN);
+        self.0.report(-libc::EAGAIN);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
-use super::{Birth, Recipe, Step};
+use super::{Birth, Recipe, SpawnStep};
 use crate::sys::{clean_dispositions, set_mask};
 
 /// What reads a script that does not say so itself, as `execvp(3)` of glibc and every shell has it; musl's has not.
@@ -60,7 +60,7 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
     // SAFETY: `start` hands in its launch, which nobody else uses while the child lives.
     let Launch { recipe, pointers, report, birth } = unsafe { &mut *launch.cast::<Launch>() };
     let mut report = *report;
-    let fail = |report: c_int, step: Step| -> ! {
+    let fail = |report: c_int, step: SpawnStep| -> ! {
         let [a, b, c, d] = errno().to_ne_bytes();
         let message = [step as u8, a, b, c, d];
         // SAFETY: writes five live bytes to our own pipe, then ends without running anything of the parent's.
@@ -75,7 +75,7 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
         let pid = libc::getpid();
         // Before its pid is told, so that whoever knows it can reach the group.
         libc::setpgid(0, 0);
-        birth.tell(pid);
+        birth.report(pid);
         for withheld in &recipe.withheld {
             libc::fcntl(*withheld, libc::F_SETFD, libc::FD_CLOEXEC);
         }
@@ -92,13 +92,13 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
         for (ours, theirs) in &recipe.pass {
             let passed = if ours == theirs { libc::fcntl(*ours, libc::F_SETFD, 0) } else { libc::dup2(*ours, *theirs) };
             if passed < 0 {
-                fail(report, Step::Pass);
+                fail(report, SpawnStep::Pass);
             }
         }
         for (resource, soft, hard) in &recipe.limits {
             let limit = [*soft, *hard];
             if libc::syscall(libc::SYS_prlimit64, 0, *resource, limit.as_ptr(), std::ptr::null::<u64>()) != 0 {
-                fail(report, Step::Limit);
+                fail(report, SpawnStep::Limit);
             }
         }
         if let Some(mask) = recipe.umask {
@@ -110,7 +110,7 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
             && libc::chdir(directory.as_ptr()) != 0
         {
             if recipe.credentials.is_none() || errno() != libc::EACCES {
-                fail(report, Step::Directory);
+                fail(report, SpawnStep::Directory);
             }
             enter = Some(directory);
         }
@@ -120,11 +120,11 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
                 && libc::syscall(libc::SYS_setresgid, gid, gid, gid) == 0
                 && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0;
             if !done {
-                fail(report, Step::Credentials);
+                fail(report, SpawnStep::Credentials);
             }
         }
         if enter.is_some_and(|directory| libc::chdir(directory.as_ptr()) != 0) {
-            fail(report, Step::Directory);
+            fail(report, SpawnStep::Directory);
         }
         if recipe.no_new_privileges {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -147,16 +147,16 @@ pub(super) extern "C" fn child(launch: *mut c_void) -> c_int {
                     }
                     libc::execve(SHELL.as_ptr(), pointers.shell.as_ptr(), pointers.env.as_ptr());
                     set_errno(libc::ENOEXEC);
-                    fail(report, Step::Exec);
+                    fail(report, SpawnStep::Exec);
                 }
-                _ => fail(report, Step::Exec),
+                _ => fail(report, SpawnStep::Exec),
             }
         }
         if denied {
             set_errno(libc::EACCES);
         }
     }
-    fail(report, Step::Exec)
+    fail(report, SpawnStep::Exec)
 }
 
 /// Whether the beginning of this file is text without a first line that names an interpreter; async-signal-safe.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::report::Report;
 use crate::outcome::Volume;
 use crate::state::check::State;
-use crate::state::snapshot::{Assessed, Assessment, Level, Migration, Step};
+use crate::state::snapshot::{Assessed, Assessment, Level, Migration, StageState};
 use crate::view::members::Members;
 use crate::view::{MigrationPart, time, words};
 
@@ -21,7 +21,7 @@ pub(in crate::view) struct Component<'a> {
     pub(super) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     components: Option<Parts<'a>>,
-    /// For those with authority, but for the parts in the syntax of version 2.
+    /// For authorized readers, but for the parts in the syntax of version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<Details<'a>>,
 }
@@ -128,14 +128,14 @@ pub(super) const fn state(level: Level, holds: bool) -> &'static str {
 }
 
 /// A check that counts.
-pub(super) fn of_check<'a>(assessed: &Assessed<'a>, authority: bool) -> Component<'a> {
+pub(super) fn of_check<'a>(assessed: &Assessed<'a>, authorized: bool) -> Component<'a> {
     let Assessed { check, state, .. } = *assessed;
-    let details = authority.then(|| {
+    let details = authorized.then(|| {
         let last = check.last();
         let milliseconds = |seconds: f64| format!("{:.1}", seconds * 1000.0).parse().unwrap_or_default();
         Details::Check(Box::new(CheckDetails {
             kind: check.kind,
-            error: (state != State::Up).then(|| words(assessed, authority)),
+            error: (state != State::Up).then(|| words(assessed, authorized)),
             degraded: state == State::Degraded,
             response_time_ms: last.map(|last| milliseconds(last.elapsed.as_secs_f64())),
             check_time: last.map(|last| time::iso(last.at)),
@@ -161,22 +161,22 @@ pub(super) const fn word(state: State) -> &'static str {
 }
 
 /// What Spring calls a step of the start.
-pub(super) const fn step_word(step: Step) -> &'static str {
+pub(super) const fn step_word(step: StageState) -> &'static str {
     match step {
-        Step::Up => "UP",
-        Step::Unknown => "UNKNOWN",
-        Step::Down => "DOWN",
+        StageState::Up => "UP",
+        StageState::Unknown => "UNKNOWN",
+        StageState::Down => "DOWN",
     }
 }
 
 /// The start with its steps.
-pub(super) fn startup<'a>(assessment: &Assessment<'a>, authority: bool) -> Component<'a> {
+pub(super) fn startup<'a>(assessment: &Assessment<'a>, authorized: bool) -> Component<'a> {
     let snapshot = assessment.snapshot;
     let migrates = matches!(snapshot.migration, Migration::Queued { .. } | Migration::Holder { .. });
     let stages = snapshot.stages.iter().map(|stage| {
-        let migration = if migrates && stage.name == "migrate" { MigrationPart::new(assessment, authority) } else { None };
+        let migration = if migrates && stage.name == "migrate" { MigrationPart::new(assessment, authorized) } else { None };
         (stage.name.as_str(), StageDetails { status: step_word(stage.step), migration })
     });
-    let details = (authority && !snapshot.stages.is_empty()).then(|| Details::Start(Members(stages.collect())));
+    let details = (authorized && !snapshot.stages.is_empty()).then(|| Details::Start(Members(stages.collect())));
     Component { details, ..Component::leaf(step_word(snapshot.startup())) }
 }

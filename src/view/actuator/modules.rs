@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::component::{Component, Details, ModuleDetails, Parts, Syntax, of_check, step_word, word};
 use crate::plan::ComponentNames;
 use crate::state::check::State;
-use crate::state::snapshot::{Assessed, Assessment, Module, ModuleState, Snapshot, Step};
+use crate::state::snapshot::{Assessed, Assessment, Module, ModuleState, Snapshot, StageState};
 use crate::view::words;
 
 /// What stands for the process of a module among its checks: Spring's `ping`, which says that it answers at all.
@@ -20,10 +20,10 @@ pub(super) const fn names(wanted: ComponentNames) -> [&'static str; 2] {
 }
 
 /// `arkBizAggregate`: the modules whose start is through, each with its checks; of those that count, DOWN before UNKNOWN before UP.
-pub(super) fn running<'a>(assessment: &Assessment<'a>, authority: bool) -> Component<'a> {
+pub(super) fn running<'a>(assessment: &Assessment<'a>, authorized: bool) -> Component<'a> {
     let snapshot = assessment.snapshot;
     let is_there = |module: &&Module| {
-        let through = snapshot.start_of(module).is_some_and(|stage| stage.step == Step::Up);
+        let through = snapshot.start_of(module).is_some_and(|stage| stage.step == StageState::Up);
         through && assessment.checks_of(module).next().is_some()
     };
     let there = || snapshot.modules.iter().filter(is_there);
@@ -31,7 +31,7 @@ pub(super) fn running<'a>(assessment: &Assessment<'a>, authority: bool) -> Compo
     let status = word(worst(counted));
     let parts = there().map(|module| {
         let status = word(worst(assessment.checks_of(module)));
-        let own = Component::composite(status, checks(assessment, module, authority), Syntax::V2);
+        let own = Component::composite(status, checks(assessment, module, authorized), Syntax::V2);
         (full_name(&module.name, &module.version), own)
     });
     Component::composite(status, parts.collect(), Syntax::V2)
@@ -56,9 +56,9 @@ fn full_name<'a>(name: &'a str, version: &str) -> Cow<'a, str> {
 }
 
 /// What is asked of a module, by its names within it.
-fn checks<'a>(assessment: &Assessment<'a>, module: &'a Module, authority: bool) -> Parts<'a> {
+fn checks<'a>(assessment: &Assessment<'a>, module: &'a Module, authorized: bool) -> Parts<'a> {
     let within = |name: &'a str| name.strip_prefix(&*module.name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(PROCESS);
-    assessment.checks_of(module).map(|assessed| (within(&assessed.check.name).into(), of_check(assessed, authority))).collect()
+    assessment.checks_of(module).map(|assessed| (within(&assessed.check.name).into(), of_check(assessed, authorized))).collect()
 }
 
 fn worst<'b, 'a: 'b>(checks: impl Iterator<Item = &'b Assessed<'a>>) -> State {
@@ -72,27 +72,27 @@ fn worst<'b, 'a: 'b>(checks: impl Iterator<Item = &'b Assessed<'a>>) -> State {
 
 /// The module whose pages are at this path, as its own Actuator would tell of it: `/{web_path}/actuator/health`. Koupleless' document
 /// names `/info` for the same.
-pub(super) fn own<'a>(assessment: &Assessment<'a>, web_path: &[&str], authority: bool, syntax: Syntax) -> Option<Component<'a>> {
+pub(super) fn own<'a>(assessment: &Assessment<'a>, web_path: &[&str], authorized: bool, syntax: Syntax) -> Option<Component<'a>> {
     let is_meant = |module: &&Module| {
         let path = module.web_path.trim_matches('/');
         !path.is_empty() && path.split('/').eq(web_path.iter().copied())
     };
     let module = assessment.snapshot.modules.iter().find(is_meant)?;
-    Some(Component::composite(status(assessment, module), checks(assessment, module, authority), syntax))
+    Some(Component::composite(status(assessment, module), checks(assessment, module, authorized), syntax))
 }
 
 /// All modules by name, with their states: what stands at `/actuator/health/modules`.
-pub(super) fn all<'a>(assessment: &Assessment<'a>, authority: bool, syntax: Syntax) -> Component<'a> {
+pub(super) fn all<'a>(assessment: &Assessment<'a>, authorized: bool, syntax: Syntax) -> Component<'a> {
     let all = &assessment.snapshot.modules;
     let counted = all.iter().filter(|module| module.counts);
-    let starts: Vec<Step> = counted.filter_map(|module| assessment.snapshot.start_of(module)).map(|stage| stage.step).collect();
+    let starts: Vec<StageState> = counted.filter_map(|module| assessment.snapshot.start_of(module)).map(|stage| stage.step).collect();
     let runtime = worst(all.iter().flat_map(|module| assessment.checks_of(module)).filter(|assessed| assessed.counts));
     let status = match () {
-        () if starts.contains(&Step::Unknown) => "UNKNOWN",
-        () if starts.contains(&Step::Down) => "DOWN",
+        () if starts.contains(&StageState::Unknown) => "UNKNOWN",
+        () if starts.contains(&StageState::Down) => "DOWN",
         () => word(runtime),
     };
-    let parts = all.iter().map(|module| (module.name.as_str().into(), of_module(assessment, module, authority)));
+    let parts = all.iter().map(|module| (module.name.as_str().into(), of_module(assessment, module, authorized)));
     Component::composite(status, parts.collect(), syntax)
 }
 
@@ -106,9 +106,9 @@ fn status(assessment: &Assessment<'_>, module: &Module) -> &'static str {
     }
 }
 
-fn of_module<'a>(assessment: &Assessment<'a>, module: &'a Module, authority: bool) -> Component<'a> {
-    let failing = || assessment.checks_of(module).find(|assessed| assessed.state != State::Up).map(|assessed| words(assessed, authority));
-    let details = authority.then(|| {
+fn of_module<'a>(assessment: &Assessment<'a>, module: &'a Module, authorized: bool) -> Component<'a> {
+    let failing = || assessment.checks_of(module).find(|assessed| assessed.state != State::Up).map(|assessed| words(assessed, authorized));
+    let details = authorized.then(|| {
         Details::Module(ModuleDetails {
             biz_state: module.state.word(),
             startup_affects_health: module.counts,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::outcome::{Cause, Class, Failure, Part};
+use crate::outcome::{Detail, EndpointResult, ErrorKind, Failure};
 use crate::state::check::Record;
 use crate::view::time;
 
@@ -81,7 +81,7 @@ impl<'a> Report<'a> {
 
 impl<'a> ClientReport<'a> {
     /// The report on one client, to which these parts belong.
-    fn new(check: &'a str, parts: &'a [Part], at: &str) -> Self {
+    fn new(check: &'a str, parts: &'a [EndpointResult], at: &str) -> Self {
         let mut status_summary: BTreeMap<&str, usize> = BTreeMap::new();
         for part in parts {
             *status_summary.entry(code(part)).or_default() += 1;
@@ -113,7 +113,7 @@ fn worse(one: &'static str, other: &'static str) -> &'static str {
 }
 
 impl<'a> Api<'a> {
-    fn new(part: &'a Part, at: &str) -> Self {
+    fn new(part: &'a EndpointResult, at: &str) -> Self {
         let failure = part.result.as_ref().err();
         let words = |failure: &'a Failure| match failure.private.as_str() {
             "" => failure.class.public(),
@@ -132,17 +132,17 @@ impl<'a> Api<'a> {
 }
 
 /// dify-status' word for what an endpoint yielded.
-fn code(part: &Part) -> &'static str {
+fn code(part: &EndpointResult) -> &'static str {
     let Err(Failure { class, cause, .. }) = &part.result else { return "normal" };
     match (class, part.status) {
-        _ if *cause == Cause::NotConfigured => "not_configured",
-        _ if *cause == Cause::Skipped => "skipped",
+        _ if *cause == Detail::NotConfigured => "not_configured",
+        _ if *cause == Detail::Skipped => "skipped",
         (_, Some(404)) => "not_found_404",
-        (_, Some(401)) | (Class::Auth, None) => "unauthorized_401",
+        (_, Some(401)) | (ErrorKind::Auth, None) => "unauthorized_401",
         (_, Some(400..500)) => "client_error",
         (_, Some(500..600)) => "server_error",
-        (Class::Dns | Class::Refused | Class::Unreachable, _) => "network_error",
-        (Class::Timeout, _) => "timeout",
+        (ErrorKind::Dns | ErrorKind::Refused | ErrorKind::Unreachable, _) => "network_error",
+        (ErrorKind::Timeout, _) => "timeout",
         _ => "unknown_error",
     }
 }
@@ -153,10 +153,10 @@ mod tests {
 
     use super::*;
     use crate::clock::Moment;
-    use crate::outcome::{Client, Private};
+    use crate::outcome::{EndpointClient, Private};
 
     fn record(results: Vec<Result<(), Failure>>) -> Record {
-        let part = |(index, result): (usize, Result<(), Failure>)| Part {
+        let part = |(index, result): (usize, Result<(), Failure>)| EndpointResult {
             name: format!("api{index}"),
             target: format!("http://dify:5001/{index}"),
             client: None,
@@ -166,12 +166,12 @@ mod tests {
         };
         let parts = results.into_iter().enumerate().map(part).collect();
         let at = Moment { wall: Duration::from_secs(1_767_607_200), ..Moment::default() };
-        Record { at, class: Class::Ok, cause: Cause::Plain, private: Private::default(), elapsed: Duration::ZERO, parts, volume: None }
+        Record { at, class: ErrorKind::Ok, cause: Detail::Plain, private: Private::default(), elapsed: Duration::ZERO, parts, volume: None }
     }
 
     #[test]
     fn the_sample_of_one_that_fails() {
-        let failed = Failure::new(Class::Timeout, "I/O error");
+        let failed = Failure::new(ErrorKind::Timeout, "I/O error");
         assert_eq!(
             serde_json::to_string(&Report::new("dify", &record(vec![Ok(()), Err(failed)]))).unwrap(),
             r#"{"overallStatus":"server_error","totalApis":2,"healthyApis":1,"unhealthyApis":1,"clientSummary":{"dify":"client_error"},"reportTime":"2026-01-05T10:00:00","clientReports":[{"clientName":"dify","overallStatus":"client_error","totalApis":2,"normalApis":1,"errorApis":1,"reportTime":"2026-01-05T10:00:00","statusSummary":{"normal":1,"timeout":1},"apiStatuses":[{"methodName":"api0","endpoint":"http://dify:5001/0","status":"normal","responseTimeMs":41,"httpStatusCode":200,"checkTime":"2026-01-05T10:00:00"},{"methodName":"api1","endpoint":"http://dify:5001/1","status":"timeout","responseTimeMs":41,"errorMessage":"I/O error","checkTime":"2026-01-05T10:00:00"}]}]}"#
@@ -186,13 +186,13 @@ mod tests {
             (Failure::answered(403), "client_error"),
             (Failure::answered(503), "server_error"),
             (Failure::answered(302), "unknown_error"),
-            (Failure::new(Class::Refused, ""), "network_error"),
-            (Failure::new(Class::Dns, ""), "network_error"),
-            (Failure::new(Class::Timeout, ""), "timeout"),
-            (Failure::new(Class::Tls, ""), "unknown_error"),
-            (Failure::new(Class::Auth, ""), "unauthorized_401"),
-            (Failure::new(Class::Missing, "").because(Cause::NotConfigured), "not_configured"),
-            (Failure::new(Class::Missing, "").because(Cause::Skipped), "skipped"),
+            (Failure::new(ErrorKind::Refused, ""), "network_error"),
+            (Failure::new(ErrorKind::Dns, ""), "network_error"),
+            (Failure::new(ErrorKind::Timeout, ""), "timeout"),
+            (Failure::new(ErrorKind::Tls, ""), "unknown_error"),
+            (Failure::new(ErrorKind::Auth, ""), "unauthorized_401"),
+            (Failure::new(ErrorKind::Missing, "").because(Detail::NotConfigured), "not_configured"),
+            (Failure::new(ErrorKind::Missing, "").because(Detail::Skipped), "skipped"),
         ] {
             let record = record(vec![Err(failure)]);
             assert_eq!(code(&record.parts[0]), word);
@@ -206,16 +206,16 @@ mod tests {
 
     /// A run over clients, each with its number and what its APIs yielded: `o` well, `s` skipped, `n` not configured, `e` failed.
     fn of_clients(clients: &[(&'static str, usize, &str)]) -> Record {
-        let because = |cause| Err(Failure::new(Class::Missing, "").because(cause));
+        let because = |cause| Err(Failure::new(ErrorKind::Missing, "").because(cause));
         let result = |letter| match letter {
             'o' => Ok(()),
-            's' => because(Cause::Skipped),
-            'n' => because(Cause::NotConfigured),
+            's' => because(Detail::Skipped),
+            'n' => because(Detail::NotConfigured),
             _ => Err(Failure::answered(500)),
         };
         let whole = record(clients.iter().flat_map(|(_, _, letters)| letters.chars()).map(result).collect());
-        let owners = clients.iter().flat_map(|(name, number, letters)| letters.chars().map(|_| Client { name, number: *number }));
-        let parts = whole.parts.into_iter().zip(owners).map(|(part, client)| Part { client: Some(client), ..part }).collect();
+        let owners = clients.iter().flat_map(|(name, number, letters)| letters.chars().map(|_| EndpointClient { name, number: *number }));
+        let parts = whole.parts.into_iter().zip(owners).map(|(part, client)| EndpointResult { client: Some(client), ..part }).collect();
         Record { parts, ..whole }
     }
 

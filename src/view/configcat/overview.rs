@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::Moment;
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::state::event::Readiness;
 use crate::state::instances::{Instance, Instances};
-use crate::state::snapshot::{Assessment, Child, Healing, Level, Look, Module, Phase, Stage, Status, Step};
+use crate::state::snapshot::{Assessment, Child, Healing, Level, Look, Module, Phase, Stage, StageState, Status};
 use crate::view::time;
 
 /// The run as a whole.
@@ -32,7 +32,7 @@ pub(super) struct Overview<'a> {
     private: Option<Own<'a>>,
 }
 
-/// Who this is: for those with authority.
+/// Who this is: for authorized readers.
 #[derive(Serialize, JsonSchema)]
 struct Own<'a> {
     instance: &'a str,
@@ -48,7 +48,7 @@ struct StageLine<'a> {
     counts: bool,
     began_s: Option<f64>,
     ended_s: Option<f64>,
-    /// What is to be said of how it ended: for those with authority.
+    /// What is to be said of how it ended: for those with authorized.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
 }
@@ -81,7 +81,7 @@ struct ModuleLine<'a> {
     private: Option<ModuleDetails<'a>>,
 }
 
-/// A module's process and what went wrong: for those with authority.
+/// A module's process and what went wrong: for authorized readers.
 #[derive(Serialize, JsonSchema)]
 struct ModuleDetails<'a> {
     pid: Option<i32>,
@@ -89,7 +89,7 @@ struct ModuleDetails<'a> {
     trouble: Option<&'a str>,
 }
 
-/// How many instances there are for everybody, who they are with authority.
+/// How many instances there are for everybody, who they are for authorized readers.
 #[derive(Serialize, JsonSchema)]
 struct InstancesPart<'a> {
     ready: u64,
@@ -113,20 +113,20 @@ struct InstanceLine<'a> {
 }
 
 impl<'a> Overview<'a> {
-    pub(super) fn new(assessment: &Assessment<'a>, authority: bool) -> Self {
+    pub(super) fn new(assessment: &Assessment<'a>, authorized: bool) -> Self {
         let Assessment { snapshot, look, .. } = *assessment;
         let seconds = |at: Option<Moment>| at.map(|at| at.since(snapshot.started_at).as_secs_f64());
         let stage = |Stage { name, step, counts, began, ended, note }: &'a Stage| StageLine {
             name,
             state: match step {
-                Step::Up => "up",
-                Step::Down => "down",
-                Step::Unknown => "unknown",
+                StageState::Up => "up",
+                StageState::Down => "down",
+                StageState::Unknown => "unknown",
             },
             counts: *counts,
             began_s: seconds(*began),
             ended_s: seconds(*ended),
-            note: note.as_deref().filter(|note| authority && !note.is_empty()),
+            note: note.as_deref().filter(|note| authorized && !note.is_empty()),
         };
         let heartbeat = &snapshot.heartbeat;
         let service = &snapshot.service;
@@ -142,15 +142,15 @@ impl<'a> Overview<'a> {
             heartbeat: heartbeat.configured.then(|| HeartbeatLine {
                 written: heartbeat.written,
                 failed: heartbeat.failed.values().sum(),
-                trouble: heartbeat.trouble.map(Class::word),
+                trouble: heartbeat.trouble.map(ErrorKind::word),
                 last_written: heartbeat.last_written.map(time::iso),
             }),
-            modules: snapshot.modules.iter().map(|module| ModuleLine::new(module, look, authority)).collect(),
-            instances: snapshot.instances.as_ref().map(|instances| InstancesPart::new(instances, look, authority)),
+            modules: snapshot.modules.iter().map(|module| ModuleLine::new(module, look, authorized)).collect(),
+            instances: snapshot.instances.as_ref().map(|instances| InstancesPart::new(instances, look, authorized)),
             service: &service.name,
             version: service.version.as_deref(),
             build: service.build,
-            private: authority.then_some(Own { instance: &service.instance, pid: *pid, says: status.as_deref() }),
+            private: authorized.then_some(Own { instance: &service.instance, pid: *pid, says: status.as_deref() }),
         }
     }
 }
@@ -162,7 +162,7 @@ impl<'a> RestartLine<'a> {
 }
 
 impl<'a> ModuleLine<'a> {
-    fn new(module: &'a Module, look: Look, authority: bool) -> Self {
+    fn new(module: &'a Module, look: Look, authorized: bool) -> Self {
         let Child { pid, restarts, status, healing, .. } = &module.child;
         Self {
             name: &module.name,
@@ -171,14 +171,14 @@ impl<'a> ModuleLine<'a> {
             restarts: *restarts,
             last_restart: healing.as_ref().map(RestartLine::new),
             since_s: look.now.since(module.since).as_secs(),
-            private: authority.then_some(ModuleDetails { pid: *pid, says: status.as_deref(), trouble: module.trouble.as_deref() }),
+            private: authorized.then_some(ModuleDetails { pid: *pid, says: status.as_deref(), trouble: module.trouble.as_deref() }),
         }
     }
 }
 
 impl<'a> InstancesPart<'a> {
-    fn new(Instances { read, all, ready, listed }: &'a Instances, look: Look, authority: bool) -> Self {
-        let listed = authority.then(|| listed.iter().map(InstanceLine::new).collect());
+    fn new(Instances { read, all, ready, listed }: &'a Instances, look: Look, authorized: bool) -> Self {
+        let listed = authorized.then(|| listed.iter().map(InstanceLine::new).collect());
         Self { ready: *ready, all: *all, read_s: look.now.since(*read).as_secs(), listed }
     }
 }

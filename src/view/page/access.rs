@@ -1,15 +1,15 @@
 //! What the page says where details are hidden, with the form that shows them to who has the token.
 
-use crate::view::Access;
+use crate::view::DetailAccess;
 
 /// Where the form sends the token: beside the page, whatever stands before it in the address.
 pub(super) const ACTION: &str = "token";
 
 /// How to see the details, or to hide them again. A page that loads itself again would take the token away while it is typed: `holds`
 /// says that it does not.
-pub(super) fn notice(html: &mut String, authority: bool, access: Access, holds: bool) {
-    if authority {
-        if access == Access::Token {
+pub(super) fn notice(html: &mut String, authorized: bool, access: DetailAccess, holds: bool) {
+    if authorized {
+        if access == DetailAccess::Token {
             html.push_str("<p>Details are shown. <a href=\"?hold#access\">Hide them again</a></p>");
             if holds {
                 form(html, "Forget the token in this browser", "hidden");
@@ -19,15 +19,15 @@ pub(super) fn notice(html: &mut String, authority: bool, access: Access, holds: 
     }
     html.push_str("<p>Targets, causes and names of instances are hidden. ");
     html.push_str(match (access, holds) {
-        (Access::Token, true) => "The token of [health] shows them in this browser, until it is closed:</p>",
-        (Access::Token, false) => "<a href=\"?hold#access\">Enter the token to see them</a></p>",
-        (Access::Local, _) => {
+        (DetailAccess::Token, true) => "The token of [health] shows them in this browser, until it is closed:</p>",
+        (DetailAccess::Token, false) => "<a href=\"?hold#access\">Enter the token to see them</a></p>",
+        (DetailAccess::Local, _) => {
             "<code>portcullis status</code> in the container shows them to root and to portcullis' own user; with a <code>token</code> in \
              [health] they can be seen here</p>"
         }
-        (Access::Never, _) => "The configuration shows them to nobody: <code>details = \"never\"</code> in [health]</p>",
+        (DetailAccess::Never, _) => "The configuration shows them to nobody: <code>details = \"never\"</code> in [health]</p>",
     });
-    if access == Access::Token && holds {
+    if access == DetailAccess::Token && holds {
         form(html, "Show details", "password");
     }
 }

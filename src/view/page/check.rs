@@ -4,25 +4,25 @@ use std::fmt::Write;
 
 use super::escape;
 use crate::clock::Moment;
-use crate::outcome::Class;
+use crate::outcome::ErrorKind;
 use crate::state::check::history::{Bucket, History};
 use crate::state::snapshot::{Assessed, Look};
 use crate::view::summary::{self, bucket, last_try, mark};
 use crate::view::time;
 
 /// Appends the whole of it; `late`: the checks do not run any more, so that whatever it found is old.
-pub(super) fn check(html: &mut String, assessed: &Assessed<'_>, look: Look, authority: bool, late: bool) {
+pub(super) fn check(html: &mut String, assessed: &Assessed<'_>, look: Look, authorized: bool, late: bool) {
     let Assessed { check, state, counts, class: why } = *assessed;
     let (class, mark) = (state.word(), mark(state));
-    let is_old = check.stale_after.is_some() && (late || why == Class::Stale);
+    let is_old = check.stale_after.is_some() && (late || why == ErrorKind::Stale);
     let (name, kind) = (escape(&check.name), check.kind);
     html.push_str(if is_old { "<article class=\"old\">" } else { "<article>" });
     let _ = write!(html, "<h3 class=\"{class}\"><b>{mark}</b> {name} <small>{kind}");
-    if authority && !check.target.is_empty() {
+    if authorized && !check.target.is_empty() {
         let _ = write!(html, ", {}", escape(&check.target));
     }
     html.push_str(if is_old { "</small> <em>old</em></h3>" } else { "</small></h3>" });
-    let _ = write!(html, "<p>{}", escape(&summary::verdict(assessed, look, authority)));
+    let _ = write!(html, "<p>{}", escape(&summary::verdict(assessed, look, authorized)));
     if let Some(tried) = last_try(check, look) {
         let _ = write!(html, ", {tried}");
     }

@@ -8,7 +8,7 @@ use crate::state::snapshot::{Child, Look, Snapshot};
 use crate::view::summary::{self, ends, has_ended, mark};
 
 /// Appends the modules; nothing without any.
-pub(super) fn modules(html: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
+pub(super) fn modules(html: &mut String, snapshot: &Snapshot, look: Look, authorized: bool) {
     if snapshot.modules.is_empty() {
         return;
     }
@@ -17,7 +17,7 @@ pub(super) fn modules(html: &mut String, snapshot: &Snapshot, look: Look, author
         let state = summary::module_mark(module);
         let (class, mark) = (state.word(), mark(state));
         let counts = if module.counts { "" } else { ", start not counted for health" };
-        let (name, words) = (escape(&module.name), escape(&summary::module(module, authority)));
+        let (name, words) = (escape(&module.name), escape(&summary::module(module, authorized)));
         let _ = write!(html, "<li class=\"{class}\"><b>{mark}</b> <strong>{name}</strong>: {words}{counts}");
         strip_of_ends(html, &module.child, look);
         html.push_str("</li>");
@@ -26,8 +26,8 @@ pub(super) fn modules(html: &mut String, snapshot: &Snapshot, look: Look, author
 }
 
 /// Appends the main process and the heartbeat.
-pub(super) fn process(html: &mut String, snapshot: &Snapshot, look: Look, authority: bool) {
-    let words = escape(&summary::process(snapshot, authority));
+pub(super) fn process(html: &mut String, snapshot: &Snapshot, look: Look, authorized: bool) {
+    let words = escape(&summary::process(snapshot, authorized));
     let _ = write!(html, "<section><h2>Process</h2><p>{words}</p>");
     strip_of_ends(html, &snapshot.child, look);
     html.push_str("</section>");

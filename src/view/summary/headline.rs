@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::exit::{Ended, signal_name};
 use crate::state::check::State;
-use crate::state::snapshot::{APP, Assessment, HealingStage, Level, Migration, Phase, Shutdown, Snapshot, Stage, Status, Step};
+use crate::state::snapshot::{APP, Assessment, HealingStage, Level, Migration, Phase, Shutdown, Snapshot, Stage, StageState, Status};
 use crate::view::time;
 
 /// Names that a headline lists; more of them are counted.
@@ -22,7 +22,7 @@ pub(in crate::view) enum Tone {
     /// Not yet.
     Starting,
     /// Not any more, on purpose.
-    Leaving,
+    Shutdown,
 }
 
 impl Tone {
@@ -33,7 +33,7 @@ impl Tone {
             Self::Degraded => '\u{25b2}',
             Self::Down => '\u{2715}',
             Self::Starting => '\u{25cc}',
-            Self::Leaving => '\u{25d1}',
+            Self::Shutdown => '\u{25d1}',
         }
     }
 
@@ -44,7 +44,7 @@ impl Tone {
             Self::Degraded => "degraded",
             Self::Down => "down",
             Self::Starting => "unknown",
-            Self::Leaving => "leaving",
+            Self::Shutdown => "leaving",
         }
     }
 }
@@ -66,7 +66,7 @@ impl fmt::Display for Headline {
 }
 
 /// What to say first. Who else migrates is a detail.
-pub(in crate::view) fn headline(assessment: &Assessment<'_>, authority: bool) -> Headline {
+pub(in crate::view) fn headline(assessment: &Assessment<'_>, authorized: bool) -> Headline {
     let snapshot = assessment.snapshot;
     let of = |tone, word, rest: String| Headline { tone, word, rest };
     let because = |tone, word, why: &str| of(tone, word, if why.is_empty() { String::new() } else { format!(": {why}") });
@@ -76,12 +76,12 @@ pub(in crate::view) fn headline(assessment: &Assessment<'_>, authority: bool) ->
         }
         Phase::Failed => because(Tone::Down, "DOWN", "the start failed"),
         Phase::Draining | Phase::Stopped => {
-            let (word, why) = leaving(snapshot);
-            because(Tone::Leaving, word, &why)
+            let (word, why) = shutdown(snapshot);
+            because(Tone::Shutdown, word, &why)
         }
         _ if !assessment.passes(Level::Live) => because(Tone::Down, "DOWN", &failing(assessment, Level::Live)),
         _ if !snapshot.started && assessment.status() == Status::Down => because(Tone::Down, "DOWN", "the start failed"),
-        _ if !snapshot.started => because(Tone::Starting, "STARTING", &now_doing(assessment, authority)),
+        _ if !snapshot.started => because(Tone::Starting, "STARTING", &now_doing(assessment, authorized)),
         _ if !assessment.passes(Level::Ready) => match process_down(assessment) {
             Some(why) => because(Tone::Down, "DOWN", &why),
             None => because(Tone::Down, "NOT READY", &failing(assessment, Level::Ready)),
@@ -106,13 +106,13 @@ fn away(assessment: &Assessment<'_>) -> (Vec<String>, Vec<String>) {
     let failing = assessment.items(Level::Deep).into_iter().filter(|item| !item.passes && item.check.is_some()).map(|item| item.name);
     let degraded = assessment.counted().filter(|check| check.state == State::Degraded).map(|check| check.check.name.as_str());
     let counted = || snapshot.stages.iter().filter(|stage| stage.counts);
-    let failed = counted().filter(|stage| stage.step == Step::Down).map(|stage| bare(&stage.name));
+    let failed = counted().filter(|stage| stage.step == StageState::Down).map(|stage| bare(&stage.name));
     for name in failing.chain(degraded).chain(failed) {
         if !away.iter().any(|other| other == name) {
             away.push(name.to_owned());
         }
     }
-    let starting = counted().filter(|stage| stage.step == Step::Unknown).map(|stage| bare(&stage.name).to_owned());
+    let starting = counted().filter(|stage| stage.step == StageState::Unknown).map(|stage| bare(&stage.name).to_owned());
     let starting: Vec<String> = starting.collect();
     // A module that has yet to come up has a check that was never run.
     away.retain(|name| !starting.contains(name));
@@ -155,7 +155,7 @@ pub(in crate::view) fn ended_with(ended: Ended) -> String {
 }
 
 /// How far the shutdown is, and what is left of the run.
-fn leaving(snapshot: &Snapshot) -> (&'static str, String) {
+fn shutdown(snapshot: &Snapshot) -> (&'static str, String) {
     let main = snapshot.child.pid.map(|_| "the process".to_owned());
     let modules = snapshot.modules.iter().filter(|module| module.child.pid.is_some());
     let left: Vec<String> = main.into_iter().chain(modules.map(|module| format!("module {}", module.name))).collect();
@@ -176,7 +176,7 @@ fn leaving(snapshot: &Snapshot) -> (&'static str, String) {
 }
 
 /// What the start is doing now; who else migrates is a detail.
-pub(super) fn now_doing(assessment: &Assessment<'_>, authority: bool) -> String {
+pub(super) fn now_doing(assessment: &Assessment<'_>, authorized: bool) -> String {
     let Assessment { snapshot, look, .. } = *assessment;
     let of = |kind: &str| -> Vec<String> { open(snapshot).filter_map(|stage| stage.name.strip_prefix(kind)).map(str::to_owned).collect() };
     let (steps, waits) = (of("step:"), of("wait:"));
@@ -190,7 +190,7 @@ pub(super) fn now_doing(assessment: &Assessment<'_>, authority: bool) -> String 
         Migration::Queued { since, .. } | Migration::Holder { since } => time::rough(look.now.since(since)),
         Migration::Idle | Migration::Done => return starting(snapshot),
     };
-    let holder = snapshot.migration_lock.holder.as_ref().filter(|_| authority);
+    let holder = snapshot.migration_lock.holder.as_ref().filter(|_| authorized);
     let holder = holder.map(|(holder, _)| format!(" ({})", holder.words)).unwrap_or_default();
     match snapshot.migration_role() {
         Some("waiter") => format!("another replica migrates{holder}, queueing for {since}"),

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::state::snapshot::{Look, Snapshot, Step};
+use crate::state::snapshot::{Look, Snapshot, StageState};
 use crate::view::time;
 
 /// One bar of the start.
 pub(in crate::view) struct Bar<'a> {
     pub(in crate::view) name: &'a str,
-    pub(in crate::view) step: Step,
+    pub(in crate::view) step: StageState,
     /// From the beginning of the run to the beginning of this step; none before.
     pub(in crate::view) from: Option<Duration>,
     /// How long it took, or takes already.
@@ -46,10 +46,10 @@ pub(in crate::view) fn timeline(snapshot: &Snapshot, look: Look) -> (Vec<Bar<'_>
 /// How a bar ended, in words.
 pub(in crate::view) fn outcome(bar: &Bar<'_>) -> String {
     match (bar.from, bar.step) {
-        (None, Step::Up) => "done".to_owned(),
+        (None, StageState::Up) => "done".to_owned(),
         (None, _) => "not yet".to_owned(),
-        (Some(_), Step::Up) => time::length(bar.length),
-        (Some(_), Step::Down) => format!("failed after {}", time::length(bar.length)),
-        (Some(_), Step::Unknown) => format!("{} so far", time::length(bar.length)),
+        (Some(_), StageState::Up) => time::length(bar.length),
+        (Some(_), StageState::Down) => format!("failed after {}", time::length(bar.length)),
+        (Some(_), StageState::Unknown) => format!("{} so far", time::length(bar.length)),
     }
 }

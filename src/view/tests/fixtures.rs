@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::exit::Ended;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::{Affects, Service};
 use crate::state::check::Check;
 use crate::state::check::history::History;
 use crate::state::event::{LockHolder, Readiness};
 use crate::state::instances::{Instance, Instances};
 use crate::state::snapshot::{
-    Child, Healing, HealingStage, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, Status, Step,
+    Child, Healing, HealingStage, Heartbeat, Look, Migration, MigrationLock, Module, ModuleState, Phase, Snapshot, Stage, StageState,
+    Status,
 };
 
-/// The driver's words that nobody without authority may see.
+/// The driver's words that no unauthorized reader may see.
 pub(super) const WORDS: &str = "WRONGPASS for the user default on redis:6379/1";
 
 /// `seconds` after the start.
@@ -39,41 +40,38 @@ fn passing(mut check: Check, microseconds: u64) -> Check {
     check
 }
 
-fn fails(snapshot: &mut Snapshot, index: usize, seconds: &[u64], class: Class, words: &str, microseconds: u64) {
+fn fails(snapshot: &mut Snapshot, index: usize, seconds: &[u64], class: ErrorKind, words: &str, microseconds: u64) {
     for second in seconds {
         snapshot.checks[index].feed(at(*second), Outcome::failed(class, words, Duration::from_micros(microseconds)));
     }
 }
 
-fn step(snapshot: &mut Snapshot, name: &str, step: Step) {
+fn step(snapshot: &mut Snapshot, name: &str, step: StageState) {
     snapshot.stages.iter_mut().find(|stage| stage.name == name).unwrap().step = step;
 }
 
 fn base() -> Snapshot {
     let stage = |name: &str| Stage {
         name: name.to_owned(),
-        step: Step::Up,
+        step: StageState::Up,
         counts: name != "module:reports",
         began: None,
         ended: None,
         note: None,
     };
+    let service = Service {
+        name: "dify-api".to_owned(),
+        mode: None,
+        instance: "api-7d9f".to_owned(),
+        host: "node-3".to_owned(),
+        version: Some("1.4.1".to_owned()),
+        build: "0.3.1",
+    };
     Snapshot {
         sequence: 1,
-        started_at: at(0),
-        service: Service {
-            name: "dify-api".to_owned(),
-            mode: None,
-            instance: "api-7d9f".to_owned(),
-            host: "node-3".to_owned(),
-            version: Some("1.4.1".to_owned()),
-            build: "0.3.1",
-        },
         phase: Phase::Running,
         phase_since: at(20),
-        shutdown: None,
         started: true,
-        start_over: None,
         stages: ["wait:db", "wait:redis", "migrate", "spawn:app", "module:reports"].map(stage).to_vec(),
         checks: vec![
             passing(Check { id: Some(0), ..check("db", "postgres", Affects::Health) }, 3100),
@@ -81,15 +79,8 @@ fn base() -> Snapshot {
             passing(check("app", "process", Affects::Readiness), 0),
             passing(check("reports", "http", Affects::None), 21_000),
         ],
-        child: Child::default(),
         heartbeat: Heartbeat { configured: true, written: 3, ..Heartbeat::default() },
-        migration: Migration::Idle,
-        migration_lock: MigrationLock::default(),
-        modules: Vec::new(),
-        reloads: 0,
-        reloads_refused: 0,
-        step: None,
-        instances: None,
+        ..Snapshot::new(service, at(0))
     }
 }
 
@@ -104,22 +95,22 @@ fn waiting() -> Snapshot {
         };
     }
     snapshot.checks[0].feed(at(95), Outcome::passed(Duration::from_millis(4)));
-    fails(&mut snapshot, 1, &[95, 96], Class::Dns, "lookup redis-7.prod.internal: no such host", 20_000);
+    fails(&mut snapshot, 1, &[95, 96], ErrorKind::Dns, "lookup redis-7.prod.internal: no such host", 20_000);
     for stage in snapshot.stages.iter_mut().skip(1) {
-        stage.step = Step::Unknown;
+        stage.step = StageState::Unknown;
     }
     snapshot
 }
 
 fn redis_down() -> Snapshot {
     let mut snapshot = base();
-    fails(&mut snapshot, 1, &[91, 94, 97], Class::Auth, WORDS, 5200);
+    fails(&mut snapshot, 1, &[91, 94, 97], ErrorKind::Auth, WORDS, 5200);
     snapshot
 }
 
 fn redis_degraded() -> Snapshot {
     let mut snapshot = base();
-    fails(&mut snapshot, 1, &[94, 97], Class::Timeout, "deadline", 3_000_000);
+    fails(&mut snapshot, 1, &[94, 97], ErrorKind::Timeout, "deadline", 3_000_000);
     snapshot
 }
 
@@ -132,16 +123,16 @@ fn stale() -> Snapshot {
 
 fn failed() -> Snapshot {
     let mut snapshot = Snapshot { phase: Phase::Failed, started: false, ..base() };
-    step(&mut snapshot, "migrate", Step::Down);
-    step(&mut snapshot, "spawn:app", Step::Unknown);
+    step(&mut snapshot, "migrate", StageState::Down);
+    step(&mut snapshot, "spawn:app", StageState::Unknown);
     snapshot.checks[2] = check("app", "process", Affects::Readiness);
     snapshot
 }
 
 fn module_failed() -> Snapshot {
     let mut snapshot = base();
-    step(&mut snapshot, "module:reports", Step::Down);
-    fails(&mut snapshot, 3, &[91, 94, 97], Class::Refused, "", 1000);
+    step(&mut snapshot, "module:reports", StageState::Down);
+    fails(&mut snapshot, 3, &[91, 94, 97], ErrorKind::Refused, "", 1000);
     snapshot
 }
 
@@ -150,7 +141,7 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
     let mut readiness = redis_down();
     readiness.checks[1].affects = Affects::Readiness;
     let overdue = Look { beat: at(0).mono, ..look() };
-    let wedged = Look { given_up: true, ..overdue };
+    let stalled = Look { given_up: true, ..overdue };
     vec![
         ("no checks", Snapshot { checks: Vec::new(), stages: Vec::new(), ..base() }, look()),
         ("waiting", waiting(), look()),
@@ -160,7 +151,7 @@ pub(super) fn all() -> Vec<(&'static str, Snapshot, Look)> {
         ("redis down for readiness", readiness, look()),
         ("stale", stale(), look()),
         ("overdue", base(), overdue),
-        ("wedged", base(), wedged),
+        ("stalled", base(), stalled),
         ("draining", Snapshot { phase: Phase::Draining, ..base() }, look()),
         ("failed", failed(), look()),
         ("module failed", module_failed(), look()),
@@ -184,7 +175,7 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
     for (name, began, ended) in [("wait:db", 0, Some(95)), ("wait:redis", 0, Some(97)), ("migrate", 97, None)] {
         let stage = queued.stages.iter_mut().find(|stage| stage.name == name).unwrap();
         (stage.began, stage.ended) = (Some(at(began)), ended.map(at));
-        stage.step = if ended.is_some() { Step::Up } else { Step::Unknown };
+        stage.step = if ended.is_some() { StageState::Up } else { StageState::Unknown };
     }
     let mut modules = module_failed();
     let module =
@@ -200,8 +191,8 @@ pub(super) fn further() -> Vec<(&'static str, Snapshot, Look)> {
         healing: Some(Healing { check: "web".to_owned(), stage: HealingStage::Done }),
     };
     modules.heartbeat.last_written = Some(at(80));
-    modules.heartbeat.failed = [(Class::Timeout, 1), (Class::Auth, 2)].into();
-    modules.heartbeat.trouble = Some(Class::Auth);
+    modules.heartbeat.failed = [(ErrorKind::Timeout, 1), (ErrorKind::Auth, 2)].into();
+    modules.heartbeat.trouble = Some(ErrorKind::Auth);
     modules.migration = Migration::Done;
     modules.migration_lock = MigrationLock { held_at: Some(at(6)), ..MigrationLock::default() };
     for (name, began, ended) in

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::ask;
 use super::fixtures::{WORDS, all, further, named};
-use crate::outcome::{Class, Outcome};
-use crate::plan::{Affects, Switch, Views};
+use crate::outcome::{ErrorKind, Outcome};
+use crate::plan::{Affects, ViewSwitch, Views};
 use crate::state::check::Check;
-use crate::state::snapshot::{Snapshot, Stage, Step};
+use crate::state::snapshot::{Snapshot, Stage, StageState};
 use crate::view::figures::{Figures, ProcessFigures};
 use crate::view::{LONGEST_BODY, Request, Response, route};
 
@@ -23,7 +23,7 @@ fn codes_in_every_situation() {
         ("redis down for readiness", [200, 200, 500, 500]),
         ("stale", [200, 200, 200, 500]),
         ("overdue", [200, 200, 500, 500]),
-        ("wedged", [500, 200, 500, 500]),
+        ("stalled", [500, 200, 500, 500]),
         ("draining", [200, 200, 500, 500]),
         ("failed", [500, 500, 500, 500]),
         ("module failed", [200, 200, 200, 200]),
@@ -40,7 +40,7 @@ fn codes_in_every_situation() {
 #[test]
 fn the_api_servers_bytes() {
     let (up, look) = named("no checks");
-    let stage = Stage { name: "bad".to_owned(), step: Step::Down, counts: true, began: None, ended: None, note: None };
+    let stage = Stage { name: "bad".to_owned(), step: StageState::Down, counts: true, began: None, ended: None, note: None };
     let bad = Snapshot { stages: vec![stage], started: false, ..up.clone() };
     for (snapshot, target, status, body) in [
         (&up, "", 200, "ok"),
@@ -80,7 +80,7 @@ fn ready_says_what_is_not() {
 
 #[test]
 fn healthz() {
-    for (name, authority, body) in [
+    for (name, authorized, body) in [
         ("no checks", false, r#"{"status":"ok"}"#),
         ("all up", false, r#"{"db":"ok","redis":"ok","status":"ok"}"#),
         (
@@ -96,7 +96,7 @@ fn healthz() {
         ),
     ] {
         let (snapshot, look) = named(name);
-        let response = ask(&snapshot, look, "GET /healthz", "", authority);
+        let response = ask(&snapshot, look, "GET /healthz", "", authorized);
         assert_eq!(response.body, body, "{name}");
         assert_eq!(response.content_type, "application/json");
     }
@@ -113,7 +113,7 @@ fn a_long_body_names_the_failures_and_counts_the_rest() {
             let name = format!("a-check-with-a-rather-long-name-{index:03}");
             let mut check = Check { id: Some(index), ..Check::event(&name, "tcp", Affects::Readiness) };
             let elapsed = Duration::ZERO;
-            check.feed(look.now, if index == 399 { Outcome::failed(Class::Refused, "", elapsed) } else { Outcome::passed(elapsed) });
+            check.feed(look.now, if index == 399 { Outcome::failed(ErrorKind::Refused, "", elapsed) } else { Outcome::passed(elapsed) });
             check
         })
         .collect();
@@ -160,9 +160,9 @@ fn every_view_in_every_situation() {
     let mut wrong = Vec::new();
     for (name, snapshot, look) in all().into_iter().chain(further()) {
         let mut told = String::new();
-        for (target, accept, authority) in QUESTIONS {
-            let response = ask(&snapshot, look, &format!("GET {target}"), accept, authority);
-            let who = if authority { " with authority" } else { "" };
+        for (target, accept, authorized) in QUESTIONS {
+            let response = ask(&snapshot, look, &format!("GET {target}"), accept, authorized);
+            let who = if authorized { " authorized" } else { "" };
             let Response { status, content_type, body, .. } = response;
             let _ = writeln!(told, ">>> GET {target} {accept}{who}\n{status} {content_type}\n{body}");
         }
@@ -214,12 +214,13 @@ fn what_others_say_cannot_steer_the_page_or_the_terminal() {
 #[test]
 fn a_view_that_is_switched_off_is_not_there() {
     let (snapshot, look) = named("all up");
-    let none = Views::default().with(Switch::ALL.map(|(switch, _)| (switch, false)));
+    let none = Views::default().with(ViewSwitch::ALL.map(|(switch, _)| (switch, false)));
     for path in ["/", "/healthz", "/livez", "/readyz/app", "/actuator", "/actuator/health", "/health", "/status", "/metrics"] {
         let request = Request { method: "GET", path, views: none, ..Request::default() };
         assert_eq!(route(&snapshot, look, &request).status, 404, "{path}");
     }
-    let status = Request { method: "GET", path: "/status", views: Views::default().with([(Switch::Page, false)]), ..Request::default() };
+    let status =
+        Request { method: "GET", path: "/status", views: Views::default().with([(ViewSwitch::Page, false)]), ..Request::default() };
     assert_eq!(route(&snapshot, look, &status).status, 200);
 }
 

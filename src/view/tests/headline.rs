@@ -3,17 +3,17 @@
 use super::ask;
 use super::fixtures::{all, at, further, look, named};
 use crate::exit::Ended;
-use crate::outcome::{Class, Outcome};
+use crate::outcome::{ErrorKind, Outcome};
 use crate::plan::ModuleId;
 use crate::state::event::ProcessId;
-use crate::state::snapshot::{Child, Look, Module, ModuleState, Phase, Shutdown, Snapshot, Stage, Step};
-use crate::view::Access;
+use crate::state::snapshot::{Child, Look, Module, ModuleState, Phase, Shutdown, Snapshot, Stage, StageState};
+use crate::view::DetailAccess;
 use crate::view::{Request, route};
 use std::time::Duration;
 
 /// The first line of the text.
-fn first(snapshot: &Snapshot, look: Look, authority: bool) -> String {
-    let text = ask(snapshot, look, "GET /", "text/plain", authority).body;
+fn first(snapshot: &Snapshot, look: Look, authorized: bool) -> String {
+    let text = ask(snapshot, look, "GET /", "text/plain", authorized).body;
     text.lines().next().unwrap().to_owned()
 }
 
@@ -28,7 +28,7 @@ fn the_verdict_is_in_words() {
         ("redis down for readiness", "\u{2715} NOT READY: redis"),
         ("stale", "\u{25b2} SERVING, degraded: db"),
         ("overdue", "\u{2715} NOT READY: the checks do not run any more"),
-        ("wedged", "\u{2715} DOWN: the checks do not run any more"),
+        ("stalled", "\u{2715} DOWN: the checks do not run any more"),
         ("draining", "\u{25d1} DRAINING"),
         ("failed", "\u{2715} DOWN: the start failed"),
         ("module failed", "\u{25cf} SERVING"),
@@ -47,7 +47,7 @@ fn a_start_says_what_it_is_doing() {
     let doing = |phase, names: &[&str]| {
         let stage = |name: &&str| Stage {
             name: (*name).to_owned(),
-            step: Step::Unknown,
+            step: StageState::Unknown,
             counts: true,
             began: Some(at(1)),
             ended: None,
@@ -71,14 +71,14 @@ fn a_process_that_ended_and_one_that_starts_late_are_told_apart() {
     let (mut snapshot, look) = named("all up");
     snapshot.phase = Phase::Starting;
     for second in [97, 98, 99] {
-        snapshot.checks[2].feed(at(second), Outcome::failed(Class::Exited, "", Duration::ZERO));
+        snapshot.checks[2].feed(at(second), Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
     }
     snapshot.child = Child { last_exit: Some(Ended::Code(3)), restarts: 1, ..Child::default() };
     assert_eq!(first(&snapshot, look, false), "\u{2715} DOWN: the process ended with status 3 and is being started again  dify-api 1.4.1");
     snapshot.child.pid = Some(7);
     assert_eq!(first(&snapshot, look, false), "\u{2715} NOT READY: waiting for the process to be ready, app  dify-api 1.4.1");
     let (mut late, look) = named("all up");
-    late.stages[4] = Stage { step: Step::Unknown, counts: true, ..late.stages[4].clone() };
+    late.stages[4] = Stage { step: StageState::Unknown, counts: true, ..late.stages[4].clone() };
     assert_eq!(first(&late, look, false), "\u{25b2} SERVING, starting: reports  dify-api 1.4.1");
 }
 
@@ -157,23 +157,23 @@ fn facts_that_are_old_look_old() {
 #[test]
 fn the_page_says_that_details_are_hidden_and_how_to_see_them() {
     let (snapshot, _) = named("all up");
-    let page = |query, access, authority| {
-        let request = Request { method: "GET", path: "/", query, access, authority, ..Request::default() };
+    let page = |query, access, authorized| {
+        let request = Request { method: "GET", path: "/", query, access, authorized, ..Request::default() };
         route(&snapshot, look(), &request).body
     };
     let form = "<form method=\"post\" action=\"token\">";
-    for (query, access, authority, words, has_form) in [
-        ("", Access::Token, false, "Enter the token to see them", false),
-        ("hold", Access::Token, false, "Show details", true),
-        ("", Access::Local, false, "portcullis status", false),
-        ("hold", Access::Never, false, "to nobody", false),
-        ("", Access::Token, true, "Details are shown", false),
-        ("hold", Access::Token, true, "Forget the token", true),
-        ("hold", Access::Local, true, "Seen at", false),
+    for (query, access, authorized, words, has_form) in [
+        ("", DetailAccess::Token, false, "Enter the token to see them", false),
+        ("hold", DetailAccess::Token, false, "Show details", true),
+        ("", DetailAccess::Local, false, "portcullis status", false),
+        ("hold", DetailAccess::Never, false, "to nobody", false),
+        ("", DetailAccess::Token, true, "Details are shown", false),
+        ("hold", DetailAccess::Token, true, "Forget the token", true),
+        ("hold", DetailAccess::Local, true, "Seen at", false),
     ] {
-        let page = page(query, access, authority);
-        assert!(page.contains(words) && page.contains(form) == has_form, "{query} {access:?} {authority}: {page}");
-        assert_eq!(page.contains("are hidden"), !authority);
+        let page = page(query, access, authorized);
+        assert!(page.contains(words) && page.contains(form) == has_form, "{query} {access:?} {authorized}: {page}");
+        assert_eq!(page.contains("are hidden"), !authorized);
         assert!(!has_form || !page.contains("http-equiv"), "a page that loads itself again takes away what is typed");
     }
 }

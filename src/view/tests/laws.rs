@@ -54,16 +54,16 @@ proptest! {
             let bad = if path.contains("actuator") || path == "/health" { 503 } else { 500 };
             for accept in ["", "application/json", "text/html, */*;q=0.1", "application/openmetrics-text", "text/plain", "application/vnd.spring-boot.actuator.v2+json"] {
                 let expected = if holds { 200 } else { bad };
-                for authority in [false, true] {
-                    prop_assert_eq!(ask(&snapshot, look, &format!("GET {path}"), accept, authority).status, expected, "{}", path);
+                for authorized in [false, true] {
+                    prop_assert_eq!(ask(&snapshot, look, &format!("GET {path}"), accept, authorized).status, expected, "{}", path);
                 }
             }
         }
     }
 
     #[test]
-    fn the_document_agrees_with_itself((snapshot, look) in snapshot(), authority in any::<bool>()) {
-        let body: Value = serde_json::from_str(&ask(&snapshot, look, "GET /healthz", "", authority).body).unwrap();
+    fn the_document_agrees_with_itself((snapshot, look) in snapshot(), authorized in any::<bool>()) {
+        let body: Value = serde_json::from_str(&ask(&snapshot, look, "GET /healthz", "", authorized).body).unwrap();
         let body = body.as_object().unwrap();
         let failing: Vec<_> = body.iter().filter(|(key, value)| *key != "status" && *value == "nok").map(|(key, _)| key).collect();
         let explained: Vec<_> = body.get("_meta").and_then(Value::as_object).map(|meta| meta.keys().collect()).unwrap_or_default();
@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn private_words_need_authority((snapshot, look) in snapshot()) {
+    fn private_words_need_authorization((snapshot, look) in snapshot()) {
         for path in PATHS {
             for accept in ["", "text/plain"] {
                 prop_assert!(!ask(&snapshot, look, &format!("GET {path}"), accept, false).body.contains(PRIVATE), "{}", path);
@@ -82,15 +82,15 @@ proptest! {
     }
 
     #[test]
-    fn spring_says_what_counts_below_what_it_says_above((snapshot, look) in snapshot(), authority in any::<bool>()) {
-        let response = ask(&snapshot, look, "GET /actuator/health", "application/json", authority);
+    fn spring_says_what_counts_below_what_it_says_above((snapshot, look) in snapshot(), authorized in any::<bool>()) {
+        let response = ask(&snapshot, look, "GET /actuator/health", "application/json", authorized);
         let body: Value = serde_json::from_str(&response.body).unwrap();
         let parts = body["components"].as_object().unwrap();
         let mut names: Vec<&String> = parts.keys().collect();
         names.sort();
         prop_assert_eq!(names, parts.keys().collect::<Vec<_>>());
         for (name, part) in parts {
-            let alone = ask(&snapshot, look, &format!("GET /actuator/health/{name}"), "application/json", authority);
+            let alone = ask(&snapshot, look, &format!("GET /actuator/health/{name}"), "application/json", authorized);
             prop_assert_eq!(&serde_json::from_str::<Value>(&alone.body).unwrap(), part, "{}", name);
             prop_assert_eq!(alone.status == 200, part["status"] == "UP", "{}", name);
         }
@@ -98,12 +98,12 @@ proptest! {
     }
 
     #[test]
-    fn every_document_is_one((snapshot, look) in snapshot(), authority in any::<bool>()) {
+    fn every_document_is_one((snapshot, look) in snapshot(), authorized in any::<bool>()) {
         for path in ["/actuator", "/actuator/info", "/actuator/health", "/health", "/status", "/status?verbose"] {
-            let body = ask(&snapshot, look, &format!("GET {path}"), "", authority).body;
+            let body = ask(&snapshot, look, &format!("GET {path}"), "", authorized).body;
             prop_assert!(serde_json::from_str::<Value>(&body).is_ok_and(|body| body.is_object()), "{}", body);
         }
-        let page = ask(&snapshot, look, "GET /", "", authority).body;
+        let page = ask(&snapshot, look, "GET /", "", authorized).body;
         for tag in ["section", "article", "details", "summary", "div", "span", "svg", "header", "h1", "h2", "h3", "p", "ul", "li", "b"] {
             let (opened, closed) = (page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count(), page.matches(&format!("</{tag}>")).count());
             prop_assert_eq!(opened, closed, "{} in {}", tag, page);
@@ -111,10 +111,10 @@ proptest! {
     }
 
     #[test]
-    fn a_request_and_its_canonical_form_are_told_the_same((snapshot, look) in snapshot(), authority in any::<bool>(), accept in 0_usize..6, query in "(verbose|hold|exclude=c1|[a-z=&%]{0,12}|&){0,4}") {
+    fn a_request_and_its_canonical_form_are_told_the_same((snapshot, look) in snapshot(), authorized in any::<bool>(), accept in 0_usize..6, query in "(verbose|hold|exclude=c1|[a-z=&%]{0,12}|&){0,4}") {
         let accept = ["", "application/json", "text/html, */*;q=0.1", "application/openmetrics-text", "text/plain", "application/vnd.spring-boot.actuator.v2+json"][accept];
         for path in PATHS.iter().map(|path| path.split_once('?').map_or(*path, |(path, _)| path)).chain(["/actuator/health/modules/%630", "/nowhere"]) {
-            let request = Request { method: "GET", path, query: &query, accept, authority, ..Request::default() };
+            let request = Request { method: "GET", path, query: &query, accept, authorized, ..Request::default() };
             if let Some(canonical) = Canonical::of(&request) {
                 prop_assert_eq!(route(&snapshot, look, &request), route(&snapshot, look, &canonical.request()), "{}?{}", path, query);
                 prop_assert_eq!(Canonical::of(&canonical.request()), Some(canonical));
@@ -123,11 +123,11 @@ proptest! {
     }
 
     #[test]
-    fn asking_again_or_for_the_head_alone_changes_nothing((snapshot, look) in snapshot(), authority in any::<bool>()) {
+    fn asking_again_or_for_the_head_alone_changes_nothing((snapshot, look) in snapshot(), authorized in any::<bool>()) {
         for path in PATHS {
-            let first = ask(&snapshot, look, &format!("GET {path}"), "", authority);
-            prop_assert_eq!(&first, &ask(&snapshot, look, &format!("GET {path}"), "", authority));
-            prop_assert_eq!(&first, &ask(&snapshot, look, &format!("HEAD {path}"), "", authority));
+            let first = ask(&snapshot, look, &format!("GET {path}"), "", authorized);
+            prop_assert_eq!(&first, &ask(&snapshot, look, &format!("GET {path}"), "", authorized));
+            prop_assert_eq!(&first, &ask(&snapshot, look, &format!("HEAD {path}"), "", authorized));
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ask;
 use super::fixtures::named;
-use crate::outcome::{Class, Failure, Outcome, Part};
+use crate::outcome::{EndpointResult, ErrorKind, Failure, Outcome};
 use crate::plan::Affects;
 use crate::state::check::Check;
 use crate::view::LONGEST_BODY;
@@ -14,16 +14,16 @@ use crate::view::LONGEST_BODY;
 #[test]
 fn one_component_of_any_size_leaves_the_others_in_spring_s_health() {
     let (mut snapshot, look) = named("redis down");
-    let part = |index: usize| Part {
+    let part = |index: usize| EndpointResult {
         name: format!("endpoint-{index}"),
         target: format!("http://dify:5001/{index}"),
         client: None,
         status: None,
-        result: Err(Failure::new(Class::Timeout, &"x".repeat(300))),
+        result: Err(Failure::new(ErrorKind::Timeout, &"x".repeat(300))),
         elapsed: Duration::from_millis(41),
     };
     let mut large = Check::event("a-dify", "http", Affects::Health);
-    large.feed(look.now, Outcome { parts: (0..500).map(part).collect(), ..Outcome::failed(Class::Timeout, "", Duration::ZERO) });
+    large.feed(look.now, Outcome { parts: (0..500).map(part).collect(), ..Outcome::failed(ErrorKind::Timeout, "", Duration::ZERO) });
     let few = ask(&snapshot, look, "GET /actuator/health", "application/json", true).body;
     snapshot.checks.insert(0, large);
     let more = ask(&snapshot, look, "GET /actuator/health", "application/json", true).body;
@@ -45,7 +45,7 @@ fn the_page_and_the_terminal_count_the_checks_that_do_not_fit() {
                 Check { stale_after: Some(Duration::from_secs(60)), ..Check::event(&format!("c-{index}"), "tcp", Affects::Health) };
             check.feed(
                 look.now,
-                if index == 9_999 { Outcome::failed(Class::Refused, "", Duration::ZERO) } else { Outcome::passed(Duration::ZERO) },
+                if index == 9_999 { Outcome::failed(ErrorKind::Refused, "", Duration::ZERO) } else { Outcome::passed(Duration::ZERO) },
             );
             check
         })

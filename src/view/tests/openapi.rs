@@ -88,7 +88,7 @@ fn document() -> Value {
             "title": "portcullis: health",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "How a running portcullis is, in the languages that orchestrators, monitoring and people speak. GET answers; HEAD has \
-                            the same code and headers; OPTIONS is 204; every other method 405. A status code never depends on Accept or on authority.",
+                            the same code and headers; OPTIONS is 204; every other method 405. A status code never depends on Accept or on authorization.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "http://127.0.0.1:8051" }],
@@ -156,16 +156,16 @@ fn paths(schemas: &mut SchemaGenerator) -> Value {
 }
 
 /// A status code, what it means, and the bodies that come with it.
-type Answer = (u16, &'static str, Value);
+type DocumentedResponse = (u16, &'static str, Value);
 
-const UNKNOWN: Answer = (404, "There is none of that name", Value::Null);
+const UNKNOWN: DocumentedResponse = (404, "There is none of that name", Value::Null);
 
 fn schema<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
     schemas.subschema_for::<T>().to_value()
 }
 
 /// GET, HEAD and OPTIONS of one path.
-fn path(summary: &str, parameters: &[Value], answers: &[Answer]) -> Value {
+fn path(summary: &str, parameters: &[Value], answers: &[DocumentedResponse]) -> Value {
     let too_long = json!({ "$ref": "#/components/responses/TooLong" });
     let mut get = Map::new();
     let mut head = Map::new();

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::ask;
 use super::fixtures::{at, look, named};
-use crate::outcome::{Class, Outcome, Volume};
-use crate::plan::{Affects, ComponentNames, ModuleId, Switch, Views};
+use crate::outcome::{ErrorKind, Outcome, Volume};
+use crate::plan::{Affects, ComponentNames, ModuleId, ViewSwitch, Views};
 use crate::state::check::Check;
-use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot, Stage, Step};
+use crate::state::snapshot::{Module, ModuleState, Phase, Snapshot, Stage, StageState};
 use crate::view::{Request, route};
 
 /// A configured dependency that passed.
@@ -21,11 +21,11 @@ fn dependency(id: usize, name: &str, kind: &'static str) -> Check {
 
 fn fails(snapshot: &mut Snapshot, name: &str) {
     let check = snapshot.checks.iter_mut().find(|check| check.name == name).unwrap();
-    check.feed(at(90), Outcome::failed(Class::Protocol, "Lost connection!", Duration::from_micros(5200)));
+    check.feed(at(90), Outcome::failed(ErrorKind::Protocol, "Lost connection!", Duration::from_micros(5200)));
 }
 
-fn body(snapshot: &Snapshot, path: &str, authority: bool) -> (u16, Value) {
-    let told = ask(snapshot, look(), &format!("GET {path}"), "application/json", authority);
+fn body(snapshot: &Snapshot, path: &str, authorized: bool) -> (u16, Value) {
+    let told = ask(snapshot, look(), &format!("GET {path}"), "application/json", authorized);
     (told.status, serde_json::from_str(&told.body).unwrap())
 }
 
@@ -139,7 +139,7 @@ fn configcat_is_down_when_every_source_is() {
 fn the_time_of_a_dependency_is_a_histogram() {
     let (mut snapshot, _) = named("no checks");
     snapshot.checks = vec![dependency(0, "db", "postgres")];
-    snapshot.checks[0].feed(at(90), Outcome::failed(Class::Timeout, "", Duration::from_secs(2)));
+    snapshot.checks[0].feed(at(90), Outcome::failed(ErrorKind::Timeout, "", Duration::from_secs(2)));
     let metrics = ask(&snapshot, look(), "GET /metrics", "", false).body;
     for line in [
         "# TYPE portcullis_dependency_duration_seconds histogram",
@@ -160,8 +160,11 @@ fn koupleless() -> Snapshot {
     let (mut snapshot, _) = named("all up");
     (snapshot.service.name, snapshot.service.version) = ("base".to_owned(), Some("1.0.0".to_owned()));
     let stage = |name: &str, step| Stage { name: name.to_owned(), step, counts: false, began: None, ended: None, note: None };
-    snapshot.stages =
-        vec![Stage { counts: true, ..stage("spawn:app", Step::Up) }, stage("module:biz1", Step::Up), stage("module:biz2", Step::Down)];
+    snapshot.stages = vec![
+        Stage { counts: true, ..stage("spawn:app", StageState::Up) },
+        stage("module:biz1", StageState::Up),
+        stage("module:biz2", StageState::Down),
+    ];
     let module = |id, name: &str, state| Module {
         id: ModuleId(id),
         name: name.to_owned(),
@@ -211,7 +214,7 @@ fn koupleless_counts_the_running_of_a_module_and_not_its_uncounted_start() {
     counted.stages[2].counts = true;
     let (code, told) = body(&counted, "/actuator/health", false);
     assert_eq!((code, &told["components"]["masterBizStartUp"]["status"]), (503, &"DOWN".into()), "{told}");
-    (counted.stages[1].step, counted.stages[1].counts) = (Step::Unknown, true);
+    (counted.stages[1].step, counted.stages[1].counts) = (StageState::Unknown, true);
     assert_eq!(body(&counted, "/actuator/health", false).1["components"]["masterBizStartUp"]["status"], "UNKNOWN");
 }
 
@@ -219,10 +222,10 @@ fn koupleless_counts_the_running_of_a_module_and_not_its_uncounted_start() {
 fn koupleless_components_have_their_present_names_on_request() {
     let snapshot = koupleless();
     let views = Views::naming(ComponentNames::Current);
-    let request = Request { method: "GET", path: "/actuator/health", views: views.with([(Switch::Page, false)]), ..Request::default() };
+    let request = Request { method: "GET", path: "/actuator/health", views: views.with([(ViewSwitch::Page, false)]), ..Request::default() };
     let told: Value = serde_json::from_str(&route(&snapshot, look(), &request).body).unwrap();
     assert_eq!(keys(&told["components"]), ["baseStartUp", "compositeAllBiz", "livenessState", "readinessState", "startup"]);
-    assert_eq!(views.with([(Switch::Page, false)]).all(), views);
+    assert_eq!(views.with([(ViewSwitch::Page, false)]).all(), views);
 }
 
 #[test]
@@ -252,8 +255,8 @@ fn koupleless_info_lists_the_base_the_modules_and_no_plugins() {
 #[test]
 fn koupleless_base_that_failed_is_down_everywhere_at_once() {
     let mut snapshot = Snapshot { started: false, phase: Phase::Starting, ..koupleless() };
-    snapshot.stages[0].step = Step::Down;
-    snapshot.stages[1] = Stage { step: Step::Unknown, counts: true, ..snapshot.stages[1].clone() };
+    snapshot.stages[0].step = StageState::Down;
+    snapshot.stages[1] = Stage { step: StageState::Unknown, counts: true, ..snapshot.stages[1].clone() };
     let (code, told) = body(&snapshot, "/actuator/health", false);
     let parts = &told["components"];
     assert_eq!((code, &told["status"], &parts["startup"]["status"]), (503, &"DOWN".into(), &"DOWN".into()), "{told}");

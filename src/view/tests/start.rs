@@ -3,7 +3,7 @@
 use super::ask;
 use super::fixtures::named;
 use crate::clock::Moment;
-use crate::state::snapshot::{Stage, Step};
+use crate::state::snapshot::{Stage, StageState};
 use crate::view::summary::timeline;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn the_bars_of_a_start_end_when_it_ended() {
     let stage = |name: &str, step, began: u64, ended: Option<u64>| Stage {
         name: name.to_owned(),
         step,
-        counts: step == Step::Up,
+        counts: step == StageState::Up,
         began: Some(at(began)),
         ended: ended.map(at),
         note: None,
@@ -22,9 +22,9 @@ fn the_bars_of_a_start_end_when_it_ended() {
     snapshot.started_at = at(0);
     snapshot.start_over = Some(at(20));
     snapshot.stages = vec![
-        stage("spawn:app", Step::Up, 5, Some(20)),
-        stage("module:slow", Step::Unknown, 6, None),
-        stage("module:later", Step::Up, 50, Some(60)),
+        stage("spawn:app", StageState::Up, 5, Some(20)),
+        stage("module:slow", StageState::Unknown, 6, None),
+        stage("module:later", StageState::Up, 50, Some(60)),
     ];
     let (bars, span) = timeline(&snapshot, look);
     let shown: Vec<_> = bars.iter().map(|bar| (bar.name, bar.length.as_secs())).collect();
@@ -45,9 +45,9 @@ fn steps_have_their_state_their_time_and_their_note_everywhere() {
         ..Stage::new(format!("step:{name}"))
     };
     snapshot.stages = vec![
-        step("static files", Step::Up, Some(1), Some(4), Some("nothing to do")),
-        step("seed <db>", Step::Down, Some(4), Some(6), Some("ended with status 3")),
-        step("warm", Step::Unknown, None, None, None),
+        step("static files", StageState::Up, Some(1), Some(4), Some("nothing to do")),
+        step("seed <db>", StageState::Down, Some(4), Some(6), Some("ended with status 3")),
+        step("warm", StageState::Unknown, None, None, None),
     ];
     let metrics = ask(&snapshot, look, "GET /metrics", "", false).body;
     for line in [
@@ -60,15 +60,15 @@ fn steps_have_their_state_their_time_and_their_note_everywhere() {
         assert!(metrics.contains(&format!("{line}\n")), "{line} is not in\n{metrics}");
     }
     assert!(!metrics.contains("portcullis_step_duration_seconds{step=\"warm\"}"));
-    let page = |authority| ask(&snapshot, look, "GET /", "text/html", authority).body;
+    let page = |authorized| ask(&snapshot, look, "GET /", "text/html", authorized).body;
     assert!(page(true).contains("step:seed &lt;db&gt;") && page(true).contains("<small>ended with status 3</small>"), "{}", page(true));
-    let text = |authority| ask(&snapshot, look, "GET /", "text/plain", authority).body;
+    let text = |authorized| ask(&snapshot, look, "GET /", "text/plain", authorized).body;
     assert!(
         text(true).contains("failed after 2.0 s: ended with status 3") && text(true).contains("3.0 s: nothing to do"),
         "{}",
         text(true)
     );
-    let status = |authority| ask(&snapshot, look, "GET /status?verbose", "", authority).body;
+    let status = |authorized| ask(&snapshot, look, "GET /status?verbose", "", authorized).body;
     assert!(status(true).contains("\"note\":\"nothing to do\""), "{}", status(true));
     for without in [page(false), text(false), status(false)] {
         assert!(without.contains("static files") && !without.contains("nothing to do") && !without.contains("ended with"), "{without}");

@@ -12,7 +12,7 @@ pub struct Call {
     pub run: Vec<String>,
     /// User, group and other groups, umask, working directory.
     #[serde(rename = "as")]
-    pub surroundings: String,
+    pub attributes: String,
     /// Variables that the container was not started with, or with other values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
@@ -60,7 +60,7 @@ fn call(bytes: &[u8], given: &BTreeMap<String, String>, random: &[String]) -> Op
     let [directory, umask, uid, gid, groups, has_input, input] = std::array::from_fn(|_| words.next().unwrap_or_default());
     let groups = groups.split_whitespace().filter(|group| *group != gid).collect::<Vec<_>>().join(",");
     let groups = if groups.is_empty() { groups } else { format!("+{groups}") };
-    let surroundings = format!("{uid}:{gid}{groups} {umask} {directory}");
+    let attributes = format!("{uid}:{gid}{groups} {umask} {directory}");
     let now: BTreeMap<String, String> =
         words.filter_map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect();
     let ours = |name: &String| OWN.contains(&name.as_str()) || name.starts_with("PORTCULLIS_");
@@ -69,7 +69,7 @@ fn call(bytes: &[u8], given: &BTreeMap<String, String>, random: &[String]) -> Op
         (name.clone(), value)
     });
     let unset = given.keys().filter(|name| !ours(name) && !now.contains_key(*name)).cloned().collect();
-    Some(Call { run, surroundings, set: set.collect(), unset, input: (has_input == "1").then_some(input) })
+    Some(Call { run, attributes, set: set.collect(), unset, input: (has_input == "1").then_some(input) })
 }
 
 impl Call {

@@ -67,18 +67,18 @@ pub struct World {
     /// How many requests were in hand at most.
     pub most: usize,
     /// Every request: method, path, and what it bore.
-    pub seen: Vec<Request>,
+    pub seen: Vec<DifyRequest>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Request {
+pub struct DifyRequest {
     pub method: String,
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
 
-impl Request {
+impl DifyRequest {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
@@ -202,8 +202,8 @@ fn serve(stream: TcpStream, world: &Mutex<World>, ended: &AtomicBool) -> std::io
     writer.write_all((head + &body).as_bytes())
 }
 
-fn read(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
-    let mut request = Request::default();
+fn read(reader: &mut impl BufRead) -> std::io::Result<Option<DifyRequest>> {
+    let mut request = DifyRequest::default();
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -223,13 +223,13 @@ fn read(reader: &mut impl BufRead) -> std::io::Result<Option<Request>> {
     Ok(Some(request))
 }
 
-type Answer = (u16, Vec<String>, String);
+type DifyResponse = (u16, Vec<String>, String);
 
-fn told(code: u16, body: &Value) -> Answer {
+fn told(code: u16, body: &Value) -> DifyResponse {
     (code, Vec::new(), body.to_string())
 }
 
-fn answer(request: &Request, world: &mut World) -> Answer {
+fn answer(request: &DifyRequest, world: &mut World) -> DifyResponse {
     match (request.method.as_str(), request.path.as_str()) {
         ("POST", "/console/api/login") => login(request, world),
         ("POST", "/console/api/refresh-token") => refresh(request, world),
@@ -240,7 +240,7 @@ fn answer(request: &Request, world: &mut World) -> Answer {
     }
 }
 
-fn login(request: &Request, world: &mut World) -> Answer {
+fn login(request: &DifyRequest, world: &mut World) -> DifyResponse {
     let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
     let keys: BTreeSet<&str> = body.as_object().map(|body| body.keys().map(String::as_str).collect()).unwrap_or_default();
     if keys != BTreeSet::from(["email", "password", "language", "remember-me"]) || body["remember-me"] != true {
@@ -252,7 +252,7 @@ fn login(request: &Request, world: &mut World) -> Answer {
     given(world)
 }
 
-fn refresh(request: &Request, world: &mut World) -> Answer {
+fn refresh(request: &DifyRequest, world: &mut World) -> DifyResponse {
     let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
     let known = |token: &str| token.starts_with("refresh-token-");
     let by_body = body["refresh_token"].as_str().is_some_and(known);
@@ -264,7 +264,7 @@ fn refresh(request: &Request, world: &mut World) -> Answer {
 }
 
 /// A new session, with its tokens where they stand in this version.
-fn given(world: &mut World) -> Answer {
+fn given(world: &mut World) -> DifyResponse {
     world.session += 1;
     let number = world.session;
     let tokens = [("access_token", "access"), ("refresh_token", "refresh"), ("csrf_token", "csrf")];
@@ -281,7 +281,7 @@ fn given(world: &mut World) -> Answer {
     (200, cookies, json!({ "result": "success" }).to_string())
 }
 
-fn console(request: &Request, path: &str, world: &World) -> Answer {
+fn console(request: &DifyRequest, path: &str, world: &World) -> DifyResponse {
     let number = world.session;
     let (access, csrf) = (format!("access-token-{number}"), format!("csrf-token-{number}"));
     let both = |name: &str, value: &str| [name.to_owned(), format!("__Host-{name}")].iter().all(|name| request.cookie(name) == Some(value));
@@ -306,7 +306,7 @@ fn console(request: &Request, path: &str, world: &World) -> Answer {
     told(200, &json!({ "page": page, "limit": limit, "total": world.apps.len(), "has_more": has_more, "data": data }))
 }
 
-fn service(request: &Request, path: &str, world: &World) -> Answer {
+fn service(request: &DifyRequest, path: &str, world: &World) -> DifyResponse {
     let key = request.header("authorization").strip_prefix("Bearer ").unwrap_or_default();
     let app = world.apps.iter().find(|app| app.key.as_deref() == Some(key));
     let mode = app.map(|app| app.mode);

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 /// One answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpResponse {
     pub code: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
-impl Answer {
+impl HttpResponse {
     /// A header by its lower-case name, or nothing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
@@ -27,7 +27,7 @@ impl Answer {
     }
 }
 
-fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<Answer> {
+fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<HttpResponse> {
     stream.write_all(head.as_bytes())?;
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
@@ -43,7 +43,7 @@ fn exchange(mut stream: impl Read + Write, head: &str) -> std::io::Result<Answer
     let mut lines = head.split("\r\n");
     let code = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
     let headers = lines.filter_map(|line| line.split_once(':'));
-    Ok(Answer {
+    Ok(HttpResponse {
         code: code.ok_or_else(|| std::io::Error::other("no status"))?,
         headers: headers.map(|(key, value)| (key.to_lowercase(), value.trim().to_owned())).collect(),
         body: body.to_owned(),
@@ -63,14 +63,14 @@ fn request(method: &str, path: &str, extra: &str) -> String {
 }
 
 /// Asks a loopback port; `extra` holds whole header lines.
-pub fn ask(port: u16, method: &str, path: &str, extra: &str) -> std::io::Result<Answer> {
+pub fn ask(port: u16, method: &str, path: &str, extra: &str) -> std::io::Result<HttpResponse> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     exchange(stream, &request(method, path, extra))
 }
 
 /// Sends a body of JSON to a loopback port.
-pub fn send(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+pub fn send(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<HttpResponse> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let extra = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
@@ -78,7 +78,7 @@ pub fn send(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<
 }
 
 /// Asks an abstract unix socket, named without its leading `@`.
-pub fn ask_abstract(name: &str, path: &str) -> std::io::Result<Answer> {
+pub fn ask_abstract(name: &str, path: &str) -> std::io::Result<HttpResponse> {
     let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     exchange(stream, &request("GET", path, ""))

@@ -34,7 +34,7 @@ pub struct Pod {
 
 /// What the kubelet thinks of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ContainerStatus {
     pub started: bool,
     pub ready: bool,
     /// Whether it would be killed and started again.
@@ -139,9 +139,9 @@ impl Kubelet {
         self.terminating = true;
     }
 
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> ContainerStatus {
         let started = self.startup.outcome == Some(true);
-        Verdict {
+        ContainerStatus {
             started,
             ready: started && self.readiness.outcome == Some(true),
             killed: !self.terminating && (self.startup.outcome == Some(false) || self.liveness.outcome == Some(false)),
@@ -150,7 +150,7 @@ impl Kubelet {
 
     /// Probes as time passes until `holds`, and hands back the verdict then.
     #[track_caller]
-    pub fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> Verdict {
+    pub fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> ContainerStatus {
         let watch = Stopwatch::start();
         while !holds(self) {
             assert!(watch.elapsed() < Duration::from_secs(60), "not {what} within a minute: {self:?}");

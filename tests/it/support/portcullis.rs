@@ -1,6 +1,6 @@
 //! `Portcullis::new().config(…).env(…).start()`: one run of the binary, said in a sentence.
 
-use super::http::{Answer, ask, ask_abstract};
+use super::http::{HttpResponse, ask, ask_abstract};
 use super::process::{self, MARK};
 use super::terminal::Terminal;
 use super::{Dir, Stopwatch, eventually, free_port, secs, unique, variable, wait};
@@ -236,10 +236,10 @@ impl Output {
 
 /// What a stream said so far, and a bell that rings when it says more.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Buffer(Arc<(Mutex<Heard>, Condvar)>);
+pub(super) struct Buffer(Arc<(Mutex<CapturedOutput>, Condvar)>);
 
 /// The bytes, and whether the stream has ended.
-type Heard = (Vec<u8>, bool);
+type CapturedOutput = (Vec<u8>, bool);
 
 impl Buffer {
     /// Of a stream that goes elsewhere.
@@ -268,7 +268,7 @@ impl Buffer {
 
     pub(super) fn until(&self, deadline: Duration, ended: bool, holds: impl Fn(&str) -> bool) -> bool {
         let state = self.0.0.lock().expect("buffer");
-        let more = |state: &mut Heard| !(holds(&String::from_utf8_lossy(&state.0)) || ended && state.1);
+        let more = |state: &mut CapturedOutput| !(holds(&String::from_utf8_lossy(&state.0)) || ended && state.1);
         let (state, _) = self.0.1.wait_timeout_while(state, deadline, more).expect("buffer");
         holds(&String::from_utf8_lossy(&state.0))
     }
@@ -422,23 +422,23 @@ impl Running {
 
     /// Asks the health port, which must listen.
     #[track_caller]
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> HttpResponse {
         self.ask("GET", path, "")
     }
 
     #[track_caller]
-    pub fn ask(&self, method: &str, path: &str, extra: &str) -> Answer {
+    pub fn ask(&self, method: &str, path: &str, extra: &str) -> HttpResponse {
         ask(self.port, method, path, extra).unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.stderr.text()))
     }
 
     /// Asks over the abstract unix socket.
     #[track_caller]
-    pub fn get_over_socket(&self, path: &str) -> Answer {
+    pub fn get_over_socket(&self, path: &str) -> HttpResponse {
         ask_abstract(&self.socket, path).unwrap_or_else(|error| panic!("{path} over @{}: {error}", self.socket))
     }
 
     #[track_caller]
-    pub fn until_status(&self, path: &str, code: u16, deadline: Duration) -> Answer {
+    pub fn until_status(&self, path: &str, code: u16, deadline: Duration) -> HttpResponse {
         let watch = Stopwatch::start();
         loop {
             let answer = ask(self.port, "GET", path, "");

@@ -6,7 +6,7 @@ use crate::support::{
     process, secs, slow,
 };
 use portcullis::config::source::Environment;
-use portcullis::outcome::Class;
+use portcullis::outcome::ErrorKind;
 use portcullis::plan::resolve::{self, TlsFlags};
 use portcullis::probe::Probe;
 use std::time::Duration;
@@ -201,10 +201,10 @@ fn survives_cuts(url: &str, port: u16, step: usize) {
         let urls = [url.replace("PORT", &peer.port.to_string()).replace("SOCKET", &path)];
         let flags = TlsFlags { insecure: url.starts_with("https:") || url.starts_with("grpcs:"), ..TlsFlags::default() };
         let (targets, _) = resolve::targets_with(&urls, &flags, &Environment::new::<&str, &str>([])).unwrap();
-        let outcome = runtime.block_on(async { Probe::new(&targets[0]).ask(Duration::from_secs(5)).await });
+        let outcome = runtime.block_on(async { Probe::new(&targets[0]).probe(Duration::from_secs(5)).await });
         assert!(outcome.elapsed < Duration::from_secs(4), "{url} cut after {after}: {outcome:?}");
-        assert!(!matches!(outcome.class(), Class::Internal), "{url} cut after {after}: {outcome:?}");
-        if outcome.class() == Class::Ok {
+        assert!(!matches!(outcome.class(), ErrorKind::Internal), "{url} cut after {after}: {outcome:?}");
+        if outcome.class() == ErrorKind::Ok {
             reached = true;
             break;
         }

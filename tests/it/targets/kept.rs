@@ -4,7 +4,7 @@ use crate::support::postgres::{PASSWORD, percent};
 use crate::support::redis::Reply;
 use crate::support::{Certificates, Grpc, Http, MariaDb, Portcullis, Postgres, Redis, Secure, eventually, free_port, secs};
 use portcullis::config::source::Environment;
-use portcullis::outcome::Class;
+use portcullis::outcome::ErrorKind;
 use portcullis::plan::resolve::{self, TlsFlags};
 use portcullis::probe::Probe;
 
@@ -15,10 +15,10 @@ fn asks_a_thousand_times<T>(url: &str, look: impl Fn() -> T) -> (T, T) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut probe = Probe::new(&targets[0]);
     runtime.block_on(async {
-        assert_eq!(probe.ask(secs(5)).await.class(), Class::Ok, "{url}");
+        assert_eq!(probe.probe(secs(5)).await.class(), ErrorKind::Ok, "{url}");
         let first = look();
         for _ in 1..1000 {
-            assert_eq!(probe.ask(secs(5)).await.class(), Class::Ok, "{url}");
+            assert_eq!(probe.probe(secs(5)).await.class(), ErrorKind::Ok, "{url}");
         }
         let last = look();
         probe.close().await;

@@ -2,8 +2,8 @@
 
 use super::{fails, passes};
 use crate::support::{Portcullis, free_port};
-use portcullis::outcome::{Class, Failure};
-use portcullis::plan::target::{Expect, HttpTarget, Target, Tls};
+use portcullis::outcome::{ErrorKind, Failure};
+use portcullis::plan::target::{Expectation, HttpTarget, Target, Tls};
 use portcullis::probe::Probe;
 use portcullis::secret::Secret;
 use std::io::{BufRead, BufReader, Write};
@@ -97,13 +97,13 @@ fn asked(url: &str, redirects: Option<u8>) -> Result<(), Failure> {
         headers: [("X-Key", "key-of-ours"), ("Cookie", "session=ours")]
             .map(|(name, value)| (name.to_owned(), Secret::unlisted(value)))
             .into(),
-        expect: Expect::default(),
+        expect: Expectation::default(),
         tls: Tls::default(),
         redirects,
         environment_proxy: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { Probe::new(&Target::Http(target)).ask(Duration::from_secs(20)).await.result })
+    runtime.block_on(async { Probe::new(&Target::Http(target)).probe(Duration::from_secs(20)).await.result })
 }
 
 #[test]
@@ -121,6 +121,6 @@ fn another_host_that_may_be_followed_to_gets_no_credentials() {
     let home = server.seen()[before..].split("\n\n").find(|head| head.starts_with("get /home")).map(str::to_owned);
     assert!(home.is_some_and(|head| !head.contains("x-key")), "{}", server.seen());
     let refused = asked(&server.url(&format!("/to/{}", other.url("/to//new"))), Some(1)).unwrap_err();
-    assert_eq!((refused.class, refused.status), (Class::Status, Some(302)));
+    assert_eq!((refused.class, refused.status), (ErrorKind::Status, Some(302)));
     assert_eq!(asked(&server.url("/to//new"), Some(0)).unwrap_err().status, Some(302));
 }

@@ -2,7 +2,7 @@
 
 use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess};
 
-use super::{Fault, Reader, Step, Why};
+use super::{Fault, FaultKind, PathSegment, Reader};
 use crate::config::node::{Entry, Node, Table, Value};
 
 impl<'a> Reader<'a> {
@@ -14,7 +14,7 @@ impl<'a> Reader<'a> {
     /// A table whose keys are all among `known`.
     pub(super) fn refuse_unknown(table: &Table, known: &[&'static str]) -> Result<(), Box<Fault>> {
         let all = table.iter().all(|entry| known.contains(&entry.key.as_str()));
-        if all { Ok(()) } else { Err(Fault::new(Why::Unknown(known.to_vec()))) }
+        if all { Ok(()) } else { Err(Fault::new(FaultKind::Unknown(known.to_vec()))) }
     }
 }
 
@@ -57,7 +57,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
             let index = self.next;
             self.next += 1;
             if !matches!(node.value, Value::Hole) {
-                return seed.deserialize(self.reader.below(node)).map(Some).map_err(|fault| fault.within(Step::Item(index)));
+                return seed.deserialize(self.reader.below(node)).map(Some).map_err(|fault| fault.within(PathSegment::Item(index)));
             }
         }
         Ok(None)
@@ -90,7 +90,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Box<Fault>> {
-        let Some(entry) = self.now.take() else { return Err(Fault::new(Why::Open)) };
-        seed.deserialize(self.reader.below(&entry.node)).map_err(|fault| fault.within(Step::Key(entry.key.clone())))
+        let Some(entry) = self.now.take() else { return Err(Fault::new(FaultKind::Open)) };
+        seed.deserialize(self.reader.below(&entry.node)).map_err(|fault| fault.within(PathSegment::Key(entry.key.clone())))
     }
 }

@@ -8,7 +8,7 @@ use super::SHOWN;
 
 /// One step from a section to a value in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::config::reader) enum Step {
+pub(in crate::config::reader) enum PathSegment {
     /// Of a table.
     Key(String),
     /// Of a list.
@@ -17,9 +17,9 @@ pub(in crate::config::reader) enum Step {
 
 /// Why a value cannot be read.
 #[derive(Debug)]
-pub(in crate::config::reader) enum Why {
+pub(in crate::config::reader) enum FaultKind {
     /// What is wrong, as the rest of a sentence that begins with the key; several for a text with several wrong variables.
-    Said(Vec<String>),
+    Messages(Vec<String>),
     /// A key of a table is none of these.
     Unknown(Vec<&'static str>),
     /// A key is missing.
@@ -33,20 +33,20 @@ pub(in crate::config::reader) enum Why {
 /// What is wrong, with its place below the section that is read. Boxed wherever it is passed on, which every key of every section does.
 #[derive(Debug)]
 pub(in crate::config::reader) struct Fault {
-    pub(in crate::config::reader) path: Vec<Step>,
-    pub(in crate::config::reader) why: Why,
+    pub(in crate::config::reader) path: Vec<PathSegment>,
+    pub(in crate::config::reader) kind: FaultKind,
 }
 
 impl Fault {
-    pub(super) fn new(why: Why) -> Box<Self> {
-        Box::new(Self { path: Vec::new(), why })
+    pub(super) fn new(kind: FaultKind) -> Box<Self> {
+        Box::new(Self { path: Vec::new(), kind })
     }
 
-    pub(super) fn said(text: impl Into<String>) -> Box<Self> {
-        Self::new(Why::Said(vec![text.into()]))
+    pub(super) fn message(text: impl Into<String>) -> Box<Self> {
+        Self::new(FaultKind::Messages(vec![text.into()]))
     }
 
-    pub(super) fn within(mut self: Box<Self>, step: Step) -> Box<Self> {
+    pub(super) fn within(mut self: Box<Self>, step: PathSegment) -> Box<Self> {
         self.path.insert(0, step);
         self
     }
@@ -54,7 +54,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.why)
+        write!(f, "{:?}", self.kind)
     }
 }
 
@@ -62,16 +62,16 @@ impl std::error::Error for Fault {}
 
 impl de::Error for Box<Fault> {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Fault::said(text.to_string())
+        Fault::message(text.to_string())
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Fault::new(Why::Missing(field))
+        Fault::new(FaultKind::Missing(field))
     }
 
     /// The engine refuses unknown keys before serde sees them; this is for the words of an enum behind a visitor of its own.
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Fault::said(format!("is `{SHOWN}`; one of {} is wanted", listed(known)))
+        Fault::message(format!("is `{SHOWN}`; one of {} is wanted", listed(known)))
     }
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
@@ -82,7 +82,7 @@ impl de::Error for Box<Fault> {
             Unexpected::Map => "a table",
             _ => "a number",
         };
-        Fault::said(format!("is {found}; {} is wanted", named(wanted)))
+        Fault::message(format!("is {found}; {} is wanted", named(wanted)))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::node::Node;
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, NamedCondition, Section};
 use crate::plan::argv::Word;
-use crate::sys::{self, ask::Unanswered};
+use crate::sys::{self, command::Unanswered};
 
 /// How long a command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
     let found = Reader { context, depth: Depth::Whole, commands: Commands::Asked }.read(node, &format!("conditions.{name}"));
     let holds = found.plan.holds(&mut |process| {
         let words: Vec<&str> = process.argv.words().iter().map(Word::value).collect();
-        sys::ask::succeeds(&words, context.environment.variables(), COMMAND_LIMIT).unwrap_or_else(|why| {
+        sys::command::succeeds(&words, context.environment.variables(), COMMAND_LIMIT).unwrap_or_else(|why| {
             let why = match why {
                 Unanswered::Because(why) => why,
                 Unanswered::Stopped(number) => {
@@ -49,7 +49,7 @@ pub(in crate::plan::resolve) fn name_all(root: &Section<'_>) {
 }
 
 /// Asks each of `[conditions]` that was not asked before.
-pub(in crate::plan::resolve) fn ask_all(root: &Section<'_>) {
+pub(in crate::plan::resolve) fn evaluate_all(root: &Section<'_>) {
     let Some(section) = root.table("conditions") else { return };
     for entry in section.entries() {
         decide(root.context(), &entry.key, &entry.node);

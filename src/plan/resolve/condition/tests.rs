@@ -6,14 +6,14 @@ use crate::config::origin::Origin;
 use crate::config::process::{MainKeys, ProcessKeys};
 use crate::config::source::Environment;
 use crate::plan::resolve::process::Template;
-use crate::plan::resolve::variables::Variables;
+use crate::plan::resolve::variables::VariableChanges;
 
 fn later(when: &str) -> String {
     let environment = Environment::new([("FLAG", "yes"), ("NAME", "a")]).with_arguments(vec!["web".to_owned()]);
     let (tree, broken) = parse_document(&format!("when = {when}"), &|line, column| Origin::File { path: "p".into(), line, column });
     assert_eq!(broken, []);
     let context = Context::new(&environment);
-    let template = Template::of(None, ProcessKeys::default(), MainKeys::default(), Variables::default());
+    let template = Template::of(None, ProcessKeys::default(), MainKeys::default(), VariableChanges::default());
     let plan =
         deferred(&context, Some(&tree.get("when").unwrap().node), "steps", Depth::Whole, &|argv| template.process(argv, None).aside());
     context.finish().map_or_else(|problems| panic!("{problems}"), |_| plan.to_string())

@@ -1,26 +1,26 @@
 //! The variants of a mode: which of them is taken, and the refusal that it may be.
 
 use super::Reading;
-use crate::config::mode::{Refuse, Variant};
+use crate::config::mode::{ModeVariant, Refuse};
 use crate::config::node::Value;
 use crate::config::reader::{Depth, Section};
 use crate::exit::Exit;
-use crate::plan::Refusal;
+use crate::plan::StartRefusal;
 use crate::plan::resolve::condition;
 use crate::plan::resolve::process::Template;
-use crate::plan::resolve::variables::Variables;
+use crate::plan::resolve::variables::VariableChanges;
 
 impl<'c> Reading<'_, 'c> {
     /// The first variant whose `when` holds, with the refusal that it may be; its variables are applied.
-    pub(super) fn variant(&self, section: &Section<'c>, template: &mut Template) -> Option<(Section<'c>, Option<Refusal>)> {
+    pub(super) fn variant(&self, section: &Section<'c>, template: &mut Template) -> Option<(Section<'c>, Option<StartRefusal>)> {
         let context = section.context();
         let path = format!("{}.variants", section.path());
         let mut chosen = None;
         for node in section.list("variants").unwrap_or_default() {
             let when = if let Value::Table(table) = &node.value { table.get("when").map(|entry| &entry.node) } else { None };
             let holds = condition::holds(context, when, &path, self.depth) && self.depth == Depth::Whole && chosen.is_none();
-            let Some(mut variant) = context.open(&node, &path, if holds { self.depth } else { Depth::Form }) else { continue };
-            let declared: Variant = variant.declared();
+            let Some(mut variant) = context.open(&node, &path, if holds { self.depth } else { Depth::Syntax }) else { continue };
+            let declared: ModeVariant = variant.declared();
             if !variant.has("when") {
                 variant.problem("when", "is missing: it says in which case the variant is taken");
             }
@@ -29,7 +29,7 @@ impl<'c> Reading<'_, 'c> {
                 template.variables.set_all(variant.table("set"));
                 chosen = Some((variant, refusal));
             } else {
-                Variables::default().set_all(variant.table("set"));
+                VariableChanges::default().set_all(variant.table("set"));
                 self.started(&variant);
             }
         }
@@ -38,7 +38,7 @@ impl<'c> Reading<'_, 'c> {
 }
 
 /// `refuse` of a variant: no process, and why.
-fn refusal(variant: &Section<'_>, refuse: Refuse) -> Option<Refusal> {
+fn refusal(variant: &Section<'_>, refuse: Refuse) -> Option<StartRefusal> {
     if variant.has("command") || variant.has("started") {
         variant.problem("refuse", "starts no process, and `command` and `started` are about one");
     }
@@ -46,5 +46,5 @@ fn refusal(variant: &Section<'_>, refuse: Refuse) -> Option<Refusal> {
         section.problem("message", "is missing: it says what to do instead");
     }
     let message = refuse.message.0.map(|text| text.shown()).unwrap_or_default();
-    (variant.depth() == Depth::Whole).then(|| Refusal { code: refuse.code.to().unwrap_or(Exit::Usage.code()), message })
+    (variant.depth() == Depth::Whole).then(|| StartRefusal { code: refuse.code.to().unwrap_or(Exit::Usage.code()), message })
 }

@@ -6,8 +6,8 @@ use crate::config::interpolate::looks_secret;
 use crate::config::reader::{Depth, Section};
 use crate::config::target::{Expect as Expected, TargetKeys};
 use crate::config::values::Number;
-use crate::plan::resolve::address;
-use crate::plan::target::{Expect, HttpTarget, Member, SeveralTarget, Target};
+use crate::plan::resolve::target_url;
+use crate::plan::target::{Expectation, HttpTarget, Member, SeveralTarget, Target};
 use crate::secret::Secret;
 
 /// `[[checks.NAME.targets]]`: endpoints of which `parallel` are asked at a time and which make one result.
@@ -25,7 +25,7 @@ pub(in crate::plan::resolve) fn several(section: &Section<'_>, watching: &Watchi
         let Some(mut member) = section.context().open(node, &path, section.depth()) else { continue };
         let endpoint: Endpoint = member.declared();
         let target = super::read(&member, &endpoint.target);
-        if section.depth() == Depth::Form {
+        if section.depth() == Depth::Syntax {
             continue;
         }
         match target {
@@ -65,9 +65,9 @@ impl Written<'_, '_> {
         };
         let login = match (self.user(), self.password()) {
             (None, None) => String::new(),
-            (user, None) => format!("{}@", address::encode_user(&user.unwrap_or_default())),
+            (user, None) => format!("{}@", target_url::encode_user(&user.unwrap_or_default())),
             (user, Some(password)) => {
-                format!("{}:{}@", address::encode_user(&user.unwrap_or_default()), address::encode_user(password.expose()))
+                format!("{}:{}@", target_url::encode_user(&user.unwrap_or_default()), target_url::encode_user(password.expose()))
             }
         };
         let Ok(url) = url::Url::parse(&format!("{scheme}://{login}{place}{raw_path}")) else {
@@ -107,7 +107,7 @@ pub(super) struct HttpOptions {
     method: String,
     headers: Vec<(String, Secret)>,
     masked_key: Option<String>,
-    expect: Expect,
+    expect: Expectation,
 }
 
 impl HttpOptions {
@@ -163,14 +163,14 @@ fn masked(key: &str) -> String {
     "*".repeat(hidden.min(40)) + &key.chars().skip(hidden).collect::<String>()
 }
 
-fn expectation(section: &Section<'_>, expected: &Expected) -> Expect {
+fn expectation(section: &Section<'_>, expected: &Expected) -> Expectation {
     let json = expected.json.0.iter().map(|(pointer, accepted)| (pointer.clone(), accepted.0.clone())).collect::<Vec<_>>();
     for (pointer, _) in json.iter().filter(|(pointer, _)| !pointer.is_empty() && !pointer.starts_with('/')) {
         if let Some(table) = section.table("expect").and_then(|expect| expect.table("json")) {
             table.problem(pointer, "is not a JSON pointer: it has to begin with `/`");
         }
     }
-    Expect { status: expected.status.0.iter().filter_map(|status| status.to()).collect(), body: expected.body.value(), json }
+    Expectation { status: expected.status.0.iter().filter_map(|status| status.to()).collect(), body: expected.body.value(), json }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::config::problem::nearest;
 use crate::plan::target::Target;
 
 /// A kind of target.
-pub(super) struct Kind {
+pub(super) struct TargetKind {
     /// Its names, its own one first: Valkey, PostGIS, and those of Ruby's and Python's clients are among them.
     names: &'static [&'static str],
     /// Further names, which say that TLS is spoken.
@@ -31,19 +31,19 @@ const POSTGRES: &[&str] =
     &["aiopg", "asyncpg", "pg8000", "psycopg", "psycopg2", "psycopg2cffi", "psycopg_async", "pygresql", "pypostgresql"];
 
 /// A row without what most kinds do not have.
-const PLAIN: Kind = Kind { names: &[], secure: &[], drivers: &[], keys: &[], several: false, target: |_| None };
+const PLAIN: TargetKind = TargetKind { names: &[], secure: &[], drivers: &[], keys: &[], several: false, target: |_| None };
 
-static KINDS: [Kind; 18] = [
-    Kind { names: &["tcp"], target: |written| written.tcp(), ..PLAIN },
-    Kind { names: &["unix"], keys: &[&["path"]], target: |written| written.file("path").map(Target::Unix), ..PLAIN },
-    Kind { names: &["file"], keys: &[&["path"]], target: |written| written.file("path").map(Target::File), ..PLAIN },
-    Kind { names: &["dns"], target: |written| written.dns(), ..PLAIN },
-    Kind { names: &["disk"], keys: &[&["path", "free"]], target: |written| written.disk(), ..PLAIN },
-    Kind { names: &["exec"], keys: &[&["command"]], target: |written| written.exec(), ..PLAIN },
-    Kind { names: &["process"], target: |_| Some(Target::Process), ..PLAIN },
-    Kind { names: &["http"], secure: &["https"], keys: &[LOGIN, HTTP, TLS], target: |written| written.http(), ..PLAIN },
-    Kind { names: &["grpc"], secure: &["grpcs"], keys: &[TLS, &["service"]], target: |written| written.grpc(), ..PLAIN },
-    Kind {
+static KINDS: [TargetKind; 18] = [
+    TargetKind { names: &["tcp"], target: |written| written.tcp(), ..PLAIN },
+    TargetKind { names: &["unix"], keys: &[&["path"]], target: |written| written.file("path").map(Target::Unix), ..PLAIN },
+    TargetKind { names: &["file"], keys: &[&["path"]], target: |written| written.file("path").map(Target::File), ..PLAIN },
+    TargetKind { names: &["dns"], target: |written| written.dns(), ..PLAIN },
+    TargetKind { names: &["disk"], keys: &[&["path", "free"]], target: |written| written.disk(), ..PLAIN },
+    TargetKind { names: &["exec"], keys: &[&["command"]], target: |written| written.exec(), ..PLAIN },
+    TargetKind { names: &["process"], target: |_| Some(Target::Process), ..PLAIN },
+    TargetKind { names: &["http"], secure: &["https"], keys: &[LOGIN, HTTP, TLS], target: |written| written.http(), ..PLAIN },
+    TargetKind { names: &["grpc"], secure: &["grpcs"], keys: &[TLS, &["service"]], target: |written| written.grpc(), ..PLAIN },
+    TargetKind {
         names: &["amqp", "pyamqp", "librabbitmq"],
         secure: &["amqps"],
         keys: &[LOGIN, TLS, DATABASE],
@@ -51,9 +51,9 @@ static KINDS: [Kind; 18] = [
         target: |written| written.amqp(),
         ..PLAIN
     },
-    Kind { names: &["mongodb"], keys: &[LOGIN, TLS], several: true, target: |written| written.mongodb(), ..PLAIN },
-    Kind { names: &["kafka"], keys: &[LOGIN, TLS], several: true, target: |written| written.kafka(), ..PLAIN },
-    Kind {
+    TargetKind { names: &["mongodb"], keys: &[LOGIN, TLS], several: true, target: |written| written.mongodb(), ..PLAIN },
+    TargetKind { names: &["kafka"], keys: &[LOGIN, TLS], several: true, target: |written| written.kafka(), ..PLAIN },
+    TargetKind {
         names: &["postgres", "postgresql", "postgis", "psql", "pgsql"],
         drivers: POSTGRES,
         keys: &[LOGIN, FILES, DATABASE, &["sslmode", "role", "query"]],
@@ -61,32 +61,37 @@ static KINDS: [Kind; 18] = [
         target: |written| written.postgres(),
         ..PLAIN
     },
-    Kind {
+    TargetKind {
         names: &["mysql", "mariadb", "mysql2", "trilogy", "mysqlgis"],
         drivers: MYSQL,
         keys: &[LOGIN, FILES, DATABASE, &["sslmode", "path", "query"]],
         target: |written| written.mysql(),
         ..PLAIN
     },
-    Kind {
+    TargetKind {
         names: &["redis", "valkey", "redis+unix"],
         secure: &["rediss", "valkeys"],
         keys: &[LOGIN, TLS, DATABASE, &["path"]],
         target: |written| written.redis().map(Target::Redis),
         ..PLAIN
     },
-    Kind {
+    TargetKind {
         names: &["redis+sentinel"],
         keys: &[LOGIN, TLS, DATABASE, &["service"]],
         several: true,
         target: |written| written.sentinel(),
         ..PLAIN
     },
-    Kind { names: &["redis+cluster"], keys: &[LOGIN, TLS], several: true, target: |written| written.cluster(), ..PLAIN },
-    Kind { names: &["redis+ready"], keys: &[LOGIN, TLS, DATABASE, &["service", "key", "min"]], target: |written| written.ready(), ..PLAIN },
+    TargetKind { names: &["redis+cluster"], keys: &[LOGIN, TLS], several: true, target: |written| written.cluster(), ..PLAIN },
+    TargetKind {
+        names: &["redis+ready"],
+        keys: &[LOGIN, TLS, DATABASE, &["service", "key", "min"]],
+        target: |written| written.ready(),
+        ..PLAIN
+    },
 ];
 
-impl Kind {
+impl TargetKind {
     /// The kind that a scheme means; none for one that is not known.
     pub(super) fn of(scheme: &str) -> Option<&'static Self> {
         let (name, driver) = scheme.split_once('+').unwrap_or((scheme, ""));
@@ -110,7 +115,7 @@ impl Kind {
 
 /// Whether two schemes mean the same kind, known or not.
 pub(super) fn same(one: &str, other: &str) -> bool {
-    one == other || Kind::of(one).is_some_and(|kind| Kind::of(other).is_some_and(|other| kind.name() == other.name()))
+    one == other || TargetKind::of(one).is_some_and(|kind| TargetKind::of(other).is_some_and(|other| kind.name() == other.name()))
 }
 
 /// Whether `key` means something to some kinds only.
@@ -119,7 +124,7 @@ pub(super) fn is_particular(key: &str) -> bool {
 }
 
 /// Whether a scheme says that TLS is spoken.
-pub(super) fn says_tls(scheme: &str) -> bool {
+pub(super) fn is_tls_scheme(scheme: &str) -> bool {
     KINDS.iter().any(|kind| kind.secure.contains(&scheme))
 }
 
@@ -133,7 +138,7 @@ pub(super) fn unknown(scheme: &str) -> String {
     if FOREIGN.contains(&scheme) {
         return format!("is of the unknown kind `{scheme}`; {elsewhere}");
     }
-    if let Some((base, _)) = scheme.split_once('+').filter(|(base, _)| Kind::of(base).is_some()) {
+    if let Some((base, _)) = scheme.split_once('+').filter(|(base, _)| TargetKind::of(base).is_some()) {
         return format!(
             "is of the unknown kind `{scheme}`; what stands behind the `+` is no driver that is known: write `{base}://`, or {elsewhere}"
         );
@@ -173,9 +178,9 @@ mod tests {
             ("redis+x", ""),
             ("postgres+pymysql", ""),
         ] {
-            assert_eq!(Kind::of(scheme).map_or("", Kind::name), kind, "{scheme}");
+            assert_eq!(TargetKind::of(scheme).map_or("", TargetKind::name), kind, "{scheme}");
         }
-        assert!(says_tls("valkeys") && says_tls("amqps") && !says_tls("valkey"));
+        assert!(is_tls_scheme("valkeys") && is_tls_scheme("amqps") && !is_tls_scheme("valkey"));
     }
 
     #[test]

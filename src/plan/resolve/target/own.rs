@@ -17,7 +17,7 @@ pub(super) fn scheme(url: &str) -> Option<&'static str> {
 
 /// The target that such a URL names.
 pub(super) fn read(section: &Section<'_>, url: &Text, scheme: &str) -> Option<Target> {
-    if section.depth() == Depth::Form {
+    if section.depth() == Depth::Syntax {
         return None;
     }
     let value = url.value();

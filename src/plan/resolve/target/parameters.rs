@@ -1,7 +1,7 @@
 //! Parameters of a URL that mean nothing here: ignored with a notice, unless they ask for security that would then be missing.
 
 use super::Written;
-use crate::plan::target::Identity;
+use crate::plan::target::ClientCertificate;
 
 /// What a name holds that asks for encryption, for proof of who the server is, or for a way to log in.
 const SOUNDS_OF_SECURITY: [&str; 10] = ["ssl", "tls", "cert", "crl", "verify", "gss", "binding", "requir", "fingerprint", "publickey"];
@@ -41,7 +41,7 @@ pub(super) fn plain(name: &str) -> String {
 }
 
 /// Whether a parameter that is not understood asks for security.
-fn asks_for_security(name: &str, value: &str) -> bool {
+fn requests_security(name: &str, value: &str) -> bool {
     let name = plain(name);
     let sounds = SOUNDS_OF_SECURITY.iter().any(|word| name.contains(word));
     sounds && !HARMLESS.contains(&name.as_str()) && !NOTHING.contains(&value.to_ascii_lowercase().as_str())
@@ -59,7 +59,7 @@ pub(super) fn truth(value: &str) -> Option<bool> {
 impl Written<'_, '_> {
     /// Says that a parameter of the URL changes nothing, or that what it asks for cannot be had.
     pub(super) fn ignored(&self, name: &str, value: &str) {
-        if asks_for_security(name, value) {
+        if requests_security(name, value) {
             self.refused(
                 name,
                 "it asks for security and is not understood here; write what it stands for in the keys of the target, or leave it out",
@@ -82,7 +82,7 @@ impl Written<'_, '_> {
     /// Takes a client certificate of the parameters over those of the section.
     pub(super) fn take_identity(&mut self, certificate: Option<std::path::PathBuf>, key: Option<std::path::PathBuf>) {
         if let Some(certificate) = certificate {
-            self.tls.identity = Some(Identity { key: key.unwrap_or_else(|| certificate.clone()), certificate });
+            self.tls.identity = Some(ClientCertificate { key: key.unwrap_or_else(|| certificate.clone()), certificate });
         } else if key.is_some() {
             self.section.problem(self.place_of_query(), "names the key of a client certificate without the certificate");
         }
@@ -113,7 +113,7 @@ mod tests {
             ("requirepeer", "postgres"),
             ("serverSslCert", "/ca.pem"),
         ] {
-            assert!(asks_for_security(name, value), "{name}");
+            assert!(requests_security(name, value), "{name}");
         }
         for (name, value) in [
             ("sslpassword", "x"),
@@ -125,7 +125,7 @@ mod tests {
             ("target", "x"),
             ("tlsmode", "DISABLED"),
         ] {
-            assert!(!asks_for_security(name, value), "{name}");
+            assert!(!requests_security(name, value), "{name}");
         }
     }
 }

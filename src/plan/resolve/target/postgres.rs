@@ -7,7 +7,7 @@ use super::parameters::truth;
 use super::tls::absolute;
 use crate::config::problem::suggest;
 use crate::config::values::{Number, word};
-use crate::plan::resolve::address;
+use crate::plan::resolve::target_url;
 use crate::plan::target::{Address, AuthMethods, Demands, PostgresHost, PostgresTarget, ServerRole, SslMode, Target, Verify};
 
 /// Parameters that change nothing about whether the server answers, and that nobody has to be told of.
@@ -227,7 +227,7 @@ impl Written<'_, '_> {
             if host.is_empty() {
                 return wrong("names no host");
             }
-            if let Err(why) = address::check_host(&host) {
+            if let Err(why) = target_url::check_host(&host) {
                 return wrong(why);
             }
             let port = above.filter(|_| index == 0).or(port).unwrap_or(5432);

@@ -2,7 +2,7 @@
 
 use super::parameters::{plain, truth};
 use super::tls::absolute;
-use super::{Said, Written};
+use super::{AlreadyReported, Written};
 use crate::plan::target::{Address, ClusterTarget, ReadyTarget, RedisTarget, SentinelTarget, Target};
 use crate::secret::Secret;
 
@@ -85,7 +85,7 @@ impl Written<'_, '_> {
     }
 
     /// The database's number: the part of that name, the parameter `db`, the URL's path, as redis-py ranks them.
-    fn numbered(&self, parameter: Option<String>) -> Result<Option<String>, Said> {
+    fn numbered(&self, parameter: Option<String>) -> Result<Option<String>, AlreadyReported> {
         let written = self.database()?;
         Ok(if self.database_part().is_some() { written } else { parameter.or(written) })
     }

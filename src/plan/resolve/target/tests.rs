@@ -1,7 +1,7 @@
 //! Every kind by its URL and by its parts, and what is wrong with those that are.
 
 use crate::config::source::Environment;
-use crate::plan::resolve::{Request, resolve, targets};
+use crate::plan::resolve::{RunOptions, resolve, targets};
 use crate::plan::target::{PostgresTarget, ServerRole, SslMode, Target, Verify};
 
 fn target(url: &str) -> Target {
@@ -243,7 +243,7 @@ fn parts_of_another_kind_are_named() {
                  [checks.c]\nca = '/ca.pem'\n[[checks.c.targets]]\nurl = 'tcp://h:1'\n[[checks.c.targets]]\nvariables = 'REDIS'\n\
                  [modes.x]\ncommand = ['x']\n";
     std::fs::write(&file, parts).unwrap();
-    let request = Request { file: Some(file.clone()), mode: Some("x".to_owned()), ..Request::default() };
+    let request = RunOptions { file: Some(file.clone()), mode: Some("x".to_owned()), ..RunOptions::default() };
     let problems = resolve(&request, &Environment::new::<&str, &str>([])).err().unwrap().to_string();
     std::fs::remove_file(&file).unwrap();
     for words in [
@@ -281,7 +281,7 @@ fn an_http_check_says_which_redirects_and_which_proxy() {
 /// The target of a check of `http://h/` with further keys.
 fn of_http(keys: &str) -> Result<Target, String> {
     let variable = ("PORTCULLIS_CHECKS__A", format!("{{ url = \"http://h/\", {} }}", keys.replace('\n', ", ").replace('\'', "\"")));
-    let request = Request { arguments: vec!["true".into()], ..Request::default() };
+    let request = RunOptions { arguments: vec!["true".into()], ..RunOptions::default() };
     let plan =
         resolve(&request, &Environment::new([(variable.0, variable.1.replace(", }", " }").as_str())])).map_err(|why| why.to_string())?;
     plan.checks.into_iter().next().map(|check| check.target).ok_or_else(|| "no check".to_owned())
@@ -291,7 +291,7 @@ fn by_variables(variables: &[(&str, &str)]) -> Result<(String, Target, Vec<Strin
     let mut set = vec![("REDIS_USE_SENTINEL", "")];
     set.extend(variables);
     // The preset of a run without a file, which everybody gets who names no file.
-    let plan = resolve(&Request { arguments: vec!["true".into()], ..Request::default() }, &Environment::new(set))
+    let plan = resolve(&RunOptions { arguments: vec!["true".into()], ..RunOptions::default() }, &Environment::new(set))
         .map_err(|why| why.to_string())?;
     let check = plan.checks.into_iter().next().ok_or("no check")?;
     Ok((plan.heartbeat.ok_or("no heartbeat")?.target.to_string(), check.target, plan.notices))

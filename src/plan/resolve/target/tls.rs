@@ -7,7 +7,7 @@ use crate::config::problem::suggest;
 use crate::config::reader::Section;
 use crate::config::target::TargetKeys;
 use crate::config::values::Maybe;
-use crate::plan::target::{Identity, SslMode, Tls, Verify};
+use crate::plan::target::{ClientCertificate, SslMode, Tls, Verify};
 
 /// What a section says about TLS, whatever its kind.
 #[derive(Clone, Default)]
@@ -16,7 +16,7 @@ pub(super) struct TlsOptions {
     pub wanted: Option<bool>,
     pub insecure: bool,
     pub ca: Option<PathBuf>,
-    pub identity: Option<Identity>,
+    pub identity: Option<ClientCertificate>,
     /// Nothing older than TLS 1.3.
     pub newest_only: bool,
 }
@@ -29,9 +29,9 @@ impl TlsOptions {
             section.problem("insecure", "verifies nothing, so `ca` has no use; keep one of them");
         }
         let identity = match (path(&keys.client_certificate), path(&keys.client_key)) {
-            (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+            (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
             // Both in one file, as many tools keep them.
-            (Some(certificate), None) => Some(Identity { key: certificate.clone(), certificate }),
+            (Some(certificate), None) => Some(ClientCertificate { key: certificate.clone(), certificate }),
             (None, Some(_)) => {
                 section.problem("client_key", "has no `client_certificate` beside it");
                 None

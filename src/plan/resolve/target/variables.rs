@@ -3,31 +3,31 @@
 //! The names and their order of precedence are Dify's (`REDIS_USE_SENTINEL` before `REDIS_USE_CLUSTERS` before `REDIS_HOST`), the
 //! prefix is whatever the key `variables` says.
 
-use super::Said;
+use super::AlreadyReported;
 use crate::config::interpolate::{Findings, Template};
 use crate::config::reader::{Section, truth};
 use crate::config::target::TargetKeys;
-use crate::plan::resolve::address::{Address, place_of};
+use crate::plan::resolve::target_url::{ParsedUrl, place_of};
 
 /// The variables under one prefix.
-struct Variables<'s, 'c> {
+struct RedisVariables<'s, 'c> {
     section: &'s Section<'c>,
     prefix: String,
 }
 
 /// The address that the variables under `variables = "PREFIX"` give; none after saying what is wrong with them.
-pub(super) fn address(section: &Section<'_>, keys: &TargetKeys) -> Option<Address> {
+pub(super) fn address(section: &Section<'_>, keys: &TargetKeys) -> Option<ParsedUrl> {
     let prefix = keys.variables.value().map(|prefix| prefix.trim_end_matches('_').to_owned());
     let named = |prefix: &String| prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !prefix.is_empty();
     let Some(prefix) = prefix.filter(named) else {
         section.problem("variables", "wants what the variables' names begin with, as `REDIS` for REDIS_HOST and its kin");
         return None;
     };
-    Variables { section, prefix }.address().ok()
+    RedisVariables { section, prefix }.address().ok()
 }
 
-impl Variables<'_, '_> {
-    fn address(&self) -> Result<Address, Said> {
+impl RedisVariables<'_, '_> {
+    fn address(&self) -> Result<ParsedUrl, AlreadyReported> {
         if self.flag("USE_SENTINEL")? {
             self.sentinel()
         } else if self.flag("USE_CLUSTERS")? {
@@ -37,7 +37,7 @@ impl Variables<'_, '_> {
         }
     }
 
-    fn one(&self) -> Result<Address, Said> {
+    fn one(&self) -> Result<ParsedUrl, AlreadyReported> {
         let host = self.text("HOST")?.unwrap_or_else(|| "localhost".to_owned());
         let port = self.text("PORT")?.map(|port| format!(":{port}")).unwrap_or_default();
         // A name, or an IPv6 address with its own colons; what carries a port already keeps it.
@@ -59,7 +59,7 @@ impl Variables<'_, '_> {
         self.put_together(if secure { "rediss" } else { "redis" }, &format!("HOST with {}_PORT", self.prefix), &bare, login, &query)
     }
 
-    fn sentinel(&self) -> Result<Address, Said> {
+    fn sentinel(&self) -> Result<ParsedUrl, AlreadyReported> {
         let (hosts, service) = (self.needed("SENTINELS", "USE_SENTINEL")?, self.needed("SENTINEL_SERVICE_NAME", "USE_SENTINEL")?);
         let query = vec![
             ("service", Some(service)),
@@ -70,7 +70,7 @@ impl Variables<'_, '_> {
         self.put_together("redis+sentinel", "SENTINELS", &hosts, (self.text("USERNAME")?, self.text("PASSWORD")?), &query)
     }
 
-    fn cluster(&self) -> Result<Address, Said> {
+    fn cluster(&self) -> Result<ParsedUrl, AlreadyReported> {
         let hosts = self.needed("CLUSTERS", "USE_CLUSTERS")?;
         self.put_together("redis+cluster", "CLUSTERS", &hosts, (None, self.text("CLUSTERS_PASSWORD")?), &[])
     }
@@ -83,47 +83,47 @@ impl Variables<'_, '_> {
         hosts: &str,
         (user, password): (Option<String>, Option<String>),
         query: &[(&str, Option<String>)],
-    ) -> Result<Address, Said> {
+    ) -> Result<ParsedUrl, AlreadyReported> {
         let places = hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(place_of).collect::<Result<Vec<_>, _>>();
         let mut places = match places {
             Ok(places) => places.into_iter(),
             Err(why) => {
                 self.section.problem("variables", format!("finds that {}_{from} {why}", self.prefix));
-                return Err(Said);
+                return Err(AlreadyReported);
             }
         };
         let (host, port) = places.next().unwrap_or_default();
         let mut encoded = url::form_urlencoded::Serializer::new(String::new());
         encoded.extend_pairs(query.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
         let query = Some(encoded.finish());
-        Ok(Address { scheme: scheme.to_owned(), user, password, host, port, more: places.collect(), path: String::new(), query })
+        Ok(ParsedUrl { scheme: scheme.to_owned(), user, password, host, port, more: places.collect(), path: String::new(), query })
     }
 
     /// What a variable holds; none when it is unset or empty.
-    fn text(&self, name: &str) -> Result<Option<String>, Said> {
+    fn text(&self, name: &str) -> Result<Option<String>, AlreadyReported> {
         let written = format!("${{{}_{name}:-}}", self.prefix);
         let mut findings = Findings::default();
-        let text = Template::parse(&written).map_err(|_| Said)?.expand(self.section.context().environment, &mut findings);
+        let text = Template::parse(&written).map_err(|_| AlreadyReported)?.expand(self.section.context().environment, &mut findings);
         findings.notices.into_iter().for_each(|notice| self.section.context().notice(notice));
         for why in &findings.problems {
             self.section.problem("variables", format!("finds that {why}"));
         }
-        if findings.problems.is_empty() { Ok(Some(text.value()).filter(|value| !value.is_empty())) } else { Err(Said) }
+        if findings.problems.is_empty() { Ok(Some(text.value()).filter(|value| !value.is_empty())) } else { Err(AlreadyReported) }
     }
 
-    fn needed(&self, name: &str, by: &str) -> Result<String, Said> {
+    fn needed(&self, name: &str, by: &str) -> Result<String, AlreadyReported> {
         let found = self.text(name)?;
         if found.is_none() {
             self.section.problem("variables", format!("finds {0}_{by}, but {0}_{name} is not set", self.prefix));
         }
-        found.ok_or(Said)
+        found.ok_or(AlreadyReported)
     }
 
-    fn flag(&self, name: &str) -> Result<bool, Said> {
+    fn flag(&self, name: &str) -> Result<bool, AlreadyReported> {
         let value = self.text(name)?.unwrap_or_default();
         truth(&value).ok_or_else(|| {
             self.section.problem("variables", format!("finds {}_{name} to be `{value}`; `true` or `false` is wanted", self.prefix));
-            Said
+            AlreadyReported
         })
     }
 }

@@ -82,10 +82,10 @@ fn the_first_rule_that_holds_says_what_arguments_come_to() {
     assert!(own.main.unwrap().env.iter().any(|(name, word)| name == "WHO" && word.value() == "own"));
 }
 
-fn asked(toml: &str, arguments: &[&str], change: impl FnOnce(&mut Request)) -> Result<Plan, Problems> {
+fn asked(toml: &str, arguments: &[&str], change: impl FnOnce(&mut RunOptions)) -> Result<Plan, Problems> {
     let file = File::new(toml);
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    let mut request = Request { file: Some(file.0.clone()), arguments, ..Request::default() };
+    let mut request = RunOptions { file: Some(file.0.clone()), arguments, ..RunOptions::default() };
     change(&mut request);
     resolve(&request, &Environment::new([("PATH", "/usr/bin:/bin")]))
 }

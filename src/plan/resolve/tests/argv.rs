@@ -37,7 +37,7 @@ fn arguments_go_where_the_mode_takes_them_and_nowhere_else() {
     assert!(extra.to_string().starts_with("mode `api` takes no arguments and got `x`: "), "{extra}");
     assert_eq!(argv(&with(&format!("arguments = [{{ ignore = true }}]\n{CONSTRUCTS}"), &[("MODE", "api")], &["x"])), ["gunicorn"]);
     let file = File::new(CONSTRUCTS);
-    let request = Request { file: Some(file.0.clone()), arguments: vec!["sh".into()], exec: true, ..Request::default() };
+    let request = RunOptions { file: Some(file.0.clone()), arguments: vec!["sh".into()], exec: true, ..RunOptions::default() };
     assert_eq!(argv(&resolve(&request, &Environment::new([("MODE", "nonsense")])).unwrap()), ["sh"]);
 }
 
@@ -47,11 +47,11 @@ fn a_flag_stands_above_variable_mode_and_file() {
     assert_eq!(with(toml, &[], &[]).main.unwrap().stop_timeout, Duration::from_secs(1));
     let file = File::new(toml);
     let flag = Override { key: "process.stop_timeout".into(), value: "9s".into(), flag: "--stop-timeout".into() };
-    let request = Request { file: Some(file.0.clone()), overrides: vec![flag], mode: Some("a".into()), ..Request::default() };
+    let request = RunOptions { file: Some(file.0.clone()), overrides: vec![flag], mode: Some("a".into()), ..RunOptions::default() };
     let main = resolve(&request, &Environment::new([("MODE", "b"), ("PORTCULLIS_PROCESS__DRAIN_DELAY", "4s")])).unwrap().main.unwrap();
     assert_eq!((main.stop_timeout, main.drain_delay), (Duration::from_secs(9), Duration::from_secs(4)));
     let wrong = Override { key: "process.stop_timeout".into(), value: "9".into(), flag: "--stop-timeout".into() };
-    let problems = resolve(&Request { overrides: vec![wrong], ..request }, &Environment::new([("A", "b")])).unwrap_err();
+    let problems = resolve(&RunOptions { overrides: vec![wrong], ..request }, &Environment::new([("A", "b")])).unwrap_err();
     assert_eq!(
         problems.to_string(),
         "--stop-timeout: `stop_timeout` in [process] is the bare number `9`; write it with its unit, as `60s` or `500ms`"

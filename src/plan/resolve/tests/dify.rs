@@ -3,7 +3,7 @@
 use super::*;
 use crate::plan::Affects;
 use crate::plan::CheckPlan;
-use crate::plan::target::{Api, Client, DifyTarget, Keys};
+use crate::plan::target::{Api, DifyClient, DifyTarget, Keys};
 
 fn read(keys: &str) -> (CheckPlan, DifyTarget) {
     let plan = with(&format!("[dify]\nurl = 'http://api:5001/'\n{keys}"), &[], &["app"]);
@@ -13,7 +13,7 @@ fn read(keys: &str) -> (CheckPlan, DifyTarget) {
 }
 
 /// The keys of each client, as one may look at them in a test.
-fn keys(target: &DifyTarget) -> Vec<(Client, Vec<String>)> {
+fn keys(target: &DifyTarget) -> Vec<(DifyClient, Vec<String>)> {
     let shown = |keys: &Keys| match keys {
         Keys::Written(keys) => keys.iter().map(|key| key.as_ref().map_or("none".to_owned(), |key| key.expose().to_owned())).collect(),
         Keys::Discovered => vec!["discovered".to_owned()],
@@ -40,7 +40,7 @@ fn secs(seconds: u64) -> Duration {
 
 #[test]
 fn a_client_takes_its_own_keys_else_those_that_are_found_else_that_of_all() {
-    use Client::{DifyChat, DifyDataset, DifyServer, DifyWorkflow};
+    use DifyClient::{DifyChat, DifyDataset, DifyServer, DifyWorkflow};
     let account = "email = 'a@b.c'\npassword = 'p'\n";
     let own = "chat_api_keys = ['c1', '', 'c2']\nworkflow_api_keys = 'w'\ndataset_api_key = 'd'\n";
     let of = |chat: &[&str], dataset: &str, flow: &str| {
@@ -67,7 +67,7 @@ fn what_is_asked_follows_clients_and_methods_in_the_order_of_the_report() {
     );
     let asked: Vec<_> = target.clients.iter().map(|plan| (plan.client, plan.apis.clone())).collect();
     let (chat, server) = (vec![Api::Info, Api::Messages], vec![Api::Apps, Api::GetDatasetApiKey]);
-    assert_eq!(asked, [(Client::DifyChat, chat), (Client::DifyServer, server)]);
+    assert_eq!(asked, [(DifyClient::DifyChat, chat), (DifyClient::DifyServer, server)]);
     assert_eq!((check.name.as_str(), check.affects, check.interval, check.timeout), ("ai", Affects::None, secs(300), secs(600)));
     assert_eq!(target.at_once, 2);
 }

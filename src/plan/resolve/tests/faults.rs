@@ -1,7 +1,7 @@
 //! Every fault is told once, at its cause and with the variable that brings it; and the words for a boolean.
 
 use super::*;
-use crate::plan::Switch;
+use crate::plan::ViewSwitch;
 
 #[test]
 fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
@@ -42,7 +42,7 @@ fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
         let fits = found.len() == told.len() && found.iter().zip(told).all(|(found, told)| found.starts_with(told));
         assert!(fits, "{toml}{found:#?}");
     }
-    let request = Request { file: Some("/nowhere/portcullis.toml".into()), ..Request::default() };
+    let request = RunOptions { file: Some("/nowhere/portcullis.toml".into()), ..RunOptions::default() };
     let told = resolve(&request, &Environment::new([("PORTCULLIS_HEALTH_LISTEN", ":1")])).unwrap_err().to_string();
     let told: Vec<&str> = told.lines().collect();
     assert_eq!(told.len(), 2, "{told:?}");
@@ -71,7 +71,7 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
         let Target::Redis(redis) = &plan.checks[0].target else { panic!("a redis") };
         assert_eq!((redis.tls.is_some(), plan.migration.is_some()), (truth, truth), "{word:?}");
         let plan = with(file, &[("PORTCULLIS_MIGRATIONS__ENABLED", word), ("PORTCULLIS_HEALTH__PAGE", word)], &["app"]);
-        assert_eq!((plan.migration.is_some(), plan.health.unwrap().views.has(Switch::Page)), (truth, truth), "{word:?}");
+        assert_eq!((plan.migration.is_some(), plan.health.unwrap().views.has(ViewSwitch::Page)), (truth, truth), "{word:?}");
         assert_eq!(with("", &[("PORTCULLIS_BARE", word)], &["app"]).health.is_none(), truth, "{word:?}");
     }
     for (name, told) in [
@@ -91,7 +91,7 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
 #[test]
 fn dify_takes_what_its_own_script_takes_and_says_loudly_what_it_does_not_take() {
     let on = |preset: &str, value: &str| {
-        let request = Request { preset: Some(preset.to_owned()), mode: Some("api".to_owned()), ..Request::default() };
+        let request = RunOptions { preset: Some(preset.to_owned()), mode: Some("api".to_owned()), ..RunOptions::default() };
         let plan = resolve(&request, &Environment::new([("MIGRATION_ENABLED", value)])).unwrap();
         (
             plan.migration.is_some(),

@@ -93,8 +93,12 @@ fn a_command_of_ones_own_gets_those_that_are_for_it() {
     let toml = format!("{MODES}[[files]]\npath = '/a'\ndirectory = true\n[[files]]\npath = '/b'\ndirectory = true\nown = true\n");
     let names = |exec: bool| {
         let file = File::new(&toml);
-        let request =
-            Request { file: Some(file.0.clone()), exec, arguments: if exec { vec!["sh".into()] } else { vec![] }, ..Request::default() };
+        let request = RunOptions {
+            file: Some(file.0.clone()),
+            exec,
+            arguments: if exec { vec!["sh".into()] } else { vec![] },
+            ..RunOptions::default()
+        };
         let plan = resolve(&request, &Environment::new([("X", "")])).unwrap();
         plan.steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>()
     };

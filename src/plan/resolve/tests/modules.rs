@@ -30,7 +30,7 @@ fn a_module_has_the_defaults_of_how_it_starts_and_of_all_processes() {
     let process = &beat.process;
     assert_eq!((process.stop_timeout, process.drain_delay, process.signals.group), (Duration::from_secs(20), Duration::ZERO, true));
     assert!(process.signals.stop_on.is_empty(), "signals are the main process'");
-    assert!(process.conditions.aside && process.conditions.parent_death_signal == libc::SIGKILL);
+    assert!(process.attributes.aside && process.attributes.parent_death_signal == libc::SIGKILL);
     let names: Vec<&str> = process.env.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["ALL"], "a mode's own variables are the mode's");
 }
@@ -63,7 +63,7 @@ fn a_run_without_a_process_or_bare_has_no_modules_and_one_that_is_not_wanted_is_
     assert_eq!((next.name.as_str(), &next.after[..]), ("next", &[][..]));
     assert!(modules(toml, &[("MODE", "migration")]).is_empty());
     let file = File::new(&format!("{BASE}{toml}"));
-    let request = Request { file: Some(file.0.clone()), bare: true, ..Request::default() };
+    let request = RunOptions { file: Some(file.0.clone()), bare: true, ..RunOptions::default() };
     assert!(resolve(&request, &Environment::new([("BEAT", "true")])).unwrap().modules.is_empty());
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::node::Value;
 
 fn of(preset: &str, variables: &[(&str, &str)]) -> Result<Plan, Problems> {
-    let request = Request { preset: Some(preset.to_owned()), ..Request::default() };
+    let request = RunOptions { preset: Some(preset.to_owned()), ..RunOptions::default() };
     resolve(&request, &Environment::new(variables.iter().copied()))
 }
 
@@ -133,7 +133,7 @@ fn difys_heartbeat_bears_the_prefix_of_its_keys() {
         assert_eq!(of(preset, &both).unwrap().heartbeat.unwrap().key, "mine");
     }
     let environment = Environment::new([("REDIS_KEY_PREFIX", "team-a"), ("PORTCULLIS_PRESET", "dify")]);
-    let (_, key) = registry(None, None, "worker", &environment).unwrap().unwrap();
+    let (_, key) = heartbeat_location(None, None, "worker", &environment).unwrap().unwrap();
     assert_eq!(key, "team-a:worker_service_status");
 }
 

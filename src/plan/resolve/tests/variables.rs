@@ -110,7 +110,7 @@ proptest! {
         let variables = [("U", user.as_str()), ("P", password.as_str()), ("D", database.as_str()), ("O", option.as_str()), ("N", number.as_str())];
         let toml = format!("[env]\nA = {{ url = 'pg+x://${{U}}:${{P}}@${{H:-::1}}:${{N}}/${{D}}?o=${{O}}' }}\n{TAIL}");
         let plan = with(&toml, &variables, &[]);
-        let address = address::Address::parse(value(&plan, "A").unwrap()).unwrap();
+        let address = target_url::ParsedUrl::parse(value(&plan, "A").unwrap()).unwrap();
         prop_assert_eq!((address.user.as_deref(), address.password.as_deref()), (Some(user.as_str()), Some(password.as_str())));
         prop_assert_eq!((address.host.as_str(), address.port), ("::1", Some(port)));
         prop_assert_eq!(address.database().unwrap(), database);

@@ -1,7 +1,7 @@
 //! What a configuration makes of its variables: tests, variants of checks and modes, refusals, checks of one mode.
 
 use super::*;
-use crate::plan::Refusal;
+use crate::plan::StartRefusal;
 use crate::plan::target::SslMode;
 
 /// Whether the words `then` are in the command when `when` is asked with these variables and arguments.
@@ -249,7 +249,7 @@ fn a_mode_has_checks_of_its_own_and_a_variant_a_start_of_its_own() {
 fn a_mode_refuses_a_process_after_its_migration() {
     for migrates in ["true", "false"] {
         let plan = with(MODES, &[("MODE", "job"), ("MIGRATE", migrates)], &[]);
-        assert_eq!(plan.refusal, Some(Refusal { code: 3, message: "name a command".to_owned() }));
+        assert_eq!(plan.refusal, Some(StartRefusal { code: 3, message: "name a command".to_owned() }));
         assert!(plan.main.is_none());
         assert_eq!(plan.migration.is_some(), migrates == "true");
     }

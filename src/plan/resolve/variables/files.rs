@@ -1,13 +1,13 @@
 //! `expand_files`: variables from the files that `NAME_FILE` names.
 
-use super::{Variables, secret};
+use super::{VariableChanges, secret};
 use crate::config::environment::{Conflict, Conflicts};
 use crate::config::problem::Problem;
 use crate::config::reader::Section;
 use crate::config::source::{Environment, read_secret};
 use crate::config::substitute::matches;
 
-impl Variables {
+impl VariableChanges {
     /// `NAME` from the file that `NAME_FILE` names, for each of `expand_files`; `NAME_FILE` itself is not handed on.
     pub(super) fn expand_files(&mut self, section: &Section<'_>, seen: &mut Environment) {
         let (context, key) = (section.context(), "expand_files");

@@ -12,7 +12,7 @@ use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::read_secret;
 use crate::config::substitute::matches;
 use crate::plan::argv::Word;
-use crate::plan::resolve::{address, argv, condition};
+use crate::plan::resolve::{argv, condition, target_url};
 use crate::secret::scrub;
 
 /// The keys of which a table has exactly one.
@@ -22,9 +22,9 @@ const FORMS: [&str; 7] = ["value", "url", "generate", "command", "glob", "file",
 pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: &str, depth: Depth) -> Option<Outcome> {
     let Value::Table(table) = &node.value else { return None };
     let holds = condition::holds(context, table.get("when").map(|entry| &entry.node), path, depth);
-    let is_default = context.open(node, path, Depth::Form)?.part::<Assigned>().default;
+    let is_default = context.open(node, path, Depth::Syntax)?.part::<Assigned>().default;
     let wanted = depth == Depth::Whole && holds && !(is_default && context.environment.nonempty(name));
-    let mut section = context.open(node, path, if wanted { depth } else { Depth::Form })?;
+    let mut section = context.open(node, path, if wanted { depth } else { Depth::Syntax })?;
     let keys = section.entries().count();
     let assigned: Assigned = section.declared();
     let forms: Vec<&str> = FORMS.into_iter().filter(|form| section.has(form)).collect();
@@ -72,7 +72,7 @@ pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: 
 
 /// A URL with each variable encoded for its place.
 fn url(section: &Section<'_>, text: &Text) -> Option<Word> {
-    let url = address::assemble_strictly(text).map_err(|why| section.problem("url", why)).ok()?;
+    let url = target_url::assemble_strictly(text).map_err(|why| section.problem("url", why)).ok()?;
     Some(if text.is_secret() { Word::masked(url.clone(), &scrub(&url)) } else { Word::plain(url) })
 }
 

@@ -1,13 +1,13 @@
 //! `files`: variables from files of `NAME=value` lines.
 
-use super::{Variables, hidden};
+use super::{VariableChanges, hidden};
 use crate::config::quoting;
 use crate::config::reader::Section;
 use crate::config::source::{Environment, read_secret};
 use crate::plan::argv::Word;
 use crate::plan::resolve::items;
 
-impl Variables {
+impl VariableChanges {
     /// What each of `files` sets, one after another; one that is not there is passed over, as `[ -f ]` passes it over.
     pub(super) fn source_files(&mut self, section: &Section<'_>, seen: &mut Environment) {
         let context = section.context();

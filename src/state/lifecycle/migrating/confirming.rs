@@ -1,7 +1,7 @@
 //! The migration's lock after a time in which nobody looked: confirmed before the next step, which waits until then.
 
 use super::{Duration, Effect, Event, Lifecycle, Lock, LockNews, Moment, ProcessTimer, Timer};
-use crate::state::event::Prepared;
+use crate::state::event::PreparedStep;
 
 /// How long the lock's keeper may take to confirm it: more than its question and its try to regain the lock take.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(20);
@@ -21,7 +21,7 @@ impl Lifecycle {
     pub(in crate::state::lifecycle) fn held_back(&mut self, event: Event) -> Option<Event> {
         let goes_on = match event {
             Event::GroupGone(id) | Event::Elapsed(Timer::Process(id, ProcessTimer::Restart)) => id.is_one_off(),
-            Event::Prepared(_, ref news) => !matches!(news, Prepared::Progress(_)),
+            Event::Prepared(_, ref news) => !matches!(news, PreparedStep::Progress(_)),
             Event::Lock(LockNews::Held | LockNews::Verified(_)) => true,
             _ => false,
         };

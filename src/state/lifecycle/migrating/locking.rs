@@ -1,7 +1,7 @@
 //! The migration's lock: when it is asked for, what its keeper says of it, and when it is given back.
 
 use super::{Duration, Effect, Exit, Lifecycle, Lock, LockHolder, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId};
-use super::{ProcessTimer, Progress, Question, RETRY, RunState, StartStage, Step, Timer};
+use super::{ProcessTimer, Progress, RETRY, RunState, SchemaCheck, StageState, StartStage, Timer};
 use crate::plan::StepAt;
 
 /// How long giving the lock back may take; the database frees it with the connection anyway.
@@ -13,8 +13,8 @@ const LOST_LOCK_GRACE: Duration = Duration::from_secs(5);
 
 impl Lifecycle {
     /// Asks for the lock; where a step has taken it before, its database is asked at most whether there is anything to do.
-    pub(super) fn ask_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let checks = self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(Question::Sql(_))));
+    pub(super) fn acquire_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let checks = self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(SchemaCheck::Sql(_))));
         let step = if checks { MigrationStep::Checking } else { MigrationStep::Asking };
         self.snapshot.migration_lock.step = Some((step, now));
         match self.migrating.lock {
@@ -87,7 +87,7 @@ impl Lifecycle {
                 self.migrating.lock = Lock::Held;
                 self.nothing_to_do(now, ahead, effects);
             }
-            LockNews::HandedOn if queues && self.asks_by_command() && self.ending.is_none() => self.check_again(now, effects),
+            LockNews::HandedOn if queues && self.checks_by_command() && self.ending.is_none() => self.check_again(now, effects),
             LockNews::Current { ahead } if queues && self.ending.is_none() => self.nothing_to_do(now, ahead, effects),
             LockNews::Checked(took) if queues => self.check_answered(now, took),
             LockNews::Preparing(preparation) if queues => {
@@ -107,8 +107,8 @@ impl Lifecycle {
                 }
                 self.snapshot.migration = Migration::Holder { since: now };
                 if self.lost_meanwhile() {
-                    self.migration_over(now, Step::Down, effects);
-                } else if self.asks_by_command() {
+                    self.migration_over(now, StageState::Down, effects);
+                } else if self.checks_by_command() {
                     self.check_again(now, effects);
                 } else {
                     self.run_migration(now, effects);
@@ -124,7 +124,7 @@ impl Lifecycle {
                 if self.step_queues() {
                     return self.step_failed(now, exit.code(), why, effects);
                 }
-                self.stage_ended(now, "migrate", Step::Down);
+                self.stage_ended(now, "migrate", StageState::Down);
                 if matches!(self.state(ProcessId::Migration), RunState::Idle | RunState::Backoff) {
                     self.fail(now, exit.code(), why, effects);
                 } else {
@@ -190,7 +190,7 @@ impl Lifecycle {
             None => {
                 self.migrating.lock = Lock::Lost(why);
                 if checks && self.lost_meanwhile() {
-                    self.migration_over(now, Step::Down, effects);
+                    self.migration_over(now, StageState::Down, effects);
                 }
             }
         }

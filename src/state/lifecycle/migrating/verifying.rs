@@ -1,25 +1,25 @@
 //! The question after the migration: whether it has done what it should, by a command or by the lock's database.
 
-use super::{Effect, LIMIT, Lifecycle, Lock, MigrationStep, Moment, QUESTION_LIMIT, Question, Step, Task};
+use super::{Effect, LIMIT, Lifecycle, Lock, MigrationStep, Moment, QUESTION_LIMIT, SchemaCheck, StageState, Task};
 
 impl Lifecycle {
     pub(super) fn verify(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match self.plan.migration.as_ref().and_then(|plan| plan.verify.as_ref()) {
-            Some(Question::Command(_)) => self.start_task(now, Task::Verify, effects),
-            Some(Question::Sql(_)) => {
-                self.migrating.task = Task::AskDatabase;
+            Some(SchemaCheck::Command(_)) => self.start_task(now, Task::Verify, effects),
+            Some(SchemaCheck::Sql(_)) => {
+                self.migrating.task = Task::QueryDatabase;
                 self.snapshot.migration_lock.step = Some((MigrationStep::Verifying, now));
-                effects.push(Effect::AskDatabase);
+                effects.push(Effect::QueryDatabase);
                 effects.push(Effect::Arm(LIMIT, QUESTION_LIMIT));
             }
-            None => self.migration_over(now, Step::Up, effects),
+            None => self.migration_over(now, StageState::Up, effects),
         }
     }
 
     /// Whether the database is asked for its verification.
     pub(super) fn verifies_by_sql(&self) -> bool {
         let under_way = !matches!(self.migrating.lock, Lock::Idle | Lock::Releasing);
-        self.migrating.task == Task::AskDatabase && under_way
+        self.migrating.task == Task::QueryDatabase && under_way
     }
 
     pub(super) fn verified(&mut self, now: Moment, answer: Result<(), String>, effects: &mut Vec<Effect>) {
@@ -28,7 +28,7 @@ impl Lifecycle {
             self.decide(1, format!("the migration ended well, but its verification did not: {why}"));
         }
         self.lost_meanwhile();
-        let step = if self.ending.is_none() { Step::Up } else { Step::Down };
+        let step = if self.ending.is_none() { StageState::Up } else { StageState::Down };
         self.migration_over(now, step, effects);
     }
 }

@@ -1,7 +1,7 @@
 //! How a module ends: asked to, by itself, or because its start took too long; started again or not, and what that means for the whole.
 
-use super::{Class, Duration, Effect, Ended, Lifecycle, ModuleId, ModuleState, Moment, Outcome, ProcessId, ProcessTimer, RunState};
-use super::{Step, Then, Timer, stage_name};
+use super::{Duration, Effect, Ended, ErrorKind, Lifecycle, ModuleId, ModuleState, Moment, Outcome, ProcessId, ProcessTimer, RunState};
+use super::{StageState, Then, Timer, stage_name};
 use crate::plan::module::OnExit;
 use crate::state::lifecycle::ending::why_not_again;
 use crate::state::process::refusal;
@@ -13,15 +13,15 @@ impl Lifecycle {
         if let Some(module) = self.module_mut(id) {
             module.trouble = Some(why);
         }
-        if self.step_of(&name) != Some(Step::Up) {
-            self.stage_ended(now, &name, Step::Down);
+        if self.step_of(&name) != Some(StageState::Up) {
+            self.stage_ended(now, &name, StageState::Down);
         }
         self.module_enters(now, id, ModuleState::Broken);
         // Where its end means nothing, nothing counts that could be down.
         if on_exit == OnExit::Ignore {
             self.snapshot.checks.retain(|check| check.module != Some(id));
         } else {
-            self.feed(now, ProcessId::Module(id), Outcome::failed(Class::Exited, "", Duration::ZERO));
+            self.feed(now, ProcessId::Module(id), Outcome::failed(ErrorKind::Exited, "", Duration::ZERO));
         }
     }
 

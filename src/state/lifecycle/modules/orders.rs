@@ -5,7 +5,7 @@ use crate::state::event::Order;
 
 impl Lifecycle {
     /// Takes an order; on the way out, and for a module that is not there, nothing is started any more.
-    pub(in crate::state::lifecycle) fn asked(&mut self, now: Moment, order: Order, effects: &mut Vec<Effect>) {
+    pub(in crate::state::lifecycle) fn take_order(&mut self, now: Moment, order: Order, effects: &mut Vec<Effect>) {
         let (Order::Start(id) | Order::Stop(id) | Order::Restart(id)) = order;
         let Some(module) = self.module_mut(id) else { return };
         module.orders += 1;
@@ -13,13 +13,13 @@ impl Lifecycle {
             return;
         }
         match order {
-            Order::Start(_) => self.start_asked(now, id, effects),
-            Order::Stop(_) => self.stop_asked(now, id, effects),
-            Order::Restart(_) => self.restart_asked(now, id, effects),
+            Order::Start(_) => self.order_start(now, id, effects),
+            Order::Stop(_) => self.order_stop(now, id, effects),
+            Order::Restart(_) => self.order_restart(now, id, effects),
         }
     }
 
-    fn start_asked(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
+    fn order_start(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         match self.at(id) {
             RunState::Idle => self.install(now, id),
             RunState::Backoff => {
@@ -32,7 +32,7 @@ impl Lifecycle {
     }
 
     /// What was stopped by an order counts for nothing: neither for the start nor for the running.
-    fn stop_asked(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
+    fn order_stop(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         self.uninstall(id);
         match self.at(id) {
             state if state.may_be_stopped() => self.stop_module(now, id, Then::Rest, effects),
@@ -53,14 +53,14 @@ impl Lifecycle {
         }
     }
 
-    fn restart_asked(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
+    fn order_restart(&mut self, now: Moment, id: ModuleId, effects: &mut Vec<Effect>) {
         match self.at(id) {
             state if state.may_be_stopped() => {
                 self.stop_module(now, id, Then::Install, effects);
                 self.start_once_gone(now, id);
             }
             RunState::Waiting(_) | RunState::Spawning => {}
-            _ => self.start_asked(now, id, effects),
+            _ => self.order_start(now, id, effects),
         }
     }
 

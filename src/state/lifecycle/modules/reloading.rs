@@ -26,7 +26,7 @@ impl Lifecycle {
             match before {
                 _ if plan.retired.modules.contains(&module.id) => {
                     if !old.retired.modules.contains(&module.id) {
-                        self.asked(now, Order::Stop(module.id), effects);
+                        self.take_order(now, Order::Stop(module.id), effects);
                     }
                 }
                 None => self.add_module(now, module),
@@ -76,7 +76,7 @@ impl Lifecycle {
         if begins || self.awaits(plan.id) {
             self.install(now, plan.id);
         } else if matches!(state, ModuleState::Starting | ModuleState::Activated | ModuleState::Broken) {
-            self.asked(now, Order::Restart(plan.id), effects);
+            self.take_order(now, Order::Restart(plan.id), effects);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::state::shutdown::{Shutdown, Survivors, Withdrawal};
 impl Lifecycle {
     /// Asks whoever's turn it is. Derived from the state after each event, so that no turn can be missed.
     pub(in crate::state::lifecycle) fn stop_in_turn(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let Some(shutdown) = self.shutdown.filter(|shutdown| shutdown.has_asked()) else { return };
+        let Some(shutdown) = self.shutdown.filter(|shutdown| shutdown.has_begun_stopping()) else { return };
         for id in self.snapshot.modules.iter().map(|module| module.id).collect::<Vec<_>>() {
             match self.at(id) {
                 RunState::Waiting(_) | RunState::Backoff | RunState::Clearing(_) => {
@@ -20,7 +20,7 @@ impl Lifecycle {
             }
         }
         if !self.somebody_goes_before_main() {
-            self.ask_held_main(effects);
+            self.stop_held_main(effects);
         }
     }
 

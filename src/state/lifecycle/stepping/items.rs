@@ -1,6 +1,6 @@
 //! The commands of a step, one after another: weighed, checked, run, tried again, and what the failure of one means for the others.
 
-use super::{Doing, Effect, Ended, Exit, Inquiry, Lifecycle, Moment, OnFailure, ProcessId, RunState, Step, StepId, StepPlan, Task};
+use super::{Doing, Effect, Ended, Exit, Inquiry, Lifecycle, Moment, OnFailure, ProcessId, RunState, StageState, StepId, StepPlan, Task};
 use super::{retry, step_stage};
 
 impl Lifecycle {
@@ -34,14 +34,14 @@ impl Lifecycle {
 
     fn items_over(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match self.stepping.failed.take() {
-            Some((1, why)) => self.step_over(now, Step::Down, Some(why), effects),
+            Some((1, why)) => self.step_over(now, StageState::Down, Some(why), effects),
             Some((failed, why)) => {
                 let why = format!("failed {failed} times; the last time it {why}");
-                self.step_over(now, Step::Down, Some(why), effects);
+                self.step_over(now, StageState::Down, Some(why), effects);
             }
             None => {
                 let note = (!self.stepping.ran).then(|| "nothing to do".to_owned());
-                self.step_over(now, Step::Up, note, effects);
+                self.step_over(now, StageState::Up, note, effects);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Steps and the stop: before the process a step is stopped as a migration is, beside the process together with that.
 
-use super::{Effect, Exit, Lifecycle, Moment, ProcessId, ProcessTimer, RunState, Step, StepId, Task, Then, Timer, retry};
+use super::{Effect, Exit, Lifecycle, Moment, ProcessId, ProcessTimer, RunState, StageState, StepId, Task, Then, Timer, retry};
 use crate::exit::{signal_code, signal_name};
 use crate::state::shutdown::Shutdown;
 
@@ -37,7 +37,7 @@ impl Lifecycle {
             RunState::Clearing(_) => {}
             _ => {
                 self.leave_off(id, effects);
-                self.step_over(now, Step::Down, None, effects);
+                self.step_over(now, StageState::Down, None, effects);
             }
         }
     }
@@ -95,7 +95,7 @@ impl Lifecycle {
 
     /// The step is over because everything is: nothing follows it.
     pub(super) fn step_abandoned(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        self.note_step(now, Step::Down, None);
+        self.note_step(now, StageState::Down, None);
         if self.lock_is_out() {
             self.release_lock(effects);
         }

@@ -27,7 +27,7 @@ fn verdicts(run: &Run) -> [bool; 4] {
     [Level::Live, Level::Started, Level::Ready, Level::Deep].map(|level| run.lifecycle.snapshot().verdict(level, look))
 }
 
-fn failing(run: &Run) -> Vec<(String, Class)> {
+fn failing(run: &Run) -> Vec<(String, ErrorKind)> {
     let items = run.lifecycle.snapshot().assess(Look::fresh(run.now)).items(Level::Ready).into_iter();
     items.filter(|item| !item.passes).map(|item| (item.name.to_owned(), item.class)).collect()
 }
@@ -37,13 +37,13 @@ const NOT_READY: [bool; 4] = [true, true, false, false];
 #[test]
 fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
     let (mut run, _) = up();
-    assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), Class::Never)]));
+    assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), ErrorKind::Never)]));
     for round in 0..2 {
         assert_eq!(run.apply(Event::Beaten(Ok(()))), [], "round {round}");
         assert_eq!((verdicts(&run), failing(&run)), ([true; 4], vec![]), "round {round}");
         assert_eq!(run.lifecycle.snapshot().overall(Look::fresh(run.now)), Status::Up);
         // The first that fails is enough, whatever it fails of.
-        for class in [Class::Refused, Class::Auth] {
+        for class in [ErrorKind::Refused, ErrorKind::Auth] {
             assert_eq!(run.apply(Event::Beaten(Err(class))), [], "neither the process nor the heartbeat hears of it");
             assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), class)]), "round {round}");
         }
@@ -56,7 +56,7 @@ fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
 fn what_is_told_to_redis_does_not_wait_for_being_told() {
     let (mut run, effects) = up();
     assert!(effects.contains(&Effect::Announce(Readiness::Ready)), "{effects:?}");
-    run.apply(Event::Beaten(Err(Class::Timeout)));
+    run.apply(Event::Beaten(Err(ErrorKind::Timeout)));
     let told = run.lifecycle.snapshot().as_published();
     let look = Look::fresh(run.now);
     assert!(told.check(HEARTBEAT).is_none() && told.verdict(Level::Deep, look) && told.overall(look) == Status::Up);
@@ -87,17 +87,17 @@ fn a_beat_before_the_process_runs_counts_and_is_no_start() {
 fn a_reload_keeps_what_is_known_of_the_beats() {
     let old = Plan { heartbeat: required().heartbeat, modules: Vec::new(), ..bare() };
     let mut run = Run::of(old.clone());
-    run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID), Event::Beaten(Err(Class::Refused))]);
+    run.all([Event::Begin, Event::Spawned(ProcessId::Main, PID), Event::Beaten(Err(ErrorKind::Refused))]);
     let module = ModulePlan { start: ModuleStart::OnDemand, ..modules::module(0) };
     let new = Plan { checks: vec![check("db", 0, Affects::Health)], modules: vec![module], ..old.clone() };
     run.apply(Event::Reloaded(Arc::new(Reload::new(&old, new).unwrap().plan)));
     assert_eq!(run.lifecycle.snapshot().reloads, 1);
-    assert_eq!(failing(&run), [(HEARTBEAT.to_owned(), Class::Refused)]);
+    assert_eq!(failing(&run), [(HEARTBEAT.to_owned(), ErrorKind::Refused)]);
 }
 
 #[test]
 fn by_default_readiness_does_not_hang_on_it() {
     let mut run = run_in(Phase::Running);
-    run.apply(Event::Beaten(Err(Class::Refused)));
+    run.apply(Event::Beaten(Err(ErrorKind::Refused)));
     assert_eq!((verdicts(&run), run.lifecycle.snapshot().check(HEARTBEAT).is_none()), ([true; 4], true));
 }

@@ -6,7 +6,7 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ModuleId, ModulePlan};
 use crate::state::event::Order;
-use crate::state::snapshot::Step;
+use crate::state::snapshot::StageState;
 
 const PROXY: ProcessId = ProcessId::Module(ONE);
 
@@ -46,7 +46,7 @@ fn it_is_up_before_anything_is_waited_for_and_gone_after_everything_else() {
     assert_eq!(names, ["module:m0", "wait:db", "spawn:app", "module:m1"]);
     assert_eq!(run.apply(spawned(ONE)).iter().filter(|effect| matches!(effect, Effect::Arm(Timer::Wait(_), _))).count(), 0);
     let effects = run.apply(passes(ONE));
-    assert!(effects.contains(&Effect::AskAgain) && effects.contains(&Effect::Arm(Timer::Wait(0), Duration::from_secs(60))), "{effects:?}");
+    assert!(effects.contains(&Effect::ProbeNow) && effects.contains(&Effect::Arm(Timer::Wait(0), Duration::from_secs(60))), "{effects:?}");
     assert_eq!(starts(&run.apply(Event::Probed(0, passed()))), [ProcessId::Module(TWO), ProcessId::Main]);
     run.all([spawned(TWO), Event::Spawned(ProcessId::Main, PID)]);
     assert_eq!(run.phase(), Phase::Running);
@@ -141,7 +141,7 @@ fn a_migration_without_a_process_has_it_too() {
     run.all([Event::Lock(LockNews::Held), Event::Spawned(ProcessId::Migration, PID)]);
     let effects = run.apply(signal(libc::SIGTERM));
     assert_eq!(asked(&effects), [ProcessId::Migration], "{effects:?}");
-    assert_eq!(run.lifecycle.snapshot().stage("module:m0").map(|stage| stage.step), Some(Step::Up));
+    assert_eq!(run.lifecycle.snapshot().stage("module:m0").map(|stage| stage.step), Some(StageState::Up));
     run.all([Event::Exited(ProcessId::Migration, Ended::Signal(15)), Event::GroupGone(ProcessId::Migration)]);
     assert_eq!(asked(&run.apply(Event::Lock(LockNews::Released))), [PROXY]);
 }

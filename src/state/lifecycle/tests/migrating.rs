@@ -1,16 +1,16 @@
 //! The migration's own rules: checks that skip it, what it leaves behind, other tries, its verification, a lock that goes.
 
 use super::*;
-use crate::plan::Question;
-use crate::state::event::Asked;
-use crate::state::snapshot::{Migration, Step};
+use crate::plan::SchemaCheck;
+use crate::state::event::SchemaQuestion;
+use crate::state::snapshot::{Migration, StageState};
 
 const GRACE: Timer = Timer::Process(ProcessId::Migration, ProcessTimer::Grace);
 
 const SPAWN: Effect = Effect::Spawn(ProcessId::Migration);
 
-fn by_command() -> Question {
-    Question::Command(Box::new(process()))
+fn by_command() -> SchemaCheck {
+    SchemaCheck::Command(Box::new(process()))
 }
 
 /// A run with this migration, in front of it.
@@ -41,7 +41,7 @@ fn held() -> Event {
 fn a_current_schema_is_not_migrated_and_its_lock_not_asked_for() {
     for code in [0, 2] {
         let (mut run, effects) = run_with(|plan| plan.check = Some(by_command()));
-        assert_eq!(effects.last(), Some(&Effect::Ask(Asked::Check)));
+        assert_eq!(effects.last(), Some(&Effect::QuerySchema(SchemaQuestion::Check)));
         let effects = task(&mut run, code);
         assert!(has(&effects, Effect::Spawn(ProcessId::Main)), "{effects:?}");
         assert!(!has(&effects, Effect::ReleaseLock) && !has(&effects, Effect::AcquireLock), "{effects:?}");
@@ -56,7 +56,7 @@ fn work_to_do_is_asked_about_again_under_the_lock() {
         let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
         assert!(has(&task(&mut run, 1), Effect::AcquireLock));
         run.apply(Event::Lock(LockNews::Queued("two".into())));
-        assert_eq!(run.apply(held()), [Effect::Ask(Asked::Check)]);
+        assert_eq!(run.apply(held()), [Effect::QuerySchema(SchemaQuestion::Check)]);
         assert!(has(&task(&mut run, second), next));
     }
 }
@@ -65,11 +65,11 @@ fn work_to_do_is_asked_about_again_under_the_lock() {
 fn a_waiter_asks_when_the_holder_is_done_and_trusts_no_answer_from_before_its_own_turn() {
     let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
     task(&mut run, 1);
-    assert_eq!(run.apply(Event::Lock(LockNews::HandedOn)), [Effect::Ask(Asked::Check)]);
+    assert_eq!(run.apply(Event::Lock(LockNews::HandedOn)), [Effect::QuerySchema(SchemaQuestion::Check)]);
     run.apply(Event::Spawned(ProcessId::Migration, PID));
     assert_eq!(run.apply(held()), [], "the check that runs began too early");
     run.apply(Event::Exited(ProcessId::Migration, Ended::Code(1)));
-    assert!(has(&run.apply(Event::GroupGone(ProcessId::Migration)), Effect::Ask(Asked::Check)));
+    assert!(has(&run.apply(Event::GroupGone(ProcessId::Migration)), Effect::QuerySchema(SchemaQuestion::Check)));
     assert!(has(&task(&mut run, 1), SPAWN));
     let (mut run, _) = run_with(|plan| plan.check = Some(by_command()));
     task(&mut run, 1);
@@ -80,7 +80,7 @@ fn a_waiter_asks_when_the_holder_is_done_and_trusts_no_answer_from_before_its_ow
 
 #[test]
 fn the_database_may_say_that_there_is_nothing_to_do() {
-    let (mut run, _) = run_with(|plan| plan.check = Some(Question::Sql("SELECT 0".to_owned())));
+    let (mut run, _) = run_with(|plan| plan.check = Some(SchemaCheck::Sql("SELECT 0".to_owned())));
     assert!(has(&run.apply(Event::Lock(LockNews::Current { ahead: true })), Effect::ReleaseLock));
     assert!(has(&run.apply(Event::Lock(LockNews::Released)), Effect::Spawn(ProcessId::Main)));
     assert!(run.lifecycle.snapshot().migration_lock.ahead);
@@ -164,13 +164,13 @@ fn term_in_the_pause_before_another_try_ends_it() {
 fn a_migration_that_does_not_verify_has_failed() {
     let (mut run, _) = run_with(|plan| plan.verify = Some(by_command()));
     run.apply(held());
-    assert!(has(&task(&mut run, 0), Effect::Ask(Asked::Verify)));
+    assert!(has(&task(&mut run, 0), Effect::QuerySchema(SchemaQuestion::Verify)));
     assert!(has(&task(&mut run, 4), Effect::ReleaseLock));
     assert_eq!(run.ending().0, 4);
-    for (answer, step) in [(Ok(()), Step::Up), (Err("no".to_owned()), Step::Down)] {
-        let (mut run, _) = run_with(|plan| plan.verify = Some(Question::Sql("SELECT 1".to_owned())));
+    for (answer, step) in [(Ok(()), StageState::Up), (Err("no".to_owned()), StageState::Down)] {
+        let (mut run, _) = run_with(|plan| plan.verify = Some(SchemaCheck::Sql("SELECT 1".to_owned())));
         run.apply(held());
-        assert!(has(&task(&mut run, 0), Effect::AskDatabase));
+        assert!(has(&task(&mut run, 0), Effect::QueryDatabase));
         assert!(has(&run.apply(Event::Lock(LockNews::Verified(answer))), Effect::ReleaseLock));
         assert_eq!(run.lifecycle.step_of("migrate"), Some(step));
     }
@@ -182,7 +182,7 @@ fn a_lock_that_goes_between_two_commands_lets_no_further_one_begin() {
     run.all([held(), Event::Spawned(ProcessId::Migration, PID), Event::Exited(ProcessId::Migration, Ended::Code(0))]);
     run.apply(Event::Lock(LockNews::Lost("eof".to_owned())));
     let effects = run.apply(Event::GroupGone(ProcessId::Migration));
-    assert!(!has(&effects, Effect::Ask(Asked::Verify)), "{effects:?}");
+    assert!(!has(&effects, Effect::QuerySchema(SchemaQuestion::Verify)), "{effects:?}");
     assert_eq!(run.ending().0, 76);
 }
 
@@ -205,7 +205,10 @@ fn a_mode_that_waits_asks_until_another_has_migrated_or_its_time_is_over() {
     };
     let (mut run, _) = run_with(waiting);
     assert!(has(&task(&mut run, 1), Effect::Arm(Timer::Process(ProcessId::Migration, ProcessTimer::Restart), Duration::from_secs(2))));
-    assert_eq!(run.apply(Event::Elapsed(Timer::Process(ProcessId::Migration, ProcessTimer::Restart))), [Effect::Ask(Asked::Check)]);
+    assert_eq!(
+        run.apply(Event::Elapsed(Timer::Process(ProcessId::Migration, ProcessTimer::Restart))),
+        [Effect::QuerySchema(SchemaQuestion::Check)]
+    );
     assert!(has(&task(&mut run, 0), Effect::Spawn(ProcessId::Main)));
     let (mut run, _) = run_with(waiting);
     for _ in 0..20 {
@@ -230,13 +233,13 @@ fn thawed() -> Run {
 #[test]
 fn after_a_gap_the_lock_is_confirmed_before_anything_goes_on() {
     let mut run = thawed();
-    assert!(has(&run.apply(Event::Lock(LockNews::Confirmed)), Effect::Ask(Asked::Verify)));
+    assert!(has(&run.apply(Event::Lock(LockNews::Confirmed)), Effect::QuerySchema(SchemaQuestion::Verify)));
     assert!(has(&task(&mut run, 0), Effect::ReleaseLock));
     let gone = [Event::Lock(LockNews::Lost("eof".to_owned())), Event::Elapsed(Timer::Confirm)];
     for event in gone {
         let mut run = thawed();
         let effects = run.apply(event);
-        assert!(has(&effects, Effect::ReleaseLock) && !has(&effects, Effect::Ask(Asked::Verify)), "{effects:?}");
+        assert!(has(&effects, Effect::ReleaseLock) && !has(&effects, Effect::QuerySchema(SchemaQuestion::Verify)), "{effects:?}");
         assert_eq!(run.ending().0, 76);
     }
     assert_eq!(exit_of(&{ thawed() }.all([signal(libc::SIGTERM), Event::GroupGone(ProcessId::Migration)])), None);

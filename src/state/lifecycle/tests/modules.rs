@@ -218,7 +218,7 @@ fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
     assert!(asks_to_stop(&effects, ProcessId::Module(ONE)));
     assert_eq!((run.state(ONE), run.status()), (ModuleState::Broken, Status::Down));
     let trouble = run.module(ONE).trouble.clone().unwrap();
-    assert!(trouble.contains("within 30s") && trouble.contains(Class::Refused.public()), "{trouble}");
+    assert!(trouble.contains("within 30s") && trouble.contains(ErrorKind::Refused.public()), "{trouble}");
     run.all([ended(ONE, 0), gone(ONE)]);
     assert_eq!(run.state(ONE), ModuleState::Broken, "whatever it ends with when it is asked to");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::state::event::Readiness;
-use crate::state::snapshot::{Level, Look, Migration, Status, Step};
+use crate::state::snapshot::{Level, Look, Migration, StageState, Status};
 
 fn status(run: &Run) -> Status {
     run.lifecycle.snapshot().overall(Look::fresh(run.now))
@@ -71,7 +71,7 @@ fn a_run_from_init_to_stopped() {
             vec![
                 Effect::Disarm(Timer::Process(ProcessId::Main, ProcessTimer::Limit)),
                 Effect::Watch(ProcessId::Main, Watch::Nothing),
-                Effect::AskAll,
+                Effect::ProbeAll,
                 Effect::Announce(Readiness::NotReady),
             ],
             Phase::Running,
@@ -143,7 +143,7 @@ fn a_run_from_init_to_stopped() {
     }
     let snapshot = run.lifecycle.snapshot();
     assert!(
-        snapshot.stages.iter().all(|stage| stage.step == Step::Up && stage.began.unwrap().mono < stage.ended.unwrap().mono),
+        snapshot.stages.iter().all(|stage| stage.step == StageState::Up && stage.began.unwrap().mono < stage.ended.unwrap().mono),
         "{:?}",
         snapshot.stages
     );
@@ -156,7 +156,7 @@ fn a_run_from_init_to_stopped() {
 fn with_nothing_to_wait_for_the_process_starts_at_once() {
     let mut run = Run::of(bare());
     assert_eq!(run.apply(Event::Begin), [Effect::Spawn(ProcessId::Main)]);
-    assert_eq!(run.apply(Event::Spawned(ProcessId::Main, PID)), [Effect::AskAll, Effect::Announce(Readiness::Ready)]);
+    assert_eq!(run.apply(Event::Spawned(ProcessId::Main, PID)), [Effect::ProbeAll, Effect::Announce(Readiness::Ready)]);
     assert_eq!((run.phase(), status(&run)), (Phase::Running, Status::Up));
 }
 
@@ -185,7 +185,7 @@ fn a_mode_without_a_process_ends_with_0_after_the_migration() {
 
 #[test]
 fn a_mode_that_refuses_a_process_ends_with_its_code_after_the_migration() {
-    let refusal = Some(crate::plan::Refusal { code: 3, message: "name a command".to_owned() });
+    let refusal = Some(crate::plan::StartRefusal { code: 3, message: "name a command".to_owned() });
     let mut run = Run::of(Plan { main: None, refusal, ..full() });
     let mut events = way_to(Phase::Starting);
     events.pop();

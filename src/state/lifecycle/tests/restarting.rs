@@ -51,7 +51,7 @@ fn a_dependency_that_may_not_be_asked_yet_answers_by_what_it_last_said() {
     run.now = at.after(Duration::from_secs(20));
     let effects =
         run.all([Event::Exited(ProcessId::Main, Ended::Code(1)), Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart))]);
-    assert!(effects.contains(&Effect::AskAgain) && !effects.contains(&Effect::Spawn(ProcessId::Main)), "{effects:?}");
+    assert!(effects.contains(&Effect::ProbeNow) && !effects.contains(&Effect::Spawn(ProcessId::Main)), "{effects:?}");
     assert!(!run.apply(Event::Recalled(0, at, refused())).contains(&Effect::Spawn(ProcessId::Main)));
     assert!(run.apply(Event::Recalled(0, at, passed())).contains(&Effect::Spawn(ProcessId::Main)));
     let known = run.lifecycle.snapshot().check("dify").map(|check| check.records.len());

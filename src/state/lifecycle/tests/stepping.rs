@@ -3,8 +3,8 @@
 use super::*;
 use crate::plan::step::ItemPlan;
 use crate::plan::{ConditionPlan, HoldPlan, OnFailure, Orphans, StepAction, StepAt, StepPlan};
-use crate::state::event::{Inquiry, Prepared};
-use crate::state::snapshot::Step;
+use crate::state::event::{Inquiry, PreparedStep};
+use crate::state::snapshot::StageState;
 
 fn step(name: &str, at: StepAt) -> StepPlan {
     StepPlan::new(name, at, StepAction::Commands(vec![process().into()]))
@@ -31,7 +31,7 @@ fn spawns(effects: &[Effect]) -> Vec<ProcessId> {
     effects.iter().filter_map(|effect| if let Effect::Spawn(id) = effect { Some(*id) } else { None }).collect()
 }
 
-fn stage(run: &Run, name: &str) -> (Step, Option<String>) {
+fn stage(run: &Run, name: &str) -> (StageState, Option<String>) {
     let stage = run.lifecycle.snapshot().stage(name).unwrap();
     (stage.step, stage.note.clone())
 }
@@ -52,7 +52,7 @@ fn steps_are_done_in_their_order_around_waits_migration_and_process() {
     assert_eq!(spawns(&run.all(runs(2, 0))), [ProcessId::Main]);
     assert_eq!(spawns(&run.apply(Event::Spawned(ProcessId::Main, PID))), [own(3)]);
     run.all(runs(3, 0));
-    assert!(run.lifecycle.snapshot().stages.iter().all(|stage| stage.step == Step::Up));
+    assert!(run.lifecycle.snapshot().stages.iter().all(|stage| stage.step == StageState::Up));
     assert_eq!(run.lifecycle.snapshot().step, None);
 }
 
@@ -66,7 +66,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_unless_it_may() {
     let mut run = Run::of(plan(vec![StepPlan { on_failure: OnFailure::Continue, ..step("seed", StepAt::Migrated) }]));
     run.apply(Event::Begin);
     assert_eq!(spawns(&run.all(runs(0, 3))), [ProcessId::Main]);
-    assert_eq!(stage(&run, "step:seed"), (Step::Down, Some("ended with status 3".to_owned())));
+    assert_eq!(stage(&run, "step:seed"), (StageState::Down, Some("ended with status 3".to_owned())));
     run.apply(Event::Spawned(ProcessId::Main, PID));
     assert!(run.lifecycle.snapshot().started);
 
@@ -118,21 +118,21 @@ fn what_is_found_out_away_from_the_loop_decides() {
         assert_eq!(run.apply(Event::Begin), [Effect::Prepare(Inquiry::Step(0))]);
         run
     };
-    assert_eq!(spawns(&begin().apply(Event::Prepared(Inquiry::Step(0), Prepared::Skipped))), [ProcessId::Main]);
+    assert_eq!(spawns(&begin().apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Skipped))), [ProcessId::Main]);
     let mut run = begin();
     assert_eq!(
-        spawns(&run.apply(Event::Prepared(Inquiry::Step(0), Prepared::Commands(vec![process().into(), process().into()])))),
+        spawns(&run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Commands(vec![process().into(), process().into()])))),
         [own(0)]
     );
     assert_eq!(spawns(&run.all(runs(0, 0))), [own(0)], "the second one");
     assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
     let mut run = begin();
-    assert_eq!(exit_of(&run.apply(Event::Prepared(Inquiry::Step(0), Prepared::Failed(78, "cannot be".to_owned())))), Some(78));
+    assert_eq!(exit_of(&run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Failed(78, "cannot be".to_owned())))), Some(78));
     let mut run = begin();
     let effects = run.apply(signal(libc::SIGTERM));
     assert!(effects.contains(&Effect::CancelPreparation), "{effects:?}");
     assert_eq!(exit_of(&effects), Some(143), "nobody waits for a file system");
-    assert_eq!(run.apply(Event::Prepared(Inquiry::Step(0), Prepared::Skipped)), []);
+    assert_eq!(run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Skipped)), []);
 }
 
 #[test]
@@ -225,10 +225,10 @@ fn of_a_step_that_may_fail_every_item_is_run() {
     let failed = Event::SpawnFailed(own(0), 127, "cannot start it".to_owned());
     assert_eq!(spawns(&run.apply(failed)), [own(0)], "the third one");
     let (step, note) = stage(&run, "step:seed");
-    assert!(step == Step::Unknown && note.as_ref().unwrap().starts_with("cannot start it in command 2 of 3, `"), "{note:?}");
+    assert!(step == StageState::Unknown && note.as_ref().unwrap().starts_with("cannot start it in command 2 of 3, `"), "{note:?}");
     assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
     let (step, note) = stage(&run, "step:seed");
-    assert!(step == Step::Down && note.as_ref().unwrap().starts_with("failed 2 times; the last time it cannot start"), "{note:?}");
+    assert!(step == StageState::Down && note.as_ref().unwrap().starts_with("failed 2 times; the last time it cannot start"), "{note:?}");
 
     let mut run = Run::of(plan(vec![items(2, |item| item)]));
     run.apply(Event::Begin);
@@ -243,16 +243,16 @@ fn each_item_is_checked_and_weighed_in_its_turn() {
     assert_eq!(spawns(&run.all(runs(0, 0))), [own(0)], "it has nothing to do: the check of the second");
     assert_eq!(spawns(&run.all(runs(0, 1))), [own(0)], "the second");
     assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
-    assert_eq!(stage(&run, "step:seed"), (Step::Up, None));
+    assert_eq!(stage(&run, "step:seed"), (StageState::Up, None));
 
     let conditional = |item| ItemPlan { condition: ConditionPlan::Any(Vec::new()), ..item };
     let mut run = Run::of(plan(vec![items(2, conditional)]));
     let [first, second] = [0, 1].map(|number| Inquiry::Item(0, number));
     assert_eq!(run.apply(Event::Begin), [Effect::Prepare(first)]);
-    assert_eq!(spawns(&run.apply(Event::Prepared(first, Prepared::Done(String::new())))), [own(0)]);
+    assert_eq!(spawns(&run.apply(Event::Prepared(first, PreparedStep::Done(String::new())))), [own(0)]);
     assert!(run.all(runs(0, 0)).contains(&Effect::Prepare(second)), "only now");
-    assert_eq!(run.apply(Event::Prepared(first, Prepared::Skipped)), [], "news of an earlier one");
-    assert_eq!(spawns(&run.apply(Event::Prepared(second, Prepared::Skipped))), [ProcessId::Main]);
+    assert_eq!(run.apply(Event::Prepared(first, PreparedStep::Skipped)), [], "news of an earlier one");
+    assert_eq!(spawns(&run.apply(Event::Prepared(second, PreparedStep::Skipped))), [ProcessId::Main]);
 
     let mut run = Run::of(plan(vec![items(1, conditional)]));
     run.apply(Event::Begin);
@@ -271,11 +271,11 @@ fn the_condition_of_the_migration_is_found_out_in_its_turn() {
         run
     };
     let mut run = conditional();
-    assert!(run.apply(Event::Prepared(Inquiry::Migration, Prepared::Done(String::new()))).contains(&Effect::AcquireLock));
+    assert!(run.apply(Event::Prepared(Inquiry::Migration, PreparedStep::Done(String::new()))).contains(&Effect::AcquireLock));
     let mut run = conditional();
-    assert_eq!(spawns(&run.apply(Event::Prepared(Inquiry::Migration, Prepared::Skipped))), [ProcessId::Main]);
-    assert_eq!(stage(&run, "migrate"), (Step::Up, Some("skipped: its condition does not hold".to_owned())));
+    assert_eq!(spawns(&run.apply(Event::Prepared(Inquiry::Migration, PreparedStep::Skipped))), [ProcessId::Main]);
+    assert_eq!(stage(&run, "migrate"), (StageState::Up, Some("skipped: its condition does not hold".to_owned())));
     let mut run = conditional();
     assert_eq!(exit_of(&run.apply(signal(libc::SIGTERM))), Some(143));
-    assert_eq!(run.apply(Event::Prepared(Inquiry::Migration, Prepared::Done(String::new()))), [], "nothing begins then");
+    assert_eq!(run.apply(Event::Prepared(Inquiry::Migration, PreparedStep::Done(String::new()))), [], "nothing begins then");
 }

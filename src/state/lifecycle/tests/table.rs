@@ -10,7 +10,7 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::Begin,
         Event::Probed(0, passed()),
         Event::Probed(0, refused()),
-        Event::Probed(0, Outcome::failed(Class::Auth, "", Duration::ZERO)),
+        Event::Probed(0, Outcome::failed(ErrorKind::Auth, "", Duration::ZERO)),
         Event::Probed(1, passed()),
         Event::Probed(9, passed()),
         Event::StartupProbed(ProcessId::Main, passed()),
@@ -31,7 +31,7 @@ pub(super) fn every_event() -> Vec<Event> {
         Event::GroupGone(ProcessId::Migration),
         Event::NoneLeft,
         Event::Beaten(Ok(())),
-        Event::Beaten(Err(Class::Refused)),
+        Event::Beaten(Err(ErrorKind::Refused)),
         Event::Withdrawn,
     ];
     for id in [ProcessId::Main, ProcessId::Migration] {
@@ -230,7 +230,7 @@ fn a_wait_that_saw_too_few_passes_says_so() {
 
 #[test]
 fn a_wrong_password_ends_the_wait_only_when_asked_to() {
-    let refused = || Event::Probed(0, Outcome::failed(Class::Auth, "", Duration::ZERO));
+    let refused = || Event::Probed(0, Outcome::failed(ErrorKind::Auth, "", Duration::ZERO));
     let mut patient = run_in(Phase::Waiting);
     assert_eq!(patient.apply(refused()), []);
     let mut plan = full();

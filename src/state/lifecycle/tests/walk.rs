@@ -14,7 +14,7 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ConditionPlan, ModuleId, ModulePlan, StepAction, StepAt, StepPlan};
 use crate::state::check::Verdict;
-use crate::state::event::{Inquiry, Order, Prepared, Readiness};
+use crate::state::event::{Inquiry, Order, PreparedStep, Readiness};
 use crate::state::process::{RunState, Then};
 use crate::state::snapshot::{Level, Look, Migration};
 use crate::state::start::StartStage;
@@ -221,7 +221,7 @@ impl World {
             Keeper::Idle => {}
         }
         if let Some(id) = self.prepares {
-            let news = [Prepared::Skipped, Prepared::Commands(vec![process().into()]), Prepared::Failed(1, String::new())];
+            let news = [PreparedStep::Skipped, PreparedStep::Commands(vec![process().into()]), PreparedStep::Failed(1, String::new())];
             events.extend(news.map(|news| Event::Prepared(id, news)));
         }
         if self.asks {
@@ -283,7 +283,7 @@ impl World {
         assert!(!ready || (check == Verdict::Up && snapshot.child.pid.is_some()), "{shown}: ready while the check is {check:?}");
         let comes_first = |id: ModuleId| run.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First);
         for effect in effects {
-            self.asked |= effect == Effect::AskAgain;
+            self.asked |= effect == Effect::ProbeNow;
             match effect {
                 Effect::Signal(ProcessId::Module(id), libc::SIGTERM) if run.shutdown.is_some() && comes_first(id) && !takes_too_long => {
                     let before = [ProcessId::Main, ProcessId::Migration].into_iter().find(|id| self.alive.contains_key(id));

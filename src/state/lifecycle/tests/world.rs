@@ -7,7 +7,7 @@ use super::*;
 use crate::exit::Exit;
 use crate::plan::process::{RestartPlan, RestartPolicy};
 use crate::state::event::Readiness;
-use crate::state::snapshot::{Level, Look, Status, Step};
+use crate::state::snapshot::{Level, Look, StageState, Status};
 
 /// How processes take being asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,8 +207,9 @@ impl World {
                 self.releasing = true;
             }
             Effect::Spawn(id) => {
-                let waits =
-                    |step: &str| snapshot.stages.iter().filter(|stage| stage.name.starts_with(step)).all(|stage| stage.step == Step::Up);
+                let waits = |step: &str| {
+                    snapshot.stages.iter().filter(|stage| stage.name.starts_with(step)).all(|stage| stage.step == StageState::Up)
+                };
                 assert!(waits("wait:"), "{shown} spawns {id:?} before the waits are through");
                 assert!(id == ProcessId::Migration || waits("migrate"), "{shown} spawns {id:?} before the migration is through");
                 assert!(!self.doubted, "{shown} spawns {id:?} under a lock that is in doubt");
@@ -221,7 +222,7 @@ impl World {
             }
             Effect::AwaitGroup(_) => self.group_awaited = true,
             Effect::TakeLock | Effect::Prepare(_) | Effect::CancelPreparation => panic!("{shown} does a step that no plan here has"),
-            Effect::Ask(_) | Effect::AskDatabase => panic!("{shown} asks a question that no plan here has"),
+            Effect::QuerySchema(_) | Effect::QueryDatabase => panic!("{shown} asks a question that no plan here has"),
             Effect::SignalGroup(id, number) => {
                 if id == ProcessId::Migration && self.dies_of(number) {
                     self.group = false;
@@ -250,8 +251,8 @@ impl World {
             Effect::Reload
             | Effect::Extend(..)
             | Effect::Watch(..)
-            | Effect::AskAll
-            | Effect::AskAgain
+            | Effect::ProbeAll
+            | Effect::ProbeNow
             | Effect::Suspend(..)
             | Effect::Resume(_)
             | Effect::RestartLease(_)

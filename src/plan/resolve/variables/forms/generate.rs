@@ -17,13 +17,13 @@ const LONGEST: usize = 4096;
 
 /// What is generated: so many bytes in hexadecimal digits or in base64, or so many letters and digits.
 #[derive(Clone, Copy)]
-enum Form {
+enum RandomFormat {
     Hex(usize),
     Base64(usize),
     Alnum(usize),
 }
 
-impl Form {
+impl RandomFormat {
     fn parse(text: &str) -> Option<Self> {
         let (kind, count) = text.split_once(':')?;
         let count = count.parse().ok().filter(|count| (1..=LONGEST).contains(count))?;
@@ -78,7 +78,7 @@ impl Form {
 /// The secret of the variable `name`.
 pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&str>) -> Option<Outcome> {
     let environment = section.context().environment;
-    let Some(form) = Form::parse(form) else {
+    let Some(form) = RandomFormat::parse(form) else {
         section.problem("generate", format!("is none of `hex:N`, `base64:N` and `alnum:N` with N from 1 to {LONGEST}"));
         return None;
     };

@@ -1,0 +1,74 @@
+//! For how long a condition has held without a break.
+
+use std::time::Duration;
+
+/// A condition that has to hold for a while before it counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stability {
+    wanted: Duration,
+    began: Option<Duration>,
+}
+
+impl Stability {
+    /// One that has to hold for `wanted`; zero: once is enough.
+    pub(super) const fn new(wanted: Duration) -> Self {
+        Self { wanted, began: None }
+    }
+
+    /// Takes in what was found by a look that began at `asked` and ended at `answered`; how long it has to hold on, zero when it has
+    /// held for long enough, none when it does not hold.
+    ///
+    /// It counts from the end of the first look to the begin of the last one: what was found in between is all that is known.
+    pub(super) fn look(&mut self, asked: Duration, answered: Duration, holds: bool) -> Option<Duration> {
+        if !holds {
+            self.began = None;
+            return None;
+        }
+        let began = *self.began.get_or_insert(answered);
+        Some(self.wanted.saturating_sub(asked.saturating_sub(began)))
+    }
+
+    /// Nobody could look for a while, so what held before may have broken meanwhile.
+    pub(super) const fn interrupt(&mut self) {
+        self.began = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each look yields: its begin and its end in seconds, and what it found.
+    fn run(wanted: u64, looks: &[(u64, u64, bool)]) -> Vec<Option<u64>> {
+        let mut stability = Stability::new(Duration::from_secs(wanted));
+        let seconds = Duration::from_secs;
+        looks
+            .iter()
+            .map(|(asked, answered, holds)| stability.look(seconds(*asked), seconds(*answered), *holds).map(|left| left.as_secs()))
+            .collect()
+    }
+
+    #[test]
+    fn it_has_to_hold_without_a_break() {
+        assert_eq!(run(0, &[(0, 1, false), (2, 3, true)]), [None, Some(0)], "once is enough");
+        assert_eq!(run(5, &[(0, 0, true), (2, 2, true), (5, 5, true)]), [Some(5), Some(3), Some(0)]);
+        assert_eq!(
+            run(5, &[(0, 0, true), (4, 4, false), (5, 5, true), (9, 9, true), (10, 10, true)]),
+            [Some(5), None, Some(5), Some(1), Some(0)]
+        );
+    }
+
+    #[test]
+    fn what_nobody_saw_is_no_part_of_it() {
+        let (mut stability, seconds) = (Stability::new(Duration::from_secs(5)), Duration::from_secs);
+        assert_eq!(stability.look(seconds(0), seconds(0), true), Some(seconds(5)));
+        stability.interrupt();
+        assert_eq!(stability.look(seconds(60), seconds(60), true), Some(seconds(5)));
+        assert_eq!(stability.look(seconds(65), seconds(65), true), Some(seconds(0)));
+    }
+
+    #[test]
+    fn the_time_that_a_look_takes_is_not_part_of_it() {
+        assert_eq!(run(5, &[(0, 4, true), (5, 9, true), (9, 10, true)]), [Some(5), Some(4), Some(0)]);
+    }
+}

@@ -1,0 +1,246 @@
+//! Keeps the readiness in Redis true: one atomic script a beat, transitions at once, and nothing that outlives its expiry.
+#![warn(clippy::arithmetic_side_effects)]
+
+mod beat;
+mod identity;
+pub(crate) mod instances;
+pub mod lease;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::mailbox::Mailbox;
+use crate::outcome::{ErrorKind, Failure};
+use crate::plan::{HeartbeatPlan, WITHDRAW_LIMIT};
+use crate::published::Published;
+use crate::state::event::{Event, Readiness};
+use crate::state::snapshot::{Level, Look, Snapshot};
+use beat::HeartbeatWriter;
+
+pub use identity::InstanceIdentity;
+
+/// The pauses after failed beats in a row, before jitter of minus 30 % at most; the last one stays.
+///
+/// A beat has to be back within 5 s of Redis being writable again (`docs/decisions.md`, 3), and a try that was under way then may spend
+/// [`beat::ANSWER`] on a server that is gone before the pause begins.
+const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+
+const _: () = assert!(beat::ANSWER.as_secs() + RETRIES[RETRIES.len() - 1].as_secs() < 5);
+
+/// How often a trouble that lasts is told again.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// The pause after a refused login or right: it does not get right by itself, but somebody may mend it
+/// (`docs/decisions.md`, 4).
+const RETRY_REFUSED: Duration = Duration::from_secs(30);
+
+/// The pause after a beat that had to take readiness back because the checks' results were too old to be believed.
+const RETRY_STALE: Duration = Duration::from_secs(1);
+
+/// What a heartbeat is given: once at its start, and once more after a fault.
+#[derive(Clone, Debug)]
+pub struct HeartbeatContext {
+    /// Where, how often and under which key it is written.
+    pub plan: HeartbeatPlan,
+    /// What is known of the run.
+    pub published: Arc<Published>,
+    /// What its readers shall see.
+    pub readiness: watch::Receiver<Readiness>,
+    /// Where it says what came of it.
+    pub mailbox: Mailbox,
+    /// Under which name it is written.
+    pub identity: InstanceIdentity,
+}
+
+impl HeartbeatContext {
+    fn writer(&self) -> HeartbeatWriter {
+        let (snapshot, _) = self.published.look();
+        HeartbeatWriter::new(self.plan.clone(), self.identity.clone(), &snapshot)
+    }
+}
+
+/// Writes beats until the order to stop; then takes this instance out and says [`Event::Withdrawn`], also when that failed.
+///
+/// It also returns when the readiness' sender is dropped, and leaves the records to their expiry.
+pub async fn run(context: HeartbeatContext) {
+    let mut writer = context.writer();
+    let HeartbeatContext { plan, published, mut readiness, mailbox, identity } = context;
+    let mut trouble = Trouble::default();
+    loop {
+        let wanted = *readiness.borrow_and_update();
+        if wanted == Readiness::Stopped {
+            break;
+        }
+        let (snapshot, look) = published.look();
+        let snapshot = snapshot.as_published();
+        let state = believable(wanted, &snapshot, look);
+        let written = tokio::select! {
+            // What overtakes a beat makes it obsolete: the next one carries the newer state and a higher number.
+            changed = readiness.changed() => if changed.is_ok() { continue } else { return },
+            written = writer.write(state, Some((&snapshot, look))) => written,
+        };
+        let pause = match &written {
+            Ok(()) if state != wanted => RETRY_STALE,
+            Ok(()) => interval(plan.every, fastrand::f64()),
+            Err(failure) => retry(trouble.in_a_row, failure.class, fastrand::f64()),
+        };
+        let mut next = after(pause);
+        trouble.note(&written, &plan);
+        mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
+        tokio::select! {
+            changed = readiness.changed() => if changed.is_ok() { continue } else { return },
+            around = writer.look_around() => if let Some(instances) = around { mailbox.send(Event::Counted(Arc::new(instances))) },
+        }
+        loop {
+            tokio::select! {
+                changed = readiness.changed() => if changed.is_err() { return } else { break },
+                () = sleep_until(next) => break,
+                // A server that was restarted may have lost the records: they are not left missing until the next beat.
+                () = writer.lost() => next = next.min(after(retry(0, ErrorKind::Unreachable, fastrand::f64()))),
+            }
+        }
+    }
+    let (snapshot, look) = published.look();
+    let snapshot = snapshot.as_published();
+    let stopped = in_time(writer.write(Readiness::Stopped, Some((&snapshot, look))));
+    let (written, _) = tokio::join!(stopped, timeout(WITHDRAW_LIMIT, lease::give_back(&plan, &identity)));
+    trouble.note(&written, &plan);
+    mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
+    mailbox.send(Event::Withdrawn);
+}
+
+/// After a fault in [`run`]: takes the readiness back, or this instance out where it stops, by a beat that needs nothing of the run.
+pub async fn withdraw(context: HeartbeatContext, state: Readiness) {
+    let state = if state == Readiness::Stopped { state } else { Readiness::NotReady };
+    let fault = if let Err(failure) = in_time(context.writer().write(state, None)).await {
+        let (key, ttl) = (&context.plan.key, humantime::format_duration(context.plan.ttl));
+        tracing::warn!("the heartbeat {key} is not withdrawn and expires within {ttl}: {}", failure.private.as_str());
+        failure.class
+    } else {
+        ErrorKind::Internal
+    };
+    context.mailbox.send(Event::Beaten(Err(fault)));
+}
+
+/// What becomes of a withdrawal within [`WITHDRAW_LIMIT`].
+async fn in_time(written: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    timeout(WITHDRAW_LIMIT, written).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer in time to withdraw")))
+}
+
+/// What may be told: ready only as long as the snapshot itself says so now, so that a process that was frozen, or whose
+/// checks hang, cannot go on claiming what was true once.
+fn believable(wanted: Readiness, snapshot: &Snapshot, look: Look) -> Readiness {
+    match wanted {
+        Readiness::Ready if !snapshot.verdict(Level::Ready, look) => Readiness::NotReady,
+        wanted => wanted,
+    }
+}
+
+/// The moment after this pause, which is a day at most.
+fn after(pause: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(pause).unwrap_or(now)
+}
+
+/// The pause after a beat that was written: never longer than `every`, and a little shorter, so that replicas do not beat together.
+fn interval(every: Duration, chance: f64) -> Duration {
+    every.mul_f64(1.0 - 0.1 * chance)
+}
+
+/// The pause after failure number `in_a_row`, counted from 0.
+fn retry(in_a_row: usize, class: ErrorKind, chance: f64) -> Duration {
+    let [first, later] = RETRIES;
+    let pause = match (class, in_a_row) {
+        (ErrorKind::Auth, _) => RETRY_REFUSED,
+        (_, 0) => first,
+        _ => later,
+    };
+    pause.mul_f64(1.0 - 0.3 * chance)
+}
+
+/// The failures since the last beat that was written.
+#[derive(Debug, Default)]
+struct Trouble {
+    in_a_row: usize,
+    class: Option<ErrorKind>,
+    told: Option<Instant>,
+    ever_written: bool,
+}
+
+impl Trouble {
+    /// Says what has changed once, and what has not every [`REMINDER`].
+    fn note(&mut self, written: &Result<(), Failure>, plan: &HeartbeatPlan) {
+        let now = written.as_ref().err().map(|failure| failure.class);
+        match written {
+            Ok(()) if self.class.is_some() => {
+                let again = if self.ever_written { " again" } else { " now" };
+                tracing::info!("the heartbeat {} is written{again}", plan.key);
+            }
+            Err(failure) if self.class != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
+                self.told = Some(Instant::now());
+                let (why, words) = (failure.reason(), failure.private.as_str());
+                let so = if plan.required { ", and without it this replica is not ready" } else { "" };
+                let told = format!("{} [{}] at {} ({words}); {}", why.words(), why.class.word(), plan.target, why.advice());
+                if self.ever_written {
+                    let after = humantime::format_duration(plan.ttl);
+                    tracing::warn!("the heartbeat {} is not written and expires within {after}{so}: {told}", plan.key);
+                } else {
+                    tracing::info!("the heartbeat {} is not written yet{so}: {told}", plan.key);
+                }
+            }
+            _ => {}
+        }
+        self.ever_written |= now.is_none();
+        self.in_a_row = if now.is_some() { self.in_a_row.saturating_add(1) } else { 0 };
+        self.class = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::exit::Ended;
+    use crate::plan::argv::{Argv, Word};
+    use crate::plan::{Plan, ProcessPlan, Service};
+    use crate::state::event::ProcessId;
+    use crate::state::lifecycle::Lifecycle;
+
+    #[test]
+    fn a_beat_is_never_late_and_failures_back_off() {
+        let every = Duration::from_secs(20);
+        assert_eq!(interval(every, 0.0), every);
+        assert_eq!(interval(every, 1.0), Duration::from_secs(18));
+        for (in_a_row, class, chance, ms) in [
+            (0, ErrorKind::Refused, 0.0, 1_000),
+            (1, ErrorKind::Timeout, 0.0, 2_000),
+            (2, ErrorKind::NotReady, 0.0, 2_000),
+            (1_000, ErrorKind::Dns, 1.0, 1_400),
+            (0, ErrorKind::Auth, 0.0, 30_000),
+        ] {
+            assert_eq!(retry(in_a_row, class, chance), Duration::from_millis(ms), "{in_a_row} {class:?} {chance}");
+        }
+    }
+
+    #[test]
+    fn readiness_is_only_told_while_the_snapshot_says_so_too() {
+        let process = ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
+        let service =
+            Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };
+        let plan = Plan { main: Some(process), ..Plan::of(service) };
+        let now = Moment::default();
+        let mut lifecycle = Lifecycle::new(Arc::new(plan), now);
+        lifecycle.apply(now, Event::Begin);
+        assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::NotReady);
+        lifecycle.apply(now, Event::Spawned(ProcessId::Main, 7));
+        assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::Ready);
+        let thawed = Look { now: now.after(Duration::from_secs(120)), ..Look::fresh(now) };
+        assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), thawed), Readiness::NotReady);
+        assert_eq!(believable(Readiness::Stopped, lifecycle.snapshot(), thawed), Readiness::Stopped);
+        lifecycle.apply(now, Event::Exited(ProcessId::Main, Ended::Code(0)));
+        assert_eq!(believable(Readiness::Ready, lifecycle.snapshot(), Look::fresh(now)), Readiness::NotReady);
+    }
+}

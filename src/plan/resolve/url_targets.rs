@@ -1,0 +1,103 @@
+//! The targets that a command line names by their URLs.
+
+use std::path::Path;
+
+use crate::config::configuration::Configuration;
+use crate::config::layers::{self, Layers};
+use crate::config::node::{Entry, Node, Table, Value};
+use crate::config::origin::Origin;
+use crate::config::problem::{Problem, Problems};
+use crate::config::reader::{Context, Depth};
+use crate::config::source::Environment;
+use crate::plan::resolve::{given, heartbeat, target, variables};
+use crate::plan::target::{RedisPlace, Target};
+
+/// Resolves targets that the command line names by their URLs; with notices.
+pub fn targets(urls: &[String], environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
+    targets_with(urls, &TlsFlags::default(), environment)
+}
+
+/// What the command line says of TLS: for every target whose scheme asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFlags {
+    /// `--ca`.
+    pub ca: Option<String>,
+    /// `--client-certificate`.
+    pub client_certificate: Option<String>,
+    /// `--client-key`.
+    pub client_key: Option<String>,
+    /// `--insecure`.
+    pub insecure: bool,
+}
+
+impl TlsFlags {
+    /// The keys that a check has for them, with the flag of each.
+    fn entries(&self) -> Vec<Entry> {
+        let text = |value: &Option<String>| value.clone().map(Value::String);
+        let flags = [
+            ("ca", "--ca", text(&self.ca)),
+            ("client_certificate", "--client-certificate", text(&self.client_certificate)),
+            ("client_key", "--client-key", text(&self.client_key)),
+            ("insecure", "--insecure", self.insecure.then_some(Value::Boolean(true))),
+        ];
+        let entry = |(key, flag, value): (&str, &str, Option<Value>)| {
+            let origin = Origin::Flag(flag.into());
+            Some(Entry { key: key.to_owned(), origin: origin.clone(), node: Node { value: value?, origin } })
+        };
+        flags.into_iter().filter_map(entry).collect()
+    }
+}
+
+/// As [`targets`]; `flags` without a target that they concern are an error.
+pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment) -> Result<(Vec<Target>, Vec<String>), Problems> {
+    let context = Context::new(environment);
+    let flags = flags.entries();
+    if !flags.is_empty() && !urls.iter().any(|url| target::is_secure(url)) {
+        let told: Vec<_> = flags.iter().map(|flag| flag.origin.to_string()).collect();
+        let why = "concerns https, rediss and grpcs targets, and there is none; databases take it in their url, as `sslrootcert=`";
+        context.problem(Problem::usage(format!("{}: {why}", told.join(", "))));
+    }
+    let read = |(index, url): (usize, &String)| {
+        // Its number and not its text, which may hold a password in the wrong place.
+        let origin = Origin::Flag(format!("target {}", index + 1).into());
+        let url = &given::expanded(&context, index + 1, url);
+        let node = Node { value: Value::String(url.clone()), origin: origin.clone() };
+        let mut table = Table::default();
+        table.insert(Entry { key: "url".to_owned(), origin: origin.clone(), node });
+        flags.iter().filter(|_| target::is_secure(url)).cloned().for_each(|flag| table.insert(flag));
+        let mut section = context.section(table, "", Some(origin), Depth::Whole);
+        let keys = section.declared();
+        target::read(&section, &keys).map(|target| given::with_password(&context, target))
+    };
+    let targets: Vec<Target> = urls.iter().enumerate().filter_map(read).collect();
+    if targets.iter().any(|target| matches!(target, Target::Process | Target::Module(_))) {
+        context.problem(Problem::usage("`process:` is the process that `portcullis run` starts; there is none here"));
+    }
+    context.finish().map(|notices| (targets, notices))
+}
+
+/// Resolves where a reader of the readiness registry asks for `service`: the Redis and the shared key; none without a Redis.
+///
+/// The URL when there is one, else the configuration's heartbeat; without a file that is what `REDIS_HOST` names.
+pub fn heartbeat_location(
+    file: Option<&Path>,
+    url: Option<&str>,
+    service: &str,
+    environment: &Environment,
+) -> Result<Option<(RedisPlace, String)>, Problems> {
+    let url = url.map(|url| targets(&[url.to_owned()], environment)).transpose()?.and_then(|(targets, _)| targets.into_iter().next());
+    let layers = Layers { file: file.filter(|_| url.is_none()), preset: None, overrides: &[] };
+    if let Some(target) = &url {
+        let place = heartbeat::place(target);
+        let key = if let Target::Ready(target) = target { target.key.clone() } else { format!("{service}_service_status") };
+        return Ok(place.map(|place| (place, key)));
+    }
+    let tree = layers::load(layers, environment, &mut Vec::new());
+    let seen = variables::seen(&tree, environment);
+    let context = Context::new(&seen);
+    let mut root = context.section(tree, "", None, Depth::Whole);
+    let configuration: Configuration = root.declared();
+    let found = heartbeat::heartbeat_location(&root, &configuration, service);
+    // Without a Redis at all there is nothing wrong but that.
+    if found.is_some() { Ok(found) } else { context.finish().map(|_| None) }
+}

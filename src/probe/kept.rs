@@ -1,0 +1,62 @@
+//! A check that stays logged in to its server from one run to the next.
+
+use std::time::Duration;
+
+use crate::outcome::Failure;
+
+/// A server that a check keeps a session with.
+pub(super) trait Server {
+    /// A connection that is logged in; dropping it closes it.
+    type Session: std::fmt::Debug;
+
+    /// The session's number, which no other session of this process has.
+    fn number(session: &Self::Session) -> u64;
+
+    /// Whether the session is already known to have ended.
+    fn is_closed(_session: &mut Self::Session) -> bool {
+        false
+    }
+
+    /// Probes the server over a session that was kept.
+    async fn probe(&self, session: &mut Self::Session) -> Result<(), Failure>;
+
+    /// Opens a session, over which the probe has passed. Connecting may take `within`.
+    async fn open(&self, within: Duration) -> Result<Self::Session, Failure>;
+}
+
+/// A check of a server, with the session that it keeps between two runs.
+#[derive(Debug)]
+pub(super) struct Kept<S: Server> {
+    server: S,
+    session: Option<S::Session>,
+}
+
+impl<S: Server> Kept<S> {
+    pub(super) const fn new(server: S) -> Self {
+        Self { server, session: None }
+    }
+
+    /// Which session is kept; none without one.
+    pub(super) fn session(&self) -> Option<u64> {
+        self.session.as_ref().map(S::number)
+    }
+
+    /// Probes over the kept session. Where that fails, over a new one within the same run: the old connection alone may have been closed.
+    ///
+    /// While a run lasts, the session belongs to its future: a run that is dropped closes the session.
+    pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
+        if let Some(mut session) = self.take()
+            && self.server.probe(&mut session).await.is_ok()
+        {
+            self.session = Some(session);
+            return Ok(());
+        }
+        self.session = Some(self.server.open(within).await?);
+        Ok(())
+    }
+
+    /// Takes the kept session out; none where it has ended.
+    pub(super) fn take(&mut self) -> Option<S::Session> {
+        self.session.take().and_then(|mut session| (!S::is_closed(&mut session)).then_some(session))
+    }
+}

@@ -1,0 +1,237 @@
+//! Answers that are rendered once and told to everybody who may share them, within a bounded memory.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use crate::state::snapshot::{Look, Snapshot};
+use crate::view::{self, Canonical, Request, Response};
+
+/// How old the ages in a kept answer may be: within it an answer is told again as long as the snapshot is the same.
+const LONGEST_AGE: Duration = Duration::from_secs(1);
+
+/// Answers that are kept for whoever asks next.
+const MOST_KEPT: usize = 32;
+
+/// Their bytes together.
+const MOST_KEPT_BYTES: usize = 5 << 19;
+
+/// Bytes of all answers that are kept or still being read.
+const MOST_BYTES: usize = 5 << 20;
+
+/// One rendered text, shared by all that read it.
+#[derive(Debug, Default)]
+pub(super) struct SharedText {
+    text: Box<str>,
+    readers: Mutex<Vec<(u64, AbortHandle)>>,
+}
+
+impl SharedText {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    /// Counts a connection in that reads this text, until it [leaves](Self::leave) with the number that this yields.
+    pub(super) fn join(&self, connection: AbortHandle) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.readers().push((number, connection));
+        number
+    }
+
+    pub(super) fn leave(&self, number: u64) {
+        self.readers().retain(|(other, _)| *other != number);
+    }
+
+    /// Closes every connection that still reads it.
+    fn cut(&self) {
+        self.readers().drain(..).for_each(|(_, connection)| connection.abort());
+    }
+
+    fn readers(&self) -> std::sync::MutexGuard<'_, Vec<(u64, AbortHandle)>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer, cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct SharedResponse {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) headers: Vec<(&'static str, &'static str)>,
+    pub(super) text: Arc<SharedText>,
+}
+
+impl From<Response> for SharedResponse {
+    fn from(response: Response) -> Self {
+        let Response { status, content_type, headers, body } = response;
+        Self { status, content_type, headers, text: Arc::new(SharedText { text: body.into_boxed_str(), readers: Mutex::default() }) }
+    }
+}
+
+/// Kept answers, the ones rendered the longest ago first.
+#[derive(Debug, Default)]
+pub(super) struct ResponseCache {
+    kept: Vec<Kept>,
+    /// Every long text that was rendered here and may still be read.
+    living: Vec<Weak<SharedText>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    key: Canonical,
+    sequence: u64,
+    given_up: bool,
+    at: Duration,
+    answer: SharedResponse,
+}
+
+impl ResponseCache {
+    /// The answer to `request`, rendered at most once for a snapshot and a canonical form, and at least once in [`LONGEST_AGE`].
+    pub(super) fn answer(&mut self, snapshot: &Snapshot, look: Look, request: &Request<'_>) -> SharedResponse {
+        let key = Canonical::of(request);
+        let found = key.as_ref().and_then(|key| self.kept.iter().find(|kept| kept.key == *key));
+        if let Some(kept) = found
+            && look.now.mono.saturating_sub(kept.at) < LONGEST_AGE
+            // Where slow readers hold the memory, another text has to wait; nobody is told of what is older than a second.
+            && ((kept.sequence == snapshot.sequence && kept.given_up == look.given_up) || self.is_crowded(kept.answer.text.bytes().len()))
+        {
+            return kept.answer.clone();
+        }
+        // What is rendered is the canonical form, so that an answer cannot depend on what its key does not hold.
+        let asked = key.as_ref().map_or(*request, |key| Request { figures: request.figures, ..key.request() });
+        let rendered = catch_unwind(AssertUnwindSafe(|| view::find(snapshot, look, &asked)));
+        let failed = || Response::new(500, view::TEXT, "the answer could not be composed; see the log\n".to_owned());
+        let answer = SharedResponse::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
+        if let Some(key) = key.filter(|_| answer.status != 404) {
+            self.kept.retain(|kept| kept.key != key);
+            let (sequence, given_up, at) = (snapshot.sequence, look.given_up, look.now.mono);
+            self.kept.push(Kept { key, sequence, given_up, at, answer: answer.clone() });
+            self.forget();
+        }
+        self.living.push(Arc::downgrade(&answer.text));
+        self.make_room();
+        answer
+    }
+
+    fn forget(&mut self) {
+        let mut bytes: usize = self.kept.iter().map(|kept| kept.answer.text.bytes().len()).sum();
+        let mut too_many = self.kept.len().saturating_sub(MOST_KEPT);
+        self.kept.retain(|kept| {
+            let goes = too_many > 0 || bytes > MOST_KEPT_BYTES;
+            if goes {
+                bytes -= kept.answer.text.bytes().len();
+                too_many = too_many.saturating_sub(1);
+            }
+            !goes
+        });
+    }
+
+    /// Whether a further text of this length would have others cut.
+    fn is_crowded(&self, length: usize) -> bool {
+        let living: usize = self.living.iter().filter_map(Weak::upgrade).map(|text| text.bytes().len()).sum();
+        living + length > MOST_BYTES
+    }
+
+    /// Whoever still reads the oldest answers makes room for those that are kept.
+    fn make_room(&mut self) {
+        self.living.retain(|text| text.strong_count() > 0);
+        let living: Vec<Arc<SharedText>> = self.living.iter().filter_map(Weak::upgrade).collect();
+        let mut bytes: usize = living.iter().map(|text| text.bytes().len()).sum();
+        for text in living {
+            if bytes <= MOST_BYTES {
+                break;
+            }
+            if !self.kept.iter().any(|kept| Arc::ptr_eq(&kept.answer.text, &text)) {
+                bytes -= text.bytes().len();
+                text.cut();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::plan::{Plan, Service};
+    use crate::state::lifecycle::Lifecycle;
+
+    fn asked(path: &str, authorized: bool) -> Request<'_> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        Request { method: "GET", path, query, accept: "", authorized, ..Request::default() }
+    }
+
+    fn run() -> (Snapshot, Look) {
+        let service =
+            Service { name: "api".to_owned(), mode: None, instance: "one".to_owned(), host: String::new(), version: None, build: "0" };
+        let now = Moment::default().after(Duration::from_secs(99));
+        (Lifecycle::new(Arc::new(Plan::of(service)), now).snapshot().clone(), Look::fresh(now))
+    }
+
+    #[test]
+    fn a_snapshot_is_rendered_once_for_each_view_query_and_authorization() {
+        let (mut snapshot, look) = run();
+        let mut answers = ResponseCache::default();
+        let first = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
+        for (path, authorized, same) in [
+            ("/status?verbose", false, true),
+            ("/status?x=1&verbose=2&y", false, true),
+            ("/%73tatus/?verbose", false, true),
+            ("/status", false, false),
+            ("/status?verbose", true, false),
+            ("/?verbose", false, false),
+        ] {
+            let text = answers.answer(&snapshot, look, &asked(path, authorized)).text;
+            assert_eq!(Arc::ptr_eq(&first, &text), same, "{path} {authorized}");
+        }
+        snapshot.sequence += 1;
+        let second = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
+        assert!(!Arc::ptr_eq(&first, &second), "a new snapshot is told at once");
+        let mut after = |time| {
+            let look = Look::fresh(look.now.after(time));
+            Arc::ptr_eq(&second, &answers.answer(&snapshot, look, &asked("/status?verbose", false)).text)
+        };
+        assert!(after(LONGEST_AGE / 10 * 9) && !after(LONGEST_AGE), "no age is older than a second");
+    }
+
+    #[test]
+    fn whatever_is_asked_only_so_much_is_kept() {
+        let (snapshot, look) = run();
+        let mut answers = ResponseCache::default();
+        for number in 0..1000 {
+            answers.answer(&snapshot, look, &asked(&format!("/actuator/health/nobody-{number}"), false));
+            answers.answer(&snapshot, look, &asked(&format!("/readyz?exclude=x{number}"), false));
+            answers.answer(&snapshot, look, &asked(&format!("/nowhere/{number}"), false));
+            answers.answer(&snapshot, look, &asked(&format!("/status?x={number}"), number % 2 == 0));
+        }
+        assert_eq!(answers.kept.len(), 2);
+        assert!(answers.living.len() <= 3, "{}", answers.living.len());
+    }
+
+    #[tokio::test]
+    async fn who_still_reads_an_old_long_answer_makes_room_for_a_new_one() {
+        let (mut snapshot, look) = run();
+        let mut answers = ResponseCache::default();
+        snapshot.service.name = "x".repeat(MOST_BYTES / 4);
+        let mut readers = Vec::new();
+        for second in 0..8 {
+            // Rendered anew although there is no room: the kept one is a second old.
+            let look = Look::fresh(look.now.after(LONGEST_AGE * second));
+            let text = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
+            let reader = Arc::clone(&text);
+            let task = tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(reader);
+            });
+            text.join(task.abort_handle());
+            readers.push(task);
+            tokio::task::yield_now().await;
+        }
+        let cut: Vec<bool> = readers.iter().map(tokio::task::JoinHandle::is_finished).collect();
+        assert_eq!(cut, [true, true, true, true, true, false, false, false]);
+    }
+}

@@ -1,0 +1,71 @@
+//! The commands that probes ask for: who waits for which, and the end of those nobody waits for any more.
+
+use std::collections::HashMap;
+
+use tokio::sync::oneshot;
+
+use crate::exit::Ended;
+use crate::mailbox::ProcessRequest;
+use crate::plan::Plan;
+use crate::process::children::Children;
+use crate::state::event::ProcessId;
+
+/// Who waits for the end of a command.
+type ResultSender = oneshot::Sender<Result<Ended, String>>;
+
+/// Every command of a probe that runs.
+#[derive(Debug, Default)]
+pub(super) struct ExecProbes {
+    waiting: HashMap<i32, ResultSender>,
+    closed: bool,
+}
+
+impl ExecProbes {
+    /// Starts what is asked for, or answers at once.
+    pub(super) fn take(&mut self, request: ProcessRequest, plan: &Plan, children: &mut Children) {
+        match request {
+            ProcessRequest::Runs(None, answer) => drop(answer.send(children.runs(ProcessId::Main))),
+            ProcessRequest::Runs(Some(name), answer) => {
+                let module = plan.modules.iter().find(|module| module.name == name);
+                let _ = answer.send(module.is_some_and(|module| children.runs(ProcessId::Module(module.id))));
+            }
+            // Dropped without a word: at the end nothing may be started, and nobody looks at the checks any more.
+            ProcessRequest::Run(_, _) if self.closed => {}
+            ProcessRequest::Run(_, answer) if answer.is_closed() => {}
+            ProcessRequest::Run(command, answer) => match children.start_exec_probe(&command) {
+                Ok(pid) => drop(self.waiting.insert(pid, answer)),
+                Err(error) => drop(answer.send(Err(error.sentence))),
+            },
+        }
+    }
+
+    /// Tells who waits for it that the command has ended.
+    pub(super) fn ended(&mut self, pid: i32, ended: Ended) {
+        if let Some(answer) = self.waiting.remove(&pid) {
+            let _ = answer.send(Ok(ended));
+        }
+    }
+
+    /// Tells who waits for it that the command could not be executed.
+    pub(super) fn failed(&mut self, pid: i32, sentence: String) {
+        if let Some(answer) = self.waiting.remove(&pid) {
+            let _ = answer.send(Err(sentence));
+        }
+    }
+
+    /// Kills the commands that took longer than their check's timeout; they are reaped like everybody.
+    pub(super) fn look(&mut self, children: &Children) {
+        self.waiting.retain(|pid, answer| {
+            if answer.is_closed() {
+                children.kill_exec_probe(*pid);
+            }
+            !answer.is_closed()
+        });
+    }
+
+    /// Kills all of them and starts no other: at the end of a run they must not hold anybody up.
+    pub(super) fn close(&mut self, children: &Children) {
+        self.closed = true;
+        self.waiting.drain().for_each(|(pid, _)| children.kill_exec_probe(pid));
+    }
+}
