@@ -1,10 +1,11 @@
 """Packs binaries, man pages and completions into what scripts/release publishes. The same input gives the same bytes.
 
-    package.py SOURCE DIST MACHINE...     reads DIST/work/MACHINE/portcullis, DIST/work/pages and DIST/work/sbom.json
+    package.py SOURCE DIST MACHINE...     reads DIST/work/MACHINE/portcullis and sbom.json, and DIST/work/pages
 """
 
 import base64
 import datetime
+import email.utils
 import gzip
 import hashlib
 import io
@@ -12,8 +13,11 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import tarfile
+import textwrap
+import time
 import tomllib
 import zipfile
 
@@ -23,6 +27,9 @@ WHEN = int(os.environ["SOURCE_DATE_EPOCH"])
 PACKAGE = tomllib.loads((SOURCE / "Cargo.toml").read_text())["package"]
 VERSION, SUMMARY = PACKAGE["version"], PACKAGE["description"]
 DEBIAN = {"x86_64": "amd64", "aarch64": "arm64"}
+MAINTAINER = "the portcullis authors <portcullis@localhost>"
+# It is static on purpose: it runs in images without a libc.
+OVERRIDES = b"portcullis: statically-linked-binary [usr/bin/portcullis]\nportcullis: shared-library-lacks-prerequisites [usr/bin/portcullis]\n"
 OCI = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -59,7 +66,10 @@ def pages():
 
 
 def documents():
-    return [(name, (SOURCE / name).read_bytes()) for name in ("README.md", "LICENSE", "CHANGELOG.md")]
+    """(name, bytes) of the pages for people, with the schema for editors and the example; their links lead to each other."""
+    top = ("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+    below = sorted(path for folder in ("docs", "docker/example") for path in (SOURCE / folder).iterdir())
+    return [(name, (SOURCE / name).read_bytes()) for name in (*top, *(str(path.relative_to(SOURCE)) for path in below))]
 
 
 def tarball(machine):
@@ -74,15 +84,19 @@ def deb(machine):
     """A Debian binary package (deb(5)): an ar of the format's version, the control archive and the data archive."""
     where = {"_portcullis": "usr/share/zsh/vendor-completions/_portcullis", "portcullis.bash": "usr/share/bash-completion/completions/portcullis",
              "portcullis.fish": "usr/share/fish/vendor_completions.d/portcullis.fish"}
-    members = [("./usr/bin/portcullis", binary(machine), 0o755), ("./usr/share/doc/portcullis/copyright", copyright_file(), 0o644)]
+    about = "usr/share/doc/portcullis"
+    members = [("./usr/bin/portcullis", binary(machine), 0o755), (f"./{about}/copyright", copyright_file(), 0o644),
+               (f"./{about}/changelog.gz", zipped(debian_changelog()), 0o644), ("./usr/share/lintian/overrides/portcullis", OVERRIDES, 0o644)]
+    members += [(f"./{about}/{name}", data, 0o644) for name, data in documents() if name != "LICENSE"]
     for kind, name, data in pages():
         if kind == "man":
             members.append((f"./usr/share/man/man1/{name}.gz", zipped(data), 0o644))
         else:
             members.append((f"./{where[name]}", data, 0o644))
     size = sum(len(data) for _, data, _ in members) // 1024 + 1
-    control = (f"Package: portcullis\nVersion: {VERSION}\nArchitecture: {DEBIAN[machine]}\nMaintainer: the portcullis authors <portcullis@localhost>\n"
-               f"Installed-Size: {size}\nSection: admin\nPriority: optional\nDescription: entrypoint, init and health endpoint for containers\n {SUMMARY}\n")
+    described = "\n".join(" " + line for line in textwrap.wrap(SUMMARY, 78))
+    control = (f"Package: portcullis\nVersion: {VERSION}\nArchitecture: {DEBIAN[machine]}\nMaintainer: {MAINTAINER}\n"
+               f"Installed-Size: {size}\nSection: admin\nPriority: optional\nDescription: entrypoint, init and health endpoint for containers\n{described}\n")
     sums = "".join(f"{hashlib.md5(data).hexdigest()}  {name[2:]}\n" for name, data, _ in sorted(members))
     inner = [("./control", control.encode(), 0o644), ("./md5sums", sums.encode(), 0o644)]
     parts = [("debian-binary", b"2.0\n"), ("control.tar.gz", zipped(tar(inner))), ("data.tar.gz", zipped(tar(folders(members))))]
@@ -93,7 +107,14 @@ def deb(machine):
 
 
 def copyright_file():
-    return b"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: the portcullis authors\nLicense: Apache-2.0\n On Debian systems the whole text is in /usr/share/common-licenses/Apache-2.0.\n"
+    year = time.gmtime(WHEN).tm_year
+    return (f"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: Copyright {year} the portcullis authors\n"
+            "License: Apache-2.0\n On Debian systems the whole text is in /usr/share/common-licenses/Apache-2.0.\n").encode()
+
+
+def debian_changelog():
+    when = email.utils.formatdate(WHEN)
+    return f"portcullis ({VERSION}) stable; urgency=medium\n\n  * CHANGELOG.md beside this file has what changed.\n\n -- {MAINTAINER}  {when}\n".encode()
 
 
 def wheel(machine):
@@ -116,8 +137,9 @@ def wheel(machine):
 
 
 def image():
-    """An OCI image layout (image-spec 1.1) as a tar: one layer with the binary for each machine, under one index."""
-    blobs, manifests = {}, []
+    """An OCI image layout (image-spec 1.1) as a tar: one layer with the binary for each machine, under one index. `docker load` takes it as
+    well: for engines that know no index there is the list of images by their architecture (manifest.json, as `docker save` writes it)."""
+    blobs, manifests, loaded = {}, [], []
 
     def blob(data, kind):
         digest = hashlib.sha256(data).hexdigest()
@@ -136,22 +158,35 @@ def image():
                   "history": [{"created": when, "created_by": "scripts/release"}]}
         manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
                     "config": blob(written(config), "application/vnd.oci.image.config.v1+json"), "layers": [layer]}
+        loaded.append({"Config": "blobs/sha256/" + manifest["config"]["digest"][7:], "RepoTags": [f"portcullis:{VERSION}-{OCI[machine]}"],
+                       "Layers": ["blobs/sha256/" + layer["digest"][7:]]})
         described = blob(written(manifest), "application/vnd.oci.image.manifest.v1+json")
         manifests.append(described | {"platform": {"architecture": OCI[machine], "os": "linux"}})
     index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests}
-    named = blob(written(index), "application/vnd.oci.image.index.v1+json") | {"annotations": {"org.opencontainers.image.ref.name": VERSION}}
+    named = blob(written(index), "application/vnd.oci.image.index.v1+json") | {
+        "annotations": {"org.opencontainers.image.ref.name": VERSION, "io.containerd.image.name": f"docker.io/library/portcullis:{VERSION}"}}
     top = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [named]}
     members = [(name, data, 0o644) for name, data in blobs.items()]
-    members += [("oci-layout", written({"imageLayoutVersion": "1.0.0"}), 0o644), ("index.json", written(top), 0o644)]
+    members += [("oci-layout", written({"imageLayoutVersion": "1.0.0"}), 0o644), ("index.json", written(top), 0o644), ("manifest.json", written(loaded), 0o644)]
     (DIST / f"portcullis-{VERSION}-oci.tar").write_bytes(tar(folders(members)))
 
 
 def sbom():
-    """The list of crates without what differs from run to run: its number, its time and the folder that it was made in."""
-    told = json.loads((WORK / "sbom.json").read_text())
-    told.pop("serialNumber", None)
-    told.get("metadata", {}).pop("timestamp", None)
-    text = re.sub(r"path\+file://[^#\"]*", "path+file:///portcullis", json.dumps(told, indent=1, sort_keys=True))
+    """The crates in the binaries, without what differs from run to run: a number, a time and a folder."""
+    listed = [json.loads((WORK / machine / "sbom.json").read_text()) for machine in MACHINES]
+    bom = listed[0]
+    if any(other["components"] != bom["components"] for other in listed):
+        sys.exit("the binaries do not hold the same crates, so that one list does not say what is in each of them")
+    # Of the same crates some need another one on one machine only.
+    needs = {}
+    for entry in (entry for each in listed for entry in each["dependencies"]):
+        needs.setdefault(entry["ref"], set()).update(entry.get("dependsOn", []))
+    bom["dependencies"] = [{"ref": ref, "dependsOn": sorted(needed)} for ref, needed in sorted(needs.items())]
+    compiler = subprocess.run(["rustc", "--version"], cwd=SOURCE, check=True, capture_output=True, text=True).stdout.strip()
+    bom["metadata"]["properties"] = [{"name": "portcullis:compiler", "value": compiler}]
+    bom["metadata"].pop("timestamp", None)
+    bom.pop("serialNumber", None)
+    text = re.sub(r"path\+file://[^#\"]*", "path+file:///portcullis", json.dumps(bom, indent=1, sort_keys=True))
     (DIST / f"portcullis-{VERSION}-sbom.cdx.json").write_text(text + "\n")
 
 

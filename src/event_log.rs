@@ -59,6 +59,9 @@ impl EventLog {
             }
         }
         steps::record(before, after);
+        if before.phase != after.phase && after.phase == Phase::Migrating {
+            info!("{}", if after.checks.is_empty() { "the migration is next" } else { "everything is ready; the migration is next" });
+        }
         migration::record(before, after, now);
         record_phase(before, after, &self.limits);
         record_restart_limit("the process", &before.child, &after.child);
@@ -209,8 +212,6 @@ fn record_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
                 info!("waiting for {} ({}), {} at most", check.name, check.target, humantime::format_duration(*limit));
             }
         }
-        Phase::Migrating if after.checks.is_empty() => info!("the migration is next"),
-        Phase::Migrating => info!("everything is ready; the migration is next"),
         Phase::Starting if after.child.pid.is_some() => {
             let check = after.child.healing.as_ref().map_or("", |healing| healing.check.as_str());
             warn!("the process is restarted: its check {check} went down (`on_down = \"restart\"`)");
@@ -220,7 +221,7 @@ fn record_phase(before: &Snapshot, after: &Snapshot, limits: &[Duration]) {
             info!("the process is up, {} after portcullis started", seconds(after.phase_since.since(after.started_at)));
         }
         Phase::Draining => info!("stopping: no longer ready"),
-        Phase::Init | Phase::Stopped | Phase::Failed => {}
+        Phase::Init | Phase::Migrating | Phase::Stopped | Phase::Failed => {}
     }
 }
 

@@ -22,6 +22,7 @@
 //! into every problem at once, `server` binds, `supervisor` opens the signalfd and begins: the prober asks what is waited for,
 //! the migration queues for its lock and runs once, the process is spawned, its startup check passes, the phase is running,
 //! the heartbeat writes `ready`. TERM turns that order round: not ready, withdrawn, drained, stopped, seen off, exit.
+//! `docs/architecture.md` goes through it by function: a start, a failing check up to every view, and TERM.
 
 pub mod cli;
 pub mod clock;

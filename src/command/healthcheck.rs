@@ -23,9 +23,10 @@ use crate::outcome::ErrorKind;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::{own, reason};
-use options::{Invocation, Options, USAGE};
+use options::{Invocation, Options};
 
 pub use super::http_client::endpoint::ServerLocation;
+pub use options::USAGE;
 
 /// How long the question may take where nothing else is said: far below Docker's own 30 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -71,12 +71,25 @@ fn take_gone(tree: &mut Table) -> Vec<Problem> {
     told
 }
 
+/// Takes `[mode.api]` for the `[modes.api]` that was meant, so that what stands in it is judged, too; what to say of it.
+fn take_misnamed(tree: &mut Table) -> Option<Problem> {
+    let has_modes = tree.get("modes").is_some();
+    let named = tree.get_mut("mode").filter(|entry| matches!(entry.node.value, Value::Table(_)))?;
+    let problem = Problem::at(&named.origin, "`mode` is a table; did you mean `modes`? `mode` names the one of them that is started");
+    if has_modes {
+        tree.retain(|entry| entry.key != "mode");
+    } else {
+        "modes".clone_into(&mut named.key);
+    }
+    Some(problem)
+}
+
 /// As [`load`] for a whole reading, and looks whether the preset is the one for where it stands; a notice where it is not.
 pub fn load_and_look<'e>(layers: Layers<'_>, context: &'e Context<'e>) -> Table {
     let mut broken = Vec::new();
     let (mut tree, chosen, section) = lay(layers, context.environment, &mut broken);
     context.unreadable(broken);
-    for problem in take_gone(&mut tree) {
+    for problem in take_gone(&mut tree).into_iter().chain(take_misnamed(&mut tree)) {
         context.problem(problem);
     }
     if let Some(section) = section {

@@ -75,13 +75,8 @@ fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
 /// Tells what is different in `after`.
 pub(super) fn record(before: &Snapshot, after: &Snapshot, now: Moment) {
     let lock = &after.migration_lock;
-    if before.migration_lock.step != lock.step {
-        match lock.step {
-            Some((MigrationStep::Asking, _)) if lock.kind.is_some() => info!("asking for the migration lock"),
-            Some((MigrationStep::Checking, _)) => info!("checking whether there is anything to migrate"),
-            Some((MigrationStep::Verifying, _)) => info!("the migration ended well after {}; verifying it", ran(lock)),
-            _ => {}
-        }
+    if let Some(line) = begun(&before.migration_lock, lock) {
+        info!("{line}");
     }
     match news(before, after, now) {
         Some((true, line)) => warn!("{line}"),
@@ -93,6 +88,18 @@ pub(super) fn record(before: &Snapshot, after: &Snapshot, now: Moment) {
         1 if lock.kind.is_none() => info!("running the migration, without a lock"),
         1 => info!("running the migration"),
         attempts => warn!("{}; running it again, try {attempts}", ended(lock.last_exit)),
+    }
+}
+
+/// What has begun; none where the same goes on. A check that is answered while queueing moves the beginning of the queue, which is no news.
+fn begun(before: &MigrationLock, lock: &MigrationLock) -> Option<String> {
+    let step = |lock: &MigrationLock| lock.step.map(|(step, _)| step);
+    let begun = step(lock).filter(|_| step(before) != step(lock))?;
+    match begun {
+        MigrationStep::Asking => lock.kind.is_some().then(|| "asking for the migration lock".to_owned()),
+        MigrationStep::Checking => Some("checking whether there is anything to migrate".to_owned()),
+        MigrationStep::Verifying => Some(format!("the migration ended well after {}; verifying it", ran(lock))),
+        MigrationStep::Running => None,
     }
 }
 
@@ -235,6 +242,21 @@ mod tests {
                 }
             }
             assert_eq!(mentioned, expected, "woken {late:?} late");
+        }
+    }
+
+    #[test]
+    fn a_check_that_is_answered_while_queueing_is_no_news() {
+        let mut run = migrating();
+        let mut told = |now, event| {
+            let before = run.snapshot().migration_lock.clone();
+            run.apply(now, Event::Lock(event));
+            begun(&before, &run.snapshot().migration_lock)
+        };
+        let took = Duration::from_millis(5);
+        assert_eq!(told(at(1), LockNews::Queued(holder())), None);
+        for tries in 2..5 {
+            assert_eq!(told(at(tries), LockNews::Checked(took)), None, "it queues on");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::support::portcullis::binary;
 use crate::support::{Dir, left_out};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,9 +34,15 @@ fn packed(into: &Path, program: &Path) {
     for (machine, program) in MACHINES.into_iter().zip([program, &small()]) {
         fs::create_dir_all(work.join(machine)).unwrap();
         fs::copy(program, work.join(machine).join("portcullis")).unwrap();
+        let bom = json!({
+            "serialNumber": format!("urn:uuid:{machine}"),
+            "metadata": { "timestamp": machine, "component": { "bom-ref": format!("path+file:///{machine}#portcullis@1") } },
+            "components": [{ "name": "cpufeatures" }],
+            "dependencies": [{ "ref": "cpufeatures", "dependsOn": if machine == "aarch64" { vec!["libc"] } else { vec![] } }],
+        });
+        fs::write(work.join(machine).join("sbom.json"), bom.to_string()).unwrap();
     }
     run(Command::new(pages()).arg(work.join("pages")));
-    fs::write(work.join("sbom.json"), r#"{"serialNumber":"urn:uuid:1","metadata":{"timestamp":"now"},"components":[]}"#).unwrap();
     let root = env!("CARGO_MANIFEST_DIR");
     run(Command::new("python3")
         .arg(Path::new(root).join("scripts/package.py"))
@@ -80,7 +86,19 @@ fn the_packages_are_the_same_twice_and_install() {
     run(Command::new("tar").arg("-xzf").arg(named(one.path(), "x86_64-linux.tar.gz")).arg("-C").arg(unpacked.path()));
     let top = fs::read_dir(unpacked.path()).unwrap().next().unwrap().unwrap().path();
     answers(top.join("portcullis"));
-    assert!(top.join("completions/portcullis.fish").exists() && top.join("LICENSE").exists());
+    for file in ["LICENSE", "docs/configuration.md", "docs/portcullis.schema.json"] {
+        assert!(top.join(file).exists(), "{file}");
+    }
+    // It reads its options itself, without the library that describes those of the others.
+    let healthcheck = [
+        ("man/portcullis-healthcheck.1", "\\-\\-level"),
+        ("completions/portcullis.bash", "--level"),
+        ("completions/portcullis.fish", "-l level"),
+    ];
+    for (file, option) in healthcheck {
+        let text = fs::read_to_string(top.join(file)).unwrap();
+        assert!(text.contains(option), "{file} has {option}: {text}");
+    }
 
     let target = Dir::new();
     run(Command::new("python3")
@@ -101,7 +119,10 @@ fn the_packages_are_the_same_twice_and_install() {
 
     an_image_is_consistent(&named(one.path(), "-oci.tar"));
     let sbom: Value = serde_json::from_str(&fs::read_to_string(named(one.path(), "-sbom.cdx.json")).unwrap()).unwrap();
-    assert!(sbom.get("serialNumber").is_none() && sbom["components"].is_array(), "{sbom}");
+    assert!(sbom.get("serialNumber").is_none() && sbom["metadata"].get("timestamp").is_none(), "{sbom}");
+    assert_eq!(sbom["dependencies"], json!([{ "ref": "cpufeatures", "dependsOn": ["libc"] }]), "what one machine alone needs is listed");
+    assert_eq!(sbom["metadata"]["component"]["bom-ref"], "path+file:///portcullis#portcullis@1");
+    assert!(sbom["metadata"]["properties"][0]["value"].as_str().unwrap().starts_with("rustc "), "{sbom}");
 }
 
 /// Follows an OCI layout from its index to the layer of each machine; each blob has the digest that it is named by.
@@ -112,6 +133,12 @@ fn an_image_is_consistent(archive: &Path) {
     let read = |path: &str| serde_json::from_str::<Value>(&fs::read_to_string(layout.path().join(path)).unwrap()).unwrap();
     let blob = |described: &Value| format!("blobs/sha256/{}", described["digest"].as_str().unwrap().trim_start_matches("sha256:"));
     assert_eq!(read("oci-layout")["imageLayoutVersion"], "1.0.0");
+    for loaded in read("manifest.json").as_array().unwrap() {
+        let tag = loaded["RepoTags"][0].as_str().unwrap();
+        let config = read(loaded["Config"].as_str().unwrap());
+        assert!(tag.ends_with(&format!("-{}", config["architecture"].as_str().unwrap())), "{tag} {config}");
+        assert!(layout.path().join(loaded["Layers"][0].as_str().unwrap()).exists(), "{loaded}");
+    }
     for entry in fs::read_dir(layout.path().join("blobs/sha256")).unwrap() {
         let path = entry.unwrap().path();
         let sum = run(Command::new("sha256sum").arg(&path));

@@ -132,3 +132,69 @@ fn what_a_page_takes_from_a_file_is_in_that_file() {
         assert!(file.contains(block), "not in {path}:\n{block}");
     }
 }
+
+/// The text of a page outside of blocks of code.
+fn prose(page: &str) -> String {
+    page.split("\n```").step_by(2).collect()
+}
+
+/// What is wrong with the files and functions that a page names: a file as `src/a.rs`, behind it functions of that file as `name()`.
+fn not_there(page: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let prose = prose(page);
+    let (mut wrong, mut file) = (Vec::new(), None);
+    for span in prose.split('`').skip(1).step_by(2) {
+        let is_source = Path::new(span).extension().is_some_and(|extension| extension == "rs");
+        if is_source && (span.starts_with("src/") || span.starts_with("tests/")) {
+            let text = read(span);
+            if text.is_none() {
+                wrong.push(span.to_owned());
+            }
+            file = text.map(|text| (span, text));
+        } else if let (Some(name), Some((path, text))) = (span.strip_suffix("()"), &file)
+            && !text.contains(&format!("fn {name}("))
+            && !text.contains(&format!("fn {name}<"))
+        {
+            wrong.push(format!("{path}: {name}()"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_function_that_the_journeys_name_is_there() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).ok();
+    let page = fs::read_to_string(root().join("docs/architecture.md")).expect("docs/architecture.md");
+    assert!(page.matches("()`").count() > 60, "the journeys name functions");
+    none("what docs/architecture.md names and is not there", &not_there(&page, read));
+    let sample = "`src/lib.rs` `nothing()`, `src/gone.rs`, `later()`, `src/main.rs` `main()`\n```\n`src/block.rs`\n```\n";
+    assert_eq!(not_there(sample, read), ["src/lib.rs: nothing()", "src/gone.rs"]);
+}
+
+/// The versions of portcullis' own packages that a text names: `portcullis-1.2.3-x86_64-linux.tar.gz`, `portcullis:1.2.3-amd64`.
+fn versions(text: &str) -> impl Iterator<Item = &str> {
+    text.split("portcullis").skip(1).filter_map(|rest| {
+        let rest = rest.strip_prefix(['-', '_', ':'])?;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let version = rest[..end].trim_end_matches('.');
+        (version.split('.').count() == 3).then_some(version)
+    })
+}
+
+#[test]
+fn every_page_names_this_version() {
+    let this = env!("CARGO_PKG_VERSION");
+    let changelog = fs::read_to_string(root().join("CHANGELOG.md")).expect("CHANGELOG.md");
+    let newest = changelog.lines().find_map(|line| line.strip_prefix("## "));
+    assert_eq!(newest, Some(this), "the newest section of CHANGELOG.md is this version's");
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    assert!(readme.contains(&format!("| version | {this};")), "README.md names version {this}");
+    let wrong: Vec<String> = pages()
+        .iter()
+        .flat_map(|(path, text)| versions(text).filter(|version| *version != this).map(|version| format!("{}: {version}", path.display())))
+        .collect();
+    none("packages of another version", &wrong);
+    assert_eq!(
+        versions("portcullis-1.2.3-x86_64 portcullis:4.5.6-amd64 portcullis_7.8.9.deb portcullis-mig:1").collect::<Vec<_>>().join(" "),
+        "1.2.3 4.5.6 7.8.9"
+    );
+}

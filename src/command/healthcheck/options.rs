@@ -7,8 +7,8 @@ use super::DEFAULT_TIMEOUT;
 use super::ServerLocation;
 use crate::state::snapshot::Level;
 
-/// What `--help` prints.
-pub(super) const USAGE: &str = "\
+/// What `--help` prints: about, usage, options and the rest, apart by empty lines, of which `scripts/pages.rs` makes the man page.
+pub const USAGE: &str = "\
 Ask the running portcullis how it is; exit 0 or 1, for Docker's HEALTHCHECK and exec probes
 
 Usage: portcullis healthcheck [OPTIONS]

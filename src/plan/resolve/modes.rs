@@ -147,7 +147,7 @@ pub(super) fn read<'c>(
         (chosen.main, chosen.refusal, chosen.checks) = (read.main, read.refusal, read.checks);
         if !given.arguments.is_empty() && !read.took_arguments && given.rest != Rest::Ignored {
             let problem = format!(
-                "mode `{}` takes no arguments and got `{}`: use `run --exec -- COMMAND` to run a command of your own, or say in [[arguments]] what becomes of them",
+                "mode `{}` takes no arguments and got `{}`: remove the image's CMD, because the mode has the command; or use `run --exec -- COMMAND` to run a command of your own, or say in [[arguments]] what becomes of them",
                 entry.key,
                 given.shown()
             );

@@ -17,6 +17,14 @@ fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
         // What is not TOML may hold the mode and the command.
         ("[modes.api\ncommand = ['a']\n".to_owned(), &[], &["p:1:"]),
         (
+            "[mode.api] # for [modes.api]\ncommand = ['a']\nstartd = { url = 'http://a' }\n".to_owned(),
+            &[],
+            &[
+                "p:1:2: `mode` is a table; did you mean `modes`? `mode` names the one of them that is started",
+                "p:3:1: unknown key `startd`",
+            ],
+        ),
+        (
             "mode = '${WHICH}'\n[modes.api]\ncommand = ['a']\n[modes.worker]\ncommand = ['b']\n".to_owned(),
             &[],
             &["p:1:8: `mode`: WHICH is not set"],
