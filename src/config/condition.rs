@@ -120,6 +120,9 @@ pub struct Property {
     pub writable: Option<bool>,
 }
 
+/// The number that a value is compared with, the orders that pass, and the words for it.
+type NumberTest<'c> = (&'c Option<Text>, fn(Ordering) -> bool, &'static str);
+
 impl Comparison {
     /// Whether `value` passes, none being what is unset; true for no comparison at all.
     pub fn holds(&self, value: Option<&str>) -> bool {
@@ -141,7 +144,7 @@ impl Comparison {
     }
 
     /// The comparisons of numbers, and how each is told.
-    fn numbers(&self) -> [(&Option<Text>, fn(Ordering) -> bool, &'static str); 4] {
+    fn numbers(&self) -> [NumberTest<'_>; 4] {
         [
             (&self.lt, Ordering::is_lt, "is less than"),
             (&self.le, Ordering::is_le, "is at most"),

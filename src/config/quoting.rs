@@ -225,8 +225,8 @@ mod tests {
 
     use super::*;
 
-    fn known(name: &str) -> Result<String, String> {
-        Ok(if name == "HOST" { "a  b" } else { "" }.to_owned())
+    fn known(name: &str) -> String {
+        if name == "HOST" { "a  b" } else { "" }.to_owned()
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
             ("", &[]),
         ] {
             assert_eq!(
-                words(text, &mut known).as_deref(),
+                words(text, &mut |name| Ok(known(name))).as_deref(),
                 Ok(&expected.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()[..]),
                 "{text}"
             );
@@ -255,7 +255,7 @@ mod tests {
             ("a $1", "has a `$`"),
             ("a\nb", "has a second line"),
         ] {
-            let found = words(text, &mut known).err().unwrap_or_default();
+            let found = words(text, &mut |name| Ok(known(name))).err().unwrap_or_default();
             assert!(found.contains(why), "{text}: {found}");
         }
     }
@@ -264,7 +264,7 @@ mod tests {
     fn a_file_of_variables_is_read_as_a_shell_sources_it() {
         let text =
             "# made by vault\n\nexport A=\"x y\" # c\r\n  B='it''s'\nC=$A/${B}\nD=\nE=1 F=2;\nexport A\nG=a#b\nH=\"two\nlines\"\nI=last";
-        let read = variables(text, &mut known).unwrap();
+        let read = variables(text, &mut |name| Ok(known(name))).unwrap();
         let shown: Vec<_> = read.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(shown, ["A=x y", "B=its", "C=x y/its", "D=", "E=1", "F=2", "G=a#b", "H=two\nlines", "I=last"]);
         for (text, why) in [
@@ -275,7 +275,7 @@ mod tests {
             ("A='x", "line 1 has a quote that is not closed"),
             ("A=1; rm x", "line 1"),
         ] {
-            let found = variables(text, &mut known).err().unwrap_or_default();
+            let found = variables(text, &mut |name| Ok(known(name))).err().unwrap_or_default();
             assert!(found.contains(why), "{text}: {found}");
         }
     }
@@ -293,7 +293,7 @@ mod tests {
         #[test]
         fn what_is_understood_is_what_a_shell_understands(parts in prop::collection::vec("A=|B=|export |[ab'\"#\n ]|\\\\|\\$HOST|\\$\\{HOST\\}", 0..12)) {
             let text = parts.concat();
-            if let (Ok(ours), Some(theirs)) = (variables(&text, &mut known), sourced(&text)) {
+            if let (Ok(ours), Some(theirs)) = (variables(&text, &mut |name| Ok(known(name))), sourced(&text)) {
                 let last = |name: &str| ours.iter().rev().find(|(set, _)| set == name).map_or("unset", |(_, value)| value).to_owned();
                 prop_assert_eq!(vec![last("A"), last("B")], theirs, "{:?}", text);
             }

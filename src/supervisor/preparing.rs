@@ -48,10 +48,10 @@ impl Preparer {
         let body = move || {
             let news = catch_unwind(AssertUnwindSafe(|| match &work {
                 Work::Step(step) => prepare(inquiry, step, &cancelled, &mailbox),
-                Work::Condition(condition) => match condition.holds(&mut |command| passes(command, &mailbox)) {
-                    true => PreparedStep::Done(String::new()),
-                    false => PreparedStep::Skipped,
-                },
+                Work::Condition(condition) if condition.holds(&mut |command| passes(command, &mailbox)) => {
+                    PreparedStep::Done(String::new())
+                }
+                Work::Condition(_) => PreparedStep::Skipped,
             }));
             let fault = |_| PreparedStep::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
             if !cancelled.load(Ordering::Relaxed) {

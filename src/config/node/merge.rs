@@ -21,10 +21,9 @@ impl Entries {
     /// What is in the table at `key`; none where it is replaced as a whole.
     fn below(self, key: &str) -> Option<Self> {
         match (self, key) {
-            (Self::Keys, "when") | (Self::Values, _) => None,
             (Self::Keys, "env") => Some(Self::Variables),
             (Self::Keys, "set" | "conditions" | "options") | (Self::Variables, "default") => Some(Self::Values),
-            (Self::Variables, _) => None,
+            (Self::Variables | Self::Values, _) | (Self::Keys, "when") => None,
             (Self::Keys, _) => Some(Self::Keys),
         }
     }

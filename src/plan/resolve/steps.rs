@@ -111,12 +111,16 @@ impl Steps<'_, '_> {
             }
             let Some(mut read) = read else { continue };
             if let StepAction::Commands(commands) = &mut read.plan.action {
-                commands.iter_mut().for_each(|command| command.condition = condition.clone());
+                for command in commands.iter_mut() {
+                    command.condition = condition.clone();
+                }
                 commands.retain(|_| holds);
                 if item.is_some() {
                     // What is checked is the item, not the step.
                     let check = read.plan.check.take();
-                    commands.iter_mut().for_each(|command| command.check.clone_from(&check));
+                    for command in commands.iter_mut() {
+                        command.check.clone_from(&check);
+                    }
                 }
             }
             match &mut found {

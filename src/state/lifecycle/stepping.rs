@@ -245,11 +245,11 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn step_spawn_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
+    pub(super) fn step_spawn_failed(&mut self, now: Moment, code: u8, why: &str, effects: &mut Vec<Effect>) {
         if self.shutdown.is_some() && !self.stops_one_off() {
             self.step_abandoned(now, effects);
         } else {
-            self.item_failed(now, code, &why, effects);
+            self.item_failed(now, code, why, effects);
         }
     }
 
