@@ -30,7 +30,7 @@ pub struct EventLog {
     needed: Vec<ModuleId>,
     /// Whether the process is the service, which takes traffic.
     serves: bool,
-    told: Moment,
+    last_report: Moment,
     drawn: bool,
     /// Whether traffic may come, as it was last told; none before the start is through.
     ready: Option<bool>,
@@ -41,7 +41,7 @@ impl EventLog {
     pub fn new(plan: &Plan, now: Moment) -> Self {
         let limits = plan.checks.iter().map(|check| check.wait).collect();
         let needed = plan.first().map(|module| module.id).chain(plan.after.iter().copied()).collect();
-        Self { terminal: log::is_terminal(), limits, needed, serves: !plan.own_command, told: now, drawn: false, ready: None }
+        Self { terminal: log::is_terminal(), limits, needed, serves: !plan.own_command, last_report: now, drawn: false, ready: None }
     }
 
     /// Tells what is different in `after`.
@@ -83,15 +83,15 @@ impl EventLog {
 
     fn record_check(&self, old: &Check, new: &Check, phase: Phase, now: Moment) {
         let Some(record) = new.last() else { return };
-        let was = old.last().map(|record| record.class);
+        let was = old.last().map(|record| record.kind);
         let waiting = phase == Phase::Waiting && new.id.and_then(|id| self.limits.get(id)).is_some_and(|limit| !limit.is_zero());
         if waiting {
-            if record.class != ErrorKind::Ok && was != Some(record.class) {
+            if record.kind != ErrorKind::Ok && was != Some(record.kind) {
                 let (name, target, words) = (&new.name, &new.target, record.private.as_str());
-                let (class, why) = (record.class, new.why(record.class));
-                let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", why.words(), class.word(), why.advice());
+                let (kind, why) = (record.kind, new.why(record.kind));
+                let line = format!("{name} is not ready: {} [{}] at {target} ({words}); {}", why.words(), kind.word(), why.advice());
                 // What time alone will not mend is said loudly.
-                if why.is_refusal() || matches!(class, ErrorKind::Tls | ErrorKind::Protocol | ErrorKind::Status) {
+                if why.is_refusal() || matches!(kind, ErrorKind::Tls | ErrorKind::Protocol | ErrorKind::Status) {
                     error!("{line}")
                 } else {
                     info!("{line}")
@@ -102,8 +102,8 @@ impl EventLog {
         if old.verdict == new.verdict && old.effective(now).0 == new.effective(now).0 {
             return;
         }
-        let (state, class) = new.effective(now);
-        let why = new.why(class);
+        let (state, kind) = new.effective(now);
+        let why = new.why(kind);
         match state {
             State::Down if new.stale_after.is_some() => {
                 warn!("{} is down: {} at {} ({}); {}", new.name, why.words(), new.target, record.private.as_str(), why.advice());
@@ -134,7 +134,7 @@ impl EventLog {
     /// What is to be said of what is still waited for, and takes it for said; none before it is time to.
     fn due(&mut self, snapshot: &Snapshot, now: Moment) -> Option<Vec<String>> {
         (self.next(snapshot, now) == Some(Duration::ZERO)).then(|| {
-            self.told = now;
+            self.last_report = now;
             self.lines(snapshot, now)
         })
     }
@@ -142,8 +142,8 @@ impl EventLog {
     /// When [`Self::progress`] has something to do again; none while nothing is waited for.
     pub fn next(&self, snapshot: &Snapshot, now: Moment) -> Option<Duration> {
         let next = match &snapshot.migration {
-            Migration::Queued { since, .. } if !self.may_draw(snapshot) => migration::next_mention(*since, self.told),
-            _ => self.told.after(self.every(snapshot)),
+            Migration::Queued { since, .. } if !self.may_draw(snapshot) => migration::next_mention(*since, self.last_report),
+            _ => self.last_report.after(self.every(snapshot)),
         };
         waits(snapshot).then(|| next.since(now))
     }
@@ -170,11 +170,11 @@ impl EventLog {
                     snapshot.checks.iter().zip(&self.limits).filter(|(check, limit)| !limit.is_zero() && check.verdict != Verdict::Up);
                 waits
                     .map(|(check, limit)| {
-                        let class = check.last().map_or(ErrorKind::Never, |record| record.class);
+                        let kind = check.last().map_or(ErrorKind::Never, |record| record.kind);
                         format!(
                             "still waiting for {}: {}, {since} of {}",
                             check.name,
-                            check.why(class).words(),
+                            check.why(kind).words(),
                             humantime::format_duration(*limit)
                         )
                     })

@@ -85,11 +85,11 @@ pub async fn run(context: HeartbeatContext) {
         let pause = match &written {
             Ok(()) if state != wanted => RETRY_STALE,
             Ok(()) => interval(plan.every, fastrand::f64()),
-            Err(failure) => retry(trouble.in_a_row, failure.class, fastrand::f64()),
+            Err(failure) => retry(trouble.in_a_row, failure.kind, fastrand::f64()),
         };
         let mut next = after(pause);
         trouble.note(&written, &plan);
-        mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
+        mailbox.send(Event::Beaten(written.map_err(|failure| failure.kind)));
         tokio::select! {
             changed = readiness.changed() => if changed.is_ok() { continue } else { return },
             around = writer.look_around() => if let Some(instances) = around { mailbox.send(Event::Counted(Arc::new(instances))) },
@@ -108,7 +108,7 @@ pub async fn run(context: HeartbeatContext) {
     let stopped = in_time(writer.write(Readiness::Stopped, Some((&snapshot, look))));
     let (written, _) = tokio::join!(stopped, timeout(WITHDRAW_LIMIT, lease::give_back(&plan, &identity)));
     trouble.note(&written, &plan);
-    mailbox.send(Event::Beaten(written.map_err(|failure| failure.class)));
+    mailbox.send(Event::Beaten(written.map_err(|failure| failure.kind)));
     mailbox.send(Event::Withdrawn);
 }
 
@@ -118,7 +118,7 @@ pub async fn withdraw(context: HeartbeatContext, state: Readiness) {
     let fault = if let Err(failure) = in_time(context.writer().write(state, None)).await {
         let (key, ttl) = (&context.plan.key, humantime::format_duration(context.plan.ttl));
         tracing::warn!("the heartbeat {key} is not withdrawn and expires within {ttl}: {}", failure.private.as_str());
-        failure.class
+        failure.kind
     } else {
         ErrorKind::Internal
     };
@@ -151,9 +151,9 @@ fn interval(every: Duration, chance: f64) -> Duration {
 }
 
 /// The pause after failure number `in_a_row`, counted from 0.
-fn retry(in_a_row: usize, class: ErrorKind, chance: f64) -> Duration {
+fn retry(in_a_row: usize, kind: ErrorKind, chance: f64) -> Duration {
     let [first, later] = RETRIES;
-    let pause = match (class, in_a_row) {
+    let pause = match (kind, in_a_row) {
         (ErrorKind::Auth, _) => RETRY_REFUSED,
         (_, 0) => first,
         _ => later,
@@ -165,37 +165,37 @@ fn retry(in_a_row: usize, class: ErrorKind, chance: f64) -> Duration {
 #[derive(Debug, Default)]
 struct Trouble {
     in_a_row: usize,
-    class: Option<ErrorKind>,
-    told: Option<Instant>,
+    kind: Option<ErrorKind>,
+    last_warning: Option<Instant>,
     ever_written: bool,
 }
 
 impl Trouble {
     /// Says what has changed once, and what has not every [`REMINDER`].
     fn note(&mut self, written: &Result<(), Failure>, plan: &HeartbeatPlan) {
-        let now = written.as_ref().err().map(|failure| failure.class);
+        let now = written.as_ref().err().map(|failure| failure.kind);
         match written {
-            Ok(()) if self.class.is_some() => {
+            Ok(()) if self.kind.is_some() => {
                 let again = if self.ever_written { " again" } else { " now" };
                 tracing::info!("the heartbeat {} is written{again}", plan.key);
             }
-            Err(failure) if self.class != now || self.told.is_none_or(|told| told.elapsed() >= REMINDER) => {
-                self.told = Some(Instant::now());
+            Err(failure) if self.kind != now || self.last_warning.is_none_or(|last_warning| last_warning.elapsed() >= REMINDER) => {
+                self.last_warning = Some(Instant::now());
                 let (why, words) = (failure.reason(), failure.private.as_str());
                 let so = if plan.required { ", and without it this replica is not ready" } else { "" };
-                let told = format!("{} [{}] at {} ({words}); {}", why.words(), why.class.word(), plan.target, why.advice());
+                let words_of_failure = format!("{} [{}] at {} ({words}); {}", why.words(), why.kind.word(), plan.target, why.advice());
                 if self.ever_written {
                     let after = humantime::format_duration(plan.ttl);
-                    tracing::warn!("the heartbeat {} is not written and expires within {after}{so}: {told}", plan.key);
+                    tracing::warn!("the heartbeat {} is not written and expires within {after}{so}: {words_of_failure}", plan.key);
                 } else {
-                    tracing::info!("the heartbeat {} is not written yet{so}: {told}", plan.key);
+                    tracing::info!("the heartbeat {} is not written yet{so}: {words_of_failure}", plan.key);
                 }
             }
             _ => {}
         }
         self.ever_written |= now.is_none();
         self.in_a_row = if now.is_some() { self.in_a_row.saturating_add(1) } else { 0 };
-        self.class = now;
+        self.kind = now;
     }
 }
 
@@ -214,14 +214,14 @@ mod tests {
         let every = Duration::from_secs(20);
         assert_eq!(interval(every, 0.0), every);
         assert_eq!(interval(every, 1.0), Duration::from_secs(18));
-        for (in_a_row, class, chance, ms) in [
+        for (in_a_row, kind, chance, ms) in [
             (0, ErrorKind::Refused, 0.0, 1_000),
             (1, ErrorKind::Timeout, 0.0, 2_000),
             (2, ErrorKind::NotReady, 0.0, 2_000),
             (1_000, ErrorKind::Dns, 1.0, 1_400),
             (0, ErrorKind::Auth, 0.0, 30_000),
         ] {
-            assert_eq!(retry(in_a_row, class, chance), Duration::from_millis(ms), "{in_a_row} {class:?} {chance}");
+            assert_eq!(retry(in_a_row, kind, chance), Duration::from_millis(ms), "{in_a_row} {kind:?} {chance}");
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) fn read_answer(name: &str, six: bool, answer: &mut [u8]) -> Option<Ve
     let family = if six { message::Family::V6 } else { message::Family::V4 };
     let question = message::DnsQuery::new(name, family, true)?;
     answer.iter_mut().zip(question.bytes()).take(2).for_each(|(theirs, ours)| *theirs = *ours);
-    match question.read(answer)?.said {
+    match question.read(answer)?.result {
         message::DnsResult::Addresses(addresses) => Some(addresses),
         _ => Some(Vec::new()),
     }

@@ -1,4 +1,4 @@
-//! What one probe found: its class, the time it took, and words for those who may read them.
+//! What one probe found: the kind of its error, the time it took, and words for those who may read them.
 
 mod reason;
 
@@ -46,7 +46,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Every class, in the order of this page.
+    /// Every kind, in the order of this page.
     pub const ALL: [Self; 16] = [
         Self::Ok,
         Self::Dns,
@@ -110,7 +110,7 @@ impl ErrorKind {
         }
     }
 
-    /// What a person should look at when this class is reported.
+    /// What a person should look at when this kind is reported.
     pub const fn advice(self) -> &'static str {
         match self {
             Self::Ok => "nothing",
@@ -159,13 +159,13 @@ impl Private {
     }
 }
 
-/// Why a probe failed: the class for everyone, the words for authorized readers.
+/// Why a probe failed: the kind for everyone, the words for authorized readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The class; never [`ErrorKind::Ok`].
-    pub class: ErrorKind,
-    /// What happened within the class.
-    pub cause: Detail,
+    /// The kind; never [`ErrorKind::Ok`].
+    pub kind: ErrorKind,
+    /// What happened within the kind.
+    pub detail: Detail,
     /// The details.
     pub private: Private,
     /// The status of the HTTP answer that was not the expected one.
@@ -173,9 +173,9 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of `class` in a dependency's own words.
-    pub fn new(class: ErrorKind, words: &str) -> Self {
-        Self { class, cause: Detail::Plain, private: Private::new(words), status: None }
+    /// A failure of `kind` in a dependency's own words.
+    pub fn new(kind: ErrorKind, words: &str) -> Self {
+        Self { kind, detail: Detail::Plain, private: Private::new(words), status: None }
     }
 
     /// An HTTP answer with a status that was not expected.
@@ -189,21 +189,21 @@ impl Failure {
         Self { private: Private::new(&format!("{whom}: {}", self.private.as_str())), ..self }
     }
 
-    /// The same, with what happened within its class.
+    /// The same, with what happened within its kind.
     #[must_use]
-    pub fn because(self, cause: Detail) -> Self {
-        Self { cause, ..self }
+    pub fn because(self, detail: Detail) -> Self {
+        Self { detail, ..self }
     }
 
     /// The same on a connection that was open already: what counts as a refusal is then its end.
     #[must_use]
     pub fn once_connected(self) -> Self {
-        if self.class == ErrorKind::Refused { self.because(Detail::Closed) } else { self }
+        if self.kind == ErrorKind::Refused { self.because(Detail::Closed) } else { self }
     }
 
     /// Why, for the log and the command line.
     pub const fn reason(&self) -> Reason {
-        Reason { class: self.class, cause: self.cause }
+        Reason { kind: self.kind, detail: self.detail }
     }
 }
 
@@ -266,13 +266,13 @@ impl Outcome {
     }
 
     /// A failure that took `elapsed`.
-    pub fn failed(class: ErrorKind, words: &str, elapsed: Duration) -> Self {
-        Self { result: Err(Failure::new(class, words)), elapsed, parts: Vec::new(), volume: None }
+    pub fn failed(kind: ErrorKind, words: &str, elapsed: Duration) -> Self {
+        Self { result: Err(Failure::new(kind, words)), elapsed, parts: Vec::new(), volume: None }
     }
 
-    /// The class of the result.
-    pub fn class(&self) -> ErrorKind {
-        self.reason().class
+    /// The kind of the result.
+    pub fn kind(&self) -> ErrorKind {
+        self.reason().kind
     }
 
     /// Why, for the log and the command line.
@@ -293,8 +293,8 @@ mod tests {
     }
 
     #[test]
-    fn every_class_has_its_own_word() {
-        let mut words: Vec<_> = ErrorKind::ALL.iter().map(|class| class.word()).collect();
+    fn every_kind_has_its_own_word() {
+        let mut words: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.word()).collect();
         words.sort_unstable();
         words.dedup();
         assert_eq!(words.len(), ErrorKind::ALL.len());

@@ -57,8 +57,8 @@ pub async fn run(plan: Arc<Plan>, mut orders: watch::Receiver<Orders>, mailbox: 
     let watcher = Watcher { orders: orders.clone(), mailbox: mailbox.clone() };
     loop {
         let Orders { all, held, plan: newer, .. } = orders.borrow_and_update().clone();
-        let asked = |check: &CheckPlan| all || (!held && !check.wait.is_zero());
-        watcher.follow(newer.as_ref().unwrap_or(&plan), asked, &mut tasks_of_checks, &mut tasks);
+        let is_due = |check: &CheckPlan| all || (!held && !check.wait.is_zero());
+        watcher.follow(newer.as_ref().unwrap_or(&plan), is_due, &mut tasks_of_checks, &mut tasks);
         of_processes.follow(&orders, &mut tasks, &mailbox);
         if orders.changed().await.is_err() {
             return;
@@ -73,11 +73,11 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that is to be asked and has none.
+    /// Ends the tasks of checks that are no longer there, and starts one for each check of the service that is due and has none.
     fn follow(
         &self,
         plan: &Plan,
-        asked: impl Fn(&CheckPlan) -> bool,
+        is_due: impl Fn(&CheckPlan) -> bool,
         watched: &mut BTreeMap<CheckId, AbortHandle>,
         tasks: &mut JoinSet<()>,
     ) {
@@ -90,13 +90,13 @@ impl Watcher {
         });
         let own = plan.checks.iter().enumerate().filter(|(id, _)| !plan.is_of_module(*id) && !plan.retired.checks.contains(id));
         let until_up = plan.own_command;
-        for (id, check) in own.filter(|(_, check)| asked(check)) {
+        for (id, check) in own.filter(|(_, check)| is_due(check)) {
             watched.entry(id).or_insert_with(|| {
                 let mailbox = self.mailbox.clone();
-                let asked = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
+                let probe = Guarded::new(check.target.clone(), Some(self.mailbox.clone()));
                 let tell = move |event| mailbox.send(event);
                 let (check, orders) = (check.clone(), self.orders.clone());
-                tasks.spawn(watch_check(id, check, asked, orders, until_up, tell))
+                tasks.spawn(watch_check(id, check, probe, orders, until_up, tell))
             });
         }
     }
@@ -106,7 +106,7 @@ impl Watcher {
 async fn watch_check(
     id: CheckId,
     check: CheckPlan,
-    mut asked: impl Ask,
+    mut probe: impl Probing,
     mut orders: watch::Receiver<Orders>,
     until_up: bool,
     tell: impl Fn(Event),
@@ -130,9 +130,9 @@ async fn watch_check(
                 last.due
             }
             None => {
-                let mut outcome = question(&check, &mut asked, &answers).await;
+                let mut outcome = probe_once(&check, &mut probe, &answers).await;
                 seen = seen || outcome.result.is_ok();
-                if !seen && outcome.reason().cause == Detail::NoDatabase {
+                if !seen && outcome.reason().detail == Detail::NoDatabase {
                     if passes == 0 {
                         tracing::info!(
                             "{}: the database is not there yet, which counts as ready because the migration creates it",
@@ -141,15 +141,15 @@ async fn watch_check(
                     }
                     outcome.result = Ok(());
                 }
-                let class = outcome.class();
-                passes = if class == ErrorKind::Ok { passes + 1 } else { 0 };
+                let kind = outcome.kind();
+                passes = if kind == ErrorKind::Ok { passes + 1 } else { 0 };
                 in_step = in_step || passes >= check.success_threshold;
                 tell(Event::Probed(id, outcome));
                 if until_up && in_step {
                     return;
                 }
-                let held = in_step || (check.rate_limited && asked.reached());
-                let pace = if held { Pace::InStep(check.interval) } else { Pace::Waiting { waited: began.elapsed(), class } };
+                let held = in_step || (check.rate_limited && probe.reached());
+                let pace = if held { Pace::InStep(check.interval) } else { Pace::Waiting { waited: began.elapsed(), kind } };
                 Instant::now() + delay(pace, fastrand::f64())
             }
         };
@@ -164,21 +164,21 @@ async fn watch_check(
 }
 
 /// Asks once, and notes it where somebody heard the question or may have.
-async fn question(check: &CheckPlan, asked: &mut impl Ask, answers: &LastResults) -> Outcome {
+async fn probe_once(check: &CheckPlan, probe: &mut impl Probing, answers: &LastResults) -> Outcome {
     let mut unanswered = Unanswered { check, answers, open: true };
-    let outcome = patiently(asked, check.timeout).await;
+    let outcome = patiently(probe, check.timeout).await;
     unanswered.open = false;
-    if asked.reached() {
+    if probe.reached() {
         answers.note(check, Some(&outcome));
     }
     outcome
 }
 
 /// Asks, and once more where the failure says nothing: nobody here ran for a part of the question's time.
-async fn patiently(asked: &mut impl Ask, within: Duration) -> Outcome {
+async fn patiently(probe: &mut impl Probing, within: Duration) -> Outcome {
     let began = Instant::now();
-    let outcome = asked.probe(within).await;
-    if outcome.result.is_err() && began.elapsed() > within.saturating_add(SLACK) { asked.probe(within).await } else { outcome }
+    let outcome = probe.probe(within).await;
+    if outcome.result.is_err() && began.elapsed() > within.saturating_add(SLACK) { probe.probe(within).await } else { outcome }
 }
 
 /// A question that is under way; dropped while it is open, nobody waits for its answer any more, and the peer may have heard it.
@@ -205,21 +205,21 @@ async fn ordered_again(orders: &mut watch::Receiver<Orders>, known: u64) {
 
 /// Asks a startup check until it passes.
 async fn watch_target(target: Target, timeout: Duration, mailbox: Mailbox, tell: impl Fn(Outcome)) {
-    let mut asked = Guarded::new(target, Some(mailbox));
+    let mut probe = Guarded::new(target, Some(mailbox));
     let began = Instant::now();
     loop {
-        let outcome = patiently(&mut asked, timeout).await;
-        let class = outcome.class();
+        let outcome = patiently(&mut probe, timeout).await;
+        let kind = outcome.kind();
         tell(outcome);
-        if class == ErrorKind::Ok {
+        if kind == ErrorKind::Ok {
             return;
         }
-        sleep(delay(Pace::Waiting { waited: began.elapsed(), class }, fastrand::f64())).await;
+        sleep(delay(Pace::Waiting { waited: began.elapsed(), kind }, fastrand::f64())).await;
     }
 }
 
 /// Something that can be asked for an outcome.
-trait Ask: Send + 'static {
+trait Probing: Send + 'static {
     fn probe(&mut self, within: Duration) -> impl Future<Output = Outcome> + Send;
 
     /// Whether a peer may have heard the last question.
@@ -261,7 +261,7 @@ impl Guarded {
     }
 }
 
-impl Ask for Guarded {
+impl Probing for Guarded {
     async fn probe(&mut self, within: Duration) -> Outcome {
         self.once(within).await
     }

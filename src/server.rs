@@ -189,7 +189,7 @@ async fn answer(
     let (route, long) = (view::route_of(path), view::is_long(path));
     usage.sending_long(long);
     let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
-    let told = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
+    let rendered = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
         SharedResponse::from(view::Response::new(status, view::TEXT, sentence.to_owned()))
     } else if let Some(refusal) = view::token_in_query(request.uri().query().unwrap_or_default()) {
         SharedResponse::from(refusal)
@@ -208,12 +208,12 @@ async fn answer(
         let found = if long { shared.long(&question, peer == Peer::Trusted).await } else { shared.short(&question) };
         if found.status == 404 { found } else { view::instead(method).map_or(found, SharedResponse::from) }
     };
-    figures::observe(route, method, told.status, Moment::now().since(began));
-    let mut response = head(told.status, told.content_type, told.text.bytes().len());
-    for (name, value) in told.headers {
+    figures::observe(route, method, rendered.status, Moment::now().since(began));
+    let mut response = head(rendered.status, rendered.content_type, rendered.text.bytes().len());
+    for (name, value) in rendered.headers {
         response = response.header(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    let body = if request.method() == hyper::Method::HEAD { Pieces::default() } else { Pieces::new(told.text, usage.connection()) };
+    let body = if request.method() == hyper::Method::HEAD { Pieces::default() } else { Pieces::new(rendered.text, usage.connection()) };
     response.body(body)
 }
 

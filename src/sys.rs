@@ -85,9 +85,9 @@ struct KernelAction([u64; 4]);
 fn handler(number: i32) -> Option<u64> {
     let mut action = KernelAction::default();
     // SAFETY: the old action is written to a live buffer of at least its size; a null new action changes nothing.
-    let asked =
+    let result =
         unsafe { libc::syscall(libc::SYS_rt_sigaction, number, std::ptr::null::<KernelAction>(), &raw mut action, size_of::<KernelSet>()) };
-    (asked == 0).then_some(action.0[0])
+    (result == 0).then_some(action.0[0])
 }
 
 /// Sets a signal to "default" or "ignore"; async-signal-safe.
@@ -211,8 +211,8 @@ pub fn send_to_everybody(number: i32) {
 pub fn terminal_size(terminal: BorrowedFd<'_>) -> Option<(usize, usize)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one winsize, and the pointer is to a live one.
-    let asked = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
-    (asked == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
 }
 
 /// The calling process' id and its process group's.

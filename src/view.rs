@@ -163,23 +163,23 @@ fn has_key(query: &str, wanted: &str) -> bool {
 }
 
 /// The fixed public text for why something does not pass.
-pub const fn reason(class: ErrorKind) -> &'static str {
-    match class {
+pub const fn reason(kind: ErrorKind) -> &'static str {
+    match kind {
         // The last run passed, but not yet as often in a row as the check asks for.
         ErrorKind::Ok => "not passing long enough",
-        class => class.public(),
+        kind => kind.public(),
     }
 }
 
 /// Why a check does not pass: the dependency's own words for authorized readers, else the public text.
 fn words<'a>(assessed: &Assessed<'a>, authorized: bool) -> &'a str {
-    details(assessed.check, assessed.class, authorized)
+    details(assessed.check, assessed.kind, authorized)
 }
 
-fn details(check: &Check, class: ErrorKind, authorized: bool) -> &str {
+fn details(check: &Check, kind: ErrorKind, authorized: bool) -> &str {
     match check.last() {
-        Some(last) if authorized && last.class == class && !last.private.as_str().is_empty() => last.private.as_str(),
-        _ => reason(class),
+        Some(last) if authorized && last.kind == kind && !last.private.as_str().is_empty() => last.private.as_str(),
+        _ => reason(kind),
     }
 }
 
@@ -232,10 +232,10 @@ impl<'a> MigrationPart<'a> {
             lock: known.kind,
             since_s: since.map(|since| look.now.since(since).as_secs()),
             attempt: Some(known.attempts).filter(|attempts| *attempts > 0),
-            holder: holder.map(|(holder, heard)| HolderPart {
+            holder: holder.map(|(holder, seen_at)| HolderPart {
                 instance: holder.instance.as_deref(),
                 addr: holder.address.as_deref(),
-                held_s: holder.held.map(|held| (held + look.now.since(*heard)).as_secs()),
+                held_s: holder.held.map(|held| (held + look.now.since(*seen_at)).as_secs()),
                 session: &holder.words,
             }),
         })

@@ -158,7 +158,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn is_public(error: &str) -> bool {
-    ErrorKind::ALL.into_iter().any(|class| reason(class) == error || class.public() == error)
+    ErrorKind::ALL.into_iter().any(|kind| reason(kind) == error || kind.public() == error)
         || Phase::ALL.into_iter().any(|phase| phase.word() == error)
 }
 

@@ -42,14 +42,14 @@ pub(super) struct HttpRequest<'a> {
 
 /// Where to ask: what was said on the command line, else the environment, else the file, else the default.
 pub(super) fn find(
-    said: &ServerLocation,
+    location: &ServerLocation,
     file: Option<&OsStr>,
     environment: impl Fn(&str) -> Option<OsString>,
     file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> Result<Vec<Endpoint>, String> {
     let variable = |name| environment(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
-    if *said != ServerLocation::default() {
-        return said.endpoints(false);
+    if *location != ServerLocation::default() {
+        return location.endpoints(false);
     }
     let place = ServerLocation { listen: variable("PORTCULLIS_HEALTH__LISTEN"), socket: variable("PORTCULLIS_HEALTH__SOCKET") };
     // What only the configuration's own reader understands, as a list, is left to it; it knows the environment, too.
@@ -61,10 +61,10 @@ pub(super) fn find(
     file_settings(file).unwrap_or_default().endpoints(true)
 }
 
-/// The same for a subcommand with this environment: `said` on its command line, and the configuration file that it names.
-pub(super) fn endpoints(said: &ServerLocation, config: Option<&Path>, environment: &Environment) -> Result<Vec<Endpoint>, String> {
+/// The same for a subcommand with this environment: `location` on its command line, and the configuration file that it names.
+pub(super) fn endpoints(location: &ServerLocation, config: Option<&Path>, environment: &Environment) -> Result<Vec<Endpoint>, String> {
     let variable = |name: &str| environment.get(name).map(OsString::from);
-    find(said, config.map(Path::as_os_str), variable, |file| Some(settings(file, environment)))
+    find(location, config.map(Path::as_os_str), variable, |file| Some(settings(file, environment)))
 }
 
 /// Where the configuration says that the server is: the `[health]` table of `file`, else of the one that `run` would take.
@@ -157,7 +157,7 @@ mod tests {
     use std::net::TcpListener;
 
     /// A server that closes its first connections over the question, and how often it was asked.
-    fn asked(closes: usize) -> (Result<HttpResponse, String>, usize) {
+    fn request_counted(closes: usize) -> (Result<HttpResponse, String>, usize) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn a_question_that_was_not_heard_is_asked_again() {
-        let (answer, count) = asked(5);
+        let (answer, count) = request_counted(5);
         assert_eq!((answer.unwrap().status, count), (200, 5));
     }
 
     #[test]
     fn who_never_answers_is_told_after_a_few_times() {
-        let (answer, count) = asked(usize::MAX);
+        let (answer, count) = request_counted(usize::MAX);
         let problem = answer.unwrap_err();
         assert!(problem.contains("unexpected end of file") || problem.contains("connection reset"), "{problem}");
         assert_eq!(count, AGAIN as usize);

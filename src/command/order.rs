@@ -78,8 +78,8 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 }
 
 fn give(options: &Options, environment: &Environment) -> (u8, String) {
-    let said = ServerLocation { listen: None, socket: options.socket.clone() };
-    let endpoints = match http_client::endpoints(&said, options.config.as_deref(), environment) {
+    let location = ServerLocation { listen: None, socket: options.socket.clone() };
+    let endpoints = match http_client::endpoints(&location, options.config.as_deref(), environment) {
         Ok(endpoints) => endpoints,
         Err(problem) => return (Exit::Usage.code(), problem),
     };

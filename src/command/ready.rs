@@ -75,14 +75,14 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
 
 async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
     let mut reader = HeartbeatReader::new(key);
-    let mut told = String::new();
+    let mut printed = String::new();
     let (began, mut stability) = (Instant::now(), Stability::new(options.stable));
     loop {
-        let asked = began.elapsed();
+        let began_look = began.elapsed();
         let look = timeout(TIMEOUT, look(place, key, &mut reader)).await;
         let look = look.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer in time")));
         let enough = look.as_ref().is_ok_and(|found| found.ready >= options.min);
-        let left = stability.look(asked, began.elapsed(), enough);
+        let left = stability.look(began_look, began.elapsed(), enough);
         if let Some(left) = left.filter(|left| !options.watch && !left.is_zero()) {
             if !patience::pause(pause().min(left)).await {
                 stability.interrupt();
@@ -94,8 +94,8 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
                 let text = if options.json { as_json(options, key, found) } else { as_text(options, found) };
                 // What is only older by a moment is not news.
                 let news = if options.json { text.clone() } else { as_text(options, &found.timeless()) };
-                if news != told {
-                    told = news;
+                if news != printed {
+                    printed = news;
                     if stream::stdout().write_all(text.as_bytes()).is_err() {
                         return Exit::Success.code();
                     }
@@ -103,10 +103,10 @@ async fn look_on(options: &Options, place: &RedisPlace, key: &str) -> u8 {
             }
             Err(failure) => {
                 let (why, details) = (failure.reason(), failure.private.as_str());
-                let words = format!("cannot ask {place}: {} [{}] ({details}); {}", why.words(), why.class.word(), why.advice());
-                if words != told {
+                let words = format!("cannot ask {place}: {} [{}] ({details}); {}", why.words(), why.kind.word(), why.advice());
+                if words != printed {
                     complain(&words, Exit::Unavailable);
-                    told = words;
+                    printed = words;
                 }
             }
         }

@@ -15,17 +15,17 @@ impl Stability {
         Self { wanted, began: None }
     }
 
-    /// Takes in what was found by a look that began at `asked` and ended at `answered`; how long it has to hold on, zero when it has
+    /// Takes in what was found by a look that began at `began_at` and ended at `ended_at`; how long it has to hold on, zero when it has
     /// held for long enough, none when it does not hold.
     ///
     /// It counts from the end of the first look to the begin of the last one: what was found in between is all that is known.
-    pub(super) fn look(&mut self, asked: Duration, answered: Duration, holds: bool) -> Option<Duration> {
+    pub(super) fn look(&mut self, began_at: Duration, ended_at: Duration, holds: bool) -> Option<Duration> {
         if !holds {
             self.began = None;
             return None;
         }
-        let began = *self.began.get_or_insert(answered);
-        Some(self.wanted.saturating_sub(asked.saturating_sub(began)))
+        let began = *self.began.get_or_insert(ended_at);
+        Some(self.wanted.saturating_sub(began_at.saturating_sub(began)))
     }
 
     /// Nobody could look for a while, so what held before may have broken meanwhile.
@@ -44,7 +44,7 @@ mod tests {
         let seconds = Duration::from_secs;
         looks
             .iter()
-            .map(|(asked, answered, holds)| stability.look(seconds(*asked), seconds(*answered), *holds).map(|left| left.as_secs()))
+            .map(|(began_at, ended_at, holds)| stability.look(seconds(*began_at), seconds(*ended_at), *holds).map(|left| left.as_secs()))
             .collect()
     }
 

@@ -51,8 +51,8 @@ pub struct Options {
 
 /// Prints it and returns the exit code: 0 when there was an answer, whatever it says, 69 when there was none.
 pub fn run(options: &Options, environment: &Environment) -> u8 {
-    let said = ServerLocation { listen: options.listen.clone(), socket: options.socket.clone() };
-    let endpoints = match http_client::endpoints(&said, options.config.as_deref(), environment) {
+    let location = ServerLocation { listen: options.listen.clone(), socket: options.socket.clone() };
+    let endpoints = match http_client::endpoints(&location, options.config.as_deref(), environment) {
         Ok(endpoints) => endpoints,
         Err(problem) => return complain(&problem, Exit::Usage),
     };
@@ -62,9 +62,9 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
     let shown = |text: String| if redraws && !no_color { paint(&text) } else { text };
     let mut first = true;
     loop {
-        let told = look(&endpoints, options.json);
+        let answer = look(&endpoints, options.json);
         if !options.watch {
-            return match told {
+            return match answer {
                 Ok(text) => print(&shown(text)).map_or_else(|_| Exit::Success.code(), |()| Exit::Success.code()),
                 Err(problem) => complain(&problem, Exit::Unavailable),
             };
@@ -76,7 +76,7 @@ pub fn run(options: &Options, environment: &Environment) -> u8 {
         };
         first = false;
         // JSON is for a program, which is not to read words among it.
-        let printed = match told {
+        let printed = match answer {
             Ok(text) if redraws => {
                 let (columns, rows) = sys::terminal_size(io::stdout().as_fd()).unwrap_or(USUAL_SIZE);
                 print(&format!("{before}{}", shown(fit(&text, columns, rows))))

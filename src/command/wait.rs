@@ -150,7 +150,7 @@ async fn wait(request: &Options, targets: Vec<Target>, board: &mut Board, signal
     let mut tasks = JoinSet::new();
     for (index, target) in targets.into_iter().enumerate() {
         let Options { try_timeout, interval, stable, .. } = *request;
-        let asking = Asking { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline: deadline.clone() };
+        let asking = TargetWait { try_timeout, interval, stable, once: request.timeout.is_zero(), deadline: deadline.clone() };
         let sender = sender.clone();
         tasks.spawn(async move { asking.until_ready(target, |item| drop(sender.send((index, item)))).await });
     }
@@ -191,7 +191,7 @@ async fn wait(request: &Options, targets: Vec<Target>, board: &mut Board, signal
 }
 
 /// How one target is asked.
-struct Asking {
+struct TargetWait {
     try_timeout: Duration,
     interval: Option<Duration>,
     stable: Duration,
@@ -199,30 +199,30 @@ struct Asking {
     deadline: Deadline,
 }
 
-impl Asking {
+impl TargetWait {
     async fn until_ready(self, target: Target, tell: impl Fn(News)) {
-        let mut asked = Guarded::new(target, None);
+        let mut probe = Guarded::new(target, None);
         let mut alarm = Alarm::new();
         let began = Instant::now();
-        let (mut told, mut known): (Option<Failure>, bool) = (None, false);
+        let (mut reported, mut known): (Option<Failure>, bool) = (None, false);
         let mut stability = Stability::new(self.stable);
         let mut lost = 0;
         loop {
-            let asked_at = began.elapsed();
+            let began_at = began.elapsed();
             // A little less than what is left, so that the last try's own words come before the end.
             let left = self.deadline.left().mul_f64(0.98);
             let given = left.min(self.try_timeout);
-            let Outcome { result, elapsed, .. } = asked.once(given).await;
-            if asked.lost_session() {
+            let Outcome { result, elapsed, .. } = probe.once(given).await;
+            if probe.lost_session() {
                 // A server that was started again in between answers as if nothing had been.
-                stability.look(asked_at, began.elapsed(), false);
+                stability.look(began_at, began.elapsed(), false);
                 lost += 1;
             }
-            let held = stability.look(asked_at, began.elapsed(), result.is_ok());
-            let class = match result {
+            let held = stability.look(began_at, began.elapsed(), result.is_ok());
+            let kind = match result {
                 Ok(()) if held.is_some_and(|left| !left.is_zero()) => {
                     tell(News::Holding(lost));
-                    (told, known) = (None, true);
+                    (reported, known) = (None, true);
                     let pause = self.interval.unwrap_or(HOLDING).min(held.unwrap_or_default());
                     let slept = Instant::now();
                     alarm.sleep(pause).await;
@@ -233,25 +233,25 @@ impl Asking {
                 }
                 Ok(()) => {
                     // Once it is told we may be another program the next moment.
-                    let _ = timeout_at(Instant::now() + LEAVE, asked.close()).await;
+                    let _ = timeout_at(Instant::now() + LEAVE, probe.close()).await;
                     return tell(News::Ready);
                 }
                 // Cut short by the end, whatever words that has: what is known already says more.
                 Err(_) if known && left < self.try_timeout && elapsed >= given.mul_f64(0.9) => return,
                 Err(failure) => {
-                    let class = failure.class;
+                    let kind = failure.kind;
                     // The same once more is no news, and telling it costs as much as asking.
-                    if told.as_ref() != Some(&failure) {
+                    if reported.as_ref() != Some(&failure) {
                         tell(News::Failed(failure.clone()));
-                        (told, known) = (Some(failure), true);
+                        (reported, known) = (Some(failure), true);
                     }
-                    class
+                    kind
                 }
             };
             if self.once {
                 return;
             }
-            let pace = Pace::Waiting { waited: began.elapsed(), class };
+            let pace = Pace::Waiting { waited: began.elapsed(), kind };
             alarm.sleep(self.interval.unwrap_or_else(|| delay(pace, fastrand::f64()))).await;
         }
     }
@@ -286,6 +286,6 @@ mod tests {
         let (targets, _) = resolve::targets(&request.targets, &Environment::new::<&str, &str>([])).unwrap();
         let mut board = Board::new(&targets, false, Reporting::Text);
         assert!(matches!(wait(&request, targets, &mut board, None).await, End::NotReady));
-        assert_eq!(board.rows().iter().filter_map(Row::class).collect::<Vec<_>>(), [ErrorKind::Refused]);
+        assert_eq!(board.rows().iter().filter_map(Row::kind).collect::<Vec<_>>(), [ErrorKind::Refused]);
     }
 }

@@ -19,11 +19,11 @@ pub fn look<'e>(section: &Entry, chosen: Option<&str>, context: &'e Context<'e>)
     let Some(mut section) = context.open(&section.node, "preset", Depth::Whole) else { return };
     let PresetTable { version_files, needs } = section.declared();
     let Some(chosen) = chosen else { return };
-    let said = version_files
+    let named = version_files
         .iter()
         .map(|rule| (rule.file.value(), rule.after.value()))
         .find_map(|(file, after)| version_in(&environment.place(&file), &after).map(|version| (file, version)));
-    if let Some((file, version)) = said {
+    if let Some((file, version)) = named {
         let family = chosen.split('@').next().unwrap_or_default();
         let wanted = format!("{family}@{version}");
         match find(&wanted) {

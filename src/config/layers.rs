@@ -66,9 +66,9 @@ pub fn load(layers: Layers<'_>, environment: &Environment, problems: &mut Vec<Pr
 
 /// Takes away the keys that were there once; what to say of each.
 fn take_gone(tree: &mut Table) -> Vec<Problem> {
-    let told = GONE.iter().filter_map(|(key, why)| Some(Problem::at(&tree.get(key)?.origin, format!("`{key}` {why}")))).collect();
+    let problems = GONE.iter().filter_map(|(key, why)| Some(Problem::at(&tree.get(key)?.origin, format!("`{key}` {why}")))).collect();
     tree.retain(|entry| GONE.iter().all(|(key, _)| entry.key != *key));
-    told
+    problems
 }
 
 /// Takes `[mode.api]` for the `[modes.api]` that was meant, so that what stands in it is judged, too; what to say of it.

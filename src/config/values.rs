@@ -1,6 +1,7 @@
 //! Values with a rule of their own: what they take, and what the schema says of them. None ever prints what it was given.
 
 mod mode;
+mod numbers;
 mod position;
 pub mod process;
 mod shape;
@@ -18,6 +19,7 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
 pub use mode::FileMode;
+pub use numbers::Numbers;
 pub use position::Position;
 pub use shape::{Deferred, Maybe, Named, OneOrMore};
 pub use size::Size;

@@ -87,7 +87,7 @@ impl Control {
         let known: Vec<(ModuleId, u64)> =
             modules.iter().filter_map(|module| Some((module.id, find(&snapshot, module.id)?.orders))).collect();
         for (id, _) in &known {
-            self.mailbox.send(Event::Asked(verb.order(*id)));
+            self.mailbox.send(Event::Ordered(verb.order(*id)));
         }
         let taken = |snapshot: &Snapshot| {
             known.iter().all(|(id, orders)| find(snapshot, *id).is_none_or(|module| module.orders > *orders)).then_some(())

@@ -16,13 +16,13 @@ const MENTIONED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10
 /// How often a queue that lasts is mentioned.
 const MENTIONED_EVERY: Duration = Duration::from_secs(30);
 
-/// When a replica that began to queue at `since` mentions it next, having last said something at `told`.
-pub(super) fn next_mention(since: Moment, told: Moment) -> Moment {
-    let told = told.since(since);
-    let first = MENTIONED.into_iter().find(|after| told < *after);
+/// When a replica that began to queue at `since` mentions it next, having last said something at `last`.
+pub(super) fn next_mention(since: Moment, last: Moment) -> Moment {
+    let last = last.since(since);
+    let first = MENTIONED.into_iter().find(|after| last < *after);
     since.after(first.unwrap_or_else(|| {
         let [.., last] = MENTIONED;
-        let rounds = told.saturating_sub(last).as_secs() / MENTIONED_EVERY.as_secs() + 1;
+        let rounds = last.saturating_sub(last).as_secs() / MENTIONED_EVERY.as_secs() + 1;
         last + MENTIONED_EVERY.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }))
 }
@@ -50,13 +50,13 @@ pub(super) fn line(snapshot: &Snapshot, now: Moment) -> Option<String> {
             Some(format!("still waiting for the sessions of an earlier migration to end, {count} of them"))
         }
         (Migration::Queued { since, .. }, None, _) => {
-            lock.holder.as_ref().map(|(holder, heard)| format!("{} for {}", queues(holder, *heard, now), whole(*since)))
+            lock.holder.as_ref().map(|(holder, seen_at)| format!("{} for {}", queues(holder, *seen_at, now), whole(*since)))
         }
     }
 }
 
 /// Who holds the lock, since when, and what that means for us.
-fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
+fn queues(holder: &LockHolder, seen_at: Moment, now: Moment) -> String {
     let LockHolder { words, instance, address, held, gone } = holder;
     if words == ANOTHER_MODE {
         return format!("{words}, has not migrated yet; waiting");
@@ -68,7 +68,7 @@ fn queues(holder: &LockHolder, heard: Moment, now: Moment) -> String {
     };
     let holds = if *gone { "held" } else { "holds" };
     // The age of its connection: what it queued itself is part of it.
-    let since = held.map(|held| format!(", connected for {}s", (held + now.since(heard)).as_secs())).unwrap_or_default();
+    let since = held.map(|held| format!(", connected for {}s", (held + now.since(seen_at)).as_secs())).unwrap_or_default();
     format!("{who} {holds} the migration lock{since}; queueing")
 }
 
@@ -113,9 +113,9 @@ fn news(before: &Snapshot, after: &Snapshot, now: Moment) -> Option<(bool, Strin
     let line = match (&before.migration, &after.migration) {
         (Migration::Queued { holder: old, .. }, Migration::Queued { holder, .. }) if old == holder => return None,
         (_, Migration::Queued { .. }) => {
-            let (holder, heard) = lock.holder.as_ref().filter(|_| lock.preparing.is_none())?;
+            let (holder, seen_at) = lock.holder.as_ref().filter(|_| lock.preparing.is_none())?;
             let session = holder.instance.as_ref().map(|_| format!(" behind {}", holder.words)).unwrap_or_default();
-            format!("{}{session}", queues(holder, *heard, now))
+            format!("{}{session}", queues(holder, *seen_at, now))
         }
         (_, Migration::Holder { .. }) if lock.kind.is_some() => match before.migration_lock.step {
             Some((MigrationStep::Asking, since)) => format!("the migration lock is ours after {}", seconds(now.since(since))),
@@ -189,8 +189,8 @@ mod tests {
         }
     }
 
-    /// What is told of one event.
-    fn told(run: &mut Lifecycle, now: Moment, event: Event) -> Option<(bool, String)> {
+    /// What is logged of one event.
+    fn logged(run: &mut Lifecycle, now: Moment, event: Event) -> Option<(bool, String)> {
         let before = run.snapshot().clone();
         run.apply(now, event);
         news(&before, run.snapshot(), now)
@@ -199,14 +199,14 @@ mod tests {
     #[test]
     fn who_holds_the_lock_is_said_first_and_since_when() {
         let mut run = migrating();
-        let (loud, line) = told(&mut run, at(5), Event::Lock(LockNews::Queued(holder()))).unwrap();
+        let (loud, line) = logged(&mut run, at(5), Event::Lock(LockNews::Queued(holder()))).unwrap();
         assert_eq!(
             line,
             "api-1 at 10.0.0.7 holds the migration lock, connected for 40s; queueing behind portcullis-lock:45c95949:api-1:0badcafe (pid 41, at 10.0.0.7)"
         );
         assert!(!loud);
         assert_eq!(
-            told(&mut run, at(7), Event::Lock(LockNews::Queued(LockHolder { held: Some(Duration::from_secs(42)), ..holder() }))),
+            logged(&mut run, at(7), Event::Lock(LockNews::Queued(LockHolder { held: Some(Duration::from_secs(42)), ..holder() }))),
             None
         );
         let now = line_of(&run, at(15));
@@ -268,17 +268,17 @@ mod tests {
             (Ended::Signal(9), (true, "the migration was ended by SIGKILL after 3.000s")),
         ] {
             let mut run = migrating();
-            assert_eq!(told(&mut run, at(1), Event::Lock(LockNews::Held)).unwrap().1, "the migration lock is ours after 1.000s");
+            assert_eq!(logged(&mut run, at(1), Event::Lock(LockNews::Held)).unwrap().1, "the migration lock is ours after 1.000s");
             for event in [
                 Event::Spawned(ProcessId::Migration, 7),
                 Event::Exited(ProcessId::Migration, ended),
                 Event::GroupGone(ProcessId::Migration),
             ] {
-                assert_eq!(told(&mut run, at(4), event), None);
+                assert_eq!(logged(&mut run, at(4), event), None);
                 assert!(line(run.snapshot(), at(4)).is_none_or(|line| !line.ends_with("4s")), "its own time alone");
             }
-            let told = told(&mut run, at(9), Event::Lock(LockNews::Released)).unwrap();
-            assert_eq!((told.0, told.1.as_str()), expected);
+            let logged = logged(&mut run, at(9), Event::Lock(LockNews::Released)).unwrap();
+            assert_eq!((logged.0, logged.1.as_str()), expected);
         }
     }
 }

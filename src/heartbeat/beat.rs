@@ -76,8 +76,8 @@ impl HeartbeatWriter {
     ///
     /// Connecting and each command may take [`ANSWER`]. Any failure closes the connection: the next one may lead to another
     /// server, which is the cure for several of them.
-    pub(super) async fn write(&mut self, state: Readiness, told: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
-        if let Some((_, look)) = told.filter(|_| state != self.state) {
+    pub(super) async fn write(&mut self, state: Readiness, published: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
+        if let Some((_, look)) = published.filter(|_| state != self.state) {
             self.state = state;
             self.since = look.now.wall;
         }
@@ -90,7 +90,7 @@ impl HeartbeatWriter {
                 bounded(open(&self.plan.target, &self.plan.key, ANSWER)).await?
             }
         };
-        self.beat(&mut session, state, told).await?;
+        self.beat(&mut session, state, published).await?;
         self.session = Some(session);
         Ok(())
     }
@@ -125,7 +125,7 @@ impl HeartbeatWriter {
         read.inspect_err(|refusal| tracing::info!("the instances are not listed: {}", refusal.private.as_str())).ok()
     }
 
-    async fn beat(&mut self, session: &mut Session, state: Readiness, told: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
+    async fn beat(&mut self, session: &mut Session, state: Readiness, published: Option<(&Snapshot, Look)>) -> Result<(), Failure> {
         // Another id, taking over, a new clock, the simple way: each may cost a try, and more than these is a fault.
         for _ in 0..6 {
             if self.simple {
@@ -133,7 +133,7 @@ impl HeartbeatWriter {
             }
             let who = self.identity.next();
             let now = if !who.taken && state == Readiness::Ready { Readiness::Unknown } else { state };
-            match self.script_beat(session, now, &who, told).await? {
+            match self.script_beat(session, now, &who, published).await? {
                 None => {
                     tracing::warn!(
                         key = self.plan.key,
@@ -167,9 +167,9 @@ impl HeartbeatWriter {
         session: &mut Session,
         state: Readiness,
         who: &Who,
-        told: Option<(&Snapshot, Look)>,
+        published: Option<(&Snapshot, Look)>,
     ) -> Result<Option<BeatResult>, Failure> {
-        let payload = match told {
+        let payload = match published {
             Some((snapshot, look)) => self.payload(state, who, session, snapshot, look),
             None => json!({ "v": 1, "instance": who.id, "state": "UNKNOWN", "seq": who.sequence }).to_string(),
         };
@@ -238,8 +238,10 @@ async fn send(session: &mut Session, command: &Cmd) -> Result<redis::RedisResult
     bounded(async { Ok(session.send(command).await) }).await
 }
 
-async fn bounded<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(ANSWER)))))
+async fn bounded<T>(exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(ANSWER, exchange)
+        .await
+        .unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, &format!("no answer within {}", shown(ANSWER)))))
 }
 
 /// The registry's word for membership.

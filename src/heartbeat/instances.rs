@@ -60,9 +60,9 @@ pub(crate) fn read(value: &Value, own: &str, ttl: Duration, now: Moment) -> Resu
 fn instance([id, deadline, state, payload]: &[Value; 4], server: i64, own: &str, ttl: Duration) -> Option<Instance> {
     let (name, state, payload) = (text(id, LONGEST_NAME)?, text(state, LONGEST_STATE)?, text(payload, LONGEST_PAYLOAD)?);
     let Value::Int(deadline) = deadline else { return None };
-    let said: Json = serde_json::from_str(&payload).unwrap_or_default();
-    let seconds = |key: &str| said.get(key).and_then(Json::as_u64).map(Duration::from_secs).filter(|time| *time <= LONGEST);
-    let word = |key: &str| said.get(key).and_then(Json::as_str);
+    let payload_json: Json = serde_json::from_str(&payload).unwrap_or_default();
+    let seconds = |key: &str| payload_json.get(key).and_then(Json::as_u64).map(Duration::from_secs).filter(|time| *time <= LONGEST);
+    let word = |key: &str| payload_json.get(key).and_then(Json::as_str);
     let left = Duration::from_millis(u64::try_from(deadline.saturating_sub(server)).unwrap_or_default());
     let silent = seconds("ttl").unwrap_or(ttl).saturating_sub(left);
     Some(Instance {
@@ -75,7 +75,7 @@ fn instance([id, deadline, state, payload]: &[Value; 4], server: i64, own: &str,
         },
         status: [Status::Up, Status::Down, Status::Unknown].into_iter().find(|status| word("state") == Some(status.word())),
         phase: Phase::ALL.into_iter().find(|phase| word("phase") == Some(phase.word())),
-        since: said.get("since").and_then(Json::as_u64).map(Duration::from_millis).filter(|since| *since <= LATEST),
+        since: payload_json.get("since").and_then(Json::as_u64).map(Duration::from_millis).filter(|since| *since <= LATEST),
         address: word("addr").filter(|address| address.len() <= LONGEST_NAME).map(str::to_owned),
         silent,
         late: seconds("interval").is_some_and(|interval| silent > interval.saturating_add(SLACK)),
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn instances_are_read_whatever_stands_in_their_records() {
-        let said = r#"{"state":"UP","phase":"running","since":5000,"addr":"10.0.0.7","ttl":60,"interval":20}"#;
+        let payload_json = r#"{"state":"UP","phase":"running","since":5000,"addr":"10.0.0.7","ttl":60,"interval":20}"#;
         let answer = Value::Array(vec![
             Value::Int(100_000),
             Value::Int(5),
@@ -107,11 +107,11 @@ mod tests {
             bulk("b"),
             Value::Int(155_000),
             bulk("READY"),
-            bulk(said),
+            bulk(payload_json),
             bulk("a"),
             Value::Int(110_000),
             bulk("READY"),
-            bulk(said),
+            bulk(payload_json),
             bulk("silent"),
             Value::Int(110_000),
             bulk("NOT_READY"),
@@ -123,8 +123,8 @@ mod tests {
         ]);
         let read = read(&answer, "b", Duration::from_secs(30), Moment::default()).unwrap();
         assert_eq!((read.all, read.ready), (5, 2));
-        let told: Vec<_> = read.listed.iter().map(|one| (one.name.as_str(), one.own, one.silent.as_secs(), one.late)).collect();
-        assert_eq!(told, [("silent", false, 20, false), ("a", false, 50, true), ("b", true, 5, false)]);
+        let listed: Vec<_> = read.listed.iter().map(|one| (one.name.as_str(), one.own, one.silent.as_secs(), one.late)).collect();
+        assert_eq!(listed, [("silent", false, 20, false), ("a", false, 50, true), ("b", true, 5, false)]);
         let own = &read.listed[2];
         assert_eq!((own.status, own.phase, own.since), (Some(Status::Up), Some(Phase::Running), Some(Duration::from_secs(5))));
         assert_eq!((own.address.as_deref(), read.listed[0].status), (Some("10.0.0.7"), None));
@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn what_no_instance_can_say_of_itself_is_left_out() {
-        let read_one = |deadline: i64, said: &str| {
+        let read_one = |deadline: i64, payload_json: &str| {
             let answer =
-                vec![Value::Int(100_000), Value::Int(1), Value::Int(1), bulk("a"), Value::Int(deadline), bulk("READY"), bulk(said)];
+                vec![Value::Int(100_000), Value::Int(1), Value::Int(1), bulk("a"), Value::Int(deadline), bulk("READY"), bulk(payload_json)];
             read(&Value::Array(answer), "b", Duration::from_secs(60), Moment::default()).unwrap().listed.into_iter().next().unwrap()
         };
         for number in ["18446744073709551615", "1e300", "-1", "null", "{}", "86401"] {

@@ -68,7 +68,7 @@ fn key(plan: &HeartbeatPlan) -> String {
 
 /// Waits until the lease is this replica's, or Redis cannot be asked.
 async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
-    let mut told: Option<Instant> = None;
+    let mut last_warning: Option<Instant> = None;
     let mut command = redis::cmd("EVAL");
     command.arg(TAKE).arg(1).arg(key).arg(token).arg(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
     loop {
@@ -80,8 +80,8 @@ async fn take(plan: &HeartbeatPlan, key: &str, token: &str, length: Duration) {
                 return;
             }
         }
-        if told.is_none_or(|told| told.elapsed() >= REMINDER) {
-            told = Some(Instant::now());
+        if last_warning.is_none_or(|last_warning| last_warning.elapsed() >= REMINDER) {
+            last_warning = Some(Instant::now());
             tracing::info!("another replica of the service restarts what is unhealthy: this one stays down and waits for it");
         }
         sleep(PAUSE).await;

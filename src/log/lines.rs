@@ -198,13 +198,13 @@ impl Screen {
     }
 
     /// Writes below what was said before, and the live lines below that.
-    fn show(&mut self, said: &[u8]) {
+    fn show(&mut self, line: &[u8]) {
         let mut bytes = Vec::new();
         if self.shown > 0 {
             // Moves the cursor up over what is shown and clears it (ECMA-48: CUU and ED).
             bytes.extend_from_slice(format!("\x1b[{}A\x1b[J", self.shown).as_bytes());
         }
-        bytes.extend_from_slice(said);
+        bytes.extend_from_slice(line);
         for line in &self.lines {
             // A line that wraps could not be erased again.
             bytes.extend(line.chars().take(NARROWEST - 1).collect::<String>().into_bytes());
@@ -234,9 +234,9 @@ impl Write for Queue {
         let clean = scrub(&String::from_utf8_lossy(line)).into_bytes();
         let mut overflow = locked(&self.overflow);
         if let Some(newest) = overflow.newest.take() {
-            let mut told = if overflow.lost > 0 { gap(self.format, overflow.lost).into_bytes() } else { Vec::new() };
-            told.extend(newest);
-            if self.sender.try_send(Message::Line(told)).is_err() {
+            let mut text = if overflow.lost > 0 { gap(self.format, overflow.lost).into_bytes() } else { Vec::new() };
+            text.extend(newest);
+            if self.sender.try_send(Message::Line(text)).is_err() {
                 *overflow = Overflow { lost: overflow.lost + 1, newest: Some(clean) };
                 return Ok(line.len());
             }
@@ -292,11 +292,11 @@ mod tests {
             assert_eq!(taken() + &taken(), "{\"n\":1}\n{\"n\":2}\n");
             // The third and the fourth are lost, the fifth was kept because it might have been the last.
             queue.write_all(b"{\"n\":6}\n").unwrap();
-            let told = taken() + &taken();
-            let lines: Vec<&str> = told.lines().collect();
-            assert!(lines[0].contains("2 log lines were dropped") && lines[1..] == ["{\"n\":5}", "{\"n\":6}"], "{told}");
+            let text = taken() + &taken();
+            let lines: Vec<&str> = text.lines().collect();
+            assert!(lines[0].contains("2 log lines were dropped") && lines[1..] == ["{\"n\":5}", "{\"n\":6}"], "{text}");
             let json = |line: &&str| serde_json::from_str::<serde_json::Value>(line).is_ok();
-            assert_eq!(lines.iter().all(json), format == Format::Json, "{told}");
+            assert_eq!(lines.iter().all(json), format == Format::Json, "{text}");
             assert!(queue.overflowed().is_none());
         }
     }

@@ -211,11 +211,11 @@ async fn queue_patiently(
     obstacle: &mut Obstacle,
     tell: &(impl Fn(LockNews) + Sync),
 ) -> Result<Queued, String> {
-    let mut told: Option<Instant> = None;
+    let mut last_report: Option<Instant> = None;
     let mut tries = 0;
     let mut news = |holder: &LockHolder| {
-        if told.is_none_or(|at| at.elapsed() >= NEWS) {
-            told = Some(Instant::now());
+        if last_report.is_none_or(|at| at.elapsed() >= NEWS) {
+            last_report = Some(Instant::now());
             tell(LockNews::Queued(holder.clone()));
         }
     };

@@ -130,7 +130,7 @@ impl Lock for MysqlLock {
         // In one statement: between two, another one may have had it.
         let statement = format!("SELECT GET_LOCK('{0}', 0), IS_FREE_LOCK('{0}:done')", self.name);
         let answer = match session.query(&statement).await {
-            Err(failure) if failure.class == ErrorKind::Protocol => Err(failure.private.as_str().to_owned()),
+            Err(failure) if failure.kind == ErrorKind::Protocol => Err(failure.private.as_str().to_owned()),
             answer => Ok(answer?.into_iter().next().unwrap_or_default()),
         };
         let answer = answer.as_ref().map(|row| (row.first().and_then(Option::as_deref), row.get(1).and_then(Option::as_deref)));

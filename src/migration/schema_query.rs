@@ -100,7 +100,7 @@ impl SchemaQuery {
                         *session = Some(open);
                         Ok(judge(value.as_deref()))
                     }
-                    Err(failure) if matches!(failure.class, ErrorKind::Protocol | ErrorKind::Auth) => Ok(self.pending(failure)),
+                    Err(failure) if matches!(failure.kind, ErrorKind::Protocol | ErrorKind::Auth) => Ok(self.pending(failure)),
                     Err(failure) => Err(failure),
                 }
             }

@@ -44,7 +44,7 @@ pub(super) struct Held {
     first: AnyHeld,
     /// None while Redis is away.
     second: Option<Session>,
-    told: bool,
+    warned: bool,
 }
 
 impl Both {
@@ -99,7 +99,7 @@ impl Lock for Both {
         }
         match self.first.attempt().await? {
             Try::Held(first) => match self.take(&mut session).await {
-                Ok(true) => Ok(Try::Held(Held { first, second: Some(session), told: false })),
+                Ok(true) => Ok(Try::Held(Held { first, second: Some(session), warned: false })),
                 Ok(false) => {
                     self.first.give_back(first).await;
                     self.waiting = Some(session);
@@ -159,11 +159,11 @@ impl Lock for Both {
         match renewed.await {
             Ok((ours, session)) => {
                 held.second = Some(session);
-                held.told = false;
+                held.warned = false;
                 Ok(ours)
             }
             Err(failure) => {
-                if !std::mem::replace(&mut held.told, true) {
+                if !std::mem::replace(&mut held.warned, true) {
                     let why = failure.private.as_str();
                     tracing::warn!(lock = %self.plan.target, why, "the second migration lock cannot be renewed, the first one is still held");
                 }

@@ -31,14 +31,14 @@ pub(super) enum QueryOutcome {
     Internal(String),
 }
 
-/// Asks the servers in turn. `asked` counts each question that is sent.
-pub(super) async fn query(name: &str, family: Family, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
+/// Asks the servers in turn. `queries_sent` counts each question that is sent.
+pub(super) async fn query(name: &str, family: Family, settings: &Settings, queries_sent: &AtomicU32) -> QueryOutcome {
     let first = if settings.has(ResolverOption::Rotate) { fastrand::usize(..settings.servers.len().max(1)) } else { 0 };
     let round = settings.servers.iter().cycle().skip(first).take(settings.servers.len());
     let mut turns = std::iter::repeat_n(round, settings.attempts).flatten().copied();
     let mut open = JoinSet::new();
     // Servers that cannot tell, or are not there: they are not asked again.
-    let (mut done, mut heard) = (Vec::new(), QueryOutcome::Silent(None));
+    let (mut done, mut outcome) = (Vec::new(), QueryOutcome::Silent(None));
     let mut due = Instant::now();
     let mut left = true;
     loop {
@@ -48,7 +48,7 @@ pub(super) async fn query(name: &str, family: Family, settings: &Settings, asked
                     let Some(question) = DnsQuery::new(name, family, settings.has(ResolverOption::Edns)) else {
                         return QueryOutcome::Internal("no question can be made of the name".to_owned());
                     };
-                    asked.fetch_add(1, Ordering::Relaxed);
+                    queries_sent.fetch_add(1, Ordering::Relaxed);
                     due = Instant::now() + PATIENCE.min(settings.timeout);
                     let (time, tcp) = (settings.timeout, settings.has(ResolverOption::Tcp));
                     open.spawn(async move { (server, one(server, &question, time, tcp).await) });
@@ -57,20 +57,20 @@ pub(super) async fn query(name: &str, family: Family, settings: &Settings, asked
             }
         }
         if open.is_empty() && !left {
-            return heard;
+            return outcome;
         }
         tokio::select! {
             Some(answered) = open.join_next() => {
                 let Ok((server, answered)) = answered else { continue };
                 match answered {
-                    Ok(Some(DnsMessage { result: DnsResult::Refused(word), .. })) => heard = QueryOutcome::Answered(DnsResult::Refused(word), server),
+                    Ok(Some(DnsMessage { result: DnsResult::Refused(word), .. })) => outcome = QueryOutcome::Answered(DnsResult::Refused(word), server),
                     Ok(Some(DnsMessage { result, .. })) => return QueryOutcome::Answered(result, server),
                     // Silence may be a lost packet.
                     Ok(None) => continue,
                     Err(Fault::Ours(error)) => return QueryOutcome::Internal(error.to_string()),
                     Err(Fault::Way(error)) => {
-                        if matches!(heard, QueryOutcome::Silent(_)) {
-                            heard = QueryOutcome::Silent(Some(format!("{}: {error}", server.ip())));
+                        if matches!(outcome, QueryOutcome::Silent(_)) {
+                            outcome = QueryOutcome::Silent(Some(format!("{}: {error}", server.ip())));
                         }
                     }
                 }
@@ -127,7 +127,7 @@ async fn over_udp(server: SocketAddr, question: &DnsQuery) -> Result<DnsMessage,
 
 /// None for what is no answer to the question.
 async fn over_tcp(server: SocketAddr, question: &DnsQuery) -> Result<Option<DnsMessage>, Fault> {
-    let told = async {
+    let exchanged = async {
         let mut stream = TcpStream::connect(server).await?;
         // The length comes first, and in one packet with the rest: some servers read no further (RFC 7766, 8).
         let mut bytes = (question.bytes().len() as u16).to_be_bytes().to_vec();
@@ -137,5 +137,5 @@ async fn over_tcp(server: SocketAddr, question: &DnsQuery) -> Result<Option<DnsM
         stream.read_exact(&mut answer).await?;
         Ok(question.read(&answer))
     };
-    told.await.map_err(Fault::Way)
+    exchanged.await.map_err(Fault::Way)
 }

@@ -66,12 +66,12 @@ fn candidates(name: &str, settings: &Settings) -> Vec<String> {
 
 /// Looks for the name. The search goes on over names that are not there, that have no address, and that a server cannot tell; it ends
 /// with servers that are silent, as glibc's does.
-pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> Result<Vec<IpAddr>, LookupError> {
+pub(super) async fn look(name: &str, settings: &Settings, queries_sent: &AtomicU32) -> Result<Vec<IpAddr>, LookupError> {
     let looking = async {
-        let (mut tried, mut told) = (0, None);
+        let (mut tried, mut last_error) = (0, None);
         for full in candidates(name, settings) {
             tried += 1;
-            let trouble = match both(&full, settings, asked).await {
+            let trouble = match both(&full, settings, queries_sent).await {
                 QueryOutcome::Answered(DnsResult::Addresses(found), _) => return Ok(found),
                 QueryOutcome::Answered(DnsResult::Missing, server) => LookupError::Missing(tried, server),
                 QueryOutcome::Answered(DnsResult::Nothing, server) => LookupError::NoAddress(server),
@@ -79,7 +79,7 @@ pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> 
                 QueryOutcome::Silent(why) => return Err(LookupError::Silent(why)),
                 QueryOutcome::Internal(why) => return Err(LookupError::Internal(why)),
             };
-            told = Some(match (told, trouble) {
+            last_error = Some(match (last_error, trouble) {
                 // That a server cannot tell, or knows the name, says more than that others do not.
                 (Some(before @ LookupError::Refused(..)), _) | (Some(before @ LookupError::NoAddress(_)), LookupError::Missing(..)) => {
                     before
@@ -87,18 +87,18 @@ pub(super) async fn look(name: &str, settings: &Settings, asked: &AtomicU32) -> 
                 (_, trouble) => trouble,
             });
         }
-        Err(told.unwrap_or(LookupError::Malformed("the name or a part of it is too long")))
+        Err(last_error.unwrap_or(LookupError::Malformed("the name or a part of it is too long")))
     };
     timeout(LIMIT, looking).await.unwrap_or(Err(LookupError::Silent(None)))
 }
 
 /// The addresses of both families: those of one are enough.
-async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> QueryOutcome {
-    let v4 = query(full, Family::V4, settings, asked);
+async fn both(full: &str, settings: &Settings, queries_sent: &AtomicU32) -> QueryOutcome {
+    let v4 = query(full, Family::V4, settings, queries_sent);
     if settings.has(ResolverOption::NoAaaa) {
         return v4.await;
     }
-    let v6 = query(full, Family::V6, settings, asked);
+    let v6 = query(full, Family::V6, settings, queries_sent);
     let (mut v4, mut v6) = (pin!(v4), pin!(v6));
     if settings.has(ResolverOption::OneByOne) {
         let first = v4.await;
@@ -119,8 +119,8 @@ async fn both(full: &str, settings: &Settings, asked: &AtomicU32) -> QueryOutcom
 }
 
 /// How long the other family is waited for; none: for as long as its servers have.
-const fn patience(heard: &QueryOutcome) -> Option<Duration> {
-    match heard {
+const fn patience(outcome: &QueryOutcome) -> Option<Duration> {
+    match outcome {
         QueryOutcome::Answered(DnsResult::Addresses(_), _) => Some(GRACE),
         QueryOutcome::Answered(DnsResult::Nothing | DnsResult::Missing, _) => Some(LONG_GRACE),
         _ => None,
@@ -129,7 +129,7 @@ const fn patience(heard: &QueryOutcome) -> Option<Duration> {
 
 async fn late(patience: Option<Duration>, other: impl Future<Output = QueryOutcome>) -> QueryOutcome {
     tokio::select! {
-        heard = other => heard,
+        outcome = other => outcome,
         () = async { match patience { Some(time) => sleep(time).await, None => std::future::pending().await } } => QueryOutcome::Silent(None),
     }
 }

@@ -77,11 +77,11 @@ impl Shared {
         drop(names);
         let (shared, name, settings) = (Arc::clone(self), name.to_owned(), Arc::clone(settings));
         tokio::spawn(async move {
-            let asked = AtomicU32::new(0);
-            let found = look(&name, &settings, &asked).await.map(Arc::from);
+            let queries_sent = AtomicU32::new(0);
+            let found = look(&name, &settings, &queries_sent).await.map(Arc::from);
             let now = Instant::now();
             if let Some(entry) = shared.locked().get_mut(&name) {
-                entry.paid = entry.paid.max(now) + PRICE.saturating_mul(asked.load(Ordering::Relaxed));
+                entry.paid = entry.paid.max(now) + PRICE.saturating_mul(queries_sent.load(Ordering::Relaxed));
             }
             sender.send_replace(Some(found));
         });

@@ -19,13 +19,13 @@ struct Server {
     /// By the name and whether IPv6 is asked for; anything else is NXDOMAIN.
     rules: Arc<BTreeMap<(&'static str, bool), Rule>>,
     /// The questions so far.
-    asked: Arc<Mutex<Vec<String>>>,
+    queries: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     fn new(rules: &[(&'static str, bool, Rule)]) -> Self {
         let rules = rules.iter().map(|(name, v6, rule)| ((*name, *v6), rule.clone())).collect();
-        Self { rules: Arc::new(rules), asked: Arc::default() }
+        Self { rules: Arc::new(rules), queries: Arc::default() }
     }
 
     /// Answers a question; over UDP without what does not fit.
@@ -39,7 +39,7 @@ impl Server {
             name.push('.');
         }
         let (name, v6) = (name.trim_end_matches('.').to_owned(), question[end + 2] == 28);
-        self.asked.lock().unwrap().push(format!("{name}{}{}", if v6 { " v6" } else { "" }, if tcp { " tcp" } else { "" }));
+        self.queries.lock().unwrap().push(format!("{name}{}{}", if v6 { " v6" } else { "" }, if tcp { " tcp" } else { "" }));
         let rule = self.rules.iter().find(|((known, family), _)| *known == name && *family == v6).map(|(_, rule)| rule.clone());
         let (code, found) = rule.unwrap_or(Some((3, Vec::new())))?;
         let mut bytes = question[..end + 5].to_vec();
@@ -99,7 +99,7 @@ impl Server {
     }
 
     fn count(&self) -> usize {
-        self.asked.lock().unwrap().len()
+        self.queries.lock().unwrap().len()
     }
 }
 
@@ -155,10 +155,10 @@ async fn an_answer_that_does_not_fit_is_asked_for_over_tcp() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let server = Server::new(&[("db", false, ok(&many)), ("db", true, ok(&[]))]);
     assert_eq!(found(&server.names("", "").await, "db").await.len(), 40);
-    assert!(server.asked.lock().unwrap().contains(&"db tcp".to_owned()));
+    assert!(server.queries.lock().unwrap().contains(&"db tcp".to_owned()));
     let server = Server::new(&[("db", false, ok(&["10.0.0.1"]))]);
     assert_eq!(found(&server.names("options use-vc\n", "").await, "db").await, ["10.0.0.1:7"]);
-    assert!(server.asked.lock().unwrap().iter().all(|asked| asked.ends_with(" tcp")));
+    assert!(server.queries.lock().unwrap().iter().all(|queries| queries.ends_with(" tcp")));
 }
 
 #[tokio::test]
@@ -184,9 +184,9 @@ async fn a_server_that_is_not_there_or_silent_is_passed_over() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for first in ["127.0.0.1:1".parse().unwrap(), silent.local_addr().unwrap()] {
         let settings = Settings { servers: vec![first, good], ..Settings::parse("", 53) };
-        let asked = std::sync::atomic::AtomicU32::new(0);
+        let queries = std::sync::atomic::AtomicU32::new(0);
         let since = Instant::now();
-        assert_eq!(search::look("db", &settings, &asked).await, Ok(vec!["10.0.0.1".parse().unwrap()]));
+        assert_eq!(search::look("db", &settings, &queries).await, Ok(vec!["10.0.0.1".parse().unwrap()]));
         assert!(since.elapsed() < Duration::from_secs(4), "{first}: {:?}", since.elapsed());
     }
     let settings = Settings { servers: vec!["127.0.0.1:1".parse().unwrap()], ..Settings::parse("", 53) };

@@ -1,11 +1,11 @@
-//! Why a probe failed in words that are true where those of its class alone would not be.
+//! Why a probe failed in words that are true where those of its kind alone would not be.
 
 use super::ErrorKind;
 
-/// What happened within a class that covers several things. Only the log, the command line and authorized readers are told.
+/// What happened within a kind that covers several things. Only the log, the command line and authorized readers are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
-    /// What the class says.
+    /// What the kind says.
     #[default]
     Plain,
     /// The peer took the connection and closed it in place of an answer.
@@ -30,32 +30,32 @@ pub enum Detail {
     Skipped,
 }
 
-/// A class and what happened within it.
+/// A kind and what happened within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// The class.
-    pub class: ErrorKind,
+    /// The kind.
+    pub kind: ErrorKind,
     /// What happened within it.
-    pub cause: Detail,
+    pub detail: Detail,
 }
 
 impl From<ErrorKind> for Reason {
-    /// Nothing but the class is known.
-    fn from(class: ErrorKind) -> Self {
-        Self { class, cause: Detail::Plain }
+    /// Nothing but the kind is known.
+    fn from(kind: ErrorKind) -> Self {
+        Self { kind, detail: Detail::Plain }
     }
 }
 
 impl Reason {
     /// Whether the peer is there and refuses who asks or what is asked for, so that waiting alone will not help.
     pub const fn is_refusal(self) -> bool {
-        matches!(self.class, ErrorKind::Auth) || matches!(self.cause, Detail::NoDatabase)
+        matches!(self.kind, ErrorKind::Auth) || matches!(self.detail, Detail::NoDatabase)
     }
 
     /// What happened, in 22 characters at most: a column of `wait` is as wide.
     pub const fn words(self) -> &'static str {
-        match self.cause {
-            Detail::Plain | Detail::Deserted => self.class.public(),
+        match self.detail {
+            Detail::Plain | Detail::Deserted => self.kind.public(),
             Detail::Closed => "connection closed",
             Detail::NoSocket => "no such socket",
             Detail::NoDatabase => "no such database",
@@ -70,8 +70,8 @@ impl Reason {
 
     /// What a person should look at.
     pub const fn advice(self) -> &'static str {
-        match self.cause {
-            Detail::Plain => self.class.advice(),
+        match self.detail {
+            Detail::Plain => self.kind.advice(),
             Detail::Closed => "check that the server behind this port is up and speaks the expected protocol",
             Detail::NoSocket => "check the path and that the server is running",
             Detail::Deserted => "check that the server is running and listens on this socket",
@@ -91,11 +91,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_fit_their_column_and_say_what_the_class_says_unless_more_is_known() {
-        for class in ErrorKind::ALL {
-            assert_eq!((Reason::from(class).words(), Reason::from(class).advice()), (class.public(), class.advice()));
+    fn the_words_fit_their_column_and_say_what_the_kind_says_unless_more_is_known() {
+        for kind in ErrorKind::ALL {
+            assert_eq!((Reason::from(kind).words(), Reason::from(kind).advice()), (kind.public(), kind.advice()));
         }
-        for cause in [
+        for detail in [
             Detail::Closed,
             Detail::NoSocket,
             Detail::Deserted,
@@ -107,7 +107,7 @@ mod tests {
             Detail::NotConfigured,
             Detail::Skipped,
         ] {
-            let reason = Reason { class: ErrorKind::Refused, cause };
+            let reason = Reason { kind: ErrorKind::Refused, detail };
             assert!(reason.words().len() <= 22 && reason.advice() != ErrorKind::Refused.advice(), "{reason:?}");
         }
     }

@@ -253,13 +253,13 @@ mod tests {
         assert_eq!(command("a").negated().negated(), command("a"));
         let both = ConditionPlan::all([command("a"), command("b").negated(), ConditionPlan::any([command("c"), command("d")])]);
         assert_eq!(both.to_string(), "`a` ends with 0 and `b` does not end with 0 and (`c` ends with 0 or `d` ends with 0)");
-        for (passing, asked) in [("", "a"), ("a", "abcd"), ("ab", "ab"), ("ac", "abc"), ("ad", "abcd")] {
-            let mut heard = String::new();
+        for (passing, expected) in [("", "a"), ("a", "abcd"), ("ab", "ab"), ("ac", "abc"), ("ad", "abcd")] {
+            let mut run = String::new();
             let holds = both.holds(&mut |process| {
-                heard.push_str(process.argv.program());
+                run.push_str(process.argv.program());
                 passing.contains(process.argv.program())
             });
-            assert_eq!((heard.as_str(), holds), (asked, ["ac", "ad"].contains(&passing)), "{passing}");
+            assert_eq!((run.as_str(), holds), (expected, ["ac", "ad"].contains(&passing)), "{passing}");
         }
         assert_eq!(both.commands().len(), 4);
     }

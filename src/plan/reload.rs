@@ -289,7 +289,10 @@ mod tests {
         read.main = Some(ProcessPlan::new(Argv::new(vec![Word::plain("other")]).unwrap()));
         read.health = read.health.map(|health| HealthPlan { listen: Vec::new(), ..health });
         read.hold = true;
-        let told = Reload::new(&first, read).unwrap_err();
-        assert_eq!(told, ["the process' command", "`listen` of [health]", "`on_startup_failure`"].map(|what| format!("{what} differs")));
+        let differences = Reload::new(&first, read).unwrap_err();
+        assert_eq!(
+            differences,
+            ["the process' command", "`listen` of [health]", "`on_startup_failure`"].map(|what| format!("{what} differs"))
+        );
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Watch<'a> {
     cancel: &'a AtomicBool,
     progress: &'a dyn Fn(String),
     what: String,
-    told: Cell<Moment>,
+    last_line: Cell<Moment>,
     seen: Cell<u64>,
     changed: Cell<u64>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Work on `what` that begins now.
     pub(super) fn new(cancel: &'a AtomicBool, progress: &'a dyn Fn(String), what: String) -> Self {
-        Self { cancel, progress, what, told: Cell::new(Moment::now()), seen: Cell::new(0), changed: Cell::new(0) }
+        Self { cancel, progress, what, last_line: Cell::new(Moment::now()), seen: Cell::new(0), changed: Cell::new(0) }
     }
 
     /// Whether to go on.
@@ -32,8 +32,8 @@ impl<'a> Watch<'a> {
             return Err(Fault::Cancelled);
         }
         let now = Moment::now();
-        if now.since(self.told.get()) >= BETWEEN_LINES {
-            self.told.set(now);
+        if now.since(self.last_line.get()) >= BETWEEN_LINES {
+            self.last_line.set(now);
             (self.progress)(format!("{}: {} entries so far, {} of them changed", self.what, self.seen.get(), self.changed.get()));
         }
         Ok(())

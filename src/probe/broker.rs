@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::bounded::{Allowance, Bounded};
-use super::dial::{Duplex, class_of_io, dial_either};
+use super::dial::{Duplex, dial_either, kind_of_io};
 use super::first::first_of;
 use super::tls;
 use crate::outcome::{ErrorKind, Failure};
@@ -61,7 +61,7 @@ fn lost(error: &io::Error) -> Failure {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
         return tls::failure(error);
     }
-    Failure::new(class_of_io(error), &format!("talking to the server: {error}")).once_connected()
+    Failure::new(kind_of_io(error), &format!("talking to the server: {error}")).once_connected()
 }
 
 fn protocol(words: &str) -> Failure {

@@ -32,8 +32,8 @@ pub async fn resolve(address: &Address, within: Duration) -> Result<Vec<SocketAd
     match timeout(within, names::resolve(&address.host, address.port)).await {
         Ok(Ok(addresses)) => Ok(ordered(addresses)),
         Ok(Err(trouble)) => {
-            let class = if matches!(trouble, LookupError::Internal(_)) { ErrorKind::Internal } else { ErrorKind::Dns };
-            Err(Failure::new(class, &format!("{}: {trouble}", address.host)))
+            let kind = if matches!(trouble, LookupError::Internal(_)) { ErrorKind::Internal } else { ErrorKind::Dns };
+            Err(Failure::new(kind, &format!("{}: {trouble}", address.host)))
         }
         Err(_) => Err(Failure::new(ErrorKind::Dns, &format!("{}: no name server answered within {}", address.host, shown(within)))),
     }
@@ -74,7 +74,7 @@ pub(super) fn shared(time: Duration, count: usize) -> Duration {
 /// Connects to a unix socket; a missing file counts as a refusal, for the server that makes it is not there.
 pub async fn dial_unix(path: &Path) -> Result<UnixStream, Failure> {
     UnixStream::connect(path).await.map_err(|error| {
-        let failure = Failure::new(class_of_io(&error), &format!("connecting to {}: {error}", path.display()));
+        let failure = Failure::new(kind_of_io(&error), &format!("connecting to {}: {error}", path.display()));
         match error.kind() {
             io::ErrorKind::NotFound => failure.because(Detail::NoSocket),
             io::ErrorKind::ConnectionRefused => failure.because(Detail::Deserted),
@@ -106,7 +106,7 @@ pub async fn dial_either(address: &Address, within: Duration) -> Result<Box<dyn 
 ///
 /// A connection that is closed before it answered counts as refused: so behave Docker's proxy in front of a container that
 /// does not listen yet, and a server at its limit of clients.
-pub fn class_of_io(error: &io::Error) -> ErrorKind {
+pub fn kind_of_io(error: &io::Error) -> ErrorKind {
     use io::ErrorKind as IoErrorKind;
     match error.kind() {
         IoErrorKind::ConnectionRefused
@@ -127,7 +127,7 @@ pub fn class_of_io(error: &io::Error) -> ErrorKind {
 }
 
 /// The class of the first error of the socket layer in a chain of causes; none when there is none.
-pub fn class_of_chain(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+pub fn kind_of_chain(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<rustls::Error>() {
@@ -135,12 +135,12 @@ pub fn class_of_chain(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
         }
         // So does the redis driver keep its causes.
         if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
-            return class_of_chain(&**shared);
+            return kind_of_chain(&**shared);
         }
         if let Some(io) = error.downcast_ref::<io::Error>() {
             // hyper and redis wrap one error of the socket layer in another.
-            let inner = io.get_ref().and_then(|inner| class_of_chain(inner));
-            return Some(inner.unwrap_or_else(|| class_of_io(io)));
+            let inner = io.get_ref().and_then(|inner| kind_of_chain(inner));
+            return Some(inner.unwrap_or_else(|| kind_of_io(io)));
         }
         cause = error.source();
     }
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn errors_of_the_socket_layer_have_classes() {
-        for (number, class) in [
+        for (number, kind) in [
             (libc::ECONNREFUSED, ErrorKind::Refused),
             (libc::ECONNRESET, ErrorKind::Refused),
             (libc::ENOENT, ErrorKind::Refused),
@@ -182,7 +182,7 @@ mod tests {
             (libc::ETIMEDOUT, ErrorKind::Timeout),
             (libc::EMFILE, ErrorKind::Internal),
         ] {
-            assert_eq!(class_of_io(&io::Error::from_raw_os_error(number)), class, "{number}");
+            assert_eq!(kind_of_io(&io::Error::from_raw_os_error(number)), kind, "{number}");
         }
     }
 
@@ -195,7 +195,7 @@ mod tests {
         let mut refused = RefusedSocket::default();
         for _ in 0..3 {
             let failure = dial_again(&address, Duration::from_secs(5), &mut refused).await.unwrap_err();
-            assert_eq!((failure.class, refused.is_kept()), (ErrorKind::Refused, true));
+            assert_eq!((failure.kind, refused.is_kept()), (ErrorKind::Refused, true));
         }
         let listener = std::net::TcpListener::bind(place).unwrap();
         let stream = dial_again(&address, Duration::from_secs(5), &mut refused).await.unwrap();
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn the_reason_is_found_under_its_wrappers() {
         let wrapped = io::Error::other(io::Error::other(io::Error::from_raw_os_error(libc::ECONNREFUSED)));
-        assert_eq!(class_of_chain(&wrapped), Some(ErrorKind::Refused));
-        assert_eq!(class_of_chain(&std::fmt::Error), None);
+        assert_eq!(kind_of_chain(&wrapped), Some(ErrorKind::Refused));
+        assert_eq!(kind_of_chain(&std::fmt::Error), None);
     }
 }

@@ -60,7 +60,7 @@ impl DifyProbe {
         let (with_keys, with_session) =
             tokio::join!(all(&caller, jobs, self.target.at_once), console(&caller, of_session, &mut self.session));
         let parts: Vec<EndpointResult> = with_keys.into_iter().chain(with_session).collect();
-        if parts.iter().any(|part| part.result.as_ref().is_err_and(|failure| failure.class == ErrorKind::Tls)) {
+        if parts.iter().any(|part| part.result.as_ref().is_err_and(|failure| failure.kind == ErrorKind::Tls)) {
             // The files of the certificates are read again.
             self.callers.forget();
         }
@@ -93,7 +93,7 @@ fn verdict(parts: &[EndpointResult]) -> Result<(), Failure> {
     if parts.is_empty() || parts.iter().any(|part| part.result.is_ok()) {
         return Ok(());
     }
-    let of_its_own = |part: &&EndpointResult| part.result.as_ref().is_err_and(|failure| failure.cause == Detail::Plain);
+    let of_its_own = |part: &&EndpointResult| part.result.as_ref().is_err_and(|failure| failure.detail == Detail::Plain);
     let Some(first) = parts.iter().find(of_its_own).or(parts.first()) else { return Ok(()) };
     let client = first.client.map(|client| client.name).unwrap_or_default();
     Err(several::failed(parts, first, &format!("{client} {}", first.name)))
@@ -249,9 +249,9 @@ mod tests {
 
     #[test]
     fn every_path_is_the_one_that_was_ordered() {
-        let asked: Vec<String> = Api::ALL.into_iter().map(|api| path(api, Ok("c-1")).unwrap()).collect();
+        let paths: Vec<String> = Api::ALL.into_iter().map(|api| path(api, Ok("c-1")).unwrap()).collect();
         assert_eq!(
-            asked[..14],
+            paths[..14],
             [
                 "/v1/parameters",
                 "/v1/info",
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_conversation_is_the_first_and_its_id_goes_into_no_path_unseen() {
-        let found = |body: &str| conversation(&Call::answered(200, body.as_bytes())).map_err(|failure| failure.cause);
+        let found = |body: &str| conversation(&Call::answered(200, body.as_bytes())).map_err(|failure| failure.detail);
         assert_eq!(found(r#"{"data":[{"id":"a-1","name":"x"},{"id":"b"}]}"#), Ok("a-1".to_owned()));
         for body in [r#"{"data":[]}"#, "{}", r#"{"data":[{"id":"../x"}]}"#, r#"{"data":[{"id":""}]}"#, "[1]", "<html>"] {
             assert_eq!(found(body), Err(Detail::Skipped), "{body}");

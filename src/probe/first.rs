@@ -23,34 +23,34 @@ where
     let mut waiting: VecDeque<P> = places.into_iter().collect();
     let stagger = STAGGER.min(shared(within, waiting.len().saturating_add(1)));
     let (deadline, mut due) = (after(within), Instant::now());
-    let mut asking = JoinSet::new();
-    let mut told: Option<Failure> = None;
+    let mut attempts = JoinSet::new();
+    let mut worst: Option<Failure> = None;
     loop {
         if due <= Instant::now()
             && let Some(place) = waiting.pop_front()
         {
             let who = place.to_string();
-            let asked = probe(place);
-            asking.spawn(async move { asked.await.map_err(|failure| failure.of(&who)) });
+            let attempt = probe(place);
+            attempts.spawn(async move { attempt.await.map_err(|failure| failure.of(&who)) });
             due = after(stagger);
         }
         let more = !waiting.is_empty();
         let failure = tokio::select! {
             biased;
-            answered = asking.join_next(), if !asking.is_empty() => match answered {
+            answered = attempts.join_next(), if !attempts.is_empty() => match answered {
                 Some(Ok(Ok(found))) => return Ok(found),
                 Some(Ok(Err(failure))) => failure,
                 _ => Failure::new(ErrorKind::Internal, "the probe panicked"),
             },
             () = sleep_until(due), if more => continue,
-            () = sleep_until(deadline), if !asking.is_empty() => {
-                let words = format!("{} asked, no answer within {}", asking.len(), shown(within));
-                return Err(told.filter(is_answer).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
+            () = sleep_until(deadline), if !attempts.is_empty() => {
+                let words = format!("{} asked, no answer within {}", attempts.len(), shown(within));
+                return Err(worst.filter(is_answer).unwrap_or_else(|| Failure::new(ErrorKind::Timeout, &words)));
             }
-            else => return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "nobody is named"))),
+            else => return Err(worst.unwrap_or_else(|| Failure::new(ErrorKind::Internal, "nobody is named"))),
         };
-        if !told.as_ref().is_some_and(is_answer) {
-            told = Some(failure);
+        if !worst.as_ref().is_some_and(is_answer) {
+            worst = Some(failure);
         }
         due = Instant::now();
     }
@@ -58,7 +58,7 @@ where
 
 /// Whether there was an answer.
 const fn is_answer(failure: &Failure) -> bool {
-    !matches!(failure.class, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Dns | ErrorKind::Unreachable)
+    !matches!(failure.kind, ErrorKind::Refused | ErrorKind::Timeout | ErrorKind::Dns | ErrorKind::Unreachable)
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
         let (refused, took) = first(&[(5, false), (6, false)], 2000).await;
         assert_eq!((refused.unwrap_err().private.as_str(), took), ("6: refused", 11));
         let (late, took) = first(&[(60_000, true), (5, false)], 2000).await;
-        assert_eq!((late.unwrap_err().class, took), (ErrorKind::Timeout, 2000));
-        assert_eq!(first(&[], 2000).await.0.unwrap_err().class, ErrorKind::Internal);
+        assert_eq!((late.unwrap_err().kind, took), (ErrorKind::Timeout, 2000));
+        assert_eq!(first(&[], 2000).await.0.unwrap_err().kind, ErrorKind::Internal);
     }
 }

@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use hyper::http::{HeaderMap, Request, StatusCode};
 
 use super::bounded::{Allowance, Bounded};
-use super::dial::{Duplex, class_of_io, dial_either};
+use super::dial::{Duplex, dial_either, kind_of_io};
 use super::tls;
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::GrpcTarget;
@@ -129,7 +129,7 @@ fn status_of_http(status: StatusCode) -> Option<u32> {
 }
 
 fn judge(answer: &GrpcReply, service: &str) -> Result<(), Failure> {
-    let fail = |class, words: &str| Err(Failure::new(class, words));
+    let fail = |kind, words: &str| Err(Failure::new(kind, words));
     let name = if service.is_empty() { "the server" } else { service };
     match answer.status {
         None | Some(0) => {}
@@ -167,7 +167,7 @@ fn failure(error: &h2::Error) -> Failure {
         {
             return Failure::new(ErrorKind::Refused, "calling: the connection was closed in the middle of an answer").once_connected();
         }
-        return Failure::new(class_of_io(io), &format!("calling: {io}")).once_connected();
+        return Failure::new(kind_of_io(io), &format!("calling: {io}")).once_connected();
     }
     match error.reason() {
         Some(_) if error.is_go_away() && error.is_remote() => Failure::new(ErrorKind::NotReady, "the server takes no new calls (GOAWAY)"),
@@ -182,14 +182,14 @@ fn failure(error: &h2::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn class(message: &[u8], status: Option<u32>) -> Option<ErrorKind> {
-        judge(&GrpcReply { message: message.to_vec(), status }, "api.Api").err().map(|failure| failure.class)
+    fn kind(message: &[u8], status: Option<u32>) -> Option<ErrorKind> {
+        judge(&GrpcReply { message: message.to_vec(), status }, "api.Api").err().map(|failure| failure.kind)
     }
 
     #[test]
     fn only_serving_passes() {
-        assert_eq!(class(&[0, 0, 0, 0, 2, 8, 1], Some(0)), None);
-        assert_eq!(class(&[0, 0, 0, 0, 2, 8, 1], None), None);
+        assert_eq!(kind(&[0, 0, 0, 0, 2, 8, 1], Some(0)), None);
+        assert_eq!(kind(&[0, 0, 0, 0, 2, 8, 1], None), None);
         for (message, status, expected) in [
             (&[0, 0, 0, 0, 2, 8, 2][..], Some(0), ErrorKind::NotReady),
             (&[0, 0, 0, 0, 2, 8, 3], Some(0), ErrorKind::NotReady),
@@ -201,7 +201,7 @@ mod tests {
             (&[], None, ErrorKind::Protocol),
             (&[1, 2, 3], None, ErrorKind::Protocol),
         ] {
-            assert_eq!(class(message, status), Some(expected), "{message:?} {status:?}");
+            assert_eq!(kind(message, status), Some(expected), "{message:?} {status:?}");
         }
     }
 

@@ -52,7 +52,7 @@ impl HttpProbe {
     pub(super) async fn probe(&mut self, within: Duration) -> Result<(), Failure> {
         (self.reached, self.status) = (true, None);
         let result = self.exchange(within).await;
-        if result.as_ref().is_err_and(|failure| failure.class == ErrorKind::Tls) {
+        if result.as_ref().is_err_and(|failure| failure.kind == ErrorKind::Tls) {
             // The files of the certificates are read again: they may have been renewed.
             (self.client, self.tls) = (None, None);
         }

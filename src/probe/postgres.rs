@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::{AsyncMessage, Client, Error, SimpleQueryMessage, SimpleQueryRow};
 
 use super::bounded::Allowance;
-use super::dial::{class_of_chain, session_number, words_of_chain};
+use super::dial::{kind_of_chain, session_number, words_of_chain};
 use super::kept::Server;
 use crate::outcome::{ErrorKind, Failure, Reason};
 use crate::plan::target::{PostgresTarget, ServerRole};
@@ -157,18 +157,18 @@ impl Session {
 
 /// What an error of the driver or the server means; SQLSTATE and the server's words become the private text.
 fn failure(error: &Error) -> Failure {
-    if let Some(told) = error.as_db_error() {
-        let Reason { class, cause } = reason_of_state(told.code(), told.message());
-        return Failure::new(class, &format!("{} {}: {}", told.severity(), told.code().code(), told.message())).because(cause);
+    if let Some(refusal) = error.as_db_error() {
+        let Reason { kind, detail } = reason_of_state(refusal.code(), refusal.message());
+        return Failure::new(kind, &format!("{} {}: {}", refusal.severity(), refusal.code().code(), refusal.message())).because(detail);
     }
-    let class = match class_of_chain(error) {
+    let kind = match kind_of_chain(error) {
         // The driver's words for a connection that ended in the middle of an answer.
         Some(ErrorKind::Internal) if words_of_chain(error).contains("bytes remaining on stream") => ErrorKind::Refused,
-        Some(class) => class,
+        Some(kind) => kind,
         None if error.is_closed() => ErrorKind::Refused,
         None => ErrorKind::Protocol,
     };
-    Failure::new(class, &words_of_chain(error)).once_connected()
+    Failure::new(kind, &words_of_chain(error)).once_connected()
 }
 
 impl Server for PostgresTarget {

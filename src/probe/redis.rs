@@ -14,7 +14,7 @@ use redis::{AsyncConnectionConfig, Cmd, ErrorKind as RedisErrorKind, RedisConnec
 use tokio::task::JoinSet;
 
 use super::bounded::{Allowance, Bounded};
-use super::dial::{Duplex, class_of_chain, dial, dial_unix, notice_loss, session_number};
+use super::dial::{Duplex, dial, dial_unix, kind_of_chain, notice_loss, session_number};
 use super::kept::Server;
 use super::tls;
 use crate::outcome::{ErrorKind, Failure};
@@ -133,18 +133,18 @@ impl Session {
 /// What an error of the driver or the server means; the server's own words become the private text.
 pub fn failure(error: &RedisError) -> Failure {
     match (error.code(), error.detail()) {
-        (Some(code), Some(words)) => Failure::new(class(error), &format!("{code} {words}")),
-        _ => Failure::new(class(error), &error.to_string()).once_connected(),
+        (Some(code), Some(words)) => Failure::new(kind(error), &format!("{code} {words}")),
+        _ => Failure::new(kind(error), &error.to_string()).once_connected(),
     }
 }
 
 /// The class of an error; the driver knows only some of the server's codes as kinds of their own.
-fn class(error: &RedisError) -> ErrorKind {
+fn kind(error: &RedisError) -> ErrorKind {
     let words = error.detail().unwrap_or_default();
     match (error.kind(), error.code()) {
         (RedisErrorKind::Io, _) if error.is_timeout() => ErrorKind::Timeout,
-        (RedisErrorKind::Io, _) if class_of_chain(error) == Some(ErrorKind::Tls) => ErrorKind::Tls,
-        (RedisErrorKind::Io, _) if class_of_chain(error) == Some(ErrorKind::Protocol) => ErrorKind::Protocol,
+        (RedisErrorKind::Io, _) if kind_of_chain(error) == Some(ErrorKind::Tls) => ErrorKind::Tls,
+        (RedisErrorKind::Io, _) if kind_of_chain(error) == Some(ErrorKind::Protocol) => ErrorKind::Protocol,
         // We connect ourselves, so this is a connection that was closed before the answer.
         (RedisErrorKind::Io, _) => ErrorKind::Refused,
         (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => ErrorKind::Auth,

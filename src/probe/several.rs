@@ -27,8 +27,8 @@ impl SeveralProbe {
 
     /// Whether one of them may have heard the last question; see [`HttpProbe::reached`].
     pub(super) fn reached(&self) -> bool {
-        let mut asked = self.members.iter().zip(&self.target.members).filter(|(_, member)| !member.lacks_key);
-        asked.any(|(probe, _)| probe.as_ref().is_none_or(HttpProbe::reached))
+        let mut probed = self.members.iter().zip(&self.target.members).filter(|(_, member)| !member.lacks_key);
+        probed.any(|(probe, _)| probe.as_ref().is_none_or(HttpProbe::reached))
     }
 
     /// Asks all of them, each within its own time once it is its turn, and all within `within`; the result is the first failure in
@@ -92,9 +92,9 @@ fn out_of_time() -> Failure {
 
 /// All have to answer; one without a key stands in the report, and fails the check only where nothing else was asked.
 fn summary(parts: &[EndpointResult]) -> Result<(), Failure> {
-    let asked = |part: &&EndpointResult| part.result.as_ref().err().is_none_or(|failure| failure.cause != Detail::NotConfigured);
+    let probed = |part: &&EndpointResult| part.result.as_ref().err().is_none_or(|failure| failure.detail != Detail::NotConfigured);
     let failing =
-        if parts.iter().any(|part| asked(&part)) { parts.iter().filter(asked).find(|part| part.result.is_err()) } else { parts.first() };
+        if parts.iter().any(|part| probed(&part)) { parts.iter().filter(probed).find(|part| part.result.is_err()) } else { parts.first() };
     failing.map_or(Ok(()), |first| Err(failed(parts, first, &first.name)))
 }
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     /// What each part says of its result: the cause, the status, the words.
-    fn told(parts: &[EndpointResult]) -> Vec<(Option<u16>, String)> {
+    fn statuses_and_words(parts: &[EndpointResult]) -> Vec<(Option<u16>, String)> {
         parts
             .iter()
             .map(|part| (part.status, part.result.as_ref().err().map_or_else(String::new, |failure| failure.private.as_str().to_owned())))
@@ -163,11 +163,11 @@ mod tests {
         let late = "no answer within 200ms".to_owned();
         let keyless = "it was not asked: its key is empty".to_owned();
         let (result, parts) = SeveralProbe::new(target.clone()).probe(longest).await;
-        assert_eq!(told(&parts), [(None, late.clone()), (None, late), (Some(204), String::new()), (None, keyless)]);
+        assert_eq!(statuses_and_words(&parts), [(None, late.clone()), (None, late), (Some(204), String::new()), (None, keyless)]);
         assert!(result.is_err() && parts.iter().all(|part| part.elapsed < timeout * 2));
         // Where the whole has less time than that, the last ones do not get their turn.
         let (_, parts) = SeveralProbe::new(target).probe(Duration::from_millis(150)).await;
-        assert_eq!(told(&parts)[2], (None, out_of_time().private.as_str().to_owned()));
+        assert_eq!(statuses_and_words(&parts)[2], (None, out_of_time().private.as_str().to_owned()));
     }
 
     #[tokio::test]
@@ -181,6 +181,6 @@ mod tests {
         assert_eq!(result, Ok(()));
         let alone = SeveralTarget { members: vec![member("c", 9, true)], at_once: 1, timeout: Duration::from_secs(5) };
         let (result, _) = SeveralProbe::new(alone).probe(Duration::from_secs(6)).await;
-        assert_eq!(result.unwrap_err().cause, Detail::NotConfigured);
+        assert_eq!(result.unwrap_err().detail, Detail::NotConfigured);
     }
 }

@@ -18,7 +18,7 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedSt
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::dial::{Duplex, class_of_io};
+use super::dial::{Duplex, kind_of_io};
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{ClientCertificate, Tls, Verify};
 use fitness::{Unfit, serves, signs};
@@ -215,7 +215,7 @@ impl ServerCertVerifier for Judge {
 pub(super) fn failure(error: &io::Error) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => Failure::new(ErrorKind::Tls, &words(error)),
-        None => Failure::new(class_of_io(error), &format!("TLS handshake: {error}")).once_connected(),
+        None => Failure::new(kind_of_io(error), &format!("TLS handshake: {error}")).once_connected(),
     }
 }
 

@@ -19,7 +19,7 @@ pub struct LastResults(Mutex<Vec<LastResult>>);
 struct LastResult {
     check: String,
     endpoints: Vec<String>,
-    asked: Instant,
+    began: Instant,
     outcome: Option<(Moment, Outcome)>,
 }
 
@@ -36,8 +36,8 @@ impl LastResults {
     /// None where the check may be asked at once.
     pub(super) fn not_yet(&self, check: &CheckPlan) -> Option<NotYet> {
         let known = self.known();
-        let last = known.iter().filter(|answer| check.rate_limited && answer.is_of(check)).max_by_key(|answer| answer.asked)?;
-        let due = last.asked + check.interval;
+        let last = known.iter().filter(|answer| check.rate_limited && answer.is_of(check)).max_by_key(|answer| answer.began)?;
+        let due = last.began + check.interval;
         (due > Instant::now()).then(|| NotYet { due, outcome: last.outcome.clone() })
     }
 
@@ -46,7 +46,7 @@ impl LastResults {
         if !check.rate_limited {
             return;
         }
-        let asked = Instant::now();
+        let began = Instant::now();
         let mut known = self.known();
         let mut outcome = outcome.map(|outcome| (Moment::now(), outcome.clone()));
         known.retain_mut(|answer| {
@@ -55,10 +55,10 @@ impl LastResults {
                 outcome = answer.outcome.take();
             }
             // Names and endpoints come and go with reloads; what holds nobody back any more is forgotten.
-            !is_replaced && asked.duration_since(answer.asked) <= CheckPlan::LONGEST_INTERVAL
+            !is_replaced && began.duration_since(answer.began) <= CheckPlan::LONGEST_INTERVAL
         });
         let endpoints = check.target.endpoints().into_iter().map(str::to_owned).collect();
-        known.push(LastResult { check: check.name.clone(), endpoints, asked, outcome });
+        known.push(LastResult { check: check.name.clone(), endpoints, began, outcome });
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<LastResult>> {

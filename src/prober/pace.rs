@@ -12,7 +12,7 @@ pub enum Pace {
         /// Since it was first asked.
         waited: Duration,
         /// What it last yielded.
-        class: ErrorKind,
+        kind: ErrorKind,
     },
     /// It once passed, or its peer is not to be asked more often: in step from here on, with this interval.
     InStep(Duration),
@@ -26,7 +26,7 @@ pub enum Pace {
 /// and a peer is asked once an interval at most.
 pub fn delay(pace: Pace, chance: f64) -> Duration {
     match pace {
-        Pace::Waiting { class: ErrorKind::Auth, .. } => Duration::from_secs(1),
+        Pace::Waiting { kind: ErrorKind::Auth, .. } => Duration::from_secs(1),
         Pace::Waiting { waited, .. } => {
             waited.mul_f64(0.03).clamp(Duration::from_millis(10), Duration::from_millis(250)).mul_f64(1.0 - 0.1 * chance)
         }
@@ -38,8 +38,8 @@ pub fn delay(pace: Pace, chance: f64) -> Duration {
 mod tests {
     use super::*;
 
-    fn waiting(waited_ms: u64, class: ErrorKind) -> Pace {
-        Pace::Waiting { waited: Duration::from_millis(waited_ms), class }
+    fn waiting(waited_ms: u64, kind: ErrorKind) -> Pace {
+        Pace::Waiting { waited: Duration::from_millis(waited_ms), kind }
     }
 
     #[test]

@@ -67,8 +67,8 @@ fn begin(
             .iter()
             .map(|(number, check)| {
                 let sender = mailbox.clone();
-                let asked = Guarded::new(check.target.clone(), Some(mailbox.clone()));
-                tasks.spawn(watch_check(*number, check.clone(), asked, orders.clone(), false, move |event| sender.send(event)))
+                let probe = Guarded::new(check.target.clone(), Some(mailbox.clone()));
+                tasks.spawn(watch_check(*number, check.clone(), probe, orders.clone(), false, move |event| sender.send(event)))
             })
             .collect(),
     }

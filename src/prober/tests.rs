@@ -21,14 +21,14 @@ impl Script {
     }
 }
 
-impl Ask for Script {
+impl Probing for Script {
     async fn probe(&mut self, _within: Duration) -> Outcome {
         sleep(Duration::from_millis(5)).await;
-        let class = if self.answers.len() > 1 { self.answers.pop_front() } else { self.answers.front().copied() };
-        self.reached = class != Some(ErrorKind::Refused);
-        match class {
+        let kind = if self.answers.len() > 1 { self.answers.pop_front() } else { self.answers.front().copied() };
+        self.reached = kind != Some(ErrorKind::Refused);
+        match kind {
             Some(ErrorKind::Ok) | None => Outcome::passed(Duration::ZERO),
-            Some(class) => Outcome::failed(class, "", Duration::ZERO),
+            Some(kind) => Outcome::failed(kind, "", Duration::ZERO),
         }
     }
 
@@ -146,7 +146,7 @@ async fn a_check_that_nobody_waits_for_is_asked_on_order_only() {
     assert!(inbox.take(usize::MAX).is_empty());
     sender.send(Orders { all: true, ..Orders::default() }).unwrap();
     let events = received(&inbox).await;
-    assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.class() == ErrorKind::Refused), "{events:?}");
+    assert!(matches!(&events[..], [Event::Probed(0, outcome)] if outcome.kind() == ErrorKind::Refused), "{events:?}");
     drop(sender);
     prober.await.unwrap();
 }
@@ -207,35 +207,35 @@ async fn a_connection_that_never_came_about_is_no_question() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_may_not_be_asked_yet_is_quoted_before_a_restart() {
     let (orders, _) = watch::channel(Orders::default());
-    let told = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
+    let events = WatchedCheck::by(rate_limited("http://es/", 1), &[ErrorKind::Ok], &orders, Instant::now());
     sleep(Duration::from_secs(1)).await;
     for _ in 0..2 {
         orders.send_modify(|orders| orders.again += 1);
         sleep(Duration::from_secs(1)).await;
     }
     sleep(Duration::from_secs(3)).await;
-    let told = told.end();
-    let asked: Vec<bool> = told.iter().map(|(_, asked)| *asked).collect();
-    assert_eq!(asked, [true, false, false, true], "{told:?}");
-    assert_eq!((told[1].0, told[2].0), (1_000, 2_000));
-    assert_eq!(told[3].0 - told[0].0, 5_005, "it is asked as soon as it may be: {told:?}");
+    let events = events.end();
+    let probed: Vec<bool> = events.iter().map(|(_, probed)| *probed).collect();
+    assert_eq!(probed, [true, false, false, true], "{events:?}");
+    assert_eq!((events[1].0, events[2].0), (1_000, 2_000));
+    assert_eq!(events[3].0 - events[0].0, 5_005, "it is asked as soon as it may be: {events:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_asks_a_peer_next_keeps_its_interval() {
     let (orders, _) = watch::channel(Orders::default());
     let began = Instant::now();
-    let told = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);
-    let first = told(rate_limited("http://es/", 1), &[ErrorKind::Ok]);
+    let watch = |check, script: &[ErrorKind]| WatchedCheck::by(check, script, &orders, began);
+    let first = watch(rate_limited("http://es/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(first.end(), [(5, true)]);
-    let under_other_rules = told(CheckPlan { failure_threshold: 1, ..rate_limited("http://es/", 1) }, &[ErrorKind::Ok]);
+    let under_other_rules = watch(CheckPlan { failure_threshold: 1, ..rate_limited("http://es/", 1) }, &[ErrorKind::Ok]);
     sleep(Duration::from_millis(4_500)).await;
     assert_eq!(under_other_rules.end(), [(1_000, false), (5_010, true)]);
-    let another = told(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
+    let another = watch(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(2)).await;
     assert_eq!(another.end(), [], "it was cut short while it asked");
-    let after_it = told(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
+    let after_it = watch(rate_limited("http://other/", 1), &[ErrorKind::Ok]);
     sleep(Duration::from_millis(5_010)).await;
     assert_eq!(after_it.end(), [(10_507, true)], "the peer may have heard the question that nobody waited for");
 }

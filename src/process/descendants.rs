@@ -58,9 +58,9 @@ pub struct Walk {
     found: Vec<Descendant>,
     seen: HashSet<i32>,
     /// How many of those found were told.
-    told: usize,
+    returned: usize,
     /// Whose children are looked for: ours at first, then those of each that was found.
-    asked: usize,
+    searched: usize,
     parent: i32,
     /// Threads of that parent whose lists are still to be read.
     threads: Vec<i32>,
@@ -108,13 +108,13 @@ impl Walk {
             return Ok(WalkStep::Read);
         }
         // The first one asked is ourselves.
-        if self.told < self.asked.saturating_sub(1)
-            && let Some(descendant) = self.found.get(self.told)
+        if self.returned < self.searched.saturating_sub(1)
+            && let Some(descendant) = self.found.get(self.returned)
         {
-            self.told = self.told.saturating_add(1);
+            self.returned = self.returned.saturating_add(1);
             return Ok(if descendant.pid == NOBODY { WalkStep::Read } else { WalkStep::Found(*descendant) });
         }
-        let parent = match self.asked.checked_sub(1) {
+        let parent = match self.searched.checked_sub(1) {
             None => sys::own_ids().0,
             Some(next) => match self.found.get(next) {
                 Some(descendant) => descendant.pid,
@@ -132,7 +132,7 @@ impl Walk {
                 Vec::new()
             }
         };
-        (self.parent, self.asked) = (parent, self.asked.saturating_add(1));
+        (self.parent, self.searched) = (parent, self.searched.saturating_add(1));
         for pid in children {
             self.find(pid);
         }
@@ -147,8 +147,8 @@ impl Walk {
     /// From now on this number means nobody: its process was reaped.
     pub fn forget(&mut self, pid: i32) {
         if self.seen.remove(&pid) {
-            let told = self.told;
-            if let Some(descendant) = self.found.iter_mut().skip(told).find(|descendant| descendant.pid == pid) {
+            let returned = self.returned;
+            if let Some(descendant) = self.found.iter_mut().skip(returned).find(|descendant| descendant.pid == pid) {
                 descendant.pid = NOBODY;
             }
         }

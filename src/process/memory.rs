@@ -33,7 +33,7 @@ pub struct OutOfMemory {
     file: Option<File>,
     hints: Hints,
     /// Kills whose victim is known, or was told to be one of nobody's.
-    told: u64,
+    reported: u64,
     /// When the count is looked at next, and until when without a kill.
     look: Option<Duration>,
     until: Duration,
@@ -63,9 +63,9 @@ impl OutOfMemory {
             (Some(path), Some(file)) => registered(path, file).map_or(Hints::None, Hints::Event),
             _ => Hints::None,
         };
-        let told = file.as_ref().and_then(count).unwrap_or_default();
+        let reported = file.as_ref().and_then(count).unwrap_or_default();
         let look = (file.is_some() && matches!(hints, Hints::None)).then_some(now.mono + UNHINTED);
-        Self { file, hints, told, look, until: Duration::ZERO }
+        Self { file, hints, reported, look, until: Duration::ZERO }
     }
 
     /// What is to be polled for a hint, and for what; none while the count is looked at anyway.
@@ -95,7 +95,7 @@ impl OutOfMemory {
         }
         let unknown = self.unknown();
         let others = if unknown > 0 && !dying() { unknown } else { 0 };
-        self.told += others;
+        self.reported += others;
         let again = unknown > others || (unknown == 0 && now.mono < self.until);
         let unhinted = matches!(self.hints, Hints::None).then_some(UNHINTED);
         self.look = if again { Some(SETTLE) } else { unhinted }.map(|pause| now.mono + pause);
@@ -110,12 +110,12 @@ impl OutOfMemory {
     /// Whether a child of ours that KILL has just ended, and nobody here killed, died for want of memory.
     pub fn claim(&mut self) -> bool {
         let is_one = self.unknown() > 0;
-        self.told += u64::from(is_one);
+        self.reported += u64::from(is_one);
         is_one
     }
 
     fn unknown(&self) -> u64 {
-        self.file.as_ref().and_then(count).unwrap_or(self.told).saturating_sub(self.told)
+        self.file.as_ref().and_then(count).unwrap_or(self.reported).saturating_sub(self.reported)
     }
 }
 

@@ -209,12 +209,12 @@ mod tests {
         for text in ["WATCHDOG=1", "STATUS=one", "WATCHDOG=1\nSTATUS=two", "READY=1", "WATCHDOG=1"] {
             sender.send(text.as_bytes()).unwrap();
         }
-        let mut asked = 0;
+        let mut checked = 0;
         let first = reports.take(4, |_| {
-            asked += 1;
+            checked += 1;
             true
         });
-        assert_eq!((first, asked), (vec![Notice::Watchdog, Notice::Status("two".to_owned()), Notice::Ready], 1));
+        assert_eq!((first, checked), (vec![Notice::Watchdog, Notice::Status("two".to_owned()), Notice::Ready], 1));
         assert!(reports.may_hold_more());
         assert_eq!(reports.take(4, |_| true), [Notice::Watchdog], "the rest is taken with the next turn");
         assert!(!reports.may_hold_more());

@@ -84,18 +84,18 @@ pub(super) fn ordered(request: &hyper::Request<Incoming>, peer: Peer, shared: &S
         return None;
     }
     let target = request.uri().path_and_query()?.as_str().strip_prefix(ROOT)?;
-    let told = |status, sentence: &str| Some(Err((status, ControlAnswer::text(None, sentence))));
+    let refusal = |status, sentence: &str| Some(Err((status, ControlAnswer::text(None, sentence))));
     if let Peer::Local(uid) = peer {
         refuse(shared, &uid.map_or_else(|| "a user that the kernel does not name".to_owned(), |uid| format!("user {uid}")));
-        return told(403, "orders are taken from root and from portcullis' own user");
+        return refusal(403, "orders are taken from root and from portcullis' own user");
     }
     // The cookie of a browser shows details, and gives no orders.
     if has_token(&shared.plan) && !bears_token(&shared.plan, request.headers()) {
         refuse(shared, "somebody without the token of [health]");
-        return told(403, "orders need the token of [health]");
+        return refusal(403, "orders need the token of [health]");
     }
     if request.method() != hyper::Method::POST {
-        return told(405, "orders are given by POST");
+        return refusal(405, "orders are given by POST");
     }
     Some(Ok(Ordered { kind: OrderKind::of(target), under_way: controller(target.to_owned()) }))
 }

@@ -70,12 +70,12 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_of_this_process() {
-        let told = process().unwrap();
-        assert!(told.open_files >= 3 && told.most_files >= told.open_files, "{told:?}");
-        assert!(told.resident_memory > 100_000 && told.virtual_memory >= told.resident_memory, "{told:?}");
-        let age = Moment::now().wall.checked_sub(told.started).unwrap();
+        let figures = process().unwrap();
+        assert!(figures.open_files >= 3 && figures.most_files >= figures.open_files, "{figures:?}");
+        assert!(figures.resident_memory > 100_000 && figures.virtual_memory >= figures.resident_memory, "{figures:?}");
+        let age = Moment::now().wall.checked_sub(figures.started).unwrap();
         assert!(age < Duration::from_secs(3600), "{age:?}");
         let counted = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-        assert!(told.open_files.abs_diff(counted) < 32, "{told:?}, and the directory has {counted}");
+        assert!(figures.open_files.abs_diff(counted) < 32, "{figures:?}, and the directory has {counted}");
     }
 }

@@ -321,8 +321,8 @@ mod tests {
             (name("held"), own.as_str()),
             (taken, own.as_str()),
         ] {
-            let told = bind_unix(&name).unwrap_err().to_string();
-            assert!(told.contains(advice), "{told}");
+            let sentence = bind_unix(&name).unwrap_err().to_string();
+            assert!(sentence.contains(advice), "{sentence}");
         }
         assert_eq!(advice(io::ErrorKind::PermissionDenied, false), "check that this user may write to its directory");
         assert_eq!(advice(io::ErrorKind::ReadOnlyFilesystem, false), "its directory is on a read-only file system");

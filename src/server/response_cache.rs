@@ -102,8 +102,8 @@ impl ResponseCache {
             return kept.answer.clone();
         }
         // What is rendered is the canonical form, so that an answer cannot depend on what its key does not hold.
-        let asked = key.as_ref().map_or(*request, |key| Request { figures: request.figures, ..key.request() });
-        let rendered = catch_unwind(AssertUnwindSafe(|| view::find(snapshot, look, &asked)));
+        let get = key.as_ref().map_or(*request, |key| Request { figures: request.figures, ..key.request() });
+        let rendered = catch_unwind(AssertUnwindSafe(|| view::find(snapshot, look, &get)));
         let failed = || Response::new(500, view::TEXT, "the answer could not be composed; see the log\n".to_owned());
         let answer = SharedResponse::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
         if let Some(key) = key.filter(|_| answer.status != 404) {
@@ -160,7 +160,7 @@ mod tests {
     use crate::plan::{Plan, Service};
     use crate::state::lifecycle::Lifecycle;
 
-    fn asked(path: &str, authorized: bool) -> Request<'_> {
+    fn get(path: &str, authorized: bool) -> Request<'_> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         Request { method: "GET", path, query, accept: "", authorized, ..Request::default() }
     }
@@ -176,7 +176,7 @@ mod tests {
     fn a_snapshot_is_rendered_once_for_each_view_query_and_authorization() {
         let (mut snapshot, look) = run();
         let mut answers = ResponseCache::default();
-        let first = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
+        let first = answers.answer(&snapshot, look, &get("/status?verbose", false)).text;
         for (path, authorized, same) in [
             ("/status?verbose", false, true),
             ("/status?x=1&verbose=2&y", false, true),
@@ -185,15 +185,15 @@ mod tests {
             ("/status?verbose", true, false),
             ("/?verbose", false, false),
         ] {
-            let text = answers.answer(&snapshot, look, &asked(path, authorized)).text;
+            let text = answers.answer(&snapshot, look, &get(path, authorized)).text;
             assert_eq!(Arc::ptr_eq(&first, &text), same, "{path} {authorized}");
         }
         snapshot.sequence += 1;
-        let second = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
+        let second = answers.answer(&snapshot, look, &get("/status?verbose", false)).text;
         assert!(!Arc::ptr_eq(&first, &second), "a new snapshot is told at once");
         let mut after = |time| {
             let look = Look::fresh(look.now.after(time));
-            Arc::ptr_eq(&second, &answers.answer(&snapshot, look, &asked("/status?verbose", false)).text)
+            Arc::ptr_eq(&second, &answers.answer(&snapshot, look, &get("/status?verbose", false)).text)
         };
         assert!(after(LONGEST_AGE / 10 * 9) && !after(LONGEST_AGE), "no age is older than a second");
     }
@@ -203,10 +203,10 @@ mod tests {
         let (snapshot, look) = run();
         let mut answers = ResponseCache::default();
         for number in 0..1000 {
-            answers.answer(&snapshot, look, &asked(&format!("/actuator/health/nobody-{number}"), false));
-            answers.answer(&snapshot, look, &asked(&format!("/readyz?exclude=x{number}"), false));
-            answers.answer(&snapshot, look, &asked(&format!("/nowhere/{number}"), false));
-            answers.answer(&snapshot, look, &asked(&format!("/status?x={number}"), number % 2 == 0));
+            answers.answer(&snapshot, look, &get(&format!("/actuator/health/nobody-{number}"), false));
+            answers.answer(&snapshot, look, &get(&format!("/readyz?exclude=x{number}"), false));
+            answers.answer(&snapshot, look, &get(&format!("/nowhere/{number}"), false));
+            answers.answer(&snapshot, look, &get(&format!("/status?x={number}"), number % 2 == 0));
         }
         assert_eq!(answers.kept.len(), 2);
         assert!(answers.living.len() <= 3, "{}", answers.living.len());
@@ -221,7 +221,7 @@ mod tests {
         for second in 0..8 {
             // Rendered anew although there is no room: the kept one is a second old.
             let look = Look::fresh(look.now.after(LONGEST_AGE * second));
-            let text = answers.answer(&snapshot, look, &asked("/status?verbose", false)).text;
+            let text = answers.answer(&snapshot, look, &get("/status?verbose", false)).text;
             let reader = Arc::clone(&text);
             let task = tokio::spawn(async move {
                 std::future::pending::<()>().await;

@@ -25,9 +25,9 @@ pub struct Record {
     /// When it ended.
     pub at: Moment,
     /// What it found; `Ok` when it passed.
-    pub class: ErrorKind,
+    pub kind: ErrorKind,
     /// What happened within that class.
-    pub cause: Detail,
+    pub detail: Detail,
     /// The details of a failure.
     pub private: Private,
     /// How long it took.
@@ -169,8 +169,8 @@ impl Check {
 
     /// Takes one result in; between the thresholds the old verdict stays (the kubelet's rule).
     pub fn feed(&mut self, now: Moment, outcome: Outcome) {
-        let Reason { class, cause } = outcome.reason();
-        *self.totals.entry(class).or_default() += 1;
+        let Reason { kind, detail } = outcome.reason();
+        *self.totals.entry(kind).or_default() += 1;
         self.history.feed(now, outcome.result.is_ok(), outcome.elapsed);
         let [passed, failed] = &mut self.durations;
         if outcome.result.is_ok() { passed } else { failed }.observe(outcome.elapsed);
@@ -203,7 +203,7 @@ impl Check {
         }
         let private = outcome.result.as_ref().err().map(|failure| failure.private.clone()).unwrap_or_default();
         let Outcome { elapsed, parts, volume, .. } = outcome;
-        self.records.push_back(Record { at: now, class, cause, private, elapsed, parts, volume });
+        self.records.push_back(Record { at: now, kind, detail, private, elapsed, parts, volume });
     }
 
     /// Whether it is a report on a whole system rather than a check of one dependency.
@@ -222,10 +222,10 @@ impl Check {
         self.records.back()
     }
 
-    /// What `class` means here, as exactly as the newest record says it.
-    pub fn why(&self, class: ErrorKind) -> Reason {
-        let cause = self.last().filter(|record| record.class == class).map_or(Detail::Plain, |record| record.cause);
-        Reason { class, cause }
+    /// What `kind` means here, as exactly as the newest record says it.
+    pub fn why(&self, kind: ErrorKind) -> Reason {
+        let detail = self.last().filter(|record| record.kind == kind).map_or(Detail::Plain, |record| record.detail);
+        Reason { kind, detail }
     }
 
     /// What the check is at `now`, and why when it is not simply up.
@@ -235,10 +235,10 @@ impl Check {
             return (State::Down, ErrorKind::Stale);
         }
         match self.verdict {
-            Verdict::Up if self.failures >= DEGRADED_AFTER => (State::Degraded, last.class),
+            Verdict::Up if self.failures >= DEGRADED_AFTER => (State::Degraded, last.kind),
             Verdict::Up => (State::Up, ErrorKind::Ok),
-            Verdict::Down => (State::Down, last.class),
-            Verdict::Unknown => (State::Unknown, last.class),
+            Verdict::Down => (State::Down, last.kind),
+            Verdict::Unknown => (State::Unknown, last.kind),
         }
     }
 }

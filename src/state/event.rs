@@ -102,7 +102,7 @@ pub enum Event {
     /// A process told how it is.
     Notified(ProcessId, Notice),
     /// Somebody with the right to it wants something of a module.
-    Asked(Order),
+    Ordered(Order),
     /// The configuration was read again: from now on these orders hold. Only checks and modules differ.
     Reloaded(Arc<Plan>),
     /// No child of ours is left.

@@ -189,7 +189,7 @@ impl Lifecycle {
             Event::Stopped(id, number) => self.was_stopped(id, number, effects),
             Event::OutOfMemory(id) => self.out_of_memory = Some(id),
             Event::Notified(id, notice) => self.notified(now, id, notice, effects),
-            Event::Asked(order) => self.take_order(now, order, effects),
+            Event::Ordered(order) => self.take_order(now, order, effects),
             Event::Reloaded(plan) => self.reloaded(now, &plan, effects),
             Event::NoneLeft => self.none_left(),
             Event::Signalled(number) => self.signalled(now, number, effects),

@@ -38,7 +38,7 @@ pub enum Shutdown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survivors {
     /// They were asked to end.
-    Asked,
+    Stopping,
     /// They were sent KILL.
     Killed,
     /// Nobody is left.

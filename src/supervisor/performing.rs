@@ -47,7 +47,7 @@ impl Supervisor {
             }
             Effect::CancelPreparation => self.preparer.cancel(),
             Effect::Spawn(id) => self.spawn(id, None),
-            Effect::QuerySchema(asked) => self.spawn(ProcessId::Migration, Some(asked)),
+            Effect::QuerySchema(purpose) => self.spawn(ProcessId::Migration, Some(purpose)),
             Effect::AwaitGroup(id) => {
                 if !self.awaited_groups.contains(&id) {
                     self.awaited_groups.push(id);

@@ -10,15 +10,15 @@ use crate::process::spawn::SpawnError;
 use crate::state::event::{Event, ProcessId, SchemaQuestion};
 
 impl Supervisor {
-    pub(super) fn spawn(&mut self, id: ProcessId, asked: Option<SchemaQuestion>) {
-        let plan = match (id, asked) {
+    pub(super) fn spawn(&mut self, id: ProcessId, purpose: Option<SchemaQuestion>) {
+        let plan = match (id, purpose) {
             (ProcessId::Main, _) => self.lifecycle.plan().main.clone(),
             (ProcessId::Module(module), _) => self.lifecycle.plan().module(module).map(|module| module.process.clone()),
             (ProcessId::Step(_), _) => {
                 let command = self.lifecycle.step_command();
                 if self.lifecycle.step_is_locked() { command.map(|plan| self.named_after_lock(plan)) } else { command.cloned() }
             }
-            (ProcessId::Migration, asked) => self.lifecycle.plan().migration.as_ref().and_then(|migration| self.task(migration, asked)),
+            (ProcessId::Migration, purpose) => self.lifecycle.plan().migration.as_ref().and_then(|migration| self.task(migration, purpose)),
         };
         let Some(plan) = &plan else { return };
         debug!("starting {}", plan.argv);
@@ -46,14 +46,14 @@ impl Supervisor {
 
     /// The migration's command, or one that is asked about it. What runs under the lock bears the lock's name in the database; a
     /// check may run while another replica holds it, and must not be taken for a leftover.
-    fn task(&self, migration: &MigrationPlan, asked: Option<SchemaQuestion>) -> Option<ProcessPlan> {
-        let question = match asked {
+    fn task(&self, migration: &MigrationPlan, purpose: Option<SchemaQuestion>) -> Option<ProcessPlan> {
+        let question = match purpose {
             None => return Some(self.named_after_lock(&migration.process)),
             Some(SchemaQuestion::Check) => &migration.check,
             Some(SchemaQuestion::Verify) => &migration.verify,
         };
         match question {
-            Some(SchemaCheck::Command(command)) if asked == Some(SchemaQuestion::Verify) => Some(self.named_after_lock(command)),
+            Some(SchemaCheck::Command(command)) if purpose == Some(SchemaQuestion::Verify) => Some(self.named_after_lock(command)),
             Some(SchemaCheck::Command(command)) => Some(command.as_ref().clone()),
             Some(SchemaCheck::Sql(_)) | None => None,
         }

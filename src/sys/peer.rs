@@ -46,8 +46,8 @@ impl Peer {
         static MAPS_ALL: OnceLock<bool> = OnceLock::new();
         static AMBIGUOUS: OnceLock<u32> = OnceLock::new();
         let overflow = *AMBIGUOUS.get_or_init(|| {
-            let told = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
-            told.and_then(|text| text.trim().parse().ok()).unwrap_or(OVERFLOW)
+            let text = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+            text.and_then(|text| text.trim().parse().ok()).unwrap_or(OVERFLOW)
         });
         let maps_all = || *MAPS_ALL.get_or_init(|| fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| maps_everybody(&map)));
         trust(self.uid, geteuid().as_raw(), overflow, maps_all)

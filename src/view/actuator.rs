@@ -43,7 +43,7 @@ pub(super) fn render(
     names: ComponentNames,
 ) -> Option<Response> {
     let kind = syntax(accept);
-    let told = |component: &Component<'_>| Response::document(code(component.status), kind, component);
+    let document = |component: &Component<'_>| Response::document(code(component.status), kind, component);
     let written = if kind == V2 { Syntax::V2 } else { Syntax::V3 };
     let all = || components(assessment, authorized, names, written);
     match path {
@@ -55,7 +55,7 @@ pub(super) fn render(
         }
         ["health", group] if GROUPS.contains(group) => {
             let level = if *group == "liveness" { Level::Live } else { Level::Ready };
-            Some(told(&Component::leaf(state(level, assessment.passes(level)))))
+            Some(document(&Component::leaf(state(level, assessment.passes(level)))))
         }
         ["health", names @ ..] => {
             let has_modules = !assessment.snapshot.modules.is_empty();
@@ -68,7 +68,7 @@ pub(super) fn render(
                 names => all().descend(names),
             };
             // Spring's answer to an unknown component has no body.
-            Some(found.map_or_else(|| Response::new(404, kind, String::new()), |component| told(&component)))
+            Some(found.map_or_else(|| Response::new(404, kind, String::new()), |component| document(&component)))
         }
         _ => None,
     }

@@ -135,16 +135,16 @@ pub(super) fn render(assessment: &Assessment<'_>, query: &str, authorized: bool)
 }
 
 /// ConfigCat's rule from the ring alone; only a stale result, which it does not know, is told as degraded.
-fn status(Assessed { check, class, .. }: &Assessed<'_>) -> &'static str {
+fn status(Assessed { check, kind, .. }: &Assessed<'_>) -> &'static str {
     if check.records.is_empty() {
         return "initializing";
     }
     let last = check.records.iter().rev().take(DEGRADED_AFTER);
-    let balance: isize = last.map(|record| if record.class == ErrorKind::Ok { -1 } else { 1 }).sum();
+    let balance: isize = last.map(|record| if record.kind == ErrorKind::Ok { -1 } else { 1 }).sum();
     match balance > 0 && balance >= DEGRADED_AFTER.min(check.records.len()) as isize {
         true if check.ever_passed => "degraded",
         true => "down",
-        false if *class == ErrorKind::Stale => "degraded",
+        false if *kind == ErrorKind::Stale => "degraded",
         false => "healthy",
     }
 }
@@ -166,19 +166,19 @@ fn root(assessment: &Assessment<'_>) -> &'static str {
 
 fn line(check: &Check, record: &Record, authorized: bool) -> String {
     let at = time::rfc1123(record.at);
-    match record.class {
+    match record.kind {
         ErrorKind::Ok => format!("{at}: [ok] {} check passed", check.kind),
         _ if authorized && !record.private.as_str().is_empty() => format!("{at}: [error] {}", record.private.as_str()),
-        class => format!("{at}: [error] {}", class.public()),
+        kind => format!("{at}: [error] {}", kind.public()),
     }
 }
 
 fn more<'a>(assessed: &Assessed<'a>, assessment: &Assessment<'_>, authorized: bool) -> More<'a> {
-    let Assessed { check, state, class, .. } = *assessed;
+    let Assessed { check, state, kind, .. } = *assessed;
     let buckets = check.history.seen(assessment.look.now).filter(|(_, bucket)| !bucket.is_empty());
     More {
         state: state.word(),
-        class: class.word(),
+        class: kind.word(),
         elapsed_s: check.last().map(|record| record.elapsed.as_secs_f64()),
         since: (!check.records.is_empty()).then(|| time::iso(check.since)),
         target: Some(check.target.as_str()).filter(|target| authorized && !target.is_empty()),
@@ -223,8 +223,8 @@ mod tests {
                 check.feed(now, if record == 'o' { Outcome::passed(Duration::ZERO) } else { failed });
             }
             let look = Look::fresh(Moment::default().after(Duration::from_secs(9)));
-            let (state, class) = check.effective(look.now);
-            assert_eq!(status(&Assessed { check: &check, state, class, counts: true }), expected, "{records}");
+            let (state, kind) = check.effective(look.now);
+            assert_eq!(status(&Assessed { check: &check, state, kind, counts: true }), expected, "{records}");
             assert_eq!(check.records.len(), records.len().min(5));
         }
     }

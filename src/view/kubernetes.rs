@@ -51,7 +51,7 @@ pub(super) fn render_one(assessment: &Assessment<'_>, level: Level, name: &str) 
     Some(if item.passes {
         Response::new(200, TEXT, "ok".to_owned())
     } else {
-        Response::new(500, TEXT, format!("internal server error: {}\n", reason(item.class)))
+        Response::new(500, TEXT, format!("internal server error: {}\n", reason(item.kind)))
     })
 }
 

@@ -186,12 +186,12 @@ impl Page<'_> {
 
     /// How many there are for everybody, who they are for authorized readers.
     fn instances(&mut self) {
-        let Some((told, words)) = self.snapshot.instances.as_ref().zip(summary::instances(self.snapshot, self.look)) else { return };
-        let (class, old) = if summary::instances_are_old(told, self.look) { (" class=\"old\"", " <em>old</em>") } else { ("", "") };
+        let Some((known, words)) = self.snapshot.instances.as_ref().zip(summary::instances(self.snapshot, self.look)) else { return };
+        let (class, old) = if summary::instances_are_old(known, self.look) { (" class=\"old\"", " <em>old</em>") } else { ("", "") };
         let _ = write!(self.html, "<section{class}><h2>Instances of {}{old}</h2><p>{words}</p>", escape(&self.snapshot.service.name));
         if self.authorized {
             self.push("<ul class=\"instances\">");
-            for instance in &told.listed {
+            for instance in &known.listed {
                 let (state, words) = summary::instance(instance, self.look);
                 let name = escape(&instance.name);
                 let _ = write!(self.html, "<li class=\"{}\"><b>{}</b> <span>{name}", state.word(), mark(state));
@@ -203,7 +203,7 @@ impl Page<'_> {
                 }
                 let _ = write!(self.html, "</span> <span>{words}</span></li>");
             }
-            match told.all.saturating_sub(told.listed.len() as u64) {
+            match known.all.saturating_sub(known.listed.len() as u64) {
                 0 => self.push("</ul>"),
                 more => _ = write!(self.html, "<li>and {more} more</li></ul>"),
             }

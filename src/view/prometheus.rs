@@ -89,8 +89,8 @@ fn runs(page: &mut Exposition, name: &str, check: &Check) {
     // The passes stand there from the start, so that their rate is known when they begin.
     let passed = check.totals.get(&ErrorKind::Ok).copied().unwrap_or_default();
     page.sample(name, &[("check", &check.name), ("class", ErrorKind::Ok.word())], passed);
-    for (class, count) in check.totals.iter().filter(|(class, _)| **class != ErrorKind::Ok) {
-        page.sample(name, &[("check", &check.name), ("class", class.word())], count);
+    for (kind, count) in check.totals.iter().filter(|(kind, _)| **kind != ErrorKind::Ok) {
+        page.sample(name, &[("check", &check.name), ("class", kind.word())], count);
     }
 }
 
@@ -130,8 +130,8 @@ fn heartbeat(page: &mut Exposition, snapshot: &Snapshot) {
     page.sample(name, &[("result", "error")], heartbeat.failed.values().sum::<u64>());
     let name = "portcullis_heartbeat_failures_total";
     page.family(name, MetricKind::Counter, "Readiness heartbeats that Redis did not take, by why.", "");
-    for (class, count) in &heartbeat.failed {
-        page.sample(name, &[("reason", class.word())], count);
+    for (kind, count) in &heartbeat.failed {
+        page.sample(name, &[("reason", kind.word())], count);
     }
     let name = "portcullis_heartbeat_last_success_seconds";
     page.family(name, MetricKind::Gauge, "When Redis last took a heartbeat, since the epoch.", "seconds");

@@ -47,25 +47,25 @@ impl<'a> Failing<'a> {
 /// The deep answer: 200 when all that counts is up, else 500.
 pub(super) fn render(assessment: &Assessment<'_>, authorized: bool) -> Response {
     let snapshot = assessment.snapshot;
-    let told: Vec<_> = assessment
+    let members: Vec<_> = assessment
         .named()
         .into_iter()
         .map(|item| {
             let failing = (!item.passes).then(|| match item.check {
                 Some(check) => {
                     let elapsed = check.last().map(|record| record.elapsed).unwrap_or_default();
-                    Failing::new(elapsed, details(check, item.class, authorized))
+                    Failing::new(elapsed, details(check, item.kind, authorized))
                 }
                 None => {
-                    let why = if item.name == "startup" { snapshot.phase.word() } else { item.class.public() };
+                    let why = if item.name == "startup" { snapshot.phase.word() } else { item.kind.public() };
                     Failing::new(assessment.look.now.since(snapshot.started_at), why)
                 }
             });
             (item.name, failing)
         })
         .collect();
-    let checks = Members(told.iter().map(|(name, failing)| (*name, if failing.is_some() { Word::Nok } else { Word::Ok })).collect());
-    let meta: Vec<_> = told.into_iter().filter_map(|(name, failing)| Some((name, failing?))).collect();
+    let checks = Members(members.iter().map(|(name, failing)| (*name, if failing.is_some() { Word::Nok } else { Word::Ok })).collect());
+    let meta: Vec<_> = members.into_iter().filter_map(|(name, failing)| Some((name, failing?))).collect();
     let meta = (!meta.is_empty()).then_some(Members(meta));
     let (code, status) = if assessment.status() == Status::Up { (200, Word::Ok) } else { (500, Word::Nok) };
     Response::document(code, JSON, &Ragflow { checks, status, meta })

@@ -59,16 +59,16 @@ pub(super) fn causes(assessment: &Assessment<'_>, authorized: bool) -> Vec<Strin
 fn causes_but(assessment: &Assessment<'_>, authorized: bool, known: &[&str]) -> Vec<String> {
     // Before the start is through, what was not asked yet is no cause but a consequence.
     let failing = assessment.items(Level::Deep).into_iter();
-    let failing = failing.filter(|item| !item.passes && (assessment.snapshot.started || item.class != ErrorKind::Never));
+    let failing = failing.filter(|item| !item.passes && (assessment.snapshot.started || item.kind != ErrorKind::Never));
     failing
         .filter(|item| item.check.is_some() || !known.contains(&item.name))
         .map(|item| match (item.name, item.check) {
-            (name, Some(check)) => format!("{name}: {}", details(check, item.class, authorized)),
+            (name, Some(check)) => format!("{name}: {}", details(check, item.kind, authorized)),
             ("startup", _) => format!("start not complete: {}", now_doing(assessment, authorized)),
             ("shutdown", _) => "it is being stopped".to_owned(),
             ("supervisor", _) => "the start failed".to_owned(),
             ("scheduler", _) => "the checks do not run any more".to_owned(),
-            (name, None) => format!("{name}: {}", reason(item.class)),
+            (name, None) => format!("{name}: {}", reason(item.kind)),
         })
         .collect()
 }

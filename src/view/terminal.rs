@@ -84,19 +84,19 @@ fn add(text: &mut String, words: fmt::Arguments<'_>) {
 }
 
 fn instances(text: &mut String, snapshot: &Snapshot, look: Look, authorized: bool) {
-    let Some((told, words)) = snapshot.instances.as_ref().zip(summary::instances(snapshot, look)) else { return };
+    let Some((known, words)) = snapshot.instances.as_ref().zip(summary::instances(snapshot, look)) else { return };
     add(text, format_args!("Instances  {words}"));
     if !authorized {
         return;
     }
-    let width = width(told.listed.iter().map(|instance| instance.name.as_str()));
-    for instance in &told.listed {
+    let width = width(known.listed.iter().map(|instance| instance.name.as_str()));
+    for instance in &known.listed {
         let (state, words) = summary::instance(instance, look);
         let own = if instance.own { ", this one" } else { "" };
         let address = instance.address.as_ref().map(|address| format!("  {address}")).unwrap_or_default();
         add(text, format_args!("{} {:width$}  {words}{own}{address}", mark(state), instance.name));
     }
-    let more = told.all.saturating_sub(told.listed.len() as u64);
+    let more = known.all.saturating_sub(known.listed.len() as u64);
     if more > 0 {
         add(text, format_args!("  and {more} more"));
     }

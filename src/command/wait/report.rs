@@ -82,7 +82,7 @@ impl Board {
     /// A refused login is said at once, because it does not mend itself, unless the wait ends with it.
     pub(super) fn failed(&mut self, index: usize, failure: Failure, waited: Duration, tell: bool) {
         let Some(row) = self.rows.get_mut(index) else { return };
-        let news = failure.reason().is_refusal() && row.class() != Some(failure.class);
+        let news = failure.reason().is_refusal() && row.kind() != Some(failure.kind);
         row.fails(failure, waited);
         if tell && news && !self.live && !self.quiet {
             say(&format!("{} is not ready after {}: {}", row.shown, took(waited), row.cause()));
@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn a_time_has_the_digits_that_matter() {
-        for (microseconds, said) in
+        for (microseconds, words) in
             [(40, "0.1ms"), (412, "0.4ms"), (12_345, "12ms"), (3_412_000, "3.4s"), (5_001_000, "5s"), (61_700_000, "1m 1s")]
         {
-            assert_eq!(took(Duration::from_micros(microseconds)), said);
+            assert_eq!(took(Duration::from_micros(microseconds)), words);
         }
     }
 

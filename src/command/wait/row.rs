@@ -87,8 +87,8 @@ impl Row {
     }
 
     /// Why it was not ready when it was last asked; none before, and once it is ready.
-    pub(super) fn class(&self) -> Option<ErrorKind> {
-        if self.holding.is_some() { Some(ErrorKind::NotReady) } else { self.last.as_ref().map(|failure| failure.class) }
+    pub(super) fn kind(&self) -> Option<ErrorKind> {
+        if self.holding.is_some() { Some(ErrorKind::NotReady) } else { self.last.as_ref().map(|failure| failure.kind) }
     }
 
     /// What is said of one that is ready, and was not for long enough yet.
@@ -121,7 +121,7 @@ impl Row {
     fn describe(&self, main: Option<&Failure>) -> String {
         let Some(main) = main else { return "no answer yet; check that the server answers".to_owned() };
         let other = |when: &str, other: Option<&Failure>| match other {
-            Some(other) if other.class != main.class => format!("; {when}: {} ({})", other.reason().words(), other.private.as_str()),
+            Some(other) if other.kind != main.kind => format!("; {when}: {} ({})", other.reason().words(), other.private.as_str()),
             _ => String::new(),
         };
         let details = if main.private.as_str().is_empty() { String::new() } else { format!(" ({})", main.private.as_str()) };
@@ -134,7 +134,7 @@ impl Row {
         let (word, sentence) = match (self.ready, &self.last) {
             (Some(_), _) => ("ready", "ready"),
             (None, _) if self.holding.is_some() => ("holding", "ready, not long enough"),
-            (None, Some(last)) => (last.class.word(), last.reason().words()),
+            (None, Some(last)) => (last.kind.word(), last.reason().words()),
             (None, None) => ("asking", "asking"),
         };
         if !wide {
@@ -146,15 +146,15 @@ impl Row {
 
     pub(super) fn json(&self) -> Value {
         let main = if self.holding.is_some() { None } else { self.longest() };
-        let class = if self.holding.is_some() { Some(ErrorKind::NotReady) } else { main.map(|failure| failure.class) };
+        let kind = if self.holding.is_some() { Some(ErrorKind::NotReady) } else { main.map(|failure| failure.kind) };
         json!({
             "target": self.shown,
             "kind": self.kind,
             "ready": self.ready.is_some(),
             "ready_after_ms": self.ready.map(|after| after.as_millis() as u64),
-            "class": if self.ready.is_some() { Some("ok") } else { class.map(ErrorKind::word) },
+            "class": if self.ready.is_some() { Some("ok") } else { kind.map(ErrorKind::word) },
             "detail": if self.ready.is_some() { None } else { self.hold().or_else(|| main.map(|failure| failure.private.as_str().to_owned())) },
-            "first_class": self.first.as_ref().map(|failure| failure.class.word()),
+            "first_class": self.first.as_ref().map(|failure| failure.kind.word()),
             "first_detail": self.first.as_ref().map(|failure| failure.private.as_str()),
         })
     }
@@ -199,9 +199,9 @@ mod tests {
     #[test]
     fn lost_sessions_are_counted_where_it_has_to_stay_ready() {
         let mut row = row();
-        for (lost, said) in [(0, ""), (1, "; its connection was lost once"), (2, "; its connection was lost 2 times")] {
+        for (lost, words) in [(0, ""), (1, "; its connection was lost once"), (2, "; its connection was lost 2 times")] {
             row.holds(Hold { wanted: at(5_000), lost }, at(1));
-            assert_eq!(row.verdict(), format!("ready, but not yet for 5s without a break{said}"));
+            assert_eq!(row.verdict(), format!("ready, but not yet for 5s without a break{words}"));
         }
     }
 }

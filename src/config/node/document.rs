@@ -87,14 +87,14 @@ pub fn parse_document(text: &str, place: &dyn Fn(u32, u32) -> Origin) -> (Table,
         let span = error.span().unwrap_or_default();
         let origin = places.at(span.start);
         let message = error.message().trim();
-        let told = if message == "duplicate key" {
+        let sentence = if message == "duplicate key" {
             let key = text.get(span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
             let first = places.first(key, span.start, &read).map(|first| format!("; first at {first}")).unwrap_or_default();
             format!("`{key}` is written twice{first}")
         } else {
             format!("{message}{}", places.key(span.start).map(|key| format!(", at `{key}`")).unwrap_or_default())
         };
-        Problem::at(&origin, format!("not TOML: {told}"))
+        Problem::at(&origin, format!("not TOML: {sentence}"))
     };
     // What comes after the first one in a line follows from it.
     let mut lines = std::collections::BTreeSet::new();
@@ -174,8 +174,8 @@ mod tests {
             assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), [problem], "{text}");
         }
         let (_, problems) = parse_document("a = 1\nmode = 'x\nb = 1\n", &file);
-        let told = problems.first().unwrap().to_string();
-        assert!(told.starts_with("p.toml:2:") && told.ends_with(", at `mode`"), "{told}");
+        let sentence = problems.first().unwrap().to_string();
+        assert!(sentence.starts_with("p.toml:2:") && sentence.ends_with(", at `mode`"), "{sentence}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub enum NamedCondition {
     /// It stands here.
     Written(Node),
     /// It is being asked, so that it cannot name itself.
-    Asked,
+    Evaluating,
 }
 
 impl Context<'_> {

@@ -21,7 +21,7 @@ impl Obstacle {
             (Self::Failed(now), Self::Failed(before)) if now == before => {}
             (Self::Failed(failure), _) => tracing::warn!(
                 lock = place,
-                class = failure.class.word(),
+                kind = failure.kind.word(),
                 why = failure.private.as_str(),
                 "the migration lock cannot be asked for"
             ),

@@ -77,39 +77,39 @@ fn lies_are_not_believed() {
 
 #[test]
 fn what_is_no_answer_to_the_question_is_passed_over() {
-    let asked = question();
-    let good = answer(&asked, 0, 1, &[record(&ASKED, 1, &[10, 0, 0, 1])]);
-    assert!(asked.read(&good).is_some());
+    let query = question();
+    let good = answer(&query, 0, 1, &[record(&ASKED, 1, &[10, 0, 0, 1])]);
+    assert!(query.read(&good).is_some());
     for (index, value, why) in
         [(0, good[0] ^ 1, "another id"), (2, 0x01, "a question"), (2, 0xa1, "another opcode"), (13, b'e', "another name")]
     {
         let mut bytes = good.clone();
         bytes[index] = value;
-        assert_eq!(asked.read(&bytes), None, "{why}");
+        assert_eq!(query.read(&bytes), None, "{why}");
     }
     let other = DnsQuery::new("db.example", Family::V6, false).unwrap();
-    assert_eq!(asked.read(&answer(&other, 0, 0, &[])), None, "another family and id");
-    let mut none = answer(&asked, 1, 0, &[])[..12].to_vec();
+    assert_eq!(query.read(&answer(&other, 0, 0, &[])), None, "another family and id");
+    let mut none = answer(&query, 1, 0, &[])[..12].to_vec();
     none[5] = 0;
-    assert_eq!(asked.read(&none).map(|answer| answer.result), Some(DnsResult::Refused("FORMERR")), "a refusal that repeats nothing");
+    assert_eq!(query.read(&none).map(|answer| answer.result), Some(DnsResult::Refused("FORMERR")), "a refusal that repeats nothing");
     none[3] = 0x80;
-    assert_eq!(asked.read(&none), None, "an answer to nothing");
+    assert_eq!(query.read(&none), None, "an answer to nothing");
 }
 
 #[test]
 fn counts_that_promise_more_than_there_is_are_no_harm() {
-    let asked = question();
+    let query = question();
     for count in [2, 0xffff] {
-        let bytes = answer(&asked, 0, count, &[record(&ASKED, 1, &[10, 0, 0, 1])]);
-        let read = asked.read(&bytes).unwrap().result;
+        let bytes = answer(&query, 0, count, &[record(&ASKED, 1, &[10, 0, 0, 1])]);
+        let read = query.read(&bytes).unwrap().result;
         assert!(read == addresses(&[[10, 0, 0, 1]]) || read == DnsResult::Nothing, "{read:?}");
     }
-    let mut bytes = answer(&asked, 3, 0, &[]);
-    assert_eq!(asked.read(&bytes).unwrap().result, DnsResult::Missing);
+    let mut bytes = answer(&query, 3, 0, &[]);
+    assert_eq!(query.read(&bytes).unwrap().result, DnsResult::Missing);
     bytes[2] |= 0x02;
-    assert!(asked.read(&bytes).unwrap().truncated);
+    assert!(query.read(&bytes).unwrap().truncated);
     for (code, word) in [(2, "SERVFAIL"), (4, "NOTIMP"), (5, "REFUSED"), (11, "with an unknown code")] {
-        assert_eq!(asked.read(&answer(&asked, code, 0, &[])).unwrap().result, DnsResult::Refused(word));
+        assert_eq!(query.read(&answer(&query, code, 0, &[])).unwrap().result, DnsResult::Refused(word));
     }
 }
 
@@ -126,24 +126,24 @@ fn edns_is_asked_for_where_it_is_wanted() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-        let asked = question();
-        let _ = asked.read(&bytes);
+        let query = question();
+        let _ = query.read(&bytes);
         // With the right head, so that what follows is looked at.
-        let mut answer = answer(&asked, 0, 0xffff, &[bytes]);
+        let mut answer = answer(&query, 0, 0xffff, &[bytes]);
         answer[8..12].fill(0xff);
-        let _ = asked.read(&answer);
+        let _ = query.read(&answer);
     }
 
     #[test]
     fn a_bent_answer_yields_its_address_or_none(at in 0_usize..90, value in any::<u8>(), length in 0_usize..90) {
-        let asked = question();
+        let query = question();
         let real = encoded("real.example");
-        let mut bytes = answer(&asked, 0, 2, &[record(&ASKED, 5, &real), record(&real, 1, &[10, 0, 0, 1])]);
+        let mut bytes = answer(&query, 0, 2, &[record(&ASKED, 5, &real), record(&real, 1, &[10, 0, 0, 1])]);
         if let Some(byte) = bytes.get_mut(at) {
             *byte = value;
         }
         bytes.truncate(length);
-        if let Some(DnsMessage { result: DnsResult::Addresses(found), .. }) = asked.read(&bytes) {
+        if let Some(DnsMessage { result: DnsResult::Addresses(found), .. }) = query.read(&bytes) {
             prop_assert_eq!(found.len(), 1);
         }
     }

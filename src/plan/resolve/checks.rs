@@ -80,12 +80,12 @@ fn check(checks: &Section<'_>, entry: &Entry, module: Option<&str>, depth: Depth
         // From the first answer to the last one that is needed, at the slowest pace.
         let between = interval.saturating_mul(passes.saturating_sub(1));
         let longest = between.saturating_add(between / 10);
-        let told = format!("asked every {} at most", humantime::format_duration(interval));
+        let rate = format!("asked every {} at most", humantime::format_duration(interval));
         if passes > 1 && wait <= longest {
-            section.problem("wait", format!("is too short for {passes} passes (`success_threshold`) of a check that is {told}"));
+            section.problem("wait", format!("is too short for {passes} passes (`success_threshold`) of a check that is {rate}"));
         } else if wait <= interval {
             let wait = humantime::format_duration(wait);
-            context.notice(format!("check {name} is {told}, so once within its wait of {wait}: that answer decides the start"));
+            context.notice(format!("check {name} is {rate}, so once within its wait of {wait}: that answer decides the start"));
         }
     }
     used.then_some(CheckPlan {

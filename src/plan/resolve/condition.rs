@@ -62,7 +62,7 @@ enum Commands<'t> {
     /// They cannot be asked here.
     Refused,
     /// They are asked at once, as portcullis itself.
-    Asked,
+    Run,
     /// They are asked later, and run so.
     Later(Run<'t>),
 }
@@ -242,7 +242,7 @@ impl<'c> Reader<'c, '_> {
         let holds = match self.context.condition(name) {
             Some(NamedCondition::Written(_)) if self.depth == Depth::Syntax => return Found::nothing(),
             Some(NamedCondition::Written(node)) => named::decide(self.context, name, &node),
-            Some(NamedCondition::Asked) => {
+            Some(NamedCondition::Evaluating) => {
                 section.problem("condition", format!("names `{name}`, which is itself decided by this"));
                 return Found::nothing();
             }

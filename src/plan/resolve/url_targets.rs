@@ -53,9 +53,9 @@ pub fn targets_with(urls: &[String], flags: &TlsFlags, environment: &Environment
     let context = Context::new(environment);
     let flags = flags.entries();
     if !flags.is_empty() && !urls.iter().any(|url| target::is_secure(url)) {
-        let told: Vec<_> = flags.iter().map(|flag| flag.origin.to_string()).collect();
+        let origins: Vec<_> = flags.iter().map(|flag| flag.origin.to_string()).collect();
         let why = "concerns https, rediss and grpcs targets, and there is none; databases take it in their url, as `sslrootcert=`";
-        context.problem(Problem::usage(format!("{}: {why}", told.join(", "))));
+        context.problem(Problem::usage(format!("{}: {why}", origins.join(", "))));
     }
     let read = |(index, url): (usize, &String)| {
         // Its number and not its text, which may hold a password in the wrong place.

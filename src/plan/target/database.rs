@@ -129,7 +129,7 @@ pub struct MysqlTarget {
 pub enum ServerKey {
     /// The server tells it: who only listens learns nothing, who answers in the server's place learns the password.
     #[default]
-    Asked,
+    Requested,
     /// Nowhere: such a login needs TLS or a unix socket.
     None,
     /// A file (PEM), whatever the server says; read when a connection is made.

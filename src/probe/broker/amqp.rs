@@ -103,7 +103,7 @@ fn refusal(arguments: &[u8]) -> Failure {
     let [high, low, length, rest @ ..] = arguments else { return protocol("the broker's refusal is cut short") };
     let code = u16::from_be_bytes([*high, *low]);
     let words = String::from_utf8_lossy(rest.get(..usize::from(*length)).unwrap_or(rest)).into_owned();
-    let class = match code {
+    let kind = match code {
         530 if words.contains("not found") => ErrorKind::Missing,
         530 if words.contains("limit") => ErrorKind::NotReady,
         403 | 530 => ErrorKind::Auth,
@@ -111,7 +111,7 @@ fn refusal(arguments: &[u8]) -> Failure {
         320 | 506 | 541 => ErrorKind::NotReady,
         _ => ErrorKind::Protocol,
     };
-    Failure::new(class, &format!("{code} {words}"))
+    Failure::new(kind, &format!("{code} {words}"))
 }
 
 #[cfg(test)]
@@ -122,14 +122,14 @@ mod tests {
     fn a_refusal_has_a_class_and_the_brokers_words() {
         let close = |code: u16, words: &str| refusal(&[&code.to_be_bytes()[..], &short(words), &[0; 4]].concat());
         let missing = close(530, "NOT_ALLOWED - vhost x not found");
-        assert_eq!((missing.class, missing.private.as_str()), (ErrorKind::Missing, "530 NOT_ALLOWED - vhost x not found"));
-        assert_eq!(close(530, "NOT_ALLOWED - access to vhost '/' refused for user 'a'").class, ErrorKind::Auth);
+        assert_eq!((missing.kind, missing.private.as_str()), (ErrorKind::Missing, "530 NOT_ALLOWED - vhost x not found"));
+        assert_eq!(close(530, "NOT_ALLOWED - access to vhost '/' refused for user 'a'").kind, ErrorKind::Auth);
         assert_eq!(
-            close(530, "NOT_ALLOWED - access to vhost '/' refused for user 'a': connection limit (1) is reached").class,
+            close(530, "NOT_ALLOWED - access to vhost '/' refused for user 'a': connection limit (1) is reached").kind,
             ErrorKind::NotReady
         );
-        assert_eq!(close(403, "ACCESS_REFUSED - Login was refused").class, ErrorKind::Auth);
-        assert_eq!(close(541, "INTERNAL_ERROR").class, ErrorKind::NotReady);
-        assert_eq!(refusal(&[1]).class, ErrorKind::Protocol);
+        assert_eq!(close(403, "ACCESS_REFUSED - Login was refused").kind, ErrorKind::Auth);
+        assert_eq!(close(541, "INTERNAL_ERROR").kind, ErrorKind::NotReady);
+        assert_eq!(refusal(&[1]).kind, ErrorKind::Protocol);
     }
 }

@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn an_answer_is_judged() {
         assert_eq!(judge(&answer(NUMBER, 0, 3, &[0, 1, 18])), Some(Ok(())));
-        assert_eq!(judge(&answer(NUMBER, 0, 1, &[18])).unwrap().unwrap_err().class, ErrorKind::Protocol);
-        assert_eq!(judge(&answer(NUMBER, 35, 0, &[])).unwrap().unwrap_err().class, ErrorKind::NotReady);
+        assert_eq!(judge(&answer(NUMBER, 0, 1, &[18])).unwrap().unwrap_err().kind, ErrorKind::Protocol);
+        assert_eq!(judge(&answer(NUMBER, 35, 0, &[])).unwrap().unwrap_err().kind, ErrorKind::NotReady);
         for wrong in [
             answer(1, 0, 1, &[1]),
             answer(NUMBER, 0, 2, &[1]),

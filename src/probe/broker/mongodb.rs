@@ -50,14 +50,14 @@ async fn command(stream: &mut Stream, number: i32, name: &str) -> Result<Vec<(St
         return Ok(fields);
     }
     let words = if let Some(Value::Text(words)) = value("errmsg") { words } else { "the command failed".to_owned() };
-    let class = match value("code") {
+    let kind = match value("code") {
         // Unauthorized, AuthenticationFailed, AuthenticationRestrictionUnmet.
         Some(Value::Number(13.0 | 18.0 | 8000.0)) => ErrorKind::Auth,
         // ShutdownInProgress, NotYetInitialized, InterruptedAtShutdown, PrimarySteppedDown, InterruptedDueToReplStateChange.
         Some(Value::Number(91.0 | 94.0 | 11600.0 | 189.0 | 11602.0)) => ErrorKind::NotReady,
         _ => ErrorKind::Protocol,
     };
-    Err(Failure::new(class, &format!("{name}: {words}")))
+    Err(Failure::new(kind, &format!("{name}: {words}")))
 }
 
 fn message(number: i32, name: &str) -> Vec<u8> {
@@ -117,8 +117,8 @@ mod tests {
         // MongoDB's manual, "OP_MSG": header, flags, kind 0, {ping: 1, $db: "admin"}.
         let expected = b"\x33\0\0\0\x02\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\x1e\0\0\0\x10ping\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0";
         assert_eq!(message(2, "ping"), expected);
-        let told = fields(&message(2, "ping")[21..]).unwrap();
-        assert_eq!(told, [("ping".to_owned(), Value::Number(1.0)), ("$db".to_owned(), Value::Text("admin".to_owned()))]);
+        let sent = fields(&message(2, "ping")[21..]).unwrap();
+        assert_eq!(sent, [("ping".to_owned(), Value::Number(1.0)), ("$db".to_owned(), Value::Text("admin".to_owned()))]);
     }
 
     proptest! {

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::{after, shared};
-use super::{class_of_io, shown};
+use super::{kind_of_io, shown};
 use crate::outcome::{ErrorKind, Failure};
 
 /// After so long without an answer the next address is tried beside the one before (RFC 8305, 5).
@@ -49,7 +49,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
     let time = deadline.saturating_duration_since(began);
     let stagger = STAGGER.min(shared(time, addresses.len().saturating_add(1))).max(CLOSEST);
     let mut waiting: VecDeque<_> = addresses.into();
-    let (mut open, mut told): (Vec<Open>, Option<Failure>) = (Vec::new(), None);
+    let (mut open, mut failure): (Vec<Open>, Option<Failure>) = (Vec::new(), None);
     let mut due = began;
     loop {
         if due <= Instant::now()
@@ -60,14 +60,14 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
                 Ok(Begun::Connected(stream)) => return Ok(stream),
                 Ok(Begun::Pending(stream)) => open.push((address, stream)),
                 Err(error) => {
-                    keep_refusal(&mut told, address, &error);
+                    keep_refusal(&mut failure, address, &error);
                     due = Instant::now();
                     continue;
                 }
             }
         }
         if open.is_empty() && waiting.is_empty() {
-            return Err(told.unwrap_or_else(|| Failure::new(ErrorKind::Dns, "the name has no address")));
+            return Err(failure.unwrap_or_else(|| Failure::new(ErrorKind::Dns, "the name has no address")));
         }
         let more = !waiting.is_empty();
         tokio::select! {
@@ -75,12 +75,12 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>, deadline: Instant, refus
             (address, decided) = poll_fn(|context| first_decided(&mut open, context)) => match decided {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
-                    keep_refusal(&mut told, address, &error);
+                    keep_refusal(&mut failure, address, &error);
                     due = Instant::now();
                 }
             },
             () = sleep_until(due), if more => {}
-            () = sleep_until(deadline) => return Err(told.filter(|told| told.class == ErrorKind::Refused).unwrap_or_else(|| silent(&open, time))),
+            () = sleep_until(deadline) => return Err(failure.filter(|failure| failure.kind == ErrorKind::Refused).unwrap_or_else(|| silent(&open, time))),
         }
     }
 }
@@ -97,9 +97,9 @@ fn first_decided(open: &mut Vec<Open>, context: &mut Context<'_>) -> Poll<(Socke
     Poll::Ready((address, result.map(|()| stream)))
 }
 
-fn keep_refusal(told: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
-    if told.as_ref().is_none_or(|before| before.class != ErrorKind::Refused) {
-        *told = Some(Failure::new(class_of_io(error), &format!("connecting to {address}: {error}")));
+fn keep_refusal(failure: &mut Option<Failure>, address: SocketAddr, error: &io::Error) {
+    if failure.as_ref().is_none_or(|before| before.kind != ErrorKind::Refused) {
+        *failure = Some(Failure::new(kind_of_io(error), &format!("connecting to {address}: {error}")));
     }
 }
 
@@ -147,8 +147,8 @@ fn begin(address: SocketAddr, refused: &mut RefusedSocket) -> io::Result<Begun> 
 fn connect_now(file: &OwnedFd, address: SocketAddr) -> nix::Result<bool> {
     let to = SockaddrStorage::from(address);
     // Asked a second time the kernel says what has come of it, and on this host that is decided by then.
-    let asked = || nix::sys::socket::connect(file.as_raw_fd(), &to);
-    match asked().or_else(|errno| if errno == Errno::EINPROGRESS { asked() } else { Err(errno) }) {
+    let attempt = || nix::sys::socket::connect(file.as_raw_fd(), &to);
+    match attempt().or_else(|errno| if errno == Errno::EINPROGRESS { attempt() } else { Err(errno) }) {
         Ok(()) | Err(Errno::EISCONN) => Ok(false),
         Err(Errno::EINPROGRESS | Errno::EALREADY) => Ok(true),
         Err(errno) => Err(errno),

@@ -161,9 +161,9 @@ struct InBody {
 impl Tokens {
     /// Those in the body, else those in the cookies.
     fn of(answer: &HttpReply) -> Self {
-        let told = |text: &str| (!text.is_empty() && text.len() <= LONGEST_TOKEN).then(|| Secret::unlisted(text));
+        let secret = |text: &str| (!text.is_empty() && text.len() <= LONGEST_TOKEN).then(|| Secret::unlisted(text));
         let body = answer.read::<LoggedIn>().ok().map(|answer| answer.data);
-        let of = |name: &str, in_body: Option<&str>| in_body.and_then(told).or_else(|| cookie(&answer.headers, name).and_then(told));
+        let of = |name: &str, in_body: Option<&str>| in_body.and_then(secret).or_else(|| cookie(&answer.headers, name).and_then(secret));
         Self {
             access: of("access_token", body.as_ref().map(|body| body.access.as_str())),
             refresh: of("refresh_token", body.as_ref().map(|body| body.refresh.as_str())),

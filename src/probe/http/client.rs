@@ -13,7 +13,7 @@ use url::{Position, Url};
 
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::Address;
-use crate::probe::dial::{class_of_chain, class_of_io, resolve, shown, words_of_chain};
+use crate::probe::dial::{kind_of_chain, kind_of_io, resolve, shown, words_of_chain};
 use crate::probe::tls;
 
 /// The most headers that are read; the client bounds the head at 400 KiB.
@@ -67,9 +67,9 @@ pub(in crate::probe) struct ExchangeError {
 impl ExchangeError {
     /// What an error of the client means. Its own text names the URL, whose query may hold a key, so only its causes are told.
     pub(in crate::probe) fn of(error: &reqwest::Error, url: &Url, within: Duration) -> Self {
-        let connecting = |class, words: &dyn std::fmt::Display| {
+        let connecting = |kind, words: &dyn std::fmt::Display| {
             let place = &url[Position::BeforeHost..Position::AfterPort];
-            Self { failure: Failure::new(class, &format!("connecting to {place}: {words}")), connected: false }
+            Self { failure: Failure::new(kind, &format!("connecting to {place}: {words}")), connected: false }
         };
         let connected = |failure| Self { failure, connected: true };
         if let Some(Unresolved(failure)) = cause(error) {
@@ -81,7 +81,7 @@ impl ExchangeError {
                 // The TLS layer wraps the errors of the stream below it.
                 Some(outer) => match outer.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()) {
                     Some(handshake) => connected(tls::failure(handshake)),
-                    None => connecting(class_of_io(outer), outer),
+                    None => connecting(kind_of_io(outer), outer),
                 },
                 None => connecting(ErrorKind::Protocol, &error.source().map(words_of_chain).unwrap_or_default()),
             };
@@ -99,8 +99,8 @@ pub(in crate::probe) fn response_failure(error: &reqwest::Error) -> Failure {
         return Failure::new(ErrorKind::Protocol, &error.source().map(words_of_chain).unwrap_or_default());
     };
     let closed = error.is_incomplete_message() || error.is_canceled();
-    let class = class_of_chain(error).unwrap_or(if closed { ErrorKind::Refused } else { ErrorKind::Protocol });
-    Failure::new(class, &words_of_chain(error)).once_connected()
+    let kind = kind_of_chain(error).unwrap_or(if closed { ErrorKind::Refused } else { ErrorKind::Protocol });
+    Failure::new(kind, &words_of_chain(error)).once_connected()
 }
 
 /// The first cause of this type.

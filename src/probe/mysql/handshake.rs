@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(hex(&proof("caching_sha2_password", "secret", &challenge).unwrap()), CACHING);
         assert_eq!(proof("mysql_native_password", "", &challenge).unwrap(), b"");
         assert!(proof("mysql_clear_password", "secret", &challenge).is_err());
-        assert_eq!(proof("client_ed25519", "secret", &challenge).unwrap_err().class, ErrorKind::Auth);
+        assert_eq!(proof("client_ed25519", "secret", &challenge).unwrap_err().kind, ErrorKind::Auth);
     }
 
     const NATIVE: &str = "b32bb3a583e1340c0a1108d58b1be49781ad8c2f";

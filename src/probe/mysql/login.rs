@@ -72,7 +72,7 @@ async fn encrypted(wire: &mut Wire, target: &MysqlTarget, password: &str, challe
             return Err(Failure::new(ErrorKind::Auth, words));
         }
         ServerKey::File(path) => rsa::read(path)?,
-        ServerKey::Asked => {
+        ServerKey::Requested => {
             wire.send(&[request]).await?;
             match wire.receive().await?.as_slice() {
                 [0x01, key @ ..] => String::from_utf8_lossy(key).into_owned(),

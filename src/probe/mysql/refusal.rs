@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::outcome::{Detail, ErrorKind, Failure};
-use crate::probe::dial::class_of_io;
+use crate::probe::dial::kind_of_io;
 use crate::probe::tls;
 
 /// What the server says when it refuses: a number, after the greeting also a SQLSTATE, and words.
@@ -17,17 +17,17 @@ pub(super) fn refusal(rest: &[u8]) -> Failure {
         rest => (&b""[..], rest),
     };
     let (state, words) = (String::from_utf8_lossy(state), String::from_utf8_lossy(words));
-    let class = class_of_error(number);
-    let cause = match number {
+    let kind = kind_of_error(number);
+    let detail = match number {
         1040 | 1203 | 1226 => Detail::Full,
-        _ if class == ErrorKind::Missing => Detail::NoDatabase,
+        _ if kind == ErrorKind::Missing => Detail::NoDatabase,
         _ => Detail::Plain,
     };
-    Failure::new(class, format!("error {number} {state}: {words}").trim()).because(cause)
+    Failure::new(kind, format!("error {number} {state}: {words}").trim()).because(detail)
 }
 
 /// The class of an error number (MySQL's server error reference, MariaDB's alike).
-const fn class_of_error(number: u16) -> ErrorKind {
+const fn kind_of_error(number: u16) -> ErrorKind {
     match number {
         // User, password, host, right, plugin, expired password, locked account.
         1044 | 1045 | 1130 | 1142 | 1227 | 1251 | 1524 | 1698 | 1820 | 1862 | 2059 | 3118 | 3955 | 4151 => ErrorKind::Auth,
@@ -45,7 +45,7 @@ pub(super) fn lost(error: &io::Error) -> Failure {
     if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
         return tls::failure(error);
     }
-    Failure::new(class_of_io(error), &format!("talking to the server: {error}")).once_connected()
+    Failure::new(kind_of_io(error), &format!("talking to the server: {error}")).once_connected()
 }
 
 #[cfg(test)]
@@ -55,11 +55,11 @@ mod tests {
     #[test]
     fn a_refusal_has_a_class_and_keeps_its_numbers() {
         let failure = refusal(b"\x15\x04#28000Access denied for user 'app'@'localhost'");
-        assert_eq!(failure.class, ErrorKind::Auth);
+        assert_eq!(failure.kind, ErrorKind::Auth);
         assert_eq!(failure.private.as_str(), "error 1045 28000: Access denied for user 'app'@'localhost'");
         let missing = refusal(b"\x19\x04#42000Unknown database 'app'");
-        assert_eq!((missing.class, missing.cause), (ErrorKind::Missing, Detail::NoDatabase));
-        assert_eq!(refusal(b"\x10\x04Too many connections").class, ErrorKind::NotReady);
-        assert_eq!(refusal(b"").class, ErrorKind::Protocol);
+        assert_eq!((missing.kind, missing.detail), (ErrorKind::Missing, Detail::NoDatabase));
+        assert_eq!(refusal(b"\x10\x04Too many connections").kind, ErrorKind::NotReady);
+        assert_eq!(refusal(b"").kind, ErrorKind::Protocol);
     }
 }

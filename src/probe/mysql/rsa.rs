@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused_and_nothing_is_sent() {
         for key in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "hunter2"] {
-            assert_eq!(seal(key, "secret", b"12345678901234567890").unwrap_err().class, ErrorKind::Protocol);
+            assert_eq!(seal(key, "secret", b"12345678901234567890").unwrap_err().kind, ErrorKind::Protocol);
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Watch {
     skip: usize,
     begun: bool,
     /// Whether the server asked for a proof.
-    asked: bool,
+    requested: bool,
     over: bool,
 }
 
@@ -63,7 +63,7 @@ impl Watch {
     const GREETINGS: &[u8] = b"RENv";
 
     fn new(methods: Option<AuthMethods>) -> Self {
-        Self { breach: Breach::default(), methods, head: Vec::new(), skip: 0, begun: false, asked: false, over: false }
+        Self { breach: Breach::default(), methods, head: Vec::new(), skip: 0, begun: false, requested: false, over: false }
     }
 
     fn look(&mut self, mut bytes: &[u8]) -> Result<(), Wrong> {
@@ -105,7 +105,7 @@ impl Watch {
         let (allowed, words) = match code {
             0 => {
                 self.over = true;
-                (self.asked || allowed("none"), "the server lets us in without a proof, which require_auth forbids")
+                (self.requested || allowed("none"), "the server lets us in without a proof, which require_auth forbids")
             }
             3 => (allowed("password"), "the server wants the password in clear, which require_auth forbids"),
             5 => (allowed("md5"), "the server wants an MD5 of the password, which require_auth forbids"),
@@ -113,10 +113,10 @@ impl Watch {
             9 => (allowed("sspi"), "the server wants a login by SSPI, which require_auth forbids"),
             10 => (allowed("scram-sha-256"), "the server wants a login by SCRAM, which require_auth forbids"),
             // The further steps of SCRAM, which began with 10.
-            11 | 12 => (self.asked, "the server goes on with a login that it did not begin"),
+            11 | 12 => (self.requested, "the server goes on with a login that it did not begin"),
             _ => (self.methods.is_none(), "the server wants a login of another kind, which require_auth forbids"),
         };
-        self.asked |= code != 0;
+        self.requested |= code != 0;
         if allowed { Ok(()) } else { Err(Wrong::Breach(words)) }
     }
 }

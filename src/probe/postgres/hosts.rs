@@ -38,7 +38,7 @@ async fn first(
     role: ServerRole,
 ) -> Result<Session, Failure> {
     let share = within.checked_div(hosts.len() as u32).unwrap_or(within);
-    let mut told: Vec<(&PostgresHost, Failure)> = Vec::new();
+    let mut failures: Vec<(&PostgresHost, Failure)> = Vec::new();
     for host in hosts {
         let attempt = async {
             let session = Session::new(log_in(target, host, name, share).await?);
@@ -49,16 +49,16 @@ async fn first(
             Ok(session) => return Ok(session),
             // As libpq: who refuses the login refuses it for all of them.
             Err(failure) if failure.reason().is_refusal() => return Err(failure.of(&host.address.to_string())),
-            Err(failure) => told.push((*host, failure)),
+            Err(failure) => failures.push((*host, failure)),
         }
     }
-    Err(summary(&told))
+    Err(summary(&failures))
 }
 
 /// One failure in the words of all: of the kind that says most, which is what a server said of itself.
-fn summary(told: &[(&PostgresHost, Failure)]) -> Failure {
-    let most = told.iter().find(|(_, failure)| failure.class == ErrorKind::NotReady).or(told.first());
-    let words: Vec<_> = told.iter().map(|(host, failure)| format!("{}: {}", host.address, failure.private.as_str())).collect();
+fn summary(failures: &[(&PostgresHost, Failure)]) -> Failure {
+    let most = failures.iter().find(|(_, failure)| failure.kind == ErrorKind::NotReady).or(failures.first());
+    let words: Vec<_> = failures.iter().map(|(host, failure)| format!("{}: {}", host.address, failure.private.as_str())).collect();
     let why = most.map_or(ErrorKind::Internal.into(), |(_, failure)| failure.reason());
-    Failure::new(why.class, &words.join("; ")).because(why.cause)
+    Failure::new(why.kind, &words.join("; ")).because(why.detail)
 }

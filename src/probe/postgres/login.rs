@@ -16,7 +16,7 @@ use super::guard::{Guard, guard};
 use crate::outcome::{ErrorKind, Failure};
 use crate::plan::target::{Address, PostgresHost, PostgresTarget, SslMode, Verify};
 use crate::probe::bounded::{Allowance, Bounded};
-use crate::probe::dial::{Duplex, class_of_io, dial, dial_unix, notice_loss};
+use crate::probe::dial::{Duplex, dial, dial_unix, kind_of_io, notice_loss};
 use crate::probe::tls;
 
 /// How long sent data may stay unacknowledged before the kernel gives the connection up: a lock is lost well before its lease ends
@@ -64,7 +64,7 @@ pub(super) async fn log_in(target: &PostgresTarget, host: &PostgresHost, name: &
         },
         SslMode::Prefer => match once(Encrypt::IfOffered).await {
             // A name that has to be right is not given up for none at all.
-            Err(Refusal { no_rule: true, encrypted: true, .. } | Refusal { failure: Failure { class: ErrorKind::Tls, .. }, .. })
+            Err(Refusal { no_rule: true, encrypted: true, .. } | Refusal { failure: Failure { kind: ErrorKind::Tls, .. }, .. })
                 if target.tls.verify != Verify::Full && !target.demands.channel_binding =>
             {
                 once(Encrypt::No).await
@@ -138,7 +138,7 @@ async fn once(target: &PostgresTarget, host: &PostgresHost, name: &str, within: 
 
 /// Asks for TLS (`SSLRequest`); one byte is the answer, and nothing may come before it is encrypted.
 async fn offers_tls(stream: &mut Box<dyn Duplex>) -> Result<bool, Failure> {
-    let lost = |error: io::Error| Failure::new(class_of_io(&error), &format!("asking for TLS: {error}")).once_connected();
+    let lost = |error: io::Error| Failure::new(kind_of_io(&error), &format!("asking for TLS: {error}")).once_connected();
     stream.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await.map_err(lost)?;
     match stream.read_u8().await.map_err(lost)? {
         b'S' => Ok(true),

@@ -32,13 +32,13 @@ const PASSING_REFUSALS: [&str; 8] = [
 /// What an error means: by its SQLSTATE, and by its words where one SQLSTATE has several meanings.
 pub(super) fn reason_of_state(state: &SqlState, words: &str) -> Reason {
     let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
-    let absent = Reason { class: ErrorKind::Missing, cause: Detail::NoDatabase };
+    let absent = Reason { kind: ErrorKind::Missing, detail: Detail::NoDatabase };
     match state.code() {
         // The server's, the database's or the role's; a pooler's own limit.
-        "53300" => Reason { class: ErrorKind::NotReady, cause: Detail::Full },
+        "53300" => Reason { kind: ErrorKind::NotReady, detail: Detail::Full },
         // pgbouncer has this one SQLSTATE for nearly all that it says itself, and 1.18 for what the server behind it says, too.
         "08P01" if says(&["no more connections allowed", "too many connections", "too many clients", "connection slots are reserved"]) => {
-            Reason { class: ErrorKind::NotReady, cause: Detail::Full }
+            Reason { kind: ErrorKind::NotReady, detail: Detail::Full }
         }
         "08P01" if says(&["no such database", "database does not allow connections", "not currently accepting connections"]) => absent,
         "08P01" if says(&["role \"", "user \""]) && says(&["does not exist"]) => ErrorKind::Auth.into(),
@@ -48,12 +48,12 @@ pub(super) fn reason_of_state(state: &SqlState, words: &str) -> Reason {
         // `ALTER DATABASE … ALLOW_CONNECTIONS false`, a template: it is there for nobody.
         "55000" if says(&["not currently accepting connections"]) => absent,
         "3D000" => absent,
-        _ => class_of_state(state).into(),
+        _ => kind_of_state(state).into(),
     }
 }
 
 /// The class of a SQLSTATE.
-fn class_of_state(state: &SqlState) -> ErrorKind {
+fn kind_of_state(state: &SqlState) -> ErrorKind {
     match state.code() {
         // Role, password or pg_hba line, no right to connect.
         "28000" | "28P01" | "42501" => ErrorKind::Auth,
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn one_sqlstate_of_a_pooler_means_what_its_words_say() {
-        for (code, words, class, cause) in [
+        for (code, words, kind, detail) in [
             ("08P01", "SASL authentication failed", ErrorKind::Auth, Detail::Plain),
             ("08P01", "password authentication failed for user \"app\"", ErrorKind::Auth, Detail::Plain),
             ("08P01", "role \"app\" does not exist", ErrorKind::Auth, Detail::Plain),
@@ -92,13 +92,13 @@ mod tests {
             ("55000", "recovery is not in progress", ErrorKind::Protocol, Detail::Plain),
             ("53300", "too many connections for role \"app\"", ErrorKind::NotReady, Detail::Full),
         ] {
-            assert_eq!(reason_of_state(&SqlState::from_code(code), words), Reason { class, cause }, "{words}");
+            assert_eq!(reason_of_state(&SqlState::from_code(code), words), Reason { kind, detail }, "{words}");
         }
     }
 
     #[test]
     fn sqlstates_have_classes() {
-        for (code, class) in [
+        for (code, kind) in [
             ("28P01", ErrorKind::Auth),
             ("28000", ErrorKind::Auth),
             ("3D000", ErrorKind::Missing),
@@ -109,7 +109,7 @@ mod tests {
             ("53300", ErrorKind::NotReady),
             ("08P01", ErrorKind::Protocol),
         ] {
-            assert_eq!(class_of_state(&SqlState::from_code(code)), class, "{code}");
+            assert_eq!(kind_of_state(&SqlState::from_code(code)), kind, "{code}");
         }
     }
 }

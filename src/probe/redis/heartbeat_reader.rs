@@ -248,8 +248,8 @@ mod tests {
             vec![bulk(b"cut")],
         ];
         let (looked_at, found) = page(&Value::Array(parts.concat())).unwrap();
-        let told: Vec<_> = found.iter().map(|instance| (instance.id.as_str(), instance.expires_in, &instance.payload)).collect();
-        assert_eq!((looked_at, told), (8, vec![("sound", 5, &serde_json::json!({})), ("\u{fffd}\u{fffd}", 5, &Json::Null)]));
+        let listed: Vec<_> = found.iter().map(|instance| (instance.id.as_str(), instance.expires_in, &instance.payload)).collect();
+        assert_eq!((looked_at, listed), (8, vec![("sound", 5, &serde_json::json!({})), ("\u{fffd}\u{fffd}", 5, &Json::Null)]));
         assert!(page(&Value::Nil).is_none() && page(&Value::Array(vec![bulk(b"x")])).is_none());
         let scores: [&[u8]; 6] = [b"inf", b"-inf", b"nan", b"1e300", b"-1", b"1700000000000.5"];
         let members = scores.iter().flat_map(|score| [bulk(b"one"), bulk(score)]);

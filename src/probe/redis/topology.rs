@@ -100,12 +100,12 @@ async fn owner(target: &ClusterTarget, node: &Address, key: &str, within: Durati
     // One word of a node that is itself out of date may have to be followed by another.
     for _ in 0..3 {
         let login = RedisTarget { address: address.clone(), ..target.login.clone() };
-        let asked = tokio::time::timeout(within, async {
+        let exchange = tokio::time::timeout(within, async {
             let mut session = Session::open(&login, within).await?;
             let answer = session.send(redis::cmd("EXISTS").arg(key)).await;
             Ok::<_, Failure>((session, answer))
         });
-        let (session, answer) = asked.await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer")))?;
+        let (session, answer) = exchange.await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Timeout, "no answer")))?;
         let Err(error) = answer else { return Ok(session) };
         let Some((place, _)) = error.redirect_node() else { return Err(super::failure(&error)) };
         let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));

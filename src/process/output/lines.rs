@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    fn said(page: &mut OutputBuffer) -> String {
+    fn taken(page: &mut OutputBuffer) -> String {
         String::from_utf8(page.take()).unwrap()
     }
 
@@ -105,10 +105,10 @@ mod tests {
         page.add(&mut a, b"one\ntwo\nthr");
         page.add(&mut b, b"\n");
         page.add(&mut a, b"ee\nfour");
-        assert_eq!(said(&mut page), "a | one\na | two\nb | \na | three\n");
+        assert_eq!(taken(&mut page), "a | one\na | two\nb | \na | three\n");
         page.complete(&mut a);
         page.complete(&mut b);
-        assert_eq!(said(&mut page), "a | four\n");
+        assert_eq!(taken(&mut page), "a | four\n");
     }
 
     #[test]
@@ -118,31 +118,31 @@ mod tests {
         page.add(&mut a, &long);
         page.add(&mut a, b"yy");
         page.add(&mut a, b"z\n");
-        let text = said(&mut page);
+        let text = taken(&mut page);
         assert_eq!(text, format!("a | {}yyz\n", "x".repeat(LONGEST_HELD + 1)));
         page.add(&mut a, &long);
         page.add(&mut b, b"here\n");
         page.add(&mut a, b"more\n");
-        assert_eq!(said(&mut page), format!("a | {}\nb | here\na | more\n", "x".repeat(LONGEST_HELD + 1)));
+        assert_eq!(taken(&mut page), format!("a | {}\nb | here\na | more\n", "x".repeat(LONGEST_HELD + 1)));
         page.add(&mut a, &long);
         page.complete(&mut a);
-        assert!(said(&mut page).ends_with("xx\n"));
+        assert!(taken(&mut page).ends_with("xx\n"));
     }
 
     #[test]
     fn without_a_label_nothing_is_held_back_or_added() {
         let (mut page, mut a, mut b) = (OutputBuffer::default(), Lines::new(1, Some("a")), Lines::new(2, None));
         page.add(&mut b, b"..");
-        assert_eq!(said(&mut page), "..");
+        assert_eq!(taken(&mut page), "..");
         page.add(&mut b, b".\n\nx");
         page.add(&mut a, b"one\n");
         page.add(&mut b, b"y");
         page.complete(&mut b);
-        assert_eq!(said(&mut page), ".\n\nxa | one\ny");
+        assert_eq!(taken(&mut page), ".\n\nxa | one\ny");
         page.add(&mut a, &vec![b'x'; LONGEST_HELD + 1]);
         page.add(&mut b, b"z");
         page.add(&mut a, b"more\n");
-        assert!(said(&mut page).ends_with("x\nza | more\n"), "an open line of another is ended");
+        assert!(taken(&mut page).ends_with("x\nza | more\n"), "an open line of another is ended");
     }
 
     proptest! {

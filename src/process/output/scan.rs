@@ -14,7 +14,7 @@ impl Seen {
         Self(Mutex::new(Some(writing)))
     }
 
-    fn is_said(&self) -> bool {
+    fn is_reported(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
@@ -49,7 +49,7 @@ impl Scan {
 
     /// Takes in what was written next. Whether there is nothing more to look for: it was seen, in this stream or in the other one.
     pub(super) fn is_over(&mut self, bytes: &[u8]) -> bool {
-        if self.seen.is_said() {
+        if self.seen.is_reported() {
             return true;
         }
         for byte in bytes {
@@ -94,9 +94,9 @@ mod tests {
         assert!(!one.is_over(b"aa") && !other.is_over(b"b"), "each stream is for itself");
         assert!(one.is_over(b"ab and more"));
         assert!(other.is_over(b"aab"));
-        let mut said = Vec::new();
-        reading.read_to_end(&mut said).unwrap();
-        assert_eq!(said, b"\n");
+        let mut bytes = Vec::new();
+        reading.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"\n");
     }
 
     #[test]

@@ -17,7 +17,7 @@ impl Lifecycle {
                 now,
                 match result {
                     Ok(()) => Outcome::passed(Duration::ZERO),
-                    Err(class) => Outcome::failed(class, "", Duration::ZERO),
+                    Err(kind) => Outcome::failed(kind, "", Duration::ZERO),
                 },
             );
         }
@@ -28,9 +28,9 @@ impl Lifecycle {
                 heartbeat.last_written = Some(now);
                 heartbeat.trouble = None;
             }
-            Err(class) => {
-                *heartbeat.failed.entry(class).or_default() += 1;
-                heartbeat.trouble = Some(class);
+            Err(kind) => {
+                *heartbeat.failed.entry(kind).or_default() += 1;
+                heartbeat.trouble = Some(kind);
             }
         }
     }

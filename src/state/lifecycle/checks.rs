@@ -94,7 +94,7 @@ impl Lifecycle {
         let Some(plan) = self.plan.checks.get(id) else { return };
         let check = self.snapshot.checks.iter().find(|check| check.id == Some(id));
         let why = check.map_or(ErrorKind::Never.into(), |check| check.why(check.effective(now).1));
-        let (words, advice) = if why.class == ErrorKind::Ok {
+        let (words, advice) = if why.kind == ErrorKind::Ok {
             let passes = plan.success_threshold;
             (format!("it passed, but not {passes} times in a row"), "give it a longer `wait` or a lower `success_threshold`")
         } else {

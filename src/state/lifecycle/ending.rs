@@ -23,13 +23,13 @@ impl Lifecycle {
 
     /// The process' own status is the exit code, except where the operator declared it a success of stopping.
     pub(super) fn decide_by(&mut self, ended: Ended, ran: Option<Duration>, for_memory: &str) {
-        let asked = self.requests.count > 0;
+        let stop_requested = self.requests.count > 0;
         let in_a_row = self.process(ProcessId::Main).in_a_row;
         let own = ended.exit_code();
-        let success = asked && self.main().is_some_and(|main| main.success_codes.contains(&own));
-        let after = if asked && for_memory.is_empty() { " after it was asked to stop" } else { "" };
+        let success = stop_requested && self.main().is_some_and(|main| main.success_codes.contains(&own));
+        let after = if stop_requested && for_memory.is_empty() { " after it was asked to stop" } else { "" };
         let not_again = match self.main() {
-            Some(main) if !asked && self.shutdown.is_none() => why_not_again(&main.restart, in_a_row, ran, ended),
+            Some(main) if !stop_requested && self.shutdown.is_none() => why_not_again(&main.restart, in_a_row, ran, ended),
             _ => String::new(),
         };
         self.decide(if success { 0 } else { own }, format!("the process ended with {ended}{after}{for_memory}{not_again}"));

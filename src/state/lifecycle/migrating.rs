@@ -54,7 +54,7 @@ pub(super) enum Lock {
     #[default]
     Idle,
     /// It was asked for.
-    Asked,
+    Requested,
     /// It is ours.
     Held,
     /// It is ours, and its database is asked whether there is anything to migrate.

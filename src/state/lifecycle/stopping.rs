@@ -176,8 +176,8 @@ impl Lifecycle {
     fn stop_main(&mut self, number: i32, effects: &mut Vec<Effect>) {
         self.shut(Shutdown::Stopping(ProcessId::Main));
         self.transition(ProcessId::Main, RunState::Stopping(Then::Rest));
-        let asked = self.main().and_then(|main| main.stop_signal);
-        effects.push(asked.map_or_else(|| self.forward(ProcessId::Main, number), |signal| self.send(ProcessId::Main, signal)));
+        let stop_signal = self.main().and_then(|main| main.stop_signal);
+        effects.push(stop_signal.map_or_else(|| self.forward(ProcessId::Main, number), |signal| self.send(ProcessId::Main, signal)));
         self.wake(effects);
     }
 
@@ -185,7 +185,7 @@ impl Lifecycle {
         match self.shutdown {
             Some(Shutdown::Preceding(_)) => self.kill(ProcessId::Main, effects),
             Some(Shutdown::Stopping(id) | Shutdown::Killing(id)) => self.kill(id, effects),
-            Some(Shutdown::Reaping { survivors: Survivors::Asked | Survivors::Killed, .. }) => self.kill_survivors(effects),
+            Some(Shutdown::Reaping { survivors: Survivors::Stopping | Survivors::Killed, .. }) => self.kill_survivors(effects),
             _ => {}
         }
     }
@@ -208,7 +208,7 @@ impl Lifecycle {
 
     fn kill_survivors(&mut self, effects: &mut Vec<Effect>) {
         effects.push(Effect::SignalSurvivors(libc::SIGKILL));
-        if let Some(Shutdown::Reaping { survivors: Survivors::Asked, heartbeat }) = self.shutdown {
+        if let Some(Shutdown::Reaping { survivors: Survivors::Stopping, heartbeat }) = self.shutdown {
             self.shut(Shutdown::Reaping { survivors: Survivors::Killed, heartbeat });
             effects.push(Effect::Arm(Timer::Reap, REAP_LIMIT));
         }
@@ -242,7 +242,7 @@ impl Lifecycle {
         let survivors = match () {
             () if !self.ever_spawned && !self.plan.asks_commands() && !self.some_module_lives() => Survivors::Gone,
             () if kills => Survivors::Killed,
-            () => Survivors::Asked,
+            () => Survivors::Stopping,
         };
         self.shut(Shutdown::Reaping { survivors, heartbeat: if pends { Withdrawal::Pending } else { Withdrawal::Done } });
         self.transition(ProcessId::Main, RunState::Idle);
@@ -259,7 +259,7 @@ impl Lifecycle {
                     effects.push(Effect::Arm(Timer::Reap, REAP_LIMIT));
                 }
             }
-            Survivors::Asked => {
+            Survivors::Stopping => {
                 if !has_deadline {
                     // A long stop is for the process' own work; what it left behind when it died holds up nobody's restart.
                     effects.push(Effect::Arm(Timer::Grace, self.stop_timeout().min(ProcessPlan::STOP_TIMEOUT)));

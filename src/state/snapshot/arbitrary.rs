@@ -22,9 +22,9 @@ fn moment(seconds: u64) -> Moment {
 }
 
 prop_compose! {
-    fn outcome()(class in prop::sample::select(ErrorKind::ALL.to_vec()), passes in any::<bool>(), elapsed in 0..4000u64) -> Outcome {
+    fn outcome()(kind in prop::sample::select(ErrorKind::ALL.to_vec()), passes in any::<bool>(), elapsed in 0..4000u64) -> Outcome {
         let elapsed = Duration::from_millis(elapsed);
-        if passes || class == ErrorKind::Ok { Outcome::passed(elapsed) } else { Outcome::failed(class, PRIVATE, elapsed) }
+        if passes || kind == ErrorKind::Ok { Outcome::passed(elapsed) } else { Outcome::failed(kind, PRIVATE, elapsed) }
     }
 }
 

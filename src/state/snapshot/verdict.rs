@@ -61,7 +61,7 @@ pub struct Item<'a> {
     /// Whether it passes.
     pub passes: bool,
     /// Why not.
-    pub class: ErrorKind,
+    pub kind: ErrorKind,
     /// The check of that name; none for a line about the run itself.
     pub check: Option<&'a Check>,
 }
@@ -74,7 +74,7 @@ pub struct Assessed<'a> {
     /// What it is now.
     pub state: State,
     /// Why it is not simply up.
-    pub class: ErrorKind,
+    pub kind: ErrorKind,
     /// Whether it counts for the status; every document lists those that do.
     pub counts: bool,
 }
@@ -106,7 +106,7 @@ impl<'a> Assessment<'a> {
     /// Ready contains live, and deep contains ready, so that neither can hold without the other.
     pub fn items(&self, level: Level) -> Vec<Item<'a>> {
         let Self { snapshot, look, .. } = *self;
-        let own = |name, passes, class| Item { name, passes, class, check: None };
+        let own = |name, passes, kind| Item { name, passes, kind, check: None };
         let stages =
             || snapshot.stages.iter().filter(|stage| stage.counts).map(|stage| (stage.name.as_str(), stage.step == StageState::Up));
         let mut items = vec![own("ping", true, ErrorKind::Ok)];
@@ -115,12 +115,11 @@ impl<'a> Assessment<'a> {
             return items;
         }
         items.push(own("scheduler", look.scheduler_passes(level), ErrorKind::Stale));
-        let class = if look.stuck { ErrorKind::Stale } else { ErrorKind::Exited };
-        items.push(own("supervisor", snapshot.phase != Phase::Failed && !look.stuck, class));
-        let of =
-            |Assessed { check, class, .. }: &Assessed<'a>, passes| Item { name: &check.name, passes, class: *class, check: Some(*check) };
-        let of_all = |asked: fn(&Assessed<'a>) -> bool, passes: fn(State) -> bool| {
-            self.checks.iter().filter(move |check| asked(check)).map(move |check| of(check, passes(check.state)))
+        let kind = if look.stuck { ErrorKind::Stale } else { ErrorKind::Exited };
+        items.push(own("supervisor", snapshot.phase != Phase::Failed && !look.stuck, kind));
+        let of = |Assessed { check, kind, .. }: &Assessed<'a>, passes| Item { name: &check.name, passes, kind: *kind, check: Some(*check) };
+        let of_all = |counts_for: fn(&Assessed<'a>) -> bool, passes: fn(State) -> bool| {
+            self.checks.iter().filter(move |check| counts_for(check)).map(move |check| of(check, passes(check.state)))
         };
         // Unknown does not kill, but it is not well.
         let passes = if level == Level::Deep { State::passes } else { |state| state != State::Down };
@@ -146,7 +145,7 @@ impl<'a> Assessment<'a> {
     /// What a flat answer names: the configured dependencies that count, and whatever else keeps the status from being UP. Who reads
     /// such an answer knows the dependencies; modules, the process, a report and the run itself join them when they fail.
     pub fn named(&self) -> Vec<Item<'a>> {
-        let of = |one: &Assessed<'a>| Item { name: &one.check.name, passes: one.state.passes(), class: one.class, check: Some(one.check) };
+        let of = |one: &Assessed<'a>| Item { name: &one.check.name, passes: one.state.passes(), kind: one.kind, check: Some(one.check) };
         let of_checks = |dependencies: bool| self.counted().filter(move |one| one.check.is_dependency() == dependencies).map(of);
         let mut named: Vec<Item<'a>> = of_checks(true).collect();
         named.extend(of_checks(false).filter(|item| !item.passes));
@@ -178,8 +177,8 @@ impl Snapshot {
     /// Judges every check at this look.
     pub fn assess(&self, look: Look) -> Assessment<'_> {
         let judged = |check| {
-            let (state, class) = Check::effective(check, look.now);
-            Assessed { check, state, class, counts: check.affects.health() }
+            let (state, kind) = Check::effective(check, look.now);
+            Assessed { check, state, kind, counts: check.affects.health() }
         };
         Assessment { snapshot: self, look, checks: self.checks.iter().map(judged).collect() }
     }
@@ -200,9 +199,9 @@ impl Snapshot {
         if self.check(HEARTBEAT).is_none() {
             return Cow::Borrowed(self);
         }
-        let mut told = self.clone();
-        told.checks.retain(|check| check.name != HEARTBEAT);
-        Cow::Owned(told)
+        let mut copy = self.clone();
+        copy.checks.retain(|check| check.name != HEARTBEAT);
+        Cow::Owned(copy)
     }
 
     /// The part of this replica in the migration: `waiter`, `settling`, `fencing`, `holder`, `done`; none before it has one.

@@ -116,7 +116,7 @@ impl<'a> Api<'a> {
     fn new(part: &'a EndpointResult, at: &str) -> Self {
         let failure = part.result.as_ref().err();
         let words = |failure: &'a Failure| match failure.private.as_str() {
-            "" => failure.class.public(),
+            "" => failure.kind.public(),
             words => words,
         };
         Self {
@@ -133,10 +133,10 @@ impl<'a> Api<'a> {
 
 /// dify-status' word for what an endpoint yielded.
 fn code(part: &EndpointResult) -> &'static str {
-    let Err(Failure { class, cause, .. }) = &part.result else { return "normal" };
-    match (class, part.status) {
-        _ if *cause == Detail::NotConfigured => "not_configured",
-        _ if *cause == Detail::Skipped => "skipped",
+    let Err(Failure { kind, detail, .. }) = &part.result else { return "normal" };
+    match (kind, part.status) {
+        _ if *detail == Detail::NotConfigured => "not_configured",
+        _ if *detail == Detail::Skipped => "skipped",
         (_, Some(404)) => "not_found_404",
         (_, Some(401)) | (ErrorKind::Auth, None) => "unauthorized_401",
         (_, Some(400..500)) => "client_error",
@@ -166,7 +166,7 @@ mod tests {
         };
         let parts = results.into_iter().enumerate().map(part).collect();
         let at = Moment { wall: Duration::from_secs(1_767_607_200), ..Moment::default() };
-        Record { at, class: ErrorKind::Ok, cause: Detail::Plain, private: Private::default(), elapsed: Duration::ZERO, parts, volume: None }
+        Record { at, kind: ErrorKind::Ok, detail: Detail::Plain, private: Private::default(), elapsed: Duration::ZERO, parts, volume: None }
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
 
     /// A run over clients, each with its number and what its APIs yielded: `o` well, `s` skipped, `n` not configured, `e` failed.
     fn of_clients(clients: &[(&'static str, usize, &str)]) -> Record {
-        let because = |cause| Err(Failure::new(ErrorKind::Missing, "").because(cause));
+        let because = |detail| Err(Failure::new(ErrorKind::Missing, "").because(detail));
         let result = |letter| match letter {
             'o' => Ok(()),
             's' => because(Detail::Skipped),
@@ -236,8 +236,8 @@ mod tests {
         ] {
             let record = of_clients(&clients);
             let report = Report::new("dify", &record);
-            let told: Vec<String> = report.client_summary.iter().map(|(name, status)| format!("{name}={status}")).collect();
-            assert_eq!((report.overall_status, told.join(" ").as_str()), (overall, summary), "{clients:?}");
+            let summary_words: Vec<String> = report.client_summary.iter().map(|(name, status)| format!("{name}={status}")).collect();
+            assert_eq!((report.overall_status, summary_words.join(" ").as_str()), (overall, summary), "{clients:?}");
             let (all, well): (String, usize) =
                 (clients.iter().map(|client| client.2).collect(), clients.iter().map(|client| client.2.matches('o').count()).sum());
             assert_eq!((report.total_apis, report.healthy_apis, report.unhealthy_apis), (all.len(), well, all.len() - well));

@@ -12,7 +12,7 @@ use crate::view::time;
 
 /// Appends the whole of it; `late`: the checks do not run any more, so that whatever it found is old.
 pub(super) fn check(html: &mut String, assessed: &Assessed<'_>, look: Look, authorized: bool, late: bool) {
-    let Assessed { check, state, counts, class: why } = *assessed;
+    let Assessed { check, state, counts, kind: why } = *assessed;
     let (class, mark) = (state.word(), mark(state));
     let is_old = check.stale_after.is_some() && (late || why == ErrorKind::Stale);
     let (name, kind) = (escape(&check.name), check.kind);

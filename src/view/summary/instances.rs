@@ -14,13 +14,13 @@ const OLD: Duration = Duration::from_secs(60);
 
 /// How many instances of the service there are; none where the registry did not tell.
 pub(in crate::view) fn instances(snapshot: &Snapshot, look: Look) -> Option<String> {
-    let told = snapshot.instances.as_ref()?;
-    Some(format!("{} of {} ready, read from Redis {} ago", told.ready, told.all, time::rough(look.now.since(told.read))))
+    let known = snapshot.instances.as_ref()?;
+    Some(format!("{} of {} ready, read from Redis {} ago", known.ready, known.all, time::rough(look.now.since(known.read))))
 }
 
 /// Whether they were read so long ago that much may have changed: they come with each beat.
-pub(in crate::view) fn instances_are_old(told: &Instances, look: Look) -> bool {
-    look.now.since(told.read) > OLD
+pub(in crate::view) fn instances_are_old(known: &Instances, look: Look) -> bool {
+    look.now.since(known.read) > OLD
 }
 
 /// One instance in a few words, and how it does.

@@ -40,9 +40,9 @@ fn passing(mut check: Check, microseconds: u64) -> Check {
     check
 }
 
-fn fails(snapshot: &mut Snapshot, index: usize, seconds: &[u64], class: ErrorKind, words: &str, microseconds: u64) {
+fn fails(snapshot: &mut Snapshot, index: usize, seconds: &[u64], kind: ErrorKind, words: &str, microseconds: u64) {
     for second in seconds {
-        snapshot.checks[index].feed(at(*second), Outcome::failed(class, words, Duration::from_micros(microseconds)));
+        snapshot.checks[index].feed(at(*second), Outcome::failed(kind, words, Duration::from_micros(microseconds)));
     }
 }
 

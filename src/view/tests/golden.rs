@@ -30,9 +30,9 @@ fn codes_in_every_situation() {
     ];
     for ((name, snapshot, look), (row, codes)) in all().into_iter().zip(rows) {
         assert_eq!(name, row);
-        let told =
+        let response =
             ["/livez", "/startupz", "/readyz", "/healthz"].map(|path| ask(&snapshot, look, &format!("GET {path}"), "", false).status);
-        assert_eq!(told, codes, "{name}");
+        assert_eq!(response, codes, "{name}");
     }
 }
 
@@ -101,8 +101,8 @@ fn healthz() {
         assert_eq!(response.content_type, "application/json");
     }
     let (snapshot, look) = named("redis down");
-    let told = ask(&snapshot, look, "GET /healthz", "", true).body;
-    assert!(told.ends_with(&format!(r#""_meta":{{"redis":{{"elapsed":"5.2","error":"{WORDS}"}}}}}}"#)), "{told}");
+    let response = ask(&snapshot, look, "GET /healthz", "", true).body;
+    assert!(response.ends_with(&format!(r#""_meta":{{"redis":{{"elapsed":"5.2","error":"{WORDS}"}}}}}}"#)), "{response}");
 }
 
 #[test]
@@ -159,17 +159,17 @@ fn every_view_in_every_situation() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/view/tests/golden");
     let mut wrong = Vec::new();
     for (name, snapshot, look) in all().into_iter().chain(further()) {
-        let mut told = String::new();
+        let mut text = String::new();
         for (target, accept, authorized) in QUESTIONS {
             let response = ask(&snapshot, look, &format!("GET {target}"), accept, authorized);
             let who = if authorized { " authorized" } else { "" };
             let Response { status, content_type, body, .. } = response;
-            let _ = writeln!(told, ">>> GET {target} {accept}{who}\n{status} {content_type}\n{body}");
+            let _ = writeln!(text, ">>> GET {target} {accept}{who}\n{status} {content_type}\n{body}");
         }
         let file = format!("{}.txt", name.replace(' ', "-"));
-        if std::fs::read_to_string(folder.join(&file)).unwrap_or_default() != told {
+        if std::fs::read_to_string(folder.join(&file)).unwrap_or_default() != text {
             let new = std::env::temp_dir().join(format!("portcullis-golden-{file}"));
-            std::fs::write(&new, told).unwrap();
+            std::fs::write(&new, text).unwrap();
             wrong.push(format!("{} is not {}", folder.join(&file).display(), new.display()));
         }
     }
@@ -194,8 +194,8 @@ fn the_page_tells_what_is_wrong_and_loads_nothing() {
         assert!(!page.body.contains(never), "{never} in {}", page.body);
     }
     assert!(!ask(&snapshot, look, "GET /?hold", "", false).body.contains("http-equiv"));
-    let told = ask(&snapshot, look, "GET /", "", true).body;
-    assert!(told.contains(WORDS) && told.contains("on api-7d9f (host node-3)"), "{told}");
+    let response = ask(&snapshot, look, "GET /", "", true).body;
+    assert!(response.contains(WORDS) && response.contains("on api-7d9f (host node-3)"), "{response}");
     let policy = page.headers.iter().find(|(name, _)| *name == "content-security-policy").unwrap().1;
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
 }

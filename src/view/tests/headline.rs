@@ -88,7 +88,7 @@ fn the_end_of_a_run_says_what_is_left() {
     snapshot.child.pid = Some(7);
     let module = |name: &str, pid| Module { name: name.to_owned(), child: Child { pid, ..Child::default() }, ..Module::default() };
     snapshot.modules = vec![module("beat", Some(8)), module("reports", None)];
-    let mut told = |phase, shutdown, gone| {
+    let mut response = |phase, shutdown, gone| {
         if gone {
             snapshot.child.pid = None;
             snapshot.modules.clear();
@@ -102,7 +102,7 @@ fn the_end_of_a_run_says_what_is_left() {
         (Phase::Draining, Shutdown::Killing(ProcessId::Main), false, "STOPPING: the process, module beat killed, being reaped"),
         (Phase::Stopped, Shutdown::Exited, true, "STOPPED"),
     ] {
-        assert_eq!(told(phase, shutdown, gone), format!("\u{25d1} {words}  dify-api 1.4.1"));
+        assert_eq!(response(phase, shutdown, gone), format!("\u{25d1} {words}  dify-api 1.4.1"));
     }
 }
 
@@ -148,9 +148,9 @@ fn facts_that_are_old_look_old() {
     let (_, mut instances, look) = further().into_iter().find(|(name, ..)| *name == "instances").unwrap();
     let section = |snapshot: &Snapshot| ask(snapshot, look, "GET /", "", false).body.matches("<section class=\"old\">").count();
     assert_eq!(section(&instances), 0);
-    let mut told = (**instances.instances.as_ref().unwrap()).clone();
-    told.read = at(40);
-    instances.instances = Some(std::sync::Arc::new(told));
+    let mut response = (**instances.instances.as_ref().unwrap()).clone();
+    response.read = at(40);
+    instances.instances = Some(std::sync::Arc::new(response));
     assert_eq!(section(&instances), 1);
 }
 

@@ -82,9 +82,9 @@ fn what_is_asked_does_not_come_back_unquoted() {
 fn a_hundred_excludes_are_all_heeded() {
     let (snapshot, look) = named("redis down for readiness");
     let more = (0..100).map(|number| format!("&exclude=nobody-{number:02}")).collect::<Vec<_>>().concat();
-    let told = ask(&snapshot, look, &format!("GET /readyz?verbose&exclude=redis{more}"), "", false);
-    assert_eq!(told.status, 200, "{}", told.body);
-    assert!(told.body.contains("[+]redis excluded: ok\n") && told.body.contains(r#""nobody-98","nobody-99""#), "{}", told.body);
+    let response = ask(&snapshot, look, &format!("GET /readyz?verbose&exclude=redis{more}"), "", false);
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert!(response.body.contains("[+]redis excluded: ok\n") && response.body.contains(r#""nobody-98","nobody-99""#), "{}", response.body);
     let none = ask(&snapshot, look, &format!("GET /readyz?exclude=nobody{more}"), "", false);
     assert!(none.status == 500 && none.body.contains("[-]redis failed"), "{}", none.body);
 }
@@ -98,8 +98,8 @@ fn foreign_words_make_no_lines_and_steer_no_terminal() {
     instances.listed[2].address = Some("10.0.0.1\nInstances  none".to_owned());
     snapshot.instances = Some(std::sync::Arc::new(instances));
     snapshot.child.status = Some("busy\nHeartbeat  \u{1b}]0;x\u{7}".to_owned());
-    let told = ask(&snapshot, look, "GET /", "text/plain", true).body;
-    assert_eq!(told.lines().count(), quiet.lines().count(), "{told}");
-    assert!(told.contains("api-1\\n\u{2713} api-2  \\u001b[2J\\u009b31m up\\r"), "{told}");
-    assert!(!told.chars().any(|c| c.is_control() && c != '\n'));
+    let response = ask(&snapshot, look, "GET /", "text/plain", true).body;
+    assert_eq!(response.lines().count(), quiet.lines().count(), "{response}");
+    assert!(response.contains("api-1\\n\u{2713} api-2  \\u001b[2J\\u009b31m up\\r"), "{response}");
+    assert!(!response.chars().any(|c| c.is_control() && c != '\n'));
 }

@@ -39,15 +39,15 @@ fn every_path_of_the_document_is_answered_as_it_says() {
     let (snapshot, look) = super::fixtures::named("redis down");
     let names = [("{check}", "ping"), ("{component}", "redis")];
     for (path, item) in document["paths"].as_object().unwrap() {
-        let asked = names.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
+        let target = names.iter().fold(path.clone(), |path, (name, value)| path.replace(name, value));
         // The fixture has no module.
-        if asked.contains("{module}") || asked.contains("{web_path}") {
+        if target.contains("{module}") || target.contains("{web_path}") {
             continue;
         }
-        let told = find(&snapshot, look, &Request { method: "GET", path: &asked, ..Request::default() }).unwrap();
-        let answer = &item["get"]["responses"][told.status.to_string()];
-        let kind = told.content_type.split(';').next().unwrap();
-        assert!(answer["content"].get(kind).is_some(), "{path}: {} {kind} in {answer}", told.status);
+        let response = find(&snapshot, look, &Request { method: "GET", path: &target, ..Request::default() }).unwrap();
+        let answer = &item["get"]["responses"][response.status.to_string()];
+        let kind = response.content_type.split(';').next().unwrap();
+        assert!(answer["content"].get(kind).is_some(), "{path}: {} {kind} in {answer}", response.status);
     }
 }
 
@@ -126,8 +126,8 @@ fn paths(schemas: &mut SchemaGenerator) -> Value {
     }
     let spring = |schema: Value| content(&[V3, V2, JSON], &schema);
     let verdict = |schema: Value| {
-        let told = spring(schema);
-        [(200, "UP", told.clone()), (503, "DOWN, OUT_OF_SERVICE or UNKNOWN", told)]
+        let response = spring(schema);
+        [(200, "UP", response.clone()), (503, "DOWN, OUT_OF_SERVICE or UNKNOWN", response)]
     };
     add("/actuator", path("Spring's index of links", &[], &[(200, "The links", spring(schema::<ActuatorIndex>(schemas)))]));
     let info = [(200, "Who this is", spring(schema::<ActuatorInfo<'_>>(schemas)))];

@@ -25,8 +25,8 @@ fn fails(snapshot: &mut Snapshot, name: &str) {
 }
 
 fn body(snapshot: &Snapshot, path: &str, authorized: bool) -> (u16, Value) {
-    let told = ask(snapshot, look(), &format!("GET {path}"), "application/json", authorized);
-    (told.status, serde_json::from_str(&told.body).unwrap())
+    let response = ask(snapshot, look(), &format!("GET {path}"), "application/json", authorized);
+    (response.status, serde_json::from_str(&response.body).unwrap())
 }
 
 fn keys(document: &Value) -> Vec<&str> {
@@ -48,12 +48,15 @@ fn ragflow() -> Snapshot {
 #[test]
 fn ragflow_both_examples_of_its_documentation() {
     let mut snapshot = ragflow();
-    let told = ask(&snapshot, look(), "GET /v1/system/healthz", "", false);
-    assert_eq!((told.status, told.body.as_str()), (200, r#"{"db":"ok","redis":"ok","doc_engine":"ok","storage":"ok","status":"ok"}"#));
+    let response = ask(&snapshot, look(), "GET /v1/system/healthz", "", false);
+    assert_eq!(
+        (response.status, response.body.as_str()),
+        (200, r#"{"db":"ok","redis":"ok","doc_engine":"ok","storage":"ok","status":"ok"}"#)
+    );
     fails(&mut snapshot, "redis");
-    let told = ask(&snapshot, look(), "GET /v1/system/healthz", "", true);
+    let response = ask(&snapshot, look(), "GET /v1/system/healthz", "", true);
     let nok = r#"{"db":"ok","redis":"nok","doc_engine":"ok","storage":"ok","status":"nok","_meta":{"redis":{"elapsed":"5.2","error":"Lost connection!"}}}"#;
-    assert_eq!((told.status, told.body.as_str()), (500, nok));
+    assert_eq!((response.status, response.body.as_str()), (500, nok));
 }
 
 #[test]
@@ -61,10 +64,10 @@ fn ragflow_modules_and_the_process_join_when_they_fail() {
     for name in ["executor", "app"] {
         let mut snapshot = ragflow();
         fails(&mut snapshot, name);
-        let (status, told) = body(&snapshot, "/healthz", false);
-        assert_eq!((status, &told[name], &told["status"]), (500, &"nok".into(), &"nok".into()), "{told}");
-        assert_eq!(keys(&told["_meta"]), [name]);
-        assert_eq!(keys(&told).len(), 7, "{told}");
+        let (status, response) = body(&snapshot, "/healthz", false);
+        assert_eq!((status, &response[name], &response["status"]), (500, &"nok".into(), &"nok".into()), "{response}");
+        assert_eq!(keys(&response["_meta"]), [name]);
+        assert_eq!(keys(&response).len(), 7, "{response}");
     }
 }
 
@@ -78,8 +81,11 @@ fn the_article_has_exactly_the_checks_the_status_and_the_version() {
     fails(&mut snapshot, "redis");
     fails(&mut snapshot, "redis");
     fails(&mut snapshot, "redis");
-    let told = ask(&snapshot, look(), "GET /health", "", true);
-    assert_eq!((told.status, told.body.as_str()), (503, r#"{"status":"unhealthy","db":"healthy","redis":"unhealthy","version":"1.4.1"}"#));
+    let response = ask(&snapshot, look(), "GET /health", "", true);
+    assert_eq!(
+        (response.status, response.body.as_str()),
+        (503, r#"{"status":"unhealthy","db":"healthy","redis":"unhealthy","version":"1.4.1"}"#)
+    );
     snapshot.service.version = None;
     assert_eq!(body(&snapshot, "/health", false).1["version"], Value::Null, "Flask tells of a missing configuration so");
 }
@@ -110,17 +116,17 @@ fn configcat() -> Snapshot {
 #[test]
 fn configcat_shows_the_key_the_mode_and_the_source_of_an_sdk() {
     let snapshot = configcat();
-    let (_, told) = body(&snapshot, "/status", true);
+    let (_, response) = body(&snapshot, "/status", true);
     let record = "Thu, 09 Oct 2025 08:54:40 UTC: [ok] http check passed";
     let sdk = json!({
         "type": "http", "key": "****************************************hwTYg", "mode": "online",
         "source": { "type": "remote", "status": "healthy", "records": [record] },
         "counts": true, "status": "healthy", "records": [record],
     });
-    assert_eq!((&told["status"], &told["checks"]["my_sdk"]), (&"healthy".into(), &sdk));
-    assert!(told["checks"]["app"].get("mode").is_none(), "nothing is asked with a key there: {told}");
-    let (_, told) = body(&snapshot, "/status", false);
-    assert!(told["checks"]["my_sdk"].get("key").is_none() && told["checks"]["my_sdk"]["mode"] == "online", "{told}");
+    assert_eq!((&response["status"], &response["checks"]["my_sdk"]), (&"healthy".into(), &sdk));
+    assert!(response["checks"]["app"].get("mode").is_none(), "nothing is asked with a key there: {response}");
+    let (_, response) = body(&snapshot, "/status", false);
+    assert!(response["checks"]["my_sdk"].get("key").is_none() && response["checks"]["my_sdk"]["mode"] == "online", "{response}");
 }
 
 #[test]
@@ -131,8 +137,8 @@ fn configcat_is_down_when_every_source_is() {
     fails(&mut snapshot, "my_sdk");
     assert_eq!(body(&snapshot, "/status", false).1["status"], "degraded", "one of two");
     fails(&mut snapshot, "another_sdk");
-    let (code, told) = body(&snapshot, "/status", false);
-    assert_eq!((code, &told["status"], &told["checks"]["app"]["status"]), (200, &"down".into(), &"healthy".into()), "{told}");
+    let (code, response) = body(&snapshot, "/status", false);
+    assert_eq!((code, &response["status"], &response["checks"]["app"]["status"]), (200, &"down".into(), &"healthy".into()), "{response}");
 }
 
 #[test]
@@ -185,19 +191,19 @@ fn koupleless() -> Snapshot {
 
 #[test]
 fn koupleless_names_both_components_and_every_module_with_its_version() {
-    let (code, told) = body(&koupleless(), "/actuator/health", false);
-    assert_eq!((code, &told["status"]), (200, &"UP".into()));
+    let (code, response) = body(&koupleless(), "/actuator/health", false);
+    assert_eq!((code, &response["status"]), (200, &"UP".into()));
     let biz1 = json!({ "status": "UP", "details": { "disk": { "status": "UP" }, "ping": { "status": "UP" } } });
-    assert_eq!(told["components"]["arkBizAggregate"], json!({ "status": "UP", "details": { "biz1:0.0.1-SNAPSHOT": biz1 } }));
+    assert_eq!(response["components"]["arkBizAggregate"], json!({ "status": "UP", "details": { "biz1:0.0.1-SNAPSHOT": biz1 } }));
     let (up, down) = (json!({ "status": "UP" }), json!({ "status": "DOWN" }));
     let starts = json!({ "base:1.0.0": up, "biz1:0.0.1-SNAPSHOT": up, "biz2:0.0.1-SNAPSHOT": down });
-    assert_eq!(told["components"]["masterBizStartUp"], json!({ "status": "UP", "details": starts }));
+    assert_eq!(response["components"]["masterBizStartUp"], json!({ "status": "UP", "details": starts }));
 }
 
 #[test]
 fn koupleless_tells_the_room_of_a_disk() {
-    let (_, told) = body(&koupleless(), "/actuator/health", true);
-    let disk = &told["components"]["arkBizAggregate"]["details"]["biz1:0.0.1-SNAPSHOT"]["details"]["disk"];
+    let (_, response) = body(&koupleless(), "/actuator/health", true);
+    let disk = &response["components"]["arkBizAggregate"]["details"]["biz1:0.0.1-SNAPSHOT"]["details"]["disk"];
     let room = ["total", "free", "threshold", "exists"].map(|key| disk["details"][key].clone());
     assert_eq!(room, [494_384_795_648_u64.into(), 272_435_396_608_u64.into(), 10_485_760.into(), json!(true)], "{disk}");
 }
@@ -206,14 +212,14 @@ fn koupleless_tells_the_room_of_a_disk() {
 fn koupleless_counts_the_running_of_a_module_and_not_its_uncounted_start() {
     let mut snapshot = koupleless();
     fails(&mut snapshot, "biz1.disk");
-    let (code, told) = body(&snapshot, "/actuator/health", false);
-    let parts = &told["components"];
-    assert_eq!((code, &told["status"], &parts["arkBizAggregate"]["status"]), (503, &"DOWN".into(), &"DOWN".into()), "{told}");
+    let (code, response) = body(&snapshot, "/actuator/health", false);
+    let parts = &response["components"];
+    assert_eq!((code, &response["status"], &parts["arkBizAggregate"]["status"]), (503, &"DOWN".into(), &"DOWN".into()), "{response}");
     assert_eq!(parts["masterBizStartUp"]["status"], "UP");
     let mut counted = koupleless();
     counted.stages[2].counts = true;
-    let (code, told) = body(&counted, "/actuator/health", false);
-    assert_eq!((code, &told["components"]["masterBizStartUp"]["status"]), (503, &"DOWN".into()), "{told}");
+    let (code, response) = body(&counted, "/actuator/health", false);
+    assert_eq!((code, &response["components"]["masterBizStartUp"]["status"]), (503, &"DOWN".into()), "{response}");
     (counted.stages[1].step, counted.stages[1].counts) = (StageState::Unknown, true);
     assert_eq!(body(&counted, "/actuator/health", false).1["components"]["masterBizStartUp"]["status"], "UNKNOWN");
 }
@@ -223,17 +229,17 @@ fn koupleless_components_have_their_present_names_on_request() {
     let snapshot = koupleless();
     let views = Views::naming(ComponentNames::Current);
     let request = Request { method: "GET", path: "/actuator/health", views: views.with([(ViewSwitch::Page, false)]), ..Request::default() };
-    let told: Value = serde_json::from_str(&route(&snapshot, look(), &request).body).unwrap();
-    assert_eq!(keys(&told["components"]), ["baseStartUp", "compositeAllBiz", "livenessState", "readinessState", "startup"]);
+    let response: Value = serde_json::from_str(&route(&snapshot, look(), &request).body).unwrap();
+    assert_eq!(keys(&response["components"]), ["baseStartUp", "compositeAllBiz", "livenessState", "readinessState", "startup"]);
     assert_eq!(views.with([(ViewSwitch::Page, false)]).all(), views);
 }
 
 #[test]
 fn koupleless_answers_below_the_path_of_a_modules_pages() {
     let mut snapshot = koupleless();
-    let told = json!({ "status": "UP", "components": { "disk": { "status": "UP" }, "ping": { "status": "UP" } } });
+    let response = json!({ "status": "UP", "components": { "disk": { "status": "UP" }, "ping": { "status": "UP" } } });
     for path in ["/biz1/actuator/health", "/biz1/actuator/info"] {
-        assert_eq!(body(&snapshot, path, false), (200, told.clone()), "{path}");
+        assert_eq!(body(&snapshot, path, false), (200, response.clone()), "{path}");
     }
     assert_eq!(body(&snapshot, "/biz1/actuator/health/disk", true).1["details"]["exists"], true);
     assert_eq!(body(&snapshot, "/biz2/actuator/health", false), (503, json!({ "status": "DOWN", "components": {} })));
@@ -257,9 +263,9 @@ fn koupleless_base_that_failed_is_down_everywhere_at_once() {
     let mut snapshot = Snapshot { started: false, phase: Phase::Starting, ..koupleless() };
     snapshot.stages[0].step = StageState::Down;
     snapshot.stages[1] = Stage { step: StageState::Unknown, counts: true, ..snapshot.stages[1].clone() };
-    let (code, told) = body(&snapshot, "/actuator/health", false);
-    let parts = &told["components"];
-    assert_eq!((code, &told["status"], &parts["startup"]["status"]), (503, &"DOWN".into(), &"DOWN".into()), "{told}");
+    let (code, response) = body(&snapshot, "/actuator/health", false);
+    let parts = &response["components"];
+    assert_eq!((code, &response["status"], &parts["startup"]["status"]), (503, &"DOWN".into(), &"DOWN".into()), "{response}");
     assert_eq!(
         (&parts["masterBizStartUp"]["status"], &parts["masterBizStartUp"]["details"]["base:1.0.0"]["status"]),
         (&"DOWN".into(), &"DOWN".into())

@@ -203,8 +203,8 @@ fn survives_cuts(url: &str, port: u16, step: usize) {
         let (targets, _) = resolve::targets_with(&urls, &flags, &Environment::new::<&str, &str>([])).unwrap();
         let outcome = runtime.block_on(async { Probe::new(&targets[0]).probe(Duration::from_secs(5)).await });
         assert!(outcome.elapsed < Duration::from_secs(4), "{url} cut after {after}: {outcome:?}");
-        assert!(!matches!(outcome.class(), ErrorKind::Internal), "{url} cut after {after}: {outcome:?}");
-        if outcome.class() == ErrorKind::Ok {
+        assert!(!matches!(outcome.kind(), ErrorKind::Internal), "{url} cut after {after}: {outcome:?}");
+        if outcome.kind() == ErrorKind::Ok {
             reached = true;
             break;
         }

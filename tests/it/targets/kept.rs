@@ -15,10 +15,10 @@ fn asks_a_thousand_times<T>(url: &str, look: impl Fn() -> T) -> (T, T) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut probe = Probe::new(&targets[0]);
     runtime.block_on(async {
-        assert_eq!(probe.probe(secs(5)).await.class(), ErrorKind::Ok, "{url}");
+        assert_eq!(probe.probe(secs(5)).await.kind(), ErrorKind::Ok, "{url}");
         let first = look();
         for _ in 1..1000 {
-            assert_eq!(probe.probe(secs(5)).await.class(), ErrorKind::Ok, "{url}");
+            assert_eq!(probe.probe(secs(5)).await.kind(), ErrorKind::Ok, "{url}");
         }
         let last = look();
         probe.close().await;

@@ -121,6 +121,6 @@ fn another_host_that_may_be_followed_to_gets_no_credentials() {
     let home = server.seen()[before..].split("\n\n").find(|head| head.starts_with("get /home")).map(str::to_owned);
     assert!(home.is_some_and(|head| !head.contains("x-key")), "{}", server.seen());
     let refused = asked(&server.url(&format!("/to/{}", other.url("/to//new"))), Some(1)).unwrap_err();
-    assert_eq!((refused.class, refused.status), (ErrorKind::Status, Some(302)));
+    assert_eq!((refused.kind, refused.status), (ErrorKind::Status, Some(302)));
     assert_eq!(asked(&server.url("/to//new"), Some(0)).unwrap_err().status, Some(302));
 }

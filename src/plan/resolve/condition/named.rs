@@ -18,8 +18,8 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
         return known;
     }
     let before = context.faults_so_far();
-    context.name_condition(name, NamedCondition::Asked);
-    let found = Reader { context, depth: Depth::Whole, commands: Commands::Asked }.read(node, &format!("conditions.{name}"));
+    context.name_condition(name, NamedCondition::Evaluating);
+    let found = Reader { context, depth: Depth::Whole, commands: Commands::Run }.read(node, &format!("conditions.{name}"));
     let holds = found.plan.holds(&mut |process| {
         let words: Vec<&str> = process.argv.words().iter().map(Word::value).collect();
         sys::command::succeeds(&words, context.environment.variables(), COMMAND_LIMIT).unwrap_or_else(|why| {

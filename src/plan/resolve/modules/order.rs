@@ -37,15 +37,15 @@ pub(super) fn resolve(context: &Context<'_>, written: &[Written<'_>]) -> After {
         }
         after.insert(module.entry.key.clone(), names);
     }
-    let mut said: Vec<&str> = Vec::new();
+    let mut named: Vec<&str> = Vec::new();
     for module in written {
         let Some(circle) = circle(&after, &module.entry.key) else { continue };
-        let again = circle.iter().any(|name| said.contains(&name.as_str()));
+        let again = circle.iter().any(|name| named.contains(&name.as_str()));
         if !again {
             let shown = circle.iter().chain(circle.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" after ");
             context.problem(Problem::at(&module.entry.origin, format!("modules wait for each other in a circle: {shown}")));
         }
-        said.push(&module.entry.key);
+        named.push(&module.entry.key);
     }
     after
 }
@@ -105,7 +105,7 @@ fn is_behind_main(after: &After, name: &str, depth: usize) -> bool {
 /// Gives every instance its predecessors. One that this run does not use is nobody to wait for.
 pub(super) fn apply(plans: &mut [ModulePlan], written: &[Written<'_>], after: &After) {
     let family = |plan: &ModulePlan| {
-        let of = |module: &&Written<'_>| match module.instances {
+        let of = |module: &&Written<'_>| match &module.instances {
             None => plan.name == module.entry.key,
             Some(_) => plan.name.rsplit_once('-').is_some_and(|(name, number)| name == module.entry.key && number.parse::<u32>().is_ok()),
         };

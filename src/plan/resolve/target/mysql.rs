@@ -50,7 +50,7 @@ impl Written<'_, '_> {
                 "user" if self.address.user.is_none() => self.address.user = Some(value),
                 "password" if self.address.password.is_none() => self.address.password = Some(value),
                 "getserverpublickey" | "allowpublickeyretrieval" => match truth(&value) {
-                    Some(false) if server_key == ServerKey::Asked => server_key = ServerKey::None,
+                    Some(false) if server_key == ServerKey::Requested => server_key = ServerKey::None,
                     Some(_) => {}
                     None => self.refused(&name, "it is neither `true` nor `false`"),
                 },

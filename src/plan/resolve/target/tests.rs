@@ -364,8 +364,8 @@ fn what_is_wrong_with_the_variables_names_them() {
         (&[("REDIS_HOST", "a"), ("REDIS_DB", "x")], "`variables` in [checks.redis] names a database that is not a number"),
         (&[("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__KIND", "redis")], "and so does `kind`; keep one of them"),
     ] {
-        let told = by_variables(variables).err().unwrap_or_else(|| panic!("{variables:?} is taken"));
-        assert!(told.contains(problem), "{variables:?}: {told}");
+        let problem_text = by_variables(variables).err().unwrap_or_else(|| panic!("{variables:?} is taken"));
+        assert!(problem_text.contains(problem), "{variables:?}: {problem_text}");
     }
     let over = [("REDIS_HOST", "a"), ("PORTCULLIS_CHECKS__REDIS__PASSWORD", "other"), ("PORTCULLIS_CHECKS__REDIS__DATABASE", "5")];
     assert_eq!(by_variables(&over).unwrap().0, "redis://a:6379/5", "parts lie over the variables");

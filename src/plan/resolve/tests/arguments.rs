@@ -82,7 +82,7 @@ fn the_first_rule_that_holds_says_what_arguments_come_to() {
     assert!(own.main.unwrap().env.iter().any(|(name, word)| name == "WHO" && word.value() == "own"));
 }
 
-fn asked(toml: &str, arguments: &[&str], change: impl FnOnce(&mut RunOptions)) -> Result<Plan, Problems> {
+fn resolve_with(toml: &str, arguments: &[&str], change: impl FnOnce(&mut RunOptions)) -> Result<Plan, Problems> {
     let file = File::new(toml);
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let mut request = RunOptions { file: Some(file.0.clone()), arguments, ..RunOptions::default() };
@@ -92,11 +92,11 @@ fn asked(toml: &str, arguments: &[&str], change: impl FnOnce(&mut RunOptions)) -
 
 #[test]
 fn what_is_written_on_the_command_line_stands_above_the_rules() {
-    let plan = asked(RULES, &["server", "x"], |request| request.mode = Some("worker".into())).unwrap();
+    let plan = resolve_with(RULES, &["server", "x"], |request| request.mode = Some("worker".into())).unwrap();
     assert_eq!(argv(&plan), ["work", "x"]);
-    let plan = asked(RULES, &["worker", "--workers", "1"], |request| request.exec = true).unwrap();
+    let plan = resolve_with(RULES, &["worker", "--workers", "1"], |request| request.exec = true).unwrap();
     assert_eq!((argv(&plan), plan.own_command), (vec!["worker", "--workers", "1"], true));
-    let plan = asked(RULES, &["worker", "--workers", "1"], |request| request.bare = true).unwrap();
+    let plan = resolve_with(RULES, &["worker", "--workers", "1"], |request| request.bare = true).unwrap();
     assert_eq!((argv(&plan), plan.checks.len()), (vec!["work"], 0));
 }
 
@@ -122,7 +122,7 @@ message = 'never'
 command = ['a', '${KEY}']
 unknown = 1
 ";
-    let refused = asked(toml, &[], |_| ()).unwrap_err();
+    let refused = resolve_with(toml, &[], |_| ()).unwrap_err();
     assert_eq!((refused.to_string().as_str(), refused.code()), ("set KEY\nthis is new", 64));
 }
 
@@ -150,8 +150,8 @@ fn what_is_wrong_with_rules_and_conditions_is_told() {
         ("service = '${@1}'", "there is no argument `${@1}`; give it, or a default: `${@1:-…}`"),
         ("service = '${@0}'", "`${@0}` is no argument"),
     ] {
-        let told = problems(&format!("{toml}\n[modes.a]\ncommand = ['a']\n"), &[], &[]).join("\n");
-        assert!(told.contains(problem), "{toml}: {told}");
+        let found = problems(&format!("{toml}\n[modes.a]\ncommand = ['a']\n"), &[], &[]).join("\n");
+        assert!(found.contains(problem), "{toml}: {found}");
     }
     for (arguments, problem) in
         [(&["--workers"][..], "the option --workers wants a value"), (&["--debug=1"], "the option --debug takes no value")]
@@ -160,8 +160,8 @@ fn what_is_wrong_with_rules_and_conditions_is_told() {
         assert!(problems.to_string().contains(problem), "{problems}");
         assert_eq!(problems.exit(), Exit::Usage);
     }
-    let told = try_with("[modes.a]\ncommand = ['a']\n", &[("PORTCULLIS_EXTRA_ARGS", "ignore")], &[]).unwrap_err().to_string();
-    assert!(told.starts_with("environment variable PORTCULLIS_EXTRA_ARGS: `extra_args` is gone"), "{told}");
+    let found = try_with("[modes.a]\ncommand = ['a']\n", &[("PORTCULLIS_EXTRA_ARGS", "ignore")], &[]).unwrap_err().to_string();
+    assert!(found.starts_with("environment variable PORTCULLIS_EXTRA_ARGS: `extra_args` is gone"), "{found}");
 }
 
 #[test]

@@ -65,16 +65,16 @@ fn what_is_asked_follows_clients_and_methods_in_the_order_of_the_report() {
     let (check, target) = read(
         "clients = ['DifyServer', 'DifyChat']\nmethods = { DifyChat = ['messages', 'info'] }\nname = 'ai'\naffects = 'none'\nparallel = 2\ntimeout = '1m'\ninterval = '5m'\n",
     );
-    let asked: Vec<_> = target.clients.iter().map(|plan| (plan.client, plan.apis.clone())).collect();
+    let clients: Vec<_> = target.clients.iter().map(|plan| (plan.client, plan.apis.clone())).collect();
     let (chat, server) = (vec![Api::Info, Api::Messages], vec![Api::Apps, Api::GetDatasetApiKey]);
-    assert_eq!(asked, [(DifyClient::DifyChat, chat), (DifyClient::DifyServer, server)]);
+    assert_eq!(clients, [(DifyClient::DifyChat, chat), (DifyClient::DifyServer, server)]);
     assert_eq!((check.name.as_str(), check.affects, check.interval, check.timeout), ("ai", Affects::None, secs(300), secs(600)));
     assert_eq!(target.at_once, 2);
 }
 
 #[test]
 fn what_cannot_be_meant_is_told_at_its_place() {
-    for (toml, told) in [
+    for (toml, expected) in [
         ("[dify]\n", "`url` in [dify] is missing"),
         ("[dify]\nurl = 'api:5001'\n", "p:2:7: `url` in [dify] is no URL as"),
         ("[dify]\nurl = 'http://u:p@api'\n", "p:2:7: `url` in [dify] holds a user"),
@@ -99,6 +99,6 @@ fn what_cannot_be_meant_is_told_at_its_place() {
         ("[checks.dify]\nurl = 'tcp://a:1'\n[dify]\nurl = 'http://api'\n", "two of the checks and modules are named `dify`"),
     ] {
         let found = problems(toml, &[], &["app"]);
-        assert!(found.len() == 1 && found[0].contains(told), "{toml}: {found:?}");
+        assert!(found.len() == 1 && found[0].contains(expected), "{toml}: {found:?}");
     }
 }

@@ -6,7 +6,7 @@ use crate::plan::ViewSwitch;
 #[test]
 fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
     let migrations = "[migrations]\ncommand = ['m']\n[heartbeat]\ncheck = 'cache'\n";
-    for (toml, variables, told) in [
+    for (toml, variables, expected) in [
         // The database of the lock and the Redis of the heartbeat are those of checks that are wrong.
         (
             format!("[checks.db]\nurl = 'postgres://${{DB_HOST/x'\n[checks.cache]\nurl = 'redis://${{CACHE}}/0'\n{migrations}"),
@@ -47,15 +47,15 @@ fn every_fault_is_told_once_and_what_follows_from_it_says_nothing() {
     ] {
         let command: &[&str] = if toml.contains("[modes") { &[] } else { &["app"] };
         let found = problems(&toml, variables, command);
-        let fits = found.len() == told.len() && found.iter().zip(told).all(|(found, told)| found.starts_with(told));
+        let fits = found.len() == expected.len() && found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected));
         assert!(fits, "{toml}{found:#?}");
     }
     let request = RunOptions { file: Some("/nowhere/portcullis.toml".into()), ..RunOptions::default() };
-    let told = resolve(&request, &Environment::new([("PORTCULLIS_HEALTH_LISTEN", ":1")])).unwrap_err().to_string();
-    let told: Vec<&str> = told.lines().collect();
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].ends_with("PORTCULLIS_HEALTH_LISTEN: portcullis knows no such variable; did you mean PORTCULLIS_HEALTH__LISTEN?"));
-    assert!(told[1].starts_with("cannot read the configuration /nowhere/portcullis.toml: "));
+    let lines = resolve(&request, &Environment::new([("PORTCULLIS_HEALTH_LISTEN", ":1")])).unwrap_err().to_string();
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].ends_with("PORTCULLIS_HEALTH_LISTEN: portcullis knows no such variable; did you mean PORTCULLIS_HEALTH__LISTEN?"));
+    assert!(lines[1].starts_with("cannot read the configuration /nowhere/portcullis.toml: "));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
         assert_eq!((plan.migration.is_some(), plan.health.unwrap().views.has(ViewSwitch::Page)), (truth, truth), "{word:?}");
         assert_eq!(with("", &[("PORTCULLIS_BARE", word)], &["app"]).health.is_none(), truth, "{word:?}");
     }
-    for (name, told) in [
+    for (name, expected) in [
         ("MIGRATE", "`enabled` in [migrations], from MIGRATE, is `maybe`; `true` or `false` is wanted"),
         ("TLS", "`tls` in [checks.r], from TLS, is `maybe`; `true` or `false` is wanted"),
         (
@@ -92,7 +92,7 @@ fn a_boolean_has_the_same_words_wherever_a_variable_brings_it() {
         ("PORTCULLIS_BARE", "environment variable PORTCULLIS_BARE: is `maybe`; `true` or `false` is wanted"),
     ] {
         let found = problems(file, &[(name, "maybe")], &["app"]);
-        assert!(found.len() == 1 && found[0].ends_with(told), "{found:?}");
+        assert!(found.len() == 1 && found[0].ends_with(expected), "{found:?}");
     }
 }
 

@@ -115,8 +115,8 @@ fn a_stop_that_outlasts_the_grace_is_told_with_the_grace_to_set() {
     assert_eq!(notices("[process]\n").len(), 0);
     assert_eq!(notices("[process]\nstop_timeout = '10s'\n").len(), 0);
     let long = "[process]\nstop_timeout = '10s'\ndrain_delay = '500ms'\n";
-    let told = notices(long);
-    assert!(told[0].contains("10s 500ms") && told[0].contains("stop_grace_period: 12s"), "{told:?}");
+    let notices_of_run = notices(long);
+    assert!(notices_of_run[0].contains("10s 500ms") && notices_of_run[0].contains("stop_grace_period: 12s"), "{notices_of_run:?}");
     assert_eq!(notices(&format!("{long}grace_period = '30s'\n")).len(), 0);
     let prefix = notices(&format!("{long}output = 'prefix'\n"));
     assert!(prefix[0].contains("11s") && prefix[0].contains("stop_grace_period: 12s"), "the last lines take their half second: {prefix:?}");

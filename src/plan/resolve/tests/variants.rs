@@ -82,12 +82,12 @@ fn each_test_holds_when_it_should() {
     assert!(holds(&format!("{{ user = '{}' }}", nix::unistd::geteuid()), &[], &[]) && !holds("{ user = '54321' }", &[], &[]));
     let odd = with("[modes.api]\ncommand = ['x', { when = { var = 'A', truthy = true }, then = ['y'] }]\n", &[("A", "maybe")], &[]);
     assert_eq!(odd.notices, ["A is `maybe`, which says neither `true` nor `false`; it counts as not true"]);
-    for (when, told_once) in
+    for (when, expected) in
         [("{ var = 'A', eqq = 'x' }", "unknown key `eqq`"), ("{ all = { var = 'A' } }", "`all` in [modes.api.when] is a table")]
     {
         let toml = format!("[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
-        let told = problems(&toml, &[], &[]);
-        assert!(told.len() == 1 && told[0].contains(told_once), "{when}: {told:?}");
+        let found = problems(&toml, &[], &[]);
+        assert!(found.len() == 1 && found[0].contains(expected), "{when}: {found:?}");
     }
     for (when, problem) in [
         ("{ args = true, var = 'A' }", "`args` in [modes.api.when] stands beside another test"),
@@ -119,8 +119,8 @@ fn each_test_holds_when_it_should() {
         ("{ prefix = 'y' }", "`var` in [modes.api.when] is missing"),
     ] {
         let toml = format!("[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
-        let told = problems(&toml, &[], &[]).join("\n");
-        assert!(told.contains(problem), "{when}: {told}");
+        let found = problems(&toml, &[], &[]).join("\n");
+        assert!(found.contains(problem), "{when}: {found}");
     }
 }
 
@@ -151,9 +151,9 @@ fn a_check_is_varied_by_the_first_variant_that_holds() {
     // What is not taken may have unset variables, but no unknown keys.
     assert_eq!(with(CHECK, &[("KIND", "")], &[]).checks.len(), 1);
     let wrong = CHECK.replace("kind = 'postgres'", "kinds = 'postgres'").replace("when = { var = 'KIND', prefix = 'p' }\n", "");
-    let told = problems(&wrong, &[("KIND", "")], &[]).join("\n");
-    assert!(told.contains("unknown key `kinds` in [checks.db.variants]; did you mean `kind`?"), "{told}");
-    assert!(told.contains("`when` in [checks.db.variants] is missing"), "{told}");
+    let found = problems(&wrong, &[("KIND", "")], &[]).join("\n");
+    assert!(found.contains("unknown key `kinds` in [checks.db.variants]; did you mean `kind`?"), "{found}");
+    assert!(found.contains("`when` in [checks.db.variants] is missing"), "{found}");
 }
 
 #[test]
@@ -162,12 +162,12 @@ fn what_is_wrong_with_a_check_or_a_variant_is_told_where_it_was_written_whether_
                  [[checks.db.variants]]\nwhen = { var = 'KIND', eq = 'p' }\nwait = '7s'\naffects = 'all'\n\
                  [[checks.db.variants]]\nwhen = { var = 'KIND', eq = 'q' }\ntimeout = '1ms'\nport = '${UNSET}'\n";
     for kind in ["", "p"] {
-        let told = problems(wrong, &[("KIND", kind)], &["app"]);
-        let places: Vec<&str> = told.iter().filter_map(|line| line.split(" is ").next()).collect();
+        let found = problems(wrong, &[("KIND", kind)], &["app"]);
+        let places: Vec<&str> = found.iter().filter_map(|line| line.split(" is ").next()).collect();
         assert_eq!(
             places,
             ["p:4:8: `wait` in [checks.db]", "p:8:11: `affects` in [checks.db.variants]", "p:11:11: `timeout` in [checks.db.variants]"],
-            "{kind}: {told:#?}"
+            "{kind}: {found:#?}"
         );
     }
 }
@@ -191,8 +191,8 @@ fn no_check_is_lost_without_a_word() {
         "kind = 'tcp'\nhost = 'h'\nport = ''",
         "variants = []",
     ] {
-        let told = problems(&format!("[checks.db]\n{check}\n"), &[], &["app"]);
-        assert!(told.iter().any(|line| line.contains("checks.db")), "{check}: {told:?}");
+        let found = problems(&format!("[checks.db]\n{check}\n"), &[], &["app"]);
+        assert!(found.iter().any(|line| line.contains("checks.db")), "{check}: {found:?}");
     }
 }
 
@@ -269,7 +269,7 @@ fn a_mode_refuses_a_process_after_its_migration() {
         (", message = 'name a command'", "", "`message` in [modes.job.variants.refuse] is missing"),
         ("refuse = {", "command = ['x']\nrefuse = {", "starts no process, and `command` and `started` are about one"),
     ] {
-        let told = problems(&MODES.replace(from, to), &[("MODE", "api")], &[]).join("\n");
-        assert!(told.contains(problem), "{told}");
+        let found = problems(&MODES.replace(from, to), &[("MODE", "api")], &[]).join("\n");
+        assert!(found.contains(problem), "{found}");
     }
 }

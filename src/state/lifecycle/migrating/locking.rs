@@ -20,14 +20,14 @@ impl Lifecycle {
         match self.migrating.lock {
             Lock::Held if checks => self.migrating.lock = Lock::Checking,
             Lock::Held | Lock::Forfeited => return self.run_migration(now, effects),
-            _ => self.migrating.lock = Lock::Asked,
+            _ => self.migrating.lock = Lock::Requested,
         }
         effects.push(Effect::AcquireLock);
     }
 
     /// Asks for the lock on behalf of a step.
     pub(in crate::state::lifecycle) fn take_lock(&mut self, effects: &mut Vec<Effect>) {
-        self.migrating.lock = Lock::Asked;
+        self.migrating.lock = Lock::Requested;
         effects.push(Effect::TakeLock);
     }
 
@@ -75,7 +75,7 @@ impl Lifecycle {
     }
 
     pub(in crate::state::lifecycle) fn lock(&mut self, now: Moment, news: LockNews, effects: &mut Vec<Effect>) {
-        let queues = matches!(self.migrating.lock, Lock::Asked | Lock::Lost(_)) && !self.snapshot.phase.is_leaving();
+        let queues = matches!(self.migrating.lock, Lock::Requested | Lock::Lost(_)) && !self.snapshot.phase.is_leaving();
         let checks = self.migrating.lock == Lock::Checking;
         match news {
             LockNews::Queued(holder) if queues => self.queued(now, holder),

@@ -29,7 +29,7 @@ fn verdicts(run: &Run) -> [bool; 4] {
 
 fn failing(run: &Run) -> Vec<(String, ErrorKind)> {
     let items = run.lifecycle.snapshot().assess(Look::fresh(run.now)).items(Level::Ready).into_iter();
-    items.filter(|item| !item.passes).map(|item| (item.name.to_owned(), item.class)).collect()
+    items.filter(|item| !item.passes).map(|item| (item.name.to_owned(), item.kind)).collect()
 }
 
 const NOT_READY: [bool; 4] = [true, true, false, false];
@@ -43,9 +43,9 @@ fn ready_once_the_first_beat_is_written_and_again_once_one_is() {
         assert_eq!((verdicts(&run), failing(&run)), ([true; 4], vec![]), "round {round}");
         assert_eq!(run.lifecycle.snapshot().overall(Look::fresh(run.now)), Status::Up);
         // The first that fails is enough, whatever it fails of.
-        for class in [ErrorKind::Refused, ErrorKind::Auth] {
-            assert_eq!(run.apply(Event::Beaten(Err(class))), [], "neither the process nor the heartbeat hears of it");
-            assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), class)]), "round {round}");
+        for kind in [ErrorKind::Refused, ErrorKind::Auth] {
+            assert_eq!(run.apply(Event::Beaten(Err(kind))), [], "neither the process nor the heartbeat hears of it");
+            assert_eq!((verdicts(&run), failing(&run)), (NOT_READY, vec![(HEARTBEAT.to_owned(), kind)]), "round {round}");
         }
         assert_eq!(run.lifecycle.snapshot().overall(Look::fresh(run.now)), Status::Down);
     }
@@ -57,9 +57,9 @@ fn what_is_told_to_redis_does_not_wait_for_being_told() {
     let (mut run, effects) = up();
     assert!(effects.contains(&Effect::Announce(Readiness::Ready)), "{effects:?}");
     run.apply(Event::Beaten(Err(ErrorKind::Timeout)));
-    let told = run.lifecycle.snapshot().as_published();
+    let published = run.lifecycle.snapshot().as_published();
     let look = Look::fresh(run.now);
-    assert!(told.check(HEARTBEAT).is_none() && told.verdict(Level::Deep, look) && told.overall(look) == Status::Up);
+    assert!(published.check(HEARTBEAT).is_none() && published.verdict(Level::Deep, look) && published.overall(look) == Status::Up);
     // What else is wrong is told.
     let effects = run.all([refused(), refused()].map(|outcome| Event::Probed(1, outcome)));
     assert_eq!(effects, [Effect::Announce(Readiness::NotReady)]);

@@ -24,9 +24,9 @@ fn starts(effects: &[Effect]) -> Vec<ProcessId> {
     effects.iter().filter_map(|effect| if let Effect::Spawn(id) = effect { Some(*id) } else { None }).collect()
 }
 
-fn asked(effects: &[Effect]) -> Vec<ProcessId> {
-    let asked = |effect: &Effect| if let Effect::Signal(id, libc::SIGTERM) = effect { Some(*id) } else { None };
-    effects.iter().filter_map(asked).collect()
+fn stopped(effects: &[Effect]) -> Vec<ProcessId> {
+    let stopped = |effect: &Effect| if let Effect::Signal(id, libc::SIGTERM) = effect { Some(*id) } else { None };
+    effects.iter().filter_map(stopped).collect()
 }
 
 fn passes(id: ModuleId) -> Event {
@@ -51,9 +51,9 @@ fn it_is_up_before_anything_is_waited_for_and_gone_after_everything_else() {
     run.all([spawned(TWO), Event::Spawned(ProcessId::Main, PID)]);
     assert_eq!(run.phase(), Phase::Running);
 
-    assert_eq!(asked(&run.apply(signal(libc::SIGTERM))), [ProcessId::Main]);
-    assert_eq!(asked(&run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)))), [ProcessId::Module(TWO)]);
-    assert_eq!(asked(&run.apply(ended(TWO, 0))), [PROXY], "nobody else is left");
+    assert_eq!(stopped(&run.apply(signal(libc::SIGTERM))), [ProcessId::Main]);
+    assert_eq!(stopped(&run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)))), [ProcessId::Module(TWO)]);
+    assert_eq!(stopped(&run.apply(ended(TWO, 0))), [PROXY], "nobody else is left");
     assert_eq!(run.apply(ended(ONE, 0)).last(), Some(&Effect::SignalLatecomers(libc::SIGTERM)));
     assert_eq!(run.apply(Event::NoneLeft), [Effect::Exit(0)]);
 }
@@ -103,7 +103,7 @@ fn what_became_of_it_later_ends_no_start() {
 #[test]
 fn an_order_to_stop_it_lets_the_start_go_on() {
     let mut run = Run::of(proxied());
-    run.all([Event::Begin, spawned(ONE), Event::Asked(Order::Stop(ONE)), ended(ONE, 0)]);
+    run.all([Event::Begin, spawned(ONE), Event::Ordered(Order::Stop(ONE)), ended(ONE, 0)]);
     assert_eq!(run.phase(), Phase::Init);
     run.apply(gone(ONE));
     assert_eq!(run.phase(), Phase::Waiting);
@@ -113,7 +113,7 @@ fn an_order_to_stop_it_lets_the_start_go_on() {
 fn term_while_it_starts_stops_it() {
     let mut run = Run::of(proxied());
     run.all([Event::Begin, spawned(ONE)]);
-    assert_eq!(asked(&run.apply(signal(libc::SIGTERM))), [PROXY]);
+    assert_eq!(stopped(&run.apply(signal(libc::SIGTERM))), [PROXY]);
     run.all([ended(ONE, 0)]);
     assert_eq!(run.apply(Event::NoneLeft), [Effect::Exit(143)]);
     assert_eq!(exit(&run).1, "ended by SIGTERM while modules were started first, with no process running");
@@ -127,9 +127,9 @@ fn one_that_comes_first_after_another_goes_before_it() {
     assert_eq!(starts(&run.apply(spawned(ONE))), [ProcessId::Module(TWO)]);
     assert_eq!(starts(&run.apply(spawned(TWO))), [ProcessId::Main]);
     run.apply(Event::Spawned(ProcessId::Main, PID));
-    assert_eq!(asked(&run.apply(signal(libc::SIGTERM))), [ProcessId::Main]);
-    assert_eq!(asked(&run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)))), [ProcessId::Module(TWO)]);
-    assert_eq!(asked(&run.apply(ended(TWO, 0))), [PROXY]);
+    assert_eq!(stopped(&run.apply(signal(libc::SIGTERM))), [ProcessId::Main]);
+    assert_eq!(stopped(&run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)))), [ProcessId::Module(TWO)]);
+    assert_eq!(stopped(&run.apply(ended(TWO, 0))), [PROXY]);
 }
 
 #[test]
@@ -140,10 +140,10 @@ fn a_migration_without_a_process_has_it_too() {
     assert!(run.apply(spawned(ONE)).contains(&Effect::AcquireLock));
     run.all([Event::Lock(LockNews::Held), Event::Spawned(ProcessId::Migration, PID)]);
     let effects = run.apply(signal(libc::SIGTERM));
-    assert_eq!(asked(&effects), [ProcessId::Migration], "{effects:?}");
+    assert_eq!(stopped(&effects), [ProcessId::Migration], "{effects:?}");
     assert_eq!(run.lifecycle.snapshot().stage("module:m0").map(|stage| stage.step), Some(StageState::Up));
     run.all([Event::Exited(ProcessId::Migration, Ended::Signal(15)), Event::GroupGone(ProcessId::Migration)]);
-    assert_eq!(asked(&run.apply(Event::Lock(LockNews::Released))), [PROXY]);
+    assert_eq!(stopped(&run.apply(Event::Lock(LockNews::Released))), [PROXY]);
 }
 
 #[test]

@@ -30,8 +30,8 @@ fn ctrl_z_puts_both_aside_and_cont_takes_both_up_again() {
 #[test]
 fn a_child_that_was_told_to_stop_stays_stopped() {
     let mut run = running(SignalPlan::default());
-    let told = vec![Effect::Signal(ProcessId::Main, libc::SIGTSTP), Effect::Suspend(ProcessId::Main, Suspend::AsJob)];
-    assert_eq!(run.apply(signal(libc::SIGTSTP)), told);
+    let expected = vec![Effect::Signal(ProcessId::Main, libc::SIGTSTP), Effect::Suspend(ProcessId::Main, Suspend::AsJob)];
+    assert_eq!(run.apply(signal(libc::SIGTSTP)), expected);
     assert_eq!(run.apply(Event::Stopped(ProcessId::Main, libc::SIGTSTP)), []);
     let mut other = running(SignalPlan::default());
     assert_eq!(other.apply(Event::Stopped(ProcessId::Main, libc::SIGSTOP)), []);

@@ -23,7 +23,7 @@ fn probe(run: &mut Run, results: &str) -> Vec<Effect> {
     run.all(results.chars().map(|result| Event::Probed(0, if result == 'o' { passed() } else { refused() })))
 }
 
-fn asked(effects: &[Effect], id: ProcessId) -> bool {
+fn is_stopped(effects: &[Effect], id: ProcessId) -> bool {
     effects.contains(&Effect::Signal(id, libc::SIGTERM))
 }
 
@@ -32,7 +32,7 @@ fn the_process_is_restarted_once_its_check_that_was_up_is_down_by_its_threshold(
     for (results, restarts) in [("ee", false), ("eeeeee", false), ("oe", false), ("oeoe", false), ("oee", true), ("eeoee", true)] {
         let mut run = running(Plan { checks: vec![ill("web")], ..bare() });
         let effects = probe(&mut run, results);
-        assert_eq!(asked(&effects, ProcessId::Main), restarts, "{results}: {effects:?}");
+        assert_eq!(is_stopped(&effects, ProcessId::Main), restarts, "{results}: {effects:?}");
         assert_eq!(run.phase(), if restarts { Phase::Starting } else { Phase::Running }, "{results}");
     }
     let mut run = running(Plan { checks: vec![CheckPlan { on_down: OnDown::Report, ..ill("web") }], ..bare() });
@@ -61,7 +61,7 @@ fn the_limit_of_restarts_holds() {
     probe(&mut run, "oee");
     let again = Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart));
     run.all([Event::Exited(ProcessId::Main, Ended::Signal(15)), again, Event::Spawned(ProcessId::Main, PID)]);
-    assert!(!asked(&probe(&mut run, "oee"), ProcessId::Main));
+    assert!(!is_stopped(&probe(&mut run, "oee"), ProcessId::Main));
     assert_eq!(run.phase(), Phase::Running);
 }
 
@@ -70,7 +70,7 @@ fn a_module_is_restarted_for_its_own_check_and_nobody_else_is() {
     let mut run = running(Plan { checks: vec![ill("m0.web")], modules: vec![ModulePlan { checks: vec![0], ..module(0) }], ..bare() });
     run.apply(Event::Spawned(MODULE, PID + 1));
     let effects = probe(&mut run, "oee");
-    assert!(asked(&effects, MODULE) && !asked(&effects, ProcessId::Main), "{effects:?}");
+    assert!(is_stopped(&effects, MODULE) && !is_stopped(&effects, ProcessId::Main), "{effects:?}");
     assert_eq!((run.state(ONE), run.phase()), (ModuleState::Broken, Phase::Running));
     assert!(run.module(ONE).trouble.as_deref().is_some_and(|why| why.contains("m0.web")));
     run.apply(Event::Exited(MODULE, Ended::Signal(15)));
@@ -85,14 +85,14 @@ fn with_a_heartbeat_it_waits_for_its_turn_and_gives_it_back_when_ready_again() {
     let length = Some(Duration::from_secs(8 + 1 + 10));
     let mut run = running(plan());
     let effects = probe(&mut run, "oee");
-    assert!(effects.contains(&Effect::RestartLease(length)) && !asked(&effects, ProcessId::Main), "{effects:?}");
+    assert!(effects.contains(&Effect::RestartLease(length)) && !is_stopped(&effects, ProcessId::Main), "{effects:?}");
     let mut recovered = run.clone();
     assert!(probe(&mut recovered, "o").contains(&Effect::RestartLease(None)));
-    assert!(!asked(&recovered.apply(Event::RestartGranted), ProcessId::Main), "it came too late");
+    assert!(!is_stopped(&recovered.apply(Event::RestartGranted), ProcessId::Main), "it came too late");
     let mut leaving = run.clone();
     leaving.apply(signal(libc::SIGTERM));
     assert_eq!(leaving.apply(Event::RestartGranted), [], "nobody is restarted in the shutdown");
-    assert!(asked(&run.apply(Event::RestartGranted), ProcessId::Main));
+    assert!(is_stopped(&run.apply(Event::RestartGranted), ProcessId::Main));
     let again = Event::Elapsed(Timer::Process(ProcessId::Main, ProcessTimer::Restart));
     run.all([Event::Exited(ProcessId::Main, Ended::Signal(15)), again]);
     assert!(run.apply(Event::Spawned(ProcessId::Main, PID)).contains(&Effect::RestartLease(None)));

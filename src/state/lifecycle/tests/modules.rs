@@ -69,7 +69,7 @@ impl Run {
     }
 }
 
-fn asks_to_stop(effects: &[Effect], id: ProcessId) -> bool {
+fn stops(effects: &[Effect], id: ProcessId) -> bool {
     effects.contains(&Effect::Signal(id, libc::SIGTERM))
 }
 
@@ -109,7 +109,7 @@ fn the_scenarios_of_koupleless() {
         let hot = || {
             let mut run = running(vec![plan(ModuleStart::OnDemand)]);
             assert_eq!((run.status(), run.state(ONE)), (Up, ModuleState::Resolved), "nobody has asked for it");
-            run.all([Event::Asked(Order::Start(ONE)), spawned(ONE)]);
+            run.all([Event::Ordered(Order::Start(ONE)), spawned(ONE)]);
             assert_eq!(run.status(), by_counting(Unknown, Up), "it starts, counted: {counts}");
             assert!(run.ready(), "a start that was asked for does not take the base out of service");
             run
@@ -127,7 +127,7 @@ fn the_scenarios_of_koupleless() {
         broken.all([ended(ONE, 1), gone(ONE)]);
         assert_eq!((broken.status(), broken.state(ONE)), (Down, ModuleState::Broken), "a module that ran has ended");
         let mut stopped = run.clone();
-        stopped.apply(Event::Asked(Order::Stop(ONE)));
+        stopped.apply(Event::Ordered(Order::Stop(ONE)));
         assert_eq!((stopped.status(), stopped.state(ONE)), (Up, ModuleState::Stopping));
         stopped.all([ended(ONE, 143), gone(ONE)]);
         assert_eq!(
@@ -137,7 +137,7 @@ fn the_scenarios_of_koupleless() {
         );
 
         // Scenario 5: it is installed anew.
-        run.apply(Event::Asked(Order::Restart(ONE)));
+        run.apply(Event::Ordered(Order::Restart(ONE)));
         assert_eq!(run.status(), by_counting(Unknown, Up), "it is stopped and will start, counted: {counts}");
         run.all([ended(ONE, 143), gone(ONE)]);
         assert_eq!((run.status(), run.state(ONE)), (by_counting(Unknown, Up), ModuleState::Starting));
@@ -169,12 +169,12 @@ fn a_module_starts_once_those_it_comes_after_are_up_and_not_merely_started() {
 #[test]
 fn an_order_is_counted_and_one_that_changes_nothing_does_nothing() {
     let mut run = running(vec![ModulePlan { start: ModuleStart::OnDemand, ..module(0) }]);
-    run.all([Event::Asked(Order::Start(ONE)), spawned(ONE)]);
-    assert_eq!(run.apply(Event::Asked(Order::Start(ONE))), []);
-    assert_eq!(run.apply(Event::Asked(Order::Start(TWO))), [], "there is no such module");
+    run.all([Event::Ordered(Order::Start(ONE)), spawned(ONE)]);
+    assert_eq!(run.apply(Event::Ordered(Order::Start(ONE))), []);
+    assert_eq!(run.apply(Event::Ordered(Order::Start(TWO))), [], "there is no such module");
     assert_eq!(run.module(ONE).orders, 2);
-    run.all([Event::Asked(Order::Stop(ONE)), ended(ONE, 0), gone(ONE)]);
-    assert_eq!(run.apply(Event::Asked(Order::Stop(ONE))), []);
+    run.all([Event::Ordered(Order::Stop(ONE)), ended(ONE, 0), gone(ONE)]);
+    assert_eq!(run.apply(Event::Ordered(Order::Stop(ONE))), []);
     assert_eq!(run.module(ONE).orders, 4);
 }
 
@@ -182,7 +182,7 @@ fn an_order_is_counted_and_one_that_changes_nothing_does_nothing() {
 fn an_order_before_the_process_starts_waits_for_it() {
     let mut run = Run::of(Plan { modules: vec![ModulePlan { start: ModuleStart::OnDemand, ..module(0) }], ..full() });
     run.apply(Event::Begin);
-    assert!(!run.apply(Event::Asked(Order::Start(ONE))).contains(&Effect::Spawn(ProcessId::Module(ONE))));
+    assert!(!run.apply(Event::Ordered(Order::Start(ONE))).contains(&Effect::Spawn(ProcessId::Module(ONE))));
     let mut effects = Vec::new();
     for event in &way_to(Phase::Starting)[1..7] {
         effects.extend(run.apply(event.clone()));
@@ -193,7 +193,7 @@ fn an_order_before_the_process_starts_waits_for_it() {
 #[test]
 fn a_stop_that_came_during_the_stop_of_a_restart_wins() {
     let mut run = running(vec![module(0)]);
-    run.all([spawned(ONE), Event::Asked(Order::Restart(ONE)), Event::Asked(Order::Stop(ONE))]);
+    run.all([spawned(ONE), Event::Ordered(Order::Restart(ONE)), Event::Ordered(Order::Stop(ONE))]);
     let effects = run.all([ended(ONE, 0), gone(ONE)]);
     assert!(!effects.contains(&Effect::Spawn(ProcessId::Module(ONE))));
     assert_eq!((run.state(ONE), run.status()), (ModuleState::Deactivated, Status::Up));
@@ -202,7 +202,7 @@ fn a_stop_that_came_during_the_stop_of_a_restart_wins() {
 #[test]
 fn what_a_module_leaves_in_its_group_is_gone_before_it_starts_again() {
     let mut run = running(vec![module(0)]);
-    run.all([spawned(ONE), Event::Asked(Order::Restart(ONE))]);
+    run.all([spawned(ONE), Event::Ordered(Order::Restart(ONE))]);
     let effects = run.apply(ended(ONE, 0));
     assert!(effects.contains(&Effect::AwaitGroup(ProcessId::Module(ONE))) && !effects.contains(&Effect::Spawn(ProcessId::Module(ONE))));
     let killed = run.apply(Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Grace)));
@@ -215,7 +215,7 @@ fn a_start_that_takes_too_long_has_failed_and_its_process_goes() {
     let mut run = running(vec![checked(module(0))]);
     run.all([spawned(ONE), Event::StartupProbed(ProcessId::Module(ONE), refused())]);
     let effects = run.apply(Event::Elapsed(Timer::Process(ProcessId::Module(ONE), ProcessTimer::Limit)));
-    assert!(asks_to_stop(&effects, ProcessId::Module(ONE)));
+    assert!(stops(&effects, ProcessId::Module(ONE)));
     assert_eq!((run.state(ONE), run.status()), (ModuleState::Broken, Status::Down));
     let trouble = run.module(ONE).trouble.clone().unwrap();
     assert!(trouble.contains("within 30s") && trouble.contains(ErrorKind::Refused.public()), "{trouble}");
@@ -284,7 +284,7 @@ fn the_pauses_grow_until_it_has_run_well_and_the_limit_ends_them() {
     run.apply(spawned(ONE));
     let effects = run.apply(ended(ONE, 1));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Arm(timer, _) if *timer == pause)), "{effects:?}");
-    run.all([gone(ONE), Event::Asked(Order::Start(ONE)), spawned(ONE)]);
+    run.all([gone(ONE), Event::Ordered(Order::Start(ONE)), spawned(ONE)]);
     run.now = run.now.after(Duration::from_secs(100));
     assert!(run.apply(ended(ONE, 1)).contains(&Effect::Arm(pause, Duration::from_secs(1))), "an order begins anew");
 }
@@ -297,7 +297,7 @@ fn the_end_for_good_means_what_on_exit_says() {
         let mut run = running(vec![ModulePlan { on_exit, ..module(0) }]);
         run.apply(spawned(ONE));
         let effects = run.apply(ended(ONE, 7));
-        assert_eq!(asks_to_stop(&effects, ProcessId::Main), code.is_some(), "{on_exit:?}");
+        assert_eq!(stops(&effects, ProcessId::Main), code.is_some(), "{on_exit:?}");
         match code {
             None => assert_eq!((run.status(), run.phase()), (status, Phase::Running), "{on_exit:?}"),
             Some(code) => {
@@ -342,7 +342,7 @@ fn its_own_checks_are_there_while_it_runs() {
     assert_eq!(run.status(), Status::Up);
     run.apply(Event::Probed(0, refused()));
     assert_eq!(run.status(), Status::Down);
-    assert!(run.apply(Event::Asked(Order::Stop(ONE))).contains(&Effect::Watch(ProcessId::Module(ONE), Watch::Nothing)));
+    assert!(run.apply(Event::Ordered(Order::Stop(ONE))).contains(&Effect::Watch(ProcessId::Module(ONE), Watch::Nothing)));
     run.apply(Event::Probed(0, refused()));
     assert_eq!(run.status(), Status::Up, "late news of a module that is stopped count for nothing");
 }
@@ -367,12 +367,12 @@ fn a_stop_goes_in_the_reverse_of_the_order_of_the_start() {
     let mut run = with(vec![behind, last, beside]);
     run.all([Event::Begin, spawned(three), Event::Spawned(ProcessId::Main, PID), spawned(ONE), spawned(TWO)]);
     let all = [ProcessId::Main, ProcessId::Module(ONE), ProcessId::Module(TWO), ProcessId::Module(three)];
-    let asked = |effects: &[Effect]| all.into_iter().filter(|id| asks_to_stop(effects, *id)).collect::<Vec<_>>();
-    assert_eq!(asked(&run.apply(signal(libc::SIGTERM))), [ProcessId::Module(TWO)]);
-    assert_eq!(asked(&run.apply(ended(TWO, 0))), [ProcessId::Module(ONE)]);
-    assert_eq!(asked(&run.apply(ended(ONE, 0))), [ProcessId::Main]);
+    let stopped = |effects: &[Effect]| all.into_iter().filter(|id| stops(effects, *id)).collect::<Vec<_>>();
+    assert_eq!(stopped(&run.apply(signal(libc::SIGTERM))), [ProcessId::Module(TWO)]);
+    assert_eq!(stopped(&run.apply(ended(TWO, 0))), [ProcessId::Module(ONE)]);
+    assert_eq!(stopped(&run.apply(ended(ONE, 0))), [ProcessId::Main]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(5)));
-    assert_eq!(asked(&effects), [ProcessId::Module(three)]);
+    assert_eq!(stopped(&effects), [ProcessId::Module(three)]);
     assert!(run.apply(ended(three, 0)).contains(&Effect::SignalLatecomers(libc::SIGTERM)));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(5));
 }
@@ -382,10 +382,10 @@ fn a_module_that_hangs_holds_the_process_up_for_half_of_the_time_at_most() {
     let mut run = running(vec![ModulePlan { after: vec![Predecessor::Main], ..module(0) }]);
     run.apply(spawned(ONE));
     let effects = run.apply(signal(libc::SIGTERM));
-    assert!(!asks_to_stop(&effects, ProcessId::Main));
+    assert!(!stops(&effects, ProcessId::Main));
     assert!(effects.contains(&Effect::Arm(Timer::Precedence, Duration::from_secs(4))));
     assert!(effects.contains(&Effect::Arm(Timer::Grace, Duration::from_secs(8))));
-    assert!(asks_to_stop(&run.apply(Event::Elapsed(Timer::Precedence)), ProcessId::Main));
+    assert!(stops(&run.apply(Event::Elapsed(Timer::Precedence)), ProcessId::Main));
     let effects = run.apply(Event::Elapsed(Timer::Grace));
     assert!(effects.contains(&Effect::SignalSurvivors(libc::SIGKILL)), "{effects:?}");
 }
@@ -394,7 +394,7 @@ fn a_module_that_hangs_holds_the_process_up_for_half_of_the_time_at_most() {
 fn the_second_stop_no_longer_waits_for_modules_and_the_third_kills() {
     let mut run = running(vec![ModulePlan { after: vec![Predecessor::Main], ..module(0) }]);
     run.all([spawned(ONE), signal(libc::SIGTERM)]);
-    assert!(asks_to_stop(&run.apply(signal(libc::SIGTERM)), ProcessId::Main));
+    assert!(stops(&run.apply(signal(libc::SIGTERM)), ProcessId::Main));
     assert!(run.apply(signal(libc::SIGTERM)).contains(&Effect::SignalSurvivors(libc::SIGKILL)));
 }
 
@@ -403,12 +403,12 @@ fn a_process_that_ends_takes_its_modules_with_it() {
     let mut run = running(vec![module(0), restarting(module(1), RestartPolicy::Always, 0)]);
     run.all([spawned(ONE), spawned(TWO), ended(TWO, 1)]);
     let effects = run.apply(Event::Exited(ProcessId::Main, Ended::Code(0)));
-    assert!(asks_to_stop(&effects, ProcessId::Module(ONE)));
+    assert!(stops(&effects, ProcessId::Module(ONE)));
     assert!(
         effects.contains(&Effect::Disarm(Timer::Process(ProcessId::Module(TWO), ProcessTimer::Restart))),
         "nobody starts again: {effects:?}"
     );
-    assert!(!run.apply(Event::Asked(Order::Start(TWO))).contains(&Effect::Spawn(ProcessId::Module(TWO))));
+    assert!(!run.apply(Event::Ordered(Order::Start(TWO))).contains(&Effect::Spawn(ProcessId::Module(TWO))));
     run.apply(ended(ONE, 0));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(0));
 }
@@ -432,7 +432,7 @@ fn a_process_that_cannot_be_spawned_takes_the_modules_with_it_that_just_were() {
     run.apply(Event::Begin);
     let effects = run.apply(Event::SpawnFailed(ProcessId::Main, 127, "not found".to_owned()));
     assert_eq!(exit_of(&effects), None, "a module is on its way");
-    assert!(asks_to_stop(&run.apply(spawned(ONE)), ProcessId::Module(ONE)));
+    assert!(stops(&run.apply(spawned(ONE)), ProcessId::Module(ONE)));
     run.apply(ended(ONE, 0));
     assert_eq!(exit_of(&run.apply(Event::NoneLeft)), Some(127));
 }

@@ -255,7 +255,7 @@ impl World {
             Happening::Ends(None, 0) => self.dies(ProcessId::Main, Ended::Code(0)),
             Happening::Order(number, order) => {
                 let order = [Order::Start, Order::Stop, Order::Restart][order as usize](id(number));
-                self.apply(Event::Asked(order));
+                self.apply(Event::Ordered(order));
             }
             Happening::Signal(number) => {
                 self.hurried |= number == libc::SIGTERM && self.run.phase() == Phase::Draining;
@@ -322,9 +322,9 @@ fn any_event(id: ModuleId, choice: u8) -> Event {
         10 => Event::GroupGone(process),
         11 => Event::StartupProbed(ProcessId::Module(id), passed()),
         12 => Event::StartupProbed(ProcessId::Module(id), refused()),
-        13 => Event::Asked(Order::Start(id)),
-        14 => Event::Asked(Order::Stop(id)),
-        15 => Event::Asked(Order::Restart(id)),
+        13 => Event::Ordered(Order::Start(id)),
+        14 => Event::Ordered(Order::Stop(id)),
+        15 => Event::Ordered(Order::Restart(id)),
         16 => Event::Spawned(ProcessId::Main, PID),
         17 => Event::Exited(ProcessId::Main, Ended::Code(0)),
         18 => Event::Elapsed(Timer::Precedence),

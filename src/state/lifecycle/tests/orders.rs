@@ -28,7 +28,7 @@ fn the_last_order_before_the_process_starts_holds() {
     ] {
         let mut run = Run::of(Plan { modules: vec![module(0)], ..full() });
         run.apply(Event::Begin);
-        run.all(orders.iter().map(|order| Event::Asked(*order)));
+        run.all(orders.iter().map(|order| Event::Ordered(*order)));
         let effects: Vec<Effect> = way_to(Phase::Running)[1..].iter().flat_map(|event| run.apply(event.clone())).collect();
         assert_eq!(run.phase(), Phase::Running);
         assert_eq!(spawns(&effects), starts, "{orders:?}");
@@ -53,7 +53,7 @@ fn an_order_during_the_pause_sees_off_what_the_process_left_first() {
         (Order::Stop(ONE), ModuleState::Deactivated),
     ] {
         let mut run = pausing();
-        let effects = run.apply(Event::Asked(order));
+        let effects = run.apply(Event::Ordered(order));
         for effect in [Effect::Disarm(PAUSE), Effect::Arm(GRACE, Duration::from_secs(8)), Effect::AwaitGroup(PROCESS)] {
             assert!(effects.contains(&effect), "{order:?}: {effects:?}");
         }
@@ -72,7 +72,7 @@ fn an_order_while_the_rest_of_a_failed_module_is_seen_off_is_not_answered_by_the
         let mut run = running(vec![module(0)]);
         run.all([spawned(ONE), ended(ONE, 3)]);
         assert_eq!((run.state(ONE), run.status()), (ModuleState::Broken, Status::Down));
-        run.apply(Event::Asked(order));
+        run.apply(Event::Ordered(order));
         assert_eq!(run.state(ONE), ModuleState::Stopping, "{order:?}");
         run.apply(gone(ONE));
         assert_eq!(run.state(ONE), state, "{order:?}");
@@ -98,7 +98,7 @@ fn a_reload_stops_the_old_process_by_the_rules_it_was_started_with() {
     assert!(effects.contains(&Effect::Arm(GRACE, Duration::from_secs(3))), "{effects:?}");
     assert!(spawns(&run.all([ended(ONE, 0), gone(ONE)])));
     run.apply(spawned(ONE));
-    let effects = run.apply(Event::Asked(Order::Stop(ONE)));
+    let effects = run.apply(Event::Ordered(Order::Stop(ONE)));
     assert!(effects.contains(&Effect::Signal(PROCESS, libc::SIGUSR1)), "{effects:?}");
     assert!(effects.contains(&Effect::Arm(GRACE, Duration::from_secs(20))), "{effects:?}");
 }
@@ -113,11 +113,11 @@ fn whom_a_module_at_rest_holds_up_is_told_until_that_one_is_on_its_way() {
     run.apply(spawned(first));
     run.apply(spawned(second));
     run.apply(spawned(third));
-    run.all([Event::Asked(Order::Stop(first)), ended(first, 0), gone(first)]);
+    run.all([Event::Ordered(Order::Stop(first)), ended(first, 0), gone(first)]);
     assert_eq!(held(&run), [None, None, None], "those that run need nobody any more");
-    run.all([Event::Asked(Order::Restart(second)), Event::Asked(Order::Restart(third))]);
+    run.all([Event::Ordered(Order::Restart(second)), Event::Ordered(Order::Restart(third))]);
     run.all([ended(second, 0), gone(second), ended(third, 0), gone(third)]);
     assert_eq!(held(&run), [None, Some("m0".to_owned()), Some("m0".to_owned())], "the third one through the second");
-    run.apply(Event::Asked(Order::Start(first)));
+    run.apply(Event::Ordered(Order::Start(first)));
     assert_eq!(held(&run), [None, None, None]);
 }

@@ -96,16 +96,16 @@ fn a_module_that_is_started_again_is_not_judged_by_what_its_predecessor_said() {
     let mut run = running(own(0));
     run.apply(spawned(ModuleId(0)));
     let state = |run: &Run| snapshot(run).check("m0.web").map(|check| check.effective(run.now).0);
-    let asked = run.now.after(Duration::from_secs(1));
-    run.now = asked;
+    let recorded_at = run.now.after(Duration::from_secs(1));
+    run.now = recorded_at;
     run.apply(Event::Probed(0, passed()));
     assert_eq!(state(&run), Some(State::Up));
-    run.now = asked.after(Duration::from_secs(1));
-    run.all([Event::Asked(Order::Restart(ModuleId(0)))]);
+    run.now = recorded_at.after(Duration::from_secs(1));
+    run.all([Event::Ordered(Order::Restart(ModuleId(0)))]);
     run.all([Event::Exited(ProcessId::Module(ModuleId(0)), Ended::Code(0)), Event::GroupGone(ProcessId::Module(ModuleId(0)))]);
-    run.now = asked.after(Duration::from_secs(2));
+    run.now = recorded_at.after(Duration::from_secs(2));
     run.apply(spawned(ModuleId(0)));
-    run.apply(Event::Recalled(0, asked, passed()));
+    run.apply(Event::Recalled(0, recorded_at, passed()));
     assert_eq!(state(&run), Some(State::Unknown), "that was about the process before");
     let since = run.now.after(Duration::from_secs(1));
     run.now = since.after(Duration::from_secs(1));
@@ -147,7 +147,7 @@ fn what_is_gone_is_stopped_and_then_forgotten_with_everything_it_counted_by() {
     run.all([Event::Exited(process, Ended::Code(0)), Event::GroupGone(process)]);
     assert!(found(&run, "m0").is_none() && snapshot(&run).check("m0").is_none() && snapshot(&run).stage("module:m0").is_none());
     assert_eq!(found(&run, "m1").map(|module| (module.id, module.state)), Some((ModuleId(1), ModuleState::Activated)));
-    run.apply(Event::Asked(Order::Start(ModuleId(0))));
+    run.apply(Event::Ordered(Order::Start(ModuleId(0))));
     assert!(found(&run, "m0").is_none());
 }
 

@@ -139,9 +139,9 @@ fn a_second_request_cuts_the_drain_short() {
                 continue;
             }
             requests.push(*number);
-            let asked = requests.first().map(|first| has(&effects, Effect::Signal(ProcessId::Main, *first)));
+            let first_signal_sent = requests.first().map(|first| has(&effects, Effect::Signal(ProcessId::Main, *first)));
             assert_eq!(has(&effects, Effect::Announce(Readiness::Stopped)), requests.len() == 1, "{sequence:?}");
-            assert_eq!(asked, Some(requests.len() == 2), "{sequence:?}");
+            assert_eq!(first_signal_sent, Some(requests.len() == 2), "{sequence:?}");
             assert_eq!(has(&effects, Effect::SignalGroup(ProcessId::Main, libc::SIGKILL)), requests.len() == 3, "{sequence:?}");
         }
     }
@@ -309,11 +309,11 @@ fn two_requests_within_50_ms_are_one() {
 
 #[test]
 fn only_the_death_that_was_for_want_of_memory_is_told_so() {
-    for (evidence, told) in [(Some(ProcessId::Main), true), (Some(ProcessId::Migration), false), (None, false)] {
+    for (evidence, expected) in [(Some(ProcessId::Main), true), (Some(ProcessId::Migration), false), (None, false)] {
         let mut run = run_in(Phase::Running);
         run.all(evidence.map(Event::OutOfMemory));
         run.apply(Event::Exited(ProcessId::Main, Ended::Signal(9)));
-        assert_eq!(run.ending().1.contains("for want of memory"), told, "{evidence:?}: {}", run.ending().1);
+        assert_eq!(run.ending().1.contains("for want of memory"), expected, "{evidence:?}: {}", run.ending().1);
     }
 }
 

@@ -224,8 +224,8 @@ fn a_wait_that_saw_too_few_passes_says_so() {
     plan.checks[0].success_threshold = 3;
     let mut run = Run::of(plan);
     assert_eq!(exit_of(&run.all([Event::Begin, Event::Probed(0, passed()), Event::Elapsed(Timer::Wait(0))])), Some(69));
-    let told = "db (tcp://db:5432) was not ready within 1m: it passed, but not 3 times in a row; give it a longer `wait` or a lower";
-    assert!(run.ending().1.starts_with(told), "{}", run.ending().1);
+    let expected = "db (tcp://db:5432) was not ready within 1m: it passed, but not 3 times in a row; give it a longer `wait` or a lower";
+    assert!(run.ending().1.starts_with(expected), "{}", run.ending().1);
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn stepped() -> Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Life {
     /// The news of its start come next.
-    Asked,
+    Requested,
     Forked,
     Executes,
     /// It was sent KILL.
@@ -96,7 +96,7 @@ enum Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keeper {
     Idle,
-    Asked,
+    Requested,
     Held,
     Releasing,
 }
@@ -118,15 +118,15 @@ struct World {
     asks: bool,
     survivors: bool,
     /// Whether the checks are asked.
-    asked: bool,
+    checks_begun: bool,
     exit: Option<u8>,
 }
 
 impl World {
     fn new(plan: Plan) -> Self {
-        let asked = plan.first().next().is_none();
+        let checks_begun = plan.first().next().is_none();
         Self {
-            asked,
+            checks_begun,
             run: Run::of(plan),
             timers: BTreeSet::new(),
             alive: BTreeMap::new(),
@@ -168,7 +168,7 @@ impl World {
         let _ = write!(text, "{:?} {:?} {:?}", run.stepping, self.prepares, snapshot.step.as_ref().map(|step| step.doing));
         let _ = write!(text, "{} {} {}", run.ever_ready, run.ever_spawned, snapshot.child.pid.is_some());
         let _ = write!(text, "{:?} {:?} {:?} {:?}", self.timers, self.alive, self.groups, self.keeper);
-        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, (self.asked, self.exit));
+        let _ = write!(text, "{} {} {} {} {:?}", self.doubted, self.withdraws, self.asks, self.survivors, (self.checks_begun, self.exit));
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         hasher.finish()
@@ -180,12 +180,12 @@ impl World {
         if !run.start.has_begun() && run.ending().is_none() {
             return vec![Event::Begin, signal(libc::SIGTERM)];
         }
-        if let Some((id, _)) = self.alive.iter().find(|(_, life)| **life == Life::Asked) {
+        if let Some((id, _)) = self.alive.iter().find(|(_, life)| **life == Life::Requested) {
             let failed = [Exit::NotFound, Exit::Internal].map(|exit| Event::SpawnFailed(*id, exit.code(), String::new()));
             return std::iter::once(Event::Forked(*id)).chain(failed).collect();
         }
         let mut events = Vec::new();
-        if !run.plan.checks.is_empty() && self.asked {
+        if !run.plan.checks.is_empty() && self.checks_begun {
             events.extend([Event::Probed(0, passed()), Event::Probed(0, refused())]);
         }
         if run.requests.count < 3 {
@@ -193,7 +193,7 @@ impl World {
         }
         for (id, life) in &self.alive {
             match life {
-                Life::Asked => {}
+                Life::Requested => {}
                 Life::Forked => events.extend([Event::Spawned(*id, PID), Event::SpawnFailed(*id, 127, String::new())]),
                 Life::Executes => {
                     events.extend([0, 1].map(|code| Event::Exited(*id, Ended::Code(code))));
@@ -211,7 +211,7 @@ impl World {
         let lost = || Event::Lock(LockNews::Lost(String::new()));
         match self.keeper {
             _ if self.doubted => events.extend([Event::Lock(LockNews::Confirmed), lost()]),
-            Keeper::Asked => events.extend([
+            Keeper::Requested => events.extend([
                 Event::Lock(LockNews::Held),
                 Event::Lock(LockNews::Unavailable(Exit::LockTimeout, String::new())),
                 Event::Away(Duration::ZERO),
@@ -235,7 +235,7 @@ impl World {
         }
         let first = run.start.stage() == Some(StartStage::FirstModules);
         if (run.snapshot().phase == Phase::Running || first) && run.shutdown.is_none() && !run.plan.modules.is_empty() {
-            events.extend([Order::Start(ONE), Order::Stop(ONE), Order::Restart(ONE)].map(Event::Asked));
+            events.extend([Order::Start(ONE), Order::Stop(ONE), Order::Restart(ONE)].map(Event::Ordered));
         }
         events
     }
@@ -283,7 +283,7 @@ impl World {
         assert!(!ready || (check == Verdict::Up && snapshot.child.pid.is_some()), "{shown}: ready while the check is {check:?}");
         let comes_first = |id: ModuleId| run.plan.module(id).is_some_and(|plan| plan.start == ModuleStart::First);
         for effect in effects {
-            self.asked |= effect == Effect::ProbeNow;
+            self.checks_begun |= effect == Effect::ProbeNow;
             match effect {
                 Effect::Signal(ProcessId::Module(id), libc::SIGTERM) if run.shutdown.is_some() && comes_first(id) && !takes_too_long => {
                     let before = [ProcessId::Main, ProcessId::Migration].into_iter().find(|id| self.alive.contains_key(id));
@@ -292,7 +292,7 @@ impl World {
                 }
                 Effect::Arm(timer, _) => drop(self.timers.insert(timer)),
                 Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
-                Effect::AcquireLock | Effect::TakeLock => self.keeper = Keeper::Asked,
+                Effect::AcquireLock | Effect::TakeLock => self.keeper = Keeper::Requested,
                 Effect::Prepare(id) => {
                     assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: {id:?} is begun in the shutdown");
                     self.prepares = Some(id);
@@ -314,7 +314,7 @@ impl World {
                     assert!(is_first || run.start.stage() != Some(StartStage::FirstModules), "{shown}: {id:?} does not wait");
                     let held = id == ProcessId::Main && run.plan.after.iter().any(|id| run.is_awaited(*id));
                     assert!(!held, "{shown}: the process does not wait for those that it comes after");
-                    self.alive.insert(id, Life::Asked);
+                    self.alive.insert(id, Life::Requested);
                 }
                 Effect::Signal(id, libc::SIGKILL) | Effect::SignalGroup(id, libc::SIGKILL) => {
                     self.alive.entry(id).and_modify(|life| *life = Life::Dying);
