@@ -46,8 +46,8 @@ enum Otherwise {
     Default { colon: bool, text: Template },
     /// Nothing; this text where it is set.
     Instead { colon: bool, text: Template },
-    /// Itself without what the pattern fits at one of its ends; unset is an error.
-    Trimmed { trim: Trim, pattern: Template },
+    /// Itself without what the pattern matches at one of its ends; unset is an error, or empty.
+    Trimmed { trim: Trim, pattern: Template, or_empty: bool },
 }
 
 /// A string after interpolation. It may hold a secret, so only its shown form can be printed.
@@ -184,6 +184,9 @@ impl Template {
                     Otherwise::Refuse => Otherwise::Default { colon: false, text: Self(Vec::new()) },
                     Otherwise::Default { colon, text } => Otherwise::Default { colon, text: text.with_empty_for_unset() },
                     Otherwise::Instead { colon, text } => Otherwise::Instead { colon, text: text.with_empty_for_unset() },
+                    Otherwise::Trimmed { trim, pattern, .. } => {
+                        Otherwise::Trimmed { trim, pattern: pattern.with_empty_for_unset(), or_empty: true }
+                    }
                     message @ Otherwise::Message(_) => message,
                 };
                 TemplatePart::Value { source, otherwise }

@@ -90,7 +90,7 @@ fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
         Operator::Itself => Otherwise::Refuse,
         Operator::Default => Otherwise::Default { colon, text: other()? },
         Operator::Instead => Otherwise::Instead { colon, text: other()? },
-        Operator::Trimmed => Otherwise::Trimmed { trim: Trim::of(mark), pattern: other()? },
+        Operator::Trimmed => Otherwise::Trimmed { trim: Trim::of(mark), pattern: other()?, or_empty: false },
         Operator::Message => {
             let (message, behind) = after.split_once('}').ok_or("a `${` without its `}`")?;
             after = behind;

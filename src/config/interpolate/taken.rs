@@ -26,7 +26,7 @@ impl Otherwise {
     /// The value `name` with what stands beside it, where that decides what it is when it is set.
     pub(super) fn written(&self, name: &str, environment: &Environment) -> String {
         match self {
-            Self::Trimmed { trim, pattern } => format!("${{{name}{}{}}}", trim.mark(), pattern.written_out(environment, false)),
+            Self::Trimmed { trim, pattern, .. } => format!("${{{name}{}{}}}", trim.mark(), pattern.written_out(environment, false)),
             _ => super::source_text(name),
         }
     }
@@ -64,10 +64,10 @@ impl Source {
         let found = found.filter(|found| !(found.value.is_empty() && otherwise.wants_text()));
         match (found, otherwise) {
             (Some(_), Otherwise::Instead { text, .. }) | (None, Otherwise::Default { text, .. }) => return Taken::Other(text),
-            (None, Otherwise::Instead { .. }) => {}
+            (None, Otherwise::Instead { .. } | Otherwise::Trimmed { or_empty: true, .. }) => {}
             (Some(found), _) => {
                 let mut piece = self.piece(found, findings);
-                if let Otherwise::Trimmed { trim, pattern } = otherwise {
+                if let Otherwise::Trimmed { trim, pattern, .. } = otherwise {
                     let is_secret = piece.shown != piece.value;
                     piece.value = trim.apply(&piece.value, &pattern.expand(environment, findings).value()).to_owned();
                     piece.shown = if is_secret && !piece.value.is_empty() { MASK.to_owned() } else { piece.value.clone() };
