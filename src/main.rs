@@ -13,10 +13,5 @@ static BLOCK_SIGNALS: extern "C" fn() = portcullis::sys::block_every_signal;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    // Decided before the command line library, a runtime or a logger is touched: Docker runs this every few seconds.
-    if arguments.first().is_some_and(|first| first == "healthcheck") {
-        return portcullis::command::healthcheck::main(&arguments[1..]).into();
-    }
-    portcullis::cli::main(arguments).into()
+    portcullis::cli::main(std::env::args_os().skip(1)).into()
 }

@@ -137,6 +137,11 @@ pub struct Service {
     pub build: &'static str,
 }
 
+impl Service {
+    /// Its name where nothing says one.
+    pub const UNNAMED: &'static str = "app";
+}
+
 /// One dependency: waited for before the start, checked while running.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckPlan {
@@ -238,6 +243,16 @@ impl std::fmt::Display for SocketName {
 }
 
 impl Plan {
+    /// Whether the process is all there is: nothing is done before its start, and nobody asks how it is.
+    pub fn is_process_alone(&self) -> bool {
+        let Self { checks, steps, migration, main, modules, refusal, heartbeat, health, hold, .. } = self;
+        checks.is_empty()
+            && steps.is_empty()
+            && modules.is_empty()
+            && (migration.is_none() && refusal.is_none() && heartbeat.is_none() && health.is_none() && !hold)
+            && main.as_ref().is_some_and(|main| main.restart.policy == process::RestartPolicy::Never)
+    }
+
     /// The longest that a stop can take: withdrawn, drained, signalled, killed, the last lines passed on.
     pub fn stop_budget(&self) -> Duration {
         let withdraw = if self.heartbeat.is_some() { WITHDRAW_LIMIT } else { Duration::ZERO };

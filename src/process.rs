@@ -3,7 +3,7 @@
 pub mod capture;
 pub mod children;
 pub mod descendants;
-mod executable;
+pub mod executable;
 pub mod hooks;
 mod input;
 mod lineage;

@@ -105,7 +105,8 @@ fn mask_userinfo(text: &str) -> String {
 fn mask_assignments(text: &str) -> String {
     const MARKS: [&str; 7] = ["password=", "passwd=", "pwd=", "token=", "secret=", "api_key=", "bearer "];
     // Most words have none of them, and a port that refuses is asked a hundred times.
-    if !text.contains('=') && !text.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"bearer ")) {
+    let is_bearer = |word: &[u8]| matches!(word, [b'b' | b'B', ..]) && word.eq_ignore_ascii_case(b"bearer ");
+    if !text.contains('=') && !text.as_bytes().windows(7).any(is_bearer) {
         return text.to_owned();
     }
     let lower = text.to_ascii_lowercase();

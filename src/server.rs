@@ -12,9 +12,11 @@ mod connections;
 mod control;
 mod fair;
 mod figures;
+mod handler;
 mod hosts;
 mod listeners;
 pub mod own;
+mod recent;
 mod renderer;
 mod response_cache;
 #[cfg(test)]
@@ -27,10 +29,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::Either;
+use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
@@ -43,13 +46,14 @@ use tokio::task::JoinSet;
 use crate::clock::Moment;
 use crate::plan::{Details, HealthPlan};
 use crate::published::Published;
-use crate::view::{self, DetailAccess, Request};
-use body::Pieces;
+use crate::view::DetailAccess;
 use connections::{Accept, Connections, Peer, Usage};
 use control::OrderLimits;
 use fair::{Budget, Impatient, Patience};
-use renderer::{RenderRequest, Renderer};
-use response_cache::{ResponseCache, SharedResponse};
+use handler::answer;
+use recent::Recent;
+use renderer::Renderer;
+use response_cache::ResponseCache;
 
 pub use listeners::{BindError, Listeners};
 
@@ -76,6 +80,8 @@ struct Shared {
     refused: AtomicU64,
     /// The answers to probes; this thread alone asks for them.
     response_cache: Mutex<ResponseCache>,
+    /// The answers of this thread and of that for long ones; this one alone looks there.
+    recent: Mutex<Recent>,
     renderer: Renderer,
     budget: Budget,
 }
@@ -96,6 +102,7 @@ pub fn serve(
         rooms: OrderLimits::default(),
         refused: AtomicU64::new(0),
         response_cache: Mutex::default(),
+        recent: Mutex::default(),
         renderer: Renderer::new(Arc::clone(&published)),
         budget: Budget::default(),
         published,
@@ -177,87 +184,28 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     .await;
 }
 
-async fn answer(
-    request: &hyper::Request<Incoming>,
-    peer: Peer,
-    shared: &Shared,
-    usage: &Usage,
-) -> Result<hyper::Response<Pieces>, hyper::http::Error> {
-    let began = Moment::now();
-    let headers = request.headers();
-    let (method, path) = (request.method().as_str(), request.uri().path());
-    let (route, long) = (view::route_of(path), view::is_long(path));
-    usage.sending_long(long);
-    let hosts = if peer == Peer::Network { shared.plan.hosts.as_slice() } else { &[] };
-    let rendered = if let Some((status, sentence)) = hosts::refusal(request, hosts) {
-        SharedResponse::from(view::Response::new(status, view::TEXT, sentence.to_owned()))
-    } else if let Some(refusal) = view::token_in_query(request.uri().query().unwrap_or_default()) {
-        SharedResponse::from(refusal)
-    } else {
-        let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-        let question = Request {
-            method,
-            path,
-            query: request.uri().query().unwrap_or_default(),
-            accept: &accept.join(","),
-            authorized: is_authorized(&shared.plan, peer == Peer::Trusted, headers),
-            access: access(&shared.plan),
-            views: if peer == Peer::Network { shared.plan.views } else { shared.plan.views.all() },
-            figures: None,
-        };
-        let found = if long { shared.long(&question, peer == Peer::Trusted).await } else { shared.short(&question) };
-        if found.status == 404 { found } else { view::instead(method).map_or(found, SharedResponse::from) }
-    };
-    figures::observe(route, method, rendered.status, Moment::now().since(began));
-    let mut response = head(rendered.status, rendered.content_type, rendered.text.bytes().len());
-    for (name, value) in rendered.headers {
-        response = response.header(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    let body = if request.method() == hyper::Method::HEAD { Pieces::default() } else { Pieces::new(rendered.text, usage.connection()) };
-    response.body(body)
+/// All of it put together.
+fn response<B>(status: u16, head: HeaderMap, body: B) -> Result<hyper::Response<B>, hyper::http::Error> {
+    let mut response = hyper::Response::new(body);
+    *response.status_mut() = hyper::StatusCode::from_u16(status)?;
+    *response.headers_mut() = head;
+    Ok(response)
 }
 
-/// The head that all answers share.
-fn head(status: u16, content_type: &'static str, length: usize) -> hyper::http::response::Builder {
-    let response = hyper::Response::builder()
-        .status(status)
-        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
-        .header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
-        // Nothing here is for other sites' pages to embed, and there is no CORS header that would let them read it.
-        .header(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+/// The headers that all answers share.
+fn head(status: u16, content_type: &'static str, length: usize) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(8);
+    let mut put = |name, value| _ = head.insert(name, HeaderValue::from_static(value));
+    put(header::CACHE_CONTROL, "no-store");
+    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // Nothing here is for other sites' pages to embed, and there is no CORS header that would let them read it.
+    put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     // RFC 9110, 8.6: a 204 has no length; a HEAD has that of its GET.
-    if status == 204 {
-        return response;
+    if status != 204 {
+        put(header::CONTENT_TYPE, content_type);
+        head.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    response.header(header::CONTENT_TYPE, HeaderValue::from_static(content_type)).header(header::CONTENT_LENGTH, HeaderValue::from(length))
-}
-
-impl Shared {
-    /// A probe's answer, at once.
-    fn short(&self, question: &Request<'_>) -> SharedResponse {
-        let (snapshot, look) = self.published.look();
-        self.response_cache.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
-    }
-
-    /// A long answer, rendered on the thread for those, when it is the turn of one.
-    async fn long(&self, question: &Request<'_>, trusted: bool) -> SharedResponse {
-        let wait = self.budget.wait(Moment::now());
-        if !trusted && !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        let question = RenderRequest {
-            path: question.path.to_owned(),
-            query: question.query.to_owned(),
-            accept: question.accept.to_owned(),
-            authorized: question.authorized,
-            access: question.access,
-            views: question.views,
-            figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
-        };
-        let sentence = "too many ask for this; probes are answered all the same\n";
-        let too_many = || SharedResponse::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
-        self.renderer.render(question, trusted).await.unwrap_or_else(too_many)
-    }
+    head
 }
 
 /// How who may not see private texts gets to see them.
@@ -274,7 +222,7 @@ fn has_token(plan: &HealthPlan) -> bool {
 }
 
 /// Whether the asker may see private texts: a trusted peer, the token's bearer or who gave it to the page's form, unless it asks for less (RFC 7240).
-fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -> bool {
+fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &HeaderMap) -> bool {
     if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
         return false;
     }
@@ -285,7 +233,7 @@ fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &hyper::HeaderMap) -
     }
 }
 
-fn bears_token(plan: &HealthPlan, headers: &hyper::HeaderMap) -> bool {
+fn bears_token(plan: &HealthPlan, headers: &HeaderMap) -> bool {
     let Some(token) = plan.token.as_ref().filter(|token| !token.is_empty()) else { return false };
     let Some(sent) = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) else { return false };
     let Some((scheme, sent)) = sent.split_at_checked("Bearer ".len()) else { return false };

@@ -18,6 +18,7 @@ mod timers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ use crate::process::signals::Signals;
 use crate::process::spawn::InheritedEnvironment;
 use crate::published::Published;
 use crate::server::{self, Controller, Listeners};
-use crate::state::event::{Event, LockNews, ProcessId};
+use crate::state::event::{Effect, Event, LockNews, ProcessId};
 use crate::state::lifecycle::{Ending, Lifecycle};
 use crate::state::transition::Transition;
 use crate::sys;
@@ -108,7 +109,8 @@ pub fn run(
         let controller = control.map(|control| controller(Arc::new(control)));
         background::serve(listeners, Arc::new(health.clone()), Arc::clone(&published), controller, subsystems)?;
     }
-    let supervisor = Supervisor {
+    // Its end is this process' end, which gives everything back at once: threads that were told to end would run first.
+    let mut supervisor = ManuallyDrop::new(Supervisor {
         reports: BTreeMap::new(),
         memory: OutOfMemory::new(now),
         remaining: Remaining::default(),
@@ -128,7 +130,7 @@ pub fn run(
         awaited_groups: Vec::new(),
         unreaped: false,
         reads: BTreeMap::new(),
-    };
+    });
     Ok(supervisor.turn(&signals, &inbox))
 }
 
@@ -148,7 +150,7 @@ fn controller(control: Arc<Control>) -> Controller {
 
 impl Supervisor {
     /// Turns until an effect says to leave. After the first spawn nothing here may fail: every error is a line in the log.
-    fn turn(mut self, signals: &Signals, inbox: &Inbox) -> (Ending, Duration) {
+    fn turn(&mut self, signals: &Signals, inbox: &Inbox) -> (Ending, Duration) {
         let mut began = processor_time();
         loop {
             if self.work() {
@@ -230,8 +232,13 @@ impl Supervisor {
             debug!("{machine}: {from} -> {to}");
         }
         self.published.publish(self.lifecycle.snapshot().clone(), self.lifecycle.plan());
+        let mut effects = effects.into_iter().peekable();
+        // What somebody waits for comes before the words about it; they are written at the end of the turn anyway.
+        while let Some(effect) = effects.next_if(Effect::is_urgent) {
+            self.perform(effect, now);
+        }
         self.event_log.record(&before, self.lifecycle.snapshot(), now);
         self.systemd.notify(&before, self.lifecycle.snapshot());
-        effects.into_iter().any(|effect| self.perform(effect, now))
+        effects.any(|effect| self.perform(effect, now))
     }
 }

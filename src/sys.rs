@@ -8,6 +8,7 @@
 
 pub mod command;
 pub mod descriptors;
+pub mod now;
 pub mod peer;
 pub mod start;
 

@@ -3,13 +3,13 @@
 //! It runs every few seconds beside the process, so it is a plain socket and one request by hand: no runtime, no TLS, no logger.
 //! What it prints ends up in events and in `docker inspect`, so it says nothing but fixed words and names of checks.
 
-mod options;
 #[cfg(test)]
 mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,13 +23,11 @@ use crate::outcome::ErrorKind;
 use crate::state::snapshot::{Level, Phase};
 use crate::sys;
 use crate::view::{own, reason};
-use options::{Invocation, Options};
 
 pub use super::http_client::endpoint::ServerLocation;
-pub use options::USAGE;
 
 /// How long the question may take where nothing else is said: far below Docker's own 30 s.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bytes of the line, its end included; Docker keeps 4096, an event of Kubernetes shows fewer.
 const LONGEST_LINE: usize = 512;
@@ -37,28 +35,31 @@ const LONGEST_LINE: usize = 512;
 /// Bytes of an answer that are read: that of thousands of checks.
 const LONGEST_ANSWER: usize = 1024 * 1024;
 
+/// What is asked, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How deep.
+    pub level: Level,
+    /// How long all attempts together may take.
+    pub timeout: Duration,
+    /// Where, as far as the options say.
+    pub place: ServerLocation,
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+}
+
 /// Runs the subcommand and returns its exit code, 0 or 1 only: Docker reserves 2.
 ///
 /// `environment` looks one variable up. `file_settings` reads the `[health]` table of the file that was named with `-c`, else of the
 /// one that `run` would take; it is called only when neither the options nor the environment say where the server is.
 pub fn run(
-    arguments: &[OsString],
+    options: &Options,
     environment: impl Fn(&str) -> Option<OsString>,
     file_settings: impl FnOnce(Option<&OsStr>) -> Option<ServerLocation>,
 ) -> u8 {
-    let options = match options::parse(arguments) {
-        Ok(Invocation::Question(options)) => options,
-        Ok(Invocation::Help) => {
-            print(USAGE);
-            return 0;
-        }
-        Err(problem) => {
-            let _ = writeln!(stream::stderr(), "portcullis healthcheck: {problem}");
-            return 1;
-        }
-    };
-    let (healthy, line) = match http_client::find(&options.place, options.file.as_deref(), environment, file_settings) {
-        Ok(endpoints) => query(&endpoints, &options),
+    let (healthy, line) = match http_client::find(&options.place, options.file.as_deref().map(Path::as_os_str), environment, file_settings)
+    {
+        Ok(endpoints) => query(&endpoints, options),
         Err(problem) => (false, format!("{}: {problem}", verdict(options.level, false))),
     };
     print(&shortened(line));
@@ -66,11 +67,11 @@ pub fn run(
 }
 
 /// The subcommand as `main` calls it: with the environment and the files of this process.
-pub fn main(arguments: &[OsString]) -> u8 {
+pub fn main(options: &Options) -> u8 {
     sys::unblock_every_signal();
     let environment = Environment::of_process();
     let settings = |file: Option<&OsStr>| Some(http_client::settings(file, &environment));
-    run(arguments, |name| environment.get(name).map(OsString::from), settings)
+    run(options, |name| environment.get(name).map(OsString::from), settings)
 }
 
 fn print(line: &str) {

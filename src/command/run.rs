@@ -109,7 +109,10 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
         info!("{remark}");
     }
     let inherited = inherited_environment(environment, descriptors);
-    if let Some(code) = refused(&plan, &inherited) {
+    // Where its program is nowhere, its own start says so, and nothing was done before.
+    if !plan.is_process_alone()
+        && let Some(code) = refused(&plan, &inherited)
+    {
         return (code, patience);
     }
     let plan = match environment.keep_all() {

@@ -19,7 +19,7 @@ pub struct Variables(pub Named<Scalar>);
 /// Where the value of a variable comes from: exactly one of `value`, `url`, `generate`, `command`, `glob`, `file` and `unset`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(inline, deny_unknown_fields)]
+#[schemars(rename = "assigned", deny_unknown_fields)]
 pub struct Assigned {
     /// The text itself.
     pub value: Option<Scalar>,

@@ -13,7 +13,7 @@ use crate::config::reader::Context;
 use crate::config::source::{Environment, open_file};
 
 /// What every variable of portcullis' own begins with.
-const PREFIX: &str = "PORTCULLIS_";
+pub const PREFIX: &str = "PORTCULLIS_";
 
 /// Variables of portcullis' own that are no key of the file.
 const OWN_VARIABLES: [&str; 9] = [

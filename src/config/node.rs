@@ -4,6 +4,8 @@ mod document;
 mod key;
 mod merge;
 
+use std::sync::Arc;
+
 use crate::config::origin::Origin;
 
 pub use document::{parse_document, parse_inline};
@@ -55,9 +57,10 @@ impl Value {
     }
 }
 
-/// Keys and values in the order in which they were written.
+/// Keys and values in the order in which they were written. A copy shares them until one of the two is changed: every reading of a section
+/// has one of its own.
 #[derive(Clone, Default)]
-pub struct Table(Vec<Entry>);
+pub struct Table(Arc<Vec<Entry>>);
 
 /// One key of a table.
 #[derive(Clone)]
@@ -78,20 +81,23 @@ impl Table {
 
     /// The entry of `key`, to change.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {
-        self.0.iter_mut().find(|entry| entry.key == key)
+        let at = self.0.iter().position(|entry| entry.key == key)?;
+        Arc::make_mut(&mut self.0).get_mut(at)
     }
 
     /// Adds `entry`, in the place of one with the same key.
     pub fn insert(&mut self, entry: Entry) {
         match self.get_mut(&entry.key) {
             Some(present) => *present = entry,
-            None => self.0.push(entry),
+            None => Arc::make_mut(&mut self.0).push(entry),
         }
     }
 
     /// Drops the entries that `keep` refuses.
-    pub fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
-        self.0.retain(keep);
+    pub fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
+        if !self.0.iter().all(&keep) {
+            Arc::make_mut(&mut self.0).retain(keep);
+        }
     }
 
     /// Every place where `key` was written in this table and below it.
@@ -128,6 +134,12 @@ impl IntoIterator for Table {
     type IntoIter = std::vec::IntoIter<Entry>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        Arc::unwrap_or_clone(self.0).into_iter()
+    }
+}
+
+impl FromIterator<Entry> for Table {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        Self(Arc::new(entries.into_iter().collect()))
     }
 }

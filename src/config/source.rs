@@ -28,7 +28,8 @@ const LARGEST_SECRET_FILE: u64 = 1 << 20;
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     host_name: String,
-    processors: usize,
+    /// How many processors this process may use; none: as many as the kernel says when it is asked.
+    processors: Option<usize>,
     ids: (u32, u32),
     instance: Option<u32>,
     each: Option<Found>,
@@ -65,12 +66,9 @@ pub struct Found {
 impl Environment {
     /// The environment of this process, its host's name, and the places where a configuration file may lie.
     pub fn of_process() -> Self {
-        let processors = sched_getaffinity(Pid::from_raw(0))
-            .map_or(1, |set| (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count());
         Self {
             variables: std::env::vars_os().collect(),
             host_name: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            processors,
             ids: (geteuid().as_raw(), getegid().as_raw()),
             root: Some(PathBuf::from("/")),
             default_files: DEFAULT_FILES.map(PathBuf::from).to_vec(),
@@ -81,7 +79,7 @@ impl Environment {
     /// An environment of these variables, host `localhost`, user and group 1000, four processors and no default file.
     pub fn new<N: Into<OsString>, V: Into<OsString>>(variables: impl IntoIterator<Item = (N, V)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, host_name: "localhost".to_owned(), processors: 4, ids: (1000, 1000), ..Self::default() }
+        Self { variables, host_name: "localhost".to_owned(), processors: Some(4), ids: (1000, 1000), ..Self::default() }
     }
 
     /// The same for who has left the working directory since: relative paths begin at `directory`.
@@ -105,18 +103,26 @@ impl Environment {
         &self.host_name
     }
 
+    fn own_processors(&self) -> usize {
+        let of_process = || {
+            let is_set = |set: &CpuSet, cpu| set.is_set(cpu).unwrap_or(false);
+            sched_getaffinity(Pid::from_raw(0)).map_or(1, |set| (0..CpuSet::count()).filter(|cpu| is_set(&set, *cpu)).count())
+        };
+        self.processors.unwrap_or_else(of_process).max(1)
+    }
+
     /// The processors that this process may use, counted as `nproc(1)` counts: affinity, `OMP_NUM_THREADS`, `OMP_THREAD_LIMIT`.
     pub fn processors(&self) -> usize {
         let number = |name: &str| {
             self.variables.get(OsStr::new(name))?.to_str()?.split(',').next()?.trim().parse::<usize>().ok().filter(|number| *number > 0)
         };
-        let available = number("OMP_NUM_THREADS").unwrap_or(self.processors.max(1));
+        let available = number("OMP_NUM_THREADS").unwrap_or_else(|| self.own_processors());
         number("OMP_THREAD_LIMIT").map_or(available, |limit| available.min(limit))
     }
 
     /// The processors that the cgroups of this process grant and its affinity allows, rounded up; at least 1.
     pub fn granted_processors(&self) -> usize {
-        let own = self.processors.max(1);
+        let own = self.own_processors();
         self.root.as_deref().map_or(own, |root| processors::granted(root, own))
     }
 

@@ -3,6 +3,7 @@
 mod arguments;
 mod argv;
 mod around;
+mod bare;
 mod checks;
 mod coherence;
 mod condition;
@@ -72,6 +73,9 @@ pub struct RunOptions {
 
 /// Resolves everything that one run is to do; reads files and the environment, changes nothing.
 pub fn resolve(request: &RunOptions, environment: &Environment) -> Result<Plan, Problems> {
+    if let Some(plan) = bare::plan(request, environment) {
+        return Ok(plan);
+    }
     resolved(request, Context::new(environment)).map(|(plan, _)| plan)
 }
 
@@ -212,7 +216,7 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
     let environment = root.context().environment;
     let written = configuration.service.0.as_ref().map(Text::value);
     let key = if written.is_some() { "service" } else { "mode" };
-    let name = written.or_else(|| mode.clone()).unwrap_or_else(|| "app".to_owned());
+    let name = written.or_else(|| mode.clone()).unwrap_or_else(|| Service::UNNAMED.to_owned());
     let fits = |name: &str, more: &str| {
         name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name.len() <= 63
@@ -230,7 +234,7 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
         Ok(found) => found.map(|found| found.value).filter(|id| !id.is_empty()).unwrap_or_else(|| environment.host_name().to_owned()),
         Err(_) => environment.host_name().to_owned(),
     };
-    if instance.is_empty() || instance.len() > 255 || instance.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    if !is_instance(&instance) {
         root.context().problem(Problem::missing(
             "the instance id (PORTCULLIS_INSTANCE_ID, else the host's name) has to be 1 to 255 bytes without blanks",
         ));
@@ -240,6 +244,11 @@ fn service(root: &Section<'_>, configuration: &Configuration, mode: Option<Strin
         root.problem("version", "is longer than 128 bytes, or holds a control character");
     }
     Service { name, mode, instance, host: environment.host_name().to_owned(), version, build: env!("CARGO_PKG_VERSION") }
+}
+
+/// Whether this can be the id of an instance.
+fn is_instance(id: &str) -> bool {
+    (1..=255).contains(&id.len()) && !id.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! The programs of a start, looked for before anything is waited for: a misspelt one ends it at once, and not after the migration.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::problem::nearest;
 use crate::plan::file::FileAction;
 use crate::plan::module::ModuleStart;
 use crate::plan::step::ItemPlan;
 use crate::plan::{OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt, StepPlan};
+use crate::process::executable::near;
 use crate::process::spawn::{InheritedEnvironment, places};
 use crate::secret::scrub;
 
@@ -101,22 +99,6 @@ fn may_make(step: &StepPlan, places: &[PathBuf]) -> bool {
         },
         _ => true,
     }
-}
-
-/// The program of the nearest name in the directories where it was looked for.
-fn near(program: &str, places: &[PathBuf]) -> Option<String> {
-    let name = Path::new(program).file_name()?.to_str()?;
-    let names: Vec<String> = places
-        .iter()
-        .filter_map(|place| std::fs::read_dir(place.parent()?).ok())
-        .flatten()
-        .filter_map(|entry| OsStr::from_bytes(entry.ok()?.file_name().as_bytes()).to_str().map(str::to_owned))
-        .collect();
-    let near = nearest(name, names.iter().map(String::as_str))?;
-    Some(match program.rsplit_once('/') {
-        Some((directory, _)) => format!("{directory}/{near}"),
-        None => near.to_owned(),
-    })
 }
 
 #[cfg(test)]

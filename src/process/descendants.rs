@@ -186,6 +186,11 @@ fn way() -> io::Result<Way> {
     if Path::new("/proc/thread-self/children").exists() { Ok(Way::Lists) } else { by_parents() }
 }
 
+/// Whether it can be told who is below us.
+pub fn are_known() -> bool {
+    way().is_ok()
+}
+
 fn by_parents() -> io::Result<Way> {
     Ok(Way::Parents(names("/proc".to_owned())?, BTreeMap::new()))
 }

@@ -1,9 +1,14 @@
-//! What kind of file a program is, for the message when the kernel would not run it.
+//! What kind of file a program is, and which one may be meant, for the message when the kernel would not run it.
 
+use std::ffi::OsStr;
 use std::fs::{File, FileType};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use crate::config::problem::nearest;
+use crate::secret::scrub;
 
 /// What was found in a program's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,11 +103,35 @@ fn number(head: &[u8], at: usize, size: usize) -> Option<u64> {
     Some(if head.get(5) == Some(&2) { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) })
 }
 
+/// What is said of a program that is at none of these places.
+pub(super) fn is_nowhere(program: &str, places: &[PathBuf]) -> String {
+    match near(program, places) {
+        Some(near) => format!("it was not found; did you mean `{}`?", scrub(&near)),
+        None => "it was not found; check the name, PATH and the image".to_owned(),
+    }
+}
+
+/// The program of the nearest name in the directories where it was looked for.
+pub fn near(program: &str, places: &[PathBuf]) -> Option<String> {
+    let name = Path::new(program).file_name()?.to_str()?;
+    let names: Vec<String> = places
+        .iter()
+        .filter_map(|place| std::fs::read_dir(place.parent()?).ok())
+        .flatten()
+        .filter_map(|entry| OsStr::from_bytes(entry.ok()?.file_name().as_bytes()).to_str().map(str::to_owned))
+        .collect();
+    let near = nearest(name, names.iter().map(String::as_str))?;
+    Some(match program.rsplit_once('/') {
+        Some((directory, _)) => format!("{directory}/{near}"),
+        None => near.to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file(name: &str, content: &[u8]) -> std::path::PathBuf {
+    fn file(name: &str, content: &[u8]) -> PathBuf {
         let path = std::env::temp_dir().join(format!("portcullis-executable-{}-{name}", std::process::id()));
         std::fs::write(&path, content).unwrap();
         path

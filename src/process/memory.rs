@@ -52,17 +52,16 @@ enum Hints {
 impl OutOfMemory {
     /// Notes the count so far.
     pub fn new(now: Moment) -> Self {
-        let path = file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
-        Self::of(path.as_deref(), now)
+        Self::of(file(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default()), now)
     }
 
-    fn of(path: Option<&Path>, now: Moment) -> Self {
-        let file = path.and_then(|path| File::open(path).ok());
-        let hints = match (path, &file) {
-            (Some(path), Some(_)) if path.ends_with("memory.events") => Hints::File,
-            (Some(path), Some(file)) => registered(path, file).map_or(Hints::None, Hints::Event),
-            _ => Hints::None,
+    fn of(found: Option<(PathBuf, File)>, now: Moment) -> Self {
+        let hints = match &found {
+            Some((path, _)) if path.ends_with("memory.events") => Hints::File,
+            Some((path, file)) => registered(path, file).map_or(Hints::None, Hints::Event),
+            None => Hints::None,
         };
+        let file = found.map(|(_, file)| file);
         let reported = file.as_ref().and_then(count).unwrap_or_default();
         let look = (file.is_some() && matches!(hints, Hints::None)).then_some(now.mono + UNHINTED);
         Self { file, hints, reported, look, until: Duration::ZERO }
@@ -144,10 +143,10 @@ fn registered(path: &Path, file: &File) -> Option<EventFd> {
     Some(event)
 }
 
-/// The file that counts for the cgroup named in `/proc/self/cgroup`: `memory.events` of version 2, `memory.oom_control` of 1.
+/// The file that counts, opened, for the cgroup named in `/proc/self/cgroup`: `memory.events` of version 2, `memory.oom_control` of 1.
 ///
 /// In a container without a cgroup namespace that path is the host's, and the cgroup itself is mounted at the root.
-fn file(own: &str) -> Option<PathBuf> {
+fn file(own: &str) -> Option<(PathBuf, File)> {
     let candidates = own.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default().trim_start_matches('/'));
@@ -159,7 +158,10 @@ fn file(own: &str) -> Option<PathBuf> {
             .map(move |path| Path::new(ROOT).join(mount).join(path).join(name))
             .collect::<Vec<_>>()
     });
-    candidates.into_iter().find(|path| File::open(path).is_ok_and(|file| count(&file).is_some()))
+    candidates.into_iter().find_map(|path| {
+        let file = File::open(&path).ok()?;
+        count(&file).map(|_| (path, file))
+    })
 }
 
 /// The number behind `oom_kill`, read anew from the file's beginning.
@@ -188,7 +190,11 @@ mod tests {
         }
 
         fn memory(&self) -> OutOfMemory {
-            OutOfMemory { hints: Hints::File, look: None, ..OutOfMemory::of(Some(&self.0), at(0)) }
+            OutOfMemory {
+                hints: Hints::File,
+                look: None,
+                ..OutOfMemory::of(File::open(&self.0).ok().map(|file| (self.0.clone(), file)), at(0))
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{Gid, Uid, fchown, pipe2};
 
 use crate::clock::Moment;
+use crate::log;
 use crate::log::{LAST_WORDS, LONGEST_LAST_WORDS};
 use crate::plan::OUTPUT_LIMIT;
 use crate::sys::start::Credentials;
@@ -103,6 +104,7 @@ impl OutputRelays {
     /// # Errors
     /// The kernel has no room for another thread or for the files.
     pub fn open(&mut self, user: Option<&Credentials>) -> io::Result<Pipes> {
+        log::share();
         for (relay, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
             if relay.is_none() {
                 *relay = Some(Relay::start(stream)?);

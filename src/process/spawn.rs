@@ -1,5 +1,7 @@
 //! Starts a command as a child in a group of its own, with clean signals, and says what is wrong when it cannot.
 
+mod reason;
+
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsString};
 use std::fs::File;
@@ -8,14 +10,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::executable::{FileKind, kind};
 use super::notify::{self, NotifyWays};
 use super::{input, streams, terminal};
 use crate::exit::Exit;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::Word;
 use crate::sys;
-use crate::sys::start::{Birth, Credentials, Recipe, SpawnStep};
+use crate::sys::start::{Birth, Credentials, Recipe};
+pub use reason::too_long;
 
 /// Where programs are looked for when PATH is not set at all, as libc's `execvp(3)` does.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
@@ -61,7 +63,7 @@ impl SpawnError {
         Self { code: Exit::Internal.code(), sentence }
     }
 
-    /// The kernel has no room for the process, or for the thread that starts it.
+    /// There is no room for the process, or for the thread that starts it.
     pub(super) fn no_process(name: &str, error: &io::Error) -> Self {
         let sentence = format!("cannot start {name}: the kernel has no room for another process ({error}); check the limits");
         Self { code: Exit::Internal.code(), sentence }
@@ -129,6 +131,11 @@ impl PreparedCommand {
     /// The program's name for messages.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it gets a signal when the thread ends that starts it.
+    pub fn is_tied_to_thread(&self) -> bool {
+        self.recipe.parent_death_signal != 0
     }
 
     /// Starts it, and comes back once it executes: as late as the files that this needs answer. `birth` tells its pid before that. The
@@ -210,27 +217,6 @@ fn is_us(who: &Credentials) -> bool {
     !uid.is_root() && uid.as_raw() == who.uid && gid.as_raw() == who.gid
 }
 
-/// Bytes of one word or one variable, its name and the final NUL included, that the kernel takes (MAX_ARG_STRLEN, 32 pages;
-/// execve(2)).
-const LONGEST_STRING: usize = 32 * 4096;
-
-/// Why the kernel calls the argument list too long (E2BIG): one string alone, which is named and never shown, or all together.
-pub fn too_long<'a>(words: &[&[u8]], variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
-    let variables: Vec<(&[u8], usize)> = variables.map(|(name, value)| (name, name.len() + value.len() + 2)).collect();
-    let all: usize = words.iter().map(|word| word.len() + 1).chain(variables.iter().map(|(_, length)| *length)).sum();
-    let longest_variable = variables.iter().max_by_key(|(_, length)| *length).filter(|(_, length)| *length > LONGEST_STRING);
-    let longest_word = words.iter().position(|word| word.len() >= LONGEST_STRING);
-    if let Some((name, length)) = longest_variable {
-        let name = String::from_utf8_lossy(name);
-        return format!("the variable {name} has {length} bytes, and the kernel takes {LONGEST_STRING}; shorten it, or hand over a file");
-    }
-    if let Some(number) = longest_word {
-        let what = if number == 0 { "its name".to_owned() } else { format!("argument {number} of the command") };
-        return format!("{what} is longer than the {LONGEST_STRING} bytes that the kernel takes; shorten it, or hand over a file");
-    }
-    format!("its arguments and environment have {all} bytes, more than the kernel takes (a quarter of the stack limit); shorten them")
-}
-
 fn shown(plan: &ProcessPlan) -> &str {
     plan.argv.words().first().map_or("", Word::shown)
 }
@@ -238,63 +224,4 @@ fn shown(plan: &ProcessPlan) -> &str {
 fn unusable(plan: &ProcessPlan) -> SpawnError {
     let sentence = format!("cannot start {}: a word of the command holds a NUL byte; check the variables in it", shown(plan));
     SpawnError { code: Exit::NotExecutable.code(), sentence }
-}
-
-impl PreparedCommand {
-    fn explain(&self, step: SpawnStep, error: &io::Error) -> SpawnError {
-        let (exit, why) = match step {
-            SpawnStep::Fork => return SpawnError::no_process(&self.name, error),
-            SpawnStep::Pass => (Exit::Internal, format!("a descriptor cannot be passed to it ({error})")),
-            SpawnStep::Limit => {
-                (Exit::NotExecutable, format!("its resource limits cannot be set ({error}); check them against the container's"))
-            }
-            SpawnStep::Directory => {
-                (Exit::NotExecutable, format!("its working directory cannot be entered ({error}); check that it exists"))
-            }
-            SpawnStep::Credentials => {
-                let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
-                (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
-            }
-            SpawnStep::Exec => self.explain_exec(error),
-        };
-        SpawnError { code: exit.code(), sentence: format!("cannot start {}: {why}", self.name) }
-    }
-
-    fn explain_exec(&self, error: &io::Error) -> (Exit, String) {
-        let found = self.candidates.iter().map(|path| self.home.join(path)).find(|path| path.exists());
-        let kind = found.as_deref().map_or(FileKind::Other, kind);
-        match (error.raw_os_error(), kind) {
-            (Some(libc::ENOENT), _) if found.is_none() => {
-                (Exit::NotFound, "it was not found; check the name, PATH and the image".to_owned())
-            }
-            (Some(libc::ENOENT), FileKind::Script(interpreter)) => {
-                (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
-            }
-            (Some(libc::ENOENT), FileKind::Program { loader: Some(loader), .. }) => {
-                (Exit::NotFound, format!("its loader {loader} is missing; the program was built for another kind of image"))
-            }
-            (Some(libc::ENOENT), _) => (Exit::NotFound, "its interpreter is missing; check what it needs".to_owned()),
-            (Some(libc::ENOTDIR), _) => (Exit::NotFound, "a part of its path is not a directory; check the path".to_owned()),
-            (Some(libc::EACCES), FileKind::NoFile(what)) => {
-                (Exit::NotExecutable, format!("it is not executable: it is {what}; check the path"))
-            }
-            (Some(libc::EACCES), _) => {
-                (Exit::NotExecutable, "it is not executable; check its mode, its directory and its mount options".to_owned())
-            }
-            (Some(libc::ENOEXEC), FileKind::Program { machine, .. }) => {
-                (Exit::NotExecutable, format!("it was built for {machine}, this is {}; check the image's platform", std::env::consts::ARCH))
-            }
-            (Some(libc::E2BIG), _) => {
-                let words: Vec<&[u8]> = self.recipe.argv.iter().map(|word| word.to_bytes()).collect();
-                let variables = self.recipe.env.iter().filter_map(|entry| {
-                    let bytes = entry.to_bytes();
-                    let end = bytes.iter().position(|byte| *byte == b'=')?;
-                    Some((bytes.get(..end)?, bytes.get(end + 1..)?))
-                });
-                (Exit::NotExecutable, too_long(&words, variables))
-            }
-            (Some(libc::ENOEXEC), _) => (Exit::NotExecutable, "it is neither a program nor a script; check the file".to_owned()),
-            _ => (Exit::NotExecutable, format!("{error}; check the command")),
-        }
-    }
 }

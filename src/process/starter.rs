@@ -1,7 +1,8 @@
 //! Threads on which programs are started, so that a file that does not answer holds up its own start and nothing else.
 //!
-//! The caller learns the pid as soon as there is a process, and later whether that executes its program. The threads live as long as
-//! portcullis does: a child's parent death signal is sent when the thread ends that started it (PR_SET_PDEATHSIG(2const)).
+//! The caller learns the pid as soon as there is a process, and later whether that executes its program. A child's parent death signal is sent
+//! when the thread ends that started it (PR_SET_PDEATHSIG(2const)), so such a thread lives as long as portcullis does, and starts others
+//! meanwhile; any other one ends with its start, because the end of the whole process would wait for it.
 
 use std::fmt;
 use std::io;
@@ -34,6 +35,8 @@ type Job = (PreparedCommand, Arc<Birth>);
 struct Starter {
     jobs: Sender<Job>,
     busy: Arc<AtomicBool>,
+    /// Whether a child of it gets a signal at its end; else it ends once it is idle.
+    is_tied: bool,
 }
 
 /// All threads; none is started before it is needed.
@@ -63,16 +66,17 @@ impl Starters {
     pub(super) fn start(&mut self, prepared: PreparedCommand, is_main: bool) -> Result<i32, SpawnError> {
         let name = prepared.name().to_owned();
         let no_thread = |error| SpawnError::no_process(&name, &error);
-        let starter = if is_main {
+        let mut starter = if is_main {
             match self.main.take() {
-                Some(starter) if starter.is_idle() => starter,
-                Some(busy) => {
+                Some(busy) if !busy.is_idle() => {
                     self.main = Some(busy);
                     return Err(SpawnError::too_many_hang(&name));
                 }
-                None => self.thread("start-main").map_err(no_thread)?,
+                Some(starter) if starter.is_tied => starter,
+                _ => self.thread("start-main").map_err(no_thread)?,
             }
         } else {
+            self.beside.retain(|starter| starter.is_tied || !starter.is_idle());
             match self.beside.iter().position(Starter::is_idle) {
                 Some(index) => self.beside.swap_remove(index),
                 None if self.beside.len() >= MOST_BESIDE => return Err(SpawnError::too_many_hang(&name)),
@@ -81,6 +85,7 @@ impl Starters {
         };
         let birth = Arc::new(Birth::default());
         starter.busy.store(true, Ordering::Release);
+        starter.is_tied |= prepared.is_tied_to_thread();
         let sent = starter.jobs.send((prepared, Arc::clone(&birth)));
         if is_main {
             self.main = Some(starter);
@@ -104,16 +109,21 @@ impl Starters {
         let busy = Arc::new(AtomicBool::new(false));
         let (sender, bell, is_busy) = (self.sender.clone(), Arc::clone(&self.bell), Arc::clone(&busy));
         sys::start_thread(name, move || {
+            let mut is_tied = false;
             while let Ok((prepared, birth)) = inbox.recv() {
+                is_tied |= prepared.is_tied_to_thread();
                 let result = prepared.start(&birth);
                 is_busy.store(false, Ordering::Release);
                 if let Some(pid) = birth.pid() {
                     let _ = sender.send(Report { pid, result });
                     let _ = bell.write(1);
                 }
+                if !is_tied {
+                    break;
+                }
             }
         })?;
-        Ok(Starter { jobs, busy })
+        Ok(Starter { jobs, busy, is_tied: false })
     }
 }
 

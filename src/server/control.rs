@@ -116,11 +116,11 @@ fn refuse(shared: &Shared, who: &str) {
 
 /// A JSON document with this status.
 pub(super) fn response(status: u16, body: String) -> Result<hyper::Response<Full<Bytes>>, hyper::http::Error> {
-    let mut response = head(status, JSON, body.len());
+    let mut head = head(status, JSON, body.len());
     if status == 405 {
-        response = response.header(header::ALLOW, HeaderValue::from_static("POST"));
+        head.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
-    response.body(Full::from(body))
+    super::response(status, head, Full::from(body))
 }
 
 #[cfg(test)]

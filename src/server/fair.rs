@@ -33,6 +33,11 @@ impl Budget {
         self.paid.store((paid + used * 2).as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Whether the next long answer has to wait for nothing.
+    pub(super) fn is_paid(&self, now: Moment) -> bool {
+        self.wait(now).is_zero()
+    }
+
     /// How long the next long answer has to wait.
     pub(super) fn wait(&self, now: Moment) -> Duration {
         Duration::from_nanos(self.paid.load(Ordering::Relaxed)).saturating_sub(now.mono)

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 use tokio::task::AbortHandle;
 
 use crate::state::snapshot::{Look, Snapshot};
@@ -56,19 +58,49 @@ impl SharedText {
     }
 }
 
+/// When an answer was rendered, and of what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp {
+    sequence: u64,
+    given_up: bool,
+    at: Duration,
+}
+
+impl Stamp {
+    fn new(snapshot: &Snapshot, look: Look) -> Self {
+        Self { sequence: snapshot.sequence, given_up: look.given_up, at: look.now.mono }
+    }
+
+    /// Whether the answer may be told once more.
+    pub(super) fn holds(&self, snapshot: &Snapshot, look: Look) -> bool {
+        self.is_young(look) && self.sequence == snapshot.sequence && self.given_up == look.given_up
+    }
+
+    fn is_young(&self, look: Look) -> bool {
+        look.now.mono.saturating_sub(self.at) < LONGEST_AGE
+    }
+}
+
 /// An answer, cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct SharedResponse {
     pub(super) status: u16,
-    pub(super) content_type: &'static str,
-    pub(super) headers: Vec<(&'static str, &'static str)>,
+    /// Made once, because a table of headers costs as much as the rest of a short answer.
+    pub(super) head: Arc<HeaderMap>,
     pub(super) text: Arc<SharedText>,
+    /// None for what depends on no snapshot.
+    pub(super) rendered: Option<Stamp>,
 }
 
 impl From<Response> for SharedResponse {
     fn from(response: Response) -> Self {
         let Response { status, content_type, headers, body } = response;
-        Self { status, content_type, headers, text: Arc::new(SharedText { text: body.into_boxed_str(), readers: Mutex::default() }) }
+        let mut head = super::head(status, content_type, body.len());
+        for (name, value) in headers {
+            head.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let text = SharedText { text: body.into_boxed_str(), readers: Mutex::default() };
+        Self { status, head: Arc::new(head), text: Arc::new(text), rendered: None }
     }
 }
 
@@ -83,9 +115,7 @@ pub(super) struct ResponseCache {
 #[derive(Debug)]
 struct Kept {
     key: Canonical,
-    sequence: u64,
-    given_up: bool,
-    at: Duration,
+    stamp: Stamp,
     answer: SharedResponse,
 }
 
@@ -95,9 +125,8 @@ impl ResponseCache {
         let key = Canonical::of(request);
         let found = key.as_ref().and_then(|key| self.kept.iter().find(|kept| kept.key == *key));
         if let Some(kept) = found
-            && look.now.mono.saturating_sub(kept.at) < LONGEST_AGE
             // Where slow readers hold the memory, another text has to wait; nobody is told of what is older than a second.
-            && ((kept.sequence == snapshot.sequence && kept.given_up == look.given_up) || self.is_crowded(kept.answer.text.bytes().len()))
+            && (kept.stamp.holds(snapshot, look) || (kept.stamp.is_young(look) && self.is_crowded(kept.answer.text.bytes().len())))
         {
             return kept.answer.clone();
         }
@@ -105,11 +134,12 @@ impl ResponseCache {
         let get = key.as_ref().map_or(*request, |key| Request { figures: request.figures, ..key.request() });
         let rendered = catch_unwind(AssertUnwindSafe(|| view::find(snapshot, look, &get)));
         let failed = || Response::new(500, view::TEXT, "the answer could not be composed; see the log\n".to_owned());
-        let answer = SharedResponse::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
+        let mut answer = SharedResponse::from(rendered.map_or_else(|_| failed(), |found| found.unwrap_or_else(Response::not_found)));
         if let Some(key) = key.filter(|_| answer.status != 404) {
             self.kept.retain(|kept| kept.key != key);
-            let (sequence, given_up, at) = (snapshot.sequence, look.given_up, look.now.mono);
-            self.kept.push(Kept { key, sequence, given_up, at, answer: answer.clone() });
+            let stamp = Stamp::new(snapshot, look);
+            answer.rendered = Some(stamp);
+            self.kept.push(Kept { key, stamp, answer: answer.clone() });
             self.forget();
         }
         self.living.push(Arc::downgrade(&answer.text));

@@ -93,9 +93,9 @@ fn value(token: &[u8]) -> String {
 }
 
 fn answer(status: u16, body: &'static str, more: Option<(HeaderName, HeaderValue)>) -> Response {
-    let response = head(status, TEXT, body.len());
-    let response = more.into_iter().fold(response, |response, (name, value)| response.header(name, value));
-    response.body(Full::from(body))
+    let mut head = head(status, TEXT, body.len());
+    head.extend(more);
+    super::response(status, head, Full::from(body))
 }
 
 #[cfg(test)]

@@ -271,3 +271,14 @@ pub enum Effect {
     /// Leave with this code.
     Exit(u8),
 }
+
+impl Effect {
+    /// Whether somebody outside waits for it, or for what stands behind it, and nothing is said of it.
+    pub fn is_urgent(&self) -> bool {
+        match self {
+            Self::Signal(_, number) | Self::SignalGroup(_, number) => *number != libc::SIGKILL,
+            Self::Arm(..) | Self::Extend(..) | Self::Disarm(_) | Self::Watch(..) | Self::Announce(_) | Self::Spawn(_) => true,
+            _ => false,
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod docker;
 mod documents;
 mod entrypoints;
 mod environment;
+mod figures;
 mod files;
 mod flood;
 mod gate;

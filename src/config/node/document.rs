@@ -23,7 +23,8 @@ impl<'a> Places<'a> {
     fn at(&self, offset: usize) -> Origin {
         let line = self.lines.partition_point(|start| *start <= offset);
         let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
+        let before = self.text.get(start..offset).unwrap_or_default();
+        let column = if before.is_ascii() { before.len() } else { before.chars().count() } + 1;
         (self.place)(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 
@@ -74,7 +75,7 @@ impl<'a> Places<'a> {
             }
             Entry { key: std::borrow::Cow::to_string(key.get_ref()), origin, node }
         };
-        Table(entries.into_iter().map(entry).collect())
+        entries.into_iter().map(entry).collect()
     }
 }
 
@@ -124,7 +125,7 @@ fn from_json(json: serde_json::Value, origin: &Origin) -> Node {
         Json::Array(items) => Value::List(items.into_iter().map(|item| from_json(item, origin)).collect()),
         Json::Object(map) => {
             let entry = |(key, value)| Entry { key, origin: origin.clone(), node: from_json(value, origin) };
-            Value::Table(Table(map.into_iter().map(entry).collect()))
+            Value::Table(map.into_iter().map(entry).collect())
         }
     };
     Node { value, origin: origin.clone() }

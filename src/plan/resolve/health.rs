@@ -36,6 +36,10 @@ pub fn health_address(file: Option<&Path>, environment: &Environment) -> HealthA
 
 /// `[health]` as far as it can be read, whatever else is wrong.
 fn readable(layers: Layers<'_>, environment: &Environment) -> Health {
+    if environment.file(layers.file).is_none() && !environment.names().any(|name| name.starts_with(layers::PREFIX)) {
+        // What is built in says nothing of it without a variable.
+        return Health::default();
+    }
     let tree = layers::load(layers, environment, &mut Vec::new());
     let seen = variables::seen(&tree, environment);
     let context = Context::new(&seen);

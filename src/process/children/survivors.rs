@@ -9,7 +9,7 @@ use tracing::warn;
 use super::{Children, Harvest, group_of};
 use crate::clock::processor_time;
 use crate::exit::signal_name;
-use crate::process::descendants::{Descendant, Reserve, Walk, WalkStep};
+use crate::process::descendants::{self, Descendant, Reserve, Walk, WalkStep};
 use crate::state::event::ProcessId;
 use crate::sys;
 
@@ -126,6 +126,10 @@ impl Children {
     /// After a turn of reaping: who came to be ours by it is met once those that are dead are out of the way.
     pub(super) fn signal_new_survivors(&mut self, harvest: &Harvest) {
         self.survivors.orphaned |= harvest.orphans > 0;
+        if harvest.none_left && !self.survivors.rounds.is_empty() && (sys::own_ids().0 != 1 || descendants::are_known()) {
+            // Without a child there is nobody below us. As PID 1 that cannot look it up, others may be meant: see `signal_unseen`.
+            self.survivors.rounds.clear();
+        }
         if harvest.none_left || harvest.unfinished {
             return;
         }
