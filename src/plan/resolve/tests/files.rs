@@ -148,7 +148,7 @@ fn a_template_sees_what_env_says_by_default_and_replaced_texts_may_be_said_to_be
         let plan = with(&toml, given, &[]);
         let files = files(&plan);
         let FileAction::Write { text: FileText::Template { values, .. }, .. } = &files[0].action else { panic!("{:?}", files[0]) };
-        let rendered = crate::config::substitute::every("${OWN} ${LEVEL}", &values.0).unwrap();
+        let rendered = crate::config::substitute::every("${OWN} ${LEVEL}", &values.0, crate::config::file::Unset::Error).unwrap();
         assert_eq!(rendered.value(), format!("own {level}"));
         assert_eq!(files[1].secret, Some(false));
     }
