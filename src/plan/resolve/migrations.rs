@@ -1,4 +1,4 @@
-//! `[migrations]`: the command that runs once across replicas, and the lock that keeps it to once.
+//! `[migrations]`: the command that runs once for all replicas, and its lock.
 
 mod lock;
 
@@ -23,9 +23,9 @@ struct Switch {
     enabled: bool,
 }
 
-/// Whether migrations are switched on; what is written but not named counts as on.
+/// Whether migrations are enabled; a section without `enabled` counts as enabled.
 ///
-/// The preset `dify` takes what the script that it replaces takes: exactly `true`. What means it and is not written so is said loudly.
+/// The preset `dify` accepts what the replaced script accepts: exactly `true`. Other values that seem to mean yes cause a warning.
 pub(super) fn enabled(root: &Section<'_>) -> bool {
     let Some(mut section) = root.table_at("migrations", root.depth()) else { return false };
     let Some(node) = section.node("enabled") else { return true };
@@ -35,13 +35,13 @@ pub(super) fn enabled(root: &Section<'_>) -> bool {
     let value = section.text("enabled").map(|text| text.value()).unwrap_or_default();
     if value != "true" && truth(&value) != Some(false) {
         section.context().notice(format!(
-            "MIGRATION_ENABLED is `{value}`, so no migration runs: the preset `dify` takes exactly `true`, as Dify's own script does"
+            "MIGRATION_ENABLED is `{value}`, so no migration runs: the preset `dify` accepts only `true`, as Dify's own script does"
         ));
     }
     value == "true"
 }
 
-/// The migration; none when `wanted` is not so, which still has the form looked at, or when it is wrong.
+/// The migration; none if it is not `wanted` (its form is still checked) or if it has errors.
 pub(super) fn read(
     root: &Section<'_>,
     wanted: bool,
