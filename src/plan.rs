@@ -102,7 +102,16 @@ impl Plan {
     }
 }
 
-/// How a run ends if a mode refuses to start a process: after its migration, if there is one.
+impl Plan {
+    /// Whether commands are run beside those of the start: by checks, and by conditions. Each may leave something behind.
+    pub fn asks_commands(&self) -> bool {
+        let by_migration = self.migration.as_ref().is_some_and(|migration| !migration.condition.commands().is_empty());
+        let by_check = self.checks.iter().any(|check| matches!(check.target, Target::Exec(_)));
+        by_migration || by_check || self.steps.iter().any(StepPlan::asks_commands)
+    }
+}
+
+/// How a run ends that a mode refuses a process: after its migration, where it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRefusal {
     /// The exit code, 1 to 255.

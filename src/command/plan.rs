@@ -10,8 +10,10 @@ use crate::config::effective::Effective;
 use crate::exit::signal_name;
 use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::StartSign;
+use crate::plan::step::ItemPlan;
 use crate::plan::{
-    Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt, StepPlan,
+    ConditionPlan, Details, HealthPlan, LockPlan, MigrationPlan, ModulePlan, OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt,
+    StepPlan,
 };
 use crate::prepare;
 use crate::secret::scrub;
@@ -99,14 +101,17 @@ fn steps(plan: &Plan) -> Vec<String> {
 
 /// A step in words.
 fn once(step: &StepPlan) -> String {
-    let commands = |commands: &[ProcessPlan]| commands.iter().map(|command| command.argv.to_string()).collect::<Vec<_>>().join(", then ");
+    let where_it_holds =
+        |condition: &ConditionPlan| if condition.is_constant() { String::new() } else { format!("; only where {condition}") };
+    let command = |item: &ItemPlan| format!("{}{}", item.process.argv, where_it_holds(&item.condition));
+    let commands = |items: &[ItemPlan]| items.iter().map(command).collect::<Vec<_>>().join(", then ");
     let what = match &step.action {
         StepAction::File(file) => format!("file {file}"),
         StepAction::Commands(several) => format!("{}: {}", step.name, commands(several)),
         StepAction::Hooks(hooks) => format!("{}: the programs in {}", step.name, hooks.directory.display()),
     };
-    let condition = if step.condition.is_constant() { String::new() } else { format!("; only if {}", step.condition) };
-    let goes_on = if step.on_failure == OnFailure::Continue { "; if it fails, the start continues" } else { "" };
+    let condition = where_it_holds(&step.condition);
+    let goes_on = if step.on_failure == OnFailure::Continue { "; the start goes on where it fails" } else { "" };
     format!("{what}{condition}{goes_on}")
 }
 

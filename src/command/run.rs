@@ -78,9 +78,16 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
     let plan = match resolve(request, environment) {
         Ok(plan) => plan,
         Err(problems) => {
-            if let Some(number) = sayings.stopped_by() {
+            if let Some(number) = sayings.stopped_by().or_else(|| environment.stopped_by()) {
                 let code = signal_code(u8::try_from(number).unwrap_or_default());
                 return (last_line(code, &format!("ended by {} before anything was started", signal_name(number))), patience);
+            }
+            if problems.code() == Exit::Success.code() {
+                for problem in &problems {
+                    info!("{problem}");
+                }
+                info!(target: log::LAST_LINE, "the configuration has nothing to start in this case; exit code 0");
+                return (Exit::Success.code(), patience);
             }
             for problem in &problems {
                 error!("{problem}");
@@ -108,6 +115,15 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
     {
         return (code, patience);
     }
+    let plan = match environment.keep_all() {
+        Ok(true) => plan,
+        // Another replica was faster with a value that is made once: that one is read.
+        Ok(false) => match resolve(request, environment) {
+            Ok(plan) => plan,
+            Err(problems) => return (last_line(problems.code(), &problems.to_string()), patience),
+        },
+        Err(cause) => return (last_line(Exit::Config.code(), &cause), patience),
+    };
     let listeners = match plan.health.as_ref().map(Listeners::bind).transpose() {
         Ok(listeners) => {
             for cause in listeners.iter().flat_map(Listeners::missing) {

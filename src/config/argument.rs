@@ -22,7 +22,9 @@ pub enum Argument {
     Word(Text),
     /// The words of a text.
     Split(Split),
-    /// The first case of a group whose condition holds.
+    /// The words of a command line.
+    Words(Words),
+    /// The first case of a group that holds.
     First(First),
     /// The arguments of the container.
     Arguments(Arguments),
@@ -41,7 +43,19 @@ pub struct Split {
     pub when: Deferred<Condition>,
 }
 
-/// The first case of a group whose condition holds.
+/// The words of a command line that somebody wrote for a shell.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(inline, deny_unknown_fields, extend("required" = ["words"]))]
+pub struct Words {
+    /// The command line. Quotes, `\\`, `$NAME` and `${NAME}` mean what they mean in a shell, but that a value stays one word; what only a
+    /// shell can do, as a `|`, is an error.
+    pub words: Option<Text>,
+    /// Where it does not hold, the item gives nothing.
+    pub when: Deferred<Condition>,
+}
+
+/// The first case of a group that holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(inline, deny_unknown_fields, extend("required" = ["first"]))]

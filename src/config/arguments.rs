@@ -1,4 +1,5 @@
-//! `[[arguments]]`, `[options]` and `[[refuse]]`: how the container's arguments are handled, and when the start is refused.
+//! `[[arguments]]`, `[options]`, `[[refuse]]` and `[[warn]]`: what becomes of the arguments of the container, and when nothing is started or
+//! something is to be said.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,9 +36,9 @@ pub struct Rule {
     pub user: Maybe<Text>,
     /// The start is refused and this text is logged; it should say what to do instead.
     pub refuse: Maybe<Text>,
-    /// With `refuse`: the exit code.
-    pub code: Number<1, 255>,
-    /// Whether arguments that the mode's command does not take are dropped.
+    /// With `refuse`: the exit code; 0 where that nothing is started is no failure.
+    pub code: Number<0, 255>,
+    /// Whether arguments that the mode's command does not take are left out.
     pub ignore: bool,
     /// Whether arguments that the mode's command does not take are appended to it.
     pub append: bool,
@@ -96,12 +97,23 @@ pub struct RefusalSection {
     pub when: Deferred<Condition>,
     /// The text that is logged; it should say what to do instead.
     pub message: Maybe<Text>,
-    /// The exit code; if several refusals apply, that of the first.
-    pub code: Number<1, 255>,
+    /// The exit code; that of the first refusal that holds is the one. 0: that nothing is started is no failure.
+    pub code: Number<0, 255>,
 }
 
 impl Default for RefusalSection {
     fn default() -> Self {
         Self { when: Deferred::default(), message: Maybe(None), code: const { Number::of(64) } }
     }
+}
+
+/// A case in which something is to be said.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "warning", deny_unknown_fields, extend("required" = ["when", "message"]))]
+pub struct WarningSection {
+    /// The case.
+    pub when: Deferred<Condition>,
+    /// What is logged as a warning.
+    pub message: Maybe<Text>,
 }

@@ -1,11 +1,13 @@
 //! `when`: tests of variables, arguments, files and users, and how several tests are combined.
 
+use std::cmp::Ordering;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::interpolate::Text;
 use crate::config::reader::truth;
-use crate::config::values::{Deferred, Maybe, Number};
+use crate::config::values::{Deferred, Maybe, Position};
 
 // It is read test by test, in `plan::resolve::condition`.
 /// One test, or a list of conditions; the list holds if one of them holds.
@@ -40,9 +42,9 @@ crate::union!(Test { subject: Subject, comparison: Comparison, property: Propert
 pub struct Subject {
     /// The variable whose value is compared; an unset variable is empty.
     pub var: Maybe<Text>,
-    /// The argument whose value is compared: the first is 1, the last is -1; a missing one is empty.
-    pub argument: Option<Number<-1000, 1000>>,
-    /// The file whose property is tested; links are followed, and a directory does not count as a file.
+    /// The argument whose value is compared: the first is 1, the last is -1, and `any` is one of them; one that is not there is empty.
+    pub argument: Option<Position>,
+    /// The file of which a property is tested; links are followed, and a directory is none.
     pub file: Maybe<Text>,
     /// The directory whose property is tested; links are followed.
     pub directory: Maybe<Text>,
@@ -83,7 +85,15 @@ pub struct Comparison {
     pub suffix: Option<Text>,
     /// The value contains this text. Of a file: its first 16 MiB contain this text; of a directory: it has an entry of this name.
     pub contains: Option<Text>,
-    /// Whether it is set, even to an empty text (`true`), or not set at all (`false`), as with `${X+y}`; for an argument: whether it exists.
+    /// The value is a number less than this one; what is no number is neither less nor more.
+    pub lt: Option<Text>,
+    /// The value is this number or less.
+    pub le: Option<Text>,
+    /// The value is a number greater than this one.
+    pub gt: Option<Text>,
+    /// The value is this number or more.
+    pub ge: Option<Text>,
+    /// Whether it is set, if only to nothing (`true`), or not set at all (`false`), as `${X+y}` asks; of an argument: whether there is one.
     pub set: Option<bool>,
     /// Whether the value is not empty (`true`), or empty (`false`).
     pub nonempty: Option<bool>,
@@ -104,7 +114,14 @@ pub struct Property {
     pub empty: Option<bool>,
     /// Whether portcullis may execute the file (`true`), or may not (`false`).
     pub executable: Option<bool>,
+    /// Whether portcullis may read it (`true`), or may not, because it is not there for one (`false`).
+    pub readable: Option<bool>,
+    /// The same of writing: a directory, for what is made in it.
+    pub writable: Option<bool>,
 }
+
+/// The number that a value is compared with, the orders that pass, and the words for it.
+type NumberTest<'c> = (&'c Option<Text>, fn(Ordering) -> bool, &'static str);
 
 impl Comparison {
     /// Whether `value` passes, `None` being an unset one; true without any comparison.
@@ -117,10 +134,28 @@ impl Comparison {
             && text(&self.prefix, &|wanted| value.starts_with(wanted))
             && text(&self.suffix, &|wanted| value.ends_with(wanted))
             && text(&self.contains, &|wanted| value.contains(wanted))
+            && self.numbers().into_iter().all(|(wanted, passes, _)| {
+                wanted.as_ref().is_none_or(|wanted| number(value).zip(number(&wanted.value())).is_some_and(|(a, b)| passes(a.cmp(&b))))
+            })
             && self.set.is_none_or(|wanted| is_set == wanted)
             && self.nonempty.is_none_or(|wanted| value.is_empty() != wanted)
             && self.truthy.is_none_or(|wanted| truth(value).unwrap_or(false) == wanted)
             && (self.one_of.is_empty() || self.one_of.iter().any(|text| text.value() == value))
+    }
+
+    /// The comparisons of numbers, and how each is told.
+    fn numbers(&self) -> [NumberTest<'_>; 4] {
+        [
+            (&self.lt, Ordering::is_lt, "is less than"),
+            (&self.le, Ordering::is_le, "is at most"),
+            (&self.gt, Ordering::is_gt, "is greater than"),
+            (&self.ge, Ordering::is_ge, "is at least"),
+        ]
+    }
+
+    /// Whether numbers are compared, and this is none.
+    pub fn wants_number(&self, value: &str) -> bool {
+        number(value).is_none() && self.numbers().iter().any(|(wanted, ..)| wanted.is_some())
     }
 
     /// The comparison as the end of a sentence, as in "`X` begins with `-`".
@@ -134,11 +169,16 @@ impl Comparison {
             ("ends with", &self.suffix),
             ("contains", &self.contains),
         ];
-        let text = texts.into_iter().find_map(|(verb, text)| text.as_ref().map(|text| format!("{verb} {}", shown(text))));
+        let numbers = self.numbers().map(|(text, _, verb)| (verb, text));
+        let text = texts.into_iter().chain(numbers).find_map(|(verb, text)| text.as_ref().map(|text| format!("{verb} {}", shown(text))));
         let is = |wanted: bool, word: &str| if wanted { format!("is {word}") } else { format!("is not {word}") };
         text.or_else(|| self.set.map(|wanted| is(wanted, "set")))
             .or_else(|| self.nonempty.map(|wanted| is(!wanted, "empty")))
             .or_else(|| self.truthy.map(|wanted| is(wanted, "true")))
             .unwrap_or_else(|| format!("is one of {}", self.one_of.iter().map(shown).collect::<Vec<_>>().join(", ")))
     }
+}
+
+fn number(text: &str) -> Option<i64> {
+    text.trim().parse().ok()
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::arguments::{OptionSection, RefusalSection, Rule};
+use crate::config::arguments::{OptionSection, RefusalSection, Rule, WarningSection};
 use crate::config::check::CheckSection;
 use crate::config::condition::Condition;
 use crate::config::dify::Dify;
@@ -36,7 +36,9 @@ pub struct Configuration {
     pub conditions: Deferred<Named<Condition>>,
     /// Cases in which the start is refused; all that apply are reported at once, before anything else.
     pub refuse: Deferred<Vec<RefusalSection>>,
-    /// Rules for the arguments: the first one whose `when` holds applies. If none does, the mode's command has to take the arguments.
+    /// Cases in which something is to be said; a start goes on all the same.
+    pub warn: Deferred<Vec<WarningSection>>,
+    /// What becomes of the arguments: the first rule that holds says so. Where none does, the mode's command has to take them.
     pub arguments: Deferred<Vec<Rule>>,
     /// Options among the arguments, before a `--`, that set variables and are removed from the arguments, for example `"--workers" = "WORKERS"`.
     #[schemars(extend("propertyNames" = serde_json::json!({ "pattern": "^-" })))]

@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::config::argument::Command;
 use crate::config::condition::Condition;
 use crate::config::interpolate::Text;
-use crate::config::values::{Deferred, Maybe, Named, OneOrMore, Scalar, Span};
+use crate::config::items::Items;
+use crate::config::values::{Deferred, Maybe, Named, Scalar, Span};
 
 /// Variables by name. Each is a text (a number or a boolean is accepted), a table that says where the value comes from, or a list of these; the first
 /// item of a list whose `when` holds applies.
@@ -28,8 +30,8 @@ pub struct Assigned {
     /// The file that keeps the generated secret: created once, with mode 0600, and read by every later start and by every replica that shares it.
     /// Without it, each start generates a new one.
     pub keep: Maybe<Text>,
-    /// The standard output of this command, without the newline at its end; 64 KiB at most. It runs before anything else.
-    pub command: OneOrMore<Text>,
+    /// What this command writes to its standard output, without the newline at its end; 64 KiB at most. It is run before anything else.
+    pub command: Command,
     /// How long that command may take.
     pub timeout: Span<1, 600_000>,
     /// The first path, in alphabetical order, that matches this pattern with `*`; unset if there is none.
@@ -51,7 +53,7 @@ impl Default for Assigned {
             url: None,
             generate: None,
             keep: Maybe(None),
-            command: OneOrMore(Vec::new()),
+            command: Deferred::default(),
             timeout: const { Span::of(10_000) },
             glob: None,
             file: None,
@@ -107,7 +109,11 @@ impl JsonSchema for Variables {
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename = "environment", inline)]
 pub struct EnvironmentSection {
-    /// Variables for what is unset or empty; an unused one is not evaluated.
+    /// Files of `NAME=value` lines, as a shell sources them: `export`, quotes, comments and `$NAME` are known, what only a shell can do is an
+    /// error. One that is not there is passed over. Their variables are set before all others.
+    #[schemars(default)]
+    pub files: Deferred<Items>,
+    /// Variables for what is unset or empty; one that is not used is not looked at.
     #[schemars(default)]
     pub default: Variables,
     /// The variables that are set from the file that `NAME_FILE` names, as `["DB_PASSWORD", "POSTGRES_*"]`: names, or patterns for the names whose

@@ -3,6 +3,7 @@
 mod own;
 mod parse;
 mod taken;
+mod trim;
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use crate::config::source::Environment;
 use crate::secret::Secret;
 use own::Own;
 use taken::Taken;
+use trim::Trim;
 
 /// A parsed string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ enum Otherwise {
     Default { colon: bool, text: Template },
     /// This text if it is set, else nothing.
     Instead { colon: bool, text: Template },
+    /// Itself without what the pattern matches at one of its ends; unset is an error, or empty.
+    Trimmed { trim: Trim, pattern: Template, or_empty: bool },
 }
 
 /// A string after interpolation. It may contain a secret, so only its masked form can be printed.
@@ -163,7 +167,7 @@ impl Template {
                 // An unset one is replaced by its default, which may contain a secret, too.
                 match source.take(otherwise, environment, &mut Findings::default()) {
                     Taken::Other(other) if !secret || other.0.is_empty() => other.written_out(environment, secret),
-                    _ => source_text(source.name()),
+                    _ => otherwise.written(source.name(), environment),
                 }
             }
         };
@@ -180,6 +184,9 @@ impl Template {
                     Otherwise::Refuse => Otherwise::Default { colon: false, text: Self(Vec::new()) },
                     Otherwise::Default { colon, text } => Otherwise::Default { colon, text: text.with_empty_for_unset() },
                     Otherwise::Instead { colon, text } => Otherwise::Instead { colon, text: text.with_empty_for_unset() },
+                    Otherwise::Trimmed { trim, pattern, .. } => {
+                        Otherwise::Trimmed { trim, pattern: pattern.with_empty_for_unset(), or_empty: true }
+                    }
                     message @ Otherwise::Message(_) => message,
                 };
                 TemplatePart::Value { source, otherwise }
@@ -290,6 +297,8 @@ mod tests {
             ("${A+a${U-b}c}", "abc"),
             ("${A:+:}", ":"),
             ("${U:-+}${U--}", "+-"),
+            ("${B#* }|${B##*o}|${B% *}|${B%%o*}", "words|rds|two|tw"),
+            ("${A#x}${E%x}${B%${A:+ words}}", "1two"),
             ("$$", "$"),
             ("$${A}", "${A}"),
             ("5$ and $1 a}", "5$ and $1 a}"),
@@ -306,6 +315,7 @@ mod tests {
         for (text, problem) in [
             ("${U}", "U is not set; set it, or give a default: `${U:-…}`"),
             ("${U:?name the database}", "U is not set: name the database"),
+            ("${U#x}", "U is not set; set it, or give a default: `${U:-…}`"),
             ("${E:?name the database}", "E is not set: name the database"),
             ("${U:-${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
             ("${U-${V}}", "V is not set; set it, or give a default: `${V:-…}`"),
@@ -324,11 +334,11 @@ mod tests {
             ("${1}", "a `${` without a variable's name"),
             (
                 "${A?b}",
-                "`${A` is followed by something unknown; the forms are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
+                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}`, `${A#…}`, `${A##…}`, `${A%…}`, `${A%%…}` and `${A:?message}`",
             ),
             (
                 "${A:b}",
-                "`${A` is followed by something unknown; the forms are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}` and `${A:?message}`",
+                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}`, `${A#…}`, `${A##…}`, `${A%…}`, `${A%%…}` and `${A:?message}`",
             ),
             ("${@nprocs}", "unknown `${@nprocs}`; did you mean `nproc`?"),
             ("${@}", "unknown `${@}`; known: `nproc`, `cpus`, `hostname`, `uid`, `gid`, `instance`, `each`, `index`"),

@@ -238,7 +238,7 @@ fn put(tree: &mut Table, path: &[&str], value: &str, origin: &Origin) {
 fn matching_key(table: Option<&Table>, segment: &str, keep_case: bool) -> String {
     let folded = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
     if keep_case {
-        let own = ["default", "expand_files", "expand_files_conflict"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
+        let own = ["default", "expand_files", "expand_files_conflict", "files"].into_iter().find(|key| key.eq_ignore_ascii_case(segment));
         return own.unwrap_or(segment).to_owned();
     }
     let present = table.and_then(|table| table.iter().find(|entry| folded(&entry.key) == folded(segment)));
@@ -293,6 +293,31 @@ mod tests {
         let file = "[checks.db]\nkind = 'postgres'\nhost = 'a'\npassword = 'b'\nquery = 'c'\nwait = 1\n";
         assert_eq!(lay(file, &[("PORTCULLIS_CHECKS__DB__URL", "tcp://x:1")], &[]).0, "checks={db={wait=1 url=tcp://x:1}}");
         assert_eq!(lay("[checks.db]\nurl = 'a'\n", &[("PORTCULLIS_CHECKS__DB__HOST", "x")], &[]).0, "checks={db={url=a host=x}}");
+    }
+
+    #[test]
+    fn a_table_that_says_what_something_is_replaces_another_one_whole() {
+        let over = |lower: &str, upper: &str| {
+            let read = |text: &str| parse_document(text, &|line, column| Origin::File { path: "p".into(), line, column }).0;
+            let mut tree = read(lower);
+            merge(&mut tree, read(upper));
+            show(&tree)
+        };
+        for (lower, upper, result) in [
+            ("[env]\nA = { command = 'x' }\nB = 'b'", "[env]\nA = { value = 'y' }", "env={A={value=y} B=b}"),
+            ("[env.default]\nA = { glob = 'x', when = 'w' }", "[env.default]\nA = { file = 'y' }", "env={default={A={file=y}}}"),
+            ("[modes.a.env]\nA = { file = 'x' }", "[modes.a.env]\nA = { unset = 1 }", "modes={a={env={A={unset=1}}}}"),
+            (
+                "[conditions]\nnew = { file = 'x', exists = 1 }",
+                "[conditions]\nnew = { var = 'X', eq = 'y' }",
+                "conditions={new={var=X eq=y}}",
+            ),
+            ("[migrations]\nwhen = { var = 'X', eq = '1' }", "[migrations]\nwhen = { args = 0 }", "migrations={when={args=0}}"),
+            ("[process.limits]\nnofile = 1", "[process.limits]\nnproc = 2", "process={limits={nofile=1 nproc=2}}"),
+            ("[env]\nurl = 'a'\nhost = 'b'", "[env]\nurl = 'c'", "env={url=c host=b}"),
+        ] {
+            assert_eq!(over(lower, upper), result, "{lower} | {upper}");
+        }
     }
 
     #[test]

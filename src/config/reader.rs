@@ -97,7 +97,8 @@ impl<'e> Context<'e> {
 
     /// A reading of a part of the same tree, in another environment.
     pub fn of_part<'p>(&self, environment: &'p Environment) -> Context<'p> {
-        Context { effective: self.effective.as_ref().map(|_| RefCell::default()), named: self.named.clone(), ..Context::new(environment) }
+        let effective = self.effective.as_ref().map(|_| RefCell::default());
+        Context { effective, named: self.named.clone(), faults: self.faults.of_part(), ..Context::new(environment) }
     }
 
     /// The same reading in another environment from here on.
@@ -120,6 +121,7 @@ impl<'e> Context<'e> {
             effective.borrow_mut().extend(other.into_inner());
         }
         other.notices.into_inner().into_iter().for_each(|notice| self.notice(notice));
+        self.remarks.borrow_mut().extend(other.remarks.into_inner());
     }
 
     /// The notices, or the problems if there are any.

@@ -2,6 +2,7 @@
 //! configuration file.
 
 mod arguments;
+mod keeping;
 mod making;
 mod processors;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex};
 
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -37,6 +39,10 @@ pub struct Environment {
     set: BTreeMap<String, making::Set>,
     /// The generated values so far, by name; shared by all copies.
     made: Arc<Mutex<BTreeMap<String, String>>>,
+    /// What is to be kept, by the path of its file; the same for all copies.
+    kept: Arc<Mutex<BTreeMap<PathBuf, String>>>,
+    /// The signal that ended the start while something was asked, 0 before; the same for all copies.
+    stopped: Arc<AtomicI32>,
     command_runner: Option<Arc<dyn CommandRunner>>,
     /// The arguments after the options of portcullis that no rule or option has used yet.
     arguments: Vec<String>,
@@ -49,8 +55,8 @@ pub struct Environment {
     directory: PathBuf,
 }
 
-/// A variable's value for an interpolation.
-#[derive(Clone, PartialEq, Eq)]
+/// A variable's value, as an interpolation gets it.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// The value; without the newline at its end if it comes from a file.
     pub value: String,

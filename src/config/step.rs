@@ -7,6 +7,7 @@ use crate::config::argument::{Argument, Command};
 use crate::config::condition::Condition;
 use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
+use crate::config::items::Items;
 use crate::config::values::process::Umask;
 use crate::config::values::{DAY, Deferred, Maybe, Named, Number, Span, YEAR};
 
@@ -51,7 +52,19 @@ impl OnFailure {
     }
 }
 
-/// When a step or the migration runs, and in which environment; by default that of the mode.
+/// The order of the programs in a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum HookOrder {
+    /// Byte by byte, as `run-parts` and a loop over `*` in the C locale have it: `10-b` comes before `5-a`.
+    #[default]
+    Name,
+    /// Numbers by their value, as `sort -V` has it: `5-a` comes before `10-b`.
+    Version,
+}
+
+/// When something that runs once runs, and what it finds around it; each of these by default as the mode has it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Around {
@@ -69,28 +82,7 @@ pub struct Around {
     pub umask: Option<Umask>,
 }
 
-/// The items for which a step is repeated.
-#[derive(Clone, Debug, JsonSchema)]
-#[schemars(untagged, inline)]
-pub enum Each {
-    /// Each item of a list.
-    Items(Vec<Text>),
-    /// Each part of a text.
-    Parts(Parts),
-}
-
-/// The parts of a text.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[schemars(inline, deny_unknown_fields, extend("required" = ["split"]))]
-pub struct Parts {
-    /// The text; blanks around a part and empty parts are dropped.
-    pub split: Option<Text>,
-    /// The separator of the parts; by default blanks.
-    pub at: Option<Text>,
-}
-
-/// The keys of a step.
+/// What a step has.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StepKeys {
@@ -119,12 +111,14 @@ pub struct StepKeys {
     /// Whether it also runs before an ad-hoc command (`run --exec`).
     pub own: bool,
     /// Its command runs once for each of these items, one after another; `${@each}` is the item.
-    pub each: Deferred<Each>,
-    /// A directory whose programs run in alphabetical order; nothing happens if it does not exist. Instead of `command`.
+    pub each: Deferred<Items>,
+    /// A directory whose programs are run, in the order of their names; nothing where it is absent. In place of `command`.
     pub directory: Maybe<Text>,
     /// The pattern, with `*` and `?`, that the names of these programs have to match; by default all names.
     pub pattern: Maybe<Text>,
-    /// Commands that run the files that are not executable, by the end of their names, for example `{ ".php" = ["php"] }`.
+    /// In which order they are run: `name`, byte by byte, or `version`, numbers by their value as `sort -V` has it.
+    pub order: HookOrder,
+    /// Commands that run the files there that are not executable, by the end of their names, as `{ ".php" = ["php"] }`.
     pub interpreter: Deferred<Named<Vec<Argument>>>,
     /// Whether subdirectories are included.
     pub descend: bool,
@@ -148,6 +142,7 @@ impl Default for StepKeys {
             each: Deferred::default(),
             directory: Maybe(None),
             pattern: Maybe(None),
+            order: HookOrder::Name,
             interpreter: Deferred::default(),
             descend: false,
         }

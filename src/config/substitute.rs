@@ -72,7 +72,9 @@ fn reference(text: &str, patterns: &[String], environment: &Environment) -> Opti
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !is_listed(name, patterns, environment) {
         return None;
     }
-    if braced { closing(text) } else { Some(start + name.len()) }
+    // What takes something off stays, as it stays with `envsubst`.
+    let is_trimmed = text[start + name.len()..].starts_with(['#', '%']);
+    if braced { closing(text).filter(|_| !is_trimmed) } else { Some(start + name.len()) }
 }
 
 fn is_of_name(byte: u8) -> bool {

@@ -2,6 +2,7 @@
 
 mod mode;
 mod numbers;
+mod position;
 pub mod process;
 mod shape;
 pub mod signal;
@@ -19,6 +20,7 @@ use serde::ser::{Serialize, Serializer};
 use crate::config::reader::SHOWN;
 pub use mode::FileMode;
 pub use numbers::Numbers;
+pub use position::Position;
 pub use shape::{Deferred, Maybe, Named, OneOrMore};
 pub use size::Size;
 pub use text::Scalar;

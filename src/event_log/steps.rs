@@ -20,6 +20,8 @@ pub(super) fn record(before: &Snapshot, after: &Snapshot) {
         }
         if old.step != new.step {
             record_end(new);
+        } else if let (StageState::Unknown, Some(why)) = (new.step, new.note.as_ref().filter(|_| new.note != old.note)) {
+            warn!("the step `{}` goes on with its next command: it {why}", name(&new.name));
         }
     }
     let doing = |snapshot: &Snapshot| snapshot.step.as_ref().map(|step| (step.stage.clone(), step.doing));

@@ -52,6 +52,10 @@ pub enum PathProperty {
     Empty,
     /// It is a regular file that portcullis may execute.
     Executable,
+    /// Portcullis may read it.
+    Readable,
+    /// Portcullis may write to it.
+    Writable,
     /// The file's text contains this; the directory has an entry of this name.
     Contains(String),
 }
@@ -146,6 +150,8 @@ impl PathTest {
             PathProperty::Empty if self.directory => std::fs::read_dir(&self.path).map_or(true, |mut entries| entries.next().is_none()),
             PathProperty::Empty => found.is_none_or(|found| found.len() == 0),
             PathProperty::Executable => is_regular && eaccess(&self.path, AccessFlags::X_OK).is_ok(),
+            PathProperty::Readable => found.is_some() && eaccess(&self.path, AccessFlags::R_OK).is_ok(),
+            PathProperty::Writable => found.is_some() && eaccess(&self.path, AccessFlags::W_OK).is_ok(),
             PathProperty::Contains(name) if self.directory => {
                 found.is_some() && std::fs::read_dir(&self.path).is_ok_and(|mut entries| entries.any(|entry| is_named(entry, name)))
             }
@@ -217,9 +223,11 @@ impl PathTest {
             PathProperty::Exists => f.write_str("does not exist"),
             PathProperty::Empty => write!(f, "is{not} empty"),
             PathProperty::Executable => write!(f, "is{not} executable"),
-            // The text may be a secret.
-            PathProperty::Contains(_) if holds => f.write_str("contains the expected text"),
-            PathProperty::Contains(_) => f.write_str("does not contain the expected text"),
+            PathProperty::Readable => write!(f, "is{not} readable"),
+            PathProperty::Writable => write!(f, "is{not} writable"),
+            // The text may be what is nobody's business.
+            PathProperty::Contains(_) if holds => f.write_str("contains what is wanted"),
+            PathProperty::Contains(_) => f.write_str("does not contain what is wanted"),
         }
     }
 }

@@ -6,14 +6,16 @@ use std::time::Duration;
 pub use crate::config::migration::Orphans;
 
 use super::target::{MysqlTarget, PostgresTarget, RedisPlace, RedisTarget};
-use super::{Plan, ProcessPlan};
+use super::{ConditionPlan, Plan, ProcessPlan};
 
 /// A command that runs once for all replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MigrationPlan {
     /// The command.
     pub process: ProcessPlan,
-    /// Whether this mode only waits until another replica has migrated; it then has a check.
+    /// Whether there is a migration at all, as it turns out when its turn has come.
+    pub condition: ConditionPlan,
+    /// Whether this mode only waits until another one has migrated; there is a check then.
     pub waits: bool,
     /// Checks whether there is anything to do, before and under the lock.
     pub check: Option<SchemaCheck>,
@@ -40,6 +42,7 @@ impl MigrationPlan {
     pub fn new(process: ProcessPlan, lock: LockPlan) -> Self {
         Self {
             process,
+            condition: ConditionPlan::Always,
             waits: false,
             check: None,
             verify: None,

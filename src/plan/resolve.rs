@@ -12,6 +12,7 @@ mod files;
 mod given;
 mod health;
 mod heartbeat;
+mod items;
 mod migrations;
 mod modes;
 mod modules;
@@ -104,6 +105,7 @@ fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effecti
         let root = context.section(tree.clone(), "", None, Depth::Whole);
         condition::evaluate_all(&root);
         arguments::refusals(&root);
+        arguments::warnings(&root);
         arguments::rules(&root, &mut given, bare);
     }
     given.select(&mut tree);
@@ -155,10 +157,11 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     let (own_command, migrating) = (own.is_some(), migration.as_ref());
     let steps = steps::Steps { root: &root, template, mode, own_command, locks: looks, checks: &checks, migration: migrating };
     let (steps, step_lock) = steps.read(files);
-    if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) {
+    let has_more = || ["steps", "files"].into_iter().any(|key| root.has(key));
+    if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) && !has_more() {
         let mode = chosen.mode.as_deref().unwrap_or_default();
         let problem = format!(
-            "mode `{mode}` has no command and migrations are off, so there is nothing to do; enable them by `enabled` in [migrations]"
+            "mode `{mode}` has no command, there is no step, and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"
         );
         context.problem(Problem::missing(problem));
     }

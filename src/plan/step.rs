@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::argv::Argv;
 use super::file::FilePlan;
 use super::{ConditionPlan, ProcessPlan};
-pub use crate::config::step::{OnFailure, StepAt};
+pub use crate::config::step::{HookOrder, OnFailure, StepAt};
 
 /// Index of a step in [`Plan::steps`](super::Plan::steps).
 pub type StepId = usize;
@@ -23,7 +23,7 @@ pub struct StepPlan {
     pub action: StepAction,
     /// Its condition, evaluated right before it runs.
     pub condition: ConditionPlan,
-    /// The check command; exit status 0 means that there is nothing to do.
+    /// Asks by its exit status whether any of its commands has anything to do: 0 says that none has.
     pub check: Option<Box<ProcessPlan>>,
     /// Whether it runs under the lock of the start: one replica at a time.
     pub locked: bool,
@@ -62,7 +62,13 @@ impl StepPlan {
     /// The time limit for a command of its condition.
     pub const CONDITION_LIMIT: Duration = Duration::from_secs(10);
 
-    /// Whether there is work besides running commands.
+    /// Whether commands are asked whether it, or one of its commands, is to be done.
+    pub fn asks_commands(&self) -> bool {
+        let items: &[ItemPlan] = if let StepAction::Commands(items) = &self.action { items } else { &[] };
+        std::iter::once(&self.condition).chain(items.iter().map(|item| &item.condition)).any(|condition| !condition.commands().is_empty())
+    }
+
+    /// Whether something is to be found out, or done, before it can run a command.
     pub const fn is_prepared(&self) -> bool {
         !(matches!(self.action, StepAction::Commands(_)) && matches!(self.condition, ConditionPlan::Always))
     }
@@ -72,11 +78,28 @@ impl StepPlan {
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepAction {
     /// Runs these commands, one after another.
-    Commands(Vec<ProcessPlan>),
-    /// Runs the programs of a directory, one after another.
+    Commands(Vec<ItemPlan>),
+    /// Runs what is found in a directory, one after another.
     Hooks(Box<HooksPlan>),
     /// Applies a file.
     File(Box<FilePlan>),
+}
+
+/// One command of a step: that of an item of its `each`, of a program of its directory, or its only one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ItemPlan {
+    /// The command.
+    pub process: ProcessPlan,
+    /// Whether it is run, as it turns out when its turn has come.
+    pub condition: ConditionPlan,
+    /// Asks by its exit status whether it has anything to do: 0 says that it has not.
+    pub check: Option<Box<ProcessPlan>>,
+}
+
+impl From<ProcessPlan> for ItemPlan {
+    fn from(process: ProcessPlan) -> Self {
+        Self { process, condition: ConditionPlan::Always, check: None }
+    }
 }
 
 /// A directory of programs.
@@ -86,7 +109,9 @@ pub struct HooksPlan {
     pub directory: PathBuf,
     /// The pattern of the file names; none: all names.
     pub pattern: Option<String>,
-    /// The commands for files that are not executable, by the end of their names.
+    /// In which order they are run.
+    pub order: HookOrder,
+    /// Who runs a file that is not executable, by the end of its name.
     pub interpreters: BTreeMap<String, Argv>,
     /// Whether subdirectories are included.
     pub descend: bool,

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::plan::file::FileAction;
 use crate::plan::module::ModuleStart;
-use crate::plan::{OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepPlan};
+use crate::plan::step::ItemPlan;
+use crate::plan::{OnFailure, Plan, ProcessPlan, SchemaCheck, StepAction, StepAt, StepPlan};
 use crate::process::executable::near;
 use crate::process::spawn::{InheritedEnvironment, places};
 use crate::secret::scrub;
@@ -50,34 +51,36 @@ pub(super) fn missing(plan: &Plan, inherited: &InheritedEnvironment) -> Vec<Miss
 
 fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
     let mut wanted = Vec::new();
-    let all = plan.steps.len();
+    // The steps are in the order in which they are done.
+    let until = |at: StepAt| plan.steps.iter().take_while(|step| step.at <= at).count();
     for (index, step) in plan.steps.iter().enumerate() {
-        let commands: Vec<&ProcessPlan> =
-            if let StepAction::Commands(commands) = &step.action { commands.iter().collect() } else { Vec::new() };
-        // If it may be skipped, or may fail, this is decided when it runs.
-        if step.condition.is_constant() {
-            wanted.extend(commands.into_iter().chain(step.check.as_deref()).map(|process| Wanted {
-                process,
-                who: format!("the step {}", step.name),
-                before: index,
-                spared: step.on_failure == OnFailure::Continue,
-            }));
-        }
+        let items: &[ItemPlan] = if let StepAction::Commands(items) = &step.action { items } else { &[] };
+        // Where it may not be done at all, or may fail, its turn decides.
+        let items = items.iter().filter(|item| step.condition.is_constant() && item.condition.is_constant());
+        let commands = items.flat_map(|item| std::iter::once(&item.process).chain(item.check.as_deref()));
+        let check = step.check.as_deref().filter(|_| step.condition.is_constant());
+        wanted.extend(commands.chain(check).map(|process| Wanted {
+            process,
+            who: format!("the step {}", step.name),
+            before: index,
+            spared: step.on_failure == OnFailure::Continue,
+        }));
     }
-    if let Some(migration) = plan.migration.as_ref() {
+    if let Some(migration) = plan.migration.as_ref().filter(|migration| migration.condition.is_constant()) {
         let questions = [&migration.check, &migration.verify].into_iter().flatten();
         let questions =
             questions.filter_map(|question| if let SchemaCheck::Command(process) = question { Some(process.as_ref()) } else { None });
         let own = Some(&migration.process).filter(|_| !migration.waits);
-        let of = |process| Wanted { process, who: "the migration".to_owned(), before: all, spared: false };
+        let of = |process| Wanted { process, who: "the migration".to_owned(), before: until(StepAt::Ready), spared: false };
         wanted.extend(own.into_iter().chain(questions).map(of));
     }
-    wanted.extend(plan.main.iter().map(|process| Wanted { process, who: "the process".to_owned(), before: all, spared: false }));
-    let modules = plan.modules.iter().filter(|module| module.start == ModuleStart::WithMain);
-    // A module that cannot be started is visible in its health, and does not end the start.
-    wanted.extend(modules.map(|module| {
-        let who = format!("the module {}", module.name);
-        Wanted { process: &module.process, who, before: all, spared: true }
+    let before = until(StepAt::Migrated);
+    wanted.extend(plan.main.iter().map(|process| Wanted { process, who: "the process".to_owned(), before, spared: false }));
+    // Without one that comes first there is no start; any other that cannot be started is seen in its health, and ends nothing.
+    wanted.extend(plan.modules.iter().filter(|module| module.start != ModuleStart::OnDemand).map(|module| {
+        let is_first = module.start == ModuleStart::First;
+        let before = if is_first { until(StepAt::First) } else { before };
+        Wanted { process: &module.process, who: format!("the module {}", module.name), before, spared: !is_first }
     }));
     wanted
 }
@@ -103,7 +106,7 @@ mod tests {
     use super::*;
     use crate::plan::argv::{Argv, Word};
     use crate::plan::file::{FileAction, FilePlan};
-    use crate::plan::{Service, StepAt};
+    use crate::plan::{ModuleId, ModulePlan, Service};
 
     fn process(program: &str) -> ProcessPlan {
         ProcessPlan::new(Argv::new(vec![Word::plain(program)]).unwrap())
@@ -136,7 +139,16 @@ mod tests {
             found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy creates it")),
             "{found:?}"
         );
-        // A path that cannot be examined is not reported here.
+        // What comes after its turn makes nothing for it, and one that may be made before it is no error.
+        plan.steps = vec![StepPlan::new("late", StepAt::Up, StepAction::Commands(vec![process("sh").into()]))];
+        assert!(missing(&plan, &inherited).iter().all(|missing| missing.certain || missing.sentence.contains("sh,")));
+        let module = |start| ModulePlan { start, ..ModulePlan::new(ModuleId(0), "proxy", process("gunicron")) };
+        for (start, certain) in [(ModuleStart::First, vec![true]), (ModuleStart::WithMain, vec![false]), (ModuleStart::OnDemand, vec![])] {
+            let plan = Plan { main: None, modules: vec![module(start)], steps: Vec::new(), ..plan.clone() };
+            let found = missing(&plan, &inherited);
+            assert_eq!(found.iter().map(|missing| missing.certain).collect::<Vec<_>>(), certain, "{start:?}: {found:?}");
+        }
+        // What cannot be looked at is no business of this.
         plan = Plan { main: Some(process(home.join("gunicorn/below").to_str().unwrap())), steps: Vec::new(), ..plan };
         assert_eq!(missing(&plan, &inherited), []);
         std::fs::remove_dir_all(&home).unwrap();

@@ -146,6 +146,25 @@ fn existing_files_keep_their_mode_and_owner() {
 }
 
 #[test]
+fn a_text_that_is_replaced_where_it_lies_leaves_owner_and_mode_alone() {
+    let home = Home::new();
+    let path = home.with("nginx.conf", "ssl_certificate_key @key@;\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let before = owner(&path);
+    let secret = Text::of(vec![crate::config::interpolate::Piece { value: "/s/a.key".into(), shown: "***".into(), interpolated: true }]);
+    let replacement = Replacement { from: "@key@".into(), to: secret, optional: false };
+    let reader = is_root().then_some(Owner { uid: Some(STRANGER), gid: Some(STRANGER) });
+    let file = FilePlan { reader, ..plan(path, FileAction::Change(vec![replacement])) };
+    changes(&file);
+    holds(&file.path, "ssl_certificate_key /s/a.key;\n");
+    assert_eq!((mode(&file.path), owner(&file.path)), (0o644, before));
+    stays(&file);
+    fs::write(&file.path, "@key@").unwrap();
+    changes(&FilePlan { secret: Some(true), ..file.clone() });
+    assert_eq!(mode(&file.path), 0o600);
+}
+
+#[test]
 fn a_secret_is_for_its_owner_alone() {
     let home = Home::new();
     let environment = Environment::new([("DB_PASSWORD", "a secret of prepare"), ("HOST", "db")]);

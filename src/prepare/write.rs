@@ -47,8 +47,9 @@ pub(super) fn text(
 pub(super) fn replace(place: &PinnedPath, replacements: &[Replacement], attributes: &Attributes) -> Result<bool, Fault> {
     let there = there(place)?.ok_or_else(|| Fault::kernel("find", place.shown(), Errno::ENOENT))?;
     let present = text::whole(text::open(place)?, place.shown())?;
-    let (bytes, has_secret) = replace_in(present.clone(), replacements, place.shown())?;
-    put(place, Some(&there), Some(&present), &bytes, attributes.for_text(Some(&there), USUAL, has_secret))
+    let (bytes, _) = replace_in(present.clone(), replacements, place.shown())?;
+    // Its owner and its mode are its own, whatever is in the new text, unless somebody says otherwise.
+    put(place, Some(&there), Some(&present), &bytes, attributes.for_text(Some(&there), USUAL, false))
 }
 
 /// Replaces the texts; an error sentence if one is missing.

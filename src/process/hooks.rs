@@ -1,7 +1,11 @@
-//! The programs of a directory as the commands of a step: sorted by name, executable or with an interpreter for the end of their names.
+//! The programs of a directory, as the commands of a step: in the order of their names, executable or with an interpreter for the end of
+//! their names.
+
+mod version;
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +13,12 @@ use tracing::warn;
 
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
-use crate::plan::step::HooksPlan;
+use crate::plan::step::{HookOrder, HooksPlan};
 
 /// The maximum depth of directories: more is a loop of mounts.
 const DEEPEST: usize = 32;
 
-/// A command for each program, in the order of their names, byte by byte; none if the directory does not exist.
+/// A command for each program that there is, in the order of their names; none for a directory that is absent.
 ///
 /// # Errors
 /// The directory cannot be read; the text continues a sentence after "it".
@@ -22,6 +26,10 @@ pub fn commands(plan: &HooksPlan) -> Result<Vec<ProcessPlan>, String> {
     let mut files = Vec::new();
     collect(&plan.directory, plan, 0, &mut files)?;
     files.sort();
+    if plan.order == HookOrder::Version {
+        let bytes = |path: &PathBuf| path.as_os_str().as_bytes().to_vec();
+        files.sort_by(|a, b| version::compare(&bytes(a), &bytes(b)));
+    }
     Ok(files.into_iter().filter_map(|file| command(plan, &file)).collect())
 }
 
@@ -84,6 +92,7 @@ mod tests {
         HooksPlan {
             directory: directory.to_owned(),
             pattern: None,
+            order: HookOrder::Name,
             interpreters: BTreeMap::new(),
             descend: false,
             process: ProcessPlan::new(Argv::new(vec![Word::plain("")]).unwrap()),
@@ -111,6 +120,10 @@ mod tests {
         assert_eq!(shown(&plain), ["10-a", "20-b", "40-link", "Z"]);
         assert_eq!(shown(&HooksPlan { pattern: Some("?0-*".to_owned()), ..plain.clone() }), ["10-a", "20-b", "40-link"]);
         assert_eq!(shown(&HooksPlan { descend: true, ..plain.clone() }), ["10-a", "20-b", "40-link", "Z", "sub/deep"]);
+        fs::rename(directory.join("10-a"), directory.join("9-a")).unwrap();
+        assert_eq!(shown(&plain), ["20-b", "40-link", "9-a", "Z"]);
+        assert_eq!(shown(&HooksPlan { order: HookOrder::Version, ..plain.clone() }), ["9-a", "20-b", "40-link", "Z"]);
+        fs::rename(directory.join("9-a"), directory.join("10-a")).unwrap();
         let php = Argv::new(["php", "-q"].map(Word::plain).to_vec()).unwrap();
         let interpreted = HooksPlan { interpreters: BTreeMap::from([(".php".to_owned(), php)]), ..plain.clone() };
         assert_eq!(shown(&interpreted), ["10-a", "20-b", "php -q 30-c.php", "40-link", "Z"]);

@@ -10,7 +10,8 @@ use crate::clock::Moment;
 use crate::exit::Ended;
 use crate::outcome::{ErrorKind, Outcome};
 pub use crate::plan::CheckId;
-use crate::plan::{ModuleId, Plan, ProcessPlan, StepId};
+use crate::plan::step::ItemPlan;
+use crate::plan::{ModuleId, Plan, StepId};
 
 /// A process that the supervisor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,14 +33,25 @@ impl ProcessId {
     }
 }
 
-/// The result of the preparation of a step, outside of the loop.
+/// What is found out away from the loop, because a file system or a command may keep it waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inquiry {
+    /// What there is to do for a step; where that is no command, it is done.
+    Step(StepId),
+    /// Whether the condition of the command of this number of a step holds.
+    Item(StepId, usize),
+    /// Whether the condition of the migration holds.
+    Migration,
+}
+
+/// What was found or done, away from the loop.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PreparedStep {
     /// Its condition does not hold.
     Skipped,
-    /// These commands have to run.
-    Commands(Vec<ProcessPlan>),
-    /// It is done, with a description.
+    /// These commands are to be run.
+    Commands(Vec<ItemPlan>),
+    /// It is done, and what was, in words; of a condition: it holds.
     Done(String),
     /// It continues, with a description of its progress.
     Progress(String),
@@ -82,7 +94,7 @@ pub enum Event {
     /// The group of a process is empty.
     GroupGone(ProcessId),
     /// News of [`Effect::Prepare`].
-    Prepared(StepId, PreparedStep),
+    Prepared(Inquiry, PreparedStep),
     /// A process was stopped by this signal; it has not ended.
     Stopped(ProcessId, i32),
     /// The kernel killed this process because memory ran out; sent right before its end.
@@ -218,9 +230,9 @@ pub enum Effect {
     ConfirmLock,
     /// Release it.
     ReleaseLock,
-    /// Prepare a step outside of the loop, and do everything in it that is not a command: [`Event::Prepared`].
-    Prepare(StepId),
-    /// Cancel the preparation.
+    /// Find this out away from the loop: [`Event::Prepared`].
+    Prepare(Inquiry),
+    /// Leave off what is being prepared.
     CancelPreparation,
     /// Start the process at once: the next applied event is [`Event::Forked`] or [`Event::SpawnFailed`].
     Spawn(ProcessId),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tracing::{debug, error, warn};
 
 use super::Supervisor;
+use super::preparing::Work;
 use crate::clock::Moment;
 use crate::migration::LockOrder;
 use crate::plan::process::StartSign;
 use crate::prober::ProcessWatch;
 use crate::process::terminal;
-use crate::state::event::{Effect, ProcessId, ProcessTimer, Suspend, Timer, Watch};
+use crate::state::event::{Effect, Inquiry, ProcessId, ProcessTimer, Suspend, Timer, Watch};
 use crate::state::lifecycle::Ending;
 use crate::sys;
 
@@ -33,9 +34,15 @@ impl Supervisor {
             Effect::ReleaseLock => self.background.release_lock(),
             Effect::QueryDatabase => self.background.verify(),
             Effect::ConfirmLock => self.background.confirm_lock(),
-            Effect::Prepare(id) => {
-                if let Some(step) = self.lifecycle.plan().steps.get(id) {
-                    self.preparer.begin(id, step.clone());
+            Effect::Prepare(inquiry) => {
+                let plan = self.lifecycle.plan();
+                let work = match inquiry {
+                    Inquiry::Step(id) => plan.steps.get(id).map(|step| Work::Step(Box::new(step.clone()))),
+                    Inquiry::Item(_, number) => self.lifecycle.step_item(number).map(|item| Work::Condition(item.condition.clone())),
+                    Inquiry::Migration => plan.migration.as_ref().map(|plan| Work::Condition(plan.condition.clone())),
+                };
+                if let Some(work) = work {
+                    self.preparer.begin(inquiry, work);
                 }
             }
             Effect::CancelPreparation => self.preparer.cancel(),

@@ -1,6 +1,7 @@
-//! Prepares a step before, or instead of, its commands: on a separate thread, and cancellable.
+//! What a step needs before its commands, or in their place, and whether a condition holds: found out and done on a thread of its own, and
+//! left off on order.
 //!
-//! A file system that blocks delays only that thread; its results for a finished step are ignored.
+//! A file system that does not answer holds up that thread and nothing else; its news of a step that is over concern nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,13 +13,21 @@ use tracing::warn;
 use crate::exit::{Ended, Exit};
 use crate::mailbox::{Mailbox, ProcessRequest};
 use crate::plan::argv::Word;
-use crate::plan::{ProcessPlan, StepAction, StepId, StepPlan};
+use crate::plan::{ConditionPlan, ProcessPlan, StepAction, StepPlan};
 use crate::prepare::{self, Fault};
 use crate::process::hooks;
-use crate::state::event::{Event, PreparedStep};
+use crate::state::event::{Event, Inquiry, PreparedStep};
 use crate::sys;
 
-/// Starts these threads, one step after another.
+/// What such a thread does.
+pub(super) enum Work {
+    /// It finds out what a step has to do, or does it.
+    Step(Box<StepPlan>),
+    /// It finds out whether this holds.
+    Condition(ConditionPlan),
+}
+
+/// Starts such threads, one after another.
 #[derive(Debug)]
 pub(super) struct Preparer {
     mailbox: Mailbox,
@@ -32,21 +41,26 @@ impl Preparer {
         Self { mailbox, cancelled: Arc::default() }
     }
 
-    /// Begins the preparation of this step.
-    pub(super) fn begin(&mut self, id: StepId, step: StepPlan) {
+    /// Begins with this work.
+    pub(super) fn begin(&mut self, inquiry: Inquiry, work: Work) {
         self.cancelled = Arc::default();
         let (mailbox, cancelled) = (self.mailbox.clone(), Arc::clone(&self.cancelled));
         let body = move || {
-            let news = catch_unwind(AssertUnwindSafe(|| prepare(id, &step, &cancelled, &mailbox)));
-            let fault =
-                |_| PreparedStep::Failed(Exit::Internal.code(), "failed by an internal error of portcullis; see the log".to_owned());
+            let news = catch_unwind(AssertUnwindSafe(|| match &work {
+                Work::Step(step) => prepare(inquiry, step, &cancelled, &mailbox),
+                Work::Condition(condition) if condition.holds(&mut |command| passes(command, &mailbox)) => {
+                    PreparedStep::Done(String::new())
+                }
+                Work::Condition(_) => PreparedStep::Skipped,
+            }));
+            let fault = |_| PreparedStep::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
             if !cancelled.load(Ordering::Relaxed) {
-                mailbox.send(Event::Prepared(id, news.unwrap_or_else(fault)));
+                mailbox.send(Event::Prepared(inquiry, news.unwrap_or_else(fault)));
             }
         };
         if let Err(error) = sys::start_thread("step", body) {
-            let why = format!("cannot begin: no further thread can be created ({error}); check the limits");
-            self.mailbox.send(Event::Prepared(id, PreparedStep::Failed(Exit::Internal.code(), why)));
+            let why = format!("cannot begin: there is no room for another thread ({error}); check the limits");
+            self.mailbox.send(Event::Prepared(inquiry, PreparedStep::Failed(Exit::Internal.code(), why)));
         }
     }
 
@@ -56,18 +70,18 @@ impl Preparer {
     }
 }
 
-fn prepare(id: StepId, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbox) -> PreparedStep {
+fn prepare(inquiry: Inquiry, step: &StepPlan, cancelled: &AtomicBool, mailbox: &Mailbox) -> PreparedStep {
     if !step.condition.holds(&mut |command| passes(command, mailbox)) {
         return PreparedStep::Skipped;
     }
     match &step.action {
         StepAction::Commands(commands) => PreparedStep::Commands(commands.clone()),
         StepAction::Hooks(hooks) => match hooks::commands(hooks) {
-            Ok(commands) => PreparedStep::Commands(commands),
+            Ok(commands) => PreparedStep::Commands(commands.into_iter().map(Into::into).collect()),
             Err(why) => PreparedStep::Failed(Exit::Config.code(), why),
         },
         StepAction::File(file) => {
-            let tell = |words| mailbox.send(Event::Prepared(id, PreparedStep::Progress(words)));
+            let tell = |words| mailbox.send(Event::Prepared(inquiry, PreparedStep::Progress(words)));
             match prepare::perform(file, cancelled, &tell) {
                 Ok(done) => PreparedStep::Done(done.words),
                 Err(Fault::Cancelled) => PreparedStep::Done(String::new()),

@@ -178,7 +178,8 @@ impl Page<'_> {
                 }
             }
             let queued = if bar.queued.as_millis() > 0 { format!(", {} of it queueing", time::length(bar.queued)) } else { String::new() };
-            let _ = write!(self.html, "</svg><span>{words}{queued}</span>");
+            let note = bar.note.filter(|_| self.authorized).map(|note| format!(" <small>{}</small>", escape(note))).unwrap_or_default();
+            let _ = write!(self.html, "</svg><span>{words}{queued}{note}</span>");
         }
         self.push("</div></section>");
     }

@@ -8,7 +8,7 @@ use super::exposition::{Exposition, MetricKind, OPENMETRICS, TEXT_FORMAT, syntax
 use super::figures::{Figures, LIMITS};
 use crate::outcome::ErrorKind;
 use crate::state::check::{Check, State, durations};
-use crate::state::snapshot::{APP, Assessed, Assessment, Level, Look, Migration, ModuleState, Phase, Snapshot, Stage};
+use crate::state::snapshot::{APP, Assessed, Assessment, Level, Look, Migration, ModuleState, Phase, Snapshot, Stage, StageState};
 
 /// Every family. Base units, a fixed vocabulary, no addresses and no error texts.
 ///
@@ -37,6 +37,7 @@ pub(super) fn render(assessment: &Assessment<'_>, accept: &str, figures: Option<
     restarts_by_reason(&mut page, snapshot);
     modules(&mut page, snapshot);
     heartbeat(&mut page, snapshot);
+    steps(&mut page, snapshot, look);
     migration(&mut page, snapshot, look);
     let started = snapshot.started_at.wall.as_secs_f64();
     page.single("portcullis_start_time_seconds", MetricKind::Gauge, "Start of portcullis since the epoch.", "seconds", started);
@@ -136,6 +137,34 @@ fn heartbeat(page: &mut Exposition, snapshot: &Snapshot) {
     page.family(name, MetricKind::Gauge, "When a heartbeat was last written, since the epoch.", "seconds");
     if let Some(written) = heartbeat.last_written {
         page.sample(name, &[], written.wall.as_secs_f64());
+    }
+}
+
+/// The steps of the start, where there are any; `up` is done, or found to be nothing to do.
+fn steps(page: &mut Exposition, snapshot: &Snapshot, look: Look) {
+    let steps = || snapshot.stages.iter().filter_map(|stage| Some((stage.name.strip_prefix("step:")?, stage)));
+    if steps().next().is_none() {
+        return;
+    }
+    let name = "portcullis_step_state";
+    page.family(name, MetricKind::Gauge, "State of a step of the start, one is 1.", "");
+    for (step, stage) in steps() {
+        let now = match (stage.step, stage.began) {
+            (StageState::Up, _) => "done",
+            (StageState::Down, _) => "failed",
+            (StageState::Unknown, Some(_)) => "running",
+            (StageState::Unknown, None) => "pending",
+        };
+        for state in ["pending", "running", "done", "failed"] {
+            page.sample(name, &[("step", step), ("state", state)], u8::from(state == now));
+        }
+    }
+    let name = "portcullis_step_duration_seconds";
+    page.family(name, MetricKind::Gauge, "Time that a step of the start took, or takes already.", "seconds");
+    for (step, stage) in steps() {
+        if let Some(began) = stage.began {
+            page.sample(name, &[("step", step)], stage.ended.unwrap_or(look.now).since(began).as_secs_f64());
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn render(assessment: &Assessment<'_>, request: &Request<'_>) -> Stri
         0 => {}
         left_out => add(&mut text, format_args!("  and {left_out} more")),
     }
-    start(&mut text, snapshot, look);
+    start(&mut text, snapshot, look, authorized);
     checks(&mut text, assessment, authorized);
     if !snapshot.modules.is_empty() {
         text.push_str("\nModules\n");
@@ -111,7 +111,7 @@ fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     names.map(|name| name.chars().count()).max().unwrap_or_default().min(WIDEST_NAME)
 }
 
-fn start(text: &mut String, snapshot: &Snapshot, look: Look) {
+fn start(text: &mut String, snapshot: &Snapshot, look: Look, authorized: bool) {
     let (bars, span) = timeline(snapshot, look);
     if bars.is_empty() {
         return;
@@ -126,11 +126,12 @@ fn start(text: &mut String, snapshot: &Snapshot, look: Look) {
         let from = bar.from.map_or(0, column).min(BAR - 1);
         let drawn = if bar.from.is_some() { column(bar.length).clamp(1, BAR - from) } else { 0 };
         let queued = column(bar.queued).min(drawn);
-        let (shape, note) = match bar.step {
-            StageState::Up => ("\u{2588}", ""),
-            StageState::Unknown => ("\u{2592}", ""),
-            StageState::Down => ("\u{2573}", ""),
+        let shape = match bar.step {
+            StageState::Up => "\u{2588}",
+            StageState::Unknown => "\u{2592}",
+            StageState::Down => "\u{2573}",
         };
+        let note = bar.note.filter(|_| authorized).map(|note| format!(": {note}")).unwrap_or_default();
         let line = format!("{}{}{}", " ".repeat(from), "\u{2591}".repeat(queued), shape.repeat(drawn - queued));
         let padding = BAR - from - drawn;
         add(text, format_args!("  {:width$}  {line}{}  {}{note}", bar.name, " ".repeat(padding), outcome(bar)));

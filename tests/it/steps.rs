@@ -1,5 +1,7 @@
 //! `[[steps]]`: actions that run once per start, their order, and the effects of a stop, a failure and a restart.
 
+mod stops;
+
 use crate::support::{Exit, Portcullis, Postgres, Running, eventually, secs};
 use std::fs;
 
@@ -171,4 +173,90 @@ fn a_step_beside_the_process_ends_with_it() {
     run.signal(15);
     assert!(matches!(run.wait_exit(secs(20)), Exit::Code(143) | Exit::Signal(15)));
     run.leaves_nothing();
+}
+
+#[test]
+fn of_a_step_that_may_fail_every_item_and_every_hook_is_run() {
+    let each = "[[steps]]\nname = \"seeds\"\neach = [\"a\", \"b\", \"c\"]\ncommand = [\"sh\", \"-c\", \"echo ${@each} >> order; [ ${@each} = c ]\"]\n\
+                on_failure = \"continue\"\n";
+    let mut run = Portcullis::new().config(each).sh("echo process >> order").start();
+    run.exits(0);
+    assert_eq!(order(&run), ["a", "b", "c", "process"]);
+    let said = run.said().1;
+    assert!(said.contains("the step `seeds` goes on with its next command: it ended with status 1 in command 1 of 3, `sh -c"), "{said}");
+    assert!(
+        said.contains("the step `seeds` failed after") && said.contains("it failed 2 times; the last time it ended with status 1"),
+        "{said}"
+    );
+    let run = Portcullis::new();
+    let hooks = run.dir().join("hooks.d");
+    fs::create_dir(&hooks).unwrap();
+    for name in ["5-a.sh", "10-b.sh", "20-c.sh"] {
+        fs::write(hooks.join(name), format!("echo {name} >> order; [ {name} != 10-b.sh ]")).unwrap();
+    }
+    let toml = |more: &str| {
+        format!("[[steps]]\ndirectory = \"{}\"\ninterpreter = {{ \".sh\" = [\"sh\"] }}\norder = \"version\"\n{more}", hooks.display())
+    };
+    let mut first = Portcullis::new().config(&toml("on_failure = \"continue\"\n")).sh("true").start();
+    first.exits(0);
+    assert_eq!(order(&first), ["5-a.sh", "10-b.sh", "20-c.sh"]);
+    let mut second = Portcullis::new().config(&toml("")).sh("true").start();
+    second.exits(1);
+    assert_eq!(order(&second), ["5-a.sh", "10-b.sh"]);
+    assert!(second.said().1.contains("in command 2 of 3, `sh ") && second.said().1.contains("10-b.sh`"), "{}", second.said().1);
+}
+
+#[test]
+fn a_step_sees_its_own_variables_and_each_of_its_items_is_checked() {
+    let toml = "[env]\nWHO = \"all\"\n\
+                [[steps]]\ncommand = [\"sh\", \"-c\", \"echo ${WHO}-$$WHO >> order; cat >> order\"]\ninput = \"for ${WHO}\\n\"\nenv = { WHO = \"one of ${WHO}\" }\n\
+                [[steps]]\neach = [\"a\", \"b\", \"c\"]\ncommand = [\"sh\", \"-c\", \"echo ${@each} >> order\"]\ncheck = [\"test\", \"${@each}\", \"=\", \"b\"]\n\
+                [[steps]]\neach = [\"x\", \"y\"]\ncommand = [\"sh\", \"-c\", \"echo ${@each} >> order\"]\nwhen = { var = \"WANTED\", eq = \"${@each}\" }\n\
+                [[steps]]\ncommand = [\"sh\", \"-c\", \"echo ${WHO} >> order\"]\n";
+    let mut run = Portcullis::new().config(toml).env("WANTED", "y").sh("true").start();
+    run.exits(0);
+    assert_eq!(order(&run), ["one of all-one of all", "for one of all", "a", "c", "y", "all"]);
+}
+
+#[test]
+fn the_migration_sees_its_variables_and_its_condition_is_asked_in_its_turn() {
+    let toml = |exists: bool| {
+        format!(
+            "[[steps]]\nat = \"ready\"\ncommand = [\"sh\", \"-c\", \"echo > made\"]\n\
+             [migrations]\nlock = \"none\"\ncommand = [\"sh\", \"-c\", \"echo ${{WHO}} >> order\"]\nenv = {{ WHO = \"me\" }}\n\
+             when = {{ file = \"${{PWD}}/made\", exists = {exists} }}\n"
+        )
+    };
+    for (exists, seen) in [(true, vec!["me", "process"]), (false, vec!["process"])] {
+        let run = Portcullis::new();
+        let here = run.dir().to_owned();
+        let mut run = run.config(&toml(exists)).env("PWD", &here).sh("echo process >> order").start();
+        run.exits(0);
+        assert_eq!(order(&run), seen);
+    }
+}
+
+#[test]
+fn a_mode_without_a_process_ends_well_after_its_steps() {
+    let toml = "mode = \"job\"\n[modes.job]\ncommand = []\n[[steps]]\ncommand = [\"sh\", \"-c\", \"echo done >> order\"]\n";
+    let mut run = Portcullis::new().config(toml).args(["run"]).start();
+    run.exits(0);
+    assert_eq!(order(&run), ["done"]);
+    let mut run = Portcullis::new().config(&toml.replace("echo done >> order", "exit 4")).args(["run"]).start();
+    run.exits(4);
+}
+
+#[test]
+fn steps_are_told_with_their_state_their_time_and_their_note() {
+    let toml = noting("seed", "") + "[[steps]]\nname = \"index\"\ncommand = [\"true\"]\ncheck = [\"true\"]\n";
+    let run = Portcullis::new().config(&toml).sh("exec sleep 600").start();
+    run.until_status("/readyz", 200, secs(20));
+    let metrics = run.get("/metrics").body;
+    for line in ["portcullis_step_state{step=\"seed\",state=\"done\"} 1", "portcullis_step_state{step=\"index\",state=\"failed\"} 0"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    assert!(metrics.contains("portcullis_step_duration_seconds{step=\"index\"} "), "{metrics}");
+    assert!(run.get_over_socket("/status?verbose").body.contains("\"note\":\"nothing to do\""));
+    assert!(!run.get("/status?verbose").body.contains("nothing to do"));
+    run.until_stderr("the step `index` is over after", secs(20));
 }

@@ -1,6 +1,6 @@
 //! The syntax of `${NAME}` and its other forms.
 
-use super::{Otherwise, Own, Source, Template, TemplatePart};
+use super::{Otherwise, Own, Source, Template, TemplatePart, Trim};
 
 /// The maximum depth of nested defaults: more than any real configuration needs, and safe for the stack.
 const DEEPEST: usize = 32;
@@ -70,10 +70,14 @@ fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
         ("-", Operator::Default),
         (":+", Operator::Instead),
         ("+", Operator::Instead),
+        ("##", Operator::Trimmed),
+        ("#", Operator::Trimmed),
+        ("%%", Operator::Trimmed),
+        ("%", Operator::Trimmed),
     ];
     let Some((mark, form)) = forms.into_iter().find(|(mark, _)| after.starts_with(mark)) else {
-        let all = ["", ":-…", "-…", ":+…", "+…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
-        return Err(format!("`${{{name}` is followed by something unknown; the forms are {all} and `${{{name}:?message}}`"));
+        let all = ["", ":-…", "-…", ":+…", "+…", "#…", "##…", "%…", "%%…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
+        return Err(format!("`${{{name}` goes on with something unknown; there are {all} and `${{{name}:?message}}`"));
     };
     let colon = mark.starts_with(':');
     after = &after[mark.len()..];
@@ -86,6 +90,7 @@ fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
         Operator::Itself => Otherwise::Refuse,
         Operator::Default => Otherwise::Default { colon, text: other()? },
         Operator::Instead => Otherwise::Instead { colon, text: other()? },
+        Operator::Trimmed => Otherwise::Trimmed { trim: Trim::of(mark), pattern: other()?, or_empty: false },
         Operator::Message => {
             let (message, behind) = after.split_once('}').ok_or("a `${` without its `}`")?;
             after = behind;
@@ -102,4 +107,5 @@ enum Operator {
     Message,
     Default,
     Instead,
+    Trimmed,
 }

@@ -15,9 +15,19 @@ impl Otherwise {
     /// Whether an empty value counts as unset.
     const fn wants_text(&self) -> bool {
         match self {
-            Self::Refuse => false,
+            Self::Refuse | Self::Trimmed { .. } => false,
             Self::Message(_) => true,
             Self::Default { colon, .. } | Self::Instead { colon, .. } => *colon,
+        }
+    }
+}
+
+impl Otherwise {
+    /// The value `name` with what stands beside it, where that decides what it is when it is set.
+    pub(super) fn written(&self, name: &str, environment: &Environment) -> String {
+        match self {
+            Self::Trimmed { trim, pattern, .. } => format!("${{{name}{}{}}}", trim.mark(), pattern.written_out(environment, false)),
+            _ => super::source_text(name),
         }
     }
 }
@@ -54,15 +64,23 @@ impl Source {
         let found = found.filter(|found| !(found.value.is_empty() && otherwise.wants_text()));
         match (found, otherwise) {
             (Some(_), Otherwise::Instead { text, .. }) | (None, Otherwise::Default { text, .. }) => return Taken::Other(text),
-            (None, Otherwise::Instead { .. }) => {}
+            (None, Otherwise::Instead { .. } | Otherwise::Trimmed { or_empty: true, .. }) => {}
             (Some(found), _) => {
                 let mut piece = self.piece(found, findings);
+                if let Otherwise::Trimmed { trim, pattern, .. } = otherwise {
+                    let is_secret = piece.shown != piece.value;
+                    piece.value = trim.apply(&piece.value, &pattern.expand(environment, findings).value()).to_owned();
+                    piece.shown = if is_secret && !piece.value.is_empty() { MASK.to_owned() } else { piece.value.clone() };
+                    if is_secret {
+                        remember(&piece.value);
+                    }
+                }
                 if self.variable().is_some_and(|name| environment.is_unknown(name)) {
                     piece.shown = super::source_text(self.name());
                 }
                 return Taken::Piece(piece);
             }
-            (None, Otherwise::Refuse) => findings.problems.push(match self {
+            (None, Otherwise::Refuse | Otherwise::Trimmed { .. }) => findings.problems.push(match self {
                 Self::Variable(name) => format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"),
                 Self::Argument { name, .. } => {
                     format!("there is no argument `${{{name}}}`; add the argument, or a default: `${{{name}:-…}}`")

@@ -21,6 +21,15 @@ pub(super) struct Faults {
     modules: Cell<bool>,
 }
 
+impl Faults {
+    /// What is known of the whole, for who reads a part of it: no problem yet, and what says nothing.
+    pub(super) fn of_part(&self) -> Self {
+        let Self { incomplete, garbled, checks, modules, .. } = self;
+        let [incomplete, garbled, checks, modules] = [incomplete, garbled, checks, modules].map(Cell::clone);
+        Self { problems: RefCell::default(), incomplete, garbled, checks, modules }
+    }
+}
+
 impl Context<'_> {
     /// Adds a problem. A missing value is not a problem if not everything could be read.
     pub fn problem(&self, problem: Problem) {

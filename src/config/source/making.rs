@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Environment, Found};
@@ -50,7 +51,17 @@ impl Environment {
         Some(value)
     }
 
-    /// Sets `name` for everything that is read after this; `secret` if no part of the value may be shown.
+    /// Notes the signal that came while something was asked, and ends the start.
+    pub fn note_stop(&self, number: i32) {
+        self.stopped.store(number, Ordering::Release);
+    }
+
+    /// That signal; none where none came.
+    pub fn stopped_by(&self) -> Option<i32> {
+        Some(self.stopped.load(Ordering::Acquire)).filter(|number| *number > 0)
+    }
+
+    /// Sets `name` for everything that is read after this; `secret` where no part of the value may be shown.
     pub fn set(&mut self, name: &str, value: &str, secret: bool) {
         self.put(name, Some(Found { value: value.to_owned(), secret }), false);
     }

@@ -1,8 +1,8 @@
-//! `[options]`, `[[refuse]]` and `[[arguments]]`: handles the arguments of the container, before a mode is selected.
+//! `[options]`, `[[refuse]]`, `[[warn]]` and `[[arguments]]`: what the arguments of the container come to, before a mode is chosen.
 
 mod options;
 
-use crate::config::arguments::{RefusalSection, Rule};
+use crate::config::arguments::{RefusalSection, Rule, WarningSection};
 use crate::config::interpolate::Text;
 use crate::config::node::{Entry, Node, Table, Value};
 use crate::config::origin::Origin;
@@ -82,8 +82,27 @@ pub(super) fn refusals(root: &Section<'_>) {
     }
 }
 
-/// Applies the first matching rule of `[[arguments]]` to `given`; none if the command line itself says that they are an ad-hoc command. The form of
-/// every rule is checked.
+/// Says what every case of `[[warn]]` that holds has to say.
+pub(super) fn warnings(root: &Section<'_>) {
+    let context = root.context();
+    for node in root.list("warn").unwrap_or_default() {
+        let Some(mut section) = context.open(&node, "warn", Depth::Syntax) else { continue };
+        let _: WarningSection = section.declared();
+        for key in ["when", "message"].into_iter().filter(|key| !section.has(key)) {
+            let what = if key == "when" { "it says in which case something is to be said" } else { "it says what" };
+            section.problem(key, format!("is missing: {what}"));
+        }
+        let Some(when) = section.node("when") else { continue };
+        let holds = condition::evaluated(context, when, "warn").is_some_and(|(holds, _)| holds);
+        if let Some(mut section) = context.open(&node, "warn", Depth::Whole).filter(|_| holds) {
+            let warning: WarningSection = section.declared();
+            warning.message.0.iter().for_each(|message| context.notice(message.shown()));
+        }
+    }
+}
+
+/// Applies the first rule of `[[arguments]]` that holds to `given`; none where the command line says itself that they are a command of
+/// one's own. Every rule is looked at for its form.
 pub(super) fn rules(root: &Section<'_>, given: &mut Given, bare: bool) {
     let context = root.context();
     let mut is_decided = given.own.is_some();

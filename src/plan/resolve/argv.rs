@@ -1,16 +1,17 @@
-//! A command line from its items: strings, `split`, `first`, `args`, and lists under a `when`.
+//! A command line from its items: strings, `split`, `words`, `first`, `args`, and lists under a `when`.
 
-use crate::config::argument::{Arguments, Case, First, Split};
-use crate::config::interpolate::Text;
+use crate::config::argument::{Arguments, Case, First, Split, Words};
+use crate::config::interpolate::{Text, looks_secret};
 use crate::config::node::{Node, Value};
 use crate::config::problem::{Problem, suggest};
+use crate::config::quoting;
 use crate::config::reader::{Context, Depth, Section};
 use crate::plan::argv::{Argv, Word};
 use crate::plan::resolve::condition;
 use crate::secret::MASK;
 
 /// The keys that name the form of an item.
-const FORMS: [&str; 4] = ["split", "first", "args", "then"];
+const FORMS: [&str; 5] = ["split", "words", "first", "args", "then"];
 
 /// The characters at which a shell splits an unquoted value.
 const BLANKS: [char; 3] = [' ', '\t', '\n'];
@@ -112,6 +113,22 @@ impl<'c> Builder<'c, '_> {
                 let one = |part: &str| if secret { Word::masked(part, MASK) } else { Word::plain(part) };
                 self.words.extend(text.value().split(BLANKS).filter(|part| !part.is_empty()).map(one));
             }
+            "words" => {
+                let Some(text) = section.declared::<Words>().words else { return };
+                let environment = section.context().environment;
+                let mut secret = text.is_secret();
+                let words = quoting::words(&text.value(), &mut |name| {
+                    let found = environment.lookup(name)?.unwrap_or_default();
+                    secret |= found.secret || looks_secret(name, &found.value);
+                    Ok(found.value)
+                });
+                match words {
+                    Ok(words) => {
+                        self.words.extend(words.iter().map(|word| if secret { Word::masked(word, MASK) } else { Word::plain(word) }))
+                    }
+                    Err(why) => section.problem("words", why),
+                }
+            }
             "first" => {
                 let group = section.declared::<First>().first;
                 self.first(&section, group);
@@ -174,7 +191,7 @@ impl<'c> Builder<'c, '_> {
 
     fn refuse(&self, item: &Node, path: &str) {
         let problem = format!(
-            "[{path}] has {} where an argument is expected: a string, `{{ split = … }}`, `{{ first = … }}`, `{{ args = true }}` or `{{ when = …, then = […] }}`",
+            "[{path}] has {} where an argument is wanted: a string, `{{ split = … }}`, `{{ words = … }}`, `{{ first = … }}`, `{{ args = true }}` or `{{ when = …, then = […] }}`",
             item.value.kind()
         );
         self.context.problem(Problem::at(&item.origin, problem));

@@ -8,7 +8,7 @@ use crate::config::interpolate::{Text, looks_secret};
 use crate::config::node::{Node, Value};
 use crate::config::problem::{Problem, suggest};
 use crate::config::reader::{Context, Depth, NamedCondition, Section, truth};
-use crate::config::values::Number;
+use crate::config::values::Position;
 use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::condition::{ConditionPlan, PathProperty, PathTest};
@@ -133,19 +133,24 @@ impl<'c> Reader<'c, '_> {
             "var" => match keys.var.0.as_ref().filter(|_| is_whole).map(Text::value) {
                 Some(name) => match self.context.environment.lookup(&name) {
                     Ok(found) => self.compared(comparison, &name, found.map(|found| found.value).as_deref()),
+                    // A script that tests a variable looks at no file: what needs the value says what is wrong with it.
                     Err(why) => {
-                        section.problem("var", format!("cannot be tested: {why}"));
-                        Found::nothing()
+                        self.context.notice(format!("{why}; where {name} is tested it is what the variable itself is"));
+                        self.compared(comparison, &name, self.context.environment.get(&name))
                     }
                 },
                 None => Found::nothing(),
             },
-            "argument" => match keys.argument.map(Number::get) {
-                Some(0) => {
+            "argument" => match keys.argument {
+                Some(Position::Any) => {
+                    let holds = self.context.environment.arguments().iter().any(|argument| comparison.holds(Some(argument)));
+                    Found::decided(holds, format!("an argument {}", comparison.words()))
+                }
+                Some(Position::At(0)) => {
                     section.problem("argument", "is 0; the first argument is 1, the last is -1");
                     Found::nothing()
                 }
-                Some(number) => {
+                Some(Position::At(number)) => {
                     let name = if number == -1 { "the last argument".to_owned() } else { format!("argument {number}") };
                     self.compared(comparison, &name, self.context.environment.argument(number))
                 }
@@ -189,6 +194,10 @@ impl<'c> Reader<'c, '_> {
             let shown = if looks_secret(name, value) { String::new() } else { format!(" is `{value}`, which") };
             self.context.notice(format!("{name}{shown} is neither `true` nor `false`; it counts as not true"));
         }
+        let told = value.filter(|value| self.depth == Depth::Whole && !value.is_empty() && comparison.wants_number(value));
+        if told.is_some() {
+            self.context.notice(format!("{name} is compared with a number and is none, so the comparison does not hold"));
+        }
         Found::decided(comparison.holds(value), format!("{name} {}", comparison.words()))
     }
 
@@ -198,6 +207,8 @@ impl<'c> Reader<'c, '_> {
             (PathProperty::Exists, property.exists),
             (PathProperty::Empty, property.empty),
             (PathProperty::Executable, property.executable),
+            (PathProperty::Readable, property.readable),
+            (PathProperty::Writable, property.writable),
         ];
         let tested = tested.into_iter().find_map(|(property, wanted)| Some((property, wanted?)));
         let contains = || Some((PathProperty::Contains(comparison.contains.as_ref()?.value()), true));

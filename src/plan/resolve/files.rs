@@ -146,11 +146,9 @@ impl Reading<'_, '_> {
                     format!("is not enough; say what to do with the file: one of `{known}`, or `mode`, `owner` or `replace`"),
                 );
             }
-            return self.only(
-                &["variables", "unset_variables", "append", "delete", "exclude", "keep", "secret"],
-                "what is there already",
-                "",
-            );
+            let none = ["variables", "unset_variables", "append", "delete", "exclude", "keep", "secret"];
+            let none = none.into_iter().filter(|key| *key != "secret" || !section.has("replace"));
+            return self.only(&none.collect::<Vec<_>>(), "what is there already", "");
         };
         if let Some(other) = other.first() {
             section.problem(other, format!("excludes `{action}`; a file has only one of them"));

@@ -107,7 +107,7 @@ impl Template {
         Self { variables, after: Predecessors::default(), account, keys, main }
     }
 
-    /// The same for a step or the migration.
+    /// The same for something that runs once, as `section` has it; its variables are read before it, because it sees them.
     pub(super) fn around(&self, section: &mut Section<'_>, around: &Around) -> Self {
         let keys = ProcessKeys {
             user: if around.user.0.is_some() { around.user.clone() } else { self.keys.user.clone() },
@@ -121,13 +121,16 @@ impl Template {
             restart: None,
             ..self.keys.clone()
         };
-        let mut template = if around.user.0.is_some() {
+        if around.user.0.is_some() {
             Self::of(Some(section), keys, self.main.clone(), self.variables.clone())
         } else {
             Self { keys, ..self.clone() }
-        };
-        template.variables.set_all(section.table("env"));
-        template
+        }
+    }
+
+    /// The same with these variables.
+    pub(super) fn with(&self, variables: VariableChanges) -> Self {
+        Self { variables, ..self.clone() }
     }
 
     /// The user of the process, if it is not that of portcullis.

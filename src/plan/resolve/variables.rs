@@ -2,6 +2,7 @@
 
 mod files;
 mod forms;
+mod sourced;
 
 use crate::config::environment;
 use crate::config::interpolate::{looks_secret, remember};
@@ -50,14 +51,15 @@ impl VariableChanges {
         }
     }
 
-    /// Sets every entry of a table of names; each can use those before it.
-    pub(super) fn set_all(&mut self, section: Option<Section<'_>>) {
-        let Some(section) = section else { return };
+    /// Sets every entry of a table of names, each seeing those before it; without a table nothing. Comes with the environment behind the last.
+    pub(super) fn set_all(&mut self, section: Option<Section<'_>>) -> Option<Environment> {
+        let section = section?;
         let mut seen = section.context().environment.clone();
         let entries: Vec<Entry> = section.entries().cloned().collect();
         for entry in &entries {
             self.entry((section.context(), section.path(), section.depth()), entry, &mut seen);
         }
+        Some(seen)
     }
 
     /// Reads one entry of a table of names in the environment so far, and applies it to both.
@@ -154,9 +156,10 @@ pub(super) fn read(context: &Context<'_>, tree: &Table) -> (VariableChanges, Env
     let Some(node) = tree.get("env").map(|entry| &entry.node) else { return (variables, seen) };
     let outer = context.of_part(context.environment);
     if let Some(section) = outer.open(node, "env", Depth::Whole) {
+        variables.source_files(&section, &mut seen);
         variables.expand_files(&section, &mut seen);
         for entry in section.entries() {
-            if ["expand_files", "expand_files_conflict"].contains(&entry.key.as_str()) {
+            if ["expand_files", "expand_files_conflict", "files"].contains(&entry.key.as_str()) {
                 outer.note_entry("env", entry, Depth::Whole);
             } else if entry.key == "default" {
                 variables.defaults(&section, &mut seen);

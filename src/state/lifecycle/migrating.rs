@@ -4,13 +4,14 @@
 mod confirming;
 mod locking;
 mod verifying;
+mod weighing;
 
 use super::{
     Duration, Effect, Ended, Event, Exit, Lifecycle, LockNews, Migration, MigrationStep, Moment, Phase, ProcessId, StageState, Timer,
 };
 use super::{ProcessTimer, Progress, RunState, Shutdown, StartStage, Then};
 use crate::plan::SchemaCheck;
-use crate::state::event::{ANOTHER_MODE, LockHolder, SchemaQuestion};
+use crate::state::event::{ANOTHER_MODE, Inquiry, LockHolder, SchemaQuestion};
 
 /// How long the leftovers in a command's group may take to end before they are killed.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(5);
@@ -89,17 +90,15 @@ pub(super) struct Migrating {
 impl Lifecycle {
     pub(super) fn begin_migration(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Progress {
         let Some(plan) = &self.plan.migration else { return Progress::Done };
-        if plan.waits {
-            effects.push(Effect::Arm(Timer::Schema, plan.lock_timeout));
-        }
+        let is_decided = plan.condition.is_constant();
         self.enter(now, Phase::Migrating);
         self.stage_began(now, "migrate");
         if self.lost_meanwhile() {
             self.migration_over(now, StageState::Down, effects);
-        } else if self.checks_by_command() {
-            self.start_task(now, Task::Check, effects);
+        } else if is_decided {
+            self.migrate(now, effects);
         } else {
-            self.acquire_lock(now, effects);
+            effects.push(Effect::Prepare(Inquiry::Migration));
         }
         Progress::Pending
     }
@@ -112,7 +111,7 @@ impl Lifecycle {
         }
     }
 
-    fn checks_by_command(&self) -> bool {
+    pub(super) fn checks_by_command(&self) -> bool {
         self.plan.migration.as_ref().is_some_and(|plan| matches!(plan.check, Some(SchemaCheck::Command(_))))
     }
 

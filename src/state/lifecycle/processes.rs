@@ -172,7 +172,7 @@ impl Lifecycle {
                 self.decide(code, why);
                 self.migration_over(now, super::StageState::Down, effects);
             }
-            ProcessId::Step(_) => self.step_spawn_failed(now, code, why, effects),
+            ProcessId::Step(_) => self.step_spawn_failed(now, code, &why, effects),
             ProcessId::Module(module) if shuts => self.module_left(now, module, effects),
             ProcessId::Module(module) => self.module_over(now, module, code, effects),
         }

@@ -1,13 +1,15 @@
 //! Runs the steps of the start one after another: lock, preparation, check, commands, retries.
 
+mod items;
 mod stopping;
 
 use super::stages::step_stage;
 use super::{
     Duration, Effect, Ended, Exit, Lifecycle, Moment, ProcessId, ProcessPlan, ProcessTimer, Progress, RunState, StageState, Then, Timer,
 };
+use crate::plan::step::ItemPlan;
 use crate::plan::{OnFailure, StepAction, StepAt, StepId, StepPlan};
-use crate::state::event::PreparedStep;
+use crate::state::event::{Inquiry, PreparedStep};
 use crate::state::snapshot::{CurrentStep, Doing};
 
 /// How long the check of a step may take.
@@ -22,7 +24,11 @@ enum Task {
     Prepare,
     /// Its check command runs.
     Check,
-    /// Its command of this number runs, or will be retried after a pause.
+    /// The condition of its command of this number is found out away from the loop.
+    Weigh(usize),
+    /// The check of that command says whether it has anything to do.
+    CheckItem(usize),
+    /// That command runs, or is tried again after a pause.
     Run(usize),
 }
 
@@ -32,9 +38,13 @@ pub(super) struct Stepping {
     /// The first step that has not begun.
     next: StepId,
     current: Option<(StepId, Task)>,
-    /// The commands of the current step.
-    commands: Vec<ProcessPlan>,
-    /// Failed attempts of its command.
+    /// What the current one runs.
+    commands: Vec<ItemPlan>,
+    /// Commands of it that failed although it goes on, and why the last one did.
+    failed: Option<(usize, String)>,
+    /// Whether one of them was run.
+    ran: bool,
+    /// Tries of its command that failed.
     failures: u32,
     /// Whether its command is being stopped because it took too long.
     overdue: bool,
@@ -55,12 +65,18 @@ impl Lifecycle {
     pub fn step_command(&self) -> Option<&ProcessPlan> {
         match self.stepping.current? {
             (id, Task::Check) => self.plan.steps.get(id)?.check.as_deref(),
-            (_, Task::Run(number)) => self.stepping.commands.get(number),
-            (_, Task::Queue | Task::Prepare) => None,
+            (_, Task::CheckItem(number)) => self.stepping.commands.get(number)?.check.as_deref(),
+            (_, Task::Run(number)) => self.stepping.commands.get(number).map(|item| &item.process),
+            (_, Task::Queue | Task::Prepare | Task::Weigh(_)) => None,
         }
     }
 
-    /// Whether the current step runs under the lock.
+    /// The command of this number of the current step.
+    pub fn step_item(&self, number: usize) -> Option<&ItemPlan> {
+        self.stepping.commands.get(number)
+    }
+
+    /// Whether the current step is done under the lock.
     pub fn step_is_locked(&self) -> bool {
         self.current_step().is_some_and(|step| step.locked)
     }
@@ -82,7 +98,7 @@ impl Lifecycle {
     /// How long the command may run; zero: no limit.
     pub(super) fn step_limit(&self) -> Duration {
         match self.stepping.current {
-            Some((_, Task::Check)) => CHECK_LIMIT,
+            Some((_, Task::Check | Task::CheckItem(_))) => CHECK_LIMIT,
             _ => self.current_step().map_or(Duration::ZERO, |step| step.timeout),
         }
     }
@@ -135,15 +151,20 @@ impl Lifecycle {
         }
         self.enter_task(Task::Prepare);
         self.step_does(now, Doing::Preparing);
-        effects.push(Effect::Prepare(id));
+        effects.push(Effect::Prepare(Inquiry::Step(id)));
         if !timeout.is_zero() {
             effects.push(Effect::Arm(limit(id), timeout));
         }
     }
 
-    /// News from the preparation outside of the loop; news of a finished step are ignored.
-    pub(super) fn prepared(&mut self, now: Moment, id: StepId, news: PreparedStep, effects: &mut Vec<Effect>) {
-        if self.stepping.current != Some((id, Task::Prepare)) || self.ending.is_some() {
+    /// News of what is found out away from the loop; those of a step that is over concern nothing.
+    pub(super) fn prepared(&mut self, now: Moment, inquiry: Inquiry, news: PreparedStep, effects: &mut Vec<Effect>) {
+        let current = match inquiry {
+            Inquiry::Migration => return self.migration_weighed(now, &news, effects),
+            Inquiry::Step(id) => (id, Task::Prepare),
+            Inquiry::Item(id, number) => (id, Task::Weigh(number)),
+        };
+        if self.stepping.current != Some(current) || self.ending.is_some() {
             return;
         }
         if let PreparedStep::Progress(words) = news {
@@ -152,38 +173,31 @@ impl Lifecycle {
             }
             return;
         }
-        effects.push(Effect::Disarm(limit(id)));
+        effects.push(Effect::Disarm(limit(current.0)));
         if self.step_is_locked() && self.lost_meanwhile() {
             return self.step_over(now, StageState::Down, None, effects);
         }
-        match news {
-            PreparedStep::Skipped => self.step_over(now, StageState::Up, Some("skipped: its condition does not hold".to_owned()), effects),
-            PreparedStep::Done(words) => self.step_over(now, StageState::Up, Some(words), effects),
-            PreparedStep::Failed(code, why) => self.step_failed(now, code, why, effects),
-            PreparedStep::Commands(commands) => {
+        match (current.1, news) {
+            (Task::Weigh(number), PreparedStep::Skipped) => self.begin_item(now, number + 1, effects),
+            (Task::Weigh(number), _) => self.check_item(now, number, effects),
+            (_, PreparedStep::Skipped) => {
+                self.step_over(now, StageState::Up, Some("skipped: its condition does not hold".to_owned()), effects)
+            }
+            (_, PreparedStep::Done(words)) => self.step_over(now, StageState::Up, Some(words), effects),
+            (_, PreparedStep::Failed(code, why)) => self.step_failed(now, code, why, effects),
+            (_, PreparedStep::Commands(commands)) => {
                 self.stepping.commands = commands;
                 self.check_step(now, effects);
             }
-            PreparedStep::Progress(_) => {}
+            (_, PreparedStep::Progress(_)) => {}
         }
     }
 
     fn check_step(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.stepping.commands.is_empty() {
-            self.step_over(now, StageState::Up, Some("nothing to do".to_owned()), effects);
-        } else if self.current_step().is_some_and(|step| step.check.is_some()) {
+        if !self.stepping.commands.is_empty() && self.current_step().is_some_and(|step| step.check.is_some()) {
             self.start_step_task(now, Task::Check, Doing::Checking, effects);
         } else {
-            self.run_step(now, 0, effects);
-        }
-    }
-
-    fn run_step(&mut self, now: Moment, number: usize, effects: &mut Vec<Effect>) {
-        let count = self.stepping.commands.len();
-        if number < count {
-            self.start_step_task(now, Task::Run(number), Doing::Running(number + 1, count), effects);
-        } else {
-            self.step_over(now, StageState::Up, None, effects);
+            self.begin_item(now, 0, effects);
         }
     }
 
@@ -209,33 +223,12 @@ impl Lifecycle {
         }
         match task {
             Task::Check if ended == Ended::Code(0) => self.step_over(now, StageState::Up, Some("nothing to do".to_owned()), effects),
-            Task::Check => self.run_step(now, 0, effects),
-            Task::Run(number) if self.is_success(ended) => {
-                self.stepping.failures = 0;
-                self.run_step(now, number + 1, effects);
-            }
+            Task::Check => self.begin_item(now, 0, effects),
+            Task::CheckItem(number) if ended == Ended::Code(0) => self.begin_item(now, number + 1, effects),
+            Task::CheckItem(number) => self.run_item(now, number, effects),
+            Task::Run(number) if self.is_success(ended) => self.begin_item(now, number + 1, effects),
             Task::Run(_) => self.try_again(now, id, ended, for_memory, effects),
-            Task::Queue | Task::Prepare => {}
-        }
-    }
-
-    fn is_success(&self, ended: Ended) -> bool {
-        let listed = |step: &StepPlan| matches!(ended, Ended::Code(code) if step.success_codes.contains(&code));
-        !self.stepping.overdue && (ended == Ended::Code(0) || self.current_step().is_some_and(listed))
-    }
-
-    fn try_again(&mut self, now: Moment, id: StepId, ended: Ended, for_memory: &str, effects: &mut Vec<Effect>) {
-        let Some((retries, pause)) = self.current_step().map(|step| (step.retries, step.retry_delay)) else { return };
-        if self.stepping.failures < retries {
-            self.stepping.failures += 1;
-            self.step_does(now, Doing::Pausing(self.stepping.failures));
-            self.transition(ProcessId::Step(id), RunState::Backoff);
-            effects.push(Effect::Arm(retry(id), pause));
-        } else if self.stepping.overdue {
-            let took = humantime::format_duration(self.step_limit());
-            self.step_failed(now, Exit::MigrationTimeout.code(), format!("ran longer than {took}"), effects);
-        } else {
-            self.step_failed(now, ended.exit_code(), format!("ended with {ended}{for_memory}"), effects);
+            Task::Queue | Task::Prepare | Task::Weigh(_) => {}
         }
     }
 
@@ -248,15 +241,15 @@ impl Lifecycle {
         if self.step_is_locked() && self.lost_meanwhile() {
             self.step_over(now, StageState::Down, None, effects);
         } else {
-            self.run_step(now, number, effects);
+            self.run_item(now, number, effects);
         }
     }
 
-    pub(super) fn step_spawn_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
+    pub(super) fn step_spawn_failed(&mut self, now: Moment, code: u8, why: &str, effects: &mut Vec<Effect>) {
         if self.shutdown.is_some() && !self.stops_one_off() {
             self.step_abandoned(now, effects);
         } else {
-            self.step_failed(now, code, why, effects);
+            self.item_failed(now, code, why, effects);
         }
     }
 

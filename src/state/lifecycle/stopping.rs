@@ -240,7 +240,7 @@ impl Lifecycle {
         let withdraws = self.withdraws();
         let pends = withdraws || matches!(before, Some(Shutdown::Withdrawing(_)));
         let survivors = match () {
-            () if !self.ever_spawned && !self.some_module_lives() => Survivors::Gone,
+            () if !self.ever_spawned && !self.plan.asks_commands() && !self.some_module_lives() => Survivors::Gone,
             () if kills => Survivors::Killed,
             () => Survivors::Stopping,
         };

@@ -48,6 +48,9 @@ struct StageLine<'a> {
     counts: bool,
     began_s: Option<f64>,
     ended_s: Option<f64>,
+    /// What is to be said of how it ended: for those with authorized.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
 }
 
 /// The restart that a check requested, pending or last.
@@ -113,7 +116,7 @@ impl<'a> Overview<'a> {
     pub(super) fn new(assessment: &Assessment<'a>, authorized: bool) -> Self {
         let Assessment { snapshot, look, .. } = *assessment;
         let seconds = |at: Option<Moment>| at.map(|at| at.since(snapshot.started_at).as_secs_f64());
-        let stage = |Stage { name, step, counts, began, ended, .. }: &'a Stage| StageLine {
+        let stage = |Stage { name, step, counts, began, ended, note }: &'a Stage| StageLine {
             name,
             state: match step {
                 StageState::Up => "up",
@@ -123,6 +126,7 @@ impl<'a> Overview<'a> {
             counts: *counts,
             began_s: seconds(*began),
             ended_s: seconds(*ended),
+            note: note.as_deref().filter(|note| authorized && !note.is_empty()),
         };
         let heartbeat = &snapshot.heartbeat;
         let service = &snapshot.service;

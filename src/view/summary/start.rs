@@ -16,6 +16,8 @@ pub(in crate::view) struct Bar<'a> {
     pub(in crate::view) length: Duration,
     /// How much of that it waited for another replica.
     pub(in crate::view) queued: Duration,
+    /// What is to be said of how it ended: a detail.
+    pub(in crate::view) note: Option<&'a str>,
 }
 
 /// The start as bars, and their total time. They end with the start, whatever modules do later.
@@ -33,7 +35,8 @@ pub(in crate::view) fn timeline(snapshot: &Snapshot, look: Look) -> (Vec<Bar<'_>
             let held = snapshot.migration_lock.held_at.or(stage.ended.is_none().then_some(look.now));
             let queued = stage.began.zip(held).filter(|_| stage.name == "migrate").map(|(began, held)| held.since(began));
             let from = stage.began.map(|began| began.since(snapshot.started_at));
-            Bar { name: &stage.name, step: stage.step, from, length, queued: queued.unwrap_or_default().min(length) }
+            let queued = queued.unwrap_or_default().min(length);
+            Bar { name: &stage.name, step: stage.step, from, length, queued, note: stage.note.as_deref().filter(|note| !note.is_empty()) }
         })
         .collect();
     let span = bars.iter().filter_map(|bar| bar.from.map(|from| from + bar.length)).max().unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::config::node::Node;
 use crate::config::problem::Problem;
 use crate::config::reader::{Context, Depth, NamedCondition, Section};
 use crate::plan::argv::Word;
-use crate::sys;
+use crate::sys::{self, command::Unanswered};
 
 /// How long a command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
@@ -23,7 +23,14 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
     let holds = found.plan.holds(&mut |process| {
         let words: Vec<&str> = process.argv.words().iter().map(Word::value).collect();
         sys::command::succeeds(&words, context.environment.variables(), COMMAND_LIMIT).unwrap_or_else(|why| {
-            let text = format!("`command` in [conditions.{name}] cannot be run: {}: {why}", process.argv.program());
+            let why = match why {
+                Unanswered::Because(why) => why,
+                Unanswered::Stopped(number) => {
+                    context.environment.note_stop(number);
+                    "the start was stopped meanwhile".to_owned()
+                }
+            };
+            let text = format!("`command` in [conditions.{name}] cannot be asked: {}: {why}", process.argv.program());
             context.problem(Problem::at(&node.origin, text));
             false
         })

@@ -163,3 +163,64 @@ fn errors_of_rules_and_conditions_are_reported() {
     let found = try_with("[modes.a]\ncommand = ['a']\n", &[("PORTCULLIS_EXTRA_ARGS", "ignore")], &[]).unwrap_err().to_string();
     assert!(found.starts_with("environment variable PORTCULLIS_EXTRA_ARGS: `extra_args` no longer exists"), "{found}");
 }
+
+#[test]
+fn numbers_are_compared_and_what_is_no_number_is_neither_less_nor_more() {
+    let rule = |test: &str| format!("[[refuse]]\nwhen = {{ var = 'N', {test} }}\nmessage = 'x'\n[modes.a]\ncommand = ['a']\n");
+    for (test, number, holds) in [
+        ("lt = '10'", "9", true),
+        ("lt = '10'", "10", false),
+        ("le = '10'", " 10 ", true),
+        ("gt = '${M}'", "3", true),
+        ("gt = '${M}'", "2", false),
+        ("ge = '-1'", "-1", true),
+        ("lt = '10'", "", false),
+        ("ge = '0'", "many", false),
+    ] {
+        let found = try_with(&rule(test), &[("N", number), ("M", "2")], &[]);
+        assert_eq!(found.is_err(), holds, "{test} {number}");
+        let notices = found.map(|plan| plan.notices).unwrap_or_default();
+        assert_eq!(notices.len(), usize::from(number == "many"), "{notices:?}");
+    }
+}
+
+#[test]
+fn what_is_no_failure_ends_with_0() {
+    let toml = "[[arguments]]\nwhen = { argument = 1, eq = 'help' }\nrefuse = 'see the page'\ncode = 0\n[modes.a]\ncommand = ['a']\n";
+    let refused = try_with(toml, &[], &["help"]).unwrap_err();
+    assert_eq!((refused.to_string().as_str(), refused.code()), ("see the page", 0));
+}
+
+#[test]
+fn a_mode_without_a_process_runs_its_steps() {
+    let mode = "mode = 'a'\n[modes.a]\ncommand = []\n[modes.b]\ncommand = ['b']\n";
+    assert!(problems(mode, &[], &[])[0].contains("there is no step"));
+    let plan = with(&format!("{mode}[[steps]]\ncommand = ['s']\n"), &[], &[]);
+    assert_eq!((plan.main, plan.steps.len()), (None, 1));
+    let plan = with(&format!("{mode}[[steps]]\ncommand = ['s']\nmodes = ['b']\n"), &[], &[]);
+    assert_eq!(plan.steps, [], "what this mode has to do is nothing");
+}
+
+#[test]
+fn a_warning_is_said_and_ends_nothing() {
+    let toml = "[[warn]]\nwhen = { var = 'OLD', nonempty = true }\nmessage = 'OLD=${OLD:-} is now NEW'\n[modes.a]\ncommand = ['a']\n";
+    assert_eq!(with(toml, &[("OLD", "x")], &[]).notices, ["OLD=x is now NEW"]);
+    assert_eq!(with(toml, &[], &[]).notices, [""; 0]);
+    let found = problems("[[warn]]\nmessage = 'x'\n[modes.a]\ncommand = ['a']\n", &[], &[]);
+    assert!(found.len() == 1 && found[0].contains("`when` in [warn] is missing"), "{found:?}");
+}
+
+#[test]
+fn a_variable_whose_file_is_missing_is_tested_as_the_variable_itself() {
+    let toml = "[[refuse]]\nwhen = { var = 'DB_PASSWORD', nonempty = true }\nmessage = 'x'\n[modes.a]\ncommand = ['a']\n";
+    let plan = with(toml, &[("DB_PASSWORD_FILE", "/no/such/file")], &[]);
+    assert!(
+        plan.notices.iter().any(|notice| notice.contains("cannot read /no/such/file, which DB_PASSWORD_FILE names")),
+        "{:?}",
+        plan.notices
+    );
+    let both = [("DB_PASSWORD_FILE", "/no/such/file"), ("DB_PASSWORD", "x")];
+    assert_eq!(try_with(toml, &both, &[]).unwrap_err().code(), 64);
+    let used = format!("{toml}env = {{ A = '${{DB_PASSWORD}}' }}\n");
+    assert!(problems(&used, &[("DB_PASSWORD_FILE", "/no/such/file")], &[])[0].contains("cannot read /no/such/file"));
+}

@@ -137,3 +137,21 @@ fn impossible_combinations_are_reported() {
         assert!(found.iter().any(|found| found.contains(problem)), "{entry}: {found:?}");
     }
 }
+
+#[test]
+fn a_template_sees_what_env_says_by_default_and_replaced_texts_may_be_said_to_be_secret() {
+    let toml = format!(
+        "{MODES}[env]\nOWN = 'own'\n[env.default]\nLEVEL = 'info'\n[[files]]\npath = '/c'\ntemplate = '/t'\n\
+         [[files]]\npath = '/n'\nreplace = [{{ from = 'a', to = 'b' }}]\nsecret = false\n"
+    );
+    for (given, level) in [(&[][..], "info"), (&[("LEVEL", "")], "info"), (&[("LEVEL", "debug")], "debug")] {
+        let plan = with(&toml, given, &[]);
+        let files = files(&plan);
+        let FileAction::Write { text: FileText::Template { values, .. }, .. } = &files[0].action else { panic!("{:?}", files[0]) };
+        let rendered = crate::config::substitute::every("${OWN} ${LEVEL}", &values.0, crate::config::file::Unset::Error).unwrap();
+        assert_eq!(rendered.value(), format!("own {level}"));
+        assert_eq!(files[1].secret, Some(false));
+    }
+    let none = format!("{MODES}[[files]]\npath = '/n'\nmode = '0600'\nsecret = false\n");
+    assert!(problems(&none, &[], &[])[0].contains("`secret` in [files]"));
+}

@@ -11,6 +11,18 @@ fn holds(when: &str, variables: &[(&str, &str)], arguments: &[&str]) -> bool {
 }
 
 #[test]
+fn any_of_the_arguments_may_hold() {
+    for (when, held) in [
+        ("{ argument = 'any', eq = '-p' }", true),
+        ("{ argument = 'any', prefix = '--' }", false),
+        ("{ not = { argument = 'any', one_of = ['--help', '--version'] } }", true),
+    ] {
+        let toml = format!("arguments = [{{ ignore = true }}]\n[modes.api]\ncommand = ['serve', {{ when = {when}, then = ['yes'] }}]\n");
+        assert_eq!(argv(&with(&toml, &[], &["server", "-p"])).len(), if held { 2 } else { 1 }, "{when}");
+    }
+}
+
+#[test]
 fn each_test_holds_when_it_should() {
     let url = [("URL", "redis://cache"), ("FLAG", "True"), ("EMPTY", "")];
     for (when, held) in [
@@ -84,13 +96,23 @@ fn each_test_holds_when_it_should() {
         ("{ not = { args = true, root = true } }", "`args` in [modes.api.when.not] stands beside another test"),
         (
             "{ var = 'A', eq = 'x', prefix = 'y' }",
-            "needs exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `set`, `nonempty`, `truthy`, `one_of` beside `var`",
+            "wants exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `lt`, `le`, `gt`, `ge`, `set`, `nonempty`, `truthy`, `one_of` beside `var`",
         ),
         ("{ var = 'A', exists = true }", "`one_of` beside `var`"),
         ("{ var = 'A' }", "`one_of` beside `var`"),
-        ("{ file = '/x', eq = 'y' }", "needs exactly one of `exists`, `empty`, `executable`, `contains` beside `file`"),
-        ("{ directory = '/x', executable = true }", "needs exactly one of `exists`, `empty`, `contains` beside `directory`"),
+        (
+            "{ file = '/x', eq = 'y' }",
+            "wants exactly one of `exists`, `empty`, `executable`, `readable`, `writable`, `contains` beside `file`",
+        ),
+        (
+            "{ directory = '/x', executable = true }",
+            "wants exactly one of `exists`, `empty`, `readable`, `writable`, `contains` beside `directory`",
+        ),
         ("{ root = true, eq = 'y' }", "`root` in [modes.api.when] stands beside another test"),
+        (
+            "{ argument = 'some', eq = 'y' }",
+            "`argument` in [modes.api.when] is `some`; a whole number from -1000 to 1000, or `any`, is wanted",
+        ),
         ("{ argument = 0, eq = 'y' }", "`argument` in [modes.api.when] is 0; the first argument is 1, the last is -1"),
         ("{ user = 'no-such-user' }", "`user` in [modes.api.when] knows no user `no-such-user`"),
         ("{ command = ['true'] }", "`command` in [modes.api.when] is possible only in [conditions], [[files]] and [[steps]]"),

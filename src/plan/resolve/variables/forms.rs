@@ -12,7 +12,7 @@ use crate::config::reader::{Context, Depth, Section};
 use crate::config::source::read_secret;
 use crate::config::substitute::matches;
 use crate::plan::argv::Word;
-use crate::plan::resolve::{condition, target_url};
+use crate::plan::resolve::{argv, condition, target_url};
 use crate::secret::scrub;
 
 /// The keys of which a table has exactly one.
@@ -61,11 +61,13 @@ pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: 
     if assigned.unset {
         return Some(Outcome::Unset);
     }
-    let argv: Vec<String> = assigned.command.0.iter().map(Text::value).collect();
-    if section.has("command") {
-        return command(&section, name, &argv, assigned.timeout.0);
+    let argv = argv::command(&section, "command", depth)?;
+    if argv.program().is_empty() {
+        section.problem("command", "names no program");
+        return None;
     }
-    None
+    let words: Vec<String> = argv.words().iter().map(|word| word.value().to_owned()).collect();
+    if context.is_clean() { command(&section, name, &words, assigned.timeout.0) } else { None }
 }
 
 /// A URL with each variable encoded for its place.
@@ -76,10 +78,6 @@ fn url(section: &Section<'_>, text: &Text) -> Option<Word> {
 
 fn command(section: &Section<'_>, name: &str, argv: &[String], within: std::time::Duration) -> Option<Outcome> {
     let context = section.context();
-    if argv.first().is_none_or(String::is_empty) {
-        section.problem("command", "contains no program");
-        return None;
-    }
     let known = format!("{} {argv:?}", section.path());
     match context.environment.made(&known, |asker| asker.output(argv, context.environment.variables(), within)) {
         Some(Ok(value)) => Some(Outcome::Is(hidden(name, Word::plain(value)))),

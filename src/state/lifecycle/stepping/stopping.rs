@@ -70,7 +70,9 @@ impl Lifecycle {
                 effects.push(Effect::CancelPreparation);
                 self.step_failed(now, Exit::MigrationTimeout.code(), format!("took longer than {took}"), effects);
             }
-            (Task::Check, RunState::Forked | RunState::Up(_)) => effects.push(Effect::SignalGroup(process, libc::SIGKILL)),
+            (Task::Check | Task::CheckItem(_), RunState::Forked | RunState::Up(_)) => {
+                effects.push(Effect::SignalGroup(process, libc::SIGKILL))
+            }
             (Task::Run(_), RunState::Forked | RunState::Up(_)) => {
                 self.stepping.overdue = true;
                 self.transition(process, RunState::Stopping(Then::Rest));
@@ -85,7 +87,7 @@ impl Lifecycle {
     /// Ends the step, which has no process.
     fn leave_off(&mut self, id: StepId, effects: &mut Vec<Effect>) {
         effects.extend([super::limit(id), retry(id)].map(Effect::Disarm));
-        if matches!(self.stepping.current, Some((_, Task::Prepare))) {
+        if matches!(self.stepping.current, Some((_, Task::Prepare | Task::Weigh(_)))) {
             effects.push(Effect::CancelPreparation);
         }
         self.transition(ProcessId::Step(id), RunState::Idle);

@@ -1,12 +1,13 @@
 //! Steps: their order, their failures and retries, the effect of a stop on them, and the lock that they share with the migration.
 
 use super::*;
+use crate::plan::step::ItemPlan;
 use crate::plan::{ConditionPlan, HoldPlan, OnFailure, Orphans, StepAction, StepAt, StepPlan};
-use crate::state::event::PreparedStep;
+use crate::state::event::{Inquiry, PreparedStep};
 use crate::state::snapshot::StageState;
 
 fn step(name: &str, at: StepAt) -> StepPlan {
-    StepPlan::new(name, at, StepAction::Commands(vec![process()]))
+    StepPlan::new(name, at, StepAction::Commands(vec![process().into()]))
 }
 
 fn plan(steps: Vec<StepPlan>) -> Plan {
@@ -114,21 +115,24 @@ fn the_result_from_another_thread_decides() {
     let conditional = || StepPlan { condition: ConditionPlan::Any(Vec::new()), ..step("seed", StepAt::Migrated) };
     let begin = || {
         let mut run = Run::of(plan(vec![conditional()]));
-        assert_eq!(run.apply(Event::Begin), [Effect::Prepare(0)]);
+        assert_eq!(run.apply(Event::Begin), [Effect::Prepare(Inquiry::Step(0))]);
         run
     };
-    assert_eq!(spawns(&begin().apply(Event::Prepared(0, PreparedStep::Skipped))), [ProcessId::Main]);
+    assert_eq!(spawns(&begin().apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Skipped))), [ProcessId::Main]);
     let mut run = begin();
-    assert_eq!(spawns(&run.apply(Event::Prepared(0, PreparedStep::Commands(vec![process(), process()])))), [own(0)]);
+    assert_eq!(
+        spawns(&run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Commands(vec![process().into(), process().into()])))),
+        [own(0)]
+    );
     assert_eq!(spawns(&run.all(runs(0, 0))), [own(0)], "the second one");
     assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
     let mut run = begin();
-    assert_eq!(exit_of(&run.apply(Event::Prepared(0, PreparedStep::Failed(78, "cannot be".to_owned())))), Some(78));
+    assert_eq!(exit_of(&run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Failed(78, "cannot be".to_owned())))), Some(78));
     let mut run = begin();
     let effects = run.apply(signal(libc::SIGTERM));
     assert!(effects.contains(&Effect::CancelPreparation), "{effects:?}");
-    assert_eq!(exit_of(&effects), Some(143), "a hanging file system is not waited for");
-    assert_eq!(run.apply(Event::Prepared(0, PreparedStep::Skipped)), []);
+    assert_eq!(exit_of(&effects), Some(143), "nobody waits for a file system");
+    assert_eq!(run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Skipped)), []);
 }
 
 #[test]
@@ -206,4 +210,72 @@ fn steps_take_a_lock_without_a_migration_and_lose_it_like_one() {
     let mut run = Run::of(of());
     run.apply(Event::Begin);
     assert_eq!(exit_of(&run.apply(signal(libc::SIGTERM))), Some(143));
+}
+
+fn items(number: usize, change: impl Fn(ItemPlan) -> ItemPlan) -> StepPlan {
+    let items = (0..number).map(|_| change(process().into())).collect();
+    StepPlan::new("seed", StepAt::Migrated, StepAction::Commands(items))
+}
+
+#[test]
+fn of_a_step_that_may_fail_every_item_is_run() {
+    let mut run = Run::of(plan(vec![StepPlan { on_failure: OnFailure::Continue, ..items(3, |item| item) }]));
+    run.apply(Event::Begin);
+    assert_eq!(spawns(&run.all(runs(0, 3))), [own(0)], "the second one");
+    let failed = Event::SpawnFailed(own(0), 127, "cannot start it".to_owned());
+    assert_eq!(spawns(&run.apply(failed)), [own(0)], "the third one");
+    let (step, note) = stage(&run, "step:seed");
+    assert!(step == StageState::Unknown && note.as_ref().unwrap().starts_with("cannot start it in command 2 of 3, `"), "{note:?}");
+    assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
+    let (step, note) = stage(&run, "step:seed");
+    assert!(step == StageState::Down && note.as_ref().unwrap().starts_with("failed 2 times; the last time it cannot start"), "{note:?}");
+
+    let mut run = Run::of(plan(vec![items(2, |item| item)]));
+    run.apply(Event::Begin);
+    assert_eq!(exit_of(&run.all(runs(0, 3).into_iter().chain([Event::NoneLeft]))), Some(3));
+    assert!(run.ending().1.starts_with("the step `seed` failed: it ended with status 3 in command 1 of 2, `"), "{}", run.ending().1);
+}
+
+#[test]
+fn each_item_is_checked_and_weighed_in_its_turn() {
+    let mut run = Run::of(plan(vec![items(2, |item| ItemPlan { check: Some(Box::new(process())), ..item })]));
+    assert_eq!(spawns(&run.apply(Event::Begin)), [own(0)], "the check of the first");
+    assert_eq!(spawns(&run.all(runs(0, 0))), [own(0)], "it has nothing to do: the check of the second");
+    assert_eq!(spawns(&run.all(runs(0, 1))), [own(0)], "the second");
+    assert_eq!(spawns(&run.all(runs(0, 0))), [ProcessId::Main]);
+    assert_eq!(stage(&run, "step:seed"), (StageState::Up, None));
+
+    let conditional = |item| ItemPlan { condition: ConditionPlan::Any(Vec::new()), ..item };
+    let mut run = Run::of(plan(vec![items(2, conditional)]));
+    let [first, second] = [0, 1].map(|number| Inquiry::Item(0, number));
+    assert_eq!(run.apply(Event::Begin), [Effect::Prepare(first)]);
+    assert_eq!(spawns(&run.apply(Event::Prepared(first, PreparedStep::Done(String::new())))), [own(0)]);
+    assert!(run.all(runs(0, 0)).contains(&Effect::Prepare(second)), "only now");
+    assert_eq!(run.apply(Event::Prepared(first, PreparedStep::Skipped)), [], "news of an earlier one");
+    assert_eq!(spawns(&run.apply(Event::Prepared(second, PreparedStep::Skipped))), [ProcessId::Main]);
+
+    let mut run = Run::of(plan(vec![items(1, conditional)]));
+    run.apply(Event::Begin);
+    assert_eq!(exit_of(&run.apply(signal(libc::SIGTERM))), Some(143));
+}
+
+#[test]
+fn the_condition_of_the_migration_is_found_out_in_its_turn() {
+    let conditional = || {
+        let full = full();
+        let migration = full.migration.clone().map(|plan| MigrationPlan { condition: ConditionPlan::Any(Vec::new()), ..plan });
+        let mut run = Run::of(Plan { migration, heartbeat: None, ..full });
+        run.apply(Event::Begin);
+        let effects = run.apply(Event::Probed(0, passed()));
+        assert!(effects.contains(&Effect::Prepare(Inquiry::Migration)) && !effects.contains(&Effect::AcquireLock), "{effects:?}");
+        run
+    };
+    let mut run = conditional();
+    assert!(run.apply(Event::Prepared(Inquiry::Migration, PreparedStep::Done(String::new()))).contains(&Effect::AcquireLock));
+    let mut run = conditional();
+    assert_eq!(spawns(&run.apply(Event::Prepared(Inquiry::Migration, PreparedStep::Skipped))), [ProcessId::Main]);
+    assert_eq!(stage(&run, "migrate"), (StageState::Up, Some("skipped: its condition does not hold".to_owned())));
+    let mut run = conditional();
+    assert_eq!(exit_of(&run.apply(signal(libc::SIGTERM))), Some(143));
+    assert_eq!(run.apply(Event::Prepared(Inquiry::Migration, PreparedStep::Done(String::new()))), [], "nothing begins then");
 }

@@ -15,7 +15,7 @@ use crate::plan::module::{ModuleStart, Predecessor};
 use crate::plan::process::RestartPolicy;
 use crate::plan::{ConditionPlan, ModuleId, ModulePlan, StepAction, StepAt, StepPlan};
 use crate::state::check::Verdict;
-use crate::state::event::{Order, PreparedStep, Readiness};
+use crate::state::event::{Inquiry, Order, PreparedStep, Readiness};
 use crate::state::process::{RunState, Then};
 use crate::state::snapshot::{Level, Look, Migration};
 use crate::state::start::StartStage;
@@ -72,7 +72,7 @@ fn after_module() -> Plan {
 /// and one beside the process.
 fn stepped() -> Plan {
     let again = again();
-    let command = || StepAction::Commands(vec![process()]);
+    let command = || StepAction::Commands(vec![process().into()]);
     let first = StepPlan { condition: ConditionPlan::Any(Vec::new()), ..StepPlan::new("first", StepAt::First, command()) };
     let check = Some(Box::new(process()));
     let locked = StepPlan { locked: true, retries: 1, check, ..StepPlan::new("locked", StepAt::Migrated, command()) };
@@ -113,9 +113,9 @@ struct World {
     keeper: Keeper,
     doubted: bool,
     withdraws: bool,
-    /// The step that is prepared on another thread.
-    prepares: Option<usize>,
-    /// Whether the permission to restart was requested.
+    /// The step that is prepared away from the loop.
+    prepares: Option<Inquiry>,
+    /// Whether the permission to restart is asked for.
     asks: bool,
     survivors: bool,
     /// Whether the checks are probed.
@@ -222,7 +222,7 @@ impl World {
             Keeper::Idle => {}
         }
         if let Some(id) = self.prepares {
-            let news = [PreparedStep::Skipped, PreparedStep::Commands(vec![process()]), PreparedStep::Failed(1, String::new())];
+            let news = [PreparedStep::Skipped, PreparedStep::Commands(vec![process().into()]), PreparedStep::Failed(1, String::new())];
             events.extend(news.map(|news| Event::Prepared(id, news)));
         }
         if self.asks {
@@ -295,7 +295,7 @@ impl World {
                 Effect::Disarm(timer) => drop(self.timers.remove(&timer)),
                 Effect::AcquireLock | Effect::TakeLock => self.keeper = Keeper::Requested,
                 Effect::Prepare(id) => {
-                    assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: step {id} is begun in the shutdown");
+                    assert!(shutdown.is_none() && run.ending().is_none(), "{shown}: {id:?} is begun in the shutdown");
                     self.prepares = Some(id);
                 }
                 Effect::CancelPreparation => self.prepares = None,

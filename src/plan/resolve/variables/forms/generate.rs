@@ -1,8 +1,7 @@
 //! `generate`: a secret that is generated once, by one of several replicas, and read by all.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use base64::Engine;
@@ -83,18 +82,39 @@ pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&
         section.problem("generate", format!("is not one of `hex:N`, `base64:N` and `alnum:N` with N from 1 to {LONGEST}"));
         return None;
     };
-    let (key, made) = match keep.map(|path| environment.place(path)) {
-        Some(path) => match kept(&path, form) {
-            Ok(Some(value)) => return Some(Outcome::Is(secret(value))),
-            Ok(None) => ("keep", environment.made(section.path(), |_| keep_new(&path, form))),
-            Err(why) => ("keep", Some(Err(why))),
-        },
-        None => ("generate", environment.made(section.path(), |_| form.make())),
-    };
-    match made {
-        Some(Ok(value)) => Some(Outcome::Is(secret(value))),
+    let keep = keep.map(|path| environment.place(path));
+    if let Some(path) = &keep {
+        match kept(path) {
+            Ok(Some(value)) => {
+                if value.len() < form.length() {
+                    let (found, wanted) = (value.len(), form.length());
+                    let path = path.display();
+                    section
+                        .context()
+                        .notice(format!("{name} has {found} characters, of {path}, and {wanted} would be generated; it is taken as it is"));
+                }
+                return Some(Outcome::Is(secret(value)));
+            }
+            Ok(None) => {
+                if let Some(value) = environment.to_be_kept(path) {
+                    return Some(Outcome::Is(secret(value)));
+                }
+            }
+            Err(why) => {
+                section.problem("keep", why);
+                return None;
+            }
+        }
+    }
+    match environment.made(section.path(), |_| form.make()) {
+        Some(Ok(value)) => {
+            if let Some(path) = keep {
+                environment.keep(path, &value);
+            }
+            Some(Outcome::Is(secret(value)))
+        }
         Some(Err(why)) => {
-            section.problem(key, why);
+            section.problem("generate", why);
             None
         }
         None => {
@@ -104,43 +124,18 @@ pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&
     }
 }
 
-/// The contents of the file; none if it does not exist.
-fn kept(path: &Path, form: RandomFormat) -> Result<Option<String>, String> {
+/// What the file keeps; none where it is not there.
+fn kept(path: &Path) -> Result<Option<String>, String> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot be examined: {error}; it is {}", path.display())),
         Ok(_) => {}
     }
-    let value = read_secret(path).map_err(|why| format!("cannot be read: {why}; it is {}", path.display()))?;
-    if value.len() < form.length() {
-        return Err(format!(
-            "names {}, which has {} characters instead of {}; check what wrote it, or remove it to have a new one generated",
-            path.display(),
-            value.len(),
-            form.length()
-        ));
+    match read_secret(path) {
+        Ok(value) if value.is_empty() => {
+            Err(format!("names {}, which is empty; check what wrote it, or remove it to have a new one made", path.display()))
+        }
+        Ok(value) => Ok(Some(value)),
+        Err(why) => Err(format!("cannot be read: {why}; it is {}", path.display())),
     }
-    Ok(Some(value))
-}
-
-/// Creates the file with a new secret, atomically; if another replica was faster, its secret is used.
-fn keep_new(path: &Path, form: RandomFormat) -> Result<String, String> {
-    let failed =
-        |what: &str, error: &std::io::Error| format!("cannot be {what}: {error}; it is {}, whose directory has to exist", path.display());
-    let value = form.make()?;
-    let name = path.file_name().ok_or("is not the path of a file")?.to_string_lossy().into_owned();
-    let draft = path.with_file_name(format!(".{name}.{}", RandomFormat::Hex(8).make()?));
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(value.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()
-    };
-    let linked = write().map_err(|error| failed("written", &error)).and_then(|()| match fs::hard_link(&draft, path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed("made", &error)),
-        Err(_) => Ok(false),
-        Ok(()) => Ok(true),
-    });
-    let _ = fs::remove_file(&draft);
-    if linked? { Ok(value) } else { kept(path, form)?.ok_or_else(|| format!("has disappeared; it is {}", path.display())) }
 }
