@@ -111,7 +111,7 @@ impl Plan {
     }
 }
 
-/// How a run ends that a mode refuses a process: after its migration, where it has one.
+/// How a run ends if a mode refuses to start a process: after its migration, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRefusal {
     /// The exit code, 1 to 255.

@@ -111,7 +111,7 @@ fn once(step: &StepPlan) -> String {
         StepAction::Hooks(hooks) => format!("{}: the programs in {}", step.name, hooks.directory.display()),
     };
     let condition = where_it_holds(&step.condition);
-    let goes_on = if step.on_failure == OnFailure::Continue { "; the start goes on where it fails" } else { "" };
+    let goes_on = if step.on_failure == OnFailure::Continue { "; if it fails, the start continues" } else { "" };
     format!("{what}{condition}{goes_on}")
 }
 

@@ -38,7 +38,7 @@ pub struct Rule {
     pub refuse: Maybe<Text>,
     /// With `refuse`: the exit code; 0 where that nothing is started is no failure.
     pub code: Number<0, 255>,
-    /// Whether arguments that the mode's command does not take are left out.
+    /// Whether arguments that the mode's command does not take are dropped.
     pub ignore: bool,
     /// Whether arguments that the mode's command does not take are appended to it.
     pub append: bool,
@@ -97,7 +97,7 @@ pub struct RefusalSection {
     pub when: Deferred<Condition>,
     /// The text that is logged; it should say what to do instead.
     pub message: Maybe<Text>,
-    /// The exit code; that of the first refusal that holds is the one. 0: that nothing is started is no failure.
+    /// The exit code; if several refusals apply, that of the first. 0: that nothing is started is no failure.
     pub code: Number<0, 255>,
 }
 

@@ -44,7 +44,7 @@ pub struct Subject {
     pub var: Maybe<Text>,
     /// The argument whose value is compared: the first is 1, the last is -1, and `any` is one of them; one that is not there is empty.
     pub argument: Option<Position>,
-    /// The file of which a property is tested; links are followed, and a directory is none.
+    /// The file whose property is tested; links are followed, and a directory does not count as a file.
     pub file: Maybe<Text>,
     /// The directory whose property is tested; links are followed.
     pub directory: Maybe<Text>,
@@ -93,7 +93,8 @@ pub struct Comparison {
     pub gt: Option<Text>,
     /// The value is this number or more.
     pub ge: Option<Text>,
-    /// Whether it is set, if only to nothing (`true`), or not set at all (`false`), as `${X+y}` asks; of an argument: whether there is one.
+    /// Whether it is set, even to an empty text (`true`), or not set at all (`false`), as with `${X+y}`; for an argument: whether it
+    /// exists.
     pub set: Option<bool>,
     /// Whether the value is not empty (`true`), or empty (`false`).
     pub nonempty: Option<bool>,

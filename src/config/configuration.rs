@@ -38,7 +38,7 @@ pub struct Configuration {
     pub refuse: Deferred<Vec<RefusalSection>>,
     /// Cases in which something is to be said; a start goes on all the same.
     pub warn: Deferred<Vec<WarningSection>>,
-    /// What becomes of the arguments: the first rule that holds says so. Where none does, the mode's command has to take them.
+    /// Rules for the arguments: the first one whose `when` holds applies. If none does, the mode's command has to take the arguments.
     pub arguments: Deferred<Vec<Rule>>,
     /// Options among the arguments, before a `--`, that set variables and are removed from the arguments, for example `"--workers" = "WORKERS"`.
     #[schemars(extend("propertyNames" = serde_json::json!({ "pattern": "^-" })))]

@@ -30,7 +30,7 @@ pub struct Assigned {
     /// The file that keeps the generated secret: created once, with mode 0600, and read by every later start and by every replica that shares it.
     /// Without it, each start generates a new one.
     pub keep: Maybe<Text>,
-    /// What this command writes to its standard output, without the newline at its end; 64 KiB at most. It is run before anything else.
+    /// The standard output of this command, without the newline at its end; 64 KiB at most. It runs before anything else.
     pub command: Command,
     /// How long that command may take.
     pub timeout: Span<1, 600_000>,
@@ -113,7 +113,7 @@ pub struct EnvironmentSection {
     /// error. One that is not there is passed over. Their variables are set before all others.
     #[schemars(default)]
     pub files: Deferred<Items>,
-    /// Variables for what is unset or empty; one that is not used is not looked at.
+    /// Variables for what is unset or empty; an unused one is not evaluated.
     #[schemars(default)]
     pub default: Variables,
     /// The variables that are set from the file that `NAME_FILE` names, as `["DB_PASSWORD", "POSTGRES_*"]`: names, or patterns for the names whose

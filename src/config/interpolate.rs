@@ -334,11 +334,11 @@ mod tests {
             ("${1}", "a `${` without a variable's name"),
             (
                 "${A?b}",
-                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}`, `${A#…}`, `${A##…}`, `${A%…}`, `${A%%…}` and `${A:?message}`",
+                "`${A` is followed by something unknown; the forms are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}`, `${A#…}`, `${A##…}`, `${A%…}`, `${A%%…}` and `${A:?message}`",
             ),
             (
                 "${A:b}",
-                "`${A` goes on with something unknown; there are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}`, `${A#…}`, `${A##…}`, `${A%…}`, `${A%%…}` and `${A:?message}`",
+                "`${A` is followed by something unknown; the forms are `${A}`, `${A:-…}`, `${A-…}`, `${A:+…}`, `${A+…}`, `${A#…}`, `${A##…}`, `${A%…}`, `${A%%…}` and `${A:?message}`",
             ),
             ("${@nprocs}", "unknown `${@nprocs}`; did you mean `nproc`?"),
             ("${@}", "unknown `${@}`; known: `nproc`, `cpus`, `hostname`, `uid`, `gid`, `instance`, `each`, `index`"),

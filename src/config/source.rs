@@ -55,7 +55,7 @@ pub struct Environment {
     directory: PathBuf,
 }
 
-/// A variable's value, as an interpolation gets it.
+/// A variable's value for an interpolation.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// The value; without the newline at its end if it comes from a file.

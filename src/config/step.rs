@@ -64,7 +64,7 @@ pub enum HookOrder {
     Version,
 }
 
-/// When something that runs once runs, and what it finds around it; each of these by default as the mode has it.
+/// When a step or the migration runs, and in which environment; by default that of the mode.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Around {
@@ -118,7 +118,7 @@ pub struct StepKeys {
     pub pattern: Maybe<Text>,
     /// In which order they are run: `name`, byte by byte, or `version`, numbers by their value as `sort -V` has it.
     pub order: HookOrder,
-    /// Commands that run the files there that are not executable, by the end of their names, as `{ ".php" = ["php"] }`.
+    /// Commands that run the files that are not executable, by the end of their names, for example `{ ".php" = ["php"] }`.
     pub interpreter: Deferred<Named<Vec<Argument>>>,
     /// Whether subdirectories are included.
     pub descend: bool,

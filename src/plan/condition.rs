@@ -226,8 +226,8 @@ impl PathTest {
             PathProperty::Readable => write!(f, "is{not} readable"),
             PathProperty::Writable => write!(f, "is{not} writable"),
             // The text may be what is nobody's business.
-            PathProperty::Contains(_) if holds => f.write_str("contains what is wanted"),
-            PathProperty::Contains(_) => f.write_str("does not contain what is wanted"),
+            PathProperty::Contains(_) if holds => f.write_str("contains the expected text"),
+            PathProperty::Contains(_) => f.write_str("does not contain the expected text"),
         }
     }
 }

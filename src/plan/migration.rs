@@ -15,7 +15,7 @@ pub struct MigrationPlan {
     pub process: ProcessPlan,
     /// Whether there is a migration at all, as it turns out when its turn has come.
     pub condition: ConditionPlan,
-    /// Whether this mode only waits until another one has migrated; there is a check then.
+    /// Whether this mode only waits until another replica has migrated; it then has a check.
     pub waits: bool,
     /// Checks whether there is anything to do, before and under the lock.
     pub check: Option<SchemaCheck>,

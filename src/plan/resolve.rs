@@ -161,7 +161,7 @@ fn read(context: &Context<'_>, tree: Table, given: &Given, mut variables: Variab
     if chosen.ends_after_migration && chosen.refusal.is_none() && !(wanted && chosen.migrates) && !has_more() {
         let mode = chosen.mode.as_deref().unwrap_or_default();
         let problem = format!(
-            "mode `{mode}` has no command, there is no step, and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"
+            "mode `{mode}` has no command, there is no step, and migrations are off, so there is nothing to do; enable them by `enabled` in [migrations]"
         );
         context.problem(Problem::missing(problem));
     }

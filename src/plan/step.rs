@@ -68,7 +68,7 @@ impl StepPlan {
         std::iter::once(&self.condition).chain(items.iter().map(|item| &item.condition)).any(|condition| !condition.commands().is_empty())
     }
 
-    /// Whether something is to be found out, or done, before it can run a command.
+    /// Whether there is work besides running commands.
     pub const fn is_prepared(&self) -> bool {
         !(matches!(self.action, StepAction::Commands(_)) && matches!(self.condition, ConditionPlan::Always))
     }
@@ -79,7 +79,7 @@ impl StepPlan {
 pub enum StepAction {
     /// Runs these commands, one after another.
     Commands(Vec<ItemPlan>),
-    /// Runs what is found in a directory, one after another.
+    /// Runs the programs of a directory, one after another.
     Hooks(Box<HooksPlan>),
     /// Applies a file.
     File(Box<FilePlan>),
@@ -111,7 +111,7 @@ pub struct HooksPlan {
     pub pattern: Option<String>,
     /// In which order they are run.
     pub order: HookOrder,
-    /// Who runs a file that is not executable, by the end of its name.
+    /// The commands for files that are not executable, by the end of their names.
     pub interpreters: BTreeMap<String, Argv>,
     /// Whether subdirectories are included.
     pub descend: bool,

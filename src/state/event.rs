@@ -49,7 +49,7 @@ pub enum Inquiry {
 pub enum PreparedStep {
     /// Its condition does not hold.
     Skipped,
-    /// These commands are to be run.
+    /// These commands have to run.
     Commands(Vec<ItemPlan>),
     /// It is done, and what was, in words; of a condition: it holds.
     Done(String),
@@ -232,7 +232,7 @@ pub enum Effect {
     ReleaseLock,
     /// Find this out away from the loop: [`Event::Prepared`].
     Prepare(Inquiry),
-    /// Leave off what is being prepared.
+    /// Cancel the preparation.
     CancelPreparation,
     /// Start the process at once: the next applied event is [`Event::Forked`] or [`Event::SpawnFailed`].
     Spawn(ProcessId),

@@ -53,13 +53,14 @@ impl Preparer {
                 }
                 Work::Condition(_) => PreparedStep::Skipped,
             }));
-            let fault = |_| PreparedStep::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
+            let fault =
+                |_| PreparedStep::Failed(Exit::Internal.code(), "failed by an internal error of portcullis; see the log".to_owned());
             if !cancelled.load(Ordering::Relaxed) {
                 mailbox.send(Event::Prepared(inquiry, news.unwrap_or_else(fault)));
             }
         };
         if let Err(error) = sys::start_thread("step", body) {
-            let why = format!("cannot begin: there is no room for another thread ({error}); check the limits");
+            let why = format!("cannot begin: no further thread can be created ({error}); check the limits");
             self.mailbox.send(Event::Prepared(inquiry, PreparedStep::Failed(Exit::Internal.code(), why)));
         }
     }

@@ -23,14 +23,14 @@ pub enum Unanswered {
     Because(String),
 }
 
-/// The longest pause between two looks at it: the pauses grow up to this.
+/// The longest pause between two checks of its end: the pauses grow up to this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether the command of these words, in an environment of these variables, ends with 0 within `limit`. It has nothing to read, and what
 /// it writes to standard output is dropped. A TERM, INT, QUIT or HUP that arrives meanwhile ends it.
 ///
 /// # Errors
-/// Why it could not be asked.
+/// Why it could not be run.
 pub fn succeeds(words: &[&str], variables: &BTreeMap<OsString, OsString>, limit: Duration) -> Result<bool, Unanswered> {
     let Some((program, arguments)) = words.split_first() else { return Err(Unanswered::Because("it has no word".to_owned())) };
     let mut command = Command::new(program);

@@ -77,7 +77,7 @@ fn variable(rest: &mut &str, depth: usize) -> Result<TemplatePart, String> {
     ];
     let Some((mark, form)) = forms.into_iter().find(|(mark, _)| after.starts_with(mark)) else {
         let all = ["", ":-…", "-…", ":+…", "+…", "#…", "##…", "%…", "%%…"].map(|form| format!("`${{{name}{form}}}`")).join(", ");
-        return Err(format!("`${{{name}` goes on with something unknown; there are {all} and `${{{name}:?message}}`"));
+        return Err(format!("`${{{name}` is followed by something unknown; the forms are {all} and `${{{name}:?message}}`"));
     };
     let colon = mark.starts_with(':');
     after = &after[mark.len()..];

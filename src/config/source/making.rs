@@ -61,7 +61,7 @@ impl Environment {
         Some(self.stopped.load(Ordering::Acquire)).filter(|number| *number > 0)
     }
 
-    /// Sets `name` for everything that is read after this; `secret` where no part of the value may be shown.
+    /// Sets `name` for everything that is read after this; `secret` if no part of the value may be shown.
     pub fn set(&mut self, name: &str, value: &str, secret: bool) {
         self.put(name, Some(Found { value: value.to_owned(), secret }), false);
     }

@@ -101,8 +101,8 @@ pub(super) fn warnings(root: &Section<'_>) {
     }
 }
 
-/// Applies the first rule of `[[arguments]]` that holds to `given`; none where the command line says itself that they are a command of
-/// one's own. Every rule is looked at for its form.
+/// Applies the first matching rule of `[[arguments]]` to `given`; none if the command line itself says that they are an ad-hoc command. The
+/// form of every rule is checked.
 pub(super) fn rules(root: &Section<'_>, given: &mut Given, bare: bool) {
     let context = root.context();
     let mut is_decided = given.own.is_some();

@@ -191,7 +191,7 @@ impl<'c> Builder<'c, '_> {
 
     fn refuse(&self, item: &Node, path: &str) {
         let problem = format!(
-            "[{path}] has {} where an argument is wanted: a string, `{{ split = … }}`, `{{ words = … }}`, `{{ first = … }}`, `{{ args = true }}` or `{{ when = …, then = […] }}`",
+            "[{path}] has {} where an argument is expected: a string, `{{ split = … }}`, `{{ words = … }}`, `{{ first = … }}`, `{{ args = true }}` or `{{ when = …, then = […] }}`",
             item.value.kind()
         );
         self.context.problem(Problem::at(&item.origin, problem));

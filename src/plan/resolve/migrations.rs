@@ -16,7 +16,7 @@ use crate::plan::resolve::process::Template;
 use crate::plan::{CheckPlan, ConditionPlan, LockPlan, MigrationPlan, SchemaCheck};
 pub(super) use lock::Locks;
 
-/// What decides how the rest is read.
+/// The key that decides how the rest is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Switch {
@@ -87,8 +87,10 @@ impl Reading<'_> {
         let template = &template.around(&mut section, &around);
         let command = command(&section, "command", depth);
         if wanted && !section.has("command") && !waits {
-            section
-                .problem("command", "is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`");
+            section.problem(
+                "command",
+                "is missing: migrations are enabled; name the command that migrates, for example `[\"flask\", \"db\", \"upgrade\"]`",
+            );
         }
         let [check, verify] = ["check", "verify"].map(|key| question(&section, key, depth, template));
         if !wanted {
@@ -96,14 +98,14 @@ impl Reading<'_> {
         }
         let by_command = |question: &Option<SchemaCheck>| !matches!(question, Some(SchemaCheck::Sql(_)));
         if waits && !section.has("check") {
-            section.problem("check", "is missing: a mode with `migrate = \"wait\"` asks it until another one has migrated");
+            section.problem("check", "is missing: a mode with `migrate = \"wait\"` runs it until another replica has migrated");
         }
         let locks = Locks { section: &section, declared: &declared, checks };
         let second = locks.second().filter(|_| !bare && !waits);
         let lock = if bare || (waits && by_command(&check)) { LockPlan::None } else { locks.lock()? };
         if !matches!(lock, LockPlan::Postgres { .. } | LockPlan::Table { .. } | LockPlan::Mysql { .. }) {
             for (key, _) in [("check", &check), ("verify", &verify)].into_iter().filter(|(_, question)| !by_command(question)) {
-                section.problem(key, "is a statement, and the lock is in no database that could be asked; write a command, as a list");
+                section.problem(key, "is a statement, but the lock is not in a database that could run it; write a command, as a list");
             }
         }
         let argv = if waits { command.or_else(|| Argv::new(vec![Word::plain("true")])) } else { command };

@@ -35,14 +35,14 @@ pub(super) struct Steps<'a, 'c> {
     pub migration: Option<&'a MigrationPlan>,
 }
 
-/// What decides how the rest is read.
+/// The key that decides how the rest is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Switch {
     own: bool,
 }
 
-/// One step as it was read.
+/// One step of the configuration.
 struct Found {
     plan: StepPlan,
     lock: Option<HoldPlan>,
@@ -164,7 +164,7 @@ impl Steps<'_, '_> {
             _ => {}
         }
         for key in ["pattern", "order", "interpreter", "descend"].into_iter().filter(|key| names == [true, false] && section.has(key)) {
-            section.problem(key, "is about the programs of a `directory`, and this step has a `command`");
+            section.problem(key, "applies to the programs of a `directory`, and this step has a `command`");
         }
         if names[1] && section.has("each") {
             section.problem("each", "repeats a `command`, and this step has a `directory`");

@@ -209,7 +209,7 @@ fn a_mode_that_has_nothing_to_do_or_is_unknown_is_refused() {
     assert_eq!(
         nothing,
         [
-            "mode `migration` has no command, there is no step, and migrations are off, so there is nothing to do; switch them on by `enabled` in [migrations]"
+            "mode `migration` has no command, there is no step, and migrations are off, so there is nothing to do; enable them by `enabled` in [migrations]"
         ]
     );
     let unknown = problems(EXAMPLE, &example(&[("MODE", "Worker")]), &[]);
@@ -270,13 +270,13 @@ details = "sometimes"
         "p:9:7: `url` in [checks.app] has to be plain words, without shell syntax, or a list such as `exec:[\"test\", \"-e\", \"/a b\"]`",
         "p:11:7: `url` in [checks.web] is of the unknown kind `htp`; did you mean `http`?",
         "p:15:11: `affects` in [checks.live] is `liveness`, but its target is outside the container: an outage there would kill every replica; \
-         write `i_know = true` to have it so",
-        "p:19:11: `sslmode` in [checks.pg] asks for the unknown sslmode `verify-ful`; did you mean `verify-full`?",
-        "p:20:8: `path` in [checks.pg] means nothing to a target of kind postgres",
-        "p:22:11: `command` in [modules.beat] names no program",
-        "p:24:11: the command in [migrations] is a string; a list is wanted, as `[\"flask\", \"db\", \"upgrade\"]`: there is no shell to take a string apart",
-        "p:27:17: [modes.a] has a number where an argument is wanted: a string, `{ split = … }`, `{ words = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
-        "p:27:20: [modes.a] has a table where an argument is wanted: a string, `{ split = … }`, `{ words = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
+         write `i_know = true` if you really want this",
+        "p:19:11: `sslmode` in [checks.pg] has the unknown sslmode `verify-ful`; did you mean `verify-full`?",
+        "p:20:8: `path` in [checks.pg] has no effect for a target of kind postgres",
+        "p:22:11: `command` in [modules.beat] contains no program",
+        "p:24:11: the command in [migrations] is a string; expected a list such as `[\"flask\", \"db\", \"upgrade\"]`: no shell splits a string",
+        "p:27:17: [modes.a] has a number where an argument is expected: a string, `{ split = … }`, `{ words = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
+        "p:27:20: [modes.a] has a table where an argument is expected: a string, `{ split = … }`, `{ words = … }`, `{ first = … }`, `{ args = true }` or `{ when = …, then = […] }`",
         "p:27:36: an argument in [modes.a]: UNSET is not set; set it, or give a default: `${UNSET:-…}`",
         "p:27:48: an argument in [modes.a]: `$HOME` is not interpolated: write `${HOME}` for the variable, `$$HOME` for the text",
         "p:27:67: `first` in [modes.a] names the unknown group `g`",

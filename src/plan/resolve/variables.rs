@@ -51,7 +51,7 @@ impl VariableChanges {
         }
     }
 
-    /// Sets every entry of a table of names, each seeing those before it; without a table nothing. Comes with the environment behind the last.
+    /// Sets every entry of a table of names; each can use those before it. Comes with the environment behind the last.
     pub(super) fn set_all(&mut self, section: Option<Section<'_>>) -> Option<Environment> {
         let section = section?;
         let mut seen = section.context().environment.clone();

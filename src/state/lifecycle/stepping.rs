@@ -38,13 +38,13 @@ pub(super) struct Stepping {
     /// The first step that has not begun.
     next: StepId,
     current: Option<(StepId, Task)>,
-    /// What the current one runs.
+    /// The commands of the current step.
     commands: Vec<ItemPlan>,
     /// Commands of it that failed although it goes on, and why the last one did.
     failed: Option<(usize, String)>,
     /// Whether one of them was run.
     ran: bool,
-    /// Tries of its command that failed.
+    /// Failed attempts of its command.
     failures: u32,
     /// Whether its command is being stopped because it took too long.
     overdue: bool,
@@ -76,7 +76,7 @@ impl Lifecycle {
         self.stepping.commands.get(number)
     }
 
-    /// Whether the current step is done under the lock.
+    /// Whether the current step runs under the lock.
     pub fn step_is_locked(&self) -> bool {
         self.current_step().is_some_and(|step| step.locked)
     }

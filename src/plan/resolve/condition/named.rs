@@ -30,7 +30,7 @@ pub(super) fn decide<'c>(context: &'c Context<'c>, name: &str, node: &Node) -> b
                     "the start was stopped meanwhile".to_owned()
                 }
             };
-            let text = format!("`command` in [conditions.{name}] cannot be asked: {}: {why}", process.argv.program());
+            let text = format!("`command` in [conditions.{name}] cannot be run: {}: {why}", process.argv.program());
             context.problem(Problem::at(&node.origin, text));
             false
         })

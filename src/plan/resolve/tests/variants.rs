@@ -96,22 +96,22 @@ fn each_test_holds_when_it_should() {
         ("{ not = { args = true, root = true } }", "`args` in [modes.api.when.not] stands beside another test"),
         (
             "{ var = 'A', eq = 'x', prefix = 'y' }",
-            "wants exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `lt`, `le`, `gt`, `ge`, `set`, `nonempty`, `truthy`, `one_of` beside `var`",
+            "needs exactly one of `eq`, `ne`, `ieq`, `prefix`, `suffix`, `contains`, `lt`, `le`, `gt`, `ge`, `set`, `nonempty`, `truthy`, `one_of` beside `var`",
         ),
         ("{ var = 'A', exists = true }", "`one_of` beside `var`"),
         ("{ var = 'A' }", "`one_of` beside `var`"),
         (
             "{ file = '/x', eq = 'y' }",
-            "wants exactly one of `exists`, `empty`, `executable`, `readable`, `writable`, `contains` beside `file`",
+            "needs exactly one of `exists`, `empty`, `executable`, `readable`, `writable`, `contains` beside `file`",
         ),
         (
             "{ directory = '/x', executable = true }",
-            "wants exactly one of `exists`, `empty`, `readable`, `writable`, `contains` beside `directory`",
+            "needs exactly one of `exists`, `empty`, `readable`, `writable`, `contains` beside `directory`",
         ),
         ("{ root = true, eq = 'y' }", "`root` in [modes.api.when] stands beside another test"),
         (
             "{ argument = 'some', eq = 'y' }",
-            "`argument` in [modes.api.when] is `some`; a whole number from -1000 to 1000, or `any`, is wanted",
+            "`argument` in [modes.api.when] is `some`; expected a whole number from -1000 to 1000, or `any`,",
         ),
         ("{ argument = 0, eq = 'y' }", "`argument` in [modes.api.when] is 0; the first argument is 1, the last is -1"),
         ("{ user = 'no-such-user' }", "`user` in [modes.api.when] knows no user `no-such-user`"),

@@ -63,7 +63,7 @@ pub(super) fn read<'c>(context: &'c Context<'c>, node: &Node, path: &str, name: 
     }
     let argv = argv::command(&section, "command", depth)?;
     if argv.program().is_empty() {
-        section.problem("command", "names no program");
+        section.problem("command", "contains no program");
         return None;
     }
     let words: Vec<String> = argv.words().iter().map(|word| word.value().to_owned()).collect();

@@ -131,7 +131,7 @@ fn the_result_from_another_thread_decides() {
     let mut run = begin();
     let effects = run.apply(signal(libc::SIGTERM));
     assert!(effects.contains(&Effect::CancelPreparation), "{effects:?}");
-    assert_eq!(exit_of(&effects), Some(143), "nobody waits for a file system");
+    assert_eq!(exit_of(&effects), Some(143), "a hanging file system is not waited for");
     assert_eq!(run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Skipped)), []);
 }
 

@@ -113,9 +113,9 @@ struct World {
     keeper: Keeper,
     doubted: bool,
     withdraws: bool,
-    /// The step that is prepared away from the loop.
+    /// The step that is prepared on another thread.
     prepares: Option<Inquiry>,
-    /// Whether the permission to restart is asked for.
+    /// Whether the permission to restart was requested.
     asks: bool,
     survivors: bool,
     /// Whether the checks are probed.

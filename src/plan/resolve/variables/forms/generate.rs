@@ -124,7 +124,7 @@ pub(super) fn read(section: &Section<'_>, name: &str, form: &str, keep: Option<&
     }
 }
 
-/// What the file keeps; none where it is not there.
+/// The contents of the file; none if it does not exist.
 fn kept(path: &Path) -> Result<Option<String>, String> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
