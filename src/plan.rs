@@ -103,7 +103,7 @@ impl Plan {
 }
 
 impl Plan {
-    /// Whether commands are run beside those of the start: by checks, and by conditions. Each may leave something behind.
+    /// Whether other commands run beside those of the start: those of checks and conditions. Each may leave processes behind.
     pub fn asks_commands(&self) -> bool {
         let by_migration = self.migration.as_ref().is_some_and(|migration| !migration.condition.commands().is_empty());
         let by_check = self.checks.iter().any(|check| matches!(check.target, Target::Exec(_)));

@@ -117,7 +117,7 @@ fn gate(request: &RunOptions, environment: &Environment, descriptors: Vec<i32>, 
     }
     let plan = match environment.keep_all() {
         Ok(true) => plan,
-        // Another replica was faster with a value that is made once: that one is read.
+        // Another replica was faster with a value that is generated once: its value is read.
         Ok(false) => match resolve(request, environment) {
             Ok(plan) => plan,
             Err(problems) => return (last_line(problems.code(), &problems.to_string()), patience),

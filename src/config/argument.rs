@@ -43,13 +43,13 @@ pub struct Split {
     pub when: Deferred<Condition>,
 }
 
-/// The words of a command line that somebody wrote for a shell.
+/// The words of a command line in shell syntax.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(inline, deny_unknown_fields, extend("required" = ["words"]))]
 pub struct Words {
-    /// The command line. Quotes, `\\`, `$NAME` and `${NAME}` mean what they mean in a shell, but that a value stays one word; what only a
-    /// shell can do, as a `|`, is an error.
+    /// The command line. Quotes, `\\`, `$NAME` and `${NAME}` have the same meaning as in a shell, except that a value stays one word;
+    /// anything that needs a shell, for example a `|`, is an error.
     pub words: Option<Text>,
     /// Where it does not hold, the item gives nothing.
     pub when: Deferred<Condition>,

@@ -1,5 +1,5 @@
-//! `[[arguments]]`, `[options]`, `[[refuse]]` and `[[warn]]`: what becomes of the arguments of the container, and when nothing is started or
-//! something is to be said.
+//! `[[arguments]]`, `[options]`, `[[refuse]]` and `[[warn]]`: how the arguments of the container are used, and when a start is refused or a
+//! warning is logged.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub struct Rule {
     pub user: Maybe<Text>,
     /// The start is refused and this text is logged; it should say what to do instead.
     pub refuse: Maybe<Text>,
-    /// With `refuse`: the exit code; 0 where that nothing is started is no failure.
+    /// With `refuse`: the exit code; 0 if the refusal is not a failure.
     pub code: Number<0, 255>,
     /// Whether arguments that the mode's command does not take are dropped.
     pub ignore: bool,
@@ -97,7 +97,7 @@ pub struct RefusalSection {
     pub when: Deferred<Condition>,
     /// The text that is logged; it should say what to do instead.
     pub message: Maybe<Text>,
-    /// The exit code; if several refusals apply, that of the first. 0: that nothing is started is no failure.
+    /// The exit code; if several refusals apply, that of the first. 0: the refusal is not a failure.
     pub code: Number<0, 255>,
 }
 
@@ -107,13 +107,13 @@ impl Default for RefusalSection {
     }
 }
 
-/// A case in which something is to be said.
+/// A case in which a warning is logged.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(rename = "warning", deny_unknown_fields, extend("required" = ["when", "message"]))]
 pub struct WarningSection {
     /// The case.
     pub when: Deferred<Condition>,
-    /// What is logged as a warning.
+    /// The warning.
     pub message: Maybe<Text>,
 }

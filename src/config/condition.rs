@@ -42,7 +42,7 @@ crate::union!(Test { subject: Subject, comparison: Comparison, property: Propert
 pub struct Subject {
     /// The variable whose value is compared; an unset variable is empty.
     pub var: Maybe<Text>,
-    /// The argument whose value is compared: the first is 1, the last is -1, and `any` is one of them; one that is not there is empty.
+    /// The argument whose value is compared: 1 is the first, -1 the last, `any` at least one of all; a missing one is empty.
     pub argument: Option<Position>,
     /// The file whose property is tested; links are followed, and a directory does not count as a file.
     pub file: Maybe<Text>,
@@ -85,7 +85,7 @@ pub struct Comparison {
     pub suffix: Option<Text>,
     /// The value contains this text. Of a file: its first 16 MiB contain this text; of a directory: it has an entry of this name.
     pub contains: Option<Text>,
-    /// The value is a number less than this one; what is no number is neither less nor more.
+    /// The value is a number less than this one; a value that is not a number is neither less nor greater.
     pub lt: Option<Text>,
     /// The value is this number or less.
     pub le: Option<Text>,
@@ -115,9 +115,9 @@ pub struct Property {
     pub empty: Option<bool>,
     /// Whether portcullis may execute the file (`true`), or may not (`false`).
     pub executable: Option<bool>,
-    /// Whether portcullis may read it (`true`), or may not, because it is not there for one (`false`).
+    /// Whether portcullis can read it (`true`), or cannot, for example because it is missing (`false`).
     pub readable: Option<bool>,
-    /// The same of writing: a directory, for what is made in it.
+    /// The same for writing: for a directory, whether files can be created in it.
     pub writable: Option<bool>,
 }
 
@@ -144,7 +144,7 @@ impl Comparison {
             && (self.one_of.is_empty() || self.one_of.iter().any(|text| text.value() == value))
     }
 
-    /// The comparisons of numbers, and how each is told.
+    /// The comparisons of numbers, and the words for each.
     fn numbers(&self) -> [NumberTest<'_>; 4] {
         [
             (&self.lt, Ordering::is_lt, "is less than"),
@@ -154,7 +154,7 @@ impl Comparison {
         ]
     }
 
-    /// Whether numbers are compared, and this is none.
+    /// Whether numbers are compared, and this is not a number.
     pub fn wants_number(&self, value: &str) -> bool {
         number(value).is_none() && self.numbers().iter().any(|(wanted, ..)| wanted.is_some())
     }

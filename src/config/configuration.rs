@@ -36,7 +36,7 @@ pub struct Configuration {
     pub conditions: Deferred<Named<Condition>>,
     /// Cases in which the start is refused; all that apply are reported at once, before anything else.
     pub refuse: Deferred<Vec<RefusalSection>>,
-    /// Cases in which something is to be said; a start goes on all the same.
+    /// Cases in which a warning is logged; the start continues.
     pub warn: Deferred<Vec<WarningSection>>,
     /// Rules for the arguments: the first one whose `when` holds applies. If none does, the mode's command has to take the arguments.
     pub arguments: Deferred<Vec<Rule>>,

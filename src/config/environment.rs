@@ -109,8 +109,8 @@ impl JsonSchema for Variables {
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename = "environment", inline)]
 pub struct EnvironmentSection {
-    /// Files of `NAME=value` lines, as a shell sources them: `export`, quotes, comments and `$NAME` are known, what only a shell can do is an
-    /// error. One that is not there is passed over. Their variables are set before all others.
+    /// Files of `NAME=value` lines in shell syntax: `export`, quotes, comments and `$NAME` are supported; anything that needs a shell is an
+    /// error. A missing file is skipped. Their variables are set before all others.
     #[schemars(default)]
     pub files: Deferred<Items>,
     /// Variables for what is unset or empty; an unused one is not evaluated.

@@ -46,7 +46,7 @@ enum Otherwise {
     Default { colon: bool, text: Template },
     /// This text if it is set, else nothing.
     Instead { colon: bool, text: Template },
-    /// Itself without what the pattern matches at one of its ends; unset is an error, or empty.
+    /// The value without the part that the pattern matches at one end; unset is an error, or empty.
     Trimmed { trim: Trim, pattern: Template, or_empty: bool },
 }
 

@@ -1,16 +1,16 @@
-//! Several texts: a list of them, or the parts of one.
+//! Several texts: a list, or the parts of one text.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::interpolate::Text;
 
-// It is read by its form, in `plan::resolve::items`.
+// `plan::resolve::items` reads it by its form.
 /// Several texts.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(untagged, inline)]
 pub enum Items {
-    /// These.
+    /// A list.
     List(Vec<Text>),
     /// The parts of one text.
     Parts(Parts),

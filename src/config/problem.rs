@@ -64,9 +64,9 @@ impl Problems {
     /// Sorts by place and drops duplicates; none without a problem.
     pub fn new(mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort_by(|a, b| a.origin.is_none().cmp(&b.origin.is_none()).then_with(|| a.origin.cmp(&b.origin)));
-        // Nothing else is done where the start is refused, so nothing else is wrong.
+        // A refused start does nothing else, so nothing else is an error.
         let refuses = |problem: &Problem| problem.refusal.is_some();
-        // That nothing is started without being a failure excuses nothing that is wrong.
+        // A refusal with 0 does not hide errors.
         let is_failure = problems.iter().any(|problem| problem.refusal != Some(0));
         problems.retain(|problem| problem.refusal != Some(0) || !is_failure);
         if problems.iter().any(refuses) {

@@ -1,18 +1,18 @@
-//! Text as a shell reads it, without one: the words of a command line, and files of `NAME=value` lines.
+//! Parses shell syntax without a shell: the words of a command line, and files of `NAME=value` lines.
 //!
-//! Quotes, backslashes, comments, `$NAME` and `${NAME}` mean what they mean in sh(1). What only a shell can do is an error that names it:
-//! nothing in such a text can become a command.
+//! Quotes, backslashes, comments, `$NAME` and `${NAME}` have the same meaning as in sh(1). Anything that needs a shell is an error that
+//! names it: nothing in such a text can become a command.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Where the value of a variable in such a text comes from; one that is unset is empty.
+/// The source of a variable's value in such a text; an unset one is empty.
 pub type Lookup<'l> = &'l mut dyn FnMut(&str) -> Result<String, String>;
 
 /// The words of one command line.
 ///
 /// # Errors
-/// What is in it that only a shell can do, without a part of the text itself.
+/// The construct that needs a shell, without any part of the text itself.
 pub fn words(text: &str, lookup: Lookup<'_>) -> Result<Vec<String>, String> {
     let mut reader = Reader::new(text);
     let mut words = Vec::new();
@@ -25,11 +25,11 @@ pub fn words(text: &str, lookup: Lookup<'_>) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// The variables that a file of `NAME=value` lines sets, in order; `export` may stand before a name, and a later line sees what an earlier
-/// one has set.
+/// The variables that a file of `NAME=value` lines sets, in order; a name may follow `export`, and a later line sees the variables of
+/// earlier ones.
 ///
 /// # Errors
-/// What is wrong, with the number of its line and without a part of it.
+/// The error with its line number, without any part of the line.
 pub fn variables(text: &str, lookup: Lookup<'_>) -> Result<Vec<(String, String)>, String> {
     let mut reader = Reader::new(text);
     let mut set: Vec<(String, String)> = Vec::new();
@@ -47,7 +47,7 @@ pub fn variables(text: &str, lookup: Lookup<'_>) -> Result<Vec<(String, String)>
             continue;
         }
         if reader.rest.peek() != Some(&'=') || !is_name(&name) {
-            // `export NAME` hands on what is set anyhow.
+            // `export NAME` has no effect: the variable is set anyway.
             if exports && is_name(&name) && reader.at_blank() {
                 continue;
             }
@@ -75,7 +75,7 @@ const fn is_of_name(c: char) -> bool {
 
 struct Reader<'t> {
     rest: Peekable<Chars<'t>>,
-    /// The line that is read, from 1.
+    /// The number of the current line, from 1.
     line: usize,
 }
 
@@ -94,7 +94,7 @@ impl<'t> Reader<'t> {
         let _ = self.take();
     }
 
-    /// Skips blanks and comments, and with `lines` a `;` that stands between two assignments; whether anything is left.
+    /// Skips spaces and comments, and with `lines` a `;` between two assignments; returns whether anything is left.
     fn skip_blanks(&mut self, lines: bool) -> bool {
         loop {
             match self.rest.peek().copied() {
@@ -133,7 +133,7 @@ impl<'t> Reader<'t> {
         name
     }
 
-    /// One word, its quotes taken off.
+    /// One word without its quotes.
     fn word(&mut self, lookup: Lookup<'_>) -> Result<String, String> {
         let mut word = String::new();
         while let Some(c) = self.rest.peek().copied() {
@@ -173,7 +173,7 @@ impl<'t> Reader<'t> {
         self.rest.clone().skip(1).find(|c| !matches!(c, ' ' | '\t' | '\r')).is_none_or(|c| matches!(c, '\n' | '#'))
     }
 
-    /// What stands between double quotes.
+    /// The text between double quotes.
     fn quoted(&mut self, word: &mut String, lookup: Lookup<'_>) -> Result<(), String> {
         loop {
             match self.take().ok_or("has a quote that is not closed")? {
@@ -190,7 +190,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// What stands for a `$` that was read, and the name behind it.
+    /// The replacement of a `$` that was read, with the name after it.
     fn variable(&mut self, lookup: Lookup<'_>) -> Result<String, String> {
         if self.rest.next_if_eq(&'{').is_some() {
             let name = self.name();
@@ -280,7 +280,7 @@ mod tests {
         }
     }
 
-    /// What a shell finds in a file that it sources.
+    /// The variables that a real shell reads from such a file.
     fn sourced(text: &str) -> Option<Vec<String>> {
         let script = "set -fu; HOST='a  b'; eval \"$1\" >/dev/null || exit 9; printf '%s\\0' \"${A-unset}\" \"${B-unset}\"";
         let said = Command::new("dash").args(["-c", script, "x", text]).env_clear().output().ok().filter(|said| said.status.success())?;

@@ -39,9 +39,9 @@ pub struct Environment {
     set: BTreeMap<String, making::Set>,
     /// The generated values so far, by name; shared by all copies.
     made: Arc<Mutex<BTreeMap<String, String>>>,
-    /// What is to be kept, by the path of its file; the same for all copies.
+    /// The values to keep, by the path of their file; shared by all copies.
     kept: Arc<Mutex<BTreeMap<PathBuf, String>>>,
-    /// The signal that ended the start while something was asked, 0 before; the same for all copies.
+    /// The signal that ended the start during a condition's command, 0 before; shared by all copies.
     stopped: Arc<AtomicI32>,
     command_runner: Option<Arc<dyn CommandRunner>>,
     /// The arguments after the options of portcullis that no rule or option has used yet.

@@ -57,10 +57,10 @@ impl OnFailure {
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum HookOrder {
-    /// Byte by byte, as `run-parts` and a loop over `*` in the C locale have it: `10-b` comes before `5-a`.
+    /// Byte by byte, as in `run-parts` and in a loop over `*` in the C locale: `10-b` comes before `5-a`.
     #[default]
     Name,
-    /// Numbers by their value, as `sort -V` has it: `5-a` comes before `10-b`.
+    /// Numbers by their value, as in `sort -V`: `5-a` comes before `10-b`.
     Version,
 }
 
@@ -82,7 +82,7 @@ pub struct Around {
     pub umask: Option<Umask>,
 }
 
-/// What a step has.
+/// The keys of a step.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StepKeys {
@@ -116,7 +116,7 @@ pub struct StepKeys {
     pub directory: Maybe<Text>,
     /// The pattern, with `*` and `?`, that the names of these programs have to match; by default all names.
     pub pattern: Maybe<Text>,
-    /// In which order they are run: `name`, byte by byte, or `version`, numbers by their value as `sort -V` has it.
+    /// Their order: `name`, byte by byte, or `version`, numbers by their value as in `sort -V`.
     pub order: HookOrder,
     /// Commands that run the files that are not executable, by the end of their names, for example `{ ".php" = ["php"] }`.
     pub interpreter: Deferred<Named<Vec<Argument>>>,

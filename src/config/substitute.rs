@@ -72,7 +72,7 @@ fn reference(text: &str, patterns: &[String], environment: &Environment) -> Opti
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !is_listed(name, patterns, environment) {
         return None;
     }
-    // What takes something off stays, as it stays with `envsubst`.
+    // Forms that remove a part stay, as with `envsubst`.
     let is_trimmed = text[start + name.len()..].starts_with(['#', '%']);
     if braced { closing(text).filter(|_| !is_trimmed) } else { Some(start + name.len()) }
 }

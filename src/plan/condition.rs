@@ -225,7 +225,7 @@ impl PathTest {
             PathProperty::Executable => write!(f, "is{not} executable"),
             PathProperty::Readable => write!(f, "is{not} readable"),
             PathProperty::Writable => write!(f, "is{not} writable"),
-            // The text may be what is nobody's business.
+            // The text may be confidential.
             PathProperty::Contains(_) if holds => f.write_str("contains the expected text"),
             PathProperty::Contains(_) => f.write_str("does not contain the expected text"),
         }

@@ -13,7 +13,7 @@ use super::{ConditionPlan, Plan, ProcessPlan};
 pub struct MigrationPlan {
     /// The command.
     pub process: ProcessPlan,
-    /// Whether there is a migration at all, as it turns out when its turn has come.
+    /// Whether there is a migration at all, decided when it is due.
     pub condition: ConditionPlan,
     /// Whether this mode only waits until another replica has migrated; it then has a check.
     pub waits: bool,

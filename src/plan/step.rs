@@ -23,7 +23,7 @@ pub struct StepPlan {
     pub action: StepAction,
     /// Its condition, evaluated right before it runs.
     pub condition: ConditionPlan,
-    /// Asks by its exit status whether any of its commands has anything to do: 0 says that none has.
+    /// A command whose exit status 0 means that none of its commands has anything to do.
     pub check: Option<Box<ProcessPlan>>,
     /// Whether it runs under the lock of the start: one replica at a time.
     pub locked: bool,
@@ -62,7 +62,7 @@ impl StepPlan {
     /// The time limit for a command of its condition.
     pub const CONDITION_LIMIT: Duration = Duration::from_secs(10);
 
-    /// Whether commands are asked whether it, or one of its commands, is to be done.
+    /// Whether commands decide if it, or one of its commands, has to run.
     pub fn asks_commands(&self) -> bool {
         let items: &[ItemPlan] = if let StepAction::Commands(items) = &self.action { items } else { &[] };
         std::iter::once(&self.condition).chain(items.iter().map(|item| &item.condition)).any(|condition| !condition.commands().is_empty())
@@ -90,9 +90,9 @@ pub enum StepAction {
 pub struct ItemPlan {
     /// The command.
     pub process: ProcessPlan,
-    /// Whether it is run, as it turns out when its turn has come.
+    /// Whether it runs, decided when it is due.
     pub condition: ConditionPlan,
-    /// Asks by its exit status whether it has anything to do: 0 says that it has not.
+    /// A command whose exit status 0 means that it has nothing to do.
     pub check: Option<Box<ProcessPlan>>,
 }
 
@@ -109,7 +109,7 @@ pub struct HooksPlan {
     pub directory: PathBuf,
     /// The pattern of the file names; none: all names.
     pub pattern: Option<String>,
-    /// In which order they are run.
+    /// Their order.
     pub order: HookOrder,
     /// The commands for files that are not executable, by the end of their names.
     pub interpreters: BTreeMap<String, Argv>,

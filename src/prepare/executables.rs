@@ -51,7 +51,7 @@ pub(super) fn missing(plan: &Plan, inherited: &InheritedEnvironment) -> Vec<Miss
 
 fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
     let mut wanted = Vec::new();
-    // The steps are in the order in which they are done.
+    // The steps are in their order of execution.
     let until = |at: StepAt| plan.steps.iter().take_while(|step| step.at <= at).count();
     for (index, step) in plan.steps.iter().enumerate() {
         let items: &[ItemPlan] = if let StepAction::Commands(items) = &step.action { items } else { &[] };
@@ -76,7 +76,8 @@ fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
     }
     let before = until(StepAt::Migrated);
     wanted.extend(plan.main.iter().map(|process| Wanted { process, who: "the process".to_owned(), before, spared: false }));
-    // Without one that comes first there is no start; any other that cannot be started is seen in its health, and ends nothing.
+    // Without a module that starts first there is no start; any other that cannot be started is visible in its health, and does not end the
+    // start.
     wanted.extend(plan.modules.iter().filter(|module| module.start != ModuleStart::OnDemand).map(|module| {
         let is_first = module.start == ModuleStart::First;
         let before = if is_first { until(StepAt::First) } else { before };
@@ -139,7 +140,7 @@ mod tests {
             found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy creates it")),
             "{found:?}"
         );
-        // What comes after its turn makes nothing for it, and one that may be made before it is no error.
+        // Later steps cannot create it, and a program that an earlier step may create is not an error.
         plan.steps = vec![StepPlan::new("late", StepAt::Up, StepAction::Commands(vec![process("sh").into()]))];
         assert!(missing(&plan, &inherited).iter().all(|missing| missing.certain || missing.sentence.contains("sh,")));
         let module = |start| ModulePlan { start, ..ModulePlan::new(ModuleId(0), "proxy", process("gunicron")) };

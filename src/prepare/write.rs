@@ -48,7 +48,7 @@ pub(super) fn replace(place: &PinnedPath, replacements: &[Replacement], attribut
     let there = there(place)?.ok_or_else(|| Fault::kernel("find", place.shown(), Errno::ENOENT))?;
     let present = text::whole(text::open(place)?, place.shown())?;
     let (bytes, _) = replace_in(present.clone(), replacements, place.shown())?;
-    // Its owner and its mode are its own, whatever is in the new text, unless somebody says otherwise.
+    // It keeps its owner and mode, whatever the new text contains, unless the configuration sets them.
     put(place, Some(&there), Some(&present), &bytes, attributes.for_text(Some(&there), USUAL, false))
 }
 

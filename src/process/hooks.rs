@@ -18,7 +18,7 @@ use crate::plan::step::{HookOrder, HooksPlan};
 /// The maximum depth of directories: more is a loop of mounts.
 const DEEPEST: usize = 32;
 
-/// A command for each program that there is, in the order of their names; none for a directory that is absent.
+/// A command for each program, in the order of their names; none for a missing directory.
 ///
 /// # Errors
 /// The directory cannot be read; the text continues a sentence after "it".

@@ -33,10 +33,10 @@ impl ProcessId {
     }
 }
 
-/// What is found out away from the loop, because a file system or a command may keep it waiting.
+/// Work on another thread, because a file system or a command may block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Inquiry {
-    /// What there is to do for a step; where that is no command, it is done.
+    /// Determines the commands of a step; a step without commands is done.
     Step(StepId),
     /// Whether the condition of the command of this number of a step holds.
     Item(StepId, usize),
@@ -44,14 +44,14 @@ pub enum Inquiry {
     Migration,
 }
 
-/// What was found or done, away from the loop.
+/// The result of work on another thread.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PreparedStep {
     /// Its condition does not hold.
     Skipped,
     /// These commands have to run.
     Commands(Vec<ItemPlan>),
-    /// It is done, and what was, in words; of a condition: it holds.
+    /// It is done, with a description; for a condition: it holds.
     Done(String),
     /// It continues, with a description of its progress.
     Progress(String),
@@ -230,7 +230,7 @@ pub enum Effect {
     ConfirmLock,
     /// Release it.
     ReleaseLock,
-    /// Find this out away from the loop: [`Event::Prepared`].
+    /// Do this work on another thread; [`Event::Prepared`] follows.
     Prepare(Inquiry),
     /// Cancel the preparation.
     CancelPreparation,

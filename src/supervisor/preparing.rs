@@ -1,7 +1,6 @@
-//! What a step needs before its commands, or in their place, and whether a condition holds: found out and done on a thread of its own, and
-//! left off on order.
+//! Prepares steps and evaluates conditions on a separate thread, which can be cancelled.
 //!
-//! A file system that does not answer holds up that thread and nothing else; its news of a step that is over concern nothing.
+//! A hanging file system blocks only that thread; its results for a finished step are dropped.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,11 +18,11 @@ use crate::process::hooks;
 use crate::state::event::{Event, Inquiry, PreparedStep};
 use crate::sys;
 
-/// What such a thread does.
+/// The work of such a thread.
 pub(super) enum Work {
-    /// It finds out what a step has to do, or does it.
+    /// It determines the commands of a step, or performs the step.
     Step(Box<StepPlan>),
-    /// It finds out whether this holds.
+    /// It evaluates this condition.
     Condition(ConditionPlan),
 }
 
@@ -41,7 +40,7 @@ impl Preparer {
         Self { mailbox, cancelled: Arc::default() }
     }
 
-    /// Begins with this work.
+    /// Starts this work.
     pub(super) fn begin(&mut self, inquiry: Inquiry, work: Work) {
         self.cancelled = Arc::default();
         let (mailbox, cancelled) = (self.mailbox.clone(), Arc::clone(&self.cancelled));

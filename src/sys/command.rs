@@ -14,20 +14,20 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::clock::Moment;
 
-/// Why a program gave no answer.
+/// Why a program gave no result.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unanswered {
-    /// This signal came, which ends the start.
+    /// This signal arrived, which ends the start.
     Stopped(i32),
-    /// It could not be asked, or did not end in time.
+    /// It could not be run, or did not end in time.
     Because(String),
 }
 
 /// The longest pause between two checks of its end: the pauses grow up to this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Whether the command of these words, in an environment of these variables, ends with 0 within `limit`. It has nothing to read, and what
-/// it writes to standard output is dropped. A TERM, INT, QUIT or HUP that arrives meanwhile ends it.
+/// Whether the command with these words and this environment ends with 0 within `limit`. Its standard input is empty, and its standard
+/// output is dropped. A TERM, INT, QUIT or HUP that arrives meanwhile ends it.
 ///
 /// # Errors
 /// Why it could not be run.

@@ -140,7 +140,7 @@ fn heartbeat(page: &mut Exposition, snapshot: &Snapshot) {
     }
 }
 
-/// The steps of the start, where there are any; `up` is done, or found to be nothing to do.
+/// The steps of the start, if there are any; `up` means done, or nothing to do.
 fn steps(page: &mut Exposition, snapshot: &Snapshot, look: Look) {
     let steps = || snapshot.stages.iter().filter_map(|stage| Some((stage.name.strip_prefix("step:")?, stage)));
     if steps().next().is_none() {

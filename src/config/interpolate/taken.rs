@@ -23,7 +23,7 @@ impl Otherwise {
 }
 
 impl Otherwise {
-    /// The value `name` with what stands beside it, where that decides what it is when it is set.
+    /// The value of `name` with the rest of its form, if that changes a set value.
     pub(super) fn written(&self, name: &str, environment: &Environment) -> String {
         match self {
             Self::Trimmed { trim, pattern, .. } => format!("${{{name}{}{}}}", trim.mark(), pattern.written_out(environment, false)),

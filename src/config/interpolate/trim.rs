@@ -1,6 +1,6 @@
-//! `${X#pattern}` and its kin: a value without what a pattern fits at one of its ends.
+//! `${X#pattern}` and its other forms: a value without the part that a pattern matches at one end.
 
-/// Which end, and how much of it.
+/// Which end, and how long the removed part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trim {
     at_end: bool,
@@ -8,7 +8,7 @@ pub(super) struct Trim {
 }
 
 impl Trim {
-    /// By its mark: `#` and `##` for the beginning, `%` and `%%` for the end; twice for the longest stretch.
+    /// By its mark: `#` and `##` for the beginning, `%` and `%%` for the end; a double mark removes the longest match.
     pub(super) fn of(mark: &str) -> Self {
         Self { at_end: mark.starts_with('%'), longest: mark.len() == 2 }
     }
@@ -23,12 +23,12 @@ impl Trim {
         }
     }
 
-    /// What is left of `value` without the shortest or longest stretch that the pattern fits; all of it where it fits none. In the pattern `*`
-    /// stands for any text and `?` for one character.
+    /// The rest of `value` without the shortest or longest match of the pattern; all of it without a match. In the pattern `*` matches any
+    /// text and `?` one character.
     pub(super) fn apply<'v>(self, value: &'v str, pattern: &str) -> &'v str {
         let pattern: Vec<char> = pattern.chars().collect();
         let places = || (0..=value.len()).filter(|at| value.is_char_boundary(*at));
-        // The stretch is before the place at the beginning, and behind it at the end.
+        // At the beginning the match is before this position, at the end after it.
         let fits = |at: &usize| fits(&pattern, if self.at_end { &value[*at..] } else { &value[..*at] });
         let found = if self.at_end == self.longest { places().find(fits) } else { places().rev().find(fits) };
         match found {
@@ -39,9 +39,9 @@ impl Trim {
     }
 }
 
-/// Whether a pattern fits the whole of a text; its time grows with the product of their lengths.
+/// Whether a pattern matches a whole text; the time grows with the product of their lengths.
 fn fits(pattern: &[char], text: &str) -> bool {
-    // Which beginnings of the pattern fit what was read so far.
+    // Which prefixes of the pattern match the text so far.
     let mut open: Vec<bool> = vec![false; pattern.len() + 1];
     let stars = |open: &mut Vec<bool>| {
         for at in 0..pattern.len() {

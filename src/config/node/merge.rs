@@ -6,19 +6,19 @@ use super::{Entry, Node, Table, Value, parse_inline};
 const URL_PARTS: [&str; 13] =
     ["kind", "host", "port", "user", "username", "password", "database", "path", "query", "tls", "sslmode", "check", "variables"];
 
-/// What the entries of a table are.
+/// The kind of a table's entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entries {
     /// Keys of a section.
     Keys,
     /// Variables by name, with `default` among them for a table of further ones.
     Variables,
-    /// Values by name: a table is one of several forms of a value, and half of one says nothing.
+    /// Values by name: a table is one of several forms of a value, and is only useful as a whole.
     Values,
 }
 
 impl Entries {
-    /// What is in the table at `key`; none where it is replaced as a whole.
+    /// The kind of the table at `key`; none if it is replaced as a whole.
     fn below(self, key: &str) -> Option<Self> {
         match (self, key) {
             (Self::Keys, "env") => Some(Self::Variables),
@@ -29,8 +29,8 @@ impl Entries {
     }
 }
 
-/// Lays `upper` over `lower`: tables are merged, anything else is replaced, and so is an address given anew, a condition, and the table that
-/// says what a variable is.
+/// Merges `upper` over `lower`: tables are merged, anything else is replaced, and so are a new address, a condition, and the table that
+/// defines a variable.
 pub fn merge(lower: &mut Table, upper: Table) {
     lay(lower, upper, Entries::Keys);
 }

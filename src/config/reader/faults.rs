@@ -22,7 +22,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// What is known of the whole, for who reads a part of it: no problem yet, and what says nothing.
+    /// The same knowledge for reading a part, without the problems.
     pub(super) fn of_part(&self) -> Self {
         let Self { incomplete, garbled, checks, modules, .. } = self;
         let [incomplete, garbled, checks, modules] = [incomplete, garbled, checks, modules].map(Cell::clone);

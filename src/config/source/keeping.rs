@@ -1,4 +1,4 @@
-//! What is generated once and kept in a file: written when nothing stands in the way of the start any more.
+//! Values that are generated once and kept in a file: written once nothing prevents the start any more.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -9,21 +9,21 @@ use std::sync::PoisonError;
 use super::Environment;
 
 impl Environment {
-    /// Notes that `path` is to keep this value.
+    /// Records that this value has to be kept in `path`.
     pub fn keep(&self, path: PathBuf, value: &str) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(path, value.to_owned());
     }
 
-    /// The value that `path` is to keep; none where nothing was noted of it.
+    /// The value to keep in `path`, if one was recorded.
     pub fn to_be_kept(&self, path: &Path) -> Option<String> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
 
-    /// Writes every value that was noted, each file whole or not at all; whether each of them is ours. Where another replica was faster its
-    /// value is the one, and has to be read.
+    /// Writes all recorded values, each file completely or not at all; returns whether all of them are ours. If another replica was faster,
+    /// its value has to be read.
     ///
     /// # Errors
-    /// Which file cannot be made, and why.
+    /// The file that cannot be created, and why.
     pub fn keep_all(&self) -> Result<bool, String> {
         let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
         kept.iter().try_fold(true, |ours, (path, value)| Ok(make(path, value)? && ours))

@@ -51,12 +51,12 @@ impl Environment {
         Some(value)
     }
 
-    /// Notes the signal that came while something was asked, and ends the start.
+    /// Records the signal that arrived during a condition's command, which ends the start.
     pub fn note_stop(&self, number: i32) {
         self.stopped.store(number, Ordering::Release);
     }
 
-    /// That signal; none where none came.
+    /// That signal, if any.
     pub fn stopped_by(&self) -> Option<i32> {
         Some(self.stopped.load(Ordering::Acquire)).filter(|number| *number > 0)
     }

@@ -1,4 +1,4 @@
-//! Which of the arguments is meant.
+//! The position of an argument.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,10 +9,10 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
 
-/// More arguments than anybody gives.
+/// More arguments than any real command line has.
 const MOST: i64 = 1000;
 
-/// One argument by its number, from 1 or from the last one by -1, or any of them.
+/// One argument by its number, from 1, or from -1 for the last one; or any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     /// The one of this number.

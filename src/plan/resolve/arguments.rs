@@ -1,4 +1,4 @@
-//! `[options]`, `[[refuse]]`, `[[warn]]` and `[[arguments]]`: what the arguments of the container come to, before a mode is chosen.
+//! `[options]`, `[[refuse]]`, `[[warn]]` and `[[arguments]]`: evaluates the arguments of the container, before a mode is selected.
 
 mod options;
 
@@ -82,7 +82,7 @@ pub(super) fn refusals(root: &Section<'_>) {
     }
 }
 
-/// Says what every case of `[[warn]]` that holds has to say.
+/// Logs the warning of every case of `[[warn]]` that holds.
 pub(super) fn warnings(root: &Section<'_>) {
     let context = root.context();
     for node in root.list("warn").unwrap_or_default() {

@@ -133,7 +133,7 @@ impl<'c> Reader<'c, '_> {
             "var" => match keys.var.0.as_ref().filter(|_| is_whole).map(Text::value) {
                 Some(name) => match self.context.environment.lookup(&name) {
                     Ok(found) => self.compared(comparison, &name, found.map(|found| found.value).as_deref()),
-                    // A script that tests a variable looks at no file: what needs the value says what is wrong with it.
+                    // A script that tests a variable reads no file: an error is reported where the value is needed.
                     Err(why) => {
                         self.context.notice(format!("{why}; where {name} is tested it is what the variable itself is"));
                         self.compared(comparison, &name, self.context.environment.get(&name))

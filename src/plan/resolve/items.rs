@@ -7,7 +7,7 @@ use crate::config::reader::{Depth, Section};
 /// A text, and whether no part of it may be shown.
 pub(super) type Item = (String, bool);
 
-/// The texts of `key` that are not empty; none where it is not there or wrong.
+/// The texts of `key` that are not empty; none if it is missing or wrong.
 pub(super) fn read(section: &Section<'_>, key: &str, depth: Depth) -> Vec<Item> {
     let (context, what) = (section.context(), section.what(key));
     let Some(node) = section.node(key) else { return Vec::new() };

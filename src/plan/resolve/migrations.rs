@@ -67,7 +67,7 @@ pub(super) fn read(
     plan.map(|plan| MigrationPlan { condition, ..plan })
 }
 
-/// The migration under reading, in the environment that it has.
+/// The migration that is being read, in its environment.
 struct Reading<'c> {
     context: &'c Context<'c>,
     depth: Depth,
@@ -110,7 +110,7 @@ impl Reading<'_> {
         }
         let argv = if waits { command.or_else(|| Argv::new(vec![Word::plain("true")])) } else { command };
         let mut process = template.process(argv?, None);
-        // Without its portcullis nobody keeps the lock for it.
+        // Without its portcullis its lock is lost.
         process.attributes.parent_death_signal = libc::SIGKILL;
         Some(MigrationPlan {
             condition: ConditionPlan::Always,

@@ -107,7 +107,7 @@ impl Template {
         Self { variables, after: Predecessors::default(), account, keys, main }
     }
 
-    /// The same for something that runs once, as `section` has it; its variables are read before it, because it sees them.
+    /// The same for a one-off command in `section`; its variables are read first, because it sees them.
     pub(super) fn around(&self, section: &mut Section<'_>, around: &Around) -> Self {
         let keys = ProcessKeys {
             user: if around.user.0.is_some() { around.user.clone() } else { self.keys.user.clone() },

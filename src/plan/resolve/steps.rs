@@ -115,7 +115,7 @@ impl Steps<'_, '_> {
                 }
                 commands.retain(|_| holds);
                 if item.is_some() {
-                    // What is checked is the item, not the step.
+                    // The item is checked, not the step.
                     let check = read.plan.check.take();
                     for command in commands.iter_mut() {
                         command.check.clone_from(&check);
@@ -138,7 +138,7 @@ impl Steps<'_, '_> {
         Some(Found { plan: StepPlan { condition, ..found.plan }, ..found })
     }
 
-    /// The step, with one command for one item of its `each`; what it says sees its variables.
+    /// The step, with one command for one item of its `each`; its keys see its variables.
     fn item(&self, context: &Context<'_>, node: &Node, path: &str, depth: Depth) -> Option<Found> {
         let mut variables = self.template.variables.clone();
         let environment = variables.set_all(context.open(node, path, depth)?.table("env"));
@@ -246,7 +246,7 @@ fn interpreters(section: &Section<'_>, depth: Depth) -> BTreeMap<String, Argv> {
     keys.into_iter().filter_map(|key| command(&table, &key, depth).map(|argv| (key, argv))).collect()
 }
 
-/// Whether a condition speaks of the item of the step's `each`.
+/// Whether a condition refers to the item of the step's `each`.
 fn names_item(node: &Node) -> bool {
     match &node.value {
         Value::String(text) => text.contains("${@each") || text.contains("${@index"),

@@ -1,11 +1,11 @@
-//! Names in the order of `sort -V`: numbers in them by their value.
+//! Orders names like `sort -V`: numbers in them by their value.
 //!
-//! The rules are those that GNU coreutils documents ("Version sort ordering rules"): stretches that are no number and numbers alternate, a
-//! `~` comes before anything, letters come before other characters, and a file's extensions count only where all else is alike.
+//! The rules are those that GNU coreutils documents ("Version sort ordering rules"): other text and numbers alternate, a `~` comes before
+//! anything, letters come before other characters, and a file's extensions count only where all else is alike.
 
 use std::cmp::Ordering;
 
-/// How two names stand to each other.
+/// Compares two names.
 pub(super) fn compare(a: &[u8], b: &[u8]) -> Ordering {
     // Hidden ones come first.
     let hidden = |name: &[u8]| name.first() != Some(&b'.');
@@ -30,7 +30,7 @@ fn stem(name: &[u8]) -> &[u8] {
     name.get(..end).unwrap_or(name)
 }
 
-/// Where a character stands that is no digit; a digit, and the end, count as none.
+/// The rank of a character that is not a digit; a digit, and the end, count as none.
 fn rank(c: Option<u8>) -> u16 {
     match c {
         Some(b'~') => 0,
@@ -62,7 +62,7 @@ fn parts(mut a: &[u8], mut b: &[u8]) -> Ordering {
     Ordering::Equal
 }
 
-/// The number that a name begins with, without the zeros before it, and what follows it.
+/// The number at the beginning of a name, without leading zeros, and the rest.
 fn number(name: &[u8]) -> (&[u8], &[u8]) {
     let name = name.get(name.iter().take_while(|c| **c == b'0').count()..).unwrap_or_default();
     name.split_at(name.iter().take_while(|c| c.is_ascii_digit()).count())

@@ -24,11 +24,11 @@ enum Task {
     Prepare,
     /// Its check command runs.
     Check,
-    /// The condition of its command of this number is found out away from the loop.
+    /// The condition of its command of this number is evaluated on another thread.
     Weigh(usize),
-    /// The check of that command says whether it has anything to do.
+    /// The check of that command runs.
     CheckItem(usize),
-    /// That command runs, or is tried again after a pause.
+    /// That command runs, or is retried after a pause.
     Run(usize),
 }
 
@@ -40,9 +40,9 @@ pub(super) struct Stepping {
     current: Option<(StepId, Task)>,
     /// The commands of the current step.
     commands: Vec<ItemPlan>,
-    /// Commands of it that failed although it goes on, and why the last one did.
+    /// How many of its commands failed while it continues, and why the last one did.
     failed: Option<(usize, String)>,
-    /// Whether one of them was run.
+    /// Whether one of them has run.
     ran: bool,
     /// Failed attempts of its command.
     failures: u32,
@@ -157,7 +157,7 @@ impl Lifecycle {
         }
     }
 
-    /// News of what is found out away from the loop; those of a step that is over concern nothing.
+    /// The result of work on another thread; results for a finished step are dropped.
     pub(super) fn prepared(&mut self, now: Moment, inquiry: Inquiry, news: PreparedStep, effects: &mut Vec<Effect>) {
         let current = match inquiry {
             Inquiry::Migration => return self.migration_weighed(now, &news, effects),

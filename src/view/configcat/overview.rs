@@ -48,7 +48,7 @@ struct StageLine<'a> {
     counts: bool,
     began_s: Option<f64>,
     ended_s: Option<f64>,
-    /// What is to be said of how it ended: for those with authorized.
+    /// A note on how it ended, for authorized readers.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
 }

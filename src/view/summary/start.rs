@@ -16,7 +16,7 @@ pub(in crate::view) struct Bar<'a> {
     pub(in crate::view) length: Duration,
     /// How much of that it waited for another replica.
     pub(in crate::view) queued: Duration,
-    /// What is to be said of how it ended: a detail.
+    /// A note on how it ended: a detail.
     pub(in crate::view) note: Option<&'a str>,
 }
 

@@ -8,7 +8,7 @@ use crate::plan::argv::Word;
 use crate::plan::resolve::items;
 
 impl VariableChanges {
-    /// What each of `files` sets, one after another; one that is not there is passed over, as `[ -f ]` passes it over.
+    /// The variables of each of `files`, one after another; a missing file is skipped, as with `[ -f ]`.
     pub(super) fn source_files(&mut self, section: &Section<'_>, seen: &mut Environment) {
         let context = section.context();
         for (path, _) in items::read(section, "files", section.depth()) {

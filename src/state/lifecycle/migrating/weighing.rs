@@ -1,4 +1,4 @@
-//! The condition of the migration, which is found out away from the loop when its turn has come.
+//! The condition of the migration, which is evaluated on another thread when it is due.
 
 use super::{Effect, Lifecycle, Moment, StageState, StartStage, Task, Timer};
 use crate::state::event::PreparedStep;
@@ -25,7 +25,7 @@ impl Lifecycle {
         }
     }
 
-    /// Begins with the check, or with the lock where there is none by a command.
+    /// Begins with the check, or with the lock if there is no check command.
     pub(super) fn migrate(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if let Some(plan) = self.plan.migration.as_ref().filter(|plan| plan.waits) {
             effects.push(Effect::Arm(Timer::Schema, plan.lock_timeout));

@@ -1,10 +1,10 @@
-//! The commands of a step, one after another: weighed, checked, run, tried again, and what the failure of one means for the others.
+//! The commands of a step, one after another: their conditions, checks, runs and retries, and the effect of a failure on the others.
 
 use super::{Doing, Effect, Ended, Exit, Inquiry, Lifecycle, Moment, OnFailure, ProcessId, RunState, StageState, StepId, StepPlan, Task};
 use super::{retry, step_stage};
 
 impl Lifecycle {
-    /// Begins with the command of this number, or ends the step behind the last one.
+    /// Begins with the command of this number, or ends the step after the last one.
     pub(super) fn begin_item(&mut self, now: Moment, number: usize, effects: &mut Vec<Effect>) {
         self.stepping.failures = 0;
         let Some((id, item)) = self.stepping.current.and_then(|(id, _)| Some((id, self.stepping.commands.get(number)?))) else {
@@ -46,7 +46,7 @@ impl Lifecycle {
         }
     }
 
-    /// A command of the step has failed for good: that ends the step, unless the start shall go on and there are further ones.
+    /// A command of the step has failed finally: that ends the step, unless the start continues and there are further ones.
     pub(super) fn item_failed(&mut self, now: Moment, code: u8, why: &str, effects: &mut Vec<Effect>) {
         let Some((_, Task::CheckItem(number) | Task::Run(number))) = self.stepping.current else {
             return self.step_failed(now, code, why.to_owned(), effects);
