@@ -143,6 +143,8 @@ impl EventLog {
     pub fn next(&self, snapshot: &Snapshot, now: Moment) -> Option<Duration> {
         let next = match &snapshot.migration {
             Migration::Queued { since, .. } if !self.may_draw(snapshot) => migration::next_mention(*since, self.last_report),
+            // What has just begun is not "still" waited for.
+            _ if snapshot.phase_since.mono > self.last_report.mono => snapshot.phase_since.after(self.every(snapshot)),
             _ => self.last_report.after(self.every(snapshot)),
         };
         waits(snapshot).then(|| next.since(now))

@@ -166,6 +166,10 @@ mod tests {
     }
 
     fn migrating() -> Lifecycle {
+        migrating_since(at(0))
+    }
+
+    fn migrating_since(began: Moment) -> Lifecycle {
         let process = || ProcessPlan::new(Argv::new(vec![Word::plain("app")]).unwrap());
         let service =
             Service { name: "api".to_owned(), mode: None, instance: "api-2".to_owned(), host: String::new(), version: None, build: "0" };
@@ -175,7 +179,7 @@ mod tests {
             ..Plan::of(service)
         };
         let mut run = Lifecycle::new(Arc::new(plan), at(0));
-        run.apply(at(0), Event::Begin);
+        run.apply(began, Event::Begin);
         run
     }
 
@@ -243,6 +247,13 @@ mod tests {
             }
             assert_eq!(mentioned, expected, "woken {late:?} late");
         }
+    }
+
+    #[test]
+    fn a_wait_is_mentioned_five_seconds_after_it_began() {
+        let run = migrating_since(at(4));
+        let event_log = EventLog { terminal: false, ..EventLog::new(run.plan(), at(0)) };
+        assert_eq!(event_log.next(run.snapshot(), at(5)), Some(Duration::from_secs(4)));
     }
 
     #[test]
