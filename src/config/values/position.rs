@@ -16,7 +16,7 @@ const MOST: i64 = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     /// The one of this number.
-    At(i64),
+    Numbered(i64),
     /// Any of them.
     Any,
 }
@@ -29,7 +29,7 @@ impl Visitor<'_> for Position {
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self, E> {
-        let found = Some(Self::At(number)).filter(|_| (-MOST..=MOST).contains(&number));
+        let found = Some(Self::Numbered(number)).filter(|_| (-MOST..=MOST).contains(&number));
         found.ok_or_else(|| E::custom(format!("is `{SHOWN}`; expected a whole number from -{MOST} to {MOST}, or `any`,")))
     }
 
@@ -50,7 +50,7 @@ impl<'de> Deserialize<'de> for Position {
 impl Serialize for Position {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::At(number) => serializer.serialize_i64(*number),
+            Self::Numbered(number) => serializer.serialize_i64(*number),
             Self::Any => serializer.serialize_str("any"),
         }
     }

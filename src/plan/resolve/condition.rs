@@ -146,11 +146,11 @@ impl<'c> Reader<'c, '_> {
                     let holds = self.context.environment.arguments().iter().any(|argument| comparison.holds(Some(argument)));
                     Found::decided(holds, format!("an argument {}", comparison.words()))
                 }
-                Some(Position::At(0)) => {
+                Some(Position::Numbered(0)) => {
                     section.problem("argument", "is 0; the first argument is 1, the last is -1");
                     Found::nothing()
                 }
-                Some(Position::At(number)) => {
+                Some(Position::Numbered(number)) => {
                     let name = if number == -1 { "the last argument".to_owned() } else { format!("argument {number}") };
                     self.compared(comparison, &name, self.context.environment.argument(number))
                 }
