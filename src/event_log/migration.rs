@@ -16,13 +16,13 @@ const MENTIONED: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10
 /// How often a queue that lasts is mentioned.
 const MENTIONED_EVERY: Duration = Duration::from_secs(30);
 
-/// When a replica that began to queue at `since` mentions it next, having last said something at `last`.
-pub(super) fn next_mention(since: Moment, last: Moment) -> Moment {
-    let last = last.since(since);
-    let first = MENTIONED.into_iter().find(|after| last < *after);
+/// When a replica that began to queue at `since` mentions it next, having last said something at `mentioned`.
+pub(super) fn next_mention(since: Moment, mentioned: Moment) -> Moment {
+    let mentioned = mentioned.since(since);
+    let first = MENTIONED.into_iter().find(|after| mentioned < *after);
     since.after(first.unwrap_or_else(|| {
         let [.., last] = MENTIONED;
-        let rounds = last.saturating_sub(last).as_secs() / MENTIONED_EVERY.as_secs() + 1;
+        let rounds = mentioned.saturating_sub(last).as_secs() / MENTIONED_EVERY.as_secs() + 1;
         last + MENTIONED_EVERY.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
     }))
 }
