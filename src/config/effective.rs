@@ -90,6 +90,21 @@ impl Effective {
         }
     }
 
+    /// Leaves out the files and steps of other modes, which are not told either.
+    pub fn of_mode(&mut self, mode: &str) {
+        let named = |item: &Json| item.get("modes").and_then(Json::as_array).is_none_or(|names| names.iter().any(|name| name == mode));
+        for section in self.0.iter_mut().filter(|section| section.path.is_empty()) {
+            for entry in section.values.iter_mut().filter(|entry| ["files", "steps"].contains(&entry.key.as_str())) {
+                let items = entry.value.as_array_mut().map(std::mem::take).unwrap_or_default();
+                let mut items: Vec<Json> = items.into_iter().filter(named).collect();
+                for item in items.iter_mut().filter_map(Json::as_object_mut).filter(|item| item.contains_key("modes")) {
+                    item.insert("modes".to_owned(), json!([mode]));
+                }
+                entry.value = Json::Array(items);
+            }
+        }
+    }
+
     /// The sections that are told by themselves, and so not once more inside another.
     fn is_section(&self, path: &str, key: &str) -> bool {
         let below = dotted(path, key);
@@ -98,9 +113,13 @@ impl Effective {
     }
 
     fn own<'a>(&'a self, section: &'a Section) -> impl Iterator<Item = &'a Entry> {
-        // A table of the top level is told by its sections, or is of no matter to this run.
+        // A table of the top level is told by its sections, or is of no matter to this run, but for the conditions that files and steps name.
         let at_top = section.path.is_empty();
-        section.values.iter().filter(move |entry| !(self.is_section(&section.path, &entry.key) || at_top && entry.value.is_object()))
+        let is_told = move |entry: &&Entry| {
+            let by_sections = at_top && entry.value.is_object() && entry.key != "conditions";
+            !(self.is_section(&section.path, &entry.key) || by_sections)
+        };
+        section.values.iter().filter(is_told)
     }
 
     /// The whole of it as TOML, each value with a comment that tells where it comes from.

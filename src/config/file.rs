@@ -48,6 +48,8 @@ pub struct What {
     /// The variables that are replaced in `template` or `content`, as `envsubst` replaces them: `$NAME` and `${NAME}`, and the forms with a default; one
     /// that is unset becomes empty, all else stays. `NAME_*` and `*` mean those that are set.
     pub variables: Option<Vec<Text>>,
+    /// What a variable of `template` becomes that is unset and has no default, where no `variables` are listed.
+    pub unset_variables: Unset,
     /// Whether the text is added at the end of what is there, unless it is in it already.
     pub append: bool,
     /// Texts that are replaced in `template`, `content` or `copy`, or in what is there.
@@ -56,6 +58,18 @@ pub struct What {
     pub delete: bool,
     /// What is neither copied nor deleted: names, or paths below the source that begin with `/`; `*` stands for any text.
     pub exclude: Vec<Text>,
+}
+
+/// What a variable becomes that is unset and has no default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Unset {
+    /// The start ends, and names it with the number of its line.
+    #[default]
+    Error,
+    /// Nothing, as with a shell and with `envsubst`.
+    Empty,
 }
 
 /// Whose a file is, and who may do what with it.

@@ -170,6 +170,24 @@ impl Template {
         self.0.iter().map(part).collect()
     }
 
+    /// The same, in which a variable is empty that is unset and has no default.
+    #[must_use]
+    pub fn with_empty_for_unset(self) -> Self {
+        let part = |part| match part {
+            TemplatePart::Literal(text) => TemplatePart::Literal(text),
+            TemplatePart::Value { source, otherwise } => {
+                let otherwise = match otherwise {
+                    Otherwise::Refuse => Otherwise::Default { colon: false, text: Self(Vec::new()) },
+                    Otherwise::Default { colon, text } => Otherwise::Default { colon, text: text.with_empty_for_unset() },
+                    Otherwise::Instead { colon, text } => Otherwise::Instead { colon, text: text.with_empty_for_unset() },
+                    message @ Otherwise::Message(_) => message,
+                };
+                TemplatePart::Value { source, otherwise }
+            }
+        };
+        Self(self.0.into_iter().map(part).collect())
+    }
+
     /// Whether it is one variable and nothing else.
     fn is_sole_value(&self) -> bool {
         matches!(self.0.as_slice(), [TemplatePart::Value { .. }])

@@ -10,7 +10,7 @@ use crate::config::environment::Variables;
 use crate::config::interpolate::Text;
 use crate::config::process::ProcessKeys;
 use crate::config::started::Started;
-use crate::config::values::{Deferred, Maybe, Named, Number};
+use crate::config::values::{Deferred, Maybe, Named, Numbers};
 
 /// When a module is started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,8 +45,9 @@ pub enum OnExit {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Family {
-    /// How many there are, named `NAME-0`, `NAME-1`, …, where `${@instance}` is the number; by default one, without a number.
-    pub instances: Option<Number<0, 1000>>,
+    /// How many there are, named `NAME-0`, `NAME-1`, …, where `${@instance}` is the number; by default one, without a number. A range has
+    /// other numbers: `"5..8"` are 5, 6 and 7.
+    pub instances: Option<Numbers>,
     /// Who has to be up before it is started: other modules, and `main`.
     pub after: Deferred<Vec<Text>>,
     /// There is such a module only where it holds.

@@ -18,10 +18,10 @@ macro_rules! presets {
 }
 
 /// Every preset by name; a family's versions from the newest to the oldest.
-const PRESETS: [(&str, &str); 28] = presets!(
+const PRESETS: [(&str, &str); 29] = presets!(
     "celery" "dify" "dify@1.16.0" "dify@1.15.0" "dify@1.14.0" "dify@1.13.1" "dify@1.13.0" "dify@1.11.3" "dify@1.11.2" "dify@1.10.1"
     "dify@1.10.0" "dify@1.9.2" "dify@1.9.0" "dify@1.8.0" "dify@1.7.1" "dify@1.7.0" "dify@1.4.0" "dify@0.15.3" "dify@0.15.0" "dify@0.14.0"
-    "dify@0.11.2" "dify@0.7.2" "dify@0.6.16" "django" "gunicorn" "node" "ragflow" "rails"
+    "dify@0.11.2" "dify@0.7.2" "dify@0.6.16" "django" "gunicorn" "laravel" "node" "ragflow" "rails"
 );
 
 /// The families that have versions, and the one from which on the family's own preset holds: the first after its newest version.

@@ -1,18 +1,21 @@
 //! `${NAME}` in a whole file, which has dollars of its own: in all of it by our grammar, or of the listed variables alone as `envsubst(1)` has it.
 
+use crate::config::file::Unset;
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::source::Environment;
 
 /// Replaces every `${…}` by the grammar of the configuration. `$${` stands for a `${` that stays; every other `$` is left as it is.
+/// `unset`: what one becomes that is unset and has no default.
 ///
 /// # Errors
 /// What is wrong, with the number of its line.
-pub fn every(text: &str, environment: &Environment) -> Result<Text, String> {
+pub fn every(text: &str, environment: &Environment, unset: Unset) -> Result<Text, String> {
     let mut findings = Findings::default();
     let mut pieces = Vec::new();
     for (number, line) in numbered(text, open_at_end) {
         let why = |why: String| format!("line {number}: {why}");
         let template = Template::parse(&quoted(line)).map_err(why)?;
+        let template = if unset == Unset::Empty { template.with_empty_for_unset() } else { template };
         pieces.extend(template.expand(environment, &mut findings).pieces().iter().cloned());
         if let Some(first) = findings.problems.first() {
             return Err(why(first.clone()));
@@ -175,17 +178,23 @@ mod tests {
             ("${UNSET:-two\nlines}\n", "two\nlines\n"),
             ("no newline", "no newline"),
         ] {
-            assert_eq!(every(text, &environment()).map(|text| text.value()), Ok(result.to_owned()), "{text}");
+            assert_eq!(every(text, &environment(), Unset::Error).map(|text| text.value()), Ok(result.to_owned()), "{text}");
         }
+        for (text, result) in
+            [("a ${UNSET} ${HOST}", "a  db"), ("${UNSET:-${EMPTY:+x}${UNSET}}", ""), ("${HOST:+<${UNSET}>}", "<>"), ("${UNSET:-d}", "d")]
+        {
+            assert_eq!(every(text, &environment(), Unset::Empty).map(|text| text.value()), Ok(result.to_owned()), "{text}");
+        }
+        assert!(every("${UNSET:?name it}", &environment(), Unset::Empty).is_err());
         for (text, problem) in [
             ("a\nb ${UNSET}\n", "line 2: UNSET is not set"),
             ("a\n\n${UNSET:?name it}\n", "line 3: UNSET is not set: name it"),
             ("\n${HOST", "line 2: a `${` without its `}`"),
         ] {
-            let why = every(text, &environment()).err().unwrap();
+            let why = every(text, &environment(), Unset::Error).err().unwrap();
             assert!(why.starts_with(problem), "{text}: {why}");
         }
-        assert!(every("${DB_PASSWORD}", &environment()).unwrap().is_secret());
+        assert!(every("${DB_PASSWORD}", &environment(), Unset::Empty).unwrap().is_secret());
     }
 
     #[test]
@@ -241,7 +250,7 @@ mod tests {
 
         #[test]
         fn a_text_without_braces_is_left_alone(text in "[^{]*") {
-            prop_assert_eq!(every(&text, &environment()).unwrap().value(), text);
+            prop_assert_eq!(every(&text, &environment(), Unset::Error).unwrap().value(), text);
         }
     }
 }

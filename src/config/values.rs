@@ -1,6 +1,7 @@
 //! Values with a rule of their own: what they take, and what the schema says of them. None ever prints what it was given.
 
 mod mode;
+mod numbers;
 pub mod process;
 mod shape;
 pub mod signal;
@@ -17,6 +18,7 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
 pub use mode::FileMode;
+pub use numbers::Numbers;
 pub use shape::{Deferred, Maybe, Named, OneOrMore};
 pub use size::Size;
 pub use text::Scalar;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use crate::config::file::Unset;
 use crate::config::interpolate::Text;
 use crate::config::source::Environment;
 pub use crate::config::values::FileMode;
@@ -73,6 +74,8 @@ pub enum FileText {
         from: PathBuf,
         /// The variables that are replaced in it; none: all, by the grammar of the configuration.
         variables: Option<Vec<String>>,
+        /// What one becomes that is unset, where all are replaced.
+        unset: Unset,
         /// What they are.
         values: Values,
     },

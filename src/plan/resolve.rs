@@ -107,7 +107,10 @@ fn resolved(request: &RunOptions, context: Context<'_>) -> Result<(Plan, Effecti
     let context = context.in_environment(&after);
     // Where the start is refused nothing else is looked at.
     let plan = if context.is_refused() { Plan::of(Service::default()) } else { read(&context, tree, &given, variables, bare) };
-    let effective = context.effective();
+    let mut effective = context.effective();
+    if let Some(mode) = &plan.service.mode {
+        effective.of_mode(mode);
+    }
     Ok((Plan { remarks: context.remarks(), notices: context.finish()?, ..plan }, effective))
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::config::interpolate::{Findings, Template, Text};
 use crate::config::source::Environment;
-use crate::plan::file::{FileMode, FileText, Owner, Replacement, Values};
+use crate::plan::file::{FileMode, FileText, Owner, Replacement, Unset, Values};
 
 /// A user that no image has.
 const STRANGER: u32 = 54_321;
@@ -150,7 +150,12 @@ fn a_secret_is_for_its_owner_alone() {
     let home = Home::new();
     let environment = Environment::new([("DB_PASSWORD", "a secret of prepare"), ("HOST", "db")]);
     let template = home.with("conf.template", "host ${HOST} $host\npassword ${DB_PASSWORD}\n");
-    let text = |variables| FileText::Template { from: template.clone(), variables, values: Values(Arc::new(environment.clone())) };
+    let text = |variables| FileText::Template {
+        from: template.clone(),
+        variables,
+        unset: Unset::Error,
+        values: Values(Arc::new(environment.clone())),
+    };
     let write = |variables| FileAction::Write { text: text(variables), append: false, replace: Vec::new() };
     let reader = is_root().then_some(Owner { uid: Some(STRANGER), gid: Some(STRANGER) });
     let file = FilePlan { reader, ..plan(home.at("conf"), write(None)) };

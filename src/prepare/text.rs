@@ -27,11 +27,11 @@ pub(super) fn render(text: &FileText) -> Result<Rendered, Fault> {
     let of = |text: &Text| Rendered { bytes: text.value().into_bytes(), has_secret: text.is_secret() };
     match text {
         FileText::Content(content) => Ok(of(content)),
-        FileText::Template { from, variables, values } => {
+        FileText::Template { from, variables, unset, values } => {
             let template = String::from_utf8(read(from)?).map_err(|_| Fault::of("render", from, "it is not UTF-8"))?;
             let rendered = match variables {
                 Some(names) => substitute::listed(&template, names, &values.0),
-                None => substitute::every(&template, &values.0),
+                None => substitute::every(&template, &values.0, *unset),
             };
             rendered.map(|text| of(&text)).map_err(|why| Fault::of("render", from, why))
         }

@@ -2,6 +2,7 @@
 
 mod compose;
 mod dify;
+mod entrypoints;
 mod swarm;
 mod ways;
 

@@ -6,6 +6,9 @@
 mod case;
 mod image;
 mod outcome;
+mod plans;
+mod presets;
+mod waits;
 
 use crate::support::portcullis::Exit;
 use crate::support::{Dir, Portcullis, Running, Stopwatch, root, secs, variable};
@@ -41,8 +44,10 @@ scripts! {
     laravel "laravel",
     netbox "netbox",
     nextcloud "nextcloud",
+    odoo "odoo",
     open_webui "open-webui",
     paperless "paperless",
+    plane "plane",
     ragflow "ragflow",
     rails "rails",
     redash "redash",
@@ -77,6 +82,10 @@ fn ids(user: &str) -> (u32, u32) {
 enum By<'a> {
     Script(&'a Path),
     Portcullis(&'a str),
+    /// The same with its checks, where no server is.
+    Waits(&'a str),
+    /// What portcullis says that it would do.
+    Plan(&'a str),
 }
 
 /// Starts a case in its image.
@@ -87,14 +96,16 @@ fn start(cases: &Cases, case: &Case, by: By<'_>, tree: &Tree, mounts: &Dir) -> R
             tree.script(&cases.script, dir);
             ("yes", cases.script.start.iter().map(|word| word.replace("{dir}", "/box/script")).collect())
         }
-        By::Portcullis(text) => {
+        By::Portcullis(text) | By::Waits(text) | By::Plan(text) => {
             tree.text("portcullis.toml", text);
-            let bare = if case.bare.unwrap_or(cases.image.bare) { &["--bare"][..] } else { &[] };
-            let words = ["/portcullis", "run"].iter().chain(bare).chain(&["-c", "/portcullis.toml", "--"]);
-            ("no", words.map(|word| (*word).to_owned()).collect())
+            let bare = matches!(by, By::Portcullis(_)) && case.bare.unwrap_or(cases.image.bare);
+            let bare = if bare { &["--bare"][..] } else { &[] };
+            let command = if matches!(by, By::Plan(_)) { "plan" } else { "run" };
+            let words = [&["/portcullis", command], bare, &["-c", "/portcullis.toml", "--"]].concat();
+            ("no", words.into_iter().map(str::to_owned).collect())
         }
     };
-    let here = case.here.as_ref().filter(|_| matches!(by, By::Portcullis(_)));
+    let here = case.here.as_ref().filter(|_| !matches!(by, By::Script(_)));
     words.extend(here.unwrap_or(&case.args).iter().cloned());
     let enter = mounts.file("enter.sh", &helper("enter.sh"));
     let (root, shared) = (tree.root().display(), image::shared().display());
@@ -102,7 +113,7 @@ fn start(cases: &Cases, case: &Case, by: By<'_>, tree: &Tree, mounts: &Dir) -> R
     let mut run = Portcullis::new().in_pid_namespace().through("unshare --uts bash").program(&enter).without("PATH");
     if matches!(by, By::Script(_)) {
         run = run.without("PORTCULLIS_HEALTH__LISTEN").without("PORTCULLIS_HEALTH__SOCKET");
-    } else {
+    } else if !matches!(by, By::Waits(_)) {
         for (key, value) in &cases.image.without_servers {
             run = run.env(&format!("PORTCULLIS_{key}"), value);
         }
@@ -235,7 +246,7 @@ fn the_page_and_the_heads_say_what_is_there() {
     for name in NAMES {
         let (cases, text) = (Cases::read(name), std::fs::read_to_string(configuration(name)).unwrap());
         let Script { repository, paths, commit, lines, .. } = &cases.script;
-        let (ours, commit) = (text.lines().count(), &commit[..10]);
+        let (ours, commit) = (text.lines().count(), commit.get(..10).unwrap_or(commit));
         let count = cases.all.len();
         let row = format!(
             "| [{name}](../docker/entrypoints/{name}/portcullis.toml) | {repository} `{}` | {commit} | {lines} | {ours} | {count} |",

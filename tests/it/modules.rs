@@ -316,15 +316,15 @@ fn fifty_modules_start_and_stop_within_the_deadline_and_leave_nothing() {
 
 #[test]
 fn what_is_wrong_with_modules_is_said_at_once() {
-    let tables = "[checks.two]\nurl = \"process:nobody\"\n[modules.one]\ncommand = [\"x\"]\nafter = [\"two\", \"mian\"]\n[modules.two]\ncommand = [\"x\", { args = true }]\n\
-         after = [\"one\"]\ninstances = -1\n[modules.main]\ncommand = []\non_exit = \"stop\"\nstop_on = \"HUP\"\n";
+    let tables = "[checks.two]\nurl = \"process:nobody\"\n[modules.one]\ncommand = [\"x\"]\nafter = [\"two\", \"mian\"]\ninstances = -1\n[modules.two]\ncommand = [\"x\", { args = true }]\n\
+         after = [\"one\"]\n[modules.main]\ncommand = []\non_exit = \"stop\"\nstop_on = \"HUP\"\n";
     let output = Portcullis::new().config(&format!("[modes.api]\ncommand = [\"true\"]\n{tables}")).args(["plan"]).output().exits(78);
     let said = output.stderr;
     for words in [
         "`after` in [modules.one] names the unknown module `mian`; did you mean `main`?",
         "modules wait for each other in a circle: `one` after `two` after `one`",
         "the container's arguments are the main process'",
-        "`instances` in [modules.two] is `-1`",
+        "`instances` in [modules.one] is `-1`",
         "a module cannot be named `main`",
         "`command` in [modules.main] names no program",
         "`on_exit` in [modules.main] is `stop`",

@@ -48,7 +48,7 @@ const VALUES: [&str; 24] = [
 fn seeds() -> Vec<String> {
     let mut seeds: Vec<String> = preset::names().filter_map(|name| preset::find(name).ok()).map(|(_, text)| text.to_owned()).collect();
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    for directory in ["docker/demo", "docker/example", "docker/ragflow"] {
+    for directory in ["docker/demo", "docker/example"] {
         for entry in std::fs::read_dir(root.join(directory)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "toml") {

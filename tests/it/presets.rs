@@ -3,93 +3,260 @@
 use crate::support::child::polite;
 use crate::support::{Certificates, Http, MariaDb, Portcullis, Postgres, Proxy, Redis, StandIns, eventually, own_address, secs};
 
-/// Its preset, its variables, its arguments, and the calls that come of them (a check is asked before its lock and under it); `PORT`
-/// stands for the port that answers.
-type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str], &'static [&'static str]);
+/// Its preset, its variables, its arguments, the files and programs in its directory, and the calls that come of them (a check is asked
+/// before its lock and under it); `PORT` stands for the port that answers.
+struct Row {
+    preset: &'static str,
+    variables: &'static [(&'static str, &'static str)],
+    arguments: &'static [&'static str],
+    files: &'static [&'static str],
+    calls: &'static [&'static str],
+}
 
-const ROWS: [Row; 13] = [
-    (
-        "celery",
-        &[("CELERY_APP", "app.celery"), ("CELERY_CONCURRENCY", "3")],
-        &["-E"],
-        &["celery -A app.celery worker --loglevel INFO --concurrency 3 -E"],
-    ),
-    (
-        "celery",
-        &[("MODE", "beat"), ("CELERY_APP", "app.celery"), ("LOG_LEVEL", "DEBUG"), ("CELERY_OPTIONS", "-s /tmp/x")],
-        &[],
-        &["celery -A app.celery beat --loglevel DEBUG -s /tmp/x"],
-    ),
-    (
-        "django",
-        &[("DJANGO_PROJECT", "site"), ("WEB_CONCURRENCY", "2"), ("MIGRATION_ENABLED", "true")],
-        &["--preload"],
-        &[
+const NONE: Row = Row { preset: "", variables: &[], arguments: &[], files: &[], calls: &[] };
+
+const ROWS: &[Row] = &[
+    Row {
+        preset: "celery",
+        variables: &[("CELERY_APP", "app.celery"), ("CELERY_CONCURRENCY", "3")],
+        arguments: &["-E"],
+        calls: &["celery -A app.celery worker --loglevel INFO --concurrency 3 -E"],
+        ..NONE
+    },
+    Row {
+        preset: "celery",
+        variables: &[("MODE", "beat"), ("CELERY_APP", "app.celery"), ("LOG_LEVEL", "DEBUG"), ("CELERY_OPTIONS", "-s /tmp/x")],
+        files: &["celerybeat.pid"],
+        calls: &["celery -A app.celery beat --loglevel DEBUG -s /tmp/x"],
+        ..NONE
+    },
+    Row {
+        preset: "celery",
+        variables: &[("MODE", "flower"), ("CELERY_APP", "app.celery")],
+        calls: &["celery -A app.celery inspect ping", "celery -A app.celery flower"],
+        ..NONE
+    },
+    Row {
+        preset: "django",
+        variables: &[("DJANGO_PROJECT", "site"), ("WEB_CONCURRENCY", "2"), ("MIGRATION_ENABLED", "true")],
+        arguments: &["--preload"],
+        calls: &[
             "python manage.py migrate --check",
             "python manage.py migrate --check",
             "python manage.py migrate --noinput",
             "gunicorn --bind 0.0.0.0:PORT --workers 2 site.wsgi:application --preload",
         ],
-    ),
-    ("django", &[("DJANGO_PROJECT", "site"), ("MODE", "worker"), ("MIGRATION_ENABLED", "true")], &[], &["celery -A site worker"]),
-    (
-        "gunicorn",
-        &[("GUNICORN_APP", "app:app"), ("WEB_CONCURRENCY", "2"), ("GUNICORN_OPTIONS", "-k gevent"), ("MIGRATION_ENABLED", "true")],
-        &[],
-        &["flask db upgrade", "gunicorn --bind 0.0.0.0:PORT --workers 2 --timeout 200 -k gevent app:app"],
-    ),
-    ("node", &[("MIGRATION_ENABLED", "true")], &["--verbose"], &["npm run migrate", "node server.js --verbose"]),
-    (
-        "node",
-        &[("MODE", "worker"), ("WORKER_ENTRY", "jobs.js"), ("NODE_ARGS", "--max-old-space-size=64")],
-        &[],
-        &["node --max-old-space-size=64 jobs.js"],
-    ),
-    (
-        "rails",
-        &[("MIGRATION_ENABLED", "true")],
-        &[],
-        &[
-            "bundle exec rails db:abort_if_pending_migrations",
-            "bundle exec rails db:abort_if_pending_migrations",
-            "bundle exec rails db:migrate",
-            "bundle exec puma --bind tcp://0.0.0.0:PORT",
+        ..NONE
+    },
+    Row {
+        preset: "django",
+        variables: &[
+            ("DJANGO_PROJECT", "site"),
+            ("WEB_CONCURRENCY", "2"),
+            ("COLLECTSTATIC", "yes"),
+            ("COMPRESS_ENABLED", "True"),
+            ("DJANGO_SUPERUSER_USERNAME", "admin"),
         ],
-    ),
-    ("rails", &[("MODE", "worker"), ("SIDEKIQ_OPTIONS", "-c 5")], &[], &["bundle exec sidekiq -c 5"]),
-    (
-        "ragflow",
-        &[("WS", "2"), ("HOSTNAME", "one")],
-        &["--init-superuser"],
-        &[
-            "python3 -c from api.db.db_models import init_database_tables; init_database_tables()",
+        arguments: &["/start"],
+        calls: &[
+            "python manage.py collectstatic --noinput",
+            "python manage.py compress",
+            "python manage.py createsuperuser --noinput",
+            "gunicorn --bind 0.0.0.0:PORT --workers 2 site.wsgi:application",
+        ],
+        ..NONE
+    },
+    Row {
+        preset: "django",
+        variables: &[("DJANGO_PROJECT", "site"), ("MODE", "worker"), ("MIGRATION_ENABLED", "true"), ("CELERY_CONCURRENCY", "2")],
+        calls: &["celery -A site worker --concurrency 2"],
+        ..NONE
+    },
+    Row {
+        preset: "django",
+        variables: &[("DJANGO_PROJECT", "site"), ("COLLECTSTATIC", "true")],
+        arguments: &["/start-celerybeat"],
+        files: &["celerybeat.pid"],
+        calls: &["celery -A site beat"],
+    },
+    Row {
+        preset: "django",
+        variables: &[("DJANGO_PROJECT", "site"), ("CELERY_FLOWER_USER", "a"), ("CELERY_FLOWER_PASSWORD", "b c")],
+        arguments: &["/start-flower"],
+        calls: &["celery -A site inspect ping", "celery -A site -b  flower --basic_auth=a:b c"],
+        ..NONE
+    },
+    Row {
+        preset: "gunicorn",
+        variables: &[
+            ("GUNICORN_APP", "app:app"),
+            ("WEB_CONCURRENCY", "2"),
+            ("GUNICORN_OPTIONS", "-k gevent"),
+            ("MIGRATION_ENABLED", "true"),
+        ],
+        calls: &["flask db upgrade", "gunicorn --bind 0.0.0.0:PORT --workers 2 --timeout 200 -k gevent app:app"],
+        ..NONE
+    },
+    Row {
+        preset: "gunicorn",
+        variables: &[("GUNICORN_APP", "app:app"), ("WEB_CONCURRENCY", "2"), ("MIGRATION_ENABLED", "true")],
+        files: &["alembic.ini", "prestart.sh"],
+        calls: &["alembic upgrade head", "sh prestart.sh", "gunicorn --bind 0.0.0.0:PORT --workers 2 --timeout 200 app:app"],
+        ..NONE
+    },
+    Row {
+        preset: "laravel",
+        variables: &[("AUTORUN_ENABLED", "true")],
+        calls: &[
+            "php /var/www/html/artisan storage:link",
+            "php /var/www/html/artisan config:clear",
+            "php /var/www/html/artisan migrate --force",
+            "php /var/www/html/artisan optimize",
+            "php-fpm",
+        ],
+        ..NONE
+    },
+    Row {
+        preset: "laravel",
+        variables: &[("MIGRATION_ENABLED", "true"), ("APP_BASE_DIR", "/srv")],
+        calls: &["php /srv/artisan migrate --force", "php-fpm"],
+        ..NONE
+    },
+    Row { preset: "laravel", variables: &[("MODE", "worker")], calls: &["php /var/www/html/artisan queue:work --tries=3"], ..NONE },
+    Row { preset: "laravel", arguments: &["php", "artisan", "schedule:work"], calls: &["php artisan schedule:work"], ..NONE },
+    Row {
+        preset: "node",
+        variables: &[("MIGRATION_ENABLED", "true")],
+        arguments: &["--verbose"],
+        calls: &["npm run migrate", "node server.js --verbose"],
+        ..NONE
+    },
+    Row {
+        preset: "node",
+        variables: &[("MIGRATION_ENABLED", "true")],
+        files: &["prisma/schema.prisma", "node_modules/.bin/prisma"],
+        calls: &["prisma migrate deploy", "node server.js"],
+        ..NONE
+    },
+    Row {
+        preset: "node",
+        variables: &[("MODE", "worker"), ("WORKER_ENTRY", "jobs.js"), ("NODE_ARGS", "--max-old-space-size=64")],
+        calls: &["node --max-old-space-size=64 jobs.js"],
+        ..NONE
+    },
+    Row {
+        preset: "rails",
+        files: &["bin/rails"],
+        calls: &[
+            "rails db:abort_if_pending_migrations",
+            "rails db:abort_if_pending_migrations",
+            "rails db:prepare",
+            "rails server --binding 0.0.0.0",
+        ],
+        ..NONE
+    },
+    Row {
+        preset: "rails",
+        variables: &[("MIGRATION_ENABLED", "false")],
+        files: &["bin/rails", "bin/thrust"],
+        calls: &["thrust ./bin/rails server --binding 0.0.0.0"],
+        ..NONE
+    },
+    Row {
+        preset: "rails",
+        arguments: &["./bin/thrust", "./bin/rails", "server"],
+        files: &["bin/rails", "bin/thrust"],
+        calls: &[
+            "rails db:abort_if_pending_migrations",
+            "rails db:abort_if_pending_migrations",
+            "rails db:prepare",
+            "thrust ./bin/rails server",
+        ],
+        ..NONE
+    },
+    Row { preset: "rails", variables: &[("MODE", "worker"), ("SIDEKIQ_OPTIONS", "-c 5")], calls: &["bundle exec sidekiq -c 5"], ..NONE },
+    Row { preset: "rails", variables: &[("MODE", "worker")], files: &["bin/jobs"], calls: &["jobs"], ..NONE },
+    Row {
+        preset: "ragflow",
+        arguments: &["--init-superuser", "--enable-adminserver", "--host-id=one"],
+        calls: &[
+            "python3 -c from api.db.db_models import init_database_tables as init_web_db; init_web_db()",
+            "nginx",
+            "python3 admin/server/admin_server.py",
             "python3 api/ragflow_server.py --init-superuser",
             "python3 rag/svr/sync_data_source.py",
             "python3 rag/svr/task_executor.py -i one_0 -t common",
-            "python3 rag/svr/task_executor.py -i one_1 -t common",
         ],
-    ),
-    ("ragflow", &[("MODE", "executor"), ("HOSTNAME", "one")], &[], &["python3 rag/svr/task_executor.py -i one_0 -t common"]),
-    ("dify", &[("MODE", "job")], &["create-tenant"], &["flask create-tenant"]),
-    ("dify@0.15.3", &[("MODE", "beat")], &[], &["celery -A app.celery beat --loglevel INFO"]),
+        ..NONE
+    },
+    Row {
+        preset: "ragflow",
+        arguments: &["--disable-webserver", "--consumer-no-beg=4", "--consumer-no-end=6", "--host-id=one"],
+        calls: &[
+            "python3 -c from api.db.db_models import init_database_tables as init_web_db; init_web_db()",
+            "python3 rag/svr/sync_data_source.py",
+            "python3 rag/svr/task_executor.py -i one_4 -t common",
+            "python3 rag/svr/task_executor.py -i one_5 -t common",
+        ],
+        ..NONE
+    },
+    Row { preset: "dify", variables: &[("MODE", "job")], arguments: &["create-tenant"], calls: &["flask create-tenant"], ..NONE },
+    Row { preset: "dify@0.15.3", variables: &[("MODE", "beat")], calls: &["celery -A app.celery beat --loglevel INFO"], ..NONE },
+];
+
+const PROGRAMS: [&str; 17] = [
+    "alembic", "bundle", "celery", "flask", "gunicorn", "jobs", "nginx", "node", "npm", "php", "php-fpm", "prisma", "python", "python3",
+    "rails", "sh", "thrust",
+];
+
+/// What checks whether there is work, and what is over once it is done, by words of its call; everything else stays.
+const ASKS: [&str; 2] = ["--check", "abort_if"];
+const ONCE: [&str; 14] = [
+    "migrate",
+    "db upgrade",
+    "upgrade head",
+    "-c from",
+    "create-tenant",
+    "db:prepare",
+    "storage:link",
+    "config:clear",
+    "optimize",
+    "collectstatic",
+    "compress",
+    "createsuperuser",
+    "inspect ping",
+    "prestart.sh",
 ];
 
 /// Programs stay, but for what migrates, checks and is run by hand; a check that is asked says that there is work.
-const DO: &str = r#"case "$*" in *--check|*abort_if*) exit 1 ;; *migrate*|"db upgrade"|"-c from"*|create-tenant) exit 0 ;; esac
-"#;
+fn does() -> String {
+    let case = |words: &[&str], code: u8| {
+        let patterns: Vec<String> = words.iter().map(|words| format!("*\"{words}\"*")).collect();
+        format!("{}) exit {code} ;; ", patterns.join("|"))
+    };
+    format!("case \"$*\" in {}{}esac\ntrap 'exit 0' 3\n{}", case(&ASKS, 1), case(&ONCE, 0), polite())
+}
 
 #[test]
 fn every_preset_runs_its_programs() {
-    for (preset, variables, arguments, calls) in ROWS {
+    for Row { preset, variables, arguments, files, calls } in ROWS {
         let app = Http::answering(200, "{\"status\": \"green\"}");
-        let programs = StandIns::new(&["bundle", "celery", "flask", "gunicorn", "node", "npm", "python", "python3"]);
+        let programs = StandIns::new(&PROGRAMS);
         let here = format!("127.0.0.1:{}", app.port);
         let mut run = programs.run_beside_others(preset, arguments).env("PORT", app.port.to_string());
-        for program in ["bundle", "celery", "flask", "gunicorn", "node", "npm", "python", "python3"] {
-            run = run.env(&format!("DO_{program}"), format!("{DO}{}", polite()));
+        for name in *files {
+            let path = run.dir().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match name.rsplit_once("bin/") {
+                Some((_, program)) => std::os::unix::fs::symlink(programs.path().join(program), path).unwrap(),
+                None => std::fs::write(path, "").unwrap(),
+            }
+        }
+        for program in PROGRAMS {
+            run = run.env(&format!("DO_{}", program.replace('-', "_")), does());
         }
         // The dependencies that these name without being asked to.
-        let named: &[&str] = match preset {
+        let named: &[&str] = match *preset {
             "ragflow" => &["DB", "REDIS", "DOC_ENGINE", "STORAGE"],
             "dify" | "dify@0.15.3" => &["DB", "REDIS"],
             _ => &[],
@@ -101,38 +268,44 @@ fn every_preset_runs_its_programs() {
         if !named.is_empty() {
             run = run.env("PORTCULLIS_HEARTBEAT__ENABLED", "false");
         }
-        if preset == "ragflow" {
-            run = run.env("PORTCULLIS_MODES__SERVER__STARTED__URL", format!("tcp://{here}"));
+        if *preset == "ragflow" {
+            run = outside_its_image(run, &here);
         }
-        if preset == "ragflow" || variables.contains(&("MIGRATION_ENABLED", "true")) {
+        if *preset == "ragflow" || variables.contains(&("MIGRATION_ENABLED", "true")) {
             run = run.env("PORTCULLIS_MIGRATIONS__LOCK", "none");
         }
-        for (name, value) in variables {
+        for (name, value) in *variables {
             run = run.env(name, *value);
         }
         let mut run = run.start();
-        if calls == ["flask create-tenant"] {
+        if *calls == ["flask create-tenant"] {
             run.exits(0);
         } else {
             run.until_status("/readyz", 200, secs(60));
             run.until_stdout("ready", secs(20));
             // Each has to have set its traps.
-            let stay = calls
-                .iter()
-                .filter(|call| !["--check", "abort_if", "migrate", "db upgrade", "-c from"].iter().any(|word| call.contains(word)));
+            let stay = calls.iter().filter(|call| !ASKS.iter().chain(&ONCE).any(|word| call.contains(word)));
             let stay = stay.count();
             eventually("its modules are there, too", secs(20), || (run.said().0.matches("ready").count() >= stay).then_some(()));
             run.signal(15);
-            run.exits(0);
+            // `sleep` stands beside modules alone, and takes no signal.
+            run.exits(if arguments.contains(&"--disable-webserver") { 143 } else { 0 });
         }
         let mut made: Vec<String> =
             programs.calls().iter().map(|call| call.words.join(" ").replace(&app.port.to_string(), "PORT")).collect();
         // Behind the migration the server and the modules say in any order that they run.
-        if let Some(running) = made.get_mut(1..).filter(|_| preset == "ragflow") {
+        if let Some(running) = made.get_mut(1..).filter(|_| *preset == "ragflow") {
             running.sort();
         }
-        assert_eq!(made, calls, "{preset} {variables:?}");
+        assert_eq!(made, *calls, "{preset} {variables:?} {arguments:?}");
+        assert!(!run.dir().join("celerybeat.pid").exists(), "the mark of a beat that was stopped is taken away");
     }
+}
+
+/// RAGFlow's preset where the files of its image are not, and its server answers elsewhere.
+fn outside_its_image(run: Portcullis, server: &str) -> Portcullis {
+    let run = run.env("PORTCULLIS_FILES", "[]").env("PORTCULLIS_MODULES__NGINX__COMMAND", "[\"nginx\"]");
+    run.env("PORTCULLIS_MODES__SERVER__STARTED__URL", format!("tcp://{server}"))
 }
 
 /// What hosted databases and the libraries of these languages put into the URL is no reason to stop.
@@ -175,9 +348,8 @@ fn ragflow_waits_for_its_own_servers_migrates_under_its_lock_and_beats() {
     let servers = [(3306, mariadb.port), (6379, redis.port), (9200, search.port), (9000, store.port)];
     let doors: Vec<_> = servers.into_iter().map(|(port, server)| Proxy::at((here, port), server)).collect();
     let app = Http::answering(200, "");
-    let programs = StandIns::new(&["python3"]);
-    let mut run =
-        programs.run_beside_others("ragflow", &[]).env("PORTCULLIS_MODES__SERVER__STARTED__URL", format!("tcp://127.0.0.1:{}", app.port));
+    let programs = StandIns::new(&["nginx", "python3"]);
+    let mut run = outside_its_image(programs.run_beside_others("ragflow", &[]), &format!("127.0.0.1:{}", app.port));
     let tell = "case \"$*\" in \"-c from\"*) echo tables; exit 0 ;; esac\n".to_owned() + &polite();
     for name in ["MYSQL_HOST", "REDIS_HOST", "ES_HOST", "MINIO_HOST"] {
         run = run.env(name, here.to_string());
@@ -185,7 +357,7 @@ fn ragflow_waits_for_its_own_servers_migrates_under_its_lock_and_beats() {
     for name in ["DB", "REDIS", "DOC_ENGINE", "STORAGE"] {
         run = run.env(&format!("PORTCULLIS_CHECKS__{name}__INTERVAL"), "200ms").env(&format!("PORTCULLIS_CHECKS__{name}__TIMEOUT"), "1s");
     }
-    run = run.env("DO_python3", tell).env("HOSTNAME", "one");
+    run = run.env("DO_python3", tell).env("DO_nginx", polite());
     let mut run = run.start();
     run.until_status("/healthz", 200, secs(60));
     let told = run.get("/v1/system/healthz").json();
@@ -227,19 +399,16 @@ fn a_preset_is_listed_in_a_line_and_means_the_same_as_a_file() {
     let list = Portcullis::new().args(["preset"]).output().exits(0).stdout;
     let names: Vec<&str> = list.lines().map(|line| line.split_once("  ").expect("a name and a line").0.trim()).collect();
     let alone: Vec<&str> = names.iter().copied().filter(|name| !name.contains('@')).collect();
-    assert_eq!(alone, ["celery", "dify", "django", "gunicorn", "node", "ragflow", "rails"]);
+    assert_eq!(alone, ["celery", "dify", "django", "gunicorn", "laravel", "node", "ragflow", "rails"]);
     let versions: Vec<&str> = names.iter().copied().filter(|name| name.starts_with("dify@")).collect();
     assert!(names.len() == alone.len() + versions.len() && versions.contains(&"dify@0.6.16"), "{names:?}");
     for name in names {
         let text = Portcullis::new().args(["preset", name]).output().exits(0).stdout;
         let plan = |run: Portcullis, more: &[&str]| {
             let run = run.env("GUNICORN_APP", "a:a").env("CELERY_APP", "a").env("DJANGO_PROJECT", "a").env("PORTCULLIS_INSTANCE_ID", "one");
-            run.without("PORTCULLIS_HEALTH__LISTEN")
-                .without("PORTCULLIS_HEALTH__SOCKET")
-                .args(["plan", "--json"].iter().chain(more))
-                .output()
-                .exits(0)
-                .stdout
+            let here = run.dir().display().to_string();
+            let run = run.without("PORTCULLIS_HEALTH__LISTEN").without("PORTCULLIS_HEALTH__SOCKET");
+            run.args(["plan", "--json"].iter().chain(more)).output().exits(0).stdout.replace(&here, "")
         };
         // Where each value comes from differs, and nothing else.
         let plan = |run: Portcullis, more: &[&str]| {

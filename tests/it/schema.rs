@@ -199,16 +199,16 @@ fn the_schema_takes_every_configuration_that_is_shown() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let schema: Value = serde_json::from_str(&Portcullis::new().args(["schema"]).output().exits(0).stdout).unwrap();
     let mut shown: Vec<String> = crate::documents::examples("toml").into_iter().map(|(_, text)| text).collect();
-    let directories =
-        ["docker/demo", "docker/example", "docker/ragflow", "src/presets"].map(|name| std::fs::read_dir(root.join(name)).unwrap());
+    let entrypoints = std::fs::read_dir(root.join("docker/entrypoints")).unwrap().map(|entry| entry.unwrap().path());
+    let directories = ["docker/demo", "docker/example", "src/presets"].map(|name| root.join(name)).into_iter().chain(entrypoints);
     let before = shown.len();
-    for entry in directories.into_iter().flatten() {
+    for entry in directories.flat_map(|path| std::fs::read_dir(path).unwrap()) {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             shown.push(std::fs::read_to_string(path).unwrap());
         }
     }
-    assert!(shown.len() >= before + 3 + 8, "{}", shown.len() - before);
+    assert!(shown.len() >= before + 2 + 9 + 15, "{}", shown.len() - before);
     let cases: Vec<Value> = shown.iter().map(|toml| json!({ "toml": toml, "refused": false })).collect();
     let told = validate(&Dir::new(), &json!({ "schema": schema, "cases": cases }));
     assert!(told.ends_with("agree"), "{told}");

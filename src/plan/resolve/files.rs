@@ -146,7 +146,11 @@ impl Reading<'_, '_> {
                     format!("is all that is said; add what is done with it: one of `{known}`, or `mode`, `owner` or `replace`"),
                 );
             }
-            return self.only(&["variables", "append", "delete", "exclude", "keep", "secret"], "what is there already", "");
+            return self.only(
+                &["variables", "unset_variables", "append", "delete", "exclude", "keep", "secret"],
+                "what is there already",
+                "",
+            );
         };
         if let Some(other) = other.first() {
             section.problem(other, format!("stands beside `{action}`; a file has one of them"));
@@ -157,12 +161,36 @@ impl Reading<'_, '_> {
             }
         }
         match *action {
-            "template" | "content" => self.only(&["delete", "exclude", "recursive"], "a text", action),
-            "copy" => self.only(&["variables", "append"], "a copy", action),
-            "directory" => self.only(&["variables", "append", "replace", "delete", "exclude", "secret"], "a directory", action),
-            "link" => self.only(&["variables", "append", "replace", "delete", "exclude", "secret", "mode", "recursive"], "a link", action),
+            "template" => {
+                self.only(&["delete", "exclude", "recursive"], "a text", action);
+                if section.has("variables") {
+                    self.only(&["unset_variables"], "listed variables, which become empty", "variables");
+                }
+            }
+            "content" => self.only(&["unset_variables", "delete", "exclude", "recursive"], "a text", action),
+            "copy" => self.only(&["variables", "unset_variables", "append"], "a copy", action),
+            "directory" => {
+                let none = ["variables", "unset_variables", "append", "replace", "delete", "exclude", "secret"];
+                self.only(&none, "a directory", action);
+            }
+            "link" => {
+                let none = ["variables", "unset_variables", "append", "replace", "delete", "exclude", "secret", "mode", "recursive"];
+                self.only(&none, "a link", action);
+            }
             _ => {
-                let none = ["variables", "append", "replace", "delete", "exclude", "secret", "mode", "owner", "recursive", "keep"];
+                let none = [
+                    "variables",
+                    "unset_variables",
+                    "append",
+                    "replace",
+                    "delete",
+                    "exclude",
+                    "secret",
+                    "mode",
+                    "owner",
+                    "recursive",
+                    "keep",
+                ];
                 self.only(&none, "what is removed", action);
                 if what.path.value().is_some_and(|path| self.values.0.place(path).components().count() < 2) {
                     section.problem("path", "is the root directory, which cannot be removed");
@@ -191,7 +219,7 @@ impl Reading<'_, '_> {
         let append = what.append;
         if section.has("template") {
             let from = self.place("template", &what.template)?;
-            let text = FileText::Template { from, variables, values: self.values.clone() };
+            let text = FileText::Template { from, variables, unset: what.unset_variables, values: self.values.clone() };
             return Some(FileAction::Write { text, append, replace });
         }
         if section.has("content") {

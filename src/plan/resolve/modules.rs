@@ -2,12 +2,13 @@
 
 mod order;
 
+use std::ops::Range;
+
 use crate::config::module::{Family, ModuleSection, ModuleStart, OnExit};
 use crate::config::node::{Entry, Node};
 use crate::config::problem::Problem;
 use crate::config::process::{MainKeys, ProcessKeys, RestartPolicy};
 use crate::config::reader::{Context, Depth, Section};
-use crate::config::values::Number;
 use crate::plan::argv::Argv;
 use crate::plan::process::StartSign;
 use crate::plan::resolve::argv::Builder;
@@ -23,8 +24,8 @@ struct Written<'c> {
     /// Whether its `when` holds, and modules that start when it does are wanted.
     used: bool,
     start: ModuleStart,
-    /// Whether it is numbered, and how many there are.
-    instances: Option<u32>,
+    /// Whether it is numbered, and by which numbers.
+    instances: Option<Range<u32>>,
     after: Predecessors,
 }
 
@@ -62,10 +63,11 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
     let (mut plans, mut own) = (Vec::new(), Vec::new());
     for module in &written {
         // The form of one is looked at even where there shall be none.
-        let depth = if module.used && module.instances != Some(0) { depth } else { Depth::Syntax };
-        let numbers: Vec<Option<u32>> = match module.instances {
-            None | Some(0) => vec![None],
-            Some(count) => (0..count).map(Some).collect(),
+        let some = !module.instances.as_ref().is_some_and(Range::is_empty);
+        let depth = if module.used && some { depth } else { Depth::Syntax };
+        let numbers: Vec<Option<u32>> = match &module.instances {
+            Some(numbers) if some => numbers.clone().map(Some).collect(),
+            _ => vec![None],
         };
         for (index, number) in numbers.into_iter().enumerate() {
             let name = number.map_or_else(|| module.entry.key.clone(), |number| format!("{}-{number}", module.entry.key));
@@ -77,7 +79,7 @@ pub(super) fn read(root: &Section<'_>, general: &General<'_>, wanted: Wanted, fi
             if index == 0 {
                 section.context().absorb(context);
             }
-            let Some((plan, checks)) = found.filter(|_| module.used && wanted != Wanted::None && module.instances != Some(0)) else {
+            let Some((plan, checks)) = found.filter(|_| module.used && wanted != Wanted::None && some) else {
                 continue;
             };
             let checks_from = first_check + own.len();
@@ -108,7 +110,9 @@ fn write<'c>(modules: &Section<'c>, entry: &'c Entry, depth: Depth, wanted: Want
     let used = condition::holds(context, form.node("when"), &path, depth) && (wanted != Wanted::First || is_first());
     let mut section = context.open(&entry.node, &path, if used { depth } else { Depth::Syntax })?;
     let Family { instances, start, .. } = section.part();
-    Some(Written { entry, path, used, start, instances: instances.and_then(Number::to), after: Predecessors::read(&section) })
+    // Where `instances` is wrong there is at least one, and its `${@instance}` is right.
+    let instances = instances.map(|numbers| numbers.0).or_else(|| section.has("instances").then_some(0..1));
+    Some(Written { entry, path, used, start, instances, after: Predecessors::read(&section) })
 }
 
 fn instance<'c>(

@@ -104,7 +104,7 @@ pub struct There {
 
 impl Children {
     /// Sends what is left below us a signal: adopted orphans and members of groups whose leader has ended, and for KILL everything.
-    /// [`send_signals`](Self::see_off) does it.
+    /// [`send_signals`](Self::send_signals) does it.
     ///
     /// Never `kill(-1)`: with the host's pid namespace that would reach the host's processes.
     pub fn signal_survivors(&mut self, number: i32) {

@@ -16,6 +16,21 @@ pub struct Cases {
     pub otherwise: Otherwise,
     #[serde(rename = "cases")]
     pub all: Vec<Case>,
+    /// What is waited for, in some of them.
+    #[serde(default)]
+    pub waits: Vec<Wait>,
+}
+
+/// What is waited for in one case, before all calls that follow.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wait {
+    pub case: String,
+    /// The calls by which the script waits, the first of which counts; none: it does not wait, and here all is waited for first.
+    #[serde(default)]
+    pub calls: Vec<String>,
+    /// The checks that are waited for, as they are logged: `db (postgres://app@db:5432/app)`.
+    pub checks: Vec<String>,
 }
 
 /// Where the script is read, which is nowhere in this repository.

@@ -73,7 +73,8 @@ fn call(bytes: &[u8], given: &BTreeMap<String, String>, random: &[String]) -> Op
 }
 
 impl Call {
-    fn is(&self, patterns: &[String]) -> bool {
+    /// Whether one of these patterns fits it.
+    pub fn is(&self, patterns: &[String]) -> bool {
         let words = self.run.join(" ");
         patterns.iter().any(|pattern| matches(pattern, &words))
     }

@@ -105,7 +105,7 @@ fn is_behind_main(after: &After, name: &str, depth: usize) -> bool {
 /// Gives every instance its predecessors. One that this run does not use is nobody to wait for.
 pub(super) fn apply(plans: &mut [ModulePlan], written: &[Written<'_>], after: &After) {
     let family = |plan: &ModulePlan| {
-        let of = |module: &&Written<'_>| match module.instances {
+        let of = |module: &&Written<'_>| match &module.instances {
             None => plan.name == module.entry.key,
             Some(_) => plan.name.rsplit_once('-').is_some_and(|(name, number)| name == module.entry.key && number.parse::<u32>().is_ok()),
         };

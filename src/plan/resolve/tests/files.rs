@@ -116,6 +116,11 @@ fn what_cannot_be_meant_is_told() {
         ("path = '/a'\ncopy = '${EMPTY:-}'", "`copy` in [files] is empty; a path is wanted"),
         ("path = '/a'\ncopy = '/b'\nlink = '/c'", "`link` in [files] stands beside `copy`; a file has one of them"),
         ("path = '/a'\nlink = '/c'\nmode = '0600'", "`mode` in [files] means nothing for a link (`link`)"),
+        ("path = '/a'\ncopy = '/c'\nunset_variables = 'empty'", "`unset_variables` in [files] means nothing for a copy (`copy`)"),
+        (
+            "path = '/a'\ntemplate = '/c'\nvariables = ['A']\nunset_variables = 'empty'",
+            "`unset_variables` in [files] means nothing for listed variables, which become empty (`variables`)",
+        ),
         ("path = '/a'\ndirectory = true\nmode = 640", "is a number; write it in octal and in quotes, as \"0640\""),
         ("path = '/a'\ndirectory = true\nmode = 'rw'", "is `rw`; a mode as \"0640\" or \"u+rwX,g-w\" is wanted"),
         ("path = '/a'\ndirectory = true\nowner = 'no-such-user'", "knows no user `no-such-user` in /etc/passwd"),

@@ -51,7 +51,12 @@ fn instances_are_numbered_and_counted_by_a_variable() {
     assert_eq!((own(first), own(second)), (vec!["tcp://127.0.0.1:9000".to_owned()], vec!["tcp://127.0.0.1:9001".to_owned()]));
     assert_eq!(plan.checks.iter().map(|check| check.name.as_str()).collect::<Vec<_>>(), ["executor-0.port", "executor-1.port"]);
     assert!(plan.checks.iter().all(|check| check.wait.is_zero()));
-    assert_eq!(modules(toml, &[("WS", "0")]).iter().map(|module| module.name.as_str()).collect::<Vec<_>>(), ["last"]);
+    for (count, names) in [("0", &["last"][..]), ("5..7", &["executor-5", "executor-6", "last"]), ("5..5", &["last"])] {
+        assert_eq!(modules(toml, &[("WS", count)]).iter().map(|module| module.name.as_str()).collect::<Vec<_>>(), names, "{count}");
+    }
+    let wrong = problems(&format!("{BASE}{toml}"), &[("WS", "7..5")], &[]);
+    let said = "`instances` in [modules.executor], from WS, is `7..5`; a whole number from 0 to 1000 is wanted, or a range as `5..8` for 5, 6 and 7";
+    assert!(wrong.len() == 1 && wrong[0].contains(said), "{wrong:?}");
 }
 
 #[test]

@@ -38,7 +38,12 @@ fn every_mode_of_every_preset_can_be_planned() {
                 ("DATABASE_URL", "postgres://a:b@db/app"),
                 ("DB_HOST", "db"),
             ]);
-            let plan = of(preset, &variables).unwrap_or_else(|problems| panic!("{preset} {mode}: {problems}"));
+            // The arguments are the whole command in some modes.
+            let arguments =
+                (mode == "command" || mode == "server" && preset == "rails").then(|| vec!["./bin/rails".into(), "server".into()]);
+            let request = RunOptions { preset: Some(preset.to_owned()), arguments: arguments.unwrap_or_default(), ..RunOptions::default() };
+            let environment = Environment::new(variables.iter().copied());
+            let plan = resolve(&request, &environment).unwrap_or_else(|problems| panic!("{preset} {mode}: {problems}"));
             let refused = plan.refusal.is_some();
             assert!(!refused || mode == "job", "{preset} {mode}");
             assert_eq!(plan.main.is_none(), refused || mode == "migration", "{preset} {mode}");
@@ -173,6 +178,12 @@ fn ragflows_dependencies_bear_the_names_of_its_healthz() {
     assert_eq!(names(&others)[0], "db postgres://rag_flow@postgres:5432/rag_flow");
     assert_eq!(names(&others)[2..], ["doc_engine http://infinity:23820/admin/node/current"]);
     assert_eq!(names(&[("DOC_ENGINE", "opensearch")])[2], "doc_engine http://opensearch01:9201/_cluster/health");
+    assert_eq!(names(&[("DOC_ENGINE", "seekdb"), ("MYSQL_PORT", "3307")])[0], "db mysql://root@mysql:3307/rag_flow");
+    assert_eq!(names(&[("DOC_ENGINE", "seekdb")])[2], "doc_engine tcp://seekdb:2881");
+    let gauss = [("DB_TYPE", "GaussDB"), ("GAUSSDB_METADATA_HOST", "g"), ("GAUSSDB_METADATA_PORT", "8000")];
+    assert_eq!(names(&gauss)[0], "db tcp://g:8000");
+    let plan = of("ragflow", &gauss).unwrap();
+    assert!(matches!(plan.migration.unwrap().lock, LockPlan::Redis { .. }), "it has a login of its own kind");
 }
 
 #[test]
