@@ -42,16 +42,17 @@ pub fn listed(text: &str, patterns: &[String], environment: &Environment) -> Res
         };
         let (written, after) = rest.split_at(length);
         let number = text[..text.len() - rest.len()].matches('\n').count() + 1;
-        rest = after;
         // An empty default makes `$NAME` and `${NAME}` empty if the variable is unset.
         let inner = written.trim_start_matches('$').trim_start_matches('{').trim_end_matches('}');
         let plain = inner.bytes().all(is_of_name);
         let template = Template::parse(&if plain { format!("${{{inner}:-}}") } else { quoted(written) });
-        // A form that only a shell understands stays, as with `envsubst`.
+        // A form that only a shell understands stays, as with `envsubst`; a listed variable within it is replaced.
         let Ok(template) = template else {
-            literal.push_str(written);
+            literal.push('$');
+            rest = &rest[1..];
             continue;
         };
+        rest = after;
         pieces.extend(Text::literal(std::mem::take(&mut literal)).pieces().iter().cloned());
         pieces.extend(template.expand(environment, &mut findings).pieces().iter().cloned());
         if let Some(first) = findings.problems.first() {
@@ -205,6 +206,7 @@ mod tests {
             ("$HOST ${HOST} $host ${PORT} $PORT", "db db $host ${PORT} $PORT"),
             ("${UNSET:-x${PORT}} <$UNSET> ${UNSET}", "x5432 <> "),
             ("${HOST%.*} ${HOST ${HOST", "${HOST%.*} ${HOST ${HOST"),
+            ("${HOST$HOST}", "${HOSTdb}"),
             ("$HOSTNAME $$HOST {$HOST}", "$HOSTNAME $db {db}"),
             ("$N_X ${N_X}", "$N_X ${N_X}"),
         ] {
