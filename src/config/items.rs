@@ -21,8 +21,8 @@ pub enum Items {
 #[serde(default)]
 #[schemars(inline, deny_unknown_fields, extend("required" = ["split"]))]
 pub struct Parts {
-    /// The text; blanks around a part, and parts without a character, are left out.
+    /// The text; blanks around a part and empty parts are dropped.
     pub split: Option<Text>,
-    /// What stands between two parts; by default blanks.
+    /// The separator of the parts; by default blanks.
     pub at: Option<Text>,
 }

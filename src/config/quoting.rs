@@ -214,7 +214,7 @@ impl<'t> Reader<'t> {
 }
 
 fn only_a_shell(c: char) -> String {
-    format!("has a `{c}`, which only a shell can do; quote it, or name the shell that does it, as `sh -c '…'`")
+    format!("has a `{c}`, which only a shell can do; quote it, or name the shell that does it, for example `sh -c '…'`")
 }
 
 #[cfg(test)]

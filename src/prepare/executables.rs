@@ -1,4 +1,4 @@
-//! The programs of a start, looked for before anything is waited for: a misspelt one ends it at once, and not after the migration.
+//! Searches for the programs of a start before the waits, so that a misspelt one ends the start at once, and not after the migration.
 
 use std::path::{Path, PathBuf};
 
@@ -10,16 +10,16 @@ use crate::process::executable::near;
 use crate::process::spawn::{InheritedEnvironment, places};
 use crate::secret::scrub;
 
-/// A program that is not there.
+/// A missing program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Whether the start is sure to fail for want of it: nothing before its turn can make it, and what wants it has to succeed.
+    /// Whether the start will certainly fail without it: no earlier step can create it, and what needs it has to succeed.
     pub certain: bool,
-    /// What is missing, what wants it, and what may be meant.
+    /// What is missing, what needs it, and a similar name.
     pub sentence: String,
 }
 
-/// Who wants a program, how many of the steps are done before its turn, and whether the start can go on without it.
+/// What needs a program, how many steps run before it, and whether the start can continue without it.
 struct Wanted<'p> {
     process: &'p ProcessPlan,
     who: String,
@@ -27,7 +27,7 @@ struct Wanted<'p> {
     spared: bool,
 }
 
-/// The programs of the plan that are nowhere, in the order of the start. It looks at the file system.
+/// The missing programs of the plan, in the order of the start. It reads the file system.
 pub(super) fn missing(plan: &Plan, inherited: &InheritedEnvironment) -> Vec<Missing> {
     let mut found: Vec<Missing> = Vec::new();
     for Wanted { process, who, before, spared } in wanted(plan) {
@@ -38,11 +38,11 @@ pub(super) fn missing(plan: &Plan, inherited: &InheritedEnvironment) -> Vec<Miss
         }
         let maker = plan.steps.iter().take(before).find(|step| may_make(step, &places));
         let near = near(program, &places).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        let later = maker.map(|maker| format!(", unless the step {} makes it", maker.name)).unwrap_or_default();
+        let later = maker.map(|maker| format!(", unless the step {} creates it", maker.name)).unwrap_or_default();
         let check = if near.is_empty() && maker.is_none() { "; check the name, PATH and the image" } else { "" };
         let sentence = scrub(&format!("cannot start {program}, the program of {who}: it was not found{later}{near}{check}"));
         if !found.iter().any(|other| other.sentence == sentence) {
-            // A start that failed may be held for somebody to look at it: then it has to begin.
+            // A failed start may be held for inspection: then it has to begin.
             found.push(Missing { certain: maker.is_none() && !spared && !plan.hold, sentence });
         }
     }
@@ -85,12 +85,12 @@ fn wanted(plan: &Plan) -> Vec<Wanted<'_>> {
     wanted
 }
 
-/// Whether nothing has this path. What cannot be looked at may be there, and the start of the program says why it cannot be.
+/// Whether nothing exists at this path. A path that cannot be examined may exist; starting the program reports the error.
 fn is_nowhere(place: &Path) -> bool {
     place.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Whether a step may put something at one of these places: a command may make anything, a file what lies at its path or below.
+/// Whether a step may create one of these paths: a command may create anything, a file its path and everything below.
 fn may_make(step: &StepPlan, places: &[PathBuf]) -> bool {
     match &step.action {
         StepAction::File(file) => match file.action {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_nowhere_is_named_with_the_nearest_unless_somebody_may_make_it() {
+    fn a_missing_program_is_reported_with_the_nearest_name_unless_a_step_may_create_it() {
         let home = std::env::temp_dir().join(format!("portcullis-executables-{}", std::process::id()));
         std::fs::create_dir_all(&home).unwrap();
         std::fs::write(home.join("gunicorn"), "").unwrap();
@@ -125,7 +125,7 @@ mod tests {
         plan.main = Some(process("gunicron"));
         let sentence = "cannot start gunicron, the program of the process: it was not found; did you mean `gunicorn`?".to_owned();
         assert_eq!(missing(&plan, &inherited), [Missing { certain: true, sentence }]);
-        // A file of another place cannot be it, one of this place can.
+        // A file at another path cannot create it, one at this path can.
         let file = |path: PathBuf| {
             let action = FileAction::Copy { from: "/x".into(), delete: false, exclude: Vec::new(), replace: Vec::new() };
             let file = FilePlan { path, action, owner: None, mode: None, recursive: false, keep: false, secret: None, reader: None };
@@ -136,7 +136,7 @@ mod tests {
         plan.steps = vec![file(home.clone())];
         let found = missing(&plan, &inherited);
         assert!(
-            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy makes it")),
+            found.iter().all(|missing| !missing.certain && missing.sentence.contains("unless the step the copy creates it")),
             "{found:?}"
         );
         // What comes after its turn makes nothing for it, and one that may be made before it is no error.

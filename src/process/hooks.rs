@@ -15,13 +15,13 @@ use crate::plan::ProcessPlan;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::step::{HookOrder, HooksPlan};
 
-/// Directories below each other at most: more is a loop of mounts.
+/// The maximum depth of directories: more is a loop of mounts.
 const DEEPEST: usize = 32;
 
 /// A command for each program that there is, in the order of their names; none for a directory that is absent.
 ///
 /// # Errors
-/// The directory cannot be read, in words that follow "it".
+/// The directory cannot be read; the text continues a sentence after "it".
 pub fn commands(plan: &HooksPlan) -> Result<Vec<ProcessPlan>, String> {
     let mut files = Vec::new();
     collect(&plan.directory, plan, 0, &mut files)?;
@@ -53,7 +53,7 @@ fn collect(directory: &Path, plan: &HooksPlan, depth: usize, files: &mut Vec<Pat
     Ok(())
 }
 
-/// The command of one file; none, which is said, for one that nobody can run.
+/// The command of one file; none, with a log line, for one that cannot be run.
 fn command(plan: &HooksPlan, file: &Path) -> Option<ProcessPlan> {
     let word = Word::plain(file.to_string_lossy());
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_run_is_run_by_name() {
+    fn an_executable_is_found_by_name() {
         let directory = std::env::temp_dir().join(format!("portcullis-hooks-{}", std::process::id()));
         fs::create_dir_all(directory.join("sub")).unwrap();
         for (name, mode) in [("20-b", 0o755), ("10-a", 0o755), ("30-c.php", 0o644), ("notes.txt", 0o644), ("Z", 0o755), ("sub/deep", 0o755)]

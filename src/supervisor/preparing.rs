@@ -31,12 +31,12 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) struct Preparer {
     mailbox: Mailbox,
-    /// Whether what is under way is to be left off.
+    /// Whether the current preparation is cancelled.
     cancelled: Arc<AtomicBool>,
 }
 
 impl Preparer {
-    /// Its news go to `mailbox`.
+    /// Results go to `mailbox`.
     pub(super) fn new(mailbox: Mailbox) -> Self {
         Self { mailbox, cancelled: Arc::default() }
     }
@@ -53,18 +53,19 @@ impl Preparer {
                 }
                 Work::Condition(_) => PreparedStep::Skipped,
             }));
-            let fault = |_| PreparedStep::Failed(Exit::Internal.code(), "failed by a fault of portcullis itself; see the log".to_owned());
+            let fault =
+                |_| PreparedStep::Failed(Exit::Internal.code(), "failed by an internal error of portcullis; see the log".to_owned());
             if !cancelled.load(Ordering::Relaxed) {
                 mailbox.send(Event::Prepared(inquiry, news.unwrap_or_else(fault)));
             }
         };
         if let Err(error) = sys::start_thread("step", body) {
-            let why = format!("cannot begin: there is no room for another thread ({error}); check the limits");
+            let why = format!("cannot begin: no further thread can be created ({error}); check the limits");
             self.mailbox.send(Event::Prepared(inquiry, PreparedStep::Failed(Exit::Internal.code(), why)));
         }
     }
 
-    /// Leaves off what is under way.
+    /// Cancels the current preparation.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
@@ -91,26 +92,26 @@ fn prepare(inquiry: Inquiry, step: &StepPlan, cancelled: &AtomicBool, mailbox: &
     }
 }
 
-/// Whether a command of a condition ends with 0 in time; it is a child of the loop's like every other, and killed after that.
+/// Whether a command of a condition exits with 0 in time; it is a child of the loop like all others, and killed after that.
 fn passes(command: &ProcessPlan, mailbox: &Mailbox) -> bool {
     let (answer, answered) = oneshot::channel();
     mailbox.request(ProcessRequest::Run(Box::new(command.clone()), answer));
     let program = command.argv.words().first().map_or("", Word::shown);
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else {
-        warn!("the condition `{program}` cannot be asked, so it does not hold: there is no room for it; check the limits");
+        warn!("the condition `{program}` cannot be tested, so it does not hold: its process cannot be created; check the limits");
         return false;
     };
     let ended = runtime.block_on(async { tokio::time::timeout(StepPlan::CONDITION_LIMIT, answered).await });
     match ended {
         Ok(Ok(Ok(ended))) => ended == Ended::Code(0),
         Ok(Ok(Err(why))) => {
-            warn!("the condition `{program}` cannot be asked, so it does not hold: {why}");
+            warn!("the condition `{program}` cannot be tested, so it does not hold: {why}");
             false
         }
-        // Everything is on its way out.
+        // The shutdown has begun.
         Ok(Err(_)) => false,
         Err(_) => {
-            // It is killed once it is seen that nobody waits for it any more.
+            // The loop kills it because the receiver is dropped.
             mailbox.ring();
             warn!("the condition `{program}` took longer than 10s, so it does not hold");
             false

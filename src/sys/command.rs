@@ -1,4 +1,4 @@
-//! Asks a program whether something is so, before anything is supervised: it ends within a limit, or it is killed.
+//! Runs a test command before anything is supervised: it ends within a limit, or it is killed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,14 +23,14 @@ pub enum Unanswered {
     Because(String),
 }
 
-/// The longest pause between two looks at it: the pauses grow up to this.
+/// The longest pause between two checks of its end: the pauses grow up to this.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether the command of these words, in an environment of these variables, ends with 0 within `limit`. It has nothing to read, and what
 /// it writes to standard output is dropped. A TERM, INT, QUIT or HUP that arrives meanwhile ends it.
 ///
 /// # Errors
-/// Why it could not be asked.
+/// Why it could not be run.
 pub fn succeeds(words: &[&str], variables: &BTreeMap<OsString, OsString>, limit: Duration) -> Result<bool, Unanswered> {
     let Some((program, arguments)) = words.split_first() else { return Err(Unanswered::Because("it has no word".to_owned())) };
     let mut command = Command::new(program);
@@ -41,7 +41,7 @@ pub fn succeeds(words: &[&str], variables: &BTreeMap<OsString, OsString>, limit:
     })?;
     let answer = wait(&mut child, limit);
     if answer.is_err() {
-        // The whole group: what it started would outlive it.
+        // The whole group, because its children would outlive it.
         let _ = super::send(i32::try_from(child.id()).unwrap_or(i32::MAX).saturating_neg(), libc::SIGKILL);
         let _ = child.wait();
     }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_asked_and_one_that_hangs_is_killed_with_what_it_started() {
+    fn a_program_is_run_and_one_that_hangs_is_killed_with_its_children() {
         let variables: BTreeMap<OsString, OsString> = std::env::vars_os().chain([("ANSWER".into(), "0".into())]).collect();
         let ask = |script: &str, limit| succeeds(&["sh", "-c", script], &variables, Duration::from_millis(limit));
         assert_eq!(ask("exit $ANSWER", 10_000), Ok(true));

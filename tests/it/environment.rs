@@ -1,4 +1,4 @@
-//! What the processes find in their environment, and what of it comes from the machine.
+//! The environment of the processes, and its values that come from the machine.
 
 use crate::support::{Dir, Portcullis, eventually, left_out, root, secs, unique};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// None where this machine lets nobody make one.
+    /// None if this machine does not permit one.
     fn granting(microseconds: u32) -> Option<Self> {
         let (one, two) = (Path::new("/sys/fs/cgroup/cpu"), Path::new("/sys/fs/cgroup"));
         let name = unique("portcullis-it");
@@ -96,12 +96,12 @@ fn several_replicas_have_one_generated_key() {
 }
 
 #[test]
-fn a_command_that_fails_hangs_or_says_too_much_is_78_with_the_reason() {
+fn a_command_that_fails_hangs_or_writes_too_much_is_78_with_the_reason() {
     for (command, words) in [
         ("command = ['false']", "ended with"),
         ("command = ['no-such-program']", "was not found"),
         ("command = ['sleep', '600'], timeout = '100ms'", "did not end within 100ms"),
-        ("command = ['sh', '-c', 'yes | head -c 70000']", "says more than 64 KiB"),
+        ("command = ['sh', '-c', 'yes | head -c 70000']", "writes more than 64 KiB"),
     ] {
         let config = format!("[env]\nA = {{ {command} }}\n[modes.api]\ncommand = ['true']\n");
         Portcullis::new().config(&config).output().exits(78).says(&["`command` in [env.A]", words]);

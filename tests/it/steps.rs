@@ -1,4 +1,4 @@
-//! `[[steps]]`: what is done once in a start, in its order, and what a stop, a failure and a restart make of it.
+//! `[[steps]]`: actions that run once per start, their order, and the effects of a stop, a failure and a restart.
 
 mod stops;
 
@@ -15,7 +15,7 @@ fn order(run: &Running) -> Vec<String> {
 }
 
 #[test]
-fn steps_run_in_their_order_and_not_again_when_the_process_is_started_again() {
+fn steps_run_in_their_order_and_not_again_when_the_process_is_restarted() {
     let toml = [
         noting("migrated", ""),
         noting("up", "at = \"up\""),
@@ -58,7 +58,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_and_one_that_may_does_not() {
     let mut run = Portcullis::new().config(&format!("{failing}on_failure = \"continue\"\n")).sh("echo process >> order").start();
     run.exits(0);
     assert_eq!(order(&run), ["tried", "tried", "process"]);
-    assert!(run.said().1.contains("the start goes on"), "{}", run.said().1);
+    assert!(run.said().1.contains("the start continues"), "{}", run.said().1);
     let mut run = Portcullis::new().config(&format!("{failing}success_codes = [3]\n")).sh("echo process >> order").start();
     run.exits(0);
     assert_eq!(order(&run), ["tried", "process"]);
@@ -79,7 +79,7 @@ fn a_step_has_its_time_its_input_its_items_and_its_variables() {
 }
 
 #[test]
-fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_nobody_behind() {
+fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_no_process_behind() {
     let polite =
         "[[steps]]\ncommand = [\"sh\", \"-c\", \"trap 'echo asked >> order; exit 0' TERM; echo ready; while :; do sleep 0.05; done\"]\n";
     let mut run = Portcullis::new().config(polite).sh("echo process >> order").start();
@@ -96,7 +96,7 @@ fn term_is_forwarded_to_a_step_that_gets_its_grace_and_leaves_nobody_behind() {
 }
 
 #[test]
-fn what_a_step_leaves_in_its_group_is_seen_off_before_the_process() {
+fn leftovers_in_a_steps_group_end_before_the_process_starts() {
     let toml = "[[steps]]\ncommand = [\"sh\", \"-c\", \"sleep 600 & echo done\"]\n";
     let run = Portcullis::new().config(toml).sh("echo process; exec sleep 500").start();
     run.until_stdout("process", secs(20));
@@ -138,7 +138,7 @@ fn bare_runs_steps_and_a_lock_that_cannot_be_is_refused() {
     run.exits(0);
     assert_eq!(order(&run), ["usual", "process"]);
     let said = Portcullis::new().config(&noting("early", "at = \"first\"\nlock = \"file:///tmp/x\"")).sh("true").output().exits(78);
-    said.says(&["`lock` in [steps.1] cannot be had before the dependencies are there"]);
+    said.says(&["`lock` in [steps.1] is not possible before the dependencies are ready"]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn of_two_replicas_one_runs_a_step_under_the_lock_that_the_migration_has_too() {
         run.until_status("/readyz", 200, secs(60));
     }
     assert_eq!(fs::read_to_string(shared.dir().join("order")).unwrap(), "migration\nindex\n");
-    let waited = runs.iter().filter(|run| run.said().1.contains("the step `index` queues for the lock")).count();
+    let waited = runs.iter().filter(|run| run.said().1.contains("the step `index` waits for the lock")).count();
     assert!(waited <= 1, "one hold covers both");
 }
 

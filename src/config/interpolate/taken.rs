@@ -1,10 +1,10 @@
-//! What stands in the place of `${…}`: the value itself, or what was written for the case that it is unset, or set.
+//! The replacement of `${…}`: the value itself, or the text for the case that it is unset, or set.
 
 use super::{Findings, Otherwise, Piece, Source, Template, looks_secret, remember};
 use crate::config::source::{Environment, Found};
 use crate::secret::MASK;
 
-/// What stands in the place of a variable.
+/// The replacement of a variable.
 pub(super) enum Taken<'t> {
     Piece(Piece),
     Other(&'t Template),
@@ -12,7 +12,7 @@ pub(super) enum Taken<'t> {
 }
 
 impl Otherwise {
-    /// Whether one that is empty is as good as unset.
+    /// Whether an empty value counts as unset.
     const fn wants_text(&self) -> bool {
         match self {
             Self::Refuse | Self::Trimmed { .. } => false,
@@ -33,7 +33,7 @@ impl Otherwise {
 }
 
 impl Source {
-    /// As it stands behind `${`.
+    /// As written after `${`.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Variable(name) | Self::Argument { name, .. } => name,
@@ -41,7 +41,7 @@ impl Source {
         }
     }
 
-    /// The variable's name; none for a value of portcullis' own.
+    /// The variable's name; none for a value that portcullis provides.
     pub(super) fn variable(&self) -> Option<&str> {
         if let Self::Variable(name) = self { Some(name) } else { None }
     }
@@ -82,7 +82,9 @@ impl Source {
             }
             (None, Otherwise::Refuse | Otherwise::Trimmed { .. }) => findings.problems.push(match self {
                 Self::Variable(name) => format!("{name} is not set; set it, or give a default: `${{{name}:-…}}`"),
-                Self::Argument { name, .. } => format!("there is no argument `${{{name}}}`; give it, or a default: `${{{name}:-…}}`"),
+                Self::Argument { name, .. } => {
+                    format!("there is no argument `${{{name}}}`; add the argument, or a default: `${{{name}:-…}}`")
+                }
                 Self::Own(own) => own.missing(),
             }),
             (None, Otherwise::Message(message)) => {
@@ -100,7 +102,7 @@ impl Source {
         if name.ends_with("_PORT")
             && let Some(port) = injected_port(&value)
         {
-            findings.notices.push(format!("{name} is `{value}`, as Kubernetes injects it; port {port} is taken"));
+            findings.notices.push(format!("{name} is `{value}`, as Kubernetes sets it; port {port} is used"));
             value = port.to_owned();
         }
         let shown = if secret && !value.is_empty() { MASK.to_owned() } else { value.clone() };
@@ -111,7 +113,7 @@ impl Source {
     }
 }
 
-/// The port of `tcp://10.0.0.1:6379`, what Kubernetes puts into `<SERVICE>_PORT` of every container of a namespace.
+/// The port of `tcp://10.0.0.1:6379`, the value that Kubernetes puts into `<SERVICE>_PORT` of every container in a namespace.
 fn injected_port(value: &str) -> Option<&str> {
     let address = ["tcp://", "udp://", "sctp://"].iter().find_map(|scheme| value.strip_prefix(scheme))?;
     let (host, port) = address.rsplit_once(':')?;

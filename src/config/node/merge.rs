@@ -1,8 +1,8 @@
-//! One table laid over another.
+//! Merges one table over another.
 
 use super::{Entry, Node, Table, Value, parse_inline};
 
-/// Keys that say in parts what `url` says at once.
+/// Keys that are parts of a `url`.
 const URL_PARTS: [&str; 13] =
     ["kind", "host", "port", "user", "username", "password", "database", "path", "query", "tls", "sslmode", "check", "variables"];
 

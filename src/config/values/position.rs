@@ -30,7 +30,7 @@ impl Visitor<'_> for Position {
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self, E> {
         let found = Some(Self::Numbered(number)).filter(|_| (-MOST..=MOST).contains(&number));
-        found.ok_or_else(|| E::custom(format!("is `{SHOWN}`; a whole number from -{MOST} to {MOST}, or `any`, is wanted")))
+        found.ok_or_else(|| E::custom(format!("is `{SHOWN}`; expected a whole number from -{MOST} to {MOST}, or `any`")))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {

@@ -1,4 +1,4 @@
-//! `[migrations]`: the command that runs once across replicas, and the lock that keeps it to once.
+//! `[migrations]`: the command that runs once for all replicas, and its lock.
 
 mod lock;
 
@@ -16,16 +16,16 @@ use crate::plan::resolve::process::Template;
 use crate::plan::{CheckPlan, ConditionPlan, LockPlan, MigrationPlan, SchemaCheck};
 pub(super) use lock::Locks;
 
-/// What decides how the rest is read.
+/// The key that decides how the rest is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Switch {
     enabled: bool,
 }
 
-/// Whether migrations are switched on; what is written but not named counts as on.
+/// Whether migrations are enabled; a section without `enabled` counts as enabled.
 ///
-/// The preset `dify` takes what the script that it replaces takes: exactly `true`. What means it and is not written so is said loudly.
+/// The preset `dify` accepts what the replaced script accepts: exactly `true`. Other values that seem to mean yes cause a warning.
 pub(super) fn enabled(root: &Section<'_>) -> bool {
     let Some(mut section) = root.table_at("migrations", root.depth()) else { return false };
     let Some(node) = section.node("enabled") else { return true };
@@ -35,13 +35,13 @@ pub(super) fn enabled(root: &Section<'_>) -> bool {
     let value = section.text("enabled").map(|text| text.value()).unwrap_or_default();
     if value != "true" && truth(&value) != Some(false) {
         section.context().notice(format!(
-            "MIGRATION_ENABLED is `{value}`, so no migration runs: the preset `dify` takes exactly `true`, as Dify's own script does"
+            "MIGRATION_ENABLED is `{value}`, so no migration runs: the preset `dify` accepts only `true`, as Dify's own script does"
         ));
     }
     value == "true"
 }
 
-/// The migration; none when `wanted` is not so, which still has the form looked at, or when it is wrong.
+/// The migration; none if it is not `wanted` (its form is still checked) or if it has errors.
 pub(super) fn read(
     root: &Section<'_>,
     wanted: bool,
@@ -87,8 +87,10 @@ impl Reading<'_> {
         let template = &template.around(&mut section, &around);
         let command = command(&section, "command", depth);
         if wanted && !section.has("command") && !waits {
-            section
-                .problem("command", "is missing: migrations are on; name the command that migrates, as `[\"flask\", \"db\", \"upgrade\"]`");
+            section.problem(
+                "command",
+                "is missing: migrations are enabled; name the command that migrates, for example `[\"flask\", \"db\", \"upgrade\"]`",
+            );
         }
         let [check, verify] = ["check", "verify"].map(|key| question(&section, key, depth, template));
         if !wanted {
@@ -96,14 +98,14 @@ impl Reading<'_> {
         }
         let by_command = |question: &Option<SchemaCheck>| !matches!(question, Some(SchemaCheck::Sql(_)));
         if waits && !section.has("check") {
-            section.problem("check", "is missing: a mode with `migrate = \"wait\"` asks it until another one has migrated");
+            section.problem("check", "is missing: a mode with `migrate = \"wait\"` runs it until another replica has migrated");
         }
         let locks = Locks { section: &section, declared: &declared, checks };
         let second = locks.second().filter(|_| !bare && !waits);
         let lock = if bare || (waits && by_command(&check)) { LockPlan::None } else { locks.lock()? };
         if !matches!(lock, LockPlan::Postgres { .. } | LockPlan::Table { .. } | LockPlan::Mysql { .. }) {
             for (key, _) in [("check", &check), ("verify", &verify)].into_iter().filter(|(_, question)| !by_command(question)) {
-                section.problem(key, "is a statement, and the lock is in no database that could be asked; write a command, as a list");
+                section.problem(key, "is a statement, but the lock is not in a database that could run it; write a command, as a list");
             }
         }
         let argv = if waits { command.or_else(|| Argv::new(vec![Word::plain("true")])) } else { command };

@@ -1,4 +1,4 @@
-//! `[[steps]]`: what is done once in a start, in the order in which it is done.
+//! `[[steps]]`: the commands of a start, in the order in which they run.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,13 @@ use crate::plan::resolve::process::Template;
 use crate::plan::step::HooksPlan;
 use crate::plan::{CheckPlan, ConditionPlan, HoldPlan, LockPlan, MigrationPlan, ProcessPlan, StepAction, StepPlan};
 
-/// What steps are read for.
+/// The run that the steps are read for.
 pub(super) struct Steps<'a, 'c> {
     pub root: &'a Section<'c>,
-    /// What a command of this mode finds around it.
+    /// The environment of a command of this mode.
     pub template: &'a Template,
     pub mode: Option<&'a str>,
-    /// The mode's process is a command of one's own.
+    /// Whether the process is an ad-hoc command.
     pub own_command: bool,
     /// Whether locks are taken.
     pub locks: bool,
@@ -35,21 +35,21 @@ pub(super) struct Steps<'a, 'c> {
     pub migration: Option<&'a MigrationPlan>,
 }
 
-/// What decides how the rest is read.
+/// The key that decides how the rest is read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Switch {
     own: bool,
 }
 
-/// One step as it was read.
+/// One step of the configuration.
 struct Found {
     plan: StepPlan,
     lock: Option<HoldPlan>,
 }
 
 impl Steps<'_, '_> {
-    /// Every step of this run, in the order in which they are done, those that make files before the others of their time; and the lock of those that want one where the migration has none.
+    /// All steps of this run, in the order in which they run, at each point files before commands; and the lock of steps if the migration has none.
     pub(super) fn read(&self, files: Vec<StepPlan>) -> (Vec<StepPlan>, Option<HoldPlan>) {
         let (mut plans, mut hold) = (files, None);
         for (index, node) in self.root.list("steps").unwrap_or_default().iter().enumerate() {
@@ -69,13 +69,12 @@ impl Steps<'_, '_> {
         (plans, hold)
     }
 
-    /// All that needs a lock in a start needs the same one: two that are held at once could be waited for in two orders.
+    /// A start has only one lock: two locks could be taken in different orders and deadlock.
     fn take(&self, path: &str, node: &Node, lock: HoldPlan, hold: &mut Option<HoldPlan>) {
         let of_migration = self.migration.filter(|migration| !migration.waits && migration.lock != LockPlan::None);
         let differs = hold.as_ref().is_some_and(|hold| hold.lock != lock.lock);
         if differs || of_migration.is_some_and(|migration| migration.lock != lock.lock) {
-            let problem =
-                format!("`lock` in [{path}] is another one than that of [migrations] or of another step; a start holds one lock at most");
+            let problem = format!("`lock` in [{path}] differs from that of [migrations] or of another step; a start has only one lock");
             self.root.context().problem(Problem::at(&node.origin, problem));
         } else if of_migration.is_none() {
             hold.get_or_insert(lock);
@@ -101,7 +100,7 @@ impl Steps<'_, '_> {
         let none_at_all = [None];
         for (number, item) in if items.is_empty() { none_at_all.iter() } else { items.iter() }.enumerate() {
             let environment = item_environment(context.environment, item.as_ref(), number + 1);
-            // Each is read as if it were alone; what is wrong with all of them is said once.
+            // Each item is read separately; an error in all of them is reported once.
             let of_item = context.of_part(&environment);
             let condition = if by_item { deferred(&of_item, depth) } else { ConditionPlan::Always };
             let holds = condition.constant() != Some(false);
@@ -161,11 +160,11 @@ impl Steps<'_, '_> {
         let names = [section.has("command"), section.has("directory")];
         match names {
             [false, false] => section.problem("command", "is missing; a step has a `command` or a `directory`"),
-            [true, true] => section.problem("directory", "stands beside `command`; a step has one of them"),
+            [true, true] => section.problem("directory", "excludes `command`; a step has only one of them"),
             _ => {}
         }
         for key in ["pattern", "order", "interpreter", "descend"].into_iter().filter(|key| names == [true, false] && section.has(key)) {
-            section.problem(key, "is about the programs of a `directory`, and this step has a `command`");
+            section.problem(key, "applies to the programs of a `directory`, and this step has a `command`");
         }
         if names[1] && section.has("each") {
             section.problem("each", "repeats a `command`, and this step has a `directory`");
@@ -190,7 +189,7 @@ impl Steps<'_, '_> {
         };
         let lock = own.lock.value().filter(|lock| lock != "none");
         if lock.is_some() && own.at <= StepAt::First {
-            section.problem("lock", "cannot be had before the dependencies are there; `at = \"ready\"` is the first time for it");
+            section.problem("lock", "is not possible before the dependencies are ready; use `at = \"ready\"` or later");
             return None;
         }
         let lock = lock.filter(|_| self.locks && depth == Depth::Whole).and_then(|_| self.hold(&section, own.lock.0.clone()));
@@ -208,9 +207,9 @@ impl Steps<'_, '_> {
         Some(Found { plan, lock })
     }
 
-    /// The lock that a step names, under the name and within the time that `[migrations]` says.
+    /// The lock that a step names, with the name and the timeout of `[migrations]`.
     fn hold(&self, section: &Section<'_>, lock: Option<Text>) -> Option<HoldPlan> {
-        // What is wrong there is said where it is read.
+        // Errors there are reported where it is read.
         let context = self.root.context().of_part(self.root.context().environment);
         let keys = self.root.node("migrations").and_then(|node| context.open(node, "migrations", Depth::Whole));
         let keys = MigrationKeys { lock, ..keys.map(|mut section| section.part::<MigrationKeys>()).unwrap_or_default() };
@@ -225,7 +224,7 @@ impl Steps<'_, '_> {
     }
 }
 
-/// A command of a step: with nothing to read, and gone when we are.
+/// A command of a step: with empty standard input, and killed if portcullis dies.
 fn of_step(template: &Template, argv: Argv) -> ProcessPlan {
     template.process(argv, None).aside()
 }

@@ -1,4 +1,4 @@
-//! The steps of the start, one after another: under the lock where they want it, found out about, checked, run, tried again.
+//! Runs the steps of the start one after another: lock, preparation, check, commands, retries.
 
 mod items;
 mod stopping;
@@ -15,14 +15,14 @@ use crate::state::snapshot::{CurrentStep, Doing};
 /// How long the check of a step may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// What a step does now.
+/// The current activity of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
-    /// It queues for the lock.
+    /// It waits for the lock.
     Queue,
-    /// It is found out away from the loop what there is to do, or done there.
+    /// It is being prepared, or done, outside of the loop.
     Prepare,
-    /// Its check says whether there is anything to do.
+    /// Its check command runs.
     Check,
     /// The condition of its command of this number is found out away from the loop.
     Weigh(usize),
@@ -32,25 +32,25 @@ enum Task {
     Run(usize),
 }
 
-/// Where the steps stand, beside what the snapshot tells and the states of their processes.
+/// The state of the steps that is neither in the snapshot nor in their processes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stepping {
-    /// The first step that was not begun.
+    /// The first step that has not begun.
     next: StepId,
     current: Option<(StepId, Task)>,
-    /// What the current one runs.
+    /// The commands of the current step.
     commands: Vec<ItemPlan>,
     /// Commands of it that failed although it goes on, and why the last one did.
     failed: Option<(usize, String)>,
     /// Whether one of them was run.
     ran: bool,
-    /// Tries of its command that failed.
+    /// Failed attempts of its command.
     failures: u32,
     /// Whether its command is being stopped because it took too long.
     overdue: bool,
 }
 
-/// The limit of what a step does now.
+/// The limit of the current activity.
 const fn limit(id: StepId) -> Timer {
     Timer::Process(ProcessId::Step(id), ProcessTimer::Limit)
 }
@@ -61,7 +61,7 @@ const fn retry(id: StepId) -> Timer {
 }
 
 impl Lifecycle {
-    /// The command that the current step is to run.
+    /// The next command of the current step.
     pub fn step_command(&self) -> Option<&ProcessPlan> {
         match self.stepping.current? {
             (id, Task::Check) => self.plan.steps.get(id)?.check.as_deref(),
@@ -76,7 +76,7 @@ impl Lifecycle {
         self.stepping.commands.get(number)
     }
 
-    /// Whether the current step is done under the lock.
+    /// Whether the current step runs under the lock.
     pub fn step_is_locked(&self) -> bool {
         self.current_step().is_some_and(|step| step.locked)
     }
@@ -85,17 +85,17 @@ impl Lifecycle {
         self.stepping.current.and_then(|(id, _)| self.plan.steps.get(id))
     }
 
-    /// Whether the current step queues for the lock.
+    /// Whether the current step waits for the lock.
     pub(super) fn step_queues(&self) -> bool {
         matches!(self.stepping.current, Some((_, Task::Queue)))
     }
 
-    /// Whether a step from here on wants the lock before `until`.
+    /// Whether a later step before `until` needs the lock.
     pub(super) fn later_step_is_locked(&self, within: impl Fn(StepAt) -> bool) -> bool {
         self.plan.steps.iter().skip(self.stepping.next).any(|step| step.locked && within(step.at))
     }
 
-    /// How long the command may run; zero: without limit.
+    /// How long the command may run; zero: no limit.
     pub(super) fn step_limit(&self) -> Duration {
         match self.stepping.current {
             Some((_, Task::Check | Task::CheckItem(_))) => CHECK_LIMIT,
@@ -103,7 +103,7 @@ impl Lifecycle {
         }
     }
 
-    /// Begins the next step of this time, if there is one.
+    /// Begins the next step at this point, if there is one.
     pub(super) fn begin_steps(&mut self, now: Moment, at: StepAt, effects: &mut Vec<Effect>) -> Progress {
         let id = self.stepping.next;
         let Some((name, locked)) = self.plan.steps.get(id).filter(|step| step.at == at).map(|step| (step_stage(step), step.locked)) else {
@@ -133,7 +133,7 @@ impl Lifecycle {
         }
     }
 
-    /// The lock that the step queued for is ours, unless it went before anybody looked.
+    /// The step has its lock, unless it was lost again meanwhile.
     pub(super) fn step_has_lock(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.lost_meanwhile() {
             self.step_over(now, StageState::Down, None, effects);
@@ -210,7 +210,7 @@ impl Lifecycle {
         }
     }
 
-    /// The command and all of its group are gone.
+    /// The command and its whole group have ended.
     pub(super) fn step_task_over(&mut self, now: Moment, id: StepId, ended: Ended, for_memory: &str, effects: &mut Vec<Effect>) {
         let Some((_, task)) = self.stepping.current.filter(|(current, _)| *current == id) else { return };
         if self.is_stopped_with(ProcessId::Step(id)) {
@@ -253,7 +253,7 @@ impl Lifecycle {
         }
     }
 
-    /// Ends the start with this code, unless it shall go on all the same.
+    /// Ends the start with this code, unless it continues after a failure.
     pub(super) fn step_failed(&mut self, now: Moment, code: u8, why: String, effects: &mut Vec<Effect>) {
         if let Some(step) = self.current_step().filter(|step| step.on_failure == OnFailure::Stop) {
             let before = if step.at == StepAt::Up { "" } else { ", so the process was not started" };

@@ -1,4 +1,4 @@
-//! The bars of the start: they end with it.
+//! The bars of the start, which end with it.
 
 use super::ask;
 use super::fixtures::named;

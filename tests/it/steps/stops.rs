@@ -62,12 +62,12 @@ fn a_stop_ends_the_queue_for_a_lock() {
     let mut holder = starting(&toml("echo holding; while [ ! -e go ]; do sleep 0.05; done"));
     holder.until_stdout("holding", secs(20));
     let mut queued = starting(&toml("echo second; touch process"));
-    queued.until_stderr("the step `index` queues for the lock", secs(20));
+    queued.until_stderr("the step `index` waits for the lock", secs(20));
     queued.signal(15);
     queued.exits(143);
     assert!(!queued.said().0.contains("second"), "{:?}", queued.said());
     let mut next = starting(&toml("echo third"));
-    next.until_stderr("the step `index` queues for the lock", secs(20));
+    next.until_stderr("the step `index` waits for the lock", secs(20));
     assert!(!next.said().0.contains("third"));
     fs::write(holder.dir().join("go"), "").unwrap();
     holder.exits(0);
@@ -93,7 +93,7 @@ fn a_lock_that_goes_while_a_step_runs_ends_the_step_and_the_start() {
     run.until_stdout("here", secs(60));
     // The lock is regained where nobody else wants it, so somebody does.
     let mut other = starting(&toml(""));
-    other.until_stderr("queueing behind", secs(60));
+    other.until_stderr("waiting behind", secs(60));
     end();
     let code = run.wait_exit(secs(60));
     let said = run.said().1;

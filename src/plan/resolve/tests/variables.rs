@@ -1,8 +1,8 @@
-//! What `[env]` makes of the environment, and who sees it.
+//! How `[env]` changes the environment, and who sees it.
 
 use super::*;
 
-/// The value of a variable that the process gets; none where it is not set by the plan.
+/// The value of a variable for the process; none if the plan does not set it.
 fn value<'p>(plan: &'p Plan, name: &str) -> Option<&'p str> {
     plan.main.as_ref()?.env.iter().find(|(set, _)| set == name).map(|(_, word)| word.value())
 }
@@ -47,11 +47,11 @@ fn the_first_case_that_holds_is_taken() {
 #[test]
 fn a_value_has_exactly_one_form() {
     for (entry, problem) in [
-        ("A = { value = 'x', url = 'tcp://h:1' }", "stands alone: a variable has exactly one of"),
-        ("A = { default = true }", "stands alone: a variable has exactly one of"),
-        ("A = { value = 'x', keep = '/k' }", "is the file of what is generated"),
-        ("A = { generate = 'hex' }", "is none of `hex:N`"),
-        ("A = { generate = 'alnum:0' }", "is none of `hex:N`"),
+        ("A = { value = 'x', url = 'tcp://h:1' }", "excludes other forms: a variable has exactly one of"),
+        ("A = { default = true }", "excludes other forms: a variable has exactly one of"),
+        ("A = { value = 'x', keep = '/k' }", "is the file of a generated value"),
+        ("A = { generate = 'hex' }", "is not one of `hex:N`"),
+        ("A = { generate = 'alnum:0' }", "is not one of `hex:N`"),
         ("A = { vaule = 'x' }", "unknown key `vaule`"),
         ("A = { url = 'tcp://h:${P}' }", "has a variable for its port"),
         ("A = { file = '/no/such/file' }", "cannot be read"),
@@ -80,7 +80,7 @@ fn files_stand_for_the_names_that_a_pattern_fits_and_a_conflict_goes_as_is_said(
 }
 
 #[test]
-fn nothing_is_made_where_nobody_makes_it() {
+fn nothing_is_created_if_no_step_creates_it() {
     let keep = std::env::temp_dir().join(format!("portcullis-kept-{}", std::process::id()));
     let toml = format!(
         "[env]\nK = {{ generate = 'hex:4', keep = '{}' }}\nC = {{ command = ['touch', '/no/such/place'] }}\n{TAIL}",

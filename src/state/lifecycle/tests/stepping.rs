@@ -1,4 +1,4 @@
-//! Steps: their order, how they fail and are tried again, what a stop makes of them, and the lock that they share with the migration.
+//! Steps: their order, their failures and retries, the effect of a stop on them, and the lock that they share with the migration.
 
 use super::*;
 use crate::plan::step::ItemPlan;
@@ -22,7 +22,7 @@ const fn own(id: usize) -> ProcessId {
     ProcessId::Step(id)
 }
 
-/// A command of a step from its start to its end, with nobody left.
+/// A command of a step from its start to its end, without leftovers.
 fn runs(id: usize, code: u8) -> [Event; 4] {
     [Event::Forked(own(id)), Event::Spawned(own(id), PID), Event::Exited(own(id), Ended::Code(code)), Event::GroupGone(own(id))]
 }
@@ -76,7 +76,7 @@ fn a_step_that_fails_ends_the_start_with_its_code_unless_it_may() {
 }
 
 #[test]
-fn a_step_is_tried_again_after_its_pause_and_no_more_often_than_it_may() {
+fn a_step_is_retried_after_its_pause_up_to_its_limit() {
     let retries = StepPlan { retries: 1, retry_delay: Duration::from_secs(7), ..step("seed", StepAt::First) };
     let mut run = Run::of(plan(vec![retries]));
     run.apply(Event::Begin);
@@ -87,7 +87,7 @@ fn a_step_is_tried_again_after_its_pause_and_no_more_often_than_it_may() {
 }
 
 #[test]
-fn a_step_that_takes_too_long_is_asked_to_end_then_killed_and_has_failed_with_124() {
+fn a_step_that_takes_too_long_gets_a_stop_signal_then_kill_and_has_failed_with_124() {
     let mut run = Run::of(plan(vec![StepPlan { timeout: Duration::from_secs(5), ..step("seed", StepAt::First) }]));
     run.apply(Event::Begin);
     let [limit, grace] = [ProcessTimer::Limit, ProcessTimer::Grace].map(|timer| Timer::Process(own(0), timer));
@@ -102,7 +102,7 @@ fn a_step_that_takes_too_long_is_asked_to_end_then_killed_and_has_failed_with_12
 }
 
 #[test]
-fn a_check_that_ends_with_0_says_that_there_is_nothing_to_do() {
+fn a_check_that_ends_with_0_means_no_pending_work() {
     for (code, expected) in [(0, ProcessId::Main), (1, own(0))] {
         let mut run = Run::of(plan(vec![StepPlan { check: Some(Box::new(process())), ..step("seed", StepAt::Migrated) }]));
         run.apply(Event::Begin);
@@ -111,7 +111,7 @@ fn a_check_that_ends_with_0_says_that_there_is_nothing_to_do() {
 }
 
 #[test]
-fn what_is_found_out_away_from_the_loop_decides() {
+fn the_result_from_another_thread_decides() {
     let conditional = || StepPlan { condition: ConditionPlan::Any(Vec::new()), ..step("seed", StepAt::Migrated) };
     let begin = || {
         let mut run = Run::of(plan(vec![conditional()]));
@@ -131,7 +131,7 @@ fn what_is_found_out_away_from_the_loop_decides() {
     let mut run = begin();
     let effects = run.apply(signal(libc::SIGTERM));
     assert!(effects.contains(&Effect::CancelPreparation), "{effects:?}");
-    assert_eq!(exit_of(&effects), Some(143), "nobody waits for a file system");
+    assert_eq!(exit_of(&effects), Some(143), "a hanging file system is not waited for");
     assert_eq!(run.apply(Event::Prepared(Inquiry::Step(0), PreparedStep::Skipped)), []);
 }
 
@@ -166,7 +166,7 @@ fn a_step_beside_the_process_is_stopped_with_it_and_runs_once() {
 }
 
 #[test]
-fn one_hold_of_the_lock_reaches_from_the_first_that_wants_it_to_the_last() {
+fn the_lock_is_held_from_the_first_that_needs_it_to_the_last() {
     let steps = vec![locked(step("before", StepAt::Ready)), step("between", StepAt::Migrated), locked(step("after", StepAt::Migrated))];
     let full = full();
     let mut run = Run::of(Plan { steps, heartbeat: None, ..full });
@@ -205,7 +205,7 @@ fn steps_take_a_lock_without_a_migration_and_lose_it_like_one() {
 
     let mut run = Run::of(of());
     run.apply(Event::Begin);
-    let unavailable = Event::Lock(LockNews::Unavailable(crate::exit::Exit::LockTimeout, "was not to be had".to_owned()));
+    let unavailable = Event::Lock(LockNews::Unavailable(crate::exit::Exit::LockTimeout, "was not available".to_owned()));
     assert_eq!(exit_of(&run.apply(unavailable)), Some(75));
     let mut run = Run::of(of());
     run.apply(Event::Begin);
