@@ -1,4 +1,4 @@
-//! The position of an argument.
+//! Which of the arguments is meant.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,10 +9,10 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::config::reader::SHOWN;
 
-/// More arguments than any real command line has.
+/// More arguments than anybody gives.
 const MOST: i64 = 1000;
 
-/// One argument by its number, from 1, or from -1 for the last one; or any of them.
+/// One argument by its number, from 1 or from the last one by -1, or any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     /// The one of this number.
@@ -30,7 +30,7 @@ impl Visitor<'_> for Position {
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self, E> {
         let found = Some(Self::Numbered(number)).filter(|_| (-MOST..=MOST).contains(&number));
-        found.ok_or_else(|| E::custom(format!("is `{SHOWN}`; expected a whole number from -{MOST} to {MOST}, or `any`,")))
+        found.ok_or_else(|| E::custom(format!("is `{SHOWN}`; expected a whole number from -{MOST} to {MOST}, or `any`")))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self, E> {

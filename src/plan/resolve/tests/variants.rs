@@ -111,7 +111,7 @@ fn each_test_holds_when_it_should() {
         ("{ root = true, eq = 'y' }", "`root` in [modes.api.when] stands beside another test"),
         (
             "{ argument = 'some', eq = 'y' }",
-            "`argument` in [modes.api.when] is `some`; expected a whole number from -1000 to 1000, or `any`,",
+            "`argument` in [modes.api.when] is `some`; expected a whole number from -1000 to 1000, or `any`",
         ),
         ("{ argument = 0, eq = 'y' }", "`argument` in [modes.api.when] is 0; the first argument is 1, the last is -1"),
         ("{ user = 'no-such-user' }", "`user` in [modes.api.when] knows no user `no-such-user`"),
