@@ -47,6 +47,8 @@ pub(super) struct Queue {
     /// What the thread reads from; none once it has begun.
     unread: Arc<Mutex<Option<Receiver<Message>>>>,
     overflow: Arc<Mutex<Overflow>>,
+    /// Whether lines are written as they come; before that they are queued, so that a start has begun before its lines are written.
+    open: Arc<AtomicBool>,
     /// The end is near: only the newest line is written, and what stands before it is counted.
     hurry: Arc<AtomicBool>,
 }
@@ -62,7 +64,14 @@ impl Queue {
 
     fn of(format: Format, length: usize) -> Self {
         let (sender, receiver) = mpsc::sync_channel(length);
-        Self { format, sender, unread: Arc::new(Mutex::new(Some(receiver))), overflow: Arc::default(), hurry: Arc::default() }
+        Self {
+            format,
+            sender,
+            unread: Arc::new(Mutex::new(Some(receiver))),
+            overflow: Arc::default(),
+            open: Arc::default(),
+            hurry: Arc::default(),
+        }
     }
 
     /// What was queued, for tests of what makes the lines.
@@ -75,11 +84,13 @@ impl Queue {
     /// Shows these lines below the log until others take their place.
     pub(super) fn live(&self, lines: Vec<String>) {
         let _ = self.sender.try_send(Message::Live(lines));
+        self.write_if_open();
     }
 
     /// Writes what is queued as far as no reader has to be waited for; the rest is for the thread, which begins then. Whether all is
     /// written. A log of few lines needs no thread, and no process' end waits for one.
     pub(super) fn write(&self) -> bool {
+        self.open.store(true, Ordering::Relaxed);
         let mut first = None;
         if let Some(messages) = locked(&self.unread).as_ref().filter(|_| !is_shared()) {
             first = loop {
@@ -98,6 +109,13 @@ impl Queue {
         }
         self.begin_with(first);
         false
+    }
+
+    /// What was just queued, by whichever thread: nobody else may come by for a long time.
+    fn write_if_open(&self) {
+        if self.open.load(Ordering::Relaxed) {
+            self.write();
+        }
     }
 
     /// Starts the writing thread, once. Where there is no room for a thread, what fits into standard error at once is written
@@ -230,6 +248,7 @@ impl Queue {
         if let Err(TrySendError::Full(Message::Line(clean)) | TrySendError::Disconnected(Message::Line(clean))) = sent {
             locked(&self.overflow).keep(clean);
         }
+        self.write_if_open();
     }
 }
 
