@@ -1,4 +1,4 @@
-//! Takes the blanks between the tokens out of the schema that the binary prints: two fifths of what it weighs.
+//! Removes the spaces between the tokens of the schema that the binary prints: two fifths of its size.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(fs::write(out.join("schema.json"), packed(&fs::read_to_string(SCHEMA)?))?)
 }
 
-/// JSON without the blanks outside of its strings.
+/// JSON without the spaces outside of its strings.
 fn packed(text: &str) -> String {
     let (mut in_string, mut is_escaped) = (false, false);
     let stays = |c: &char| {

@@ -1,4 +1,4 @@
-//! What can be said on the command line, and who answers it.
+//! The command line, and the subcommand for it.
 
 mod dispatch;
 mod grammar;

@@ -1,4 +1,4 @@
-//! Children started, signalled and reaped in one place, on the one thread that waits for them.
+//! Starts, signals and reaps children, all on the thread that waits for them.
 
 pub mod capture;
 pub mod children;

@@ -1,11 +1,11 @@
-//! Serves the views over HTTP on TCP and on a unix socket, from a thread and a runtime of its own.
+//! Serves the views over HTTP on TCP and on a unix socket, on a separate thread and runtime.
 //!
-//! A request is answered from the newest snapshot without a check, a look-up or a disk, so an answer takes the same time whatever
-//! hangs elsewhere. Whoever connects and says nothing is cut after [`HEAD_TIMEOUT`], whoever does not read after as long, and when
-//! [`MOST_CONNECTIONS`] are open the newest one takes the place of the one that was answered the longest ago.
+//! A request is answered from the newest snapshot without a probe, a name lookup or disk access, so a response takes the same time whatever
+//! hangs elsewhere. A client that sends nothing is disconnected after [`HEAD_TIMEOUT`], one that does not read after the same time, and
+//! when [`MOST_CONNECTIONS`] are open a new one replaces the one whose last response is the oldest.
 //!
-//! A flood costs only those who flood: an answer is rendered once for all who may share it, long ones on a thread of their own; each
-//! connection has one answer a turn, a long one piece by piece; and all long ones together have half of this thread's time.
+//! A flood delays only its senders: a response is rendered once for all clients that may share it, long ones on a separate thread; each
+//! connection gets one response per turn, a long one piece by piece; and all long ones together get half of this thread's time.
 
 mod body;
 mod connections;
@@ -57,16 +57,16 @@ use response_cache::ResponseCache;
 
 pub use listeners::{BindError, Listeners};
 
-/// How long a request's head may take, and how long a kept connection may idle.
+/// How long a request's header may take, and how long a kept connection may be idle.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest head that is read; a longer one is answered 431.
+/// The maximum size of a request header; a longer one gets 431.
 pub const LONGEST_HEAD: usize = 8 * 1024;
 
-/// Open connections a listener, so that a flood on one does not shut out the other.
+/// The maximum number of connections per listener, so that a flood on one does not block the other.
 pub const MOST_CONNECTIONS: usize = 64;
 
-/// Does what `POST /control/target` asks for and answers with an HTTP status and a JSON document, some time later.
+/// Handles `POST /control/target` and returns an HTTP status and a JSON document, some time later.
 pub type Controller = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = (u16, String)> + Send>> + Send + Sync>;
 
 /// What every connection needs.
@@ -74,19 +74,19 @@ struct Shared {
     plan: Arc<HealthPlan>,
     published: Arc<Published>,
     controller: Option<Controller>,
-    /// For the orders whose end is waited for.
+    /// The slots for waiting control requests.
     rooms: OrderLimits,
-    /// The second in which somebody was last refused, so that a flood of them is no flood of lines.
+    /// The second of the last logged refusal, to limit the log lines.
     refused: AtomicU64,
-    /// The answers to probes; this thread alone asks for them.
+    /// The cached responses to probes, used only on this thread.
     response_cache: Mutex<ResponseCache>,
-    /// The answers of this thread and of that for long ones; this one alone looks there.
+    /// The recent responses of this thread and of that for long ones; only this thread uses them.
     recent: Mutex<Recent>,
     renderer: Renderer,
     budget: Budget,
 }
 
-/// Answers health questions until the process ends, or until the runtime cannot be built.
+/// Serves health requests until the process ends, or until the runtime cannot be built.
 ///
 /// It blocks its thread. After a panic the caller may call it again with a [clone](Listeners::try_clone) of the listeners that it kept.
 pub fn serve(
@@ -117,7 +117,7 @@ pub fn serve(
         if let Some(listener) = unix {
             accepting.spawn(async move { accept(listener, &shared).await });
         }
-        // None of them ends but by a panic, which is the caller's.
+        // Each of them ends only by a panic, which the caller handles.
         while let Some(ended) = accepting.join_next().await {
             if let Err(fault) = ended
                 && fault.is_panic()
@@ -146,7 +146,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
         usage.touch();
         let (shared, usage) = (&shared, &usage);
         async move {
-            // However many questions wait on this connection, the others have their turn first.
+            // However many requests wait on this connection, the others have their turn first.
             if usage.has_answered() {
                 tokio::task::yield_now().await;
             }
@@ -170,7 +170,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LONGEST_HEAD);
     let mut conversation = pin!(protocol.serve_connection(TokioIo::new(Impatient::new(stream, Patience::default())), service));
-    // A peer that breaks off or talks nonsense has been told so already, where that was possible.
+    // A peer that disconnects or sends nonsense has already got an error, if that was possible.
     let _ = poll_fn(|context| {
         usage.turn();
         let began = Moment::now();
@@ -184,7 +184,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, peer: Peer
     .await;
 }
 
-/// All of it put together.
+/// The whole response.
 fn response<B>(status: u16, head: HeaderMap, body: B) -> Result<hyper::Response<B>, hyper::http::Error> {
     let mut response = hyper::Response::new(body);
     *response.status_mut() = hyper::StatusCode::from_u16(status)?;
@@ -192,13 +192,13 @@ fn response<B>(status: u16, head: HeaderMap, body: B) -> Result<hyper::Response<
     Ok(response)
 }
 
-/// The headers that all answers share.
+/// The headers that all responses share.
 fn head(status: u16, content_type: &'static str, length: usize) -> HeaderMap {
     let mut head = HeaderMap::with_capacity(8);
     let mut put = |name, value| _ = head.insert(name, HeaderValue::from_static(value));
     put(header::CACHE_CONTROL, "no-store");
     put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    // Nothing here is for other sites' pages to embed, and there is no CORS header that would let them read it.
+    // Pages of other sites must not embed anything here, and no CORS header allows them to read it.
     put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     // RFC 9110, 8.6: a 204 has no length; a HEAD has that of its GET.
     if status != 204 {
@@ -208,7 +208,7 @@ fn head(status: u16, content_type: &'static str, length: usize) -> HeaderMap {
     head
 }
 
-/// How who may not see private texts gets to see them.
+/// How a client without access to private texts can get it.
 fn access(plan: &HealthPlan) -> DetailAccess {
     match plan.details {
         Details::Never => DetailAccess::Never,
@@ -221,7 +221,8 @@ fn has_token(plan: &HealthPlan) -> bool {
     plan.token.as_ref().is_some_and(|token| !token.is_empty())
 }
 
-/// Whether the asker may see private texts: a trusted peer, the token's bearer or who gave it to the page's form, unless it asks for less (RFC 7240).
+/// Whether the client may see private texts: a trusted peer, or one with the token or the page's cookie, unless it requests less (RFC
+/// 7240).
 fn is_authorized(plan: &HealthPlan, trusted: bool, headers: &HeaderMap) -> bool {
     if headers.get_all(HeaderName::from_static("prefer")).iter().any(|value| value == "return=minimal") {
         return false;
@@ -240,7 +241,7 @@ fn bears_token(plan: &HealthPlan, headers: &HeaderMap) -> bool {
     scheme.eq_ignore_ascii_case(b"Bearer ") && same(sent, token.expose().as_bytes())
 }
 
-/// Compares without telling by the time it takes where two texts differ, or whether their lengths do.
+/// Compares in constant time, also for different lengths.
 fn same(left: &[u8], right: &[u8]) -> bool {
     let (left, right) = (Sha256::digest(left), Sha256::digest(right));
     std::hint::black_box(left.iter().zip(right.iter()).fold(0, |difference, (left, right)| difference | (left ^ right))) == 0

@@ -1,4 +1,4 @@
-//! How what was said on the command line is answered.
+//! Runs the subcommand of a command line.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -23,10 +23,10 @@ use crate::sys;
 use crate::view::openapi;
 use crate::visible;
 
-/// How long `plan` looks for the programs that `run` would start.
+/// How long `plan` searches for the programs that `run` would start.
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
-/// Answers a command line without the program's name; returns the exit code.
+/// Runs a command line without the program's name; returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let mut arguments = arguments.into_iter().peekable();
     let named = arguments.peek().and_then(|first| SUBCOMMANDS.iter().find(|subcommand| first == subcommand.name));
@@ -43,7 +43,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             Some("-V" | "--version") => return print_to_person(concat!("portcullis ", env!("CARGO_PKG_VERSION"), "\n")),
             _ => {}
         },
-        // Without a host behind it, it asks for help, as `-h` does everywhere else.
+        // Without a host after it, `-h` means help, as everywhere else.
         "wait" if arguments.peek().is_some_and(|first| first == "-h") => {
             let said: Vec<OsString> = arguments.collect();
             return if said.len() == 1 { print_to_person(&help(of, &[])) } else { answered(of, said) };
@@ -63,12 +63,12 @@ fn answered(of: &'static Subcommand, arguments: impl IntoIterator<Item = OsStrin
     answer.unwrap_or_else(|problem| {
         sys::unblock_every_signal();
         let _ = write!(stream::stderr(), "{}", wrong(of, &problem));
-        // Docker takes 0 and 1 alone from a health check.
+        // Docker accepts only 0 and 1 from a health check.
         if of.name == "healthcheck" { 1 } else { Exit::Usage.code() }
     })
 }
 
-/// The help of the subcommand of this name; of everything without one.
+/// The help of the subcommand of this name; without a name, of everything.
 fn explain(name: Option<OsString>) -> u8 {
     let Some(name) = name else { return print_to_person(&help(&WITHOUT, &SUBCOMMANDS)) };
     if let Some(of) = SUBCOMMANDS.iter().find(|subcommand| name == subcommand.name) {
@@ -77,11 +77,11 @@ fn explain(name: Option<OsString>) -> u8 {
     sys::unblock_every_signal();
     let name = name.to_string_lossy();
     let near = suggest(&name, SUBCOMMANDS.iter().map(|subcommand| subcommand.name));
-    let _ = write!(stream::stderr(), "{}", wrong(&WITHOUT, &Wrong(format!("there is no subcommand `{name}`{near}"))));
+    let _ = write!(stream::stderr(), "{}", wrong(&WITHOUT, &Wrong(format!("unknown subcommand `{name}`{near}"))));
     Exit::Usage.code()
 }
 
-/// Prints what somebody waits for who can interrupt it.
+/// Prints the result for a person who waits and may interrupt.
 fn print_to_person(text: &str) -> u8 {
     sys::unblock_every_signal();
     print(text)
@@ -94,7 +94,7 @@ fn answer(name: &str, said: ParsedArguments) -> Result<u8, Wrong> {
         "healthcheck" => return Ok(command::healthcheck::main(&options::healthcheck(&said)?)),
         _ => {}
     }
-    // Nothing is supervised from here on: ctrl-C shall end us.
+    // Nothing is supervised from here on, so ctrl-C has to end us.
     command::interrupt::end_at_once();
     let environment = &Environment::of_process();
     Ok(match name {
@@ -109,13 +109,13 @@ fn answer(name: &str, said: ParsedArguments) -> Result<u8, Wrong> {
         "restart" => command::order::run(&options::module("restart", &said)?, environment),
         "reload" => command::order::run(&options::order(ClientOrder::Reload, &said)?, environment),
         "preset" => preset(said.words.first().map(|name| name.to_string_lossy()).as_deref()),
-        // The last one there is.
+        // There is no later one.
         _ => schema(said.has("openapi")),
     })
 }
 
-/// Made of the declarations by scripts/reference and compared with them by a test: to make it here cost 0.2 MB of the binary. Its blanks
-/// cost 0.1 MB, so they are put in here.
+/// scripts/reference makes it from the declarations, and a test compares both: generating it here would add 0.2 MB to the binary. Its
+/// spaces would add 0.1 MB, so they are inserted here.
 fn schema(openapi: bool) -> u8 {
     if openapi {
         return print(openapi::DOCUMENT);
@@ -155,7 +155,7 @@ fn plan(request: &RunOptions, environment: &Environment, json: bool) -> u8 {
     }
 }
 
-/// Writes to standard output; a reader that stopped reading has what it wanted.
+/// Writes to standard output; errors are ignored, because the reader may stop reading early.
 fn print(text: &str) -> u8 {
     let _ = stream::stdout().write_all(visible::lines(text).as_bytes());
     Exit::Success.code()

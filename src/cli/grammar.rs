@@ -1,4 +1,4 @@
-//! What a command line may hold: subcommands with their options and words.
+//! The grammar of the command line: subcommands with their options and words.
 
 use crate::config::problem::suggest;
 
@@ -7,62 +7,62 @@ use crate::config::problem::suggest;
 pub struct Subcommand {
     /// Its name; empty for the command line without one.
     pub name: &'static str,
-    /// One sentence without its full stop.
+    /// Its description: one sentence without a full stop.
     pub about: &'static str,
     /// Its options, in groups that several subcommands share.
     pub options: &'static [&'static [Opt]],
     /// Its words, in order.
     pub words: &'static [Positional],
-    /// What help ends with.
+    /// The end of its help.
     pub example: &'static str,
 }
 
 /// An option.
 #[derive(Clone, Copy, Debug)]
 pub struct Opt {
-    /// Its name behind `--`.
+    /// Its name after `--`.
     pub long: &'static str,
-    /// Its letter behind `-`.
+    /// Its letter after `-`.
     pub short: Option<char>,
-    /// What its value is called; none for a flag.
+    /// The name of its value; none for a flag.
     pub value: Option<&'static str>,
-    /// Whether it may stand several times.
+    /// Whether it may be repeated.
     pub repeats: bool,
-    /// One line for help; empty where help does not show it.
+    /// One line for help; empty if help does not show it.
     pub about: &'static str,
 }
 
-/// A word that is no option.
+/// A word that is not an option.
 #[derive(Debug)]
 pub struct Positional {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// One line for help.
     pub about: &'static str,
-    /// How many there may be.
+    /// How many are allowed.
     pub count: Count,
 }
 
-/// How many words there may be, and where.
+/// How many words are allowed, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     /// Exactly one.
     One,
     /// One or none.
     AtMostOne,
-    /// Any number, between the options.
+    /// Any number, also between options.
     Many,
-    /// The first one and everything behind it, whatever it looks like.
+    /// The first one and everything after it, in any form.
     Rest,
-    /// Everything behind `--`, and nothing else.
+    /// Only everything after `--`.
     Behind,
 }
 
-/// `--help`, which every subcommand has; `-h` too, where that letter is free.
+/// `--help`, which every subcommand has; also `-h`, if that letter is free.
 pub const HELP: Opt = Opt { long: "help", short: Some('h'), value: None, repeats: true, about: "Print help" };
 
 impl Subcommand {
-    /// Its options but for `--help`.
+    /// Its options without `--help`.
     pub fn options(&self) -> impl Iterator<Item = &'static Opt> + Clone {
         self.options.iter().copied().flatten()
     }
@@ -87,11 +87,11 @@ impl Subcommand {
             self.options().filter(|option| !option.about.is_empty()).map(|option| format!("--{}", option.long)).collect();
         let near = suggest(written, known.iter().map(String::as_str));
         let behind =
-            if self.words.iter().any(|word| word.count == Count::Rest) { "; a command of such a name stands behind `--`" } else { "" };
-        Wrong(format!("there is no option `{written}`{near}{behind}"))
+            if self.words.iter().any(|word| word.count == Count::Rest) { "; write a command with such a name after `--`" } else { "" };
+        Wrong(format!("unknown option `{written}`{near}{behind}"))
     }
 }
 
-/// What is wrong with a command line, as one sentence.
+/// The error of a command line, as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wrong(pub(super) String);

@@ -1,10 +1,10 @@
-//! What `--help` prints, and what is said where a command line is wrong.
+//! The text of `--help`, and the message for a wrong command line.
 
 use std::fmt::Write;
 
 use super::grammar::{Count, HELP, Opt, Subcommand, Wrong};
 
-/// Everything about one subcommand; `subcommands` are listed where it is the command line without one.
+/// The help of one subcommand; that of the command line without one lists `subcommands`.
 pub(super) fn help(of: &Subcommand, subcommands: &[Subcommand]) -> String {
     let mut text = format!("{}\n\n{}", of.about, usage(of));
     let commands = subcommands.iter().map(|command| (command.name.to_owned(), command.about));
@@ -25,7 +25,7 @@ pub(super) fn help(of: &Subcommand, subcommands: &[Subcommand]) -> String {
     text
 }
 
-/// The sentence, how it would be right, and where to read more.
+/// The error, the correct usage, and where to find more.
 pub(super) fn wrong(of: &Subcommand, Wrong(sentence): &Wrong) -> String {
     let name = if of.name.is_empty() { String::new() } else { format!(" {}", of.name) };
     format!("portcullis{name}: {sentence}\n\n{}\nFor more, see `portcullis{name} --help`.\n", usage(of))
@@ -59,7 +59,7 @@ fn flags(option: &Opt) -> String {
     format!("{short}--{}{value}", option.long)
 }
 
-/// A heading with two columns below it; nothing without a row.
+/// A heading with two columns below it; empty without rows.
 fn section(text: &mut String, heading: &str, rows: Vec<(String, &str)>) {
     let Some(width) = rows.iter().map(|(left, _)| left.len()).max() else { return };
     let _ = writeln!(text, "\n{heading}:");

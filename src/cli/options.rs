@@ -1,4 +1,4 @@
-//! From the options and words of a command line to what each subcommand takes.
+//! Converts the options and words of a command line into the input of each subcommand.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::config::layers::Override;
 use crate::plan::resolve::RunOptions;
 use crate::state::snapshot::Level;
 
-/// What is asked of `run` and `plan`.
+/// The input of `run` and `plan`.
 pub(super) fn run(said: ParsedArguments) -> Result<RunOptions, Wrong> {
     said.needs("wait", "exec")?;
     said.apart("wait", "bare")?;
@@ -40,7 +40,7 @@ pub(super) fn run(said: ParsedArguments) -> Result<RunOptions, Wrong> {
     })
 }
 
-/// What is asked of `status`.
+/// The input of `status`.
 pub(super) fn status(said: &ParsedArguments) -> Result<command::status::Options, Wrong> {
     Ok(command::status::Options {
         json: said.has("json"),
@@ -51,22 +51,22 @@ pub(super) fn status(said: &ParsedArguments) -> Result<command::status::Options,
     })
 }
 
-/// An order for the module that the words name.
+/// A control request for the module that the words name.
 pub(super) fn module(verb: &'static str, said: &ParsedArguments) -> Result<command::order::Options, Wrong> {
     let name = said.words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
     order(ClientOrder::Module { verb, name }, said)
 }
 
-/// Any order.
+/// Any control request.
 pub(super) fn order(order: ClientOrder, said: &ParsedArguments) -> Result<command::order::Options, Wrong> {
     let timeout = said.read("timeout", humantime::parse_duration)?.unwrap_or(Duration::from_secs(60));
     Ok(command::order::Options { order, timeout, socket: said.text("socket")?, config: said.path("config") })
 }
 
-/// What is asked of `ready`.
+/// The input of `ready`.
 pub(super) fn ready(said: ParsedArguments) -> Result<command::ready::Options, Wrong> {
     said.apart("watch", "stable")?;
-    let min = |text: &str| text.parse().ok().filter(|min| *min > 0).ok_or("a whole number from 1 on is wanted");
+    let min = |text: &str| text.parse().ok().filter(|min| *min > 0).ok_or("expected a whole number of at least 1");
     Ok(command::ready::Options {
         min: said.read("min", min)?.unwrap_or(1),
         watch: said.has("watch"),
@@ -78,17 +78,17 @@ pub(super) fn ready(said: ParsedArguments) -> Result<command::ready::Options, Wr
     })
 }
 
-/// What is asked of `healthcheck`.
+/// The input of `healthcheck`.
 pub(super) fn healthcheck(said: &ParsedArguments) -> Result<command::healthcheck::Options, Wrong> {
     let level = |text: &str| match text {
         "live" => Ok(Level::Live),
         "ready" => Ok(Level::Ready),
         "deep" => Ok(Level::Deep),
-        _ => Err("one of live, ready, deep is wanted"),
+        _ => Err("expected one of live, ready, deep"),
     };
     let timeout = |text: &str| {
         let timeout = humantime::parse_duration(text).ok().filter(|timeout| !timeout.is_zero());
-        timeout.ok_or("a duration like 500ms or 3s is wanted")
+        timeout.ok_or("expected a duration such as 500ms or 3s")
     };
     let listen = if said.has("listen") { said.text("listen")? } else { said.text("address")? };
     Ok(command::healthcheck::Options {
@@ -99,16 +99,16 @@ pub(super) fn healthcheck(said: &ParsedArguments) -> Result<command::healthcheck
     })
 }
 
-/// Values of a repeated option as a list of the configuration's language; none for no value.
+/// Values of a repeated option as a TOML list; none without a value.
 fn list(values: &[String]) -> Option<String> {
     (!values.is_empty()).then(|| format!("[{}]", join(values.iter().map(quoted))))
 }
 
-/// Pairs of a repeated option as a table of the configuration's language; none for no pair.
+/// Pairs of a repeated option as a TOML table; none without a pair.
 fn table(pairs: &[String]) -> Result<Option<String>, Wrong> {
     let pair = |text: &String| {
         let (from, to) =
-            text.split_once('=').ok_or_else(|| Wrong(format!("--rewrite is `{text}`: two signals are wanted, as TERM=QUIT")))?;
+            text.split_once('=').ok_or_else(|| Wrong(format!("--rewrite is `{text}`: expected two signals, for example TERM=QUIT")))?;
         Ok(format!("{} = {}", quoted(from), quoted(to)))
     };
     let entries = pairs.iter().map(pair).collect::<Result<Vec<_>, Wrong>>()?;
@@ -119,7 +119,7 @@ fn join<T: Display>(parts: impl IntoIterator<Item = T>) -> String {
     parts.into_iter().map(|part| part.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// A JSON string is a TOML string too.
+/// A JSON string is also a TOML string.
 fn quoted(text: impl AsRef<str>) -> String {
     serde_json::Value::from(text.as_ref()).to_string()
 }

@@ -1,4 +1,4 @@
-//! What one command line says, read by its table; nothing is made of what is not there.
+//! Reads one command line by its table; absent options have no value.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
@@ -7,20 +7,20 @@ use std::path::PathBuf;
 
 use super::grammar::{Count, HELP, Opt, Subcommand, Wrong};
 
-/// What a command line says.
+/// A read command line.
 #[derive(Debug, Default)]
 pub(super) struct ParsedArguments {
     options: Vec<(&'static Opt, OsString)>,
     /// Its words.
     pub(super) words: Vec<OsString>,
-    /// What stands behind `--`, where that has a meaning of its own.
+    /// The words after `--`, if they are separate.
     pub(super) behind: Vec<OsString>,
 }
 
-/// Reads what stands behind the name of the subcommand.
+/// Reads the words after the name of the subcommand.
 ///
 /// # Errors
-/// An option that it does not have, one without its value, one twice; a word too few or too many.
+/// An unknown option, one without its value, a repeated one; missing or superfluous words.
 pub(super) fn read(of: &'static Subcommand, arguments: impl IntoIterator<Item = OsString>) -> Result<ParsedArguments, Wrong> {
     let mut said = ParsedArguments::default();
     let mut arguments = arguments.into_iter();
@@ -63,21 +63,21 @@ pub(super) fn read(of: &'static Subcommand, arguments: impl IntoIterator<Item = 
 }
 
 impl ParsedArguments {
-    /// Takes an option in, with the value that is attached to it or follows it.
+    /// Reads an option, with the value that is attached to it or follows it.
     fn take(&mut self, option: &'static Opt, attached: Option<&[u8]>, rest: &mut impl Iterator<Item = OsString>) -> Result<(), Wrong> {
         let long = option.long;
         if !option.repeats && self.has(long) {
-            return Err(Wrong(format!("--{long} stands twice, and can be said once")));
+            return Err(Wrong(format!("--{long} was given twice; it is allowed once")));
         }
         let value = match (option.value, attached) {
             (None, None) => OsString::new(),
-            (None, Some(_)) => return Err(Wrong(format!("--{long} takes no value"))),
+            (None, Some(_)) => return Err(Wrong(format!("--{long} accepts no value"))),
             (Some(_), Some(value)) => OsString::from_vec(value.to_vec()),
             (Some(name), None) => match rest.next() {
                 Some(value) if !is_option(&value) => value,
                 Some(value) => {
                     let value = value.to_string_lossy();
-                    return Err(Wrong(format!("--{long} needs a value, {name}; one that begins with `-` is written `--{long}={value}`")));
+                    return Err(Wrong(format!("--{long} needs a value, {name}; write one that begins with `-` as `--{long}={value}`")));
                 }
                 None => return Err(Wrong(format!("--{long} needs a value, {name}"))),
             },
@@ -86,7 +86,7 @@ impl ParsedArguments {
         Ok(())
     }
 
-    /// Whether there are as many words as there may be.
+    /// Whether the number of words is allowed.
     fn count(&self, of: &Subcommand) -> Result<(), Wrong> {
         let most = of.words.iter().try_fold(0_usize, |most, word| match word.count {
             Count::One | Count::AtMostOne => Some(most + 1),
@@ -94,7 +94,7 @@ impl ParsedArguments {
             Count::Behind => Some(most),
         });
         if let Some(word) = most.and_then(|most| self.words.get(most)) {
-            return Err(Wrong(format!("there is no place for `{}`", word.to_string_lossy())));
+            return Err(Wrong(format!("unexpected argument `{}`", word.to_string_lossy())));
         }
         let least = of.words.iter().filter(|word| word.count == Count::One).count();
         match of.words.get(self.words.len()) {
@@ -103,7 +103,7 @@ impl ParsedArguments {
         }
     }
 
-    /// Whether the option stands there.
+    /// Whether the option was given.
     pub(super) fn has(&self, long: &str) -> bool {
         self.options.iter().any(|(option, _)| option.long == long)
     }
@@ -135,29 +135,29 @@ impl ParsedArguments {
         values.map(|(_, value)| text(value, &format!("the value of --{long}"))).collect()
     }
 
-    /// The value as `read` has it; none without the option.
+    /// The value, parsed by `read`; none without the option.
     ///
     /// # Errors
-    /// What `read` says of it.
+    /// The error of `read`.
     pub(super) fn read<T, E: Display>(&self, long: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Result<Option<T>, Wrong> {
         let Some(text) = self.text(long)? else { return Ok(None) };
         read(&text).map(Some).map_err(|why| Wrong(format!("--{long} is `{text}`: {why}")))
     }
 
-    /// That two options do not stand beside each other.
+    /// Refuses the combination of two options.
     ///
     /// # Errors
-    /// They do.
+    /// Both were given.
     pub(super) fn apart(&self, one: &str, other: &str) -> Result<(), Wrong> {
-        if self.has(one) && self.has(other) { Err(Wrong(format!("--{one} and --{other} cannot stand together"))) } else { Ok(()) }
+        if self.has(one) && self.has(other) { Err(Wrong(format!("--{one} and --{other} cannot be combined"))) } else { Ok(()) }
     }
 
-    /// That one option stands there only with another one.
+    /// Refuses an option without the other one that it requires.
     ///
     /// # Errors
-    /// It stands there alone.
+    /// It was given without that one.
     pub(super) fn needs(&self, one: &str, other: &str) -> Result<(), Wrong> {
-        if self.has(one) && !self.has(other) { Err(Wrong(format!("--{one} wants --{other} beside it"))) } else { Ok(()) }
+        if self.has(one) && !self.has(other) { Err(Wrong(format!("--{one} requires --{other}"))) } else { Ok(()) }
     }
 
     /// The words as text.

@@ -1,4 +1,4 @@
-//! What is understood and what is refused, in the forms in which people write it.
+//! Accepted and refused command lines, in the forms in which people write them.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -103,26 +103,26 @@ fn every_option_of_run_reaches_its_key() {
 #[test]
 fn what_is_wrong_is_one_sentence_with_what_may_be_meant() {
     for (name, words, problem) in [
-        ("run", &["--mod", "api"][..], "there is no option `--mod`; did you mean `--mode`?; a command of such a name stands behind `--`"),
-        ("status", &["--jsn"], "there is no option `--jsn`; did you mean `--json`?"),
-        ("status", &["-x"], "there is no option `-x`; known: `--json`, `--watch`, `--socket`, `--listen`, `--config`"),
+        ("run", &["--mod", "api"][..], "unknown option `--mod`; did you mean `--mode`?; write a command with such a name after `--`"),
+        ("status", &["--jsn"], "unknown option `--jsn`; did you mean `--json`?"),
+        ("status", &["-x"], "unknown option `-x`; known: `--json`, `--watch`, `--socket`, `--listen`, `--config`"),
         ("run", &["--mode"], "--mode needs a value, MODE"),
-        ("run", &["--mode", "--bare"], "--mode needs a value, MODE; one that begins with `-` is written `--mode=--bare`"),
-        ("run", &["--bare=true"], "--bare takes no value"),
-        ("run", &["--mode", "a", "--mode=b"], "--mode stands twice, and can be said once"),
-        ("run", &["--wait"], "--wait wants --exec beside it"),
-        ("run", &["--exec", "--wait", "--bare"], "--wait and --bare cannot stand together"),
-        ("run", &["--rewrite", "TERM"], "--rewrite is `TERM`: two signals are wanted, as TERM=QUIT"),
-        ("preset", &["a", "b"], "there is no place for `b`"),
+        ("run", &["--mode", "--bare"], "--mode needs a value, MODE; write one that begins with `-` as `--mode=--bare`"),
+        ("run", &["--bare=true"], "--bare accepts no value"),
+        ("run", &["--mode", "a", "--mode=b"], "--mode was given twice; it is allowed once"),
+        ("run", &["--wait"], "--wait requires --exec"),
+        ("run", &["--exec", "--wait", "--bare"], "--wait and --bare cannot be combined"),
+        ("run", &["--rewrite", "TERM"], "--rewrite is `TERM`: expected two signals, for example TERM=QUIT"),
+        ("preset", &["a", "b"], "unexpected argument `b`"),
         ("ready", &[], "SERVICE is missing: The service's name: its `service`, else its mode"),
-        ("ready", &["api", "--min", "0"], "--min is `0`: a whole number from 1 on is wanted"),
-        ("ready", &["api", "--stable", "1s", "--watch"], "--watch and --stable cannot stand together"),
-        ("wait", &["--port", "1"], "--port wants --host beside it"),
-        ("wait", &["-h", "db"], "--host wants --port beside it"),
-        ("wait", &["-h", "db", "-p", "0"], "--port is `0`: a port is a number from 1 to 65535"),
-        ("wait", &[], "TARGET is missing: name at least one, as db:5432"),
+        ("ready", &["api", "--min", "0"], "--min is `0`: expected a whole number of at least 1"),
+        ("ready", &["api", "--stable", "1s", "--watch"], "--watch and --stable cannot be combined"),
+        ("wait", &["--port", "1"], "--port requires --host"),
+        ("wait", &["-h", "db"], "--host requires --port"),
+        ("wait", &["-h", "db", "-p", "0"], "--port is `0`: expected a port from 1 to 65535"),
+        ("wait", &[], "TARGET is missing: name at least one, for example db:5432"),
         ("wait", &["db:1", "--stable", "5"], "--stable is `5`: time unit needed, for example 5sec or 5ms"),
-        ("wait", &["db:1", "-q", "--json"], "--quiet and --json cannot stand together"),
+        ("wait", &["db:1", "-q", "--json"], "--quiet and --json cannot be combined"),
     ] {
         let said = said(name, words);
         let wrong = match name {
@@ -179,12 +179,12 @@ fn the_options_of_healthcheck_are_read_in_every_form_and_the_last_wins() {
     assert_eq!((none.level, none.timeout), (Level::Deep, Duration::from_secs(3)));
     assert_eq!(healthcheck("--address=[::1]:2").unwrap().place.listen.as_deref(), Some("[::1]:2"));
     for (line, problem) in [
-        ("--levle live", "there is no option `--levle`; did you mean `--level`?"),
-        ("--level deeper", "--level is `deeper`: one of live, ready, deep is wanted"),
-        ("--timeout 3", "--timeout is `3`: a duration like 500ms or 3s is wanted"),
-        ("--timeout 0s", "--timeout is `0s`: a duration like 500ms or 3s is wanted"),
+        ("--levle live", "unknown option `--levle`; did you mean `--level`?"),
+        ("--level deeper", "--level is `deeper`: expected one of live, ready, deep"),
+        ("--timeout 3", "--timeout is `3`: expected a duration such as 500ms or 3s"),
+        ("--timeout 0s", "--timeout is `0s`: expected a duration such as 500ms or 3s"),
         ("--socket", "--socket needs a value, NAME"),
-        ("more", "there is no place for `more`"),
+        ("more", "unexpected argument `more`"),
     ] {
         assert_eq!(healthcheck(line).err(), Some(Wrong(problem.to_owned())), "{line}");
     }

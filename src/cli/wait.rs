@@ -1,4 +1,4 @@
-//! What `wait` takes on the command line: its own words, and those of wait-for-it, whose place it can take in a script.
+//! The command line of `wait`: its own options, and those of wait-for-it, which it can replace in a script.
 
 use std::net::Ipv6Addr;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use crate::command;
 use crate::command::wait::Reporting;
 use crate::plan::resolve::TlsFlags;
 
-/// What is asked of `wait`.
+/// The input of `wait`.
 pub(super) fn request(mut said: ParsedArguments) -> Result<command::wait::Options, Wrong> {
     said.needs("host", "port")?;
     said.needs("port", "host")?;
     said.apart("quiet", "json")?;
     if said.words.is_empty() && !said.has("host") {
-        return Err(Wrong("TARGET is missing: name at least one, as db:5432".to_owned()));
+        return Err(Wrong("TARGET is missing: name at least one, for example db:5432".to_owned()));
     }
-    let port = |text: &str| text.parse().ok().filter(|port| *port > 0).ok_or("a port is a number from 1 to 65535");
+    let port = |text: &str| text.parse().ok().filter(|port| *port > 0).ok_or("expected a port from 1 to 65535");
     let named = said.text("host")?.zip(said.read("port", port)?).map(|(host, port)| port_of(&host, port));
     let tls = TlsFlags {
         ca: said.text("ca")?,
@@ -43,7 +43,7 @@ pub(super) fn request(mut said: ParsedArguments) -> Result<command::wait::Option
     })
 }
 
-/// A duration, or seconds as wait-for-it has them, where zero is no limit.
+/// A duration, or a number of seconds as in wait-for-it, where zero means no limit.
 fn limit(text: &str) -> Result<Duration, humantime::DurationError> {
     match text.parse::<u64>() {
         Ok(0) => Ok(Duration::MAX),
@@ -56,7 +56,7 @@ fn limit(text: &str) -> Result<Duration, humantime::DurationError> {
 fn target(word: String) -> String {
     let own = ["exec:", "process:"].iter().any(|scheme| word.starts_with(scheme));
     match word.rsplit_once(':') {
-        // A port above 65535 is told as one.
+        // A port above 65535 is reported as such.
         Some((host, port)) if !own && !host.is_empty() && !host.contains('/') && is_number(port) => format!("tcp://{word}"),
         _ => word,
     }

@@ -1,4 +1,4 @@
-//! What an operator wrote, as a tree in which every value knows where it was written.
+//! The written configuration as a tree in which every value has its place.
 
 mod document;
 mod key;
@@ -17,7 +17,7 @@ pub use merge::merge;
 pub struct Node {
     /// What was written.
     pub value: Value,
-    /// Where.
+    /// Its place.
     pub origin: Origin,
 }
 
@@ -32,13 +32,13 @@ pub enum Value {
     Float(f64),
     /// `true` or `false`.
     Boolean(bool),
-    /// A date or a time, which no key wants.
+    /// A date or a time, which no key accepts.
     Datetime,
     /// A list.
     List(Vec<Node>),
     /// A table.
     Table(Table),
-    /// What was wrong, and has been reported. Its key counts as written, and nobody reads it.
+    /// A wrong value that has been reported. Its key counts as written, and the value is not read.
     Hole,
 }
 
@@ -57,8 +57,8 @@ impl Value {
     }
 }
 
-/// Keys and values in the order in which they were written. A copy shares them until one of the two is changed: every reading of a section
-/// has one of its own.
+/// Keys and values in the order in which they were written. A copy shares them until one of the two is changed, because every reading of a
+/// section has its own copy.
 #[derive(Clone, Default)]
 pub struct Table(Arc<Vec<Entry>>);
 
@@ -85,7 +85,7 @@ impl Table {
         Arc::make_mut(&mut self.0).get_mut(at)
     }
 
-    /// Adds `entry`, in the place of one with the same key.
+    /// Adds `entry`, replacing one with the same key.
     pub fn insert(&mut self, entry: Entry) {
         match self.get_mut(&entry.key) {
             Some(present) => *present = entry,
@@ -93,7 +93,7 @@ impl Table {
         }
     }
 
-    /// Drops the entries that `keep` refuses.
+    /// Keeps only the entries that `keep` accepts.
     pub fn retain(&mut self, keep: impl Fn(&Entry) -> bool) {
         if !self.0.iter().all(&keep) {
             Arc::make_mut(&mut self.0).retain(keep);

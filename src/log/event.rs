@@ -1,4 +1,4 @@
-//! From an event to its line: when, who, how bad, what.
+//! Formats an event as a line: time, name, level, text.
 
 use std::fmt::{self, Write};
 use std::time::UNIX_EPOCH;
@@ -16,10 +16,10 @@ use super::lines::Queue;
 use crate::clock::Moment;
 use crate::visible;
 
-/// What the field is called that holds the sentence of an event.
+/// The name of the field with the sentence of an event.
 const MESSAGE: &str = "message";
 
-/// Makes a line of every event that the filter lets through. Nothing here is done in spans, and those of libraries are not looked at.
+/// Makes a line of every event that the filter accepts. We use no spans, and those of libraries are ignored.
 pub(super) struct Recorder {
     pub(super) filter: Filter,
     pub(super) queue: Queue,
@@ -60,7 +60,7 @@ impl Subscriber for Recorder {
     fn exit(&self, _: &Id) {}
 }
 
-/// One short line. The name stands in it because the child writes to the same place.
+/// One short line. It contains the name because the child writes to the same stream.
 fn text(event: &Event<'_>, colour: bool) -> String {
     let (word, number) = match *event.metadata().level() {
         Level::ERROR => ("error", "31"),
@@ -70,7 +70,7 @@ fn text(event: &Event<'_>, colour: bool) -> String {
         Level::TRACE => ("trace", "35"),
     };
     let when = humantime::format_rfc3339_millis(UNIX_EPOCH + Moment::now().wall);
-    // What a server or a process said stands in some lines; it shall neither steer a terminal nor make lines of its own.
+    // Some lines contain the text of a server or a process, which must neither control a terminal nor forge lines.
     let mut words = Words::default();
     event.record(&mut words);
     let words = visible::line(&words.0);
@@ -91,7 +91,7 @@ fn json(event: &Event<'_>) -> String {
     format!("{}\n", Value::from(members.0))
 }
 
-/// The sentence, and what a library says beside it.
+/// The sentence, and the other fields of a library's event.
 #[derive(Default)]
 struct Words(String);
 
@@ -146,7 +146,7 @@ impl Visit for Members {
 mod tests {
     use super::*;
 
-    /// The lines of these events, without the moment at their beginning.
+    /// The lines of these events, without the time at their beginning.
     fn lines(format: Format, colour: bool, filter: &str, say: impl FnOnce()) -> Vec<String> {
         let queue = Queue::new(format);
         let recorder = Recorder { filter: Filter::parse(filter).unwrap(), queue: queue.clone(), format, colour };

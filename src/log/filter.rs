@@ -1,9 +1,9 @@
-//! Which events are written: `PORTCULLIS_LOG`, a level for everything, or levels for what begins with a name.
+//! Which events are written: `PORTCULLIS_LOG`, a level for all, or levels for targets that begin with a name.
 
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 
-/// Levels by the beginnings of targets, and one for all others.
+/// Levels by prefixes of targets, and one for all others.
 #[derive(Debug)]
 pub(super) struct Filter {
     rest: LevelFilter,
@@ -17,8 +17,8 @@ impl Filter {
         Self { rest: LevelFilter::INFO, targets: Vec::new() }
     }
 
-    /// Reads `level` or `target=level`, several with commas between; where no level stands alone, nothing else is written. A bare word that
-    /// is no level would pass for a target's name, and silence all others.
+    /// Reads `level` or `target=level`, several with commas; without a plain level, other targets are not written. A plain word that is not
+    /// a level would count as a target's name, and silence all others.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Ok(Self::usual());
@@ -28,7 +28,7 @@ impl Filter {
             let (target, word) = part.split_once('=').map_or((None, part), |(target, word)| (Some(target), word));
             // An empty word would be `error`.
             let level = Some(word).filter(|word| !word.is_empty()).and_then(|word| word.parse().ok());
-            let level = level.ok_or_else(|| format!("`{word}` is none of error, warn, info, debug, trace, off"))?;
+            let level = level.ok_or_else(|| format!("`{word}` is not one of error, warn, info, debug, trace, off"))?;
             match target {
                 Some(target) => filter.put(target, level),
                 None => filter.rest = level,
@@ -37,7 +37,7 @@ impl Filter {
         Ok(filter)
     }
 
-    /// The same with this level for what begins so.
+    /// The same with this level for targets with this prefix.
     #[must_use]
     pub(super) fn with(mut self, target: &str, level: LevelFilter) -> Self {
         self.put(target, level);
@@ -56,7 +56,7 @@ impl Filter {
         *metadata.level() <= own.map_or(self.rest, |(_, level)| *level)
     }
 
-    /// The level of which something may be written.
+    /// The most detailed level that may be written.
     pub(super) fn most(&self) -> LevelFilter {
         self.targets.iter().map(|(_, level)| *level).chain([self.rest]).max().unwrap_or(self.rest)
     }

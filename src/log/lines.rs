@@ -1,4 +1,4 @@
-//! The lines between whoever says something and the thread that writes them: bounded, and what does not fit is counted and told.
+//! The bounded queue between the code that logs and the thread that writes; lines that do not fit are counted and reported.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -15,17 +15,17 @@ use crate::clock::Moment;
 use crate::secret::scrub;
 use crate::sys;
 
-/// Lines that may wait for a slow reader; what comes on top is counted and dropped, but for the newest.
+/// The number of lines that may wait for a slow reader; further ones are dropped and counted, except the newest.
 const QUEUE: usize = 1024;
 
-/// What the writing thread is told.
+/// A message to the writing thread.
 enum Message {
     Line(Vec<u8>),
     Live(Vec<String>),
     Flush(SyncSender<()>),
 }
 
-/// What did not fit into the queue: how many lines are lost, and the newest, which is kept because it may be the last.
+/// Lines that did not fit into the queue: the number of lost ones, and the newest, which is kept because it may be the last.
 #[derive(Default)]
 struct Overflow {
     lost: u64,
@@ -39,17 +39,17 @@ impl Overflow {
     }
 }
 
-/// The way to the writing thread.
+/// The queue to the writing thread.
 #[derive(Clone)]
 pub(super) struct Queue {
     format: Format,
     sender: SyncSender<Message>,
-    /// What the thread reads from; none once it has begun.
+    /// The receiver for the thread; none once the thread has begun.
     unread: Arc<Mutex<Option<Receiver<Message>>>>,
     overflow: Arc<Mutex<Overflow>>,
     /// Whether lines are written as they come; before that they are queued, so that a start has begun before its lines are written.
     open: Arc<AtomicBool>,
-    /// The end is near: only the newest line is written, and what stands before it is counted.
+    /// The program is about to end: only the newest line is written, and the ones before it are counted.
     hurry: Arc<AtomicBool>,
 }
 
@@ -74,21 +74,21 @@ impl Queue {
         }
     }
 
-    /// What was queued, for tests of what makes the lines.
+    /// The queued lines, for tests of the code that formats them.
     #[cfg(test)]
     pub(super) fn taken(&self) -> Vec<String> {
         let text = |message| if let Message::Line(line) = message { String::from_utf8(line).unwrap() } else { String::new() };
         locked(&self.unread).as_ref().unwrap().try_iter().map(text).collect()
     }
 
-    /// Shows these lines below the log until others take their place.
+    /// Shows these lines below the log until they are replaced.
     pub(super) fn live(&self, lines: Vec<String>) {
         let _ = self.sender.try_send(Message::Live(lines));
         self.write_if_open();
     }
 
-    /// Writes what is queued as far as no reader has to be waited for; the rest is for the thread, which begins then. Whether all is
-    /// written. A log of few lines needs no thread, and no process' end waits for one.
+    /// Writes the queue as far as that is possible without waiting for a reader; the thread writes the rest, and is then started. Returns
+    /// whether everything is written. A log of few lines needs no thread, for which the end of the process would wait.
     pub(super) fn write(&self) -> bool {
         self.open.store(true, Ordering::Relaxed);
         let mut first = None;
@@ -100,7 +100,7 @@ impl Queue {
                         Ok(_) => {}
                         Err(_) => break Some(Message::Line(line)),
                     },
-                    // There are none to be taken away: the thread draws them.
+                    // There are none to remove: only the thread draws them.
                     Ok(Message::Live(lines)) if lines.is_empty() => {}
                     Ok(message) => break Some(message),
                     Err(_) => return true,
@@ -111,15 +111,15 @@ impl Queue {
         false
     }
 
-    /// What was just queued, by whichever thread: nobody else may come by for a long time.
+    /// What was just queued, by whichever thread: the loop may not turn again for a long time.
     fn write_if_open(&self) {
         if self.open.load(Ordering::Relaxed) {
             self.write();
         }
     }
 
-    /// Starts the writing thread, once. Where there is no room for a thread, what fits into standard error at once is written
-    /// here, and the thread is tried again the next time.
+    /// Starts the writing thread, once. If no thread can be created, the lines that standard error accepts at once are written here, and
+    /// the thread is tried again the next time.
     fn begin(&self) {
         self.begin_with(None);
     }
@@ -144,7 +144,7 @@ impl Queue {
         }
     }
 
-    /// Without waiting: the caller may be the thread that owns the signals.
+    /// Never waits: the caller may be the thread that owns the signals.
     fn write_what_fits(&self, mut first: Option<Message>, messages: &Receiver<Message>) {
         while stream::has_room(io::stderr().as_fd(), PollTimeout::ZERO) {
             match first.take().map_or_else(|| messages.try_recv(), Ok) {
@@ -161,8 +161,8 @@ impl Queue {
         }
     }
 
-    /// Waits until what was said so far is written, `limit` at most. With `hurry` the second half of that time is for the newest
-    /// line alone: a reader that lives gets the last line, however much stands before it.
+    /// Waits until everything logged so far is written, for at most `limit`. With `hurry` the second half of that time is only for the
+    /// newest line: a live reader gets the last line, however many are queued before it.
     pub(super) fn flush(&self, limit: Duration, hurry: bool) {
         if self.write() {
             return;
@@ -182,7 +182,7 @@ impl Queue {
             if hurry && passed >= limit / 2 {
                 self.hurry.store(true, Ordering::Relaxed);
             }
-            // Without a thread of its own nobody else writes.
+            // Without the thread only this code writes.
             self.begin();
             let pause = if flush.is_some() { Duration::from_millis(1) } else { Duration::from_millis(10).min(limit / 2) };
             if written.recv_timeout(pause) != Err(mpsc::RecvTimeoutError::Timeout) {
@@ -191,7 +191,7 @@ impl Queue {
         }
     }
 
-    /// What did not fit, as the lines that tell it.
+    /// The lines that report what did not fit.
     fn overflowed(&self) -> Option<Vec<u8>> {
         let Overflow { lost, newest } = std::mem::take(&mut *locked(&self.overflow));
         let mut bytes = if lost > 0 { gap(self.format, lost).into_bytes() } else { Vec::new() };
@@ -223,7 +223,7 @@ impl Queue {
 }
 
 impl Queue {
-    /// Queues one whole line, scrubbed once more: the last line of defence against a secret in a log. Never waits.
+    /// Queues one whole line, scrubbed again as a last defence against secrets in the log. Never waits.
     pub(super) fn line(&self, line: &str) {
         let clean = scrub(line).into_bytes();
         let mut overflow = locked(&self.overflow);
@@ -238,7 +238,7 @@ impl Queue {
         }
         drop(overflow);
         let sent = match self.sender.try_send(Message::Line(clean)) {
-            // Nobody reads it yet: a start may have more to say than the queue holds.
+            // It is not read yet: a start may log more lines than the queue holds.
             Err(TrySendError::Full(line)) => {
                 self.begin();
                 self.sender.try_send(line)
@@ -252,7 +252,7 @@ impl Queue {
     }
 }
 
-/// The line that stands for those that were lost.
+/// The line that reports lost lines.
 fn gap(format: Format, lost: u64) -> String {
     let when = UNIX_EPOCH + Moment::now().wall;
     let words = format!("{lost} log lines were dropped: standard error was not read");

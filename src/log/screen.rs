@@ -1,4 +1,4 @@
-//! What stands at the end of standard error: whose line is open, and the live lines below the log.
+//! The end of standard error: whose line is unfinished, and the live lines below the log.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -6,27 +6,26 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::stream;
 
-/// Columns of the narrowest terminal that live lines are made for.
+/// The minimum width of a terminal for live lines, in columns.
 const NARROWEST: usize = 80;
 
-/// The descriptor of ours whose line stands last on standard error without its end; 0 for none. Changed under the lock of standard
-/// error only.
+/// The descriptor whose unfinished line is the last output on standard error; 0 for none. Changed only under the lock of standard error.
 static OPEN_LINE: AtomicI32 = AtomicI32::new(0);
 
-/// Says whose line stands last on standard error without its end, 0 for nobody's; the caller holds the lock of standard error.
+/// Sets whose unfinished line is the last output on standard error, 0 for none; the caller holds the lock of standard error.
 pub fn leave_line_open(of: i32) {
     OPEN_LINE.store(of, Ordering::Relaxed);
 }
 
-/// Whose line that is; the caller holds the lock of standard error.
+/// Returns it; the caller holds the lock of standard error.
 pub fn open_line() -> i32 {
     OPEN_LINE.load(Ordering::Relaxed)
 }
 
-/// Whether anybody but the log writes to standard error here, so that its lock may be held by who waits for a reader.
+/// Whether other code than the log writes to standard error here, which may hold its lock while it waits for a reader.
 static SHARED: AtomicBool = AtomicBool::new(false);
 
-/// Says that others write to standard error from now on, too.
+/// Records that other code also writes to standard error from now on.
 pub fn share() {
     SHARED.store(true, Ordering::Relaxed);
 }
@@ -35,7 +34,7 @@ pub(super) fn is_shared() -> bool {
     SHARED.load(Ordering::Relaxed)
 }
 
-/// What stands at the end of standard error.
+/// The live lines at the end of standard error.
 #[derive(Default)]
 pub(super) struct Screen {
     shown: usize,
@@ -48,7 +47,7 @@ impl Screen {
         self.show(b"");
     }
 
-    /// Writes below what was said before, and the live lines below that.
+    /// Writes the text after the previous log lines, and the live lines below it.
     pub(super) fn show(&mut self, said: &[u8]) {
         let mut bytes = Vec::new();
         if self.shown > 0 {
@@ -66,7 +65,7 @@ impl Screen {
         if !bytes.is_empty() && OPEN_LINE.swap(0, Ordering::Relaxed) != 0 {
             bytes.insert(0, b'\n');
         }
-        // A reader that is gone is no reason to stop reading the queue, let alone to end.
+        // If the reader is gone, the queue still has to be emptied.
         let _ = stream::write_all(stderr.as_fd(), &bytes, |_| {});
     }
 }

@@ -1,4 +1,4 @@
-//! What kind of file a program is, and which one may be meant, for the message when the kernel would not run it.
+//! The kind of a program's file, and a similar name, for the message if the kernel cannot run it.
 
 use std::ffi::OsStr;
 use std::fs::{File, FileType};
@@ -10,35 +10,35 @@ use std::path::{Path, PathBuf};
 use crate::config::problem::nearest;
 use crate::secret::scrub;
 
-/// What was found in a program's file.
+/// The kind of a program file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
     /// A script whose first line names this interpreter.
     Script(String),
-    /// A program for this machine, with the dynamic loader it asks for.
+    /// A program for this machine, with its dynamic loader.
     Program {
-        /// The machine's name as `uname -m` says it.
+        /// The machine's name as in `uname -m`.
         machine: &'static str,
         /// The loader's path; none for a static program.
         loader: Option<String>,
     },
-    /// No regular file but this, which is never opened: that might wait for somebody.
+    /// Not a regular file; it is never opened, because that might block.
     NoFile(&'static str),
     /// Anything else, unreadable or empty.
     Other,
 }
 
-/// How much of a file is looked at: a first line or an ELF header with its program headers.
+/// How much of a file is read: a first line or an ELF header with its program headers.
 const HEAD: u64 = 4096;
 
-/// Looks at the beginning of the file.
+/// Examines the beginning of the file.
 pub(super) fn kind(path: &Path) -> FileKind {
     let mut head = Vec::new();
     let Ok(found) = std::fs::metadata(path) else { return FileKind::Other };
     if !found.is_file() {
         return FileKind::NoFile(what_it_is(found.file_type()));
     }
-    // Should it have become something else meanwhile, nobody is waited for.
+    // Non-blocking, in case it has been replaced by something else meanwhile.
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let Ok(mut file) = opened else { return FileKind::Other };
     if file.by_ref().take(HEAD).read_to_end(&mut head).is_err() || head.is_empty() {
@@ -103,7 +103,7 @@ fn number(head: &[u8], at: usize, size: usize) -> Option<u64> {
     Some(if head.get(5) == Some(&2) { bytes.iter().fold(0, fold) } else { bytes.iter().rev().fold(0, fold) })
 }
 
-/// What is said of a program that is at none of these places.
+/// The message for a program that is at none of these paths.
 pub(super) fn is_nowhere(program: &str, places: &[PathBuf]) -> String {
     match near(program, places) {
         Some(near) => format!("it was not found; did you mean `{}`?", scrub(&near)),
@@ -111,7 +111,7 @@ pub(super) fn is_nowhere(program: &str, places: &[PathBuf]) -> String {
     }
 }
 
-/// The program of the nearest name in the directories where it was looked for.
+/// The program with the most similar name in the searched directories.
 pub fn near(program: &str, places: &[PathBuf]) -> Option<String> {
     let name = Path::new(program).file_name()?.to_str()?;
     let names: Vec<String> = places

@@ -1,8 +1,8 @@
-//! Threads on which programs are started, so that a file that does not answer holds up its own start and nothing else.
+//! Threads on which programs are started, so that a blocking program file delays only its own start.
 //!
-//! The caller learns the pid as soon as there is a process, and later whether that executes its program. A child's parent death signal is sent
-//! when the thread ends that started it (PR_SET_PDEATHSIG(2const)), so such a thread lives as long as portcullis does, and starts others
-//! meanwhile; any other one ends with its start, because the end of the whole process would wait for it.
+//! The caller gets the pid as soon as the process exists, and later whether it executes its program. A child's parent death signal is sent
+//! when the thread that started it ends (PR_SET_PDEATHSIG(2const)), so such a thread lives as long as portcullis, and starts other programs
+//! meanwhile; any other thread ends with its start, because the end of the whole process would wait for it.
 
 use std::fmt;
 use std::io;
@@ -16,15 +16,15 @@ use super::spawn::{PreparedCommand, SpawnError};
 use crate::sys;
 use crate::sys::start::Birth;
 
-/// Threads beside that of the main process; so many programs may hang while they are being executed.
+/// The number of threads besides that of the main process; this many programs may hang in exec.
 const MOST_BESIDE: usize = 7;
 
-/// What became of a process that was made.
+/// The result of a created process.
 #[derive(Debug)]
 pub(super) struct Report {
     /// Its pid.
     pub(super) pid: i32,
-    /// Whether it executes its program. Where it does not, it is about to end, or has ended.
+    /// Whether it executes its program. If not, it is about to end, or has ended.
     pub(super) result: Result<(), SpawnError>,
 }
 
@@ -39,9 +39,9 @@ struct Starter {
     is_tied: bool,
 }
 
-/// All threads; none is started before it is needed.
+/// All threads; each is started when it is first needed.
 pub(super) struct Starters {
-    /// The main process' own: whatever else hangs, it can be started.
+    /// The thread of the main process, so that it can be started whatever else hangs.
     main: Option<Starter>,
     beside: Vec<Starter>,
     sender: Sender<Report>,
@@ -56,13 +56,13 @@ impl fmt::Debug for Starters {
 }
 
 impl Starters {
-    /// No threads yet; `bell` is rung when there is a report.
+    /// No threads yet; `bell` is signalled when there is a report.
     pub(super) fn new(bell: Arc<EventFd>) -> Self {
         let (sender, reports) = mpsc::channel();
         Self { main: None, beside: Vec::new(), sender, reports, bell }
     }
 
-    /// Makes the process and returns its pid; a [`Report`] follows.
+    /// Creates the process and returns its pid; a [`Report`] follows.
     pub(super) fn start(&mut self, prepared: PreparedCommand, is_main: bool) -> Result<i32, SpawnError> {
         let name = prepared.name().to_owned();
         let no_thread = |error| SpawnError::no_process(&name, &error);
@@ -93,13 +93,13 @@ impl Starters {
             self.beside.push(starter);
         }
         match sent {
-            // Making a process touches no file: this takes as long as the kernel needs for a clone.
+            // Creating a process accesses no file: this takes only the time of a clone.
             Ok(()) => birth.wait().map_err(|error| SpawnError::no_process(&name, &error)),
-            Err(_) => Err(SpawnError::no_process(&name, &io::Error::other("a thread of portcullis is gone"))),
+            Err(_) => Err(SpawnError::no_process(&name, &io::Error::other("a thread of portcullis has ended"))),
         }
     }
 
-    /// What has become of those that were made.
+    /// The reports of created processes.
     pub(super) fn reports(&self) -> Vec<Report> {
         self.reports.try_iter().collect()
     }

@@ -1,4 +1,4 @@
-//! From a question to its answer: from what was answered last, from this thread, or from the one that renders long answers.
+//! Answers a request: with a recent response, on this thread, or on the one that renders long responses.
 
 use std::borrow::Cow;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use super::{Shared, access, figures, hosts, is_authorized, response};
 use crate::clock::Moment;
 use crate::view::{self, Request};
 
-/// The answer to a question: what was told last, where it still holds, else what is rendered.
+/// The response to a request: a recent one if it is still valid, else a rendered one.
 pub(super) async fn answer(
     request: &hyper::Request<Incoming>,
     peer: Peer,
@@ -42,7 +42,7 @@ pub(super) async fn answer(
             None => shared.rendered(words, peer, usage).await,
         }
     };
-    // What is not there is not there by any method.
+    // A missing path is missing with any method.
     let answer = if answer.status == 404 { answer } else { view::instead(method).map_or(answer, SharedResponse::from) };
     usage.sending_long(long);
     figures::observe(route, method, answer.status, Moment::now().since(began));
@@ -51,7 +51,7 @@ pub(super) async fn answer(
     response(answer.status, HeaderMap::clone(&answer.head), body)
 }
 
-/// An answer that depends on the question alone.
+/// A response that depends only on the request.
 fn unkept(path: &str, response: view::Response) -> Found {
     Found { answer: SharedResponse::from(response), route: view::route_of(path), long: view::is_long(path) }
 }
@@ -61,19 +61,19 @@ impl Shared {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer to the same question, where it may be told at once.
+    /// The response to the same request, if it may be sent at once.
     fn told_last(&self, words: Words<'_>) -> Option<Found> {
         let (snapshot, look) = self.published.look();
         let found = self.recent().find(words, &snapshot, look);
         found.filter(|found| words.trusted || !found.long || self.budget.is_paid(look.now))
     }
 
-    /// The answer, rendered where that has to be, and kept for the next one who asks the same.
+    /// The response, rendered if necessary, and kept for the next equal request.
     async fn rendered(&self, words: Words<'_>, peer: Peer, usage: &Usage) -> Found {
         let (route, long) = (view::route_of(words.path), view::is_long(words.path));
         usage.sending_long(long);
         let question = Request {
-            // By which other method it was asked is looked at later.
+            // Other methods are handled later.
             method: "GET",
             path: words.path,
             query: words.query,
@@ -90,13 +90,13 @@ impl Shared {
         found
     }
 
-    /// A probe's answer, at once.
+    /// The response to a probe, at once.
     fn short(&self, question: &Request<'_>) -> SharedResponse {
         let (snapshot, look) = self.published.look();
         self.response_cache.lock().unwrap_or_else(PoisonError::into_inner).answer(&snapshot, look, question)
     }
 
-    /// A long answer, rendered on the thread for those, when it is the turn of one.
+    /// A long response, rendered on the separate thread, when it is its turn.
     async fn long(&self, question: &Request<'_>, trusted: bool) -> SharedResponse {
         let wait = self.budget.wait(Moment::now());
         if !trusted && !wait.is_zero() {
@@ -111,7 +111,7 @@ impl Shared {
             views: question.views,
             figures: (view::route_of(question.path) == "/metrics").then(|| figures::figures(self.published.turns.longest())),
         };
-        let sentence = "too many ask for this; probes are answered all the same\n";
+        let sentence = "too many requests for this; probes are still served\n";
         let too_many = || SharedResponse::from(view::Response::new(503, view::TEXT, sentence.to_owned()));
         self.renderer.render(question, trusted).await.unwrap_or_else(too_many)
     }

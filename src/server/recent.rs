@@ -1,30 +1,30 @@
-//! What was answered last, found again by the very words of its question: neither path nor query is taken apart for it, and no other
-//! thread is asked. It holds no longer than the answer that was rendered.
+//! Recent responses, found by the exact text of the request: neither path nor query is parsed for it, and no other thread is involved. An
+//! entry is valid as long as the rendered response.
 
 use super::response_cache::SharedResponse;
 use crate::state::snapshot::{Look, Snapshot};
 
-/// Answers that are found so, a few for each kind of asker.
+/// The maximum number of responses: a few for each kind of client.
 const MOST: usize = 16;
 
-/// Bytes of a question that is kept.
+/// The maximum size of a kept request in bytes.
 const LONGEST: usize = 256;
 
-/// Bytes of an answer that is kept here; of a longer one its rendering and sending is what costs.
+/// The maximum size of a kept response in bytes; for a longer one, rendering and sending dominate the cost.
 const LARGEST: usize = 64 * 1024;
 
-/// All that an answer depends on besides the snapshot.
+/// Everything besides the snapshot that determines a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words<'a> {
     pub(super) path: &'a str,
     pub(super) query: &'a str,
     pub(super) accept: &'a str,
     pub(super) authorized: bool,
-    /// Whether it came over the unix socket, where everything is answered.
+    /// Whether it came over the unix socket, where all paths are answered.
     pub(super) trusted: bool,
 }
 
-/// An answer, and what is counted of it.
+/// A response, and its labels in the metrics.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) answer: SharedResponse,
@@ -51,18 +51,18 @@ impl Entry {
     }
 }
 
-/// The answers, the newest last.
+/// The responses, the newest last.
 #[derive(Debug, Default)]
 pub(super) struct Recent(Vec<Entry>);
 
 impl Recent {
-    /// The answer to the same question, where it still holds.
+    /// The response to the same request, if it is still valid.
     pub(super) fn find(&self, words: Words<'_>, snapshot: &Snapshot, look: Look) -> Option<Found> {
         let entry = self.0.iter().find(|entry| entry.is_for(words))?;
         entry.found.answer.rendered.filter(|stamp| stamp.holds(snapshot, look)).map(|_| entry.found.clone())
     }
 
-    /// Keeps an answer that was rendered, and drops those that hold no longer.
+    /// Keeps a rendered response, and drops invalid ones.
     pub(super) fn keep(&mut self, words: Words<'_>, found: Found, snapshot: &Snapshot, look: Look) {
         let length = words.path.len() + words.query.len() + words.accept.len();
         self.0.retain(|entry| !entry.is_for(words) && entry.found.answer.rendered.is_some_and(|stamp| stamp.holds(snapshot, look)));
@@ -121,7 +121,7 @@ mod tests {
         assert!(recent.find(READY, &snapshot, later(1000)).is_none(), "no age is older than a second");
         assert!(recent.find(READY, &snapshot, Look { given_up: true, ..look }).is_none());
         snapshot.sequence += 1;
-        assert!(recent.find(READY, &snapshot, look).is_none(), "a new snapshot is told at once");
+        assert!(recent.find(READY, &snapshot, look).is_none(), "a new snapshot is rendered at once");
         recent.keep(Words { path: "/livez", ..READY }, rendered(&snapshot, look, READY), &snapshot, look);
         assert_eq!(recent.0.len(), 1, "what holds no longer goes");
     }

@@ -1,19 +1,19 @@
-//! A write that waits for nobody.
+//! A write that never waits.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Stands for the place where the file is (pwritev2(2)).
+/// Means the current position of the file (pwritev2(2)).
 const HERE: libc::off_t = -1;
 
-/// Writes as much as is taken at once, whether or not the file is said to block, and tells how much that was. What is closed, or has lost
-/// its reader, takes everything.
+/// Writes as much as is accepted at once, whether or not the file blocks, and returns how much that was. A closed file, or one without a
+/// reader, accepts everything.
 ///
 /// # Errors
-/// Nothing can be taken now, or this kind of file cannot say so: terminals, most files on a disk, pipes before Linux 6.5.
+/// Nothing is accepted now, or this kind of file does not support it: terminals, most files on a disk, pipes before Linux 6.5.
 pub fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    // SAFETY: the one part lies in live memory, which is only read; the rest are integers. On 64 bits the place is its first half alone.
+    // SAFETY: the only part is live memory, which is only read; the rest are integers. On 64 bits the position is only the first half.
     let count = unsafe { libc::syscall(libc::SYS_pwritev2, to.as_raw_fd(), &raw const part, 1, HERE, HERE, libc::RWF_NOWAIT) };
     match usize::try_from(count) {
         Ok(count) => Ok(count),
@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn a_full_pipe_is_an_error_and_not_a_wait() {
         let (mut reading, writing) = io::pipe().unwrap();
-        // Kernels that cannot tell say so at once, which is all that is asked of them.
+        // Kernels without support report that at once, which is enough.
         let Ok(first) = write(writing.as_fd(), b"first\n") else { return };
         assert_eq!(first, 6);
         while write(writing.as_fd(), &[0; 4096]).is_ok() {}

@@ -1,7 +1,7 @@
-//! What a start, an answer and a check cost where that does not depend on the machine: instructions, bytes and crates.
+//! The costs of a start, a response and a check that do not depend on the machine: instructions, bytes and crates.
 //!
-//! Times are measured by `scripts/bench`. A bound is the figure of the day on which it was set and a tenth more. What goes over it says in
-//! `CHANGELOG.md` what that is worth, and moves the bound.
+//! `scripts/bench` measures times. A bound is the measured value of its day plus a tenth. A change that exceeds it explains its benefit in
+//! `CHANGELOG.md` and raises the bound.
 
 use crate::support::portcullis::{binary, is_optimized};
 use crate::support::{Portcullis, Running, left_out, secs};
@@ -10,10 +10,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
-/// The program that counts; it writes the sum to standard error.
+/// The counting program; it writes the sum to standard error.
 const COUNTING: &str = "valgrind --tool=callgrind --callgrind-out-file=/dev/null";
 
-/// Whether the binary under test is the shipping form, and can be counted here.
+/// Whether the binary under test is the release form, and instructions can be counted here.
 fn counts(test: &str) -> bool {
     let can_count = Command::new("valgrind").arg("--version").output().is_ok();
     if !is_optimized() {
@@ -24,7 +24,7 @@ fn counts(test: &str) -> bool {
     is_optimized() && can_count
 }
 
-/// How many instructions a run took from its start to its end, its threads included, its child and the kernel not.
+/// The number of instructions of a run from its start to its end, with its threads, without its child and the kernel.
 fn collected(said: &str) -> u64 {
     let line = said.lines().find_map(|line| line.split_once("Collected : "));
     line.unwrap_or_else(|| panic!("{said}")).1.trim().parse().unwrap()
@@ -32,11 +32,11 @@ fn collected(said: &str) -> u64 {
 
 fn at_most(what: &str, found: u64, limit: u64) {
     assert!(found <= limit, "{what} takes {found}, and at most {limit} is promised");
-    // One that is far away guards nothing.
+    // A bound that is far away is useless.
     assert!(found * 2 > limit, "{what} takes {found}: bring its bound of {limit} down");
 }
 
-/// A run that is ended by TERM after `work`, and what it took.
+/// A run that is ended by TERM after `work`, and its cost.
 fn during(config: &str, work: impl FnOnce(&Running)) -> u64 {
     let mut run = Portcullis::new().config(config).through(COUNTING).start();
     run.until_status("/readyz", 200, secs(60));
@@ -57,14 +57,14 @@ fn a_start_is_a_bounded_number_of_instructions() {
     at_most("a run with a file", took(Portcullis::new().config("[modes.api]\ncommand = [\"true\"]\n")), WITH_FILE);
 }
 
-/// Of 1,846,000 before the command line was read by a table and no configuration for it.
+/// Before: 1,846,000, when the command line was not read by a table and a configuration was read.
 const BARE: u64 = 520_000;
-/// Of 2,096,000 before copies of the configuration shared what is in it.
+/// Before: 2,096,000, when copies of the configuration did not share their content.
 const WITHOUT_FILE: u64 = 1_600_000;
 /// A mode of one command.
 const WITH_FILE: u64 = 1_000_000;
 
-/// Two runs of which the second does more of the same: what each of that took.
+/// Two runs, of which the second repeats the work more often: the cost of one repetition.
 fn each(count: u64, run: impl Fn(u64) -> u64) -> u64 {
     (run(count + count / 4).saturating_sub(run(count / 4))) / count
 }
@@ -74,7 +74,7 @@ fn an_answer_and_a_check_are_bounded_numbers_of_instructions() {
     if !counts("an_answer_and_a_check_are_bounded_numbers_of_instructions") {
         return;
     }
-    // What it does not accept waits in its queue, which is longer than there are checks and cycles here.
+    // Connections that it does not accept wait in its queue, which is longer than the number of checks and cycles here.
     let peer = || TcpListener::bind("127.0.0.1:0").unwrap();
     let check = |peer: &TcpListener, number, interval| {
         let port = peer.local_addr().unwrap().port();
@@ -93,14 +93,14 @@ fn an_answer_and_a_check_are_bounded_numbers_of_instructions() {
     at_most("a check with the turn of the loop that takes it in", cycle, CYCLE);
 }
 
-/// Of 40,000 before an answer was told again without its path being taken apart.
+/// Before: 40,000, when every request was parsed.
 const READYZ: u64 = 30_000;
-/// Of 53,000 before it was told again without the thread that renders it.
+/// Before: 53,000, when every request needed the rendering thread.
 const STATUS: u64 = 33_000;
-/// A connection to a port, its record, the snapshot with it, and the line that is not written.
+/// A connection to a port, its record, its snapshot, and no log line.
 const CYCLE: u64 = 70_000;
 
-/// Asks so often on one connection.
+/// Sends this many requests on one connection.
 fn ask(port: u16, path: &str, count: u64) {
     let mut stream = BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
     for _ in 0..count {
@@ -116,7 +116,7 @@ fn ask(port: u16, path: &str, count: u64) {
     }
 }
 
-/// Seven megabytes are promised; every crate is one more that has to be watched.
+/// Seven megabytes are promised; every crate has to be maintained.
 #[test]
 fn the_binary_and_its_crates_are_bounded() {
     if !is_optimized() {

@@ -1,4 +1,4 @@
-//! The binary from outside, on real servers: one module a capability.
+//! The binary from outside, with real servers: one module per capability.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string)]
 
 mod aarch64;

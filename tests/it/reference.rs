@@ -1,4 +1,4 @@
-//! `docs/reference.md` says of every key what the schema says, and editors find that schema in `docs/`.
+//! `docs/reference.md` describes every key as in the schema, and editors find that schema in `docs/`.
 
 use crate::support::Portcullis;
 

@@ -1,11 +1,12 @@
-//! Neighbours in the network namespace, which abstract sockets belong to: who takes our name first, and who only looks like us.
+//! Other processes in the network namespace, to which abstract sockets belong: one that takes our name first, and one that only looks like
+//! us.
 
 use crate::support::child::polite;
 use crate::support::portcullis::binary;
 use crate::support::{Dir, Portcullis, chmod, eventually, root, secs, unique};
 use std::process::{Child, Command, Stdio};
 
-/// Somebody else who has taken this abstract name and answers everything with 200; what it hears stands in the file.
+/// Another process that has taken this abstract name and answers everything with 200; what it receives is written to the file.
 struct Squatter(Child, Dir);
 
 impl Squatter {
@@ -34,8 +35,8 @@ impl Drop for Squatter {
 }
 
 #[test]
-fn who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing() {
-    if !root("who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing") {
+fn a_process_that_takes_the_socket_first_gets_nothing_and_is_not_trusted() {
+    if !root("a_process_that_takes_the_socket_first_gets_nothing_and_is_not_trusted") {
         return;
     }
     let name = unique("squatted");
@@ -64,8 +65,8 @@ fn who_takes_the_socket_first_is_told_nothing_and_believed_in_nothing() {
 }
 
 #[test]
-fn who_only_shows_as_our_user_gives_no_orders() {
-    if !root("who_only_shows_as_our_user_gives_no_orders") {
+fn a_peer_that_only_appears_as_our_user_cannot_send_control_requests() {
+    if !root("a_peer_that_only_appears_as_our_user_cannot_send_control_requests") {
         return;
     }
     let run = Portcullis::new().through("unshare --user --map-user=65534 --map-group=65534");

@@ -1,4 +1,4 @@
-//! Names of types, modules, functions and files: those that are retired do not come back, and no two public types share one.
+//! Names of types, modules, functions and files: retired names do not come back, and no two public types share one.
 
 use std::collections::BTreeMap;
 

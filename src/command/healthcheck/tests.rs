@@ -1,4 +1,4 @@
-//! The subcommand's way to the server and its line.
+//! The subcommand's connection to the server and its output line.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
@@ -23,7 +23,7 @@ fn options() -> Options {
     Options { level: Level::Deep, timeout: DEFAULT_TIMEOUT, place: ServerLocation::default(), file: None }
 }
 
-/// Those that name a place or a file: `--listen`, `--socket` or `-c` and a word behind it.
+/// The options for an endpoint or a file: `--listen`, `--socket` or `-c` with the word after it.
 fn naming(line: &str) -> Options {
     let mut options = options();
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -105,7 +105,7 @@ fn the_line_says_what_is_wrong_in_fixed_words() {
     for (level, status, body, healthy, line) in [
         (Level::Deep, 200, "{}", true, "healthy"),
         (Level::Deep, 500, meta, false, "not healthy: redis: authentication failed, startup: waiting, db"),
-        (Level::Deep, 500, "nonsense", false, "not healthy: answered with status 500"),
+        (Level::Deep, 500, "nonsense", false, "not healthy: the response has status 500"),
         (Level::Ready, 200, "ok", true, "ready"),
         (
             Level::Ready,
@@ -115,7 +115,7 @@ fn the_line_says_what_is_wrong_in_fixed_words() {
             "not ready: redis, app",
         ),
         (Level::Live, 500, "[-]scheduler failed: reason withheld\n", false, "not live: scheduler"),
-        (Level::Live, 404, "404 page not found\n", false, "not live: answered with status 404"),
+        (Level::Live, 404, "404 page not found\n", false, "not live: the response has status 404"),
     ] {
         assert_eq!(line_of(level, status, body), (healthy, line.to_owned()));
     }
@@ -168,7 +168,7 @@ fn nonsense_and_silence_are_not_healthy() {
     drop(silent);
 }
 
-/// The unix socket's peer is trusted, so the server would tell it everything.
+/// The peer of the unix socket is trusted, so the server would send it all details.
 #[test]
 fn a_real_server_tells_the_subcommand_public_words_only() {
     let name = SocketName::Abstract(format!("portcullis-test/{}/healthcheck", std::process::id()));

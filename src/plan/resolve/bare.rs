@@ -1,17 +1,17 @@
-//! A run with `--bare` where nothing but the command line has a say: its plan, without a configuration being read.
+//! The plan of a run with `--bare` that depends only on the command line, without reading a configuration.
 
 use super::{RunOptions, is_instance};
 use crate::config::source::Environment;
 use crate::plan::argv::{Argv, Word};
 use crate::plan::{Plan, ProcessPlan, Service};
 
-/// What the built-in configuration looks at even then; each may have a `_FILE` beside it.
+/// The variables that the built-in configuration uses even then; each may also have a `_FILE`.
 const HEARD: [&str; 3] = ["MIGRATION_ENABLED", "MODE", "VERSION"];
 
-/// Variables of portcullis' own that are no concern of a plan.
+/// Variables of portcullis that do not affect a plan.
 const UNHEARD: [&str; 2] = ["PORTCULLIS_LOG", "PORTCULLIS_LOG_FORMAT"];
 
-/// The plan of such a run; none where anything else has a say in it, or something is wrong: then the configuration tells.
+/// The plan of such a run; none if anything else affects it, or if something is wrong: then the configuration is read, which reports it.
 pub(super) fn plan(request: &RunOptions, environment: &Environment) -> Option<Plan> {
     let RunOptions { file: None, preset: None, mode: None, arguments, exec: false, wait: false, bare: true, overrides } = request else {
         return None;
@@ -46,7 +46,7 @@ mod tests {
         RunOptions { bare: true, arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(), ..RunOptions::default() }
     }
 
-    /// The short way and the long one; the long one alone where that is all there is.
+    /// The plans of the short and of the long way; only of the long one if the short one does not apply.
     fn both(request: &RunOptions, variables: &[(&str, &str)]) -> (Option<Plan>, Option<Plan>) {
         let environment = Environment::new(variables.iter().copied());
         (plan(request, &environment), resolved(request, Context::new(&environment)).ok().map(|(plan, _)| plan))
@@ -68,7 +68,7 @@ mod tests {
         }
     }
 
-    /// Every name in the configuration that is built in, as a variable and as a file.
+    /// Every variable name in the built-in configuration, as a variable and as a file.
     #[test]
     fn no_variable_of_the_built_in_configuration_is_overlooked() {
         let text = include_str!("../../presets/environment.toml");

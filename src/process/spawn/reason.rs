@@ -8,11 +8,11 @@ use crate::exit::Exit;
 use crate::process::executable::{FileKind, is_nowhere, kind};
 use crate::sys::start::SpawnStep;
 
-/// Bytes of one word or one variable, its name and the final NUL included, that the kernel takes (MAX_ARG_STRLEN, 32 pages;
+/// The kernel's limit for one argument or one variable in bytes, including its name and the final NUL (MAX_ARG_STRLEN, 32 pages;
 /// execve(2)).
 const LONGEST_STRING: usize = 32 * 4096;
 
-/// Why the kernel calls the argument list too long (E2BIG): one string alone, which is named and never shown, or all together.
+/// Why the kernel reports that the argument list is too long (E2BIG): a single string, which is named but not shown, or all together.
 pub fn too_long<'a>(words: &[&[u8]], variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
     let variables: Vec<(&[u8], usize)> = variables.map(|(name, value)| (name, name.len() + value.len() + 2)).collect();
     let all: usize = words.iter().map(|word| word.len() + 1).chain(variables.iter().map(|(_, length)| *length)).sum();
@@ -20,13 +20,13 @@ pub fn too_long<'a>(words: &[&[u8]], variables: impl Iterator<Item = (&'a [u8], 
     let longest_word = words.iter().position(|word| word.len() >= LONGEST_STRING);
     if let Some((name, length)) = longest_variable {
         let name = String::from_utf8_lossy(name);
-        return format!("the variable {name} has {length} bytes, and the kernel takes {LONGEST_STRING}; shorten it, or hand over a file");
+        return format!("the variable {name} has {length} bytes, and the kernel accepts {LONGEST_STRING}; shorten it, or use a file");
     }
     if let Some(number) = longest_word {
         let what = if number == 0 { "its name".to_owned() } else { format!("argument {number} of the command") };
-        return format!("{what} is longer than the {LONGEST_STRING} bytes that the kernel takes; shorten it, or hand over a file");
+        return format!("{what} is longer than the {LONGEST_STRING} bytes that the kernel accepts; shorten it, or use a file");
     }
-    format!("its arguments and environment have {all} bytes, more than the kernel takes (a quarter of the stack limit); shorten them")
+    format!("its arguments and environment have {all} bytes, more than the kernel accepts (a quarter of the stack limit); shorten them")
 }
 
 impl PreparedCommand {
@@ -42,7 +42,7 @@ impl PreparedCommand {
             }
             SpawnStep::Credentials => {
                 let needs = "portcullis has to run as root for that, with the capabilities SETUID and SETGID";
-                (Exit::NotExecutable, format!("its user cannot be taken on ({error}); {needs}"))
+                (Exit::NotExecutable, format!("its user cannot be set ({error}); {needs}"))
             }
             SpawnStep::Exec => self.explain_exec(error),
         };
@@ -59,7 +59,7 @@ impl PreparedCommand {
                 (Exit::NotFound, is_nowhere(program, &places))
             }
             (Some(libc::ENOENT), FileKind::Script(interpreter)) => {
-                (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or mend the first line"))
+                (Exit::NotFound, format!("its interpreter {interpreter} is missing; install it or fix the first line"))
             }
             (Some(libc::ENOENT), FileKind::Program { loader: Some(loader), .. }) => {
                 (Exit::NotFound, format!("its loader {loader} is missing; the program was built for another kind of image"))

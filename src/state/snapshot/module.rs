@@ -1,22 +1,22 @@
-//! What is known of a module.
+//! The state of a module.
 
 use super::{Child, StageState};
 use crate::clock::Moment;
 use crate::plan::ModuleId;
 
-/// Where a module stands, in the words of Koupleless.
+/// The state of a module, with the names of Koupleless.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ModuleState {
     /// Known, and not started.
     #[default]
     Resolved,
-    /// Being started: it waits for others, or its startup check has not passed yet.
+    /// Starting: it waits for others, or its startup check has not passed yet.
     Starting,
     /// It runs, and its startup check has passed.
     Activated,
     /// Being stopped.
     Stopping,
-    /// It was stopped, or has ended and was meant to.
+    /// It was stopped, or ended as intended.
     Deactivated,
     /// Its start failed, or it ended by itself.
     Broken,
@@ -33,7 +33,7 @@ impl ModuleState {
         }
     }
 
-    /// The word for people.
+    /// The name for display.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Resolved => "not started",
@@ -62,25 +62,25 @@ pub struct Module {
     pub id: ModuleId,
     /// Its name.
     pub name: String,
-    /// The name that it shares with the other instances.
+    /// The name that all its instances share.
     pub table: String,
-    /// Its version; empty when nobody says one.
+    /// Its version; empty if unknown.
     pub version: String,
-    /// Where it stands.
+    /// Its state.
     pub state: ModuleState,
     /// Whether its start counts for the status.
     pub counts: bool,
-    /// Where its pages are, for `/actuator/info`; empty without.
+    /// The path of its web pages, for `/actuator/info`; empty if it has none.
     pub web_path: String,
-    /// Since when it stands there.
+    /// Since when it has had this state.
     pub since: Moment,
     /// Its process.
     pub child: Child,
     /// Why its start failed or how it ended, in words: a detail.
     pub trouble: Option<String>,
-    /// While it waits to be started: the name of the module at rest that holds it up, because it, or one that it waits for, comes after
-    /// that. Nothing happens until somebody starts that one.
+    /// While it waits to start: the name of the stopped module that it waits for, directly or through others. It waits until that one is
+    /// started.
     pub held_up_by: Option<String>,
-    /// How many orders were taken; one that was just given has been seen when this has grown.
+    /// How many control requests were accepted; it grows when a new one is accepted.
     pub orders: u64,
 }
