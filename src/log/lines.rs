@@ -47,6 +47,8 @@ pub(super) struct Queue {
     /// The receiver for the thread; none once the thread has begun.
     unread: Arc<Mutex<Option<Receiver<Message>>>>,
     overflow: Arc<Mutex<Overflow>>,
+    /// Whether lines are written as they come; before that they are queued, so that a start has begun before its lines are written.
+    open: Arc<AtomicBool>,
     /// The program is about to end: only the newest line is written, and the ones before it are counted.
     hurry: Arc<AtomicBool>,
 }
@@ -62,7 +64,14 @@ impl Queue {
 
     fn of(format: Format, length: usize) -> Self {
         let (sender, receiver) = mpsc::sync_channel(length);
-        Self { format, sender, unread: Arc::new(Mutex::new(Some(receiver))), overflow: Arc::default(), hurry: Arc::default() }
+        Self {
+            format,
+            sender,
+            unread: Arc::new(Mutex::new(Some(receiver))),
+            overflow: Arc::default(),
+            open: Arc::default(),
+            hurry: Arc::default(),
+        }
     }
 
     /// The queued lines, for tests of the code that formats them.
@@ -75,11 +84,13 @@ impl Queue {
     /// Shows these lines below the log until they are replaced.
     pub(super) fn live(&self, lines: Vec<String>) {
         let _ = self.sender.try_send(Message::Live(lines));
+        self.write_if_open();
     }
 
     /// Writes the queue as far as that is possible without waiting for a reader; the thread writes the rest, and is then started. Returns
     /// whether everything is written. A log of few lines needs no thread, for which the end of the process would wait.
     pub(super) fn write(&self) -> bool {
+        self.open.store(true, Ordering::Relaxed);
         let mut first = None;
         if let Some(messages) = locked(&self.unread).as_ref().filter(|_| !is_shared()) {
             first = loop {
@@ -98,6 +109,13 @@ impl Queue {
         }
         self.begin_with(first);
         false
+    }
+
+    /// What was just queued, by whichever thread: the loop may not turn again for a long time.
+    fn write_if_open(&self) {
+        if self.open.load(Ordering::Relaxed) {
+            self.write();
+        }
     }
 
     /// Starts the writing thread, once. If no thread can be created, the lines that standard error accepts at once are written here, and
@@ -230,6 +248,7 @@ impl Queue {
         if let Err(TrySendError::Full(Message::Line(clean)) | TrySendError::Disconnected(Message::Line(clean))) = sent {
             locked(&self.overflow).keep(clean);
         }
+        self.write_if_open();
     }
 }
 
