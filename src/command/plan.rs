@@ -101,16 +101,15 @@ fn steps(plan: &Plan) -> Vec<String> {
 
 /// A step in words.
 fn once(step: &StepPlan) -> String {
-    let where_it_holds =
-        |condition: &ConditionPlan| if condition.is_constant() { String::new() } else { format!("; only where {condition}") };
-    let command = |item: &ItemPlan| format!("{}{}", item.process.argv, where_it_holds(&item.condition));
+    let if_it_holds = |condition: &ConditionPlan| if condition.is_constant() { String::new() } else { format!("; only if {condition}") };
+    let command = |item: &ItemPlan| format!("{}{}", item.process.argv, if_it_holds(&item.condition));
     let commands = |items: &[ItemPlan]| items.iter().map(command).collect::<Vec<_>>().join(", then ");
     let what = match &step.action {
         StepAction::File(file) => format!("file {file}"),
         StepAction::Commands(several) => format!("{}: {}", step.name, commands(several)),
         StepAction::Hooks(hooks) => format!("{}: the programs in {}", step.name, hooks.directory.display()),
     };
-    let condition = where_it_holds(&step.condition);
+    let condition = if_it_holds(&step.condition);
     let goes_on = if step.on_failure == OnFailure::Continue { "; if it fails, the start continues" } else { "" };
     format!("{what}{condition}{goes_on}")
 }

@@ -148,7 +148,7 @@ impl Reading<'_, '_> {
             }
             let none = ["variables", "unset_variables", "append", "delete", "exclude", "keep", "secret"];
             let none = none.into_iter().filter(|key| *key != "secret" || !section.has("replace"));
-            return self.only(&none.collect::<Vec<_>>(), "what is there already", "");
+            return self.only(&none.collect::<Vec<_>>(), "an existing file", "");
         };
         if let Some(other) = other.first() {
             section.problem(other, format!("excludes `{action}`; a file has only one of them"));
