@@ -112,7 +112,7 @@ fn a_dumb_terminal_gets_lines() {
 
 /// The examples of the table of targets in docs/waiting.md.
 fn examples() -> Vec<&'static str> {
-    let table = include_str!("../../../docs/waiting.md").split("| target | is ready when |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let table = include_str!("../../../docs/waiting.md").split("| target | it is ready when |").nth(1).unwrap().split("\n\n").next().unwrap();
     let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
     cells.flat_map(|cell| cell.split('`').step_by(2)).filter(|example| !example.contains('\u{2026}') && !example.contains(" = ")).collect()
 }
